@@ -1,0 +1,254 @@
+//! The body of a request or a response: nothing, shared bytes, or a stream.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A body on its way.
+///
+/// Shared bytes are what a store holds: handing them out copies nothing. A stream is what comes from
+/// an origin or a peer: it is read once, blocks while it waits, and reports a transfer that was cut
+/// short as an error, never as an early end.
+///
+/// `Body` is [`Read`], so it goes wherever a reader goes:
+///
+/// ```
+/// use forwardcache::Body;
+///
+/// let text = std::io::read_to_string(Body::from("hello"))?;
+/// assert_eq!(text, "hello");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Default)]
+pub struct Body {
+    inner: Inner,
+}
+
+#[derive(Default)]
+enum Inner {
+    #[default]
+    Empty,
+    Bytes(Bytes),
+    Reader {
+        reader: Box<dyn Read + Send>,
+        length: Option<u64>,
+        end_is_proven: bool,
+    },
+}
+
+static NO_BYTES: Bytes = Bytes::new();
+
+impl Body {
+    /// No body at all.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { inner: Inner::Empty }
+    }
+
+    /// A stream, and how many bytes it will yield where that is known.
+    ///
+    /// The reader's contract: `Ok(0)` only when the body is whole; a transfer that was cut short is an
+    /// error.
+    pub fn from_reader(reader: impl Read + Send + 'static, length: Option<u64>) -> Self {
+        Self { inner: Inner::Reader { reader: Box::new(reader), length, end_is_proven: true } }
+    }
+
+    /// A stream that ends where its connection ends, so that a cut cannot be told from the end
+    /// (RFC 9112 section 6.3, item 8). Such a body is passed on and never stored.
+    pub fn until_close(reader: impl Read + Send + 'static) -> Self {
+        Self { inner: Inner::Reader { reader: Box::new(reader), length: None, end_is_proven: false } }
+    }
+
+    /// How many bytes are left to read, where that is known.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        match &self.inner {
+            Inner::Empty => Some(0),
+            Inner::Bytes(bytes) => Some(bytes.len() as u64),
+            Inner::Reader { length, .. } => *length,
+        }
+    }
+
+    /// Whether it is known to hold no byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length() == Some(0)
+    }
+
+    /// Whether an end without an error proves that the body is whole.
+    #[must_use]
+    pub fn end_is_proven(&self) -> bool {
+        !matches!(self.inner, Inner::Reader { end_is_proven: false, .. })
+    }
+
+    /// The bytes, where they are all in memory already.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match &self.inner {
+            Inner::Empty => Some(&NO_BYTES),
+            Inner::Bytes(bytes) => Some(bytes),
+            Inner::Reader { .. } => None,
+        }
+    }
+
+    /// Reads what is left, however much it is. Shared bytes are not copied.
+    ///
+    /// # Errors
+    ///
+    /// What reading meets: [`ErrorKind::IncompleteBody`] when the transfer was cut short,
+    /// [`ErrorKind::Timeout`] when it stalled.
+    pub fn into_bytes(self) -> Result<Bytes> {
+        self.into_bytes_limited(u64::MAX)
+    }
+
+    /// Reads what is left, as long as it is no more than `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_bytes`](Self::into_bytes), and [`ErrorKind::BodyTooLarge`] past the limit.
+    pub fn into_bytes_limited(self, limit: u64) -> Result<Bytes> {
+        let too_large =
+            || Error::new(ErrorKind::BodyTooLarge, format!("the body is larger than {limit} bytes"));
+        if self.length().is_some_and(|length| length > limit) {
+            return Err(too_large());
+        }
+        match self.inner {
+            Inner::Empty => Ok(Bytes::new()),
+            Inner::Bytes(bytes) => Ok(bytes),
+            Inner::Reader { reader, length, .. } => {
+                // The announced length is a promise of somebody else: believed up to a bound.
+                let expected = length.unwrap_or(0).min(1 << 20);
+                let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+                reader.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+                if bytes.len() as u64 > limit {
+                    return Err(too_large());
+                }
+                Ok(Bytes::from(bytes))
+            }
+        }
+    }
+
+    /// Reads what is left as UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_bytes`](Self::into_bytes), and [`ErrorKind::BadResponse`] when it is not UTF-8.
+    pub fn into_text(self) -> Result<String> {
+        String::from_utf8(self.into_bytes()?.into())
+            .map_err(|error| Error::new(ErrorKind::BadResponse, "the body is not UTF-8").with_source(error))
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.inner {
+            Inner::Empty => Ok(0),
+            Inner::Bytes(bytes) => {
+                let count = bytes.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&bytes.split_to(count));
+                Ok(count)
+            }
+            Inner::Reader { reader, length, .. } => {
+                let count = reader.read(buffer)?;
+                if let Some(length) = length {
+                    *length = length.saturating_sub(count as u64);
+                }
+                Ok(count)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.inner {
+            Inner::Empty => f.write_str("Body(empty)"),
+            Inner::Bytes(bytes) => write!(f, "Body({} bytes)", bytes.len()),
+            Inner::Reader { length: Some(length), .. } => write!(f, "Body(stream of {length} bytes)"),
+            Inner::Reader { length: None, .. } => f.write_str("Body(stream)"),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self { inner: if bytes.is_empty() { Inner::Empty } else { Inner::Bytes(bytes) } }
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+impl From<&'static [u8]> for Body {
+    fn from(bytes: &'static [u8]) -> Self {
+        Bytes::from_static(bytes).into()
+    }
+}
+
+impl From<()> for Body {
+    fn from((): ()) -> Self {
+        Self::empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_bytes_are_not_copied() {
+        let bytes = Bytes::from(vec![7; 1024]);
+        let address = bytes.as_ptr();
+        let out = Body::from(bytes).into_bytes().unwrap();
+        assert_eq!(out.as_ptr(), address);
+    }
+
+    #[test]
+    fn the_length_counts_down_while_reading() {
+        let mut body = Body::from_reader(&b"abcdef"[..], Some(6));
+        let mut buffer = [0; 4];
+        body.read_exact(&mut buffer).unwrap();
+        assert_eq!(body.length(), Some(2));
+        assert_eq!(body.into_text().unwrap(), "ef");
+    }
+
+    #[test]
+    fn a_limit_is_kept_whether_or_not_the_length_is_known() {
+        for length in [Some(6), None] {
+            let body = Body::from_reader(&b"abcdef"[..], length);
+            assert_eq!(body.into_bytes_limited(5).unwrap_err().kind(), ErrorKind::BodyTooLarge);
+            let body = Body::from_reader(&b"abcdef"[..], length);
+            assert_eq!(body.into_bytes_limited(6).unwrap(), "abcdef");
+        }
+    }
+
+    #[test]
+    fn an_error_of_ours_comes_out_of_a_stream_as_it_went_in() {
+        struct Cut;
+        impl Read for Cut {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(Error::new(ErrorKind::IncompleteBody, "cut").into())
+            }
+        }
+        let error = Body::from_reader(Cut, None).into_bytes().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IncompleteBody);
+    }
+}

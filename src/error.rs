@@ -1,0 +1,283 @@
+//! The one error of the crate's face.
+//!
+//! Inside, each wall has its own small error; what leaves the crate is an [`Error`]: opaque, with a
+//! [`kind`](Error::kind) to decide on, the URL and the peer it concerns, and the cause as
+//! [`source`](std::error::Error::source). Neither text nor debug form ever shows userinfo or query:
+//! both may carry secrets.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, for a program to decide on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The URL is not an absolute `http` or `https` URL that can be fetched.
+    BadUrl,
+    /// A peer's URL cannot be used, or a pool's list holds such a URL.
+    BadPeer,
+    /// An option has a value that makes no sense, or a file that it names cannot be used.
+    BadOption,
+    /// The request itself cannot be sent: `CONNECT`, a body too large to hold, a bad field.
+    BadRequest,
+    /// The pool has no peer, and fetching directly was not chosen.
+    EmptyPool,
+    /// The host's name cannot be resolved.
+    Unresolved,
+    /// No connection: refused, unreachable, or ended before a response.
+    Unreachable,
+    /// The TLS handshake failed.
+    Tls,
+    /// No answer in time.
+    Timeout,
+    /// The answer is not HTTP that can be trusted: a bad or oversized head, ambiguous framing.
+    BadResponse,
+    /// The body ended before it was whole.
+    IncompleteBody,
+    /// The body is larger than the caller's limit.
+    BodyTooLarge,
+    /// The request leads back to where it came from.
+    Loop,
+    /// The address to serve on cannot be bound.
+    Listen,
+    /// The peer is shutting down or has too much to do.
+    Unavailable,
+    /// Any other failure of input or output.
+    Io,
+}
+
+impl ErrorKind {
+    /// The name used in `Cache-Status`, in logs, and between peers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BadUrl => "bad-url",
+            Self::BadPeer => "bad-peer",
+            Self::BadOption => "bad-option",
+            Self::BadRequest => "bad-request",
+            Self::EmptyPool => "empty-pool",
+            Self::Unresolved => "unresolved",
+            Self::Unreachable => "unreachable",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::BadResponse => "bad-response",
+            Self::IncompleteBody => "incomplete-body",
+            Self::BodyTooLarge => "body-too-large",
+            Self::Loop => "loop",
+            Self::Listen => "listen",
+            Self::Unavailable => "unavailable",
+            Self::Io => "io",
+        }
+    }
+
+    /// The kind of this [`name`](Self::name).
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    const ALL: [Self; 16] = [
+        Self::BadUrl,
+        Self::BadPeer,
+        Self::BadOption,
+        Self::BadRequest,
+        Self::EmptyPool,
+        Self::Unresolved,
+        Self::Unreachable,
+        Self::Tls,
+        Self::Timeout,
+        Self::BadResponse,
+        Self::IncompleteBody,
+        Self::BodyTooLarge,
+        Self::Loop,
+        Self::Listen,
+        Self::Unavailable,
+        Self::Io,
+    ];
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An error of forwardcache.
+///
+/// Cloning nothing and naming everything: [`kind`](Self::kind) says what to do about it,
+/// [`url`](Self::url) and [`peer`](Self::peer) what it was about, and the chain of
+/// [`source`](StdError::source) how it came about.
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    url: Option<String>,
+    peer: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind` that says `message`: one line, lower case, without a full stop.
+    ///
+    /// Public because whoever implements [`RoundTrip`](crate::RoundTrip) has to make them.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { inner: Box::new(Inner { kind, message: message.into(), url: None, peer: None, source: None }) }
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.inner.source = Some(source.into());
+        self
+    }
+
+    /// The same error about this URL, of which userinfo, query and fragment are not kept.
+    #[must_use]
+    pub fn with_url(mut self, url: impl fmt::Display) -> Self {
+        self.inner.url = Some(redacted(&url.to_string()));
+        self
+    }
+
+    /// The same error about this peer.
+    #[must_use]
+    pub fn with_peer(mut self, peer: impl fmt::Display) -> Self {
+        self.inner.peer = Some(redacted(&peer.to_string()));
+        self
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.inner.kind
+    }
+
+    /// The URL it was about, without userinfo, query and fragment.
+    #[must_use]
+    pub fn url(&self) -> Option<&str> {
+        self.inner.url.as_deref()
+    }
+
+    /// The peer it was about.
+    #[must_use]
+    pub fn peer(&self) -> Option<&str> {
+        self.inner.peer.as_deref()
+    }
+}
+
+/// What of a URL may be shown: secrets travel in userinfo, query and fragment.
+fn redacted(url: &str) -> String {
+    let end = url.find(['?', '#']).unwrap_or(url.len());
+    let shown = &url[..end];
+    let Some(authority) = shown.find("://").map(|at| at + 3) else {
+        return shown.to_owned();
+    };
+    let path = shown[authority..].find('/').map_or(shown.len(), |at| authority + at);
+    match shown[authority..path].rfind('@') {
+        Some(at) => format!("{}{}", &shown[..authority], &shown[authority + at + 1..]),
+        None => shown.to_owned(),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.inner.message)?;
+        if let Some(url) = &self.inner.url {
+            write!(f, ": {url}")?;
+        }
+        if let Some(peer) = &self.inner.peer {
+            write!(f, " (peer {peer})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.inner.kind)
+            .field("message", &self.inner.message)
+            .field("url", &self.inner.url)
+            .field("peer", &self.inner.peer)
+            .field("source", &self.inner.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.inner.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// A body is read as [`io::Read`], so an error of ours may arrive inside an [`io::Error`]; it comes
+/// out as it went in.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(ours) => ours,
+            Err(error) => {
+                let kind = match error.kind() {
+                    io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ErrorKind::Timeout,
+                    io::ErrorKind::UnexpectedEof => ErrorKind::IncompleteBody,
+                    _ => ErrorKind::Io,
+                };
+                Self::new(kind, error.to_string()).with_source(error)
+            }
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::Timeout => io::ErrorKind::TimedOut,
+            ErrorKind::IncompleteBody => io::ErrorKind::UnexpectedEof,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_found_by_their_names() {
+        for kind in ErrorKind::ALL {
+            assert_eq!(ErrorKind::from_name(kind.name()), Some(kind));
+        }
+        assert_eq!(ErrorKind::from_name("no-such-kind"), None);
+    }
+
+    #[test]
+    fn secrets_of_a_url_are_not_shown() {
+        let error = Error::new(ErrorKind::Timeout, "no answer in time")
+            .with_url("https://user:pa@ss@example.com/a?token=secret#part");
+        assert_eq!(error.to_string(), "no answer in time: https://example.com/a");
+        assert!(!format!("{error:?}").contains("secret"));
+    }
+
+    #[test]
+    fn an_error_survives_the_way_through_io() {
+        let io = io::Error::from(Error::new(ErrorKind::IncompleteBody, "cut").with_peer("http://p:1"));
+        assert_eq!(io.kind(), io::ErrorKind::UnexpectedEof);
+        let back = Error::from(io);
+        assert_eq!(back.kind(), ErrorKind::IncompleteBody);
+        assert_eq!(back.peer(), Some("http://p:1"));
+    }
+
+    #[test]
+    fn the_cause_is_kept() {
+        let error = Error::from(io::Error::new(io::ErrorKind::TimedOut, "slow"));
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("slow"));
+    }
+}

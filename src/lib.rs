@@ -1,0 +1,21 @@
+//! forwardcache: a distributed, private, forward HTTP cache for programs that block.
+
+mod body;
+mod clock;
+mod error;
+mod round_trip;
+
+#[cfg(feature = "peer")]
+mod policy;
+#[cfg(feature = "peer")]
+mod store;
+
+pub use body::Body;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::{Error, ErrorKind, Result};
+pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
+
+#[cfg(feature = "peer")]
+pub use policy::{LifetimeSource, Validity, Variant};
+#[cfg(feature = "peer")]
+pub use store::{Key, MAX_VARIANTS, NoStore, Store, StoreError, StoredResponse, Usage, Variants};

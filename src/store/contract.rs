@@ -1,0 +1,169 @@
+//! What the caching engine asks of a store.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use super::StoredResponse;
+
+/// What a stored response is found by: the canonical URL, and whose answer it is.
+///
+/// The partition keeps the answers to one credential apart from those to another (RFC 9111 section
+/// 7): a keyed digest, so that a key never shows the credential.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    text: Box<str>,
+    url_length: usize,
+}
+
+impl Key {
+    /// The key of what anybody may be answered with.
+    #[must_use]
+    pub fn new(url: &str) -> Self {
+        Self { text: url.into(), url_length: url.len() }
+    }
+
+    /// The key of what only the holder of one credential may be answered with.
+    #[must_use]
+    pub fn partitioned(url: &str, partition: u128) -> Self {
+        Self { text: format!("{url} {partition:032x}").into(), url_length: url.len() }
+    }
+
+    /// The URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.text[..self.url_length]
+    }
+
+    /// The whole key, as a byte-level backend knows it: the URL, and after a space (which no URL
+    /// holds) the partition.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The responses stored under one key, the newest first. Never two with the same variant.
+pub type Variants = Arc<[Arc<StoredResponse>]>;
+
+/// How full a store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many keys it holds.
+    pub keys: u64,
+    /// How many bytes it takes: heads, bodies, keys and bookkeeping.
+    pub bytes: u64,
+    /// How many bytes it may take.
+    pub capacity: u64,
+    /// How many keys it has given up for room since it was made.
+    pub evictions: u64,
+}
+
+/// Stored responses by key.
+///
+/// # Contract
+///
+/// * Called from many threads at once, on every request. `variants` of an in-memory store must be
+///   cheap; of others it may block as long as its backend's own timeout.
+/// * It may forget anything at any time; it must never return what was not inserted under that key.
+/// * An error means that the store could not say or do; the engine counts it, logs it and goes on
+///   to the origin. It never becomes the client's error.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// What is stored under the key; empty where nothing is.
+    ///
+    /// # Errors
+    ///
+    /// When the backend fails or holds a record that cannot be read.
+    fn variants(&self, key: &Key) -> Result<Variants, StoreError>;
+
+    /// Stores a response in place of the one with the same [`Variant`](crate::Variant), beside those
+    /// with others; past [`MAX_VARIANTS`] the oldest goes. Says whether it was stored: `false` when it
+    /// is larger than the store takes.
+    ///
+    /// # Errors
+    ///
+    /// When the backend fails.
+    fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError>;
+
+    /// Removes all that is stored under the key; says whether there was something.
+    ///
+    /// # Errors
+    ///
+    /// When the backend fails.
+    fn remove(&self, key: &Key) -> Result<bool, StoreError>;
+
+    /// The largest body in bytes that is worth offering.
+    fn max_body(&self) -> u64;
+
+    /// How full it is.
+    fn usage(&self) -> Usage;
+}
+
+/// How many responses are kept for one key: enough for the encodings and languages of a page, few
+/// enough that a `Vary` on something random cannot fill the store.
+pub const MAX_VARIANTS: usize = 16;
+
+/// Why a store could not say or do.
+#[derive(Debug)]
+pub struct StoreError {
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl StoreError {
+    /// An error that says `message`.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), source: None }
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for StoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// The store that keeps nothing: every request goes to the origin.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoStore;
+
+impl Store for NoStore {
+    fn variants(&self, _: &Key) -> Result<Variants, StoreError> {
+        Ok(Variants::default())
+    }
+
+    fn insert(&self, _: &Key, _: Arc<StoredResponse>) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    fn remove(&self, _: &Key) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    fn max_body(&self) -> u64 {
+        0
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}

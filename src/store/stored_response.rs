@@ -1,0 +1,138 @@
+//! One stored response.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::policy::{Validity, Variant};
+
+/// A response as a store holds it: immutable, shared behind an `Arc`, ready to be sent.
+///
+/// The head is kept as it goes over the wire, because that is what a hit needs and because a
+/// [`HeaderMap`] of the same fields takes several times the memory. It holds the end-to-end fields
+/// alone: what depends on the moment or on the connection (`Age`, `Content-Length`, `Connection`,
+/// `Cache-Status`) is written when it is sent.
+#[derive(Clone, Debug)]
+pub struct StoredResponse {
+    status: StatusCode,
+    /// Field lines, each `name: value\r\n` with the name in lower case; no status line, no blank line.
+    fields: Bytes,
+    body: Bytes,
+    validity: Validity,
+    variant: Variant,
+}
+
+impl StoredResponse {
+    /// A response with these end-to-end fields.
+    #[must_use]
+    pub fn new(
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Bytes,
+        validity: Validity,
+        variant: Variant,
+    ) -> Self {
+        let length = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let mut fields = Vec::with_capacity(length);
+        for (name, value) in headers {
+            fields.extend_from_slice(name.as_str().as_bytes());
+            fields.extend_from_slice(b": ");
+            fields.extend_from_slice(value.as_bytes());
+            fields.extend_from_slice(b"\r\n");
+        }
+        Self { status, fields: fields.into(), body, validity, variant }
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The end-to-end fields as field lines of HTTP/1.1, each with its line end.
+    #[must_use]
+    pub fn field_lines(&self) -> &Bytes {
+        &self.fields
+    }
+
+    /// The end-to-end fields as a map. The values share the stored bytes.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(16);
+        for (name, value) in self.fields() {
+            let value = self.fields.slice_ref(value);
+            // Both came out of a map when the response was stored, or through a record's checks.
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(value))
+            {
+                headers.append(name, value);
+            }
+        }
+        headers
+    }
+
+    /// The first value of one field.
+    #[must_use]
+    pub fn field(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.fields().find(|(candidate, _)| *candidate == name.as_str().as_bytes()).map(|(_, value)| value)
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.split(|byte| *byte == b'\n').filter_map(|line| {
+            let line = line.strip_suffix(b"\r")?;
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            Some((&line[..colon], line[colon + 1..].trim_ascii_start()))
+        })
+    }
+
+    /// The body, whole.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Its times and flags.
+    #[must_use]
+    pub fn validity(&self) -> &Validity {
+        &self.validity
+    }
+
+    /// What selects it among the responses of its key.
+    #[must_use]
+    pub fn variant(&self) -> &Variant {
+        &self.variant
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::policy::LifetimeSource;
+
+    #[test]
+    fn the_fields_come_out_as_they_went_in() {
+        let mut headers = HeaderMap::new();
+        headers.append("etag", HeaderValue::from_static("\"a, b\""));
+        headers.append("link", HeaderValue::from_static("<a>"));
+        headers.append("link", HeaderValue::from_static("<b>"));
+        headers.append("x-empty", HeaderValue::from_static(""));
+        headers.append("x-bytes", HeaderValue::from_bytes(b"caf\xe9 : x").unwrap());
+        let validity = Validity {
+            response_time: UNIX_EPOCH,
+            initial_age: Duration::ZERO,
+            lifetime: Duration::ZERO,
+            lifetime_source: LifetimeSource::None,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: None,
+            no_cache: false,
+            must_revalidate: false,
+            immutable: false,
+        };
+        let stored =
+            StoredResponse::new(StatusCode::OK, &headers, Bytes::new(), validity, Variant::default());
+        assert_eq!(stored.headers(), headers);
+        assert_eq!(stored.field(&http::header::ETAG), Some(&b"\"a, b\""[..]));
+        assert_eq!(stored.field(&http::header::AGE), None);
+    }
+}
