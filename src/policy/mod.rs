@@ -1,12 +1,36 @@
-//! RFC 9111 as pure questions over fields and a given time.
+//! RFC 9111 as pure questions over fields and a given time. Nothing here reads a clock, a socket or a
+//! store.
 //!
 //! | file | the question |
 //! |---|---|
-//! | `validity` | how old is it, and is it fresh? |
-//! | `variant` | which stored response answers this request? |
+//! | `rules` | whose cache is it, and how bold may it be? |
+//! | `storing` | may this response be stored? |
+//! | `freshness` | how old was it when it came, and for how long is it fresh? |
+//! | `heuristic` | for how long, where the origin does not say? |
+//! | `validity` | the answers to these two, kept with the response |
+//! | `reuse` | may it answer this request now? |
+//! | `variant` | which of several stored responses answers this request? |
+//! | `validation` | what asks the origin whether it still holds, and what does a 304 change? |
+//! | `condition` | what does the client's own condition or range ask of a stored response? |
+//! | `invalidation` | what does an unsafe request make doubtful? |
 
+mod condition;
+mod freshness;
+mod heuristic;
+mod invalidation;
+mod reuse;
+mod rules;
+mod storing;
+mod validation;
 mod validity;
 mod variant;
 
+pub(crate) use condition::{Condition, condition, range_applies};
+pub(crate) use freshness::{Times, validity};
+pub(crate) use invalidation::invalidated;
+pub(crate) use reuse::{Reuse, ValidateBecause, may_serve_on_error, reuse};
+pub use rules::{Mode, Rules};
+pub(crate) use storing::{NotStored, Request as StoringRequest, may_store};
+pub(crate) use validation::{freshened, head_agrees, validators};
 pub use validity::{LifetimeSource, Validity};
 pub use variant::Variant;

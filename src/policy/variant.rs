@@ -1,11 +1,155 @@
 //! Which of the stored responses of one URL answers a request (RFC 9111 section 4.1).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use http::header::HeaderName;
+use http::header::{
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HeaderName, VARY,
+};
+use http::{HeaderMap, HeaderValue};
+
+use crate::header::list;
 
 /// The request fields that selected a stored response: what its `Vary` names, each with the
 /// normalised value that the request had. Sorted by name, so that equal sets are equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Variant {
     pub(crate) fields: Box<[(HeaderName, Option<Bytes>)]>,
+}
+
+/// How a credential is told from another without being kept: a keyed digest.
+pub(crate) trait CredentialDigest {
+    fn digest(&self, credential: &[u8]) -> u128;
+}
+
+impl Variant {
+    /// What selected this response: the fields that its `Vary` names, and those in `implied`.
+    ///
+    /// A name that cannot be a field's matches nothing in any request, so it selects nothing.
+    pub(crate) fn of(
+        response: &HeaderMap,
+        implied: &[HeaderName],
+        request: &HeaderMap,
+        digest: &impl CredentialDigest,
+    ) -> Self {
+        let named = list::members_of(response, &VARY).filter_map(|name| HeaderName::from_bytes(name).ok());
+        let mut names: Vec<HeaderName> = named.chain(implied.iter().cloned()).collect();
+        names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        names.dedup();
+        let fields = names.into_iter().map(|name| {
+            let value = normalised(&name, request, digest).map(|value| Bytes::copy_from_slice(&value));
+            (name, value)
+        });
+        Self { fields: fields.collect() }
+    }
+
+    /// Whether this request selects it.
+    pub(crate) fn matches(&self, request: &HeaderMap, digest: &impl CredentialDigest) -> bool {
+        self.fields.iter().all(|(name, value)| normalised(name, request, digest).as_deref() == value.as_deref())
+    }
+}
+
+/// A field's value, with the differences taken out that its grammar says mean nothing.
+fn normalised<'a>(
+    name: &HeaderName,
+    request: &'a HeaderMap,
+    digest: &impl CredentialDigest,
+) -> Option<Cow<'a, [u8]>> {
+    if !request.contains_key(name) {
+        return None;
+    }
+    if *name == AUTHORIZATION || *name == COOKIE {
+        // Credentials are compared and never kept.
+        let credential = list::joined(request, name)?;
+        return Some(Cow::Owned(digest.digest(&credential).to_be_bytes().to_vec()));
+    }
+    if let [only] = request.get_all(name).into_iter().collect::<SmallLines<'_>>().as_slice()
+        && is_plain(only)
+    {
+        return Some(Cow::Borrowed(only.as_bytes()));
+    }
+    let mut members: Vec<Vec<u8>> = list::members_of(request, name).map(without_space).collect();
+    if [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name) {
+        // Their members are case-insensitive, and weighed by quality, not by place.
+        members.iter_mut().for_each(|member| member.make_ascii_lowercase());
+        members.sort_unstable();
+        members.dedup();
+    }
+    Some(Cow::Owned(members.join(&b','[..])))
+}
+
+type SmallLines<'a> = Vec<&'a HeaderValue>;
+
+/// Whether normalising would change nothing: one member without space and capitals.
+fn is_plain(value: &HeaderValue) -> bool {
+    value.as_bytes().iter().all(|byte| !byte.is_ascii_uppercase() && !matches!(byte, b',' | b' ' | b'\t' | b'"'))
+}
+
+/// A list member without the optional space around its delimiters; inside a quoted string and between
+/// words space has a meaning and stays.
+fn without_space(member: &[u8]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = list::split(member, b';').map(<[u8]>::trim_ascii).collect();
+    parts.join(&b';')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Plain;
+
+    impl CredentialDigest for Plain {
+        fn digest(&self, credential: &[u8]) -> u128 {
+            credential.iter().fold(7, |sum, byte| sum * 31 + u128::from(*byte))
+        }
+    }
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn matches(vary: &[&str], stored: &[(&'static str, &str)], asked: &[(&'static str, &str)]) -> bool {
+        let vary: Vec<(&'static str, &str)> = vary.iter().map(|line| ("vary", *line)).collect();
+        let variant = Variant::of(&headers(&vary), &[], &headers(stored), &Plain);
+        variant.matches(&headers(asked), &Plain)
+    }
+
+    #[test]
+    fn every_named_field_must_match() {
+        let stored = [("foo", "1"), ("bar", "abc")];
+        assert!(matches(&["Foo, Bar"], &stored, &[("bar", "abc"), ("foo", "1"), ("other", "x")]));
+        assert!(matches(&["Foo", "Bar"], &stored, &stored));
+        assert!(!matches(&["Foo", "Bar"], &stored, &[("foo", "1"), ("bar", "x")]));
+        assert!(!matches(&["Foo, Bar"], &stored, &[("foo", "1")]));
+        assert!(!matches(&["Foo, Baz"], &stored, &[("foo", "1"), ("baz", "1")]));
+        assert!(matches(&["Foo, Baz"], &stored, &[("foo", "1")]));
+        assert!(matches(&[], &stored, &[]));
+    }
+
+    #[test]
+    fn lines_space_case_and_order_count_only_where_the_grammar_says_so() {
+        assert!(matches(&["foo"], &[("foo", "1, 2")], &[("foo", "1"), ("foo", "2")]));
+        assert!(matches(&["foo"], &[("foo", "1,2")], &[("foo", " 1, 2 ")]));
+        assert!(!matches(&["foo"], &[("foo", "1,2")], &[("foo", "2,1")]));
+        assert!(!matches(&["foo"], &[("foo", "a")], &[("foo", "A")]));
+        assert!(!matches(&["foo"], &[("foo", "a b")], &[("foo", "ab")]));
+        let language = "accept-language";
+        assert!(matches(&[language], &[(language, "en, de")], &[(language, "De ,  eN")]));
+        assert!(matches(&[language], &[(language, "en;q=0.5")], &[(language, "en ; q=0.5")]));
+        assert!(!matches(&[language], &[(language, "en;q=0.5, de")], &[(language, "en, de;q=0.5")]));
+    }
+
+    #[test]
+    fn credentials_are_compared_and_not_kept() {
+        let stored = [("authorization", "Basic secret")];
+        assert!(matches(&["authorization"], &stored, &stored));
+        assert!(!matches(&["authorization"], &stored, &[("authorization", "Basic other")]));
+        let variant = Variant::of(&headers(&[]), &[COOKIE], &headers(&[("cookie", "secret")]), &Plain);
+        assert!(!format!("{variant:?}").contains("secret"));
+        assert!(!variant.matches(&headers(&[]), &Plain));
+    }
 }

@@ -1,0 +1,188 @@
+//! Request collapsing: of several threads that want the same thing, one leads, the others follow.
+//!
+//! ```text
+//! join(key) ── nobody is there ──▶ Lead(Leader)   must land; dropping it releases the followers
+//!           └─ a leader is there ─▶ Follow(Follower)   waits for what the leader lands
+//! ```
+//!
+//! A leader that panics, gives up or returns early drops its [`Leader`], and that is a landing too:
+//! no follower ever waits for somebody who is gone.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+/// The flights that are under way, by key.
+pub(crate) struct Flights<K: Eq + Hash + Clone, T: Clone> {
+    by_key: Arc<Mutex<HashMap<K, Arc<Flight<T>>>>>,
+}
+
+/// What joining made of the caller.
+pub(crate) enum Role<K: Eq + Hash + Clone, T: Clone> {
+    /// Nobody was there: do the work, then land.
+    Lead(Leader<K, T>),
+    /// Somebody is at it: wait.
+    Follow(Follower<T>),
+}
+
+/// How a flight ended, for those who followed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Landing<T> {
+    /// With this.
+    With(T),
+    /// Without anything: the leader was dropped.
+    Abandoned,
+    /// The follower's patience ended first.
+    TimedOut,
+}
+
+struct Flight<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+}
+
+enum State<T> {
+    Flying,
+    Landed(T),
+    Abandoned,
+}
+
+impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
+    pub(crate) fn new() -> Self {
+        Self { by_key: Arc::new(Mutex::new(HashMap::new())) }
+    }
+
+    /// Leads, if nobody does; follows otherwise, also one who has landed and not yet left.
+    pub(crate) fn join(&self, key: K) -> Role<K, T> {
+        match self.by_key.lock().entry(key) {
+            Entry::Occupied(flying) => Role::Follow(Follower { flight: Arc::clone(flying.get()) }),
+            Entry::Vacant(free) => {
+                let flight = Arc::new(Flight { state: Mutex::new(State::Flying), changed: Condvar::new() });
+                let key = free.key().clone();
+                free.insert(Arc::clone(&flight));
+                Role::Lead(Leader { by_key: Arc::clone(&self.by_key), key, flight })
+            }
+        }
+    }
+}
+
+/// The one who does the work. Dropping it ends the flight: whoever joins later leads anew.
+pub(crate) struct Leader<K: Eq + Hash + Clone, T: Clone> {
+    by_key: Arc<Mutex<HashMap<K, Arc<Flight<T>>>>>,
+    key: K,
+    flight: Arc<Flight<T>>,
+}
+
+impl<K: Eq + Hash + Clone, T: Clone> Leader<K, T> {
+    /// Gives `result` to all who follow now or join before this leader is dropped.
+    pub(crate) fn land(&self, result: T) {
+        self.flight.end(State::Landed(result));
+    }
+}
+
+impl<K: Eq + Hash + Clone, T: Clone> Drop for Leader<K, T> {
+    fn drop(&mut self) {
+        let left = self.by_key.lock().remove(&self.key);
+        self.flight.end(State::Abandoned);
+        drop(left);
+    }
+}
+
+/// One who waits for the leader.
+pub(crate) struct Follower<T> {
+    flight: Arc<Flight<T>>,
+}
+
+impl<T: Clone> Follower<T> {
+    /// Blocks until the leader lands or leaves, `patience` at most.
+    pub(crate) fn wait(&self, patience: Duration) -> Landing<T> {
+        let mut state = self.flight.state.lock();
+        let flying = |state: &mut State<T>| matches!(state, State::Flying);
+        if self.flight.changed.wait_while_for(&mut state, flying, patience).timed_out() {
+            return Landing::TimedOut;
+        }
+        match &*state {
+            State::Landed(result) => Landing::With(result.clone()),
+            State::Flying | State::Abandoned => Landing::Abandoned,
+        }
+    }
+}
+
+impl<T> Flight<T> {
+    /// The first end counts: a leader that landed and is dropped has landed.
+    fn end(&self, end: State<T>) {
+        let mut state = self.state.lock();
+        let unused = if matches!(*state, State::Flying) { std::mem::replace(&mut *state, end) } else { end };
+        drop(state);
+        self.changed.notify_all();
+        drop(unused);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn lead<T: Clone>(flights: &Flights<u32, T>) -> Leader<u32, T> {
+        match flights.join(1) {
+            Role::Lead(leader) => leader,
+            Role::Follow(_) => panic!("somebody leads already"),
+        }
+    }
+
+    fn follow<T: Clone>(flights: &Flights<u32, T>) -> Follower<T> {
+        match flights.join(1) {
+            Role::Lead(_) => panic!("nobody leads"),
+            Role::Follow(follower) => follower,
+        }
+    }
+
+    #[test]
+    fn followers_get_what_the_leader_lands_however_late_they_join() {
+        let flights = Flights::new();
+        let leader = lead(&flights);
+        let early = follow(&flights);
+        let waiting = thread::spawn(move || early.wait(PATIENCE));
+        leader.land("done");
+        assert_eq!(waiting.join().unwrap(), Landing::With("done"));
+        assert_eq!(follow(&flights).wait(PATIENCE), Landing::With("done"));
+    }
+
+    #[test]
+    fn a_leader_that_panics_releases_its_followers() {
+        let flights: Flights<u32, ()> = Flights::new();
+        let leader = lead(&flights);
+        let follower = follow(&flights);
+        let panicked = thread::spawn(move || {
+            let _leader = leader;
+            panic!("the work failed");
+        });
+        assert!(panicked.join().is_err());
+        assert_eq!(follower.wait(PATIENCE), Landing::Abandoned);
+        lead(&flights);
+    }
+
+    #[test]
+    fn after_the_leader_left_the_next_one_leads() {
+        let flights = Flights::new();
+        let leader = lead(&flights);
+        leader.land(1);
+        drop(leader);
+        lead(&flights).land(2);
+    }
+
+    #[test]
+    fn a_followers_patience_ends() {
+        let flights: Flights<u32, ()> = Flights::new();
+        let _leader = lead(&flights);
+        assert_eq!(follow(&flights).wait(Duration::ZERO), Landing::TimedOut);
+    }
+}

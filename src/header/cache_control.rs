@@ -1,0 +1,237 @@
+//! `Cache-Control` (RFC 9111 section 5.2) and `Pragma` (section 5.4).
+//!
+//! One tolerant reader gives name and argument of each directive; two structs say what they mean for
+//! a request and for a response. Where senders disagree with themselves, the strictest reading wins:
+//! the smallest of several numbers, and zero for a number that is none (section 4.2.1).
+
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, PRAGMA};
+use http::{HeaderMap, HeaderName};
+
+use super::list;
+
+/// The largest number of seconds that is told from a larger one (RFC 9111 section 1.2.2).
+pub(crate) const MAX_DELTA_SECONDS: u64 = 1 << 31;
+
+/// What a request asks of caches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RequestDirectives {
+    pub(crate) no_cache: bool,
+    pub(crate) no_store: bool,
+    pub(crate) only_if_cached: bool,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) min_fresh: Option<Duration>,
+    /// `max-stale` without an argument takes any staleness.
+    pub(crate) max_stale: Option<Duration>,
+}
+
+impl RequestDirectives {
+    /// What the fields of a request say. `Pragma: no-cache` counts where there is no `Cache-Control`.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut directives = Self::default();
+        if !headers.contains_key(CACHE_CONTROL) {
+            directives.no_cache =
+                list::members_of(headers, &PRAGMA).any(|member| member.eq_ignore_ascii_case(b"no-cache"));
+            return directives;
+        }
+        for_each(headers, &CACHE_CONTROL, |name, argument| match name {
+            b"no-cache" => directives.no_cache = true,
+            b"no-store" => directives.no_store = true,
+            b"only-if-cached" => directives.only_if_cached = true,
+            b"max-age" => strictest(&mut directives.max_age, seconds_or_zero(argument)),
+            // The strictest freshness asked for is the longest one.
+            b"min-fresh" => {
+                let asked = seconds_or_zero(argument);
+                directives.min_fresh = Some(directives.min_fresh.map_or(asked, |known| known.max(asked)));
+            }
+            b"max-stale" => {
+                let taken = if argument.is_none() { Duration::MAX } else { seconds_or_zero(argument) };
+                strictest(&mut directives.max_stale, taken);
+            }
+            _ => {}
+        });
+        directives
+    }
+
+    /// Whether nothing is asked, so that a fresh response may simply be served.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a response allows caches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ResponseDirectives {
+    pub(crate) no_store: bool,
+    pub(crate) no_cache: bool,
+    /// The fields that a qualified `no-cache` names.
+    pub(crate) no_cache_fields: Vec<HeaderName>,
+    pub(crate) private: bool,
+    /// The fields that a qualified `private` names.
+    pub(crate) private_fields: Vec<HeaderName>,
+    pub(crate) public: bool,
+    pub(crate) must_revalidate: bool,
+    pub(crate) proxy_revalidate: bool,
+    pub(crate) must_understand: bool,
+    pub(crate) immutable: bool,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) s_maxage: Option<Duration>,
+    pub(crate) stale_while_revalidate: Option<Duration>,
+    pub(crate) stale_if_error: Option<Duration>,
+}
+
+impl ResponseDirectives {
+    /// What the `Cache-Control` of a response says.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut directives = Self::default();
+        for_each(headers, &CACHE_CONTROL, |name, argument| match name {
+            b"no-store" => directives.no_store = true,
+            b"no-cache" => qualified(argument, &mut directives.no_cache, &mut directives.no_cache_fields),
+            b"private" => qualified(argument, &mut directives.private, &mut directives.private_fields),
+            b"public" => directives.public = true,
+            b"must-revalidate" => directives.must_revalidate = true,
+            b"proxy-revalidate" => directives.proxy_revalidate = true,
+            b"must-understand" => directives.must_understand = true,
+            b"immutable" => directives.immutable = true,
+            b"max-age" => strictest(&mut directives.max_age, seconds_or_zero(argument)),
+            b"s-maxage" => strictest(&mut directives.s_maxage, seconds_or_zero(argument)),
+            b"stale-while-revalidate" => {
+                strictest(&mut directives.stale_while_revalidate, seconds_or_zero(argument));
+            }
+            b"stale-if-error" => strictest(&mut directives.stale_if_error, seconds_or_zero(argument)),
+            _ => {}
+        });
+        directives
+    }
+}
+
+/// Reads `1*DIGIT`; what is larger than [`MAX_DELTA_SECONDS`] is that (RFC 9111 section 1.2.2).
+pub(crate) fn delta_seconds(text: &[u8]) -> Option<Duration> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let seconds = text.iter().fold(0_u64, |sum, digit| {
+        sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')).min(MAX_DELTA_SECONDS)
+    });
+    Some(Duration::from_secs(seconds))
+}
+
+/// Calls `each` with the name, in lower case, and the unquoted argument of every directive.
+fn for_each(headers: &HeaderMap, name: &HeaderName, mut each: impl FnMut(&[u8], Option<&[u8]>)) {
+    for member in list::members_of(headers, name) {
+        let mut parts = member.splitn(2, |byte| *byte == b'=');
+        let name = parts.next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+        let argument = parts.next().map(|argument| list::unquoted(argument.trim_ascii()));
+        each(&name, argument.as_deref());
+    }
+}
+
+fn seconds_or_zero(argument: Option<&[u8]>) -> Duration {
+    argument.and_then(delta_seconds).unwrap_or_default()
+}
+
+fn strictest(known: &mut Option<Duration>, said: Duration) {
+    *known = Some(known.map_or(said, |known| known.min(said)));
+}
+
+/// A directive that names fields is about those fields alone (RFC 9111 sections 5.2.2.4 and 5.2.2.7).
+/// One whose argument names no field that can exist is taken for the whole response.
+fn qualified(argument: Option<&[u8]>, whole: &mut bool, fields: &mut Vec<HeaderName>) {
+    let named = argument.map(list::members).map(|members| members.map(HeaderName::from_bytes).collect());
+    match named {
+        Some(Ok::<Vec<_>, _>(names)) if !names.is_empty() => fields.extend(names),
+        _ => *whole = true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        lines.iter().map(|line| (CACHE_CONTROL, HeaderValue::from_str(line).unwrap())).collect()
+    }
+
+    fn response(lines: &[&str]) -> ResponseDirectives {
+        ResponseDirectives::of(&headers(lines))
+    }
+
+    fn secs(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn case_space_quotes_and_lines_do_not_matter() {
+        assert!(response(&["foo", "No-Store"]).no_store);
+        assert!(response(&["a=\"b, c\" ,PRIVATE"]).private);
+        assert!(!response(&["a=\"no-store, private\""]).no_store);
+        assert_eq!(response(&["Max-Age = 5"]).max_age, secs(5));
+        assert_eq!(response(&["max-age=\"5\""]).max_age, secs(5));
+    }
+
+    #[test]
+    fn numbers_are_clamped_and_bad_ones_are_stale() {
+        for (text, seconds) in [
+            ("max-age=0", 0),
+            ("max-age=2147483648", 1 << 31),
+            ("max-age=2147483649", 1 << 31),
+            ("max-age=99999999999999999999999999", 1 << 31),
+            ("max-age=-5", 0),
+            ("max-age=+5", 0),
+            ("max-age=5.0", 0),
+            ("max-age=a5", 0),
+            ("max-age=", 0),
+            ("max-age", 0),
+            ("max-age=10, max-age=5", 5),
+            ("max-age=5, max-age=10", 5),
+        ] {
+            assert_eq!(response(&[text]).max_age, secs(seconds), "{text}");
+        }
+    }
+
+    #[test]
+    fn qualified_directives_are_about_their_fields() {
+        let directives = response(&["no-cache=\"set-cookie, x-a\", private=x-b"]);
+        assert!(!directives.no_cache && !directives.private);
+        assert_eq!(directives.no_cache_fields, ["set-cookie", "x-a"]);
+        assert_eq!(directives.private_fields, ["x-b"]);
+        assert!(response(&["private=\"\""]).private);
+        assert!(response(&["no-cache=\"a b\""]).no_cache);
+    }
+
+    #[test]
+    fn the_strictest_of_a_request_wins() {
+        let request = |text: &str| RequestDirectives::of(&headers(&[text]));
+        assert_eq!(request("max-stale").max_stale, Some(Duration::MAX));
+        assert_eq!(request("max-stale, max-stale=7").max_stale, secs(7));
+        assert_eq!(request("min-fresh=3, min-fresh=9").min_fresh, secs(9));
+        assert_eq!(request("max-age=nonsense").max_age, secs(0));
+        assert!(request("").is_empty());
+        assert!(!request("only-if-cached").is_empty());
+    }
+
+    #[test]
+    fn pragma_counts_only_without_cache_control() {
+        let mut headers = HeaderMap::new();
+        headers.insert(PRAGMA, HeaderValue::from_static("x, No-Cache"));
+        assert!(RequestDirectives::of(&headers).no_cache);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=5"));
+        assert!(!RequestDirectives::of(&headers).no_cache);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let headers: HeaderMap = [(CACHE_CONTROL, value)].into_iter().collect();
+                let response = ResponseDirectives::of(&headers);
+                prop_assert!(response.max_age.is_none_or(|age| age.as_secs() <= MAX_DELTA_SECONDS));
+                let _ = RequestDirectives::of(&headers);
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The fields that end at the next hop (RFC 9110 section 7.6.1): neither forwarded nor stored.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+use super::list;
+
+/// Fields that are hop-by-hop whether or not `Connection` names them.
+static ALWAYS: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+];
+
+/// Removes hop-by-hop fields and those that `Connection` names.
+pub(crate) fn remove(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = list::members_of(headers, &header::CONNECTION)
+            .filter_map(|member| HeaderName::from_bytes(member).ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &ALWAYS {
+        headers.remove(name);
+    }
+    headers.remove(header::PROXY_AUTHORIZATION);
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn named_fields_go_with_the_connection() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Hop"),
+            ("connection", "b\"d name, x-other"),
+            ("x-hop", "1"),
+            ("x-other", "1"),
+            ("x-end", "1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("proxy-authorization", "secret"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        remove(&mut headers);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-end"]);
+    }
+}

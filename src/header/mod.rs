@@ -1,0 +1,19 @@
+//! What header fields say: pure helpers over bytes, with no opinion on caching.
+//!
+//! | file | what it reads |
+//! |---|---|
+//! | `list` | comma-separated lists and quoted strings (RFC 9110 section 5.6) |
+//! | `date` | the three forms of an HTTP date |
+//! | `cache_control` | `Cache-Control` and `Pragma`, of requests and of responses |
+//! | `entity_tag` | entity tags and their two comparisons |
+//! | `range` | `Range` and `Content-Range` |
+//! | `hop_by_hop` | the fields that end at the next hop |
+//!
+//! Everything here takes any bytes and never panics: fields come from strangers.
+
+pub(crate) mod cache_control;
+pub(crate) mod date;
+pub(crate) mod entity_tag;
+pub(crate) mod hop_by_hop;
+pub(crate) mod list;
+pub(crate) mod range;

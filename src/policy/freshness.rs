@@ -1,0 +1,196 @@
+//! How old a response was when it came, and for how long it is fresh (RFC 9111 sections 4.2.1, 4.2.3).
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::heuristic;
+use super::rules::Rules;
+use super::validity::{LifetimeSource, Validity};
+use crate::header::cache_control::{MAX_DELTA_SECONDS, ResponseDirectives, delta_seconds};
+use crate::header::{date, list};
+
+/// When a response was asked for and when it came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) request: SystemTime,
+    pub(crate) response: SystemTime,
+}
+
+/// All that later decisions need of a response that is about to be stored.
+pub(crate) fn validity(
+    status: StatusCode,
+    headers: &HeaderMap,
+    directives: &ResponseDirectives,
+    times: Times,
+    rules: &Rules,
+) -> Validity {
+    let generated = date::of(headers, &DATE).unwrap_or(times.response);
+    let (lifetime, lifetime_source) = lifetime(status, headers, directives, generated, rules);
+    let shared = rules.is_shared();
+    Validity {
+        response_time: times.response,
+        initial_age: initial_age(headers, generated, times),
+        lifetime,
+        lifetime_source,
+        stale_while_revalidate: directives.stale_while_revalidate.unwrap_or_default(),
+        stale_if_error: directives.stale_if_error,
+        // A cache that does not strip the fields that a qualified no-cache names has to validate the
+        // whole (RFC 9111 section 5.2.2.4).
+        no_cache: directives.no_cache || !directives.no_cache_fields.is_empty(),
+        // Section 5.2.2.10: s-maxage implies proxy-revalidate.
+        must_revalidate: directives.must_revalidate
+            || (shared && (directives.proxy_revalidate || directives.s_maxage.is_some())),
+        immutable: directives.immutable,
+    }
+}
+
+fn lifetime(
+    status: StatusCode,
+    headers: &HeaderMap,
+    directives: &ResponseDirectives,
+    generated: SystemTime,
+    rules: &Rules,
+) -> (Duration, LifetimeSource) {
+    if let Some(lifetime) = directives.s_maxage.filter(|_| rules.is_shared()) {
+        return (lifetime, LifetimeSource::SMaxage);
+    }
+    if let Some(lifetime) = directives.max_age {
+        return (lifetime, LifetimeSource::MaxAge);
+    }
+    if headers.contains_key(EXPIRES) {
+        // An Expires that is no date, above all "0", is in the past (section 5.3).
+        let lifetime = date::of(headers, &EXPIRES)
+            .and_then(|expires| expires.duration_since(generated).ok())
+            .unwrap_or_default();
+        return (lifetime, LifetimeSource::Expires);
+    }
+    match date::of(headers, &LAST_MODIFIED) {
+        Some(last_modified) if heuristic::is_allowed(status, directives) => {
+            (heuristic::lifetime(generated, last_modified, rules.heuristic_cap), LifetimeSource::Heuristic)
+        }
+        _ => (Duration::ZERO, LifetimeSource::None),
+    }
+}
+
+/// `corrected_initial_age` of section 4.2.3.
+fn initial_age(headers: &HeaderMap, generated: SystemTime, times: Times) -> Duration {
+    let apparent = times.response.duration_since(generated).unwrap_or_default();
+    let delay = times.response.duration_since(times.request).unwrap_or_default();
+    let stated = age_field(headers);
+    // HTTP dates have whole seconds: the fraction of the receiving clock is not age.
+    Duration::from_secs(apparent.as_secs()).max(stated.saturating_add(delay))
+}
+
+/// The `Age` field: the first of several values (section 5.1). One that is no number says that some
+/// cache on the way is broken: such a response counts as old as can be.
+fn age_field(headers: &HeaderMap) -> Duration {
+    let oldest = Duration::from_secs(MAX_DELTA_SECONDS);
+    match headers.get(AGE).map(HeaderValue::as_bytes) {
+        None => Duration::ZERO,
+        Some(line) => list::members(line).next().and_then(delta_seconds).unwrap_or(oldest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::Mode;
+
+    const NOW: u64 = 784_111_777;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn of(mode: Mode, fields: &[(&'static str, &str)]) -> Validity {
+        let headers = headers(fields);
+        let times = Times { request: at(NOW - 2), response: at(NOW) };
+        validity(StatusCode::OK, &headers, &ResponseDirectives::of(&headers), times, &Rules::new(mode))
+    }
+
+    /// One row a clause: fields, lifetime and source in private mode, in shared mode.
+    #[test]
+    fn the_lifetime_of_section_4_2_1() {
+        use LifetimeSource::{Expires, Heuristic, MaxAge, None, SMaxage};
+        const DATE: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let rows: &[(&[(&'static str, &str)], _, _)] = &[
+            (&[("cache-control", "s-maxage=1, max-age=2"), ("expires", "0")], (2, MaxAge), (1, SMaxage)),
+            (&[("cache-control", "max-age=2"), ("expires", "0")], (2, MaxAge), (2, MaxAge)),
+            (&[DATE, ("expires", "Sun, 06 Nov 1994 08:49:40 GMT")], (3, Expires), (3, Expires)),
+            (&[DATE, ("expires", "Sun, 06 Nov 1994 08:49:30 GMT")], (0, Expires), (0, Expires)),
+            (&[("expires", "0")], (0, Expires), (0, Expires)),
+            (&[("expires", "Sun, 06 Nov 1994 08:49:40 GMT")], (3, Expires), (3, Expires)),
+            (&[DATE, ("last-modified", "Sun, 06 Nov 1994 08:48:37 GMT")], (6, Heuristic), (6, Heuristic)),
+            (&[], (0, None), (0, None)),
+        ];
+        for (fields, private, shared) in rows {
+            for (mode, (seconds, source)) in [(Mode::Private, private), (Mode::Shared, shared)] {
+                let validity = of(mode, fields);
+                assert_eq!(validity.lifetime.as_secs(), *seconds, "{fields:?} {mode:?}");
+                assert_eq!(validity.lifetime_source, *source, "{fields:?} {mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_initial_age_of_section_4_2_3() {
+        for (fields, age) in [
+            (&[][..], 2),
+            (&[("age", "30")], 32),
+            (&[("date", "Sun, 06 Nov 1994 08:48:37 GMT")], 60),
+            (&[("date", "Sun, 06 Nov 1994 09:49:37 GMT")], 2),
+            (&[("age", "7200, 0")], 7202),
+            (&[("age", "0, 7200")], 2),
+            (&[("age", "abc")], MAX_DELTA_SECONDS + 2),
+            (&[("age", "-1")], MAX_DELTA_SECONDS + 2),
+            (&[("age", "7200.0")], MAX_DELTA_SECONDS + 2),
+            (&[("age", "18446744073709551615")], MAX_DELTA_SECONDS + 2),
+        ] {
+            assert_eq!(of(Mode::Private, fields).initial_age.as_secs(), age, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn what_forbids_staleness_depends_on_whose_cache_it_is() {
+        for (field, private, shared) in [
+            ("max-age=1", false, false),
+            ("must-revalidate", true, true),
+            ("proxy-revalidate", false, true),
+            ("s-maxage=1", false, true),
+        ] {
+            assert_eq!(of(Mode::Private, &[("cache-control", field)]).must_revalidate, private, "{field}");
+            assert_eq!(of(Mode::Shared, &[("cache-control", field)]).must_revalidate, shared, "{field}");
+        }
+        assert!(of(Mode::Private, &[("cache-control", "no-cache=\"set-cookie\"")]).no_cache);
+    }
+
+    proptest! {
+        #[test]
+        fn no_field_makes_the_arithmetic_panic(age in ".{0,30}", control in ".{0,60}", expires in ".{0,30}") {
+            let fields: HeaderMap = [(AGE, age), (http::header::CACHE_CONTROL, control), (EXPIRES, expires)]
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)))
+                .collect();
+            let times = Times { request: at(NOW), response: at(NOW) };
+            for mode in [Mode::Private, Mode::Shared] {
+                let directives = ResponseDirectives::of(&fields);
+                let validity = validity(StatusCode::OK, &fields, &directives, times, &Rules::new(mode));
+                let _ = (validity.age(at(u32::MAX.into())), validity.remaining(UNIX_EPOCH));
+            }
+        }
+    }
+}

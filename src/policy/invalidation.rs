@@ -1,0 +1,66 @@
+//! What an unsafe request makes doubtful (RFC 9111 section 4.4).
+
+use http::header::{CONTENT_LOCATION, LOCATION};
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::target::Target;
+
+/// The URLs whose stored responses are to be invalidated after this response: that of the request, and
+/// those of the same origin that `Location` and `Content-Location` name. None after an error, and
+/// none for a safe method.
+pub(crate) fn invalidated(
+    method: &Method,
+    target: &Target,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Vec<Target> {
+    if method.is_safe() || !(status.is_success() || status.is_redirection()) {
+        return Vec::new();
+    }
+    let named = [LOCATION, CONTENT_LOCATION]
+        .into_iter()
+        .filter_map(|name| target.join(headers.get(name)?.to_str().ok()?))
+        // Others must not be able to empty our cache of an origin that is not theirs.
+        .filter(|named| named.same_origin(target));
+    let mut targets: Vec<Target> = std::iter::once(target.clone()).chain(named).collect();
+    targets.dedup();
+    targets
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn after(method: Method, status: u16, fields: &[(&'static str, &'static str)]) -> Vec<String> {
+        let headers =
+            fields.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect();
+        let target = Target::parse("http://example.com/a/b").unwrap();
+        invalidated(&method, &target, StatusCode::from_u16(status).unwrap(), &headers)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn unsafe_methods_with_a_non_error_answer() {
+        let own = ["http://example.com/a/b"];
+        assert_eq!(after(Method::POST, 200, &[]), own);
+        assert_eq!(after(Method::from_bytes(b"M-SEARCH").unwrap(), 303, &[]), own);
+        assert!(after(Method::DELETE, 404, &[]).is_empty());
+        assert!(after(Method::PUT, 500, &[]).is_empty());
+        assert!(after(Method::OPTIONS, 200, &[]).is_empty());
+    }
+
+    #[test]
+    fn named_urls_of_the_same_origin_alone() {
+        let fields = [("location", "/c"), ("content-location", "http://example.com:80/d")];
+        assert_eq!(
+            after(Method::POST, 201, &fields),
+            ["http://example.com/a/b", "http://example.com/c", "http://example.com/d"]
+        );
+        let foreign = [("location", "http://other.example/c"), ("content-location", "https://example.com/d")];
+        assert_eq!(after(Method::POST, 201, &foreign), ["http://example.com/a/b"]);
+    }
+}

@@ -1,0 +1,51 @@
+//! What the operator decides; everything else is decided by RFC 9111.
+
+use std::time::Duration;
+
+/// Whose cache it is (RFC 9111 section 1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// The cache of one party: `private` responses are stored, `s-maxage` and `proxy-revalidate` are
+    /// for others. Responses to different credentials are still kept apart, because the one party may
+    /// hold several.
+    #[default]
+    Private,
+    /// A cache that parties who do not trust each other share: the shared-cache rules of RFC 9111.
+    Shared,
+}
+
+/// How the rules of RFC 9111 are applied where it leaves a choice.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Rules {
+    /// Whose cache it is. Default: [`Mode::Private`].
+    pub mode: Mode,
+    /// The longest freshness lifetime that is guessed from `Last-Modified` (RFC 9111 section 4.2.2).
+    /// Default: 24 hours. Zero turns guessing off.
+    pub heuristic_cap: Duration,
+    /// Whether shared mode stores a response that sets a cookie. Default: no, because most origins
+    /// that set one do not mean it for everybody who asks. Private mode stores it in any case.
+    pub store_set_cookie: bool,
+    /// For how long past its freshness a response is served when the origin fails and neither side
+    /// says for how long (RFC 9111 section 4.2.4). Default: 24 hours.
+    pub stale_on_error: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self { mode: Mode::Private, heuristic_cap: DAY, store_set_cookie: false, stale_on_error: DAY }
+    }
+}
+
+impl Rules {
+    /// The default rules for this mode.
+    #[must_use]
+    pub fn new(mode: Mode) -> Self {
+        Self { mode, ..Self::default() }
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.mode == Mode::Shared
+    }
+}

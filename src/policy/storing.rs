@@ -1,0 +1,183 @@
+//! May this response be stored? (RFC 9111 section 3)
+
+use http::header::{AUTHORIZATION, EXPIRES, SET_COOKIE, VARY};
+use http::{HeaderMap, Method, StatusCode};
+
+use super::heuristic;
+use super::rules::Rules;
+use crate::header::cache_control::{RequestDirectives, ResponseDirectives};
+use crate::header::list;
+
+/// Why a response is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum NotStored {
+    /// Only responses to GET are stored (section 3: "the request method is understood by the cache").
+    Method,
+    /// The request said `no-store` (section 5.2.1.5).
+    RequestNoStore,
+    /// The response said `no-store` (section 5.2.2.5).
+    NoStore,
+    /// `private` in shared mode (section 5.2.2.7).
+    Private,
+    /// The request had `Authorization`, and the response does not let others have it (section 3.5).
+    Authorization,
+    /// It sets a cookie, in shared mode (section 7.3).
+    SetCookie,
+    /// `Vary: *`: no request would match it (section 4.1).
+    VaryAny,
+    /// Part of a body, or the answer to a condition: not a whole response (sections 3.3 and 3.4).
+    NotWhole,
+    /// `must-understand` with a status that is not understood (section 5.2.2.3).
+    NotUnderstood,
+    /// Nothing gives it a lifetime, and its status allows no guess (section 4.2.2).
+    NoLifetime,
+}
+
+impl NotStored {
+    /// The name for `Cache-Status` and logs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::RequestNoStore => "request-no-store",
+            Self::NoStore => "no-store",
+            Self::Private => "private",
+            Self::Authorization => "authorization",
+            Self::SetCookie => "set-cookie",
+            Self::VaryAny => "vary-any",
+            Self::NotWhole => "not-whole",
+            Self::NotUnderstood => "not-understood",
+            Self::NoLifetime => "no-lifetime",
+        }
+    }
+}
+
+/// What matters of the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) directives: &'a RequestDirectives,
+}
+
+/// Whether the response may be stored.
+pub(crate) fn may_store(
+    request: Request<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    directives: &ResponseDirectives,
+    rules: &Rules,
+) -> Result<(), NotStored> {
+    if *request.method != Method::GET {
+        return Err(NotStored::Method);
+    }
+    if request.directives.no_store {
+        return Err(NotStored::RequestNoStore);
+    }
+    if matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational() {
+        return Err(NotStored::NotWhole);
+    }
+    if directives.must_understand && !is_understood(status) {
+        return Err(NotStored::NotUnderstood);
+    }
+    // Section 5.2.2.3: where it is understood, must-understand takes the place of no-store.
+    if directives.no_store && !directives.must_understand {
+        return Err(NotStored::NoStore);
+    }
+    if list::members_of(headers, &VARY).any(|member| member == b"*") {
+        return Err(NotStored::VaryAny);
+    }
+    if rules.is_shared() {
+        if directives.private {
+            return Err(NotStored::Private);
+        }
+        let for_others = directives.public || directives.s_maxage.is_some() || directives.must_revalidate;
+        if request.headers.contains_key(AUTHORIZATION) && !for_others {
+            return Err(NotStored::Authorization);
+        }
+        if headers.contains_key(SET_COOKIE) && !rules.store_set_cookie {
+            return Err(NotStored::SetCookie);
+        }
+    }
+    let has_lifetime = directives.public
+        || directives.max_age.is_some()
+        || headers.contains_key(EXPIRES)
+        || if rules.is_shared() { directives.s_maxage.is_some() } else { directives.private }
+        || heuristic::is_allowed(status, directives);
+    if has_lifetime { Ok(()) } else { Err(NotStored::NoLifetime) }
+}
+
+/// The final statuses whose caching requirements this cache knows (RFC 9110 section 15).
+fn is_understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200 | 203 | 204 | 300 | 301 | 302 | 303 | 307 | 308 | 400 | 401 | 403 | 404 | 405 | 410 | 414 | 451
+            | 500 | 501 | 502 | 503 | 504
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::policy::Mode;
+
+    fn verdict(mode: Mode, request: &[(&str, &str)], status: u16, response: &[(&str, &str)]) -> &'static str {
+        let map = |fields: &[(&str, &str)]| -> HeaderMap {
+            fields
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
+                .collect::<Vec<(http::HeaderName, HeaderValue)>>()
+                .into_iter()
+                .fold(HeaderMap::new(), |mut map, (name, value)| {
+                    map.append(name, value);
+                    map
+                })
+        };
+        let (request, response) = (map(request), map(response));
+        may_store(
+            Request {
+                method: &Method::GET,
+                headers: &request,
+                directives: &RequestDirectives::of(&request),
+            },
+            StatusCode::from_u16(status).unwrap(),
+            &response,
+            &ResponseDirectives::of(&response),
+            &Rules::new(mode),
+        )
+        .map_or_else(NotStored::name, |()| "stored")
+    }
+
+    /// One row a clause: request fields, status, response fields, in private mode, in shared mode.
+    #[test]
+    fn every_clause_of_section_3() {
+        type Fields = &'static [(&'static str, &'static str)];
+        let rows: &[(&str, Fields, u16, Fields, &str, &str)] = &[
+            ("3: heuristically cacheable status", &[], 200, &[], "stored", "stored"),
+            ("3: status without a guess", &[], 302, &[], "no-lifetime", "no-lifetime"),
+            ("3: explicit lifetime", &[], 302, &[("cache-control", "max-age=1")], "stored", "stored"),
+            ("3: unknown status", &[], 599, &[("expires", "0")], "stored", "stored"),
+            ("3: public", &[], 500, &[("cache-control", "public")], "stored", "stored"),
+            ("3: s-maxage is for shared caches", &[], 302, &[("cache-control", "s-maxage=1")], "no-lifetime", "stored"),
+            ("3: private is a lifetime of its own", &[], 302, &[("cache-control", "private")], "stored", "private"),
+            ("3.3: partial", &[], 206, &[("cache-control", "max-age=1")], "not-whole", "not-whole"),
+            ("3.5: credentials", &[("authorization", "x")], 200, &[("cache-control", "max-age=1")], "stored", "authorization"),
+            ("3.5: public", &[("authorization", "x")], 200, &[("cache-control", "public")], "stored", "stored"),
+            ("3.5: s-maxage", &[("authorization", "x")], 200, &[("cache-control", "s-maxage=1")], "stored", "stored"),
+            ("3.5: must-revalidate", &[("authorization", "x")], 200, &[("cache-control", "must-revalidate")], "stored", "stored"),
+            ("4.1: Vary: *", &[], 200, &[("vary", "accept"), ("vary", "*")], "vary-any", "vary-any"),
+            ("5.2.1.5: no-store", &[("cache-control", "no-store")], 200, &[], "request-no-store", "request-no-store"),
+            ("5.2.2.5: no-store", &[], 200, &[("cache-control", "max-age=1, No-Store")], "no-store", "no-store"),
+            ("5.2.2.3: must-understand", &[], 200, &[("cache-control", "no-store, must-understand")], "stored", "stored"),
+            ("5.2.2.3: not understood", &[], 599, &[("cache-control", "max-age=1, must-understand")], "not-understood", "not-understood"),
+            ("5.2.2.7: private", &[], 200, &[("cache-control", "private, max-age=1")], "stored", "private"),
+            ("5.2.2.7: private about a field", &[], 200, &[("cache-control", "private=\"x-a\"")], "stored", "stored"),
+            ("7.3: cookies", &[], 200, &[("set-cookie", "a=b"), ("cache-control", "max-age=1")], "stored", "set-cookie"),
+        ];
+        for (clause, request, status, response, private, shared) in rows {
+            assert_eq!(verdict(Mode::Private, request, *status, response), *private, "{clause}, private");
+            assert_eq!(verdict(Mode::Shared, request, *status, response), *shared, "{clause}, shared");
+        }
+    }
+}

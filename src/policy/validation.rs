@@ -1,0 +1,163 @@
+//! Asking the origin whether a stored response still holds, and what its answer changes (RFC 9111
+//! sections 3.2, 4.3.1, 4.3.4 and 4.3.5).
+
+use http::header::{
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+};
+use http::{HeaderMap, HeaderValue};
+
+use crate::header::entity_tag::EntityTag;
+use crate::header::hop_by_hop;
+
+/// Puts our validators in place of the client's own conditions, and says whether there is one.
+///
+/// `entity_tags` are those of all stored responses that an answer could confirm; `last_modified` is
+/// given where it is one response alone.
+pub(crate) fn validators(
+    request: &mut HeaderMap,
+    entity_tags: &[HeaderValue],
+    last_modified: Option<HeaderValue>,
+) -> bool {
+    for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
+        request.remove(name);
+    }
+    let listed = entity_tags.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
+    if !listed.is_empty()
+        && let Ok(value) = HeaderValue::from_bytes(&listed)
+    {
+        request.insert(IF_NONE_MATCH, value);
+    }
+    if let Some(last_modified) = last_modified {
+        request.insert(IF_MODIFIED_SINCE, last_modified);
+    }
+    request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE)
+}
+
+/// Fields that describe the stored bytes, which neither a 304 nor a HEAD brings anew (section 3.2).
+/// `Content-MD5` is obsolete and still sent; the entity tag is what selected the response.
+static ABOUT_THE_BODY: [HeaderName; 6] = [
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    HeaderName::from_static("content-md5"),
+    CONTENT_RANGE,
+    ETAG,
+    HeaderName::from_static("content-digest"),
+];
+
+/// The fields of a stored response after a 304 or a HEAD confirmed it: new ones added, present ones
+/// replaced with all their lines.
+///
+/// `Age` is that of the update alone: it says how old the confirmation is. A `Date` that the update
+/// does not bring is taken away, because it would make the confirmed response look old.
+pub(crate) fn freshened(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
+    let mut update = update.clone();
+    hop_by_hop::remove(&mut update);
+    for name in &ABOUT_THE_BODY {
+        update.remove(name);
+    }
+    let mut merged = stored.clone();
+    merged.remove(AGE);
+    merged.remove(DATE);
+    for name in update.keys() {
+        merged.remove(name);
+    }
+    for (name, value) in &update {
+        merged.append(name, value.clone());
+    }
+    merged
+}
+
+/// Whether a 200 to a HEAD is about the same bytes as a stored response (section 4.3.5): every
+/// validator that it brings matches, and so does its `Content-Length`.
+pub(crate) fn head_agrees(stored: &HeaderMap, stored_length: usize, head: &HeaderMap) -> bool {
+    let tag = |headers: &HeaderMap| headers.get(ETAG).cloned();
+    let tags_agree = tag(head).is_none_or(|received| {
+        tag(stored).is_some_and(|known| {
+            EntityTag::parse(received.as_bytes())
+                .zip(EntityTag::parse(known.as_bytes()))
+                .is_some_and(|(received, known)| received.matches_weakly(known))
+        })
+    });
+    let dates_agree =
+        head.get(LAST_MODIFIED).is_none_or(|received| stored.get(LAST_MODIFIED) == Some(received));
+    let lengths_agree = head
+        .get(CONTENT_LENGTH)
+        .is_none_or(|received| received.as_bytes() == stored_length.to_string().as_bytes());
+    tags_agree && dates_agree && lengths_agree
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn our_validators_take_the_place_of_the_clients() {
+        let mut request = headers(&[
+            ("if-none-match", "\"theirs\""),
+            ("if-modified-since", "then"),
+            ("range", "bytes=0-1"),
+            ("if-range", "\"x\""),
+            ("accept", "a"),
+        ]);
+        let tags = [HeaderValue::from_static("\"a\""), HeaderValue::from_static("W/\"b\"")];
+        assert!(validators(&mut request, &tags, None));
+        assert_eq!(request, headers(&[("accept", "a"), ("if-none-match", "\"a\", W/\"b\"")]));
+        assert!(!validators(&mut request, &[], None));
+        assert!(validators(&mut request, &[], Some(HeaderValue::from_static("now"))));
+    }
+
+    #[test]
+    fn a_304_adds_replaces_and_keeps() {
+        let stored = headers(&[
+            ("x-kept", "1"),
+            ("link", "<old>"),
+            ("age", "5"),
+            ("date", "then"),
+            ("etag", "\"a\""),
+            ("content-type", "text/plain"),
+        ]);
+        let update = headers(&[
+            ("link", "<one>"),
+            ("link", "<two>"),
+            ("x-new", "1"),
+            ("etag", "\"b\""),
+            ("content-length", "0"),
+            ("content-type", "text/html"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+        ]);
+        let expected = headers(&[
+            ("x-kept", "1"),
+            ("etag", "\"a\""),
+            ("link", "<one>"),
+            ("link", "<two>"),
+            ("x-new", "1"),
+            ("content-type", "text/html"),
+        ]);
+        assert_eq!(freshened(&stored, &update), expected);
+    }
+
+    #[test]
+    fn a_head_is_about_the_stored_bytes_or_not() {
+        let stored = headers(&[("etag", "\"a\""), ("last-modified", "then")]);
+        for (head, agrees) in [
+            (&[][..], true),
+            (&[("etag", "W/\"a\""), ("content-length", "3")], true),
+            (&[("etag", "\"b\"")], false),
+            (&[("last-modified", "now")], false),
+            (&[("content-length", "4")], false),
+        ] {
+            assert_eq!(head_agrees(&stored, 3, &headers(head)), agrees, "{head:?}");
+        }
+        assert!(!head_agrees(&headers(&[]), 3, &headers(&[("etag", "\"a\"")])));
+    }
+}
