@@ -3,6 +3,9 @@
 mod body;
 mod clock;
 mod error;
+#[cfg(feature = "peer")]
+mod flight;
+mod header;
 mod round_trip;
 
 #[cfg(feature = "peer")]
@@ -16,6 +19,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 
 #[cfg(feature = "peer")]
-pub use policy::{LifetimeSource, Validity, Variant};
+pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};
 #[cfg(feature = "peer")]
 pub use store::{Key, MAX_VARIANTS, NoStore, Store, StoreError, StoredResponse, Usage, Variants};

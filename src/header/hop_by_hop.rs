@@ -2,8 +2,6 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 
-use super::list;
-
 /// Fields that are hop-by-hop whether or not `Connection` names them.
 static ALWAYS: [HeaderName; 9] = [
     header::CONNECTION,
@@ -20,8 +18,12 @@ static ALWAYS: [HeaderName; 9] = [
 /// Removes hop-by-hop fields and those that `Connection` names.
 pub(crate) fn remove(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = list::members_of(headers, &header::CONNECTION)
-            .filter_map(|member| HeaderName::from_bytes(member).ok())
+        // Its members are tokens: a quote in one is an error, and must not hide those after it.
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .into_iter()
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|member| HeaderName::from_bytes(member.trim_ascii()).ok())
             .collect();
         for name in named {
             headers.remove(name);

@@ -17,7 +17,6 @@
 mod condition;
 mod freshness;
 mod heuristic;
-mod invalidation;
 mod reuse;
 mod rules;
 mod storing;
@@ -27,10 +26,10 @@ mod variant;
 
 pub(crate) use condition::{Condition, condition, range_applies};
 pub(crate) use freshness::{Times, validity};
-pub(crate) use invalidation::invalidated;
 pub(crate) use reuse::{Reuse, ValidateBecause, may_serve_on_error, reuse};
 pub use rules::{Mode, Rules};
 pub(crate) use storing::{NotStored, Request as StoringRequest, may_store};
 pub(crate) use validation::{freshened, head_agrees, validators};
 pub use validity::{LifetimeSource, Validity};
 pub use variant::Variant;
+pub(crate) use variant::CredentialDigest;

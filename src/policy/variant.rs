@@ -75,7 +75,7 @@ fn normalised<'a>(
         members.sort_unstable();
         members.dedup();
     }
-    Some(Cow::Owned(members.join(&b','[..])))
+    Some(Cow::Owned(members.join(&b","[..])))
 }
 
 type SmallLines<'a> = Vec<&'a HeaderValue>;
@@ -89,7 +89,7 @@ fn is_plain(value: &HeaderValue) -> bool {
 /// words space has a meaning and stays.
 fn without_space(member: &[u8]) -> Vec<u8> {
     let parts: Vec<&[u8]> = list::split(member, b';').map(<[u8]>::trim_ascii).collect();
-    parts.join(&b';')
+    parts.join(&b";"[..])
 }
 
 #[cfg(test)]
