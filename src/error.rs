@@ -158,6 +158,12 @@ impl Error {
         self.inner.kind
     }
 
+    /// What went wrong in words, without URL and peer.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.inner.message
+    }
+
     /// The URL it was about, without userinfo, query and fragment.
     #[must_use]
     pub fn url(&self) -> Option<&str> {

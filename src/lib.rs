@@ -9,7 +9,11 @@ mod header;
 mod round_trip;
 
 #[cfg(feature = "peer")]
+mod caching;
+#[cfg(feature = "peer")]
 mod policy;
+#[cfg(feature = "peer")]
+mod stats;
 #[cfg(feature = "peer")]
 mod store;
 
@@ -20,5 +24,9 @@ pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 
 #[cfg(feature = "peer")]
 pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};
+#[cfg(feature = "peer")]
+pub use caching::{Caching, CachingBuilder};
+#[cfg(feature = "peer")]
+pub use stats::{Counts, Forward, Outcome, Stats};
 #[cfg(feature = "peer")]
 pub use store::{Key, MAX_VARIANTS, NoStore, Store, StoreError, StoredResponse, Usage, Variants};

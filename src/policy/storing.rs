@@ -31,6 +31,10 @@ pub(crate) enum NotStored {
     NotUnderstood,
     /// Nothing gives it a lifetime, and its status allows no guess (section 4.2.2).
     NoLifetime,
+    /// Its body ends where the connection does, so that nobody can say that it is whole.
+    EndNotProven,
+    /// It is larger than the store takes.
+    TooLarge,
 }
 
 impl NotStored {
@@ -47,6 +51,8 @@ impl NotStored {
             Self::NotWhole => "not-whole",
             Self::NotUnderstood => "not-understood",
             Self::NoLifetime => "no-lifetime",
+            Self::EndNotProven => "end-not-proven",
+            Self::TooLarge => "too-large",
         }
     }
 }

@@ -34,6 +34,22 @@ pub(crate) fn validators(
     request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE)
 }
 
+/// Which of the stored responses that we asked about a 304 confirms (section 4.3.4), given the entity tag
+/// of each.
+///
+/// A 304 to a question about one response is about that one, also where it leaves the entity tag out, as
+/// some do that should not. Of several it has to name one.
+pub(crate) fn confirmed(entity_tags: &[Option<&[u8]>], update: &HeaderMap) -> Option<usize> {
+    if entity_tags.len() == 1 {
+        return Some(0);
+    }
+    let named = EntityTag::parse(update.get(ETAG)?.as_bytes())?;
+    let matches = |tag: &Option<&[u8]>| {
+        tag.and_then(EntityTag::parse).is_some_and(|candidate| candidate.matches_weakly(named))
+    };
+    entity_tags.iter().position(matches)
+}
+
 /// Fields that describe the stored bytes, which neither a 304 nor a HEAD brings anew (section 3.2).
 /// `Content-MD5` is obsolete and still sent; the entity tag is what selected the response.
 static ABOUT_THE_BODY: [HeaderName; 6] = [
@@ -113,6 +129,17 @@ mod tests {
         assert_eq!(request, headers(&[("accept", "a"), ("if-none-match", "\"a\", W/\"b\"")]));
         assert!(!validators(&mut request, &[], None));
         assert!(validators(&mut request, &[], Some(HeaderValue::from_static("now"))));
+    }
+
+    #[test]
+    fn a_304_confirms_the_one_or_names_one_of_several() {
+        let (a, b): (Option<&[u8]>, Option<&[u8]>) = (Some(b"\"a\""), Some(b"W/\"b\""));
+        let silent = headers(&[]);
+        assert_eq!(confirmed(&[a], &silent), Some(0));
+        assert_eq!(confirmed(&[a, b], &silent), None);
+        assert_eq!(confirmed(&[a, None, b], &headers(&[("etag", "\"b\"")])), Some(2));
+        assert_eq!(confirmed(&[a, b], &headers(&[("etag", "\"c\"")])), None);
+        assert_eq!(confirmed(&[], &silent), None);
     }
 
     #[test]

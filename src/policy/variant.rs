@@ -8,6 +8,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
+use super::rules::Rules;
+use crate::header::cache_control::ResponseDirectives;
 use crate::header::list;
 
 /// The request fields that selected a stored response: what its `Vary` names, each with the
@@ -15,6 +17,15 @@ use crate::header::list;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Variant {
     pub(crate) fields: Box<[(HeaderName, Option<Bytes>)]>,
+}
+
+/// The request fields that select a response whether or not its `Vary` names them.
+///
+/// What an origin calls `private` it made for one user, and a cookie is how most tell users apart: in
+/// private mode such a response answers nobody who shows another one.
+pub(crate) fn implied_fields(directives: &ResponseDirectives, rules: &Rules) -> &'static [HeaderName] {
+    static COOKIES: [HeaderName; 1] = [COOKIE];
+    if directives.private && !rules.is_shared() { &COOKIES } else { &[] }
 }
 
 /// How a credential is told from another without being kept: a keyed digest.

@@ -1,0 +1,96 @@
+//! A stored response as an answer to a request (RFC 9111 section 4).
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use super::incoming::Incoming;
+use super::ranges::{self, Slice};
+use crate::body::Body;
+use crate::policy::{Condition, Validity, condition, range_applies};
+use crate::stats::{CacheStatus, X_FROM_CACHE};
+use crate::store::StoredResponse;
+
+/// Answers with a stored response: whole, a part of it, or that the client has it already.
+pub(crate) fn answer(
+    stored: &StoredResponse,
+    incoming: &Incoming,
+    status: CacheStatus,
+    now: SystemTime,
+) -> Response<Body> {
+    let mut headers = stored.headers();
+    let mut code = stored.status();
+    let mut body = stored.body().clone();
+    let conditions_apply = code == StatusCode::OK;
+    if conditions_apply
+        && condition(&incoming.headers, &headers, stored.validity().response_time) == Condition::NotModified
+    {
+        code = StatusCode::NOT_MODIFIED;
+        body = Bytes::new();
+        keep_for_not_modified(&mut headers);
+    } else {
+        if conditions_apply && incoming.method == Method::GET {
+            (code, body) = part(code, body, &mut headers, incoming);
+        }
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    decorate(&mut headers, stored.validity(), status, now);
+    let body = if incoming.is_head() { Body::empty() } else { Body::from(body) };
+    response(code, headers, body)
+}
+
+/// Adds what a response from a cache says of itself: its age, and how it came about.
+pub(crate) fn decorate(headers: &mut HeaderMap, validity: &Validity, status: CacheStatus, now: SystemTime) {
+    headers.insert(AGE, HeaderValue::from(validity.age(now).as_secs()));
+    if status.outcome().is_from_store() {
+        headers.insert(&X_FROM_CACHE, HeaderValue::from_static("1"));
+    }
+    status.time_to_live(validity.remaining(now), validity.staleness(now)).append_to(headers);
+}
+
+/// A response of these parts.
+pub(crate) fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// A 304 does not describe a body that it does not have (RFC 9110 section 15.4.5).
+fn keep_for_not_modified(headers: &mut HeaderMap) {
+    for name in [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE] {
+        headers.remove(name);
+    }
+}
+
+/// The part of a stored 200 that `Range` asks for (RFC 9110 section 14.2).
+fn part(code: StatusCode, body: Bytes, headers: &mut HeaderMap, incoming: &Incoming) -> (StatusCode, Bytes) {
+    let mut lines = incoming.headers.get_all(RANGE).into_iter();
+    let (Some(range), None) = (lines.next(), lines.next()) else { return (code, body) };
+    if !range_applies(&incoming.headers, headers) {
+        return (code, body);
+    }
+    match ranges::slice(range.as_bytes(), &body, headers.get(CONTENT_TYPE)) {
+        Slice::Whole => {
+            headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+            (code, body)
+        }
+        Slice::One { body, content_range } => {
+            headers.insert(CONTENT_RANGE, content_range);
+            (StatusCode::PARTIAL_CONTENT, body)
+        }
+        Slice::Several { body, content_type } => {
+            headers.insert(CONTENT_TYPE, content_type);
+            (StatusCode::PARTIAL_CONTENT, body)
+        }
+        Slice::Unsatisfiable { content_range } => {
+            keep_for_not_modified(headers);
+            headers.insert(CONTENT_RANGE, content_range);
+            (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new())
+        }
+    }
+}

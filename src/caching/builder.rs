@@ -1,0 +1,101 @@
+//! What a [`Caching`] is made of.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use super::engine::Caching;
+use super::forwarding;
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, ErrorKind, Result};
+use crate::origin::Origin;
+use crate::policy::Rules;
+use crate::round_trip::RoundTrip;
+use crate::stats::Stats;
+use crate::store::{MemoryStore, Store};
+
+/// Puts a [`Caching`] together. Every part has a default.
+#[derive(Default)]
+#[must_use]
+pub struct CachingBuilder {
+    origin: Option<Arc<dyn RoundTrip>>,
+    store: Option<Arc<dyn Store>>,
+    clock: Option<Arc<dyn Clock>>,
+    rules: Rules,
+    stats: Option<Arc<Stats>>,
+    pseudonym: Option<String>,
+}
+
+impl CachingBuilder {
+    /// Where requests go that are not answered from the store. Default: [`Origin`], the network.
+    pub fn origin(mut self, origin: impl RoundTrip + 'static) -> Self {
+        self.origin = Some(Arc::new(origin));
+        self
+    }
+
+    /// Where responses are kept. Default: a [`MemoryStore`] of its default capacity.
+    pub fn store(mut self, store: impl Store + 'static) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Where time comes from. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// What the operator decides. Default: a private cache, see [`Rules`].
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Where outcomes are counted. Default: counters of its own.
+    pub fn stats(mut self, stats: Arc<Stats>) -> Self {
+        self.stats = Some(stats);
+        self
+    }
+
+    /// The name under which it stands in `Via` (RFC 9110 section 7.6.3), by which a request that comes
+    /// back is known. Default: `forwardcache-` and 64 random bits, which no other cache has.
+    pub fn pseudonym(mut self, pseudonym: impl Into<String>) -> Self {
+        self.pseudonym = Some(pseudonym.into());
+        self
+    }
+
+    /// The cache.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadOption`] when the pseudonym is not a token.
+    pub fn build(self) -> Result<Caching> {
+        let pseudonym = self.pseudonym.unwrap_or_else(random_pseudonym);
+        let via = forwarding::via(&pseudonym).ok_or_else(|| {
+            Error::new(ErrorKind::BadOption, format!("the pseudonym {pseudonym:?} is not a token"))
+        })?;
+        Ok(Caching::new(
+            self.origin.unwrap_or_else(|| Arc::new(Origin::default())),
+            self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
+            self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+            self.rules,
+            self.stats.unwrap_or_default(),
+            pseudonym,
+            via,
+        ))
+    }
+}
+
+impl std::fmt::Debug for CachingBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CachingBuilder")
+            .field("store", &self.store)
+            .field("clock", &self.clock)
+            .field("rules", &self.rules)
+            .field("pseudonym", &self.pseudonym)
+            .finish_non_exhaustive()
+    }
+}
+
+fn random_pseudonym() -> String {
+    format!("forwardcache-{:016x}", RandomState::new().hash_one(()))
+}

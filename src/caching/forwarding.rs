@@ -1,0 +1,90 @@
+//! What is sent to the origin, and what came back.
+
+use http::header::{AGE, CONTENT_LENGTH, DATE, VIA};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+
+use super::incoming::Incoming;
+use super::lookup::Plan;
+use crate::body::Body;
+use crate::header::{date, hop_by_hop};
+use crate::policy::{Times, validators};
+use crate::stats::{CACHE_STATUS, X_FROM_CACHE};
+
+/// A request to the origin, and whether a 304 to it confirms what is stored.
+pub(crate) struct Outgoing {
+    pub(crate) request: Request<Body>,
+    pub(crate) asks_for_us: bool,
+}
+
+/// The request that the plan comes to: ours to send, with our validators where there are any.
+pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, via: &HeaderValue) -> Outgoing {
+    let mut headers = incoming.headers.clone();
+    prepare(&mut headers, via);
+    // A HEAD asks on the client's behalf alone: its answer freshens what is stored by its fields.
+    let asks_for_us = !incoming.is_head() && {
+        let (entity_tags, last_modified) = (plan.entity_tags(), plan.last_modified());
+        (!entity_tags.is_empty() || last_modified.is_some())
+            && validators(&mut headers, &entity_tags, last_modified)
+    };
+    let mut request = Request::new(Body::empty());
+    *request.method_mut() = incoming.method.clone();
+    *request.uri_mut() = incoming.target.uri();
+    *request.headers_mut() = headers;
+    Outgoing { request, asks_for_us }
+}
+
+/// Makes a request's fields those of the next hop: end-to-end fields, and ours in `Via`.
+pub(crate) fn prepare(headers: &mut HeaderMap, via: &HeaderValue) {
+    hop_by_hop::remove(headers);
+    headers.append(VIA, via.clone());
+}
+
+/// A response as it came, its fields made end-to-end.
+pub(crate) struct Received {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
+    pub(crate) times: Times,
+}
+
+impl Received {
+    pub(crate) fn new(response: Response<Body>, times: Times, via: &HeaderValue) -> Self {
+        let (parts, body) = response.into_parts();
+        let mut headers = parts.headers;
+        hop_by_hop::remove(&mut headers);
+        // Whatever says so, it was not this cache.
+        headers.remove(&X_FROM_CACHE);
+        // RFC 9110 section 6.6.1: a recipient with a clock records when a response without Date came.
+        if !headers.contains_key(DATE) {
+            headers.insert(DATE, date::value(times.response));
+        }
+        let via = if parts.version == Version::HTTP_10 { of_version_1_0(via) } else { via.clone() };
+        headers.append(VIA, via);
+        Self { status: parts.status, headers, body, times }
+    }
+
+    /// The fields to store: without those that are true of this transfer alone.
+    pub(crate) fn fields_to_store(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        for name in [&AGE, &CACHE_STATUS, &CONTENT_LENGTH] {
+            headers.remove(name);
+        }
+        headers
+    }
+}
+
+/// The `Via` of a message that was received over HTTP/1.0 (RFC 9110 section 7.6.3).
+fn of_version_1_0(via: &HeaderValue) -> HeaderValue {
+    let mut bytes = via.as_bytes().to_vec();
+    if let Some(minor) = bytes.get_mut(2) {
+        *minor = b'0';
+    }
+    HeaderValue::from_bytes(&bytes).unwrap_or_else(|_| via.clone())
+}
+
+/// The field value of a cache of this pseudonym.
+pub(crate) fn via(pseudonym: &str) -> Option<HeaderValue> {
+    let is_token = !pseudonym.is_empty()
+        && pseudonym.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!#$%&'*+^`|:".contains(&byte));
+    is_token.then(|| HeaderValue::try_from(format!("1.1 {pseudonym}")).ok()).flatten()
+}

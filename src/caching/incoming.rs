@@ -1,0 +1,78 @@
+//! A request, with what the engine asks of it computed once.
+
+use http::header::{
+    AUTHORIZATION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
+use http::{HeaderMap, Method};
+
+use super::credential::KeyedDigest;
+use crate::header::cache_control::RequestDirectives;
+use crate::header::list;
+use crate::policy::{CredentialDigest, Rules, StoringRequest};
+use crate::store::Key;
+use crate::target::Target;
+
+/// A GET or HEAD without a body.
+#[derive(Clone, Debug)]
+pub(crate) struct Incoming {
+    pub(crate) method: Method,
+    pub(crate) target: Target,
+    pub(crate) headers: HeaderMap,
+    pub(crate) directives: RequestDirectives,
+    pub(crate) key: Key,
+}
+
+impl Incoming {
+    pub(crate) fn new(
+        method: Method,
+        target: Target,
+        headers: HeaderMap,
+        rules: &Rules,
+        digest: &KeyedDigest,
+    ) -> Self {
+        let directives = RequestDirectives::of(&headers);
+        let key = key(&target, &headers, rules, digest);
+        Self { method, target, headers, directives, key }
+    }
+
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
+    /// Whether only the origin can answer: its condition is about the origin's state (RFC 9110 sections
+    /// 13.1.1 and 13.1.4).
+    pub(crate) fn is_for_origin(&self) -> bool {
+        self.headers.contains_key(IF_MATCH) || self.headers.contains_key(IF_UNMODIFIED_SINCE)
+    }
+
+    /// Whether it may wait for what another request fetches, and others for what it fetches: a plain GET
+    /// for the whole, by somebody who does not insist on an answer made for them.
+    pub(crate) fn may_collapse(&self) -> bool {
+        let whole = ![RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
+            .iter()
+            .any(|name| self.headers.contains_key(name));
+        let patient = !self.directives.no_cache
+            && !self.directives.no_store
+            && self.directives.max_age.is_none_or(|max_age| !max_age.is_zero());
+        self.method == Method::GET && whole && patient
+    }
+
+    pub(crate) fn for_storing(&self) -> StoringRequest<'_> {
+        StoringRequest { method: &self.method, headers: &self.headers, directives: &self.directives }
+    }
+}
+
+/// The key under which the answers to such a request are stored.
+///
+/// In private mode each credential has a partition of its own: a private cache for everyone who shows
+/// another `Authorization`. In shared mode the rules of RFC 9111 section 3.5 say which answers to a
+/// request with a credential are for all.
+pub(crate) fn key(target: &Target, headers: &HeaderMap, rules: &Rules, digest: &KeyedDigest) -> Key {
+    if rules.is_shared() {
+        return Key::new(target.as_str());
+    }
+    match list::joined(headers, &AUTHORIZATION) {
+        Some(credential) => Key::partitioned(target.as_str(), digest.digest(&credential)),
+        None => Key::new(target.as_str()),
+    }
+}

@@ -1,0 +1,29 @@
+//! The `RoundTrip` that remembers: it looks up, fills, revalidates, serves stale and invalidates, as
+//! `policy` decides.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `engine` | `Caching`: a request's way through the cache |
+//! | `builder` | what it is made of |
+//! | `incoming` | a request, with what the engine asks of it computed once |
+//! | `credential` | how one credential is told from another without being kept |
+//! | `lookup` | what the stored responses are good for: serve, or forward with which validators |
+//! | `forwarding` | what is sent to the origin, and what came back |
+//! | `answer` | a stored response as an answer to a request |
+//! | `ranges` | a part, or several, of a stored body |
+//! | `fill` | a body on its way from the origin to everybody who waits for it |
+//! | `guarded_store` | the store, whose trouble is never the client's |
+
+mod answer;
+mod builder;
+mod credential;
+mod engine;
+mod fill;
+mod forwarding;
+mod guarded_store;
+mod incoming;
+mod lookup;
+mod ranges;
+
+pub use builder::CachingBuilder;
+pub use engine::Caching;

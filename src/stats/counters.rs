@@ -1,0 +1,110 @@
+//! How often what happened.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::outcome::Outcome;
+
+/// Counters of one cache. Counting is one relaxed addition; reading them is not a consistent cut.
+#[derive(Debug, Default)]
+pub struct Stats {
+    outcomes: [AtomicU64; Outcome::NAMES.len()],
+    origin_requests: AtomicU64,
+    stored: AtomicU64,
+    store_errors: AtomicU64,
+}
+
+impl Stats {
+    /// How often what has happened so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut outcomes = [0; Outcome::NAMES.len()];
+        for (count, counter) in outcomes.iter_mut().zip(&self.outcomes) {
+            *count = read(counter);
+        }
+        Counts {
+            outcomes,
+            origin_requests: read(&self.origin_requests),
+            stored: read(&self.stored),
+            store_errors: read(&self.store_errors),
+        }
+    }
+
+    pub(crate) fn count(&self, outcome: Outcome) {
+        self.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_origin_request(&self) {
+        self.origin_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_stored(&self) {
+        self.stored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_store_error(&self) {
+        self.store_errors.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What [`Stats`] had counted at one moment. Its `Display` is one `name count` a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    outcomes: [u64; Outcome::NAMES.len()],
+    /// Requests sent to origins, validations among them.
+    pub origin_requests: u64,
+    /// Responses given to the store and taken by it.
+    pub stored: u64,
+    /// Times that the store failed; the requests went on to the origin.
+    pub store_errors: u64,
+}
+
+impl Counts {
+    /// How many requests had this outcome, whatever they were forwarded for.
+    #[must_use]
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome.index()]
+    }
+
+    /// All counters with their names: the outcomes in the order of [`Outcome::NAMES`], then the others.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let others = [
+            ("origin-requests", self.origin_requests),
+            ("stored", self.stored),
+            ("store-errors", self.store_errors),
+        ];
+        Outcome::NAMES.into_iter().zip(self.outcomes).chain(others)
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, count) in self.iter() {
+            writeln!(f, "{name} {count}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Forward;
+
+    #[test]
+    fn each_outcome_is_counted_under_its_name() {
+        let stats = Stats::default();
+        stats.count(Outcome::Hit);
+        stats.count(Outcome::Miss(Forward::UriMiss));
+        stats.count(Outcome::Miss(Forward::VaryMiss));
+        stats.count_store_error();
+        let counts = stats.counts();
+        assert_eq!(counts.of(Outcome::Hit), 1);
+        assert_eq!(counts.of(Outcome::Miss(Forward::Stale)), 2);
+        assert_eq!(counts.of(Outcome::OnlyIfCached), 0);
+        let text = counts.to_string();
+        assert!(text.contains("hit 1\n") && text.contains("miss 2\n") && text.contains("store-errors 1\n"));
+    }
+}

@@ -1,0 +1,15 @@
+//! What happened, under one name everywhere.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `outcome` | what happened to a request: one enum, one text |
+//! | `cache_status` | the outcome as a `Cache-Status` field (RFC 9211) |
+//! | `counters` | how often each outcome came about, and what went wrong behind the scenes |
+
+mod cache_status;
+mod counters;
+mod outcome;
+
+pub(crate) use cache_status::{CACHE_STATUS, CacheStatus, X_FROM_CACHE};
+pub use counters::{Counts, Stats};
+pub use outcome::{Forward, Outcome};
