@@ -6,6 +6,7 @@ mod error;
 #[cfg(feature = "peer")]
 mod flight;
 mod header;
+mod origin;
 mod round_trip;
 
 #[cfg(feature = "peer")]
@@ -16,6 +17,7 @@ mod store;
 pub use body::Body;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
+pub use origin::{Origin, OriginBuilder};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 
 #[cfg(feature = "peer")]
