@@ -1,5 +1,6 @@
 //! From ureq's errors to ours.
 
+use std::error::Error as StdError;
 use std::io;
 
 use http::Uri;
@@ -23,7 +24,10 @@ pub(super) fn before_response(failure: ureq::Error, url: &Uri) -> Error {
         ureq::Error::Timeout(phase) => (ErrorKind::Timeout, timeout_text(*phase)),
         ureq::Error::HostNotFound => (ErrorKind::Unresolved, "the host's name cannot be resolved"),
         ureq::Error::ConnectionFailed => (ErrorKind::Unreachable, "no connection"),
-        ureq::Error::BadUri(_) => (ErrorKind::BadUrl, "the URL cannot be fetched"),
+        // Its text is the URL, secrets and all.
+        ureq::Error::BadUri(_) => {
+            return Error::new(ErrorKind::BadUrl, "the URL cannot be fetched").with_url(url);
+        }
         _ if is_tls(&failure) => (ErrorKind::Tls, "the TLS handshake failed"),
         ureq::Error::LargeResponseHeader(..) => {
             (ErrorKind::BadResponse, "the head of the response is too large")
@@ -109,7 +113,7 @@ fn is_tls(failure: &ureq::Error) -> bool {
 }
 
 fn is_rustls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+    error.get_ref().is_some_and(<dyn StdError + Send + Sync>::is::<rustls::Error>)
 }
 
 fn is_timeout(error: &io::Error) -> bool {

@@ -31,12 +31,14 @@ impl Resolver for OriginResolver {
             addresses.push(address);
             return Ok(addresses);
         }
-        self.system.resolve(uri, config, timeout).map_err(|failure| match failure {
-            // The system's word on a name is an input error like any other: named here, where it is known.
-            ureq::Error::Io(_) | ureq::Error::HostNotFound => ureq::Error::Other(Box::new(
-                Error::new(ErrorKind::Unresolved, "the host's name cannot be resolved").with_source(failure),
-            )),
-            other => other,
+        self.system.resolve(uri, config, timeout).map_err(|failure| {
+            // The system's word on a name is an error of I/O like any other: named here, where it is known.
+            let message = match &failure {
+                ureq::Error::Io(error) => format!("the host's name cannot be resolved: {error}"),
+                ureq::Error::HostNotFound => "the host's name has no address".to_owned(),
+                _ => return failure,
+            };
+            ureq::Error::Other(Box::new(Error::new(ErrorKind::Unresolved, message).with_source(failure)))
         })
     }
 }
