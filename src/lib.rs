@@ -6,6 +6,7 @@ mod error;
 #[cfg(feature = "peer")]
 mod flight;
 mod header;
+mod origin;
 mod round_trip;
 
 #[cfg(feature = "peer")]
@@ -20,12 +21,13 @@ mod store;
 pub use body::Body;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
+pub use origin::{Origin, OriginBuilder};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 
 #[cfg(feature = "peer")]
-pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};
-#[cfg(feature = "peer")]
 pub use caching::{Caching, CachingBuilder};
+#[cfg(feature = "peer")]
+pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};
 #[cfg(feature = "peer")]
 pub use stats::{Counts, Forward, Outcome, Stats};
 #[cfg(feature = "peer")]

@@ -22,8 +22,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flight::{Flights, Landing, Leader, Role};
 use crate::header::cache_control::ResponseDirectives;
 use crate::policy::{
-    NotStored, Rules, Times, Validity, Variant, confirmed, freshened, head_agrees, implied_fields, invalidated,
-    may_serve_on_error, may_store, validity,
+    NotStored, Rules, Times, Validity, Variant, confirmed, freshened, head_agrees, implied_fields,
+    invalidated, may_serve_on_error, may_store, validity,
 };
 use crate::round_trip::RoundTrip;
 use crate::stats::{CacheStatus, Forward, Outcome, Stats};
@@ -114,7 +114,9 @@ impl Caching {
     ) -> Self {
         let store = GuardedStore::new(store, Arc::clone(&stats));
         let (digest, flights) = (KeyedDigest::default(), Flights::new());
-        Self { inner: Arc::new(Inner { origin, store, clock, rules, stats, pseudonym, via, digest, flights }) }
+        Self {
+            inner: Arc::new(Inner { origin, store, clock, rules, stats, pseudonym, via, digest, flights }),
+        }
     }
 
     /// What was counted so far.
@@ -175,9 +177,8 @@ impl Inner {
         *request.method_mut() = method.clone();
         *request.uri_mut() = target.uri();
         *request.headers_mut() = headers;
-        let received = self
-            .ask(request, &target, why)
-            .inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
+        let received =
+            self.ask(request, &target, why).inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
         for target in invalidated(&method, &target, received.status, &received.headers) {
             self.store.remove(&Key::new(target.as_str()));
             if is_partitioned {
@@ -335,7 +336,8 @@ impl Inner {
             return;
         }
         let headers = stored.headers();
-        if received.status == stored.status() && head_agrees(&headers, stored.body().len(), &received.headers) {
+        if received.status == stored.status() && head_agrees(&headers, stored.body().len(), &received.headers)
+        {
             let headers = freshened(&headers, &received.fields_to_store());
             let get = Incoming { method: Method::GET, ..incoming.clone() };
             let directives = ResponseDirectives::of(&headers);
@@ -470,7 +472,12 @@ impl Inner {
         self.serve_with(stored, incoming, CacheStatus::new(outcome))
     }
 
-    fn serve_with(&self, stored: &StoredResponse, incoming: &Incoming, status: CacheStatus) -> Response<Body> {
+    fn serve_with(
+        &self,
+        stored: &StoredResponse,
+        incoming: &Incoming,
+        status: CacheStatus,
+    ) -> Response<Body> {
         self.note(status.outcome(), incoming);
         answer(stored, incoming, status, self.clock.now())
     }

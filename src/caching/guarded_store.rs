@@ -44,7 +44,8 @@ impl GuardedStore {
     fn answer<T: Default>(&self, what: &str, result: Result<T, StoreError>) -> T {
         result.unwrap_or_else(|error| {
             self.stats.count_store_error();
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             warn!("the store cannot {what}: {error}{cause}");
             T::default()
         })

@@ -76,5 +76,9 @@ pub(crate) fn lookup(
 }
 
 fn forward(why: Forward, selected: &Arc<StoredResponse>) -> Lookup {
-    Lookup::Forward(Plan { why, selected: Some(Arc::clone(selected)), candidates: vec![Arc::clone(selected)] })
+    Lookup::Forward(Plan {
+        why,
+        selected: Some(Arc::clone(selected)),
+        candidates: vec![Arc::clone(selected)],
+    })
 }

@@ -77,7 +77,9 @@ mod tests {
 
     #[test]
     fn one_part_shares_the_bytes() {
-        let Slice::One { body, content_range } = slice(b"bytes=2-4", &WHOLE, None) else { panic!("one part") };
+        let Slice::One { body, content_range } = slice(b"bytes=2-4", &WHOLE, None) else {
+            panic!("one part")
+        };
         assert_eq!(body, "234");
         assert_eq!(body.as_ptr(), WHOLE[2..].as_ptr());
         assert_eq!(content_range, "bytes 2-4/10");

@@ -102,7 +102,8 @@ impl CacheStatus {
             text.push_str("; detail=");
             text.push_str(detail);
         }
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).expect("tokens and numbers are visible ASCII")
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+            .expect("tokens and numbers are visible ASCII")
     }
 }
 
@@ -163,10 +164,7 @@ mod tests {
                 CacheStatus::new(Outcome::Miss(Forward::UriMiss)).detail("no-store"),
                 "forwardcache; fwd=uri-miss; detail=no-store",
             ),
-            (
-                CacheStatus::new(Outcome::Collapsed(Forward::UriMiss)),
-                "forwardcache; fwd=uri-miss; collapsed",
-            ),
+            (CacheStatus::new(Outcome::Collapsed(Forward::UriMiss)), "forwardcache; fwd=uri-miss; collapsed"),
             (
                 CacheStatus::new(Outcome::Revalidated(Forward::Stale))
                     .forward_status(StatusCode::NOT_MODIFIED),
@@ -180,12 +178,8 @@ mod tests {
 
     #[test]
     fn every_outcome_is_read_back_from_the_field() {
-        let mut outcomes = vec![
-            Outcome::Hit,
-            Outcome::StaleAccepted,
-            Outcome::StaleWhileRevalidate,
-            Outcome::OnlyIfCached,
-        ];
+        let mut outcomes =
+            vec![Outcome::Hit, Outcome::StaleAccepted, Outcome::StaleWhileRevalidate, Outcome::OnlyIfCached];
         for forward in Forward::ALL {
             outcomes.extend([
                 Outcome::Miss(forward),

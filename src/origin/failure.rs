@@ -1,0 +1,141 @@
+//! From ureq's errors to ours.
+
+use std::error::Error as StdError;
+use std::io;
+
+use http::Uri;
+use ureq::Timeout;
+
+use crate::error::{Error, ErrorKind};
+
+/// Whether a connection ended before its response, as a kept one does that the origin had closed.
+pub(super) fn connection_was_dead(failure: &ureq::Error) -> bool {
+    matches!(failure, ureq::Error::Io(error) if is_end_of_connection(error))
+}
+
+/// Why there is no response.
+pub(super) fn before_response(failure: ureq::Error, url: &Uri) -> Error {
+    let failure = match ours_within(failure) {
+        Ok(ours) => return ours.with_url(url),
+        Err(failure) => failure,
+    };
+    let (kind, says) = match &failure {
+        ureq::Error::Io(error) => before_response_io(error),
+        ureq::Error::Timeout(phase) => (ErrorKind::Timeout, timeout_text(*phase)),
+        ureq::Error::HostNotFound => (ErrorKind::Unresolved, "the host's name cannot be resolved"),
+        ureq::Error::ConnectionFailed => (ErrorKind::Unreachable, "no connection"),
+        // Its text is the URL, secrets and all.
+        ureq::Error::BadUri(_) => {
+            return Error::new(ErrorKind::BadUrl, "the URL cannot be fetched").with_url(url);
+        }
+        _ if is_tls(&failure) => (ErrorKind::Tls, "the TLS handshake failed"),
+        ureq::Error::LargeResponseHeader(..) => {
+            (ErrorKind::BadResponse, "the head of the response is too large")
+        }
+        ureq::Error::Protocol(_) | ureq::Error::Http(_) => {
+            (ErrorKind::BadResponse, "the response is not good HTTP")
+        }
+        _ => (ErrorKind::Io, "the request failed"),
+    };
+    explained(kind, says, failure).with_url(url)
+}
+
+/// Why the body ends here, with what is left of its announced length.
+pub(super) fn within_body(error: io::Error, left: Option<u64>) -> Error {
+    let failure = match ours_within(ureq::Error::from(error)) {
+        Ok(ours) => return ours,
+        Err(failure) => failure,
+    };
+    let (kind, says) = match &failure {
+        ureq::Error::Timeout(_) => (ErrorKind::Timeout, "the body stalled"),
+        ureq::Error::Io(error) if is_timeout(error) => (ErrorKind::Timeout, "the body stalled"),
+        ureq::Error::Io(error) if is_end_of_connection(error) => {
+            return incomplete(left).with_source(failure);
+        }
+        ureq::Error::BodyStalled => return incomplete(left).with_source(failure),
+        _ if is_tls(&failure) => (ErrorKind::Tls, "TLS failed within the body"),
+        ureq::Error::Protocol(_) => (ErrorKind::BadResponse, "the body is not framed as announced"),
+        _ => (ErrorKind::Io, "the body cannot be read"),
+    };
+    explained(kind, says, failure)
+}
+
+/// The body ended before its announced end.
+pub(super) fn incomplete(left: Option<u64>) -> Error {
+    let message = match left {
+        Some(left) => format!("the body ended {left} bytes short of its length"),
+        None => "the body ended before its last chunk".to_owned(),
+    };
+    Error::new(ErrorKind::IncompleteBody, message)
+}
+
+/// An error that was ours before it went through ureq: of the resolver, or of the request's body.
+fn ours_within(failure: ureq::Error) -> Result<Error, ureq::Error> {
+    match failure {
+        ureq::Error::Other(inner) => inner.downcast().map(|ours| *ours).map_err(ureq::Error::Other),
+        ureq::Error::Io(error) => error.downcast().map_err(ureq::Error::Io),
+        other => Err(other),
+    }
+}
+
+fn before_response_io(error: &io::Error) -> (ErrorKind, &'static str) {
+    match error.kind() {
+        _ if is_rustls(error) => (ErrorKind::Tls, "the TLS handshake failed"),
+        _ if is_timeout(error) => (ErrorKind::Timeout, "no answer in time"),
+        _ if is_end_of_connection(error) => {
+            (ErrorKind::Unreachable, "the connection ended before a response")
+        }
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::AddrNotAvailable
+        | io::ErrorKind::NotConnected => (ErrorKind::Unreachable, "no connection"),
+        _ => (ErrorKind::Io, "the request failed"),
+    }
+}
+
+fn timeout_text(phase: Timeout) -> &'static str {
+    match phase {
+        Timeout::Resolve => "the host's name was not resolved in time",
+        Timeout::Connect => "no connection in time",
+        Timeout::SendRequest | Timeout::SendBody | Timeout::PerWrite => "the request was not taken in time",
+        _ => "no answer in time",
+    }
+}
+
+fn is_tls(failure: &ureq::Error) -> bool {
+    match failure {
+        ureq::Error::Tls(_) | ureq::Error::TlsRequired | ureq::Error::Rustls(_) | ureq::Error::Pem(_) => true,
+        ureq::Error::Io(error) => is_rustls(error),
+        _ => false,
+    }
+}
+
+fn is_rustls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn StdError + Send + Sync>::is::<rustls::Error>)
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+fn is_end_of_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// One line that says what and why, for those who print no chain of causes.
+fn explained(kind: ErrorKind, says: &str, failure: ureq::Error) -> Error {
+    let message = match &failure {
+        ureq::Error::Timeout(_) => says.to_owned(),
+        ureq::Error::Io(error) => format!("{says}: {error}"),
+        other => format!("{says}: {other}"),
+    };
+    Error::new(kind, message).with_source(failure)
+}

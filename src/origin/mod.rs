@@ -1,0 +1,24 @@
+//! The way to origins: a [`RoundTrip`](crate::RoundTrip) over ureq.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `transport` | [`Origin`]: a request goes out, its response comes back, one retry at most |
+//! | `options` | [`OriginBuilder`]: time limits and roots, and what ureq is told |
+//! | `roots` | which root certificates are trusted |
+//! | `resolver` | from the host of a URL to socket addresses |
+//! | `request` | what of a request is sent on, and how its body is framed |
+//! | `response` | which framing of a response is trusted, and its body |
+//! | `failure` | from ureq's errors to ours |
+
+mod failure;
+mod options;
+mod request;
+mod resolver;
+mod response;
+mod roots;
+#[cfg(test)]
+mod testing;
+mod transport;
+
+pub use options::OriginBuilder;
+pub use transport::Origin;

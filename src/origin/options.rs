@@ -1,0 +1,237 @@
+//! Time limits and roots, and what ureq is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ureq::config::Config;
+use ureq::tls::TlsConfig;
+
+use super::roots::Roots;
+use super::transport::Origin;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The head of a response may be this long. It is parsed anew with each piece that arrives, so an
+/// origin that drips it costs the square of this.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+/// The longest line of a request, field or start line, has to fit in here.
+pub(super) const OUTPUT_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Chooses how an [`Origin`] connects.
+///
+/// | option | default |
+/// |---|---|
+/// | [`resolve_timeout`](Self::resolve_timeout) | 5 s |
+/// | [`connect_timeout`](Self::connect_timeout) | 10 s |
+/// | [`response_timeout`](Self::response_timeout) | 30 s |
+/// | [`read_timeout`](Self::read_timeout) | 30 s |
+/// | [`write_timeout`](Self::write_timeout) | 30 s |
+/// | [`web_root_certificates`](Self::web_root_certificates) | trusted |
+/// | [`root_certificates_pem`](Self::root_certificates_pem) | none besides |
+///
+/// There is no limit on the whole: a body may take as long as it keeps coming.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use forwardcache::Origin;
+///
+/// let origin = Origin::builder().connect_timeout(Duration::from_secs(2)).build()?;
+/// # Ok::<(), forwardcache::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct OriginBuilder {
+    times: Times,
+    without_web_roots: bool,
+    certificates: Vec<Certificates>,
+}
+
+/// Where root certificates come from.
+#[derive(Clone, Debug)]
+enum Certificates {
+    Pem(Vec<u8>),
+    File(PathBuf),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Times {
+    resolve: Duration,
+    connect: Duration,
+    response: Duration,
+    read: Duration,
+    write: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            resolve: Duration::from_secs(5),
+            connect: Duration::from_secs(10),
+            response: Duration::from_secs(30),
+            read: Duration::from_secs(30),
+            write: Duration::from_secs(30),
+        }
+    }
+}
+
+impl OriginBuilder {
+    /// How long finding the host's addresses may take.
+    pub fn resolve_timeout(mut self, limit: Duration) -> Self {
+        self.times.resolve = limit;
+        self
+    }
+
+    /// How long connecting may take, over all addresses and with the TLS handshake.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.times.connect = limit;
+        self
+    }
+
+    /// How long the head of the response may take, from the end of the request.
+    pub fn response_timeout(mut self, limit: Duration) -> Self {
+        self.times.response = limit;
+        self
+    }
+
+    /// How long the origin may be silent while something is expected of it, a body above all.
+    pub fn read_timeout(mut self, limit: Duration) -> Self {
+        self.times.read = limit;
+        self
+    }
+
+    /// How long the origin may take nothing of a request that is being sent.
+    pub fn write_timeout(mut self, limit: Duration) -> Self {
+        self.times.write = limit;
+        self
+    }
+
+    /// Whether the root certificates of the web are trusted, which they are unless this says otherwise.
+    ///
+    /// `false` leaves those given here, for a network whose origins all have certificates of their own
+    /// authority.
+    pub fn web_root_certificates(mut self, trusted: bool) -> Self {
+        self.without_web_roots = !trusted;
+        self
+    }
+
+    /// Trusts these root certificates too: PEM, one or more, anything else in it is passed over.
+    ///
+    /// May be called more than once.
+    pub fn root_certificates_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.certificates.push(Certificates::Pem(pem.into()));
+        self
+    }
+
+    /// Trusts the root certificates of this PEM file too. It is read once, by
+    /// [`build`](Self::build).
+    pub fn root_certificates_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.certificates.push(Certificates::File(path.into()));
+        self
+    }
+
+    /// Checks the options and makes the [`Origin`]. It connects to nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadOption`] for a time limit of zero, for a file that cannot be read, for PEM
+    /// without a certificate or with one that cannot be used, and when no root would be trusted at all.
+    pub fn build(self) -> Result<Origin> {
+        let times = self.times;
+        for (name, limit) in [
+            ("resolve", times.resolve),
+            ("connect", times.connect),
+            ("response", times.response),
+            ("read", times.read),
+            ("write", times.write),
+        ] {
+            if limit.is_zero() {
+                return Err(Error::new(
+                    ErrorKind::BadOption,
+                    format!("the {name} timeout must be longer than zero"),
+                ));
+            }
+        }
+        let mut roots = Roots::default();
+        for certificates in &self.certificates {
+            match certificates {
+                Certificates::Pem(pem) => roots.add_pem(pem)?,
+                Certificates::File(path) => roots.add_file(path)?,
+            }
+        }
+        if self.without_web_roots {
+            roots.leave_out_the_web()?;
+        }
+        Ok(Origin::with_options(Options { times, roots }))
+    }
+}
+
+/// Options that have been checked.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    times: Times,
+    roots: Roots,
+}
+
+impl Options {
+    pub(super) fn into_config(self) -> Config {
+        let Times { resolve, connect, response, read, write } = self.times;
+        Config::builder()
+            // A response is a response, whatever its status, and redirects are the client's.
+            .http_status_as_error(false)
+            .max_redirects(0)
+            // Otherwise taken from the environment.
+            .proxy(None)
+            .user_agent("")
+            .accept("")
+            .accept_encoding("")
+            .allow_non_standard_methods(true)
+            .no_delay(true)
+            .max_response_header_size(MAX_HEAD_BYTES)
+            .input_buffer_size(64 * 1024)
+            .output_buffer_size(OUTPUT_BUFFER_BYTES)
+            // Each checkout walks all idle connections under one lock: few are better than many.
+            .max_idle_connections(64)
+            .max_idle_connections_per_host(8)
+            .max_idle_age(Duration::from_secs(20))
+            .timeout_resolve(Some(resolve))
+            .timeout_connect(Some(connect))
+            .timeout_recv_response(Some(response))
+            .timeout_per_read(Some(read))
+            .timeout_per_write(Some(write))
+            .tls_config(TlsConfig::builder().root_certs(self.roots.into_root_certs()).build())
+            .build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_names_no_proxy() {
+        assert!(Options::default().into_config().proxy().is_none());
+    }
+
+    #[test]
+    fn a_long_download_is_not_cut() {
+        let timeouts = Options::default().into_config().timeouts();
+        assert_eq!(timeouts.global, None);
+        assert_eq!(timeouts.per_call, None);
+        assert_eq!(timeouts.recv_body, None);
+        assert_eq!(timeouts.connect, Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn no_time_at_all_is_refused() {
+        let error = Origin::builder().read_timeout(Duration::ZERO).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadOption);
+        assert_eq!(error.to_string(), "the read timeout must be longer than zero");
+    }
+
+    #[test]
+    fn an_origin_that_trusts_nobody_is_refused() {
+        let error = Origin::builder().web_root_certificates(false).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadOption);
+    }
+}

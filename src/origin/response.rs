@@ -1,0 +1,348 @@
+//! Which framing of a response is trusted, and its body.
+
+use std::io::{self, Read};
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Extensions, Method, Response, StatusCode, Uri, Version};
+use ureq::BodyReader;
+
+use super::failure;
+use crate::body::Body;
+use crate::error::{Error, ErrorKind, Result};
+use crate::header::hop_by_hop;
+
+/// The response as it came, without what ends at this hop. One that is refused is dropped with its
+/// body unread, which closes its connection.
+pub(super) fn receive(answer: Response<ureq::Body>, method: &Method, url: &Uri) -> Result<Response<Body>> {
+    let (mut parts, body) = answer.into_parts();
+    let framing = framing(parts.status, parts.version, &parts.headers, method)
+        .map_err(|says| Error::new(ErrorKind::BadResponse, says).with_url(url))?;
+    let reader = |left| BodyStream { reader: Some(body.into_reader()), left, failed: None, url: url.clone() };
+    let body = match framing {
+        Framing::Nothing => Body::empty(),
+        Framing::Length(length) => Body::from_reader(reader(Some(length)), Some(length)),
+        Framing::Chunked => Body::from_reader(reader(None), None),
+        Framing::Connection => Body::until_close(reader(None)),
+    };
+    hop_by_hop::remove(&mut parts.headers);
+    keep_one_length(&mut parts.headers);
+    parts.extensions = Extensions::new();
+    Ok(Response::from_parts(parts, body))
+}
+
+/// What says where the body ends (RFC 9112 section 6.3).
+#[derive(Debug, PartialEq, Eq)]
+enum Framing {
+    Nothing,
+    Length(u64),
+    Chunked,
+    Connection,
+}
+
+fn framing(
+    status: StatusCode,
+    version: Version,
+    headers: &HeaderMap,
+    method: &Method,
+) -> Result<Framing, &'static str> {
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err("the response switches protocols, which nobody asked for");
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    if let Some(coding) = coding {
+        // Where two recipients may see two ends, a third may hide a response of its own between them.
+        if headers.contains_key(header::CONTENT_LENGTH) {
+            return Err("the response has both Transfer-Encoding and Content-Length");
+        }
+        if version < Version::HTTP_11 {
+            return Err("the response has Transfer-Encoding in HTTP/1.0");
+        }
+        if codings.next().is_some() || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            return Err("the response has a Transfer-Encoding other than chunked");
+        }
+    }
+    if method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        return Ok(Framing::Nothing);
+    }
+    if coding.is_some() {
+        return Ok(Framing::Chunked);
+    }
+    match headers.get(header::CONTENT_LENGTH).map(content_length) {
+        Some(Some(0)) => Ok(Framing::Nothing),
+        Some(Some(length)) => Ok(Framing::Length(length)),
+        Some(None) => Err("the response has a bad Content-Length"),
+        None => Ok(Framing::Connection),
+    }
+}
+
+/// Repetitions were found to be identical when the head was parsed, so the first one says it all.
+fn content_length(value: &HeaderValue) -> Option<u64> {
+    let first = value.as_bytes().split(|byte| *byte == b',').next()?.trim_ascii();
+    let digits = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
+    digits.then(|| str::from_utf8(first).ok()?.parse().ok())?
+}
+
+/// A repeated length is passed on once (RFC 9110 section 8.6).
+fn keep_one_length(headers: &mut HeaderMap) {
+    if let Some(length) = headers.get(header::CONTENT_LENGTH).and_then(content_length) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// The body on its way in. `Ok(0)` only at the end that the framing announced; once it failed it
+/// fails for good, where ureq's reader would go on to say that it ended.
+struct BodyStream {
+    /// Gone when the body has ended, so that the connection is free before the body is dropped.
+    reader: Option<BodyReader<'static>>,
+    left: Option<u64>,
+    failed: Option<(ErrorKind, String)>,
+    url: Uri,
+}
+
+impl BodyStream {
+    fn fail(&mut self, error: Error) -> io::Error {
+        self.reader = None;
+        self.failed = Some((error.kind(), error.to_string()));
+        error.with_url(&self.url).into()
+    }
+}
+
+impl Read for BodyStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some((kind, message)) = &self.failed {
+            return Err(Error::new(*kind, message.clone()).with_url(&self.url).into());
+        }
+        let Some(reader) = &mut self.reader else { return Ok(0) };
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let count = match reader.read(buffer) {
+            Ok(count) => count,
+            Err(error) => {
+                let error = failure::within_body(error, self.left);
+                return Err(self.fail(error));
+            }
+        };
+        match &mut self.left {
+            Some(left) => {
+                *left = left.saturating_sub(count as u64);
+                if *left > 0 && count == 0 {
+                    let error = failure::incomplete(self.left);
+                    return Err(self.fail(error));
+                }
+                if *left == 0 {
+                    // This read takes nothing from the wire: it lets ureq have its connection back.
+                    let _ = reader.read(&mut [0]);
+                    self.reader = None;
+                }
+            }
+            None if count == 0 => self.reader = None,
+            None => {}
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::Origin;
+    use super::super::testing::{ScriptedOrigin, accept, get, send};
+    use super::*;
+
+    fn framing_of(version: Version, status: u16, fields: &[(&'static str, &'static str)]) -> Option<Framing> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        framing(StatusCode::from_u16(status).unwrap(), version, &headers, &Method::GET).ok()
+    }
+
+    #[test]
+    fn framing_is_trusted_only_where_it_is_unambiguous() {
+        let te = "transfer-encoding";
+        let cl = "content-length";
+        let (v10, v11) = (Version::HTTP_10, Version::HTTP_11);
+        for (version, status, fields, expected) in [
+            (v11, 200, &[(te, "Chunked ")][..], Some(Framing::Chunked)),
+            (v11, 200, &[(cl, "7")], Some(Framing::Length(7))),
+            (v11, 200, &[(cl, "7, 7")], Some(Framing::Length(7))),
+            (v11, 200, &[(cl, "0")], Some(Framing::Nothing)),
+            (v11, 200, &[], Some(Framing::Connection)),
+            (v10, 200, &[], Some(Framing::Connection)),
+            (v10, 200, &[(cl, "7")], Some(Framing::Length(7))),
+            (v11, 204, &[(cl, "7")], Some(Framing::Nothing)),
+            (v11, 304, &[(cl, "7")], Some(Framing::Nothing)),
+            (v11, 200, &[(te, "chunked"), (cl, "7")], None),
+            (v11, 200, &[(te, "gzip, chunked")], None),
+            (v11, 200, &[(te, "gzip"), (te, "chunked")], None),
+            (v11, 200, &[(te, "chunked"), (te, "chunked")], None),
+            (v11, 200, &[(te, "identity")], None),
+            (v11, 200, &[(te, "")], None),
+            (v11, 200, &[(cl, "+7")], None),
+            (v10, 200, &[(te, "chunked")], None),
+            (v11, 101, &[], None),
+        ] {
+            assert_eq!(framing_of(version, status, fields), expected, "{version:?} {status} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_length_is_passed_on_once() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("7, 7"));
+        headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("7"));
+        keep_one_length(&mut headers);
+        assert_eq!(headers.get_all(header::CONTENT_LENGTH).iter().collect::<Vec<_>>(), ["7"]);
+    }
+
+    fn answered(answer: impl Into<Vec<u8>>) -> Result<Response<Body>> {
+        let server = ScriptedOrigin::answering(answer);
+        let response = get(&Origin::new(), &server.url());
+        server.finish();
+        response
+    }
+
+    #[test]
+    fn an_encoded_body_is_passed_on_as_it_is() {
+        let gzip = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03\xcbH\xcd\xc9\xc9\x07\0\x86\xa6\x106\x05\0\0\0";
+        let mut answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", gzip.len())
+                .into_bytes();
+        answer.extend(gzip);
+        let response = answered(answer).unwrap();
+        assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip");
+        assert_eq!(response.headers()[header::CONTENT_LENGTH], "25");
+        assert_eq!(response.into_body().into_bytes().unwrap(), &gzip[..]);
+    }
+
+    #[test]
+    fn any_status_is_a_response() {
+        for (answer, status) in [
+            ("HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 4\r\n\r\ngone", 302),
+            ("HTTP/1.1 500 Oh\r\nContent-Length: 4\r\n\r\ngone", 500),
+            ("HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngone\r\n0\r\n\r\n", 404),
+            ("HTTP/1.1 103 Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngone", 200),
+        ] {
+            let response = answered(answer).unwrap();
+            assert_eq!(response.status(), status);
+            assert!(response.body().end_is_proven());
+            assert_eq!(response.into_body().into_text().unwrap(), "gone");
+        }
+    }
+
+    #[test]
+    fn fields_come_as_they_were_sent() {
+        let response = answered(
+            &b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nX-Name: caf\xe9\r\nSet-Cookie: b=2\r\nConnection: close, x-hop\r\n\
+               X-Hop: 1\r\nKeep-Alive: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"[..],
+        )
+        .unwrap();
+        let headers = response.headers();
+        assert_eq!(headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
+        assert_eq!(headers["x-name"].as_bytes(), b"caf\xe9");
+        assert_eq!(headers.len(), 3);
+        assert!(response.extensions().is_empty());
+    }
+
+    #[test]
+    fn a_length_is_information_where_there_is_no_body() {
+        let server = ScriptedOrigin::answering(&b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"[..]);
+        let response = send(&Origin::new(), http::Request::head(server.url()), Body::empty()).unwrap();
+        assert_eq!(server.finish().line, "HEAD /a?b=c HTTP/1.1");
+        assert_eq!(response.headers()[header::CONTENT_LENGTH], "7");
+        assert!(response.body().is_empty());
+    }
+
+    #[test]
+    fn a_body_that_is_cut_short_never_passes_for_a_whole_one() {
+        for (answer, says) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcd", "6 bytes short"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "10 bytes short"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n", "last chunk"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nab", "last chunk"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4", "last chunk"),
+        ] {
+            let mut body = answered(answer).unwrap().into_body();
+            let mut taken = Vec::new();
+            let error = Error::from(body.read_to_end(&mut taken).unwrap_err());
+            assert_eq!(error.kind(), ErrorKind::IncompleteBody, "{answer}");
+            assert!(error.to_string().contains(says), "{error}");
+            assert!(error.url().is_some_and(|url| url.ends_with("/a")));
+            let again = Error::from(body.read(&mut [0; 8]).unwrap_err());
+            assert_eq!(again.kind(), ErrorKind::IncompleteBody, "it ended when asked again: {answer}");
+            assert_eq!(again.to_string(), error.to_string());
+        }
+    }
+
+    #[test]
+    fn chunks_that_are_none_are_a_bad_response() {
+        let response =
+            answered("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nabcd\r\n0\r\n\r\n")
+                .unwrap();
+        assert_eq!(response.into_body().into_bytes().unwrap_err().kind(), ErrorKind::BadResponse);
+    }
+
+    #[test]
+    fn an_end_that_is_the_connections_proves_nothing() {
+        for answer in ["HTTP/1.1 200 OK\r\n\r\nabcd", "HTTP/1.0 200 OK\r\n\r\nabcd"] {
+            let body = answered(answer).unwrap().into_body();
+            assert!(!body.end_is_proven());
+            assert_eq!(body.length(), None);
+            assert_eq!(body.into_text().unwrap(), "abcd");
+        }
+    }
+
+    #[test]
+    fn ambiguous_framing_is_refused() {
+        for answer in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+            "HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\nabcd",
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+            "HTTP/2.0 200 OK\r\n\r\n",
+            "220 smtp.example ready\r\n",
+        ] {
+            let error = answered(answer).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BadResponse, "{answer}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_stalls_is_given_up() {
+        let server = ScriptedOrigin::new(|listener| {
+            let mut connection = accept(listener);
+            connection.receive();
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcd");
+            connection.wait_for_close();
+        });
+        let origin = Origin::builder().read_timeout(Duration::from_millis(300)).build().unwrap();
+        let mut body = get(&origin, &server.url()).unwrap().into_body();
+        let mut taken = Vec::new();
+        let error = Error::from(body.read_to_end(&mut taken).unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(taken, b"abcd");
+        server.finish();
+    }
+
+    #[test]
+    fn a_connection_is_free_with_the_last_byte_of_its_body() {
+        let server = ScriptedOrigin::new(|listener| {
+            let mut connection = accept(listener);
+            for _ in 0..2 {
+                connection.receive();
+                connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd");
+            }
+        });
+        let origin = Origin::new();
+        let mut held = get(&origin, &server.url()).unwrap().into_body();
+        held.read_exact(&mut [0; 4]).unwrap();
+        assert_eq!(get(&origin, &server.url()).unwrap().into_body().into_text().unwrap(), "abcd");
+        assert_eq!(held.read(&mut [0; 4]).unwrap(), 0);
+        server.finish();
+    }
+}

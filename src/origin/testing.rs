@@ -1,0 +1,126 @@
+//! Origins that follow a script: real sockets on the loopback, one thread each.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+
+use http::{Request, Response};
+
+use super::Origin;
+use crate::body::Body;
+use crate::error::Result;
+use crate::round_trip::RoundTrip;
+
+/// A listener whose connections are served by a script, and what the script brought home.
+pub(super) struct ScriptedOrigin<T> {
+    address: SocketAddr,
+    script: JoinHandle<T>,
+}
+
+impl<T: Send + 'static> ScriptedOrigin<T> {
+    pub(super) fn new(script: impl FnOnce(&TcpListener) -> T + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        Self { address, script: thread::spawn(move || script(&listener)) }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}/a?b=c", self.address)
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the script returned, when it is over.
+    pub(super) fn finish(self) -> T {
+        self.script.join().unwrap()
+    }
+}
+
+impl ScriptedOrigin<Received> {
+    /// Takes one request, answers it with these bytes, and closes the connection.
+    pub(super) fn answering(answer: impl Into<Vec<u8>>) -> Self {
+        let answer = answer.into();
+        Self::new(move |listener| {
+            let mut connection = accept(listener);
+            let received = connection.receive();
+            connection.send(&answer);
+            received
+        })
+    }
+}
+
+pub(super) fn accept(listener: &TcpListener) -> Connection {
+    Connection { stream: BufReader::new(listener.accept().unwrap().0) }
+}
+
+pub(super) struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+/// A request as it was on the wire.
+pub(super) struct Received {
+    pub(super) line: String,
+    /// Field lines in lower case, in order.
+    pub(super) fields: Vec<String>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) fn receive(&mut self) -> Received {
+        let line = self.line();
+        let mut fields = Vec::new();
+        loop {
+            let field = self.line().to_lowercase();
+            if field.is_empty() {
+                break;
+            }
+            fields.push(field);
+        }
+        let mut body = Vec::new();
+        if fields.iter().any(|field| field == "transfer-encoding: chunked") {
+            loop {
+                let length = usize::from_str_radix(&self.line(), 16).unwrap();
+                let at = body.len();
+                body.resize(at + length, 0);
+                self.stream.read_exact(&mut body[at..]).unwrap();
+                assert_eq!(self.line(), "");
+                if length == 0 {
+                    break;
+                }
+            }
+        } else if let Some(length) = fields.iter().find_map(|field| field.strip_prefix("content-length: ")) {
+            body.resize(length.parse().unwrap(), 0);
+            self.stream.read_exact(&mut body).unwrap();
+        }
+        Received { line, fields, body }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        line.trim_end_matches("\r\n").to_owned()
+    }
+
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        self.try_send(bytes).unwrap();
+    }
+
+    pub(super) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Waits until the other side has closed its end.
+    pub(super) fn wait_for_close(&mut self) {
+        let _ = io::copy(&mut self.stream, &mut io::sink());
+    }
+}
+
+pub(super) fn get(origin: &Origin, url: &str) -> Result<Response<Body>> {
+    send(origin, Request::get(url), Body::empty())
+}
+
+pub(super) fn send(origin: &Origin, head: http::request::Builder, body: Body) -> Result<Response<Body>> {
+    origin.round_trip(head.body(body).unwrap())
+}

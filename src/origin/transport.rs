@@ -1,0 +1,393 @@
+//! A request goes out, its response comes back.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{Method, Request, Response};
+use ureq::Agent;
+use ureq::unversioned::transport::DefaultConnector;
+
+use super::options::{Options, OriginBuilder};
+use super::resolver::OriginResolver;
+use super::{failure, request, response};
+use crate::body::Body;
+use crate::error::Result;
+use crate::round_trip::RoundTrip;
+
+/// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
+///
+/// What comes back is what the origin said: redirects are returned and not followed, an encoded body
+/// stays encoded, no field is added to the request but `Host` and the framing, and the environment's
+/// proxy settings are not looked at. Hop-by-hop fields are removed in both directions.
+///
+/// A response is trusted only as far as its framing can be: one with both `Transfer-Encoding` and
+/// `Content-Length`, or with any coding but `chunked`, is refused as
+/// [`BadResponse`](crate::ErrorKind::BadResponse); one that ends with its connection comes as a body
+/// whose [end is not proven](Body::end_is_proven).
+///
+/// Connections are kept and used again. When a kept one turns out to be dead, a `GET` or `HEAD`
+/// without a body is sent once more, on a fresh one.
+///
+/// Cloning is cheap, and clones share their connections.
+///
+/// ```no_run
+/// use forwardcache::{Body, Origin, RoundTrip};
+/// use http::Request;
+///
+/// let origin = Origin::new();
+/// let request = Request::get("https://example.com/").body(Body::empty()).expect("a good request");
+/// let response = origin.round_trip(request)?;
+/// println!("{}: {} bytes", response.status(), response.into_body().into_bytes()?.len());
+/// # Ok::<(), forwardcache::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Origin {
+    agent: Agent,
+}
+
+impl Origin {
+    /// With the default time limits and the roots of the web: see [`OriginBuilder`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_options(Options::default())
+    }
+
+    /// To choose time limits and root certificates.
+    pub fn builder() -> OriginBuilder {
+        OriginBuilder::default()
+    }
+
+    pub(super) fn with_options(options: Options) -> Self {
+        let config = options.into_config();
+        Self { agent: Agent::with_parts(config, DefaultConnector::new(), OriginResolver::default()) }
+    }
+
+    /// A kept connection may die between the moment it is found open and its use. Nothing tells that
+    /// from an origin that answers nothing, so what may safely be repeated is repeated once, past all
+    /// kept connections (RFC 9112 section 9.3.1).
+    fn send_repeatable(&self, head: Request<()>) -> Result<Response<ureq::Body>, ureq::Error> {
+        let failure = match self.agent.run(head.clone()) {
+            Err(failure) if failure::connection_was_dead(&failure) => failure,
+            answer => return answer,
+        };
+        log::debug!("sent once more on a fresh connection after: {failure}");
+        self.agent.run(self.agent.configure_request(head).max_idle_age(Duration::ZERO).build())
+    }
+}
+
+impl RoundTrip for Origin {
+    fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let (head, body) = request::prepare(request)?;
+        let (method, url) = (head.method().clone(), head.uri().clone());
+        let repeatable = body.is_none() && (method == Method::GET || method == Method::HEAD);
+        let answer = match body {
+            None if repeatable => self.send_repeatable(head),
+            None => self.agent.run(head),
+            Some(body) => self.agent.run(head.map(|()| body.into_send_body())),
+        };
+        let answer = answer.map_err(|failure| failure::before_response(failure, &url))?;
+        response::receive(answer, &method, &url)
+    }
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin").field("timeouts", &self.agent.config().timeouts()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+
+    use super::super::testing::{Received, ScriptedOrigin, accept, get, send};
+    use super::*;
+    use crate::error::ErrorKind;
+
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+    fn received(head: impl FnOnce(String) -> http::request::Builder, body: Body) -> Received {
+        let server = ScriptedOrigin::answering(OK);
+        let response = send(&Origin::new(), head(server.url()), body).unwrap();
+        assert_eq!(response.into_body().into_text().unwrap(), "ok");
+        server.finish()
+    }
+
+    #[test]
+    fn nothing_is_added_but_the_host() {
+        let server = ScriptedOrigin::answering(OK);
+        let address = server.address();
+        get(&Origin::new(), &server.url()).unwrap();
+        let received = server.finish();
+        assert_eq!(received.line, "GET /a?b=c HTTP/1.1");
+        assert_eq!(received.fields, [format!("host: {address}")]);
+    }
+
+    #[test]
+    fn fields_are_sent_as_they_were_given() {
+        let obs_text = http::HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap();
+        let received = received(
+            |url| {
+                Request::get(url)
+                    .header("x-list", "1")
+                    .header("user-agent", "me")
+                    .header("x-list", "2")
+                    .header("x-name", obs_text)
+                    .header("host", "elsewhere")
+                    .header("connection", "x-hop")
+                    .header("x-hop", "1")
+            },
+            Body::empty(),
+        );
+        let (hosts, others): (Vec<_>, Vec<_>) =
+            received.fields.into_iter().partition(|field| field.starts_with("host:"));
+        assert_eq!(others, ["x-list: 1", "x-list: 2", "user-agent: me", "x-name: caf\u{e9}"]);
+        assert_eq!(hosts.len(), 1);
+        assert!(hosts[0].starts_with("host: 127.0.0.1:"));
+    }
+
+    #[test]
+    fn every_method_may_have_a_body() {
+        for method in ["POST", "PUT", "PATCH", "DELETE", "GET", "OPTIONS", "PROPFIND"] {
+            let received = received(|url| Request::builder().method(method).uri(url), Body::from("abc"));
+            assert_eq!(received.line, format!("{method} /a?b=c HTTP/1.1"));
+            assert!(received.fields.contains(&"content-length: 3".to_owned()), "{method}");
+            assert_eq!(received.body, b"abc");
+        }
+    }
+
+    #[test]
+    fn every_method_may_have_none() {
+        for method in ["POST", "PUT", "PATCH", "DELETE", "GET", "OPTIONS", "PROPFIND"] {
+            let received = received(|url| Request::builder().method(method).uri(url), Body::empty());
+            let announces = received.fields.contains(&"content-length: 0".to_owned());
+            assert_eq!(announces, method.starts_with('P') && method != "PROPFIND", "{method}");
+            assert_eq!(received.fields.len(), 1 + usize::from(announces));
+        }
+    }
+
+    #[test]
+    fn a_body_of_unknown_length_is_sent_in_chunks() {
+        for method in ["POST", "GET", "PROPFIND"] {
+            let text = "x".repeat(100_000);
+            let body = Body::from_reader(std::io::Cursor::new(text.clone()), None);
+            let received = received(|url| Request::builder().method(method).uri(url), body);
+            assert!(received.fields.contains(&"transfer-encoding: chunked".to_owned()), "{method}");
+            assert_eq!(received.body, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_large_body_of_known_length_is_sent_whole() {
+        let text = "x".repeat(1_000_000);
+        let received = received(Request::post, Body::from(text.clone()));
+        assert!(received.body == text.as_bytes());
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_is_not_the_origins_fault() {
+        let server = ScriptedOrigin::new(|listener| accept(listener).wait_for_close());
+        let body = Body::from_reader(&b"abc"[..], Some(5));
+        let error = send(&Origin::new(), Request::post(server.url()), body).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IncompleteBody);
+        server.finish();
+    }
+
+    #[test]
+    fn a_kept_connection_that_is_dead_costs_one_more_try() {
+        let server = ScriptedOrigin::new(|listener| {
+            let mut first = accept(listener);
+            first.receive();
+            first.send(OK);
+            first.receive();
+            drop(first);
+            let mut second = accept(listener);
+            second.receive();
+            second.send(OK);
+        });
+        let origin = Origin::new();
+        for _ in 0..2 {
+            let response = get(&origin, &server.url()).unwrap();
+            assert_eq!(response.into_body().into_text().unwrap(), "ok");
+        }
+        server.finish();
+    }
+
+    #[test]
+    fn an_origin_that_never_answers_is_tried_twice_and_no_more() {
+        let server = ScriptedOrigin::new(|listener| {
+            for _ in 0..2 {
+                accept(listener).receive();
+            }
+            listener.try_clone().unwrap()
+        });
+        let error = get(&Origin::new(), &server.url()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unreachable);
+        assert!(nobody_else_came(&server.finish()));
+    }
+
+    #[test]
+    fn what_may_not_be_repeated_is_sent_once() {
+        for (method, body) in
+            [("POST", Body::from("abc")), ("POST", Body::empty()), ("GET", Body::from("abc"))]
+        {
+            let server = ScriptedOrigin::new(|listener| {
+                let mut connection = accept(listener);
+                connection.receive();
+                connection.send(OK);
+                connection.receive();
+                listener.try_clone().unwrap()
+            });
+            let origin = Origin::new();
+            get(&origin, &server.url()).unwrap().into_body().into_bytes().unwrap();
+            let error = send(&origin, Request::builder().method(method).uri(server.url()), body).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unreachable);
+            assert!(nobody_else_came(&server.finish()), "{method}");
+        }
+    }
+
+    fn nobody_else_came(listener: &TcpListener) -> bool {
+        listener.set_nonblocking(true).unwrap();
+        listener.accept().is_err()
+    }
+
+    #[test]
+    fn a_head_without_end_is_given_up() {
+        const ENDLESS: u64 = 300 << 20;
+        let server = ScriptedOrigin::new(|listener| {
+            let mut connection = accept(listener);
+            connection.receive();
+            connection.send(b"HTTP/1.1 200 OK\r\nX-Long: ");
+            let piece = [b'a'; 64 * 1024];
+            let mut sent = 0;
+            while sent < ENDLESS && connection.try_send(&piece).is_ok() {
+                sent += piece.len() as u64;
+            }
+            sent
+        });
+        let error = get(&Origin::new(), &server.url()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadResponse);
+        assert!(server.finish() < ENDLESS);
+    }
+
+    #[test]
+    fn too_many_fields_are_a_bad_response() {
+        let mut answer = b"HTTP/1.1 200 OK\r\n".to_vec();
+        answer.extend(b"a: b\r\n".repeat(1000));
+        answer.extend(b"\r\n");
+        let server = ScriptedOrigin::answering(answer);
+        assert_eq!(get(&Origin::new(), &server.url()).unwrap_err().kind(), ErrorKind::BadResponse);
+        server.finish();
+    }
+
+    #[test]
+    fn a_port_that_nobody_listens_on_is_unreachable() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/a?secret", listener.local_addr().unwrap());
+        drop(listener);
+        let error = get(&Origin::new(), &url).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unreachable);
+        assert_eq!(error.url(), url.strip_suffix("?secret"));
+        assert!(std::error::Error::source(&error).is_some());
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_is_unresolved() {
+        // Longer than a label may be, so that no name server is asked.
+        let error = get(&Origin::new(), &format!("http://{}.invalid/", "x".repeat(64))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unresolved);
+        assert!(error.to_string().starts_with("the host's name cannot be resolved: "));
+    }
+
+    #[test]
+    fn an_origin_that_is_silent_is_given_up() {
+        let silent = || {
+            ScriptedOrigin::new(|listener| {
+                let mut connection = accept(listener);
+                connection.receive();
+                connection.wait_for_close();
+            })
+        };
+        let limit = Duration::from_millis(50);
+        for builder in [Origin::builder().response_timeout(limit), Origin::builder().read_timeout(limit)] {
+            let server = silent();
+            let error = get(&builder.build().unwrap(), &server.url()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout);
+            assert!(error.to_string().starts_with("no answer in time: http://127.0.0.1"), "{error}");
+            server.finish();
+        }
+    }
+
+    #[test]
+    fn an_origin_that_does_not_speak_tls_fails_the_handshake() {
+        let server = ScriptedOrigin::new(|listener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+            std::io::copy(&mut stream, &mut std::io::sink()).ok();
+        });
+        let url = server.url().replace("http:", "https:");
+        assert_eq!(get(&Origin::new(), &url).unwrap_err().kind(), ErrorKind::Tls);
+        server.finish();
+    }
+
+    /// An origin with a certificate of its own making, and that certificate.
+    fn tls_origin() -> (ScriptedOrigin<bool>, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let pem = made.cert.pem();
+        let config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(
+                    vec![made.cert.der().clone()],
+                    rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap(),
+                )
+                .unwrap();
+        let server = ScriptedOrigin::new(move |listener| {
+            let (stream, _) = listener.accept().unwrap();
+            answer_over_tls(stream, config).is_ok()
+        });
+        (server, pem)
+    }
+
+    fn answer_over_tls(stream: TcpStream, config: rustls::ServerConfig) -> std::io::Result<()> {
+        let connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = rustls::StreamOwned::new(connection, stream);
+        let _ = stream.read(&mut [0; 4096])?;
+        stream.write_all(OK)
+    }
+
+    #[test]
+    fn a_root_of_ones_own_is_trusted_once_it_is_given() {
+        let (server, pem) = tls_origin();
+        let origin = Origin::builder().root_certificates_pem(pem).build().unwrap();
+        let url = format!("https://localhost:{}/", server.address().port());
+        assert_eq!(get(&origin, &url).unwrap().into_body().into_text().unwrap(), "ok");
+        assert!(server.finish());
+    }
+
+    #[test]
+    fn a_certificate_of_nobody_known_fails_the_handshake() {
+        let (server, _) = tls_origin();
+        let url = format!("https://localhost:{}/", server.address().port());
+        let error = get(&Origin::new(), &url).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Tls);
+        assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+        assert!(!server.finish());
+    }
+
+    #[test]
+    fn one_origin_serves_many_threads() {
+        fn shared<T: Send + Sync + Clone + 'static>(_: &T) {}
+        shared(&Origin::new());
+    }
+}
