@@ -1,16 +1,22 @@
 //! forwardcache: a distributed, private, forward HTTP cache for programs that block.
 
 mod body;
+mod client;
 mod clock;
 mod error;
 #[cfg(feature = "peer")]
 mod flight;
 mod header;
 mod origin;
+mod protocol;
 mod round_trip;
 
 #[cfg(feature = "peer")]
 mod caching;
+#[cfg(feature = "peer")]
+mod handler;
+#[cfg(feature = "peer")]
+mod peer;
 #[cfg(feature = "peer")]
 mod policy;
 #[cfg(feature = "peer")]
@@ -19,6 +25,7 @@ mod stats;
 mod store;
 
 pub use body::Body;
+pub use client::{Client, ClientBuilder, EmptyPool};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
 pub use origin::{Origin, OriginBuilder};
@@ -26,6 +33,8 @@ pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 
 #[cfg(feature = "peer")]
 pub use caching::{Caching, CachingBuilder};
+#[cfg(feature = "peer")]
+pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
 pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};
 #[cfg(feature = "peer")]

@@ -1,0 +1,189 @@
+//! Routing a request to the peer that owns its URL.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::HOST;
+use http::{Method, Request, Response};
+
+use super::builder::{ClientBuilder, EmptyPool};
+use super::pool::{self, Pool};
+use crate::body::Body;
+use crate::error::{Error, ErrorKind, Result};
+use crate::header::hop_by_hop;
+use crate::peer_url::PeerUrl;
+use crate::protocol;
+use crate::round_trip::RoundTrip;
+use crate::target::Target;
+
+/// Asks a pool: every request goes to the one peer that owns its URL.
+///
+/// It blocks, and may be called from many threads at once; cloning it is cheap and gives the same client.
+///
+/// ```no_run
+/// use forwardcache::Client;
+///
+/// let client = Client::builder().pool(["http://10.0.0.1:3000", "http://10.0.0.2:3000"]).build()?;
+/// let response = client.get("https://example.com/data.json")?;
+/// println!("{}", response.into_body().into_text()?);
+/// # Ok::<(), forwardcache::Error>(())
+/// ```
+///
+/// Requests reach the peers with all their fields, `Authorization` and `Cookie` among them, as they would
+/// have reached the origin: use `https` peers where the network between is not trusted.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    path: String,
+    transport: Arc<dyn RoundTrip>,
+    empty_pool: EmptyPool,
+}
+
+/// How much of a peer's own words about its failure is read, in bytes.
+const MAX_REASON: u64 = 1024;
+
+impl Client {
+    /// A client to put together.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    pub(super) fn new(pool: Pool, path: String, transport: Arc<dyn RoundTrip>, empty_pool: EmptyPool) -> Self {
+        Self { inner: Arc::new(Inner { pool, path, transport, empty_pool }) }
+    }
+
+    /// Fetches a URL through the pool. Any status is a success.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadUrl`] when it is not an absolute `http` or `https` URL, and what
+    /// [`round_trip`](Self::round_trip) fails with.
+    pub fn get(&self, url: &str) -> Result<Response<Body>> {
+        self.send(Method::GET, url)
+    }
+
+    /// As [`get`](Self::get), for the head alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn head(&self, url: &str) -> Result<Response<Body>> {
+        self.send(Method::HEAD, url)
+    }
+
+    /// Sends any request through the pool.
+    ///
+    /// ```no_run
+    /// # let client = forwardcache::Client::builder().build()?;
+    /// let request = http::Request::post("https://example.com/items").body("a new item").unwrap();
+    /// let response = client.request(request)?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn request(&self, request: Request<impl Into<Body>>) -> Result<Response<Body>> {
+        self.round_trip(request.map(Into::into))
+    }
+
+    /// Puts these peers in place of those before. Requests under way keep the old ones.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadPeer`] when one of them is no base URL; nothing is changed then.
+    pub fn set_pool(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
+        self.inner.pool.set(pool::parse(peers)?);
+        Ok(())
+    }
+
+    /// The peers, each once, sorted.
+    #[must_use]
+    pub fn pool(&self) -> Vec<PeerUrl> {
+        self.inner.pool.peers()
+    }
+
+    /// The peer that owns a URL; `None` when there is no peer.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadUrl`] when it is not an absolute `http` or `https` URL.
+    pub fn owner(&self, url: &str) -> Result<Option<PeerUrl>> {
+        Ok(self.inner.pool.owner(&Target::parse(url)?))
+    }
+
+    #[cfg(feature = "peer")]
+    pub(crate) fn owner_of(&self, target: &Target) -> Option<PeerUrl> {
+        self.inner.pool.owner(target)
+    }
+
+    /// Whether this is the URL under which a peer of the pool answers.
+    #[cfg(feature = "peer")]
+    pub(crate) fn is_peer(&self, target: &Target) -> bool {
+        self.inner.pool.is_peer(target, &self.inner.path)
+    }
+
+    #[cfg(feature = "peer")]
+    pub(crate) fn path(&self) -> &str {
+        &self.inner.path
+    }
+
+    fn send(&self, method: Method, url: &str) -> Result<Response<Body>> {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = Target::parse(url)?.uri();
+        self.round_trip(request)
+    }
+
+    /// Asks this peer for what is fetched from there.
+    fn ask(&self, peer: &PeerUrl, target: &Target, request: Request<Body>) -> Result<Response<Body>> {
+        let (mut parts, body) = request.into_parts();
+        hop_by_hop::remove(&mut parts.headers);
+        parts.headers.remove(HOST);
+        parts.uri = peer.request_url(&self.inner.path, target);
+        let about = |error: Error| error.with_url(target).with_peer(peer);
+        let response =
+            self.inner.transport.round_trip(Request::from_parts(parts, body)).map_err(about)?;
+        match protocol::failure(response.headers()) {
+            None => Ok(response),
+            Some(kind) => Err(about(Error::new(kind, reason(response.into_body())))),
+        }
+    }
+}
+
+impl RoundTrip for Client {
+    fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let target = Target::parse(&request.uri().to_string())?;
+        match self.inner.pool.owner(&target) {
+            Some(owner) => self.ask(&owner, &target, request),
+            None if self.inner.empty_pool == EmptyPool::FetchDirectly => {
+                let (mut parts, body) = request.into_parts();
+                parts.uri = target.uri();
+                self.inner.transport.round_trip(Request::from_parts(parts, body))
+            }
+            None => Err(Error::new(ErrorKind::EmptyPool, "the pool has no peer").with_url(&target)),
+        }
+    }
+}
+
+/// What a peer says about its failure: the first line.
+fn reason(body: Body) -> String {
+    let text = body.into_bytes_limited(MAX_REASON).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().next().unwrap_or_default().trim();
+    if line.is_empty() { "the peer failed".to_owned() } else { line.to_owned() }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("pool", &self.inner.pool.peers())
+            .field("path", &self.inner.path)
+            .field("empty_pool", &self.inner.empty_pool)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,15 @@
+//! The asking side: every request goes to the peer that owns its URL.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `asking` | [`Client`]: route, send, tell a peer's failure from an origin's answer |
+//! | `builder` | [`ClientBuilder`]: pool, path, ring, time limits, transport |
+//! | `pool` | the peers and their ring, swapped in whole |
+
+mod asking;
+mod builder;
+mod pool;
+
+pub use asking::Client;
+pub use builder::{ClientBuilder, EmptyPool};
+

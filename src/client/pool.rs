@@ -1,0 +1,89 @@
+//! The peers and their ring: immutable, swapped in whole.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::error::{Error, Result};
+use crate::peer_url::PeerUrl;
+use crate::ring::{HashFunction, Ring};
+use crate::target::Target;
+
+/// A pool that can be changed while it is used. A request keeps the ring it began with.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    members: RwLock<Arc<Members>>,
+    replicas: NonZeroU32,
+    hash: HashFunction,
+}
+
+#[derive(Debug)]
+struct Members {
+    ring: Ring,
+    /// In the order of the ring's own list, so that one is found by the other.
+    peers: Vec<PeerUrl>,
+    /// The peers as URLs are written here, which is not always how they stand on the ring.
+    #[cfg(feature = "peer")]
+    canonical: Vec<String>,
+}
+
+impl Pool {
+    pub(crate) fn new(peers: Vec<PeerUrl>, replicas: NonZeroU32, hash: HashFunction) -> Self {
+        let members = Arc::new(Members::new(peers, replicas, hash.clone()));
+        Self { members: RwLock::new(members), replicas, hash }
+    }
+
+    /// Puts these peers in place of those before.
+    pub(crate) fn set(&self, peers: Vec<PeerUrl>) {
+        let members = Arc::new(Members::new(peers, self.replicas, self.hash.clone()));
+        let former = std::mem::replace(&mut *self.members.write(), members);
+        drop(former);
+    }
+
+    /// The peer that owns what is fetched from there; `None` when there is no peer.
+    pub(crate) fn owner(&self, target: &Target) -> Option<PeerUrl> {
+        let members = Arc::clone(&self.members.read());
+        let owner = members.ring.owner(target.ring_key())?;
+        members.peers.iter().find(|peer| peer.as_str() == owner).cloned()
+    }
+
+    /// Whether this is the URL under which one of the peers answers.
+    #[cfg(feature = "peer")]
+    pub(crate) fn is_peer(&self, target: &Target, path: &str) -> bool {
+        let without_query = target.as_str().split('?').next().unwrap_or_default();
+        let Some(base) = without_query.strip_suffix(path) else { return false };
+        let members = Arc::clone(&self.members.read());
+        members.canonical.iter().any(|peer| peer == base)
+    }
+
+    /// The peers, each once, sorted.
+    pub(crate) fn peers(&self) -> Vec<PeerUrl> {
+        self.members.read().peers.clone()
+    }
+}
+
+impl Members {
+    fn new(mut peers: Vec<PeerUrl>, replicas: NonZeroU32, hash: HashFunction) -> Self {
+        peers.sort_unstable();
+        peers.dedup();
+        let ring = Ring::with(peers.iter().map(PeerUrl::as_str), replicas, hash);
+        #[cfg(feature = "peer")]
+        let canonical = peers
+            .iter()
+            .filter_map(|peer| Target::parse(peer.as_str()).ok())
+            .map(|target| target.as_str().trim_end_matches('/').to_owned())
+            .collect();
+        Self {
+            ring,
+            peers,
+            #[cfg(feature = "peer")]
+            canonical,
+        }
+    }
+}
+
+/// Reads a list of peers, all or none.
+pub(crate) fn parse(peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<PeerUrl>> {
+    peers.into_iter().map(|peer| PeerUrl::parse(peer.as_ref()).map_err(Error::from)).collect()
+}

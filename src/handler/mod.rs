@@ -1,0 +1,14 @@
+//! The answering side of a peer: from a request to a response, knowing no socket.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `proxy` | `/proxy?q=<URL>`: what is asked for, and by whom it is answered |
+//! | `refusal` | an answer that the peer makes itself, with the reason in one line |
+//! | `own_addresses` | how the peer knows a URL that leads back to itself |
+
+mod own_addresses;
+mod proxy;
+mod refusal;
+
+pub(crate) use own_addresses::OwnAddresses;
+pub(crate) use proxy::{IsPeer, Proxy};

@@ -1,0 +1,73 @@
+//! How a peer knows a URL that leads back to itself.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use parking_lot::RwLock;
+
+use crate::target::Target;
+
+/// The addresses on which a peer is being served.
+#[derive(Debug, Default)]
+pub(crate) struct OwnAddresses {
+    bound: RwLock<Vec<SocketAddr>>,
+}
+
+impl OwnAddresses {
+    pub(crate) fn add(&self, address: SocketAddr) {
+        self.bound.write().push(address);
+    }
+
+    /// Whether the URL names one of them, as an address or as `localhost`. A name that happens to resolve
+    /// to one of them is found by `Via` when the request comes back.
+    pub(crate) fn are_named_by(&self, target: &Target) -> bool {
+        let bound = self.bound.read();
+        let host = target.host();
+        let is_localhost = host.eq_ignore_ascii_case("localhost");
+        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+        bound.iter().filter(|address| address.port() == target.port()).any(|address| {
+            let own = address.ip();
+            match literal {
+                Some(named) => is_reached_by(own, named),
+                None => is_localhost && (own.is_loopback() || own.is_unspecified()),
+            }
+        })
+    }
+}
+
+/// Whether a socket bound to `own` takes connections to `named`, as far as that can be known here: one
+/// bound to every address of the machine takes those to loopback, and to the unspecified address.
+fn is_reached_by(own: IpAddr, named: IpAddr) -> bool {
+    let named = named.to_canonical();
+    let unspecified = named == IpAddr::V4(Ipv4Addr::UNSPECIFIED) || named == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    own.to_canonical() == named
+        || (own.is_unspecified() && (named.is_loopback() || unspecified))
+        || (own.is_loopback() && unspecified)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peers_own_addresses_in_their_spellings() {
+        for (bound, url, own) in [
+            ("127.0.0.1:3000", "http://127.0.0.1:3000/", true),
+            ("127.0.0.1:3000", "http://localhost:3000/", true),
+            ("127.0.0.1:3000", "http://LOCALHOST:3000/", true),
+            ("127.0.0.1:3000", "http://[::ffff:127.0.0.1]:3000/", true),
+            ("127.0.0.1:3000", "http://0.0.0.0:3000/", true),
+            ("127.0.0.1:3000", "http://127.0.0.1:3001/", false),
+            ("127.0.0.1:3000", "http://127.0.0.2:3000/", false),
+            ("127.0.0.1:3000", "http://example.com:3000/", false),
+            ("127.0.0.1:80", "http://127.0.0.1/", true),
+            ("0.0.0.0:3000", "http://127.0.0.9:3000/", true),
+            ("[::]:3000", "http://[::1]:3000/", true),
+            ("10.0.0.1:3000", "http://10.0.0.1:3000/x", true),
+            ("10.0.0.1:3000", "http://localhost:3000/", false),
+        ] {
+            let addresses = OwnAddresses::default();
+            addresses.add(bound.parse().unwrap());
+            assert_eq!(addresses.are_named_by(&Target::parse(url).unwrap()), own, "{bound} {url}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! `/proxy?q=<URL>`.
+
+use std::sync::Arc;
+
+use http::header::{HOST, VIA};
+use http::{Method, Request, Response, StatusCode};
+use log::warn;
+
+use super::own_addresses::OwnAddresses;
+use super::refusal::{failure, method_not_allowed, refusal};
+use crate::body::Body;
+use crate::caching::Caching;
+use crate::error::{Error, ErrorKind};
+use crate::header::{hop_by_hop, list};
+use crate::protocol;
+use crate::round_trip::RoundTrip;
+use crate::target::{Target, query_value};
+
+/// Answers requests for this peer's share, and for any other: a peer that is asked answers, and never
+/// sends a request on to another peer, so that peers who disagree on the ring cost a miss and no loop.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    path: String,
+    caching: Caching,
+    own_addresses: Arc<OwnAddresses>,
+    /// Whether a URL names a member of the pool, for which a peer is no origin.
+    is_peer: Box<dyn IsPeer>,
+}
+
+/// Says whether a URL names a peer of the pool. Cheap, and never blocks.
+pub(crate) trait IsPeer: std::fmt::Debug + Send + Sync {
+    fn is_peer(&self, target: &Target) -> bool;
+}
+
+impl Proxy {
+    pub(crate) fn new(
+        path: String,
+        caching: Caching,
+        own_addresses: Arc<OwnAddresses>,
+        is_peer: Box<dyn IsPeer>,
+    ) -> Self {
+        Self { path, caching, own_addresses, is_peer }
+    }
+
+    /// Answers one request; whatever goes wrong becomes a response.
+    pub(crate) fn handle(&self, request: Request<Body>) -> Response<Body> {
+        if request.uri().path() != self.path {
+            let text = format!("nothing is here: this peer answers {}?q=URL", self.path);
+            return refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text);
+        }
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return method_not_allowed();
+        }
+        let target = match target(request.uri().query()) {
+            Ok(target) => target,
+            Err(reason) => return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadUrl, reason),
+        };
+        if self.leads_back(&request, &target) {
+            return refusal(StatusCode::LOOP_DETECTED, ErrorKind::Loop, "the URL leads back to this pool");
+        }
+        let (mut parts, body) = request.into_parts();
+        hop_by_hop::remove(&mut parts.headers);
+        parts.headers.remove(HOST);
+        parts.uri = target.uri();
+        let answer = self.caching.round_trip(Request::from_parts(parts, body)).map(|mut response| {
+            protocol::remove_mark(response.headers_mut());
+            response
+        });
+        answer.unwrap_or_else(|error| {
+            log_failure(&error, &target);
+            failure(&error)
+        })
+    }
+
+    fn leads_back(&self, request: &Request<Body>, target: &Target) -> bool {
+        let has_been_here = list::members_of(request.headers(), &VIA).any(|member| {
+            let received_by = member.split(u8::is_ascii_whitespace).nth(1);
+            received_by == Some(self.caching.pseudonym().as_bytes())
+        });
+        has_been_here || self.own_addresses.are_named_by(target) || self.is_peer.is_peer(target)
+    }
+}
+
+/// What is asked for, or one line that says why that is none.
+fn target(query: Option<&str>) -> Result<Target, String> {
+    let url = query_value(query, protocol::QUERY).map_err(|bad| bad.to_string())?;
+    let url = url.ok_or("the query has no q: ask for ?q= and the escaped URL")?;
+    if url.is_empty() {
+        return Err("q is empty: it must hold the URL".to_owned());
+    }
+    Target::parse(&url).map_err(|bad| format!("q cannot be fetched: {bad}"))
+}
+
+fn log_failure(error: &Error, target: &Target) {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+    warn!("{} {} {}{source}", error.kind(), target.redacted(), error.message());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::round_trip::{Nowhere, RoundTripFn};
+    use crate::store::MemoryStore;
+
+    #[derive(Debug)]
+    struct Neighbour;
+
+    impl IsPeer for Neighbour {
+        fn is_peer(&self, target: &Target) -> bool {
+            target.authority() == "neighbour:3000"
+        }
+    }
+
+    fn proxy(origin: impl RoundTrip + 'static) -> Proxy {
+        let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).pseudonym("me");
+        let own = Arc::new(OwnAddresses::default());
+        own.add("127.0.0.1:3000".parse().unwrap());
+        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(Neighbour))
+    }
+
+    fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
+        let response = proxy.handle(request.body(Body::empty()).unwrap());
+        let status = response.status().as_u16();
+        assert!(status < 400 || response.headers()["cache-control"] == "no-store");
+        (status, response.into_body().into_text().unwrap())
+    }
+
+    #[test]
+    fn bad_requests_are_told_what_is_bad() {
+        let proxy = proxy(Nowhere);
+        let long = format!("/proxy?q=http://h/{}", "a".repeat(8192));
+        for (uri, status, words) in [
+            ("/", 404, "/proxy"),
+            ("/proxy/", 404, "/proxy"),
+            ("/other?q=http://h/", 404, "/proxy"),
+            ("/proxy", 400, "no q"),
+            ("/proxy?p=http://h/", 400, "no q"),
+            ("/proxy?q=", 400, "empty"),
+            ("/proxy?q=foo", 400, "absolute"),
+            ("/proxy?q=/a/b", 400, "absolute"),
+            ("/proxy?q=ftp%3A%2F%2Fh%2F", 400, "http"),
+            ("/proxy?q=http%3A%2F%2Fuser%3Apass%40h%2F", 400, "userinfo"),
+            ("/proxy?q=http%3A%2F%2Fh%2F%zz", 400, "q"),
+            (long.as_str(), 400, "8192"),
+            ("/proxy?q=http%3A%2F%2F127.0.0.1%3A3000%2Fproxy%3Fq%3Dx", 508, "leads back"),
+            ("/proxy?q=http%3A%2F%2Fneighbour%3A3000%2F", 508, "leads back"),
+            ("/proxy?q=http%3A%2F%2Fh%2F", 502, "no network"),
+        ] {
+            let (found, text) = ask(&proxy, Request::get(uri));
+            assert_eq!(found, status, "{uri}: {text}");
+            assert!(text.contains(words) && text.lines().count() == 1, "{uri}: {text}");
+        }
+    }
+
+    #[test]
+    fn methods() {
+        let proxy = proxy(RoundTripFn(|request: Request<Body>| {
+            Ok(Response::new(Body::from(request.method().to_string())))
+        }));
+        let uri = "/proxy?q=http://h/";
+        for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"] {
+            assert_eq!(ask(&proxy, Request::builder().method(method).uri(uri)), (200, method.to_owned()));
+        }
+        for method in ["CONNECT", "TRACE"] {
+            let response =
+                proxy.handle(Request::builder().method(method).uri(uri).body(Body::empty()).unwrap());
+            assert_eq!(response.status(), 405);
+            assert!(response.headers()["allow"].to_str().unwrap().contains("GET"));
+        }
+    }
+
+    #[test]
+    fn a_request_that_was_here_before_is_a_loop() {
+        let proxy = proxy(Nowhere);
+        let request = Request::get("/proxy?q=http://h/").header("via", "1.1 other, 1.1 me");
+        assert_eq!(ask(&proxy, request).0, 508);
+        let request = Request::get("/proxy?q=http://h/").header("via", "1.1 other, 1.1 mean");
+        assert_eq!(ask(&proxy, request).0, 502);
+    }
+
+    #[test]
+    fn an_origin_cannot_fail_in_the_peers_name() {
+        let proxy = proxy(RoundTripFn(|_| {
+            Ok(Response::builder().header("forwardcache-error", "timeout").body(Body::empty()).unwrap())
+        }));
+        let response =
+            proxy.handle(Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap());
+        assert_eq!(protocol::failure(response.headers()), None);
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        for (kind, status) in [
+            (ErrorKind::Timeout, 504),
+            (ErrorKind::Unresolved, 502),
+            (ErrorKind::Unreachable, 502),
+            (ErrorKind::BadResponse, 502),
+        ] {
+            let proxy = proxy(RoundTripFn(move |_| Err(Error::new(kind, "broken"))));
+            let request = Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap();
+            let response = proxy.handle(request);
+            assert_eq!(response.status(), status);
+            assert_eq!(protocol::failure(response.headers()), Some(kind));
+            let said = response.headers()["cache-status"].to_str().unwrap().to_owned();
+            assert_eq!(said, format!("forwardcache; detail={kind}"));
+        }
+    }
+}

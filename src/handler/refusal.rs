@@ -1,0 +1,49 @@
+//! An answer that the peer makes itself.
+
+use std::fmt;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::body::Body;
+use crate::error::{Error, ErrorKind};
+use crate::protocol;
+use crate::stats::CACHE_STATUS;
+
+/// The methods that a peer takes: all but CONNECT, which is no request for a resource, and TRACE, which
+/// shows the request's fields to whoever sent them.
+pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+
+/// One line that says why, marked as the peer's own, and stored by nobody.
+pub(crate) fn refusal(status: StatusCode, kind: ErrorKind, reason: impl fmt::Display) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{reason}\n")));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let status = HeaderValue::try_from(format!("forwardcache; detail={}", kind.name()));
+    headers.insert(&CACHE_STATUS, status.expect("the names of kinds are tokens"));
+    protocol::mark_failure(headers, kind);
+    response
+}
+
+/// The answer to a method that the path does not take.
+pub(crate) fn method_not_allowed() -> Response<Body> {
+    let mut response =
+        refusal(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::BadRequest, "this method is not taken here");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALLOWED));
+    response
+}
+
+/// The answer where the origin's cannot be had.
+pub(crate) fn failure(error: &Error) -> Response<Body> {
+    let status = match error.kind() {
+        ErrorKind::BadUrl | ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
+        ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::Loop => StatusCode::LOOP_DETECTED,
+        ErrorKind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    refusal(status, error.kind(), error.message())
+}

@@ -1,0 +1,168 @@
+//! What a [`Peer`] is made of.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::member::Peer;
+use crate::caching::{Caching, CachingBuilder};
+use crate::client::{Client, ClientBuilder};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::origin::Origin;
+use crate::peer_url::PeerUrl;
+use crate::policy::{Mode, Rules};
+use crate::ring::HashFunction;
+use crate::round_trip::RoundTrip;
+use crate::store::{MemoryStore, Store};
+
+/// Puts a [`Peer`] together. Every part but its own URL has a default.
+#[must_use]
+pub struct PeerBuilder {
+    self_url: String,
+    peers: Option<Vec<String>>,
+    client: ClientBuilder,
+    caching: CachingBuilder,
+    origin: Option<Arc<dyn RoundTrip>>,
+    root_certificates: Option<PathBuf>,
+    memory: Option<u64>,
+    store: Option<Arc<dyn Store>>,
+    rules: Rules,
+}
+
+impl PeerBuilder {
+    pub(super) fn new(self_url: String) -> Self {
+        Self {
+            self_url,
+            peers: None,
+            client: Client::builder(),
+            caching: Caching::builder(),
+            origin: None,
+            root_certificates: None,
+            memory: None,
+            store: None,
+            rules: Rules::default(),
+        }
+    }
+
+    /// The peers of the pool, as base URLs; this one among them, or it owns nothing. Default: this one
+    /// alone.
+    pub fn pool(mut self, peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.peers = Some(peers.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// How it asks the other peers: path, ring, time limits. The pool of this builder counts, not that of
+    /// the client's. Default: [`Client::builder`].
+    pub fn client(mut self, client: ClientBuilder) -> Self {
+        self.client = client;
+        self
+    }
+
+    /// The path under which all peers answer. Default: `/proxy`.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.client = self.client.path(path);
+        self
+    }
+
+    /// How many points each peer has on the ring. Default: 50. All members of a pool must agree.
+    pub fn replicas(mut self, replicas: u32) -> Self {
+        self.client = self.client.replicas(replicas);
+        self
+    }
+
+    /// What places peers and URLs on the ring. Default: CRC-32 (IEEE). All members of a pool must agree.
+    pub fn hash(mut self, hash: HashFunction) -> Self {
+        self.client = self.client.hash(hash);
+        self
+    }
+
+    /// What carries requests to the other peers. Default: the network.
+    pub fn transport(mut self, transport: impl RoundTrip + 'static) -> Self {
+        self.client = self.client.transport(transport);
+        self
+    }
+
+    /// What fetches from origins. Default: [`Origin`], the network.
+    pub fn origin(mut self, origin: impl RoundTrip + 'static) -> Self {
+        self.origin = Some(Arc::new(origin));
+        self
+    }
+
+    /// Certificates in PEM to trust beside those of the web, for origins and for peers. It is about the
+    /// network: an [`origin`](Self::origin) of your own has its own trust.
+    pub fn root_certificates_file(mut self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        self.client = self.client.root_certificates_file(path.clone());
+        self.root_certificates = Some(path);
+        self
+    }
+
+    /// How many bytes of memory its share may take: bodies, heads, keys and bookkeeping. Default: 256
+    /// MiB, or a quarter of the memory that this process may use if that is less.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// Where its share is kept, in place of memory.
+    pub fn store(mut self, store: impl Store + 'static) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Whose cache it is. Default: [`Mode::Private`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.rules.mode = mode;
+        self
+    }
+
+    /// How RFC 9111 is applied where it leaves a choice; the mode is part of it. Default: see [`Rules`].
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Where time comes from. Default: the system's clock.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.caching = self.caching.clock(clock);
+        self
+    }
+
+    /// The peer. It answers nobody yet: see [`Peer::handler`] and [`Peer::serve`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadPeer`](crate::ErrorKind::BadPeer) when its own URL or another peer's is no base
+    /// URL, and what [`ClientBuilder::build`] fails with.
+    pub fn build(self) -> Result<Peer> {
+        let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
+        let peers = self.peers.unwrap_or_else(|| vec![self_url.to_string()]);
+        let client = self.client.pool(peers).build()?;
+        let origin = match (self.origin, self.root_certificates) {
+            (Some(origin), _) => origin,
+            (None, Some(path)) => Arc::new(Origin::builder().root_certificates_file(path).build()?),
+            (None, None) => Arc::new(Origin::new()),
+        };
+        let store = match (self.store, self.memory) {
+            (Some(store), _) => store,
+            (None, Some(bytes)) => Arc::new(MemoryStore::new(bytes)),
+            (None, None) => Arc::new(MemoryStore::default()),
+        };
+        let caching = self.caching.origin(origin).store(store).rules(self.rules).build()?;
+        Ok(Peer::new(self_url, client, caching))
+    }
+}
+
+impl fmt::Debug for PeerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerBuilder")
+            .field("self_url", &self.self_url)
+            .field("peers", &self.peers)
+            .field("client", &self.client)
+            .field("caching", &self.caching)
+            .field("memory", &self.memory)
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,185 @@
+//! One peer of the pool.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{Method, Request, Response};
+
+use super::builder::PeerBuilder;
+use crate::body::Body;
+use crate::caching::Caching;
+use crate::client::Client;
+use crate::error::Result;
+use crate::handler::{IsPeer, OwnAddresses, Proxy};
+use crate::peer_url::PeerUrl;
+use crate::round_trip::RoundTrip;
+use crate::stats::Stats;
+use crate::target::Target;
+
+/// A member of the pool: it asks like a [`Client`], and it owns a share of the URLs, which it fetches,
+/// keeps and answers for.
+///
+/// What it owns itself it answers in this process, without a socket and by the same code that answers
+/// the others; everything else it asks of its owner.
+///
+/// ```no_run
+/// use forwardcache::Peer;
+///
+/// let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
+/// let peer = Peer::builder("http://10.0.0.1:3000").pool(pool).build()?;
+/// let serving = peer.serve("0.0.0.0:3000")?;
+/// let response = peer.get("https://example.com/data.json")?;
+/// println!("{}", response.into_body().into_text()?);
+/// serving.join();
+/// # Ok::<(), forwardcache::Error>(())
+/// ```
+///
+/// Cloning it is cheap and gives the same peer.
+#[derive(Clone)]
+pub struct Peer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    self_url: PeerUrl,
+    client: Client,
+    caching: Caching,
+    own_addresses: Arc<OwnAddresses>,
+    proxy: Proxy,
+}
+
+#[derive(Debug)]
+struct InPool(Client);
+
+impl IsPeer for InPool {
+    fn is_peer(&self, target: &Target) -> bool {
+        self.0.is_peer(target)
+    }
+}
+
+impl Peer {
+    /// A peer to put together, whose base URL, as the others of the pool write it, is `self_url`.
+    pub fn builder(self_url: impl Into<String>) -> PeerBuilder {
+        PeerBuilder::new(self_url.into())
+    }
+
+    pub(super) fn new(self_url: PeerUrl, client: Client, caching: Caching) -> Self {
+        let own_addresses = Arc::new(OwnAddresses::default());
+        let in_pool = Box::new(InPool(client.clone()));
+        let path = client.path().to_owned();
+        let proxy = Proxy::new(path, caching.clone(), Arc::clone(&own_addresses), in_pool);
+        Self { inner: Arc::new(Inner { self_url, client, caching, own_addresses, proxy }) }
+    }
+
+    /// Its base URL.
+    #[must_use]
+    pub fn self_url(&self) -> &PeerUrl {
+        &self.inner.self_url
+    }
+
+    /// Fetches a URL: from its own share, or from the peer that owns it. Any status is a success.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadUrl`](crate::ErrorKind::BadUrl) when it is not an absolute `http` or `https` URL,
+    /// and what fetching fails with.
+    pub fn get(&self, url: &str) -> Result<Response<Body>> {
+        self.send(Method::GET, url)
+    }
+
+    /// As [`get`](Self::get), for the head alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn head(&self, url: &str) -> Result<Response<Body>> {
+        self.send(Method::HEAD, url)
+    }
+
+    /// Sends any request.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn request(&self, request: Request<impl Into<Body>>) -> Result<Response<Body>> {
+        self.round_trip(request.map(Into::into))
+    }
+
+    /// Puts these peers in place of those before. Requests under way keep the old ones.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadPeer`](crate::ErrorKind::BadPeer) when one of them is no base URL; nothing is
+    /// changed then.
+    pub fn set_pool(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
+        self.inner.client.set_pool(peers)
+    }
+
+    /// The asking side: its pool and who owns what. Requests sent through it go over the network also
+    /// for what this peer owns.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<Stats> {
+        self.inner.caching.stats()
+    }
+
+    /// Its own share: the cache that answers what it owns.
+    #[must_use]
+    pub fn caching(&self) -> &Caching {
+        &self.inner.caching
+    }
+
+    /// The answering side: a plain function, to be called by any server.
+    ///
+    /// It takes a request as it came over the wire, with path and query as its URI, and answers
+    /// `/proxy?q=<escaped URL>`. It blocks while it fetches, and never fails: what goes wrong is a
+    /// response.
+    ///
+    /// ```
+    /// use forwardcache::{Body, Peer};
+    /// use http::Request;
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
+    /// let handler = peer.handler();
+    /// let response = handler(Request::get("/proxy?q=not+a+URL").body(Body::empty()).unwrap());
+    /// assert_eq!(response.status(), 400);
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn handler(&self) -> impl Fn(Request<Body>) -> Response<Body> + Clone + Send + Sync + 'static {
+        let peer = self.clone();
+        move |request| peer.inner.proxy.handle(request)
+    }
+
+    fn send(&self, method: Method, url: &str) -> Result<Response<Body>> {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = Target::parse(url)?.uri();
+        self.round_trip(request)
+    }
+}
+
+impl RoundTrip for Peer {
+    fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let target = Target::parse(&request.uri().to_string())?;
+        match self.inner.client.owner_of(&target) {
+            Some(owner) if owner != self.inner.self_url => self.inner.client.round_trip(request),
+            // Without any peer all of it is its own.
+            _ => self.inner.caching.round_trip(request),
+        }
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("self_url", &self.inner.self_url)
+            .field("client", &self.inner.client)
+            .field("caching", &self.inner.caching)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,12 @@
+//! A member of the pool: a client that owns a share.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `member` | [`Peer`]: its own keys in process, all others from their owners; handler and front |
+//! | `builder` | [`PeerBuilder`]: what it is made of |
+
+mod builder;
+mod member;
+
+pub use builder::PeerBuilder;
+pub use member::Peer;

@@ -1,0 +1,64 @@
+//! What peers and their clients say to each other beyond HTTP: one path and one field.
+//!
+//! `GET <path>?q=<escaped URL>` is the Go package's protocol, and a pool may mix peers of both. The field
+//! is ours: it marks a response that a peer made itself because it could not get the origin's.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::error::ErrorKind;
+
+/// The path under which a peer answers, unless told otherwise.
+pub(crate) const DEFAULT_PATH: &str = "/proxy";
+
+/// The query parameter that holds the URL.
+pub(crate) const QUERY: &str = "q";
+
+/// The field that says what went wrong at a peer: the name of an [`ErrorKind`].
+static ERROR: HeaderName = HeaderName::from_static("forwardcache-error");
+
+/// Marks a response as one that says why there is no other.
+pub(crate) fn mark_failure(headers: &mut HeaderMap, kind: ErrorKind) {
+    headers.insert(&ERROR, HeaderValue::from_static(kind.name()));
+}
+
+/// Takes the mark off a response that is none of a peer's own: an origin cannot fail in a peer's name.
+pub(crate) fn remove_mark(headers: &mut HeaderMap) {
+    headers.remove(&ERROR);
+}
+
+/// What went wrong at the peer, where the response says so.
+pub(crate) fn failure(headers: &HeaderMap) -> Option<ErrorKind> {
+    let name = headers.get(&ERROR)?.to_str().ok()?;
+    // A newer peer may know more kinds.
+    Some(ErrorKind::from_name(name).unwrap_or(ErrorKind::Io))
+}
+
+/// Whether it can be the path of a peer: absolute, and nothing that would end or change it in a URL.
+pub(crate) fn is_path(path: &str) -> bool {
+    path.starts_with('/')
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_found_by_its_mark() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(failure(&headers), None);
+        mark_failure(&mut headers, ErrorKind::Timeout);
+        assert_eq!(failure(&headers), Some(ErrorKind::Timeout));
+        headers.insert(&ERROR, HeaderValue::from_static("of-tomorrow"));
+        assert_eq!(failure(&headers), Some(ErrorKind::Io));
+        remove_mark(&mut headers);
+        assert_eq!(failure(&headers), None);
+    }
+
+    #[test]
+    fn paths() {
+        for (path, good) in [("/proxy", true), ("/", true), ("/a/b", true), ("proxy", false), ("/a?b", false)] {
+            assert_eq!(is_path(path), good, "{path}");
+        }
+    }
+}
