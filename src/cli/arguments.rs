@@ -1,0 +1,149 @@
+//! The words that may be typed.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use forwardcache::ByteSize;
+
+/// A distributed, private, forward HTTP cache.
+///
+/// A pool of peers shares one cache: each URL has one owner, which fetches it once from its origin, keeps
+/// it for as long as HTTP says, and answers everybody else. HTTPS is cached too, because the owner fetches
+/// on the client's behalf.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Log what happened to every request (RUST_LOG overrides it)
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve as a peer of a pool, until SIGINT or SIGTERM
+    Serve(Serve),
+    /// Fetch a URL through the pool
+    ///
+    /// Exit codes: 0 for any answer below 400; 4 when the origin answered 4xx; 5 when it answered 5xx;
+    /// 1 when there was no answer, or none that was whole; 2 for a bad command line.
+    #[command(verbatim_doc_comment)]
+    Get(Get),
+    /// Say which peer owns which URL: one line a URL, the owner, a tab, the URL
+    Owner(Owner),
+    /// Show a pool of three peers at work, on this machine alone
+    Demo,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Address to serve on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    pub(crate) listen: String,
+
+    /// Base URL under which the other peers know this one [default: http:// and the address]
+    #[arg(long, value_name = "URL")]
+    pub(crate) self_url: Option<String>,
+
+    /// Base URL of a peer of the pool, this one among them; may be repeated [default: this one alone]
+    #[arg(long = "peer", value_name = "URL")]
+    pub(crate) peers: Vec<String>,
+
+    /// How much memory the cache may take [default: 256MiB, or a quarter of what there is]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<ByteSize>,
+
+    /// Whose cache it is: of one party, or of several that do not trust each other
+    #[arg(long, value_enum, default_value_t = Mode::Private)]
+    pub(crate) mode: Mode,
+
+    /// How many requests are worked on at a time [default: twice the processors, at least 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers: Option<u16>,
+
+    #[command(flatten)]
+    pub(crate) pool: PoolOptions,
+
+    /// Certificates in PEM to trust beside those of the web
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// What all members of a pool have to agree on.
+#[derive(Debug, Args)]
+pub(crate) struct PoolOptions {
+    /// Path under which the peers answer
+    #[arg(long, value_name = "PATH", default_value = "/proxy")]
+    pub(crate) path: String,
+
+    /// Points of each peer on the ring
+    #[arg(long, value_name = "N", default_value = "50")]
+    pub(crate) replicas: NonZeroU32,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Mode {
+    /// `private` responses are stored, and kept apart by credential
+    Private,
+    /// The shared-cache rules of RFC 9111
+    Shared,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// Base URL of a peer of the pool; may be repeated [default: fetch directly, cached in this process]
+    #[arg(long = "peer", value_name = "URL")]
+    pub(crate) peers: Vec<String>,
+
+    /// Print the status and the fields before the body
+    #[arg(short, long)]
+    pub(crate) include: bool,
+
+    /// Write the body to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// A field to send, as `Name: value`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    pub(crate) fields: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) pool: PoolOptions,
+
+    /// Certificates in PEM to trust beside those of the web
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+
+    /// The URL to fetch
+    pub(crate) url: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Owner {
+    /// Base URL of a peer of the pool; may be repeated
+    #[arg(long = "peer", value_name = "URL", required = true)]
+    pub(crate) peers: Vec<String>,
+
+    /// Points of each peer on the ring
+    #[arg(long, value_name = "N", default_value = "50")]
+    pub(crate) replicas: NonZeroU32,
+
+    /// The URLs to look up
+    #[arg(required = true, value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,101 @@
+//! One URL through the pool, or cached in this process.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::process::ExitCode;
+
+use forwardcache::{Body, Caching, Client, Error, MemoryStore, Origin, RoundTrip};
+use http::{HeaderName, HeaderValue, Request, Response};
+
+use super::arguments::Get;
+use super::failure::Failure;
+use super::progress::Shown;
+
+pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
+    let request = request(arguments)?;
+    let response = way(arguments)?.round_trip(request)?;
+    let status = response.status();
+    match &arguments.output {
+        Some(path) => {
+            let file = File::create(path)
+                .map_err(|error| Failure::io(format_args!("cannot create {}", path.display()), &error))?;
+            write(file, response, arguments.include, false)?;
+        }
+        None => write(io::stdout().lock(), response, arguments.include, io::stdout().is_terminal())?,
+    }
+    Ok(ExitCode::from(match status.as_u16() {
+        400..500 => 4,
+        500.. => 5,
+        _ => 0,
+    }))
+}
+
+/// Through the pool; without one, through a cache of our own, so that the same rules apply.
+fn way(arguments: &Get) -> Result<Box<dyn RoundTrip>, Error> {
+    if arguments.peers.is_empty() {
+        let mut origin = Origin::builder();
+        if let Some(path) = &arguments.ca_file {
+            origin = origin.root_certificates_file(path);
+        }
+        let store = MemoryStore::default();
+        return Ok(Box::new(Caching::builder().origin(origin.build()?).store(store).build()?));
+    }
+    let mut client = Client::builder()
+        .pool(arguments.peers.clone())
+        .path(&arguments.pool.path)
+        .replicas(arguments.pool.replicas.get());
+    if let Some(path) = &arguments.ca_file {
+        client = client.root_certificates_file(path);
+    }
+    Ok(Box::new(client.build()?))
+}
+
+fn request(arguments: &Get) -> Result<Request<Body>, Failure> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = forwardcache::Target::parse(&arguments.url).map_err(Error::from)?.uri();
+    for field in &arguments.fields {
+        let (name, value) = parse_field(field)
+            .ok_or_else(|| Failure::Usage(format!("{field:?} is no field: write it as 'Name: value'")))?;
+        request.headers_mut().append(name, value);
+    }
+    Ok(request)
+}
+
+fn parse_field(field: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = field.split_once(':')?;
+    Some((name.parse().ok()?, HeaderValue::from_str(value.trim()).ok()?))
+}
+
+fn write(
+    mut output: impl Write,
+    response: Response<Body>,
+    include: bool,
+    is_terminal: bool,
+) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::io("cannot write", &error);
+    let (head, body) = response.into_parts();
+    if include {
+        let mut text = format!("{:?} {}\r\n", head.version, head.status).into_bytes();
+        for (name, value) in &head.headers {
+            text.extend_from_slice(name.as_str().as_bytes());
+            text.extend_from_slice(b": ");
+            text.extend_from_slice(value.as_bytes());
+            text.extend_from_slice(b"\r\n");
+        }
+        text.extend_from_slice(b"\r\n");
+        output.write_all(&text).map_err(failed)?;
+    }
+    let length = body.length();
+    let mut body = Shown::new(body, length, is_terminal);
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let count = match body.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::from(error).into()),
+        };
+        output.write_all(&piece[..count]).map_err(failed)?;
+    }
+    output.flush().map_err(failed)
+}

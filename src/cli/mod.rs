@@ -1,0 +1,49 @@
+//! The command's subcommands.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `arguments` | the words that may be typed |
+//! | `failure` | one line on standard error, and the exit code |
+//! | `serve` | a peer of the pool, until it is told to end |
+//! | `get` | one URL through the pool, or cached in this process |
+//! | `owner` | which peer owns which URL |
+//! | `demo` | a pool of three in one process, and a table of what it does |
+//! | `progress` | the bar of a long download |
+
+mod arguments;
+mod demo;
+mod failure;
+mod get;
+mod owner;
+mod progress;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use failure::Failure;
+
+/// Does what the command line says.
+pub(crate) fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::usage(&error),
+    };
+    start_log(arguments.verbose);
+    let done = match arguments.command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Get(arguments) => get::run(&arguments),
+        Command::Owner(arguments) => owner::run(&arguments),
+        Command::Demo => demo::run(),
+    };
+    done.unwrap_or_else(Failure::report)
+}
+
+/// `RUST_LOG` says what is logged; without it, warnings, and with `-v` what happened to every request.
+fn start_log(verbose: bool) {
+    let default = if verbose { "forwardcache=debug" } else { "warn" };
+    let environment = env_logger::Env::default().default_filter_or(default);
+    env_logger::Builder::from_env(environment).format_target(false).init();
+}

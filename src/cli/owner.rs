@@ -1,0 +1,20 @@
+//! Which peer owns which URL.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use forwardcache::Client;
+
+use super::arguments::Owner;
+use super::failure::Failure;
+
+pub(crate) fn run(arguments: &Owner) -> Result<ExitCode, Failure> {
+    let client =
+        Client::builder().pool(arguments.peers.clone()).replicas(arguments.replicas.get()).build()?;
+    let mut output = io::stdout().lock();
+    for url in &arguments.urls {
+        let owner = client.owner(url)?.ok_or_else(|| Failure::failed("the pool has no peer"))?;
+        writeln!(output, "{owner}\t{url}").map_err(|error| Failure::io("cannot write", &error))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

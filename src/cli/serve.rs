@@ -1,0 +1,88 @@
+//! A peer of the pool, until it is told to end.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::thread;
+
+use forwardcache::{Error, ErrorKind, FrontOptions, Peer};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::arguments::{Mode, Serve};
+use super::failure::Failure;
+
+pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
+    let listener = TcpListener::bind(&arguments.listen).map_err(|error| {
+        let text = format!("cannot listen on {}", arguments.listen);
+        Error::new(ErrorKind::Listen, text).with_source(error)
+    })?;
+    let address = listener.local_addr().map_err(|error| Failure::io("cannot listen", &error))?;
+    let mut options = FrontOptions::new();
+    if let Some(workers) = arguments.workers {
+        options = options.workers(workers.into());
+    }
+    let peer = peer(arguments, address)?;
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM]).map_err(|error| Failure::io("cannot listen for signals", &error))?;
+    let serving = peer.serve_on(listener, options)?;
+    announce(&peer, address)?;
+    let shutdown = serving.shutdown_handle();
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            shutdown.shutdown();
+        }
+        // Whoever asks a second time does not want to wait.
+        if signals.forever().next().is_some() {
+            std::process::exit(1);
+        }
+    });
+    serving.join();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn peer(arguments: Serve, address: SocketAddr) -> Result<Peer, Error> {
+    let self_url = arguments.self_url.unwrap_or_else(|| format!("http://{address}"));
+    let mut builder = Peer::builder(self_url)
+        .path(arguments.pool.path)
+        .replicas(arguments.pool.replicas.get())
+        .mode(match arguments.mode {
+            Mode::Private => forwardcache::Mode::Private,
+            Mode::Shared => forwardcache::Mode::Shared,
+        });
+    if !arguments.peers.is_empty() {
+        builder = builder.pool(arguments.peers);
+    }
+    if let Some(memory) = arguments.memory {
+        builder = builder.memory(memory.bytes());
+    }
+    if let Some(path) = arguments.ca_file {
+        builder = builder.root_certificates_file(path);
+    }
+    let peer = builder.build()?;
+    if !peer.client().pool().contains(peer.self_url()) {
+        let text = format!(
+            "this peer ({}) is not in its own pool: name it with --peer, as the others do",
+            peer.self_url()
+        );
+        return Err(Error::new(ErrorKind::BadPeer, text));
+    }
+    Ok(peer)
+}
+
+/// Says where it serves, and how to try it.
+fn announce(peer: &Peer, address: SocketAddr) -> Result<(), Failure> {
+    let count = peer.client().pool().len();
+    let pool = if count == 1 { "a pool of one".to_owned() } else { format!("one of a pool of {count}") };
+    let mut output = io::stdout().lock();
+    let text = format!(
+        "serving on http://{address} as {pool}\n\
+         try it: curl -i --get --data-urlencode 'q=https://example.com/' {}{}\n",
+        peer.self_url(),
+        peer.path()
+    );
+    output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+        .map_err(|error| Failure::io("cannot write", &error))
+}
