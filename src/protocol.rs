@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn paths() {
-        for (path, good) in [("/proxy", true), ("/", true), ("/a/b", true), ("proxy", false), ("/a?b", false)] {
+        for (path, good) in [("/proxy", true), ("/", true), ("/a/b", true), ("proxy", false), ("/a?b", false)]
+        {
             assert_eq!(is_path(path), good, "{path}");
         }
     }

@@ -86,7 +86,9 @@ fn imports_point_down() {
     let mut checked = 0;
     for path in sources(&root) {
         let module = module_of(&path, &root);
-        if ["lib", "main", "cli"].contains(&module.as_str()) || path.ends_with("testing.rs") || path.ends_with("tests.rs")
+        if ["lib", "main", "cli"].contains(&module.as_str())
+            || path.ends_with("testing.rs")
+            || path.ends_with("tests.rs")
         {
             continue;
         }
@@ -113,7 +115,18 @@ fn the_root_is_a_shop_window() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs");
     for line in code(&fs::read_to_string(root).unwrap()).lines() {
         let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("(crate) ");
-        let defines = ["fn ", "struct ", "enum ", "trait ", "impl ", "impl<", "const ", "static ", "type ", "macro_rules"];
+        let defines = [
+            "fn ",
+            "struct ",
+            "enum ",
+            "trait ",
+            "impl ",
+            "impl<",
+            "const ",
+            "static ",
+            "type ",
+            "macro_rules",
+        ];
         assert!(!defines.iter().any(|keyword| line.starts_with(keyword)), "lib.rs defines: {line}");
     }
 }
@@ -129,7 +142,10 @@ fn the_command_uses_the_public_face() {
 
 #[test]
 fn the_reader_sees_groups_paths_and_code_alone() {
-    assert_eq!(named("use crate::{error::{Error, Result}, body::Body, header};"), ["error", "body", "header"]);
+    assert_eq!(
+        named("use crate::{error::{Error, Result}, body::Body, header};"),
+        ["error", "body", "header"]
+    );
     assert_eq!(named("let x = crate::ring::Ring::new(a); crate::body"), ["ring", "body"]);
     assert_eq!(code("a // crate::peer\n#[cfg(test)]\nmod tests { use crate::peer; }"), "a ");
 }

@@ -58,7 +58,8 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
 fn start_origin(seen: Seen) -> Result<Serving, Error> {
     let handler = move |request: Request<Body>| {
         let path = request.uri().path().to_owned();
-        let body = if path == "/large.bin" { vec![7; LARGE] } else { format!("this is {path}\n").into_bytes() };
+        let body =
+            if path == "/large.bin" { vec![7; LARGE] } else { format!("this is {path}\n").into_bytes() };
         *seen.lock().unwrap_or_else(PoisonError::into_inner).entry(path).or_default() += 1;
         let mut response = Response::new(Body::from(body));
         response.headers_mut().insert("cache-control", http::HeaderValue::from_static("max-age=60"));

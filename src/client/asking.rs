@@ -52,7 +52,12 @@ impl Client {
         ClientBuilder::default()
     }
 
-    pub(super) fn new(pool: Pool, path: String, transport: Arc<dyn RoundTrip>, empty_pool: EmptyPool) -> Self {
+    pub(super) fn new(
+        pool: Pool,
+        path: String,
+        transport: Arc<dyn RoundTrip>,
+        empty_pool: EmptyPool,
+    ) -> Self {
         Self { inner: Arc::new(Inner { pool, path, transport, empty_pool }) }
     }
 
@@ -146,8 +151,7 @@ impl Client {
         parts.headers.remove(HOST);
         parts.uri = peer.request_url(&self.inner.path, target);
         let about = |error: Error| error.with_url(target).with_peer(peer);
-        let response =
-            self.inner.transport.round_trip(Request::from_parts(parts, body)).map_err(about)?;
+        let response = self.inner.transport.round_trip(Request::from_parts(parts, body)).map_err(about)?;
         match protocol::failure(response.headers()) {
             None => Ok(response),
             Some(kind) => Err(about(Error::new(kind, reason(response.into_body())))),

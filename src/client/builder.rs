@@ -122,7 +122,8 @@ impl ClientBuilder {
     /// is none, for no replicas, for a limit of zero, and for certificates that cannot be used.
     pub fn build(self) -> Result<Client> {
         if !protocol::is_path(&self.path) {
-            let text = format!("{:?} is no path that a peer can answer under: it must begin with /", self.path);
+            let text =
+                format!("{:?} is no path that a peer can answer under: it must begin with /", self.path);
             return Err(Error::new(ErrorKind::BadOption, text));
         }
         let replicas = NonZeroU32::new(self.replicas)

@@ -12,4 +12,3 @@ mod pool;
 
 pub use asking::Client;
 pub use builder::{ClientBuilder, EmptyPool};
-

@@ -38,7 +38,8 @@ impl OwnAddresses {
 /// bound to every address of the machine takes those to loopback, and to the unspecified address.
 fn is_reached_by(own: IpAddr, named: IpAddr) -> bool {
     let named = named.to_canonical();
-    let unspecified = named == IpAddr::V4(Ipv4Addr::UNSPECIFIED) || named == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let unspecified =
+        named == IpAddr::V4(Ipv4Addr::UNSPECIFIED) || named == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     own.to_canonical() == named
         || (own.is_unspecified() && (named.is_loopback() || unspecified))
         || (own.is_loopback() && unspecified)

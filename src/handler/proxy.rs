@@ -183,8 +183,7 @@ mod tests {
         let proxy = proxy(RoundTripFn(|_| {
             Ok(Response::builder().header("forwardcache-error", "timeout").body(Body::empty()).unwrap())
         }));
-        let response =
-            proxy.handle(Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap());
+        let response = proxy.handle(Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap());
         assert_eq!(protocol::failure(response.headers()), None);
     }
 
