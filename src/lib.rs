@@ -9,6 +9,8 @@ mod header;
 mod round_trip;
 
 #[cfg(feature = "peer")]
+mod front;
+#[cfg(feature = "peer")]
 mod policy;
 #[cfg(feature = "peer")]
 mod store;
@@ -18,6 +20,10 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 
+#[cfg(feature = "tiny_http")]
+pub use front::TinyHttpFront;
+#[cfg(feature = "peer")]
+pub use front::{FrontOptions, Handler, RemoteAddress, Serving, ShutdownHandle};
 #[cfg(feature = "peer")]
 pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};
 #[cfg(feature = "peer")]
