@@ -26,7 +26,7 @@ pub(super) enum Framing {
     Length(u64),
     /// Chunks, and the last one.
     Chunked,
-    /// What follows ends where the connection ends.
+    /// What follows ends where the connection ends; the head says `Connection: close`.
     UntilClose,
 }
 
@@ -36,8 +36,6 @@ pub(super) struct ResponseHead {
     /// From the status line to the empty line; there is room behind for more.
     pub(super) bytes: Vec<u8>,
     pub(super) framing: Framing,
-    /// Whether the connection may serve another request; the head says the same.
-    pub(super) persistent: bool,
 }
 
 /// Encodes the head of a response whose body has `length` bytes, if that is known.
@@ -82,7 +80,7 @@ pub(super) fn encode(
         field(&mut bytes, "connection", b"keep-alive");
     }
     bytes.extend_from_slice(b"\r\n");
-    ResponseHead { bytes, framing, persistent }
+    ResponseHead { bytes, framing }
 }
 
 fn field(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {

@@ -25,6 +25,12 @@ const PIECE: usize = 8 << 10;
 /// What a worker needs to answer.
 pub(super) struct Exchange {
     pub(super) handler: Box<dyn Handler>,
+    pub(super) door: Door,
+}
+
+/// What it takes to turn somebody away. It outlives the workers and their handler.
+#[derive(Clone)]
+pub(super) struct Door {
     pub(super) max_body: u64,
     pub(super) lifetime: Arc<Lifetime>,
 }
@@ -46,20 +52,15 @@ impl Exchange {
         unwinding_ends_here(|| self.exchange(request));
     }
 
-    /// Tells the request that it was turned away.
-    pub(super) fn turn_away(&self, request: Request, why: TurnedAway) {
-        unwinding_ends_here(|| self.say_why(request, why));
-    }
-
     fn exchange(&self, mut request: Request) {
-        if self.lifetime.is_over() {
-            return self.say_why(request, TurnedAway::Stopping);
+        if self.door.lifetime.is_over() {
+            return self.door.say_why(request, TurnedAway::Stopping);
         }
         let RequestHead { request: head, body, persistent } = match checked_head(&request) {
             Ok(head) => head,
             Err(refusal) => return refuse(request, refusal),
         };
-        let body = match read_body(&mut request, body, self.max_body) {
+        let body = match read_body(&mut request, body, self.door.max_body) {
             Ok(body) => body,
             Err(BodyFailure::TooLarge) => return condemn(request, StatusCode::PAYLOAD_TOO_LARGE),
             // Where a malformed body ends is anybody's guess.
@@ -79,9 +80,16 @@ impl Exchange {
             log::error!("the handler panicked; the request is answered with 500");
             text(StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
         });
-        let recipient = recipient_of(&request, method, persistent && !self.lifetime.is_stopping());
+        let recipient = recipient_of(&request, method, persistent && !self.door.lifetime.is_stopping());
         // The body has been read, so nothing is left to drain when this releases the reader.
         answer::write(request.into_writer(), response, &recipient);
+    }
+}
+
+impl Door {
+    /// Tells the request that it was turned away.
+    pub(super) fn turn_away(&self, request: Request, why: TurnedAway) {
+        unwinding_ends_here(|| self.say_why(request, why));
     }
 
     fn say_why(&self, mut request: Request, why: TurnedAway) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tiny_http::Request;
 
-use super::exchange::{self, Exchange, TurnedAway};
+use super::exchange::{self, Door, Exchange, TurnedAway};
 
 /// Where the dispatcher leaves requests; it never waits there.
 #[derive(Clone)]
@@ -93,11 +93,11 @@ impl LaneEnds {
     }
 
     /// What the thread does that tells those who are turned away.
-    pub(super) fn doorkeeper(&self, exchange: &Arc<Exchange>) -> impl FnOnce() + Send + use<> {
-        let (queue, exchange) = (self.turned_away.clone(), Arc::clone(exchange));
+    pub(super) fn doorkeeper(&self, door: &Door) -> impl FnOnce() + Send + use<> {
+        let (queue, door) = (self.turned_away.clone(), door.clone());
         move || {
             for (request, why) in queue {
-                exchange.turn_away(request, why);
+                door.turn_away(request, why);
             }
         }
     }

@@ -6,6 +6,7 @@
 //! | `server` | [`TinyHttpFront`]: its threads, from start to shutdown |
 //! | `lanes` | two bounded queues, and who is turned away |
 //! | `exchange` | one request, from its checked head to the handler's answer |
+//! | `nudge` | a connection now and then, which frees those that tiny_http forgot |
 //! | `answer` | one response on its way to the wire |
 //!
 //! # How it serves
@@ -54,6 +55,7 @@ mod answer;
 mod exchange;
 mod lanes;
 mod listener;
+mod nudge;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use socket2::Socket;
 use tiny_http::Server;
 
-use super::exchange::Exchange;
+use super::exchange::{Door, Exchange};
 use super::lanes::Lanes;
-use super::listener;
+use super::{listener, nudge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::front::options::FrontOptions;
 use crate::front::serve::Handler;
@@ -90,8 +90,8 @@ impl TinyHttpFront {
         let serving = Serving::new(address, Arc::clone(&front) as Arc<dyn Running>);
 
         let (lanes, without_body, with_body) = Lanes::new(options.queue_length, options.max_body);
-        let exchange =
-            Arc::new(Exchange { handler: Box::new(handler), max_body: options.max_body, lifetime });
+        let door = Door { max_body: options.max_body, lifetime };
+        let exchange = Arc::new(Exchange { handler: Box::new(handler), door });
         let body_workers = (options.workers / 4).max(2);
         for (name, ends, workers) in
             [("front", without_body, options.workers), ("front-body", with_body, body_workers)]
@@ -105,11 +105,13 @@ impl TinyHttpFront {
                 })
                 .map_err(failed)?;
             }
-            spawn(format!("{name}-door"), ends.doorkeeper(&exchange)).map_err(failed)?;
+            spawn(format!("{name}-door"), ends.doorkeeper(&exchange.door)).map_err(failed)?;
         }
         let server = front.start_server().map_err(failed)?;
         let dispatcher = Arc::clone(&front);
         spawn("front-dispatch".to_owned(), move || dispatcher.dispatch(&server, lanes)).map_err(failed)?;
+        let lifetime = Arc::clone(&front.lifetime);
+        spawn("front-nudge".to_owned(), move || nudge::keep_nudging(address, &lifetime)).map_err(failed)?;
         log::info!("serving on {address}");
         Ok(serving)
     }
