@@ -302,7 +302,7 @@ mod tests {
         fn any_bytes_are_refused_or_taken_without_a_panic(
             method in prop::collection::vec(any::<u8>(), 0..8),
             target in prop::collection::vec(any::<u8>(), 0..32),
-            fields in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..8), prop::collection::vec(any::<u8>(), 0..8)), 0..4),
+            fields in prop::collection::vec(any::<(Vec<u8>, Vec<u8>)>(), 0..4),
         ) {
             let fields = fields.iter().map(|(name, value)| (&name[..], &value[..]));
             if let Ok(head) = check(&method, &target, (1, 1), fields) {

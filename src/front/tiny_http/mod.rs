@@ -30,6 +30,8 @@
 //!   (A receive timeout on the listener would end `accept` as well.)
 //! * **Connections have no limit.** When file descriptors or threads run out, tiny_http's accepting
 //!   thread may die without a word. An `accept` that merely fails is taken up again after a second.
+//! * **A burst of connections may leave some waiting:** tiny_http forgets them until another connection
+//!   ends, so one is made and ended four times a second. Those show up in a count of connections.
 //! * **Pipelining has no limit.** Answers of a connection go out in order, so a slow request holds the
 //!   workers that have the requests behind it.
 //! * **A connection cannot be closed from here.** tiny_http closes it when the client asked for that,

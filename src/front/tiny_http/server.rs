@@ -36,7 +36,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// Requests without a body, or with one of up to 1 KiB, are served by the [workers] of the options.
 /// Requests with a larger body have a quarter as many workers of their own, at least two, and a queue
-/// of their own: a body that does not come holds up none of the others. Bodies of requests are read into memory.
+/// of their own: a body that does not come holds up none of the others. Bodies of requests are read
+/// into memory.
 ///
 /// [workers]: FrontOptions::workers
 #[derive(Debug)]
@@ -69,6 +70,7 @@ impl TinyHttpFront {
     ///
     /// [`ErrorKind::Listen`] when the address cannot be resolved or bound, or when threads cannot
     /// be started.
+    #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn bind(
         address: impl ToSocketAddrs,
         options: FrontOptions,
