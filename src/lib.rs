@@ -1,18 +1,65 @@
-//! forwardcache: a distributed, private, forward HTTP cache for programs that block.
+//! A distributed, private, forward HTTP cache for programs that block.
+//!
+//! A pool of peers shares one cache. Each URL has one owner, found by consistent hashing; the owner fetches
+//! it once from its origin, keeps it for as long as RFC 9111 allows, and answers everybody else. HTTPS is
+//! cached too, because a peer fetches on the client's behalf. There is no async runtime: everything blocks,
+//! on a fixed number of threads.
+//!
+//! * [`Client`] asks a pool. [`agent()`] gives its cache to programs that use ureq.
+//! * [`Peer`] is a member of the pool: a client that owns a share and answers for it, in any server by
+//!   [`Peer::handler`] or by the bundled front with [`Peer::serve`].
+//! * [`Caching`] is the cache alone, over whatever answers requests: a [`RoundTrip`].
+//!
+//! ```no_run
+//! let client = forwardcache::Client::builder().pool(["http://10.0.0.1:3000"]).build()?;
+//! let response = client.get("https://example.com/")?;
+//! println!("{}", response.into_body().into_text()?);
+//! # Ok::<(), forwardcache::Error>(())
+//! ```
+//!
+//! # Features
+//!
+//! Features only add.
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `peer` | yes | [`Peer`], [`Caching`], the stores and the rules |
+//! | `tiny_http` | yes | [`TinyHttpFront`], and with it [`Peer::serve`] |
+//! | `cli` | no | the command `forwardcache` |
+//!
+//! Without any it is a client that links no server and no store.
+//!
+//! # Logging
+//!
+//! By the `log` crate: `warn` for trouble that a client did or did not notice (a store or an origin that
+//! fails), `info` for a front's start and end, `debug` for the outcome of every request. Userinfo, query and
+//! fragment of a URL are never logged, nor is any credential.
+//!
+//! # Memory
+//!
+//! A stored response takes its head as it goes over the wire, its body, and some 500 bytes; the default store
+//! counts all of it. Reading from it copies no body.
 
+mod agent;
 mod body;
+mod byte_size;
 mod client;
 mod clock;
 mod error;
-#[cfg(feature = "peer")]
-mod flight;
 mod header;
 mod origin;
+mod peer_url;
 mod protocol;
+mod ring;
 mod round_trip;
+mod target;
 
 #[cfg(feature = "peer")]
 mod caching;
+#[cfg(feature = "peer")]
+mod flight;
+#[cfg(feature = "peer")]
+mod front;
 #[cfg(feature = "peer")]
 mod handler;
 #[cfg(feature = "peer")]
@@ -24,15 +71,24 @@ mod stats;
 #[cfg(feature = "peer")]
 mod store;
 
+pub use agent::{agent, agent_with_config};
 pub use body::Body;
+pub use byte_size::{BadSize, ByteSize};
 pub use client::{Client, ClientBuilder, EmptyPool};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
 pub use origin::{Origin, OriginBuilder};
+pub use peer_url::{BadPeerUrl, PeerUrl};
+pub use ring::{HashFunction, Ring};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
+pub use target::{BadTarget, Target};
 
 #[cfg(feature = "peer")]
 pub use caching::{Caching, CachingBuilder};
+#[cfg(feature = "tiny_http")]
+pub use front::TinyHttpFront;
+#[cfg(feature = "peer")]
+pub use front::{FrontOptions, Handler, RemoteAddress, Serving, ShutdownHandle};
 #[cfg(feature = "peer")]
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
@@ -40,4 +96,12 @@ pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};
 #[cfg(feature = "peer")]
 pub use stats::{Counts, Forward, Outcome, Stats};
 #[cfg(feature = "peer")]
-pub use store::{Key, MAX_VARIANTS, NoStore, Store, StoreError, StoredResponse, Usage, Variants};
+pub use store::{
+    BackedStore, Cache, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store, StoreError,
+    StoredResponse, Usage, Variants, default_capacity,
+};
+
+/// The README, whose examples are run with the tests.
+#[cfg(all(doctest, feature = "tiny_http"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

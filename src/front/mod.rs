@@ -1,0 +1,25 @@
+//! Fronts: from sockets to a [`Handler`], and back.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `serve` | [`Handler`], and what a front tells it beside the request |
+//! | `options` | [`FrontOptions`]: threads, queue, limits, deadlines |
+//! | `serving` | [`Serving`]: a front that runs; shutting it down, waiting for its end |
+//! | `request_head` | which heads are refused, and with what; pure |
+//! | `response_head` | the head of a response as bytes, and how its body is framed; pure |
+//! | `tiny_http` | [`TinyHttpFront`]: the front on the crate of that name (feature `tiny_http`) |
+#![cfg_attr(not(feature = "tiny_http"), allow(dead_code, reason = "without a front nothing calls these"))]
+
+mod options;
+mod request_head;
+mod response_head;
+mod serve;
+mod serving;
+#[cfg(feature = "tiny_http")]
+mod tiny_http;
+
+pub use options::FrontOptions;
+pub use serve::{Handler, RemoteAddress};
+pub use serving::{Serving, ShutdownHandle};
+#[cfg(feature = "tiny_http")]
+pub use tiny_http::TinyHttpFront;
