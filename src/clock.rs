@@ -4,6 +4,7 @@
 //! [`Clock`] and asks it once a request, so that a test moves time by hand instead of sleeping.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -15,6 +16,12 @@ use parking_lot::Mutex;
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The present time.
     fn now(&self) -> SystemTime;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> SystemTime {
+        (**self).now()
+    }
 }
 
 /// The clock of the operating system.

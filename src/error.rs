@@ -178,7 +178,7 @@ impl Error {
 }
 
 /// What of a URL may be shown: secrets travel in userinfo, query and fragment.
-fn redacted(url: &str) -> String {
+pub(crate) fn redacted(url: &str) -> String {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     let shown = &url[..end];
     let Some(authority) = shown.find("://").map(|at| at + 3) else {

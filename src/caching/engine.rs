@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG};
+use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use log::debug;
 
@@ -18,7 +18,7 @@ use super::incoming::{self, Incoming};
 use super::lookup::{Lookup, Plan, lookup};
 use crate::body::Body;
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::flight::{Flights, Landing, Leader, Role};
 use crate::header::cache_control::ResponseDirectives;
 use crate::policy::{
@@ -288,7 +288,7 @@ impl Inner {
         self.stats.count_origin_request();
         let asked = self.clock.now();
         let response = self.origin.round_trip(request).map_err(|error| {
-            debug!("{} {} {error}", Outcome::Failed(why), target.redacted());
+            debug!("{} {} {error}", Outcome::Failed(why), redacted(target.as_str()));
             error
         })?;
         let times = Times { request: asked, response: self.clock.now() };
@@ -500,21 +500,28 @@ impl Inner {
         target: &Target,
     ) -> Response<Body> {
         self.stats.count(status.outcome());
-        debug!("{} {}", status.outcome(), target.redacted());
+        debug!("{} {}", status.outcome(), redacted(target.as_str()));
         status.append_to(&mut headers);
         response(code, headers, body)
     }
 
     fn note(&self, outcome: Outcome, incoming: &Incoming) {
         self.stats.count(outcome);
-        debug!("{outcome} {}", incoming.target.redacted());
+        debug!("{outcome} {}", redacted(incoming.target.as_str()));
     }
 }
 
 impl Head {
-    fn of(inner: &Inner, incoming: &Incoming, status: StatusCode, headers: HeaderMap, times: Times) -> Self {
+    fn of(
+        inner: &Inner,
+        incoming: &Incoming,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        times: Times,
+    ) -> Self {
         let directives = ResponseDirectives::of(&headers);
         let validity = validity(status, &headers, &directives, times, &inner.rules);
+        headers.remove(AGE);
         let implied = implied_fields(&directives, &inner.rules);
         let variant = Variant::of(&headers, implied, &incoming.headers, &inner.digest);
         Self { status, headers, validity, variant }

@@ -81,7 +81,6 @@ struct Source {
 }
 
 /// Why a body did not become whole, for each of its readers.
-#[derive(Clone)]
 struct Failure {
     kind: ErrorKind,
     message: Arc<str>,
@@ -237,9 +236,10 @@ impl Fill {
 
     fn commit(&self, mut state: MutexGuard<'_, State>) {
         let commit = state.commit.take();
-        let Kept::All(bytes) = mem::replace(&mut state.kept, Kept::Committing) else {
-            unreachable!("bytes that are kept no more have nothing to commit");
-        };
+        // What is too large is let go as it is read: there is nothing to commit.
+        let Kept::All(bytes) = &mut state.kept else { return };
+        let bytes = mem::take(bytes);
+        state.kept = Kept::Committing;
         drop(state);
         let whole = Bytes::from(bytes.into_boxed_slice());
         if let Some(commit) = commit {

@@ -1,6 +1,6 @@
 //! What is sent to the origin, and what came back.
 
-use http::header::{AGE, CONTENT_LENGTH, DATE, VIA};
+use http::header::{CONTENT_LENGTH, DATE, VIA};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 
 use super::incoming::Incoming;
@@ -63,10 +63,11 @@ impl Received {
         Self { status: parts.status, headers, body, times }
     }
 
-    /// The fields to store: without those that are true of this transfer alone.
+    /// The fields to store, without those that are true of this transfer alone. `Age` goes when it has been
+    /// counted.
     pub(crate) fn fields_to_store(&self) -> HeaderMap {
         let mut headers = self.headers.clone();
-        for name in [&AGE, &CACHE_STATUS, &CONTENT_LENGTH] {
+        for name in [&CACHE_STATUS, &CONTENT_LENGTH] {
             headers.remove(name);
         }
         headers

@@ -27,3 +27,6 @@ mod ranges;
 
 pub use builder::CachingBuilder;
 pub use engine::Caching;
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,8 @@ pub(crate) fn run() -> ExitCode {
 
 /// `RUST_LOG` says what is logged; without it, warnings, and with `-v` what happened to every request.
 fn start_log(verbose: bool) {
-    let default = if verbose { "forwardcache=debug" } else { "warn" };
+    // tiny_http calls it an error that its listener is closed, which is how a front is shut down.
+    let default = if verbose { "warn,tiny_http=off,forwardcache=debug" } else { "warn,tiny_http=off" };
     let environment = env_logger::Env::default().default_filter_or(default);
     env_logger::Builder::from_env(environment).format_target(false).init();
 }

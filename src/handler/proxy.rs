@@ -10,7 +10,7 @@ use super::own_addresses::OwnAddresses;
 use super::refusal::{failure, method_not_allowed, refusal};
 use crate::body::Body;
 use crate::caching::Caching;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, redacted};
 use crate::header::{hop_by_hop, list};
 use crate::protocol;
 use crate::round_trip::RoundTrip;
@@ -93,7 +93,7 @@ fn target(query: Option<&str>) -> Result<Target, String> {
 
 fn log_failure(error: &Error, target: &Target) {
     let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
-    warn!("{} {} {}{source}", error.kind(), target.redacted(), error.message());
+    warn!("{} {} {}{source}", error.kind(), redacted(target.as_str()), error.message());
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! One peer of the pool.
 
 use std::fmt;
+#[cfg(feature = "tiny_http")]
+use std::net::{TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
 use http::{Method, Request, Response};
@@ -10,6 +12,8 @@ use crate::body::Body;
 use crate::caching::Caching;
 use crate::client::Client;
 use crate::error::Result;
+#[cfg(feature = "tiny_http")]
+use crate::front::{FrontOptions, Serving, TinyHttpFront};
 use crate::handler::{IsPeer, OwnAddresses, Proxy};
 use crate::peer_url::PeerUrl;
 use crate::round_trip::RoundTrip;
@@ -69,6 +73,12 @@ impl Peer {
         let path = client.path().to_owned();
         let proxy = Proxy::new(path, caching.clone(), Arc::clone(&own_addresses), in_pool);
         Self { inner: Arc::new(Inner { self_url, client, caching, own_addresses, proxy }) }
+    }
+
+    /// The path under which it answers.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.inner.client.path()
     }
 
     /// Its base URL.
@@ -153,6 +163,44 @@ impl Peer {
     pub fn handler(&self) -> impl Fn(Request<Body>) -> Response<Body> + Clone + Send + Sync + 'static {
         let peer = self.clone();
         move |request| peer.inner.proxy.handle(request)
+    }
+
+    /// Serves on this address with the bundled front and its default options, until the returned handle is
+    /// shut down or dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Listen`](crate::ErrorKind::Listen) when the address cannot be resolved or bound.
+    #[cfg(feature = "tiny_http")]
+    pub fn serve(&self, address: impl ToSocketAddrs) -> Result<Serving> {
+        self.serve_with(address, FrontOptions::new())
+    }
+
+    /// As [`serve`](Self::serve), with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    #[cfg(feature = "tiny_http")]
+    pub fn serve_with(&self, address: impl ToSocketAddrs, options: FrontOptions) -> Result<Serving> {
+        Ok(self.served(TinyHttpFront::bind(address, options, self.handler())?))
+    }
+
+    /// As [`serve_with`](Self::serve_with), on a socket that listens already: for a peer whose URL holds a
+    /// port that the system chooses.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    #[cfg(feature = "tiny_http")]
+    pub fn serve_on(&self, listener: TcpListener, options: FrontOptions) -> Result<Serving> {
+        Ok(self.served(TinyHttpFront::on(listener, options, self.handler())?))
+    }
+
+    #[cfg(feature = "tiny_http")]
+    fn served(&self, serving: Serving) -> Serving {
+        self.inner.own_addresses.add(serving.local_addr());
+        serving
     }
 
     fn send(&self, method: Method, url: &str) -> Result<Response<Body>> {

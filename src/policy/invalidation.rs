@@ -34,8 +34,10 @@ mod tests {
     use super::*;
 
     fn after(method: Method, status: u16, fields: &[(&'static str, &'static str)]) -> Vec<String> {
-        let headers =
-            fields.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect();
+        let headers = fields
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+            .collect();
         let target = Target::parse("http://example.com/a/b").unwrap();
         invalidated(&method, &target, StatusCode::from_u16(status).unwrap(), &headers)
             .iter()

@@ -6,7 +6,9 @@
 //! | `contract` | `Store`: what the caching engine uses, responses by key |
 
 mod contract;
+mod standin;
 mod stored_response;
+pub use standin::MemoryStore;
 
 pub use contract::{Key, MAX_VARIANTS, NoStore, Store, StoreError, Usage, Variants};
 pub use stored_response::StoredResponse;

@@ -19,6 +19,23 @@ pub(super) fn listen(address: SocketAddr, write_timeout: Duration) -> io::Result
     // Elsewhere than on Unix it would allow two processes to share a port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
+    set_options(&socket, write_timeout)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// Takes over a socket that listens already.
+pub(super) fn take(listener: TcpListener, write_timeout: Duration) -> io::Result<Socket> {
+    let socket = Socket::from(listener);
+    socket.set_nonblocking(false)?;
+    set_options(&socket, write_timeout)?;
+    // On Linux this only makes the queue of those who wait longer.
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+fn set_options(socket: &Socket, write_timeout: Duration) -> io::Result<()> {
     // Without it an answer of more than one write waits for a delayed acknowledgement: 40 ms.
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
@@ -30,9 +47,7 @@ pub(super) fn listen(address: SocketAddr, write_timeout: Duration) -> io::Result
     // and nothing can be written behind a response that was cut.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(write_timeout * 3 / 4))?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket)
+    Ok(())
 }
 
 /// A listener for tiny_http that shares the socket.

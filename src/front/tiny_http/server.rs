@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -77,6 +77,32 @@ impl TinyHttpFront {
         handler: impl Handler + 'static,
     ) -> Result<Serving> {
         let (address, socket) = listen(address, options.write_timeout)?;
+        Self::start(address, socket, options, handler)
+    }
+
+    /// As [`bind`](Self::bind), on a socket that listens already: its address is known before anybody is
+    /// served.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn on(
+        listener: TcpListener,
+        options: FrontOptions,
+        handler: impl Handler + 'static,
+    ) -> Result<Serving> {
+        let failed = |error: io::Error| listen_error("cannot serve on this socket", error);
+        let address = listener.local_addr().map_err(failed)?;
+        let socket = listener::take(listener, options.write_timeout).map_err(failed)?;
+        Self::start(address, socket, options, handler)
+    }
+
+    fn start(
+        address: SocketAddr,
+        socket: Socket,
+        options: FrontOptions,
+        handler: impl Handler + 'static,
+    ) -> Result<Serving> {
         let failed = |error: io::Error| listen_error(&format!("cannot serve on {address}"), error);
         let address = socket.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
         let failed = |error: io::Error| listen_error(&format!("cannot serve on {address}"), error);

@@ -1,0 +1,752 @@
+//! Requests on their way through the cache, against a scripted origin and a clock that is moved by hand.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::sync::mpsc;
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+
+use super::Caching;
+use crate::body::Body;
+use crate::clock::ManualClock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::{Mode, Rules};
+use crate::round_trip::RoundTrip;
+use crate::stats::{Forward, Outcome};
+use crate::store::{Key, MemoryStore, Store, StoreError, StoredResponse, Usage, Variants};
+
+const URL: &str = "http://example.com/a";
+
+/// What the origin was asked.
+#[derive(Clone, Debug)]
+struct Asked {
+    method: Method,
+    url: String,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Asked {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+type Script = Mutex<VecDeque<Result<Response<Body>>>>;
+
+/// A cache, its origin, and its clock.
+struct Scene {
+    cache: Caching,
+    script: Arc<Script>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    clock: Arc<ManualClock>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self::with(Mode::Private, MemoryStore::new(1 << 20))
+    }
+
+    fn shared() -> Self {
+        Self::with(Mode::Shared, MemoryStore::new(1 << 20))
+    }
+
+    fn with(mode: Mode, store: impl Store + 'static) -> Self {
+        let script = Arc::new(Script::default());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
+        let origin = ScriptedOrigin { script: Arc::clone(&script), asked: Arc::clone(&asked) };
+        let cache = Caching::builder()
+            .origin(origin)
+            .store(store)
+            .clock(Arc::clone(&clock))
+            .rules(Rules::new(mode))
+            .pseudonym("me");
+        Self { cache: cache.build().unwrap(), script, asked, clock }
+    }
+
+    /// The origin's next answer.
+    fn answer(&self, status: u16, fields: &[(&str, &str)], body: impl Into<Body>) -> &Self {
+        let mut response = Response::builder().status(status);
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        self.script.lock().unwrap().push_back(Ok(response.body(body.into()).unwrap()));
+        self
+    }
+
+    fn fail(&self, kind: ErrorKind) -> &Self {
+        self.script.lock().unwrap().push_back(Err(Error::new(kind, "the origin failed")));
+        self
+    }
+
+    fn send(&self, method: &str, url: &str, fields: &[(&str, &str)]) -> Result<Response<Body>> {
+        let mut request = Request::builder().method(method).uri(url);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        self.cache.round_trip(request.body(Body::empty()).unwrap())
+    }
+
+    fn get(&self, fields: &[(&str, &str)]) -> Answer {
+        Answer::read(self.send("GET", URL, fields).unwrap())
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    fn times_asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    fn last_asked(&self) -> Asked {
+        self.asked.lock().unwrap().last().unwrap().clone()
+    }
+}
+
+struct ScriptedOrigin {
+    script: Arc<Script>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl RoundTrip for ScriptedOrigin {
+    fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let (parts, body) = request.into_parts();
+        self.asked.lock().unwrap().push(Asked {
+            method: parts.method,
+            url: parts.uri.to_string(),
+            headers: parts.headers,
+            body: body.into_text()?,
+        });
+        self.script.lock().unwrap().pop_front().expect("the origin is asked more often than expected")
+    }
+}
+
+/// A response, read to its end.
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn read(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        Self { status: parts.status.as_u16(), headers: parts.headers, body: body.into_text().unwrap() }
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    #[track_caller]
+    fn is(&self, outcome: Outcome, body: &str) -> &Self {
+        assert_eq!(
+            (Outcome::of(&self.headers), self.body.as_str()),
+            (Some(outcome), body),
+            "{:?}",
+            self.headers
+        );
+        assert_eq!(self.field("x-from-cache"), outcome.is_from_store().then_some("1"));
+        self
+    }
+}
+
+const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
+
+#[test]
+fn a_miss_is_stored_and_the_next_one_is_a_hit() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    let miss = scene.get(&[]);
+    miss.is(Outcome::Miss(Forward::UriMiss), "one");
+    assert_eq!(miss.field("cache-status"), Some("forwardcache; fwd=uri-miss; fwd-status=200; stored"));
+    scene.pass(10);
+    let hit = scene.get(&[]);
+    hit.is(Outcome::Hit, "one");
+    assert_eq!(
+        (hit.field("age"), hit.field("content-length"), hit.field("etag")),
+        (Some("10"), Some("3"), Some("\"1\""))
+    );
+    assert_eq!(hit.field("cache-status"), Some("forwardcache; hit; ttl=50"));
+    assert_eq!(scene.times_asked(), 1);
+}
+
+#[test]
+fn the_key_is_the_canonical_url() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    let again = scene.send("GET", "HTTP://EXAMPLE.com:80/%61", &[]).unwrap();
+    Answer::read(again).is(Outcome::Hit, "one");
+    assert_eq!(scene.last_asked().url, URL);
+}
+
+#[test]
+fn head_is_answered_from_what_get_stored() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    let head = Answer::read(scene.send("HEAD", URL, &[]).unwrap());
+    head.is(Outcome::Hit, "");
+    assert_eq!(head.field("content-length"), Some("3"));
+}
+
+#[test]
+fn the_clients_own_condition_is_answered_with_304() {
+    let scene = Scene::new();
+    scene.answer(200, &[("cache-control", "max-age=60"), ("etag", "\"1\""), ("content-type", "a/b")], "one");
+    scene.get(&[]);
+    let same = scene.get(&[("if-none-match", "\"0\", W/\"1\"")]);
+    same.is(Outcome::Hit, "");
+    assert_eq!((same.status, same.field("etag"), same.field("content-type")), (304, Some("\"1\""), None));
+    assert_eq!(scene.get(&[("if-none-match", "\"2\"")]).status, 200);
+}
+
+#[test]
+fn ranges_are_cut_from_what_is_stored() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "0123456789");
+    scene.get(&[]);
+    let part = scene.get(&[("range", "bytes=2-4")]);
+    part.is(Outcome::Hit, "234");
+    assert_eq!((part.status, part.field("content-range")), (206, Some("bytes 2-4/10")));
+    assert_eq!(part.field("content-length"), Some("3"));
+    scene.get(&[("range", "bytes=2-4"), ("if-range", "\"2\"")]).is(Outcome::Hit, "0123456789");
+    let none = scene.get(&[("range", "bytes=10-")]);
+    none.is(Outcome::Hit, "");
+    assert_eq!((none.status, none.field("content-range")), (416, Some("bytes */10")));
+}
+
+#[test]
+fn a_range_of_what_is_not_stored_is_the_origins_business() {
+    let scene = Scene::new();
+    scene.answer(206, &[("content-range", "bytes 2-4/10"), ("cache-control", "max-age=60")], "234");
+    let part = scene.get(&[("range", "bytes=2-4")]);
+    assert_eq!((part.status, part.body.as_str()), (206, "234"));
+    assert_eq!(scene.last_asked().field("range"), Some("bytes=2-4"));
+    scene.answer(200, FRESH, "0123456789");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "0123456789");
+}
+
+#[test]
+fn a_304_freshens_what_is_stored() {
+    let scene = Scene::new();
+    scene.answer(200, &[("cache-control", "max-age=60"), ("etag", "\"1\""), ("x-a", "old")], "one");
+    scene.get(&[]);
+    scene.pass(61);
+    scene.answer(304, &[("cache-control", "max-age=30"), ("x-a", "new")], "");
+    let confirmed = scene.get(&[]);
+    confirmed.is(Outcome::Revalidated(Forward::Stale), "one");
+    assert_eq!(
+        (confirmed.status, confirmed.field("x-a"), confirmed.field("age")),
+        (200, Some("new"), Some("0"))
+    );
+    assert_eq!(scene.last_asked().field("if-none-match"), Some("\"1\""));
+    scene.pass(20);
+    let hit = scene.get(&[]);
+    hit.is(Outcome::Hit, "one");
+    assert_eq!((hit.field("age"), hit.field("x-a")), (Some("20"), Some("new")));
+    scene.pass(10);
+    scene.answer(200, FRESH, "two");
+    scene.get(&[]).is(Outcome::Miss(Forward::Stale), "two");
+    scene.get(&[]).is(Outcome::Hit, "two");
+}
+
+#[test]
+fn a_304_that_forbids_storing_is_obeyed() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.pass(61);
+    scene.answer(304, &[("cache-control", "no-store")], "");
+    scene.get(&[]).is(Outcome::Revalidated(Forward::Stale), "one");
+    scene.answer(200, FRESH, "two");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "two");
+}
+
+#[test]
+fn our_validators_take_the_place_of_the_clients_and_its_condition_is_answered_by_us() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.pass(61);
+    scene.answer(304, &[], "");
+    assert_eq!(scene.get(&[("if-none-match", "\"0\"")]).status, 200);
+    assert_eq!(scene.last_asked().field("if-none-match"), Some("\"1\""));
+}
+
+#[test]
+fn a_condition_of_the_client_alone_is_passed_on_and_a_304_to_it_is_not_stored() {
+    let scene = Scene::new();
+    scene.answer(304, &[("etag", "\"1\""), ("cache-control", "max-age=60")], "");
+    let answer = scene.get(&[("if-none-match", "\"1\"")]);
+    assert_eq!((answer.status, scene.last_asked().field("if-none-match")), (304, Some("\"1\"")));
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "one");
+}
+
+#[test]
+fn what_must_not_be_stored_is_not() {
+    for (shared, request, response) in [
+        (false, &[][..], &[("cache-control", "No-Store, max-age=60")][..]),
+        (false, &[("cache-control", "no-store")], FRESH),
+        (false, &[], &[("cache-control", "max-age=60"), ("vary", "*")]),
+        (true, &[], &[("cache-control", "private, max-age=60")]),
+        (true, &[("authorization", "a")], FRESH),
+        (true, &[], &[("cache-control", "max-age=60"), ("set-cookie", "a=b")]),
+    ] {
+        let scene = if shared { Scene::shared() } else { Scene::new() };
+        scene.answer(200, response, "one").answer(200, FRESH, "two");
+        scene.get(request).is(Outcome::Miss(Forward::UriMiss), "one");
+        scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "two");
+    }
+}
+
+#[test]
+fn several_variants_are_kept_and_validated_by_all_their_tags() {
+    let scene = Scene::new();
+    let fields = |tag| [("cache-control", "max-age=60"), ("vary", "accept-language"), ("etag", tag)];
+    let (german, english, french) =
+        ([("accept-language", "de")], [("accept-language", "en")], [("accept-language", "fr")]);
+    scene.answer(200, &fields("\"de\""), "hallo").answer(200, &fields("\"en\""), "hello");
+    scene.get(&german).is(Outcome::Miss(Forward::UriMiss), "hallo");
+    scene.get(&english).is(Outcome::Miss(Forward::VaryMiss), "hello");
+    assert_eq!(scene.last_asked().field("if-none-match"), Some("\"de\""));
+    scene.get(&german).is(Outcome::Hit, "hallo");
+    scene.get(&english).is(Outcome::Hit, "hello");
+    scene.answer(304, &[("etag", "\"en\"")], "");
+    scene.get(&french).is(Outcome::Revalidated(Forward::VaryMiss), "hello");
+    assert_eq!(scene.last_asked().field("if-none-match"), Some("\"en\", \"de\""));
+    scene.get(&french).is(Outcome::Hit, "hello");
+    scene.get(&german).is(Outcome::Hit, "hallo");
+    assert_eq!(scene.times_asked(), 3);
+}
+
+#[test]
+fn a_304_that_names_none_of_several_is_asked_again_for_the_whole() {
+    let scene = Scene::new();
+    let fields = |tag| [("cache-control", "max-age=60"), ("vary", "accept"), ("etag", tag)];
+    scene.answer(200, &fields("\"a\""), "a").answer(200, &fields("\"b\""), "b");
+    scene.get(&[("accept", "a")]);
+    scene.get(&[("accept", "b")]);
+    scene.answer(304, &[], "").answer(200, &fields("\"c\""), "c");
+    scene.get(&[("accept", "c")]).is(Outcome::Miss(Forward::VaryMiss), "c");
+    assert_eq!(scene.last_asked().field("if-none-match"), None);
+}
+
+#[test]
+fn unsafe_methods_pass_through_and_invalidate() {
+    for (method, status, fields, forgotten) in [
+        ("POST", 200, &[][..], true),
+        ("PUT", 204, &[], true),
+        ("DELETE", 302, &[], true),
+        ("POST", 500, &[], false),
+        ("OPTIONS", 200, &[], false),
+    ] {
+        let scene = Scene::new();
+        scene.answer(200, FRESH, "one");
+        scene.get(&[]);
+        scene.answer(status, fields, "done");
+        let passed = Answer::read(scene.send(method, URL, &[]).unwrap());
+        passed.is(Outcome::Passed(Forward::Method), "done");
+        scene.answer(200, FRESH, "two");
+        let expected = if forgotten { Outcome::Miss(Forward::UriMiss) } else { Outcome::Hit };
+        assert_eq!(Outcome::of(&scene.get(&[]).headers), Some(expected), "{method} {status}");
+    }
+}
+
+#[test]
+fn an_unsafe_method_invalidates_what_it_names_on_its_own_origin() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.answer(201, &[("location", "http://other.example/a")], "");
+    scene.send("POST", "http://example.com/b", &[]).unwrap();
+    scene.get(&[]).is(Outcome::Hit, "one");
+    scene.answer(201, &[("location", "/a")], "");
+    scene.send("POST", "http://example.com/b", &[]).unwrap();
+    scene.answer(200, FRESH, "two");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "two");
+}
+
+#[test]
+fn a_body_reaches_the_origin() {
+    let scene = Scene::new();
+    for (method, outcome) in
+        [("POST", Outcome::Passed(Forward::Method)), ("GET", Outcome::Passed(Forward::Bypass))]
+    {
+        scene.answer(200, FRESH, "done");
+        let request = Request::builder().method(method).uri(URL).body(Body::from("words")).unwrap();
+        Answer::read(scene.cache.round_trip(request).unwrap()).is(outcome, "done");
+        assert_eq!(scene.last_asked().body, "words");
+    }
+    scene.answer(200, FRESH, "plain");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "plain");
+}
+
+#[test]
+fn conditions_on_the_origins_state_go_to_the_origin() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one").answer(412, &[], "no");
+    scene.get(&[]);
+    let answer = scene.get(&[("if-match", "\"2\"")]);
+    answer.is(Outcome::Passed(Forward::Bypass), "no");
+    assert_eq!(answer.status, 412);
+}
+
+#[test]
+fn only_if_cached_never_asks_the_origin() {
+    let scene = Scene::new();
+    let asked = [("cache-control", "only-if-cached")];
+    let answer = scene.get(&asked);
+    answer.is(Outcome::OnlyIfCached, "");
+    assert_eq!(answer.status, 504);
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.get(&asked).is(Outcome::Hit, "one");
+    scene.pass(61);
+    assert_eq!(scene.get(&asked).status, 504);
+}
+
+#[test]
+fn directives_of_the_request_are_obeyed() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.pass(10);
+    for directive in ["no-cache", "max-age=5", "min-fresh=55"] {
+        scene.answer(304, &[], "");
+        scene.get(&[("cache-control", directive)]).is(Outcome::Revalidated(Forward::Request), "one");
+        scene.pass(10);
+    }
+    scene.pass(100);
+    scene.get(&[("cache-control", "max-stale=60")]).is(Outcome::StaleAccepted, "one");
+}
+
+#[test]
+fn what_is_stale_is_served_when_the_origin_fails() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.pass(100);
+    scene.fail(ErrorKind::Unreachable);
+    let stale = scene.get(&[]);
+    stale.is(Outcome::StaleOnError(Forward::Stale), "one");
+    assert_eq!(stale.field("age"), Some("100"));
+    scene.answer(503, &[], "busy");
+    let stale = scene.get(&[]);
+    stale.is(Outcome::StaleOnError(Forward::Stale), "one");
+    assert!(stale.field("cache-status").unwrap().contains("fwd-status=503"));
+}
+
+#[test]
+fn what_must_be_validated_is_not_served_when_the_origin_fails() {
+    let scene = Scene::new();
+    scene.answer(200, &[("cache-control", "max-age=60, must-revalidate")], "one");
+    scene.get(&[]);
+    scene.pass(100);
+    scene.fail(ErrorKind::Timeout);
+    assert_eq!(scene.send("GET", URL, &[]).unwrap_err().kind(), ErrorKind::Timeout);
+    scene.answer(503, &[], "busy");
+    assert_eq!(scene.get(&[]).status, 503);
+    assert_eq!(scene.cache.stats().counts().of(Outcome::Failed(Forward::Stale)), 1);
+}
+
+#[test]
+fn each_credential_has_answers_of_its_own() {
+    let scene = Scene::new();
+    let (anna, bert) = ([("authorization", "Basic anna")], [("authorization", "Basic bert")]);
+    scene.answer(200, FRESH, "for anna").answer(200, FRESH, "for bert").answer(200, FRESH, "for all");
+    scene.get(&anna).is(Outcome::Miss(Forward::UriMiss), "for anna");
+    scene.get(&bert).is(Outcome::Miss(Forward::UriMiss), "for bert");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "for all");
+    scene.get(&anna).is(Outcome::Hit, "for anna");
+    scene.get(&bert).is(Outcome::Hit, "for bert");
+    scene.get(&[]).is(Outcome::Hit, "for all");
+    assert_eq!(scene.asked.lock().unwrap()[1].field("authorization"), Some("Basic bert"));
+}
+
+#[test]
+fn an_unsafe_request_with_a_credential_invalidates_its_own_partition_and_the_public_one() {
+    let scene = Scene::new();
+    let (anna, bert) = ([("authorization", "anna")], [("authorization", "bert")]);
+    for body in ["anna", "bert", "all"] {
+        scene.answer(200, FRESH, body);
+    }
+    scene.get(&anna);
+    scene.get(&bert);
+    scene.get(&[]);
+    scene.answer(200, &[], "");
+    scene.send("POST", URL, &anna).unwrap();
+    scene.answer(200, FRESH, "anna 2").answer(200, FRESH, "all 2");
+    scene.get(&anna).is(Outcome::Miss(Forward::UriMiss), "anna 2");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "all 2");
+    scene.get(&bert).is(Outcome::Hit, "bert");
+}
+
+#[test]
+fn a_private_answer_is_for_the_cookie_that_it_was_made_for() {
+    let scene = Scene::new();
+    let private = &[("cache-control", "private, max-age=60")];
+    scene.answer(200, private, "for anna").answer(200, private, "for bert");
+    scene.get(&[("cookie", "anna")]).is(Outcome::Miss(Forward::UriMiss), "for anna");
+    scene.get(&[("cookie", "bert")]).is(Outcome::Miss(Forward::VaryMiss), "for bert");
+    scene.get(&[("cookie", "anna")]).is(Outcome::Hit, "for anna");
+}
+
+#[test]
+fn head_freshens_what_it_agrees_with_and_removes_what_it_contradicts() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.pass(61);
+    scene.answer(200, &[("cache-control", "max-age=100"), ("etag", "\"1\""), ("content-length", "3")], "");
+    scene.send("HEAD", URL, &[]).unwrap();
+    scene.get(&[]).is(Outcome::Hit, "one");
+    scene.pass(101);
+    scene.answer(200, &[("cache-control", "max-age=100"), ("etag", "\"2\"")], "");
+    scene.send("HEAD", URL, &[]).unwrap();
+    scene.answer(200, FRESH, "two");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "two");
+}
+
+#[test]
+fn messages_name_this_cache_and_nothing_of_another_transfer_is_stored() {
+    let scene = Scene::new();
+    let fields = [
+        ("cache-control", "max-age=60"),
+        ("age", "10"),
+        ("via", "1.1 other"),
+        ("cache-status", "other; hit"),
+        ("x-from-cache", "1"),
+        ("connection", "x-hop"),
+        ("x-hop", "1"),
+        ("link", "<a>"),
+        ("link", "<b>"),
+    ];
+    scene.answer(200, &fields, "one");
+    let miss = scene.get(&[("connection", "x-mine"), ("x-mine", "1"), ("x-end", "1")]);
+    miss.is(Outcome::Miss(Forward::UriMiss), "one");
+    let asked = scene.last_asked();
+    assert_eq!(
+        (asked.field("via"), asked.field("x-mine"), asked.field("x-end")),
+        (Some("1.1 me"), None, Some("1"))
+    );
+    assert_eq!(miss.field("x-hop"), None);
+    let all = |answer: &Answer, name: &str| -> Vec<HeaderValue> {
+        answer.headers.get_all(name).iter().cloned().collect()
+    };
+    assert_eq!(all(&miss, "via"), ["1.1 other", "1.1 me"]);
+    assert_eq!(all(&miss, "cache-status").len(), 2);
+    scene.pass(5);
+    let hit = scene.get(&[]);
+    assert_eq!(all(&hit, "age"), ["15"]);
+    assert_eq!(all(&hit, "cache-status").len(), 1);
+    assert_eq!(all(&hit, "link"), ["<a>", "<b>"]);
+    assert_eq!(all(&hit, "via"), ["1.1 other", "1.1 me"]);
+    assert_eq!(all(&hit, "date").len(), 1);
+}
+
+/// A body that yields what is sent to it and ends when the sender is gone.
+struct Pipe(mpsc::Receiver<io::Result<&'static [u8]>>);
+
+impl Read for Pipe {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let Ok(piece) = self.0.recv() else { return Ok(0) };
+        let piece = piece?;
+        out[..piece.len()].copy_from_slice(piece);
+        Ok(piece.len())
+    }
+}
+
+fn pipe() -> (mpsc::Sender<io::Result<&'static [u8]>>, Pipe) {
+    let (send, receive) = mpsc::channel();
+    (send, Pipe(receive))
+}
+
+#[test]
+fn whoever_comes_while_it_is_fetched_reads_along() {
+    let scene = Scene::new();
+    let (send, pipe) = pipe();
+    scene.answer(200, FRESH, Body::from_reader(pipe, None));
+    let first = scene.send("GET", URL, &[]).unwrap();
+    let second = scene.send("GET", URL, &[]).unwrap();
+    assert_eq!(Outcome::of(second.headers()), Some(Outcome::Collapsed(Forward::UriMiss)));
+    let second = thread::spawn(move || second.into_body().into_text());
+    send.send(Ok(b"one ")).unwrap();
+    send.send(Ok(b"two")).unwrap();
+    drop(send);
+    assert_eq!(first.into_body().into_text().unwrap(), "one two");
+    assert_eq!(second.join().unwrap().unwrap(), "one two");
+    scene.get(&[]).is(Outcome::Hit, "one two");
+    assert_eq!(scene.times_asked(), 1);
+}
+
+#[test]
+fn many_at_once_are_one_fetch() {
+    let scene = Arc::new(Scene::new());
+    scene.answer(200, FRESH, Body::from_reader(&b"one"[..], Some(3)));
+    let all = Arc::new(Barrier::new(16));
+    let threads: Vec<_> = (0..16)
+        .map(|_| {
+            let (scene, all) = (Arc::clone(&scene), Arc::clone(&all));
+            thread::spawn(move || {
+                all.wait();
+                scene.get(&[]).body
+            })
+        })
+        .collect();
+    for thread in threads {
+        assert_eq!(thread.join().unwrap(), "one");
+    }
+    assert_eq!(scene.times_asked(), 1);
+}
+
+#[test]
+fn what_may_not_be_shared_is_fetched_by_each() {
+    let scene = Scene::new();
+    let (send, pipe) = pipe();
+    scene.answer(200, &[("cache-control", "no-store")], Body::from_reader(pipe, None));
+    let first = scene.send("GET", URL, &[]).unwrap();
+    scene.answer(200, &[("cache-control", "no-store")], "another");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "another");
+    drop(send);
+    assert_eq!(first.into_body().into_text().unwrap(), "");
+}
+
+#[test]
+fn another_variant_is_not_shared() {
+    let scene = Scene::new();
+    let (send, pipe) = pipe();
+    let fields = [("cache-control", "max-age=60"), ("vary", "accept")];
+    scene.answer(200, &fields, Body::from_reader(pipe, None)).answer(200, &fields, "b");
+    let first = scene.send("GET", URL, &[("accept", "a")]).unwrap();
+    assert_eq!(scene.get(&[("accept", "b")]).body, "b");
+    drop(send);
+    drop(first);
+}
+
+#[test]
+fn what_is_cut_is_not_stored_and_looks_cut_to_everybody() {
+    let scene = Scene::new();
+    let (send, pipe) = pipe();
+    scene.answer(200, FRESH, Body::from_reader(pipe, Some(6)));
+    let first = scene.send("GET", URL, &[]).unwrap();
+    let second = scene.send("GET", URL, &[]).unwrap();
+    send.send(Ok(b"one")).unwrap();
+    drop(send);
+    for response in [first, second] {
+        assert_eq!(response.into_body().into_bytes().unwrap_err().kind(), ErrorKind::IncompleteBody);
+    }
+    scene.answer(200, FRESH, "whole");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "whole");
+}
+
+#[test]
+fn what_ends_with_its_connection_is_passed_on_and_not_stored() {
+    let scene = Scene::new();
+    for _ in 0..2 {
+        scene.answer(200, FRESH, Body::until_close(&b"one"[..]));
+        let answer = scene.get(&[]);
+        answer.is(Outcome::Miss(Forward::UriMiss), "one");
+        assert!(answer.field("cache-status").unwrap().ends_with("detail=end-not-proven"));
+    }
+}
+
+#[test]
+fn what_is_too_large_is_passed_on_and_not_stored() {
+    let scene = Scene::with(Mode::Private, MemoryStore::new(10_000));
+    for _ in 0..2 {
+        scene.answer(200, FRESH, Body::from_reader(io::repeat(b'a').take(20_000), Some(20_000)));
+        assert_eq!(scene.get(&[]).body.len(), 20_000);
+    }
+    assert_eq!(scene.times_asked(), 2);
+}
+
+#[test]
+fn a_reader_that_stops_early_leaves_it_cached() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, Body::from_reader(&b"one"[..], Some(3)));
+    drop(scene.send("GET", URL, &[]).unwrap());
+    scene.get(&[]).is(Outcome::Hit, "one");
+}
+
+#[derive(Debug)]
+struct BrokenStore;
+
+impl Store for BrokenStore {
+    fn variants(&self, _: &Key) -> Result<Variants, StoreError> {
+        Err(StoreError::new("the backend is down"))
+    }
+
+    fn insert(&self, _: &Key, _: Arc<StoredResponse>) -> Result<bool, StoreError> {
+        Err(StoreError::new("the backend is full"))
+    }
+
+    fn remove(&self, _: &Key) -> Result<bool, StoreError> {
+        Err(StoreError::new("the backend is down"))
+    }
+
+    fn max_body(&self) -> u64 {
+        1 << 20
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+#[test]
+fn trouble_of_the_store_is_counted_and_not_the_clients() {
+    let scene = Scene::with(Mode::Private, BrokenStore);
+    scene.answer(200, FRESH, "one").answer(200, FRESH, "two").answer(200, &[], "done");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "one");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "two");
+    scene.send("POST", URL, &[]).unwrap();
+    let counts = scene.cache.stats().counts();
+    assert_eq!((counts.stored, counts.origin_requests), (0, 3));
+    assert!(counts.store_errors >= 5, "{counts}");
+}
+
+#[test]
+fn a_failure_while_others_wait_is_everybodys() {
+    /// An origin that fails when it is told to.
+    struct Waits(Mutex<mpsc::Receiver<()>>, Mutex<mpsc::Sender<()>>);
+    impl RoundTrip for Waits {
+        fn round_trip(&self, _: Request<Body>) -> Result<Response<Body>> {
+            self.1.lock().unwrap().send(()).unwrap();
+            self.0.lock().unwrap().recv().unwrap();
+            Err(Error::new(ErrorKind::Timeout, "no answer"))
+        }
+    }
+    let (fail, told) = mpsc::channel();
+    let (tell, is_asked) = mpsc::channel();
+    let origin = Waits(Mutex::new(told), Mutex::new(tell));
+    let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
+    let fetch = |cache: Caching| {
+        thread::spawn(move || {
+            cache.round_trip(Request::get(URL).body(Body::empty()).unwrap()).unwrap_err().kind()
+        })
+    };
+    let leader = fetch(cache.clone());
+    is_asked.recv().unwrap();
+    let follower = fetch(cache.clone());
+    // Whether the follower waits already or leads a second fetch, it is told of a failure.
+    fail.send(()).unwrap();
+    drop(fail.send(()));
+    assert_eq!(leader.join().unwrap(), ErrorKind::Timeout);
+    assert_eq!(follower.join().unwrap(), ErrorKind::Timeout);
+}
+
+#[test]
+fn only_absolute_urls_of_http_are_fetched() {
+    let scene = Scene::new();
+    for url in ["/a", "ftp://example.com/"] {
+        assert_eq!(scene.send("GET", url, &[]).unwrap_err().kind(), ErrorKind::BadUrl, "{url}");
+    }
+}
