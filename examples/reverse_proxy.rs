@@ -1,0 +1,43 @@
+//! A cache before one origin: the caching engine and the front, without a pool.
+//!
+//! ```sh
+//! cargo run --example reverse_proxy -- 127.0.0.1:8080 http://example.com
+//! curl -i http://127.0.0.1:8080/
+//! ```
+
+use forwardcache::{Body, Caching, FrontOptions, Mode, RoundTrip, Rules, TinyHttpFront};
+use http::{Request, Response, StatusCode};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [listen, origin] = arguments.as_slice() else {
+        return Err("usage: reverse_proxy ADDRESS ORIGIN".into());
+    };
+    // Strangers share this cache: the rules of a shared cache, except that what the origin marks as
+    // cacheable is cached with its cookies too.
+    let mut rules = Rules::new(Mode::Shared);
+    rules.store_set_cookie = true;
+    let cache = Caching::builder().rules(rules).build()?;
+    let origin = origin.trim_end_matches('/').to_owned();
+    let handler = move |request: Request<Body>| {
+        let (mut parts, body) = request.into_parts();
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let Ok(uri) = format!("{origin}{path}").parse() else {
+            return plain(StatusCode::BAD_REQUEST, "this is no URL of the origin");
+        };
+        parts.uri = uri;
+        parts.headers.remove("host");
+        cache
+            .round_trip(Request::from_parts(parts, body))
+            .unwrap_or_else(|error| plain(StatusCode::BAD_GATEWAY, &error.to_string()))
+    };
+    println!("serving on http://{listen}");
+    TinyHttpFront::bind(listen.as_str(), FrontOptions::new(), handler)?.join();
+    Ok(())
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{text}\n")));
+    *response.status_mut() = status;
+    response
+}

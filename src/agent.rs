@@ -1,5 +1,0 @@
-//! stand-in
-/// a
-pub fn agent() {}
-/// a
-pub fn agent_with_config() {}
