@@ -1,5 +1,6 @@
 //! forwardcache: a distributed, private, forward HTTP cache for programs that block.
 
+mod agent;
 mod body;
 mod clock;
 mod error;
@@ -13,6 +14,7 @@ mod policy;
 #[cfg(feature = "peer")]
 mod store;
 
+pub use agent::{agent, agent_with_config};
 pub use body::Body;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
