@@ -7,6 +7,7 @@ mod error;
 mod flight;
 mod header;
 mod round_trip;
+mod target;
 
 #[cfg(feature = "peer")]
 mod policy;
@@ -17,6 +18,7 @@ pub use body::Body;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
+pub use target::{BadTarget, Target};
 
 #[cfg(feature = "peer")]
 pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};

@@ -17,6 +17,7 @@
 mod condition;
 mod freshness;
 mod heuristic;
+mod invalidation;
 mod reuse;
 mod rules;
 mod storing;
@@ -26,6 +27,7 @@ mod variant;
 
 pub(crate) use condition::{Condition, condition, range_applies};
 pub(crate) use freshness::{Times, validity};
+pub(crate) use invalidation::invalidated;
 pub(crate) use reuse::{Reuse, ValidateBecause, may_serve_on_error, reuse};
 pub use rules::{Mode, Rules};
 pub(crate) use storing::{NotStored, Request as StoringRequest, may_store};
