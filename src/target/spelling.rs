@@ -1,0 +1,120 @@
+//! Percent-escapes and dot segments, normalised (RFC 3986 section 6.2.2).
+
+/// Appends a path or a query with every escape in its one spelling, and every byte escaped that
+/// cannot stand in either.
+pub(crate) fn push_spelled(out: &mut String, part: &str) {
+    let bytes = part.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        if let Some(value) = escaped_byte(&bytes[at..]) {
+            push_unless(out, value, is_unreserved(value));
+            at += 3;
+        } else {
+            push_unless(out, byte, stands_in_path_and_query(byte));
+            at += 1;
+        }
+    }
+}
+
+/// The path without `.` and `..` (RFC 3986 section 5.2.4). It begins with `/`.
+pub(super) fn without_dot_segments(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "." => {}
+            ".." => {
+                kept.pop();
+            }
+            _ => {
+                kept.push(segment);
+                continue;
+            }
+        }
+        // A dot segment at the end names a directory: the slash before it stays.
+        if segments.peek().is_none() {
+            kept.push("");
+        }
+    }
+    let mut out = String::with_capacity(path.len() + 1);
+    for segment in kept {
+        out.push('/');
+        out.push_str(segment);
+    }
+    out
+}
+
+/// The byte that an escape stands for, if these bytes begin with one.
+pub(super) fn escaped_byte(bytes: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = bytes else {
+        return None;
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(*high)? * 16 + digit(*low)?)
+}
+
+/// Letters, digits, `-`, `.`, `_` and `~` (RFC 3986 section 2.3).
+pub(super) fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+pub(super) fn push_escape(out: &mut String, byte: u8) {
+    const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
+    out.push('%');
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 15)]));
+}
+
+fn push_unless(out: &mut String, byte: u8, plain: bool) {
+    if plain {
+        out.push(char::from(byte));
+    } else {
+        push_escape(out, byte);
+    }
+}
+
+/// What RFC 3986 allows, and the brackets that so many queries have and every server takes.
+fn stands_in_path_and_query(byte: u8) -> bool {
+    is_unreserved(byte) || b"!$&'()*+,;=:@/?[]".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dot_segments_are_walked() {
+        for (path, expected) in [
+            ("", "/"),
+            ("/", "/"),
+            ("/a", "/a"),
+            ("/a/", "/a/"),
+            ("/.", "/"),
+            ("/..", "/"),
+            ("/a/.", "/a/"),
+            ("/a/..", "/"),
+            ("/a/b/..", "/a/"),
+            ("/a/b/c/./../../g", "/a/g"),
+            ("/a//../b", "/a/b"),
+            ("/../../a", "/a"),
+            ("//a", "//a"),
+            ("/.//a", "//a"),
+            ("/.../.a/a./..a", "/.../.a/a./..a"),
+        ] {
+            assert_eq!(without_dot_segments(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn escapes_have_one_spelling() {
+        let spelled = |part: &str| {
+            let mut out = String::new();
+            push_spelled(&mut out, part);
+            out
+        };
+        assert_eq!(spelled("%41%2d%7E%5f%2E"), "A-~_.");
+        assert_eq!(spelled("%2f%3a%25%00"), "%2F%3A%25%00");
+        assert_eq!(spelled("a+b%20c%2Bd"), "a+b%20c%2Bd");
+        assert_eq!(spelled("%+1%-1%é"), "%25+1%25-1%25%C3%A9");
+    }
+}
