@@ -21,4 +21,7 @@ pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 #[cfg(feature = "peer")]
 pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};
 #[cfg(feature = "peer")]
-pub use store::{Key, MAX_VARIANTS, NoStore, Store, StoreError, StoredResponse, Usage, Variants};
+pub use store::{
+    Key, MAX_VARIANTS, MemoryStore, NoStore, Store, StoreError, StoredResponse, Usage, Variants,
+    default_capacity,
+};
