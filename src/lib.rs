@@ -1,6 +1,7 @@
 //! forwardcache: a distributed, private, forward HTTP cache for programs that block.
 
 mod body;
+mod byte_size;
 mod clock;
 mod error;
 #[cfg(feature = "peer")]
@@ -14,6 +15,7 @@ mod policy;
 mod store;
 
 pub use body::Body;
+pub use byte_size::{BadSize, ByteSize};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
@@ -22,6 +24,6 @@ pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};
 #[cfg(feature = "peer")]
 pub use store::{
-    Key, MAX_VARIANTS, MemoryStore, NoStore, Store, StoreError, StoredResponse, Usage, Variants,
+    Cache, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store, StoreError, StoredResponse, Usage, Variants,
     default_capacity,
 };

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lru::LruCache;
+use ::lru::LruCache;
 use parking_lot::Mutex;
 
 use super::variants::{merged, without};

@@ -6,17 +6,28 @@
 //! | `contract` | `Store`: what the caching engine uses, responses by key |
 //! | `variants` | how a new response joins those of its key |
 //! | `memory` | `MemoryStore`: the default, parsed responses within a byte budget |
+//! | `cache` | `Cache`: what a backend author implements, bytes by key |
+//! | `memory_cache` | `MemoryCache`: a cache in memory without a bound |
+//! | `lru` | `Lru`: a bound in bytes around any cache |
+//! | `stripes` | locks by key, for what takes several steps over a backend |
 //! | `capacity` | how much memory a store takes where nobody says |
 
+mod cache;
 mod capacity;
 mod contract;
+mod lru;
 mod memory;
+mod memory_cache;
 mod stored_response;
+mod stripes;
 #[cfg(test)]
 mod testing;
 mod variants;
 
+pub use cache::{Cache, NoCache};
 pub use capacity::default_capacity;
 pub use contract::{Key, MAX_VARIANTS, NoStore, Store, StoreError, Usage, Variants};
+pub use lru::Lru;
 pub use memory::MemoryStore;
+pub use memory_cache::MemoryCache;
 pub use stored_response::StoredResponse;

@@ -3,13 +3,15 @@
 use std::env;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use parking_lot::Mutex;
 
-use super::{Key, StoredResponse};
+use super::{Cache, Key, StoreError, StoredResponse};
 use crate::policy::{LifetimeSource, Validity, Variant};
 
 pub(super) fn key(number: u64) -> Key {
@@ -79,5 +81,50 @@ impl Random {
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+/// A cache that fails on command, and lets other threads run in every call.
+#[derive(Debug)]
+pub(super) struct Failing<C> {
+    cache: C,
+    failing: Mutex<&'static str>,
+}
+
+impl<C> Failing<C> {
+    pub(super) fn new(cache: C) -> Self {
+        Self { cache, failing: Mutex::new("") }
+    }
+
+    pub(super) fn inner(&self) -> &C {
+        &self.cache
+    }
+
+    /// From now on the calls that are named here fail, and no others.
+    pub(super) fn fail(&self, calls: &'static str) {
+        *self.failing.lock() = calls;
+    }
+
+    fn check(&self, call: &str) -> Result<(), StoreError> {
+        thread::yield_now();
+        let failing = self.failing.lock();
+        if failing.contains(call) { Err(StoreError::new(format!("{call} fails"))) } else { Ok(()) }
+    }
+}
+
+impl<C: Cache> Cache for Failing<C> {
+    fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.check("get")?;
+        self.cache.get(key)
+    }
+
+    fn set(&self, key: &str, value: Bytes) -> Result<bool, StoreError> {
+        self.check("set")?;
+        self.cache.set(key, value)
+    }
+
+    fn delete(&self, key: &str) -> Result<bool, StoreError> {
+        self.check("delete")?;
+        self.cache.delete(key)
     }
 }
