@@ -24,6 +24,6 @@ pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};
 #[cfg(feature = "peer")]
 pub use store::{
-    Cache, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store, StoreError, StoredResponse, Usage, Variants,
-    default_capacity,
+    BackedStore, Cache, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store,
+    StoreError, StoredResponse, Usage, Variants, default_capacity,
 };

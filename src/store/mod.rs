@@ -9,21 +9,28 @@
 //! | `cache` | `Cache`: what a backend author implements, bytes by key |
 //! | `memory_cache` | `MemoryCache`: a cache in memory without a bound |
 //! | `lru` | `Lru`: a bound in bytes around any cache |
+//! | `backed` | `BackedStore`: a store over any cache |
+//! | `record` | the bytes that a cache holds for a key |
 //! | `stripes` | locks by key, for what takes several steps over a backend |
 //! | `capacity` | how much memory a store takes where nobody says |
 
+mod backed;
 mod cache;
 mod capacity;
 mod contract;
+#[cfg(test)]
+mod contract_tests;
 mod lru;
 mod memory;
 mod memory_cache;
+mod record;
 mod stored_response;
 mod stripes;
 #[cfg(test)]
 mod testing;
 mod variants;
 
+pub use backed::BackedStore;
 pub use cache::{Cache, NoCache};
 pub use capacity::default_capacity;
 pub use contract::{Key, MAX_VARIANTS, NoStore, Store, StoreError, Usage, Variants};
