@@ -84,7 +84,8 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Stores a response in place of the one with the same [`Variant`](crate::Variant), beside those
     /// with others; past [`MAX_VARIANTS`] the oldest goes. Says whether it was stored: `false` when it
-    /// is larger than the store takes.
+    /// is larger than the store takes. The one with the same variant is gone even then: something newer
+    /// came after it. Nothing else is.
     ///
     /// # Errors
     ///
@@ -104,6 +105,35 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// How full it is.
     fn usage(&self) -> Usage;
 }
+
+/// A shared or boxed store is a store.
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<S: Store + ?Sized> Store for $pointer {
+            fn variants(&self, key: &Key) -> Result<Variants, StoreError> {
+                (**self).variants(key)
+            }
+
+            fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
+                (**self).insert(key, response)
+            }
+
+            fn remove(&self, key: &Key) -> Result<bool, StoreError> {
+                (**self).remove(key)
+            }
+
+            fn max_body(&self) -> u64 {
+                (**self).max_body()
+            }
+
+            fn usage(&self) -> Usage {
+                (**self).usage()
+            }
+        }
+    )*};
+}
+
+forward!(Arc<S>, Box<S>);
 
 /// How many responses are kept for one key: enough for the encodings and languages of a page, few
 /// enough that a `Vary` on something random cannot fill the store.

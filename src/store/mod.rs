@@ -4,11 +4,29 @@
 //! |---|---|
 //! | `stored_response` | one response, immutable and ready to be sent |
 //! | `contract` | `Store`: what the caching engine uses, responses by key |
+//! | `variants` | how a new response joins those of its key |
+//! | `memory` | `MemoryStore`: the default, parsed responses within a byte budget |
+//! | `cache` | `Cache`: what a backend author implements, bytes by key |
+//! | `memory_cache` | `MemoryCache`: a cache in memory without a bound |
+//! | `lru` | `Lru`: a bound in bytes around any cache |
+//! | `backed` | `BackedStore`: a store over any cache |
+//! | `record` | the bytes that a cache holds for a key |
+//! | `stripes` | locks by key, for what takes several steps over a backend |
+//! | `capacity` | how much memory a store takes where nobody says |
 
+mod backed;
+mod cache;
+mod capacity;
 mod contract;
 mod standin;
 mod stored_response;
 pub use standin::MemoryStore;
 
+pub use backed::BackedStore;
+pub use cache::{Cache, NoCache};
+pub use capacity::default_capacity;
 pub use contract::{Key, MAX_VARIANTS, NoStore, Store, StoreError, Usage, Variants};
+pub use lru::Lru;
+pub use memory::MemoryStore;
+pub use memory_cache::MemoryCache;
 pub use stored_response::StoredResponse;

@@ -1,6 +1,9 @@
 //! One stored response.
 
+use std::mem::size_of;
+
 use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::policy::{Validity, Variant};
@@ -22,7 +25,11 @@ pub struct StoredResponse {
 }
 
 impl StoredResponse {
-    /// A response with these end-to-end fields.
+    /// A response with these end-to-end fields. `Connection`, `Content-Length` and `Transfer-Encoding`
+    /// are left out: they are written when it is sent.
+    ///
+    /// The body should own no more memory than it shows: a short slice of a long buffer keeps the whole
+    /// buffer, and no store can see that.
     #[must_use]
     pub fn new(
         status: StatusCode,
@@ -31,15 +38,46 @@ impl StoredResponse {
         validity: Validity,
         variant: Variant,
     ) -> Self {
-        let length = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let kept = || headers.iter().filter(|(name, _)| !WRITTEN_WHEN_SENT.contains(name));
+        let length = kept().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         let mut fields = Vec::with_capacity(length);
-        for (name, value) in headers {
+        for (name, value) in kept() {
             fields.extend_from_slice(name.as_str().as_bytes());
             fields.extend_from_slice(b": ");
             fields.extend_from_slice(value.as_bytes());
             fields.extend_from_slice(b"\r\n");
         }
         Self { status, fields: fields.into(), body, validity, variant }
+    }
+
+    /// A response out of a record, whose field lines were checked.
+    pub(super) fn from_parts(
+        status: StatusCode,
+        fields: Bytes,
+        body: Bytes,
+        validity: Validity,
+        variant: Variant,
+    ) -> Self {
+        Self { status, fields, body, validity, variant }
+    }
+
+    /// How many bytes of memory it holds: fields, body, variant, this struct, the `Arc` around it and
+    /// what its shared bytes need to be shared.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let Self { status: _, fields, body, validity: _, variant } = self;
+        let variant: usize = variant
+            .fields
+            .iter()
+            .map(|field| {
+                let (name, value) = field;
+                size_of_val(field)
+                    + name.as_str().len()
+                    + value.as_ref().map_or(0, |value| value.len() + SHARED)
+            })
+            .sum();
+        let head = size_of::<Self>() + ARC + fields.len() + SHARED + SHARED + variant;
+        head as u64 + body.len() as u64
     }
 
     /// The status.
@@ -103,6 +141,15 @@ impl StoredResponse {
     }
 }
 
+/// The framing of a message on one connection. No end-to-end field, whoever leaves it in.
+static WRITTEN_WHEN_SENT: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
+
+/// The two counts of an `Arc`, and the pointer to it in the set of its key.
+const ARC: usize = 3 * size_of::<usize>();
+
+/// What [`Bytes`] allocates beside its buffer once it is shared, with the allocator's own words.
+const SHARED: usize = 5 * size_of::<usize>();
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
@@ -118,7 +165,42 @@ mod tests {
         headers.append("link", HeaderValue::from_static("<b>"));
         headers.append("x-empty", HeaderValue::from_static(""));
         headers.append("x-bytes", HeaderValue::from_bytes(b"caf\xe9 : x").unwrap());
-        let validity = Validity {
+        let stored =
+            StoredResponse::new(StatusCode::OK, &headers, Bytes::new(), validity(), Variant::default());
+        assert_eq!(stored.headers(), headers);
+        assert_eq!(stored.field(&http::header::ETAG), Some(&b"\"a, b\""[..]));
+        assert_eq!(stored.field(&http::header::AGE), None);
+    }
+
+    #[test]
+    fn framing_is_left_out() {
+        let mut headers = HeaderMap::new();
+        for name in ["connection", "content-length", "transfer-encoding", "content-type"] {
+            headers.append(name, HeaderValue::from_static("x"));
+        }
+        let stored =
+            StoredResponse::new(StatusCode::OK, &headers, Bytes::new(), validity(), Variant::default());
+        assert_eq!(stored.field_lines(), "content-type: x\r\n");
+    }
+
+    #[test]
+    fn the_size_counts_fields_body_and_variant() {
+        let size = |value: &str, body: &'static [u8], variant: Variant| {
+            let mut headers = HeaderMap::new();
+            headers.append("x", HeaderValue::from_str(value).unwrap());
+            StoredResponse::new(StatusCode::OK, &headers, Bytes::from_static(body), validity(), variant)
+                .size()
+        };
+        let least = size("", b"", Variant::default());
+        assert!(least > 0);
+        assert_eq!(size("12345", b"", Variant::default()), least + 5);
+        assert_eq!(size("", b"1234567", Variant::default()), least + 7);
+        let variant = Variant { fields: Box::new([(http::header::ACCEPT, Some(Bytes::from_static(b"a")))]) };
+        assert!(size("", b"", variant) > least + 7);
+    }
+
+    fn validity() -> Validity {
+        Validity {
             response_time: UNIX_EPOCH,
             initial_age: Duration::ZERO,
             lifetime: Duration::ZERO,
@@ -128,11 +210,6 @@ mod tests {
             no_cache: false,
             must_revalidate: false,
             immutable: false,
-        };
-        let stored =
-            StoredResponse::new(StatusCode::OK, &headers, Bytes::new(), validity, Variant::default());
-        assert_eq!(stored.headers(), headers);
-        assert_eq!(stored.field(&http::header::ETAG), Some(&b"\"a, b\""[..]));
-        assert_eq!(stored.field(&http::header::AGE), None);
+        }
     }
 }

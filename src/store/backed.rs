@@ -1,0 +1,155 @@
+//! A store over any cache.
+
+use std::sync::Arc;
+
+use super::stripes::Stripes;
+use super::variants::{merged, without};
+use super::{Cache, Key, Store, StoreError, StoredResponse, Usage, Variants, record};
+
+/// A [`Store`] of what a [`Cache`] holds: one record a key, with a version and a checksum.
+///
+/// A record that cannot be read is an error when it is looked up, and is overwritten when something
+/// is inserted under its key. Inserts and removals of one key take turns in this process; of two
+/// processes that insert under one key of a shared backend at the same time, one may lose.
+///
+/// ```
+/// use forwardcache::{BackedStore, Lru, MemoryCache, Store};
+///
+/// let store = BackedStore::new(Lru::new(MemoryCache::new(), 64 << 20)).with_max_body(1 << 20);
+/// assert_eq!(store.usage().capacity, 64 << 20);
+/// assert_eq!(store.max_body(), 1 << 20);
+/// ```
+#[derive(Debug)]
+pub struct BackedStore<C> {
+    cache: C,
+    max_body: u64,
+    /// Held from reading a record to writing it back.
+    stripes: Stripes,
+}
+
+const MOST_BODY: u64 = 64 << 20;
+
+impl<C: Cache> BackedStore<C> {
+    /// A store over `cache`. It takes bodies of up to 64 MiB, or what the cache takes if that is less.
+    #[must_use]
+    pub fn new(cache: C) -> Self {
+        Self { cache, max_body: MOST_BODY, stripes: Stripes::new() }
+    }
+
+    /// With this many bytes as the largest body that is stored.
+    #[must_use]
+    pub fn with_max_body(self, bytes: u64) -> Self {
+        Self { max_body: bytes, ..self }
+    }
+
+    /// The cache inside.
+    #[must_use]
+    pub fn inner(&self) -> &C {
+        &self.cache
+    }
+
+    fn read(&self, key: &Key) -> Result<Option<Result<Variants, StoreError>>, StoreError> {
+        let record = self.cache.get(key.as_str())?;
+        Ok(record.map(|record| record::decode(key.as_str(), &record)))
+    }
+}
+
+impl<C: Cache> Store for BackedStore<C> {
+    fn variants(&self, key: &Key) -> Result<Variants, StoreError> {
+        self.read(key)?.unwrap_or_else(|| Ok(Variants::default()))
+    }
+
+    fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
+        let body_fits = response.body().len() as u64 <= self.max_body;
+        let most = self.cache.max_value();
+        let fit = |all: &[Arc<StoredResponse>]| body_fits && record::length(key.as_str(), all) <= most;
+
+        let _alone = self.stripes.alone(key.as_str());
+        let read = self.read(key)?;
+        let is_held = read.is_some();
+        // What cannot be read is lost already.
+        let stored = read.and_then(Result::ok).unwrap_or_default();
+        if let Some(all) = merged(&stored, &response, fit) {
+            return self.cache.set(key.as_str(), record::encode(key.as_str(), &all));
+        }
+        let others = without(&stored, response.variant());
+        if others.is_empty() && is_held {
+            self.cache.delete(key.as_str())?;
+        } else if others.len() < stored.len() {
+            self.cache.set(key.as_str(), record::encode(key.as_str(), &others))?;
+        }
+        Ok(false)
+    }
+
+    fn remove(&self, key: &Key) -> Result<bool, StoreError> {
+        let _alone = self.stripes.alone(key.as_str());
+        self.cache.delete(key.as_str())
+    }
+
+    fn max_body(&self) -> u64 {
+        self.max_body.min(self.cache.max_value())
+    }
+
+    fn usage(&self) -> Usage {
+        self.cache.usage()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::testing::{Failing, body_numbers, key, response, response_of};
+    use crate::store::{Lru, MemoryCache};
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_an_error_until_it_is_overwritten() {
+        let store = BackedStore::new(MemoryCache::new());
+        store.inner().set(key(1).as_str(), Bytes::from_static(b"nonsense")).unwrap();
+        assert!(store.variants(&key(1)).is_err());
+        assert!(store.insert(&key(1), response("a", 1)).unwrap());
+        assert_eq!(body_numbers(&store.variants(&key(1)).unwrap()), [1]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_goes_even_when_the_new_one_does_not_fit() {
+        let store = BackedStore::new(MemoryCache::new()).with_max_body(10);
+        store.inner().set(key(1).as_str(), Bytes::from_static(b"nonsense")).unwrap();
+        assert!(!store.insert(&key(1), response_of("a", 1, 11)).unwrap());
+        assert!(store.variants(&key(1)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_backend_that_mixes_up_its_keys_is_found_out() {
+        let store = BackedStore::new(MemoryCache::new());
+        store.insert(&key(1), response("a", 1)).unwrap();
+        let record = store.inner().get(key(1).as_str()).unwrap().unwrap();
+        store.inner().set(key(2).as_str(), record).unwrap();
+        assert!(store.variants(&key(2)).is_err());
+    }
+
+    #[test]
+    fn errors_are_errors() {
+        let store = BackedStore::new(Failing::new(MemoryCache::new()));
+        store.insert(&key(1), response("a", 1)).unwrap();
+        store.inner().fail("get");
+        assert!(store.variants(&key(1)).is_err());
+        assert!(store.insert(&key(1), response("b", 2)).is_err());
+        store.inner().fail("set");
+        assert!(store.insert(&key(1), response("b", 2)).is_err());
+        assert_eq!(body_numbers(&store.variants(&key(1)).unwrap()), [1]);
+        store.inner().fail("delete");
+        assert!(store.remove(&key(1)).is_err());
+        assert_eq!(body_numbers(&store.variants(&key(1)).unwrap()), [1]);
+    }
+
+    #[test]
+    fn variants_that_no_longer_fit_together_give_way_to_the_newest() {
+        let store = BackedStore::new(Lru::new(MemoryCache::new(), 3_000));
+        for number in 0..4 {
+            assert!(store.insert(&key(1), response_of(&number.to_string(), number, 1_000)).unwrap());
+        }
+        assert_eq!(body_numbers(&store.variants(&key(1)).unwrap()), [3, 2]);
+    }
+}

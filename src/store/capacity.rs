@@ -1,0 +1,117 @@
+//! How much memory a store takes where nobody says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The byte budget of a [`MemoryStore`](super::MemoryStore) that was given none: 256 MiB, or a quarter of
+/// the memory that the process may use, whichever is less.
+///
+/// What it may use is the least of the machine's memory and the limits of its control groups (version
+/// 1 and 2, each with those above it). Where the system does not say, it is 256 MiB.
+///
+/// ```
+/// let bytes = forwardcache::default_capacity();
+/// assert!(bytes > 0 && bytes <= 256 << 20);
+/// ```
+#[must_use]
+pub fn default_capacity() -> u64 {
+    let read = |path: &Path| fs::read_to_string(path).ok();
+    MOST.min(memory_limit(read).map_or(MOST, |limit| limit / SHARE))
+}
+
+const MOST: u64 = 256 << 20;
+const SHARE: u64 = 4;
+
+/// The least of all limits that these files state.
+fn memory_limit(read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
+    let machine = read(Path::new("/proc/meminfo")).and_then(|text| total_memory(&text));
+    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
+    let limits = limit_files(&groups).into_iter().filter_map(|path| limit(&read(&path)?));
+    machine.into_iter().chain(limits).min()
+}
+
+/// `MemTotal` of `/proc/meminfo`, in bytes.
+fn total_memory(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+/// The files that limit a process with this `/proc/self/cgroup`.
+///
+/// Those of all groups above count too. In a container the group's own path is often not to be seen
+/// while the root shows the container's limit, so files that do not exist are no error.
+fn limit_files(groups: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else { continue };
+        let (root, names): (_, &[&str]) = if controllers.is_empty() {
+            ("/sys/fs/cgroup", &["memory.max", "memory.high"])
+        } else if controllers.split(',').any(|controller| controller == "memory") {
+            ("/sys/fs/cgroup/memory", &["memory.limit_in_bytes"])
+        } else {
+            continue;
+        };
+        let group = Path::new(group.trim_start_matches('/'));
+        for directory in group.ancestors() {
+            files.extend(names.iter().map(|name| Path::new(root).join(directory).join(name)));
+        }
+    }
+    files
+}
+
+/// What such a file says. `max` is no limit; nor is zero, which would forbid the process itself.
+fn limit(text: &str) -> Option<u64> {
+    text.trim().parse().ok().filter(|limit| *limit > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit_of(files: &[(&str, &str)]) -> Option<u64> {
+        memory_limit(|path| {
+            files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned())
+        })
+    }
+
+    const MACHINE: (&str, &str) =
+        ("/proc/meminfo", "MemFree:  1 kB\nMemTotal:       2048 kB\nBuffers: 0 kB\n");
+
+    #[test]
+    fn a_machine_without_groups_has_its_memory() {
+        assert_eq!(limit_of(&[MACHINE]), Some(2048 * 1024));
+        assert_eq!(limit_of(&[]), None);
+        assert_eq!(limit_of(&[("/proc/meminfo", "MemTotal: many\n")]), None);
+    }
+
+    #[test]
+    fn version_two_takes_the_least_of_the_group_and_those_above() {
+        let group = ("/proc/self/cgroup", "0::/system.slice/cache.service\n");
+        let own = ("/sys/fs/cgroup/system.slice/cache.service/memory.max", "max\n");
+        let high = ("/sys/fs/cgroup/system.slice/cache.service/memory.high", "900000\n");
+        let above = ("/sys/fs/cgroup/system.slice/memory.max", "500000\n");
+        assert_eq!(limit_of(&[MACHINE, group, own]), Some(2048 * 1024));
+        assert_eq!(limit_of(&[MACHINE, group, own, high]), Some(900_000));
+        assert_eq!(limit_of(&[MACHINE, group, own, high, above]), Some(500_000));
+    }
+
+    #[test]
+    fn in_a_container_the_root_shows_the_limit() {
+        let root = ("/sys/fs/cgroup/memory.max", "300000\n");
+        assert_eq!(limit_of(&[MACHINE, ("/proc/self/cgroup", "0::/\n"), root]), Some(300_000));
+        let old = ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "400000\n");
+        let groups = ("/proc/self/cgroup", "5:cpu,memory:/docker/abc\n4:pids:/docker/abc\n");
+        assert_eq!(limit_of(&[MACHINE, groups, old]), Some(400_000));
+    }
+
+    #[test]
+    fn version_one_without_a_limit_says_a_huge_number() {
+        let groups = ("/proc/self/cgroup", "4:memory:/a:b\n");
+        let own = ("/sys/fs/cgroup/memory/a:b/memory.limit_in_bytes", "9223372036854771712\n");
+        assert_eq!(limit_of(&[MACHINE, groups, own]), Some(2048 * 1024));
+        let own = ("/sys/fs/cgroup/memory/a:b/memory.limit_in_bytes", "1000\n");
+        assert_eq!(limit_of(&[MACHINE, groups, own]), Some(1000));
+    }
+}

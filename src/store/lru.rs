@@ -1,0 +1,463 @@
+//! A bound in bytes around any cache.
+
+use std::fmt;
+use std::hash::RandomState;
+use std::mem::size_of;
+use std::sync::Arc;
+
+use ::lru::LruCache;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::stripes::Stripes;
+use super::{Cache, StoreError, Usage};
+
+/// A cache that takes so many bytes and no more; the least recently used go when room is needed.
+///
+/// Keys, values and bookkeeping count. A value that cannot fit is not stored, and pushes nothing out.
+///
+/// What the inner cache already held, because it outlives the process, is found when it is asked for,
+/// and counts from then on: until then this cannot know of it. A key that the inner cache forgot stops
+/// to count when it is asked for.
+///
+/// Room is made before a value is set. When that fails, the value is not set: a backend that cannot
+/// delete does not grow for ever.
+///
+/// ```
+/// use bytes::Bytes;
+/// use forwardcache::{Cache, Lru, MemoryCache};
+///
+/// let cache = Lru::new(MemoryCache::new(), 1 << 20);
+/// assert!(cache.set("key", Bytes::from("value"))?);
+/// assert!(!cache.set("large", Bytes::from(vec![0; 2 << 20]))?);
+/// assert_eq!(cache.usage().keys, 1);
+/// # Ok::<(), forwardcache::StoreError>(())
+/// ```
+#[derive(Debug)]
+pub struct Lru<C> {
+    cache: C,
+    capacity: u64,
+    /// What `cache` holds. Never held over a call of `cache`; always changed under the key's stripe,
+    /// together with `cache`, so that the two agree.
+    index: Mutex<Index>,
+    stripes: Stripes,
+}
+
+impl<C: Cache> Lru<C> {
+    /// Bounds `cache` to this many bytes.
+    #[must_use]
+    pub fn new(cache: C, capacity: u64) -> Self {
+        Self { cache, capacity, index: Mutex::new(Index::new()), stripes: Stripes::new() }
+    }
+
+    /// The cache inside. What is set or deleted there directly is found out when it is asked for here.
+    #[must_use]
+    pub fn inner(&self) -> &C {
+        &self.cache
+    }
+
+    /// Evicts until `needed` more bytes fit.
+    fn make_room(&self, needed: u64) -> Result<(), StoreError> {
+        let victim = || self.index.lock().victim(self.capacity, needed);
+        while let Some(key) = victim() {
+            let alone = self.stripes.alone(&key);
+            // While this waited for the stripe, the key may have been used or removed.
+            if victim().as_ref() != Some(&key) {
+                continue;
+            }
+            if let Err(error) = self.cache.delete(&key) {
+                // Still there, so it still counts; but another comes first the next time.
+                self.index.lock().touch(&key);
+                return Err(error);
+            }
+            let mut index = self.index.lock();
+            index.forget(&key);
+            index.evictions += 1;
+            drop(index);
+            drop(alone);
+        }
+        Ok(())
+    }
+}
+
+impl<C: Cache> Cache for Lru<C> {
+    fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let unchanged = self.stripes.unchanged(key);
+        let Some(value) = self.cache.get(key)? else {
+            self.index.lock().forget(key);
+            return Ok(None);
+        };
+        let size = size(key, &value);
+        if size <= self.capacity {
+            self.index.lock().account(key, size);
+        }
+        drop(unchanged);
+
+        // Both change something only after the inner cache surprised us. The value was found all the
+        // same: what fails here fails again, and is told, when something is set.
+        let _ = if size > self.capacity { self.delete(key).map(drop) } else { self.make_room(0) };
+        Ok(Some(value))
+    }
+
+    fn set(&self, key: &str, value: Bytes) -> Result<bool, StoreError> {
+        let size = size(key, &value);
+        if size > self.capacity || value.len() as u64 > self.cache.max_value() {
+            self.delete(key)?;
+            return Ok(false);
+        }
+        // The key itself is made the last to go, as its old value is about to give up its room.
+        let held = self.index.lock().touch(key);
+        self.make_room(size.saturating_sub(held))?;
+
+        let alone = self.stripes.alone(key);
+        let is_stored = match self.cache.set(key, value) {
+            Ok(is_stored) => is_stored,
+            Err(error) => {
+                // Old, new or nothing: make it nothing, or else count the larger of the two.
+                let is_gone = self.cache.delete(key).is_ok();
+                let mut index = self.index.lock();
+                if is_gone {
+                    index.forget(key);
+                } else {
+                    let held = index.touch(key);
+                    index.account(key, size.max(held));
+                }
+                return Err(error);
+            }
+        };
+        let mut index = self.index.lock();
+        if is_stored {
+            index.account(key, size);
+        } else {
+            index.forget(key);
+        }
+        drop(index);
+        drop(alone);
+
+        // Another thread may have filled the same room.
+        self.make_room(0)?;
+        Ok(is_stored)
+    }
+
+    fn delete(&self, key: &str) -> Result<bool, StoreError> {
+        let _alone = self.stripes.alone(key);
+        let was_there = self.cache.delete(key)?;
+        self.index.lock().forget(key);
+        Ok(was_there)
+    }
+
+    fn max_value(&self) -> u64 {
+        self.cache.max_value().min(self.capacity.saturating_sub(BOOKKEEPING))
+    }
+
+    fn usage(&self) -> Usage {
+        let index = self.index.lock();
+        Usage {
+            keys: index.sizes.len() as u64,
+            bytes: index.bytes,
+            capacity: self.capacity,
+            evictions: index.evictions,
+        }
+    }
+}
+
+/// The keys in the order of use, each with what it takes.
+struct Index {
+    sizes: LruCache<Arc<str>, u64, RandomState>,
+    bytes: u64,
+    evictions: u64,
+}
+
+impl Index {
+    fn new() -> Self {
+        Self { sizes: LruCache::unbounded_with_hasher(RandomState::new()), bytes: 0, evictions: 0 }
+    }
+
+    /// The key is used now, and takes this much.
+    fn account(&mut self, key: &str, size: u64) {
+        let held = match self.sizes.get_mut(key) {
+            Some(held) => std::mem::replace(held, size),
+            None => self.sizes.put(key.into(), size).unwrap_or(0),
+        };
+        self.bytes = self.bytes - held + size;
+    }
+
+    /// The key is used now. Gives what it takes; nothing, where it is unknown.
+    fn touch(&mut self, key: &str) -> u64 {
+        self.sizes.get(key).copied().unwrap_or(0)
+    }
+
+    fn forget(&mut self, key: &str) {
+        self.bytes -= self.sizes.pop(key).unwrap_or(0);
+    }
+
+    /// What has to go first for `needed` more bytes to fit.
+    fn victim(&self, capacity: u64, needed: u64) -> Option<Arc<str>> {
+        let is_over = self.bytes.saturating_add(needed) > capacity;
+        if is_over { self.sizes.peek_lru().map(|(key, _)| Arc::clone(key)) } else { None }
+    }
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index").field("keys", &self.sizes.len()).field("bytes", &self.bytes).finish()
+    }
+}
+
+/// What a key takes. Its text counts twice: the index and the inner cache each keep it.
+fn size(key: &str, value: &Bytes) -> u64 {
+    BOOKKEEPING + 2 * key.len() as u64 + value.len() as u64
+}
+
+/// A key's node in the list (the pair and two links), its slot in the table (two words and a byte, of
+/// which up to half are empty), the counts of the shared key, and the allocator's two words for each
+/// of node and key.
+const BOOKKEEPING: u64 =
+    (size_of::<(Arc<str>, u64)>() + (2 + 2 * 2 + 1 + 2 + 2 * 2) * size_of::<usize>()) as u64;
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::store::MemoryCache;
+    use crate::store::testing::{Failing, Random, with_seed};
+
+    fn value(length: u64) -> Bytes {
+        Bytes::from(vec![b'.'; usize::try_from(length).unwrap()])
+    }
+
+    /// What `count` keys of one letter with empty values take.
+    fn room_for(count: u64) -> u64 {
+        count * size("a", &Bytes::new())
+    }
+
+    fn keys_of(cache: &impl Cache, keys: &[&str]) -> String {
+        keys.iter().filter(|key| cache.get(key).unwrap().is_some()).copied().collect()
+    }
+
+    /// The same promise kept in the simplest way: a list, the least recently used first.
+    struct Twin {
+        capacity: u64,
+        entries: Vec<(String, Bytes)>,
+        /// What the inner cache holds and nobody asked for yet.
+        unknown: Vec<(String, Bytes)>,
+        evictions: u64,
+    }
+
+    impl Twin {
+        fn take(&mut self, key: &str) -> Option<Bytes> {
+            for entries in [&mut self.entries, &mut self.unknown] {
+                if let Some(at) = entries.iter().position(|(other, _)| other == key) {
+                    return Some(entries.remove(at).1);
+                }
+            }
+            None
+        }
+
+        fn put(&mut self, key: &str, value: Bytes) -> bool {
+            self.take(key);
+            if size(key, &value) > self.capacity {
+                return false;
+            }
+            self.entries.push((key.to_owned(), value));
+            while self.bytes() > self.capacity {
+                self.entries.remove(0);
+                self.evictions += 1;
+            }
+            true
+        }
+
+        fn bytes(&self) -> u64 {
+            self.entries.iter().map(|(key, value)| size(key, value)).sum()
+        }
+    }
+
+    #[test]
+    fn it_does_what_a_naive_twin_does() {
+        with_seed("it_does_what_a_naive_twin_does", |seed| {
+            let mut random = Random::new(seed);
+            let capacity = 1_000 + random.below(3_000);
+            let mut twin = Twin { capacity, entries: Vec::new(), unknown: Vec::new(), evictions: 0 };
+            let persistent = MemoryCache::new();
+            for number in 0..6 {
+                let value = value(random.below(capacity + 200));
+                persistent.set(&number.to_string(), value.clone()).unwrap();
+                twin.unknown.push((number.to_string(), value));
+            }
+            let lru = Lru::new(persistent, capacity);
+            for _ in 0..2_000 {
+                let key = random.below(12).to_string();
+                match random.below(8) {
+                    0 => assert_eq!(lru.delete(&key).unwrap(), twin.take(&key).is_some()),
+                    1..4 => {
+                        let expected = twin.take(&key);
+                        assert_eq!(lru.get(&key).unwrap(), expected);
+                        if let Some(value) = expected {
+                            twin.put(&key, value);
+                        }
+                    }
+                    _ => {
+                        let length =
+                            if random.below(20) == 0 { capacity } else { random.below(capacity / 3) };
+                        let value = value(length);
+                        assert_eq!(lru.set(&key, value.clone()).unwrap(), twin.put(&key, value));
+                    }
+                }
+                let usage = lru.usage();
+                assert_eq!((usage.keys, usage.bytes), (twin.entries.len() as u64, twin.bytes()));
+                assert_eq!(usage.evictions, twin.evictions);
+                assert!(usage.bytes <= capacity);
+                let inner = lru.inner().usage().keys;
+                assert_eq!(inner, (twin.entries.len() + twin.unknown.len()) as u64);
+            }
+        });
+    }
+
+    #[test]
+    fn many_threads_leave_index_and_cache_agreeing() {
+        with_seed("many_threads_leave_index_and_cache_agreeing", |seed| {
+            let keys: Vec<String> = (0..24).map(|number| number.to_string()).collect();
+            let persistent = MemoryCache::new();
+            for key in &keys[..8] {
+                persistent.set(key, Bytes::copy_from_slice(key.as_bytes())).unwrap();
+            }
+            let capacity = 2_000;
+            // Steps aside in every call, so that other threads come between the steps.
+            let lru = Lru::new(Failing::new(persistent), capacity);
+            thread::scope(|scope| {
+                for thread in 0..4 {
+                    let (lru, keys) = (&lru, &keys);
+                    scope.spawn(move || {
+                        let mut random = Random::new(seed ^ (thread << 32));
+                        for _ in 0..400 {
+                            let key = &keys[usize::try_from(random.below(24)).unwrap()];
+                            match random.below(6) {
+                                0 => drop(lru.delete(key).unwrap()),
+                                1..3 => {
+                                    if let Some(value) = lru.get(key).unwrap() {
+                                        assert!(value.starts_with(key.as_bytes()));
+                                    }
+                                }
+                                _ => {
+                                    let value = key.repeat(2 + usize::try_from(random.below(300)).unwrap());
+                                    assert!(lru.set(key, value.into()).unwrap());
+                                }
+                            }
+                        }
+                    });
+                }
+            });
+            let inner = lru.inner().inner();
+            // First what is accounted is there; then all that is there is accounted.
+            let index = lru.index.lock();
+            for (key, held) in &index.sizes {
+                let value = inner.get(key).unwrap().expect("no key counts that is not there");
+                assert_eq!(*held, size(key, &value));
+            }
+            assert_eq!(index.bytes, index.sizes.iter().map(|(_, size)| size).sum::<u64>());
+            assert!(index.bytes <= capacity);
+            let unaccounted: Vec<&String> = keys
+                .iter()
+                .filter(|key| inner.get(key).unwrap().is_some() && !index.sizes.contains(key.as_str()))
+                .filter(|key| inner.get(key).unwrap().unwrap() != key.as_str())
+                .collect();
+            assert!(unaccounted.is_empty(), "{unaccounted:?}");
+        });
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let lru = Lru::new(MemoryCache::new(), room_for(2));
+        lru.set("a", value(0)).unwrap();
+        lru.set("b", value(0)).unwrap();
+        lru.get("a").unwrap();
+        lru.set("c", value(0)).unwrap();
+        assert_eq!(keys_of(&lru, &["a", "b", "c"]), "ac");
+        assert_eq!(lru.usage().evictions, 1);
+    }
+
+    #[test]
+    fn a_value_that_cannot_fit_removes_only_its_own_key() {
+        let lru = Lru::new(MemoryCache::new(), room_for(2));
+        lru.set("a", value(0)).unwrap();
+        lru.set("b", value(0)).unwrap();
+        assert!(!lru.set("a", value(room_for(2))).unwrap());
+        assert_eq!(keys_of(lru.inner(), &["a", "b"]), "b");
+        assert_eq!((lru.usage().bytes, lru.usage().evictions), (room_for(1), 0));
+        assert!(lru.max_value() < room_for(2));
+    }
+
+    #[test]
+    fn a_replaced_value_gives_its_room_back() {
+        let lru = Lru::new(MemoryCache::new(), room_for(2) + 100);
+        lru.set("a", value(100)).unwrap();
+        lru.set("b", value(0)).unwrap();
+        // Room for the difference is enough: nothing goes.
+        lru.set("a", value(99)).unwrap();
+        lru.set("a", value(100)).unwrap();
+        assert_eq!(lru.usage().bytes, room_for(2) + 100);
+        assert_eq!(lru.usage().evictions, 0);
+    }
+
+    #[test]
+    fn what_a_persistent_cache_held_is_found_and_then_counts() {
+        let persistent = MemoryCache::new();
+        persistent.set("a", value(0)).unwrap();
+        persistent.set("b", value(room_for(9))).unwrap();
+        let lru = Lru::new(&persistent, room_for(2));
+        assert_eq!(lru.usage().keys, 0);
+        assert_eq!(lru.get("a").unwrap(), Some(value(0)));
+        assert_eq!(lru.usage().bytes, room_for(1));
+        // Too large to keep; given once, and gone.
+        assert_eq!(lru.get("b").unwrap(), Some(value(room_for(9))));
+        assert_eq!(lru.get("b").unwrap(), None);
+        assert_eq!(lru.usage().bytes, room_for(1));
+    }
+
+    #[test]
+    fn a_key_that_the_inner_cache_forgot_stops_to_count() {
+        let lru = Lru::new(MemoryCache::new(), room_for(2));
+        lru.set("a", value(0)).unwrap();
+        lru.inner().delete("a").unwrap();
+        assert_eq!(lru.usage().keys, 1);
+        assert_eq!(lru.get("a").unwrap(), None);
+        assert_eq!((lru.usage().keys, lru.usage().bytes), (0, 0));
+    }
+
+    #[test]
+    fn errors_are_errors_and_the_index_stays_true() {
+        let lru = Lru::new(Failing::new(MemoryCache::new()), room_for(2));
+        lru.set("a", value(0)).unwrap();
+        lru.set("b", value(0)).unwrap();
+        let full = lru.usage();
+
+        lru.inner().fail("get");
+        assert!(lru.get("a").is_err());
+        lru.inner().fail("delete");
+        assert!(lru.delete("a").is_err());
+        // There is no room and none can be made: nothing is set, nothing is lost.
+        assert!(lru.set("c", value(0)).is_err());
+        assert_eq!(lru.usage(), full);
+        assert_eq!(keys_of(lru.inner().inner(), &["a", "b", "c"]), "ab");
+
+        // The one that could not be deleted is not tried first again.
+        lru.inner().fail("");
+        assert!(lru.set("c", value(0)).unwrap());
+        assert_eq!(keys_of(lru.inner().inner(), &["a", "b", "c"]), "ac");
+
+        // What may be half written is deleted.
+        lru.inner().fail("set");
+        assert!(lru.set("a", value(0)).is_err());
+        assert_eq!(keys_of(lru.inner().inner(), &["a", "b", "c"]), "c");
+        assert_eq!(lru.usage().bytes, room_for(1));
+
+        // Or else it counts as the larger of what it was and might be.
+        lru.inner().fail("set delete");
+        assert!(lru.set("c", value(50)).is_err());
+        assert_eq!(lru.usage().bytes, room_for(1) + 50);
+        lru.inner().fail("");
+        lru.get("c").unwrap();
+        assert_eq!(lru.usage().bytes, room_for(1));
+    }
+}

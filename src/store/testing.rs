@@ -1,0 +1,130 @@
+//! What the tests of the stores share: responses to tell apart, and randomness that can be replayed.
+
+use std::env;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::ACCEPT_ENCODING;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use parking_lot::Mutex;
+
+use super::{Cache, Key, StoreError, StoredResponse};
+use crate::policy::{LifetimeSource, Validity, Variant};
+
+pub(super) fn key(number: u64) -> Key {
+    Key::new(&format!("http://a/{number:03}"))
+}
+
+/// A small response whose body is `number`.
+pub(super) fn response(variant: &str, number: u64) -> Arc<StoredResponse> {
+    response_of(variant, number, 0)
+}
+
+/// A response whose body starts with `number` and is `size` bytes long, or as long as `number`.
+pub(super) fn response_of(variant: &str, number: u64, size: u64) -> Arc<StoredResponse> {
+    let mut body = number.to_be_bytes().to_vec();
+    body.resize(body.len().max(usize::try_from(size).unwrap()), b'.');
+    let mut headers = HeaderMap::new();
+    headers.insert("etag", HeaderValue::from_str(&format!("\"{number}\"")).unwrap());
+    let variant =
+        Variant { fields: Box::new([(ACCEPT_ENCODING, Some(Bytes::copy_from_slice(variant.as_bytes())))]) };
+    Arc::new(StoredResponse::new(StatusCode::OK, &headers, body.into(), validity(), variant))
+}
+
+pub(super) fn validity() -> Validity {
+    Validity {
+        response_time: UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789),
+        initial_age: Duration::from_secs(3),
+        lifetime: Duration::from_secs(60),
+        lifetime_source: LifetimeSource::MaxAge,
+        stale_while_revalidate: Duration::from_secs(5),
+        stale_if_error: Some(Duration::from_secs(7)),
+        no_cache: false,
+        must_revalidate: true,
+        immutable: false,
+    }
+}
+
+/// The numbers that the bodies start with.
+pub(super) fn body_numbers(all: &[Arc<StoredResponse>]) -> Vec<u64> {
+    all.iter().map(|response| u64::from_be_bytes(response.body()[..8].try_into().unwrap())).collect()
+}
+
+/// Runs a test with several seeds. One that fails is printed, and `FORWARDCACHE_SEED` replays it alone.
+pub(super) fn with_seed(test: &str, run: impl Fn(u64)) {
+    if let Ok(seed) = env::var("FORWARDCACHE_SEED") {
+        return run(seed.parse().expect("FORWARDCACHE_SEED is a number"));
+    }
+    let first = UNIX_EPOCH.elapsed().unwrap().as_secs();
+    for seed in first..first + 8 {
+        if let Err(cause) = panic::catch_unwind(AssertUnwindSafe(|| run(seed))) {
+            eprintln!("{test}: replay with FORWARDCACHE_SEED={seed}");
+            panic::resume_unwind(cause);
+        }
+    }
+}
+
+/// Numbers that depend on the seed alone (splitmix64).
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number less than `bound`.
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+/// A cache that fails on command, and lets other threads run in every call.
+#[derive(Debug)]
+pub(super) struct Failing<C> {
+    cache: C,
+    failing: Mutex<&'static str>,
+}
+
+impl<C> Failing<C> {
+    pub(super) fn new(cache: C) -> Self {
+        Self { cache, failing: Mutex::new("") }
+    }
+
+    pub(super) fn inner(&self) -> &C {
+        &self.cache
+    }
+
+    /// From now on the calls that are named here fail, and no others.
+    pub(super) fn fail(&self, calls: &'static str) {
+        *self.failing.lock() = calls;
+    }
+
+    fn check(&self, call: &str) -> Result<(), StoreError> {
+        thread::yield_now();
+        let failing = self.failing.lock();
+        if failing.contains(call) { Err(StoreError::new(format!("{call} fails"))) } else { Ok(()) }
+    }
+}
+
+impl<C: Cache> Cache for Failing<C> {
+    fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.check("get")?;
+        self.cache.get(key)
+    }
+
+    fn set(&self, key: &str, value: Bytes) -> Result<bool, StoreError> {
+        self.check("set")?;
+        self.cache.set(key, value)
+    }
+
+    fn delete(&self, key: &str) -> Result<bool, StoreError> {
+        self.check("delete")?;
+        self.cache.delete(key)
+    }
+}

@@ -1,0 +1,70 @@
+//! How a new response joins those that are stored under its key.
+
+use std::sync::Arc;
+
+use super::{MAX_VARIANTS, StoredResponse, Variants};
+use crate::policy::Variant;
+
+/// The stored responses with `new` among them: it comes first, in place of the one with the same
+/// variant. Past [`MAX_VARIANTS`], and while they do not fit, the oldest goes. `None` when `new` does
+/// not even fit alone.
+pub(super) fn merged(
+    stored: &[Arc<StoredResponse>],
+    new: &Arc<StoredResponse>,
+    fit: impl Fn(&[Arc<StoredResponse>]) -> bool,
+) -> Option<Variants> {
+    let mut all = Vec::with_capacity(stored.len() + 1);
+    let others = stored.iter().filter(|old| old.variant() != new.variant()).cloned();
+    all.push(Arc::clone(new));
+    all.extend(others.take(MAX_VARIANTS - 1));
+    while !fit(&all) {
+        all.pop();
+        if all.is_empty() {
+            return None;
+        }
+    }
+    Some(all.into())
+}
+
+/// The stored responses without the one of this variant.
+pub(super) fn without(stored: &[Arc<StoredResponse>], variant: &Variant) -> Variants {
+    stored.iter().filter(|old| old.variant() != variant).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{body_numbers, response};
+
+    #[test]
+    fn the_new_one_comes_first_and_replaces_its_equal() {
+        let stored = [response("a", 1), response("b", 2), response("c", 3)];
+        let all = merged(&stored, &response("b", 4), |_| true).unwrap();
+        assert_eq!(body_numbers(&all), [4, 1, 3]);
+        let all = merged(&all, &response("d", 5), |_| true).unwrap();
+        assert_eq!(body_numbers(&all), [5, 4, 1, 3]);
+        assert_eq!(body_numbers(&without(&all, stored[0].variant())), [5, 4, 3]);
+    }
+
+    #[test]
+    fn past_the_limit_the_oldest_goes() {
+        let mut all = Variants::default();
+        for number in 0..MAX_VARIANTS as u64 + 3 {
+            all = merged(&all, &response(&number.to_string(), number), |_| true).unwrap();
+        }
+        assert_eq!(all.len(), MAX_VARIANTS);
+        assert_eq!(body_numbers(&all).last(), Some(&3));
+        // One that takes another's place pushes nothing out.
+        let all = merged(&all, &response("3", 99), |_| true).unwrap();
+        assert_eq!(all.len(), MAX_VARIANTS);
+        assert_eq!(body_numbers(&all).last(), Some(&4));
+    }
+
+    #[test]
+    fn the_oldest_go_until_the_rest_fit() {
+        let stored = [response("a", 1), response("b", 2)];
+        let all = merged(&stored, &response("c", 3), |all| all.len() <= 2).unwrap();
+        assert_eq!(body_numbers(&all), [3, 1]);
+        assert!(merged(&stored, &response("c", 3), |_| false).is_none());
+    }
+}
