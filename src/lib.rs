@@ -1,4 +1,3 @@
-#![allow(missing_docs)]
 //! A distributed, private, forward HTTP cache for programs that block.
 //!
 //! A pool of peers shares one cache. Each URL has one owner, found by consistent hashing; the owner fetches
@@ -98,7 +97,8 @@ pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};
 pub use stats::{Counts, Forward, Outcome, Stats};
 #[cfg(feature = "peer")]
 pub use store::{
-    Key, MAX_VARIANTS, MemoryStore, NoStore, Store, StoreError, StoredResponse, Usage, Variants,
+    BackedStore, Cache, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store,
+    StoreError, StoredResponse, Usage, Variants, default_capacity,
 };
 
 /// The README, whose examples are run with the tests.

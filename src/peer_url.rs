@@ -1,3 +1,4 @@
+#![allow(missing_docs)]
 //! stand-in
 use crate::target::Target;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

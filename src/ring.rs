@@ -1,3 +1,4 @@
+#![allow(missing_docs)]
 //! stand-in
 use std::num::NonZeroU32;
 #[derive(Clone, Debug, Default)]

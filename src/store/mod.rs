@@ -18,9 +18,17 @@ mod backed;
 mod cache;
 mod capacity;
 mod contract;
-mod standin;
+#[cfg(test)]
+mod contract_tests;
+mod lru;
+mod memory;
+mod memory_cache;
+mod record;
 mod stored_response;
-pub use standin::MemoryStore;
+mod stripes;
+#[cfg(test)]
+mod testing;
+mod variants;
 
 pub use backed::BackedStore;
 pub use cache::{Cache, NoCache};
