@@ -139,7 +139,7 @@ mod tests {
             ("/proxy?q=foo", 400, "absolute"),
             ("/proxy?q=/a/b", 400, "absolute"),
             ("/proxy?q=ftp%3A%2F%2Fh%2F", 400, "http"),
-            ("/proxy?q=http%3A%2F%2Fuser%3Apass%40h%2F", 400, "userinfo"),
+            ("/proxy?q=http%3A%2F%2Fuser%3Apass%40h%2F", 400, "user name"),
             ("/proxy?q=http%3A%2F%2Fh%2F%zz", 400, "q"),
             (long.as_str(), 400, "8192"),
             ("/proxy?q=http%3A%2F%2F127.0.0.1%3A3000%2Fproxy%3Fq%3Dx", 508, "leads back"),

@@ -348,7 +348,7 @@ mod tests {
         assert!(!store.insert(&key(1), response_of("a", 4, 5_000)).unwrap());
         assert_eq!(body_numbers(&store.variants(&key(1)).unwrap()), [2]);
         assert!(!store.insert(&key(2), response_of("a", 5, 5_000)).unwrap());
-        assert_eq!(body_numbers(&store.variants(&key(2)).unwrap()), []);
+        assert_eq!(body_numbers(&store.variants(&key(2)).unwrap()), [0; 0]);
         let usage = store.usage();
         assert_eq!((usage.keys, usage.evictions), (1, 0));
         assert_eq!(usage.bytes, entry_size(&key(1), &[response("b", 2)]));

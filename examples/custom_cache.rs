@@ -1,0 +1,76 @@
+//! A backend of one's own: a `Cache` that keeps each record in a file, bounded by an `Lru`.
+//!
+//! It is as small as it can be. One that several processes share would write to a temporary file and
+//! rename it; a record that was half written is found out by its checksum, and fetched anew.
+//!
+//! ```sh
+//! cargo run --example custom_cache
+//! ```
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use forwardcache::{BackedStore, Body, Cache, Caching, Lru, Outcome, RoundTrip, RoundTripFn, StoreError};
+use http::{Request, Response};
+
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    /// Keys hold any byte that a URL may hold: they are written in hexadecimal.
+    fn file(&self, key: &str) -> PathBuf {
+        let name: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
+        // File names are short, keys are not.
+        let pieces: Vec<String> =
+            name.as_bytes().chunks(200).map(|piece| String::from_utf8_lossy(piece).into_owned()).collect();
+        pieces.iter().fold(self.0.clone(), |path, piece| path.join(format!("{piece}.d"))).join("record")
+    }
+}
+
+impl Cache for Folder {
+    fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        match fs::read(self.file(key)) {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::new("cannot read a record").with_source(error)),
+        }
+    }
+
+    fn set(&self, key: &str, value: Bytes) -> Result<bool, StoreError> {
+        let file = self.file(key);
+        let folder = file.parent().unwrap_or(&self.0);
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&file, value))
+            .map(|()| true)
+            .map_err(|error| StoreError::new("cannot write a record").with_source(error))
+    }
+
+    fn delete(&self, key: &str) -> Result<bool, StoreError> {
+        match fs::remove_file(self.file(key)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StoreError::new("cannot remove a record").with_source(error)),
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = std::env::temp_dir().join(format!("forwardcache-example-{}", std::process::id()));
+    for run in ["first", "second"] {
+        // Each run is a cache of its own: what the second finds, it finds in the folder.
+        let store = BackedStore::new(Lru::new(Folder(folder.clone()), 64 << 20));
+        let origin = RoundTripFn(|_| {
+            let response = Response::builder().header("cache-control", "max-age=60");
+            Ok(response.body(Body::from("hello")).expect("a response of known fields"))
+        });
+        let cache = Caching::builder().origin(origin).store(store).build()?;
+        let response = cache.round_trip(Request::get("http://example.com/").body(Body::empty())?)?;
+        let outcome = Outcome::of(response.headers()).map_or("unknown", Outcome::name);
+        println!("{run} run: {outcome}, {}", response.into_body().into_text()?);
+        assert_eq!(outcome, if run == "first" { "miss" } else { "hit" });
+    }
+    fs::remove_dir_all(folder)?;
+    Ok(())
+}
