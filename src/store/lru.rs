@@ -1,14 +1,9 @@
 //! A bound in bytes around any cache.
 
-use std::fmt;
-use std::hash::RandomState;
-use std::mem::size_of;
-use std::sync::Arc;
-
-use ::lru::LruCache;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::lru_index::{BOOKKEEPING, Index, size};
 use super::stripes::Stripes;
 use super::{Cache, StoreError, Usage};
 
@@ -160,60 +155,6 @@ impl<C: Cache> Cache for Lru<C> {
         }
     }
 }
-
-/// The keys in the order of use, each with what it takes.
-struct Index {
-    sizes: LruCache<Arc<str>, u64, RandomState>,
-    bytes: u64,
-    evictions: u64,
-}
-
-impl Index {
-    fn new() -> Self {
-        Self { sizes: LruCache::unbounded_with_hasher(RandomState::new()), bytes: 0, evictions: 0 }
-    }
-
-    /// The key is used now, and takes this much.
-    fn account(&mut self, key: &str, size: u64) {
-        let held = match self.sizes.get_mut(key) {
-            Some(held) => std::mem::replace(held, size),
-            None => self.sizes.put(key.into(), size).unwrap_or(0),
-        };
-        self.bytes = self.bytes - held + size;
-    }
-
-    /// The key is used now. Gives what it takes; nothing, where it is unknown.
-    fn touch(&mut self, key: &str) -> u64 {
-        self.sizes.get(key).copied().unwrap_or(0)
-    }
-
-    fn forget(&mut self, key: &str) {
-        self.bytes -= self.sizes.pop(key).unwrap_or(0);
-    }
-
-    /// What has to go first for `needed` more bytes to fit.
-    fn victim(&self, capacity: u64, needed: u64) -> Option<Arc<str>> {
-        let is_over = self.bytes.saturating_add(needed) > capacity;
-        if is_over { self.sizes.peek_lru().map(|(key, _)| Arc::clone(key)) } else { None }
-    }
-}
-
-impl fmt::Debug for Index {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Index").field("keys", &self.sizes.len()).field("bytes", &self.bytes).finish()
-    }
-}
-
-/// What a key takes. Its text counts twice: the index and the inner cache each keep it.
-fn size(key: &str, value: &Bytes) -> u64 {
-    BOOKKEEPING + 2 * key.len() as u64 + value.len() as u64
-}
-
-/// A key's node in the list (the pair and two links), its slot in the table (two words and a byte, of
-/// which up to half are empty), the counts of the shared key, and the allocator's two words for each
-/// of node and key.
-const BOOKKEEPING: u64 =
-    (size_of::<(Arc<str>, u64)>() + (2 + 2 * 2 + 1 + 2 + 2 * 2) * size_of::<usize>()) as u64;
 
 #[cfg(test)]
 mod tests {
