@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use super::testing::{body_numbers, key, response, response_of};
+use super::testing::{Failing, body_numbers, key, response, response_of};
 use super::{BackedStore, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store};
 
 const CAPACITY: u64 = 100_000;
@@ -129,14 +129,16 @@ fn a_bound_is_kept() {
 
 #[test]
 fn variants_inserted_at_the_same_time_are_all_kept() {
-    for store in stores() {
+    let mut stores = stores();
+    stores.push(Box::new(BackedStore::new(Failing::new(MemoryCache::new()))));
+    for (store, round) in stores.iter().flat_map(|store| (0..50).map(move |round| (store, key(round)))) {
         thread::scope(|scope| {
             for number in 0..4 {
-                let store = &store;
-                scope.spawn(move || store.insert(&key(1), response(&number.to_string(), number)).unwrap());
+                let round = &round;
+                scope.spawn(move || store.insert(round, response(&number.to_string(), number)).unwrap());
             }
         });
-        let mut numbers = numbers(&store, &key(1));
+        let mut numbers = numbers(store, &round);
         numbers.sort_unstable();
         assert_eq!(numbers, [0, 1, 2, 3]);
     }

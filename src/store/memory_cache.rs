@@ -1,6 +1,7 @@
 //! A cache in memory without a bound.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::mem::size_of;
 
 use bytes::Bytes;
@@ -31,8 +32,8 @@ struct Held {
     bytes: u64,
 }
 
-impl std::fmt::Debug for Held {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Held").field("keys", &self.values.len()).field("bytes", &self.bytes).finish()
     }
 }

@@ -9,6 +9,7 @@
 //! | `cache` | `Cache`: what a backend author implements, bytes by key |
 //! | `memory_cache` | `MemoryCache`: a cache in memory without a bound |
 //! | `lru` | `Lru`: a bound in bytes around any cache |
+//! | `lru_index` | what `Lru` knows of the cache inside |
 //! | `backed` | `BackedStore`: a store over any cache |
 //! | `record` | the bytes that a cache holds for a key |
 //! | `stripes` | locks by key, for what takes several steps over a backend |
@@ -21,6 +22,7 @@ mod contract;
 #[cfg(test)]
 mod contract_tests;
 mod lru;
+mod lru_index;
 mod memory;
 mod memory_cache;
 mod record;

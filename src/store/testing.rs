@@ -11,7 +11,7 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 
-use super::{Cache, Key, StoreError, StoredResponse};
+use super::{Cache, Key, StoreError, StoredResponse, Usage};
 use crate::policy::{LifetimeSource, Validity, Variant};
 
 pub(super) fn key(number: u64) -> Key {
@@ -105,26 +105,32 @@ impl<C> Failing<C> {
         *self.failing.lock() = calls;
     }
 
-    fn check(&self, call: &str) -> Result<(), StoreError> {
+    /// Other threads run before the call and after it, while its result is not yet known to the caller.
+    fn call<T>(&self, name: &str, call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.failing.lock().contains(name) {
+            return Err(StoreError::new(format!("{name} fails")));
+        }
         thread::yield_now();
-        let failing = self.failing.lock();
-        if failing.contains(call) { Err(StoreError::new(format!("{call} fails"))) } else { Ok(()) }
+        let result = call();
+        thread::yield_now();
+        result
     }
 }
 
 impl<C: Cache> Cache for Failing<C> {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.check("get")?;
-        self.cache.get(key)
+        self.call("get", || self.cache.get(key))
     }
 
     fn set(&self, key: &str, value: Bytes) -> Result<bool, StoreError> {
-        self.check("set")?;
-        self.cache.set(key, value)
+        self.call("set", || self.cache.set(key, value))
     }
 
     fn delete(&self, key: &str) -> Result<bool, StoreError> {
-        self.check("delete")?;
-        self.cache.delete(key)
+        self.call("delete", || self.cache.delete(key))
+    }
+
+    fn usage(&self) -> Usage {
+        self.cache.usage()
     }
 }

@@ -9,14 +9,16 @@
 //! that mixes up its keys is found out. The checksum finds accidents and no forger: who can write to
 //! the backend can answer for every site.
 
+mod read;
+mod write;
+
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{MAX_VARIANTS, StoreError, StoredResponse, Variants};
-use crate::policy::{LifetimeSource, Validity, Variant};
+use read::{Reader, corrupt, cut_short};
+use write::{Length, write_record};
 
 const MAGIC: &[u8; 4] = b"fwdc";
 
@@ -69,243 +71,16 @@ pub(super) fn decode(key: &str, record: &Bytes) -> Result<Variants, StoreError> 
     if reader.rest.is_empty() { Ok(responses) } else { Err(corrupt("goes on after its end")) }
 }
 
-fn corrupt(problem: impl AsRef<str>) -> StoreError {
-    StoreError::new(format!("the stored record {}", problem.as_ref()))
-}
-
-fn cut_short() -> StoreError {
-    corrupt("is cut short")
-}
-
-/// Where a record goes: into a buffer, or into the sum of its length.
-trait Sink {
-    fn write(&mut self, bytes: &[u8]);
-
-    fn number(&mut self, number: u64) {
-        self.write(&number.to_be_bytes());
-    }
-
-    fn block(&mut self, bytes: &[u8]) {
-        self.number(bytes.len() as u64);
-        self.write(bytes);
-    }
-
-    fn duration(&mut self, duration: Duration) {
-        self.number(duration.as_secs());
-        self.write(&duration.subsec_nanos().to_be_bytes());
-    }
-
-    fn time(&mut self, time: SystemTime) {
-        let (is_before, distance) = match time.duration_since(UNIX_EPOCH) {
-            Ok(since) => (false, since),
-            Err(before) => (true, before.duration()),
-        };
-        self.write(&[u8::from(is_before)]);
-        self.duration(distance);
-    }
-}
-
-impl Sink for Vec<u8> {
-    fn write(&mut self, bytes: &[u8]) {
-        self.extend_from_slice(bytes);
-    }
-}
-
-struct Length(u64);
-
-impl Sink for Length {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 += bytes.len() as u64;
-    }
-}
-
-/// All but the checksum.
-fn write_record(sink: &mut impl Sink, key: &str, responses: &[Arc<StoredResponse>]) {
-    sink.write(MAGIC);
-    sink.write(&VERSION.to_be_bytes());
-    sink.block(key.as_bytes());
-    sink.number(responses.len() as u64);
-    for response in responses {
-        sink.write(&response.status().as_u16().to_be_bytes());
-        sink.block(response.field_lines());
-        sink.block(response.body());
-        write_validity(sink, response.validity());
-        write_variant(sink, response.variant());
-    }
-}
-
-fn write_validity(sink: &mut impl Sink, validity: &Validity) {
-    // By name and without `..`: a new field has to be written too.
-    let Validity {
-        response_time,
-        initial_age,
-        lifetime,
-        lifetime_source,
-        stale_while_revalidate,
-        stale_if_error,
-        no_cache,
-        must_revalidate,
-        immutable,
-    } = *validity;
-    sink.time(response_time);
-    sink.duration(initial_age);
-    sink.duration(lifetime);
-    sink.write(&[match lifetime_source {
-        LifetimeSource::SMaxage => 0,
-        LifetimeSource::MaxAge => 1,
-        LifetimeSource::Expires => 2,
-        LifetimeSource::Heuristic => 3,
-        LifetimeSource::None => 4,
-    }]);
-    sink.duration(stale_while_revalidate);
-    sink.write(&[u8::from(stale_if_error.is_some())]);
-    sink.duration(stale_if_error.unwrap_or_default());
-    for flag in [no_cache, must_revalidate, immutable] {
-        sink.write(&[u8::from(flag)]);
-    }
-}
-
-fn write_variant(sink: &mut impl Sink, variant: &Variant) {
-    let Variant { fields } = variant;
-    sink.number(fields.len() as u64);
-    for (name, value) in fields {
-        sink.block(name.as_str().as_bytes());
-        sink.write(&[u8::from(value.is_some())]);
-        sink.block(value.as_deref().unwrap_or_default());
-    }
-}
-
-/// What of a record is still to be read.
-struct Reader {
-    rest: Bytes,
-}
-
-impl Reader {
-    fn bytes(&mut self, count: u64) -> Result<Bytes, StoreError> {
-        let count = usize::try_from(count).map_err(|_| cut_short())?;
-        if count > self.rest.len() {
-            return Err(cut_short());
-        }
-        Ok(self.rest.split_to(count))
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
-        let (array, _) = self.rest.split_first_chunk().ok_or_else(cut_short)?;
-        let array = *array;
-        self.rest = self.rest.slice(N..);
-        Ok(array)
-    }
-
-    fn number(&mut self) -> Result<u64, StoreError> {
-        Ok(u64::from_be_bytes(self.array()?))
-    }
-
-    fn block(&mut self) -> Result<Bytes, StoreError> {
-        let length = self.number()?;
-        self.bytes(length)
-    }
-
-    fn flag(&mut self) -> Result<bool, StoreError> {
-        match self.array()? {
-            [0] => Ok(false),
-            [1] => Ok(true),
-            _ => Err(corrupt("has a flag that is neither set nor unset")),
-        }
-    }
-
-    fn duration(&mut self) -> Result<Duration, StoreError> {
-        let seconds = self.number()?;
-        let nanoseconds = u32::from_be_bytes(self.array()?);
-        // More would carry into the seconds, and panic where these are at their end.
-        if nanoseconds >= 1_000_000_000 {
-            return Err(corrupt("has a second of too many nanoseconds"));
-        }
-        Ok(Duration::new(seconds, nanoseconds))
-    }
-
-    fn time(&mut self) -> Result<SystemTime, StoreError> {
-        let is_before = self.flag()?;
-        let distance = self.duration()?;
-        let time =
-            if is_before { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
-        time.ok_or_else(|| corrupt("has a time that this system cannot tell"))
-    }
-
-    fn response(&mut self) -> Result<StoredResponse, StoreError> {
-        let status = StatusCode::from_u16(u16::from_be_bytes(self.array()?))
-            .map_err(|error| corrupt("has a status that is none").with_source(error))?;
-        let fields = self.block()?;
-        check_fields(&fields)?;
-        let body = self.block()?;
-        let validity = self.validity()?;
-        let variant = self.variant()?;
-        Ok(StoredResponse::from_parts(status, fields, body, validity, variant))
-    }
-
-    fn validity(&mut self) -> Result<Validity, StoreError> {
-        // Struct fields are evaluated in the order in which they are written here.
-        Ok(Validity {
-            response_time: self.time()?,
-            initial_age: self.duration()?,
-            lifetime: self.duration()?,
-            lifetime_source: match self.array()? {
-                [0] => LifetimeSource::SMaxage,
-                [1] => LifetimeSource::MaxAge,
-                [2] => LifetimeSource::Expires,
-                [3] => LifetimeSource::Heuristic,
-                [4] => LifetimeSource::None,
-                _ => return Err(corrupt("has a lifetime of unknown source")),
-            },
-            stale_while_revalidate: self.duration()?,
-            stale_if_error: {
-                let is_said = self.flag()?;
-                Some(self.duration()?).filter(|_| is_said)
-            },
-            no_cache: self.flag()?,
-            must_revalidate: self.flag()?,
-            immutable: self.flag()?,
-        })
-    }
-
-    fn variant(&mut self) -> Result<Variant, StoreError> {
-        let count = self.number()?;
-        let fields = (0..count).map(|_| {
-            let name = HeaderName::from_bytes(&self.block()?)
-                .map_err(|error| corrupt("has a bad field name").with_source(error))?;
-            let is_present = self.flag()?;
-            // Small, and compared often: not worth keeping a whole record in memory for.
-            let value = Bytes::copy_from_slice(&self.block()?);
-            Ok((name, Some(value).filter(|_| is_present)))
-        });
-        Ok(Variant { fields: fields.collect::<Result<_, StoreError>>()? })
-    }
-}
-
-/// Field lines are sent as they are, so nothing may pass that would end the head early.
-fn check_fields(fields: &[u8]) -> Result<(), StoreError> {
-    let mut rest = fields;
-    while !rest.is_empty() {
-        let is_field = |line: &[u8]| {
-            let colon = line.windows(2).position(|pair| pair == b": ")?;
-            let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-            HeaderValue::from_bytes(&line[colon + 2..]).ok()?;
-            Some(name.as_str().as_bytes() == &line[..colon])
-        };
-        let end = rest.windows(2).position(|pair| pair == b"\r\n");
-        let Some(end) = end.filter(|end| is_field(&rest[..*end]) == Some(true)) else {
-            return Err(corrupt("has a bad field line"));
-        };
-        rest = &rest[end + 2..];
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
     use proptest::prelude::*;
 
+    use super::read::check_fields;
     use super::*;
+    use crate::policy::{LifetimeSource, Validity, Variant};
     use crate::store::testing::{response, validity};
 
     fn decoded(key: &str, record: impl Into<Bytes>) -> Result<Variants, StoreError> {

@@ -1,0 +1,142 @@
+//! Reading a record. Whatever its bytes are, they are read or refused.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::policy::{LifetimeSource, Validity, Variant};
+use crate::store::{StoreError, StoredResponse};
+
+/// What of a record is still to be read.
+pub(super) struct Reader {
+    pub(super) rest: Bytes,
+}
+
+impl Reader {
+    pub(super) fn bytes(&mut self, count: u64) -> Result<Bytes, StoreError> {
+        let count = usize::try_from(count).map_err(|_| cut_short())?;
+        if count > self.rest.len() {
+            return Err(cut_short());
+        }
+        Ok(self.rest.split_to(count))
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+        let (array, _) = self.rest.split_first_chunk().ok_or_else(cut_short)?;
+        let array = *array;
+        self.rest = self.rest.slice(N..);
+        Ok(array)
+    }
+
+    pub(super) fn number(&mut self) -> Result<u64, StoreError> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    pub(super) fn block(&mut self) -> Result<Bytes, StoreError> {
+        let length = self.number()?;
+        self.bytes(length)
+    }
+
+    fn flag(&mut self) -> Result<bool, StoreError> {
+        match self.array()? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            _ => Err(corrupt("has a flag that is neither set nor unset")),
+        }
+    }
+
+    fn duration(&mut self) -> Result<Duration, StoreError> {
+        let seconds = self.number()?;
+        let nanoseconds = u32::from_be_bytes(self.array()?);
+        // More would carry into the seconds, and panic where these are at their end.
+        if nanoseconds >= 1_000_000_000 {
+            return Err(corrupt("has a second of too many nanoseconds"));
+        }
+        Ok(Duration::new(seconds, nanoseconds))
+    }
+
+    fn time(&mut self) -> Result<SystemTime, StoreError> {
+        let is_before = self.flag()?;
+        let distance = self.duration()?;
+        let time =
+            if is_before { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+        time.ok_or_else(|| corrupt("has a time that this system cannot tell"))
+    }
+
+    pub(super) fn response(&mut self) -> Result<StoredResponse, StoreError> {
+        let status = StatusCode::from_u16(u16::from_be_bytes(self.array()?))
+            .map_err(|error| corrupt("has a status that is none").with_source(error))?;
+        let fields = self.block()?;
+        check_fields(&fields)?;
+        let body = self.block()?;
+        let validity = self.validity()?;
+        let variant = self.variant()?;
+        Ok(StoredResponse::from_parts(status, fields, body, validity, variant))
+    }
+
+    fn validity(&mut self) -> Result<Validity, StoreError> {
+        // Struct fields are evaluated in the order in which they are written here.
+        Ok(Validity {
+            response_time: self.time()?,
+            initial_age: self.duration()?,
+            lifetime: self.duration()?,
+            lifetime_source: match self.array()? {
+                [0] => LifetimeSource::SMaxage,
+                [1] => LifetimeSource::MaxAge,
+                [2] => LifetimeSource::Expires,
+                [3] => LifetimeSource::Heuristic,
+                [4] => LifetimeSource::None,
+                _ => return Err(corrupt("has a lifetime of unknown source")),
+            },
+            stale_while_revalidate: self.duration()?,
+            stale_if_error: {
+                let is_said = self.flag()?;
+                Some(self.duration()?).filter(|_| is_said)
+            },
+            no_cache: self.flag()?,
+            must_revalidate: self.flag()?,
+            immutable: self.flag()?,
+        })
+    }
+
+    fn variant(&mut self) -> Result<Variant, StoreError> {
+        let count = self.number()?;
+        let fields = (0..count).map(|_| {
+            let name = HeaderName::from_bytes(&self.block()?)
+                .map_err(|error| corrupt("has a bad field name").with_source(error))?;
+            let is_present = self.flag()?;
+            // Small, and compared often: not worth keeping a whole record in memory for.
+            let value = Bytes::copy_from_slice(&self.block()?);
+            Ok((name, Some(value).filter(|_| is_present)))
+        });
+        Ok(Variant { fields: fields.collect::<Result<_, StoreError>>()? })
+    }
+}
+
+/// Field lines are sent as they are, so nothing may pass that would end the head early.
+pub(super) fn check_fields(fields: &[u8]) -> Result<(), StoreError> {
+    let mut rest = fields;
+    while !rest.is_empty() {
+        let is_field = |line: &[u8]| {
+            let colon = line.windows(2).position(|pair| pair == b": ")?;
+            let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+            HeaderValue::from_bytes(&line[colon + 2..]).ok()?;
+            Some(name.as_str().as_bytes() == &line[..colon])
+        };
+        let end = rest.windows(2).position(|pair| pair == b"\r\n");
+        let Some(end) = end.filter(|end| is_field(&rest[..*end]) == Some(true)) else {
+            return Err(corrupt("has a bad field line"));
+        };
+        rest = &rest[end + 2..];
+    }
+    Ok(())
+}
+
+pub(super) fn corrupt(problem: impl AsRef<str>) -> StoreError {
+    StoreError::new(format!("the stored record {}", problem.as_ref()))
+}
+
+pub(super) fn cut_short() -> StoreError {
+    corrupt("is cut short")
+}

@@ -1,0 +1,106 @@
+//! Writing a record.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{MAGIC, VERSION};
+use crate::policy::{LifetimeSource, Validity, Variant};
+use crate::store::StoredResponse;
+
+/// Where a record goes: into a buffer, or into the sum of its length.
+pub(super) trait Sink {
+    fn write(&mut self, bytes: &[u8]);
+
+    fn number(&mut self, number: u64) {
+        self.write(&number.to_be_bytes());
+    }
+
+    fn block(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.write(bytes);
+    }
+
+    fn duration(&mut self, duration: Duration) {
+        self.number(duration.as_secs());
+        self.write(&duration.subsec_nanos().to_be_bytes());
+    }
+
+    fn time(&mut self, time: SystemTime) {
+        let (is_before, distance) = match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => (false, since),
+            Err(before) => (true, before.duration()),
+        };
+        self.write(&[u8::from(is_before)]);
+        self.duration(distance);
+    }
+}
+
+impl Sink for Vec<u8> {
+    fn write(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+pub(super) struct Length(pub(super) u64);
+
+impl Sink for Length {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 += bytes.len() as u64;
+    }
+}
+
+/// All but the checksum.
+pub(super) fn write_record(sink: &mut impl Sink, key: &str, responses: &[Arc<StoredResponse>]) {
+    sink.write(MAGIC);
+    sink.write(&VERSION.to_be_bytes());
+    sink.block(key.as_bytes());
+    sink.number(responses.len() as u64);
+    for response in responses {
+        sink.write(&response.status().as_u16().to_be_bytes());
+        sink.block(response.field_lines());
+        sink.block(response.body());
+        write_validity(sink, response.validity());
+        write_variant(sink, response.variant());
+    }
+}
+
+fn write_validity(sink: &mut impl Sink, validity: &Validity) {
+    // By name and without `..`: a new field has to be written too.
+    let Validity {
+        response_time,
+        initial_age,
+        lifetime,
+        lifetime_source,
+        stale_while_revalidate,
+        stale_if_error,
+        no_cache,
+        must_revalidate,
+        immutable,
+    } = *validity;
+    sink.time(response_time);
+    sink.duration(initial_age);
+    sink.duration(lifetime);
+    sink.write(&[match lifetime_source {
+        LifetimeSource::SMaxage => 0,
+        LifetimeSource::MaxAge => 1,
+        LifetimeSource::Expires => 2,
+        LifetimeSource::Heuristic => 3,
+        LifetimeSource::None => 4,
+    }]);
+    sink.duration(stale_while_revalidate);
+    sink.write(&[u8::from(stale_if_error.is_some())]);
+    sink.duration(stale_if_error.unwrap_or_default());
+    for flag in [no_cache, must_revalidate, immutable] {
+        sink.write(&[u8::from(flag)]);
+    }
+}
+
+fn write_variant(sink: &mut impl Sink, variant: &Variant) {
+    let Variant { fields } = variant;
+    sink.number(fields.len() as u64);
+    for (name, value) in fields {
+        sink.block(name.as_str().as_bytes());
+        sink.write(&[u8::from(value.is_some())]);
+        sink.block(value.as_deref().unwrap_or_default());
+    }
+}
