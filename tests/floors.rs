@@ -34,8 +34,9 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 
 /// The top-level module that a source file belongs to.
 fn module_of(path: &Path, root: &Path) -> String {
-    let first = path.strip_prefix(root).unwrap().iter().next().unwrap();
-    Path::new(first).file_stem().unwrap().to_str().unwrap().to_owned()
+    let below = path.strip_prefix(root).expect("the file lies in the folder");
+    let first = below.iter().next().expect("the path names a file");
+    Path::new(first).file_stem().expect("it has a name").to_string_lossy().into_owned()
 }
 
 /// The modules that a line of code names by `crate::`, also in a group and behind `use`.
@@ -73,8 +74,8 @@ fn named(code: &str) -> Vec<String> {
 /// The code of a file: comments may name what they like, and so may tests, which look at the crate from
 /// all sides.
 fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

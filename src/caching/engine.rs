@@ -145,15 +145,15 @@ impl RoundTrip for Caching {
         let inner = &self.inner;
         let (method, headers) = (parts.method, parts.headers);
         if !matches!(method, Method::GET | Method::HEAD) {
-            return inner.pass(method, target, headers, body, Forward::Method);
+            return inner.pass(&method, &target, headers, body, Forward::Method);
         }
         // A body would have to be part of the key.
         if !body.is_empty() {
-            return inner.pass(method, target, headers, body, Forward::Bypass);
+            return inner.pass(&method, &target, headers, body, Forward::Bypass);
         }
         let incoming = Incoming::new(method, target, headers, &inner.rules, &inner.digest);
         if incoming.is_for_origin() {
-            return inner.pass(incoming.method, incoming.target, incoming.headers, body, Forward::Bypass);
+            return inner.pass(&incoming.method, &incoming.target, incoming.headers, body, Forward::Bypass);
         }
         inner.answer(&incoming)
     }
@@ -163,13 +163,13 @@ impl Inner {
     /// Passes a request through, past the store, and forgets what it makes doubtful.
     fn pass(
         &self,
-        method: Method,
-        target: Target,
+        method: &Method,
+        target: &Target,
         mut headers: HeaderMap,
         body: Body,
         why: Forward,
     ) -> Result<Response<Body>> {
-        let own_key = incoming::key(&target, &headers, &self.rules, &self.digest);
+        let own_key = incoming::key(target, &headers, &self.rules, &self.digest);
         let is_partitioned = own_key.as_str() != own_key.url();
         let credentials = if is_partitioned { headers.clone() } else { HeaderMap::new() };
         prepare(&mut headers, &self.via);
@@ -178,15 +178,15 @@ impl Inner {
         *request.uri_mut() = target.uri();
         *request.headers_mut() = headers;
         let received =
-            self.ask(request, &target, why).inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
-        for target in invalidated(&method, &target, received.status, &received.headers) {
+            self.ask(request, target, why).inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
+        for target in invalidated(method, target, received.status, &received.headers) {
             self.store.remove(&Key::new(target.as_str()));
             if is_partitioned {
                 self.store.remove(&incoming::key(&target, &credentials, &self.rules, &self.digest));
             }
         }
         let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
-        Ok(self.hand_on(received.status, received.headers, received.body, status, &target))
+        Ok(self.hand_on(received.status, received.headers, received.body, status, target))
     }
 
     fn answer(&self, incoming: &Incoming) -> Result<Response<Body>> {
@@ -207,7 +207,7 @@ impl Inner {
                 Lookup::Forward(plan) => self.forward(incoming, &plan, Some(leader)),
             },
             Role::Follow(follower) => match follower.wait(PATIENCE) {
-                Landing::With(landed) => self.follow(incoming, plan, landed),
+                Landing::With(landed) => self.follow(incoming, &plan, landed),
                 Landing::Abandoned | Landing::TimedOut => self.forward(incoming, &plan, None),
             },
         }
@@ -218,17 +218,17 @@ impl Inner {
     }
 
     /// Answers one who waited for another's fetch with what came of that, or fetches after all.
-    fn follow(&self, incoming: &Incoming, plan: Plan, landed: Landed) -> Result<Response<Body>> {
+    fn follow(&self, incoming: &Incoming, plan: &Plan, landed: Landed) -> Result<Response<Body>> {
         match landed {
             Landed::Fill(head, fill) => {
                 let matches = head.variant.matches(&incoming.headers, &self.digest);
                 if let Some(reader) = fill.upgrade().filter(|_| matches).and_then(|fill| fill.reader()) {
-                    return Ok(self.share(incoming, &plan, &head, reader));
+                    return Ok(self.share(incoming, plan, &head, reader));
                 }
             }
             Landed::Failed(kind, message) => {
                 let error = Error::new(kind, &*message).with_url(&incoming.target);
-                return self.serve_on_error(incoming, &plan, error);
+                return self.serve_on_error(incoming, plan, error);
             }
             Landed::Stored | Landed::Alone => {}
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 
 use super::Caching;
 use crate::body::Body;
@@ -23,7 +23,6 @@ const URL: &str = "http://example.com/a";
 /// What the origin was asked.
 #[derive(Clone, Debug)]
 struct Asked {
-    method: Method,
     url: String,
     headers: HeaderMap,
     body: String,
@@ -117,7 +116,6 @@ impl RoundTrip for ScriptedOrigin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let (parts, body) = request.into_parts();
         self.asked.lock().unwrap().push(Asked {
-            method: parts.method,
             url: parts.uri.to_string(),
             headers: parts.headers,
             body: body.into_text()?,
@@ -738,7 +736,7 @@ fn a_failure_while_others_wait_is_everybodys() {
     let follower = fetch(cache.clone());
     // Whether the follower waits already or leads a second fetch, it is told of a failure.
     fail.send(()).unwrap();
-    drop(fail.send(()));
+    let _ = fail.send(());
     assert_eq!(leader.join().unwrap(), ErrorKind::Timeout);
     assert_eq!(follower.join().unwrap(), ErrorKind::Timeout);
 }

@@ -141,14 +141,14 @@ mod tests {
             ("/proxy?q=ftp%3A%2F%2Fh%2F", 400, "http"),
             ("/proxy?q=http%3A%2F%2Fuser%3Apass%40h%2F", 400, "user name"),
             ("/proxy?q=http%3A%2F%2Fh%2F%zz", 400, "q"),
-            (long.as_str(), 400, "8192"),
+            (long.as_str(), 400, "8 KiB"),
             ("/proxy?q=http%3A%2F%2F127.0.0.1%3A3000%2Fproxy%3Fq%3Dx", 508, "leads back"),
             ("/proxy?q=http%3A%2F%2Fneighbour%3A3000%2F", 508, "leads back"),
             ("/proxy?q=http%3A%2F%2Fh%2F", 502, "no network"),
         ] {
             let (found, text) = ask(&proxy, Request::get(uri));
-            assert_eq!(found, status, "{uri}: {text}");
-            assert!(text.contains(words) && text.lines().count() == 1, "{uri}: {text}");
+            assert_eq!(found, status, "{uri:.60}: {text}");
+            assert!(text.contains(words) && text.lines().count() == 1, "{uri:.60}: {text}");
         }
     }
 

@@ -33,13 +33,13 @@ mod tests {
 
     use super::*;
 
-    fn after(method: Method, status: u16, fields: &[(&'static str, &'static str)]) -> Vec<String> {
+    fn after(method: &Method, status: u16, fields: &[(&'static str, &'static str)]) -> Vec<String> {
         let headers = fields
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
             .collect();
         let target = Target::parse("http://example.com/a/b").unwrap();
-        invalidated(&method, &target, StatusCode::from_u16(status).unwrap(), &headers)
+        invalidated(method, &target, StatusCode::from_u16(status).unwrap(), &headers)
             .iter()
             .map(ToString::to_string)
             .collect()
@@ -48,21 +48,21 @@ mod tests {
     #[test]
     fn unsafe_methods_with_a_non_error_answer() {
         let own = ["http://example.com/a/b"];
-        assert_eq!(after(Method::POST, 200, &[]), own);
-        assert_eq!(after(Method::from_bytes(b"M-SEARCH").unwrap(), 303, &[]), own);
-        assert!(after(Method::DELETE, 404, &[]).is_empty());
-        assert!(after(Method::PUT, 500, &[]).is_empty());
-        assert!(after(Method::OPTIONS, 200, &[]).is_empty());
+        assert_eq!(after(&Method::POST, 200, &[]), own);
+        assert_eq!(after(&Method::from_bytes(b"M-SEARCH").unwrap(), 303, &[]), own);
+        assert!(after(&Method::DELETE, 404, &[]).is_empty());
+        assert!(after(&Method::PUT, 500, &[]).is_empty());
+        assert!(after(&Method::OPTIONS, 200, &[]).is_empty());
     }
 
     #[test]
     fn named_urls_of_the_same_origin_alone() {
         let fields = [("location", "/c"), ("content-location", "http://example.com:80/d")];
         assert_eq!(
-            after(Method::POST, 201, &fields),
+            after(&Method::POST, 201, &fields),
             ["http://example.com/a/b", "http://example.com/c", "http://example.com/d"]
         );
         let foreign = [("location", "http://other.example/c"), ("content-location", "https://example.com/d")];
-        assert_eq!(after(Method::POST, 201, &foreign), ["http://example.com/a/b"]);
+        assert_eq!(after(&Method::POST, 201, &foreign), ["http://example.com/a/b"]);
     }
 }

@@ -77,7 +77,7 @@ impl TinyHttpFront {
         handler: impl Handler + 'static,
     ) -> Result<Serving> {
         let (address, socket) = listen(address, options.write_timeout)?;
-        Self::start(address, socket, options, handler)
+        Self::start(address, socket, &options, handler)
     }
 
     /// As [`bind`](Self::bind), on a socket that listens already: its address is known before anybody is
@@ -86,6 +86,7 @@ impl TinyHttpFront {
     /// # Errors
     ///
     /// As [`bind`](Self::bind).
+    #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn on(
         listener: TcpListener,
         options: FrontOptions,
@@ -94,13 +95,13 @@ impl TinyHttpFront {
         let failed = |error: io::Error| listen_error("cannot serve on this socket", error);
         let address = listener.local_addr().map_err(failed)?;
         let socket = listener::take(listener, options.write_timeout).map_err(failed)?;
-        Self::start(address, socket, options, handler)
+        Self::start(address, socket, &options, handler)
     }
 
     fn start(
         address: SocketAddr,
         socket: Socket,
-        options: FrontOptions,
+        options: &FrontOptions,
         handler: impl Handler + 'static,
     ) -> Result<Serving> {
         let failed = |error: io::Error| listen_error(&format!("cannot serve on {address}"), error);
