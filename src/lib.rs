@@ -6,6 +6,7 @@ mod error;
 #[cfg(feature = "peer")]
 mod flight;
 mod header;
+mod ring;
 mod round_trip;
 mod target;
 
@@ -17,6 +18,7 @@ mod store;
 pub use body::Body;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
+pub use ring::{HashFunction, Ring};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 pub use target::{BadTarget, Target};
 
