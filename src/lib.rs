@@ -6,6 +6,7 @@ mod error;
 #[cfg(feature = "peer")]
 mod flight;
 mod header;
+mod peer_url;
 mod ring;
 mod round_trip;
 mod target;
@@ -18,6 +19,7 @@ mod store;
 pub use body::Body;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
+pub use peer_url::{BadPeerUrl, PeerUrl};
 pub use ring::{HashFunction, Ring};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 pub use target::{BadTarget, Target};

@@ -298,7 +298,10 @@ mod tests {
         }
 
         #[test]
-        fn the_next_owner_is_that_of_the_ring_without_those_before(peers in some_peers(), hash in either_hash()) {
+        fn the_next_owner_is_that_of_the_ring_without_those_before(
+            peers in some_peers(),
+            hash in either_hash(),
+        ) {
             let ring = Ring::with(peers.clone(), Ring::DEFAULT_REPLICAS, hash.clone());
             for key in keys().take(20) {
                 let owners: Vec<&str> = ring.owners(&key).collect();
