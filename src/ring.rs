@@ -1,0 +1,319 @@
+//! The consistent hash ring: which peer owns a key, and who follows when it is away.
+
+use std::cmp::Reverse;
+use std::fmt::{self, Write as _};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// A consistent hash ring over the names of peers.
+///
+/// Every peer has some points on a circle of 32 bits, at the hash of `<i><peer>` for `i` from 0 in
+/// decimal; a key belongs to the peer of the first point at or after its own hash, wrapping. So all
+/// who know the same peers agree on every owner without talking, and one peer more or less moves
+/// only the keys that come to it or were its own.
+///
+/// The order in which peers are listed never matters, and one listed twice counts once. A ring never
+/// changes: where peers come and go, a new one takes its place.
+///
+/// ```
+/// use forwardcache::Ring;
+///
+/// let ring = Ring::new(["http://10.0.1.1:3000", "http://10.0.1.2:3000"]);
+/// let owner = ring.owner("http://example.com/").unwrap();
+/// assert_eq!(ring.owners("http://example.com/").next(), Some(owner));
+/// ```
+#[derive(Clone)]
+pub struct Ring {
+    peers: Box<[String]>,
+    // Point by point in the order of the circle: where it is, and whose. Apart, since a search reads
+    // only the first.
+    points: Box<[u32]>,
+    point_peers: Box<[u32]>,
+    replicas: NonZeroU32,
+    hash: HashFunction,
+}
+
+impl Ring {
+    /// The points of each peer unless another number is chosen: 50, as the Go ancestor has it.
+    pub const DEFAULT_REPLICAS: NonZeroU32 = NonZeroU32::new(50).expect("50 is not zero");
+
+    /// A ring of these peers with [`DEFAULT_REPLICAS`](Self::DEFAULT_REPLICAS) and CRC-32.
+    ///
+    /// # Panics
+    ///
+    /// If there are 2^32 peers or more.
+    #[must_use]
+    pub fn new(peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::with(peers, Self::DEFAULT_REPLICAS, HashFunction::default())
+    }
+
+    /// A ring of these peers with so many points for each, and this hash.
+    ///
+    /// More points spread the keys more evenly and cost 8 bytes each. All members of a pool must
+    /// choose the same.
+    ///
+    /// # Panics
+    ///
+    /// If there are 2^32 peers or more.
+    #[must_use]
+    pub fn with(
+        peers: impl IntoIterator<Item = impl Into<String>>,
+        replicas: NonZeroU32,
+        hash: HashFunction,
+    ) -> Self {
+        let mut peers: Vec<String> = peers.into_iter().map(Into::into).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        assert!(u32::try_from(peers.len()).is_ok(), "a ring holds fewer than 2^32 peers");
+
+        let mut circle: Vec<(u32, u32)> = Vec::new();
+        let mut point = String::new();
+        for (index, peer) in (0..=u32::MAX).zip(&peers) {
+            for replica in 0..replicas.get() {
+                point.clear();
+                write!(point, "{replica}{peer}").expect("a String takes all that is written");
+                circle.push((hash.hash(point.as_bytes()), index));
+            }
+        }
+        // Where two peers have the same point, the greater name goes first: the ancestor lets the one
+        // added last win, so this is what it does with a sorted list.
+        circle.sort_unstable_by_key(|&(point, index)| (point, Reverse(index)));
+        let (points, point_peers): (Vec<u32>, Vec<u32>) = circle.into_iter().unzip();
+        Self { peers: peers.into(), points: points.into(), point_peers: point_peers.into(), replicas, hash }
+    }
+
+    /// The peer that owns this key; none if there are no peers.
+    #[must_use]
+    pub fn owner(&self, key: &str) -> Option<&str> {
+        let first = self.first_point(key);
+        let point_peer = self.point_peers.get(first).or_else(|| self.point_peers.first())?;
+        Some(self.peer(*point_peer))
+    }
+
+    /// All peers, each once, in the order in which they own this key while those before are away.
+    ///
+    /// The order is what a ring without those peers would say of the key. Only as much of the ring is
+    /// walked as is asked for.
+    pub fn owners<'ring>(&'ring self, key: &str) -> impl Iterator<Item = &'ring str> + use<'ring> {
+        let (before, after) = self.point_peers.split_at(self.first_point(key));
+        let mut seen = vec![false; self.peers.len()];
+        after
+            .iter()
+            .chain(before)
+            .filter(move |&&index| !std::mem::replace(&mut seen[index as usize], true))
+            .map(|&index| self.peer(index))
+            // Else the iterator would walk the rest of the circle in vain.
+            .take(self.peers.len())
+    }
+
+    /// The peers, sorted and each once.
+    #[must_use]
+    pub fn peers(&self) -> &[String] {
+        &self.peers
+    }
+
+    /// The points of each peer.
+    #[must_use]
+    pub fn replicas(&self) -> NonZeroU32 {
+        self.replicas
+    }
+
+    /// The hash of points and keys.
+    #[must_use]
+    pub fn hash_function(&self) -> &HashFunction {
+        &self.hash
+    }
+
+    /// The first point at or after the key, or the number of points where the key is past the last.
+    fn first_point(&self, key: &str) -> usize {
+        let hash = self.hash.hash(key.as_bytes());
+        self.points.partition_point(|&point| point < hash)
+    }
+
+    fn peer(&self, index: u32) -> &str {
+        &self.peers[index as usize]
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring")
+            .field("peers", &self.peers)
+            .field("replicas", &self.replicas)
+            .field("hash", &self.hash)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A hash of bytes to the circle of a [`Ring`]; CRC-32 (IEEE) unless another is chosen.
+///
+/// All members of a pool must have the same, in every release: it must not be seeded at random.
+///
+/// ```
+/// use forwardcache::HashFunction;
+///
+/// // FNV-1a.
+/// let hash = HashFunction::new(|bytes| {
+///     bytes.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+/// });
+/// assert_eq!(hash.hash(b"a"), 0xe40c_292c);
+/// assert_eq!(HashFunction::default().hash(b"123456789"), 0xcbf4_3926);
+/// ```
+#[derive(Clone)]
+pub struct HashFunction {
+    function: Arc<Function>,
+}
+
+type Function = dyn Fn(&[u8]) -> u32 + Send + Sync;
+
+impl HashFunction {
+    /// This function, which must give the same for the same bytes, always.
+    pub fn new(function: impl Fn(&[u8]) -> u32 + Send + Sync + 'static) -> Self {
+        Self { function: Arc::new(function) }
+    }
+
+    /// The hash of `bytes`.
+    #[must_use]
+    pub fn hash(&self, bytes: &[u8]) -> u32 {
+        (self.function)(bytes)
+    }
+}
+
+impl Default for HashFunction {
+    fn default() -> Self {
+        Self::new(crc32fast::hash)
+    }
+}
+
+impl fmt::Debug for HashFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashFunction").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// So narrow that points of different peers often fall together.
+    fn narrow() -> HashFunction {
+        HashFunction::new(|bytes| crc32fast::hash(bytes) % 64)
+    }
+
+    fn keys() -> impl Iterator<Item = String> {
+        (0..200).map(|number| format!("http://example.com/{number}"))
+    }
+
+    fn some_peers() -> impl Strategy<Value = BTreeSet<String>> {
+        prop::collection::btree_set("http://[a-z]{1,3}:[1-9]", 1..8)
+    }
+
+    fn either_hash() -> impl Strategy<Value = HashFunction> {
+        any::<bool>().prop_map(|wide| if wide { HashFunction::default() } else { narrow() })
+    }
+
+    #[test]
+    fn no_peers_own_nothing() {
+        let ring = Ring::new(Vec::<String>::new());
+        assert_eq!(ring.owner("a"), None);
+        assert_eq!(ring.owners("a").count(), 0);
+        assert!(ring.peers().is_empty());
+    }
+
+    #[test]
+    fn the_first_point_at_or_after_the_key_wrapping() {
+        // Peers and keys are their own hash; the points of `20` are `020` and `120`.
+        let number = HashFunction::new(|bytes| std::str::from_utf8(bytes).unwrap().parse().unwrap());
+        let ring = Ring::with(["20", "50"], NonZeroU32::new(2).unwrap(), number);
+        for (key, owner) in
+            [("0", "20"), ("20", "20"), ("21", "50"), ("50", "50"), ("51", "20"), ("120", "20")]
+        {
+            assert_eq!(ring.owner(key), Some(owner), "{key}");
+        }
+        assert_eq!(ring.owner("121"), Some("50"));
+        assert_eq!(ring.owner("150"), Some("50"));
+        assert_eq!(ring.owner("151"), Some("20"), "past the last point");
+    }
+
+    #[test]
+    fn of_peers_with_the_same_point_the_greater_name_is_first() {
+        let ring = Ring::with(["b", "c", "a"], NonZeroU32::MIN, HashFunction::new(|_| 7));
+        assert_eq!(ring.owners("key").collect::<Vec<_>>(), ["c", "b", "a"]);
+        assert_eq!(ring.owner("key"), Some("c"));
+    }
+
+    #[test]
+    fn peers_are_sorted_and_counted_once() {
+        let ring = Ring::new(["b", "a", "b"]);
+        assert_eq!(ring.peers(), ["a", "b"]);
+        assert_eq!(ring.points.len(), 100);
+    }
+
+    #[test]
+    fn one_more_of_ten_takes_about_an_eleventh() {
+        let peers: Vec<String> = (1..=11).map(|number| format!("http://10.0.1.{number}:3000")).collect();
+        let before = Ring::new(&peers[..10]);
+        let after = Ring::new(&peers);
+        let keys =
+            (0..20_000).map(|number| format!("https://cdn.example.com/{number}/app.js?v={}", number % 13));
+        let moved = keys.filter(|key| before.owner(key) != after.owner(key)).count();
+        let fair = 20_000 / 11;
+        assert!((fair / 2..fair * 2).contains(&moved), "{moved} moved, {fair} would be fair");
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_the_list_does_not_matter(
+            peers in some_peers().prop_flat_map(|peers| {
+                let listed: Vec<String> = peers.into_iter().collect();
+                (Just(listed.clone()), Just(listed).prop_shuffle())
+            }),
+            hash in either_hash(),
+        ) {
+            let (sorted, shuffled) = peers;
+            let twice = shuffled.iter().chain(&shuffled[..1]).cloned();
+            let one = Ring::with(sorted.clone(), Ring::DEFAULT_REPLICAS, hash.clone());
+            let other = Ring::with(twice, Ring::DEFAULT_REPLICAS, hash);
+            for key in keys() {
+                prop_assert_eq!(one.owner(&key), other.owner(&key));
+            }
+        }
+
+        #[test]
+        fn a_new_peer_takes_keys_and_moves_no_other(
+            peers in some_peers(),
+            new in "http://[0-9]{3}",
+            hash in either_hash(),
+        ) {
+            let before = Ring::with(peers.clone(), Ring::DEFAULT_REPLICAS, hash.clone());
+            let after = Ring::with(peers.into_iter().chain([new.clone()]), Ring::DEFAULT_REPLICAS, hash);
+            for key in keys() {
+                let owner = after.owner(&key).unwrap();
+                prop_assert!(owner == new || Some(owner) == before.owner(&key));
+            }
+        }
+
+        #[test]
+        fn the_next_owner_is_that_of_the_ring_without_those_before(
+            peers in some_peers(),
+            hash in either_hash(),
+        ) {
+            let ring = Ring::with(peers.clone(), Ring::DEFAULT_REPLICAS, hash.clone());
+            for key in keys().take(20) {
+                let owners: Vec<&str> = ring.owners(&key).collect();
+                prop_assert_eq!(owners.len(), peers.len());
+                let mut left = peers.clone();
+                for owner in owners {
+                    let smaller = Ring::with(left.iter(), Ring::DEFAULT_REPLICAS, hash.clone());
+                    prop_assert_eq!(smaller.owner(&key), Some(owner));
+                    left.remove(owner);
+                }
+                prop_assert!(left.is_empty());
+            }
+        }
+    }
+}
