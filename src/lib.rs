@@ -46,12 +46,17 @@ mod byte_size;
 mod client;
 mod clock;
 mod error;
-mod header;
 mod origin;
 mod peer_url;
-mod protocol;
 mod ring;
 mod round_trip;
+
+// A client alone uses a part of these.
+#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod header;
+#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod protocol;
+#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod target;
 
 #[cfg(feature = "peer")]

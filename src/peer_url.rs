@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use http::Uri;
 
+use crate::error::{Error, ErrorKind};
 use crate::target::{BadTarget, Target, push_spelled, query_escape};
-use crate::{Error, ErrorKind};
 
 /// The base URL at which a peer answers: an `http` or `https` URL such as `http://10.0.1.1:3000`,
 /// with a path in front of the peer's own if it stands behind a prefix.

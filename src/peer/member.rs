@@ -1,6 +1,7 @@
 //! One peer of the pool.
 
 use std::fmt;
+use std::net::SocketAddr;
 #[cfg(feature = "tiny_http")]
 use std::net::{TcpListener, ToSocketAddrs};
 use std::sync::Arc;
@@ -199,8 +200,14 @@ impl Peer {
 
     #[cfg(feature = "tiny_http")]
     fn served(&self, serving: Serving) -> Serving {
-        self.inner.own_addresses.add(serving.local_addr());
+        self.is_served_on(serving.local_addr());
         serving
+    }
+
+    /// Tells the peer an address on which its [`handler`](Self::handler) is being served, so that it refuses
+    /// a URL which leads there. [`serve`](Self::serve) does that itself; a server of one's own has to.
+    pub fn is_served_on(&self, address: SocketAddr) {
+        self.inner.own_addresses.add(address);
     }
 
     fn send(&self, method: Method, url: &str) -> Result<Response<Body>> {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 
 /// Why a text is not the URL of something that can be fetched.
 ///
