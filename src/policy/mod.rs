@@ -31,5 +31,5 @@ pub use rules::{Mode, Rules};
 pub(crate) use storing::{NotStored, Request as StoringRequest, may_store};
 pub(crate) use validation::{freshened, head_agrees, validators};
 pub use validity::{LifetimeSource, Validity};
-pub use variant::Variant;
 pub(crate) use variant::CredentialDigest;
+pub use variant::Variant;

@@ -104,7 +104,8 @@ mod tests {
     }
 
     fn request(control: &str) -> RequestDirectives {
-        let headers: HeaderMap = [(CACHE_CONTROL, HeaderValue::from_str(control).unwrap())].into_iter().collect();
+        let headers: HeaderMap =
+            [(CACHE_CONTROL, HeaderValue::from_str(control).unwrap())].into_iter().collect();
         RequestDirectives::of(&headers)
     }
 

@@ -110,8 +110,27 @@ pub(crate) fn may_store(
 fn is_understood(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
-        200 | 203 | 204 | 300 | 301 | 302 | 303 | 307 | 308 | 400 | 401 | 403 | 404 | 405 | 410 | 414 | 451
-            | 500 | 501 | 502 | 503 | 504
+        200 | 203
+            | 204
+            | 300
+            | 301
+            | 302
+            | 303
+            | 307
+            | 308
+            | 400
+            | 401
+            | 403
+            | 404
+            | 405
+            | 410
+            | 414
+            | 451
+            | 500
+            | 501
+            | 502
+            | 503
+            | 504
     )
 }
 
@@ -136,11 +155,7 @@ mod tests {
         };
         let (request, response) = (map(request), map(response));
         may_store(
-            Request {
-                method: &Method::GET,
-                headers: &request,
-                directives: &RequestDirectives::of(&request),
-            },
+            Request { method: &Method::GET, headers: &request, directives: &RequestDirectives::of(&request) },
             StatusCode::from_u16(status).unwrap(),
             &response,
             &ResponseDirectives::of(&response),
@@ -159,21 +174,105 @@ mod tests {
             ("3: explicit lifetime", &[], 302, &[("cache-control", "max-age=1")], "stored", "stored"),
             ("3: unknown status", &[], 599, &[("expires", "0")], "stored", "stored"),
             ("3: public", &[], 500, &[("cache-control", "public")], "stored", "stored"),
-            ("3: s-maxage is for shared caches", &[], 302, &[("cache-control", "s-maxage=1")], "no-lifetime", "stored"),
-            ("3: private is a lifetime of its own", &[], 302, &[("cache-control", "private")], "stored", "private"),
+            (
+                "3: s-maxage is for shared caches",
+                &[],
+                302,
+                &[("cache-control", "s-maxage=1")],
+                "no-lifetime",
+                "stored",
+            ),
+            (
+                "3: private is a lifetime of its own",
+                &[],
+                302,
+                &[("cache-control", "private")],
+                "stored",
+                "private",
+            ),
             ("3.3: partial", &[], 206, &[("cache-control", "max-age=1")], "not-whole", "not-whole"),
-            ("3.5: credentials", &[("authorization", "x")], 200, &[("cache-control", "max-age=1")], "stored", "authorization"),
-            ("3.5: public", &[("authorization", "x")], 200, &[("cache-control", "public")], "stored", "stored"),
-            ("3.5: s-maxage", &[("authorization", "x")], 200, &[("cache-control", "s-maxage=1")], "stored", "stored"),
-            ("3.5: must-revalidate", &[("authorization", "x")], 200, &[("cache-control", "must-revalidate")], "stored", "stored"),
+            (
+                "3.5: credentials",
+                &[("authorization", "x")],
+                200,
+                &[("cache-control", "max-age=1")],
+                "stored",
+                "authorization",
+            ),
+            (
+                "3.5: public",
+                &[("authorization", "x")],
+                200,
+                &[("cache-control", "public")],
+                "stored",
+                "stored",
+            ),
+            (
+                "3.5: s-maxage",
+                &[("authorization", "x")],
+                200,
+                &[("cache-control", "s-maxage=1")],
+                "stored",
+                "stored",
+            ),
+            (
+                "3.5: must-revalidate",
+                &[("authorization", "x")],
+                200,
+                &[("cache-control", "must-revalidate")],
+                "stored",
+                "stored",
+            ),
             ("4.1: Vary: *", &[], 200, &[("vary", "accept"), ("vary", "*")], "vary-any", "vary-any"),
-            ("5.2.1.5: no-store", &[("cache-control", "no-store")], 200, &[], "request-no-store", "request-no-store"),
-            ("5.2.2.5: no-store", &[], 200, &[("cache-control", "max-age=1, No-Store")], "no-store", "no-store"),
-            ("5.2.2.3: must-understand", &[], 200, &[("cache-control", "no-store, must-understand")], "stored", "stored"),
-            ("5.2.2.3: not understood", &[], 599, &[("cache-control", "max-age=1, must-understand")], "not-understood", "not-understood"),
+            (
+                "5.2.1.5: no-store",
+                &[("cache-control", "no-store")],
+                200,
+                &[],
+                "request-no-store",
+                "request-no-store",
+            ),
+            (
+                "5.2.2.5: no-store",
+                &[],
+                200,
+                &[("cache-control", "max-age=1, No-Store")],
+                "no-store",
+                "no-store",
+            ),
+            (
+                "5.2.2.3: must-understand",
+                &[],
+                200,
+                &[("cache-control", "no-store, must-understand")],
+                "stored",
+                "stored",
+            ),
+            (
+                "5.2.2.3: not understood",
+                &[],
+                599,
+                &[("cache-control", "max-age=1, must-understand")],
+                "not-understood",
+                "not-understood",
+            ),
             ("5.2.2.7: private", &[], 200, &[("cache-control", "private, max-age=1")], "stored", "private"),
-            ("5.2.2.7: private about a field", &[], 200, &[("cache-control", "private=\"x-a\"")], "stored", "stored"),
-            ("7.3: cookies", &[], 200, &[("set-cookie", "a=b"), ("cache-control", "max-age=1")], "stored", "set-cookie"),
+            (
+                "5.2.2.7: private about a field",
+                &[],
+                200,
+                &[("cache-control", "private=\"x-a\"")],
+                "stored",
+                "stored",
+            ),
+            (
+                "7.3: cookies",
+                &[],
+                200,
+                &[("set-cookie", "a=b"), ("cache-control", "max-age=1")],
+                "stored",
+                "set-cookie",
+            ),
         ];
         for (clause, request, status, response, private, shared) in rows {
             assert_eq!(verdict(Mode::Private, request, *status, response), *private, "{clause}, private");

@@ -45,7 +45,9 @@ impl Variant {
 
     /// Whether this request selects it.
     pub(crate) fn matches(&self, request: &HeaderMap, digest: &impl CredentialDigest) -> bool {
-        self.fields.iter().all(|(name, value)| normalised(name, request, digest).as_deref() == value.as_deref())
+        self.fields
+            .iter()
+            .all(|(name, value)| normalised(name, request, digest).as_deref() == value.as_deref())
     }
 }
 
@@ -82,7 +84,10 @@ type SmallLines<'a> = Vec<&'a HeaderValue>;
 
 /// Whether normalising would change nothing: one member without space and capitals.
 fn is_plain(value: &HeaderValue) -> bool {
-    value.as_bytes().iter().all(|byte| !byte.is_ascii_uppercase() && !matches!(byte, b',' | b' ' | b'\t' | b'"'))
+    value
+        .as_bytes()
+        .iter()
+        .all(|byte| !byte.is_ascii_uppercase() && !matches!(byte, b',' | b' ' | b'\t' | b'"'))
 }
 
 /// A list member without the optional space around its delimiters; inside a quoted string and between
