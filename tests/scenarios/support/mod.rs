@@ -1,0 +1,26 @@
+//! What scenarios are made of.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `origin` | a scripted origin that checks itself |
+//! | `tls` | the same origin behind TLS, with an authority of its own |
+//! | `nginx` | a real nginx with a folder for each way to be cached |
+//! | `raw` | a client that speaks to a server byte by byte |
+//! | `port` | a port that nobody else takes |
+//! | `process` | a child, and the command of this crate as one |
+//! | `output` | what a child prints, as it prints it |
+//! | `wire` | HTTP/1.1 messages read strictly |
+
+use std::time::Duration;
+
+pub(crate) mod nginx;
+pub(crate) mod origin;
+pub(crate) mod output;
+pub(crate) mod port;
+pub(crate) mod process;
+pub(crate) mod raw;
+pub(crate) mod tls;
+pub(crate) mod wire;
+
+/// How long anything here waits for what must come before the test fails. No test passes by it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

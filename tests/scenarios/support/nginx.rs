@@ -1,0 +1,144 @@
+//! A real nginx with a folder for each way to be cached.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use tempfile::TempDir;
+
+use super::port::Port;
+use super::process::Process;
+use super::raw;
+
+/// Between the release of a port and nginx's `bind` another process may take it.
+const ATTEMPTS: usize = 5;
+
+/// An nginx of its own on a loopback port, ended when dropped. What it serves:
+///
+/// | path | how |
+/// |---|---|
+/// | `/` | files without `Cache-Control` |
+/// | `/fresh/` | `max-age=3600` |
+/// | `/stale/` | `max-age=0` |
+/// | `/no-cache/`, `/no-store/` | the directive of that name |
+/// | `/private/` | `private, max-age=3600` |
+/// | `/immutable/` | `max-age=31536000, immutable` |
+/// | `/chunked/` | in chunks, `max-age=3600`; `<!--#` in a file is an include |
+/// | `/until-close/` | ended by the end of the connection, else as `/chunked/` |
+/// | `/status/404`, `/status/410`, `/status/500` | that status |
+/// | `/status/301` | a redirection to `/fresh/moved.txt` |
+///
+/// Every file has an `ETag` and a `Last-Modified`. All but the two folders without a length know
+/// ranges, and send `.txt`, `.html`, `.css` and `.json` of 20 bytes and more gzipped to who accepts
+/// that.
+pub(crate) struct Nginx {
+    process: Process,
+    home: TempDir,
+    address: SocketAddr,
+    writes: AtomicU64,
+    markers: AtomicU64,
+}
+
+impl Nginx {
+    /// # Panics
+    ///
+    /// When nginx is not installed or does not start: a scenario is never skipped.
+    pub(crate) fn start() -> Self {
+        let home = tempfile::Builder::new().prefix("nginx-").tempdir().expect("a folder can be made");
+        fs::create_dir(home.path().join("files")).expect("a folder can be made in a new one");
+        let mut complaints = String::new();
+        for _ in 0..ATTEMPTS {
+            let port = Port::hold().release();
+            let process = launch(&home, port);
+            // It is printed after the address is bound and listened on.
+            if process.line("getrlimit(").is_some() {
+                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                return Self {
+                    process,
+                    home,
+                    address,
+                    writes: AtomicU64::new(0),
+                    markers: AtomicU64::new(0),
+                };
+            }
+            complaints = process.stderr();
+        }
+        panic!("nginx does not start:\n{complaints}");
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of a path, which begins with `/`.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Makes this the file at `path`, whole at once. Each write has an `ETag` and a `Last-Modified`
+    /// of its own, some years ago, however fast writes follow each other.
+    pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let number = self.writes.fetch_add(1, Ordering::Relaxed);
+        let modified = UNIX_EPOCH + Duration::from_secs(1_600_000_000 + 60 * number);
+        let file = self.file(path);
+        let unfinished = self.home.path().join(format!("unfinished-{number}"));
+        fs::create_dir_all(file.parent().expect("a file is in a folder")).expect("a folder can be made");
+        fs::write(&unfinished, content).expect("a file can be written");
+        let opened = fs::File::options().append(true).open(&unfinished).expect("a file can be opened");
+        opened.set_modified(modified).expect("the time of an own file can be set");
+        fs::rename(&unfinished, file).expect("a file can be moved in a folder");
+    }
+
+    /// The request lines logged so far. A line is logged after its response was sent, so the client
+    /// may have it before: [`settle`](Self::settle) waits for that.
+    pub(crate) fn served(&self) -> Vec<String> {
+        let log = self.process.stdout();
+        let requests = log.lines().filter(|line| !line.starts_with("GET /settled?"));
+        requests.map(str::to_owned).collect()
+    }
+
+    /// How many requests for this target (path and query) are logged so far, of any method.
+    pub(crate) fn count_of(&self, target: &str) -> usize {
+        self.served().iter().filter(|line| line.split(' ').nth(1) == Some(target)).count()
+    }
+
+    /// As [`count_of`](Self::count_of), once every request answered before this call is logged.
+    pub(crate) fn settled_count_of(&self, target: &str) -> usize {
+        self.settle();
+        self.count_of(target)
+    }
+
+    /// Blocks until every request answered before this call is logged: a single process logs a
+    /// request where it sends the last of the answer, so that the line of one asked now comes later.
+    pub(crate) fn settle(&self) {
+        let marker = format!("GET /settled?{} HTTP/1.1", self.markers.fetch_add(1, Ordering::Relaxed));
+        raw::exchange(self.address, format!("{marker}\r\nHost: settled\r\nConnection: close\r\n\r\n"));
+        self.process.wait_for_line(&marker);
+    }
+
+    fn file(&self, path: &str) -> PathBuf {
+        self.home.path().join("files").join(path.trim_start_matches('/'))
+    }
+}
+
+fn launch(home: &TempDir, port: u16) -> Process {
+    let folder = home.path().to_str().expect("the temporary folder has a name in UTF-8");
+    let config = include_str!("nginx.conf").replace("@HOME@", folder).replace("@PORT@", &port.to_string());
+    let file = home.path().join("nginx.conf");
+    fs::write(&file, config).expect("a file can be written in a new folder");
+    // Debian keeps it where the path of an ordinary user does not lead.
+    for program in ["nginx", "/usr/sbin/nginx"] {
+        let mut command = Command::new(program);
+        command.args(["-e", "stderr", "-p", folder, "-c"]).arg(&file);
+        match Process::start(command) {
+            Ok(process) => return process,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => panic!("cannot start {program}: {error}"),
+        }
+    }
+    panic!("nginx is not installed, and no test is skipped for that: `tests/run` says what the tests need")
+}

@@ -1,0 +1,43 @@
+//! A point where a reply stops until the test goes on.
+
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::support::PATIENCE;
+
+/// Shut at first, and open for good once opened. Clones are the same gate.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn open(&self) {
+        *self.0.open.lock() = true;
+        self.0.opened.notify_all();
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        *self.0.open.lock()
+    }
+
+    /// Blocks until the gate is open.
+    ///
+    /// # Panics
+    ///
+    /// When nobody opens it within [`PATIENCE`]: the test forgot to.
+    pub(crate) fn wait(&self) {
+        let mut open = self.0.open.lock();
+        let waited = self.0.opened.wait_while_for(&mut open, |open| !*open, PATIENCE);
+        assert!(!waited.timed_out(), "nobody opened the gate in {PATIENCE:?}");
+    }
+}

@@ -1,0 +1,124 @@
+//! The scripted origin behind TLS, with an authority of its own.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tempfile::NamedTempFile;
+
+use super::origin::{Origin, Received, Reply, Socket, Stream, in_order};
+
+/// An [`Origin`] that speaks TLS, for `localhost` and `127.0.0.1`. Its certificate is signed by an
+/// authority made for it alone.
+pub(crate) struct TlsOrigin {
+    origin: Origin,
+    ca_pem: String,
+    ca_file: NamedTempFile,
+}
+
+impl TlsOrigin {
+    /// As [`Origin::start`].
+    pub(crate) fn start(handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+        let (ca_pem, config) = authority_and_server();
+        let mut ca_file = NamedTempFile::new().expect("a temporary file can be made");
+        ca_file.write_all(ca_pem.as_bytes()).expect("a temporary file can be written");
+        let layer = move |socket| -> io::Result<Box<dyn Stream>> {
+            let session = ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
+            Ok(Box::new(TlsStream(StreamOwned::new(session, socket))))
+        };
+        Self { origin: Origin::start_over("https", layer, handler), ca_pem, ca_file }
+    }
+
+    /// As [`Origin::replies`].
+    pub(crate) fn replies(replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self::start(in_order(replies))
+    }
+
+    /// As [`Origin::may_be_unused`].
+    pub(crate) fn may_be_unused(self) -> Self {
+        Self { origin: self.origin.may_be_unused(), ..self }
+    }
+
+    /// The URL of a path under the name `localhost`, where [`url`](Origin::url) has the address.
+    pub(crate) fn url_by_name(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.address().port())
+    }
+
+    /// The authority's certificate.
+    pub(crate) fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// A file with the authority's certificate, for as long as the origin lives.
+    pub(crate) fn ca_file(&self) -> &Path {
+        self.ca_file.path()
+    }
+}
+
+impl Deref for TlsOrigin {
+    type Target = Origin;
+
+    fn deref(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+struct TlsStream(StreamOwned<ServerConnection, Socket>);
+
+impl Read for TlsStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for TlsStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Stream for TlsStream {
+    fn socket(&self) -> &TcpStream {
+        self.0.sock.socket()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.0.conn.send_close_notify();
+        self.0.flush()
+    }
+}
+
+fn authority_and_server() -> (String, Arc<ServerConfig>) {
+    let mut authority = CertificateParams::new(Vec::new()).expect("no name is no bad name");
+    authority.distinguished_name.push(DnType::CommonName, "an authority for one test");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let authority_key = KeyPair::generate().expect("a key can be made");
+    let ca_pem = authority.self_signed(&authority_key).expect("a key signs its own certificate").pem();
+    let issuer = Issuer::new(authority, authority_key);
+
+    let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+    let server = CertificateParams::new(names).expect("the names are names");
+    let server_key = KeyPair::generate().expect("a key can be made");
+    let certificate = server.signed_by(&server_key, &issuer).expect("the authority signs");
+    let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der()));
+
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has ciphers for the default versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("the key is the certificate's");
+    (ca_pem, Arc::new(config))
+}

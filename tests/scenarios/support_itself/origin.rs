@@ -1,0 +1,269 @@
+//! The scripted origin, asked byte by byte.
+
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::support::origin::{Gate, Origin, Piece, Reply};
+use crate::support::raw::{self, Connection, Response};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: origin\r\n\r\n";
+
+fn ask(origin: &Origin) -> Response {
+    let mut connection = Connection::open(origin.address());
+    connection.write(GET);
+    connection.read_response()
+}
+
+fn bytes_of(reply: Reply) -> String {
+    let origin = Origin::replies([reply]);
+    String::from_utf8(raw::exchange(origin.address(), GET)).unwrap()
+}
+
+/// What the drop of this origin says against it.
+fn complaint(origin: Origin) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(|| drop(origin))).unwrap_err();
+    panic.downcast_ref::<String>().unwrap().clone()
+}
+
+#[test]
+fn a_reply_has_the_fields_asked_for_and_a_length() {
+    assert_eq!(
+        bytes_of(Reply::ok("body").field("ETag", "\"a\"").field("Odd", b"\xc3\xa9")),
+        "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nOdd: \u{e9}\r\nContent-Length: 4\r\n\r\nbody"
+    );
+    assert_eq!(bytes_of(Reply::status(404)), "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+}
+
+#[test]
+fn every_framing_is_on_the_wire_as_asked() {
+    assert_eq!(
+        bytes_of(Reply::ok("body").chunked()),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n"
+    );
+    assert_eq!(bytes_of(Reply::ok("body").until_close()), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nbody");
+    assert_eq!(bytes_of(Reply::ok("body").unframed().close_silently()), "HTTP/1.1 200 OK\r\n\r\nbody");
+    assert_eq!(bytes_of(Reply::ok("body").announcing(9)), "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody");
+}
+
+#[test]
+fn replies_without_a_body_have_none() {
+    assert_eq!(bytes_of(Reply::status(204).body("no")), "HTTP/1.1 204 No Content\r\n\r\n");
+    assert_eq!(
+        bytes_of(Reply::status(304).body("no").announcing(7)),
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n"
+    );
+    let origin = Origin::replies([Reply::ok("body"), Reply::ok("next").chunked(), Reply::ok("last")]);
+    let mut connection = Connection::open(origin.address());
+    for framing in [("content-length", "4"), ("transfer-encoding", "chunked")] {
+        connection.write("HEAD / HTTP/1.1\r\nHost: origin\r\n\r\n");
+        let response = connection.read_response_to_head();
+        assert_eq!(response.field(framing.0), Some(framing.1));
+    }
+    connection.write(GET);
+    assert_eq!(connection.read_response().body, b"last");
+}
+
+#[test]
+fn a_connection_is_kept_until_the_client_or_the_reply_closes_it() {
+    let origin = Origin::replies([
+        Reply::ok("kept"),
+        Reply::ok("said").close(),
+        Reply::ok("unsaid").close_silently(),
+        Reply::ok("asked"),
+        Reply::ok("old"),
+    ]);
+    let mut first = Connection::open(origin.address());
+    first.write(GET);
+    assert_eq!(first.read_response().field("connection"), None);
+    first.write(GET);
+    assert_eq!(first.read_response().field("connection"), Some("close"));
+    assert_eq!(first.read_to_end(), b"");
+
+    let mut second = Connection::open(origin.address());
+    second.write(GET);
+    assert_eq!(second.read_response().field("connection"), None);
+    assert_eq!(second.read_to_end(), b"");
+
+    for request in ["GET / HTTP/1.1\r\nHost: origin\r\nConnection: close\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"] {
+        let mut connection = Connection::open(origin.address());
+        connection.write(request);
+        assert_eq!(connection.read_response().field("connection"), Some("close"));
+        assert_eq!(connection.read_to_end(), b"");
+    }
+    let connections: Vec<_> = origin.seen().iter().map(|received| received.connection).collect();
+    assert_eq!(connections, [0, 0, 1, 2, 3]);
+}
+
+#[test]
+fn a_cut_body_ends_early_and_a_reset_one_by_a_reset() {
+    for chunked in [false, true] {
+        let body = || if chunked { Reply::ok("0123456789").chunked() } else { Reply::ok("0123456789") };
+        let origin = Origin::replies([body().cut_after(7), body().reset_after(7), body().cut_after(0)]);
+        let [cut, reset, bare] = [ask(&origin), ask(&origin), ask(&origin)];
+        assert_eq!((cut.body.as_slice(), cut.cut), (&b"0123456"[..], Some(ErrorKind::UnexpectedEof)));
+        assert_eq!((reset.body.as_slice(), reset.cut), (&b"0123456"[..], Some(ErrorKind::ConnectionReset)));
+        assert_eq!((bare.body.as_slice(), bare.cut), (&b""[..], Some(ErrorKind::UnexpectedEof)));
+    }
+}
+
+#[test]
+fn a_body_shorter_than_announced_is_cut_and_a_longer_one_overflows() {
+    let origin = Origin::replies([Reply::ok("body").announcing(5), Reply::ok("body").announcing(3).close()]);
+    let short = ask(&origin);
+    assert_eq!((short.body.as_slice(), short.cut), (&b"body"[..], Some(ErrorKind::UnexpectedEof)));
+    let mut connection = Connection::open(origin.address());
+    connection.write(GET);
+    assert_eq!(connection.read_response().body, b"bod");
+    assert_eq!(connection.read_to_end(), b"y");
+}
+
+#[test]
+fn nothing_is_an_end_and_by_reset_a_reset() {
+    use std::io::{Read, Write};
+    let origin = Origin::replies([Reply::nothing(), Reply::nothing_by_reset()]);
+    let mut read = || {
+        let mut socket = std::net::TcpStream::connect(origin.address()).unwrap();
+        socket.write_all(GET.as_bytes()).unwrap();
+        socket.read(&mut [0; 1])
+    };
+    assert_eq!(read().unwrap(), 0);
+    assert_eq!(read().unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn never_answers_nothing_until_the_origin_is_dropped() {
+    let origin = Origin::replies([Reply::never()]);
+    let mut connection = Connection::open(origin.address());
+    connection.write(GET);
+    origin.wait_for(1);
+    drop(origin);
+    assert_eq!(connection.read_to_end(), b"");
+}
+
+#[test]
+fn gates_hold_the_head_and_the_body_until_they_open() {
+    let [head, body] = [Gate::new(), Gate::new()];
+    let origin = Origin::replies([Reply::ok("0123456789").gate_head(&head).gate_body(4, &body)]);
+    let mut connection = Connection::open(origin.address());
+    connection.write(GET);
+    origin.wait_for(1);
+    connection.expect_silence();
+    head.open();
+    connection.wait_for_bytes(b"\r\n\r\n0123");
+    connection.expect_silence();
+    body.open();
+    assert_eq!(connection.read_response().body, b"0123456789");
+    assert!(head.is_open() && body.is_open());
+}
+
+#[test]
+fn dropping_the_origin_opens_gates_and_ends_their_connections() {
+    let gate = Gate::new();
+    let origin = Origin::replies([Reply::ok("never sent").gate_head(&gate)]);
+    let mut connection = Connection::open(origin.address());
+    connection.write(GET);
+    origin.wait_for(1);
+    assert!(!gate.is_open());
+    drop(origin);
+    assert!(gate.is_open());
+    assert_eq!(connection.read_to_end(), b"");
+}
+
+#[test]
+fn raw_bytes_go_out_as_they_are_in_pieces_with_gates() {
+    let gate = Gate::new();
+    let pieces = [Piece::from("HTTP/1.1 2"), Piece::from(&gate), Piece::from(b"99 Odd\n\n".to_vec())];
+    let origin = Origin::replies([Reply::raw_pieces(pieces), Reply::raw("not HTTP at all")]);
+    let mut connection = Connection::open(origin.address());
+    connection.write(GET);
+    connection.wait_for_bytes(b"HTTP/1.1 2");
+    connection.expect_silence();
+    gate.open();
+    assert_eq!(connection.read_to_end(), b"HTTP/1.1 299 Odd\n\n");
+    let mut connection = Connection::open(origin.address());
+    connection.write(GET);
+    assert_eq!(connection.read_to_end(), b"not HTTP at all");
+}
+
+#[test]
+fn a_raw_reply_can_keep_the_connection() {
+    let interim = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
+    let origin = Origin::replies([Reply::raw(interim).keep_alive(), Reply::ok("b")]);
+    let mut connection = Connection::open(origin.address());
+    connection.write(GET);
+    assert_eq!(connection.read_response().status, 103);
+    assert_eq!(connection.read_response().body, b"a");
+    connection.write(GET);
+    assert_eq!(connection.read_response().body, b"b");
+}
+
+#[test]
+fn an_exchange_is_everything_up_to_the_final_response() {
+    let both = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
+    let origin = Origin::replies([Reply::raw(both).keep_alive(), Reply::nothing()]);
+    assert_eq!(raw::exchange(origin.address(), GET), both.as_bytes());
+    assert_eq!(raw::exchange(origin.address(), GET), b"");
+}
+
+#[test]
+fn requests_are_seen_whole() {
+    let origin = Origin::start(|received| Reply::ok(received.body.clone()));
+    let mut connection = Connection::open(origin.address());
+    connection.write("POST /a?b=c HTTP/1.1\r\nHost: origin\r\nX-Name: value\r\nContent-Length: 4\r\n\r\n");
+    connection.write("body");
+    assert_eq!(connection.read_response().body, b"body");
+    connection.write("PUT /a HTTP/1.1\r\nHost: origin\r\nExpect: 100-continue\r\n");
+    connection.write("Transfer-Encoding: chunked\r\n\r\n");
+    assert_eq!(connection.read_response().status, 100);
+    connection.write("3\r\nin \r\n6;x=y\r\nchunks\r\n0\r\nTrailer: t\r\n\r\n");
+    connection.finish_writing();
+    assert_eq!(connection.read_response().body, b"in chunks");
+
+    let seen = origin.seen();
+    assert_eq!((seen[0].method.as_str(), seen[0].target.as_str()), ("POST", "/a?b=c"));
+    assert_eq!((seen[0].field("x-name"), seen[0].field("absent")), (Some("value"), None));
+    assert_eq!((seen[1].method.as_str(), seen[1].body.as_slice()), ("PUT", &b"in chunks"[..]));
+    assert_eq!((origin.count(), origin.count_of("/a"), origin.count_of("/")), (2, 1, 0));
+}
+
+#[test]
+fn an_origin_that_is_never_asked_fails_when_dropped() {
+    assert!(complaint(Origin::replies([Reply::ok("unused")])).contains("never asked"));
+    drop(Origin::replies([Reply::ok("unused")]).may_be_unused());
+}
+
+#[test]
+fn an_origin_asked_once_too_often_answers_500_and_fails_when_dropped() {
+    let origin = Origin::replies([Reply::ok("only")]);
+    assert_eq!(ask(&origin).status, 200);
+    assert_eq!(ask(&origin).status, 500);
+    assert!(complaint(origin).contains("no reply is left for GET /"));
+}
+
+#[test]
+fn an_origin_whose_handler_panicked_fails_when_dropped() {
+    let origin = Origin::start(|received| panic!("unexpected {}", received.target));
+    assert_eq!(ask(&origin).status, 500);
+    assert!(complaint(origin).contains("unexpected /"));
+}
+
+#[test]
+fn an_origin_sent_a_malformed_request_refuses_it_and_fails_when_dropped() {
+    let both = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for request in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", both] {
+        let origin = Origin::replies([]).may_be_unused();
+        let mut connection = Connection::open(origin.address());
+        connection.write(request);
+        assert_eq!(connection.read_response().status, 400);
+        assert!(complaint(origin).contains("malformed request"), "{request}");
+    }
+}
+
+#[test]
+fn a_failing_test_is_not_hidden_by_the_complaints_of_its_origin() {
+    let panic = catch_unwind(|| {
+        let _unused = Origin::replies([Reply::ok("unused")]);
+        panic!("the reason");
+    });
+    assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"the reason"));
+}
