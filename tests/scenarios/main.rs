@@ -5,6 +5,7 @@
     reason = "all of this is test code, also what is outside of a `#[test]` function"
 )]
 
+mod ancestor;
 mod support;
 
 mod support_itself;
