@@ -60,7 +60,11 @@ pub(crate) fn lookup(
     let selected = variants.iter().find(|stored| stored.variant().matches(&incoming.headers, digest));
     let Some(selected) = selected else {
         let why = if variants.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
-        let candidates = variants.iter().filter(|stored| stored.field(&ETAG).is_some()).cloned().collect();
+        // What was made for one user is no guess at what another would get.
+        let is_candidate = |stored: &&Arc<StoredResponse>| {
+            stored.field(&ETAG).is_some() && stored.variant().is_for_credentials_of(&incoming.headers, digest)
+        };
+        let candidates = variants.iter().filter(is_candidate).cloned().collect();
         return Lookup::Forward(Plan { why, selected: None, candidates });
     };
     let outcome = match reuse(selected.validity(), &incoming.directives, now) {

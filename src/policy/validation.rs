@@ -38,12 +38,11 @@ pub(crate) fn validators(
 /// of each.
 ///
 /// A 304 to a question about one response is about that one, also where it leaves the entity tag out, as
-/// some do that should not. Of several it has to name one.
+/// some do that should not. Of several it has to name one; and one that names another is about none.
 pub(crate) fn confirmed(entity_tags: &[Option<&[u8]>], update: &HeaderMap) -> Option<usize> {
-    if entity_tags.len() == 1 {
-        return Some(0);
-    }
-    let named = EntityTag::parse(update.get(ETAG)?.as_bytes())?;
+    let Some(named) = update.get(ETAG).and_then(|value| EntityTag::parse(value.as_bytes())) else {
+        return (entity_tags.len() == 1).then_some(0);
+    };
     let matches = |tag: &Option<&[u8]>| {
         tag.and_then(EntityTag::parse).is_some_and(|candidate| candidate.matches_weakly(named))
     };
@@ -84,23 +83,39 @@ pub(crate) fn freshened(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     merged
 }
 
-/// Whether a 200 to a HEAD is about the same bytes as a stored response (section 4.3.5): every
-/// validator that it brings matches, and so does its `Content-Length`.
-pub(crate) fn head_agrees(stored: &HeaderMap, stored_length: usize, head: &HeaderMap) -> bool {
+/// What a 200 to a HEAD says of a stored response (section 4.3.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadSays {
+    /// A validator matches, and nothing contradicts: it is as good as confirmed.
+    Confirmed,
+    /// A validator or the length differs: it has changed.
+    Changed,
+    /// Nothing that would tell. Taking that for a confirmation would let any client keep a response fresh
+    /// for ever whose origin sends no validators.
+    Nothing,
+}
+
+/// Compares a stored response, whose body has this length, with the fields of a HEAD.
+pub(crate) fn head_says(stored: &HeaderMap, stored_length: usize, head: &HeaderMap) -> HeadSays {
     let tag = |headers: &HeaderMap| headers.get(ETAG).cloned();
-    let tags_agree = tag(head).is_none_or(|received| {
+    let tags_agree = tag(head).map(|received| {
         tag(stored).is_some_and(|known| {
             EntityTag::parse(received.as_bytes())
                 .zip(EntityTag::parse(known.as_bytes()))
                 .is_some_and(|(received, known)| received.matches_weakly(known))
         })
     });
-    let dates_agree =
-        head.get(LAST_MODIFIED).is_none_or(|received| stored.get(LAST_MODIFIED) == Some(received));
-    let lengths_agree = head
-        .get(CONTENT_LENGTH)
-        .is_none_or(|received| received.as_bytes() == stored_length.to_string().as_bytes());
-    tags_agree && dates_agree && lengths_agree
+    let dates_agree = head.get(LAST_MODIFIED).map(|received| stored.get(LAST_MODIFIED) == Some(received));
+    let lengths_agree =
+        head.get(CONTENT_LENGTH).map(|received| received.as_bytes() == stored_length.to_string().as_bytes());
+    let said = [tags_agree, dates_agree, lengths_agree];
+    if said.contains(&Some(false)) {
+        HeadSays::Changed
+    } else if tags_agree == Some(true) || dates_agree == Some(true) {
+        HeadSays::Confirmed
+    } else {
+        HeadSays::Nothing
+    }
 }
 
 #[cfg(test)]
@@ -136,6 +151,7 @@ mod tests {
         let (a, b): (Option<&[u8]>, Option<&[u8]>) = (Some(b"\"a\""), Some(b"W/\"b\""));
         let silent = headers(&[]);
         assert_eq!(confirmed(&[a], &silent), Some(0));
+        assert_eq!(confirmed(&[a], &headers(&[("etag", "\"c\"")])), None);
         assert_eq!(confirmed(&[a, b], &silent), None);
         assert_eq!(confirmed(&[a, None, b], &headers(&[("etag", "\"b\"")])), Some(2));
         assert_eq!(confirmed(&[a, b], &headers(&[("etag", "\"c\"")])), None);
@@ -174,17 +190,21 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_about_the_stored_bytes_or_not() {
+    fn a_head_confirms_contradicts_or_says_nothing() {
+        use HeadSays::{Changed, Confirmed, Nothing};
         let stored = headers(&[("etag", "\"a\""), ("last-modified", "then")]);
-        for (head, agrees) in [
-            (&[][..], true),
-            (&[("etag", "W/\"a\""), ("content-length", "3")], true),
-            (&[("etag", "\"b\"")], false),
-            (&[("last-modified", "now")], false),
-            (&[("content-length", "4")], false),
+        for (head, says) in [
+            (&[][..], Nothing),
+            (&[("content-length", "3")], Nothing),
+            (&[("etag", "W/\"a\""), ("content-length", "3")], Confirmed),
+            (&[("last-modified", "then")], Confirmed),
+            (&[("etag", "\"a\""), ("last-modified", "now")], Changed),
+            (&[("etag", "\"b\"")], Changed),
+            (&[("last-modified", "now")], Changed),
+            (&[("content-length", "4")], Changed),
         ] {
-            assert_eq!(head_agrees(&stored, 3, &headers(head)), agrees, "{head:?}");
+            assert_eq!(head_says(&stored, 3, &headers(head)), says, "{head:?}");
         }
-        assert!(!head_agrees(&headers(&[]), 3, &headers(&[("etag", "\"a\"")])));
+        assert_eq!(head_says(&headers(&[]), 3, &headers(&[("etag", "\"a\"")])), Changed);
     }
 }
