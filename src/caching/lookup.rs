@@ -8,6 +8,7 @@ use http::header::{ETAG, LAST_MODIFIED};
 
 use super::credential::KeyedDigest;
 use super::incoming::Incoming;
+use crate::header::entity_tag::EntityTag;
 use crate::policy::{Reuse, ValidateBecause, reuse};
 use crate::stats::{Forward, Outcome};
 use crate::store::{StoredResponse, Variants};
@@ -27,8 +28,8 @@ pub(crate) struct Plan {
     pub(crate) why: Forward,
     /// The stored response that the request selects, which may be served if the origin fails.
     pub(crate) selected: Option<Arc<StoredResponse>>,
-    /// What a 304 could confirm: the selected response, or, where none is selected, all that have an
-    /// entity tag (RFC 9111 section 4.1).
+    /// What a 304 could confirm: the selected response, or, where none is selected, all that have a strong
+    /// entity tag (RFC 9111 section 4.1). A weak one may be that of several encodings.
     pub(crate) candidates: Vec<Arc<StoredResponse>>,
 }
 
@@ -60,7 +61,10 @@ pub(crate) fn lookup(
     let selected = variants.iter().find(|stored| stored.variant().matches(&incoming.headers, digest));
     let Some(selected) = selected else {
         let why = if variants.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
-        let candidates = variants.iter().filter(|stored| stored.field(&ETAG).is_some()).cloned().collect();
+        let has_strong_tag = |stored: &&Arc<StoredResponse>| {
+            stored.field(&ETAG).and_then(EntityTag::parse).is_some_and(EntityTag::is_strong)
+        };
+        let candidates = variants.iter().filter(has_strong_tag).cloned().collect();
         return Lookup::Forward(Plan { why, selected: None, candidates });
     };
     let outcome = match reuse(selected.validity(), &incoming.directives, now) {
