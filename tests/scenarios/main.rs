@@ -3,5 +3,7 @@
 mod local;
 mod support;
 
+mod https;
 mod nginx;
+mod pool;
 mod support_itself;
