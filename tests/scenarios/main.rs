@@ -3,6 +3,7 @@
 mod local;
 mod support;
 
+mod faults;
 mod https;
 mod nginx;
 mod pool;
