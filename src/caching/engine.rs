@@ -302,7 +302,7 @@ impl Inner {
         };
         if received.status == StatusCode::NOT_MODIFIED && asks_for_us {
             let entity_tags: Vec<_> = plan.candidates.iter().map(|stored| stored.field(&ETAG)).collect();
-            return match confirmed(&entity_tags, &received.headers) {
+            return match confirmed(&entity_tags, plan.selected.is_some(), &received.headers) {
                 Some(at) => Ok(self.confirm(incoming, plan, at, &received, &fetch, leader)),
                 // It confirms something that we do not have: ask again, for the whole.
                 None => self.forward(incoming, &Plan::without_store(plan.why), leader),

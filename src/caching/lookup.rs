@@ -8,6 +8,7 @@ use http::header::{ETAG, LAST_MODIFIED};
 
 use super::credential::KeyedDigest;
 use super::incoming::Incoming;
+use crate::header::entity_tag::EntityTag;
 use crate::policy::{Reuse, ValidateBecause, reuse};
 use crate::stats::{Forward, Outcome};
 use crate::store::{StoredResponse, Variants};
@@ -27,8 +28,8 @@ pub(crate) struct Plan {
     pub(crate) why: Forward,
     /// The stored response that the request selects, which may be served if the origin fails.
     pub(crate) selected: Option<Arc<StoredResponse>>,
-    /// What a 304 could confirm: the selected response, or, where none is selected, all that have an
-    /// entity tag (RFC 9111 section 4.1).
+    /// What a 304 could confirm: the selected response, or, where none is selected, all that have a strong
+    /// entity tag (RFC 9111 section 4.1). A weak one may be that of several encodings.
     pub(crate) candidates: Vec<Arc<StoredResponse>>,
 }
 
@@ -60,9 +61,11 @@ pub(crate) fn lookup(
     let selected = variants.iter().find(|stored| stored.variant().matches(&incoming.headers, digest));
     let Some(selected) = selected else {
         let why = if variants.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
-        // What was made for one user is no guess at what another would get.
+        // What was made for one user is no guess at what another would get; and a weak tag may stand for
+        // several encodings.
         let is_candidate = |stored: &&Arc<StoredResponse>| {
-            stored.field(&ETAG).is_some() && stored.variant().is_for_credentials_of(&incoming.headers, digest)
+            stored.field(&ETAG).and_then(EntityTag::parse).is_some_and(EntityTag::is_strong)
+                && stored.variant().is_for_credentials_of(&incoming.headers, digest)
         };
         let candidates = variants.iter().filter(is_candidate).cloned().collect();
         return Lookup::Forward(Plan { why, selected: None, candidates });

@@ -337,6 +337,22 @@ fn a_304_that_names_none_of_several_is_asked_again_for_the_whole() {
     assert_eq!(scene.last_asked().field("if-none-match"), None);
 }
 
+/// nginx gives gzip the weak form of the file's tag, and answers 304 to it whatever encoding is asked for.
+#[test]
+fn a_weak_tag_of_another_encoding_is_not_asked_about() {
+    let scene = Scene::new();
+    let fields = |tag| [("cache-control", "max-age=60"), ("vary", "accept-encoding"), ("etag", tag)];
+    scene.answer(200, &fields("W/\"a\""), "zipped").answer(200, &fields("\"a\""), "plain");
+    scene.get(&[("accept-encoding", "gzip")]).is(Outcome::Miss(Forward::UriMiss), "zipped");
+    scene.get(&[]).is(Outcome::Miss(Forward::VaryMiss), "plain");
+    assert_eq!(scene.last_asked().field("if-none-match"), None);
+    scene.get(&[("accept-encoding", "gzip")]).is(Outcome::Hit, "zipped");
+    // The strong tag names the bytes, which whoever accepts them may have.
+    scene.answer(304, &[("etag", "\"a\"")], "");
+    scene.get(&[("accept-encoding", "br")]).is(Outcome::Revalidated(Forward::VaryMiss), "plain");
+    assert_eq!(scene.last_asked().field("if-none-match"), Some("\"a\""));
+}
+
 #[test]
 fn unsafe_methods_pass_through_and_invalidate() {
     for (method, status, fields, forgotten) in [

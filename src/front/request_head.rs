@@ -89,7 +89,10 @@ fn target_of(method: &Method, target: &[u8]) -> Result<Uri, Refusal> {
     }
     let uri = Uri::try_from(target).map_err(|_| MALFORMED)?;
     let fits = if *method == Method::CONNECT {
-        uri.scheme().is_none() && uri.authority().is_some() && uri.path_and_query().is_none()
+        // A path does not belong here, but the handler can say better what does not: the method.
+        let is_authority =
+            uri.scheme().is_none() && uri.authority().is_some() && uri.path_and_query().is_none();
+        is_authority || target.starts_with(b"/")
     } else if target == b"*" {
         *method == Method::OPTIONS
     } else {
@@ -216,7 +219,7 @@ mod tests {
             ("GET", "*", (1, 1), &[host], 400),
             ("GET", "/a#b", (1, 1), &[host], 400),
             ("GET", "/a\u{1}", (1, 1), &[host], 400),
-            ("CONNECT", "/", (1, 1), &[host], 400),
+            ("CONNECT", "http://b/", (1, 1), &[host], 400),
             ("GET", "/", (1, 1), &[host, ("", "v")], 400),
             ("GET", "/", (1, 1), &[host, ("a b", "v")], 400),
             ("GET", "/", (1, 1), &[host, ("a\u{0}", "v")], 400),
@@ -260,9 +263,14 @@ mod tests {
         assert_eq!(head.request.headers().get_all("x-a").into_iter().count(), 2);
         assert_eq!(head.body, RequestBody::None);
 
-        for (method, target) in
-            [("GET", "http://b/x"), ("OPTIONS", "*"), ("CONNECT", "b:443"), ("BREW", "/pot"), ("GET", "//x")]
-        {
+        for (method, target) in [
+            ("GET", "http://b/x"),
+            ("OPTIONS", "*"),
+            ("CONNECT", "b:443"),
+            ("CONNECT", "/"),
+            ("BREW", "/pot"),
+            ("GET", "//x"),
+        ] {
             assert!(checked(method, target, (1, 1), &[host]).is_ok(), "{method} {target}");
         }
         assert!(checked("GET", "/", (1, 0), &[]).is_ok());

@@ -44,12 +44,13 @@ impl Proxy {
 
     /// Answers one request; whatever goes wrong becomes a response.
     pub(crate) fn handle(&self, mut request: Request<Body>) -> Response<Body> {
+        // Before the path: the target of a CONNECT has none.
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return method_not_allowed();
+        }
         if request.uri().path() != self.path {
             let text = format!("nothing is here: this peer answers {}?q=URL", self.path);
             return refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text);
-        }
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return method_not_allowed();
         }
         if let Some(last) = max_forwards(&mut request) {
             return last;
@@ -180,7 +181,7 @@ mod tests {
         for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"] {
             assert_eq!(ask(&proxy, Request::builder().method(method).uri(uri)), (200, method.to_owned()));
         }
-        for method in ["CONNECT", "TRACE"] {
+        for (method, uri) in [("CONNECT", uri), ("CONNECT", "h:443"), ("TRACE", uri), ("TRACE", "/")] {
             let response =
                 proxy.handle(Request::builder().method(method).uri(uri).body(Body::empty()).unwrap());
             assert_eq!(response.status(), 405);

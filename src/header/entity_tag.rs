@@ -24,6 +24,11 @@ impl<'a> EntityTag<'a> {
         (!opaque.is_empty()).then_some(Self { weak, opaque })
     }
 
+    /// Whether it names exact bytes.
+    pub(crate) fn is_strong(self) -> bool {
+        !self.weak
+    }
+
     /// Weak comparison: enough to say that a response has not changed.
     pub(crate) fn matches_weakly(self, other: EntityTag<'_>) -> bool {
         self.opaque == other.opaque

@@ -37,14 +37,24 @@ pub(crate) fn validators(
 /// Which of the stored responses that we asked about a 304 confirms (section 4.3.4), given the entity tag
 /// of each.
 ///
-/// A 304 to a question about one response is about that one, also where it leaves the entity tag out, as
-/// some do that should not. Of several it has to name one; and one that names another is about none.
-pub(crate) fn confirmed(entity_tags: &[Option<&[u8]>], update: &HeaderMap) -> Option<usize> {
-    let Some(named) = update.get(ETAG).and_then(|value| EntityTag::parse(value.as_bytes())) else {
-        return (entity_tags.len() == 1).then_some(0);
-    };
+/// A 304 to a question about the one `is_selected` by the request is about that one, also where it leaves
+/// the entity tag out, or names it strongly where it was weak, as some do that should not; one that names
+/// another is about none. Of those that the request does not select it has to name one, and strongly: gzip
+/// and identity may share a weak tag, and a request that selects neither must not be given the wrong one.
+pub(crate) fn confirmed(
+    entity_tags: &[Option<&[u8]>],
+    is_selected: bool,
+    update: &HeaderMap,
+) -> Option<usize> {
+    let named = update.get(ETAG).and_then(|value| EntityTag::parse(value.as_bytes()));
+    if let ([selected], true) = (entity_tags, is_selected) {
+        let selected = selected.and_then(EntityTag::parse);
+        let agrees = named.zip(selected).is_none_or(|(named, selected)| named.matches_weakly(selected));
+        return agrees.then_some(0);
+    }
+    let named = named?;
     let matches = |tag: &Option<&[u8]>| {
-        tag.and_then(EntityTag::parse).is_some_and(|candidate| candidate.matches_weakly(named))
+        tag.and_then(EntityTag::parse).is_some_and(|candidate| candidate.matches_strongly(named))
     };
     entity_tags.iter().position(matches)
 }
@@ -147,15 +157,27 @@ mod tests {
     }
 
     #[test]
-    fn a_304_confirms_the_one_or_names_one_of_several() {
+    fn a_304_confirms_the_selected_one_or_names_another() {
         let (a, b): (Option<&[u8]>, Option<&[u8]>) = (Some(b"\"a\""), Some(b"W/\"b\""));
         let silent = headers(&[]);
-        assert_eq!(confirmed(&[a], &silent), Some(0));
-        assert_eq!(confirmed(&[a], &headers(&[("etag", "\"c\"")])), None);
-        assert_eq!(confirmed(&[a, b], &silent), None);
-        assert_eq!(confirmed(&[a, None, b], &headers(&[("etag", "\"b\"")])), Some(2));
-        assert_eq!(confirmed(&[a, b], &headers(&[("etag", "\"c\"")])), None);
-        assert_eq!(confirmed(&[], &silent), None);
+        let naming = |tag| headers(&[("etag", tag)]);
+        for (tags, is_selected, update, expected) in [
+            (&[a][..], true, &silent, Some(0)),
+            (&[a], true, &naming("\"c\""), None),
+            (&[None], true, &naming("\"c\""), Some(0)),
+            (&[b], true, &naming("\"b\""), Some(0)),
+            (&[a], false, &silent, None),
+            (&[a], false, &naming("\"a\""), Some(0)),
+            (&[a], false, &naming("W/\"a\""), None),
+            (&[b], false, &naming("\"b\""), None),
+            (&[b], false, &naming("W/\"b\""), None),
+            (&[b, None, a], false, &naming("\"a\""), Some(2)),
+            (&[a, b], false, &naming("\"c\""), None),
+            (&[a, b], false, &silent, None),
+            (&[], false, &silent, None),
+        ] {
+            assert_eq!(confirmed(tags, is_selected, update), expected, "{tags:?} {is_selected} {update:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,12 @@
     reason = "all of this is test code, also what is outside of a `#[test]` function"
 )]
 
-mod ancestor;
+mod local;
 mod support;
 
+mod ancestor;
+mod faults;
+mod https;
+mod nginx;
+mod pool;
 mod support_itself;

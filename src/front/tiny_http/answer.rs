@@ -13,6 +13,7 @@ use super::exchange::text;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
 use crate::front::response_head::{self, Asked, Framing};
+use crate::protocol;
 
 /// How much of a body goes out in one write with the head, and in one chunk.
 const PIECE: usize = 64 << 10;
@@ -96,7 +97,10 @@ fn prepare(response: Response<Body>, recipient: &Recipient) -> (response::Parts,
             } else {
                 (StatusCode::BAD_GATEWAY, "the response broke off")
             };
-            spoken(status, line)
+            let (mut parts, content) = spoken(status, line);
+            // Without it a client would take this for the origin's own answer.
+            protocol::mark_failure(&mut parts.headers, error.kind());
+            (parts, content)
         }
     }
 }

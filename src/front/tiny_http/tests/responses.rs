@@ -166,15 +166,21 @@ fn a_stream_that_breaks_off_is_seen_to() {
 }
 
 #[test]
-fn a_stream_that_fails_before_its_first_byte_is_a_502() {
-    let ends: [(End, Option<u64>); 4] =
-        [(fails, None), (|| panic!("the stream panics"), None), (fails, Some(5)), (|| Ok(0), Some(1 << 20))];
-    for (end, length) in ends {
+fn a_stream_that_fails_before_its_first_byte_is_a_502_marked_as_no_answer() {
+    let ends: [(End, Option<u64>, &str); 4] = [
+        (fails, None, "io"),
+        (|| panic!("the stream panics"), None, "io"),
+        (fails, Some(5), "io"),
+        (|| Ok(0), Some(1 << 20), "incomplete-body"),
+    ];
+    for (end, length, kind) in ends {
         let serving =
             serve(move |_: Request<Body>| Response::new(Body::from_reader(Pieces::new(&[], end), length)));
         let mut client = Client::of(&serving);
-        assert_eq!(client.get("/").status, 502);
-        assert_eq!(client.get("/").status, 502);
+        for _ in 0..2 {
+            let answer = client.get("/");
+            assert_eq!((answer.status, answer.field("forwardcache-error")), (502, Some(kind)));
+        }
     }
 }
 

@@ -1,0 +1,330 @@
+//! What goes wrong, and what a client is told of it.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use forwardcache::{
+    Body, Error, ErrorKind, FrontOptions, Key, MemoryStore, Outcome, RoundTrip, Store, StoreError,
+    StoredResponse, TinyHttpFront, Usage, Variants,
+};
+use http::{Request, Response};
+
+use crate::local::{self, LocalPeer, escaped, listen};
+use crate::support::origin::{Origin, Reply};
+use crate::support::port::Port;
+use crate::support::raw;
+
+/// The peer could not get an answer: it says so in one line and in fields, and its client makes an error
+/// of that kind of it.
+fn assert_fails(peer: &LocalPeer, url: &str, status: u16, kind: ErrorKind) {
+    let answer = peer.get(url);
+    assert_eq!(answer.status, status, "{url}: {answer:?}");
+    assert_one_line(&answer);
+    assert_eq!(answer.field("forwardcache-error"), Some(kind.name()), "{url}");
+    assert_eq!(answer.field("cache-status"), Some(format!("forwardcache; detail={kind}").as_str()));
+    assert_eq!(answer.field("cache-control"), Some("no-store"));
+
+    let error = peer.client().get(url).unwrap_err();
+    assert_eq!((error.kind(), error.peer()), (kind, Some(peer.url().as_str())), "{error}");
+    assert!(url.starts_with(error.url().unwrap()), "{error}");
+    assert_eq!(peer.peer.get(url).unwrap_err().kind(), kind);
+    assert_eq!(peer.peer.caching().store().usage().keys, 0);
+}
+
+fn assert_one_line(answer: &raw::Response) -> &str {
+    let text = std::str::from_utf8(&answer.body).unwrap();
+    assert!(text.ends_with('\n') && text.lines().count() == 1 && text.len() > 1, "{text:?}");
+    text
+}
+
+fn whole(response: Result<Response<Body>, Error>) -> Result<Vec<u8>, Error> {
+    response.and_then(|response| response.into_body().into_bytes()).map(Vec::from)
+}
+
+#[test]
+fn another_path_is_not_found() {
+    let peer = LocalPeer::start();
+    for target in ["/", "/proxy/", "/prox?q=http%3A%2F%2Fh%2F", "/favicon.ico"] {
+        let answer = local::send(peer.address(), "GET", target, "");
+        assert_eq!(answer.status, 404, "{target}");
+        assert!(assert_one_line(&answer).contains("/proxy?q="));
+    }
+}
+
+#[test]
+fn methods_that_no_cache_passes_are_not_allowed() {
+    let peer = LocalPeer::start();
+    for method in ["CONNECT", "TRACE"] {
+        let answer = peer.send(method, "http://origin.invalid/", "");
+        assert_eq!(answer.status, 405);
+        let allowed: Vec<_> = answer.field("allow").unwrap().split(", ").collect();
+        assert!(allowed.contains(&"GET") && allowed.contains(&"POST") && !allowed.contains(&method));
+        assert_one_line(&answer);
+    }
+    for (method, target) in [("CONNECT", "origin.invalid:443"), ("TRACE", "/")] {
+        assert_eq!(local::send(peer.address(), method, target, "").status, 405);
+    }
+}
+
+#[test]
+fn a_url_that_cannot_be_fetched_is_a_bad_request_that_is_told_why() {
+    let peer = LocalPeer::start();
+    let long = format!("?q={}", escaped(&format!("http://h/{}", "a".repeat(8 << 10))));
+    for (query, words) in [
+        ("", "no q"),
+        ("?p=1", "no q"),
+        ("?q=", "empty"),
+        ("?q", "empty"),
+        ("?q=foo", "absolute"),
+        ("?q=%2Fa%2Fb", "absolute"),
+        ("?q=%2F%2Fhost%2F", "absolute"),
+        ("?q=ftp%3A%2F%2Fhost%2F", "http or https"),
+        ("?q=http%3A%2F%2Fuser%3Asecret%40host%2F", "user name"),
+        ("?q=http%3A%2F%2Fhost%3A0%2F", "port"),
+        ("?q=http%3A%2F%2F", "host"),
+        ("?q=http%3A%2F%2Fhost%2F%zz", "escape"),
+        (long.as_str(), "8 KiB"),
+    ] {
+        let answer = local::send(peer.address(), "GET", &format!("/proxy{query}"), "");
+        assert_eq!(answer.status, 400, "{query:.60}");
+        let line = assert_one_line(&answer);
+        assert!(line.contains(words) && !line.contains("secret"), "{query:.60}: {line}");
+        assert_eq!(answer.field("forwardcache-error"), Some("bad-url"));
+    }
+    assert_eq!(peer.peer.stats().counts().origin_requests, 0);
+}
+
+#[test]
+fn an_origin_that_is_not_there_is_a_bad_gateway() {
+    let peer = LocalPeer::start();
+    let port = Port::hold();
+    assert_fails(&peer, &format!("http://{}/a?b", port.address()), 502, ErrorKind::Unreachable);
+    assert_fails(&peer, "http://name.invalid/", 502, ErrorKind::Unresolved);
+}
+
+#[test]
+fn an_origin_that_ends_the_connection_is_a_bad_gateway() {
+    for reply in [Reply::nothing(), Reply::nothing_by_reset()] {
+        let origin = Origin::start(move |_| reply.clone());
+        assert_fails(&LocalPeer::start(), &origin.url("/a"), 502, ErrorKind::Unreachable);
+    }
+}
+
+#[test]
+fn an_origin_that_does_not_answer_in_time_is_a_gateway_timeout() {
+    let origin = Origin::start(|_| Reply::never());
+    let impatient =
+        forwardcache::Origin::builder().response_timeout(Duration::from_millis(20)).build().unwrap();
+    let peer = LocalPeer::start_with(|builder| builder.origin(impatient));
+    assert_fails(&peer, &origin.url("/a"), 504, ErrorKind::Timeout);
+}
+
+#[test]
+fn an_answer_that_is_no_http_is_a_bad_gateway() {
+    for bytes in [
+        "this is no HTTP\r\n\r\n",
+        "HTTP/1.1 2OO OK\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nNo colon\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nBad name: 1\r\nContent-Length: 2\r\n\r\nok",
+        // Whoever believes the one framing sees another body than who believes the other.
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!",
+        "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ] {
+        let origin = Origin::start(move |_| Reply::raw(bytes));
+        let answer = LocalPeer::start().get(&origin.url("/a"));
+        assert_eq!(
+            (answer.status, answer.field("forwardcache-error")),
+            (502, Some("bad-response")),
+            "{bytes}"
+        );
+        assert_fails(&LocalPeer::start(), &origin.url("/a"), 502, ErrorKind::BadResponse);
+    }
+}
+
+#[test]
+fn a_head_without_end_is_given_up() {
+    const BLOCK: usize = 64 << 10;
+    const BLOCKS: usize = (300 << 20) / BLOCK;
+    let listener = listen();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let peer = LocalPeer::start();
+    let flood = thread::spawn(move || flood(&listener, &[b'x'; BLOCK], BLOCKS));
+    let answer = peer.get(&url);
+    assert_eq!((answer.status, answer.field("forwardcache-error")), (502, Some("bad-response")));
+    assert!(flood.join().unwrap() < BLOCKS, "the peer took all of it");
+}
+
+/// Answers one request with a field of so many blocks; says how many were taken.
+fn flood(listener: &TcpListener, block: &[u8], blocks: usize) -> usize {
+    let (mut socket, _) = listener.accept().unwrap();
+    let asked = socket.read(&mut [0; 4096]).unwrap();
+    assert!(asked > 0);
+    socket.write_all(b"HTTP/1.1 200 OK\r\nX-Flood: ").unwrap();
+    (0..blocks).take_while(|_| socket.write_all(block).is_ok()).count()
+}
+
+#[test]
+fn a_body_that_is_cut_short_is_visibly_broken_and_not_stored() {
+    for length in [1_000, 300_000] {
+        let body = "x".repeat(length);
+        let reply = || Reply::ok(body.clone()).field("Cache-Control", "max-age=60");
+        let cuts = [
+            reply().cut_after(length - 1),
+            reply().cut_after(0),
+            reply().reset_after(length / 2),
+            reply().announcing(length as u64 + 1),
+            reply().chunked().cut_after(length - 1),
+            reply().chunked().cut_after(length),
+            reply().chunked().reset_after(length / 2),
+        ];
+        for (number, cut) in cuts.into_iter().enumerate() {
+            let case = format!("cut {number} of {length} bytes");
+            let origin = Origin::replies([cut.clone(), cut.clone(), cut, reply()]);
+            let peer = LocalPeer::start();
+            let url = origin.url("/a");
+
+            let error = whole(peer.client().get(&url)).expect_err(&case);
+            assert!(
+                matches!(error.kind(), ErrorKind::IncompleteBody | ErrorKind::BadResponse),
+                "{case}: {error:?}"
+            );
+            let error = whole(peer.peer.get(&url)).expect_err(&case);
+            assert_eq!(error.kind(), ErrorKind::IncompleteBody, "{case}: {error:?}");
+            assert!(is_visibly_broken(&peer, &url), "{case}");
+            assert_eq!(peer.peer.caching().store().usage().keys, 0, "{case}");
+
+            let response = peer.client().get(&url).unwrap();
+            assert!(matches!(Outcome::of(response.headers()), Some(Outcome::Miss(_))), "{case}");
+            assert!(whole(Ok(response)).unwrap() == body.as_bytes(), "{case}");
+            assert_eq!(Outcome::of(peer.client().get(&url).unwrap().headers()), Some(Outcome::Hit));
+            assert_eq!(origin.count(), 4, "{case}");
+        }
+    }
+}
+
+/// Whether a client that goes by RFC 9112 sees that something is missing, up to the end of the connection.
+fn is_visibly_broken(peer: &LocalPeer, url: &str) -> bool {
+    let mut connection = raw::Connection::open(peer.address());
+    let target = format!("/proxy?q={}", escaped(url));
+    connection.write(format!("GET {target} HTTP/1.1\r\nHost: peer\r\nConnection: close\r\n\r\n"));
+    let answer = String::from_utf8(connection.read_to_end()).unwrap().to_ascii_lowercase();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    if head.contains("\r\ntransfer-encoding: chunked") {
+        return !body.ends_with("\r\n0\r\n\r\n");
+    }
+    let length = head.split_once("\r\ncontent-length: ").unwrap().1.lines().next().unwrap();
+    length.parse::<usize>().unwrap() > body.len() || head.starts_with("http/1.1 502")
+}
+
+#[test]
+fn a_url_that_leads_back_is_a_loop() {
+    let pool = LocalPeer::pool(2);
+    let (peer, other) = (&pool[0], &pool[1]);
+    let port = peer.address().port();
+    for url in [
+        format!("http://127.0.0.1:{port}/proxy?q=http%3A%2F%2Forigin.invalid%2F"),
+        format!("http://127.0.0.1:{port}/elsewhere"),
+        format!("http://localhost:{port}/proxy?q=x"),
+        format!("http://LocalHost:{port}/proxy?q=x"),
+        format!("http://0.0.0.0:{port}/proxy?q=x"),
+        format!("http://[::ffff:127.0.0.1]:{port}/proxy?q=x"),
+        format!("{}/proxy?q=x", other.url()),
+    ] {
+        assert_loop(peer, &url);
+    }
+    assert_eq!(peer.peer.stats().counts().origin_requests, 0);
+    assert_eq!(other.peer.stats().counts().origin_requests, 0);
+}
+
+fn assert_loop(peer: &LocalPeer, url: &str) {
+    let answer = peer.get(url);
+    assert_eq!((answer.status, answer.field("forwardcache-error")), (508, Some("loop")), "{url}");
+    assert_one_line(&answer);
+    let error = peer.client().get(url).unwrap_err();
+    assert_eq!((error.kind(), error.peer()), (ErrorKind::Loop, Some(peer.url().as_str())));
+}
+
+#[test]
+fn a_request_that_comes_back_through_others_is_a_loop() {
+    let peer = LocalPeer::start();
+    // A gateway whose origin is the peer, which is asked for the gateway's own URL.
+    let address = peer.address();
+    let gateway = TinyHttpFront::bind("127.0.0.1:0", FrontOptions::new(), move |request: Request<Body>| {
+        let host = request.headers()["host"].to_str().unwrap();
+        let back = format!("http://{address}/proxy?q={}", escaped(&format!("http://{host}/")));
+        let mut onwards = Request::get(back).body(Body::empty()).unwrap();
+        *onwards.headers_mut() = request.headers().clone();
+        forwardcache::Origin::new().round_trip(onwards).unwrap()
+    });
+    let gateway = gateway.unwrap();
+    let answer = peer.get(&format!("http://{}/", gateway.local_addr()));
+    assert_eq!(answer.status, 508);
+    // It is the gateway's answer, which got it from the peer: not of the peer's own making.
+    assert_eq!(answer.field("forwardcache-error"), None);
+    assert_eq!(peer.peer.stats().counts().origin_requests, 1);
+}
+
+/// A store that fails when it is told to.
+#[derive(Debug)]
+struct Failing {
+    store: MemoryStore,
+    fails: Arc<AtomicBool>,
+}
+
+impl Failing {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.fails.load(Ordering::SeqCst) { Err(StoreError::new("told to fail")) } else { Ok(()) }
+    }
+}
+
+impl Store for Failing {
+    fn variants(&self, key: &Key) -> Result<Variants, StoreError> {
+        self.check()?;
+        self.store.variants(key)
+    }
+
+    fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
+        self.check()?;
+        self.store.insert(key, response)
+    }
+
+    fn remove(&self, key: &Key) -> Result<bool, StoreError> {
+        self.check()?;
+        self.store.remove(key)
+    }
+
+    fn max_body(&self) -> u64 {
+        self.store.max_body()
+    }
+
+    fn usage(&self) -> Usage {
+        self.store.usage()
+    }
+}
+
+#[test]
+fn a_store_that_fails_costs_a_fetch_and_is_counted() {
+    let origin = Origin::start(|_| Reply::ok("hello").field("Cache-Control", "max-age=60"));
+    let fails = Arc::new(AtomicBool::new(false));
+    let store = Failing { store: MemoryStore::new(1 << 20), fails: Arc::clone(&fails) };
+    let peer = LocalPeer::start_with(|builder| builder.store(store));
+    let get = || {
+        let answer = peer.get(&origin.url("/a"));
+        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"hello"[..]));
+        answer.field("x-from-cache").is_some()
+    };
+    assert_eq!((get(), get(), origin.count()), (false, true, 1));
+    assert_eq!(peer.peer.stats().counts().store_errors, 0);
+    fails.store(true, Ordering::SeqCst);
+    assert_eq!((get(), get(), origin.count()), (false, false, 3));
+    assert!(peer.peer.stats().counts().store_errors >= 2);
+    fails.store(false, Ordering::SeqCst);
+    assert_eq!((get(), origin.count()), (true, 3));
+}

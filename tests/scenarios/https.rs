@@ -1,0 +1,70 @@
+//! Origins that speak TLS: a peer fetches on the client's behalf, so HTTPS is cached too.
+
+use forwardcache::{ErrorKind, Origin, Outcome};
+
+use crate::local::LocalPeer;
+use crate::support::origin::Reply;
+use crate::support::tls::TlsOrigin;
+
+#[test]
+fn https_is_cached() {
+    let origin =
+        TlsOrigin::start(|received| Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60"));
+    let peer = LocalPeer::start_with(|builder| builder.root_certificates_file(origin.ca_file()));
+    for round in 0..3 {
+        let response = peer.client().get(&origin.url("/a?b=c")).unwrap();
+        assert_eq!(Outcome::of(response.headers()) == Some(Outcome::Hit), round > 0);
+        assert_eq!(response.into_body().into_text().unwrap(), "/a?b=c");
+    }
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn an_origin_is_asked_by_its_name() {
+    let origin = TlsOrigin::start(|received| Reply::ok(received.field("host").unwrap().to_owned()));
+    let peer = LocalPeer::start_with(|builder| builder.root_certificates_file(origin.ca_file()));
+    let host = format!("localhost:{}", origin.address().port());
+    let response = peer.client().get(&origin.url_by_name("/")).unwrap();
+    assert_eq!(response.into_body().into_text().unwrap(), host);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn an_authority_that_is_not_trusted_is_a_failure_of_tls() {
+    let origin = TlsOrigin::replies([]).may_be_unused();
+    let peer = LocalPeer::start();
+    let answer = peer.get(&origin.url("/a"));
+    assert_eq!((answer.status, answer.field("forwardcache-error")), (502, Some("tls")));
+    assert_eq!(answer.field("cache-status"), Some("forwardcache; detail=tls"));
+
+    let error = peer.client().get(&origin.url("/a?secret=1")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+    assert_eq!(error.peer(), Some(peer.url().as_str()));
+    assert_eq!(error.url(), Some(origin.url("/a").as_str()));
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn a_peer_that_trusts_another_authority_refuses() {
+    let (origin, other) = (TlsOrigin::replies([]).may_be_unused(), TlsOrigin::replies([]).may_be_unused());
+    let trusting_other =
+        Origin::builder().web_root_certificates(false).root_certificates_pem(other.ca_pem()).build().unwrap();
+    let peer = LocalPeer::start_with(|builder| builder.origin(trusting_other));
+    assert_eq!(peer.client().get(&origin.url("/")).unwrap_err().kind(), ErrorKind::Tls);
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn a_body_cut_under_tls_is_not_taken_for_whole() {
+    let whole = "x".repeat(100_000);
+    let origin = TlsOrigin::replies([
+        Reply::ok(whole.clone()).field("Cache-Control", "max-age=60").chunked().cut_after(90_000),
+        Reply::ok(whole.clone()).field("Cache-Control", "max-age=60").chunked(),
+    ]);
+    let peer = LocalPeer::start_with(|builder| builder.root_certificates_file(origin.ca_file()));
+    let cut = peer.client().get(&origin.url("/")).and_then(|response| response.into_body().into_bytes());
+    assert!(cut.is_err());
+    let response = peer.client().get(&origin.url("/")).unwrap();
+    assert_eq!(response.into_body().into_text().unwrap(), whole);
+    assert_eq!(origin.count(), 2);
+}

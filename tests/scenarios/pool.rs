@@ -1,0 +1,281 @@
+//! A pool in this process: who asks, who owns, who is down.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use forwardcache::{Body, Client, EmptyPool, Error, ErrorKind, Forward, Outcome, Peer, PeerUrl};
+use http::{Request, Response};
+
+use crate::local::LocalPeer;
+use crate::support::origin::{Gate, Origin, Reply};
+use crate::support::port::Port;
+
+/// An origin that answers with the target, to be kept for a minute.
+fn origin() -> Origin {
+    Origin::start(|received| Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60"))
+}
+
+fn urls(pool: &[LocalPeer]) -> Vec<String> {
+    pool.iter().map(LocalPeer::url).collect()
+}
+
+fn client_of(pool: &[LocalPeer]) -> Client {
+    Client::builder().pool(urls(pool)).build().unwrap()
+}
+
+fn text(response: Result<Response<Body>, Error>) -> String {
+    let response = response.unwrap();
+    assert_eq!(response.status(), 200);
+    response.into_body().into_text().unwrap()
+}
+
+#[test]
+fn every_url_reaches_the_origin_once_whoever_asks() {
+    let (origin, pool) = (origin(), LocalPeer::pool(3));
+    let client = client_of(&pool);
+    let paths: Vec<_> = (0..30).map(|number| format!("/page?number={number}")).collect();
+    for round in 0..2 {
+        for (number, path) in paths.iter().enumerate() {
+            let url = origin.url(path);
+            assert_eq!(text(pool[(number + round) % 3].peer.get(&url)), *path);
+            assert_eq!(text(client.get(&url)), *path);
+        }
+    }
+    for path in &paths {
+        assert_eq!(origin.count_of(path), 1, "{path}");
+    }
+    // Each peer holds what it owns, and nothing else.
+    for member in &pool {
+        let owned = paths
+            .iter()
+            .filter(|path| client.owner(&origin.url(path)).unwrap().as_ref() == Some(member.peer.self_url()));
+        assert_eq!(member.peer.caching().store().usage().keys, owned.count() as u64);
+    }
+}
+
+#[test]
+fn peers_that_disagree_on_the_pool_answer_every_request() {
+    let (origin, pool) = (origin(), LocalPeer::pool(3));
+    let urls = urls(&pool);
+    // Nobody names itself, so that each would hand everything on if it handed on at all.
+    for (number, member) in pool.iter().enumerate() {
+        member.peer.set_pool([&urls[(number + 1) % 3]]).unwrap();
+    }
+    for number in 0..12 {
+        let path = format!("/{number}");
+        for member in &pool {
+            assert_eq!(text(member.peer.get(&origin.url(&path))), path);
+            assert_eq!(text(member.client().get(&origin.url(&path))), path);
+        }
+        // Each is one peer's neighbour and was asked itself: one fetch for each cache, and no more.
+        assert_eq!(origin.count_of(&path), 3);
+    }
+}
+
+#[test]
+fn a_pool_is_changed_while_it_is_used() {
+    let (origin, pool) = (origin(), LocalPeer::pool(2));
+    let client = Client::builder().pool([pool[0].url()]).build().unwrap();
+    assert_eq!(text(client.get(&origin.url("/a"))), "/a");
+    assert_eq!(pool[0].peer.stats().counts().origin_requests, 1);
+
+    let error = client.set_pool([pool[1].url().as_str(), "not a URL"]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadPeer);
+    assert_eq!(client.pool(), [PeerUrl::parse(&pool[0].url()).unwrap()]);
+    assert_eq!(Outcome::of(client.get(&origin.url("/a")).unwrap().headers()), Some(Outcome::Hit));
+
+    client.set_pool([pool[1].url()]).unwrap();
+    assert_eq!(text(client.get(&origin.url("/a"))), "/a");
+    assert_eq!(pool[1].peer.stats().counts().origin_requests, 1);
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn duplicates_and_order_do_not_matter() {
+    let pool = LocalPeer::pool(3);
+    let urls = urls(&pool);
+    let reversed = urls.iter().rev().chain(&urls).map(|url| format!("{url}/"));
+    let (one, other) = (client_of(&pool), Client::builder().pool(reversed).build().unwrap());
+    assert_eq!(one.pool(), other.pool());
+    for number in 0..50 {
+        let url = format!("http://example.com/{number}");
+        assert_eq!(one.owner(&url).unwrap(), other.owner(&url).unwrap());
+    }
+}
+
+#[test]
+fn an_empty_pool_fails_or_fetches_directly() {
+    let origin = origin();
+    let client = Client::builder().build().unwrap();
+    assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::EmptyPool);
+    assert_eq!(origin.count(), 0);
+
+    let client = Client::builder().empty_pool(EmptyPool::FetchDirectly).build().unwrap();
+    for count in 1..=2 {
+        let response = client.get(&origin.url("/a")).unwrap();
+        assert_eq!(Outcome::of(response.headers()), None);
+        assert_eq!(text(Ok(response)), "/a");
+        assert_eq!(origin.count(), count);
+    }
+}
+
+#[test]
+fn a_peer_that_is_down_is_named() {
+    let port = Port::hold();
+    let down = format!("http://{}", port.address());
+    let client = Client::builder().pool([&down]).build().unwrap();
+    let error = client.get("http://origin.invalid/a?b").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    assert_eq!(error.peer(), Some(down.as_str()));
+    assert_eq!(error.url(), Some("http://origin.invalid/a"));
+}
+
+#[test]
+fn a_peer_that_is_down_costs_only_what_it_owns() {
+    let (origin, mut pool) = (origin(), LocalPeer::pool(3));
+    let client = client_of(&pool);
+    let lost = pool.pop().unwrap();
+    let lost_url = lost.peer.self_url().clone();
+    drop(lost);
+    let is_lost = |url: &String| client.owner(url).unwrap().unwrap() == lost_url;
+    let paths = || (0..100_000).map(|number| origin.url(&format!("/{number}")));
+    for url in paths().filter(is_lost).take(3) {
+        let error = client.get(&url).unwrap_err();
+        assert_eq!((error.kind(), error.peer()), (ErrorKind::Unreachable, Some(lost_url.as_str())));
+    }
+    for url in paths().filter(|url| !is_lost(url)).take(10) {
+        assert!(url.ends_with(&text(client.get(&url))));
+    }
+    assert_eq!(origin.count(), 10);
+}
+
+#[test]
+fn a_peer_that_says_nothing_is_unreachable_too() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let silent = format!("http://{}", listener.local_addr().unwrap());
+    let client = Client::builder().pool([&silent]).build().unwrap();
+    thread::scope(|scope| {
+        // A GET is tried twice: the first connection could have been a kept one that was closed.
+        scope.spawn(|| (0..2).for_each(|_| drop(listener.accept().unwrap())));
+        let error = client.get("http://origin.invalid/").unwrap_err();
+        assert_eq!((error.kind(), error.peer()), (ErrorKind::Unreachable, Some(silent.as_str())));
+    });
+}
+
+#[test]
+fn many_who_ask_at_once_cost_one_fetch() {
+    const THREADS: usize = 32;
+    let gate = Gate::new();
+    let (origin, pool) = (gated(&gate), LocalPeer::pool(3));
+    let client = client_of(&pool);
+    let begin = Barrier::new(THREADS);
+    let ask = || {
+        begin.wait();
+        text(client.get(&origin.url("/a"))).len()
+    };
+    thread::scope(|scope| {
+        let asking: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
+        origin.wait_for(1);
+        gate.open();
+        for thread in asking {
+            assert_eq!(thread.join().unwrap(), 200_000);
+        }
+    });
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn who_asks_while_a_body_is_on_its_way_reads_along() {
+    const THREADS: usize = 32;
+    let gate = Gate::new();
+    let origin = gated(&gate);
+    let peer = Peer::builder("http://127.0.0.1:9").build().unwrap();
+    // The body goes on when everybody has a head: nobody found it stored.
+    let heads = AtomicUsize::new(0);
+    let ask = || {
+        let response = peer.get(&origin.url("/a")).unwrap();
+        if heads.fetch_add(1, Ordering::SeqCst) + 1 == THREADS {
+            gate.open();
+        }
+        text(Ok(response)).len()
+    };
+    thread::scope(|scope| {
+        let asking: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
+        for thread in asking {
+            assert_eq!(thread.join().unwrap(), 200_000);
+        }
+    });
+    assert_eq!(origin.count(), 1);
+    let collapsed = peer.stats().counts().of(Outcome::Collapsed(Forward::UriMiss));
+    assert_eq!(collapsed, THREADS as u64 - 1);
+}
+
+/// An origin whose body waits at the gate, to be kept for a minute.
+fn gated(gate: &Gate) -> Origin {
+    let gate = gate.clone();
+    Origin::start(move |_| {
+        Reply::ok("x".repeat(200_000)).field("Cache-Control", "max-age=60").gate_body(1_000, &gate)
+    })
+}
+
+#[test]
+fn a_program_of_ureq_is_cached_by_a_client_and_by_a_peer() {
+    let (origin, pool) = (origin(), LocalPeer::pool(3));
+    let agents = [forwardcache::agent(client_of(&pool)), forwardcache::agent(pool[0].peer.clone())];
+    for round in 0..3 {
+        for agent in &agents {
+            for number in 0..6 {
+                let path = format!("/{number}");
+                let mut response = agent.get(origin.url(&path)).header("X-Round", round).call().unwrap();
+                assert_eq!(response.body_mut().read_to_string().unwrap(), path);
+            }
+        }
+    }
+    assert_eq!(origin.count(), 6);
+}
+
+#[test]
+fn any_method_goes_through_with_its_body_and_the_answer_is_the_origins() {
+    let origin = Origin::start(|received| {
+        let said = format!("{} {}", received.method, String::from_utf8_lossy(&received.body));
+        Reply::status(201).field("X-Said", said).body(received.body.clone())
+    });
+    let pool = LocalPeer::pool(2);
+    let client = client_of(&pool);
+    for method in ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"] {
+        let request = Request::builder().method(method).uri(origin.url("/items")).body("an item").unwrap();
+        let response = client.request(request).unwrap();
+        assert_eq!(response.status(), 201);
+        assert_eq!(response.headers()["x-said"], format!("{method} an item"));
+        assert_eq!(response.into_body().into_text().unwrap(), "an item");
+    }
+    assert_eq!(origin.count(), 5);
+}
+
+#[test]
+fn a_post_makes_the_pool_forget_what_it_changed() {
+    let origin = origin();
+    let pool = LocalPeer::pool(3);
+    let client = client_of(&pool);
+    let url = origin.url("/page");
+    client.get(&url).unwrap().into_body().into_bytes().unwrap();
+    assert_eq!(Outcome::of(client.get(&url).unwrap().headers()), Some(Outcome::Hit));
+    let post = Request::post(&url).body("change it").unwrap();
+    assert_eq!(client.request(post).unwrap().status(), 200);
+    assert!(matches!(Outcome::of(client.get(&url).unwrap().headers()), Some(Outcome::Miss(_))));
+    assert_eq!(origin.count(), 3);
+}
+
+#[test]
+fn a_peer_asks_itself_without_a_socket() {
+    let origin = origin();
+    // It is never served: whatever it is asked for, it has to find in itself.
+    let port = Port::hold();
+    let peer = Peer::builder(format!("http://{}", port.address())).build().unwrap();
+    assert_eq!(text(peer.get(&origin.url("/a"))), "/a");
+    assert_eq!(Outcome::of(peer.get(&origin.url("/a")).unwrap().headers()), Some(Outcome::Hit));
+    assert_eq!(origin.count(), 1);
+    assert_eq!(peer.client().get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::Unreachable);
+}
