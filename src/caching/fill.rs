@@ -42,7 +42,7 @@ const WINDOW_AND_PIECE: usize = 320 * 1024;
 
 /// How much may be left of a body that nobody reads any more for it to be fetched to its end, in bytes:
 /// less than a new connection costs.
-const WORTH_FINISHING: u64 = 128 * 1024;
+const WORTH_FINISHING: u64 = 256 * 1024;
 
 /// For how long that is tried, and how often something is read of a body whose length is not known. What
 /// comes too slowly is given up: whoever drops a body waits for this.

@@ -838,16 +838,6 @@ fn the_validator_of_one_users_private_answer_is_not_tried_for_another() {
 }
 
 #[test]
-fn a_304_that_names_another_response_confirms_nothing() {
-    let scene = Scene::new();
-    scene.answer(200, FRESH, "one");
-    scene.get(&[]);
-    scene.pass(61);
-    scene.answer(304, &[("etag", "\"2\"")], "").answer(200, FRESH, "two");
-    scene.get(&[]).is(Outcome::Miss(Forward::Stale), "two");
-}
-
-#[test]
 fn fields_that_are_one_users_are_not_stored_for_all() {
     let fields = [("cache-control", "max-age=60, private=\"x-user\""), ("x-user", "anna")];
     for (scene, kept) in [(Scene::shared(), None), (Scene::new(), Some("anna"))] {
