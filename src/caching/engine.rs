@@ -23,7 +23,8 @@ use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::flight::{Flights, Landing, Leader, Role};
 use crate::header::hop_by_hop;
 use crate::policy::{
-    Reuse, Rules, Times, Validity, Variant, confirmed, invalidated, may_serve_on_error, reuse,
+    Reuse, Rules, Times, Validity, Variant, confirmed, invalidated, is_answer_to_get, may_serve_on_error,
+    reuse,
 };
 use crate::round_trip::RoundTrip;
 use crate::stats::{CacheStatus, Forward, Outcome, Stats};
@@ -194,6 +195,12 @@ impl Inner {
             self.invalidate(&public);
         }
         let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
+        if is_answer_to_get(method, target, received.status, &received.headers, &self.rules) {
+            let via = self.via.clone();
+            let get = Incoming::new(Method::GET, target.clone(), asked_with, via, &self.rules, &self.digest);
+            let fetch = self.fetches.begin(&get.key);
+            return Ok(self.keep(&get, None, received, status, fetch, None));
+        }
         Ok(self.hand_on(received.status, received.headers, received.body, status, target))
     }
 
@@ -320,7 +327,8 @@ impl Inner {
         if incoming.is_head() {
             self.learn_from_head(incoming, plan, &received, &fetch);
         }
-        Ok(self.keep(incoming, plan, received, fetch, leader))
+        let status = CacheStatus::new(Outcome::Miss(plan.why)).forward_status(received.status);
+        Ok(self.keep(incoming, plan.selected.as_ref(), received, status, fetch, leader))
     }
 
     /// Sends a request to the origin.

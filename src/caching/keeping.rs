@@ -93,12 +93,12 @@ impl Inner {
     pub(super) fn keep(
         &self,
         incoming: &Incoming,
-        plan: &Plan,
+        selected: Option<&Arc<StoredResponse>>,
         received: Received,
+        status: CacheStatus,
         fetch: Fetch,
         leader: Option<Lead>,
     ) -> Response<Body> {
-        let status = CacheStatus::new(Outcome::Miss(plan.why)).forward_status(received.status);
         if let Err(why) = self.may_keep(incoming, &received) {
             if let Some(leader) = leader {
                 leader.land(Landed::Alone);
@@ -107,7 +107,7 @@ impl Inner {
             // part or to a condition contradict nothing.
             let contradicts = !received.status.is_server_error()
                 && !matches!(why, NotStored::Method | NotStored::RequestNoStore | NotStored::NotWhole);
-            if plan.selected.is_some() && contradicts {
+            if selected.is_some() && contradicts {
                 self.store.remove(&incoming.key);
             }
             let Received { status: code, headers, body, .. } = received;

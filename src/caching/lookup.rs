@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderValue;
-use http::header::{ETAG, LAST_MODIFIED};
+use http::header::{CONTENT_LANGUAGE, ETAG, LAST_MODIFIED};
 
 use super::credential::KeyedDigest;
 use super::incoming::Incoming;
@@ -58,7 +58,10 @@ pub(crate) fn lookup(
     digest: &KeyedDigest,
     now: SystemTime,
 ) -> Lookup {
-    let selected = variants.iter().find(|stored| stored.variant().matches(&incoming.headers, digest));
+    let selected = variants
+        .iter()
+        .find(|stored| stored.variant().matches(&incoming.headers, digest))
+        .or_else(|| variants.iter().find(|stored| is_in_the_language_wanted(stored, incoming, digest)));
     let Some(selected) = selected else {
         let why = if variants.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
         // What was made for one user is no guess at what another would get; and a weak tag may stand for
@@ -80,6 +83,12 @@ pub(crate) fn lookup(
         Reuse::Validate(ValidateBecause::Request) => return forward(Forward::Request, selected),
     };
     Lookup::Serve(Arc::clone(selected), outcome)
+}
+
+fn is_in_the_language_wanted(stored: &StoredResponse, incoming: &Incoming, digest: &KeyedDigest) -> bool {
+    stored
+        .field(&CONTENT_LANGUAGE)
+        .is_some_and(|language| stored.variant().matches_in_language(&incoming.headers, language, digest))
 }
 
 fn forward(why: Forward, selected: &Arc<StoredResponse>) -> Lookup {

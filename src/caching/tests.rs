@@ -897,3 +897,21 @@ fn a_stored_204_has_no_length() {
     scene.get(&[]);
     assert_eq!(scene.get(&[]).is(Outcome::Hit, "").field("content-length"), None);
 }
+
+#[test]
+fn the_answer_to_a_post_that_says_so_is_one_to_get() {
+    let located = [("cache-control", "max-age=60"), ("content-location", "/a")];
+    for (fields, stored) in [
+        (&located[..], true),
+        (&[("content-location", "/a")], false),
+        (&[("cache-control", "max-age=60")], false),
+        (&[("cache-control", "max-age=60"), ("content-location", "/b")], false),
+    ] {
+        let scene = Scene::new();
+        scene.answer(200, FRESH, "old").answer(200, fields, "posted").answer(200, FRESH, "new");
+        scene.get(&[]);
+        Answer::read(scene.send("POST", URL, &[]).unwrap()).is(Outcome::Passed(Forward::Method), "posted");
+        let body = scene.get(&[]).body;
+        assert_eq!(body, if stored { "posted" } else { "new" }, "{fields:?}");
+    }
+}

@@ -6,6 +6,7 @@
 //! | `date` | the three forms of an HTTP date |
 //! | `cache_control` | `Cache-Control` and `Pragma`, of requests and of responses |
 //! | `entity_tag` | entity tags and their two comparisons |
+//! | `quality` | which member of a weighted list is wanted most |
 //! | `range` | `Range` and `Content-Range` |
 //! | `hop_by_hop` | the fields that end at the next hop |
 //!
@@ -16,4 +17,5 @@ pub(crate) mod date;
 pub(crate) mod entity_tag;
 pub(crate) mod hop_by_hop;
 pub(crate) mod list;
+pub(crate) mod quality;
 pub(crate) mod range;

@@ -1,12 +1,13 @@
 //! May this response be stored? (RFC 9111 section 3)
 
-use http::header::{AUTHORIZATION, EXPIRES, SET_COOKIE, VARY};
+use http::header::{AUTHORIZATION, CONTENT_LOCATION, EXPIRES, SET_COOKIE, VARY};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::heuristic;
 use super::rules::Rules;
 use crate::header::cache_control::{RequestDirectives, ResponseDirectives};
 use crate::header::list;
+use crate::target::Target;
 
 /// Why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,6 +116,23 @@ pub(crate) fn may_store(
         || if rules.is_shared() { directives.s_maxage.is_some() } else { directives.private }
         || heuristic::is_allowed(status, directives);
     if has_lifetime { Ok(()) } else { Err(NotStored::NoLifetime) }
+}
+
+/// Whether the answer to a POST is also what a GET for the same URL would be answered with: it says so by
+/// `Content-Location`, and for how long (RFC 9110 section 9.3.3).
+pub(crate) fn is_answer_to_get(
+    method: &Method,
+    target: &Target,
+    status: StatusCode,
+    headers: &HeaderMap,
+    rules: &Rules,
+) -> bool {
+    let directives = ResponseDirectives::of(headers);
+    let is_explicit = directives.max_age.is_some()
+        || (rules.is_shared() && directives.s_maxage.is_some())
+        || headers.contains_key(EXPIRES);
+    let location = headers.get(CONTENT_LOCATION).and_then(|location| target.join(location.to_str().ok()?));
+    *method == Method::POST && status == StatusCode::OK && is_explicit && location.as_ref() == Some(target)
 }
 
 /// The final statuses whose caching requirements this cache knows (RFC 9110 section 15).

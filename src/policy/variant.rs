@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::rules::Rules;
 use crate::header::cache_control::ResponseDirectives;
-use crate::header::list;
+use crate::header::{list, quality};
 
 /// The request fields that selected a stored response: what its `Vary` names, each with the
 /// normalised value that the request had. Sorted by name, so that equal sets are equal.
@@ -57,6 +57,22 @@ impl Variant {
         self.fields
             .iter()
             .all(|(name, value)| normalised(name, request, digest).as_deref() == value.as_deref())
+    }
+
+    /// Whether this request selects it although its `Accept-Language` is another: it wants one language most,
+    /// and that is the one in which the response is. No server could do better (RFC 9110 section 12.5.4).
+    pub(crate) fn matches_in_language(
+        &self,
+        request: &HeaderMap,
+        language: &[u8],
+        digest: &impl CredentialDigest,
+    ) -> bool {
+        self.fields.iter().all(|(name, value)| {
+            normalised(name, request, digest).as_deref() == value.as_deref()
+                || (*name == ACCEPT_LANGUAGE
+                    && quality::favourite(request, name)
+                        .is_some_and(|wanted| wanted.eq_ignore_ascii_case(language.trim_ascii())))
+        })
     }
 
     /// Whether this request has the credentials that it was made for, whatever else selects it.
@@ -176,6 +192,20 @@ mod tests {
         assert!(matches(&[language], &[(language, "en, de")], &[(language, "De ,  eN")]));
         assert!(matches(&[language], &[(language, "en;q=0.5")], &[(language, "en ; q=0.5")]));
         assert!(!matches(&[language], &[(language, "en;q=0.5, de")], &[(language, "en, de;q=0.5")]));
+    }
+
+    #[test]
+    fn the_language_that_is_wanted_most_is_taken_as_it_is() {
+        let vary = headers(&[("vary", "accept-language, foo")]);
+        let variant =
+            Variant::of(&vary, &[], &headers(&[("accept-language", "en, de"), ("foo", "1")]), &Plain);
+        let matches =
+            |fields: &[(&'static str, &str)]| variant.matches_in_language(&headers(fields), b"de", &Plain);
+        assert!(matches(&[("accept-language", "fr;q=0.5, DE;q=1.0"), ("foo", "1")]));
+        assert!(!matches(&[("accept-language", "fr, de;q=0.5"), ("foo", "1")]));
+        assert!(!matches(&[("accept-language", "fr, de"), ("foo", "1")]));
+        assert!(!matches(&[("accept-language", "de"), ("foo", "2")]));
+        assert!(!matches(&[("foo", "1")]));
     }
 
     #[test]
