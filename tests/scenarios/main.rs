@@ -3,6 +3,7 @@
 mod local;
 mod support;
 
+mod command;
 mod faults;
 mod https;
 mod nginx;
