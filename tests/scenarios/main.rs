@@ -8,4 +8,5 @@ mod faults;
 mod https;
 mod nginx;
 mod pool;
+mod processes;
 mod support_itself;
