@@ -70,6 +70,14 @@ impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
     }
 }
 
+impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
+    /// Lets nobody join what flies under this key now; those who follow already still do.
+    pub(crate) fn forget(&self, key: &K) {
+        let left = self.by_key.lock().remove(key);
+        drop(left);
+    }
+}
+
 /// The one who does the work. Dropping it ends the flight: whoever joins later leads anew.
 pub(crate) struct Leader<K: Eq + Hash + Clone, T: Clone> {
     by_key: Arc<Mutex<HashMap<K, Arc<Flight<T>>>>>,
@@ -86,7 +94,11 @@ impl<K: Eq + Hash + Clone, T: Clone> Leader<K, T> {
 
 impl<K: Eq + Hash + Clone, T: Clone> Drop for Leader<K, T> {
     fn drop(&mut self) {
-        let left = self.by_key.lock().remove(&self.key);
+        let mut by_key = self.by_key.lock();
+        // After `forget` somebody else may fly under this key.
+        let is_own = by_key.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
+        let left = if is_own { by_key.remove(&self.key) } else { None };
+        drop(by_key);
         self.flight.end(State::Abandoned);
         drop(left);
     }
@@ -177,6 +189,21 @@ mod tests {
         leader.land(1);
         drop(leader);
         lead(&flights).land(2);
+    }
+
+    #[test]
+    fn nobody_joins_a_flight_that_was_forgotten() {
+        let flights = Flights::new();
+        let forgotten = lead(&flights);
+        let follower = follow(&flights);
+        flights.forget(&1);
+        let next = lead(&flights);
+        forgotten.land("old");
+        drop(forgotten);
+        assert_eq!(follower.wait(PATIENCE), Landing::With("old"));
+        let follower = follow(&flights);
+        next.land("new");
+        assert_eq!(follower.wait(PATIENCE), Landing::With("new"));
     }
 
     #[test]

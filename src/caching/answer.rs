@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    RANGE,
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
@@ -37,7 +37,10 @@ pub(crate) fn answer(
         if conditions_apply && incoming.method == Method::GET {
             (code, body) = part(code, body, &mut headers, incoming);
         }
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        // RFC 9110 section 8.6: none on a 204.
+        if code != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
     }
     decorate(&mut headers, stored.validity(), status, now);
     let body = if incoming.is_head() { Body::empty() } else { Body::from(body) };
@@ -89,7 +92,12 @@ fn part(code: StatusCode, body: Bytes, headers: &mut HeaderMap, incoming: &Incom
             (StatusCode::PARTIAL_CONTENT, body)
         }
         Slice::Unsatisfiable { content_range } => {
+            // It is about this range: nothing of the whole's is true of it, least of all for how long.
             keep_for_not_modified(headers);
+            for name in [ETAG, EXPIRES, LAST_MODIFIED] {
+                headers.remove(name);
+            }
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             headers.insert(CONTENT_RANGE, content_range);
             (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new())
         }

@@ -4,15 +4,16 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, ETAG};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG, VIA};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use log::debug;
 
 use super::answer::{answer, decorate, response};
 use super::builder::CachingBuilder;
 use super::credential::KeyedDigest;
+use super::fetches::Fetches;
 use super::fill::{Fill, FillReader};
-use super::forwarding::{Outgoing, Received, outgoing, prepare};
+use super::forwarding::{Outgoing, Received, outgoing, received_over};
 use super::guarded_store::GuardedStore;
 use super::incoming::{self, Incoming};
 use super::lookup::{Lookup, Plan, lookup};
@@ -20,10 +21,9 @@ use crate::body::Body;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::flight::{Flights, Landing, Leader, Role};
-use crate::header::cache_control::ResponseDirectives;
+use crate::header::hop_by_hop;
 use crate::policy::{
-    NotStored, Rules, Times, Validity, Variant, confirmed, freshened, head_agrees, implied_fields,
-    invalidated, may_serve_on_error, may_store, validity,
+    Reuse, Rules, Times, Validity, Variant, confirmed, invalidated, may_serve_on_error, reuse,
 };
 use crate::round_trip::RoundTrip;
 use crate::stats::{CacheStatus, Forward, Outcome, Stats};
@@ -62,40 +62,43 @@ pub struct Caching {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     origin: Arc<dyn RoundTrip>,
-    store: GuardedStore,
-    clock: Arc<dyn Clock>,
-    rules: Rules,
+    pub(super) store: GuardedStore,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) rules: Rules,
     stats: Arc<Stats>,
     pseudonym: String,
     via: HeaderValue,
-    digest: KeyedDigest,
+    pub(super) digest: KeyedDigest,
     flights: Flights<Key, Landed>,
+    fetches: Arc<Fetches>,
 }
 
 /// What the leader of a flight has for those who wait.
 #[derive(Clone)]
-enum Landed {
+pub(super) enum Landed {
     /// A response that is on its way, which all may share that it matches.
     Fill(Arc<Head>, Weak<Fill>),
     /// Something was stored: look again.
     Stored,
-    /// The origin failed.
-    Failed(ErrorKind, Arc<str>),
+    /// The origin cannot be reached.
+    Unreachable(ErrorKind, Arc<str>),
+    /// The origin is there, and says that it fails.
+    ServerError(StatusCode),
     /// Nothing that others could use.
     Alone,
 }
 
 /// The head of a response whose body is on its way.
-struct Head {
-    status: StatusCode,
-    headers: HeaderMap,
-    validity: Validity,
-    variant: Variant,
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) validity: Validity,
+    pub(super) variant: Variant,
 }
 
-type Lead = Leader<Key, Landed>;
+pub(super) type Lead = Leader<Key, Landed>;
 
 impl Caching {
     /// A cache to put together.
@@ -114,9 +117,9 @@ impl Caching {
     ) -> Self {
         let store = GuardedStore::new(store, Arc::clone(&stats));
         let (digest, flights) = (KeyedDigest::default(), Flights::new());
-        Self {
-            inner: Arc::new(Inner { origin, store, clock, rules, stats, pseudonym, via, digest, flights }),
-        }
+        let fetches = Arc::default();
+        let inner = Inner { origin, store, clock, rules, stats, pseudonym, via, digest, flights, fetches };
+        Self { inner: Arc::new(inner) }
     }
 
     /// What was counted so far.
@@ -143,17 +146,21 @@ impl RoundTrip for Caching {
         let target = Target::parse(&request.uri().to_string())?;
         let (parts, body) = request.into_parts();
         let inner = &self.inner;
-        let (method, headers) = (parts.method, parts.headers);
+        let (method, mut headers) = (parts.method, parts.headers);
+        // What ends at this hop selects nothing and is not passed on.
+        hop_by_hop::remove(&mut headers);
+        let via = received_over(parts.version, &inner.via);
         if !matches!(method, Method::GET | Method::HEAD) {
-            return inner.pass(&method, &target, headers, body, Forward::Method);
+            return inner.pass(&method, &target, headers, via, body, Forward::Method);
         }
         // A body would have to be part of the key.
         if !body.is_empty() {
-            return inner.pass(&method, &target, headers, body, Forward::Bypass);
+            return inner.pass(&method, &target, headers, via, body, Forward::Bypass);
         }
-        let incoming = Incoming::new(method, target, headers, &inner.rules, &inner.digest);
+        let incoming = Incoming::new(method, target, headers, via, &inner.rules, &inner.digest);
         if incoming.is_for_origin() {
-            return inner.pass(&incoming.method, &incoming.target, incoming.headers, body, Forward::Bypass);
+            let Incoming { method, target, headers, via, .. } = incoming;
+            return inner.pass(&method, &target, headers, via, body, Forward::Bypass);
         }
         inner.answer(&incoming)
     }
@@ -166,13 +173,12 @@ impl Inner {
         method: &Method,
         target: &Target,
         mut headers: HeaderMap,
+        via: HeaderValue,
         body: Body,
         why: Forward,
     ) -> Result<Response<Body>> {
-        let own_key = incoming::key(target, &headers, &self.rules, &self.digest);
-        let is_partitioned = own_key.as_str() != own_key.url();
-        let credentials = if is_partitioned { headers.clone() } else { HeaderMap::new() };
-        prepare(&mut headers, &self.via);
+        let asked_with = headers.clone();
+        headers.append(VIA, via);
         let mut request = Request::new(body);
         *request.method_mut() = method.clone();
         *request.uri_mut() = target.uri();
@@ -180,13 +186,23 @@ impl Inner {
         let received =
             self.ask(request, target, why).inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
         for target in invalidated(method, target, received.status, &received.headers) {
-            self.store.remove(&Key::new(target.as_str()));
-            if is_partitioned {
-                self.store.remove(&incoming::key(&target, &credentials, &self.rules, &self.digest));
+            let public = Key::new(target.as_str());
+            let own = incoming::key(&target, &asked_with, &self.rules, &self.digest);
+            if own != public {
+                self.invalidate(&own);
             }
+            self.invalidate(&public);
         }
         let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
         Ok(self.hand_on(received.status, received.headers, received.body, status, target))
+    }
+
+    /// Forgets what is stored under a key, and sees to it that nothing which was asked before is stored or
+    /// shared after.
+    fn invalidate(&self, key: &Key) {
+        self.fetches.invalidate(key);
+        self.flights.forget(key);
+        self.store.remove(key);
     }
 
     fn answer(&self, incoming: &Incoming) -> Result<Response<Body>> {
@@ -203,12 +219,15 @@ impl Inner {
         match self.flights.join(incoming.key.clone()) {
             // What was being fetched when we looked may have been stored since.
             Role::Lead(leader) => match self.look_up(incoming) {
-                Lookup::Serve(stored, outcome) => Ok(self.serve(&stored, incoming, outcome)),
+                Lookup::Serve(stored, outcome) => {
+                    leader.land(Landed::Stored);
+                    Ok(self.serve(&stored, incoming, outcome))
+                }
                 Lookup::Forward(plan) => self.forward(incoming, &plan, Some(leader)),
             },
             Role::Follow(follower) => match follower.wait(PATIENCE) {
                 Landing::With(landed) => self.follow(incoming, &plan, landed),
-                Landing::Abandoned | Landing::TimedOut => self.forward(incoming, &plan, None),
+                Landing::Abandoned | Landing::TimedOut => self.look_again(incoming),
             },
         }
     }
@@ -221,18 +240,30 @@ impl Inner {
     fn follow(&self, incoming: &Incoming, plan: &Plan, landed: Landed) -> Result<Response<Body>> {
         match landed {
             Landed::Fill(head, fill) => {
-                let matches = head.variant.matches(&incoming.headers, &self.digest);
-                if let Some(reader) = fill.upgrade().filter(|_| matches).and_then(|fill| fill.reader()) {
+                // A body may be on its way for longer than it is fresh.
+                let fits = head.variant.matches(&incoming.headers, &self.digest)
+                    && reuse(&head.validity, &incoming.directives, self.clock.now()) == Reuse::Fresh;
+                if let Some(reader) = fill.upgrade().filter(|_| fits).and_then(|fill| fill.reader()) {
                     return Ok(self.share(incoming, plan, &head, reader));
                 }
             }
-            Landed::Failed(kind, message) => {
+            Landed::Unreachable(kind, message) => {
                 let error = Error::new(kind, &*message).with_url(&incoming.target);
                 return self.serve_on_error(incoming, plan, error);
             }
+            Landed::ServerError(code) => {
+                if let Some(stale) = self.stale_on_error(incoming, plan) {
+                    let status = CacheStatus::new(Outcome::StaleOnError(plan.why)).forward_status(code);
+                    return Ok(self.serve_with(&stale, incoming, status));
+                }
+            }
             Landed::Stored | Landed::Alone => {}
         }
-        // It may be stored by now.
+        self.look_again(incoming)
+    }
+
+    /// What was waited for may be stored by now.
+    fn look_again(&self, incoming: &Incoming) -> Result<Response<Body>> {
         match self.look_up(incoming) {
             Lookup::Serve(stored, outcome) => Ok(self.serve(&stored, incoming, outcome)),
             Lookup::Forward(plan) => self.forward(incoming, &plan, None),
@@ -243,7 +274,7 @@ impl Inner {
         let mut headers = head.headers.clone();
         let outcome = Outcome::Collapsed(plan.why);
         decorate(&mut headers, &head.validity, CacheStatus::new(outcome), self.clock.now());
-        self.note(outcome, incoming);
+        self.note(outcome, &incoming.target);
         let body = reader.into_body();
         if let Some(length) = body.length() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -253,12 +284,18 @@ impl Inner {
 
     /// Sends the request on, and makes of the answer what can be made of it.
     fn forward(&self, incoming: &Incoming, plan: &Plan, leader: Option<Lead>) -> Result<Response<Body>> {
-        let Outgoing { request, asks_for_us } = outgoing(incoming, plan, &self.via);
+        let fetch = self.fetches.begin(&incoming.key);
+        let Outgoing { request, asks_for_us } = outgoing(incoming, plan);
         let received = match self.ask(request, &incoming.target, plan.why) {
             Ok(received) => received,
             Err(error) => {
                 if let Some(leader) = leader {
-                    leader.land(Landed::Failed(error.kind(), error.message().into()));
+                    // What a request's own fields may have brought about is not the others' trouble.
+                    leader.land(if is_for_everybody(error.kind()) {
+                        Landed::Unreachable(error.kind(), error.message().into())
+                    } else {
+                        Landed::Alone
+                    });
                 }
                 return self.serve_on_error(incoming, plan, error);
             }
@@ -266,7 +303,7 @@ impl Inner {
         if received.status == StatusCode::NOT_MODIFIED && asks_for_us {
             let entity_tags: Vec<_> = plan.candidates.iter().map(|stored| stored.field(&ETAG)).collect();
             return match confirmed(&entity_tags, plan.selected.is_some(), &received.headers) {
-                Some(at) => Ok(self.confirm(incoming, plan, at, &received, leader)),
+                Some(at) => Ok(self.confirm(incoming, plan, at, &received, &fetch, leader)),
                 // It confirms something that we do not have: ask again, for the whole.
                 None => self.forward(incoming, &Plan::without_store(plan.why), leader),
             };
@@ -274,13 +311,16 @@ impl Inner {
         if received.status.is_server_error()
             && let Some(stale) = self.stale_on_error(incoming, plan)
         {
+            if let Some(leader) = leader {
+                leader.land(Landed::ServerError(received.status));
+            }
             let status = CacheStatus::new(Outcome::StaleOnError(plan.why)).forward_status(received.status);
             return Ok(self.serve_with(&stale, incoming, status));
         }
         if incoming.is_head() {
-            self.learn_from_head(incoming, plan, &received);
+            self.learn_from_head(incoming, plan, &received, &fetch);
         }
-        Ok(self.keep(incoming, plan, received, leader))
+        Ok(self.keep(incoming, plan, received, fetch, leader))
     }
 
     /// Sends a request to the origin.
@@ -295,162 +335,10 @@ impl Inner {
         Ok(Received::new(response, times, &self.via))
     }
 
-    /// Freshens what a 304 confirmed, and answers with it.
-    fn confirm(
-        &self,
-        incoming: &Incoming,
-        plan: &Plan,
-        at: usize,
-        received: &Received,
-        leader: Option<Lead>,
-    ) -> Response<Body> {
-        let confirmed = &plan.candidates[at];
-        let headers = freshened(&confirmed.headers(), &received.fields_to_store());
-        let freshened = Arc::new(self.stored(
-            incoming,
-            confirmed.status(),
-            &headers,
-            confirmed.body().clone(),
-            received.times,
-        ));
-        let directives = ResponseDirectives::of(&headers);
-        match may_store(incoming.for_storing(), confirmed.status(), &headers, &directives, &self.rules) {
-            Ok(()) => {
-                self.store.insert(&incoming.key, Arc::clone(&freshened));
-                if let Some(leader) = leader {
-                    leader.land(Landed::Stored);
-                }
-            }
-            Err(NotStored::RequestNoStore) => {}
-            Err(_) => self.store.remove(&incoming.key),
-        }
-        let status =
-            CacheStatus::new(Outcome::Revalidated(plan.why)).forward_status(StatusCode::NOT_MODIFIED);
-        self.serve_with(&freshened, incoming, status)
-    }
-
-    /// A HEAD tells whether what is stored for GET still holds (RFC 9111 section 4.3.5).
-    fn learn_from_head(&self, incoming: &Incoming, plan: &Plan, received: &Received) {
-        let Some(stored) = &plan.selected else { return };
-        if received.status.is_server_error() || received.status == StatusCode::NOT_MODIFIED {
-            return;
-        }
-        let headers = stored.headers();
-        if received.status == stored.status() && head_agrees(&headers, stored.body().len(), &received.headers)
-        {
-            let headers = freshened(&headers, &received.fields_to_store());
-            let get = Incoming { method: Method::GET, ..incoming.clone() };
-            let directives = ResponseDirectives::of(&headers);
-            if may_store(get.for_storing(), stored.status(), &headers, &directives, &self.rules).is_ok() {
-                let body = stored.body().clone();
-                let freshened = self.stored(&get, stored.status(), &headers, body, received.times);
-                self.store.insert(&incoming.key, Arc::new(freshened));
-                return;
-            }
-        }
-        self.store.remove(&incoming.key);
-    }
-
-    /// Hands a response on, and stores it where that is allowed and once it is whole.
-    fn keep(
-        &self,
-        incoming: &Incoming,
-        plan: &Plan,
-        received: Received,
-        leader: Option<Lead>,
-    ) -> Response<Body> {
-        let status = CacheStatus::new(Outcome::Miss(plan.why)).forward_status(received.status);
-        if let Err(why) = self.may_keep(incoming, &received) {
-            if let Some(leader) = leader {
-                leader.land(Landed::Alone);
-            }
-            // What is stored has just been contradicted by the origin; a failing origin, the answer to a
-            // part or to a condition contradict nothing.
-            let contradicts = !received.status.is_server_error()
-                && !matches!(why, NotStored::Method | NotStored::RequestNoStore | NotStored::NotWhole)
-                && received.status != StatusCode::RANGE_NOT_SATISFIABLE;
-            if plan.selected.is_some() && contradicts {
-                self.store.remove(&incoming.key);
-            }
-            let Received { status: code, headers, body, .. } = received;
-            return self.hand_on(code, headers, body, status.detail(why.name()), &incoming.target);
-        }
-        let fields = received.fields_to_store();
-        let Received { status: code, headers, body, times } = received;
-        let whole = if body.is_empty() { Some(bytes::Bytes::new()) } else { body.as_bytes().cloned() };
-        if let Some(whole) = whole {
-            let stored = self.stored(incoming, code, &fields, whole, times);
-            self.store.insert(&incoming.key, Arc::new(stored));
-            if let Some(leader) = leader {
-                leader.land(Landed::Stored);
-            }
-            return self.hand_on(code, headers, body, status.stored(), &incoming.target);
-        }
-        let body = self.fill(incoming, Head::of(self, incoming, code, fields, times), body, leader);
-        self.hand_on(code, headers, body, status.stored(), &incoming.target)
-    }
-
-    fn may_keep(&self, incoming: &Incoming, received: &Received) -> Result<(), NotStored> {
-        let directives = ResponseDirectives::of(&received.headers);
-        let request = incoming.for_storing();
-        may_store(request, received.status, &received.headers, &directives, &self.rules)?;
-        if !received.body.end_is_proven() {
-            return Err(NotStored::EndNotProven);
-        }
-        if received.body.length().is_some_and(|length| length > self.store.max_body()) {
-            return Err(NotStored::TooLarge);
-        }
-        Ok(())
-    }
-
-    /// Lets a body be read by everybody who waits for it, and stores it when it is whole. The leader's
-    /// flight ends then, or when nothing comes of it.
-    fn fill(&self, incoming: &Incoming, head: Head, body: Body, leader: Option<Lead>) -> Body {
-        let head = Arc::new(head);
-        let leader = leader.map(Arc::new);
-        let commit = {
-            let (store, key, head, leader) =
-                (self.store.clone(), incoming.key.clone(), Arc::clone(&head), leader.clone());
-            move |whole| {
-                let stored = StoredResponse::new(
-                    head.status,
-                    &head.headers,
-                    whole,
-                    head.validity,
-                    head.variant.clone(),
-                );
-                store.insert(&key, Arc::new(stored));
-                drop(leader);
-            }
-        };
-        let reader = Fill::start(body, self.store.max_body(), Box::new(commit));
-        if let Some(leader) = leader {
-            // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
-            let is_for_all = head.validity.is_fresh(self.clock.now()) && !head.validity.no_cache;
-            leader.land(if is_for_all {
-                Landed::Fill(head, Arc::downgrade(reader.fill()))
-            } else {
-                Landed::Alone
-            });
-        }
-        reader.into_body()
-    }
-
-    fn stored(
-        &self,
-        incoming: &Incoming,
-        status: StatusCode,
-        headers: &HeaderMap,
-        body: bytes::Bytes,
-        times: Times,
-    ) -> StoredResponse {
-        let head = Head::of(self, incoming, status, headers.clone(), times);
-        StoredResponse::new(status, &head.headers, body, head.validity, head.variant)
-    }
-
     /// Answers with what is stale because the origin failed, or passes the failure on.
     fn serve_on_error(&self, incoming: &Incoming, plan: &Plan, error: Error) -> Result<Response<Body>> {
-        match self.stale_on_error(incoming, plan) {
+        let stale = self.stale_on_error(incoming, plan).filter(|_| is_the_origins(error.kind()));
+        match stale {
             Some(stale) => {
                 let status = CacheStatus::new(Outcome::StaleOnError(plan.why));
                 Ok(self.serve_with(&stale, incoming, status))
@@ -472,18 +360,18 @@ impl Inner {
         self.serve_with(stored, incoming, CacheStatus::new(outcome))
     }
 
-    fn serve_with(
+    pub(super) fn serve_with(
         &self,
         stored: &StoredResponse,
         incoming: &Incoming,
         status: CacheStatus,
     ) -> Response<Body> {
-        self.note(status.outcome(), incoming);
+        self.note(status.outcome(), &incoming.target);
         answer(stored, incoming, status, self.clock.now())
     }
 
     fn only_if_cached(&self, incoming: &Incoming) -> Response<Body> {
-        self.note(Outcome::OnlyIfCached, incoming);
+        self.note(Outcome::OnlyIfCached, &incoming.target);
         let mut headers = HeaderMap::new();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         CacheStatus::new(Outcome::OnlyIfCached).append_to(&mut headers);
@@ -491,7 +379,7 @@ impl Inner {
     }
 
     /// Hands on what came from the origin.
-    fn hand_on(
+    pub(super) fn hand_on(
         &self,
         code: StatusCode,
         mut headers: HeaderMap,
@@ -499,33 +387,32 @@ impl Inner {
         status: CacheStatus,
         target: &Target,
     ) -> Response<Body> {
-        self.stats.count(status.outcome());
-        debug!("{} {}", status.outcome(), redacted(target.as_str()));
+        self.note(status.outcome(), target);
         status.append_to(&mut headers);
         response(code, headers, body)
     }
 
-    fn note(&self, outcome: Outcome, incoming: &Incoming) {
+    fn note(&self, outcome: Outcome, target: &Target) {
         self.stats.count(outcome);
-        debug!("{outcome} {}", redacted(incoming.target.as_str()));
+        debug!("{outcome} {}", redacted(target.as_str()));
     }
 }
 
-impl Head {
-    fn of(
-        inner: &Inner,
-        incoming: &Incoming,
-        status: StatusCode,
-        mut headers: HeaderMap,
-        times: Times,
-    ) -> Self {
-        let directives = ResponseDirectives::of(&headers);
-        let validity = validity(status, &headers, &directives, times, &inner.rules);
-        headers.remove(AGE);
-        let implied = implied_fields(&directives, &inner.rules);
-        let variant = Variant::of(&headers, implied, &incoming.headers, &inner.digest);
-        Self { status, headers, validity, variant }
-    }
+/// Whether it is the origin that failed, and not the request.
+fn is_the_origins(kind: ErrorKind) -> bool {
+    !matches!(
+        kind,
+        ErrorKind::BadUrl
+            | ErrorKind::BadRequest
+            | ErrorKind::BadOption
+            | ErrorKind::BodyTooLarge
+            | ErrorKind::Loop
+    )
+}
+
+/// Whether every other request would have met it too, whatever its fields.
+fn is_for_everybody(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unresolved | ErrorKind::Unreachable | ErrorKind::Tls)
 }
 
 impl fmt::Debug for Caching {

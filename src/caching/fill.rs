@@ -22,6 +22,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use log::error;
@@ -36,9 +37,20 @@ const WINDOW: u64 = 256 * 1024;
 /// How much is read from the origin at a time, in bytes.
 const PIECE: usize = 64 * 1024;
 
+/// What a body that is not kept needs at most.
+const WINDOW_AND_PIECE: usize = 320 * 1024;
+
 /// How much may be left of a body that nobody reads any more for it to be fetched to its end, in bytes:
 /// less than a new connection costs.
 const WORTH_FINISHING: u64 = 256 * 1024;
+
+/// For how long that is tried, and how often something is read of a body whose length is not known. What
+/// comes too slowly is given up: whoever drops a body waits for this.
+const FINISHING: Duration = Duration::from_secs(1);
+const FINISHING_READS: usize = 2;
+
+/// How long the others wait for a reader that stands still, once the body is too large to be kept.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is done with a whole body: it is stored, and whoever waits for that is told. Dropped undone when
 /// the body does not become whole.
@@ -51,6 +63,7 @@ pub(crate) struct Fill {
     changed: Condvar,
     length: Option<u64>,
     limit: u64,
+    patience: Duration,
 }
 
 struct State {
@@ -101,6 +114,10 @@ enum Kept {
 impl Fill {
     /// Starts to fetch `body`; the reader is its first. Up to `limit` bytes are committed.
     pub(crate) fn start(body: Body, limit: u64, commit: Commit) -> FillReader {
+        Self::with_patience(body, limit, commit, PATIENCE)
+    }
+
+    fn with_patience(body: Body, limit: u64, commit: Commit, patience: Duration) -> FillReader {
         let length = body.length();
         let source = Source { body, piece: vec![0; PIECE].into() };
         let fill = Arc::new(Self {
@@ -115,6 +132,7 @@ impl Fill {
             changed: Condvar::new(),
             length,
             limit,
+            patience,
         });
         FillReader { fill, reader: 0, position: 0 }
     }
@@ -143,6 +161,10 @@ impl Fill {
         }
         let mut state = self.state.lock();
         loop {
+            if !state.readers.iter().any(|known| known.reader == reader) {
+                let text = "the others on this transfer went on: it was read too slowly";
+                return Err(Failure::new(ErrorKind::IncompleteBody, text).to_error());
+            }
             let count = state.kept.copy(position, out);
             if count > 0 {
                 if state.moved(reader, position + count as u64) {
@@ -154,7 +176,22 @@ impl Fill {
                 Progress::Ended(Ok(())) => return Ok(0),
                 Progress::Ended(Err(failure)) => return Err(failure.to_error()),
                 Progress::Idle(_) if !state.is_far_ahead() => self.advance(&mut state),
-                Progress::Idle(_) | Progress::Busy => self.changed.wait(&mut state),
+                Progress::Idle(_) => self.wait_for_the_slowest(&mut state),
+                Progress::Busy => self.changed.wait(&mut state),
+            }
+        }
+    }
+
+    /// Waits until the slowest reader moves, and leaves it behind if it does not: it must not be able to
+    /// hold the others for ever, least of all when it is in the same thread.
+    fn wait_for_the_slowest(&self, state: &mut MutexGuard<'_, State>) {
+        let slowest = state.slowest();
+        let deadline = Instant::now() + self.patience;
+        while state.is_far_ahead() && state.slowest() == slowest {
+            if self.changed.wait_until(state, deadline).timed_out() {
+                state.readers.retain(|position| position.at != slowest);
+                self.changed.notify_all();
+                return;
             }
         }
     }
@@ -163,13 +200,17 @@ impl Fill {
     /// up any other.
     fn leave(&self, reader: u64) {
         let mut state = self.state.lock();
-        let begun = state.received;
-        while state.readers.len() == 1 && !thread::panicking() && self.is_worth_finishing(&state, begun) {
-            match &state.progress {
-                Progress::Idle(_) => self.advance(&mut state),
-                Progress::Busy => self.changed.wait(&mut state),
-                Progress::Ended(_) => break,
-            }
+        let is_last = |state: &State| matches!(&state.readers[..], [last] if last.reader == reader);
+        let deadline = Instant::now() + FINISHING;
+        let mut reads = 0;
+        while is_last(&state)
+            && matches!(state.progress, Progress::Idle(_))
+            && self.is_worth_finishing(&state, reads)
+            && !thread::panicking()
+            && Instant::now() < deadline
+        {
+            self.advance(&mut state);
+            reads += 1;
         }
         state.readers.retain(|position| position.reader != reader);
         let unused = (state.readers.is_empty() && matches!(state.progress, Progress::Idle(_))).then(|| {
@@ -185,11 +226,12 @@ impl Fill {
         drop(unused);
     }
 
-    fn is_worth_finishing(&self, state: &State, begun: u64) -> bool {
+    fn is_worth_finishing(&self, state: &State, reads: usize) -> bool {
         state.commit.is_some()
             && match self.length {
                 Some(length) => length - state.received <= WORTH_FINISHING,
-                None => state.received - begun <= WORTH_FINISHING,
+                // Most often its end is all that is missing.
+                None => reads < FINISHING_READS,
             }
     }
 
@@ -222,9 +264,8 @@ impl Fill {
             }
             _ => {}
         }
-        state.append(&source.piece[..count], self.length);
+        state.append(&source.piece[..count], self.length, self.limit);
         if count == 0 || self.length == Some(state.received) {
-            drop(source);
             self.commit(state);
             return Progress::Ended(Ok(()));
         }
@@ -254,15 +295,15 @@ impl Fill {
 }
 
 impl State {
-    fn append(&mut self, piece: &[u8], length: Option<u64>) {
+    fn append(&mut self, piece: &[u8], length: Option<u64>, limit: u64) {
         let slowest = self.slowest();
         match &mut self.kept {
             Kept::All(bytes) => {
-                let room = bytes.capacity() - bytes.len();
-                if let Some(length) = length.filter(|_| room < piece.len()) {
-                    // Twice what is here already, as long as that is no more than what was announced.
-                    let missing = usize::try_from(length).unwrap_or(usize::MAX).saturating_sub(bytes.len());
-                    bytes.reserve_exact(missing.min(bytes.len().max(1 << 20)).max(piece.len()));
+                if bytes.capacity() - bytes.len() < piece.len() {
+                    // Twice what is here already, as long as that is no more than what may come.
+                    let most = usize::try_from(length.unwrap_or(limit)).unwrap_or(usize::MAX);
+                    let missing = most.saturating_sub(bytes.len());
+                    bytes.reserve_exact(missing.min(bytes.len().max(PIECE)).max(piece.len()));
                 }
                 bytes.extend_from_slice(piece);
             }
@@ -270,6 +311,9 @@ impl State {
                 let read_by_all = usize::try_from(slowest - *from).unwrap_or(0).min(bytes.len());
                 bytes.drain(..read_by_all);
                 *from += read_by_all as u64;
+                if bytes.capacity() / 4 > bytes.len().max(WINDOW_AND_PIECE) {
+                    bytes.shrink_to(WINDOW_AND_PIECE);
+                }
                 bytes.extend_from_slice(piece);
             }
             Kept::Committing | Kept::Whole(_) => {}
@@ -573,6 +617,29 @@ mod tests {
         let fill = Arc::clone(reader.fill());
         drop(reader);
         assert!(fill.reader().is_none());
+        assert!(setup.send.as_ref().unwrap().send(Ok(Vec::new())).is_err(), "the source is dropped");
+        assert!(setup.committed().is_none());
+    }
+
+    #[test]
+    fn one_that_stands_still_is_left_behind() {
+        const LENGTH: u64 = 4 << 20;
+        let body = Body::from_reader(io::repeat(7).take(LENGTH), None);
+        let fast = Fill::with_patience(body, 1000, Box::new(|_| {}), Duration::ZERO);
+        let still = fast.fill().reader().unwrap();
+        assert_eq!(rest(fast).unwrap().len() as u64, LENGTH);
+        assert_eq!(Error::from(rest(still).unwrap_err()).kind(), ErrorKind::IncompleteBody);
+    }
+
+    #[test]
+    fn an_end_that_does_not_come_is_not_waited_for() {
+        let (setup, mut reader) = start(None, 1 << 20);
+        for _ in 0..=FINISHING_READS {
+            setup.send(b"abc");
+        }
+        let mut buffer = [0; 2];
+        reader.read_exact(&mut buffer).unwrap();
+        drop(reader);
         assert!(setup.send.as_ref().unwrap().send(Ok(Vec::new())).is_err(), "the source is dropped");
         assert!(setup.committed().is_none());
     }

@@ -6,8 +6,9 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use super::incoming::Incoming;
 use super::lookup::Plan;
 use crate::body::Body;
+use crate::header::cache_control::ResponseDirectives;
 use crate::header::{date, hop_by_hop};
-use crate::policy::{Times, validators};
+use crate::policy::{Rules, Times, validators};
 use crate::stats::{CACHE_STATUS, X_FROM_CACHE};
 
 /// A request to the origin, and whether a 304 to it confirms what is stored.
@@ -17,9 +18,9 @@ pub(crate) struct Outgoing {
 }
 
 /// The request that the plan comes to: ours to send, with our validators where there are any.
-pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, via: &HeaderValue) -> Outgoing {
+pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan) -> Outgoing {
     let mut headers = incoming.headers.clone();
-    prepare(&mut headers, via);
+    headers.append(VIA, incoming.via.clone());
     // A HEAD asks on the client's behalf alone: its answer freshens what is stored by its fields.
     let asks_for_us = !incoming.is_head() && {
         let (entity_tags, last_modified) = (plan.entity_tags(), plan.last_modified());
@@ -31,12 +32,6 @@ pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, via: &HeaderValue) -> O
     *request.uri_mut() = incoming.target.uri();
     *request.headers_mut() = headers;
     Outgoing { request, asks_for_us }
-}
-
-/// Makes a request's fields those of the next hop: end-to-end fields, and ours in `Via`.
-pub(crate) fn prepare(headers: &mut HeaderMap, via: &HeaderValue) {
-    hop_by_hop::remove(headers);
-    headers.append(VIA, via.clone());
 }
 
 /// A response as it came, its fields made end-to-end.
@@ -58,15 +53,19 @@ impl Received {
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::value(times.response));
         }
-        let via = if parts.version == Version::HTTP_10 { of_version_1_0(via) } else { via.clone() };
-        headers.append(VIA, via);
+        headers.append(VIA, received_over(parts.version, via));
         Self { status: parts.status, headers, body, times }
     }
 
-    /// The fields to store, without those that are true of this transfer alone. `Age` goes when it has been
-    /// counted.
-    pub(crate) fn fields_to_store(&self) -> HeaderMap {
+    /// The fields to store, without those that are true of this transfer alone, and in shared mode without
+    /// those that are one user's (RFC 9111 section 5.2.2.7). `Age` goes when it has been counted.
+    pub(crate) fn fields_to_store(&self, rules: &Rules) -> HeaderMap {
         let mut headers = self.headers.clone();
+        if rules.is_shared() {
+            for name in ResponseDirectives::of(&headers).private_fields {
+                headers.remove(name);
+            }
+        }
         for name in [&CACHE_STATUS, &CONTENT_LENGTH] {
             headers.remove(name);
         }
@@ -74,8 +73,11 @@ impl Received {
     }
 }
 
-/// The `Via` of a message that was received over HTTP/1.0 (RFC 9110 section 7.6.3).
-fn of_version_1_0(via: &HeaderValue) -> HeaderValue {
+/// Our `Via` of a message that was received over this version (RFC 9110 section 7.6.3).
+pub(crate) fn received_over(version: Version, via: &HeaderValue) -> HeaderValue {
+    if version != Version::HTTP_10 {
+        return via.clone();
+    }
     let mut bytes = via.as_bytes().to_vec();
     if let Some(minor) = bytes.get_mut(2) {
         *minor = b'0';

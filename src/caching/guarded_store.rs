@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use log::warn;
 
+use super::fetches::Fetch;
 use crate::stats::Stats;
 use crate::store::{Key, Store, StoreError, StoredResponse, Variants};
 
@@ -23,10 +24,22 @@ impl GuardedStore {
         self.answer("read", self.store.variants(key))
     }
 
-    pub(crate) fn insert(&self, key: &Key, response: Arc<StoredResponse>) {
-        if self.answer("write", self.store.insert(key, response)) {
-            self.stats.count_stored();
+    /// Stores what a fetch brought, unless something newer is known by now; says whether it is stored.
+    pub(crate) fn insert(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
+        if !fetch.claim(response.variant()) {
+            return false;
         }
+        if !self.answer("write", self.store.insert(fetch.key(), Arc::clone(response))) {
+            return false;
+        }
+        // While it was being written, the key may have been invalidated, or a newer response been stored
+        // and then replaced by this one. To store nothing is right in both cases.
+        if fetch.is_overtaken(response.variant()) {
+            self.remove(fetch.key());
+            return false;
+        }
+        self.stats.count_stored();
+        true
     }
 
     pub(crate) fn remove(&self, key: &Key) {

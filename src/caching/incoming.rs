@@ -3,7 +3,7 @@
 use http::header::{
     AUTHORIZATION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::credential::KeyedDigest;
 use crate::header::cache_control::RequestDirectives;
@@ -18,6 +18,8 @@ pub(crate) struct Incoming {
     pub(crate) method: Method,
     pub(crate) target: Target,
     pub(crate) headers: HeaderMap,
+    /// What `Via` says of the hop over which it came.
+    pub(crate) via: HeaderValue,
     pub(crate) directives: RequestDirectives,
     pub(crate) key: Key,
 }
@@ -27,12 +29,13 @@ impl Incoming {
         method: Method,
         target: Target,
         headers: HeaderMap,
+        via: HeaderValue,
         rules: &Rules,
         digest: &KeyedDigest,
     ) -> Self {
         let directives = RequestDirectives::of(&headers);
         let key = key(&target, &headers, rules, digest);
-        Self { method, target, headers, directives, key }
+        Self { method, target, headers, via, directives, key }
     }
 
     pub(crate) fn is_head(&self) -> bool {

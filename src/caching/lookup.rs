@@ -61,10 +61,13 @@ pub(crate) fn lookup(
     let selected = variants.iter().find(|stored| stored.variant().matches(&incoming.headers, digest));
     let Some(selected) = selected else {
         let why = if variants.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
-        let has_strong_tag = |stored: &&Arc<StoredResponse>| {
+        // What was made for one user is no guess at what another would get; and a weak tag may stand for
+        // several encodings.
+        let is_candidate = |stored: &&Arc<StoredResponse>| {
             stored.field(&ETAG).and_then(EntityTag::parse).is_some_and(EntityTag::is_strong)
+                && stored.variant().is_for_credentials_of(&incoming.headers, digest)
         };
-        let candidates = variants.iter().filter(has_strong_tag).cloned().collect();
+        let candidates = variants.iter().filter(is_candidate).cloned().collect();
         return Lookup::Forward(Plan { why, selected: None, candidates });
     };
     let outcome = match reuse(selected.validity(), &incoming.directives, now) {

@@ -4,6 +4,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `engine` | `Caching`: a request's way through the cache |
+//! | `keeping` | what becomes of a response that came from the origin |
 //! | `builder` | what it is made of |
 //! | `incoming` | a request, with what the engine asks of it computed once |
 //! | `credential` | how one credential is told from another without being kept |
@@ -11,6 +12,7 @@
 //! | `forwarding` | what is sent to the origin, and what came back |
 //! | `answer` | a stored response as an answer to a request |
 //! | `ranges` | a part, or several, of a stored body |
+//! | `fetches` | which fetches are under way, so that none stores what has been overtaken |
 //! | `fill` | a body on its way from the origin to everybody who waits for it |
 //! | `guarded_store` | the store, whose trouble is never the client's |
 
@@ -18,10 +20,12 @@ mod answer;
 mod builder;
 mod credential;
 mod engine;
+mod fetches;
 mod fill;
 mod forwarding;
 mod guarded_store;
 mod incoming;
+mod keeping;
 mod lookup;
 mod ranges;
 

@@ -764,3 +764,136 @@ fn only_absolute_urls_of_http_are_fetched() {
         assert_eq!(scene.send("GET", url, &[]).unwrap_err().kind(), ErrorKind::BadUrl, "{url}");
     }
 }
+
+#[test]
+fn what_is_on_its_way_is_shared_only_as_long_as_it_is_fresh() {
+    for (asked, advance, shared) in
+        [("", 0, true), ("", 61, false), ("max-age=5", 10, false), ("min-fresh=55", 10, false)]
+    {
+        let scene = Scene::new();
+        let (send, pipe) = pipe();
+        scene.answer(200, &[("cache-control", "max-age=60, must-revalidate")], Body::from_reader(pipe, None));
+        let first = scene.send("GET", URL, &[]).unwrap();
+        scene.pass(advance);
+        scene.answer(200, FRESH, "another");
+        let fields = [("cache-control", asked)];
+        let second = scene.send("GET", URL, if asked.is_empty() { &[] } else { &fields }).unwrap();
+        drop(send);
+        let collapsed = Outcome::of(second.headers()) == Some(Outcome::Collapsed(Forward::UriMiss));
+        assert_eq!(collapsed, shared, "{asked} after {advance} s");
+        drop(first);
+    }
+}
+
+#[test]
+fn an_invalidation_wins_over_a_fetch_that_is_under_way() {
+    let scene = Scene::new();
+    let (send, pipe) = pipe();
+    scene.answer(200, FRESH, Body::from_reader(pipe, Some(3)));
+    let under_way = scene.send("GET", URL, &[]).unwrap();
+    scene.answer(200, &[], "done");
+    scene.send("POST", URL, &[]).unwrap();
+    // Nobody joins what was asked before.
+    scene.answer(200, FRESH, "new");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "new");
+    send.send(Ok(b"old")).unwrap();
+    assert_eq!(under_way.into_body().into_text().unwrap(), "old");
+    scene.get(&[]).is(Outcome::Hit, "new");
+}
+
+#[test]
+fn an_older_fetch_does_not_replace_a_newer_response() {
+    let scene = Scene::new();
+    let (send, pipe) = pipe();
+    scene.answer(200, FRESH, Body::from_reader(pipe, Some(3)));
+    let older = scene.send("GET", URL, &[]).unwrap();
+    scene.answer(200, FRESH, "new");
+    scene.get(&[("cache-control", "no-cache")]).is(Outcome::Miss(Forward::UriMiss), "new");
+    send.send(Ok(b"old")).unwrap();
+    assert_eq!(older.into_body().into_text().unwrap(), "old");
+    scene.get(&[]).is(Outcome::Hit, "new");
+}
+
+#[test]
+fn one_clients_range_is_no_answer_to_another() {
+    let scene = Scene::new();
+    for (status, range) in [(416, "bytes=100-"), (404, "bytes=0-1")] {
+        scene.answer(status, FRESH, "");
+        assert_eq!(scene.get(&[("range", range)]).status, status);
+    }
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "one");
+    let none = scene.get(&[("range", "bytes=100-")]);
+    assert_eq!((none.status, none.field("cache-control"), none.field("etag")), (416, Some("no-store"), None));
+}
+
+#[test]
+fn the_validator_of_one_users_private_answer_is_not_tried_for_another() {
+    let scene = Scene::new();
+    let private = [("cache-control", "private, max-age=60"), ("etag", "W/\"template\"")];
+    scene.answer(200, &private, "for anna").answer(200, &private, "for bert");
+    scene.get(&[("cookie", "anna")]);
+    scene.get(&[("cookie", "bert")]).is(Outcome::Miss(Forward::VaryMiss), "for bert");
+    assert_eq!(scene.last_asked().field("if-none-match"), None);
+}
+
+#[test]
+fn fields_that_are_one_users_are_not_stored_for_all() {
+    let fields = [("cache-control", "max-age=60, private=\"x-user\""), ("x-user", "anna")];
+    for (scene, kept) in [(Scene::shared(), None), (Scene::new(), Some("anna"))] {
+        scene.answer(200, &fields, "one");
+        assert_eq!(scene.get(&[]).field("x-user"), Some("anna"));
+        assert_eq!(scene.get(&[]).is(Outcome::Hit, "one").field("x-user"), kept);
+    }
+}
+
+#[test]
+fn a_head_that_tells_nothing_keeps_nothing_fresh() {
+    let scene = Scene::new();
+    scene.answer(200, &[("cache-control", "max-age=60")], "one");
+    scene.get(&[]);
+    scene.pass(61);
+    scene.answer(200, &[("cache-control", "max-age=60")], "");
+    scene.send("HEAD", URL, &[]).unwrap();
+    scene.answer(200, FRESH, "two");
+    scene.get(&[]).is(Outcome::Miss(Forward::Stale), "two");
+}
+
+#[test]
+fn a_request_that_cannot_be_sent_earns_no_stale_answer() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.pass(100);
+    scene.fail(ErrorKind::BadRequest);
+    assert_eq!(scene.send("GET", URL, &[]).unwrap_err().kind(), ErrorKind::BadRequest);
+}
+
+#[test]
+fn a_stream_of_events_is_passed_on() {
+    let scene = Scene::new();
+    let (send, pipe) = pipe();
+    let fields = [("content-type", "text/event-stream; charset=utf-8")];
+    scene.answer(200, &fields, Body::from_reader(pipe, None));
+    let events = scene.send("GET", URL, &[]).unwrap();
+    send.send(Ok(b"data: 1")).unwrap();
+    drop(events);
+    assert!(send.send(Ok(b"")).is_err(), "nobody reads on");
+}
+
+#[test]
+fn what_ends_at_this_hop_selects_nothing() {
+    let scene = Scene::new();
+    let fields = [("cache-control", "max-age=60"), ("vary", "x-language")];
+    scene.answer(200, &fields, "default").answer(200, &fields, "hallo");
+    scene.get(&[("x-language", "de"), ("connection", "x-language")]);
+    scene.get(&[("x-language", "de")]).is(Outcome::Miss(Forward::VaryMiss), "hallo");
+}
+
+#[test]
+fn a_stored_204_has_no_length() {
+    let scene = Scene::new();
+    scene.answer(204, FRESH, "");
+    scene.get(&[]);
+    assert_eq!(scene.get(&[]).is(Outcome::Hit, "").field("content-length"), None);
+}

@@ -60,6 +60,10 @@ pub(crate) struct Serve {
     #[arg(long, value_enum, default_value_t = Mode::Private)]
     pub(crate) mode: Mode,
 
+    /// In shared mode, store responses that set a cookie too, where they are otherwise cacheable
+    #[arg(long)]
+    pub(crate) store_set_cookie: bool,
+
     /// How many requests are worked on at a time [default: twice the processors, at least 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,

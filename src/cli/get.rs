@@ -55,10 +55,17 @@ fn request(arguments: &Get) -> Result<Request<Body>, Failure> {
     *request.uri_mut() = forwardcache::Target::parse(&arguments.url).map_err(Error::from)?.uri();
     for field in &arguments.fields {
         let (name, value) = parse_field(field)
-            .ok_or_else(|| Failure::Usage(format!("{field:?} is no field: write it as 'Name: value'")))?;
+            // What follows the name may be a credential.
+            .ok_or_else(|| {
+                Failure::Usage(format!("{:?} is no field: write it as 'Name: value'", name_of(field)))
+            })?;
         request.headers_mut().append(name, value);
     }
     Ok(request)
+}
+
+fn name_of(field: &str) -> &str {
+    field.split([':', ' ', '=']).next().unwrap_or_default()
 }
 
 fn parse_field(field: &str) -> Option<(HeaderName, HeaderValue)> {

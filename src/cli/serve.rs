@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::thread;
 
-use forwardcache::{Error, ErrorKind, FrontOptions, Peer};
+use forwardcache::{Error, ErrorKind, FrontOptions, Peer, Rules};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -42,14 +42,11 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
 }
 
 fn peer(arguments: Serve, address: SocketAddr) -> Result<Peer, Error> {
-    let self_url = arguments.self_url.unwrap_or_else(|| format!("http://{address}"));
+    let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let mut builder = Peer::builder(self_url)
+        .rules(rules(&arguments))
         .path(arguments.pool.path)
-        .replicas(arguments.pool.replicas.get())
-        .mode(match arguments.mode {
-            Mode::Private => forwardcache::Mode::Private,
-            Mode::Shared => forwardcache::Mode::Shared,
-        });
+        .replicas(arguments.pool.replicas.get());
     if !arguments.peers.is_empty() {
         builder = builder.pool(arguments.peers);
     }
@@ -68,6 +65,15 @@ fn peer(arguments: Serve, address: SocketAddr) -> Result<Peer, Error> {
         return Err(Error::new(ErrorKind::BadPeer, text));
     }
     Ok(peer)
+}
+
+fn rules(arguments: &Serve) -> Rules {
+    let mut rules = Rules::new(match arguments.mode {
+        Mode::Private => forwardcache::Mode::Private,
+        Mode::Shared => forwardcache::Mode::Shared,
+    });
+    rules.store_set_cookie = arguments.store_set_cookie;
+    rules
 }
 
 /// Says where it serves, and how to try it.

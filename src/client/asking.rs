@@ -179,7 +179,9 @@ fn reason(body: Body) -> String {
     let text = body.into_bytes_limited(MAX_REASON).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().next().unwrap_or_default().trim();
-    if line.is_empty() { "the peer failed".to_owned() } else { line.to_owned() }
+    // It goes into logs and on terminals.
+    let line = line.replace(char::is_control, "?");
+    if line.is_empty() { "the peer failed".to_owned() } else { line }
 }
 
 impl fmt::Debug for Client {

@@ -13,7 +13,8 @@ const MAX_FIELDS: usize = 100;
 /// More bytes of names and values than that are answered with 431.
 const MAX_FIELD_BYTES: usize = 64 << 10;
 /// A longer target is answered with 414: 8 KiB of URL, and room for what it is wrapped in.
-const MAX_TARGET: usize = 9 << 10;
+/// A URL of 8 KiB, each byte of it escaped as `%XX`, and a path.
+const MAX_TARGET: usize = 25 << 10;
 
 /// A head that may be acted on.
 #[derive(Debug)]

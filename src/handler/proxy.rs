@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use http::header::{HOST, VIA};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{ALLOW, HOST, MAX_FORWARDS, VIA};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use log::warn;
 
 use super::own_addresses::OwnAddresses;
-use super::refusal::{failure, method_not_allowed, refusal};
+use super::refusal::{ALLOWED, failure, method_not_allowed, refusal};
 use crate::body::Body;
 use crate::caching::Caching;
 use crate::error::{Error, ErrorKind, redacted};
@@ -43,7 +43,7 @@ impl Proxy {
     }
 
     /// Answers one request; whatever goes wrong becomes a response.
-    pub(crate) fn handle(&self, request: Request<Body>) -> Response<Body> {
+    pub(crate) fn handle(&self, mut request: Request<Body>) -> Response<Body> {
         // Before the path: the target of a CONNECT has none.
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return method_not_allowed();
@@ -51,6 +51,9 @@ impl Proxy {
         if request.uri().path() != self.path {
             let text = format!("nothing is here: this peer answers {}?q=URL", self.path);
             return refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text);
+        }
+        if let Some(last) = max_forwards(&mut request) {
+            return last;
         }
         let target = match target(request.uri().query()) {
             Ok(target) => target,
@@ -80,6 +83,22 @@ impl Proxy {
         });
         has_been_here || self.own_addresses.are_named_by(target) || self.is_peer.is_peer(target)
     }
+}
+
+/// Counts down how far an OPTIONS may still go; at zero, this is the last recipient (RFC 9110 section
+/// 7.6.2).
+fn max_forwards(request: &mut Request<Body>) -> Option<Response<Body>> {
+    if *request.method() != Method::OPTIONS {
+        return None;
+    }
+    let left: u64 = request.headers().get(MAX_FORWARDS)?.to_str().ok()?.trim().parse().ok()?;
+    let Some(left) = left.checked_sub(1) else {
+        let mut response = Response::new(Body::empty());
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALLOWED));
+        return Some(response);
+    };
+    request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(left));
+    None
 }
 
 /// What is asked for, or one line that says why that is none.
@@ -167,6 +186,18 @@ mod tests {
                 proxy.handle(Request::builder().method(method).uri(uri).body(Body::empty()).unwrap());
             assert_eq!(response.status(), 405);
             assert!(response.headers()["allow"].to_str().unwrap().contains("GET"));
+        }
+    }
+
+    #[test]
+    fn options_go_as_far_as_they_may() {
+        let proxy = proxy(RoundTripFn(|request: Request<Body>| {
+            let left = request.headers().get("max-forwards").map(|left| left.to_str().unwrap().to_owned());
+            Ok(Response::new(Body::from(left.unwrap_or_default())))
+        }));
+        for (left, answer) in [("0", ""), ("5", "4"), ("many", "many")] {
+            let request = Request::options("/proxy?q=http://h/").header("max-forwards", left);
+            assert_eq!(ask(&proxy, request), (200, answer.to_owned()), "{left}");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// The longest line of a request, field or start line, has to fit in here.
-pub(super) const OUTPUT_BUFFER_BYTES: usize = 16 * 1024;
+pub(super) const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Chooses how an [`Origin`] connects.
 ///

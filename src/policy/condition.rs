@@ -1,7 +1,7 @@
 //! What the client's own condition asks of a stored response (RFC 9111 section 4.3.2, RFC 9110
 //! section 13).
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{
@@ -44,7 +44,11 @@ pub(crate) fn condition(request: &HeaderMap, stored: &HeaderMap, response_time: 
 pub(crate) fn range_applies(request: &HeaderMap, stored: &HeaderMap) -> bool {
     let Some(field) = request.get(IF_RANGE) else { return true };
     if let Some(wanted) = date::parse(field.as_bytes()) {
-        return date::of(stored, &LAST_MODIFIED) == Some(wanted);
+        let Some(modified) = date::of(stored, &LAST_MODIFIED) else { return false };
+        // RFC 9110 section 8.8.2.2: a date is a strong validator only where the response was made later, or
+        // what has changed twice within that second would be put together from two.
+        let is_strong = date::of(stored, &DATE).is_some_and(|made| made >= modified + Duration::from_secs(1));
+        return modified == wanted && is_strong;
     }
     let wanted = EntityTag::parse(field.as_bytes());
     let tag = stored.get(ETAG).and_then(|value| EntityTag::parse(value.as_bytes()));
@@ -98,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_range_applies_only_to_exactly_what_the_client_has() {
-        let strong = headers(&[("etag", "\"a\""), ("last-modified", MODIFIED)]);
+        let strong = headers(&[("etag", "\"a\""), ("last-modified", MODIFIED), ("date", LATE)]);
+        let in_that_second = headers(&[("last-modified", MODIFIED), ("date", MODIFIED)]);
         let weak = headers(&[("etag", "W/\"a\"")]);
         for (stored, request, applies) in [
             (&strong, &[][..], true),
@@ -106,6 +111,7 @@ mod tests {
             (&strong, &[("if-range", "\"b\"")], false),
             (&strong, &[("if-range", MODIFIED)], true),
             (&strong, &[("if-range", LATE)], false),
+            (&in_that_second, &[("if-range", MODIFIED)], false),
             (&weak, &[("if-range", "W/\"a\"")], false),
             (&weak, &[("if-range", "\"a\"")], false),
         ] {

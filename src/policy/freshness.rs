@@ -83,14 +83,16 @@ fn initial_age(headers: &HeaderMap, generated: SystemTime, times: Times) -> Dura
     Duration::from_secs(apparent.as_secs()).max(stated.saturating_add(delay))
 }
 
-/// The `Age` field: the first of several values (section 5.1). One that is no number says that some
-/// cache on the way is broken: such a response counts as old as can be.
+/// The `Age` field (section 5.1). Of a list the first member counts. One that is no number says that some
+/// cache on the way is broken, and so does one that two lines or twice the same value give: such a
+/// response counts as old as can be, which at worst costs a validation.
 fn age_field(headers: &HeaderMap) -> Duration {
-    let oldest = Duration::from_secs(MAX_DELTA_SECONDS);
-    match headers.get(AGE).map(HeaderValue::as_bytes) {
-        None => Duration::ZERO,
-        Some(line) => list::members(line).next().and_then(delta_seconds).unwrap_or(oldest),
-    }
+    let mut lines = headers.get_all(AGE).into_iter().map(HeaderValue::as_bytes);
+    let Some(line) = lines.next() else { return Duration::ZERO };
+    let mut members = list::members(line);
+    let first = members.next();
+    let is_doubtful = lines.next().is_some() || members.any(|member| Some(member) == first);
+    first.and_then(delta_seconds).filter(|_| !is_doubtful).unwrap_or(Duration::from_secs(MAX_DELTA_SECONDS))
 }
 
 #[cfg(test)]
@@ -155,6 +157,8 @@ mod tests {
             (&[("date", "Sun, 06 Nov 1994 09:49:37 GMT")], 2),
             (&[("age", "7200, 0")], 7202),
             (&[("age", "0, 7200")], 2),
+            (&[("age", "0"), ("age", "7200")], MAX_DELTA_SECONDS + 2),
+            (&[("age", "0, 0")], MAX_DELTA_SECONDS + 2),
             (&[("age", "abc")], MAX_DELTA_SECONDS + 2),
             (&[("age", "-1")], MAX_DELTA_SECONDS + 2),
             (&[("age", "7200.0")], MAX_DELTA_SECONDS + 2),

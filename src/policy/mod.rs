@@ -31,7 +31,7 @@ pub(crate) use invalidation::invalidated;
 pub(crate) use reuse::{Reuse, ValidateBecause, may_serve_on_error, reuse};
 pub use rules::{Mode, Rules};
 pub(crate) use storing::{NotStored, Request as StoringRequest, may_store};
-pub(crate) use validation::{confirmed, freshened, head_agrees, validators};
+pub(crate) use validation::{HeadSays, confirmed, freshened, head_says, validators};
 pub use validity::{LifetimeSource, Validity};
 pub use variant::Variant;
 pub(crate) use variant::{CredentialDigest, implied_fields};

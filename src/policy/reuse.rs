@@ -78,11 +78,13 @@ pub(crate) fn may_serve_on_error(
     if validity.no_cache || validity.must_revalidate || request.no_cache || request.min_fresh.is_some() {
         return false;
     }
-    if request.max_age.is_some_and(|max_age| validity.age(now) > max_age) && request.max_stale.is_none() {
+    // Sections 5.2.1.1 and 5.2.1.2: whoever limits the age takes nothing stale, unless saying how stale.
+    if request.max_age.is_some() && request.max_stale.is_none() {
         return false;
     }
-    let allowed: Duration = validity.stale_if_error.unwrap_or(rules.stale_on_error);
-    validity.staleness(now) <= allowed
+    let allowed = validity.stale_if_error.unwrap_or(rules.stale_on_error);
+    let taken = request.max_stale.unwrap_or(Duration::MAX);
+    validity.staleness(now) <= allowed.min(taken)
 }
 
 #[cfg(test)]
@@ -161,7 +163,9 @@ mod tests {
             ("max-age=10, no-cache", "", 11, false),
             ("max-age=10", "no-cache", 11, false),
             ("max-age=10", "max-age=5", 11, false),
+            ("max-age=10", "max-age=60", 11, false),
             ("max-age=10", "max-age=5, max-stale=60", 11, true),
+            ("max-age=10", "max-stale=5", 16, false),
         ] {
             let served = may_serve_on_error(&stored(response), &request(asked), &Rules::default(), at(age));
             assert_eq!(served, expected, "{response} | {asked} | {age}");

@@ -35,6 +35,8 @@ pub(crate) enum NotStored {
     EndNotProven,
     /// It is larger than the store takes.
     TooLarge,
+    /// A stream of events: it has no end worth waiting for.
+    EventStream,
 }
 
 impl NotStored {
@@ -53,6 +55,7 @@ impl NotStored {
             Self::NoLifetime => "no-lifetime",
             Self::EndNotProven => "end-not-proven",
             Self::TooLarge => "too-large",
+            Self::EventStream => "event-stream",
         }
     }
 }
@@ -79,7 +82,9 @@ pub(crate) fn may_store(
     if request.directives.no_store {
         return Err(NotStored::RequestNoStore);
     }
-    if matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational() {
+    // What answers a range or a condition, also one that does not exist or hold, says nothing to those who
+    // ask for the whole.
+    if matches!(status.as_u16(), 100..200 | 206 | 304 | 412 | 416 | 417) {
         return Err(NotStored::NotWhole);
     }
     if directives.must_understand && !is_understood(status) {
@@ -196,6 +201,7 @@ mod tests {
                 "stored",
                 "private",
             ),
+            ("3.3: of a range", &[], 416, &[("cache-control", "max-age=1")], "not-whole", "not-whole"),
             ("3.3: partial", &[], 206, &[("cache-control", "max-age=1")], "not-whole", "not-whole"),
             (
                 "3.5: credentials",

@@ -37,10 +37,10 @@ pub(crate) fn validators(
 /// Which of the stored responses that we asked about a 304 confirms (section 4.3.4), given the entity tag
 /// of each.
 ///
-/// A 304 to a question about the one `is_selected` by the request is about that one, also where it leaves
-/// the entity tag out, or names it strongly where it was weak, as some do that should not. Another it has
-/// to name, and strongly: gzip and identity may share a weak tag, and a request that selects neither must
-/// not be given the wrong one.
+/// A 304 to a question about the one that the request selects is about that one, whatever tag it names or
+/// leaves out: it was asked about nothing else. That is laxer than the RFC, and what origins are written
+/// against. Of those that the request does not select it has to name one, and strongly: gzip and identity
+/// may share a weak tag, and a request that selects neither must not be given the wrong one.
 pub(crate) fn confirmed(
     entity_tags: &[Option<&[u8]>],
     is_selected: bool,
@@ -90,23 +90,39 @@ pub(crate) fn freshened(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     merged
 }
 
-/// Whether a 200 to a HEAD is about the same bytes as a stored response (section 4.3.5): every
-/// validator that it brings matches, and so does its `Content-Length`.
-pub(crate) fn head_agrees(stored: &HeaderMap, stored_length: usize, head: &HeaderMap) -> bool {
+/// What a 200 to a HEAD says of a stored response (section 4.3.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadSays {
+    /// A validator matches, and nothing contradicts: it is as good as confirmed.
+    Confirmed,
+    /// A validator or the length differs: it has changed.
+    Changed,
+    /// Nothing that would tell. Taking that for a confirmation would let any client keep a response fresh
+    /// for ever whose origin sends no validators.
+    Nothing,
+}
+
+/// Compares a stored response, whose body has this length, with the fields of a HEAD.
+pub(crate) fn head_says(stored: &HeaderMap, stored_length: usize, head: &HeaderMap) -> HeadSays {
     let tag = |headers: &HeaderMap| headers.get(ETAG).cloned();
-    let tags_agree = tag(head).is_none_or(|received| {
+    let tags_agree = tag(head).map(|received| {
         tag(stored).is_some_and(|known| {
             EntityTag::parse(received.as_bytes())
                 .zip(EntityTag::parse(known.as_bytes()))
                 .is_some_and(|(received, known)| received.matches_weakly(known))
         })
     });
-    let dates_agree =
-        head.get(LAST_MODIFIED).is_none_or(|received| stored.get(LAST_MODIFIED) == Some(received));
-    let lengths_agree = head
-        .get(CONTENT_LENGTH)
-        .is_none_or(|received| received.as_bytes() == stored_length.to_string().as_bytes());
-    tags_agree && dates_agree && lengths_agree
+    let dates_agree = head.get(LAST_MODIFIED).map(|received| stored.get(LAST_MODIFIED) == Some(received));
+    let lengths_agree =
+        head.get(CONTENT_LENGTH).map(|received| received.as_bytes() == stored_length.to_string().as_bytes());
+    let said = [tags_agree, dates_agree, lengths_agree];
+    if said.contains(&Some(false)) {
+        HeadSays::Changed
+    } else if tags_agree == Some(true) || dates_agree == Some(true) {
+        HeadSays::Confirmed
+    } else {
+        HeadSays::Nothing
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +160,7 @@ mod tests {
         let naming = |tag| headers(&[("etag", tag)]);
         for (tags, is_selected, update, expected) in [
             (&[a][..], true, &silent, Some(0)),
+            (&[a], true, &naming("\"c\""), Some(0)),
             (&[b], true, &naming("\"b\""), Some(0)),
             (&[a], false, &silent, None),
             (&[a], false, &naming("\"a\""), Some(0)),
@@ -191,17 +208,21 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_about_the_stored_bytes_or_not() {
+    fn a_head_confirms_contradicts_or_says_nothing() {
+        use HeadSays::{Changed, Confirmed, Nothing};
         let stored = headers(&[("etag", "\"a\""), ("last-modified", "then")]);
-        for (head, agrees) in [
-            (&[][..], true),
-            (&[("etag", "W/\"a\""), ("content-length", "3")], true),
-            (&[("etag", "\"b\"")], false),
-            (&[("last-modified", "now")], false),
-            (&[("content-length", "4")], false),
+        for (head, says) in [
+            (&[][..], Nothing),
+            (&[("content-length", "3")], Nothing),
+            (&[("etag", "W/\"a\""), ("content-length", "3")], Confirmed),
+            (&[("last-modified", "then")], Confirmed),
+            (&[("etag", "\"a\""), ("last-modified", "now")], Changed),
+            (&[("etag", "\"b\"")], Changed),
+            (&[("last-modified", "now")], Changed),
+            (&[("content-length", "4")], Changed),
         ] {
-            assert_eq!(head_agrees(&stored, 3, &headers(head)), agrees, "{head:?}");
+            assert_eq!(head_says(&stored, 3, &headers(head)), says, "{head:?}");
         }
-        assert!(!head_agrees(&headers(&[]), 3, &headers(&[("etag", "\"a\"")])));
+        assert_eq!(head_says(&headers(&[]), 3, &headers(&[("etag", "\"a\"")])), Changed);
     }
 }

@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HeaderName, VARY,
-};
+use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, COOKIE, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue};
 
 use super::rules::Rules;
@@ -60,6 +58,21 @@ impl Variant {
             .iter()
             .all(|(name, value)| normalised(name, request, digest).as_deref() == value.as_deref())
     }
+
+    /// Whether this request has the credentials that it was made for, whatever else selects it.
+    pub(crate) fn is_for_credentials_of(&self, request: &HeaderMap, digest: &impl CredentialDigest) -> bool {
+        self.fields
+            .iter()
+            .filter(|(name, _)| is_credential(name))
+            .all(|(name, value)| normalised(name, request, digest).as_deref() == value.as_deref())
+    }
+}
+
+/// Whether a field may hold what tells one user from another: the standard ones, and what is named like
+/// one. Such a value is compared and never kept.
+fn is_credential(name: &HeaderName) -> bool {
+    const WORDS: [&str; 8] = ["auth", "cookie", "token", "key", "secret", "session", "signature", "password"];
+    WORDS.iter().any(|word| name.as_str().contains(word))
 }
 
 /// A field's value, with the differences taken out that its grammar says mean nothing.
@@ -71,8 +84,7 @@ fn normalised<'a>(
     if !request.contains_key(name) {
         return None;
     }
-    if *name == AUTHORIZATION || *name == COOKIE {
-        // Credentials are compared and never kept.
+    if is_credential(name) {
         let credential = list::joined(request, name)?;
         return Some(Cow::Owned(digest.digest(&credential).to_be_bytes().to_vec()));
     }
@@ -81,13 +93,18 @@ fn normalised<'a>(
     {
         return Some(Cow::Borrowed(only.as_bytes()));
     }
-    let mut members: Vec<Vec<u8>> = list::members_of(request, name).map(without_space).collect();
-    if [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name) {
-        // Their members are case-insensitive, and weighed by quality, not by place.
-        members.iter_mut().for_each(|member| member.make_ascii_lowercase());
-        members.sort_unstable();
-        members.dedup();
+    if ![ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name) {
+        // Of other fields this much is known: several lines are one list, and space around its commas
+        // means nothing (RFC 9110 section 5.6.1).
+        let joined = list::joined(request, name)?;
+        let members: Vec<&[u8]> = list::split(&joined, b',').map(<[u8]>::trim_ascii).collect();
+        return Some(Cow::Owned(members.join(&b","[..])));
     }
+    // Their members are case-insensitive, and weighed by quality, not by place.
+    let mut members: Vec<Vec<u8>> = list::members_of(request, name).map(without_space).collect();
+    members.iter_mut().for_each(|member| member.make_ascii_lowercase());
+    members.sort_unstable();
+    members.dedup();
     Some(Cow::Owned(members.join(&b","[..])))
 }
 
@@ -153,6 +170,8 @@ mod tests {
         assert!(!matches(&["foo"], &[("foo", "1,2")], &[("foo", "2,1")]));
         assert!(!matches(&["foo"], &[("foo", "a")], &[("foo", "A")]));
         assert!(!matches(&["foo"], &[("foo", "a b")], &[("foo", "ab")]));
+        assert!(!matches(&["foo"], &[("foo", "a;b")], &[("foo", "a ; b")]));
+        assert!(!matches(&["foo"], &[("foo", "a,,b")], &[("foo", "a,b")]));
         let language = "accept-language";
         assert!(matches(&[language], &[(language, "en, de")], &[(language, "De ,  eN")]));
         assert!(matches(&[language], &[(language, "en;q=0.5")], &[(language, "en ; q=0.5")]));
@@ -167,5 +186,11 @@ mod tests {
         let variant = Variant::of(&headers(&[]), &[COOKIE], &headers(&[("cookie", "secret")]), &Plain);
         assert!(!format!("{variant:?}").contains("secret"));
         assert!(!variant.matches(&headers(&[]), &Plain));
+        let vary = headers(&[("vary", "accept, x-api-key")]);
+        let request = headers(&[("accept", "a"), ("x-api-key", "secret")]);
+        let variant = Variant::of(&vary, &[], &request, &Plain);
+        assert!(!format!("{variant:?}").contains("secret"));
+        assert!(variant.is_for_credentials_of(&headers(&[("x-api-key", "secret"), ("accept", "b")]), &Plain));
+        assert!(!variant.is_for_credentials_of(&headers(&[("x-api-key", "other"), ("accept", "a")]), &Plain));
     }
 }

@@ -1,8 +1,14 @@
 //! Scenarios: the crate from outside, against origins that check themselves.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "all of this is test code, also what is outside of a `#[test]` function"
+)]
+
 mod local;
 mod support;
 
+mod ancestor;
 mod command;
 mod faults;
 mod https;

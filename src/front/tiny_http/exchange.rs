@@ -6,16 +6,18 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Response, StatusCode, Version};
 use tiny_http::Request;
 
 use super::answer::{self, Recipient};
 use crate::body::Body;
+use crate::error::ErrorKind;
 use crate::front::request_head::{self, Refusal, RequestBody, RequestHead};
 use crate::front::response_head::Asked;
 use crate::front::serve::{Handler, RemoteAddress};
 use crate::front::serving::Lifetime;
+use crate::protocol;
 
 /// tiny_http reads a body up to that length before anybody sees the request.
 const READ_AHEAD: usize = 1024;
@@ -251,16 +253,27 @@ fn write_refusal(request: Request, refusal: Refusal) {
 /// `Request::upgrade` is the one way to the writer that keeps the reader. It writes no framing of
 /// its own; the name of the protocol brings it along.
 fn condemn(request: Request, status: StatusCode) {
-    const PROTOCOL: &str = "HTTP/1.1\r\nConnection: close\r\nContent-Length: 0";
+    const PROTOCOL: &str =
+        "HTTP/1.1\r\nConnection: close\r\nForwardcache-Error: bad-request\r\nContent-Length: 0";
     log::warn!("a connection is abandoned after {status}: the body of its request must not be read");
     let response = tiny_http::Response::empty(status.as_u16());
     mem::forget(request.upgrade(PROTOCOL, response));
 }
 
+/// An answer of the front's own: marked as such, or a client of the pool would take it for the origin's.
 pub(super) fn text(status: StatusCode, line: &'static str) -> Response<Body> {
+    let kind = match status {
+        StatusCode::SERVICE_UNAVAILABLE => ErrorKind::Unavailable,
+        StatusCode::BAD_GATEWAY => ErrorKind::IncompleteBody,
+        status if status.is_server_error() => ErrorKind::Io,
+        _ => ErrorKind::BadRequest,
+    };
     let mut response = Response::new(Body::from(line));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    protocol::mark_failure(headers, kind);
     response
 }
 

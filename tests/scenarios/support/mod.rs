@@ -23,4 +23,4 @@ pub(crate) mod tls;
 pub(crate) mod wire;
 
 /// How long anything here waits for what must come before the test fails. No test passes by it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -121,7 +121,7 @@ fn a_body_shorter_than_announced_is_cut_and_a_longer_one_overflows() {
 fn nothing_is_an_end_and_by_reset_a_reset() {
     use std::io::{Read, Write};
     let origin = Origin::replies([Reply::nothing(), Reply::nothing_by_reset()]);
-    let mut read = || {
+    let read = || {
         let mut socket = std::net::TcpStream::connect(origin.address()).unwrap();
         socket.write_all(GET.as_bytes()).unwrap();
         socket.read(&mut [0; 1])
@@ -203,6 +203,15 @@ fn an_exchange_is_everything_up_to_the_final_response() {
     let origin = Origin::replies([Reply::raw(both).keep_alive(), Reply::nothing()]);
     assert_eq!(raw::exchange(origin.address(), GET), both.as_bytes());
     assert_eq!(raw::exchange(origin.address(), GET), b"");
+}
+
+#[test]
+fn trailers_are_read_apart_from_the_body() {
+    let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nDigest: d\r\n\r\n";
+    let origin = Origin::replies([Reply::raw(chunks)]);
+    let response = ask(&origin);
+    assert_eq!((response.body.as_slice(), response.cut), (&b"a"[..], None));
+    assert_eq!((response.field("digest"), response.trailers["digest"].as_bytes()), (None, &b"d"[..]));
 }
 
 #[test]

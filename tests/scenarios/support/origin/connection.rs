@@ -1,6 +1,6 @@
 //! One connection: requests in, replies out.
 
-use std::io::{self, Write};
+use std::io;
 
 use http::{Method, StatusCode};
 
@@ -55,11 +55,10 @@ fn exchange(shared: &Shared, reader: &mut Reader<Box<dyn Stream>>, connection: u
 
     let client_closes = wire::has_token(&head.headers, "connection", "close")
         || (head.minor == 0 && !wire::has_token(&head.headers, "connection", "keep-alive"));
-    let method = head.method.clone();
     let received =
         Received { method: head.method, target: head.target, headers: head.headers, body, connection };
-    let reply = shared.reply_to(received);
-    answer(&mut **reader.stream_mut(), &method, client_closes, &reply)
+    let reply = shared.reply_to(&received);
+    answer(&mut **reader.stream_mut(), &received.method, client_closes, &reply)
 }
 
 fn answer(stream: &mut dyn Stream, method: &Method, client_closes: bool, reply: &Reply) -> io::Result<After> {

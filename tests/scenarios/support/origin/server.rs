@@ -176,11 +176,11 @@ impl Shared {
     }
 
     /// Counts the request and asks the handler.
-    pub(super) fn reply_to(&self, received: Received) -> Reply {
+    pub(super) fn reply_to(&self, received: &Received) -> Reply {
         self.state.lock().seen.push(received.clone());
         self.changed.notify_all();
         // The handler is the test's: a panic is kept for the drop instead of lost with the thread.
-        let reply = catch_unwind(AssertUnwindSafe(|| (self.handler)(&received))).unwrap_or_else(|panic| {
+        let reply = catch_unwind(AssertUnwindSafe(|| (self.handler)(received))).unwrap_or_else(|panic| {
             self.fault(format!("its handler panicked: {}", message_of(&*panic)));
             Reply::status(500)
         });

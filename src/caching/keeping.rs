@@ -1,0 +1,206 @@
+//! What becomes of a response that came from the origin: stored when it is whole, or why not.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AGE, CONTENT_TYPE, RANGE};
+use http::{HeaderMap, Method, Response, StatusCode};
+
+use super::engine::{Head, Inner, Landed, Lead};
+use super::fetches::Fetch;
+use super::fill::Fill;
+use super::forwarding::Received;
+use super::incoming::Incoming;
+use super::lookup::Plan;
+use crate::body::Body;
+use crate::header::cache_control::ResponseDirectives;
+use crate::policy::{
+    HeadSays, NotStored, Times, Variant, freshened, head_says, implied_fields, may_store, validity,
+};
+use crate::stats::{CacheStatus, Outcome};
+use crate::store::StoredResponse;
+
+impl Inner {
+    /// Freshens what a 304 confirmed, and answers with it.
+    pub(super) fn confirm(
+        &self,
+        incoming: &Incoming,
+        plan: &Plan,
+        at: usize,
+        received: &Received,
+        fetch: &Fetch,
+        leader: Option<Lead>,
+    ) -> Response<Body> {
+        let confirmed = &plan.candidates[at];
+        let headers = freshened(&confirmed.headers(), &received.fields_to_store(&self.rules));
+        let directives = ResponseDirectives::of(&headers);
+        let may_store =
+            may_store(incoming.for_storing(), confirmed.status(), &headers, &directives, &self.rules);
+        let freshened = Head::of(self, incoming, confirmed.status(), headers, received.times)
+            .into_stored(confirmed.body().clone());
+        match may_store {
+            Ok(()) => {
+                self.store.insert(fetch, &freshened);
+                if let Some(leader) = leader {
+                    leader.land(Landed::Stored);
+                }
+            }
+            Err(NotStored::RequestNoStore) => {}
+            Err(_) => self.store.remove(&incoming.key),
+        }
+        let status =
+            CacheStatus::new(Outcome::Revalidated(plan.why)).forward_status(StatusCode::NOT_MODIFIED);
+        self.serve_with(&freshened, incoming, status)
+    }
+
+    /// A HEAD tells whether what is stored for GET still holds (RFC 9111 section 4.3.5).
+    pub(super) fn learn_from_head(
+        &self,
+        incoming: &Incoming,
+        plan: &Plan,
+        received: &Received,
+        fetch: &Fetch,
+    ) {
+        let Some(stored) = &plan.selected else { return };
+        if received.status.is_server_error() || received.status == StatusCode::NOT_MODIFIED {
+            return;
+        }
+        let headers = stored.headers();
+        let says = if received.status == stored.status() {
+            head_says(&headers, stored.body().len(), &received.headers)
+        } else {
+            HeadSays::Changed
+        };
+        match says {
+            HeadSays::Nothing => {}
+            HeadSays::Changed => self.store.remove(&incoming.key),
+            HeadSays::Confirmed => {
+                let headers = freshened(&headers, &received.fields_to_store(&self.rules));
+                let get = Incoming { method: Method::GET, ..incoming.clone() };
+                let directives = ResponseDirectives::of(&headers);
+                let status = stored.status();
+                if may_store(get.for_storing(), status, &headers, &directives, &self.rules).is_ok() {
+                    let head = Head::of(self, &get, status, headers, received.times);
+                    self.store.insert(fetch, &head.into_stored(stored.body().clone()));
+                } else {
+                    self.store.remove(&incoming.key);
+                }
+            }
+        }
+    }
+
+    /// Hands a response on, and stores it where that is allowed and once it is whole.
+    pub(super) fn keep(
+        &self,
+        incoming: &Incoming,
+        plan: &Plan,
+        received: Received,
+        fetch: Fetch,
+        leader: Option<Lead>,
+    ) -> Response<Body> {
+        let status = CacheStatus::new(Outcome::Miss(plan.why)).forward_status(received.status);
+        if let Err(why) = self.may_keep(incoming, &received) {
+            if let Some(leader) = leader {
+                leader.land(Landed::Alone);
+            }
+            // What is stored has just been contradicted by the origin; a failing origin, the answer to a
+            // part or to a condition contradict nothing.
+            let contradicts = !received.status.is_server_error()
+                && !matches!(why, NotStored::Method | NotStored::RequestNoStore | NotStored::NotWhole);
+            if plan.selected.is_some() && contradicts {
+                self.store.remove(&incoming.key);
+            }
+            let Received { status: code, headers, body, .. } = received;
+            return self.hand_on(code, headers, body, status.detail(why.name()), &incoming.target);
+        }
+        let fields = received.fields_to_store(&self.rules);
+        let Received { status: code, headers, body, times } = received;
+        let head = Head::of(self, incoming, code, fields, times);
+        let whole = if body.is_empty() { Some(Bytes::new()) } else { body.as_bytes().cloned() };
+        let Some(whole) = whole else {
+            let body = self.fill(head, body, fetch, leader);
+            return self.hand_on(code, headers, body, status.stored(), &incoming.target);
+        };
+        let is_stored = self.store.insert(&fetch, &head.into_stored(whole));
+        if let Some(leader) = leader {
+            leader.land(Landed::Stored);
+        }
+        let status = if is_stored { status.stored() } else { status };
+        self.hand_on(code, headers, body, status, &incoming.target)
+    }
+
+    fn may_keep(&self, incoming: &Incoming, received: &Received) -> Result<(), NotStored> {
+        let directives = ResponseDirectives::of(&received.headers);
+        let request = incoming.for_storing();
+        may_store(request, received.status, &received.headers, &directives, &self.rules)?;
+        // Anything but the whole may be an answer to the range alone.
+        if incoming.headers.contains_key(RANGE) && received.status != StatusCode::OK {
+            return Err(NotStored::NotWhole);
+        }
+        if !received.body.end_is_proven() {
+            return Err(NotStored::EndNotProven);
+        }
+        let max_body = self.store.max_body();
+        if max_body == 0 || received.body.length().is_some_and(|length| length > max_body) {
+            return Err(NotStored::TooLarge);
+        }
+        let content_type =
+            received.headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
+        if content_type.is_some_and(|content_type| content_type.starts_with(b"text/event-stream")) {
+            return Err(NotStored::EventStream);
+        }
+        Ok(())
+    }
+
+    /// Lets a body be read by everybody who waits for it, and stores it when it is whole. The leader's
+    /// flight ends then, or when nothing comes of it.
+    fn fill(&self, head: Head, body: Body, fetch: Fetch, leader: Option<Lead>) -> Body {
+        let head = Arc::new(head);
+        let leader = leader.map(Arc::new);
+        let commit = {
+            let (store, head, leader) = (self.store.clone(), Arc::clone(&head), leader.clone());
+            move |whole| {
+                store.insert(&fetch, &head.to_stored(whole));
+                drop(leader);
+            }
+        };
+        let reader = Fill::start(body, self.store.max_body(), Box::new(commit));
+        if let Some(leader) = leader {
+            // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
+            let is_for_all = head.validity.is_fresh(self.clock.now()) && !head.validity.no_cache;
+            leader.land(if is_for_all {
+                Landed::Fill(head, Arc::downgrade(reader.fill()))
+            } else {
+                Landed::Alone
+            });
+        }
+        reader.into_body()
+    }
+}
+
+impl Head {
+    /// The head to store of a response with these fields, which answered this request.
+    fn of(
+        inner: &Inner,
+        incoming: &Incoming,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        times: Times,
+    ) -> Self {
+        let directives = ResponseDirectives::of(&headers);
+        let validity = validity(status, &headers, &directives, times, &inner.rules);
+        headers.remove(AGE);
+        let implied = implied_fields(&directives, &inner.rules);
+        let variant = Variant::of(&headers, implied, &incoming.headers, &inner.digest);
+        Self { status, headers, validity, variant }
+    }
+
+    fn into_stored(self, body: Bytes) -> Arc<StoredResponse> {
+        Arc::new(StoredResponse::new(self.status, &self.headers, body, self.validity, self.variant))
+    }
+
+    fn to_stored(&self, body: Bytes) -> Arc<StoredResponse> {
+        let variant = self.variant.clone();
+        Arc::new(StoredResponse::new(self.status, &self.headers, body, self.validity, variant))
+    }
+}
