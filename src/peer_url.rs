@@ -127,7 +127,7 @@ pub enum BadPeerUrl {
 impl fmt::Display for BadPeerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url(bad) => bad.fmt(f),
+            Self::Url(bad) => write!(f, "a peer cannot be asked there: {bad}"),
             Self::Query => f.write_str("the URL of a peer has a query"),
             Self::Fragment => f.write_str("the URL of a peer has a fragment"),
         }

@@ -52,8 +52,12 @@ impl From<Error> for Failure {
         let mut message = error.to_string();
         // The last cause is the one that names what the system said.
         let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-        if let Some(cause) = causes.last().map(ToString::to_string).filter(|cause| !message.contains(cause)) {
-            message = format!("{message}: {cause}");
+        if let Some(cause) = causes.last().map(ToString::to_string) {
+            // ureq puts that before what the message may have said already.
+            let cause = cause.strip_prefix("io: ").unwrap_or(&cause);
+            if !message.contains(cause) {
+                message = format!("{message}: {cause}");
+            }
         }
         match error.kind() {
             ErrorKind::BadUrl | ErrorKind::BadPeer | ErrorKind::BadOption => Self::Usage(message),

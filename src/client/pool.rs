@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::error::{Error, Result};
-use crate::peer_url::PeerUrl;
+use crate::peer_url::{BadPeerUrl, PeerUrl};
 use crate::ring::{HashFunction, Ring};
 use crate::target::Target;
 
@@ -85,5 +85,33 @@ impl Members {
 
 /// Reads a list of peers, all or none.
 pub(crate) fn parse(peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<PeerUrl>> {
-    peers.into_iter().map(|peer| PeerUrl::parse(peer.as_ref()).map_err(Error::from)).collect()
+    peers
+        .into_iter()
+        .map(|peer| PeerUrl::parse(peer.as_ref()).map_err(|bad| named(peer.as_ref(), bad)))
+        .collect()
+}
+
+/// Which one of the list it was. What cannot be read cannot be relied on to hide its userinfo either.
+fn named(peer: &str, bad: BadPeerUrl) -> Error {
+    let error = Error::from(bad);
+    if peer.contains('@') { error } else { error.with_peer(peer) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bad_one_of_a_list_is_named_without_its_secrets() {
+        for (peer, named) in [
+            ("nonsense", Some("nonsense")),
+            ("http://b:3000/?secret", Some("http://b:3000/")),
+            ("user:secret@b", None),
+            ("http://user:secret@b:3000", None),
+        ] {
+            let error = parse(["http://a:3000", peer]).unwrap_err();
+            assert_eq!(error.peer(), named, "{peer}");
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        }
+    }
 }

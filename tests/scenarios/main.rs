@@ -9,8 +9,10 @@ mod local;
 mod support;
 
 mod ancestor;
+mod command;
 mod faults;
 mod https;
 mod nginx;
 mod pool;
+mod processes;
 mod support_itself;

@@ -1,0 +1,214 @@
+//! The command: what it prints, and how it ends.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Output, Stdio};
+
+use forwardcache::Client;
+
+use crate::local::{self, LocalPeer, escaped};
+use crate::support::origin::{Origin, Reply};
+use crate::support::port::Port;
+use crate::support::process::{Process, command, run};
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+/// It ends with this code, having said one line with these words and nothing else.
+fn assert_refuses(arguments: &[&str], code: i32, words: &str) {
+    let output = run(arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    assert!(said.starts_with("forwardcache: ") && said.contains(words), "{arguments:?}: {said}");
+    assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
+    let sentences: Vec<_> = said.trim().split(": ").collect();
+    assert!(sentences.iter().enumerate().all(|(at, says)| !sentences[..at].contains(says)), "{said}");
+    assert!(!said.contains("panicked") && !said.contains("secret"), "{said}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+}
+
+#[test]
+fn a_bad_command_line_is_one_line_and_the_code_2() {
+    for (arguments, words) in [
+        (&["serve", "--no-such-flag"][..], "--no-such-flag"),
+        (&["no-such-command"], "no-such-command"),
+        (&["serve", "--memory", "10 parsecs"], "10 parsecs"),
+        (&["serve", "--memory", "-1"], "-1"),
+        (&["serve", "--workers", "0"], "0"),
+        (&["serve", "--mode", "public"], "public"),
+        (&["serve", "--listen", "127.0.0.1:0", "--peer", "nonsense"], "nonsense"),
+        (&["serve", "--listen", "127.0.0.1:0", "--self-url", "ftp://h"], "a peer"),
+        (&["serve", "--listen", "127.0.0.1:0", "--peer", "http://10.0.0.1:3000"], "not in its own pool"),
+        (&["serve", "--listen", "127.0.0.1:0", "--ca-file", "/no/such/file"], "/no/such/file"),
+        (&["serve", "--listen", "127.0.0.1:0", "--path", "proxy"], "proxy"),
+        (&["serve", "--replicas", "0"], "0"),
+        (&["get"], "<URL>"),
+        (&["get", "foo"], "absolute"),
+        (&["get", "http://user:secret@host/"], "user name"),
+        (&["get", "--peer", "nonsense", "http://host/"], "nonsense"),
+        (&["get", "-H", "no colon", "http://host/"], "no colon"),
+        (&["get", "--ca-file", "/no/such/file", "http://host/"], "/no/such/file"),
+        (&["owner", "http://host/"], "--peer"),
+        (&["owner", "--peer", "http://10.0.0.1:3000", "foo"], "absolute"),
+    ] {
+        assert_refuses(arguments, 2, words);
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line_and_the_code_1() {
+    let port = Port::hold();
+    let nobody = format!("http://{}/a?secret=1", port.address());
+    let peer = format!("http://{}", port.address());
+    assert_refuses(&["get", &nobody], 1, "refused");
+    assert_refuses(&["get", "--peer", &peer, "http://host/"], 1, &peer);
+    assert_refuses(&["get", "http://name.invalid/"], 1, "resolve");
+    assert_refuses(&["serve", "--listen", "nonsense"], 1, "nonsense");
+}
+
+#[test]
+fn a_port_that_is_taken_is_one_line_and_the_code_1() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    assert_refuses(&["serve", "--listen", &address], 1, &address);
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    for arguments in [&["--help"][..], &["help", "serve"], &["get", "--help"]] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(stdout(&output).contains("Usage: forwardcache") && output.stderr.is_empty());
+    }
+    let output = run(["--version"]);
+    assert_eq!(stdout(&output), format!("forwardcache {}\n", env!("CARGO_PKG_VERSION")));
+    let output = run::<&str>([]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""));
+}
+
+#[test]
+fn get_ends_as_the_origin_answered() {
+    let peer = LocalPeer::start();
+    for (status, code) in [(200, 0), (204, 0), (301, 0), (404, 4), (410, 4), (500, 5), (503, 5)] {
+        let origin = Origin::start(move |_| match status {
+            204 => Reply::status(204),
+            _ => Reply::status(status).body("the body"),
+        });
+        let body = if status == 204 { "" } else { "the body" };
+        for output in [run(["get", &origin.url("/")]), run(["get", "--peer", &peer.url(), &origin.url("/")])]
+        {
+            assert_eq!(output.status.code(), Some(code), "{status}");
+            assert_eq!((stdout(&output), output.stderr.as_slice()), (body, &b""[..]), "{status}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_not_whole_ends_get_with_1() {
+    let origin = Origin::start(|_| Reply::ok("x".repeat(300_000)).cut_after(200_000));
+    let peer = LocalPeer::start();
+    for output in [run(["get", &origin.url("/")]), run(["get", "--peer", &peer.url(), &origin.url("/")])] {
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.len() < 300_000);
+        assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 1);
+    }
+}
+
+#[test]
+fn get_shows_the_head_writes_a_file_and_sends_fields() {
+    let origin = Origin::start(|_| Reply::ok("the body").field("X-Twice", "1").field("X-Twice", "2"));
+    let output = run(["get", "-i", "-H", "X-One: 1", "--header", "Accept:text/plain", &origin.url("/")]);
+    let (head, body) = stdout(&output).split_once("\r\n\r\n").unwrap();
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("\r\nx-twice: 1\r\nx-twice: 2"),
+        "{head}"
+    );
+    assert!(head.contains("\r\ncache-status: forwardcache; fwd=uri-miss"), "{head}");
+    assert_eq!(body, "the body");
+    let received = &origin.seen()[0];
+    assert_eq!((received.field("x-one"), received.field("accept")), (Some("1"), Some("text/plain")));
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("body");
+    let output = run(["get", "-o", file.to_str().unwrap(), &origin.url("/")]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), ""));
+    assert_eq!(fs::read(&file).unwrap(), b"the body");
+
+    let nowhere = folder.path().join("no such folder").join("body");
+    assert_refuses(&["get", "-o", nowhere.to_str().unwrap(), &origin.url("/")], 1, "no such folder");
+}
+
+#[test]
+fn owner_says_who_owns_what() {
+    let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000", "http://10.0.0.3:3000"];
+    let urls: Vec<_> = (0..20).map(|number| format!("https://example.com/{number}?a=b")).collect();
+    let client = Client::builder().pool(pool).build().unwrap();
+    let mut arguments = vec!["owner"];
+    for peer in pool {
+        arguments.extend(["--peer", peer]);
+    }
+    arguments.extend(urls.iter().map(String::as_str));
+    let line = |url: &String| format!("{}\t{url}\n", client.owner(url).unwrap().unwrap());
+    let output = run(&arguments);
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+    assert_eq!(stdout(&output), urls.iter().map(line).collect::<String>());
+}
+
+#[test]
+fn the_demo_shows_a_pool_at_work() {
+    let output = run(["demo"]);
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+    let lines: Vec<_> = stdout(&output).lines().collect();
+    assert!(lines[0].starts_with("round  URL ") && lines[0].ends_with("seen by the origin"));
+    assert_eq!(lines.iter().filter(|line| line.starts_with("1 ") && line.contains("  miss  ")).count(), 6);
+    assert_eq!(lines.iter().filter(|line| line.starts_with("2 ") && line.contains("  hit  ")).count(), 6);
+    let last = "The origin was asked 6 times in the first round and 0 times in the second.";
+    assert_eq!(lines.last(), Some(&last));
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let origin = Origin::start(|_| Reply::ok("x".repeat(1 << 20))).may_be_unused();
+    for arguments in [
+        &["get", "-i", &origin.url("/")][..],
+        &["owner", "--peer", "http://10.0.0.1:3000", "http://host/"],
+        &["demo"],
+        &["--help"],
+    ] {
+        let mut command = command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn serve_says_where_and_how_to_try_it() {
+    let origin = Origin::start(|_| Reply::ok("tried").field("Cache-Control", "max-age=60"));
+    let mut process = Process::spawn(["serve", "--listen", "127.0.0.1:0"]);
+    let serving = process.wait_for_line("serving on");
+    let address: SocketAddr = serving
+        .strip_prefix("serving on http://")
+        .and_then(|rest| rest.strip_suffix(" as a pool of one"))
+        .and_then(|address| address.parse().ok())
+        .unwrap_or_else(|| panic!("{serving}"));
+    let line = process.wait_for_line("try it");
+    let words: Vec<_> = line.split(' ').collect();
+    let [.., "curl", "-i", "--get", "--data-urlencode", "'q=https://example.com/'", url] = words[..] else {
+        panic!("{line}")
+    };
+    // What curl makes of these words.
+    let path = url.strip_prefix(&format!("http://{address}")).unwrap_or_else(|| panic!("{line}"));
+    let target = format!("{path}?q={}", escaped(&origin.url("/")));
+    for from_cache in [None, Some("1")] {
+        let answer = local::send(address, "GET", &target, "Accept: */*\r\n");
+        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"tried"[..]));
+        assert_eq!(answer.field("x-from-cache"), from_cache);
+    }
+    assert_eq!(origin.count(), 1);
+    process.terminate();
+    assert_eq!(process.wait().code(), Some(0));
+}

@@ -1,0 +1,175 @@
+//! A pool of processes, each started as a user would, before real origins.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::thread;
+use std::time::Instant;
+
+use crate::local::escaped;
+use crate::support::PATIENCE;
+use crate::support::nginx::Nginx;
+use crate::support::origin::{Gate, Origin, Reply};
+use crate::support::port::Port;
+use crate::support::process::{Process, run};
+use crate::support::raw::Connection;
+use crate::support::tls::TlsOrigin;
+
+/// Between the release of a port and a peer's `bind` another process may take it.
+const ATTEMPTS: usize = 5;
+
+struct PeerProcess {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl PeerProcess {
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A pool of one on a port that the system chose.
+    fn start() -> Self {
+        let process = Process::spawn(["serve", "--listen", "127.0.0.1:0"]);
+        let line = process.wait_for_line("serving on http://");
+        let address = line.split(' ').nth(2).and_then(|url| url.strip_prefix("http://"));
+        let address = address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{line}"));
+        Self { process, address }
+    }
+
+    /// A pool of this many, who have to know each other's ports before they start.
+    fn pool(size: usize, ca_file: &Path) -> Vec<Self> {
+        for _ in 0..ATTEMPTS {
+            let ports: Vec<_> = (0..size).map(|_| Port::hold()).collect();
+            let addresses: Vec<_> = ports.iter().map(Port::address).collect();
+            ports.into_iter().for_each(|port| drop(port.release()));
+            let start = |address: &SocketAddr| {
+                let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), address.to_string()];
+                arguments.extend(["--ca-file".to_owned(), ca_file.to_str().unwrap().to_owned()]);
+                for peer in &addresses {
+                    arguments.extend(["--peer".to_owned(), format!("http://{peer}")]);
+                }
+                Self { process: Process::spawn(arguments), address: *address }
+            };
+            let pool: Vec<_> = addresses.iter().map(start).collect();
+            let says = format!("one of a pool of {size}");
+            if pool.iter().all(|peer| peer.process.line(&says).is_some()) {
+                return pool;
+            }
+            for peer in &pool {
+                let said = peer.process.stderr();
+                assert!(said.is_empty() || said.contains("cannot listen"), "{said}");
+            }
+        }
+        panic!("the ports are taken in each of {ATTEMPTS} attempts");
+    }
+}
+
+/// What `get` prints for a URL, asking the pool whose peers are listed in this order.
+fn get(peers: &[String], url: &str) -> String {
+    let mut arguments = vec!["get"];
+    for peer in peers {
+        arguments.extend(["--peer", peer]);
+    }
+    arguments.push(url);
+    let output = run(arguments);
+    assert!(output.status.success() && output.stderr.is_empty(), "{url}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn three_processes_are_one_cache_before_nginx_and_tls() {
+    let nginx = Nginx::start();
+    let tls = TlsOrigin::start(|received| {
+        Reply::ok(format!("tls {}", received.target)).field("Cache-Control", "max-age=60")
+    });
+    let pool = PeerProcess::pool(3, tls.ca_file());
+    let mut peers: Vec<_> = pool.iter().map(PeerProcess::url).collect();
+
+    let mut paths = Vec::new();
+    for number in 0..6 {
+        let folder = if number % 2 == 0 { "fresh" } else { "chunked" };
+        let path = format!("/{folder}/{number}.txt");
+        nginx.write(&path, format!("nginx {path}"));
+        paths.push(path);
+    }
+    for _ in 0..2 {
+        for path in &paths {
+            assert_eq!(get(&peers, &nginx.url(path)), format!("nginx {path}"));
+            assert_eq!(get(&peers, &tls.url(path)), format!("tls {path}"));
+            peers.rotate_left(1);
+        }
+        // Another peer comes first for each URL of the next round.
+        peers.swap(0, 1);
+    }
+    for path in &paths {
+        assert_eq!((nginx.settled_count_of(path), tls.count_of(path)), (1, 1), "{path}");
+    }
+
+    for (mut peer, signal) in pool.into_iter().zip(["TERM", "INT", "TERM"]) {
+        peer.process.signal(signal);
+        assert_eq!(peer.process.wait().code(), Some(0), "{signal}");
+        assert_eq!(peer.process.stderr(), "", "{signal}");
+    }
+}
+
+#[test]
+fn what_is_in_flight_is_finished_before_the_end() {
+    for signal in ["TERM", "INT"] {
+        let (head, body) = (Gate::new(), Gate::new());
+        let large = "x".repeat(300_000);
+        let origin = {
+            let (head, body, large) = (head.clone(), body.clone(), large.clone());
+            Origin::start(move |received| match received.target.as_str() {
+                "/head" => Reply::ok("at last").gate_head(&head),
+                _ => Reply::ok(large.clone()).gate_body(100_000, &body),
+            })
+        };
+        let mut peer = PeerProcess::start();
+        let ask = |path: &str| {
+            let mut connection = Connection::open(peer.address);
+            let target = format!("/proxy?q={}", escaped(&origin.url(path)));
+            connection.write(format!("GET {target} HTTP/1.1\r\nHost: peer\r\n\r\n"));
+            connection
+        };
+        let mut waiting = [ask("/head"), ask("/body")];
+        origin.wait_for(2);
+
+        peer.process.signal(signal);
+        wait_until_refused(peer.address);
+        head.open();
+        body.open();
+        let [at_last, whole] = waiting.each_mut().map(Connection::read_response);
+        assert_eq!((at_last.status, at_last.body.as_slice()), (200, &b"at last"[..]));
+        assert!(whole.status == 200 && whole.cut.is_none() && whole.body == large.as_bytes());
+        assert_eq!(peer.process.wait().code(), Some(0), "{signal}");
+    }
+}
+
+/// Blocks until nobody takes connections there.
+fn wait_until_refused(address: SocketAddr) {
+    let begun = Instant::now();
+    while TcpStream::connect_timeout(&address, PATIENCE).is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "it still takes connections");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn who_asks_twice_to_end_does_not_wait() {
+    let gate = Gate::new();
+    let origin = {
+        let gate = gate.clone();
+        Origin::start(move |_| Reply::ok("never seen").gate_head(&gate))
+    };
+    let mut peer = PeerProcess::start();
+    let mut connection = Connection::open(peer.address);
+    let target = format!("/proxy?q={}", escaped(&origin.url("/")));
+    connection.write(format!("GET {target} HTTP/1.1\r\nHost: peer\r\n\r\n"));
+    origin.wait_for(1);
+    peer.process.signal("INT");
+    wait_until_refused(peer.address);
+    peer.process.signal("INT");
+    assert_eq!(peer.process.wait().code(), Some(1));
+    assert!(connection.read_to_end().is_empty());
+    gate.open();
+}
