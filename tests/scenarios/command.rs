@@ -47,7 +47,7 @@ fn a_bad_command_line_is_one_line_and_the_code_2() {
         (&["get", "foo"], "absolute"),
         (&["get", "http://user:secret@host/"], "user name"),
         (&["get", "--peer", "nonsense", "http://host/"], "nonsense"),
-        (&["get", "-H", "no colon", "http://host/"], "no colon"),
+        (&["get", "-H", "no colon", "http://host/"], "is no field"),
         (&["get", "--ca-file", "/no/such/file", "http://host/"], "/no/such/file"),
         (&["owner", "http://host/"], "--peer"),
         (&["owner", "--peer", "http://10.0.0.1:3000", "foo"], "absolute"),

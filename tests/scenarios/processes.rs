@@ -41,7 +41,9 @@ impl PeerProcess {
         for _ in 0..ATTEMPTS {
             let ports: Vec<_> = (0..size).map(|_| Port::hold()).collect();
             let addresses: Vec<_> = ports.iter().map(Port::address).collect();
-            ports.into_iter().for_each(|port| drop(port.release()));
+            for port in ports {
+                port.release();
+            }
             let start = |address: &SocketAddr| {
                 let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), address.to_string()];
                 arguments.extend(["--ca-file".to_owned(), ca_file.to_str().unwrap().to_owned()]);
