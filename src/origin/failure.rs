@@ -6,6 +6,7 @@ use std::io;
 use http::Uri;
 use ureq::Timeout;
 
+use super::cut;
 use crate::error::{Error, ErrorKind};
 
 /// Whether a connection ended before its response, as a kept one does that the origin had closed.
@@ -122,7 +123,7 @@ fn is_timeout(error: &io::Error) -> bool {
 
 fn is_end_of_connection(error: &io::Error) -> bool {
     matches!(
-        error.kind(),
+        cut::kind(error),
         io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted

@@ -8,8 +8,10 @@
 //! | `resolver` | from the host of a URL to socket addresses |
 //! | `request` | what of a request is sent on, and how its body is framed |
 //! | `response` | which framing of a response is trusted, and its body |
+//! | `cut` | a connection that was cut, told from one that was closed |
 //! | `failure` | from ureq's errors to ours |
 
+mod cut;
 mod failure;
 mod options;
 mod request;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use http::{Method, Request, Response};
 use ureq::Agent;
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::transport::{Connector, DefaultConnector};
 
+use super::cut::CutConnector;
 use super::options::{Options, OriginBuilder};
 use super::resolver::OriginResolver;
 use super::{failure, request, response};
@@ -59,7 +60,8 @@ impl Origin {
 
     pub(super) fn with_options(options: Options) -> Self {
         let config = options.into_config();
-        Self { agent: Agent::with_parts(config, DefaultConnector::new(), OriginResolver::default()) }
+        let connector = DefaultConnector::new().chain(CutConnector);
+        Self { agent: Agent::with_parts(config, connector, OriginResolver::default()) }
     }
 
     /// A kept connection may die between the moment it is found open and its use. Nothing tells that

@@ -210,6 +210,20 @@ fn a_body_that_is_cut_short_is_visibly_broken_and_not_stored() {
 }
 
 /// Whether a client that goes by RFC 9112 sees that something is missing, up to the end of the connection.
+#[test]
+fn a_reset_is_not_the_end_of_a_body_that_ends_with_its_connection() {
+    let origin = Origin::start(|received| {
+        let whole = Reply::ok(vec![7; 1000]).until_close();
+        if received.target == "/cut" { whole.reset_after(500) } else { whole }
+    });
+    let fetch = |path: &str| {
+        let request = Request::get(origin.url(path)).body(Body::empty()).unwrap();
+        whole(forwardcache::Origin::new().round_trip(request))
+    };
+    assert_eq!(fetch("/cut").unwrap_err().kind(), ErrorKind::IncompleteBody);
+    assert_eq!(fetch("/whole").unwrap(), vec![7; 1000]);
+}
+
 fn is_visibly_broken(peer: &LocalPeer, url: &str) -> bool {
     let mut connection = raw::Connection::open(peer.address());
     let target = format!("/proxy?q={}", escaped(url));
