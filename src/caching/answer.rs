@@ -1,5 +1,6 @@
 //! A stored response as an answer to a request (RFC 9111 section 4).
 
+use std::ops::Range;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::incoming::Incoming;
 use super::ranges::{self, Slice};
 use crate::body::Body;
-use crate::policy::{Condition, Validity, condition, range_applies};
+use crate::policy::{Condition, Part, Validity, condition, range_applies};
 use crate::stats::{CacheStatus, X_FROM_CACHE};
 use crate::store::StoredResponse;
 
@@ -26,7 +27,7 @@ pub(crate) fn answer(
     let mut headers = stored.headers();
     let mut code = stored.status();
     let mut body = stored.body().clone();
-    let conditions_apply = code == StatusCode::OK;
+    let conditions_apply = matches!(code, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
     if conditions_apply
         && condition(&incoming.headers, &headers, stored.validity().response_time) == Condition::NotModified
     {
@@ -71,8 +72,21 @@ fn keep_for_not_modified(headers: &mut HeaderMap) {
     }
 }
 
+/// What of a stored part a request asks for that was found to be answered by it.
+fn part_of_part(stored: Part, body: &Bytes, headers: &mut HeaderMap, incoming: &Incoming) -> Option<Bytes> {
+    let Range { start, end } = stored.answers(&incoming.headers, headers)?;
+    let at = |position: u64| usize::try_from(position - stored.start).ok();
+    let (from, to) = (at(start)?, at(end)?);
+    let content_range = HeaderValue::try_from(Part { start, end, ..stored }.text()).ok()?;
+    headers.insert(CONTENT_RANGE, content_range);
+    (to <= body.len()).then(|| body.slice(from..to))
+}
+
 /// The part of a stored 200 that `Range` asks for (RFC 9110 section 14.2).
 fn part(code: StatusCode, body: Bytes, headers: &mut HeaderMap, incoming: &Incoming) -> (StatusCode, Bytes) {
+    if let Some(stored) = Part::of(code, headers) {
+        return (code, part_of_part(stored, &body, headers, incoming).unwrap_or(body));
+    }
     let mut lines = incoming.headers.get_all(RANGE).into_iter();
     let (Some(range), None) = (lines.next(), lines.next()) else { return (code, body) };
     if !range_applies(&incoming.headers, headers) {

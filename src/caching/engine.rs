@@ -17,6 +17,7 @@ use super::forwarding::{Outgoing, Received, outgoing, received_over};
 use super::guarded_store::GuardedStore;
 use super::incoming::{self, Incoming};
 use super::lookup::{Lookup, Plan, lookup};
+use super::parts;
 use crate::body::Body;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result, redacted};
@@ -315,6 +316,19 @@ impl Inner {
                 None => self.forward(incoming, &Plan::without_store(plan.why), leader),
             };
         }
+        let received = match &plan.beginning {
+            // Not what it was the beginning of: nothing but the whole will do.
+            Some(_) if !matches!(received.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) => {
+                return self.forward(incoming, &Plan::without_store(plan.why), leader);
+            }
+            Some(beginning) if received.status == StatusCode::PARTIAL_CONTENT => {
+                match parts::whole(received, beginning) {
+                    Some(whole) => whole,
+                    None => return self.forward(incoming, &Plan::without_store(plan.why), leader),
+                }
+            }
+            _ => received,
+        };
         if received.status.is_server_error()
             && let Some(stale) = self.stale_on_error(incoming, plan)
         {

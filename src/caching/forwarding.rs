@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 
 use super::incoming::Incoming;
 use super::lookup::Plan;
+use super::parts;
 use crate::body::Body;
 use crate::header::cache_control::ResponseDirectives;
 use crate::header::{date, hop_by_hop};
@@ -27,6 +28,9 @@ pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan) -> Outgoing {
         (!entity_tags.is_empty() || last_modified.is_some())
             && validators(&mut headers, &entity_tags, last_modified)
     };
+    if let Some(beginning) = &plan.beginning {
+        parts::ask_for_the_rest(&mut headers, beginning);
+    }
     let mut request = Request::new(Body::empty());
     *request.method_mut() = incoming.method.clone();
     *request.uri_mut() = incoming.target.uri();

@@ -100,6 +100,9 @@ impl Inner {
         leader: Option<Lead>,
     ) -> Response<Body> {
         if let Err(why) = self.may_keep(incoming, &received) {
+            if leader.is_none() && self.is_part_to_keep(incoming, &received) {
+                return self.keep_part(incoming, received, status, fetch);
+            }
             if let Some(leader) = leader {
                 leader.land(Landed::Alone);
             }
@@ -180,7 +183,7 @@ impl Inner {
 
 impl Head {
     /// The head to store of a response with these fields, which answered this request.
-    fn of(
+    pub(super) fn of(
         inner: &Inner,
         incoming: &Incoming,
         status: StatusCode,
@@ -195,7 +198,7 @@ impl Head {
         Self { status, headers, validity, variant }
     }
 
-    fn into_stored(self, body: Bytes) -> Arc<StoredResponse> {
+    pub(super) fn into_stored(self, body: Bytes) -> Arc<StoredResponse> {
         Arc::new(StoredResponse::new(self.status, &self.headers, body, self.validity, self.variant))
     }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::HeaderValue;
 use http::header::{CONTENT_LANGUAGE, ETAG, LAST_MODIFIED};
+use http::{HeaderValue, StatusCode};
 
 use super::credential::KeyedDigest;
 use super::incoming::Incoming;
 use crate::header::entity_tag::EntityTag;
-use crate::policy::{Reuse, ValidateBecause, reuse};
+use crate::policy::{Part, Reuse, ValidateBecause, reuse, strong_tag};
 use crate::stats::{Forward, Outcome};
 use crate::store::{StoredResponse, Variants};
 
@@ -31,11 +31,13 @@ pub(crate) struct Plan {
     /// What a 304 could confirm: the selected response, or, where none is selected, all that have a strong
     /// entity tag (RFC 9111 section 4.1). A weak one may be that of several encodings.
     pub(crate) candidates: Vec<Arc<StoredResponse>>,
+    /// The beginning of what the request asks for, of which the rest is to be fetched.
+    pub(crate) beginning: Option<Arc<StoredResponse>>,
 }
 
 impl Plan {
     pub(crate) fn without_store(why: Forward) -> Self {
-        Self { why, selected: None, candidates: Vec::new() }
+        Self { why, selected: None, candidates: Vec::new(), beginning: None }
     }
 
     pub(crate) fn entity_tags(&self) -> Vec<HeaderValue> {
@@ -67,12 +69,16 @@ pub(crate) fn lookup(
         // What was made for one user is no guess at what another would get; and a weak tag may stand for
         // several encodings.
         let is_candidate = |stored: &&Arc<StoredResponse>| {
-            stored.field(&ETAG).and_then(EntityTag::parse).is_some_and(EntityTag::is_strong)
+            stored.status() != StatusCode::PARTIAL_CONTENT
+                && stored.field(&ETAG).and_then(EntityTag::parse).is_some_and(EntityTag::is_strong)
                 && stored.variant().is_for_credentials_of(&incoming.headers, digest)
         };
         let candidates = variants.iter().filter(is_candidate).cloned().collect();
-        return Lookup::Forward(Plan { why, selected: None, candidates });
+        return Lookup::Forward(Plan { why, selected: None, candidates, beginning: None });
     };
+    if selected.status() == StatusCode::PARTIAL_CONTENT {
+        return lookup_in_part(selected, incoming, now);
+    }
     let outcome = match reuse(selected.validity(), &incoming.directives, now) {
         Reuse::Fresh => Outcome::Hit,
         Reuse::StaleAccepted => Outcome::StaleAccepted,
@@ -83,6 +89,31 @@ pub(crate) fn lookup(
         Reuse::Validate(ValidateBecause::Request) => return forward(Forward::Request, selected),
     };
     Lookup::Serve(Arc::clone(selected), outcome)
+}
+
+/// A part answers a range within it, while it is fresh; and if it is the beginning, it may become the whole.
+fn lookup_in_part(stored: &Arc<StoredResponse>, incoming: &Incoming, now: SystemTime) -> Lookup {
+    let headers = stored.headers();
+    let part = Part::of(stored.status(), &headers);
+    let outcome = match reuse(stored.validity(), &incoming.directives, now) {
+        Reuse::Fresh => Outcome::Hit,
+        Reuse::StaleAccepted => Outcome::StaleAccepted,
+        Reuse::Validate(ValidateBecause::Request) => {
+            return Lookup::Forward(Plan::without_store(Forward::Request));
+        }
+        Reuse::StaleWhileRevalidate | Reuse::Validate(_) => {
+            return Lookup::Forward(Plan::without_store(Forward::Stale));
+        }
+    };
+    let Some(part) = part.filter(|_| !incoming.is_head()) else {
+        return Lookup::Forward(Plan::without_store(Forward::Partial));
+    };
+    if part.answers(&incoming.headers, &headers).is_some() {
+        return Lookup::Serve(Arc::clone(stored), outcome);
+    }
+    let is_beginning = part.start == 0 && strong_tag(&headers).is_some() && incoming.may_collapse();
+    let beginning = is_beginning.then(|| Arc::clone(stored));
+    Lookup::Forward(Plan { beginning, ..Plan::without_store(Forward::Partial) })
 }
 
 fn is_in_the_language_wanted(stored: &StoredResponse, incoming: &Incoming, digest: &KeyedDigest) -> bool {
@@ -96,5 +127,6 @@ fn forward(why: Forward, selected: &Arc<StoredResponse>) -> Lookup {
         why,
         selected: Some(Arc::clone(selected)),
         candidates: vec![Arc::clone(selected)],
+        beginning: None,
     })
 }

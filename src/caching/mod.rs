@@ -11,6 +11,7 @@
 //! | `lookup` | what the stored responses are good for: serve, or forward with which validators |
 //! | `forwarding` | what is sent to the origin, and what came back |
 //! | `answer` | a stored response as an answer to a request |
+//! | `parts` | parts of a body: kept, joined, completed |
 //! | `ranges` | a part, or several, of a stored body |
 //! | `fetches` | which fetches are under way, so that none stores what has been overtaken |
 //! | `fill` | a body on its way from the origin to everybody who waits for it |
@@ -27,6 +28,7 @@ mod guarded_store;
 mod incoming;
 mod keeping;
 mod lookup;
+mod parts;
 mod ranges;
 
 pub use builder::CachingBuilder;

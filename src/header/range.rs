@@ -57,6 +57,19 @@ pub(crate) struct ContentRange {
 }
 
 impl ContentRange {
+    /// Reads `bytes 0-4/10` or `bytes 0-4/*`; anything else is none.
+    pub(crate) fn parse(field: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(field).ok()?.trim();
+        let (unit, rest) = text.split_once(' ')?;
+        let (range, complete) = rest.trim_start().split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        let start = number(first.as_bytes())?;
+        let end = number(last.as_bytes())?.checked_add(1)?;
+        let complete = if complete == "*" { None } else { Some(number(complete.as_bytes())?) };
+        let sound = start < end && complete.is_none_or(|complete| end <= complete);
+        (unit.eq_ignore_ascii_case("bytes") && sound).then_some(Self { start, end, complete })
+    }
+
     /// As it goes into the field.
     pub(crate) fn text(self) -> String {
         let complete = self.complete.map_or_else(|| "*".to_owned(), |complete| complete.to_string());
@@ -143,6 +156,12 @@ mod tests {
     fn content_ranges() {
         assert_eq!(ContentRange { start: 4, end: 10, complete: Some(10) }.text(), "bytes 4-9/10");
         assert_eq!(ContentRange { start: 4, end: 10, complete: None }.text(), "bytes 4-9/*");
+        for text in ["bytes 4-9/10", "bytes 4-9/*"] {
+            assert_eq!(ContentRange::parse(text.as_bytes()).unwrap().text(), text);
+        }
+        for bad in ["bytes */10", "bytes 9-4/10", "bytes 4-10/10", "items 0-1/2", "bytes 4-9", ""] {
+            assert_eq!(ContentRange::parse(bad.as_bytes()), None, "{bad}");
+        }
     }
 
     proptest! {

@@ -12,12 +12,14 @@
 //! | `variant` | which of several stored responses answers this request? |
 //! | `validation` | what asks the origin whether it still holds, and what does a 304 change? |
 //! | `condition` | what does the client's own condition or range ask of a stored response? |
+//! | `partial` | what is a part good for, and when may two be combined? |
 //! | `invalidation` | what does an unsafe request make doubtful? |
 
 mod condition;
 mod freshness;
 mod heuristic;
 mod invalidation;
+mod partial;
 mod reuse;
 mod rules;
 mod storing;
@@ -28,6 +30,7 @@ mod variant;
 pub(crate) use condition::{Condition, condition, range_applies};
 pub(crate) use freshness::{Times, validity};
 pub(crate) use invalidation::invalidated;
+pub(crate) use partial::{Part, are_of_one, combined, strong_tag};
 pub(crate) use reuse::{Reuse, ValidateBecause, may_serve_on_error, reuse};
 pub use rules::{Mode, Rules};
 pub(crate) use storing::{NotStored, Request as StoringRequest, is_answer_to_get, may_store};

@@ -1,0 +1,119 @@
+//! Parts of a body: kept, joined with what is there, completed.
+
+use std::io::{Cursor, Read};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use super::engine::{Head, Inner};
+use super::fetches::Fetch;
+use super::fill::Fill;
+use super::forwarding::Received;
+use super::guarded_store::GuardedStore;
+use super::incoming::Incoming;
+use crate::body::Body;
+use crate::header::cache_control::ResponseDirectives;
+use crate::policy::{Part, are_of_one, combined, freshened, may_store};
+use crate::stats::CacheStatus;
+use crate::store::StoredResponse;
+
+/// Asks for what a stored part, which begins at the beginning, lacks; only if it is still of the same bytes.
+pub(super) fn ask_for_the_rest(request: &mut HeaderMap, stored: &StoredResponse) {
+    let Some(part) = Part::of(stored.status(), &stored.headers()) else { return };
+    let Some(tag) = stored.field(&ETAG).and_then(|tag| HeaderValue::from_bytes(tag).ok()) else { return };
+    let range = HeaderValue::try_from(format!("bytes={}-", part.end));
+    request.insert(RANGE, range.expect("digits are visible ASCII"));
+    request.insert(IF_RANGE, tag);
+}
+
+/// What came for [`ask_for_the_rest`], made the whole by what is stored: `None` where it is not the rest.
+pub(super) fn whole(received: Received, stored: &StoredResponse) -> Option<Received> {
+    let fields = stored.headers();
+    let known = Part::of(stored.status(), &fields)?;
+    let rest = Part::of(received.status, &received.headers)?;
+    let fits = rest.start == known.end
+        && rest.end == rest.complete
+        && rest.complete == known.complete
+        && received.body.end_is_proven()
+        && received.body.length().is_none_or(|length| length == rest.length());
+    if !fits || !are_of_one(&fields, &received.headers) {
+        return None;
+    }
+    let mut headers = freshened(&fields, &received.headers);
+    headers.remove(CONTENT_RANGE);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(known.complete));
+    let body = Cursor::new(stored.body().clone()).chain(received.body);
+    let body = Body::from_reader(body, Some(known.complete));
+    Some(Received { status: StatusCode::OK, headers, body, times: received.times })
+}
+
+impl Inner {
+    /// Hands a part on, and keeps it.
+    pub(super) fn keep_part(
+        &self,
+        incoming: &Incoming,
+        received: Received,
+        status: CacheStatus,
+        fetch: Fetch,
+    ) -> Response<Body> {
+        let fields = received.fields_to_store(&self.rules);
+        let Received { status: code, headers, body, times } = received;
+        let head = Head::of(self, incoming, code, fields, times);
+        let store = self.store.clone();
+        let commit = move |bytes| {
+            let part = head.into_stored(bytes);
+            if let Some(joined) = joined(&store, &fetch, &part) {
+                store.insert(&fetch, &joined);
+            }
+        };
+        let body = Fill::start(body, self.store.max_body(), Box::new(commit)).into_body();
+        self.hand_on(code, headers, body, status.stored(), &incoming.target)
+    }
+
+    /// Whether what came is a part worth keeping: one, of known place and length, that might be stored if it
+    /// were the whole.
+    pub(super) fn is_part_to_keep(&self, incoming: &Incoming, received: &Received) -> bool {
+        let Some(part) = Part::of(received.status, &received.headers) else { return false };
+        if !incoming.headers.contains_key(RANGE) {
+            return false;
+        }
+        let directives = ResponseDirectives::of(&received.headers);
+        let is_storable =
+            may_store(incoming.for_storing(), StatusCode::OK, &received.headers, &directives, &self.rules);
+        // A length that contradicts the place means that one of them is wrong.
+        received.body.length() == Some(part.length())
+            && part.length() <= self.store.max_body()
+            && is_storable.is_ok()
+    }
+}
+
+/// What is to be stored when this part has come: it alone, or joined with the part that is stored; `None`
+/// where the whole is.
+fn joined(store: &GuardedStore, fetch: &Fetch, new: &Arc<StoredResponse>) -> Option<Arc<StoredResponse>> {
+    let variants = store.variants(fetch.key());
+    let Some(stored) = variants.iter().find(|stored| stored.variant() == new.variant()) else {
+        return Some(Arc::clone(new));
+    };
+    if stored.status() != StatusCode::PARTIAL_CONTENT {
+        return None;
+    }
+    let (fields, new_fields) = (stored.headers(), new.headers());
+    let parts = Part::of(stored.status(), &fields).zip(Part::of(new.status(), &new_fields));
+    let joined = parts
+        .filter(|_| are_of_one(&fields, &new_fields))
+        .and_then(|(one, other)| combined((one, stored.body()), (other, new.body())))
+        .filter(|(part, _)| part.length() <= store.max_body());
+    let Some((part, bytes)) = joined else { return Some(Arc::clone(new)) };
+    let mut headers = freshened(&fields, &new_fields);
+    let status = if part.is_whole() {
+        headers.remove(CONTENT_RANGE);
+        StatusCode::OK
+    } else {
+        headers.insert(CONTENT_RANGE, HeaderValue::try_from(part.text()).expect("digits are visible ASCII"));
+        StatusCode::PARTIAL_CONTENT
+    };
+    let (validity, variant) = (*new.validity(), new.variant().clone());
+    Some(Arc::new(StoredResponse::new(status, &headers, Bytes::from(bytes), validity, variant)))
+}

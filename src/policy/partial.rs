@@ -1,0 +1,161 @@
+//! Parts of a representation: stored, served from, and combined (RFC 9111 sections 3.3 and 3.4).
+
+use std::ops::Range;
+
+use http::header::{CONTENT_RANGE, ETAG, RANGE};
+use http::{HeaderMap, StatusCode};
+
+use super::condition::range_applies;
+use crate::header::entity_tag::EntityTag;
+use crate::header::range::{ContentRange, Requested, requested};
+
+/// One contiguous part of a representation whose length is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) start: u64,
+    /// Exclusive.
+    pub(crate) end: u64,
+    /// The length of the whole.
+    pub(crate) complete: u64,
+}
+
+impl Part {
+    /// The part that a 206 with these fields brings; `None` for several parts at once, and where the fields
+    /// leave open what it is a part of.
+    pub(crate) fn of(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
+        let mut lines = headers.get_all(CONTENT_RANGE).into_iter();
+        let (line, None) = (lines.next()?, lines.next()) else { return None };
+        let range = ContentRange::parse(line.as_bytes())?;
+        let part = Self { start: range.start, end: range.end, complete: range.complete? };
+        (status == StatusCode::PARTIAL_CONTENT).then_some(part)
+    }
+
+    pub(crate) fn length(self) -> u64 {
+        self.end - self.start
+    }
+
+    pub(crate) fn is_whole(self) -> bool {
+        self.length() == self.complete
+    }
+
+    /// The range that a request asks for, where it is one and lies within this part.
+    pub(crate) fn answers(self, request: &HeaderMap, stored: &HeaderMap) -> Option<Range<u64>> {
+        let mut lines = request.get_all(RANGE).into_iter();
+        let (line, None) = (lines.next()?, lines.next()) else { return None };
+        let Requested::Parts(parts) = requested(line.as_bytes(), self.complete) else { return None };
+        let [(start, end)] = parts[..] else { return None };
+        let holds = self.start <= start && end <= self.end;
+        (holds && range_applies(request, stored)).then_some(start..end)
+    }
+
+    /// Its `Content-Range`.
+    pub(crate) fn text(self) -> String {
+        ContentRange { start: self.start, end: self.end, complete: Some(self.complete) }.text()
+    }
+
+    /// Both as one, where they touch.
+    fn joined(self, other: Self) -> Option<Self> {
+        let touches = self.start <= other.end && other.start <= self.end;
+        (touches && self.complete == other.complete).then_some(Self {
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+            complete: self.complete,
+        })
+    }
+}
+
+/// Whether parts with these fields are of the same bytes: both have the same strong entity tag. Nothing less
+/// allows to combine them.
+pub(crate) fn are_of_one(one: &HeaderMap, other: &HeaderMap) -> bool {
+    strong_tag(one).zip(strong_tag(other)).is_some_and(|(one, other)| one.matches_strongly(other))
+}
+
+/// The entity tag, where it is strong.
+pub(crate) fn strong_tag(headers: &HeaderMap) -> Option<EntityTag<'_>> {
+    headers.get(ETAG).and_then(|value| EntityTag::parse(value.as_bytes())).filter(|tag| tag.is_strong())
+}
+
+/// Combines two parts of the same bytes; `None` where something between them is missing.
+pub(crate) fn combined(one: (Part, &[u8]), other: (Part, &[u8])) -> Option<(Part, Vec<u8>)> {
+    let whole = one.0.joined(other.0)?;
+    let (first, second) = if one.0.start <= other.0.start { (one, other) } else { (other, one) };
+    let mut bytes = first.1.to_vec();
+    // What both have is taken from the first: it is the same.
+    let known = usize::try_from(first.0.end.saturating_sub(second.0.start)).ok()?;
+    bytes.extend_from_slice(second.1.get(known..).unwrap_or_default());
+    (bytes.len() as u64 == whole.length()).then_some((whole, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn what_a_206_brings() {
+        let part = |range| Part::of(StatusCode::PARTIAL_CONTENT, &headers(&[("content-range", range)]));
+        assert_eq!(part("bytes 4-8/10"), Some(Part { start: 4, end: 9, complete: 10 }));
+        for unknown in ["bytes 4-8/*", "bytes */10", "lines 4-8/10", "bytes 8-4/10", "bytes 4-10/10", ""] {
+            assert_eq!(part(unknown), None, "{unknown}");
+        }
+        assert_eq!(Part::of(StatusCode::PARTIAL_CONTENT, &headers(&[])), None);
+        assert_eq!(Part::of(StatusCode::OK, &headers(&[("content-range", "bytes 4-8/10")])), None);
+    }
+
+    #[test]
+    fn what_lies_within_is_served() {
+        let part = Part { start: 4, end: 9, complete: 10 };
+        let stored = headers(&[("etag", "\"a\"")]);
+        for (range, expected) in [
+            ("bytes=4-8", Some(4..9)),
+            ("bytes=5-6", Some(5..7)),
+            ("bytes=4-", None),
+            ("bytes=-5", None),
+            ("bytes=3-5", None),
+            ("bytes=4-4,6-6", None),
+            ("bytes=20-", None),
+        ] {
+            assert_eq!(part.answers(&headers(&[("range", range)]), &stored), expected, "{range}");
+        }
+        let end = Part { start: 5, end: 10, complete: 10 };
+        assert_eq!(end.answers(&headers(&[("range", "bytes=-5")]), &stored), Some(5..10));
+        assert_eq!(end.answers(&headers(&[("range", "bytes=6-")]), &stored), Some(6..10));
+        assert_eq!(end.answers(&headers(&[]), &stored), None);
+        let other = headers(&[("range", "bytes=6-"), ("if-range", "\"b\"")]);
+        assert_eq!(end.answers(&other, &stored), None);
+    }
+
+    #[test]
+    fn only_a_common_strong_tag_combines() {
+        let (strong, weak) = (headers(&[("etag", "\"a\"")]), headers(&[("etag", "W/\"a\"")]));
+        assert!(are_of_one(&strong, &strong));
+        assert!(!are_of_one(&strong, &weak));
+        assert!(!are_of_one(&weak, &weak));
+        assert!(!are_of_one(&headers(&[]), &headers(&[])));
+    }
+
+    proptest! {
+        #[test]
+        fn parts_that_touch_are_one_and_others_are_not(
+            (start, end) in (0_usize..20).prop_flat_map(|start| (Just(start), start + 1..=20)),
+            (from, to) in (0_usize..20).prop_flat_map(|from| (Just(from), from + 1..=20)),
+        ) {
+            let whole: Vec<u8> = (0..20).collect();
+            let part = |start: usize, end: usize| Part { start: start as u64, end: end as u64, complete: 20 };
+            let one = (part(start, end), &whole[start..end]);
+            let other = (part(from, to), &whole[from..to]);
+            let touch = start <= to && from <= end;
+            let expected = touch.then(|| {
+                let (low, high) = (start.min(from), end.max(to));
+                (part(low, high), whole[low..high].to_vec())
+            });
+            prop_assert_eq!(combined(one, other), expected);
+        }
+    }
+}
