@@ -89,7 +89,7 @@ pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 pub use target::{BadTarget, Target};
 
 #[cfg(feature = "peer")]
-pub use caching::{Caching, CachingBuilder};
+pub use caching::{Background, Caching, CachingBuilder};
 #[cfg(feature = "tiny_http")]
 pub use front::TinyHttpFront;
 #[cfg(feature = "peer")]

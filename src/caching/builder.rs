@@ -2,9 +2,11 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::engine::Caching;
+use super::engine::{Caching, MadeOf};
 use super::forwarding;
+use super::refresh::Background;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::origin::Origin;
@@ -23,6 +25,8 @@ pub struct CachingBuilder {
     rules: Rules,
     stats: Option<Arc<Stats>>,
     pseudonym: Option<String>,
+    background: Background,
+    drain_on_drop: Duration,
 }
 
 impl CachingBuilder {
@@ -63,6 +67,19 @@ impl CachingBuilder {
         self
     }
 
+    /// Who refreshes what was served stale (`stale-while-revalidate`). Default: [`Background::Thread`].
+    pub fn background(mut self, background: Background) -> Self {
+        self.background = background;
+        self
+    }
+
+    /// For how long the last handle on the cache, when it is dropped, still works off refreshes that wait:
+    /// for a program that ends and whose store stays. Default: zero, they are given up.
+    pub fn drain_on_drop(mut self, budget: Duration) -> Self {
+        self.drain_on_drop = budget;
+        self
+    }
+
     /// The cache.
     ///
     /// # Errors
@@ -73,15 +90,17 @@ impl CachingBuilder {
         let via = forwarding::via(&pseudonym).ok_or_else(|| {
             Error::new(ErrorKind::BadOption, format!("the pseudonym {pseudonym:?} is not a token"))
         })?;
-        Ok(Caching::new(
-            self.origin.unwrap_or_else(|| Arc::new(Origin::default())),
-            self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
-            self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
-            self.rules,
-            self.stats.unwrap_or_default(),
+        Ok(Caching::new(MadeOf {
+            origin: self.origin.unwrap_or_else(|| Arc::new(Origin::default())),
+            store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+            rules: self.rules,
+            stats: self.stats.unwrap_or_default(),
             pseudonym,
             via,
-        ))
+            background: self.background,
+            drain_on_drop: self.drain_on_drop,
+        }))
     }
 }
 

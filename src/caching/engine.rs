@@ -18,6 +18,7 @@ use super::guarded_store::GuardedStore;
 use super::incoming::{self, Incoming};
 use super::lookup::{Lookup, Plan, lookup};
 use super::parts;
+use super::refresh::{Background, Refreshes};
 use crate::body::Body;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result, redacted};
@@ -64,6 +65,19 @@ pub struct Caching {
     inner: Arc<Inner>,
 }
 
+/// The parts that a builder brings.
+pub(super) struct MadeOf {
+    pub(super) origin: Arc<dyn RoundTrip>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) rules: Rules,
+    pub(super) stats: Arc<Stats>,
+    pub(super) pseudonym: String,
+    pub(super) via: HeaderValue,
+    pub(super) background: Background,
+    pub(super) drain_on_drop: Duration,
+}
+
 pub(super) struct Inner {
     origin: Arc<dyn RoundTrip>,
     pub(super) store: GuardedStore,
@@ -73,8 +87,12 @@ pub(super) struct Inner {
     pseudonym: String,
     via: HeaderValue,
     pub(super) digest: KeyedDigest,
-    flights: Flights<Key, Landed>,
+    pub(super) flights: Flights<Key, Landed>,
     fetches: Arc<Fetches>,
+    pub(super) refreshes: Arc<Refreshes>,
+    drain_on_drop: Duration,
+    /// For the thread that refreshes.
+    me: Weak<Inner>,
 }
 
 /// What the leader of a flight has for those who wait.
@@ -108,20 +126,33 @@ impl Caching {
         CachingBuilder::default()
     }
 
-    pub(super) fn new(
-        origin: Arc<dyn RoundTrip>,
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        rules: Rules,
-        stats: Arc<Stats>,
-        pseudonym: String,
-        via: HeaderValue,
-    ) -> Self {
-        let store = GuardedStore::new(store, Arc::clone(&stats));
-        let (digest, flights) = (KeyedDigest::default(), Flights::new());
-        let fetches = Arc::default();
-        let inner = Inner { origin, store, clock, rules, stats, pseudonym, via, digest, flights, fetches };
-        Self { inner: Arc::new(inner) }
+    pub(super) fn new(made_of: MadeOf) -> Self {
+        let MadeOf { origin, store, clock, rules, stats, pseudonym, via, background, drain_on_drop } =
+            made_of;
+        let inner = Arc::new_cyclic(|me| Inner {
+            origin,
+            store: GuardedStore::new(store, Arc::clone(&stats)),
+            clock,
+            rules,
+            stats,
+            pseudonym,
+            via,
+            digest: KeyedDigest::default(),
+            flights: Flights::new(),
+            fetches: Arc::default(),
+            refreshes: Arc::new(Refreshes::new(background)),
+            drain_on_drop,
+            me: Weak::clone(me),
+        });
+        Self { inner }
+    }
+
+    /// Refreshes what was served stale, until nothing waits or the time is up; says how many refreshes that
+    /// were. One that has begun is finished, however long the origin takes.
+    ///
+    /// With [`Background::CallerRuns`] this is the only way in which they are done.
+    pub fn maintain(&self, budget: Duration) -> usize {
+        self.inner.maintain(budget)
     }
 
     /// What was counted so far.
@@ -168,6 +199,13 @@ impl RoundTrip for Caching {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.refreshes.close();
+        self.maintain(self.drain_on_drop);
+    }
+}
+
 impl Inner {
     /// Passes a request through, past the store, and forgets what it makes doubtful.
     fn pass(
@@ -202,7 +240,8 @@ impl Inner {
             let fetch = self.fetches.begin(&get.key);
             return Ok(self.keep(&get, None, received, status, fetch, None));
         }
-        Ok(self.hand_on(received.status, received.headers, received.body, status, target))
+        self.note(status.outcome(), target, false);
+        Ok(hand_on(received.status, received.headers, received.body, status))
     }
 
     /// Forgets what is stored under a key, and sees to it that nothing which was asked before is stored or
@@ -215,7 +254,12 @@ impl Inner {
 
     fn answer(&self, incoming: &Incoming) -> Result<Response<Body>> {
         let plan = match self.look_up(incoming) {
-            Lookup::Serve(stored, outcome) => return Ok(self.serve(&stored, incoming, outcome)),
+            Lookup::Serve(stored, outcome) => {
+                if outcome == Outcome::StaleWhileRevalidate {
+                    self.refreshes.offer(incoming, &self.me);
+                }
+                return Ok(self.serve(&stored, incoming, outcome));
+            }
             Lookup::Forward(plan) => plan,
         };
         if incoming.directives.only_if_cached {
@@ -240,7 +284,7 @@ impl Inner {
         }
     }
 
-    fn look_up(&self, incoming: &Incoming) -> Lookup {
+    pub(super) fn look_up(&self, incoming: &Incoming) -> Lookup {
         lookup(&self.store.variants(&incoming.key), incoming, &self.digest, self.clock.now())
     }
 
@@ -282,7 +326,7 @@ impl Inner {
         let mut headers = head.headers.clone();
         let outcome = Outcome::Collapsed(plan.why);
         decorate(&mut headers, &head.validity, CacheStatus::new(outcome), self.clock.now());
-        self.note(outcome, &incoming.target);
+        self.note(outcome, &incoming.target, incoming.is_refresh);
         let body = reader.into_body();
         if let Some(length) = body.length() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -291,7 +335,12 @@ impl Inner {
     }
 
     /// Sends the request on, and makes of the answer what can be made of it.
-    fn forward(&self, incoming: &Incoming, plan: &Plan, leader: Option<Lead>) -> Result<Response<Body>> {
+    pub(super) fn forward(
+        &self,
+        incoming: &Incoming,
+        plan: &Plan,
+        leader: Option<Lead>,
+    ) -> Result<Response<Body>> {
         let fetch = self.fetches.begin(&incoming.key);
         let Outgoing { request, asks_for_us } = outgoing(incoming, plan);
         let received = match self.ask(request, &incoming.target, plan.why) {
@@ -366,7 +415,7 @@ impl Inner {
                 Ok(self.serve_with(&stale, incoming, status))
             }
             None => {
-                self.stats.count(Outcome::Failed(plan.why));
+                self.note(Outcome::Failed(plan.why), &incoming.target, incoming.is_refresh);
                 Err(error)
             }
         }
@@ -388,12 +437,12 @@ impl Inner {
         incoming: &Incoming,
         status: CacheStatus,
     ) -> Response<Body> {
-        self.note(status.outcome(), &incoming.target);
+        self.note(status.outcome(), &incoming.target, incoming.is_refresh);
         answer(stored, incoming, status, self.clock.now())
     }
 
     fn only_if_cached(&self, incoming: &Incoming) -> Response<Body> {
-        self.note(Outcome::OnlyIfCached, &incoming.target);
+        self.note(Outcome::OnlyIfCached, &incoming.target, incoming.is_refresh);
         let mut headers = HeaderMap::new();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         CacheStatus::new(Outcome::OnlyIfCached).append_to(&mut headers);
@@ -403,21 +452,30 @@ impl Inner {
     /// Hands on what came from the origin.
     pub(super) fn hand_on(
         &self,
+        incoming: &Incoming,
         code: StatusCode,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         body: Body,
         status: CacheStatus,
-        target: &Target,
     ) -> Response<Body> {
-        self.note(status.outcome(), target);
-        status.append_to(&mut headers);
-        response(code, headers, body)
+        self.note(status.outcome(), &incoming.target, incoming.is_refresh);
+        hand_on(code, headers, body, status)
     }
 
-    fn note(&self, outcome: Outcome, target: &Target) {
-        self.stats.count(outcome);
-        debug!("{outcome} {}", redacted(target.as_str()));
+    fn note(&self, outcome: Outcome, target: &Target, is_refresh: bool) {
+        if is_refresh {
+            self.stats.count_refresh();
+            debug!("refresh: {outcome} {}", redacted(target.as_str()));
+        } else {
+            self.stats.count(outcome);
+            debug!("{outcome} {}", redacted(target.as_str()));
+        }
     }
+}
+
+fn hand_on(code: StatusCode, mut headers: HeaderMap, body: Body, status: CacheStatus) -> Response<Body> {
+    status.append_to(&mut headers);
+    response(code, headers, body)
 }
 
 /// Whether it is the origin that failed, and not the request.

@@ -22,6 +22,8 @@ pub(crate) struct Incoming {
     pub(crate) via: HeaderValue,
     pub(crate) directives: RequestDirectives,
     pub(crate) key: Key,
+    /// Whether no client waits for it.
+    pub(crate) is_refresh: bool,
 }
 
 impl Incoming {
@@ -35,7 +37,7 @@ impl Incoming {
     ) -> Self {
         let directives = RequestDirectives::of(&headers);
         let key = key(&target, &headers, rules, digest);
-        Self { method, target, headers, via, directives, key }
+        Self { method, target, headers, via, directives, key, is_refresh: false }
     }
 
     pub(crate) fn is_head(&self) -> bool {

@@ -114,7 +114,7 @@ impl Inner {
                 self.store.remove(&incoming.key);
             }
             let Received { status: code, headers, body, .. } = received;
-            return self.hand_on(code, headers, body, status.detail(why.name()), &incoming.target);
+            return self.hand_on(incoming, code, headers, body, status.detail(why.name()));
         }
         let fields = received.fields_to_store(&self.rules);
         let Received { status: code, headers, body, times } = received;
@@ -122,14 +122,14 @@ impl Inner {
         let whole = if body.is_empty() { Some(Bytes::new()) } else { body.as_bytes().cloned() };
         let Some(whole) = whole else {
             let body = self.fill(head, body, fetch, leader);
-            return self.hand_on(code, headers, body, status.stored(), &incoming.target);
+            return self.hand_on(incoming, code, headers, body, status.stored());
         };
         let is_stored = self.store.insert(&fetch, &head.into_stored(whole));
         if let Some(leader) = leader {
             leader.land(Landed::Stored);
         }
         let status = if is_stored { status.stored() } else { status };
-        self.hand_on(code, headers, body, status, &incoming.target)
+        self.hand_on(incoming, code, headers, body, status)
     }
 
     fn may_keep(&self, incoming: &Incoming, received: &Received) -> Result<(), NotStored> {

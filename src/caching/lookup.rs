@@ -82,7 +82,8 @@ pub(crate) fn lookup(
     let outcome = match reuse(selected.validity(), &incoming.directives, now) {
         Reuse::Fresh => Outcome::Hit,
         Reuse::StaleAccepted => Outcome::StaleAccepted,
-        // Nobody refreshes behind the client's back yet: it waits for the validation.
+        // A refresh itself asks the origin.
+        Reuse::StaleWhileRevalidate if !incoming.is_refresh => Outcome::StaleWhileRevalidate,
         Reuse::StaleWhileRevalidate | Reuse::Validate(ValidateBecause::Stale | ValidateBecause::NoCache) => {
             return forward(Forward::Stale, selected);
         }

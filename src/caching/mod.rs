@@ -12,6 +12,7 @@
 //! | `forwarding` | what is sent to the origin, and what came back |
 //! | `answer` | a stored response as an answer to a request |
 //! | `parts` | parts of a body: kept, joined, completed |
+//! | `refresh` | what was served stale, refreshed behind the client's back |
 //! | `ranges` | a part, or several, of a stored body |
 //! | `fetches` | which fetches are under way, so that none stores what has been overtaken |
 //! | `fill` | a body on its way from the origin to everybody who waits for it |
@@ -30,9 +31,11 @@ mod keeping;
 mod lookup;
 mod parts;
 mod ranges;
+mod refresh;
 
 pub use builder::CachingBuilder;
 pub use engine::Caching;
+pub use refresh::Background;
 
 #[cfg(test)]
 mod tests;

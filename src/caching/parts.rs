@@ -69,7 +69,7 @@ impl Inner {
             }
         };
         let body = Fill::start(body, self.store.max_body(), Box::new(commit)).into_body();
-        self.hand_on(code, headers, body, status.stored(), &incoming.target)
+        self.hand_on(incoming, code, headers, body, status.stored())
     }
 
     /// Whether what came is a part worth keeping: one, of known place and length, that might be stored if it

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Response};
 
-use super::Caching;
+use super::{Background, Caching, CachingBuilder};
 use crate::body::Body;
 use crate::clock::ManualClock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{Mode, Rules};
-use crate::round_trip::RoundTrip;
+use crate::round_trip::{RoundTrip, RoundTripFn};
 use crate::stats::{Forward, Outcome};
 use crate::store::{Key, MemoryStore, Store, StoreError, StoredResponse, Usage, Variants};
 
@@ -53,18 +53,25 @@ impl Scene {
         Self::with(Mode::Shared, MemoryStore::new(1 << 20))
     }
 
+    fn with_background(background: Background) -> Self {
+        Self::built(|cache| cache.background(background))
+    }
+
     fn with(mode: Mode, store: impl Store + 'static) -> Self {
+        Self::built(|cache| cache.rules(Rules::new(mode)).store(store))
+    }
+
+    fn built(build: impl FnOnce(CachingBuilder) -> CachingBuilder) -> Self {
         let script = Arc::new(Script::default());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
         let origin = ScriptedOrigin { script: Arc::clone(&script), asked: Arc::clone(&asked) };
         let cache = Caching::builder()
             .origin(origin)
-            .store(store)
+            .store(MemoryStore::new(1 << 20))
             .clock(Arc::clone(&clock))
-            .rules(Rules::new(mode))
             .pseudonym("me");
-        Self { cache: cache.build().unwrap(), script, asked, clock }
+        Self { cache: build(cache).build().unwrap(), script, asked, clock }
     }
 
     /// The origin's next answer.
@@ -1043,4 +1050,83 @@ fn a_part_of_another_variant_is_no_candidate_for_the_whole() {
     scene.get(&[("accept", "a"), ("range", "bytes=0-4")]);
     scene.get(&[("accept", "b")]).is(Outcome::Miss(Forward::VaryMiss), "whole");
     assert_eq!(scene.last_asked().field("if-none-match"), None);
+}
+
+const REFRESHED: &[(&str, &str)] =
+    &[("cache-control", "max-age=60, stale-while-revalidate=30"), ("etag", "\"1\"")];
+
+#[test]
+fn what_may_be_served_while_it_is_refreshed_is_served_at_once_and_refreshed_once() {
+    let scene = Scene::with_background(Background::CallerRuns);
+    scene.answer(200, REFRESHED, "one");
+    scene.get(&[]);
+    scene.pass(70);
+    for fields in [&[][..], &[("range", "bytes=0-1")], &[("if-none-match", "\"1\"")]] {
+        let stale = scene.get(fields);
+        assert_eq!(Outcome::of(&stale.headers), Some(Outcome::StaleWhileRevalidate));
+        assert_eq!(stale.field("age"), Some("70"));
+    }
+    assert_eq!(scene.times_asked(), 1);
+    scene.answer(200, REFRESHED, "two");
+    assert_eq!(scene.cache.maintain(Duration::from_secs(5)), 1);
+    let asked = scene.last_asked();
+    assert_eq!((asked.field("if-none-match"), asked.field("range")), (Some("\"1\""), None));
+    scene.get(&[]).is(Outcome::Hit, "two");
+    let counts = scene.cache.stats().counts();
+    assert_eq!((counts.refreshes, counts.of(Outcome::Miss(Forward::Stale))), (1, 1));
+    scene.pass(91);
+    scene.answer(304, &[], "");
+    scene.get(&[]).is(Outcome::Revalidated(Forward::Stale), "two");
+}
+
+#[test]
+fn a_refresh_that_fails_leaves_what_is_stored_and_may_be_tried_again() {
+    let scene = Scene::with_background(Background::CallerRuns);
+    scene.answer(200, REFRESHED, "one");
+    scene.get(&[]);
+    scene.pass(70);
+    for _ in 0..2 {
+        scene.get(&[]).is(Outcome::StaleWhileRevalidate, "one");
+        scene.fail(ErrorKind::Timeout);
+        assert_eq!(scene.cache.maintain(Duration::from_secs(5)), 1);
+    }
+    assert_eq!(scene.cache.maintain(Duration::from_secs(5)), 0);
+    assert_eq!(scene.times_asked(), 3);
+}
+
+#[test]
+fn a_thread_refreshes_and_lets_the_cache_go() {
+    let (tell, asked) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
+    let origin = RoundTripFn(move |_| {
+        tell.lock().unwrap().send(()).unwrap();
+        let response = Response::builder().header("cache-control", "max-age=60, stale-while-revalidate=30");
+        Ok(response.body(Body::from("body")).unwrap())
+    });
+    let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).clock(Arc::clone(&clock));
+    let cache = cache.build().unwrap();
+    let get = || cache.round_trip(Request::get(URL).body(Body::empty()).unwrap()).unwrap();
+    get();
+    asked.recv().unwrap();
+    clock.advance(Duration::from_secs(70));
+    assert_eq!(Outcome::of(get().headers()), Some(Outcome::StaleWhileRevalidate));
+    asked.recv_timeout(Duration::from_secs(10)).unwrap();
+    drop(cache);
+    // The origin goes with the last handle, which the thread may hold for a moment.
+    assert_eq!(asked.recv_timeout(Duration::from_secs(10)), Err(mpsc::RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn what_waits_is_drained_on_drop_where_that_is_wanted() {
+    for (budget, asked) in [(Duration::ZERO, 1), (Duration::from_secs(5), 2)] {
+        let scene = Scene::built(|cache| cache.background(Background::CallerRuns).drain_on_drop(budget));
+        scene.answer(200, REFRESHED, "one").answer(200, REFRESHED, "two");
+        scene.get(&[]);
+        scene.pass(70);
+        scene.get(&[]).is(Outcome::StaleWhileRevalidate, "one");
+        let log = Arc::clone(&scene.asked);
+        drop(scene);
+        assert_eq!(log.lock().unwrap().len(), asked);
+    }
 }

@@ -10,6 +10,7 @@ use super::outcome::Outcome;
 pub struct Stats {
     outcomes: [AtomicU64; Outcome::NAMES.len()],
     origin_requests: AtomicU64,
+    refreshes: AtomicU64,
     stored: AtomicU64,
     store_errors: AtomicU64,
 }
@@ -26,6 +27,7 @@ impl Stats {
         Counts {
             outcomes,
             origin_requests: read(&self.origin_requests),
+            refreshes: read(&self.refreshes),
             stored: read(&self.stored),
             store_errors: read(&self.store_errors),
         }
@@ -37,6 +39,10 @@ impl Stats {
 
     pub(crate) fn count_origin_request(&self) {
         self.origin_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_refresh(&self) {
+        self.refreshes.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_stored(&self) {
@@ -55,6 +61,8 @@ pub struct Counts {
     outcomes: [u64; Outcome::NAMES.len()],
     /// Requests sent to origins, validations among them.
     pub origin_requests: u64,
+    /// Responses refreshed after they were served stale; they are no outcome of a request.
+    pub refreshes: u64,
     /// Responses given to the store and taken by it.
     pub stored: u64,
     /// Times that the store failed; the requests went on to the origin.
@@ -72,6 +80,7 @@ impl Counts {
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let others = [
             ("origin-requests", self.origin_requests),
+            ("refreshes", self.refreshes),
             ("stored", self.stored),
             ("store-errors", self.store_errors),
         ];
