@@ -43,6 +43,7 @@
 mod agent;
 mod body;
 mod byte_size;
+mod cache_mode;
 mod client;
 mod clock;
 mod error;
@@ -79,6 +80,7 @@ mod store;
 pub use agent::{agent, agent_with_config};
 pub use body::Body;
 pub use byte_size::{BadSize, ByteSize};
+pub use cache_mode::CacheMode;
 pub use client::{Client, ClientBuilder, EmptyPool};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
@@ -97,7 +99,7 @@ pub use front::{FrontOptions, Handler, RemoteAddress, Serving, ShutdownHandle};
 #[cfg(feature = "peer")]
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
-pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};
+pub use policy::{Lifetime, LifetimeRule, LifetimeSource, Mode, Rules, Validity, Variant};
 #[cfg(feature = "peer")]
 pub use stats::{Counts, Forward, Outcome, Stats};
 #[cfg(feature = "peer")]

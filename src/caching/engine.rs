@@ -1,6 +1,7 @@
 //! A request's way through the cache.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::incoming::{self, Incoming};
 use super::lookup::{Lookup, Plan, lookup};
 use super::parts;
 use super::refresh::{Background, Refreshes};
+use super::uncacheable::Uncacheable;
 use crate::body::Body;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result, redacted};
@@ -89,8 +91,10 @@ pub(super) struct Inner {
     pub(super) digest: KeyedDigest,
     pub(super) flights: Flights<Key, Landed>,
     fetches: Arc<Fetches>,
+    pub(super) uncacheable: Uncacheable,
     pub(super) refreshes: Arc<Refreshes>,
     drain_on_drop: Duration,
+    is_offline: AtomicBool,
     /// For the thread that refreshes.
     me: Weak<Inner>,
 }
@@ -140,6 +144,8 @@ impl Caching {
             digest: KeyedDigest::default(),
             flights: Flights::new(),
             fetches: Arc::default(),
+            uncacheable: Uncacheable::default(),
+            is_offline: AtomicBool::new(false),
             refreshes: Arc::new(Refreshes::new(background)),
             drain_on_drop,
             me: Weak::clone(me),
@@ -153,6 +159,13 @@ impl Caching {
     /// With [`Background::CallerRuns`] this is the only way in which they are done.
     pub fn maintain(&self, budget: Duration) -> usize {
         self.inner.maintain(budget)
+    }
+
+    /// Stops or starts asking origins. Offline, a request is answered with what is stored, stale or not, as
+    /// long as the origin did not forbid that; otherwise GET and HEAD are answered with 504, and every other
+    /// method fails as [`ErrorKind::Unreachable`]. Default: online.
+    pub fn set_offline(&self, is_offline: bool) {
+        self.inner.is_offline.store(is_offline, Ordering::Relaxed);
     }
 
     /// What was counted so far.
@@ -262,10 +275,16 @@ impl Inner {
             }
             Lookup::Forward(plan) => plan,
         };
+        if self.is_offline.load(Ordering::Relaxed) {
+            return Ok(match plan.selected.as_ref().filter(|stored| may_serve_offline(stored, incoming)) {
+                Some(stored) => self.serve(stored, incoming, Outcome::StaleAccepted),
+                None => self.only_if_cached(incoming),
+            });
+        }
         if incoming.directives.only_if_cached {
             return Ok(self.only_if_cached(incoming));
         }
-        if !incoming.may_collapse() {
+        if !incoming.may_collapse() || self.uncacheable.holds(&incoming.key) {
             return self.forward(incoming, &plan, None);
         }
         match self.flights.join(incoming.key.clone()) {
@@ -396,6 +415,9 @@ impl Inner {
 
     /// Sends a request to the origin.
     fn ask(&self, request: Request<Body>, target: &Target, why: Forward) -> Result<Received> {
+        if self.is_offline.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Unreachable, "this cache is offline").with_url(target));
+        }
         self.stats.count_origin_request();
         let asked = self.clock.now();
         let response = self.origin.round_trip(request).map_err(|error| {
@@ -476,6 +498,13 @@ impl Inner {
 fn hand_on(code: StatusCode, mut headers: HeaderMap, body: Body, status: CacheStatus) -> Response<Body> {
     status.append_to(&mut headers);
     response(code, headers, body)
+}
+
+/// Whether what is stale may be served because nobody can be asked (RFC 9111 section 4.2.4): neither side
+/// forbids it.
+fn may_serve_offline(stored: &StoredResponse, incoming: &Incoming) -> bool {
+    let validity = stored.validity();
+    !validity.no_cache && !validity.must_revalidate && !incoming.directives.no_cache
 }
 
 /// Whether it is the origin that failed, and not the request.

@@ -15,7 +15,8 @@ use super::lookup::Plan;
 use crate::body::Body;
 use crate::header::cache_control::ResponseDirectives;
 use crate::policy::{
-    HeadSays, NotStored, Times, Variant, freshened, head_says, implied_fields, may_store, validity,
+    HeadSays, Lifetime, LifetimeSource, NotStored, Times, Variant, freshened, head_says, implied_fields,
+    lifetime_rule, may_store, validity,
 };
 use crate::stats::{CacheStatus, Outcome};
 use crate::store::StoredResponse;
@@ -33,9 +34,7 @@ impl Inner {
     ) -> Response<Body> {
         let confirmed = &plan.candidates[at];
         let headers = freshened(&confirmed.headers(), &received.fields_to_store(&self.rules));
-        let directives = ResponseDirectives::of(&headers);
-        let may_store =
-            may_store(incoming.for_storing(), confirmed.status(), &headers, &directives, &self.rules);
+        let may_store = self.may_store(incoming, confirmed.status(), &headers);
         let freshened = Head::of(self, incoming, confirmed.status(), headers, received.times)
             .into_stored(confirmed.body().clone());
         match may_store {
@@ -77,9 +76,8 @@ impl Inner {
             HeadSays::Confirmed => {
                 let headers = freshened(&headers, &received.fields_to_store(&self.rules));
                 let get = Incoming { method: Method::GET, ..incoming.clone() };
-                let directives = ResponseDirectives::of(&headers);
                 let status = stored.status();
-                if may_store(get.for_storing(), status, &headers, &directives, &self.rules).is_ok() {
+                if self.may_store(&get, status, &headers).is_ok() {
                     let head = Head::of(self, &get, status, headers, received.times);
                     self.store.insert(fetch, &head.into_stored(stored.body().clone()));
                 } else {
@@ -105,6 +103,7 @@ impl Inner {
             }
             if let Some(leader) = leader {
                 leader.land(Landed::Alone);
+                self.uncacheable.remember(&incoming.key);
             }
             // What is stored has just been contradicted by the origin; a failing origin, the answer to a
             // part or to a condition contradict nothing.
@@ -116,6 +115,7 @@ impl Inner {
             let Received { status: code, headers, body, .. } = received;
             return self.hand_on(incoming, code, headers, body, status.detail(why.name()));
         }
+        self.uncacheable.forget(&incoming.key);
         let fields = received.fields_to_store(&self.rules);
         let Received { status: code, headers, body, times } = received;
         let head = Head::of(self, incoming, code, fields, times);
@@ -132,10 +132,27 @@ impl Inner {
         self.hand_on(incoming, code, headers, body, status)
     }
 
+    /// Whether a response may be stored, by RFC 9111 and by the operator's rules on lifetimes.
+    pub(super) fn may_store(
+        &self,
+        incoming: &Incoming,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<(), NotStored> {
+        let directives = ResponseDirectives::of(headers);
+        match may_store(incoming.for_storing(), status, headers, &directives, &self.rules) {
+            Err(NotStored::NoLifetime)
+                if lifetime_rule(&self.rules.lifetimes, &incoming.target, status)
+                    .is_some_and(Lifetime::gives_one) =>
+            {
+                Ok(())
+            }
+            verdict => verdict,
+        }
+    }
+
     fn may_keep(&self, incoming: &Incoming, received: &Received) -> Result<(), NotStored> {
-        let directives = ResponseDirectives::of(&received.headers);
-        let request = incoming.for_storing();
-        may_store(request, received.status, &received.headers, &directives, &self.rules)?;
+        self.may_store(incoming, received.status, &received.headers)?;
         // Anything but the whole may be an answer to the range alone.
         if incoming.headers.contains_key(RANGE) && received.status != StatusCode::OK {
             return Err(NotStored::NotWhole);
@@ -191,7 +208,13 @@ impl Head {
         times: Times,
     ) -> Self {
         let directives = ResponseDirectives::of(&headers);
-        let validity = validity(status, &headers, &directives, times, &inner.rules);
+        let mut validity = validity(status, &headers, &directives, times, &inner.rules);
+        if let Some(rule) = lifetime_rule(&inner.rules.lifetimes, &incoming.target, status) {
+            let lifetime = rule.of(validity.lifetime);
+            if lifetime != validity.lifetime {
+                (validity.lifetime, validity.lifetime_source) = (lifetime, LifetimeSource::Rule);
+            }
+        }
         headers.remove(AGE);
         let implied = implied_fields(&directives, &inner.rules);
         let variant = Variant::of(&headers, implied, &incoming.headers, &inner.digest);

@@ -16,6 +16,7 @@
 //! | `ranges` | a part, or several, of a stored body |
 //! | `fetches` | which fetches are under way, so that none stores what has been overtaken |
 //! | `fill` | a body on its way from the origin to everybody who waits for it |
+//! | `uncacheable` | what turned out not to be for sharing, so that nobody waits for it |
 //! | `guarded_store` | the store, whose trouble is never the client's |
 
 mod answer;
@@ -32,6 +33,7 @@ mod lookup;
 mod parts;
 mod ranges;
 mod refresh;
+mod uncacheable;
 
 pub use builder::CachingBuilder;
 pub use engine::Caching;

@@ -14,8 +14,7 @@ use super::forwarding::Received;
 use super::guarded_store::GuardedStore;
 use super::incoming::Incoming;
 use crate::body::Body;
-use crate::header::cache_control::ResponseDirectives;
-use crate::policy::{Part, are_of_one, combined, freshened, may_store};
+use crate::policy::{Part, are_of_one, combined, freshened};
 use crate::stats::CacheStatus;
 use crate::store::StoredResponse;
 
@@ -79,9 +78,7 @@ impl Inner {
         if !incoming.headers.contains_key(RANGE) {
             return false;
         }
-        let directives = ResponseDirectives::of(&received.headers);
-        let is_storable =
-            may_store(incoming.for_storing(), StatusCode::OK, &received.headers, &directives, &self.rules);
+        let is_storable = self.may_store(incoming, StatusCode::OK, &received.headers);
         // A length that contradicts the place means that one of them is wrong.
         received.body.length() == Some(part.length())
             && part.length() <= self.store.max_body()

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -13,7 +14,7 @@ use super::{Background, Caching, CachingBuilder};
 use crate::body::Body;
 use crate::clock::ManualClock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::policy::{Mode, Rules};
+use crate::policy::{Lifetime, LifetimeRule, Mode, Rules};
 use crate::round_trip::{RoundTrip, RoundTripFn};
 use crate::stats::{Forward, Outcome};
 use crate::store::{Key, MemoryStore, Store, StoreError, StoredResponse, Usage, Variants};
@@ -1129,4 +1130,92 @@ fn what_waits_is_drained_on_drop_where_that_is_wanted() {
         drop(scene);
         assert_eq!(log.lock().unwrap().len(), asked);
     }
+}
+
+#[test]
+fn rules_on_lifetimes_say_how_long_and_never_whether() {
+    let second = Duration::from_secs(1);
+    let rules = || {
+        let mut rules = Rules::new(Mode::Private);
+        rules.lifetimes = vec![
+            LifetimeRule::new(Lifetime::Exactly(second * 10)).status(404),
+            LifetimeRule::new(Lifetime::AtLeast(second * 100)).status(302).status(200).path("/long/*"),
+            LifetimeRule::new(Lifetime::AtMost(second * 20)),
+        ];
+        rules
+    };
+    for (url, status, control, fresh_for) in [
+        (URL, 404, "", 10),
+        (URL, 404, "max-age=60", 10),
+        (URL, 404, "no-store", 0),
+        (URL, 200, "max-age=60", 20),
+        (URL, 200, "max-age=5", 5),
+        ("http://example.com/long/a", 302, "", 100),
+        ("http://example.com/long/a", 200, "max-age=5", 100),
+        ("http://example.com/long/a", 200, "no-cache", 0),
+    ] {
+        let scene = Scene::built(|cache| cache.rules(rules()));
+        let get = || scene.send("GET", url, &[]).unwrap();
+        let fields = [("cache-control", control)];
+        scene.answer(status, &fields, "one").answer(status, &fields, "two").answer(status, &fields, "three");
+        get();
+        if fresh_for > 0 {
+            scene.pass(fresh_for - 1);
+            assert_eq!(Outcome::of(get().headers()), Some(Outcome::Hit), "{url} {status} {control}");
+            scene.pass(1);
+        }
+        assert_ne!(Outcome::of(get().headers()), Some(Outcome::Hit), "{url} {status} {control}");
+    }
+}
+
+#[test]
+fn offline_only_what_is_stored_is_answered() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.cache.set_offline(true);
+    scene.get(&[]).is(Outcome::Hit, "one");
+    scene.pass(100_000);
+    scene.get(&[]).is(Outcome::StaleAccepted, "one");
+    assert_eq!(scene.get(&[("cache-control", "no-cache")]).status, 504);
+    assert_eq!(scene.send("GET", "http://example.com/b", &[]).unwrap().status(), 504);
+    assert_eq!(scene.send("POST", URL, &[]).unwrap_err().kind(), ErrorKind::Unreachable);
+    assert_eq!(scene.times_asked(), 1);
+    scene.cache.set_offline(false);
+    scene.answer(304, &[], "");
+    scene.get(&[]).is(Outcome::Revalidated(Forward::Stale), "one");
+}
+
+#[test]
+fn nobody_waits_for_what_turned_out_not_to_be_for_sharing() {
+    // A head that does not come holds only its own client: it is not followed.
+    struct Blocks(Mutex<mpsc::Receiver<()>>, Mutex<mpsc::Sender<()>>, AtomicUsize);
+    impl RoundTrip for Blocks {
+        fn round_trip(&self, _: Request<Body>) -> Result<Response<Body>> {
+            let number = self.2.fetch_add(1, Ordering::SeqCst);
+            if number == 1 {
+                self.1.lock().unwrap().send(()).unwrap();
+                self.0.lock().unwrap().recv().unwrap();
+            }
+            let response = Response::builder().header("cache-control", "no-store");
+            Ok(response.body(Body::from(number.to_string())).unwrap())
+        }
+    }
+    let (release, blocked) = mpsc::channel();
+    let (tell, is_asked) = mpsc::channel();
+    let origin = Blocks(Mutex::new(blocked), Mutex::new(tell), AtomicUsize::new(0));
+    let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
+    let get = |cache: &Caching| {
+        let request = Request::get(URL).body(Body::empty()).unwrap();
+        cache.round_trip(request).unwrap().into_body().into_text().unwrap()
+    };
+    assert_eq!(get(&cache), "0");
+    let slow = thread::spawn({
+        let cache = cache.clone();
+        move || get(&cache)
+    });
+    is_asked.recv().unwrap();
+    assert_eq!(get(&cache), "2");
+    release.send(()).unwrap();
+    assert_eq!(slow.join().unwrap(), "1");
 }

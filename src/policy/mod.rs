@@ -6,6 +6,7 @@
 //! | `rules` | whose cache is it, and how bold may it be? |
 //! | `storing` | may this response be stored? |
 //! | `freshness` | how old was it when it came, and for how long is it fresh? |
+//! | `lifetime_rule` | for how long, where the operator says so? |
 //! | `heuristic` | for how long, where the origin does not say? |
 //! | `validity` | the answers to these two, kept with the response |
 //! | `reuse` | may it answer this request now? |
@@ -19,6 +20,7 @@ mod condition;
 mod freshness;
 mod heuristic;
 mod invalidation;
+mod lifetime_rule;
 mod partial;
 mod reuse;
 mod rules;
@@ -30,6 +32,8 @@ mod variant;
 pub(crate) use condition::{Condition, condition, range_applies};
 pub(crate) use freshness::{Times, validity};
 pub(crate) use invalidation::invalidated;
+pub(crate) use lifetime_rule::lifetime_rule;
+pub use lifetime_rule::{Lifetime, LifetimeRule};
 pub(crate) use partial::{Part, are_of_one, combined, strong_tag};
 pub(crate) use reuse::{Reuse, ValidateBecause, may_serve_on_error, reuse};
 pub use rules::{Mode, Rules};

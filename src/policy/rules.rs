@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::lifetime_rule::LifetimeRule;
+
 /// Whose cache it is (RFC 9111 section 1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -29,12 +31,21 @@ pub struct Rules {
     /// For how long past its freshness a response is served when the origin fails and neither side
     /// says for how long (RFC 9111 section 4.2.4). Default: 24 hours.
     pub stale_on_error: Duration,
+    /// Lifetimes by host, path and status, where the origin's own are not to count. The first that matches
+    /// does. Default: none.
+    pub lifetimes: Vec<LifetimeRule>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        Self { mode: Mode::Private, heuristic_cap: DAY, store_set_cookie: false, stale_on_error: DAY }
+        Self {
+            mode: Mode::Private,
+            heuristic_cap: DAY,
+            store_set_cookie: false,
+            stale_on_error: DAY,
+            lifetimes: Vec::new(),
+        }
     }
 }
 

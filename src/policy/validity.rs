@@ -14,6 +14,8 @@ pub enum LifetimeSource {
     Expires,
     /// A share of the time since `Last-Modified` (section 4.2.2).
     Heuristic,
+    /// A rule of the operator ([`LifetimeRule`](crate::LifetimeRule)).
+    Rule,
     /// Nothing: it is stale from the start, and worth keeping for its validator.
     None,
 }

@@ -119,6 +119,7 @@ mod tests {
             LifetimeSource::Expires,
             LifetimeSource::Heuristic,
             LifetimeSource::None,
+            LifetimeSource::Rule,
         ]);
         let times = (any::<bool>(), 0..1_u64 << 40, 0..1_000_000_000_u32);
         let more = (durations(), durations(), sources, durations(), prop::option::of(durations()));

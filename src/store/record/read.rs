@@ -87,6 +87,7 @@ impl Reader {
                 [2] => LifetimeSource::Expires,
                 [3] => LifetimeSource::Heuristic,
                 [4] => LifetimeSource::None,
+                [5] => LifetimeSource::Rule,
                 _ => return Err(corrupt("has a lifetime of unknown source")),
             },
             stale_while_revalidate: self.duration()?,

@@ -86,6 +86,7 @@ fn write_validity(sink: &mut impl Sink, validity: &Validity) {
         LifetimeSource::Expires => 2,
         LifetimeSource::Heuristic => 3,
         LifetimeSource::None => 4,
+        LifetimeSource::Rule => 5,
     }]);
     sink.duration(stale_while_revalidate);
     sink.write(&[u8::from(stale_if_error.is_some())]);
