@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, Result};
+use crate::target::Target;
 
 /// Whatever answers a request: an origin over the network, a cache over another `RoundTrip`, a
 /// client of a pool, a closure in a test.
@@ -44,11 +45,19 @@ impl<T: RoundTrip + ?Sized> RoundTrip for &T {
     }
 }
 
+/// Sends a request without fields and body.
+pub(crate) fn send(to: &impl RoundTrip, method: Method, url: &str) -> Result<Response<Body>> {
+    let mut request = Request::new(Body::empty());
+    *request.method_mut() = method;
+    *request.uri_mut() = Target::parse(url)?.uri();
+    to.round_trip(request)
+}
+
 /// A closure as a [`RoundTrip`].
 ///
 /// ```
 /// use forwardcache::{Body, RoundTrip, RoundTripFn};
-/// use http::{Request, Response};
+/// use http::{Method, Request, Response};
 ///
 /// let origin = RoundTripFn(|_request: Request<Body>| Ok(Response::new(Body::from("hello"))));
 /// let response = origin.round_trip(Request::new(Body::empty()))?;

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::header::hop_by_hop;
 use crate::peer_url::PeerUrl;
 use crate::protocol;
-use crate::round_trip::RoundTrip;
+use crate::round_trip::{self, RoundTrip};
 use crate::target::Target;
 
 /// Asks a pool: every request goes to the one peer that owns its URL.
@@ -68,7 +68,7 @@ impl Client {
     /// [`ErrorKind::BadUrl`] when it is not an absolute `http` or `https` URL, and what
     /// [`round_trip`](Self::round_trip) fails with.
     pub fn get(&self, url: &str) -> Result<Response<Body>> {
-        self.send(Method::GET, url)
+        round_trip::send(self, Method::GET, url)
     }
 
     /// As [`get`](Self::get), for the head alone.
@@ -77,7 +77,7 @@ impl Client {
     ///
     /// As [`get`](Self::get).
     pub fn head(&self, url: &str) -> Result<Response<Body>> {
-        self.send(Method::HEAD, url)
+        round_trip::send(self, Method::HEAD, url)
     }
 
     /// Sends any request through the pool.
@@ -135,13 +135,6 @@ impl Client {
     #[cfg(feature = "peer")]
     pub(crate) fn path(&self) -> &str {
         &self.inner.path
-    }
-
-    fn send(&self, method: Method, url: &str) -> Result<Response<Body>> {
-        let mut request = Request::new(Body::empty());
-        *request.method_mut() = method;
-        *request.uri_mut() = Target::parse(url)?.uri();
-        self.round_trip(request)
     }
 
     /// Asks this peer for what is fetched from there.

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::front::{FrontOptions, Serving, TinyHttpFront};
 use crate::handler::{IsPeer, OwnAddresses, Proxy};
 use crate::peer_url::PeerUrl;
-use crate::round_trip::RoundTrip;
+use crate::round_trip::{self, RoundTrip};
 use crate::stats::Stats;
 use crate::target::Target;
 
@@ -95,7 +95,7 @@ impl Peer {
     /// [`ErrorKind::BadUrl`](crate::ErrorKind::BadUrl) when it is not an absolute `http` or `https` URL,
     /// and what fetching fails with.
     pub fn get(&self, url: &str) -> Result<Response<Body>> {
-        self.send(Method::GET, url)
+        round_trip::send(self, Method::GET, url)
     }
 
     /// As [`get`](Self::get), for the head alone.
@@ -104,7 +104,7 @@ impl Peer {
     ///
     /// As [`get`](Self::get).
     pub fn head(&self, url: &str) -> Result<Response<Body>> {
-        self.send(Method::HEAD, url)
+        round_trip::send(self, Method::HEAD, url)
     }
 
     /// Sends any request.
@@ -208,13 +208,6 @@ impl Peer {
     /// a URL which leads there. [`serve`](Self::serve) does that itself; a server of one's own has to.
     pub fn is_served_on(&self, address: SocketAddr) {
         self.inner.own_addresses.add(address);
-    }
-
-    fn send(&self, method: Method, url: &str) -> Result<Response<Body>> {
-        let mut request = Request::new(Body::empty());
-        *request.method_mut() = method;
-        *request.uri_mut() = Target::parse(url)?.uri();
-        self.round_trip(request)
     }
 }
 
