@@ -18,7 +18,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// The URL is not an absolute `http` or `https` URL that can be fetched.
     BadUrl,
-    /// A peer's URL cannot be used, or a pool's list holds such a URL.
+    /// A peer's URL cannot be used, a pool's list holds such a URL, or what was asked is no peer's path.
     BadPeer,
     /// An option has a value that makes no sense, or a file that it names cannot be used.
     BadOption,
@@ -120,6 +120,7 @@ struct Inner {
     message: String,
     url: Option<String>,
     peer: Option<String>,
+    is_told_by_peer: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -128,7 +129,16 @@ impl Error {
     ///
     /// Public because whoever implements [`RoundTrip`](crate::RoundTrip) has to make them.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { inner: Box::new(Inner { kind, message: message.into(), url: None, peer: None, source: None }) }
+        Self {
+            inner: Box::new(Inner {
+                kind,
+                message: message.into(),
+                url: None,
+                peer: None,
+                is_told_by_peer: false,
+                source: None,
+            }),
+        }
     }
 
     /// The same error with its cause.
@@ -150,6 +160,13 @@ impl Error {
     pub fn with_peer(mut self, peer: impl fmt::Display) -> Self {
         self.inner.peer = Some(redacted(&peer.to_string()));
         self
+    }
+
+    /// The same error, of which this peer told us: it was there, and something behind it failed.
+    #[must_use]
+    pub(crate) fn told_by_peer(mut self, peer: impl fmt::Display) -> Self {
+        self.inner.is_told_by_peer = true;
+        self.with_peer(peer)
     }
 
     /// What went wrong.
@@ -175,6 +192,13 @@ impl Error {
     pub fn peer(&self) -> Option<&str> {
         self.inner.peer.as_deref()
     }
+
+    /// Whether that [`peer`](Self::peer) is there and told us of a failure behind it, most often of the
+    /// origin. If not, it is the peer that could not be asked.
+    #[must_use]
+    pub fn is_told_by_peer(&self) -> bool {
+        self.inner.is_told_by_peer
+    }
 }
 
 /// What of a URL may be shown: secrets travel in userinfo, query and fragment.
@@ -198,7 +222,8 @@ impl fmt::Display for Error {
             write!(f, ": {url}")?;
         }
         if let Some(peer) = &self.inner.peer {
-            write!(f, " (peer {peer})")?;
+            let who = if self.inner.is_told_by_peer { "told by the peer" } else { "asking the peer" };
+            write!(f, " ({who} {peer})")?;
         }
         Ok(())
     }

@@ -58,6 +58,8 @@ mod header;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod protocol;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod stats;
+#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod target;
 
 #[cfg(feature = "peer")]
@@ -73,8 +75,6 @@ mod peer;
 #[cfg(feature = "peer")]
 mod policy;
 #[cfg(feature = "peer")]
-mod stats;
-#[cfg(feature = "peer")]
 mod store;
 
 pub use agent::{agent, agent_with_config};
@@ -88,6 +88,7 @@ pub use origin::{Origin, OriginBuilder};
 pub use peer_url::{BadPeerUrl, PeerUrl};
 pub use ring::{HashFunction, Ring};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
+pub use stats::{Forward, Outcome};
 pub use target::{BadTarget, Target};
 
 #[cfg(feature = "peer")]
@@ -101,7 +102,7 @@ pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
 pub use policy::{Lifetime, LifetimeRule, LifetimeSource, Mode, Rules, Validity, Variant};
 #[cfg(feature = "peer")]
-pub use stats::{Counts, Forward, Outcome, Stats};
+pub use stats::{Counts, Stats};
 #[cfg(feature = "peer")]
 pub use store::{
     BackedStore, Cache, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store,

@@ -28,7 +28,7 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Fetch a URL through the pool
     ///
-    /// Exit codes: 0 for any answer below 400; 4 when the origin answered 4xx; 5 when it answered 5xx;
+    /// Exit codes: 0 for any answer below 400; 4 for a 4xx answer; 5 for a 5xx answer;
     /// 1 when there was no answer, or none that was whole; 2 for a bad command line.
     #[command(verbatim_doc_comment)]
     Get(Get),
@@ -98,7 +98,7 @@ pub(crate) enum Mode {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// Base URL of a peer of the pool; may be repeated [default: fetch directly, cached in this process]
+    /// Base URL of a peer of the pool; may be repeated [default: fetch directly]
     #[arg(long = "peer", value_name = "URL")]
     pub(crate) peers: Vec<String>,
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
-use forwardcache::{Body, Caching, Client, Error, MemoryStore, Origin, RoundTrip};
+use forwardcache::{Body, Caching, Client, Error, MemoryStore, Origin, Outcome, RoundTrip};
 use http::{HeaderName, HeaderValue, Request, Response};
 
 use super::arguments::Get;
@@ -15,6 +15,12 @@ pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
     let request = request(arguments)?;
     let response = way(arguments)?.round_trip(request)?;
     let status = response.status();
+    // Where there is no body, something has to be said.
+    if (status.is_client_error() || status.is_server_error()) && response.body().is_empty() {
+        let detail =
+            Outcome::of(response.headers()).map(|outcome| format!(" ({outcome})")).unwrap_or_default();
+        eprintln!("forwardcache: {status}{detail}");
+    }
     match &arguments.output {
         Some(path) => {
             let file = File::create(path)

@@ -1,7 +1,7 @@
 //! A peer of the pool, until it is told to end.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::thread;
 
@@ -13,11 +13,30 @@ use super::arguments::{Mode, Serve};
 use super::failure::Failure;
 
 pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
-    let listener = TcpListener::bind(&arguments.listen).map_err(|error| {
+    let resolved: Vec<SocketAddr> = arguments
+        .listen
+        .to_socket_addrs()
+        .map_err(|error| {
+            let form = "write HOST:PORT, such as 127.0.0.1:3000";
+            Failure::Usage(format!("--listen {:?}: {error}: {form}", arguments.listen))
+        })?
+        .collect();
+    let listener = TcpListener::bind(&resolved[..]).map_err(|error| {
         let text = format!("cannot listen on {}", arguments.listen);
         Error::new(ErrorKind::Listen, text).with_source(error)
     })?;
     let address = listener.local_addr().map_err(|error| Failure::io("cannot listen", &error))?;
+    if address.ip().is_unspecified() && arguments.self_url.is_none() {
+        let text = format!("--listen {address} needs --self-url: the URL under which others reach this peer");
+        return Err(Failure::Usage(text));
+    }
+    if arguments.store_set_cookie && !matches!(arguments.mode, Mode::Shared) {
+        let text = "--store-set-cookie is about --mode shared: private mode stores them in any case";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    if !address.ip().is_loopback() {
+        log::warn!("whoever reaches {address} can fetch through this peer whatever this machine can reach");
+    }
     let mut options = FrontOptions::new();
     if let Some(workers) = arguments.workers {
         options = options.workers(workers.into());
@@ -81,12 +100,15 @@ fn announce(peer: &Peer, address: SocketAddr) -> Result<(), Failure> {
     let count = peer.client().pool().len();
     let pool = if count == 1 { "a pool of one".to_owned() } else { format!("one of a pool of {count}") };
     let mut output = io::stdout().lock();
-    let text = format!(
-        "serving on http://{address} as {pool}\n\
-         try it: curl -i --get --data-urlencode 'q=https://example.com/' {}{}\n",
-        peer.self_url(),
-        peer.path()
-    );
+    // With several peers, finding the owner is the work of a client.
+    let try_it = if count == 1 {
+        let peer_path = format!("{}{}", peer.self_url(), peer.path());
+        format!("curl -i --get --data-urlencode 'q=https://example.com/' {peer_path}")
+    } else {
+        let peers: String = peer.client().pool().iter().map(|peer| format!(" --peer {peer}")).collect();
+        format!("forwardcache get -i{peers} https://example.com/")
+    };
+    let text = format!("serving on http://{address} as {pool}\ntry it: {try_it}\n");
     output
         .write_all(text.as_bytes())
         .and_then(|()| output.flush())

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use http::header::HOST;
 use http::{Method, Request, Response};
+use log::debug;
 
 use super::builder::{ClientBuilder, EmptyPool};
 use super::pool::{self, Pool};
 use crate::body::Body;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::hop_by_hop;
 use crate::peer_url::PeerUrl;
 use crate::protocol;
@@ -143,11 +144,20 @@ impl Client {
         hop_by_hop::remove(&mut parts.headers);
         parts.headers.remove(HOST);
         parts.uri = peer.request_url(&self.inner.path, target);
-        let about = |error: Error| error.with_url(target).with_peer(peer);
-        let response = self.inner.transport.round_trip(Request::from_parts(parts, body)).map_err(about)?;
+        let response =
+            self.inner.transport.round_trip(Request::from_parts(parts, body)).map_err(|error| {
+                debug!("{} {} {peer}", error.kind(), redacted(target.as_str()));
+                error.with_url(target).with_peer(peer)
+            })?;
         match protocol::failure(response.headers()) {
-            None => Ok(response),
-            Some(kind) => Err(about(Error::new(kind, reason(response.into_body())))),
+            None => {
+                debug!("{} {} {peer}", response.status(), redacted(target.as_str()));
+                Ok(response)
+            }
+            Some(kind) => {
+                debug!("{kind} {} {peer}", redacted(target.as_str()));
+                Err(Error::new(kind, reason(response.into_body())).with_url(target).told_by_peer(peer))
+            }
         }
     }
 }

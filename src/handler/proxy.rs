@@ -103,6 +103,10 @@ fn max_forwards(request: &mut Request<Body>) -> Option<Response<Body>> {
 
 /// What is asked for, or one line that says why that is none.
 fn target(query: Option<&str>) -> Result<Target, String> {
+    // Most often the URL was not escaped, and what follows its first & would be lost.
+    if query.is_some_and(|query| query.split('&').filter(|pair| !pair.is_empty()).count() > 1) {
+        return Err("the query has more than q: the URL in it must be escaped".to_owned());
+    }
     let url = query_value(query, protocol::QUERY).map_err(|bad| bad.to_string())?;
     let url = url.ok_or("the query has no q: ask for ?q= and the escaped URL")?;
     if url.is_empty() {
@@ -157,6 +161,7 @@ mod tests {
             ("/proxy?p=http://h/", 400, "no q"),
             ("/proxy?q=", 400, "empty"),
             ("/proxy?q=foo", 400, "absolute"),
+            ("/proxy?q=http://h/?a=1&b=2", 400, "escaped"),
             ("/proxy?q=/a/b", 400, "absolute"),
             ("/proxy?q=ftp%3A%2F%2Fh%2F", 400, "http"),
             ("/proxy?q=http%3A%2F%2Fuser%3Apass%40h%2F", 400, "user name"),

@@ -25,14 +25,15 @@ use crate::target::Target;
 /// keeps and answers for.
 ///
 /// What it owns itself it answers in this process, without a socket and by the same code that answers
-/// the others; everything else it asks of its owner.
+/// the others; everything else it asks of its owner. What others ask of it over the wire it answers itself,
+/// owner or not: finding the owner is the asker's work.
 ///
 /// ```no_run
 /// use forwardcache::Peer;
 ///
 /// let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
 /// let peer = Peer::builder("http://10.0.0.1:3000").pool(pool).build()?;
-/// let serving = peer.serve("0.0.0.0:3000")?;
+/// let serving = peer.serve("10.0.0.1:3000")?;
 /// let response = peer.get("https://example.com/data.json")?;
 /// println!("{}", response.into_body().into_text()?);
 /// serving.join();
@@ -148,7 +149,7 @@ impl Peer {
     /// The answering side: a plain function, to be called by any server.
     ///
     /// It takes a request as it came over the wire, with path and query as its URI, and answers
-    /// `/proxy?q=<escaped URL>`. It blocks while it fetches, and never fails: what goes wrong is a
+    /// `/proxy?q=<escaped URL>`, from its own share also what another peer owns. It blocks while it fetches, and never fails: what goes wrong is a
     /// response.
     ///
     /// ```

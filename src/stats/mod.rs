@@ -7,9 +7,11 @@
 //! | `counters` | how often each outcome came about, and what went wrong behind the scenes |
 
 mod cache_status;
+#[cfg(feature = "peer")]
 mod counters;
 mod outcome;
 
 pub(crate) use cache_status::{CACHE_STATUS, CacheStatus, X_FROM_CACHE};
+#[cfg(feature = "peer")]
 pub use counters::{Counts, Stats};
 pub use outcome::{Forward, Outcome};

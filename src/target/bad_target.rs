@@ -32,7 +32,7 @@ impl fmt::Display for BadTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "the URL is empty",
-            Self::NotAbsolute => "the URL is not an absolute http or https URL",
+            Self::NotAbsolute => "the URL is not an absolute http or https URL, such as http://host/",
             Self::NoHost => "the URL names no host",
             Self::BadHost => "the host of the URL is neither a name nor an IP address",
             Self::HostNotAscii => "the host of the URL is not ASCII: write it in punycode (xn--)",
