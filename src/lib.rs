@@ -89,7 +89,7 @@ pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 pub use target::{BadTarget, Target};
 
 #[cfg(feature = "peer")]
-pub use caching::{Caching, CachingBuilder};
+pub use caching::{Caching, CachingBuilder, ExplainedResponse, Explanation, Verdict};
 #[cfg(feature = "tiny_http")]
 pub use front::TinyHttpFront;
 #[cfg(feature = "peer")]
@@ -97,7 +97,7 @@ pub use front::{FrontOptions, Handler, RemoteAddress, Serving, ShutdownHandle};
 #[cfg(feature = "peer")]
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
-pub use policy::{LifetimeSource, Mode, Rules, Validity, Variant};
+pub use policy::{Flag, LifetimeSource, Mode, Rule, Rules, Validity, Variant};
 #[cfg(feature = "peer")]
 pub use stats::{Counts, Forward, Outcome, Stats};
 #[cfg(feature = "peer")]

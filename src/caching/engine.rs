@@ -61,7 +61,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Cloning it is cheap and gives the same cache.
 #[derive(Clone)]
 pub struct Caching {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
@@ -71,7 +71,7 @@ pub(super) struct Inner {
     pub(super) rules: Rules,
     stats: Arc<Stats>,
     pseudonym: String,
-    via: HeaderValue,
+    pub(super) via: HeaderValue,
     pub(super) digest: KeyedDigest,
     flights: Flights<Key, Landed>,
     fetches: Arc<Fetches>,
