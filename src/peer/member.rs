@@ -120,6 +120,15 @@ impl Peer {
     /// [`Caching::explain`] of [`caching`](Self::caching), which also takes fields of the request. What
     /// another peer owns, [`Client::explain`] asks of that.
     ///
+    /// ```
+    /// use forwardcache::{Forward, Peer, Verdict};
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
+    /// let explanation = peer.explain("http://example.com/")?;
+    /// assert_eq!(explanation.verdict, Verdict::Forward(Forward::UriMiss));
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Caching::explain`].

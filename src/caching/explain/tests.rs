@@ -147,6 +147,8 @@ fn what_is_stale_is_validated_or_taken_so() {
         ("max-age=10", "", Rule::Stale, "fetched anew; if the origin fails, it is served stale"),
         ("max-age=10", "max-stale=9", Rule::RequestMaxStale, "Taken stale for another 4 s; after that"),
         ("max-age=10", "max-stale", Rule::RequestMaxStale, "for as long as it is stored"),
+        // Nobody refreshes behind the client's back yet.
+        ("max-age=10, stale-while-revalidate=60", "", Rule::Stale, "fetched anew; if the origin fails"),
         ("max-age=10, stale-if-error=1", "", Rule::Stale, "it is not served stale"),
         ("max-age=10, must-revalidate", "max-stale", Rule::Response(Flag::MustRevalidate), "an error"),
         ("max-age=60, no-cache", "", Rule::Response(Flag::NoCache), "an error"),
