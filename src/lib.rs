@@ -92,7 +92,7 @@ pub use stats::{Forward, Outcome};
 pub use target::{BadTarget, Target};
 
 #[cfg(feature = "peer")]
-pub use caching::{Background, Caching, CachingBuilder};
+pub use caching::{Background, Caching, CachingBuilder, ExplainedResponse, Explanation, Verdict};
 #[cfg(feature = "tiny_http")]
 pub use front::TinyHttpFront;
 #[cfg(feature = "peer")]
@@ -100,7 +100,7 @@ pub use front::{FrontOptions, Handler, RemoteAddress, Serving, ShutdownHandle};
 #[cfg(feature = "peer")]
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
-pub use policy::{Lifetime, LifetimeRule, LifetimeSource, Mode, Rules, Validity, Variant};
+pub use policy::{Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, Validity, Variant};
 #[cfg(feature = "peer")]
 pub use stats::{Counts, Stats};
 #[cfg(feature = "peer")]

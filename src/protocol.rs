@@ -1,7 +1,8 @@
 //! What peers and their clients say to each other beyond HTTP: one path and one field.
 //!
 //! `GET <path>?q=<escaped URL>` is the Go package's protocol, and a pool may mix peers of both. The field
-//! is ours: it marks a response that a peer made itself because it could not get the origin's.
+//! is ours: it marks a response that a peer made itself because it could not get the origin's. So is
+//! `GET <path>/why?q=<escaped URL>`, which says what the former would do.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -39,9 +40,21 @@ pub(crate) fn is_path(path: &str) -> bool {
         && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte))
 }
 
+/// The path under which a peer explains what it would do under this one.
+pub(crate) fn why_path(path: &str) -> String {
+    format!("{}/why", path.strip_suffix('/').unwrap_or(path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_explanation_stands_below_the_path() {
+        for (path, why) in [("/proxy", "/proxy/why"), ("/a/", "/a/why"), ("/", "/why")] {
+            assert_eq!(why_path(path), why);
+        }
+    }
 
     #[test]
     fn a_failure_is_found_by_its_mark() {

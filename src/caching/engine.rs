@@ -64,7 +64,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Cloning it is cheap and gives the same cache.
 #[derive(Clone)]
 pub struct Caching {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 /// The parts that a builder brings.
@@ -87,7 +87,7 @@ pub(super) struct Inner {
     pub(super) rules: Rules,
     stats: Arc<Stats>,
     pseudonym: String,
-    via: HeaderValue,
+    pub(super) via: HeaderValue,
     pub(super) digest: KeyedDigest,
     pub(super) flights: Flights<Key, Landed>,
     fetches: Arc<Fetches>,

@@ -60,11 +60,7 @@ pub(crate) fn lookup(
     digest: &KeyedDigest,
     now: SystemTime,
 ) -> Lookup {
-    let selected = variants
-        .iter()
-        .find(|stored| stored.variant().matches(&incoming.headers, digest))
-        .or_else(|| variants.iter().find(|stored| is_in_the_language_wanted(stored, incoming, digest)));
-    let Some(selected) = selected else {
+    let Some(selected) = selected(variants, incoming, digest) else {
         let why = if variants.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
         // What was made for one user is no guess at what another would get; and a weak tag may stand for
         // several encodings.
@@ -90,6 +86,18 @@ pub(crate) fn lookup(
         Reuse::Validate(ValidateBecause::Request) => return forward(Forward::Request, selected),
     };
     Lookup::Serve(Arc::clone(selected), outcome)
+}
+
+/// The stored response that the request's fields select.
+pub(crate) fn selected<'a>(
+    variants: &'a Variants,
+    incoming: &Incoming,
+    digest: &KeyedDigest,
+) -> Option<&'a Arc<StoredResponse>> {
+    variants
+        .iter()
+        .find(|stored| stored.variant().matches(&incoming.headers, digest))
+        .or_else(|| variants.iter().find(|stored| is_in_the_language_wanted(stored, incoming, digest)))
 }
 
 /// A part answers a range within it, while it is fresh; and if it is the beginning, it may become the whole.

@@ -9,6 +9,8 @@
 //! | `incoming` | a request, with what the engine asks of it computed once |
 //! | `credential` | how one credential is told from another without being kept |
 //! | `lookup` | what the stored responses are good for: serve, or forward with which validators |
+//! | `explain` | the same as a dry run, that says what would happen |
+//! | `explanation` | what that says, as data and as lines |
 //! | `forwarding` | what is sent to the origin, and what came back |
 //! | `answer` | a stored response as an answer to a request |
 //! | `parts` | parts of a body: kept, joined, completed |
@@ -23,6 +25,8 @@ mod answer;
 mod builder;
 mod credential;
 mod engine;
+mod explain;
+mod explanation;
 mod fetches;
 mod fill;
 mod forwarding;
@@ -37,6 +41,7 @@ mod uncacheable;
 
 pub use builder::CachingBuilder;
 pub use engine::Caching;
+pub use explanation::{ExplainedResponse, Explanation, Verdict};
 pub use refresh::Background;
 
 #[cfg(test)]

@@ -34,6 +34,11 @@ pub(crate) enum Command {
     Get(Get),
     /// Say which peer owns which URL: one line a URL, the owner, a tab, the URL
     Owner(Owner),
+    /// Say what would happen to a GET of a URL, and why: a dry run at the peer that owns it
+    ///
+    /// Nothing is fetched, and nothing that is stored changes. It shows the owner, what would happen, the
+    /// rule that decides it with its place in the RFC, what would change it, and all that is stored.
+    Why(Why),
     /// Show a pool of three peers at work, on this machine alone
     Demo,
 }
@@ -136,6 +141,28 @@ pub(crate) struct Owner {
     pub(crate) replicas: NonZeroU32,
 
     /// The URLs to look up
+    #[arg(required = true, value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// Base URL of a peer of the pool; may be repeated
+    #[arg(long = "peer", value_name = "URL", required = true)]
+    pub(crate) peers: Vec<String>,
+
+    /// A field that the GET would have, as `Name: value`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    pub(crate) fields: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) pool: PoolOptions,
+
+    /// Certificates in PEM to trust beside those of the web
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+
+    /// The URLs to explain
     #[arg(required = true, value_name = "URL")]
     pub(crate) urls: Vec<String>,
 }

@@ -5,10 +5,11 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
 use forwardcache::{Body, Caching, Client, Error, MemoryStore, Origin, Outcome, RoundTrip};
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{Request, Response};
 
 use super::arguments::Get;
 use super::failure::Failure;
+use super::fields;
 use super::progress::Shown;
 
 pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
@@ -59,24 +60,8 @@ fn way(arguments: &Get) -> Result<Box<dyn RoundTrip>, Error> {
 fn request(arguments: &Get) -> Result<Request<Body>, Failure> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = forwardcache::Target::parse(&arguments.url).map_err(Error::from)?.uri();
-    for field in &arguments.fields {
-        let (name, value) = parse_field(field)
-            // What follows the name may be a credential.
-            .ok_or_else(|| {
-                Failure::Usage(format!("{:?} is no field: write it as 'Name: value'", name_of(field)))
-            })?;
-        request.headers_mut().append(name, value);
-    }
+    *request.headers_mut() = fields::parsed(&arguments.fields)?;
     Ok(request)
-}
-
-fn name_of(field: &str) -> &str {
-    field.split([':', ' ', '=']).next().unwrap_or_default()
-}
-
-fn parse_field(field: &str) -> Option<(HeaderName, HeaderValue)> {
-    let (name, value) = field.split_once(':')?;
-    Some((name.parse().ok()?, HeaderValue::from_str(value.trim()).ok()?))
 }
 
 fn write(

@@ -6,6 +6,8 @@
 //! | `failure` | one line on standard error, and the exit code |
 //! | `serve` | a peer of the pool, until it is told to end |
 //! | `get` | one URL through the pool, or cached in this process |
+//! | `why` | what would happen to a GET, as the owner of its URL says |
+//! | `fields` | fields as they are typed |
 //! | `owner` | which peer owns which URL |
 //! | `demo` | a pool of three in one process, and a table of what it does |
 //! | `progress` | the bar of a long download |
@@ -13,10 +15,12 @@
 mod arguments;
 mod demo;
 mod failure;
+mod fields;
 mod get;
 mod owner;
 mod progress;
 mod serve;
+mod why;
 
 use std::process::ExitCode;
 
@@ -36,6 +40,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Get(arguments) => get::run(&arguments),
         Command::Owner(arguments) => owner::run(&arguments),
+        Command::Why(arguments) => why::run(&arguments),
         Command::Demo => demo::run(),
     };
     done.unwrap_or_else(Failure::report)

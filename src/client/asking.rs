@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::header::HOST;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use log::debug;
 
 use super::builder::{ClientBuilder, EmptyPool};
@@ -46,6 +46,9 @@ struct Inner {
 
 /// How much of a peer's own words about its failure is read, in bytes.
 const MAX_REASON: u64 = 1024;
+
+/// How long an explanation may be, in bytes: all that may be stored of one URL, with room.
+const MAX_EXPLANATION: u64 = 1 << 20;
 
 impl Client {
     /// A client to put together.
@@ -97,6 +100,41 @@ impl Client {
         self.round_trip(request.map(Into::into))
     }
 
+    /// Asks the owner of a URL what would happen to this GET at this moment, and why. Nothing is fetched and
+    /// nothing changes. The answer is text for people, several lines of it.
+    ///
+    /// ```no_run
+    /// # let client = forwardcache::Client::builder().build()?;
+    /// let request = http::Request::get("https://example.com/").header("accept-language", "de");
+    /// println!("{}", client.explain(&request.body(()).unwrap())?);
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadRequest`] when it is no GET, [`ErrorKind::EmptyPool`] when there is no peer,
+    /// [`ErrorKind::BadResponse`] when the peer is one that explains nothing, and otherwise as
+    /// [`get`](Self::get).
+    pub fn explain(&self, request: &Request<()>) -> Result<String> {
+        let target = Target::parse(&request.uri().to_string())?;
+        if *request.method() != Method::GET {
+            return Err(Error::new(ErrorKind::BadRequest, "only a GET can be explained").with_url(&target));
+        }
+        let owner = self.inner.pool.owner(&target).ok_or_else(|| no_peer(&target))?;
+        let mut asking = Request::new(Body::empty());
+        asking.headers_mut().clone_from(request.headers());
+        let response = self.ask(&owner, &protocol::why_path(&self.inner.path), &target, asking)?;
+        let about = |error: Error| error.with_url(&target).with_peer(&owner);
+        if response.status() != StatusCode::OK {
+            let text = format!("the peer explains nothing: it answers {}", response.status().as_u16());
+            return Err(about(Error::new(ErrorKind::BadResponse, text)));
+        }
+        let text = response.into_body().into_bytes_limited(MAX_EXPLANATION).map_err(about)?;
+        // It goes on terminals.
+        let is_bad = |letter: char| letter.is_control() && letter != '\n';
+        Ok(String::from_utf8_lossy(&text).replace(is_bad, "?"))
+    }
+
     /// Puts these peers in place of those before. Requests under way keep the old ones.
     ///
     /// # Errors
@@ -130,7 +168,8 @@ impl Client {
     /// Whether this is the URL under which a peer of the pool answers.
     #[cfg(feature = "peer")]
     pub(crate) fn is_peer(&self, target: &Target) -> bool {
-        self.inner.pool.is_peer(target, &self.inner.path)
+        let path = &self.inner.path;
+        self.inner.pool.is_peer(target, path) || self.inner.pool.is_peer(target, &protocol::why_path(path))
     }
 
     #[cfg(feature = "peer")]
@@ -138,12 +177,18 @@ impl Client {
         &self.inner.path
     }
 
-    /// Asks this peer for what is fetched from there.
-    fn ask(&self, peer: &PeerUrl, target: &Target, request: Request<Body>) -> Result<Response<Body>> {
+    /// Asks this peer, under this path, about what is fetched from there.
+    fn ask(
+        &self,
+        peer: &PeerUrl,
+        path: &str,
+        target: &Target,
+        request: Request<Body>,
+    ) -> Result<Response<Body>> {
         let (mut parts, body) = request.into_parts();
         hop_by_hop::remove(&mut parts.headers);
         parts.headers.remove(HOST);
-        parts.uri = peer.request_url(&self.inner.path, target);
+        parts.uri = peer.request_url(path, target);
         let response =
             self.inner.transport.round_trip(Request::from_parts(parts, body)).map_err(|error| {
                 debug!("{} {} {peer}", error.kind(), redacted(target.as_str()));
@@ -166,15 +211,19 @@ impl RoundTrip for Client {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let target = Target::parse(&request.uri().to_string())?;
         match self.inner.pool.owner(&target) {
-            Some(owner) => self.ask(&owner, &target, request),
+            Some(owner) => self.ask(&owner, &self.inner.path, &target, request),
             None if self.inner.empty_pool == EmptyPool::FetchDirectly => {
                 let (mut parts, body) = request.into_parts();
                 parts.uri = target.uri();
                 self.inner.transport.round_trip(Request::from_parts(parts, body))
             }
-            None => Err(Error::new(ErrorKind::EmptyPool, "the pool has no peer").with_url(&target)),
+            None => Err(no_peer(&target)),
         }
     }
+}
+
+fn no_peer(target: &Target) -> Error {
+    Error::new(ErrorKind::EmptyPool, "the pool has no peer").with_url(target)
 }
 
 /// What a peer says about its failure: the first line.
@@ -194,5 +243,64 @@ impl fmt::Debug for Client {
             .field("path", &self.inner.path)
             .field("empty_pool", &self.inner.empty_pool)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(feature = "peer")]
+    use crate::round_trip::Nowhere;
+    use crate::round_trip::RoundTripFn;
+
+    fn client(transport: impl RoundTrip + 'static) -> Client {
+        Client::builder().pool(["http://peer:1/base"]).transport(transport).build().unwrap()
+    }
+
+    fn explain(client: &Client, method: &str) -> Result<String> {
+        let request = Request::builder().method(method).uri("http://h/a").header("accept-language", "de");
+        client.explain(&request.body(()).unwrap())
+    }
+
+    #[test]
+    fn the_owner_is_asked_to_explain() {
+        let client = client(RoundTripFn(|request: Request<Body>| {
+            assert_eq!(request.headers()["accept-language"], "de");
+            Ok(Response::new(Body::from(format!("{}\n\u{1b}[2J", request.uri()))))
+        }));
+        let text = explain(&client, "GET").unwrap();
+        assert_eq!(text, "http://peer:1/base/proxy/why?q=http%3A%2F%2Fh%2Fa\n?[2J");
+        assert_eq!(explain(&client, "POST").unwrap_err().kind(), ErrorKind::BadRequest);
+        client.set_pool([""; 0]).unwrap();
+        assert_eq!(explain(&client, "GET").unwrap_err().kind(), ErrorKind::EmptyPool);
+    }
+
+    #[test]
+    fn a_peer_that_does_not_explain_is_named() {
+        for (mark, kind) in [(None, ErrorKind::BadResponse), (Some(ErrorKind::Loop), ErrorKind::Loop)] {
+            let client = client(RoundTripFn(move |_| {
+                let mut response = Response::new(Body::from("404 page not found\n"));
+                *response.status_mut() = StatusCode::NOT_FOUND;
+                if let Some(kind) = mark {
+                    protocol::mark_failure(response.headers_mut(), kind);
+                }
+                Ok(response)
+            }));
+            let error = explain(&client, "GET").unwrap_err();
+            assert_eq!((error.kind(), error.peer()), (kind, Some("http://peer:1/base")));
+        }
+    }
+
+    #[cfg(feature = "peer")]
+    #[test]
+    fn a_peer_is_no_origin_under_either_of_its_paths() {
+        let client = client(Nowhere);
+        for (url, is_peer) in [
+            ("http://peer:1/base/proxy?q=a", true),
+            ("http://peer:1/base/proxy/why?q=a", true),
+            ("http://peer:1/base/other", false),
+        ] {
+            assert_eq!(client.is_peer(&Target::parse(url).unwrap()), is_peer, "{url}");
+        }
     }
 }

@@ -1,13 +1,13 @@
-//! `/proxy?q=<URL>`.
+//! `/proxy?q=<URL>`, and `/proxy/why?q=<URL>`, which says what the former would do.
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, HOST, MAX_FORWARDS, VIA};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, MAX_FORWARDS, VIA, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use log::warn;
 
 use super::own_addresses::OwnAddresses;
-use super::refusal::{ALLOWED, failure, method_not_allowed, refusal};
+use super::refusal::{ALLOWED, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal};
 use crate::body::Body;
 use crate::caching::Caching;
 use crate::error::{Error, ErrorKind, redacted};
@@ -21,6 +21,7 @@ use crate::target::{Target, query_value};
 #[derive(Debug)]
 pub(crate) struct Proxy {
     path: String,
+    why_path: String,
     caching: Caching,
     own_addresses: Arc<OwnAddresses>,
     /// Whether a URL names a member of the pool, for which a peer is no origin.
@@ -39,14 +40,18 @@ impl Proxy {
         own_addresses: Arc<OwnAddresses>,
         is_peer: Box<dyn IsPeer>,
     ) -> Self {
-        Self { path, caching, own_addresses, is_peer }
+        let why_path = protocol::why_path(&path);
+        Self { path, why_path, caching, own_addresses, is_peer }
     }
 
     /// Answers one request; whatever goes wrong becomes a response.
     pub(crate) fn handle(&self, mut request: Request<Body>) -> Response<Body> {
         // Before the path: the target of a CONNECT has none.
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return method_not_allowed();
+            return method_not_allowed(ALLOWED);
+        }
+        if request.uri().path() == self.why_path {
+            return self.explain(request);
         }
         if request.uri().path() != self.path {
             let text = format!("nothing is here: this peer answers {}?q=URL", self.path);
@@ -55,18 +60,12 @@ impl Proxy {
         if let Some(last) = max_forwards(&mut request) {
             return last;
         }
-        let target = match target(request.uri().query()) {
+        let target = match self.target(&request) {
             Ok(target) => target,
-            Err(reason) => return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadUrl, reason),
+            Err((status, kind, reason)) => return refusal(status, kind, reason),
         };
-        if self.leads_back(&request, &target) {
-            return refusal(StatusCode::LOOP_DETECTED, ErrorKind::Loop, "the URL leads back to this pool");
-        }
-        let (mut parts, body) = request.into_parts();
-        hop_by_hop::remove(&mut parts.headers);
-        parts.headers.remove(HOST);
-        parts.uri = target.uri();
-        let answer = self.caching.round_trip(Request::from_parts(parts, body)).map(|mut response| {
+        let request = for_origin(request, &target);
+        let answer = self.caching.round_trip(request).map(|mut response| {
             protocol::remove_mark(response.headers_mut());
             response
         });
@@ -76,6 +75,43 @@ impl Proxy {
         })
     }
 
+    /// Says what the same request would come to under the other path.
+    fn explain(&self, request: Request<Body>) -> Response<Body> {
+        if *request.method() != Method::GET {
+            return method_not_allowed(ALLOWED_FOR_WHY);
+        }
+        let target = match self.target(&request) {
+            Ok(target) => target,
+            Err((status, kind, reason)) => return refusal(status, kind, reason),
+        };
+        match self.caching.explain(&for_origin(request, &target).map(drop)) {
+            Ok(explanation) => {
+                let mut response = Response::new(Body::from(explanation.to_string()));
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                // It shows fields of strangers.
+                headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+                response
+            }
+            Err(error) => {
+                log_failure(&error, &target);
+                failure(&error)
+            }
+        }
+    }
+
+    /// What is asked for, or why it cannot be asked of this peer.
+    fn target(&self, request: &Request<Body>) -> Result<Target, (StatusCode, ErrorKind, String)> {
+        let target = target(request.uri().query())
+            .map_err(|reason| (StatusCode::BAD_REQUEST, ErrorKind::BadUrl, reason))?;
+        if self.leads_back(request, &target) {
+            let reason = "the URL leads back to this pool".to_owned();
+            return Err((StatusCode::LOOP_DETECTED, ErrorKind::Loop, reason));
+        }
+        Ok(target)
+    }
+
     fn leads_back(&self, request: &Request<Body>, target: &Target) -> bool {
         let has_been_here = list::members_of(request.headers(), &VIA).any(|member| {
             let received_by = member.split(u8::is_ascii_whitespace).nth(1);
@@ -83,6 +119,15 @@ impl Proxy {
         });
         has_been_here || self.own_addresses.are_named_by(target) || self.is_peer.is_peer(target)
     }
+}
+
+/// The request as it is meant for the origin.
+fn for_origin(request: Request<Body>, target: &Target) -> Request<Body> {
+    let (mut parts, body) = request.into_parts();
+    hop_by_hop::remove(&mut parts.headers);
+    parts.headers.remove(HOST);
+    parts.uri = target.uri();
+    Request::from_parts(parts, body)
 }
 
 /// Counts down how far an OPTIONS may still go; at zero, this is the last recipient (RFC 9110 section
@@ -157,6 +202,13 @@ mod tests {
             ("/", 404, "/proxy"),
             ("/proxy/", 404, "/proxy"),
             ("/other?q=http://h/", 404, "/proxy"),
+            ("/why?q=http://h/", 404, "/proxy"),
+            ("/proxy/why/?q=http://h/", 404, "/proxy"),
+            ("/proxy/why", 400, "no q"),
+            ("/proxy/why?q=foo", 400, "absolute"),
+            ("/proxy/why?q=http%3A%2F%2Fuser%3Apass%40h%2F", 400, "user name"),
+            ("/proxy/why?q=http%3A%2F%2F127.0.0.1%3A3000%2Fproxy%3Fq%3Dx", 508, "leads back"),
+            ("/proxy/why?q=http%3A%2F%2Fneighbour%3A3000%2F", 508, "leads back"),
             ("/proxy", 400, "no q"),
             ("/proxy?p=http://h/", 400, "no q"),
             ("/proxy?q=", 400, "empty"),
@@ -191,6 +243,50 @@ mod tests {
                 proxy.handle(Request::builder().method(method).uri(uri).body(Body::empty()).unwrap());
             assert_eq!(response.status(), 405);
             assert!(response.headers()["allow"].to_str().unwrap().contains("GET"));
+        }
+    }
+
+    #[test]
+    fn why_says_what_would_happen_and_asks_nobody() {
+        let proxy = proxy(RoundTripFn(|request: Request<Body>| {
+            assert_eq!(request.uri(), "http://h/");
+            let response = Response::builder().header("cache-control", "max-age=60");
+            Ok(response.header("vary", "accept-language").body(Body::from("hello")).unwrap())
+        }));
+        let why = || Request::get("/proxy/why?q=http://h/").header("accept-language", "de");
+        let (status, text) = ask(&proxy, why());
+        assert!(status == 200 && text.contains("verdict   forward (uri-miss)"), "{text}");
+        ask(&proxy, Request::get("/proxy?q=http://h/").header("accept-language", "de"));
+        let response = proxy.handle(why().body(Body::empty()).unwrap());
+        for (name, value) in [
+            ("cache-control", "no-store"),
+            ("content-type", "text/plain; charset=utf-8"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            assert_eq!(response.headers()[name], value);
+        }
+        let text = response.into_body().into_text().unwrap();
+        assert!(text.contains("verdict   hit: answered from the store with 200\n"), "{text}");
+        assert!(text.contains("vary    accept-language: de\n"), "{text}");
+        for (name, value, verdict) in [
+            ("accept-language", "fr", "forward (vary-miss)"),
+            ("cache-control", "no-cache", "forward (request)"),
+            ("authorization", "Basic secret", "forward (uri-miss)"),
+        ] {
+            let mut request = why().body(Body::empty()).unwrap();
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
+            let text = proxy.handle(request).into_body().into_text().unwrap();
+            assert!(text.contains(verdict) && !text.contains("secret"), "{name}: {text}");
+        }
+        let request = why().header("via", "1.1 me");
+        assert_eq!(ask(&proxy, request).0, 508);
+        for method in ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"] {
+            let request = Request::builder().method(method).uri("/proxy/why?q=http://h/");
+            let response = proxy.handle(request.body(Body::empty()).unwrap());
+            assert_eq!(
+                (response.status().as_u16(), &response.headers()["allow"]),
+                (405, &"GET".parse().unwrap())
+            );
         }
     }
 

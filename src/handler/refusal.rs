@@ -14,6 +14,9 @@ use crate::stats::CACHE_STATUS;
 /// shows the request's fields to whoever sent them.
 pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
 
+/// The method that an explanation is asked for by.
+pub(crate) const ALLOWED_FOR_WHY: &str = "GET";
+
 /// One line that says why, marked as the peer's own, and stored by nobody.
 pub(crate) fn refusal(status: StatusCode, kind: ErrorKind, reason: impl fmt::Display) -> Response<Body> {
     let mut response = Response::new(Body::from(format!("{reason}\n")));
@@ -27,11 +30,11 @@ pub(crate) fn refusal(status: StatusCode, kind: ErrorKind, reason: impl fmt::Dis
     response
 }
 
-/// The answer to a method that the path does not take.
-pub(crate) fn method_not_allowed() -> Response<Body> {
+/// The answer to a method that the path does not take; these it takes.
+pub(crate) fn method_not_allowed(allowed: &'static str) -> Response<Body> {
     let mut response =
         refusal(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::BadRequest, "this method is not taken here");
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALLOWED));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 

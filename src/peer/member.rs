@@ -10,7 +10,7 @@ use http::{Method, Request, Response};
 
 use super::builder::PeerBuilder;
 use crate::body::Body;
-use crate::caching::Caching;
+use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::Result;
 #[cfg(feature = "tiny_http")]
@@ -117,6 +117,28 @@ impl Peer {
         self.round_trip(request.map(Into::into))
     }
 
+    /// Says what would happen to a GET of this URL in this peer's own share, and why: as
+    /// [`Caching::explain`] of [`caching`](Self::caching), which also takes fields of the request. What
+    /// another peer owns, [`Client::explain`] asks of that.
+    ///
+    /// ```
+    /// use forwardcache::{Forward, Peer, Verdict};
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
+    /// let explanation = peer.explain("http://example.com/")?;
+    /// assert_eq!(explanation.verdict, Verdict::Forward(Forward::UriMiss));
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Caching::explain`].
+    pub fn explain(&self, url: &str) -> Result<Explanation> {
+        let mut request = Request::new(());
+        *request.uri_mut() = Target::parse(url)?.uri();
+        self.inner.caching.explain(&request)
+    }
+
     /// Puts these peers in place of those before. Requests under way keep the old ones.
     ///
     /// # Errors
@@ -149,7 +171,9 @@ impl Peer {
     /// The answering side: a plain function, to be called by any server.
     ///
     /// It takes a request as it came over the wire, with path and query as its URI, and answers
-    /// `/proxy?q=<escaped URL>`, from its own share also what another peer owns. It blocks while it fetches, and never fails: what goes wrong is a
+    /// `/proxy?q=<escaped URL>`, from its own share also what another peer owns, and
+    /// `/proxy/why?q=<escaped URL>` with what the former would do and why. It blocks while it fetches, and
+    /// never fails: what goes wrong is a
     /// response.
     ///
     /// ```

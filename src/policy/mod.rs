@@ -10,6 +10,7 @@
 //! | `heuristic` | for how long, where the origin does not say? |
 //! | `validity` | the answers to these two, kept with the response |
 //! | `reuse` | may it answer this request now? |
+//! | `rule` | which rule decided that, and where does it stand? |
 //! | `variant` | which of several stored responses answers this request? |
 //! | `validation` | what asks the origin whether it still holds, and what does a 304 change? |
 //! | `condition` | what does the client's own condition or range ask of a stored response? |
@@ -23,6 +24,7 @@ mod invalidation;
 mod lifetime_rule;
 mod partial;
 mod reuse;
+mod rule;
 mod rules;
 mod storing;
 mod validation;
@@ -36,6 +38,7 @@ pub(crate) use lifetime_rule::lifetime_rule;
 pub use lifetime_rule::{Lifetime, LifetimeRule};
 pub(crate) use partial::{Part, are_of_one, combined, strong_tag};
 pub(crate) use reuse::{Reuse, ValidateBecause, may_serve_on_error, reuse};
+pub use rule::{Flag, Rule};
 pub use rules::{Mode, Rules};
 pub(crate) use storing::{NotStored, Request as StoringRequest, is_answer_to_get, may_store};
 pub(crate) use validation::{HeadSays, confirmed, freshened, head_says, validators};

@@ -82,6 +82,15 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// When the backend fails or holds a record that cannot be read.
     fn variants(&self, key: &Key) -> Result<Variants, StoreError>;
 
+    /// The same for one who only looks: it should not count as a use of what is stored. By default it does.
+    ///
+    /// # Errors
+    ///
+    /// As [`variants`](Self::variants).
+    fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
+        self.variants(key)
+    }
+
     /// Stores a response in place of the one with the same [`Variant`](crate::Variant), beside those
     /// with others; past [`MAX_VARIANTS`] the oldest goes. Says whether it was stored: `false` when it
     /// is larger than the store takes. The one with the same variant is gone even then: something newer
@@ -112,6 +121,10 @@ macro_rules! forward {
         impl<S: Store + ?Sized> Store for $pointer {
             fn variants(&self, key: &Key) -> Result<Variants, StoreError> {
                 (**self).variants(key)
+            }
+
+            fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
+                (**self).peek(key)
             }
 
             fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {

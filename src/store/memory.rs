@@ -165,6 +165,11 @@ impl Store for MemoryStore {
         Ok(Arc::clone(&entry.variants))
     }
 
+    fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
+        let shard = self.shard(key).lock();
+        Ok(shard.peek(key).map(|entry| Arc::clone(&entry.variants)).unwrap_or_default())
+    }
+
     fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
         let body_fits = response.body().len() as u64 <= self.max_body;
         let fit = |all: &[Arc<StoredResponse>]| body_fits && entry_size(key, all) <= self.capacity;
@@ -327,6 +332,18 @@ mod tests {
             (0..30).filter(|number| !store.variants(&key(*number)).unwrap().is_empty()).collect();
         assert_eq!(left, (21..30).chain([0]).collect());
         assert_eq!(store.usage().evictions, 20);
+    }
+
+    #[test]
+    fn a_look_is_no_use() {
+        let size = entry_size(&key(0), &[response("", 10)]);
+        let store = MemoryStore::new(3 * size).with_max_body(size);
+        assert!(store.peek(&key(0)).unwrap().is_empty());
+        for number in 0..4 {
+            assert!(store.insert(&key(number), response("", number)).unwrap());
+            assert_eq!(store.peek(&key(0)).unwrap().len(), usize::from(number < 3));
+        }
+        assert_eq!(body_numbers(&store.peek(&key(3)).unwrap()), [3]);
     }
 
     #[test]

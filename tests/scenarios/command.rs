@@ -52,6 +52,10 @@ fn a_bad_command_line_is_one_line_and_the_code_2() {
         (&["get", "--peer", "nonsense", "http://host/"], "nonsense"),
         (&["get", "-H", "Authorization Basic secret", "http://host/"], "\"Authorization\" is no field"),
         (&["get", "--ca-file", "/no/such/file", "http://host/"], "/no/such/file"),
+        (&["why", "http://host/"], "--peer"),
+        (&["why", "--peer", "http://10.0.0.1:3000"], "<URL>"),
+        (&["why", "--peer", "http://127.0.0.1:9", "http://host/", "foo"], "absolute"),
+        (&["why", "--peer", "http://h", "-H", "Authorization Basic secret", "http://host/"], "is no field"),
         (&["owner", "http://host/"], "--peer"),
         (&["owner", "--peer", "http://10.0.0.1:3000", "foo"], "absolute"),
     ] {
@@ -66,6 +70,7 @@ fn what_cannot_be_done_is_one_line_and_the_code_1() {
     let peer = format!("http://{}", port.address());
     assert_refuses(&["get", &nobody], 1, "refused");
     assert_refuses(&["get", "--peer", &peer, "http://host/"], 1, &peer);
+    assert_refuses(&["why", "--peer", &peer, "http://host/"], 1, &peer);
     assert_refuses(&["get", "http://name.invalid/"], 1, "resolve");
 }
 
@@ -155,6 +160,62 @@ fn owner_says_who_owns_what() {
     let output = run(&arguments);
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
     assert_eq!(stdout(&output), urls.iter().map(line).collect::<String>());
+}
+
+/// The lines of an explanation that begin with this word.
+fn lines<'a>(output: &'a Output, word: &str) -> Vec<&'a str> {
+    let words = stdout(output).lines().filter_map(|line| line.strip_prefix(word));
+    words.map(str::trim).collect()
+}
+
+#[test]
+fn why_explains_what_then_happens_and_asks_no_origin() {
+    let origin = Origin::start(|_| {
+        Reply::ok("hello")
+            .field("Cache-Control", "max-age=3600")
+            .field("Vary", "Accept-Language")
+            .field("ETag", "\"a\"")
+    });
+    let mut process = Process::spawn(["serve", "--listen", "127.0.0.1:0"]);
+    let serving = process.wait_for_line("serving on");
+    let peer = serving.split(' ').find(|word| word.starts_with("http://")).expect("it says where").to_owned();
+    let (url, other) = (origin.url("/a?b=c"), origin.url("/other"));
+    let why = |arguments: &[&str]| {
+        let output = run([&["why", "--peer", &peer][..], arguments].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+        output
+    };
+    let output = why(&[&url]);
+    assert_eq!(lines(&output, "owner "), [&peer]);
+    assert_eq!(lines(&output, "url "), [&url]);
+    assert_eq!(lines(&output, "verdict "), ["forward (uri-miss): the origin is asked"]);
+    assert_eq!(origin.count(), 0);
+
+    let german = "Accept-Language: de";
+    assert_eq!(run(["get", "--peer", &peer, "-H", german, &url]).status.code(), Some(0));
+    let output = why(&["-H", german, &url, &other]);
+    assert_eq!(
+        lines(&output, "verdict "),
+        ["hit: answered from the store with 200", "forward (uri-miss): the origin is asked"]
+    );
+    assert_eq!(lines(&output, "rule ")[0], "it is fresh (RFC 9111 section 4.2)");
+    assert!(lines(&output, "outlook ")[0].ends_with("after that it is validated with its entity tag."));
+    assert_eq!(lines(&output, "  vary "), ["accept-language: de"]);
+    for (field, verdict) in [
+        ("Accept-Language: fr", "forward (vary-miss)"),
+        ("Cache-Control: no-cache", "forward (vary-miss)"),
+        ("Authorization: Basic secret", "forward (uri-miss)"),
+    ] {
+        let output = why(&["-H", field, &url]);
+        assert!(lines(&output, "verdict ")[0].starts_with(verdict), "{field}: {}", stdout(&output));
+        assert!(!stdout(&output).contains("secret"));
+    }
+    let output = why(&["-H", german, "-H", "Cache-Control: no-cache", &url]);
+    assert_eq!(lines(&output, "rule "), ["the request says no-cache (RFC 9111 section 5.2.1.4)"]);
+    assert_eq!(origin.count(), 1);
+    process.terminate();
+    assert_eq!(process.wait().code(), Some(0));
 }
 
 #[test]

@@ -1,0 +1,279 @@
+//! Which rule decides whether a stored response answers a request, and where it stands.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use super::reuse::Reuse;
+use super::rules::Rules;
+use super::validity::{LifetimeSource, Validity};
+use crate::header::cache_control::{RequestDirectives, ResponseDirectives};
+
+/// The rule that decides what happens to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rule {
+    /// Only GET and HEAD are answered from the store.
+    Method,
+    /// `If-Match` or `If-Unmodified-Since` is about the origin's state: only the origin can say.
+    OriginCondition,
+    /// Nothing is stored under the URL.
+    NothingStored,
+    /// What is stored was selected by other request fields.
+    NotSelected,
+    /// It is fresh.
+    Fresh,
+    /// It is stale.
+    Stale,
+    /// It is stale, and may be served while it is refreshed.
+    StaleWhileRevalidate,
+    /// It is stale, and the request takes it so: `max-stale`.
+    RequestMaxStale,
+    /// The request says `no-cache`.
+    RequestNoCache,
+    /// It is older than the request's `max-age`.
+    RequestMaxAge,
+    /// It is fresh for less than the request's `min-fresh`.
+    RequestMinFresh,
+    /// It is fresh and immutable, so that the request's `max-age` is none of its business.
+    Immutable,
+    /// The response forbids it.
+    Response(Flag),
+    /// A part is stored, and the request asks for something beyond it.
+    Partial,
+}
+
+impl Rule {
+    /// Where it stands, such as `RFC 9111 section 4.2`.
+    #[must_use]
+    pub const fn clause(self) -> &'static str {
+        match self {
+            Self::Method | Self::NothingStored => "RFC 9111 section 4",
+            Self::OriginCondition => "RFC 9110 section 13.1",
+            Self::NotSelected => "RFC 9111 section 4.1",
+            Self::Fresh => "RFC 9111 section 4.2",
+            Self::Stale => "RFC 9111 section 4.2.4",
+            Self::StaleWhileRevalidate => "RFC 5861 section 3",
+            Self::RequestMaxAge => "RFC 9111 section 5.2.1.1",
+            Self::RequestMaxStale => "RFC 9111 section 5.2.1.2",
+            Self::RequestMinFresh => "RFC 9111 section 5.2.1.3",
+            Self::RequestNoCache => "RFC 9111 section 5.2.1.4",
+            Self::Immutable => "RFC 8246 section 2",
+            Self::Response(flag) => flag.clause(),
+            Self::Partial => "RFC 9111 section 3.3",
+        }
+    }
+
+    /// The rule behind a decision of [`reuse`](super::reuse::reuse).
+    pub(crate) fn behind(
+        decision: Reuse,
+        validity: &Validity,
+        flags: &[Flag],
+        request: &RequestDirectives,
+        now: SystemTime,
+    ) -> Self {
+        let is_too_old = request.max_age.is_some_and(|max_age| validity.age(now) > max_age);
+        let is_too_short = request.min_fresh.is_some_and(|min_fresh| validity.remaining(now) < min_fresh);
+        match decision {
+            Reuse::Fresh if is_too_old => Self::Immutable,
+            Reuse::Fresh => Self::Fresh,
+            Reuse::StaleAccepted => Self::RequestMaxStale,
+            Reuse::StaleWhileRevalidate => Self::StaleWhileRevalidate,
+            Reuse::Validate(_) if validity.no_cache => Self::Response(Flag::NoCache),
+            Reuse::Validate(_) if request.no_cache => Self::RequestNoCache,
+            Reuse::Validate(_) if validity.is_fresh(now) && is_too_short => Self::RequestMinFresh,
+            Reuse::Validate(_) if validity.is_fresh(now) => Self::RequestMaxAge,
+            // Whether or not something would have let it be served stale.
+            Reuse::Validate(_) if validity.must_revalidate => {
+                let forbids = flags.iter().copied().find(|flag| flag.forbids_stale());
+                Self::Response(forbids.unwrap_or(Flag::MustRevalidate))
+            }
+            Reuse::Validate(_) => Self::Stale,
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let says = match self {
+            Self::Method => "only GET and HEAD are answered from the store",
+            Self::OriginCondition => "If-Match and If-Unmodified-Since ask for the origin's state",
+            Self::NothingStored => "nothing is stored under this URL",
+            Self::NotSelected => "what is stored was selected by other request fields",
+            Self::Fresh => "it is fresh",
+            Self::Stale => "it is stale",
+            Self::StaleWhileRevalidate => "it is stale, and may be served while it is refreshed",
+            Self::RequestMaxStale => "it is stale, and the request takes it so (max-stale)",
+            Self::RequestNoCache => "the request says no-cache",
+            Self::RequestMaxAge => "it is older than the request's max-age",
+            Self::RequestMinFresh => "it is not fresh for as long as the request's min-fresh",
+            Self::Immutable => "it is fresh and immutable, whatever the request's max-age",
+            Self::Partial => "a part is stored, and the request asks for something beyond it",
+            Self::Response(flag) if flag.forbids_stale() => {
+                return write!(f, "it is stale, and the response says {flag}");
+            }
+            Self::Response(flag) => return write!(f, "the response says {flag}"),
+        };
+        f.write_str(says)
+    }
+}
+
+/// What the `Cache-Control` of a stored response says beside numbers, as far as it counts in this cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Flag {
+    /// `no-cache`: never reused without successful validation.
+    NoCache,
+    /// `must-revalidate`: never served stale.
+    MustRevalidate,
+    /// `proxy-revalidate`: the same, in shared mode.
+    ProxyRevalidate,
+    /// `s-maxage`, which in shared mode means `proxy-revalidate` too.
+    SMaxage,
+    /// `private`: made for one user.
+    Private,
+    /// `public`: for everybody.
+    Public,
+    /// `immutable`: it does not change while it is fresh.
+    Immutable,
+}
+
+impl Flag {
+    /// The directive.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoCache => "no-cache",
+            Self::MustRevalidate => "must-revalidate",
+            Self::ProxyRevalidate => "proxy-revalidate",
+            Self::SMaxage => "s-maxage",
+            Self::Private => "private",
+            Self::Public => "public",
+            Self::Immutable => "immutable",
+        }
+    }
+
+    /// Where it stands, such as `RFC 9111 section 5.2.2.4`.
+    #[must_use]
+    pub const fn clause(self) -> &'static str {
+        match self {
+            Self::NoCache => "RFC 9111 section 5.2.2.4",
+            Self::MustRevalidate => "RFC 9111 section 5.2.2.2",
+            Self::ProxyRevalidate => "RFC 9111 section 5.2.2.8",
+            Self::SMaxage => "RFC 9111 section 5.2.2.10",
+            Self::Private => "RFC 9111 section 5.2.2.7",
+            Self::Public => "RFC 9111 section 5.2.2.9",
+            Self::Immutable => "RFC 8246 section 2",
+        }
+    }
+
+    const fn forbids_stale(self) -> bool {
+        matches!(self, Self::MustRevalidate | Self::ProxyRevalidate | Self::SMaxage)
+    }
+
+    /// Those of a stored response.
+    pub(crate) fn of(validity: &Validity, said: &ResponseDirectives, rules: &Rules) -> Vec<Self> {
+        let shared = rules.is_shared();
+        let all = [
+            (Self::NoCache, validity.no_cache),
+            (Self::MustRevalidate, said.must_revalidate),
+            (Self::ProxyRevalidate, shared && said.proxy_revalidate),
+            (Self::SMaxage, shared && said.s_maxage.is_some()),
+            (Self::Private, said.private),
+            (Self::Public, said.public),
+            (Self::Immutable, validity.immutable),
+        ];
+        all.into_iter().filter(|(_, is_said)| *is_said).map(|(flag, _)| flag).collect()
+    }
+}
+
+impl fmt::Display for Flag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl LifetimeSource {
+    /// Where it stands, such as `RFC 9111 section 5.2.2.1`.
+    #[must_use]
+    pub const fn clause(self) -> &'static str {
+        match self {
+            Self::SMaxage => "RFC 9111 section 5.2.2.10",
+            Self::MaxAge => "RFC 9111 section 5.2.2.1",
+            Self::Expires => "RFC 9111 section 5.3",
+            Self::Heuristic => "RFC 9111 section 4.2.2",
+            Self::Rule | Self::None => "RFC 9111 section 4.2.1",
+        }
+    }
+}
+
+impl fmt::Display for LifetimeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SMaxage => "s-maxage",
+            Self::MaxAge => "max-age",
+            Self::Expires => "Expires",
+            Self::Heuristic => "guessed from Last-Modified",
+            Self::Rule => "a rule of the operator",
+            Self::None => "nothing says for how long",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use http::header::CACHE_CONTROL;
+    use http::{HeaderMap, HeaderValue, StatusCode};
+
+    use super::*;
+    use crate::policy::{Mode, Times, reuse, validity};
+
+    fn rule(response: &'static str, request: &str, age: u64, mode: Mode) -> Rule {
+        let fields = |text: &str| -> HeaderMap {
+            [(CACHE_CONTROL, HeaderValue::from_str(text).unwrap())].into_iter().collect()
+        };
+        let (headers, rules) = (fields(response), Rules::new(mode));
+        let said = ResponseDirectives::of(&headers);
+        let times = Times { request: UNIX_EPOCH, response: UNIX_EPOCH };
+        let validity = validity(StatusCode::OK, &headers, &said, times, &rules);
+        let (asked, now) = (RequestDirectives::of(&fields(request)), UNIX_EPOCH + Duration::from_secs(age));
+        let decision = reuse(&validity, &asked, now);
+        Rule::behind(decision, &validity, &Flag::of(&validity, &said, &rules), &asked, now)
+    }
+
+    #[test]
+    fn every_decision_has_its_rule() {
+        for (response, request, age, expected, section) in [
+            ("max-age=10", "", 9, Rule::Fresh, "4.2"),
+            ("max-age=10", "", 10, Rule::Stale, "4.2.4"),
+            ("max-age=10, no-cache", "max-stale", 11, Rule::Response(Flag::NoCache), "5.2.2.4"),
+            ("max-age=10, no-cache", "no-cache", 1, Rule::Response(Flag::NoCache), "5.2.2.4"),
+            ("max-age=10", "no-cache", 20, Rule::RequestNoCache, "5.2.1.4"),
+            ("max-age=10", "max-age=5", 6, Rule::RequestMaxAge, "5.2.1.1"),
+            ("max-age=10, immutable", "max-age=5", 6, Rule::Immutable, "2"),
+            ("max-age=10", "min-fresh=5, max-age=1", 6, Rule::RequestMinFresh, "5.2.1.3"),
+            ("max-age=10", "max-stale=5", 15, Rule::RequestMaxStale, "5.2.1.2"),
+            ("max-age=10", "max-stale=5", 16, Rule::Stale, "4.2.4"),
+            ("max-age=10, must-revalidate", "max-stale", 11, Rule::Response(Flag::MustRevalidate), "5.2.2.2"),
+            ("max-age=10, stale-while-revalidate=5", "", 11, Rule::StaleWhileRevalidate, "3"),
+        ] {
+            let found = rule(response, request, age, Mode::Private);
+            assert_eq!(found, expected, "{response} | {request} | {age}");
+            assert!(found.clause().ends_with(&format!("section {section}")), "{found}: {}", found.clause());
+        }
+    }
+
+    #[test]
+    fn shared_mode_has_its_own_prohibitions() {
+        for (response, shared, section) in [
+            ("max-age=1, proxy-revalidate", Flag::ProxyRevalidate, "5.2.2.8"),
+            ("max-age=1, s-maxage=1", Flag::SMaxage, "5.2.2.10"),
+        ] {
+            let found = rule(response, "", 2, Mode::Shared);
+            assert_eq!(found, Rule::Response(shared));
+            assert!(found.clause().ends_with(section));
+            assert_eq!(rule(response, "", 2, Mode::Private), Rule::Stale);
+        }
+    }
+}
