@@ -13,9 +13,9 @@ use super::forwarding::Received;
 use super::incoming::Incoming;
 use super::lookup::Plan;
 use crate::body::Body;
-use crate::header::cache_control::ResponseDirectives;
 use crate::policy::{
-    HeadSays, NotStored, Times, Variant, freshened, head_says, implied_fields, may_store, validity,
+    HeadSays, NotStored, Times, Variant, freshened, head_says, implied_fields, may_store,
+    response_directives, validity,
 };
 use crate::stats::{CacheStatus, Outcome};
 use crate::store::StoredResponse;
@@ -33,7 +33,7 @@ impl Inner {
     ) -> Response<Body> {
         let confirmed = &plan.candidates[at];
         let headers = freshened(&confirmed.headers(), &received.fields_to_store(&self.rules));
-        let directives = ResponseDirectives::of(&headers);
+        let directives = response_directives(&headers, &self.rules);
         let may_store =
             may_store(incoming.for_storing(), confirmed.status(), &headers, &directives, &self.rules);
         let freshened = Head::of(self, incoming, confirmed.status(), headers, received.times)
@@ -77,7 +77,7 @@ impl Inner {
             HeadSays::Confirmed => {
                 let headers = freshened(&headers, &received.fields_to_store(&self.rules));
                 let get = Incoming { method: Method::GET, ..incoming.clone() };
-                let directives = ResponseDirectives::of(&headers);
+                let directives = response_directives(&headers, &self.rules);
                 let status = stored.status();
                 if may_store(get.for_storing(), status, &headers, &directives, &self.rules).is_ok() {
                     let head = Head::of(self, &get, status, headers, received.times);
@@ -133,7 +133,7 @@ impl Inner {
     }
 
     fn may_keep(&self, incoming: &Incoming, received: &Received) -> Result<(), NotStored> {
-        let directives = ResponseDirectives::of(&received.headers);
+        let directives = response_directives(&received.headers, &self.rules);
         let request = incoming.for_storing();
         may_store(request, received.status, &received.headers, &directives, &self.rules)?;
         // Anything but the whole may be an answer to the range alone.
@@ -190,7 +190,7 @@ impl Head {
         mut headers: HeaderMap,
         times: Times,
     ) -> Self {
-        let directives = ResponseDirectives::of(&headers);
+        let directives = response_directives(&headers, &inner.rules);
         let validity = validity(status, &headers, &directives, times, &inner.rules);
         headers.remove(AGE);
         let implied = implied_fields(&directives, &inner.rules);

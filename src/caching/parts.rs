@@ -14,8 +14,7 @@ use super::forwarding::Received;
 use super::guarded_store::GuardedStore;
 use super::incoming::Incoming;
 use crate::body::Body;
-use crate::header::cache_control::ResponseDirectives;
-use crate::policy::{Part, are_of_one, combined, freshened, may_store};
+use crate::policy::{Part, are_of_one, combined, freshened, may_store, response_directives};
 use crate::stats::CacheStatus;
 use crate::store::StoredResponse;
 
@@ -79,7 +78,7 @@ impl Inner {
         if !incoming.headers.contains_key(RANGE) {
             return false;
         }
-        let directives = ResponseDirectives::of(&received.headers);
+        let directives = response_directives(&received.headers, &self.rules);
         let is_storable =
             may_store(incoming.for_storing(), StatusCode::OK, &received.headers, &directives, &self.rules);
         // A length that contradicts the place means that one of them is wrong.

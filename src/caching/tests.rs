@@ -1044,3 +1044,53 @@ fn a_part_of_another_variant_is_no_candidate_for_the_whole() {
     scene.get(&[("accept", "b")]).is(Outcome::Miss(Forward::VaryMiss), "whole");
     assert_eq!(scene.last_asked().field("if-none-match"), None);
 }
+
+#[test]
+fn a_shared_cache_keeps_to_what_is_targeted_at_it_and_passes_it_on() {
+    let fields = [("cache-control", "no-store"), ("expires", "0"), ("cdn-cache-control", "max-age=60")];
+    let shared = Scene::shared();
+    shared.answer(200, &fields, "one");
+    let miss = shared.get(&[]);
+    miss.is(Outcome::Miss(Forward::UriMiss), "one");
+    shared.pass(59);
+    let hit = shared.get(&[]);
+    hit.is(Outcome::Hit, "one");
+    for answer in [&miss, &hit] {
+        for (name, value) in fields {
+            assert_eq!(answer.field(name), Some(value));
+        }
+    }
+    assert_eq!(hit.field("age"), Some("59"));
+    shared.pass(1);
+    shared.answer(200, &[("cache-control", "max-age=60"), ("cdn-cache-control", "no-store")], "two");
+    shared.get(&[]).is(Outcome::Miss(Forward::Stale), "two");
+    shared.answer(200, FRESH, "three");
+    shared.get(&[]).is(Outcome::Miss(Forward::UriMiss), "three");
+
+    let private = Scene::new();
+    private.answer(200, &fields, "one").answer(200, FRESH, "two");
+    private.get(&[]).is(Outcome::Miss(Forward::UriMiss), "one");
+    private.get(&[]).is(Outcome::Miss(Forward::UriMiss), "two");
+}
+
+#[test]
+fn fields_that_a_targeted_field_calls_private_are_not_stored() {
+    let scene = Scene::shared();
+    let fields = [("cdn-cache-control", "max-age=60, private=\"x-user\""), ("x-user", "anna")];
+    scene.answer(200, &fields, "one");
+    assert_eq!(scene.get(&[]).field("x-user"), Some("anna"));
+    let hit = scene.get(&[("range", "bytes=9-")]);
+    assert_eq!((hit.status, hit.field("x-user"), hit.field("cdn-cache-control")), (416, None, None));
+}
+
+#[test]
+fn a_304_brings_a_new_targeted_field() {
+    let scene = Scene::shared();
+    scene.answer(200, &[("cdn-cache-control", "max-age=60"), ("etag", "\"1\"")], "one");
+    scene.get(&[]);
+    scene.pass(60);
+    scene.answer(304, &[("cdn-cache-control", "max-age=100"), ("cache-control", "no-store")], "");
+    scene.get(&[]).is(Outcome::Revalidated(Forward::Stale), "one");
+    scene.pass(99);
+    scene.get(&[]).is(Outcome::Hit, "one");
+}

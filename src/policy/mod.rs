@@ -4,6 +4,7 @@
 //! | file | the question |
 //! |---|---|
 //! | `rules` | whose cache is it, and how bold may it be? |
+//! | `targeted` | which of its fields says how a response may be cached? |
 //! | `storing` | may this response be stored? |
 //! | `freshness` | how old was it when it came, and for how long is it fresh? |
 //! | `heuristic` | for how long, where the origin does not say? |
@@ -23,6 +24,7 @@ mod partial;
 mod reuse;
 mod rules;
 mod storing;
+mod targeted;
 mod validation;
 mod validity;
 mod variant;
@@ -34,6 +36,7 @@ pub(crate) use partial::{Part, are_of_one, combined, strong_tag};
 pub(crate) use reuse::{Reuse, ValidateBecause, may_serve_on_error, reuse};
 pub use rules::{Mode, Rules};
 pub(crate) use storing::{NotStored, Request as StoringRequest, is_answer_to_get, may_store};
+pub(crate) use targeted::{CDN_CACHE_CONTROL, response_directives};
 pub(crate) use validation::{HeadSays, confirmed, freshened, head_says, validators};
 pub use validity::{LifetimeSource, Validity};
 pub use variant::Variant;
