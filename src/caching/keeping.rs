@@ -160,6 +160,7 @@ impl Inner {
     fn fill(&self, head: Head, body: Body, fetch: Fetch, leader: Option<Lead>) -> Body {
         let head = Arc::new(head);
         let leader = leader.map(Arc::new);
+        let ticket = fetch.ticket();
         let commit = {
             let (store, head, leader) = (self.store.clone(), Arc::clone(&head), leader.clone());
             move |whole| {
@@ -172,7 +173,7 @@ impl Inner {
             // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
             let is_for_all = head.validity.is_fresh(self.clock.now()) && !head.validity.no_cache;
             leader.land(if is_for_all {
-                Landed::Fill(head, Arc::downgrade(reader.fill()))
+                Landed::Fill(head, Arc::downgrade(reader.fill()), ticket)
             } else {
                 Landed::Alone
             });

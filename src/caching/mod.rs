@@ -14,6 +14,7 @@
 //! | `parts` | parts of a body: kept, joined, completed |
 //! | `ranges` | a part, or several, of a stored body |
 //! | `fetches` | which fetches are under way, so that none stores what has been overtaken |
+//! | `groups` | which groups of stored responses were invalidated |
 //! | `fill` | a body on its way from the origin to everybody who waits for it |
 //! | `guarded_store` | the store, whose trouble is never the client's |
 
@@ -24,6 +25,7 @@ mod engine;
 mod fetches;
 mod fill;
 mod forwarding;
+mod groups;
 mod guarded_store;
 mod incoming;
 mod keeping;
