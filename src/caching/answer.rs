@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::incoming::Incoming;
 use super::ranges::{self, Slice};
 use crate::body::Body;
-use crate::policy::{Condition, Part, Validity, condition, range_applies};
+use crate::policy::{CDN_CACHE_CONTROL, Condition, Part, Validity, condition, range_applies};
 use crate::stats::{CacheStatus, X_FROM_CACHE};
 use crate::store::StoredResponse;
 
@@ -108,7 +108,7 @@ fn part(code: StatusCode, body: Bytes, headers: &mut HeaderMap, incoming: &Incom
         Slice::Unsatisfiable { content_range } => {
             // It is about this range: nothing of the whole's is true of it, least of all for how long.
             keep_for_not_modified(headers);
-            for name in [ETAG, EXPIRES, LAST_MODIFIED] {
+            for name in [ETAG, EXPIRES, LAST_MODIFIED, CDN_CACHE_CONTROL] {
                 headers.remove(name);
             }
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

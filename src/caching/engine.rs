@@ -15,6 +15,7 @@ use super::credential::KeyedDigest;
 use super::fetches::Fetches;
 use super::fill::{Fill, FillReader};
 use super::forwarding::{Outgoing, Received, outgoing, received_over};
+use super::groups::{Invalidation, invalidated_groups};
 use super::guarded_store::GuardedStore;
 use super::incoming::{self, Incoming};
 use super::lookup::{Lookup, Plan, lookup};
@@ -41,7 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A [`RoundTrip`] that remembers: an HTTP cache by RFC 9111 over another `RoundTrip`.
 ///
 /// GET and HEAD are answered from the store where that is allowed; every other method goes through, and
-/// what it makes doubtful is forgotten (RFC 9111 section 4.4). Several requests for the same URL at the
+/// what it makes doubtful is forgotten (RFC 9111 section 4.4), as are the groups that its answer names in
+/// `Cache-Group-Invalidation` (RFC 9875). Several requests for the same URL at the
 /// same time become one.
 ///
 /// Every response tells what happened in `Cache-Status` (RFC 9211), see [`Outcome::of`]; what comes from
@@ -102,8 +104,8 @@ pub(super) struct Inner {
 /// What the leader of a flight has for those who wait.
 #[derive(Clone)]
 pub(super) enum Landed {
-    /// A response that is on its way, which all may share that it matches.
-    Fill(Arc<Head>, Weak<Fill>),
+    /// A response that is on its way, which all may share that it matches, and the ticket of its fetch.
+    Fill(Arc<Head>, Weak<Fill>, u64),
     /// Something was stored: look again.
     Stored,
     /// The origin cannot be reached.
@@ -246,6 +248,7 @@ impl Inner {
             }
             self.invalidate(&public);
         }
+        self.invalidate_groups(target, &invalidated_groups(method, &received.headers));
         let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
         if is_answer_to_get(method, target, received.status, &received.headers, &self.rules) {
             let via = self.via.clone();
@@ -263,6 +266,20 @@ impl Inner {
         self.fetches.invalidate(key);
         self.flights.forget(key);
         self.store.remove(key);
+    }
+
+    /// The same for all that is stored of the target's origin in these groups (RFC 9875 section 3).
+    fn invalidate_groups(&self, target: &Target, groups: &[Vec<u8>]) {
+        if groups.is_empty() {
+            return;
+        }
+        let ticket = self.fetches.last_ticket();
+        // From the first on, no fetch that has begun by now stores anything. What one had stored before that
+        // may be younger than the first reading of the clock, and is older than the second.
+        for _ in 0..2 {
+            let invalidation = Invalidation { time: self.clock.now(), ticket };
+            self.store.groups().invalidate(target.as_str(), groups, invalidation);
+        }
     }
 
     fn answer(&self, incoming: &Incoming) -> Result<Response<Body>> {
@@ -310,9 +327,11 @@ impl Inner {
     /// Answers one who waited for another's fetch with what came of that, or fetches after all.
     fn follow(&self, incoming: &Incoming, plan: &Plan, landed: Landed) -> Result<Response<Body>> {
         match landed {
-            Landed::Fill(head, fill) => {
+            Landed::Fill(head, fill, ticket) => {
                 // A body may be on its way for longer than it is fresh.
-                let fits = head.variant.matches(&incoming.headers, &self.digest)
+                let groups = self.store.groups();
+                let fits = !groups.have_overtaken(incoming.target.as_str(), ticket, &head.headers)
+                    && head.variant.matches(&incoming.headers, &self.digest)
                     && reuse(&head.validity, &incoming.directives, self.clock.now()) == Reuse::Fresh;
                 if let Some(reader) = fill.upgrade().filter(|_| fits).and_then(|fill| fill.reader()) {
                     return Ok(self.share(incoming, plan, &head, reader));

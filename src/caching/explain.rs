@@ -16,9 +16,9 @@ use super::forwarding::{Outgoing, outgoing};
 use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup, selected};
 use crate::error::{Error, ErrorKind, Result};
-use crate::header::cache_control::{RequestDirectives, ResponseDirectives};
+use crate::header::cache_control::RequestDirectives;
 use crate::header::hop_by_hop;
-use crate::policy::{Flag, Rule, Validity, may_serve_on_error, reuse};
+use crate::policy::{Flag, Rule, Validity, may_serve_on_error, response_directives, reuse};
 use crate::stats::{CacheStatus, Forward, Outcome};
 use crate::store::{StoredResponse, Variants};
 use crate::target::Target;
@@ -132,7 +132,11 @@ impl<'a> DryRun<'a> {
     }
 
     fn flags(self, stored: &StoredResponse) -> Vec<Flag> {
-        Flag::of(stored.validity(), &ResponseDirectives::of(&stored.headers()), &self.inner.rules)
+        Flag::of(
+            stored.validity(),
+            &response_directives(&stored.headers(), &self.inner.rules),
+            &self.inner.rules,
+        )
     }
 
     fn rule_of(self, why: Forward) -> Rule {

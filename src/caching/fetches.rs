@@ -45,6 +45,11 @@ impl Fetches {
         Fetch { fetches: Arc::clone(self), key: key.clone(), ticket }
     }
 
+    /// The ticket of the fetch that has begun last.
+    pub(crate) fn last_ticket(&self) -> u64 {
+        self.state.lock().last_ticket
+    }
+
     /// No fetch that has begun by now may store anything under the key.
     pub(crate) fn invalidate(&self, key: &Key) {
         let mut state = self.state.lock();
@@ -66,6 +71,11 @@ impl Fetch {
     /// What is fetched.
     pub(crate) fn key(&self) -> &Key {
         &self.key
+    }
+
+    /// Its place in the order in which fetches have begun.
+    pub(crate) fn ticket(&self) -> u64 {
+        self.ticket
     }
 
     /// Claims the variant for what this fetch brought; `false` when something newer is known.

@@ -7,9 +7,8 @@ use super::incoming::Incoming;
 use super::lookup::Plan;
 use super::parts;
 use crate::body::Body;
-use crate::header::cache_control::ResponseDirectives;
 use crate::header::{date, hop_by_hop};
-use crate::policy::{Rules, Times, validators};
+use crate::policy::{Rules, Times, response_directives, validators};
 use crate::stats::{CACHE_STATUS, X_FROM_CACHE};
 
 /// A request to the origin, and whether a 304 to it confirms what is stored.
@@ -66,7 +65,7 @@ impl Received {
     pub(crate) fn fields_to_store(&self, rules: &Rules) -> HeaderMap {
         let mut headers = self.headers.clone();
         if rules.is_shared() {
-            for name in ResponseDirectives::of(&headers).private_fields {
+            for name in response_directives(&headers, rules).private_fields {
                 headers.remove(name);
             }
         }

@@ -5,41 +5,58 @@ use std::sync::Arc;
 use log::warn;
 
 use super::fetches::Fetch;
+use super::groups::Groups;
 use crate::stats::Stats;
 use crate::store::{Key, Store, StoreError, StoredResponse, Variants};
 
-/// A store whose errors are counted and logged, and read as "nothing there" and "not stored".
-#[derive(Clone, Debug)]
+/// A store whose errors are counted and logged, and read as "nothing there" and "not stored". So is what
+/// belongs to a group that was invalidated since.
+#[derive(Clone)]
 pub(crate) struct GuardedStore {
     store: Arc<dyn Store>,
     stats: Arc<Stats>,
+    groups: Arc<Groups>,
 }
 
 impl GuardedStore {
     pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>) -> Self {
-        Self { store, stats }
+        Self { store, stats, groups: Arc::default() }
+    }
+
+    /// The groups that were invalidated.
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
     }
 
     pub(crate) fn variants(&self, key: &Key) -> Variants {
-        self.answer("read", self.store.variants(key))
+        let variants = self.answer("read", self.store.variants(key));
+        let is_invalid = |stored: &Arc<StoredResponse>| self.groups.have_invalidated(key.url(), stored);
+        if !variants.iter().any(is_invalid) {
+            return variants;
+        }
+        variants.iter().filter(|stored| !is_invalid(stored)).cloned().collect()
     }
 
     /// Stores what a fetch brought, unless something newer is known by now; says whether it is stored.
     pub(crate) fn insert(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
-        if !fetch.claim(response.variant()) {
+        if self.is_of_the_past(fetch, response) || !fetch.claim(response.variant()) {
             return false;
         }
         if !self.answer("write", self.store.insert(fetch.key(), Arc::clone(response))) {
             return false;
         }
-        // While it was being written, the key may have been invalidated, or a newer response been stored
+        // While it was being written, the key or a group may have been invalidated, or a newer response been stored
         // and then replaced by this one. To store nothing is right in both cases.
-        if fetch.is_overtaken(response.variant()) {
+        if fetch.is_overtaken(response.variant()) || self.is_of_the_past(fetch, response) {
             self.remove(fetch.key());
             return false;
         }
         self.stats.count_stored();
         true
+    }
+
+    fn is_of_the_past(&self, fetch: &Fetch, response: &StoredResponse) -> bool {
+        self.groups.have_overtaken_stored(fetch.key().url(), fetch.ticket(), response)
     }
 
     pub(crate) fn remove(&self, key: &Key) {

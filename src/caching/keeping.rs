@@ -13,10 +13,9 @@ use super::forwarding::Received;
 use super::incoming::Incoming;
 use super::lookup::Plan;
 use crate::body::Body;
-use crate::header::cache_control::ResponseDirectives;
 use crate::policy::{
     HeadSays, Lifetime, LifetimeSource, NotStored, Times, Variant, freshened, head_says, implied_fields,
-    lifetime_rule, may_store, validity,
+    lifetime_rule, may_store, response_directives, validity,
 };
 use crate::stats::{CacheStatus, Outcome};
 use crate::store::StoredResponse;
@@ -139,7 +138,7 @@ impl Inner {
         status: StatusCode,
         headers: &HeaderMap,
     ) -> Result<(), NotStored> {
-        let directives = ResponseDirectives::of(headers);
+        let directives = response_directives(headers, &self.rules);
         match may_store(incoming.for_storing(), status, headers, &directives, &self.rules) {
             Err(NotStored::NoLifetime)
                 if lifetime_rule(&self.rules.lifetimes, &incoming.target, status)
@@ -177,6 +176,7 @@ impl Inner {
     fn fill(&self, head: Head, body: Body, fetch: Fetch, leader: Option<Lead>) -> Body {
         let head = Arc::new(head);
         let leader = leader.map(Arc::new);
+        let ticket = fetch.ticket();
         let commit = {
             let (store, head, leader) = (self.store.clone(), Arc::clone(&head), leader.clone());
             move |whole| {
@@ -189,7 +189,7 @@ impl Inner {
             // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
             let is_for_all = head.validity.is_fresh(self.clock.now()) && !head.validity.no_cache;
             leader.land(if is_for_all {
-                Landed::Fill(head, Arc::downgrade(reader.fill()))
+                Landed::Fill(head, Arc::downgrade(reader.fill()), ticket)
             } else {
                 Landed::Alone
             });
@@ -207,7 +207,7 @@ impl Head {
         mut headers: HeaderMap,
         times: Times,
     ) -> Self {
-        let directives = ResponseDirectives::of(&headers);
+        let directives = response_directives(&headers, &inner.rules);
         let mut validity = validity(status, &headers, &directives, times, &inner.rules);
         if let Some(rule) = lifetime_rule(&inner.rules.lifetimes, &incoming.target, status) {
             let lifetime = rule.of(validity.lifetime);

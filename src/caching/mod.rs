@@ -17,6 +17,7 @@
 //! | `refresh` | what was served stale, refreshed behind the client's back |
 //! | `ranges` | a part, or several, of a stored body |
 //! | `fetches` | which fetches are under way, so that none stores what has been overtaken |
+//! | `groups` | which groups of stored responses were invalidated |
 //! | `fill` | a body on its way from the origin to everybody who waits for it |
 //! | `uncacheable` | what turned out not to be for sharing, so that nobody waits for it |
 //! | `guarded_store` | the store, whose trouble is never the client's |
@@ -30,6 +31,7 @@ mod explanation;
 mod fetches;
 mod fill;
 mod forwarding;
+mod groups;
 mod guarded_store;
 mod incoming;
 mod keeping;

@@ -1219,3 +1219,205 @@ fn nobody_waits_for_what_turned_out_not_to_be_for_sharing() {
     release.send(()).unwrap();
     assert_eq!(slow.join().unwrap(), "1");
 }
+
+#[test]
+fn a_shared_cache_keeps_to_what_is_targeted_at_it_and_passes_it_on() {
+    let fields = [("cache-control", "no-store"), ("expires", "0"), ("cdn-cache-control", "max-age=60")];
+    let shared = Scene::shared();
+    shared.answer(200, &fields, "one");
+    let miss = shared.get(&[]);
+    miss.is(Outcome::Miss(Forward::UriMiss), "one");
+    shared.pass(59);
+    let hit = shared.get(&[]);
+    hit.is(Outcome::Hit, "one");
+    for answer in [&miss, &hit] {
+        for (name, value) in fields {
+            assert_eq!(answer.field(name), Some(value));
+        }
+    }
+    assert_eq!(hit.field("age"), Some("59"));
+    shared.pass(1);
+    shared.answer(200, &[("cache-control", "max-age=60"), ("cdn-cache-control", "no-store")], "two");
+    shared.get(&[]).is(Outcome::Miss(Forward::Stale), "two");
+    shared.answer(200, FRESH, "three");
+    shared.get(&[]).is(Outcome::Miss(Forward::UriMiss), "three");
+
+    let private = Scene::new();
+    private.answer(200, &fields, "one").answer(200, FRESH, "two");
+    private.get(&[]).is(Outcome::Miss(Forward::UriMiss), "one");
+    private.get(&[]).is(Outcome::Miss(Forward::UriMiss), "two");
+}
+
+#[test]
+fn fields_that_a_targeted_field_calls_private_are_not_stored() {
+    let scene = Scene::shared();
+    let fields = [("cdn-cache-control", "max-age=60, private=\"x-user\""), ("x-user", "anna")];
+    scene.answer(200, &fields, "one");
+    assert_eq!(scene.get(&[]).field("x-user"), Some("anna"));
+    let hit = scene.get(&[("range", "bytes=9-")]);
+    assert_eq!((hit.status, hit.field("x-user"), hit.field("cdn-cache-control")), (416, None, None));
+}
+
+#[test]
+fn a_304_brings_a_new_targeted_field() {
+    let scene = Scene::shared();
+    scene.answer(200, &[("cdn-cache-control", "max-age=60"), ("etag", "\"1\"")], "one");
+    scene.get(&[]);
+    scene.pass(60);
+    scene.answer(304, &[("cdn-cache-control", "max-age=100"), ("cache-control", "no-store")], "");
+    scene.get(&[]).is(Outcome::Revalidated(Forward::Stale), "one");
+    scene.pass(99);
+    scene.get(&[]).is(Outcome::Hit, "one");
+}
+
+const GROUPED: &[(&str, &str)] =
+    &[("cache-control", "max-age=60"), ("etag", "\"1\""), ("cache-groups", "\"news\", \"sport\";x=1")];
+
+#[test]
+fn a_group_is_invalidated_on_its_own_origin_alone() {
+    let scene = Scene::new();
+    let get = |url: &str| Answer::read(scene.send("GET", url, &[]).unwrap());
+    let urls = [URL, "http://example.com/b", "http://other.example/a", "http://example.com/c"];
+    for url in &urls[..3] {
+        scene.answer(200, GROUPED, "old");
+        get(url);
+    }
+    scene.answer(200, &[("cache-control", "max-age=60"), ("cache-groups", "\"weather\"")], "old");
+    get(urls[3]);
+    scene.answer(200, &[("cache-group-invalidation", "\"sport\", \"else\"")], "");
+    scene.send("POST", "http://example.com/results", &[]).unwrap();
+    scene.pass(1);
+    for url in &urls[2..] {
+        get(url).is(Outcome::Hit, "old");
+    }
+    for url in &urls[..2] {
+        scene.answer(200, GROUPED, "new");
+        get(url).is(Outcome::Miss(Forward::UriMiss), "new");
+        // It is as if nothing were stored, so that there is nothing to confirm either.
+        assert_eq!(scene.last_asked().field("if-none-match"), None);
+        get(url).is(Outcome::Hit, "new");
+    }
+}
+
+#[test]
+fn an_invalid_response_is_not_served_when_the_origin_fails() {
+    let scene = Scene::new();
+    scene.answer(200, GROUPED, "old").answer(204, &[("cache-group-invalidation", "\"news\"")], "");
+    scene.get(&[]);
+    scene.send("DELETE", "http://example.com/b", &[]).unwrap();
+    scene.fail(ErrorKind::Unreachable);
+    assert_eq!(scene.send("GET", URL, &[]).unwrap_err().kind(), ErrorKind::Unreachable);
+}
+
+#[test]
+fn only_an_unsafe_request_and_a_valid_field_invalidate_a_group() {
+    for (method, status, field, forgotten) in [
+        ("POST", 200, "\"news\"", true),
+        ("PURGE", 200, "\"sport\";a=b", true),
+        // It says so itself, whatever became of the request.
+        ("POST", 500, "\"news\"", true),
+        ("POST", 200, "\"News\"", false),
+        ("POST", 200, "news", false),
+        ("POST", 200, "\"news\",", false),
+        ("OPTIONS", 200, "\"news\"", false),
+        ("GET", 200, "\"news\"", false),
+        ("HEAD", 200, "\"news\"", false),
+    ] {
+        let scene = Scene::new();
+        scene.answer(200, GROUPED, "old").answer(status, &[("cache-group-invalidation", field)], "");
+        scene.get(&[]);
+        scene.send(method, "http://example.com/b", &[]).unwrap();
+        scene.answer(200, GROUPED, "new");
+        let expected = if forgotten { Outcome::Miss(Forward::UriMiss) } else { Outcome::Hit };
+        assert_eq!(Outcome::of(&scene.get(&[]).headers), Some(expected), "{method} {status} {field}");
+    }
+}
+
+#[test]
+fn a_variant_outside_the_group_is_still_served() {
+    let scene = Scene::new();
+    let with = |groups| [("cache-control", "max-age=60"), ("vary", "accept"), ("cache-groups", groups)];
+    scene.answer(200, &with("\"news\""), "a").answer(200, &with("\"sport\""), "b");
+    scene.get(&[("accept", "a")]);
+    scene.get(&[("accept", "b")]);
+    scene.answer(200, &[("cache-group-invalidation", "\"news\"")], "");
+    scene.send("POST", "http://example.com/b", &[]).unwrap();
+    scene.get(&[("accept", "b")]).is(Outcome::Hit, "b");
+    scene.pass(1);
+    scene.answer(200, &with("\"news\""), "new");
+    scene.get(&[("accept", "a")]).is(Outcome::Miss(Forward::VaryMiss), "new");
+    scene.get(&[("accept", "a")]).is(Outcome::Hit, "new");
+}
+
+#[test]
+fn the_invalidation_of_a_group_wins_over_a_fetch_that_is_under_way() {
+    for ends_before_the_next in [true, false] {
+        let scene = Scene::new();
+        let (send, pipe) = pipe();
+        scene.answer(200, GROUPED, Body::from_reader(pipe, Some(3)));
+        let under_way = scene.send("GET", URL, &[]).unwrap();
+        scene.answer(200, &[("cache-group-invalidation", "\"news\"")], "");
+        scene.send("POST", "http://example.com/b", &[]).unwrap();
+        scene.pass(1);
+        scene.answer(200, GROUPED, "new");
+        if ends_before_the_next {
+            send.send(Ok(b"old")).unwrap();
+            assert_eq!(under_way.into_body().into_text().unwrap(), "old");
+            scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "new");
+        } else {
+            scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "new");
+            send.send(Ok(b"old")).unwrap();
+            assert_eq!(under_way.into_body().into_text().unwrap(), "old");
+        }
+        scene.get(&[]).is(Outcome::Hit, "new");
+    }
+}
+
+/// An origin that is asked for something else while it answers a GET.
+struct Interrupted {
+    origin: ScriptedOrigin,
+    cache: Arc<Mutex<Option<Caching>>>,
+    clock: Arc<ManualClock>,
+}
+
+impl RoundTrip for Interrupted {
+    fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let cache = if request.method() == "GET" { self.cache.lock().unwrap().take() } else { None };
+        if let Some(cache) = cache {
+            let post = Request::post("http://example.com/b").body(Body::empty()).unwrap();
+            cache.round_trip(post).unwrap();
+            self.clock.advance(Duration::from_secs(1));
+        }
+        self.origin.round_trip(request)
+    }
+}
+
+#[test]
+fn what_was_asked_before_the_invalidation_of_its_group_is_not_stored_though_it_came_after() {
+    for (status, body) in [(304, ""), (200, "old")] {
+        let script = Arc::new(Script::default());
+        let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
+        let interruption = Arc::new(Mutex::new(None));
+        let origin = ScriptedOrigin { script: Arc::clone(&script), asked: Arc::default() };
+        let origin = Interrupted { origin, cache: Arc::clone(&interruption), clock: Arc::clone(&clock) };
+        let cache = Caching::builder().origin(origin).clock(Arc::clone(&clock)).build().unwrap();
+        let answer = |status: u16, fields: &[(&str, &str)], body: &'static str| {
+            let mut response = Response::builder().status(status);
+            for (name, value) in fields {
+                response = response.header(*name, *value);
+            }
+            script.lock().unwrap().push_back(Ok(response.body(Body::from(body)).unwrap()));
+        };
+        let get = || Answer::read(cache.round_trip(Request::get(URL).body(Body::empty()).unwrap()).unwrap());
+        answer(200, GROUPED, "old");
+        get();
+        clock.advance(Duration::from_secs(61));
+        *interruption.lock().unwrap() = Some(cache.clone());
+        answer(200, &[("cache-group-invalidation", "\"news\"")], "");
+        answer(status, GROUPED, body);
+        assert_eq!(get().body, "old");
+        answer(200, GROUPED, "new");
+        get().is(Outcome::Miss(Forward::UriMiss), "new");
+        get().is(Outcome::Hit, "new");
+    }
+}

@@ -1,7 +1,8 @@
 //! `Cache-Control` (RFC 9111 section 5.2) and `Pragma` (section 5.4).
 //!
 //! One tolerant reader gives name and argument of each directive; two structs say what they mean for
-//! a request and for a response. Where senders disagree with themselves, the strictest reading wins:
+//! a request and for a response. A targeted field (RFC 9213), which has a stricter grammar, comes to the same
+//! struct. Where senders disagree with themselves, the strictest reading wins:
 //! the smallest of several numbers, and zero for a number that is none (section 4.2.1).
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use http::header::{CACHE_CONTROL, PRAGMA};
 use http::{HeaderMap, HeaderName};
 
 use super::list;
+use super::structured::{self, Value};
 
 /// The largest number of seconds that is told from a larger one (RFC 9111 section 1.2.2).
 pub(crate) const MAX_DELTA_SECONDS: u64 = 1 << 31;
@@ -63,6 +65,8 @@ impl RequestDirectives {
 /// What a response allows caches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ResponseDirectives {
+    /// They are of a targeted field, so that `Expires` does not count (RFC 9213 section 2.2).
+    pub(crate) are_targeted: bool,
     pub(crate) no_store: bool,
     pub(crate) no_cache: bool,
     /// The fields that a qualified `no-cache` names.
@@ -104,6 +108,37 @@ impl ResponseDirectives {
         });
         directives
     }
+
+    /// What a targeted field says (RFC 9213 section 2.1); `None` where it is absent, empty or no dictionary.
+    ///
+    /// A value of the wrong type is not used, and the strictest reading of the directive wins: what forbids
+    /// still forbids, what allows does not allow, and a lifetime is zero.
+    pub(crate) fn targeted(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
+        let field = list::joined(headers, name)?;
+        let members = structured::dictionary(&field).filter(|members| !members.is_empty())?;
+        let mut directives = Self { are_targeted: true, ..Self::default() };
+        for (name, value) in members {
+            let allows = value == Value::Boolean(true);
+            match name {
+                b"no-store" => directives.no_store = true,
+                b"no-cache" => about(&value, &mut directives.no_cache, &mut directives.no_cache_fields),
+                b"private" => about(&value, &mut directives.private, &mut directives.private_fields),
+                b"public" => directives.public = allows,
+                b"must-revalidate" => directives.must_revalidate = true,
+                b"proxy-revalidate" => directives.proxy_revalidate = true,
+                b"must-understand" => directives.must_understand = allows,
+                b"immutable" => directives.immutable = allows,
+                b"max-age" => directives.max_age = Some(integer_seconds(&value)),
+                b"s-maxage" => directives.s_maxage = Some(integer_seconds(&value)),
+                b"stale-while-revalidate" => {
+                    directives.stale_while_revalidate = Some(integer_seconds(&value));
+                }
+                b"stale-if-error" => directives.stale_if_error = Some(integer_seconds(&value)),
+                _ => {}
+            }
+        }
+        Some(directives)
+    }
 }
 
 /// Reads `1*DIGIT`; what is larger than [`MAX_DELTA_SECONDS`] is that (RFC 9111 section 1.2.2).
@@ -133,6 +168,17 @@ fn seconds_or_zero(argument: Option<&[u8]>) -> Duration {
 
 fn strictest(known: &mut Option<Duration>, said: Duration) {
     *known = Some(known.map_or(said, |known| known.min(said)));
+}
+
+fn integer_seconds(value: &Value) -> Duration {
+    let Value::Integer(seconds) = value else { return Duration::ZERO };
+    Duration::from_secs(u64::try_from(*seconds).unwrap_or_default().min(MAX_DELTA_SECONDS))
+}
+
+/// The fields that a directive of a targeted field names are in a string.
+fn about(value: &Value, whole: &mut bool, fields: &mut Vec<HeaderName>) {
+    let named = if let Value::String(names) = value { Some(names.as_slice()) } else { None };
+    qualified(named, whole, fields);
 }
 
 /// A directive that names fields is about those fields alone (RFC 9111 sections 5.2.2.4 and 5.2.2.7).

@@ -17,7 +17,12 @@ pub(crate) fn members_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl 
 
 /// All lines of a field as the one value that they mean (RFC 9110 section 5.3).
 pub(crate) fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
-    let mut lines = headers.get_all(name).into_iter().map(|line| line.as_bytes().trim_ascii());
+    join(headers.get_all(name).into_iter().map(HeaderValue::as_bytes))
+}
+
+/// Lines of one field as the one value that they mean.
+pub(crate) fn join<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'a, [u8]>> {
+    let mut lines = lines.map(<[u8]>::trim_ascii);
     let first = lines.next()?;
     let mut whole = Cow::Borrowed(first);
     for line in lines {

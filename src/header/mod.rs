@@ -5,6 +5,7 @@
 //! | `list` | comma-separated lists and quoted strings (RFC 9110 section 5.6) |
 //! | `date` | the three forms of an HTTP date |
 //! | `cache_control` | `Cache-Control` and `Pragma`, of requests and of responses |
+//! | `structured` | structured fields: dictionaries and lists (RFC 8941) |
 //! | `entity_tag` | entity tags and their two comparisons |
 //! | `quality` | which member of a weighted list is wanted most |
 //! | `range` | `Range` and `Content-Range` |
@@ -19,3 +20,4 @@ pub(crate) mod hop_by_hop;
 pub(crate) mod list;
 pub(crate) mod quality;
 pub(crate) mod range;
+pub(crate) mod structured;

@@ -59,7 +59,7 @@ fn lifetime(
     if let Some(lifetime) = directives.max_age {
         return (lifetime, LifetimeSource::MaxAge);
     }
-    if headers.contains_key(EXPIRES) {
+    if !directives.are_targeted && headers.contains_key(EXPIRES) {
         // An Expires that is no date, above all "0", is in the past (section 5.3).
         let lifetime = date::of(headers, &EXPIRES)
             .and_then(|expires| expires.duration_since(generated).ok())

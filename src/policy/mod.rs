@@ -4,6 +4,7 @@
 //! | file | the question |
 //! |---|---|
 //! | `rules` | whose cache is it, and how bold may it be? |
+//! | `targeted` | which of its fields says how a response may be cached? |
 //! | `storing` | may this response be stored? |
 //! | `freshness` | how old was it when it came, and for how long is it fresh? |
 //! | `lifetime_rule` | for how long, where the operator says so? |
@@ -27,6 +28,7 @@ mod reuse;
 mod rule;
 mod rules;
 mod storing;
+mod targeted;
 mod validation;
 mod validity;
 mod variant;
@@ -41,6 +43,7 @@ pub(crate) use reuse::{Reuse, ValidateBecause, may_serve_on_error, reuse};
 pub use rule::{Flag, Rule};
 pub use rules::{Mode, Rules};
 pub(crate) use storing::{NotStored, Request as StoringRequest, is_answer_to_get, may_store};
+pub(crate) use targeted::{CDN_CACHE_CONTROL, response_directives};
 pub(crate) use validation::{HeadSays, confirmed, freshened, head_says, validators};
 pub use validity::{LifetimeSource, Validity};
 pub use variant::Variant;

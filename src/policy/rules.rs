@@ -12,7 +12,8 @@ pub enum Mode {
     /// hold several.
     #[default]
     Private,
-    /// A cache that parties who do not trust each other share: the shared-cache rules of RFC 9111.
+    /// A cache that parties who do not trust each other share: the shared-cache rules of RFC 9111. A valid
+    /// `CDN-Cache-Control` takes the place of `Cache-Control` and `Expires` (RFC 9213).
     Shared,
 }
 

@@ -5,6 +5,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::heuristic;
 use super::rules::Rules;
+use super::targeted::response_directives;
 use crate::header::cache_control::{RequestDirectives, ResponseDirectives};
 use crate::header::list;
 use crate::target::Target;
@@ -112,7 +113,7 @@ pub(crate) fn may_store(
     }
     let has_lifetime = directives.public
         || directives.max_age.is_some()
-        || headers.contains_key(EXPIRES)
+        || has_expires(headers, directives)
         || if rules.is_shared() { directives.s_maxage.is_some() } else { directives.private }
         || heuristic::is_allowed(status, directives);
     if has_lifetime { Ok(()) } else { Err(NotStored::NoLifetime) }
@@ -127,12 +128,17 @@ pub(crate) fn is_answer_to_get(
     headers: &HeaderMap,
     rules: &Rules,
 ) -> bool {
-    let directives = ResponseDirectives::of(headers);
+    let directives = response_directives(headers, rules);
     let is_explicit = directives.max_age.is_some()
         || (rules.is_shared() && directives.s_maxage.is_some())
-        || headers.contains_key(EXPIRES);
+        || has_expires(headers, &directives);
     let location = headers.get(CONTENT_LOCATION).and_then(|location| target.join(location.to_str().ok()?));
     *method == Method::POST && status == StatusCode::OK && is_explicit && location.as_ref() == Some(target)
+}
+
+/// Whether `Expires` gives it a lifetime, be it a past one.
+fn has_expires(headers: &HeaderMap, directives: &ResponseDirectives) -> bool {
+    !directives.are_targeted && headers.contains_key(EXPIRES)
 }
 
 /// The final statuses whose caching requirements this cache knows (RFC 9110 section 15).

@@ -114,6 +114,13 @@ impl StoredResponse {
         self.fields().find(|(candidate, _)| *candidate == name.as_str().as_bytes()).map(|(_, value)| value)
     }
 
+    /// All values of one field, a line each.
+    pub(crate) fn values<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.fields()
+            .filter(move |(candidate, _)| *candidate == name.as_str().as_bytes())
+            .map(|(_, value)| value)
+    }
+
     fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields.split(|byte| *byte == b'\n').filter_map(|line| {
             let line = line.strip_suffix(b"\r")?;
