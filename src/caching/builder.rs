@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::engine::{Caching, MadeOf};
 use super::forwarding;
+use super::keys::KeyHook;
 use super::refresh::Background;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
@@ -14,6 +15,7 @@ use crate::policy::Rules;
 use crate::round_trip::RoundTrip;
 use crate::stats::Stats;
 use crate::store::{MemoryStore, Store};
+use crate::target::Target;
 
 /// Puts a [`Caching`] together. Every part has a default.
 #[derive(Default)]
@@ -27,6 +29,7 @@ pub struct CachingBuilder {
     pseudonym: Option<String>,
     background: Background,
     drain_on_drop: Duration,
+    key: Option<KeyHook>,
 }
 
 impl CachingBuilder {
@@ -80,6 +83,23 @@ impl CachingBuilder {
         self
     }
 
+    /// What of a URL is the key under which its answers are stored: two URLs with the same key have the same
+    /// answers. The origin is still asked for the URL itself. It is called on every request, must be cheap,
+    /// and must not block. Default: the URL.
+    ///
+    /// ```
+    /// use forwardcache::{Caching, Target};
+    ///
+    /// // Where a link was found does not change what it leads to.
+    /// let without_query = |target: &Target| target.as_str().split('?').next().unwrap_or_default().to_owned();
+    /// let cache = Caching::builder().key(without_query).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn key(mut self, key: impl Fn(&Target) -> String + Send + Sync + 'static) -> Self {
+        self.key = Some(Arc::new(key));
+        self
+    }
+
     /// The cache.
     ///
     /// # Errors
@@ -100,6 +120,7 @@ impl CachingBuilder {
             via,
             background: self.background,
             drain_on_drop: self.drain_on_drop,
+            key: self.key,
         }))
     }
 }

@@ -17,7 +17,8 @@ use super::fill::{Fill, FillReader};
 use super::forwarding::{Outgoing, Received, outgoing, received_over};
 use super::groups::{Invalidation, invalidated_groups};
 use super::guarded_store::GuardedStore;
-use super::incoming::{self, Incoming};
+use super::incoming::Incoming;
+use super::keys::{KeyHook, Keys};
 use super::lookup::{Lookup, Plan, lookup};
 use super::parts;
 use super::refresh::{Background, Refreshes};
@@ -80,6 +81,7 @@ pub(super) struct MadeOf {
     pub(super) via: HeaderValue,
     pub(super) background: Background,
     pub(super) drain_on_drop: Duration,
+    pub(super) key: Option<KeyHook>,
 }
 
 pub(super) struct Inner {
@@ -91,6 +93,7 @@ pub(super) struct Inner {
     pseudonym: String,
     pub(super) via: HeaderValue,
     pub(super) digest: KeyedDigest,
+    pub(super) keys: Keys,
     pub(super) flights: Flights<Key, Landed>,
     fetches: Arc<Fetches>,
     pub(super) uncacheable: Uncacheable,
@@ -133,8 +136,10 @@ impl Caching {
     }
 
     pub(super) fn new(made_of: MadeOf) -> Self {
-        let MadeOf { origin, store, clock, rules, stats, pseudonym, via, background, drain_on_drop } =
+        let MadeOf { origin, store, clock, rules, stats, pseudonym, via, background, drain_on_drop, key } =
             made_of;
+        let digest = KeyedDigest::default();
+        let keys = Keys::new(key, &rules, digest.clone());
         let inner = Arc::new_cyclic(|me| Inner {
             origin,
             store: GuardedStore::new(store, Arc::clone(&stats)),
@@ -143,7 +148,8 @@ impl Caching {
             stats,
             pseudonym,
             via,
-            digest: KeyedDigest::default(),
+            digest,
+            keys,
             flights: Flights::new(),
             fetches: Arc::default(),
             uncacheable: Uncacheable::default(),
@@ -205,7 +211,7 @@ impl RoundTrip for Caching {
         if !body.is_empty() {
             return inner.pass(&method, &target, headers, via, body, Forward::Bypass);
         }
-        let incoming = Incoming::new(method, target, headers, via, &inner.rules, &inner.digest);
+        let incoming = Incoming::new(method, target, headers, via, &inner.keys);
         if incoming.is_for_origin() {
             let Incoming { method, target, headers, via, .. } = incoming;
             return inner.pass(&method, &target, headers, via, body, Forward::Bypass);
@@ -241,8 +247,8 @@ impl Inner {
         let received =
             self.ask(request, target, why).inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
         for target in invalidated(method, target, received.status, &received.headers) {
-            let public = Key::new(target.as_str());
-            let own = incoming::key(&target, &asked_with, &self.rules, &self.digest);
+            let public = self.keys.public(&target);
+            let own = self.keys.of(&target, &asked_with);
             if own != public {
                 self.invalidate(&own);
             }
@@ -252,7 +258,7 @@ impl Inner {
         let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
         if is_answer_to_get(method, target, received.status, &received.headers, &self.rules) {
             let via = self.via.clone();
-            let get = Incoming::new(Method::GET, target.clone(), asked_with, via, &self.rules, &self.digest);
+            let get = Incoming::new(Method::GET, target.clone(), asked_with, via, &self.keys);
             let fetch = self.fetches.begin(&get.key);
             return Ok(self.keep(&get, None, received, status, fetch, None));
         }

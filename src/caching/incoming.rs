@@ -1,14 +1,11 @@
 //! A request, with what the engine asks of it computed once.
 
-use http::header::{
-    AUTHORIZATION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
-};
+use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, HeaderValue, Method};
 
-use super::credential::KeyedDigest;
+use super::keys::Keys;
 use crate::header::cache_control::RequestDirectives;
-use crate::header::list;
-use crate::policy::{CredentialDigest, Rules, StoringRequest};
+use crate::policy::StoringRequest;
 use crate::store::Key;
 use crate::target::Target;
 
@@ -32,11 +29,10 @@ impl Incoming {
         target: Target,
         headers: HeaderMap,
         via: HeaderValue,
-        rules: &Rules,
-        digest: &KeyedDigest,
+        keys: &Keys,
     ) -> Self {
         let directives = RequestDirectives::of(&headers);
-        let key = key(&target, &headers, rules, digest);
+        let key = keys.of(&target, &headers);
         Self { method, target, headers, via, directives, key, is_refresh: false }
     }
 
@@ -64,20 +60,5 @@ impl Incoming {
 
     pub(crate) fn for_storing(&self) -> StoringRequest<'_> {
         StoringRequest { method: &self.method, headers: &self.headers, directives: &self.directives }
-    }
-}
-
-/// The key under which the answers to such a request are stored.
-///
-/// In private mode each credential has a partition of its own: a private cache for everyone who shows
-/// another `Authorization`. In shared mode the rules of RFC 9111 section 3.5 say which answers to a
-/// request with a credential are for all.
-pub(crate) fn key(target: &Target, headers: &HeaderMap, rules: &Rules, digest: &KeyedDigest) -> Key {
-    if rules.is_shared() {
-        return Key::new(target.as_str());
-    }
-    match list::joined(headers, &AUTHORIZATION) {
-        Some(credential) => Key::partitioned(target.as_str(), digest.digest(&credential)),
-        None => Key::new(target.as_str()),
     }
 }

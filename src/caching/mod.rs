@@ -7,6 +7,7 @@
 //! | `keeping` | what becomes of a response that came from the origin |
 //! | `builder` | what it is made of |
 //! | `incoming` | a request, with what the engine asks of it computed once |
+//! | `keys` | under which key the answers to a request are stored |
 //! | `credential` | how one credential is told from another without being kept |
 //! | `lookup` | what the stored responses are good for: serve, or forward with which validators |
 //! | `explain` | the same as a dry run, that says what would happen |
@@ -35,6 +36,7 @@ mod groups;
 mod guarded_store;
 mod incoming;
 mod keeping;
+mod keys;
 mod lookup;
 mod parts;
 mod ranges;

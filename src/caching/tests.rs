@@ -18,6 +18,7 @@ use crate::policy::{Lifetime, LifetimeRule, Mode, Rules};
 use crate::round_trip::{RoundTrip, RoundTripFn};
 use crate::stats::{Forward, Outcome};
 use crate::store::{Key, MemoryStore, Store, StoreError, StoredResponse, Usage, Variants};
+use crate::target::Target;
 
 const URL: &str = "http://example.com/a";
 
@@ -1420,4 +1421,17 @@ fn what_was_asked_before_the_invalidation_of_its_group_is_not_stored_though_it_c
         get().is(Outcome::Miss(Forward::UriMiss), "new");
         get().is(Outcome::Hit, "new");
     }
+}
+
+#[test]
+fn what_is_the_key_can_be_chosen() {
+    let without_query = |target: &Target| target.as_str().split('?').next().unwrap().to_owned();
+    let scene = Scene::built(|cache| cache.key(without_query));
+    scene.answer(200, FRESH, "one").answer(200, &[], "done").answer(200, FRESH, "two");
+    let get = |url: &str| Answer::read(scene.send("GET", url, &[]).unwrap());
+    get("http://example.com/a?from=b").is(Outcome::Miss(Forward::UriMiss), "one");
+    assert_eq!(scene.last_asked().url, "http://example.com/a?from=b");
+    get("http://example.com/a?from=c").is(Outcome::Hit, "one");
+    scene.send("POST", "http://example.com/a?from=d", &[]).unwrap();
+    get(URL).is(Outcome::Miss(Forward::UriMiss), "two");
 }

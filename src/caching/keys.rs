@@ -1,0 +1,61 @@
+//! Under which key the answers to a request are stored.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use super::credential::KeyedDigest;
+use crate::header::list;
+use crate::policy::{CredentialDigest, Rules};
+use crate::store::Key;
+use crate::target::Target;
+
+/// What of a URL is the key: see [`CachingBuilder::key`](super::CachingBuilder::key).
+pub(super) type KeyHook = Arc<dyn Fn(&Target) -> String + Send + Sync>;
+
+/// How keys are made.
+pub(crate) struct Keys {
+    hook: Option<KeyHook>,
+    is_partitioned: bool,
+    digest: KeyedDigest,
+}
+
+impl Keys {
+    pub(super) fn new(hook: Option<KeyHook>, rules: &Rules, digest: KeyedDigest) -> Self {
+        Self { hook, is_partitioned: !rules.is_shared(), digest }
+    }
+
+    /// The key under which the answers to a request with these fields are stored.
+    ///
+    /// In private mode each credential has a partition of its own: a private cache for everyone who shows
+    /// another `Authorization`. In shared mode the rules of RFC 9111 section 3.5 say which answers to a
+    /// request with a credential are for all.
+    pub(crate) fn of(&self, target: &Target, headers: &HeaderMap) -> Key {
+        let credential = list::joined(headers, &AUTHORIZATION).filter(|_| self.is_partitioned);
+        match credential {
+            Some(credential) => Key::partitioned(&self.text(target), self.digest.digest(&credential)),
+            None => self.public(target),
+        }
+    }
+
+    /// The key of what is answered to those who show no credential.
+    pub(crate) fn public(&self, target: &Target) -> Key {
+        Key::new(&self.text(target))
+    }
+
+    fn text(&self, target: &Target) -> String {
+        match &self.hook {
+            // A space would end the text where a partition begins.
+            Some(hook) => hook(target).replace(' ', "%20"),
+            None => target.as_str().to_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("is_partitioned", &self.is_partitioned).finish_non_exhaustive()
+    }
+}
