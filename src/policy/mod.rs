@@ -19,6 +19,8 @@
 //! | `invalidation` | what does an unsafe request make doubtful? |
 
 mod condition;
+#[cfg(test)]
+mod differential;
 mod freshness;
 mod heuristic;
 mod invalidation;

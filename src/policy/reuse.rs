@@ -43,7 +43,8 @@ pub(crate) fn reuse(validity: &Validity, request: &RequestDirectives, now: Syste
         return Reuse::Validate(ValidateBecause::Request);
     }
     // RFC 8246 section 2: while an immutable response is fresh, validating it is a waste.
-    let too_old = request.max_age.is_some_and(|max_age| validity.age(now) > max_age) && !validity.immutable;
+    let too_old =
+        request.max_age.is_some_and(|max_age| validity.age(now) > max_age) && !(fresh && validity.immutable);
     let too_short = request.min_fresh.is_some_and(|min_fresh| validity.remaining(now) < min_fresh);
     if fresh && !too_short {
         return if too_old { Reuse::Validate(ValidateBecause::Request) } else { Reuse::Fresh };
@@ -128,6 +129,8 @@ mod tests {
             ("max-age=10", "max-age=5", 5, Fresh),
             ("max-age=10", "max-age=5", 6, Validate(Request)),
             ("max-age=10, immutable", "max-age=5", 6, Fresh),
+            ("max-age=10, immutable", "max-age=5, max-stale", 11, Validate(Stale)),
+            ("max-age=10, immutable, stale-while-revalidate=5", "max-age=5", 11, Validate(Stale)),
             ("max-age=10, immutable", "no-cache", 6, Validate(Request)),
             ("max-age=10", "min-fresh=4", 6, Fresh),
             ("max-age=10", "min-fresh=5", 6, Validate(Request)),
