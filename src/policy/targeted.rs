@@ -77,6 +77,11 @@ mod tests {
                 Err("no-lifetime"),
             ),
             ("2.2: and that of Expires", &[IN_3_SECONDS, ("cdn-cache-control", "none")], Err("no-lifetime")),
+            (
+                "2.2: Expires is no lifetime beside it",
+                &[IN_3_SECONDS, ("cdn-cache-control", "public")],
+                Ok((0, LifetimeSource::None)),
+            ),
             ("2.2: without it, Expires counts", &[IN_3_SECONDS], Ok((3, Expires))),
             ("2.1: empty", &[FALLBACK, ("cdn-cache-control", "")], Ok((7, MaxAge))),
             ("2.1: nothing but space", &[FALLBACK, ("cdn-cache-control", "  ")], Ok((7, MaxAge))),
