@@ -90,6 +90,7 @@ fn imports_point_down() {
         if ["lib", "main", "cli"].contains(&module.as_str())
             || path.ends_with("testing.rs")
             || path.ends_with("tests.rs")
+            || path.iter().any(|part| part == "tests")
         {
             continue;
         }

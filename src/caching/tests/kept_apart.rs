@@ -1,0 +1,85 @@
+//! Whose answer it is.
+
+use super::*;
+
+#[test]
+fn each_credential_has_answers_of_its_own() {
+    let scene = Scene::new();
+    let (anna, bert) = ([("authorization", "Basic anna")], [("authorization", "Basic bert")]);
+    scene.answer(200, FRESH, "for anna").answer(200, FRESH, "for bert").answer(200, FRESH, "for all");
+    scene.get(&anna).is(Outcome::Miss(Forward::UriMiss), "for anna");
+    scene.get(&bert).is(Outcome::Miss(Forward::UriMiss), "for bert");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "for all");
+    scene.get(&anna).is(Outcome::Hit, "for anna");
+    scene.get(&bert).is(Outcome::Hit, "for bert");
+    scene.get(&[]).is(Outcome::Hit, "for all");
+    assert_eq!(scene.asked.lock().unwrap()[1].field("authorization"), Some("Basic bert"));
+}
+
+#[test]
+fn a_private_answer_is_for_the_cookie_that_it_was_made_for() {
+    let scene = Scene::new();
+    let private = &[("cache-control", "private, max-age=60")];
+    scene.answer(200, private, "for anna").answer(200, private, "for bert");
+    scene.get(&[("cookie", "anna")]).is(Outcome::Miss(Forward::UriMiss), "for anna");
+    scene.get(&[("cookie", "bert")]).is(Outcome::Miss(Forward::VaryMiss), "for bert");
+    scene.get(&[("cookie", "anna")]).is(Outcome::Hit, "for anna");
+}
+
+#[test]
+fn the_validator_of_one_users_private_answer_is_not_tried_for_another() {
+    let scene = Scene::new();
+    let private = [("cache-control", "private, max-age=60"), ("etag", "W/\"template\"")];
+    scene.answer(200, &private, "for anna").answer(200, &private, "for bert");
+    scene.get(&[("cookie", "anna")]);
+    scene.get(&[("cookie", "bert")]).is(Outcome::Miss(Forward::VaryMiss), "for bert");
+    assert_eq!(scene.last_asked().field("if-none-match"), None);
+}
+
+#[test]
+fn fields_that_are_one_users_are_not_stored_for_all() {
+    let fields = [("cache-control", "max-age=60, private=\"x-user\""), ("x-user", "anna")];
+    for (scene, kept) in [(Scene::shared(), None), (Scene::new(), Some("anna"))] {
+        scene.answer(200, &fields, "one");
+        assert_eq!(scene.get(&[]).field("x-user"), Some("anna"));
+        assert_eq!(scene.get(&[]).is(Outcome::Hit, "one").field("x-user"), kept);
+    }
+}
+
+#[test]
+fn a_shared_cache_keeps_to_what_is_targeted_at_it_and_passes_it_on() {
+    let fields = [("cache-control", "no-store"), ("expires", "0"), ("cdn-cache-control", "max-age=60")];
+    let shared = Scene::shared();
+    shared.answer(200, &fields, "one");
+    let miss = shared.get(&[]);
+    miss.is(Outcome::Miss(Forward::UriMiss), "one");
+    shared.pass(59);
+    let hit = shared.get(&[]);
+    hit.is(Outcome::Hit, "one");
+    for answer in [&miss, &hit] {
+        for (name, value) in fields {
+            assert_eq!(answer.field(name), Some(value));
+        }
+    }
+    assert_eq!(hit.field("age"), Some("59"));
+    shared.pass(1);
+    shared.answer(200, &[("cache-control", "max-age=60"), ("cdn-cache-control", "no-store")], "two");
+    shared.get(&[]).is(Outcome::Miss(Forward::Stale), "two");
+    shared.answer(200, FRESH, "three");
+    shared.get(&[]).is(Outcome::Miss(Forward::UriMiss), "three");
+
+    let private = Scene::new();
+    private.answer(200, &fields, "one").answer(200, FRESH, "two");
+    private.get(&[]).is(Outcome::Miss(Forward::UriMiss), "one");
+    private.get(&[]).is(Outcome::Miss(Forward::UriMiss), "two");
+}
+
+#[test]
+fn fields_that_a_targeted_field_calls_private_are_not_stored() {
+    let scene = Scene::shared();
+    let fields = [("cdn-cache-control", "max-age=60, private=\"x-user\""), ("x-user", "anna")];
+    scene.answer(200, &fields, "one");
+    assert_eq!(scene.get(&[]).field("x-user"), Some("anna"));
+    let hit = scene.get(&[("range", "bytes=9-")]);
+    assert_eq!((hit.status, hit.field("x-user"), hit.field("cdn-cache-control")), (416, None, None));
+}

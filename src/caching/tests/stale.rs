@@ -1,0 +1,153 @@
+//! What is stale: served on purpose, refreshed, or not at all.
+
+use super::*;
+
+#[test]
+fn only_if_cached_never_asks_the_origin() {
+    let scene = Scene::new();
+    let asked = [("cache-control", "only-if-cached")];
+    let answer = scene.get(&asked);
+    answer.is(Outcome::OnlyIfCached, "");
+    assert_eq!(answer.status, 504);
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.get(&asked).is(Outcome::Hit, "one");
+    scene.pass(61);
+    assert_eq!(scene.get(&asked).status, 504);
+}
+
+#[test]
+fn what_is_stale_is_served_when_the_origin_fails() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.pass(100);
+    scene.fail(ErrorKind::Unreachable);
+    let stale = scene.get(&[]);
+    stale.is(Outcome::StaleOnError(Forward::Stale), "one");
+    assert_eq!(stale.field("age"), Some("100"));
+    scene.answer(503, &[], "busy");
+    let stale = scene.get(&[]);
+    stale.is(Outcome::StaleOnError(Forward::Stale), "one");
+    assert!(stale.field("cache-status").unwrap().contains("fwd-status=503"));
+}
+
+#[test]
+fn what_must_be_validated_is_not_served_when_the_origin_fails() {
+    let scene = Scene::new();
+    scene.answer(200, &[("cache-control", "max-age=60, must-revalidate")], "one");
+    scene.get(&[]);
+    scene.pass(100);
+    scene.fail(ErrorKind::Timeout);
+    assert_eq!(scene.send("GET", URL, &[]).unwrap_err().kind(), ErrorKind::Timeout);
+    scene.answer(503, &[], "busy");
+    assert_eq!(scene.get(&[]).status, 503);
+    assert_eq!(scene.cache.stats().counts().of(Outcome::Failed(Forward::Stale)), 1);
+}
+
+#[test]
+fn a_request_that_cannot_be_sent_earns_no_stale_answer() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.pass(100);
+    scene.fail(ErrorKind::BadRequest);
+    assert_eq!(scene.send("GET", URL, &[]).unwrap_err().kind(), ErrorKind::BadRequest);
+}
+
+const REFRESHED: &[(&str, &str)] =
+    &[("cache-control", "max-age=60, stale-while-revalidate=30"), ("etag", "\"1\"")];
+
+#[test]
+fn what_may_be_served_while_it_is_refreshed_is_served_at_once_and_refreshed_once() {
+    let scene = Scene::with_background(Background::CallerRuns);
+    scene.answer(200, REFRESHED, "one");
+    scene.get(&[]);
+    scene.pass(70);
+    for fields in [&[][..], &[("range", "bytes=0-1")], &[("if-none-match", "\"1\"")]] {
+        let stale = scene.get(fields);
+        assert_eq!(Outcome::of(&stale.headers), Some(Outcome::StaleWhileRevalidate));
+        assert_eq!(stale.field("age"), Some("70"));
+    }
+    assert_eq!(scene.times_asked(), 1);
+    scene.answer(200, REFRESHED, "two");
+    assert_eq!(scene.cache.maintain(Duration::from_secs(5)), 1);
+    let asked = scene.last_asked();
+    assert_eq!((asked.field("if-none-match"), asked.field("range")), (Some("\"1\""), None));
+    scene.get(&[]).is(Outcome::Hit, "two");
+    let counts = scene.cache.stats().counts();
+    assert_eq!((counts.refreshes, counts.of(Outcome::Miss(Forward::Stale))), (1, 1));
+    scene.pass(91);
+    scene.answer(304, &[], "");
+    scene.get(&[]).is(Outcome::Revalidated(Forward::Stale), "two");
+}
+
+#[test]
+fn a_refresh_that_fails_leaves_what_is_stored_and_may_be_tried_again() {
+    let scene = Scene::with_background(Background::CallerRuns);
+    scene.answer(200, REFRESHED, "one");
+    scene.get(&[]);
+    scene.pass(70);
+    for _ in 0..2 {
+        scene.get(&[]).is(Outcome::StaleWhileRevalidate, "one");
+        scene.fail(ErrorKind::Timeout);
+        assert_eq!(scene.cache.maintain(Duration::from_secs(5)), 1);
+    }
+    assert_eq!(scene.cache.maintain(Duration::from_secs(5)), 0);
+    assert_eq!(scene.times_asked(), 3);
+}
+
+#[test]
+fn a_thread_refreshes_and_lets_the_cache_go() {
+    let (tell, asked) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
+    let origin = RoundTripFn(move |_| {
+        tell.lock().unwrap().send(()).unwrap();
+        let response = Response::builder().header("cache-control", "max-age=60, stale-while-revalidate=30");
+        Ok(response.body(Body::from("body")).unwrap())
+    });
+    let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).clock(Arc::clone(&clock));
+    let cache = cache.build().unwrap();
+    let get = || cache.round_trip(Request::get(URL).body(Body::empty()).unwrap()).unwrap();
+    get();
+    asked.recv().unwrap();
+    clock.advance(Duration::from_secs(70));
+    assert_eq!(Outcome::of(get().headers()), Some(Outcome::StaleWhileRevalidate));
+    asked.recv_timeout(Duration::from_secs(10)).unwrap();
+    drop(cache);
+    // The origin goes with the last handle, which the thread may hold for a moment.
+    assert_eq!(asked.recv_timeout(Duration::from_secs(10)), Err(mpsc::RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn what_waits_is_drained_on_drop_where_that_is_wanted() {
+    for (budget, asked) in [(Duration::ZERO, 1), (Duration::from_secs(5), 2)] {
+        let scene = Scene::built(|cache| cache.background(Background::CallerRuns).drain_on_drop(budget));
+        scene.answer(200, REFRESHED, "one").answer(200, REFRESHED, "two");
+        scene.get(&[]);
+        scene.pass(70);
+        scene.get(&[]).is(Outcome::StaleWhileRevalidate, "one");
+        let log = Arc::clone(&scene.asked);
+        drop(scene);
+        assert_eq!(log.lock().unwrap().len(), asked);
+    }
+}
+
+#[test]
+fn offline_only_what_is_stored_is_answered() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.cache.set_offline(true);
+    scene.get(&[]).is(Outcome::Hit, "one");
+    scene.pass(100_000);
+    scene.get(&[]).is(Outcome::StaleAccepted, "one");
+    assert_eq!(scene.get(&[("cache-control", "no-cache")]).status, 504);
+    assert_eq!(scene.send("GET", "http://example.com/b", &[]).unwrap().status(), 504);
+    assert_eq!(scene.send("POST", URL, &[]).unwrap_err().kind(), ErrorKind::Unreachable);
+    assert_eq!(scene.times_asked(), 1);
+    scene.cache.set_offline(false);
+    scene.answer(304, &[], "");
+    scene.get(&[]).is(Outcome::Revalidated(Forward::Stale), "one");
+}
