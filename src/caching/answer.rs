@@ -21,7 +21,7 @@ use crate::store::StoredResponse;
 pub(crate) fn answer(
     stored: &StoredResponse,
     incoming: &Incoming,
-    status: CacheStatus,
+    status: CacheStatus<'_>,
     now: SystemTime,
 ) -> Response<Body> {
     let mut headers = stored.headers();
@@ -49,7 +49,12 @@ pub(crate) fn answer(
 }
 
 /// Adds what a response from a cache says of itself: its age, and how it came about.
-pub(crate) fn decorate(headers: &mut HeaderMap, validity: &Validity, status: CacheStatus, now: SystemTime) {
+pub(crate) fn decorate(
+    headers: &mut HeaderMap,
+    validity: &Validity,
+    status: CacheStatus<'_>,
+    now: SystemTime,
+) {
     headers.insert(AGE, HeaderValue::from(validity.age(now).as_secs()));
     if status.outcome().is_from_store() {
         headers.insert(&X_FROM_CACHE, HeaderValue::from_static("1"));

@@ -369,7 +369,8 @@ impl Inner {
     fn share(&self, incoming: &Incoming, plan: &Plan, head: &Head, reader: FillReader) -> Response<Body> {
         let mut headers = head.headers.clone();
         let outcome = Outcome::Collapsed(plan.why);
-        decorate(&mut headers, &head.validity, CacheStatus::new(outcome), self.clock.now());
+        let status = self.with_key(CacheStatus::new(outcome), incoming);
+        decorate(&mut headers, &head.validity, status, self.clock.now());
         self.note(outcome, &incoming.target, incoming.is_refresh);
         let body = reader.into_body();
         if let Some(length) = body.length() {
@@ -482,17 +483,17 @@ impl Inner {
         &self,
         stored: &StoredResponse,
         incoming: &Incoming,
-        status: CacheStatus,
+        status: CacheStatus<'_>,
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        answer(stored, incoming, status, self.clock.now())
+        answer(stored, incoming, self.with_key(status, incoming), self.clock.now())
     }
 
     fn only_if_cached(&self, incoming: &Incoming) -> Response<Body> {
         self.note(Outcome::OnlyIfCached, &incoming.target, incoming.is_refresh);
         let mut headers = HeaderMap::new();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        CacheStatus::new(Outcome::OnlyIfCached).append_to(&mut headers);
+        self.with_key(CacheStatus::new(Outcome::OnlyIfCached), incoming).append_to(&mut headers);
         response(StatusCode::GATEWAY_TIMEOUT, headers, Body::empty())
     }
 
@@ -503,10 +504,14 @@ impl Inner {
         code: StatusCode,
         headers: HeaderMap,
         body: Body,
-        status: CacheStatus,
+        status: CacheStatus<'_>,
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        hand_on(code, headers, body, status)
+        hand_on(code, headers, body, self.with_key(status, incoming))
+    }
+
+    fn with_key<'a>(&self, status: CacheStatus<'a>, incoming: &'a Incoming) -> CacheStatus<'a> {
+        if self.keys.are_chosen() { status.key(incoming.key.url()) } else { status }
     }
 
     fn note(&self, outcome: Outcome, target: &Target, is_refresh: bool) {
@@ -520,7 +525,7 @@ impl Inner {
     }
 }
 
-fn hand_on(code: StatusCode, mut headers: HeaderMap, body: Body, status: CacheStatus) -> Response<Body> {
+fn hand_on(code: StatusCode, mut headers: HeaderMap, body: Body, status: CacheStatus<'_>) -> Response<Body> {
     status.append_to(&mut headers);
     response(code, headers, body)
 }

@@ -92,7 +92,7 @@ impl Inner {
         incoming: &Incoming,
         selected: Option<&Arc<StoredResponse>>,
         received: Received,
-        status: CacheStatus,
+        status: CacheStatus<'_>,
         fetch: Fetch,
         leader: Option<Lead>,
     ) -> Response<Body> {

@@ -45,6 +45,11 @@ impl Keys {
         Key::new(&self.text(target))
     }
 
+    /// Whether they are others than the URLs.
+    pub(crate) fn are_chosen(&self) -> bool {
+        self.hook.is_some()
+    }
+
     fn text(&self, target: &Target) -> String {
         match &self.hook {
             // A space would end the text where a partition begins.

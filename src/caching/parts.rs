@@ -54,7 +54,7 @@ impl Inner {
         &self,
         incoming: &Incoming,
         received: Received,
-        status: CacheStatus,
+        status: CacheStatus<'_>,
         fetch: Fetch,
     ) -> Response<Body> {
         let fields = received.fields_to_store(&self.rules);

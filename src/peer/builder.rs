@@ -98,6 +98,21 @@ impl PeerBuilder {
         self
     }
 
+    /// What else is to be said of its cache: what of a URL is the key, who refreshes in the background. Its
+    /// origin, store and rules are those of this builder.
+    ///
+    /// ```
+    /// use forwardcache::{Background, Peer};
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").caching(|cache| cache.background(Background::CallerRuns));
+    /// # peer.build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn caching(mut self, choose: impl FnOnce(CachingBuilder) -> CachingBuilder) -> Self {
+        self.caching = choose(self.caching);
+        self
+    }
+
     /// How many bytes of memory its share may take: bodies, heads, keys and bookkeeping. Default: 256
     /// MiB, or a quarter of the memory that this process may use if that is less.
     pub fn memory(mut self, bytes: u64) -> Self {

@@ -26,17 +26,18 @@ const CACHE_NAME: &str = "forwardcache";
 
 /// One cache's member of the field.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CacheStatus {
+pub(crate) struct CacheStatus<'a> {
     outcome: Outcome,
     forward_status: Option<StatusCode>,
     time_to_live: Option<i64>,
     stored: bool,
     detail: Option<&'static str>,
+    key: Option<&'a str>,
 }
 
-impl CacheStatus {
+impl<'a> CacheStatus<'a> {
     pub(crate) fn new(outcome: Outcome) -> Self {
-        Self { outcome, forward_status: None, time_to_live: None, stored: false, detail: None }
+        Self { outcome, forward_status: None, time_to_live: None, stored: false, detail: None, key: None }
     }
 
     /// The status of the answer to what was forwarded.
@@ -60,6 +61,12 @@ impl CacheStatus {
     /// What is worth saying beyond the outcome: a token.
     pub(crate) fn detail(mut self, detail: &'static str) -> Self {
         self.detail = Some(detail);
+        self
+    }
+
+    /// The key under which it is stored, worth saying where it is not the URL.
+    pub(crate) fn key(mut self, key: &'a str) -> Self {
+        self.key = Some(key);
         self
     }
 
@@ -96,6 +103,12 @@ impl CacheStatus {
         }
         if matches!(self.outcome, Outcome::Collapsed(_)) {
             text.push_str("; collapsed");
+        }
+        // A string of RFC 8941: visible ASCII and space, and nothing else can be said in it.
+        if let Some(key) = self.key.filter(|key| key.bytes().all(|byte| matches!(byte, b' '..=b'~'))) {
+            text.push_str("; key=\"");
+            text.push_str(&key.replace('\\', "\\\\").replace('"', "\\\""));
+            text.push('"');
         }
         let implied = matches!(self.outcome, Outcome::Hit | Outcome::Miss(_) | Outcome::Collapsed(_));
         if let Some(detail) = self.detail.or((!implied).then(|| self.outcome.name())) {
@@ -140,7 +153,7 @@ pub(super) fn outcome(headers: &HeaderMap) -> Option<Outcome> {
 mod tests {
     use super::*;
 
-    fn text(status: CacheStatus) -> String {
+    fn text(status: CacheStatus<'_>) -> String {
         status.value().to_str().unwrap().to_owned()
     }
 
@@ -171,6 +184,8 @@ mod tests {
                 "forwardcache; fwd=stale; fwd-status=304; detail=revalidated",
             ),
             (CacheStatus::new(Outcome::OnlyIfCached), "forwardcache; detail=only-if-cached"),
+            (CacheStatus::new(Outcome::Hit).key("a\"b\\c"), "forwardcache; hit; key=\"a\\\"b\\\\c\""),
+            (CacheStatus::new(Outcome::Hit).key("\u{e9}\n"), "forwardcache; hit"),
         ] {
             assert_eq!(text(status), expected);
         }

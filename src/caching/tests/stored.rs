@@ -250,7 +250,9 @@ fn what_is_the_key_can_be_chosen() {
     let get = |url: &str| Answer::read(scene.send("GET", url, &[]).unwrap());
     get("http://example.com/a?from=b").is(Outcome::Miss(Forward::UriMiss), "one");
     assert_eq!(scene.last_asked().url, "http://example.com/a?from=b");
-    get("http://example.com/a?from=c").is(Outcome::Hit, "one");
+    let hit = get("http://example.com/a?from=c");
+    hit.is(Outcome::Hit, "one");
+    assert_eq!(hit.field("cache-status"), Some("forwardcache; hit; ttl=60; key=\"http://example.com/a\""));
     scene.send("POST", "http://example.com/a?from=d", &[]).unwrap();
     get(URL).is(Outcome::Miss(Forward::UriMiss), "two");
 }
