@@ -38,7 +38,8 @@ pub(crate) fn requested(field: &[u8], length: u64) -> Requested {
         let mut sorted = parts.clone();
         sorted.sort_unstable();
         let overlaps = sorted.windows(2).any(|pair| pair[1].0 < pair[0].1);
-        let sum: u64 = parts.iter().map(|(start, end)| end - start).sum();
+        // Each is at most `length`, which is what an origin claims: their sum may have no room.
+        let sum = parts.iter().fold(0_u64, |sum, (start, end)| sum.saturating_add(end - start));
         if overlaps || sum >= length {
             return Requested::Whole;
         }
@@ -150,6 +151,15 @@ mod tests {
             assert_eq!(requested(field.as_bytes(), 10), expected, "{field}");
         }
         assert_eq!(requested(b"bytes=0-", 0), Unsatisfiable);
+    }
+
+    #[test]
+    fn a_claimed_length_may_be_the_largest_number() {
+        assert_eq!(requested(b"bytes=0-,0-,0-", u64::MAX), Requested::Whole);
+        assert_eq!(
+            requested(b"bytes=0-1,-1", u64::MAX),
+            Requested::Parts(vec![(0, 2), (u64::MAX - 1, u64::MAX)])
+        );
     }
 
     #[test]
