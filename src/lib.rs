@@ -68,6 +68,9 @@ mod caching;
 mod flight;
 #[cfg(feature = "peer")]
 mod front;
+#[cfg(test)]
+#[cfg(feature = "peer")]
+mod fuzzing;
 #[cfg(feature = "peer")]
 mod handler;
 #[cfg(feature = "peer")]

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 6] = [
     &["round_trip", "stats", "policy", "store"],
     &["origin", "agent", "caching"],
     &["client", "handler"],
-    &["front", "peer"],
+    &["front", "peer", "fuzzing"],
 ];
 
 fn order() -> Vec<&'static str> {

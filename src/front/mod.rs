@@ -23,3 +23,14 @@ pub use serve::{Handler, RemoteAddress};
 pub use serving::{Serving, ShutdownHandle};
 #[cfg(feature = "tiny_http")]
 pub use tiny_http::TinyHttpFront;
+
+/// What the front makes of a request head, for tests of all that reads one.
+#[cfg(test)]
+pub(crate) fn check_request_head<'a>(
+    method: &[u8],
+    target: &[u8],
+    version: (u8, u8),
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) -> Option<http::Request<()>> {
+    request_head::check(method, target, version, fields).ok().map(|head| head.request)
+}

@@ -1,0 +1,140 @@
+//! What must hold for every response head.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use super::mutate::{headers, lines};
+use crate::header::cache_control::{MAX_DELTA_SECONDS, RequestDirectives, ResponseDirectives};
+use crate::header::hop_by_hop;
+use crate::header::range::ContentRange;
+use crate::policy::{
+    CredentialDigest, LifetimeSource, Mode, Part, Reuse, Rules, StoringRequest, Times, Validity, Variant,
+    condition, freshened, implied_fields, may_serve_on_error, may_store, range_applies, reuse, validity,
+};
+use crate::store::{BackedStore, Cache, Key, MemoryCache, Store, StoredResponse};
+
+/// Of the dates in the corpus.
+const NOW: u64 = 784_111_777;
+
+pub(super) fn check(head: &[u8], update: &[u8], asked: &[u8], again: &[u8], elapsed: usize) {
+    let status = std::str::from_utf8(lines(head).0.get(9..12).unwrap_or_default());
+    let status = status.ok().and_then(|status| status.parse().ok()).unwrap_or(StatusCode::OK);
+    let (response, update, asked, again) = (headers(head), headers(update), headers(asked), headers(again));
+    let directives = ResponseDirectives::of(&response);
+    numbers(&directives);
+    parts(status, &response, &again);
+    merging(&response, &update);
+
+    let times = Times { request: at(NOW - 1), response: at(NOW) };
+    let now = at(NOW + elapsed as u64);
+    let _ = (condition(&again, &response, times.response), range_applies(&again, &response));
+    let stored = [Mode::Private, Mode::Shared].map(|mode| {
+        let rules = Rules::new(mode);
+        let validity = validity(status, &response, &directives, times, &rules);
+        time_passes(&validity, &rules, now);
+        answers(&validity, &RequestDirectives::of(&again), &rules, now);
+        let asking = RequestDirectives::of(&asked);
+        let request = StoringRequest { method: &Method::GET, headers: &asked, directives: &asking };
+        let variant = Variant::of(&response, implied_fields(&directives, &rules), &asked, &Sum);
+        assert!(variant.matches(&asked, &Sum), "what selected it selects it again");
+        records(status, &response, validity, variant, head);
+        may_store(request, status, &response, &directives, &rules).is_ok()
+    });
+    assert!(!(stored.contains(&true) && plainly_forbidden(&response)), "no-store was not seen");
+    assert!(stored[0] || !stored[1] || directives.s_maxage.is_some(), "a shared cache is the stricter one");
+}
+
+fn numbers(directives: &ResponseDirectives) {
+    let ResponseDirectives { max_age, s_maxage, stale_while_revalidate, stale_if_error, .. } = directives;
+    let all = [max_age, s_maxage, stale_while_revalidate, stale_if_error];
+    assert!(all.into_iter().flatten().all(|seconds| seconds.as_secs() <= MAX_DELTA_SECONDS));
+}
+
+/// Another reading of `no-store`, for fields in which there is nothing to unquote.
+fn plainly_forbidden(response: &HeaderMap) -> bool {
+    let joined =
+        response.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b","[..]);
+    let joined = String::from_utf8_lossy(&joined).to_ascii_lowercase();
+    let is_plain = !joined.contains(['"', '\\']) && !joined.contains("must-understand");
+    is_plain && joined.split(',').any(|member| member.trim_matches([' ', '\t']) == "no-store")
+}
+
+fn parts(status: StatusCode, response: &HeaderMap, again: &HeaderMap) {
+    let Some(part) = Part::of(status, response) else { return };
+    assert!(part.start < part.end && part.end <= part.complete && part.length() > 0);
+    let read = ContentRange::parse(part.text().as_bytes()).expect("what is written can be read");
+    assert_eq!((read.start, read.end, read.complete), (part.start, part.end, Some(part.complete)));
+    if let Some(range) = part.answers(again, response) {
+        assert!(part.start <= range.start && range.start < range.end && range.end <= part.end);
+    }
+}
+
+fn merging(response: &HeaderMap, update: &HeaderMap) {
+    let once = freshened(response, update);
+    assert_eq!(freshened(&once, update), once, "the same 304 changes nothing twice");
+    let mut bare = response.clone();
+    hop_by_hop::remove(&mut bare);
+    let known = bare.clone();
+    hop_by_hop::remove(&mut bare);
+    assert_eq!(bare, known);
+    assert!(![CONNECTION, TRANSFER_ENCODING].iter().any(|name| bare.contains_key(name)));
+}
+
+fn time_passes(validity: &Validity, rules: &Rules, now: SystemTime) {
+    let most = match validity.lifetime_source {
+        LifetimeSource::SMaxage | LifetimeSource::MaxAge => Duration::from_secs(MAX_DELTA_SECONDS),
+        // As far as HTTP dates reach: four digits of a year.
+        LifetimeSource::Expires => Duration::from_secs(10_000 * 366 * 86_400),
+        LifetimeSource::Heuristic => rules.heuristic_cap,
+        LifetimeSource::None => Duration::ZERO,
+    };
+    assert!(validity.lifetime <= most, "{validity:?}");
+    let later = now + Duration::from_secs(1);
+    assert!(validity.age(later) > validity.age(now));
+    assert!(validity.is_fresh(now) || !validity.is_fresh(later), "nothing becomes fresh by waiting");
+    assert_eq!(validity.is_fresh(now), validity.remaining(now) > Duration::ZERO);
+}
+
+fn answers(validity: &Validity, request: &RequestDirectives, rules: &Rules, now: SystemTime) {
+    let fresh = validity.is_fresh(now);
+    let asks_first = validity.no_cache || request.no_cache || (validity.must_revalidate && !fresh);
+    let decision = reuse(validity, request, now);
+    assert!(matches!(decision, Reuse::Validate(_)) || !asks_first);
+    assert!(fresh || decision != Reuse::Fresh);
+    assert!(!asks_first || fresh || !may_serve_on_error(validity, request, rules, now));
+}
+
+/// What a cache keeps is what was stored, and what it keeps may be anything.
+fn records(status: StatusCode, response: &HeaderMap, validity: Validity, variant: Variant, head: &[u8]) {
+    let key = Key::new("http://example.com/");
+    let store = BackedStore::new(MemoryCache::new());
+    let stored = StoredResponse::new(status, response, Bytes::copy_from_slice(head), validity, variant);
+    let mut kept = response.clone();
+    for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        kept.remove(name);
+    }
+    assert_eq!(stored.headers(), kept);
+    assert!(store.insert(&key, Arc::new(stored.clone())).unwrap());
+    let read = store.variants(&key).unwrap();
+    let [read] = &read[..] else { panic!("one was stored, not {}", read.len()) };
+    assert_eq!((read.status(), read.headers()), (status, kept));
+    assert_eq!((read.validity(), read.variant(), read.body()), (&validity, stored.variant(), stored.body()));
+    store.inner().set(key.as_str(), Bytes::copy_from_slice(head)).unwrap();
+    assert!(store.variants(&key).is_err(), "a head is no record");
+}
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+struct Sum;
+
+impl CredentialDigest for Sum {
+    fn digest(&self, credential: &[u8]) -> u128 {
+        credential.iter().fold(7, |sum: u128, byte| sum.wrapping_mul(31).wrapping_add(u128::from(*byte)))
+    }
+}
