@@ -90,7 +90,7 @@ fn time_passes(validity: &Validity, rules: &Rules, now: SystemTime) {
         // As far as HTTP dates reach: four digits of a year.
         LifetimeSource::Expires => Duration::from_secs(10_000 * 366 * 86_400),
         LifetimeSource::Heuristic => rules.heuristic_cap,
-        LifetimeSource::None => Duration::ZERO,
+        LifetimeSource::Rule | LifetimeSource::None => Duration::ZERO,
     };
     assert!(validity.lifetime <= most, "{validity:?}");
     let later = now + Duration::from_secs(1);
