@@ -1,0 +1,84 @@
+//! What a hit costs, and the decisions that it is made of. In process: no socket, no thread but this.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use divan::{Bencher, black_box};
+use forwardcache::{
+    Body, Caching, Key, ManualClock, MemoryStore, Outcome, Result, Ring, RoundTrip, RoundTripFn, Store,
+    Target,
+};
+use http::{Request, Response};
+
+const URL: &str = "https://www.example.com/articles/2026/11/a-title-of-some-length?page=2&order=newest";
+
+fn main() {
+    divan::main();
+}
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+fn origin() -> impl RoundTrip {
+    RoundTripFn(|_: Request<Body>| -> Result<Response<Body>> {
+        let response = Response::builder()
+            .header("date", "Fri, 15 Jan 2027 08:00:00 GMT")
+            .header("cache-control", "public, max-age=3600")
+            .header("content-type", "text/html; charset=utf-8")
+            .header("etag", "\"33a64df551425fcc55e4d42a148795d9f25f89d4\"")
+            .header("last-modified", "Thu, 14 Jan 2027 08:00:00 GMT")
+            .header("server", "nginx")
+            .header("vary", "accept-encoding")
+            .header("x-content-type-options", "nosniff");
+        Ok(response.body(Body::from(vec![b'x'; 1024])).expect("the fields are well-formed"))
+    })
+}
+
+fn request() -> Request<Body> {
+    Request::get(URL)
+        .header("accept-encoding", "gzip")
+        .body(Body::empty())
+        .expect("the fields are well-formed")
+}
+
+fn warm() -> Caching {
+    let cache =
+        Caching::builder().origin(origin()).store(MemoryStore::new(1 << 20)).clock(ManualClock::new(now()));
+    let cache = cache.build().expect("it has all it needs");
+    let fetch = || cache.round_trip(request()).expect("the origin answers");
+    fetch().into_body().into_bytes().expect("the body is in memory");
+    assert_eq!(Outcome::of(fetch().headers()), Some(Outcome::Hit));
+    cache
+}
+
+/// One KiB with eight fields, from the request to the response with its body.
+#[divan::bench]
+fn hit(bencher: Bencher<'_, '_>) {
+    let cache = warm();
+    bencher.with_inputs(request).bench_values(|request| cache.round_trip(request));
+}
+
+/// What the store does of it.
+#[divan::bench]
+fn lookup(bencher: Bencher<'_, '_>) {
+    let (cache, key) = (warm(), Key::new(URL));
+    bencher.bench(|| cache.store().variants(black_box(&key)));
+}
+
+#[divan::bench]
+fn is_fresh(bencher: Bencher<'_, '_>) {
+    let variants = warm().store().variants(&Key::new(URL)).expect("memory does not fail");
+    let validity = *variants[0].validity();
+    bencher.bench(|| black_box(&validity).is_fresh(black_box(now())));
+}
+
+#[divan::bench(args = [3, 100])]
+fn ring_owner(bencher: Bencher<'_, '_>, peers: u8) {
+    let ring = Ring::new((0..peers).map(|peer| format!("http://10.0.0.{peer}:3000")));
+    bencher.bench(|| ring.owner(black_box(URL)).map(str::len));
+}
+
+#[divan::bench]
+fn target_parse() -> bool {
+    Target::parse(black_box(URL)).is_ok()
+}
