@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
-use forwardcache::{Body, Caching, Client, Error, MemoryStore, Origin, Outcome, RoundTrip};
+use forwardcache::{Body, Caching, Error, MemoryStore, Origin, Outcome, RoundTrip};
 use http::{Request, Response};
 
 use super::arguments::Get;
 use super::failure::Failure;
 use super::fields;
+use super::pool;
 use super::progress::Shown;
 
 pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
@@ -47,14 +48,7 @@ fn way(arguments: &Get) -> Result<Box<dyn RoundTrip>, Error> {
         let store = MemoryStore::default();
         return Ok(Box::new(Caching::builder().origin(origin.build()?).store(store).build()?));
     }
-    let mut client = Client::builder()
-        .pool(arguments.peers.clone())
-        .path(&arguments.pool.path)
-        .replicas(arguments.pool.replicas.get());
-    if let Some(path) = &arguments.ca_file {
-        client = client.root_certificates_file(path);
-    }
-    Ok(Box::new(client.build()?))
+    Ok(Box::new(pool::client(&arguments.peers, &arguments.pool, arguments.ca_file.as_deref())?))
 }
 
 fn request(arguments: &Get) -> Result<Request<Body>, Failure> {

@@ -10,6 +10,7 @@
 //! | `fields` | fields as they are typed |
 //! | `owner` | which peer owns which URL |
 //! | `demo` | a pool of three in one process, and a table of what it does |
+//! | `pool` | a client of the pool that the command line names |
 //! | `progress` | the bar of a long download |
 
 mod arguments;
@@ -18,6 +19,7 @@ mod failure;
 mod fields;
 mod get;
 mod owner;
+mod pool;
 mod progress;
 mod serve;
 mod why;

@@ -3,23 +3,16 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use forwardcache::{Client, Error, Target};
+use forwardcache::{Error, Target};
 use http::Request;
 
 use super::arguments::Why;
 use super::failure::Failure;
-use super::fields;
+use super::{fields, pool};
 
 pub(crate) fn run(arguments: &Why) -> Result<ExitCode, Failure> {
     let headers = fields::parsed(&arguments.fields)?;
-    let mut client = Client::builder()
-        .pool(arguments.peers.clone())
-        .path(&arguments.pool.path)
-        .replicas(arguments.pool.replicas.get());
-    if let Some(path) = &arguments.ca_file {
-        client = client.root_certificates_file(path);
-    }
-    let client = client.build()?;
+    let client = pool::client(&arguments.peers, &arguments.pool, arguments.ca_file.as_deref())?;
     // All of what was typed is read before any of it is asked.
     let targets: Vec<Target> =
         arguments.urls.iter().map(|url| Target::parse(url)).collect::<Result<_, _>>().map_err(Error::from)?;
