@@ -290,12 +290,7 @@ impl Inner {
 
     fn answer(&self, incoming: &Incoming) -> Result<Response<Body>> {
         let plan = match self.look_up(incoming) {
-            Lookup::Serve(stored, outcome) => {
-                if outcome == Outcome::StaleWhileRevalidate {
-                    self.refreshes.offer(incoming, &self.me);
-                }
-                return Ok(self.serve(&stored, incoming, outcome));
-            }
+            Lookup::Serve(stored, outcome) => return Ok(self.serve(&stored, incoming, outcome)),
             Lookup::Forward(plan) => plan,
         };
         if self.is_offline.load(Ordering::Relaxed) {
@@ -476,6 +471,9 @@ impl Inner {
     }
 
     fn serve(&self, stored: &StoredResponse, incoming: &Incoming, outcome: Outcome) -> Response<Body> {
+        if outcome == Outcome::StaleWhileRevalidate {
+            self.refreshes.offer(incoming, &self.me);
+        }
         self.serve_with(stored, incoming, CacheStatus::new(outcome))
     }
 
