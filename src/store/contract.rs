@@ -1,7 +1,9 @@
 //! What the caching engine asks of a store.
 
+use std::borrow::Borrow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::StoredResponse;
@@ -10,7 +12,7 @@ use super::StoredResponse;
 ///
 /// The partition keeps the answers to one credential apart from those to another (RFC 9111 section
 /// 7): a keyed digest, so that a key never shows the credential.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     text: Box<str>,
     url_length: usize,
@@ -39,6 +41,20 @@ impl Key {
     /// holds) the partition.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// By its text alone, which is all of it: where the URL ends, a space says.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+/// So that a key is found by its [text](Key::as_str), without making one.
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
         &self.text
     }
 }
@@ -82,6 +98,14 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// When the backend fails or holds a record that cannot be read.
     fn variants(&self, key: &Key) -> Result<Variants, StoreError>;
 
+    /// The same, found by the [text](Key::as_str) of a key, where nothing has to be waited for; `None` where
+    /// something would. It is called by threads that serve thousands of connections: a store that may wait
+    /// for a disk, a network or a long lock leaves it as it is. By default it never knows.
+    fn at_once(&self, key: &str) -> Option<Variants> {
+        let _ = key;
+        None
+    }
+
     /// The same for one who only looks: it should not count as a use of what is stored. By default it does.
     ///
     /// # Errors
@@ -111,6 +135,20 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// The largest body in bytes that is worth offering.
     fn max_body(&self) -> u64;
 
+    /// Sets room aside for bytes of a body that is on its way and may be stored once it is whole. `false`
+    /// where there is none: too much is on its way already. What is set aside counts as held until it is
+    /// [given back](Self::release), which whoever got it does before the response is stored, or instead.
+    /// By default there is always room.
+    fn reserve(&self, bytes: u64) -> bool {
+        let _ = bytes;
+        true
+    }
+
+    /// Gives back what [`reserve`](Self::reserve) set aside.
+    fn release(&self, bytes: u64) {
+        let _ = bytes;
+    }
+
     /// How full it is.
     fn usage(&self) -> Usage;
 }
@@ -121,6 +159,10 @@ macro_rules! forward {
         impl<S: Store + ?Sized> Store for $pointer {
             fn variants(&self, key: &Key) -> Result<Variants, StoreError> {
                 (**self).variants(key)
+            }
+
+            fn at_once(&self, key: &str) -> Option<Variants> {
+                (**self).at_once(key)
             }
 
             fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
@@ -137,6 +179,14 @@ macro_rules! forward {
 
             fn max_body(&self) -> u64 {
                 (**self).max_body()
+            }
+
+            fn reserve(&self, bytes: u64) -> bool {
+                (**self).reserve(bytes)
+            }
+
+            fn release(&self, bytes: u64) {
+                (**self).release(bytes);
             }
 
             fn usage(&self) -> Usage {

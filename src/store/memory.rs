@@ -90,7 +90,7 @@ impl MemoryStore {
         Self { max_body: bytes, ..self }
     }
 
-    fn shard(&self, key: &Key) -> &Shard {
+    fn shard(&self, key: &str) -> &Shard {
         let hash = self.hasher.hash_one(key);
         let index = hash % self.shards.len() as u64;
         &self.shards[usize::try_from(index).expect("less than the number of shards")]
@@ -116,6 +116,13 @@ impl MemoryStore {
             self.bytes.fetch_sub(old.size, Ordering::Relaxed);
         }
         old
+    }
+
+    fn used(&self, key: &str) -> Variants {
+        let mut shard = self.shard(key).lock();
+        let Some(entry) = shard.get_mut(key) else { return Variants::default() };
+        entry.used = self.inserts.load(Ordering::Relaxed);
+        Arc::clone(&entry.variants)
     }
 
     fn is_over(&self) -> bool {
@@ -159,14 +166,15 @@ impl Default for MemoryStore {
 
 impl Store for MemoryStore {
     fn variants(&self, key: &Key) -> Result<Variants, StoreError> {
-        let mut shard = self.shard(key).lock();
-        let Some(entry) = shard.get_mut(key) else { return Ok(Variants::default()) };
-        entry.used = self.inserts.load(Ordering::Relaxed);
-        Ok(Arc::clone(&entry.variants))
+        Ok(self.used(key.as_str()))
+    }
+
+    fn at_once(&self, key: &str) -> Option<Variants> {
+        Some(self.used(key))
     }
 
     fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
-        let shard = self.shard(key).lock();
+        let shard = self.shard(key.as_str()).lock();
         Ok(shard.peek(key).map(|entry| Arc::clone(&entry.variants)).unwrap_or_default())
     }
 
@@ -174,7 +182,7 @@ impl Store for MemoryStore {
         let body_fits = response.body().len() as u64 <= self.max_body;
         let fit = |all: &[Arc<StoredResponse>]| body_fits && entry_size(key, all) <= self.capacity;
 
-        let mut shard = self.shard(key).lock();
+        let mut shard = self.shard(key.as_str()).lock();
         let stored = shard.peek(key).map(|entry| Arc::clone(&entry.variants)).unwrap_or_default();
         let merged = merged(&stored, &response, fit);
         let is_stored = merged.is_some();
@@ -189,7 +197,7 @@ impl Store for MemoryStore {
     }
 
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
-        let mut shard = self.shard(key).lock();
+        let mut shard = self.shard(key.as_str()).lock();
         let removed = self.replace(&mut shard, key, Variants::default());
         drop(shard);
         Ok(removed.is_some())
