@@ -9,13 +9,13 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use forwardcache::{Body, FrontOptions, Peer, TinyHttpFront};
+use forwardcache::{Body, EventFront, FrontOptions, Peer};
 use http::{Request, Response};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
-    let origin = TinyHttpFront::bind("127.0.0.1:0", FrontOptions::new(), move |request: Request<Body>| {
+    let origin = EventFront::bind("127.0.0.1:0", FrontOptions::new(), move |request: Request<Body>| {
         counter.fetch_add(1, Ordering::Relaxed);
         let mut response = Response::new(Body::from(format!("this is {}", request.uri())));
         response.headers_mut().insert("cache-control", http::HeaderValue::from_static("max-age=60"));

@@ -5,7 +5,7 @@
 //! curl -i http://127.0.0.1:8080/
 //! ```
 
-use forwardcache::{Body, Caching, FrontOptions, Mode, RoundTrip, Rules, TinyHttpFront};
+use forwardcache::{Body, Caching, EventFront, FrontOptions, Mode, RoundTrip, Rules};
 use http::{Request, Response, StatusCode};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .unwrap_or_else(|error| plain(StatusCode::BAD_GATEWAY, &error.to_string()))
     };
     println!("serving on http://{listen}");
-    TinyHttpFront::bind(listen.as_str(), FrontOptions::new(), handler)?.join();
+    EventFront::bind(listen.as_str(), FrontOptions::new(), handler)?.join();
     Ok(())
 }
 

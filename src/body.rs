@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -37,7 +38,45 @@ enum Inner {
         length: Option<u64>,
         end_is_proven: bool,
     },
+    Growing {
+        stream: Box<dyn Growing>,
+        length: Option<u64>,
+    },
 }
+
+/// A stream that somebody else moves on, so that it can be read without waiting, and by several.
+///
+/// Reading it as [`Read`] waits, and moves it on itself where nobody does.
+pub(crate) trait Growing: Read + Send {
+    /// What has come, `most` bytes of it or all of the rest. Never waits: where nothing is here, `wake` is
+    /// called once that has changed, from whatever thread changes it; it must be quick.
+    ///
+    /// # Errors
+    ///
+    /// When the transfer was cut short.
+    fn read_at_once(&mut self, most: usize, wake: &Wake) -> io::Result<Grown>;
+
+    /// The work of moving it on, which waits; `None` where somebody has taken it already, or nothing is left
+    /// to do. Dropped undone, it is there for the next one.
+    fn driver(&self) -> Option<Driver>;
+}
+
+/// What one look at a growing stream finds.
+#[derive(Debug)]
+pub(crate) enum Grown {
+    /// This has come.
+    Bytes(Bytes),
+    /// Nothing yet.
+    Pending,
+    /// Nothing any more: the body is whole.
+    End,
+}
+
+/// Called when it is worth looking again.
+pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Work that moves a stream on, for a thread that may wait.
+pub(crate) type Driver = Box<dyn FnOnce() + Send>;
 
 static NO_BYTES: Bytes = Bytes::new();
 
@@ -62,13 +101,36 @@ impl Body {
         Self { inner: Inner::Reader { reader: Box::new(reader), length: None, end_is_proven: false } }
     }
 
+    /// A stream that can be read without waiting, and its length where that is known.
+    pub(crate) fn growing(stream: impl Growing + 'static, length: Option<u64>) -> Self {
+        Self { inner: Inner::Growing { stream: Box::new(stream), length } }
+    }
+
+    /// The same of a stream that was taken out of a body.
+    pub(crate) fn from_growing(stream: Box<dyn Growing>, length: Option<u64>) -> Self {
+        Self { inner: Inner::Growing { stream, length } }
+    }
+
+    /// The stream of a body that can be read without waiting, and how much is left of it where that is known;
+    /// the body itself where it is none.
+    ///
+    /// # Errors
+    ///
+    /// The body, unread.
+    pub(crate) fn into_growing(self) -> Result<(Box<dyn Growing>, Option<u64>), Self> {
+        match self.inner {
+            Inner::Growing { stream, length } => Ok((stream, length)),
+            inner => Err(Self { inner }),
+        }
+    }
+
     /// How many bytes are left to read, where that is known.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         match &self.inner {
             Inner::Empty => Some(0),
             Inner::Bytes(bytes) => Some(bytes.len() as u64),
-            Inner::Reader { length, .. } => *length,
+            Inner::Reader { length, .. } | Inner::Growing { length, .. } => *length,
         }
     }
 
@@ -90,7 +152,7 @@ impl Body {
         match &self.inner {
             Inner::Empty => Some(&NO_BYTES),
             Inner::Bytes(bytes) => Some(bytes),
-            Inner::Reader { .. } => None,
+            Inner::Reader { .. } | Inner::Growing { .. } => None,
         }
     }
 
@@ -118,11 +180,11 @@ impl Body {
         match self.inner {
             Inner::Empty => Ok(Bytes::new()),
             Inner::Bytes(bytes) => Ok(bytes),
-            Inner::Reader { reader, length, .. } => {
+            Inner::Reader { .. } | Inner::Growing { .. } => {
                 // The announced length is a promise of somebody else: believed up to a bound.
-                let expected = length.unwrap_or(0).min(1 << 20);
+                let expected = self.length().unwrap_or(0).min(1 << 20);
                 let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
-                reader.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+                self.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
                 if bytes.len() as u64 > limit {
                     return Err(too_large());
                 }
@@ -151,15 +213,17 @@ impl Read for Body {
                 buffer[..count].copy_from_slice(&bytes.split_to(count));
                 Ok(count)
             }
-            Inner::Reader { reader, length, .. } => {
-                let count = reader.read(buffer)?;
-                if let Some(length) = length {
-                    *length = length.saturating_sub(count as u64);
-                }
-                Ok(count)
-            }
+            Inner::Reader { reader, length, .. } => counted(reader.read(buffer), length),
+            Inner::Growing { stream, length } => counted(stream.read(buffer), length),
         }
     }
+}
+
+fn counted(read: io::Result<usize>, left: &mut Option<u64>) -> io::Result<usize> {
+    if let (Ok(count), Some(left)) = (&read, left) {
+        *left = left.saturating_sub(*count as u64);
+    }
+    read
 }
 
 impl fmt::Debug for Body {
@@ -167,8 +231,10 @@ impl fmt::Debug for Body {
         match &self.inner {
             Inner::Empty => f.write_str("Body(empty)"),
             Inner::Bytes(bytes) => write!(f, "Body({} bytes)", bytes.len()),
-            Inner::Reader { length: Some(length), .. } => write!(f, "Body(stream of {length} bytes)"),
-            Inner::Reader { length: None, .. } => f.write_str("Body(stream)"),
+            Inner::Reader { length, .. } | Inner::Growing { length, .. } => match length {
+                Some(length) => write!(f, "Body(stream of {length} bytes)"),
+                None => f.write_str("Body(stream)"),
+            },
         }
     }
 }

@@ -40,13 +40,25 @@ pub(crate) enum Landing<T> {
     TimedOut,
 }
 
+/// Called once with how a flight ended, from the thread that ends it; it must be quick.
+pub(crate) type Told<T> = Box<dyn FnOnce(Landing<T>) + Send>;
+
+/// What one who does not wait finds.
+pub(crate) enum Watched<T> {
+    /// The flight has landed with this, and its leader has not left yet.
+    Landed(T),
+    /// It will be told.
+    Later,
+}
+
 struct Flight<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
 }
 
 enum State<T> {
-    Flying,
+    /// Those are told of the end who do not wait for it.
+    Flying(Vec<Told<T>>),
     Landed(T),
     Abandoned,
 }
@@ -61,11 +73,39 @@ impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
         match self.by_key.lock().entry(key) {
             Entry::Occupied(flying) => Role::Follow(Follower { flight: Arc::clone(flying.get()) }),
             Entry::Vacant(free) => {
-                let flight = Arc::new(Flight { state: Mutex::new(State::Flying), changed: Condvar::new() });
+                let flight = Arc::new(Flight {
+                    state: Mutex::new(State::Flying(Vec::new())),
+                    changed: Condvar::new(),
+                });
                 let key = free.key().clone();
                 free.insert(Arc::clone(&flight));
                 Role::Lead(Leader { by_key: Arc::clone(&self.by_key), key, flight })
             }
+        }
+    }
+}
+
+/// For those who may not wait.
+impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
+    /// Leads, if nobody does.
+    pub(crate) fn lead(&self, key: &K) -> Option<Leader<K, T>> {
+        match self.join(key.clone()) {
+            Role::Lead(leader) => Some(leader),
+            Role::Follow(_) => None,
+        }
+    }
+
+    /// Looks at what flies under this key. What is still under way ends with a call of what `told` makes.
+    pub(crate) fn watch(&self, key: &K, told: impl FnOnce() -> Told<T>) -> Option<Watched<T>> {
+        let flight = Arc::clone(self.by_key.lock().get(key)?);
+        let mut state = flight.state.lock();
+        match &mut *state {
+            State::Flying(watching) => {
+                watching.push(told());
+                Some(Watched::Later)
+            }
+            State::Landed(result) => Some(Watched::Landed(result.clone())),
+            State::Abandoned => None,
         }
     }
 }
@@ -113,25 +153,33 @@ impl<T: Clone> Follower<T> {
     /// Blocks until the leader lands or leaves, `patience` at most.
     pub(crate) fn wait(&self, patience: Duration) -> Landing<T> {
         let mut state = self.flight.state.lock();
-        let flying = |state: &mut State<T>| matches!(state, State::Flying);
+        let flying = |state: &mut State<T>| matches!(state, State::Flying(_));
         if self.flight.changed.wait_while_for(&mut state, flying, patience).timed_out() {
             return Landing::TimedOut;
         }
         match &*state {
             State::Landed(result) => Landing::With(result.clone()),
-            State::Flying | State::Abandoned => Landing::Abandoned,
+            State::Flying(_) | State::Abandoned => Landing::Abandoned,
         }
     }
 }
 
-impl<T> Flight<T> {
+impl<T: Clone> Flight<T> {
     /// The first end counts: a leader that landed and is dropped has landed.
     fn end(&self, end: State<T>) {
         let mut state = self.state.lock();
-        let unused = if matches!(*state, State::Flying) { std::mem::replace(&mut *state, end) } else { end };
+        let State::Flying(watching) = &mut *state else {
+            drop(state);
+            return drop(end);
+        };
+        let watching = std::mem::take(watching);
+        let result = if let State::Landed(result) = &end { Some(result.clone()) } else { None };
+        *state = end;
         drop(state);
         self.changed.notify_all();
-        drop(unused);
+        for told in watching {
+            told(result.clone().map_or(Landing::Abandoned, Landing::With));
+        }
     }
 }
 
@@ -204,6 +252,29 @@ mod tests {
         let follower = follow(&flights);
         next.land("new");
         assert_eq!(follower.wait(PATIENCE), Landing::With("new"));
+    }
+
+    #[test]
+    fn one_who_does_not_wait_is_told_of_the_end() {
+        let flights = Flights::new();
+        assert!(flights.watch(&1, || panic!("nothing flies")).is_none());
+        for lands in [true, false] {
+            let leader = lead(&flights);
+            assert!(flights.lead(&1).is_none());
+            let (tell, told) = std::sync::mpsc::channel();
+            let watched = flights.watch(&1, || Box::new(move |landing| tell.send(landing).unwrap()));
+            assert!(matches!(watched, Some(Watched::Later)));
+            if lands {
+                leader.land("done");
+                assert!(matches!(
+                    flights.watch(&1, || panic!("it has landed")),
+                    Some(Watched::Landed("done"))
+                ));
+            }
+            drop(leader);
+            assert_eq!(told.recv().unwrap(), if lands { Landing::With("done") } else { Landing::Abandoned });
+            assert!(told.recv().is_err(), "once");
+        }
     }
 
     #[test]

@@ -63,7 +63,11 @@ mod stats;
 mod target;
 
 #[cfg(feature = "peer")]
+mod at_once;
+#[cfg(feature = "peer")]
 mod caching;
+#[cfg(feature = "peer")]
+mod fill;
 #[cfg(feature = "peer")]
 mod flight;
 #[cfg(feature = "peer")]
@@ -99,7 +103,7 @@ pub use caching::{Background, Caching, CachingBuilder, ExplainedResponse, Explan
 #[cfg(feature = "tiny_http")]
 pub use front::TinyHttpFront;
 #[cfg(feature = "peer")]
-pub use front::{FrontOptions, Handler, RemoteAddress, Serving, ShutdownHandle};
+pub use front::{EventFront, FrontOptions, Handler, RemoteAddress, Serving, ShutdownHandle};
 #[cfg(feature = "peer")]
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
@@ -113,6 +117,6 @@ pub use store::{
 };
 
 /// The README, whose examples are run with the tests.
-#[cfg(all(doctest, feature = "tiny_http"))]
+#[cfg(all(doctest, feature = "peer"))]
 #[doc = include_str!("../README.md")]
 mod readme {}

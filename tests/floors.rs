@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 /// right either, so that the whole is one order.
 const FLOORS: [&[&str]; 6] = [
     &["error", "clock", "ring", "flight", "byte_size", "cache_mode"],
-    &["body", "header", "target", "peer_url", "protocol"],
-    &["round_trip", "stats", "policy", "store"],
+    &["body", "fill", "header", "target", "peer_url", "protocol"],
+    &["round_trip", "at_once", "stats", "policy", "store"],
     &["origin", "agent", "caching"],
     &["client", "handler"],
     &["front", "peer", "fuzzing"],

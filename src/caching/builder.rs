@@ -29,8 +29,12 @@ pub struct CachingBuilder {
     pseudonym: Option<String>,
     background: Background,
     drain_on_drop: Duration,
+    worth_finishing: Option<u64>,
     key: Option<KeyHook>,
 }
+
+/// Less than a new connection costs.
+const WORTH_FINISHING: u64 = 256 << 10;
 
 impl CachingBuilder {
     /// Where requests go that are not answered from the store. Default: [`Origin`], the network.
@@ -83,6 +87,13 @@ impl CachingBuilder {
         self
     }
 
+    /// How much may be missing of a body whose last reader has left for it to be fetched to its end and
+    /// stored all the same, in bytes. Zero: whatever is not read to its end is given up. Default: 256 KiB.
+    pub fn worth_finishing(mut self, bytes: u64) -> Self {
+        self.worth_finishing = Some(bytes);
+        self
+    }
+
     /// What of a URL is the key under which its answers are stored: two URLs with the same key have the same
     /// answers. The origin is still asked for the URL itself. It is called on every request, must be cheap,
     /// and must not block. Default: the URL.
@@ -120,6 +131,7 @@ impl CachingBuilder {
             via,
             background: self.background,
             drain_on_drop: self.drain_on_drop,
+            worth_finishing: self.worth_finishing.unwrap_or(WORTH_FINISHING),
             key: self.key,
         }))
     }

@@ -13,7 +13,6 @@ use super::answer::{answer, decorate, response};
 use super::builder::CachingBuilder;
 use super::credential::KeyedDigest;
 use super::fetches::Fetches;
-use super::fill::{Fill, FillReader};
 use super::forwarding::{Outgoing, Received, outgoing, received_over};
 use super::groups::{Invalidation, invalidated_groups};
 use super::guarded_store::GuardedStore;
@@ -26,6 +25,7 @@ use super::uncacheable::Uncacheable;
 use crate::body::Body;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result, redacted};
+use crate::fill::{Fill, FillReader};
 use crate::flight::{Flights, Landing, Leader, Role};
 use crate::header::hop_by_hop;
 use crate::policy::{
@@ -81,6 +81,7 @@ pub(super) struct MadeOf {
     pub(super) via: HeaderValue,
     pub(super) background: Background,
     pub(super) drain_on_drop: Duration,
+    pub(super) worth_finishing: u64,
     pub(super) key: Option<KeyHook>,
 }
 
@@ -99,6 +100,7 @@ pub(super) struct Inner {
     pub(super) uncacheable: Uncacheable,
     pub(super) refreshes: Arc<Refreshes>,
     drain_on_drop: Duration,
+    pub(super) worth_finishing: u64,
     is_offline: AtomicBool,
     /// For the thread that refreshes.
     me: Weak<Inner>,
@@ -136,8 +138,8 @@ impl Caching {
     }
 
     pub(super) fn new(made_of: MadeOf) -> Self {
-        let MadeOf { origin, store, clock, rules, stats, pseudonym, via, background, drain_on_drop, key } =
-            made_of;
+        let MadeOf { origin, store, clock, rules, stats, pseudonym, via, background, key, .. } = made_of;
+        let (drain_on_drop, worth_finishing) = (made_of.drain_on_drop, made_of.worth_finishing);
         let digest = KeyedDigest::default();
         let keys = Keys::new(key, &rules, digest.clone());
         let inner = Arc::new_cyclic(|me| Inner {
@@ -156,6 +158,7 @@ impl Caching {
             is_offline: AtomicBool::new(false),
             refreshes: Arc::new(Refreshes::new(background)),
             drain_on_drop,
+            worth_finishing,
             me: Weak::clone(me),
         });
         Self { inner }
@@ -198,6 +201,13 @@ impl Caching {
 impl RoundTrip for Caching {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let target = Target::parse(&request.uri().to_string())?;
+        self.round_trip_to(target, request)
+    }
+}
+
+impl Caching {
+    /// As [`RoundTrip::round_trip`], where the URL has been read already.
+    pub(crate) fn round_trip_to(&self, target: Target, request: Request<Body>) -> Result<Response<Body>> {
         let (parts, body) = request.into_parts();
         let inner = &self.inner;
         let (method, mut headers) = (parts.method, parts.headers);
@@ -229,7 +239,7 @@ impl Drop for Inner {
 
 impl Inner {
     /// Passes a request through, past the store, and forgets what it makes doubtful.
-    fn pass(
+    pub(super) fn pass(
         &self,
         method: &Method,
         target: &Target,
@@ -288,21 +298,15 @@ impl Inner {
         }
     }
 
-    fn answer(&self, incoming: &Incoming) -> Result<Response<Body>> {
+    pub(super) fn answer(&self, incoming: &Incoming) -> Result<Response<Body>> {
         let plan = match self.look_up(incoming) {
             Lookup::Serve(stored, outcome) => return Ok(self.serve(&stored, incoming, outcome)),
             Lookup::Forward(plan) => plan,
         };
-        if self.is_offline.load(Ordering::Relaxed) {
-            return Ok(match plan.selected.as_ref().filter(|stored| may_serve_offline(stored, incoming)) {
-                Some(stored) => self.serve(stored, incoming, Outcome::StaleAccepted),
-                None => self.only_if_cached(incoming),
-            });
+        if let Some(answer) = self.without_origin(incoming, &plan) {
+            return Ok(answer);
         }
-        if incoming.directives.only_if_cached {
-            return Ok(self.only_if_cached(incoming));
-        }
-        if !incoming.may_collapse() || self.uncacheable.holds(&incoming.key) {
+        if !self.may_collapse(incoming) {
             return self.forward(incoming, &plan, None);
         }
         match self.flights.join(incoming.key.clone()) {
@@ -321,12 +325,38 @@ impl Inner {
         }
     }
 
+    /// The answer where the origin must not be asked.
+    pub(super) fn without_origin(&self, incoming: &Incoming, plan: &Plan) -> Option<Response<Body>> {
+        if self.is_offline.load(Ordering::Relaxed) {
+            return Some(match plan.selected.as_ref().filter(|stored| may_serve_offline(stored, incoming)) {
+                Some(stored) => self.serve(stored, incoming, Outcome::StaleAccepted),
+                None => self.only_if_cached(incoming),
+            });
+        }
+        incoming.directives.only_if_cached.then(|| self.only_if_cached(incoming))
+    }
+
+    /// Whether what this request asks for may be what another one is fetching.
+    pub(super) fn may_collapse(&self, incoming: &Incoming) -> bool {
+        incoming.may_collapse() && !self.uncacheable.holds(&incoming.key)
+    }
+
     pub(super) fn look_up(&self, incoming: &Incoming) -> Lookup {
         lookup(&self.store.variants(&incoming.key), incoming, &self.digest, self.clock.now())
     }
 
     /// Answers one who waited for another's fetch with what came of that, or fetches after all.
     fn follow(&self, incoming: &Incoming, plan: &Plan, landed: Landed) -> Result<Response<Body>> {
+        self.shared(incoming, plan, landed).unwrap_or_else(|| self.look_again(incoming))
+    }
+
+    /// What came of another's fetch, where it is an answer to this request too.
+    pub(super) fn shared(
+        &self,
+        incoming: &Incoming,
+        plan: &Plan,
+        landed: Landed,
+    ) -> Option<Result<Response<Body>>> {
         match landed {
             Landed::Fill(head, fill, ticket) => {
                 // A body may be on its way for longer than it is fresh.
@@ -335,22 +365,22 @@ impl Inner {
                     && head.variant.matches(&incoming.headers, &self.digest)
                     && reuse(&head.validity, &incoming.directives, self.clock.now()) == Reuse::Fresh;
                 if let Some(reader) = fill.upgrade().filter(|_| fits).and_then(|fill| fill.reader()) {
-                    return Ok(self.share(incoming, plan, &head, reader));
+                    return Some(Ok(self.share(incoming, plan, &head, reader)));
                 }
             }
             Landed::Unreachable(kind, message) => {
                 let error = Error::new(kind, &*message).with_url(&incoming.target);
-                return self.serve_on_error(incoming, plan, error);
+                return Some(self.serve_on_error(incoming, plan, error));
             }
             Landed::ServerError(code) => {
                 if let Some(stale) = self.stale_on_error(incoming, plan) {
                     let status = CacheStatus::new(Outcome::StaleOnError(plan.why)).forward_status(code);
-                    return Ok(self.serve_with(&stale, incoming, status));
+                    return Some(Ok(self.serve_with(&stale, incoming, status)));
                 }
             }
             Landed::Stored | Landed::Alone => {}
         }
-        self.look_again(incoming)
+        None
     }
 
     /// What was waited for may be stored by now.
@@ -470,7 +500,12 @@ impl Inner {
             .then(|| Arc::clone(stored))
     }
 
-    fn serve(&self, stored: &StoredResponse, incoming: &Incoming, outcome: Outcome) -> Response<Body> {
+    pub(super) fn serve(
+        &self,
+        stored: &StoredResponse,
+        incoming: &Incoming,
+        outcome: Outcome,
+    ) -> Response<Body> {
         if outcome == Outcome::StaleWhileRevalidate {
             self.refreshes.offer(incoming, &self.me);
         }
@@ -510,6 +545,10 @@ impl Inner {
 
     fn with_key<'a>(&self, status: CacheStatus<'a>, incoming: &'a Incoming) -> CacheStatus<'a> {
         if self.keys.are_chosen() { status.key(incoming.key.url()) } else { status }
+    }
+
+    pub(super) fn count(&self, outcome: Outcome) {
+        self.stats.count(outcome);
     }
 
     fn note(&self, outcome: Outcome, target: &Target, is_refresh: bool) {

@@ -6,6 +6,7 @@ use log::warn;
 
 use super::fetches::Fetch;
 use super::groups::Groups;
+use crate::fill::Room;
 use crate::stats::Stats;
 use crate::store::{Key, Store, StoreError, StoredResponse, Variants};
 
@@ -29,8 +30,12 @@ impl GuardedStore {
     }
 
     pub(crate) fn variants(&self, key: &Key) -> Variants {
-        let variants = self.answer("read", self.store.variants(key));
-        let is_invalid = |stored: &Arc<StoredResponse>| self.groups.have_invalidated(key.url(), stored);
+        self.valid(key.url(), self.answer("read", self.store.variants(key)))
+    }
+
+    /// Without those that belong to a group which was invalidated since.
+    fn valid(&self, url: &str, variants: Variants) -> Variants {
+        let is_invalid = |stored: &Arc<StoredResponse>| self.groups.have_invalidated(url, stored);
         if !variants.iter().any(is_invalid) {
             return variants;
         }
@@ -67,6 +72,14 @@ impl GuardedStore {
         self.store.max_body()
     }
 
+    /// As [`variants`](Self::variants), found by the text of a key; `None` where somebody would have to wait.
+    pub(crate) fn at_once(&self, key: &str) -> Option<Variants> {
+        let variants = self.store.at_once(key)?;
+        // A key's URL ends where a space begins its partition.
+        let url = key.split(' ').next().unwrap_or(key);
+        Some(self.valid(url, variants))
+    }
+
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
@@ -79,5 +92,15 @@ impl GuardedStore {
             warn!("the store cannot {what}: {error}{cause}");
             T::default()
         })
+    }
+}
+
+impl Room for GuardedStore {
+    fn reserve(&self, bytes: u64) -> bool {
+        self.store.reserve(bytes)
+    }
+
+    fn release(&self, bytes: u64) {
+        self.store.release(bytes);
     }
 }

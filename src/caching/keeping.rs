@@ -8,11 +8,11 @@ use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::engine::{Head, Inner, Landed, Lead};
 use super::fetches::Fetch;
-use super::fill::Fill;
 use super::forwarding::Received;
 use super::incoming::Incoming;
 use super::lookup::Plan;
 use crate::body::Body;
+use crate::fill::{Commit, Fill, Keeping};
 use crate::policy::{
     HeadSays, Lifetime, LifetimeSource, NotStored, Times, Variant, freshened, head_says, implied_fields,
     lifetime_rule, may_store, response_directives, validity,
@@ -184,7 +184,7 @@ impl Inner {
                 drop(leader);
             }
         };
-        let reader = Fill::start(body, self.store.max_body(), Box::new(commit));
+        let reader = Fill::start(body, self.keeping(Box::new(commit)));
         if let Some(leader) = leader {
             // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
             let is_for_all = head.validity.is_fresh(self.clock.now()) && !head.validity.no_cache;
@@ -195,6 +195,12 @@ impl Inner {
             });
         }
         reader.into_body()
+    }
+
+    /// How a body is kept that this is to be done with when it is whole.
+    pub(super) fn keeping(&self, commit: Commit) -> Keeping {
+        let (limit, worth_finishing) = (self.store.max_body(), self.worth_finishing);
+        Keeping { limit, worth_finishing, room: Arc::new(self.store.clone()), commit }
     }
 }
 

@@ -4,6 +4,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `engine` | `Caching`: a request's way through the cache |
+//! | `at_once` | the same without waiting, as far as that goes |
 //! | `keeping` | what becomes of a response that came from the origin |
 //! | `builder` | what it is made of |
 //! | `incoming` | a request, with what the engine asks of it computed once |
@@ -19,18 +20,17 @@
 //! | `ranges` | a part, or several, of a stored body |
 //! | `fetches` | which fetches are under way, so that none stores what has been overtaken |
 //! | `groups` | which groups of stored responses were invalidated |
-//! | `fill` | a body on its way from the origin to everybody who waits for it |
 //! | `uncacheable` | what turned out not to be for sharing, so that nobody waits for it |
 //! | `guarded_store` | the store, whose trouble is never the client's |
 
 mod answer;
+mod at_once;
 mod builder;
 mod credential;
 mod engine;
 mod explain;
 mod explanation;
 mod fetches;
-mod fill;
 mod forwarding;
 mod groups;
 mod guarded_store;

@@ -9,11 +9,11 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::engine::{Head, Inner};
 use super::fetches::Fetch;
-use super::fill::Fill;
 use super::forwarding::Received;
 use super::guarded_store::GuardedStore;
 use super::incoming::Incoming;
 use crate::body::Body;
+use crate::fill::Fill;
 use crate::policy::{Part, are_of_one, combined, freshened};
 use crate::stats::CacheStatus;
 use crate::store::StoredResponse;
@@ -67,7 +67,7 @@ impl Inner {
                 store.insert(&fetch, &joined);
             }
         };
-        let body = Fill::start(body, self.store.max_body(), Box::new(commit)).into_body();
+        let body = Fill::start(body, self.keeping(Box::new(commit))).into_body();
         self.hand_on(incoming, code, headers, body, status.stored())
     }
 

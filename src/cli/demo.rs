@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use forwardcache::{Body, Error, FrontOptions, Outcome, Peer, Serving, TinyHttpFront};
+use forwardcache::{Body, Error, EventFront, FrontOptions, Outcome, Peer, Serving};
 use http::{Request, Response};
 
 use super::failure::Failure;
@@ -65,7 +65,7 @@ fn start_origin(seen: Seen) -> Result<Serving, Error> {
         response.headers_mut().insert("cache-control", http::HeaderValue::from_static("max-age=60"));
         response
     };
-    TinyHttpFront::bind("127.0.0.1:0", FrontOptions::new(), handler)
+    EventFront::bind("127.0.0.1:0", FrontOptions::new(), handler)
 }
 
 /// Three peers, each of which knows the other two.

@@ -7,9 +7,14 @@
 //! | `serving` | [`Serving`]: a front that runs; shutting it down, waiting for its end |
 //! | `request_head` | which heads are refused, and with what; pure |
 //! | `response_head` | the head of a response as bytes, and how its body is framed; pure |
+//! | `answer` | what a front says itself |
+//! | `listener` | the listening socket and the options that accepted sockets inherit |
+//! | `event` | [`EventFront`]: the front on sockets that never wait |
 //! | `tiny_http` | [`TinyHttpFront`]: the front on the crate of that name (feature `tiny_http`) |
-#![cfg_attr(not(feature = "tiny_http"), allow(dead_code, reason = "without a front nothing calls these"))]
 
+mod answer;
+mod event;
+mod listener;
 mod options;
 mod request_head;
 mod response_head;
@@ -18,8 +23,10 @@ mod serving;
 #[cfg(feature = "tiny_http")]
 mod tiny_http;
 
+pub use event::EventFront;
 pub use options::FrontOptions;
 pub use serve::{Handler, RemoteAddress};
+pub(crate) use serve::{Responder, Scratch};
 pub use serving::{Serving, ShutdownHandle};
 #[cfg(feature = "tiny_http")]
 pub use tiny_http::TinyHttpFront;
@@ -32,5 +39,7 @@ pub(crate) fn check_request_head<'a>(
     version: (u8, u8),
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
 ) -> Option<http::Request<()>> {
-    request_head::check(method, target, version, fields).ok().map(|head| head.request)
+    const LIMITS: request_head::HeadLimits =
+        request_head::HeadLimits { fields: 100, field_bytes: 64 << 10, target: 25 << 10 };
+    request_head::check(&LIMITS, method, target, version, fields).ok().map(|head| head.request)
 }

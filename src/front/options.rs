@@ -3,7 +3,30 @@
 use std::thread;
 use std::time::Duration;
 
+use super::request_head::HeadLimits;
+
 /// How a front serves: threads, queue, limits and deadlines.
+///
+/// | option | default |
+/// |---|---|
+/// | [`io_threads`](Self::io_threads) | the number of cores |
+/// | [`workers`](Self::workers) | twice the number of cores, at least 4 |
+/// | [`queue_length`](Self::queue_length) | 1,024 requests |
+/// | [`max_head`](Self::max_head) | 16 KiB |
+/// | [`max_fields`](Self::max_fields) | 100 |
+/// | [`max_target`](Self::max_target) | 8 KiB |
+/// | [`max_body`](Self::max_body) | 64 MiB |
+/// | [`max_connections`](Self::max_connections) | 16,384 |
+/// | [`max_connections_per_address`](Self::max_connections_per_address) | 4,096 |
+/// | [`head_timeout`](Self::head_timeout) | 10 s |
+/// | [`idle_timeout`](Self::idle_timeout) | 60 s |
+/// | [`handshake_timeout`](Self::handshake_timeout) | 10 s |
+/// | [`write_timeout`](Self::write_timeout) | 30 s |
+/// | [`min_transfer_rate`](Self::min_transfer_rate) | 256 bytes/s |
+/// | [`drain_deadline`](Self::drain_deadline) | 10 s |
+///
+/// [`TinyHttpFront`](crate::TinyHttpFront) knows `workers`, `queue_length`, `max_body`, `write_timeout` and
+/// `drain_deadline` alone: there is no way to tell tiny_http of the others.
 ///
 /// ```
 /// use std::time::Duration;
@@ -14,12 +37,25 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug)]
 pub struct FrontOptions {
+    pub(super) io_threads: usize,
     pub(super) workers: usize,
     pub(super) queue_length: usize,
+    pub(super) max_head: usize,
+    pub(super) max_fields: usize,
+    pub(super) max_target: usize,
     pub(super) max_body: u64,
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_address: usize,
+    pub(super) head_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) handshake_timeout: Duration,
     pub(super) write_timeout: Duration,
+    pub(super) min_transfer_rate: u64,
     pub(super) drain_deadline: Duration,
 }
+
+/// More fields than that are refused, whatever the options say.
+pub(super) const MOST_FIELDS: usize = 256;
 
 impl FrontOptions {
     /// The defaults.
@@ -27,12 +63,30 @@ impl FrontOptions {
     pub fn new() -> Self {
         let cores = thread::available_parallelism().map_or(2, usize::from);
         Self {
+            io_threads: cores,
             workers: (2 * cores).max(4),
             queue_length: 1024,
+            max_head: 16 << 10,
+            max_fields: 100,
+            max_target: 8 << 10,
             max_body: 64 << 20,
+            max_connections: 16_384,
+            max_connections_per_address: 4096,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
+            min_transfer_rate: 256,
             drain_deadline: Duration::from_secs(10),
         }
+    }
+
+    /// How many threads read and write; at least one. They never wait for an origin, and answer what is
+    /// stored themselves. Default: the number of cores.
+    #[must_use]
+    pub fn io_threads(mut self, threads: usize) -> Self {
+        self.io_threads = threads.max(1);
+        self
     }
 
     /// How many threads run the handler; at least one.
@@ -53,6 +107,28 @@ impl FrontOptions {
         self
     }
 
+    /// How large the head of a request may be, request line and fields, in bytes; at least 256. A longer one
+    /// is answered with 431. Default: 16 KiB.
+    #[must_use]
+    pub fn max_head(mut self, bytes: usize) -> Self {
+        self.max_head = bytes.max(256);
+        self
+    }
+
+    /// How many fields the head of a request may have, 256 at most; more are answered with 431. Default: 100.
+    #[must_use]
+    pub fn max_fields(mut self, fields: usize) -> Self {
+        self.max_fields = fields.min(MOST_FIELDS);
+        self
+    }
+
+    /// How long a request target may be, in bytes; a longer one is answered with 414. Default: 8 KiB.
+    #[must_use]
+    pub fn max_target(mut self, bytes: usize) -> Self {
+        self.max_target = bytes;
+        self
+    }
+
     /// How large the body of a request may be, in bytes; a larger one is answered with 413.
     /// Bodies of responses have no limit. Default: 64 MiB.
     #[must_use]
@@ -61,11 +137,56 @@ impl FrontOptions {
         self
     }
 
-    /// How long one write may wait for a client that does not read, before the client is given up;
-    /// at least 100 ms. Default: 30 s.
+    /// How many connections there may be at a time; at least one. One more is answered with 503 and closed.
+    /// Default: 16,384.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections.max(1);
+        self
+    }
+
+    /// How many of them may come from one address; at least one. Default: 4,096.
+    #[must_use]
+    pub fn max_connections_per_address(mut self, connections: usize) -> Self {
+        self.max_connections_per_address = connections.max(1);
+        self
+    }
+
+    /// How long the head of a request may take from its first byte to its last, however it comes. A later one
+    /// is answered with 408. Default: 10 s.
+    #[must_use]
+    pub fn head_timeout(mut self, timeout: Duration) -> Self {
+        self.head_timeout = timeout;
+        self
+    }
+
+    /// How long a connection may be without a request before it is closed. Default: 60 s.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// How long a TLS handshake may take. Default: 10 s.
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long a client may take nothing of its response, or send nothing of its request's body, before it
+    /// is given up; at least 100 ms. The smallest rate is measured over as long. Default: 30 s.
     #[must_use]
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout.max(Duration::from_millis(100));
+        self
+    }
+
+    /// How many bytes a second a client has to send or take while it is waited for. Zero: any. One that is
+    /// slower is answered with 408, if it can be, and its connection closed. Default: 256.
+    #[must_use]
+    pub fn min_transfer_rate(mut self, bytes_per_second: u64) -> Self {
+        self.min_transfer_rate = bytes_per_second;
         self
     }
 
@@ -75,6 +196,10 @@ impl FrontOptions {
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline;
         self
+    }
+
+    pub(super) fn head_limits(&self) -> HeadLimits {
+        HeadLimits { fields: self.max_fields, field_bytes: self.max_head, target: self.max_target }
     }
 }
 
@@ -90,8 +215,16 @@ mod tests {
 
     #[test]
     fn what_would_serve_nobody_is_raised() {
-        let options = FrontOptions::new().workers(0).queue_length(0).write_timeout(Duration::ZERO);
-        assert_eq!((options.workers, options.queue_length), (1, 1));
-        assert!(options.write_timeout > Duration::ZERO);
+        let options = FrontOptions::new()
+            .io_threads(0)
+            .workers(0)
+            .queue_length(0)
+            .max_head(0)
+            .max_connections(0)
+            .max_connections_per_address(0)
+            .write_timeout(Duration::ZERO);
+        assert_eq!((options.io_threads, options.workers, options.queue_length), (1, 1, 1));
+        assert_eq!((options.max_connections, options.max_connections_per_address), (1, 1));
+        assert!(options.write_timeout > Duration::ZERO && options.max_head > 0);
     }
 }

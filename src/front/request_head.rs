@@ -8,13 +8,16 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri, Version};
 
-/// More fields than that are answered with 431.
-const MAX_FIELDS: usize = 100;
-/// More bytes of names and values than that are answered with 431.
-const MAX_FIELD_BYTES: usize = 64 << 10;
-/// A longer target is answered with 414: 8 KiB of URL, and room for what it is wrapped in.
-/// A URL of 8 KiB, each byte of it escaped as `%XX`, and a path.
-const MAX_TARGET: usize = 25 << 10;
+/// How large a head may be.
+#[derive(Clone, Debug)]
+pub(super) struct HeadLimits {
+    /// More fields are answered with 431.
+    pub(super) fields: usize,
+    /// More bytes of names and values are answered with 431.
+    pub(super) field_bytes: usize,
+    /// A longer target is answered with 414, in bytes.
+    pub(super) target: usize,
+}
 
 /// A head that may be acted on.
 #[derive(Debug)]
@@ -41,12 +44,13 @@ pub(super) struct Refusal {
     pub(super) reason: &'static str,
 }
 
-const fn bad(reason: &'static str) -> Refusal {
+pub(super) const fn bad(reason: &'static str) -> Refusal {
     Refusal { status: StatusCode::BAD_REQUEST, reason }
 }
 
 /// Checks a head, given as the parts of its request line and its fields in order.
 pub(super) fn check<'a>(
+    limits: &HeadLimits,
     method: &[u8],
     target: &[u8],
     version: (u8, u8),
@@ -63,8 +67,8 @@ pub(super) fn check<'a>(
         }
     };
     let method = Method::from_bytes(method).map_err(|_| bad("the method is not a token"))?;
-    let uri = target_of(&method, target)?;
-    let headers = fields_of(fields)?;
+    let uri = target_of(limits, &method, target)?;
+    let headers = fields_of(limits, fields)?;
     check_host(&headers, version)?;
     let body = body_of(&headers, version)?;
     let persistent = is_persistent(&headers, version);
@@ -78,13 +82,13 @@ pub(super) fn check<'a>(
 }
 
 /// The four forms of RFC 9112 section 3.2, each only where it belongs.
-fn target_of(method: &Method, target: &[u8]) -> Result<Uri, Refusal> {
+fn target_of(limits: &HeadLimits, method: &Method, target: &[u8]) -> Result<Uri, Refusal> {
     const MALFORMED: Refusal = bad("the request target is malformed");
-    if target.len() > MAX_TARGET {
+    if target.len() > limits.target {
         return Err(Refusal { status: StatusCode::URI_TOO_LONG, reason: "the request target is too long" });
     }
-    // `Uri` would cut a fragment off without a word.
-    if target.contains(&b'#') {
+    // `Uri` would cut a fragment off without a word, and let bytes stand that no URL has.
+    if target.iter().any(|byte| *byte == b'#' || !byte.is_ascii_graphic()) {
         return Err(MALFORMED);
     }
     let uri = Uri::try_from(target).map_err(|_| MALFORMED)?;
@@ -101,13 +105,16 @@ fn target_of(method: &Method, target: &[u8]) -> Result<Uri, Refusal> {
     if fits { Ok(uri) } else { Err(MALFORMED) }
 }
 
-fn fields_of<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<HeaderMap, Refusal> {
+fn fields_of<'a>(
+    limits: &HeadLimits,
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) -> Result<HeaderMap, Refusal> {
     const TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     let mut headers = HeaderMap::new();
     let mut bytes = 0_usize;
     for (count, (name, value)) in fields.enumerate() {
         bytes = bytes.saturating_add(name.len()).saturating_add(value.len());
-        if count >= MAX_FIELDS || bytes > MAX_FIELD_BYTES {
+        if count >= limits.fields || bytes > limits.field_bytes {
             return Err(Refusal { status: TOO_LARGE, reason: "the header fields are too many or too large" });
         }
         let name = HeaderName::from_bytes(name).map_err(|_| bad("a field name is not a token"))?;
@@ -143,10 +150,10 @@ fn body_of(headers: &HeaderMap, version: Version) -> Result<RequestBody, Refusal
         (Some(coding), None) => {
             if version != Version::HTTP_11 {
                 Err(bad("Transfer-Encoding needs HTTP/1.1"))
-            } else if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                Err(bad("the only Transfer-Encoding is chunked"))
-            } else {
+            } else if coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none() {
                 Ok(RequestBody::Chunked)
+            } else {
+                Err(not_only_chunked(headers))
             }
         }
         (None, Some(length)) => {
@@ -161,6 +168,20 @@ fn body_of(headers: &HeaderMap, version: Version) -> Result<RequestBody, Refusal
             }
         }
     }
+}
+
+/// Without `chunked` in the end nobody knows where the body ends (RFC 9112 section 6.3, item 4); with it,
+/// there is a coding before it that is not understood (section 6.1).
+fn not_only_chunked(headers: &HeaderMap) -> Refusal {
+    let codings = headers.get_all(header::TRANSFER_ENCODING).into_iter();
+    let mut codings = codings.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).rev();
+    let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let ends_chunked = codings.next().is_some_and(is_chunked);
+    if ends_chunked && !codings.any(is_chunked) {
+        let reason = "the only Transfer-Encoding is chunked";
+        return Refusal { status: StatusCode::NOT_IMPLEMENTED, reason };
+    }
+    bad("Transfer-Encoding does not end with one chunked")
 }
 
 /// RFC 9112 section 9.3.
@@ -181,6 +202,11 @@ mod tests {
 
     use super::*;
 
+    const LIMITS: HeadLimits = HeadLimits { fields: 100, field_bytes: 64 << 10, target: 25 << 10 };
+    const MAX_FIELDS: usize = LIMITS.fields;
+    const MAX_FIELD_BYTES: usize = LIMITS.field_bytes;
+    const MAX_TARGET: usize = LIMITS.target;
+
     fn checked(
         method: &str,
         target: &str,
@@ -188,7 +214,7 @@ mod tests {
         fields: &[(&str, &str)],
     ) -> Result<RequestHead, u16> {
         let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        check(method.as_bytes(), target.as_bytes(), version, fields)
+        check(&LIMITS, method.as_bytes(), target.as_bytes(), version, fields)
             .map_err(|refusal| refusal.status.as_u16())
     }
 
@@ -219,6 +245,7 @@ mod tests {
             ("GET", "*", (1, 1), &[host], 400),
             ("GET", "/a#b", (1, 1), &[host], 400),
             ("GET", "/a\u{1}", (1, 1), &[host], 400),
+            ("GET", "/a\u{e9}", (1, 1), &[host], 400),
             ("CONNECT", "http://b/", (1, 1), &[host], 400),
             ("GET", "/", (1, 1), &[host, ("", "v")], 400),
             ("GET", "/", (1, 1), &[host, ("a b", "v")], 400),
@@ -238,7 +265,9 @@ mod tests {
             ("POST", "/", (1, 1), &[host, ("Transfer-Encoding", "gzip")], 400),
             ("POST", "/", (1, 1), &[host, ("Transfer-Encoding", "identity")], 400),
             ("POST", "/", (1, 1), &[host, ("Transfer-Encoding", "xchunked")], 400),
-            ("POST", "/", (1, 1), &[host, ("Transfer-Encoding", "gzip, chunked")], 400),
+            ("POST", "/", (1, 1), &[host, ("Transfer-Encoding", "gzip, chunked")], 501),
+            ("POST", "/", (1, 1), &[host, ("Transfer-Encoding", "chunked, gzip, chunked")], 400),
+            ("POST", "/", (1, 1), &[host, ("Transfer-Encoding", "chunked, gzip")], 400),
             (
                 "POST",
                 "/",
@@ -314,7 +343,7 @@ mod tests {
             fields in prop::collection::vec(any::<(Vec<u8>, Vec<u8>)>(), 0..4),
         ) {
             let fields = fields.iter().map(|(name, value)| (&name[..], &value[..]));
-            if let Ok(head) = check(&method, &target, (1, 1), fields) {
+            if let Ok(head) = check(&LIMITS, &method, &target, (1, 1), fields) {
                 for value in head.request.headers().values() {
                     prop_assert!(!value.as_bytes().iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
                 }

@@ -1,6 +1,7 @@
 //! The head of a response as bytes, and how its body is framed (RFC 9112 sections 4 and 6). Pure:
 //! no socket, and the time is an argument.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use http::header::{self, HeaderMap};
@@ -56,12 +57,7 @@ pub(super) fn encode(
     headers.remove(header::CONTENT_LENGTH);
 
     let mut bytes = Vec::with_capacity(256 + 48 * headers.len());
-    bytes.extend_from_slice(b"HTTP/1.1 ");
-    bytes.extend_from_slice(status.as_str().as_bytes());
-    // The space stays where there is no phrase (RFC 9112 section 4).
-    bytes.push(b' ');
-    bytes.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(&status_line(status));
     for (name, value) in &headers {
         field(&mut bytes, name.as_str(), value.as_bytes());
     }
@@ -81,6 +77,16 @@ pub(super) fn encode(
     }
     bytes.extend_from_slice(b"\r\n");
     ResponseHead { bytes, framing }
+}
+
+/// The status line with its line end.
+pub(super) fn status_line(status: StatusCode) -> Cow<'static, [u8]> {
+    if status == StatusCode::OK {
+        return Cow::Borrowed(b"HTTP/1.1 200 OK\r\n");
+    }
+    // The space stays where there is no phrase (RFC 9112 section 4).
+    let phrase = status.canonical_reason().unwrap_or_default();
+    Cow::Owned(format!("HTTP/1.1 {} {phrase}\r\n", status.as_str()).into_bytes())
 }
 
 fn field(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {

@@ -1,10 +1,13 @@
 //! What a front hands requests to.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::{Request, Response};
 
+use crate::at_once::{AtOnce, PlainRequest, Wakes};
 use crate::body::Body;
+use crate::store::StoredResponse;
 
 /// Whatever answers the requests that a front receives.
 ///
@@ -44,6 +47,43 @@ where
 {
     fn handle(&self, request: Request<Body>) -> Response<Body> {
         self(request)
+    }
+}
+
+/// A handler that can also be asked by threads which never wait.
+pub(crate) trait Responder: Handler {
+    /// A stored response that answers a plain request as it is. Never waits.
+    fn hit(&self, request: &PlainRequest<'_>, scratch: &mut Scratch) -> Option<Arc<StoredResponse>>;
+
+    /// Answers a GET or HEAD without content, or says what has to be waited for. Never waits.
+    fn at_once(self: Arc<Self>, request: Request<()>, wakes: Wakes<'_>) -> AtOnce<Response<Body>>;
+}
+
+/// Room for what [`Responder::hit`] puts together, used again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// The URL that is asked for.
+    pub(crate) url: Vec<u8>,
+    /// Field lines of the answer beside those that are stored.
+    pub(crate) lines: String,
+}
+
+/// A handler that is known to answer in its own time only.
+pub(crate) struct Unhurried<H>(pub(crate) H);
+
+impl<H: Handler> Handler for Unhurried<H> {
+    fn handle(&self, request: Request<Body>) -> Response<Body> {
+        self.0.handle(request)
+    }
+}
+
+impl<H: Handler + 'static> Responder for Unhurried<H> {
+    fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+        None
+    }
+
+    fn at_once(self: Arc<Self>, request: Request<()>, _: Wakes<'_>) -> AtOnce<Response<Body>> {
+        AtOnce::Work(Box::new(move || self.handle(request.map(|()| Body::empty()))))
     }
 }
 

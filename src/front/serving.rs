@@ -57,16 +57,14 @@ impl Drop for Serving {
 /// Shuts a front down, from any thread: one that waits for a signal, for example.
 ///
 /// ```
-/// # #[cfg(feature = "tiny_http")] {
-/// use forwardcache::{Body, FrontOptions, TinyHttpFront};
+/// use forwardcache::{Body, FrontOptions, EventFront};
 /// use http::{Request, Response};
 ///
 /// let hello = |_: Request<Body>| Response::new(Body::from("hello"));
-/// let serving = TinyHttpFront::bind("127.0.0.1:0", FrontOptions::new(), hello)?;
+/// let serving = EventFront::bind("127.0.0.1:0", FrontOptions::new(), hello)?;
 /// let handle = serving.shutdown_handle();
 /// std::thread::spawn(move || handle.shutdown());
 /// serving.join();
-/// # }
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
 #[derive(Clone)]

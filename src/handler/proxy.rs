@@ -8,13 +8,14 @@ use log::warn;
 
 use super::own_addresses::OwnAddresses;
 use super::refusal::{ALLOWED, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal};
+use crate::at_once::{AtOnce, PlainRequest, Wakes};
 use crate::body::Body;
 use crate::caching::Caching;
-use crate::error::{Error, ErrorKind, redacted};
+use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::{hop_by_hop, list};
 use crate::protocol;
-use crate::round_trip::RoundTrip;
-use crate::target::{Target, query_value};
+use crate::store::StoredResponse;
+use crate::target::{Target, query_value, unescape};
 
 /// Answers requests for this peer's share, and for any other: a peer that is asked answers, and never
 /// sends a request on to another peer, so that peers who disagree on the ring cost a miss and no loop.
@@ -22,6 +23,8 @@ use crate::target::{Target, query_value};
 pub(crate) struct Proxy {
     path: String,
     why_path: String,
+    /// How the target of a request begins that says nothing but what is asked for.
+    plain_prefix: String,
     caching: Caching,
     own_addresses: Arc<OwnAddresses>,
     /// Whether a URL names a member of the pool, for which a peer is no origin.
@@ -41,7 +44,40 @@ impl Proxy {
         is_peer: Box<dyn IsPeer>,
     ) -> Self {
         let why_path = protocol::why_path(&path);
-        Self { path, why_path, caching, own_addresses, is_peer }
+        let plain_prefix = format!("{path}?{}=", protocol::QUERY);
+        Self { path, why_path, plain_prefix, caching, own_addresses, is_peer }
+    }
+
+    /// What is stored of what a plain request asks for, if it answers it as it is. Never waits.
+    pub(crate) fn hit(
+        &self,
+        request: &PlainRequest<'_>,
+        url: &mut Vec<u8>,
+        lines: &mut String,
+    ) -> Option<Arc<StoredResponse>> {
+        let value = request.target.strip_prefix(&self.plain_prefix)?;
+        if value.contains('&') {
+            return None;
+        }
+        unescape(value, url).ok()?;
+        // What leads back to the pool was never fetched, and so is not stored.
+        self.caching.hit(std::str::from_utf8(url).ok()?, request, lines)
+    }
+
+    /// Whether [`at_once`](Self::at_once) knows what to do with a request that has no content.
+    pub(crate) fn is_for_at_once(&self, request: &Request<()>) -> bool {
+        request.uri().path() == self.path && matches!(*request.method(), Method::GET | Method::HEAD)
+    }
+
+    /// Answers such a request, or says what has to be waited for. Never waits.
+    pub(crate) fn at_once(&self, request: Request<()>, wakes: Wakes<'_>) -> AtOnce<Response<Body>> {
+        let target = match self.target(&request) {
+            Ok(target) => target,
+            Err((status, kind, reason)) => return AtOnce::Answer(refusal(status, kind, reason)),
+        };
+        let request = for_origin(request, &target);
+        let asked = target.clone();
+        self.caching.at_once(target, request, wakes).map(move |answer| answered(answer, &asked))
     }
 
     /// Answers one request; whatever goes wrong becomes a response.
@@ -65,14 +101,7 @@ impl Proxy {
             Err((status, kind, reason)) => return refusal(status, kind, reason),
         };
         let request = for_origin(request, &target);
-        let answer = self.caching.round_trip(request).map(|mut response| {
-            protocol::remove_mark(response.headers_mut());
-            response
-        });
-        answer.unwrap_or_else(|error| {
-            log_failure(&error, &target);
-            failure(&error)
-        })
+        answered(self.caching.round_trip_to(target.clone(), request), &target)
     }
 
     /// Says what the same request would come to under the other path.
@@ -102,7 +131,7 @@ impl Proxy {
     }
 
     /// What is asked for, or why it cannot be asked of this peer.
-    fn target(&self, request: &Request<Body>) -> Result<Target, (StatusCode, ErrorKind, String)> {
+    fn target<T>(&self, request: &Request<T>) -> Result<Target, (StatusCode, ErrorKind, String)> {
         let target = target(request.uri().query())
             .map_err(|reason| (StatusCode::BAD_REQUEST, ErrorKind::BadUrl, reason))?;
         if self.leads_back(request, &target) {
@@ -112,7 +141,7 @@ impl Proxy {
         Ok(target)
     }
 
-    fn leads_back(&self, request: &Request<Body>, target: &Target) -> bool {
+    fn leads_back<T>(&self, request: &Request<T>, target: &Target) -> bool {
         let has_been_here = list::members_of(request.headers(), &VIA).any(|member| {
             let received_by = member.split(u8::is_ascii_whitespace).nth(1);
             received_by == Some(self.caching.pseudonym().as_bytes())
@@ -121,8 +150,22 @@ impl Proxy {
     }
 }
 
+/// The response of the cache as one of the peer, or what is said where there is none.
+fn answered(answer: Result<Response<Body>>, target: &Target) -> Response<Body> {
+    match answer {
+        Ok(mut response) => {
+            protocol::remove_mark(response.headers_mut());
+            response
+        }
+        Err(error) => {
+            log_failure(&error, target);
+            failure(&error)
+        }
+    }
+}
+
 /// The request as it is meant for the origin.
-fn for_origin(request: Request<Body>, target: &Target) -> Request<Body> {
+fn for_origin<T>(request: Request<T>, target: &Target) -> Request<T> {
     let (mut parts, body) = request.into_parts();
     hop_by_hop::remove(&mut parts.headers);
     parts.headers.remove(HOST);
@@ -168,7 +211,7 @@ fn log_failure(error: &Error, target: &Target) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::round_trip::{Nowhere, RoundTripFn};
+    use crate::round_trip::{Nowhere, RoundTrip, RoundTripFn};
     use crate::store::MemoryStore;
 
     #[derive(Debug)]

@@ -2,23 +2,23 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-#[cfg(feature = "tiny_http")]
 use std::net::{TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
 use http::{Method, Request, Response};
 
 use super::builder::PeerBuilder;
+use crate::at_once::{AtOnce, PlainRequest, Wakes};
 use crate::body::Body;
 use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::Result;
-#[cfg(feature = "tiny_http")]
-use crate::front::{FrontOptions, Serving, TinyHttpFront};
+use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving};
 use crate::handler::{IsPeer, OwnAddresses, Proxy};
 use crate::peer_url::PeerUrl;
 use crate::round_trip::{self, RoundTrip};
 use crate::stats::Stats;
+use crate::store::StoredResponse;
 use crate::target::Target;
 
 /// A member of the pool: it asks like a [`Client`], and it owns a share of the URLs, which it fetches,
@@ -197,7 +197,6 @@ impl Peer {
     /// # Errors
     ///
     /// [`ErrorKind::Listen`](crate::ErrorKind::Listen) when the address cannot be resolved or bound.
-    #[cfg(feature = "tiny_http")]
     pub fn serve(&self, address: impl ToSocketAddrs) -> Result<Serving> {
         self.serve_with(address, FrontOptions::new())
     }
@@ -207,9 +206,9 @@ impl Peer {
     /// # Errors
     ///
     /// As [`serve`](Self::serve).
-    #[cfg(feature = "tiny_http")]
+    #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn serve_with(&self, address: impl ToSocketAddrs, options: FrontOptions) -> Result<Serving> {
-        Ok(self.served(TinyHttpFront::bind(address, options, self.handler())?))
+        Ok(self.served(EventFront::bind_responder(address, &options, &self.responder())?))
     }
 
     /// As [`serve_with`](Self::serve_with), on a socket that listens already: for a peer whose URL holds a
@@ -218,12 +217,15 @@ impl Peer {
     /// # Errors
     ///
     /// As [`serve`](Self::serve).
-    #[cfg(feature = "tiny_http")]
+    #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn serve_on(&self, listener: TcpListener, options: FrontOptions) -> Result<Serving> {
-        Ok(self.served(TinyHttpFront::on(listener, options, self.handler())?))
+        Ok(self.served(EventFront::responder_on(listener, &options, &self.responder())?))
     }
 
-    #[cfg(feature = "tiny_http")]
+    fn responder(&self) -> Arc<dyn Responder> {
+        Arc::new(Answering(self.clone()))
+    }
+
     fn served(&self, serving: Serving) -> Serving {
         self.is_served_on(serving.local_addr());
         serving
@@ -236,13 +238,35 @@ impl Peer {
     }
 }
 
+/// The answering side, for a front that may not wait.
+struct Answering(Peer);
+
+impl Handler for Answering {
+    fn handle(&self, request: Request<Body>) -> Response<Body> {
+        self.0.inner.proxy.handle(request)
+    }
+}
+
+impl Responder for Answering {
+    fn hit(&self, request: &PlainRequest<'_>, scratch: &mut Scratch) -> Option<Arc<StoredResponse>> {
+        self.0.inner.proxy.hit(request, &mut scratch.url, &mut scratch.lines)
+    }
+
+    fn at_once(self: Arc<Self>, request: Request<()>, wakes: Wakes<'_>) -> AtOnce<Response<Body>> {
+        if self.0.inner.proxy.is_for_at_once(&request) {
+            return self.0.inner.proxy.at_once(request, wakes);
+        }
+        AtOnce::Work(Box::new(move || self.handle(request.map(|()| Body::empty()))))
+    }
+}
+
 impl RoundTrip for Peer {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let target = Target::parse(&request.uri().to_string())?;
         match self.inner.client.owner_of(&target) {
             Some(owner) if owner != self.inner.self_url => self.inner.client.round_trip(request),
             // Without any peer all of it is its own.
-            _ => self.inner.caching.round_trip(request),
+            _ => self.inner.caching.round_trip_to(target, request),
         }
     }
 }

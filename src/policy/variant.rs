@@ -7,6 +7,7 @@ use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, COO
 use http::{HeaderMap, HeaderValue};
 
 use super::rules::Rules;
+use crate::at_once::{PlainField, PlainRequest};
 use crate::header::cache_control::ResponseDirectives;
 use crate::header::{list, quality};
 
@@ -59,6 +60,21 @@ impl Variant {
             .all(|(name, value)| normalised(name, request, digest).as_deref() == value.as_deref())
     }
 
+    /// Whether this request selects it; `None` where that is not to be seen without interpreting a field.
+    pub(crate) fn matches_plainly(&self, request: &PlainRequest<'_>) -> Option<bool> {
+        for (name, stored) in &self.fields {
+            let asked = match request.field(name.as_str()) {
+                PlainField::Absent => None,
+                PlainField::Once(value) if is_plain(value) && !is_credential(name) => Some(value),
+                PlainField::Once(_) | PlainField::Repeated => return None,
+            };
+            if asked != stored.as_deref() {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
     /// Whether this request selects it although its `Accept-Language` is another: it wants one language most,
     /// and that is the one in which the response is. No server could do better (RFC 9110 section 12.5.4).
     pub(crate) fn matches_in_language(
@@ -105,7 +121,7 @@ fn normalised<'a>(
         return Some(Cow::Owned(digest.digest(&credential).to_be_bytes().to_vec()));
     }
     if let [only] = request.get_all(name).into_iter().collect::<SmallLines<'_>>().as_slice()
-        && is_plain(only)
+        && is_plain(only.as_bytes())
     {
         return Some(Cow::Borrowed(only.as_bytes()));
     }
@@ -127,11 +143,8 @@ fn normalised<'a>(
 type SmallLines<'a> = Vec<&'a HeaderValue>;
 
 /// Whether normalising would change nothing: one member without space and capitals.
-fn is_plain(value: &HeaderValue) -> bool {
-    value
-        .as_bytes()
-        .iter()
-        .all(|byte| !byte.is_ascii_uppercase() && !matches!(byte, b',' | b' ' | b'\t' | b'"'))
+fn is_plain(value: &[u8]) -> bool {
+    value.iter().all(|byte| !byte.is_ascii_uppercase() && !matches!(byte, b',' | b' ' | b'\t' | b'"'))
 }
 
 /// A list member without the optional space around its delimiters; inside a quoted string and between

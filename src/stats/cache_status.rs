@@ -81,6 +81,13 @@ impl<'a> CacheStatus<'a> {
 
     fn value(&self) -> HeaderValue {
         let mut text = String::with_capacity(64);
+        self.write(&mut text);
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+            .expect("tokens and numbers are visible ASCII")
+    }
+
+    /// Adds the text of this member.
+    pub(crate) fn write(&self, text: &mut String) {
         text.push_str(CACHE_NAME);
         match self.outcome.forward() {
             Some(forward) => {
@@ -115,8 +122,6 @@ impl<'a> CacheStatus<'a> {
             text.push_str("; detail=");
             text.push_str(detail);
         }
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
-            .expect("tokens and numbers are visible ASCII")
     }
 }
 

@@ -53,8 +53,18 @@ impl fmt::Display for BadQueryValue {
 impl std::error::Error for BadQueryValue {}
 
 fn unescaped(text: &str) -> Result<Vec<u8>, BadQueryValue> {
+    let mut out = Vec::with_capacity(text.len());
+    unescape(text, &mut out)?;
+    Ok(out)
+}
+
+/// Adds the bytes that the text of a value stands for.
+///
+/// # Errors
+///
+/// It has a bad escape.
+pub(crate) fn unescape(text: &str, out: &mut Vec<u8>) -> Result<(), BadQueryValue> {
     let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         match byte {
@@ -68,7 +78,7 @@ fn unescaped(text: &str) -> Result<Vec<u8>, BadQueryValue> {
         }
         at += 1;
     }
-    Ok(out)
+    Ok(())
 }
 
 #[cfg(test)]

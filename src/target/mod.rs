@@ -18,5 +18,5 @@ mod spelling;
 
 pub use bad_target::BadTarget;
 pub use canonical::Target;
-pub(crate) use escape::{query_escape, query_value};
+pub(crate) use escape::{query_escape, query_value, unescape};
 pub(crate) use spelling::push_spelled;

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use forwardcache::{
-    Body, Error, ErrorKind, FrontOptions, Key, MemoryStore, Outcome, RoundTrip, Store, StoreError,
-    StoredResponse, TinyHttpFront, Usage, Variants,
+    Body, Error, ErrorKind, EventFront, FrontOptions, Key, MemoryStore, Outcome, RoundTrip, Store,
+    StoreError, StoredResponse, Usage, Variants,
 };
 use http::{Request, Response};
 
@@ -270,7 +270,7 @@ fn a_request_that_comes_back_through_others_is_a_loop() {
     let peer = LocalPeer::start();
     // A gateway whose origin is the peer, which is asked for the gateway's own URL.
     let address = peer.address();
-    let gateway = TinyHttpFront::bind("127.0.0.1:0", FrontOptions::new(), move |request: Request<Body>| {
+    let gateway = EventFront::bind("127.0.0.1:0", FrontOptions::new(), move |request: Request<Body>| {
         let host = request.headers()["host"].to_str().unwrap();
         let back = format!("http://{address}/proxy?q={}", escaped(&format!("http://{host}/")));
         let mut onwards = Request::get(back).body(Body::empty()).unwrap();

@@ -9,9 +9,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{Response, StatusCode, Version, response};
 
-use super::exchange::text;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
+use crate::front::answer::text;
 use crate::front::response_head::{self, Asked, Framing};
 use crate::protocol;
 

@@ -6,19 +6,19 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{Method, Response, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use tiny_http::Request;
 
 use super::answer::{self, Recipient};
 use crate::body::Body;
-use crate::error::ErrorKind;
-use crate::front::request_head::{self, Refusal, RequestBody, RequestHead};
+use crate::front::answer::{text, unavailable};
+use crate::front::request_head::{self, HeadLimits, Refusal, RequestBody, RequestHead};
 use crate::front::response_head::Asked;
 use crate::front::serve::{Handler, RemoteAddress};
 use crate::front::serving::Lifetime;
-use crate::protocol;
 
+/// A URL of 8 KiB, each byte of it escaped as `%XX`, and a path. They apply to what has been read already.
+const LIMITS: HeadLimits = HeadLimits { fields: 100, field_bytes: 64 << 10, target: 25 << 10 };
 /// tiny_http reads a body up to that length before anybody sees the request.
 const READ_AHEAD: usize = 1024;
 /// In how large pieces a body is read that nobody wants.
@@ -109,8 +109,7 @@ impl Door {
             Err(BodyFailure::TooLarge) => return condemn(request, StatusCode::PAYLOAD_TOO_LARGE),
             Err(BodyFailure::Malformed) => return condemn(request, StatusCode::BAD_REQUEST),
         }
-        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, reason);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        let response = unavailable(reason);
         let persistent = head.persistent && why == TurnedAway::Busy && !self.lifetime.is_stopping();
         let recipient = recipient_of(&request, head.request.method().clone(), persistent);
         answer::write(request.into_writer(), response, &recipient);
@@ -159,6 +158,7 @@ fn checked_head(request: &Request) -> Result<RequestHead, Refusal> {
     let fields =
         request.headers().iter().map(|header| (header.field.as_str().as_bytes(), header.value.as_bytes()));
     let head = request_head::check(
+        &LIMITS,
         request.method().as_str().as_bytes(),
         request.url().as_bytes(),
         (version.0, version.1),
@@ -258,23 +258,6 @@ fn condemn(request: Request, status: StatusCode) {
     log::warn!("a connection is abandoned after {status}: the body of its request must not be read");
     let response = tiny_http::Response::empty(status.as_u16());
     mem::forget(request.upgrade(PROTOCOL, response));
-}
-
-/// An answer of the front's own: marked as such, or a client of the pool would take it for the origin's.
-pub(super) fn text(status: StatusCode, line: &'static str) -> Response<Body> {
-    let kind = match status {
-        StatusCode::SERVICE_UNAVAILABLE => ErrorKind::Unavailable,
-        StatusCode::BAD_GATEWAY => ErrorKind::IncompleteBody,
-        status if status.is_server_error() => ErrorKind::Io,
-        _ => ErrorKind::BadRequest,
-    };
-    let mut response = Response::new(Body::from(line));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    protocol::mark_failure(headers, kind);
-    response
 }
 
 fn unwinding_ends_here(work: impl FnOnce()) {

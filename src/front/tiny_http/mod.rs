@@ -2,7 +2,6 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `listener` | the listening socket and the options that accepted sockets inherit |
 //! | `server` | [`TinyHttpFront`]: its threads, from start to shutdown |
 //! | `lanes` | two bounded queues, and who is turned away |
 //! | `exchange` | one request, from its checked head to the handler's answer |
@@ -23,7 +22,6 @@
 mod answer;
 mod exchange;
 mod lanes;
-mod listener;
 mod nudge;
 mod server;
 #[cfg(test)]

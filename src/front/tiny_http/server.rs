@@ -14,8 +14,9 @@ use tiny_http::Server;
 
 use super::exchange::{Door, Exchange};
 use super::lanes::Lanes;
-use super::{listener, nudge};
-use crate::error::{Error, ErrorKind, Result};
+use super::nudge;
+use crate::error::Result;
+use crate::front::listener::{self, listen_error};
 use crate::front::options::FrontOptions;
 use crate::front::serve::Handler;
 use crate::front::serving::{Lifetime, Running, Serving};
@@ -111,7 +112,7 @@ impl TinyHttpFront {
         options: FrontOptions,
         handler: impl Handler + 'static,
     ) -> Result<Serving> {
-        let (address, socket) = listen(address, options.write_timeout)?;
+        let (address, socket) = listener::bind(address, options.write_timeout)?;
         Self::start(address, socket, &options, handler)
     }
 
@@ -179,24 +180,6 @@ impl TinyHttpFront {
         log::info!("serving on {address}");
         Ok(serving)
     }
-}
-
-fn listen(address: impl ToSocketAddrs, write_timeout: Duration) -> Result<(SocketAddr, Socket)> {
-    let addresses = address
-        .to_socket_addrs()
-        .map_err(|error| listen_error("cannot resolve the address to serve on", error))?;
-    let mut last = Error::new(ErrorKind::Listen, "there is no address to serve on");
-    for address in addresses {
-        match listener::listen(address, write_timeout) {
-            Ok(socket) => return Ok((address, socket)),
-            Err(error) => last = listen_error(&format!("cannot listen on {address}"), error),
-        }
-    }
-    Err(last)
-}
-
-fn listen_error(message: &str, error: io::Error) -> Error {
-    Error::new(ErrorKind::Listen, format!("{message}: {error}")).with_source(error)
 }
 
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<()> {

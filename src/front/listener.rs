@@ -1,20 +1,46 @@
 //! The listening socket. What is set here is inherited by every accepted socket, on Linux at least,
 //! and tiny_http leaves no other way to set it.
+#![cfg_attr(
+    not(feature = "tiny_http"),
+    allow(dead_code, reason = "tiny_http shares and closes it otherwise")
+)]
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
+
+/// Listens on the first of these addresses that can be bound.
+pub(super) fn bind(address: impl ToSocketAddrs, write_timeout: Duration) -> Result<(SocketAddr, Socket)> {
+    let addresses = address
+        .to_socket_addrs()
+        .map_err(|error| listen_error("cannot resolve the address to serve on", error))?;
+    let mut last = Error::new(ErrorKind::Listen, "there is no address to serve on");
+    for address in addresses {
+        match listen(address, write_timeout) {
+            Ok(socket) => return Ok((address, socket)),
+            Err(error) => last = listen_error(&format!("cannot listen on {address}"), error),
+        }
+    }
+    Err(last)
+}
+
+/// Nobody can be served, because the system says so.
+pub(super) fn listen_error(message: &str, error: io::Error) -> Error {
+    Error::new(ErrorKind::Listen, format!("{message}: {error}")).with_source(error)
+}
 
 /// Listens on `address`.
 ///
 /// There is no receive timeout on purpose: `accept` would end with it too, and tiny_http gives up
 /// accepting on the first error.
-pub(super) fn listen(address: SocketAddr, write_timeout: Duration) -> io::Result<Socket> {
+fn listen(address: SocketAddr, write_timeout: Duration) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Elsewhere than on Unix it would allow two processes to share a port.
     #[cfg(unix)]

@@ -1,0 +1,187 @@
+//! A request's way through the cache for a thread that never waits: what is stored is served, what another
+//! request is fetching is shared, and everything else is handed back as work.
+//!
+//! It takes the same decisions as the engine, in the same order. One thing is different: the leader of a
+//! flight is found here, before anybody works, so that of a burst of requests for one URL a single one
+//! occupies a thread that waits.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use log::debug;
+use parking_lot::Mutex;
+
+use super::engine::{Caching, Inner, Landed};
+use super::forwarding::received_over;
+use super::incoming::Incoming;
+use super::lookup::{Lookup, Plan, lookup};
+use crate::at_once::{AtOnce, PlainRequest, Wakes};
+use crate::body::Body;
+use crate::error::{Result, redacted};
+use crate::flight::{Landing, Watched};
+use crate::header::{cache_control::RequestDirectives, hop_by_hop};
+use crate::policy::{Reuse, reuse};
+use crate::stats::{CacheStatus, Forward, Outcome, X_FROM_CACHE};
+use crate::store::StoredResponse;
+use crate::target::Target;
+
+type Answer = AtOnce<Result<Response<Body>>>;
+
+impl Caching {
+    /// Answers a GET or HEAD without content.
+    pub(crate) fn at_once(&self, target: Target, request: Request<()>, wakes: Wakes<'_>) -> Answer {
+        let (parts, ()) = request.into_parts();
+        let mut headers = parts.headers;
+        hop_by_hop::remove(&mut headers);
+        let via = received_over(parts.version, &self.inner.via);
+        let incoming = Incoming::new(parts.method, target, headers, via, &self.inner.keys);
+        let inner = Arc::clone(&self.inner);
+        if incoming.is_for_origin() {
+            return AtOnce::Work(Box::new(move || {
+                let Incoming { method, target, headers, via, .. } = incoming;
+                inner.pass(&method, &target, headers, via, Body::empty(), Forward::Bypass)
+            }));
+        }
+        inner.answer_at_once(incoming, wakes)
+    }
+
+    /// What is stored under this URL, if it answers a plain request as it is, fresh and whole. What it says
+    /// of the moment is added to `lines`, as field lines.
+    ///
+    /// The URL need not be in its canonical form: one that is not is not found.
+    pub(crate) fn hit(
+        &self,
+        url: &str,
+        request: &PlainRequest<'_>,
+        lines: &mut String,
+    ) -> Option<Arc<StoredResponse>> {
+        let inner = &self.inner;
+        // A key is another text where it is chosen, and behind a space there is somebody's partition.
+        if inner.keys.are_chosen() || url.contains(' ') {
+            return None;
+        }
+        let variants = inner.store.at_once(url)?;
+        let mut selected = None;
+        for stored in variants.iter() {
+            if stored.variant().matches_plainly(request)? {
+                selected = Some(stored);
+                break;
+            }
+        }
+        let stored = selected.filter(|stored| is_whole(stored))?;
+        let (validity, now) = (stored.validity(), inner.clock.now());
+        if reuse(validity, &RequestDirectives::default(), now) != Reuse::Fresh {
+            return None;
+        }
+        inner.count(Outcome::Hit);
+        debug!("{} {}", Outcome::Hit, redacted(url));
+        let status =
+            CacheStatus::new(Outcome::Hit).time_to_live(validity.remaining(now), validity.staleness(now));
+        // Writing to a String cannot fail.
+        let _ = write!(lines, "age: {}\r\n{X_FROM_CACHE}: 1\r\ncache-status: ", validity.age(now).as_secs());
+        status.write(lines);
+        lines.push_str("\r\n");
+        Some(Arc::clone(stored))
+    }
+}
+
+/// Whether it is the whole of a response that has a body.
+fn is_whole(stored: &StoredResponse) -> bool {
+    !matches!(stored.status().as_u16(), 204 | 205 | 206 | 304)
+}
+
+impl Inner {
+    fn answer_at_once(self: &Arc<Self>, incoming: Incoming, wakes: Wakes<'_>) -> Answer {
+        let plan = match self.look_up_at_once(&incoming) {
+            None => return self.work(move |inner| inner.answer(&incoming)),
+            Some(Lookup::Serve(stored, outcome)) => {
+                return AtOnce::Answer(Ok(self.serve(&stored, &incoming, outcome)));
+            }
+            Some(Lookup::Forward(plan)) => plan,
+        };
+        if let Some(answer) = self.without_origin(&incoming, &plan) {
+            return AtOnce::Answer(Ok(answer));
+        }
+        if !self.may_collapse(&incoming) {
+            return self.work(move |inner| inner.forward(&incoming, &plan, None));
+        }
+        self.collapse_at_once(incoming, plan, wakes)
+    }
+
+    /// Leads, or waits for who does.
+    fn collapse_at_once(self: &Arc<Self>, incoming: Incoming, plan: Plan, wakes: Wakes<'_>) -> Answer {
+        let landed = Arc::new(Mutex::new(None));
+        loop {
+            let told = || -> Box<dyn FnOnce(Landing<Landed>) + Send> {
+                let (landed, wake) = (Arc::clone(&landed), wakes());
+                Box::new(move |landing| {
+                    *landed.lock() = Some(landing);
+                    wake();
+                })
+            };
+            match self.flights.watch(&incoming.key, told) {
+                Some(Watched::Landed(landed)) => return self.follow_at_once(&incoming, &plan, landed),
+                Some(Watched::Later) => {
+                    let inner = Arc::clone(self);
+                    return AtOnce::Wait(Box::new(move || {
+                        let landing = landed.lock().take();
+                        match landing {
+                            Some(Landing::With(landed)) => inner.follow_at_once(&incoming, &plan, landed),
+                            _ => inner.look_again_at_once(&incoming),
+                        }
+                    }));
+                }
+                None => {}
+            }
+            if let Some(leader) = self.flights.lead(&incoming.key) {
+                // What was being fetched when we looked may have been stored since.
+                return match self.look_up_at_once(&incoming) {
+                    Some(Lookup::Serve(stored, outcome)) => {
+                        leader.land(Landed::Stored);
+                        AtOnce::Answer(Ok(self.serve(&stored, &incoming, outcome)))
+                    }
+                    Some(Lookup::Forward(plan)) => {
+                        self.work(move |inner| inner.forward(&incoming, &plan, Some(leader)))
+                    }
+                    None => self.work(move |inner| inner.forward(&incoming, &plan, Some(leader))),
+                };
+            }
+        }
+    }
+
+    fn follow_at_once(self: &Arc<Self>, incoming: &Incoming, plan: &Plan, landed: Landed) -> Answer {
+        match self.shared(incoming, plan, landed) {
+            Some(answer) => AtOnce::Answer(answer),
+            None => self.look_again_at_once(incoming),
+        }
+    }
+
+    /// What was waited for may be stored by now. If not, nobody waits a second time.
+    fn look_again_at_once(self: &Arc<Self>, incoming: &Incoming) -> Answer {
+        match self.look_up_at_once(incoming) {
+            Some(Lookup::Serve(stored, outcome)) => {
+                AtOnce::Answer(Ok(self.serve(&stored, incoming, outcome)))
+            }
+            Some(Lookup::Forward(plan)) => {
+                let incoming = incoming.clone();
+                self.work(move |inner| inner.forward(&incoming, &plan, None))
+            }
+            None => {
+                let incoming = incoming.clone();
+                self.work(move |inner| inner.answer(&incoming))
+            }
+        }
+    }
+
+    /// `None` where the store would have to be waited for.
+    fn look_up_at_once(&self, incoming: &Incoming) -> Option<Lookup> {
+        let variants = self.store.at_once(incoming.key.as_str())?;
+        Some(lookup(&variants, incoming, &self.digest, self.clock.now()))
+    }
+
+    fn work(self: &Arc<Self>, work: impl FnOnce(&Self) -> Result<Response<Body>> + Send + 'static) -> Answer {
+        let inner = Arc::clone(self);
+        AtOnce::Work(Box::new(move || work(&inner)))
+    }
+}

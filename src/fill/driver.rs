@@ -1,0 +1,60 @@
+//! Who moves a body on whose readers do not wait.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::state::Progress;
+use super::transfer::{FINISHING, Fill};
+use crate::body::Driver;
+
+/// The work of moving this body on to its end; `None` where somebody has it already, or nothing is left
+/// to do. Whoever has it and drops it undone leaves it to the next one.
+pub(super) fn drive(fill: &Arc<Fill>) -> Option<Driver> {
+    let mut state = fill.state.lock();
+    if state.is_driven || matches!(state.progress, Progress::Ended(_)) {
+        return None;
+    }
+    state.is_driven = true;
+    drop(state);
+    let driving = Driving { fill: Arc::clone(fill) };
+    Some(Box::new(move || driving.run()))
+}
+
+/// Held by the one who drives.
+struct Driving {
+    fill: Arc<Fill>,
+}
+
+impl Driving {
+    /// Reads from the source until its end, for as long as somebody reads or little is missing.
+    fn run(self) {
+        let fill = &self.fill;
+        let (mut reads, mut deadline) = (0, None);
+        let mut state = fill.state.lock();
+        loop {
+            match state.progress {
+                Progress::Ended(_) => return,
+                Progress::Busy => fill.changed.wait(&mut state),
+                Progress::Idle(_) if state.readers.is_empty() => {
+                    let now = Instant::now();
+                    let is_late = now >= *deadline.get_or_insert(now + FINISHING);
+                    if is_late || !fill.is_worth_finishing(&state, reads) {
+                        return;
+                    }
+                    reads += 1;
+                    fill.advance(&mut state);
+                }
+                Progress::Idle(_) if state.is_far_ahead() => fill.wait_for_the_slowest(&mut state),
+                Progress::Idle(_) => fill.advance(&mut state),
+            }
+        }
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        let mut state = self.fill.state.lock();
+        state.is_driven = false;
+        self.fill.give_up_unread(state);
+    }
+}

@@ -1,0 +1,22 @@
+//! A body on its way from where it comes to everybody who waits for it.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `transfer` | [`Fill`]: one source, any number of readers, and what is kept of it |
+//! | `state` | how far everything is; pure |
+//! | `reader` | [`FillReader`]: reads from the beginning, waiting or not |
+//! | `driver` | who moves a body on whose readers do not wait |
+//!
+//! A fill has no thread of its own. A reader that waits moves the body on itself; those that never wait
+//! need a driver, which somebody runs who may.
+
+mod driver;
+mod reader;
+mod state;
+mod transfer;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use reader::FillReader;
+pub(crate) use transfer::{Commit, Fill, Keeping, Room};

@@ -1,0 +1,32 @@
+//! What a front says itself.
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+
+use crate::body::Body;
+use crate::error::ErrorKind;
+use crate::protocol;
+
+/// An answer of the front's own: marked as such, or a client of the pool would take it for the origin's.
+pub(super) fn text(status: StatusCode, line: &'static str) -> Response<Body> {
+    let kind = match status {
+        StatusCode::SERVICE_UNAVAILABLE => ErrorKind::Unavailable,
+        StatusCode::BAD_GATEWAY => ErrorKind::IncompleteBody,
+        status if status.is_server_error() => ErrorKind::Io,
+        _ => ErrorKind::BadRequest,
+    };
+    let mut response = Response::new(Body::from(line));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    protocol::mark_failure(headers, kind);
+    response
+}
+
+/// Nobody can answer now; later somebody may.
+pub(super) fn unavailable(why: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}

@@ -1,0 +1,737 @@
+//! One connection: its requests one after another, each read, handed on, and answered in order.
+//!
+//! ```text
+//!          head                     content                    answer             written
+//! (none) ────────▶ Receiving ──────────────────▶ Expected ───────────▶ Sending ──────────▶ (none), or closing
+//!          │  hit                                   │  ▲  Parked: another request is
+//!          └──────────────▶ written at once         └──┘  fetching the same
+//! ```
+//!
+//! Nothing here waits. [`Connection::advance`] goes on until the socket has nothing, takes nothing, or
+//! somebody else has to do something first. Of what the client sends, no more is read than is worked on:
+//! a request behind another one waits in the socket.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::EXPECT;
+use http::{Method, Request, Response, StatusCode, Version};
+
+use super::admission::Admitted;
+use super::exchange::{Exchange, Receiving, Reply, Sending, Sink};
+use super::head_end::{Scan, empty_lines, head_end};
+use super::input::{Consumed, Input};
+use super::mailbox::Address;
+use super::outbound::{Flushed, Outbound};
+use super::pace::Pace;
+use super::surroundings::Surroundings;
+use super::transport::Transport;
+use super::upload::upload;
+use super::workers::{Job, ReplyTo};
+use crate::at_once::{AtOnce, PlainRequest};
+use crate::body::{Body, Grown};
+use crate::front::answer::{text, unavailable};
+use crate::front::options::MOST_FIELDS;
+use crate::front::request_head::{self, Refusal, RequestBody, RequestHead};
+use crate::front::response_head::{self, Asked, Framing};
+use crate::front::serve::RemoteAddress;
+use crate::store::StoredResponse;
+
+/// The content of a request up to this is collected before the request is handed on, in bytes: a client that
+/// sends it slowly then occupies nobody.
+const COLLECTED: usize = 64 << 10;
+
+/// How much of a growing body is taken at a time, in bytes.
+const PIECE: usize = 64 << 10;
+
+/// How long a request waits for what another one is fetching.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// For how long, and for how many bytes, a client is listened to that is being closed: what it was sending
+/// must not make the system throw away what it has not read yet (RFC 9112 section 9.6).
+const LINGERING: Duration = Duration::from_secs(1);
+const LINGERING_BYTES: usize = 64 << 10;
+
+/// How many steps are taken for one connection before the others have their turn.
+const STEPS: usize = 256;
+
+/// What is to become of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It waits for its socket, or for somebody.
+    Wait,
+    /// It has more to do, and others have too.
+    Again,
+    Close,
+}
+
+pub(super) struct Connection {
+    transport: Transport,
+    remote: SocketAddr,
+    number: usize,
+    input: Input,
+    outbound: Outbound,
+    exchange: Option<Box<Exchange>>,
+    /// Whether the socket may have something to read.
+    may_read: bool,
+    /// Whether the socket takes nothing for now.
+    is_blocked: bool,
+    closing: Closing,
+    /// When it last had nothing to do, or its connection was made.
+    idle_since: Instant,
+    /// When the first byte of a head came that is not complete.
+    head_since: Option<Instant>,
+    reading: Pace,
+    writing: Pace,
+    _admitted: Admitted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// Once all is written; the client may be sending still.
+    Written,
+    Lingering {
+        until: Instant,
+        left: usize,
+    },
+}
+
+impl Connection {
+    pub(super) fn new(
+        transport: Transport,
+        remote: SocketAddr,
+        number: usize,
+        now: Instant,
+        admitted: Admitted,
+    ) -> Self {
+        Self {
+            transport,
+            remote,
+            number,
+            input: Input::default(),
+            outbound: Outbound::default(),
+            exchange: None,
+            may_read: true,
+            is_blocked: false,
+            closing: Closing::No,
+            idle_since: now,
+            head_since: None,
+            reading: Pace::default(),
+            writing: Pace::default(),
+            _admitted: admitted,
+        }
+    }
+
+    /// What the system says of the socket.
+    pub(super) fn is_ready(&mut self, to_read: bool, to_write: bool) {
+        self.may_read |= to_read;
+        self.is_blocked &= !to_write;
+    }
+
+    /// Goes on for as long as there is something to do.
+    pub(super) fn advance(&mut self, around: &mut Surroundings) -> Next {
+        for _ in 0..STEPS {
+            match self.step(around) {
+                Next::Again => {}
+                next => return next,
+            }
+        }
+        Next::Again
+    }
+
+    fn step(&mut self, around: &mut Surroundings) -> Next {
+        if self.is_blocked {
+            return Next::Wait;
+        }
+        if !self.outbound.is_empty() || self.closing == Closing::Written {
+            return self.flush(around);
+        }
+        if let Closing::Lingering { left, .. } = &mut self.closing {
+            return match self.transport.read(&mut around.input) {
+                Ok(read) if read.count > 0 && read.count < *left => {
+                    *left -= read.count;
+                    Next::Again
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Wait,
+                _ => Next::Close,
+            };
+        }
+        let Some(exchange) = &mut self.exchange else {
+            if around.is_stopping && self.input.is_empty() {
+                return Next::Close;
+            }
+            return self.receive(around);
+        };
+        match &mut exchange.reply {
+            Reply::Sending(_) => self.send_more(around),
+            Reply::Done => self.finish(around),
+            Reply::NotAsked | Reply::Expected | Reply::Parked { .. } => self.receive_content(around),
+        }
+    }
+
+    /// Writes what waits to be written.
+    fn flush(&mut self, around: &mut Surroundings) -> Next {
+        match self.outbound.flush(&mut self.transport) {
+            Ok((_, Flushed::All)) if self.closing == Closing::Written => {
+                self.transport.finish();
+                self.closing = Closing::Lingering { until: around.now + LINGERING, left: LINGERING_BYTES };
+                Next::Again
+            }
+            Ok((_, Flushed::All)) => {
+                self.writing.stop();
+                Next::Again
+            }
+            Ok((count, Flushed::Blocked)) => {
+                self.is_blocked = true;
+                self.writing.moved(count, around.now);
+                Next::Wait
+            }
+            Err(error) => self.lost(&error),
+        }
+    }
+
+    fn lost(&mut self, error: &io::Error) -> Next {
+        log::debug!("a client is gone: {error}");
+        Next::Close
+    }
+
+    /// The end of an exchange whose answer is written.
+    fn finish(&mut self, around: &mut Surroundings) -> Next {
+        let Some(exchange) = self.exchange.take() else { return Next::Again };
+        self.idle_since = around.now;
+        self.reading.stop();
+        if exchange.receiving.is_some() || !exchange.asked.persistent {
+            self.closing = Closing::Written;
+        }
+        Next::Again
+    }
+
+    /// Goes on with what has come, or reads more.
+    fn receive(&mut self, around: &mut Surroundings) -> Next {
+        if self.input.is_worth_a_look() {
+            let mut input = std::mem::take(&mut self.input);
+            let consumed = self.consume(input.bytes(), input.looked_at(), around);
+            input.consume(consumed);
+            self.input = input;
+            return Next::Again;
+        }
+        if !self.may_read {
+            return Next::Wait;
+        }
+        let mut buffer = std::mem::take(&mut around.input);
+        let next = match self.transport.read(&mut buffer) {
+            Ok(read) if read.count == 0 => self.ended(around),
+            Ok(read) => {
+                self.may_read = !read.is_drained;
+                let came = &buffer[..read.count];
+                if self.input.is_empty() {
+                    // Most often it is one whole request, of which nothing has to be kept.
+                    let consumed = self.consume(came, 0, around);
+                    self.input.keep(came, consumed);
+                } else {
+                    self.input.extend(came);
+                }
+                Next::Again
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.may_read = false;
+                Next::Wait
+            }
+            Err(error) => self.lost(&error),
+        };
+        around.input = buffer;
+        next
+    }
+
+    /// As [`receive`](Self::receive), where somebody takes the content.
+    fn receive_content(&mut self, around: &mut Surroundings) -> Next {
+        let wants_more = self.exchange.as_ref().and_then(|exchange| exchange.receiving.as_ref());
+        match wants_more {
+            Some(receiving) if receiving.has_room() => {
+                self.reading.start(around.now);
+                self.receive(around)
+            }
+            Some(_) => {
+                self.reading.stop();
+                Next::Wait
+            }
+            None => Next::Wait,
+        }
+    }
+
+    /// The client sends nothing any more.
+    fn ended(&mut self, around: &mut Surroundings) -> Next {
+        if self.exchange.is_none() {
+            return Next::Close;
+        }
+        let reason = "the body is incomplete";
+        self.give_up_content(Refusal { status: StatusCode::BAD_REQUEST, reason }, around);
+        Next::Again
+    }
+
+    /// Takes one head, or some content. So many of the bytes have been looked at before.
+    fn consume(&mut self, bytes: &[u8], looked_at: usize, around: &mut Surroundings) -> Consumed {
+        if self.exchange.is_some() {
+            return Consumed::whole(self.consume_content(bytes, around));
+        }
+        let before = empty_lines(bytes);
+        let rest = &bytes[before..];
+        let Some(first) = rest.first() else { return Consumed::whole(before) };
+        // What no method begins with need not be waited for: a TLS handshake, for one.
+        if !first.is_ascii_alphanumeric() && !b"!#$%&'*+-.^_`|~\r".contains(first) {
+            self.refuse(request_head::bad("this is no HTTP request"), around);
+            return Consumed::whole(bytes.len());
+        }
+        let from = if before > 0 { 0 } else { looked_at };
+        match head_end(rest, from, around.options.max_head) {
+            Scan::Complete(length) => {
+                self.head_since = None;
+                self.consume_head(&rest[..length], around);
+                Consumed::whole(before + length)
+            }
+            Scan::Incomplete(looked_at) => {
+                self.head_since.get_or_insert(around.now);
+                Consumed { used: before, looked_at: Some(looked_at) }
+            }
+            Scan::Refused(refusal) => {
+                self.refuse(refusal, around);
+                Consumed::whole(bytes.len())
+            }
+        }
+    }
+
+    fn consume_head(&mut self, head: &[u8], around: &mut Surroundings) {
+        let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let mut parsed = httparse::Request::new(&mut []);
+        match parsed.parse_with_uninit_headers(head, &mut fields) {
+            Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+            // The empty line is there, so it is the parser that sees another end.
+            Ok(_) => return self.refuse(request_head::bad("the head is malformed"), around),
+            Err(error) => return self.refuse(refusal_of(error), around),
+        }
+        let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+            return self.refuse(request_head::bad("the head is malformed"), around);
+        };
+        let is_common = method == "GET"
+            && minor == 1
+            && parsed.headers.len() <= around.options.max_fields
+            && target.len() <= around.options.max_target;
+        if is_common && let Some(plain) = PlainRequest::new(target, parsed.headers) {
+            around.scratch.lines.clear();
+            around.scratch.url.clear();
+            if let Some(stored) = around.responder.hit(&plain, &mut around.scratch) {
+                return self.send_hit(&stored, plain.persistent, around);
+            }
+        }
+        let fields = parsed.headers.iter().map(|field| (field.name.as_bytes(), field.value));
+        let checked =
+            request_head::check(&around.limits, method.as_bytes(), target.as_bytes(), (1, minor), fields);
+        match checked {
+            Ok(head) => self.begin(head, around),
+            Err(refusal) => self.refuse(refusal, around),
+        }
+    }
+
+    /// Writes a stored response: nothing of it is copied that the socket takes at once.
+    fn send_hit(&mut self, stored: &Arc<StoredResponse>, persistent: bool, around: &mut Surroundings) {
+        use std::fmt::Write;
+        let (fields, body) = (stored.field_lines(), stored.body());
+        let lines = &mut around.scratch.lines;
+        // Writing to a String cannot fail.
+        let _ = write!(lines, "content-length: {}\r\n", body.len());
+        let persistent = persistent && !around.is_stopping;
+        if !persistent {
+            lines.push_str("connection: close\r\n");
+            self.closing = Closing::Written;
+        }
+        lines.push_str("\r\n");
+        let status = response_head::status_line(stored.status());
+        self.idle_since = around.now;
+        let mut written = 0;
+        if self.outbound.is_empty() {
+            let slices = [&*status, fields, lines.as_bytes(), body].map(IoSlice::new);
+            match self.transport.write_vectored(&slices) {
+                Ok(count) => written = count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The socket says so again when it is read.
+                Err(error) => {
+                    self.lost(&error);
+                    self.closing = Closing::Written;
+                    return;
+                }
+            }
+            if written == status.len() + fields.len() + lines.len() + body.len() {
+                return;
+            }
+        }
+        // What has not been written waits for the socket.
+        let mut push = |length: usize, piece: &dyn Fn(usize) -> Bytes| {
+            let done = written.min(length);
+            written -= done;
+            if done < length {
+                self.outbound.push(piece(done));
+            }
+        };
+        push(status.len(), &|done| Bytes::copy_from_slice(&status[done..]));
+        push(fields.len(), &|done| fields.slice(done..));
+        push(lines.len(), &|done| Bytes::copy_from_slice(&lines.as_bytes()[done..]));
+        push(body.len(), &|done| body.slice(done..));
+    }
+
+    /// Begins an exchange: hands the request on, or takes its content first.
+    fn begin(&mut self, head: RequestHead, around: &mut Surroundings) {
+        let RequestHead { request, body, persistent } = head;
+        let asked = Asked {
+            method: request.method().clone(),
+            version: request.version(),
+            persistent: persistent && !around.is_stopping,
+        };
+        let expects = match expectation(&request) {
+            Ok(expects) => expects && body != RequestBody::None,
+            Err(refusal) => return self.refuse(refusal, around),
+        };
+        let length = match body {
+            RequestBody::None => {
+                self.exchange = Some(Exchange::new(around.next_exchange(), asked, None));
+                return self.hand_on(request, Body::empty(), around);
+            }
+            RequestBody::Length(length) if length > around.options.max_body => {
+                return self.refuse(too_large(), around);
+            }
+            RequestBody::Length(length) => Some(length),
+            RequestBody::Chunked => None,
+        };
+        if expects {
+            self.outbound.push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
+        }
+        let serial = around.next_exchange();
+        let is_short = length.is_none_or(|length| length <= COLLECTED as u64);
+        if is_short {
+            let receiving = Receiving::new(body, Sink::Collect(Box::new(request), Vec::new()));
+            self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
+        } else {
+            let (sink, content) = upload(length, around.mailbox.wake(self.address(serial)));
+            let receiving = Receiving::new(body, Sink::Upload(sink));
+            self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
+            self.hand_on(request, content, around);
+        }
+    }
+
+    fn consume_content(&mut self, bytes: &[u8], around: &mut Surroundings) -> usize {
+        let Some(exchange) = &mut self.exchange else { return 0 };
+        let Some(receiving) = &mut exchange.receiving else { return 0 };
+        let decoded = match receiving.decoder.decode(bytes) {
+            Ok(decoded) => decoded,
+            Err(refusal) => {
+                self.give_up_content(refusal, around);
+                return bytes.len();
+            }
+        };
+        let content = &bytes[decoded.content];
+        receiving.received += content.len() as u64;
+        self.reading.moved(decoded.used, around.now);
+        if receiving.received > around.options.max_body {
+            self.give_up_content(too_large(), around);
+            return bytes.len();
+        }
+        match &mut receiving.sink {
+            Sink::Collect(_, collected) => collected.extend_from_slice(content),
+            Sink::Upload(upload) => upload.give(content),
+            Sink::Discard => {}
+        }
+        if receiving.decoder.is_done() {
+            let receiving = exchange.receiving.take();
+            self.reading.stop();
+            match receiving.map(|receiving| receiving.sink) {
+                Some(Sink::Collect(request, collected)) => {
+                    self.hand_on(*request, Body::from(collected), around);
+                }
+                Some(Sink::Upload(upload)) => upload.finish(),
+                Some(Sink::Discard) | None => {}
+            }
+        } else if matches!(&receiving.sink, Sink::Collect(_, collected) if collected.len() > COLLECTED) {
+            self.upload_collected(around);
+        }
+        decoded.used
+    }
+
+    /// Hands a request on whose content turns out to be long, while it is still coming.
+    fn upload_collected(&mut self, around: &mut Surroundings) {
+        let number = self.number;
+        let Some(exchange) = &mut self.exchange else { return };
+        let address = Address { connection: number, exchange: exchange.serial };
+        let Some(receiving) = &mut exchange.receiving else { return };
+        let (sink, content) = upload(None, around.mailbox.wake(address));
+        if let Sink::Collect(request, collected) = std::mem::replace(&mut receiving.sink, Sink::Discard) {
+            sink.give(&collected);
+            receiving.sink = Sink::Upload(sink);
+            self.hand_on(*request, content, around);
+        }
+    }
+
+    /// The content of the request does not come as it should: nobody knows where the next request begins.
+    fn give_up_content(&mut self, refusal: Refusal, around: &mut Surroundings) {
+        let is_answered = self
+            .exchange
+            .as_ref()
+            .is_none_or(|exchange| matches!(exchange.reply, Reply::Sending(_) | Reply::Done));
+        if is_answered {
+            self.break_off();
+        } else {
+            // Whoever handles the request finds its content cut, and has nobody to answer to.
+            self.refuse(refusal, around);
+        }
+    }
+
+    /// Hands a whole request, or one whose content is coming, to whoever answers it.
+    fn hand_on(&mut self, request: Request<()>, content: Body, around: &mut Surroundings) {
+        let mut request = request;
+        request.extensions_mut().insert(RemoteAddress(self.remote));
+        let Some(exchange) = &self.exchange else { return };
+        let address = self.address(exchange.serial);
+        let responder = Arc::clone(&around.responder);
+        let is_simple = matches!(*request.method(), Method::GET | Method::HEAD) && content.is_empty();
+        if !is_simple {
+            let work = Box::new(move || responder.handle(request.map(|()| content)));
+            return self.ask(AtOnce::Work(work), around);
+        }
+        let wakes = || around.mailbox.wake(address);
+        let answer = panic::catch_unwind(AssertUnwindSafe(|| responder.at_once(request, &wakes)));
+        self.ask(answer.unwrap_or_else(|_| AtOnce::Answer(failed())), around);
+    }
+
+    /// Does what is said to be done for an answer.
+    fn ask(&mut self, at_once: AtOnce<Response<Body>>, around: &mut Surroundings) {
+        let Some(exchange) = &mut self.exchange else { return };
+        match at_once {
+            AtOnce::Answer(response) => self.answer(response, around),
+            AtOnce::Wait(again) => exchange.reply = Reply::Parked { again, since: around.now },
+            AtOnce::Work(work) => {
+                exchange.reply = Reply::Expected;
+                let address = Address { connection: self.number, exchange: exchange.serial };
+                let method = exchange.asked.method.clone();
+                let reply_to = ReplyTo { mailbox: around.mailbox.clone(), address, method };
+                if let Some(too_many) = around.jobs.offer(Job::Answer { work, reply_to }) {
+                    self.answer(unavailable("too many requests are waiting"), around);
+                    drop(too_many);
+                }
+            }
+        }
+    }
+
+    /// A letter about an exchange of this connection: its answer, or that it is worth looking after.
+    pub(super) fn hear(&mut self, serial: u64, response: Option<Response<Body>>, around: &mut Surroundings) {
+        let Some(exchange) = self.exchange.as_mut().filter(|exchange| exchange.serial == serial) else {
+            return;
+        };
+        match (response, &mut exchange.reply) {
+            (Some(response), Reply::Expected) => self.answer(response, around),
+            (None, Reply::Parked { .. }) => self.ask_again(around),
+            _ => {}
+        }
+    }
+
+    /// What was waited for is there, or has been waited for long enough.
+    fn ask_again(&mut self, around: &mut Surroundings) {
+        let Some(exchange) = &mut self.exchange else { return };
+        if let Reply::Parked { again, .. } = std::mem::replace(&mut exchange.reply, Reply::Expected) {
+            let answer = panic::catch_unwind(AssertUnwindSafe(again));
+            self.ask(answer.unwrap_or_else(|_| AtOnce::Answer(failed())), around);
+        }
+    }
+
+    /// Begins to send the response.
+    fn answer(&mut self, response: Response<Body>, around: &mut Surroundings) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let response = if response.status().is_informational() {
+            log::error!("the handler answered with the interim status {}", response.status());
+            failed()
+        } else {
+            response
+        };
+        let (parts, body) = response.into_parts();
+        // What is left of a request's content would be taken for the next request.
+        exchange.asked.persistent &= exchange.receiving.is_none() && !around.is_stopping;
+        let head = response_head::encode(parts, &exchange.asked, body.length(), SystemTime::now());
+        exchange.asked.persistent &= head.framing != Framing::UntilClose;
+        self.outbound.push(head.bytes.into());
+        exchange.reply = match (head.framing, body.into_growing()) {
+            (Framing::None, Ok((stream, _))) => {
+                around.let_go(stream);
+                Reply::Done
+            }
+            (Framing::None, Err(_)) => Reply::Done,
+            (framing, Ok((stream, _))) => Reply::Sending(Sending::new(stream, framing)),
+            (_, Err(body)) => {
+                if let Some(bytes) = body.as_bytes() {
+                    self.outbound.push(bytes.clone());
+                }
+                Reply::Done
+            }
+        };
+    }
+
+    /// Sends what has come of a growing body.
+    fn send_more(&mut self, around: &mut Surroundings) -> Next {
+        let number = self.number;
+        let Some(exchange) = &mut self.exchange else { return Next::Wait };
+        let serial = exchange.serial;
+        let Reply::Sending(sending) = &mut exchange.reply else { return Next::Wait };
+        let wake = sending
+            .wake
+            .get_or_insert_with(|| around.mailbox.wake(Address { connection: number, exchange: serial }));
+        match sending.stream.read_at_once(PIECE, wake) {
+            Ok(Grown::Bytes(bytes)) => {
+                if sending.push(bytes, &mut self.outbound) {
+                    return Next::Again;
+                }
+                log::warn!("a response is longer than it said; its connection is broken off");
+            }
+            Ok(Grown::End) if sending.is_whole() => {
+                sending.end(&mut self.outbound);
+                exchange.reply = Reply::Done;
+                return Next::Again;
+            }
+            Ok(Grown::End) => log::warn!("a response is shorter than it said; its connection is broken off"),
+            Ok(Grown::Pending) => {
+                // Most often somebody moves it on already.
+                if let Some(driver) = sending.stream.driver() {
+                    drop(around.jobs.offer(Job::Drive(driver)));
+                }
+                return Next::Wait;
+            }
+            Err(error) => log::warn!("a response broke off: {error}"),
+        }
+        self.transport.abort();
+        Next::Close
+    }
+
+    /// Answers what cannot be acted on; the connection is of no use afterwards.
+    fn refuse(&mut self, refusal: Refusal, around: &mut Surroundings) {
+        log::debug!("a request is refused: {}", refusal.reason);
+        let method = self.exchange.take().map(|exchange| exchange.asked.method).unwrap_or_default();
+        let asked = Asked { method, version: Version::HTTP_11, persistent: false };
+        self.head_since = None;
+        self.reading.stop();
+        self.exchange = Some(Exchange::new(around.next_exchange(), asked, None));
+        self.answer(text(refusal.status, refusal.reason), around);
+    }
+
+    /// Ends the connection in a way that cannot be taken for the end of a response.
+    fn break_off(&mut self) {
+        self.transport.abort();
+        self.outbound = Outbound::default();
+        self.closing = Closing::Lingering { until: self.idle_since, left: 0 };
+    }
+
+    /// Looks for what has taken too long.
+    pub(super) fn look_at_the_clock(&mut self, around: &mut Surroundings) -> Next {
+        let (now, options) = (around.now, &around.options);
+        let has_passed = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
+        if let Closing::Lingering { until, .. } = self.closing {
+            return if now >= until { Next::Close } else { Next::Wait };
+        }
+        if self.transport.is_handshaking() {
+            return if has_passed(self.idle_since, options.handshake_timeout) {
+                Next::Close
+            } else {
+                Next::Wait
+            };
+        }
+        if self.writing.is_too_slow(options, now) {
+            log::debug!("a client does not read its response");
+            self.transport.abort();
+            return Next::Close;
+        }
+        let reason = "the request did not come in time";
+        let late = Refusal { status: StatusCode::REQUEST_TIMEOUT, reason };
+        let Some(exchange) = &self.exchange else {
+            return match self.head_since {
+                Some(since) if has_passed(since, options.head_timeout) => {
+                    self.refuse(late, around);
+                    Next::Again
+                }
+                None if self.closing == Closing::No && has_passed(self.idle_since, options.idle_timeout) => {
+                    Next::Close
+                }
+                _ => Next::Wait,
+            };
+        };
+        match &exchange.reply {
+            Reply::NotAsked | Reply::Expected if self.reading.is_too_slow(options, now) => {
+                self.give_up_content(late, around);
+                Next::Again
+            }
+            Reply::Parked { since, .. } if has_passed(*since, PATIENCE) => {
+                self.ask_again(around);
+                Next::Again
+            }
+            // In case nobody could be found to move it on.
+            Reply::Sending(_) => Next::Again,
+            _ => Next::Wait,
+        }
+    }
+
+    /// Whether it waits for a request, of which nothing has come.
+    pub(super) fn is_idle(&self) -> bool {
+        self.exchange.is_none() && self.input.is_empty() && self.outbound.is_empty()
+    }
+
+    /// Lets go of everything without waiting for anything.
+    pub(super) fn part(mut self, around: &mut Surroundings) {
+        if let Some(exchange) = self.exchange.take()
+            && let Reply::Sending(sending) = exchange.reply
+        {
+            around.let_go(sending.stream);
+        }
+    }
+
+    fn address(&self, serial: u64) -> Address {
+        Address { connection: self.number, exchange: serial }
+    }
+}
+
+fn failed() -> Response<Body> {
+    log::error!("the handler failed; the request is answered with 500");
+    text(StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
+}
+
+fn too_large() -> Refusal {
+    Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "the body is too large" }
+}
+
+fn refusal_of(error: httparse::Error) -> Refusal {
+    match error {
+        httparse::Error::Version => Refusal {
+            status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            reason: "only HTTP/1.0 and HTTP/1.1 are spoken here",
+        },
+        httparse::Error::TooManyHeaders => Refusal {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            reason: "the header fields are too many",
+        },
+        _ => request_head::bad("the head is malformed"),
+    }
+}
+
+/// Whether the client waits for a word before it sends the content (RFC 9110 section 10.1.1).
+fn expectation(request: &Request<()>) -> Result<bool, Refusal> {
+    if request.version() != Version::HTTP_11 {
+        return Ok(false);
+    }
+    let mut lines = request.headers().get_all(EXPECT).into_iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Ok(false),
+        (Some(line), None) if line.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        _ => Err(Refusal {
+            status: StatusCode::EXPECTATION_FAILED,
+            reason: "the only expectation is 100-continue",
+        }),
+    }
+}

@@ -1,0 +1,117 @@
+//! One request on a connection and its answer.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use super::decoder::Decoder;
+use super::outbound::Outbound;
+use super::upload::Upload;
+use crate::at_once::AtOnce;
+use crate::body::{Body, Growing, Wake};
+use crate::front::request_head::RequestBody;
+use crate::front::response_head::{Asked, Framing};
+
+/// A request whose head has come, until its answer is written.
+pub(super) struct Exchange {
+    /// By which letters about it are known.
+    pub(super) serial: u64,
+    pub(super) asked: Asked,
+    /// Its content, as long as it has not come to its end.
+    pub(super) receiving: Option<Receiving>,
+    pub(super) reply: Reply,
+}
+
+/// Content that is coming.
+pub(super) struct Receiving {
+    pub(super) decoder: Decoder,
+    /// How much of it has come, in bytes.
+    pub(super) received: u64,
+    pub(super) sink: Sink,
+}
+
+/// Where content goes.
+pub(super) enum Sink {
+    /// Into memory, until the request is handed on with all of it.
+    Collect(Box<Request<()>>, Vec<u8>),
+    /// To whoever handles the request already.
+    Upload(Upload),
+    /// Nowhere.
+    Discard,
+}
+
+/// How far the answer is.
+pub(super) enum Reply {
+    /// Nobody has been asked yet.
+    NotAsked,
+    /// Somebody works on it.
+    Expected,
+    /// Another request is getting it.
+    Parked { again: Box<dyn FnOnce() -> AtOnce<Response<Body>> + Send>, since: Instant },
+    /// Its head is written, its body grows.
+    Sending(Sending),
+    /// All of it is written, or waits to be.
+    Done,
+}
+
+/// A body that is sent as it grows.
+pub(super) struct Sending {
+    pub(super) stream: Box<dyn Growing>,
+    pub(super) wake: Option<Wake>,
+    framing: Framing,
+    sent: u64,
+}
+
+impl Exchange {
+    pub(super) fn new(serial: u64, asked: Asked, receiving: Option<Receiving>) -> Box<Self> {
+        Box::new(Self { serial, asked, receiving, reply: Reply::NotAsked })
+    }
+}
+
+impl Receiving {
+    pub(super) fn new(body: RequestBody, sink: Sink) -> Self {
+        Self { decoder: Decoder::new(body), received: 0, sink }
+    }
+
+    /// Whether more may be read from the connection.
+    pub(super) fn has_room(&self) -> bool {
+        match &self.sink {
+            Sink::Upload(upload) => upload.has_room(),
+            Sink::Collect(..) | Sink::Discard => true,
+        }
+    }
+}
+
+impl Sending {
+    pub(super) fn new(stream: Box<dyn Growing>, framing: Framing) -> Self {
+        Self { stream, wake: None, framing, sent: 0 }
+    }
+
+    /// Sends a piece; `false` where it is more than was announced.
+    pub(super) fn push(&mut self, piece: Bytes, outbound: &mut Outbound) -> bool {
+        self.sent += piece.len() as u64;
+        match self.framing {
+            Framing::Length(length) if self.sent > length => return false,
+            Framing::Chunked => {
+                outbound.push(format!("{:x}\r\n", piece.len()).into());
+                outbound.push(piece);
+                outbound.push(Bytes::from_static(b"\r\n"));
+            }
+            _ => outbound.push(piece),
+        }
+        true
+    }
+
+    /// Whether as much was sent as was announced.
+    pub(super) fn is_whole(&self) -> bool {
+        !matches!(self.framing, Framing::Length(length) if self.sent != length)
+    }
+
+    /// Says that this was all.
+    pub(super) fn end(&self, outbound: &mut Outbound) {
+        if self.framing == Framing::Chunked {
+            outbound.push(Bytes::from_static(b"0\r\n\r\n"));
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! A thread that serves connections: it waits for their sockets, and for nothing else.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use rustls::ServerConfig;
+use slab::Slab;
+
+use super::admission::{Admission, Admitted};
+use super::connection::{Connection, Next};
+use super::mailbox::{Letter, Letters, Mailbox};
+use super::surroundings::Surroundings;
+use super::transport::Transport;
+use crate::front::options::FrontOptions;
+use crate::front::serving::Lifetime;
+
+pub(super) const WAKER: Token = Token(0);
+const LISTENER: Token = Token(1);
+/// Connections have the tokens from here on.
+const FIRST: usize = 2;
+
+/// How long nobody is accepted after the system had no more file descriptors.
+const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// How often deadlines are looked at, at most and at least.
+const OFTEN: Duration = Duration::from_millis(10);
+const SELDOM: Duration = Duration::from_millis(250);
+
+/// What is said, and no more, to a connection too many.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
+    cache-control: no-store\r\nforwardcache-error: unavailable\r\nconnection: close\r\n\r\n";
+
+/// Gives the TLS of a new connection, where the front speaks TLS.
+pub(super) type TlsOf = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
+
+pub(super) struct IoThread {
+    poll: Poll,
+    letters: Letters,
+    acceptor: Option<Acceptor>,
+    tls: Option<TlsOf>,
+    connections: Slab<Connection>,
+    /// Those that have more to do than was their turn.
+    again: Vec<usize>,
+    around: Surroundings,
+    lifetime: Arc<Lifetime>,
+    between_looks: Duration,
+}
+
+/// Takes connections and shares them out.
+pub(super) struct Acceptor {
+    pub(super) listener: TcpListener,
+    pub(super) admission: Arc<Admission>,
+    /// Those of all threads, this one's first.
+    pub(super) mailboxes: Vec<Mailbox>,
+    pub(super) is_tls: bool,
+    next: usize,
+    /// Given up for a moment when there are no more file descriptors, so that whoever waits learns of it.
+    reserve: Option<File>,
+    again_at: Option<Instant>,
+}
+
+impl Acceptor {
+    pub(super) fn new(
+        listener: TcpListener,
+        admission: Arc<Admission>,
+        mailboxes: Vec<Mailbox>,
+        is_tls: bool,
+    ) -> Self {
+        Self { listener, admission, mailboxes, is_tls, next: 0, reserve: reserve(), again_at: None }
+    }
+}
+
+fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+impl IoThread {
+    pub(super) fn new(
+        poll: Poll,
+        letters: Letters,
+        acceptor: Option<Acceptor>,
+        tls: Option<TlsOf>,
+        around: Surroundings,
+        lifetime: Arc<Lifetime>,
+    ) -> io::Result<Self> {
+        let between_looks = between_looks(&around.options);
+        let mut thread = Self {
+            poll,
+            letters,
+            acceptor,
+            tls,
+            connections: Slab::new(),
+            again: Vec::new(),
+            around,
+            lifetime,
+            between_looks,
+        };
+        if let Some(acceptor) = &mut thread.acceptor {
+            thread.poll.registry().register(&mut acceptor.listener, LISTENER, Interest::READABLE)?;
+        }
+        Ok(thread)
+    }
+
+    /// Serves until the front has shut down and every connection is done.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        let mut next_look = Instant::now() + self.between_looks;
+        loop {
+            let timeout = self.timeout(next_look);
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                log::error!("a thread of the front cannot wait for its sockets: {error}");
+                return;
+            }
+            self.around.now = Instant::now();
+            for number in std::mem::take(&mut self.again) {
+                self.advance(number);
+            }
+            for event in &events {
+                match event.token() {
+                    WAKER => self.read_letters(),
+                    LISTENER => self.accept(),
+                    Token(token) => {
+                        let number = token - FIRST;
+                        let Some(connection) = self.connections.get_mut(number) else { continue };
+                        // Nobody is there any more to read what would be written.
+                        if event.is_write_closed() {
+                            self.remove(number);
+                            continue;
+                        }
+                        let to_read = event.is_readable() || event.is_read_closed() || event.is_error();
+                        connection.is_ready(to_read, event.is_writable());
+                        self.advance(number);
+                    }
+                }
+            }
+            if self
+                .acceptor
+                .as_ref()
+                .and_then(|acceptor| acceptor.again_at)
+                .is_some_and(|at| at <= self.around.now)
+            {
+                self.accept();
+            }
+            if self.around.now >= next_look {
+                next_look = self.around.now + self.between_looks;
+                self.look_at_the_clock();
+            }
+            if self.around.is_stopping && (self.connections.is_empty() || self.lifetime.is_over()) {
+                return;
+            }
+        }
+    }
+
+    fn timeout(&self, next_look: Instant) -> Option<Duration> {
+        if !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let accept = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
+        let look = (!self.connections.is_empty() || self.around.is_stopping).then_some(next_look);
+        // A millisecond at least, which is what the system counts in.
+        accept
+            .into_iter()
+            .chain(look)
+            .min()
+            .map(|at| at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)))
+    }
+
+    fn read_letters(&mut self) {
+        let letters: Vec<Letter> = self.letters.take().collect();
+        for letter in letters {
+            match letter {
+                Letter::Take(socket, remote, admitted) => self.serve(socket, remote, admitted),
+                Letter::Reply(address, response) => {
+                    let Some(connection) = self.connections.get_mut(address.connection) else { continue };
+                    connection.hear(address.exchange, Some(response), &mut self.around);
+                    self.advance(address.connection);
+                }
+                Letter::Look(address) => {
+                    let Some(connection) = self.connections.get_mut(address.connection) else { continue };
+                    connection.hear(address.exchange, None, &mut self.around);
+                    self.advance(address.connection);
+                }
+                Letter::Stop => self.stop(),
+            }
+        }
+    }
+
+    /// Takes nobody any more, and lets go of those that wait for nothing.
+    fn stop(&mut self) {
+        self.around.is_stopping = true;
+        self.acceptor = None;
+        let numbers: Vec<usize> = self.connections.iter().map(|(number, _)| number).collect();
+        for number in numbers {
+            if self.connections.get(number).is_some_and(Connection::is_idle) {
+                // What has come by now is still answered.
+                self.advance(number);
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        let Some(acceptor) = &mut self.acceptor else { return };
+        acceptor.again_at = None;
+        let mut own = Vec::new();
+        loop {
+            match acceptor.listener.accept() {
+                Ok((socket, remote)) => {
+                    let Some(admitted) = acceptor.admission.admit(remote.ip()) else {
+                        log::debug!("a connection too many is closed");
+                        turn_away(&socket, acceptor.is_tls);
+                        continue;
+                    };
+                    let turn = acceptor.next;
+                    acceptor.next = (turn + 1) % acceptor.mailboxes.len();
+                    if turn == 0 {
+                        own.push((socket, remote, admitted));
+                    } else {
+                        acceptor.mailboxes[turn].leave(Letter::Take(socket, remote, admitted));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if is_exhaustion(&error) => {
+                    log::warn!("no connection can be accepted: {error}");
+                    // With the one that is kept for this, one who waits can be told by the end of the connection.
+                    if acceptor.reserve.take().is_some() {
+                        drop(acceptor.listener.accept());
+                    }
+                    acceptor.reserve = reserve();
+                    acceptor.again_at = Some(self.around.now + EXHAUSTED);
+                    break;
+                }
+                // The one that was next is gone; the listener itself goes with a shutdown.
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) => {
+                    log::debug!("accepting connections ends for now: {error}");
+                    acceptor.again_at = Some(self.around.now + EXHAUSTED);
+                    break;
+                }
+            }
+        }
+        for (socket, remote, admitted) in own {
+            self.serve(socket, remote, admitted);
+        }
+    }
+
+    /// Serves a connection from now on.
+    fn serve(&mut self, socket: TcpStream, remote: SocketAddr, admitted: Admitted) {
+        // Linux lets it inherit that from the listener.
+        #[cfg(not(target_os = "linux"))]
+        let _ = socket.set_nodelay(true);
+        let transport = match &self.tls {
+            None => Ok(Transport::plain(socket)),
+            Some(tls) => Transport::tls(socket, tls()),
+        };
+        let mut transport = match transport {
+            Ok(transport) => transport,
+            Err(error) => return log::error!("a connection cannot be served: {error}"),
+        };
+        let entry = self.connections.vacant_entry();
+        let number = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(transport.socket(), Token(FIRST + number), interest)
+        {
+            return log::error!("a connection cannot be watched: {error}");
+        }
+        entry.insert(Connection::new(transport, remote, number, self.around.now, admitted));
+        self.advance(number);
+    }
+
+    fn advance(&mut self, number: usize) {
+        let Some(connection) = self.connections.get_mut(number) else { return };
+        match connection.advance(&mut self.around) {
+            Next::Wait => {}
+            Next::Again => self.again.push(number),
+            Next::Close => self.remove(number),
+        }
+    }
+
+    fn remove(&mut self, number: usize) {
+        if let Some(connection) = self.connections.try_remove(number) {
+            connection.part(&mut self.around);
+        }
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let mut due = Vec::new();
+        for (number, connection) in &mut self.connections {
+            match connection.look_at_the_clock(&mut self.around) {
+                Next::Wait => {}
+                next => due.push((number, next)),
+            }
+        }
+        for (number, next) in due {
+            match next {
+                Next::Close => self.remove(number),
+                _ => self.advance(number),
+            }
+        }
+    }
+}
+
+impl Drop for IoThread {
+    fn drop(&mut self) {
+        for connection in self.connections.drain() {
+            connection.part(&mut self.around);
+        }
+    }
+}
+
+/// A quarter of the shortest deadline, within bounds.
+fn between_looks(options: &FrontOptions) -> Duration {
+    let FrontOptions { head_timeout, idle_timeout, handshake_timeout, write_timeout, .. } = options;
+    let shortest = head_timeout.min(idle_timeout).min(handshake_timeout).min(write_timeout);
+    (*shortest / 4).clamp(OFTEN, SELDOM)
+}
+
+/// Tells a connection that there is no room for it, as far as it hears that at once.
+fn turn_away(socket: &TcpStream, is_tls: bool) {
+    if !is_tls {
+        let mut socket = socket;
+        let _ = socket.write(TOO_MANY);
+    }
+    let _ = socket.shutdown(Shutdown::Write);
+}
+
+/// No more file descriptors, in this process or on the machine, or no memory for a socket.
+fn is_exhaustion(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    let number = error.raw_os_error();
+    matches!(number, Some(ENFILE | EMFILE))
+        || matches!(error.kind(), io::ErrorKind::OutOfMemory)
+        || (cfg!(target_os = "linux") && number == Some(105))
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::TimedOut
+    )
+}

@@ -1,0 +1,51 @@
+//! The front on sockets that never wait.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `server` | [`EventFront`]: its threads, from start to shutdown |
+//! | `io_thread` | a thread that serves connections: it accepts, waits for sockets, looks at the clock |
+//! | `surroundings` | what the connections of one thread have in common |
+//! | `connection` | one connection: its requests, each read, handed on and answered |
+//! | `exchange` | one request and its answer |
+//! | `input` | what a client has sent and nobody has worked on |
+//! | `head_end` | where the head of a request ends; pure |
+//! | `decoder` | content out of its framing; pure |
+//! | `upload` | content on its way to whoever handles the request |
+//! | `outbound` | what is to be written and has not been taken |
+//! | `transport` | the bytes of a connection, plain or through TLS |
+//! | `pace` | whether a client is fast enough; pure |
+//! | `admission` | how many connections there may be |
+//! | `workers` | the threads that may wait, behind a bounded queue |
+//! | `mailbox` | what other threads have for one that serves connections |
+//!
+//! # How it serves
+//!
+//! ```text
+//!             hit: one read, one write
+//! socket ───▶ io thread ◀───────────────▶ Responder::hit, at_once      never wait
+//!                │   ▲
+//!            job │   │ letter
+//!                ▼   │
+//!             worker ─────────────────────▶ Handler::handle              may wait
+//! ```
+//!
+//! A response that is still coming is read by the io thread as it grows; a worker moves it on as fast as
+//! its origin sends it, whoever reads it, and is free again when it has come.
+
+mod admission;
+mod connection;
+mod decoder;
+mod exchange;
+mod head_end;
+mod input;
+mod io_thread;
+mod mailbox;
+mod outbound;
+mod pace;
+mod server;
+mod surroundings;
+mod transport;
+mod upload;
+mod workers;
+
+pub use server::EventFront;

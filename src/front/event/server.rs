@@ -1,0 +1,193 @@
+//! The front's threads, from start to shutdown.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread;
+
+use mio::{Poll, Waker};
+use parking_lot::Mutex;
+use socket2::Socket;
+
+use super::admission::Admission;
+use super::io_thread::{Acceptor, IoThread, TlsOf, WAKER};
+use super::mailbox::{Letter, Mailbox, mailbox};
+use super::surroundings::Surroundings;
+use super::workers;
+use crate::error::Result;
+use crate::front::listener::{self, listen_error};
+use crate::front::options::FrontOptions;
+use crate::front::serve::{Handler, Responder, Unhurried};
+use crate::front::serving::{Lifetime, Running, Serving};
+
+/// The front of a peer: a fixed number of threads over sockets that never wait, and a fixed number of
+/// workers that do.
+///
+/// What is stored is answered by the threads that read; whatever somebody has to wait for goes to the
+/// workers, through a bounded queue. A connection costs no thread, and no memory to speak of while it waits
+/// for its next request. Everything that a client can send or leave out has a limit or a deadline: see
+/// [`FrontOptions`].
+///
+/// It reads HTTP/1.1 and HTTP/1.0 strictly (RFC 9112): where two readers of one message could disagree about
+/// its end, it is refused, and the connection closed. It speaks TLS where the options say so.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct EventFront;
+
+impl EventFront {
+    /// Listens on `address` and serves `handler` until the returned [`Serving`] is shut down.
+    ///
+    /// Of several addresses the first that can be bound is taken; port 0 lets the system choose.
+    ///
+    /// A handler of one's own is run by the workers alone; a [`Peer`](crate::Peer) that is
+    /// [served](crate::Peer::serve) also answers what is stored on the threads that read.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    ///
+    /// use forwardcache::{Body, EventFront, FrontOptions};
+    /// use http::{Request, Response};
+    ///
+    /// let hello = |_: Request<Body>| Response::new(Body::from("hello"));
+    /// let serving = EventFront::bind("127.0.0.1:0", FrontOptions::new(), hello)?;
+    ///
+    /// let mut client = std::net::TcpStream::connect(serving.local_addr())?;
+    /// client.write_all(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")?;
+    /// let mut response = String::new();
+    /// client.read_to_string(&mut response)?;
+    /// assert!(response.ends_with("hello"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Listen`](crate::ErrorKind::Listen) when the address cannot be resolved or bound, or when
+    /// threads cannot be started.
+    #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
+    pub fn bind(
+        address: impl ToSocketAddrs,
+        options: FrontOptions,
+        handler: impl Handler + 'static,
+    ) -> Result<Serving> {
+        Self::bind_responder(address, &options, &unhurried(handler))
+    }
+
+    /// As [`bind`](Self::bind), on a socket that listens already: its address is known before anybody is
+    /// served.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
+    pub fn on(
+        listener: TcpListener,
+        options: FrontOptions,
+        handler: impl Handler + 'static,
+    ) -> Result<Serving> {
+        Self::responder_on(listener, &options, &unhurried(handler))
+    }
+
+    pub(crate) fn bind_responder(
+        address: impl ToSocketAddrs,
+        options: &FrontOptions,
+        responder: &Arc<dyn Responder>,
+    ) -> Result<Serving> {
+        let (address, socket) = listener::bind(address, options.write_timeout)?;
+        start(address, socket, options, responder)
+    }
+
+    pub(crate) fn responder_on(
+        listener: TcpListener,
+        options: &FrontOptions,
+        responder: &Arc<dyn Responder>,
+    ) -> Result<Serving> {
+        let failed = |error: io::Error| listen_error("cannot serve on this socket", error);
+        let address = listener.local_addr().map_err(failed)?;
+        let socket = listener::take(listener, options.write_timeout).map_err(failed)?;
+        start(address, socket, options, responder)
+    }
+}
+
+fn unhurried(handler: impl Handler + 'static) -> Arc<dyn Responder> {
+    Arc::new(Unhurried(handler))
+}
+
+fn start(
+    address: SocketAddr,
+    socket: Socket,
+    options: &FrontOptions,
+    responder: &Arc<dyn Responder>,
+) -> Result<Serving> {
+    let address = socket.local_addr().ok().and_then(|bound| bound.as_socket()).unwrap_or(address);
+    start_threads(address, socket, options, responder)
+        .map_err(|error| listen_error(&format!("cannot serve on {address}"), error))
+}
+
+fn start_threads(
+    address: SocketAddr,
+    socket: Socket,
+    options: &FrontOptions,
+    responder: &Arc<dyn Responder>,
+) -> io::Result<Serving> {
+    let lifetime = Lifetime::new(options.drain_deadline);
+    let shared = socket.try_clone()?;
+    shared.set_nonblocking(true)?;
+    let mut listener = Some(mio::net::TcpListener::from_std(shared.into()));
+    let mut threads = Vec::new();
+    for _ in 0..options.io_threads {
+        let poll = Poll::new()?;
+        let (mailbox, letters) = mailbox(Waker::new(poll.registry(), WAKER)?);
+        threads.push((poll, mailbox, letters));
+    }
+    let mailboxes: Vec<Mailbox> = threads.iter().map(|(_, mailbox, _)| mailbox.clone()).collect();
+    let front = Arc::new(Front {
+        lifetime: Arc::clone(&lifetime),
+        socket: Mutex::new(Some(socket)),
+        mailboxes: mailboxes.clone(),
+    });
+    // Dropped on the way out by an error, it ends what has been started.
+    let serving = Serving::new(address, Arc::clone(&front) as Arc<dyn Running>);
+    let jobs = workers::start(options.workers, options.queue_length, &lifetime)?;
+    let admission = Admission::new(options.max_connections, options.max_connections_per_address);
+    let tls: Option<TlsOf> = None;
+    for (number, (poll, mailbox, letters)) in threads.into_iter().enumerate() {
+        let acceptor = listener.take().map(|listener| {
+            Acceptor::new(listener, Arc::clone(&admission), mailboxes.clone(), tls.is_some())
+        });
+        let around = Surroundings::new(Arc::clone(responder), jobs.clone(), options.clone(), mailbox);
+        let thread = IoThread::new(poll, letters, acceptor, tls.clone(), around, Arc::clone(&lifetime))?;
+        let finishing = lifetime.enter();
+        thread::Builder::new().name(format!("front-{number}")).spawn(move || {
+            thread.run();
+            drop(finishing);
+        })?;
+    }
+    log::info!("serving on {address}");
+    Ok(serving)
+}
+
+struct Front {
+    lifetime: Arc<Lifetime>,
+    /// The listening socket, until shutdown.
+    socket: Mutex<Option<Socket>>,
+    mailboxes: Vec<Mailbox>,
+}
+
+impl Running for Front {
+    fn shutdown(&self) {
+        if !self.lifetime.begin_to_stop() {
+            return;
+        }
+        let socket = self.socket.lock().take();
+        if let Some(socket) = socket {
+            listener::close(&socket);
+        }
+        for mailbox in &self.mailboxes {
+            mailbox.leave(Letter::Stop);
+        }
+    }
+
+    fn lifetime(&self) -> &Lifetime {
+        &self.lifetime
+    }
+}

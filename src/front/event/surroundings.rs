@@ -1,0 +1,64 @@
+//! What the connections of one thread have in common.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::mailbox::Mailbox;
+use super::workers::{Job, Jobs};
+use crate::body::Growing;
+use crate::front::options::FrontOptions;
+use crate::front::request_head::HeadLimits;
+use crate::front::serve::{Responder, Scratch};
+
+/// How much is read from a socket at a time, in bytes.
+const INPUT: usize = 64 << 10;
+
+pub(super) struct Surroundings {
+    pub(super) responder: Arc<dyn Responder>,
+    pub(super) jobs: Jobs,
+    pub(super) options: FrontOptions,
+    pub(super) limits: HeadLimits,
+    pub(super) mailbox: Mailbox,
+    /// What is read goes through here.
+    pub(super) input: Box<[u8]>,
+    pub(super) scratch: Scratch,
+    pub(super) now: Instant,
+    pub(super) is_stopping: bool,
+    last_exchange: u64,
+}
+
+impl Surroundings {
+    pub(super) fn new(
+        responder: Arc<dyn Responder>,
+        jobs: Jobs,
+        options: FrontOptions,
+        mailbox: Mailbox,
+    ) -> Self {
+        Self {
+            responder,
+            jobs,
+            limits: options.head_limits(),
+            options,
+            mailbox,
+            input: vec![0; INPUT].into(),
+            scratch: Scratch::default(),
+            now: Instant::now(),
+            is_stopping: false,
+            last_exchange: 0,
+        }
+    }
+
+    pub(super) fn next_exchange(&mut self) -> u64 {
+        self.last_exchange += 1;
+        self.last_exchange
+    }
+
+    /// Lets go of a body that is not read to its end, which may take a while: somebody else finishes it, or
+    /// gives it up.
+    pub(super) fn let_go(&self, stream: Box<dyn Growing>) {
+        let unsent = stream.driver().and_then(|driver| self.jobs.offer(Job::Drive(driver)));
+        drop(stream);
+        // In this order: as long as somebody drives it, leaving it does not wait.
+        drop(unsent);
+    }
+}
