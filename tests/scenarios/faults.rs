@@ -73,7 +73,6 @@ fn methods_that_no_cache_passes_are_not_allowed() {
 #[test]
 fn a_url_that_cannot_be_fetched_is_a_bad_request_that_is_told_why() {
     let peer = LocalPeer::start();
-    let long = format!("?q={}", escaped(&format!("http://h/{}", "a".repeat(8 << 10))));
     for (query, words) in [
         ("", "no q"),
         ("?p=1", "no q"),
@@ -87,7 +86,6 @@ fn a_url_that_cannot_be_fetched_is_a_bad_request_that_is_told_why() {
         ("?q=http%3A%2F%2Fhost%3A0%2F", "port"),
         ("?q=http%3A%2F%2F", "host"),
         ("?q=http%3A%2F%2Fhost%2F%zz", "escape"),
-        (long.as_str(), "8 KiB"),
     ] {
         let answer = local::send(peer.address(), "GET", &format!("/proxy{query}"), "");
         assert_eq!(answer.status, 400, "{query:.60}");
@@ -95,6 +93,9 @@ fn a_url_that_cannot_be_fetched_is_a_bad_request_that_is_told_why() {
         assert!(line.contains(words) && !line.contains("secret"), "{query:.60}: {line}");
         assert_eq!(answer.field("forwardcache-error"), Some("bad-url"));
     }
+    let long = format!("/proxy?q={}", escaped(&format!("http://h/{}", "a".repeat(8 << 10))));
+    let answer = local::send(peer.address(), "GET", &long, "");
+    assert_eq!((answer.status, answer.field("forwardcache-error")), (414, Some("bad-request")));
     assert_eq!(peer.peer.stats().counts().origin_requests, 0);
 }
 
