@@ -3,7 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName};
 
 /// Fields that are hop-by-hop whether or not `Connection` names them.
-static ALWAYS: [HeaderName; 9] = [
+static ALWAYS: [HeaderName; 10] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -12,11 +12,16 @@ static ALWAYS: [HeaderName; 9] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
     HeaderName::from_static("proxy-authentication-info"),
 ];
 
 /// Removes hop-by-hop fields and those that `Connection` names.
 pub(crate) fn remove(headers: &mut HeaderMap) {
+    // Most requests that reach a cache have none.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     if headers.contains_key(header::CONNECTION) {
         // Its members are tokens: a quote in one is an error, and must not hide those after it.
         let named: Vec<HeaderName> = headers
@@ -32,7 +37,10 @@ pub(crate) fn remove(headers: &mut HeaderMap) {
     for name in &ALWAYS {
         headers.remove(name);
     }
-    headers.remove(header::PROXY_AUTHORIZATION);
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    ALWAYS.contains(name)
 }
 
 #[cfg(test)]

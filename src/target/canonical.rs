@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::Uri;
 
 use super::BadTarget;
+use super::as_spelled::{self, Parts};
 use super::host::{literal_address, push_host, read_port, split_port};
 use super::spelling::{push_spelled, without_dot_segments};
 
@@ -64,6 +65,14 @@ impl Target {
         if url.len() > LONGEST {
             return Err(BadTarget::TooLong);
         }
+        if let Some(parts) = as_spelled::parts(url) {
+            return Self::of_parts(url.into(), parts);
+        }
+        Self::parse_thoroughly(url)
+    }
+
+    /// Puts the canonical text together.
+    pub(super) fn parse_thoroughly(url: &str) -> Result<Self, BadTarget> {
         if url.bytes().any(|byte| byte == b' ' || byte.is_ascii_control()) {
             return Err(BadTarget::BadByte);
         }
@@ -108,14 +117,29 @@ impl Target {
         if text.len() > LONGEST {
             return Err(BadTarget::TooLong);
         }
+        Self::of_parts(text.into(), Parts { host_end, authority_end, path_end, port })
+    }
+
+    /// The URL of a canonical text.
+    fn of_parts(text: Arc<str>, parts: Parts) -> Result<Self, BadTarget> {
         let offset = |at: usize| u16::try_from(at).map_err(|_| BadTarget::TooLong);
         Ok(Self {
-            host_end: offset(host_end)?,
-            authority_end: offset(authority_end)?,
-            path_end: offset(path_end)?,
-            port,
-            text: text.into(),
+            host_end: offset(parts.host_end)?,
+            authority_end: offset(parts.authority_end)?,
+            path_end: offset(parts.path_end)?,
+            port: parts.port,
+            text,
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> Parts {
+        Parts {
+            host_end: self.host_end.into(),
+            authority_end: self.authority_end.into(),
+            path_end: self.path_end.into(),
+            port: self.port,
+        }
     }
 
     /// The canonical text.
@@ -429,6 +453,12 @@ mod tests {
                 let _ = target.uri();
                 let _ = target.join(&url);
             }
+        }
+
+        #[test]
+        fn a_look_finds_what_putting_together_makes(url in nearly_a_url()) {
+            let made = Target::parse_thoroughly(&url);
+            prop_assert_eq!(Target::parse(&url).ok().map(|target| (target.parts(), target)), made.ok().map(|target| (target.parts(), target)));
         }
 
         #[test]

@@ -74,7 +74,7 @@ fn push_unless(out: &mut String, byte: u8, plain: bool) {
 }
 
 /// What RFC 3986 allows, and the brackets that so many queries have and every server takes.
-fn stands_in_path_and_query(byte: u8) -> bool {
+pub(super) fn stands_in_path_and_query(byte: u8) -> bool {
     is_unreserved(byte) || b"!$&'()*+,;=:@/?[]".contains(&byte)
 }
 
