@@ -51,6 +51,7 @@ mod origin;
 mod peer_url;
 mod ring;
 mod round_trip;
+mod tls;
 
 // A client alone uses a part of these.
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// right either, so that the whole is one order.
 const FLOORS: [&[&str]; 6] = [
     &["error", "clock", "ring", "flight", "byte_size", "cache_mode"],
-    &["body", "header", "target", "peer_url", "protocol"],
+    &["body", "header", "target", "peer_url", "protocol", "tls"],
     &["round_trip", "stats", "policy", "store"],
     &["origin", "agent", "caching"],
     &["client", "handler"],
