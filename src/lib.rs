@@ -100,7 +100,7 @@ pub use caching::{Background, Caching, CachingBuilder, ExplainedResponse, Explan
 #[cfg(feature = "tiny_http")]
 pub use front::TinyHttpFront;
 #[cfg(feature = "peer")]
-pub use front::{FrontOptions, Handler, RemoteAddress, Serving, ShutdownHandle};
+pub use front::{FrontOptions, Handler, RemoteAddress, ServerTls, Serving, ShutdownHandle};
 #[cfg(feature = "peer")]
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
