@@ -49,7 +49,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub(crate) listen: String,
 
-    /// Base URL under which the other peers know this one [default: http:// and the address]
+    /// Base URL under which the other peers know this one [default: http:// or https://, and the address]
     #[arg(long, value_name = "URL")]
     pub(crate) self_url: Option<String>,
 
@@ -79,6 +79,42 @@ pub(crate) struct Serve {
     /// Certificates in PEM to trust beside those of the web
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
+
+    /// Serve with TLS, with this certificate in PEM, which those that lead to a root may follow; other peers
+    /// that ask for one are shown it too
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Serve those alone who show a certificate that one of these root certificates in PEM signed
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+}
+
+/// How a pool is asked.
+#[derive(Debug, Args)]
+pub(crate) struct Asking {
+    /// A field of the request, as `Name: value`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    pub(crate) fields: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) pool: PoolOptions,
+
+    /// Certificates in PEM to trust beside those of the web
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+
+    /// Show this certificate in PEM to peers that ask for one; those that lead to a root may follow it
+    #[arg(long, value_name = "FILE", requires_all = ["key_file", "peers"])]
+    pub(crate) cert_file: Option<PathBuf>,
+
+    /// The key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 /// What all members of a pool have to agree on.
@@ -115,16 +151,8 @@ pub(crate) struct Get {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// A field to send, as `Name: value`; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "FIELD")]
-    pub(crate) fields: Vec<String>,
-
     #[command(flatten)]
-    pub(crate) pool: PoolOptions,
-
-    /// Certificates in PEM to trust beside those of the web
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) asking: Asking,
 
     /// The URL to fetch
     pub(crate) url: String,
@@ -151,16 +179,8 @@ pub(crate) struct Why {
     #[arg(long = "peer", value_name = "URL", required = true)]
     pub(crate) peers: Vec<String>,
 
-    /// A field that the GET would have, as `Name: value`; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "FIELD")]
-    pub(crate) fields: Vec<String>,
-
     #[command(flatten)]
-    pub(crate) pool: PoolOptions,
-
-    /// Certificates in PEM to trust beside those of the web
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) asking: Asking,
 
     /// The URLs to explain
     #[arg(required = true, value_name = "URL")]

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::thread;
 
-use forwardcache::{Error, ErrorKind, FrontOptions, Peer, Rules};
+use forwardcache::{Error, ErrorKind, FrontOptions, Peer, Rules, ServerTls};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -34,6 +34,11 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         let text = "--store-set-cookie is about --mode shared: private mode stores them in any case";
         return Err(Failure::Usage(text.to_owned()));
     }
+    if tls(&arguments)?.is_some() {
+        // The one front that is there reads sockets by itself.
+        let text = "--tls-cert: the front of this build does not speak TLS";
+        return Err(Error::new(ErrorKind::BadOption, text).into());
+    }
     if !address.ip().is_loopback() {
         log::warn!("whoever reaches {address} can fetch through this peer whatever this machine can reach");
     }
@@ -60,8 +65,21 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What it serves TLS with, if it is to.
+fn tls(arguments: &Serve) -> Result<Option<ServerTls>, Error> {
+    let (Some(certificates), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) else {
+        return Ok(None);
+    };
+    let tls = ServerTls::from_files(certificates, key)?;
+    match &arguments.tls_client_ca {
+        Some(roots) => tls.client_certificates_from(roots).map(Some),
+        None => Ok(Some(tls)),
+    }
+}
+
 fn peer(arguments: Serve, address: SocketAddr) -> Result<Peer, Error> {
-    let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let scheme = if arguments.tls_cert.is_some() { "https" } else { "http" };
+    let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let mut builder = Peer::builder(self_url)
         .rules(rules(&arguments))
         .path(arguments.pool.path)
@@ -74,6 +92,9 @@ fn peer(arguments: Serve, address: SocketAddr) -> Result<Peer, Error> {
     }
     if let Some(path) = arguments.ca_file {
         builder = builder.root_certificates_file(path);
+    }
+    if let (Some(certificates), Some(key)) = (arguments.tls_cert, arguments.tls_key) {
+        builder = builder.client_certificate_files(certificates, key);
     }
     let peer = builder.build()?;
     if !peer.client().pool().contains(peer.self_url()) {
