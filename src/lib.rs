@@ -51,6 +51,7 @@ mod origin;
 mod peer_url;
 mod ring;
 mod round_trip;
+mod tls;
 
 // A client alone uses a part of these.
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
@@ -103,7 +104,7 @@ pub use caching::{Background, Caching, CachingBuilder, ExplainedResponse, Explan
 #[cfg(feature = "tiny_http")]
 pub use front::TinyHttpFront;
 #[cfg(feature = "peer")]
-pub use front::{EventFront, FrontOptions, Handler, RemoteAddress, Serving, ShutdownHandle};
+pub use front::{EventFront, FrontOptions, Handler, RemoteAddress, ServerTls, Serving, ShutdownHandle};
 #[cfg(feature = "peer")]
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]

@@ -49,7 +49,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub(crate) listen: String,
 
-    /// Base URL under which the other peers know this one [default: http:// and the address]
+    /// Base URL under which the other peers know this one [default: http:// or https://, and the address]
     #[arg(long, value_name = "URL")]
     pub(crate) self_url: Option<String>,
 
@@ -69,9 +69,105 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) store_set_cookie: bool,
 
+    #[command(flatten)]
+    pub(crate) pool: PoolOptions,
+
+    /// Certificates in PEM to trust beside those of the web
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) front: FrontArguments,
+
+    /// Serve with TLS, with this certificate in PEM, which those that lead to a root may follow; other peers
+    /// that ask for one are shown it too
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Serve those alone who show a certificate that one of these root certificates in PEM signed
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+}
+
+/// How connections are served.
+#[derive(Debug, Args)]
+pub(crate) struct FrontArguments {
+    /// What takes connections: the front of this program, or the one on tiny_http, for trusted clients alone
+    #[arg(long, value_enum, default_value_t = Front::Event)]
+    pub(crate) front: Front,
+
     /// How many requests are worked on at a time [default: twice the processors, at least 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,
+
+    /// How many threads read and write [default: as many as processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) io_threads: Option<u16>,
+
+    /// How many requests may wait for a worker [default: 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) queue_length: Option<u32>,
+
+    /// How many connections there may be [default: 16384]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: Option<u32>,
+
+    /// How many of them may come from one address [default: 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections_per_address: Option<u32>,
+
+    /// How large the head of a request may be [default: 16KiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_head: Option<ByteSize>,
+
+    /// How many fields it may have, 256 at most [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) max_fields: Option<u16>,
+
+    /// How long its target may be [default: 8KiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_target: Option<ByteSize>,
+
+    /// How large the body of a request may be [default: 64MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_request_body: Option<ByteSize>,
+
+    /// How long the head of a request may take [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) head_timeout: Option<u32>,
+
+    /// How long a connection may be without a request [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) idle_timeout: Option<u32>,
+
+    /// How long a client may send or take nothing while it is waited for [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) stall_timeout: Option<u32>,
+
+    /// How much a client has to send or take a second then [default: 256]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) min_transfer_rate: Option<ByteSize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Front {
+    /// Threads that never wait; limits and deadlines for everything
+    Event,
+    /// The crate tiny_http: a thread for each connection, no limits
+    #[value(name = "tiny_http")]
+    TinyHttp,
+}
+
+/// How a pool is asked.
+#[derive(Debug, Args)]
+pub(crate) struct Asking {
+    /// A field of the request, as `Name: value`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    pub(crate) fields: Vec<String>,
 
     #[command(flatten)]
     pub(crate) pool: PoolOptions,
@@ -79,6 +175,14 @@ pub(crate) struct Serve {
     /// Certificates in PEM to trust beside those of the web
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
+
+    /// Show this certificate in PEM to peers that ask for one; those that lead to a root may follow it
+    #[arg(long, value_name = "FILE", requires_all = ["key_file", "peers"])]
+    pub(crate) cert_file: Option<PathBuf>,
+
+    /// The key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 /// What all members of a pool have to agree on.
@@ -115,16 +219,8 @@ pub(crate) struct Get {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// A field to send, as `Name: value`; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "FIELD")]
-    pub(crate) fields: Vec<String>,
-
     #[command(flatten)]
-    pub(crate) pool: PoolOptions,
-
-    /// Certificates in PEM to trust beside those of the web
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) asking: Asking,
 
     /// The URL to fetch
     pub(crate) url: String,
@@ -151,16 +247,8 @@ pub(crate) struct Why {
     #[arg(long = "peer", value_name = "URL", required = true)]
     pub(crate) peers: Vec<String>,
 
-    /// A field that the GET would have, as `Name: value`; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "FIELD")]
-    pub(crate) fields: Vec<String>,
-
     #[command(flatten)]
-    pub(crate) pool: PoolOptions,
-
-    /// Certificates in PEM to trust beside those of the web
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) asking: Asking,
 
     /// The URLs to explain
     #[arg(required = true, value_name = "URL")]

@@ -42,19 +42,19 @@ pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
 fn way(arguments: &Get) -> Result<Box<dyn RoundTrip>, Error> {
     if arguments.peers.is_empty() {
         let mut origin = Origin::builder();
-        if let Some(path) = &arguments.ca_file {
+        if let Some(path) = &arguments.asking.ca_file {
             origin = origin.root_certificates_file(path);
         }
         let store = MemoryStore::default();
         return Ok(Box::new(Caching::builder().origin(origin.build()?).store(store).build()?));
     }
-    Ok(Box::new(pool::client(&arguments.peers, &arguments.pool, arguments.ca_file.as_deref())?))
+    Ok(Box::new(pool::client(&arguments.peers, &arguments.asking)?))
 }
 
 fn request(arguments: &Get) -> Result<Request<Body>, Failure> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = forwardcache::Target::parse(&arguments.url).map_err(Error::from)?.uri();
-    *request.headers_mut() = fields::parsed(&arguments.fields)?;
+    *request.headers_mut() = fields::parsed(&arguments.asking.fields)?;
     Ok(request)
 }
 

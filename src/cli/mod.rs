@@ -5,6 +5,7 @@
 //! | `arguments` | the words that may be typed |
 //! | `failure` | one line on standard error, and the exit code |
 //! | `serve` | a peer of the pool, until it is told to end |
+//! | `front` | the front that the command line asks for |
 //! | `get` | one URL through the pool, or cached in this process |
 //! | `why` | what would happen to a GET, as the owner of its URL says |
 //! | `fields` | fields as they are typed |
@@ -17,6 +18,7 @@ mod arguments;
 mod demo;
 mod failure;
 mod fields;
+mod front;
 mod get;
 mod owner;
 mod pool;

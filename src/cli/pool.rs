@@ -1,19 +1,17 @@
 //! A client of the pool that the command line names.
 
-use std::path::Path;
-
 use forwardcache::{Client, Error};
 
-use super::arguments::PoolOptions;
+use super::arguments::Asking;
 
-pub(crate) fn client(
-    peers: &[String],
-    options: &PoolOptions,
-    ca_file: Option<&Path>,
-) -> Result<Client, Error> {
-    let client = Client::builder().pool(peers).path(&options.path).replicas(options.replicas.get());
-    match ca_file {
-        Some(path) => client.root_certificates_file(path).build(),
-        None => client.build(),
+pub(crate) fn client(peers: &[String], asking: &Asking) -> Result<Client, Error> {
+    let pool = &asking.pool;
+    let mut client = Client::builder().pool(peers).path(&pool.path).replicas(pool.replicas.get());
+    if let Some(path) = &asking.ca_file {
+        client = client.root_certificates_file(path);
     }
+    if let (Some(certificates), Some(key)) = (&asking.cert_file, &asking.key_file) {
+        client = client.client_certificate_files(certificates, key);
+    }
+    client.build()
 }

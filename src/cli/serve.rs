@@ -5,12 +5,13 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::thread;
 
-use forwardcache::{Error, ErrorKind, FrontOptions, Peer, Rules};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use forwardcache::{Error, ErrorKind, Peer, Rules, ServerTls};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::arguments::{Mode, Serve};
 use super::failure::Failure;
+use super::front;
 
 pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let resolved: Vec<SocketAddr> = arguments
@@ -34,34 +35,60 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         let text = "--store-set-cookie is about --mode shared: private mode stores them in any case";
         return Err(Failure::Usage(text.to_owned()));
     }
+    let tls = tls(&arguments)?;
+    let (front, options) = (arguments.front.front, front::options(&arguments.front, tls.clone())?);
     if !address.ip().is_loopback() {
         log::warn!("whoever reaches {address} can fetch through this peer whatever this machine can reach");
     }
-    let mut options = FrontOptions::new();
-    if let Some(workers) = arguments.workers {
-        options = options.workers(workers.into());
-    }
+    let scheme = scheme(&arguments);
     let peer = peer(arguments, address)?;
-    let mut signals =
-        Signals::new([SIGINT, SIGTERM]).map_err(|error| Failure::io("cannot listen for signals", &error))?;
-    let serving = peer.serve_on(listener, options)?;
-    announce(&peer, address)?;
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
+        .map_err(|error| Failure::io("cannot listen for signals", &error))?;
+    let serving = front::serve(&peer, listener, front, options)?;
+    announce(&peer, scheme, address)?;
     let shutdown = serving.shutdown_handle();
     thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            shutdown.shutdown();
-        }
-        // Whoever asks a second time does not want to wait.
-        if signals.forever().next().is_some() {
-            std::process::exit(1);
+        let mut is_ending = false;
+        for signal in signals.forever() {
+            match signal {
+                SIGHUP => reload(tls.as_ref()),
+                // Whoever asks a second time does not want to wait.
+                _ if is_ending => std::process::exit(1),
+                _ => {
+                    is_ending = true;
+                    shutdown.shutdown();
+                }
+            }
         }
     });
     serving.join();
     Ok(ExitCode::SUCCESS)
 }
 
+/// Reads the files anew that it serves TLS with.
+fn reload(tls: Option<&ServerTls>) {
+    match tls.map(ServerTls::reload) {
+        Some(Ok(())) => log::info!("the certificates were read anew"),
+        Some(Err(error)) => log::error!("the certificates stay as they are: {error}"),
+        None => {}
+    }
+}
+
+/// What it serves TLS with, if it is to.
+fn tls(arguments: &Serve) -> Result<Option<ServerTls>, Error> {
+    let (Some(certificates), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) else {
+        return Ok(None);
+    };
+    let tls = ServerTls::from_files(certificates, key)?;
+    match &arguments.tls_client_ca {
+        Some(roots) => tls.client_certificates_from(roots).map(Some),
+        None => Ok(Some(tls)),
+    }
+}
+
 fn peer(arguments: Serve, address: SocketAddr) -> Result<Peer, Error> {
-    let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let scheme = scheme(&arguments);
+    let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let mut builder = Peer::builder(self_url)
         .rules(rules(&arguments))
         .path(arguments.pool.path)
@@ -75,6 +102,9 @@ fn peer(arguments: Serve, address: SocketAddr) -> Result<Peer, Error> {
     if let Some(path) = arguments.ca_file {
         builder = builder.root_certificates_file(path);
     }
+    if let (Some(certificates), Some(key)) = (arguments.tls_cert, arguments.tls_key) {
+        builder = builder.client_certificate_files(certificates, key);
+    }
     let peer = builder.build()?;
     if !peer.client().pool().contains(peer.self_url()) {
         let text = format!(
@@ -84,6 +114,10 @@ fn peer(arguments: Serve, address: SocketAddr) -> Result<Peer, Error> {
         return Err(Error::new(ErrorKind::BadPeer, text));
     }
     Ok(peer)
+}
+
+fn scheme(arguments: &Serve) -> &'static str {
+    if arguments.tls_cert.is_some() { "https" } else { "http" }
 }
 
 fn rules(arguments: &Serve) -> Rules {
@@ -96,7 +130,7 @@ fn rules(arguments: &Serve) -> Rules {
 }
 
 /// Says where it serves, and how to try it.
-fn announce(peer: &Peer, address: SocketAddr) -> Result<(), Failure> {
+fn announce(peer: &Peer, scheme: &str, address: SocketAddr) -> Result<(), Failure> {
     let count = peer.client().pool().len();
     let pool = if count == 1 { "a pool of one".to_owned() } else { format!("one of a pool of {count}") };
     let mut output = io::stdout().lock();
@@ -108,7 +142,7 @@ fn announce(peer: &Peer, address: SocketAddr) -> Result<(), Failure> {
         let peers: String = peer.client().pool().iter().map(|peer| format!(" --peer {peer}")).collect();
         format!("forwardcache get -i{peers} https://example.com/")
     };
-    let text = format!("serving on http://{address} as {pool}\ntry it: {try_it}\n");
+    let text = format!("serving on {scheme}://{address} as {pool}\ntry it: {try_it}\n");
     output
         .write_all(text.as_bytes())
         .and_then(|()| output.flush())

@@ -11,8 +11,8 @@ use super::failure::Failure;
 use super::{fields, pool};
 
 pub(crate) fn run(arguments: &Why) -> Result<ExitCode, Failure> {
-    let headers = fields::parsed(&arguments.fields)?;
-    let client = pool::client(&arguments.peers, &arguments.pool, arguments.ca_file.as_deref())?;
+    let headers = fields::parsed(&arguments.asking.fields)?;
+    let client = pool::client(&arguments.peers, &arguments.asking)?;
     // All of what was typed is read before any of it is asked.
     let targets: Vec<Target> =
         arguments.urls.iter().map(|url| Target::parse(url)).collect::<Result<_, _>>().map_err(Error::from)?;

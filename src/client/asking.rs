@@ -7,7 +7,7 @@ use http::header::HOST;
 use http::{Method, Request, Response, StatusCode};
 use log::debug;
 
-use super::builder::{ClientBuilder, EmptyPool};
+use super::builder::ClientBuilder;
 use super::pool::{self, Pool};
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, Result, redacted};
@@ -41,7 +41,8 @@ struct Inner {
     pool: Pool,
     path: String,
     transport: Arc<dyn RoundTrip>,
-    empty_pool: EmptyPool,
+    /// What fetches when there is no peer, if that was chosen.
+    direct: Option<Arc<dyn RoundTrip>>,
 }
 
 /// How much of a peer's own words about its failure is read, in bytes.
@@ -60,9 +61,9 @@ impl Client {
         pool: Pool,
         path: String,
         transport: Arc<dyn RoundTrip>,
-        empty_pool: EmptyPool,
+        direct: Option<Arc<dyn RoundTrip>>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { pool, path, transport, empty_pool }) }
+        Self { inner: Arc::new(Inner { pool, path, transport, direct }) }
     }
 
     /// Fetches a URL through the pool. Any status is a success.
@@ -210,14 +211,14 @@ impl Client {
 impl RoundTrip for Client {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let target = Target::parse(&request.uri().to_string())?;
-        match self.inner.pool.owner(&target) {
-            Some(owner) => self.ask(&owner, &self.inner.path, &target, request),
-            None if self.inner.empty_pool == EmptyPool::FetchDirectly => {
+        match (self.inner.pool.owner(&target), &self.inner.direct) {
+            (Some(owner), _) => self.ask(&owner, &self.inner.path, &target, request),
+            (None, Some(direct)) => {
                 let (mut parts, body) = request.into_parts();
                 parts.uri = target.uri();
-                self.inner.transport.round_trip(Request::from_parts(parts, body))
+                direct.round_trip(Request::from_parts(parts, body))
             }
-            None => Err(no_peer(&target)),
+            (None, None) => Err(no_peer(&target)),
         }
     }
 }
@@ -241,7 +242,7 @@ impl fmt::Debug for Client {
         f.debug_struct("Client")
             .field("pool", &self.inner.pool.peers())
             .field("path", &self.inner.path)
-            .field("empty_pool", &self.inner.empty_pool)
+            .field("fetches_directly", &self.inner.direct.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -101,6 +101,47 @@ impl ClientBuilder {
         self
     }
 
+    /// Shows this certificate to peers that ask for one: two PEM files, the certificate first and then those
+    /// that lead to a root, and its key, not encrypted. They are read once, by [`build`](Self::build).
+    /// Default: none.
+    ///
+    /// Peers alone are shown it: what is [fetched directly](EmptyPool::FetchDirectly) goes out without.
+    ///
+    /// The last call counts, of this and of [`client_certificate_pem`](Self::client_certificate_pem).
+    ///
+    /// ```no_run
+    /// use forwardcache::Client;
+    ///
+    /// let pool = ["https://10.0.0.1:3000", "https://10.0.0.2:3000"];
+    /// let client = Client::builder().pool(pool).client_certificate_files("me.pem", "me.key").build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn client_certificate_files(
+        mut self,
+        certificates: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.network = self.network.client_certificate_files(certificates, key);
+        self
+    }
+
+    /// As [`client_certificate_files`](Self::client_certificate_files), with the PEM itself.
+    ///
+    /// ```
+    /// use forwardcache::{Client, ErrorKind};
+    ///
+    /// let refused = Client::builder().client_certificate_pem("no certificate", "no key").build();
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::BadOption);
+    /// ```
+    pub fn client_certificate_pem(
+        mut self,
+        certificates: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Self {
+        self.network = self.network.client_certificate_pem(certificates, key);
+        self
+    }
+
     /// What carries requests to the peers, in place of the network; the time limits and certificates
     /// above are its own business then. Default: [`Origin`] with those limits.
     pub fn transport(mut self, transport: impl RoundTrip + 'static) -> Self {
@@ -119,7 +160,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::BadPeer`] for a peer that is no base URL; [`ErrorKind::BadOption`] for a path that
-    /// is none, for no replicas, for a limit of zero, and for certificates that cannot be used.
+    /// is none, for no replicas, for a limit of zero, and for certificates or a key that cannot be used.
     pub fn build(self) -> Result<Client> {
         if !protocol::is_path(&self.path) {
             let text =
@@ -128,12 +169,18 @@ impl ClientBuilder {
         }
         let replicas = NonZeroU32::new(self.replicas)
             .ok_or_else(|| Error::new(ErrorKind::BadOption, "a ring needs at least one replica a peer"))?;
-        let transport = match self.transport {
-            Some(transport) => transport,
-            None => Arc::new(self.network.build()?),
+        let fetches_directly = self.empty_pool == EmptyPool::FetchDirectly;
+        let (transport, direct): (_, Option<Arc<dyn RoundTrip>>) = match self.transport {
+            Some(transport) => (Arc::clone(&transport), fetches_directly.then_some(transport)),
+            None => {
+                let transport = Arc::new(self.network.clone().build()?);
+                // Origins are anybody: who asks is for peers to know.
+                let network = self.network.without_client_certificate();
+                (transport, if fetches_directly { Some(Arc::new(network.build()?)) } else { None })
+            }
         };
         let pool = Pool::new(pool::parse(&self.peers)?, replicas, self.hash);
-        Ok(Client::new(pool, self.path, transport, self.empty_pool))
+        Ok(Client::new(pool, self.path, transport, direct))
     }
 }
 
@@ -147,5 +194,47 @@ impl fmt::Debug for ClientBuilder {
             .field("network", &self.network)
             .field("empty_pool", &self.empty_pool)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::tls::testing::{Authority, server_config};
+
+    /// Whether a server that asks for a certificate, and does not insist, is shown one by this client.
+    fn is_shown_it(authority: &Authority, client: impl FnOnce(String) -> Client) -> bool {
+        let config = Arc::new(server_config(authority, Some((authority, false))));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let server = thread::spawn(move || {
+            let connection = rustls::ServerConnection::new(config).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, listener.accept().unwrap().0);
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+            stream.conn.peer_certificates().is_some()
+        });
+        client(url.clone()).get(&url).unwrap();
+        server.join().unwrap()
+    }
+
+    #[test]
+    fn its_certificate_is_for_peers_and_not_for_origins() {
+        let authority = Authority::new();
+        let made = authority.sign("a client");
+        let roots = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(roots.path(), &authority.certificate).unwrap();
+        let builder = || {
+            Client::builder()
+                .root_certificates_file(roots.path())
+                .client_certificate_pem(made.certificate.clone(), made.key.clone())
+                .empty_pool(EmptyPool::FetchDirectly)
+        };
+        assert!(is_shown_it(&authority, |url| builder().pool([url]).build().unwrap()));
+        assert!(!is_shown_it(&authority, |_| builder().build().unwrap()));
     }
 }

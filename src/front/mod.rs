@@ -5,6 +5,7 @@
 //! | `serve` | [`Handler`], and what a front tells it beside the request |
 //! | `options` | [`FrontOptions`]: threads, queue, limits, deadlines |
 //! | `serving` | [`Serving`]: a front that runs; shutting it down, waiting for its end |
+//! | `tls` | [`ServerTls`]: what a front proves itself with, and whom it lets in |
 //! | `request_head` | which heads are refused, and with what; pure |
 //! | `response_head` | the head of a response as bytes, and how its body is framed; pure |
 //! | `answer` | what a front says itself |
@@ -22,6 +23,7 @@ mod serve;
 mod serving;
 #[cfg(feature = "tiny_http")]
 mod tiny_http;
+mod tls;
 
 pub use event::EventFront;
 pub use options::FrontOptions;
@@ -30,6 +32,7 @@ pub(crate) use serve::{Responder, Scratch};
 pub use serving::{Serving, ShutdownHandle};
 #[cfg(feature = "tiny_http")]
 pub use tiny_http::TinyHttpFront;
+pub use tls::ServerTls;
 
 /// What the front makes of a request head, for tests of all that reads one.
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::request_head::HeadLimits;
+use super::tls::ServerTls;
 
 /// How a front serves: threads, queue, limits and deadlines.
 ///
@@ -24,9 +25,10 @@ use super::request_head::HeadLimits;
 /// | [`write_timeout`](Self::write_timeout) | 30 s |
 /// | [`min_transfer_rate`](Self::min_transfer_rate) | 256 bytes/s |
 /// | [`drain_deadline`](Self::drain_deadline) | 10 s |
+/// | [`tls`](Self::tls) | none |
 ///
-/// [`TinyHttpFront`](crate::TinyHttpFront) knows `workers`, `queue_length`, `max_body`, `write_timeout` and
-/// `drain_deadline` alone: there is no way to tell tiny_http of the others.
+/// The front on tiny_http knows `workers`, `queue_length`, `max_body`, `write_timeout` and `drain_deadline`
+/// alone: there is no way to tell tiny_http of the others.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,6 +54,7 @@ pub struct FrontOptions {
     pub(super) write_timeout: Duration,
     pub(super) min_transfer_rate: u64,
     pub(super) drain_deadline: Duration,
+    pub(super) tls: Option<ServerTls>,
 }
 
 /// More fields than that are refused, whatever the options say.
@@ -78,6 +81,7 @@ impl FrontOptions {
             write_timeout: Duration::from_secs(30),
             min_transfer_rate: 256,
             drain_deadline: Duration::from_secs(10),
+            tls: None,
         }
     }
 
@@ -195,6 +199,14 @@ impl FrontOptions {
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline;
+        self
+    }
+
+    /// Serves with TLS, and nothing without it. What is [reloaded](ServerTls::reload) is for connections that
+    /// are made from then on. Default: without TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 

@@ -1,14 +1,17 @@
 //! Time limits and roots, and what ureq is told.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::CryptoProvider;
 use ureq::config::Config;
-use ureq::tls::TlsConfig;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, TlsConfig};
 
 use super::roots::Roots;
 use super::transport::Origin;
 use crate::error::{Error, ErrorKind, Result};
+use crate::tls::{Identity, IdentitySource, Pem};
 
 /// The head of a response may be this long. It is parsed anew with each piece that arrives, so an
 /// origin that drips it costs the square of this.
@@ -28,6 +31,7 @@ pub(super) const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
 /// | [`write_timeout`](Self::write_timeout) | 30 s |
 /// | [`web_root_certificates`](Self::web_root_certificates) | trusted |
 /// | [`root_certificates_pem`](Self::root_certificates_pem) | none besides |
+/// | [`client_certificate_pem`](Self::client_certificate_pem) | none |
 ///
 /// There is no limit on the whole: a body may take as long as it keeps coming.
 ///
@@ -44,14 +48,8 @@ pub(super) const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
 pub struct OriginBuilder {
     times: Times,
     without_web_roots: bool,
-    certificates: Vec<Certificates>,
-}
-
-/// Where root certificates come from.
-#[derive(Clone, Debug)]
-enum Certificates {
-    Pem(Vec<u8>),
-    File(PathBuf),
+    roots: Vec<Pem>,
+    identity: Option<IdentitySource>,
 }
 
 #[derive(Clone, Debug)]
@@ -119,14 +117,65 @@ impl OriginBuilder {
     ///
     /// May be called more than once.
     pub fn root_certificates_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.certificates.push(Certificates::Pem(pem.into()));
+        self.roots.push(Pem::Given(pem.into()));
         self
     }
 
     /// Trusts the root certificates of this PEM file too. It is read once, by
     /// [`build`](Self::build).
     pub fn root_certificates_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.certificates.push(Certificates::File(path.into()));
+        self.roots.push(Pem::File(path.into()));
+        self
+    }
+
+    /// Shows this certificate to servers that ask for one, and proves with its key that it is this program's:
+    /// PEM, the certificate first and then those that lead to a root, and a key in PKCS#8, PKCS#1 or SEC1
+    /// that is not encrypted. Default: none, and the server decides what it makes of that.
+    ///
+    /// **Every** server that asks is shown it, whoever it is, and learns who asks. An [`Origin`] with a
+    /// certificate is for the servers that are meant to know, not for any URL that comes along: a
+    /// [`Client`](crate::Client) takes one for its peers alone.
+    ///
+    /// The last call counts, of this and of [`client_certificate_files`](Self::client_certificate_files).
+    ///
+    /// ```
+    /// use forwardcache::{ErrorKind, Origin};
+    ///
+    /// let refused = Origin::builder().client_certificate_pem("no certificate", "no key").build();
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::BadOption);
+    /// ```
+    pub fn client_certificate_pem(
+        mut self,
+        certificates: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Self {
+        let (certificates, key) = (Pem::Given(certificates.into()), Pem::Given(key.into()));
+        self.identity = Some(IdentitySource { certificates, key });
+        self
+    }
+
+    /// As [`client_certificate_pem`](Self::client_certificate_pem), from two PEM files, or twice the same one.
+    /// They are read once, by [`build`](Self::build).
+    ///
+    /// ```no_run
+    /// use forwardcache::Origin;
+    ///
+    /// let origin = Origin::builder().client_certificate_files("client.pem", "client.key").build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn client_certificate_files(
+        mut self,
+        certificates: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        let (certificates, key) = (Pem::File(certificates.into()), Pem::File(key.into()));
+        self.identity = Some(IdentitySource { certificates, key });
+        self
+    }
+
+    /// For servers that are not meant to know who asks.
+    pub(crate) fn without_client_certificate(mut self) -> Self {
+        self.identity = None;
         self
     }
 
@@ -135,7 +184,8 @@ impl OriginBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::BadOption`] for a time limit of zero, for a file that cannot be read, for PEM
-    /// without a certificate or with one that cannot be used, and when no root would be trusted at all.
+    /// without a certificate or with one that cannot be used, when no root would be trusted at all, and for
+    /// a client certificate whose key is not there, cannot be used, or belongs to another.
     pub fn build(self) -> Result<Origin> {
         let times = self.times;
         for (name, limit) in [
@@ -153,16 +203,17 @@ impl OriginBuilder {
             }
         }
         let mut roots = Roots::default();
-        for certificates in &self.certificates {
-            match certificates {
-                Certificates::Pem(pem) => roots.add_pem(pem)?,
-                Certificates::File(path) => roots.add_file(path)?,
-            }
+        for pem in &self.roots {
+            roots.add(pem)?;
         }
         if self.without_web_roots {
             roots.leave_out_the_web()?;
         }
-        Ok(Origin::with_options(Options { times, roots }))
+        let identity = match self.identity {
+            Some(source) => Some(ClientIdentity::new(&source.read()?)?),
+            None => None,
+        };
+        Ok(Origin::with_options(Options { times, roots, identity }))
     }
 }
 
@@ -171,11 +222,39 @@ impl OriginBuilder {
 pub(super) struct Options {
     times: Times,
     roots: Roots,
+    identity: Option<ClientIdentity>,
+}
+
+/// An [`Identity`] as ureq takes it.
+#[derive(Debug)]
+struct ClientIdentity {
+    certificate: ClientCert,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientIdentity {
+    fn new(identity: &Identity) -> Result<Self> {
+        let chain: Vec<_> =
+            identity.certified.cert.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+        // The one way to give ureq a key of whatever kind; it reads what `Identity` has read.
+        let key = PrivateKey::from_pem(&identity.key_text)
+            .map_err(|_| Error::new(ErrorKind::BadOption, "the private key cannot be used"))?;
+        Ok(Self {
+            certificate: ClientCert::new_with_certs(&chain, key),
+            provider: Arc::clone(&identity.provider),
+        })
+    }
 }
 
 impl Options {
     pub(super) fn into_config(self) -> Config {
         let Times { resolve, connect, response, read, write } = self.times;
+        let mut tls = TlsConfig::builder().root_certs(self.roots.into_root_certs());
+        if let Some(ClientIdentity { certificate, provider }) = self.identity {
+            // ureq panics at the first request when it cannot use them: what checked them has to be what
+            // uses them.
+            tls = tls.client_cert(Some(certificate)).unversioned_rustls_crypto_provider(provider);
+        }
         Config::builder()
             // A response is a response, whatever its status, and redirects are the client's.
             .http_status_as_error(false)
@@ -199,7 +278,7 @@ impl Options {
             .timeout_recv_response(Some(response))
             .timeout_per_read(Some(read))
             .timeout_per_write(Some(write))
-            .tls_config(TlsConfig::builder().root_certs(self.roots.into_root_certs()).build())
+            .tls_config(tls.build())
             .build()
     }
 }
@@ -207,6 +286,7 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::testing::Authority;
 
     #[test]
     fn the_environment_names_no_proxy() {
@@ -227,6 +307,27 @@ mod tests {
         let error = Origin::builder().read_timeout(Duration::ZERO).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BadOption);
         assert_eq!(error.to_string(), "the read timeout must be longer than zero");
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused_at_once() {
+        let authority = Authority::new();
+        let (one, other) = (authority.sign("one"), authority.sign("other"));
+        let error = Origin::builder().client_certificate_pem(one.certificate, other.key).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadOption);
+        assert!(error.to_string().contains("does not belong"), "{error}");
+        let error = Origin::builder().client_certificate_files("/no/such/file", "/b").build().unwrap_err();
+        assert!(error.to_string().contains("/no/such/file"), "{error}");
+    }
+
+    #[test]
+    fn no_key_is_shown() {
+        let made = Authority::new().sign("one");
+        let line = made.key.lines().nth(1).unwrap();
+        let builder = Origin::builder().client_certificate_pem(made.certificate.clone(), made.key.clone());
+        assert!(!format!("{builder:?}").contains(line));
+        let numbers = format!("{:?}", &made.key.as_bytes()[..8]);
+        assert!(!format!("{builder:?}").contains(numbers.trim_matches(['[', ']'])));
     }
 
     #[test]

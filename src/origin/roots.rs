@@ -1,57 +1,30 @@
 //! Which root certificates are trusted.
 
-use std::fs;
-use std::path::Path;
-
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
+use ureq::tls::{Certificate, RootCerts};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::tls::{Pem, add_roots};
 
 /// The roots of the web, roots of one's own, or both.
 #[derive(Debug, Default)]
 pub(super) struct Roots {
-    own: Vec<Certificate<'static>>,
+    own: Vec<CertificateDer<'static>>,
     without_web: bool,
 }
 
 impl Roots {
-    pub(super) fn add_file(&mut self, path: &Path) -> Result<()> {
-        let pem = fs::read(path).map_err(|error| {
-            bad_option(format!("the root certificates {} cannot be read: {error}", path.display()))
-                .with_source(error)
-        })?;
-        self.add(&pem, &format!("in {}", path.display()))
-    }
-
-    pub(super) fn add_pem(&mut self, pem: &[u8]) -> Result<()> {
-        self.add(pem, "in the PEM given")
-    }
-
-    /// ureq passes over a root that it cannot use, which then shows as a handshake that fails; so each
-    /// is tried here.
-    fn add(&mut self, pem: &[u8], place: &str) -> Result<()> {
-        let mut trial = RootCertStore::empty();
-        for item in parse_pem(pem) {
-            let item = item.map_err(|error| {
-                bad_option(format!("the root certificates {place} are not PEM")).with_source(error)
-            })?;
-            let PemItem::Certificate(certificate) = item else { continue };
-            trial.add(CertificateDer::from(certificate.der())).map_err(|error| {
-                bad_option(format!("a root certificate {place} cannot be used: {error}")).with_source(error)
-            })?;
-            self.own.push(certificate);
-        }
-        if trial.is_empty() {
-            return Err(bad_option(format!("there is no root certificate {place}")));
-        }
+    /// ureq passes over a root that it cannot use, so each is tried here.
+    pub(super) fn add(&mut self, pem: &Pem) -> Result<()> {
+        self.own.extend(add_roots(&mut RootCertStore::empty(), pem)?);
         Ok(())
     }
 
     pub(super) fn leave_out_the_web(&mut self) -> Result<()> {
         if self.own.is_empty() {
-            return Err(bad_option("without the root certificates of the web others must be given"));
+            let text = "without the root certificates of the web others must be given";
+            return Err(Error::new(ErrorKind::BadOption, text));
         }
         self.without_web = true;
         Ok(())
@@ -63,12 +36,9 @@ impl Roots {
         }
         // Roots of one's own replace those of the web in ureq, so these are added by hand.
         let web = if self.without_web { &[] } else { webpki_root_certs::TLS_SERVER_ROOT_CERTS };
-        web.iter().map(|der| Certificate::from_der(der)).chain(self.own).into()
+        let own = self.own.iter().map(|der| Certificate::from_der(der).to_owned());
+        web.iter().map(|der| Certificate::from_der(der)).chain(own).into()
     }
-}
-
-fn bad_option(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::BadOption, message)
 }
 
 #[cfg(test)]
@@ -76,9 +46,14 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::tls::testing::Authority;
 
     fn own_root() -> String {
-        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem()
+        Authority::new().certificate
+    }
+
+    fn given(pem: impl Into<Vec<u8>>) -> Pem {
+        Pem::Given(pem.into())
     }
 
     fn count(roots: Roots) -> usize {
@@ -96,11 +71,11 @@ mod tests {
     #[test]
     fn own_roots_are_added_to_those_of_the_web_or_replace_them() {
         let mut roots = Roots::default();
-        roots.add_pem((own_root() + &own_root()).as_bytes()).unwrap();
+        roots.add(&given(own_root() + &own_root())).unwrap();
         assert_eq!(count(roots), 2 + webpki_root_certs::TLS_SERVER_ROOT_CERTS.len());
 
         let mut roots = Roots::default();
-        roots.add_pem(own_root().as_bytes()).unwrap();
+        roots.add(&given(own_root())).unwrap();
         roots.leave_out_the_web().unwrap();
         assert_eq!(count(roots), 1);
     }
@@ -110,7 +85,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(own_root().as_bytes()).unwrap();
         let mut roots = Roots::default();
-        roots.add_file(file.path()).unwrap();
+        roots.add(&Pem::File(file.path().to_owned())).unwrap();
         assert_eq!(roots.own.len(), 1);
     }
 
@@ -122,10 +97,10 @@ mod tests {
         let broken = "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n";
         let mut roots = Roots::default();
         for (failure, says) in [
-            (roots.add_file(&missing), "missing.pem cannot be read"),
-            (roots.add_pem(b"hello"), "there is no root certificate"),
-            (roots.add_pem(garbage.as_bytes()), "cannot be used"),
-            (roots.add_pem(broken.as_bytes()), "not PEM"),
+            (roots.add(&Pem::File(missing)), "missing.pem cannot be read"),
+            (roots.add(&given("hello")), "there is no root certificate"),
+            (roots.add(&given(garbage)), "cannot be used"),
+            (roots.add(&given(broken)), "not PEM"),
         ] {
             let error = failure.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadOption);

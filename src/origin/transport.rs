@@ -107,12 +107,13 @@ impl fmt::Debug for Origin {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{Shutdown, TcpListener, TcpStream};
     use std::sync::Arc;
 
     use super::super::testing::{Received, ScriptedOrigin, accept, get, send};
     use super::*;
     use crate::error::ErrorKind;
+    use crate::tls::testing::{self, Authority, server_config};
 
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -340,51 +341,95 @@ mod tests {
         server.finish();
     }
 
-    /// An origin with a certificate of its own making, and that certificate.
-    fn tls_origin() -> (ScriptedOrigin<bool>, String) {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let pem = made.cert.pem();
-        let config =
-            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(
-                    vec![made.cert.der().clone()],
-                    rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap(),
-                )
-                .unwrap();
-        let server = ScriptedOrigin::new(move |listener| {
+    /// An origin with a certificate of this authority, which asks its clients for one of that, if it is
+    /// there; and whether it came to an answer.
+    fn tls_origin(authority: &Authority, of_clients: Option<&Authority>) -> ScriptedOrigin<bool> {
+        let config = server_config(authority, of_clients.map(|authority| (authority, true)));
+        ScriptedOrigin::new(move |listener| {
             let (stream, _) = listener.accept().unwrap();
             answer_over_tls(stream, config).is_ok()
-        });
-        (server, pem)
+        })
     }
 
     fn answer_over_tls(stream: TcpStream, config: rustls::ServerConfig) -> std::io::Result<()> {
         let connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
         let mut stream = rustls::StreamOwned::new(connection, stream);
-        let _ = stream.read(&mut [0; 4096])?;
+        if let Err(error) = stream.read(&mut [0; 4096]) {
+            // A connection that is closed with bytes unread is reset, and the alert may go with it.
+            stream.sock.shutdown(Shutdown::Write)?;
+            std::io::copy(&mut stream.sock, &mut std::io::sink())?;
+            return Err(error);
+        }
         stream.write_all(OK)
+    }
+
+    fn https(server: &ScriptedOrigin<bool>) -> String {
+        format!("https://localhost:{}/", server.address().port())
     }
 
     #[test]
     fn a_root_of_ones_own_is_trusted_once_it_is_given() {
-        let (server, pem) = tls_origin();
-        let origin = Origin::builder().root_certificates_pem(pem).build().unwrap();
-        let url = format!("https://localhost:{}/", server.address().port());
-        assert_eq!(get(&origin, &url).unwrap().into_body().into_text().unwrap(), "ok");
+        let authority = Authority::new();
+        let server = tls_origin(&authority, None);
+        let origin = Origin::builder().root_certificates_pem(authority.certificate).build().unwrap();
+        assert_eq!(get(&origin, &https(&server)).unwrap().into_body().into_text().unwrap(), "ok");
         assert!(server.finish());
     }
 
     #[test]
     fn a_certificate_of_nobody_known_fails_the_handshake() {
-        let (server, _) = tls_origin();
-        let url = format!("https://localhost:{}/", server.address().port());
-        let error = get(&Origin::new(), &url).unwrap_err();
+        let server = tls_origin(&Authority::new(), None);
+        let error = get(&Origin::new(), &https(&server)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Tls);
         assert!(error.to_string().contains("UnknownIssuer"), "{error}");
         assert!(!server.finish());
+    }
+
+    #[test]
+    fn whoever_asks_for_a_certificate_gets_the_one_that_was_given() {
+        let (authority, of_clients) = (Authority::new(), Authority::new());
+        let made = of_clients.sign("a client");
+        let directory = tempfile::tempdir().unwrap();
+        let (certificates, key) = (directory.path().join("client.pem"), directory.path().join("client.key"));
+        std::fs::write(&certificates, &made.certificate).unwrap();
+        std::fs::write(&key, &made.key).unwrap();
+        let builder = Origin::builder().root_certificates_pem(authority.certificate.clone());
+        for builder in [
+            builder.clone().client_certificate_files(certificates, key),
+            builder.client_certificate_pem(made.certificate, made.key),
+        ] {
+            let origin = builder.build().unwrap();
+            for of_clients in [Some(&of_clients), None] {
+                let server = tls_origin(&authority, of_clients);
+                assert_eq!(get(&origin, &https(&server)).unwrap().into_body().into_text().unwrap(), "ok");
+                assert!(server.finish());
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_may_come_in_every_form() {
+        let authority = Authority::new();
+        for text in [testing::PKCS1, testing::SEC1] {
+            let server = tls_origin(&authority, None);
+            let builder = Origin::builder().root_certificates_pem(authority.certificate.clone());
+            let origin = builder.client_certificate_pem(text, text).build().unwrap();
+            get(&origin, &https(&server)).unwrap();
+            assert!(server.finish());
+        }
+    }
+
+    #[test]
+    fn without_the_certificate_that_is_asked_for_the_handshake_fails() {
+        let (authority, of_clients) = (Authority::new(), Authority::new());
+        let builder = Origin::builder().root_certificates_pem(authority.certificate.clone());
+        let made = authority.sign("a client of another authority");
+        for builder in [builder.clone(), builder.client_certificate_pem(made.certificate, made.key)] {
+            let server = tls_origin(&authority, Some(&of_clients));
+            let error = get(&builder.build().unwrap(), &https(&server)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+            assert!(!server.finish());
+        }
     }
 
     #[test]

@@ -98,6 +98,49 @@ impl PeerBuilder {
         self
     }
 
+    /// Shows this certificate to the other peers that ask for one: two PEM files, the certificate first and then those
+    /// that lead to a root, and its key, not encrypted. They are read once, by [`build`](Self::build).
+    /// Default: none.
+    ///
+    /// Origins are not shown it: for them an [`origin`](Self::origin) of your own may have one, by
+    /// [`OriginBuilder::client_certificate_files`](crate::OriginBuilder::client_certificate_files).
+    ///
+    /// The last call counts, of this and of [`client_certificate_pem`](Self::client_certificate_pem).
+    ///
+    /// ```no_run
+    /// use forwardcache::Peer;
+    ///
+    /// let pool = ["https://10.0.0.1:3000", "https://10.0.0.2:3000"];
+    /// let builder = Peer::builder("https://10.0.0.1:3000").pool(pool);
+    /// let peer = builder.client_certificate_files("me.pem", "me.key").build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn client_certificate_files(
+        mut self,
+        certificates: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.client = self.client.client_certificate_files(certificates, key);
+        self
+    }
+
+    /// As [`client_certificate_files`](Self::client_certificate_files), with the PEM itself.
+    ///
+    /// ```
+    /// use forwardcache::{Peer, ErrorKind};
+    ///
+    /// let refused = Peer::builder("http://127.0.0.1:3000").client_certificate_pem("no certificate", "no key").build();
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::BadOption);
+    /// ```
+    pub fn client_certificate_pem(
+        mut self,
+        certificates: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Self {
+        self.client = self.client.client_certificate_pem(certificates, key);
+        self
+    }
+
     /// What else is to be said of its cache: what of a URL is the key, who refreshes in the background. Its
     /// origin, store and rules are those of this builder.
     ///

@@ -10,6 +10,7 @@ use crate::local::{self, LocalPeer, escaped};
 use crate::support::origin::{Origin, Reply};
 use crate::support::port::Port;
 use crate::support::process::{Process, command, run};
+use crate::support::tls::TlsOrigin;
 
 fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
@@ -46,12 +47,24 @@ fn a_bad_command_line_is_one_line_and_the_code_2() {
         (&["serve", "--listen", "127.0.0.1:0", "--ca-file", "/no/such/file"], "/no/such/file"),
         (&["serve", "--listen", "127.0.0.1:0", "--path", "proxy"], "proxy"),
         (&["serve", "--replicas", "0"], "0"),
+        (&["serve", "--tls-cert", "a"], "--tls-key"),
+        (&["serve", "--tls-key", "a"], "--tls-cert"),
+        (&["serve", "--tls-client-ca", "a"], "--tls-cert"),
+        (&["serve", "--listen", "127.0.0.1:0", "--tls-cert", "/no/c", "--tls-key", "/no/k"], "/no/c"),
         (&["get"], "<URL>"),
         (&["get", "foo"], "absolute"),
         (&["get", "http://user:secret@host/"], "user name"),
         (&["get", "--peer", "nonsense", "http://host/"], "nonsense"),
         (&["get", "-H", "Authorization Basic secret", "http://host/"], "\"Authorization\" is no field"),
         (&["get", "--ca-file", "/no/such/file", "http://host/"], "/no/such/file"),
+        (&["get", "--peer", "https://h", "--cert-file", "a", "http://host/"], "--key-file"),
+        (&["get", "--peer", "https://h", "--key-file", "a", "http://host/"], "--cert-file"),
+        (&["get", "--cert-file", "a", "--key-file", "a", "http://host/"], "--peer"),
+        (
+            &["get", "--peer", "https://h", "--cert-file", "/no/c", "--key-file", "/no/k", "http://h/"],
+            "/no/c",
+        ),
+        (&["why", "--peer", "https://h", "--cert-file", "a", "http://host/"], "--key-file"),
         (&["why", "http://host/"], "--peer"),
         (&["why", "--peer", "http://10.0.0.1:3000"], "<URL>"),
         (&["why", "--peer", "http://127.0.0.1:9", "http://host/", "foo"], "absolute"),
@@ -72,6 +85,24 @@ fn what_cannot_be_done_is_one_line_and_the_code_1() {
     assert_refuses(&["get", "--peer", &peer, "http://host/"], 1, &peer);
     assert_refuses(&["why", "--peer", &peer, "http://host/"], 1, &peer);
     assert_refuses(&["get", "http://name.invalid/"], 1, "resolve");
+}
+
+#[test]
+fn a_peer_that_asks_who_comes_is_told() {
+    let peer = TlsOrigin::start_for_its_clients(|received| Reply::ok(received.target.clone()));
+    let [url, ca, me] = [
+        peer.url_by_name(""),
+        peer.ca_file().display().to_string(),
+        peer.client_file().display().to_string(),
+    ];
+    for subcommand in ["get", "why"] {
+        let known = [subcommand, "--peer", &url, "--ca-file", &ca, "--cert-file", &me, "--key-file", &me];
+        let output = run([&known[..], &["http://host/"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{subcommand}: {output:?}");
+        assert!(stdout(&output).contains("q=http%3A%2F%2Fhost%2F"), "{subcommand}: {output:?}");
+        assert_refuses(&[subcommand, "--peer", &url, "--ca-file", &ca, "http://host/"], 1, "TLS");
+    }
+    assert_eq!(peer.count(), 2);
 }
 
 #[test]

@@ -55,6 +55,20 @@ fn a_peer_that_trusts_another_authority_refuses() {
 }
 
 #[test]
+fn the_certificate_for_peers_is_not_for_origins() {
+    let origin = TlsOrigin::start_for_its_clients(|_| Reply::ok("hello"));
+    let me = origin.client_file();
+    let known = Origin::builder().root_certificates_pem(origin.ca_pem()).client_certificate_files(me, me);
+    let peer = LocalPeer::start_with(|builder| {
+        builder.root_certificates_file(origin.ca_file()).client_certificate_files(me, me)
+    });
+    assert_eq!(peer.client().get(&origin.url("/")).unwrap_err().kind(), ErrorKind::Tls);
+    let peer = LocalPeer::start_with(|builder| builder.origin(known.build().unwrap()));
+    assert_eq!(peer.client().get(&origin.url("/")).unwrap().into_body().into_text().unwrap(), "hello");
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
 fn a_body_cut_under_tls_is_not_taken_for_whole() {
     let whole = "x".repeat(100_000);
     let origin = TlsOrigin::replies([

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use rustls::ServerConfig;
 use slab::Slab;
 
 use super::admission::{Admission, Admitted};
@@ -35,14 +34,10 @@ const SELDOM: Duration = Duration::from_millis(250);
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
     cache-control: no-store\r\nforwardcache-error: unavailable\r\nconnection: close\r\n\r\n";
 
-/// Gives the TLS of a new connection, where the front speaks TLS.
-pub(super) type TlsOf = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
-
 pub(super) struct IoThread {
     poll: Poll,
     letters: Letters,
     acceptor: Option<Acceptor>,
-    tls: Option<TlsOf>,
     connections: Slab<Connection>,
     /// Those that have more to do than was their turn.
     again: Vec<usize>,
@@ -57,7 +52,6 @@ pub(super) struct Acceptor {
     pub(super) admission: Arc<Admission>,
     /// Those of all threads, this one's first.
     pub(super) mailboxes: Vec<Mailbox>,
-    pub(super) is_tls: bool,
     next: usize,
     /// Given up for a moment when there are no more file descriptors, so that whoever waits learns of it.
     reserve: Option<File>,
@@ -65,13 +59,8 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(
-        listener: TcpListener,
-        admission: Arc<Admission>,
-        mailboxes: Vec<Mailbox>,
-        is_tls: bool,
-    ) -> Self {
-        Self { listener, admission, mailboxes, is_tls, next: 0, reserve: reserve(), again_at: None }
+    pub(super) fn new(listener: TcpListener, admission: Arc<Admission>, mailboxes: Vec<Mailbox>) -> Self {
+        Self { listener, admission, mailboxes, next: 0, reserve: reserve(), again_at: None }
     }
 }
 
@@ -84,7 +73,6 @@ impl IoThread {
         poll: Poll,
         letters: Letters,
         acceptor: Option<Acceptor>,
-        tls: Option<TlsOf>,
         around: Surroundings,
         lifetime: Arc<Lifetime>,
     ) -> io::Result<Self> {
@@ -93,7 +81,6 @@ impl IoThread {
             poll,
             letters,
             acceptor,
-            tls,
             connections: Slab::new(),
             again: Vec::new(),
             around,
@@ -214,7 +201,7 @@ impl IoThread {
                 Ok((socket, remote)) => {
                     let Some(admitted) = acceptor.admission.admit(remote.ip()) else {
                         log::debug!("a connection too many is closed");
-                        turn_away(&socket, acceptor.is_tls);
+                        turn_away(&socket, self.around.options.tls.is_some());
                         continue;
                     };
                     let turn = acceptor.next;
@@ -255,9 +242,9 @@ impl IoThread {
         // Linux lets it inherit that from the listener.
         #[cfg(not(target_os = "linux"))]
         let _ = socket.set_nodelay(true);
-        let transport = match &self.tls {
+        let transport = match &self.around.options.tls {
             None => Ok(Transport::plain(socket)),
-            Some(tls) => Transport::tls(socket, tls()),
+            Some(tls) => Transport::tls(socket, tls.config()),
         };
         let mut transport = match transport {
             Ok(transport) => transport,

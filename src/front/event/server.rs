@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use socket2::Socket;
 
 use super::admission::Admission;
-use super::io_thread::{Acceptor, IoThread, TlsOf, WAKER};
+use super::io_thread::{Acceptor, IoThread, WAKER};
 use super::mailbox::{Letter, Mailbox, mailbox};
 use super::surroundings::Surroundings;
 use super::workers;
@@ -149,13 +149,12 @@ fn start_threads(
     let serving = Serving::new(address, Arc::clone(&front) as Arc<dyn Running>);
     let jobs = workers::start(options.workers, options.queue_length, &lifetime)?;
     let admission = Admission::new(options.max_connections, options.max_connections_per_address);
-    let tls: Option<TlsOf> = None;
     for (number, (poll, mailbox, letters)) in threads.into_iter().enumerate() {
-        let acceptor = listener.take().map(|listener| {
-            Acceptor::new(listener, Arc::clone(&admission), mailboxes.clone(), tls.is_some())
-        });
+        let acceptor = listener
+            .take()
+            .map(|listener| Acceptor::new(listener, Arc::clone(&admission), mailboxes.clone()));
         let around = Surroundings::new(Arc::clone(responder), jobs.clone(), options.clone(), mailbox);
-        let thread = IoThread::new(poll, letters, acceptor, tls.clone(), around, Arc::clone(&lifetime))?;
+        let thread = IoThread::new(poll, letters, acceptor, around, Arc::clone(&lifetime))?;
         let finishing = lifetime.enter();
         thread::Builder::new().name(format!("front-{number}")).spawn(move || {
             thread.run();

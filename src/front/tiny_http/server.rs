@@ -15,7 +15,7 @@ use tiny_http::Server;
 use super::exchange::{Door, Exchange};
 use super::lanes::Lanes;
 use super::nudge;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::front::listener::{self, listen_error};
 use crate::front::options::FrontOptions;
 use crate::front::serve::Handler;
@@ -105,7 +105,7 @@ impl TinyHttpFront {
     /// # Errors
     ///
     /// [`ErrorKind::Listen`] when the address cannot be resolved or bound, or when threads cannot
-    /// be started.
+    /// be started; [`ErrorKind::BadOption`] when it is to speak TLS.
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn bind(
         address: impl ToSocketAddrs,
@@ -141,6 +141,9 @@ impl TinyHttpFront {
         handler: impl Handler + 'static,
     ) -> Result<Serving> {
         let failed = |error: io::Error| listen_error(&format!("cannot serve on {address}"), error);
+        if options.tls.is_some() {
+            return Err(Error::new(ErrorKind::BadOption, "the front on tiny_http does not speak TLS"));
+        }
         let address = socket.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
         let failed = |error: io::Error| listen_error(&format!("cannot serve on {address}"), error);
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use tempfile::NamedTempFile;
 
 use super::origin::{Origin, Received, Reply, Socket, Stream, in_order};
@@ -19,19 +20,35 @@ pub(crate) struct TlsOrigin {
     origin: Origin,
     ca_pem: String,
     ca_file: NamedTempFile,
+    client_file: NamedTempFile,
 }
 
 impl TlsOrigin {
     /// As [`Origin::start`].
     pub(crate) fn start(handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
-        let (ca_pem, config) = authority_and_server();
-        let mut ca_file = NamedTempFile::new().expect("a temporary file can be made");
-        ca_file.write_all(ca_pem.as_bytes()).expect("a temporary file can be written");
+        Self::start_as(false, handler)
+    }
+
+    /// As [`start`](Self::start), for clients alone that show a certificate of its authority.
+    pub(crate) fn start_for_its_clients(
+        handler: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_as(true, handler)
+    }
+
+    fn start_as(for_its_clients: bool, handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+        let Certified { ca_pem, client_pem, config } = certified(for_its_clients);
+        let file = |text: &str| {
+            let mut file = NamedTempFile::new().expect("a temporary file can be made");
+            file.write_all(text.as_bytes()).expect("a temporary file can be written");
+            file
+        };
+        let (ca_file, client_file) = (file(&ca_pem), file(&client_pem));
         let layer = move |socket| -> io::Result<Box<dyn Stream>> {
             let session = ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
             Ok(Box::new(TlsStream(StreamOwned::new(session, socket))))
         };
-        Self { origin: Origin::start_over("https", layer, handler), ca_pem, ca_file }
+        Self { origin: Origin::start_over("https", layer, handler), ca_pem, ca_file, client_file }
     }
 
     /// As [`Origin::replies`].
@@ -57,6 +74,11 @@ impl TlsOrigin {
     /// A file with the authority's certificate, for as long as the origin lives.
     pub(crate) fn ca_file(&self) -> &Path {
         self.ca_file.path()
+    }
+
+    /// A file with a client's certificate of this authority and its key, for as long as the origin lives.
+    pub(crate) fn client_file(&self) -> &Path {
+        self.client_file.path()
     }
 }
 
@@ -97,13 +119,20 @@ impl Stream for TlsStream {
     }
 }
 
-fn authority_and_server() -> (String, Arc<ServerConfig>) {
+/// What an authority was made for.
+struct Certified {
+    ca_pem: String,
+    client_pem: String,
+    config: Arc<ServerConfig>,
+}
+
+fn certified(for_its_clients: bool) -> Certified {
     let mut authority = CertificateParams::new(Vec::new()).expect("no name is no bad name");
     authority.distinguished_name.push(DnType::CommonName, "an authority for one test");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let authority_key = KeyPair::generate().expect("a key can be made");
-    let ca_pem = authority.self_signed(&authority_key).expect("a key signs its own certificate").pem();
+    let ca = authority.self_signed(&authority_key).expect("a key signs its own certificate");
     let issuer = Issuer::new(authority, authority_key);
 
     let names = ["localhost", "127.0.0.1"].map(str::to_owned);
@@ -113,12 +142,26 @@ fn authority_and_server() -> (String, Arc<ServerConfig>) {
     let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der()));
 
+    let client = CertificateParams::new(Vec::new()).expect("no name is no bad name");
+    let client_key = KeyPair::generate().expect("a key can be made");
+    let client_pem = client.signed_by(&client_key, &issuer).expect("the authority signs").pem();
+
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .expect("ring has ciphers for the default versions")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .expect("the key is the certificate's");
-    (ca_pem, Arc::new(config))
+        .expect("ring has ciphers for the default versions");
+    let builder = if for_its_clients {
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.der().clone()).expect("the authority is one");
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        builder.with_client_cert_verifier(verifier.build().expect("there is a root"))
+    } else {
+        builder.with_no_client_auth()
+    };
+    let config = builder.with_single_cert(chain, key).expect("the key is the certificate's");
+    Certified {
+        ca_pem: ca.pem(),
+        client_pem: client_pem + &client_key.serialize_pem(),
+        config: Arc::new(config),
+    }
 }

@@ -1,0 +1,82 @@
+//! The front that the command line asks for.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use forwardcache::{ByteSize, Error, ErrorKind, FrontOptions, Peer, ServerTls, Serving, TinyHttpFront};
+
+use super::arguments::{Front, FrontArguments};
+
+/// Serves the peer with it.
+pub(super) fn serve(
+    peer: &Peer,
+    listener: TcpListener,
+    front: Front,
+    options: FrontOptions,
+) -> Result<Serving, Error> {
+    if front == Front::Event {
+        return peer.serve_on(listener, options);
+    }
+    let serving = TinyHttpFront::on(listener, options, peer.handler())?;
+    peer.is_served_on(serving.local_addr());
+    Ok(serving)
+}
+
+/// What was said of it, where that makes sense.
+pub(super) fn options(typed: &FrontArguments, tls: Option<ServerTls>) -> Result<FrontOptions, Error> {
+    let is_about_event = tls.is_some()
+        || typed.io_threads.is_some()
+        || typed.max_connections.is_some()
+        || typed.max_connections_per_address.is_some()
+        || typed.max_head.is_some()
+        || typed.max_fields.is_some()
+        || typed.max_target.is_some()
+        || typed.head_timeout.is_some()
+        || typed.idle_timeout.is_some()
+        || typed.min_transfer_rate.is_some();
+    if typed.front == Front::TinyHttp && is_about_event {
+        let text = "--front tiny_http has no TLS, and knows of no threads and limits but --workers, \
+                    --queue-length, --max-request-body and --stall-timeout";
+        return Err(Error::new(ErrorKind::BadOption, text));
+    }
+    let set = FrontOptions::new();
+    let set = with(set, typed.workers, |set, number| set.workers(number.into()));
+    let set = with(set, typed.io_threads, |set, number| set.io_threads(number.into()));
+    let set = with(set, typed.queue_length, |set, number| set.queue_length(count(number)));
+    let set = with(set, typed.max_connections, |set, number| set.max_connections(count(number)));
+    let set = with(set, typed.max_connections_per_address, |set, number| {
+        set.max_connections_per_address(count(number))
+    });
+    let set = with(set, typed.max_head, |set, size| set.max_head(length(size)));
+    let set = with(set, typed.max_fields, |set, number| set.max_fields(number.into()));
+    let set = with(set, typed.max_target, |set, size| set.max_target(length(size)));
+    let set = with(set, typed.max_request_body, |set, size| set.max_body(size.bytes()));
+    let set = with(set, typed.head_timeout, |set, time| set.head_timeout(seconds(time)));
+    let set = with(set, typed.idle_timeout, |set, time| set.idle_timeout(seconds(time)));
+    let set = with(set, typed.stall_timeout, |set, time| set.write_timeout(seconds(time)));
+    let set = with(set, typed.min_transfer_rate, |set, size| set.min_transfer_rate(size.bytes()));
+    Ok(with(set, tls, FrontOptions::tls))
+}
+
+fn with<T>(
+    options: FrontOptions,
+    value: Option<T>,
+    set: impl FnOnce(FrontOptions, T) -> FrontOptions,
+) -> FrontOptions {
+    match value {
+        Some(value) => set(options, value),
+        None => options,
+    }
+}
+
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn length(size: ByteSize) -> usize {
+    usize::try_from(size.bytes()).unwrap_or(usize::MAX)
+}
+
+fn seconds(number: u32) -> Duration {
+    Duration::from_secs(number.into())
+}
