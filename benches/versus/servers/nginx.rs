@@ -1,0 +1,67 @@
+//! nginx with `proxy_cache`, its cache in memory.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use super::MEMORY;
+use crate::Result;
+use crate::packages;
+use crate::processes::Process;
+
+pub(super) fn launch(home: &Path, port: u16, origin: SocketAddr) -> Result<Process> {
+    let folder = home.display();
+    let most = MEMORY.min(free_bytes(home)? / 2);
+    let config = format!(
+        r#"
+daemon off;
+user root;
+worker_processes 2;
+worker_rlimit_nofile 65536;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 16384; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/client_body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    sendfile on;
+    tcp_nopush on;
+    open_file_cache max=10000 inactive=600s;
+    open_file_cache_valid 600s;
+    keepalive_requests 100000000;
+    keepalive_timeout 600s;
+    proxy_cache_path {folder}/cache levels=1:2 keys_zone=cache:64m max_size={most} inactive=1h use_temp_path=off;
+    upstream origin {{
+        server {origin};
+        keepalive 64;
+        keepalive_requests 100000000;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_cache cache;
+            add_header X-Cache $upstream_cache_status;
+        }}
+    }}
+}}
+"#
+    );
+    let file = home.join("nginx.conf");
+    fs::write(&file, config)?;
+    let arguments = ["-e", "stderr", "-p", &folder.to_string(), "-c", &file.display().to_string()];
+    Process::start(&packages::path_of("nginx")?, arguments, &home.join("log"))
+}
+
+fn free_bytes(folder: &Path) -> Result<u64> {
+    let output = Command::new("df").args(["-B1", "--output=avail"]).arg(folder).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().nth(1).ok_or("df says nothing")?.trim().parse()?)
+}
