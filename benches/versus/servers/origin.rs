@@ -79,7 +79,6 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     sendfile on;
-    tcp_nopush on;
     open_file_cache max=100;
     keepalive_requests 100000000;
     keepalive_timeout 600s;
