@@ -4,6 +4,7 @@
 use crate::Result;
 use crate::client::Connection;
 use crate::figures::median;
+use crate::interruption;
 use crate::processes::{Usage, open_files};
 use crate::servers::{Kind, Origin, SMALL, Server};
 use crate::throughput;
@@ -29,9 +30,13 @@ pub(crate) struct Turn {
     pub(crate) hits_with: f64,
 }
 
+/// Or the reason why the connections cannot be held: a result too, and no failure of the bench.
+type Held<T> = std::result::Result<T, String>;
+
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) servers: Vec<(Kind, Result<Vec<Turn>>)>,
+    /// Of each server its turns, or why it cannot hold the connections.
+    pub(crate) servers: Vec<(Kind, Held<Vec<Turn>>)>,
 }
 
 impl Outcome {
@@ -46,20 +51,21 @@ impl Outcome {
     }
 }
 
-/// That a server cannot hold the connections is a result: the others still have their turns.
+/// When a server cannot hold the connections, the others still have their turns.
 pub(crate) fn measure(kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outcome> {
     if open_files() < OPEN_FILES {
         let text = format!("idle needs {OPEN_FILES} open files, and this system allows {}", open_files());
         return Err(text.into());
     }
-    let mut servers: Vec<(Kind, Result<Vec<Turn>>)> =
+    let mut servers: Vec<(Kind, Held<Vec<Turn>>)> =
         kinds.iter().map(|kind| (*kind, Ok(Vec::new()))).collect();
     for round in 0..rounds as usize {
         for place in 0..servers.len() {
             let index = (round + place) % servers.len();
             let (kind, turns) = &mut servers[index];
             let Ok(so_far) = turns else { continue };
-            match turn(*kind, seconds) {
+            let turn = turn(*kind, seconds).map_err(|error| format!("idle, {kind}: {error}"))?;
+            match turn {
                 Ok(turn) => {
                     eprintln!(
                         "idle, round {} of {rounds}: {kind:<12} {} threads, then {}; {:.0} bytes a connection; \
@@ -73,9 +79,9 @@ pub(crate) fn measure(kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outco
                     );
                     so_far.push(turn);
                 }
-                Err(error) => {
-                    eprintln!("idle, round {} of {rounds}: {kind:<12} {error}", round + 1);
-                    *turns = Err(error);
+                Err(reason) => {
+                    eprintln!("idle, round {} of {rounds}: {kind:<12} {reason}", round + 1);
+                    *turns = Err(reason);
                 }
             }
         }
@@ -84,7 +90,7 @@ pub(crate) fn measure(kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outco
 }
 
 /// A server of its own for each, because memory once taken is seldom given back.
-fn turn(kind: Kind, seconds: u32) -> Result<Turn> {
+fn turn(kind: Kind, seconds: u32) -> Result<Held<Turn>> {
     let mut origin = Origin::start()?;
     let server = Server::start(kind, &origin)?;
     let hits = |origin: &mut Origin| {
@@ -92,28 +98,34 @@ fn turn(kind: Kind, seconds: u32) -> Result<Turn> {
     };
     let hits_without = hits(&mut origin)?;
     let before = server.usage();
-    let connections = opened(&server).map_err(|error| {
-        format!("it does not hold {CONNECTIONS} connections: {error}\n{}", server.last_words())
-    })?;
+    let connections = match opened(&server) {
+        Ok(connections) => connections,
+        Err(error) => {
+            interruption::check()?;
+            let words = server.last_words();
+            return Ok(Err(format!("it does not hold {CONNECTIONS} connections: {error}\n{words}")));
+        }
+    };
     let after = server.usage();
     let hits_with = hits(&mut origin)?;
     let idle = connections.iter().filter(|connection| connection.is_idle()).count();
     if idle < connections.len() {
-        return Err(format!("of {CONNECTIONS} connections it has held {idle}").into());
+        return Ok(Err(format!("of {CONNECTIONS} connections it has held {idle}")));
     }
-    Ok(Turn {
+    Ok(Ok(Turn {
         threads_before: before.threads,
         threads_after: after.threads,
         bytes_per_connection: per_connection(before, after),
         hits_without,
         hits_with,
-    })
+    }))
 }
 
 fn opened(server: &Server) -> Result<Vec<Connection>> {
     let path = server.path(SMALL.0);
     let mut connections = Vec::new();
     for count in 0..CONNECTIONS {
+        interruption::check()?;
         let mut connection = Connection::open_small(server.address)?;
         let answer = connection.get(&path)?;
         if answer.status != 200 {

@@ -6,6 +6,7 @@
 //! | `arguments` | what may be typed |
 //! | `packages` | installs the rivals and wrk from Debian |
 //! | `processes` | children that end with this process, and what they take |
+//! | `interruption` | an end before the end |
 //! | `servers` | how each server is started |
 //! | `client`, `wrk` | who asks: for checks, and for figures |
 //! | `throughput` | hits and misses in rounds |
@@ -16,6 +17,7 @@ mod arguments;
 mod client;
 mod figures;
 mod idle;
+mod interruption;
 mod objects;
 mod packages;
 mod plot;
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     processes::raise_open_files(idle::OPEN_FILES)?;
     packages::install()?;
+    interruption::watch()?;
     let results = measure(arguments)?;
     let text = results.text(arguments);
     println!("{text}");

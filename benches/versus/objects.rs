@@ -4,6 +4,7 @@ use std::thread;
 
 use crate::Result;
 use crate::client::Connection;
+use crate::interruption;
 use crate::servers::{Kind, Origin, SMALL, Server};
 
 const COUNT: u64 = 200_000;
@@ -56,6 +57,7 @@ fn fill(server: &Server, first: u64, count: u64) -> Result<()> {
     let share = |client: u64| -> std::io::Result<()> {
         let mut connection = Connection::open(server.address)?;
         for number in (first + client..first + count).step_by(usize::try_from(CLIENTS).unwrap_or(1)) {
+            interruption::check()?;
             let answer = connection.get(&server.path(&path(number)))?;
             if answer.status != 200 || answer.length() != SMALL.1 {
                 return Err(std::io::Error::other(format!("object {number}: {answer:?}")));

@@ -80,8 +80,7 @@ fn idle_table(outcome: &idle::Outcome) -> String {
     let mut rows = Vec::new();
     let mut failures = String::new();
     for (kind, turns) in &outcome.servers {
-        if let Err(error) = turns {
-            let reason = error.to_string();
+        if let Err(reason) = turns {
             let _ = writeln!(failures, "\n{kind}: {}", reason.lines().next().unwrap_or_default());
             continue;
         }

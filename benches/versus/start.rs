@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::client;
 use crate::figures::median;
+use crate::interruption;
 use crate::servers::forwardcache::{self, BINARY};
 use crate::servers::{Kind, Origin, SMALL, Server, free_address};
 
@@ -47,6 +48,7 @@ pub(crate) fn measure() -> Result<Outcome> {
 
 /// Milliseconds from the start of the program to the end of the first answer, fetched from the origin.
 fn first_answer(origin: &Origin) -> Result<f64> {
+    interruption::check()?;
     let address = free_address()?;
     let path = forwardcache::path(origin.address, SMALL.0);
     let mut command = Command::new(BINARY);

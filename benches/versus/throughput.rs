@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::arguments::Scenario;
 use crate::figures::median;
+use crate::interruption;
 use crate::servers::{Kind, LARGE, MEDIUM, Origin, SMALL, Server};
 use crate::wrk::{self, Asking};
 
@@ -195,6 +196,7 @@ fn timed(
     connections: u32,
     seconds: u32,
 ) -> Result<(f64, Turn)> {
+    interruption::check()?;
     let before = server.usage();
     let seen = wrk::run(server.address, asking, connections, seconds, origin.home())?;
     let after = server.usage();

@@ -46,7 +46,9 @@ pub(crate) fn run(
     };
     let script = folder.join("wrk.lua");
     fs::write(&script, script_for(address, asking))?;
-    let mut command = Command::new(packages::path_of("wrk")?);
+    // It ends with this process too.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(packages::path_of("wrk")?);
     command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--latency"]);
     command.args(["--timeout", "10s"]).arg("-s").arg(&script).arg(format!("http://{address}{path}"));
     let output = command.output()?;
