@@ -81,7 +81,9 @@ fn measure(arguments: &Arguments) -> Result<Results> {
             results.throughput.push(outcome);
         }
     }
-    if arguments.has(Scenario::Idle) {
+    if arguments.has(Scenario::Idle) && !idle::is_possible() {
+        eprintln!("idle is left out: it needs {} open files, more than this system allows", idle::OPEN_FILES);
+    } else if arguments.has(Scenario::Idle) {
         let kinds = arguments.chosen(&[Kind::Forwardcache, Kind::Nginx]);
         results.idle = Some(idle::measure(&kinds, rounds, seconds)?);
     }

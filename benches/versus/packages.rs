@@ -37,20 +37,23 @@ pub(crate) fn install() -> Result<()> {
     }
     eprintln!("installing {names}");
     let _nothing_starts = NothingStarts::from_now_on()?;
-    if !apt_get(&["install"], &missing)? {
-        apt_get(&["update"], &[])?;
-        if !apt_get(&["install"], &missing)? {
-            return Err(format!("apt-get cannot install {names}").into());
-        }
+    // A list of packages that is old, or not there, is the usual reason for a failure.
+    if apt_get("install", &missing).is_err() {
+        apt_get("update", &[])?;
+        apt_get("install", &missing)?;
     }
     NEEDED.iter().try_for_each(|(program, _)| path_of(program).map(drop))
 }
 
-fn apt_get(verb: &[&str], packages: &[&str]) -> Result<bool> {
+fn apt_get(verb: &str, packages: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
-    command.args(["-y", "-qq", "--no-install-recommends"]).args(verb).args(packages);
+    command.args(["-y", "-qq", "--no-install-recommends", verb]).args(packages);
     let output = command.env("DEBIAN_FRONTEND", "noninteractive").output()?;
-    Ok(output.status.success())
+    if !output.status.success() {
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("apt-get {verb} {}: {complaints}", packages.join(" ")).into());
+    }
+    Ok(())
 }
 
 /// The packages start their servers once installed, which would then run beside those that are measured.

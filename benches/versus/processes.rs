@@ -136,8 +136,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         let family = tree(self.child.id());
         if !self.has_ended() {
-            // By a command: the standard library can but kill, and then their children would live on.
-            let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+            // The standard library can but kill, and then its children would live on.
+            send("TERM", self.child.id());
         }
         let asked = Instant::now();
         while !self.has_ended() && asked.elapsed() < PATIENCE {
@@ -148,13 +148,18 @@ impl Drop for Process {
         for process in family {
             // An id may be another's by now; its start tells.
             if Stat::of(process.id).is_some_and(|now| now.started == process.started) {
-                let _ = Command::new("kill")
-                    .args(["-KILL", &process.id.to_string()])
-                    .stderr(Stdio::null())
-                    .status();
+                send("KILL", process.id);
             }
         }
     }
+}
+
+/// By a shell, which has `kill` built in; the command is not on every machine.
+fn send(signal: &str, id: u32) {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "kill -\"$1\" \"$2\"", "sh", signal, &id.to_string()]);
+    // It fails only when the process has ended by now.
+    let _ = command.stderr(Stdio::null()).status();
 }
 
 #[derive(Clone, Copy, Debug, Default)]

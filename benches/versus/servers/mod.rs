@@ -17,6 +17,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -143,12 +144,21 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// A folder in memory, if there is one, so that nobody is measured by the disk. Servers that change their
+/// A folder in memory, if there is room in one, so that nobody is measured by the disk. Servers that change their
 /// user can write there.
 pub(crate) fn home() -> Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("versus-");
-    let folder = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir())?;
+    // Containers often have but 64 MiB there.
+    let memory = Path::new("/dev/shm");
+    let has_room = free_bytes(memory).is_ok_and(|free| free >= 2 * MEMORY);
+    let folder = if has_room { builder.tempdir_in(memory)? } else { builder.tempdir()? };
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))?;
     Ok(folder)
+}
+
+fn free_bytes(folder: &Path) -> Result<u64> {
+    let output = Command::new("df").args(["-B1", "--output=avail"]).arg(folder).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().nth(1).ok_or("df says nothing")?.trim().parse()?)
 }

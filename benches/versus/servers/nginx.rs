@@ -6,9 +6,8 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 
-use super::MEMORY;
+use super::{MEMORY, free_bytes};
 use crate::Result;
 use crate::packages;
 use crate::processes::Process;
@@ -60,10 +59,4 @@ http {{
     fs::write(&file, config)?;
     let arguments = ["-e", "stderr", "-p", &folder.to_string(), "-c", &file.display().to_string()];
     Process::start(&packages::path_of("nginx")?, arguments, &home.join("log"))
-}
-
-fn free_bytes(folder: &Path) -> Result<u64> {
-    let output = Command::new("df").args(["-B1", "--output=avail"]).arg(folder).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.lines().nth(1).ok_or("df says nothing")?.trim().parse()?)
 }
