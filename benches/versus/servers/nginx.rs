@@ -6,6 +6,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::thread;
 
 use super::{MEMORY, free_bytes};
 use crate::Result;
@@ -15,11 +16,13 @@ use crate::processes::Process;
 pub(super) fn launch(home: &Path, port: u16, origin: SocketAddr) -> Result<Process> {
     let folder = home.display();
     let most = MEMORY.min(free_bytes(home)? / 2);
+    // A process for each core is what nginx advises.
+    let workers = thread::available_parallelism()?;
     let config = format!(
         r#"
 daemon off;
 user root;
-worker_processes 2;
+worker_processes {workers};
 worker_rlimit_nofile 65536;
 pid {folder}/nginx.pid;
 error_log stderr;
