@@ -1,10 +1,11 @@
 //! What a hit costs, and the decisions that it is made of. In process: no socket, no thread but this.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use divan::{Bencher, black_box};
 use forwardcache::{
-    Body, Caching, Key, ManualClock, MemoryStore, Outcome, Result, Ring, RoundTrip, RoundTripFn, Store,
+    Body, Caching, Key, ManualClock, MemoryStore, Outcome, Peer, Result, Ring, RoundTrip, RoundTripFn, Store,
     Target,
 };
 use http::{Request, Response};
@@ -49,6 +50,50 @@ fn warm() -> Caching {
     fetch().into_body().into_bytes().expect("the body is in memory");
     assert_eq!(Outcome::of(fetch().headers()), Some(Outcome::Hit));
     cache
+}
+
+fn peer() -> Peer {
+    let builder = Peer::builder("http://10.0.0.1:3000").origin(origin()).clock(ManualClock::new(now()));
+    let peer = builder.memory(1 << 20).build().expect("it has all it needs");
+    let fetch = || peer.get(URL).expect("the origin answers");
+    fetch().into_body().into_bytes().expect("the body is in memory");
+    assert_eq!(Outcome::of(fetch().headers()), Some(Outcome::Hit));
+    peer
+}
+
+/// What a program of the pool pays for what its own peer has: the URL as text, the owner on the ring, the
+/// hit, and the body.
+#[divan::bench]
+fn hit_of_a_peer(bencher: Bencher<'_, '_>) {
+    let peer = peer();
+    bencher.bench(|| peer.get(black_box(URL)).and_then(|response| response.into_body().into_bytes()));
+}
+
+/// What a front hands to a peer and gets from it: the key is decoded from the query first.
+#[divan::bench]
+fn hit_of_a_handler(bencher: Bencher<'_, '_>) {
+    let peer = peer();
+    let handler = peer.handler();
+    let query = URL.replace(':', "%3A").replace('/', "%2F").replace('?', "%3F");
+    let query = query.replace('=', "%3D").replace('&', "%26");
+    let asked = || Request::get(format!("/proxy?q={query}")).body(Body::empty()).expect("it is well-formed");
+    assert_eq!(Outcome::of(handler(asked()).headers()), Some(Outcome::Hit));
+    bencher.with_inputs(asked).bench_values(handler);
+}
+
+/// A URL that nobody asked for before, from an origin that costs nothing, to its last byte; stored, in
+/// place of an older one.
+#[divan::bench]
+fn miss(bencher: Bencher<'_, '_>) {
+    let cache = warm();
+    let count = AtomicU64::new(0);
+    let request = || {
+        let url = format!("{URL}&number={}", count.fetch_add(1, Ordering::Relaxed));
+        Request::get(url).body(Body::empty()).expect("the URL is well-formed")
+    };
+    bencher.with_inputs(request).bench_values(|request| {
+        cache.round_trip(request).and_then(|response| response.into_body().into_bytes())
+    });
 }
 
 /// One KiB with eight fields, from the request to the response with its body.

@@ -1,0 +1,123 @@
+//! A client of few words: for what is checked, filled and held open. What is timed is asked by wrk.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    fields: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn length(&self) -> u64 {
+        self.body.len() as u64
+    }
+
+    /// The first value of a field; its name in lower case.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A connection that stays open from one request to the next.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    reader: BufReader<TcpStream>,
+    host: SocketAddr,
+}
+
+impl Connection {
+    pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
+        Self::with_buffer(address, 16 << 10)
+    }
+
+    /// One of thousands, which keeps little.
+    pub(crate) fn open_small(address: SocketAddr) -> io::Result<Self> {
+        Self::with_buffer(address, 512)
+    }
+
+    fn with_buffer(address: SocketAddr, bytes: usize) -> io::Result<Self> {
+        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { reader: BufReader::with_capacity(bytes, socket), host: address })
+    }
+
+    pub(crate) fn get(&mut self, path: &str) -> io::Result<Answer> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
+        self.reader.get_mut().write_all(request.as_bytes())?;
+        let line = self.line()?;
+        let status = line.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let status = status.ok_or_else(|| malformed(&line))?;
+        let mut answer = Answer { status, fields: Vec::new(), body: Vec::new() };
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').ok_or_else(|| malformed(&line))?;
+            answer.fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        if answer.field("transfer-encoding").is_some() {
+            self.chunks(&mut answer.body)?;
+        } else if let Some(length) = answer.field("content-length") {
+            let length = length.parse().map_err(|_| malformed(length))?;
+            self.take(length, &mut answer.body)?;
+        } else {
+            self.reader.read_to_end(&mut answer.body)?;
+        }
+        Ok(answer)
+    }
+
+    /// Whether the server holds it open, with nothing more to say.
+    pub(crate) fn is_idle(&self) -> bool {
+        let socket = self.reader.get_ref();
+        let asked = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
+        let reset = socket.set_nonblocking(false);
+        asked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) && reset.is_ok()
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        self.reader.read_line(&mut line)?;
+        if !line.ends_with('\n') {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(line.trim_end().to_owned())
+    }
+
+    fn chunks(&mut self, body: &mut Vec<u8>) -> io::Result<()> {
+        loop {
+            let line = self.line()?;
+            let digits = line.split(';').next().unwrap_or_default();
+            let length = u64::from_str_radix(digits.trim(), 16).map_err(|_| malformed(&line))?;
+            self.take(length, body)?;
+            // The end of the chunk; or, after the last, of the trailers, of which nobody here sends any.
+            self.line()?;
+            if length == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take(&mut self, length: u64, body: &mut Vec<u8>) -> io::Result<()> {
+        let taken = self.reader.by_ref().take(length).read_to_end(body)?;
+        if (taken as u64) < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+}
+
+fn malformed(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("malformed: {text:?}"))
+}
+
+/// One request on a connection of its own.
+pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
+    Connection::open(address)?.get(path)
+}

@@ -1,0 +1,65 @@
+//! nginx with `proxy_cache`, its cache in memory.
+//!
+//! Not with `tcp_nopush`, which often goes with `sendfile`: on loopback the end of an answer of 64 KiB then
+//! waits some 40 ms for the client's acknowledgement, and nginx would be a tenth of itself.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::thread;
+
+use super::{MEMORY, free_bytes};
+use crate::Result;
+use crate::packages;
+use crate::processes::Process;
+
+pub(super) fn launch(home: &Path, port: u16, origin: SocketAddr) -> Result<Process> {
+    let folder = home.display();
+    let most = MEMORY.min(free_bytes(home)? / 2);
+    // A process for each core is what nginx advises.
+    let workers = thread::available_parallelism()?;
+    let config = format!(
+        r#"
+daemon off;
+user root;
+worker_processes {workers};
+worker_rlimit_nofile 65536;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 16384; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/client_body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    sendfile on;
+    open_file_cache max=10000 inactive=600s;
+    open_file_cache_valid 600s;
+    keepalive_requests 100000000;
+    keepalive_timeout 600s;
+    proxy_cache_path {folder}/cache levels=1:2 keys_zone=cache:64m max_size={most} inactive=1h use_temp_path=off;
+    upstream origin {{
+        server {origin};
+        keepalive 64;
+        keepalive_requests 100000000;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_cache cache;
+            add_header X-Cache $upstream_cache_status;
+        }}
+    }}
+}}
+"#
+    );
+    let file = home.join("nginx.conf");
+    fs::write(&file, config)?;
+    let arguments = ["-e", "stderr", "-p", &folder.to_string(), "-c", &file.display().to_string()];
+    Process::start(&packages::path_of("nginx")?, arguments, &home.join("log"))
+}

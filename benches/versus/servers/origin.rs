@@ -1,0 +1,111 @@
+//! Where all fetch from: an nginx that answers from memory, and counts.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::started;
+use crate::Result;
+use crate::client;
+use crate::packages;
+use crate::processes::Process;
+
+/// What it has that is always the same: the path, and how long the body is.
+pub(crate) const SMALL: (&str, u64) = ("/files/1-kib", 1 << 10);
+pub(crate) const MEDIUM: (&str, u64) = ("/files/64-kib", 64 << 10);
+pub(crate) const LARGE: (&str, u64) = ("/files/1-mib", 1 << 20);
+
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
+    process: Process,
+    home: TempDir,
+    /// How often it was asked for its count, which it counts too.
+    questions: u64,
+}
+
+impl Origin {
+    /// Under it, with any number after it, is a body as long as that of [`SMALL`]: each a URL of its own.
+    pub(crate) const DISTINCT: &str = "/miss/";
+
+    pub(crate) fn start() -> Result<Self> {
+        let (process, address, home) = started("the origin", launch)?;
+        Ok(Self { address, process, home, questions: 0 })
+    }
+
+    /// A folder for what is needed as long as the origin is.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// How many requests it was sent so far, without this question and those like it.
+    pub(crate) fn asked(&mut self) -> Result<u64> {
+        if self.process.has_ended() {
+            return Err(format!("the origin has ended:\n{}", self.process.last_words()).into());
+        }
+        let answer = client::get(self.address, "/count")?;
+        self.questions += 1;
+        // The third number of the third line: "server accepts handled requests", and then their numbers.
+        let text = String::from_utf8(answer.body)?;
+        let numbers = text.lines().nth(2).unwrap_or_default();
+        let requests: u64 = numbers.split_whitespace().nth(2).ok_or("the origin does not count")?.parse()?;
+        Ok(requests - self.questions)
+    }
+}
+
+fn launch(home: &Path, port: u16) -> Result<Process> {
+    fs::create_dir_all(home.join("files"))?;
+    for (path, length) in [SMALL, MEDIUM, LARGE] {
+        fs::write(home.join(path.trim_start_matches('/')), vec![b'x'; usize::try_from(length)?])?;
+    }
+    let folder = home.display();
+    let body = "x".repeat(usize::try_from(SMALL.1)?);
+    let config = format!(
+        r#"
+daemon off;
+user root;
+worker_processes 2;
+worker_rlimit_nofile 16384;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/client_body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    sendfile on;
+    open_file_cache max=100;
+    keepalive_requests 100000000;
+    keepalive_timeout 600s;
+    default_type application/octet-stream;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        root {folder};
+        location /files/ {{
+            add_header Cache-Control "public, max-age=3600";
+            add_header X-Content-Type-Options nosniff;
+        }}
+        location {distinct} {{
+            default_type "text/html; charset=utf-8";
+            add_header Cache-Control "public, max-age=3600";
+            add_header ETag '"33a64df551425fcc55e4d42a148795d9f25f89d4"';
+            add_header Last-Modified "Thu, 14 Jan 2021 08:00:00 GMT";
+            add_header X-Content-Type-Options nosniff;
+            return 200 "{body}";
+        }}
+        location = /count {{ stub_status; }}
+    }}
+}}
+"#,
+        distinct = Origin::DISTINCT,
+    );
+    let file = home.join("nginx.conf");
+    fs::write(&file, config)?;
+    let arguments = ["-e", "stderr", "-p", &folder.to_string(), "-c", &file.display().to_string()];
+    Process::start(&packages::path_of("nginx")?, arguments, &home.join("log"))
+}

@@ -1,0 +1,41 @@
+//! Squid as an accelerator, with its cache in memory. One process: its workers share no memory cache
+//! without a helper that is started in the background.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::MEMORY;
+use crate::Result;
+use crate::packages;
+use crate::processes::Process;
+
+pub(super) fn launch(home: &Path, port: u16, origin: SocketAddr) -> Result<Process> {
+    let folder = home.display();
+    let config = format!(
+        "http_port 127.0.0.1:{port} accel defaultsite={origin} no-vhost\n\
+         cache_peer {host} parent {origin_port} 0 no-query no-digest no-netdb-exchange originserver name=origin\n\
+         cache_peer_access origin allow all\n\
+         http_access allow all\n\
+         visible_hostname versus\n\
+         cache_mem {MEMORY} bytes\n\
+         maximum_object_size 8 MB\n\
+         maximum_object_size_in_memory 4 MB\n\
+         memory_cache_shared off\n\
+         access_log none\n\
+         cache_store_log none\n\
+         cache_log {folder}/cache.log\n\
+         pid_filename {folder}/squid.pid\n\
+         coredump_dir {folder}\n\
+         netdb_filename none\n\
+         pinger_enable off\n\
+         icp_port 0\n\
+         shutdown_lifetime 0 seconds\n",
+        host = origin.ip(),
+        origin_port = origin.port(),
+    );
+    let file = home.join("squid.conf");
+    fs::write(&file, config)?;
+    let arguments = ["-N", "-f", &file.display().to_string()];
+    Process::start_as("proxy", &packages::path_of("squid")?, arguments, &home.join("log"))
+}

@@ -1,0 +1,102 @@
+//! What was promised, and whether it holds.
+
+use crate::arguments::Scenario;
+use crate::idle;
+use crate::report::Results;
+use crate::servers::Kind;
+
+/// One promise.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) what: &'static str,
+    pub(crate) wanted: String,
+    /// What came of it; `None` when it was not measured.
+    pub(crate) found: Option<(String, bool)>,
+}
+
+pub(crate) fn of(results: &Results) -> Vec<Target> {
+    let ratio = |scenario, rival| results.throughput(scenario).and_then(|outcome| outcome.ratio(rival));
+    let mut targets = Vec::new();
+    for (what, least, found) in [
+        ("hits 1 KiB, of nginx's", 1.3, ratio(Scenario::SmallHits, Kind::Nginx)),
+        ("hits 1 KiB, of Varnish's", 1.8, ratio(Scenario::SmallHits, Kind::Varnish)),
+        ("hits 64 KiB, of nginx's", 1.0, ratio(Scenario::MediumHits, Kind::Nginx)),
+        ("hits 1 MiB, of Varnish's", 1.0, ratio(Scenario::LargeHits, Kind::Varnish)),
+        ("misses, of nginx's", 1.0, ratio(Scenario::Misses, Kind::Nginx)),
+    ] {
+        targets.push(at_least(what, least, found));
+    }
+    targets.push(tail(results));
+    let object = results.objects.iter().find(|(kind, _)| *kind == Kind::Forwardcache);
+    targets.push(at_most(
+        "resident bytes of a stored object of 1 KiB",
+        1900.0,
+        "",
+        object.map(|(_, bytes)| *bytes),
+    ));
+    targets.extend(idle_targets(results.idle.as_ref()));
+    let start = results.start;
+    let mebibytes = |bytes: f64| bytes / 1_048_576.0;
+    for (what, most, unit, found) in [
+        ("size of the binary", 5.0, " MiB", start.map(|start| mebibytes(start.binary_bytes))),
+        ("resident memory of an idle peer", 8.0, " MiB", start.map(|start| mebibytes(start.idle_resident))),
+        ("start to first answer", 20.0, " ms", start.map(|start| start.milliseconds)),
+    ] {
+        targets.push(at_most(what, most, unit, found));
+    }
+    targets
+}
+
+fn tail(results: &Results) -> Target {
+    let small = results.throughput(Scenario::SmallHits);
+    let p99 = |kind| small.and_then(|outcome| outcome.median(kind, |turn| turn.p99_milliseconds));
+    let (own, nginx) = (p99(Kind::Forwardcache), p99(Kind::Nginx));
+    Target {
+        what: "p99 of hits 1 KiB",
+        wanted: nginx.map_or("at most nginx's".to_owned(), |nginx| format!("at most nginx's {nginx:.2} ms")),
+        found: own.zip(nginx).map(|(own, nginx)| (format!("{own:.2} ms"), own <= nginx)),
+    }
+}
+
+fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<Target> {
+    let turns = outcome.map_or(&[][..], |outcome| outcome.turns(Kind::Forwardcache));
+    // In the worst round: one new thread is one too many.
+    let threads = turns.iter().map(|turn| turn.threads_after.saturating_sub(turn.threads_before)).max();
+    let median = |figure: fn(&idle::Turn) -> f64| {
+        outcome.and_then(|outcome| outcome.median(Kind::Forwardcache, figure))
+    };
+    let mut targets = vec![
+        at_most("new threads for idle connections", 0.0, "", threads.map(|threads| threads as f64)),
+        at_most(
+            "resident KiB of an idle connection",
+            8.0,
+            "",
+            median(|turn| turn.bytes_per_connection / 1024.0),
+        ),
+        at_least(
+            "hits 1 KiB beside idle connections, of those without",
+            0.9,
+            median(|turn| turn.hits_with / turn.hits_without),
+        ),
+    ];
+    let failed = outcome.is_some_and(|outcome| {
+        outcome.servers.iter().any(|(kind, turns)| *kind == Kind::Forwardcache && turns.is_err())
+    });
+    if failed {
+        for target in &mut targets {
+            target.found = Some(("it cannot hold them".to_owned(), false));
+        }
+    }
+    targets
+}
+
+fn at_least(what: &'static str, least: f64, found: Option<f64>) -> Target {
+    let found = found.map(|found| (format!("{found:.2} times"), found >= least));
+    Target { what, wanted: format!("at least {least:.1} times"), found }
+}
+
+fn at_most(what: &'static str, most: f64, unit: &str, found: Option<f64>) -> Target {
+    let decimals = usize::from(most > 0.0 && most < 100.0);
+    let found = found.map(|found| (format!("{found:.decimals$}{unit}"), found <= most));
+    Target { what, wanted: format!("at most {most}{unit}"), found }
+}

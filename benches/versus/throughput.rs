@@ -1,0 +1,214 @@
+//! Hits and misses, as many as a server can answer: every server has its turn in every round.
+
+use crate::Result;
+use crate::arguments::Scenario;
+use crate::figures::median;
+use crate::interruption;
+use crate::servers::{Kind, LARGE, MEDIUM, Origin, SMALL, Server};
+use crate::wrk::{self, Asking};
+
+/// What is asked for in a scenario.
+#[derive(Clone, Copy, Debug)]
+enum Load {
+    /// This path of the origin, whose body is that long.
+    Hits((&'static str, u64)),
+    Misses,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Throughput {
+    pub(crate) scenario: Scenario,
+    pub(crate) name: &'static str,
+    connections: u32,
+    load: Load,
+}
+
+pub(crate) const ALL: [Throughput; 4] = [
+    Throughput {
+        scenario: Scenario::SmallHits,
+        name: "hits 1 KiB",
+        connections: 64,
+        load: Load::Hits(SMALL),
+    },
+    Throughput {
+        scenario: Scenario::MediumHits,
+        name: "hits 64 KiB",
+        connections: 64,
+        load: Load::Hits(MEDIUM),
+    },
+    Throughput {
+        scenario: Scenario::LargeHits,
+        name: "hits 1 MiB",
+        connections: 64,
+        load: Load::Hits(LARGE),
+    },
+    Throughput { scenario: Scenario::Misses, name: "misses", connections: 32, load: Load::Misses },
+];
+
+/// One turn of one server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    pub(crate) requests_per_second: f64,
+    pub(crate) median_milliseconds: f64,
+    pub(crate) p99_milliseconds: f64,
+    /// CPU milliseconds a request, which is CPU seconds per 1,000 requests.
+    pub(crate) cpu: f64,
+    pub(crate) resident: f64,
+}
+
+/// What came of a scenario: of each server the turns, in the order of the rounds.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) what: Throughput,
+    pub(crate) servers: Vec<(Kind, Vec<Turn>)>,
+}
+
+impl Outcome {
+    fn turns(&self, kind: Kind) -> &[Turn] {
+        self.servers.iter().find(|(other, _)| *other == kind).map_or(&[], |(_, turns)| turns)
+    }
+
+    /// The median over the rounds, `None` of a server that had no turn.
+    pub(crate) fn median(&self, kind: Kind, figure: impl Fn(&Turn) -> f64) -> Option<f64> {
+        median(self.turns(kind).iter().map(figure))
+    }
+
+    /// How many times as many requests forwardcache answers: the median over the rounds of what came of the
+    /// same round, so that what disturbs a whole round disturbs no ratio.
+    pub(crate) fn ratio(&self, rival: Kind) -> Option<f64> {
+        let rounds = self.turns(Kind::Forwardcache).iter().zip(self.turns(rival));
+        median(rounds.map(|(own, other)| own.requests_per_second / other.requests_per_second))
+    }
+}
+
+/// Starts an origin and the servers, lets each have its turns, and ends them.
+pub(crate) fn measure(what: Throughput, kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outcome> {
+    let mut origin = Origin::start()?;
+    let servers = kinds.iter().map(|kind| Server::start(*kind, &origin)).collect::<Result<Vec<Server>>>()?;
+    let mut outcome = Outcome { what, servers: kinds.iter().map(|kind| (*kind, Vec::new())).collect() };
+    let mut numbers = Numbers::default();
+    for round in 0..rounds as usize {
+        for place in 0..servers.len() {
+            let index = (round + place) % servers.len();
+            let server = &servers[index];
+            let turn = turn(what, server, &mut origin, &mut numbers, seconds).map_err(|error| {
+                format!("{}, {}: {error}\n{}", what.name, server.kind, server.last_words())
+            })?;
+            eprintln!(
+                "{}, round {} of {rounds}: {:<12} {:>9.0} requests/s, p50 {:.2} ms, p99 {:.2} ms",
+                what.name,
+                round + 1,
+                server.kind,
+                turn.requests_per_second,
+                turn.median_milliseconds,
+                turn.p99_milliseconds
+            );
+            outcome.servers[index].1.push(turn);
+        }
+    }
+    Ok(outcome)
+}
+
+/// Numbers of URLs that nobody asked for before.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    /// The first of ten million, all for the caller.
+    pub(crate) fn take(&mut self) -> u64 {
+        self.0 += 10_000_000;
+        self.0
+    }
+}
+
+fn turn(
+    what: Throughput,
+    server: &Server,
+    origin: &mut Origin,
+    numbers: &mut Numbers,
+    seconds: u32,
+) -> Result<Turn> {
+    match what.load {
+        Load::Hits(file) => hits(server, origin, file, what.connections, seconds),
+        Load::Misses => misses(server, origin, numbers, what.connections, seconds),
+    }
+}
+
+/// Makes sure that the server has it and says so, and asks for it that long.
+///
+/// # Errors
+///
+/// Also when the origin was asked meanwhile: then not all were hits.
+pub(crate) fn hits(
+    server: &Server,
+    origin: &mut Origin,
+    (path, length): (&str, u64),
+    connections: u32,
+    seconds: u32,
+) -> Result<Turn> {
+    for is_second in [false, true] {
+        let answer = server.get(path)?;
+        if answer.status != 200 || answer.length() != length {
+            return Err(format!("status {} with {} bytes", answer.status, answer.length()).into());
+        }
+        if is_second && !server.is_hit(&answer) {
+            return Err(format!("asked for the second time, it is no hit: {answer:?}").into());
+        }
+    }
+    let path = server.path(path);
+    let asked = origin.asked()?;
+    let turn = timed(server, origin, Asking::Same(&path), length, connections, seconds)?.1;
+    match origin.asked()? - asked {
+        0 => Ok(turn),
+        more => Err(format!("these are no hits: the origin was asked {more} times").into()),
+    }
+}
+
+fn misses(
+    server: &Server,
+    origin: &mut Origin,
+    numbers: &mut Numbers,
+    connections: u32,
+    seconds: u32,
+) -> Result<Turn> {
+    let first = numbers.take();
+    let answer = server.get(&format!("{}{first}", Origin::DISTINCT))?;
+    if answer.status != 200 || answer.length() != SMALL.1 || server.is_hit(&answer) {
+        return Err(format!("no miss of 1 KiB: {answer:?}").into());
+    }
+    let path = server.path(Origin::DISTINCT);
+    let asked = origin.asked()?;
+    let asking = Asking::Distinct(&path, first);
+    let (requests, turn) = timed(server, origin, asking, SMALL.1, connections, seconds)?;
+    let more = origin.asked()? - asked;
+    if (more as f64) < requests {
+        return Err(format!("of {requests} requests {more} came to the origin: not all were misses").into());
+    }
+    Ok(turn)
+}
+
+/// The number of requests, and the rest.
+fn timed(
+    server: &Server,
+    origin: &Origin,
+    asking: Asking<'_>,
+    length: u64,
+    connections: u32,
+    seconds: u32,
+) -> Result<(f64, Turn)> {
+    interruption::check()?;
+    let before = server.usage();
+    let seen = wrk::run(server.address, asking, connections, seconds, origin.home())?;
+    let after = server.usage();
+    if seen.bytes < seen.requests * length as f64 {
+        return Err(format!("{} requests brought {} bytes", seen.requests, seen.bytes).into());
+    }
+    let turn = Turn {
+        requests_per_second: seen.requests_per_second,
+        median_milliseconds: seen.median_milliseconds,
+        p99_milliseconds: seen.p99_milliseconds,
+        cpu: (after.cpu_seconds - before.cpu_seconds) * 1000.0 / seen.requests,
+        resident: after.resident as f64,
+    };
+    Ok((seen.requests, turn))
+}
