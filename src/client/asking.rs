@@ -162,8 +162,8 @@ impl Client {
     }
 
     #[cfg(feature = "peer")]
-    pub(crate) fn owner_of(&self, target: &Target) -> Option<PeerUrl> {
-        self.inner.pool.owner(target)
+    pub(crate) fn is_own(&self, target: &Target, peer: &PeerUrl) -> bool {
+        self.inner.pool.is_own(target, peer)
     }
 
     /// Whether this is the URL under which a peer of the pool answers.

@@ -48,6 +48,12 @@ impl Pool {
         members.peers.iter().find(|peer| peer.as_str() == owner).cloned()
     }
 
+    /// Whether this peer is the one that [owns](Self::owner) it, or nobody is.
+    #[cfg(feature = "peer")]
+    pub(crate) fn is_own(&self, target: &Target, peer: &PeerUrl) -> bool {
+        self.members.read().ring.owner(target.ring_key()).is_none_or(|owner| owner == peer.as_str())
+    }
+
     /// Whether this is the URL under which one of the peers answers.
     #[cfg(feature = "peer")]
     pub(crate) fn is_peer(&self, target: &Target, path: &str) -> bool {

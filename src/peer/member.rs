@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving};
 use crate::handler::{IsPeer, OwnAddresses, Proxy};
 use crate::peer_url::PeerUrl;
-use crate::round_trip::{self, RoundTrip};
+use crate::round_trip::RoundTrip;
 use crate::stats::Stats;
 use crate::store::StoredResponse;
 use crate::target::Target;
@@ -96,7 +96,7 @@ impl Peer {
     /// [`ErrorKind::BadUrl`](crate::ErrorKind::BadUrl) when it is not an absolute `http` or `https` URL,
     /// and what fetching fails with.
     pub fn get(&self, url: &str) -> Result<Response<Body>> {
-        round_trip::send(self, Method::GET, url)
+        self.fetch(Method::GET, url)
     }
 
     /// As [`get`](Self::get), for the head alone.
@@ -105,7 +105,24 @@ impl Peer {
     ///
     /// As [`get`](Self::get).
     pub fn head(&self, url: &str) -> Result<Response<Body>> {
-        round_trip::send(self, Method::HEAD, url)
+        self.fetch(Method::HEAD, url)
+    }
+
+    fn fetch(&self, method: Method, url: &str) -> Result<Response<Body>> {
+        let target = Target::parse(url)?;
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        self.send(target, request)
+    }
+
+    /// Sends a request for this URL, whatever its URI.
+    fn send(&self, target: Target, mut request: Request<Body>) -> Result<Response<Body>> {
+        // Without any peer all of it is its own.
+        if self.inner.client.is_own(&target, &self.inner.self_url) {
+            return self.inner.caching.round_trip_to(target, request);
+        }
+        *request.uri_mut() = target.uri();
+        self.inner.client.round_trip(request)
     }
 
     /// Sends any request.
@@ -263,11 +280,7 @@ impl Responder for Answering {
 impl RoundTrip for Peer {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let target = Target::parse(&request.uri().to_string())?;
-        match self.inner.client.owner_of(&target) {
-            Some(owner) if owner != self.inner.self_url => self.inner.client.round_trip(request),
-            // Without any peer all of it is its own.
-            _ => self.inner.caching.round_trip_to(target, request),
-        }
+        self.send(target, request)
     }
 }
 

@@ -122,9 +122,16 @@ impl StoredResponse {
     }
 
     fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.fields.split(|byte| *byte == b'\n').filter_map(|line| {
-            let line = line.strip_suffix(b"\r")?;
-            let colon = line.iter().position(|byte| *byte == b':')?;
+        let mut rest = &self.fields[..];
+        std::iter::from_fn(move || {
+            let end = memchr::memchr(b'\n', rest)?;
+            let (line, others) = rest.split_at(end + 1);
+            rest = others;
+            Some(line)
+        })
+        .filter_map(|line| {
+            let line = line.strip_suffix(b"\r\n")?;
+            let colon = memchr::memchr(b':', line)?;
             Some((&line[..colon], line[colon + 1..].trim_ascii_start()))
         })
     }

@@ -43,7 +43,8 @@ pub(super) fn parts(url: &str) -> Option<Parts> {
     };
     let path_end = ends_at(authority_end, |byte| *byte == b'?');
     let path = &bytes[authority_end..path_end];
-    let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| *byte != b'%' && stands_in_path_and_query(*byte));
+    // A percent sign stands in an escape alone.
+    let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| stands_in_path_and_query(*byte));
     let has_path = path.first() == Some(&b'/') && !path.windows(2).any(|pair| pair == b"/.");
     let is_canonical = has_path && is_plain(&bytes[authority_end..]);
     is_canonical.then_some(Parts { host_end, authority_end, path_end, port })

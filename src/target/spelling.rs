@@ -75,8 +75,24 @@ fn push_unless(out: &mut String, byte: u8, plain: bool) {
 
 /// What RFC 3986 allows, and the brackets that so many queries have and every server takes.
 pub(super) fn stands_in_path_and_query(byte: u8) -> bool {
-    is_unreserved(byte) || b"!$&'()*+,;=:@/?[]".contains(&byte)
+    IN_PATH_AND_QUERY[usize::from(byte)]
 }
+
+/// Looked up for every byte of every URL.
+static IN_PATH_AND_QUERY: [bool; 256] = {
+    let mut table = [false; 256];
+    let (mut at, allowed) = (0, b"!$&'()*+,;=:@/?[]-._~");
+    while at < allowed.len() {
+        table[allowed[at] as usize] = true;
+        at += 1;
+    }
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] |= byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
