@@ -20,9 +20,14 @@ impl LocalPeer {
 
     /// A pool of one, built as `with` says.
     pub(crate) fn start_with(with: impl FnOnce(PeerBuilder) -> PeerBuilder) -> Self {
+        Self::start_on(FrontOptions::new(), with)
+    }
+
+    /// A pool of one, whose front has these options.
+    pub(crate) fn start_on(options: FrontOptions, with: impl FnOnce(PeerBuilder) -> PeerBuilder) -> Self {
         let listener = listen();
         let builder = Peer::builder(url_of(&listener));
-        Self::serve(listener, with(builder))
+        Self::serve(listener, options, with(builder))
     }
 
     /// A pool of this many, each of which knows all of them.
@@ -31,14 +36,14 @@ impl LocalPeer {
         let urls: Vec<_> = listeners.iter().map(url_of).collect();
         let peers = listeners.into_iter().map(|listener| {
             let builder = Peer::builder(url_of(&listener)).pool(urls.clone());
-            Self::serve(listener, builder)
+            Self::serve(listener, FrontOptions::new(), builder)
         });
         peers.collect()
     }
 
-    fn serve(listener: TcpListener, builder: PeerBuilder) -> Self {
+    fn serve(listener: TcpListener, options: FrontOptions, builder: PeerBuilder) -> Self {
         let peer = builder.build().expect("the options of a peer here are good");
-        let serving = peer.serve_on(listener, FrontOptions::new()).expect("a bound socket can be served");
+        let serving = peer.serve_on(listener, options).expect("a bound socket can be served");
         Self { peer, serving }
     }
 
@@ -54,6 +59,14 @@ impl LocalPeer {
     /// A client whose pool is this peer alone.
     pub(crate) fn client(&self) -> Client {
         Client::builder().pool([self.url()]).build().expect("the URL of a peer is good")
+    }
+
+    /// A connection on which it has been asked for a URL.
+    pub(crate) fn asked(&self, url: &str) -> Connection {
+        let mut connection = Connection::open(self.address());
+        let address = self.address();
+        connection.write(format!("GET /proxy?q={} HTTP/1.1\r\nHost: {address}\r\n\r\n", escaped(url)));
+        connection
     }
 
     /// Asks it for a URL, over a socket.

@@ -15,4 +15,6 @@ mod https;
 mod nginx;
 mod pool;
 mod processes;
+mod streams;
 mod support_itself;
+mod tls;

@@ -37,12 +37,7 @@ impl TlsOrigin {
     }
 
     fn start_as(for_its_clients: bool, handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
-        let Certified { ca_pem, client_pem, config } = certified(for_its_clients);
-        let file = |text: &str| {
-            let mut file = NamedTempFile::new().expect("a temporary file can be made");
-            file.write_all(text.as_bytes()).expect("a temporary file can be written");
-            file
-        };
+        let Certified { ca_pem, client_pem, config, .. } = certified(for_its_clients);
         let (ca_file, client_file) = (file(&ca_pem), file(&client_pem));
         let layer = move |socket| -> io::Result<Box<dyn Stream>> {
             let session = ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
@@ -90,6 +85,39 @@ impl Deref for TlsOrigin {
     }
 }
 
+/// An authority made for one test, and what it signed: certificates with their keys, for a server that is
+/// `localhost` and `127.0.0.1`, and for a client.
+pub(crate) struct Authority {
+    ca_file: NamedTempFile,
+    server_file: NamedTempFile,
+    client_file: NamedTempFile,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let Certified { ca_pem, server_pem, client_pem, .. } = certified(false);
+        Self { ca_file: file(&ca_pem), server_file: file(&server_pem), client_file: file(&client_pem) }
+    }
+
+    pub(crate) fn ca_file(&self) -> &Path {
+        self.ca_file.path()
+    }
+
+    pub(crate) fn server_file(&self) -> &Path {
+        self.server_file.path()
+    }
+
+    pub(crate) fn client_file(&self) -> &Path {
+        self.client_file.path()
+    }
+}
+
+fn file(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().expect("a temporary file can be made");
+    file.write_all(text.as_bytes()).expect("a temporary file can be written");
+    file
+}
+
 struct TlsStream(StreamOwned<ServerConnection, Socket>);
 
 impl Read for TlsStream {
@@ -122,6 +150,7 @@ impl Stream for TlsStream {
 /// What an authority was made for.
 struct Certified {
     ca_pem: String,
+    server_pem: String,
     client_pem: String,
     config: Arc<ServerConfig>,
 }
@@ -161,6 +190,7 @@ fn certified(for_its_clients: bool) -> Certified {
     let config = builder.with_single_cert(chain, key).expect("the key is the certificate's");
     Certified {
         ca_pem: ca.pem(),
+        server_pem: certificate.pem() + &server_key.serialize_pem(),
         client_pem: client_pem + &client_key.serialize_pem(),
         config: Arc::new(config),
     }

@@ -1,0 +1,228 @@
+//! Peers that are served over TLS.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use forwardcache::{Client, ErrorKind, FrontOptions, Outcome, ServerTls};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::local::{LocalPeer, escaped};
+use crate::support::PATIENCE;
+use crate::support::origin::{Origin, Reply};
+use crate::support::process::{Process, run};
+use crate::support::raw::Connection;
+use crate::support::tls::Authority;
+
+fn origin() -> Origin {
+    Origin::start(|received| Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60"))
+}
+
+fn served_over(tls: ServerTls) -> LocalPeer {
+    LocalPeer::start_on(FrontOptions::new().tls(tls).io_threads(1), |builder| builder)
+}
+
+fn tls_of(authority: &Authority) -> ServerTls {
+    let file = authority.server_file();
+    ServerTls::from_files(file, file).unwrap()
+}
+
+/// A connection through TLS that trusts this authority, with a client's certificate of another or without.
+fn connected(
+    address: SocketAddr,
+    authority: &Authority,
+    client: Option<&Authority>,
+) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority.ca_file()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let config = match client {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let file = authority.client_file();
+            let chain = vec![CertificateDer::from_pem_file(file).unwrap()];
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(file).unwrap()).unwrap()
+        }
+    };
+    let name = ServerName::try_from("localhost").unwrap();
+    let socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), socket)
+}
+
+/// What comes back on a connection that is asked for a URL, up to its end.
+fn answer(stream: &mut StreamOwned<ClientConnection, TcpStream>, url: &str) -> std::io::Result<String> {
+    let target = format!("/proxy?q={}", escaped(url));
+    stream.write_all(
+        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn a_hit_goes_over_tls_as_well() {
+    let (origin, authority) = (origin(), Authority::new());
+    let peer = served_over(tls_of(&authority));
+    let client = Client::builder()
+        .pool([format!("https://{}", peer.address())])
+        .root_certificates_file(authority.ca_file())
+        .build()
+        .unwrap();
+    for round in 0..3 {
+        let response = client.get(&origin.url("/a")).unwrap();
+        assert_eq!(Outcome::of(response.headers()) == Some(Outcome::Hit), round > 0);
+        assert_eq!(response.into_body().into_text().unwrap(), "/a");
+    }
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn large_answers_and_many_requests_go_over_tls() {
+    const LARGE: usize = 5 << 20;
+    let origin = Origin::start(|received| {
+        let body = if received.target == "/large" { vec![b'x'; LARGE] } else { received.body.clone() };
+        Reply::ok(body).field("Cache-Control", "max-age=60")
+    });
+    let authority = Authority::new();
+    let peer = served_over(tls_of(&authority));
+    for _ in 0..2 {
+        let text = answer(&mut connected(peer.address(), &authority, None), &origin.url("/large")).unwrap();
+        assert_eq!(text.split_once("\r\n\r\n").unwrap().1.len(), LARGE);
+    }
+    // Sent in one piece, answered in order.
+    let mut stream = connected(peer.address(), &authority, None);
+    let target = format!("/proxy?q={}", escaped(&origin.url("/echo")));
+    let body = "y".repeat(100_000);
+    let one = format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let last = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all((one + &last).as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert_eq!(text.matches("HTTP/1.1 200").count(), 2);
+    assert!(text.contains(&body));
+    assert_eq!(origin.count_of("/large"), 1);
+}
+
+#[test]
+fn who_must_show_a_certificate_and_does_not_is_not_served() {
+    let (origin, authority, other) = (origin(), Authority::new(), Authority::new());
+    let tls = tls_of(&authority).client_certificates_from(authority.ca_file()).unwrap();
+    let peer = served_over(tls);
+    for client in [None, Some(&other)] {
+        let mut stream = connected(peer.address(), &authority, client);
+        assert!(answer(&mut stream, &origin.url("/a")).is_err());
+    }
+    let mut stream = connected(peer.address(), &authority, Some(&authority));
+    assert!(answer(&mut stream, &origin.url("/a")).unwrap().ends_with("/a"));
+
+    let pool = [format!("https://{}", peer.address())];
+    let client = || Client::builder().pool(pool.clone()).root_certificates_file(authority.ca_file());
+    let me = authority.client_file();
+    let known = client().client_certificate_files(me, me).build().unwrap();
+    assert_eq!(known.get(&origin.url("/b")).unwrap().status(), 200);
+    let unknown = client().build().unwrap().get(&origin.url("/c")).unwrap_err();
+    assert!(matches!(unknown.kind(), ErrorKind::Tls | ErrorKind::Unreachable), "{unknown}");
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn what_is_reloaded_is_for_new_connections() {
+    let (origin, old, new) = (origin(), Authority::new(), Authority::new());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::copy(old.server_file(), file.path()).unwrap();
+    let tls = ServerTls::from_files(file.path(), file.path()).unwrap();
+    let peer = served_over(tls.clone());
+    let mut before = connected(peer.address(), &old, None);
+    before.write_all(b"GET ").unwrap();
+    std::fs::copy(new.server_file(), file.path()).unwrap();
+    assert!(answer(&mut connected(peer.address(), &old, None), &origin.url("/a")).is_ok());
+    tls.reload().unwrap();
+    assert!(answer(&mut connected(peer.address(), &old, None), &origin.url("/a")).is_err());
+    assert!(answer(&mut connected(peer.address(), &new, None), &origin.url("/a")).is_ok());
+    before.write_all(b"/other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    before.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 404"), "{text}");
+    std::fs::write(file.path(), "nothing").unwrap();
+    assert_eq!(tls.reload().unwrap_err().kind(), ErrorKind::BadOption);
+    assert!(answer(&mut connected(peer.address(), &new, None), &origin.url("/a")).is_ok());
+}
+
+#[test]
+fn what_is_no_tls_is_closed_and_the_others_are_served() {
+    let (origin, authority) = (origin(), Authority::new());
+    let peer = served_over(tls_of(&authority));
+    let mut plain = Connection::open(peer.address());
+    plain.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(!plain.read_to_end().starts_with(b"HTTP"));
+    assert!(answer(&mut connected(peer.address(), &authority, None), &origin.url("/a")).is_ok());
+}
+
+#[test]
+fn a_handshake_that_does_not_come_is_not_waited_for() {
+    let authority = Authority::new();
+    let options =
+        FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(std::time::Duration::from_millis(100));
+    let peer = LocalPeer::start_on(options, |builder| builder);
+    let mut silent = Connection::open(peer.address());
+    assert!(silent.read_to_end().is_empty());
+    let mut slow = Connection::open(peer.address());
+    slow.write([0x16, 0x03, 0x01]);
+    assert!(slow.read_to_end().is_empty());
+}
+
+#[test]
+fn the_command_serves_and_asks_over_tls_and_reads_its_files_anew() {
+    let (origin, authority, other) = (origin(), Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("peer.pem");
+    std::fs::copy(authority.server_file(), &file).unwrap();
+    let path = file.to_str().unwrap();
+    let mut serving = Process::spawn([
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--tls-cert",
+        path,
+        "--tls-key",
+        path,
+        "--tls-client-ca",
+        authority.ca_file().to_str().unwrap(),
+    ]);
+    let line = serving.wait_for_line("serving on https://");
+    let url = line.split(' ').nth(2).unwrap().to_owned();
+    let get = |trusted: &Authority, shown: Option<&Authority>| {
+        let ca = trusted.ca_file().to_str().unwrap().to_owned();
+        let mut arguments =
+            vec!["get".to_owned(), "--peer".to_owned(), url.clone(), "--ca-file".to_owned(), ca];
+        if let Some(shown) = shown {
+            let file = shown.client_file().to_str().unwrap();
+            arguments.extend(["--cert-file", file, "--key-file", file].map(str::to_owned));
+        }
+        arguments.push(origin.url("/a"));
+        run(arguments)
+    };
+    let answered = get(&authority, Some(&authority));
+    assert_eq!((answered.status.code(), &answered.stdout[..]), (Some(0), &b"/a"[..]));
+    assert_eq!(get(&authority, None).status.code(), Some(1));
+    assert_eq!(get(&authority, Some(&other)).status.code(), Some(1));
+
+    std::fs::copy(other.server_file(), &file).unwrap();
+    serving.signal("HUP");
+    // The signal is worked on by a thread of its own: ask until it has been.
+    let begun = std::time::Instant::now();
+    while get(&other, Some(&authority)).status.code() != Some(0) {
+        assert!(begun.elapsed() < PATIENCE, "the files are not read anew");
+    }
+    assert_eq!(get(&authority, Some(&authority)).status.code(), Some(1));
+    serving.terminate();
+    assert!(serving.wait().success());
+}
