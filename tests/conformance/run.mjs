@@ -1,6 +1,6 @@
 // The public HTTP cache tests, every request sent through a peer of ours.
 //
-//   node run.mjs shared|private PEER-COMMAND
+//   node run.mjs shared|private PEER-COMMAND [OPTION-OF-SERVE...]
 //
 // Starts the suite's own server and a peer, on ports that the system chooses, prints what passed, and
 // compares what did not with the ledger. Ends with 1 when a case fails that the ledger does not name, and
@@ -19,9 +19,9 @@ const require = createRequire(import.meta.url)
 const suite = path.join(here, 'node_modules', 'http-cache-tests')
 const suiteModule = file => import(pathToFileURL(path.join(suite, file)))
 
-const [mode, command] = process.argv.slice(2)
+const [mode, command, ...options] = process.argv.slice(2)
 if (!['shared', 'private'].includes(mode) || command === undefined) {
-  console.error('usage: node run.mjs shared|private PEER-COMMAND')
+  console.error('usage: node run.mjs shared|private PEER-COMMAND [OPTION-OF-SERVE...]')
   process.exit(2)
 }
 const ledger = JSON.parse(fs.readFileSync(path.join(here, 'ledger.json'), 'utf8'))[mode]
@@ -67,7 +67,7 @@ await start(process.execPath, ['server/server.mjs'], {
     npm_config_pidfile: path.join(scratch, 'pid')
   }
 }, /Listening on (\S+)/)
-const peerWords = ['serve', '--listen', '127.0.0.1:0', '--mode', mode]
+const peerWords = ['serve', '--listen', '127.0.0.1:0', '--mode', mode, ...options]
 // The suite wants what the origin calls cacheable cached with its cookies; we do that by option alone.
 if (mode === 'shared') peerWords.push('--store-set-cookie')
 const peer = await start(command, peerWords, {}, /serving on (\S+)/)
