@@ -23,8 +23,8 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `peer` | yes | [`Peer`], [`Caching`], the stores and the rules |
-//! | `tiny_http` | yes | [`TinyHttpFront`], and with it [`Peer::serve`] |
+//! | `peer` | yes | [`Peer`], [`Caching`], the stores and the rules, [`EventFront`] |
+//! | `tiny_http` | no | a second front, on the crate of that name |
 //! | `cli` | no | the command `forwardcache` |
 //!
 //! Without any it is a client that links no server and no store.
