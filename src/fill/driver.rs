@@ -26,7 +26,9 @@ struct Driving {
 }
 
 impl Driving {
-    /// Reads from the source until its end, for as long as somebody reads or little is missing.
+    /// Reads from the source until its end, for as long as somebody reads or little is missing. Where all of
+    /// them have something to read and the body runs too far ahead, it is left to whoever has read that: no
+    /// slow reader holds the thread that this runs on.
     fn run(self) {
         let fill = &self.fill;
         let (mut reads, mut deadline) = (0, None);
@@ -44,6 +46,7 @@ impl Driving {
                     reads += 1;
                     fill.advance(&mut state);
                 }
+                Progress::Idle(_) if state.is_far_ahead() && !state.is_waited_for() => return,
                 Progress::Idle(_) if state.is_far_ahead() => fill.wait_for_the_slowest(&mut state),
                 Progress::Idle(_) => fill.advance(&mut state),
             }

@@ -170,11 +170,16 @@ impl State {
     /// Gives up those who are no farther than `at`, if another one waits for them: it has read all there is.
     /// Says whether it did.
     pub(super) fn leave_behind(&mut self, at: u64) -> bool {
-        let is_waited_for = self.readers.iter().any(|position| position.at == self.received);
+        let is_waited_for = self.is_waited_for();
         if is_waited_for {
             self.readers.retain(|position| position.at != at);
         }
         is_waited_for
+    }
+
+    /// Whether somebody has read all that came.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.readers.iter().any(|position| position.at == self.received)
     }
 
     pub(super) fn slowest(&self) -> u64 {

@@ -153,6 +153,50 @@ fn a_slow_reader_of_what_is_stored_or_shared_holds_no_worker() {
 }
 
 #[test]
+fn a_slow_reader_of_what_only_passes_holds_no_worker_either() {
+    let origin = Origin::start(|received| {
+        let length = if received.target == "/large" { LARGE } else { 1 };
+        Reply::ok(vec![b'x'; length]).field("Cache-Control", "no-store")
+    });
+    let peer = alone(|builder| builder);
+    let mut slow = peer.asked(&origin.url("/large"));
+    slow.wait_for_bytes(&[b'x'; 1000]);
+    for _ in 0..3 {
+        assert_eq!(peer.get(&origin.url("/small")).body, b"x");
+    }
+    // It gets all of it, once it reads.
+    assert_eq!(slow.read_response().body.len(), LARGE);
+}
+
+#[test]
+fn bodies_that_are_on_their_way_do_not_have_all_workers() {
+    let origin = Origin::start(|received| Reply::ok(received.body.len().to_string()));
+    let peer = LocalPeer::start_on(FrontOptions::new().workers(4), |builder| builder);
+    let target = format!("/proxy?q={}", crate::local::escaped(&origin.url("/")));
+    let begin = || {
+        let mut connection = Connection::open(peer.address());
+        connection.write(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nx"));
+        connection
+    };
+    let mut slow: Vec<Connection> = (0..2).map(|_| begin()).collect();
+    // What comes on top is turned away as soon as those have been handed on.
+    let refused = loop {
+        let mut another = begin();
+        another.write([b'x'; 99_999]);
+        let response = another.read_response();
+        if response.status == 503 {
+            break response;
+        }
+    };
+    assert_eq!((refused.field("retry-after"), refused.field("connection")), (Some("1"), Some("close")));
+    assert_eq!(peer.get(&origin.url("/")).status, 200);
+    for connection in &mut slow {
+        connection.write([b'x'; 99_999]);
+        assert_eq!(connection.read_response().body, b"100000");
+    }
+}
+
+#[test]
 fn what_is_larger_than_the_store_takes_streams_through_and_is_not_stored() {
     let gate = Gate::new();
     let (origin, peer) = (origin(&gate), alone(|builder| builder.memory(1 << 20)));

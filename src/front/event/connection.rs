@@ -57,6 +57,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LINGERING: Duration = Duration::from_secs(1);
 const LINGERING_BYTES: usize = 64 << 10;
 
+const TOO_MANY_UPLOADS: Refusal =
+    Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "too many bodies are on their way" };
+
 /// How many steps are taken for one connection before the others have their turn.
 const STEPS: usize = 256;
 
@@ -79,6 +82,8 @@ pub(super) struct Connection {
     exchange: Option<Box<Exchange>>,
     /// Whether the socket may have something to read.
     may_read: bool,
+    /// Whether the client has said that nothing follows: that is told once, with what came before it.
+    is_last: bool,
     /// Whether the socket takes nothing for now.
     is_blocked: bool,
     closing: Closing,
@@ -118,6 +123,7 @@ impl Connection {
             outbound: Outbound::default(),
             exchange: None,
             may_read: true,
+            is_last: false,
             is_blocked: false,
             closing: Closing::No,
             idle_since: now,
@@ -129,8 +135,9 @@ impl Connection {
     }
 
     /// What the system says of the socket.
-    pub(super) fn is_ready(&mut self, to_read: bool, to_write: bool) {
-        self.may_read |= to_read;
+    pub(super) fn is_ready(&mut self, to_read: bool, is_last: bool, to_write: bool) {
+        self.may_read |= to_read || is_last;
+        self.is_last |= is_last;
         self.is_blocked &= !to_write;
     }
 
@@ -228,7 +235,8 @@ impl Connection {
         let next = match self.transport.read(&mut buffer) {
             Ok(read) if read.count == 0 => self.ended(around),
             Ok(read) => {
-                self.may_read = !read.is_drained;
+                // The end comes without a word where it came with the bytes before it.
+                self.may_read = !read.is_drained || self.is_last;
                 let came = &buffer[..read.count];
                 if self.input.is_empty() {
                     // Most often it is one whole request, of which nothing has to be kept.
@@ -415,11 +423,13 @@ impl Connection {
         if is_short {
             let receiving = Receiving::new(body, Sink::Collect(Box::new(request), Vec::new()));
             self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
-        } else {
-            let (sink, content) = upload(length, around.mailbox.wake(self.address(serial)));
+        } else if let Some(place) = around.uploads.take() {
+            let (sink, content) = upload(place, length, around.mailbox.wake(self.address(serial)));
             let receiving = Receiving::new(body, Sink::Upload(sink));
             self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
             self.hand_on(request, content, around);
+        } else {
+            self.refuse(TOO_MANY_UPLOADS, around);
         }
     }
 
@@ -467,7 +477,8 @@ impl Connection {
         let Some(exchange) = &mut self.exchange else { return };
         let address = Address { connection: number, exchange: exchange.serial };
         let Some(receiving) = &mut exchange.receiving else { return };
-        let (sink, content) = upload(None, around.mailbox.wake(address));
+        let Some(place) = around.uploads.take() else { return self.refuse(TOO_MANY_UPLOADS, around) };
+        let (sink, content) = upload(place, None, around.mailbox.wake(address));
         if let Sink::Collect(request, collected) = std::mem::replace(&mut receiving.sink, Sink::Discard) {
             sink.give(&collected);
             receiving.sink = Sink::Upload(sink);
@@ -620,7 +631,11 @@ impl Connection {
         self.head_since = None;
         self.reading.stop();
         self.exchange = Some(Exchange::new(around.next_exchange(), asked, None));
-        self.answer(text(refusal.status, refusal.reason), around);
+        let response = match refusal.status {
+            StatusCode::SERVICE_UNAVAILABLE => unavailable(refusal.reason),
+            status => text(status, refusal.reason),
+        };
+        self.answer(response, around);
     }
 
     /// Ends the connection in a way that cannot be taken for the end of a response.

@@ -121,8 +121,8 @@ impl IoThread {
                             self.remove(number);
                             continue;
                         }
-                        let to_read = event.is_readable() || event.is_read_closed() || event.is_error();
-                        connection.is_ready(to_read, event.is_writable());
+                        let is_last = event.is_read_closed() || event.is_error();
+                        connection.is_ready(event.is_readable(), is_last, event.is_writable());
                         self.advance(number);
                     }
                 }

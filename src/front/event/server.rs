@@ -13,6 +13,7 @@ use super::admission::Admission;
 use super::io_thread::{Acceptor, IoThread, WAKER};
 use super::mailbox::{Letter, Mailbox, mailbox};
 use super::surroundings::Surroundings;
+use super::upload::Places;
 use super::workers;
 use crate::error::Result;
 use crate::front::listener::{self, listen_error};
@@ -148,12 +149,20 @@ fn start_threads(
     // Dropped on the way out by an error, it ends what has been started.
     let serving = Serving::new(address, Arc::clone(&front) as Arc<dyn Running>);
     let jobs = workers::start(options.workers, options.queue_length, &lifetime)?;
+    // Half of the workers at most wait for bodies that clients are sending.
+    let uploads = Places::new((options.workers / 2).max(1));
     let admission = Admission::new(options.max_connections, options.max_connections_per_address);
     for (number, (poll, mailbox, letters)) in threads.into_iter().enumerate() {
         let acceptor = listener
             .take()
             .map(|listener| Acceptor::new(listener, Arc::clone(&admission), mailboxes.clone()));
-        let around = Surroundings::new(Arc::clone(responder), jobs.clone(), options.clone(), mailbox);
+        let around = Surroundings::new(
+            Arc::clone(responder),
+            jobs.clone(),
+            Arc::clone(&uploads),
+            options.clone(),
+            mailbox,
+        );
         let thread = IoThread::new(poll, letters, acceptor, around, Arc::clone(&lifetime))?;
         let finishing = lifetime.enter();
         thread::Builder::new().name(format!("front-{number}")).spawn(move || {

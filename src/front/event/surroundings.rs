@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::mailbox::Mailbox;
+use super::upload::Places;
 use super::workers::{Job, Jobs};
 use crate::body::Growing;
 use crate::front::options::FrontOptions;
@@ -16,6 +17,7 @@ const INPUT: usize = 64 << 10;
 pub(super) struct Surroundings {
     pub(super) responder: Arc<dyn Responder>,
     pub(super) jobs: Jobs,
+    pub(super) uploads: Arc<Places>,
     pub(super) options: FrontOptions,
     pub(super) limits: HeadLimits,
     pub(super) mailbox: Mailbox,
@@ -31,12 +33,14 @@ impl Surroundings {
     pub(super) fn new(
         responder: Arc<dyn Responder>,
         jobs: Jobs,
+        uploads: Arc<Places>,
         options: FrontOptions,
         mailbox: Mailbox,
     ) -> Self {
         Self {
             responder,
             jobs,
+            uploads,
             limits: options.head_limits(),
             options,
             mailbox,

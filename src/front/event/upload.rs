@@ -6,12 +6,44 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf, Bytes};
 use parking_lot::{Condvar, Mutex};
 
 use crate::body::{Body, Wake};
 use crate::error::{Error, ErrorKind};
+
+/// How many bodies may be on their way to handlers. Each occupies a worker for as long as its client
+/// takes, so they may not have all of them.
+#[derive(Debug)]
+pub(super) struct Places {
+    free: AtomicUsize,
+}
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    of: Arc<Places>,
+}
+
+impl Places {
+    pub(super) fn new(count: usize) -> Arc<Self> {
+        Arc::new(Self { free: AtomicUsize::new(count) })
+    }
+
+    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
+        let less = |free: usize| free.checked_sub(1);
+        self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok()?;
+        Some(Place { of: Arc::clone(self) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.of.free.fetch_add(1, Ordering::AcqRel);
+    }
+}
 
 /// How much may wait for the handler, in bytes.
 const CAPACITY: usize = 256 << 10;
@@ -39,6 +71,7 @@ enum End {
 /// The connection's end. Dropped before the whole has come, the body is cut.
 pub(super) struct Upload {
     shared: Arc<Shared>,
+    _place: Place,
 }
 
 /// The handler's end.
@@ -48,7 +81,7 @@ struct Uploaded {
 
 /// A body of this length, if that is known, and the end to fill it from. `wake` is called when there is room
 /// again.
-pub(super) fn upload(length: Option<u64>, wake: Wake) -> (Upload, Body) {
+pub(super) fn upload(place: Place, length: Option<u64>, wake: Wake) -> (Upload, Body) {
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
             pieces: VecDeque::new(),
@@ -60,7 +93,7 @@ pub(super) fn upload(length: Option<u64>, wake: Wake) -> (Upload, Body) {
         changed: Condvar::new(),
     });
     let uploaded = Uploaded { shared: Arc::clone(&shared) };
-    (Upload { shared }, Body::from_reader(uploaded, length))
+    (Upload { shared, _place: place }, Body::from_reader(uploaded, length))
 }
 
 impl Upload {
@@ -145,9 +178,11 @@ impl Drop for Uploaded {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
+
+    fn place() -> Place {
+        Places::new(1).take().unwrap()
+    }
 
     fn counting() -> (Arc<AtomicUsize>, Wake) {
         let count = Arc::new(AtomicUsize::new(0));
@@ -162,7 +197,7 @@ mod tests {
 
     #[test]
     fn pieces_come_out_as_they_went_in() {
-        let (upload, body) = upload(Some(5), counting().1);
+        let (upload, body) = upload(place(), Some(5), counting().1);
         let reading = std::thread::spawn(|| body.into_text());
         upload.give(b"ab");
         upload.give(b"");
@@ -172,8 +207,18 @@ mod tests {
     }
 
     #[test]
+    fn there_are_as_many_places_as_that() {
+        let places = Places::new(2);
+        let (one, other) = (places.take().unwrap(), places.take().unwrap());
+        assert!(places.take().is_none());
+        let (upload, body) = upload(one, None, counting().1);
+        upload.finish();
+        drop((places.take().unwrap(), other, body));
+    }
+
+    #[test]
     fn a_body_that_does_not_come_is_a_failure() {
-        let (upload, body) = upload(None, counting().1);
+        let (upload, body) = upload(place(), None, counting().1);
         upload.give(b"ab");
         drop(upload);
         assert_eq!(body.into_bytes().unwrap_err().kind(), ErrorKind::IncompleteBody);
@@ -182,7 +227,7 @@ mod tests {
     #[test]
     fn past_the_capacity_there_is_no_room_until_some_is_read() {
         let (woken, wake) = counting();
-        let (upload, mut body) = upload(None, wake);
+        let (upload, mut body) = upload(place(), None, wake);
         while upload.has_room() {
             upload.give(&[7; 1000]);
         }
