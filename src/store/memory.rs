@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::shard::{Held, Place, Shard, entry_size};
 use super::variants::{merged, without};
@@ -30,7 +30,7 @@ use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_cap
 /// assert_eq!(store.max_body(), 1 << 20);
 /// ```
 pub struct MemoryStore {
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[RwLock<Shard>]>,
     /// By which entries are found. Random, because URLs are chosen by strangers.
     hasher: RandomState,
     capacity: u64,
@@ -90,7 +90,7 @@ impl MemoryStore {
     }
 
     /// The key's hash, and the shard that it is in.
-    fn place(&self, key: &str) -> (u64, &Mutex<Shard>) {
+    fn place(&self, key: &str) -> (u64, &RwLock<Shard>) {
         let hash = self.hasher.hash_one(key);
         // The low half chooses the slot in the shard's tables: it must not be the same for all of them.
         let index = (hash >> 32) % self.shards.len() as u64;
@@ -99,7 +99,7 @@ impl MemoryStore {
 
     fn used(&self, key: &str) -> Variants {
         let (hash, shard) = self.place(key);
-        shard.lock().used(hash, key).cloned().unwrap_or_default()
+        shard.read().used(hash, key).cloned().unwrap_or_default()
     }
 
     fn now(&self) -> u64 {
@@ -125,7 +125,7 @@ impl MemoryStore {
         let evicting = self.evicting.lock();
         let share = (self.capacity / PROBATION).saturating_add(size_of_new);
         let mut oldest: Vec<[Option<u64>; 2]> =
-            self.shards.iter().map(|shard| shard.lock().oldest()).collect();
+            self.shards.iter().map(|shard| shard.read().oldest()).collect();
         let mut chances = CHANCES;
         while self.is_over() {
             let oldest_of = |place: Place| {
@@ -138,7 +138,7 @@ impl MemoryStore {
             else {
                 break;
             };
-            let mut shard = self.shards[index].lock();
+            let mut shard = self.shards[index].write();
             let out = shard.pass_over_or_evict(place, chances > 0, self.now(), &self.held);
             oldest[index] = shard.oldest();
             drop(shard);
@@ -169,7 +169,7 @@ impl Store for MemoryStore {
 
     fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
         let (hash, shard) = self.place(key.as_str());
-        Ok(shard.lock().peek(hash, key.as_str()).cloned().unwrap_or_default())
+        Ok(shard.read().peek(hash, key.as_str()).cloned().unwrap_or_default())
     }
 
     fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
@@ -180,7 +180,7 @@ impl Store for MemoryStore {
         let (hash, shard) = self.place(text);
         let own_text = text.into();
 
-        let mut shard = shard.lock();
+        let mut shard = shard.write();
         let stored = shard.peek(hash, text).cloned().unwrap_or_default();
         let merged = merged(&stored, &response, fit);
         let is_stored = merged.is_some();
@@ -201,7 +201,7 @@ impl Store for MemoryStore {
 
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
         let (hash, shard) = self.place(key.as_str());
-        let removed = shard.lock().remove(hash, key.as_str(), &self.held);
+        let removed = shard.write().remove(hash, key.as_str(), &self.held);
         Ok(removed.is_some())
     }
 
@@ -228,7 +228,7 @@ impl Store for MemoryStore {
 
     fn usage(&self) -> Usage {
         Usage {
-            keys: self.shards.iter().map(|shard| shard.lock().len() as u64).sum(),
+            keys: self.shards.iter().map(|shard| shard.read().len() as u64).sum(),
             bytes: self.bytes(),
             capacity: self.capacity,
             evictions: self.evictions.load(Ordering::Relaxed),
@@ -246,8 +246,8 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
-fn shards(count: NonZeroUsize) -> Box<[Mutex<Shard>]> {
-    (0..count.get()).map(|_| Mutex::new(Shard::new())).collect()
+fn shards(count: NonZeroUsize) -> Box<[RwLock<Shard>]> {
+    (0..count.get()).map(|_| RwLock::new(Shard::new())).collect()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::size_of;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use ::lru::LruCache;
 
@@ -38,8 +38,9 @@ pub(super) struct Entry {
     pub(super) variants: Variants,
     /// When it was put where it is.
     since: u64,
-    /// How often it was used since then, up to [`MOST_USES`].
-    uses: u8,
+    /// How often it was used since then, up to [`MOST_USES`]. One use less than there were, when two
+    /// threads count theirs at the same time, does no harm.
+    uses: AtomicU8,
 }
 
 impl Entry {
@@ -113,19 +114,24 @@ impl Shard {
         }
     }
 
+    fn entry(&self, hash: u64, key: &str) -> Option<&Entry> {
+        let entry = self.proven.peek(&hash).or_else(|| self.probation.peek(&hash))?;
+        (*entry.text == *key).then_some(entry)
+    }
+
     /// What is stored under the key. It is no use of it.
     pub(super) fn peek(&self, hash: u64, key: &str) -> Option<&Variants> {
-        let entry = self.proven.peek(&hash).or_else(|| self.probation.peek(&hash))?;
-        (*entry.text == *key).then_some(&entry.variants)
+        self.entry(hash, key).map(|entry| &entry.variants)
     }
 
     /// What is stored under the key, which is used now.
-    pub(super) fn used(&mut self, hash: u64, key: &str) -> Option<&Variants> {
-        let entry = self.proven.peek_mut(&hash).or_else(|| self.probation.peek_mut(&hash))?;
-        if *entry.text != *key {
-            return None;
+    pub(super) fn used(&self, hash: u64, key: &str) -> Option<&Variants> {
+        let entry = self.entry(hash, key)?;
+        let uses = entry.uses.load(Ordering::Relaxed);
+        // What is used all the time is not written to: threads would take turns for it.
+        if uses < MOST_USES {
+            entry.uses.store(uses + 1, Ordering::Relaxed);
         }
-        entry.uses = (entry.uses + 1).min(MOST_USES);
         Some(&entry.variants)
     }
 
@@ -141,14 +147,14 @@ impl Shard {
     ) -> Option<Entry> {
         let known = [Place::Proven, Place::Probation]
             .into_iter()
-            .find_map(|place| Some((place, self.queue(place).peek(&hash)?.uses)));
+            .find_map(|place| Some((place, *self.queue(place).peek_mut(&hash)?.uses.get_mut())));
         let (place, uses) = match known {
             // One that is stored anew is in use.
             Some((place, uses)) => (place, (uses + 1).min(MOST_USES)),
             None if self.departed.is_remembered(hash) => (Place::Proven, 0),
             None => (Place::Probation, 0),
         };
-        let new = Entry { text, variants, since: now, uses };
+        let new = Entry { text, variants, since: now, uses: uses.into() };
         held.add(place, new.size());
         let old = self.queue(place).put(hash, new);
         if let Some(old) = &old {
@@ -183,9 +189,10 @@ impl Shard {
     ) -> Option<Entry> {
         let (hash, mut oldest) = self.queue(place).pop_lru()?;
         held.subtract(place, oldest.size());
-        if oldest.uses > 0 && has_chance {
+        let uses = oldest.uses.get_mut();
+        if *uses > 0 && has_chance {
             // On the way out of probation the uses are spent at once, later one at a time.
-            oldest.uses = if place == Place::Probation { 0 } else { oldest.uses - 1 };
+            *uses = if place == Place::Probation { 0 } else { *uses - 1 };
             oldest.since = now;
             held.add(Place::Proven, oldest.size());
             self.proven.put(hash, oldest);
