@@ -263,3 +263,37 @@ pub(super) fn entry_size(key: &str, variants: &[Arc<StoredResponse>]) -> u64 {
     let own = NODE + 2 * SLOT + REMEMBERED + allocated(key.len()) + set;
     own as u64 + variants.iter().map(|response| response.size()).sum::<u64>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::response;
+
+    fn put(shard: &mut Shard, hash: u64, key: &str, held: &Held) -> Option<Entry> {
+        shard.put(hash, key.into(), [response("", 1)].into(), 0, held)
+    }
+
+    #[test]
+    fn a_key_never_answers_for_another_of_the_same_hash() {
+        let (mut shard, held) = (Shard::new(), Held::default());
+        assert!(put(&mut shard, 7, "one", &held).is_none());
+        assert!(shard.used(7, "other").is_none());
+        assert!(shard.remove(7, "other", &held).is_none());
+        assert!(put(&mut shard, 7, "other", &held).is_some());
+        assert!(shard.peek(7, "one").is_none());
+        assert!(shard.peek(7, "other").is_some());
+        assert_eq!((shard.len(), held.all()), (1, entry_size("other", &[response("", 1)])));
+    }
+
+    #[test]
+    fn what_left_is_remembered_for_as_long_as_the_shard_is_full() {
+        let mut departed = Departed::default();
+        for hash in [1, 2, 1, 3, 4] {
+            departed.remember(hash, 3);
+        }
+        let remembered: Vec<u64> = (0..6).filter(|hash| departed.is_remembered(*hash)).collect();
+        assert_eq!(remembered, [2, 3, 4]);
+        departed.remember(5, 1);
+        assert_eq!((departed.order.len(), departed.hashes.len()), (1, 1));
+    }
+}
