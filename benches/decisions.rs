@@ -103,8 +103,8 @@ fn hit(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(request).bench_values(|request| cache.round_trip(request));
 }
 
-/// What the store does of it.
-#[divan::bench]
+/// What the store does of it; two threads want the same lock all the time.
+#[divan::bench(threads = [1, 2])]
 fn lookup(bencher: Bencher<'_, '_>) {
     let (cache, key) = (warm(), Key::new(URL));
     bencher.bench(|| cache.store().variants(black_box(&key)));

@@ -73,7 +73,8 @@ pub type Variants = Arc<[Arc<StoredResponse>]>;
 pub struct Usage {
     /// How many keys it holds.
     pub keys: u64,
-    /// How many bytes it takes: heads, bodies, keys and bookkeeping.
+    /// How many bytes it takes: heads, bodies, keys and bookkeeping, and what is
+    /// [set aside](Store::reserve).
     pub bytes: u64,
     /// How many bytes it may take.
     pub capacity: u64,

@@ -1,29 +1,26 @@
 //! The default store: parsed responses in memory, within a byte budget.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::mem::size_of;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ::lru::LruCache;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
+use super::shard::{Held, Place, Shard, entry_size};
 use super::variants::{merged, without};
 use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_capacity};
 
-/// Stored responses in memory; the least recently used go when room is needed.
+/// Stored responses in memory. When room is needed, what was asked for once goes before what was asked for
+/// again, so that reading through many URLs does not empty it.
 ///
-/// The budget covers keys, heads, bodies and bookkeeping, counted and not guessed. A response that
-/// cannot fit is not stored, and pushes nothing out. A hit parses nothing and copies no body: it
-/// gives a reference to what is stored.
+/// The budget covers keys, heads, bodies and bookkeeping, counted and not guessed, and what is
+/// [set aside](Store::reserve) for bodies on their way. A response that cannot fit is not stored, and
+/// pushes nothing out. A hit parses nothing and copies no body: it gives a reference to what is stored.
 ///
 /// The budget is one for the whole store, so that a body may be larger than a shard's share of it.
-/// Only the locks are sharded. What goes first is therefore the oldest of the whole store, as exact
-/// as the order of its inserts: of two keys last used between the same two inserts either may go.
+/// Only the locks are sharded. What goes first is therefore the oldest of the whole store.
 ///
 /// ```
 /// use forwardcache::{MemoryStore, Store};
@@ -33,32 +30,33 @@ use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_cap
 /// assert_eq!(store.max_body(), 1 << 20);
 /// ```
 pub struct MemoryStore {
-    shards: Box<[Shard]>,
-    /// Chooses the shard. Random, because URLs are chosen by strangers.
+    shards: Box<[RwLock<Shard>]>,
+    /// By which entries are found. Random, because URLs are chosen by strangers.
     hasher: RandomState,
     capacity: u64,
     max_body: u64,
-    /// Changed only under the lock of the shard whose entry changes, so it never misses one.
-    bytes: AtomicU64,
+    held: Held,
+    /// Of bodies on their way.
+    reserved: AtomicU64,
     evictions: AtomicU64,
-    /// The number of inserts so far: the time in which "recently" is meant.
-    inserts: AtomicU64,
+    /// Counts what is put into a queue: the time in which one thing is older than another.
+    time: AtomicU64,
     /// Held while entries are evicted, so that two threads do not both make the same room.
     evicting: Mutex<()>,
 }
 
-/// In the order of use. Unbounded, because it is bytes that are bounded.
-type Shard = Mutex<LruCache<Key, Entry, RandomState>>;
-
-struct Entry {
-    variants: Variants,
-    size: u64,
-    /// What `inserts` was when this was last used.
-    used: u64,
-}
-
 const SHARDS: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
 const MOST_BODY: u64 = 64 << 20;
+
+/// The part of the store that is for what nobody asked for again yet.
+const PROBATION: u64 = 10;
+
+/// How many entries may be passed over for the one that is evicted. Where all are in use, looking for one
+/// that is not would take longer than its loss costs.
+const CHANCES: u32 = 16;
+
+/// The part of the store that may be set aside.
+const RESERVABLE: u64 = 2;
 
 impl MemoryStore {
     /// A store that takes this many bytes, in 16 shards. It takes bodies of up to 64 MiB or a quarter
@@ -70,9 +68,10 @@ impl MemoryStore {
             hasher: RandomState::new(),
             capacity: bytes,
             max_body: MOST_BODY.min(bytes / 4),
-            bytes: AtomicU64::new(0),
+            held: Held::default(),
+            reserved: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
-            inserts: AtomicU64::new(0),
+            time: AtomicU64::new(0),
             evicting: Mutex::new(()),
         }
     }
@@ -81,7 +80,7 @@ impl MemoryStore {
     /// anything is stored, as what was stored is dropped.
     #[must_use]
     pub fn with_shards(self, count: NonZeroUsize) -> Self {
-        Self { shards: shards(count), bytes: AtomicU64::new(0), ..self }
+        Self { shards: shards(count), held: Held::default(), ..self }
     }
 
     /// With this many bytes as the largest body that is stored.
@@ -90,66 +89,61 @@ impl MemoryStore {
         Self { max_body: bytes, ..self }
     }
 
-    fn shard(&self, key: &str) -> &Shard {
+    /// The key's hash, and the shard that it is in.
+    fn place(&self, key: &str) -> (u64, &RwLock<Shard>) {
         let hash = self.hasher.hash_one(key);
-        let index = hash % self.shards.len() as u64;
-        &self.shards[usize::try_from(index).expect("less than the number of shards")]
-    }
-
-    /// Puts `variants` in place of what the key has, and gives that back to be dropped without a lock.
-    fn replace(
-        &self,
-        shard: &mut LruCache<Key, Entry, RandomState>,
-        key: &Key,
-        variants: Variants,
-    ) -> Option<Entry> {
-        if variants.is_empty() {
-            let old = shard.pop(key)?;
-            self.bytes.fetch_sub(old.size, Ordering::Relaxed);
-            return Some(old);
-        }
-        let size = entry_size(key, &variants);
-        let used = self.inserts.fetch_add(1, Ordering::Relaxed) + 1;
-        self.bytes.fetch_add(size, Ordering::Relaxed);
-        let old = shard.put(key.clone(), Entry { variants, size, used });
-        if let Some(old) = &old {
-            self.bytes.fetch_sub(old.size, Ordering::Relaxed);
-        }
-        old
+        // The low half chooses the slot in the shard's tables: it must not be the same for all of them.
+        let index = (hash >> 32) % self.shards.len() as u64;
+        (hash, &self.shards[usize::try_from(index).expect("less than the number of shards")])
     }
 
     fn used(&self, key: &str) -> Variants {
-        let mut shard = self.shard(key).lock();
-        let Some(entry) = shard.get_mut(key) else { return Variants::default() };
-        entry.used = self.inserts.load(Ordering::Relaxed);
-        Arc::clone(&entry.variants)
+        let (hash, shard) = self.place(key);
+        shard.read().used(hash, key).cloned().unwrap_or_default()
+    }
+
+    fn now(&self) -> u64 {
+        self.time.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What is held, and what is set aside.
+    fn bytes(&self) -> u64 {
+        self.held.all() + self.reserved.load(Ordering::Relaxed)
     }
 
     fn is_over(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > self.capacity
+        self.bytes() > self.capacity
     }
 
-    /// Evicts until the budget is kept.
-    fn make_room(&self) {
+    /// Evicts until the budget is kept. What was just put in may have `size_of_new` of probation for itself:
+    /// what is larger than all of probation could never be stored otherwise.
+    fn make_room(&self, size_of_new: u64) {
         if !self.is_over() {
             return;
         }
         let mut evicted = Vec::new();
         let evicting = self.evicting.lock();
-        let oldest_of = |index: usize| self.shards[index].lock().peek_lru().map(|(_, entry)| entry.used);
-        let mut oldest: BinaryHeap<Reverse<(u64, usize)>> =
-            (0..self.shards.len()).filter_map(|index| Some(Reverse((oldest_of(index)?, index)))).collect();
-        while self.is_over()
-            && let Some(Reverse((_, index))) = oldest.pop()
-        {
-            let mut shard = self.shards[index].lock();
-            if let Some((key, entry)) = shard.pop_lru() {
-                self.bytes.fetch_sub(entry.size, Ordering::Relaxed);
-                evicted.push((key, entry));
-            }
-            if let Some((_, next)) = shard.peek_lru() {
-                oldest.push(Reverse((next.used, index)));
-            }
+        let share = (self.capacity / PROBATION).saturating_add(size_of_new);
+        let mut oldest: Vec<[Option<u64>; 2]> =
+            self.shards.iter().map(|shard| shard.read().oldest()).collect();
+        let mut chances = CHANCES;
+        while self.is_over() {
+            let oldest_of = |place: Place| {
+                let since = |index: usize| Some((oldest[index][place as usize]?, index));
+                (0..oldest.len()).filter_map(since).min().map(|(_, index)| (place, index))
+            };
+            let first = if self.held.on_probation() > share { Place::Probation } else { Place::Proven };
+            let Some((place, index)) =
+                oldest_of(first).or_else(|| oldest_of(Place::Probation)).or_else(|| oldest_of(Place::Proven))
+            else {
+                break;
+            };
+            let mut shard = self.shards[index].write();
+            let out = shard.pass_over_or_evict(place, chances > 0, self.now(), &self.held);
+            oldest[index] = shard.oldest();
+            drop(shard);
+            chances = if out.is_some() { CHANCES } else { chances.saturating_sub(1) };
+            evicted.extend(out);
         }
         drop(evicting);
         // Megabytes are given back here, where nobody waits for it.
@@ -174,32 +168,40 @@ impl Store for MemoryStore {
     }
 
     fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
-        let shard = self.shard(key.as_str()).lock();
-        Ok(shard.peek(key).map(|entry| Arc::clone(&entry.variants)).unwrap_or_default())
+        let (hash, shard) = self.place(key.as_str());
+        Ok(shard.read().peek(hash, key.as_str()).cloned().unwrap_or_default())
     }
 
     fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
+        let text = key.as_str();
+        let room = self.capacity.saturating_sub(self.reserved.load(Ordering::Relaxed));
         let body_fits = response.body().len() as u64 <= self.max_body;
-        let fit = |all: &[Arc<StoredResponse>]| body_fits && entry_size(key, all) <= self.capacity;
+        let fit = |all: &[Arc<StoredResponse>]| body_fits && entry_size(text, all) <= room;
+        let (hash, shard) = self.place(text);
+        let own_text = text.into();
 
-        let mut shard = self.shard(key.as_str()).lock();
-        let stored = shard.peek(key).map(|entry| Arc::clone(&entry.variants)).unwrap_or_default();
+        let mut shard = shard.write();
+        let stored = shard.peek(hash, text).cloned().unwrap_or_default();
         let merged = merged(&stored, &response, fit);
         let is_stored = merged.is_some();
         let variants = merged.unwrap_or_else(|| without(&stored, response.variant()));
-        let replaced = self.replace(&mut shard, key, variants);
+        let size = entry_size(text, &variants);
+        let replaced = if variants.is_empty() {
+            shard.remove(hash, text, &self.held)
+        } else {
+            shard.put(hash, own_text, variants, self.now(), &self.held)
+        };
         drop(shard);
         drop((replaced, stored));
 
         // Only now: the bytes are in memory anyway, and one shard's lock is held at a time.
-        self.make_room();
+        self.make_room(size);
         Ok(is_stored)
     }
 
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
-        let mut shard = self.shard(key.as_str()).lock();
-        let removed = self.replace(&mut shard, key, Variants::default());
-        drop(shard);
+        let (hash, shard) = self.place(key.as_str());
+        let removed = shard.write().remove(hash, key.as_str(), &self.held);
         Ok(removed.is_some())
     }
 
@@ -207,10 +209,27 @@ impl Store for MemoryStore {
         self.max_body.min(self.capacity)
     }
 
+    /// At most half of the capacity, so that bodies on their way do not empty the store.
+    fn reserve(&self, bytes: u64) -> bool {
+        let most = self.capacity / RESERVABLE;
+        let more = |reserved: u64| reserved.checked_add(bytes).filter(|sum| *sum <= most);
+        let is_reserved = self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        if is_reserved {
+            self.make_room(0);
+        }
+        is_reserved
+    }
+
+    fn release(&self, bytes: u64) {
+        let less = |reserved: u64| Some(reserved.saturating_sub(bytes));
+        // It gives a number for every number, so it never fails.
+        let _ = self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     fn usage(&self) -> Usage {
         Usage {
-            keys: self.shards.iter().map(|shard| shard.lock().len() as u64).sum(),
-            bytes: self.bytes.load(Ordering::Relaxed),
+            keys: self.shards.iter().map(|shard| shard.read().len() as u64).sum(),
+            bytes: self.bytes(),
             capacity: self.capacity,
             evictions: self.evictions.load(Ordering::Relaxed),
         }
@@ -227,21 +246,9 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
-fn shards(count: NonZeroUsize) -> Box<[Shard]> {
-    (0..count.get()).map(|_| Mutex::new(LruCache::unbounded_with_hasher(RandomState::new()))).collect()
+fn shards(count: NonZeroUsize) -> Box<[RwLock<Shard>]> {
+    (0..count.get()).map(|_| RwLock::new(Shard::new())).collect()
 }
-
-/// What a key with these responses takes.
-fn entry_size(key: &Key, variants: &[Arc<StoredResponse>]) -> u64 {
-    let responses: u64 = variants.iter().map(|response| response.size()).sum();
-    KEY_BOOKKEEPING + key.as_str().len() as u64 + responses
-}
-
-/// A key's node in the list (the pair and two links), its slot in the table (two words and a byte, of
-/// which up to half are empty), the counts of the shared slice, and the allocator's two words for each
-/// of node, key text and slice.
-const KEY_BOOKKEEPING: u64 =
-    (size_of::<(Key, Entry)>() + (2 + 2 * 2 + 1 + 2 + 3 * 2) * size_of::<usize>()) as u64;
 
 #[cfg(test)]
 mod tests {
@@ -249,55 +256,122 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::store::shard::MOST_USES;
     use crate::store::testing::{Random, body_numbers, key, response, response_of, with_seed};
 
     fn one_shard(capacity: u64) -> MemoryStore {
         MemoryStore::new(capacity).with_shards(NonZeroUsize::MIN).with_max_body(capacity)
     }
 
-    /// The same promise kept in the simplest way: a list, the least recently used first.
+    /// The same promises kept in the simplest way: two lists, the oldest first.
+    #[derive(Default)]
     struct Twin {
         capacity: u64,
-        entries: Vec<(Key, Vec<Arc<StoredResponse>>)>,
+        probation: Vec<TwinEntry>,
+        proven: Vec<TwinEntry>,
+        departed: Vec<Key>,
+        reserved: u64,
         evictions: u64,
     }
 
+    struct TwinEntry {
+        key: Key,
+        all: Vec<Arc<StoredResponse>>,
+        uses: u8,
+    }
+
+    impl TwinEntry {
+        fn size(&self) -> u64 {
+            entry_size(self.key.as_str(), &self.all)
+        }
+    }
+
+    fn bytes_of(entries: &[TwinEntry]) -> u64 {
+        entries.iter().map(TwinEntry::size).sum()
+    }
+
     impl Twin {
-        fn take(&mut self, key: &Key) -> Option<Vec<Arc<StoredResponse>>> {
-            let at = self.entries.iter().position(|(other, _)| other == key)?;
-            Some(self.entries.remove(at).1)
+        fn list_with(&mut self, key: &Key) -> Option<(&mut Vec<TwinEntry>, usize)> {
+            [&mut self.probation, &mut self.proven].into_iter().find_map(|list| {
+                let at = list.iter().position(|entry| entry.key == *key)?;
+                Some((list, at))
+            })
+        }
+
+        fn remove(&mut self, key: &Key) -> bool {
+            self.list_with(key).map(|(list, at)| list.remove(at)).is_some()
         }
 
         fn variants(&mut self, key: &Key) -> Vec<u64> {
-            let Some(variants) = self.take(key) else { return Vec::new() };
-            let numbers = body_numbers(&variants);
-            self.entries.push((key.clone(), variants));
-            numbers
+            let Some((list, at)) = self.list_with(key) else { return Vec::new() };
+            list[at].uses = MOST_USES.min(list[at].uses + 1);
+            body_numbers(&list[at].all)
         }
 
         fn insert(&mut self, key: &Key, response: Arc<StoredResponse>) -> bool {
-            let before = self.take(key).unwrap_or_default();
-            let mut all: Vec<_> =
-                before.into_iter().filter(|old| old.variant() != response.variant()).collect();
-            let fits = entry_size(key, &[Arc::clone(&response)]) <= self.capacity;
+            let room = self.capacity - self.reserved;
+            let is_remembered = self.departed.contains(key);
+            let new = || TwinEntry { key: key.clone(), all: Vec::new(), uses: 0 };
+            let (list, mut entry) = match self.list_with(key) {
+                Some((list, at)) => {
+                    let old = list.remove(at);
+                    (list, TwinEntry { uses: MOST_USES.min(old.uses + 1), ..old })
+                }
+                None if is_remembered => (&mut self.proven, new()),
+                None => (&mut self.probation, new()),
+            };
+            entry.all.retain(|old| old.variant() != response.variant());
+            let fits = entry_size(key.as_str(), &[Arc::clone(&response)]) <= room;
             if fits {
-                all.insert(0, response);
-                while entry_size(key, &all) > self.capacity {
-                    all.pop();
+                entry.all.insert(0, response);
+                while entry.size() > room {
+                    entry.all.pop();
                 }
             }
-            if !all.is_empty() {
-                self.entries.push((key.clone(), all));
+            let size = entry.size();
+            if !entry.all.is_empty() {
+                list.push(entry);
             }
-            while self.bytes() > self.capacity {
-                self.entries.remove(0);
-                self.evictions += 1;
+            self.make_room(size);
+            fits
+        }
+
+        fn reserve(&mut self, bytes: u64) -> bool {
+            let fits = self.reserved + bytes <= self.capacity / 2;
+            if fits {
+                self.reserved += bytes;
+                self.make_room(0);
             }
             fits
         }
 
+        fn make_room(&mut self, size_of_new: u64) {
+            let mut chances = CHANCES;
+            while self.bytes() > self.capacity {
+                let is_full = bytes_of(&self.probation) > self.capacity / 10 + size_of_new;
+                let from_probation = is_full || self.proven.is_empty();
+                let list = if from_probation { &mut self.probation } else { &mut self.proven };
+                let mut oldest = list.remove(0);
+                if oldest.uses > 0 && chances > 0 {
+                    oldest.uses = if from_probation { 0 } else { oldest.uses - 1 };
+                    self.proven.push(oldest);
+                    chances -= 1;
+                    continue;
+                }
+                if from_probation {
+                    if !self.departed.contains(&oldest.key) {
+                        self.departed.push(oldest.key);
+                    }
+                    let most = self.probation.len() + self.proven.len();
+                    self.departed.drain(..self.departed.len().saturating_sub(most));
+                }
+                self.evictions += 1;
+                chances = CHANCES;
+            }
+        }
+
         fn bytes(&self) -> u64 {
-            self.entries.iter().map(|(key, all)| entry_size(key, all)).sum()
+            bytes_of(&self.probation) + bytes_of(&self.proven) + self.reserved
         }
     }
 
@@ -305,13 +379,22 @@ mod tests {
     fn it_does_what_a_naive_twin_does() {
         with_seed("it_does_what_a_naive_twin_does", |seed| {
             let mut random = Random::new(seed);
-            let capacity = 3_000 + random.below(6_000);
+            let capacity = 3_000 + random.below(20_000);
             let store = one_shard(capacity);
-            let mut twin = Twin { capacity, entries: Vec::new(), evictions: 0 };
+            let mut twin = Twin { capacity, ..Twin::default() };
             for number in 0..2_000 {
-                let key = key(random.below(12));
-                match random.below(8) {
-                    0 => assert_eq!(store.remove(&key).unwrap(), twin.take(&key).is_some()),
+                let key = key(random.below(20));
+                match random.below(10) {
+                    0 => assert_eq!(store.remove(&key).unwrap(), twin.remove(&key)),
+                    8 => {
+                        let bytes = random.below(capacity / 3);
+                        assert_eq!(store.reserve(bytes), twin.reserve(bytes));
+                    }
+                    9 => {
+                        let bytes = random.below(twin.reserved + 1);
+                        store.release(bytes);
+                        twin.reserved -= bytes;
+                    }
                     1..4 => assert_eq!(body_numbers(&store.variants(&key).unwrap()), twin.variants(&key)),
                     _ => {
                         let size = if random.below(20) == 0 { capacity } else { random.below(capacity / 3) };
@@ -320,7 +403,8 @@ mod tests {
                     }
                 }
                 let usage = store.usage();
-                assert_eq!((usage.keys, usage.bytes), (twin.entries.len() as u64, twin.bytes()));
+                let keys = (twin.probation.len() + twin.proven.len()) as u64;
+                assert_eq!((usage.keys, usage.bytes), (keys, twin.bytes()));
                 assert_eq!(usage.evictions, twin.evictions);
                 assert!(usage.bytes <= capacity);
             }
@@ -329,7 +413,7 @@ mod tests {
 
     #[test]
     fn what_is_oldest_in_the_whole_store_goes_first_whatever_its_shard() {
-        let size = entry_size(&key(0), &[response("", 10)]);
+        let size = entry_size(key(0).as_str(), &[response("", 10)]);
         let store = MemoryStore::new(10 * size).with_max_body(size);
         for number in 0..30 {
             assert!(store.insert(&key(number), response("", number)).unwrap());
@@ -343,8 +427,132 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_once_does_not_push_out_what_is_read_again() {
+        let size = entry_size(key(0).as_str(), &[response("", 10)]);
+        let store = MemoryStore::new(20 * size).with_max_body(size);
+        for number in 0..10 {
+            assert!(store.insert(&key(number), response("", number)).unwrap());
+            store.variants(&key(number)).unwrap();
+        }
+        for number in 100..900 {
+            assert!(store.insert(&key(number), response("", number)).unwrap());
+        }
+        for number in 0..10 {
+            assert_eq!(body_numbers(&store.peek(&key(number)).unwrap()), [number]);
+        }
+    }
+
+    #[test]
+    fn a_round_that_would_fit_hits_although_the_store_is_full_of_what_was_read_before() {
+        let size = entry_size(key(0).as_str(), &[response("", 10)]);
+        let store = one_shard(20 * size);
+        for number in (100..120).chain(100..120) {
+            if store.variants(&key(number)).unwrap().is_empty() {
+                store.insert(&key(number), response("", number)).unwrap();
+            }
+        }
+        let mut hits = 0;
+        for number in (0..10).cycle().take(100) {
+            if store.variants(&key(number)).unwrap().is_empty() {
+                store.insert(&key(number), response("", number)).unwrap();
+            } else {
+                hits += 1;
+            }
+        }
+        assert!(hits >= 50, "{hits}");
+    }
+
+    #[test]
+    fn what_is_larger_than_probation_stays_although_it_is_new() {
+        let store = MemoryStore::new(100_000);
+        for number in 0..30 {
+            store.insert(&key(number), response_of("", number, 3_000)).unwrap();
+            store.variants(&key(number)).unwrap();
+        }
+        assert!(store.insert(&key(99), response_of("", 99, 25_000)).unwrap());
+        assert_eq!(body_numbers(&store.peek(&key(99)).unwrap()), [99]);
+    }
+
+    #[test]
+    fn where_all_are_in_use_one_goes_all_the_same() {
+        let store = MemoryStore::new(1_000_000);
+        for number in 0..900 {
+            store.insert(&key(number), response_of("", number, 2_000)).unwrap();
+            for earlier in 0..=number {
+                store.variants(&key(earlier)).unwrap();
+            }
+            assert!(store.usage().bytes <= 1_000_000);
+            assert_eq!(body_numbers(&store.peek(&key(number)).unwrap()), [number]);
+        }
+    }
+
+    #[test]
+    fn what_is_on_its_way_counts_and_makes_room() {
+        let store = one_shard(10_000);
+        for number in 0..6 {
+            store.insert(&key(number), response_of("", number, 800)).unwrap();
+        }
+        let before = store.usage();
+        assert!(store.reserve(4_000));
+        let usage = store.usage();
+        assert!(usage.evictions > 0 && usage.keys < before.keys);
+        assert!(usage.bytes > 6_000 && usage.bytes <= 10_000);
+        store.release(4_000);
+        assert_eq!(store.usage().bytes, usage.bytes - 4_000);
+    }
+
+    #[test]
+    fn at_most_half_is_set_aside_at_a_time() {
+        let store = MemoryStore::new(10_001);
+        assert!(!store.reserve(5_001));
+        assert!(!store.reserve(u64::MAX));
+        assert!(store.reserve(0));
+        assert!(store.reserve(3_000));
+        assert!(store.reserve(2_000));
+        assert!(!store.reserve(1));
+        store.release(1_000);
+        assert!(store.reserve(1_000));
+        store.release(5_000);
+        assert_eq!(store.usage().bytes, 0);
+        // More than was set aside is a mistake of somebody else's, and no debt.
+        store.release(1);
+        assert_eq!(store.usage().bytes, 0);
+        assert!(!MemoryStore::new(0).reserve(1));
+    }
+
+    #[test]
+    fn many_threads_that_set_aside_never_have_more_than_half() {
+        let store = MemoryStore::new(20_000);
+        let mine = AtomicU64::new(0);
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let (store, mine) = (&store, &mine);
+                scope.spawn(move || {
+                    let mut random = Random::new(thread);
+                    for number in 0..500 {
+                        let bytes = random.below(6_000);
+                        if store.reserve(bytes) {
+                            assert!(mine.fetch_add(bytes, Ordering::SeqCst) + bytes <= 10_000);
+                            store.insert(&key(number % 40), response_of("", number, 300)).unwrap();
+                            mine.fetch_sub(bytes, Ordering::SeqCst);
+                            store.release(bytes);
+                        }
+                    }
+                });
+            }
+        });
+        let held: u64 = (0..40)
+            .map(|number| (key(number), store.peek(&key(number)).unwrap()))
+            .filter(|(_, all)| !all.is_empty())
+            .map(|(key, all)| entry_size(key.as_str(), &all))
+            .sum();
+        assert_eq!(store.usage().bytes, held);
+        assert!(held <= 20_000);
+    }
+
+    #[test]
     fn a_look_is_no_use() {
-        let size = entry_size(&key(0), &[response("", 10)]);
+        let size = entry_size(key(0).as_str(), &[response("", 10)]);
         let store = MemoryStore::new(3 * size).with_max_body(size);
         assert!(store.peek(&key(0)).unwrap().is_empty());
         for number in 0..4 {
@@ -376,7 +584,7 @@ mod tests {
         assert_eq!(body_numbers(&store.variants(&key(2)).unwrap()), [0; 0]);
         let usage = store.usage();
         assert_eq!((usage.keys, usage.evictions), (1, 0));
-        assert_eq!(usage.bytes, entry_size(&key(1), &[response("b", 2)]));
+        assert_eq!(usage.bytes, entry_size(key(1).as_str(), &[response("b", 2)]));
     }
 
     #[test]
@@ -424,7 +632,7 @@ mod tests {
             let held: u64 = (0..40)
                 .map(|number| (key(number), store.variants(&key(number)).unwrap()))
                 .filter(|(_, all)| !all.is_empty())
-                .map(|(key, all)| entry_size(&key, &all))
+                .map(|(key, all)| entry_size(key.as_str(), &all))
                 .sum();
             assert_eq!(store.usage().bytes, held);
             assert!(held <= 20_000);

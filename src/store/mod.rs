@@ -6,6 +6,8 @@
 //! | `contract` | `Store`: what the caching engine uses, responses by key |
 //! | `variants` | how a new response joins those of its key |
 //! | `memory` | `MemoryStore`: the default, parsed responses within a byte budget |
+//! | `shard` | what a `MemoryStore` holds behind one lock, and what of it goes first |
+//! | `allocated` | what a piece of memory takes of the process |
 //! | `cache` | `Cache`: what a backend author implements, bytes by key |
 //! | `memory_cache` | `MemoryCache`: a cache in memory without a bound |
 //! | `lru` | `Lru`: a bound in bytes around any cache |
@@ -15,6 +17,7 @@
 //! | `stripes` | locks by key, for what takes several steps over a backend |
 //! | `capacity` | how much memory a store takes where nobody says |
 
+mod allocated;
 mod backed;
 mod cache;
 mod capacity;
@@ -26,6 +29,7 @@ mod lru_index;
 mod memory;
 mod memory_cache;
 mod record;
+mod shard;
 mod stored_response;
 mod stripes;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::allocated::allocated;
 use crate::policy::{Validity, Variant};
 
 /// A response as a store holds it: immutable, shared behind an `Arc`, ready to be sent.
@@ -28,8 +29,8 @@ impl StoredResponse {
     /// A response with these end-to-end fields. `Connection`, `Content-Length` and `Transfer-Encoding`
     /// are left out: they are written when it is sent.
     ///
-    /// The body should own no more memory than it shows: a short slice of a long buffer keeps the whole
-    /// buffer, and no store can see that.
+    /// A body of up to 16 KiB is copied, into one buffer with its head. A longer one should own no more
+    /// memory than it shows: a short slice of a long buffer keeps the whole buffer, and no store can see that.
     #[must_use]
     pub fn new(
         status: StatusCode,
@@ -40,14 +41,21 @@ impl StoredResponse {
     ) -> Self {
         let kept = || headers.iter().filter(|(name, _)| !WRITTEN_WHEN_SENT.contains(name));
         let length = kept().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let mut fields = Vec::with_capacity(length);
+        let is_copied = is_beside_head(&body);
+        let mut buffer = Vec::with_capacity(length + if is_copied { body.len() } else { 0 });
         for (name, value) in kept() {
-            fields.extend_from_slice(name.as_str().as_bytes());
-            fields.extend_from_slice(b": ");
-            fields.extend_from_slice(value.as_bytes());
-            fields.extend_from_slice(b"\r\n");
+            buffer.extend_from_slice(name.as_str().as_bytes());
+            buffer.extend_from_slice(b": ");
+            buffer.extend_from_slice(value.as_bytes());
+            buffer.extend_from_slice(b"\r\n");
         }
-        Self { status, fields: fields.into(), body, validity, variant }
+        if !is_copied {
+            return Self { status, fields: buffer.into(), body, validity, variant };
+        }
+        buffer.extend_from_slice(&body);
+        let mut fields = Bytes::from(buffer);
+        let body = fields.split_off(length);
+        Self { status, fields, body, validity, variant }
     }
 
     /// A response out of a record, whose field lines were checked.
@@ -62,22 +70,22 @@ impl StoredResponse {
     }
 
     /// How many bytes of memory it holds: fields, body, variant, this struct, the `Arc` around it and
-    /// what its shared bytes need to be shared.
+    /// what its shared bytes need to be shared, as the allocator rounds them.
     #[must_use]
     pub fn size(&self) -> u64 {
         let Self { status: _, fields, body, validity: _, variant } = self;
-        let variant: usize = variant
+        let bytes = if is_beside_head(body) {
+            shared(fields.len() + body.len())
+        } else {
+            shared(fields.len()) + shared(body.len())
+        };
+        let values: usize = variant
             .fields
             .iter()
-            .map(|field| {
-                let (name, value) = field;
-                size_of_val(field)
-                    + name.as_str().len()
-                    + value.as_ref().map_or(0, |value| value.len() + SHARED)
-            })
+            .map(|(name, value)| name.as_str().len() + value.as_ref().map_or(0, |value| shared(value.len())))
             .sum();
-        let head = size_of::<Self>() + ARC + fields.len() + SHARED + SHARED + variant;
-        head as u64 + body.len() as u64
+        let variant = if variant.fields.is_empty() { 0 } else { allocated(size_of_val(&*variant.fields)) };
+        (allocated(COUNTS + size_of::<Self>()) + bytes + variant + values) as u64
     }
 
     /// The status.
@@ -158,11 +166,21 @@ impl StoredResponse {
 /// The framing of a message on one connection. No end-to-end field, whoever leaves it in.
 static WRITTEN_WHEN_SENT: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
 
-/// The two counts of an `Arc`, and the pointer to it in the set of its key.
-const ARC: usize = 3 * size_of::<usize>();
+/// The largest body that is copied into one buffer with its head, in bytes: each buffer has bookkeeping of
+/// its own, which counts where bodies are small, and copying these costs less than a microsecond.
+const BESIDE_HEAD: usize = 16 * 1024;
 
-/// What [`Bytes`] allocates beside its buffer once it is shared, with the allocator's own words.
-const SHARED: usize = 5 * size_of::<usize>();
+fn is_beside_head(body: &Bytes) -> bool {
+    body.len() <= BESIDE_HEAD
+}
+
+/// The two counts of an `Arc`.
+const COUNTS: usize = 2 * size_of::<usize>();
+
+/// What [`Bytes`] take: their buffer, and what they allocate beside it once they are shared.
+const fn shared(length: usize) -> usize {
+    allocated(length) + allocated(3 * size_of::<usize>())
+}
 
 #[cfg(test)]
 mod tests {
@@ -205,12 +223,28 @@ mod tests {
             StoredResponse::new(StatusCode::OK, &headers, Bytes::from_static(body), validity(), variant)
                 .size()
         };
-        let least = size("", b"", Variant::default());
-        assert!(least > 0);
-        assert_eq!(size("12345", b"", Variant::default()), least + 5);
-        assert_eq!(size("", b"1234567", Variant::default()), least + 7);
+        let least = size("", &[b'.'; 40], Variant::default());
+        assert_eq!(size("0123456789abcdef", &[b'.'; 40], Variant::default()), least + 16);
+        assert_eq!(size("", &[b'.'; 200], Variant::default()), least + 160);
+        assert!(size("", &[b'.'; BESIDE_HEAD + 1], Variant::default()) > least + BESIDE_HEAD as u64);
         let variant = Variant { fields: Box::new([(http::header::ACCEPT, Some(Bytes::from_static(b"a")))]) };
-        assert!(size("", b"", variant) > least + 7);
+        assert!(size("", &[b'.'; 40], variant) > least + 16);
+    }
+
+    #[test]
+    fn a_small_body_is_one_buffer_with_its_head_and_keeps_no_other() {
+        let large = Bytes::from(vec![b'x'; 1 << 20]);
+        let stored = |body: Bytes| {
+            let mut headers = HeaderMap::new();
+            headers.append("etag", HeaderValue::from_static("x"));
+            StoredResponse::new(StatusCode::OK, &headers, body, validity(), Variant::default())
+        };
+        let small = stored(large.slice(10..BESIDE_HEAD + 10));
+        assert_eq!(small.field_lines(), "etag: x\r\n");
+        assert_eq!(small.body(), &large[..BESIDE_HEAD]);
+        assert_eq!(small.field_lines().as_ptr_range().end, small.body().as_ptr());
+        let long = stored(large.clone());
+        assert_eq!(long.body().as_ptr(), large.as_ptr());
     }
 
     fn validity() -> Validity {

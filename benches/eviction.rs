@@ -1,0 +1,208 @@
+//! How often a store hits, against a plain LRU of the same size: Zipf traffic over 100,000 URLs, alone and
+//! with reads that come once and never again. Prints a table; the same one at every run.
+//!
+//! `cargo bench --bench eviction`
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use forwardcache::{Key, LifetimeSource, MemoryStore, Store, StoredResponse, Validity, Variant};
+use http::{HeaderMap, StatusCode};
+
+const URLS: u64 = 100_000;
+const REQUESTS: u64 = 600_000;
+
+/// What comes before is not counted: the store is being filled.
+const WARM_UP: u64 = 200_000;
+
+fn main() {
+    println!("{:<26} {:>5} {:>6} {:>7} {:>7} {:>7}", "traffic", "zipf", "store", "LRU", "ours", "gain");
+    for traffic in [Traffic::Alone, Traffic::Bursts, Traffic::Crawled, Traffic::Moving, Traffic::Round] {
+        for exponent in [0.8, 1.0] {
+            for per_mille in [5, 10, 50, 100] {
+                let capacity = URLS * per_mille / 1000;
+                let (lru, ours) = (
+                    hit_ratio(&mut Lru::new(capacity), traffic, exponent, capacity),
+                    hit_ratio(&mut Ours::new(capacity), traffic, exponent, capacity),
+                );
+                println!(
+                    "{:<26} {:>5.1} {:>4.1} % {:>5.1} % {:>5.1} % {:>+7.1}",
+                    traffic.name(),
+                    exponent,
+                    per_mille as f64 / 10.0,
+                    lru * 100.0,
+                    ours * 100.0,
+                    (ours - lru) * 100.0
+                );
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Traffic {
+    Alone,
+    /// Now and then 20,000 URLs are read once.
+    Bursts,
+    /// Every other request is for a URL that is read once.
+    Crawled,
+    /// What is popular changes altogether, twice.
+    Moving,
+    /// After a while the same URLs are read in the same order, round after round: nine tenths of what fits.
+    Round,
+}
+
+impl Traffic {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Alone => "alone",
+            Self::Bursts => "scans in bursts",
+            Self::Crawled => "half of it read once",
+            Self::Moving => "popularity that moves",
+            Self::Round => "a round that fits",
+        }
+    }
+}
+
+/// The part of the requests that hit, not counting those that come once.
+fn hit_ratio(cache: &mut impl Cache, traffic: Traffic, exponent: f64, capacity: u64) -> f64 {
+    let zipf = Zipf::new(exponent);
+    let mut random = Random(7);
+    let mut hits = 0;
+    let mut once = URLS * 10;
+    for number in 0..REQUESTS {
+        let url = match traffic {
+            Traffic::Moving => (zipf.draw(&mut random) + number / 200_000 * 31_337) % URLS,
+            Traffic::Round if number >= WARM_UP => 2 * URLS + number % (capacity * 9 / 10),
+            _ => zipf.draw(&mut random),
+        };
+        let is_hit = cache.ask(url);
+        hits += u64::from(is_hit && number >= WARM_UP);
+        let read_once = match traffic {
+            Traffic::Bursts if number % 50_000 == 0 => 20_000,
+            Traffic::Crawled => 1,
+            _ => 0,
+        };
+        for _ in 0..read_once {
+            once += 1;
+            cache.ask(once);
+        }
+    }
+    hits as f64 / (REQUESTS - WARM_UP) as f64
+}
+
+trait Cache {
+    /// Whether it is there; if not, it is there afterwards.
+    fn ask(&mut self, url: u64) -> bool;
+}
+
+/// The real one.
+struct Ours {
+    store: MemoryStore,
+    response: Arc<StoredResponse>,
+}
+
+impl Ours {
+    fn new(capacity: u64) -> Self {
+        let validity = Validity {
+            response_time: UNIX_EPOCH,
+            initial_age: Duration::ZERO,
+            lifetime: Duration::ZERO,
+            lifetime_source: LifetimeSource::None,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: None,
+            no_cache: false,
+            must_revalidate: false,
+            immutable: false,
+        };
+        let body = Bytes::from_static(b"tiny");
+        let response =
+            StoredResponse::new(StatusCode::OK, &HeaderMap::new(), body, validity, Variant::default());
+        let response = Arc::new(response);
+        let one = MemoryStore::new(1 << 20);
+        one.insert(&key(0), Arc::clone(&response)).expect("memory does not fail");
+        Self { store: MemoryStore::new(capacity * one.usage().bytes), response }
+    }
+}
+
+impl Cache for Ours {
+    fn ask(&mut self, url: u64) -> bool {
+        let key = key(url);
+        let is_hit = !self.store.variants(&key).expect("memory does not fail").is_empty();
+        if !is_hit {
+            self.store.insert(&key, Arc::clone(&self.response)).expect("memory does not fail");
+        }
+        is_hit
+    }
+}
+
+fn key(url: u64) -> Key {
+    Key::new(&format!("http://a/{url:07}"))
+}
+
+/// A plain one, in the simplest way: when each URL was used last.
+struct Lru {
+    capacity: u64,
+    now: u64,
+    used: HashMap<u64, u64>,
+    order: BTreeMap<u64, u64>,
+}
+
+impl Lru {
+    fn new(capacity: u64) -> Self {
+        Self { capacity, now: 0, used: HashMap::new(), order: BTreeMap::new() }
+    }
+}
+
+impl Cache for Lru {
+    fn ask(&mut self, url: u64) -> bool {
+        self.now += 1;
+        let last = self.used.insert(url, self.now);
+        self.order.insert(self.now, url);
+        if let Some(last) = last {
+            self.order.remove(&last);
+        } else if self.used.len() as u64 > self.capacity
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.used.remove(&oldest);
+        }
+        last.is_some()
+    }
+}
+
+/// Draws the n-th of the URLs in proportion to one over n to the exponent.
+struct Zipf {
+    sums: Vec<f64>,
+}
+
+impl Zipf {
+    fn new(exponent: f64) -> Self {
+        let mut sum = 0.0;
+        let weights = (1..=URLS).map(|rank| (rank as f64).powf(-exponent));
+        let add = |weight| {
+            sum += weight;
+            sum
+        };
+        Self { sums: weights.map(add).collect() }
+    }
+
+    fn draw(&self, random: &mut Random) -> u64 {
+        let sum = self.sums.last().copied().unwrap_or_default();
+        let at = random.next() as f64 / u64::MAX as f64 * sum;
+        self.sums.partition_point(|sum| *sum < at) as u64
+    }
+}
+
+/// Numbers that are the same at every run (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,23 @@
+//! What a piece of memory takes of the process.
+
+/// What an allocation of this many bytes takes: with the word that the allocator keeps before it, in
+/// steps of two words, and no less than four (glibc; others differ by a few parts of a hundred).
+pub(super) const fn allocated(bytes: usize) -> usize {
+    const WORD: usize = size_of::<usize>();
+    let taken = (bytes + WORD).next_multiple_of(2 * WORD);
+    if taken < 4 * WORD { 4 * WORD } else { taken }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_in_steps_of_two_words() {
+        let words = |count: usize| count * size_of::<usize>();
+        assert_eq!(allocated(0), words(4));
+        assert_eq!(allocated(words(3)), words(4));
+        assert_eq!(allocated(words(3) + 1), words(6));
+        assert_eq!(allocated(words(5)), words(6));
+    }
+}
