@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::incoming::Incoming;
 use super::ranges::{self, Slice};
 use crate::body::Body;
+use crate::header::number;
 use crate::policy::{CDN_CACHE_CONTROL, Condition, Part, Validity, condition, range_applies};
 use crate::stats::{CacheStatus, X_FROM_CACHE};
 use crate::store::StoredResponse;
@@ -40,7 +41,7 @@ pub(crate) fn answer(
         }
         // RFC 9110 section 8.6: none on a 204.
         if code != StatusCode::NO_CONTENT {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            headers.insert(CONTENT_LENGTH, number::value(body.len() as u64));
         }
     }
     decorate(&mut headers, stored.validity(), status, now);
@@ -55,7 +56,7 @@ pub(crate) fn decorate(
     status: CacheStatus<'_>,
     now: SystemTime,
 ) {
-    headers.insert(AGE, HeaderValue::from(validity.age(now).as_secs()));
+    headers.insert(AGE, number::value(validity.age(now).as_secs()));
     if status.outcome().is_from_store() {
         headers.insert(&X_FROM_CACHE, HeaderValue::from_static("1"));
     }

@@ -1,5 +1,6 @@
 //! Under which key the answers to a request are stored.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -50,11 +51,11 @@ impl Keys {
         self.hook.is_some()
     }
 
-    fn text(&self, target: &Target) -> String {
+    fn text<'a>(&self, target: &'a Target) -> Cow<'a, str> {
         match &self.hook {
             // A space would end the text where a partition begins.
-            Some(hook) => hook(target).replace(' ', "%20"),
-            None => target.as_str().to_owned(),
+            Some(hook) => Cow::Owned(hook(target).replace(' ', "%20")),
+            None => Cow::Borrowed(target.as_str()),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | `cache_control` | `Cache-Control` and `Pragma`, of requests and of responses |
 //! | `structured` | structured fields: dictionaries and lists (RFC 8941) |
 //! | `entity_tag` | entity tags and their two comparisons |
+//! | `number` | numbers, written |
 //! | `quality` | which member of a weighted list is wanted most |
 //! | `range` | `Range` and `Content-Range` |
 //! | `hop_by_hop` | the fields that end at the next hop |
@@ -18,6 +19,7 @@ pub(crate) mod date;
 pub(crate) mod entity_tag;
 pub(crate) mod hop_by_hop;
 pub(crate) mod list;
+pub(crate) mod number;
 pub(crate) mod quality;
 pub(crate) mod range;
 pub(crate) mod structured;

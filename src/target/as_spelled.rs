@@ -26,42 +26,61 @@ pub(super) fn parts(url: &str) -> Option<Parts> {
         return None;
     };
     let bytes = url.as_bytes();
-    let ends_at = |from: usize, ends: fn(&u8) -> bool| {
-        bytes[from..].iter().position(ends).map_or(bytes.len(), |at| from + at)
+    let host_end = host_start + host_length(&bytes[host_start..])?;
+    let (port, authority_end) = match bytes.get(host_end)? {
+        b':' => {
+            let digits = bytes[host_end + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let authority_end = host_end + 1 + digits;
+            let port = &url[host_end + 1..authority_end];
+            let number = port.parse().ok().filter(|port| *port != default_port)?;
+            (if port.starts_with('0') { return None } else { number }, authority_end)
+        }
+        _ => (default_port, host_end),
     };
-    let authority_end = ends_at(host_start, |byte| *byte == b'/');
-    let host_end = ends_at(host_start, |byte| matches!(byte, b'/' | b':'));
-    if !is_canonical_host(&url[host_start..host_end]) {
+    if bytes.get(authority_end) != Some(&b'/') {
         return None;
     }
-    let port = if host_end == authority_end {
-        default_port
-    } else {
-        let digits = &url[host_end + 1..authority_end];
-        let is_canonical = !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
-        digits.parse().ok().filter(|port| is_canonical && *port != default_port)?
-    };
-    let path_end = ends_at(authority_end, |byte| *byte == b'?');
-    let path = &bytes[authority_end..path_end];
-    // A percent sign stands in an escape alone.
-    let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| stands_in_path_and_query(*byte));
-    let has_path = path.first() == Some(&b'/') && !path.windows(2).any(|pair| pair == b"/.");
-    let is_canonical = has_path && is_plain(&bytes[authority_end..]);
-    is_canonical.then_some(Parts { host_end, authority_end, path_end, port })
+    let mut path_end = None;
+    let mut last = 0;
+    for (at, &byte) in bytes.iter().enumerate().skip(authority_end) {
+        // A percent sign stands in an escape alone.
+        if !stands_in_path_and_query(byte) {
+            return None;
+        }
+        if path_end.is_none() {
+            if byte == b'?' {
+                path_end = Some(at);
+            } else if byte == b'.' && last == b'/' {
+                return None;
+            }
+            last = byte;
+        }
+    }
+    Some(Parts { host_end, authority_end, path_end: path_end.unwrap_or(bytes.len()), port })
 }
 
-fn is_canonical_host(host: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-    };
-    let last = host.rsplit('.').next().unwrap_or_default();
-    if last.starts_with(|first: char| first.is_ascii_digit()) {
-        return host.parse::<Ipv4Addr>().is_ok();
+/// How long the host is that stands here, where it is a name in lower case or an IPv4 address.
+fn host_length(bytes: &[u8]) -> Option<usize> {
+    let (mut label_start, mut length) = (0, 0);
+    while let Some(&byte) = bytes.get(length) {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' => {}
+            b'.' if (1..=63).contains(&(length - label_start)) => label_start = length + 1,
+            _ => break,
+        }
+        length += 1;
     }
-    host.len() <= 253
-        && host.split('.').all(is_label)
-        && last.starts_with(|first: char| first.is_ascii_lowercase())
+    let is_label = (1..=63).contains(&(length - label_start));
+    if !is_label || length > 253 {
+        return None;
+    }
+    // Behind a last label that begins with a letter there is no number that somebody takes for an address.
+    let is_name = bytes[label_start].is_ascii_lowercase();
+    let is_address = || {
+        let host = std::str::from_utf8(&bytes[..length]).ok();
+        host.is_some_and(|host| host.parse::<Ipv4Addr>().is_ok())
+    };
+    (is_name || is_address()).then_some(length)
 }
 
 #[cfg(test)]
