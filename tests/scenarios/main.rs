@@ -11,6 +11,7 @@ mod support;
 mod ancestor;
 mod command;
 mod faults;
+mod front;
 mod https;
 mod nginx;
 mod pool;

@@ -321,7 +321,7 @@ impl Connection {
             Ok(httparse::Status::Complete(length)) if length == head.len() => {}
             // The empty line is there, so it is the parser that sees another end.
             Ok(_) => return self.refuse(request_head::bad("the head is malformed"), around),
-            Err(error) => return self.refuse(refusal_of(error), around),
+            Err(error) => return self.refuse(refusal_of(error, head), around),
         }
         let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
             return self.refuse(request_head::bad("the head is malformed"), around);
@@ -721,9 +721,9 @@ fn too_large() -> Refusal {
     Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "the body is too large" }
 }
 
-fn refusal_of(error: httparse::Error) -> Refusal {
+fn refusal_of(error: httparse::Error, head: &[u8]) -> Refusal {
     match error {
-        httparse::Error::Version => Refusal {
+        httparse::Error::Version if names_another_version(head) => Refusal {
             status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             reason: "only HTTP/1.0 and HTTP/1.1 are spoken here",
         },
@@ -733,6 +733,15 @@ fn refusal_of(error: httparse::Error) -> Refusal {
         },
         _ => request_head::bad("the head is malformed"),
     }
+}
+
+/// Whether the request line ends with a version of HTTP that is not spoken here (RFC 9112 section 2.3).
+fn names_another_version(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let version = line.rsplit(|byte| *byte == b' ').next().and_then(|word| word.strip_prefix(b"HTTP/"));
+    let Some(&[major, b'.', minor]) = version else { return false };
+    let is_spoken = major == b'1' && matches!(minor, b'0' | b'1');
+    major.is_ascii_digit() && minor.is_ascii_digit() && !is_spoken
 }
 
 /// Whether the client waits for a word before it sends the content (RFC 9110 section 10.1.1).

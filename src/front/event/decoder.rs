@@ -39,6 +39,8 @@ enum State {
     ChunkEndLf,
     /// At the start of a trailer line.
     Trailer,
+    /// In the name of a trailer.
+    TrailerName,
     InTrailer,
     TrailerEnd,
     /// The line feed of the last line.
@@ -127,9 +129,11 @@ impl Decoder {
             }
             (State::Trailer, b'\r') => State::LastLf,
             (State::InTrailer, b'\r') => State::TrailerEnd,
-            (State::Trailer | State::InTrailer, b'\t' | b' '..=b'~' | 0x80..) => {
-                self.overhead(State::InTrailer)?
+            (State::Trailer | State::TrailerName, byte) if is_token(byte) => {
+                self.overhead(State::TrailerName)?
             }
+            (State::TrailerName, b':') => self.overhead(State::InTrailer)?,
+            (State::InTrailer, b'\t' | b' '..=b'~' | 0x80..) => self.overhead(State::InTrailer)?,
             (State::TrailerEnd, b'\n') => State::Trailer,
             (State::LastLf, b'\n') => State::Done,
             _ => return Err(bad("the end of a chunked body is malformed")),
@@ -144,6 +148,11 @@ impl Decoder {
         }
         Ok(next)
     }
+}
+
+/// Whether a name may hold it (RFC 9110 section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -210,6 +219,11 @@ mod tests {
             "0\r\n\n",
             "0\r\na: b\n",
             "0\r\na\u{1}: b\r\n",
+            "0\r\na: b\u{1}\r\n",
+            "0\r\na b: c\r\n",
+            "0\r\na\r\n",
+            "0\r\n: a\r\n",
+            "0\r\n a: b\r\n",
             "0\r\n\rx",
         ] {
             assert_eq!(chunked(input), Err(400), "{input:?}");

@@ -43,6 +43,12 @@ impl Connection {
         Self { reader: Reader::new(Recorded { socket, came: Vec::new() }) }
     }
 
+    /// The same connection, to write on while this one is read.
+    pub(crate) fn try_clone(&self) -> Self {
+        let socket = self.reader.stream().socket.try_clone().expect("a socket can be shared");
+        Self { reader: Reader::new(Recorded { socket, came: Vec::new() }) }
+    }
+
     /// Sends these bytes now. That the server does not want them shows in what it answers.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
         match self.reader.stream_mut().socket.write_all(bytes.as_ref()) {

@@ -1,0 +1,199 @@
+//! What goes back: how it is framed, whether the connection stays, and what becomes of a handler that fails.
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+
+use forwardcache::{Body, FrontOptions};
+use http::{Request, Response};
+
+use super::{front, still_serves};
+use crate::support::origin::Gate;
+use crate::support::raw::Connection;
+
+/// A body that yields this text in two pieces, and then ends or fails.
+struct Pieces(Vec<&'static [u8]>, bool);
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.pop() {
+            Some(piece) => {
+                buffer[..piece.len()].copy_from_slice(piece);
+                Ok(piece.len())
+            }
+            None if self.1 => Err(io::Error::other("broken")),
+            None => Ok(0),
+        }
+    }
+}
+
+/// A front that answers as the path says.
+fn answering() -> forwardcache::Serving {
+    front(FrontOptions::new(), |request: Request<Body>| {
+        let stream = |fails, length| Body::from_reader(Pieces(vec![b"defgh", b"abc"], fails), length);
+        match request.uri().path() {
+            "/stream" => Response::new(stream(false, None)),
+            "/broken" => Response::new(stream(true, None)),
+            "/broken-length" => Response::new(stream(true, Some(100_000))),
+            "/short" => Response::new(stream(false, Some(100_000))),
+            "/broken-small" => Response::new(stream(true, Some(50))),
+            "/long" => Response::new(stream(false, Some(2))),
+            "/panic" => panic!("the handler of a test panics"),
+            "/panic-later" => Response::new(Body::from_reader(Panics, None)),
+            "/interim" => Response::builder().status(103).body(Body::empty()).unwrap(),
+            "/empty" => Response::builder().status(204).body(Body::empty()).unwrap(),
+            "/not-modified" => {
+                Response::builder().status(304).header("etag", "\"a\"").body(Body::empty()).unwrap()
+            }
+            "/missing" => Response::builder().status(404).body(Body::from("no")).unwrap(),
+            path => Response::new(Body::from(path.to_owned())),
+        }
+    })
+}
+
+struct Panics;
+
+impl Read for Panics {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        panic!("the body of a test panics");
+    }
+}
+
+fn asked(serving: &forwardcache::Serving, head: &str) -> Connection {
+    let mut connection = Connection::open(serving.local_addr());
+    connection.write(head.to_owned() + "\r\n");
+    connection
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n")
+}
+
+#[test]
+fn a_connection_stays_unless_somebody_wants_its_end() {
+    let serving = answering();
+    let mut connection = asked(&serving, &get("/a"));
+    for path in ["/missing", "/empty", "/not-modified", "/stream", "/panic", "/interim"] {
+        connection.read_response();
+        connection.write(get(path) + "\r\n");
+    }
+    assert_eq!(connection.read_response().status, 500);
+    connection.write(get("/b") + "Connection: close\r\n\r\n");
+    let last = connection.read_response();
+    assert_eq!((&last.body[..], last.field("connection")), (&b"/b"[..], Some("close")));
+    assert!(connection.read_to_end().is_empty());
+}
+
+#[test]
+fn an_old_client_is_served_as_it_knows_it() {
+    let serving = answering();
+    let mut connection = asked(&serving, "GET /a HTTP/1.0\r\n");
+    let response = connection.read_response();
+    assert_eq!((&response.body[..], response.field("connection")), (&b"/a"[..], Some("close")));
+    assert!(connection.read_to_end().is_empty());
+
+    let mut connection = asked(&serving, "GET /a HTTP/1.0\r\nConnection: Keep-Alive\r\n");
+    assert_eq!(connection.read_response().field("connection"), Some("keep-alive"));
+    connection.write("GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let response = connection.read_response();
+    assert_eq!(response.body, b"abcdefgh");
+    assert_eq!((response.field("transfer-encoding"), response.field("connection")), (None, Some("close")));
+    assert!(connection.read_to_end().is_empty());
+}
+
+#[test]
+fn a_head_is_answered_without_a_body() {
+    let serving = answering();
+    let mut connection = asked(&serving, "HEAD /abc HTTP/1.1\r\nHost: a\r\n");
+    let response = connection.read_response_to_head();
+    assert_eq!(response.field("content-length"), Some("4"));
+    connection.write("HEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(connection.read_response_to_head().status, 200);
+    connection.write(get("/b") + "\r\n");
+    assert_eq!(connection.read_response().body, b"/b");
+}
+
+#[test]
+fn a_body_that_breaks_off_is_never_taken_for_a_whole_one() {
+    let serving = answering();
+    for path in ["/broken", "/broken-length", "/short", "/panic-later"] {
+        let response = asked(&serving, &get(path)).read_response();
+        assert!(response.cut.is_some(), "{path}: {response:?}");
+        still_serves(serving.local_addr());
+    }
+    let mut old = asked(&serving, "GET /broken HTTP/1.0\r\n");
+    assert_eq!(old.read_response().cut, Some(io::ErrorKind::ConnectionReset));
+    // As long as nothing has been sent, it can be said.
+    for path in ["/broken-small", "/long"] {
+        let response = asked(&serving, &get(path)).read_response();
+        assert_eq!((response.status, response.cut), (502, None), "{path}");
+        assert!(response.field("forwardcache-error").is_some());
+    }
+}
+
+#[test]
+fn a_handler_that_panics_fails_one_request() {
+    let serving = answering();
+    let mut connection = asked(&serving, &get("/panic"));
+    assert_eq!(connection.read_response().status, 500);
+    connection.write(get("/a") + "\r\n");
+    assert_eq!(connection.read_response().status, 200);
+}
+
+#[test]
+fn requests_are_answered_in_order_also_when_they_come_at_once() {
+    let serving = answering();
+    let mut connection = Connection::open(serving.local_addr());
+    let all: String = (0..50).map(|number| get(&format!("/{number}")) + "\r\n").collect();
+    connection.write(all);
+    for number in 0..50 {
+        assert_eq!(connection.read_response().body, format!("/{number}").as_bytes());
+    }
+}
+
+#[test]
+fn one_who_says_that_nothing_follows_still_gets_the_answer_and_the_end() {
+    let serving = answering();
+    let mut connection = asked(&serving, &get("/a"));
+    connection.finish_writing();
+    assert_eq!(connection.read_response().body, b"/a");
+    assert!(connection.read_to_end().is_empty());
+}
+
+#[test]
+fn a_shutdown_answers_what_is_under_way_and_lets_go_of_the_rest() {
+    let (gate, begun) = (Gate::new(), Gate::new());
+    let (waits, begins) = (gate.clone(), begun.clone());
+    let serving = front(FrontOptions::new(), move |request: Request<Body>| {
+        if request.uri().path() == "/slow" {
+            begins.open();
+            waits.wait();
+        }
+        Response::new(Body::from("done"))
+    });
+    let address = serving.local_addr();
+    let mut idle = asked(&serving, &get("/a"));
+    idle.read_response();
+    let mut busy = asked(&serving, &get("/slow"));
+    begun.wait();
+    serving.shutdown();
+    assert!(idle.read_to_end().is_empty());
+    assert!(TcpStream::connect(address).is_err());
+    gate.open();
+    let response = busy.read_response();
+    assert_eq!((&response.body[..], response.field("connection")), (&b"done"[..], Some("close")));
+    assert!(busy.read_to_end().is_empty());
+    serving.join();
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_clients_that_do_not_end() {
+    let quick = front(
+        FrontOptions::new().drain_deadline(std::time::Duration::from_millis(50)),
+        |_: Request<Body>| Response::new(Body::empty()),
+    );
+    let mut other = Connection::open(quick.local_addr());
+    other.write("GET /");
+    quick.shutdown();
+    quick.join();
+    assert!(other.read_to_end().is_empty());
+}

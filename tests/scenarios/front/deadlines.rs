@@ -1,0 +1,166 @@
+//! Clients that are slow, silent, or gone.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use forwardcache::{Body, FrontOptions};
+use http::{Request, Response};
+
+use super::{Noting, front, refusal, still_serves};
+use crate::support::PATIENCE;
+use crate::support::origin::Gate;
+use crate::support::raw::Connection;
+
+const SHORT: Duration = Duration::from_millis(200);
+
+/// Sends a byte whenever nothing has come for a moment, until something comes; says what.
+fn drip(address: SocketAddr, bytes: &[u8]) -> (Vec<u8>, usize) {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let mut answer = vec![0; 1024];
+    let mut sent = 0;
+    loop {
+        if let Some(byte) = bytes.get(sent) {
+            let _ = socket.write_all(&[*byte]);
+            sent += 1;
+        }
+        match socket.read(&mut answer) {
+            Ok(count) => {
+                answer.truncate(count);
+                return (answer, sent);
+            }
+            Err(_) if sent == bytes.len() => socket.set_read_timeout(Some(PATIENCE)).unwrap(),
+            Err(_) => {}
+        }
+    }
+}
+
+#[test]
+fn a_head_has_one_deadline_however_it_drips() {
+    let front = Noting::start_with(FrontOptions::new().head_timeout(SHORT));
+    let began = Instant::now();
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "a".repeat(10_000));
+    let (answer, sent) = drip(front.address(), long.as_bytes());
+    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{:?}", answer.escape_ascii().to_string());
+    assert!(began.elapsed() >= SHORT && sent > 1 && sent < long.len());
+    front.still_serves();
+}
+
+#[test]
+fn a_head_that_drips_within_its_time_is_answered() {
+    let front = Noting::start();
+    let (answer, _) = drip(front.address(), b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(answer.starts_with(b"HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_head_that_stops_is_told_so() {
+    let front = Noting::start_with(FrontOptions::new().head_timeout(SHORT));
+    assert_eq!(front.refuses("GET / HTTP/1.1\r\nHost: a\r\n"), 408);
+    assert_eq!(front.refuses("G"), 408);
+}
+
+#[test]
+fn a_connection_without_a_request_is_closed_without_a_word() {
+    let front = Noting::start_with(FrontOptions::new().idle_timeout(SHORT));
+    assert!(front.connect().read_to_end().is_empty());
+    let mut used = front.connect();
+    used.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(used.read_response().status, 200);
+    assert!(used.read_to_end().is_empty());
+    front.still_serves();
+}
+
+#[test]
+fn a_body_that_is_announced_and_not_sent_is_given_up() {
+    let front = Noting::start_with(FrontOptions::new().write_timeout(SHORT));
+    for message in [
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
+    ] {
+        let mut connection = front.connect();
+        connection.write(message);
+        assert_eq!(refusal(&mut connection), 408, "{message:?}");
+        assert!(front.seen().iter().all(|seen| seen.body.is_none()));
+        front.still_serves();
+    }
+}
+
+#[test]
+fn a_body_that_comes_too_slowly_is_given_up() {
+    let front = Noting::start_with(FrontOptions::new().write_timeout(SHORT).min_transfer_rate(1 << 20));
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n";
+    let (answer, _) = drip(front.address(), (head.to_owned() + &"a".repeat(9_999)).as_bytes());
+    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{:?}", answer.escape_ascii().to_string());
+    front.still_serves();
+}
+
+#[test]
+fn a_reader_that_stops_is_given_up() {
+    const LARGE: usize = 64 << 20;
+    let serving = front(FrontOptions::new().write_timeout(SHORT), |request: Request<Body>| {
+        let length = if request.uri().path() == "/large" { LARGE } else { 1 };
+        Response::new(Body::from(vec![b'x'; length]))
+    });
+    let mut still = Connection::open(serving.local_addr());
+    still.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    // As long as it is given up, another request after it is answered.
+    let mut watching = TcpStream::connect(serving.local_addr()).unwrap();
+    watching.set_read_timeout(Some(SHORT * 4)).unwrap();
+    let _ = watching.read(&mut [0; 1]);
+    assert!(still.read_response().cut.is_some());
+    still_serves(serving.local_addr());
+}
+
+#[test]
+fn a_client_that_resets_takes_nobody_with_it() {
+    let (gate, begun) = (Gate::new(), Gate::new());
+    let (waits, begins) = (gate.clone(), begun.clone());
+    let serving = front(FrontOptions::new(), move |request: Request<Body>| {
+        match request.uri().path() {
+            "/wait" => {
+                begins.open();
+                waits.wait();
+            }
+            "/large" => return Response::new(Body::from(vec![b'x'; 32 << 20])),
+            "/stream" => {
+                let endless = std::io::repeat(b'x').take(32 << 20);
+                return Response::new(Body::from_reader(endless, None));
+            }
+            _ => {}
+        }
+        Response::new(request.into_body())
+    });
+    let reset_after = |bytes: &str, reads: usize| {
+        let mut socket = TcpStream::connect(serving.local_addr()).unwrap();
+        socket.write_all(bytes.as_bytes()).unwrap();
+        socket.read_exact(&mut vec![0; reads]).unwrap();
+        if bytes.contains("/wait") {
+            begun.wait();
+        }
+        socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+    };
+    for (bytes, reads) in [
+        ("", 0),
+        ("GET / HT", 0),
+        ("GET / HTTP/1.1\r\nHost: a\r\n", 0),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc", 0),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc", 0),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", 0),
+        ("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n", 0),
+        ("GET /large HTTP/1.1\r\nHost: a\r\n\r\n", 1),
+        ("GET /large HTTP/1.1\r\nHost: a\r\n\r\n", 100_000),
+        ("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n", 1),
+        ("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n", 100_000),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 10),
+    ] {
+        reset_after(bytes, reads);
+        still_serves(serving.local_addr());
+    }
+    gate.open();
+    still_serves(serving.local_addr());
+}

@@ -1,0 +1,115 @@
+//! Whatever a socket can send to a front, good and bad, and that it serves afterwards.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `heads` | heads that are refused, and with what |
+//! | `framing` | content, its framing and its limits |
+//! | `smuggling` | messages that two readers could take for two different ones |
+//! | `answers` | what goes back: framing, connection, failures of the handler |
+//! | `deadlines` | clients that are slow, or silent |
+//! | `crowds` | too many connections, requests, file descriptors |
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use forwardcache::{Body, EventFront, FrontOptions, Serving};
+use http::{Request, Response};
+use parking_lot::Mutex;
+
+use crate::support::raw::{self, Connection};
+
+mod answers;
+mod crowds;
+mod deadlines;
+mod framing;
+mod heads;
+mod smuggling;
+
+/// What a handler was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    method: String,
+    target: String,
+    /// The body, or that it was cut.
+    body: Option<Vec<u8>>,
+}
+
+impl Seen {
+    fn of(method: &str, target: &str, body: &str) -> Self {
+        Self { method: method.to_owned(), target: target.to_owned(), body: Some(body.into()) }
+    }
+}
+
+/// A front whose handler notes what it is given and says `ok`.
+struct Noting {
+    serving: Serving,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Noting {
+    fn start() -> Self {
+        Self::start_with(FrontOptions::new())
+    }
+
+    fn start_with(options: FrontOptions) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let notes = Arc::clone(&seen);
+        let handler = move |request: Request<Body>| {
+            let (method, target) = (request.method().to_string(), request.uri().to_string());
+            let body = request.into_body().into_bytes().ok().map(Vec::from);
+            notes.lock().push(Seen { method, target, body });
+            Response::new(Body::from("ok"))
+        };
+        Self { serving: front(options, handler), seen }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.serving.local_addr()
+    }
+
+    fn connect(&self) -> Connection {
+        Connection::open(self.address())
+    }
+
+    /// What the handler was given since the last call.
+    fn seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen.lock())
+    }
+
+    /// What these bytes are answered with; the connection is closed behind it.
+    fn refuses(&self, bytes: impl AsRef<[u8]>) -> u16 {
+        let mut connection = self.connect();
+        connection.write(bytes);
+        let status = refusal(&mut connection);
+        assert_eq!(self.seen(), []);
+        self.still_serves();
+        status
+    }
+
+    fn still_serves(&self) {
+        still_serves(self.address());
+        self.seen();
+    }
+}
+
+/// The answer to what is refused, and the end of its connection.
+fn refusal(connection: &mut Connection) -> u16 {
+    let response = connection.read_response();
+    assert_eq!(response.field("connection"), Some("close"));
+    assert_eq!(response.field("cache-control"), Some("no-store"));
+    assert!(response.field("forwardcache-error").is_some());
+    assert!(connection.read_to_end().is_empty());
+    response.status
+}
+
+fn still_serves(address: SocketAddr) {
+    let response = raw::exchange(address, "GET /still HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(response.starts_with(b"HTTP/1.1 "), "{:?}", response.escape_ascii().to_string());
+}
+
+fn front(
+    options: FrontOptions,
+    handler: impl Fn(Request<Body>) -> Response<Body> + Send + Sync + 'static,
+) -> Serving {
+    EventFront::bind("127.0.0.1:0", options, handler).expect("a loopback port is free")
+}
