@@ -8,8 +8,10 @@
 //! |---|---|
 //! | `mutate` | a head, and how it is bent |
 //! | `requests` | what must hold for every request head |
+//! | `connections` | what must hold for a connection, however its bytes are split |
 //! | `responses` | what must hold for every response head |
 
+mod connections;
 mod mutate;
 mod requests;
 mod responses;
@@ -58,6 +60,19 @@ fn fuzz(what: &str, corpus: &Corpus, execute: impl Fn(&[u8], &mut Random)) {
 fn no_request_head_breaks_a_rule() {
     let corpus = Corpus::new(include_str!("../../tests/corpus/requests.txt"));
     fuzz("requests", &corpus, |head, _| requests::check(head));
+}
+
+#[test]
+fn no_split_of_a_connection_changes_what_is_seen() {
+    let corpus = Corpus::new(include_str!("../../tests/corpus/requests.txt"));
+    let front = connections::front();
+    fuzz("connections", &corpus, |head, random| {
+        let others = random.below(3);
+        let heads: Vec<Vec<u8>> =
+            [head.to_vec()].into_iter().chain((0..others).map(|_| corpus.bent(random))).collect();
+        let message = connections::message(heads.into_iter(), random);
+        connections::check(front.local_addr(), &message, random);
+    });
 }
 
 #[test]

@@ -1,0 +1,86 @@
+//! What must hold for a connection: however its bytes are split, the same requests are seen and the same
+//! answers given.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use http::{Request, Response};
+
+use super::mutate::Random;
+use crate::body::Body;
+use crate::front::{EventFront, FrontOptions, Serving};
+
+/// How long an answer may take before something hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What may stand behind a head.
+const CONTENTS: &[&[u8]] = &[
+    b"",
+    b"",
+    b"abc",
+    b"0\r\n\r\n",
+    b"3\r\nabc\r\n0\r\n\r\n",
+    b"1;x=\"y\"\r\na\r\nA\r\n0123456789\r\n0\r\nX: y\r\n\r\n",
+    b"3\r\nab",
+    b"ffffffffffffffff\r\n",
+    b"GET /behind HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"\r\n\r\n",
+];
+
+/// A front that answers with what it was asked.
+pub(super) fn front() -> Serving {
+    let echo = |request: Request<Body>| {
+        let (method, target) = (request.method().clone(), request.uri().clone());
+        let fields = request.headers().len();
+        let body = request.into_body().into_bytes();
+        let body = body.as_ref().map_or("cut".to_owned(), |body| body.escape_ascii().to_string());
+        Response::new(Body::from(format!("{method} {target} {fields} {body}")))
+    };
+    EventFront::bind("127.0.0.1:0", FrontOptions::new(), echo).expect("a loopback port is free")
+}
+
+/// Heads with something behind each, as one connection brings them.
+pub(super) fn message(heads: impl Iterator<Item = Vec<u8>>, random: &mut Random) -> Vec<u8> {
+    let mut message = Vec::new();
+    for head in heads {
+        message.extend_from_slice(&head);
+        message.extend_from_slice(CONTENTS[random.below(CONTENTS.len())]);
+    }
+    message
+}
+
+pub(super) fn check(address: SocketAddr, message: &[u8], random: &mut Random) {
+    let whole = answers(address, [message].into_iter());
+    let mut pieces = Vec::new();
+    let mut rest = message;
+    while !rest.is_empty() {
+        let (piece, others) = rest.split_at(1 + random.below(rest.len().min(1 + message.len() / 4)));
+        pieces.push(piece);
+        rest = others;
+    }
+    let split = answers(address, pieces.into_iter());
+    assert_eq!(split, whole, "{}", message.escape_ascii());
+}
+
+/// All that comes back, but for the time of day.
+fn answers<'a>(address: SocketAddr, pieces: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut socket = TcpStream::connect(address).expect("the front takes connections");
+    socket.set_nodelay(true).expect("TCP_NODELAY can be set");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    for piece in pieces {
+        // It may have heard enough.
+        if socket.write_all(piece).is_err() {
+            break;
+        }
+    }
+    let _ = socket.shutdown(Shutdown::Write);
+    let mut bytes = Vec::new();
+    if let Err(error) = socket.read_to_end(&mut bytes) {
+        let is_reset = error.kind() == std::io::ErrorKind::ConnectionReset;
+        assert!(is_reset, "{error} after {}", bytes.escape_ascii());
+    }
+    let text = bytes.escape_ascii().to_string();
+    let lines = text.split("\\r\\n").filter(|line| !line.starts_with("date: "));
+    lines.collect::<Vec<_>>().join("\n")
+}
