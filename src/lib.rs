@@ -41,7 +41,6 @@
 //! counts all of it. Reading from it copies no body.
 
 mod agent;
-mod body;
 mod byte_size;
 mod cache_mode;
 mod client;
@@ -54,6 +53,8 @@ mod round_trip;
 mod tls;
 
 // A client alone uses a part of these.
+#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod body;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod header;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]

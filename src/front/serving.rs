@@ -147,6 +147,7 @@ impl Lifetime {
     }
 
     /// Waits for as long as `pause`, or less when stopping begins.
+    #[cfg(feature = "tiny_http")]
     pub(super) fn pause(&self, pause: Duration) {
         let mut state = self.state.lock();
         if state.end.is_none() {
