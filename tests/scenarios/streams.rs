@@ -175,23 +175,24 @@ fn bodies_that_are_on_their_way_do_not_have_all_workers() {
     let target = format!("/proxy?q={}", crate::local::escaped(&origin.url("/")));
     let begin = || {
         let mut connection = Connection::open(peer.address());
-        connection.write(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nx"));
-        connection
+        let fields = "Content-Length: 100000\r\nExpect: 100-continue\r\n";
+        connection.write(format!("POST {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        let response = connection.read_response();
+        (connection, response)
     };
-    let mut slow: Vec<Connection> = (0..2).map(|_| begin()).collect();
-    // What comes on top is turned away as soon as those have been handed on.
-    let refused = loop {
-        let mut another = begin();
-        another.write([b'x'; 99_999]);
-        let response = another.read_response();
-        if response.status == 503 {
-            break response;
-        }
-    };
+    let mut slow: Vec<Connection> = (0..2)
+        .map(|_| {
+            let (connection, response) = begin();
+            assert_eq!(response.status, 100);
+            connection
+        })
+        .collect();
+    let (_, refused) = begin();
+    assert_eq!(refused.status, 503);
     assert_eq!((refused.field("retry-after"), refused.field("connection")), (Some("1"), Some("close")));
     assert_eq!(peer.get(&origin.url("/")).status, 200);
     for connection in &mut slow {
-        connection.write([b'x'; 99_999]);
+        connection.write([b'x'; 100_000]);
         assert_eq!(connection.read_response().body, b"100000");
     }
 }

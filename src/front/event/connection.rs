@@ -415,21 +415,27 @@ impl Connection {
             RequestBody::Length(length) => Some(length),
             RequestBody::Chunked => None,
         };
-        if expects {
-            self.outbound.push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
-        }
         let serial = around.next_exchange();
         let is_short = length.is_none_or(|length| length <= COLLECTED as u64);
         if is_short {
+            self.ask_for_content(expects);
             let receiving = Receiving::new(body, Sink::Collect(Box::new(request), Vec::new()));
             self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
         } else if let Some(place) = around.uploads.take() {
+            self.ask_for_content(expects);
             let (sink, content) = upload(place, length, around.mailbox.wake(self.address(serial)));
             let receiving = Receiving::new(body, Sink::Upload(sink));
             self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
             self.hand_on(request, content, around);
         } else {
             self.refuse(TOO_MANY_UPLOADS, around);
+        }
+    }
+
+    /// Lets a client begin with the content that waits to be asked for it (RFC 9110 section 15.2.1).
+    fn ask_for_content(&mut self, is_waited_for: bool) {
+        if is_waited_for {
+            self.outbound.push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
         }
     }
 
