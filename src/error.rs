@@ -40,6 +40,8 @@ pub enum ErrorKind {
     IncompleteBody,
     /// The body is larger than the caller's limit.
     BodyTooLarge,
+    /// The peer does not know who asks: no token was shown, or one that it does not accept.
+    Unauthorized,
     /// The request leads back to where it came from.
     Loop,
     /// The address to serve on cannot be bound.
@@ -67,6 +69,7 @@ impl ErrorKind {
             Self::BadResponse => "bad-response",
             Self::IncompleteBody => "incomplete-body",
             Self::BodyTooLarge => "body-too-large",
+            Self::Unauthorized => "unauthorized",
             Self::Loop => "loop",
             Self::Listen => "listen",
             Self::Unavailable => "unavailable",
@@ -80,7 +83,7 @@ impl ErrorKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::BadUrl,
         Self::BadPeer,
         Self::BadOption,
@@ -93,6 +96,7 @@ impl ErrorKind {
         Self::BadResponse,
         Self::IncompleteBody,
         Self::BodyTooLarge,
+        Self::Unauthorized,
         Self::Loop,
         Self::Listen,
         Self::Unavailable,

@@ -51,6 +51,7 @@ mod peer_url;
 mod ring;
 mod round_trip;
 mod tls;
+mod token;
 
 // A client alone uses a part of these.
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
@@ -99,6 +100,7 @@ pub use ring::{HashFunction, Ring};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 pub use stats::{Forward, Outcome};
 pub use target::{BadTarget, Target};
+pub use token::Tokens;
 
 #[cfg(feature = "peer")]
 pub use caching::{Background, Caching, CachingBuilder, ExplainedResponse, Explanation, Verdict};

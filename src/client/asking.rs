@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::HOST;
+use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::{Method, Request, Response, StatusCode};
 use log::debug;
 
@@ -13,9 +13,10 @@ use crate::body::Body;
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::hop_by_hop;
 use crate::peer_url::PeerUrl;
-use crate::protocol;
+use crate::protocol::{self, ForPeer};
 use crate::round_trip::{self, RoundTrip};
 use crate::target::Target;
+use crate::token::Tokens;
 
 /// Asks a pool: every request goes to the one peer that owns its URL.
 ///
@@ -43,6 +44,7 @@ struct Inner {
     transport: Arc<dyn RoundTrip>,
     /// What fetches when there is no peer, if that was chosen.
     direct: Option<Arc<dyn RoundTrip>>,
+    tokens: Option<Tokens>,
 }
 
 /// How much of a peer's own words about its failure is read, in bytes.
@@ -62,8 +64,9 @@ impl Client {
         path: String,
         transport: Arc<dyn RoundTrip>,
         direct: Option<Arc<dyn RoundTrip>>,
+        tokens: Option<Tokens>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { pool, path, transport, direct }) }
+        Self { inner: Arc::new(Inner { pool, path, transport, direct, tokens }) }
     }
 
     /// Fetches a URL through the pool. Any status is a success.
@@ -190,6 +193,10 @@ impl Client {
         hop_by_hop::remove(&mut parts.headers);
         parts.headers.remove(HOST);
         parts.uri = peer.request_url(path, target);
+        if let Some(credential) = self.inner.tokens.as_ref().and_then(Tokens::credential) {
+            parts.headers.insert(PROXY_AUTHORIZATION, credential);
+            parts.extensions.insert(ForPeer);
+        }
         let response =
             self.inner.transport.round_trip(Request::from_parts(parts, body)).map_err(|error| {
                 debug!("{} {} {peer}", error.kind(), redacted(target.as_str()));

@@ -13,6 +13,7 @@ use crate::origin::{Origin, OriginBuilder};
 use crate::protocol;
 use crate::ring::HashFunction;
 use crate::round_trip::RoundTrip;
+use crate::token::Tokens;
 
 /// What a client does when its pool has no peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub struct ClientBuilder {
     network: OriginBuilder,
     transport: Option<Arc<dyn RoundTrip>>,
     empty_pool: EmptyPool,
+    tokens: Option<Tokens>,
 }
 
 impl Default for ClientBuilder {
@@ -46,6 +48,7 @@ impl Default for ClientBuilder {
             network: Origin::builder().response_timeout(Duration::from_secs(60)),
             transport: None,
             empty_pool: EmptyPool::default(),
+            tokens: None,
         }
     }
 }
@@ -55,6 +58,12 @@ impl ClientBuilder {
     /// once. Default: none.
     pub fn pool(mut self, peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.peers = peers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Shows the first of these tokens to the peers, and to nobody else. Default: none.
+    pub fn tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = Some(tokens);
         self
     }
 
@@ -180,7 +189,7 @@ impl ClientBuilder {
             }
         };
         let pool = Pool::new(pool::parse(&self.peers)?, replicas, self.hash);
-        Ok(Client::new(pool, self.path, transport, direct))
+        Ok(Client::new(pool, self.path, transport, direct, self.tokens))
     }
 }
 
@@ -193,6 +202,7 @@ impl fmt::Debug for ClientBuilder {
             .field("hash", &self.hash)
             .field("network", &self.network)
             .field("empty_pool", &self.empty_pool)
+            .field("tokens", &self.tokens)
             .finish_non_exhaustive()
     }
 }

@@ -50,7 +50,12 @@ pub(super) fn encode(
     now: SystemTime,
 ) -> ResponseHead {
     let response::Parts { status, mut headers, .. } = parts;
+    // A challenge ends at the next hop, which is the one that this is for.
+    let challenge = headers.get(header::PROXY_AUTHENTICATE).cloned();
     hop_by_hop::remove(&mut headers);
+    if let Some(challenge) = challenge.filter(|_| status == StatusCode::PROXY_AUTHENTICATION_REQUIRED) {
+        headers.insert(header::PROXY_AUTHENTICATE, challenge);
+    }
     let framing = framing_of(status, asked, length);
     let persistent = asked.persistent && framing != Framing::UntilClose;
     let announced = announced_length(status, asked, &headers, framing, length);

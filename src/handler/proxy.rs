@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, MAX_FORWARDS, VIA, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, MAX_FORWARDS, PROXY_AUTHORIZATION, VIA, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use log::warn;
 
 use super::own_addresses::OwnAddresses;
-use super::refusal::{ALLOWED, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal};
-use crate::at_once::{AtOnce, PlainRequest, Wakes};
+use super::refusal::{ALLOWED, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal, unauthorized};
+use crate::at_once::{AtOnce, PlainField, PlainRequest, Wakes};
 use crate::body::Body;
 use crate::caching::Caching;
 use crate::error::{Error, ErrorKind, Result, redacted};
@@ -16,6 +18,7 @@ use crate::header::{hop_by_hop, list};
 use crate::protocol;
 use crate::store::StoredResponse;
 use crate::target::{Target, query_value, unescape};
+use crate::token::Tokens;
 
 /// Answers requests for this peer's share, and for any other: a peer that is asked answers, and never
 /// sends a request on to another peer, so that peers who disagree on the ring cost a miss and no loop.
@@ -29,6 +32,8 @@ pub(crate) struct Proxy {
     own_addresses: Arc<OwnAddresses>,
     /// Whether a URL names a member of the pool, for which a peer is no origin.
     is_peer: Box<dyn IsPeer>,
+    /// Who may ask; anybody, where there are none.
+    tokens: Option<Tokens>,
 }
 
 /// Says whether a URL names a peer of the pool. Cheap, and never blocks.
@@ -42,10 +47,11 @@ impl Proxy {
         caching: Caching,
         own_addresses: Arc<OwnAddresses>,
         is_peer: Box<dyn IsPeer>,
+        tokens: Option<Tokens>,
     ) -> Self {
         let why_path = protocol::why_path(&path);
         let plain_prefix = format!("{path}?{}=", protocol::QUERY);
-        Self { path, why_path, plain_prefix, caching, own_addresses, is_peer }
+        Self { path, why_path, plain_prefix, caching, own_addresses, is_peer, tokens }
     }
 
     /// What is stored of what a plain request asks for, if it answers it as it is. Never waits.
@@ -56,6 +62,12 @@ impl Proxy {
         lines: &mut String,
     ) -> Option<Arc<StoredResponse>> {
         let value = request.target.strip_prefix(&self.plain_prefix)?;
+        if let Some(tokens) = &self.tokens {
+            let PlainField::Once(shown) = request.field("proxy-authorization") else { return None };
+            if !tokens.accept(shown) {
+                return None;
+            }
+        }
         if value.contains('&') {
             return None;
         }
@@ -71,6 +83,9 @@ impl Proxy {
 
     /// Answers such a request, or says what has to be waited for. Never waits.
     pub(crate) fn at_once(&self, request: Request<()>, wakes: Wakes<'_>) -> AtOnce<Response<Body>> {
+        if !self.may_ask(request.headers()) {
+            return AtOnce::Answer(unauthorized());
+        }
         let target = match self.target(&request) {
             Ok(target) => target,
             Err((status, kind, reason)) => return AtOnce::Answer(refusal(status, kind, reason)),
@@ -86,12 +101,16 @@ impl Proxy {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return method_not_allowed(ALLOWED);
         }
-        if request.uri().path() == self.why_path {
-            return self.explain(request);
-        }
-        if request.uri().path() != self.path {
+        let is_about_why = request.uri().path() == self.why_path;
+        if !is_about_why && request.uri().path() != self.path {
             let text = format!("nothing is here: this peer answers {}?q=URL", self.path);
             return refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text);
+        }
+        if !self.may_ask(request.headers()) {
+            return unauthorized();
+        }
+        if is_about_why {
+            return self.explain(request);
         }
         if let Some(last) = max_forwards(&mut request) {
             return last;
@@ -139,6 +158,13 @@ impl Proxy {
             return Err((StatusCode::LOOP_DETECTED, ErrorKind::Loop, reason));
         }
         Ok(target)
+    }
+
+    /// Whether whoever sent these fields is known.
+    fn may_ask(&self, headers: &HeaderMap) -> bool {
+        let Some(tokens) = &self.tokens else { return true };
+        let mut lines = headers.get_all(PROXY_AUTHORIZATION).into_iter();
+        lines.next().is_some_and(|shown| tokens.accept(shown.as_bytes())) && lines.next().is_none()
     }
 
     fn leads_back<T>(&self, request: &Request<T>, target: &Target) -> bool {
@@ -227,7 +253,7 @@ mod tests {
         let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).pseudonym("me");
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
-        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(Neighbour))
+        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(Neighbour), None)
     }
 
     fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PROXY_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
@@ -35,6 +35,15 @@ pub(crate) fn method_not_allowed(allowed: &'static str) -> Response<Body> {
     let mut response =
         refusal(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::BadRequest, "this method is not taken here");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// The answer to whoever is not known (RFC 9110 section 15.5.8).
+pub(crate) fn unauthorized() -> Response<Body> {
+    let reason = "this peer answers those who show its token in Proxy-Authorization";
+    let mut response = refusal(StatusCode::PROXY_AUTHENTICATION_REQUIRED, ErrorKind::Unauthorized, reason);
+    let challenge = HeaderValue::from_static("Bearer realm=\"forwardcache\"");
+    response.headers_mut().insert(PROXY_AUTHENTICATE, challenge);
     response
 }
 

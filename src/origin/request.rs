@@ -11,6 +11,7 @@ use super::options::OUTPUT_BUFFER_BYTES;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::hop_by_hop;
+use crate::protocol::ForPeer;
 
 /// The head as it is sent, with the framing of the body where that is a length, and the body unless
 /// there is none. What cannot be sent is refused here, so that whatever ureq finds wrong with the
@@ -19,7 +20,12 @@ pub(super) fn prepare(request: Request<Body>) -> Result<(Request<()>, Option<Req
     let (mut parts, body) = request.into_parts();
     check_url(&parts.uri).map_err(|says| Error::new(ErrorKind::BadUrl, says).with_url(&parts.uri))?;
 
+    let for_peer = parts.extensions.get::<ForPeer>().is_some();
+    let credential = parts.headers.get(header::PROXY_AUTHORIZATION).filter(|_| for_peer).cloned();
     hop_by_hop::remove(&mut parts.headers);
+    if let Some(credential) = credential {
+        parts.headers.insert(header::PROXY_AUTHORIZATION, credential);
+    }
     // The framing is this hop's, `Host` is the URL's, and nobody here waits for a 100.
     for name in [header::CONTENT_LENGTH, header::EXPECT, header::HOST] {
         parts.headers.remove(name);

@@ -15,6 +15,7 @@ use crate::policy::{Mode, Rules};
 use crate::ring::HashFunction;
 use crate::round_trip::RoundTrip;
 use crate::store::{MemoryStore, Store};
+use crate::token::Tokens;
 
 /// Puts a [`Peer`] together. Every part but its own URL has a default.
 #[must_use]
@@ -28,6 +29,7 @@ pub struct PeerBuilder {
     memory: Option<u64>,
     store: Option<Arc<dyn Store>>,
     rules: Rules,
+    tokens: Option<Tokens>,
 }
 
 impl PeerBuilder {
@@ -42,6 +44,7 @@ impl PeerBuilder {
             memory: None,
             store: None,
             rules: Rules::default(),
+            tokens: None,
         }
     }
 
@@ -74,6 +77,25 @@ impl PeerBuilder {
     /// What places peers and URLs on the ring. Default: CRC-32 (IEEE). All members of a pool must agree.
     pub fn hash(mut self, hash: HashFunction) -> Self {
         self.client = self.client.hash(hash);
+        self
+    }
+
+    /// Answers those alone who show one of these tokens, and shows the first to the other peers. Whoever shows
+    /// none, or another, is answered with 407. Default: anybody who reaches it may ask.
+    ///
+    /// ```
+    /// use forwardcache::{Body, Peer, Tokens};
+    /// use http::Request;
+    ///
+    /// let tokens = Tokens::new(["correct-horse-battery"])?;
+    /// let handler = Peer::builder("http://127.0.0.1:3000").tokens(tokens).build()?.handler();
+    /// let response = handler(Request::get("/proxy?q=http://example.com/").body(Body::empty()).unwrap());
+    /// assert_eq!(response.status(), 407);
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn tokens(mut self, tokens: Tokens) -> Self {
+        self.client = self.client.tokens(tokens.clone());
+        self.tokens = Some(tokens);
         self
     }
 
@@ -208,7 +230,7 @@ impl PeerBuilder {
             (None, None) => Arc::new(MemoryStore::default()),
         };
         let caching = self.caching.origin(origin).store(store).rules(self.rules).build()?;
-        Ok(Peer::new(self_url, client, caching))
+        Ok(Peer::new(self_url, client, caching, self.tokens))
     }
 }
 

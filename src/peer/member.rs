@@ -20,6 +20,7 @@ use crate::round_trip::RoundTrip;
 use crate::stats::Stats;
 use crate::store::StoredResponse;
 use crate::target::Target;
+use crate::token::Tokens;
 
 /// A member of the pool: it asks like a [`Client`], and it owns a share of the URLs, which it fetches,
 /// keeps and answers for.
@@ -69,11 +70,11 @@ impl Peer {
         PeerBuilder::new(self_url.into())
     }
 
-    pub(super) fn new(self_url: PeerUrl, client: Client, caching: Caching) -> Self {
+    pub(super) fn new(self_url: PeerUrl, client: Client, caching: Caching, tokens: Option<Tokens>) -> Self {
         let own_addresses = Arc::new(OwnAddresses::default());
         let in_pool = Box::new(InPool(client.clone()));
         let path = client.path().to_owned();
-        let proxy = Proxy::new(path, caching.clone(), Arc::clone(&own_addresses), in_pool);
+        let proxy = Proxy::new(path, caching.clone(), Arc::clone(&own_addresses), in_pool, tokens);
         Self { inner: Arc::new(Inner { self_url, client, caching, own_addresses, proxy }) }
     }
 

@@ -19,3 +19,4 @@ mod processes;
 mod streams;
 mod support_itself;
 mod tls;
+mod tokens;

@@ -1,0 +1,147 @@
+//! Who may ask a peer: those who show its token.
+
+use forwardcache::{Client, ErrorKind, FrontOptions, Outcome, Peer, Tokens};
+
+use crate::local::{LocalPeer, escaped, listen};
+use crate::support::origin::{Origin, Reply};
+use crate::support::process::{Process, command, run};
+use crate::support::raw::exchange;
+
+const OLD: &str = "an-old-token-of-the-pool";
+const NEW: &str = "a-new-token-of-the-pool";
+
+fn origin() -> Origin {
+    Origin::start(|received| Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60"))
+}
+
+fn guarded(tokens: &Tokens) -> LocalPeer {
+    LocalPeer::start_with(|builder| builder.tokens(tokens.clone()))
+}
+
+fn shown(token: &str) -> String {
+    format!("Proxy-Authorization: Bearer {token}\r\n")
+}
+
+#[test]
+fn who_shows_no_token_or_another_is_not_answered_also_when_it_is_stored() {
+    let (origin, peer) = (origin(), guarded(&Tokens::new([OLD]).unwrap()));
+    let url = origin.url("/a");
+    let wrong = [
+        String::new(),
+        shown(NEW),
+        shown(""),
+        format!("Proxy-Authorization: Basic {OLD}\r\n"),
+        format!("Authorization: Bearer {OLD}\r\n"),
+        shown(OLD) + &shown(OLD),
+    ];
+    for round in 0..2 {
+        for fields in &wrong {
+            for method in ["GET", "HEAD", "POST"] {
+                let answer = peer.send(method, &url, fields);
+                assert_eq!(answer.status, 407, "{method} {fields:?}");
+                assert_eq!(answer.field("proxy-authenticate"), Some("Bearer realm=\"forwardcache\""));
+                assert_eq!(answer.field("forwardcache-error"), Some("unauthorized"));
+                assert_eq!(answer.field("cache-control"), Some("no-store"));
+            }
+            let range = fields.clone() + "Range: bytes=0-0\r\n";
+            assert_eq!(peer.get_with(&url, &range).status, 407);
+        }
+        let answer = peer.get_with(&url, &shown(OLD));
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"/a"[..]));
+        assert_eq!(Outcome::of(&answer.headers) == Some(Outcome::Hit), round > 0);
+    }
+    let why = format!("GET /proxy/why?q={} HTTP/1.1\r\nHost: a\r\n\r\n", escaped(&url));
+    assert!(exchange(peer.address(), why).starts_with(b"HTTP/1.1 407 "));
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn no_origin_is_shown_the_token() {
+    let (origin, peer) = (origin(), guarded(&Tokens::new([OLD]).unwrap()));
+    peer.get_with(&origin.url("/a"), &shown(OLD));
+    peer.send("DELETE", &origin.url("/a"), &shown(OLD));
+    assert_eq!(origin.count(), 2);
+    for received in origin.seen() {
+        assert!(!format!("{received:?}").contains(OLD), "{received:?}");
+    }
+}
+
+#[test]
+fn a_token_is_changed_without_an_interruption() {
+    let (origin, file) = (origin(), tempfile::NamedTempFile::new().unwrap());
+    std::fs::write(file.path(), OLD).unwrap();
+    let tokens = Tokens::from_file(file.path()).unwrap();
+    let peer = guarded(&tokens);
+    let statuses = || [OLD, NEW].map(|token| peer.get_with(&origin.url("/a"), &shown(token)).status);
+    assert_eq!(statuses(), [200, 407]);
+    std::fs::write(file.path(), format!("{OLD}\n{NEW}\n")).unwrap();
+    tokens.reload().unwrap();
+    assert_eq!(statuses(), [200, 200]);
+    std::fs::write(file.path(), NEW).unwrap();
+    tokens.reload().unwrap();
+    assert_eq!(statuses(), [407, 200]);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_client_and_the_peers_of_a_pool_show_it_to_each_other() {
+    let (origin, tokens) = (origin(), Tokens::new([OLD]).unwrap());
+    let listeners = [listen(), listen(), listen()];
+    let urls: Vec<String> =
+        listeners.iter().map(|listener| format!("http://{}", listener.local_addr().unwrap())).collect();
+    let pool: Vec<_> = listeners
+        .into_iter()
+        .zip(&urls)
+        .map(|(listener, url)| {
+            let peer = Peer::builder(url).pool(urls.clone()).tokens(tokens.clone()).build().unwrap();
+            let serving = peer.serve_on(listener, FrontOptions::new()).unwrap();
+            (peer, serving)
+        })
+        .collect();
+    let client = Client::builder().pool(urls.clone()).tokens(tokens).build().unwrap();
+    let stranger = Client::builder().pool(urls).build().unwrap();
+    for number in 0..6 {
+        let url = origin.url(&format!("/{number}"));
+        for (peer, _) in &pool {
+            assert_eq!(peer.get(&url).unwrap().status(), 200);
+        }
+        assert_eq!(client.get(&url).unwrap().status(), 200);
+        let error = stranger.get(&url).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+        assert!(error.is_told_by_peer());
+    }
+    assert_eq!(origin.count(), 6);
+}
+
+#[test]
+fn the_command_takes_tokens_from_files_and_shows_them_to_nobody_else() {
+    let (origin, file) = (origin(), tempfile::NamedTempFile::new().unwrap());
+    std::fs::write(file.path(), OLD).unwrap();
+    let path = file.path().to_str().unwrap();
+    let mut serve = command(["serve", "--listen", "127.0.0.1:0", "--token-file", path]);
+    serve.env("RUST_LOG", "trace");
+    let mut serving = Process::start(serve).unwrap();
+    let line = serving.wait_for_line("serving on http://");
+    let peer = line.split(' ').nth(2).unwrap();
+    let url = origin.url("/a");
+    let refused = run(["get", "--peer", peer, &url]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("token") && said.lines().count() == 1, "{said}");
+    let answered = run(["get", "--peer", peer, "--token-file", path, &url]);
+    assert_eq!((answered.status.code(), &answered.stdout[..]), (Some(0), &b"/a"[..]));
+    let mut by_environment = command(["-v", "get", "--peer", peer, &url]);
+    let answered = by_environment.env("FORWARDCACHE_TOKEN", OLD).output().unwrap();
+    assert_eq!((answered.status.code(), &answered.stdout[..]), (Some(0), &b"/a"[..]));
+    assert!(!String::from_utf8_lossy(&answered.stderr).contains(OLD));
+    serving.terminate();
+    assert!(serving.wait().success());
+    let written = serving.stdout() + &serving.stderr();
+    assert!(written.contains("127.0.0.1") && !written.contains(OLD), "{written}");
+    for bad in ["", "short", "one-token-of-three\nthe-second-of-three\nthe-third-of-them"] {
+        std::fs::write(file.path(), bad).unwrap();
+        let refused = run(["serve", "--listen", "127.0.0.1:0", "--token-file", path]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert_eq!(String::from_utf8(refused.stderr).unwrap().lines().count(), 1);
+    }
+}
