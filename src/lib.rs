@@ -51,7 +51,6 @@ mod peer_url;
 mod ring;
 mod round_trip;
 mod tls;
-mod token;
 
 // A client alone uses a part of these.
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
@@ -64,6 +63,8 @@ mod protocol;
 mod stats;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod target;
+#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod token;
 
 #[cfg(feature = "peer")]
 mod at_once;

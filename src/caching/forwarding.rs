@@ -9,6 +9,7 @@ use super::parts;
 use crate::body::Body;
 use crate::header::{date, hop_by_hop};
 use crate::policy::{Rules, Times, response_directives, validators};
+use crate::protocol;
 use crate::stats::{CACHE_STATUS, X_FROM_CACHE};
 
 /// A request to the origin, and whether a 304 to it confirms what is stored.
@@ -50,8 +51,9 @@ impl Received {
         let (parts, body) = response.into_parts();
         let mut headers = parts.headers;
         hop_by_hop::remove(&mut headers);
-        // Whatever says so, it was not this cache.
+        // Whatever says so, it was not this cache; nor can an origin fail in a peer's name.
         headers.remove(&X_FROM_CACHE);
+        protocol::remove_mark(&mut headers);
         // RFC 9110 section 6.6.1: a recipient with a clock records when a response without Date came.
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::value(times.response));

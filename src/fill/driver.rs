@@ -16,20 +16,22 @@ pub(super) fn drive(fill: &Arc<Fill>) -> Option<Driver> {
     }
     state.is_driven = true;
     drop(state);
-    let driving = Driving { fill: Arc::clone(fill) };
+    let driving = Driving { fill: Arc::clone(fill), has_run: false };
     Some(Box::new(move || driving.run()))
 }
 
 /// Held by the one who drives.
 struct Driving {
     fill: Arc<Fill>,
+    has_run: bool,
 }
 
 impl Driving {
     /// Reads from the source until its end, for as long as somebody reads or little is missing. Where all of
     /// them have something to read and the body runs too far ahead, it is left to whoever has read that: no
     /// slow reader holds the thread that this runs on.
-    fn run(self) {
+    fn run(mut self) {
+        self.has_run = true;
         let fill = &self.fill;
         let (mut reads, mut deadline) = (0, None);
         let mut state = fill.state.lock();
@@ -58,6 +60,10 @@ impl Drop for Driving {
     fn drop(&mut self) {
         let mut state = self.fill.state.lock();
         state.is_driven = false;
-        self.fill.give_up_unread(state);
+        // Where nothing was done there is nothing to tell: a reader that is woken in vain looks for a driver
+        // again, and there may be no thread for it again.
+        if self.has_run || state.readers.is_empty() {
+            self.fill.give_up_unread(state);
+        }
     }
 }

@@ -140,6 +140,14 @@ impl State {
         }
     }
 
+    /// What is set aside beyond what is in memory, to be given back.
+    pub(super) fn unneeded_room(&mut self) -> u64 {
+        let held = if let Kept::Since { bytes, .. } = &self.kept { bytes.len() as u64 } else { 0 };
+        let unneeded = self.reserved.saturating_sub(held);
+        self.reserved -= unneeded;
+        unneeded
+    }
+
     /// Lets go of the hope to store it.
     pub(super) fn keep_no_more(&mut self) -> Option<Commit> {
         if let Kept::All(bytes) = &mut self.kept {

@@ -432,7 +432,6 @@ fn without_room_a_body_streams_through_and_all_that_was_set_aside_is_given_back(
         let reader = Fill::start(Body::from_reader(io::repeat(7).take(LENGTH as u64), length), keeping);
         let fill = Arc::clone(reader.fill());
         assert_eq!(rest(reader).unwrap().len(), LENGTH);
-        assert_eq!(room.free.load(Ordering::Relaxed), 200_000);
         drop(fill);
         assert_eq!(room.free.load(Ordering::Relaxed), 200_000);
     }

@@ -289,7 +289,8 @@ impl Fill {
             drop(uncommitted);
             return Progress::Ended(Ok(()));
         }
-        let unneeded = if is_kept { 0 } else { mem::take(&mut state.reserved) };
+        // What is held for slow readers is in memory all the same.
+        let unneeded = if is_kept { 0 } else { state.unneeded_room() };
         drop(state);
         self.release(unneeded);
         drop(uncommitted);
@@ -320,13 +321,10 @@ impl Fill {
 
     fn commit(&self, mut state: MutexGuard<'_, State>) {
         let commit = state.commit.take();
-        let reserved = mem::take(&mut state.reserved);
         // What is too large is let go as it is read: there is nothing to commit.
-        let Kept::All(bytes) = &mut state.kept else {
-            drop(state);
-            return self.release(reserved);
-        };
+        let Kept::All(bytes) = &mut state.kept else { return };
         let bytes = mem::take(bytes);
+        let reserved = mem::take(&mut state.reserved);
         state.kept = Kept::Committing;
         drop(state);
         // From here on it is the store that counts it.
@@ -357,10 +355,8 @@ impl Drop for Turn<'_> {
         let mut state = self.fill.state.lock();
         let has_ended = matches!(next, Progress::Ended(_));
         let unused = if has_ended { state.commit.take() } else { None };
-        let unneeded = if has_ended { mem::take(&mut state.reserved) } else { 0 };
         state.progress = next;
         self.fill.tell(state);
-        self.fill.release(unneeded);
         drop(unused);
     }
 }

@@ -72,7 +72,7 @@ fn set_options(socket: &Socket, write_timeout: Duration) -> io::Result<()> {
     // Less than the write timeout: the kernel then ends the connection before the write gives up,
     // and nothing can be written behind a response that was cut.
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(write_timeout * 3 / 4))?;
+    socket.set_tcp_user_timeout(Some(write_timeout / 4 * 3))?;
     Ok(())
 }
 

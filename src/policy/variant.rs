@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, COOKIE, HeaderName, VARY};
+use http::header::{
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONNECTION, COOKIE, HOST, HeaderName, VARY,
+};
 use http::{HeaderMap, HeaderValue};
 
 use super::rules::Rules;
@@ -65,6 +67,8 @@ impl Variant {
         for (name, stored) in &self.fields {
             let asked = match request.field(name.as_str()) {
                 PlainField::Absent => None,
+                // They end at this hop, so whoever reads all of a request does not look at them.
+                PlainField::Once(_) if [CONNECTION, HOST].contains(name) => return None,
                 PlainField::Once(value) if is_plain(value) && !is_credential(name) => Some(value),
                 PlainField::Once(_) | PlainField::Repeated => return None,
             };
@@ -190,6 +194,27 @@ mod tests {
         assert!(!matches(&["Foo, Baz"], &stored, &[("foo", "1"), ("baz", "1")]));
         assert!(matches(&["Foo, Baz"], &stored, &[("foo", "1")]));
         assert!(matches(&[], &stored, &[]));
+    }
+
+    #[test]
+    fn a_plain_request_matches_as_any_other_or_nobody_knows() {
+        let asked = [("host", "a"), ("foo", "1"), ("accept", "x, y"), ("cookie", "c")];
+        let fields = asked.map(|(name, value)| httparse::Header { name, value: value.as_bytes() });
+        let plain = PlainRequest::new("/", &fields).unwrap();
+        for (vary, stored, expected) in [
+            ("foo", &[("foo", "1")][..], Some(true)),
+            ("foo", &[("foo", "2")][..], Some(false)),
+            ("foo", &[][..], Some(false)),
+            ("bar", &[][..], Some(true)),
+            ("bar", &[("bar", "1")][..], Some(false)),
+            ("accept", &[("accept", "x, y")][..], None),
+            ("cookie", &[("cookie", "c")][..], None),
+            // The engine selects without it.
+            ("host", &[][..], None),
+        ] {
+            let variant = Variant::of(&headers(&[("vary", vary)]), &[], &headers(stored), &Plain);
+            assert_eq!(variant.matches_plainly(&plain), expected, "{vary}");
+        }
     }
 
     #[test]

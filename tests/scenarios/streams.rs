@@ -2,9 +2,13 @@
 //!
 //! Each peer here has one worker and one thread that reads: whatever occupied it would be seen.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use forwardcache::{Body, FrontOptions, Outcome, PeerBuilder, Result, RoundTripFn};
+use forwardcache::{
+    Body, FrontOptions, Key, MemoryStore, Outcome, PeerBuilder, Result, RoundTripFn, Store, StoreError,
+    StoredResponse, Usage, Variants,
+};
 use http::{Request, Response};
 
 use crate::local::LocalPeer;
@@ -195,6 +199,79 @@ fn bodies_that_are_on_their_way_do_not_have_all_workers() {
         connection.write([b'x'; 100_000]);
         assert_eq!(connection.read_response().body, b"100000");
     }
+}
+
+#[test]
+fn a_hit_that_takes_longer_than_a_connection_may_be_idle_is_whole() {
+    let gate = Gate::new();
+    let options = FrontOptions::new().io_threads(1).idle_timeout(std::time::Duration::from_millis(100));
+    let (origin, peer) = (origin(&gate), LocalPeer::start_on(options, |builder| builder));
+    assert_eq!(peer.get(&origin.url("/large")).body.len(), LARGE);
+    let mut slow = peer.asked(&origin.url("/large"));
+    // That one is idle for its time, and then another.
+    for _ in 0..2 {
+        assert!(Connection::open(peer.address()).read_to_end().is_empty());
+    }
+    let response = slow.read_response();
+    assert_eq!((response.body.len(), response.cut), (LARGE, None));
+    assert!(slow.read_to_end().is_empty());
+}
+
+#[test]
+fn an_origin_cannot_fail_in_a_peers_name() {
+    let origin = Origin::start(|_| {
+        Reply::ok("fine").field("Cache-Control", "max-age=60").field("Forwardcache-Error", "timeout")
+    });
+    let peer = alone(|builder| builder);
+    for _ in 0..2 {
+        assert_eq!(peer.get(&origin.url("/a")).field("forwardcache-error"), None);
+        assert_eq!(peer.client().get(&origin.url("/a")).unwrap().status(), 200);
+    }
+    assert_eq!(origin.count(), 1);
+}
+
+/// A store that panics when it is asked in a hurry.
+#[derive(Debug)]
+struct Panics(MemoryStore);
+
+impl Store for Panics {
+    fn variants(&self, key: &Key) -> std::result::Result<Variants, StoreError> {
+        self.0.variants(key)
+    }
+
+    fn at_once(&self, key: &str) -> Option<Variants> {
+        assert!(!key.ends_with("/panic"), "a store of a test panics");
+        self.0.at_once(key)
+    }
+
+    fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> std::result::Result<bool, StoreError> {
+        self.0.insert(key, response)
+    }
+
+    fn remove(&self, key: &Key) -> std::result::Result<bool, StoreError> {
+        self.0.remove(key)
+    }
+
+    fn max_body(&self) -> u64 {
+        self.0.max_body()
+    }
+
+    fn usage(&self) -> Usage {
+        self.0.usage()
+    }
+}
+
+#[test]
+fn a_store_that_panics_ends_one_connection_at_most() {
+    let gate = Gate::new();
+    let (origin, peer) = (origin(&gate), alone(|builder| builder.store(Panics(MemoryStore::new(1 << 20)))));
+    for _ in 0..3 {
+        let mut connection = peer.asked(&origin.url("/panic"));
+        connection.finish_writing();
+        connection.read_to_end();
+        assert_eq!(peer.get(&origin.url("/stored")).status, 200);
+    }
+    assert_eq!(origin.count(), 1);
 }
 
 #[test]

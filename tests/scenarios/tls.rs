@@ -112,6 +112,32 @@ fn large_answers_and_many_requests_go_over_tls() {
 }
 
 #[test]
+fn the_last_bytes_come_although_the_socket_was_full() {
+    let origin = Origin::start(|received| {
+        let kibibytes: usize = received.target.trim_start_matches('/').parse().unwrap();
+        Reply::ok(vec![b'x'; kibibytes << 10]).field("Cache-Control", "max-age=60")
+    });
+    let authority = Authority::new();
+    let peer = served_over(tls_of(&authority));
+    // One of them just fills what the system takes of it while nobody reads.
+    for kibibytes in (100..4000).step_by(60) {
+        let url = origin.url(&format!("/{kibibytes}"));
+        let mut stream = connected(peer.address(), &authority, None);
+        let target = format!("/proxy?q={}", escaped(&url));
+        stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        // Whoever asks after it is answered: what could be written was.
+        assert!(answer(&mut connected(peer.address(), &authority, None), &origin.url("/1")).is_ok());
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        stream.read_exact(&mut vec![0; kibibytes << 10]).unwrap();
+    }
+}
+
+#[test]
 fn who_must_show_a_certificate_and_does_not_is_not_served() {
     let (origin, authority, other) = (origin(), Authority::new(), Authority::new());
     let tls = tls_of(&authority).client_certificates_from(authority.ca_file()).unwrap();

@@ -80,6 +80,10 @@ pub(super) struct Connection {
     input: Input,
     outbound: Outbound,
     exchange: Option<Box<Exchange>>,
+    /// Whether the last head that was whole asks for a head alone, so that a refusal is one too.
+    is_for_head: bool,
+    /// Whether it is on the list of those that have more to do.
+    pub(super) is_listed: bool,
     /// Whether the socket may have something to read.
     may_read: bool,
     /// Whether the client has said that nothing follows: that is told once, with what came before it.
@@ -122,6 +126,8 @@ impl Connection {
             input: Input::default(),
             outbound: Outbound::default(),
             exchange: None,
+            is_for_head: false,
+            is_listed: false,
             may_read: true,
             is_last: false,
             is_blocked: false,
@@ -154,9 +160,12 @@ impl Connection {
 
     fn step(&mut self, around: &mut Surroundings) -> Next {
         if self.is_blocked {
-            return Next::Wait;
+            // A client that sends before it reads would otherwise wait for us, and we for it.
+            let is_sending = |exchange: &Exchange| matches!(exchange.reply, Reply::Sending(_));
+            let takes_content = self.exchange.as_deref().is_some_and(is_sending);
+            return if takes_content { self.receive_content(around) } else { Next::Wait };
         }
-        if !self.outbound.is_empty() || self.closing == Closing::Written {
+        if !self.outbound.is_empty() || self.transport.wants_write() || self.closing == Closing::Written {
             return self.flush(around);
         }
         if let Closing::Lingering { left, .. } = &mut self.closing {
@@ -170,13 +179,18 @@ impl Connection {
             };
         }
         let Some(exchange) = &mut self.exchange else {
-            if around.is_stopping && self.input.is_empty() {
+            let next = self.receive(around);
+            if next == Next::Wait && around.is_stopping && self.is_idle() {
+                self.transport.finish();
                 return Next::Close;
             }
-            return self.receive(around);
+            return next;
         };
         match &mut exchange.reply {
-            Reply::Sending(_) => self.send_more(around),
+            Reply::Sending(_) => match self.send_more(around) {
+                Next::Wait => self.receive_content(around),
+                next => next,
+            },
             Reply::Done => self.finish(around),
             Reply::NotAsked | Reply::Expected | Reply::Parked { .. } => self.receive_content(around),
         }
@@ -192,6 +206,9 @@ impl Connection {
             }
             Ok((_, Flushed::All)) => {
                 self.writing.stop();
+                if self.exchange.is_none() {
+                    self.idle_since = around.now;
+                }
                 Next::Again
             }
             Ok((count, Flushed::Blocked)) => {
@@ -290,7 +307,10 @@ impl Connection {
         }
         let before = empty_lines(bytes);
         let rest = &bytes[before..];
-        let Some(first) = rest.first() else { return Consumed::whole(before) };
+        let Some(first) = rest.first() else {
+            self.head_since = None;
+            return Consumed::whole(before);
+        };
         // What no method begins with need not be waited for: a TLS handshake, for one.
         if !first.is_ascii_alphanumeric() && !b"!#$%&'*+-.^_`|~\r".contains(first) {
             self.refuse(request_head::bad("this is no HTTP request"), around);
@@ -308,6 +328,7 @@ impl Connection {
                 Consumed { used: before, looked_at: Some(looked_at) }
             }
             Scan::Refused(refusal) => {
+                self.is_for_head = false;
                 self.refuse(refusal, around);
                 Consumed::whole(bytes.len())
             }
@@ -315,6 +336,7 @@ impl Connection {
     }
 
     fn consume_head(&mut self, head: &[u8], around: &mut Surroundings) {
+        self.is_for_head = head.starts_with(b"HEAD ");
         let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
         let mut parsed = httparse::Request::new(&mut []);
         match parsed.parse_with_uninit_headers(head, &mut fields) {
@@ -632,7 +654,8 @@ impl Connection {
     /// Answers what cannot be acted on; the connection is of no use afterwards.
     fn refuse(&mut self, refusal: Refusal, around: &mut Surroundings) {
         log::debug!("a request is refused: {}", refusal.reason);
-        let method = self.exchange.take().map(|exchange| exchange.asked.method).unwrap_or_default();
+        self.exchange = None;
+        let method = if self.is_for_head { Method::HEAD } else { Method::GET };
         let asked = Asked { method, version: Version::HTTP_11, persistent: false };
         self.head_since = None;
         self.reading.stop();
@@ -678,14 +701,19 @@ impl Connection {
                     self.refuse(late, around);
                     Next::Again
                 }
-                None if self.closing == Closing::No && has_passed(self.idle_since, options.idle_timeout) => {
+                None if self.closing == Closing::No
+                    && self.is_idle()
+                    && has_passed(self.idle_since, options.idle_timeout) =>
+                {
                     Next::Close
                 }
                 _ => Next::Wait,
             };
         };
         match &exchange.reply {
-            Reply::NotAsked | Reply::Expected if self.reading.is_too_slow(options, now) => {
+            Reply::NotAsked | Reply::Expected | Reply::Sending(_)
+                if self.reading.is_too_slow(options, now) =>
+            {
                 self.give_up_content(late, around);
                 Next::Again
             }
@@ -701,15 +729,24 @@ impl Connection {
 
     /// Whether it waits for a request, of which nothing has come.
     pub(super) fn is_idle(&self) -> bool {
-        self.exchange.is_none() && self.input.is_empty() && self.outbound.is_empty()
+        self.exchange.is_none()
+            && self.input.is_empty()
+            && self.outbound.is_empty()
+            && !self.transport.wants_write()
     }
 
     /// Lets go of everything without waiting for anything.
     pub(super) fn part(mut self, around: &mut Surroundings) {
+        let mut is_whole = self.outbound.is_empty();
         if let Some(exchange) = self.exchange.take()
             && let Reply::Sending(sending) = exchange.reply
         {
+            is_whole = false;
             around.let_go(sending.stream);
+        }
+        if !is_whole {
+            // A response whose end is that of its connection must not seem whole.
+            self.transport.abort();
         }
     }
 

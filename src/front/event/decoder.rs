@@ -28,6 +28,8 @@ enum State {
     Length(u64),
     /// In a chunk size: its value so far, and its digits.
     Size(u64, u8),
+    /// In the space before an extension.
+    BeforeExtension(u64),
     /// In the extension of a chunk of this size.
     Extension(u64),
     /// The line feed behind a chunk size.
@@ -113,7 +115,13 @@ impl Decoder {
             }
             (State::Size(_, 0), _) => return Err(bad("a chunk has no size")),
             (State::Size(size, _), b'\r') => State::SizeEnd(size),
-            (State::Size(size, _), b';' | b' ' | b'\t') => self.overhead(State::Extension(size))?,
+            (State::Size(size, _) | State::BeforeExtension(size), b';') => {
+                self.overhead(State::Extension(size))?
+            }
+            (State::Size(size, _) | State::BeforeExtension(size), b' ' | b'\t') => {
+                self.overhead(State::BeforeExtension(size))?
+            }
+            (State::BeforeExtension(_), _) => return Err(bad("a chunk size is not a number")),
             (State::Size(..), _) => return Err(bad("a chunk size is not a number")),
             (State::Extension(size), b'\r') => State::SizeEnd(size),
             (State::Extension(size), b'\t' | b' '..=b'~' | 0x80..) => {
@@ -193,6 +201,7 @@ mod tests {
     fn chunks_extensions_and_trailers() {
         let input = "3\r\nabc\r\nA;x=\"y\"\r\n0123456789\r\n0\r\nx: y\r\nz: \r\n\r\nGET";
         assert_eq!(chunked(input), Ok((b"abc0123456789".to_vec(), true, 3)));
+        assert_eq!(chunked("1 \t;x\r\na\r\n0\r\n\r\n"), Ok((b"a".to_vec(), true, 0)));
         assert_eq!(chunked("000\r\n\r\n"), Ok((vec![], true, 0)));
         assert_eq!(chunked("1\r\na\r\n"), Ok((b"a".to_vec(), false, 0)));
     }
@@ -207,6 +216,9 @@ mod tests {
             "0x1\r\na",
             ";a\r\n",
             " 1\r\na",
+            "1 \r\na",
+            "1 2\r\na",
+            "1 a;b\r\na",
             "1\na\r\n",
             "1\r\na\n",
             "1\r\nab",

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,9 @@ const FIRST: usize = 2;
 
 /// How long nobody is accepted after the system had no more file descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// How many connections are accepted before others have their turn.
+const AT_ONCE: usize = 256;
 
 /// How often deadlines are looked at, at most and at least.
 const OFTEN: Duration = Duration::from_millis(10);
@@ -107,12 +111,18 @@ impl IoThread {
             }
             self.around.now = Instant::now();
             for number in std::mem::take(&mut self.again) {
+                if let Some(connection) = self.connections.get_mut(number) {
+                    connection.is_listed = false;
+                }
                 self.advance(number);
             }
+            // New connections come last: the numbers of those that end here are free for them, and what the
+            // system says of the old ones must not be taken for theirs.
+            let (mut has_letters, mut has_arrivals) = (false, false);
             for event in &events {
                 match event.token() {
-                    WAKER => self.read_letters(),
-                    LISTENER => self.accept(),
+                    WAKER => has_letters = true,
+                    LISTENER => has_arrivals = true,
                     Token(token) => {
                         let number = token - FIRST;
                         let Some(connection) = self.connections.get_mut(number) else { continue };
@@ -127,12 +137,11 @@ impl IoThread {
                     }
                 }
             }
-            if self
-                .acceptor
-                .as_ref()
-                .and_then(|acceptor| acceptor.again_at)
-                .is_some_and(|at| at <= self.around.now)
-            {
+            if has_letters {
+                self.read_letters();
+            }
+            let again_at = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
+            if has_arrivals || again_at.is_some_and(|at| at <= self.around.now) {
                 self.accept();
             }
             if self.around.now >= next_look {
@@ -185,8 +194,11 @@ impl IoThread {
         self.acceptor = None;
         let numbers: Vec<usize> = self.connections.iter().map(|(number, _)| number).collect();
         for number in numbers {
-            if self.connections.get(number).is_some_and(Connection::is_idle) {
+            if let Some(connection) =
+                self.connections.get_mut(number).filter(|connection| connection.is_idle())
+            {
                 // What has come by now is still answered.
+                connection.is_ready(true, false, false);
                 self.advance(number);
             }
         }
@@ -196,7 +208,12 @@ impl IoThread {
         let Some(acceptor) = &mut self.acceptor else { return };
         acceptor.again_at = None;
         let mut own = Vec::new();
-        loop {
+        for turn in 0.. {
+            // Those that are served already have their turn too.
+            if turn == AT_ONCE {
+                acceptor.again_at = Some(self.around.now);
+                break;
+            }
             match acceptor.listener.accept() {
                 Ok((socket, remote)) => {
                     let Some(admitted) = acceptor.admission.admit(remote.ip()) else {
@@ -263,10 +280,22 @@ impl IoThread {
 
     fn advance(&mut self, number: usize) {
         let Some(connection) = self.connections.get_mut(number) else { return };
-        match connection.advance(&mut self.around) {
-            Next::Wait => {}
-            Next::Again => self.again.push(number),
-            Next::Close => self.remove(number),
+        let around = &mut self.around;
+        // What it asks is not all ours: a panic ends this connection, and no other.
+        let next = panic::catch_unwind(AssertUnwindSafe(|| connection.advance(around)));
+        match next {
+            Ok(Next::Wait) => {}
+            Ok(Next::Again) if connection.is_listed => {}
+            Ok(Next::Again) => {
+                connection.is_listed = true;
+                self.again.push(number);
+            }
+            Ok(Next::Close) => self.remove(number),
+            Err(_) => {
+                log::error!("a connection ended in a panic");
+                self.around.restore();
+                self.remove(number);
+            }
         }
     }
 

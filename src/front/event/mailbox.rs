@@ -58,7 +58,7 @@ impl Mailbox {
     pub(super) fn leave(&self, letter: Letter) {
         // A thread that has ended needs no letters.
         if self.letters.send(letter).is_ok()
-            && !self.is_woken.swap(true, Ordering::AcqRel)
+            && !self.is_woken.swap(true, Ordering::SeqCst)
             && let Err(error) = self.waker.wake()
         {
             log::error!("a thread of the front cannot be woken: {error}");
@@ -75,7 +75,8 @@ impl Mailbox {
 impl Letters {
     /// Those that are here. To be asked again only when woken again.
     pub(super) fn take(&self) -> impl Iterator<Item = Letter> {
-        self.is_woken.store(false, Ordering::Release);
+        // In one order with the letters: one that is left later finds it unset, and wakes.
+        self.is_woken.swap(false, Ordering::SeqCst);
         self.letters.try_iter()
     }
 }

@@ -52,6 +52,13 @@ impl Surroundings {
         }
     }
 
+    /// Puts back what somebody may have taken who did not come back.
+    pub(super) fn restore(&mut self) {
+        if self.input.is_empty() {
+            self.input = vec![0; INPUT].into();
+        }
+    }
+
     pub(super) fn next_exchange(&mut self) -> u64 {
         self.last_exchange += 1;
         self.last_exchange

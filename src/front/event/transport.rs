@@ -69,6 +69,11 @@ impl Transport {
         }
     }
 
+    /// Whether something that was taken is still kept back here.
+    pub(super) fn wants_write(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.session.wants_write())
+    }
+
     /// Writes what was taken and is still kept back here.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {

@@ -57,10 +57,13 @@ pub(super) fn start(workers: usize, queue_length: usize, lifetime: &Arc<Lifetime
     let (queue, jobs) = bounded(queue_length);
     for number in 0..workers {
         let jobs: Receiver<Job> = jobs.clone();
-        let finishing = lifetime.enter();
+        let (finishing, lifetime) = (lifetime.enter(), Arc::clone(lifetime));
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             for job in jobs {
-                do_job(job);
+                // Past the drain deadline nobody is there for what still waits.
+                if !lifetime.is_over() {
+                    do_job(job);
+                }
             }
             drop(finishing);
         })?;

@@ -142,6 +142,58 @@ fn who_expects_a_word_before_the_body_gets_it_and_not_in_vain() {
 }
 
 #[test]
+fn a_line_end_behind_a_request_begins_no_other() {
+    let front = Noting::start_with(FrontOptions::new().head_timeout(std::time::Duration::from_millis(100)));
+    let mut connection = front.connect();
+    connection.write(post("Content-Length: 1\r\n", "a") + "\r");
+    assert_eq!(connection.read_response().status, 200);
+    front.still_serves();
+    connection.write("\n");
+    // Longer than a head may take.
+    let mut other = front.connect();
+    other.write("GET /");
+    assert_eq!(refusal(&mut other), 408);
+    connection.write(post("Content-Length: 1\r\n", "b"));
+    assert_eq!(connection.read_response().status, 200);
+}
+
+#[test]
+fn a_refusal_of_a_head_is_a_head() {
+    let front = Noting::start();
+    for message in [
+        "HEAD / HTTP/1.1\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n",
+    ] {
+        let mut connection = front.connect();
+        connection.write(message);
+        assert!(connection.read_response_to_head().status >= 400);
+        assert!(connection.read_to_end().is_empty(), "{message}");
+    }
+}
+
+#[test]
+fn a_handler_may_answer_with_what_is_still_coming() {
+    let serving =
+        super::front(FrontOptions::new().workers(2), |request: http::Request<forwardcache::Body>| {
+            http::Response::new(request.into_body())
+        });
+    let content = "0123456789abcdef".repeat(200_000);
+    for _ in 0..3 {
+        let mut connection = crate::support::raw::Connection::open(serving.local_addr());
+        let mut writing = connection.try_clone();
+        std::thread::scope(|scope| {
+            let fields = format!("Content-Length: {}\r\n", content.len());
+            let content = &content;
+            scope.spawn(move || writing.write(post(&fields, content)));
+            let response = connection.read_response();
+            assert_eq!((response.cut, response.body.len()), (None, content.len()));
+            assert!(response.body == content.as_bytes());
+        });
+    }
+}
+
+#[test]
 fn a_body_that_is_cut_is_never_a_whole_one() {
     let front = Noting::start();
     for message in [
