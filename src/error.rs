@@ -42,6 +42,8 @@ pub enum ErrorKind {
     BodyTooLarge,
     /// The request leads back to where it came from.
     Loop,
+    /// The rules do not allow that this origin is fetched: see [`OriginRules`](crate::OriginRules).
+    Forbidden,
     /// The address to serve on cannot be bound.
     Listen,
     /// The peer is shutting down or has too much to do.
@@ -68,6 +70,7 @@ impl ErrorKind {
             Self::IncompleteBody => "incomplete-body",
             Self::BodyTooLarge => "body-too-large",
             Self::Loop => "loop",
+            Self::Forbidden => "forbidden",
             Self::Listen => "listen",
             Self::Unavailable => "unavailable",
             Self::Io => "io",
@@ -80,7 +83,7 @@ impl ErrorKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::BadUrl,
         Self::BadPeer,
         Self::BadOption,
@@ -94,6 +97,7 @@ impl ErrorKind {
         Self::IncompleteBody,
         Self::BodyTooLarge,
         Self::Loop,
+        Self::Forbidden,
         Self::Listen,
         Self::Unavailable,
         Self::Io,

@@ -40,6 +40,7 @@
 //! A stored response takes its head as it goes over the wire, its body, and some 500 bytes; the default store
 //! counts all of it. Reading from it copies no body.
 
+mod access;
 mod agent;
 mod body;
 mod byte_size;
@@ -85,6 +86,7 @@ mod policy;
 #[cfg(feature = "peer")]
 mod store;
 
+pub use access::{AddressClass, BadOriginRule, OriginPattern, OriginRules, Refused};
 pub use agent::{agent, agent_with_config};
 pub use body::Body;
 pub use byte_size::{BadSize, ByteSize};
