@@ -46,6 +46,15 @@ impl<'a> Asked<'a> {
         Some(Self { is_https, host: without_brackets(host), port })
     }
 
+    /// The host without brackets, in whatever case it was spelled.
+    pub(crate) fn host(&self) -> &'a str {
+        self.host
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The address, where the host is one.
     pub(crate) fn literal_address(&self) -> Option<IpAddr> {
         // Names of letters are told at a glance from what is worth reading.

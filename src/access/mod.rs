@@ -28,6 +28,7 @@ mod pattern_text;
 mod refused;
 
 pub use address_class::AddressClass;
+pub(crate) use asked::Asked;
 pub use bad_rule::BadOriginRule;
 pub use origin_rules::OriginRules;
 pub use pattern::OriginPattern;
