@@ -91,6 +91,7 @@ fn peer(arguments: Serve, address: SocketAddr) -> Result<Peer, Error> {
     let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let mut builder = Peer::builder(self_url)
         .rules(rules(&arguments))
+        .origins(arguments.origins.unwrap_or_default())
         .path(arguments.pool.path)
         .replicas(arguments.pool.replicas.get());
     if !arguments.peers.is_empty() {

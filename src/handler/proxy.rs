@@ -8,6 +8,7 @@ use log::warn;
 
 use super::own_addresses::OwnAddresses;
 use super::refusal::{ALLOWED, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal};
+use crate::access::{Asked, OriginRules};
 use crate::at_once::{AtOnce, PlainRequest, Wakes};
 use crate::body::Body;
 use crate::caching::Caching;
@@ -27,6 +28,7 @@ pub(crate) struct Proxy {
     plain_prefix: String,
     caching: Caching,
     own_addresses: Arc<OwnAddresses>,
+    origins: OriginRules,
     /// Whether a URL names a member of the pool, for which a peer is no origin.
     is_peer: Box<dyn IsPeer>,
 }
@@ -41,11 +43,12 @@ impl Proxy {
         path: String,
         caching: Caching,
         own_addresses: Arc<OwnAddresses>,
+        origins: OriginRules,
         is_peer: Box<dyn IsPeer>,
     ) -> Self {
         let why_path = protocol::why_path(&path);
         let plain_prefix = format!("{path}?{}=", protocol::QUERY);
-        Self { path, why_path, plain_prefix, caching, own_addresses, is_peer }
+        Self { path, why_path, plain_prefix, caching, own_addresses, origins, is_peer }
     }
 
     /// What is stored of what a plain request asks for, if it answers it as it is. Never waits.
@@ -60,8 +63,11 @@ impl Proxy {
             return None;
         }
         unescape(value, url).ok()?;
+        let url = std::str::from_utf8(url).ok()?;
+        // What is not spelled as a `Target` is not found either, so that what is judged here is what is found.
+        self.origins.may_be_asked(&Asked::of_canonical(url)?).ok()?;
         // What leads back to the pool was never fetched, and so is not stored.
-        self.caching.hit(std::str::from_utf8(url).ok()?, request, lines)
+        self.caching.hit(url, request, lines)
     }
 
     /// Whether [`at_once`](Self::at_once) knows what to do with a request that has no content.
@@ -138,6 +144,10 @@ impl Proxy {
             let reason = "the URL leads back to this pool".to_owned();
             return Err((StatusCode::LOOP_DETECTED, ErrorKind::Loop, reason));
         }
+        // Also of what is stored: it may be there from before the rules, or from another who uses the store.
+        self.origins
+            .may_ask(&target)
+            .map_err(|refused| (StatusCode::FORBIDDEN, ErrorKind::Forbidden, refused.to_string()))?;
         Ok(target)
     }
 
@@ -224,10 +234,20 @@ mod tests {
     }
 
     fn proxy(origin: impl RoundTrip + 'static) -> Proxy {
+        proxy_for(origin, "any")
+    }
+
+    fn proxy_for(origin: impl RoundTrip + 'static, origins: &str) -> Proxy {
         let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).pseudonym("me");
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
-        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(Neighbour))
+        Proxy::new(
+            "/proxy".to_owned(),
+            caching.build().unwrap(),
+            own,
+            origins.parse().unwrap(),
+            Box::new(Neighbour),
+        )
     }
 
     fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
@@ -364,12 +384,55 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_that_is_forbidden_is_refused_before_anybody_is_asked() {
+        let proxy = proxy_for(Nowhere, "public,deny:*.bad.example");
+        for url in ["http://127.0.0.1/", "http://[::1]/", "http://169.254.169.254/", "http://a.bad.example/"]
+        {
+            for path in ["/proxy", "/proxy/why"] {
+                let uri = format!("{path}?q={}", crate::target::query_escape(url));
+                let response = proxy.handle(Request::get(uri).body(Body::empty()).unwrap());
+                assert_eq!(response.status(), 403, "{path} {url}");
+                assert_eq!(protocol::failure(response.headers()), Some(ErrorKind::Forbidden));
+                assert_eq!(response.headers()["cache-status"], "forwardcache; detail=forbidden");
+                let text = response.into_body().into_text().unwrap();
+                assert!(text.lines().count() == 1 && !text.contains("bad.example"), "{text}");
+            }
+        }
+        assert_eq!(ask(&proxy, Request::get("/proxy?q=http://good.example/")).0, 502);
+    }
+
+    #[test]
+    fn what_is_stored_of_an_origin_that_is_forbidden_is_not_served() {
+        let origin = RoundTripFn(|_| {
+            Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
+        });
+        let open = proxy(origin);
+        let closed = Proxy::new(
+            "/proxy".to_owned(),
+            open.caching.clone(),
+            Arc::default(),
+            "any,deny:h".parse().unwrap(),
+            Box::new(Neighbour),
+        );
+        let target = "/proxy?q=http%3A%2F%2Fh%2F";
+        assert_eq!(ask(&open, Request::get(target)), (200, "hello".to_owned()));
+        let is_hit = |proxy: &Proxy| {
+            let fields = [httparse::Header { name: "Host", value: b"me" }];
+            let request = PlainRequest::new(target, &fields).unwrap();
+            proxy.hit(&request, &mut Vec::new(), &mut String::new()).is_some()
+        };
+        assert!(is_hit(&open) && !is_hit(&closed));
+        assert_eq!(ask(&closed, Request::get(target)).0, 403);
+    }
+
+    #[test]
     fn failures_are_told_apart() {
         for (kind, status) in [
             (ErrorKind::Timeout, 504),
             (ErrorKind::Unresolved, 502),
             (ErrorKind::Unreachable, 502),
             (ErrorKind::BadResponse, 502),
+            (ErrorKind::Forbidden, 403),
         ] {
             let proxy = proxy(RoundTripFn(move |_| Err(Error::new(kind, "broken"))));
             let request = Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap();

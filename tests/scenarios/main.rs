@@ -13,6 +13,7 @@ mod command;
 mod faults;
 mod https;
 mod nginx;
+mod origins;
 mod pool;
 mod processes;
 mod streams;
