@@ -40,7 +40,6 @@
 //! A stored response takes its head as it goes over the wire, its body, and some 500 bytes; the default store
 //! counts all of it. Reading from it copies no body.
 
-mod access;
 mod agent;
 mod body;
 mod byte_size;
@@ -55,6 +54,8 @@ mod round_trip;
 mod tls;
 
 // A client alone uses a part of these.
+#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod access;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod header;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]

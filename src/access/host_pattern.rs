@@ -7,6 +7,8 @@ use super::bad_rule::BadOriginRule;
 pub(super) struct HostPattern {
     /// In lower case, without a dot at the end.
     text: String,
+    /// There is no asterisk in it but the one it may begin with, for the labels before the rest.
+    is_plain: bool,
 }
 
 impl HostPattern {
@@ -32,7 +34,8 @@ impl HostPattern {
         if name != "*" && name.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'*')) {
             return bad("addresses are named as a network, such as 10.0.0.0/8");
         }
-        Ok(Self { text: name })
+        let is_plain = !name.strip_prefix("*.").unwrap_or(&name).contains('*');
+        Ok(Self { text: name, is_plain })
     }
 
     /// Whether this host is meant, whose name is in lower case.
@@ -42,6 +45,10 @@ impl HostPattern {
         }
         let host = host.strip_suffix('.').unwrap_or(host);
         match self.text.strip_prefix("*.") {
+            None if self.is_plain => host == self.text,
+            Some(below) if self.is_plain => {
+                host.strip_suffix(below).is_some_and(|before| before.len() > 1 && before.ends_with('.'))
+            }
             Some(below) => {
                 // One label or more may stand for the asterisk.
                 let dots = below.matches('.').count() + 1;

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::address_class::{AddressClass, leads_to_the_machine};
+use super::address_class::AddressClass;
 use super::bad_rule::BadOriginRule;
 
 /// A range of addresses that begin with the same bits.
@@ -66,11 +66,9 @@ impl Network {
     }
 
     fn is_link_local(&self) -> bool {
-        let shortest = if self.first.is_ipv4() { 16 } else { 10 };
-        self.prefix >= shortest && leads_to_the_machine(self.first) && {
-            // A private address may be one of metadata too.
-            matches!(self.first, IpAddr::V4(first) if first.is_link_local())
-                || matches!(self.first, IpAddr::V6(first) if first.is_unicast_link_local())
+        match self.first {
+            IpAddr::V4(first) => first.is_link_local() && self.prefix >= 16,
+            IpAddr::V6(first) => first.is_unicast_link_local() && self.prefix >= 10,
         }
     }
 }

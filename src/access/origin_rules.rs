@@ -37,7 +37,8 @@ use crate::target::Target;
 ///
 /// **An address is what it may be taken for.** A rule that denies addresses also denies those of IPv6 that have
 /// one of them [embedded](AddressClass::Embedded); a rule that allows addresses does not allow those. What a
-/// network translates with a prefix of its own cannot be seen: deny that prefix.
+/// network translates with a prefix of its own cannot be seen: deny that prefix. Where a machine reaches IPv4 by
+/// NAT64 alone, `public,deny:private,deny:loopback,allow:[64:ff9b::/96]` is what lets it.
 ///
 /// As text it is the base and the rules, with commas between; without a base it is `listed`. The page of
 /// [`OriginPattern`] says how a rule is written.

@@ -7,6 +7,14 @@ use crate::error::{Error, ErrorKind};
 ///
 /// Its text is one line for a person who asked for it. It shows neither the operator's rules nor the address
 /// that a name leads to.
+///
+/// ```
+/// use forwardcache::{OriginRules, Target};
+///
+/// let refused = OriginRules::any().may_ask(&Target::parse("http://169.254.169.254/").unwrap()).unwrap_err();
+/// assert_eq!(refused.to_string(),
+///     "this origin is not fetched from here: its address is of the class cloud-metadata");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refused {

@@ -38,7 +38,10 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let tls = tls(&arguments)?;
     let (front, options) = (arguments.front.front, front::options(&arguments.front, tls.clone())?);
     if !address.ip().is_loopback() {
-        log::warn!("whoever reaches {address} can fetch through this peer whatever this machine can reach");
+        let origins = arguments.origins.clone().unwrap_or_default();
+        log::warn!(
+            "whoever reaches {address} can fetch through this peer what this machine reaches of: {origins}"
+        );
     }
     let scheme = scheme(&arguments);
     let peer = peer(arguments, address)?;

@@ -1,9 +1,10 @@
 //! Which origins a peer fetches: it is no way into the network that it stands in.
 
-use forwardcache::{AddressClass, ErrorKind, OriginPattern, OriginRules, Outcome, Peer};
+use forwardcache::{AddressClass, Client, ErrorKind, OriginPattern, OriginRules, Outcome, Peer};
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Origin, Reply};
+use crate::support::process::Process;
 
 fn peer_for(rules: &str) -> LocalPeer {
     LocalPeer::start_with(|builder| builder.origins(rules.parse().unwrap()))
@@ -125,5 +126,20 @@ fn what_is_stored_is_served_to_those_who_may_ask() {
     let peer = Peer::builder("http://127.0.0.1:1").origin(open.peer.caching().clone());
     let closed = peer.origins(OriginRules::public()).build().unwrap();
     assert_eq!(closed.get(&url).unwrap_err().kind(), ErrorKind::Forbidden);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn the_command_keeps_to_the_rules_that_it_is_given() {
+    let origin = Origin::start(|_| Reply::ok("hello"));
+    let ask = |rules: &str| {
+        let process = Process::spawn(["serve", "--listen", "127.0.0.1:0", "--origins", rules]);
+        let serving = process.wait_for_line("serving on");
+        let peer = serving.split(' ').find(|word| word.starts_with("http://")).expect("it says where");
+        let client = Client::builder().pool([peer]).build().unwrap();
+        client.get(&origin.url("/")).map(|response| response.status().as_u16())
+    };
+    assert_eq!(ask("public").unwrap_err().kind(), ErrorKind::Forbidden);
+    assert_eq!(ask("public,allow:loopback").unwrap(), 200);
     assert_eq!(origin.count(), 1);
 }
