@@ -44,6 +44,8 @@ pub enum ErrorKind {
     Unauthorized,
     /// The request leads back to where it came from.
     Loop,
+    /// The rules do not allow that this origin is fetched: see [`OriginRules`](crate::OriginRules).
+    Forbidden,
     /// The address to serve on cannot be bound.
     Listen,
     /// The peer is shutting down or has too much to do.
@@ -71,6 +73,7 @@ impl ErrorKind {
             Self::BodyTooLarge => "body-too-large",
             Self::Unauthorized => "unauthorized",
             Self::Loop => "loop",
+            Self::Forbidden => "forbidden",
             Self::Listen => "listen",
             Self::Unavailable => "unavailable",
             Self::Io => "io",
@@ -83,7 +86,7 @@ impl ErrorKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::BadUrl,
         Self::BadPeer,
         Self::BadOption,
@@ -98,6 +101,7 @@ impl ErrorKind {
         Self::BodyTooLarge,
         Self::Unauthorized,
         Self::Loop,
+        Self::Forbidden,
         Self::Listen,
         Self::Unavailable,
         Self::Io,

@@ -54,6 +54,8 @@ mod tls;
 
 // A client alone uses a part of these.
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod access;
+#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod body;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod header;
@@ -88,6 +90,7 @@ mod policy;
 #[cfg(feature = "peer")]
 mod store;
 
+pub use access::{AddressClass, BadOriginRule, OriginPattern, OriginRules, Refused};
 pub use agent::{agent, agent_with_config};
 pub use body::Body;
 pub use byte_size::{BadSize, ByteSize};

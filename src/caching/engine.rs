@@ -583,12 +583,13 @@ fn is_the_origins(kind: ErrorKind) -> bool {
             | ErrorKind::BadOption
             | ErrorKind::BodyTooLarge
             | ErrorKind::Loop
+            | ErrorKind::Forbidden
     )
 }
 
 /// Whether every other request would have met it too, whatever its fields.
 fn is_for_everybody(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Unresolved | ErrorKind::Unreachable | ErrorKind::Tls)
+    matches!(kind, ErrorKind::Unresolved | ErrorKind::Unreachable | ErrorKind::Tls | ErrorKind::Forbidden)
 }
 
 impl fmt::Debug for Caching {

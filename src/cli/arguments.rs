@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use forwardcache::ByteSize;
+use forwardcache::{ByteSize, OriginRules};
 
 /// A distributed, private, forward HTTP cache.
 ///
@@ -72,9 +72,25 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) pool: PoolOptions,
 
+    /// Which origins may be fetched: public (addresses of the internet alone), any, or a list of rules, of
+    /// which the first that matches counts [default: any]
+    ///
+    /// Rules are allow:PATTERN or deny:PATTERN, with commas between and public, any or listed before them (listed:
+    /// what a rule allows and nothing else). A pattern is [SCHEME://]PLACE[:PORTS], where PLACE is a host
+    /// (*.example.com), a network (10.1.0.0/16, [fd00::/8]), a class of addresses (loopback, private,
+    /// shared-space, link-local, cloud-metadata, ...), or a host at one of these (wiki.example@private). A name
+    /// alone is allowed to lead to public addresses only, unless it is any; link-local and cloud-metadata have
+    /// to be named in any case.
+    #[arg(long, value_name = "public|any|RULE,...")]
+    pub(crate) origins: Option<OriginRules>,
+
     /// Certificates in PEM to trust beside those of the web
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
+
+    /// On an address that others reach: answer anybody who does
+    #[arg(long, conflicts_with_all = ["token_file", "tls_client_ca"])]
+    pub(crate) allow_anyone: bool,
 
     /// Answer those alone who show a token of this file, which has one a line, two at most; other peers are
     /// shown the first [default: the token in FORWARDCACHE_TOKEN, or anybody]

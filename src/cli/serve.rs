@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let tokens = tokens::of(arguments.token_file.as_deref())?;
     let (front, options) = (arguments.front.front, front::options(&arguments.front, tls.clone())?);
     if !address.ip().is_loopback() {
-        log::warn!("whoever reaches {address} can fetch through this peer whatever this machine can reach");
+        check_opening(&arguments, tokens.is_some(), address)?;
     }
     let scheme = scheme(&arguments);
     let peer = peer(arguments, tokens.clone(), address)?;
@@ -64,6 +64,25 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     });
     serving.join();
     Ok(ExitCode::SUCCESS)
+}
+
+/// A cache that fetches what it is asked for is a way into the network that it stands in: for others than
+/// this machine it is opened by those alone who have said for whom, and to what.
+fn check_opening(arguments: &Serve, has_tokens: bool, address: SocketAddr) -> Result<(), Failure> {
+    let who = "who may ask: --token-file FILE, --tls-client-ca FILE (with --tls-cert), or --allow-anyone";
+    let what = "what may be fetched: --origins public, any, or RULE,...";
+    let mut missing = Vec::new();
+    if !has_tokens && arguments.tls_client_ca.is_none() && !arguments.allow_anyone {
+        missing.push(who);
+    }
+    if arguments.origins.is_none() {
+        missing.push(what);
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let text = format!("--listen {address} is not this machine alone: say {}", missing.join("; and "));
+    Err(Failure::Usage(text))
 }
 
 /// Reads the files anew that hold its secrets.
@@ -95,6 +114,7 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let mut builder = Peer::builder(self_url)
         .rules(rules(&arguments))
+        .origins(arguments.origins.unwrap_or_default())
         .path(arguments.pool.path)
         .replicas(arguments.pool.replicas.get());
     if !arguments.peers.is_empty() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::asking::Client;
 use super::pool::{self, Pool};
+use crate::access::OriginRules;
 use crate::error::{Error, ErrorKind, Result};
 use crate::origin::{Origin, OriginBuilder};
 use crate::protocol;
@@ -182,7 +183,9 @@ impl ClientBuilder {
         let (transport, direct): (_, Option<Arc<dyn RoundTrip>>) = match self.transport {
             Some(transport) => (Arc::clone(&transport), fetches_directly.then_some(transport)),
             None => {
-                let transport = Arc::new(self.network.clone().build()?);
+                // The peers are those that this program was told, wherever they are.
+                let to_peers = self.network.clone().rules(OriginRules::trusting());
+                let transport = Arc::new(to_peers.build()?);
                 // Origins are anybody: who asks is for peers to know.
                 let network = self.network.without_client_certificate();
                 (transport, if fetches_directly { Some(Arc::new(network.build()?)) } else { None })

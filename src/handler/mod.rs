@@ -3,12 +3,15 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `proxy` | `/proxy?q=<URL>`: what is asked for, and by whom it is answered |
+//! | `allowed` | who may ask, and for what |
 //! | `refusal` | an answer that the peer makes itself, with the reason in one line |
 //! | `own_addresses` | how the peer knows a URL that leads back to itself |
 
+mod allowed;
 mod own_addresses;
 mod proxy;
 mod refusal;
 
+pub(crate) use allowed::Allowed;
 pub(crate) use own_addresses::OwnAddresses;
 pub(crate) use proxy::{IsPeer, Proxy};

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, MAX_FORWARDS, PROXY_AUTHORIZATION, VIA, X_CONTENT_TYPE_OPTIONS,
-};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, MAX_FORWARDS, VIA, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use log::warn;
 
+use super::allowed::Allowed;
 use super::own_addresses::OwnAddresses;
 use super::refusal::{ALLOWED, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal, unauthorized};
-use crate::at_once::{AtOnce, PlainField, PlainRequest, Wakes};
+use crate::access::Asked;
+use crate::at_once::{AtOnce, PlainRequest, Wakes};
 use crate::body::Body;
 use crate::caching::Caching;
 use crate::error::{Error, ErrorKind, Result, redacted};
@@ -18,7 +18,6 @@ use crate::header::{hop_by_hop, list};
 use crate::protocol;
 use crate::store::StoredResponse;
 use crate::target::{Target, query_value, unescape};
-use crate::token::Tokens;
 
 /// Answers requests for this peer's share, and for any other: a peer that is asked answers, and never
 /// sends a request on to another peer, so that peers who disagree on the ring cost a miss and no loop.
@@ -32,8 +31,7 @@ pub(crate) struct Proxy {
     own_addresses: Arc<OwnAddresses>,
     /// Whether a URL names a member of the pool, for which a peer is no origin.
     is_peer: Box<dyn IsPeer>,
-    /// Who may ask; anybody, where there are none.
-    tokens: Option<Tokens>,
+    allowed: Allowed,
 }
 
 /// Says whether a URL names a peer of the pool. Cheap, and never blocks.
@@ -47,11 +45,11 @@ impl Proxy {
         caching: Caching,
         own_addresses: Arc<OwnAddresses>,
         is_peer: Box<dyn IsPeer>,
-        tokens: Option<Tokens>,
+        allowed: Allowed,
     ) -> Self {
         let why_path = protocol::why_path(&path);
         let plain_prefix = format!("{path}?{}=", protocol::QUERY);
-        Self { path, why_path, plain_prefix, caching, own_addresses, is_peer, tokens }
+        Self { path, why_path, plain_prefix, caching, own_addresses, is_peer, allowed }
     }
 
     /// What is stored of what a plain request asks for, if it answers it as it is. Never waits.
@@ -62,18 +60,15 @@ impl Proxy {
         lines: &mut String,
     ) -> Option<Arc<StoredResponse>> {
         let value = request.target.strip_prefix(&self.plain_prefix)?;
-        if let Some(tokens) = &self.tokens {
-            let PlainField::Once(shown) = request.field("proxy-authorization") else { return None };
-            if !tokens.accept(shown) {
-                return None;
-            }
-        }
-        if value.contains('&') {
+        if value.contains('&') || !self.allowed.knows_plainly(request) {
             return None;
         }
         unescape(value, url).ok()?;
+        let url = std::str::from_utf8(url).ok()?;
+        // What is not spelled as a `Target` is not found either, so that what is judged here is what is found.
+        self.allowed.origins.may_be_asked(&Asked::of_canonical(url)?).ok()?;
         // What leads back to the pool was never fetched, and so is not stored.
-        self.caching.hit(std::str::from_utf8(url).ok()?, request, lines)
+        self.caching.hit(url, request, lines)
     }
 
     /// Whether [`at_once`](Self::at_once) knows what to do with a request that has no content.
@@ -83,7 +78,7 @@ impl Proxy {
 
     /// Answers such a request, or says what has to be waited for. Never waits.
     pub(crate) fn at_once(&self, request: Request<()>, wakes: Wakes<'_>) -> AtOnce<Response<Body>> {
-        if !self.may_ask(request.headers()) {
+        if !self.allowed.knows(request.headers()) {
             return AtOnce::Answer(unauthorized());
         }
         let target = match self.target(&request) {
@@ -106,7 +101,7 @@ impl Proxy {
             let text = format!("nothing is here: this peer answers {}?q=URL", self.path);
             return refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text);
         }
-        if !self.may_ask(request.headers()) {
+        if !self.allowed.knows(request.headers()) {
             return unauthorized();
         }
         if is_about_why {
@@ -157,14 +152,12 @@ impl Proxy {
             let reason = "the URL leads back to this pool".to_owned();
             return Err((StatusCode::LOOP_DETECTED, ErrorKind::Loop, reason));
         }
+        // Also of what is stored: it may be there from before the rules, or from another who uses the store.
+        self.allowed
+            .origins
+            .may_ask(&target)
+            .map_err(|refused| (StatusCode::FORBIDDEN, ErrorKind::Forbidden, refused.to_string()))?;
         Ok(target)
-    }
-
-    /// Whether whoever sent these fields is known.
-    fn may_ask(&self, headers: &HeaderMap) -> bool {
-        let Some(tokens) = &self.tokens else { return true };
-        let mut lines = headers.get_all(PROXY_AUTHORIZATION).into_iter();
-        lines.next().is_some_and(|shown| tokens.accept(shown.as_bytes())) && lines.next().is_none()
     }
 
     fn leads_back<T>(&self, request: &Request<T>, target: &Target) -> bool {
@@ -250,10 +243,15 @@ mod tests {
     }
 
     fn proxy(origin: impl RoundTrip + 'static) -> Proxy {
+        proxy_for(origin, "any")
+    }
+
+    fn proxy_for(origin: impl RoundTrip + 'static, origins: &str) -> Proxy {
         let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).pseudonym("me");
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
-        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(Neighbour), None)
+        let allowed = Allowed { tokens: None, origins: origins.parse().unwrap() };
+        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(Neighbour), allowed)
     }
 
     fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
@@ -390,12 +388,55 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_that_is_forbidden_is_refused_before_anybody_is_asked() {
+        let proxy = proxy_for(Nowhere, "public,deny:*.bad.example");
+        for url in ["http://127.0.0.1/", "http://[::1]/", "http://169.254.169.254/", "http://a.bad.example/"]
+        {
+            for path in ["/proxy", "/proxy/why"] {
+                let uri = format!("{path}?q={}", crate::target::query_escape(url));
+                let response = proxy.handle(Request::get(uri).body(Body::empty()).unwrap());
+                assert_eq!(response.status(), 403, "{path} {url}");
+                assert_eq!(protocol::failure(response.headers()), Some(ErrorKind::Forbidden));
+                assert_eq!(response.headers()["cache-status"], "forwardcache; detail=forbidden");
+                let text = response.into_body().into_text().unwrap();
+                assert!(text.lines().count() == 1 && !text.contains("bad.example"), "{text}");
+            }
+        }
+        assert_eq!(ask(&proxy, Request::get("/proxy?q=http://good.example/")).0, 502);
+    }
+
+    #[test]
+    fn what_is_stored_of_an_origin_that_is_forbidden_is_not_served() {
+        let origin = RoundTripFn(|_| {
+            Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
+        });
+        let open = proxy(origin);
+        let closed = Proxy::new(
+            "/proxy".to_owned(),
+            open.caching.clone(),
+            Arc::default(),
+            Box::new(Neighbour),
+            Allowed { tokens: None, origins: "any,deny:h".parse().unwrap() },
+        );
+        let target = "/proxy?q=http%3A%2F%2Fh%2F";
+        assert_eq!(ask(&open, Request::get(target)), (200, "hello".to_owned()));
+        let is_hit = |proxy: &Proxy| {
+            let fields = [httparse::Header { name: "Host", value: b"me" }];
+            let request = PlainRequest::new(target, &fields).unwrap();
+            proxy.hit(&request, &mut Vec::new(), &mut String::new()).is_some()
+        };
+        assert!(is_hit(&open) && !is_hit(&closed));
+        assert_eq!(ask(&closed, Request::get(target)).0, 403);
+    }
+
+    #[test]
     fn failures_are_told_apart() {
         for (kind, status) in [
             (ErrorKind::Timeout, 504),
             (ErrorKind::Unresolved, 502),
             (ErrorKind::Unreachable, 502),
             (ErrorKind::BadResponse, 502),
+            (ErrorKind::Forbidden, 403),
         ] {
             let proxy = proxy(RoundTripFn(move |_| Err(Error::new(kind, "broken"))));
             let request = Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap();

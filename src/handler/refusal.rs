@@ -52,6 +52,7 @@ pub(crate) fn failure(error: &Error) -> Response<Body> {
     let status = match error.kind() {
         ErrorKind::BadUrl | ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
         ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::Loop => StatusCode::LOOP_DETECTED,
         ErrorKind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -10,6 +10,7 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, TlsConfig};
 
 use super::roots::Roots;
 use super::transport::Origin;
+use crate::access::OriginRules;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tls::{Identity, IdentitySource, Pem};
 
@@ -29,6 +30,8 @@ pub(super) const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
 /// | [`response_timeout`](Self::response_timeout) | 30 s |
 /// | [`read_timeout`](Self::read_timeout) | 30 s |
 /// | [`write_timeout`](Self::write_timeout) | 30 s |
+/// | [`rules`](Self::rules) | [`OriginRules::any`] |
+/// | [`name_lifetime`](Self::name_lifetime) | 30 s |
 /// | [`web_root_certificates`](Self::web_root_certificates) | trusted |
 /// | [`root_certificates_pem`](Self::root_certificates_pem) | none besides |
 /// | [`client_certificate_pem`](Self::client_certificate_pem) | none |
@@ -47,6 +50,7 @@ pub(super) const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
 #[must_use]
 pub struct OriginBuilder {
     times: Times,
+    rules: OriginRules,
     without_web_roots: bool,
     roots: Vec<Pem>,
     identity: Option<IdentitySource>,
@@ -59,6 +63,7 @@ pub(super) struct Times {
     response: Duration,
     read: Duration,
     write: Duration,
+    name_lifetime: Duration,
 }
 
 impl Default for Times {
@@ -69,6 +74,7 @@ impl Default for Times {
             response: Duration::from_secs(30),
             read: Duration::from_secs(30),
             write: Duration::from_secs(30),
+            name_lifetime: Duration::from_secs(30),
         }
     }
 }
@@ -101,6 +107,46 @@ impl OriginBuilder {
     /// How long the origin may take nothing of a request that is being sent.
     pub fn write_timeout(mut self, limit: Duration) -> Self {
         self.times.write = limit;
+        self
+    }
+
+    /// Which origins may be fetched; all others fail with [`ErrorKind::Forbidden`]. Default:
+    /// [`OriginRules::any`].
+    ///
+    /// They are asked twice: about the URL, before a name is looked up, and about every address that a
+    /// connection could go to. Those that are forbidden are left out; where none is left, there is no
+    /// connection. [`Origin::set_rules`] puts others in their place.
+    ///
+    /// ```
+    /// use forwardcache::{ErrorKind, Origin, OriginRules, RoundTrip};
+    ///
+    /// let origin = Origin::builder().rules(OriginRules::public()).build()?;
+    /// let request = http::Request::get("http://127.0.0.1/").body(forwardcache::Body::empty()).unwrap();
+    /// assert_eq!(origin.round_trip(request).unwrap_err().kind(), ErrorKind::Forbidden);
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn rules(mut self, rules: OriginRules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// For how long the addresses of a name are used before it is looked up again. Zero: they are not kept.
+    /// Default: 30 s.
+    ///
+    /// That a name has no address is remembered for 2 s at most, and of 1024 names the latest. Whatever is
+    /// remembered is judged by the rules of the moment. Names are looked up by the system, by 8 threads at
+    /// most, which live only while there is something to look up.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use forwardcache::Origin;
+    ///
+    /// let origin = Origin::builder().name_lifetime(Duration::ZERO).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn name_lifetime(mut self, lifetime: Duration) -> Self {
+        self.times.name_lifetime = lifetime;
         self
     }
 
@@ -213,7 +259,7 @@ impl OriginBuilder {
             Some(source) => Some(ClientIdentity::new(&source.read()?)?),
             None => None,
         };
-        Ok(Origin::with_options(Options { times, roots, identity }))
+        Ok(Origin::with_options(Options { times, rules: self.rules, roots, identity }))
     }
 }
 
@@ -221,6 +267,7 @@ impl OriginBuilder {
 #[derive(Debug, Default)]
 pub(super) struct Options {
     times: Times,
+    pub(super) rules: OriginRules,
     roots: Roots,
     identity: Option<ClientIdentity>,
 }
@@ -247,8 +294,17 @@ impl ClientIdentity {
 }
 
 impl Options {
+    #[cfg(test)]
+    pub(super) fn resolving_within(limit: Duration) -> Self {
+        Self { times: Times { resolve: limit, ..Times::default() }, ..Self::default() }
+    }
+
+    pub(super) fn name_lifetime(&self) -> Duration {
+        self.times.name_lifetime
+    }
+
     pub(super) fn into_config(self) -> Config {
-        let Times { resolve, connect, response, read, write } = self.times;
+        let Times { resolve, connect, response, read, write, name_lifetime: _ } = self.times;
         let mut tls = TlsConfig::builder().root_certs(self.roots.into_root_certs());
         if let Some(ClientIdentity { certificate, provider }) = self.identity {
             // ureq panics at the first request when it cannot use them: what checked them has to be what

@@ -1,12 +1,16 @@
 //! Origins that follow a script: real sockets on the loopback, one thread each.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{self, JoinHandle};
 
 use http::{Request, Response};
 
 use super::Origin;
+use super::names::Lookup;
 use crate::body::Body;
 use crate::error::Result;
 use crate::round_trip::RoundTrip;
@@ -123,4 +127,36 @@ pub(super) fn get(origin: &Origin, url: &str) -> Result<Response<Body>> {
 
 pub(super) fn send(origin: &Origin, head: http::request::Builder, body: Body) -> Result<Response<Body>> {
     origin.round_trip(head.body(body).unwrap())
+}
+
+type LookupScript = dyn Fn(&str, u8) -> io::Result<Vec<IpAddr>> + Send + Sync;
+
+/// Answers for names as a script says, which is told the name and the how many-th lookup it is.
+#[derive(Clone)]
+pub(super) struct ScriptedLookup {
+    script: Arc<LookupScript>,
+    count: Arc<AtomicU8>,
+}
+
+impl ScriptedLookup {
+    pub(super) fn new(script: impl Fn(&str, u8) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Self {
+        Self { script: Arc::new(script), count: Arc::default() }
+    }
+
+    /// How many lookups there were.
+    pub(super) fn count(&self) -> u8 {
+        self.count.load(Ordering::SeqCst)
+    }
+}
+
+impl Lookup for ScriptedLookup {
+    fn look_up(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        (self.script)(name, self.count.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+}
+
+impl fmt::Debug for ScriptedLookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScriptedLookup").finish_non_exhaustive()
+    }
 }

@@ -1,18 +1,24 @@
 //! A request goes out, its response comes back.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response};
+use parking_lot::RwLock;
 use ureq::Agent;
+use ureq::config::Config;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
 
 use super::cut::CutConnector;
+use super::names::{Names, SystemLookup};
 use super::options::{Options, OriginBuilder};
 use super::resolver::OriginResolver;
 use super::{failure, request, response};
+use crate::access::{Asked, OriginRules};
 use crate::body::Body;
-use crate::error::Result;
+use crate::clock::SystemClock;
+use crate::error::{Error, ErrorKind, Result};
 use crate::round_trip::RoundTrip;
 
 /// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
@@ -43,6 +49,19 @@ use crate::round_trip::RoundTrip;
 /// ```
 #[derive(Clone)]
 pub struct Origin {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    names: Arc<Names>,
+    current: RwLock<Current>,
+}
+
+/// The rules, and the connections that were made by them.
+#[derive(Clone)]
+struct Current {
+    rules: OriginRules,
     agent: Agent,
 }
 
@@ -59,9 +78,48 @@ impl Origin {
     }
 
     pub(super) fn with_options(options: Options) -> Self {
+        let names = Names::new(SystemLookup, Arc::new(SystemClock), options.name_lifetime());
+        Self::with_names(options, names)
+    }
+
+    pub(super) fn with_names(options: Options, names: Arc<Names>) -> Self {
+        let rules = options.rules.clone();
         let config = options.into_config();
+        let current = RwLock::new(Current::new(&config, &names, rules));
+        Self { inner: Arc::new(Inner { config, names, current }) }
+    }
+
+    /// Puts these rules in place of those before, for this and all its clones.
+    ///
+    /// Whoever asks from now on is judged by them, and on a connection that was made by them: those that are
+    /// kept are given up. A request that is under way ends as it began.
+    ///
+    /// ```
+    /// use forwardcache::{Origin, OriginRules};
+    ///
+    /// let origin = Origin::new();
+    /// origin.set_rules(OriginRules::public());
+    /// assert_eq!(origin.rules(), OriginRules::public());
+    /// ```
+    pub fn set_rules(&self, rules: OriginRules) {
+        let current = Current::new(&self.inner.config, &self.inner.names, rules);
+        // Connections are closed when the last who uses them is gone: not while others wait for the lock.
+        let before = std::mem::replace(&mut *self.inner.current.write(), current);
+        drop(before);
+    }
+
+    /// The rules that are in force.
+    #[must_use]
+    pub fn rules(&self) -> OriginRules {
+        self.inner.current.read().rules.clone()
+    }
+}
+
+impl Current {
+    fn new(config: &Config, names: &Arc<Names>, rules: OriginRules) -> Self {
         let connector = DefaultConnector::new().chain(CutConnector);
-        Self { agent: Agent::with_parts(config, connector, OriginResolver::default()) }
+        let resolver = OriginResolver { names: Arc::clone(names), rules: rules.clone() };
+        Self { rules, agent: Agent::with_parts(config.clone(), connector, resolver) }
     }
 
     /// A kept connection may die between the moment it is found open and its use. Nothing tells that
@@ -81,13 +139,24 @@ impl RoundTrip for Origin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let (head, body) = request::prepare(request)?;
         let (method, url) = (head.method().clone(), head.uri().clone());
+        let current = self.inner.current.read().clone();
+        if let Some(asked) = Asked::of_uri(&url) {
+            current.rules.may_be_asked(&asked).map_err(|refused| Error::from(refused).with_url(&url))?;
+        }
         let repeatable = body.is_none() && (method == Method::GET || method == Method::HEAD);
         let answer = match body {
-            None if repeatable => self.send_repeatable(head),
-            None => self.agent.run(head),
-            Some(body) => self.agent.run(head.map(|()| body.into_send_body())),
+            None if repeatable => current.send_repeatable(head),
+            None => current.agent.run(head),
+            Some(body) => current.agent.run(head.map(|()| body.into_send_body())),
         };
-        let answer = answer.map_err(|failure| failure::before_response(failure, &url))?;
+        let answer = answer.map_err(|failure| {
+            let error = failure::before_response(failure, &url);
+            // It may have moved.
+            if let (ErrorKind::Unreachable, Some(host)) = (error.kind(), url.host()) {
+                self.inner.names.forget(&host.to_ascii_lowercase());
+            }
+            error
+        })?;
         response::receive(answer, &method, &url)
     }
 }
@@ -100,7 +169,10 @@ impl Default for Origin {
 
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Origin").field("timeouts", &self.agent.config().timeouts()).finish_non_exhaustive()
+        f.debug_struct("Origin")
+            .field("timeouts", &self.inner.config.timeouts())
+            .field("rules", &self.rules())
+            .finish_non_exhaustive()
     }
 }
 
@@ -108,11 +180,9 @@ impl fmt::Debug for Origin {
 mod tests {
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
-    use std::sync::Arc;
 
     use super::super::testing::{Received, ScriptedOrigin, accept, get, send};
     use super::*;
-    use crate::error::ErrorKind;
     use crate::tls::testing::{self, Authority, server_config};
 
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::member::Peer;
+use crate::access::OriginRules;
 use crate::caching::{Caching, CachingBuilder};
 use crate::client::{Client, ClientBuilder};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::handler::Allowed;
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::policy::{Mode, Rules};
@@ -25,6 +27,7 @@ pub struct PeerBuilder {
     client: ClientBuilder,
     caching: CachingBuilder,
     origin: Option<Arc<dyn RoundTrip>>,
+    origins: OriginRules,
     root_certificates: Option<PathBuf>,
     memory: Option<u64>,
     store: Option<Arc<dyn Store>>,
@@ -40,6 +43,7 @@ impl PeerBuilder {
             client: Client::builder(),
             caching: Caching::builder(),
             origin: None,
+            origins: OriginRules::default(),
             root_certificates: None,
             memory: None,
             store: None,
@@ -108,6 +112,28 @@ impl PeerBuilder {
     /// What fetches from origins. Default: [`Origin`], the network.
     pub fn origin(mut self, origin: impl RoundTrip + 'static) -> Self {
         self.origin = Some(Arc::new(origin));
+        self
+    }
+
+    /// Which origins this peer fetches, and answers for. Default: [`OriginRules::any`].
+    ///
+    /// A URL that they forbid is answered with 403, no name is looked up for it, and what is stored of it is
+    /// not served. An address that they forbid is not connected to. What a name led to is judged when it is
+    /// fetched, and not again for what is stored by then.
+    ///
+    /// They are not about the other peers of the pool. An [`origin`](Self::origin) of your own is asked for
+    /// what they allow by the URL; which addresses it connects to is for itself to say, as by
+    /// [`OriginBuilder::rules`](crate::OriginBuilder::rules).
+    ///
+    /// ```
+    /// use forwardcache::{ErrorKind, OriginRules, Peer};
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").origins(OriginRules::public()).build()?;
+    /// assert_eq!(peer.get("http://10.0.0.1/").unwrap_err().kind(), ErrorKind::Forbidden);
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn origins(mut self, rules: OriginRules) -> Self {
+        self.origins = rules;
         self
     }
 
@@ -219,10 +245,15 @@ impl PeerBuilder {
         let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
         let peers = self.peers.unwrap_or_else(|| vec![self_url.to_string()]);
         let client = self.client.pool(peers).build()?;
-        let origin = match (self.origin, self.root_certificates) {
-            (Some(origin), _) => origin,
-            (None, Some(path)) => Arc::new(Origin::builder().root_certificates_file(path).build()?),
-            (None, None) => Arc::new(Origin::new()),
+        let origin = match self.origin {
+            Some(origin) => origin,
+            None => {
+                let builder = Origin::builder().rules(self.origins.clone());
+                Arc::new(match self.root_certificates {
+                    Some(path) => builder.root_certificates_file(path).build()?,
+                    None => builder.build()?,
+                })
+            }
         };
         let store = match (self.store, self.memory) {
             (Some(store), _) => store,
@@ -230,7 +261,7 @@ impl PeerBuilder {
             (None, None) => Arc::new(MemoryStore::default()),
         };
         let caching = self.caching.origin(origin).store(store).rules(self.rules).build()?;
-        Ok(Peer::new(self_url, client, caching, self.tokens))
+        Ok(Peer::new(self_url, client, caching, Allowed { tokens: self.tokens, origins: self.origins }))
     }
 }
 
@@ -241,6 +272,7 @@ impl fmt::Debug for PeerBuilder {
             .field("peers", &self.peers)
             .field("client", &self.client)
             .field("caching", &self.caching)
+            .field("origins", &self.origins)
             .field("memory", &self.memory)
             .field("rules", &self.rules)
             .finish_non_exhaustive()

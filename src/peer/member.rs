@@ -8,19 +8,19 @@ use std::sync::Arc;
 use http::{Method, Request, Response};
 
 use super::builder::PeerBuilder;
+use crate::access::OriginRules;
 use crate::at_once::{AtOnce, PlainRequest, Wakes};
 use crate::body::Body;
 use crate::caching::{Caching, Explanation};
 use crate::client::Client;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving};
-use crate::handler::{IsPeer, OwnAddresses, Proxy};
+use crate::handler::{Allowed, IsPeer, OwnAddresses, Proxy};
 use crate::peer_url::PeerUrl;
 use crate::round_trip::RoundTrip;
 use crate::stats::Stats;
 use crate::store::StoredResponse;
 use crate::target::Target;
-use crate::token::Tokens;
 
 /// A member of the pool: it asks like a [`Client`], and it owns a share of the URLs, which it fetches,
 /// keeps and answers for.
@@ -52,6 +52,7 @@ struct Inner {
     client: Client,
     caching: Caching,
     own_addresses: Arc<OwnAddresses>,
+    origins: OriginRules,
     proxy: Proxy,
 }
 
@@ -70,12 +71,13 @@ impl Peer {
         PeerBuilder::new(self_url.into())
     }
 
-    pub(super) fn new(self_url: PeerUrl, client: Client, caching: Caching, tokens: Option<Tokens>) -> Self {
+    pub(super) fn new(self_url: PeerUrl, client: Client, caching: Caching, allowed: Allowed) -> Self {
         let own_addresses = Arc::new(OwnAddresses::default());
         let in_pool = Box::new(InPool(client.clone()));
         let path = client.path().to_owned();
-        let proxy = Proxy::new(path, caching.clone(), Arc::clone(&own_addresses), in_pool, tokens);
-        Self { inner: Arc::new(Inner { self_url, client, caching, own_addresses, proxy }) }
+        let (own, origins) = (Arc::clone(&own_addresses), allowed.origins.clone());
+        let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
+        Self { inner: Arc::new(Inner { self_url, client, caching, own_addresses, origins, proxy }) }
     }
 
     /// The path under which it answers.
@@ -95,7 +97,8 @@ impl Peer {
     /// # Errors
     ///
     /// [`ErrorKind::BadUrl`](crate::ErrorKind::BadUrl) when it is not an absolute `http` or `https` URL,
-    /// and what fetching fails with.
+    /// [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) where [`PeerBuilder::origins`] of its owner do
+    /// not allow it, and what fetching fails with.
     pub fn get(&self, url: &str) -> Result<Response<Body>> {
         self.fetch(Method::GET, url)
     }
@@ -120,10 +123,16 @@ impl Peer {
     fn send(&self, target: Target, mut request: Request<Body>) -> Result<Response<Body>> {
         // Without any peer all of it is its own.
         if self.inner.client.is_own(&target, &self.inner.self_url) {
+            self.may_ask(&target)?;
             return self.inner.caching.round_trip_to(target, request);
         }
         *request.uri_mut() = target.uri();
         self.inner.client.round_trip(request)
+    }
+
+    /// As the answering side does.
+    fn may_ask(&self, target: &Target) -> Result<()> {
+        self.inner.origins.may_ask(target).map_err(|refused| Error::from(refused).with_url(target))
     }
 
     /// Sends any request.
@@ -150,10 +159,13 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// As [`Caching::explain`].
+    /// As [`Caching::explain`], and [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) where
+    /// [`PeerBuilder::origins`] does not allow the URL.
     pub fn explain(&self, url: &str) -> Result<Explanation> {
         let mut request = Request::new(());
-        *request.uri_mut() = Target::parse(url)?.uri();
+        let target = Target::parse(url)?;
+        self.may_ask(&target)?;
+        *request.uri_mut() = target.uri();
         self.inner.caching.explain(&request)
     }
 

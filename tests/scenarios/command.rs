@@ -36,6 +36,8 @@ fn a_bad_command_line_is_one_line_and_the_code_2() {
         (&["no-such-command"], "no-such-command"),
         (&["serve", "--memory", "10 parsecs"], "10 parsecs"),
         (&["serve", "--memory", "-1"], "-1"),
+        (&["serve", "--origins", "private"], "public, any or listed"),
+        (&["serve", "--origins", "public,allow:10.0.0.1/8"], "10.0.0.1/8"),
         (&["serve", "--workers", "0"], "0"),
         (&["serve", "--listen", "nonsense"], "HOST:PORT"),
         (&["serve", "--listen", "0.0.0.0:0"], "--self-url"),

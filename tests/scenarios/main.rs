@@ -14,6 +14,7 @@ mod faults;
 mod front;
 mod https;
 mod nginx;
+mod origins;
 mod pool;
 mod processes;
 mod streams;

@@ -114,6 +114,39 @@ fn a_client_and_the_peers_of_a_pool_show_it_to_each_other() {
 }
 
 #[test]
+fn nothing_is_opened_to_others_until_it_is_said_for_whom_and_to_what() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), OLD).unwrap();
+    let path = file.path().to_str().unwrap();
+    fn serve<'a>(more: &[&'a str]) -> Vec<&'a str> {
+        ["serve", "--listen", "0.0.0.0:0", "--self-url", "http://10.0.0.1:3000"]
+            .into_iter()
+            .chain(more.iter().copied())
+            .collect()
+    }
+    for (more, says) in [
+        (&[][..], &["--token-file", "--tls-client-ca", "--allow-anyone", "--origins"][..]),
+        (&["--allow-anyone"], &["--origins"]),
+        (&["--token-file", path], &["--origins"]),
+        (&["--origins", "public"], &["--token-file", "--tls-client-ca", "--allow-anyone"]),
+        (&["--allow-anyone", "--token-file", path, "--origins", "any"], &["--allow-anyone", "--token-file"]),
+    ] {
+        let refused = run(serve(more));
+        assert_eq!(refused.status.code(), Some(2), "{more:?}");
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(says.iter().all(|word| said.contains(word)), "{said}");
+    }
+    for more in [&["--allow-anyone", "--origins", "any"][..], &["--token-file", path, "--origins", "public"]]
+    {
+        let mut serving = Process::spawn(serve(more));
+        serving.wait_for_line("serving on http://0.0.0.0:");
+        serving.terminate();
+        assert!(serving.wait().success());
+    }
+}
+
+#[test]
 fn the_command_takes_tokens_from_files_and_shows_them_to_nobody_else() {
     let (origin, file) = (origin(), tempfile::NamedTempFile::new().unwrap());
     std::fs::write(file.path(), OLD).unwrap();
