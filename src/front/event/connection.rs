@@ -420,7 +420,8 @@ impl Connection {
         let asked = Asked {
             method: request.method().clone(),
             version: request.version(),
-            persistent: persistent && !around.is_stopping,
+            // Who is told that a tunnel is open sends what is no request (RFC 9110 section 9.3.6).
+            persistent: persistent && !around.is_stopping && *request.method() != Method::CONNECT,
         };
         let expects = match expectation(&request) {
             Ok(expects) => expects && body != RequestBody::None,

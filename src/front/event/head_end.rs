@@ -20,12 +20,13 @@ pub(super) enum Scan {
 /// whoever does sees another message than whoever does not).
 pub(super) fn head_end(bytes: &[u8], from: usize, most: usize) -> Scan {
     for at in memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at) {
+        // Before anything else: how much comes at once must not change what is said.
+        if at >= most {
+            break;
+        }
         if at == 0 || bytes[at - 1] != b'\r' {
             let reason = "a line of the head ends without CR";
             return Scan::Refused(Refusal { status: StatusCode::BAD_REQUEST, reason });
-        }
-        if at >= most {
-            break;
         }
         if at >= 3 && bytes[at - 3..at] == *b"\r\n\r" {
             return Scan::Complete(at + 1);
@@ -88,6 +89,7 @@ mod tests {
         assert_eq!(status(head_end(format!("{long}\r\n").as_bytes(), 0, MOST)), 414);
         assert_eq!(status(head_end(format!("a\r\nb: {long}").as_bytes(), 0, MOST)), 431);
         assert_eq!(status(head_end(format!("a\r\nb: {long}\r\n\r\n").as_bytes(), 0, MOST)), 431);
+        assert_eq!(status(head_end(format!("a\r\nb: {long}\n").as_bytes(), 0, MOST)), 431);
         assert!(matches!(head_end(&long.as_bytes()[1..], 0, MOST), Scan::Incomplete(_)));
     }
 

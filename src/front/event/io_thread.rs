@@ -1,7 +1,7 @@
 //! A thread that serves connections: it waits for their sockets, and for nothing else.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -339,11 +339,13 @@ fn between_looks(options: &FrontOptions) -> Duration {
 
 /// Tells a connection that there is no room for it, as far as it hears that at once.
 fn turn_away(socket: &TcpStream, is_tls: bool) {
+    let mut socket = socket;
     if !is_tls {
-        let mut socket = socket;
         let _ = socket.write(TOO_MANY);
     }
     let _ = socket.shutdown(Shutdown::Write);
+    // What is not read when the socket is closed would make the system take back what was just said.
+    let _ = socket.read(&mut [0; 16 << 10]);
 }
 
 /// No more file descriptors, in this process or on the machine, or no memory for a socket.
