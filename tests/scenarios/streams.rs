@@ -151,6 +151,8 @@ fn a_slow_reader_of_what_is_stored_or_shared_holds_no_worker() {
     let _first = peer.asked(&origin.url("/large"));
     let _other = peer.asked(&origin.url("/large"));
     assert_eq!(peer.get(&origin.url("/other")).status, 200);
+    // The first of these may still find it on its way.
+    assert_eq!(peer.get(&origin.url("/large")).body.len(), LARGE);
     let hit = peer.get(&origin.url("/large"));
     assert_eq!((hit.body.len(), outcome(&hit)), (LARGE, Some(Outcome::Hit)));
     assert_eq!(origin.count_of("/large"), 1);

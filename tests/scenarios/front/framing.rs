@@ -64,7 +64,7 @@ fn framing_that_cannot_be_trusted_is_refused() {
         front.still_serves();
     }
     let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    assert_eq!(front.refuses(old), 400);
+    assert_eq!(Noting::start().refuses(old), 400);
 }
 
 #[test]
