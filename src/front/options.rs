@@ -194,8 +194,8 @@ impl FrontOptions {
         self
     }
 
-    /// How long a shutdown waits for requests that are in flight or queued. What is still queued
-    /// then is answered with 503. Default: 10 s.
+    /// How long a shutdown waits for requests that are in flight or queued. What is not answered then is
+    /// broken off; `TinyHttpFront` answers with 503 what is still queued. Default: 10 s.
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline;

@@ -74,8 +74,8 @@ pub struct ShutdownHandle {
 
 impl ShutdownHandle {
     /// Begins to shut down, and returns at once: the port accepts nobody any more, what is in flight
-    /// or queued is still answered, and what comes later on open connections is answered with 503.
-    /// A second call does nothing.
+    /// or queued is still answered, and open connections are closed: once they are answered, or at once
+    /// where nothing was asked. A second call does nothing.
     pub fn shutdown(&self) {
         self.running.shutdown();
     }

@@ -213,6 +213,8 @@ impl Connection {
             }
             Ok((count, Flushed::Blocked)) => {
                 self.is_blocked = true;
+                // Until it is, the client has no part in how much is read.
+                self.reading.stop();
                 self.writing.moved(count, around.now);
                 Next::Wait
             }
@@ -734,6 +736,11 @@ impl Connection {
             && self.input.is_empty()
             && self.outbound.is_empty()
             && !self.transport.wants_write()
+    }
+
+    /// Whether everything is said, and the client is only listened to.
+    pub(super) fn is_lingering(&self) -> bool {
+        matches!(self.closing, Closing::Lingering { .. })
     }
 
     /// Lets go of everything without waiting for anything.

@@ -60,11 +60,21 @@ pub(super) struct Acceptor {
     /// Given up for a moment when there are no more file descriptors, so that whoever waits learns of it.
     reserve: Option<File>,
     again_at: Option<Instant>,
+    /// Whether the last one could not be accepted for want of file descriptors, which has been told.
+    is_exhausted: bool,
 }
 
 impl Acceptor {
     pub(super) fn new(listener: TcpListener, admission: Arc<Admission>, mailboxes: Vec<Mailbox>) -> Self {
-        Self { listener, admission, mailboxes, next: 0, reserve: reserve(), again_at: None }
+        Self {
+            listener,
+            admission,
+            mailboxes,
+            next: 0,
+            reserve: reserve(),
+            again_at: None,
+            is_exhausted: false,
+        }
     }
 }
 
@@ -126,8 +136,9 @@ impl IoThread {
                     Token(token) => {
                         let number = token - FIRST;
                         let Some(connection) = self.connections.get_mut(number) else { continue };
-                        // Nobody is there any more to read what would be written.
-                        if event.is_write_closed() {
+                        // Nobody is there any more to read what would be written. Where both have said their
+                        // last word, it may still be on its way.
+                        if event.is_write_closed() && !connection.is_lingering() {
                             self.remove(number);
                             continue;
                         }
@@ -216,6 +227,7 @@ impl IoThread {
             }
             match acceptor.listener.accept() {
                 Ok((socket, remote)) => {
+                    acceptor.is_exhausted = false;
                     let Some(admitted) = acceptor.admission.admit(remote.ip()) else {
                         log::debug!("a connection too many is closed");
                         turn_away(&socket, self.around.options.tls.is_some());
@@ -231,7 +243,10 @@ impl IoThread {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if is_exhaustion(&error) => {
-                    log::warn!("no connection can be accepted: {error}");
+                    if !acceptor.is_exhausted {
+                        log::warn!("no connection can be accepted: {error}");
+                    }
+                    acceptor.is_exhausted = true;
                     // With the one that is kept for this, one who waits can be told by the end of the connection.
                     if acceptor.reserve.take().is_some() {
                         drop(acceptor.listener.accept());
