@@ -7,6 +7,7 @@ use super::incoming::Incoming;
 use super::lookup::Plan;
 use super::parts;
 use crate::body::Body;
+use crate::header::token::is_token_byte;
 use crate::header::{date, hop_by_hop};
 use crate::policy::{Rules, Times, response_directives, validators};
 use crate::protocol;
@@ -92,7 +93,8 @@ pub(crate) fn received_over(version: Version, via: &HeaderValue) -> HeaderValue 
 
 /// The field value of a cache of this pseudonym.
 pub(crate) fn via(pseudonym: &str) -> Option<HeaderValue> {
-    let is_token = !pseudonym.is_empty()
-        && pseudonym.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!#$%&'*+^`|:".contains(&byte));
-    is_token.then(|| HeaderValue::try_from(format!("1.1 {pseudonym}")).ok()).flatten()
+    // A pseudonym is a token; the colon is for the port of a host that stands in its place.
+    let is_received_by =
+        !pseudonym.is_empty() && pseudonym.bytes().all(|byte| is_token_byte(byte) || byte == b':');
+    is_received_by.then(|| HeaderValue::try_from(format!("1.1 {pseudonym}")).ok()).flatten()
 }

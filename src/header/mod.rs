@@ -3,6 +3,7 @@
 //! | file | what it reads |
 //! |---|---|
 //! | `list` | comma-separated lists and quoted strings (RFC 9110 section 5.6) |
+//! | `token` | the bytes of a token (RFC 9110 section 5.6.2) |
 //! | `date` | the three forms of an HTTP date |
 //! | `cache_control` | `Cache-Control` and `Pragma`, of requests and of responses |
 //! | `structured` | structured fields: dictionaries and lists (RFC 8941) |
@@ -23,3 +24,4 @@ pub(crate) mod number;
 pub(crate) mod quality;
 pub(crate) mod range;
 pub(crate) mod structured;
+pub(crate) mod token;

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use super::token::is_token_byte;
+
 /// An item of a list, or the value of a dictionary's member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
@@ -153,7 +155,7 @@ impl<'a> Input<'a> {
             b'-' | b'0'..=b'9' => self.number(),
             b'"' => self.string(),
             b'a'..=b'z' | b'A'..=b'Z' | b'*' => {
-                self.while_in(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte));
+                self.while_in(|byte| is_token_byte(byte) || matches!(byte, b':' | b'/'));
                 Some(Value::Token)
             }
             b':' => self.byte_sequence(),

@@ -40,6 +40,7 @@ use crate::front::options::MOST_FIELDS;
 use crate::front::request_head::{self, Refusal, RequestBody, RequestHead};
 use crate::front::response_head::{self, Asked, Framing};
 use crate::front::serve::RemoteAddress;
+use crate::header::token::is_token_byte;
 use crate::store::StoredResponse;
 
 /// The content of a request up to this is collected before the request is handed on, in bytes: a client that
@@ -213,7 +214,7 @@ impl Connection {
             }
             Ok((count, Flushed::Blocked)) => {
                 self.is_blocked = true;
-                // Until it is, the client has no part in how much is read.
+                // While it is, how little is read is not the doing of the client.
                 self.reading.stop();
                 self.writing.moved(count, around.now);
                 Next::Wait
@@ -314,7 +315,7 @@ impl Connection {
             return Consumed::whole(before);
         };
         // What no method begins with need not be waited for: a TLS handshake, for one.
-        if !first.is_ascii_alphanumeric() && !b"!#$%&'*+-.^_`|~\r".contains(first) {
+        if !is_token_byte(*first) && *first != b'\r' {
             self.refuse(request_head::bad("this is no HTTP request"), around);
             return Consumed::whole(bytes.len());
         }
@@ -657,7 +658,6 @@ impl Connection {
     /// Answers what cannot be acted on; the connection is of no use afterwards.
     fn refuse(&mut self, refusal: Refusal, around: &mut Surroundings) {
         log::debug!("a request is refused: {}", refusal.reason);
-        self.exchange = None;
         let method = if self.is_for_head { Method::HEAD } else { Method::GET };
         let asked = Asked { method, version: Version::HTTP_11, persistent: false };
         self.head_since = None;

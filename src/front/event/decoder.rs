@@ -6,6 +6,7 @@ use std::ops::Range;
 use http::StatusCode;
 
 use crate::front::request_head::{Refusal, RequestBody};
+use crate::header::token::is_token_byte;
 
 /// How many bytes of chunk extensions and trailers a message may have.
 const MOST_OVERHEAD: usize = 16 << 10;
@@ -137,7 +138,7 @@ impl Decoder {
             }
             (State::Trailer, b'\r') => State::LastLf,
             (State::InTrailer, b'\r') => State::TrailerEnd,
-            (State::Trailer | State::TrailerName, byte) if is_token(byte) => {
+            (State::Trailer | State::TrailerName, byte) if is_token_byte(byte) => {
                 self.overhead(State::TrailerName)?
             }
             (State::TrailerName, b':') => self.overhead(State::InTrailer)?,
@@ -156,11 +157,6 @@ impl Decoder {
         }
         Ok(next)
     }
-}
-
-/// Whether a name may hold it (RFC 9110 section 5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
