@@ -38,6 +38,8 @@ pub enum ErrorKind {
     BadResponse,
     /// The body ended before it was whole.
     IncompleteBody,
+    /// The body is not the one whose digest was announced: it was altered or damaged on its way.
+    DigestMismatch,
     /// The body is larger than the caller's limit.
     BodyTooLarge,
     /// The peer does not know who asks: no token was shown, or one that it does not accept.
@@ -70,6 +72,7 @@ impl ErrorKind {
             Self::Timeout => "timeout",
             Self::BadResponse => "bad-response",
             Self::IncompleteBody => "incomplete-body",
+            Self::DigestMismatch => "digest-mismatch",
             Self::BodyTooLarge => "body-too-large",
             Self::Unauthorized => "unauthorized",
             Self::Loop => "loop",
@@ -86,7 +89,7 @@ impl ErrorKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::BadUrl,
         Self::BadPeer,
         Self::BadOption,
@@ -98,6 +101,7 @@ impl ErrorKind {
         Self::Timeout,
         Self::BadResponse,
         Self::IncompleteBody,
+        Self::DigestMismatch,
         Self::BodyTooLarge,
         Self::Unauthorized,
         Self::Loop,

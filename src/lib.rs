@@ -58,6 +58,8 @@ mod access;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod body;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod digest;
+#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod header;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod protocol;

@@ -13,8 +13,10 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::incoming::Incoming;
 use super::ranges::{self, Slice};
 use crate::body::Body;
+use crate::digest::{CONTENT_DIGEST, Digest};
 use crate::header::number;
 use crate::policy::{CDN_CACHE_CONTROL, Condition, Part, Validity, condition, range_applies};
+use crate::protocol;
 use crate::stats::{CacheStatus, X_FROM_CACHE};
 use crate::store::StoredResponse;
 
@@ -45,7 +47,18 @@ pub(crate) fn answer(
         }
     }
     decorate(&mut headers, stored.validity(), status, now);
-    let body = if incoming.is_head() { Body::empty() } else { Body::from(body) };
+    let is_whole = body.len() == stored.body().len();
+    if incoming.is_head() || !is_whole {
+        headers.remove(&CONTENT_DIGEST);
+    }
+    if incoming.is_head() {
+        return response(code, headers, Body::empty());
+    }
+    if incoming.hop.wants_digest && !body.is_empty() {
+        let digest = if is_whole { stored.digest() } else { Digest::of(&body) };
+        protocol::announce_digest(&mut headers, digest);
+    }
+    let body = Body::from(body);
     response(code, headers, body)
 }
 

@@ -16,12 +16,13 @@ use super::engine::{Caching, Inner, Landed};
 use super::forwarding::received_over;
 use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup};
-use crate::at_once::{AtOnce, PlainRequest, Wakes};
+use crate::at_once::{AtOnce, PlainField, PlainRequest, Wakes};
 use crate::body::Body;
 use crate::error::{Result, redacted};
 use crate::flight::{Landing, Watched};
 use crate::header::{cache_control::RequestDirectives, hop_by_hop};
 use crate::policy::{Reuse, reuse};
+use crate::protocol::{self, Hop};
 use crate::stats::{CacheStatus, Forward, Outcome, X_FROM_CACHE};
 use crate::store::StoredResponse;
 use crate::target::Target;
@@ -34,8 +35,9 @@ impl Caching {
         let (parts, ()) = request.into_parts();
         let mut headers = parts.headers;
         hop_by_hop::remove(&mut headers);
+        let hop = Hop::take(&mut headers);
         let via = received_over(parts.version, &self.inner.via);
-        let incoming = Incoming::new(parts.method, target, headers, via, &self.inner.keys);
+        let incoming = Incoming::new(parts.method, target, headers, hop, via, &self.inner.keys);
         let inner = Arc::clone(&self.inner);
         if incoming.is_for_origin() {
             return AtOnce::Work(Box::new(move || {
@@ -61,6 +63,11 @@ impl Caching {
         if inner.keys.are_chosen() || url.contains(' ') {
             return None;
         }
+        let hop = match request.field(protocol::HOP.as_str()) {
+            PlainField::Absent => Hop::default(),
+            PlainField::Once(field) => Hop::parse(field),
+            PlainField::Repeated => return None,
+        };
         let variants = inner.store.at_once(url)?;
         let mut selected = None;
         for stored in variants.iter() {
@@ -82,6 +89,9 @@ impl Caching {
         let _ = write!(lines, "age: {}\r\n{X_FROM_CACHE}: 1\r\ncache-status: ", validity.age(now).as_secs());
         status.write(lines);
         lines.push_str("\r\n");
+        if hop.wants_digest {
+            protocol::write_digest(lines, stored.digest());
+        }
         Some(Arc::clone(stored))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG, VIA};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use log::debug;
+use log::{debug, warn};
 
 use super::answer::{answer, decorate, response};
 use super::builder::CachingBuilder;
@@ -24,6 +24,7 @@ use super::refresh::{Background, Refreshes};
 use super::uncacheable::Uncacheable;
 use crate::body::Body;
 use crate::clock::Clock;
+use crate::digest::{announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::fill::{Fill, FillReader};
 use crate::flight::{Flights, Landing, Leader, Role};
@@ -32,6 +33,7 @@ use crate::policy::{
     Reuse, Rules, Times, Validity, Variant, confirmed, invalidated, is_answer_to_get, may_serve_on_error,
     reuse,
 };
+use crate::protocol::{Hop, WantsDigest};
 use crate::round_trip::RoundTrip;
 use crate::stats::{CacheStatus, Forward, Outcome, Stats};
 use crate::store::{Key, Store, StoredResponse};
@@ -213,6 +215,7 @@ impl Caching {
         let (method, mut headers) = (parts.method, parts.headers);
         // What ends at this hop selects nothing and is not passed on.
         hop_by_hop::remove(&mut headers);
+        let hop = Hop::take(&mut headers);
         let via = received_over(parts.version, &inner.via);
         if !matches!(method, Method::GET | Method::HEAD) {
             return inner.pass(&method, &target, headers, via, body, Forward::Method);
@@ -221,7 +224,7 @@ impl Caching {
         if !body.is_empty() {
             return inner.pass(&method, &target, headers, via, body, Forward::Bypass);
         }
-        let incoming = Incoming::new(method, target, headers, via, &inner.keys);
+        let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys);
         if incoming.is_for_origin() {
             let Incoming { method, target, headers, via, .. } = incoming;
             return inner.pass(&method, &target, headers, via, body, Forward::Bypass);
@@ -268,7 +271,7 @@ impl Inner {
         let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
         if is_answer_to_get(method, target, received.status, &received.headers, &self.rules) {
             let via = self.via.clone();
-            let get = Incoming::new(Method::GET, target.clone(), asked_with, via, &self.keys);
+            let get = Incoming::new(Method::GET, target.clone(), asked_with, Hop::default(), via, &self.keys);
             let fetch = self.fetches.begin(&get.key);
             return Ok(self.keep(&get, None, received, status, fetch, None));
         }
@@ -401,7 +404,7 @@ impl Inner {
         if let Some(length) = body.length() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        response(head.status, headers, body)
+        marked(response(head.status, headers, body), incoming)
     }
 
     /// Sends the request on, and makes of the answer what can be made of it.
@@ -470,13 +473,31 @@ impl Inner {
             return Err(Error::new(ErrorKind::Unreachable, "this cache is offline").with_url(target));
         }
         self.stats.count_origin_request();
-        let asked = self.clock.now();
+        let (asked, method) = (self.clock.now(), request.method().clone());
         let response = self.origin.round_trip(request).map_err(|error| {
             debug!("{} {} {error}", Outcome::Failed(why), redacted(target.as_str()));
             error
         })?;
         let times = Times { request: asked, response: self.clock.now() };
-        Ok(Received::new(response, times, &self.via))
+        self.checked(Received::new(response, times, &self.via), &method, target)
+    }
+
+    /// With a body that fails where it is not what the origin says that it is (RFC 9530).
+    fn checked(&self, received: Received, method: &Method, target: &Target) -> Result<Received> {
+        let expected = announced(method, received.status, &received.headers);
+        if expected.is_empty() {
+            return Ok(received);
+        }
+        let (stats, shown) = (Arc::clone(&self.stats), redacted(target.as_str()));
+        let told = move || {
+            stats.count_digest_mismatch();
+            warn!(
+                "{} {shown} the body has another digest than its origin announced",
+                ErrorKind::DigestMismatch
+            );
+        };
+        let body = checked(received.body, expected, told).map_err(|error| error.with_url(target))?;
+        Ok(Received { body, ..received })
     }
 
     /// Answers with what is stale because the origin failed, or passes the failure on.
@@ -540,7 +561,7 @@ impl Inner {
         status: CacheStatus<'_>,
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        hand_on(code, headers, body, self.with_key(status, incoming))
+        marked(hand_on(code, headers, body, self.with_key(status, incoming)), incoming)
     }
 
     fn with_key<'a>(&self, status: CacheStatus<'a>, incoming: &'a Incoming) -> CacheStatus<'a> {
@@ -560,6 +581,14 @@ impl Inner {
             debug!("{outcome} {}", redacted(target.as_str()));
         }
     }
+}
+
+/// With a mark for whoever sends it, where the one who asks wants its digest.
+fn marked(mut response: Response<Body>, incoming: &Incoming) -> Response<Body> {
+    if incoming.hop.wants_digest {
+        response.extensions_mut().insert(WantsDigest);
+    }
+    response
 }
 
 fn hand_on(code: StatusCode, mut headers: HeaderMap, body: Body, status: CacheStatus<'_>) -> Response<Body> {

@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::header::cache_control::RequestDirectives;
 use crate::header::hop_by_hop;
 use crate::policy::{Flag, Rule, Validity, may_serve_on_error, response_directives, reuse};
+use crate::protocol::Hop;
 use crate::stats::{CacheStatus, Forward, Outcome};
 use crate::store::{StoredResponse, Variants};
 use crate::target::Target;
@@ -57,8 +58,9 @@ impl Caching {
         let target = Target::parse(&request.uri().to_string())?;
         let mut headers = request.headers().clone();
         hop_by_hop::remove(&mut headers);
+        let hop = Hop::take(&mut headers);
         let (method, via) = (request.method().clone(), inner.via.clone());
-        let incoming = Incoming::new(method, target, headers, via, &inner.keys);
+        let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys);
         let variants = inner.store.store().peek(&incoming.key).map_err(|error| {
             Error::new(ErrorKind::Io, "the store cannot be read")
                 .with_source(error)

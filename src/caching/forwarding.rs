@@ -54,7 +54,7 @@ impl Received {
         hop_by_hop::remove(&mut headers);
         // Whatever says so, it was not this cache; nor can an origin fail in a peer's name.
         headers.remove(&X_FROM_CACHE);
-        protocol::remove_mark(&mut headers);
+        protocol::remove_marks(&mut headers);
         // RFC 9110 section 6.6.1: a recipient with a clock records when a response without Date came.
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::value(times.response));

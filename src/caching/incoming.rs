@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use super::keys::Keys;
 use crate::header::cache_control::RequestDirectives;
 use crate::policy::StoringRequest;
+use crate::protocol::Hop;
 use crate::store::Key;
 use crate::target::Target;
 
@@ -18,6 +19,8 @@ pub(crate) struct Incoming {
     /// What `Via` says of the hop over which it came.
     pub(crate) via: HeaderValue,
     pub(crate) directives: RequestDirectives,
+    /// What the one who asks over the last hop wants beside it.
+    pub(crate) hop: Hop,
     pub(crate) key: Key,
     /// Whether no client waits for it.
     pub(crate) is_refresh: bool,
@@ -28,12 +31,13 @@ impl Incoming {
         method: Method,
         target: Target,
         headers: HeaderMap,
+        hop: Hop,
         via: HeaderValue,
         keys: &Keys,
     ) -> Self {
         let directives = RequestDirectives::of(&headers);
         let key = keys.of(&target, &headers);
-        Self { method, target, headers, via, directives, key, is_refresh: false }
+        Self { method, target, headers, hop, via, directives, key, is_refresh: false }
     }
 
     pub(crate) fn is_head(&self) -> bool {

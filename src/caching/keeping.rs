@@ -34,8 +34,8 @@ impl Inner {
         let confirmed = &plan.candidates[at];
         let headers = freshened(&confirmed.headers(), &received.fields_to_store(&self.rules));
         let may_store = self.may_store(incoming, confirmed.status(), &headers);
-        let freshened = Head::of(self, incoming, confirmed.status(), headers, received.times)
-            .into_stored(confirmed.body().clone());
+        let freshened =
+            Head::of(self, incoming, confirmed.status(), headers, received.times).into_freshened(confirmed);
         match may_store {
             Ok(()) => {
                 self.store.insert(fetch, &freshened);
@@ -78,7 +78,7 @@ impl Inner {
                 let status = stored.status();
                 if self.may_store(&get, status, &headers).is_ok() {
                     let head = Head::of(self, &get, status, headers, received.times);
-                    self.store.insert(fetch, &head.into_stored(stored.body().clone()));
+                    self.store.insert(fetch, &head.into_freshened(stored));
                 } else {
                     self.store.remove(&incoming.key);
                 }
@@ -229,6 +229,13 @@ impl Head {
 
     pub(super) fn into_stored(self, body: Bytes) -> Arc<StoredResponse> {
         Arc::new(StoredResponse::new(self.status, &self.headers, body, self.validity, self.variant))
+    }
+
+    /// With the body of what is stored.
+    fn into_freshened(self, stored: &StoredResponse) -> Arc<StoredResponse> {
+        let Self { status, headers, validity, variant } = self;
+        let (body, digest) = (stored.body().clone(), stored.digest());
+        Arc::new(StoredResponse::with_digest(status, &headers, body, digest, validity, variant))
     }
 
     fn to_stored(&self, body: Bytes) -> Arc<StoredResponse> {

@@ -13,6 +13,7 @@ use super::forwarding::Received;
 use super::guarded_store::GuardedStore;
 use super::incoming::Incoming;
 use crate::body::Body;
+use crate::digest::CONTENT_DIGEST;
 use crate::fill::Fill;
 use crate::policy::{Part, are_of_one, combined, freshened};
 use crate::stats::CacheStatus;
@@ -42,6 +43,8 @@ pub(super) fn whole(received: Received, stored: &StoredResponse) -> Option<Recei
     }
     let mut headers = freshened(&fields, &received.headers);
     headers.remove(CONTENT_RANGE);
+    // It was that of the part.
+    headers.remove(&CONTENT_DIGEST);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(known.complete));
     let body = Cursor::new(stored.body().clone()).chain(received.body);
     let body = Body::from_reader(body, Some(known.complete));
@@ -104,6 +107,7 @@ fn joined(store: &GuardedStore, fetch: &Fetch, new: &Arc<StoredResponse>) -> Opt
         .filter(|(part, _)| part.length() <= store.max_body());
     let Some((part, bytes)) = joined else { return Some(Arc::clone(new)) };
     let mut headers = freshened(&fields, &new_fields);
+    headers.remove(&CONTENT_DIGEST);
     let status = if part.is_whole() {
         headers.remove(CONTENT_RANGE);
         StatusCode::OK

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::{Method, Request, Response, StatusCode};
-use log::debug;
+use log::{debug, warn};
 
 use super::builder::ClientBuilder;
 use super::pool::{self, Pool};
 use crate::body::Body;
+use crate::digest::{Expected, announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::hop_by_hop;
 use crate::peer_url::PeerUrl;
-use crate::protocol::{self, ForPeer};
+use crate::protocol::{self, ForPeer, Hop};
 use crate::round_trip::{self, RoundTrip};
 use crate::target::Target;
 use crate::token::Tokens;
@@ -193,6 +194,9 @@ impl Client {
         hop_by_hop::remove(&mut parts.headers);
         parts.headers.remove(HOST);
         parts.uri = peer.request_url(path, target);
+        let hop = Hop { wants_digest: true };
+        hop.put(&mut parts.headers);
+        let method = parts.method.clone();
         if let Some(credential) = self.inner.tokens.as_ref().and_then(Tokens::credential) {
             parts.headers.insert(PROXY_AUTHORIZATION, credential);
             parts.extensions.insert(ForPeer);
@@ -205,7 +209,7 @@ impl Client {
         match protocol::failure(response.headers()) {
             None => {
                 debug!("{} {} {peer}", response.status(), redacted(target.as_str()));
-                Ok(response)
+                whole(response, &method, target, peer)
             }
             Some(kind) => {
                 debug!("{kind} {} {peer}", redacted(target.as_str()));
@@ -228,6 +232,24 @@ impl RoundTrip for Client {
             (None, None) => Err(no_peer(&target)),
         }
     }
+}
+
+/// The response, whose body fails where it is not the one that the peer, or the origin, says that it sends.
+fn whole(
+    response: Response<Body>,
+    method: &Method,
+    target: &Target,
+    peer: &PeerUrl,
+) -> Result<Response<Body>> {
+    let (mut parts, body) = response.into_parts();
+    let mut expected = announced(method, parts.status, &parts.headers);
+    expected.extend(protocol::take_digest(&mut parts.headers).map(Expected::from));
+    let told = {
+        let (kind, shown, peer) = (ErrorKind::DigestMismatch, redacted(target.as_str()), peer.clone());
+        move || warn!("{kind} {shown} the body that {peer} sent has another digest than was announced")
+    };
+    let body = checked(body, expected, told).map_err(|error| error.with_url(target).with_peer(peer))?;
+    Ok(Response::from_parts(parts, body))
 }
 
 fn no_peer(target: &Target) -> Error {

@@ -173,7 +173,7 @@ impl Proxy {
 fn answered(answer: Result<Response<Body>>, target: &Target) -> Response<Body> {
     match answer {
         Ok(mut response) => {
-            protocol::remove_mark(response.headers_mut());
+            protocol::remove_failure(response.headers_mut());
             response
         }
         Err(error) => {

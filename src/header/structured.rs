@@ -5,6 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
 use super::token::is_token_byte;
 
 /// An item of a list, or the value of a dictionary's member.
@@ -15,7 +19,7 @@ pub(crate) enum Value {
     Boolean(bool),
     Decimal,
     Token,
-    ByteSequence,
+    ByteSequence(Vec<u8>),
     InnerList,
 }
 
@@ -203,20 +207,22 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Padding may be missing (section 4.2.7); where there is some, it has to be right.
     fn byte_sequence(&mut self) -> Option<Value> {
         self.expect(b':')?;
-        let digits = self.while_in(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')).len();
-        let padding = self.while_in(|byte| byte == b'=').len();
+        let encoded =
+            self.while_in(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='));
         self.expect(b':')?;
-        let is_right = match padding {
-            0 => digits % 4 != 1,
-            1 | 2 => (digits + padding).is_multiple_of(4),
-            _ => false,
-        };
-        is_right.then_some(Value::ByteSequence)
+        BASE64.decode(encoded).ok().map(Value::ByteSequence)
     }
 }
+
+/// Padding may be missing, and the bits behind the end may be set (section 4.2.7).
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 #[cfg(test)]
 mod tests {
@@ -260,9 +266,9 @@ mod tests {
             ("1 2", None),
             ("\"hello world\"", Some(&[Value::String(Vec::new())])),
             ("foo123/456:*, *a", Some(&[Token, Token])),
-            (":cHJldGVuZCB0aGlzIGlzIGJpbmFyeSBjb250ZW50Lg==:", Some(&[ByteSequence])),
-            (":cHJldGVuZCB0aGlzIGlzIGJpbmFyeSBjb250ZW50Lg:", Some(&[ByteSequence])),
-            ("::", Some(&[ByteSequence])),
+            (":cHJldGVuZCB0aGlzIGlzIGJpbmFyeSBjb250ZW50Lg==:", Some(&[ByteSequence(Vec::new())])),
+            (":cHJldGVuZCB0aGlzIGlzIGJpbmFyeSBjb250ZW50Lg:", Some(&[ByteSequence(Vec::new())])),
+            ("::", Some(&[ByteSequence(Vec::new())])),
             (":a:", None),
             (":aGk===:", None),
             (":aG=k:", None),
@@ -292,11 +298,26 @@ mod tests {
             ("@1659578233", None),
         ];
         for (field, expected) in rows {
-            let kinds = |values: Vec<Value>| -> Vec<Value> {
-                let blank = |value| if matches!(value, Value::String(_)) { text("") } else { value };
-                values.into_iter().map(blank).collect()
-            };
+            let kinds = |values: Vec<Value>| -> Vec<Value> { values.into_iter().map(blank).collect() };
             assert_eq!(list(field.as_bytes()).map(kinds).as_deref(), *expected, "{field}");
+        }
+    }
+
+    /// Without its text.
+    fn blank(value: Value) -> Value {
+        if matches!(value, Value::String(_)) { text("") } else { blank_bytes(value) }
+    }
+
+    fn blank_bytes(value: Value) -> Value {
+        if matches!(value, ByteSequence(_)) { ByteSequence(Vec::new()) } else { value }
+    }
+
+    #[test]
+    fn byte_sequences_are_decoded() {
+        for (field, bytes) in
+            [(":aGVsbG8=:", "hello"), (":aGVsbG8:", "hello"), ("::", ""), (":YQ:", "a"), (":YR==:", "a")]
+        {
+            assert_eq!(list(field.as_bytes()), Some(vec![ByteSequence(bytes.into())]), "{field}");
         }
     }
 
@@ -307,7 +328,7 @@ mod tests {
             ("", Some(&[])),
             (
                 "en=\"Applepie\", da=:w4ZibGV0w6ZydGUK:",
-                Some(&[("da", ByteSequence), ("en", text("Applepie"))]),
+                Some(&[("da", ByteSequence(Vec::new())), ("en", text("Applepie"))]),
             ),
             (
                 "a=?0, b, c; foo=bar",
@@ -333,7 +354,9 @@ mod tests {
         ];
         for (field, expected) in rows {
             let read = dictionary(field.as_bytes());
-            let read = read.map(|members| members.into_iter().collect::<Vec<_>>());
+            let read = read.map(|members| {
+                members.into_iter().map(|(key, value)| (key, blank_bytes(value))).collect::<Vec<_>>()
+            });
             let expected = expected.map(|members| {
                 members.iter().map(|(key, value)| (key.as_bytes(), value.clone())).collect::<Vec<_>>()
             });

@@ -58,13 +58,14 @@ pub(crate) fn confirmed(
 
 /// Fields that describe the stored bytes, which neither a 304 nor a HEAD brings anew (section 3.2).
 /// `Content-MD5` is obsolete and still sent; the entity tag is what selected the response.
-static ABOUT_THE_BODY: [HeaderName; 6] = [
+static ABOUT_THE_BODY: [HeaderName; 7] = [
     CONTENT_ENCODING,
     CONTENT_LENGTH,
     HeaderName::from_static("content-md5"),
     CONTENT_RANGE,
     ETAG,
     HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
 ];
 
 /// The fields of a stored response after a 304 or a HEAD confirmed it: new ones added, present ones

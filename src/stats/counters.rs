@@ -13,6 +13,7 @@ pub struct Stats {
     refreshes: AtomicU64,
     stored: AtomicU64,
     store_errors: AtomicU64,
+    digest_mismatches: AtomicU64,
 }
 
 impl Stats {
@@ -30,6 +31,7 @@ impl Stats {
             refreshes: read(&self.refreshes),
             stored: read(&self.stored),
             store_errors: read(&self.store_errors),
+            digest_mismatches: read(&self.digest_mismatches),
         }
     }
 
@@ -47,6 +49,10 @@ impl Stats {
 
     pub(crate) fn count_stored(&self) {
         self.stored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_digest_mismatch(&self) {
+        self.digest_mismatches.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_store_error(&self) {
@@ -67,6 +73,8 @@ pub struct Counts {
     pub stored: u64,
     /// Times that the store failed; the requests went on to the origin.
     pub store_errors: u64,
+    /// Bodies that were not what their origin said that they are; their transfer was broken off.
+    pub digest_mismatches: u64,
 }
 
 impl Counts {
@@ -83,6 +91,7 @@ impl Counts {
             ("refreshes", self.refreshes),
             ("stored", self.stored),
             ("store-errors", self.store_errors),
+            ("digest-mismatches", self.digest_mismatches),
         ];
         Outcome::NAMES.into_iter().zip(self.outcomes).chain(others)
     }

@@ -7,6 +7,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::allocated::allocated;
+use crate::digest::Digest;
 use crate::policy::{Validity, Variant};
 
 /// A response as a store holds it: immutable, shared behind an `Arc`, ready to be sent.
@@ -21,6 +22,8 @@ pub struct StoredResponse {
     /// Field lines, each `name: value\r\n` with the name in lower case; no status line, no blank line.
     fields: Bytes,
     body: Bytes,
+    /// Of the body, as it was when it was stored.
+    digest: Digest,
     validity: Validity,
     variant: Variant,
 }
@@ -39,6 +42,19 @@ impl StoredResponse {
         validity: Validity,
         variant: Variant,
     ) -> Self {
+        let digest = Digest::of(&body);
+        Self::with_digest(status, headers, body, digest, validity, variant)
+    }
+
+    /// The same of a body whose digest is known.
+    pub(crate) fn with_digest(
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Bytes,
+        digest: Digest,
+        validity: Validity,
+        variant: Variant,
+    ) -> Self {
         let kept = || headers.iter().filter(|(name, _)| !WRITTEN_WHEN_SENT.contains(name));
         let length = kept().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         let is_copied = is_beside_head(&body);
@@ -50,30 +66,31 @@ impl StoredResponse {
             buffer.extend_from_slice(b"\r\n");
         }
         if !is_copied {
-            return Self { status, fields: buffer.into(), body, validity, variant };
+            return Self { status, fields: buffer.into(), body, digest, validity, variant };
         }
         buffer.extend_from_slice(&body);
         let mut fields = Bytes::from(buffer);
         let body = fields.split_off(length);
-        Self { status, fields, body, validity, variant }
+        Self { status, fields, body, digest, validity, variant }
     }
 
-    /// A response out of a record, whose field lines were checked.
+    /// A response out of a record, whose field lines and digest were checked.
     pub(super) fn from_parts(
         status: StatusCode,
         fields: Bytes,
         body: Bytes,
+        digest: Digest,
         validity: Validity,
         variant: Variant,
     ) -> Self {
-        Self { status, fields, body, validity, variant }
+        Self { status, fields, body, digest, validity, variant }
     }
 
     /// How many bytes of memory it holds: fields, body, variant, this struct, the `Arc` around it and
     /// what its shared bytes need to be shared, as the allocator rounds them.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let Self { status: _, fields, body, validity: _, variant } = self;
+        let Self { status: _, fields, body, digest: _, validity: _, variant } = self;
         let bytes = if is_beside_head(body) {
             shared(fields.len() + body.len())
         } else {
@@ -148,6 +165,11 @@ impl StoredResponse {
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// What the body was when it was stored.
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// Its times and flags.

@@ -10,12 +10,13 @@ use http::{Method, Response, StatusCode};
 
 use super::mailbox::{Address, Letter, Mailbox};
 use crate::body::{Body, Driver};
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::fill::Fill;
 use crate::front::answer::text;
 use crate::front::response_head::is_bodiless;
 use crate::front::serving::Lifetime;
-use crate::protocol;
+use crate::protocol::{self, WantsDigest};
 
 /// A body of known length up to this is read before its response is sent, so that both go out together, and
 /// one that fails is still an honest 502. In bytes.
@@ -93,7 +94,8 @@ fn do_job(job: Job) {
 
 /// The response as a thread can send it that never waits, and the work of moving its body on.
 fn prepared(response: Response<Body>, method: &Method) -> (Response<Body>, Option<Driver>) {
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    let wants_digest = parts.extensions.remove::<WantsDigest>().is_some();
     if body.as_bytes().is_some() {
         return (Response::from_parts(parts, body), None);
     }
@@ -107,6 +109,9 @@ fn prepared(response: Response<Body>, method: &Method) -> (Response<Body>, Optio
         let length = body.length();
         return match body.into_bytes_limited(COLLECTED) {
             Ok(bytes) if length == Some(bytes.len() as u64) => {
+                if wants_digest && !bytes.is_empty() {
+                    protocol::announce_digest(&mut parts.headers, Digest::of(&bytes));
+                }
                 (Response::from_parts(parts, Body::from(bytes)), None)
             }
             Ok(_) => (broken(&Error::from(io::Error::from(io::ErrorKind::UnexpectedEof))), None),

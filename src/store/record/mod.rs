@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! magic "fwdc" | version | key | count | response ... | CRC-32 of all before
-//! response: status | field lines | body | validity | variant
+//! response: status | field lines | body | SHA-256 of the body | validity | variant
 //! ```
 //!
 //! Numbers are big-endian; a text or a body follows its length. The key is inside, so that a backend
-//! that mixes up its keys is found out. The checksum finds accidents and no forger: who can write to
-//! the backend can answer for every site.
+//! that mixes up its keys is found out. The checksum finds an accident to the record, the digest also one to
+//! the body before it was written. Neither finds a forger: who can write to the backend can answer for every
+//! site.
 
 mod read;
 mod write;
@@ -24,7 +25,7 @@ const MAGIC: &[u8; 4] = b"fwdc";
 
 /// Counts up with every change of the format. A record of another version cannot be read, and is
 /// overwritten by the next insert.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const CHECKSUM: usize = 4;
 
@@ -222,12 +223,21 @@ mod tests {
         assert!(message(decoded("key", Bytes::new())).contains("cut short"));
         assert!(message(decoded("key", record.slice(..record.len() - 1))).contains("checksum"));
         assert!(message(decode("other", &record)).contains("another key"));
-        let other = changed(&record, |record| record[7] = 2);
-        assert!(message(decoded("key", other)).contains("version 2"));
+        let other = changed(&record, |record| record[7] = 1);
+        assert!(message(decoded("key", other)).contains("version 1"));
         let longer = changed(&record, |record| record.push(0));
         assert!(message(decoded("key", longer)).contains("after its end"));
         let short = changed(&record, |record| record.truncate(record.len() - 1));
         assert!(message(decoded("key", short)).contains("cut short"));
+    }
+
+    #[test]
+    fn a_body_that_was_altered_before_the_record_was_made_is_found_out() {
+        let number = 0x1122_3344_5566_7788_u64;
+        let record = encode("key", &[response("a", number)]);
+        let body = record.windows(8).position(|bytes| bytes == number.to_be_bytes()).unwrap();
+        let altered = changed(&record, |record| record[body] ^= 1);
+        assert!(message(decoded("key", altered)).contains("not the one that was stored"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use crate::digest::Digest;
 use crate::policy::{LifetimeSource, Validity, Variant};
 use crate::store::{StoreError, StoredResponse};
 
@@ -70,9 +71,13 @@ impl Reader {
         let fields = self.block()?;
         check_fields(&fields)?;
         let body = self.block()?;
+        let digest = Digest::from_bytes(self.array()?);
+        if Digest::of(&body) != digest {
+            return Err(corrupt("has a body that is not the one that was stored"));
+        }
         let validity = self.validity()?;
         let variant = self.variant()?;
-        Ok(StoredResponse::from_parts(status, fields, body, validity, variant))
+        Ok(StoredResponse::from_parts(status, fields, body, digest, validity, variant))
     }
 
     fn validity(&mut self) -> Result<Validity, StoreError> {

@@ -59,6 +59,7 @@ pub(super) fn write_record(sink: &mut impl Sink, key: &str, responses: &[Arc<Sto
         sink.write(&response.status().as_u16().to_be_bytes());
         sink.block(response.field_lines());
         sink.block(response.body());
+        sink.write(response.digest().as_bytes());
         write_validity(sink, response.validity());
         write_variant(sink, response.variant());
     }

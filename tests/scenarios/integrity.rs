@@ -1,0 +1,163 @@
+//! What arrives is what was sent: digests of origins, and of peers.
+
+use forwardcache::{Client, Error, ErrorKind, Outcome};
+
+use crate::local::LocalPeer;
+use crate::support::origin::{Origin, Reply};
+use crate::support::raw::Connection;
+
+/// `hello`, as RFC 9530 says it.
+const SHA_256: &str = "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:";
+const SHA_512: &str =
+    "sha-512=:m3HSJL1i83hdltRq0+o9czGb+8KJDKra4t/3JRlnPKcjI8PZm6XBHXx6zG4UuMXaDEZjR1wuXDre9G9zvN7AQw==:";
+
+#[test]
+fn a_body_that_is_not_what_its_origin_announced_is_broken_off_and_not_stored() {
+    for name in ["Content-Digest", "Repr-Digest"] {
+        for digest in [SHA_256, SHA_512] {
+            for is_chunked in [false, true] {
+                let origin = Origin::start(move |received| {
+                    let body = if received.target == "/right" { "hello" } else { "hallo" };
+                    let reply = Reply::ok(body).field(name, digest).field("Cache-Control", "max-age=60");
+                    if is_chunked { reply.chunked() } else { reply }
+                });
+                let peer = LocalPeer::start();
+                for expected in [None, Some(Outcome::Hit)] {
+                    let answer = peer.get(&origin.url("/right"));
+                    assert_eq!((&answer.body[..], answer.cut), (&b"hello"[..], None));
+                    assert_eq!(answer.field(name), Some(digest));
+                    assert_eq!(
+                        Outcome::of(&answer.headers).filter(|outcome| *outcome == Outcome::Hit),
+                        expected
+                    );
+                }
+                for _ in 0..2 {
+                    let answer = peer.get(&origin.url("/wrong"));
+                    // What is short is read before anything is said of it.
+                    let is_told =
+                        answer.status == 502 && answer.field("forwardcache-error") == Some("digest-mismatch");
+                    assert!(
+                        if is_chunked { answer.cut.is_some() } else { is_told },
+                        "{name} {digest} {answer:?}"
+                    );
+                }
+                assert_eq!((origin.count_of("/right"), origin.count_of("/wrong")), (1, 2));
+                assert_eq!(peer.peer.stats().counts().digest_mismatches, 2);
+                assert_eq!(peer.peer.stats().counts().stored, 1);
+                let error =
+                    peer.peer.get(&origin.url("/wrong")).unwrap().into_body().into_bytes().unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::DigestMismatch);
+            }
+        }
+    }
+}
+
+#[test]
+fn everybody_who_shares_a_wrong_body_is_told() {
+    let origin = Origin::start(|_| {
+        Reply::ok("x".repeat(300_000)).field("Repr-Digest", SHA_256).field("Cache-Control", "max-age=60")
+    });
+    let peer = LocalPeer::start();
+    std::thread::scope(|scope| {
+        let askers: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| peer.get(&origin.url("/a")).cut.is_some())).collect();
+        assert!(askers.into_iter().all(|asker| asker.join().unwrap()));
+    });
+    assert_eq!(peer.peer.stats().counts().stored, 0);
+}
+
+#[test]
+fn what_is_not_the_whole_is_judged_as_what_it_is() {
+    let origin = Origin::start(|received| match received.field("range") {
+        // The digest is of the whole, as it should be.
+        Some(_) => {
+            Reply::status(206).field("Content-Range", "bytes 1-3/5").field("Repr-Digest", SHA_256).body("ell")
+        }
+        None => Reply::ok("hello").field("Repr-Digest", SHA_256).field("Content-Digest", SHA_256),
+    });
+    let peer = LocalPeer::start();
+    let part = peer.get_with(&origin.url("/a"), "Range: bytes=1-3\r\n");
+    assert_eq!((part.status, &part.body[..], part.cut), (206, &b"ell"[..], None));
+    assert_eq!(peer.send("HEAD", &origin.url("/a"), "").status, 200);
+}
+
+#[test]
+fn a_part_of_what_is_stored_does_not_show_the_digest_of_another_content() {
+    let origin = Origin::start(|_| {
+        let reply = Reply::ok("hello").field("Repr-Digest", SHA_256).field("Content-Digest", SHA_256);
+        reply.field("Cache-Control", "max-age=60").field("Last-Modified", "Fri, 15 Jan 2027 08:00:00 GMT")
+    });
+    let peer = LocalPeer::start();
+    peer.get(&origin.url("/a"));
+    let part = peer.get_with(&origin.url("/a"), "Range: bytes=1-3\r\n");
+    assert_eq!((part.status, part.field("content-digest")), (206, None));
+    assert_eq!(part.field("repr-digest"), Some(SHA_256));
+    let whole = peer.get(&origin.url("/a"));
+    assert_eq!(whole.field("content-digest"), Some(SHA_256));
+}
+
+/// Stands between a client and a peer, and changes the last byte of what it hands on.
+fn altering(peer: &LocalPeer) -> Origin {
+    let address = peer.address();
+    Origin::start(move |received| {
+        let mut connection = Connection::open(address);
+        let fields: String = received
+            .headers
+            .iter()
+            .filter(|(name, _)| *name != "host")
+            .map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()))
+            .collect();
+        connection.write(format!("GET {} HTTP/1.1\r\nHost: {address}\r\n{fields}\r\n", received.target));
+        let answer = connection.read_response();
+        let mut body = answer.body;
+        if let Some(last) = body.last_mut() {
+            *last ^= 1;
+        }
+        let framing = ["content-length", "connection", "transfer-encoding", "date"];
+        answer
+            .headers
+            .iter()
+            .filter(|(name, _)| !framing.contains(&name.as_str()))
+            .fold(Reply::status(answer.status), |reply, (name, value)| reply.field(name.as_str(), value))
+            .body(body)
+    })
+}
+
+#[test]
+fn a_peer_that_alters_what_is_stored_is_found_out() {
+    let origin = Origin::start(|_| Reply::ok("hello").field("Cache-Control", "max-age=60"));
+    let peer = LocalPeer::start();
+    let between = altering(&peer);
+    peer.get(&origin.url("/a"));
+    let client = Client::builder().pool([between.url("")]).build().unwrap();
+    let answer = client.get(&origin.url("/a")).unwrap();
+    assert_eq!(Outcome::of(answer.headers()), Some(Outcome::Hit));
+    assert!(answer.headers().get("forwardcache-digest").is_none(), "it ends at the hop that it is for");
+    let error: Error = answer.into_body().into_bytes().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DigestMismatch);
+    let part = http::Request::get(origin.url("/a")).header("range", "bytes=1-3").body("").unwrap();
+    let error = client.request(part).unwrap().into_body().into_bytes().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DigestMismatch);
+    let honest = peer.client().get(&origin.url("/a")).unwrap();
+    assert_eq!(honest.into_body().into_text().unwrap(), "hello");
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn nobody_who_does_not_ask_is_sent_a_digest_and_no_origin_hears_of_it() {
+    let origin = Origin::start(|_| {
+        Reply::ok("hello").field("Cache-Control", "max-age=60").field("Forwardcache-Digest", "sha-256=:AAAA:")
+    });
+    let peer = LocalPeer::start();
+    for _ in 0..2 {
+        // Also of what is on its way, where it is here before anything is said of it.
+        let asked = peer.get_with(&origin.url("/b"), "Forwardcache: digest\r\n");
+        assert_eq!(asked.field("forwardcache-digest"), Some(SHA_256));
+        let answer = peer.client().get(&origin.url("/a")).unwrap();
+        assert_eq!(answer.into_body().into_text().unwrap(), "hello");
+    }
+    let asked = peer.get_with(&origin.url("/a"), "Forwardcache: digest\r\n");
+    assert_eq!(asked.field("forwardcache-digest"), Some(SHA_256));
+    assert_eq!(peer.get(&origin.url("/a")).field("forwardcache-digest"), None);
+    assert!(origin.seen().iter().all(|received| received.field("forwardcache").is_none()));
+}
