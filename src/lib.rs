@@ -117,7 +117,9 @@ pub use front::{EventFront, FrontOptions, Handler, RemoteAddress, ServerTls, Ser
 #[cfg(feature = "peer")]
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
-pub use policy::{Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, Validity, Variant};
+pub use policy::{
+    Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields, Validity, Variant,
+};
 #[cfg(feature = "peer")]
 pub use stats::{Counts, Stats};
 #[cfg(feature = "peer")]

@@ -20,7 +20,7 @@ use crate::at_once::{AtOnce, PlainField, PlainRequest, Wakes};
 use crate::body::Body;
 use crate::error::{Result, redacted};
 use crate::flight::{Landing, Watched};
-use crate::header::{cache_control::RequestDirectives, hop_by_hop};
+use crate::header::cache_control::RequestDirectives;
 use crate::policy::{Reuse, reuse};
 use crate::protocol::{self, Hop};
 use crate::stats::{CacheStatus, Forward, Outcome, X_FROM_CACHE};
@@ -34,8 +34,7 @@ impl Caching {
     pub(crate) fn at_once(&self, target: Target, request: Request<()>, wakes: Wakes<'_>) -> Answer {
         let (parts, ()) = request.into_parts();
         let mut headers = parts.headers;
-        hop_by_hop::remove(&mut headers);
-        let hop = Hop::take(&mut headers);
+        let hop = self.inner.end_to_end(&parts.method, &mut headers);
         let via = received_over(parts.version, &self.inner.via);
         let incoming = Incoming::new(parts.method, target, headers, hop, via, &self.inner.keys);
         let inner = Arc::clone(&self.inner);

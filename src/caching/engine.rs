@@ -31,7 +31,7 @@ use crate::flight::{Flights, Landing, Leader, Role};
 use crate::header::hop_by_hop;
 use crate::policy::{
     Reuse, Rules, Times, Validity, Variant, confirmed, invalidated, is_answer_to_get, may_serve_on_error,
-    reuse,
+    remove_unsent, reuse,
 };
 use crate::protocol::{Hop, WantsDigest};
 use crate::round_trip::RoundTrip;
@@ -213,9 +213,7 @@ impl Caching {
         let (parts, body) = request.into_parts();
         let inner = &self.inner;
         let (method, mut headers) = (parts.method, parts.headers);
-        // What ends at this hop selects nothing and is not passed on.
-        hop_by_hop::remove(&mut headers);
-        let hop = Hop::take(&mut headers);
+        let hop = inner.end_to_end(&method, &mut headers);
         let via = received_over(parts.version, &inner.via);
         if !matches!(method, Method::GET | Method::HEAD) {
             return inner.pass(&method, &target, headers, via, body, Forward::Method);
@@ -241,6 +239,14 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    /// Takes out of a request what selects nothing and is not passed on: what ends at this hop, and what no origin
+    /// is to see. Gives what the one who asks wants beside it.
+    pub(super) fn end_to_end(&self, method: &Method, headers: &mut HeaderMap) -> Hop {
+        hop_by_hop::remove(headers);
+        remove_unsent(method, headers, &self.rules);
+        Hop::take(headers)
+    }
+
     /// Passes a request through, past the store, and forgets what it makes doubtful.
     pub(super) fn pass(
         &self,

@@ -17,9 +17,7 @@ use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup, selected};
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::cache_control::RequestDirectives;
-use crate::header::hop_by_hop;
 use crate::policy::{Flag, Rule, Validity, may_serve_on_error, response_directives, reuse};
-use crate::protocol::Hop;
 use crate::stats::{CacheStatus, Forward, Outcome};
 use crate::store::{StoredResponse, Variants};
 use crate::target::Target;
@@ -57,9 +55,8 @@ impl Caching {
         let inner = &self.inner;
         let target = Target::parse(&request.uri().to_string())?;
         let mut headers = request.headers().clone();
-        hop_by_hop::remove(&mut headers);
-        let hop = Hop::take(&mut headers);
         let (method, via) = (request.method().clone(), inner.via.clone());
+        let hop = inner.end_to_end(&method, &mut headers);
         let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys);
         let variants = inner.store.store().peek(&incoming.key).map_err(|error| {
             Error::new(ErrorKind::Io, "the store cannot be read")

@@ -222,8 +222,8 @@ impl Head {
             }
         }
         headers.remove(AGE);
-        let implied = implied_fields(&directives, &inner.rules);
-        let variant = Variant::of(&headers, implied, &incoming.headers, &inner.digest);
+        let implied = implied_fields(&incoming.headers, &directives, &inner.rules);
+        let variant = Variant::of(&headers, &implied, &incoming.headers, &inner.digest);
         Self { status, headers, validity, variant }
     }
 

@@ -69,6 +69,16 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) store_set_cookie: bool,
 
+    /// What becomes of fields of a GET that no standard knows: they are forwarded to the origin, also select the
+    /// answer as if Vary named them, or are dropped. Where users of one cache do not trust each other, select or
+    /// drop keeps one from poisoning what the others get
+    #[arg(long, value_enum, default_value_t = UnknownFields::Forward)]
+    pub(crate) unknown_fields: UnknownFields,
+
+    /// A field that counts as known; may be repeated
+    #[arg(long = "known-field", value_name = "NAME", value_parser = field_name)]
+    pub(crate) known_fields: Vec<http::HeaderName>,
+
     #[command(flatten)]
     pub(crate) pool: PoolOptions,
 
@@ -172,6 +182,17 @@ pub(crate) struct FrontArguments {
     /// How much a client has to send or take a second then [default: 256]
     #[arg(long, value_name = "SIZE")]
     pub(crate) min_transfer_rate: Option<ByteSize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UnknownFields {
+    Forward,
+    Select,
+    Drop,
+}
+
+fn field_name(name: &str) -> Result<http::HeaderName, String> {
+    name.parse().map_err(|_| "it is no field name".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -9,7 +9,7 @@ use forwardcache::{Error, ErrorKind, Peer, Rules, ServerTls, Tokens};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::arguments::{Mode, Serve};
+use super::arguments::{Mode, Serve, UnknownFields};
 use super::failure::Failure;
 use super::{front, tokens};
 
@@ -153,6 +153,12 @@ fn rules(arguments: &Serve) -> Rules {
         Mode::Shared => forwardcache::Mode::Shared,
     });
     rules.store_set_cookie = arguments.store_set_cookie;
+    rules.unknown_fields = match arguments.unknown_fields {
+        UnknownFields::Forward => forwardcache::UnknownFields::Forward,
+        UnknownFields::Select => forwardcache::UnknownFields::Select,
+        UnknownFields::Drop => forwardcache::UnknownFields::Drop,
+    };
+    rules.known_fields.clone_from(&arguments.known_fields);
     rules
 }
 

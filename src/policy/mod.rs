@@ -4,6 +4,7 @@
 //! | file | the question |
 //! |---|---|
 //! | `rules` | whose cache is it, and how bold may it be? |
+//! | `request_fields` | what of a request is the origin shown, and what of that selects its answer? |
 //! | `targeted` | which of its fields says how a response may be cached? |
 //! | `storing` | may this response be stored? |
 //! | `freshness` | how old was it when it came, and for how long is it fresh? |
@@ -26,6 +27,7 @@ mod heuristic;
 mod invalidation;
 mod lifetime_rule;
 mod partial;
+mod request_fields;
 mod reuse;
 mod rule;
 mod rules;
@@ -41,6 +43,8 @@ pub(crate) use invalidation::invalidated;
 pub(crate) use lifetime_rule::lifetime_rule;
 pub use lifetime_rule::{Lifetime, LifetimeRule};
 pub(crate) use partial::{Part, are_of_one, combined, strong_tag};
+pub use request_fields::UnknownFields;
+pub(crate) use request_fields::remove_unsent;
 pub(crate) use reuse::{Reuse, ValidateBecause, may_serve_on_error, reuse};
 pub use rule::{Flag, Rule};
 pub use rules::{Mode, Rules};

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::lifetime_rule::LifetimeRule;
+use super::request_fields::UnknownFields;
 
 /// Whose cache it is (RFC 9111 section 1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -35,6 +38,11 @@ pub struct Rules {
     /// Lifetimes by host, path and status, where the origin's own are not to count. The first that matches
     /// does. Default: none.
     pub lifetimes: Vec<LifetimeRule>,
+    /// What becomes of request fields that no standard knows. Default: [`UnknownFields::Forward`].
+    pub unknown_fields: UnknownFields,
+    /// Fields that count as known beside those of the standards: no origin answers to them, or it names them in
+    /// `Vary`. Default: none.
+    pub known_fields: Vec<HeaderName>,
 }
 
 impl Default for Rules {
@@ -46,6 +54,8 @@ impl Default for Rules {
             store_set_cookie: false,
             stale_on_error: DAY,
             lifetimes: Vec::new(),
+            unknown_fields: UnknownFields::default(),
+            known_fields: Vec::new(),
         }
     }
 }

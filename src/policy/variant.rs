@@ -8,6 +8,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
+use super::request_fields::selecting;
 use super::rules::Rules;
 use crate::at_once::{PlainField, PlainRequest};
 use crate::header::cache_control::ResponseDirectives;
@@ -20,13 +21,18 @@ pub struct Variant {
     pub(crate) fields: Box<[(HeaderName, Option<Bytes>)]>,
 }
 
-/// The request fields that select a response whether or not its `Vary` names them.
+/// The request fields that select a response whether or not its `Vary` names them: those that nobody knows, where
+/// the [rules](Rules) say so, and the cookie of a private answer.
 ///
 /// What an origin calls `private` it made for one user, and a cookie is how most tell users apart: in
 /// private mode such a response answers nobody who shows another one.
-pub(crate) fn implied_fields(directives: &ResponseDirectives, rules: &Rules) -> &'static [HeaderName] {
-    static COOKIES: [HeaderName; 1] = [COOKIE];
-    if directives.private && !rules.is_shared() { &COOKIES } else { &[] }
+pub(crate) fn implied_fields(
+    request: &HeaderMap,
+    directives: &ResponseDirectives,
+    rules: &Rules,
+) -> Vec<HeaderName> {
+    let cookie = (directives.private && !rules.is_shared()).then_some(COOKIE);
+    selecting(request, rules).cloned().chain(cookie).collect()
 }
 
 /// How a credential is told from another without being kept: a keyed digest.

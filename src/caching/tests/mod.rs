@@ -6,6 +6,7 @@ mod kept_apart;
 mod parts;
 mod stale;
 mod stored;
+mod users;
 mod validated;
 
 use std::collections::VecDeque;

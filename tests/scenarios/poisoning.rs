@@ -1,0 +1,210 @@
+//! Tricks by which one client makes a cache answer another with what it chose. The origin here falls for all of
+//! them; nobody but the attacker may notice.
+
+use forwardcache::{Mode, Outcome, Rules, UnknownFields};
+
+use crate::local::{LocalPeer, escaped, send};
+use crate::support::origin::{Origin, Received, Reply};
+
+/// An origin that believes whatever it is told, and lets everybody store it.
+fn gullible() -> Origin {
+    Origin::start(|received: &Received| {
+        let told: Vec<String> = received
+            .headers
+            .iter()
+            .filter(|(name, _)| *name != "via")
+            .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())))
+            .collect();
+        let body = String::from_utf8_lossy(&received.body).into_owned();
+        let text = format!("{} {}\n{}{body}", received.method, received.target, told.concat());
+        Reply::ok(text).field("Cache-Control", "public, max-age=60")
+    })
+}
+
+/// What is in the way of nobody: dropped on the way to the origin.
+const UNKEYED_FIELDS: [&str; 30] = [
+    "X-Forwarded-Host: evil.example",
+    "X-Forwarded-Server: evil.example",
+    "X-Forwarded-For: 6.6.6.6, evil",
+    "X-Forwarded-Proto: evil",
+    "X-Forwarded-Scheme: evil",
+    "X-Forwarded-Port: 666evil",
+    "X-Forwarded-Prefix: /evil",
+    "X-Forwarded-Path: /evil",
+    "X-Forwarded: host=evil",
+    "Forwarded: for=evil;host=evil.example;proto=http",
+    "Forwarded-For: evil",
+    "X-Host: evil.example",
+    "X-Original-Host: evil.example",
+    "X-HTTP-Host-Override: evil.example",
+    "X-HTTP-DestinationURL: http://evil.example/",
+    "X-Original-URL: /evil",
+    "X-Rewrite-URL: /evil",
+    "X-Url-Scheme: evil",
+    "Front-End-Https: evil",
+    "Proxy: http://evil.example/",
+    "X-Real-IP: evil",
+    "X-Client-IP: evil",
+    "Client-IP: evil",
+    "True-Client-IP: evil",
+    "CF-Connecting-IP: evil",
+    "X-Cluster-Client-IP: evil",
+    "X-HTTP-Method-Override: EVIL",
+    "X-HTTP-Method: EVIL",
+    "X-Method-Override: EVIL",
+    "X-Method: EVIL",
+];
+
+fn is_clean(text: &[u8]) -> bool {
+    !String::from_utf8_lossy(text).to_lowercase().contains("evil")
+}
+
+#[test]
+fn fields_that_rewrite_a_request_reach_no_origin() {
+    for mode in [Mode::Private, Mode::Shared] {
+        let (origin, peer) = (gullible(), LocalPeer::start_with(|builder| builder.mode(mode)));
+        for (number, field) in UNKEYED_FIELDS.iter().enumerate() {
+            let url = origin.url(&format!("/{number}"));
+            for method in ["GET", "HEAD"] {
+                assert_eq!(peer.send(method, &url, &format!("{field}\r\n")).status, 200);
+            }
+            let victim = peer.get(&url);
+            assert_eq!(Outcome::of(&victim.headers), Some(Outcome::Hit), "{field}");
+            assert!(is_clean(&victim.body), "{field}: {}", String::from_utf8_lossy(&victim.body));
+        }
+        assert!(origin.seen().iter().all(|received| is_clean(format!("{received:?}").as_bytes())));
+    }
+}
+
+/// A field that nobody has heard of, to which this origin answers without saying so.
+#[test]
+fn a_field_that_nobody_knows_poisons_nobody_where_it_selects_or_is_dropped() {
+    for (unknown_fields, reaches) in
+        [(UnknownFields::Forward, true), (UnknownFields::Select, true), (UnknownFields::Drop, false)]
+    {
+        let origin = gullible();
+        let mut rules = Rules::new(Mode::Shared);
+        rules.unknown_fields = unknown_fields;
+        rules.known_fields = vec!["x-harmless".parse().unwrap()];
+        let peer = LocalPeer::start_with(|builder| builder.rules(rules));
+        let url = origin.url("/a");
+        let attacker = peer.get_with(&url, "X-Template: evil\r\n");
+        assert_eq!(is_clean(&attacker.body), !reaches);
+        let victim = peer.get_with(&url, "X-Harmless: 1\r\n");
+        // By RFC 9111 alone it is the origin's to say so.
+        assert_eq!(is_clean(&victim.body), unknown_fields != UnknownFields::Forward, "{unknown_fields:?}");
+        let again = peer.get_with(&url, "X-Harmless: 2\r\n");
+        assert_eq!((again.body, Outcome::of(&again.headers)), (victim.body, Some(Outcome::Hit)));
+        if unknown_fields == UnknownFields::Select {
+            let again = peer.get_with(&url, "X-Template: evil\r\n");
+            assert_eq!(Outcome::of(&again.headers), Some(Outcome::Hit), "what it selects is stored as well");
+        }
+    }
+}
+
+/// Raw requests by which the attacker hopes to fill `/a` with something of its own; `URL` stands for the escaped one.
+const CONFUSIONS: [&str; 19] = [
+    // A GET whose content the origin answers to.
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nContent-Length: 4\r\n\r\nevil",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n",
+    // The host of the hop is not the origin's.
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    "GET http://evil.example/proxy?q=URL HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nHost: evil.example\r\n\r\n",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost : evil.example\r\n\r\n",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\n X: evil\r\n\r\n",
+    // A second query, a cloaked parameter, a fragment, userinfo, another path.
+    "GET /proxy?q=URL&q=evil HTTP/1.1\r\nHost: p\r\n\r\n",
+    "GET /proxy?q=URL;evil=1 HTTP/1.1\r\nHost: p\r\n\r\n",
+    "GET /proxy?q=URL%3Fevil HTTP/1.1\r\nHost: p\r\n\r\n",
+    "GET /proxy?q=URL%23evil HTTP/1.1\r\nHost: p\r\n\r\n",
+    "GET /proxy?q=URL%2F..%2Fevil HTTP/1.1\r\nHost: p\r\n\r\n",
+    "GET /proxy?q=URL%5C..%5Cevil HTTP/1.1\r\nHost: p\r\n\r\n",
+    "GET /proxy?q=URL%252f..%252fevil HTTP/1.1\r\nHost: p\r\n\r\n",
+    "GET /proxy?q=URL%0d%0aX-Evil:evil HTTP/1.1\r\nHost: p\r\n\r\n",
+    "GET /proxy/evil?q=URL HTTP/1.1\r\nHost: p\r\n\r\n",
+    // Another method, also of another case.
+    "EVIL /proxy?q=URL HTTP/1.1\r\nHost: p\r\n\r\n",
+    "POST /proxy?q=URL HTTP/1.1\r\nHost: p\r\nContent-Length: 4\r\n\r\nevil",
+    // What `Connection` names is gone before the key is made.
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nConnection: x-evil\r\nX-Evil: evil\r\n\r\n",
+];
+
+#[test]
+fn a_confused_request_fills_no_other_key_than_its_own() {
+    for mode in [Mode::Private, Mode::Shared] {
+        for confusion in CONFUSIONS {
+            let (origin, peer) = (gullible(), LocalPeer::start_with(|builder| builder.mode(mode)));
+            let url = origin.url("/a");
+            let _ = crate::support::raw::exchange(peer.address(), confusion.replace("URL", &escaped(&url)));
+            let victim = peer.get(&url);
+            assert_eq!(victim.status, 200);
+            assert!(is_clean(&victim.body), "{confusion:?}: {}", String::from_utf8_lossy(&victim.body));
+            assert!(victim.body.starts_with(b"GET /a\n"), "{}", String::from_utf8_lossy(&victim.body));
+        }
+    }
+}
+
+/// What is asked for is what the key says, whatever its spelling.
+#[test]
+fn the_origin_is_asked_for_what_the_key_says() {
+    let (origin, peer) = (gullible(), LocalPeer::start());
+    let base = origin.url("");
+    for (spelling, path) in [
+        ("/x/../a", "/a"),
+        ("/%61", "/a"),
+        ("/a#fragment", "/a"),
+        ("/./a", "/a"),
+        ("/%2e%2e/a", "/a"),
+        ("//a", "//a"),
+        ("/a;b", "/a;b"),
+        ("/a%2fb", "/a%2Fb"),
+        ("/A", "/A"),
+        ("/a?b", "/a?b"),
+        ("/a\\b", "/a%5Cb"),
+    ] {
+        let answer = peer.get(&format!("{base}{spelling}"));
+        let asked = format!("GET {path}\n");
+        assert!(
+            answer.body.starts_with(asked.as_bytes()),
+            "{spelling}: {}",
+            String::from_utf8_lossy(&answer.body)
+        );
+        let upper = format!("HTTP{}{path}", &base[4..]);
+        assert_eq!(Outcome::of(&peer.get(&upper).headers), Some(Outcome::Hit), "{spelling}");
+    }
+    assert_eq!(origin.count_of("/a"), 1);
+}
+
+/// Requests that are made to fail: the failure is nobody else's.
+#[test]
+fn a_failure_that_one_client_provokes_is_not_stored_for_others() {
+    let origin = Origin::start(|received: &Received| {
+        let is_odd = received.headers.iter().any(|(name, value)| *name != "via" && value.len() > 4096)
+            || received.field("range").is_some()
+            || received.field("expect").is_some();
+        let reply = if is_odd { Reply::status(400).body("evil") } else { Reply::ok("good") };
+        reply.field("Cache-Control", "max-age=60")
+    });
+    let peer = LocalPeer::start_with(|builder| {
+        let mut rules = Rules::new(Mode::Shared);
+        rules.unknown_fields = UnknownFields::Select;
+        builder.rules(rules)
+    });
+    let long = "x".repeat(5000);
+    for (number, fields) in [
+        format!("X-Oversized: {long}\r\n"),
+        "Range: bytes=evil\r\n".into(),
+        "X-Meta: a\x07b\r\n".into(),
+        "X-Meta: \0\r\n".into(),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let url = origin.url(&format!("/{number}"));
+        let _ = peer.get_with(&url, fields);
+        let target = format!("/proxy?q={}", escaped(&url));
+        let victim = send(peer.address(), "GET", &target, "");
+        assert_eq!((victim.status, &victim.body[..]), (200, &b"good"[..]), "{fields:.30}");
+    }
+}

@@ -1,0 +1,73 @@
+//! Two users of one peer, at the same time: each has its own answer.
+
+use forwardcache::Mode;
+
+use crate::local::LocalPeer;
+use crate::support::origin::{Gate, Origin, Reply};
+
+const USERS: [&str; 2] = ["anna", "bert"];
+
+fn fields(kind: &str, user: &str) -> String {
+    match kind {
+        "Cookie" => format!("Cookie: session={user}\r\n"),
+        _ => format!("{kind}: Basic {user}\r\n"),
+    }
+}
+
+/// What the origin says of its answers, and whether two users share one in private and in shared mode, where they
+/// are told apart by this field.
+const CASES: [(&str, &str, Option<&str>, [bool; 2]); 12] = [
+    ("Authorization", "max-age=60", None, [false, false]),
+    ("Authorization", "private, max-age=60", None, [false, false]),
+    ("Authorization", "no-store", None, [false, false]),
+    ("Authorization", "public, max-age=60", None, [false, true]),
+    ("Authorization", "public, max-age=60", Some("Authorization"), [false, false]),
+    ("Cookie", "private, max-age=60", None, [false, false]),
+    ("Cookie", "no-store", None, [false, false]),
+    ("Cookie", "max-age=60", Some("Cookie"), [false, false]),
+    ("Cookie", "max-age=60, private", Some("Cookie"), [false, false]),
+    ("Cookie", "max-age=60", None, [true, true]),
+    ("Proxy-Authorization", "max-age=60", None, [true, true]),
+    ("Proxy-Authorization", "private, max-age=60", None, [true, false]),
+];
+
+#[test]
+fn each_is_given_what_was_made_for_it_before_and_after_it_is_stored() {
+    for (kind, cache_control, vary, shares) in CASES {
+        for (mode, shares) in [Mode::Private, Mode::Shared].into_iter().zip(shares) {
+            let gate = Gate::new();
+            let held = gate.clone();
+            let origin = Origin::start(move |received| {
+                assert_eq!(received.field("proxy-authorization"), None, "it is for the peer alone");
+                let seen = ["authorization", "cookie"].map(|name| received.field(name).unwrap_or("-"));
+                let reply = Reply::ok(format!("made for {} {}", seen[0], seen[1]));
+                let reply = reply.field("Cache-Control", cache_control).gate_body(4, &held);
+                vary.into_iter().fold(reply, |reply, vary| reply.field("Vary", vary))
+            });
+            let peer = LocalPeer::start_with(|builder| builder.mode(mode));
+            let url = origin.url("/a");
+            let ask = |user: &str| String::from_utf8(peer.get_with(&url, &fields(kind, user)).body).unwrap();
+            // The bodies wait at the origin until everybody has asked.
+            let met: Vec<[String; 2]> = std::thread::scope(|scope| {
+                let askers: Vec<_> = (0..6)
+                    .map(|number| scope.spawn(move || [USERS[number % 2].to_owned(), ask(USERS[number % 2])]))
+                    .collect();
+                origin.wait_for(1);
+                gate.open();
+                askers.into_iter().map(|asker| asker.join().unwrap()).collect()
+            });
+            let later = USERS.map(|user| [user.to_owned(), ask(user)]);
+            for [user, answer] in met.into_iter().chain(later) {
+                let is_own = answer.contains(&user);
+                assert!(
+                    is_own || shares || kind == "Proxy-Authorization",
+                    "{mode:?} {kind} {cache_control} {vary:?}: {user} was given {answer:?}"
+                );
+            }
+            // And what may be shared is.
+            if shares {
+                assert_eq!(origin.count(), 1, "{mode:?} {kind} {cache_control} {vary:?}");
+            }
+        }
+    }
+}
