@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::thread;
 
-use forwardcache::{Error, ErrorKind, Peer, Rules, ServerTls, Tokens};
+use forwardcache::{Error, ErrorKind, EventFront, FrontOptions, Peer, Rules, ServerTls, Tokens};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -14,19 +14,7 @@ use super::failure::Failure;
 use super::{front, tokens};
 
 pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
-    let resolved: Vec<SocketAddr> = arguments
-        .listen
-        .to_socket_addrs()
-        .map_err(|error| {
-            let form = "write HOST:PORT, such as 127.0.0.1:3000";
-            Failure::Usage(format!("--listen {:?}: {error}: {form}", arguments.listen))
-        })?
-        .collect();
-    let listener = TcpListener::bind(&resolved[..]).map_err(|error| {
-        let text = format!("cannot listen on {}", arguments.listen);
-        Error::new(ErrorKind::Listen, text).with_source(error)
-    })?;
-    let address = listener.local_addr().map_err(|error| Failure::io("cannot listen", &error))?;
+    let (listener, address) = listen("--listen", &arguments.listen)?;
     if address.ip().is_unspecified() && arguments.self_url.is_none() {
         let text = format!("--listen {address} needs --self-url: the URL under which others reach this peer");
         return Err(Failure::Usage(text));
@@ -41,12 +29,28 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     if !address.ip().is_loopback() {
         check_opening(&arguments, tokens.is_some(), address)?;
     }
+    let admin = arguments.admin.as_deref().map(|typed| listen("--admin", typed)).transpose()?;
+    if let Some((_, address)) =
+        admin.as_ref().filter(|(_, address)| !address.ip().is_loopback() && tokens.is_none())
+    {
+        let text =
+            format!("--admin {address} is not this machine alone: say who may ask with --token-file FILE");
+        return Err(Failure::Usage(text));
+    }
     let scheme = scheme(&arguments);
     let peer = peer(arguments, tokens.clone(), address)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
         .map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let serving = front::serve(&peer, listener, front, options)?;
-    announce(&peer, scheme, address)?;
+    let admin = match admin {
+        // In the clear, whatever the other speaks: it is for this machine, or for a network of those who run it.
+        Some((listener, address)) => {
+            let options = FrontOptions::new().workers(1).io_threads(1);
+            Some((EventFront::on(listener, options, peer.admin_handler())?, address))
+        }
+        None => None,
+    };
+    announce(&peer, scheme, address, admin.as_ref().map(|(_, address)| *address))?;
     let shutdown = serving.shutdown_handle();
     thread::spawn(move || {
         let mut is_ending = false;
@@ -64,6 +68,22 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     });
     serving.join();
     Ok(ExitCode::SUCCESS)
+}
+
+/// A socket that listens where an option says, and its address.
+fn listen(option: &str, typed: &str) -> Result<(TcpListener, SocketAddr), Failure> {
+    let resolved: Vec<SocketAddr> = typed
+        .to_socket_addrs()
+        .map_err(|error| {
+            let form = "write HOST:PORT, such as 127.0.0.1:3000";
+            Failure::Usage(format!("{option} {typed:?}: {error}: {form}"))
+        })?
+        .collect();
+    let listener = TcpListener::bind(&resolved[..]).map_err(|error| {
+        Error::new(ErrorKind::Listen, format!("cannot listen on {typed}")).with_source(error)
+    })?;
+    let address = listener.local_addr().map_err(|error| Failure::io("cannot listen", &error))?;
+    Ok((listener, address))
 }
 
 /// A cache that fetches what it is asked for is a way into the network that it stands in: for others than
@@ -163,7 +183,12 @@ fn rules(arguments: &Serve) -> Rules {
 }
 
 /// Says where it serves, and how to try it.
-fn announce(peer: &Peer, scheme: &str, address: SocketAddr) -> Result<(), Failure> {
+fn announce(
+    peer: &Peer,
+    scheme: &str,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+) -> Result<(), Failure> {
     let count = peer.client().pool().len();
     let pool = if count == 1 { "a pool of one".to_owned() } else { format!("one of a pool of {count}") };
     let mut output = io::stdout().lock();
@@ -175,7 +200,8 @@ fn announce(peer: &Peer, scheme: &str, address: SocketAddr) -> Result<(), Failur
         let peers: String = peer.client().pool().iter().map(|peer| format!(" --peer {peer}")).collect();
         format!("forwardcache get -i{peers} https://example.com/")
     };
-    let text = format!("serving on {scheme}://{address} as {pool}\ntry it: {try_it}\n");
+    let admin = admin.map(|address| format!("metrics on http://{address}/metrics\n")).unwrap_or_default();
+    let text = format!("serving on {scheme}://{address} as {pool}\n{admin}try it: {try_it}\n");
     output
         .write_all(text.as_bytes())
         .and_then(|()| output.flush())

@@ -15,3 +15,4 @@ mod refusal;
 pub(crate) use allowed::Allowed;
 pub(crate) use own_addresses::OwnAddresses;
 pub(crate) use proxy::{IsPeer, Proxy};
+pub(crate) use refusal::{method_not_allowed, refusal, unauthorized};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, MAX_FORWARDS, VIA, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use log::warn;
 
 use super::allowed::Allowed;
@@ -52,6 +52,16 @@ impl Proxy {
         Self { path, why_path, plain_prefix, caching, own_addresses, is_peer, allowed }
     }
 
+    /// Who may ask, and for what.
+    pub(crate) fn allowed(&self) -> &Allowed {
+        &self.allowed
+    }
+
+    /// Whether whoever sent these fields may ask.
+    pub(crate) fn knows(&self, headers: &HeaderMap) -> bool {
+        self.allowed.knows(headers)
+    }
+
     /// What is stored of what a plain request asks for, if it answers it as it is. Never waits.
     pub(crate) fn hit(
         &self,
@@ -66,7 +76,9 @@ impl Proxy {
         unescape(value, url).ok()?;
         let url = std::str::from_utf8(url).ok()?;
         // What is not spelled as a `Target` is not found either, so that what is judged here is what is found.
-        self.allowed.origins.may_be_asked(&Asked::of_canonical(url)?).ok()?;
+        if !self.allowed.may_be_asked(&Asked::of_canonical(url)?) {
+            return None;
+        }
         // What leads back to the pool was never fetched, and so is not stored.
         self.caching.hit(url, request, lines)
     }
@@ -154,7 +166,7 @@ impl Proxy {
         }
         // Also of what is stored: it may be there from before the rules, or from another who uses the store.
         self.allowed
-            .origins
+            .origins()
             .may_ask(&target)
             .map_err(|refused| (StatusCode::FORBIDDEN, ErrorKind::Forbidden, refused.to_string()))?;
         Ok(target)
@@ -250,7 +262,7 @@ mod tests {
         let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).pseudonym("me");
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
-        let allowed = Allowed { tokens: None, origins: origins.parse().unwrap() };
+        let allowed = Allowed::new(None, origins.parse().unwrap());
         Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(Neighbour), allowed)
     }
 
@@ -416,7 +428,7 @@ mod tests {
             open.caching.clone(),
             Arc::default(),
             Box::new(Neighbour),
-            Allowed { tokens: None, origins: "any,deny:h".parse().unwrap() },
+            Allowed::new(None, "any,deny:h".parse().unwrap()),
         );
         let target = "/proxy?q=http%3A%2F%2Fh%2F";
         assert_eq!(ask(&open, Request::get(target)), (200, "hello".to_owned()));

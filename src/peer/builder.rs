@@ -245,14 +245,15 @@ impl PeerBuilder {
         let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
         let peers = self.peers.unwrap_or_else(|| vec![self_url.to_string()]);
         let client = self.client.pool(peers).build()?;
-        let origin = match self.origin {
-            Some(origin) => origin,
+        let (origin, network): (Arc<dyn RoundTrip>, _) = match self.origin {
+            Some(origin) => (origin, None),
             None => {
                 let builder = Origin::builder().rules(self.origins.clone());
-                Arc::new(match self.root_certificates {
+                let network = match self.root_certificates {
                     Some(path) => builder.root_certificates_file(path).build()?,
                     None => builder.build()?,
-                })
+                };
+                (Arc::new(network.clone()), Some(network))
             }
         };
         let store = match (self.store, self.memory) {
@@ -261,7 +262,7 @@ impl PeerBuilder {
             (None, None) => Arc::new(MemoryStore::default()),
         };
         let caching = self.caching.origin(origin).store(store).rules(self.rules).build()?;
-        Ok(Peer::new(self_url, client, caching, Allowed { tokens: self.tokens, origins: self.origins }))
+        Ok(Peer::new(self_url, client, caching, network, Allowed::new(self.tokens, self.origins)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::net::{TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 
 use super::builder::PeerBuilder;
 use crate::access::OriginRules;
@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving};
 use crate::handler::{Allowed, IsPeer, OwnAddresses, Proxy};
+use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::round_trip::RoundTrip;
 use crate::stats::Stats;
@@ -52,7 +53,8 @@ struct Inner {
     client: Client,
     caching: Caching,
     own_addresses: Arc<OwnAddresses>,
-    origins: OriginRules,
+    /// The network, where the peer goes there itself.
+    network: Option<Origin>,
     proxy: Proxy,
 }
 
@@ -71,13 +73,19 @@ impl Peer {
         PeerBuilder::new(self_url.into())
     }
 
-    pub(super) fn new(self_url: PeerUrl, client: Client, caching: Caching, allowed: Allowed) -> Self {
+    pub(super) fn new(
+        self_url: PeerUrl,
+        client: Client,
+        caching: Caching,
+        network: Option<Origin>,
+        allowed: Allowed,
+    ) -> Self {
         let own_addresses = Arc::new(OwnAddresses::default());
         let in_pool = Box::new(InPool(client.clone()));
         let path = client.path().to_owned();
-        let (own, origins) = (Arc::clone(&own_addresses), allowed.origins.clone());
+        let own = Arc::clone(&own_addresses);
         let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
-        Self { inner: Arc::new(Inner { self_url, client, caching, own_addresses, origins, proxy }) }
+        Self { inner: Arc::new(Inner { self_url, client, caching, own_addresses, network, proxy }) }
     }
 
     /// The path under which it answers.
@@ -132,7 +140,7 @@ impl Peer {
 
     /// As the answering side does.
     fn may_ask(&self, target: &Target) -> Result<()> {
-        self.inner.origins.may_ask(target).map_err(|refused| Error::from(refused).with_url(target))
+        self.origins().may_ask(target).map_err(|refused| Error::from(refused).with_url(target))
     }
 
     /// Sends any request.
@@ -179,11 +187,41 @@ impl Peer {
         self.inner.client.set_pool(peers)
     }
 
+    /// Which origins it fetches.
+    #[must_use]
+    pub fn origins(&self) -> OriginRules {
+        self.inner.proxy.allowed().origins()
+    }
+
+    /// Puts these rules in place of [`PeerBuilder::origins`]: for all that is asked of it from now on, also for what
+    /// is stored. Connections that were made by the rules before are not used again. An own
+    /// [`PeerBuilder::origin`] is asked for what the URL is allowed by, and judges addresses itself.
+    ///
+    /// ```
+    /// use forwardcache::{ErrorKind, OriginRules, Peer};
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
+    /// peer.set_origins(OriginRules::public());
+    /// assert_eq!(peer.get("http://127.0.0.1/").unwrap_err().kind(), ErrorKind::Forbidden);
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn set_origins(&self, rules: OriginRules) {
+        if let Some(network) = &self.inner.network {
+            network.set_rules(rules.clone());
+        }
+        self.inner.proxy.allowed().set_origins(rules);
+    }
+
     /// The asking side: its pool and who owns what. Requests sent through it go over the network also
     /// for what this peer owns.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.inner.client
+    }
+
+    /// Whether these fields of a request show who may ask.
+    pub(super) fn is_known(&self, headers: &HeaderMap) -> bool {
+        self.inner.proxy.knows(headers)
     }
 
     /// What was counted so far.

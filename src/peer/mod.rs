@@ -3,8 +3,10 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `member` | [`Peer`]: its own keys in process, all others from their owners; handler and front |
+//! | `admin` | what it says to those who run it |
 //! | `builder` | [`PeerBuilder`]: what it is made of |
 
+mod admin;
 mod builder;
 mod member;
 

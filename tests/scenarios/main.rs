@@ -18,6 +18,7 @@ mod nginx;
 mod origins;
 mod poisoning;
 mod pool;
+mod privacy;
 mod processes;
 mod streams;
 mod support_itself;

@@ -143,3 +143,20 @@ fn the_command_keeps_to_the_rules_that_it_is_given() {
     assert_eq!(ask("public,allow:loopback").unwrap(), 200);
     assert_eq!(origin.count(), 1);
 }
+
+#[test]
+fn other_rules_are_for_all_that_is_asked_from_then_on() {
+    let origin = Origin::start(|_| Reply::ok("hello").field("Cache-Control", "max-age=60"));
+    let (peer, url) = (peer_for("any"), origin.url("/a"));
+    assert_eq!(peer.get(&url).status, 200);
+    peer.peer.set_origins(OriginRules::public());
+    let refused = peer.get(&url);
+    assert_eq!((refused.status, refused.field("forwardcache-error")), (403, Some("forbidden")));
+    assert_eq!(peer.peer.get(&url).unwrap_err().kind(), ErrorKind::Forbidden);
+    // Also where a name leads there.
+    assert_eq!(peer.get(&by_name(&origin, "/b")).status, 403);
+    assert_eq!(peer.peer.origins(), OriginRules::public());
+    peer.peer.set_origins(OriginRules::any());
+    assert_eq!(peer.get(&url).status, 200);
+    assert_eq!(peer.get(&by_name(&origin, "/b")).status, 200);
+}

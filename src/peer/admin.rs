@@ -1,0 +1,192 @@
+//! What a peer says to those who run it.
+
+use std::fmt::Write as _;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+
+use super::member::Peer;
+use crate::body::Body;
+use crate::error::ErrorKind;
+use crate::handler::{method_not_allowed, refusal, unauthorized};
+use crate::stats::Outcome;
+
+/// What is taken where something is read.
+const ALLOWED: &str = "GET, HEAD";
+
+impl Peer {
+    /// The side for those who run it: a plain function, to be called by any server, on an address of its own that the
+    /// users of the cache need not reach.
+    ///
+    /// | request | answer |
+    /// |---|---|
+    /// | `GET /healthz` | 200 and `ok`, for whoever asks |
+    /// | `GET /metrics` | what was counted, in the text format of Prometheus |
+    /// | `GET /status` | its pool, its store and what was counted, for people |
+    ///
+    /// Where the peer has [tokens](crate::PeerBuilder::tokens), all but the first are for those who show one. Nothing
+    /// of it names a URL, a user or a credential.
+    ///
+    /// ```
+    /// use forwardcache::{Body, Peer};
+    /// use http::Request;
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
+    /// let admin = peer.admin_handler();
+    /// let response = admin(Request::get("/metrics").body(Body::empty()).unwrap());
+    /// assert!(response.into_body().into_text()?.contains("forwardcache_requests_total{outcome=\"hit\"} 0\n"));
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn admin_handler(&self) -> impl Fn(Request<Body>) -> Response<Body> + Clone + Send + Sync + 'static {
+        let peer = self.clone();
+        move |request| peer.administered(&request)
+    }
+
+    fn administered(&self, request: &Request<Body>) -> Response<Body> {
+        let path = request.uri().path();
+        if !["/healthz", "/metrics", "/status"].contains(&path) {
+            let text = "nothing is here: GET /healthz, /metrics or /status";
+            return refusal(StatusCode::NOT_FOUND, ErrorKind::BadRequest, text);
+        }
+        if path != "/healthz" && !self.is_known(request.headers()) {
+            return unauthorized();
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return method_not_allowed(ALLOWED);
+        }
+        match path {
+            "/metrics" => answer("text/plain; version=0.0.4; charset=utf-8", self.metrics()),
+            "/status" => answer("text/plain; charset=utf-8", self.status()),
+            _ => answer("text/plain; charset=utf-8", "ok\n".to_owned()),
+        }
+    }
+
+    /// In the text format of Prometheus.
+    fn metrics(&self) -> String {
+        let (counts, usage) = (self.stats().counts(), self.caching().store().usage());
+        let mut text = String::with_capacity(2048);
+        let mut family =
+            |name: &str, kind: &str, help: &str, samples: &mut dyn Iterator<Item = (String, u64)>| {
+                // Writing to a String cannot fail.
+                let _ =
+                    writeln!(text, "# HELP forwardcache_{name} {help}\n# TYPE forwardcache_{name} {kind}");
+                for (labels, value) in samples {
+                    let _ = writeln!(text, "forwardcache_{name}{labels} {value}");
+                }
+            };
+        let help = "Requests by what happened to them.";
+        let outcomes = counts.iter().take(Outcome::NAMES.len());
+        let mut outcomes = outcomes.map(|(name, count)| (format!("{{outcome=\"{name}\"}}"), count));
+        family("requests_total", "counter", help, &mut outcomes);
+        let mut one = |name: &str, kind: &str, help: &str, value: u64| {
+            family(name, kind, help, &mut std::iter::once((String::new(), value)));
+        };
+        let c = &counts;
+        one("origin_requests_total", "counter", "Requests sent to origins.", c.origin_requests);
+        one("refreshes_total", "counter", "Responses refreshed after they were served stale.", c.refreshes);
+        one("stored_total", "counter", "Responses stored.", c.stored);
+        one("store_errors_total", "counter", "Failures of the store.", c.store_errors);
+        let help = "Bodies that were not what their origin announced.";
+        one("digest_mismatches_total", "counter", help, c.digest_mismatches);
+        one("evictions_total", "counter", "Keys given up for room.", usage.evictions);
+        one("store_keys", "gauge", "Keys that are stored.", usage.keys);
+        one("store_bytes", "gauge", "Bytes that the store takes.", usage.bytes);
+        one("store_capacity_bytes", "gauge", "Bytes that it may take.", usage.capacity);
+        let peers = u64::try_from(self.client().pool().len()).unwrap_or(u64::MAX);
+        one("pool_peers", "gauge", "Peers of the pool, this one among them.", peers);
+        text
+    }
+
+    /// For people.
+    fn status(&self) -> String {
+        let usage = self.caching().store().usage();
+        let mut text = format!("forwardcache {}\nself {}\n", env!("CARGO_PKG_VERSION"), self.self_url());
+        for peer in self.client().pool() {
+            let _ = writeln!(text, "peer {peer}");
+        }
+        let _ = writeln!(text, "keys {}\nbytes {} of {}", usage.keys, usage.bytes, usage.capacity);
+        let _ = writeln!(text, "evictions {}", usage.evictions);
+        text + &self.stats().counts().to_string()
+    }
+}
+
+fn answer(content_type: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::round_trip::RoundTripFn;
+    use crate::token::Tokens;
+
+    fn peer(tokens: Option<&str>) -> Peer {
+        let builder = Peer::builder("http://10.0.0.1:3000").origin(RoundTripFn(|_: Request<Body>| {
+            Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
+        }));
+        match tokens {
+            Some(token) => builder.tokens(Tokens::new([token]).unwrap()).build().unwrap(),
+            None => builder.build().unwrap(),
+        }
+    }
+
+    fn ask(peer: &Peer, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header("proxy-authorization", format!("Bearer {token}"));
+        }
+        let response = peer.admin_handler()(request.body(Body::empty()).unwrap());
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        (response.status().as_u16(), response.into_body().into_text().unwrap())
+    }
+
+    #[test]
+    fn what_was_counted_is_told_and_no_url() {
+        let peer = peer(None);
+        for _ in 0..3 {
+            peer.get("http://secret.example/a?token=secret").unwrap();
+        }
+        let (status, metrics) = ask(&peer, "GET", "/metrics", None);
+        assert_eq!(status, 200);
+        for line in [
+            "forwardcache_requests_total{outcome=\"hit\"} 2\n",
+            "forwardcache_requests_total{outcome=\"miss\"} 1\n",
+            "forwardcache_origin_requests_total 1\n",
+            "forwardcache_store_keys 1\n",
+            "forwardcache_pool_peers 1\n",
+            "# TYPE forwardcache_requests_total counter\n",
+        ] {
+            assert!(metrics.contains(line), "{line}{metrics}");
+        }
+        let (status, text) = ask(&peer, "GET", "/status", None);
+        assert!(
+            status == 200 && text.contains("peer http://10.0.0.1:3000\n") && text.contains("hit 2\n"),
+            "{text}"
+        );
+        assert!(!(metrics + &text).contains("secret"));
+    }
+
+    #[test]
+    fn who_is_not_known_learns_that_it_lives_and_no_more() {
+        let peer = peer(Some("a-token-of-the-pool"));
+        assert_eq!(ask(&peer, "GET", "/healthz", None), (200, "ok\n".to_owned()));
+        for path in ["/metrics", "/status"] {
+            assert_eq!(ask(&peer, "GET", path, None).0, 407);
+            assert_eq!(ask(&peer, "GET", path, Some("another-token-of-it")).0, 407);
+            assert_eq!(ask(&peer, "GET", path, Some("a-token-of-the-pool")).0, 200);
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_apart() {
+        let peer = peer(None);
+        assert_eq!(ask(&peer, "GET", "/", None).0, 404);
+        assert_eq!(ask(&peer, "GET", "/proxy?q=http%3A%2F%2Fa%2F", None).0, 404);
+        assert_eq!(ask(&peer, "POST", "/metrics", None).0, 405);
+        assert_eq!(ask(&peer, "HEAD", "/healthz", None).0, 200);
+    }
+}
