@@ -126,6 +126,11 @@ pub(crate) struct Leader<K: Eq + Hash + Clone, T: Clone> {
 }
 
 impl<K: Eq + Hash + Clone, T: Clone> Leader<K, T> {
+    /// One who waits for it.
+    pub(crate) fn follower(&self) -> Follower<T> {
+        Follower { flight: Arc::clone(&self.flight) }
+    }
+
     /// Gives `result` to all who follow now or join before this leader is dropped.
     pub(crate) fn land(&self, result: T) {
         self.flight.end(State::Landed(result));

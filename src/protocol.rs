@@ -9,8 +9,11 @@
 //! | `Forwardcache-Error` | responses | that a peer made it itself because it could not get the origin's |
 //! | `Forwardcache-Digest` | responses | the digest of the content, as in RFC 9530, for this hop alone |
 
+use std::time::{Duration, Instant};
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::deadline::Deadline;
 use crate::digest::Digest;
 use crate::error::ErrorKind;
 
@@ -56,17 +59,36 @@ pub(crate) fn remove_marks(headers: &mut HeaderMap) {
 pub(crate) struct Hop {
     /// `digest`: the digest of the content is to be sent along where it is known.
     pub(crate) wants_digest: bool,
+    /// `deadline=<milliseconds>`: how much is left of the asker's time.
+    pub(crate) deadline: Option<Duration>,
+    /// `soft=<milliseconds>`: after how much of it something stale will do.
+    pub(crate) soft_deadline: Option<Duration>,
 }
 
 impl Hop {
     pub(crate) fn parse(field: &[u8]) -> Self {
         let mut hop = Self::default();
         for member in field.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if member == b"digest" {
-                hop.wants_digest = true;
+            let (name, value) = match member.iter().position(|byte| *byte == b'=') {
+                Some(at) => (&member[..at], &member[at + 1..]),
+                None => (member, &b""[..]),
+            };
+            match name {
+                b"digest" => hop.wants_digest = true,
+                b"deadline" => hop.deadline = milliseconds(value),
+                b"soft" => hop.soft_deadline = milliseconds(value),
+                _ => {}
             }
         }
         hop
+    }
+
+    /// Until when the answer is wanted, from now on, unless that was said in this process.
+    pub(crate) fn until(&self, said: Option<Deadline>) -> Option<Deadline> {
+        if said.is_some() || (self.deadline.is_none() && self.soft_deadline.is_none()) {
+            return said;
+        }
+        Deadline::of_remaining(self.deadline, self.soft_deadline, Instant::now())
     }
 
     /// What a request says, which it does not say any further.
@@ -76,12 +98,24 @@ impl Hop {
 
     /// Says it.
     pub(crate) fn put(self, headers: &mut HeaderMap) {
-        let members = [self.wants_digest.then_some("digest")];
+        let milliseconds =
+            |name: &str, left: Option<Duration>| left.map(|left| format!("{name}={}", left.as_millis()));
+        let members = [
+            self.wants_digest.then(|| "digest".to_owned()),
+            milliseconds("deadline", self.deadline),
+            milliseconds("soft", self.soft_deadline),
+        ];
         let text = members.into_iter().flatten().collect::<Vec<_>>().join(", ");
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(&HOP, value);
         }
     }
+}
+
+/// A number of them; `None` for what is none, or longer than anybody waits.
+fn milliseconds(text: &[u8]) -> Option<Duration> {
+    let digits = (1..=12).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    digits.then(|| std::str::from_utf8(text).ok()?.parse().ok().map(Duration::from_millis))?
 }
 
 /// Marks a response, in its extensions, as one whose digest is to be sent along if its content is known before its
@@ -150,6 +184,22 @@ mod tests {
         assert_eq!(failure(&headers), Some(ErrorKind::Io));
         remove_marks(&mut headers);
         assert_eq!(failure(&headers), None);
+    }
+
+    #[test]
+    fn what_is_said_over_a_hop_is_understood() {
+        let hop = Hop {
+            wants_digest: true,
+            deadline: Some(Duration::from_millis(1500)),
+            soft_deadline: Some(Duration::ZERO),
+        };
+        let mut headers = HeaderMap::new();
+        hop.put(&mut headers);
+        assert_eq!(headers[&HOP], "digest, deadline=1500, soft=0");
+        assert_eq!(Hop::take(&mut headers), hop);
+        assert!(headers.is_empty());
+        let odd = b"of-tomorrow=1,  digest ,deadline=,soft=-1, deadline=1e9, =, soft=9999999999999";
+        assert_eq!(Hop::parse(odd), Hop { wants_digest: true, ..Hop::default() });
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup};
 use crate::at_once::{AtOnce, PlainField, PlainRequest, Wakes};
 use crate::body::Body;
+use crate::deadline::Deadline;
 use crate::error::{Result, redacted};
 use crate::flight::{Landing, Watched};
 use crate::header::cache_control::RequestDirectives;
@@ -36,12 +37,13 @@ impl Caching {
         let mut headers = parts.headers;
         let hop = self.inner.end_to_end(&parts.method, &mut headers);
         let via = received_over(parts.version, &self.inner.via);
+        let said = Deadline::of(&parts.extensions);
         let incoming = Incoming::new(parts.method, target, headers, hop, via, &self.inner.keys);
+        let incoming = incoming.until(hop.until(said));
         let inner = Arc::clone(&self.inner);
         if incoming.is_for_origin() {
             return AtOnce::Work(Box::new(move || {
-                let Incoming { method, target, headers, via, .. } = incoming;
-                inner.pass(&method, &target, headers, via, Body::empty(), Forward::Bypass)
+                inner.pass(incoming.into_passing(), Body::empty(), Forward::Bypass)
             }));
         }
         inner.answer_at_once(incoming, wakes)
@@ -111,6 +113,10 @@ impl Inner {
         };
         if let Some(answer) = self.without_origin(&incoming, &plan) {
             return AtOnce::Answer(Ok(answer));
+        }
+        // Who wants something stale soon waits for that on a worker.
+        if self.stale_meanwhile(&incoming, &plan).is_some() {
+            return self.work(move |inner| inner.answer(&incoming));
         }
         if !self.may_collapse(&incoming) {
             return self.work(move |inner| inner.forward(&incoming, &plan, None));

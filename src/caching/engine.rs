@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG, VIA};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -16,7 +16,7 @@ use super::fetches::Fetches;
 use super::forwarding::{Outgoing, Received, outgoing, received_over};
 use super::groups::{Invalidation, invalidated_groups};
 use super::guarded_store::GuardedStore;
-use super::incoming::Incoming;
+use super::incoming::{Incoming, Passing};
 use super::keys::{KeyHook, Keys};
 use super::lookup::{Lookup, Plan, lookup};
 use super::parts;
@@ -24,6 +24,7 @@ use super::refresh::{Background, Refreshes};
 use super::uncacheable::Uncacheable;
 use crate::body::Body;
 use crate::clock::Clock;
+use crate::deadline::Deadline;
 use crate::digest::{announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::fill::{Fill, FillReader};
@@ -214,18 +215,20 @@ impl Caching {
         let inner = &self.inner;
         let (method, mut headers) = (parts.method, parts.headers);
         let hop = inner.end_to_end(&method, &mut headers);
+        let said = Deadline::of(&parts.extensions);
         let via = received_over(parts.version, &inner.via);
         if !matches!(method, Method::GET | Method::HEAD) {
-            return inner.pass(&method, &target, headers, via, body, Forward::Method);
+            let passing = Passing { method, target, headers, via, deadline: hop.until(said) };
+            return inner.pass(passing, body, Forward::Method);
         }
         // A body would have to be part of the key.
         if !body.is_empty() {
-            return inner.pass(&method, &target, headers, via, body, Forward::Bypass);
+            let passing = Passing { method, target, headers, via, deadline: hop.until(said) };
+            return inner.pass(passing, body, Forward::Bypass);
         }
-        let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys);
+        let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys).until(hop.until(said));
         if incoming.is_for_origin() {
-            let Incoming { method, target, headers, via, .. } = incoming;
-            return inner.pass(&method, &target, headers, via, body, Forward::Bypass);
+            return inner.pass(incoming.into_passing(), body, Forward::Bypass);
         }
         inner.answer(&incoming)
     }
@@ -248,18 +251,15 @@ impl Inner {
     }
 
     /// Passes a request through, past the store, and forgets what it makes doubtful.
-    pub(super) fn pass(
-        &self,
-        method: &Method,
-        target: &Target,
-        mut headers: HeaderMap,
-        via: HeaderValue,
-        body: Body,
-        why: Forward,
-    ) -> Result<Response<Body>> {
+    pub(super) fn pass(&self, passing: Passing, body: Body, why: Forward) -> Result<Response<Body>> {
+        let Passing { method, target, mut headers, via, deadline } = passing;
+        let (method, target) = (&method, &target);
         let asked_with = headers.clone();
         headers.append(VIA, via);
         let mut request = Request::new(body);
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
         *request.method_mut() = method.clone();
         *request.uri_mut() = target.uri();
         *request.headers_mut() = headers;
@@ -315,6 +315,9 @@ impl Inner {
         if let Some(answer) = self.without_origin(incoming, &plan) {
             return Ok(answer);
         }
+        if let Some((stale, patience)) = self.stale_meanwhile(incoming, &plan) {
+            return self.answer_softly(incoming, &plan, &stale, patience);
+        }
         if !self.may_collapse(incoming) {
             return self.forward(incoming, &plan, None);
         }
@@ -327,10 +330,49 @@ impl Inner {
                 }
                 Lookup::Forward(plan) => self.forward(incoming, &plan, Some(leader)),
             },
-            Role::Follow(follower) => match follower.wait(PATIENCE) {
+            Role::Follow(follower) => match follower.wait(patience_of(incoming)) {
                 Landing::With(landed) => self.follow(incoming, &plan, landed),
                 Landing::Abandoned | Landing::TimedOut => self.look_again(incoming),
             },
+        }
+    }
+
+    /// What a request with a soft deadline may be answered with then, and after which time.
+    pub(super) fn stale_meanwhile(
+        &self,
+        incoming: &Incoming,
+        plan: &Plan,
+    ) -> Option<(Arc<StoredResponse>, Duration)> {
+        let patience = incoming.deadline.as_ref()?.softly_remaining(Instant::now())?;
+        let stale = self.stale_on_error(incoming, plan).filter(|_| self.may_collapse(incoming))?;
+        Some((stale, patience))
+    }
+
+    /// Answers with what is fetched meanwhile, or with what is stale where that does not come in time.
+    fn answer_softly(
+        &self,
+        incoming: &Incoming,
+        plan: &Plan,
+        stale: &Arc<StoredResponse>,
+        patience: Duration,
+    ) -> Result<Response<Body>> {
+        let follower = match self.flights.join(incoming.key.clone()) {
+            Role::Follow(follower) => follower,
+            Role::Lead(leader) => {
+                let follower = leader.follower();
+                if let Err(leader) = self.refreshes.fly(incoming, leader, &self.me) {
+                    return self.forward(incoming, plan, Some(leader));
+                }
+                follower
+            }
+        };
+        match follower.wait(patience) {
+            Landing::With(landed) => self.follow(incoming, plan, landed),
+            Landing::Abandoned => self.look_again(incoming),
+            Landing::TimedOut => {
+                let status = CacheStatus::new(Outcome::StaleOnDeadline(plan.why));
+                Ok(self.serve_with(stale, incoming, status))
+            }
         }
     }
 
@@ -595,6 +637,12 @@ fn marked(mut response: Response<Body>, incoming: &Incoming) -> Response<Body> {
         response.extensions_mut().insert(WantsDigest);
     }
     response
+}
+
+/// How long a request waits for what another one fetches.
+fn patience_of(incoming: &Incoming) -> Duration {
+    let left = incoming.deadline.and_then(|deadline| deadline.remaining(Instant::now()));
+    left.map_or(PATIENCE, |left| left.min(PATIENCE))
 }
 
 fn hand_on(code: StatusCode, mut headers: HeaderMap, body: Body, status: CacheStatus<'_>) -> Response<Body> {

@@ -36,6 +36,10 @@ pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan) -> Outgoing {
     *request.method_mut() = incoming.method.clone();
     *request.uri_mut() = incoming.target.uri();
     *request.headers_mut() = headers;
+    if let Some(deadline) = incoming.deadline {
+        // Others may read along, for whom it is none.
+        request.extensions_mut().insert(deadline.for_head());
+    }
     Outgoing { request, asks_for_us }
 }
 

@@ -4,6 +4,7 @@ use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMO
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::keys::Keys;
+use crate::deadline::Deadline;
 use crate::header::cache_control::RequestDirectives;
 use crate::policy::StoringRequest;
 use crate::protocol::Hop;
@@ -21,9 +22,23 @@ pub(crate) struct Incoming {
     pub(crate) directives: RequestDirectives,
     /// What the one who asks over the last hop wants beside it.
     pub(crate) hop: Hop,
+    /// Until when it wants an answer.
+    pub(crate) deadline: Option<Deadline>,
     pub(crate) key: Key,
     /// Whether no client waits for it.
     pub(crate) is_refresh: bool,
+}
+
+/// A request that goes to the origin past the store, without its body.
+#[derive(Debug)]
+pub(crate) struct Passing {
+    pub(crate) method: Method,
+    pub(crate) target: Target,
+    pub(crate) headers: HeaderMap,
+    /// What `Via` says of the hop over which it came.
+    pub(crate) via: HeaderValue,
+    /// Until when an answer is wanted.
+    pub(crate) deadline: Option<Deadline>,
 }
 
 impl Incoming {
@@ -37,7 +52,17 @@ impl Incoming {
     ) -> Self {
         let directives = RequestDirectives::of(&headers);
         let key = keys.of(&target, &headers);
-        Self { method, target, headers, hop, via, directives, key, is_refresh: false }
+        Self { method, target, headers, hop, deadline: None, via, directives, key, is_refresh: false }
+    }
+
+    /// Wanted until then.
+    pub(crate) fn until(self, deadline: Option<Deadline>) -> Self {
+        Self { deadline, ..self }
+    }
+
+    pub(crate) fn into_passing(self) -> Passing {
+        let Self { method, target, headers, via, deadline, .. } = self;
+        Passing { method, target, headers, via, deadline }
     }
 
     pub(crate) fn is_head(&self) -> bool {

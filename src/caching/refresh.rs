@@ -16,11 +16,10 @@ use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, PR
 use log::{debug, warn};
 use parking_lot::{Condvar, Mutex};
 
-use super::engine::Inner;
+use super::engine::{Inner, Landed, Lead};
 use super::incoming::Incoming;
 use super::lookup::Lookup;
 use crate::error::redacted;
-use crate::flight::Role;
 use crate::store::Key;
 
 /// Who refreshes what was served stale.
@@ -54,7 +53,12 @@ struct State {
     keys: HashSet<Key>,
     has_thread: bool,
     is_closed: bool,
+    /// Flights that are worked on behind the back of whoever began them, each by a thread.
+    flights: usize,
 }
+
+/// How many of those there may be.
+const MOST_FLIGHTS: usize = 8;
 
 impl Refreshes {
     pub(super) fn new(background: Background) -> Self {
@@ -80,6 +84,34 @@ impl Refreshes {
                 warn!("no thread for refreshes can be started: {error}");
             }
         }
+    }
+
+    /// Works on a flight, so that whoever began it need not wait for its end. It comes back where nobody can.
+    pub(super) fn fly(
+        self: &Arc<Self>,
+        incoming: &Incoming,
+        leader: Lead,
+        cache: &Weak<Inner>,
+    ) -> Result<(), Lead> {
+        let mut state = self.state.lock();
+        if self.background != Background::Thread || state.is_closed || state.flights >= MOST_FLIGHTS {
+            return Err(leader);
+        }
+        state.flights += 1;
+        drop(state);
+        let promise = Flown(Arc::clone(self));
+        let (incoming, cache) = (of_the_whole(incoming), Weak::clone(cache));
+        let work = move || {
+            let _promise = promise;
+            if let Some(cache) = cache.upgrade() {
+                cache.refresh_as(&incoming, leader);
+            }
+        };
+        // Where there is no thread, the leader is dropped, and who follows it looks again.
+        if let Err(error) = thread::Builder::new().name("fetch".to_owned()).spawn(work) {
+            warn!("no thread for a fetch can be started: {error}");
+        }
+        Ok(())
     }
 
     /// What the thread does.
@@ -127,6 +159,8 @@ fn of_the_whole(incoming: &Incoming) -> Incoming {
         headers,
         directives: Default::default(),
         is_refresh: true,
+        // Whoever caused it has its answer by then.
+        deadline: None,
         ..incoming.clone()
     }
 }
@@ -148,19 +182,32 @@ impl Inner {
     fn refresh(&self, incoming: &Incoming) {
         let refreshes = Arc::clone(&self.refreshes);
         let promise = Done { refreshes: &refreshes, key: &incoming.key };
-        // Somebody may have done it, or be at it.
-        if let Lookup::Forward(plan) = self.look_up(incoming)
-            && let Role::Lead(leader) = self.flights.join(incoming.key.clone())
-        {
-            let url = redacted(incoming.target.as_str());
-            let read = self
-                .forward(incoming, &plan, Some(leader))
-                .and_then(|response| Ok(io::copy(&mut response.into_body(), &mut io::sink())?));
-            if let Err(error) = read {
-                debug!("a refresh failed: {url} {}", error.message());
-            }
+        // Somebody may be at it.
+        if let Some(leader) = self.flights.lead(&incoming.key) {
+            self.refresh_as(incoming, leader);
         }
         drop(promise);
+    }
+
+    fn refresh_as(&self, incoming: &Incoming, leader: Lead) {
+        // Somebody may have done it.
+        let Lookup::Forward(plan) = self.look_up(incoming) else { return leader.land(Landed::Stored) };
+        let url = redacted(incoming.target.as_str());
+        let read = self
+            .forward(incoming, &plan, Some(leader))
+            .and_then(|response| Ok(io::copy(&mut response.into_body(), &mut io::sink())?));
+        if let Err(error) = read {
+            debug!("a refresh failed: {url} {}", error.message());
+        }
+    }
+}
+
+/// Takes a flight off the count, however it ends.
+struct Flown(Arc<Refreshes>);
+
+impl Drop for Flown {
+    fn drop(&mut self) {
+        self.0.state.lock().flights -= 1;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::{Method, Request, Response, StatusCode};
@@ -10,6 +11,7 @@ use log::{debug, warn};
 use super::builder::ClientBuilder;
 use super::pool::{self, Pool};
 use crate::body::Body;
+use crate::deadline::Deadline;
 use crate::digest::{Expected, announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::hop_by_hop;
@@ -194,7 +196,13 @@ impl Client {
         hop_by_hop::remove(&mut parts.headers);
         parts.headers.remove(HOST);
         parts.uri = peer.request_url(path, target);
-        let hop = Hop { wants_digest: true };
+        let deadline = Deadline::of(&parts.extensions);
+        let now = Instant::now();
+        let hop = Hop {
+            wants_digest: true,
+            deadline: deadline.and_then(|deadline| deadline.remaining(now)),
+            soft_deadline: deadline.and_then(|deadline| deadline.softly_remaining(now)),
+        };
         hop.put(&mut parts.headers);
         let method = parts.method.clone();
         if let Some(credential) = self.inner.tokens.as_ref().and_then(Tokens::credential) {

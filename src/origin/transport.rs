@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
 use parking_lot::RwLock;
-use ureq::Agent;
 use ureq::config::Config;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
+use ureq::{Agent, AsSendBody};
 
 use super::cut::CutConnector;
 use super::names::{Names, SystemLookup};
@@ -18,6 +18,7 @@ use super::{failure, request, response};
 use crate::access::{Asked, OriginRules};
 use crate::body::Body;
 use crate::clock::SystemClock;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::round_trip::RoundTrip;
 
@@ -125,29 +126,79 @@ impl Current {
     /// A kept connection may die between the moment it is found open and its use. Nothing tells that
     /// from an origin that answers nothing, so what may safely be repeated is repeated once, past all
     /// kept connections (RFC 9112 section 9.3.1).
-    fn send_repeatable(&self, head: Request<()>) -> Result<Response<ureq::Body>, ureq::Error> {
-        let failure = match self.agent.run(head.clone()) {
+    fn send_repeatable(
+        &self,
+        head: Request<()>,
+        limits: Limits,
+    ) -> Result<Response<ureq::Body>, ureq::Error> {
+        let failure = match self.agent.run(limits.limiting(&self.agent, head.clone())) {
             Err(failure) if failure::connection_was_dead(&failure) => failure,
             answer => return answer,
         };
         log::debug!("sent once more on a fresh connection after: {failure}");
+        let head = limits.limiting(&self.agent, head);
         self.agent.run(self.agent.configure_request(head).max_idle_age(Duration::ZERO).build())
+    }
+}
+
+/// What is left of the time of one request, where that is less than the options allow.
+#[derive(Clone, Copy, Default)]
+struct Limits {
+    /// Of each step up to the head of the response.
+    head: Option<Duration>,
+    /// Of all, the body included.
+    whole: Option<Duration>,
+}
+
+impl Limits {
+    fn of(deadline: Deadline) -> Result<Self> {
+        let left = deadline.remaining(Instant::now());
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(Error::new(ErrorKind::Timeout, "no time is left to ask"));
+        }
+        Ok(if deadline.is_for_head() {
+            Self { head: left, whole: None }
+        } else {
+            Self { head: None, whole: left }
+        })
+    }
+
+    fn limiting<B: AsSendBody>(self, agent: &Agent, request: Request<B>) -> Request<B> {
+        if let Some(left) = self.whole {
+            return agent.configure_request(request).timeout_global(Some(left)).build();
+        }
+        let Some(left) = self.head else { return request };
+        let limits = agent.config().timeouts();
+        let shorter = |limit: Option<Duration>| Some(limit.map_or(left, |limit| limit.min(left)));
+        agent
+            .configure_request(request)
+            .timeout_resolve(shorter(limits.resolve))
+            .timeout_connect(shorter(limits.connect))
+            .timeout_recv_response(shorter(limits.recv_response))
+            .build()
     }
 }
 
 impl RoundTrip for Origin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let deadline = Deadline::of(request.extensions());
         let (head, body) = request::prepare(request)?;
         let (method, url) = (head.method().clone(), head.uri().clone());
         let current = self.inner.current.read().clone();
         if let Some(asked) = Asked::of_uri(&url) {
             current.rules.may_be_asked(&asked).map_err(|refused| Error::from(refused).with_url(&url))?;
         }
+        let limits = match deadline {
+            Some(deadline) => Limits::of(deadline).map_err(|error| error.with_url(&url))?,
+            None => Limits::default(),
+        };
         let repeatable = body.is_none() && (method == Method::GET || method == Method::HEAD);
         let answer = match body {
-            None if repeatable => current.send_repeatable(head),
-            None => current.agent.run(head),
-            Some(body) => current.agent.run(head.map(|()| body.into_send_body())),
+            None if repeatable => current.send_repeatable(head, limits),
+            None => current.agent.run(limits.limiting(&current.agent, head)),
+            Some(body) => {
+                current.agent.run(limits.limiting(&current.agent, head.map(|()| body.into_send_body())))
+            }
         };
         let answer = answer.map_err(|failure| {
             let error = failure::before_response(failure, &url);

@@ -206,6 +206,7 @@ mod tests {
                 Outcome::Collapsed(forward),
                 Outcome::Revalidated(forward),
                 Outcome::StaleOnError(forward),
+                Outcome::StaleOnDeadline(forward),
                 Outcome::Passed(forward),
                 Outcome::Failed(forward),
             ]);

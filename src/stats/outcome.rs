@@ -26,6 +26,8 @@ pub enum Outcome {
     Revalidated(Forward),
     /// Answered from the store, stale, because the origin failed.
     StaleOnError(Forward),
+    /// Answered from the store, stale, because the origin had not answered by the soft deadline.
+    StaleOnDeadline(Forward),
     /// Passed on to the origin past the store.
     Passed(Forward),
     /// Not answered: the request wanted nothing but what is stored, and nothing is.
@@ -88,7 +90,7 @@ impl fmt::Display for Forward {
 
 impl Outcome {
     /// The names of all outcomes, in the order in which they are counted and shown.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 11] = [
         "hit",
         "stale-accepted",
         "stale-while-revalidate",
@@ -96,6 +98,7 @@ impl Outcome {
         "collapsed",
         "revalidated",
         "stale-on-error",
+        "stale-on-deadline",
         "passed",
         "only-if-cached",
         "failed",
@@ -116,6 +119,7 @@ impl Outcome {
             | Self::Collapsed(forward)
             | Self::Revalidated(forward)
             | Self::StaleOnError(forward)
+            | Self::StaleOnDeadline(forward)
             | Self::Passed(forward)
             | Self::Failed(forward) => Some(forward),
         }
@@ -131,6 +135,7 @@ impl Outcome {
                 | Self::StaleWhileRevalidate
                 | Self::Revalidated(_)
                 | Self::StaleOnError(_)
+                | Self::StaleOnDeadline(_)
         )
     }
 
@@ -157,9 +162,10 @@ impl Outcome {
             Self::Collapsed(_) => 4,
             Self::Revalidated(_) => 5,
             Self::StaleOnError(_) => 6,
-            Self::Passed(_) => 7,
-            Self::OnlyIfCached => 8,
-            Self::Failed(_) => 9,
+            Self::StaleOnDeadline(_) => 7,
+            Self::Passed(_) => 8,
+            Self::OnlyIfCached => 9,
+            Self::Failed(_) => 10,
         }
     }
 
@@ -174,6 +180,7 @@ impl Outcome {
             ("collapsed", Some(forward)) => Self::Collapsed(forward),
             ("revalidated", Some(forward)) => Self::Revalidated(forward),
             ("stale-on-error", Some(forward)) => Self::StaleOnError(forward),
+            ("stale-on-deadline", Some(forward)) => Self::StaleOnDeadline(forward),
             ("passed", Some(forward)) => Self::Passed(forward),
             ("failed", Some(forward)) => Self::Failed(forward),
             _ => return None,

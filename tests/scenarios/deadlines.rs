@@ -1,0 +1,115 @@
+//! One deadline from the caller to the origin, and a soft one.
+
+use std::time::Duration;
+
+use forwardcache::{Deadline, Error, ErrorKind, ManualClock, Outcome};
+use http::Request;
+
+use crate::local::LocalPeer;
+use crate::support::origin::{Gate, Origin, Received, Reply};
+
+const SOON: Duration = Duration::from_millis(100);
+
+fn wanted(url: &str, deadline: Deadline) -> Request<&'static str> {
+    let mut request = Request::get(url).body("").unwrap();
+    request.extensions_mut().insert(deadline);
+    request
+}
+
+#[test]
+fn a_caller_waits_no_longer_than_it_said() {
+    let origin = Origin::start(|_| Reply::never());
+    let peer = LocalPeer::start();
+    let request = || wanted(&origin.url("/a"), Deadline::within(SOON));
+    let of_peer = peer.peer.request(request()).unwrap_err();
+    assert_eq!(of_peer.kind(), ErrorKind::Timeout, "{of_peer}");
+    let of_client = peer.client().request(request()).unwrap_err();
+    assert_eq!(of_client.kind(), ErrorKind::Timeout, "{of_client}");
+    let post = {
+        let mut request = Request::post(origin.url("/a")).body("content").unwrap();
+        request.extensions_mut().insert(Deadline::within(SOON));
+        request
+    };
+    assert_eq!(peer.peer.request(post).unwrap_err().kind(), ErrorKind::Timeout);
+    let nothing_left = wanted(&origin.url("/b"), Deadline::within(Duration::ZERO));
+    assert_eq!(peer.client().request(nothing_left).unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(origin.count_of("/b"), 0);
+}
+
+#[test]
+fn a_peer_is_told_what_is_left_and_answers_when_it_is_over() {
+    let origin = Origin::start(|_| Reply::never());
+    let peer = LocalPeer::start();
+    let answer = peer.get_with(&origin.url("/a"), "Forwardcache: deadline=100\r\n");
+    assert_eq!((answer.status, answer.field("forwardcache-error")), (504, Some("timeout")));
+    assert!(origin.seen().iter().all(|received| received.field("forwardcache").is_none()));
+}
+
+#[test]
+fn the_deadline_of_one_who_fetches_is_not_that_of_those_who_read_along() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |_| {
+        Reply::ok("x".repeat(200_000)).field("Cache-Control", "max-age=60").gate_body(100, &held)
+    });
+    let peer = LocalPeer::start();
+    let url = origin.url("/a");
+    let hasty = peer.client().request(wanted(&url, Deadline::within(SOON))).unwrap();
+    let patient = peer.client().get(&url).unwrap();
+    let error: Error = hasty.into_body().into_bytes().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    gate.open();
+    assert_eq!(patient.into_body().into_bytes().unwrap().len(), 200_000);
+    assert_eq!(origin.count(), 1);
+}
+
+/// An origin whose answers but the first wait for a gate.
+fn slow_origin(gate: &Gate, cache_control: &'static str) -> Origin {
+    let (gate, first) = (gate.clone(), std::sync::atomic::AtomicBool::new(true));
+    Origin::start(move |_: &Received| {
+        if first.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            return Reply::ok("old").field("Cache-Control", cache_control);
+        }
+        Reply::ok("new").field("Cache-Control", cache_control).gate_head(&gate)
+    })
+}
+
+#[test]
+fn something_stale_will_do_after_the_soft_deadline_and_the_fetch_goes_on() {
+    let (gate, clock) = (Gate::new(), std::sync::Arc::new(ManualClock::at_unix_seconds(1_900_000_000)));
+    let origin = slow_origin(&gate, "max-age=60");
+    let peer = LocalPeer::start_with(|builder| builder.clock(std::sync::Arc::clone(&clock)));
+    let url = origin.url("/a");
+    assert_eq!(peer.client().get(&url).unwrap().into_body().into_text().unwrap(), "old");
+    clock.advance(Duration::from_secs(61));
+    for _ in 0..2 {
+        let soft = Deadline::none().softly_within(SOON);
+        let answer = peer.client().request(wanted(&url, soft)).unwrap();
+        assert!(matches!(Outcome::of(answer.headers()), Some(Outcome::StaleOnDeadline(_))), "{answer:?}");
+        assert_eq!(answer.into_body().into_text().unwrap(), "old");
+    }
+    // Both wait for one fetch, which nobody cut.
+    origin.wait_for(2);
+    gate.open();
+    let answer = peer.client().get(&url).unwrap();
+    assert_eq!(answer.into_body().into_text().unwrap(), "new");
+    let hit = peer.client().request(wanted(&url, Deadline::none().softly_within(Duration::ZERO))).unwrap();
+    assert_eq!(Outcome::of(hit.headers()), Some(Outcome::Hit));
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn nothing_stale_is_served_where_that_is_forbidden() {
+    for forbidden in ["max-age=60, must-revalidate", "no-cache, max-age=60"] {
+        let (gate, clock) = (Gate::new(), std::sync::Arc::new(ManualClock::at_unix_seconds(1_900_000_000)));
+        let origin = slow_origin(&gate, forbidden);
+        let peer = LocalPeer::start_with(|builder| builder.clock(std::sync::Arc::clone(&clock)));
+        let url = origin.url("/a");
+        peer.client().get(&url).unwrap().into_body().into_text().unwrap();
+        clock.advance(Duration::from_secs(61));
+        let both = Deadline::within(2 * SOON).softly_within(SOON);
+        let error = peer.client().request(wanted(&url, both)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{forbidden}: {error}");
+        gate.open();
+    }
+}
