@@ -7,8 +7,10 @@
 //! |---|---|---|
 //! | `Forwardcache` | requests | what the asker wants beside the response, see [`Hop`] |
 //! | `Forwardcache-Error` | responses | that a peer made it itself because it could not get the origin's |
+//! | `Forwardcache-Members` | responses | the [`PoolDigest`] of a peer that was asked with another |
 //! | `Forwardcache-Digest` | responses | the digest of the content, as in RFC 9530, for this hop alone |
 
+use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -32,6 +34,9 @@ pub(crate) static HOP: HeaderName = HeaderName::from_static("forwardcache");
 /// The digest of the content over one hop.
 static DIGEST: HeaderName = HeaderName::from_static("forwardcache-digest");
 
+/// The pool as the one who answers knows it.
+static MEMBERS: HeaderName = HeaderName::from_static("forwardcache-members");
+
 /// Marks a request, in its extensions, as one to a peer: what it says in `Proxy-Authorization` is meant for
 /// that peer, and not to be left out on the way there.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +56,7 @@ pub(crate) fn remove_failure(headers: &mut HeaderMap) {
 pub(crate) fn remove_marks(headers: &mut HeaderMap) {
     remove_failure(headers);
     headers.remove(&DIGEST);
+    headers.remove(&MEMBERS);
 }
 
 /// What the one who asks says to the one who is asked, beside the request: one field that ends there, whose
@@ -63,6 +69,8 @@ pub(crate) struct Hop {
     pub(crate) deadline: Option<Duration>,
     /// `soft=<milliseconds>`: after how much of it something stale will do.
     pub(crate) soft_deadline: Option<Duration>,
+    /// `members=<digest>`: the pool as the asker knows it.
+    pub(crate) members: Option<PoolDigest>,
 }
 
 impl Hop {
@@ -77,6 +85,7 @@ impl Hop {
                 b"digest" => hop.wants_digest = true,
                 b"deadline" => hop.deadline = milliseconds(value),
                 b"soft" => hop.soft_deadline = milliseconds(value),
+                b"members" => hop.members = PoolDigest::parse(value),
                 _ => {}
             }
         }
@@ -89,6 +98,11 @@ impl Hop {
             return said;
         }
         Deadline::of_remaining(self.deadline, self.soft_deadline, Instant::now())
+    }
+
+    /// What a request says.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        headers.get(&HOP).map_or_else(Self::default, |field| Self::parse(field.as_bytes()))
     }
 
     /// What a request says, which it does not say any further.
@@ -104,12 +118,56 @@ impl Hop {
             self.wants_digest.then(|| "digest".to_owned()),
             milliseconds("deadline", self.deadline),
             milliseconds("soft", self.soft_deadline),
+            self.members.map(|members| format!("members={members}")),
         ];
         let text = members.into_iter().flatten().collect::<Vec<_>>().join(", ");
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(&HOP, value);
         }
     }
+}
+
+/// What tells one pool from another: its members, their weights, and how keys are placed on them. Two who have the
+/// same agree on every owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PoolDigest(u64);
+
+impl PoolDigest {
+    /// Of all that placement depends on, as text.
+    pub(crate) fn of(text: &str) -> Self {
+        let mut first = [0; 8];
+        first.copy_from_slice(&Digest::of(text.as_bytes()).as_bytes()[..8]);
+        Self(u64::from_be_bytes(first))
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let digits = text.len() == 16 && text.iter().all(u8::is_ascii_hexdigit);
+        digits.then(|| u64::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok().map(Self))?
+    }
+}
+
+impl fmt::Display for PoolDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Tells one who knows another pool which one this peer knows.
+pub(crate) fn announce_members(headers: &mut HeaderMap, own: PoolDigest) {
+    if let Ok(value) = HeaderValue::try_from(own.to_string()) {
+        headers.insert(&MEMBERS, value);
+    }
+}
+
+/// The same as a field line.
+pub(crate) fn write_members(lines: &mut String, own: PoolDigest) {
+    // Writing to a String cannot fail.
+    let _ = write!(lines, "{}: {own}\r\n", MEMBERS.as_str());
+}
+
+/// What the peer knows of the pool, where that is another than was asked with.
+pub(crate) fn take_members(headers: &mut HeaderMap) -> Option<PoolDigest> {
+    headers.remove(&MEMBERS).and_then(|field| PoolDigest::parse(field.as_bytes()))
 }
 
 /// A number of them; `None` for what is none, or longer than anybody waits.
@@ -192,13 +250,15 @@ mod tests {
             wants_digest: true,
             deadline: Some(Duration::from_millis(1500)),
             soft_deadline: Some(Duration::ZERO),
+            members: Some(PoolDigest(0xabc)),
         };
         let mut headers = HeaderMap::new();
         hop.put(&mut headers);
-        assert_eq!(headers[&HOP], "digest, deadline=1500, soft=0");
+        assert_eq!(headers[&HOP], "digest, deadline=1500, soft=0, members=0000000000000abc");
         assert_eq!(Hop::take(&mut headers), hop);
         assert!(headers.is_empty());
-        let odd = b"of-tomorrow=1,  digest ,deadline=,soft=-1, deadline=1e9, =, soft=9999999999999";
+        let odd =
+            b"of-tomorrow=1,  digest ,deadline=,soft=-1, deadline=1e9, =, soft=9999999999999, members=abc";
         assert_eq!(Hop::parse(odd), Hop { wants_digest: true, ..Hop::default() });
     }
 

@@ -16,7 +16,7 @@ use super::engine::{Caching, Inner, Landed};
 use super::forwarding::received_over;
 use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup};
-use crate::at_once::{AtOnce, PlainField, PlainRequest, Wakes};
+use crate::at_once::{AtOnce, PlainRequest, Wakes};
 use crate::body::Body;
 use crate::deadline::Deadline;
 use crate::error::{Result, redacted};
@@ -57,6 +57,7 @@ impl Caching {
         &self,
         url: &str,
         request: &PlainRequest<'_>,
+        hop: Hop,
         lines: &mut String,
     ) -> Option<Arc<StoredResponse>> {
         let inner = &self.inner;
@@ -64,11 +65,6 @@ impl Caching {
         if inner.keys.are_chosen() || url.contains(' ') {
             return None;
         }
-        let hop = match request.field(protocol::HOP.as_str()) {
-            PlainField::Absent => Hop::default(),
-            PlainField::Once(field) => Hop::parse(field),
-            PlainField::Repeated => return None,
-        };
         let variants = inner.store.at_once(url)?;
         let mut selected = None;
         for stored in variants.iter() {

@@ -9,6 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use log::{debug, warn};
 
 use super::builder::ClientBuilder;
+use super::disagreements::Disagreements;
 use super::pool::{self, Pool};
 use crate::body::Body;
 use crate::deadline::Deadline;
@@ -16,6 +17,8 @@ use crate::digest::{Expected, announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::hop_by_hop;
 use crate::peer_url::PeerUrl;
+#[cfg(feature = "peer")]
+use crate::protocol::PoolDigest;
 use crate::protocol::{self, ForPeer, Hop};
 use crate::round_trip::{self, RoundTrip};
 use crate::target::Target;
@@ -48,6 +51,7 @@ struct Inner {
     /// What fetches when there is no peer, if that was chosen.
     direct: Option<Arc<dyn RoundTrip>>,
     tokens: Option<Tokens>,
+    disagreements: Disagreements,
 }
 
 /// How much of a peer's own words about its failure is read, in bytes.
@@ -69,7 +73,16 @@ impl Client {
         direct: Option<Arc<dyn RoundTrip>>,
         tokens: Option<Tokens>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { pool, path, transport, direct, tokens }) }
+        Self {
+            inner: Arc::new(Inner {
+                pool,
+                path,
+                transport,
+                direct,
+                tokens,
+                disagreements: Disagreements::default(),
+            }),
+        }
     }
 
     /// Fetches a URL through the pool. Any status is a success.
@@ -158,6 +171,13 @@ impl Client {
         self.inner.pool.peers()
     }
 
+    /// How often a peer said that it knows another pool than this client. It answers all the same; what it does not
+    /// own is fetched once more than it need be, until both know the same.
+    #[must_use]
+    pub fn disagreements(&self) -> u64 {
+        self.inner.disagreements.count()
+    }
+
     /// The peer that owns a URL; `None` when there is no peer.
     ///
     /// # Errors
@@ -170,6 +190,40 @@ impl Client {
     #[cfg(feature = "peer")]
     pub(crate) fn is_own(&self, target: &Target, peer: &PeerUrl) -> bool {
         self.inner.pool.is_own(target, peer)
+    }
+
+    /// Whether owners have changed not long ago.
+    #[cfg(feature = "peer")]
+    pub(crate) fn has_former_owners(&self) -> bool {
+        self.inner.pool.former().are_any()
+    }
+
+    /// Who owned it before, where that was somebody else not long ago.
+    #[cfg(feature = "peer")]
+    pub(crate) fn former_owner(&self, target: &Target, now: Instant) -> Option<PeerUrl> {
+        self.inner.pool.former_owner(target, now)
+    }
+
+    /// Asks a former owner.
+    #[cfg(feature = "peer")]
+    pub(crate) fn ask_former(
+        &self,
+        former: &PeerUrl,
+        target: &Target,
+        request: Request<Body>,
+    ) -> Result<Response<Body>> {
+        self.ask(former, &self.inner.path, target, request)
+    }
+
+    /// It did not answer: it is not asked again.
+    #[cfg(feature = "peer")]
+    pub(crate) fn forget_former(&self, former: &PeerUrl) {
+        self.inner.pool.former().is_gone(former);
+    }
+
+    #[cfg(feature = "peer")]
+    pub(crate) fn pool_digest(&self) -> PoolDigest {
+        self.inner.pool.digest()
     }
 
     /// Whether this is the URL under which a peer of the pool answers.
@@ -202,6 +256,7 @@ impl Client {
             wants_digest: true,
             deadline: deadline.and_then(|deadline| deadline.remaining(now)),
             soft_deadline: deadline.and_then(|deadline| deadline.softly_remaining(now)),
+            members: Some(self.inner.pool.digest()),
         };
         hop.put(&mut parts.headers);
         let method = parts.method.clone();
@@ -209,11 +264,14 @@ impl Client {
             parts.headers.insert(PROXY_AUTHORIZATION, credential);
             parts.extensions.insert(ForPeer);
         }
-        let response =
+        let mut response =
             self.inner.transport.round_trip(Request::from_parts(parts, body)).map_err(|error| {
                 debug!("{} {} {peer}", error.kind(), redacted(target.as_str()));
                 error.with_url(target).with_peer(peer)
             })?;
+        if let Some(members) = protocol::take_members(response.headers_mut()) {
+            self.inner.disagreements.note(peer, members);
+        }
         match protocol::failure(response.headers()) {
             None => {
                 debug!("{} {} {peer}", response.status(), redacted(target.as_str()));

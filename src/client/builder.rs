@@ -37,6 +37,7 @@ pub struct ClientBuilder {
     transport: Option<Arc<dyn RoundTrip>>,
     empty_pool: EmptyPool,
     tokens: Option<Tokens>,
+    handover: Duration,
 }
 
 impl Default for ClientBuilder {
@@ -50,6 +51,7 @@ impl Default for ClientBuilder {
             transport: None,
             empty_pool: EmptyPool::default(),
             tokens: None,
+            handover: Duration::from_secs(60),
         }
     }
 }
@@ -152,6 +154,12 @@ impl ClientBuilder {
         self
     }
 
+    #[cfg(feature = "peer")]
+    pub(crate) fn handover(mut self, time: Duration) -> Self {
+        self.handover = time;
+        self
+    }
+
     /// What carries requests to the peers, in place of the network; the time limits and certificates
     /// above are its own business then. Default: [`Origin`] with those limits.
     pub fn transport(mut self, transport: impl RoundTrip + 'static) -> Self {
@@ -191,7 +199,7 @@ impl ClientBuilder {
                 (transport, if fetches_directly { Some(Arc::new(network.build()?)) } else { None })
             }
         };
-        let pool = Pool::new(pool::parse(&self.peers)?, replicas, self.hash);
+        let pool = Pool::new(pool::parse(&self.peers)?, replicas, self.hash, self.handover);
         Ok(Client::new(pool, self.path, transport, direct, self.tokens))
     }
 }

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `asking` | [`Client`]: route, send, tell a peer's failure from an origin's answer |
 //! | `builder` | [`ClientBuilder`]: pool, path, ring, time limits, transport |
+//! | `disagreements` | peers that know another pool |
 //! | `pool` | the peers and their ring, swapped in whole |
 
 mod asking;
 mod builder;
+mod disagreements;
 mod pool;
 
 pub use asking::Client;

@@ -10,12 +10,12 @@ use super::allowed::Allowed;
 use super::own_addresses::OwnAddresses;
 use super::refusal::{ALLOWED, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal, unauthorized};
 use crate::access::Asked;
-use crate::at_once::{AtOnce, PlainRequest, Wakes};
+use crate::at_once::{AtOnce, PlainField, PlainRequest, Wakes};
 use crate::body::Body;
 use crate::caching::Caching;
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::{hop_by_hop, list};
-use crate::protocol;
+use crate::protocol::{self, Hop, PoolDigest};
 use crate::store::StoredResponse;
 use crate::target::{Target, query_value, unescape};
 
@@ -29,14 +29,17 @@ pub(crate) struct Proxy {
     plain_prefix: String,
     caching: Caching,
     own_addresses: Arc<OwnAddresses>,
-    /// Whether a URL names a member of the pool, for which a peer is no origin.
-    is_peer: Box<dyn IsPeer>,
+    membership: Box<dyn Membership>,
     allowed: Allowed,
 }
 
-/// Says whether a URL names a peer of the pool. Cheap, and never blocks.
-pub(crate) trait IsPeer: std::fmt::Debug + Send + Sync {
+/// The pool as the peer knows it. Cheap, and never blocks.
+pub(crate) trait Membership: std::fmt::Debug + Send + Sync {
+    /// Whether a URL names one of its members, for which a peer is no origin.
     fn is_peer(&self, target: &Target) -> bool;
+
+    /// What tells it from a pool of others.
+    fn digest(&self) -> PoolDigest;
 }
 
 impl Proxy {
@@ -44,12 +47,12 @@ impl Proxy {
         path: String,
         caching: Caching,
         own_addresses: Arc<OwnAddresses>,
-        is_peer: Box<dyn IsPeer>,
+        membership: Box<dyn Membership>,
         allowed: Allowed,
     ) -> Self {
         let why_path = protocol::why_path(&path);
         let plain_prefix = format!("{path}?{}=", protocol::QUERY);
-        Self { path, why_path, plain_prefix, caching, own_addresses, is_peer, allowed }
+        Self { path, why_path, plain_prefix, caching, own_addresses, membership, allowed }
     }
 
     /// Who may ask, and for what.
@@ -79,8 +82,27 @@ impl Proxy {
         if !self.allowed.may_be_asked(&Asked::of_canonical(url)?) {
             return None;
         }
+        let hop = match request.field(protocol::HOP.as_str()) {
+            PlainField::Absent => Hop::default(),
+            PlainField::Once(field) => Hop::parse(field),
+            PlainField::Repeated => return None,
+        };
         // What leads back to the pool was never fetched, and so is not stored.
-        self.caching.hit(url, request, lines)
+        let stored = self.caching.hit(url, request, hop, lines)?;
+        if let Some(own) = self.other_members(hop) {
+            protocol::write_members(lines, own);
+        }
+        Some(stored)
+    }
+
+    /// The pool that this peer knows, where whoever asks knows another.
+    fn other_members(&self, hop: Hop) -> Option<PoolDigest> {
+        let asked_with = hop.members?;
+        let own = self.membership.digest();
+        (own != asked_with).then(|| {
+            self.caching.stats().count_disagreement();
+            own
+        })
     }
 
     /// Whether [`at_once`](Self::at_once) knows what to do with a request that has no content.
@@ -98,8 +120,8 @@ impl Proxy {
             Err((status, kind, reason)) => return AtOnce::Answer(refusal(status, kind, reason)),
         };
         let request = for_origin(request, &target);
-        let asked = target.clone();
-        self.caching.at_once(target, request, wakes).map(move |answer| answered(answer, &asked))
+        let (asked, other) = (target.clone(), self.other_members(Hop::of(request.headers())));
+        self.caching.at_once(target, request, wakes).map(move |answer| answered(answer, &asked, other))
     }
 
     /// Answers one request; whatever goes wrong becomes a response.
@@ -127,7 +149,8 @@ impl Proxy {
             Err((status, kind, reason)) => return refusal(status, kind, reason),
         };
         let request = for_origin(request, &target);
-        answered(self.caching.round_trip_to(target.clone(), request), &target)
+        let other = self.other_members(Hop::of(request.headers()));
+        answered(self.caching.round_trip_to(target.clone(), request), &target, other)
     }
 
     /// Says what the same request would come to under the other path.
@@ -177,13 +200,17 @@ impl Proxy {
             let received_by = member.split(u8::is_ascii_whitespace).nth(1);
             received_by == Some(self.caching.pseudonym().as_bytes())
         });
-        has_been_here || self.own_addresses.are_named_by(target) || self.is_peer.is_peer(target)
+        has_been_here || self.own_addresses.are_named_by(target) || self.membership.is_peer(target)
     }
 }
 
 /// The response of the cache as one of the peer, or what is said where there is none.
-fn answered(answer: Result<Response<Body>>, target: &Target) -> Response<Body> {
-    match answer {
+fn answered(
+    answer: Result<Response<Body>>,
+    target: &Target,
+    other_members: Option<PoolDigest>,
+) -> Response<Body> {
+    let mut response = match answer {
         Ok(mut response) => {
             protocol::remove_failure(response.headers_mut());
             response
@@ -192,7 +219,11 @@ fn answered(answer: Result<Response<Body>>, target: &Target) -> Response<Body> {
             log_failure(&error, target);
             failure(&error)
         }
+    };
+    if let Some(own) = other_members {
+        protocol::announce_members(response.headers_mut(), own);
     }
+    response
 }
 
 /// The request as it is meant for the origin.
@@ -248,9 +279,13 @@ mod tests {
     #[derive(Debug)]
     struct Neighbour;
 
-    impl IsPeer for Neighbour {
+    impl Membership for Neighbour {
         fn is_peer(&self, target: &Target) -> bool {
             target.authority() == "neighbour:3000"
+        }
+
+        fn digest(&self) -> PoolDigest {
+            PoolDigest::of("ours")
         }
     }
 
@@ -439,6 +474,26 @@ mod tests {
         };
         assert!(is_hit(&open) && !is_hit(&closed));
         assert_eq!(ask(&closed, Request::get(target)).0, 403);
+    }
+
+    #[test]
+    fn who_knows_another_pool_is_answered_and_told() {
+        let proxy = proxy(RoundTripFn(|request: Request<Body>| {
+            assert!(!request.headers().contains_key(&protocol::HOP));
+            Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
+        }));
+        let told = |members: Option<PoolDigest>| {
+            let mut request = Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap();
+            Hop { members, ..Hop::default() }.put(request.headers_mut());
+            let mut response = proxy.handle(request);
+            assert_eq!(response.status(), 200);
+            protocol::take_members(response.headers_mut())
+        };
+        let (ours, theirs) = (PoolDigest::of("ours"), PoolDigest::of("theirs"));
+        for _ in 0..2 {
+            assert_eq!((told(None), told(Some(ours)), told(Some(theirs))), (None, None, Some(ours)));
+        }
+        assert_eq!(proxy.caching.stats().counts().disagreements, 2);
     }
 
     #[test]

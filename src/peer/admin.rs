@@ -88,6 +88,8 @@ impl Peer {
         one("store_errors_total", "counter", "Failures of the store.", c.store_errors);
         let help = "Bodies that were not what their origin announced.";
         one("digest_mismatches_total", "counter", help, c.digest_mismatches);
+        let help = "Requests of those who know another pool.";
+        one("disagreements_total", "counter", help, c.disagreements);
         one("evictions_total", "counter", "Keys given up for room.", usage.evictions);
         one("store_keys", "gauge", "Keys that are stored.", usage.keys);
         one("store_bytes", "gauge", "Bytes that the store takes.", usage.bytes);

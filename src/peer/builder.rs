@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::handover::Handover;
 use super::member::Peer;
 use crate::access::OriginRules;
 use crate::caching::{Caching, CachingBuilder};
@@ -204,6 +206,14 @@ impl PeerBuilder {
         self
     }
 
+    /// For how long after a change of the pool this peer, before it fetches what it owns since then, asks the former
+    /// owner whether it has it: once, for what is stored alone, and for 200 ms. Zero: it is not asked. Default: 60
+    /// seconds.
+    pub fn handover(mut self, time: Duration) -> Self {
+        self.client = self.client.handover(time);
+        self
+    }
+
     /// How many bytes of memory its share may take: bodies, heads, keys and bookkeeping. Default: 256
     /// MiB, or a quarter of the memory that this process may use if that is less.
     pub fn memory(mut self, bytes: u64) -> Self {
@@ -261,6 +271,7 @@ impl PeerBuilder {
             (None, Some(bytes)) => Arc::new(MemoryStore::new(bytes)),
             (None, None) => Arc::new(MemoryStore::default()),
         };
+        let origin = Handover { client: client.clone(), self_url: self_url.clone(), origin };
         let caching = self.caching.origin(origin).store(store).rules(self.rules).build()?;
         Ok(Peer::new(self_url, client, caching, network, Allowed::new(self.tokens, self.origins)))
     }

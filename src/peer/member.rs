@@ -15,9 +15,10 @@ use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving};
-use crate::handler::{Allowed, IsPeer, OwnAddresses, Proxy};
+use crate::handler::{Allowed, Membership, OwnAddresses, Proxy};
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
+use crate::protocol::PoolDigest;
 use crate::round_trip::RoundTrip;
 use crate::stats::Stats;
 use crate::store::StoredResponse;
@@ -61,9 +62,13 @@ struct Inner {
 #[derive(Debug)]
 struct InPool(Client);
 
-impl IsPeer for InPool {
+impl Membership for InPool {
     fn is_peer(&self, target: &Target) -> bool {
         self.0.is_peer(target)
+    }
+
+    fn digest(&self) -> PoolDigest {
+        self.0.pool_digest()
     }
 }
 

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `member` | [`Peer`]: its own keys in process, all others from their owners; handler and front |
 //! | `admin` | what it says to those who run it |
+//! | `handover` | what a new owner asks of the former one |
 //! | `builder` | [`PeerBuilder`]: what it is made of |
 
 mod admin;
 mod builder;
+mod handover;
 mod member;
 
 pub use builder::PeerBuilder;

@@ -14,6 +14,7 @@ pub struct Stats {
     stored: AtomicU64,
     store_errors: AtomicU64,
     digest_mismatches: AtomicU64,
+    disagreements: AtomicU64,
 }
 
 impl Stats {
@@ -32,6 +33,7 @@ impl Stats {
             stored: read(&self.stored),
             store_errors: read(&self.store_errors),
             digest_mismatches: read(&self.digest_mismatches),
+            disagreements: read(&self.disagreements),
         }
     }
 
@@ -55,6 +57,10 @@ impl Stats {
         self.digest_mismatches.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn count_disagreement(&self) {
+        self.disagreements.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn count_store_error(&self) {
         self.store_errors.fetch_add(1, Ordering::Relaxed);
     }
@@ -75,6 +81,8 @@ pub struct Counts {
     pub store_errors: u64,
     /// Bodies that were not what their origin said that they are; their transfer was broken off.
     pub digest_mismatches: u64,
+    /// Requests of those who know another pool than the peer that was asked.
+    pub disagreements: u64,
 }
 
 impl Counts {
@@ -92,6 +100,7 @@ impl Counts {
             ("stored", self.stored),
             ("store-errors", self.store_errors),
             ("digest-mismatches", self.digest_mismatches),
+            ("disagreements", self.disagreements),
         ];
         Outcome::NAMES.into_iter().zip(self.outcomes).chain(others)
     }

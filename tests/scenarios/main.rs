@@ -8,6 +8,7 @@
 mod local;
 mod support;
 
+mod agreement;
 mod ancestor;
 mod command;
 mod deadlines;

@@ -1,0 +1,104 @@
+//! Peers and clients that know different pools: every request is answered, and a change of owners costs no fetch of
+//! what the former owner has.
+
+use forwardcache::{Client, Outcome};
+
+use crate::local::LocalPeer;
+use crate::support::origin::{Origin, Reply};
+
+fn origin() -> Origin {
+    Origin::start(|received| Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60"))
+}
+
+fn urls(pool: &[LocalPeer]) -> Vec<String> {
+    pool.iter().map(LocalPeer::url).collect()
+}
+
+#[test]
+fn with_different_lists_every_request_is_answered_and_the_difference_is_told() {
+    let (origin, pool) = (origin(), LocalPeer::pool(2));
+    let urls = urls(&pool);
+    // Each believes that the other owns everything.
+    pool[0].peer.set_pool([&urls[1]]).unwrap();
+    pool[1].peer.set_pool([&urls[0]]).unwrap();
+    for number in 0..20 {
+        let path = format!("/{number}");
+        for peer in &pool {
+            let answer = peer.peer.get(&origin.url(&path)).unwrap();
+            assert_eq!(answer.into_body().into_text().unwrap(), path);
+        }
+        // No request goes further than to one peer.
+        assert!(origin.count_of(&path) <= 2);
+    }
+    for peer in &pool {
+        assert_eq!(peer.peer.stats().counts().disagreements, 20);
+        assert_eq!(peer.peer.client().disagreements(), 20);
+    }
+}
+
+#[test]
+fn those_who_know_the_same_do_not_disagree() {
+    let (origin, pool) = (origin(), LocalPeer::pool(3));
+    let mut urls = urls(&pool);
+    urls.reverse();
+    let client = Client::builder().pool(urls).build().unwrap();
+    for number in 0..20 {
+        for _ in 0..2 {
+            client.get(&origin.url(&format!("/{number}"))).unwrap();
+        }
+    }
+    assert_eq!(client.disagreements(), 0);
+    let of_one = Client::builder().pool([pool[0].url()]).build().unwrap();
+    let answer = of_one.get(&origin.url("/0")).unwrap();
+    assert!(answer.headers().get("forwardcache-members").is_none(), "it ends at the hop that it is for");
+    assert_eq!(of_one.disagreements(), 1);
+}
+
+#[test]
+fn a_new_owner_takes_over_what_the_former_one_has() {
+    let (origin, pool) = (origin(), LocalPeer::pool(3));
+    let urls = urls(&pool);
+    for peer in &pool {
+        peer.peer.set_pool([&urls[0]]).unwrap();
+    }
+    let paths: Vec<String> = (0..30).map(|number| format!("/{number}")).collect();
+    let get = |path: &str| {
+        let client =
+            Client::builder().pool(pool[0].peer.client().pool().iter().map(ToString::to_string)).build();
+        client.unwrap().get(&origin.url(path)).unwrap()
+    };
+    for path in &paths {
+        get(path).into_body().into_bytes().unwrap();
+    }
+    assert_eq!(origin.count(), 30);
+    for peer in &pool {
+        peer.peer.set_pool(&urls).unwrap();
+    }
+    for path in &paths {
+        let answer = get(path);
+        let age: u64 = answer.headers()["age"].to_str().unwrap().parse().unwrap();
+        assert!(age <= 60);
+        assert_eq!(answer.into_body().into_text().unwrap(), *path);
+    }
+    assert_eq!(origin.count(), 30, "nothing is fetched a second time");
+    for path in &paths {
+        assert_eq!(Outcome::of(get(path).headers()), Some(Outcome::Hit));
+    }
+    // What nobody has comes from the origin.
+    get("/new").into_body().into_bytes().unwrap();
+    assert_eq!(origin.count_of("/new"), 1);
+}
+
+#[test]
+fn a_former_owner_that_is_gone_costs_one_try() {
+    let (origin, mut pool) = (origin(), LocalPeer::pool(2));
+    let urls = urls(&pool);
+    pool[0].peer.set_pool([&urls[1]]).unwrap();
+    drop(pool.pop());
+    pool[0].peer.set_pool([&urls[0]]).unwrap();
+    for number in 0..5 {
+        let path = format!("/{number}");
+        assert_eq!(pool[0].peer.get(&origin.url(&path)).unwrap().into_body().into_text().unwrap(), path);
+    }
+    assert_eq!(origin.count(), 5);
+}
