@@ -135,8 +135,11 @@ fn is_cloud_metadata(address: IpAddr) -> bool {
         ),
         IpAddr::V6(address) => matches!(
             address.segments(),
-            // AWS and its pods; Google; Scaleway; OpenStack.
-            [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254 | 0x23]
+            // All services of AWS; Google; Scaleway; Akamai; Oracle; Alibaba; OpenStack.
+            [0xfd00, 0x0ec2, ..]
+                | [0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1]
+                | [0xfd00, 0x00c1, 0, 0, 0, 0, 0xa9fe, 0xa9fe]
+                | [0xfd00, 0x0100, 0, 0, 0, 0, 0x0100, 0x0200]
                 | [0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x254]
                 | [0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x42]
                 | [0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe]

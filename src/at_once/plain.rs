@@ -44,6 +44,11 @@ impl<'a> PlainRequest<'a> {
         (hosts == 1).then_some(Self { target, persistent, fields })
     }
 
+    /// The names of its fields, as they are spelled.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.fields.iter().map(|field| field.name)
+    }
+
     /// What is said under this name, which is in lower case.
     pub(crate) fn field(&self, name: &str) -> PlainField<'a> {
         let mut lines = self.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
@@ -66,7 +71,8 @@ fn is_plain_host(host: &[u8]) -> bool {
         })
 }
 
-/// Whether a field frames the message, ends at this hop, shows who asks, or says what the answer may be.
+/// Whether a field frames the message, ends at this hop, shows who asks, or says what the answer may be or whether
+/// there is one.
 /// `Proxy-Authorization` is for whoever lets requests in, and changes nothing of the answer.
 fn is_special(name: &[u8]) -> bool {
     let names: &[&[u8]] = match name.len() {
@@ -78,7 +84,7 @@ fn is_special(name: &[u8]) -> bool {
         8 => &[b"if-match", b"if-range"],
         10 => &[b"keep-alive"],
         13 => &[b"authorization", b"cache-control", b"if-none-match"],
-        14 => &[b"content-length"],
+        14 => &[b"content-length", b"sec-fetch-site"],
         16 => &[b"proxy-connection"],
         17 => &[b"if-modified-since", b"transfer-encoding"],
         18 => &[b"proxy-authenticate"],
@@ -120,6 +126,7 @@ mod tests {
             "Cache-Control",
             "If-None-Match",
             "Content-Length",
+            "Sec-Fetch-Site",
             "Proxy-Connection",
             "If-Modified-Since",
             "Transfer-Encoding",

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::incoming::Incoming;
 use super::ranges::{self, Slice};
 use crate::body::Body;
-use crate::digest::{CONTENT_DIGEST, Digest};
+use crate::digest::{CONTENT_DIGEST, Digest, REPR_DIGEST};
 use crate::header::number;
 use crate::policy::{CDN_CACHE_CONTROL, Condition, Part, Validity, condition, range_applies};
 use crate::protocol;
@@ -47,7 +47,8 @@ pub(crate) fn answer(
         }
     }
     decorate(&mut headers, stored.validity(), status, now);
-    let is_whole = body.len() == stored.body().len();
+    // Several parts may be as long as the whole.
+    let is_whole = body.as_ptr() == stored.body().as_ptr() && body.len() == stored.body().len();
     if incoming.is_head() || !is_whole {
         headers.remove(&CONTENT_DIGEST);
     }
@@ -127,7 +128,7 @@ fn part(code: StatusCode, body: Bytes, headers: &mut HeaderMap, incoming: &Incom
         Slice::Unsatisfiable { content_range } => {
             // It is about this range: nothing of the whole's is true of it, least of all for how long.
             keep_for_not_modified(headers);
-            for name in [ETAG, EXPIRES, LAST_MODIFIED, CDN_CACHE_CONTROL] {
+            for name in [&ETAG, &EXPIRES, &LAST_MODIFIED, &CDN_CACHE_CONTROL, &REPR_DIGEST] {
                 headers.remove(name);
             }
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

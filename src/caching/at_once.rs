@@ -62,7 +62,7 @@ impl Caching {
     ) -> Option<Arc<StoredResponse>> {
         let inner = &self.inner;
         // A key is another text where it is chosen, and behind a space there is somebody's partition.
-        if inner.keys.are_chosen() || url.contains(' ') {
+        if inner.keys.are_chosen() || url.contains(' ') || inner.keys.are_selecting(request) {
             return None;
         }
         let variants = inner.store.at_once(url)?;

@@ -25,14 +25,14 @@ use super::uncacheable::Uncacheable;
 use crate::body::Body;
 use crate::clock::Clock;
 use crate::deadline::Deadline;
-use crate::digest::{announced, checked};
+use crate::digest::{Expected, announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::fill::{Fill, FillReader};
 use crate::flight::{Flights, Landing, Leader, Role};
 use crate::header::hop_by_hop;
 use crate::policy::{
-    Reuse, Rules, Times, Validity, Variant, confirmed, invalidated, is_answer_to_get, may_serve_on_error,
-    remove_unsent, reuse,
+    Reuse, Rules, Times, UnknownFields, Validity, Variant, confirmed, invalidated, is_answer_to_get,
+    may_serve_on_error, remove_unsent, reuse,
 };
 use crate::protocol::{Hop, WantsDigest};
 use crate::round_trip::RoundTrip;
@@ -275,7 +275,10 @@ impl Inner {
         }
         self.invalidate_groups(target, &invalidated_groups(method, &received.headers));
         let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
-        if is_answer_to_get(method, target, received.status, &received.headers, &self.rules) {
+        // What nobody knows, and the content, would be no part of the key.
+        let is_by_the_key = self.rules.unknown_fields == UnknownFields::Forward;
+        if is_by_the_key && is_answer_to_get(method, target, received.status, &received.headers, &self.rules)
+        {
             let via = self.via.clone();
             let get = Incoming::new(Method::GET, target.clone(), asked_with, Hop::default(), via, &self.keys);
             let fetch = self.fetches.begin(&get.key);
@@ -413,6 +416,7 @@ impl Inner {
                 // A body may be on its way for longer than it is fresh.
                 let groups = self.store.groups();
                 let fits = !groups.have_overtaken(incoming.target.as_str(), ticket, &head.headers)
+                    && incoming.is_answered_by(&head.variant)
                     && head.variant.matches(&incoming.headers, &self.digest)
                     && reuse(&head.validity, &incoming.directives, self.clock.now()) == Reuse::Fresh;
                 if let Some(reader) = fill.upgrade().filter(|_| fits).and_then(|fill| fill.reader()) {
@@ -493,7 +497,7 @@ impl Inner {
             }
             Some(beginning) if received.status == StatusCode::PARTIAL_CONTENT => {
                 match parts::whole(received, beginning) {
-                    Some(whole) => whole,
+                    Some(whole) => self.checked_whole(whole, incoming)?,
                     None => return self.forward(incoming, &Plan::without_store(plan.why), leader),
                 }
             }
@@ -533,6 +537,24 @@ impl Inner {
     /// With a body that fails where it is not what the origin says that it is (RFC 9530).
     fn checked(&self, received: Received, method: &Method, target: &Target) -> Result<Received> {
         let expected = announced(method, received.status, &received.headers);
+        self.expecting(expected, received, target, || ())
+    }
+
+    /// The same of a whole whose beginning was stored. Where it proves to be the beginning of something else it is
+    /// given up: or the next one who asks would meet it again.
+    fn checked_whole(&self, whole: Received, incoming: &Incoming) -> Result<Received> {
+        let expected = announced(&Method::GET, whole.status, &whole.headers);
+        let (store, key) = (self.store.clone(), incoming.key.clone());
+        self.expecting(expected, whole, &incoming.target, move || store.remove(&key))
+    }
+
+    fn expecting(
+        &self,
+        expected: Vec<Expected>,
+        received: Received,
+        target: &Target,
+        on_mismatch: impl FnOnce() + Send + 'static,
+    ) -> Result<Received> {
         if expected.is_empty() {
             return Ok(received);
         }
@@ -543,6 +565,7 @@ impl Inner {
                 "{} {shown} the body has another digest than its origin announced",
                 ErrorKind::DigestMismatch
             );
+            on_mismatch();
         };
         let body = checked(received.body, expected, told).map_err(|error| error.with_url(target))?;
         Ok(Received { body, ..received })

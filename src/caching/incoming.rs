@@ -1,12 +1,12 @@
 //! A request, with what the engine asks of it computed once.
 
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::keys::Keys;
 use crate::deadline::Deadline;
 use crate::header::cache_control::RequestDirectives;
-use crate::policy::StoringRequest;
+use crate::policy::{StoringRequest, Variant};
 use crate::protocol::Hop;
 use crate::store::Key;
 use crate::target::Target;
@@ -25,6 +25,8 @@ pub(crate) struct Incoming {
     /// Until when it wants an answer.
     pub(crate) deadline: Option<Deadline>,
     pub(crate) key: Key,
+    /// The fields that select its answer beside those that `Vary` names.
+    pub(crate) selecting: Vec<HeaderName>,
     /// Whether no client waits for it.
     pub(crate) is_refresh: bool,
 }
@@ -52,7 +54,19 @@ impl Incoming {
     ) -> Self {
         let directives = RequestDirectives::of(&headers);
         let key = keys.of(&target, &headers);
-        Self { method, target, headers, hop, deadline: None, via, directives, key, is_refresh: false }
+        let selecting = keys.selecting(&headers);
+        Self {
+            method,
+            target,
+            headers,
+            hop,
+            deadline: None,
+            via,
+            directives,
+            key,
+            selecting,
+            is_refresh: false,
+        }
     }
 
     /// Wanted until then.
@@ -63,6 +77,11 @@ impl Incoming {
     pub(crate) fn into_passing(self) -> Passing {
         let Self { method, target, headers, via, deadline, .. } = self;
         Passing { method, target, headers, via, deadline }
+    }
+
+    /// Whether a response was made for one who sent each of the fields that select its answer.
+    pub(crate) fn is_answered_by(&self, variant: &Variant) -> bool {
+        self.selecting.iter().all(|name| variant.is_by(name))
     }
 
     pub(crate) fn is_head(&self) -> bool {

@@ -222,7 +222,7 @@ impl Head {
             }
         }
         headers.remove(AGE);
-        let implied = implied_fields(&incoming.headers, &directives, &inner.rules);
+        let implied = implied_fields(&incoming.selecting, &directives, &inner.rules);
         let variant = Variant::of(&headers, &implied, &incoming.headers, &inner.digest);
         Self { status, headers, validity, variant }
     }

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 
 use super::credential::KeyedDigest;
+use crate::at_once::PlainRequest;
 use crate::header::list;
-use crate::policy::{CredentialDigest, Rules};
+use crate::policy::{CredentialDigest, Rules, UnknownFields, is_known, selecting};
 use crate::store::Key;
 use crate::target::Target;
 
@@ -19,13 +20,13 @@ pub(super) type KeyHook = Arc<dyn Fn(&Target) -> String + Send + Sync>;
 /// How keys are made.
 pub(crate) struct Keys {
     hook: Option<KeyHook>,
-    is_partitioned: bool,
+    rules: Rules,
     digest: KeyedDigest,
 }
 
 impl Keys {
     pub(super) fn new(hook: Option<KeyHook>, rules: &Rules, digest: KeyedDigest) -> Self {
-        Self { hook, is_partitioned: !rules.is_shared(), digest }
+        Self { hook, rules: rules.clone(), digest }
     }
 
     /// The key under which the answers to a request with these fields are stored.
@@ -34,7 +35,7 @@ impl Keys {
     /// another `Authorization`. In shared mode the rules of RFC 9111 section 3.5 say which answers to a
     /// request with a credential are for all.
     pub(crate) fn of(&self, target: &Target, headers: &HeaderMap) -> Key {
-        let credential = list::joined(headers, &AUTHORIZATION).filter(|_| self.is_partitioned);
+        let credential = list::joined(headers, &AUTHORIZATION).filter(|_| !self.rules.is_shared());
         match credential {
             Some(credential) => Key::partitioned(&self.text(target), self.digest.digest(&credential)),
             None => self.public(target),
@@ -44,6 +45,19 @@ impl Keys {
     /// The key of what is answered to those who show no credential.
     pub(crate) fn public(&self, target: &Target) -> Key {
         Key::new(&self.text(target))
+    }
+
+    /// The fields that select the answer to such a request beside those that `Vary` names.
+    pub(crate) fn selecting(&self, headers: &HeaderMap) -> Vec<HeaderName> {
+        selecting(headers, &self.rules).cloned().collect()
+    }
+
+    /// Whether a plain request has such a field.
+    pub(crate) fn are_selecting(&self, request: &PlainRequest<'_>) -> bool {
+        self.rules.unknown_fields == UnknownFields::Select
+            && request.names().any(|name| {
+                HeaderName::from_bytes(name.as_bytes()).map_or(true, |name| !is_known(&name, &self.rules))
+            })
     }
 
     /// Whether they are others than the URLs.
@@ -62,6 +76,6 @@ impl Keys {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("is_partitioned", &self.is_partitioned).finish_non_exhaustive()
+        f.debug_struct("Keys").field("hook", &self.hook.is_some()).finish_non_exhaustive()
     }
 }

@@ -94,10 +94,11 @@ pub(crate) fn selected<'a>(
     incoming: &Incoming,
     digest: &KeyedDigest,
 ) -> Option<&'a Arc<StoredResponse>> {
-    variants
-        .iter()
+    let mut answering = variants.iter().filter(|stored| incoming.is_answered_by(stored.variant()));
+    answering
+        .clone()
         .find(|stored| stored.variant().matches(&incoming.headers, digest))
-        .or_else(|| variants.iter().find(|stored| is_in_the_language_wanted(stored, incoming, digest)))
+        .or_else(|| answering.find(|stored| is_in_the_language_wanted(stored, incoming, digest)))
 }
 
 /// A part answers a range within it, while it is fresh; and if it is the beginning, it may become the whole.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::engine::{Head, Inner};
 use super::fetches::Fetch;
@@ -13,7 +13,7 @@ use super::forwarding::Received;
 use super::guarded_store::GuardedStore;
 use super::incoming::Incoming;
 use crate::body::Body;
-use crate::digest::CONTENT_DIGEST;
+use crate::digest::{CONTENT_DIGEST, announced, checked};
 use crate::fill::Fill;
 use crate::policy::{Part, are_of_one, combined, freshened};
 use crate::stats::CacheStatus;
@@ -89,6 +89,14 @@ impl Inner {
     }
 }
 
+/// Whether these bytes are the whole that the fields of a part announce, as far as they do.
+fn is_announced(fields: &HeaderMap, whole: &[u8]) -> bool {
+    let mut of_the_whole = fields.clone();
+    of_the_whole.remove(&CONTENT_DIGEST);
+    let expected = announced(&Method::GET, StatusCode::OK, &of_the_whole);
+    checked(Body::from(Bytes::copy_from_slice(whole)), expected, || ()).is_ok()
+}
+
 /// What is to be stored when this part has come: it alone, or joined with the part that is stored; `None`
 /// where the whole is.
 fn joined(store: &GuardedStore, fetch: &Fetch, new: &Arc<StoredResponse>) -> Option<Arc<StoredResponse>> {
@@ -104,7 +112,11 @@ fn joined(store: &GuardedStore, fetch: &Fetch, new: &Arc<StoredResponse>) -> Opt
     let joined = parts
         .filter(|_| are_of_one(&fields, &new_fields))
         .and_then(|(one, other)| combined((one, stored.body()), (other, new.body())))
-        .filter(|(part, _)| part.length() <= store.max_body());
+        .filter(|(part, _)| part.length() <= store.max_body())
+        // A whole that is another than both say is none.
+        .filter(|(part, bytes)| {
+            !part.is_whole() || [&fields, &new_fields].iter().all(|fields| is_announced(fields, bytes))
+        });
     let Some((part, bytes)) = joined else { return Some(Arc::clone(new)) };
     let mut headers = freshened(&fields, &new_fields);
     headers.remove(&CONTENT_DIGEST);

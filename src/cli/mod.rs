@@ -57,5 +57,10 @@ fn start_log(verbose: bool) {
     // tiny_http calls it an error that its listener is closed, which is how a front is shut down.
     let default = if verbose { "warn,tiny_http=off,forwardcache=debug" } else { "warn,tiny_http=off" };
     let environment = env_logger::Env::default().default_filter_or(default);
-    env_logger::Builder::from_env(environment).format_target(false).init();
+    let mut builder = env_logger::Builder::from_env(environment);
+    // They show whole requests, credentials and all, to whoever asks for debugging.
+    for library in ["ureq", "ureq_proto", "rustls"] {
+        builder.filter_module(library, log::LevelFilter::Warn);
+    }
+    builder.format_target(false).init();
 }

@@ -43,9 +43,13 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let serving = front::serve(&peer, listener, front, options)?;
     let admin = match admin {
-        // In the clear, whatever the other speaks: it is for this machine, or for a network of those who run it.
         Some((listener, address)) => {
             let options = FrontOptions::new().workers(1).io_threads(1);
+            // On this machine nobody is between.
+            let options = match &tls {
+                Some(tls) if !address.ip().is_loopback() => options.tls(tls.clone()),
+                _ => options,
+            };
             Some((EventFront::on(listener, options, peer.admin_handler())?, address))
         }
         None => None,

@@ -7,7 +7,7 @@ use crate::header::list;
 use crate::header::structured::{Value, dictionary};
 
 pub(crate) static CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
-static REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+pub(crate) static REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 /// The digests that the content of this response has to have, where its fields tell.
 ///
@@ -21,7 +21,15 @@ pub(crate) fn announced(method: &Method, status: StatusCode, headers: &HeaderMap
         return Vec::new();
     }
     let mut expected = digests(headers, &CONTENT_DIGEST);
-    if *method == Method::GET && status != StatusCode::PARTIAL_CONTENT {
+    // Of these the content is no representation of what the URL names, or no whole one.
+    let is_of_another = matches!(
+        status,
+        StatusCode::PARTIAL_CONTENT
+            | StatusCode::IM_USED
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::RANGE_NOT_SATISFIABLE
+    );
+    if *method == Method::GET && !is_of_another {
         expected.extend(digests(headers, &REPR_DIGEST));
     }
     expected.dedup();
@@ -62,6 +70,8 @@ mod tests {
             ("GET", 200, 1, 1),
             ("GET", 404, 1, 1),
             ("GET", 206, 1, 0),
+            ("GET", 226, 1, 0),
+            ("GET", 416, 1, 0),
             ("GET", 304, 0, 0),
             ("GET", 204, 0, 0),
             ("HEAD", 200, 0, 0),

@@ -1,12 +1,15 @@
 //! Who may ask a peer, and for what.
 
-use http::HeaderMap;
 use http::header::PROXY_AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 use parking_lot::RwLock;
 
 use crate::access::{Asked, OriginRules};
 use crate::at_once::{PlainField, PlainRequest};
+use crate::protocol;
 use crate::token::Tokens;
+
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What was said of both.
 #[derive(Debug)]
@@ -35,6 +38,23 @@ impl Allowed {
     /// Whether this may be fetched, and what is stored of it answered with.
     pub(super) fn may_be_asked(&self, asked: &Asked<'_>) -> bool {
         self.origins.read().may_be_asked(asked).is_ok()
+    }
+
+    /// Whether a page of the web, which a browser runs, has sent them, where nothing but being here says who may ask.
+    /// What is fetched for a page would be of one origin with what is fetched for all others, and the page could
+    /// read it.
+    ///
+    /// Browsers tell so by a field that no page can set; where somebody typed the URL, it is `none`. What a page sends
+    /// with [`Hop`](crate::protocol::Hop), it has to ask for first, by a request of this kind.
+    pub(crate) fn is_by_a_page(&self, headers: &HeaderMap) -> bool {
+        self.tokens.is_none()
+            && headers.get(&SEC_FETCH_SITE).is_some_and(|site| site != "none")
+            && !headers.contains_key(&protocol::HOP)
+    }
+
+    /// Whether anybody may ask who is here.
+    pub(crate) fn are_none_known(&self) -> bool {
+        self.tokens.is_none()
     }
 
     /// Whether whoever sent these fields is known.

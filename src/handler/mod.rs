@@ -13,6 +13,6 @@ mod proxy;
 mod refusal;
 
 pub(crate) use allowed::Allowed;
-pub(crate) use own_addresses::OwnAddresses;
+pub(crate) use own_addresses::{OwnAddresses, is_of_this_machine};
 pub(crate) use proxy::{Membership, Proxy};
 pub(crate) use refusal::{method_not_allowed, refusal, unauthorized};

@@ -17,6 +17,18 @@ impl OwnAddresses {
         self.bound.write().push(address);
     }
 
+    /// Whether a request that came for this `Host` was meant for here. A page of the web that is read by a browser on
+    /// this machine can lead a name of its own to loopback, and would then read what is served there.
+    ///
+    /// Names can be told from that only where everybody who asks is on this machine.
+    pub(crate) fn may_be_called(&self, host: &[u8], own: &str) -> bool {
+        let bound = self.bound.read();
+        if bound.is_empty() || !bound.iter().all(|address| address.ip().to_canonical().is_loopback()) {
+            return true;
+        }
+        is_of_this_machine(host, own)
+    }
+
     /// Whether the URL names one of them, as an address or as `localhost`. A name that happens to resolve
     /// to one of them is found by `Via` when the request comes back.
     pub(crate) fn are_named_by(&self, target: &Target) -> bool {
@@ -34,6 +46,23 @@ impl OwnAddresses {
     }
 }
 
+/// Whether the host of an authority is an address, that of the peer's own, or one that no stranger can own: `localhost`,
+/// or a name without a dot.
+pub(crate) fn is_of_this_machine(authority: &[u8], own: &str) -> bool {
+    let Ok(authority) = std::str::from_utf8(authority) else { return false };
+    let host = host_of(authority);
+    !host.contains('.') || host.parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case(host_of(own))
+}
+
+/// Without port and brackets.
+fn host_of(authority: &str) -> &str {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.ends_with(':') => host,
+        _ => authority,
+    };
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
 /// Whether a socket bound to `own` takes connections to `named`, as far as that can be known here: one
 /// bound to every address of the machine takes those to loopback, and to the unspecified address.
 fn is_reached_by(own: IpAddr, named: IpAddr) -> bool {
@@ -48,6 +77,31 @@ fn is_reached_by(own: IpAddr, named: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_loopback_serves_is_called_by_its_own_names() {
+        let addresses = OwnAddresses::default();
+        assert!(
+            addresses.may_be_called(b"evil.example", "cache"),
+            "nothing is known of a server of one's own"
+        );
+        addresses.add("127.0.0.1:3000".parse().unwrap());
+        for (host, may) in [
+            ("127.0.0.1:3000", true),
+            ("127.0.0.1", true),
+            ("[::1]:3000", true),
+            ("LocalHost:3000", true),
+            ("a-name:3000", true),
+            ("evil.example:3000", false),
+            ("evil.example", false),
+            ("localhost.evil.example", false),
+            ("cache.example", true),
+        ] {
+            assert_eq!(addresses.may_be_called(host.as_bytes(), "cache.example:3000"), may, "{host}");
+        }
+        addresses.add("10.0.0.1:3000".parse().unwrap());
+        assert!(addresses.may_be_called(b"another.example", "cache"));
+    }
 
     #[test]
     fn a_peers_own_addresses_in_their_spellings() {

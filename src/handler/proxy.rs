@@ -40,6 +40,9 @@ pub(crate) trait Membership: std::fmt::Debug + Send + Sync {
 
     /// What tells it from a pool of others.
     fn digest(&self) -> PoolDigest;
+
+    /// The authority of the peer's own URL.
+    fn own_authority(&self) -> &str;
 }
 
 impl Proxy {
@@ -73,7 +76,7 @@ impl Proxy {
         lines: &mut String,
     ) -> Option<Arc<StoredResponse>> {
         let value = request.target.strip_prefix(&self.plain_prefix)?;
-        if value.contains('&') || !self.allowed.knows_plainly(request) {
+        if value.contains('&') || !self.allowed.knows_plainly(request) || !self.is_called_plainly(request) {
             return None;
         }
         unescape(value, url).ok()?;
@@ -105,6 +108,27 @@ impl Proxy {
         })
     }
 
+    /// Whether a plain request was meant for here.
+    fn is_called_plainly(&self, request: &PlainRequest<'_>) -> bool {
+        !self.allowed.are_none_known()
+            || matches!(request.field("host"), PlainField::Once(host) if self.own_addresses.may_be_called(host, self.membership.own_authority()))
+    }
+
+    /// Why a request is none that was meant for here.
+    fn misled<T>(&self, request: &Request<T>) -> Option<&'static str> {
+        if !self.allowed.are_none_known() {
+            return None;
+        }
+        if self.allowed.is_by_a_page(request.headers()) {
+            return Some("this peer has no token, and so answers no page of the web");
+        }
+        let host = request.headers().get(HOST);
+        let is_other = host.is_some_and(|host| {
+            !self.own_addresses.may_be_called(host.as_bytes(), self.membership.own_authority())
+        });
+        is_other.then_some("this peer has no token, and so answers those alone who call it by its own name")
+    }
+
     /// Whether [`at_once`](Self::at_once) knows what to do with a request that has no content.
     pub(crate) fn is_for_at_once(&self, request: &Request<()>) -> bool {
         request.uri().path() == self.path && matches!(*request.method(), Method::GET | Method::HEAD)
@@ -114,6 +138,9 @@ impl Proxy {
     pub(crate) fn at_once(&self, request: Request<()>, wakes: Wakes<'_>) -> AtOnce<Response<Body>> {
         if !self.allowed.knows(request.headers()) {
             return AtOnce::Answer(unauthorized());
+        }
+        if let Some(reason) = self.misled(&request) {
+            return AtOnce::Answer(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason));
         }
         let target = match self.target(&request) {
             Ok(target) => target,
@@ -137,6 +164,9 @@ impl Proxy {
         }
         if !self.allowed.knows(request.headers()) {
             return unauthorized();
+        }
+        if let Some(reason) = self.misled(&request) {
+            return refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason);
         }
         if is_about_why {
             return self.explain(request);
@@ -286,6 +316,10 @@ mod tests {
 
         fn digest(&self) -> PoolDigest {
             PoolDigest::of("ours")
+        }
+
+        fn own_authority(&self) -> &str {
+            "me.example"
         }
     }
 
@@ -468,12 +502,35 @@ mod tests {
         let target = "/proxy?q=http%3A%2F%2Fh%2F";
         assert_eq!(ask(&open, Request::get(target)), (200, "hello".to_owned()));
         let is_hit = |proxy: &Proxy| {
-            let fields = [httparse::Header { name: "Host", value: b"me" }];
+            let fields = [httparse::Header { name: "Host", value: b"me.example" }];
             let request = PlainRequest::new(target, &fields).unwrap();
             proxy.hit(&request, &mut Vec::new(), &mut String::new()).is_some()
         };
         assert!(is_hit(&open) && !is_hit(&closed));
         assert_eq!(ask(&closed, Request::get(target)).0, 403);
+    }
+
+    #[test]
+    fn a_page_of_the_web_is_not_answered_where_anybody_may_ask() {
+        let open = proxy(RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("hello")))));
+        let request = || Request::get("/proxy?q=http://h/").header("host", "127.0.0.1:3000");
+        for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 403), ("none", 200)] {
+            assert_eq!(ask(&open, request().header("sec-fetch-site", site)).0, status, "{site}");
+        }
+        assert_eq!(ask(&open, Request::get("/proxy?q=http://h/").header("host", "evil.example:3000")).0, 403);
+        for host in ["me.example:3000", "localhost"] {
+            assert_eq!(ask(&open, Request::get("/proxy?q=http://h/").header("host", host)).0, 200);
+        }
+        let own = Arc::new(OwnAddresses::default());
+        own.add("127.0.0.1:3000".parse().unwrap());
+        let tokens = crate::token::Tokens::new(["a-token-of-the-pool"]).unwrap();
+        let allowed = Allowed::new(Some(tokens), "any".parse().unwrap());
+        let guarded =
+            Proxy::new("/proxy".to_owned(), open.caching.clone(), own, Box::new(Neighbour), allowed);
+        let shown =
+            Request::get("/proxy?q=http://h/").header("proxy-authorization", "Bearer a-token-of-the-pool");
+        let shown = shown.header("host", "any.example").header("sec-fetch-site", "cross-site");
+        assert_eq!(ask(&guarded, shown).0, 200, "no page can show a token");
     }
 
     #[test]

@@ -51,6 +51,10 @@ impl Peer {
         if path != "/healthz" && !self.is_known(request.headers()) {
             return unauthorized();
         }
+        if self.is_misled(request.headers()) {
+            let text = "no page of the web is answered, nor who calls this address by a name";
+            return refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text);
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return method_not_allowed(ALLOWED);
         }
@@ -180,6 +184,20 @@ mod tests {
             assert_eq!(ask(&peer, "GET", path, None).0, 407);
             assert_eq!(ask(&peer, "GET", path, Some("another-token-of-it")).0, 407);
             assert_eq!(ask(&peer, "GET", path, Some("a-token-of-the-pool")).0, 200);
+        }
+    }
+
+    #[test]
+    fn no_page_of_the_web_reads_it() {
+        let peer = peer(None);
+        for (name, value, status) in [
+            ("sec-fetch-site", "cross-site", 403),
+            ("sec-fetch-site", "none", 200),
+            ("host", "evil.example:3001", 403),
+            ("host", "127.0.0.1:3001", 200),
+        ] {
+            let request = Request::get("/status").header(name, value).body(Body::empty()).unwrap();
+            assert_eq!(peer.admin_handler()(request).status(), status, "{name}: {value}");
         }
     }
 

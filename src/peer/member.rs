@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::net::{TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
+use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response};
 
 use super::builder::PeerBuilder;
@@ -15,7 +16,7 @@ use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving};
-use crate::handler::{Allowed, Membership, OwnAddresses, Proxy};
+use crate::handler::{Allowed, Membership, OwnAddresses, Proxy, is_of_this_machine};
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::protocol::PoolDigest;
@@ -60,15 +61,22 @@ struct Inner {
 }
 
 #[derive(Debug)]
-struct InPool(Client);
+struct InPool {
+    client: Client,
+    own_authority: String,
+}
 
 impl Membership for InPool {
     fn is_peer(&self, target: &Target) -> bool {
-        self.0.is_peer(target)
+        self.client.is_peer(target)
     }
 
     fn digest(&self) -> PoolDigest {
-        self.0.pool_digest()
+        self.client.pool_digest()
+    }
+
+    fn own_authority(&self) -> &str {
+        &self.own_authority
     }
 }
 
@@ -86,7 +94,8 @@ impl Peer {
         allowed: Allowed,
     ) -> Self {
         let own_addresses = Arc::new(OwnAddresses::default());
-        let in_pool = Box::new(InPool(client.clone()));
+        let in_pool =
+            Box::new(InPool { client: client.clone(), own_authority: self_url.authority().to_owned() });
         let path = client.path().to_owned();
         let own = Arc::clone(&own_addresses);
         let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
@@ -227,6 +236,17 @@ impl Peer {
     /// Whether these fields of a request show who may ask.
     pub(super) fn is_known(&self, headers: &HeaderMap) -> bool {
         self.inner.proxy.knows(headers)
+    }
+
+    /// Whether a request to those who run it comes from a page of the web, as far as that can be told.
+    pub(super) fn is_misled(&self, headers: &HeaderMap) -> bool {
+        let allowed = self.inner.proxy.allowed();
+        let is_by_name = || {
+            headers
+                .get(HOST)
+                .is_some_and(|host| !is_of_this_machine(host.as_bytes(), self.self_url().authority()))
+        };
+        allowed.is_by_a_page(headers) || (allowed.are_none_known() && is_by_name())
     }
 
     /// What was counted so far.

@@ -44,7 +44,7 @@ pub(crate) use lifetime_rule::lifetime_rule;
 pub use lifetime_rule::{Lifetime, LifetimeRule};
 pub(crate) use partial::{Part, are_of_one, combined, strong_tag};
 pub use request_fields::UnknownFields;
-pub(crate) use request_fields::remove_unsent;
+pub(crate) use request_fields::{is_known, remove_unsent, selecting};
 pub(crate) use reuse::{Reuse, ValidateBecause, may_serve_on_error, reuse};
 pub use rule::{Flag, Rule};
 pub use rules::{Mode, Rules};

@@ -27,39 +27,85 @@ pub enum UnknownFields {
 }
 
 /// Fields that name the client to whom they are about, or that say what was asked for, other than the request line
-/// does. Those that begin with `x-forwarded` are meant in any case.
-const ABOUT_THE_CLIENT: [&str; 26] = [
+/// does. Servers that read fields as variables take an underscore for a hyphen.
+const ABOUT_THE_CLIENT: [&str; 51] = [
+    "base-url",
     "cf-connecting-ip",
     "cf-connecting-ipv6",
+    "cf-ipcountry",
+    "cf-visitor",
     "client-ip",
+    "cloudfront-forwarded-proto",
+    "cluster-client-ip",
     "fastly-client-ip",
     "forwarded",
     "forwarded-for",
+    "forwarded-host",
     "front-end-https",
     "proxy",
+    "proxy-client-ip",
+    "request-uri",
     "true-client-ip",
+    "wl-proxy-client-ip",
+    "x-appengine-user-ip",
+    "x-arr-ssl",
     "x-azure-clientip",
     "x-azure-socketip",
+    "x-backend-host",
     "x-client-ip",
     "x-cluster-client-ip",
     "x-envoy-external-address",
     "x-host",
     "x-http-destinationurl",
     "x-http-host-override",
+    "x-http-path-override",
+    "x-matched-path",
+    "x-nextjs-data",
+    "x-now-route-matches",
     "x-original-forwarded-for",
     "x-original-host",
+    "x-original-uri",
     "x-original-url",
+    "x-originating-ip",
+    "x-override-url",
+    "x-proxy-url",
     "x-proxyuser-ip",
     "x-real-ip",
     "x-remote-addr",
+    "x-remote-host",
     "x-remote-ip",
+    "x-remote-user",
     "x-rewrite-url",
+    "x-scheme",
     "x-url-scheme",
+    "x-waws-unencoded-url",
+    "z-forwarded-for",
+];
+
+/// Beginnings of such names.
+const FAMILIES: [&str; 7] = [
+    "cloudfront-viewer-",
+    "ssl-client-",
+    "x-forward",
+    "x-invoke-",
+    "x-middleware-",
+    "x-ssl",
+    "x-envoy-original",
 ];
 
 /// Fields by which a request claims to be of another method: of no use to a GET but to make it something else.
 const OF_ANOTHER_METHOD: [&str; 4] =
     ["x-http-method", "x-http-method-override", "x-method", "x-method-override"];
+
+/// Fields of which a GET without content has no use (RFC 9110 sections 8 and 7.6.2).
+const ABOUT_CONTENT: [&str; 6] = [
+    "content-encoding",
+    "content-language",
+    "content-location",
+    "content-range",
+    "content-type",
+    "max-forwards",
+];
 
 /// Takes out of a request what no origin is to see.
 pub(crate) fn remove_unsent(method: &Method, headers: &mut HeaderMap, rules: &Rules) {
@@ -68,10 +114,11 @@ pub(crate) fn remove_unsent(method: &Method, headers: &mut HeaderMap, rules: &Ru
     let is_unsent = |name: &HeaderName| {
         let text = name.as_str();
         // Most names do not begin like one of them.
-        let may_be = matches!(text.as_bytes().first(), Some(b'x' | b'f' | b'c' | b't' | b'p'));
-        (may_be && is_about_the_client(text))
-            || (may_be && may_be_stored && OF_ANOTHER_METHOD.contains(&text))
-            || (drops && !is_known(name, rules))
+        let may_be = matches!(
+            text.as_bytes().first(),
+            Some(b'x' | b'f' | b'c' | b't' | b'p' | b'b' | b'r' | b's' | b'w' | b'z' | b'm')
+        );
+        (may_be && is_never_sent(text, may_be_stored)) || (drops && !is_known(name, rules))
     };
     // Most requests have none.
     if !headers.keys().any(is_unsent) {
@@ -93,58 +140,62 @@ pub(crate) fn selecting<'a>(
 }
 
 fn is_about_the_client(name: &str) -> bool {
-    name.starts_with("x-forwarded") || ABOUT_THE_CLIENT.binary_search(&name).is_ok()
+    FAMILIES.iter().any(|family| name.starts_with(family)) || ABOUT_THE_CLIENT.binary_search(&name).is_ok()
+}
+
+/// Whether a field is never sent with a request that may be stored, or with any.
+fn is_never_sent(name: &str, may_be_stored: bool) -> bool {
+    let hyphened;
+    let name = if name.contains('_') {
+        hyphened = name.replace('_', "-");
+        &hyphened
+    } else {
+        name
+    };
+    is_about_the_client(name)
+        || (may_be_stored && (OF_ANOTHER_METHOD.contains(&name) || ABOUT_CONTENT.contains(&name)))
 }
 
 /// Fields that the standards give a meaning, so that an origin which answers to one knows that it has to name it in
 /// `Vary`; and those by which requests are counted and traced, to which none answers.
-const KNOWN: [&str; 66] = [
-    "a-im",
+const KNOWN: [&str; 57] = [
     "accept",
     "accept-charset",
-    "accept-datetime",
     "accept-encoding",
     "accept-language",
-    "access-control-request-headers",
-    "access-control-request-method",
-    "alt-used",
     "authorization",
     "b3",
     "baggage",
     "cache-control",
     "cdn-loop",
-    "content-encoding",
-    "content-language",
     "content-length",
-    "content-type",
     "cookie",
     "correlation-id",
-    "date",
     "device-memory",
     "dnt",
     "downlink",
     "dpr",
-    "early-data",
     "ect",
     "expect",
-    "from",
     "host",
-    "idempotency-key",
     "if-match",
     "if-modified-since",
     "if-none-match",
     "if-range",
     "if-unmodified-since",
-    "max-forwards",
-    "origin",
     "pragma",
-    "prefer",
     "priority",
     "range",
     "referer",
     "request-id",
     "rtt",
     "save-data",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "sec-fetch-user",
+    "sec-gpc",
+    "sec-purpose",
     "sentry-trace",
     "te",
     "traceparent",
@@ -167,10 +218,10 @@ const KNOWN: [&str; 66] = [
     "x-trace-id",
 ];
 
-fn is_known(name: &HeaderName, rules: &Rules) -> bool {
+pub(crate) fn is_known(name: &HeaderName, rules: &Rules) -> bool {
     let text = name.as_str();
     KNOWN.binary_search(&text).is_ok()
-        || text.starts_with("sec-")
+        || text.starts_with("sec-ch-")
         || text.starts_with("x-b3-")
         || rules.known_fields.contains(name)
 }
@@ -197,20 +248,23 @@ mod tests {
     #[test]
     fn the_lists_are_in_order() {
         assert!(ABOUT_THE_CLIENT.is_sorted() && KNOWN.is_sorted());
-        assert!(
-            ABOUT_THE_CLIENT
-                .iter()
-                .chain(&OF_ANOTHER_METHOD)
-                .all(|name| name.starts_with(['x', 'f', 'c', 't', 'p']))
-        );
+        let first = ['x', 'f', 'c', 't', 'p', 'b', 'r', 's', 'w', 'z', 'm'];
+        let all = ABOUT_THE_CLIENT.iter().chain(&OF_ANOTHER_METHOD).chain(&FAMILIES).chain(&ABOUT_CONTENT);
+        assert!(all.into_iter().all(|name| name.starts_with(first)));
     }
 
     #[test]
     fn no_origin_is_told_who_asks_or_for_what_else() {
         for method in [Method::GET, Method::POST] {
-            for name in
-                ABOUT_THE_CLIENT.into_iter().chain(["x-forwarded-for", "x-forwarded-host", "x-forwarded"])
-            {
+            for name in ABOUT_THE_CLIENT.into_iter().chain([
+                "x-forwarded-for",
+                "x-forwarded-host",
+                "x-forwarded",
+                "x_forwarded_host",
+                "x-original_url",
+                "x-middleware-rewrite",
+                "ssl-client-cert",
+            ]) {
                 assert!(sent(&method, &[name], UnknownFields::Forward).is_empty(), "{name}");
             }
         }

@@ -86,7 +86,7 @@ pub(crate) fn may_store(
     }
     // What answers a range or a condition, also one that does not exist or hold, says nothing to those who
     // ask for the whole.
-    if matches!(status.as_u16(), 100..200 | 206 | 304 | 412 | 416 | 417) {
+    if matches!(status.as_u16(), 100..200 | 206 | 226 | 304 | 412 | 416 | 417) {
         return Err(NotStored::NotWhole);
     }
     if directives.must_understand && !is_understood(status) {
@@ -227,6 +227,7 @@ mod tests {
             ),
             ("3.3: of a range", &[], 416, &[("cache-control", "max-age=1")], "not-whole", "not-whole"),
             ("3.3: partial", &[], 206, &[("cache-control", "max-age=1")], "not-whole", "not-whole"),
+            ("RFC 3229: a change", &[], 226, &[("cache-control", "max-age=1")], "not-whole", "not-whole"),
             (
                 "3.5: credentials",
                 &[("authorization", "x")],

@@ -8,7 +8,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use super::request_fields::selecting;
 use super::rules::Rules;
 use crate::at_once::{PlainField, PlainRequest};
 use crate::header::cache_control::ResponseDirectives;
@@ -22,17 +21,17 @@ pub struct Variant {
 }
 
 /// The request fields that select a response whether or not its `Vary` names them: those that nobody knows, where
-/// the [rules](Rules) say so, and the cookie of a private answer.
+/// they are to [select](super::selecting), and the cookie of a private answer.
 ///
 /// What an origin calls `private` it made for one user, and a cookie is how most tell users apart: in
 /// private mode such a response answers nobody who shows another one.
 pub(crate) fn implied_fields(
-    request: &HeaderMap,
+    selecting: &[HeaderName],
     directives: &ResponseDirectives,
     rules: &Rules,
 ) -> Vec<HeaderName> {
     let cookie = (directives.private && !rules.is_shared()).then_some(COOKIE);
-    selecting(request, rules).cloned().chain(cookie).collect()
+    selecting.iter().cloned().chain(cookie).collect()
 }
 
 /// How a credential is told from another without being kept: a keyed digest.
@@ -59,6 +58,11 @@ impl Variant {
             (name, value)
         });
         Self { fields: fields.collect() }
+    }
+
+    /// Whether a field is among those that selected it, whatever its value.
+    pub(crate) fn is_by(&self, name: &HeaderName) -> bool {
+        self.fields.iter().any(|(field, _)| field == name)
     }
 
     /// Whether this request selects it.

@@ -161,3 +161,62 @@ fn nobody_who_does_not_ask_is_sent_a_digest_and_no_origin_hears_of_it() {
     assert_eq!(peer.get(&origin.url("/a")).field("forwardcache-digest"), None);
     assert!(origin.seen().iter().all(|received| received.field("forwardcache").is_none()));
 }
+
+/// The whole is `hello`, says the origin, and sends other parts.
+fn of_other_parts() -> Origin {
+    Origin::start(|received| {
+        let reply = |status: u16, body: &str| {
+            let reply = Reply::status(status).body(body).field("Cache-Control", "max-age=60");
+            reply.field("ETag", "\"1\"").field("Repr-Digest", SHA_256)
+        };
+        match received.field("range") {
+            Some("bytes=0-1") => reply(206, "he").field("Content-Range", "bytes 0-1/5"),
+            Some("bytes=2-4" | "bytes=2-") => reply(206, "XXX").field("Content-Range", "bytes 2-4/5"),
+            _ => reply(200, "hello"),
+        }
+    })
+}
+
+#[test]
+fn a_whole_of_parts_that_is_another_is_not_stored() {
+    // Completed by the peer: it is broken off, and then asked for anew.
+    let (origin, peer) = (of_other_parts(), LocalPeer::start());
+    let url = origin.url("/a");
+    assert_eq!(peer.get_with(&url, "Range: bytes=0-1\r\n").body, b"he");
+    let answer = peer.get(&url);
+    assert!(answer.status == 502 || answer.cut.is_some(), "{answer:?}");
+    assert_eq!(peer.get(&url).body, b"hello");
+    assert_eq!(peer.get(&url).body, b"hello");
+    // Joined as two clients asked for them: never served as a whole.
+    let (origin, peer) = (of_other_parts(), LocalPeer::start());
+    let url = origin.url("/a");
+    peer.get_with(&url, "Range: bytes=0-1\r\n");
+    peer.get_with(&url, "Range: bytes=2-4\r\n");
+    let answer = peer.get(&url);
+    assert!(answer.status == 502 || answer.body == b"hello", "{answer:?}");
+}
+
+#[test]
+fn what_says_nothing_of_the_content_breaks_nothing() {
+    let body = "x".repeat(400);
+    let sum = "sha-256=:mVuuXZPIvJKlc48tuQ+l2JRJdXTvROiqcbVwJlYyWQ8=:";
+    let origin = Origin::start(move |received| match &received.target[..] {
+        "/416" => {
+            Reply::status(416).field("Content-Range", "bytes */5").field("Repr-Digest", SHA_256).body("no")
+        }
+        _ => Reply::ok(body.clone()).field("Cache-Control", "max-age=60").field("X-Sum", sum),
+    });
+    let peer = LocalPeer::start();
+    let get = |path: &str, range: &str| {
+        let request = http::Request::get(origin.url(path)).header("range", range).body("").unwrap();
+        let response = peer.client().request(request).unwrap();
+        (response.status().as_u16(), response.into_body().into_bytes().unwrap().len())
+    };
+    peer.get(&origin.url("/a"));
+    assert_eq!(get("/a", "bytes=999-"), (416, 0));
+    assert_eq!(get("/416", "bytes=99-"), (416, 2));
+    // Several parts, of about the length of the whole.
+    for first in 280..340 {
+        assert_eq!(get("/a", &format!("bytes=0-0,100-{first}")).0, 206);
+    }
+}

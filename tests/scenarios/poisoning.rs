@@ -22,7 +22,15 @@ fn gullible() -> Origin {
 }
 
 /// What is in the way of nobody: dropped on the way to the origin.
-const UNKEYED_FIELDS: [&str; 30] = [
+const UNKEYED_FIELDS: [&str; 38] = [
+    "X_Forwarded_Host: evil.example",
+    "X-Original_URL: /evil",
+    "X_HTTP_Method_Override: EVIL",
+    "X-Middleware-Rewrite: /evil",
+    "X-Forward-Host: evil.example",
+    "X-Override-URL: /evil",
+    "Content-Type: evil",
+    "X-Remote-User: evil",
     "X-Forwarded-Host: evil.example",
     "X-Forwarded-Server: evil.example",
     "X-Forwarded-For: 6.6.6.6, evil",
@@ -96,6 +104,9 @@ fn a_field_that_nobody_knows_poisons_nobody_where_it_selects_or_is_dropped() {
         let again = peer.get_with(&url, "X-Harmless: 2\r\n");
         assert_eq!((again.body, Outcome::of(&again.headers)), (victim.body, Some(Outcome::Hit)));
         if unknown_fields == UnknownFields::Select {
+            // Also the other way round: what was made for nobody in particular is not for whoever sends one.
+            let other = peer.get_with(&url, "X-Template: other\r\n");
+            assert!(other.body.windows(15).any(|bytes| bytes == b"template: other"), "{other:?}");
             let again = peer.get_with(&url, "X-Template: evil\r\n");
             assert_eq!(Outcome::of(&again.headers), Some(Outcome::Hit), "what it selects is stored as well");
         }
@@ -206,5 +217,21 @@ fn a_failure_that_one_client_provokes_is_not_stored_for_others() {
         let target = format!("/proxy?q={}", escaped(&url));
         let victim = send(peer.address(), "GET", &target, "");
         assert_eq!((victim.status, &victim.body[..]), (200, &b"good"[..]), "{fields:.30}");
+    }
+}
+
+#[test]
+fn what_a_post_says_is_stored_for_nobody_where_fields_are_not_trusted() {
+    for unknown_fields in [UnknownFields::Select, UnknownFields::Drop] {
+        let origin = Origin::start(|received: &Received| {
+            let text = format!("{} {}", received.method, String::from_utf8_lossy(&received.body));
+            Reply::ok(text).field("Cache-Control", "max-age=60").field("Content-Location", &received.target)
+        });
+        let mut rules = Rules::new(Mode::Shared);
+        rules.unknown_fields = unknown_fields;
+        let peer = LocalPeer::start_with(|builder| builder.rules(rules));
+        let url = origin.url("/a");
+        assert_eq!(peer.send("POST", &url, "X-Evil: evil\r\n").status, 200);
+        assert_eq!(peer.get(&url).body, b"GET ");
     }
 }

@@ -69,8 +69,9 @@ fn peers_that_disagree_on_the_pool_answer_every_request() {
             assert_eq!(text(member.peer.get(&origin.url(&path))), path);
             assert_eq!(text(member.client().get(&origin.url(&path))), path);
         }
-        // Each is one peer's neighbour and was asked itself: one fetch for each cache, and no more.
-        assert_eq!(origin.count_of(&path), 3);
+        // Each is one peer's neighbour and was asked itself: one fetch for each cache at most, since who owned it
+        // before is asked first.
+        assert!((1..=3).contains(&origin.count_of(&path)));
     }
 }
 

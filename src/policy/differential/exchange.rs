@@ -108,7 +108,7 @@ impl Exchange {
         if may_store(request, status, &headers, &directives, &rules).is_err() {
             return Ours { answer: Answer::default(), is_fresh };
         }
-        let variant = Variant::of(&headers, &implied_fields(&asked, &directives, &rules), &asked, &Verbatim);
+        let variant = Variant::of(&headers, &implied_fields(&[], &directives, &rules), &asked, &Verbatim);
         let reuse = reuse(&validity, &RequestDirectives::of(&again), now);
         let served = variant.matches(&again, &Verbatim) && !matches!(reuse, Reuse::Validate(_));
         let answer = Answer { stored: true, lifetime: validity.lifetime, age: validity.age(now), served };
