@@ -31,6 +31,7 @@ pub(crate) struct Former {
     state: Mutex<Option<Remembered>>,
 }
 
+#[cfg_attr(not(feature = "peer"), allow(dead_code, reason = "a client alone is asked for nothing"))]
 #[derive(Debug)]
 struct Remembered {
     members: Arc<Members>,

@@ -28,7 +28,7 @@ pub(super) struct Handover<O> {
 }
 
 impl<O: RoundTrip> Handover<O> {
-    fn from_former(&self, request: &Request<Body>) -> Option<Response<Body>> {
+    fn handed_over(&self, request: &Request<Body>) -> Option<Response<Body>> {
         let is_for_all_of_it = *request.method() == Method::GET
             && request.body().is_empty()
             && ![RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
@@ -62,7 +62,7 @@ impl<O: RoundTrip> Handover<O> {
 
 impl<O: RoundTrip> RoundTrip for Handover<O> {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
-        match self.from_former(&request) {
+        match self.handed_over(&request) {
             Some(response) => Ok(response),
             None => self.origin.round_trip(request),
         }
