@@ -102,7 +102,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use member::{BadMember, Member};
 pub use origin::{Origin, OriginBuilder};
 pub use peer_url::{BadPeerUrl, PeerUrl};
-pub use ring::{HashFunction, Ring};
+pub use ring::{BalancedRing, HashFunction, Ring, RingKind};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 pub use stats::{Forward, Outcome};
 pub use target::{BadTarget, Target};

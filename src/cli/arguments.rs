@@ -53,7 +53,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "URL")]
     pub(crate) self_url: Option<String>,
 
-    /// Base URL of a peer of the pool, this one among them; may be repeated [default: this one alone]
+    /// Base URL of a peer of the pool, this one among them, with ' weight=N' behind it if its share is N times
+    /// that of the others; may be repeated [default: this one alone]
     #[arg(long = "peer", value_name = "URL")]
     pub(crate) peers: Vec<String>,
 
@@ -217,9 +218,28 @@ pub(crate) struct PoolOptions {
     #[arg(long, value_name = "PATH", default_value = "/proxy")]
     pub(crate) path: String,
 
-    /// Points of each peer on the ring
-    #[arg(long, value_name = "N", default_value = "50")]
-    pub(crate) replicas: NonZeroU32,
+    #[command(flatten)]
+    pub(crate) ring: RingOptions,
+}
+
+/// How URLs are placed on the peers.
+#[derive(Debug, Args)]
+pub(crate) struct RingOptions {
+    /// How URLs are placed on peers
+    #[arg(long, value_enum, default_value_t = RingName::Compatible)]
+    pub(crate) ring: RingName,
+
+    /// Points of each peer on the compatible ring, for each of its weight [default: 50]
+    #[arg(long, value_name = "N")]
+    pub(crate) replicas: Option<NonZeroU32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RingName {
+    /// As the Go package does it: its peers may be in the pool, and the busiest of 20 owns 1.35 of the mean
+    Compatible,
+    /// Evenly: the busiest of up to 1,000 peers owns at most 1.05 of its fair share
+    Balanced,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -232,7 +252,7 @@ pub(crate) enum Mode {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// Base URL of a peer of the pool; may be repeated [default: fetch directly]
+    /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated [default: fetch directly]
     #[arg(long = "peer", value_name = "URL")]
     pub(crate) peers: Vec<String>,
 
@@ -253,13 +273,12 @@ pub(crate) struct Get {
 
 #[derive(Debug, Args)]
 pub(crate) struct Owner {
-    /// Base URL of a peer of the pool; may be repeated
+    /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated
     #[arg(long = "peer", value_name = "URL", required = true)]
     pub(crate) peers: Vec<String>,
 
-    /// Points of each peer on the ring
-    #[arg(long, value_name = "N", default_value = "50")]
-    pub(crate) replicas: NonZeroU32,
+    #[command(flatten)]
+    pub(crate) ring: RingOptions,
 
     /// The URLs to look up
     #[arg(required = true, value_name = "URL")]
@@ -268,7 +287,7 @@ pub(crate) struct Owner {
 
 #[derive(Debug, Args)]
 pub(crate) struct Why {
-    /// Base URL of a peer of the pool; may be repeated
+    /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated
     #[arg(long = "peer", value_name = "URL", required = true)]
     pub(crate) peers: Vec<String>,
 

@@ -5,13 +5,13 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::thread;
 
-use forwardcache::{Error, ErrorKind, Peer, Rules, ServerTls, Tokens};
+use forwardcache::{Client, Error, ErrorKind, Member, Peer, Rules, ServerTls, Tokens};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::arguments::{Mode, Serve};
+use super::arguments::{Mode, RingName, Serve};
 use super::failure::Failure;
-use super::{front, tokens};
+use super::{front, pool, tokens};
 
 pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let resolved: Vec<SocketAddr> = arguments
@@ -41,12 +41,12 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     if !address.ip().is_loopback() {
         check_opening(&arguments, tokens.is_some(), address)?;
     }
-    let scheme = scheme(&arguments);
+    let (scheme, ring) = (scheme(&arguments), arguments.pool.ring.ring);
     let peer = peer(arguments, tokens.clone(), address)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
         .map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let serving = front::serve(&peer, listener, front, options)?;
-    announce(&peer, scheme, address)?;
+    announce(&peer, scheme, ring, address)?;
     let shutdown = serving.shutdown_handle();
     thread::spawn(move || {
         let mut is_ending = false;
@@ -113,12 +113,12 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     let scheme = scheme(&arguments);
     let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let mut builder = Peer::builder(self_url)
+        .client(pool::placing(&arguments.pool.ring, Client::builder()))
         .rules(rules(&arguments))
         .origins(arguments.origins.unwrap_or_default())
-        .path(arguments.pool.path)
-        .replicas(arguments.pool.replicas.get());
+        .path(arguments.pool.path);
     if !arguments.peers.is_empty() {
-        builder = builder.pool(arguments.peers);
+        builder = builder.members(pool::members(&arguments.peers)?);
     }
     if let Some(memory) = arguments.memory {
         builder = builder.memory(memory.bytes());
@@ -157,7 +157,7 @@ fn rules(arguments: &Serve) -> Rules {
 }
 
 /// Says where it serves, and how to try it.
-fn announce(peer: &Peer, scheme: &str, address: SocketAddr) -> Result<(), Failure> {
+fn announce(peer: &Peer, scheme: &str, ring: RingName, address: SocketAddr) -> Result<(), Failure> {
     let count = peer.client().pool().len();
     let pool = if count == 1 { "a pool of one".to_owned() } else { format!("one of a pool of {count}") };
     let mut output = io::stdout().lock();
@@ -166,12 +166,20 @@ fn announce(peer: &Peer, scheme: &str, address: SocketAddr) -> Result<(), Failur
         let peer_path = format!("{}{}", peer.self_url(), peer.path());
         format!("curl -i --get --data-urlencode 'q=https://example.com/' {peer_path}")
     } else {
-        let peers: String = peer.client().pool().iter().map(|peer| format!(" --peer {peer}")).collect();
-        format!("forwardcache get -i{peers} https://example.com/")
+        let ring = if ring == RingName::Balanced { " --ring balanced" } else { "" };
+        let peers: String =
+            peer.members().iter().map(|member| format!(" --peer {}", quoted(member))).collect();
+        format!("forwardcache get -i{ring}{peers} https://example.com/")
     };
     let text = format!("serving on {scheme}://{address} as {pool}\ntry it: {try_it}\n");
     output
         .write_all(text.as_bytes())
         .and_then(|()| output.flush())
         .map_err(|error| Failure::io("cannot write", &error))
+}
+
+/// As a shell takes it for one word.
+fn quoted(member: &Member) -> String {
+    let text = member.to_string();
+    if text.contains(' ') { format!("'{text}'") } else { text }
 }

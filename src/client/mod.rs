@@ -12,3 +12,5 @@ mod pool;
 
 pub use asking::Client;
 pub use builder::{ClientBuilder, EmptyPool};
+#[cfg(feature = "peer")]
+pub(crate) use pool::Listed;

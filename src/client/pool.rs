@@ -5,53 +5,70 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::member::Member;
 use crate::peer_url::{BadPeerUrl, PeerUrl};
-use crate::ring::{HashFunction, Ring};
+use crate::ring::{HashFunction, Placement};
 use crate::target::Target;
+
+/// Which ring a pool has, with what there is to choose of it.
+#[derive(Clone, Debug)]
+pub(crate) enum RingChoice {
+    Compatible { replicas: NonZeroU32, hash: HashFunction },
+    Balanced,
+}
+
+impl RingChoice {
+    fn place(&self, members: &[Member]) -> Placement {
+        let weighted = members.iter().map(|member| (member.url().as_str(), member.weight()));
+        match self {
+            Self::Compatible { replicas, hash } => Placement::compatible(weighted, *replicas, hash.clone()),
+            Self::Balanced => Placement::balanced(weighted),
+        }
+    }
+}
 
 /// A pool that can be changed while it is used. A request keeps the ring it began with.
 #[derive(Debug)]
 pub(crate) struct Pool {
     members: RwLock<Arc<Members>>,
-    replicas: NonZeroU32,
-    hash: HashFunction,
+    ring: RingChoice,
 }
 
 #[derive(Debug)]
 struct Members {
-    ring: Ring,
-    /// In the order of the ring's own list, so that one is found by the other.
-    peers: Vec<PeerUrl>,
+    placement: Placement,
+    /// In the order of the placement: by their text.
+    members: Vec<Member>,
     /// The peers as URLs are written here, which is not always how they stand on the ring.
     #[cfg(feature = "peer")]
     canonical: Vec<String>,
 }
 
 impl Pool {
-    pub(crate) fn new(peers: Vec<PeerUrl>, replicas: NonZeroU32, hash: HashFunction) -> Self {
-        let members = Arc::new(Members::new(peers, replicas, hash.clone()));
-        Self { members: RwLock::new(members), replicas, hash }
+    pub(crate) fn new(members: Vec<Member>, ring: RingChoice) -> Result<Self> {
+        let members = Members::new(members, &ring)?;
+        Ok(Self { members: RwLock::new(Arc::new(members)), ring })
     }
 
     /// Puts these peers in place of those before.
-    pub(crate) fn set(&self, peers: Vec<PeerUrl>) {
-        let members = Arc::new(Members::new(peers, self.replicas, self.hash.clone()));
+    pub(crate) fn set(&self, members: Vec<Member>) -> Result<()> {
+        let members = Arc::new(Members::new(members, &self.ring)?);
         let former = std::mem::replace(&mut *self.members.write(), members);
         drop(former);
+        Ok(())
     }
 
     /// The peer that owns what is fetched from there; `None` when there is no peer.
     pub(crate) fn owner(&self, target: &Target) -> Option<PeerUrl> {
-        let members = Arc::clone(&self.members.read());
-        let owner = members.ring.owner(target.ring_key())?;
-        members.peers.iter().find(|peer| peer.as_str() == owner).cloned()
+        let members = self.snapshot();
+        members.owner(target).cloned()
     }
 
     /// Whether this peer is the one that [owns](Self::owner) it, or nobody is.
     #[cfg(feature = "peer")]
     pub(crate) fn is_own(&self, target: &Target, peer: &PeerUrl) -> bool {
-        self.members.read().ring.owner(target.ring_key()).is_none_or(|owner| owner == peer.as_str())
+        self.members.read().owner(target).is_none_or(|owner| owner == peer)
     }
 
     /// Whether this is the URL under which one of the peers answers.
@@ -59,41 +76,87 @@ impl Pool {
     pub(crate) fn is_peer(&self, target: &Target, path: &str) -> bool {
         let without_query = target.as_str().split('?').next().unwrap_or_default();
         let Some(base) = without_query.strip_suffix(path) else { return false };
-        let members = Arc::clone(&self.members.read());
-        members.canonical.iter().any(|peer| peer == base)
+        self.snapshot().canonical.iter().any(|peer| peer == base)
     }
 
     /// The peers, each once, sorted.
     pub(crate) fn peers(&self) -> Vec<PeerUrl> {
-        self.members.read().peers.clone()
+        self.snapshot().members.iter().map(|member| member.url().clone()).collect()
+    }
+
+    /// The peers with their weights, each once, sorted.
+    pub(crate) fn members(&self) -> Vec<Member> {
+        self.snapshot().members.clone()
+    }
+
+    fn snapshot(&self) -> Arc<Members> {
+        Arc::clone(&self.members.read())
     }
 }
 
 impl Members {
-    fn new(mut peers: Vec<PeerUrl>, replicas: NonZeroU32, hash: HashFunction) -> Self {
-        peers.sort_unstable();
-        peers.dedup();
-        let ring = Ring::with(peers.iter().map(PeerUrl::as_str), replicas, hash);
+    fn new(mut members: Vec<Member>, ring: &RingChoice) -> Result<Self> {
+        members.sort_unstable_by(|one, other| {
+            one.url().as_str().cmp(other.url().as_str()).then(one.weight().cmp(&other.weight()))
+        });
+        members.dedup();
+        if let Some(twice) = members.windows(2).find(|two| two[0].url() == two[1].url()) {
+            let text =
+                format!("a peer is listed with two weights, {} and {}", twice[0].weight(), twice[1].weight());
+            return Err(Error::new(ErrorKind::BadPeer, text).with_peer(twice[0].url()));
+        }
+        let placement = ring.place(&members);
         #[cfg(feature = "peer")]
-        let canonical = peers
+        let canonical = members
             .iter()
-            .filter_map(|peer| Target::parse(peer.as_str()).ok())
+            .filter_map(|member| Target::parse(member.url().as_str()).ok())
             .map(|target| target.as_str().trim_end_matches('/').to_owned())
             .collect();
-        Self {
-            ring,
-            peers,
+        Ok(Self {
+            placement,
+            members,
             #[cfg(feature = "peer")]
             canonical,
+        })
+    }
+
+    fn owner(&self, target: &Target) -> Option<&PeerUrl> {
+        Some(self.members[self.placement.owner(target.ring_key())?].url())
+    }
+}
+
+/// Peers as they were listed: as texts that are still to be read, or read already.
+#[derive(Clone, Debug)]
+pub(crate) enum Listed {
+    Urls(Vec<String>),
+    Members(Vec<Member>),
+}
+
+impl Default for Listed {
+    fn default() -> Self {
+        Self::Members(Vec::new())
+    }
+}
+
+impl Listed {
+    pub(crate) fn urls(peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::Urls(peers.into_iter().map(Into::into).collect())
+    }
+
+    /// All or none.
+    pub(super) fn read(self) -> Result<Vec<Member>> {
+        match self {
+            Self::Urls(peers) => parse(peers),
+            Self::Members(members) => Ok(members),
         }
     }
 }
 
 /// Reads a list of peers, all or none.
-pub(crate) fn parse(peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<PeerUrl>> {
+pub(crate) fn parse(peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<Member>> {
     peers
         .into_iter()
-        .map(|peer| PeerUrl::parse(peer.as_ref()).map_err(|bad| named(peer.as_ref(), bad)))
+        .map(|peer| PeerUrl::parse(peer.as_ref()).map(Member::new).map_err(|bad| named(peer.as_ref(), bad)))
         .collect()
 }
 
@@ -106,6 +169,44 @@ fn named(peer: &str, bad: BadPeerUrl) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn members(texts: &[&str]) -> Vec<Member> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn compatible() -> RingChoice {
+        RingChoice::Compatible { replicas: NonZeroU32::MIN, hash: HashFunction::default() }
+    }
+
+    #[test]
+    fn the_owner_is_found_where_the_order_of_urls_is_not_that_of_their_texts() {
+        // With a slash behind them, as URLs have it, the order of the first two is the other way round.
+        let listed = ["http://h-x", "http://h", "http://h.y", "http://h:1/a", "http://h:1"];
+        for ring in [compatible(), RingChoice::Balanced] {
+            let pool = Pool::new(members(&listed), ring.clone()).unwrap();
+            let place = ring.place(&members(&listed));
+            let mut sorted = listed;
+            sorted.sort_unstable();
+            let mut owners = std::collections::BTreeSet::new();
+            for number in 0..100 {
+                let target = Target::parse(&format!("http://example.com/{number}")).unwrap();
+                let owner = pool.owner(&target).unwrap();
+                assert_eq!(owner.as_str(), sorted[place.owner(target.ring_key()).unwrap()]);
+                owners.insert(owner.to_string());
+            }
+            assert!(owners.len() > 2, "{owners:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_with_two_weights_changes_nothing() {
+        let pool = Pool::new(members(&["http://a weight=2", "http://a weight=2"]), compatible()).unwrap();
+        let error = pool.set(members(&["http://b", "http://a weight=3", "http://a"])).unwrap_err();
+        assert_eq!((error.kind(), error.peer()), (ErrorKind::BadPeer, Some("http://a")));
+        assert_eq!(pool.members(), members(&["http://a weight=2"]));
+        pool.set(members(&["http://b", "http://a weight=3"])).unwrap();
+        assert_eq!(pool.members(), members(&["http://a weight=3", "http://b"]));
+    }
 
     #[test]
     fn the_bad_one_of_a_list_is_named_without_its_secrets() {

@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving};
 use crate::handler::{Allowed, IsPeer, OwnAddresses, Proxy};
+use crate::member::Member;
 use crate::peer_url::PeerUrl;
 use crate::round_trip::RoundTrip;
 use crate::stats::Stats;
@@ -169,7 +170,8 @@ impl Peer {
         self.inner.caching.explain(&request)
     }
 
-    /// Puts these peers in place of those before. Requests under way keep the old ones.
+    /// Puts these peers in place of those before, each with a weight of 1. Requests under way keep the old
+    /// ones.
     ///
     /// # Errors
     ///
@@ -177,6 +179,21 @@ impl Peer {
     /// changed then.
     pub fn set_pool(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
         self.inner.client.set_pool(peers)
+    }
+
+    /// As [`set_pool`](Self::set_pool), with weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::set_members`]; nothing is changed then.
+    pub fn set_members(&self, members: impl IntoIterator<Item = Member>) -> Result<()> {
+        self.inner.client.set_members(members)
+    }
+
+    /// The peers with their weights, each once, sorted.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.inner.client.members()
     }
 
     /// The asking side: its pool and who owns what. Requests sent through it go over the network also
