@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 6] = [
     &["body", "fill", "header", "target", "access", "peer_url", "member", "protocol", "tls", "token"],
     &["round_trip", "at_once", "stats", "policy", "store"],
     &["origin", "agent", "caching"],
-    &["client", "handler"],
+    &["client", "members", "handler"],
     &["front", "peer", "fuzzing"],
 ];
 
