@@ -13,6 +13,7 @@ mod command;
 mod faults;
 mod front;
 mod https;
+mod membership;
 mod nginx;
 mod origins;
 mod pool;
