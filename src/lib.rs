@@ -8,6 +8,7 @@
 //! * [`Client`] asks a pool. [`agent()`] gives its cache to programs that use ureq.
 //! * [`Peer`] is a member of the pool: a client that owns a share and answers for it, in any server by
 //!   [`Peer::handler`] or by the bundled front with [`Peer::serve`].
+//! * [`Membership`] keeps a pool as a list says that is kept elsewhere: a file, a name, a registry.
 //! * [`Caching`] is the cache alone, over whatever answers requests: a [`RoundTrip`].
 //!
 //! ```no_run
@@ -32,8 +33,8 @@
 //! # Logging
 //!
 //! By the `log` crate: `warn` for trouble that a client did or did not notice (a store or an origin that
-//! fails), `info` for a front's start and end, `debug` for the outcome of every request. Userinfo, query and
-//! fragment of a URL are never logged, nor is any credential.
+//! fails), `info` for a front's start and end and for who joins or leaves a pool, `debug` for the outcome of
+//! every request. Userinfo, query and fragment of a URL are never logged, nor is any credential.
 //!
 //! # Memory
 //!
@@ -45,8 +46,9 @@ mod byte_size;
 mod cache_mode;
 mod client;
 mod clock;
-mod deadline;
 mod error;
+mod member;
+mod members;
 mod origin;
 mod peer_url;
 mod ring;
@@ -58,6 +60,8 @@ mod tls;
 mod access;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod body;
+#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod deadline;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod digest;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
@@ -102,9 +106,13 @@ pub use client::{Client, ClientBuilder, EmptyPool};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind, Result};
+pub use member::{BadMember, Member};
+pub use members::{
+    Members, MembersChange, MembersDns, MembersFile, MembersFn, Membership, NoMembers, Polled, Watch,
+};
 pub use origin::{Origin, OriginBuilder};
 pub use peer_url::{BadPeerUrl, PeerUrl};
-pub use ring::{HashFunction, Ring};
+pub use ring::{BalancedRing, HashFunction, Ring, RingKind};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 pub use stats::{Forward, Outcome};
 pub use target::{BadTarget, Target};

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 /// right either, so that the whole is one order.
 const FLOORS: [&[&str]; 6] = [
     &["error", "clock", "ring", "flight", "byte_size", "cache_mode", "deadline"],
-    &["body", "fill", "header", "digest", "target", "access", "peer_url", "protocol", "tls", "token"],
+    &[
+        "body", "fill", "header", "digest", "target", "access", "peer_url", "member", "protocol", "tls",
+        "token",
+    ],
     &["round_trip", "at_once", "stats", "policy", "store"],
     &["origin", "agent", "caching"],
-    &["client", "handler"],
+    &["client", "members", "handler"],
     &["front", "peer", "fuzzing"],
 ];
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use forwardcache::{ByteSize, OriginRules};
 
 /// A distributed, private, forward HTTP cache.
@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve as a peer of a pool, until SIGINT or SIGTERM
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Fetch a URL through the pool
     ///
     /// Exit codes: 0 for any answer below 400; 4 for a 4xx answer; 5 for a 5xx answer;
@@ -44,6 +44,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"])))]
 pub(crate) struct Serve {
     /// Address to serve on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
@@ -53,9 +54,17 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "URL")]
     pub(crate) self_url: Option<String>,
 
-    /// Base URL of a peer of the pool, this one among them; may be repeated [default: this one alone]
+    /// Base URL of a peer of the pool, this one among them, with ' weight=N' behind it if its share is N times
+    /// that of the others; may be repeated [default: this one alone]
     #[arg(long = "peer", value_name = "URL")]
     pub(crate) peers: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) elsewhere: Elsewhere,
+
+    /// How often that list is read while serving [default: 1 for a file, 30 for a name]
+    #[arg(long, value_name = "SECONDS", requires = "elsewhere", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) peers_interval: Option<u32>,
 
     /// How much memory the cache may take [default: 256MiB, or a quarter of what there is]
     #[arg(long, value_name = "SIZE")]
@@ -127,6 +136,27 @@ pub(crate) struct Serve {
     /// Serve those alone who show a certificate that one of these root certificates in PEM signed
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_client_ca: Option<PathBuf>,
+}
+
+/// Where the list of peers is kept, if not on the command line: in one place, and nowhere else.
+#[derive(Clone, Debug, Args)]
+#[group(id = "elsewhere")]
+pub(crate) struct Elsewhere {
+    /// In place of --peer: a file with one base URL a line, weight=N behind it if that is not 1, and comments
+    /// behind #; serve reads it anew when it changes, and on SIGHUP
+    ///
+    /// Replace it by renaming a new one over it. A list that is empty, that lacks its last line end, or that has
+    /// one bad line changes nothing, and the log says why. What has changed has to stay so for a second.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) peers_file: Option<PathBuf>,
+
+    /// In place of --peer: a name, each of whose addresses is a peer; serve looks it up every 30 seconds, and on
+    /// SIGHUP
+    ///
+    /// As in pool.example:3000 or https://pool.example:3000; without a scheme it is http, or what serve serves. No
+    /// address, and no answer, change nothing.
+    #[arg(long, value_name = "NAME:PORT")]
+    pub(crate) peers_dns: Option<String>,
 }
 
 /// How connections are served.
@@ -224,11 +254,11 @@ pub(crate) struct Asking {
     pub(crate) ca_file: Option<PathBuf>,
 
     /// Show the first token of this file to the peers [default: the token in FORWARDCACHE_TOKEN]
-    #[arg(long, value_name = "FILE", requires = "peers")]
+    #[arg(long, value_name = "FILE", requires = "listed")]
     pub(crate) token_file: Option<PathBuf>,
 
     /// Show this certificate in PEM to peers that ask for one; those that lead to a root may follow it
-    #[arg(long, value_name = "FILE", requires_all = ["key_file", "peers"])]
+    #[arg(long, value_name = "FILE", requires_all = ["key_file", "listed"])]
     pub(crate) cert_file: Option<PathBuf>,
 
     /// The key of that certificate, in PEM
@@ -243,9 +273,28 @@ pub(crate) struct PoolOptions {
     #[arg(long, value_name = "PATH", default_value = "/proxy")]
     pub(crate) path: String,
 
-    /// Points of each peer on the ring
-    #[arg(long, value_name = "N", default_value = "50")]
-    pub(crate) replicas: NonZeroU32,
+    #[command(flatten)]
+    pub(crate) ring: RingOptions,
+}
+
+/// How URLs are placed on the peers.
+#[derive(Debug, Args)]
+pub(crate) struct RingOptions {
+    /// How URLs are placed on peers
+    #[arg(long, value_enum, default_value_t = RingName::Compatible)]
+    pub(crate) ring: RingName,
+
+    /// Points of each peer on the compatible ring, for each of its weight [default: 50]
+    #[arg(long, value_name = "N")]
+    pub(crate) replicas: Option<NonZeroU32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RingName {
+    /// As the Go package does it: its peers may be in the pool, and the busiest of 20 owns 1.35 of the mean
+    Compatible,
+    /// Evenly: the busiest of up to 1,000 peers owns at most 1.05 of its fair share
+    Balanced,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -257,10 +306,14 @@ pub(crate) enum Mode {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"])))]
 pub(crate) struct Get {
-    /// Base URL of a peer of the pool; may be repeated [default: fetch directly]
+    /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated [default: fetch directly]
     #[arg(long = "peer", value_name = "URL")]
     pub(crate) peers: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) elsewhere: Elsewhere,
 
     /// Print the status and the fields before the body
     #[arg(short, long)]
@@ -278,14 +331,17 @@ pub(crate) struct Get {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"]).required(true)))]
 pub(crate) struct Owner {
-    /// Base URL of a peer of the pool; may be repeated
-    #[arg(long = "peer", value_name = "URL", required = true)]
+    /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated
+    #[arg(long = "peer", value_name = "URL")]
     pub(crate) peers: Vec<String>,
 
-    /// Points of each peer on the ring
-    #[arg(long, value_name = "N", default_value = "50")]
-    pub(crate) replicas: NonZeroU32,
+    #[command(flatten)]
+    pub(crate) elsewhere: Elsewhere,
+
+    #[command(flatten)]
+    pub(crate) ring: RingOptions,
 
     /// The URLs to look up
     #[arg(required = true, value_name = "URL")]
@@ -293,10 +349,14 @@ pub(crate) struct Owner {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"]).required(true)))]
 pub(crate) struct Why {
-    /// Base URL of a peer of the pool; may be repeated
-    #[arg(long = "peer", value_name = "URL", required = true)]
+    /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated
+    #[arg(long = "peer", value_name = "URL")]
     pub(crate) peers: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) elsewhere: Elsewhere,
 
     #[command(flatten)]
     pub(crate) asking: Asking,

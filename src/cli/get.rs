@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
 
 /// Through the pool; without one, through a cache of our own, so that the same rules apply.
 fn way(arguments: &Get) -> Result<Box<dyn RoundTrip>, Error> {
-    if arguments.peers.is_empty() {
+    if arguments.peers.is_empty() && !arguments.elsewhere.is_named() {
         let mut origin = Origin::builder();
         if let Some(path) = &arguments.asking.ca_file {
             origin = origin.root_certificates_file(path);
@@ -48,7 +48,7 @@ fn way(arguments: &Get) -> Result<Box<dyn RoundTrip>, Error> {
         let store = MemoryStore::default();
         return Ok(Box::new(Caching::builder().origin(origin.build()?).store(store).build()?));
     }
-    Ok(Box::new(pool::client(&arguments.peers, &arguments.asking)?))
+    Ok(Box::new(pool::client(&arguments.peers, &arguments.elsewhere, &arguments.asking)?))
 }
 
 fn request(arguments: &Get) -> Result<Request<Body>, Failure> {

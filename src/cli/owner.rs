@@ -7,10 +7,12 @@ use forwardcache::Client;
 
 use super::arguments::Owner;
 use super::failure::Failure;
+use super::pool;
 
 pub(crate) fn run(arguments: &Owner) -> Result<ExitCode, Failure> {
-    let client =
-        Client::builder().pool(arguments.peers.clone()).replicas(arguments.replicas.get()).build()?;
+    let members = pool::members(&arguments.peers)?;
+    let client = pool::placing(&arguments.ring, Client::builder()).members(members).build()?;
+    arguments.elsewhere.read_into(&client)?;
     let mut output = io::stdout().lock();
     for url in &arguments.urls {
         let owner = client.owner(url)?.ok_or_else(|| Failure::failed("the pool has no peer"))?;

@@ -1,13 +1,56 @@
-//! A client of the pool that the command line names.
+//! The pool that the command line names, and a client of it.
 
-use forwardcache::{Client, Error};
+use std::time::SystemTime;
 
-use super::arguments::Asking;
+use forwardcache::{
+    Client, ClientBuilder, Error, Member, Members, MembersDns, MembersFile, Membership, RingKind,
+};
+
+use super::arguments::{Asking, Elsewhere, RingName, RingOptions};
 use super::tokens;
 
-pub(crate) fn client(peers: &[String], asking: &Asking) -> Result<Client, Error> {
+impl Elsewhere {
+    pub(crate) fn is_named(&self) -> bool {
+        self.peers_file.is_some() || self.peers_dns.is_some()
+    }
+
+    /// The list that is kept elsewhere, if one is. A name without a scheme is that of peers that speak this one.
+    pub(crate) fn members(&self, scheme: &str) -> Result<Option<Box<dyn Members>>, Error> {
+        if let Some(path) = &self.peers_file {
+            return Ok(Some(Box::new(MembersFile::new(path))));
+        }
+        let Some(name) = self.base_url(scheme) else { return Ok(None) };
+        Ok(Some(Box::new(MembersDns::new(&name)?)))
+    }
+
+    /// How a client is told of it, with a space in front.
+    pub(crate) fn typed(&self, scheme: &str) -> Option<String> {
+        match (&self.peers_file, self.base_url(scheme)) {
+            (Some(path), _) => Some(format!(" --peers-file {}", path.display())),
+            (None, name) => name.map(|name| format!(" --peers-dns {name}")),
+        }
+    }
+
+    /// The name with its scheme. What has no port either is left as it is, to be refused.
+    fn base_url(&self, scheme: &str) -> Option<String> {
+        let name = self.peers_dns.as_ref()?;
+        let has_port = name.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let is_whole = name.contains("://") || !has_port;
+        Some(if is_whole { name.clone() } else { format!("{scheme}://{name}") })
+    }
+
+    /// Reads the list once, for a client that is soon gone.
+    pub(crate) fn read_into(&self, client: &Client) -> Result<(), Error> {
+        if let Some(members) = self.members("http")? {
+            Membership::new(client, members).refresh(SystemTime::now())?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn client(peers: &[String], elsewhere: &Elsewhere, asking: &Asking) -> Result<Client, Error> {
     let pool = &asking.pool;
-    let mut client = Client::builder().pool(peers).path(&pool.path).replicas(pool.replicas.get());
+    let mut client = placing(&pool.ring, Client::builder()).members(members(peers)?).path(&pool.path);
     if let Some(path) = &asking.ca_file {
         client = client.root_certificates_file(path);
     }
@@ -17,5 +60,34 @@ pub(crate) fn client(peers: &[String], asking: &Asking) -> Result<Client, Error>
     if let Some(tokens) = tokens::of(asking.token_file.as_deref())? {
         client = client.tokens(tokens);
     }
-    client.build()
+    let client = client.build()?;
+    elsewhere.read_into(&client)?;
+    Ok(client)
+}
+
+/// A client that places URLs so.
+pub(crate) fn placing(options: &RingOptions, client: ClientBuilder) -> ClientBuilder {
+    let client = client.ring(kind(options.ring));
+    match options.replicas {
+        Some(replicas) => client.replicas(replicas.get()),
+        None => client,
+    }
+}
+
+fn kind(name: RingName) -> RingKind {
+    match name {
+        RingName::Compatible => RingKind::Compatible,
+        RingName::Balanced => RingKind::Balanced,
+    }
+}
+
+/// Peers as they were typed. What cannot be read cannot be relied on to hide its userinfo either.
+pub(crate) fn members(peers: &[String]) -> Result<Vec<Member>, Error> {
+    let read = |text: &String| {
+        Member::parse(text).map_err(|bad| {
+            let error = Error::from(bad);
+            if text.contains('@') { error } else { error.with_peer(text) }
+        })
+    };
+    peers.iter().map(read).collect()
 }

@@ -4,14 +4,18 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::thread;
+use std::time::{Duration, SystemTime};
 
-use forwardcache::{Error, ErrorKind, EventFront, FrontOptions, Peer, Rules, ServerTls, Tokens};
+use forwardcache::{
+    Client, Error, ErrorKind, EventFront, FrontOptions, Member, Membership, Peer, Rules, ServerTls, Tokens,
+    Watch,
+};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::arguments::{Mode, Serve, UnknownFields};
+use super::arguments::{Elsewhere, Mode, RingName, Serve, UnknownFields};
 use super::failure::Failure;
-use super::{front, tokens};
+use super::{front, pool, tokens};
 
 pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let (listener, address) = listen("--listen", &arguments.listen)?;
@@ -37,8 +41,11 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
             format!("--admin {address} is not this machine alone: say who may ask with --token-file FILE");
         return Err(Failure::Usage(text));
     }
-    let scheme = scheme(&arguments);
+    let (scheme, ring) = (scheme(&arguments), arguments.pool.ring.ring);
+    let (elsewhere, interval) = (arguments.elsewhere.clone(), arguments.peers_interval);
     let peer = peer(arguments, tokens.clone(), address)?;
+    let membership = membership(&peer, &elsewhere, interval, scheme)?;
+    check_own_pool(&peer, &elsewhere)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
         .map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let serving = front::serve(&peer, listener, front, options)?;
@@ -54,13 +61,14 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         }
         None => None,
     };
-    announce(&peer, scheme, address, admin.as_ref().map(|(_, address)| *address))?;
+    announce(&peer, &elsewhere, scheme, ring, address, admin.as_ref().map(|(_, address)| *address))?;
+    let watch = membership.map(Membership::watch).transpose()?;
     let shutdown = serving.shutdown_handle();
     thread::spawn(move || {
         let mut is_ending = false;
         for signal in signals.forever() {
             match signal {
-                SIGHUP => reload(tls.as_ref(), tokens.as_ref()),
+                SIGHUP => reload(tls.as_ref(), tokens.as_ref(), watch.as_ref()),
                 // Whoever asks a second time does not want to wait.
                 _ if is_ending => std::process::exit(1),
                 _ => {
@@ -109,8 +117,8 @@ fn check_opening(arguments: &Serve, has_tokens: bool, address: SocketAddr) -> Re
     Err(Failure::Usage(text))
 }
 
-/// Reads the files anew that hold its secrets.
-fn reload(tls: Option<&ServerTls>, tokens: Option<&Tokens>) {
+/// Reads the files anew that hold its secrets, and the list of its peers.
+fn reload(tls: Option<&ServerTls>, tokens: Option<&Tokens>, watch: Option<&Watch>) {
     let certificates = tls.map(|tls| ("certificates", tls.reload()));
     let tokens = tokens.map(|tokens| ("tokens", tokens.reload()));
     for (what, read) in certificates.into_iter().chain(tokens) {
@@ -119,6 +127,41 @@ fn reload(tls: Option<&ServerTls>, tokens: Option<&Tokens>) {
             Err(error) => log::error!("the {what} stay as they are: {error}"),
         }
     }
+    if let Some(watch) = watch {
+        watch.refresh_soon();
+    }
+}
+
+/// Its pool as the list says that is kept elsewhere, if one is.
+fn membership(
+    peer: &Peer,
+    elsewhere: &Elsewhere,
+    interval: Option<u32>,
+    scheme: &str,
+) -> Result<Option<Membership>, Error> {
+    let Some(members) = elsewhere.members(scheme)? else { return Ok(None) };
+    let mut membership = Membership::new(peer.client(), members);
+    membership.refresh(SystemTime::now())?;
+    if let Some(seconds) = interval {
+        membership = membership.interval(Duration::from_secs(seconds.into()));
+    }
+    // From the next list on it is a warning that this peer is not in it; now it is an error.
+    Ok(Some(membership.self_url(peer.self_url().clone())))
+}
+
+fn check_own_pool(peer: &Peer, elsewhere: &Elsewhere) -> Result<(), Error> {
+    let own = peer.self_url();
+    if peer.client().pool().contains(own) {
+        return Ok(());
+    }
+    let text = if elsewhere.is_named() {
+        format!(
+            "this peer ({own}) is not in the list of peers: name it there, or by --self-url as it stands there"
+        )
+    } else {
+        format!("this peer ({own}) is not in its own pool: name it with --peer, as the others do")
+    };
+    Err(Error::new(ErrorKind::BadPeer, text))
 }
 
 /// What it serves TLS with, if it is to.
@@ -137,12 +180,12 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     let scheme = scheme(&arguments);
     let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let mut builder = Peer::builder(self_url)
+        .client(pool::placing(&arguments.pool.ring, Client::builder()))
         .rules(rules(&arguments))
         .origins(arguments.origins.unwrap_or_default())
-        .path(arguments.pool.path)
-        .replicas(arguments.pool.replicas.get());
+        .path(arguments.pool.path);
     if !arguments.peers.is_empty() {
-        builder = builder.pool(arguments.peers);
+        builder = builder.members(pool::members(&arguments.peers)?);
     }
     if let Some(memory) = arguments.memory {
         builder = builder.memory(memory.bytes());
@@ -156,15 +199,7 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     if let (Some(certificates), Some(key)) = (arguments.tls_cert, arguments.tls_key) {
         builder = builder.client_certificate_files(certificates, key);
     }
-    let peer = builder.build()?;
-    if !peer.client().pool().contains(peer.self_url()) {
-        let text = format!(
-            "this peer ({}) is not in its own pool: name it with --peer, as the others do",
-            peer.self_url()
-        );
-        return Err(Error::new(ErrorKind::BadPeer, text));
-    }
-    Ok(peer)
+    builder.build()
 }
 
 fn scheme(arguments: &Serve) -> &'static str {
@@ -189,7 +224,9 @@ fn rules(arguments: &Serve) -> Rules {
 /// Says where it serves, and how to try it.
 fn announce(
     peer: &Peer,
+    elsewhere: &Elsewhere,
     scheme: &str,
+    ring: RingName,
     address: SocketAddr,
     admin: Option<SocketAddr>,
 ) -> Result<(), Failure> {
@@ -201,8 +238,10 @@ fn announce(
         let peer_path = format!("{}{}", peer.self_url(), peer.path());
         format!("curl -i --get --data-urlencode 'q=https://example.com/' {peer_path}")
     } else {
-        let peers: String = peer.client().pool().iter().map(|peer| format!(" --peer {peer}")).collect();
-        format!("forwardcache get -i{peers} https://example.com/")
+        let ring = if ring == RingName::Balanced { " --ring balanced" } else { "" };
+        let listed = || peer.members().iter().map(|member| format!(" --peer {}", quoted(member))).collect();
+        let peers: String = elsewhere.typed(scheme).unwrap_or_else(listed);
+        format!("forwardcache get -i{ring}{peers} https://example.com/")
     };
     let admin = admin.map(|address| format!("metrics on http://{address}/metrics\n")).unwrap_or_default();
     let text = format!("serving on {scheme}://{address} as {pool}\n{admin}try it: {try_it}\n");
@@ -210,4 +249,10 @@ fn announce(
         .write_all(text.as_bytes())
         .and_then(|()| output.flush())
         .map_err(|error| Failure::io("cannot write", &error))
+}
+
+/// As a shell takes it for one word.
+fn quoted(member: &Member) -> String {
+    let text = member.to_string();
+    if text.contains(' ') { format!("'{text}'") } else { text }
 }

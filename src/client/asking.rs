@@ -16,6 +16,7 @@ use crate::deadline::Deadline;
 use crate::digest::{Expected, announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::hop_by_hop;
+use crate::member::Member;
 use crate::peer_url::PeerUrl;
 #[cfg(feature = "peer")]
 use crate::protocol::PoolDigest;
@@ -155,14 +156,29 @@ impl Client {
         Ok(String::from_utf8_lossy(&text).replace(is_bad, "?"))
     }
 
-    /// Puts these peers in place of those before. Requests under way keep the old ones.
+    /// Puts these peers in place of those before, each with a weight of 1. Requests under way keep the old
+    /// ones.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::BadPeer`] when one of them is no base URL; nothing is changed then.
     pub fn set_pool(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
-        self.inner.pool.set(pool::parse(peers)?);
-        Ok(())
+        self.inner.pool.set(pool::parse(peers)?)
+    }
+
+    /// As [`set_pool`](Self::set_pool), with weights.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadPeer`] when one of them is listed with two weights; nothing is changed then.
+    pub fn set_members(&self, members: impl IntoIterator<Item = Member>) -> Result<()> {
+        self.inner.pool.set(members.into_iter().collect())
+    }
+
+    /// The peers with their weights, each once, sorted.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.inner.pool.members()
     }
 
     /// The peers, each once, sorted.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::asking::Client;
-use super::pool::{self, Pool};
+use super::pool::{Listed, Pool, RingChoice};
 use crate::access::OriginRules;
 use crate::error::{Error, ErrorKind, Result};
+use crate::member::Member;
 use crate::origin::{Origin, OriginBuilder};
 use crate::protocol;
-use crate::ring::HashFunction;
+use crate::ring::{HashFunction, Ring, RingKind};
 use crate::round_trip::RoundTrip;
 use crate::token::Tokens;
 
@@ -29,28 +30,32 @@ pub enum EmptyPool {
 /// Puts a [`Client`] together. Every part has a default.
 #[must_use]
 pub struct ClientBuilder {
-    peers: Vec<String>,
+    peers: Listed,
     path: String,
-    replicas: u32,
-    hash: HashFunction,
+    ring: RingKind,
+    replicas: Option<u32>,
+    hash: Option<HashFunction>,
     network: OriginBuilder,
     transport: Option<Arc<dyn RoundTrip>>,
     empty_pool: EmptyPool,
     tokens: Option<Tokens>,
+    #[cfg(feature = "peer")]
     handover: Duration,
 }
 
 impl Default for ClientBuilder {
     fn default() -> Self {
         Self {
-            peers: Vec::new(),
+            peers: Listed::default(),
             path: protocol::DEFAULT_PATH.to_owned(),
-            replicas: 50,
-            hash: HashFunction::default(),
+            ring: RingKind::default(),
+            replicas: None,
+            hash: None,
             network: Origin::builder().response_timeout(Duration::from_secs(60)),
             transport: None,
             empty_pool: EmptyPool::default(),
             tokens: None,
+            #[cfg(feature = "peer")]
             handover: Duration::from_secs(60),
         }
     }
@@ -58,9 +63,32 @@ impl Default for ClientBuilder {
 
 impl ClientBuilder {
     /// The peers, as base URLs such as `http://10.0.0.1:3000`. The order does not matter; each counts
-    /// once. Default: none.
+    /// once, with a weight of 1. Default: none.
     pub fn pool(mut self, peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.peers = peers.into_iter().map(Into::into).collect();
+        self.peers = Listed::urls(peers);
+        self
+    }
+
+    /// The peers with their weights, in place of [`pool`](Self::pool); the last call of the two counts. The
+    /// order does not matter; each counts once. All members of a pool must agree on the weights.
+    ///
+    /// ```
+    /// use forwardcache::{Client, Member};
+    ///
+    /// let large = Member::parse("http://10.0.0.1:3000 weight=3")?;
+    /// let small = Member::parse("http://10.0.0.2:3000")?;
+    /// let client = Client::builder().members([large, small]).build()?;
+    /// assert_eq!(client.members()[0].weight().get(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn members(mut self, members: impl IntoIterator<Item = Member>) -> Self {
+        self.peers = Listed::Members(members.into_iter().collect());
+        self
+    }
+
+    #[cfg(feature = "peer")]
+    pub(crate) fn listed(mut self, peers: Listed) -> Self {
+        self.peers = peers;
         self
     }
 
@@ -76,15 +104,31 @@ impl ClientBuilder {
         self
     }
 
-    /// How many points each peer has on the ring. Default: 50. All members of a pool must agree.
-    pub fn replicas(mut self, replicas: u32) -> Self {
-        self.replicas = replicas;
+    /// How URLs are placed on peers. Default: [`RingKind::Compatible`]. All members of a pool must agree.
+    ///
+    /// ```
+    /// use forwardcache::{Client, RingKind};
+    ///
+    /// let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
+    /// let client = Client::builder().pool(pool).ring(RingKind::Balanced).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn ring(mut self, kind: RingKind) -> Self {
+        self.ring = kind;
         self
     }
 
-    /// What places peers and URLs on the ring. Default: CRC-32 (IEEE). All members of a pool must agree.
+    /// How many points each peer has on the compatible ring, for each of its weight. Default: 50. All members
+    /// of a pool must agree.
+    pub fn replicas(mut self, replicas: u32) -> Self {
+        self.replicas = Some(replicas);
+        self
+    }
+
+    /// What places peers and URLs on the compatible ring. Default: CRC-32 (IEEE). All members of a pool must
+    /// agree.
     pub fn hash(mut self, hash: HashFunction) -> Self {
-        self.hash = hash;
+        self.hash = Some(hash);
         self
     }
 
@@ -177,16 +221,16 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadPeer`] for a peer that is no base URL; [`ErrorKind::BadOption`] for a path that
-    /// is none, for no replicas, for a limit of zero, and for certificates or a key that cannot be used.
+    /// [`ErrorKind::BadPeer`] for a peer that is no base URL, and for one with two weights;
+    /// [`ErrorKind::BadOption`] for a path that is none, for no replicas, for replicas or a hash with a ring
+    /// that has none, for a limit of zero, and for certificates or a key that cannot be used.
     pub fn build(self) -> Result<Client> {
         if !protocol::is_path(&self.path) {
             let text =
                 format!("{:?} is no path that a peer can answer under: it must begin with /", self.path);
             return Err(Error::new(ErrorKind::BadOption, text));
         }
-        let replicas = NonZeroU32::new(self.replicas)
-            .ok_or_else(|| Error::new(ErrorKind::BadOption, "a ring needs at least one replica a peer"))?;
+        let ring = ring(self.ring, self.replicas, self.hash)?;
         let fetches_directly = self.empty_pool == EmptyPool::FetchDirectly;
         let (transport, direct): (_, Option<Arc<dyn RoundTrip>>) = match self.transport {
             Some(transport) => (Arc::clone(&transport), fetches_directly.then_some(transport)),
@@ -199,8 +243,24 @@ impl ClientBuilder {
                 (transport, if fetches_directly { Some(Arc::new(network.build()?)) } else { None })
             }
         };
-        let pool = Pool::new(pool::parse(&self.peers)?, replicas, self.hash, self.handover);
+        let pool = Pool::new(self.peers.read()?, ring)?;
+        #[cfg(feature = "peer")]
+        let pool = pool.with_handover(self.handover);
         Ok(Client::new(pool, self.path, transport, direct, self.tokens))
+    }
+}
+
+/// What was chosen, if it goes together.
+fn ring(kind: RingKind, replicas: Option<u32>, hash: Option<HashFunction>) -> Result<RingChoice> {
+    let refused = |text: &str| Err(Error::new(ErrorKind::BadOption, text));
+    match kind {
+        RingKind::Balanced if replicas.is_some() => refused("replicas are for the compatible ring alone"),
+        RingKind::Balanced if hash.is_some() => refused("a hash can be chosen for the compatible ring alone"),
+        RingKind::Balanced => Ok(RingChoice::Balanced),
+        RingKind::Compatible => match NonZeroU32::new(replicas.unwrap_or(Ring::DEFAULT_REPLICAS.get())) {
+            Some(replicas) => Ok(RingChoice::Compatible { replicas, hash: hash.unwrap_or_default() }),
+            None => refused("a ring needs at least one replica a peer"),
+        },
     }
 }
 
@@ -209,6 +269,7 @@ impl fmt::Debug for ClientBuilder {
         f.debug_struct("ClientBuilder")
             .field("peers", &self.peers)
             .field("path", &self.path)
+            .field("ring", &self.ring)
             .field("replicas", &self.replicas)
             .field("hash", &self.hash)
             .field("network", &self.network)
@@ -241,6 +302,21 @@ mod tests {
         });
         client(url.clone()).get(&url).unwrap();
         server.join().unwrap()
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        let balanced = || Client::builder().ring(RingKind::Balanced).pool(["http://a", "http://b"]);
+        for (builder, words) in [
+            (balanced().replicas(50), "replicas"),
+            (balanced().hash(HashFunction::default()), "hash"),
+            (Client::builder().replicas(0), "at least one replica"),
+        ] {
+            let error = builder.build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BadOption);
+            assert!(error.message().contains(words), "{error}");
+        }
+        balanced().build().unwrap();
     }
 
     #[test]

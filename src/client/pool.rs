@@ -2,89 +2,55 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(feature = "peer")]
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
-use crate::error::{Error, Result};
+#[cfg(feature = "peer")]
+use super::former::Former;
+use crate::error::{Error, ErrorKind, Result};
+use crate::member::Member;
 use crate::peer_url::{BadPeerUrl, PeerUrl};
 use crate::protocol::PoolDigest;
-use crate::ring::{HashFunction, Ring};
+use crate::ring::{HashFunction, Placement};
 use crate::target::Target;
+
+/// Which ring a pool has, with what there is to choose of it.
+#[derive(Clone, Debug)]
+pub(crate) enum RingChoice {
+    Compatible { replicas: NonZeroU32, hash: HashFunction },
+    Balanced,
+}
+
+impl RingChoice {
+    fn place(&self, members: &[Member]) -> Placement {
+        let weighted = members.iter().map(|member| (member.url().as_str(), member.weight()));
+        match self {
+            Self::Compatible { replicas, hash } => Placement::compatible(weighted, *replicas, hash.clone()),
+            Self::Balanced => Placement::balanced(weighted),
+        }
+    }
+}
 
 /// A pool that can be changed while it is used. A request keeps the ring it began with.
 #[derive(Debug)]
 pub(crate) struct Pool {
     members: RwLock<Arc<Members>>,
+    #[cfg(feature = "peer")]
     former: Former,
     /// For how long former owners are remembered.
+    #[cfg(feature = "peer")]
     handover: Duration,
-    replicas: NonZeroU32,
-    hash: HashFunction,
+    ring: RingChoice,
 }
 
-/// The members before the last change.
-#[derive(Debug, Default)]
-pub(crate) struct Former {
-    is_any: AtomicBool,
-    state: Mutex<Option<Remembered>>,
-}
-
-#[cfg_attr(not(feature = "peer"), allow(dead_code, reason = "a client alone is asked for nothing"))]
+/// The members at one time.
 #[derive(Debug)]
-struct Remembered {
-    members: Arc<Members>,
-    until: Instant,
-    /// Those who did not answer when they were asked.
-    gone: Vec<PeerUrl>,
-}
-
-impl Former {
-    fn remember(&self, members: Arc<Members>, until: Instant) {
-        let before = self.state.lock().replace(Remembered { members, until, gone: Vec::new() });
-        self.is_any.store(true, Ordering::Relaxed);
-        drop(before);
-    }
-}
-
-#[cfg(feature = "peer")]
-impl Former {
-    /// Whether it is worth asking for one.
-    pub(crate) fn are_any(&self) -> bool {
-        self.is_any.load(Ordering::Relaxed)
-    }
-
-    fn owner(&self, target: &Target, now: Instant) -> Option<PeerUrl> {
-        let mut state = self.state.lock();
-        let overdue = state.take_if(|remembered| remembered.until <= now);
-        if state.is_none() {
-            self.is_any.store(false, Ordering::Relaxed);
-        }
-        let owner = state.as_ref().and_then(|remembered| {
-            let owner = remembered.members.owner(target)?;
-            (!remembered.gone.contains(owner)).then(|| owner.clone())
-        });
-        drop(state);
-        drop(overdue);
-        owner
-    }
-
-    /// It did not answer.
-    pub(crate) fn is_gone(&self, peer: &PeerUrl) {
-        if let Some(remembered) = &mut *self.state.lock()
-            && !remembered.gone.contains(peer)
-        {
-            remembered.gone.push(peer.clone());
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Members {
-    ring: Ring,
-    /// In the order of the ring's own list, so that one is found by the other.
-    peers: Vec<PeerUrl>,
+pub(super) struct Members {
+    placement: Placement,
+    /// In the order of the placement: by their text.
+    members: Vec<Member>,
     digest: PoolDigest,
     /// The peers as URLs are written here, which is not always how they stand on the ring.
     #[cfg(feature = "peer")]
@@ -92,21 +58,33 @@ struct Members {
 }
 
 impl Pool {
-    pub(crate) fn new(
-        peers: Vec<PeerUrl>,
-        replicas: NonZeroU32,
-        hash: HashFunction,
-        handover: Duration,
-    ) -> Self {
-        let members = Arc::new(Members::new(peers, replicas, hash.clone()));
-        Self { members: RwLock::new(members), former: Former::default(), handover, replicas, hash }
+    pub(crate) fn new(members: Vec<Member>, ring: RingChoice) -> Result<Self> {
+        let members = Members::new(members, &ring)?;
+        Ok(Self {
+            members: RwLock::new(Arc::new(members)),
+            #[cfg(feature = "peer")]
+            former: Former::default(),
+            #[cfg(feature = "peer")]
+            handover: Duration::ZERO,
+            ring,
+        })
+    }
+
+    /// One that remembers for so long who owned what before it was changed.
+    #[cfg(feature = "peer")]
+    pub(crate) fn with_handover(self, handover: Duration) -> Self {
+        Self { handover, ..self }
     }
 
     /// Puts these peers in place of those before.
-    pub(crate) fn set(&self, peers: Vec<PeerUrl>) {
-        let members = Arc::new(Members::new(peers, self.replicas, self.hash.clone()));
+    pub(crate) fn set(&self, members: Vec<Member>) -> Result<()> {
+        let members = Arc::new(Members::new(members, &self.ring)?);
         let former = std::mem::replace(&mut *self.members.write(), members);
+        #[cfg(feature = "peer")]
         self.former.remember(former, Instant::now() + self.handover);
+        #[cfg(not(feature = "peer"))]
+        drop(former);
+        Ok(())
     }
 
     /// Who owned it before the peers were changed, where that was somebody else, for a while.
@@ -121,16 +99,21 @@ impl Pool {
         &self.former
     }
 
+    /// What tells it from a pool of others.
+    pub(crate) fn digest(&self) -> PoolDigest {
+        self.members.read().digest
+    }
+
     /// The peer that owns what is fetched from there; `None` when there is no peer.
     pub(crate) fn owner(&self, target: &Target) -> Option<PeerUrl> {
-        let members = Arc::clone(&self.members.read());
+        let members = self.snapshot();
         members.owner(target).cloned()
     }
 
     /// Whether this peer is the one that [owns](Self::owner) it, or nobody is.
     #[cfg(feature = "peer")]
     pub(crate) fn is_own(&self, target: &Target, peer: &PeerUrl) -> bool {
-        self.members.read().ring.owner(target.ring_key()).is_none_or(|owner| owner == peer.as_str())
+        self.members.read().owner(target).is_none_or(|owner| owner == peer)
     }
 
     /// Whether this is the URL under which one of the peers answers.
@@ -138,65 +121,108 @@ impl Pool {
     pub(crate) fn is_peer(&self, target: &Target, path: &str) -> bool {
         let without_query = target.as_str().split('?').next().unwrap_or_default();
         let Some(base) = without_query.strip_suffix(path) else { return false };
-        let members = Arc::clone(&self.members.read());
-        members.canonical.iter().any(|peer| peer == base)
-    }
-
-    /// What tells it from a pool of others.
-    pub(crate) fn digest(&self) -> PoolDigest {
-        self.members.read().digest
+        self.snapshot().canonical.iter().any(|peer| peer == base)
     }
 
     /// The peers, each once, sorted.
     pub(crate) fn peers(&self) -> Vec<PeerUrl> {
-        self.members.read().peers.clone()
+        self.snapshot().members.iter().map(|member| member.url().clone()).collect()
+    }
+
+    /// The peers with their weights, each once, sorted.
+    pub(crate) fn members(&self) -> Vec<Member> {
+        self.snapshot().members.clone()
+    }
+
+    fn snapshot(&self) -> Arc<Members> {
+        Arc::clone(&self.members.read())
     }
 }
 
 impl Members {
-    fn owner(&self, target: &Target) -> Option<&PeerUrl> {
-        let owner = self.ring.owner(target.ring_key())?;
-        self.peers.iter().find(|peer| peer.as_str() == owner)
-    }
-
-    fn new(mut peers: Vec<PeerUrl>, replicas: NonZeroU32, hash: HashFunction) -> Self {
-        peers.sort_unstable();
-        peers.dedup();
-        let ring = Ring::with(peers.iter().map(PeerUrl::as_str), replicas, hash);
+    fn new(mut members: Vec<Member>, ring: &RingChoice) -> Result<Self> {
+        members.sort_unstable_by(|one, other| {
+            one.url().as_str().cmp(other.url().as_str()).then(one.weight().cmp(&other.weight()))
+        });
+        members.dedup();
+        if let Some(twice) = members.windows(2).find(|two| two[0].url() == two[1].url()) {
+            let text =
+                format!("a peer is listed with two weights, {} and {}", twice[0].weight(), twice[1].weight());
+            return Err(Error::new(ErrorKind::BadPeer, text).with_peer(twice[0].url()));
+        }
+        let placement = ring.place(&members);
+        let digest = digest(ring, &members);
         #[cfg(feature = "peer")]
-        let canonical = peers
+        let canonical = members
             .iter()
-            .filter_map(|peer| Target::parse(peer.as_str()).ok())
+            .filter_map(|member| Target::parse(member.url().as_str()).ok())
             .map(|target| target.as_str().trim_end_matches('/').to_owned())
             .collect();
-        let digest = digest(&ring, &peers);
-        Self {
-            ring,
-            peers,
+        Ok(Self {
+            placement,
+            members,
             digest,
             #[cfg(feature = "peer")]
             canonical,
-        }
+        })
+    }
+
+    pub(super) fn owner(&self, target: &Target) -> Option<&PeerUrl> {
+        Some(self.members[self.placement.owner(target.ring_key())?].url())
     }
 }
 
-fn digest(ring: &Ring, peers: &[PeerUrl]) -> PoolDigest {
-    let mut text = format!("{}\n", ring.replicas());
-    // A function has no name: what it makes of a text tells it from others.
-    for probe in ["", "a", "http://example.com/"] {
-        text.push_str(&format!("{}\n", ring.hash_function().hash(probe.as_bytes())));
+/// Of the members, their weights, and how keys are placed on them.
+fn digest(ring: &RingChoice, members: &[Member]) -> PoolDigest {
+    let mut text = String::new();
+    match ring {
+        RingChoice::Compatible { replicas, hash } => {
+            text.push_str(&format!("compatible {replicas}\n"));
+            // A function has no name: what it makes of a text tells it from others.
+            for probe in ["", "a", "http://example.com/"] {
+                text.push_str(&format!("{}\n", hash.hash(probe.as_bytes())));
+            }
+        }
+        RingChoice::Balanced => text.push_str("balanced\n"),
     }
-    for peer in peers {
-        text.push_str(&format!("{peer}\n"));
+    for member in members {
+        text.push_str(&format!("{member}\n"));
     }
     PoolDigest::of(&text)
 }
 
+/// Peers as they were listed: as texts that are still to be read, or read already.
+#[derive(Clone, Debug)]
+pub(crate) enum Listed {
+    Urls(Vec<String>),
+    Members(Vec<Member>),
+}
+
+impl Default for Listed {
+    fn default() -> Self {
+        Self::Members(Vec::new())
+    }
+}
+
+impl Listed {
+    pub(crate) fn urls(peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::Urls(peers.into_iter().map(Into::into).collect())
+    }
+
+    /// All or none.
+    pub(super) fn read(self) -> Result<Vec<Member>> {
+        match self {
+            Self::Urls(peers) => parse(peers),
+            Self::Members(members) => Ok(members),
+        }
+    }
+}
+
 /// Reads a list of peers, all or none.
-pub(crate) fn parse(peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<PeerUrl>> {
+pub(crate) fn parse(peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<Member>> {
     peers
         .into_iter()
-        .map(|peer| PeerUrl::parse(peer.as_ref()).map_err(|bad| named(peer.as_ref(), bad)))
+        .map(|peer| PeerUrl::parse(peer.as_ref()).map(Member::new).map_err(|bad| named(peer.as_ref(), bad)))
         .collect()
 }
 
@@ -209,6 +235,44 @@ fn named(peer: &str, bad: BadPeerUrl) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn members(texts: &[&str]) -> Vec<Member> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn compatible() -> RingChoice {
+        RingChoice::Compatible { replicas: NonZeroU32::MIN, hash: HashFunction::default() }
+    }
+
+    #[test]
+    fn the_owner_is_found_where_the_order_of_urls_is_not_that_of_their_texts() {
+        // With a slash behind them, as URLs have it, the order of the first two is the other way round.
+        let listed = ["http://h-x", "http://h", "http://h.y", "http://h:1/a", "http://h:1"];
+        for ring in [compatible(), RingChoice::Balanced] {
+            let pool = Pool::new(members(&listed), ring.clone()).unwrap();
+            let place = ring.place(&members(&listed));
+            let mut sorted = listed;
+            sorted.sort_unstable();
+            let mut owners = std::collections::BTreeSet::new();
+            for number in 0..100 {
+                let target = Target::parse(&format!("http://example.com/{number}")).unwrap();
+                let owner = pool.owner(&target).unwrap();
+                assert_eq!(owner.as_str(), sorted[place.owner(target.ring_key()).unwrap()]);
+                owners.insert(owner.to_string());
+            }
+            assert!(owners.len() > 2, "{owners:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_with_two_weights_changes_nothing() {
+        let pool = Pool::new(members(&["http://a weight=2", "http://a weight=2"]), compatible()).unwrap();
+        let error = pool.set(members(&["http://b", "http://a weight=3", "http://a"])).unwrap_err();
+        assert_eq!((error.kind(), error.peer()), (ErrorKind::BadPeer, Some("http://a")));
+        assert_eq!(pool.members(), members(&["http://a weight=2"]));
+        pool.set(members(&["http://b", "http://a weight=3"])).unwrap();
+        assert_eq!(pool.members(), members(&["http://a weight=3", "http://b"]));
+    }
 
     #[test]
     fn the_bad_one_of_a_list_is_named_without_its_secrets() {

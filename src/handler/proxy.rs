@@ -29,12 +29,12 @@ pub(crate) struct Proxy {
     plain_prefix: String,
     caching: Caching,
     own_addresses: Arc<OwnAddresses>,
-    membership: Box<dyn Membership>,
+    pool: Box<dyn PoolView>,
     allowed: Allowed,
 }
 
 /// The pool as the peer knows it. Cheap, and never blocks.
-pub(crate) trait Membership: std::fmt::Debug + Send + Sync {
+pub(crate) trait PoolView: std::fmt::Debug + Send + Sync {
     /// Whether a URL names one of its members, for which a peer is no origin.
     fn is_peer(&self, target: &Target) -> bool;
 
@@ -50,12 +50,12 @@ impl Proxy {
         path: String,
         caching: Caching,
         own_addresses: Arc<OwnAddresses>,
-        membership: Box<dyn Membership>,
+        pool: Box<dyn PoolView>,
         allowed: Allowed,
     ) -> Self {
         let why_path = protocol::why_path(&path);
         let plain_prefix = format!("{path}?{}=", protocol::QUERY);
-        Self { path, why_path, plain_prefix, caching, own_addresses, membership, allowed }
+        Self { path, why_path, plain_prefix, caching, own_addresses, pool, allowed }
     }
 
     /// Who may ask, and for what.
@@ -101,7 +101,7 @@ impl Proxy {
     /// The pool that this peer knows, where whoever asks knows another.
     fn other_members(&self, hop: Hop) -> Option<PoolDigest> {
         let asked_with = hop.members?;
-        let own = self.membership.digest();
+        let own = self.pool.digest();
         (own != asked_with).then(|| {
             self.caching.stats().count_disagreement();
             own
@@ -111,7 +111,7 @@ impl Proxy {
     /// Whether a plain request was meant for here.
     fn is_called_plainly(&self, request: &PlainRequest<'_>) -> bool {
         !self.allowed.are_none_known()
-            || matches!(request.field("host"), PlainField::Once(host) if self.own_addresses.may_be_called(host, self.membership.own_authority()))
+            || matches!(request.field("host"), PlainField::Once(host) if self.own_addresses.may_be_called(host, self.pool.own_authority()))
     }
 
     /// Why a request is none that was meant for here.
@@ -124,7 +124,7 @@ impl Proxy {
         }
         let host = request.headers().get(HOST);
         let is_other = host.is_some_and(|host| {
-            !self.own_addresses.may_be_called(host.as_bytes(), self.membership.own_authority())
+            !self.own_addresses.may_be_called(host.as_bytes(), self.pool.own_authority())
         });
         is_other.then_some("this peer has no token, and so answers those alone who call it by its own name")
     }
@@ -230,7 +230,7 @@ impl Proxy {
             let received_by = member.split(u8::is_ascii_whitespace).nth(1);
             received_by == Some(self.caching.pseudonym().as_bytes())
         });
-        has_been_here || self.own_addresses.are_named_by(target) || self.membership.is_peer(target)
+        has_been_here || self.own_addresses.are_named_by(target) || self.pool.is_peer(target)
     }
 }
 
@@ -309,7 +309,7 @@ mod tests {
     #[derive(Debug)]
     struct Neighbour;
 
-    impl Membership for Neighbour {
+    impl PoolView for Neighbour {
         fn is_peer(&self, target: &Target) -> bool {
             target.authority() == "neighbour:3000"
         }

@@ -24,5 +24,6 @@ mod roots;
 mod testing;
 mod transport;
 
+pub(crate) use names::{Lookup, Names, NoAnswer, SystemLookup};
 pub use options::OriginBuilder;
 pub use transport::Origin;

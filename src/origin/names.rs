@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 
 /// How many names are looked up at a time. A lookup that hangs holds its thread for as long as the system takes.
 const MOST_THREADS: usize = 8;
@@ -27,13 +27,13 @@ const MOST_ADDRESSES: usize = 64;
 const NEGATIVE_LIFETIME: Duration = Duration::from_secs(2);
 
 /// Asks for the addresses of a name. May block for as long as it likes.
-pub(super) trait Lookup: fmt::Debug + Send + Sync {
+pub(crate) trait Lookup: fmt::Debug + Send + Sync {
     fn look_up(&self, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 
 /// The lookup of the system.
 #[derive(Debug)]
-pub(super) struct SystemLookup;
+pub(crate) struct SystemLookup;
 
 impl Lookup for SystemLookup {
     fn look_up(&self, name: &str) -> io::Result<Vec<IpAddr>> {
@@ -46,17 +46,18 @@ type Answer = Result<Arc<[IpAddr]>, (io::ErrorKind, Arc<str>)>;
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum NoAnswer {
+pub(crate) enum NoAnswer {
     InTime,
     Because(io::Error),
 }
 
 /// Names and their addresses.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     lookup: Box<dyn Lookup>,
     clock: Arc<dyn Clock>,
     lifetime: Duration,
+    most_addresses: usize,
     state: Mutex<State>,
     /// Some lookup is over.
     is_over: Condvar,
@@ -88,12 +89,26 @@ struct Pending {
 impl Names {
     /// What a lookup says is remembered for `lifetime`; for no time at all where that is zero.
     pub(super) fn new(lookup: impl Lookup + 'static, clock: Arc<dyn Clock>, lifetime: Duration) -> Arc<Self> {
+        Self::with(Box::new(lookup), clock, lifetime, MOST_ADDRESSES)
+    }
+
+    /// Nothing is remembered, and all addresses of a name are told.
+    pub(crate) fn unremembered(lookup: impl Lookup + 'static) -> Arc<Self> {
+        Self::with(Box::new(lookup), Arc::new(SystemClock), Duration::ZERO, usize::MAX)
+    }
+
+    fn with(
+        lookup: Box<dyn Lookup>,
+        clock: Arc<dyn Clock>,
+        lifetime: Duration,
+        most_addresses: usize,
+    ) -> Arc<Self> {
         let (state, is_over) = (Mutex::default(), Condvar::new());
-        Arc::new(Self { lookup: Box::new(lookup), clock, lifetime, state, is_over })
+        Arc::new(Self { lookup, clock, lifetime, most_addresses, state, is_over })
     }
 
     /// The addresses of this name, of which there may be none. Waits until then, or without end.
-    pub(super) fn addresses(
+    pub(crate) fn addresses(
         self: &Arc<Self>,
         name: &str,
         deadline: Option<Instant>,
@@ -155,7 +170,7 @@ impl Names {
             let answer = catch_unwind(AssertUnwindSafe(|| self.lookup.look_up(&name)))
                 .unwrap_or_else(|_| Err(io::Error::other("the lookup panicked")))
                 .map(|mut addresses| {
-                    addresses.truncate(MOST_ADDRESSES);
+                    addresses.truncate(self.most_addresses);
                     Arc::from(addresses)
                 })
                 .map_err(|error| (error.kind(), error.to_string().into()));
@@ -227,7 +242,7 @@ mod tests {
 
     use super::super::testing::ScriptedLookup;
     use super::*;
-    use crate::clock::{ManualClock, SystemClock};
+    use crate::clock::ManualClock;
 
     const LIFETIME: Duration = Duration::from_secs(30);
 

@@ -9,14 +9,15 @@ use super::handover::Handover;
 use super::member::Peer;
 use crate::access::OriginRules;
 use crate::caching::{Caching, CachingBuilder};
-use crate::client::{Client, ClientBuilder};
+use crate::client::{Client, ClientBuilder, Listed};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::handler::Allowed;
+use crate::member::Member;
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::policy::{Mode, Rules};
-use crate::ring::HashFunction;
+use crate::ring::{HashFunction, RingKind};
 use crate::round_trip::RoundTrip;
 use crate::store::{MemoryStore, Store};
 use crate::token::Tokens;
@@ -25,7 +26,7 @@ use crate::token::Tokens;
 #[must_use]
 pub struct PeerBuilder {
     self_url: String,
-    peers: Option<Vec<String>>,
+    peers: Option<Listed>,
     client: ClientBuilder,
     caching: CachingBuilder,
     origin: Option<Arc<dyn RoundTrip>>,
@@ -57,7 +58,13 @@ impl PeerBuilder {
     /// The peers of the pool, as base URLs; this one among them, or it owns nothing. Default: this one
     /// alone.
     pub fn pool(mut self, peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.peers = Some(peers.into_iter().map(Into::into).collect());
+        self.peers = Some(Listed::urls(peers));
+        self
+    }
+
+    /// The peers with their weights, in place of [`pool`](Self::pool); the last call of the two counts.
+    pub fn members(mut self, members: impl IntoIterator<Item = Member>) -> Self {
+        self.peers = Some(Listed::Members(members.into_iter().collect()));
         self
     }
 
@@ -74,13 +81,21 @@ impl PeerBuilder {
         self
     }
 
-    /// How many points each peer has on the ring. Default: 50. All members of a pool must agree.
+    /// How URLs are placed on peers. Default: [`RingKind::Compatible`]. All members of a pool must agree.
+    pub fn ring(mut self, kind: RingKind) -> Self {
+        self.client = self.client.ring(kind);
+        self
+    }
+
+    /// How many points each peer has on the compatible ring, for each of its weight. Default: 50. All members
+    /// of a pool must agree.
     pub fn replicas(mut self, replicas: u32) -> Self {
         self.client = self.client.replicas(replicas);
         self
     }
 
-    /// What places peers and URLs on the ring. Default: CRC-32 (IEEE). All members of a pool must agree.
+    /// What places peers and URLs on the compatible ring. Default: CRC-32 (IEEE). All members of a pool must
+    /// agree.
     pub fn hash(mut self, hash: HashFunction) -> Self {
         self.client = self.client.hash(hash);
         self
@@ -253,8 +268,8 @@ impl PeerBuilder {
     /// URL, and what [`ClientBuilder::build`] fails with.
     pub fn build(self) -> Result<Peer> {
         let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
-        let peers = self.peers.unwrap_or_else(|| vec![self_url.to_string()]);
-        let client = self.client.pool(peers).build()?;
+        let peers = self.peers.unwrap_or_else(|| Listed::Members(vec![self_url.clone().into()]));
+        let client = self.client.listed(peers).build()?;
         let (origin, network): (Arc<dyn RoundTrip>, _) = match self.origin {
             Some(origin) => (origin, None),
             None => {

@@ -16,7 +16,8 @@ use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving};
-use crate::handler::{Allowed, Membership, OwnAddresses, Proxy, is_of_this_machine};
+use crate::handler::{Allowed, OwnAddresses, PoolView, Proxy, is_of_this_machine};
+use crate::member::Member;
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::protocol::PoolDigest;
@@ -66,7 +67,7 @@ struct InPool {
     own_authority: String,
 }
 
-impl Membership for InPool {
+impl PoolView for InPool {
     fn is_peer(&self, target: &Target) -> bool {
         self.client.is_peer(target)
     }
@@ -191,7 +192,8 @@ impl Peer {
         self.inner.caching.explain(&request)
     }
 
-    /// Puts these peers in place of those before. Requests under way keep the old ones.
+    /// Puts these peers in place of those before, each with a weight of 1. Requests under way keep the old
+    /// ones.
     ///
     /// # Errors
     ///
@@ -224,6 +226,21 @@ impl Peer {
             network.set_rules(rules.clone());
         }
         self.inner.proxy.allowed().set_origins(rules);
+    }
+
+    /// As [`set_pool`](Self::set_pool), with weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::set_members`]; nothing is changed then.
+    pub fn set_members(&self, members: impl IntoIterator<Item = Member>) -> Result<()> {
+        self.inner.client.set_members(members)
+    }
+
+    /// The peers with their weights, each once, sorted.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.inner.client.members()
     }
 
     /// The asking side: its pool and who owns what. Requests sent through it go over the network also

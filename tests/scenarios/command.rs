@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Output, Stdio};
 
-use forwardcache::Client;
+use forwardcache::{Client, Member, RingKind};
 
 use crate::local::{self, LocalPeer, escaped};
 use crate::support::origin::{Origin, Reply};
@@ -49,6 +49,13 @@ fn a_bad_command_line_is_one_line_and_the_code_2() {
         (&["serve", "--listen", "127.0.0.1:0", "--ca-file", "/no/such/file"], "/no/such/file"),
         (&["serve", "--listen", "127.0.0.1:0", "--path", "proxy"], "proxy"),
         (&["serve", "--replicas", "0"], "0"),
+        (&["serve", "--listen", "127.0.0.1:0", "--ring", "balanced", "--replicas", "9"], "replicas are for"),
+        (&["owner", "--ring", "even", "--peer", "http://h", "http://host/"], "even"),
+        (&["owner", "--peer", "http://h weight=0", "http://host/"], "from 1 to 1000"),
+        (
+            &["owner", "--peer", "http://h weight=2", "--peer", "http://h", "http://host/"],
+            "two weights, 1 and 2",
+        ),
         (&["serve", "--tls-cert", "a"], "--tls-key"),
         (&["serve", "--tls-key", "a"], "--tls-cert"),
         (&["serve", "--tls-client-ca", "a"], "--tls-cert"),
@@ -193,6 +200,26 @@ fn owner_says_who_owns_what() {
     let output = run(&arguments);
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
     assert_eq!(stdout(&output), urls.iter().map(line).collect::<String>());
+}
+
+#[test]
+fn owner_places_urls_by_the_ring_and_the_weights_that_it_is_given() {
+    let members = ["http://10.0.0.1:3000 weight=3", "http://10.0.0.2:3000", "http://10.0.0.3:3000"];
+    let urls: Vec<_> = (0..20).map(|number| format!("https://example.com/{number}")).collect();
+    let mut said = Vec::new();
+    for (name, kind) in [("compatible", RingKind::Compatible), ("balanced", RingKind::Balanced)] {
+        let read = members.map(|member| Member::parse(member).unwrap());
+        let client = Client::builder().ring(kind).members(read).build().unwrap();
+        let mut arguments = vec!["owner", "--ring", name];
+        members.iter().for_each(|member| arguments.extend(["--peer", member]));
+        arguments.extend(urls.iter().map(String::as_str));
+        let line = |url: &String| format!("{}\t{url}\n", client.owner(url).unwrap().unwrap());
+        let output = run(&arguments);
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+        assert_eq!(stdout(&output), urls.iter().map(line).collect::<String>());
+        said.push(output.stdout);
+    }
+    assert_ne!(said[0], said[1]);
 }
 
 /// The lines of an explanation that begin with this word.

@@ -16,6 +16,7 @@ mod faults;
 mod front;
 mod https;
 mod integrity;
+mod membership;
 mod nginx;
 mod origins;
 mod poisoning;

@@ -1,4 +1,4 @@
-//! The consistent hash ring: which peer owns a key, and who follows when it is away.
+//! The consistent hash ring of the Go package.
 
 use std::cmp::Reverse;
 use std::fmt::{self, Write as _};
@@ -61,15 +61,43 @@ impl Ring {
         replicas: NonZeroU32,
         hash: HashFunction,
     ) -> Self {
-        let mut peers: Vec<String> = peers.into_iter().map(Into::into).collect();
-        peers.sort_unstable();
-        peers.dedup();
+        Self::weighted(peers.into_iter().map(|peer| (peer, NonZeroU32::MIN)), replicas, hash)
+    }
+
+    /// As [`with`](Self::with), where the points of each peer are `replicas` times its weight. One listed twice
+    /// counts once, with the greater weight.
+    ///
+    /// Where all weights are 1, it is the ring of [`with`](Self::with).
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    ///
+    /// use forwardcache::{HashFunction, Ring};
+    ///
+    /// let pool = [("http://10.0.1.1:3000", NonZeroU32::MIN), ("http://10.0.1.2:3000", NonZeroU32::new(3).unwrap())];
+    /// let ring = Ring::weighted(pool, Ring::DEFAULT_REPLICAS, HashFunction::default());
+    /// assert!(ring.shares()[1] > 0.6);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If there are 2^32 peers or more.
+    #[must_use]
+    pub fn weighted(
+        peers: impl IntoIterator<Item = (impl Into<String>, NonZeroU32)>,
+        replicas: NonZeroU32,
+        hash: HashFunction,
+    ) -> Self {
+        let mut peers: Vec<(String, NonZeroU32)> =
+            peers.into_iter().map(|(peer, weight)| (peer.into(), weight)).collect();
+        peers.sort_unstable_by(|one, other| one.0.cmp(&other.0).then(other.1.cmp(&one.1)));
+        peers.dedup_by(|later, kept| later.0 == kept.0);
         assert!(u32::try_from(peers.len()).is_ok(), "a ring holds fewer than 2^32 peers");
 
         let mut circle: Vec<(u32, u32)> = Vec::new();
         let mut point = String::new();
-        for (index, peer) in (0..=u32::MAX).zip(&peers) {
-            for replica in 0..replicas.get() {
+        for (index, (peer, weight)) in (0..=u32::MAX).zip(&peers) {
+            for replica in 0..u64::from(replicas.get()) * u64::from(weight.get()) {
                 point.clear();
                 write!(point, "{replica}{peer}").expect("a String takes all that is written");
                 circle.push((hash.hash(point.as_bytes()), index));
@@ -79,15 +107,14 @@ impl Ring {
         // added last win, so this is what it does with a sorted list.
         circle.sort_unstable_by_key(|&(point, index)| (point, Reverse(index)));
         let (points, point_peers): (Vec<u32>, Vec<u32>) = circle.into_iter().unzip();
+        let peers: Vec<String> = peers.into_iter().map(|(peer, _)| peer).collect();
         Self { peers: peers.into(), points: points.into(), point_peers: point_peers.into(), replicas, hash }
     }
 
     /// The peer that owns this key; none if there are no peers.
     #[must_use]
     pub fn owner(&self, key: &str) -> Option<&str> {
-        let first = self.first_point(key);
-        let point_peer = self.point_peers.get(first).or_else(|| self.point_peers.first())?;
-        Some(self.peer(*point_peer))
+        Some(&self.peers[self.owner_index(key)?])
     }
 
     /// All peers, each once, in the order in which they own this key while those before are away.
@@ -95,15 +122,39 @@ impl Ring {
     /// The order is what a ring without those peers would say of the key. Only as much of the ring is
     /// walked as is asked for.
     pub fn owners<'ring>(&'ring self, key: &str) -> impl Iterator<Item = &'ring str> + use<'ring> {
+        self.owner_indices(key).map(|index| self.peers[index].as_str())
+    }
+
+    pub(super) fn owner_index(&self, key: &str) -> Option<usize> {
+        let first = self.first_point(key);
+        let point_peer = self.point_peers.get(first).or_else(|| self.point_peers.first())?;
+        Some(*point_peer as usize)
+    }
+
+    pub(super) fn owner_indices<'ring>(&'ring self, key: &str) -> impl Iterator<Item = usize> + use<'ring> {
         let (before, after) = self.point_peers.split_at(self.first_point(key));
         let mut seen = vec![false; self.peers.len()];
         after
             .iter()
             .chain(before)
-            .filter(move |&&index| !std::mem::replace(&mut seen[index as usize], true))
-            .map(|&index| self.peer(index))
+            .map(|&index| index as usize)
+            .filter(move |&index| !std::mem::replace(&mut seen[index], true))
             // Else the iterator would walk the rest of the circle in vain.
             .take(self.peers.len())
+    }
+
+    /// The part of the circle that each of the [`peers`](Self::peers) owns, exactly: together 1. With a hash that
+    /// spreads the keys evenly, it is its part of them.
+    #[must_use]
+    pub fn shares(&self) -> Vec<f64> {
+        let mut owned = vec![0_u64; self.peers.len()];
+        // What is before the first point and after the last belongs to the first.
+        let mut before = self.points.last().map_or(0, |&last| i64::from(last) - (1 << 32));
+        for (&point, &peer) in self.points.iter().zip(&self.point_peers) {
+            owned[peer as usize] += before.abs_diff(i64::from(point));
+            before = i64::from(point);
+        }
+        owned.into_iter().map(|owned| owned as f64 / (1_u64 << 32) as f64).collect()
     }
 
     /// The peers, sorted and each once.
@@ -112,7 +163,7 @@ impl Ring {
         &self.peers
     }
 
-    /// The points of each peer.
+    /// The points of each peer of weight 1.
     #[must_use]
     pub fn replicas(&self) -> NonZeroU32 {
         self.replicas
@@ -128,10 +179,6 @@ impl Ring {
     fn first_point(&self, key: &str) -> usize {
         let hash = self.hash.hash(key.as_bytes());
         self.points.partition_point(|&point| point < hash)
-    }
-
-    fn peer(&self, index: u32) -> &str {
-        &self.peers[index as usize]
     }
 }
 
@@ -244,6 +291,34 @@ mod tests {
         let ring = Ring::with(["b", "c", "a"], NonZeroU32::MIN, HashFunction::new(|_| 7));
         assert_eq!(ring.owners("key").collect::<Vec<_>>(), ["c", "b", "a"]);
         assert_eq!(ring.owner("key"), Some("c"));
+    }
+
+    #[test]
+    fn a_weight_multiplies_the_points() {
+        let weights = [("a", 1), ("b", 3), ("a", 2)];
+        let weighted = weights.map(|(peer, weight)| (peer, NonZeroU32::new(weight).unwrap()));
+        let ring = Ring::weighted(weighted, NonZeroU32::new(10).unwrap(), HashFunction::default());
+        assert_eq!(ring.peers(), ["a", "b"]);
+        let points = |peer| ring.point_peers.iter().filter(|&&owner| owner == peer).count();
+        assert_eq!((points(0), points(1)), (20, 30));
+        assert_eq!(ring.replicas().get(), 10);
+    }
+
+    #[test]
+    fn shares_are_what_all_keys_find() {
+        // A circle of which every place can be asked for: the hash of a number is itself.
+        let hash = HashFunction::new(|bytes| match std::str::from_utf8(bytes).unwrap().parse::<u32>() {
+            Ok(number) => number << 24,
+            Err(_) => crc32fast::hash(bytes) & 0xff00_0000,
+        });
+        let ring = Ring::with(["a", "b", "c"], NonZeroU32::new(3).unwrap(), hash);
+        let mut found = [0.0; 3];
+        for number in 0..256 {
+            let owner = ring.owner(&number.to_string()).unwrap();
+            found[ring.peers().iter().position(|peer| peer == owner).unwrap()] += 1.0 / 256.0;
+        }
+        assert_eq!(ring.shares(), found);
+        assert!(Ring::new([""; 0]).shares().is_empty());
     }
 
     #[test]

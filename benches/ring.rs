@@ -1,0 +1,377 @@
+//! Placements of keys on peers, beside each other: how even, what a change moves, what a look-up and a rebuild
+//! cost. Prints a table in Markdown. What is not of the library was measured to choose, and is here alone.
+//!
+//! `cargo bench --bench ring [-- PEERS...]`
+//!
+//! The busiest peer and the moved keys are counted over a million keys, so that each placement is judged by the
+//! same: the counts of 10,000 peers, 100 keys each, spread by chance to some 1.4 even where the shares are
+//! equal. The column `exact` is the busiest by shares, where those can be told.
+
+use std::hint::black_box;
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use forwardcache::{BalancedRing, HashFunction, Ring};
+
+const KEYS: usize = 1_000_000;
+
+fn main() {
+    let asked: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let counts = if asked.is_empty() { vec![20, 100, 1000, 10_000] } else { asked };
+    let keys: Vec<String> =
+        (0..KEYS).map(|number| format!("https://cdn.example.com/{number}/app.js")).collect();
+    println!(
+        "| peers | placement | exact | by keys | join x N | leave x N | ns a look-up | KiB | build ms |"
+    );
+    println!("|---:|---|---:|---:|---:|---:|---:|---:|---:|");
+    for count in counts {
+        let names: Vec<String> =
+            (0..=count).map(|number| format!("http://10.1.{}.{}:3000", number / 250, number % 250)).collect();
+        measure::<Compatible>("compatible, 50 points", &names, &keys);
+        measure::<Balanced>("**balanced**", &names, &keys);
+        measure::<Maglev<16>>("Maglev, 65,537 slots", &names, &keys);
+        measure::<Maglev<20>>("Maglev, 1,048,583 slots", &names, &keys);
+        measure::<Anchor>("AnchorHash, in the order of joining", &names, &keys);
+        measure::<MultiProbe>("multi-probe, 21 probes", &names, &keys);
+        // It looks at every peer for every key.
+        if count <= 1000 {
+            measure::<Rendezvous>("rendezvous", &names, &keys);
+        }
+    }
+}
+
+trait Candidate {
+    fn new(peers: &[String]) -> Self;
+
+    /// Which of the peers, as they were given.
+    fn owner(&self, key: &str) -> usize;
+
+    fn bytes(&self) -> usize;
+
+    /// The busiest by shares.
+    fn exact(&self) -> Option<f64> {
+        None
+    }
+
+    /// Without the peer at this place of the list.
+    fn without(peers: &[String], place: usize) -> Self
+    where
+        Self: Sized,
+    {
+        let mut left = peers.to_vec();
+        left.remove(place);
+        Self::new(&left)
+    }
+}
+
+fn measure<C: Candidate>(name: &str, names: &[String], keys: &[String]) {
+    let (count, gone) = (names.len() - 1, names.len() / 2);
+    let peers = &names[..count];
+    let began = Instant::now();
+    let placement = C::new(peers);
+    let build = began.elapsed().as_secs_f64() * 1e3;
+    // A part of the keys where each takes long.
+    let keys = if name == "rendezvous" { &keys[..keys.len().min(20_000_000 / count)] } else { keys };
+    let mut owned = vec![0_u32; count];
+    let owners: Vec<usize> = keys.iter().map(|key| placement.owner(key)).collect();
+    owners.iter().for_each(|&owner| owned[owner] += 1);
+    let busiest = owned.iter().max().copied().unwrap_or_default() as f64 * count as f64 / keys.len() as f64;
+    let times = (0..3).map(|_| {
+        let began = Instant::now();
+        keys.iter().for_each(|key| {
+            black_box(placement.owner(black_box(key)));
+        });
+        began.elapsed().as_secs_f64() * 1e9 / keys.len() as f64
+    });
+    let time = times.fold(f64::MAX, f64::min);
+    let moved = |other: &C, place: &dyn Fn(usize) -> usize| {
+        let moved =
+            keys.iter().zip(&owners).filter(|(key, owner)| place(other.owner(key)) != **owner).count();
+        moved as f64 / keys.len() as f64
+    };
+    let joined = moved(&C::new(names), &|place| place) * (count + 1) as f64;
+    let left = moved(&C::without(peers, gone), &|place| place + usize::from(place >= gone)) * count as f64;
+    let exact = placement.exact().map_or_else(|| "-".to_owned(), |exact| format!("{exact:.3}"));
+    println!(
+        "| {count} | {name} | {exact} | {busiest:.3} | {joined:.2} | {left:.2} | {time:.0} | {} | {build:.1} |",
+        placement.bytes() / 1024
+    );
+}
+
+/// The two of the library name the owner; which of the list it is, is looked up apart, by its number.
+struct Compatible {
+    ring: Ring,
+    places: Places,
+}
+
+impl Candidate for Compatible {
+    fn new(peers: &[String]) -> Self {
+        let ring = Ring::with(peers, Ring::DEFAULT_REPLICAS, HashFunction::default());
+        Self { places: Places::new(peers), ring }
+    }
+
+    fn owner(&self, key: &str) -> usize {
+        self.places.of(self.ring.owner(key).expect("there are peers"))
+    }
+
+    fn bytes(&self) -> usize {
+        self.ring.peers().len() * 50 * 8
+    }
+
+    fn exact(&self) -> Option<f64> {
+        busiest(&self.ring.shares())
+    }
+}
+
+struct Balanced {
+    ring: BalancedRing,
+    places: Places,
+}
+
+impl Candidate for Balanced {
+    fn new(peers: &[String]) -> Self {
+        let ring = BalancedRing::new(peers.iter().map(|peer| (peer, NonZeroU32::MIN)));
+        Self { places: Places::new(peers), ring }
+    }
+
+    fn owner(&self, key: &str) -> usize {
+        self.places.of(self.ring.owner(key).expect("there are peers"))
+    }
+
+    fn bytes(&self) -> usize {
+        (1 << 20) * 4
+    }
+
+    fn exact(&self) -> Option<f64> {
+        busiest(&self.ring.shares())
+    }
+}
+
+fn busiest(shares: &[f64]) -> Option<f64> {
+    Some(shares.iter().copied().fold(0.0, f64::max) * shares.len() as f64)
+}
+
+/// Where the names of this bench stand in its lists: by their last two numbers, so that it costs little.
+struct Places(Vec<usize>);
+
+impl Places {
+    fn new(peers: &[String]) -> Self {
+        let mut places = Vec::new();
+        for (place, peer) in peers.iter().enumerate() {
+            let number = Self::number(peer);
+            if places.len() <= number {
+                places.resize(number + 1, usize::MAX);
+            }
+            places[number] = place;
+        }
+        Self(places)
+    }
+
+    fn of(&self, peer: &str) -> usize {
+        self.0[Self::number(peer)]
+    }
+
+    fn number(peer: &str) -> usize {
+        let digits = peer.as_bytes()["http://10.1.".len()..].iter().take_while(|byte| **byte != b':');
+        let (mut high, mut low) = (0, 0);
+        for byte in digits {
+            match byte {
+                b'.' => (high, low) = (low, 0),
+                digit => low = low * 10 + usize::from(digit - b'0'),
+            }
+        }
+        high * 250 + low
+    }
+}
+
+/// As its paper has it: each peer in turn takes the first free slot of its own order of them.
+struct Maglev<const BITS: u32> {
+    slots: Vec<u32>,
+}
+
+impl<const BITS: u32> Candidate for Maglev<BITS> {
+    fn new(peers: &[String]) -> Self {
+        let size = if BITS == 16 { 65_537 } else { 1_048_583 };
+        let mut slots = vec![u32::MAX; size];
+        let mut walks: Vec<(usize, usize)> = peers
+            .iter()
+            .map(|peer| (number(hash(peer), size), 1 + number(mix(hash(peer) ^ 1), size - 1)))
+            .collect();
+        let mut free = size;
+        loop {
+            for (place, (at, step)) in walks.iter_mut().enumerate() {
+                while slots[*at] != u32::MAX {
+                    *at = (*at + *step) % size;
+                }
+                slots[*at] = u32::try_from(place).expect("few peers");
+                free -= 1;
+                if free == 0 {
+                    return Self { slots };
+                }
+            }
+        }
+    }
+
+    fn owner(&self, key: &str) -> usize {
+        self.slots[number(hash(key), self.slots.len())] as usize
+    }
+
+    fn bytes(&self) -> usize {
+        self.slots.len() * 4
+    }
+}
+
+/// With twice as many buckets as peers at least. It has to be told who left, in which order: those who know
+/// the same list alone do not agree.
+struct Anchor {
+    sizes: Vec<u32>,
+    successors: Vec<u32>,
+}
+
+impl Anchor {
+    fn of(peers: usize, removed: Option<usize>) -> Self {
+        let capacity = peers.next_power_of_two() * 2;
+        let mut sizes = vec![0; capacity];
+        let mut last: Vec<usize> = (0..capacity).collect();
+        let mut successors: Vec<u32> = (0..).take(capacity).collect();
+        let mut places: Vec<usize> = (0..capacity).collect();
+        let mut working = capacity;
+        let mut remove = |bucket: usize| {
+            working -= 1;
+            sizes[bucket] = u32::try_from(working).expect("few buckets");
+            last[places[bucket]] = last[working];
+            successors[bucket] = u32::try_from(last[working]).expect("few buckets");
+            places[last[working]] = places[bucket];
+        };
+        (peers..capacity).rev().for_each(&mut remove);
+        removed.into_iter().for_each(&mut remove);
+        Self { sizes, successors }
+    }
+}
+
+impl Candidate for Anchor {
+    fn new(peers: &[String]) -> Self {
+        Self::of(peers.len(), None)
+    }
+
+    fn owner(&self, key: &str) -> usize {
+        let key = hash(key);
+        let mut bucket = number(key, self.sizes.len());
+        while self.sizes[bucket] > 0 {
+            let size = self.sizes[bucket];
+            let mut next = number(mix(key ^ mix(bucket as u64)), size as usize);
+            while self.sizes[next] >= size {
+                next = self.successors[next] as usize;
+            }
+            bucket = next;
+        }
+        // As measured, a peer that has gone leaves its number unused.
+        self.unnumbered(bucket)
+    }
+
+    fn bytes(&self) -> usize {
+        self.sizes.len() * 16
+    }
+
+    fn without(peers: &[String], place: usize) -> Self {
+        Self::of(peers.len(), Some(place))
+    }
+}
+
+impl Anchor {
+    /// Its place in a list without those that were removed among the first.
+    fn unnumbered(&self, bucket: usize) -> usize {
+        match self.sizes[..bucket].iter().position(|size| *size > 0) {
+            Some(_) => bucket - 1,
+            None => bucket,
+        }
+    }
+}
+
+/// One point a peer on a circle of 64 bits, and the nearest of 21 places of the key.
+struct MultiProbe {
+    points: Vec<(u64, u32)>,
+    /// The first point at or after the beginning of each of so many equal parts of the circle.
+    index: Vec<u32>,
+    shift: u32,
+}
+
+impl Candidate for MultiProbe {
+    fn new(peers: &[String]) -> Self {
+        let mut points: Vec<(u64, u32)> = (0..).zip(peers).map(|(place, peer)| (hash(peer), place)).collect();
+        points.sort_unstable();
+        let bits = (peers.len() * 4).next_power_of_two().ilog2();
+        let shift = 64 - bits;
+        let begins = (0..1_u64 << bits).map(|part| part << shift);
+        let first = begins.map(|begin| points.partition_point(|&(point, _)| point < begin));
+        let index = first.map(|first| u32::try_from(first).expect("few peers")).collect();
+        Self { points, index, shift }
+    }
+
+    fn owner(&self, key: &str) -> usize {
+        let key = hash(key);
+        let step = mix(key) | 1;
+        let mut nearest = (u64::MAX, 0);
+        for probe in 0..21_u64 {
+            let at = key.wrapping_add(step.wrapping_mul(probe));
+            let part = usize::try_from(at >> self.shift).expect("few parts");
+            let mut next = self.index[part] as usize;
+            while next < self.points.len() && self.points[next].0 < at {
+                next += 1;
+            }
+            let (point, place) = self.points[if next < self.points.len() { next } else { 0 }];
+            nearest = nearest.min((point.wrapping_sub(at), place));
+        }
+        nearest.1 as usize
+    }
+
+    fn bytes(&self) -> usize {
+        self.points.len() * 16 + self.index.len() * 4
+    }
+}
+
+/// The peer whose hash with the key is the greatest.
+struct Rendezvous {
+    peers: Vec<u64>,
+}
+
+impl Candidate for Rendezvous {
+    fn new(peers: &[String]) -> Self {
+        Self { peers: peers.iter().map(|peer| hash(peer)).collect() }
+    }
+
+    fn owner(&self, key: &str) -> usize {
+        let key = hash(key);
+        let scores = self.peers.iter().enumerate().map(|(place, peer)| (mix(peer ^ key), place));
+        scores.max().map_or(0, |(_, place)| place)
+    }
+
+    fn bytes(&self) -> usize {
+        self.peers.len() * 8
+    }
+}
+
+/// A hash as good as the library's own, to compare what is done with it.
+fn hash(text: &str) -> u64 {
+    let (words, rest) = text.as_bytes().as_chunks::<8>();
+    let absorb = |hash: u64, word: [u8; 8]| {
+        let product = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9fb2_1c65_1e98_df25);
+        product ^ (product >> 32)
+    };
+    let hash = words.iter().fold(text.len() as u64, |hash, word| absorb(hash, *word));
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    mix(absorb(hash, last))
+}
+
+fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+/// A number below `bound`, in proportion to the hash.
+fn number(hash: u64, bound: usize) -> usize {
+    let product = u128::from(hash) * bound as u128;
+    usize::try_from(product >> 64).expect("it is below the bound")
+}
