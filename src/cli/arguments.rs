@@ -39,6 +39,11 @@ pub(crate) enum Command {
     /// Nothing is fetched, and nothing that is stored changes. It shows the owner, what would happen, the
     /// rule that decides it with its place in the RFC, what would change it, and all that is stored.
     Why(Why),
+    /// Say how evenly a ring places keys: one line a peer, its share, that by its fair share, and the peer
+    ///
+    /// With --simulate, both rings are tried on a model of a large pool: how even keys and requests are, and
+    /// what a peer more or less moves. It asks no peer.
+    Ring(Ring),
     /// Show a pool of three peers at work, on this machine alone
     Demo,
 }
@@ -346,6 +351,82 @@ pub(crate) struct Owner {
     /// The URLs to look up
     #[arg(required = true, value_name = "URL")]
     pub(crate) urls: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ring {
+    /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated
+    #[arg(
+        long = "peer",
+        value_name = "URL",
+        required_unless_present = "simulate",
+        conflicts_with = "simulate"
+    )]
+    pub(crate) peers: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) ring: RingOptions,
+
+    /// Try both rings on a model of a large pool
+    #[arg(long, conflicts_with_all = ["ring", "replicas"])]
+    pub(crate) simulate: bool,
+
+    #[command(flatten)]
+    pub(crate) simulation: Simulation,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Simulation {
+    /// How many peers
+    #[arg(
+        long = "peers",
+        value_name = "N",
+        default_value = "1000",
+        conflicts_with = "peers",
+        requires = "simulate"
+    )]
+    #[arg(id = "simulated_peers", value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    pub(crate) peers: u32,
+
+    /// How many keys
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "10000000",
+        conflicts_with = "peers",
+        requires = "simulate"
+    )]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=4_000_000_000))]
+    pub(crate) keys: u64,
+
+    /// How many requests for them
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "10000000",
+        conflicts_with = "peers",
+        requires = "simulate"
+    )]
+    pub(crate) requests: u64,
+
+    /// How much more popular some keys are: the n-th has one over n to this of the requests, from 0 to 4
+    #[arg(long, value_name = "EXPONENT", default_value = "1.0", conflicts_with = "peers", requires = "simulate", value_parser = exponent)]
+    pub(crate) zipf: f64,
+
+    /// Other requests for another number
+    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "peers", requires = "simulate")]
+    pub(crate) seed: u64,
+
+    /// Write a plot of it to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "peers", requires = "simulate")]
+    pub(crate) svg: Option<PathBuf>,
+}
+
+fn exponent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(exponent) if (0.0..=4.0).contains(&exponent) => Ok(exponent),
+        _ => Err("it is a number from 0 to 4".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

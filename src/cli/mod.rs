@@ -11,7 +11,8 @@
 //! | `fields` | fields as they are typed |
 //! | `owner` | which peer owns which URL |
 //! | `demo` | a pool of three in one process, and a table of what it does |
-//! | `pool` | a client of the pool that the command line names |
+//! | `ring` | how evenly a ring places keys, and a model of a large pool |
+//! | `pool` | the pool that the command line names, and a client of it |
 //! | `tokens` | by what the pool knows who asks |
 //! | `progress` | the bar of a long download |
 
@@ -24,6 +25,7 @@ mod get;
 mod owner;
 mod pool;
 mod progress;
+mod ring;
 mod serve;
 mod tokens;
 mod why;
@@ -47,6 +49,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Get(arguments) => get::run(&arguments),
         Command::Owner(arguments) => owner::run(&arguments),
         Command::Why(arguments) => why::run(&arguments),
+        Command::Ring(arguments) => ring::run(&arguments),
         Command::Demo => demo::run(),
     };
     done.unwrap_or_else(Failure::report)

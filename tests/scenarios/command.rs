@@ -50,6 +50,12 @@ fn a_bad_command_line_is_one_line_and_the_code_2() {
         (&["serve", "--listen", "127.0.0.1:0", "--path", "proxy"], "proxy"),
         (&["serve", "--replicas", "0"], "0"),
         (&["serve", "--listen", "127.0.0.1:0", "--ring", "balanced", "--replicas", "9"], "replicas are for"),
+        (&["ring"], "--peer"),
+        (&["ring", "--simulate", "--peer", "http://h"], "--simulate"),
+        (&["ring", "--peer", "http://h", "--keys", "9"], "--keys"),
+        (&["ring", "--simulate", "--peers", "1"], "2..=100000"),
+        (&["ring", "--simulate", "--keys", "0"], "0"),
+        (&["ring", "--simulate", "--zipf", "NaN"], "from 0 to 4"),
         (&["owner", "--ring", "even", "--peer", "http://h", "http://host/"], "even"),
         (&["owner", "--peer", "http://h weight=0", "http://host/"], "from 1 to 1000"),
         (
@@ -220,6 +226,40 @@ fn owner_places_urls_by_the_ring_and_the_weights_that_it_is_given() {
         said.push(output.stdout);
     }
     assert_ne!(said[0], said[1]);
+}
+
+#[test]
+fn ring_says_what_each_peer_owns() {
+    for name in ["compatible", "balanced"] {
+        let output = run(["ring", "--ring", name, "--peer", "http://a", "--peer", "http://b weight=3"]);
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+        let lines: Vec<Vec<&str>> = stdout(&output).lines().map(|line| line.split('\t').collect()).collect();
+        assert_eq!((lines[0][2], lines[1][2], lines.len()), ("http://a", "http://b weight=3", 2));
+        let shares: Vec<f64> =
+            lines.iter().map(|line| line[0].strip_suffix(" %").unwrap().parse().unwrap()).collect();
+        assert!((shares[0] + shares[1] - 100.0).abs() < 0.001 && shares[1] > 60.0, "{shares:?}");
+        if name == "balanced" {
+            assert!((shares[0] - 25.0).abs() < 0.5, "{shares:?}");
+        }
+    }
+}
+
+#[test]
+fn ring_models_a_large_pool_the_same_every_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ring.svg");
+    let plot = file.to_str().unwrap();
+    let arguments =
+        ["ring", "--simulate", "--peers", "30", "--keys", "500", "--requests", "900", "--svg", plot];
+    let output = run(arguments);
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+    let rows = |name: &str| stdout(&output).lines().filter(|line| line.starts_with(name)).count();
+    assert_eq!((rows("| compatible"), rows("| balanced")), (5, 5));
+    assert!(fs::read_to_string(&file).unwrap().starts_with("<svg"));
+    assert_eq!(run(arguments).stdout, output.stdout);
+    let nowhere = folder.path().join("no/such/folder");
+    let small = ["ring", "--simulate", "--peers", "2", "--keys", "9", "--requests", "9", "--svg"];
+    assert_refuses(&[&small[..], &[nowhere.to_str().unwrap()]].concat(), 1, "cannot write");
 }
 
 /// The lines of an explanation that begin with this word.

@@ -1,0 +1,53 @@
+//! What each peer of a pool owns.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use forwardcache::{BalancedRing, Client, HashFunction, Member, Ring};
+
+use super::super::arguments::{Ring as Arguments, RingName};
+use super::super::failure::Failure;
+use super::super::pool;
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let options = &arguments.ring;
+    let members = pool::members(&arguments.peers)?;
+    // A client says which options do not go together, and what cannot be a pool.
+    pool::placing(options, Client::builder()).build()?;
+    let members = Client::builder().members(members).build()?.members();
+    let weighted = members.iter().map(|member| (member.url().as_str(), member.weight()));
+    let shares = match options.ring {
+        RingName::Compatible => {
+            let replicas = options.replicas.unwrap_or(Ring::DEFAULT_REPLICAS);
+            Ring::weighted(weighted, replicas, HashFunction::default()).shares()
+        }
+        RingName::Balanced => BalancedRing::new(weighted).shares(),
+    };
+    io::stdout()
+        .lock()
+        .write_all(text(&members, &shares).as_bytes())
+        .map_err(|error| Failure::io("cannot write", &error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line a peer: its part of the keys, by its fair share, and who it is.
+fn text(members: &[Member], shares: &[f64]) -> String {
+    let total: f64 = members.iter().map(|member| f64::from(member.weight().get())).sum();
+    let line = |(member, share): (&Member, &f64)| {
+        let fair = f64::from(member.weight().get()) / total;
+        format!("{:.4} %\t{:.3}\t{member}\n", share * 100.0, share / fair)
+    };
+    members.iter().zip(shares).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_told_by_its_weight() {
+        let members = ["http://a", "http://b weight=3"].map(|text| Member::parse(text).unwrap());
+        let text = text(&members, &[0.2, 0.8]);
+        assert_eq!(text, "20.0000 %\t0.800\thttp://a\n80.0000 %\t1.067\thttp://b weight=3\n");
+    }
+}
