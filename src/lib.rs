@@ -62,6 +62,8 @@ mod header;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod protocol;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod purge;
+#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod stats;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod target;
@@ -100,6 +102,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
 pub use origin::{Origin, OriginBuilder};
 pub use peer_url::{BadPeerUrl, PeerUrl};
+pub use purge::{PeerPurged, PoolPurged, Purge, Purged};
 pub use ring::{HashFunction, Ring};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 pub use stats::{Forward, Outcome};
@@ -120,7 +123,7 @@ pub use policy::{Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules
 pub use stats::{Counts, Stats};
 #[cfg(feature = "peer")]
 pub use store::{
-    BackedStore, Cache, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store,
+    BackedStore, Cache, CacheKeys, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store,
     StoreError, StoredResponse, Usage, Variants, default_capacity,
 };
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// right either, so that the whole is one order.
 const FLOORS: [&[&str]; 6] = [
     &["error", "clock", "ring", "flight", "byte_size", "cache_mode"],
-    &["body", "fill", "header", "target", "access", "peer_url", "protocol", "tls", "token"],
+    &["body", "fill", "header", "target", "access", "peer_url", "protocol", "purge", "tls", "token"],
     &["round_trip", "at_once", "stats", "policy", "store"],
     &["origin", "agent", "caching"],
     &["client", "handler"],

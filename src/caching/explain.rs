@@ -59,7 +59,7 @@ impl Caching {
         hop_by_hop::remove(&mut headers);
         let (method, via) = (request.method().clone(), inner.via.clone());
         let incoming = Incoming::new(method, target, headers, via, &inner.keys);
-        let variants = inner.store.store().peek(&incoming.key).map_err(|error| {
+        let variants = inner.store.peek(&incoming.key).map_err(|error| {
             Error::new(ErrorKind::Io, "the store cannot be read")
                 .with_source(error)
                 .with_url(&incoming.target)

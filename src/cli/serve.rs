@@ -115,6 +115,7 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     let mut builder = Peer::builder(self_url)
         .rules(rules(&arguments))
         .origins(arguments.origins.unwrap_or_default())
+        .purge_by_anyone(arguments.allow_anyone_to_purge || arguments.tls_client_ca.is_some())
         .path(arguments.pool.path)
         .replicas(arguments.pool.replicas.get());
     if !arguments.peers.is_empty() {

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `asking` | [`Client`]: route, send, tell a peer's failure from an origin's answer |
 //! | `builder` | [`ClientBuilder`]: pool, path, ring, time limits, transport |
+//! | `purging` | a purge of every peer |
 //! | `pool` | the peers and their ring, swapped in whole |
 
 mod asking;
 mod builder;
 mod pool;
+mod purging;
 
 pub use asking::Client;
 pub use builder::{ClientBuilder, EmptyPool};

@@ -13,6 +13,8 @@ pub(crate) struct Allowed {
     /// Anybody may ask, where there are none.
     pub(crate) tokens: Option<Tokens>,
     pub(crate) origins: OriginRules,
+    /// Whether those may purge too whom nobody knows. Where there are tokens, everybody is known.
+    pub(crate) purge_by_anyone: bool,
 }
 
 impl Allowed {

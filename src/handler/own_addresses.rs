@@ -17,6 +17,12 @@ impl OwnAddresses {
         self.bound.write().push(address);
     }
 
+    /// Whether it is served, and to this machine alone.
+    pub(crate) fn are_of_this_machine_alone(&self) -> bool {
+        let bound = self.bound.read();
+        !bound.is_empty() && bound.iter().all(|address| address.ip().to_canonical().is_loopback())
+    }
+
     /// Whether the URL names one of them, as an address or as `localhost`. A name that happens to resolve
     /// to one of them is found by `Via` when the request comes back.
     pub(crate) fn are_named_by(&self, target: &Target) -> bool {
@@ -48,6 +54,22 @@ fn is_reached_by(own: IpAddr, named: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_address_that_others_reach_is_enough_for_all() {
+        let addresses = OwnAddresses::default();
+        assert!(!addresses.are_of_this_machine_alone());
+        for (bound, alone) in [
+            ("127.0.0.1:3000", true),
+            ("[::1]:3000", true),
+            ("[::ffff:127.0.0.1]:3000", true),
+            ("0.0.0.0:3000", false),
+            ("127.0.0.1:3001", false),
+        ] {
+            addresses.add(bound.parse().unwrap());
+            assert_eq!(addresses.are_of_this_machine_alone(), alone, "{bound}");
+        }
+    }
 
     #[test]
     fn a_peers_own_addresses_in_their_spellings() {

@@ -15,7 +15,9 @@ use crate::body::Body;
 use crate::caching::Caching;
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::{hop_by_hop, list};
+use crate::peer_url::PeerUrl;
 use crate::protocol;
+use crate::purge::{PeerPurged, Purge};
 use crate::store::StoredResponse;
 use crate::target::{Target, query_value, unescape};
 
@@ -27,16 +29,22 @@ pub(crate) struct Proxy {
     why_path: String,
     /// How the target of a request begins that says nothing but what is asked for.
     plain_prefix: String,
-    caching: Caching,
-    own_addresses: Arc<OwnAddresses>,
-    /// Whether a URL names a member of the pool, for which a peer is no origin.
-    is_peer: Box<dyn IsPeer>,
-    allowed: Allowed,
+    pub(super) caching: Caching,
+    pub(super) own_addresses: Arc<OwnAddresses>,
+    pub(super) membership: Box<dyn Membership>,
+    pub(super) allowed: Allowed,
 }
 
-/// Says whether a URL names a peer of the pool. Cheap, and never blocks.
-pub(crate) trait IsPeer: std::fmt::Debug + Send + Sync {
+/// The pool, as a member sees it.
+pub(crate) trait Membership: std::fmt::Debug + Send + Sync {
+    /// Whether a URL names a peer of the pool, for which a peer is no origin. Cheap, and never blocks.
     fn is_peer(&self, target: &Target) -> bool;
+
+    /// The peer's own URL.
+    fn own_url(&self) -> &PeerUrl;
+
+    /// Has all other peers purge their own shares. Blocks until each has answered or its time is up.
+    fn purge_others(&self, purge: &Purge) -> Vec<PeerPurged>;
 }
 
 impl Proxy {
@@ -44,12 +52,12 @@ impl Proxy {
         path: String,
         caching: Caching,
         own_addresses: Arc<OwnAddresses>,
-        is_peer: Box<dyn IsPeer>,
+        membership: Box<dyn Membership>,
         allowed: Allowed,
     ) -> Self {
         let why_path = protocol::why_path(&path);
         let plain_prefix = format!("{path}?{}=", protocol::QUERY);
-        Self { path, why_path, plain_prefix, caching, own_addresses, is_peer, allowed }
+        Self { path, why_path, plain_prefix, caching, own_addresses, membership, allowed }
     }
 
     /// What is stored of what a plain request asks for, if it answers it as it is. Never waits.
@@ -106,6 +114,9 @@ impl Proxy {
         }
         if is_about_why {
             return self.explain(request);
+        }
+        if protocol::is_purge(request.method()) {
+            return self.purge(&request);
         }
         if let Some(last) = max_forwards(&mut request) {
             return last;
@@ -165,7 +176,7 @@ impl Proxy {
             let received_by = member.split(u8::is_ascii_whitespace).nth(1);
             received_by == Some(self.caching.pseudonym().as_bytes())
         });
-        has_been_here || self.own_addresses.are_named_by(target) || self.is_peer.is_peer(target)
+        has_been_here || self.own_addresses.are_named_by(target) || self.membership.is_peer(target)
     }
 }
 
@@ -236,9 +247,17 @@ mod tests {
     #[derive(Debug)]
     struct Neighbour;
 
-    impl IsPeer for Neighbour {
+    impl Membership for Neighbour {
         fn is_peer(&self, target: &Target) -> bool {
             target.authority() == "neighbour:3000"
+        }
+
+        fn own_url(&self) -> &PeerUrl {
+            unreachable!("nothing is purged here")
+        }
+
+        fn purge_others(&self, _: &Purge) -> Vec<PeerPurged> {
+            unreachable!("nothing is purged here")
         }
     }
 
@@ -250,7 +269,7 @@ mod tests {
         let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).pseudonym("me");
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
-        let allowed = Allowed { tokens: None, origins: origins.parse().unwrap() };
+        let allowed = Allowed { tokens: None, origins: origins.parse().unwrap(), purge_by_anyone: false };
         Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(Neighbour), allowed)
     }
 
@@ -347,7 +366,7 @@ mod tests {
         }
         let request = why().header("via", "1.1 me");
         assert_eq!(ask(&proxy, request).0, 508);
-        for method in ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"] {
+        for method in ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND", "PURGE"] {
             let request = Request::builder().method(method).uri("/proxy/why?q=http://h/");
             let response = proxy.handle(request.body(Body::empty()).unwrap());
             assert_eq!(
@@ -416,7 +435,7 @@ mod tests {
             open.caching.clone(),
             Arc::default(),
             Box::new(Neighbour),
-            Allowed { tokens: None, origins: "any,deny:h".parse().unwrap() },
+            Allowed { tokens: None, origins: "any,deny:h".parse().unwrap(), purge_by_anyone: false },
         );
         let target = "/proxy?q=http%3A%2F%2Fh%2F";
         assert_eq!(ask(&open, Request::get(target)), (200, "hello".to_owned()));

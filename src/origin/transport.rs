@@ -19,6 +19,7 @@ use crate::access::{Asked, OriginRules};
 use crate::body::Body;
 use crate::clock::SystemClock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::protocol;
 use crate::round_trip::RoundTrip;
 
 /// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
@@ -33,7 +34,7 @@ use crate::round_trip::RoundTrip;
 /// whose [end is not proven](Body::end_is_proven).
 ///
 /// Connections are kept and used again. When a kept one turns out to be dead, a `GET` or `HEAD`
-/// without a body is sent once more, on a fresh one.
+/// without a body is sent once more, on a fresh one; and so is a `PURGE`, which is for peers.
 ///
 /// Cloning is cheap, and clones share their connections.
 ///
@@ -143,7 +144,8 @@ impl RoundTrip for Origin {
         if let Some(asked) = Asked::of_uri(&url) {
             current.rules.may_be_asked(&asked).map_err(|refused| Error::from(refused).with_url(&url))?;
         }
-        let repeatable = body.is_none() && (method == Method::GET || method == Method::HEAD);
+        let may_be_repeated = method == Method::GET || method == Method::HEAD || protocol::is_purge(&method);
+        let repeatable = body.is_none() && may_be_repeated;
         let answer = match body {
             None if repeatable => current.send_repeatable(head),
             None => current.agent.run(head),

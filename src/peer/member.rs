@@ -15,8 +15,10 @@ use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving};
-use crate::handler::{Allowed, IsPeer, OwnAddresses, Proxy};
+use crate::handler::{Allowed, Membership, OwnAddresses, Proxy};
 use crate::peer_url::PeerUrl;
+use crate::protocol;
+use crate::purge::{self, PeerPurged, PoolPurged, Purge};
 use crate::round_trip::RoundTrip;
 use crate::stats::Stats;
 use crate::store::StoredResponse;
@@ -57,11 +59,22 @@ struct Inner {
 }
 
 #[derive(Debug)]
-struct InPool(Client);
+struct InPool {
+    self_url: PeerUrl,
+    client: Client,
+}
 
-impl IsPeer for InPool {
+impl Membership for InPool {
     fn is_peer(&self, target: &Target) -> bool {
-        self.0.is_peer(target)
+        self.client.is_peer(target)
+    }
+
+    fn own_url(&self) -> &PeerUrl {
+        &self.self_url
+    }
+
+    fn purge_others(&self, purge: &Purge) -> Vec<PeerPurged> {
+        self.client.purge_others(purge, &self.self_url)
     }
 }
 
@@ -73,7 +86,7 @@ impl Peer {
 
     pub(super) fn new(self_url: PeerUrl, client: Client, caching: Caching, allowed: Allowed) -> Self {
         let own_addresses = Arc::new(OwnAddresses::default());
-        let in_pool = Box::new(InPool(client.clone()));
+        let in_pool = Box::new(InPool { self_url: self_url.clone(), client: client.clone() });
         let path = client.path().to_owned();
         let (own, origins) = (Arc::clone(&own_addresses), allowed.origins.clone());
         let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
@@ -121,6 +134,9 @@ impl Peer {
 
     /// Sends a request for this URL, whatever its URI.
     fn send(&self, target: Target, mut request: Request<Body>) -> Result<Response<Body>> {
+        if protocol::is_purge(request.method()) {
+            return Ok(purge::response(&self.purge(&Purge::of_target(&target))));
+        }
         // Without any peer all of it is its own.
         if self.inner.client.is_own(&target, &self.inner.self_url) {
             self.may_ask(&target)?;
@@ -169,6 +185,26 @@ impl Peer {
         self.inner.caching.explain(&request)
     }
 
+    /// Removes what the purge is about from the whole pool: from its own share in this process, and from those
+    /// of the others as [`Client::purge`] does. From its own share alone, [`Caching::purge`] of
+    /// [`caching`](Self::caching) does.
+    ///
+    /// ```
+    /// use forwardcache::{Peer, Purge};
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
+    /// let purged = peer.purge(&Purge::url("http://example.com/")?);
+    /// assert!(purged.is_complete());
+    /// assert_eq!(purged.total().responses, 0);
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn purge(&self, purge: &Purge) -> PoolPurged {
+        let own = Ok(self.inner.caching.purge(purge));
+        let mut peers = self.inner.client.purge_others(purge, &self.inner.self_url);
+        peers.push(PeerPurged::new(self.inner.self_url.clone(), own));
+        PoolPurged::new(peers)
+    }
+
     /// Puts these peers in place of those before. Requests under way keep the old ones.
     ///
     /// # Errors
@@ -202,7 +238,10 @@ impl Peer {
     ///
     /// It takes a request as it came over the wire, with path and query as its URI, and answers
     /// `/proxy?q=<escaped URL>`, from its own share also what another peer owns, and
-    /// `/proxy/why?q=<escaped URL>` with what the former would do and why. It blocks while it fetches, and
+    /// `/proxy/why?q=<escaped URL>` with what the former would do and why. `PURGE` of `/proxy` with
+    /// `?q=<escaped URL>`, `?prefix=<escaped URL>`, `?group=<escaped name>&origin=<escaped URL>` or `?all`
+    /// [purges](Self::purge) the pool, or with `Forwardcache-Scope: own` this peer alone, and answers with a line
+    /// a peer. It blocks while it fetches, and
     /// never fails: what goes wrong is a
     /// response.
     ///

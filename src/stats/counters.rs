@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::outcome::Outcome;
+use crate::purge::Purged;
 
 /// Counters of one cache. Counting is one relaxed addition; reading them is not a consistent cut.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub struct Stats {
     refreshes: AtomicU64,
     stored: AtomicU64,
     store_errors: AtomicU64,
+    purges: AtomicU64,
+    purged: AtomicU64,
 }
 
 impl Stats {
@@ -30,6 +33,8 @@ impl Stats {
             refreshes: read(&self.refreshes),
             stored: read(&self.stored),
             store_errors: read(&self.store_errors),
+            purges: read(&self.purges),
+            purged: read(&self.purged),
         }
     }
 
@@ -52,6 +57,11 @@ impl Stats {
     pub(crate) fn count_store_error(&self) {
         self.store_errors.fetch_add(1, Ordering::Relaxed);
     }
+
+    pub(crate) fn count_purge(&self, purged: Purged) {
+        self.purges.fetch_add(1, Ordering::Relaxed);
+        self.purged.fetch_add(purged.responses, Ordering::Relaxed);
+    }
 }
 
 /// What [`Stats`] had counted at one moment. Its `Display` is one `name count` a line.
@@ -67,6 +77,10 @@ pub struct Counts {
     pub stored: u64,
     /// Times that the store failed; the requests went on to the origin.
     pub store_errors: u64,
+    /// Purges that this cache was asked for.
+    pub purges: u64,
+    /// Responses that went by them, as far as they were counted.
+    pub purged: u64,
 }
 
 impl Counts {
@@ -83,6 +97,8 @@ impl Counts {
             ("refreshes", self.refreshes),
             ("stored", self.stored),
             ("store-errors", self.store_errors),
+            ("purges", self.purges),
+            ("purged", self.purged),
         ];
         Outcome::NAMES.into_iter().zip(self.outcomes).chain(others)
     }

@@ -23,7 +23,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use ::lru::LruCache;
 
 use super::allocated::allocated;
-use super::{StoredResponse, Variants};
+use super::{StoredResponse, Variants, url_of};
+use crate::purge::Purge;
 
 /// Which of the two queues an entry waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,14 @@ impl Entry {
     fn size(&self) -> u64 {
         entry_size(&self.text, &self.variants)
     }
+}
+
+/// What was purged of a key, to be dropped without a lock.
+pub(super) struct Gone {
+    /// What was stored, with what stays. It is here to be dropped.
+    _before: Variants,
+    pub(super) responses: usize,
+    pub(super) bytes: u64,
 }
 
 /// More uses than this say nothing about the next one.
@@ -170,6 +179,37 @@ impl Shard {
             let old = self.queue(place).pop(&hash)?;
             held.subtract(place, old.size());
             Some(old)
+        })
+    }
+
+    /// The hashes of the keys of which something is to be purged.
+    pub(super) fn to_purge(&self, purge: &Purge) -> Vec<u64> {
+        let entries = self.probation.iter().chain(self.proven.iter());
+        let matching = entries.filter(|(_, entry)| {
+            purge.covers(url_of(&entry.text))
+                && entry.variants.iter().any(|response| purge.is_about(response))
+        });
+        matching.map(|(hash, _)| *hash).collect()
+    }
+
+    /// Takes out what of this key is to be purged. What stays of the key stays where it is.
+    pub(super) fn purge(&mut self, hash: u64, purge: &Purge, held: &Held) -> Option<Gone> {
+        [Place::Proven, Place::Probation].into_iter().find_map(|place| {
+            let entry = self.queue(place).peek_mut(&hash)?;
+            if !purge.covers(url_of(&entry.text)) {
+                return None;
+            }
+            let stay = purge.those_that_stay(&entry.variants)?;
+            let size = entry.size();
+            let responses = entry.variants.len() - stay.len();
+            let is_empty = stay.is_empty();
+            let before = std::mem::replace(&mut entry.variants, stay);
+            let bytes = if is_empty { size } else { size - entry.size() };
+            if is_empty {
+                self.queue(place).pop(&hash);
+            }
+            held.subtract(place, bytes);
+            Some(Gone { _before: before, responses, bytes })
         })
     }
 
