@@ -195,4 +195,28 @@ mod tests {
         }
         assert_eq!(body_numbers(&store.variants(&key(1)).unwrap()), [3, 2]);
     }
+
+    #[test]
+    fn one_that_cannot_be_purged_does_not_keep_the_others_from_it() {
+        let of_first = Purge::url(key(1).url()).unwrap();
+        for (calls, left) in [("keys", 0), ("get", 2), ("delete", 2)] {
+            let store = BackedStore::new(Failing::new(MemoryCache::new()));
+            for number in [1, 2] {
+                store.insert(&key(number), response("a", number)).unwrap();
+            }
+            store.inner().fail(calls);
+            assert!(store.purge(&Purge::all()).is_err(), "{calls}");
+            assert_eq!(store.usage().keys, left, "{calls}");
+            store.inner().fail("");
+            assert_eq!(store.purge(&of_first).unwrap().unwrap().responses, left / 2);
+        }
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_purged_too() {
+        let store = BackedStore::new(MemoryCache::new());
+        store.inner().set(key(1).as_str(), Bytes::from_static(b"nonsense")).unwrap();
+        let purged = store.purge(&Purge::prefix("http://a/").unwrap()).unwrap().unwrap();
+        assert_eq!((purged.responses, purged.bytes > 0, store.usage().keys), (0, true, 0));
+    }
 }
