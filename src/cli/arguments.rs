@@ -313,7 +313,7 @@ pub(crate) struct Purge {
     pub(crate) group: Option<String>,
 
     /// The origin of the group, as a URL without path
-    #[arg(long, value_name = "URL", requires = "group")]
+    #[arg(long, value_name = "URL", requires = "group", conflicts_with_all = ["urls", "prefix", "all"])]
     pub(crate) origin: Option<String>,
 
     /// Remove everything

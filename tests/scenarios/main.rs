@@ -17,6 +17,7 @@ mod nginx;
 mod origins;
 mod pool;
 mod processes;
+mod purge;
 mod streams;
 mod support_itself;
 mod tls;
