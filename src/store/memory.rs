@@ -211,9 +211,10 @@ impl Store for MemoryStore {
 
     /// Shard by shard, and in each a few at a time.
     fn purge(&self, purge: &Purge) -> Result<Option<Purged>, StoreError> {
+        let own_hash = purge.single_url().map(|url| self.place(url).0);
         let mut purged = Purged::default();
         for shard in &self.shards {
-            let hashes = shard.read().to_purge(purge);
+            let hashes = shard.read().to_purge(purge, own_hash);
             for hashes in hashes.chunks(PURGED_AT_A_TIME) {
                 let mut gone = Vec::with_capacity(hashes.len());
                 let mut locked = shard.write();

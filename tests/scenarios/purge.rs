@@ -109,6 +109,9 @@ fn says(peer: &str, text: &str, responses: usize) -> bool {
     })
 }
 
+/// A purge, and what was answered.
+type Form<'a> = Box<dyn Fn() -> String + 'a>;
+
 #[test]
 fn each_of_the_four_forms_reaches_every_copy_in_every_peer_by_every_way() {
     let (origin, other) = (Origin::start(page), Origin::start(page));
@@ -135,7 +138,7 @@ fn each_of_the_four_forms_reaches_every_copy_in_every_peer_by_every_way() {
         assert!(purged.is_complete());
         purged.to_string()
     };
-    let forms: Vec<(Box<dyn Fn() -> String>, [bool; 3])> = vec![
+    let forms: Vec<(Form<'_>, [bool; 3])> = vec![
         (Box::new(|| wire(format!("q={}", escaped(&url)))), [false, true, true]),
         (Box::new(|| library(Purge::url(&url).unwrap())), [false, true, true]),
         (Box::new(|| command(&[&url])), [false, true, true]),
