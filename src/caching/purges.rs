@@ -65,8 +65,10 @@ impl Purges {
         if let Some(url) = purge.single_url() {
             state.urls.remember(self.digest.hash_one(url), invalidation, self.most_urls);
         } else if let Some(prefix) = purge.common_prefix() {
-            state.prefixes.retain(|(known, _)| !known.starts_with(prefix));
-            state.prefixes.push((prefix.into(), invalidation));
+            // What is longer is covered from now on, and, where the clock went back, up to the later time.
+            let longer = state.prefixes.extract_if(.., |(known, _)| known.starts_with(prefix));
+            let latest = longer.map(|(_, known)| known).fold(invalidation, Invalidation::later);
+            state.prefixes.push((prefix.into(), latest));
             if state.prefixes.len() > self.most_prefixes {
                 let (_, oldest) = state.prefixes.remove(0);
                 state.urls.remember_all(oldest);
@@ -121,6 +123,9 @@ mod tests {
         assert_eq!(purges.last_of("http://h/a/c"), Some(at(4)));
         assert_eq!(purges.state.lock().prefixes.len(), 1);
         assert_eq!(purges.last_of("http://i/"), None);
+        // The clock went back.
+        purges.remember(&Purge::prefix("http://h/").unwrap(), at(1));
+        assert_eq!(purges.last_of("http://h/a/c"), Some(at(4)));
         purges.remember(&Purge::all(), at(5));
         assert_eq!(purges.last_of("http://i/"), Some(at(5)));
     }

@@ -13,6 +13,7 @@ use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::port::Port;
 use crate::support::process::{Process, run};
 use crate::support::raw::Response;
+use crate::support::tls::Authority;
 
 const TOKEN: &str = "a-token-of-the-pool";
 
@@ -271,6 +272,31 @@ fn a_peer_that_others_reach_is_purged_by_those_of_whom_that_was_said() {
     }
     let refused = run(["serve", "--allow-anyone-to-purge", "--token-file", "/no/such/file"]);
     assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn who_shows_a_certificate_may_purge_where_others_are_not_served() {
+    let (origin, authority) = (Origin::start(page), Authority::new());
+    let server = authority.server_file().to_str().unwrap();
+    let ca = authority.ca_file().to_str().unwrap();
+    let served = ["--listen", "0.0.0.0:0", "--self-url", "https://localhost:1", "--origins", "any"];
+    let tls = ["--tls-cert", server, "--tls-key", server, "--tls-client-ca", ca];
+    let mut serving = Process::spawn(["serve"].iter().chain(&served).chain(&tls));
+    let line = serving.wait_for_line("serving on https://");
+    let port = line.split(' ').nth(2).unwrap().rsplit(':').next().unwrap();
+    let peer = format!("--peer=https://localhost:{port}");
+    let client = authority.client_file().to_str().unwrap();
+    let shown = ["--ca-file", ca, "--cert-file", client, "--key-file", client];
+    let url = origin.url("/a");
+    let got = run(["get", &peer, &url].iter().chain(&shown));
+    assert!(got.status.success(), "{got:?}");
+    let refused = run(["purge", &peer, &url].iter().chain(&shown[..2]));
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
+    let purged = run(["purge", &peer, &url].iter().chain(&shown));
+    let text = String::from_utf8(purged.stdout).unwrap();
+    assert!(purged.status.success() && says(&peer["--peer=".len()..], &text, 1), "{text}");
+    serving.terminate();
+    assert!(serving.wait().success());
 }
 
 #[test]
