@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use divan::{Bencher, black_box};
 use forwardcache::{
-    Body, Caching, Key, ManualClock, MemoryStore, Outcome, Peer, Result, Ring, RoundTrip, RoundTripFn, Store,
-    Target,
+    Body, Caching, Key, ManualClock, MemoryStore, Outcome, Peer, Purge, Result, Ring, RoundTrip, RoundTripFn,
+    Store, Target,
 };
 use http::{Request, Response};
 
@@ -108,6 +108,33 @@ fn hit(bencher: Bencher<'_, '_>) {
 fn lookup(bencher: Bencher<'_, '_>) {
     let (cache, key) = (warm(), Key::new(URL));
     bencher.bench(|| cache.store().variants(black_box(&key)));
+}
+
+/// What a purge costs that finds nothing to remove, among so many responses: of one URL, and of all that
+/// begin alike.
+#[divan::bench(args = [1_000, 100_000])]
+fn purge_of_a_url(bencher: Bencher<'_, '_>, responses: u64) {
+    let (cache, purge) = (filled(responses), Purge::url("https://other.example/").expect("it is one"));
+    bencher.bench(|| cache.purge(black_box(&purge)));
+}
+
+#[divan::bench(args = [1_000, 100_000])]
+fn purge_by_prefix(bencher: Bencher<'_, '_>, responses: u64) {
+    let (cache, purge) = (filled(responses), Purge::prefix("https://other.example/").expect("it is one"));
+    bencher.bench(|| cache.purge(black_box(&purge)));
+}
+
+fn filled(responses: u64) -> Caching {
+    let cache = Caching::builder().origin(origin()).store(MemoryStore::new(1 << 30));
+    let cache = cache.clock(ManualClock::new(now())).build().expect("it has all it needs");
+    for number in 0..responses {
+        let request = Request::get(format!("{URL}&number={number}")).body(Body::empty());
+        let response =
+            cache.round_trip(request.expect("the URL is well-formed")).expect("the origin answers");
+        response.into_body().into_bytes().expect("the body is in memory");
+    }
+    assert_eq!(cache.store().usage().keys, responses);
+    cache
 }
 
 #[divan::bench]

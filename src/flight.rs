@@ -116,6 +116,12 @@ impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
         let left = self.by_key.lock().remove(key);
         drop(left);
     }
+
+    /// The same for every key of which this is true. It is asked under a lock.
+    pub(crate) fn forget_where(&self, is_forgotten: impl Fn(&K) -> bool) {
+        let left: Vec<_> = self.by_key.lock().extract_if(|key, _| is_forgotten(key)).collect();
+        drop(left);
+    }
 }
 
 /// The one who does the work. Dropping it ends the flight: whoever joins later leads anew.
@@ -257,6 +263,16 @@ mod tests {
         let follower = follow(&flights);
         next.land("new");
         assert_eq!(follower.wait(PATIENCE), Landing::With("new"));
+    }
+
+    #[test]
+    fn of_several_flights_those_are_forgotten_that_are_meant() {
+        let flights: Flights<u32, u32> = Flights::new();
+        let leaders: Vec<_> = (0..4).map(|key| flights.lead(&key).unwrap()).collect();
+        flights.forget_where(|key| key % 2 == 0);
+        let free: Vec<u32> = (0..4).filter(|key| flights.lead(key).is_some()).collect();
+        assert_eq!(free, [0, 2]);
+        drop(leaders);
     }
 
     #[test]

@@ -69,6 +69,8 @@ mod header;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod protocol;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod purge;
+#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod stats;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod target;
@@ -112,6 +114,7 @@ pub use members::{
 };
 pub use origin::{Origin, OriginBuilder};
 pub use peer_url::{BadPeerUrl, PeerUrl};
+pub use purge::{PeerPurged, PoolPurged, Purge, Purged};
 pub use ring::{BalancedRing, HashFunction, Ring, RingKind};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 pub use stats::{Forward, Outcome};
@@ -134,7 +137,7 @@ pub use policy::{
 pub use stats::{Counts, Stats};
 #[cfg(feature = "peer")]
 pub use store::{
-    BackedStore, Cache, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store,
+    BackedStore, Cache, CacheKeys, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store,
     StoreError, StoredResponse, Usage, Variants, default_capacity,
 };
 

@@ -77,6 +77,11 @@ impl PeerUrl {
     /// If `path` is so long, about 10 KiB at least, that no URI can hold the whole.
     #[must_use]
     pub fn request_url(&self, path: &str, target: &Target) -> Uri {
+        self.url_with_query(path, &format!("q={}", query_escape(target.as_str())))
+    }
+
+    /// The same with any query, escaped.
+    pub(crate) fn url_with_query(&self, path: &str, query: &str) -> Uri {
         let mut url = self.base.as_str().to_owned();
         for (at, part) in path.strip_prefix('/').unwrap_or(path).split('?').enumerate() {
             if at > 0 {
@@ -84,8 +89,8 @@ impl PeerUrl {
             }
             push_spelled(&mut url, part);
         }
-        url.push_str("?q=");
-        url.push_str(&query_escape(target.as_str()));
+        url.push('?');
+        url.push_str(query);
         url.parse().expect("a canonical base, a path and a query, all escaped, are a URI")
     }
 }

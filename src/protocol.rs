@@ -1,11 +1,14 @@
 //! What peers and their clients say to each other beyond HTTP: one path and a few fields.
 //!
 //! `GET <path>?q=<escaped URL>` is the Go package's protocol, and a pool may mix peers of both. The rest
-//! is ours: `GET <path>/why?q=<escaped URL>` says what the former would do, and the fields are
+//! is ours: `GET <path>/why?q=<escaped URL>` says what the former would do, `PURGE <path>?...` removes what is stored: from
+//! the peer that is asked and, unless the request says that it is about that one's own share, from all others, which
+//! it asks once for theirs; and the fields are
 //!
 //! | field | in | what it says |
 //! |---|---|---|
 //! | `Forwardcache` | requests | what the asker wants beside the response, see [`Hop`] |
+//! | `Forwardcache-Scope` | requests | `own`: a purge is about the share of the peer that is asked |
 //! | `Forwardcache-Error` | responses | that a peer made it itself because it could not get the origin's |
 //! | `Forwardcache-Members` | responses | the [`PoolDigest`] of a peer that was asked with another |
 //! | `Forwardcache-Digest` | responses | the digest of the content, as in RFC 9530, for this hop alone |
@@ -13,7 +16,7 @@
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::deadline::Deadline;
 use crate::digest::Digest;
@@ -36,6 +39,37 @@ static DIGEST: HeaderName = HeaderName::from_static("forwardcache-digest");
 
 /// The pool as the one who answers knows it.
 static MEMBERS: HeaderName = HeaderName::from_static("forwardcache-members");
+
+/// The field of a purge that says whose copies it is about: `own`, those of the peer that is asked.
+static SCOPE: HeaderName = HeaderName::from_static("forwardcache-scope");
+
+const OWN: &[u8] = b"own";
+
+/// The method that asks for a purge.
+const PURGE: &str = "PURGE";
+
+pub(crate) fn purge() -> Method {
+    Method::from_bytes(PURGE.as_bytes()).expect("it is a token")
+}
+
+pub(crate) fn is_purge(method: &Method) -> bool {
+    method.as_str() == PURGE
+}
+
+/// Makes a purge one of the peer's own share.
+pub(crate) fn mark_own(headers: &mut HeaderMap) {
+    headers.insert(&SCOPE, HeaderValue::from_static("own"));
+}
+
+/// Whether a purge is about the peer's own share alone; `None` where it says something else.
+pub(crate) fn is_own(headers: &HeaderMap) -> Option<bool> {
+    let mut said = headers.get_all(&SCOPE).into_iter();
+    match (said.next(), said.next()) {
+        (None, _) => Some(false),
+        (Some(scope), None) if scope.as_bytes() == OWN => Some(true),
+        _ => None,
+    }
+}
 
 /// Marks a request, in its extensions, as one to a peer: what it says in `Proxy-Authorization` is meant for
 /// that peer, and not to be left out on the way there.
@@ -260,6 +294,19 @@ mod tests {
         let odd =
             b"of-tomorrow=1,  digest ,deadline=,soft=-1, deadline=1e9, =, soft=9999999999999, members=abc";
         assert_eq!(Hop::parse(odd), Hop { wants_digest: true, ..Hop::default() });
+    }
+
+    #[test]
+    fn the_scope_of_a_purge_is_all_or_its_own() {
+        assert!(is_purge(&purge()) && !is_purge(&Method::GET));
+        let mut headers = HeaderMap::new();
+        assert_eq!(is_own(&headers), Some(false));
+        mark_own(&mut headers);
+        assert_eq!(is_own(&headers), Some(true));
+        headers.append(&SCOPE, HeaderValue::from_static("own"));
+        assert_eq!(is_own(&headers), None);
+        headers.insert(&SCOPE, HeaderValue::from_static("all"));
+        assert_eq!(is_own(&headers), None);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 6] = [
     &["error", "clock", "ring", "flight", "byte_size", "cache_mode", "deadline"],
     &[
-        "body", "fill", "header", "digest", "target", "access", "peer_url", "member", "protocol", "tls",
-        "token",
+        "body", "fill", "header", "digest", "target", "access", "peer_url", "member", "protocol", "purge",
+        "tls", "token",
     ],
     &["round_trip", "at_once", "stats", "policy", "store"],
     &["origin", "agent", "caching"],

@@ -187,8 +187,9 @@ impl Inner {
 
     /// `None` where the store would have to be waited for.
     fn look_up_at_once(&self, incoming: &Incoming) -> Option<Lookup> {
+        let purges = self.store.purges().count();
         let variants = self.store.at_once(incoming.key.as_str())?;
-        Some(lookup(&variants, incoming, &self.digest, self.clock.now()))
+        Some(lookup(&variants, incoming, &self.digest, self.clock.now()).found_after(purges))
     }
 
     fn work(self: &Arc<Self>, work: impl FnOnce(&Self) -> Result<Response<Body>> + Send + 'static) -> Answer {

@@ -14,9 +14,10 @@ use super::builder::CachingBuilder;
 use super::credential::KeyedDigest;
 use super::fetches::Fetches;
 use super::forwarding::{Outgoing, Received, outgoing, received_over};
-use super::groups::{Invalidation, invalidated_groups};
+use super::groups::invalidated_groups;
 use super::guarded_store::GuardedStore;
 use super::incoming::{Incoming, Passing};
+use super::invalidations::Invalidation;
 use super::keys::{KeyHook, Keys};
 use super::lookup::{Lookup, Plan, lookup};
 use super::parts;
@@ -34,7 +35,7 @@ use crate::policy::{
     Reuse, Rules, Times, UnknownFields, Validity, Variant, confirmed, invalidated, is_answer_to_get,
     may_serve_on_error, remove_unsent, reuse,
 };
-use crate::protocol::{Hop, WantsDigest};
+use crate::protocol::{self, Hop, WantsDigest};
 use crate::round_trip::RoundTrip;
 use crate::stats::{CacheStatus, Forward, Outcome, Stats};
 use crate::store::{Key, Store, StoredResponse};
@@ -93,13 +94,13 @@ pub(super) struct Inner {
     pub(super) store: GuardedStore,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rules: Rules,
-    stats: Arc<Stats>,
+    pub(super) stats: Arc<Stats>,
     pseudonym: String,
     pub(super) via: HeaderValue,
     pub(super) digest: KeyedDigest,
     pub(super) keys: Keys,
     pub(super) flights: Flights<Key, Landed>,
-    fetches: Arc<Fetches>,
+    pub(super) fetches: Arc<Fetches>,
     pub(super) uncacheable: Uncacheable,
     pub(super) refreshes: Arc<Refreshes>,
     drain_on_drop: Duration,
@@ -214,6 +215,10 @@ impl Caching {
         let (parts, body) = request.into_parts();
         let inner = &self.inner;
         let (method, mut headers) = (parts.method, parts.headers);
+        if protocol::is_purge(&method) {
+            let text = "a PURGE goes to no origin: it is for a peer of the pool";
+            return Err(Error::new(ErrorKind::BadRequest, text).with_url(&target));
+        }
         let hop = inner.end_to_end(&method, &mut headers);
         let said = Deadline::of(&parts.extensions);
         let via = received_over(parts.version, &inner.via);
@@ -263,6 +268,7 @@ impl Inner {
         *request.method_mut() = method.clone();
         *request.uri_mut() = target.uri();
         *request.headers_mut() = headers;
+        let purges = self.store.purges().count();
         let received =
             self.ask(request, target, why).inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
         for target in invalidated(method, target, received.status, &received.headers) {
@@ -273,7 +279,7 @@ impl Inner {
             }
             self.invalidate(&public);
         }
-        self.invalidate_groups(target, &invalidated_groups(method, &received.headers));
+        self.invalidate_groups(target.as_str(), &invalidated_groups(method, &received.headers));
         let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
         // What nobody knows, and the content, would be no part of the key.
         let is_by_the_key = self.rules.unknown_fields == UnknownFields::Forward;
@@ -282,7 +288,10 @@ impl Inner {
             let via = self.via.clone();
             let get = Incoming::new(Method::GET, target.clone(), asked_with, Hop::default(), via, &self.keys);
             let fetch = self.fetches.begin(&get.key);
-            return Ok(self.keep(&get, None, received, status, fetch, None));
+            // It is no fetch while it is asked for, and so nothing else knows of a purge in that time.
+            if self.store.purges().count() == purges {
+                return Ok(self.keep(&get, None, received, status, fetch, None));
+            }
         }
         self.note(status.outcome(), target, false);
         Ok(hand_on(received.status, received.headers, received.body, status))
@@ -296,8 +305,8 @@ impl Inner {
         self.store.remove(key);
     }
 
-    /// The same for all that is stored of the target's origin in these groups (RFC 9875 section 3).
-    fn invalidate_groups(&self, target: &Target, groups: &[Vec<u8>]) {
+    /// The same for all that is stored of the URL's origin in these groups (RFC 9875 section 3).
+    pub(super) fn invalidate_groups(&self, url: &str, groups: &[Vec<u8>]) {
         if groups.is_empty() {
             return;
         }
@@ -306,7 +315,7 @@ impl Inner {
         // may be younger than the first reading of the clock, and is older than the second.
         for _ in 0..2 {
             let invalidation = Invalidation { time: self.clock.now(), ticket };
-            self.store.groups().invalidate(target.as_str(), groups, invalidation);
+            self.store.groups().invalidate(url, groups, invalidation);
         }
     }
 
@@ -396,7 +405,9 @@ impl Inner {
     }
 
     pub(super) fn look_up(&self, incoming: &Incoming) -> Lookup {
+        let purges = self.store.purges().count();
         lookup(&self.store.variants(&incoming.key), incoming, &self.digest, self.clock.now())
+            .found_after(purges)
     }
 
     /// Answers one who waited for another's fetch with what came of that, or fetches after all.
@@ -467,6 +478,9 @@ impl Inner {
         leader: Option<Lead>,
     ) -> Result<Response<Body>> {
         let fetch = self.fetches.begin(&incoming.key);
+        // What was found before a purge is not confirmed after it, which would store it anew.
+        let unpurged = Plan::without_store(plan.why);
+        let plan = if plan.purges == self.store.purges().count() { plan } else { &unpurged };
         let Outgoing { request, asks_for_us } = outgoing(incoming, plan);
         let received = match self.ask(request, &incoming.target, plan.why) {
             Ok(received) => received,

@@ -58,7 +58,7 @@ impl Caching {
         let (method, via) = (request.method().clone(), inner.via.clone());
         let hop = inner.end_to_end(&method, &mut headers);
         let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys);
-        let variants = inner.store.store().peek(&incoming.key).map_err(|error| {
+        let variants = inner.store.peek(&incoming.key).map_err(|error| {
             Error::new(ErrorKind::Io, "the store cannot be read")
                 .with_source(error)
                 .with_url(&incoming.target)

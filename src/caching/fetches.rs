@@ -58,6 +58,15 @@ impl Fetches {
             under_way.invalidated = last_ticket;
         }
     }
+
+    /// The same for every key of which this is true. It is asked under a lock.
+    pub(crate) fn invalidate_where(&self, is_invalid: impl Fn(&Key) -> bool) {
+        let mut state = self.state.lock();
+        let last_ticket = state.last_ticket;
+        for (_, under_way) in state.by_key.iter_mut().filter(|(key, _)| is_invalid(key)) {
+            under_way.invalidated = last_ticket;
+        }
+    }
 }
 
 /// One fetch, until it is dropped.
@@ -152,6 +161,18 @@ mod tests {
         fetches.invalidate(&key());
         assert!(!before.claim(&variant("b")));
         assert!(claimed.is_overtaken(&variant("a")));
+        assert!(fetches.begin(&key()).claim(&variant("a")));
+    }
+
+    #[test]
+    fn several_keys_are_invalidated_at_once_and_others_are_not() {
+        let fetches = Arc::new(Fetches::default());
+        let of_somebody = Key::partitioned(key().url(), 7);
+        let [one, two, other] =
+            [key(), of_somebody, Key::new("http://other/")].map(|key| fetches.begin(&key));
+        fetches.invalidate_where(|invalid| invalid.url() == key().url());
+        assert!(!one.claim(&variant("a")) && !two.claim(&variant("a")));
+        assert!(other.claim(&variant("a")));
         assert!(fetches.begin(&key()).claim(&variant("a")));
     }
 

@@ -4,18 +4,16 @@
 //! invalidation: a stored response that is older than the invalidation of one of its groups counts as not
 //! stored. Until the first invalidation nothing is looked at.
 
-use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, Method};
 use parking_lot::Mutex;
 
-use crate::header::{list, structured};
+use super::invalidations::{Invalidation, Invalidations};
+use crate::header::cache_groups::{self, CACHE_GROUPS};
 use crate::store::StoredResponse;
 
-static CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 static CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
 /// How many invalidations are remembered one by one.
@@ -24,41 +22,10 @@ const MOST: usize = 10_000;
 /// The invalidations that are remembered, of all origins.
 pub(crate) struct Groups {
     is_any: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<Invalidations>,
     most: usize,
-    /// An origin and a group are known by their digest, which needs the same room however long they are.
-    /// Where two have the same, something is forgotten too early, which is safe.
+    /// An origin and a group are known by their digest.
     digest: RandomState,
-}
-
-#[derive(Default)]
-struct State {
-    by_group: HashMap<u64, Remembered>,
-    /// The same by age, the oldest first.
-    by_age: BTreeMap<u64, u64>,
-    last_age: u64,
-    /// The latest of what is not remembered one by one any more: that of each group of each origin.
-    of_all: Option<Invalidation>,
-}
-
-struct Remembered {
-    age: u64,
-    invalidation: Invalidation,
-}
-
-/// When a group was invalidated.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Invalidation {
-    /// The time by the clock that stored responses are dated with.
-    pub(crate) time: SystemTime,
-    /// The last fetch that had begun.
-    pub(crate) ticket: u64,
-}
-
-impl Invalidation {
-    fn later(self, other: Self) -> Self {
-        Self { time: self.time.max(other.time), ticket: self.ticket.max(other.ticket) }
-    }
 }
 
 impl Default for Groups {
@@ -114,38 +81,17 @@ impl Groups {
         if !self.is_any.load(Ordering::SeqCst) {
             return false;
         }
-        let groups = list::join(lines()).and_then(|field| structured::strings(&field)).unwrap_or_default();
+        let groups = cache_groups::names(lines());
         if groups.is_empty() {
             return false;
         }
         let digests: Vec<u64> = groups.iter().map(|group| self.digest(url, group)).collect();
         let state = self.state.lock();
-        let own = digests.iter().filter_map(|digest| state.by_group.get(digest));
-        own.map(|known| known.invalidation).chain(state.of_all).any(is_later)
+        digests.iter().filter_map(|digest| state.of(*digest)).chain(state.of_all()).any(is_later)
     }
 
     fn digest(&self, url: &str, group: &[u8]) -> u64 {
         self.digest.hash_one((origin(url), group))
-    }
-}
-
-impl State {
-    fn remember(&mut self, digest: u64, invalidation: Invalidation, most: usize) {
-        self.last_age += 1;
-        let age = self.last_age;
-        let known = self.by_group.remove(&digest);
-        if let Some(known) = &known {
-            self.by_age.remove(&known.age);
-        }
-        let invalidation = known.map_or(invalidation, |known| known.invalidation.later(invalidation));
-        self.by_group.insert(digest, Remembered { age, invalidation });
-        self.by_age.insert(age, digest);
-        while self.by_group.len() > most {
-            let Some((_, oldest)) = self.by_age.pop_first() else { break };
-            let dropped = self.by_group.remove(&oldest).map(|dropped| dropped.invalidation);
-            let latest = self.of_all.into_iter().chain(dropped).reduce(Invalidation::later);
-            self.of_all = latest;
-        }
     }
 }
 
@@ -154,9 +100,9 @@ pub(crate) fn invalidated_groups(method: &Method, headers: &HeaderMap) -> Vec<Ve
     if method.is_safe() {
         return Vec::new();
     }
-    list::joined(headers, &CACHE_GROUP_INVALIDATION)
-        .and_then(|field| structured::strings(&field))
-        .unwrap_or_default()
+    cache_groups::names(
+        headers.get_all(&CACHE_GROUP_INVALIDATION).into_iter().map(http::HeaderValue::as_bytes),
+    )
 }
 
 /// Scheme and authority of a canonical URL.
@@ -238,7 +184,7 @@ mod tests {
         assert!(groups.have_overtaken("http://other.example/", 2, &headers("\"a\"")));
         assert!(!groups.have_overtaken(URL, 1, &HeaderMap::new()));
         let state = groups.state.lock();
-        assert_eq!((state.by_group.len(), state.by_age.len()), (2, 2));
+        assert_eq!(state.counts(), (2, 2));
     }
 
     #[test]

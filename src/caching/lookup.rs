@@ -33,11 +33,22 @@ pub(crate) struct Plan {
     pub(crate) candidates: Vec<Arc<StoredResponse>>,
     /// The beginning of what the request asks for, of which the rest is to be fetched.
     pub(crate) beginning: Option<Arc<StoredResponse>>,
+    /// How many purges had begun when it was looked for.
+    pub(crate) purges: u64,
+}
+
+impl Lookup {
+    pub(crate) fn found_after(self, purges: u64) -> Self {
+        match self {
+            Self::Serve(..) => self,
+            Self::Forward(plan) => Self::Forward(Plan { purges, ..plan }),
+        }
+    }
 }
 
 impl Plan {
     pub(crate) fn without_store(why: Forward) -> Self {
-        Self { why, selected: None, candidates: Vec::new(), beginning: None }
+        Self { why, selected: None, candidates: Vec::new(), beginning: None, purges: 0 }
     }
 
     pub(crate) fn entity_tags(&self) -> Vec<HeaderValue> {
@@ -70,7 +81,7 @@ pub(crate) fn lookup(
                 && stored.variant().is_for_credentials_of(&incoming.headers, digest)
         };
         let candidates = variants.iter().filter(is_candidate).cloned().collect();
-        return Lookup::Forward(Plan { why, selected: None, candidates, beginning: None });
+        return Lookup::Forward(Plan { candidates, ..Plan::without_store(why) });
     };
     if selected.status() == StatusCode::PARTIAL_CONTENT {
         return lookup_in_part(selected, incoming, now);
@@ -134,9 +145,8 @@ fn is_in_the_language_wanted(stored: &StoredResponse, incoming: &Incoming, diges
 
 fn forward(why: Forward, selected: &Arc<StoredResponse>) -> Lookup {
     Lookup::Forward(Plan {
-        why,
         selected: Some(Arc::clone(selected)),
         candidates: vec![Arc::clone(selected)],
-        beginning: None,
+        ..Plan::without_store(why)
     })
 }

@@ -19,7 +19,10 @@
 //! | `refresh` | what was served stale, refreshed behind the client's back |
 //! | `ranges` | a part, or several, of a stored body |
 //! | `fetches` | which fetches are under way, so that none stores what has been overtaken |
+//! | `invalidations` | when things were invalidated, up to a number of them |
 //! | `groups` | which groups of stored responses were invalidated |
+//! | `purging` | what is to be forgotten because somebody says so |
+//! | `purges` | what was purged from a store that cannot list what it holds |
 //! | `uncacheable` | what turned out not to be for sharing, so that nobody waits for it |
 //! | `guarded_store` | the store, whose trouble is never the client's |
 
@@ -35,10 +38,13 @@ mod forwarding;
 mod groups;
 mod guarded_store;
 mod incoming;
+mod invalidations;
 mod keeping;
 mod keys;
 mod lookup;
 mod parts;
+mod purges;
+mod purging;
 mod ranges;
 mod refresh;
 mod uncacheable;

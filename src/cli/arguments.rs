@@ -44,6 +44,11 @@ pub(crate) enum Command {
     /// With --simulate, both rings are tried on a model of a large pool: how even keys and requests are, and
     /// what a peer more or less moves. It asks no peer.
     Ring(Ring),
+    /// Remove what is stored from every peer of the pool: URLs, all that begin alike, a cache group, or everything
+    ///
+    /// Prints a line for each peer, with what went. Exit codes: 0 when every peer did it; 1 when one could not be
+    /// asked, or did not do it, which is named: what it holds may still be served; 2 for a bad command line.
+    Purge(Purge),
     /// Show a pool of three peers at work, on this machine alone
     Demo,
 }
@@ -115,6 +120,11 @@ pub(crate) struct Serve {
     /// On an address that others reach: answer anybody who does
     #[arg(long, conflicts_with_all = ["token_file", "tls_client_ca"])]
     pub(crate) allow_anyone: bool,
+
+    /// Let anybody who may ask remove what is stored too, by the method PURGE [default: on this machine alone,
+    /// or who shows the token or a certificate]
+    #[arg(long, conflicts_with_all = ["token_file", "tls_client_ca"])]
+    pub(crate) allow_anyone_to_purge: bool,
 
     /// Answer those alone who show a token of this file, which has one a line, two at most; other peers are
     /// shown the first [default: the token in FORWARDCACHE_TOKEN, or anybody]
@@ -251,6 +261,13 @@ pub(crate) struct Asking {
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
     pub(crate) fields: Vec<String>,
 
+    #[command(flatten)]
+    pub(crate) reaching: Reaching,
+}
+
+/// How its peers are reached.
+#[derive(Debug, Args)]
+pub(crate) struct Reaching {
     #[command(flatten)]
     pub(crate) pool: PoolOptions,
 
@@ -444,6 +461,41 @@ pub(crate) struct Why {
 
     /// The URLs to explain
     #[arg(required = true, value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = false, args = ["urls", "prefix", "group", "all"])]
+#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"]).required(true)))]
+pub(crate) struct Purge {
+    /// Base URL of a peer of the pool; may be repeated, and each has to be named
+    #[arg(long = "peer", value_name = "URL")]
+    pub(crate) peers: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) elsewhere: Elsewhere,
+
+    /// Remove all whose URL begins with this, which holds the / after the host at least
+    #[arg(long, value_name = "URL")]
+    pub(crate) prefix: Option<String>,
+
+    /// Remove the responses that are in this group, by their Cache-Groups
+    #[arg(long, value_name = "NAME", requires = "origin")]
+    pub(crate) group: Option<String>,
+
+    /// The origin of the group, as a URL without path
+    #[arg(long, value_name = "URL", requires = "group", conflicts_with_all = ["urls", "prefix", "all"])]
+    pub(crate) origin: Option<String>,
+
+    /// Remove everything
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    #[command(flatten)]
+    pub(crate) reaching: Reaching,
+
+    /// The URLs to remove, each with all its variants
+    #[arg(value_name = "URL")]
     pub(crate) urls: Vec<String>,
 }
 

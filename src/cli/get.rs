@@ -42,13 +42,13 @@ pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
 fn way(arguments: &Get) -> Result<Box<dyn RoundTrip>, Error> {
     if arguments.peers.is_empty() && !arguments.elsewhere.is_named() {
         let mut origin = Origin::builder();
-        if let Some(path) = &arguments.asking.ca_file {
+        if let Some(path) = &arguments.asking.reaching.ca_file {
             origin = origin.root_certificates_file(path);
         }
         let store = MemoryStore::default();
         return Ok(Box::new(Caching::builder().origin(origin.build()?).store(store).build()?));
     }
-    Ok(Box::new(pool::client(&arguments.peers, &arguments.elsewhere, &arguments.asking)?))
+    Ok(Box::new(pool::client(&arguments.peers, &arguments.elsewhere, &arguments.asking.reaching)?))
 }
 
 fn request(arguments: &Get) -> Result<Request<Body>, Failure> {

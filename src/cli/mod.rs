@@ -8,6 +8,7 @@
 //! | `front` | the front that the command line asks for |
 //! | `get` | one URL through the pool, or cached in this process |
 //! | `why` | what would happen to a GET, as the owner of its URL says |
+//! | `purge` | what is stored, removed from every peer |
 //! | `fields` | fields as they are typed |
 //! | `owner` | which peer owns which URL |
 //! | `demo` | a pool of three in one process, and a table of what it does |
@@ -25,6 +26,7 @@ mod get;
 mod owner;
 mod pool;
 mod progress;
+mod purge;
 mod ring;
 mod serve;
 mod tokens;
@@ -50,6 +52,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Owner(arguments) => owner::run(&arguments),
         Command::Why(arguments) => why::run(&arguments),
         Command::Ring(arguments) => ring::run(&arguments),
+        Command::Purge(arguments) => purge::run(&arguments),
         Command::Demo => demo::run(),
     };
     done.unwrap_or_else(Failure::report)

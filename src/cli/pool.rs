@@ -6,7 +6,7 @@ use forwardcache::{
     Client, ClientBuilder, Error, Member, Members, MembersDns, MembersFile, Membership, RingKind,
 };
 
-use super::arguments::{Asking, Elsewhere, RingName, RingOptions};
+use super::arguments::{Elsewhere, Reaching, RingName, RingOptions};
 use super::tokens;
 
 impl Elsewhere {
@@ -48,16 +48,16 @@ impl Elsewhere {
     }
 }
 
-pub(crate) fn client(peers: &[String], elsewhere: &Elsewhere, asking: &Asking) -> Result<Client, Error> {
-    let pool = &asking.pool;
+pub(crate) fn client(peers: &[String], elsewhere: &Elsewhere, reaching: &Reaching) -> Result<Client, Error> {
+    let pool = &reaching.pool;
     let mut client = placing(&pool.ring, Client::builder()).members(members(peers)?).path(&pool.path);
-    if let Some(path) = &asking.ca_file {
+    if let Some(path) = &reaching.ca_file {
         client = client.root_certificates_file(path);
     }
-    if let (Some(certificates), Some(key)) = (&asking.cert_file, &asking.key_file) {
+    if let (Some(certificates), Some(key)) = (&reaching.cert_file, &reaching.key_file) {
         client = client.client_certificate_files(certificates, key);
     }
-    if let Some(tokens) = tokens::of(asking.token_file.as_deref())? {
+    if let Some(tokens) = tokens::of(reaching.token_file.as_deref())? {
         client = client.tokens(tokens);
     }
     let client = client.build()?;

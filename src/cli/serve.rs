@@ -183,6 +183,7 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
         .client(pool::placing(&arguments.pool.ring, Client::builder()))
         .rules(rules(&arguments))
         .origins(arguments.origins.unwrap_or_default())
+        .purge_by_anyone(arguments.allow_anyone_to_purge || arguments.tls_client_ca.is_some())
         .path(arguments.pool.path);
     if !arguments.peers.is_empty() {
         builder = builder.members(pool::members(&arguments.peers)?);

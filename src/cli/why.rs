@@ -12,7 +12,7 @@ use super::{fields, pool};
 
 pub(crate) fn run(arguments: &Why) -> Result<ExitCode, Failure> {
     let headers = fields::parsed(&arguments.asking.fields)?;
-    let client = pool::client(&arguments.peers, &arguments.elsewhere, &arguments.asking)?;
+    let client = pool::client(&arguments.peers, &arguments.elsewhere, &arguments.asking.reaching)?;
     // All of what was typed is read before any of it is asked.
     let targets: Vec<Target> =
         arguments.urls.iter().map(|url| Target::parse(url)).collect::<Result<_, _>>().map_err(Error::from)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{HOST, PROXY_AUTHORIZATION};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use log::{debug, warn};
 
 use super::builder::ClientBuilder;
@@ -21,6 +21,7 @@ use crate::peer_url::PeerUrl;
 #[cfg(feature = "peer")]
 use crate::protocol::PoolDigest;
 use crate::protocol::{self, ForPeer, Hop};
+use crate::purge::{self, Purge};
 use crate::round_trip::{self, RoundTrip};
 use crate::target::Target;
 use crate::token::Tokens;
@@ -251,7 +252,20 @@ impl Client {
 
     #[cfg(feature = "peer")]
     pub(crate) fn path(&self) -> &str {
+        self.path_of_peers()
+    }
+
+    pub(super) fn path_of_peers(&self) -> &str {
         &self.inner.path
+    }
+
+    pub(super) fn transport(&self) -> &dyn RoundTrip {
+        &*self.inner.transport
+    }
+
+    /// What is shown to peers.
+    pub(super) fn credential(&self) -> Option<HeaderValue> {
+        self.inner.tokens.as_ref().and_then(Tokens::credential)
     }
 
     /// Asks this peer, under this path, about what is fetched from there.
@@ -276,7 +290,7 @@ impl Client {
         };
         hop.put(&mut parts.headers);
         let method = parts.method.clone();
-        if let Some(credential) = self.inner.tokens.as_ref().and_then(Tokens::credential) {
+        if let Some(credential) = self.credential() {
             parts.headers.insert(PROXY_AUTHORIZATION, credential);
             parts.extensions.insert(ForPeer);
         }
@@ -304,6 +318,9 @@ impl Client {
 impl RoundTrip for Client {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let target = Target::parse(&request.uri().to_string())?;
+        if protocol::is_purge(request.method()) {
+            return Ok(purge::response(&self.purge(&Purge::of_target(&target))?));
+        }
         match (self.inner.pool.owner(&target), &self.inner.direct) {
             (Some(owner), _) => self.ask(&owner, &self.inner.path, &target, request),
             (None, Some(direct)) => {
@@ -339,7 +356,7 @@ fn no_peer(target: &Target) -> Error {
 }
 
 /// What a peer says about its failure: the first line.
-fn reason(body: Body) -> String {
+pub(super) fn reason(body: Body) -> String {
     let text = body.into_bytes_limited(MAX_REASON).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().next().unwrap_or_default().trim();

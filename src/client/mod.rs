@@ -6,6 +6,7 @@
 //! | `builder` | [`ClientBuilder`]: pool, path, ring, time limits, transport |
 //! | `disagreements` | peers that know another pool |
 //! | `former` | who owned what before the pool was changed |
+//! | `purging` | a purge of every peer |
 //! | `pool` | the peers and their ring, swapped in whole |
 
 mod asking;
@@ -14,6 +15,7 @@ mod disagreements;
 #[cfg(feature = "peer")]
 mod former;
 mod pool;
+mod purging;
 
 pub use asking::Client;
 pub use builder::{ClientBuilder, EmptyPool};

@@ -17,11 +17,13 @@ pub(crate) struct Allowed {
     /// Anybody may ask, where there are none.
     tokens: Option<Tokens>,
     origins: RwLock<OriginRules>,
+    /// Whether those may purge too whom nobody knows. Where there are tokens, everybody is known.
+    pub(super) purge_by_anyone: bool,
 }
 
 impl Allowed {
-    pub(crate) fn new(tokens: Option<Tokens>, origins: OriginRules) -> Self {
-        Self { tokens, origins: RwLock::new(origins) }
+    pub(crate) fn new(tokens: Option<Tokens>, origins: OriginRules, purge_by_anyone: bool) -> Self {
+        Self { tokens, origins: RwLock::new(origins), purge_by_anyone }
     }
 
     /// The rules of the moment.

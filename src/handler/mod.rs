@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `proxy` | `/proxy?q=<URL>`: what is asked for, and by whom it is answered |
+//! | `purging` | `PURGE`: what is stored is removed, here and at the other peers |
 //! | `allowed` | who may ask, and for what |
 //! | `refusal` | an answer that the peer makes itself, with the reason in one line |
 //! | `own_addresses` | how the peer knows a URL that leads back to itself |
@@ -10,6 +11,7 @@
 mod allowed;
 mod own_addresses;
 mod proxy;
+mod purging;
 mod refusal;
 
 pub(crate) use allowed::Allowed;

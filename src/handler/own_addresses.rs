@@ -17,16 +17,18 @@ impl OwnAddresses {
         self.bound.write().push(address);
     }
 
+    /// Whether it is served, and to this machine alone.
+    pub(crate) fn are_of_this_machine_alone(&self) -> bool {
+        let bound = self.bound.read();
+        !bound.is_empty() && bound.iter().all(|address| address.ip().to_canonical().is_loopback())
+    }
+
     /// Whether a request that came for this `Host` was meant for here. A page of the web that is read by a browser on
     /// this machine can lead a name of its own to loopback, and would then read what is served there.
     ///
     /// Names can be told from that only where everybody who asks is on this machine.
     pub(crate) fn may_be_called(&self, host: &[u8], own: &str) -> bool {
-        let bound = self.bound.read();
-        if bound.is_empty() || !bound.iter().all(|address| address.ip().to_canonical().is_loopback()) {
-            return true;
-        }
-        is_of_this_machine(host, own)
+        !self.are_of_this_machine_alone() || is_of_this_machine(host, own)
     }
 
     /// Whether the URL names one of them, as an address or as `localhost`. A name that happens to resolve
@@ -101,6 +103,22 @@ mod tests {
         }
         addresses.add("10.0.0.1:3000".parse().unwrap());
         assert!(addresses.may_be_called(b"another.example", "cache"));
+    }
+
+    #[test]
+    fn one_address_that_others_reach_is_enough_for_all() {
+        let addresses = OwnAddresses::default();
+        assert!(!addresses.are_of_this_machine_alone());
+        for (bound, alone) in [
+            ("127.0.0.1:3000", true),
+            ("[::1]:3000", true),
+            ("[::ffff:127.0.0.1]:3000", true),
+            ("0.0.0.0:3000", false),
+            ("127.0.0.1:3001", false),
+        ] {
+            addresses.add(bound.parse().unwrap());
+            assert_eq!(addresses.are_of_this_machine_alone(), alone, "{bound}");
+        }
     }
 
     #[test]

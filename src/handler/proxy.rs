@@ -15,7 +15,9 @@ use crate::body::Body;
 use crate::caching::Caching;
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::{hop_by_hop, list};
+use crate::peer_url::PeerUrl;
 use crate::protocol::{self, Hop, PoolDigest};
+use crate::purge::{PeerPurged, Purge};
 use crate::store::StoredResponse;
 use crate::target::{Target, query_value, unescape};
 
@@ -27,22 +29,25 @@ pub(crate) struct Proxy {
     why_path: String,
     /// How the target of a request begins that says nothing but what is asked for.
     plain_prefix: String,
-    caching: Caching,
-    own_addresses: Arc<OwnAddresses>,
-    pool: Box<dyn PoolView>,
-    allowed: Allowed,
+    pub(super) caching: Caching,
+    pub(super) own_addresses: Arc<OwnAddresses>,
+    pub(super) pool: Box<dyn PoolView>,
+    pub(super) allowed: Allowed,
 }
 
-/// The pool as the peer knows it. Cheap, and never blocks.
+/// The pool, as a member sees it.
 pub(crate) trait PoolView: std::fmt::Debug + Send + Sync {
-    /// Whether a URL names one of its members, for which a peer is no origin.
+    /// Whether a URL names a peer of the pool, for which a peer is no origin. Cheap, and never blocks.
     fn is_peer(&self, target: &Target) -> bool;
 
-    /// What tells it from a pool of others.
+    /// What tells it from a pool of others. Cheap, and never blocks.
     fn digest(&self) -> PoolDigest;
 
-    /// The authority of the peer's own URL.
-    fn own_authority(&self) -> &str;
+    /// The peer's own URL.
+    fn own_url(&self) -> &PeerUrl;
+
+    /// Has all other peers purge their own shares. Blocks until each has answered or its time is up.
+    fn purge_others(&self, purge: &Purge) -> Vec<PeerPurged>;
 }
 
 impl Proxy {
@@ -111,7 +116,7 @@ impl Proxy {
     /// Whether a plain request was meant for here.
     fn is_called_plainly(&self, request: &PlainRequest<'_>) -> bool {
         !self.allowed.are_none_known()
-            || matches!(request.field("host"), PlainField::Once(host) if self.own_addresses.may_be_called(host, self.pool.own_authority()))
+            || matches!(request.field("host"), PlainField::Once(host) if self.own_addresses.may_be_called(host, self.pool.own_url().authority()))
     }
 
     /// Why a request is none that was meant for here.
@@ -124,7 +129,7 @@ impl Proxy {
         }
         let host = request.headers().get(HOST);
         let is_other = host.is_some_and(|host| {
-            !self.own_addresses.may_be_called(host.as_bytes(), self.pool.own_authority())
+            !self.own_addresses.may_be_called(host.as_bytes(), self.pool.own_url().authority())
         });
         is_other.then_some("this peer has no token, and so answers those alone who call it by its own name")
     }
@@ -170,6 +175,9 @@ impl Proxy {
         }
         if is_about_why {
             return self.explain(request);
+        }
+        if protocol::is_purge(request.method()) {
+            return self.purge(&request);
         }
         if let Some(last) = max_forwards(&mut request) {
             return last;
@@ -307,7 +315,7 @@ mod tests {
     use crate::store::MemoryStore;
 
     #[derive(Debug)]
-    struct Neighbour;
+    struct Neighbour(PeerUrl);
 
     impl PoolView for Neighbour {
         fn is_peer(&self, target: &Target) -> bool {
@@ -318,9 +326,17 @@ mod tests {
             PoolDigest::of("ours")
         }
 
-        fn own_authority(&self) -> &str {
-            "me.example"
+        fn own_url(&self) -> &PeerUrl {
+            &self.0
         }
+
+        fn purge_others(&self, _: &Purge) -> Vec<PeerPurged> {
+            unreachable!("nothing is purged here")
+        }
+    }
+
+    fn neighbour() -> Neighbour {
+        Neighbour(PeerUrl::parse("http://me.example:3000").unwrap())
     }
 
     fn proxy(origin: impl RoundTrip + 'static) -> Proxy {
@@ -331,8 +347,8 @@ mod tests {
         let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).pseudonym("me");
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
-        let allowed = Allowed::new(None, origins.parse().unwrap());
-        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(Neighbour), allowed)
+        let allowed = Allowed::new(None, origins.parse().unwrap(), false);
+        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(neighbour()), allowed)
     }
 
     fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
@@ -428,7 +444,7 @@ mod tests {
         }
         let request = why().header("via", "1.1 me");
         assert_eq!(ask(&proxy, request).0, 508);
-        for method in ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"] {
+        for method in ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND", "PURGE"] {
             let request = Request::builder().method(method).uri("/proxy/why?q=http://h/");
             let response = proxy.handle(request.body(Body::empty()).unwrap());
             assert_eq!(
@@ -496,8 +512,8 @@ mod tests {
             "/proxy".to_owned(),
             open.caching.clone(),
             Arc::default(),
-            Box::new(Neighbour),
-            Allowed::new(None, "any,deny:h".parse().unwrap()),
+            Box::new(neighbour()),
+            Allowed::new(None, "any,deny:h".parse().unwrap(), false),
         );
         let target = "/proxy?q=http%3A%2F%2Fh%2F";
         assert_eq!(ask(&open, Request::get(target)), (200, "hello".to_owned()));
@@ -524,9 +540,9 @@ mod tests {
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
         let tokens = crate::token::Tokens::new(["a-token-of-the-pool"]).unwrap();
-        let allowed = Allowed::new(Some(tokens), "any".parse().unwrap());
+        let allowed = Allowed::new(Some(tokens), "any".parse().unwrap(), false);
         let guarded =
-            Proxy::new("/proxy".to_owned(), open.caching.clone(), own, Box::new(Neighbour), allowed);
+            Proxy::new("/proxy".to_owned(), open.caching.clone(), own, Box::new(neighbour()), allowed);
         let shown =
             Request::get("/proxy?q=http://h/").header("proxy-authorization", "Bearer a-token-of-the-pool");
         let shown = shown.header("host", "any.example").header("sec-fetch-site", "cross-site");

@@ -12,7 +12,7 @@ use crate::stats::CACHE_STATUS;
 
 /// The methods that a peer takes: all but CONNECT, which is no request for a resource, and TRACE, which
 /// shows the request's fields to whoever sent them.
-pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, PURGE";
 
 /// The method that an explanation is asked for by.
 pub(crate) const ALLOWED_FOR_WHY: &str = "GET";

@@ -20,6 +20,7 @@ use crate::body::Body;
 use crate::clock::SystemClock;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::protocol;
 use crate::round_trip::RoundTrip;
 
 /// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
@@ -34,7 +35,7 @@ use crate::round_trip::RoundTrip;
 /// whose [end is not proven](Body::end_is_proven).
 ///
 /// Connections are kept and used again. When a kept one turns out to be dead, a `GET` or `HEAD`
-/// without a body is sent once more, on a fresh one.
+/// without a body is sent once more, on a fresh one; and so is a `PURGE`, which is for peers.
 ///
 /// Cloning is cheap, and clones share their connections.
 ///
@@ -192,7 +193,8 @@ impl RoundTrip for Origin {
             Some(deadline) => Limits::of(deadline).map_err(|error| error.with_url(&url))?,
             None => Limits::default(),
         };
-        let repeatable = body.is_none() && (method == Method::GET || method == Method::HEAD);
+        let may_be_repeated = method == Method::GET || method == Method::HEAD || protocol::is_purge(&method);
+        let repeatable = body.is_none() && may_be_repeated;
         let answer = match body {
             None if repeatable => current.send_repeatable(head, limits),
             None => current.agent.run(limits.limiting(&current.agent, head)),

@@ -9,10 +9,14 @@ use super::member::Peer;
 use crate::body::Body;
 use crate::error::ErrorKind;
 use crate::handler::{method_not_allowed, refusal, unauthorized};
+use crate::protocol;
 use crate::stats::Outcome;
 
 /// What is taken where something is read.
 const ALLOWED: &str = "GET, HEAD";
+
+/// What is taken where something is removed.
+const ALLOWED_FOR_PURGE: &str = "PURGE";
 
 impl Peer {
     /// The side for those who run it: a plain function, to be called by any server, on an address of its own that the
@@ -23,6 +27,7 @@ impl Peer {
     /// | `GET /healthz` | 200 and `ok`, for whoever asks |
     /// | `GET /metrics` | what was counted, in the text format of Prometheus |
     /// | `GET /status` | its pool, its store and what was counted, for people |
+    /// | `PURGE /purge?q=<escaped URL>` | what [`purge`](Self::purge) says, also of `?prefix=`, `?group=&origin=` and `?all` |
     ///
     /// Where the peer has [tokens](crate::PeerBuilder::tokens), all but the first are for those who show one. Nothing
     /// of it names a URL, a user or a credential.
@@ -44,8 +49,8 @@ impl Peer {
 
     fn administered(&self, request: &Request<Body>) -> Response<Body> {
         let path = request.uri().path();
-        if !["/healthz", "/metrics", "/status"].contains(&path) {
-            let text = "nothing is here: GET /healthz, /metrics or /status";
+        if !["/healthz", "/metrics", "/status", "/purge"].contains(&path) {
+            let text = "nothing is here: GET /healthz, /metrics or /status, or PURGE /purge";
             return refusal(StatusCode::NOT_FOUND, ErrorKind::BadRequest, text);
         }
         if path != "/healthz" && !self.is_known(request.headers()) {
@@ -54,6 +59,13 @@ impl Peer {
         if self.is_misled(request.headers()) {
             let text = "no page of the web is answered, nor who calls this address by a name";
             return refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text);
+        }
+        if path == "/purge" {
+            return if protocol::is_purge(request.method()) {
+                self.purge_by_known(request)
+            } else {
+                method_not_allowed(ALLOWED_FOR_PURGE)
+            };
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return method_not_allowed(ALLOWED);
@@ -94,6 +106,8 @@ impl Peer {
         one("digest_mismatches_total", "counter", help, c.digest_mismatches);
         let help = "Requests of those who know another pool.";
         one("disagreements_total", "counter", help, c.disagreements);
+        one("purges_total", "counter", "Purges that were asked for.", c.purges);
+        one("purged_total", "counter", "Responses that went by them.", c.purged);
         one("evictions_total", "counter", "Keys given up for room.", usage.evictions);
         one("store_keys", "gauge", "Keys that are stored.", usage.keys);
         one("store_bytes", "gauge", "Bytes that the store takes.", usage.bytes);
@@ -146,7 +160,7 @@ mod tests {
             request = request.header("proxy-authorization", format!("Bearer {token}"));
         }
         let response = peer.admin_handler()(request.body(Body::empty()).unwrap());
-        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers()["cache-control"], "no-store", "{method} {path}");
         (response.status().as_u16(), response.into_body().into_text().unwrap())
     }
 
@@ -185,6 +199,17 @@ mod tests {
             assert_eq!(ask(&peer, "GET", path, Some("another-token-of-it")).0, 407);
             assert_eq!(ask(&peer, "GET", path, Some("a-token-of-the-pool")).0, 200);
         }
+    }
+
+    #[test]
+    fn what_is_stored_is_removed() {
+        let peer = peer(None);
+        peer.get("http://a.example/").unwrap();
+        assert_eq!(ask(&peer, "GET", "/purge?all", None).0, 405);
+        assert_eq!(ask(&peer, "PURGE", "/purge", None).0, 400);
+        let (status, text) = ask(&peer, "PURGE", "/purge?q=http%3A%2F%2Fa.example%2F", None);
+        assert!(status == 200 && text.contains("responses 1 "), "{text}");
+        assert_eq!(peer.caching().store().usage().keys, 0);
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub struct PeerBuilder {
     store: Option<Arc<dyn Store>>,
     rules: Rules,
     tokens: Option<Tokens>,
+    purge_by_anyone: bool,
 }
 
 impl PeerBuilder {
@@ -52,6 +53,7 @@ impl PeerBuilder {
             store: None,
             rules: Rules::default(),
             tokens: None,
+            purge_by_anyone: false,
         }
     }
 
@@ -117,6 +119,18 @@ impl PeerBuilder {
     pub fn tokens(mut self, tokens: Tokens) -> Self {
         self.client = self.client.tokens(tokens.clone());
         self.tokens = Some(tokens);
+        self
+    }
+
+    /// Whether anybody who reaches it may have it [purge](Peer::purge) what is stored, by the method `PURGE`.
+    /// It says nothing where there are [`tokens`](Self::tokens): who shows one may, and nobody else.
+    ///
+    /// Default: no. Without tokens it is then done for those on this machine, while the peer is served on
+    /// loopback addresses alone, and refused with 403 otherwise. Where a front asks for
+    /// [client certificates](crate::ServerTls::client_certificates_from), those who have one are meant to: say so
+    /// here.
+    pub fn purge_by_anyone(mut self, may: bool) -> Self {
+        self.purge_by_anyone = may;
         self
     }
 
@@ -288,7 +302,8 @@ impl PeerBuilder {
         };
         let origin = Handover { client: client.clone(), self_url: self_url.clone(), origin };
         let caching = self.caching.origin(origin).store(store).rules(self.rules).build()?;
-        Ok(Peer::new(self_url, client, caching, network, Allowed::new(self.tokens, self.origins)))
+        let allowed = Allowed::new(self.tokens, self.origins, self.purge_by_anyone);
+        Ok(Peer::new(self_url, client, caching, network, allowed))
     }
 }
 

@@ -20,7 +20,8 @@ use crate::handler::{Allowed, OwnAddresses, PoolView, Proxy, is_of_this_machine}
 use crate::member::Member;
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
-use crate::protocol::PoolDigest;
+use crate::protocol::{self, PoolDigest};
+use crate::purge::{self, PeerPurged, PoolPurged, Purge};
 use crate::round_trip::RoundTrip;
 use crate::stats::Stats;
 use crate::store::StoredResponse;
@@ -63,8 +64,8 @@ struct Inner {
 
 #[derive(Debug)]
 struct InPool {
+    self_url: PeerUrl,
     client: Client,
-    own_authority: String,
 }
 
 impl PoolView for InPool {
@@ -76,8 +77,12 @@ impl PoolView for InPool {
         self.client.pool_digest()
     }
 
-    fn own_authority(&self) -> &str {
-        &self.own_authority
+    fn own_url(&self) -> &PeerUrl {
+        &self.self_url
+    }
+
+    fn purge_others(&self, purge: &Purge) -> Vec<PeerPurged> {
+        self.client.purge_others(purge, &self.self_url)
     }
 }
 
@@ -95,8 +100,7 @@ impl Peer {
         allowed: Allowed,
     ) -> Self {
         let own_addresses = Arc::new(OwnAddresses::default());
-        let in_pool =
-            Box::new(InPool { client: client.clone(), own_authority: self_url.authority().to_owned() });
+        let in_pool = Box::new(InPool { self_url: self_url.clone(), client: client.clone() });
         let path = client.path().to_owned();
         let own = Arc::clone(&own_addresses);
         let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
@@ -144,6 +148,9 @@ impl Peer {
 
     /// Sends a request for this URL, whatever its URI.
     fn send(&self, target: Target, mut request: Request<Body>) -> Result<Response<Body>> {
+        if protocol::is_purge(request.method()) {
+            return Ok(purge::response(&self.purge(&Purge::of_target(&target))));
+        }
         // Without any peer all of it is its own.
         if self.inner.client.is_own(&target, &self.inner.self_url) {
             self.may_ask(&target)?;
@@ -192,6 +199,26 @@ impl Peer {
         self.inner.caching.explain(&request)
     }
 
+    /// Removes what the purge is about from the whole pool: from its own share in this process, and from those
+    /// of the others as [`Client::purge`] does. From its own share alone, [`Caching::purge`] of
+    /// [`caching`](Self::caching) does.
+    ///
+    /// ```
+    /// use forwardcache::{Peer, Purge};
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
+    /// let purged = peer.purge(&Purge::url("http://example.com/")?);
+    /// assert!(purged.is_complete());
+    /// assert_eq!(purged.total().responses, 0);
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn purge(&self, purge: &Purge) -> PoolPurged {
+        let own = Ok(self.inner.caching.purge(purge));
+        let mut peers = self.inner.client.purge_others(purge, &self.inner.self_url);
+        peers.push(PeerPurged::new(self.inner.self_url.clone(), own));
+        PoolPurged::new(peers)
+    }
+
     /// Puts these peers in place of those before, each with a weight of 1. Requests under way keep the old
     /// ones.
     ///
@@ -209,8 +236,8 @@ impl Peer {
         self.inner.proxy.allowed().origins()
     }
 
-    /// Puts these rules in place of [`PeerBuilder::origins`]: for all that is asked of it from now on, also for what
-    /// is stored. Connections that were made by the rules before are not used again. An own
+    /// Puts these rules in place of [`PeerBuilder::origins`]: for all that is asked of it from now on. What is stored
+    /// was fetched by the rules before, and goes. Connections that were made by the rules before are not used again. An own
     /// [`PeerBuilder::origin`] is asked for what the URL is allowed by, and judges addresses itself.
     ///
     /// ```
@@ -226,6 +253,8 @@ impl Peer {
             network.set_rules(rules.clone());
         }
         self.inner.proxy.allowed().set_origins(rules);
+        // To which address a name led when it was fetched, nobody knows any more.
+        self.inner.caching.purge(&Purge::all());
     }
 
     /// As [`set_pool`](Self::set_pool), with weights.
@@ -255,6 +284,11 @@ impl Peer {
         self.inner.proxy.knows(headers)
     }
 
+    /// Answers a purge by one who may.
+    pub(super) fn purge_by_known(&self, request: &Request<Body>) -> Response<Body> {
+        self.inner.proxy.purge_by_known(request)
+    }
+
     /// Whether a request to those who run it comes from a page of the web, as far as that can be told.
     pub(super) fn is_misled(&self, headers: &HeaderMap) -> bool {
         let allowed = self.inner.proxy.allowed();
@@ -282,7 +316,10 @@ impl Peer {
     ///
     /// It takes a request as it came over the wire, with path and query as its URI, and answers
     /// `/proxy?q=<escaped URL>`, from its own share also what another peer owns, and
-    /// `/proxy/why?q=<escaped URL>` with what the former would do and why. It blocks while it fetches, and
+    /// `/proxy/why?q=<escaped URL>` with what the former would do and why. `PURGE` of `/proxy` with
+    /// `?q=<escaped URL>`, `?prefix=<escaped URL>`, `?group=<escaped name>&origin=<escaped URL>` or `?all`
+    /// [purges](Self::purge) the pool, or with `Forwardcache-Scope: own` this peer alone, and answers with a line
+    /// a peer. It blocks while it fetches, and
     /// never fails: what goes wrong is a
     /// response.
     ///

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::outcome::Outcome;
+use crate::purge::Purged;
 
 /// Counters of one cache. Counting is one relaxed addition; reading them is not a consistent cut.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Stats {
     store_errors: AtomicU64,
     digest_mismatches: AtomicU64,
     disagreements: AtomicU64,
+    purges: AtomicU64,
+    purged: AtomicU64,
 }
 
 impl Stats {
@@ -34,6 +37,8 @@ impl Stats {
             store_errors: read(&self.store_errors),
             digest_mismatches: read(&self.digest_mismatches),
             disagreements: read(&self.disagreements),
+            purges: read(&self.purges),
+            purged: read(&self.purged),
         }
     }
 
@@ -64,6 +69,11 @@ impl Stats {
     pub(crate) fn count_store_error(&self) {
         self.store_errors.fetch_add(1, Ordering::Relaxed);
     }
+
+    pub(crate) fn count_purge(&self, purged: Purged) {
+        self.purges.fetch_add(1, Ordering::Relaxed);
+        self.purged.fetch_add(purged.responses, Ordering::Relaxed);
+    }
 }
 
 /// What [`Stats`] had counted at one moment. Its `Display` is one `name count` a line.
@@ -83,6 +93,10 @@ pub struct Counts {
     pub digest_mismatches: u64,
     /// Requests of those who know another pool than the peer that was asked.
     pub disagreements: u64,
+    /// Purges that this cache was asked for.
+    pub purges: u64,
+    /// Responses that went by them, as far as they were counted.
+    pub purged: u64,
 }
 
 impl Counts {
@@ -101,6 +115,8 @@ impl Counts {
             ("store-errors", self.store_errors),
             ("digest-mismatches", self.digest_mismatches),
             ("disagreements", self.disagreements),
+            ("purges", self.purges),
+            ("purged", self.purged),
         ];
         Outcome::NAMES.into_iter().zip(self.outcomes).chain(others)
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::stripes::Stripes;
 use super::variants::{merged, without};
-use super::{Cache, Key, Store, StoreError, StoredResponse, Usage, Variants, record};
+use super::{Cache, Key, Store, StoreError, StoredResponse, Usage, Variants, record, url_of};
+use crate::purge::{Purge, Purged};
 
 /// A [`Store`] of what a [`Cache`] holds: one record a key, with a version and a checksum.
 ///
@@ -52,6 +53,33 @@ impl<C: Cache> BackedStore<C> {
         let record = self.cache.get(key.as_str())?;
         Ok(record.map(|record| record::decode(key.as_str(), &record)))
     }
+
+    /// Removes what is to be purged of one key of the cache.
+    fn purge_key(&self, key: &str, purge: &Purge) -> Result<Purged, StoreError> {
+        if !purge.covers(url_of(key)) {
+            return Ok(Purged::default());
+        }
+        let _alone = self.stripes.alone(key);
+        let Some(record) = self.cache.get(key)? else { return Ok(Purged::default()) };
+        let length = (key.len() + record.len()) as u64;
+        let Ok(stored) = record::decode(key, &record) else {
+            // Nobody knows what it was. It answers for nothing, and takes room.
+            self.cache.delete(key)?;
+            return Ok(Purged::new(0, length));
+        };
+        let Some(stay) = purge.those_that_stay(&stored) else { return Ok(Purged::default()) };
+        let responses = (stored.len() - stay.len()) as u64;
+        if stay.is_empty() {
+            self.cache.delete(key)?;
+            return Ok(Purged::new(responses, length));
+        }
+        let bytes = (record.len() as u64).saturating_sub(record::length(key, &stay));
+        if !self.cache.set(key, record::encode(key, &stay))? {
+            // What is smaller than before does not fit any more: nothing is held under the key then.
+            return Ok(Purged::new(stored.len() as u64, length));
+        }
+        Ok(Purged::new(responses, bytes))
+    }
 }
 
 impl<C: Cache> Store for BackedStore<C> {
@@ -84,6 +112,21 @@ impl<C: Cache> Store for BackedStore<C> {
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
         let _alone = self.stripes.alone(key.as_str());
         self.cache.delete(key.as_str())
+    }
+
+    /// Where the cache can list its [keys](Cache::keys). Their length and that of their records is what counts
+    /// as bytes. One that cannot be purged does not keep the others from it.
+    fn purge(&self, purge: &Purge) -> Result<Option<Purged>, StoreError> {
+        let Some(keys) = self.cache.keys() else { return Ok(None) };
+        let mut purged = Purged::default();
+        let mut failure = None;
+        for key in keys {
+            match key.and_then(|key| self.purge_key(&key, purge)) {
+                Ok(more) => purged = purged.and(more),
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(Some(purged)), Err)
     }
 
     fn max_body(&self) -> u64 {
@@ -151,5 +194,29 @@ mod tests {
             assert!(store.insert(&key(1), response_of(&number.to_string(), number, 1_000)).unwrap());
         }
         assert_eq!(body_numbers(&store.variants(&key(1)).unwrap()), [3, 2]);
+    }
+
+    #[test]
+    fn one_that_cannot_be_purged_does_not_keep_the_others_from_it() {
+        let of_first = Purge::url(key(1).url()).unwrap();
+        for (calls, left) in [("keys", 0), ("get", 2), ("delete", 2)] {
+            let store = BackedStore::new(Failing::new(MemoryCache::new()));
+            for number in [1, 2] {
+                store.insert(&key(number), response("a", number)).unwrap();
+            }
+            store.inner().fail(calls);
+            assert!(store.purge(&Purge::all()).is_err(), "{calls}");
+            assert_eq!(store.usage().keys, left, "{calls}");
+            store.inner().fail("");
+            assert_eq!(store.purge(&of_first).unwrap().unwrap().responses, left / 2);
+        }
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_purged_too() {
+        let store = BackedStore::new(MemoryCache::new());
+        store.inner().set(key(1).as_str(), Bytes::from_static(b"nonsense")).unwrap();
+        let purged = store.purge(&Purge::prefix("http://a/").unwrap()).unwrap().unwrap();
+        assert_eq!((purged.responses, purged.bytes > 0, store.usage().keys), (0, true, 0));
     }
 }

@@ -7,6 +7,9 @@ use bytes::Bytes;
 
 use super::{StoreError, Usage};
 
+/// The keys that a cache holds, one after the other.
+pub type CacheKeys<'a> = Box<dyn Iterator<Item = Result<String, StoreError>> + 'a>;
+
 /// Bytes by key: the small trait for those who keep responses somewhere else, on a disk or in a
 /// server. [`BackedStore`](super::BackedStore) makes a [`Store`](super::Store) of it, and
 /// [`Lru`](super::Lru) bounds it.
@@ -74,6 +77,14 @@ pub trait Cache: fmt::Debug + Send + Sync {
     /// When the backend fails.
     fn delete(&self, key: &str) -> Result<bool, StoreError>;
 
+    /// All keys that it holds, each once, or `None` where it cannot list them, as by default: a
+    /// [purge](super::Store::purge) of what begins alike, or of everything, asks for them. Keys that are set or
+    /// deleted meanwhile may come or not. Between two of them others are set and deleted, so no lock may be
+    /// held there.
+    fn keys(&self) -> Option<CacheKeys<'_>> {
+        None
+    }
+
     /// The largest value in bytes that is worth offering. Unbounded where a backend does not say.
     fn max_value(&self) -> u64 {
         u64::MAX
@@ -99,6 +110,10 @@ macro_rules! forward {
 
             fn delete(&self, key: &str) -> Result<bool, StoreError> {
                 (**self).delete(key)
+            }
+
+            fn keys(&self) -> Option<CacheKeys<'_>> {
+                (**self).keys()
             }
 
             fn max_value(&self) -> u64 {
@@ -129,6 +144,10 @@ impl Cache for NoCache {
 
     fn delete(&self, _: &str) -> Result<bool, StoreError> {
         Ok(false)
+    }
+
+    fn keys(&self) -> Option<CacheKeys<'_>> {
+        Some(Box::new(std::iter::empty()))
     }
 
     fn max_value(&self) -> u64 {

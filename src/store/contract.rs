@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::StoredResponse;
+use crate::purge::{Purge, Purged};
 
 /// What a stored response is found by: the canonical URL, and whose answer it is.
 ///
@@ -133,6 +134,19 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// When the backend fails.
     fn remove(&self, key: &Key) -> Result<bool, StoreError>;
 
+    /// Removes all that the purge is about, under whatever key: each response that it
+    /// [matches](Purge::matches). Says how much that was, or `None` where the store cannot list what it
+    /// holds, as by default; what is older than the purge counts as not stored then, for as long as this
+    /// process lives. It may take a while, in which others use the store: none of its locks is held for long.
+    ///
+    /// # Errors
+    ///
+    /// When the backend fails. What could be removed is, and the rest counts as not stored, as above.
+    fn purge(&self, purge: &Purge) -> Result<Option<Purged>, StoreError> {
+        let _ = purge;
+        Ok(None)
+    }
+
     /// The largest body in bytes that is worth offering.
     fn max_body(&self) -> u64;
 
@@ -176,6 +190,10 @@ macro_rules! forward {
 
             fn remove(&self, key: &Key) -> Result<bool, StoreError> {
                 (**self).remove(key)
+            }
+
+            fn purge(&self, purge: &Purge) -> Result<Option<Purged>, StoreError> {
+                (**self).purge(purge)
             }
 
             fn max_body(&self) -> u64 {
@@ -251,6 +269,10 @@ impl Store for NoStore {
 
     fn remove(&self, _: &Key) -> Result<bool, StoreError> {
         Ok(false)
+    }
+
+    fn purge(&self, _: &Purge) -> Result<Option<Purged>, StoreError> {
+        Ok(Some(Purged::default()))
     }
 
     fn max_body(&self) -> u64 {

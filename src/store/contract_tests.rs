@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::thread;
 
-use super::testing::{Failing, body_numbers, key, response, response_of};
-use super::{BackedStore, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store};
+use super::testing::{Failing, body_numbers, grouped, key, response, response_of};
+use super::{BackedStore, Cache, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store};
+use crate::purge::{Purge, Purged};
 
 const CAPACITY: u64 = 100_000;
 
@@ -152,5 +153,112 @@ fn some_keep_nothing_and_say_so() {
         assert!(!store.remove(&key(1)).unwrap());
         assert_eq!(store.max_body(), 0);
         assert_eq!((store.usage().keys, store.usage().bytes, store.usage().evictions), (0, 0, 0));
+    }
+}
+
+/// Two URLs with two variants each and another user's copy, one of another origin, and one in a group.
+fn filled(store: &dyn Store) {
+    for number in [1, 2] {
+        store.insert(&key(number), response("a", 10 * number)).unwrap();
+        store.insert(&key(number), response("b", 10 * number + 1)).unwrap();
+        store.insert(&Key::partitioned(key(number).url(), 7), response("a", 10 * number + 2)).unwrap();
+    }
+    store.insert(&Key::new("http://ab/1"), grouped("a", 30, "news")).unwrap();
+    store.insert(&key(2), grouped("c", 23, "news")).unwrap();
+}
+
+fn all_numbers(store: &dyn Store) -> Vec<u64> {
+    let of_somebody = |number| Key::partitioned(key(number).url(), 7);
+    let keys = [key(1), of_somebody(1), key(2), of_somebody(2), Key::new("http://ab/1")];
+    let mut all: Vec<u64> = keys.iter().flat_map(|key| numbers(store, key)).collect();
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn a_purge_removes_what_it_is_about_and_says_how_much_that_was() {
+    for (purge, left) in [
+        (Purge::url("http://a/001").unwrap(), &[20, 21, 22, 23, 30][..]),
+        (Purge::url("http://a/00").unwrap(), &[10, 11, 12, 20, 21, 22, 23, 30]),
+        (Purge::prefix("http://a/").unwrap(), &[30]),
+        (Purge::prefix("http://a/002").unwrap(), &[10, 11, 12, 30]),
+        (Purge::group("http://a", "news").unwrap(), &[10, 11, 12, 20, 21, 22, 30]),
+        (Purge::group("http://ab", "news").unwrap(), &[10, 11, 12, 20, 21, 22, 23]),
+        (Purge::group("http://a", "sport").unwrap(), &[10, 11, 12, 20, 21, 22, 23, 30]),
+        (Purge::all(), &[]),
+    ] {
+        for store in stores() {
+            filled(&*store);
+            let before = store.usage();
+            let purged = store.purge(&purge).unwrap().unwrap();
+            assert_eq!(all_numbers(&*store), left, "{purge:?}");
+            assert_eq!((purged.responses, purged.is_counted), (8 - left.len() as u64, true), "{purge:?}");
+            let usage = store.usage();
+            assert_eq!(purged.bytes > 0, left.len() < 8, "{purge:?}");
+            assert!(usage.bytes + purged.bytes <= before.bytes, "{purge:?}");
+            assert_eq!(usage.keys == 0, left.is_empty());
+            assert_eq!(store.purge(&purge).unwrap(), Some(Purged::default()));
+        }
+    }
+}
+
+#[test]
+fn what_keeps_nothing_has_nothing_to_purge() {
+    for store in stores_that_keep_nothing() {
+        assert_eq!(store.purge(&Purge::all()).unwrap(), Some(Purged::default()));
+    }
+}
+
+/// A cache that cannot list its keys.
+#[derive(Debug)]
+struct Unlisted(MemoryCache);
+
+impl Cache for Unlisted {
+    fn get(&self, key: &str) -> Result<Option<bytes::Bytes>, super::StoreError> {
+        self.0.get(key)
+    }
+
+    fn set(&self, key: &str, value: bytes::Bytes) -> Result<bool, super::StoreError> {
+        self.0.set(key, value)
+    }
+
+    fn delete(&self, key: &str) -> Result<bool, super::StoreError> {
+        self.0.delete(key)
+    }
+}
+
+#[test]
+fn a_store_whose_cache_cannot_list_its_keys_says_so_and_changes_nothing() {
+    let unlisted = || Unlisted(MemoryCache::new());
+    let stores: [Box<dyn Store>; 3] = [
+        Box::new(BackedStore::new(unlisted())),
+        Box::new(BackedStore::new(Lru::new(unlisted(), CAPACITY))),
+        Box::new(BackedStore::new(Box::new(unlisted()))),
+    ];
+    for store in stores {
+        filled(&*store);
+        assert_eq!(store.purge(&Purge::all()).unwrap(), None);
+        assert_eq!(all_numbers(&*store).len(), 8);
+    }
+}
+
+#[test]
+fn what_is_purged_while_others_store_is_counted_once() {
+    for store in stores() {
+        let purged: u64 = thread::scope(|scope| {
+            let inserting = scope.spawn(|| {
+                for number in 0..300 {
+                    store.insert(&key(number % 40), response(&(number % 3).to_string(), number)).unwrap();
+                }
+            });
+            let purge = |purge: Purge| store.purge(&purge).unwrap().unwrap().responses;
+            let mut sum = 0;
+            while !inserting.is_finished() {
+                sum += purge(Purge::prefix("http://a/01").unwrap());
+            }
+            sum + purge(Purge::all())
+        });
+        assert!(purged > 0 && purged <= 300);
+        assert_eq!((store.usage().keys, store.usage().bytes), (0, 0));
     }
 }

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 
 use super::lru_index::{BOOKKEEPING, Index, size};
 use super::stripes::Stripes;
-use super::{Cache, StoreError, Usage};
+use super::{Cache, CacheKeys, StoreError, Usage};
 
 /// A cache that takes so many bytes and no more; the least recently used go when room is needed.
 ///
@@ -139,6 +139,11 @@ impl<C: Cache> Cache for Lru<C> {
         let was_there = self.cache.delete(key)?;
         self.index.lock().forget(key);
         Ok(was_there)
+    }
+
+    /// Those of the cache inside: what that held before is not known here.
+    fn keys(&self) -> Option<CacheKeys<'_>> {
+        self.cache.keys()
     }
 
     fn max_value(&self) -> u64 {

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use super::shard::{Held, Place, Shard, entry_size};
 use super::variants::{merged, without};
 use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_capacity};
+use crate::purge::{Purge, Purged};
 
 /// Stored responses in memory. When room is needed, what was asked for once goes before what was asked for
 /// again, so that reading through many URLs does not empty it.
@@ -54,6 +55,9 @@ const PROBATION: u64 = 10;
 /// How many entries may be passed over for the one that is evicted. Where all are in use, looking for one
 /// that is not would take longer than its loss costs.
 const CHANCES: u32 = 16;
+
+/// How many keys are purged under a lock before others have their turn.
+const PURGED_AT_A_TIME: usize = 256;
 
 /// The part of the store that may be set aside.
 const RESERVABLE: u64 = 2;
@@ -203,6 +207,25 @@ impl Store for MemoryStore {
         let (hash, shard) = self.place(key.as_str());
         let removed = shard.write().remove(hash, key.as_str(), &self.held);
         Ok(removed.is_some())
+    }
+
+    /// Shard by shard, and in each a few at a time.
+    fn purge(&self, purge: &Purge) -> Result<Option<Purged>, StoreError> {
+        let own_hash = purge.single_url().map(|url| self.place(url).0);
+        let mut purged = Purged::default();
+        for shard in &self.shards {
+            let hashes = shard.read().to_purge(purge, own_hash);
+            for hashes in hashes.chunks(PURGED_AT_A_TIME) {
+                let mut gone = Vec::with_capacity(hashes.len());
+                let mut locked = shard.write();
+                gone.extend(hashes.iter().filter_map(|hash| locked.purge(*hash, purge, &self.held)));
+                drop(locked);
+                purged = gone
+                    .iter()
+                    .fold(purged, |sum, gone| sum.and(Purged::new(gone.responses as u64, gone.bytes)));
+            }
+        }
+        Ok(Some(purged))
     }
 
     fn max_body(&self) -> u64 {

@@ -7,7 +7,7 @@ use std::mem::size_of;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::{Cache, StoreError, Usage};
+use super::{Cache, CacheKeys, StoreError, Usage};
 
 /// Bytes by key in memory, without a bound: for tests, for what is known to be small, and under
 /// [`Lru`](super::Lru). [`MemoryStore`](super::MemoryStore) is what serves requests fast.
@@ -75,6 +75,12 @@ impl Cache for MemoryCache {
         held.bytes -= old.as_ref().map_or(0, |old| size(key, old));
         drop(held);
         Ok(old.is_some())
+    }
+
+    /// Those at the moment of the call.
+    fn keys(&self) -> Option<CacheKeys<'_>> {
+        let keys: Vec<String> = self.held.read().values.keys().map(|key| key.as_ref().to_owned()).collect();
+        Some(Box::new(keys.into_iter().map(Ok)))
     }
 
     fn usage(&self) -> Usage {

@@ -8,6 +8,7 @@
 //! | `memory` | `MemoryStore`: the default, parsed responses within a byte budget |
 //! | `shard` | what a `MemoryStore` holds behind one lock, and what of it goes first |
 //! | `allocated` | what a piece of memory takes of the process |
+//! | `purging` | which responses a purge is about |
 //! | `cache` | `Cache`: what a backend author implements, bytes by key |
 //! | `memory_cache` | `MemoryCache`: a cache in memory without a bound |
 //! | `lru` | `Lru`: a bound in bytes around any cache |
@@ -28,6 +29,7 @@ mod lru;
 mod lru_index;
 mod memory;
 mod memory_cache;
+mod purging;
 mod record;
 mod shard;
 mod stored_response;
@@ -37,10 +39,11 @@ mod testing;
 mod variants;
 
 pub use backed::BackedStore;
-pub use cache::{Cache, NoCache};
+pub use cache::{Cache, CacheKeys, NoCache};
 pub use capacity::default_capacity;
 pub use contract::{Key, MAX_VARIANTS, NoStore, Store, StoreError, Usage, Variants};
 pub use lru::Lru;
 pub use memory::MemoryStore;
 pub use memory_cache::MemoryCache;
+pub(crate) use purging::url_of;
 pub use stored_response::StoredResponse;

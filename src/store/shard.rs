@@ -23,7 +23,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use ::lru::LruCache;
 
 use super::allocated::allocated;
-use super::{StoredResponse, Variants};
+use super::{StoredResponse, Variants, url_of};
+use crate::purge::Purge;
 
 /// Which of the two queues an entry waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,23 @@ impl Entry {
     fn size(&self) -> u64 {
         entry_size(&self.text, &self.variants)
     }
+
+    /// As a number: 0 or 1.
+    fn partitioned(&self) -> usize {
+        usize::from(url_of(&self.text).len() < self.text.len())
+    }
+
+    fn is_to_be_purged(&self, purge: &Purge) -> bool {
+        purge.covers(url_of(&self.text)) && self.variants.iter().any(|response| purge.is_about(response))
+    }
+}
+
+/// What was purged of a key, to be dropped without a lock.
+pub(super) struct Gone {
+    /// What was stored, with what stays. It is here to be dropped.
+    _before: Variants,
+    pub(super) responses: usize,
+    pub(super) bytes: u64,
 }
 
 /// More uses than this say nothing about the next one.
@@ -58,6 +76,8 @@ pub(super) struct Shard {
     probation: Queue,
     proven: Queue,
     departed: Departed,
+    /// How many keys are of somebody's partition. Where there are none, a URL has one key.
+    partitioned: usize,
 }
 
 /// In the order in which they came; the oldest is what this type calls the least recently used.
@@ -99,7 +119,7 @@ impl Held {
 impl Shard {
     pub(super) fn new() -> Self {
         let queue = || LruCache::unbounded_with_hasher(BuildHasherDefault::default());
-        Self { probation: queue(), proven: queue(), departed: Departed::default() }
+        Self { probation: queue(), proven: queue(), departed: Departed::default(), partitioned: 0 }
     }
 
     /// How many keys it holds.
@@ -156,9 +176,11 @@ impl Shard {
         };
         let new = Entry { text, variants, since: now, uses: uses.into() };
         held.add(place, new.size());
+        self.partitioned += new.partitioned();
         let old = self.queue(place).put(hash, new);
         if let Some(old) = &old {
             held.subtract(place, old.size());
+            self.partitioned -= old.partitioned();
         }
         old
     }
@@ -169,7 +191,44 @@ impl Shard {
         [Place::Proven, Place::Probation].into_iter().find_map(|place| {
             let old = self.queue(place).pop(&hash)?;
             held.subtract(place, old.size());
+            self.partitioned -= old.partitioned();
             Some(old)
+        })
+    }
+
+    /// The hashes of the keys of which something is to be purged. A single URL comes with its own hash.
+    pub(super) fn to_purge(&self, purge: &Purge, own_hash: Option<u64>) -> Vec<u64> {
+        if let Some(hash) = own_hash.filter(|_| self.partitioned == 0) {
+            let entries = [&self.probation, &self.proven].map(|queue| queue.peek(&hash));
+            return entries
+                .iter()
+                .flatten()
+                .filter(|entry| entry.is_to_be_purged(purge))
+                .map(|_| hash)
+                .collect();
+        }
+        let entries = self.probation.iter().chain(self.proven.iter());
+        entries.filter(|(_, entry)| entry.is_to_be_purged(purge)).map(|(hash, _)| *hash).collect()
+    }
+
+    /// Takes out what of this key is to be purged. What stays of the key stays where it is.
+    pub(super) fn purge(&mut self, hash: u64, purge: &Purge, held: &Held) -> Option<Gone> {
+        [Place::Proven, Place::Probation].into_iter().find_map(|place| {
+            let entry = self.queue(place).peek_mut(&hash)?;
+            if !purge.covers(url_of(&entry.text)) {
+                return None;
+            }
+            let stay = purge.those_that_stay(&entry.variants)?;
+            let size = entry.size();
+            let responses = entry.variants.len() - stay.len();
+            let is_empty = stay.is_empty();
+            let before = std::mem::replace(&mut entry.variants, stay);
+            let bytes = if is_empty { size } else { size - entry.size() };
+            if is_empty && let Some(empty) = self.queue(place).pop(&hash) {
+                self.partitioned -= empty.partitioned();
+            }
+            held.subtract(place, bytes);
+            Some(Gone { _before: before, responses, bytes })
         })
     }
 
@@ -202,6 +261,7 @@ impl Shard {
             let most = self.len();
             self.departed.remember(hash, most);
         }
+        self.partitioned -= oldest.partitioned();
         Some(oldest)
     }
 }
@@ -283,6 +343,29 @@ mod tests {
         assert!(shard.peek(7, "one").is_none());
         assert!(shard.peek(7, "other").is_some());
         assert_eq!((shard.len(), held.all()), (1, entry_size("other", &[response("", 1)])));
+    }
+
+    #[test]
+    fn it_knows_whether_it_holds_anybodys_own_copies() {
+        let (mut shard, held) = (Shard::new(), Held::default());
+        for (hash, key) in [(1, "http://h/"), (2, "http://h/ 07"), (3, "http://h/ 08"), (2, "http://h/ 07")] {
+            put(&mut shard, hash, key, &held);
+        }
+        assert_eq!(shard.partitioned, 2);
+        let url = Purge::url("http://h/").unwrap();
+        let mut found = shard.to_purge(&url, Some(1));
+        found.sort_unstable();
+        assert_eq!(found, [1, 2, 3]);
+        assert!(shard.remove(2, "http://h/ 07", &held).is_some());
+        assert!(shard.purge(3, &url, &held).is_some());
+        assert_eq!(shard.partitioned, 0);
+        assert_eq!(shard.to_purge(&url, Some(1)), [1]);
+        assert!(shard.to_purge(&Purge::url("http://h/2").unwrap(), Some(1)).is_empty());
+        put(&mut shard, 2, "http://h/ 07", &held);
+        while shard.len() > 0 {
+            shard.pass_over_or_evict(Place::Probation, false, 0, &held);
+        }
+        assert_eq!((shard.partitioned, held.all()), (0, 0));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 
-use super::{Cache, Key, StoreError, StoredResponse, Usage};
+use super::{Cache, CacheKeys, Key, StoreError, StoredResponse, Usage};
 use crate::policy::{LifetimeSource, Validity, Variant};
 
 pub(super) fn key(number: u64) -> Key {
@@ -21,6 +21,15 @@ pub(super) fn key(number: u64) -> Key {
 /// A small response whose body is `number`.
 pub(super) fn response(variant: &str, number: u64) -> Arc<StoredResponse> {
     response_of(variant, number, 0)
+}
+
+/// A small response that is in a group.
+pub(super) fn grouped(variant: &str, number: u64, group: &str) -> Arc<StoredResponse> {
+    let plain = response(variant, number);
+    let mut headers = plain.headers();
+    headers.insert("cache-groups", HeaderValue::from_str(&format!("\"{group}\"")).unwrap());
+    let (body, validity, variant) = (plain.body().clone(), *plain.validity(), plain.variant().clone());
+    Arc::new(StoredResponse::new(plain.status(), &headers, body, validity, variant))
 }
 
 /// A response whose body starts with `number` and is `size` bytes long, or as long as `number`.
@@ -128,6 +137,14 @@ impl<C: Cache> Cache for Failing<C> {
 
     fn delete(&self, key: &str) -> Result<bool, StoreError> {
         self.call("delete", || self.cache.delete(key))
+    }
+
+    fn keys(&self) -> Option<CacheKeys<'_>> {
+        let keys = self.cache.keys()?;
+        if self.failing.lock().contains("keys") {
+            return Some(Box::new(keys.chain([Err(StoreError::new("keys fails"))])));
+        }
+        Some(keys)
     }
 
     fn usage(&self) -> Usage {

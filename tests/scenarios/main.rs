@@ -23,6 +23,7 @@ mod poisoning;
 mod pool;
 mod privacy;
 mod processes;
+mod purge;
 mod streams;
 mod support_itself;
 mod tls;

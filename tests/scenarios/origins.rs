@@ -159,4 +159,5 @@ fn other_rules_are_for_all_that_is_asked_from_then_on() {
     peer.peer.set_origins(OriginRules::any());
     assert_eq!(peer.get(&url).status, 200);
     assert_eq!(peer.get(&by_name(&origin, "/b")).status, 200);
+    assert_eq!(origin.count_of("/a"), 2, "what was stored by other rules is gone");
 }

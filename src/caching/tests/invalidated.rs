@@ -160,7 +160,7 @@ fn an_invalid_response_is_not_served_when_the_origin_fails() {
 fn only_an_unsafe_request_and_a_valid_field_invalidate_a_group() {
     for (method, status, field, forgotten) in [
         ("POST", 200, "\"news\"", true),
-        ("PURGE", 200, "\"sport\";a=b", true),
+        ("MKCOL", 200, "\"sport\";a=b", true),
         // It says so itself, whatever became of the request.
         ("POST", 500, "\"news\"", true),
         ("POST", 200, "\"News\"", false),

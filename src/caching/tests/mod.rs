@@ -4,6 +4,7 @@ mod collapsed;
 mod invalidated;
 mod kept_apart;
 mod parts;
+mod purged;
 mod stale;
 mod stored;
 mod users;

@@ -1,0 +1,70 @@
+//! What is to be forgotten because somebody says so, and not the origin.
+
+use std::borrow::Cow;
+
+use log::debug;
+
+use super::engine::{Caching, Inner};
+use crate::purge::{Purge, Purged};
+use crate::target::Target;
+
+impl Caching {
+    /// Removes what the purge is about, and says what went: of a URL all variants and what is kept for each
+    /// credential. When it returns, none of it is served any more, and nothing that was asked of the origin
+    /// before is stored or shared. Who reads a body already reads it to its end.
+    ///
+    /// Where [keys are chosen](super::CachingBuilder::key), a prefix is that of a key, and the URL is looked for
+    /// under its key: all that is stored under the same one goes.
+    ///
+    /// A store that cannot list what it holds gives no count: see [`Purged::is_counted`]. What is older than the
+    /// purge then counts as not stored, as long as this cache lives.
+    ///
+    /// ```
+    /// use forwardcache::{Body, Caching, MemoryStore, Purge, RoundTrip, RoundTripFn};
+    /// use http::{Request, Response};
+    ///
+    /// let origin = RoundTripFn(|_| {
+    ///     Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
+    /// });
+    /// let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build()?;
+    /// let request = Request::get("http://example.com/a").body(Body::empty()).unwrap();
+    /// cache.round_trip(request)?.into_body().into_text()?;
+    /// assert_eq!(cache.purge(&Purge::prefix("http://example.com/")?).responses, 1);
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn purge(&self, purge: &Purge) -> Purged {
+        self.inner.purge(&self.inner.keys.to_purge(purge))
+    }
+}
+
+impl Inner {
+    /// The order matters. What has been looked up is doubtful from the first step on; what is under way stores
+    /// nothing after the second, and nobody joins it after the third. What was being stored at that moment is
+    /// stored before the store is gone through, so that nothing old appears behind it.
+    fn purge(&self, purge: &Purge) -> Purged {
+        self.store.purges().begin();
+        match (purge.group_origin(), purge.group_name()) {
+            // To which groups a response belongs is known when it comes: it is looked at then.
+            (Some(origin), Some(name)) => self.invalidate_groups(origin, &[name.as_bytes().to_vec()]),
+            _ => {
+                self.fetches.invalidate_where(|key| purge.covers(key.url()));
+                self.flights.forget_where(|key| purge.covers(key.url()));
+            }
+        }
+        self.store.wait_for_inserts();
+        let purged = self.store.purge(purge, || self.clock.now());
+        self.stats.count_purge(purged);
+        debug!("purged {purge}: {purged}");
+        purged
+    }
+}
+
+impl super::keys::Keys {
+    /// The purge of what is stored under the key of a URL.
+    fn to_purge<'a>(&self, purge: &'a Purge) -> Cow<'a, Purge> {
+        match purge.single_url().map(Target::parse) {
+            Some(Ok(target)) if self.are_chosen() => Cow::Owned(Purge::of_key(self.public(&target).url())),
+            _ => Cow::Borrowed(purge),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What is stored, removed from every peer.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use forwardcache::{Error, PeerUrl, Purge, Purged};
+
+use super::arguments;
+use super::failure::Failure;
+use super::pool;
+
+pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
+    // All of what was typed is read before any of it is done.
+    let purges = purges(arguments)?;
+    let client = pool::client(&arguments.peers, &arguments.elsewhere, &arguments.reaching)?;
+    let mut went: BTreeMap<PeerUrl, Purged> = BTreeMap::new();
+    let mut failed: Vec<(PeerUrl, Error)> = Vec::new();
+    for purge in &purges {
+        for answered in client.purge(purge)?.peers {
+            match answered.result {
+                Ok(purged) => {
+                    let sum = went.entry(answered.peer).or_default();
+                    *sum = sum.and(purged);
+                }
+                Err(error) => failed.push((answered.peer, error)),
+            }
+        }
+        // Who did not do one would keep the others waiting for each of the rest.
+        let left: Vec<PeerUrl> =
+            client.pool().into_iter().filter(|peer| failed.iter().all(|(gone, _)| gone != peer)).collect();
+        if left.is_empty() {
+            break;
+        }
+        client.set_pool(left.iter().map(PeerUrl::as_str))?;
+    }
+    let mut output = io::stdout().lock();
+    for (peer, purged) in &went {
+        // What it did of several before it failed is no whole.
+        if failed.iter().all(|(gone, _)| gone != peer) {
+            writeln!(output, "{peer}\t{purged}").map_err(|error| Failure::io("cannot write", &error))?;
+        }
+    }
+    for (peer, error) in &failed {
+        eprintln!("forwardcache: {peer} may still hold it: {}", error.message());
+    }
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn purges(arguments: &arguments::Purge) -> Result<Vec<Purge>, Error> {
+    if let Some(prefix) = &arguments.prefix {
+        return Ok(vec![Purge::prefix(prefix)?]);
+    }
+    if let (Some(group), Some(origin)) = (&arguments.group, &arguments.origin) {
+        return Ok(vec![Purge::group(origin, group)?]);
+    }
+    if arguments.all {
+        return Ok(vec![Purge::all()]);
+    }
+    arguments.urls.iter().map(|url| Purge::url(url)).collect()
+}

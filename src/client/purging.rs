@@ -1,0 +1,208 @@
+//! A purge of the whole pool.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use http::header::PROXY_AUTHORIZATION;
+use http::{Request, StatusCode};
+use log::debug;
+use parking_lot::Mutex;
+
+use super::asking::{Client, reason};
+use crate::body::Body;
+use crate::error::{Error, ErrorKind, Result};
+use crate::peer_url::PeerUrl;
+use crate::protocol::{self, ForPeer};
+use crate::purge::{PeerPurged, PoolPurged, Purge, Purged, own_report};
+
+/// How many peers are asked at a time.
+const AT_A_TIME: usize = 16;
+
+/// How long the answer of a peer about itself may be, in bytes.
+const MAX_REPORT: u64 = 16 << 10;
+
+impl Client {
+    /// Has every peer of the pool remove what the purge is about, and says for each what went, or why it could
+    /// not be asked: a copy may be with any of them, not with the owner alone.
+    ///
+    /// The peers are asked side by side, up to 16 at a time, each within this client's time limits. One that
+    /// could not be reached may still hold, and serve, what was to go: see [`PoolPurged::failed`]. A purge may
+    /// be repeated.
+    ///
+    /// ```no_run
+    /// use forwardcache::{Client, Purge};
+    ///
+    /// let client = Client::builder().pool(["http://10.0.0.1:3000", "http://10.0.0.2:3000"]).build()?;
+    /// let purged = client.purge(&Purge::prefix("https://example.com/news/")?)?;
+    /// println!("{} responses went", purged.total().responses);
+    /// for (peer, error) in purged.failed() {
+    ///     eprintln!("{peer} still has what it had: {error}");
+    /// }
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::EmptyPool`] when the pool has no peer. What goes wrong at a peer is in the answer.
+    pub fn purge(&self, purge: &Purge) -> Result<PoolPurged> {
+        let peers = self.pool();
+        let purged = self.purge_at(&peers, purge);
+        if peers.is_empty() {
+            return Err(Error::new(ErrorKind::EmptyPool, "the pool has no peer"));
+        }
+        Ok(PoolPurged::new(purged))
+    }
+
+    /// The same at all peers but this one, which purges itself.
+    #[cfg(feature = "peer")]
+    pub(crate) fn purge_others(&self, purge: &Purge, own: &PeerUrl) -> Vec<PeerPurged> {
+        let others: Vec<PeerUrl> = self.pool().into_iter().filter(|peer| peer != own).collect();
+        self.purge_at(&others, purge)
+    }
+
+    /// Removes what this client itself keeps: it keeps nothing. What it was asked for before may not be kept
+    /// after.
+    #[allow(clippy::unused_self, reason = "the one place where copies of its own are to be cleared")]
+    fn forget_own_copies(&self, _: &Purge) {}
+
+    fn purge_at(&self, peers: &[PeerUrl], purge: &Purge) -> Vec<PeerPurged> {
+        let next = AtomicUsize::new(0);
+        let done = Mutex::new(Vec::with_capacity(peers.len()));
+        let work = || {
+            while let Some(peer) = peers.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let result = self.purge_peer(peer, purge);
+                done.lock().push(PeerPurged::new(peer.clone(), result));
+            }
+        };
+        thread::scope(|scope| {
+            // This thread works too, so that a thread which cannot be started costs time alone.
+            for _ in 1..peers.len().min(AT_A_TIME) {
+                let thread = thread::Builder::new().name("purge".to_owned());
+                if let Err(error) = thread.spawn_scoped(scope, work) {
+                    debug!("no thread for a purge can be started: {error}");
+                }
+            }
+            work();
+        });
+        // Last, as until then it could be given anew what was to go.
+        self.forget_own_copies(purge);
+        done.into_inner()
+    }
+
+    /// Has one peer purge its own share.
+    fn purge_peer(&self, peer: &PeerUrl, purge: &Purge) -> Result<Purged> {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = protocol::purge();
+        *request.uri_mut() = peer.url_with_query(self.path_of_peers(), &purge.query());
+        protocol::mark_own(request.headers_mut());
+        if let Some(credential) = self.credential() {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, credential);
+            request.extensions_mut().insert(ForPeer);
+        }
+        let response = self.transport().round_trip(request).map_err(|error| error.with_peer(peer))?;
+        if let Some(kind) = protocol::failure(response.headers()) {
+            return Err(Error::new(kind, reason(response.into_body())).told_by_peer(peer));
+        }
+        let bad = |text: String| Error::new(ErrorKind::BadResponse, text).with_peer(peer);
+        if response.status() != StatusCode::OK {
+            return Err(bad(format!("the peer purges nothing: it answers {}", response.status().as_u16())));
+        }
+        let text =
+            response.into_body().into_bytes_limited(MAX_REPORT).map_err(|error| error.with_peer(peer))?;
+        let purged = own_report(&String::from_utf8_lossy(&text));
+        purged.ok_or_else(|| bad("the peer does not say what it purged".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use http::Response;
+
+    use super::*;
+    use crate::round_trip::{RoundTrip, RoundTripFn};
+
+    fn client(peers: usize, transport: impl RoundTrip + 'static) -> Client {
+        let pool = (1..=peers).map(|port| format!("http://p:{port}/base"));
+        Client::builder().pool(pool).transport(transport).build().unwrap()
+    }
+
+    fn answer(status: u16, text: &str) -> Response<Body> {
+        Response::builder().status(status).body(Body::from(text.to_owned())).unwrap()
+    }
+
+    #[test]
+    fn every_peer_is_asked_for_its_own_share() {
+        let client = client(
+            3,
+            RoundTripFn(|request: Request<Body>| {
+                assert_eq!((request.method().as_str(), request.uri().path()), ("PURGE", "/base/proxy"));
+                assert_eq!(request.headers()["forwardcache-scope"], "own");
+                assert_eq!(request.uri().query(), Some("group=a+b&origin=http%3A%2F%2Fh"));
+                let port = request.uri().port_u16().unwrap();
+                Ok(answer(200, &format!("http://p:{port}/base responses {port} bytes 10\n")))
+            }),
+        );
+        let purged = client.purge(&Purge::group("http://h", "a b").unwrap()).unwrap();
+        let went: Vec<_> =
+            purged.peers.iter().map(|peer| (peer.peer.as_str(), *peer.result.as_ref().unwrap())).collect();
+        assert_eq!(
+            went,
+            [1, 2, 3]
+                .map(|number| (["", "http://p:1/base", "http://p:2/base", "http://p:3/base"][number], {
+                    Purged::new(number as u64, 10)
+                }))
+        );
+        client.set_pool([""; 0]).unwrap();
+        assert_eq!(client.purge(&Purge::all()).unwrap_err().kind(), ErrorKind::EmptyPool);
+    }
+
+    #[test]
+    fn a_peer_that_does_not_do_it_is_named_and_the_others_do_it() {
+        use ErrorKind::{BadResponse, BodyTooLarge, Forbidden, Unreachable};
+        let client = client(
+            6,
+            RoundTripFn(|request: Request<Body>| {
+                Ok(match request.uri().port_u16().unwrap() {
+                    1 => return Err(Error::new(Unreachable, "nobody is there")),
+                    2 => {
+                        let mut refused = answer(403, "not by you\nsecond line\n");
+                        protocol::mark_failure(refused.headers_mut(), Forbidden);
+                        refused
+                    }
+                    3 => answer(501, ""),
+                    4 => answer(200, "<html>the page of an origin</html>\n"),
+                    5 => answer(200, &"x".repeat(20_000)),
+                    _ => answer(200, "http://p:6/base responses unknown bytes unknown\n"),
+                })
+            }),
+        );
+        let purged = client.purge(&Purge::all()).unwrap();
+        assert!(!purged.is_complete() && !purged.total().is_counted);
+        let failed: Vec<_> = purged.failed().map(|(_, error)| error.kind()).collect();
+        assert_eq!(failed, [Unreachable, Forbidden, BadResponse, BadResponse, BodyTooLarge]);
+        for (peer, error) in purged.failed() {
+            assert_eq!(error.peer(), Some(peer.as_str()));
+        }
+        assert_eq!(purged.failed().nth(1).unwrap().1.message(), "not by you");
+    }
+
+    #[test]
+    fn peers_are_asked_side_by_side_and_not_too_many_at_a_time() {
+        // Nobody is answered before sixteen have been asked, and a seventeenth waits.
+        let together = Barrier::new(AT_A_TIME);
+        let under_way = AtomicUsize::new(0);
+        let client = client(
+            2 * AT_A_TIME,
+            RoundTripFn(move |_| {
+                assert!(under_way.fetch_add(1, Ordering::SeqCst) < AT_A_TIME);
+                together.wait();
+                under_way.fetch_sub(1, Ordering::SeqCst);
+                Ok(answer(200, "p responses 1 bytes 2\n"))
+            }),
+        );
+        let purged = client.purge(&Purge::all()).unwrap();
+        assert_eq!(purged.total(), Purged::new(32, 64));
+    }
+}

@@ -1,0 +1,176 @@
+//! `PURGE <path>?...`: what is stored is removed, here and at the other peers.
+//!
+//! Whoever may purge can make every request go to its origin, so it is not enough to reach the peer. Those may
+//! who show its token. Where there is none, those on this machine, while the peer is served to nobody else; and
+//! anybody where the peer was told so, as by a program whose front asks for certificates.
+
+use http::{Request, Response, StatusCode};
+
+use super::proxy::Proxy;
+use super::refusal::refusal;
+use crate::body::Body;
+use crate::error::ErrorKind;
+use crate::protocol;
+use crate::purge::{self, PeerPurged, PoolPurged, Purge};
+
+impl Proxy {
+    /// Answers a purge by one who was let in.
+    pub(super) fn purge(&self, request: &Request<Body>) -> Response<Body> {
+        if !self.may_purge() {
+            let text = "who may purge was not said: give this peer a token, or allow it to anyone";
+            return refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text);
+        }
+        self.purge_by_known(request)
+    }
+
+    /// The same by one of whom it is known that he may.
+    pub(crate) fn purge_by_known(&self, request: &Request<Body>) -> Response<Body> {
+        let Some(is_own) = protocol::is_own(request.headers()) else {
+            let text = "forwardcache-scope says something else than own";
+            return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, text);
+        };
+        let purge = match Purge::from_query(request.uri().query()) {
+            Ok(purge) => purge,
+            Err(reason) => return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, reason),
+        };
+        let own = Ok(self.caching.purge(&purge));
+        // Those who are asked by this peer ask nobody: they are asked for their own.
+        let mut peers = if is_own { Vec::new() } else { self.pool.purge_others(&purge) };
+        peers.push(PeerPurged::new(self.pool.own_url().clone(), own));
+        purge::response(&PoolPurged::new(peers))
+    }
+
+    fn may_purge(&self) -> bool {
+        !self.allowed.are_none_known()
+            || self.allowed.purge_by_anyone
+            || self.own_addresses.are_of_this_machine_alone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::caching::Caching;
+    use crate::error::Error;
+    use crate::handler::{Allowed, OwnAddresses, PoolView};
+    use crate::peer_url::PeerUrl;
+    use crate::protocol::PoolDigest;
+    use crate::purge::Purged;
+    use crate::round_trip::RoundTripFn;
+    use crate::store::MemoryStore;
+    use crate::target::Target;
+    use crate::token::Tokens;
+
+    const TOKEN: &str = "a-token-of-the-pool";
+
+    #[derive(Debug)]
+    struct OneOfThree(PeerUrl);
+
+    impl PoolView for OneOfThree {
+        fn is_peer(&self, _: &Target) -> bool {
+            false
+        }
+
+        fn digest(&self) -> PoolDigest {
+            PoolDigest::of("ours")
+        }
+
+        fn own_url(&self) -> &PeerUrl {
+            &self.0
+        }
+
+        fn purge_others(&self, _: &Purge) -> Vec<PeerPurged> {
+            let peer = |url: &str| PeerUrl::parse(url).unwrap();
+            let down = Error::new(ErrorKind::Unreachable, "nobody is there");
+            vec![
+                PeerPurged::new(peer("http://three:1"), Err(down)),
+                PeerPurged::new(peer("http://one:1"), Ok(Purged::new(4, 40))),
+            ]
+        }
+    }
+
+    /// A peer that is served on these addresses, before an origin that is asked by GET alone.
+    fn proxy(served: &[&str], tokens: Option<Tokens>, purge_by_anyone: bool) -> Proxy {
+        let origin = RoundTripFn(|request: Request<Body>| {
+            assert_eq!(request.method(), "GET");
+            Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
+        });
+        let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
+        let own_addresses = OwnAddresses::default();
+        served.iter().for_each(|address| own_addresses.add(address.parse().unwrap()));
+        let pool = Box::new(OneOfThree(PeerUrl::parse("http://two:1").unwrap()));
+        let allowed = Allowed::new(tokens, "any,deny:bad".parse().unwrap(), purge_by_anyone);
+        Proxy::new("/proxy".to_owned(), caching, Arc::new(own_addresses), pool, allowed)
+    }
+
+    fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
+        let response = proxy.handle(request.body(Body::empty()).unwrap());
+        (response.status().as_u16(), response.into_body().into_text().unwrap())
+    }
+
+    fn purge(query: &str) -> http::request::Builder {
+        Request::builder().method("PURGE").uri(format!("/proxy{query}"))
+    }
+
+    #[test]
+    fn those_may_purge_of_whom_it_was_said() {
+        let tokens = || Some(Tokens::new([TOKEN]).unwrap());
+        let shown = format!("Bearer {TOKEN}");
+        for (served, tokens, by_anyone, field, expected) in [
+            (&[][..], None, false, "", 403),
+            (&["10.0.0.1:3000"], None, false, "", 403),
+            (&["127.0.0.1:3000", "10.0.0.1:3000"], None, false, "", 403),
+            (&["127.0.0.1:3000"], None, false, "", 200),
+            (&["10.0.0.1:3000"], None, true, "", 200),
+            (&["127.0.0.1:3000"], tokens(), true, "", 407),
+            (&["127.0.0.1:3000"], tokens(), true, "Bearer another-token-than-ours", 407),
+            (&["10.0.0.1:3000"], tokens(), false, &*shown, 200),
+        ] {
+            let request =
+                purge("?all").header("forwardcache-scope", "own").header("proxy-authorization", field);
+            let (status, text) = ask(&proxy(served, tokens, by_anyone), request);
+            assert_eq!(status, expected, "{served:?} {by_anyone} {field}: {text}");
+            assert_eq!(text.lines().count(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn it_purges_itself_and_the_others_or_itself_alone() {
+        let proxy = proxy(&["127.0.0.1:3000"], None, false);
+        for path in ["a", "b", "b?c"] {
+            let request = Request::get(format!("/proxy?q=http%3A%2F%2Fh%2F{path}"));
+            assert_eq!(ask(&proxy, request), (200, "hello".to_owned()));
+        }
+        let own = |query: &str| ask(&proxy, purge(query).header("forwardcache-scope", "own"));
+        let (status, text) = own("?q=http%3A%2F%2Fh%2Fa");
+        assert!(status == 200 && text.starts_with("http://two:1 responses 1 bytes "), "{text}");
+        let (status, text) = ask(&proxy, purge("?prefix=http%3A%2F%2Fh%2F"));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((status, lines.len()), (502, 3), "{text}");
+        assert_eq!(lines[0], "http://one:1 responses 4 bytes 40");
+        assert_eq!(lines[1], "http://three:1 failed unreachable nobody is there");
+        assert!(lines[2].starts_with("http://two:1 responses 2 bytes "), "{text}");
+        assert_eq!(own("?all"), (200, "http://two:1 responses 0 bytes 0\n".to_owned()));
+        // What may not be fetched may have been stored before.
+        assert_eq!(own("?q=http%3A%2F%2Fbad%2Fa").0, 200);
+    }
+
+    #[test]
+    fn what_is_no_purge_is_refused_and_changes_nothing() {
+        let proxy = proxy(&["127.0.0.1:3000"], None, false);
+        ask(&proxy, Request::get("/proxy?q=http%3A%2F%2Fh%2Fa"));
+        for query in ["", "?q=", "?q=foo", "?q=http://h/?a&all", "?prefix=http://h", "?group=a", "?all=1"] {
+            let (status, text) = ask(&proxy, purge(query));
+            assert!(status == 400 && text.lines().count() == 1, "{query}: {status} {text}");
+        }
+        for scope in ["", "all", "Own"] {
+            let request = purge("?all").header("forwardcache-scope", scope);
+            assert_eq!(ask(&proxy, request).0, 400, "{scope}");
+        }
+        assert_eq!(ask(&proxy, Request::builder().method("PURGE").uri("/other?all")).0, 404);
+        assert_eq!(proxy.caching.store().usage().keys, 1);
+        assert_eq!(proxy.caching.stats().counts().purges, 0);
+    }
+}

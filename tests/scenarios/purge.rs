@@ -1,0 +1,496 @@
+//! What is stored is removed, by whoever may say so, from every peer of the pool.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use forwardcache::{
+    BackedStore, Cache, Client, ErrorKind, MemoryCache, Outcome, Peer, Purge, StoreError, Tokens,
+};
+use http::Request;
+
+use crate::local::{LocalPeer, escaped, listen, send};
+use crate::support::origin::{Gate, Origin, Received, Reply};
+use crate::support::port::Port;
+use crate::support::process::{Process, run};
+use crate::support::raw::Response;
+use crate::support::tls::Authority;
+
+const TOKEN: &str = "a-token-of-the-pool";
+
+/// Between the release of a port and a peer's `bind` another process may take it.
+const ATTEMPTS: usize = 5;
+
+/// What is stored by accept and by credential, and in a group.
+fn page(received: &Received) -> Reply {
+    assert_ne!(received.method, "PURGE", "a purge reached an origin");
+    Reply::ok(received.target.clone())
+        .field("Cache-Control", "max-age=600")
+        .field("Cache-Groups", "\"news\", \"all of it\"")
+        .field("Vary", "Accept")
+}
+
+struct PeerProcess {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl PeerProcess {
+    fn start(arguments: &[&str]) -> Self {
+        let process = Process::spawn(["serve"].iter().chain(arguments));
+        let line = process.wait_for_line("serving on http://");
+        let address: SocketAddr = line.split(['/', ' ']).nth(4).unwrap().parse().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], address.port()));
+        Self { process, address }
+    }
+
+    /// A pool of this many, who have to know each other's ports before they start.
+    fn pool(size: usize, arguments: &[&str]) -> Vec<Self> {
+        for _ in 0..ATTEMPTS {
+            let ports: Vec<_> = (0..size).map(|_| Port::hold()).collect();
+            let addresses: Vec<_> = ports.iter().map(Port::address).collect();
+            for port in ports {
+                port.release();
+            }
+            let peers: Vec<String> =
+                addresses.iter().map(|address| format!("--peer=http://{address}")).collect();
+            let start = |address: &SocketAddr| {
+                let listen = format!("--listen={address}");
+                let own = ["serve", &listen].into_iter().chain(peers.iter().map(String::as_str));
+                let process = Process::spawn(own.chain(arguments.iter().copied()));
+                Self { process, address: *address }
+            };
+            let pool: Vec<_> = addresses.iter().map(start).collect();
+            let says = format!("one of a pool of {size}");
+            if pool.iter().all(|peer| peer.process.line(&says).is_some()) {
+                return pool;
+            }
+            for peer in &pool {
+                let said = peer.process.stderr();
+                assert!(said.is_empty() || said.contains("cannot listen"), "{said}");
+            }
+        }
+        panic!("the ports are taken in each of {ATTEMPTS} attempts");
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn get(&self, url: &str, fields: &str) -> Response {
+        send(self.address, "GET", &format!("/proxy?q={}", escaped(url)), fields)
+    }
+
+    fn purge(&self, query: &str, fields: &str) -> (u16, String) {
+        purge(self.address, query, fields)
+    }
+}
+
+fn purge(peer: SocketAddr, query: &str, fields: &str) -> (u16, String) {
+    let answer = send(peer, "PURGE", &format!("/proxy?{query}"), fields);
+    (answer.status, String::from_utf8(answer.body).unwrap())
+}
+
+fn is_hit(answer: &Response) -> bool {
+    assert_eq!(answer.status, 200);
+    Outcome::of(&answer.headers) == Some(Outcome::Hit)
+}
+
+/// What one peer may be asked for one URL, and answers from as many stored responses.
+const FIELDS: [&str; 4] =
+    ["", "Accept: b\r\n", "Authorization: anna\r\n", "Authorization: bert\r\nAccept: b\r\n"];
+
+fn peer_flags(pool: &[PeerProcess]) -> Vec<String> {
+    pool.iter().map(|peer| format!("--peer={}", peer.url())).collect()
+}
+
+/// How a line says that so many responses went.
+fn says(peer: &str, text: &str, responses: usize) -> bool {
+    text.lines().any(|line| {
+        line.split(['\t', ' ']).next() == Some(peer) && line.contains(&format!("responses {responses} bytes"))
+    })
+}
+
+/// A purge, and what was answered.
+type Form<'a> = Box<dyn Fn() -> String + 'a>;
+
+#[test]
+fn each_of_the_four_forms_reaches_every_copy_in_every_peer_by_every_way() {
+    let (origin, other) = (Origin::start(page), Origin::start(page));
+    let pool = PeerProcess::pool(3, &[]);
+    let (url, sibling, stranger) = (origin.url("/a?b"), origin.url("/ab"), other.url("/a?b"));
+    let urls = [&url, &sibling, &stranger];
+    let client = Client::builder().pool(pool.iter().map(PeerProcess::url)).build().unwrap();
+    let prefix = origin.url("/");
+    let host = origin.url("");
+    let flags = peer_flags(&pool);
+    let command = |words: &[&str]| {
+        let words = words.iter().copied();
+        let output = run(["purge"].into_iter().chain(flags.iter().map(String::as_str)).chain(words));
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let wire = |query: String| {
+        let (status, text) = pool[1].purge(&query, "");
+        assert_eq!(status, 200, "{text}");
+        text
+    };
+    let library = |purge: Purge| {
+        let purged = client.purge(&purge).unwrap();
+        assert!(purged.is_complete());
+        purged.to_string()
+    };
+    let forms: Vec<(Form<'_>, [bool; 3])> = vec![
+        (Box::new(|| wire(format!("q={}", escaped(&url)))), [false, true, true]),
+        (Box::new(|| library(Purge::url(&url).unwrap())), [false, true, true]),
+        (Box::new(|| command(&[&url])), [false, true, true]),
+        (Box::new(|| wire(format!("prefix={}", escaped(&prefix)))), [false, false, true]),
+        (Box::new(|| library(Purge::prefix(&origin.url("/a?")).unwrap())), [false, true, true]),
+        (Box::new(|| command(&["--prefix", &prefix])), [false, false, true]),
+        (
+            Box::new(|| wire(format!("group={}&origin={}", escaped("all of it"), escaped(&host)))),
+            [false, false, true],
+        ),
+        (Box::new(|| library(Purge::group(&host, "news").unwrap())), [false, false, true]),
+        (Box::new(|| command(&["--group", "news", "--origin", &host])), [false, false, true]),
+        (Box::new(|| command(&["--group", "sport", "--origin", &host])), [true, true, true]),
+        (Box::new(|| wire("all".to_owned())), [false, false, false]),
+        (Box::new(|| library(Purge::all())), [false, false, false]),
+        (Box::new(|| command(&["--all"])), [false, false, false]),
+        (Box::new(|| command(&[&url, &stranger])), [false, true, false]),
+    ];
+    for (number, (form, stay)) in forms.iter().enumerate() {
+        // Also from peers that do not own it: a copy is where somebody was asked for it.
+        for (peer, url) in pool.iter().flat_map(|peer| urls.map(|url| (peer, url))) {
+            for fields in FIELDS {
+                peer.get(url, fields);
+                assert!(is_hit(&peer.get(url, fields)), "{number}");
+            }
+        }
+        let went = stay.iter().filter(|stays| !**stays).count() * FIELDS.len();
+        let text = form();
+        assert_eq!(text.lines().count(), 3, "{number}: {text}");
+        for peer in &pool {
+            assert!(says(&peer.url(), &text, went), "{number}: {text}");
+            for (url, stays) in urls.iter().zip(stay) {
+                for fields in ["Cache-Control: only-if-cached\r\n"]
+                    .iter()
+                    .flat_map(|only| FIELDS.map(|fields| format!("{only}{fields}")))
+                {
+                    let status = peer.get(url, &fields).status;
+                    assert_eq!(status == 200, *stays, "{number} {url} {fields}: {status}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_is_down_is_named_and_the_others_do_it() {
+    let origin = Origin::start(page);
+    let mut pool = PeerProcess::pool(3, &[]);
+    for peer in &pool {
+        peer.get(&origin.url("/a"), "");
+    }
+    let flags = peer_flags(&pool);
+    let client = Client::builder().pool(pool.iter().map(PeerProcess::url)).build().unwrap();
+    let mut lost = pool.pop().unwrap();
+    lost.process.terminate();
+    assert!(lost.process.wait().success());
+
+    let query = format!("q={}", escaped(&origin.url("/a")));
+    let (status, text) = pool[0].purge(&query, "");
+    assert_eq!((status, text.lines().count()), (502, 3), "{text}");
+    assert!(text.contains(&format!("{} failed unreachable ", lost.url())), "{text}");
+    assert!(pool.iter().all(|peer| says(&peer.url(), &text, 1)), "{text}");
+
+    let purged = client.purge(&Purge::all()).unwrap();
+    let failed: Vec<_> = purged.failed().map(|(peer, error)| (peer.to_string(), error.kind())).collect();
+    assert_eq!(failed, [(lost.url(), ErrorKind::Unreachable)]);
+    assert_eq!(purged.peers.len(), 3);
+
+    let words = ["purge"].into_iter().chain(flags.iter().map(String::as_str));
+    let (one, two) = (origin.url("/a"), origin.url("/b"));
+    let output = run(words.chain([&*one, &*two]));
+    assert_eq!(output.status.code(), Some(1));
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!((stdout.lines().count(), stderr.lines().count()), (2, 1), "{stdout}{stderr}");
+    assert!(pool.iter().all(|peer| says(&peer.url(), &stdout, 0)), "{stdout}");
+    assert!(stderr.starts_with(&format!("forwardcache: {} ", lost.url())), "{stderr}");
+
+    let own = pool[0].purge("all", "Forwardcache-Scope: own\r\n");
+    assert_eq!(own, (200, format!("{} responses 0 bytes 0\n", pool[0].url())));
+}
+
+#[test]
+fn who_shows_no_token_or_another_purges_nothing() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), TOKEN).unwrap();
+    let path = file.path().to_str().unwrap();
+    let (origin, pool) = (Origin::start(page), PeerProcess::pool(2, &["--token-file", path]));
+    let shown = format!("Proxy-Authorization: Bearer {TOKEN}\r\n");
+    let url = origin.url("/a");
+    pool[0].get(&url, &shown);
+    let flags = peer_flags(&pool);
+    let words = || ["purge", "--all"].into_iter().chain(flags.iter().map(String::as_str));
+    for fields in
+        ["", "Proxy-Authorization: Bearer another-token-than-ours\r\n", "Forwardcache-Scope: own\r\n"]
+    {
+        for query in ["all", &format!("q={}", escaped(&url))] {
+            let (status, text) = pool[0].purge(query, fields);
+            assert_eq!((status, text.lines().count()), (407, 1), "{text}");
+        }
+    }
+    let refused = run(words());
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.lines().count() == 2 && said.contains("token"), "{said}");
+    assert!(is_hit(&pool[0].get(&url, &shown)));
+
+    // What one peer passes on is shown to the others with their token.
+    let (status, text) = pool[1].purge("all", &shown);
+    assert_eq!(status, 200, "{text}");
+    assert!(says(&pool[0].url(), &text, 1) && says(&pool[1].url(), &text, 0), "{text}");
+    let done = run(words().chain(["--token-file", path]));
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_peer_that_others_reach_is_purged_by_those_of_whom_that_was_said() {
+    let origin = Origin::start(page);
+    let open =
+        ["--listen", "0.0.0.0:0", "--self-url", "http://127.0.0.1:1", "--origins", "any", "--allow-anyone"];
+    for (more, status) in [(&[][..], 403), (&["--allow-anyone-to-purge"], 200)] {
+        let mut peer = PeerProcess::start(&[&open[..], more].concat());
+        peer.get(&origin.url("/a"), "");
+        let (answered, text) = peer.purge("all", "");
+        assert_eq!((answered, text.lines().count()), (status, 1), "{text}");
+        assert_eq!(is_hit(&peer.get(&origin.url("/a"), "")), status == 403);
+        peer.process.terminate();
+        assert!(peer.process.wait().success());
+    }
+    let refused = run(["serve", "--allow-anyone-to-purge", "--token-file", "/no/such/file"]);
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn who_shows_a_certificate_may_purge_where_others_are_not_served() {
+    let (origin, authority) = (Origin::start(page), Authority::new());
+    let server = authority.server_file().to_str().unwrap();
+    let ca = authority.ca_file().to_str().unwrap();
+    let served = ["--listen", "0.0.0.0:0", "--self-url", "https://localhost:1", "--origins", "any"];
+    let tls = ["--tls-cert", server, "--tls-key", server, "--tls-client-ca", ca];
+    let mut serving = Process::spawn(["serve"].iter().chain(&served).chain(&tls));
+    let line = serving.wait_for_line("serving on https://");
+    let port = line.split(' ').nth(2).unwrap().rsplit(':').next().unwrap();
+    let peer = format!("--peer=https://localhost:{port}");
+    let client = authority.client_file().to_str().unwrap();
+    let shown = ["--ca-file", ca, "--cert-file", client, "--key-file", client];
+    let url = origin.url("/a");
+    let got = run(["get", &peer, &url].iter().chain(&shown));
+    assert!(got.status.success(), "{got:?}");
+    let refused = run(["purge", &peer, &url].iter().chain(&shown[..2]));
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
+    let purged = run(["purge", &peer, &url].iter().chain(&shown));
+    let text = String::from_utf8(purged.stdout).unwrap();
+    assert!(purged.status.success() && says(&peer["--peer=".len()..], &text, 1), "{text}");
+    serving.terminate();
+    assert!(serving.wait().success());
+}
+
+#[test]
+fn the_front_on_tiny_http_purges_too() {
+    let origin = Origin::start(page);
+    let peer = PeerProcess::start(&["--listen", "127.0.0.1:0", "--front", "tiny_http"]);
+    peer.get(&origin.url("/a"), "");
+    let (status, text) = peer.purge("all", "");
+    assert!(status == 200 && says(&peer.url(), &text, 1), "{status} {text}");
+}
+
+#[test]
+fn a_fetch_under_way_is_not_stored_and_not_shared_after_a_purge() {
+    let queries: [fn(&Origin) -> String; 4] = [
+        |origin| format!("q={}", escaped(&origin.url("/a"))),
+        |origin| format!("prefix={}", escaped(&origin.url("/"))),
+        |origin| format!("group=news&origin={}", escaped(&origin.url(""))),
+        |_| "all".to_owned(),
+    ];
+    for query in queries {
+        let gate = Gate::new();
+        let replies = [page_of("old".repeat(100_000)).gate_body(1_000, &gate), page_of("new".to_owned())];
+        let origin = Origin::replies(replies);
+        let peer = PeerProcess::start(&["--listen", "127.0.0.1:0"]);
+        let mut under_way = LocalPeerAt(peer.address).asked(&origin.url("/a"));
+        under_way.wait_for_bytes(b"oldo");
+        let (status, text) = peer.purge(&query(&origin), "");
+        assert!(status == 200 && says(&peer.url(), &text, 0), "{text}");
+        let answer = peer.get(&origin.url("/a"), "");
+        assert_eq!(answer.body, b"new");
+        gate.open();
+        // Who reads already reads to the end.
+        assert_eq!(under_way.read_response().body.len(), 300_000);
+        let answer = peer.get(&origin.url("/a"), "");
+        assert!(is_hit(&answer) && answer.body == b"new");
+        assert_eq!(origin.count(), 2);
+    }
+}
+
+fn page_of(body: String) -> Reply {
+    Reply::ok(body).field("Cache-Control", "max-age=600").field("Cache-Groups", "\"news\"")
+}
+
+struct LocalPeerAt(SocketAddr);
+
+impl LocalPeerAt {
+    fn asked(&self, url: &str) -> crate::support::raw::Connection {
+        let mut connection = crate::support::raw::Connection::open(self.0);
+        connection.write(format!("GET /proxy?q={} HTTP/1.1\r\nHost: {}\r\n\r\n", escaped(url), self.0));
+        connection
+    }
+}
+
+#[test]
+fn a_peer_asks_the_others_once_and_for_their_own_alone() {
+    let neighbour = Origin::start(|received| {
+        assert_eq!(
+            (received.method.as_str(), &*received.target),
+            ("PURGE", "/proxy?prefix=http%3A%2F%2Fa%2Fb")
+        );
+        assert_eq!(received.headers["forwardcache-scope"], "own");
+        Reply::ok("me responses 7 bytes 70\n")
+    });
+    let neighbour_url = neighbour.url("");
+    let pool = [&neighbour_url];
+    let purge = Purge::prefix("http://a/b").unwrap();
+    let local = LocalPeer::start_with(|builder| builder.pool([neighbour_url.clone()]));
+    let (status, text) = self::purge(local.address(), "prefix=http%3A%2F%2Fa%2Fb", "");
+    assert!(status == 200 && says(&neighbour_url, &text, 7) && says(&local.url(), &text, 0), "{text}");
+    assert_eq!(neighbour.count(), 1);
+    let purged = local.peer.purge(&purge);
+    assert_eq!((purged.peers.len(), purged.total().responses), (2, 7));
+    assert_eq!(neighbour.count(), 2);
+    let (status, _) =
+        self::purge(local.address(), "prefix=http%3A%2F%2Fa%2Fb", "Forwardcache-Scope: own\r\n");
+    assert_eq!((status, neighbour.count()), (200, 2));
+    let client = Client::builder().pool(pool).build().unwrap();
+    assert_eq!(client.purge(&purge).unwrap().total().responses, 7);
+}
+
+#[test]
+fn a_kept_connection_that_has_died_is_no_peer_that_is_down() {
+    let neighbour = Origin::start(|_| Reply::ok("me responses 1 bytes 10\n").close_silently());
+    let client = Client::builder().pool([neighbour.url("")]).build().unwrap();
+    for _ in 0..3 {
+        let purged = client.purge(&Purge::all()).unwrap();
+        assert!(purged.is_complete(), "{purged}");
+    }
+}
+
+#[test]
+fn the_method_is_a_purge_in_the_library_too_and_reaches_no_origin() {
+    let origin = Origin::start(page);
+    let pool = LocalPeer::pool(2);
+    let client = Client::builder().pool(pool.iter().map(LocalPeer::url)).build().unwrap();
+    let url = origin.url("/a");
+    let request = || Request::builder().method("PURGE").uri(&url).body(forwardcache::Body::empty()).unwrap();
+    for round in 1..=2 {
+        pool.iter().for_each(|peer| drop(peer.get(&url)));
+        assert_eq!(origin.count(), 2 * round);
+        let answer = if round == 1 { client.request(request()) } else { pool[0].peer.request(request()) };
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), 200);
+        let text = answer.into_body().into_text().unwrap();
+        assert!(pool.iter().all(|peer| says(&peer.url(), &text, 1)), "{text}");
+    }
+    let direct = Client::builder().empty_pool(forwardcache::EmptyPool::FetchDirectly).build().unwrap();
+    assert_eq!(direct.request(request()).unwrap_err().kind(), ErrorKind::EmptyPool);
+    let alone = pool[0].peer.caching();
+    let refused = forwardcache::RoundTrip::round_trip(alone, request()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::BadRequest);
+    let why = send(pool[0].address(), "PURGE", &format!("/proxy/why?q={}", escaped(&url)), "");
+    assert_eq!(why.status, 405);
+}
+
+/// A cache that does not list its keys.
+#[derive(Debug, Default)]
+struct Unlisted(MemoryCache);
+
+impl Cache for Unlisted {
+    fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.0.get(key)
+    }
+
+    fn set(&self, key: &str, value: Bytes) -> Result<bool, StoreError> {
+        self.0.set(key, value)
+    }
+
+    fn delete(&self, key: &str) -> Result<bool, StoreError> {
+        self.0.delete(key)
+    }
+}
+
+#[test]
+fn what_a_backend_cannot_list_is_gone_and_not_counted() {
+    let origin = Origin::start(page);
+    let peer = LocalPeer::start_with(|builder| builder.store(BackedStore::new(Unlisted::default())));
+    let url = origin.url("/a");
+    for query in [
+        format!("q={}", escaped(&url)),
+        format!("prefix={}", escaped(&origin.url("/"))),
+        format!("group=news&origin={}", escaped(&origin.url(""))),
+        "all".to_owned(),
+    ] {
+        for fields in FIELDS {
+            peer.get_with(&url, fields);
+            assert!(is_hit(&peer.get_with(&url, fields)));
+        }
+        let answered = purge(peer.address(), &query, "");
+        assert_eq!(answered, (200, format!("{} responses unknown bytes unknown\n", peer.url())));
+        for fields in FIELDS {
+            assert!(!is_hit(&peer.get_with(&url, fields)), "{query} {fields}");
+        }
+    }
+}
+
+#[test]
+fn tokens_are_enough_wherever_a_peer_is_served() {
+    let tokens = Tokens::new([TOKEN]).unwrap();
+    let listener = listen();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let peer = Peer::builder(&url).tokens(tokens.clone()).build().unwrap();
+    // Its handler is in some server of which it knows nothing.
+    let ask = |field: &str| {
+        let request =
+            Request::builder().method("PURGE").uri("/proxy?all").header("proxy-authorization", field);
+        peer.handler()(request.body(forwardcache::Body::empty()).unwrap()).status()
+    };
+    assert_eq!([ask(""), ask(&format!("Bearer {TOKEN}"))].map(|status| status.as_u16()), [407, 200]);
+    let handler = Peer::builder(&url).build().unwrap().handler();
+    let request =
+        Request::builder().method("PURGE").uri("/proxy?all").body(forwardcache::Body::empty()).unwrap();
+    assert_eq!(handler(request).status(), 403);
+}
+
+#[test]
+fn a_bad_command_line_purges_nothing() {
+    let peer = "--peer=http://127.0.0.1:1";
+    for (words, says) in [
+        (&["purge", "--all"][..], "--peer"),
+        (&["purge", peer], "required"),
+        (&["purge", peer, "--all", "http://a/"], "--all"),
+        (&["purge", peer, "--all", "--prefix", "http://a/"], "--prefix"),
+        (&["purge", peer, "--prefix", "http://a"], "such as http://example.com/"),
+        (&["purge", peer, "--group", "news"], "--origin"),
+        (&["purge", peer, "--origin", "http://a", "http://a/"], "--origin"),
+        (&["purge", peer, "--origin", "http://a"], "--group"),
+        (&["purge", peer, "--group", "news", "--origin", "http://a/b"], "without path"),
+        (&["purge", peer, "http://a/", "nonsense"], "absolute"),
+        (&["purge", "--peer=nonsense", "http://a/"], "absolute"),
+    ] {
+        let refused = run(words);
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "{words:?}: {said}");
+        assert!(said.lines().count() == 1 && said.contains(says), "{words:?}: {said}");
+    }
+}
