@@ -236,6 +236,10 @@ pub(crate) struct Get {
     #[arg(long = "peer", value_name = "URL")]
     pub(crate) peers: Vec<String>,
 
+    /// Fail when no peer is left, instead of asking the origin directly
+    #[arg(long, requires = "peers")]
+    pub(crate) peers_only: bool,
+
     /// Print the status and the fields before the body
     #[arg(short, long)]
     pub(crate) include: bool,

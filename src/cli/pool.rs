@@ -1,13 +1,23 @@
 //! A client of the pool that the command line names.
 
-use forwardcache::{Client, Error};
+use forwardcache::{Client, Error, Marks, NoPeerLeft};
 
 use super::arguments::Asking;
 use super::tokens;
 
-pub(crate) fn client(peers: &[String], asking: &Asking) -> Result<Client, Error> {
+pub(crate) fn client(
+    peers: &[String],
+    asking: &Asking,
+    last: NoPeerLeft,
+    marks: Marks,
+) -> Result<Client, Error> {
     let pool = &asking.pool;
-    let mut client = Client::builder().pool(peers).path(&pool.path).replicas(pool.replicas.get());
+    let mut client = Client::builder()
+        .pool(peers)
+        .path(&pool.path)
+        .replicas(pool.replicas.get())
+        .no_peer_left(last)
+        .marks(marks);
     if let Some(path) = &asking.ca_file {
         client = client.root_certificates_file(path);
     }

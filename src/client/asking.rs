@@ -3,22 +3,32 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::{Method, Request, Response, StatusCode};
-use log::debug;
 
+use super::asked::Asked;
 use super::builder::ClientBuilder;
-use super::pool::{self, Pool};
+use super::counts::ClientCounts;
+use super::marks::Marks;
+use super::peers::PeerHealth;
+use super::pool;
+use super::sending::{Answer, Inner, Last};
 use crate::body::Body;
-use crate::error::{Error, ErrorKind, Result, redacted};
-use crate::header::hop_by_hop;
+use crate::error::{Error, ErrorKind, Result};
 use crate::peer_url::PeerUrl;
-use crate::protocol::{self, ForPeer};
+use crate::protocol;
 use crate::round_trip::{self, RoundTrip};
 use crate::target::Target;
-use crate::token::Tokens;
 
-/// Asks a pool: every request goes to the one peer that owns its URL.
+/// Asks a pool: every request goes to the one peer that owns its URL, and to the next one while that is away.
+///
+/// A peer that cannot be asked is left alone for a while, from a second up to a minute, and then asked whether
+/// it is there again before it gets its share back, within five seconds. Meanwhile the next owner on the ring has
+/// its URLs. A request that may be repeated goes on to the next owner when a peer fails at it; any other does
+/// only where nothing of it was sent. All owners together may take as long as one
+/// ([`response_timeout`](ClientBuilder::response_timeout)), and after that one more is asked, for as long as a
+/// connection may take. A body that breaks off goes on from the next owner where a strong validator proves that
+/// the bytes are the same. When no peer is left, the origin is asked directly, unless
+/// [`no_peer_left`](ClientBuilder::no_peer_left) says otherwise.
 ///
 /// It blocks, and may be called from many threads at once; cloning it is cheap and gives the same client.
 ///
@@ -35,20 +45,8 @@ use crate::token::Tokens;
 /// have reached the origin: use `https` peers where the network between is not trusted.
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
-
-struct Inner {
-    pool: Pool,
-    path: String,
-    transport: Arc<dyn RoundTrip>,
-    /// What fetches when there is no peer, if that was chosen.
-    direct: Option<Arc<dyn RoundTrip>>,
-    tokens: Option<Tokens>,
-}
-
-/// How much of a peer's own words about its failure is read, in bytes.
-const MAX_REASON: u64 = 1024;
 
 /// How long an explanation may be, in bytes: all that may be stored of one URL, with room.
 const MAX_EXPLANATION: u64 = 1 << 20;
@@ -59,14 +57,8 @@ impl Client {
         ClientBuilder::default()
     }
 
-    pub(super) fn new(
-        pool: Pool,
-        path: String,
-        transport: Arc<dyn RoundTrip>,
-        direct: Option<Arc<dyn RoundTrip>>,
-        tokens: Option<Tokens>,
-    ) -> Self {
-        Self { inner: Arc::new(Inner { pool, path, transport, direct, tokens }) }
+    pub(super) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
     }
 
     /// Fetches a URL through the pool. Any status is a success.
@@ -104,8 +96,8 @@ impl Client {
         self.round_trip(request.map(Into::into))
     }
 
-    /// Asks the owner of a URL what would happen to this GET at this moment, and why. Nothing is fetched and
-    /// nothing changes. The answer is text for people, several lines of it.
+    /// Asks the owner of a URL, or who stands in for it, what would happen to this GET at this moment, and why.
+    /// Nothing is fetched and nothing changes. The answer is text for people, several lines of it.
     ///
     /// ```no_run
     /// # let client = forwardcache::Client::builder().build()?;
@@ -116,7 +108,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadRequest`] when it is no GET, [`ErrorKind::EmptyPool`] when there is no peer,
+    /// [`ErrorKind::BadRequest`] when it is no GET, [`ErrorKind::NoPeerLeft`] when no peer is left,
     /// [`ErrorKind::BadResponse`] when the peer is one that explains nothing, and otherwise as
     /// [`get`](Self::get).
     pub fn explain(&self, request: &Request<()>) -> Result<String> {
@@ -124,11 +116,15 @@ impl Client {
         if *request.method() != Method::GET {
             return Err(Error::new(ErrorKind::BadRequest, "only a GET can be explained").with_url(&target));
         }
-        let owner = self.inner.pool.owner(&target).ok_or_else(|| no_peer(&target))?;
         let mut asking = Request::new(Body::empty());
         asking.headers_mut().clone_from(request.headers());
-        let response = self.ask(&owner, &protocol::why_path(&self.inner.path), &target, asking)?;
-        let about = |error: Error| error.with_url(&target).with_peer(&owner);
+        let asked = Arc::new(Asked::new(target, asking));
+        let path = protocol::why_path(&self.inner.path);
+        let Answer { response, from } = self.inner.send(&asked, &path, &Last::Nobody)?;
+        let about = |error: Error| {
+            let error = error.with_url(&asked.target);
+            if let Some(from) = &from { error.with_peer(&from.peer.url) } else { error }
+        };
         if response.status() != StatusCode::OK {
             let text = format!("the peer explains nothing: it answers {}", response.status().as_u16());
             return Err(about(Error::new(ErrorKind::BadResponse, text)));
@@ -146,6 +142,7 @@ impl Client {
     /// [`ErrorKind::BadPeer`] when one of them is no base URL; nothing is changed then.
     pub fn set_pool(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
         self.inner.pool.set(pool::parse(peers)?);
+        self.inner.peers.keep(&self.inner.pool.peers());
         Ok(())
     }
 
@@ -162,6 +159,34 @@ impl Client {
     /// [`ErrorKind::BadUrl`] when it is not an absolute `http` or `https` URL.
     pub fn owner(&self, url: &str) -> Result<Option<PeerUrl>> {
         Ok(self.inner.pool.owner(&Target::parse(url)?))
+    }
+
+    /// What is known of each peer of the pool: whether it is asked, and how it does.
+    ///
+    /// ```
+    /// use forwardcache::{Client, PeerState};
+    ///
+    /// let client = Client::builder().pool(["http://10.0.0.1:3000"]).build()?;
+    /// let health = client.health();
+    /// assert_eq!((health[0].state, health[0].failures), (PeerState::Up, 0));
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> Vec<PeerHealth> {
+        self.inner.peers.health(self.pool())
+    }
+
+    /// What it did so far.
+    #[must_use]
+    pub fn counts(&self) -> ClientCounts {
+        self.inner.counters.read()
+    }
+
+    /// The peers that are down, for a client that comes after this one: see
+    /// [`ClientBuilder::marks`](crate::ClientBuilder::marks).
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        self.inner.peers.marks()
     }
 
     #[cfg(feature = "peer")]
@@ -181,67 +206,25 @@ impl Client {
         &self.inner.path
     }
 
-    /// Asks this peer, under this path, about what is fetched from there.
-    fn ask(
+    /// As [`round_trip`](RoundTrip::round_trip), for the peer that answers under this URL itself: it does when it
+    /// is its turn, and when no other is left, as `own` does.
+    #[cfg(feature = "peer")]
+    pub(crate) fn round_trip_of_peer(
         &self,
-        peer: &PeerUrl,
-        path: &str,
-        target: &Target,
+        target: Target,
         request: Request<Body>,
+        peer: &PeerUrl,
+        own: &dyn RoundTrip,
     ) -> Result<Response<Body>> {
-        let (mut parts, body) = request.into_parts();
-        hop_by_hop::remove(&mut parts.headers);
-        parts.headers.remove(HOST);
-        parts.uri = peer.request_url(path, target);
-        if let Some(credential) = self.inner.tokens.as_ref().and_then(Tokens::credential) {
-            parts.headers.insert(PROXY_AUTHORIZATION, credential);
-            parts.extensions.insert(ForPeer);
-        }
-        let response =
-            self.inner.transport.round_trip(Request::from_parts(parts, body)).map_err(|error| {
-                debug!("{} {} {peer}", error.kind(), redacted(target.as_str()));
-                error.with_url(target).with_peer(peer)
-            })?;
-        match protocol::failure(response.headers()) {
-            None => {
-                debug!("{} {} {peer}", response.status(), redacted(target.as_str()));
-                Ok(response)
-            }
-            Some(kind) => {
-                debug!("{kind} {} {peer}", redacted(target.as_str()));
-                Err(Error::new(kind, reason(response.into_body())).with_url(target).told_by_peer(peer))
-            }
-        }
+        self.inner.round_trip(Asked::new(target, request), &Last::Own(peer, own))
     }
 }
 
 impl RoundTrip for Client {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let target = Target::parse(&request.uri().to_string())?;
-        match (self.inner.pool.owner(&target), &self.inner.direct) {
-            (Some(owner), _) => self.ask(&owner, &self.inner.path, &target, request),
-            (None, Some(direct)) => {
-                let (mut parts, body) = request.into_parts();
-                parts.uri = target.uri();
-                direct.round_trip(Request::from_parts(parts, body))
-            }
-            (None, None) => Err(no_peer(&target)),
-        }
+        self.inner.round_trip(Asked::new(target, request), &Last::Chosen)
     }
-}
-
-fn no_peer(target: &Target) -> Error {
-    Error::new(ErrorKind::EmptyPool, "the pool has no peer").with_url(target)
-}
-
-/// What a peer says about its failure: the first line.
-fn reason(body: Body) -> String {
-    let text = body.into_bytes_limited(MAX_REASON).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let line = text.lines().next().unwrap_or_default().trim();
-    // It goes into logs and on terminals.
-    let line = line.replace(char::is_control, "?");
-    if line.is_empty() { "the peer failed".to_owned() } else { line }
 }
 
 impl fmt::Debug for Client {
@@ -280,7 +263,7 @@ mod tests {
         assert_eq!(text, "http://peer:1/base/proxy/why?q=http%3A%2F%2Fh%2Fa\n?[2J");
         assert_eq!(explain(&client, "POST").unwrap_err().kind(), ErrorKind::BadRequest);
         client.set_pool([""; 0]).unwrap();
-        assert_eq!(explain(&client, "GET").unwrap_err().kind(), ErrorKind::EmptyPool);
+        assert_eq!(explain(&client, "GET").unwrap_err().kind(), ErrorKind::NoPeerLeft);
     }
 
     #[test]

@@ -45,7 +45,18 @@ impl Pool {
     pub(crate) fn owner(&self, target: &Target) -> Option<PeerUrl> {
         let members = Arc::clone(&self.members.read());
         let owner = members.ring.owner(target.ring_key())?;
-        members.peers.iter().find(|peer| peer.as_str() == owner).cloned()
+        members.peer(owner)
+    }
+
+    /// How many peers there are.
+    pub(crate) fn size(&self) -> usize {
+        self.members.read().peers.len()
+    }
+
+    /// The peers in the order in which they own it while those before are away, as the pool is now, and no more
+    /// than [`MOST_OWNERS`].
+    pub(crate) fn owners<'a>(&self, target: &'a Target) -> Owners<'a> {
+        Owners { members: Arc::clone(&self.members.read()), target, is_begun: false, rest: None }
     }
 
     /// Whether this peer is the one that [owns](Self::owner) it, or nobody is.
@@ -69,6 +80,38 @@ impl Pool {
     }
 }
 
+/// In a large pool, a request is not carried to everybody.
+const MOST_OWNERS: usize = 16;
+
+/// See [`Pool::owners`]. Most requests need the first alone, which is found without walking the ring.
+#[derive(Debug)]
+pub(crate) struct Owners<'a> {
+    members: Arc<Members>,
+    target: &'a Target,
+    is_begun: bool,
+    /// Those behind the first, the next one last.
+    rest: Option<Vec<PeerUrl>>,
+}
+
+impl Iterator for Owners<'_> {
+    type Item = PeerUrl;
+
+    fn next(&mut self) -> Option<PeerUrl> {
+        let key = self.target.ring_key();
+        if !std::mem::replace(&mut self.is_begun, true) {
+            return self.members.peer(self.members.ring.owner(key)?);
+        }
+        let members = &self.members;
+        let rest = self.rest.get_or_insert_with(|| {
+            let rest = members.ring.owners(key).take(MOST_OWNERS).skip(1);
+            let mut rest: Vec<_> = rest.filter_map(|owner| members.peer(owner)).collect();
+            rest.reverse();
+            rest
+        });
+        rest.pop()
+    }
+}
+
 impl Members {
     fn new(mut peers: Vec<PeerUrl>, replicas: NonZeroU32, hash: HashFunction) -> Self {
         peers.sort_unstable();
@@ -86,6 +129,10 @@ impl Members {
             #[cfg(feature = "peer")]
             canonical,
         }
+    }
+
+    fn peer(&self, name: &str) -> Option<PeerUrl> {
+        self.peers.iter().find(|peer| peer.as_str() == name).cloned()
     }
 }
 
@@ -106,6 +153,20 @@ fn named(peer: &str, bad: BadPeerUrl) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owners_are_those_of_the_ring_each_once() {
+        let peers: Vec<_> = (1..=20).map(|number| format!("http://p{number}")).collect();
+        let replicas = NonZeroU32::new(50).unwrap();
+        let pool = Pool::new(parse(&peers).unwrap(), replicas, HashFunction::default());
+        let target = Target::parse("http://h/a").unwrap();
+        let owners: Vec<_> = pool.owners(&target).map(|owner| owner.to_string()).collect();
+        let ring = Ring::new(peers);
+        assert_eq!(owners, ring.owners(target.ring_key()).take(MOST_OWNERS).collect::<Vec<_>>());
+        assert_eq!(pool.owners(&target).next(), pool.owner(&target));
+        pool.set(Vec::new());
+        assert_eq!(pool.owners(&target).next(), None);
+    }
 
     #[test]
     fn the_bad_one_of_a_list_is_named_without_its_secrets() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::member::Peer;
 use crate::access::OriginRules;
 use crate::caching::{Caching, CachingBuilder};
-use crate::client::{Client, ClientBuilder};
+use crate::client::{Client, ClientBuilder, NoPeerLeft};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::handler::Allowed;
@@ -60,7 +60,8 @@ impl PeerBuilder {
     }
 
     /// How it asks the other peers: path, ring, time limits. The pool of this builder counts, not that of
-    /// the client's. Default: [`Client::builder`].
+    /// the client's; and where no other peer is left it answers itself, whatever
+    /// [`no_peer_left`](ClientBuilder::no_peer_left) says. Default: [`Client::builder`].
     pub fn client(mut self, client: ClientBuilder) -> Self {
         self.client = client;
         self
@@ -244,7 +245,8 @@ impl PeerBuilder {
     pub fn build(self) -> Result<Peer> {
         let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
         let peers = self.peers.unwrap_or_else(|| vec![self_url.to_string()]);
-        let client = self.client.pool(peers).build()?;
+        // What no other answers it answers itself, by its own rules.
+        let client = self.client.pool(peers).no_peer_left(NoPeerLeft::Fail).build()?;
         let origin = match self.origin {
             Some(origin) => origin,
             None => {
