@@ -25,8 +25,7 @@ use crate::target::Target;
 /// it is there again before it gets its share back, within five seconds. Meanwhile the next owner on the ring has
 /// its URLs. A request that may be repeated goes on to the next owner when a peer fails at it; any other does
 /// only where nothing of it was sent. All owners together may take as long as one
-/// ([`response_timeout`](ClientBuilder::response_timeout)), and after that one more is asked, for as long as a
-/// connection may take. A body that breaks off goes on from the next owner where a strong validator proves that
+/// ([`response_timeout`](ClientBuilder::response_timeout)) and a connection may take. A body that breaks off goes on from the next owner where a strong validator proves that
 /// the bytes are the same. When no peer is left, the origin is asked directly, unless
 /// [`no_peer_left`](ClientBuilder::no_peer_left) says otherwise.
 ///

@@ -44,32 +44,27 @@ pub(super) fn sign(error: &Error) -> Option<Sign> {
 
 /// What may still be tried for one request.
 ///
-/// All peers together may take as long as one may, and one hop on top: where that time is over, one more is
-/// asked, once.
+/// All peers together may take as long as one may, and a hop on top.
 #[derive(Debug)]
 pub(super) struct Attempts {
     is_idempotent: bool,
     head_timeout: Duration,
     hop: Duration,
-    had_last_hop: bool,
     told_of_origin: bool,
 }
 
 impl Attempts {
     /// Of a request that may be repeated (RFC 9110 section 9.2.2) or not; `head_timeout` is how long one peer
-    /// may take.
+    /// may take, and `hop` how long one may that is asked when that time is over.
     pub(super) fn new(is_idempotent: bool, head_timeout: Duration, hop: Duration) -> Self {
-        let hop = hop.min(head_timeout);
-        Self { is_idempotent, head_timeout, hop, had_last_hop: false, told_of_origin: false }
+        Self { is_idempotent, head_timeout, hop: hop.min(head_timeout), told_of_origin: false }
     }
 
     /// How long the next attempt may take, after so long; `None` where there is none.
-    pub(super) fn next(&mut self, elapsed: Duration) -> Option<Duration> {
-        let left = self.head_timeout.saturating_sub(elapsed);
-        if left >= self.hop {
-            return Some(left);
-        }
-        (!std::mem::replace(&mut self.had_last_hop, true)).then_some(self.hop)
+    pub(super) fn next(&self, elapsed: Duration) -> Option<Duration> {
+        let left = self.head_timeout.saturating_add(self.hop).saturating_sub(elapsed);
+        let limit = self.head_timeout.saturating_sub(elapsed).max(self.hop).min(left);
+        (!limit.is_zero()).then_some(limit)
     }
 
     /// Whether it goes on after this error; `can_repeat`: its body can be sent again.
@@ -155,11 +150,23 @@ mod tests {
 
     #[test]
     fn all_together_take_as_long_as_one_and_a_hop() {
-        let mut attempts = attempts(true);
-        assert_eq!(attempts.next(Duration::ZERO), Some(60 * SECOND));
-        assert_eq!(attempts.next(10 * SECOND), Some(50 * SECOND));
-        assert_eq!(attempts.next(60 * SECOND), Some(10 * SECOND));
-        assert_eq!(attempts.next(60 * SECOND), None);
+        for (head_timeout, hop, elapsed, limit) in [
+            (60, 10, 0, Some(60)),
+            (60, 10, 10, Some(50)),
+            (60, 10, 55, Some(10)),
+            (60, 10, 60, Some(10)),
+            (60, 10, 65, Some(5)),
+            (60, 10, 70, None),
+            (60, 10, 1000, None),
+            // Who fails at once costs nothing, also where a hop may take as long as all.
+            (1, 10, 0, Some(1)),
+            (1, 10, 1, Some(1)),
+            (1, 10, 2, None),
+        ] {
+            let attempts = Attempts::new(true, head_timeout * SECOND, hop * SECOND);
+            let found = attempts.next(elapsed * SECOND);
+            assert_eq!(found, limit.map(|limit| limit * SECOND), "{head_timeout} {hop} {elapsed}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{
     CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
@@ -15,7 +15,7 @@ use super::asked::{Asked, Repeatable};
 use super::health::Sign;
 use super::sending::{Answer, AnsweredBy, Inner, Last};
 use crate::body::Body;
-use crate::error::{Error, redacted};
+use crate::error::{Error, ErrorKind, redacted};
 use crate::header::date;
 use crate::header::entity_tag::EntityTag;
 use crate::header::range::ContentRange;
@@ -24,6 +24,10 @@ use crate::target::Target;
 
 /// How often somebody may be asked for the rest of one body.
 const MOST_RESUMES: u32 = 3;
+
+/// With fewer bytes a second than this, somebody else is asked for the rest: what a peer itself demands of its
+/// clients.
+const LEAST_RATE: f64 = 256.0;
 
 /// A date of modification names exact bytes when the response is so much younger (RFC 9110 section 8.8.2.2):
 /// the clocks that gave the two may differ.
@@ -45,7 +49,16 @@ pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<Asked>, answer: Answer) ->
         left: MOST_RESUMES,
         failed: Vec::new(),
     });
-    let watched = Watched { body, from: Some(from), target: asked.target.clone(), offset: 0, resume: way };
+    let watched = Watched {
+        body,
+        from: Some(from),
+        target: asked.target.clone(),
+        offset: 0,
+        resume: way,
+        pace: Pace::default(),
+        is_judged: true,
+        is_slow: false,
+    };
     let body = if end_is_proven { Body::from_reader(watched, length) } else { Body::until_close(watched) };
     Response::from_parts(parts, body)
 }
@@ -58,6 +71,10 @@ struct Watched {
     target: Target,
     offset: u64,
     resume: Option<Resume>,
+    pace: Pace,
+    /// Whether it is to go on elsewhere where it comes too slowly, and whether it does.
+    is_judged: bool,
+    is_slow: bool,
 }
 
 struct Resume {
@@ -69,33 +86,79 @@ struct Resume {
     failed: Vec<PeerUrl>,
 }
 
+/// How fast a body comes, by the time that was waited for it: how often it is read is the reader's business.
+#[derive(Debug, Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Whether it was too slow over the time of a window that has just ended.
+    fn is_slow(&mut self, waited: Duration, bytes: usize, window: Duration) -> bool {
+        self.waited += waited;
+        self.bytes += bytes as u64;
+        if self.waited < window {
+            return false;
+        }
+        let is_slow = (self.bytes as f64) < LEAST_RATE * self.waited.as_secs_f64();
+        *self = Self::default();
+        is_slow
+    }
+}
+
 impl Read for Watched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if std::mem::take(&mut self.is_slow) {
+            let error = self.about(Error::new(ErrorKind::Timeout, "the body comes too slowly"));
+            // Where nobody has it faster, it is waited for.
+            if !self.goes_on(&error) {
+                self.is_judged = false;
+            }
+        }
         loop {
-            let error = match self.body.read(buffer) {
+            let begun = Instant::now();
+            match self.body.read(buffer) {
                 Ok(count) => {
                     self.offset += count as u64;
                     if count == 0 && !buffer.is_empty() {
                         self.from = None;
+                    } else if let Some(resume) = self.resume.as_ref().filter(|_| self.is_judged) {
+                        self.is_slow = self.pace.is_slow(begun.elapsed(), count, resume.inner.hop);
                     }
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-                Err(error) => error,
-            };
-            let mut error = Error::from(error).with_url(&self.target);
-            if let Some(from) = &self.from {
-                error = error.with_peer(&from.peer.url);
-            }
-            let goes_on = self.resume.as_mut().is_some_and(|resume| {
-                let next = resume.go_on(self.offset, self.from.as_ref(), &error);
-                next.map(|(body, from)| (self.body, self.from) = (body, from)).is_some()
-            });
-            if !goes_on {
-                self.resume = None;
-                return Err(error.into());
+                Err(error) => {
+                    let error = self.about(Error::from(error));
+                    if !self.goes_on(&error) {
+                        self.resume = None;
+                        return Err(error.into());
+                    }
+                }
             }
         }
+    }
+}
+
+impl Watched {
+    fn about(&self, error: Error) -> Error {
+        let error = error.with_url(&self.target);
+        match &self.from {
+            Some(from) => error.with_peer(&from.peer.url),
+            None => error,
+        }
+    }
+
+    /// Whether the rest comes from somebody else from now on.
+    fn goes_on(&mut self, error: &Error) -> bool {
+        let Some(resume) = &mut self.resume else { return false };
+        // Nothing is missing.
+        if resume.way.length == Some(self.offset) {
+            return false;
+        }
+        let next = resume.go_on(self.offset, self.from.as_ref(), error);
+        next.map(|(body, from)| (self.body, self.from) = (body, from)).is_some()
     }
 }
 
@@ -124,14 +187,15 @@ impl Resume {
                 but_not: self.failed.clone(),
             });
             let Answer { response, from } = inner.send(&asked, &inner.path, &Last::Chosen).ok()?;
-            let (head, body) = response.into_parts();
-            if self.way.is_continued_by(offset, head.status, &head.headers) {
+            let (head, mut body) = response.into_parts();
+            let before = self.way.before_the_rest(offset, head.status, &head.headers);
+            if before.is_some_and(|before| is_skipped(&mut body, before)) {
                 inner.counters.resumed_bodies.count();
                 let url = redacted(asked.target.as_str());
                 debug!("{url} goes on at byte {offset} after: {error}");
                 return Some((body, from));
             }
-            // It has another body, or does not know of ranges: the next one may.
+            // It has another body, or breaks off as well: the next one may not.
             self.failed.push(from?.peer.url.clone());
         }
         None
@@ -158,8 +222,7 @@ impl Way {
             return None;
         }
         let (field, validator) = strong_validator(headers)?;
-        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Some(Self { field, validator, length: body.length().or(length) })
+        Some(Self { field, validator, length: body.length().or_else(|| length(headers)) })
     }
 
     fn ask_for_the_rest(&self, offset: u64, headers: &mut HeaderMap) {
@@ -172,16 +235,37 @@ impl Way {
         headers.insert(IF_RANGE, self.validator.clone());
     }
 
-    /// Whether this is the rest of the same bytes, and all of it.
-    fn is_continued_by(&self, offset: u64, status: StatusCode, headers: &HeaderMap) -> bool {
-        let range = headers.get(CONTENT_RANGE).and_then(|range| ContentRange::parse(range.as_bytes()));
-        let Some(ContentRange { start, end, complete: Some(complete) }) = range else { return false };
-        status == StatusCode::PARTIAL_CONTENT
-            && headers.get(&self.field) == Some(&self.validator)
-            && start == offset
-            && end == complete
-            && self.length.is_none_or(|length| length == complete)
+    /// How much of this comes before the rest of the same bytes: nothing, or all that came already where it is
+    /// the whole once more, as from an origin that knows no ranges. `None` where the bytes may be others.
+    fn before_the_rest(&self, offset: u64, status: StatusCode, headers: &HeaderMap) -> Option<u64> {
+        if headers.get(&self.field) != Some(&self.validator) {
+            return None;
+        }
+        let (start, complete) = match status {
+            StatusCode::PARTIAL_CONTENT => {
+                let range = ContentRange::parse(headers.get(CONTENT_RANGE)?.as_bytes())?;
+                (range.start, range.complete.filter(|complete| *complete == range.end))
+            }
+            StatusCode::OK => (0, length(headers)),
+            _ => return None,
+        };
+        let is_same = match (self.length, complete) {
+            (Some(length), Some(complete)) => length == complete,
+            // A part has to say what it is a part of.
+            (_, None) => status == StatusCode::OK,
+            (None, Some(_)) => true,
+        };
+        (is_same && (start == offset || start == 0)).then(|| offset - start)
     }
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads so many bytes past; says whether they came.
+fn is_skipped(body: &mut Body, bytes: u64) -> bool {
+    bytes == 0 || io::copy(&mut body.take(bytes), &mut io::sink()).is_ok_and(|count| count == bytes)
 }
 
 /// The field that names these exact bytes.
@@ -230,22 +314,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_slow_is_seen_after_a_window() {
+        let (second, window) = (Duration::from_secs(1), Duration::from_secs(10));
+        let mut pace = Pace::default();
+        assert!((0..9).all(|_| !pace.is_slow(second, 1, window)));
+        assert!(pace.is_slow(second, 1, window));
+        // From the beginning.
+        assert!(!pace.is_slow(second, 1, window));
+        assert!((0..8).all(|_| !pace.is_slow(second, 256, window)));
+        assert!(!pace.is_slow(second, 1000, window));
+    }
+
+    #[test]
     fn the_rest_of_the_same_bytes_and_nothing_else() {
         let way = Way { field: ETAG, validator: HeaderValue::from_static("\"a\""), length: Some(10) };
-        for (status, tag, range, expected) in [
-            (206, "\"a\"", "bytes 4-9/10", true),
-            (200, "\"a\"", "bytes 4-9/10", false),
-            (206, "\"b\"", "bytes 4-9/10", false),
-            (206, "W/\"a\"", "bytes 4-9/10", false),
-            (206, "\"a\"", "bytes 3-9/10", false),
-            (206, "\"a\"", "bytes 4-8/10", false),
-            (206, "\"a\"", "bytes 4-10/11", false),
-            (206, "\"a\"", "bytes 4-9/*", false),
-            (206, "\"a\"", "4-9", false),
+        for (status, tag, field, value, expected) in [
+            (206, "\"a\"", "content-range", "bytes 4-9/10", Some(0)),
+            (206, "\"a\"", "content-range", "bytes 0-9/10", Some(4)),
+            (206, "\"b\"", "content-range", "bytes 4-9/10", None),
+            (206, "W/\"a\"", "content-range", "bytes 4-9/10", None),
+            (206, "\"a\"", "content-range", "bytes 3-9/10", None),
+            (206, "\"a\"", "content-range", "bytes 5-9/10", None),
+            (206, "\"a\"", "content-range", "bytes 4-8/10", None),
+            (206, "\"a\"", "content-range", "bytes 4-10/11", None),
+            (206, "\"a\"", "content-range", "bytes 4-9/*", None),
+            (206, "\"a\"", "content-range", "4-9", None),
+            (206, "\"a\"", "content-length", "6", None),
+            (200, "\"a\"", "content-length", "10", Some(4)),
+            (200, "\"a\"", "x-none", "1", Some(4)),
+            (200, "\"a\"", "content-length", "11", None),
+            (200, "\"b\"", "content-length", "10", None),
+            (304, "\"a\"", "content-length", "10", None),
         ] {
-            let headers = headers(&[("etag", tag), ("content-range", range)]);
+            let headers = headers(&[("etag", tag), (field, value)]);
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(way.is_continued_by(4, status, &headers), expected, "{status} {tag} {range}");
+            assert_eq!(way.before_the_rest(4, status, &headers), expected, "{status} {tag} {value}");
         }
     }
 

@@ -26,7 +26,7 @@ use crate::round_trip::RoundTrip;
 use crate::target::Target;
 use crate::token::Tokens;
 
-/// How long a peer may take to say that it is there.
+/// How long a peer may take to say that it is there, where an answer may take as long.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a slow peer is passed over, where that was chosen.
@@ -210,7 +210,7 @@ impl Inner {
         let Some(url) = peer.url_below(protocol::HEALTH_PATH) else { return false };
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = url;
-        request.extensions_mut().insert(Within(PROBE_TIMEOUT));
+        request.extensions_mut().insert(Within(PROBE_TIMEOUT.min(self.head_timeout)));
         let answer = self.transport.round_trip(request);
         let is_there = answer.is_ok_and(|answer| answer.status() != StatusCode::SERVICE_UNAVAILABLE);
         debug!("{peer} is {}there", if is_there { "" } else { "not " });

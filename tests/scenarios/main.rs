@@ -10,6 +10,7 @@ mod support;
 
 mod ancestor;
 mod command;
+mod failover;
 mod faults;
 mod front;
 mod https;

@@ -95,6 +95,12 @@ impl Process {
         self.output.text(STDERR)
     }
 
+    /// Ends the child at once, by `SIGKILL`.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child of ours can be killed");
+        self.wait();
+    }
+
     /// Asks the child to end, by `SIGTERM`.
     pub(crate) fn terminate(&mut self) {
         self.signal("TERM");
