@@ -182,7 +182,7 @@ impl ClientBuilder {
     ///
     /// What is fetched directly is not cached, comes without the pool's credentials, and by the rules of nobody:
     /// where peers have [`OriginRules`] that clients must not get around, choose [`NoPeerLeft::Fail`]. A
-    /// [`Peer`](crate::Peer) never goes past its own rules: it answers from its own share.
+    /// `Peer` never goes past its own rules: it answers from its own share.
     pub fn no_peer_left(mut self, choice: NoPeerLeft) -> Self {
         self.no_peer_left = choice;
         self

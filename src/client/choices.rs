@@ -4,9 +4,8 @@
 /// now or lately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NoPeerLeft {
-    /// It goes to its origin, uncached: a cache that is away must not be a program that is away. Nobody knows
-    /// then what other peers were told about origins: see [`ClientBuilder::no_peer_left`](
-    /// crate::ClientBuilder::no_peer_left).
+    /// It goes to its origin, uncached: a cache that is away must not be a program that is away. It is
+    /// fetched past the rules on origins that the peers may have.
     #[default]
     FetchDirectly,
     /// It fails: with the error of the first peer that was asked, or as

@@ -161,19 +161,21 @@ fn a_peer_that_is_stopped_is_noticed_by_the_first_alone() {
         text(client.get(url)).unwrap();
     }
     pool[0].process.signal("STOP");
-    let times: Vec<_> = urls
-        .iter()
-        .map(|url| {
-            let begun = Instant::now();
-            text(client.get(url)).unwrap();
-            begun.elapsed()
-        })
-        .collect();
-    // The first waits for an answer, and the second finds out that nothing is answered at all.
-    assert!(times[0] >= SECOND, "{times:?}");
+    let took = |url: &String| {
+        let begun = Instant::now();
+        text(client.get(url)).unwrap();
+        begun.elapsed()
+    };
+    // The signal is on its way: some may be answered yet. The first that is not waits as long as it may.
+    wait_until(|| {
+        let first = took(&urls[0]);
+        assert!(first < 2 * SECOND + SLACK, "{first:?}");
+        first >= SECOND
+    });
+    let times: Vec<_> = urls.iter().map(took).collect();
+    // Another finds out that nothing is answered at all, and is done after one probe.
     assert!(times.iter().all(|took| *took < 2 * SECOND + SLACK), "{times:?}");
-    let noticed = times.iter().filter(|took| **took >= SECOND).count();
-    assert!(noticed <= 2 + 2, "{times:?}");
+    assert!(times.iter().filter(|took| **took >= SECOND).count() <= 2, "{times:?}");
     let counts = client.counts();
     assert_eq!((counts.failovers, counts.direct_fetches), (1, 0));
 
@@ -193,19 +195,23 @@ fn a_peer_that_is_stopped_is_noticed_by_the_first_alone() {
 fn a_peer_that_is_stopped_is_not_waited_for_by_who_hedges() {
     let (origin, mut pool) = (origin(), pool(2));
     let url = origin.url("/a");
-    let client = builder(&pool).response_timeout(PATIENCE).slow_peers(SlowPeers::Hedge { quantile: 0.95 });
+    // Few are slower than 99 of 100, so that of the 5 % that may be sent twice enough is left.
+    let client = builder(&pool).response_timeout(PATIENCE).slow_peers(SlowPeers::Hedge { quantile: 0.99 });
     let client = client.build().unwrap();
-    for _ in 0..40 {
+    for _ in 0..200 {
         text(client.get(&url)).unwrap();
     }
     let owner = client.owner(&url).unwrap().unwrap();
-    let before = client.counts().hedges;
+    let before = client.counts().hedges_won;
     let stopped = pool.iter_mut().find(|peer| peer.url() == owner.as_str()).unwrap();
     stopped.process.signal("STOP");
-    let begun = Instant::now();
-    text(client.get(&url)).unwrap();
-    assert!(begun.elapsed() < PATIENCE / 2);
-    assert!(client.counts().hedges > before);
+    // The signal is on its way: some may be answered yet.
+    wait_until(|| {
+        let begun = Instant::now();
+        text(client.get(&url)).unwrap();
+        assert!(begun.elapsed() < PATIENCE / 2);
+        client.counts().hedges_won > before
+    });
 }
 
 /// A pool of a real peer and of one that answers as it is told, with the URL of something that this one owns.
