@@ -24,9 +24,13 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What is being done anyway does not count as waiting: processes are many here, and processors few.
 const SLACK: Duration = Duration::from_millis(1500);
 
-/// An origin that answers with the target, to be kept for a minute.
+/// An origin that answers with the target, to be kept for a minute. It names the bytes: a peer may be killed
+/// between a head and its body.
 fn origin() -> Origin {
-    Origin::start(|received| Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60"))
+    Origin::start(|received| {
+        let reply = Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60");
+        reply.field("ETag", format!("\"{}\"", received.target))
+    })
 }
 
 fn pool(size: usize) -> Vec<PeerProcess> {
