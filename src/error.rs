@@ -24,8 +24,9 @@ pub enum ErrorKind {
     BadOption,
     /// The request itself cannot be sent: `CONNECT`, a body too large to hold, a bad field.
     BadRequest,
-    /// The pool has no peer, and fetching directly was not chosen.
-    EmptyPool,
+    /// The pool has no peer, or all of them failed lately and are left alone for a while, and
+    /// [`NoPeerLeft::Fail`](crate::NoPeerLeft::Fail) was chosen.
+    NoPeerLeft,
     /// The host's name cannot be resolved.
     Unresolved,
     /// No connection: refused, unreachable, or ended before a response.
@@ -65,7 +66,7 @@ impl ErrorKind {
             Self::BadPeer => "bad-peer",
             Self::BadOption => "bad-option",
             Self::BadRequest => "bad-request",
-            Self::EmptyPool => "empty-pool",
+            Self::NoPeerLeft => "no-peer-left",
             Self::Unresolved => "unresolved",
             Self::Unreachable => "unreachable",
             Self::Tls => "tls",
@@ -94,7 +95,7 @@ impl ErrorKind {
         Self::BadPeer,
         Self::BadOption,
         Self::BadRequest,
-        Self::EmptyPool,
+        Self::NoPeerLeft,
         Self::Unresolved,
         Self::Unreachable,
         Self::Tls,
@@ -133,6 +134,7 @@ struct Inner {
     url: Option<String>,
     peer: Option<String>,
     is_told_by_peer: bool,
+    is_unsent: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -148,6 +150,7 @@ impl Error {
                 url: None,
                 peer: None,
                 is_told_by_peer: false,
+                is_unsent: false,
                 source: None,
             }),
         }
@@ -179,6 +182,19 @@ impl Error {
     pub(crate) fn told_by_peer(mut self, peer: impl fmt::Display) -> Self {
         self.inner.is_told_by_peer = true;
         self.with_peer(peer)
+    }
+
+    /// The same error, before any of the request was sent.
+    #[must_use]
+    pub(crate) fn unsent(mut self) -> Self {
+        self.inner.is_unsent = true;
+        self
+    }
+
+    /// Whether it is known that nothing of the request was sent: whatever it is, it may be sent elsewhere.
+    #[must_use]
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.inner.is_unsent
     }
 
     /// What went wrong.

@@ -104,7 +104,7 @@ pub use agent::{agent, agent_with_config};
 pub use body::Body;
 pub use byte_size::{BadSize, ByteSize};
 pub use cache_mode::CacheMode;
-pub use client::{Client, ClientBuilder, EmptyPool};
+pub use client::{Client, ClientBuilder, ClientCounts, Marks, NoPeerLeft, PeerHealth, PeerState, SlowPeers};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind, Result};

@@ -67,6 +67,11 @@ impl PeerUrl {
         self.base.authority()
     }
 
+    /// The URL below the base that this path, which begins with a slash, names.
+    pub(crate) fn url_below(&self, path: &str) -> Option<Uri> {
+        format!("{}{path}", self.as_str()).parse().ok()
+    }
+
     /// The URL that asks this peer for `target`: `<base><path>?q=<target, escaped>`.
     ///
     /// A slash in front of `path` may be left out. Bytes of it that cannot stand in a path, `?` and

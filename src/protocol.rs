@@ -25,6 +25,10 @@ use crate::error::ErrorKind;
 /// The path under which a peer answers, unless told otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/proxy";
 
+/// The path under which a peer says that it is there, below its base URL. A peer of another make answers
+/// something else, and is there as well.
+pub(crate) const HEALTH_PATH: &str = "/healthz";
+
 /// The query parameter that holds the URL.
 pub(crate) const QUERY: &str = "q";
 
@@ -75,6 +79,11 @@ pub(crate) fn is_own(headers: &HeaderMap) -> Option<bool> {
 /// that peer, and not to be left out on the way there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForPeer;
+
+/// Says, in the extensions of a request, how long a connection for it may take, and then its answer, where
+/// that is less than what the transport allows all requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Within(pub(crate) Duration);
 
 /// Marks a response as one that says why there is no other.
 pub(crate) fn mark_failure(headers: &mut HeaderMap, kind: ErrorKind) {

@@ -337,6 +337,10 @@ pub(crate) struct Get {
     #[command(flatten)]
     pub(crate) elsewhere: Elsewhere,
 
+    /// Fail when no peer is left, instead of asking the origin directly
+    #[arg(long)]
+    pub(crate) peers_only: bool,
+
     /// Print the status and the fields before the body
     #[arg(short, long)]
     pub(crate) include: bool,

@@ -4,18 +4,44 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
-use forwardcache::{Body, Caching, Error, MemoryStore, Origin, Outcome, RoundTrip};
+use forwardcache::{Body, Caching, Error, MemoryStore, NoPeerLeft, Origin, Outcome, RoundTrip};
 use http::{Request, Response};
 
 use super::arguments::Get;
 use super::failure::Failure;
 use super::fields;
+use super::marks::Kept;
 use super::pool;
 use super::progress::Shown;
 
 pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
     let request = request(arguments)?;
-    let response = way(arguments)?.round_trip(request)?;
+    if arguments.peers.is_empty() && !arguments.elsewhere.is_named() {
+        if arguments.peers_only {
+            let text = "--peers-only needs peers: name them with --peer, --peers-file or --peers-dns";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        return fetch(arguments, request, &own_cache(arguments)?);
+    }
+    let last = if arguments.peers_only { NoPeerLeft::Fail } else { NoPeerLeft::FetchDirectly };
+    let kept = Kept::read();
+    let client = pool::lasting_client(
+        &arguments.peers,
+        &arguments.elsewhere,
+        &arguments.asking.reaching,
+        last,
+        kept.marks(),
+    )?;
+    let done = fetch(arguments, request, &client);
+    kept.write(&client);
+    if done.is_ok() && client.counts().direct_fetches > 0 {
+        eprintln!("forwardcache: no peer can be asked: fetched directly");
+    }
+    done
+}
+
+fn fetch(arguments: &Get, request: Request<Body>, way: &impl RoundTrip) -> Result<ExitCode, Failure> {
+    let response = way.round_trip(request)?;
     let status = response.status();
     // Where there is no body, something has to be said.
     if (status.is_client_error() || status.is_server_error()) && response.body().is_empty() {
@@ -38,17 +64,13 @@ pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
     }))
 }
 
-/// Through the pool; without one, through a cache of our own, so that the same rules apply.
-fn way(arguments: &Get) -> Result<Box<dyn RoundTrip>, Error> {
-    if arguments.peers.is_empty() && !arguments.elsewhere.is_named() {
-        let mut origin = Origin::builder();
-        if let Some(path) = &arguments.asking.reaching.ca_file {
-            origin = origin.root_certificates_file(path);
-        }
-        let store = MemoryStore::default();
-        return Ok(Box::new(Caching::builder().origin(origin.build()?).store(store).build()?));
+/// Without a pool, a cache of our own, so that the same rules apply.
+fn own_cache(arguments: &Get) -> Result<Caching, Error> {
+    let mut origin = Origin::builder();
+    if let Some(path) = &arguments.asking.reaching.ca_file {
+        origin = origin.root_certificates_file(path);
     }
-    Ok(Box::new(pool::client(&arguments.peers, &arguments.elsewhere, &arguments.asking.reaching)?))
+    Caching::builder().origin(origin.build()?).store(MemoryStore::default()).build()
 }
 
 fn request(arguments: &Get) -> Result<Request<Body>, Failure> {

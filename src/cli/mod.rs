@@ -15,6 +15,7 @@
 //! | `ring` | how evenly a ring places keys, and a model of a large pool |
 //! | `pool` | the pool that the command line names, and a client of it |
 //! | `tokens` | by what the pool knows who asks |
+//! | `marks` | what one run learnt of peers that are down, for the next one |
 //! | `progress` | the bar of a long download |
 
 mod arguments;
@@ -23,6 +24,7 @@ mod failure;
 mod fields;
 mod front;
 mod get;
+mod marks;
 mod owner;
 mod pool;
 mod progress;
@@ -45,7 +47,9 @@ pub(crate) fn run() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return failure::usage(&error),
     };
-    start_log(arguments.verbose);
+    // Those who ask once say in the end themselves what became of it.
+    let asks = matches!(arguments.command, Command::Get(_) | Command::Why(_));
+    start_log(arguments.verbose, asks);
     let done = match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
         Command::Get(arguments) => get::run(&arguments),
@@ -59,9 +63,13 @@ pub(crate) fn run() -> ExitCode {
 }
 
 /// `RUST_LOG` says what is logged; without it, warnings, and with `-v` what happened to every request.
-fn start_log(verbose: bool) {
+fn start_log(verbose: bool, asks: bool) {
     // tiny_http calls it an error that its listener is closed, which is how a front is shut down.
-    let default = if verbose { "warn,tiny_http=off,forwardcache=debug" } else { "warn,tiny_http=off" };
+    let default = match (verbose, asks) {
+        (true, _) => "warn,tiny_http=off,forwardcache=debug",
+        (false, false) => "warn,tiny_http=off",
+        (false, true) => "warn,tiny_http=off,forwardcache::client=off",
+    };
     let environment = env_logger::Env::default().default_filter_or(default);
     let mut builder = env_logger::Builder::from_env(environment);
     // They show whole requests, credentials and all, to whoever asks for debugging.

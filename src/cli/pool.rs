@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use forwardcache::{
-    Client, ClientBuilder, Error, Member, Members, MembersDns, MembersFile, Membership, RingKind,
+    Client, ClientBuilder, Error, Marks, Member, Members, MembersDns, MembersFile, Membership, NoPeerLeft,
+    RingKind,
 };
 
 use super::arguments::{Elsewhere, Reaching, RingName, RingOptions};
@@ -48,9 +49,25 @@ impl Elsewhere {
     }
 }
 
+/// A client that asks peers alone, and knows nothing of how they did before.
 pub(crate) fn client(peers: &[String], elsewhere: &Elsewhere, reaching: &Reaching) -> Result<Client, Error> {
+    lasting_client(peers, elsewhere, reaching, NoPeerLeft::Fail, Marks::default())
+}
+
+/// A client that is told what to do when no peer is left, and what one before it learnt of them.
+pub(crate) fn lasting_client(
+    peers: &[String],
+    elsewhere: &Elsewhere,
+    reaching: &Reaching,
+    last: NoPeerLeft,
+    marks: Marks,
+) -> Result<Client, Error> {
     let pool = &reaching.pool;
-    let mut client = placing(&pool.ring, Client::builder()).members(members(peers)?).path(&pool.path);
+    let mut client = placing(&pool.ring, Client::builder())
+        .members(members(peers)?)
+        .path(&pool.path)
+        .no_peer_left(last)
+        .marks(marks);
     if let Some(path) = &reaching.ca_file {
         client = client.root_certificates_file(path);
     }

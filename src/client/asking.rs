@@ -2,31 +2,38 @@
 
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "peer")]
 use std::time::Instant;
 
-use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use log::{debug, warn};
 
+use super::asked::Asked;
 use super::builder::ClientBuilder;
-use super::disagreements::Disagreements;
-use super::pool::{self, Pool};
+use super::counts::ClientCounts;
+use super::marks::Marks;
+use super::peers::PeerHealth;
+use super::pool;
+use super::sending::{Answer, Inner, Last};
 use crate::body::Body;
-use crate::deadline::Deadline;
-use crate::digest::{Expected, announced, checked};
-use crate::error::{Error, ErrorKind, Result, redacted};
-use crate::header::hop_by_hop;
+use crate::error::{Error, ErrorKind, Result};
 use crate::member::Member;
 use crate::peer_url::PeerUrl;
+use crate::protocol;
 #[cfg(feature = "peer")]
 use crate::protocol::PoolDigest;
-use crate::protocol::{self, ForPeer, Hop};
 use crate::purge::{self, Purge};
 use crate::round_trip::{self, RoundTrip};
 use crate::target::Target;
-use crate::token::Tokens;
 
-/// Asks a pool: every request goes to the one peer that owns its URL.
+/// Asks a pool: every request goes to the one peer that owns its URL, and to the next one while that is away.
+///
+/// A peer that cannot be asked is left alone for a while, from a second up to a minute, and then asked whether
+/// it is there again before it gets its share back, within five seconds. Meanwhile the next owner on the ring has
+/// its URLs. A request that may be repeated goes on to the next owner when a peer fails at it; any other does
+/// only where nothing of it was sent. All owners together may take as long as one
+/// ([`response_timeout`](ClientBuilder::response_timeout)) and a connection may take. A body that breaks off goes on from the next owner where a strong validator proves that
+/// the bytes are the same. When no peer is left, the origin is asked directly, unless
+/// [`no_peer_left`](ClientBuilder::no_peer_left) says otherwise.
 ///
 /// It blocks, and may be called from many threads at once; cloning it is cheap and gives the same client.
 ///
@@ -43,21 +50,8 @@ use crate::token::Tokens;
 /// have reached the origin: use `https` peers where the network between is not trusted.
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
-
-struct Inner {
-    pool: Pool,
-    path: String,
-    transport: Arc<dyn RoundTrip>,
-    /// What fetches when there is no peer, if that was chosen.
-    direct: Option<Arc<dyn RoundTrip>>,
-    tokens: Option<Tokens>,
-    disagreements: Disagreements,
-}
-
-/// How much of a peer's own words about its failure is read, in bytes.
-const MAX_REASON: u64 = 1024;
 
 /// How long an explanation may be, in bytes: all that may be stored of one URL, with room.
 const MAX_EXPLANATION: u64 = 1 << 20;
@@ -68,23 +62,8 @@ impl Client {
         ClientBuilder::default()
     }
 
-    pub(super) fn new(
-        pool: Pool,
-        path: String,
-        transport: Arc<dyn RoundTrip>,
-        direct: Option<Arc<dyn RoundTrip>>,
-        tokens: Option<Tokens>,
-    ) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                pool,
-                path,
-                transport,
-                direct,
-                tokens,
-                disagreements: Disagreements::default(),
-            }),
-        }
+    pub(super) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
     }
 
     /// Fetches a URL through the pool. Any status is a success.
@@ -122,8 +101,8 @@ impl Client {
         self.round_trip(request.map(Into::into))
     }
 
-    /// Asks the owner of a URL what would happen to this GET at this moment, and why. Nothing is fetched and
-    /// nothing changes. The answer is text for people, several lines of it.
+    /// Asks the owner of a URL, or who stands in for it, what would happen to this GET at this moment, and why.
+    /// Nothing is fetched and nothing changes. The answer is text for people, several lines of it.
     ///
     /// ```no_run
     /// # let client = forwardcache::Client::builder().build()?;
@@ -134,7 +113,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadRequest`] when it is no GET, [`ErrorKind::EmptyPool`] when there is no peer,
+    /// [`ErrorKind::BadRequest`] when it is no GET, [`ErrorKind::NoPeerLeft`] when no peer is left,
     /// [`ErrorKind::BadResponse`] when the peer is one that explains nothing, and otherwise as
     /// [`get`](Self::get).
     pub fn explain(&self, request: &Request<()>) -> Result<String> {
@@ -142,11 +121,15 @@ impl Client {
         if *request.method() != Method::GET {
             return Err(Error::new(ErrorKind::BadRequest, "only a GET can be explained").with_url(&target));
         }
-        let owner = self.inner.pool.owner(&target).ok_or_else(|| no_peer(&target))?;
         let mut asking = Request::new(Body::empty());
         asking.headers_mut().clone_from(request.headers());
-        let response = self.ask(&owner, &protocol::why_path(&self.inner.path), &target, asking)?;
-        let about = |error: Error| error.with_url(&target).with_peer(&owner);
+        let asked = Arc::new(Asked::new(target, asking));
+        let path = protocol::why_path(&self.inner.path);
+        let Answer { response, from } = self.inner.send(&asked, &path, &Last::Nobody)?;
+        let about = |error: Error| {
+            let error = error.with_url(&asked.target);
+            if let Some(from) = &from { error.with_peer(&from.peer.url) } else { error }
+        };
         if response.status() != StatusCode::OK {
             let text = format!("the peer explains nothing: it answers {}", response.status().as_u16());
             return Err(about(Error::new(ErrorKind::BadResponse, text)));
@@ -164,7 +147,7 @@ impl Client {
     ///
     /// [`ErrorKind::BadPeer`] when one of them is no base URL; nothing is changed then.
     pub fn set_pool(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
-        self.inner.pool.set(pool::parse(peers)?)
+        self.set_listed(pool::parse(peers)?)
     }
 
     /// As [`set_pool`](Self::set_pool), with weights.
@@ -173,7 +156,13 @@ impl Client {
     ///
     /// [`ErrorKind::BadPeer`] when one of them is listed with two weights; nothing is changed then.
     pub fn set_members(&self, members: impl IntoIterator<Item = Member>) -> Result<()> {
-        self.inner.pool.set(members.into_iter().collect())
+        self.set_listed(members.into_iter().collect())
+    }
+
+    fn set_listed(&self, members: Vec<Member>) -> Result<()> {
+        self.inner.pool.set(members)?;
+        self.inner.peers.keep(&self.inner.pool.peers());
+        Ok(())
     }
 
     /// The peers with their weights, each once, sorted.
@@ -204,6 +193,34 @@ impl Client {
         Ok(self.inner.pool.owner(&Target::parse(url)?))
     }
 
+    /// What is known of each peer of the pool: whether it is asked, and how it does.
+    ///
+    /// ```
+    /// use forwardcache::{Client, PeerState};
+    ///
+    /// let client = Client::builder().pool(["http://10.0.0.1:3000"]).build()?;
+    /// let health = client.health();
+    /// assert_eq!((health[0].state, health[0].failures), (PeerState::Up, 0));
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> Vec<PeerHealth> {
+        self.inner.peers.health(self.pool())
+    }
+
+    /// What it did so far.
+    #[must_use]
+    pub fn counts(&self) -> ClientCounts {
+        self.inner.counters.read()
+    }
+
+    /// The peers that are down, for a client that comes after this one: see
+    /// [`ClientBuilder::marks`](crate::ClientBuilder::marks).
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        self.inner.peers.marks()
+    }
+
     #[cfg(feature = "peer")]
     pub(crate) fn is_own(&self, target: &Target, peer: &PeerUrl) -> bool {
         self.inner.pool.is_own(target, peer)
@@ -229,7 +246,7 @@ impl Client {
         target: &Target,
         request: Request<Body>,
     ) -> Result<Response<Body>> {
-        self.ask(former, &self.inner.path, target, request)
+        self.inner.ask_once(former, &Asked::new(target.clone(), request), &self.inner.path, None)
     }
 
     /// It did not answer: it is not asked again.
@@ -265,53 +282,20 @@ impl Client {
 
     /// What is shown to peers.
     pub(super) fn credential(&self) -> Option<HeaderValue> {
-        self.inner.tokens.as_ref().and_then(Tokens::credential)
+        self.inner.credential()
     }
 
-    /// Asks this peer, under this path, about what is fetched from there.
-    fn ask(
+    /// As [`round_trip`](RoundTrip::round_trip), for the peer that answers under this URL itself: it does when it
+    /// is its turn, and when no other is left, as `own` does.
+    #[cfg(feature = "peer")]
+    pub(crate) fn round_trip_of_peer(
         &self,
-        peer: &PeerUrl,
-        path: &str,
-        target: &Target,
+        target: Target,
         request: Request<Body>,
+        peer: &PeerUrl,
+        own: &dyn RoundTrip,
     ) -> Result<Response<Body>> {
-        let (mut parts, body) = request.into_parts();
-        hop_by_hop::remove(&mut parts.headers);
-        parts.headers.remove(HOST);
-        parts.uri = peer.request_url(path, target);
-        let deadline = Deadline::of(&parts.extensions);
-        let now = Instant::now();
-        let hop = Hop {
-            wants_digest: true,
-            deadline: deadline.and_then(|deadline| deadline.remaining(now)),
-            soft_deadline: deadline.and_then(|deadline| deadline.softly_remaining(now)),
-            members: Some(self.inner.pool.digest()),
-        };
-        hop.put(&mut parts.headers);
-        let method = parts.method.clone();
-        if let Some(credential) = self.credential() {
-            parts.headers.insert(PROXY_AUTHORIZATION, credential);
-            parts.extensions.insert(ForPeer);
-        }
-        let mut response =
-            self.inner.transport.round_trip(Request::from_parts(parts, body)).map_err(|error| {
-                debug!("{} {} {peer}", error.kind(), redacted(target.as_str()));
-                error.with_url(target).with_peer(peer)
-            })?;
-        if let Some(members) = protocol::take_members(response.headers_mut()) {
-            self.inner.disagreements.note(peer, members);
-        }
-        match protocol::failure(response.headers()) {
-            None => {
-                debug!("{} {} {peer}", response.status(), redacted(target.as_str()));
-                whole(response, &method, target, peer)
-            }
-            Some(kind) => {
-                debug!("{kind} {} {peer}", redacted(target.as_str()));
-                Err(Error::new(kind, reason(response.into_body())).with_url(target).told_by_peer(peer))
-            }
-        }
+        self.inner.round_trip(Asked::new(target, request), &Last::Own(peer, own))
     }
 }
 
@@ -321,48 +305,8 @@ impl RoundTrip for Client {
         if protocol::is_purge(request.method()) {
             return Ok(purge::response(&self.purge(&Purge::of_target(&target))?));
         }
-        match (self.inner.pool.owner(&target), &self.inner.direct) {
-            (Some(owner), _) => self.ask(&owner, &self.inner.path, &target, request),
-            (None, Some(direct)) => {
-                let (mut parts, body) = request.into_parts();
-                parts.uri = target.uri();
-                direct.round_trip(Request::from_parts(parts, body))
-            }
-            (None, None) => Err(no_peer(&target)),
-        }
+        self.inner.round_trip(Asked::new(target, request), &Last::Chosen)
     }
-}
-
-/// The response, whose body fails where it is not the one that the peer, or the origin, says that it sends.
-fn whole(
-    response: Response<Body>,
-    method: &Method,
-    target: &Target,
-    peer: &PeerUrl,
-) -> Result<Response<Body>> {
-    let (mut parts, body) = response.into_parts();
-    let mut expected = announced(method, parts.status, &parts.headers);
-    expected.extend(protocol::take_digest(&mut parts.headers).map(Expected::from));
-    let told = {
-        let (kind, shown, peer) = (ErrorKind::DigestMismatch, redacted(target.as_str()), peer.clone());
-        move || warn!("{kind} {shown} the body that {peer} sent has another digest than was announced")
-    };
-    let body = checked(body, expected, told).map_err(|error| error.with_url(target).with_peer(peer))?;
-    Ok(Response::from_parts(parts, body))
-}
-
-fn no_peer(target: &Target) -> Error {
-    Error::new(ErrorKind::EmptyPool, "the pool has no peer").with_url(target)
-}
-
-/// What a peer says about its failure: the first line.
-pub(super) fn reason(body: Body) -> String {
-    let text = body.into_bytes_limited(MAX_REASON).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let line = text.lines().next().unwrap_or_default().trim();
-    // It goes into logs and on terminals.
-    let line = line.replace(char::is_control, "?");
-    if line.is_empty() { "the peer failed".to_owned() } else { line }
 }
 
 impl fmt::Debug for Client {
@@ -401,7 +345,7 @@ mod tests {
         assert_eq!(text, "http://peer:1/base/proxy/why?q=http%3A%2F%2Fh%2Fa\n?[2J");
         assert_eq!(explain(&client, "POST").unwrap_err().kind(), ErrorKind::BadRequest);
         client.set_pool([""; 0]).unwrap();
-        assert_eq!(explain(&client, "GET").unwrap_err().kind(), ErrorKind::EmptyPool);
+        assert_eq!(explain(&client, "GET").unwrap_err().kind(), ErrorKind::NoPeerLeft);
     }
 
     #[test]

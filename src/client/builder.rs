@@ -7,8 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::asking::Client;
+use super::choices::{NoPeerLeft, SlowPeers};
+use super::counts::Counters;
+use super::disagreements::Disagreements;
+use super::hedge::Helpers;
+use super::marks::Marks;
+use super::peers::{self, Jitter, Peers};
 use super::pool::{Listed, Pool, RingChoice};
+use super::sending::{COLLECTED, Inner};
 use crate::access::OriginRules;
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::Member;
 use crate::origin::{Origin, OriginBuilder};
@@ -17,15 +25,11 @@ use crate::ring::{HashFunction, Ring, RingKind};
 use crate::round_trip::RoundTrip;
 use crate::token::Tokens;
 
-/// What a client does when its pool has no peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EmptyPool {
-    /// Every request fails as [`ErrorKind::EmptyPool`].
-    #[default]
-    Fail,
-    /// Requests go to their origins, uncached.
-    FetchDirectly,
-}
+/// How long a peer may take to answer, unless told otherwise.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long connecting to one may take, unless told otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Puts a [`Client`] together. Every part has a default.
 #[must_use]
@@ -37,8 +41,16 @@ pub struct ClientBuilder {
     hash: Option<HashFunction>,
     network: OriginBuilder,
     transport: Option<Arc<dyn RoundTrip>>,
-    empty_pool: EmptyPool,
+    no_peer_left: NoPeerLeft,
+    slow_peers: SlowPeers,
+    bounded_load: Option<f64>,
+    marks: Marks,
+    clock: Arc<dyn Clock>,
+    jitter: Option<Jitter>,
+    head_timeout: Duration,
+    hop: Duration,
     tokens: Option<Tokens>,
+    collected: u64,
     #[cfg(feature = "peer")]
     handover: Duration,
 }
@@ -51,10 +63,18 @@ impl Default for ClientBuilder {
             ring: RingKind::default(),
             replicas: None,
             hash: None,
-            network: Origin::builder().response_timeout(Duration::from_secs(60)),
+            network: Origin::builder().response_timeout(HEAD_TIMEOUT).connect_timeout(CONNECT_TIMEOUT),
             transport: None,
-            empty_pool: EmptyPool::default(),
+            no_peer_left: NoPeerLeft::default(),
+            slow_peers: SlowPeers::default(),
+            bounded_load: None,
+            marks: Marks::default(),
+            clock: Arc::new(SystemClock),
+            jitter: None,
+            head_timeout: HEAD_TIMEOUT,
+            hop: CONNECT_TIMEOUT,
             tokens: None,
+            collected: COLLECTED,
             #[cfg(feature = "peer")]
             handover: Duration::from_secs(60),
         }
@@ -135,6 +155,7 @@ impl ClientBuilder {
     /// How long connecting to a peer may take, the TLS handshake included. Default: 10 seconds.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.connect_timeout(timeout);
+        self.hop = timeout;
         self
     }
 
@@ -142,12 +163,20 @@ impl ClientBuilder {
     /// Default: 60 seconds.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.response_timeout(timeout);
+        self.head_timeout = timeout;
         self
     }
 
     /// How long a transfer may stand still in either direction. Default: 30 seconds.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.read_timeout(timeout).write_timeout(timeout);
+        self
+    }
+
+    /// Reads no body before its response is handed out, however short.
+    #[cfg(test)]
+    pub(super) fn without_collecting(mut self) -> Self {
+        self.collected = 0;
         self
     }
 
@@ -161,7 +190,7 @@ impl ClientBuilder {
     /// that lead to a root, and its key, not encrypted. They are read once, by [`build`](Self::build).
     /// Default: none.
     ///
-    /// Peers alone are shown it: what is [fetched directly](EmptyPool::FetchDirectly) goes out without.
+    /// Peers alone are shown it: what is [fetched directly](NoPeerLeft::FetchDirectly) goes out without.
     ///
     /// The last call counts, of this and of [`client_certificate_pem`](Self::client_certificate_pem).
     ///
@@ -211,9 +240,54 @@ impl ClientBuilder {
         self
     }
 
-    /// What to do when the pool has no peer. Default: [`EmptyPool::Fail`].
-    pub fn empty_pool(mut self, choice: EmptyPool) -> Self {
-        self.empty_pool = choice;
+    /// What to do with a request for which no peer is left. Default: [`NoPeerLeft::FetchDirectly`].
+    ///
+    /// What is fetched directly is not cached, comes without the pool's credentials, and by the rules of nobody:
+    /// where peers have [`OriginRules`] that clients must not get around, choose [`NoPeerLeft::Fail`]. A
+    /// `Peer` never goes past its own rules: it answers from its own share.
+    pub fn no_peer_left(mut self, choice: NoPeerLeft) -> Self {
+        self.no_peer_left = choice;
+        self
+    }
+
+    /// What to do about peers that are slow. Default: [`SlowPeers::Wait`].
+    ///
+    /// ```
+    /// use forwardcache::{Client, SlowPeers};
+    ///
+    /// let client = Client::builder().slow_peers(SlowPeers::Hedge { quantile: 0.95 }).build()?;
+    /// assert!(Client::builder().slow_peers(SlowPeers::Hedge { quantile: 95.0 }).build().is_err());
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn slow_peers(mut self, choice: SlowPeers) -> Self {
+        self.slow_peers = choice;
+        self
+    }
+
+    /// Passes a URL on to the next owner while its own has more than `1 + epsilon` times as many requests of
+    /// this client as its peers have on average, rounded up. A hot URL is then cached by more than one. Default: off.
+    ///
+    /// A response counts up to its end.
+    pub fn bounded_load(mut self, epsilon: f64) -> Self {
+        self.bounded_load = Some(epsilon);
+        self
+    }
+
+    /// What a client before this one learnt of peers that are down ([`Client::marks`]). Default: nothing.
+    pub fn marks(mut self, marks: Marks) -> Self {
+        self.marks = marks;
+        self
+    }
+
+    /// What says when a peer that failed is tried again. Default: the system's clock.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = Some(jitter);
         self
     }
 
@@ -231,7 +305,20 @@ impl ClientBuilder {
             return Err(Error::new(ErrorKind::BadOption, text));
         }
         let ring = ring(self.ring, self.replicas, self.hash)?;
-        let fetches_directly = self.empty_pool == EmptyPool::FetchDirectly;
+        if !self.slow_peers.is_sound() {
+            let text = format!(
+                "{:?} makes no sense: a quantile is between 0 and 1, a factor above 1",
+                self.slow_peers
+            );
+            return Err(Error::new(ErrorKind::BadOption, text));
+        }
+        if self.bounded_load.is_some_and(|epsilon| !epsilon.is_finite() || epsilon < 0.0) {
+            return Err(Error::new(
+                ErrorKind::BadOption,
+                "the load of a peer is bounded by 0 or more above the mean",
+            ));
+        }
+        let fetches_directly = self.no_peer_left == NoPeerLeft::FetchDirectly;
         let (transport, direct): (_, Option<Arc<dyn RoundTrip>>) = match self.transport {
             Some(transport) => (Arc::clone(&transport), fetches_directly.then_some(transport)),
             None => {
@@ -246,7 +333,22 @@ impl ClientBuilder {
         let pool = Pool::new(self.peers.read()?, ring)?;
         #[cfg(feature = "peer")]
         let pool = pool.with_handover(self.handover);
-        Ok(Client::new(pool, self.path, transport, direct, self.tokens))
+        Ok(Client::new(Inner {
+            pool,
+            path: self.path,
+            transport,
+            direct,
+            tokens: self.tokens,
+            disagreements: Disagreements::default(),
+            collected: self.collected,
+            peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random), &self.marks),
+            counters: Counters::default(),
+            head_timeout: self.head_timeout,
+            hop: self.hop,
+            slow_peers: self.slow_peers,
+            bounded_load: self.bounded_load,
+            helpers: Helpers::new(),
+        }))
     }
 }
 
@@ -273,7 +375,9 @@ impl fmt::Debug for ClientBuilder {
             .field("replicas", &self.replicas)
             .field("hash", &self.hash)
             .field("network", &self.network)
-            .field("empty_pool", &self.empty_pool)
+            .field("no_peer_left", &self.no_peer_left)
+            .field("slow_peers", &self.slow_peers)
+            .field("bounded_load", &self.bounded_load)
             .field("tokens", &self.tokens)
             .finish_non_exhaustive()
     }
@@ -329,7 +433,7 @@ mod tests {
             Client::builder()
                 .root_certificates_file(roots.path())
                 .client_certificate_pem(made.certificate.clone(), made.key.clone())
-                .empty_pool(EmptyPool::FetchDirectly)
+                .no_peer_left(NoPeerLeft::FetchDirectly)
         };
         assert!(is_shown_it(&authority, |url| builder().pool([url]).build().unwrap()));
         assert!(!is_shown_it(&authority, |_| builder().build().unwrap()));

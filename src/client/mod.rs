@@ -1,23 +1,54 @@
-//! The asking side: every request goes to the peer that owns its URL.
+//! The asking side: every request goes to the peer that owns its URL, and on to the next while that is away.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `asking` | [`Client`]: route, send, tell a peer's failure from an origin's answer |
+//! | `asking` | [`Client`]: its face |
 //! | `builder` | [`ClientBuilder`]: pool, path, ring, time limits, transport |
+//! | `choices` | what it may be told to do about peers that fail or are slow |
 //! | `disagreements` | peers that know another pool |
 //! | `former` | who owned what before the pool was changed |
 //! | `purging` | a purge of every peer |
 //! | `pool` | the peers and their ring, swapped in whole |
+//! | `asked` | a request that may be sent more than once |
+//! | `sending` | from owner to owner until one answers; a peer's failure is told from an origin's answer |
+//! | `failover` | whether a request that failed goes on; pure |
+//! | `health` | whether a peer is asked, after what it did so far; pure, over a given time |
+//! | `peers` | what was learnt of each peer, with its locks |
+//! | `marks` | the same as text, for the next program |
+//! | `latency` | how long a peer takes: a histogram |
+//! | `in_flight` | how many requests a peer has, and may have |
+//! | `hedge` | a second peer is asked when the first is slow |
+//! | `resume` | a body that breaks off goes on from another peer |
+//! | `counts` | what is counted |
 
+mod asked;
 mod asking;
 mod builder;
+mod choices;
+mod counts;
 mod disagreements;
+mod failover;
 #[cfg(feature = "peer")]
 mod former;
+mod health;
+mod hedge;
+mod in_flight;
+mod latency;
+mod marks;
+mod peers;
 mod pool;
 mod purging;
+mod resume;
+mod sending;
+#[cfg(test)]
+mod tests;
 
 pub use asking::Client;
-pub use builder::{ClientBuilder, EmptyPool};
+pub use builder::ClientBuilder;
+pub use choices::{NoPeerLeft, SlowPeers};
+pub use counts::ClientCounts;
+pub use health::PeerState;
+pub use marks::Marks;
+pub use peers::PeerHealth;
 #[cfg(feature = "peer")]
 pub(crate) use pool::Listed;

@@ -110,6 +110,17 @@ impl Pool {
         members.owner(target).cloned()
     }
 
+    /// How many peers there are.
+    pub(crate) fn size(&self) -> usize {
+        self.members.read().members.len()
+    }
+
+    /// The peers in the order in which they own it while those before are away, as the pool is now, and no more
+    /// than [`MOST_OWNERS`].
+    pub(crate) fn owners<'a>(&self, target: &'a Target) -> Owners<'a> {
+        Owners { members: self.snapshot(), target, is_begun: false, rest: None }
+    }
+
     /// Whether this peer is the one that [owns](Self::owner) it, or nobody is.
     #[cfg(feature = "peer")]
     pub(crate) fn is_own(&self, target: &Target, peer: &PeerUrl) -> bool {
@@ -136,6 +147,38 @@ impl Pool {
 
     fn snapshot(&self) -> Arc<Members> {
         Arc::clone(&self.members.read())
+    }
+}
+
+/// In a large pool, a request is not carried to everybody.
+const MOST_OWNERS: usize = 16;
+
+/// See [`Pool::owners`]. Most requests need the first alone, which is found without walking the ring.
+#[derive(Debug)]
+pub(crate) struct Owners<'a> {
+    members: Arc<Members>,
+    target: &'a Target,
+    is_begun: bool,
+    /// Those behind the first, the next one last.
+    rest: Option<Vec<PeerUrl>>,
+}
+
+impl Iterator for Owners<'_> {
+    type Item = PeerUrl;
+
+    fn next(&mut self) -> Option<PeerUrl> {
+        let key = self.target.ring_key();
+        if !std::mem::replace(&mut self.is_begun, true) {
+            return self.members.owner(self.target).cloned();
+        }
+        let members = &self.members;
+        let rest = self.rest.get_or_insert_with(|| {
+            let rest = members.placement.owners(key).take(MOST_OWNERS).skip(1);
+            let mut rest: Vec<_> = rest.map(|owner| members.members[owner].url().clone()).collect();
+            rest.reverse();
+            rest
+        });
+        rest.pop()
     }
 }
 
@@ -272,6 +315,19 @@ mod tests {
         assert_eq!(pool.members(), members(&["http://a weight=2"]));
         pool.set(members(&["http://b", "http://a weight=3"])).unwrap();
         assert_eq!(pool.members(), members(&["http://a weight=3", "http://b"]));
+    }
+
+    #[test]
+    fn owners_are_those_of_the_ring_each_once() {
+        let peers: Vec<_> = (1..=20).map(|number| format!("http://p{number}")).collect();
+        let pool = Pool::new(parse(&peers).unwrap(), compatible()).unwrap();
+        let target = Target::parse("http://h/a").unwrap();
+        let owners: Vec<_> = pool.owners(&target).map(|owner| owner.to_string()).collect();
+        let ring = crate::ring::Ring::with(peers, NonZeroU32::MIN, HashFunction::default());
+        assert_eq!(owners, ring.owners(target.ring_key()).take(MOST_OWNERS).collect::<Vec<_>>());
+        assert_eq!(pool.owners(&target).next(), pool.owner(&target));
+        pool.set(Vec::new()).unwrap();
+        assert_eq!(pool.owners(&target).next(), None);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use http::{Request, StatusCode};
 use log::debug;
 use parking_lot::Mutex;
 
-use super::asking::{Client, reason};
+use super::asking::Client;
+use super::sending::reason;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, Result};
 use crate::peer_url::PeerUrl;
@@ -43,12 +44,12 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::EmptyPool`] when the pool has no peer. What goes wrong at a peer is in the answer.
+    /// [`ErrorKind::NoPeerLeft`] when the pool has no peer. What goes wrong at a peer is in the answer.
     pub fn purge(&self, purge: &Purge) -> Result<PoolPurged> {
         let peers = self.pool();
         let purged = self.purge_at(&peers, purge);
         if peers.is_empty() {
-            return Err(Error::new(ErrorKind::EmptyPool, "the pool has no peer"));
+            return Err(Error::new(ErrorKind::NoPeerLeft, "the pool has no peer"));
         }
         Ok(PoolPurged::new(purged))
     }
@@ -155,7 +156,7 @@ mod tests {
                 }))
         );
         client.set_pool([""; 0]).unwrap();
-        assert_eq!(client.purge(&Purge::all()).unwrap_err().kind(), ErrorKind::EmptyPool);
+        assert_eq!(client.purge(&Purge::all()).unwrap_err().kind(), ErrorKind::NoPeerLeft);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `/proxy?q=<URL>`, and `/proxy/why?q=<URL>`, which says what the former would do.
+//! `/proxy?q=<URL>`, and `/proxy/why?q=<URL>`, which says what the former would do; `/healthz` says that it is
+//! there.
 
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use log::warn;
 
 use super::allowed::Allowed;
 use super::own_addresses::OwnAddresses;
-use super::refusal::{ALLOWED, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal, unauthorized};
+use super::refusal::{
+    ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal, unauthorized,
+};
 use crate::access::Asked;
 use crate::at_once::{AtOnce, PlainField, PlainRequest, Wakes};
 use crate::body::Body;
@@ -136,11 +139,16 @@ impl Proxy {
 
     /// Whether [`at_once`](Self::at_once) knows what to do with a request that has no content.
     pub(crate) fn is_for_at_once(&self, request: &Request<()>) -> bool {
-        request.uri().path() == self.path && matches!(*request.method(), Method::GET | Method::HEAD)
+        let path = request.uri().path();
+        (path == self.path || path == protocol::HEALTH_PATH)
+            && matches!(*request.method(), Method::GET | Method::HEAD)
     }
 
     /// Answers such a request, or says what has to be waited for. Never waits.
     pub(crate) fn at_once(&self, request: Request<()>, wakes: Wakes<'_>) -> AtOnce<Response<Body>> {
+        if self.is_about_health(&request) {
+            return AtOnce::Answer(is_here());
+        }
         if !self.allowed.knows(request.headers()) {
             return AtOnce::Answer(unauthorized());
         }
@@ -161,6 +169,12 @@ impl Proxy {
         // Before the path: the target of a CONNECT has none.
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return method_not_allowed(ALLOWED);
+        }
+        if self.is_about_health(&request) {
+            return match *request.method() {
+                Method::GET | Method::HEAD => is_here(),
+                _ => method_not_allowed(ALLOWED_FOR_HEALTH),
+            };
         }
         let is_about_why = request.uri().path() == self.why_path;
         if !is_about_why && request.uri().path() != self.path {
@@ -189,6 +203,12 @@ impl Proxy {
         let request = for_origin(request, &target);
         let other = self.other_members(Hop::of(request.headers()));
         answered(self.caching.round_trip_to(target.clone(), request), &target, other)
+    }
+
+    /// Whether somebody asks if this peer is there. Its own path goes first, if that is the same.
+    fn is_about_health<T>(&self, request: &Request<T>) -> bool {
+        let path = request.uri().path();
+        path == protocol::HEALTH_PATH && path != self.path
     }
 
     /// Says what the same request would come to under the other path.
@@ -240,6 +260,15 @@ impl Proxy {
         });
         has_been_here || self.own_addresses.are_named_by(target) || self.pool.is_peer(target)
     }
+}
+
+/// The answer to whoever asks whether this peer is there, known or not: it says nothing else.
+fn is_here() -> Response<Body> {
+    let mut response = Response::new(Body::from("ok\n"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// The response of the cache as one of the peer, or what is said where there is none.
@@ -452,6 +481,21 @@ mod tests {
                 (405, &"GET".parse().unwrap())
             );
         }
+    }
+
+    #[test]
+    fn whoever_asks_hears_that_it_is_there() {
+        let tokens = Some(crate::token::Tokens::new(["correct-horse-battery"]).unwrap());
+        let mut proxy = proxy(Nowhere);
+        proxy.allowed = Allowed::new(tokens, "any".parse().unwrap(), false);
+        assert_eq!(ask(&proxy, Request::get("/proxy?q=http://h/")).0, 407);
+        for method in ["GET", "HEAD"] {
+            let request = || Request::builder().method(method).uri("/healthz");
+            assert_eq!(ask(&proxy, request()), (200, "ok\n".to_owned()));
+            assert!(proxy.is_for_at_once(&request().body(()).unwrap()));
+        }
+        assert_eq!(ask(&proxy, Request::post("/healthz")).0, 405);
+        assert_eq!(ask(&proxy, Request::get("/healthz/")).0, 404);
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, 
 /// The method that an explanation is asked for by.
 pub(crate) const ALLOWED_FOR_WHY: &str = "GET";
 
+/// The methods by which a peer is asked whether it is there.
+pub(crate) const ALLOWED_FOR_HEALTH: &str = "GET, HEAD";
+
 /// One line that says why, marked as the peer's own, and stored by nobody.
 pub(crate) fn refusal(status: StatusCode, kind: ErrorKind, reason: impl fmt::Display) -> Response<Body> {
     let mut response = Response::new(Body::from(format!("{reason}\n")));

@@ -38,7 +38,20 @@ pub(super) fn before_response(failure: ureq::Error, url: &Uri) -> Error {
         }
         _ => (ErrorKind::Io, "the request failed"),
     };
-    explained(kind, says, failure).with_url(url)
+    let is_unsent = is_unsent(&failure);
+    let error = explained(kind, says, failure).with_url(url);
+    if is_unsent { error.unsent() } else { error }
+}
+
+/// Whether there was no connection that anything could have been sent on. Failures that a connection may meet
+/// later too say nothing.
+fn is_unsent(failure: &ureq::Error) -> bool {
+    match failure {
+        ureq::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+        ureq::Error::Timeout(phase) => matches!(phase, Timeout::Resolve | Timeout::Connect),
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        _ => false,
+    }
 }
 
 /// Why the body ends here, with what is left of its announced length.

@@ -20,7 +20,7 @@ use crate::body::Body;
 use crate::clock::SystemClock;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol;
+use crate::protocol::{self, Within};
 use crate::round_trip::RoundTrip;
 
 /// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
@@ -152,27 +152,25 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(deadline: Deadline) -> Result<Self> {
-        let left = deadline.remaining(Instant::now());
+    fn of(deadline: Option<Deadline>, within: Option<Within>) -> Result<Self> {
+        let left = deadline.and_then(|deadline| deadline.remaining(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
             return Err(Error::new(ErrorKind::Timeout, "no time is left to ask"));
         }
-        Ok(if deadline.is_for_head() {
-            Self { head: left, whole: None }
-        } else {
-            Self { head: None, whole: left }
-        })
+        let is_for_head = deadline.is_some_and(|deadline| deadline.is_for_head());
+        let head = left.filter(|_| is_for_head).into_iter().chain(within.map(|Within(limit)| limit)).min();
+        Ok(Self { head, whole: left.filter(|_| !is_for_head) })
     }
 
     fn limiting<B: AsSendBody>(self, agent: &Agent, request: Request<B>) -> Request<B> {
-        if let Some(left) = self.whole {
-            return agent.configure_request(request).timeout_global(Some(left)).build();
+        if self.head.is_none() && self.whole.is_none() {
+            return request;
         }
-        let Some(left) = self.head else { return request };
         let limits = agent.config().timeouts();
-        let shorter = |limit: Option<Duration>| Some(limit.map_or(left, |limit| limit.min(left)));
+        let shorter = |limit: Option<Duration>| limit.into_iter().chain(self.head).min();
         agent
             .configure_request(request)
+            .timeout_global(self.whole)
             .timeout_resolve(shorter(limits.resolve))
             .timeout_connect(shorter(limits.connect))
             .timeout_recv_response(shorter(limits.recv_response))
@@ -182,17 +180,15 @@ impl Limits {
 
 impl RoundTrip for Origin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
-        let deadline = Deadline::of(request.extensions());
+        let extensions = request.extensions();
+        let (deadline, within) = (Deadline::of(extensions), extensions.get::<Within>().copied());
         let (head, body) = request::prepare(request)?;
         let (method, url) = (head.method().clone(), head.uri().clone());
         let current = self.inner.current.read().clone();
         if let Some(asked) = Asked::of_uri(&url) {
             current.rules.may_be_asked(&asked).map_err(|refused| Error::from(refused).with_url(&url))?;
         }
-        let limits = match deadline {
-            Some(deadline) => Limits::of(deadline).map_err(|error| error.with_url(&url))?,
-            None => Limits::default(),
-        };
+        let limits = Limits::of(deadline, within).map_err(|error| error.with_url(&url))?;
         let may_be_repeated = method == Method::GET || method == Method::HEAD || protocol::is_purge(&method);
         let repeatable = body.is_none() && may_be_repeated;
         let answer = match body {

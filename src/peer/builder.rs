@@ -9,7 +9,7 @@ use super::handover::Handover;
 use super::member::Peer;
 use crate::access::OriginRules;
 use crate::caching::{Caching, CachingBuilder};
-use crate::client::{Client, ClientBuilder, Listed};
+use crate::client::{Client, ClientBuilder, Listed, NoPeerLeft};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::handler::Allowed;
@@ -71,7 +71,8 @@ impl PeerBuilder {
     }
 
     /// How it asks the other peers: path, ring, time limits. The pool of this builder counts, not that of
-    /// the client's. Default: [`Client::builder`].
+    /// the client's; and where no other peer is left it answers itself, whatever
+    /// [`no_peer_left`](ClientBuilder::no_peer_left) says. Default: [`Client::builder`].
     pub fn client(mut self, client: ClientBuilder) -> Self {
         self.client = client;
         self
@@ -283,7 +284,8 @@ impl PeerBuilder {
     pub fn build(self) -> Result<Peer> {
         let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
         let peers = self.peers.unwrap_or_else(|| Listed::Members(vec![self_url.clone().into()]));
-        let client = self.client.listed(peers).build()?;
+        // What no other answers it answers itself, by its own rules.
+        let client = self.client.listed(peers).no_peer_left(NoPeerLeft::Fail).build()?;
         let (origin, network): (Arc<dyn RoundTrip>, _) = match self.origin {
             Some(origin) => (origin, None),
             None => {

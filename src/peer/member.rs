@@ -31,7 +31,8 @@ use crate::target::Target;
 /// keeps and answers for.
 ///
 /// What it owns itself it answers in this process, without a socket and by the same code that answers
-/// the others; everything else it asks of its owner. What others ask of it over the wire it answers itself,
+/// the others; everything else it asks of its owner. While that is away it asks the next one, as a [`Client`]
+/// does, and when no other is left it answers itself, never past its own rules on origins. What others ask of it over the wire it answers itself,
 /// owner or not: finding the owner is the asker's work.
 ///
 /// ```no_run
@@ -83,6 +84,17 @@ impl PoolView for InPool {
 
     fn purge_others(&self, purge: &Purge) -> Vec<PeerPurged> {
         self.client.purge_others(purge, &self.self_url)
+    }
+}
+
+/// What a peer answers itself, by its own rules: what it owns, and what it stands in for.
+struct OwnShare<'a>(&'a Peer);
+
+impl RoundTrip for OwnShare<'_> {
+    fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let target = Target::parse(&request.uri().to_string())?;
+        self.0.may_ask(&target)?;
+        self.0.inner.caching.round_trip_to(target, request)
     }
 }
 
@@ -157,7 +169,7 @@ impl Peer {
             return self.inner.caching.round_trip_to(target, request);
         }
         *request.uri_mut() = target.uri();
-        self.inner.client.round_trip(request)
+        self.inner.client.round_trip_of_peer(target, request, &self.inner.self_url, &OwnShare(self))
     }
 
     /// As the answering side does.

@@ -49,7 +49,6 @@ impl Placement {
 
     /// All of them, each once, in the order in which they own this key while those before are away. No more
     /// is looked for than is asked for.
-    #[cfg_attr(not(test), allow(dead_code, reason = "a pool asks for it once it fails over"))]
     pub(crate) fn owners(&self, key: &str) -> impl Iterator<Item = usize> {
         let (one, other) = match self {
             Self::Compatible(ring) => (Some(ring.owner_indices(key)), None),

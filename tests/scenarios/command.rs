@@ -97,7 +97,7 @@ fn what_cannot_be_done_is_one_line_and_the_code_1() {
     let nobody = format!("http://{}/a?secret=1", port.address());
     let peer = format!("http://{}", port.address());
     assert_refuses(&["get", &nobody], 1, "refused");
-    assert_refuses(&["get", "--peer", &peer, "http://host/"], 1, &peer);
+    assert_refuses(&["get", "--peers-only", "--peer", &peer, "http://host/"], 1, &peer);
     assert_refuses(&["why", "--peer", &peer, "http://host/"], 1, &peer);
     assert_refuses(&["get", "http://name.invalid/"], 1, "resolve");
 }
@@ -115,7 +115,10 @@ fn a_peer_that_asks_who_comes_is_told() {
         let output = run([&known[..], &["http://host/"]].concat());
         assert_eq!(output.status.code(), Some(0), "{subcommand}: {output:?}");
         assert!(stdout(&output).contains("q=http%3A%2F%2Fhost%2F"), "{subcommand}: {output:?}");
-        assert_refuses(&[subcommand, "--peer", &url, "--ca-file", &ca, "http://host/"], 1, "TLS");
+    }
+    for subcommand in [&["get", "--peers-only"][..], &["why"]] {
+        let unknown = ["--peer", &url, "--ca-file", &ca, "http://host/"];
+        assert_refuses(&[subcommand, &unknown].concat(), 1, "TLS");
     }
     assert_eq!(peer.count(), 2);
 }

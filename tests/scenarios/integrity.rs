@@ -1,6 +1,6 @@
 //! What arrives is what was sent: digests of origins, and of peers.
 
-use forwardcache::{Client, Error, ErrorKind, Outcome};
+use forwardcache::{Client, Error, ErrorKind, NoPeerLeft, Outcome};
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Origin, Reply};
@@ -125,22 +125,32 @@ fn altering(peer: &LocalPeer) -> Origin {
 
 #[test]
 fn a_peer_that_alters_what_is_stored_is_found_out() {
-    let origin = Origin::start(|_| Reply::ok("hello").field("Cache-Control", "max-age=60"));
+    let origin = Origin::start(|received| {
+        let body = if received.target == "/long" { "x".repeat(100_000) } else { "hello".to_owned() };
+        Reply::ok(body).field("Cache-Control", "max-age=60")
+    });
     let peer = LocalPeer::start();
     let between = altering(&peer);
     peer.get(&origin.url("/a"));
-    let client = Client::builder().pool([between.url("")]).build().unwrap();
-    let answer = client.get(&origin.url("/a")).unwrap();
+    let client = Client::builder().pool([between.url("")]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let error: Error = client.get(&origin.url("/a")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DigestMismatch);
+    assert_eq!(error.peer(), Some(&*between.url("")));
+    let part = http::Request::get(origin.url("/a")).header("range", "bytes=1-3").body("").unwrap();
+    assert_eq!(client.request(part).unwrap_err().kind(), ErrorKind::DigestMismatch);
+    // What is longer is found out at its end.
+    peer.get(&origin.url("/long"));
+    let answer = client.get(&origin.url("/long")).unwrap();
     assert_eq!(Outcome::of(answer.headers()), Some(Outcome::Hit));
-    assert!(answer.headers().get("forwardcache-digest").is_none(), "it ends at the hop that it is for");
     let error: Error = answer.into_body().into_bytes().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DigestMismatch);
-    let part = http::Request::get(origin.url("/a")).header("range", "bytes=1-3").body("").unwrap();
-    let error = client.request(part).unwrap().into_body().into_bytes().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::DigestMismatch);
     let honest = peer.client().get(&origin.url("/a")).unwrap();
+    assert!(honest.headers().get("forwardcache-digest").is_none(), "it ends at the hop that it is for");
     assert_eq!(honest.into_body().into_text().unwrap(), "hello");
-    assert_eq!(origin.count(), 1);
+    assert_eq!(origin.count(), 2);
+    // Where another can be asked, nobody is troubled.
+    let client = Client::builder().pool([between.url("")]).build().unwrap();
+    assert_eq!(client.get(&origin.url("/a")).unwrap().into_body().into_text().unwrap(), "hello");
 }
 
 #[test]

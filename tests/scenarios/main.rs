@@ -12,6 +12,7 @@ mod agreement;
 mod ancestor;
 mod command;
 mod deadlines;
+mod failover;
 mod faults;
 mod front;
 mod https;

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use forwardcache::{Body, Client, EmptyPool, Error, ErrorKind, Forward, Outcome, Peer, PeerUrl};
+use forwardcache::{Body, Client, Error, ErrorKind, Forward, NoPeerLeft, Outcome, Peer, PeerUrl};
 use http::{Request, Response};
 
 use crate::local::LocalPeer;
@@ -107,56 +107,44 @@ fn duplicates_and_order_do_not_matter() {
 }
 
 #[test]
-fn an_empty_pool_fails_or_fetches_directly() {
+fn an_empty_pool_fetches_directly_or_fails() {
     let origin = origin();
-    let client = Client::builder().build().unwrap();
-    assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::EmptyPool);
+    let client = Client::builder().no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::NoPeerLeft);
     assert_eq!(origin.count(), 0);
 
-    let client = Client::builder().empty_pool(EmptyPool::FetchDirectly).build().unwrap();
+    let client = Client::builder().build().unwrap();
     for count in 1..=2 {
         let response = client.get(&origin.url("/a")).unwrap();
         assert_eq!(Outcome::of(response.headers()), None);
         assert_eq!(text(Ok(response)), "/a");
         assert_eq!(origin.count(), count);
     }
+    let only_cached = Request::get(origin.url("/a")).header("cache-control", "only-if-cached");
+    let error = client.request(only_cached.body(Body::empty()).unwrap());
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::NoPeerLeft);
+    assert_eq!(origin.count(), 2);
 }
 
 #[test]
 fn a_peer_that_is_down_is_named() {
     let port = Port::hold();
     let down = format!("http://{}", port.address());
-    let client = Client::builder().pool([&down]).build().unwrap();
-    let error = client.get("http://origin.invalid/a?b").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
-    assert_eq!(error.peer(), Some(down.as_str()));
-    assert_eq!(error.url(), Some("http://origin.invalid/a"));
-}
-
-#[test]
-fn a_peer_that_is_down_costs_only_what_it_owns() {
-    let (origin, mut pool) = (origin(), LocalPeer::pool(3));
-    let client = client_of(&pool);
-    let lost = pool.pop().unwrap();
-    let lost_url = lost.peer.self_url().clone();
-    drop(lost);
-    let is_lost = |url: &String| client.owner(url).unwrap().unwrap() == lost_url;
-    let paths = || (0..100_000).map(|number| origin.url(&format!("/{number}")));
-    for url in paths().filter(is_lost).take(3) {
-        let error = client.get(&url).unwrap_err();
-        assert_eq!((error.kind(), error.peer()), (ErrorKind::Unreachable, Some(lost_url.as_str())));
+    let client = Client::builder().pool([&down]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    // The second time it is known.
+    for kind in [ErrorKind::Unreachable, ErrorKind::NoPeerLeft] {
+        let error = client.get("http://origin.invalid/a?b").unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(error.peer(), Some(down.as_str()));
+        assert_eq!(error.url(), Some("http://origin.invalid/a"));
     }
-    for url in paths().filter(|url| !is_lost(url)).take(10) {
-        assert!(url.ends_with(&text(client.get(&url))));
-    }
-    assert_eq!(origin.count(), 10);
 }
 
 #[test]
 fn a_peer_that_says_nothing_is_unreachable_too() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let silent = format!("http://{}", listener.local_addr().unwrap());
-    let client = Client::builder().pool([&silent]).build().unwrap();
+    let client = Client::builder().pool([&silent]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
     thread::scope(|scope| {
         // A GET is tried twice: the first connection could have been a kept one that was closed.
         scope.spawn(|| (0..2).for_each(|_| drop(listener.accept().unwrap())));

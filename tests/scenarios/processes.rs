@@ -17,19 +17,24 @@ use crate::support::tls::TlsOrigin;
 /// Between the release of a port and a peer's `bind` another process may take it.
 const ATTEMPTS: usize = 5;
 
-struct PeerProcess {
-    process: Process,
-    address: SocketAddr,
+pub(crate) struct PeerProcess {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
 }
 
 impl PeerProcess {
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// A pool of one on a port that the system chose.
-    fn start() -> Self {
-        let process = Process::spawn(["serve", "--listen", "127.0.0.1:0"]);
+    pub(crate) fn start() -> Self {
+        Self::start_on(&"127.0.0.1:0".parse().unwrap())
+    }
+
+    /// A pool of one there.
+    pub(crate) fn start_on(address: &SocketAddr) -> Self {
+        let process = Process::spawn(["serve", "--listen", &address.to_string()]);
         let line = process.wait_for_line("serving on http://");
         let address = line.split(' ').nth(2).and_then(|url| url.strip_prefix("http://"));
         let address = address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{line}"));

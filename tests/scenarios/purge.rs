@@ -403,8 +403,8 @@ fn the_method_is_a_purge_in_the_library_too_and_reaches_no_origin() {
         let text = answer.into_body().into_text().unwrap();
         assert!(pool.iter().all(|peer| says(&peer.url(), &text, 1)), "{text}");
     }
-    let direct = Client::builder().empty_pool(forwardcache::EmptyPool::FetchDirectly).build().unwrap();
-    assert_eq!(direct.request(request()).unwrap_err().kind(), ErrorKind::EmptyPool);
+    let direct = Client::builder().build().unwrap();
+    assert_eq!(direct.request(request()).unwrap_err().kind(), ErrorKind::NoPeerLeft);
     let alone = pool[0].peer.caching();
     let refused = forwardcache::RoundTrip::round_trip(alone, request()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::BadRequest);

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use forwardcache::{Client, ErrorKind, FrontOptions, Outcome, ServerTls};
+use forwardcache::{Client, ErrorKind, FrontOptions, NoPeerLeft, Outcome, ServerTls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -154,7 +154,8 @@ fn who_must_show_a_certificate_and_does_not_is_not_served() {
     let me = authority.client_file();
     let known = client().client_certificate_files(me, me).build().unwrap();
     assert_eq!(known.get(&origin.url("/b")).unwrap().status(), 200);
-    let unknown = client().build().unwrap().get(&origin.url("/c")).unwrap_err();
+    let unknown = client().no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let unknown = unknown.get(&origin.url("/c")).unwrap_err();
     assert!(matches!(unknown.kind(), ErrorKind::Tls | ErrorKind::Unreachable), "{unknown}");
     assert_eq!(origin.count(), 2);
 }
@@ -228,7 +229,7 @@ fn the_command_serves_and_asks_over_tls_and_reads_its_files_anew() {
     let get = |trusted: &Authority, shown: Option<&Authority>| {
         let ca = trusted.ca_file().to_str().unwrap().to_owned();
         let mut arguments =
-            vec!["get".to_owned(), "--peer".to_owned(), url.clone(), "--ca-file".to_owned(), ca];
+            ["get", "--peers-only", "--peer", &url, "--ca-file", &ca].map(str::to_owned).to_vec();
         if let Some(shown) = shown {
             let file = shown.client_file().to_str().unwrap();
             arguments.extend(["--cert-file", file, "--key-file", file].map(str::to_owned));

@@ -14,13 +14,16 @@ const STDOUT: usize = 0;
 const STDERR: usize = 1;
 
 /// The command of this crate with these arguments, and nothing of the environment that changes what
-/// it does.
+/// it does. No run learns from another.
 #[cfg(feature = "cli")]
 pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forwardcache"));
     command.args(arguments);
     for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "rust_log"] {
         command.env_remove(name).env_remove(name.to_uppercase());
+    }
+    for name in ["XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "HOME"] {
+        command.env_remove(name);
     }
     command
 }
@@ -90,6 +93,12 @@ impl Process {
     /// What was printed on the standard error so far.
     pub(crate) fn stderr(&self) -> String {
         self.output.text(STDERR)
+    }
+
+    /// Ends the child at once, by `SIGKILL`.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child of ours can be killed");
+        self.wait();
     }
 
     /// Asks the child to end, by `SIGTERM`.

@@ -1,0 +1,362 @@
+//! A body that goes on from another peer when the one that sent it breaks off.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use log::debug;
+
+use super::asked::{Asked, Repeatable};
+use super::health::Sign;
+use super::sending::{Answer, AnsweredBy, Inner, Last};
+use crate::body::Body;
+use crate::error::{Error, ErrorKind, redacted};
+use crate::header::date;
+use crate::header::entity_tag::EntityTag;
+use crate::header::range::ContentRange;
+use crate::peer_url::PeerUrl;
+use crate::target::Target;
+
+/// How often somebody may be asked for the rest of one body.
+const MOST_RESUMES: u32 = 3;
+
+/// With fewer bytes a second than this, somebody else is asked for the rest: what a peer itself demands of its
+/// clients.
+const LEAST_RATE: f64 = 256.0;
+
+/// A date of modification names exact bytes when the response is so much younger (RFC 9110 section 8.8.2.2):
+/// the clocks that gave the two may differ.
+const STRONG_AFTER: Duration = Duration::from_secs(60);
+
+/// The response, whose body knows where it came from and goes on elsewhere where it may.
+pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<Asked>, answer: Answer) -> Response<Body> {
+    let Answer { response, from: Some(from) } = answer else { return answer.response };
+    // What is in memory cannot break off.
+    if response.body().as_bytes().is_some() {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let (length, end_is_proven) = (body.length(), body.end_is_proven());
+    let way = Way::of(asked, parts.status, &parts.headers, &body).map(|way| Resume {
+        inner: Arc::clone(inner),
+        asked: Arc::clone(asked),
+        way,
+        left: MOST_RESUMES,
+        failed: Vec::new(),
+    });
+    let watched = Watched {
+        body,
+        from: Some(from),
+        target: asked.target.clone(),
+        offset: 0,
+        resume: way,
+        pace: Pace::default(),
+        is_judged: true,
+        is_slow: false,
+    };
+    let body = if end_is_proven { Body::from_reader(watched, length) } else { Body::until_close(watched) };
+    Response::from_parts(parts, body)
+}
+
+/// A body from a peer.
+struct Watched {
+    body: Body,
+    /// Gone at its end: the peer has nothing more to do.
+    from: Option<AnsweredBy>,
+    target: Target,
+    offset: u64,
+    resume: Option<Resume>,
+    pace: Pace,
+    /// Whether it is to go on elsewhere where it comes too slowly, and whether it does.
+    is_judged: bool,
+    is_slow: bool,
+}
+
+struct Resume {
+    inner: Arc<Inner>,
+    asked: Arc<Asked>,
+    way: Way,
+    left: u32,
+    /// Those who broke off, or have another body.
+    failed: Vec<PeerUrl>,
+}
+
+/// How fast a body comes, by the time that was waited for it: how often it is read is the reader's business.
+#[derive(Debug, Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Whether it was too slow over the time of a window that has just ended.
+    fn is_slow(&mut self, waited: Duration, bytes: usize, window: Duration) -> bool {
+        self.waited += waited;
+        self.bytes += bytes as u64;
+        if self.waited < window {
+            return false;
+        }
+        let is_slow = (self.bytes as f64) < LEAST_RATE * self.waited.as_secs_f64();
+        *self = Self::default();
+        is_slow
+    }
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if std::mem::take(&mut self.is_slow) {
+            let error = self.about(Error::new(ErrorKind::Timeout, "the body comes too slowly"));
+            // Where nobody has it faster, it is waited for.
+            if !self.goes_on(&error) {
+                self.is_judged = false;
+            }
+        }
+        loop {
+            let begun = Instant::now();
+            match self.body.read(buffer) {
+                Ok(count) => {
+                    self.offset += count as u64;
+                    if count == 0 && !buffer.is_empty() {
+                        self.from = None;
+                    } else if let Some(resume) = self.resume.as_ref().filter(|_| self.is_judged) {
+                        self.is_slow = self.pace.is_slow(begun.elapsed(), count, resume.inner.hop);
+                    }
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+                Err(error) => {
+                    let error = self.about(Error::from(error));
+                    if !self.goes_on(&error) {
+                        self.resume = None;
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Watched {
+    fn about(&self, error: Error) -> Error {
+        let error = error.with_url(&self.target);
+        match &self.from {
+            Some(from) => error.with_peer(&from.peer.url),
+            None => error,
+        }
+    }
+
+    /// Whether the rest comes from somebody else from now on.
+    fn goes_on(&mut self, error: &Error) -> bool {
+        let Some(resume) = &mut self.resume else { return false };
+        // Nothing is missing.
+        if resume.way.length == Some(self.offset) {
+            return false;
+        }
+        let next = resume.go_on(self.offset, self.from.as_ref(), error);
+        next.map(|(body, from)| (self.body, self.from) = (body, from)).is_some()
+    }
+}
+
+impl Resume {
+    /// The rest of the body from this offset on, from somebody else.
+    fn go_on(
+        &mut self,
+        offset: u64,
+        from: Option<&AnsweredBy>,
+        error: &Error,
+    ) -> Option<(Body, Option<AnsweredBy>)> {
+        let inner = &self.inner;
+        if let Some(from) = from {
+            // The origin may have broken off behind it.
+            inner.peers.told(&from.peer, Sign::Suspicious, from.ticket, error);
+            self.failed.push(from.peer.url.clone());
+        }
+        let mut parts = self.asked.parts.clone();
+        self.way.ask_for_the_rest(offset, &mut parts.headers);
+        while let Some(left) = self.left.checked_sub(1) {
+            self.left = left;
+            let asked = Arc::new(Asked {
+                target: self.asked.target.clone(),
+                parts: parts.clone(),
+                body: Repeatable::Bytes(bytes::Bytes::new()),
+                but_not: self.failed.clone(),
+            });
+            let Answer { response, from } = inner.send(&asked, &inner.path, &Last::Chosen).ok()?;
+            let (head, mut body) = response.into_parts();
+            let before = self.way.before_the_rest(offset, head.status, &head.headers);
+            if before.is_some_and(|before| is_skipped(&mut body, before)) {
+                inner.counters.resumed_bodies.count();
+                let url = redacted(asked.target.as_str());
+                debug!("{url} goes on at byte {offset} after: {error}");
+                return Some((body, from));
+            }
+            // It has another body, or breaks off as well: the next one may not.
+            self.failed.push(from?.peer.url.clone());
+        }
+        None
+    }
+}
+
+/// By what the rest of a response is known.
+#[derive(Debug)]
+struct Way {
+    field: HeaderName,
+    validator: HeaderValue,
+    length: Option<u64>,
+}
+
+impl Way {
+    /// `None` where its bytes cannot be told from those of another.
+    fn of(asked: &Asked, status: StatusCode, headers: &HeaderMap, body: &Body) -> Option<Self> {
+        let is_whole = asked.parts.method == Method::GET
+            && asked.body.is_empty()
+            && status == StatusCode::OK
+            && !asked.parts.headers.contains_key(RANGE)
+            && body.end_is_proven();
+        if !is_whole {
+            return None;
+        }
+        let (field, validator) = strong_validator(headers)?;
+        Some(Self { field, validator, length: body.length().or_else(|| length(headers)) })
+    }
+
+    fn ask_for_the_rest(&self, offset: u64, headers: &mut HeaderMap) {
+        // What made the whole the answer is behind us.
+        for name in [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
+            headers.remove(name);
+        }
+        let range = HeaderValue::try_from(format!("bytes={offset}-"));
+        headers.insert(RANGE, range.expect("a number is good in a field"));
+        headers.insert(IF_RANGE, self.validator.clone());
+    }
+
+    /// How much of this comes before the rest of the same bytes: nothing, or all that came already where it is
+    /// the whole once more, as from an origin that knows no ranges. `None` where the bytes may be others.
+    fn before_the_rest(&self, offset: u64, status: StatusCode, headers: &HeaderMap) -> Option<u64> {
+        if headers.get(&self.field) != Some(&self.validator) {
+            return None;
+        }
+        let (start, complete) = match status {
+            StatusCode::PARTIAL_CONTENT => {
+                let range = ContentRange::parse(headers.get(CONTENT_RANGE)?.as_bytes())?;
+                (range.start, range.complete.filter(|complete| *complete == range.end))
+            }
+            StatusCode::OK => (0, length(headers)),
+            _ => return None,
+        };
+        let is_same = match (self.length, complete) {
+            (Some(length), Some(complete)) => length == complete,
+            // A part has to say what it is a part of.
+            (_, None) => status == StatusCode::OK,
+            (None, Some(_)) => true,
+        };
+        (is_same && (start == offset || start == 0)).then(|| offset - start)
+    }
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads so many bytes past; says whether they came.
+fn is_skipped(body: &mut Body, bytes: u64) -> bool {
+    bytes == 0 || io::copy(&mut body.take(bytes), &mut io::sink()).is_ok_and(|count| count == bytes)
+}
+
+/// The field that names these exact bytes.
+fn strong_validator(headers: &HeaderMap) -> Option<(HeaderName, HeaderValue)> {
+    if let Some(tag) = headers.get(ETAG) {
+        // An unquoted one would be no good in If-Range.
+        let is_strong = tag.as_bytes().starts_with(b"\"")
+            && EntityTag::parse(tag.as_bytes()).is_some_and(EntityTag::is_strong);
+        return is_strong.then(|| (ETAG, tag.clone()));
+    }
+    let modified = date::of(headers, &LAST_MODIFIED)?;
+    let answered = date::of(headers, &DATE)?;
+    let is_strong = answered.duration_since(modified).is_ok_and(|between| between >= STRONG_AFTER);
+    is_strong.then(|| headers.get(LAST_MODIFIED).cloned().map(|value| (LAST_MODIFIED, value)))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        let field = |(name, value): &(&str, &str)| (name.parse().unwrap(), value.parse().unwrap());
+        fields.iter().map(field).collect::<HeaderMap>()
+    }
+
+    #[test]
+    fn strong_validators() {
+        const NOON: &str = "Sun, 06 Nov 1994 12:00:00 GMT";
+        for (fields, expected) in [
+            (&[("etag", "\"a\"")][..], Some(ETAG)),
+            (&[("etag", "W/\"a\"")], None),
+            (&[("etag", "a")], None),
+            (
+                &[("etag", "W/\"a\""), ("last-modified", "Sun, 06 Nov 1994 11:00:00 GMT"), ("date", NOON)],
+                None,
+            ),
+            (&[("last-modified", "Sun, 06 Nov 1994 11:59:00 GMT"), ("date", NOON)], Some(LAST_MODIFIED)),
+            (&[("last-modified", "Sun, 06 Nov 1994 11:59:01 GMT"), ("date", NOON)], None),
+            (&[("last-modified", "Sun, 06 Nov 1994 12:59:01 GMT"), ("date", NOON)], None),
+            (&[("last-modified", "Sun, 06 Nov 1994 11:00:00 GMT")], None),
+            (&[], None),
+        ] {
+            let found = strong_validator(&headers(fields)).map(|(field, _)| field);
+            assert_eq!(found, expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_slow_is_seen_after_a_window() {
+        let (second, window) = (Duration::from_secs(1), Duration::from_secs(10));
+        let mut pace = Pace::default();
+        assert!((0..9).all(|_| !pace.is_slow(second, 1, window)));
+        assert!(pace.is_slow(second, 1, window));
+        // From the beginning.
+        assert!(!pace.is_slow(second, 1, window));
+        assert!((0..8).all(|_| !pace.is_slow(second, 256, window)));
+        assert!(!pace.is_slow(second, 1000, window));
+    }
+
+    #[test]
+    fn the_rest_of_the_same_bytes_and_nothing_else() {
+        let way = Way { field: ETAG, validator: HeaderValue::from_static("\"a\""), length: Some(10) };
+        for (status, tag, field, value, expected) in [
+            (206, "\"a\"", "content-range", "bytes 4-9/10", Some(0)),
+            (206, "\"a\"", "content-range", "bytes 0-9/10", Some(4)),
+            (206, "\"b\"", "content-range", "bytes 4-9/10", None),
+            (206, "W/\"a\"", "content-range", "bytes 4-9/10", None),
+            (206, "\"a\"", "content-range", "bytes 3-9/10", None),
+            (206, "\"a\"", "content-range", "bytes 5-9/10", None),
+            (206, "\"a\"", "content-range", "bytes 4-8/10", None),
+            (206, "\"a\"", "content-range", "bytes 4-10/11", None),
+            (206, "\"a\"", "content-range", "bytes 4-9/*", None),
+            (206, "\"a\"", "content-range", "4-9", None),
+            (206, "\"a\"", "content-length", "6", None),
+            (200, "\"a\"", "content-length", "10", Some(4)),
+            (200, "\"a\"", "x-none", "1", Some(4)),
+            (200, "\"a\"", "content-length", "11", None),
+            (200, "\"b\"", "content-length", "10", None),
+            (304, "\"a\"", "content-length", "10", None),
+        ] {
+            let headers = headers(&[("etag", tag), (field, value)]);
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(way.before_the_rest(4, status, &headers), expected, "{status} {tag} {value}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_asked_for_without_the_first_conditions() {
+        let way = Way { field: ETAG, validator: HeaderValue::from_static("\"a\""), length: None };
+        let mut fields = headers(&[("if-none-match", "\"b\""), ("accept", "x/y")]);
+        way.ask_for_the_rest(7, &mut fields);
+        assert_eq!(fields, headers(&[("accept", "x/y"), ("range", "bytes=7-"), ("if-range", "\"a\"")]));
+    }
+}

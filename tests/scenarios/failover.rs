@@ -1,0 +1,482 @@
+//! Peers that die, stop, or talk nonsense, and clients that hardly notice.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use forwardcache::{
+    Body, Client, ClientBuilder, Error, ErrorKind, NoPeerLeft, Outcome, Peer, PeerState, SlowPeers,
+};
+use http::{Request, Response};
+
+use crate::local::{LocalPeer, listen};
+use crate::processes::PeerProcess;
+use crate::support::PATIENCE;
+use crate::support::origin::{Gate, Origin, Piece, Reply};
+use crate::support::port::Port;
+use crate::support::process::command;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What is being done anyway does not count as waiting: processes are many here, and processors few.
+const SLACK: Duration = Duration::from_millis(1500);
+
+/// An origin that answers with the target, to be kept for a minute. It names the bytes: a peer may be killed
+/// between a head and its body.
+fn origin() -> Origin {
+    Origin::start(|received| {
+        let reply = Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60");
+        reply.field("ETag", format!("\"{}\"", received.target))
+    })
+}
+
+fn pool(size: usize) -> Vec<PeerProcess> {
+    (0..size).map(|_| PeerProcess::start()).collect()
+}
+
+fn builder(pool: &[PeerProcess]) -> ClientBuilder {
+    Client::builder().pool(pool.iter().map(PeerProcess::url)).response_timeout(SECOND).connect_timeout(SECOND)
+}
+
+fn text(response: Result<Response<Body>, Error>) -> Result<String, Error> {
+    response?.into_body().into_text()
+}
+
+/// Asks for URLs of this origin on some threads while something is done, and for as long. Every one is
+/// answered.
+fn under_load(client: &Client, origin: &Origin, done: impl FnOnce(&AtomicUsize)) {
+    let (is_over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let (is_over, count) = (&is_over, &count);
+                scope.spawn(move || {
+                    let mut number = thread;
+                    while !is_over.load(Ordering::SeqCst) {
+                        let path = format!("/{}", number % 60);
+                        assert_eq!(text(client.get(&origin.url(&path))).unwrap(), path);
+                        count.fetch_add(1, Ordering::SeqCst);
+                        number += 1;
+                    }
+                })
+            })
+            .collect();
+        let begun = Instant::now();
+        // Also when what is done panics, or the threads would go on for ever.
+        let over = Over(&is_over);
+        done(&count);
+        drop(over);
+        for thread in threads {
+            thread.join().expect("every request is answered");
+        }
+        assert!(begun.elapsed() < 2 * PATIENCE);
+    });
+}
+
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Blocks until so many more requests were answered.
+fn wait_for_more(count: &AtomicUsize, more: usize) {
+    let enough = count.load(Ordering::SeqCst) + more;
+    wait_until(|| count.load(Ordering::SeqCst) >= enough);
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "it does not come");
+        thread::yield_now();
+    }
+}
+
+fn state(client: &Client, url: &str) -> PeerState {
+    client.health().into_iter().find(|peer| peer.url.as_str() == url).unwrap().state
+}
+
+#[test]
+fn one_of_three_is_killed_under_load_and_comes_back() {
+    let (origin, mut pool) = (origin(), pool(3));
+    let client = builder(&pool).build().unwrap();
+    let (victim, address) = (pool[0].url(), pool[0].address);
+    under_load(&client, &origin, |count| {
+        wait_for_more(count, 200);
+        pool[0].process.kill();
+        wait_for_more(count, 200);
+        assert_ne!(state(&client, &victim), PeerState::Up);
+        let returned = PeerProcess::start_on(&address);
+        wait_until(|| state(&client, &victim) == PeerState::Up);
+        wait_for_more(count, 200);
+        pool[0] = returned;
+    });
+    let counts = client.counts();
+    assert!(counts.failovers > 0 && counts.passed_over > 0 && counts.direct_fetches == 0, "{counts:?}");
+    // It has its keys again, and nobody is passed over.
+    for number in 0..60 {
+        assert!(text(client.get(&origin.url(&format!("/{number}")))).is_ok());
+    }
+    assert_eq!(client.counts().passed_over, counts.passed_over);
+    // Each peer fetched what it was asked for once, the new one too.
+    assert!(origin.count() <= 3 * 60 + 60, "{}", origin.count());
+}
+
+#[test]
+fn two_and_then_three_of_three_are_killed_under_load() {
+    let (origin, mut pool) = (origin(), pool(3));
+    let client = builder(&pool).build().unwrap();
+    under_load(&client, &origin, |count| {
+        wait_for_more(count, 100);
+        pool[0].process.kill();
+        pool[1].process.kill();
+        wait_for_more(count, 200);
+        assert_eq!(client.counts().direct_fetches, 0);
+        pool[2].process.kill();
+        wait_for_more(count, 200);
+    });
+    assert!(client.counts().direct_fetches > 0);
+
+    let strict = builder(&pool).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    for kind in [ErrorKind::Unreachable, ErrorKind::NoPeerLeft] {
+        let begun = Instant::now();
+        assert_eq!(strict.get(&origin.url("/a")).unwrap_err().kind(), kind);
+        assert!(begun.elapsed() < SECOND + SLACK);
+    }
+}
+
+#[test]
+fn a_peer_that_is_stopped_is_noticed_by_the_first_alone() {
+    let (origin, mut pool) = (origin(), pool(3));
+    let client = builder(&pool).build().unwrap();
+    let stopped = pool[0].url();
+    let urls: Vec<_> = (0..1000)
+        .map(|number| origin.url(&format!("/{number}")))
+        .filter(|url| client.owner(url).unwrap().unwrap().as_str() == stopped)
+        .take(20)
+        .collect();
+    for url in &urls {
+        text(client.get(url)).unwrap();
+    }
+    pool[0].process.signal("STOP");
+    let took = |url: &String| {
+        let begun = Instant::now();
+        text(client.get(url)).unwrap();
+        begun.elapsed()
+    };
+    // The signal is on its way: some may be answered yet. The first that is not waits as long as it may.
+    wait_until(|| {
+        let first = took(&urls[0]);
+        assert!(first < 2 * SECOND + SLACK, "{first:?}");
+        first >= SECOND
+    });
+    let times: Vec<_> = urls.iter().map(took).collect();
+    // Another finds out that nothing is answered at all, and is done after one probe.
+    assert!(times.iter().all(|took| *took < 2 * SECOND + SLACK), "{times:?}");
+    assert!(times.iter().filter(|took| **took >= SECOND).count() <= 2, "{times:?}");
+    let counts = client.counts();
+    assert_eq!((counts.failovers, counts.direct_fetches), (1, 0));
+
+    pool[0].process.signal("CONT");
+    wait_until(|| {
+        text(client.get(&urls[0])).unwrap();
+        state(&client, &stopped) == PeerState::Up
+    });
+    let passed_over = client.counts().passed_over;
+    for url in &urls {
+        text(client.get(url)).unwrap();
+    }
+    assert_eq!(client.counts().passed_over, passed_over);
+}
+
+#[test]
+fn a_peer_that_is_stopped_is_not_waited_for_by_who_hedges() {
+    let (origin, mut pool) = (origin(), pool(2));
+    let url = origin.url("/a");
+    // Few are slower than 99 of 100, so that of the 5 % that may be sent twice enough is left.
+    let client = builder(&pool).response_timeout(PATIENCE).slow_peers(SlowPeers::Hedge { quantile: 0.99 });
+    let client = client.build().unwrap();
+    for _ in 0..200 {
+        text(client.get(&url)).unwrap();
+    }
+    let owner = client.owner(&url).unwrap().unwrap();
+    let before = client.counts().hedges_won;
+    let stopped = pool.iter_mut().find(|peer| peer.url() == owner.as_str()).unwrap();
+    stopped.process.signal("STOP");
+    // The signal is on its way: some may be answered yet.
+    wait_until(|| {
+        let begun = Instant::now();
+        text(client.get(&url)).unwrap();
+        assert!(begun.elapsed() < PATIENCE / 2);
+        client.counts().hedges_won > before
+    });
+}
+
+/// A pool of a real peer and of one that answers as it is told, with the URL of something that this one owns.
+fn with_bad_peer(
+    origin: &Origin,
+    answer: impl Fn(&str) -> Reply + Send + Sync + 'static,
+) -> (Origin, LocalPeer, Client, String) {
+    let bad =
+        Origin::start(
+            move |received| {
+                if received.target == "/healthz" { Reply::ok("ok") } else { answer(&received.target) }
+            },
+        );
+    let good = LocalPeer::start();
+    let url = bad.url("");
+    let client = Client::builder()
+        .pool([url.clone(), good.url()])
+        .response_timeout(SECOND)
+        .connect_timeout(SECOND)
+        .idle_timeout(SECOND)
+        .no_peer_left(NoPeerLeft::Fail)
+        .build()
+        .unwrap();
+    let owned = owned_by(&client, origin, &url);
+    (bad, good, client, owned)
+}
+
+fn owned_by(client: &Client, origin: &Origin, peer: &str) -> String {
+    let mut urls = (0..10_000).map(|number| origin.url(&format!("/{number}")));
+    urls.find(|url| client.owner(url).unwrap().unwrap().as_str() == peer).unwrap()
+}
+
+#[test]
+fn a_peer_that_answers_no_head_or_garbage_is_followed_by_the_next() {
+    for reply in [
+        Reply::nothing(),
+        Reply::nothing_by_reset(),
+        Reply::raw("\u{0}\u{1}\u{2} is no HTTP\r\n\r\n"),
+        Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nx"),
+        Reply::raw("HTTP/1.1 200 OK\r\nCont"),
+        Reply::never(),
+    ] {
+        let shown = format!("{reply:?}");
+        let origin = origin();
+        let (_bad, _good, client, url) = with_bad_peer(&origin, move |_| reply.clone());
+        for _ in 0..5 {
+            let begun = Instant::now();
+            let said = text(client.get(&url)).unwrap_or_else(|error| panic!("{shown}: {error}"));
+            assert!(url.ends_with(&said), "{shown}");
+            assert!(begun.elapsed() < 2 * SECOND + SLACK, "{shown}");
+        }
+        // It says that it is there, and fails at everything: after some tries it is left alone.
+        let counts = client.counts();
+        assert!((1..=3).contains(&counts.failovers), "{shown}: {counts:?}");
+        assert_eq!(origin.count(), 1, "{shown}");
+    }
+}
+
+const LENGTH: usize = 100_000;
+
+fn large() -> String {
+    (0..LENGTH / 10).map(|number| format!("{number:09}\n")).collect()
+}
+
+/// An origin of a large body with this validator.
+fn large_origin(tag: &'static str) -> Origin {
+    Origin::start(move |_| Reply::ok(large()).field("ETag", tag).field("Cache-Control", "max-age=60"))
+}
+
+#[test]
+fn a_body_that_is_cut_or_stands_still_goes_on_from_the_next_byte_for_byte() {
+    let whole = || Reply::ok(large()).field("ETag", "\"a\"");
+    let replies: [&dyn Fn(&Gate) -> Reply; 6] = [
+        &|_| whole().reset_after(0),
+        &|_| whole().reset_after(1),
+        &|_| whole().cut_after(50_000),
+        &|_| whole().cut_after(LENGTH - 1),
+        &|_| whole().chunked().cut_after(60_000),
+        &|gate| whole().gate_body(40_000, gate),
+    ];
+    for reply in replies {
+        let gate = Gate::new();
+        let reply = reply(&gate);
+        let shown = format!("{:.300}", format!("{reply:?}"));
+        let origin = large_origin("\"a\"");
+        let (bad, _good, client, url) = with_bad_peer(&origin, move |_| reply.clone());
+        let body = text(client.get(&url)).unwrap_or_else(|error| panic!("{error}: {shown}"));
+        assert!(body == large(), "{shown}");
+        let counts = client.counts();
+        // A reset may come before the head was read.
+        assert_eq!(counts.resumed_bodies + counts.failovers, 1, "{shown}");
+        gate.open();
+        drop(bad);
+    }
+}
+
+#[test]
+fn a_body_that_is_cut_and_may_not_go_on_is_an_error_that_names_the_peer() {
+    for (first, second) in [("W/\"a\"", "W/\"a\""), ("\"a\"", "\"b\"")] {
+        let origin = large_origin(second).may_be_unused();
+        let (bad, _good, client, url) =
+            with_bad_peer(&origin, move |_| Reply::ok(large()).field("ETag", first).cut_after(50_000));
+        let mut body = client.get(&url).unwrap().into_body();
+        let mut bytes = Vec::new();
+        let error = Error::from(body.read_to_end(&mut bytes).unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::IncompleteBody);
+        assert_eq!((error.peer(), error.url()), (Some(bad.url("").as_str()), Some(url.as_str())));
+        assert!(large().as_bytes().starts_with(&bytes) && bytes.len() == 50_000);
+        assert_eq!(client.counts().resumed_bodies, 0);
+    }
+}
+
+/// A peer whose answers come a byte at a time, ten bytes a second, from this many bytes on.
+fn trickling(answer: String, from: usize) -> (String, mpsc::Sender<()>) {
+    let listener = listen();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (stop, stopped) = mpsc::channel::<()>();
+    thread::spawn(move || trickle(&listener, answer.as_bytes(), from, &stopped));
+    (url, stop)
+}
+
+fn trickle(listener: &TcpListener, answer: &[u8], from: usize, stopped: &mpsc::Receiver<()>) {
+    for connection in listener.incoming() {
+        let mut connection = connection.unwrap();
+        let read = connection.read(&mut [0; 4096]).unwrap_or(0);
+        if read == 0 || connection.write_all(&answer[..from]).is_err() {
+            continue;
+        }
+        for byte in &answer[from..] {
+            // Nothing is waited for by this: it is the pace of the answer.
+            match stopped.recv_timeout(Duration::from_millis(100)) {
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                _ => return,
+            }
+            if connection.write_all(&[*byte]).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_answers_byte_by_byte_is_given_up_in_head_and_body() {
+    let head = format!("HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: {LENGTH}\r\n\r\n");
+    for from in [0, head.len() + 1000] {
+        let origin = large_origin("\"a\"");
+        let (slow, _stop) = trickling(format!("{head}{}", large()), from);
+        let good = LocalPeer::start();
+        let client = Client::builder().pool([slow.clone(), good.url()]).response_timeout(SECOND);
+        let client = client.connect_timeout(SECOND).build().unwrap();
+        let url = owned_by(&client, &origin, &slow);
+        let begun = Instant::now();
+        let body = text(client.get(&url)).unwrap();
+        assert!(body == large(), "from {from}");
+        assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+        let counts = client.counts();
+        assert_eq!((counts.failovers, counts.resumed_bodies), if from == 0 { (1, 0) } else { (0, 1) });
+    }
+}
+
+#[test]
+fn what_may_not_be_repeated_goes_on_only_from_a_peer_that_is_not_there() {
+    let origin = Origin::start(|received| Reply::ok(received.body.clone()));
+    let good = LocalPeer::start();
+    let port = Port::hold();
+    let dead = format!("http://{}", port.address());
+    let client = || Client::builder().pool([dead.clone(), good.url()]).build().unwrap();
+    let url = owned_by(&client(), &origin, &dead);
+    let item = || Body::from_reader(&b"an item"[..], Some(7));
+    let answer = text(client().request(Request::post(&url).body(item()).unwrap()));
+    assert_eq!(answer.unwrap(), "an item");
+
+    let (bad, _good, client, url) = with_bad_peer(&origin, |_| Reply::nothing());
+    let error = client.request(Request::post(&url).body("an item").unwrap()).unwrap_err();
+    assert_eq!((error.kind(), error.peer()), (ErrorKind::Unreachable, Some(bad.url("").as_str())));
+    // What may be repeated is, with its body.
+    let (_bad, _good, client, url) = with_bad_peer(&origin, |_| Reply::nothing());
+    assert_eq!(text(client.request(Request::put(&url).body("an item").unwrap())).unwrap(), "an item");
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn an_origin_that_is_down_is_no_peers_fault() {
+    let pool: Vec<_> = (0..3).map(|_| LocalPeer::start()).collect();
+    let client = Client::builder().pool(pool.iter().map(LocalPeer::url)).build().unwrap();
+    let port = Port::hold();
+    let error = client.get(&format!("http://{}/", port.address())).unwrap_err();
+    assert!(error.kind() == ErrorKind::Unreachable && error.is_told_by_peer(), "{error}");
+    let asked: u64 = pool.iter().map(|member| member.peer.stats().counts().origin_requests).sum();
+    assert_eq!(asked, 2);
+    assert!(client.health().iter().all(|peer| peer.state == PeerState::Up && peer.failures == 0));
+}
+
+#[test]
+fn an_answer_of_503_by_the_origin_is_passed_on() {
+    let origin = Origin::start(|_| Reply::status(503).body("closed today"));
+    let peer = LocalPeer::start();
+    let client = peer.client();
+    for count in 1..=2 {
+        let response = client.get(&origin.url("/")).unwrap();
+        assert_eq!((response.status().as_u16(), origin.count()), (503, count));
+        assert_eq!(text(Ok(response)).unwrap(), "closed today");
+    }
+    assert_eq!(state(&client, &peer.url()), PeerState::Up);
+}
+
+#[test]
+fn a_peer_answers_itself_when_no_other_is_left_and_never_past_its_rules() {
+    let origin = origin();
+    let (port, own) = (Port::hold(), Port::hold());
+    let (dead, me) = (format!("http://{}", port.address()), format!("http://{}", own.address()));
+    let peer = |rules: &str| {
+        let builder = Peer::builder(&me).pool([dead.clone(), me.clone()]).origins(rules.parse().unwrap());
+        builder.build().unwrap()
+    };
+    let open = peer("any");
+    let url = owned_by(open.client(), &origin, &dead);
+    for outcome in [None, Some(Outcome::Hit)] {
+        let response = open.get(&url).unwrap();
+        assert!(outcome.is_none() || Outcome::of(response.headers()) == outcome, "{response:?}");
+        text(Ok(response)).unwrap();
+    }
+    assert_eq!(origin.count(), 1);
+    let closed = peer("public");
+    assert_eq!(closed.get(&url).unwrap_err().kind(), ErrorKind::Forbidden);
+    // Its client alone does not fetch either.
+    assert!(closed.client().get(&url).is_err());
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn one_run_of_the_command_tells_the_next_who_is_down() {
+    let origin = origin();
+    let folder = tempfile::tempdir().unwrap();
+    // It takes connections and says nothing, so that each run would wait for it.
+    let silent = Arc::new(Origin::start(|received| {
+        if received.target == "/healthz" { Reply::raw_pieces([Piece::from("")]) } else { Reply::nothing() }
+    }));
+    let good = LocalPeer::start();
+    let client = Client::builder().pool([silent.url(""), good.url()]).build().unwrap();
+    let url = owned_by(&client, &origin, &silent.url(""));
+    let run = || {
+        let mut command = command(["get", "--peer", &silent.url(""), "--peer", &good.url(), &url]);
+        command.env("XDG_RUNTIME_DIR", folder.path());
+        let output = command.output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        assert!(url.ends_with(&String::from_utf8(output.stdout).unwrap()));
+    };
+    run();
+    let asked = silent.count();
+    let kept = folder.path().join("forwardcache/peers-down");
+    let text = std::fs::read_to_string(&kept).unwrap();
+    assert!(text.starts_with(&format!("{} ", silent.url(""))) && text.lines().count() == 1, "{text}");
+    // A long pause, so that the time which a run takes does not matter.
+    let until = std::time::SystemTime::now() + Duration::from_secs(50);
+    let until = until.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    std::fs::write(&kept, format!("{} {until} 7\n", silent.url(""))).unwrap();
+    run();
+    assert_eq!(silent.count(), asked);
+    // Without it, the peer is asked again.
+    std::fs::write(&kept, "nonsense").unwrap();
+    run();
+    assert!(silent.count() > asked);
+}
