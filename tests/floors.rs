@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 6] = [
     &["body", "fill", "header", "digest", "target", "access", "peer_url", "protocol", "tls", "token"],
     &["round_trip", "at_once", "stats", "policy", "store"],
     &["origin", "agent", "caching"],
-    &["client", "handler"],
+    &["near", "client", "handler"],
     &["front", "peer", "fuzzing"],
 ];
 

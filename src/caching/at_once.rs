@@ -35,7 +35,7 @@ impl Caching {
         let (parts, ()) = request.into_parts();
         let mut headers = parts.headers;
         let hop = self.inner.end_to_end(&parts.method, &mut headers);
-        let via = received_over(parts.version, &self.inner.via);
+        let via = received_over(parts.version, self.inner.via.as_ref());
         let incoming = Incoming::new(parts.method, target, headers, hop, via, &self.inner.keys);
         let inner = Arc::clone(&self.inner);
         if incoming.is_for_origin() {

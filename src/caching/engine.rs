@@ -13,12 +13,13 @@ use super::answer::{answer, decorate, response};
 use super::builder::CachingBuilder;
 use super::credential::KeyedDigest;
 use super::fetches::Fetches;
-use super::forwarding::{Outgoing, Received, outgoing, received_over};
+use super::forwarding::{By, Outgoing, Received, outgoing, received_over};
 use super::groups::{Invalidation, invalidated_groups};
 use super::guarded_store::GuardedStore;
 use super::incoming::Incoming;
 use super::keys::{KeyHook, Keys};
 use super::lookup::{Lookup, Plan, lookup};
+use super::near::NearRules;
 use super::parts;
 use super::refresh::{Background, Refreshes};
 use super::uncacheable::Uncacheable;
@@ -80,11 +81,12 @@ pub(super) struct MadeOf {
     pub(super) rules: Rules,
     pub(super) stats: Arc<Stats>,
     pub(super) pseudonym: String,
-    pub(super) via: HeaderValue,
+    pub(super) via: Option<HeaderValue>,
     pub(super) background: Background,
     pub(super) drain_on_drop: Duration,
     pub(super) worth_finishing: u64,
     pub(super) key: Option<KeyHook>,
+    pub(super) near: Option<NearRules>,
 }
 
 pub(super) struct Inner {
@@ -94,7 +96,7 @@ pub(super) struct Inner {
     pub(super) rules: Rules,
     stats: Arc<Stats>,
     pseudonym: String,
-    pub(super) via: HeaderValue,
+    pub(super) via: Option<HeaderValue>,
     pub(super) digest: KeyedDigest,
     pub(super) keys: Keys,
     pub(super) flights: Flights<Key, Landed>,
@@ -104,6 +106,8 @@ pub(super) struct Inner {
     drain_on_drop: Duration,
     pub(super) worth_finishing: u64,
     is_offline: AtomicBool,
+    /// Where it asks the owner of a URL, and not its origin.
+    pub(super) near: Option<NearRules>,
     /// For the thread that refreshes.
     me: Weak<Inner>,
 }
@@ -140,7 +144,8 @@ impl Caching {
     }
 
     pub(super) fn new(made_of: MadeOf) -> Self {
-        let MadeOf { origin, store, clock, rules, stats, pseudonym, via, background, key, .. } = made_of;
+        let MadeOf { origin, store, clock, rules, stats, pseudonym, via, background, key, near, .. } =
+            made_of;
         let (drain_on_drop, worth_finishing) = (made_of.drain_on_drop, made_of.worth_finishing);
         let digest = KeyedDigest::default();
         let keys = Keys::new(key, &rules, digest.clone());
@@ -161,6 +166,7 @@ impl Caching {
             refreshes: Arc::new(Refreshes::new(background)),
             drain_on_drop,
             worth_finishing,
+            near,
             me: Weak::clone(me),
         });
         Self { inner }
@@ -214,7 +220,7 @@ impl Caching {
         let inner = &self.inner;
         let (method, mut headers) = (parts.method, parts.headers);
         let hop = inner.end_to_end(&method, &mut headers);
-        let via = received_over(parts.version, &inner.via);
+        let via = received_over(parts.version, inner.via.as_ref());
         if !matches!(method, Method::GET | Method::HEAD) {
             return inner.pass(&method, &target, headers, via, body, Forward::Method);
         }
@@ -253,12 +259,14 @@ impl Inner {
         method: &Method,
         target: &Target,
         mut headers: HeaderMap,
-        via: HeaderValue,
+        via: Option<HeaderValue>,
         body: Body,
         why: Forward,
     ) -> Result<Response<Body>> {
         let asked_with = headers.clone();
-        headers.append(VIA, via);
+        if let Some(via) = via {
+            headers.append(VIA, via);
+        }
         let mut request = Request::new(body);
         *request.method_mut() = method.clone();
         *request.uri_mut() = target.uri();
@@ -287,14 +295,14 @@ impl Inner {
 
     /// Forgets what is stored under a key, and sees to it that nothing which was asked before is stored or
     /// shared after.
-    fn invalidate(&self, key: &Key) {
+    pub(super) fn invalidate(&self, key: &Key) {
         self.fetches.invalidate(key);
         self.flights.forget(key);
         self.store.remove(key);
     }
 
     /// The same for all that is stored of the target's origin in these groups (RFC 9875 section 3).
-    fn invalidate_groups(&self, target: &Target, groups: &[Vec<u8>]) {
+    pub(super) fn invalidate_groups(&self, target: &Target, groups: &[Vec<u8>]) {
         if groups.is_empty() {
             return;
         }
@@ -403,7 +411,7 @@ impl Inner {
     fn share(&self, incoming: &Incoming, plan: &Plan, head: &Head, reader: FillReader) -> Response<Body> {
         let mut headers = head.headers.clone();
         let outcome = Outcome::Collapsed(plan.why);
-        let status = self.with_key(CacheStatus::new(outcome), incoming);
+        let status = self.named(CacheStatus::new(outcome), incoming);
         decorate(&mut headers, &head.validity, status, self.clock.now());
         self.note(outcome, &incoming.target, incoming.is_refresh);
         let body = reader.into_body();
@@ -427,7 +435,8 @@ impl Inner {
             Err(error) => {
                 if let Some(leader) = leader {
                     // What a request's own fields may have brought about is not the others' trouble.
-                    leader.land(if is_for_everybody(error.kind()) {
+                    // Nor is a near cache the one to tell others of an error: they hear of it from the owner, as it is.
+                    leader.land(if is_for_everybody(error.kind()) && self.near.is_none() {
                         Landed::Unreachable(error.kind(), error.message().into())
                     } else {
                         Landed::Alone
@@ -485,7 +494,7 @@ impl Inner {
             error
         })?;
         let times = Times { request: asked, response: self.clock.now() };
-        self.checked(Received::new(response, times, &self.via), &method, target)
+        self.checked(Received::new(response, times, self.via.as_ref(), self.by()), &method, target)
     }
 
     /// With a body that fails where it is not what the origin says that it is (RFC 9530).
@@ -546,14 +555,14 @@ impl Inner {
         status: CacheStatus<'_>,
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        answer(stored, incoming, self.with_key(status, incoming), self.clock.now())
+        answer(stored, incoming, self.named(status, incoming), self.clock.now())
     }
 
     fn only_if_cached(&self, incoming: &Incoming) -> Response<Body> {
         self.note(Outcome::OnlyIfCached, &incoming.target, incoming.is_refresh);
         let mut headers = HeaderMap::new();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        self.with_key(CacheStatus::new(Outcome::OnlyIfCached), incoming).append_to(&mut headers);
+        self.named(CacheStatus::new(Outcome::OnlyIfCached), incoming).append_to(&mut headers);
         response(StatusCode::GATEWAY_TIMEOUT, headers, Body::empty())
     }
 
@@ -567,11 +576,21 @@ impl Inner {
         status: CacheStatus<'_>,
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        marked(hand_on(code, headers, body, self.with_key(status, incoming)), incoming)
+        if self.near.is_some() {
+            // It is the owner's answer, and says so.
+            return response(code, headers, body);
+        }
+        marked(hand_on(code, headers, body, self.named(status, incoming)), incoming)
     }
 
-    fn with_key<'a>(&self, status: CacheStatus<'a>, incoming: &'a Incoming) -> CacheStatus<'a> {
+    /// With what tells this cache from others, and this key from the URL.
+    fn named<'a>(&self, status: CacheStatus<'a>, incoming: &'a Incoming) -> CacheStatus<'a> {
+        let status = if self.near.is_some() { status.near() } else { status };
         if self.keys.are_chosen() { status.key(incoming.key.url()) } else { status }
+    }
+
+    pub(super) fn by(&self) -> By {
+        if self.near.is_some() { By::Owner } else { By::Origin }
     }
 
     pub(super) fn count(&self, outcome: Outcome) {

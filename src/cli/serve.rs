@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::thread;
 
-use forwardcache::{Error, ErrorKind, EventFront, FrontOptions, Peer, Rules, ServerTls, Tokens};
+use forwardcache::{Error, ErrorKind, EventFront, FrontOptions, NearCache, Peer, Rules, ServerTls, Tokens};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -143,6 +143,8 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     if let Some(memory) = arguments.memory {
         builder = builder.memory(memory.bytes());
     }
+    // It answers, and asks no other peer: all of the memory is for its share.
+    builder = builder.near_cache(NearCache::new().memory(0));
     if let Some(tokens) = tokens {
         builder = builder.tokens(tokens);
     }

@@ -13,9 +13,15 @@ use crate::body::Body;
 use crate::digest::{Expected, announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::hop_by_hop;
+#[cfg(feature = "peer")]
+use crate::near::Near;
 use crate::peer_url::PeerUrl;
 use crate::protocol::{self, ForPeer, Hop};
 use crate::round_trip::{self, RoundTrip};
+#[cfg(feature = "peer")]
+use crate::stats::Stats;
+#[cfg(feature = "peer")]
+use crate::store::Usage;
 use crate::target::Target;
 use crate::token::Tokens;
 
@@ -37,6 +43,8 @@ use crate::token::Tokens;
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    #[cfg(feature = "peer")]
+    near: Option<Arc<Near>>,
 }
 
 struct Inner {
@@ -67,7 +75,18 @@ impl Client {
         direct: Option<Arc<dyn RoundTrip>>,
         tokens: Option<Tokens>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { pool, path, transport, direct, tokens }) }
+        let inner = Arc::new(Inner { pool, path, transport, direct, tokens });
+        Self {
+            inner,
+            #[cfg(feature = "peer")]
+            near: None,
+        }
+    }
+
+    /// With a near cache, which asks the owners through this client.
+    #[cfg(feature = "peer")]
+    pub(super) fn with_near(self, near: Near) -> Self {
+        Self { near: Some(Arc::new(near)), ..self }
     }
 
     /// Fetches a URL through the pool. Any status is a success.
@@ -165,6 +184,38 @@ impl Client {
         Ok(self.inner.pool.owner(&Target::parse(url)?))
     }
 
+    /// What was counted by its [near cache](super::ClientBuilder::near_cache); `None` where it has none.
+    #[cfg(feature = "peer")]
+    #[must_use]
+    pub fn near_stats(&self) -> Option<&Arc<Stats>> {
+        self.near.as_ref().map(|near| near.stats())
+    }
+
+    /// How much its [near cache](super::ClientBuilder::near_cache) holds, and the memory that it takes of what it may
+    /// take; `None` where it has none.
+    #[cfg(feature = "peer")]
+    #[must_use]
+    pub fn near_usage(&self) -> Option<Usage> {
+        self.near.as_ref().map(|near| near.usage())
+    }
+
+    /// Forgets all that its [near cache](super::ClientBuilder::near_cache) holds.
+    #[cfg(feature = "peer")]
+    pub fn forget_near(&self) {
+        if let Some(near) = &self.near {
+            near.forget_all();
+        }
+    }
+
+    /// Forgets what its near cache holds of a URL.
+    #[cfg(feature = "peer")]
+    #[allow(dead_code, reason = "for whoever makes owners forget")]
+    pub(crate) fn forget_near_of(&self, target: &Target) {
+        if let Some(near) = &self.near {
+            near.forget(target);
+        }
+    }
+
     #[cfg(feature = "peer")]
     pub(crate) fn is_own(&self, target: &Target, peer: &PeerUrl) -> bool {
         self.inner.pool.is_own(target, peer)
@@ -180,6 +231,19 @@ impl Client {
     #[cfg(feature = "peer")]
     pub(crate) fn path(&self) -> &str {
         &self.inner.path
+    }
+
+    /// Asks the owner of this URL.
+    fn send(&self, target: &Target, request: Request<Body>) -> Result<Response<Body>> {
+        match (self.inner.pool.owner(target), &self.inner.direct) {
+            (Some(owner), _) => self.ask(&owner, &self.inner.path, target, request),
+            (None, Some(direct)) => {
+                let (mut parts, body) = request.into_parts();
+                parts.uri = target.uri();
+                direct.round_trip(Request::from_parts(parts, body))
+            }
+            (None, None) => Err(no_peer(target)),
+        }
     }
 
     /// Asks this peer, under this path, about what is fetched from there.
@@ -222,15 +286,12 @@ impl Client {
 impl RoundTrip for Client {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let target = Target::parse(&request.uri().to_string())?;
-        match (self.inner.pool.owner(&target), &self.inner.direct) {
-            (Some(owner), _) => self.ask(&owner, &self.inner.path, &target, request),
-            (None, Some(direct)) => {
-                let (mut parts, body) = request.into_parts();
-                parts.uri = target.uri();
-                direct.round_trip(Request::from_parts(parts, body))
-            }
-            (None, None) => Err(no_peer(&target)),
+        #[cfg(feature = "peer")]
+        if let Some(near) = &self.near {
+            let is_own = |target: &Target, own: &PeerUrl| self.is_own(target, own);
+            return near.round_trip(target, request, is_own, |target, request| self.send(target, request));
         }
+        self.send(&target, request)
     }
 }
 

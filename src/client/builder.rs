@@ -9,8 +9,16 @@ use std::time::Duration;
 use super::asking::Client;
 use super::pool::{self, Pool};
 use crate::access::OriginRules;
+#[cfg(feature = "peer")]
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "peer")]
+use crate::near::{Near, NearCache, NearParts};
 use crate::origin::{Origin, OriginBuilder};
+#[cfg(feature = "peer")]
+use crate::peer_url::PeerUrl;
+#[cfg(feature = "peer")]
+use crate::policy::Rules;
 use crate::protocol;
 use crate::ring::HashFunction;
 use crate::round_trip::RoundTrip;
@@ -37,6 +45,18 @@ pub struct ClientBuilder {
     transport: Option<Arc<dyn RoundTrip>>,
     empty_pool: EmptyPool,
     tokens: Option<Tokens>,
+    #[cfg(feature = "peer")]
+    near: NearOptions,
+}
+
+/// What a client is told of its near cache, and a peer of that of its client.
+#[cfg(feature = "peer")]
+#[derive(Default)]
+struct NearOptions {
+    cache: NearCache,
+    clock: Option<Arc<dyn Clock>>,
+    own: Option<PeerUrl>,
+    rules: Option<Rules>,
 }
 
 impl Default for ClientBuilder {
@@ -50,6 +70,8 @@ impl Default for ClientBuilder {
             transport: None,
             empty_pool: EmptyPool::default(),
             tokens: None,
+            #[cfg(feature = "peer")]
+            near: NearOptions::default(),
         }
     }
 }
@@ -165,12 +187,29 @@ impl ClientBuilder {
         self
     }
 
+    /// What it keeps a copy of itself, of what it asks the peers for often: nothing unless this gives it
+    /// [memory](NearCache::memory). Default: nothing.
+    ///
+    /// Of an answer that came through it see [`NearCache`].
+    #[cfg(feature = "peer")]
+    pub fn near_cache(mut self, near: NearCache) -> Self {
+        self.near.cache = near;
+        self
+    }
+
+    /// Stands beside this peer, which has a share of its own, rules that all of the pool have, and maybe a clock.
+    #[cfg(feature = "peer")]
+    pub(crate) fn beside(mut self, own: PeerUrl, rules: Rules, clock: Option<Arc<dyn Clock>>) -> Self {
+        self.near = NearOptions { own: Some(own), rules: Some(rules), clock, ..self.near };
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::BadPeer`] for a peer that is no base URL; [`ErrorKind::BadOption`] for a path that
-    /// is none, for no replicas, for a limit of zero, and for certificates or a key that cannot be used.
+    /// is none, for no replicas, for a limit of zero, for a near cache that cannot be, and for certificates or a key that cannot be used.
     pub fn build(self) -> Result<Client> {
         if !protocol::is_path(&self.path) {
             let text =
@@ -192,7 +231,17 @@ impl ClientBuilder {
             }
         };
         let pool = Pool::new(pool::parse(&self.peers)?, replicas, self.hash);
-        Ok(Client::new(pool, self.path, transport, direct, self.tokens))
+        let client = Client::new(pool, self.path, transport, direct, self.tokens);
+        #[cfg(feature = "peer")]
+        let client = {
+            let NearOptions { cache, clock, own, rules } = self.near;
+            let (owner, clock) = (Arc::new(client.clone()), clock.unwrap_or_else(|| Arc::new(SystemClock)));
+            match Near::new(NearParts { options: cache, owner, clock, own, rules })? {
+                Some(near) => client.with_near(near),
+                None => client,
+            }
+        };
+        Ok(client)
     }
 }
 

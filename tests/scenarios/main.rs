@@ -14,6 +14,7 @@ mod faults;
 mod front;
 mod https;
 mod integrity;
+mod near;
 mod nginx;
 mod origins;
 mod poisoning;
