@@ -1,5 +1,6 @@
 //! What is asked for often, and kept beside the one who asks.
 
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,7 +168,9 @@ fn large_bodies_are_the_owners_and_memory_is_what_was_promised() {
 
 #[test]
 fn an_owner_that_is_down_is_not_missed_while_the_copy_is_fresh() {
-    let (origin, (mut pool, clock)) = (origin("max-age=60"), pool());
+    let near = NearCache::new().longest(Duration::from_secs(600));
+    let (mut pool, clock) = pool_with(|builder| builder.near_cache(near.clone()));
+    let origin = origin("max-age=60");
     let (url, owner) = of_another(&pool, &origin);
     let owner = owner.self_url().clone();
     let asker = pool[0].peer.clone();
@@ -175,15 +178,16 @@ fn an_owner_that_is_down_is_not_missed_while_the_copy_is_fresh() {
         get(&asker, &url);
     }
     pool.retain(|member| *member.peer.self_url() != owner);
-    // Also after the time in which the owner would be asked whether the copy holds.
+    let address = owner.as_str().strip_prefix("http://").unwrap();
+    assert!(TcpStream::connect(address).is_err(), "it is down");
     for second in 1..60 {
         clock.advance(Duration::from_secs(1));
         let response = get(&asker, &url);
         assert_eq!(response.headers()["age"], second.to_string().as_str());
     }
-    let forgotten = asker.client();
-    forgotten.forget_near();
-    assert_eq!(forgotten.near_usage().unwrap().keys, 0);
+    assert_eq!(origin.count(), 1);
+    asker.client().forget_near();
+    assert_eq!(asker.client().near_usage().unwrap().keys, 0);
 }
 
 #[test]
