@@ -28,13 +28,14 @@ const ONE: u64 = 1 << 6;
 /// The highest rate that can be asked for, in requests a window: twice as many have to fit into a count.
 pub(crate) const MOST_REQUESTS: u32 = 2047;
 
+/// The fewest ticks that a window has; it has twice as many at most.
 const TICKS_A_WINDOW: u64 = 256;
 const TICKS: u64 = 1 << TICK_BITS;
 
 /// Factors have this many bits behind the point.
 const FACTOR_BITS: u32 = 16;
 
-/// After this many ticks nothing is left of a count: 16 windows, *e* to the power of -16.
+/// After this many ticks nothing is left of a count. They are 8 windows at least: *e* to the power of -8.
 const FADED: u64 = 64 * 64;
 
 const BUCKET_BYTES: usize = size_of::<Bucket>();
@@ -53,7 +54,8 @@ pub(crate) struct HotKeys {
     mask: u64,
     /// The count from which on a key is hot.
     hot: u64,
-    tick: u64,
+    /// A tick has as many nanoseconds as a power of two, this one, so that none is found by a division.
+    tick_bits: u32,
     seed: u64,
     /// What is left after so many ticks, and after so many times 64 of them.
     fine: [u64; 64],
@@ -68,9 +70,10 @@ impl HotKeys {
         let buckets: u64 = 1 << buckets.clamp(FEWEST_BUCKETS, MOST_BUCKETS).ilog2();
         let requests = requests.clamp(1, MOST_REQUESTS);
         let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+        let tick_bits = (window / TICKS_A_WINDOW).max(1).ilog2();
         let left = |ticks: usize| {
-            #[allow(clippy::cast_precision_loss, reason = "both are small")]
-            let windows = ticks as f64 / TICKS_A_WINDOW as f64;
+            #[allow(clippy::cast_precision_loss, reason = "more is precise than factors are")]
+            let windows = ticks as f64 * (1_u64 << tick_bits) as f64 / window.max(1) as f64;
             #[allow(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -83,7 +86,7 @@ impl HotKeys {
             buckets: (0..buckets).map(|_| Bucket::default()).collect(),
             mask: buckets - 1,
             hot: u64::from(requests) * ONE,
-            tick: (window / TICKS_A_WINDOW).max(1),
+            tick_bits,
             seed: RandomState::new().hash_one(()),
             fine: std::array::from_fn(left),
             coarse: std::array::from_fn(|times| left(times * 64)),
@@ -99,8 +102,10 @@ impl HotKeys {
     ///
     /// The time need not come in order: a clock that goes back makes counts fade as one that goes forth.
     pub(crate) fn count(&self, key: &str, now: SystemTime) -> bool {
-        let nanoseconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let tick = u64::try_from(nanoseconds).unwrap_or(u64::MAX) / self.tick % TICKS;
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let nanoseconds =
+            since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(since.subsec_nanos()));
+        let tick = (nanoseconds >> self.tick_bits) % TICKS;
         self.count_at(self.hash(key), tick) + ONE / 2 >= self.hot
     }
 
