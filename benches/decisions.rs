@@ -98,7 +98,7 @@ fn hit_of_a_near_cache(bencher: Bencher<'_, '_>) {
 
 /// What it adds to a request for what is not hot: once without a near cache, and once with one that counts. The owner
 /// costs nothing, so all of it is the client's own work.
-#[divan::bench(args = [false, true])]
+#[divan::bench(args = [false, true], sample_size = 1000)]
 fn ask_the_owner(bencher: Bencher<'_, '_>, counts: bool) {
     let near = NearCache::new().memory(if counts { 16 << 20 } else { 0 });
     let client = client(near.hot(2047, Duration::from_nanos(256)));

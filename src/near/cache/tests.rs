@@ -426,3 +426,69 @@ fn options_that_cannot_be_are_refused() {
     assert_eq!(NearCache::new().or_memory(1000).bytes(), 0);
     assert_eq!(NearCache::new().memory(64 << 10).or_memory(1 << 20).bytes(), 64 << 10);
 }
+
+#[test]
+fn those_who_ask_at_once_ask_the_owner_once_and_hear_of_an_error_from_it() {
+    let ten = Duration::from_secs(10);
+    let scene = Scene::with(&[("cache-control", "max-age=60")], 5, Rules::default(), |near| near.hot(1, ten));
+    scene.get();
+    scene.near.forget_all();
+    let asked = scene.asked();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(scene.get().into_body().into_text().unwrap(), "xxxxx"));
+        }
+    });
+    assert_eq!(scene.asked(), asked + 1);
+    scene.near.forget_all();
+    scene.is_owner_down.store(true, Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let error = scene.send("GET", URL, &[]).unwrap_err();
+                // What a cache tells those who waited has the URL; what the owner says here has not.
+                assert_eq!((error.kind(), error.url()), (ErrorKind::Unreachable, None));
+            });
+        }
+    });
+}
+
+#[test]
+fn a_group_that_is_invalidated_past_it_is_forgotten() {
+    let fields: Fields =
+        &[("cache-control", "max-age=60"), ("cache-groups", "\"a\""), ("cache-group-invalidation", "\"a\"")];
+    let scene = Scene::new(fields);
+    scene.heat();
+    let asked = scene.asked();
+    scene.get();
+    assert_eq!(scene.asked(), asked);
+    scene.send("POST", "http://example.com/another", &[]).unwrap();
+    scene.get();
+    assert_eq!(scene.asked(), asked + 2);
+}
+
+#[test]
+fn what_another_confirms_without_saying_for_how_long_is_used_once() {
+    let ten = Duration::from_secs(10);
+    let mut scene = Scene::with(&[], 5, Rules::default(), |near| near.longest(ten).hot(1, ten));
+    scene.near.parts.owner = Arc::new(RoundTripFn(|request: Request<Body>| {
+        let response = Response::builder().header("etag", "\"a\"").header("cache-control", "max-age=60");
+        Ok(if request.headers().contains_key("if-none-match") {
+            response.status(304).body(Body::empty()).unwrap()
+        } else {
+            let response = response.header("cache-status", "forwardcache; hit; ttl=60");
+            response.body(Body::from("hello")).unwrap()
+        })
+    }));
+    scene.near.forget_all();
+    scene.get();
+    assert_eq!(scene.near.usage().keys, 1);
+    scene.clock.advance(ten);
+    let response = scene.get();
+    assert_eq!(
+        status_of(&response),
+        ["forwardcache-near; fwd=stale; fwd-status=304; ttl=0; detail=revalidated"]
+    );
+    assert_eq!(response.into_body().into_text().unwrap(), "hello");
+    assert_eq!(scene.near.usage().keys, 0);
+}
