@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use divan::{Bencher, black_box};
 use forwardcache::{
-    Body, Caching, Key, ManualClock, MemoryStore, Outcome, Peer, Purge, Result, Ring, RoundTrip, RoundTripFn,
-    Store, Target,
+    Body, Caching, Client, Key, ManualClock, MemoryStore, NearCache, Outcome, Peer, Purge, Result, Ring,
+    RoundTrip, RoundTripFn, Store, Target,
 };
 use http::{Request, Response};
 
@@ -67,6 +67,47 @@ fn peer() -> Peer {
 fn hit_of_a_peer(bencher: Bencher<'_, '_>) {
     let peer = peer();
     bencher.bench(|| peer.get(black_box(URL)).and_then(|response| response.into_body().into_bytes()));
+}
+
+/// A client whose owner costs nothing.
+fn client(near: NearCache) -> Client {
+    let owner = RoundTripFn(|_: Request<Body>| -> Result<Response<Body>> {
+        let response = Response::builder()
+            .header("date", "Fri, 15 Jan 2027 08:00:00 GMT")
+            .header("cache-control", "public, max-age=3600")
+            .header("content-type", "text/html; charset=utf-8")
+            .header("etag", "\"33a64df551425fcc55e4d42a148795d9f25f89d4\"")
+            .header("server", "nginx")
+            .header("vary", "accept-encoding")
+            .header("cache-status", "forwardcache; hit; ttl=3600");
+        Ok(response.body(Body::from(vec![b'x'; 1024])).expect("the fields are well-formed"))
+    });
+    let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000", "http://10.0.0.3:3000"];
+    Client::builder().pool(pool).transport(owner).near_cache(near).build().expect("it has all it needs")
+}
+
+/// What a program pays for what is kept beside it, by the clock of the system.
+#[divan::bench]
+fn hit_of_a_near_cache(bencher: Bencher<'_, '_>) {
+    let near = NearCache::new().memory(1 << 20).longest(Duration::from_secs(3600));
+    let client = client(near.hot(1, Duration::from_secs(3600)));
+    client.get(URL).and_then(|response| response.into_body().into_bytes()).expect("the owner answers");
+    bencher.bench(|| client.get(black_box(URL)).and_then(|response| response.into_body().into_bytes()));
+    assert_eq!(client.near_stats().expect("it has one").counts().origin_requests, 1);
+}
+
+/// What it adds to a request for what is not hot: once without a near cache, and once with one that counts. The owner
+/// costs nothing, so all of it is the client's own work.
+#[divan::bench(args = [false, true], sample_size = 1000)]
+fn ask_the_owner(bencher: Bencher<'_, '_>, counts: bool) {
+    let near = NearCache::new().memory(if counts { 16 << 20 } else { 0 });
+    let client = client(near.hot(2047, Duration::from_nanos(256)));
+    let urls: Vec<_> = (0..1000).map(|number| format!("{URL}&number={number}")).collect();
+    let next = AtomicU64::new(0);
+    bencher.bench(|| {
+        let next = next.fetch_add(1, Ordering::Relaxed) % 1000;
+        client.get(&urls[usize::try_from(next).unwrap_or_default()])
+    });
 }
 
 /// What a front hands to a peer and gets from it: the key is decoded from the query first.

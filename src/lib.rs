@@ -93,6 +93,8 @@ mod fuzzing;
 #[cfg(feature = "peer")]
 mod handler;
 #[cfg(feature = "peer")]
+mod near;
+#[cfg(feature = "peer")]
 mod peer;
 #[cfg(feature = "peer")]
 mod policy;
@@ -127,6 +129,8 @@ pub use caching::{Background, Caching, CachingBuilder, ExplainedResponse, Explan
 pub use front::TinyHttpFront;
 #[cfg(feature = "peer")]
 pub use front::{EventFront, FrontOptions, Handler, RemoteAddress, ServerTls, Serving, ShutdownHandle};
+#[cfg(feature = "peer")]
+pub use near::NearCache;
 #[cfg(feature = "peer")]
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]

@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 6] = [
     ],
     &["round_trip", "at_once", "stats", "policy", "store"],
     &["origin", "agent", "caching"],
-    &["client", "members", "handler"],
+    &["near", "client", "members", "handler"],
     &["front", "peer", "fuzzing"],
 ];
 

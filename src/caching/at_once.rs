@@ -36,7 +36,7 @@ impl Caching {
         let (parts, ()) = request.into_parts();
         let mut headers = parts.headers;
         let hop = self.inner.end_to_end(&parts.method, &mut headers);
-        let via = received_over(parts.version, &self.inner.via);
+        let via = received_over(parts.version, self.inner.via.as_ref());
         let said = Deadline::of(&parts.extensions);
         let incoming = Incoming::new(parts.method, target, headers, hop, via, &self.inner.keys);
         let incoming = incoming.until(hop.until(said));

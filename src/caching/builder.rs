@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::engine::{Caching, MadeOf};
 use super::forwarding;
 use super::keys::KeyHook;
+use super::near::NearRules;
 use super::refresh::Background;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
@@ -31,6 +32,7 @@ pub struct CachingBuilder {
     drain_on_drop: Duration,
     worth_finishing: Option<u64>,
     key: Option<KeyHook>,
+    near: Option<NearRules>,
 }
 
 /// Less than a new connection costs.
@@ -111,6 +113,12 @@ impl CachingBuilder {
         self
     }
 
+    /// Stands beside whoever asks, and asks the owner of a URL in place of its origin: see [`NearRules`].
+    pub(crate) fn near(mut self, rules: NearRules) -> Self {
+        self.near = Some(rules);
+        self
+    }
+
     /// The cache.
     ///
     /// # Errors
@@ -128,11 +136,13 @@ impl CachingBuilder {
             rules: self.rules,
             stats: self.stats.unwrap_or_default(),
             pseudonym,
-            via,
+            // A near cache is a part of whoever asks, and no hop of its own.
+            via: self.near.is_none().then_some(via),
             background: self.background,
             drain_on_drop: self.drain_on_drop,
             worth_finishing: self.worth_finishing.unwrap_or(WORTH_FINISHING),
             key: self.key,
+            near: self.near,
         }))
     }
 }

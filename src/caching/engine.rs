@@ -13,13 +13,14 @@ use super::answer::{answer, decorate, response};
 use super::builder::CachingBuilder;
 use super::credential::KeyedDigest;
 use super::fetches::Fetches;
-use super::forwarding::{Outgoing, Received, outgoing, received_over};
+use super::forwarding::{By, Outgoing, Received, outgoing, received_over};
 use super::groups::invalidated_groups;
 use super::guarded_store::GuardedStore;
 use super::incoming::{Incoming, Passing};
 use super::invalidations::Invalidation;
 use super::keys::{KeyHook, Keys};
 use super::lookup::{Lookup, Plan, lookup};
+use super::near::NearRules;
 use super::parts;
 use super::refresh::{Background, Refreshes};
 use super::uncacheable::Uncacheable;
@@ -82,11 +83,12 @@ pub(super) struct MadeOf {
     pub(super) rules: Rules,
     pub(super) stats: Arc<Stats>,
     pub(super) pseudonym: String,
-    pub(super) via: HeaderValue,
+    pub(super) via: Option<HeaderValue>,
     pub(super) background: Background,
     pub(super) drain_on_drop: Duration,
     pub(super) worth_finishing: u64,
     pub(super) key: Option<KeyHook>,
+    pub(super) near: Option<NearRules>,
 }
 
 pub(super) struct Inner {
@@ -96,7 +98,7 @@ pub(super) struct Inner {
     pub(super) rules: Rules,
     pub(super) stats: Arc<Stats>,
     pseudonym: String,
-    pub(super) via: HeaderValue,
+    pub(super) via: Option<HeaderValue>,
     pub(super) digest: KeyedDigest,
     pub(super) keys: Keys,
     pub(super) flights: Flights<Key, Landed>,
@@ -106,6 +108,8 @@ pub(super) struct Inner {
     drain_on_drop: Duration,
     pub(super) worth_finishing: u64,
     is_offline: AtomicBool,
+    /// Where it asks the owner of a URL, and not its origin.
+    pub(super) near: Option<NearRules>,
     /// For the thread that refreshes.
     me: Weak<Inner>,
 }
@@ -142,7 +146,8 @@ impl Caching {
     }
 
     pub(super) fn new(made_of: MadeOf) -> Self {
-        let MadeOf { origin, store, clock, rules, stats, pseudonym, via, background, key, .. } = made_of;
+        let MadeOf { origin, store, clock, rules, stats, pseudonym, via, background, key, near, .. } =
+            made_of;
         let (drain_on_drop, worth_finishing) = (made_of.drain_on_drop, made_of.worth_finishing);
         let digest = KeyedDigest::default();
         let keys = Keys::new(key, &rules, digest.clone());
@@ -163,6 +168,7 @@ impl Caching {
             refreshes: Arc::new(Refreshes::new(background)),
             drain_on_drop,
             worth_finishing,
+            near,
             me: Weak::clone(me),
         });
         Self { inner }
@@ -221,7 +227,7 @@ impl Caching {
         }
         let hop = inner.end_to_end(&method, &mut headers);
         let said = Deadline::of(&parts.extensions);
-        let via = received_over(parts.version, &inner.via);
+        let via = received_over(parts.version, inner.via.as_ref());
         if !matches!(method, Method::GET | Method::HEAD) {
             let passing = Passing { method, target, headers, via, deadline: hop.until(said) };
             return inner.pass(passing, body, Forward::Method);
@@ -260,7 +266,9 @@ impl Inner {
         let Passing { method, target, mut headers, via, deadline } = passing;
         let (method, target) = (&method, &target);
         let asked_with = headers.clone();
-        headers.append(VIA, via);
+        if let Some(via) = via {
+            headers.append(VIA, via);
+        }
         let mut request = Request::new(body);
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
@@ -299,7 +307,7 @@ impl Inner {
 
     /// Forgets what is stored under a key, and sees to it that nothing which was asked before is stored or
     /// shared after.
-    fn invalidate(&self, key: &Key) {
+    pub(super) fn invalidate(&self, key: &Key) {
         self.fetches.invalidate(key);
         self.flights.forget(key);
         self.store.remove(key);
@@ -460,7 +468,7 @@ impl Inner {
     fn share(&self, incoming: &Incoming, plan: &Plan, head: &Head, reader: FillReader) -> Response<Body> {
         let mut headers = head.headers.clone();
         let outcome = Outcome::Collapsed(plan.why);
-        let status = self.with_key(CacheStatus::new(outcome), incoming);
+        let status = self.named(CacheStatus::new(outcome), incoming);
         decorate(&mut headers, &head.validity, status, self.clock.now());
         self.note(outcome, &incoming.target, incoming.is_refresh);
         let body = reader.into_body();
@@ -487,7 +495,8 @@ impl Inner {
             Err(error) => {
                 if let Some(leader) = leader {
                     // What a request's own fields may have brought about is not the others' trouble.
-                    leader.land(if is_for_everybody(error.kind()) {
+                    // Nor is a near cache the one to tell others of an error: they hear of it from the owner, as it is.
+                    leader.land(if is_for_everybody(error.kind()) && self.near.is_none() {
                         Landed::Unreachable(error.kind(), error.message().into())
                     } else {
                         Landed::Alone
@@ -545,7 +554,7 @@ impl Inner {
             error
         })?;
         let times = Times { request: asked, response: self.clock.now() };
-        self.checked(Received::new(response, times, &self.via), &method, target)
+        self.checked(Received::new(response, times, self.via.as_ref(), self.by()), &method, target)
     }
 
     /// With a body that fails where it is not what the origin says that it is (RFC 9530).
@@ -625,14 +634,14 @@ impl Inner {
         status: CacheStatus<'_>,
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        answer(stored, incoming, self.with_key(status, incoming), self.clock.now())
+        answer(stored, incoming, self.named(status, incoming), self.clock.now())
     }
 
     fn only_if_cached(&self, incoming: &Incoming) -> Response<Body> {
         self.note(Outcome::OnlyIfCached, &incoming.target, incoming.is_refresh);
         let mut headers = HeaderMap::new();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        self.with_key(CacheStatus::new(Outcome::OnlyIfCached), incoming).append_to(&mut headers);
+        self.named(CacheStatus::new(Outcome::OnlyIfCached), incoming).append_to(&mut headers);
         response(StatusCode::GATEWAY_TIMEOUT, headers, Body::empty())
     }
 
@@ -646,11 +655,21 @@ impl Inner {
         status: CacheStatus<'_>,
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        marked(hand_on(code, headers, body, self.with_key(status, incoming)), incoming)
+        if self.near.is_some() {
+            // It is the owner's answer, and says so.
+            return response(code, headers, body);
+        }
+        marked(hand_on(code, headers, body, self.named(status, incoming)), incoming)
     }
 
-    fn with_key<'a>(&self, status: CacheStatus<'a>, incoming: &'a Incoming) -> CacheStatus<'a> {
+    /// With what tells this cache from others, and this key from the URL.
+    fn named<'a>(&self, status: CacheStatus<'a>, incoming: &'a Incoming) -> CacheStatus<'a> {
+        let status = if self.near.is_some() { status.near() } else { status };
         if self.keys.are_chosen() { status.key(incoming.key.url()) } else { status }
+    }
+
+    pub(super) fn by(&self) -> By {
+        if self.near.is_some() { By::Owner } else { By::Origin }
     }
 
     pub(super) fn count(&self, outcome: Outcome) {

@@ -22,7 +22,9 @@ pub(crate) struct Outgoing {
 /// The request that the plan comes to: ours to send, with our validators where there are any.
 pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan) -> Outgoing {
     let mut headers = incoming.headers.clone();
-    headers.append(VIA, incoming.via.clone());
+    if let Some(via) = &incoming.via {
+        headers.append(VIA, via.clone());
+    }
     // A HEAD asks on the client's behalf alone: its answer freshens what is stored by its fields.
     let asks_for_us = !incoming.is_head() && {
         let (entity_tags, last_modified) = (plan.entity_tags(), plan.last_modified());
@@ -43,6 +45,15 @@ pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan) -> Outgoing {
     Outgoing { request, asks_for_us }
 }
 
+/// Who answers what is not answered from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The origin, or whoever stands for it: what it says of caches is true of others.
+    Origin,
+    /// A cache of the same pool: what it says is true of the answer, also when that is used again.
+    Owner,
+}
+
 /// A response as it came, its fields made end-to-end.
 pub(crate) struct Received {
     pub(crate) status: StatusCode,
@@ -52,47 +63,53 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    pub(crate) fn new(response: Response<Body>, times: Times, via: &HeaderValue) -> Self {
+    pub(crate) fn new(response: Response<Body>, times: Times, via: Option<&HeaderValue>, by: By) -> Self {
         let (parts, body) = response.into_parts();
         let mut headers = parts.headers;
         hop_by_hop::remove(&mut headers);
         // Whatever says so, it was not this cache; nor can an origin fail in a peer's name.
-        headers.remove(&X_FROM_CACHE);
+        if by == By::Origin {
+            headers.remove(&X_FROM_CACHE);
+        }
         protocol::remove_marks(&mut headers);
         // RFC 9110 section 6.6.1: a recipient with a clock records when a response without Date came.
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::value(times.response));
         }
-        headers.append(VIA, received_over(parts.version, via));
+        if let Some(via) = received_over(parts.version, via) {
+            headers.append(VIA, via);
+        }
         Self { status: parts.status, headers, body, times }
     }
 
     /// The fields to store, without those that are true of this transfer alone, and in shared mode without
     /// those that are one user's (RFC 9111 section 5.2.2.7). `Age` goes when it has been counted.
-    pub(crate) fn fields_to_store(&self, rules: &Rules) -> HeaderMap {
+    pub(crate) fn fields_to_store(&self, rules: &Rules, by: By) -> HeaderMap {
         let mut headers = self.headers.clone();
         if rules.is_shared() {
             for name in response_directives(&headers, rules).private_fields {
                 headers.remove(name);
             }
         }
-        for name in [&CACHE_STATUS, &CONTENT_LENGTH] {
-            headers.remove(name);
+        if by == By::Origin {
+            headers.remove(&CACHE_STATUS);
         }
+        headers.remove(CONTENT_LENGTH);
         headers
     }
 }
 
 /// Our `Via` of a message that was received over this version (RFC 9110 section 7.6.3).
-pub(crate) fn received_over(version: Version, via: &HeaderValue) -> HeaderValue {
+pub(crate) fn received_over(version: Version, via: Option<&HeaderValue>) -> Option<HeaderValue> {
+    let via = via?;
     if version != Version::HTTP_10 {
-        return via.clone();
+        return Some(via.clone());
     }
     let mut bytes = via.as_bytes().to_vec();
     if let Some(minor) = bytes.get_mut(2) {
         *minor = b'0';
     }
-    HeaderValue::from_bytes(&bytes).unwrap_or_else(|_| via.clone())
+    Some(HeaderValue::from_bytes(&bytes).unwrap_or_else(|_| via.clone()))
 }
 
 /// The field value of a cache of this pseudonym.

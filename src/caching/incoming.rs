@@ -17,8 +17,8 @@ pub(crate) struct Incoming {
     pub(crate) method: Method,
     pub(crate) target: Target,
     pub(crate) headers: HeaderMap,
-    /// What `Via` says of the hop over which it came.
-    pub(crate) via: HeaderValue,
+    /// What `Via` says of the hop over which it came, where it is to say anything.
+    pub(crate) via: Option<HeaderValue>,
     pub(crate) directives: RequestDirectives,
     /// What the one who asks over the last hop wants beside it.
     pub(crate) hop: Hop,
@@ -38,7 +38,7 @@ pub(crate) struct Passing {
     pub(crate) target: Target,
     pub(crate) headers: HeaderMap,
     /// What `Via` says of the hop over which it came.
-    pub(crate) via: HeaderValue,
+    pub(crate) via: Option<HeaderValue>,
     /// Until when an answer is wanted.
     pub(crate) deadline: Option<Deadline>,
 }
@@ -49,7 +49,7 @@ impl Incoming {
         target: Target,
         headers: HeaderMap,
         hop: Hop,
-        via: HeaderValue,
+        via: Option<HeaderValue>,
         keys: &Keys,
     ) -> Self {
         let directives = RequestDirectives::of(&headers);

@@ -17,7 +17,7 @@ use crate::policy::{
     HeadSays, Lifetime, LifetimeSource, NotStored, Times, Variant, freshened, head_says, implied_fields,
     lifetime_rule, may_store, response_directives, validity,
 };
-use crate::stats::{CacheStatus, Outcome};
+use crate::stats::{CACHE_STATUS, CacheStatus, Outcome, time_to_live};
 use crate::store::StoredResponse;
 
 impl Inner {
@@ -32,7 +32,12 @@ impl Inner {
         leader: Option<Lead>,
     ) -> Response<Body> {
         let confirmed = &plan.candidates[at];
-        let headers = freshened(&confirmed.headers(), &received.fields_to_store(&self.rules));
+        let mut known = confirmed.headers();
+        if self.near.is_some() {
+            // What the owner says of this moment takes the place of what it said then, also if it says nothing.
+            known.remove(&CACHE_STATUS);
+        }
+        let headers = freshened(&known, &received.fields_to_store(&self.rules, self.by()));
         let may_store = self.may_store(incoming, confirmed.status(), &headers);
         let freshened =
             Head::of(self, incoming, confirmed.status(), headers, received.times).into_freshened(confirmed);
@@ -73,7 +78,7 @@ impl Inner {
             HeadSays::Nothing => {}
             HeadSays::Changed => self.store.remove(&incoming.key),
             HeadSays::Confirmed => {
-                let headers = freshened(&headers, &received.fields_to_store(&self.rules));
+                let headers = freshened(&headers, &received.fields_to_store(&self.rules, self.by()));
                 let get = Incoming { method: Method::GET, ..incoming.clone() };
                 let status = stored.status();
                 if self.may_store(&get, status, &headers).is_ok() {
@@ -115,7 +120,7 @@ impl Inner {
             return self.hand_on(incoming, code, headers, body, status.detail(why.name()));
         }
         self.uncacheable.forget(&incoming.key);
-        let fields = received.fields_to_store(&self.rules);
+        let fields = received.fields_to_store(&self.rules, self.by());
         let Received { status: code, headers, body, times } = received;
         let head = Head::of(self, incoming, code, fields, times);
         let whole = if body.is_empty() { Some(Bytes::new()) } else { body.as_bytes().cloned() };
@@ -138,6 +143,9 @@ impl Inner {
         status: StatusCode,
         headers: &HeaderMap,
     ) -> Result<(), NotStored> {
+        if self.near.is_some() && time_to_live(headers).is_none() {
+            return Err(NotStored::NoLifetime);
+        }
         let directives = response_directives(headers, &self.rules);
         match may_store(incoming.for_storing(), status, headers, &directives, &self.rules) {
             Err(NotStored::NoLifetime)
@@ -220,6 +228,10 @@ impl Head {
             if lifetime != validity.lifetime {
                 (validity.lifetime, validity.lifetime_source) = (lifetime, LifetimeSource::Rule);
             }
+        }
+        if let Some(near) = inner.near {
+            let told = time_to_live(&headers).unwrap_or_default();
+            near.limit(&mut validity, told, times, &inner.rules);
         }
         headers.remove(AGE);
         let implied = implied_fields(&incoming.selecting, &directives, &inner.rules);

@@ -16,6 +16,7 @@
 //! | `forwarding` | what is sent to the origin, and what came back |
 //! | `answer` | a stored response as an answer to a request |
 //! | `parts` | parts of a body: kept, joined, completed |
+//! | `near` | what is different beside the one who asks, where the owner is asked |
 //! | `refresh` | what was served stale, refreshed behind the client's back |
 //! | `ranges` | a part, or several, of a stored body |
 //! | `fetches` | which fetches are under way, so that none stores what has been overtaken |
@@ -42,6 +43,7 @@ mod invalidations;
 mod keeping;
 mod keys;
 mod lookup;
+mod near;
 mod parts;
 mod purges;
 mod purging;
@@ -52,6 +54,7 @@ mod uncacheable;
 pub use builder::CachingBuilder;
 pub use engine::Caching;
 pub use explanation::{ExplainedResponse, Explanation, Verdict};
+pub(crate) use near::NearRules;
 pub use refresh::Background;
 
 #[cfg(test)]

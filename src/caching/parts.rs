@@ -60,7 +60,7 @@ impl Inner {
         status: CacheStatus<'_>,
         fetch: Fetch,
     ) -> Response<Body> {
-        let fields = received.fields_to_store(&self.rules);
+        let fields = received.fields_to_store(&self.rules, self.by());
         let Received { status: code, headers, body, times } = received;
         let head = Head::of(self, incoming, code, fields, times);
         let store = self.store.clone();

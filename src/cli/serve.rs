@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use forwardcache::{
-    Client, Error, ErrorKind, EventFront, FrontOptions, Member, Membership, Peer, Rules, ServerTls, Tokens,
-    Watch,
+    Client, Error, ErrorKind, EventFront, FrontOptions, Member, Membership, NearCache, Peer, Rules,
+    ServerTls, Tokens, Watch,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -191,6 +191,8 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     if let Some(memory) = arguments.memory {
         builder = builder.memory(memory.bytes());
     }
+    // It answers, and asks no other peer: all of the memory is for its share.
+    builder = builder.near_cache(NearCache::new().memory(0));
     if let Some(tokens) = tokens {
         builder = builder.tokens(tokens);
     }

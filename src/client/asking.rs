@@ -17,12 +17,18 @@ use super::sending::{Answer, Inner, Last};
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::Member;
+#[cfg(feature = "peer")]
+use crate::near::Near;
 use crate::peer_url::PeerUrl;
 use crate::protocol;
 #[cfg(feature = "peer")]
 use crate::protocol::PoolDigest;
 use crate::purge::{self, Purge};
 use crate::round_trip::{self, RoundTrip};
+#[cfg(feature = "peer")]
+use crate::stats::Stats;
+#[cfg(feature = "peer")]
+use crate::store::Usage;
 use crate::target::Target;
 
 /// Asks a pool: every request goes to the one peer that owns its URL, and to the next one while that is away.
@@ -51,6 +57,8 @@ use crate::target::Target;
 #[derive(Clone)]
 pub struct Client {
     pub(super) inner: Arc<Inner>,
+    #[cfg(feature = "peer")]
+    near: Option<Arc<Near>>,
 }
 
 /// How long an explanation may be, in bytes: all that may be stored of one URL, with room.
@@ -63,7 +71,17 @@ impl Client {
     }
 
     pub(super) fn new(inner: Inner) -> Self {
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+            #[cfg(feature = "peer")]
+            near: None,
+        }
+    }
+
+    /// With a near cache, which asks the owners through this client.
+    #[cfg(feature = "peer")]
+    pub(super) fn with_near(self, near: Near) -> Self {
+        Self { near: Some(Arc::new(near)), ..self }
     }
 
     /// Fetches a URL through the pool. Any status is a success.
@@ -221,6 +239,37 @@ impl Client {
         self.inner.peers.marks()
     }
 
+    /// What was counted by its [near cache](super::ClientBuilder::near_cache); `None` where it has none.
+    #[cfg(feature = "peer")]
+    #[must_use]
+    pub fn near_stats(&self) -> Option<&Arc<Stats>> {
+        self.near.as_ref().map(|near| near.stats())
+    }
+
+    /// How much its [near cache](super::ClientBuilder::near_cache) holds, and the memory that it takes of what it may
+    /// take; `None` where it has none.
+    #[cfg(feature = "peer")]
+    #[must_use]
+    pub fn near_usage(&self) -> Option<Usage> {
+        self.near.as_ref().map(|near| near.usage())
+    }
+
+    /// Forgets all that its [near cache](super::ClientBuilder::near_cache) holds.
+    #[cfg(feature = "peer")]
+    pub fn forget_near(&self) {
+        if let Some(near) = &self.near {
+            near.forget_all();
+        }
+    }
+
+    /// Forgets what its near cache holds of a URL.
+    #[cfg(feature = "peer")]
+    pub(crate) fn forget_near_of(&self, target: &Target) {
+        if let Some(near) = &self.near {
+            near.forget(target);
+        }
+    }
+
     #[cfg(feature = "peer")]
     pub(crate) fn is_own(&self, target: &Target, peer: &PeerUrl) -> bool {
         self.inner.pool.is_own(target, peer)
@@ -290,12 +339,25 @@ impl Client {
     #[cfg(feature = "peer")]
     pub(crate) fn round_trip_of_peer(
         &self,
-        target: Target,
+        target: &Target,
         request: Request<Body>,
         peer: &PeerUrl,
         own: &dyn RoundTrip,
     ) -> Result<Response<Body>> {
-        self.inner.round_trip(Asked::new(target, request), &Last::Own(peer, own))
+        let past = |target: &Target, request| {
+            self.inner.round_trip(Asked::new(target.clone(), request), &Last::Own(peer, own))
+        };
+        let Some(near) = &self.near else { return past(target, request) };
+        let again = request.body().is_empty().then(|| copy_of(&request));
+        let answer = near.round_trip(target.clone(), request, |target, own| self.is_own(target, own), past);
+        match answer {
+            // The near cache knows of no share of its peer's.
+            Err(error) if !error.is_told_by_peer() => match again {
+                Some(again) => own.round_trip(again),
+                None => Err(error),
+            },
+            answer => answer,
+        }
     }
 }
 
@@ -305,8 +367,26 @@ impl RoundTrip for Client {
         if protocol::is_purge(request.method()) {
             return Ok(purge::response(&self.purge(&Purge::of_target(&target))?));
         }
+        #[cfg(feature = "peer")]
+        if let Some(near) = &self.near {
+            let is_own = |target: &Target, own: &PeerUrl| self.is_own(target, own);
+            return near.round_trip(target, request, is_own, |target, request| {
+                self.inner.round_trip(Asked::new(target.clone(), request), &Last::Chosen)
+            });
+        }
         self.inner.round_trip(Asked::new(target, request), &Last::Chosen)
     }
+}
+
+/// The same request, which has no body.
+#[cfg(feature = "peer")]
+fn copy_of(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy.extensions_mut().clone_from(request.extensions());
+    copy
 }
 
 impl fmt::Debug for Client {

@@ -19,7 +19,13 @@ use crate::access::OriginRules;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::Member;
+#[cfg(feature = "peer")]
+use crate::near::{Near, NearCache, NearParts};
 use crate::origin::{Origin, OriginBuilder};
+#[cfg(feature = "peer")]
+use crate::peer_url::PeerUrl;
+#[cfg(feature = "peer")]
+use crate::policy::Rules;
 use crate::protocol;
 use crate::ring::{HashFunction, Ring, RingKind};
 use crate::round_trip::RoundTrip;
@@ -53,6 +59,18 @@ pub struct ClientBuilder {
     collected: u64,
     #[cfg(feature = "peer")]
     handover: Duration,
+    #[cfg(feature = "peer")]
+    near: NearOptions,
+}
+
+/// What a client is told of its near cache, and a peer of that of its client.
+#[cfg(feature = "peer")]
+#[derive(Default)]
+struct NearOptions {
+    cache: NearCache,
+    clock: Option<Arc<dyn Clock>>,
+    own: Option<PeerUrl>,
+    rules: Option<Rules>,
 }
 
 impl Default for ClientBuilder {
@@ -77,6 +95,8 @@ impl Default for ClientBuilder {
             collected: COLLECTED,
             #[cfg(feature = "peer")]
             handover: Duration::from_secs(60),
+            #[cfg(feature = "peer")]
+            near: NearOptions::default(),
         }
     }
 }
@@ -291,13 +311,30 @@ impl ClientBuilder {
         self
     }
 
+    /// What it keeps a copy of itself, of what it asks the peers for often: nothing unless this gives it
+    /// [memory](NearCache::memory). Default: nothing.
+    ///
+    /// Of an answer that came through it see [`NearCache`].
+    #[cfg(feature = "peer")]
+    pub fn near_cache(mut self, near: NearCache) -> Self {
+        self.near.cache = near;
+        self
+    }
+
+    /// Stands beside this peer, which has a share of its own, rules that all of the pool have, and maybe a clock.
+    #[cfg(feature = "peer")]
+    pub(crate) fn beside(mut self, own: PeerUrl, rules: Rules, clock: Option<Arc<dyn Clock>>) -> Self {
+        self.near = NearOptions { own: Some(own), rules: Some(rules), clock, ..self.near };
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::BadPeer`] for a peer that is no base URL, and for one with two weights;
     /// [`ErrorKind::BadOption`] for a path that is none, for no replicas, for replicas or a hash with a ring
-    /// that has none, for a limit of zero, and for certificates or a key that cannot be used.
+    /// that has none, for a limit of zero, for a near cache that cannot be, and for certificates or a key that cannot be used.
     pub fn build(self) -> Result<Client> {
         if !protocol::is_path(&self.path) {
             let text =
@@ -333,7 +370,9 @@ impl ClientBuilder {
         let pool = Pool::new(self.peers.read()?, ring)?;
         #[cfg(feature = "peer")]
         let pool = pool.with_handover(self.handover);
-        Ok(Client::new(Inner {
+        #[cfg(feature = "peer")]
+        let clock = Arc::clone(&self.clock);
+        let client = Client::new(Inner {
             pool,
             path: self.path,
             transport,
@@ -348,7 +387,17 @@ impl ClientBuilder {
             slow_peers: self.slow_peers,
             bounded_load: self.bounded_load,
             helpers: Helpers::new(),
-        }))
+        });
+        #[cfg(feature = "peer")]
+        let client = {
+            let NearOptions { cache, clock: own_clock, own, rules } = self.near;
+            let (owner, clock) = (Arc::new(client.clone()), own_clock.unwrap_or(clock));
+            match Near::new(NearParts { options: cache, owner, clock, own, rules })? {
+                Some(near) => client.with_near(near),
+                None => client,
+            }
+        };
+        Ok(client)
     }
 }
 

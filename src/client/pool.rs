@@ -252,6 +252,15 @@ impl Listed {
         Self::Urls(peers.into_iter().map(Into::into).collect())
     }
 
+    /// How many were listed.
+    #[cfg(feature = "peer")]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Urls(peers) => peers.len(),
+            Self::Members(members) => members.len(),
+        }
+    }
+
     /// All or none.
     pub(super) fn read(self) -> Result<Vec<Member>> {
         match self {

@@ -15,6 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::peer_url::PeerUrl;
 use crate::protocol::{self, ForPeer};
 use crate::purge::{PeerPurged, PoolPurged, Purge, Purged, own_report};
+#[cfg(feature = "peer")]
+use crate::target::Target;
 
 /// How many peers are asked at a time.
 const AT_A_TIME: usize = 16;
@@ -61,9 +63,17 @@ impl Client {
         self.purge_at(&others, purge)
     }
 
-    /// Removes what this client itself keeps: it keeps nothing. What it was asked for before may not be kept
-    /// after.
-    #[allow(clippy::unused_self, reason = "the one place where copies of its own are to be cleared")]
+    /// Removes what this client itself keeps near. What it was asked for before is not kept after.
+    #[cfg(feature = "peer")]
+    pub(crate) fn forget_own_copies(&self, purge: &Purge) {
+        match purge.single_url().and_then(|url| Target::parse(url).ok()) {
+            Some(target) => self.forget_near_of(&target),
+            None => self.forget_near(),
+        }
+    }
+
+    #[cfg(not(feature = "peer"))]
+    #[allow(clippy::unused_self, reason = "a client alone keeps nothing")]
     fn forget_own_copies(&self, _: &Purge) {}
 
     fn purge_at(&self, peers: &[PeerUrl], purge: &Purge) -> Vec<PeerPurged> {

@@ -49,6 +49,9 @@ pub(crate) trait PoolView: std::fmt::Debug + Send + Sync {
     /// The peer's own URL.
     fn own_url(&self) -> &PeerUrl;
 
+    /// Removes what this peer keeps near of what others own. Cheap, and never blocks.
+    fn forget_near(&self, purge: &Purge);
+
     /// Has all other peers purge their own shares. Blocks until each has answered or its time is up.
     fn purge_others(&self, purge: &Purge) -> Vec<PeerPurged>;
 }
@@ -357,6 +360,10 @@ mod tests {
 
         fn own_url(&self) -> &PeerUrl {
             &self.0
+        }
+
+        fn forget_near(&self, _: &Purge) {
+            unreachable!("nothing is purged here")
         }
 
         fn purge_others(&self, _: &Purge) -> Vec<PeerPurged> {

@@ -36,6 +36,8 @@ impl Proxy {
         let own = Ok(self.caching.purge(&purge));
         // Those who are asked by this peer ask nobody: they are asked for their own.
         let mut peers = if is_own { Vec::new() } else { self.pool.purge_others(&purge) };
+        // Last, as until then it could be given anew what was to go.
+        self.pool.forget_near(&purge);
         peers.push(PeerPurged::new(self.pool.own_url().clone(), own));
         purge::response(&PoolPurged::new(peers))
     }
@@ -80,6 +82,8 @@ mod tests {
         fn own_url(&self) -> &PeerUrl {
             &self.0
         }
+
+        fn forget_near(&self, _: &Purge) {}
 
         fn purge_others(&self, _: &Purge) -> Vec<PeerPurged> {
             let peer = |url: &str| PeerUrl::parse(url).unwrap();

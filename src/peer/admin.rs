@@ -94,6 +94,19 @@ impl Peer {
         let outcomes = counts.iter().take(Outcome::NAMES.len());
         let mut outcomes = outcomes.map(|(name, count)| (format!("{{outcome=\"{name}\"}}"), count));
         family("requests_total", "counter", help, &mut outcomes);
+        let near = self.client().near_stats().zip(self.client().near_usage());
+        if let Some((stats, usage)) = &near {
+            let (help, counts) = ("Requests to the near cache by what happened to them.", stats.counts());
+            let outcomes = counts.iter().take(Outcome::NAMES.len());
+            let mut outcomes = outcomes.map(|(name, count)| (format!("{{outcome=\"{name}\"}}"), count));
+            family("near_requests_total", "counter", help, &mut outcomes);
+            for (name, help, value) in [
+                ("near_bytes", "Bytes that the near cache takes.", usage.bytes),
+                ("near_capacity_bytes", "Bytes that it may take.", usage.capacity),
+            ] {
+                family(name, "gauge", help, &mut std::iter::once((String::new(), value)));
+            }
+        }
         let mut one = |name: &str, kind: &str, help: &str, value: u64| {
             family(name, kind, help, &mut std::iter::once((String::new(), value)));
         };
@@ -126,6 +139,10 @@ impl Peer {
         }
         let _ = writeln!(text, "keys {}\nbytes {} of {}", usage.keys, usage.bytes, usage.capacity);
         let _ = writeln!(text, "evictions {}", usage.evictions);
+        if let Some((stats, usage)) = self.client().near_stats().zip(self.client().near_usage()) {
+            let hits = stats.counts().of(Outcome::Hit);
+            let _ = writeln!(text, "near hits {hits}\nnear bytes {} of {}", usage.bytes, usage.capacity);
+        }
         text + &self.stats().counts().to_string()
     }
 }
@@ -188,6 +205,22 @@ mod tests {
             "{text}"
         );
         assert!(!(metrics + &text).contains("secret"));
+    }
+
+    #[test]
+    fn a_near_cache_is_counted_apart() {
+        let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
+        let peer = Peer::builder(pool[0]).pool(pool).memory(1 << 20).build().unwrap();
+        let (metrics, status) = (ask(&peer, "GET", "/metrics", None).1, ask(&peer, "GET", "/status", None).1);
+        for line in [
+            "forwardcache_near_requests_total{outcome=\"hit\"} 0\n",
+            "forwardcache_near_capacity_bytes 65536\n",
+            "forwardcache_store_capacity_bytes 983040\n",
+        ] {
+            assert!(metrics.contains(line), "{line}{metrics}");
+        }
+        assert!(status.contains("near hits 0\nnear bytes ") && status.contains(" of 65536\n"), "{status}");
+        assert!(!ask(&self::peer(None), "GET", "/metrics", None).1.contains("near"));
     }
 
     #[test]

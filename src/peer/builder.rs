@@ -11,16 +11,20 @@ use crate::access::OriginRules;
 use crate::caching::{Caching, CachingBuilder};
 use crate::client::{Client, ClientBuilder, Listed, NoPeerLeft};
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::handler::Allowed;
 use crate::member::Member;
+use crate::near::NearCache;
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::policy::{Mode, Rules};
 use crate::ring::{HashFunction, RingKind};
 use crate::round_trip::RoundTrip;
-use crate::store::{MemoryStore, Store};
+use crate::store::{MemoryStore, Store, default_capacity};
 use crate::token::Tokens;
+
+/// The part of its memory that is for copies of what others own.
+const NEAR: u64 = 16;
 
 /// Puts a [`Peer`] together. Every part but its own URL has a default.
 #[must_use]
@@ -37,6 +41,8 @@ pub struct PeerBuilder {
     rules: Rules,
     tokens: Option<Tokens>,
     purge_by_anyone: bool,
+    near: Option<NearCache>,
+    clock: Option<Arc<dyn Clock>>,
 }
 
 impl PeerBuilder {
@@ -54,6 +60,8 @@ impl PeerBuilder {
             rules: Rules::default(),
             tokens: None,
             purge_by_anyone: false,
+            near: None,
+            clock: None,
         }
     }
 
@@ -70,8 +78,8 @@ impl PeerBuilder {
         self
     }
 
-    /// How it asks the other peers: path, ring, time limits. The pool of this builder counts, not that of
-    /// the client's; and where no other peer is left it answers itself, whatever
+    /// How it asks the other peers: path, ring, time limits. The pool and the near cache of this builder
+    /// count, not those of the client's; and where no other peer is left it answers itself, whatever
     /// [`no_peer_left`](ClientBuilder::no_peer_left) says. Default: [`Client::builder`].
     pub fn client(mut self, client: ClientBuilder) -> Self {
         self.client = client;
@@ -251,6 +259,29 @@ impl PeerBuilder {
         self
     }
 
+    /// What it keeps a copy of itself, of what it asks other peers for often. Default: as [`NearCache`] says, in a
+    /// sixteenth of its [memory](Self::memory); nothing where it is built alone in its pool, or where its share is
+    /// in a [store](Self::store) of its own, unless it is told.
+    ///
+    /// Its memory is taken out of that of the peer: what both hold is within that.
+    ///
+    /// ```
+    /// use forwardcache::{NearCache, Peer};
+    ///
+    /// let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
+    /// let builder = || Peer::builder(pool[0]).pool(pool).memory(64 << 20);
+    /// let peer = builder().build()?;
+    /// assert_eq!(peer.caching().store().usage().capacity, 60 << 20);
+    /// assert_eq!(peer.client().near_usage().unwrap().capacity, 4 << 20);
+    /// let peer = builder().near_cache(NearCache::new().memory(0)).build()?;
+    /// assert!(peer.client().near_usage().is_none());
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn near_cache(mut self, near: NearCache) -> Self {
+        self.near = Some(near);
+        self
+    }
+
     /// Where its share is kept, in place of memory.
     pub fn store(mut self, store: impl Store + 'static) -> Self {
         self.store = Some(Arc::new(store));
@@ -271,7 +302,9 @@ impl PeerBuilder {
 
     /// Where time comes from. Default: the system's clock.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.caching = self.caching.clock(clock);
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        self.caching = self.caching.clock(Arc::clone(&clock));
+        self.clock = Some(clock);
         self
     }
 
@@ -280,12 +313,25 @@ impl PeerBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::BadPeer`](crate::ErrorKind::BadPeer) when its own URL or another peer's is no base
-    /// URL, and what [`ClientBuilder::build`] fails with.
+    /// URL, [`ErrorKind::BadOption`] when its near cache is larger than its memory, and what
+    /// [`ClientBuilder::build`] fails with.
     pub fn build(self) -> Result<Peer> {
         let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
-        let peers = self.peers.unwrap_or_else(|| Listed::Members(vec![self_url.clone().into()]));
+        let listed = self.peers.unwrap_or_else(|| Listed::Members(vec![self_url.clone().into()]));
+        let memory = self.memory.unwrap_or_else(default_capacity);
+        let near = match self.near {
+            Some(near) => near.or_memory(memory / NEAR),
+            None if listed.len() > 1 && self.store.is_none() => NearCache::new().or_memory(memory / NEAR),
+            None => NearCache::new(),
+        };
+        let memory = memory.checked_sub(near.bytes()).ok_or_else(|| {
+            let text =
+                format!("a near cache of {} bytes is larger than the {memory} of its peer", near.bytes());
+            Error::new(ErrorKind::BadOption, text)
+        })?;
         // What no other answers it answers itself, by its own rules.
-        let client = self.client.listed(peers).no_peer_left(NoPeerLeft::Fail).build()?;
+        let client = self.client.listed(listed).no_peer_left(NoPeerLeft::Fail).near_cache(near);
+        let client = client.beside(self_url.clone(), self.rules.clone(), self.clock).build()?;
         let (origin, network): (Arc<dyn RoundTrip>, _) = match self.origin {
             Some(origin) => (origin, None),
             None => {
@@ -297,11 +343,7 @@ impl PeerBuilder {
                 (Arc::new(network.clone()), Some(network))
             }
         };
-        let store = match (self.store, self.memory) {
-            (Some(store), _) => store,
-            (None, Some(bytes)) => Arc::new(MemoryStore::new(bytes)),
-            (None, None) => Arc::new(MemoryStore::default()),
-        };
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new(memory)));
         let origin = Handover { client: client.clone(), self_url: self_url.clone(), origin };
         let caching = self.caching.origin(origin).store(store).rules(self.rules).build()?;
         let allowed = Allowed::new(self.tokens, self.origins, self.purge_by_anyone);

@@ -82,6 +82,10 @@ impl PoolView for InPool {
         &self.self_url
     }
 
+    fn forget_near(&self, purge: &Purge) {
+        self.client.forget_own_copies(purge);
+    }
+
     fn purge_others(&self, purge: &Purge) -> Vec<PeerPurged> {
         self.client.purge_others(purge, &self.self_url)
     }
@@ -169,7 +173,7 @@ impl Peer {
             return self.inner.caching.round_trip_to(target, request);
         }
         *request.uri_mut() = target.uri();
-        self.inner.client.round_trip_of_peer(target, request, &self.inner.self_url, &OwnShare(self))
+        self.inner.client.round_trip_of_peer(&target, request, &self.inner.self_url, &OwnShare(self))
     }
 
     /// As the answering side does.

@@ -24,9 +24,13 @@ pub(crate) static X_FROM_CACHE: HeaderName = HeaderName::from_static("x-from-cac
 
 const CACHE_NAME: &str = "forwardcache";
 
+/// A near cache is told from the one that it asked.
+const NEAR_NAME: &str = "forwardcache-near";
+
 /// One cache's member of the field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CacheStatus<'a> {
+    name: &'static str,
     outcome: Outcome,
     forward_status: Option<StatusCode>,
     time_to_live: Option<i64>,
@@ -37,7 +41,15 @@ pub(crate) struct CacheStatus<'a> {
 
 impl<'a> CacheStatus<'a> {
     pub(crate) fn new(outcome: Outcome) -> Self {
-        Self { outcome, forward_status: None, time_to_live: None, stored: false, detail: None, key: None }
+        Self {
+            name: CACHE_NAME,
+            outcome,
+            forward_status: None,
+            time_to_live: None,
+            stored: false,
+            detail: None,
+            key: None,
+        }
     }
 
     /// The status of the answer to what was forwarded.
@@ -50,6 +62,12 @@ impl<'a> CacheStatus<'a> {
     pub(crate) fn time_to_live(mut self, remaining: Duration, staleness: Duration) -> Self {
         let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         self.time_to_live = Some(seconds(remaining) - seconds(staleness));
+        self
+    }
+
+    /// In the name of a near cache.
+    pub(crate) fn near(mut self) -> Self {
+        self.name = NEAR_NAME;
         self
     }
 
@@ -88,7 +106,7 @@ impl<'a> CacheStatus<'a> {
 
     /// Adds the text of this member.
     pub(crate) fn write(&self, text: &mut String) {
-        text.push_str(CACHE_NAME);
+        text.push_str(self.name);
         match self.outcome.forward() {
             Some(forward) => {
                 text.push_str("; fwd=");
@@ -129,7 +147,8 @@ impl<'a> CacheStatus<'a> {
 pub(super) fn outcome(headers: &HeaderMap) -> Option<Outcome> {
     let member = list::members_of(headers, &CACHE_STATUS).last()?;
     let mut parameters = list::split(member, b';').map(<[u8]>::trim_ascii);
-    if parameters.next() != Some(CACHE_NAME.as_bytes()) {
+    let name = parameters.next();
+    if ![CACHE_NAME, NEAR_NAME].iter().any(|ours| name == Some(ours.as_bytes())) {
         return None;
     }
     let (mut hit, mut collapsed, mut forward, mut detail) = (false, false, None, None);
@@ -152,6 +171,19 @@ pub(super) fn outcome(headers: &HeaderMap) -> Option<Outcome> {
         Some(forward) => Some(Outcome::Miss(forward)),
         None => hit.then_some(Outcome::Hit),
     }
+}
+
+/// For how long the answer stays fresh, by what the last member says, where that is of a cache of a pool and it says
+/// so; `None` where it is stale.
+pub(crate) fn time_to_live(headers: &HeaderMap) -> Option<Duration> {
+    let member = list::members_of(headers, &CACHE_STATUS).last()?;
+    let mut parameters = list::split(member, b';').map(<[u8]>::trim_ascii);
+    if parameters.next() != Some(CACHE_NAME.as_bytes()) {
+        return None;
+    }
+    let seconds = parameters.find_map(|parameter| parameter.strip_prefix(b"ttl="))?;
+    let seconds: u64 = std::str::from_utf8(seconds).ok()?.parse().ok()?;
+    (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
@@ -194,6 +226,38 @@ mod tests {
         ] {
             assert_eq!(text(status), expected);
         }
+    }
+
+    #[test]
+    fn a_lifetime_is_read_from_the_last_member_alone() {
+        for (members, expected) in [
+            (&["forwardcache; hit; ttl=30"][..], Some(30)),
+            (&["forwardcache; fwd=uri-miss; collapsed; ttl=1"], Some(1)),
+            (&["OriginCache; hit; ttl=1100, forwardcache; hit; ttl=30"], Some(30)),
+            (&["OriginCache; hit; ttl=1100", "forwardcache; fwd=uri-miss; fwd-status=200; stored"], None),
+            (&["forwardcache; hit; ttl=30", "OriginCache; hit; ttl=1100"], None),
+            (&["forwardcache; hit; ttl=30", "forwardcache-near; hit; ttl=5"], None),
+            (&["forwardcache; hit; ttl=0"], None),
+            (&["forwardcache; hit; ttl=-5; detail=stale-while-revalidate"], None),
+            (&["forwardcache; hit; ttl=x"], None),
+            (&["forwardcache; hit; key=\"; ttl=30\""], None),
+            (&[], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for member in members {
+                headers.append(&CACHE_STATUS, HeaderValue::from_static(member));
+            }
+            assert_eq!(time_to_live(&headers), expected.map(Duration::from_secs), "{members:?}");
+        }
+    }
+
+    #[test]
+    fn a_near_cache_has_a_name_of_its_own() {
+        let status = CacheStatus::new(Outcome::Revalidated(Forward::Stale)).near();
+        assert_eq!(text(status), "forwardcache-near; fwd=stale; detail=revalidated");
+        let mut headers = HeaderMap::new();
+        status.append_to(&mut headers);
+        assert_eq!(Outcome::of(&headers), Some(Outcome::Revalidated(Forward::Stale)));
     }
 
     #[test]

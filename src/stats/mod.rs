@@ -11,7 +11,7 @@ mod cache_status;
 mod counters;
 mod outcome;
 
-pub(crate) use cache_status::{CACHE_STATUS, CacheStatus, X_FROM_CACHE};
+pub(crate) use cache_status::{CACHE_STATUS, CacheStatus, X_FROM_CACHE, time_to_live};
 #[cfg(feature = "peer")]
 pub use counters::{Counts, Stats};
 pub use outcome::{Forward, Outcome};

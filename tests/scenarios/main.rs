@@ -18,6 +18,7 @@ mod front;
 mod https;
 mod integrity;
 mod membership;
+mod near;
 mod nginx;
 mod origins;
 mod poisoning;
