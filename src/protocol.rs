@@ -1,7 +1,8 @@
 //! What peers and their clients say to each other beyond HTTP: one path and a few fields.
 //!
 //! `GET <path>?q=<escaped URL>` is the Go package's protocol, and a pool may mix peers of both. The rest
-//! is ours: `GET <path>/why?q=<escaped URL>` says what the former would do, `PURGE <path>?...` removes what is stored: from
+//! is ours: `GET <path>/why?q=<escaped URL>` says what the former would do, `POST <path>/leaving?q=<escaped base URL>`
+//! that a peer is about to end, `PURGE <path>?...` removes what is stored: from
 //! the peer that is asked and, unless the request says that it is about that one's own share, from all others, which
 //! it asks once for theirs; and the fields are
 //!
@@ -11,6 +12,7 @@
 //! | `Forwardcache-Scope` | requests | `own`: a purge is about the share of the peer that is asked |
 //! | `Forwardcache-Error` | responses | that a peer made it itself because it could not get the origin's |
 //! | `Forwardcache-Members` | responses | the [`PoolDigest`] of a peer that was asked with another |
+//! | `Forwardcache-Leaving` | responses | that the peer is about to end |
 //! | `Forwardcache-Digest` | responses | the digest of the content, as in RFC 9530, for this hop alone |
 
 use std::fmt::{self, Write as _};
@@ -75,6 +77,13 @@ pub(crate) fn is_own(headers: &HeaderMap) -> Option<bool> {
     }
 }
 
+/// Says that a peer is about to end.
+static LEAVING: HeaderName = HeaderName::from_static("forwardcache-leaving");
+
+/// Marks a response, in its extensions, as one of a peer that is about to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IsLeaving;
+
 /// Marks a request, in its extensions, as one to a peer: what it says in `Proxy-Authorization` is meant for
 /// that peer, and not to be left out on the way there.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +109,7 @@ pub(crate) fn remove_marks(headers: &mut HeaderMap) {
     remove_failure(headers);
     headers.remove(&DIGEST);
     headers.remove(&MEMBERS);
+    headers.remove(&LEAVING);
 }
 
 /// What the one who asks says to the one who is asked, beside the request: one field that ends there, whose
@@ -213,6 +223,16 @@ pub(crate) fn take_members(headers: &mut HeaderMap) -> Option<PoolDigest> {
     headers.remove(&MEMBERS).and_then(|field| PoolDigest::parse(field.as_bytes()))
 }
 
+/// Says with an answer that there will not be many more.
+pub(crate) fn announce_leaving(headers: &mut HeaderMap) {
+    headers.insert(&LEAVING, HeaderValue::from_static("1"));
+}
+
+/// Whether the peer is about to end.
+pub(crate) fn take_leaving(headers: &mut HeaderMap) -> bool {
+    headers.remove(&LEAVING).is_some()
+}
+
 /// A number of them; `None` for what is none, or longer than anybody waits.
 fn milliseconds(text: &[u8]) -> Option<Duration> {
     let digits = (1..=12).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
@@ -257,6 +277,11 @@ pub(crate) fn failure(headers: &HeaderMap) -> Option<ErrorKind> {
 pub(crate) fn is_path(path: &str) -> bool {
     path.starts_with('/')
         && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte))
+}
+
+/// The path under which a peer is told that another one is leaving.
+pub(crate) fn leaving_path(path: &str) -> String {
+    format!("{}/leaving", path.strip_suffix('/').unwrap_or(path))
 }
 
 /// The path under which a peer explains what it would do under this one.

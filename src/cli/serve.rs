@@ -43,6 +43,7 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     }
     let (scheme, ring) = (scheme(&arguments), arguments.pool.ring.ring);
     let (elsewhere, interval) = (arguments.elsewhere.clone(), arguments.peers_interval);
+    let drain = Duration::from_secs(arguments.drain.into());
     let peer = peer(arguments, tokens.clone(), address)?;
     let membership = membership(&peer, &elsewhere, interval, scheme)?;
     check_own_pool(&peer, &elsewhere)?;
@@ -63,7 +64,7 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     };
     announce(&peer, &elsewhere, scheme, ring, address, admin.as_ref().map(|(_, address)| *address))?;
     let watch = membership.map(Membership::watch).transpose()?;
-    let shutdown = serving.shutdown_handle();
+    let (shutdown, leaving) = (serving.shutdown_handle(), peer.clone());
     thread::spawn(move || {
         let mut is_ending = false;
         for signal in signals.forever() {
@@ -73,7 +74,13 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
                 _ if is_ending => std::process::exit(1),
                 _ => {
                     is_ending = true;
-                    shutdown.shutdown();
+                    let (peer, shutdown) = (leaving.clone(), shutdown.clone());
+                    // Whoever asks a second time is heard meanwhile.
+                    thread::spawn(move || {
+                        peer.leave();
+                        thread::sleep(drain);
+                        shutdown.shutdown();
+                    });
                 }
             }
         }

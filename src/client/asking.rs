@@ -313,7 +313,9 @@ impl Client {
     #[cfg(feature = "peer")]
     pub(crate) fn is_peer(&self, target: &Target) -> bool {
         let path = &self.inner.path;
-        self.inner.pool.is_peer(target, path) || self.inner.pool.is_peer(target, &protocol::why_path(path))
+        [path.clone(), protocol::why_path(path), protocol::leaving_path(path)]
+            .iter()
+            .any(|path| self.inner.pool.is_peer(target, path))
     }
 
     #[cfg(feature = "peer")]
@@ -446,11 +448,12 @@ mod tests {
 
     #[cfg(feature = "peer")]
     #[test]
-    fn a_peer_is_no_origin_under_either_of_its_paths() {
+    fn a_peer_is_no_origin_under_any_of_its_paths() {
         let client = client(Nowhere);
         for (url, is_peer) in [
             ("http://peer:1/base/proxy?q=a", true),
             ("http://peer:1/base/proxy/why?q=a", true),
+            ("http://peer:1/base/proxy/leaving?q=a", true),
             ("http://peer:1/base/other", false),
         ] {
             assert_eq!(client.is_peer(&Target::parse(url).unwrap()), is_peer, "{url}");

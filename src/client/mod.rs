@@ -8,6 +8,7 @@
 //! | `disagreements` | peers that know another pool |
 //! | `former` | who owned what before the pool was changed |
 //! | `purging` | a purge of every peer |
+//! | `leaving` | peers that say that they are about to end |
 //! | `pool` | the peers and their ring, swapped in whole |
 //! | `asked` | a request that may be sent more than once |
 //! | `sending` | from owner to owner until one answers; a peer's failure is told from an origin's answer |
@@ -34,6 +35,8 @@ mod health;
 mod hedge;
 mod in_flight;
 mod latency;
+#[cfg(feature = "peer")]
+mod leaving;
 mod marks;
 mod peers;
 mod pool;

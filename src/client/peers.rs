@@ -122,6 +122,14 @@ impl Peers {
         }
     }
 
+    /// It says that it is about to end.
+    pub(super) fn left(&self, peer: &Known) {
+        let ticket = Ticket(peer.ticket.load(Ordering::Acquire));
+        let (now, jitter) = (self.clock.now(), (self.jitter)());
+        peer.change(|standing| standing.told(Sign::Failed, ticket, now, jitter));
+        log::info!("{} is about to end", peer.url);
+    }
+
     pub(super) fn pause(&self, peer: &Known, pause: Duration, ticket: Ticket) {
         let now = self.clock.now();
         peer.change(|standing| standing.pause(pause, ticket, now));

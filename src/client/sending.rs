@@ -23,7 +23,7 @@ use crate::digest::{Expected, announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::cache_control::RequestDirectives;
 use crate::peer_url::PeerUrl;
-use crate::protocol::{self, ForPeer, Within};
+use crate::protocol::{self, ForPeer, IsLeaving, Within};
 use crate::round_trip::RoundTrip;
 use crate::target::Target;
 use crate::token::Tokens;
@@ -241,9 +241,13 @@ impl Inner {
         let answer = self.ask_once(&peer.url, asked, path, limit);
         let shown = || redacted(asked.target.as_str());
         match answer {
-            Ok(response) => {
+            Ok(mut response) => {
                 debug!("{} {} {}", response.status(), shown(), peer.url);
-                self.peers.answered(peer, *ticket);
+                if response.extensions_mut().remove::<IsLeaving>().is_some() {
+                    self.peers.left(peer);
+                } else {
+                    self.peers.answered(peer, *ticket);
+                }
                 peer.latency.record(begun.elapsed());
                 self.pass_over_if_slow(peer, *ticket);
                 Ok(Answer {
@@ -283,6 +287,9 @@ impl Inner {
             self.transport.round_trip(request).map_err(|error| about(error).with_peer(peer))?;
         if let Some(members) = protocol::take_members(response.headers_mut()) {
             self.disagreements.note(peer, members);
+        }
+        if protocol::take_leaving(response.headers_mut()) {
+            response.extensions_mut().insert(IsLeaving);
         }
         match protocol::failure(response.headers()) {
             None => self

@@ -2,6 +2,7 @@
 //! there.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, MAX_FORWARDS, VIA, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -10,7 +11,8 @@ use log::warn;
 use super::allowed::Allowed;
 use super::own_addresses::OwnAddresses;
 use super::refusal::{
-    ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal, unauthorized,
+    ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_LEAVING, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal,
+    unauthorized,
 };
 use crate::access::Asked;
 use crate::at_once::{AtOnce, PlainField, PlainRequest, Wakes};
@@ -30,12 +32,15 @@ use crate::target::{Target, query_value, unescape};
 pub(crate) struct Proxy {
     path: String,
     why_path: String,
+    leaving_path: String,
     /// How the target of a request begins that says nothing but what is asked for.
     plain_prefix: String,
     pub(super) caching: Caching,
     pub(super) own_addresses: Arc<OwnAddresses>,
     pub(super) pool: Box<dyn PoolView>,
     pub(super) allowed: Allowed,
+    /// Whether this peer is about to end.
+    is_leaving: AtomicBool,
 }
 
 /// The pool, as a member sees it.
@@ -48,6 +53,9 @@ pub(crate) trait PoolView: std::fmt::Debug + Send + Sync {
 
     /// The peer's own URL.
     fn own_url(&self) -> &PeerUrl;
+
+    /// Takes note that another peer is about to end; says whether it is one of the pool. Cheap, and never blocks.
+    fn is_left_by(&self, peer: &PeerUrl) -> bool;
 
     /// Removes what this peer keeps near of what others own. Cheap, and never blocks.
     fn forget_near(&self, purge: &Purge);
@@ -64,14 +72,24 @@ impl Proxy {
         pool: Box<dyn PoolView>,
         allowed: Allowed,
     ) -> Self {
-        let why_path = protocol::why_path(&path);
+        let (why_path, leaving_path) = (protocol::why_path(&path), protocol::leaving_path(&path));
+        let is_leaving = AtomicBool::new(false);
         let plain_prefix = format!("{path}?{}=", protocol::QUERY);
-        Self { path, why_path, plain_prefix, caching, own_addresses, pool, allowed }
+        Self { path, why_path, leaving_path, plain_prefix, caching, own_addresses, pool, allowed, is_leaving }
     }
 
     /// Who may ask, and for what.
     pub(crate) fn allowed(&self) -> &Allowed {
         &self.allowed
+    }
+
+    /// Says from now on that this peer is about to end, if it did not already.
+    pub(crate) fn begins_to_leave(&self) -> bool {
+        !self.is_leaving.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
     }
 
     /// Whether whoever sent these fields may ask.
@@ -87,7 +105,12 @@ impl Proxy {
         lines: &mut String,
     ) -> Option<Arc<StoredResponse>> {
         let value = request.target.strip_prefix(&self.plain_prefix)?;
-        if value.contains('&') || !self.allowed.knows_plainly(request) || !self.is_called_plainly(request) {
+        // Whoever reads all of a request says more with the answer.
+        if self.is_leaving()
+            || value.contains('&')
+            || !self.allowed.knows_plainly(request)
+            || !self.is_called_plainly(request)
+        {
             return None;
         }
         unescape(value, url).ok()?;
@@ -150,7 +173,7 @@ impl Proxy {
     /// Answers such a request, or says what has to be waited for. Never waits.
     pub(crate) fn at_once(&self, request: Request<()>, wakes: Wakes<'_>) -> AtOnce<Response<Body>> {
         if self.is_about_health(&request) {
-            return AtOnce::Answer(is_here());
+            return AtOnce::Answer(self.health());
         }
         if !self.allowed.knows(request.headers()) {
             return AtOnce::Answer(unauthorized());
@@ -164,7 +187,10 @@ impl Proxy {
         };
         let request = for_origin(request, &target);
         let (asked, other) = (target.clone(), self.other_members(Hop::of(request.headers())));
-        self.caching.at_once(target, request, wakes).map(move |answer| answered(answer, &asked, other))
+        let is_leaving = self.is_leaving();
+        self.caching
+            .at_once(target, request, wakes)
+            .map(move |answer| answered(answer, &asked, other, is_leaving))
     }
 
     /// Answers one request; whatever goes wrong becomes a response.
@@ -175,12 +201,13 @@ impl Proxy {
         }
         if self.is_about_health(&request) {
             return match *request.method() {
-                Method::GET | Method::HEAD => is_here(),
+                Method::GET | Method::HEAD => self.health(),
                 _ => method_not_allowed(ALLOWED_FOR_HEALTH),
             };
         }
         let is_about_why = request.uri().path() == self.why_path;
-        if !is_about_why && request.uri().path() != self.path {
+        let is_about_leaving = request.uri().path() == self.leaving_path;
+        if !is_about_why && !is_about_leaving && request.uri().path() != self.path {
             let text = format!("nothing is here: this peer answers {}?q=URL", self.path);
             return refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text);
         }
@@ -189,6 +216,9 @@ impl Proxy {
         }
         if let Some(reason) = self.misled(&request) {
             return refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason);
+        }
+        if is_about_leaving {
+            return self.note_leaving(&request);
         }
         if is_about_why {
             return self.explain(request);
@@ -205,13 +235,45 @@ impl Proxy {
         };
         let request = for_origin(request, &target);
         let other = self.other_members(Hop::of(request.headers()));
-        answered(self.caching.round_trip_to(target.clone(), request), &target, other)
+        answered(self.caching.round_trip_to(target.clone(), request), &target, other, self.is_leaving())
     }
 
     /// Whether somebody asks if this peer is there. Its own path goes first, if that is the same.
     fn is_about_health<T>(&self, request: &Request<T>) -> bool {
         let path = request.uri().path();
         path == protocol::HEALTH_PATH && path != self.path
+    }
+
+    /// Whether this peer is there, and stays.
+    fn health(&self) -> Response<Body> {
+        if self.is_leaving() {
+            return refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorKind::Unavailable,
+                "this peer is about to end",
+            );
+        }
+        is_here()
+    }
+
+    /// Takes note of another peer that is about to end.
+    fn note_leaving(&self, request: &Request<Body>) -> Response<Body> {
+        if *request.method() != Method::POST {
+            return method_not_allowed(ALLOWED_FOR_LEAVING);
+        }
+        // Whoever could say so of others could take them from this peer.
+        if !self.may_purge() {
+            let text = "who may say so was not said: give this peer a token";
+            return refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text);
+        }
+        let url = query_value(request.uri().query(), protocol::QUERY).ok().flatten();
+        let peer = url.and_then(|url| PeerUrl::parse(&url).ok());
+        if peer.is_some_and(|peer| peer != *self.pool.own_url() && self.pool.is_left_by(&peer)) {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            return response;
+        }
+        refusal(StatusCode::BAD_REQUEST, ErrorKind::BadPeer, "q names no other peer of this pool")
     }
 
     /// Says what the same request would come to under the other path.
@@ -279,6 +341,7 @@ fn answered(
     answer: Result<Response<Body>>,
     target: &Target,
     other_members: Option<PoolDigest>,
+    is_leaving: bool,
 ) -> Response<Body> {
     let mut response = match answer {
         Ok(mut response) => {
@@ -292,6 +355,9 @@ fn answered(
     };
     if let Some(own) = other_members {
         protocol::announce_members(response.headers_mut(), own);
+    }
+    if is_leaving {
+        protocol::announce_leaving(response.headers_mut());
     }
     response
 }
@@ -360,6 +426,10 @@ mod tests {
 
         fn own_url(&self) -> &PeerUrl {
             &self.0
+        }
+
+        fn is_left_by(&self, peer: &PeerUrl) -> bool {
+            peer.as_str() == "http://neighbour:3000"
         }
 
         fn forget_near(&self, _: &Purge) {
@@ -598,6 +668,33 @@ mod tests {
             Request::get("/proxy?q=http://h/").header("proxy-authorization", "Bearer a-token-of-the-pool");
         let shown = shown.header("host", "any.example").header("sec-fetch-site", "cross-site");
         assert_eq!(ask(&guarded, shown).0, 200, "no page can show a token");
+    }
+
+    #[test]
+    fn a_peer_that_is_about_to_end_says_so_and_answers() {
+        let proxy = proxy(RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("hello")))));
+        let get = |uri: &str| {
+            let mut response = proxy.handle(Request::get(uri).body(Body::empty()).unwrap());
+            (response.status().as_u16(), protocol::take_leaving(response.headers_mut()))
+        };
+        assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((200, false), (200, false)));
+        assert!(proxy.begins_to_leave() && !proxy.begins_to_leave());
+        assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((503, false), (200, true)));
+    }
+
+    #[test]
+    fn another_peer_that_is_about_to_end_is_taken_note_of() {
+        for (method, query, status) in [
+            ("POST", "?q=http%3A%2F%2Fneighbour%3A3000", 204),
+            ("POST", "?q=http%3A%2F%2Fstranger%3A3000", 400),
+            ("POST", "?q=http%3A%2F%2Fme.example%3A3000", 400),
+            ("POST", "", 400),
+            ("GET", "?q=http%3A%2F%2Fneighbour%3A3000", 405),
+        ] {
+            let request = Request::builder().method(method).uri(format!("/proxy/leaving{query}"));
+            let response = proxy(Nowhere).handle(request.body(Body::empty()).unwrap());
+            assert_eq!(response.status(), status, "{method} {query}");
+        }
     }
 
     #[test]

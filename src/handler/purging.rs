@@ -42,7 +42,7 @@ impl Proxy {
         purge::response(&PoolPurged::new(peers))
     }
 
-    fn may_purge(&self) -> bool {
+    pub(super) fn may_purge(&self) -> bool {
         !self.allowed.are_none_known()
             || self.allowed.purge_by_anyone
             || self.own_addresses.are_of_this_machine_alone()
@@ -81,6 +81,10 @@ mod tests {
 
         fn own_url(&self) -> &PeerUrl {
             &self.0
+        }
+
+        fn is_left_by(&self, _: &PeerUrl) -> bool {
+            false
         }
 
         fn forget_near(&self, _: &Purge) {}

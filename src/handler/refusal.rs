@@ -20,6 +20,9 @@ pub(crate) const ALLOWED_FOR_WHY: &str = "GET";
 /// The methods by which a peer is asked whether it is there.
 pub(crate) const ALLOWED_FOR_HEALTH: &str = "GET, HEAD";
 
+/// The method by which a peer says that it is about to end.
+pub(crate) const ALLOWED_FOR_LEAVING: &str = "POST";
+
 /// One line that says why, marked as the peer's own, and stored by nobody.
 pub(crate) fn refusal(status: StatusCode, kind: ErrorKind, reason: impl fmt::Display) -> Response<Body> {
     let mut response = Response::new(Body::from(format!("{reason}\n")));

@@ -24,7 +24,7 @@ impl Peer {
     ///
     /// | request | answer |
     /// |---|---|
-    /// | `GET /healthz` | 200 and `ok`, for whoever asks |
+    /// | `GET /healthz` | 200 and `ok`, or 503 once it [leaves](Self::leave), for whoever asks |
     /// | `GET /metrics` | what was counted, in the text format of Prometheus |
     /// | `GET /status` | its pool, its store and what was counted, for people |
     /// | `PURGE /purge?q=<escaped URL>` | what [`purge`](Self::purge) says, also of `?prefix=`, `?group=&origin=` and `?all` |
@@ -73,6 +73,9 @@ impl Peer {
         match path {
             "/metrics" => answer("text/plain; version=0.0.4; charset=utf-8", self.metrics()),
             "/status" => answer("text/plain; charset=utf-8", self.status()),
+            _ if self.is_leaving() => {
+                refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable, "this peer is about to end")
+            }
             _ => answer("text/plain; charset=utf-8", "ok\n".to_owned()),
         }
     }

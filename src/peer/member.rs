@@ -82,6 +82,10 @@ impl PoolView for InPool {
         &self.self_url
     }
 
+    fn is_left_by(&self, peer: &PeerUrl) -> bool {
+        self.client.is_left_by(peer)
+    }
+
     fn forget_near(&self, purge: &Purge) {
         self.client.forget_own_copies(purge);
     }
@@ -298,6 +302,14 @@ impl Peer {
     /// Whether these fields of a request show who may ask.
     pub(super) fn is_known(&self, headers: &HeaderMap) -> bool {
         self.inner.proxy.knows(headers)
+    }
+
+    pub(super) fn begins_to_leave(&self) -> bool {
+        self.inner.proxy.begins_to_leave()
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.inner.proxy.is_leaving()
     }
 
     /// Answers a purge by one who may.

@@ -17,6 +17,7 @@ mod faults;
 mod front;
 mod https;
 mod integrity;
+mod leaving;
 mod membership;
 mod near;
 mod nginx;

@@ -1,0 +1,72 @@
+//! A peer that is about to end: it tells, answers, and goes.
+
+use forwardcache::{Client, PeerState};
+
+use crate::local::{LocalPeer, escaped, send};
+use crate::support::origin::{Origin, Reply};
+use crate::support::process::{Process, command};
+
+#[test]
+fn the_others_are_told_and_pass_it_over() {
+    let pool = LocalPeer::pool(3);
+    let state = |of: &LocalPeer, peer: &LocalPeer| {
+        let health = of.peer.client().health();
+        health.into_iter().find(|health| health.url.as_str() == peer.url()).unwrap().state
+    };
+    pool[0].peer.leave();
+    for other in &pool[1..] {
+        assert!(matches!(state(other, &pool[0]), PeerState::Down), "{:?}", state(other, &pool[0]));
+        assert!(matches!(state(other, other), PeerState::Up));
+    }
+    let origin = Origin::start(|received| Reply::ok(received.target.clone()));
+    for number in 0..20 {
+        let path = format!("/{number}");
+        let answer = pool[1].peer.get(&origin.url(&path)).unwrap();
+        assert_eq!(answer.into_body().into_text().unwrap(), path);
+    }
+    assert_eq!(pool[0].peer.stats().counts().origin_requests, 0);
+}
+
+#[test]
+fn who_asks_it_is_answered_and_goes_elsewhere_from_then_on() {
+    let origin = Origin::start(|received| Reply::ok(received.target.clone()));
+    let pool = LocalPeer::pool(2);
+    let client = Client::builder().pool(pool.iter().map(LocalPeer::url)).build().unwrap();
+    pool[0].peer.leave();
+    for number in 0..40 {
+        let path = format!("/{number}");
+        let answer = client.get(&origin.url(&path)).unwrap();
+        assert!(answer.headers().get("forwardcache-leaving").is_none(), "it ends at the hop that it is for");
+        assert_eq!(answer.into_body().into_text().unwrap(), path);
+    }
+    assert_eq!(pool[0].peer.stats().counts().origin_requests, 1, "the first one tells");
+}
+
+#[test]
+fn the_command_tells_the_others_answers_for_a_while_and_ends() {
+    let origin = Origin::start(|_| Reply::ok("hello"));
+    let other = LocalPeer::start();
+    let url = other.url();
+    let listener = crate::local::listen();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let own = format!("http://{address}");
+    other.peer.set_pool([&url, &own]).unwrap();
+    let listen = address.to_string();
+    let mut serve = command(["serve", "--listen", &listen, "--drain", "600", "--peer", &own, "--peer", &url]);
+    serve.env("RUST_LOG", "info");
+    let mut serving = Process::start(serve).unwrap();
+    serving.wait_for_line("serving on http://");
+    let get = |target: &str| send(address, "GET", target, "");
+    let asked = format!("/proxy?q={}", escaped(&origin.url("/a")));
+    assert_eq!((get("/healthz").status, get(&asked).field("forwardcache-leaving")), (200, None));
+    serving.terminate();
+    serving.wait_for_line("leaving the pool: 1 of the other peers are told");
+    assert_eq!(get("/healthz").status, 503);
+    let answer = get(&asked);
+    assert_eq!((answer.status, answer.field("forwardcache-leaving")), (200, Some("1")));
+    assert!(other.peer.client().health().iter().any(|health| matches!(health.state, PeerState::Down)));
+    // Whoever asks a second time does not want to wait.
+    serving.terminate();
+    assert_eq!(serving.wait().code(), Some(1));
+}
