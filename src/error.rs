@@ -8,6 +8,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 /// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -50,7 +51,8 @@ pub enum ErrorKind {
     Forbidden,
     /// The address to serve on cannot be bound.
     Listen,
-    /// The peer is shutting down or has too much to do.
+    /// The peer is shutting down or has too much to do, or the origin may not be asked at the moment: its limit is
+    /// reached, or it asked to be left alone. See [`Error::retry_after`].
     Unavailable,
     /// Any other failure of input or output.
     Io,
@@ -133,6 +135,7 @@ struct Inner {
     url: Option<String>,
     peer: Option<String>,
     is_told_by_peer: bool,
+    retry_after: Option<Duration>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -148,6 +151,7 @@ impl Error {
                 url: None,
                 peer: None,
                 is_told_by_peer: false,
+                retry_after: None,
                 source: None,
             }),
         }
@@ -181,6 +185,13 @@ impl Error {
         self.with_peer(peer)
     }
 
+    /// The same error, of what may go better after this long.
+    #[must_use]
+    pub fn with_retry_after(mut self, time: Duration) -> Self {
+        self.inner.retry_after = Some(time);
+        self
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -203,6 +214,12 @@ impl Error {
     #[must_use]
     pub fn peer(&self) -> Option<&str> {
         self.inner.peer.as_deref()
+    }
+
+    /// After how long it is worth trying again, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.inner.retry_after
     }
 
     /// Whether that [`peer`](Self::peer) is there and told us of a failure behind it, most often of the

@@ -89,6 +89,9 @@ mod handler;
 mod peer;
 #[cfg(feature = "peer")]
 mod policy;
+#[allow(dead_code)]
+#[cfg(feature = "peer")]
+mod polite;
 #[cfg(feature = "peer")]
 mod store;
 
@@ -120,6 +123,8 @@ pub use peer::{Peer, PeerBuilder};
 pub use policy::{
     Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields, Validity, Variant,
 };
+#[cfg(feature = "peer")]
+pub use polite::{Polite, Politeness};
 #[cfg(feature = "peer")]
 pub use stats::{Counts, Stats};
 #[cfg(feature = "peer")]

@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 6] = [
     &["error", "clock", "ring", "flight", "byte_size", "cache_mode"],
     &["body", "fill", "header", "digest", "target", "access", "peer_url", "protocol", "tls", "token"],
     &["round_trip", "at_once", "stats", "policy", "store"],
-    &["origin", "agent", "caching"],
+    &["origin", "agent", "polite", "caching"],
     &["client", "handler"],
     &["front", "peer", "fuzzing"],
 ];

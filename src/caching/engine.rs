@@ -116,7 +116,7 @@ pub(super) enum Landed {
     /// Something was stored: look again.
     Stored,
     /// The origin cannot be reached.
-    Unreachable(ErrorKind, Arc<str>),
+    Unreachable(ErrorKind, Arc<str>, Option<Duration>),
     /// The origin is there, and says that it fails.
     ServerError(StatusCode),
     /// Nothing that others could use.
@@ -377,8 +377,12 @@ impl Inner {
                     return Some(Ok(self.share(incoming, plan, &head, reader)));
                 }
             }
-            Landed::Unreachable(kind, message) => {
+            Landed::Unreachable(kind, message, retry_after) => {
                 let error = Error::new(kind, &*message).with_url(&incoming.target);
+                let error = match retry_after {
+                    Some(time) => error.with_retry_after(time),
+                    None => error,
+                };
                 return Some(self.serve_on_error(incoming, plan, error));
             }
             Landed::ServerError(code) => {
@@ -428,7 +432,7 @@ impl Inner {
                 if let Some(leader) = leader {
                     // What a request's own fields may have brought about is not the others' trouble.
                     leader.land(if is_for_everybody(error.kind()) {
-                        Landed::Unreachable(error.kind(), error.message().into())
+                        Landed::Unreachable(error.kind(), error.message().into(), error.retry_after())
                     } else {
                         Landed::Alone
                     });
@@ -478,9 +482,13 @@ impl Inner {
         if self.is_offline.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Unreachable, "this cache is offline").with_url(target));
         }
-        self.stats.count_origin_request();
         let (asked, method) = (self.clock.now(), request.method().clone());
-        let response = self.origin.round_trip(request).map_err(|error| {
+        let answer = self.origin.round_trip(request);
+        // What was refused on the way was not sent.
+        if !answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
+            self.stats.count_origin_request();
+        }
+        let response = answer.map_err(|error| {
             debug!("{} {} {error}", Outcome::Failed(why), redacted(target.as_str()));
             error
         })?;
@@ -624,7 +632,14 @@ fn is_the_origins(kind: ErrorKind) -> bool {
 
 /// Whether every other request would have met it too, whatever its fields.
 fn is_for_everybody(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Unresolved | ErrorKind::Unreachable | ErrorKind::Tls | ErrorKind::Forbidden)
+    matches!(
+        kind,
+        ErrorKind::Unresolved
+            | ErrorKind::Unreachable
+            | ErrorKind::Tls
+            | ErrorKind::Forbidden
+            | ErrorKind::Unavailable
+    )
 }
 
 impl fmt::Debug for Caching {

@@ -442,6 +442,20 @@ mod tests {
     }
 
     #[test]
+    fn it_is_said_when_it_is_worth_asking_again() {
+        for (time, field) in [(0, "1"), (1, "1"), (2_000, "2"), (2_001, "3"), (299_999, "300")] {
+            let proxy = proxy(RoundTripFn(move |_| {
+                let error = Error::new(ErrorKind::Unavailable, "the origin's limit is reached");
+                Err(error.with_retry_after(std::time::Duration::from_millis(time)))
+            }));
+            let response = proxy.handle(Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap());
+            assert_eq!(response.status(), 503);
+            assert_eq!(response.headers()["retry-after"], field);
+            assert_eq!(protocol::failure(response.headers()), Some(ErrorKind::Unavailable));
+        }
+    }
+
+    #[test]
     fn failures_are_told_apart() {
         for (kind, status) in [
             (ErrorKind::Timeout, 504),

@@ -1,12 +1,14 @@
 //! An answer that the peer makes itself.
 
 use std::fmt;
+use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PROXY_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PROXY_AUTHENTICATE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
+use crate::header::number;
 use crate::protocol;
 use crate::stats::CACHE_STATUS;
 
@@ -58,5 +60,15 @@ pub(crate) fn failure(error: &Error) -> Response<Body> {
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_GATEWAY,
     };
-    refusal(status, error.kind(), error.message())
+    let mut response = refusal(status, error.kind(), error.message());
+    if let Some(time) = error.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, whole_seconds(time));
+    }
+    response
+}
+
+/// So many seconds that the time is over by then.
+fn whole_seconds(time: Duration) -> HeaderValue {
+    let begun = u64::from(time.subsec_nanos() > 0);
+    number::value(time.as_secs().saturating_add(begun).max(1))
 }

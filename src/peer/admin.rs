@@ -88,6 +88,14 @@ impl Peer {
         one("store_errors_total", "counter", "Failures of the store.", c.store_errors);
         let help = "Bodies that were not what their origin announced.";
         one("digest_mismatches_total", "counter", help, c.digest_mismatches);
+        one(
+            "origin_waits_total",
+            "counter",
+            "Requests that waited for a place at their origin.",
+            c.origin_waits,
+        );
+        let help = "Requests that were not sent because of their origin's limit or wish.";
+        one("origin_refusals_total", "counter", help, c.origin_refusals);
         one("evictions_total", "counter", "Keys given up for room.", usage.evictions);
         one("store_keys", "gauge", "Keys that are stored.", usage.keys);
         one("store_bytes", "gauge", "Bytes that the store takes.", usage.bytes);

@@ -14,6 +14,7 @@ use crate::handler::Allowed;
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::policy::{Mode, Rules};
+use crate::polite::{Polite, Politeness};
 use crate::ring::HashFunction;
 use crate::round_trip::RoundTrip;
 use crate::store::{MemoryStore, Store};
@@ -32,6 +33,7 @@ pub struct PeerBuilder {
     memory: Option<u64>,
     store: Option<Arc<dyn Store>>,
     rules: Rules,
+    politeness: Politeness,
     tokens: Option<Tokens>,
 }
 
@@ -48,6 +50,7 @@ impl PeerBuilder {
             memory: None,
             store: None,
             rules: Rules::default(),
+            politeness: Politeness::default(),
             tokens: None,
         }
     }
@@ -229,6 +232,21 @@ impl PeerBuilder {
         self
     }
 
+    /// How much the pool asks of one origin. Default: no limits, but an origin that asks for time (`Retry-After`) is
+    /// given it, see [`Politeness`].
+    ///
+    /// ```
+    /// use forwardcache::{Peer, Politeness};
+    ///
+    /// let politeness = Politeness::new().concurrent(6).rate(20.0);
+    /// let peer = Peer::builder("http://127.0.0.1:3000").politeness(politeness).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn politeness(mut self, politeness: Politeness) -> Self {
+        self.politeness = politeness;
+        self
+    }
+
     /// Where time comes from. Default: the system's clock.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.caching = self.caching.clock(clock);
@@ -240,8 +258,9 @@ impl PeerBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::BadPeer`](crate::ErrorKind::BadPeer) when its own URL or another peer's is no base
-    /// URL, and what [`ClientBuilder::build`] fails with.
-    pub fn build(self) -> Result<Peer> {
+    /// URL, [`ErrorKind::BadOption`](crate::ErrorKind::BadOption) for a limit of [`Politeness`] that makes no sense,
+    /// and what [`ClientBuilder::build`] fails with.
+    pub fn build(mut self) -> Result<Peer> {
         let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
         let peers = self.peers.unwrap_or_else(|| vec![self_url.to_string()]);
         let client = self.client.pool(peers).build()?;
@@ -261,8 +280,11 @@ impl PeerBuilder {
             (None, Some(bytes)) => Arc::new(MemoryStore::new(bytes)),
             (None, None) => Arc::new(MemoryStore::default()),
         };
-        let caching = self.caching.origin(origin).store(store).rules(self.rules).build()?;
-        Ok(Peer::new(self_url, client, caching, network, Allowed::new(self.tokens, self.origins)))
+        let (clock, stats) = (self.caching.its_clock(), self.caching.its_stats());
+        let polite = Polite::made_of(origin, self.politeness, clock, stats)?;
+        let caching = self.caching.origin(polite.clone()).store(store).rules(self.rules).build()?;
+        let allowed = Allowed::new(self.tokens, self.origins);
+        Ok(Peer::new(self_url, client, caching, polite, network, allowed))
     }
 }
 
@@ -276,6 +298,7 @@ impl fmt::Debug for PeerBuilder {
             .field("origins", &self.origins)
             .field("memory", &self.memory)
             .field("rules", &self.rules)
+            .field("politeness", &self.politeness)
             .finish_non_exhaustive()
     }
 }

@@ -18,6 +18,7 @@ use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Servin
 use crate::handler::{Allowed, IsPeer, OwnAddresses, Proxy};
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
+use crate::polite::Polite;
 use crate::round_trip::RoundTrip;
 use crate::stats::Stats;
 use crate::store::StoredResponse;
@@ -52,6 +53,7 @@ struct Inner {
     self_url: PeerUrl,
     client: Client,
     caching: Caching,
+    polite: Polite,
     own_addresses: Arc<OwnAddresses>,
     /// The network, where the peer goes there itself.
     network: Option<Origin>,
@@ -77,6 +79,7 @@ impl Peer {
         self_url: PeerUrl,
         client: Client,
         caching: Caching,
+        polite: Polite,
         network: Option<Origin>,
         allowed: Allowed,
     ) -> Self {
@@ -85,7 +88,7 @@ impl Peer {
         let path = client.path().to_owned();
         let own = Arc::clone(&own_addresses);
         let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
-        Self { inner: Arc::new(Inner { self_url, client, caching, own_addresses, network, proxy }) }
+        Self { inner: Arc::new(Inner { self_url, client, caching, polite, own_addresses, network, proxy }) }
     }
 
     /// The path under which it answers.
@@ -276,7 +279,8 @@ impl Peer {
     /// As [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn serve_with(&self, address: impl ToSocketAddrs, options: FrontOptions) -> Result<Serving> {
-        Ok(self.served(EventFront::bind_responder(address, &options, &self.responder())?))
+        let serving = EventFront::bind_responder(address, &options, &self.responder())?;
+        Ok(self.served(serving, &options))
     }
 
     /// As [`serve_with`](Self::serve_with), on a socket that listens already: for a peer whose URL holds a
@@ -287,14 +291,17 @@ impl Peer {
     /// As [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn serve_on(&self, listener: TcpListener, options: FrontOptions) -> Result<Serving> {
-        Ok(self.served(EventFront::responder_on(listener, &options, &self.responder())?))
+        let serving = EventFront::responder_on(listener, &options, &self.responder())?;
+        Ok(self.served(serving, &options))
     }
 
     fn responder(&self) -> Arc<dyn Responder> {
         Arc::new(Answering(self.clone()))
     }
 
-    fn served(&self, serving: Serving) -> Serving {
+    fn served(&self, serving: Serving, options: &FrontOptions) -> Serving {
+        // Of those who answer, so many never wait for a place at an origin.
+        self.inner.polite.limit_waiting(options.worker_count() / 2);
         self.is_served_on(serving.local_addr());
         serving
     }

@@ -14,6 +14,8 @@ pub struct Stats {
     stored: AtomicU64,
     store_errors: AtomicU64,
     digest_mismatches: AtomicU64,
+    origin_waits: AtomicU64,
+    origin_refusals: AtomicU64,
 }
 
 impl Stats {
@@ -32,6 +34,8 @@ impl Stats {
             stored: read(&self.stored),
             store_errors: read(&self.store_errors),
             digest_mismatches: read(&self.digest_mismatches),
+            origin_waits: read(&self.origin_waits),
+            origin_refusals: read(&self.origin_refusals),
         }
     }
 
@@ -55,6 +59,14 @@ impl Stats {
         self.digest_mismatches.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn count_origin_wait(&self) {
+        self.origin_waits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_origin_refusal(&self) {
+        self.origin_refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn count_store_error(&self) {
         self.store_errors.fetch_add(1, Ordering::Relaxed);
     }
@@ -75,6 +87,10 @@ pub struct Counts {
     pub store_errors: u64,
     /// Bodies that were not what their origin said that they are; their transfer was broken off.
     pub digest_mismatches: u64,
+    /// Requests that waited because the limit of their origin was reached.
+    pub origin_waits: u64,
+    /// Requests that were not sent because the limit of their origin was reached, or it asked to be left alone.
+    pub origin_refusals: u64,
 }
 
 impl Counts {
@@ -92,6 +108,8 @@ impl Counts {
             ("stored", self.stored),
             ("store-errors", self.store_errors),
             ("digest-mismatches", self.digest_mismatches),
+            ("origin-waits", self.origin_waits),
+            ("origin-refusals", self.origin_refusals),
         ];
         Outcome::NAMES.into_iter().zip(self.outcomes).chain(others)
     }
