@@ -89,7 +89,6 @@ mod handler;
 mod peer;
 #[cfg(feature = "peer")]
 mod policy;
-#[allow(dead_code)]
 #[cfg(feature = "peer")]
 mod polite;
 #[cfg(feature = "peer")]

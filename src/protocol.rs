@@ -1,13 +1,17 @@
 //! What peers and their clients say to each other beyond HTTP: one path and a few fields.
 //!
 //! `GET <path>?q=<escaped URL>` is the Go package's protocol, and a pool may mix peers of both. The rest
-//! is ours: `GET <path>/why?q=<escaped URL>` says what the former would do, and the fields are
+//! is ours: `GET <path>/why?q=<escaped URL>` says what the former would do,
+//! `POST <path>/lease?q=<escaped URL>` borrows a part of an origin's budget of the peer that keeps it, and the fields
+//! are
 //!
 //! | field | in | what it says |
 //! |---|---|---|
 //! | `Forwardcache` | requests | what the asker wants beside the response, see [`Hop`] |
 //! | `Forwardcache-Error` | responses | that a peer made it itself because it could not get the origin's |
 //! | `Forwardcache-Digest` | responses | the digest of the content, as in RFC 9530, for this hop alone |
+
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -33,6 +37,11 @@ static DIGEST: HeaderName = HeaderName::from_static("forwardcache-digest");
 /// that peer, and not to be left out on the way there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForPeer;
+
+/// Says, in the extensions of a request, how long a connection for it may take, and then its answer, where
+/// that is less than what the transport allows all requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Within(pub(crate) Duration);
 
 /// Marks a response as one that says why there is no other.
 pub(crate) fn mark_failure(headers: &mut HeaderMap, kind: ErrorKind) {
@@ -129,6 +138,11 @@ pub(crate) fn why_path(path: &str) -> String {
     format!("{}/why", path.strip_suffix('/').unwrap_or(path))
 }
 
+/// The path under which a peer lends of the budgets that it keeps.
+pub(crate) fn lease_path(path: &str) -> String {
+    format!("{}/lease", path.strip_suffix('/').unwrap_or(path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +151,7 @@ mod tests {
     fn the_explanation_stands_below_the_path() {
         for (path, why) in [("/proxy", "/proxy/why"), ("/a/", "/a/why"), ("/", "/why")] {
             assert_eq!(why_path(path), why);
+            assert_eq!(lease_path(path), why.replace("why", "lease"));
         }
     }
 

@@ -445,12 +445,17 @@ impl Inner {
             return match confirmed(&entity_tags, plan.selected.is_some(), &received.headers) {
                 Some(at) => Ok(self.confirm(incoming, plan, at, &received, &fetch, leader)),
                 // It confirms something that we do not have: ask again, for the whole.
-                None => self.forward(incoming, &Plan::without_store(plan.why), leader),
+                None => {
+                    drop(received);
+                    self.forward(incoming, &Plan::without_store(plan.why), leader)
+                }
             };
         }
         let received = match &plan.beginning {
-            // Not what it was the beginning of: nothing but the whole will do.
+            // Not what it was the beginning of: nothing but the whole will do. The other goes first: its place at the
+            // origin may be the only one.
             Some(_) if !matches!(received.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) => {
+                drop(received);
                 return self.forward(incoming, &Plan::without_store(plan.why), leader);
             }
             Some(beginning) if received.status == StatusCode::PARTIAL_CONTENT => {

@@ -43,7 +43,7 @@ pub(crate) fn run() -> ExitCode {
     };
     start_log(arguments.verbose);
     let done = match arguments.command {
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(*arguments),
         Command::Get(arguments) => get::run(&arguments),
         Command::Owner(arguments) => owner::run(&arguments),
         Command::Why(arguments) => why::run(&arguments),

@@ -5,11 +5,11 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::thread;
 
-use forwardcache::{Error, ErrorKind, EventFront, FrontOptions, Peer, Rules, ServerTls, Tokens};
+use forwardcache::{Error, ErrorKind, EventFront, FrontOptions, Peer, Politeness, Rules, ServerTls, Tokens};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::arguments::{Mode, Serve, UnknownFields};
+use super::arguments::{Front, Mode, Serve, UnknownFields};
 use super::failure::Failure;
 use super::{front, tokens};
 
@@ -134,6 +134,7 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let mut builder = Peer::builder(self_url)
         .rules(rules(&arguments))
+        .politeness(politeness(&arguments))
         .origins(arguments.origins.unwrap_or_default())
         .path(arguments.pool.path)
         .replicas(arguments.pool.replicas.get());
@@ -165,6 +166,23 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
 
 fn scheme(arguments: &Serve) -> &'static str {
     if arguments.tls_cert.is_some() { "https" } else { "http" }
+}
+
+fn politeness(arguments: &Serve) -> Politeness {
+    let politeness = Politeness::new();
+    let politeness = match arguments.origin_rate {
+        Some(rate) => politeness.rate(rate),
+        None => politeness,
+    };
+    let politeness = match arguments.origin_concurrency {
+        Some(fetches) => politeness.concurrent(fetches),
+        None => politeness,
+    };
+    // The front on tiny_http does not say how many answer.
+    match (arguments.front.front, arguments.front.workers) {
+        (Front::TinyHttp, Some(workers)) => politeness.max_waiting(usize::from(workers) / 2),
+        _ => politeness,
+    }
 }
 
 fn rules(arguments: &Serve) -> Rules {

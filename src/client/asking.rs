@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::header::{HOST, PROXY_AUTHORIZATION};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{HOST, PROXY_AUTHORIZATION, RETRY_AFTER};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use log::{debug, warn};
 
 use super::builder::ClientBuilder;
@@ -50,6 +51,10 @@ struct Inner {
 
 /// How much of a peer's own words about its failure is read, in bytes.
 const MAX_REASON: u64 = 1024;
+
+/// How long a peer that keeps a budget may take to answer.
+#[cfg(feature = "peer")]
+const LEASE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How long an explanation may be, in bytes: all that may be stored of one URL, with room.
 const MAX_EXPLANATION: u64 = 1 << 20;
@@ -174,7 +179,27 @@ impl Client {
     #[cfg(feature = "peer")]
     pub(crate) fn is_peer(&self, target: &Target) -> bool {
         let path = &self.inner.path;
-        self.inner.pool.is_peer(target, path) || self.inner.pool.is_peer(target, &protocol::why_path(path))
+        let below = [protocol::why_path(path), protocol::lease_path(path)];
+        self.inner.pool.is_peer(target, path)
+            || below.iter().any(|path| self.inner.pool.is_peer(target, path))
+    }
+
+    /// The peer that the ring gives for this URL.
+    #[cfg(feature = "peer")]
+    pub(crate) fn owner_of(&self, target: &Target) -> Option<PeerUrl> {
+        self.inner.pool.owner(target)
+    }
+
+    /// Asks this peer for a part of an origin's budget; a slow answer is none.
+    #[cfg(feature = "peer")]
+    pub(crate) fn ask_for_lease(
+        &self,
+        peer: &PeerUrl,
+        origin: &Target,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>> {
+        request.extensions_mut().insert(protocol::Within(LEASE_TIMEOUT));
+        self.ask(peer, &protocol::lease_path(&self.inner.path), origin, request)
     }
 
     #[cfg(feature = "peer")]
@@ -213,7 +238,13 @@ impl Client {
             }
             Some(kind) => {
                 debug!("{kind} {} {peer}", redacted(target.as_str()));
-                Err(Error::new(kind, reason(response.into_body())).with_url(target).told_by_peer(peer))
+                let retry_after = seconds(response.headers());
+                let error = Error::new(kind, reason(response.into_body()));
+                let error = match retry_after {
+                    Some(time) => error.with_retry_after(time),
+                    None => error,
+                };
+                Err(error.with_url(target).told_by_peer(peer))
             }
         }
     }
@@ -254,6 +285,11 @@ fn whole(
 
 fn no_peer(target: &Target) -> Error {
     Error::new(ErrorKind::EmptyPool, "the pool has no peer").with_url(target)
+}
+
+/// After how long a peer says that it is worth trying again.
+fn seconds(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 /// What a peer says about its failure: the first line.
@@ -323,11 +359,12 @@ mod tests {
 
     #[cfg(feature = "peer")]
     #[test]
-    fn a_peer_is_no_origin_under_either_of_its_paths() {
+    fn a_peer_is_no_origin_under_any_of_its_paths() {
         let client = client(Nowhere);
         for (url, is_peer) in [
             ("http://peer:1/base/proxy?q=a", true),
             ("http://peer:1/base/proxy/why?q=a", true),
+            ("http://peer:1/base/proxy/lease?q=a", true),
             ("http://peer:1/base/other", false),
         ] {
             assert_eq!(client.is_peer(&Target::parse(url).unwrap()), is_peer, "{url}");

@@ -1,4 +1,5 @@
-//! `/proxy?q=<URL>`, and `/proxy/why?q=<URL>`, which says what the former would do.
+//! `/proxy?q=<URL>`, and below it `/proxy/why?q=<URL>`, which says what the former would do, and `/proxy/lease?q=<URL>`,
+//! which lends of the budget of an origin.
 
 use std::sync::Arc;
 
@@ -8,13 +9,16 @@ use log::warn;
 
 use super::allowed::Allowed;
 use super::own_addresses::OwnAddresses;
-use super::refusal::{ALLOWED, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal, unauthorized};
+use super::refusal::{
+    ALLOWED, ALLOWED_FOR_LEASE, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal, unauthorized,
+};
 use crate::access::Asked;
 use crate::at_once::{AtOnce, PlainRequest, Wakes};
 use crate::body::Body;
 use crate::caching::Caching;
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::{hop_by_hop, list};
+use crate::polite::Polite;
 use crate::protocol;
 use crate::store::StoredResponse;
 use crate::target::{Target, query_value, unescape};
@@ -25,9 +29,11 @@ use crate::target::{Target, query_value, unescape};
 pub(crate) struct Proxy {
     path: String,
     why_path: String,
+    lease_path: String,
     /// How the target of a request begins that says nothing but what is asked for.
     plain_prefix: String,
     caching: Caching,
+    polite: Polite,
     own_addresses: Arc<OwnAddresses>,
     /// Whether a URL names a member of the pool, for which a peer is no origin.
     is_peer: Box<dyn IsPeer>,
@@ -43,13 +49,14 @@ impl Proxy {
     pub(crate) fn new(
         path: String,
         caching: Caching,
+        polite: Polite,
         own_addresses: Arc<OwnAddresses>,
         is_peer: Box<dyn IsPeer>,
         allowed: Allowed,
     ) -> Self {
-        let why_path = protocol::why_path(&path);
+        let (why_path, lease_path) = (protocol::why_path(&path), protocol::lease_path(&path));
         let plain_prefix = format!("{path}?{}=", protocol::QUERY);
-        Self { path, why_path, plain_prefix, caching, own_addresses, is_peer, allowed }
+        Self { path, why_path, lease_path, plain_prefix, caching, polite, own_addresses, is_peer, allowed }
     }
 
     /// Who may ask, and for what.
@@ -109,7 +116,8 @@ impl Proxy {
             return method_not_allowed(ALLOWED);
         }
         let is_about_why = request.uri().path() == self.why_path;
-        if !is_about_why && request.uri().path() != self.path {
+        let is_about_lease = request.uri().path() == self.lease_path;
+        if !is_about_why && !is_about_lease && request.uri().path() != self.path {
             let text = format!("nothing is here: this peer answers {}?q=URL", self.path);
             return refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text);
         }
@@ -118,6 +126,9 @@ impl Proxy {
         }
         if is_about_why {
             return self.explain(request);
+        }
+        if is_about_lease {
+            return self.lend(request);
         }
         if let Some(last) = max_forwards(&mut request) {
             return last;
@@ -153,6 +164,30 @@ impl Proxy {
                 log_failure(&error, &target);
                 failure(&error)
             }
+        }
+    }
+
+    /// Lends another peer a part of what the pool may ask of an origin.
+    fn lend(&self, request: Request<Body>) -> Response<Body> {
+        if *request.method() != Method::POST {
+            return method_not_allowed(ALLOWED_FOR_LEASE);
+        }
+        let target = match self.target(&request) {
+            Ok(target) => target,
+            Err((status, kind, reason)) => return refusal(status, kind, reason),
+        };
+        match self.polite.lend(&target, request.into_body()) {
+            Ok(text) => {
+                let mut response = Response::new(Body::from(text));
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                response
+            }
+            Err(error) if error.kind() == ErrorKind::BadPeer => {
+                refusal(StatusCode::NOT_FOUND, error.kind(), error.message())
+            }
+            Err(error) => failure(&error),
         }
     }
 
@@ -242,6 +277,7 @@ fn log_failure(error: &Error, target: &Target) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::polite::Politeness;
     use crate::round_trip::{Nowhere, RoundTrip, RoundTripFn};
     use crate::store::MemoryStore;
 
@@ -263,7 +299,8 @@ mod tests {
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
         let allowed = Allowed::new(None, origins.parse().unwrap());
-        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(Neighbour), allowed)
+        let polite = Polite::new(Nowhere, Politeness::new()).unwrap();
+        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), polite, own, Box::new(Neighbour), allowed)
     }
 
     fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
@@ -426,6 +463,7 @@ mod tests {
         let closed = Proxy::new(
             "/proxy".to_owned(),
             open.caching.clone(),
+            open.polite.clone(),
             Arc::default(),
             Box::new(Neighbour),
             Allowed::new(None, "any,deny:h".parse().unwrap()),

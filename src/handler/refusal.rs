@@ -19,6 +19,9 @@ pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
 /// The method that an explanation is asked for by.
 pub(crate) const ALLOWED_FOR_WHY: &str = "GET";
 
+/// The method that a lease is asked for by: it changes what is left for others.
+pub(crate) const ALLOWED_FOR_LEASE: &str = "POST";
+
 /// One line that says why, marked as the peer's own, and stored by nobody.
 pub(crate) fn refusal(status: StatusCode, kind: ErrorKind, reason: impl fmt::Display) -> Response<Body> {
     let mut response = Response::new(Body::from(format!("{reason}\n")));

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use http::{Method, Request, Response};
 use parking_lot::RwLock;
-use ureq::Agent;
 use ureq::config::Config;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
+use ureq::{Agent, AsSendBody};
 
 use super::cut::CutConnector;
 use super::names::{Names, SystemLookup};
@@ -19,6 +19,7 @@ use crate::access::{Asked, OriginRules};
 use crate::body::Body;
 use crate::clock::SystemClock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::Within;
 use crate::round_trip::RoundTrip;
 
 /// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
@@ -125,18 +126,38 @@ impl Current {
     /// A kept connection may die between the moment it is found open and its use. Nothing tells that
     /// from an origin that answers nothing, so what may safely be repeated is repeated once, past all
     /// kept connections (RFC 9112 section 9.3.1).
-    fn send_repeatable(&self, head: Request<()>) -> Result<Response<ureq::Body>, ureq::Error> {
-        let failure = match self.agent.run(head.clone()) {
+    fn send_repeatable(
+        &self,
+        head: Request<()>,
+        within: Option<Within>,
+    ) -> Result<Response<ureq::Body>, ureq::Error> {
+        let failure = match self.send(head.clone(), within) {
             Err(failure) if failure::connection_was_dead(&failure) => failure,
             answer => return answer,
         };
         log::debug!("sent once more on a fresh connection after: {failure}");
-        self.agent.run(self.agent.configure_request(head).max_idle_age(Duration::ZERO).build())
+        let fresh = self.agent.configure_request(head).max_idle_age(Duration::ZERO).build();
+        self.send(fresh, within)
+    }
+
+    /// Sends it once, within these limits where there are any beside those for all.
+    fn send<B: AsSendBody>(
+        &self,
+        request: Request<B>,
+        within: Option<Within>,
+    ) -> Result<Response<ureq::Body>, ureq::Error> {
+        let Some(Within(limit)) = within else { return self.agent.run(request) };
+        let timeouts = self.agent.config().timeouts();
+        let least = |own: Option<Duration>| Some(own.map_or(limit, |own| own.min(limit)));
+        let request = self.agent.configure_request(request);
+        let request = request.timeout_connect(least(timeouts.connect));
+        self.agent.run(request.timeout_recv_response(least(timeouts.recv_response)).build())
     }
 }
 
 impl RoundTrip for Origin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let within = request.extensions().get::<Within>().copied();
         let (head, body) = request::prepare(request)?;
         let (method, url) = (head.method().clone(), head.uri().clone());
         let current = self.inner.current.read().clone();
@@ -145,9 +166,9 @@ impl RoundTrip for Origin {
         }
         let repeatable = body.is_none() && (method == Method::GET || method == Method::HEAD);
         let answer = match body {
-            None if repeatable => current.send_repeatable(head),
-            None => current.agent.run(head),
-            Some(body) => current.agent.run(head.map(|()| body.into_send_body())),
+            None if repeatable => current.send_repeatable(head, within),
+            None => current.send(head, within),
+            Some(body) => current.send(head.map(|()| body.into_send_body()), within),
         };
         let answer = answer.map_err(|failure| {
             let error = failure::before_response(failure, &url);

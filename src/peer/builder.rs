@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::member::Peer;
+use super::pool::InPool;
 use crate::access::OriginRules;
 use crate::caching::{Caching, CachingBuilder};
 use crate::client::{Client, ClientBuilder};
@@ -281,7 +282,8 @@ impl PeerBuilder {
             (None, None) => Arc::new(MemoryStore::default()),
         };
         let (clock, stats) = (self.caching.its_clock(), self.caching.its_stats());
-        let polite = Polite::made_of(origin, self.politeness, clock, stats)?;
+        let pool = InPool { client: client.clone(), self_url: self_url.clone() };
+        let polite = Polite::made_of(origin, self.politeness, clock, stats, Box::new(pool))?;
         let caching = self.caching.origin(polite.clone()).store(store).rules(self.rules).build()?;
         let allowed = Allowed::new(self.tokens, self.origins);
         Ok(Peer::new(self_url, client, caching, polite, network, allowed))

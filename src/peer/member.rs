@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, Response};
 
 use super::builder::PeerBuilder;
+use super::pool::InPool;
 use crate::access::OriginRules;
 use crate::at_once::{AtOnce, PlainRequest, Wakes};
 use crate::body::Body;
@@ -15,7 +16,7 @@ use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving};
-use crate::handler::{Allowed, IsPeer, OwnAddresses, Proxy};
+use crate::handler::{Allowed, OwnAddresses, Proxy};
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::polite::Polite;
@@ -60,15 +61,6 @@ struct Inner {
     proxy: Proxy,
 }
 
-#[derive(Debug)]
-struct InPool(Client);
-
-impl IsPeer for InPool {
-    fn is_peer(&self, target: &Target) -> bool {
-        self.0.is_peer(target)
-    }
-}
-
 impl Peer {
     /// A peer to put together, whose base URL, as the others of the pool write it, is `self_url`.
     pub fn builder(self_url: impl Into<String>) -> PeerBuilder {
@@ -84,10 +76,10 @@ impl Peer {
         allowed: Allowed,
     ) -> Self {
         let own_addresses = Arc::new(OwnAddresses::default());
-        let in_pool = Box::new(InPool(client.clone()));
+        let in_pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone() });
         let path = client.path().to_owned();
         let own = Arc::clone(&own_addresses);
-        let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
+        let proxy = Proxy::new(path, caching.clone(), polite.clone(), own, in_pool, allowed);
         Self { inner: Arc::new(Inner { self_url, client, caching, polite, own_addresses, network, proxy }) }
     }
 

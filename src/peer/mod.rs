@@ -3,12 +3,14 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `member` | [`Peer`]: its own keys in process, all others from their owners; handler and front |
+//! | `pool` | what it knows of the pool, for the answering side and for the budgets of origins |
 //! | `admin` | what it says to those who run it |
 //! | `builder` | [`PeerBuilder`]: what it is made of |
 
 mod admin;
 mod builder;
 mod member;
+mod pool;
 
 pub use builder::PeerBuilder;
 pub use member::Peer;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::asking::Shared;
 use crate::body::Body;
+use crate::target::Target;
 
 /// Gives the place back when it is dropped.
 pub(super) struct Place {
     pub(super) shared: Arc<Shared>,
-    pub(super) origin: String,
+    pub(super) origin: Target,
 }
 
 impl Drop for Place {
@@ -26,7 +27,7 @@ struct Held {
 
 /// The body, which gives the place back at its end, when it breaks off, and when it is dropped.
 pub(super) fn held(body: Body, place: Place) -> Body {
-    if body.as_bytes().is_some() {
+    if body.as_bytes().is_some() || body.is_empty() {
         return body;
     }
     let (length, end_is_proven) = (body.length(), body.end_is_proven());

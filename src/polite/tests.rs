@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 
+use super::keepers::Alone;
 use super::{Polite, Politeness};
 use crate::body::Body;
 use crate::clock::{Clock, ManualClock};
@@ -26,12 +27,21 @@ struct Scene {
     stats: Arc<Stats>,
 }
 
+fn made_alone(
+    origin: impl RoundTrip + 'static,
+    politeness: Politeness,
+    clock: Arc<dyn Clock>,
+    stats: Arc<Stats>,
+) -> Polite {
+    Polite::made_of(Arc::new(origin), politeness, clock, stats, Box::new(Alone)).unwrap()
+}
+
 impl Scene {
     fn new(politeness: Politeness, origin: impl RoundTrip + 'static) -> Self {
         let clock = Arc::new(ManualClock::at_unix_seconds(784_111_777));
         let stats = Arc::new(Stats::default());
         let its = Arc::clone(&clock) as Arc<dyn Clock>;
-        let polite = Polite::made_of(Arc::new(origin), politeness, its, Arc::clone(&stats)).unwrap();
+        let polite = made_alone(origin, politeness, its, Arc::clone(&stats));
         Self { polite, clock, stats }
     }
 

@@ -32,11 +32,16 @@ impl LocalPeer {
 
     /// A pool of this many, each of which knows all of them.
     pub(crate) fn pool(size: usize) -> Vec<Self> {
+        Self::pool_with(size, |builder| builder)
+    }
+
+    /// The same, each built as `with` says.
+    pub(crate) fn pool_with(size: usize, with: impl Fn(PeerBuilder) -> PeerBuilder) -> Vec<Self> {
         let listeners: Vec<_> = (0..size).map(|_| listen()).collect();
         let urls: Vec<_> = listeners.iter().map(url_of).collect();
         let peers = listeners.into_iter().map(|listener| {
             let builder = Peer::builder(url_of(&listener)).pool(urls.clone());
-            Self::serve(listener, FrontOptions::new(), builder)
+            Self::serve(listener, FrontOptions::new(), with(builder))
         });
         peers.collect()
     }

@@ -17,6 +17,7 @@ mod integrity;
 mod nginx;
 mod origins;
 mod poisoning;
+mod politeness;
 mod pool;
 mod privacy;
 mod processes;

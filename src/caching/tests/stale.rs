@@ -54,8 +54,8 @@ fn polite(scene_clock: &Arc<ManualClock>, script: Vec<Response<Body>>) -> (Cachi
         Ok(script.lock().unwrap().pop_front().expect("the origin is asked more often than expected"))
     });
     let clock: Arc<dyn Clock> = Arc::clone(scene_clock) as _;
-    let polite = Polite::made_of(Arc::new(origin), Politeness::new(), Arc::clone(&clock), Arc::default());
-    let cache = Caching::builder().origin(polite.unwrap()).store(MemoryStore::new(1 << 20)).clock(clock);
+    let polite = Polite::alone(origin, Politeness::new(), Arc::clone(&clock));
+    let cache = Caching::builder().origin(polite).store(MemoryStore::new(1 << 20)).clock(clock);
     (cache.build().unwrap(), asked)
 }
 
@@ -100,6 +100,35 @@ fn what_is_stale_is_served_while_the_origin_is_left_alone() {
         assert_eq!((asked.load(Ordering::SeqCst), counts.origin_requests), (2, 2));
         clock.advance(Duration::from_secs(70));
         get().is(Outcome::Miss(Forward::Stale), "two");
+    }
+}
+
+#[test]
+fn who_has_the_only_place_at_an_origin_does_not_wait_for_itself() {
+    let stream = |response: http::response::Builder, body: &'static str| {
+        response.body(Body::from_reader(body.as_bytes(), Some(body.len() as u64))).unwrap()
+    };
+    let beginning = || {
+        let part = Response::builder().status(206).header("content-range", "bytes 0-4/10");
+        stream(part.header("cache-control", "max-age=60").header("etag", "\"1\""), "01234")
+    };
+    let not_the_rest = Response::builder().status(206).header("content-range", "bytes 7-9/10");
+    for second in
+        [stream(Response::builder().status(416), "no"), stream(not_the_rest.header("etag", "\"1\""), "789")]
+    {
+        let script = VecDeque::from([beginning(), second, stream(Response::builder(), "whole")]);
+        let script = Mutex::new(script);
+        let origin = RoundTripFn(move |_| Ok(script.lock().unwrap().pop_front().unwrap()));
+        let one = Politeness::new().concurrent(1).patience(Duration::ZERO);
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
+        let polite = Polite::alone(origin, one, Arc::clone(&clock));
+        let cache = Caching::builder().origin(polite).store(MemoryStore::new(1 << 20)).clock(clock);
+        let cache = cache.build().unwrap();
+        let get = |request: http::request::Builder| {
+            Answer::read(cache.round_trip(request.uri(URL).body(Body::empty()).unwrap()).unwrap()).body
+        };
+        assert_eq!(get(Request::builder().header("range", "bytes=0-4")), "01234");
+        assert_eq!(get(Request::builder()), "whole");
     }
 }
 
