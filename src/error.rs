@@ -8,6 +8,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 /// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -51,8 +52,12 @@ pub enum ErrorKind {
     Forbidden,
     /// The address to serve on cannot be bound.
     Listen,
-    /// The peer is shutting down or has too much to do.
+    /// The peer is shutting down or has too much to do, or the origin may not be asked at the moment: its limit is
+    /// reached, or it asked to be left alone. See [`Error::retry_after`].
     Unavailable,
+    /// The origin is not asked now: its limit is reached, or it asked to be left alone for a while. See
+    /// [`retry_after`](Error::retry_after).
+    OriginBusy,
     /// Any other failure of input or output.
     Io,
 }
@@ -80,6 +85,7 @@ impl ErrorKind {
             Self::Forbidden => "forbidden",
             Self::Listen => "listen",
             Self::Unavailable => "unavailable",
+            Self::OriginBusy => "origin-busy",
             Self::Io => "io",
         }
     }
@@ -90,7 +96,7 @@ impl ErrorKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::BadUrl,
         Self::BadPeer,
         Self::BadOption,
@@ -109,6 +115,7 @@ impl ErrorKind {
         Self::Forbidden,
         Self::Listen,
         Self::Unavailable,
+        Self::OriginBusy,
         Self::Io,
     ];
 }
@@ -135,6 +142,7 @@ struct Inner {
     peer: Option<String>,
     is_told_by_peer: bool,
     is_unsent: bool,
+    retry_after: Option<Duration>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -151,6 +159,7 @@ impl Error {
                 peer: None,
                 is_told_by_peer: false,
                 is_unsent: false,
+                retry_after: None,
                 source: None,
             }),
         }
@@ -197,6 +206,13 @@ impl Error {
         self.inner.is_unsent
     }
 
+    /// The same error, of what may go better after this long.
+    #[must_use]
+    pub fn with_retry_after(mut self, time: Duration) -> Self {
+        self.inner.retry_after = Some(time);
+        self
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -219,6 +235,12 @@ impl Error {
     #[must_use]
     pub fn peer(&self) -> Option<&str> {
         self.inner.peer.as_deref()
+    }
+
+    /// After how long it is worth trying again, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.inner.retry_after
     }
 
     /// Whether that [`peer`](Self::peer) is there and told us of a failure behind it, most often of the

@@ -99,6 +99,8 @@ mod peer;
 #[cfg(feature = "peer")]
 mod policy;
 #[cfg(feature = "peer")]
+mod polite;
+#[cfg(feature = "peer")]
 mod store;
 
 pub use access::{AddressClass, BadOriginRule, OriginPattern, OriginRules, Refused};
@@ -137,6 +139,8 @@ pub use peer::{Peer, PeerBuilder};
 pub use policy::{
     Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields, Validity, Variant,
 };
+#[cfg(feature = "peer")]
+pub use polite::{Polite, Politeness};
 #[cfg(feature = "peer")]
 pub use stats::{Counts, Stats};
 #[cfg(feature = "peer")]

@@ -2,7 +2,8 @@
 //!
 //! `GET <path>?q=<escaped URL>` is the Go package's protocol, and a pool may mix peers of both. The rest
 //! is ours: `GET <path>/why?q=<escaped URL>` says what the former would do, `POST <path>/leaving?q=<escaped base URL>`
-//! that a peer is about to end, `PURGE <path>?...` removes what is stored: from
+//! that a peer is about to end, `POST <path>/lease?q=<escaped URL>` borrows a part of an origin's budget of the peer
+//! that keeps it, `PURGE <path>?...` removes what is stored: from
 //! the peer that is asked and, unless the request says that it is about that one's own share, from all others, which
 //! it asks once for theirs; and the fields are
 //!
@@ -289,6 +290,11 @@ pub(crate) fn why_path(path: &str) -> String {
     format!("{}/why", path.strip_suffix('/').unwrap_or(path))
 }
 
+/// The path under which a peer lends of the budgets that it keeps.
+pub(crate) fn lease_path(path: &str) -> String {
+    format!("{}/lease", path.strip_suffix('/').unwrap_or(path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,6 +303,7 @@ mod tests {
     fn the_explanation_stands_below_the_path() {
         for (path, why) in [("/proxy", "/proxy/why"), ("/a/", "/a/why"), ("/", "/why")] {
             assert_eq!(why_path(path), why);
+            assert_eq!(lease_path(path), why.replace("why", "lease"));
         }
     }
 

@@ -69,6 +69,16 @@ impl CachingBuilder {
         self
     }
 
+    /// The clock of the cache, for what stands before its origin.
+    pub(crate) fn its_clock(&mut self) -> Arc<dyn Clock> {
+        Arc::clone(self.clock.get_or_insert_with(|| Arc::new(SystemClock)))
+    }
+
+    /// The counters of the cache.
+    pub(crate) fn its_stats(&mut self) -> Arc<Stats> {
+        Arc::clone(self.stats.get_or_insert_default())
+    }
+
     /// The name under which it stands in `Via` (RFC 9110 section 7.6.3), by which a request that comes
     /// back is known. Default: `forwardcache-` and 64 random bits, which no other cache has.
     pub fn pseudonym(mut self, pseudonym: impl Into<String>) -> Self {

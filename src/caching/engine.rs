@@ -122,7 +122,7 @@ pub(super) enum Landed {
     /// Something was stored: look again.
     Stored,
     /// The origin cannot be reached.
-    Unreachable(ErrorKind, Arc<str>),
+    Unreachable(ErrorKind, Arc<str>, Option<Duration>),
     /// The origin is there, and says that it fails.
     ServerError(StatusCode),
     /// Nothing that others could use.
@@ -442,8 +442,12 @@ impl Inner {
                     return Some(Ok(self.share(incoming, plan, &head, reader)));
                 }
             }
-            Landed::Unreachable(kind, message) => {
+            Landed::Unreachable(kind, message, retry_after) => {
                 let error = Error::new(kind, &*message).with_url(&incoming.target);
+                let error = match retry_after {
+                    Some(time) => error.with_retry_after(time),
+                    None => error,
+                };
                 return Some(self.serve_on_error(incoming, plan, error));
             }
             Landed::ServerError(code) => {
@@ -497,7 +501,7 @@ impl Inner {
                     // What a request's own fields may have brought about is not the others' trouble.
                     // Nor is a near cache the one to tell others of an error: they hear of it from the owner, as it is.
                     leader.land(if is_for_everybody(error.kind()) && self.near.is_none() {
-                        Landed::Unreachable(error.kind(), error.message().into())
+                        Landed::Unreachable(error.kind(), error.message().into(), error.retry_after())
                     } else {
                         Landed::Alone
                     });
@@ -510,12 +514,17 @@ impl Inner {
             return match confirmed(&entity_tags, plan.selected.is_some(), &received.headers) {
                 Some(at) => Ok(self.confirm(incoming, plan, at, &received, &fetch, leader)),
                 // It confirms something that we do not have: ask again, for the whole.
-                None => self.forward(incoming, &Plan::without_store(plan.why), leader),
+                None => {
+                    drop(received);
+                    self.forward(incoming, &Plan::without_store(plan.why), leader)
+                }
             };
         }
         let received = match &plan.beginning {
-            // Not what it was the beginning of: nothing but the whole will do.
+            // Not what it was the beginning of: nothing but the whole will do. The other goes first: its place at the
+            // origin may be the only one.
             Some(_) if !matches!(received.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) => {
+                drop(received);
                 return self.forward(incoming, &Plan::without_store(plan.why), leader);
             }
             Some(beginning) if received.status == StatusCode::PARTIAL_CONTENT => {
@@ -547,9 +556,13 @@ impl Inner {
         if self.is_offline.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Unreachable, "this cache is offline").with_url(target));
         }
-        self.stats.count_origin_request();
         let (asked, method) = (self.clock.now(), request.method().clone());
-        let response = self.origin.round_trip(request).map_err(|error| {
+        let answer = self.origin.round_trip(request);
+        // What was refused on the way was not sent.
+        if !answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::OriginBusy) {
+            self.stats.count_origin_request();
+        }
+        let response = answer.map_err(|error| {
             debug!("{} {} {error}", Outcome::Failed(why), redacted(target.as_str()));
             error
         })?;
@@ -728,7 +741,14 @@ fn is_the_origins(kind: ErrorKind) -> bool {
 
 /// Whether every other request would have met it too, whatever its fields.
 fn is_for_everybody(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Unresolved | ErrorKind::Unreachable | ErrorKind::Tls | ErrorKind::Forbidden)
+    matches!(
+        kind,
+        ErrorKind::Unresolved
+            | ErrorKind::Unreachable
+            | ErrorKind::Tls
+            | ErrorKind::Forbidden
+            | ErrorKind::OriginBusy
+    )
 }
 
 impl fmt::Debug for Caching {

@@ -65,7 +65,8 @@ impl Inner {
         fetch: &Fetch,
     ) {
         let Some(stored) = &plan.selected else { return };
-        if received.status.is_server_error() || received.status == StatusCode::NOT_MODIFIED {
+        let says_nothing = [StatusCode::NOT_MODIFIED, StatusCode::TOO_MANY_REQUESTS];
+        if received.status.is_server_error() || says_nothing.contains(&received.status) {
             return;
         }
         let headers = stored.headers();
@@ -109,10 +110,16 @@ impl Inner {
                 leader.land(Landed::Alone);
                 self.uncacheable.remember(&incoming.key);
             }
-            // What is stored has just been contradicted by the origin; a failing origin, the answer to a
-            // part or to a condition contradict nothing.
+            // What is stored has just been contradicted by the origin; a failing origin, one that wants to be
+            // left alone, the answer to a part or to a condition contradict nothing.
             let contradicts = !received.status.is_server_error()
-                && !matches!(why, NotStored::Method | NotStored::RequestNoStore | NotStored::NotWhole);
+                && !matches!(
+                    why,
+                    NotStored::Method
+                        | NotStored::RequestNoStore
+                        | NotStored::NotWhole
+                        | NotStored::AboutRequest
+                );
             if selected.is_some() && contradicts {
                 self.store.remove(&incoming.key);
             }

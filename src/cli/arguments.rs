@@ -113,6 +113,15 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "public|any|RULE,...")]
     pub(crate) origins: Option<OriginRules>,
 
+    /// How many requests a second the pool sends to one origin, such as 10 or 0.5; all its peers must have the same
+    /// limits [default: any number]
+    #[arg(long, value_name = "N")]
+    pub(crate) origin_rate: Option<f64>,
+
+    /// How many fetches of the pool from one origin may be under way at a time [default: any number]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) origin_concurrency: Option<u32>,
+
     /// Certificates in PEM to trust beside those of the web
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,

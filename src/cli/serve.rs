@@ -7,13 +7,13 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use forwardcache::{
-    Client, Error, ErrorKind, EventFront, FrontOptions, Member, Membership, NearCache, Peer, Rules,
-    ServerTls, Tokens, Watch,
+    Client, Error, ErrorKind, EventFront, FrontOptions, Member, Membership, NearCache, Peer, Politeness,
+    Rules, ServerTls, Tokens, Watch,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::arguments::{Elsewhere, Mode, RingName, Serve, UnknownFields};
+use super::arguments::{Elsewhere, Front, Mode, RingName, Serve, UnknownFields};
 use super::failure::Failure;
 use super::{front, pool, tokens};
 
@@ -189,6 +189,7 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     let mut builder = Peer::builder(self_url)
         .client(pool::placing(&arguments.pool.ring, Client::builder()))
         .rules(rules(&arguments))
+        .politeness(politeness(&arguments))
         .origins(arguments.origins.unwrap_or_default())
         .purge_by_anyone(arguments.allow_anyone_to_purge || arguments.tls_client_ca.is_some())
         .path(arguments.pool.path);
@@ -214,6 +215,23 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
 
 fn scheme(arguments: &Serve) -> &'static str {
     if arguments.tls_cert.is_some() { "https" } else { "http" }
+}
+
+fn politeness(arguments: &Serve) -> Politeness {
+    let politeness = Politeness::new();
+    let politeness = match arguments.origin_rate {
+        Some(rate) => politeness.rate(rate),
+        None => politeness,
+    };
+    let politeness = match arguments.origin_concurrency {
+        Some(fetches) => politeness.concurrent(fetches),
+        None => politeness,
+    };
+    // The front on tiny_http does not say how many answer.
+    match (arguments.front.front, arguments.front.workers) {
+        (Front::TinyHttp, Some(workers)) => politeness.max_waiting(usize::from(workers) / 2),
+        _ => politeness,
+    }
 }
 
 fn rules(arguments: &Serve) -> Rules {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 #[cfg(feature = "peer")]
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
@@ -60,6 +60,10 @@ pub struct Client {
     #[cfg(feature = "peer")]
     near: Option<Arc<Near>>,
 }
+
+/// How long a peer that keeps a budget may take to answer.
+#[cfg(feature = "peer")]
+const LEASE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How long an explanation may be, in bytes: all that may be stored of one URL, with room.
 const MAX_EXPLANATION: u64 = 1 << 20;
@@ -313,9 +317,27 @@ impl Client {
     #[cfg(feature = "peer")]
     pub(crate) fn is_peer(&self, target: &Target) -> bool {
         let path = &self.inner.path;
-        [path.clone(), protocol::why_path(path), protocol::leaving_path(path)]
+        [path.clone(), protocol::why_path(path), protocol::leaving_path(path), protocol::lease_path(path)]
             .iter()
             .any(|path| self.inner.pool.is_peer(target, path))
+    }
+
+    /// The peer that the ring gives for this URL.
+    #[cfg(feature = "peer")]
+    pub(crate) fn owner_of(&self, target: &Target) -> Option<PeerUrl> {
+        self.inner.pool.owner(target)
+    }
+
+    /// Asks this peer for a part of an origin's budget; a slow answer is none.
+    #[cfg(feature = "peer")]
+    pub(crate) fn ask_for_lease(
+        &self,
+        peer: &PeerUrl,
+        origin: &Target,
+        request: Request<Body>,
+    ) -> Result<Response<Body>> {
+        let path = protocol::lease_path(&self.inner.path);
+        self.inner.ask_once(peer, &Asked::new(origin.clone(), request), &path, Some(LEASE_TIMEOUT))
     }
 
     #[cfg(feature = "peer")]
@@ -454,6 +476,7 @@ mod tests {
             ("http://peer:1/base/proxy?q=a", true),
             ("http://peer:1/base/proxy/why?q=a", true),
             ("http://peer:1/base/proxy/leaving?q=a", true),
+            ("http://peer:1/base/proxy/lease?q=a", true),
             ("http://peer:1/base/other", false),
         ] {
             assert_eq!(client.is_peer(&Target::parse(url).unwrap()), is_peer, "{url}");

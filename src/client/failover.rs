@@ -138,6 +138,7 @@ mod tests {
             (ErrorKind::BadUrl, Request, Request),
             (ErrorKind::BadRequest, Request, Request),
             (ErrorKind::Forbidden, Request, Request),
+            (ErrorKind::OriginBusy, Request, Request),
             (ErrorKind::Unauthorized, Request, Request),
             (ErrorKind::Loop, Request, Request),
             (ErrorKind::BodyTooLarge, Request, Request),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::PROXY_AUTHORIZATION;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{PROXY_AUTHORIZATION, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use log::{debug, warn};
 
 use super::asked::Asked;
@@ -295,7 +295,14 @@ impl Inner {
             None => self
                 .collected(expecting(response, asked, peer), asked)
                 .map_err(|error| about(error).with_peer(peer)),
-            Some(kind) => Err(about(Error::new(kind, reason(response.into_body()))).told_by_peer(peer)),
+            Some(kind) => {
+                let retry_after = seconds(response.headers());
+                let error = about(Error::new(kind, reason(response.into_body()))).told_by_peer(peer);
+                Err(match retry_after {
+                    Some(time) => error.with_retry_after(time),
+                    None => error,
+                })
+            }
         }
     }
 
@@ -374,6 +381,11 @@ fn whole(response: Response<Body>, target: &Target) -> Result<Response<Body>> {
 fn share(target: &Target) -> u16 {
     let hash = crc32fast::hash(target.ring_key().as_bytes());
     u16::try_from(hash % 1000).unwrap_or(0)
+}
+
+/// After how long a peer says that it is worth trying again.
+fn seconds(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 /// What a peer says about its failure: the first line.

@@ -103,6 +103,10 @@ impl FrontOptions {
         self
     }
 
+    pub(crate) fn worker_count(&self) -> usize {
+        self.workers
+    }
+
     /// How many requests may wait for a worker; at least one. Whoever comes on top of that is
     /// turned away with 503 and `Retry-After: 1`. Default: 1024.
     #[must_use]

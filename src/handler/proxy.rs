@@ -1,5 +1,5 @@
-//! `/proxy?q=<URL>`, and `/proxy/why?q=<URL>`, which says what the former would do; `/healthz` says that it is
-//! there.
+//! `/proxy?q=<URL>`, and below it `/proxy/why?q=<URL>`, which says what the former would do, and `/proxy/lease?q=<URL>`,
+//! which lends of the budget of an origin; `/healthz` says that it is there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +11,8 @@ use log::warn;
 use super::allowed::Allowed;
 use super::own_addresses::OwnAddresses;
 use super::refusal::{
-    ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_LEAVING, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal,
-    unauthorized,
+    ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_LEASE, ALLOWED_FOR_LEAVING, ALLOWED_FOR_WHY, failure,
+    method_not_allowed, refusal, unauthorized,
 };
 use crate::access::Asked;
 use crate::at_once::{AtOnce, PlainField, PlainRequest, Wakes};
@@ -21,6 +21,7 @@ use crate::caching::Caching;
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::{hop_by_hop, list};
 use crate::peer_url::PeerUrl;
+use crate::polite::Polite;
 use crate::protocol::{self, Hop, PoolDigest};
 use crate::purge::{PeerPurged, Purge};
 use crate::store::StoredResponse;
@@ -33,9 +34,11 @@ pub(crate) struct Proxy {
     path: String,
     why_path: String,
     leaving_path: String,
+    lease_path: String,
     /// How the target of a request begins that says nothing but what is asked for.
     plain_prefix: String,
     pub(super) caching: Caching,
+    polite: Polite,
     pub(super) own_addresses: Arc<OwnAddresses>,
     pub(super) pool: Box<dyn PoolView>,
     pub(super) allowed: Allowed,
@@ -68,14 +71,27 @@ impl Proxy {
     pub(crate) fn new(
         path: String,
         caching: Caching,
+        polite: Polite,
         own_addresses: Arc<OwnAddresses>,
         pool: Box<dyn PoolView>,
         allowed: Allowed,
     ) -> Self {
         let (why_path, leaving_path) = (protocol::why_path(&path), protocol::leaving_path(&path));
-        let is_leaving = AtomicBool::new(false);
+        let (lease_path, is_leaving) = (protocol::lease_path(&path), AtomicBool::new(false));
         let plain_prefix = format!("{path}?{}=", protocol::QUERY);
-        Self { path, why_path, leaving_path, plain_prefix, caching, own_addresses, pool, allowed, is_leaving }
+        Self {
+            path,
+            why_path,
+            leaving_path,
+            lease_path,
+            plain_prefix,
+            caching,
+            polite,
+            own_addresses,
+            pool,
+            allowed,
+            is_leaving,
+        }
     }
 
     /// Who may ask, and for what.
@@ -206,8 +222,10 @@ impl Proxy {
             };
         }
         let is_about_why = request.uri().path() == self.why_path;
+        let below = [&self.why_path, &self.leaving_path, &self.lease_path];
         let is_about_leaving = request.uri().path() == self.leaving_path;
-        if !is_about_why && !is_about_leaving && request.uri().path() != self.path {
+        let is_about_lease = request.uri().path() == self.lease_path;
+        if !below.iter().any(|path| request.uri().path() == **path) && request.uri().path() != self.path {
             let text = format!("nothing is here: this peer answers {}?q=URL", self.path);
             return refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text);
         }
@@ -222,6 +240,9 @@ impl Proxy {
         }
         if is_about_why {
             return self.explain(request);
+        }
+        if is_about_lease {
+            return self.lend(request);
         }
         if protocol::is_purge(request.method()) {
             return self.purge(&request);
@@ -299,6 +320,30 @@ impl Proxy {
                 log_failure(&error, &target);
                 failure(&error)
             }
+        }
+    }
+
+    /// Lends another peer a part of what the pool may ask of an origin.
+    fn lend(&self, request: Request<Body>) -> Response<Body> {
+        if *request.method() != Method::POST {
+            return method_not_allowed(ALLOWED_FOR_LEASE);
+        }
+        let target = match self.target(&request) {
+            Ok(target) => target,
+            Err((status, kind, reason)) => return refusal(status, kind, reason),
+        };
+        match self.polite.lend(&target, request.into_body()) {
+            Ok(text) => {
+                let mut response = Response::new(Body::from(text));
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                response
+            }
+            Err(error) if error.kind() == ErrorKind::BadPeer => {
+                refusal(StatusCode::NOT_FOUND, error.kind(), error.message())
+            }
+            Err(error) => failure(&error),
         }
     }
 
@@ -409,6 +454,7 @@ fn log_failure(error: &Error, target: &Target) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::polite::Politeness;
     use crate::round_trip::{Nowhere, RoundTrip, RoundTripFn};
     use crate::store::MemoryStore;
 
@@ -454,7 +500,8 @@ mod tests {
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
         let allowed = Allowed::new(None, origins.parse().unwrap(), false);
-        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(neighbour()), allowed)
+        let polite = Polite::new(Nowhere, Politeness::new()).unwrap();
+        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), polite, own, Box::new(neighbour()), allowed)
     }
 
     fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
@@ -632,6 +679,7 @@ mod tests {
         let closed = Proxy::new(
             "/proxy".to_owned(),
             open.caching.clone(),
+            open.polite.clone(),
             Arc::default(),
             Box::new(neighbour()),
             Allowed::new(None, "any,deny:h".parse().unwrap(), false),
@@ -662,8 +710,14 @@ mod tests {
         own.add("127.0.0.1:3000".parse().unwrap());
         let tokens = crate::token::Tokens::new(["a-token-of-the-pool"]).unwrap();
         let allowed = Allowed::new(Some(tokens), "any".parse().unwrap(), false);
-        let guarded =
-            Proxy::new("/proxy".to_owned(), open.caching.clone(), own, Box::new(neighbour()), allowed);
+        let guarded = Proxy::new(
+            "/proxy".to_owned(),
+            open.caching.clone(),
+            open.polite.clone(),
+            own,
+            Box::new(neighbour()),
+            allowed,
+        );
         let shown =
             Request::get("/proxy?q=http://h/").header("proxy-authorization", "Bearer a-token-of-the-pool");
         let shown = shown.header("host", "any.example").header("sec-fetch-site", "cross-site");
@@ -694,6 +748,20 @@ mod tests {
             let request = Request::builder().method(method).uri(format!("/proxy/leaving{query}"));
             let response = proxy(Nowhere).handle(request.body(Body::empty()).unwrap());
             assert_eq!(response.status(), status, "{method} {query}");
+        }
+    }
+
+    #[test]
+    fn it_is_said_when_it_is_worth_asking_again() {
+        for (time, field) in [(0, "1"), (1, "1"), (2_000, "2"), (2_001, "3"), (299_999, "300")] {
+            let proxy = proxy(RoundTripFn(move |_| {
+                let error = Error::new(ErrorKind::OriginBusy, "the origin's limit is reached");
+                Err(error.with_retry_after(std::time::Duration::from_millis(time)))
+            }));
+            let response = proxy.handle(Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap());
+            assert_eq!(response.status(), 503);
+            assert_eq!(response.headers()["retry-after"], field);
+            assert_eq!(protocol::failure(response.headers()), Some(ErrorKind::OriginBusy));
         }
     }
 

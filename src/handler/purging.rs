@@ -58,9 +58,10 @@ mod tests {
     use crate::error::Error;
     use crate::handler::{Allowed, OwnAddresses, PoolView};
     use crate::peer_url::PeerUrl;
+    use crate::polite::{Polite, Politeness};
     use crate::protocol::PoolDigest;
     use crate::purge::Purged;
-    use crate::round_trip::RoundTripFn;
+    use crate::round_trip::{Nowhere, RoundTripFn};
     use crate::store::MemoryStore;
     use crate::target::Target;
     use crate::token::Tokens;
@@ -110,7 +111,8 @@ mod tests {
         served.iter().for_each(|address| own_addresses.add(address.parse().unwrap()));
         let pool = Box::new(OneOfThree(PeerUrl::parse("http://two:1").unwrap()));
         let allowed = Allowed::new(tokens, "any,deny:bad".parse().unwrap(), purge_by_anyone);
-        Proxy::new("/proxy".to_owned(), caching, Arc::new(own_addresses), pool, allowed)
+        let polite = Polite::new(Nowhere, Politeness::new()).unwrap();
+        Proxy::new("/proxy".to_owned(), caching, polite, Arc::new(own_addresses), pool, allowed)
     }
 
     fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {

@@ -1,12 +1,14 @@
 //! An answer that the peer makes itself.
 
 use std::fmt;
+use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PROXY_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PROXY_AUTHENTICATE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
+use crate::header::number;
 use crate::protocol;
 use crate::stats::CACHE_STATUS;
 
@@ -22,6 +24,8 @@ pub(crate) const ALLOWED_FOR_HEALTH: &str = "GET, HEAD";
 
 /// The method by which a peer says that it is about to end.
 pub(crate) const ALLOWED_FOR_LEAVING: &str = "POST";
+/// The method that a lease is asked for by: it changes what is left for others.
+pub(crate) const ALLOWED_FOR_LEASE: &str = "POST";
 
 /// One line that says why, marked as the peer's own, and stored by nobody.
 pub(crate) fn refusal(status: StatusCode, kind: ErrorKind, reason: impl fmt::Display) -> Response<Body> {
@@ -61,8 +65,18 @@ pub(crate) fn failure(error: &Error) -> Response<Body> {
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::Loop => StatusCode::LOOP_DETECTED,
         ErrorKind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Unavailable | ErrorKind::OriginBusy => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_GATEWAY,
     };
-    refusal(status, error.kind(), error.message())
+    let mut response = refusal(status, error.kind(), error.message());
+    if let Some(time) = error.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, whole_seconds(time));
+    }
+    response
+}
+
+/// So many seconds that the time is over by then.
+fn whole_seconds(time: Duration) -> HeaderValue {
+    let begun = u64::from(time.subsec_nanos() > 0);
+    number::value(time.as_secs().saturating_add(begun).max(1))
 }

@@ -124,6 +124,14 @@ impl Peer {
         one("disagreements_total", "counter", help, c.disagreements);
         one("purges_total", "counter", "Purges that were asked for.", c.purges);
         one("purged_total", "counter", "Responses that went by them.", c.purged);
+        one(
+            "origin_waits_total",
+            "counter",
+            "Requests that waited for a place at their origin.",
+            c.origin_waits,
+        );
+        let help = "Requests that were not sent because of their origin's limit or wish.";
+        one("origin_refusals_total", "counter", help, c.origin_refusals);
         one("evictions_total", "counter", "Keys given up for room.", usage.evictions);
         one("store_keys", "gauge", "Keys that are stored.", usage.keys);
         one("store_bytes", "gauge", "Bytes that the store takes.", usage.bytes);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::handover::Handover;
 use super::member::Peer;
+use super::pool::InPool;
 use crate::access::OriginRules;
 use crate::caching::{Caching, CachingBuilder};
 use crate::client::{Client, ClientBuilder, Listed, NoPeerLeft};
@@ -18,6 +19,7 @@ use crate::near::NearCache;
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::policy::{Mode, Rules};
+use crate::polite::{Polite, Politeness};
 use crate::ring::{HashFunction, RingKind};
 use crate::round_trip::RoundTrip;
 use crate::store::{MemoryStore, Store, default_capacity};
@@ -39,6 +41,7 @@ pub struct PeerBuilder {
     memory: Option<u64>,
     store: Option<Arc<dyn Store>>,
     rules: Rules,
+    politeness: Politeness,
     tokens: Option<Tokens>,
     purge_by_anyone: bool,
     near: Option<NearCache>,
@@ -58,6 +61,7 @@ impl PeerBuilder {
             memory: None,
             store: None,
             rules: Rules::default(),
+            politeness: Politeness::default(),
             tokens: None,
             purge_by_anyone: false,
             near: None,
@@ -300,6 +304,21 @@ impl PeerBuilder {
         self
     }
 
+    /// How much the pool asks of one origin. Default: no limits, but an origin that asks for time (`Retry-After`) is
+    /// given it, see [`Politeness`].
+    ///
+    /// ```
+    /// use forwardcache::{Peer, Politeness};
+    ///
+    /// let politeness = Politeness::new().concurrent(6).rate(20.0);
+    /// let peer = Peer::builder("http://127.0.0.1:3000").politeness(politeness).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn politeness(mut self, politeness: Politeness) -> Self {
+        self.politeness = politeness;
+        self
+    }
+
     /// Where time comes from. Default: the system's clock.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(clock);
@@ -313,9 +332,10 @@ impl PeerBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::BadPeer`](crate::ErrorKind::BadPeer) when its own URL or another peer's is no base
-    /// URL, [`ErrorKind::BadOption`] when its near cache is larger than its memory, and what
+    /// URL, [`ErrorKind::BadOption`] when its near cache is larger than its memory, and for a limit of
+    /// [`Politeness`] that makes no sense, and what
     /// [`ClientBuilder::build`] fails with.
-    pub fn build(self) -> Result<Peer> {
+    pub fn build(mut self) -> Result<Peer> {
         let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
         let listed = self.peers.unwrap_or_else(|| Listed::Members(vec![self_url.clone().into()]));
         let memory = self.memory.unwrap_or_else(default_capacity);
@@ -344,10 +364,14 @@ impl PeerBuilder {
             }
         };
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new(memory)));
-        let origin = Handover { client: client.clone(), self_url: self_url.clone(), origin };
+        let (clock, stats) = (self.caching.its_clock(), self.caching.its_stats());
+        let pool = InPool { client: client.clone(), self_url: self_url.clone() };
+        let polite = Polite::made_of(origin, self.politeness, clock, stats, Box::new(pool))?;
+        // What a former owner has costs the origin nothing.
+        let origin = Handover { client: client.clone(), self_url: self_url.clone(), origin: polite.clone() };
         let caching = self.caching.origin(origin).store(store).rules(self.rules).build()?;
         let allowed = Allowed::new(self.tokens, self.origins, self.purge_by_anyone);
-        Ok(Peer::new(self_url, client, caching, network, allowed))
+        Ok(Peer::new(self_url, client, caching, polite, network, allowed))
     }
 }
 
@@ -361,6 +385,7 @@ impl fmt::Debug for PeerBuilder {
             .field("origins", &self.origins)
             .field("memory", &self.memory)
             .field("rules", &self.rules)
+            .field("politeness", &self.politeness)
             .finish_non_exhaustive()
     }
 }

@@ -9,6 +9,7 @@ use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response};
 
 use super::builder::PeerBuilder;
+use super::pool::InPool;
 use crate::access::OriginRules;
 use crate::at_once::{AtOnce, PlainRequest, Wakes};
 use crate::body::Body;
@@ -16,11 +17,12 @@ use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving};
-use crate::handler::{Allowed, OwnAddresses, PoolView, Proxy, is_of_this_machine};
+use crate::handler::{Allowed, OwnAddresses, Proxy, is_of_this_machine};
 use crate::member::Member;
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
-use crate::protocol::{self, PoolDigest};
+use crate::polite::Polite;
+use crate::protocol;
 use crate::purge::{self, PeerPurged, PoolPurged, Purge};
 use crate::round_trip::RoundTrip;
 use crate::stats::Stats;
@@ -57,42 +59,11 @@ struct Inner {
     self_url: PeerUrl,
     client: Client,
     caching: Caching,
+    polite: Polite,
     own_addresses: Arc<OwnAddresses>,
     /// The network, where the peer goes there itself.
     network: Option<Origin>,
     proxy: Proxy,
-}
-
-#[derive(Debug)]
-struct InPool {
-    self_url: PeerUrl,
-    client: Client,
-}
-
-impl PoolView for InPool {
-    fn is_peer(&self, target: &Target) -> bool {
-        self.client.is_peer(target)
-    }
-
-    fn digest(&self) -> PoolDigest {
-        self.client.pool_digest()
-    }
-
-    fn own_url(&self) -> &PeerUrl {
-        &self.self_url
-    }
-
-    fn is_left_by(&self, peer: &PeerUrl) -> bool {
-        self.client.is_left_by(peer)
-    }
-
-    fn forget_near(&self, purge: &Purge) {
-        self.client.forget_own_copies(purge);
-    }
-
-    fn purge_others(&self, purge: &Purge) -> Vec<PeerPurged> {
-        self.client.purge_others(purge, &self.self_url)
-    }
 }
 
 /// What a peer answers itself, by its own rules: what it owns, and what it stands in for.
@@ -116,15 +87,16 @@ impl Peer {
         self_url: PeerUrl,
         client: Client,
         caching: Caching,
+        polite: Polite,
         network: Option<Origin>,
         allowed: Allowed,
     ) -> Self {
         let own_addresses = Arc::new(OwnAddresses::default());
-        let in_pool = Box::new(InPool { self_url: self_url.clone(), client: client.clone() });
+        let in_pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone() });
         let path = client.path().to_owned();
         let own = Arc::clone(&own_addresses);
-        let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
-        Self { inner: Arc::new(Inner { self_url, client, caching, own_addresses, network, proxy }) }
+        let proxy = Proxy::new(path, caching.clone(), polite.clone(), own, in_pool, allowed);
+        Self { inner: Arc::new(Inner { self_url, client, caching, polite, own_addresses, network, proxy }) }
     }
 
     /// The path under which it answers.
@@ -383,7 +355,8 @@ impl Peer {
     /// As [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn serve_with(&self, address: impl ToSocketAddrs, options: FrontOptions) -> Result<Serving> {
-        Ok(self.served(EventFront::bind_responder(address, &options, &self.responder())?))
+        let serving = EventFront::bind_responder(address, &options, &self.responder())?;
+        Ok(self.served(serving, &options))
     }
 
     /// As [`serve_with`](Self::serve_with), on a socket that listens already: for a peer whose URL holds a
@@ -394,14 +367,17 @@ impl Peer {
     /// As [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn serve_on(&self, listener: TcpListener, options: FrontOptions) -> Result<Serving> {
-        Ok(self.served(EventFront::responder_on(listener, &options, &self.responder())?))
+        let serving = EventFront::responder_on(listener, &options, &self.responder())?;
+        Ok(self.served(serving, &options))
     }
 
     fn responder(&self) -> Arc<dyn Responder> {
         Arc::new(Answering(self.clone()))
     }
 
-    fn served(&self, serving: Serving) -> Serving {
+    fn served(&self, serving: Serving, options: &FrontOptions) -> Serving {
+        // Of those who answer, so many never wait for a place at an origin.
+        self.inner.polite.limit_waiting(options.worker_count() / 2);
         self.is_served_on(serving.local_addr());
         serving
     }

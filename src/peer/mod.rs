@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `member` | [`Peer`]: its own keys in process, all others from their owners; handler and front |
+//! | `pool` | what it knows of the pool, for the answering side and for the budgets of origins |
 //! | `admin` | what it says to those who run it |
 //! | `leaving` | what it says before it ends |
 //! | `handover` | what a new owner asks of the former one |
@@ -13,6 +14,7 @@ mod builder;
 mod handover;
 mod leaving;
 mod member;
+mod pool;
 
 pub use builder::PeerBuilder;
 pub use member::Peer;

@@ -29,6 +29,8 @@ pub(crate) enum NotStored {
     VaryAny,
     /// Part of a body, or the answer to a condition: not a whole response (sections 3.3 and 3.4).
     NotWhole,
+    /// It is about who asks, and how, and is stored by no cache (RFC 6585).
+    AboutRequest,
     /// `must-understand` with a status that is not understood (section 5.2.2.3).
     NotUnderstood,
     /// Nothing gives it a lifetime, and its status allows no guess (section 4.2.2).
@@ -53,6 +55,7 @@ impl NotStored {
             Self::SetCookie => "set-cookie",
             Self::VaryAny => "vary-any",
             Self::NotWhole => "not-whole",
+            Self::AboutRequest => "about-request",
             Self::NotUnderstood => "not-understood",
             Self::NoLifetime => "no-lifetime",
             Self::EndNotProven => "end-not-proven",
@@ -88,6 +91,10 @@ pub(crate) fn may_store(
     // ask for the whole.
     if matches!(status.as_u16(), 100..200 | 206 | 226 | 304 | 412 | 416 | 417) {
         return Err(NotStored::NotWhole);
+    }
+    // RFC 6585 sections 3 to 6, whatever else the response says.
+    if matches!(status.as_u16(), 428 | 429 | 431 | 511) {
+        return Err(NotStored::AboutRequest);
     }
     if directives.must_understand && !is_understood(status) {
         return Err(NotStored::NotUnderstood);

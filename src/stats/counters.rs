@@ -18,6 +18,8 @@ pub struct Stats {
     disagreements: AtomicU64,
     purges: AtomicU64,
     purged: AtomicU64,
+    origin_waits: AtomicU64,
+    origin_refusals: AtomicU64,
 }
 
 impl Stats {
@@ -39,6 +41,8 @@ impl Stats {
             disagreements: read(&self.disagreements),
             purges: read(&self.purges),
             purged: read(&self.purged),
+            origin_waits: read(&self.origin_waits),
+            origin_refusals: read(&self.origin_refusals),
         }
     }
 
@@ -64,6 +68,14 @@ impl Stats {
 
     pub(crate) fn count_disagreement(&self) {
         self.disagreements.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_origin_wait(&self) {
+        self.origin_waits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_origin_refusal(&self) {
+        self.origin_refusals.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_store_error(&self) {
@@ -97,6 +109,10 @@ pub struct Counts {
     pub purges: u64,
     /// Responses that went by them, as far as they were counted.
     pub purged: u64,
+    /// Requests that waited because the limit of their origin was reached.
+    pub origin_waits: u64,
+    /// Requests that were not sent because the limit of their origin was reached, or it asked to be left alone.
+    pub origin_refusals: u64,
 }
 
 impl Counts {
@@ -117,6 +133,8 @@ impl Counts {
             ("disagreements", self.disagreements),
             ("purges", self.purges),
             ("purged", self.purged),
+            ("origin-waits", self.origin_waits),
+            ("origin-refusals", self.origin_refusals),
         ];
         Outcome::NAMES.into_iter().zip(self.outcomes).chain(others)
     }

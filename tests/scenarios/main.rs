@@ -23,6 +23,7 @@ mod near;
 mod nginx;
 mod origins;
 mod poisoning;
+mod politeness;
 mod pool;
 mod privacy;
 mod processes;

@@ -22,9 +22,10 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 
 use super::{Background, Caching, CachingBuilder};
 use crate::body::Body;
-use crate::clock::ManualClock;
+use crate::clock::{Clock, ManualClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{Lifetime, LifetimeRule, Mode, Rules};
+use crate::polite::{Polite, Politeness};
 use crate::round_trip::{RoundTrip, RoundTripFn};
 use crate::stats::{Forward, Outcome};
 use crate::store::{Key, MemoryStore, Store, StoreError, StoredResponse, Usage, Variants};

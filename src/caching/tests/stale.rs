@@ -45,6 +45,117 @@ fn what_must_be_validated_is_not_served_when_the_origin_fails() {
     assert_eq!(scene.cache.stats().counts().of(Outcome::Failed(Forward::Stale)), 1);
 }
 
+/// Stands before a scripted origin, with the clock of the scene.
+fn polite(scene_clock: &Arc<ManualClock>, script: Vec<Response<Body>>) -> (Caching, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (counted, script) = (Arc::clone(&asked), Mutex::new(VecDeque::from(script)));
+    let origin = RoundTripFn(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok(script.lock().unwrap().pop_front().expect("the origin is asked more often than expected"))
+    });
+    let clock: Arc<dyn Clock> = Arc::clone(scene_clock) as _;
+    let polite = Polite::alone(origin, Politeness::new(), Arc::clone(&clock));
+    let cache = Caching::builder().origin(polite).store(MemoryStore::new(1 << 20)).clock(clock);
+    (cache.build().unwrap(), asked)
+}
+
+fn reply(status: u16, name: &str, value: &str, body: &'static str) -> Response<Body> {
+    Response::builder().status(status).header(name, value).body(Body::from(body)).unwrap()
+}
+
+#[test]
+fn what_is_stale_is_served_while_the_origin_is_left_alone() {
+    // The answer to a validation that is no 5xx is the answer (RFC 9111 section 4.3.3); nothing of it is stored, and
+    // what is stored stays (RFC 6585 section 4).
+    for (status, first) in [(429, None), (503, Some(Outcome::StaleOnError(Forward::Stale)))] {
+        let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
+        let (cache, asked) = polite(
+            &clock,
+            vec![
+                reply(200, "cache-control", "max-age=60, stale-if-error=3600", "one"),
+                reply(status, "retry-after", "120", "busy"),
+                reply(200, "cache-control", "max-age=60", "two"),
+            ],
+        );
+        let send = |method: &str, url: &str| {
+            cache.round_trip(Request::builder().method(method).uri(url).body(Body::empty()).unwrap())
+        };
+        let get = || Answer::read(send("GET", URL).unwrap());
+        get().is(Outcome::Miss(Forward::UriMiss), "one");
+        clock.advance(Duration::from_secs(100));
+        match first {
+            Some(stale) => drop(get().is(stale, "one")),
+            None => assert_eq!(get().is(Outcome::Miss(Forward::Stale), "busy").status, 429),
+        }
+        for _ in 0..3 {
+            get().is(Outcome::StaleOnError(Forward::Stale), "one");
+        }
+        clock.advance(Duration::from_secs(50));
+        for (method, url) in [("GET", "http://example.com/b"), ("POST", URL)] {
+            let error = send(method, url).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::OriginBusy);
+            assert_eq!(error.retry_after(), Some(Duration::from_secs(70)));
+        }
+        let counts = cache.stats().counts();
+        assert_eq!((asked.load(Ordering::SeqCst), counts.origin_requests), (2, 2));
+        clock.advance(Duration::from_secs(70));
+        get().is(Outcome::Miss(Forward::Stale), "two");
+    }
+}
+
+#[test]
+fn who_has_the_only_place_at_an_origin_does_not_wait_for_itself() {
+    let stream = |response: http::response::Builder, body: &'static str| {
+        response.body(Body::from_reader(body.as_bytes(), Some(body.len() as u64))).unwrap()
+    };
+    let beginning = || {
+        let part = Response::builder().status(206).header("content-range", "bytes 0-4/10");
+        stream(part.header("cache-control", "max-age=60").header("etag", "\"1\""), "01234")
+    };
+    let not_the_rest = Response::builder().status(206).header("content-range", "bytes 7-9/10");
+    for second in
+        [stream(Response::builder().status(416), "no"), stream(not_the_rest.header("etag", "\"1\""), "789")]
+    {
+        let script = VecDeque::from([beginning(), second, stream(Response::builder(), "whole")]);
+        let script = Mutex::new(script);
+        let origin = RoundTripFn(move |_| Ok(script.lock().unwrap().pop_front().unwrap()));
+        let one = Politeness::new().concurrent(1).patience(Duration::ZERO);
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
+        let polite = Polite::alone(origin, one, Arc::clone(&clock));
+        let cache = Caching::builder().origin(polite).store(MemoryStore::new(1 << 20)).clock(clock);
+        let cache = cache.build().unwrap();
+        let get = |request: http::request::Builder| {
+            Answer::read(cache.round_trip(request.uri(URL).body(Body::empty()).unwrap()).unwrap()).body
+        };
+        assert_eq!(get(Request::builder().header("range", "bytes=0-4")), "01234");
+        assert_eq!(get(Request::builder()), "whole");
+    }
+}
+
+#[test]
+fn an_answer_about_who_asks_is_not_stored() {
+    for status in [428, 429, 431, 511] {
+        let scene = Scene::new();
+        for _ in 0..2 {
+            scene.answer(status, FRESH, "no");
+            let answer = scene.get(&[]);
+            answer.is(Outcome::Miss(Forward::UriMiss), "no");
+            assert!(answer.field("cache-status").unwrap().contains("detail=about-request"));
+        }
+        assert_eq!(scene.times_asked(), 2);
+    }
+}
+
+#[test]
+fn a_head_that_is_too_much_says_nothing_of_what_is_stored() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "one");
+    scene.get(&[]);
+    scene.answer(429, &[], "");
+    assert_eq!(scene.send("HEAD", URL, &[("cache-control", "no-cache")]).unwrap().status(), 429);
+    scene.get(&[]).is(Outcome::Hit, "one");
+}
+
 #[test]
 fn a_request_that_cannot_be_sent_earns_no_stale_answer() {
     let scene = Scene::new();

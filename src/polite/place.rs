@@ -1,0 +1,52 @@
+//! A place among those who ask an origin, held until the body is at its end.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use super::asking::Shared;
+use crate::body::Body;
+use crate::target::Target;
+
+/// Gives the place back when it is dropped.
+pub(super) struct Place {
+    pub(super) shared: Arc<Shared>,
+    pub(super) origin: Target,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.give_back(&self.origin);
+    }
+}
+
+/// A body that holds its place.
+struct Held {
+    body: Body,
+    place: Option<Place>,
+}
+
+/// The body, which gives the place back at its end, when it breaks off, and when it is dropped.
+pub(super) fn held(body: Body, place: Place) -> Body {
+    if body.as_bytes().is_some() || body.is_empty() {
+        return body;
+    }
+    let (length, end_is_proven) = (body.length(), body.end_is_proven());
+    let held = Held { body, place: Some(place) };
+    if end_is_proven { Body::from_reader(held, length) } else { Body::until_close(held) }
+}
+
+impl Read for Held {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.body.read(buffer);
+        let is_over = match &read {
+            Ok(0) => !buffer.is_empty(),
+            // Whoever knows the length does not read on to see the end.
+            Ok(_) => self.body.is_empty(),
+            Err(error) => error.kind() != io::ErrorKind::Interrupted,
+        };
+        if is_over {
+            self.place = None;
+        }
+        read
+    }
+}
