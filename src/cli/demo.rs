@@ -1,13 +1,13 @@
-//! A pool of three in one process, and a table of what it does.
+//! A pool of three in one process, one of which is lost and comes back, and a table of what it does.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use forwardcache::{Body, Error, EventFront, FrontOptions, Outcome, Peer, Serving};
+use forwardcache::{Body, Client, Error, EventFront, FrontOptions, ManualClock, Outcome, Peer, Serving};
 use http::{Request, Response};
 
 use super::failure::Failure;
@@ -22,36 +22,83 @@ type Seen = Arc<Mutex<HashMap<String, usize>>>;
 pub(crate) fn run() -> Result<ExitCode, Failure> {
     let seen = Seen::default();
     let origin = start_origin(Arc::clone(&seen))?;
-    let pool = start_pool()?;
+    let clock = Arc::new(ManualClock::new(SystemTime::now()));
+    let mut pool = start_pool(&clock)?;
     let mut rows = Vec::new();
-    let mut asked_in_round = [0; 2];
-    for (round, asked) in asked_in_round.iter_mut().enumerate() {
-        let before = total(&seen);
-        for (number, path) in PATHS.into_iter().enumerate() {
-            let url = format!("http://{}{path}", origin.local_addr());
-            // Each round asks another peer for the same URL.
-            let (peer, _) = &pool[(number + round) % PEERS];
-            rows.push(fetch(round + 1, peer, &url, path, &seen)?);
-        }
-        *asked = total(&seen) - before;
-    }
+    let mut round =
+        |name: &'static str, pool: &[Member], asks: &dyn Fn(usize) -> usize| -> Result<usize, Failure> {
+            let before = total(&seen);
+            for (number, path) in PATHS.into_iter().enumerate() {
+                let url = format!("http://{}{path}", origin.local_addr());
+                rows.push(fetch(name, &pool[asks(number)].peer, &url, path, &seen)?);
+            }
+            Ok(total(&seen) - before)
+        };
+    // Each round asks another peer for the same URL.
+    let first = round("first", &pool, &|number| number % PEERS)?;
+    let second = round("second", &pool, &|number| (number + 1) % PEERS)?;
+    // The one that owns most is lost: its connections end, and nobody listens there.
+    let lost = busiest(&pool, origin.local_addr())?;
+    let others: Vec<usize> = (0..PEERS).filter(|at| *at != lost).collect();
+    let others = |number: usize| others[number % others.len()];
+    pool[lost].serving.take();
+    let without = round("lost", &pool, &others)?;
+    // It is left alone for a second or so, asked whether it is there, and gets its share back within five.
+    pool[lost].serve_again()?;
+    clock.advance(LEFT_ALONE);
+    round("probed", &pool, &others)?;
+    clock.advance(LEFT_ALONE);
+    let with_it = round("back", &pool, &others)?;
+
+    let lost = pool[lost].peer.self_url().authority().to_owned();
     let print = |text: String| {
         io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Failure::io("cannot write", &error))
     };
     print(table(&rows))?;
     print(format!(
-        "\nThe origin was asked {} times in the first round and {} times in the second.\n",
-        asked_in_round[0], asked_in_round[1]
+        "\nThe origin was asked {first} times in the first round and {second} times in the second. Then {lost} was \
+         lost:\nno request failed, and {without} of its URLs were fetched anew by those who stood in for it. It came \
+         back, and had what\nit had before: {with_it} fetches.\n"
     ))?;
-    for (_, serving) in pool {
-        serving.shutdown();
-    }
+    drop(pool);
     origin.shutdown();
-    if asked_in_round == [PATHS.len(), 0] {
+    if (first, second, with_it) == (PATHS.len(), 0, 0) && without > 0 {
         Ok(ExitCode::SUCCESS)
     } else {
-        Err(Failure::failed("the pool went to the origin more often than once for each URL"))
+        Err(Failure::failed("the pool went to the origin more often than it had to"))
     }
+}
+
+/// More than a peer is left alone for that failed once, and more than it takes to get its share back.
+const LEFT_ALONE: Duration = Duration::from_secs(10);
+
+/// A peer, and what serves it, unless it is lost.
+struct Member {
+    peer: Peer,
+    address: SocketAddr,
+    serving: Option<Serving>,
+}
+
+impl Member {
+    fn serve_again(&mut self) -> Result<(), Failure> {
+        let listener = TcpListener::bind(self.address)
+            .map_err(|error| Failure::io(format_args!("cannot listen on {}", self.address), &error))?;
+        self.serving = Some(self.peer.serve_on(listener, FrontOptions::new())?);
+        Ok(())
+    }
+}
+
+/// Which one owns most of what is asked for.
+fn busiest(pool: &[Member], origin: SocketAddr) -> Result<usize, Failure> {
+    let mut owned = vec![0; pool.len()];
+    for path in PATHS {
+        let owner = pool[0].peer.client().owner(&format!("http://{origin}{path}"))?;
+        for (count, member) in owned.iter_mut().zip(pool) {
+            *count += usize::from(owner.as_ref() == Some(member.peer.self_url()));
+        }
+    }
+    let most = owned.iter().max().copied().unwrap_or_default();
+    Ok(owned.iter().position(|count| *count == most).unwrap_or_default())
 }
 
 /// An origin whose answers may be kept for a minute.
@@ -68,27 +115,26 @@ fn start_origin(seen: Seen) -> Result<Serving, Error> {
     EventFront::bind("127.0.0.1:0", FrontOptions::new(), handler)
 }
 
-/// Three peers, each of which knows the other two.
-fn start_pool() -> Result<Vec<(Peer, Serving)>, Failure> {
+/// Three peers, each of which knows the other two. Whom they leave alone is decided by this clock.
+fn start_pool(clock: &Arc<ManualClock>) -> Result<Vec<Member>, Failure> {
     let failed = |error: io::Error| Failure::io("cannot listen on 127.0.0.1", &error);
     let listeners: Vec<TcpListener> =
         (0..PEERS).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>().map_err(failed)?;
-    let urls: Vec<String> = listeners
-        .iter()
-        .map(|listener| Ok(format!("http://{}", listener.local_addr()?)))
-        .collect::<Result<_, _>>()
-        .map_err(failed)?;
+    let addresses: Vec<SocketAddr> =
+        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(failed)?;
+    let urls: Vec<String> = addresses.iter().map(|address| format!("http://{address}")).collect();
     let mut pool = Vec::new();
-    for (url, listener) in urls.iter().zip(listeners) {
-        let peer = Peer::builder(url).pool(urls.clone()).build()?;
-        let serving = peer.serve_on(listener, FrontOptions::new())?;
-        pool.push((peer, serving));
+    for ((url, listener), address) in urls.iter().zip(listeners).zip(addresses) {
+        let client = Client::builder().clock(Arc::clone(clock));
+        let peer = Peer::builder(url).client(client).pool(urls.clone()).build()?;
+        let serving = Some(peer.serve_on(listener, FrontOptions::new())?);
+        pool.push(Member { peer, address, serving });
     }
     Ok(pool)
 }
 
 struct Row {
-    round: usize,
+    round: &'static str,
     path: String,
     asked: String,
     owner: String,
@@ -97,7 +143,7 @@ struct Row {
     seen: usize,
 }
 
-fn fetch(round: usize, peer: &Peer, url: &str, path: &str, seen: &Seen) -> Result<Row, Failure> {
+fn fetch(round: &'static str, peer: &Peer, url: &str, path: &str, seen: &Seen) -> Result<Row, Failure> {
     let owner = peer.client().owner(url)?.map_or_else(String::new, |owner| owner.authority().to_owned());
     let began = Instant::now();
     let response = peer.get(url)?;
@@ -118,13 +164,13 @@ fn total(seen: &Seen) -> usize {
 
 fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:<5}  {:<11}  {:<15}  {:<15}  {:<8}  {:>9}  {}\n",
+        "{:<6}  {:<11}  {:<15}  {:<15}  {:<8}  {:>9}  {}\n",
         "round", "URL", "asked", "owner", "outcome", "time", "seen by the origin"
     );
     for row in rows {
         let time = format!("{:.2} ms", row.time.as_secs_f64() * 1000.0);
         text.push_str(&format!(
-            "{:<5}  {:<11}  {:<15}  {:<15}  {:<8}  {time:>9}  {}\n",
+            "{:<6}  {:<11}  {:<15}  {:<15}  {:<8}  {time:>9}  {}\n",
             row.round, row.path, row.asked, row.owner, row.outcome, row.seen
         ));
     }

@@ -7,6 +7,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use super::member::Peer;
 use crate::body::Body;
+use crate::client::{PeerHealth, PeerState};
 use crate::error::ErrorKind;
 use crate::handler::{method_not_allowed, refusal, unauthorized};
 use crate::protocol;
@@ -136,17 +137,56 @@ impl Peer {
         one("store_keys", "gauge", "Keys that are stored.", usage.keys);
         one("store_bytes", "gauge", "Bytes that the store takes.", usage.bytes);
         one("store_capacity_bytes", "gauge", "Bytes that it may take.", usage.capacity);
+        let counts = self.client().counts();
+        one("failovers_total", "counter", "Requests that went on to another peer.", counts.failovers);
+        one("probes_total", "counter", "Peers that were asked whether they are there.", counts.probes);
+        one(
+            "resumed_bodies_total",
+            "counter",
+            "Bodies that went on from another peer.",
+            counts.resumed_bodies,
+        );
+        let help = "Answers of peers that know another pool.";
+        one("asked_disagreements_total", "counter", help, self.client().disagreements());
         let peers = u64::try_from(self.client().pool().len()).unwrap_or(u64::MAX);
         one("pool_peers", "gauge", "Peers of the pool, this one among them.", peers);
+        let others = self.others();
+        let help = "Whether a peer is asked for what it owns.";
+        family(
+            "peer_up",
+            "gauge",
+            help,
+            &mut others.iter().map(|health| {
+                (format!("{{peer=\"{}\"}}", health.url), u64::from(health.state == PeerState::Up))
+            }),
+        );
+        let help = "Requests that a peer has at this moment.";
+        family(
+            "peer_in_flight",
+            "gauge",
+            help,
+            &mut others
+                .iter()
+                .map(|health| (format!("{{peer=\"{}\"}}", health.url), health.in_flight.into())),
+        );
         text
+    }
+
+    /// How the other peers do, as far as this one knows.
+    fn others(&self) -> Vec<PeerHealth> {
+        self.client().health().into_iter().filter(|health| health.url != *self.self_url()).collect()
     }
 
     /// For people.
     fn status(&self) -> String {
         let usage = self.caching().store().usage();
         let mut text = format!("forwardcache {}\nself {}\n", env!("CARGO_PKG_VERSION"), self.self_url());
-        for peer in self.client().pool() {
-            let _ = writeln!(text, "peer {peer}");
+        for health in self.others() {
+            let _ = write!(text, "peer {} {}", health.url, health.state.name());
+            if let Some(median) = health.median {
+                let _ = write!(text, ", half of its answers within {median:?}");
+            }
+            text.push('\n');
         }
         let _ = writeln!(text, "keys {}\nbytes {} of {}", usage.keys, usage.bytes, usage.capacity);
         let _ = writeln!(text, "evictions {}", usage.evictions);
@@ -212,7 +252,7 @@ mod tests {
         }
         let (status, text) = ask(&peer, "GET", "/status", None);
         assert!(
-            status == 200 && text.contains("peer http://10.0.0.1:3000\n") && text.contains("hit 2\n"),
+            status == 200 && text.contains("self http://10.0.0.1:3000\n") && text.contains("hit 2\n"),
             "{text}"
         );
         assert!(!(metrics + &text).contains("secret"));
