@@ -68,6 +68,16 @@ impl Deadline {
         Self { soft: None, is_for_head: true, ..self }
     }
 
+    /// The same with the soft one: for one who can answer with something stale.
+    pub(crate) fn softly_for_head(self) -> Self {
+        Self { is_for_head: true, ..self }
+    }
+
+    /// Whether nothing is left of it.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.remaining(now).is_some_and(|left| left.is_zero())
+    }
+
     pub(crate) fn is_for_head(&self) -> bool {
         self.is_for_head
     }

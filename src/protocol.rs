@@ -95,6 +95,10 @@ pub(crate) struct ForPeer;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Within(pub(crate) Duration);
 
+/// Marks a response, in its extensions, as one that no peer gave, because none was left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FetchedDirectly;
+
 /// Marks a response as one that says why there is no other.
 pub(crate) fn mark_failure(headers: &mut HeaderMap, kind: ErrorKind) {
     headers.insert(&ERROR, HeaderValue::from_static(kind.name()));

@@ -111,7 +111,7 @@ impl Inner {
             return AtOnce::Answer(Ok(answer));
         }
         // Who wants something stale soon waits for that on a worker.
-        if self.stale_meanwhile(&incoming, &plan).is_some() {
+        if self.soft_patience(&incoming, &plan).is_some() {
             return self.work(move |inner| inner.answer(&incoming));
         }
         if !self.may_collapse(&incoming) {
@@ -162,6 +162,10 @@ impl Inner {
     }
 
     fn follow_at_once(self: &Arc<Self>, incoming: &Incoming, plan: &Plan, landed: Landed) -> Answer {
+        if matches!(landed, Landed::GivenUp) {
+            let incoming = incoming.clone();
+            return self.work(move |inner| inner.answer(&incoming));
+        }
         match self.shared(incoming, plan, landed) {
             Some(answer) => AtOnce::Answer(answer),
             None => self.look_again_at_once(incoming),

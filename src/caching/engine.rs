@@ -127,6 +127,8 @@ pub(super) enum Landed {
     ServerError(StatusCode),
     /// Nothing that others could use.
     Alone,
+    /// Nothing: the one who fetched had no time left. The others may have.
+    GivenUp,
 }
 
 /// The head of a response whose body is on its way.
@@ -335,8 +337,8 @@ impl Inner {
         if let Some(answer) = self.without_origin(incoming, &plan) {
             return Ok(answer);
         }
-        if let Some((stale, patience)) = self.stale_meanwhile(incoming, &plan) {
-            return self.answer_softly(incoming, &plan, &stale, patience);
+        if let Some(patience) = self.soft_patience(incoming, &plan) {
+            return self.answer_softly(incoming, &plan, patience);
         }
         if !self.may_collapse(incoming) {
             return self.forward(incoming, &plan, None);
@@ -357,31 +359,26 @@ impl Inner {
         }
     }
 
-    /// What a request with a soft deadline may be answered with then, and after which time.
-    pub(super) fn stale_meanwhile(
-        &self,
-        incoming: &Incoming,
-        plan: &Plan,
-    ) -> Option<(Arc<StoredResponse>, Duration)> {
-        let patience = incoming.deadline.as_ref()?.softly_remaining(Instant::now())?;
-        let stale = self.stale_on_error(incoming, plan).filter(|_| self.may_collapse(incoming))?;
-        Some((stale, patience))
+    /// After which time a request with a soft deadline may be answered with what is stale, where it may.
+    pub(super) fn soft_patience(&self, incoming: &Incoming, plan: &Plan) -> Option<Duration> {
+        let (deadline, now) = (incoming.deadline?, Instant::now());
+        let soft = deadline.softly_remaining(now)?;
+        let patience = deadline.remaining(now).map_or(soft, |hard| hard.min(soft));
+        let may_be_stale = self.stale_on_error(incoming, plan).is_some() && self.may_collapse(incoming);
+        may_be_stale.then_some(patience)
     }
 
     /// Answers with what is fetched meanwhile, or with what is stale where that does not come in time.
-    fn answer_softly(
-        &self,
-        incoming: &Incoming,
-        plan: &Plan,
-        stale: &Arc<StoredResponse>,
-        patience: Duration,
-    ) -> Result<Response<Body>> {
+    fn answer_softly(&self, incoming: &Incoming, plan: &Plan, patience: Duration) -> Result<Response<Body>> {
         let follower = match self.flights.join(incoming.key.clone()) {
             Role::Follow(follower) => follower,
             Role::Lead(leader) => {
                 let follower = leader.follower();
                 if let Err(leader) = self.refreshes.fly(incoming, leader, &self.me) {
-                    return self.forward(incoming, plan, Some(leader));
+                    // Nobody can work on it now; later somebody may.
+                    drop(leader);
+                    self.refreshes.offer(incoming, &self.me);
+                    return self.stale_by_deadline(incoming, plan);
                 }
                 follower
             }
@@ -389,11 +386,14 @@ impl Inner {
         match follower.wait(patience) {
             Landing::With(landed) => self.follow(incoming, plan, landed),
             Landing::Abandoned => self.look_again(incoming),
-            Landing::TimedOut => {
-                let status = CacheStatus::new(Outcome::StaleOnDeadline(plan.why));
-                Ok(self.serve_with(stale, incoming, status))
-            }
+            Landing::TimedOut => self.stale_by_deadline(incoming, plan),
         }
+    }
+
+    /// Answers with what is stale, unless it was purged meanwhile.
+    fn stale_by_deadline(&self, incoming: &Incoming, plan: &Plan) -> Result<Response<Body>> {
+        let Some(stale) = self.stale_on_error(incoming, plan) else { return self.look_again(incoming) };
+        Ok(self.serve_with(&stale, incoming, CacheStatus::new(Outcome::StaleOnDeadline(plan.why))))
     }
 
     /// The answer where the origin must not be asked.
@@ -420,6 +420,10 @@ impl Inner {
 
     /// Answers one who waited for another's fetch with what came of that, or fetches after all.
     fn follow(&self, incoming: &Incoming, plan: &Plan, landed: Landed) -> Result<Response<Body>> {
+        if matches!(landed, Landed::GivenUp) {
+            // One of those who waited leads then.
+            return self.answer(incoming);
+        }
         self.shared(incoming, plan, landed).unwrap_or_else(|| self.look_again(incoming))
     }
 
@@ -456,7 +460,7 @@ impl Inner {
                     return Some(Ok(self.serve_with(&stale, incoming, status)));
                 }
             }
-            Landed::Stored | Landed::Alone => {}
+            Landed::Stored | Landed::Alone | Landed::GivenUp => {}
         }
         None
     }
@@ -493,14 +497,18 @@ impl Inner {
         // What was found before a purge is not confirmed after it, which would store it anew.
         let unpurged = Plan::without_store(plan.why);
         let plan = if plan.purges == self.store.purges().count() { plan } else { &unpurged };
-        let Outgoing { request, asks_for_us } = outgoing(incoming, plan);
+        let Outgoing { request, asks_for_us } = outgoing(incoming, plan, self.by());
         let received = match self.ask(request, &incoming.target, plan.why) {
             Ok(received) => received,
             Err(error) => {
                 if let Some(leader) = leader {
                     // What a request's own fields may have brought about is not the others' trouble.
                     // Nor is a near cache the one to tell others of an error: they hear of it from the owner, as it is.
-                    leader.land(if is_for_everybody(error.kind()) && self.near.is_none() {
+                    let is_in_a_hurry =
+                        incoming.deadline.is_some_and(|deadline| deadline.is_over(Instant::now()));
+                    leader.land(if is_in_a_hurry {
+                        Landed::GivenUp
+                    } else if is_for_everybody(error.kind()) && self.near.is_none() {
                         Landed::Unreachable(error.kind(), error.message().into(), error.retry_after())
                     } else {
                         Landed::Alone
@@ -624,6 +632,10 @@ impl Inner {
 
     fn stale_on_error(&self, incoming: &Incoming, plan: &Plan) -> Option<Arc<StoredResponse>> {
         let stored = plan.selected.as_ref()?;
+        // What was found before a purge is not served after it.
+        if plan.purges != self.store.purges().count() {
+            return None;
+        }
         may_serve_on_error(stored.validity(), &incoming.directives, &self.rules, self.clock.now())
             .then(|| Arc::clone(stored))
     }

@@ -12,7 +12,7 @@ use http::{HeaderName, Method, Request};
 use super::answer::answer;
 use super::engine::{Caching, Inner};
 use super::explanation::{ExplainedResponse, Explanation, Verdict};
-use super::forwarding::{Outgoing, outgoing};
+use super::forwarding::{By, Outgoing, outgoing};
 use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup, selected};
 use crate::error::{Error, ErrorKind, Result};
@@ -244,7 +244,7 @@ impl<'a> DryRun<'a> {
 
     /// In words, what would be sent to the origin.
     fn asked_how(self, plan: &Plan) -> &'static str {
-        let Outgoing { request, asks_for_us } = outgoing(self.incoming, plan);
+        let Outgoing { request, asks_for_us } = outgoing(self.incoming, plan, By::Origin);
         match (asks_for_us, plan.selected.is_some()) {
             (false, _) => "fetched anew",
             (true, false) => "fetched, unless one of the stored entity tags still holds",

@@ -10,7 +10,7 @@ use crate::body::Body;
 use crate::header::token::is_token_byte;
 use crate::header::{date, hop_by_hop};
 use crate::policy::{Rules, Times, response_directives, validators};
-use crate::protocol;
+use crate::protocol::{self, FetchedDirectly};
 use crate::stats::{CACHE_STATUS, X_FROM_CACHE};
 
 /// A request to the origin, and whether a 304 to it confirms what is stored.
@@ -20,7 +20,7 @@ pub(crate) struct Outgoing {
 }
 
 /// The request that the plan comes to: ours to send, with our validators where there are any.
-pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan) -> Outgoing {
+pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, by: By) -> Outgoing {
     let mut headers = incoming.headers.clone();
     if let Some(via) = &incoming.via {
         headers.append(VIA, via.clone());
@@ -40,7 +40,8 @@ pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan) -> Outgoing {
     *request.headers_mut() = headers;
     if let Some(deadline) = incoming.deadline {
         // Others may read along, for whom it is none.
-        request.extensions_mut().insert(deadline.for_head());
+        let deadline = if by == By::Owner { deadline.softly_for_head() } else { deadline.for_head() };
+        request.extensions_mut().insert(deadline);
     }
     Outgoing { request, asks_for_us }
 }
@@ -70,6 +71,9 @@ impl Received {
         // Whatever says so, it was not this cache; nor can an origin fail in a peer's name.
         if by == By::Origin {
             headers.remove(&X_FROM_CACHE);
+        } else if parts.extensions.get::<FetchedDirectly>().is_some() {
+            // It is no owner that says so.
+            headers.remove(&CACHE_STATUS);
         }
         protocol::remove_marks(&mut headers);
         // RFC 9110 section 6.6.1: a recipient with a clock records when a response without Date came.

@@ -168,9 +168,10 @@ fn of_the_whole(incoming: &Incoming) -> Incoming {
 impl Inner {
     /// Refreshes until nothing waits or the time is up; says how often.
     pub(super) fn maintain(&self, budget: Duration) -> usize {
-        let deadline = Instant::now() + budget;
+        // Beyond what a clock can tell is without end.
+        let deadline = Instant::now().checked_add(budget);
         let mut refreshed = 0;
-        while Instant::now() < deadline
+        while deadline.is_none_or(|deadline| Instant::now() < deadline)
             && let Some(incoming) = self.refreshes.next()
         {
             self.refresh(&incoming);

@@ -1,5 +1,7 @@
 //! Routing a request to the peer that owns its URL.
 
+#[cfg(feature = "peer")]
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 #[cfg(feature = "peer")]
@@ -10,6 +12,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use super::asked::Asked;
 use super::builder::ClientBuilder;
 use super::counts::ClientCounts;
+#[cfg(feature = "peer")]
+use super::failover::{Failure, failure};
 use super::marks::Marks;
 use super::peers::PeerHealth;
 use super::pool;
@@ -302,6 +306,12 @@ impl Client {
         self.inner.ask_once(former, &Asked::new(target.clone(), request), &self.inner.path, None)
     }
 
+    /// What they have is not to come back.
+    #[cfg(feature = "peer")]
+    pub(crate) fn forget_all_former(&self) {
+        self.inner.pool.former().forget();
+    }
+
     /// It did not answer: it is not asked again.
     #[cfg(feature = "peer")]
     pub(crate) fn forget_former(&self, former: &PeerUrl) {
@@ -368,15 +378,18 @@ impl Client {
         peer: &PeerUrl,
         own: &dyn RoundTrip,
     ) -> Result<Response<Body>> {
+        let went_past = Cell::new(false);
         let past = |target: &Target, request| {
+            went_past.set(true);
             self.inner.round_trip(Asked::new(target.clone(), request), &Last::Own(peer, own))
         };
         let Some(near) = &self.near else { return past(target, request) };
         let again = request.body().is_empty().then(|| copy_of(&request));
+        // What went past it has been everywhere; what did not is a GET.
         let answer = near.round_trip(target.clone(), request, |target, own| self.is_own(target, own), past);
         match answer {
             // The near cache knows of no share of its peer's.
-            Err(error) if !error.is_told_by_peer() => match again {
+            Err(error) if !went_past.get() && failure(&error) != Failure::Request => match again {
                 Some(again) => own.round_trip(again),
                 None => Err(error),
             },

@@ -20,15 +20,23 @@ pub(crate) struct Former {
 #[derive(Debug)]
 struct Remembered {
     members: Arc<Members>,
-    until: Instant,
+    /// Without end, where it is beyond what a clock can tell.
+    until: Option<Instant>,
     /// Those who did not answer when they were asked.
     gone: Vec<PeerUrl>,
 }
 
 impl Former {
-    pub(super) fn remember(&self, members: Arc<Members>, until: Instant) {
+    pub(super) fn remember(&self, members: Arc<Members>, until: Option<Instant>) {
         let before = self.state.lock().replace(Remembered { members, until, gone: Vec::new() });
         self.is_any.store(true, Ordering::Relaxed);
+        drop(before);
+    }
+
+    /// Nobody is asked for what they have.
+    pub(crate) fn forget(&self) {
+        let before = self.state.lock().take();
+        self.is_any.store(false, Ordering::Relaxed);
         drop(before);
     }
 
@@ -39,7 +47,7 @@ impl Former {
 
     pub(super) fn owner(&self, target: &Target, now: Instant) -> Option<PeerUrl> {
         let mut state = self.state.lock();
-        let overdue = state.take_if(|remembered| remembered.until <= now);
+        let overdue = state.take_if(|remembered| remembered.until.is_some_and(|until| until <= now));
         if state.is_none() {
             self.is_any.store(false, Ordering::Relaxed);
         }

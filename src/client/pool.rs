@@ -79,19 +79,25 @@ impl Pool {
     /// Puts these peers in place of those before.
     pub(crate) fn set(&self, members: Vec<Member>) -> Result<()> {
         let members = Arc::new(Members::new(members, &self.ring)?);
+        // Nothing changes, least of all who owned what before.
+        if members.digest == self.digest() {
+            return Ok(());
+        }
         let former = std::mem::replace(&mut *self.members.write(), members);
         #[cfg(feature = "peer")]
-        self.former.remember(former, Instant::now() + self.handover);
+        self.former.remember(former, Instant::now().checked_add(self.handover));
         #[cfg(not(feature = "peer"))]
         drop(former);
         Ok(())
     }
 
-    /// Who owned it before the peers were changed, where that was somebody else, for a while.
+    /// Who owned it before the peers were changed, where that was somebody else who is still in the pool, for a while.
     #[cfg(feature = "peer")]
     pub(crate) fn former_owner(&self, target: &Target, now: Instant) -> Option<PeerUrl> {
         let former = self.former.owner(target, now)?;
-        (self.owner(target).as_ref() != Some(&former)).then_some(former)
+        let members = self.snapshot();
+        let is_still_there = members.members.iter().any(|member| *member.url() == former);
+        (is_still_there && members.owner(target) != Some(&former)).then_some(former)
     }
 
     #[cfg(feature = "peer")]

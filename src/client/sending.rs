@@ -23,7 +23,7 @@ use crate::digest::{Expected, announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::cache_control::RequestDirectives;
 use crate::peer_url::PeerUrl;
-use crate::protocol::{self, ForPeer, IsLeaving, Within};
+use crate::protocol::{self, FetchedDirectly, ForPeer, IsLeaving, Within};
 use crate::round_trip::RoundTrip;
 use crate::target::Target;
 use crate::token::Tokens;
@@ -169,7 +169,8 @@ impl Inner {
             debug!("fetched directly: {}", redacted(asked.target.as_str()));
             self.counters.direct_fetches.count();
         }
-        let response = way.round_trip(asked.request(asked.target.uri()))?;
+        let mut response = way.round_trip(asked.request(asked.target.uri()))?;
+        response.extensions_mut().insert(FetchedDirectly);
         Ok(Answer { response, from: None })
     }
 

@@ -60,6 +60,9 @@ pub(crate) trait PoolView: std::fmt::Debug + Send + Sync {
     /// Takes note that another peer is about to end; says whether it is one of the pool. Cheap, and never blocks.
     fn is_left_by(&self, peer: &PeerUrl) -> bool;
 
+    /// Asks former owners for nothing any more. Cheap, and never blocks.
+    fn forget_former(&self);
+
     /// Removes what this peer keeps near of what others own. Cheap, and never blocks.
     fn forget_near(&self, purge: &Purge);
 
@@ -476,6 +479,10 @@ mod tests {
 
         fn is_left_by(&self, peer: &PeerUrl) -> bool {
             peer.as_str() == "http://neighbour:3000"
+        }
+
+        fn forget_former(&self) {
+            unreachable!("nothing is purged here")
         }
 
         fn forget_near(&self, _: &Purge) {

@@ -33,6 +33,8 @@ impl Proxy {
             Ok(purge) => purge,
             Err(reason) => return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, reason),
         };
+        // What former owners have would come back.
+        self.pool.forget_former();
         let own = Ok(self.caching.purge(&purge));
         // Those who are asked by this peer ask nobody: they are asked for their own.
         let mut peers = if is_own { Vec::new() } else { self.pool.purge_others(&purge) };
@@ -87,6 +89,8 @@ mod tests {
         fn is_left_by(&self, _: &PeerUrl) -> bool {
             false
         }
+
+        fn forget_former(&self) {}
 
         fn forget_near(&self, _: &Purge) {}
 

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
-use http::{HeaderValue, Method, Request, Response};
+use http::header::{
+    CACHE_CONTROL, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
+};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use log::debug;
 
 use crate::body::Body;
@@ -18,9 +20,13 @@ use crate::target::Target;
 /// How long a former owner has for the head of its answer. It has it in memory, or it has not.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// Who says any of these wants something newer than what is stored, or a part of it, or to be told of a change.
+static NOT_PLAIN: [HeaderName; 8] =
+    [CACHE_CONTROL, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE];
+
 /// The way to the origin by the former owner, for a while after the owners have changed: what that has stored need
 /// not be fetched again. It is asked once, in little time, for what it has and nothing else; one that fails is not
-/// asked again.
+/// asked again, and one that has left the pool is not asked at all: nobody knows who answers there by now.
 pub(super) struct Handover<O> {
     pub(super) client: Client,
     pub(super) self_url: PeerUrl,
@@ -31,9 +37,7 @@ impl<O: RoundTrip> Handover<O> {
     fn handed_over(&self, request: &Request<Body>) -> Option<Response<Body>> {
         let is_for_all_of_it = *request.method() == Method::GET
             && request.body().is_empty()
-            && ![RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
-                .iter()
-                .any(|name| request.headers().contains_key(name));
+            && !request.headers().keys().any(|name| NOT_PLAIN.contains(name));
         if !is_for_all_of_it || !self.client.has_former_owners() {
             return None;
         }
@@ -45,15 +49,16 @@ impl<O: RoundTrip> Handover<O> {
         let mut asking = Request::new(Body::empty());
         asking.headers_mut().clone_from(request.headers());
         asking.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("only-if-cached"));
-        asking.extensions_mut().insert(Deadline::within(PATIENCE).for_head());
+        let left = Deadline::of(request.extensions()).and_then(|deadline| deadline.remaining(Instant::now()));
+        let patience = left.map_or(PATIENCE, |left| left.min(PATIENCE));
+        asking.extensions_mut().insert(Deadline::within(patience).for_head());
         match self.client.ask_former(&former, &target, asking) {
-            Ok(response) => {
-                let is_stored = Outcome::of(response.headers()).is_some_and(Outcome::is_from_store);
-                is_stored.then_some(response)
-            }
+            Ok(response) => (Outcome::of(response.headers()) == Some(Outcome::Hit)).then_some(response),
             Err(error) => {
                 debug!("{} {} not handed over by {former}", error.kind(), redacted(target.as_str()));
-                self.client.forget_former(&former);
+                if !error.is_told_by_peer() && patience == PATIENCE {
+                    self.client.forget_former(&former);
+                }
                 None
             }
         }
@@ -62,9 +67,15 @@ impl<O: RoundTrip> Handover<O> {
 
 impl<O: RoundTrip> RoundTrip for Handover<O> {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
-        match self.handed_over(&request) {
-            Some(response) => Ok(response),
-            None => self.origin.round_trip(request),
+        if let Some(response) = self.handed_over(&request) {
+            return Ok(response);
         }
+        let is_safe = request.method().is_safe();
+        let answer = self.origin.round_trip(request);
+        if !is_safe && self.client.has_former_owners() {
+            // What it makes doubtful here (RFC 9111 section 4.4) is with them as it was.
+            self.client.forget_all_former();
+        }
+        answer
     }
 }

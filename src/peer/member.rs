@@ -205,6 +205,8 @@ impl Peer {
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn purge(&self, purge: &Purge) -> PoolPurged {
+        // What former owners have would come back.
+        self.inner.client.forget_all_former();
         let own = Ok(self.inner.caching.purge(purge));
         let mut peers = self.inner.client.purge_others(purge, &self.inner.self_url);
         peers.push(PeerPurged::new(self.inner.self_url.clone(), own));
@@ -246,7 +248,9 @@ impl Peer {
         }
         self.inner.proxy.allowed().set_origins(rules);
         // To which address a name led when it was fetched, nobody knows any more.
+        self.inner.client.forget_all_former();
         self.inner.caching.purge(&Purge::all());
+        self.inner.client.forget_near();
     }
 
     /// As [`set_pool`](Self::set_pool), with weights.

@@ -39,6 +39,10 @@ impl PoolView for InPool {
         self.client.is_left_by(peer)
     }
 
+    fn forget_former(&self) {
+        self.client.forget_all_former();
+    }
+
     fn forget_near(&self, purge: &Purge) {
         self.client.forget_own_copies(purge);
     }

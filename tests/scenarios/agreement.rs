@@ -102,3 +102,81 @@ fn a_former_owner_that_is_gone_costs_one_try() {
     }
     assert_eq!(origin.count(), 5);
 }
+
+/// An origin whose answers are numbered by their making.
+fn numbered() -> Origin {
+    let made = std::sync::atomic::AtomicUsize::new(0);
+    Origin::start(move |_| {
+        let number = made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Reply::ok(number.to_string()).field("Cache-Control", "max-age=60")
+    })
+}
+
+/// Two peers, a URL that moves from the first to the second when the pool grows, and what the first has of it.
+fn moved(origin: &Origin) -> (Vec<LocalPeer>, String, String) {
+    let pool = LocalPeer::pool(2);
+    let urls = urls(&pool);
+    let second = pool[1].peer.self_url().clone();
+    let is_of_second =
+        |url: &String| pool[0].peer.client().owner(url).unwrap().is_some_and(|owner| owner == second);
+    let url = (0..200).map(|number| origin.url(&format!("/{number}"))).find(is_of_second).unwrap();
+    for peer in &pool {
+        peer.peer.set_pool([&urls[0]]).unwrap();
+    }
+    let stored = pool[0].peer.get(&url).unwrap().into_body().into_text().unwrap();
+    for peer in &pool {
+        peer.peer.set_pool(&urls).unwrap();
+    }
+    (pool, url, stored)
+}
+
+fn get(peer: &LocalPeer, url: &str) -> String {
+    peer.peer.get(url).unwrap().into_body().into_text().unwrap()
+}
+
+#[test]
+fn what_is_no_longer_so_is_not_handed_over() {
+    let origin = numbered();
+    let (pool, url, stored) = moved(&origin);
+    assert_eq!(get(&pool[1], &url), stored, "else nothing is tested here");
+
+    let (pool, url, stored) = moved(&origin);
+    for (name, value) in [("cache-control", "no-cache"), ("pragma", "no-cache"), ("if-match", "\"a\"")] {
+        let request = http::Request::get(&url).header(name, value).body("").unwrap();
+        let answer = pool[1].peer.request(request).unwrap().into_body().into_text().unwrap();
+        assert_ne!(answer, stored, "{name}");
+    }
+
+    let (pool, url, stored) = moved(&origin);
+    pool[1].peer.request(http::Request::post(&url).body("").unwrap()).unwrap();
+    assert_ne!(get(&pool[1], &url), stored, "it was before the POST");
+
+    let (pool, url, stored) = moved(&origin);
+    let purge = forwardcache::Purge::url(&url).unwrap();
+    assert!(pool[1].peer.purge(&purge).is_complete());
+    assert_ne!(get(&pool[1], &url), stored, "it was purged");
+}
+
+#[test]
+fn who_has_left_the_pool_is_not_asked() {
+    let origin = numbered();
+    let pool = LocalPeer::pool(2);
+    let urls = urls(&pool);
+    pool[1].peer.set_pool([&urls[0]]).unwrap();
+    let url = origin.url("/a");
+    let stored = get(&pool[1], &url);
+    let before = pool[0].peer.stats().counts();
+    pool[1].peer.set_pool([&urls[1]]).unwrap();
+    assert_ne!(get(&pool[1], &url), stored);
+    assert_eq!(pool[0].peer.stats().counts(), before);
+}
+
+#[test]
+fn the_same_list_again_changes_nothing() {
+    let origin = numbered();
+    let (pool, url, stored) = moved(&origin);
+    for peer in &pool {
+        peer.peer.set_pool(urls(&pool)).unwrap();
+    }
+    assert_eq!(get(&pool[1], &url), stored, "it is still known who owned it before");
+}

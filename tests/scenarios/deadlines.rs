@@ -113,3 +113,79 @@ fn nothing_stale_is_served_where_that_is_forbidden() {
         gate.open();
     }
 }
+
+#[test]
+fn many_at_the_soft_deadline_wait_no_longer_than_one() {
+    const MANY: usize = 24;
+    let (gate, clock) = (Gate::new(), std::sync::Arc::new(ManualClock::at_unix_seconds(1_900_000_000)));
+    let (held, asked) = (gate.clone(), std::sync::atomic::AtomicUsize::new(0));
+    let origin = Origin::start(move |_| {
+        let reply = Reply::ok("old").field("Cache-Control", "max-age=60");
+        let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if number < MANY { reply } else { reply.gate_head(&held) }
+    });
+    let peer = LocalPeer::start_with(|builder| builder.clock(std::sync::Arc::clone(&clock)));
+    let urls: Vec<String> = (0..MANY).map(|number| origin.url(&format!("/{number}"))).collect();
+    for url in &urls {
+        peer.peer.get(url).unwrap().into_body().into_bytes().unwrap();
+    }
+    clock.advance(Duration::from_secs(61));
+    // Nobody opens the gate before all of them are answered.
+    std::thread::scope(|scope| {
+        for url in &urls {
+            let peer = &peer.peer;
+            scope.spawn(move || {
+                let answer = peer.request(wanted(url, Deadline::none().softly_within(SOON))).unwrap();
+                assert!(matches!(Outcome::of(answer.headers()), Some(Outcome::StaleOnDeadline(_))));
+            });
+        }
+    });
+    gate.open();
+}
+
+#[test]
+fn what_was_purged_is_not_served_at_the_soft_deadline() {
+    let (gate, clock) = (Gate::new(), std::sync::Arc::new(ManualClock::at_unix_seconds(1_900_000_000)));
+    let origin = slow_origin(&gate, "max-age=60");
+    let peer = LocalPeer::start_with(|builder| builder.clock(std::sync::Arc::clone(&clock)));
+    let url = origin.url("/a");
+    peer.peer.get(&url).unwrap().into_body().into_bytes().unwrap();
+    clock.advance(Duration::from_secs(61));
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let both = Deadline::within(100 * SOON).softly_within(5 * SOON);
+            peer.peer.request(wanted(&url, both)).unwrap().into_body().into_text().unwrap()
+        });
+        origin.wait_for(2);
+        peer.peer.caching().purge(&forwardcache::Purge::url(&url).unwrap());
+        origin.wait_for(3);
+        gate.open();
+        assert_eq!(asking.join().unwrap(), "new");
+    });
+}
+
+#[test]
+fn one_in_a_hurry_leaves_the_fetch_to_those_who_have_time() {
+    let (gate, first) = (Gate::new(), std::sync::atomic::AtomicBool::new(true));
+    let held = gate.clone();
+    let origin = Origin::start(move |_| {
+        if first.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            return Reply::never();
+        }
+        Reply::ok("hello").field("Cache-Control", "max-age=60").gate_head(&held)
+    });
+    let peer = LocalPeer::start();
+    let url = origin.url("/a");
+    std::thread::scope(|scope| {
+        let hasty = scope.spawn(|| peer.peer.request(wanted(&url, Deadline::within(5 * SOON))).unwrap_err());
+        origin.wait_for(1);
+        let patient: Vec<_> = (0..8).map(|_| scope.spawn(|| peer.peer.get(&url).unwrap())).collect();
+        assert_eq!(hasty.join().unwrap().kind(), ErrorKind::Timeout);
+        origin.wait_for(2);
+        gate.open();
+        for asking in patient {
+            assert_eq!(asking.join().unwrap().into_body().into_text().unwrap(), "hello");
+        }
+    });
+    assert_eq!(origin.count(), 2);
+}

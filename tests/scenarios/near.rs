@@ -225,3 +225,20 @@ fn what_a_peer_can_be_is_told_from_what_it_cannot() {
     assert!(alone.client().near_usage().is_none());
     assert_eq!(alone.caching().store().usage().capacity, 1 << 20);
 }
+
+#[test]
+fn what_may_not_be_repeated_is_not_repeated_by_a_peer_with_a_near_cache() {
+    // An owner that takes a request and answers nothing.
+    let owner = Origin::start(|_| Reply::nothing().close()).may_be_unused();
+    let origin = Origin::start(|_| Reply::ok("hello")).may_be_unused();
+    let own = "http://127.0.0.1:1";
+    let peer = Peer::builder(own).pool([own, &owner.url("")]).build().unwrap();
+    assert!(peer.client().near_usage().is_some(), "else nothing is tested here");
+    let url = (0..200)
+        .map(|number| origin.url(&format!("/{number}")))
+        .find(|url| peer.client().owner(url).unwrap().is_some_and(|peer| peer.as_str() != own))
+        .unwrap();
+    let error = peer.request(Request::post(&url).body("").unwrap()).unwrap_err();
+    assert!(!error.is_told_by_peer(), "{error}");
+    assert_eq!((owner.count(), origin.count()), (1, 0));
+}
