@@ -47,8 +47,8 @@ pub(crate) fn run() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return failure::usage(&error),
     };
-    // Those who ask once say in the end themselves what became of it.
-    let asks = matches!(arguments.command, Command::Get(_) | Command::Why(_));
+    // Those who ask once say in the end themselves what became of it, and what the demo loses is no news.
+    let asks = matches!(arguments.command, Command::Get(_) | Command::Why(_) | Command::Demo);
     start_log(arguments.verbose, asks);
     let done = match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
