@@ -351,6 +351,10 @@ pub(crate) struct Get {
     #[command(flatten)]
     pub(crate) elsewhere: Elsewhere,
 
+    /// How long it may take, to the end of the body
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) max_time: Option<std::time::Duration>,
+
     /// Fail when no peer is left, instead of asking the origin directly
     #[arg(long)]
     pub(crate) peers_only: bool,
@@ -455,6 +459,12 @@ pub(crate) struct Simulation {
     /// Write a plot of it to this file
     #[arg(long, value_name = "FILE", conflicts_with = "peers", requires = "simulate")]
     pub(crate) svg: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<std::time::Duration, String> {
+    let time = text.parse().ok().and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
+    time.filter(|time| !time.is_zero())
+        .ok_or_else(|| "it is a number of seconds above 0, such as 1.5".to_owned())
 }
 
 fn exponent(text: &str) -> Result<f64, String> {

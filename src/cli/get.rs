@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
-use forwardcache::{Body, Caching, Error, MemoryStore, NoPeerLeft, Origin, Outcome, RoundTrip};
+use forwardcache::{Body, Caching, Deadline, Error, MemoryStore, NoPeerLeft, Origin, Outcome, RoundTrip};
 use http::{Request, Response};
 
 use super::arguments::Get;
@@ -77,6 +77,9 @@ fn request(arguments: &Get) -> Result<Request<Body>, Failure> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = forwardcache::Target::parse(&arguments.url).map_err(Error::from)?.uri();
     *request.headers_mut() = fields::parsed(&arguments.asking.fields)?;
+    if let Some(limit) = arguments.max_time {
+        request.extensions_mut().insert(Deadline::within(limit));
+    }
     Ok(request)
 }
 

@@ -374,10 +374,11 @@ impl Client {
     pub(crate) fn round_trip_of_peer(
         &self,
         target: &Target,
-        request: Request<Body>,
+        mut request: Request<Body>,
         peer: &PeerUrl,
         own: &dyn RoundTrip,
     ) -> Result<Response<Body>> {
+        self.inner.limit(&mut request);
         let went_past = Cell::new(false);
         let past = |target: &Target, request| {
             went_past.set(true);
@@ -399,7 +400,8 @@ impl Client {
 }
 
 impl RoundTrip for Client {
-    fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
+    fn round_trip(&self, mut request: Request<Body>) -> Result<Response<Body>> {
+        self.inner.limit(&mut request);
         let target = Target::parse(&request.uri().to_string())?;
         if protocol::is_purge(request.method()) {
             return Ok(purge::response(&self.purge(&Purge::of_target(&target))?));

@@ -56,6 +56,8 @@ pub struct ClientBuilder {
     head_timeout: Duration,
     hop: Duration,
     tokens: Option<Tokens>,
+    deadline: Option<Duration>,
+    soft_deadline: Option<Duration>,
     collected: u64,
     #[cfg(feature = "peer")]
     handover: Duration,
@@ -92,6 +94,8 @@ impl Default for ClientBuilder {
             head_timeout: HEAD_TIMEOUT,
             hop: CONNECT_TIMEOUT,
             tokens: None,
+            deadline: None,
+            soft_deadline: None,
             collected: COLLECTED,
             #[cfg(feature = "peer")]
             handover: Duration::from_secs(60),
@@ -190,6 +194,29 @@ impl ClientBuilder {
     /// How long a transfer may stand still in either direction. Default: 30 seconds.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.read_timeout(timeout).write_timeout(timeout);
+        self
+    }
+
+    /// For how long a request may take, its body included, that has no [`Deadline`](crate::Deadline) of its own. What
+    /// is left of it travels to the peer and to the origin. Default: for ever, as far as the other limits let it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use forwardcache::Client;
+    ///
+    /// let client = Client::builder().deadline(Duration::from_secs(5)).soft_deadline(Duration::from_millis(300)).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = Some(limit);
+        self
+    }
+
+    /// After how long something stale will do, where RFC 9111 and the peer's rules allow it, for such a request. Default:
+    /// never.
+    pub fn soft_deadline(mut self, limit: Duration) -> Self {
+        self.soft_deadline = Some(limit);
         self
     }
 
@@ -379,6 +406,8 @@ impl ClientBuilder {
             direct,
             tokens: self.tokens,
             disagreements: Disagreements::default(),
+            deadline: self.deadline,
+            soft_deadline: self.soft_deadline,
             collected: self.collected,
             peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random), &self.marks),
             counters: Counters::default(),

@@ -19,6 +19,7 @@ use super::peers::{Known, Peers};
 use super::pool::{Owners, Pool};
 use super::resume;
 use crate::body::Body;
+use crate::deadline::Deadline;
 use crate::digest::{Expected, announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::cache_control::RequestDirectives;
@@ -48,6 +49,9 @@ pub(super) struct Inner {
     /// What fetches when there is no peer, if that was chosen.
     pub(super) direct: Option<Arc<dyn RoundTrip>>,
     pub(super) tokens: Option<Tokens>,
+    /// For requests that say nothing of their time.
+    pub(super) deadline: Option<Duration>,
+    pub(super) soft_deadline: Option<Duration>,
     pub(super) disagreements: Disagreements,
     /// A body of known length up to this is read before its response is handed out, so that a peer that breaks off
     /// in it costs the caller nothing. In bytes.
@@ -109,6 +113,15 @@ impl Inner {
         let asked = Arc::new(asked);
         let answer = self.send(&asked, &self.path, last)?;
         whole(resume::watched(self, &asked, answer), &asked.target)
+    }
+
+    /// Gives a request the time that all have, unless it says otherwise.
+    pub(super) fn limit(&self, request: &mut Request<Body>) {
+        let (hard, soft) = (self.deadline, self.soft_deadline);
+        if (hard.is_some() || soft.is_some()) && Deadline::of(request.extensions()).is_none() {
+            let deadline = hard.map_or_else(Deadline::none, Deadline::within);
+            request.extensions_mut().insert(soft.map_or(deadline, |soft| deadline.softly_within(soft)));
+        }
     }
 
     /// What is shown to peers.

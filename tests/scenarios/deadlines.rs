@@ -189,3 +189,19 @@ fn one_in_a_hurry_leaves_the_fetch_to_those_who_have_time() {
     });
     assert_eq!(origin.count(), 2);
 }
+
+#[test]
+fn a_client_and_the_command_have_a_time_for_all() {
+    let origin = Origin::start(|_| Reply::never());
+    let peer = LocalPeer::start();
+    let client = forwardcache::Client::builder().pool([peer.url()]).deadline(SOON).build().unwrap();
+    assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::Timeout);
+    let (url, peer_url) = (origin.url("/b"), peer.url());
+    for way in [&["--peer", &peer_url][..], &[]] {
+        let typed = [&["get", "--max-time", "0.1"][..], way, &[&url]].concat();
+        let output = crate::support::process::run(typed);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
+    let refused = crate::support::process::run(["get", "--max-time", "0", &origin.url("/c")]);
+    assert_eq!(refused.status.code(), Some(2));
+}
