@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -47,8 +47,16 @@ impl Asked {
 
     /// Whether nobody waits for an answer any more.
     pub(super) fn is_out_of_time(&self) -> bool {
-        let left = self.deadline().and_then(|deadline| deadline.remaining(Instant::now()));
-        left.is_some_and(|left| left.is_zero())
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
+    /// Whether an answer that comes after so long is still waited for.
+    pub(super) fn has_left(&self, time: Duration) -> bool {
+        self.left().is_none_or(|left| left >= time)
+    }
+
+    fn left(&self) -> Option<Duration> {
+        self.deadline().and_then(|deadline| deadline.remaining(Instant::now()))
     }
 
     fn deadline(&self) -> Option<Deadline> {

@@ -62,6 +62,7 @@ mod tests {
             (SlowPeers::Skip { factor: 5.0 }, true),
             (SlowPeers::Skip { factor: 1.0 }, false),
             (SlowPeers::Skip { factor: f64::INFINITY }, false),
+            (SlowPeers::Skip { factor: f64::NAN }, false),
         ] {
             assert_eq!(choice.is_sound(), is_sound, "{choice:?}");
         }

@@ -52,6 +52,8 @@ enum Why {
     Failed,
     /// Something failed that may have been the request: a probe decides.
     Suspected,
+    /// It was slower than the others.
+    Slow,
 }
 
 /// What a peer's standing is, as it is shown.
@@ -86,6 +88,8 @@ impl PeerState {
 pub(super) enum Look {
     /// Ask it.
     Ask(Ticket),
+    /// Pass it over, and ask it all the same where no other is left: it is not known to be dead.
+    Spare(Ticket),
     /// Pass it over.
     Skip,
     /// Find out whether it is there, and say so by [`Standing::probed`]: nobody else does.
@@ -109,20 +113,19 @@ impl Standing {
         Self { state: State::Down { until, why: Why::Failed }, failures: failures.max(1), ticket: Ticket(1) }
     }
 
-    /// What to do with a request whose key is this one, in thousandths of all keys.
-    pub(super) fn look(&mut self, now: SystemTime, key: u16) -> Look {
+    /// What to do with a request whose key is this one, in thousandths of all keys, and which may wait for a
+    /// probe or not.
+    pub(super) fn look(&mut self, now: SystemTime, key: u16, may_probe: bool) -> Look {
         match self.state {
             State::Up => Look::Ask(self.ticket),
-            State::Down { until, why } => {
-                // A clock that was set back must not keep it down for longer than any pause.
-                let left = until.duration_since(now).unwrap_or_default();
-                if left > Duration::ZERO && left <= LONGEST_PAUSE {
-                    return Look::Skip;
-                }
+            State::Down { why, .. } if may_probe && self.is_due(now) => {
                 self.enter(State::Probing { why });
                 Look::Probe
             }
-            State::Probing { .. } => Look::Skip,
+            State::Down { why, .. } | State::Probing { why } => match why {
+                Why::Failed => Look::Skip,
+                Why::Suspected | Why::Slow => Look::Spare(self.ticket),
+            },
             State::Returning { since } => {
                 let returned = now.duration_since(since).unwrap_or(RETURN);
                 if returned >= RETURN {
@@ -131,9 +134,17 @@ impl Standing {
                     return Look::Ask(self.ticket);
                 }
                 let has = returned.as_millis() * 1000 / RETURN.as_millis();
-                if u128::from(key) < has { Look::Ask(self.ticket) } else { Look::Skip }
+                if u128::from(key) < has { Look::Ask(self.ticket) } else { Look::Spare(self.ticket) }
             }
         }
+    }
+
+    /// Whether it was left alone for long enough.
+    pub(super) fn is_due(&self, now: SystemTime) -> bool {
+        let State::Down { until, .. } = self.state else { return false };
+        // A clock that was set back must not keep it down for longer than any pause.
+        let left = until.duration_since(now).unwrap_or_default();
+        left.is_zero() || left > LONGEST_PAUSE
     }
 
     /// What became of a request that was sent with this ticket. `jitter` is from 0 to 1.
@@ -157,7 +168,7 @@ impl Standing {
         let State::Probing { why } = self.state else { return None };
         match (is_there, why) {
             (false, _) => self.fail(now, jitter),
-            (true, Why::Failed) => self.enter(State::Returning { since: now }),
+            (true, Why::Failed | Why::Slow) => self.enter(State::Returning { since: now }),
             (true, Why::Suspected) => self.enter(State::Up),
         }
         is_there.then_some(self.ticket)
@@ -166,7 +177,7 @@ impl Standing {
     /// Leaves it alone for so long, for no failure of its own.
     pub(super) fn pause(&mut self, pause: Duration, ticket: Ticket, now: SystemTime) {
         if ticket == self.ticket {
-            self.enter(State::Down { until: now + pause, why: Why::Failed });
+            self.enter(State::Down { until: now + pause, why: Why::Slow });
         }
     }
 
@@ -229,7 +240,7 @@ mod tests {
     }
 
     fn ask(standing: &mut Standing, millis: u64) -> Ticket {
-        match standing.look(at(millis), 0) {
+        match standing.look(at(millis), 0, true) {
             Look::Ask(ticket) => ticket,
             other => panic!("{other:?} at {millis}"),
         }
@@ -256,9 +267,9 @@ mod tests {
     fn a_peer_that_failed_is_passed_over_and_then_probed_by_one() {
         let mut standing = down();
         assert_eq!((standing.state(), standing.until()), (PeerState::Down, Some(at(1000))));
-        assert_eq!(standing.look(at(999), 0), Look::Skip);
-        assert_eq!(standing.look(at(1000), 0), Look::Probe);
-        assert_eq!(standing.look(at(1000), 0), Look::Skip);
+        assert_eq!(standing.look(at(999), 0, true), Look::Skip);
+        assert_eq!(standing.look(at(1000), 0, true), Look::Probe);
+        assert_eq!(standing.look(at(1000), 0, true), Look::Skip);
         assert_eq!(standing.probed(false, at(1000), 1.0), None);
         assert_eq!((standing.failures(), standing.until()), (2, Some(at(3000))));
     }
@@ -266,16 +277,16 @@ mod tests {
     #[test]
     fn it_gets_its_keys_back_little_by_little() {
         let mut standing = down();
-        assert_eq!(standing.look(at(1000), 999), Look::Probe);
+        assert_eq!(standing.look(at(1000), 999, true), Look::Probe);
         let ticket = standing.probed(true, at(1000), 1.0).unwrap();
         for (millis, key, is_asked) in
             [(1001, 0, false), (1100, 19, true), (1100, 20, false), (3500, 499, true), (5990, 999, false)]
         {
-            let look = standing.look(at(millis), key);
-            assert_eq!(look == Look::Ask(ticket), is_asked, "{key} at {millis}");
+            let expected = if is_asked { Look::Ask(ticket) } else { Look::Spare(ticket) };
+            assert_eq!(standing.look(at(millis), key, true), expected, "{key} at {millis}");
         }
         assert_eq!(standing.state(), PeerState::Returning);
-        assert_eq!(standing.look(at(6000), 999), Look::Ask(ticket));
+        assert_eq!(standing.look(at(6000), 999, true), Look::Ask(ticket));
         assert!(!standing.is_settled());
         standing.told(Sign::Answered, ticket, at(6000), 1.0);
         assert!(standing.is_settled());
@@ -301,14 +312,14 @@ mod tests {
             let ticket = ask(&mut standing, 0);
             standing.told(Sign::Suspicious, ticket, at(0), 1.0);
             assert_eq!(standing.failures(), failures);
-            assert_eq!(standing.look(at(0), 999), Look::Probe);
+            assert_eq!(standing.look(at(0), 999, true), Look::Probe);
             standing.probed(true, at(0), 1.0).unwrap();
             assert_eq!(standing.state(), PeerState::Up);
         }
         // It is there, and fails at everything.
         let ticket = ask(&mut standing, 0);
         standing.told(Sign::Suspicious, ticket, at(0), 1.0);
-        assert_eq!(standing.look(at(1), 0), Look::Skip);
+        assert_eq!(standing.look(at(1), 0, true), Look::Skip);
         assert_eq!(standing.until(), Some(at(4000)));
     }
 
@@ -316,9 +327,9 @@ mod tests {
     fn a_clock_that_was_set_back_does_not_keep_it_down() {
         let mut standing = down();
         let earlier = at(0) - Duration::from_secs(3600);
-        assert_eq!(standing.look(earlier, 0), Look::Probe);
+        assert_eq!(standing.look(earlier, 0, true), Look::Probe);
         standing.probed(true, at(0), 1.0).unwrap();
-        assert!(matches!(standing.look(earlier, 999), Look::Ask(_)));
+        assert!(matches!(standing.look(earlier, 999, true), Look::Ask(_)));
     }
 
     #[test]
@@ -326,7 +337,29 @@ mod tests {
         let mut standing = Standing::default();
         let ticket = ask(&mut standing, 0);
         standing.pause(Duration::from_secs(10), ticket, at(0));
-        assert_eq!((standing.failures(), standing.look(at(9999), 0)), (0, Look::Skip));
-        assert_eq!(standing.look(at(10_000), 0), Look::Probe);
+        let slow = Look::Spare(standing.ticket());
+        assert_eq!((standing.failures(), standing.look(at(9999), 0, true)), (0, slow));
+        assert_eq!(standing.look(at(10_000), 0, true), Look::Probe);
+        assert_eq!(standing.look(at(10_000), 0, true), Look::Spare(standing.ticket()));
+        standing.probed(true, at(10_000), 1.0).unwrap();
+        assert_eq!(standing.state(), PeerState::Returning);
+    }
+
+    #[test]
+    fn who_may_not_probe_leaves_it_to_another() {
+        let mut dead = down();
+        let mut suspected = Standing::default();
+        let ticket = ask(&mut suspected, 0);
+        suspected.told(Sign::Suspicious, ticket, at(0), 1.0);
+        let spare = Look::Spare(suspected.ticket());
+        for (standing, expected) in [(&mut dead, Look::Skip), (&mut suspected, spare)] {
+            assert_eq!(standing.look(at(1000), 0, false), expected);
+            assert!(standing.is_due(at(1000)));
+            assert_eq!(standing.look(at(1000), 0, true), Look::Probe);
+            assert!(!standing.is_due(at(1000)));
+            let after = standing.look(at(1000), 0, true);
+            assert!(matches!((after, expected), (Look::Skip, Look::Skip) | (Look::Spare(_), Look::Spare(_))));
+        }
+        assert!(!down().is_due(at(999)));
     }
 }

@@ -10,8 +10,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::asked::Asked;
+use super::candidates::{Candidate, Candidates};
 use super::choices::SlowPeers;
-use super::sending::{Answer, Candidate, Candidates, Inner};
+use super::sending::{Answer, Inner};
 use crate::error::{Error, ErrorKind, Result};
 
 /// No peer is called slow before this.
@@ -61,14 +62,7 @@ impl Inner {
         }
         let may_hedge =
             self.counters.hedges.read() * ONE_IN < self.counters.requests.read() + AT_FIRST * ONE_IN;
-        let second = if may_hedge { self.next_candidate(candidates, asked) } else { None };
-        let has_second = second.is_some_and(|second| {
-            let is_sent = send(second, true);
-            if is_sent {
-                self.counters.hedges.count();
-            }
-            is_sent
-        });
+        let has_second = may_hedge && self.ask_second(candidates, asked, |second| send(second, true));
         // So that the end of all who send is seen.
         drop(sender);
         match receiver.recv() {
@@ -91,6 +85,24 @@ impl Inner {
             Ok((Err(error), _)) => Err(error),
             Err(_) => Err(ended()),
         }
+    }
+
+    /// Sends to the next of the candidates, where there is one, and says whether it was sent. One that it could not
+    /// be sent to is left for whoever goes on after a failure.
+    fn ask_second(
+        self: &Arc<Self>,
+        candidates: &mut Candidates<'_>,
+        asked: &Asked,
+        send: impl FnOnce(Candidate) -> bool,
+    ) -> bool {
+        let Some(second) = self.next_candidate(candidates, asked) else { return false };
+        let is_sent = send(second.clone());
+        if is_sent {
+            self.counters.hedges.count();
+        } else {
+            candidates.give_back(second);
+        }
+        is_sent
     }
 }
 
@@ -115,7 +127,7 @@ struct State {
     threads: usize,
 }
 
-const MOST_HELPERS: usize = 64;
+pub(super) const MOST_HELPERS: usize = 64;
 
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -125,7 +137,7 @@ impl Helpers {
     }
 
     /// Has it done by a helper; says whether there is one.
-    fn run(&self, job: Job) -> bool {
+    pub(super) fn run(&self, job: Job) -> bool {
         let mut state = self.shared.state.lock();
         if state.idle > state.jobs.len() {
             state.jobs.push_back(job);

@@ -11,6 +11,7 @@
 //! | `leaving` | peers that say that they are about to end |
 //! | `pool` | the peers and their ring, swapped in whole |
 //! | `asked` | a request that may be sent more than once |
+//! | `candidates` | which of the owners may be asked, one after another |
 //! | `sending` | from owner to owner until one answers; a peer's failure is told from an origin's answer |
 //! | `failover` | whether a request that failed goes on; pure |
 //! | `health` | whether a peer is asked, after what it did so far; pure, over a given time |
@@ -25,6 +26,7 @@
 mod asked;
 mod asking;
 mod builder;
+mod candidates;
 mod choices;
 mod counts;
 mod disagreements;

@@ -90,16 +90,27 @@ impl Peers {
         drop(former);
     }
 
-    /// What to do about this peer with a request of this key.
-    pub(super) fn look(&self, peer: &Known, key: impl FnOnce() -> u16) -> Look {
+    /// What to do about this peer with a request of this key, which may wait for a probe or not.
+    pub(super) fn look(
+        &self,
+        peer: &Known,
+        key: impl FnOnce() -> u16,
+        may_probe: impl FnOnce() -> bool,
+    ) -> Look {
         // In this order: a ticket that is too old is not counted.
         let ticket = Ticket(peer.ticket.load(Ordering::Acquire));
         if peer.is_settled.load(Ordering::Acquire) {
             return Look::Ask(ticket);
         }
         let now = self.clock.now();
-        let key = key();
-        peer.change(|standing| standing.look(now, key))
+        let (key, may_probe) = (key(), may_probe());
+        peer.change(|standing| standing.look(now, key, may_probe))
+    }
+
+    /// Whether it is time to find out whether this peer is there, and nobody does.
+    pub(super) fn is_due(&self, peer: &Known) -> bool {
+        let now = self.clock.now();
+        peer.standing.lock().is_due(now)
     }
 
     pub(super) fn answered(&self, peer: &Known, ticket: Ticket) {
@@ -273,11 +284,11 @@ mod tests {
         let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000));
         let peers = Peers::new(clock.clone(), Box::new(|| 1.0), &Marks::default());
         let peer = peers.of(&"http://p:1".parse().unwrap());
-        let Look::Ask(ticket) = peers.look(&peer, || 0) else { panic!("it is up") };
+        let Look::Ask(ticket) = peers.look(&peer, || 0, || true) else { panic!("it is up") };
         let error = Error::new(crate::error::ErrorKind::Unreachable, "broken");
         peers.told(&peer, Sign::Failed, ticket, &error);
         clock.advance(Duration::from_secs(1));
-        assert_eq!(peers.look(&peer, || 0), Look::Probe);
+        assert_eq!(peers.look(&peer, || 0, || true), Look::Probe);
         let probe = std::panic::AssertUnwindSafe(|| peers.probe(&peer, || panic!("on purpose")));
         assert!(std::panic::catch_unwind(probe).is_err());
         assert_eq!((peer.health().state, peer.health().failures), (PeerState::Down, 2));

@@ -153,8 +153,8 @@ impl Watched {
     /// Whether the rest comes from somebody else from now on.
     fn goes_on(&mut self, error: &Error) -> bool {
         let Some(resume) = &mut self.resume else { return false };
-        // Nothing is missing.
-        if resume.way.length == Some(self.offset) {
+        // Nothing is missing, or nobody waits for it: what a caller has no time for says nothing of the peer.
+        if resume.way.length == Some(self.offset) || resume.asked.is_out_of_time() {
             return false;
         }
         let next = resume.go_on(self.offset, self.from.as_ref(), error);

@@ -4,19 +4,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{PROXY_AUTHORIZATION, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use log::{debug, warn};
 
 use super::asked::Asked;
+use super::candidates::{Candidate, Candidates};
 use super::choices::SlowPeers;
 use super::counts::Counters;
 use super::disagreements::Disagreements;
 use super::failover::{self, Attempts};
-use super::health::{Look, Ticket};
+use super::health::Ticket;
 use super::hedge::Helpers;
-use super::in_flight::{self, Flying};
+use super::in_flight::Flying;
 use super::peers::{Known, Peers};
-use super::pool::{Owners, Pool};
+use super::pool::Pool;
 use super::resume;
 use crate::body::Body;
 use crate::deadline::Deadline;
@@ -28,9 +29,6 @@ use crate::protocol::{self, FetchedDirectly, ForPeer, IsLeaving, Within};
 use crate::round_trip::RoundTrip;
 use crate::target::Target;
 use crate::token::Tokens;
-
-/// How long a peer may take to say that it is there, where an answer may take as long.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a slow peer is passed over, where that was chosen.
 const SLOW_PAUSE: Duration = Duration::from_secs(10);
@@ -91,21 +89,6 @@ pub(super) struct AnsweredBy {
     pub(super) _flying: Flying,
 }
 
-/// A peer that may be asked.
-#[derive(Clone)]
-pub(super) struct Candidate {
-    pub(super) peer: Arc<Known>,
-    pub(super) ticket: Ticket,
-}
-
-/// The owners of a URL that were not asked yet.
-pub(super) struct Candidates<'a> {
-    owners: Owners<'a>,
-    /// The first that has more to do than its share: asked where all others are away.
-    full: Option<Candidate>,
-    last: &'a Last<'a>,
-}
-
 impl Inner {
     /// Sends what is asked and returns the response, whose body goes on elsewhere where it breaks off and may.
     pub(super) fn round_trip(self: &Arc<Self>, asked: Asked, last: &Last<'_>) -> Result<Response<Body>> {
@@ -135,8 +118,7 @@ impl Inner {
         let method = &asked.parts.method;
         let mut attempts = Attempts::new(method.is_idempotent(), self.head_timeout, self.hop);
         let mut first_error = None;
-        let owners = self.pool.owners(&asked.target);
-        let mut candidates = Candidates { owners, full: None, last };
+        let mut candidates = Candidates::new(self.pool.owners(&asked.target), last);
         while let Some(candidate) = self.next_candidate(&mut candidates, asked) {
             let is_first = first_error.is_none();
             let Some(limit) = attempts.next(begun.elapsed()) else { break };
@@ -193,53 +175,6 @@ impl Inner {
             None => error("the pool has no peer"),
             Some(owner) => error("every peer failed lately and is left alone for a while").with_peer(owner),
         }
-    }
-
-    /// The next owner that may be asked; those that are passed over on the way are counted.
-    pub(super) fn next_candidate(&self, candidates: &mut Candidates<'_>, asked: &Asked) -> Option<Candidate> {
-        for owner in &mut candidates.owners {
-            match candidates.last {
-                // It is its own turn; those behind it have less of a right to the URL.
-                Last::Own(own, _) if **own == owner => return None,
-                _ if asked.but_not.contains(&owner) => continue,
-                _ => {}
-            }
-            let peer = self.peers.of(&owner);
-            let ticket = match self.peers.look(&peer, || share(&asked.target)) {
-                Look::Ask(ticket) => Some(ticket),
-                Look::Skip => None,
-                Look::Probe => self.peers.probe(&peer, || self.is_there(&owner)),
-            };
-            match ticket {
-                Some(ticket) if self.has_room(&peer) => return Some(Candidate { peer, ticket }),
-                Some(ticket) => {
-                    candidates.full.get_or_insert(Candidate { peer, ticket });
-                }
-                None => {}
-            }
-            self.counters.passed_over.count();
-        }
-        // Those that have room are down.
-        candidates.full.take()
-    }
-
-    fn has_room(&self, peer: &Known) -> bool {
-        self.bounded_load.is_none_or(|epsilon| {
-            in_flight::has_room(peer.in_flight.count(), self.peers.load(), self.pool.size(), epsilon)
-        })
-    }
-
-    /// Whether the peer is there and takes requests.
-    fn is_there(&self, peer: &PeerUrl) -> bool {
-        self.counters.probes.count();
-        let Some(url) = peer.url_below(protocol::HEALTH_PATH) else { return false };
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = url;
-        request.extensions_mut().insert(Within(PROBE_TIMEOUT.min(self.head_timeout)));
-        let answer = self.transport.round_trip(request);
-        let is_there = answer.is_ok_and(|answer| answer.status() != StatusCode::SERVICE_UNAVAILABLE);
-        debug!("{peer} is {}there", if is_there { "" } else { "not " });
-        is_there
     }
 
     /// Asks this peer, under this path, and remembers how it did.
@@ -340,7 +275,8 @@ impl Inner {
         let own = peer.latency.quantile(0.5).filter(|own| *own > NOT_SLOW);
         let others = self.peers.median_of_others(&peer.url);
         if let (Some(own), Some(others)) = (own, others)
-            && own > others.mul_f64(factor)
+            // A duration has an end, and a factor may lead past it.
+            && own.as_secs_f64() > others.as_secs_f64() * factor
         {
             debug!("{} is slow: {own:?}, and the others {others:?}", peer.url);
             // It is judged by what it does then.
@@ -389,12 +325,6 @@ fn whole(response: Response<Body>, target: &Target) -> Result<Response<Body>> {
         move || warn!("{kind} {shown} the body that {sender} sent has another digest than was announced");
     let body = checked(body, expected, told).map_err(|error| error.with_url(target).with_peer(&peer))?;
     Ok(Response::from_parts(parts, body))
-}
-
-/// Where among all keys this one is, in thousandths.
-fn share(target: &Target) -> u16 {
-    let hash = crc32fast::hash(target.ring_key().as_bytes());
-    u16::try_from(hash % 1000).unwrap_or(0)
 }
 
 /// After how long a peer says that it is worth trying again.

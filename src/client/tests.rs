@@ -5,20 +5,28 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{IF_RANGE, RANGE};
 use http::{Method, Request, Response};
 use parking_lot::{Condvar, Mutex};
 
+use super::asked::Asked;
+use super::health::{Sign, Ticket};
+use super::hedge::MOST_HELPERS;
+use super::sending::Last;
 use super::*;
 use crate::body::Body;
 use crate::clock::ManualClock;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{self, Within};
-use crate::round_trip::RoundTrip;
+use crate::round_trip::{RoundTrip, RoundTripFn};
+use crate::target::Target;
 
 const URL: &str = "http://origin/a";
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 type Script = Box<dyn Fn(&Request<Body>) -> Result<Response<Body>> + Send + Sync>;
 
@@ -89,15 +97,19 @@ fn pool() -> Pool {
 }
 
 fn pool_with(with: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Pool {
+    pool_of(&["http://one", "http://two", "http://three"], with)
+}
+
+fn pool_of(peers: &[&str], with: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Pool {
     let (scripted, clock) = (Scripted::default(), Arc::new(ManualClock::at_unix_seconds(1_000_000)));
     let builder = Client::builder()
-        .pool(["http://one", "http://two", "http://three"])
+        .pool(peers.iter().copied())
         .transport(scripted.clone())
         .clock(Arc::clone(&clock))
         .without_collecting()
         .jitter(Box::new(|| 1.0));
     let client = with(builder).build().unwrap();
-    let ring = crate::ring::Ring::new(["http://one", "http://two", "http://three"]);
+    let ring = crate::ring::Ring::new(peers.iter().copied());
     let owners = ring.owners(URL).map(|owner| owner.strip_prefix("http://").unwrap().to_owned()).collect();
     Pool { scripted, clock, client, owners }
 }
@@ -118,9 +130,59 @@ impl Pool {
         (0..40).for_each(|_| peer.latency.record(took));
     }
 
+    /// As if this owner had failed.
+    fn has_failed(&self, owner: usize) {
+        let url = format!("http://{}", self.owners[owner]).parse().unwrap();
+        let peers = &self.client.inner.peers;
+        let error = Error::new(ErrorKind::Unreachable, "broken");
+        peers.told(&peers.of(&url), Sign::Failed, Ticket::default(), &error);
+    }
+
+    /// This owner answers nothing before another was passed over, and then fails.
+    fn fails_after_another_was_passed_over(&self, owner: usize) {
+        let inner = Arc::downgrade(&self.client.inner);
+        self.scripted.script(&self.owners[owner], move |_| {
+            let is_passed_over = || inner.upgrade().is_none_or(|inner| inner.counters.passed_over.read() > 0);
+            wait_until(is_passed_over);
+            Err(Error::new(ErrorKind::Unreachable, "broken"))
+        });
+    }
+
+    /// Asks with so much time left.
+    fn get_within(&self, limit: Duration) -> Result<String> {
+        let mut request = Request::get(URL).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Deadline::within(limit));
+        self.client.request(request)?.into_body().into_text()
+    }
+
     fn state(&self, owner: usize) -> PeerState {
         let url = format!("http://{}", self.owners[owner]);
         self.client.health().into_iter().find(|peer| peer.url.as_str() == url).unwrap().state
+    }
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "it does not come");
+        std::thread::yield_now();
+    }
+}
+
+/// What waits until it is opened.
+#[derive(Clone, Default)]
+struct Gate {
+    inner: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Gate {
+    fn open(&self) {
+        *self.inner.0.lock() = true;
+        self.inner.1.notify_all();
+    }
+
+    fn wait(&self) {
+        self.inner.1.wait_while_for(&mut self.inner.0.lock(), |is_open| !*is_open, PATIENCE);
     }
 }
 
@@ -236,7 +298,7 @@ fn a_body_that_was_read_is_not_sent_again() {
     let inner = pool.scripted.clone();
     let request = Request::builder().method(Method::PUT).uri(URL).body(stream).unwrap();
     // The first of them reads, and then fails.
-    let transport = crate::round_trip::RoundTripFn(move |mut request: Request<Body>| {
+    let transport = RoundTripFn(move |mut request: Request<Body>| {
         std::mem::take(request.body_mut()).into_bytes()?;
         inner.round_trip(request)
     });
@@ -341,6 +403,103 @@ fn while_one_probes_the_others_pass_over() {
 }
 
 #[test]
+fn a_peer_that_returns_is_asked_where_there_is_no_other() {
+    for peers in [&["http://one"][..], &["http://one", "http://two", "http://three"]] {
+        let pool = pool_of(peers, |builder| builder.no_peer_left(NoPeerLeft::Fail));
+        for owner in &pool.owners {
+            pool.scripted.fails(owner, ErrorKind::Unreachable);
+        }
+        assert!(pool.client.get(URL).is_err());
+        for owner in &pool.owners {
+            pool.scripted.answers(owner);
+        }
+        pool.clock.advance(Duration::from_secs(1));
+        // The first of them probe.
+        for number in 0..100 {
+            pool.client.get(&format!("http://origin/{number}")).unwrap();
+            pool.clock.advance(Duration::from_millis(40));
+        }
+        assert_eq!(pool.state(0), PeerState::Returning);
+        assert_eq!(pool.client.counts().probes, peers.len() as u64);
+    }
+}
+
+#[test]
+fn a_peer_that_may_be_well_is_asked_while_it_is_probed_where_there_is_no_other() {
+    let pool = Arc::new(pool_of(&["http://one"], |builder| builder.no_peer_left(NoPeerLeft::Fail)));
+    pool.scripted.fails("one", ErrorKind::Timeout);
+    assert_eq!(pool.client.get(URL).unwrap_err().kind(), ErrorKind::Timeout);
+    let (begun, has_begun) = mpsc::channel();
+    let gate = Gate::default();
+    let probe = gate.clone();
+    pool.scripted.script("one", move |request| {
+        if request.uri().path() == protocol::HEALTH_PATH {
+            begun.send(()).unwrap();
+            probe.wait();
+        }
+        Ok(Response::new(Body::from("one")))
+    });
+    let probing = {
+        let pool = Arc::clone(&pool);
+        std::thread::spawn(move || pool.get())
+    };
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((pool.state(0), pool.get()), (PeerState::Probing, "one".to_owned()));
+    gate.open();
+    assert_eq!(probing.join().unwrap(), "one");
+    assert_eq!(pool.state(0), PeerState::Up);
+}
+
+#[test]
+fn a_peer_that_is_known_to_be_dead_is_not_asked_while_it_is_probed() {
+    let pool = Arc::new(pool_of(&["http://one"], |builder| builder));
+    pool.has_failed(0);
+    pool.clock.advance(Duration::from_secs(1));
+    let (begun, has_begun) = mpsc::channel();
+    let gate = Gate::default();
+    let probe = gate.clone();
+    pool.scripted.script("one", move |_| {
+        begun.send(()).unwrap();
+        probe.wait();
+        Err(Error::new(ErrorKind::Unreachable, "broken"))
+    });
+    let probing = {
+        let pool = Arc::clone(&pool);
+        std::thread::spawn(move || pool.get())
+    };
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((pool.state(0), pool.get()), (PeerState::Probing, "origin".to_owned()));
+    gate.open();
+    assert_eq!(probing.join().unwrap(), "origin");
+    assert_eq!(pool.scripted.asked(), ["one health", "origin", "origin"]);
+}
+
+#[test]
+fn one_in_a_hurry_does_not_wait_for_a_probe_which_is_made_all_the_same() {
+    let pool = pool();
+    pool.has_failed(0);
+    pool.clock.advance(Duration::from_secs(1));
+    let (begun, has_begun) = mpsc::channel();
+    let gate = Gate::default();
+    let probe = gate.clone();
+    pool.scripted.script(&pool.owners[0], move |_| {
+        begun.send(()).unwrap();
+        probe.wait();
+        Ok(Response::new(Body::from("back")))
+    });
+    let hurry = Duration::from_millis(900);
+    assert_eq!(pool.get_within(hurry).unwrap(), pool.owners[1]);
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(pool.get_within(hurry).unwrap(), pool.owners[1]);
+    assert_eq!(pool.state(0), PeerState::Probing);
+    gate.open();
+    wait_until(|| pool.state(0) == PeerState::Returning);
+    pool.clock.advance(Duration::from_secs(5));
+    assert_eq!(pool.get_within(hurry).unwrap(), "back");
+    assert_eq!(pool.client.counts().probes, 1);
+}
+
+#[test]
 fn one_url_that_fails_takes_no_peer_out_of_the_pool() {
     let pool = pool();
     let bad = |request: &Request<Body>| {
@@ -407,6 +566,17 @@ fn a_body_goes_on_again_when_the_next_breaks_off_too() {
     pool.scripted.script("origin", |request| Ok(rest(request, "\"a\"")));
     assert_eq!(pool.get(), "0123456789");
     assert_eq!(pool.client.counts().resumed_bodies, 2);
+}
+
+#[test]
+fn a_body_that_its_reader_has_no_time_for_says_nothing_of_the_peer() {
+    let pool = pool();
+    for owner in &pool.owners {
+        pool.scripted.script(owner, |_| Ok(broken("0123", &[("etag", "\"a\"")])));
+    }
+    assert_eq!(pool.get_within(Duration::ZERO).unwrap_err().kind(), ErrorKind::IncompleteBody);
+    assert_eq!(pool.scripted.asked(), pool.owners[..1]);
+    assert!(pool.client.health().iter().all(|peer| peer.state == PeerState::Up && peer.failures == 0));
 }
 
 #[test]
@@ -521,6 +691,40 @@ fn a_hedge_that_fails_leaves_the_first_to_answer() {
 }
 
 #[test]
+fn whom_no_helper_was_left_to_ask_is_asked_after_a_failure() {
+    let pool = pool_with(|builder| {
+        builder.slow_peers(SlowPeers::Hedge { quantile: 0.9 }).no_peer_left(NoPeerLeft::Fail)
+    });
+    pool.has_taken(0, Duration::from_millis(1));
+    pool.has_failed(1);
+    pool.fails_after_another_was_passed_over(0);
+    // One is left, for the first owner.
+    let gate = Gate::default();
+    for _ in 1..MOST_HELPERS {
+        let gate = gate.clone();
+        assert!(pool.client.inner.helpers.run(Box::new(move || gate.wait())));
+    }
+    let answer = pool.client.get(URL);
+    gate.open();
+    assert_eq!(answer.unwrap().into_body().into_text().unwrap(), pool.owners[2]);
+}
+
+#[test]
+fn a_hedge_does_not_use_up_the_turn_of_the_peer_that_asks() {
+    let peers = ["http://one", "http://two", "http://three", "http://four"];
+    let pool = pool_of(&peers, |builder| builder.slow_peers(SlowPeers::Hedge { quantile: 0.9 }));
+    pool.has_taken(0, Duration::from_millis(1));
+    pool.has_failed(1);
+    pool.fails_after_another_was_passed_over(0);
+    let own = RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("own"))));
+    let url = format!("http://{}", pool.owners[2]).parse().unwrap();
+    let asked = Asked::new(Target::parse(URL).unwrap(), Request::new(Body::empty()));
+    let answer = pool.client.inner.round_trip(asked, &Last::Own(&url, &own)).unwrap();
+    assert_eq!(answer.into_body().into_text().unwrap(), "own");
+    assert_eq!(pool.scripted.asked(), pool.owners[..1]);
+}
+
+#[test]
 fn a_transport_that_panics_in_a_helper_is_an_error() {
     let pool = pool_with(|builder| {
         builder.slow_peers(SlowPeers::Hedge { quantile: 0.9 }).no_peer_left(NoPeerLeft::Fail)
@@ -546,6 +750,30 @@ fn a_peer_that_is_much_slower_than_the_others_is_passed_over_for_a_while() {
     assert_eq!(pool.client.health().iter().map(|peer| peer.failures).sum::<u32>(), 0);
     pool.clock.advance(Duration::from_secs(10));
     assert_eq!(pool.get(), pool.owners[0]);
+}
+
+#[test]
+fn a_slow_peer_is_better_than_none() {
+    let pool = pool_with(|builder| builder.slow_peers(SlowPeers::Skip { factor: 5.0 }));
+    pool.has_taken(1, Duration::from_millis(10));
+    pool.has_taken(2, Duration::from_millis(10));
+    pool.has_taken(0, Duration::from_millis(100));
+    while pool.state(0) == PeerState::Up {
+        pool.get();
+    }
+    pool.scripted.fails(&pool.owners[1], ErrorKind::Unreachable);
+    pool.scripted.fails(&pool.owners[2], ErrorKind::Unreachable);
+    assert_eq!((pool.get(), pool.state(0)), (pool.owners[0].clone(), PeerState::Down));
+    assert_eq!(pool.client.counts().direct_fetches, 0);
+}
+
+#[test]
+fn no_peer_is_so_slow_that_it_cannot_be_told_how_slow() {
+    let pool = pool_with(|builder| builder.slow_peers(SlowPeers::Skip { factor: f64::MAX }));
+    (0..3).for_each(|owner| pool.has_taken(owner, Duration::from_millis(100)));
+    for _ in 0..64 {
+        assert_eq!(pool.get(), pool.owners[0]);
+    }
 }
 
 #[test]
