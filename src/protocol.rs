@@ -5,12 +5,12 @@
 //! that a peer is about to end, `POST <path>/lease?q=<escaped URL>` borrows a part of an origin's budget of the peer
 //! that keeps it, `PURGE <path>?...` removes what is stored: from
 //! the peer that is asked and, unless the request says that it is about that one's own share, from all others, which
-//! it asks once for theirs; and the fields are
+//! it asks for theirs, and then to forget what they keep near; and the fields are
 //!
 //! | field | in | what it says |
 //! |---|---|---|
 //! | `Forwardcache` | requests | what the asker wants beside the response, see [`Hop`] |
-//! | `Forwardcache-Scope` | requests | `own`: a purge is about the share of the peer that is asked |
+//! | `Forwardcache-Scope` | requests | `own`: a purge is about the share of the peer that is asked; `near`: about its copies of what others own, see [`Scope`] |
 //! | `Forwardcache-Error` | responses | that a peer made it itself because it could not get the origin's |
 //! | `Forwardcache-Members` | responses | the [`PoolDigest`] of a peer that was asked with another |
 //! | `Forwardcache-Leaving` | responses | that the peer is about to end |
@@ -47,10 +47,8 @@ static DIGEST: HeaderName = HeaderName::from_static("forwardcache-digest");
 /// The pool as the one who answers knows it.
 static MEMBERS: HeaderName = HeaderName::from_static("forwardcache-members");
 
-/// The field of a purge that says whose copies it is about: `own`, those of the peer that is asked.
+/// The field of a purge that says whose copies it is about, see [`Scope`].
 static SCOPE: HeaderName = HeaderName::from_static("forwardcache-scope");
-
-const OWN: &[u8] = b"own";
 
 /// The method that asks for a purge.
 const PURGE: &str = "PURGE";
@@ -63,18 +61,38 @@ pub(crate) fn is_purge(method: &Method) -> bool {
     method.as_str() == PURGE
 }
 
-/// Makes a purge one of the peer's own share.
-pub(crate) fn mark_own(headers: &mut HeaderMap) {
-    headers.insert(&SCOPE, HeaderValue::from_static("own"));
+/// Whose copies a purge is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Those of every peer. It is what a purge is about that does not say so.
+    Pool,
+    /// Those of the peer that is asked, which asks nobody.
+    Own,
+    /// What the peer that is asked keeps near of what others own, and nothing else. It is said once all have purged
+    /// their own shares: until then, a copy could be given anew by one who had not. Peers of an older release take it
+    /// for a bad request.
+    Near,
 }
 
-/// Whether a purge is about the peer's own share alone; `None` where it says something else.
-pub(crate) fn is_own(headers: &HeaderMap) -> Option<bool> {
-    let mut said = headers.get_all(&SCOPE).into_iter();
-    match (said.next(), said.next()) {
-        (None, _) => Some(false),
-        (Some(scope), None) if scope.as_bytes() == OWN => Some(true),
-        _ => None,
+impl Scope {
+    /// What a purge says; `None` where that is something else.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut said = headers.get_all(&SCOPE).into_iter();
+        match (said.next().map(HeaderValue::as_bytes), said.next()) {
+            (None, _) => Some(Self::Pool),
+            (Some(b"own"), None) => Some(Self::Own),
+            (Some(b"near"), None) => Some(Self::Near),
+            _ => None,
+        }
+    }
+
+    /// Says it.
+    pub(crate) fn put(self, headers: &mut HeaderMap) {
+        match self {
+            Self::Pool => drop(headers.remove(&SCOPE)),
+            Self::Own => drop(headers.insert(&SCOPE, HeaderValue::from_static("own"))),
+            Self::Near => drop(headers.insert(&SCOPE, HeaderValue::from_static("near"))),
+        }
     }
 }
 
@@ -342,16 +360,17 @@ mod tests {
     }
 
     #[test]
-    fn the_scope_of_a_purge_is_all_or_its_own() {
+    fn the_scope_of_a_purge_is_said_once_or_not_at_all() {
         assert!(is_purge(&purge()) && !is_purge(&Method::GET));
         let mut headers = HeaderMap::new();
-        assert_eq!(is_own(&headers), Some(false));
-        mark_own(&mut headers);
-        assert_eq!(is_own(&headers), Some(true));
-        headers.append(&SCOPE, HeaderValue::from_static("own"));
-        assert_eq!(is_own(&headers), None);
+        for scope in [Scope::Pool, Scope::Own, Scope::Near, Scope::Pool, Scope::Near] {
+            scope.put(&mut headers);
+            assert_eq!(Scope::of(&headers), Some(scope));
+        }
+        headers.append(&SCOPE, HeaderValue::from_static("near"));
+        assert_eq!(Scope::of(&headers), None);
         headers.insert(&SCOPE, HeaderValue::from_static("all"));
-        assert_eq!(is_own(&headers), None);
+        assert_eq!(Scope::of(&headers), None);
     }
 
     #[test]

@@ -1,10 +1,15 @@
-//! A purge of the whole pool.
+//! A purge of the whole pool, in two rounds.
+//!
+//! In the first, every peer purges its own share, and forgets what it keeps near of what others own. One that has
+//! done so may be asked in the same moment for what another owns that has not, and then keeps near, for as long as
+//! that lasts, what was to go. So there is a second round, once all have answered: each forgets again what it keeps
+//! near, which by now comes from nobody but those who have purged it. Last comes what this client keeps near.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use http::header::PROXY_AUTHORIZATION;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use log::debug;
 use parking_lot::Mutex;
 
@@ -13,7 +18,7 @@ use super::sending::reason;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, Result};
 use crate::peer_url::PeerUrl;
-use crate::protocol::{self, ForPeer};
+use crate::protocol::{self, ForPeer, Scope};
 use crate::purge::{PeerPurged, PoolPurged, Purge, Purged, own_report};
 #[cfg(feature = "peer")]
 use crate::target::Target;
@@ -28,7 +33,8 @@ impl Client {
     /// Has every peer of the pool remove what the purge is about, and says for each what went, or why it could
     /// not be asked: a copy may be with any of them, not with the owner alone.
     ///
-    /// The peers are asked side by side, up to 16 at a time, each within this client's time limits. One that
+    /// The peers are asked side by side, up to 16 at a time, each within this client's time limits; and once all
+    /// have answered, those that did it are asked again, to forget what their near caches were given in between. One that
     /// could not be reached may still hold, and serve, what was to go: see [`PoolPurged::failed`]. A purge may
     /// be repeated.
     ///
@@ -77,43 +83,25 @@ impl Client {
     fn forget_own_copies(&self, _: &Purge) {}
 
     fn purge_at(&self, peers: &[PeerUrl], purge: &Purge) -> Vec<PeerPurged> {
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(Vec::with_capacity(peers.len()));
-        let work = || {
-            while let Some(peer) = peers.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let result = self.purge_peer(peer, purge);
-                done.lock().push(PeerPurged::new(peer.clone(), result));
+        let mut purged = side_by_side(peers, |peer| self.purge_peer(peer, purge));
+        // What one alone keeps near is of nobody that was purged after it.
+        if peers.len() > 1 {
+            let done = purged.iter().filter(|peer| peer.result.is_ok()).map(|peer| peer.peer.clone());
+            let forgot = side_by_side(&done.collect::<Vec<_>>(), |peer| self.forget_near_at(peer, purge));
+            for failed in forgot.into_iter().filter(|peer| peer.result.is_err()) {
+                // It may have near what went from its share.
+                purged.retain(|peer| peer.peer != failed.peer);
+                purged.push(failed);
             }
-        };
-        thread::scope(|scope| {
-            // This thread works too, so that a thread which cannot be started costs time alone.
-            for _ in 1..peers.len().min(AT_A_TIME) {
-                let thread = thread::Builder::new().name("purge".to_owned());
-                if let Err(error) = thread.spawn_scoped(scope, work) {
-                    debug!("no thread for a purge can be started: {error}");
-                }
-            }
-            work();
-        });
+        }
         // Last, as until then it could be given anew what was to go.
         self.forget_own_copies(purge);
-        done.into_inner()
+        purged
     }
 
     /// Has one peer purge its own share.
     fn purge_peer(&self, peer: &PeerUrl, purge: &Purge) -> Result<Purged> {
-        let mut request = Request::new(Body::empty());
-        *request.method_mut() = protocol::purge();
-        *request.uri_mut() = peer.url_with_query(self.path_of_peers(), &purge.query());
-        protocol::mark_own(request.headers_mut());
-        if let Some(credential) = self.credential() {
-            request.headers_mut().insert(PROXY_AUTHORIZATION, credential);
-            request.extensions_mut().insert(ForPeer);
-        }
-        let response = self.transport().round_trip(request).map_err(|error| error.with_peer(peer))?;
-        if let Some(kind) = protocol::failure(response.headers()) {
-            return Err(Error::new(kind, reason(response.into_body())).told_by_peer(peer));
-        }
+        let response = told(peer, self.ask_to_purge(peer, purge, Scope::Own)?)?;
         let bad = |text: String| Error::new(ErrorKind::BadResponse, text).with_peer(peer);
         if response.status() != StatusCode::OK {
             return Err(bad(format!("the peer purges nothing: it answers {}", response.status().as_u16())));
@@ -123,13 +111,69 @@ impl Client {
         let purged = own_report(&String::from_utf8_lossy(&text));
         purged.ok_or_else(|| bad("the peer does not say what it purged".to_owned()))
     }
+
+    /// Has one peer, whose own share is purged, forget what it keeps near.
+    fn forget_near_at(&self, peer: &PeerUrl, purge: &Purge) -> Result<Purged> {
+        let response = self.ask_to_purge(peer, purge, Scope::Near)?;
+        // One of an older release, which took the first round and does not know of a second.
+        if response.status() == StatusCode::BAD_REQUEST {
+            return Ok(Purged::default());
+        }
+        let response = told(peer, response)?;
+        if !response.status().is_success() {
+            let text = format!("the peer forgets nothing: it answers {}", response.status().as_u16());
+            return Err(Error::new(ErrorKind::BadResponse, text).with_peer(peer));
+        }
+        Ok(Purged::default())
+    }
+
+    fn ask_to_purge(&self, peer: &PeerUrl, purge: &Purge, scope: Scope) -> Result<Response<Body>> {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = protocol::purge();
+        *request.uri_mut() = peer.url_with_query(self.path_of_peers(), &purge.query());
+        scope.put(request.headers_mut());
+        if let Some(credential) = self.credential() {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, credential);
+            request.extensions_mut().insert(ForPeer);
+        }
+        self.transport().round_trip(request).map_err(|error| error.with_peer(peer))
+    }
+}
+
+/// The answer of a peer, or what it says went wrong.
+fn told(peer: &PeerUrl, response: Response<Body>) -> Result<Response<Body>> {
+    match protocol::failure(response.headers()) {
+        Some(kind) => Err(Error::new(kind, reason(response.into_body())).told_by_peer(peer)),
+        None => Ok(response),
+    }
+}
+
+/// What comes of asking each of them, in any order.
+fn side_by_side(peers: &[PeerUrl], ask: impl Fn(&PeerUrl) -> Result<Purged> + Sync) -> Vec<PeerPurged> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(peers.len()));
+    let work = || {
+        while let Some(peer) = peers.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = ask(peer);
+            done.lock().push(PeerPurged::new(peer.clone(), result));
+        }
+    };
+    thread::scope(|scope| {
+        // This thread works too, so that a thread which cannot be started costs time alone.
+        for _ in 1..peers.len().min(AT_A_TIME) {
+            let thread = thread::Builder::new().name("purge".to_owned());
+            if let Err(error) = thread.spawn_scoped(scope, work) {
+                debug!("no thread for a purge can be started: {error}");
+            }
+        }
+        work();
+    });
+    done.into_inner()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
-
-    use http::Response;
+    use std::sync::{Arc, Barrier};
 
     use super::*;
     use crate::round_trip::{RoundTrip, RoundTripFn};
@@ -149,6 +193,9 @@ mod tests {
             3,
             RoundTripFn(|request: Request<Body>| {
                 assert_eq!((request.method().as_str(), request.uri().path()), ("PURGE", "/base/proxy"));
+                if request.headers()["forwardcache-scope"] == "near" {
+                    return Ok(answer(204, ""));
+                }
                 assert_eq!(request.headers()["forwardcache-scope"], "own");
                 assert_eq!(request.uri().query(), Some("group=a+b&origin=http%3A%2F%2Fh"));
                 let port = request.uri().port_u16().unwrap();
@@ -197,6 +244,45 @@ mod tests {
             assert_eq!(error.peer(), Some(peer.as_str()));
         }
         assert_eq!(purged.failed().nth(1).unwrap().1.message(), "not by you");
+    }
+
+    #[test]
+    fn what_is_near_is_forgotten_once_every_own_share_is_purged() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let client = client(4, {
+            let asked = Arc::clone(&asked);
+            RoundTripFn(move |request: Request<Body>| {
+                let port = request.uri().port_u16().unwrap();
+                let scope = request.headers()["forwardcache-scope"].to_str().unwrap().to_owned();
+                asked.lock().push((scope.clone(), port));
+                Ok(match (&*scope, port) {
+                    (_, 1) => return Err(Error::new(ErrorKind::Unreachable, "nobody is there")),
+                    ("own", _) => answer(200, "p responses 1 bytes 2\n"),
+                    // As an older release does.
+                    (_, 2) => {
+                        let mut refused = answer(400, "forwardcache-scope says something else than own\n");
+                        protocol::mark_failure(refused.headers_mut(), ErrorKind::BadRequest);
+                        refused
+                    }
+                    (_, 3) => answer(503, ""),
+                    _ => answer(204, ""),
+                })
+            })
+        });
+        let purged = client.purge(&Purge::all()).unwrap();
+        let failed: Vec<_> =
+            purged.failed().map(|(peer, error)| (peer.as_str().to_owned(), error.kind())).collect();
+        let names =
+            [("http://p:1/base", ErrorKind::Unreachable), ("http://p:3/base", ErrorKind::BadResponse)];
+        assert_eq!(failed, names.map(|(peer, kind)| (peer.to_owned(), kind)));
+        assert_eq!((purged.peers.len(), purged.total()), (4, Purged::new(2, 4)));
+        let mut rounds = asked.lock().clone();
+        rounds[..4].sort();
+        rounds[4..].sort();
+        let said = |scope: &str, ports: &[u16]| -> Vec<_> {
+            ports.iter().map(|port| (scope.to_owned(), *port)).collect()
+        };
+        assert_eq!(rounds, [said("own", &[1, 2, 3, 4]), said("near", &[2, 3, 4])].concat());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::proxy::Proxy;
 use super::refusal::refusal;
 use crate::body::Body;
 use crate::error::ErrorKind;
-use crate::protocol;
+use crate::protocol::Scope;
 use crate::purge::{self, PeerPurged, PoolPurged, Purge};
 
 impl Proxy {
@@ -25,19 +25,25 @@ impl Proxy {
 
     /// The same by one of whom it is known that he may.
     pub(crate) fn purge_by_known(&self, request: &Request<Body>) -> Response<Body> {
-        let Some(is_own) = protocol::is_own(request.headers()) else {
-            let text = "forwardcache-scope says something else than own";
+        let Some(scope) = Scope::of(request.headers()) else {
+            let text = "forwardcache-scope says something else than own or near";
             return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, text);
         };
         let purge = match Purge::from_query(request.uri().query()) {
             Ok(purge) => purge,
             Err(reason) => return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, reason),
         };
+        if scope == Scope::Near {
+            self.pool.forget_near(&purge);
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            return response;
+        }
         // What former owners have would come back.
         self.pool.forget_former();
         let own = Ok(self.caching.purge(&purge));
         // Those who are asked by this peer ask nobody: they are asked for their own.
-        let mut peers = if is_own { Vec::new() } else { self.pool.purge_others(&purge) };
+        let mut peers = if scope == Scope::Own { Vec::new() } else { self.pool.purge_others(&purge) };
         // Last, as until then it could be given anew what was to go.
         self.pool.forget_near(&purge);
         peers.push(PeerPurged::new(self.pool.own_url().clone(), own));
@@ -55,6 +61,8 @@ impl Proxy {
 mod tests {
     use std::sync::Arc;
 
+    use parking_lot::Mutex;
+
     use super::*;
     use crate::caching::Caching;
     use crate::error::Error;
@@ -71,7 +79,16 @@ mod tests {
     const TOKEN: &str = "a-token-of-the-pool";
 
     #[derive(Debug)]
-    struct OneOfThree(PeerUrl);
+    struct OneOfThree {
+        url: PeerUrl,
+        forgotten: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Default for OneOfThree {
+        fn default() -> Self {
+            Self { url: PeerUrl::parse("http://two:1").unwrap(), forgotten: Arc::default() }
+        }
+    }
 
     impl PoolView for OneOfThree {
         fn is_peer(&self, _: &Target) -> bool {
@@ -83,7 +100,7 @@ mod tests {
         }
 
         fn own_url(&self) -> &PeerUrl {
-            &self.0
+            &self.url
         }
 
         fn is_left_by(&self, _: &PeerUrl) -> bool {
@@ -92,7 +109,9 @@ mod tests {
 
         fn forget_former(&self) {}
 
-        fn forget_near(&self, _: &Purge) {}
+        fn forget_near(&self, purge: &Purge) {
+            self.forgotten.lock().push(purge.query());
+        }
 
         fn purge_others(&self, _: &Purge) -> Vec<PeerPurged> {
             let peer = |url: &str| PeerUrl::parse(url).unwrap();
@@ -106,6 +125,10 @@ mod tests {
 
     /// A peer that is served on these addresses, before an origin that is asked by GET alone.
     fn proxy(served: &[&str], tokens: Option<Tokens>, purge_by_anyone: bool) -> Proxy {
+        proxy_in(OneOfThree::default(), served, tokens, purge_by_anyone)
+    }
+
+    fn proxy_in(pool: OneOfThree, served: &[&str], tokens: Option<Tokens>, purge_by_anyone: bool) -> Proxy {
         let origin = RoundTripFn(|request: Request<Body>| {
             assert_eq!(request.method(), "GET");
             Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
@@ -113,10 +136,9 @@ mod tests {
         let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
         let own_addresses = OwnAddresses::default();
         served.iter().for_each(|address| own_addresses.add(address.parse().unwrap()));
-        let pool = Box::new(OneOfThree(PeerUrl::parse("http://two:1").unwrap()));
         let allowed = Allowed::new(tokens, "any,deny:bad".parse().unwrap(), purge_by_anyone);
         let polite = Polite::new(Nowhere, Politeness::new()).unwrap();
-        Proxy::new("/proxy".to_owned(), caching, polite, Arc::new(own_addresses), pool, allowed)
+        Proxy::new("/proxy".to_owned(), caching, polite, Arc::new(own_addresses), Box::new(pool), allowed)
     }
 
     fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
@@ -169,6 +191,22 @@ mod tests {
         assert_eq!(own("?all"), (200, "http://two:1 responses 0 bytes 0\n".to_owned()));
         // What may not be fetched may have been stored before.
         assert_eq!(own("?q=http%3A%2F%2Fbad%2Fa").0, 200);
+    }
+
+    #[test]
+    fn what_is_near_is_forgotten_and_what_is_its_own_stays() {
+        let near = || purge("?q=http%3A%2F%2Fh%2Fa").header("forwardcache-scope", "near");
+        let pool = OneOfThree::default();
+        let forgotten = Arc::clone(&pool.forgotten);
+        let peer = proxy_in(pool, &["127.0.0.1:3000"], None, false);
+        assert_eq!(ask(&peer, Request::get("/proxy?q=http%3A%2F%2Fh%2Fa")).0, 200);
+        assert_eq!(ask(&peer, near()), (204, String::new()));
+        assert_eq!((peer.caching.store().usage().keys, peer.caching.stats().counts().purges), (1, 0));
+        assert_eq!(*forgotten.lock(), ["q=http%3A%2F%2Fh%2Fa"]);
+        let pool = OneOfThree::default();
+        let forgotten = Arc::clone(&pool.forgotten);
+        assert_eq!(ask(&proxy_in(pool, &["10.0.0.1:3000"], None, false), near()).0, 403);
+        assert!(forgotten.lock().is_empty());
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What is stored is removed, by whoever may say so, from every peer of the pool.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
 use forwardcache::{
-    BackedStore, Cache, Client, ErrorKind, MemoryCache, Outcome, Peer, Purge, StoreError, Tokens,
+    BackedStore, Body, Cache, Client, ErrorKind, MemoryCache, NearCache, Outcome, Peer, Purge, RoundTripFn,
+    StoreError, Tokens,
 };
 use http::Request;
 
@@ -357,6 +360,7 @@ fn a_peer_asks_the_others_once_and_for_their_own_alone() {
             (received.method.as_str(), &*received.target),
             ("PURGE", "/proxy?prefix=http%3A%2F%2Fa%2Fb")
         );
+        // There is nobody from whom it could have got anew what it keeps near.
         assert_eq!(received.headers["forwardcache-scope"], "own");
         Reply::ok("me responses 7 bytes 70\n")
     });
@@ -393,7 +397,7 @@ fn the_method_is_a_purge_in_the_library_too_and_reaches_no_origin() {
     let pool = LocalPeer::pool(2);
     let client = Client::builder().pool(pool.iter().map(LocalPeer::url)).build().unwrap();
     let url = origin.url("/a");
-    let request = || Request::builder().method("PURGE").uri(&url).body(forwardcache::Body::empty()).unwrap();
+    let request = || Request::builder().method("PURGE").uri(&url).body(Body::empty()).unwrap();
     for round in 1..=2 {
         pool.iter().for_each(|peer| drop(peer.get(&url)));
         assert_eq!(origin.count(), 2 * round);
@@ -463,12 +467,11 @@ fn tokens_are_enough_wherever_a_peer_is_served() {
     let ask = |field: &str| {
         let request =
             Request::builder().method("PURGE").uri("/proxy?all").header("proxy-authorization", field);
-        peer.handler()(request.body(forwardcache::Body::empty()).unwrap()).status()
+        peer.handler()(request.body(Body::empty()).unwrap()).status()
     };
     assert_eq!([ask(""), ask(&format!("Bearer {TOKEN}"))].map(|status| status.as_u16()), [407, 200]);
     let handler = Peer::builder(&url).build().unwrap().handler();
-    let request =
-        Request::builder().method("PURGE").uri("/proxy?all").body(forwardcache::Body::empty()).unwrap();
+    let request = Request::builder().method("PURGE").uri("/proxy?all").body(Body::empty()).unwrap();
     assert_eq!(handler(request).status(), 403);
 }
 
@@ -493,4 +496,61 @@ fn a_bad_command_line_purges_nothing() {
         assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "{words:?}: {said}");
         assert!(said.lines().count() == 1 && said.contains(says), "{words:?}: {said}");
     }
+}
+
+#[test]
+fn what_is_near_another_peer_does_not_come_back_from_one_that_is_purged_later() {
+    let text = Arc::new(Mutex::new("old"));
+    let origin = || {
+        let text = Arc::clone(&text);
+        RoundTripFn(move |_: Request<Body>| {
+            let response = http::Response::builder().header("cache-control", "max-age=600");
+            Ok(response.body(Body::from(*text.lock().unwrap())).unwrap())
+        })
+    };
+    let tokens = || Tokens::new([TOKEN]).unwrap();
+    let pool = ["http://b:1", "http://c:1"];
+    let member = |url: &str| Peer::builder(url).pool(pool).origin(origin()).tokens(tokens());
+    let c = member(pool[1]).build().unwrap();
+    let handler = c.handler();
+    let near = NearCache::new().memory(1 << 20).hot(1, Duration::from_secs(60));
+    let b = member(pool[0])
+        .near_cache(near)
+        .transport(RoundTripFn(move |request: Request<Body>| Ok(handler(request))))
+        .build()
+        .unwrap();
+    let is_of_c = |url: &String| b.client().owner(url).unwrap().unwrap().as_str() == pool[1];
+    let url = (0..).map(|number| format!("http://h/{number}")).find(is_of_c).unwrap();
+    let get = |peer: &Peer| peer.get(&url).unwrap().into_body().into_text().unwrap();
+    assert_eq!([get(&b), get(&b), get(&b)], ["old"; 3]);
+
+    // The owner is not purged before the other is, and has been asked anew what it forgot.
+    let (done, is_asked) = mpsc::channel();
+    let is_asked = Mutex::new(is_asked);
+    let (of_b, of_c, asking, asked) = (b.handler(), c.handler(), b.clone(), url.clone());
+    let transport = RoundTripFn(move |request: Request<Body>| {
+        let is_own = request.headers()["forwardcache-scope"] == "own";
+        Ok(match (request.uri().host().unwrap(), is_own) {
+            ("b", true) => {
+                let answer = of_b(request);
+                for _ in 0..2 {
+                    assert_eq!(asking.get(&asked).unwrap().into_body().into_text().unwrap(), "old");
+                }
+                done.send(()).unwrap();
+                answer
+            }
+            ("b", false) => of_b(request),
+            (_, is_own) => {
+                if is_own {
+                    is_asked.lock().unwrap().recv().unwrap();
+                }
+                of_c(request)
+            }
+        })
+    });
+    let client = Client::builder().pool(pool).tokens(tokens()).transport(transport).build().unwrap();
+    *text.lock().unwrap() = "new";
+    let purged = client.purge(&Purge::url(&url).unwrap()).unwrap();
+    assert!(purged.is_complete(), "{purged}");
+    assert_eq!([get(&c), get(&b)], ["new"; 2]);
 }
