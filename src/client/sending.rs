@@ -9,10 +9,11 @@ use log::{debug, warn};
 
 use super::asked::Asked;
 use super::choices::SlowPeers;
+use super::collecting;
 use super::counts::Counters;
 use super::disagreements::Disagreements;
 use super::failover::{self, Attempts};
-use super::health::{Look, Ticket};
+use super::health::{Look, Sign, Ticket};
 use super::hedge::Helpers;
 use super::in_flight::{self, Flying};
 use super::peers::{Known, Peers};
@@ -76,6 +77,8 @@ pub(super) enum Last<'a> {
 /// A response, and who gave it.
 pub(super) struct Answer {
     pub(super) response: Response<Body>,
+    /// Its body is one that would be in memory by now, did it not come so slowly.
+    pub(super) is_slow: bool,
     pub(super) from: Option<AnsweredBy>,
 }
 
@@ -121,11 +124,11 @@ impl Inner {
         let begun = Instant::now();
         let method = &asked.parts.method;
         let mut attempts = Attempts::new(method.is_idempotent(), self.head_timeout, self.hop);
-        let mut first_error = None;
+        let (mut first_error, mut slow) = (None, None);
         let owners = self.pool.owners(&asked.target);
         let mut candidates = Candidates { owners, full: None, last };
         while let Some(candidate) = self.next_candidate(&mut candidates, asked) {
-            let is_first = first_error.is_none();
+            let is_first = first_error.is_none() && slow.is_none();
             let Some(limit) = attempts.next(begun.elapsed()) else { break };
             // What the transport has for all requests is what the first one has.
             let limit = (!is_first).then_some(limit);
@@ -135,14 +138,23 @@ impl Inner {
                 self.ask(&candidate, asked, path, limit)
             };
             let error = match answer {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) if !answer.is_slow => return Ok(answer),
+                Ok(answer) => {
+                    self.counters.failovers.count();
+                    slow.get_or_insert(answer);
+                    continue;
+                }
                 Err(error) => error,
             };
             if !attempts.goes_on(&error, asked.body.is_whole()) || asked.is_out_of_time() {
-                return Err(error);
+                return slow.ok_or(error);
             }
             self.counters.failovers.count();
             first_error.get_or_insert(error);
+        }
+        // Where nobody has it faster, it is waited for.
+        if let Some(answer) = slow {
+            return Ok(answer);
         }
         self.send_last(asked, attempts.may_fetch_directly(), first_error, last)
     }
@@ -170,7 +182,7 @@ impl Inner {
             self.counters.direct_fetches.count();
         }
         let response = way.round_trip(asked.request(asked.target.uri()))?;
-        Ok(Answer { response, from: None })
+        Ok(Answer { response, is_slow: false, from: None })
     }
 
     fn no_peer_left(&self, target: &Target) -> Error {
@@ -241,13 +253,18 @@ impl Inner {
         let answer = self.ask_once(&peer.url, asked, path, limit);
         let shown = || redacted(asked.target.as_str());
         match answer {
-            Ok(response) => {
+            Ok(mut response) => {
                 debug!("{} {} {}", response.status(), shown(), peer.url);
-                self.peers.answered(peer, *ticket);
+                let is_slow = collecting::take_slow(&mut response);
+                match is_slow.then(collecting::too_slow) {
+                    Some(error) => self.peers.told(peer, Sign::Suspicious, *ticket, &error),
+                    None => self.peers.answered(peer, *ticket),
+                }
                 peer.latency.record(begun.elapsed());
                 self.pass_over_if_slow(peer, *ticket);
                 Ok(Answer {
                     response,
+                    is_slow,
                     from: Some(AnsweredBy { peer: Arc::clone(peer), ticket: *ticket, _flying: flying }),
                 })
             }
@@ -299,9 +316,7 @@ impl Inner {
         if !is_short || !may_be_repeated || response.body().as_bytes().is_some() {
             return Ok(response);
         }
-        let (parts, body) = whole(response, &asked.target)?.into_parts();
-        let bytes = body.into_bytes_limited(self.collected)?;
-        Ok(Response::from_parts(parts, Body::from(bytes)))
+        collecting::collect(whole(response, &asked.target)?, self.collected, self.hop)
     }
 
     fn pass_over_if_slow(&self, peer: &Known, ticket: Ticket) {
