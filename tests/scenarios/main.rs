@@ -23,6 +23,7 @@ mod nginx;
 mod origins;
 mod poisoning;
 mod pool;
+mod pool_faults;
 mod privacy;
 mod processes;
 mod purge;
