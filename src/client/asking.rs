@@ -151,7 +151,7 @@ impl Client {
         asking.headers_mut().clone_from(request.headers());
         let asked = Arc::new(Asked::new(target, asking));
         let path = protocol::why_path(&self.inner.path);
-        let Answer { response, from } = self.inner.send(&asked, &path, &Last::Nobody)?;
+        let Answer { response, from, .. } = self.inner.send(&asked, &path, &Last::Nobody)?;
         let about = |error: Error| {
             let error = error.with_url(&asked.target);
             if let Some(from) = &from { error.with_peer(&from.peer.url) } else { error }

@@ -20,6 +20,7 @@
 //! | `latency` | how long a peer takes: a histogram |
 //! | `in_flight` | how many requests a peer has, and may have |
 //! | `hedge` | a second peer is asked when the first is slow |
+//! | `collecting` | a short body is read before its response is handed out |
 //! | `resume` | a body that breaks off goes on from another peer |
 //! | `counts` | what is counted |
 
@@ -28,6 +29,7 @@ mod asking;
 mod builder;
 mod candidates;
 mod choices;
+mod collecting;
 mod counts;
 mod disagreements;
 mod failover;

@@ -12,10 +12,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use log::debug;
 
 use super::asked::{Asked, Repeatable};
+use super::collecting;
 use super::health::Sign;
 use super::sending::{Answer, AnsweredBy, Inner, Last};
 use crate::body::Body;
-use crate::error::{Error, ErrorKind, redacted};
+use crate::error::{Error, redacted};
 use crate::header::date;
 use crate::header::entity_tag::EntityTag;
 use crate::header::range::ContentRange;
@@ -35,7 +36,7 @@ const STRONG_AFTER: Duration = Duration::from_secs(60);
 
 /// The response, whose body knows where it came from and goes on elsewhere where it may.
 pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<Asked>, answer: Answer) -> Response<Body> {
-    let Answer { response, from: Some(from) } = answer else { return answer.response };
+    let Answer { response, from: Some(from), .. } = answer else { return answer.response };
     // What is in memory cannot break off.
     if response.body().as_bytes().is_some() {
         return response;
@@ -88,14 +89,14 @@ struct Resume {
 
 /// How fast a body comes, by the time that was waited for it: how often it is read is the reader's business.
 #[derive(Debug, Default)]
-struct Pace {
+pub(super) struct Pace {
     waited: Duration,
     bytes: u64,
 }
 
 impl Pace {
     /// Whether it was too slow over the time of a window that has just ended.
-    fn is_slow(&mut self, waited: Duration, bytes: usize, window: Duration) -> bool {
+    pub(super) fn is_slow(&mut self, waited: Duration, bytes: usize, window: Duration) -> bool {
         self.waited += waited;
         self.bytes += bytes as u64;
         if self.waited < window {
@@ -110,7 +111,7 @@ impl Pace {
 impl Read for Watched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if std::mem::take(&mut self.is_slow) {
-            let error = self.about(Error::new(ErrorKind::Timeout, "the body comes too slowly"));
+            let error = self.about(collecting::too_slow());
             // Where nobody has it faster, it is waited for.
             if !self.goes_on(&error) {
                 self.is_judged = false;
@@ -186,7 +187,7 @@ impl Resume {
                 body: Repeatable::Bytes(bytes::Bytes::new()),
                 but_not: self.failed.clone(),
             });
-            let Answer { response, from } = inner.send(&asked, &inner.path, &Last::Chosen).ok()?;
+            let Answer { response, from, .. } = inner.send(&asked, &inner.path, &Last::Chosen).ok()?;
             let (head, mut body) = response.into_parts();
             let before = self.way.before_the_rest(offset, head.status, &head.headers);
             if before.is_some_and(|before| is_skipped(&mut body, before)) {

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{PROXY_AUTHORIZATION, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use log::{debug, warn};
 
 use super::asked::Asked;
 use super::candidates::{Candidate, Candidates};
 use super::choices::SlowPeers;
+use super::collecting;
 use super::counts::Counters;
 use super::disagreements::Disagreements;
 use super::failover::{self, Attempts};
-use super::health::Ticket;
+use super::health::{Sign, Ticket};
 use super::hedge::Helpers;
 use super::in_flight::Flying;
 use super::peers::{Known, Peers};
@@ -78,6 +79,8 @@ pub(super) enum Last<'a> {
 /// A response, and who gave it.
 pub(super) struct Answer {
     pub(super) response: Response<Body>,
+    /// Its body is one that would be in memory by now, did it not come so slowly.
+    pub(super) is_slow: bool,
     pub(super) from: Option<AnsweredBy>,
 }
 
@@ -117,10 +120,10 @@ impl Inner {
         let begun = Instant::now();
         let method = &asked.parts.method;
         let mut attempts = Attempts::new(method.is_idempotent(), self.head_timeout, self.hop);
-        let mut first_error = None;
+        let (mut first_error, mut slow) = (None, None);
         let mut candidates = Candidates::new(self.pool.owners(&asked.target), last);
         while let Some(candidate) = self.next_candidate(&mut candidates, asked) {
-            let is_first = first_error.is_none();
+            let is_first = first_error.is_none() && slow.is_none();
             let Some(limit) = attempts.next(begun.elapsed()) else { break };
             // What the transport has for all requests is what the first one has.
             let limit = (!is_first).then_some(limit);
@@ -130,14 +133,23 @@ impl Inner {
                 self.ask(&candidate, asked, path, limit)
             };
             let error = match answer {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) if !answer.is_slow => return Ok(answer),
+                Ok(answer) => {
+                    self.counters.failovers.count();
+                    slow.get_or_insert(answer);
+                    continue;
+                }
                 Err(error) => error,
             };
             if !attempts.goes_on(&error, asked.body.is_whole()) || asked.is_out_of_time() {
-                return Err(error);
+                return slow.ok_or(error);
             }
             self.counters.failovers.count();
             first_error.get_or_insert(error);
+        }
+        // Where nobody has it faster, it is waited for.
+        if let Some(answer) = slow {
+            return Ok(answer);
         }
         self.send_last(asked, attempts.may_fetch_directly(), first_error, last)
     }
@@ -166,7 +178,7 @@ impl Inner {
         }
         let mut response = way.round_trip(asked.request(asked.target.uri()))?;
         response.extensions_mut().insert(FetchedDirectly);
-        Ok(Answer { response, from: None })
+        Ok(Answer { response, is_slow: false, from: None })
     }
 
     fn no_peer_left(&self, target: &Target) -> Error {
@@ -192,15 +204,18 @@ impl Inner {
         match answer {
             Ok(mut response) => {
                 debug!("{} {} {}", response.status(), shown(), peer.url);
-                if response.extensions_mut().remove::<IsLeaving>().is_some() {
-                    self.peers.left(peer);
-                } else {
-                    self.peers.answered(peer, *ticket);
+                let is_slow = collecting::take_slow(&mut response);
+                let is_leaving = response.extensions_mut().remove::<IsLeaving>().is_some();
+                match is_slow.then(collecting::too_slow) {
+                    _ if is_leaving => self.peers.left(peer),
+                    Some(error) => self.peers.told(peer, Sign::Suspicious, *ticket, &error),
+                    None => self.peers.answered(peer, *ticket),
                 }
                 peer.latency.record(begun.elapsed());
                 self.pass_over_if_slow(peer, *ticket);
                 Ok(Answer {
                     response,
+                    is_slow,
                     from: Some(AnsweredBy { peer: Arc::clone(peer), ticket: *ticket, _flying: flying }),
                 })
             }
@@ -262,9 +277,7 @@ impl Inner {
         if !is_short || !may_be_repeated || response.body().as_bytes().is_some() {
             return Ok(response);
         }
-        let (parts, body) = whole(response, &asked.target)?.into_parts();
-        let bytes = body.into_bytes_limited(self.collected)?;
-        Ok(Response::from_parts(parts, Body::from(bytes)))
+        collecting::collect(whole(response, &asked.target)?, self.collected, self.hop)
     }
 
     fn pass_over_if_slow(&self, peer: &Known, ticket: Ticket) {

@@ -377,6 +377,35 @@ fn a_peer_that_answers_byte_by_byte_is_given_up_in_head_and_body() {
 }
 
 #[test]
+fn a_short_body_that_comes_byte_by_byte_is_had_from_the_next_without_a_validator() {
+    let text_of = |target: &str| target.repeat(100);
+    let origin = Origin::start(move |received| Reply::ok(text_of(&received.target)));
+    // As long as what is asked for, so that a body of both would not be seen by its length.
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
+    let (slow, _stop) = trickling(format!("{head}{}", "x".repeat(500)), head.len() + 10);
+    let good = LocalPeer::start();
+    let client = Client::builder().pool([slow.clone(), good.url()]).response_timeout(SECOND);
+    let client = client.connect_timeout(SECOND).build().unwrap();
+    let url = owned_by(&client, &origin, &slow);
+    let begun = Instant::now();
+    let target = url.strip_prefix(&origin.url("")).unwrap();
+    assert_eq!(text(client.get(&url)).unwrap(), text_of(target));
+    assert!(begun.elapsed() < 2 * SECOND + SLACK, "{:?}", begun.elapsed());
+    let counts = client.counts();
+    assert_eq!((counts.failovers, counts.resumed_bodies, counts.direct_fetches), (1, 0, 0));
+}
+
+#[test]
+fn a_short_body_that_nobody_has_faster_is_waited_for() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n";
+    let (slow, _stop) = trickling(format!("{head}fifteen letters"), head.len());
+    let client = Client::builder().pool([slow]).response_timeout(SECOND).connect_timeout(SECOND);
+    let client = client.no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    assert_eq!(text(client.get("http://origin.invalid/a")).unwrap(), "fifteen letters");
+    assert_eq!(client.counts().failovers, 1);
+}
+
+#[test]
 fn what_may_not_be_repeated_goes_on_only_from_a_peer_that_is_not_there() {
     let origin = Origin::start(|received| Reply::ok(received.body.clone()));
     let good = LocalPeer::start();

@@ -25,6 +25,7 @@ mod origins;
 mod poisoning;
 mod politeness;
 mod pool;
+mod pool_faults;
 mod privacy;
 mod processes;
 mod purge;

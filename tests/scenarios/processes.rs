@@ -1,7 +1,6 @@
 //! A pool of processes, each started as a user would, before real origins.
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
@@ -20,6 +19,8 @@ const ATTEMPTS: usize = 5;
 pub(crate) struct PeerProcess {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
+    /// What it was started with, apart from where it listens.
+    arguments: Vec<String>,
 }
 
 impl PeerProcess {
@@ -34,28 +35,49 @@ impl PeerProcess {
 
     /// A pool of one there.
     pub(crate) fn start_on(address: &SocketAddr) -> Self {
-        let process = Process::spawn(["serve", "--listen", &address.to_string()]);
+        Self::start_with(address, Vec::new())
+    }
+
+    fn start_with(address: &SocketAddr, arguments: Vec<String>) -> Self {
+        let process = Self::spawn(address, &arguments);
         let line = process.wait_for_line("serving on http://");
         let address = line.split(' ').nth(2).and_then(|url| url.strip_prefix("http://"));
         let address = address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{line}"));
-        Self { process, address }
+        Self { process, address, arguments }
     }
 
-    /// A pool of this many, who have to know each other's ports before they start.
-    fn pool(size: usize, ca_file: &Path) -> Vec<Self> {
+    fn spawn(address: &SocketAddr, arguments: &[String]) -> Process {
+        let listen = ["serve".to_owned(), "--listen".to_owned(), address.to_string()];
+        Process::spawn(listen.iter().chain(arguments))
+    }
+
+    /// Kills it, if it still runs, and starts it once more where it was.
+    pub(crate) fn restart(&mut self) {
+        self.process.kill();
+        *self = Self::start_with(&self.address, std::mem::take(&mut self.arguments));
+    }
+
+    /// A pool of this many, who know each other.
+    pub(crate) fn pool(size: usize) -> Vec<Self> {
+        Self::pool_with(size, |addresses| {
+            let peers = addresses.iter().flat_map(|peer| ["--peer".to_owned(), format!("http://{peer}")]);
+            peers.collect()
+        })
+    }
+
+    /// The same, each started with what `arguments` makes of all addresses: they have to be known before anybody
+    /// starts.
+    pub(crate) fn pool_with(size: usize, arguments: impl Fn(&[SocketAddr]) -> Vec<String>) -> Vec<Self> {
         for _ in 0..ATTEMPTS {
             let ports: Vec<_> = (0..size).map(|_| Port::hold()).collect();
             let addresses: Vec<_> = ports.iter().map(Port::address).collect();
             for port in ports {
                 port.release();
             }
+            let arguments = arguments(&addresses);
             let start = |address: &SocketAddr| {
-                let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), address.to_string()];
-                arguments.extend(["--ca-file".to_owned(), ca_file.to_str().unwrap().to_owned()]);
-                for peer in &addresses {
-                    arguments.extend(["--peer".to_owned(), format!("http://{peer}")]);
-                }
-                Self { process: Process::spawn(arguments), address: *address }
+                let process = Self::spawn(address, &arguments);
+                Self { process, address: *address, arguments: arguments.clone() }
             };
             let pool: Vec<_> = addresses.iter().map(start).collect();
             let says = format!("one of a pool of {size}");
@@ -89,7 +111,11 @@ fn three_processes_are_one_cache_before_nginx_and_tls() {
     let tls = TlsOrigin::start(|received| {
         Reply::ok(format!("tls {}", received.target)).field("Cache-Control", "max-age=60")
     });
-    let pool = PeerProcess::pool(3, tls.ca_file());
+    let ca_file = tls.ca_file().to_str().unwrap();
+    let pool = PeerProcess::pool_with(3, |addresses| {
+        let peers = addresses.iter().flat_map(|peer| ["--peer".to_owned(), format!("http://{peer}")]);
+        peers.chain(["--ca-file".to_owned(), ca_file.to_owned()]).collect()
+    });
     let mut peers: Vec<_> = pool.iter().map(PeerProcess::url).collect();
 
     let mut paths = Vec::new();

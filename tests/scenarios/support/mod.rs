@@ -9,6 +9,8 @@
 //! | `port` | a port that nobody else takes |
 //! | `process` | a child, and the command of this crate as one |
 //! | `output` | what a child prints, as it prints it |
+//! | `relay` | a relay before a server, which can do harm to what it relays |
+//! | `random` | chance that can be had again |
 //! | `wire` | HTTP/1.1 messages read strictly |
 
 use std::time::Duration;
@@ -18,7 +20,9 @@ pub(crate) mod origin;
 pub(crate) mod output;
 pub(crate) mod port;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod raw;
+pub(crate) mod relay;
 pub(crate) mod tls;
 pub(crate) mod wire;
 

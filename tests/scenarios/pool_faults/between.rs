@@ -1,0 +1,80 @@
+//! Peers that do not see each other, or know different pools.
+
+use forwardcache::{Client, Peer};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::load::{self, get, under_load};
+use super::table::{ONE_HEAD_AND_A_HOP, Table};
+use super::world::World;
+use crate::local::LocalPeer;
+use crate::processes::PeerProcess;
+use crate::support::port::Port;
+use crate::support::relay::{Harm, Relay};
+
+pub(super) fn rows(table: &mut Table) {
+    partition(table);
+    different_lists(table);
+}
+
+/// One asks as a member of the pool, and does not reach another, which everybody else does.
+fn partition(table: &mut Table) {
+    let (world, pool) = (World::new("max-age=600"), PeerProcess::pool(2));
+    let own = Port::hold();
+    let own = format!("http://{}", own.address());
+    let link = Relay::to(pool[1].address);
+    // The same peer under another name: what it owns there is what matters here.
+    let members = [own.clone(), pool[0].url(), link.url()];
+    let asking = load::client(members.clone());
+    let peer = Peer::builder(&own).client(asking).pool(members).build().unwrap();
+    let outside = load::client(pool.iter().map(PeerProcess::url)).build().unwrap();
+    let count = AtomicUsize::new(0);
+    let both = |url: &str| {
+        // Each in turn.
+        if count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            get(&peer, url)
+        } else {
+            get(&outside, url)
+        }
+    };
+    let seen = under_load(&world, &both, |load| {
+        load.wait_for_more(150);
+        link.set(Some(Harm::Silent));
+        load.wait_until(|| peer.client().counts().failovers > 0);
+        load.wait_for_more(300);
+        link.set(Some(Harm::Away));
+        load.wait_for_more(300);
+        link.set(None);
+        load.wait_until(|| super::gone::state(peer.client(), &link.url()) == forwardcache::PeerState::Up);
+        load.wait_for_more(150);
+    });
+    let counts = outside.counts();
+    table
+        .all_answered("a partition between two peers: silent, then refused", seen, ONE_HEAD_AND_A_HOP)
+        .saw(format!("{} failovers of one peer", peer.client().counts().failovers))
+        .and((counts.failovers, counts.passed_over) == (0, 0), "who reaches both asks both");
+}
+
+/// Three peers, each of which believes in another pool, and so does the client.
+fn different_lists(table: &mut Table) {
+    let (world, pool) = (World::new("max-age=600"), LocalPeer::pool(3));
+    let processes = PeerProcess::pool(2);
+    let url = |at: usize| pool[at].url();
+    pool[0].peer.set_pool([url(1), url(2), processes[0].url()]).unwrap();
+    pool[1].peer.set_pool([url(0)]).unwrap();
+    pool[2].peer.set_pool([processes[1].url(), url(2)]).unwrap();
+    let client: Client =
+        load::client(processes.iter().map(PeerProcess::url).chain([url(0)])).build().unwrap();
+    let count = AtomicUsize::new(0);
+    let each = |asked: &str| match count.fetch_add(1, Ordering::Relaxed) % 4 {
+        0 => get(&client, asked),
+        other => get(&pool[other - 1].peer, asked),
+    };
+    let seen = under_load(&world, &each, |load| load.wait_for_more(900));
+    let most = (0..60).map(|number| world.origin.count_of(&format!("/{number}"))).max().unwrap();
+    let told: u64 = pool.iter().map(|peer| peer.peer.client().disagreements()).sum();
+    table
+        .all_answered("peers and clients with different lists", seen, ONE_HEAD_AND_A_HOP)
+        .saw(format!("{told} times told of it; fetched at most {most} times by five peers"))
+        .and(most <= 5, "there is no loop")
+        .and(told > 0, "the difference is told");
+}

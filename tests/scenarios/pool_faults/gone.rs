@@ -1,0 +1,137 @@
+//! Peers that are killed or stopped.
+
+use forwardcache::{Client, ErrorKind, NoPeerLeft, PeerState};
+
+use super::load::{self, Load, get, under_load};
+use super::table::{ONE_HEAD_AND_A_HOP, Table};
+use super::world::World;
+use crate::processes::PeerProcess;
+
+/// What a step under load is: so many requests.
+const STEP: usize = 150;
+
+pub(super) fn rows(table: &mut Table) {
+    nothing(table);
+    one_killed(table);
+    two_and_all_killed(table);
+    all_killed_and_nobody_else_asked(table);
+    one_stopped(table);
+}
+
+pub(super) fn urls(pool: &[PeerProcess]) -> Vec<String> {
+    pool.iter().map(PeerProcess::url).collect()
+}
+
+pub(super) fn state(client: &Client, url: &str) -> PeerState {
+    client.health().into_iter().find(|peer| peer.url.as_str() == url).unwrap().state
+}
+
+fn nothing(table: &mut Table) {
+    let (world, pool) = (World::new("max-age=600"), PeerProcess::pool(3));
+    let client = load::client(urls(&pool)).build().unwrap();
+    let seen = under_load(&world, &|url| get(&client, url), |load| load.wait_for_more(4 * STEP));
+    let counts = client.counts();
+    table
+        .all_answered("nothing", seen, ONE_HEAD_AND_A_HOP)
+        .and((counts.failovers, counts.passed_over, counts.direct_fetches) == (0, 0, 0), "the owner answers");
+}
+
+fn one_killed(table: &mut Table) {
+    let (world, mut pool) = (World::new("max-age=600"), PeerProcess::pool(3));
+    let client = load::client(urls(&pool)).build().unwrap();
+    let victim = pool[0].url();
+    let is_up = || state(&client, &victim) == PeerState::Up;
+    let seen = under_load(&world, &|url| get(&client, url), |load| {
+        load.wait_for_more(STEP);
+        pool[0].process.kill();
+        load.wait_until(|| !is_up());
+        load.wait_for_more(STEP);
+        pool[0].restart();
+        load.wait_until(is_up);
+        load.wait_for_more(STEP);
+    });
+    let counts = client.counts();
+    let passed_over = client.counts().passed_over;
+    for number in 0..60 {
+        client.get(&world.url(&format!("/{number}"))).unwrap();
+    }
+    table
+        .all_answered("`kill -9` of one of three, which comes back", seen, ONE_HEAD_AND_A_HOP)
+        .saw(format!("{} failovers", counts.failovers))
+        .and(counts.direct_fetches == 0, "the others carry its keys")
+        .and(client.counts().passed_over == passed_over, "it has its keys again");
+}
+
+fn two_and_all_killed(table: &mut Table) {
+    let (world, mut pool) = (World::new("max-age=600"), PeerProcess::pool(3));
+    let client = load::client(urls(&pool)).build().unwrap();
+    let seen = under_load(&world, &|url| get(&client, url), |load| {
+        load.wait_for_more(STEP);
+        pool[0].process.kill();
+        pool[1].process.kill();
+        load.wait_for_more(2 * STEP);
+    });
+    let counts = client.counts();
+    table
+        .all_answered("`kill -9` of two of three", seen, ONE_HEAD_AND_A_HOP)
+        .saw(format!("{} failovers", counts.failovers))
+        .and(counts.direct_fetches == 0, "the third carries all keys");
+    let seen = under_load(&world, &|url| get(&client, url), |load| {
+        pool[2].process.kill();
+        load.wait_until(|| client.counts().direct_fetches > 0);
+        load.wait_for_more(STEP);
+        for peer in &mut pool {
+            peer.restart();
+        }
+        let all_up = || pool.iter().all(|peer| state(&client, &peer.url()) == PeerState::Up);
+        load.wait_until(all_up);
+        load.wait_for_more(STEP);
+    });
+    let direct = client.counts().direct_fetches;
+    table
+        .all_answered("`kill -9` of all three, who come back", seen, ONE_HEAD_AND_A_HOP)
+        .saw(format!("{direct} of them from the origin past the pool"));
+}
+
+fn all_killed_and_nobody_else_asked(table: &mut Table) {
+    let (world, mut pool) = (World::new("max-age=600"), PeerProcess::pool(3));
+    let client = load::client(urls(&pool)).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let seen = under_load(&world, &|url| get(&client, url), |load| {
+        load.wait_for_more(STEP);
+        pool.iter_mut().for_each(|peer| peer.process.kill());
+        let failed = load.failed();
+        load.wait_until(|| load.failed() >= failed + STEP);
+    });
+    let named = seen.failed_as(ErrorKind::Unreachable) + seen.failed_as(ErrorKind::NoPeerLeft);
+    let all = seen.failed();
+    table
+        .row("the same with `NoPeerLeft::Fail`", "from then on", seen, ONE_HEAD_AND_A_HOP)
+        .and(all == named, "the error says that there is no peer");
+}
+
+fn one_stopped(table: &mut Table) {
+    let (world, mut pool) = (World::new("max-age=600"), PeerProcess::pool(3));
+    let client = load::client(urls(&pool)).build().unwrap();
+    let victim = pool[0].url();
+    let is_up = || state(&client, &victim) == PeerState::Up;
+    let stop = |load: &Load, pool: &mut [PeerProcess]| {
+        pool[0].process.signal("STOP");
+        load.wait_until(|| state(&client, &victim) == PeerState::Down);
+        load.wait_for_more(10 * STEP);
+    };
+    let seen = under_load(&world, &|url| get(&client, url), |load| {
+        load.wait_for_more(STEP);
+        stop(load, &mut pool);
+        pool[0].process.signal("CONT");
+        load.wait_until(is_up);
+        load.wait_for_more(STEP);
+    });
+    let slow = seen.slow;
+    let probes = usize::try_from(client.counts().probes).unwrap();
+    table
+        .all_answered("`SIGSTOP` of one of three, and `SIGCONT`", seen, ONE_HEAD_AND_A_HOP)
+        .saw(format!("{slow} waited for it"))
+        // One of each thread, and those who look whether it is there.
+        .and(slow <= 4 + probes, "only the first notice")
+        .and(client.counts().direct_fetches == 0, "the others carry its keys");
+}

@@ -1,0 +1,101 @@
+//! The rows, and the bounds that hold for them.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::load::{HEAD, HOP, Seen};
+
+/// What is being done anyway does not count as waiting: processes are many here, and processors few.
+const SLACK: Duration = Duration::from_millis(1500);
+
+/// How long a request may take where peers are gone: as long as one of them may, and a hop.
+pub(super) const ONE_HEAD_AND_A_HOP: Duration = HEAD.saturating_add(HOP);
+
+#[derive(Default)]
+pub(super) struct Table {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    what: String,
+    seen: Seen,
+    bound: Duration,
+    promised: String,
+    client_saw: String,
+    broken: Vec<String>,
+}
+
+impl Table {
+    /// A row in which every request is answered, each within this time.
+    pub(super) fn all_answered(&mut self, what: &str, seen: Seen, bound: Duration) -> &mut Self {
+        let failed = seen.failed();
+        self.row(what, "0", seen, bound).and(failed == 0, "no request fails")
+    }
+
+    /// A row of which this is promised about failures.
+    pub(super) fn row(&mut self, what: &str, promised: &str, seen: Seen, bound: Duration) -> &mut Self {
+        let outcomes = seen.outcomes.iter().map(|(name, count)| format!("{count} {name}"));
+        let client_saw = outcomes.collect::<Vec<_>>().join(", ");
+        let (what, promised) = (what.to_owned(), promised.to_owned());
+        let (longest, wrong) = (seen.longest, seen.wrong.clone());
+        self.rows.push(Row { what, seen, bound, promised, client_saw, broken: wrong });
+        self.and(longest < bound + SLACK, "no request takes longer than it may")
+    }
+
+    /// Something more that the client saw, for the last row.
+    pub(super) fn saw(&mut self, what: impl fmt::Display) -> &mut Self {
+        let row = self.rows.last_mut().expect("a row was begun");
+        row.client_saw = format!("{}; {what}", row.client_saw);
+        self
+    }
+
+    /// Something more that has to be so, for the last row.
+    pub(super) fn and(&mut self, is_so: bool, what: &str) -> &mut Self {
+        let row = self.rows.last_mut().expect("a row was begun");
+        if !is_so {
+            row.broken.push(format!("it is promised that {what}"));
+        }
+        self
+    }
+
+    /// # Panics
+    ///
+    /// When anything was not as promised.
+    pub(super) fn check(&self) {
+        let broken = self.rows.iter().flat_map(|row| {
+            let shown = row.broken.iter().take(5);
+            shown.map(|broken| format!("{}: {broken} ({:?})", row.what, row.seen.failures))
+        });
+        let broken: Vec<_> = broken.collect();
+        assert!(broken.is_empty(), "{self}\n{}", broken.join("\n"));
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "| what breaks | requests | failed | may fail | longest | may take | what the client saw |"
+        )?;
+        writeln!(f, "|---|--:|--:|--:|--:|--:|---|")?;
+        for row in &self.rows {
+            let Row { what, seen, bound, promised, client_saw, .. } = row;
+            let (requests, failed) = (seen.requests, seen.failed());
+            let (longest, bound) = (seen.longest.as_secs_f64(), bound.as_secs_f64());
+            writeln!(
+                f,
+                "| {what} | {requests} | {failed} | {promised} | {longest:.3} s | {bound:.1} s | {client_saw} |"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A row that a panic leaves unfinished is not lost with the others.
+impl Drop for Table {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{self}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! A relay before a server, which can do harm to what it relays.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use socket2::SockRef;
+
+use super::PATIENCE;
+
+/// What is done to what passes. The answers about health pass in any case but the first two: a server that says that
+/// it is there, and is of no use, is the worst one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Harm {
+    /// Every connection is reset, those that there are too.
+    Away,
+    /// Nothing passes in either direction.
+    Silent,
+    /// The connection is reset behind the head of a response.
+    ResetAfterHead,
+    /// It is reset in the middle of its body.
+    ResetInBody,
+    /// It is closed there.
+    CutInBody,
+    /// What comes is no HTTP.
+    Garbage,
+    /// A byte comes, and the next one a second later: from the head on, or behind it.
+    TrickledHead,
+    TrickledBody,
+    /// A byte of the body is another, where the digest of the body is told before.
+    Altered,
+}
+
+/// Connections go through it until it is dropped.
+pub(crate) struct Relay {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    accepting: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    server: SocketAddr,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    harm: Option<Harm>,
+    is_closing: bool,
+    sockets: Vec<Weak<TcpStream>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Relay {
+    pub(crate) fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let shared = Arc::new(Shared { server, state: Mutex::default(), changed: Condvar::new() });
+        let accepting = Arc::clone(&shared);
+        let accepting = thread::spawn(move || accept(&accepting, &listener));
+        Self { shared, address, accepting: Some(accepting) }
+    }
+
+    /// Its base URL.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Does this from now on, or nothing.
+    pub(crate) fn set(&self, harm: Option<Harm>) {
+        let mut state = self.shared.state.lock();
+        state.harm = harm;
+        if harm == Some(Harm::Away) {
+            state.cut();
+        }
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.is_closing = true;
+        state.cut();
+        drop(state);
+        self.shared.changed.notify_all();
+        // Only so that `accept` returns and sees that it is over.
+        let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+        let threads = std::mem::take(&mut self.shared.state.lock().threads);
+        for thread in threads {
+            let ended = thread.join();
+            assert!(ended.is_ok() || thread::panicking(), "a thread of the relay panicked");
+        }
+    }
+}
+
+impl State {
+    fn cut(&mut self) {
+        for socket in self.sockets.drain(..).filter_map(|socket| socket.upgrade()) {
+            reset(&socket);
+        }
+    }
+}
+
+/// Resets the connection when the last who reads or writes on it is gone: both are told to go. A connection may have
+/// ended by itself.
+fn reset(socket: &TcpStream) {
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+    let _ = socket.shutdown(Shutdown::Read);
+}
+
+/// Closes the connection, unless it is to be reset.
+fn close(socket: &TcpStream) {
+    let is_reset = SockRef::from(socket).linger().is_ok_and(|linger| linger == Some(Duration::ZERO));
+    // To shut it down for writing would end it in good order.
+    let _ = socket.shutdown(if is_reset { Shutdown::Read } else { Shutdown::Both });
+}
+
+fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
+    loop {
+        let (client, _) = listener.accept().expect("a listening socket accepts");
+        let harm = {
+            let state = shared.state.lock();
+            if state.is_closing {
+                return;
+            }
+            state.harm
+        };
+        let server = TcpStream::connect_timeout(&shared.server, PATIENCE).ok();
+        let Some(server) = server.filter(|_| harm != Some(Harm::Away)) else {
+            reset(&client);
+            continue;
+        };
+        for socket in [&client, &server] {
+            socket.set_nodelay(true).expect("TCP_NODELAY can be set on a socket");
+        }
+        let pair = Pair {
+            shared: Arc::clone(shared),
+            client: Arc::new(client),
+            server: Arc::new(server),
+            asked: Arc::default(),
+        };
+        let mut state = shared.state.lock();
+        if state.is_closing || state.harm == Some(Harm::Away) {
+            reset(&pair.client);
+            continue;
+        }
+        state.sockets.extend([Arc::downgrade(&pair.client), Arc::downgrade(&pair.server)]);
+        state.sockets.retain(|socket| socket.strong_count() > 0);
+        state.threads.retain(|thread| !thread.is_finished());
+        let other = pair.clone();
+        state.threads.push(thread::spawn(move || pair.requests()));
+        state.threads.push(thread::spawn(move || other.responses()));
+    }
+}
+
+/// A connection, and the one to the server that it goes on in. No client here sends a request before it has the
+/// response to the one before.
+#[derive(Clone)]
+struct Pair {
+    shared: Arc<Shared>,
+    client: Arc<TcpStream>,
+    server: Arc<TcpStream>,
+    /// A request has gone out, and this is to be done to its response.
+    asked: Arc<Mutex<Option<Option<Harm>>>>,
+}
+
+impl Pair {
+    fn requests(&self) {
+        let mut buffer = vec![0; 16 << 10];
+        while let Ok(count @ 1..) = (&*self.client).read(&mut buffer) {
+            let harm = self.shared.state.lock().harm;
+            if harm == Some(Harm::Silent) {
+                continue;
+            }
+            let is_head = buffer[..count].windows(10).any(|window| window == b" HTTP/1.1\r");
+            let is_health = buffer.starts_with(b"GET /healthz ");
+            if is_head {
+                *self.asked.lock() = Some(harm.filter(|_| !is_health));
+            }
+            if (&*self.server).write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+        self.end();
+    }
+
+    fn responses(&self) {
+        let (mut buffer, mut response) = (vec![0; 16 << 10], Passing::default());
+        while let Ok(count @ 1..) = (&*self.server).read(&mut buffer) {
+            if let Some(harm) = self.asked.lock().take() {
+                response = Passing { harm, ..Passing::default() };
+            }
+            if self.shared.state.lock().harm == Some(Harm::Silent) {
+                continue;
+            }
+            if !response.pass(self, &mut buffer[..count]) {
+                break;
+            }
+        }
+        self.end();
+    }
+
+    /// Writes to the client, and says whether it took it.
+    fn send(&self, bytes: &[u8]) -> bool {
+        (&*self.client).write_all(bytes).is_ok()
+    }
+
+    fn trickle(&self, bytes: &[u8]) -> bool {
+        bytes.iter().all(|byte| self.send(&[*byte]) && self.is_on_after_a_second())
+    }
+
+    /// The pace of what trickles: nothing is waited for by this.
+    fn is_on_after_a_second(&self) -> bool {
+        let mut state = self.shared.state.lock();
+        let waiting = |state: &mut State| !state.is_closing && state.harm.is_some();
+        self.shared.changed.wait_while_for(&mut state, waiting, Duration::from_secs(1));
+        !state.is_closing
+    }
+
+    fn end(&self) {
+        close(&self.client);
+        close(&self.server);
+    }
+}
+
+/// A response that passes.
+#[derive(Default)]
+struct Passing {
+    harm: Option<Harm>,
+    head: Vec<u8>,
+    has_body: bool,
+    has_digest: bool,
+}
+
+impl Passing {
+    /// Whether the connection goes on.
+    fn pass(&mut self, pair: &Pair, bytes: &mut [u8]) -> bool {
+        let Some(harm) = self.harm else { return pair.send(bytes) };
+        match harm {
+            Harm::Garbage => {
+                pair.send(b"\0\x01\x02 is no HTTP\r\n\r\n");
+                return false;
+            }
+            Harm::TrickledHead => return pair.trickle(bytes),
+            _ => {}
+        }
+        let mut body = bytes;
+        if !self.has_body {
+            self.head.extend_from_slice(body);
+            let Some(end) = self.head.windows(4).position(|window| window == b"\r\n\r\n") else {
+                return true;
+            };
+            let in_head = end + 4 - (self.head.len() - body.len());
+            self.head.truncate(end + 4);
+            self.has_body = true;
+            let head = String::from_utf8_lossy(&self.head).to_lowercase();
+            self.has_digest = head.contains("forwardcache-digest:");
+            if !pair.send(&self.head) {
+                return false;
+            }
+            if harm == Harm::ResetAfterHead {
+                reset(&pair.client);
+                return false;
+            }
+            body = &mut body[in_head..];
+        }
+        if body.is_empty() {
+            return true;
+        }
+        let half = body.len() / 2;
+        match harm {
+            Harm::ResetInBody => {
+                pair.send(&body[..half]);
+                reset(&pair.client);
+                false
+            }
+            Harm::CutInBody => {
+                pair.send(&body[..half]);
+                false
+            }
+            Harm::TrickledBody => pair.trickle(body),
+            Harm::Altered if self.has_digest => {
+                body[half] ^= 1;
+                self.has_digest = false;
+                pair.send(body)
+            }
+            _ => pair.send(body),
+        }
+    }
+}
