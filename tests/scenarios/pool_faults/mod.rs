@@ -8,12 +8,16 @@
 //! | `between` | peers that do not see each other, or know different pools |
 //! | `nonsense` | a peer that resets, cuts, trickles, or talks nonsense |
 //! | `around` | an origin that is down, lists that are none, a clock that is set, a pool that changes |
+//! | `chance` | the world of a random run, and what is right of each answer |
+//! | `random` | random faults for a bounded time, with what must hold whatever they are |
 
 mod around;
 mod between;
+mod chance;
 mod gone;
 mod load;
 mod nonsense;
+mod random;
 mod table;
 mod world;
 

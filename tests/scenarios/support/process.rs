@@ -106,6 +106,11 @@ impl Process {
         self.signal("TERM");
     }
 
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
     /// Sends a signal, by its name without `SIG`.
     ///
     /// # Panics

@@ -1,0 +1,151 @@
+//! The world of a random run: an origin that tells its versions, and what is right of each answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use parking_lot::{Condvar, Mutex};
+
+use super::world::body;
+use crate::support::origin::{Origin, Received, Reply};
+
+/// How long an answer may be kept that is not kept for long, and what rounding and scheduling may add.
+const KEPT: Duration = Duration::from_secs(1);
+const ROUNDED: Duration = Duration::from_millis(1500);
+
+/// How long before a request it may matter to it that the origin was down: another's fetch, which it joined.
+const BEFORE: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Up,
+    Slow,
+    Down,
+}
+
+pub(super) struct Changing {
+    pub(super) origin: Origin,
+    history: Arc<History>,
+}
+
+struct History {
+    state: Mutex<State>,
+    /// Nobody tells it anything: it is waited on for the pace of a slow origin.
+    never: Condvar,
+}
+
+struct State {
+    health: Health,
+    /// When it last was down.
+    down: Option<Instant>,
+    /// When each version began, from 1 on.
+    began: Vec<Instant>,
+    /// What was current before is gone from all peers.
+    purged: Option<Instant>,
+}
+
+impl Changing {
+    pub(super) fn start() -> Self {
+        let state = State { health: Health::Up, down: None, began: vec![Instant::now()], purged: None };
+        let history = Arc::new(History { state: Mutex::new(state), never: Condvar::new() });
+        let answering = Arc::clone(&history);
+        Self { origin: Origin::start(move |received| answering.answer(received)), history }
+    }
+
+    pub(super) fn set(&self, health: Health) {
+        let mut state = self.history.state.lock();
+        if state.health == Health::Down {
+            state.down = Some(Instant::now());
+        }
+        state.health = health;
+    }
+
+    pub(super) fn next_version(&self) {
+        self.history.state.lock().began.push(Instant::now());
+    }
+
+    /// All peers have removed everything, as was asked for at that time.
+    pub(super) fn is_purged(&self, asked: Instant) {
+        self.history.state.lock().purged = Some(asked);
+    }
+
+    /// From when on a version has to have been the current one, to be good for who asks now.
+    pub(super) fn oldest_after_purge(&self) -> Option<Instant> {
+        self.history.state.lock().purged
+    }
+
+    /// Whether it was up all the time for who asked at that time.
+    pub(super) fn was_up_since(&self, asked: Instant) -> bool {
+        let state = self.history.state.lock();
+        state.health != Health::Down && state.down.is_none_or(|down| down + BEFORE < asked)
+    }
+
+    /// Whether the version was one alone for who asked at that time, whatever is kept.
+    pub(super) fn was_one_version(&self, target: &str, asked: Instant) -> bool {
+        let began = *self.history.state.lock().began.last().unwrap();
+        is_fixed(target) || began + KEPT + ROUNDED < asked
+    }
+
+    /// Says what is wrong with an answer of this version, for who asked at that time; `is_stale`: it says that it is.
+    pub(super) fn judge(
+        &self,
+        target: &str,
+        version: u64,
+        asked: Instant,
+        purged: Option<Instant>,
+        is_stale: bool,
+    ) -> Result<(), String> {
+        if is_stale && (target.starts_with("/strict/") || self.was_up_since(asked)) {
+            return Err("it is stale, and may not be".to_owned());
+        }
+        if is_fixed(target) {
+            return if version == 1 { Ok(()) } else { Err(format!("there is no version {version}")) };
+        }
+        let state = self.history.state.lock();
+        // It was current until the next one began.
+        let index = usize::try_from(version).unwrap();
+        if index == 0 || index > state.began.len() {
+            return Err(format!("there is no version {version}"));
+        }
+        let Some(ended) = state.began.get(index) else { return Ok(()) };
+        let oldest = if is_stale { None } else { asked.checked_sub(KEPT + ROUNDED) };
+        if oldest.is_some_and(|oldest| *ended < oldest) {
+            return Err(format!("version {version} ended {:?} before it was asked for", asked - *ended));
+        }
+        if purged.is_some_and(|purged| *ended < purged) {
+            return Err(format!("version {version} was purged everywhere"));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn is_fixed(target: &str) -> bool {
+    target.starts_with("/fixed/")
+}
+
+impl History {
+    fn answer(&self, received: &Received) -> Reply {
+        let mut state = self.state.lock();
+        let version = if is_fixed(&received.target) { 1 } else { state.began.len() as u64 };
+        match state.health {
+            Health::Down => return Reply::nothing_by_reset(),
+            Health::Slow => {
+                self.never.wait_for(&mut state, Duration::from_millis(200));
+            }
+            Health::Up => {}
+        }
+        drop(state);
+        if received.method == Method::POST {
+            return Reply::ok(received.body.clone()).field("Cache-Control", "no-store");
+        }
+        let tag = format!("\"v{version}\"");
+        let is_same = received.field("if-none-match").is_some_and(|known| known == tag);
+        let reply = if is_same { Reply::status(304) } else { Reply::ok(body(&received.target, version)) };
+        let kept = match received.target.split('/').nth(1) {
+            Some("fixed") => "max-age=600",
+            Some("strict") => "max-age=1, must-revalidate",
+            _ => "max-age=1",
+        };
+        reply.field("ETag", tag).field("Cache-Control", kept)
+    }
+}
