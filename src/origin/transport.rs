@@ -132,12 +132,13 @@ impl Current {
         head: Request<()>,
         limits: Limits,
     ) -> Result<Response<ureq::Body>, ureq::Error> {
+        let begun = Instant::now();
         let failure = match self.agent.run(limits.limiting(&self.agent, head.clone())) {
             Err(failure) if failure::connection_was_dead(&failure) => failure,
             answer => return answer,
         };
         log::debug!("sent once more on a fresh connection after: {failure}");
-        let head = limits.limiting(&self.agent, head);
+        let head = limits.after(begun.elapsed()).limiting(&self.agent, head);
         self.agent.run(self.agent.configure_request(head).max_idle_age(Duration::ZERO).build())
     }
 }
@@ -160,6 +161,14 @@ impl Limits {
         let is_for_head = deadline.is_some_and(|deadline| deadline.is_for_head());
         let head = left.filter(|_| is_for_head).into_iter().chain(within.map(|Within(limit)| limit)).min();
         Ok(Self { head, whole: left.filter(|_| !is_for_head) })
+    }
+
+    /// What is left after so long: a moment at least, so that it fails as one that took too long.
+    fn after(self, elapsed: Duration) -> Self {
+        let left = |limit: Option<Duration>| {
+            limit.map(|limit| limit.saturating_sub(elapsed).max(Duration::from_millis(1)))
+        };
+        Self { head: left(self.head), whole: left(self.whole) }
     }
 
     fn limiting<B: AsSendBody>(self, agent: &Agent, request: Request<B>) -> Request<B> {
