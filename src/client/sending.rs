@@ -221,7 +221,7 @@ impl Inner {
         let mut response =
             self.transport.round_trip(request).map_err(|error| about(error).with_peer(peer))?;
         if let Some(members) = protocol::take_members(response.headers_mut()) {
-            self.disagreements.note(peer, members);
+            self.disagreements.note(peer, members, &self.pool, Instant::now());
         }
         if protocol::take_leaving(response.headers_mut()) {
             response.extensions_mut().insert(IsLeaving);
