@@ -99,7 +99,7 @@ mod tests {
         let (said, now) = (PoolDigest::of("another"), Instant::now());
         let stranger = "http://stranger".parse().unwrap();
         for number in 0..10 {
-            let peer = format!("http://peer-{number}");
+            let peer = format!("http://p{number}");
             pool.set(parse([&peer]).unwrap()).unwrap();
             let peer = peer.parse().unwrap();
             assert!(disagreements.is_news(&peer, said, &pool, now));

@@ -126,25 +126,49 @@ impl Current {
 
     /// A kept connection may die between the moment it is found open and its use. Nothing tells that
     /// from an origin that answers nothing, so what may safely be repeated is repeated once, past all
-    /// kept connections (RFC 9112 section 9.3.1).
+    /// kept connections (RFC 9112 section 9.3.1), in the time that the first try has left.
     fn send_repeatable(
         &self,
         head: Request<()>,
         limits: Limits,
+        left: impl FnOnce() -> Option<Limits>,
     ) -> Result<Response<ureq::Body>, ureq::Error> {
-        let begun = Instant::now();
         let failure = match self.agent.run(limits.limiting(&self.agent, head.clone())) {
             Err(failure) if failure::connection_was_dead(&failure) => failure,
             answer => return answer,
         };
+        let limits = left().ok_or(ureq::Error::Timeout(ureq::Timeout::Global))?;
         log::debug!("sent once more on a fresh connection after: {failure}");
-        let head = limits.after(begun.elapsed()).limiting(&self.agent, head);
+        let head = limits.limiting(&self.agent, head);
         self.agent.run(self.agent.configure_request(head).max_idle_age(Duration::ZERO).build())
     }
 }
 
+/// What one request says of its time.
+#[derive(Clone, Copy)]
+struct Time {
+    deadline: Option<Deadline>,
+    within: Option<Within>,
+    begun: Instant,
+}
+
+impl Time {
+    /// What is left of it at this moment; `None` where nothing is.
+    fn left(self, now: Instant) -> Option<Limits> {
+        let left = self.deadline.and_then(|deadline| deadline.remaining(now));
+        let waited = now.saturating_duration_since(self.begun);
+        let within = self.within.map(|Within(limit)| limit.saturating_sub(waited));
+        if left.into_iter().chain(within).any(|left| left.is_zero()) {
+            return None;
+        }
+        let is_for_head = self.deadline.is_some_and(|deadline| deadline.is_for_head());
+        let head = left.filter(|_| is_for_head).into_iter().chain(within).min();
+        Some(Limits { head, whole: left.filter(|_| !is_for_head) })
+    }
+}
+
 /// What is left of the time of one request, where that is less than the options allow.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Limits {
     /// Of each step up to the head of the response.
     head: Option<Duration>,
@@ -153,24 +177,6 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(deadline: Option<Deadline>, within: Option<Within>) -> Result<Self> {
-        let left = deadline.and_then(|deadline| deadline.remaining(Instant::now()));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Err(Error::new(ErrorKind::Timeout, "no time is left to ask"));
-        }
-        let is_for_head = deadline.is_some_and(|deadline| deadline.is_for_head());
-        let head = left.filter(|_| is_for_head).into_iter().chain(within.map(|Within(limit)| limit)).min();
-        Ok(Self { head, whole: left.filter(|_| !is_for_head) })
-    }
-
-    /// What is left after so long: a moment at least, so that it fails as one that took too long.
-    fn after(self, elapsed: Duration) -> Self {
-        let left = |limit: Option<Duration>| {
-            limit.map(|limit| limit.saturating_sub(elapsed).max(Duration::from_millis(1)))
-        };
-        Self { head: left(self.head), whole: left(self.whole) }
-    }
-
     fn limiting<B: AsSendBody>(self, agent: &Agent, request: Request<B>) -> Request<B> {
         if self.head.is_none() && self.whole.is_none() {
             return request;
@@ -191,17 +197,19 @@ impl RoundTrip for Origin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let extensions = request.extensions();
         let (deadline, within) = (Deadline::of(extensions), extensions.get::<Within>().copied());
+        let time = Time { deadline, within, begun: Instant::now() };
         let (head, body) = request::prepare(request)?;
         let (method, url) = (head.method().clone(), head.uri().clone());
         let current = self.inner.current.read().clone();
         if let Some(asked) = Asked::of_uri(&url) {
             current.rules.may_be_asked(&asked).map_err(|refused| Error::from(refused).with_url(&url))?;
         }
-        let limits = Limits::of(deadline, within).map_err(|error| error.with_url(&url))?;
+        let too_late = || Error::new(ErrorKind::Timeout, "no time is left to ask").with_url(&url);
+        let limits = time.left(Instant::now()).ok_or_else(too_late)?;
         let may_be_repeated = method == Method::GET || method == Method::HEAD || protocol::is_purge(&method);
         let repeatable = body.is_none() && may_be_repeated;
         let answer = match body {
-            None if repeatable => current.send_repeatable(head, limits),
+            None if repeatable => current.send_repeatable(head, limits, || time.left(Instant::now())),
             None => current.agent.run(limits.limiting(&current.agent, head)),
             Some(body) => {
                 current.agent.run(limits.limiting(&current.agent, head.map(|()| body.into_send_body())))
@@ -362,6 +370,40 @@ mod tests {
         });
         let error = get(&Origin::new(), &server.url()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unreachable);
+        assert!(nobody_else_came(&server.finish()));
+    }
+
+    #[test]
+    fn a_second_try_has_the_time_that_the_first_has_left() {
+        let second = Duration::from_secs(1);
+        let begun = Instant::now();
+        let deadline = Deadline::of_remaining(Some(5 * second), None, begun).unwrap();
+        let limits = |head: Option<u32>, whole: Option<u32>| {
+            Some(Limits { head: head.map(|count| count * second), whole: whole.map(|count| count * second) })
+        };
+        for (deadline, within, waited, expected) in [
+            (None, None, 9, limits(None, None)),
+            (Some(deadline), None, 0, limits(None, Some(5))),
+            (Some(deadline), None, 4, limits(None, Some(1))),
+            (Some(deadline), None, 5, None),
+            (Some(deadline.for_head()), None, 4, limits(Some(1), None)),
+            (None, Some(3), 2, limits(Some(1), None)),
+            (None, Some(3), 3, None),
+            (Some(deadline), Some(3), 2, limits(Some(1), Some(3))),
+            (Some(deadline.for_head()), Some(3), 2, limits(Some(1), None)),
+        ] {
+            let time = Time { deadline, within: within.map(|count: u32| Within(count * second)), begun };
+            assert_eq!(time.left(begun + waited * second), expected, "{within:?} {waited}");
+        }
+
+        let server = ScriptedOrigin::new(|listener| {
+            accept(listener).receive();
+            listener.try_clone().unwrap()
+        });
+        let current = Origin::new().inner.current.read().clone();
+        let head = Request::get(server.url()).body(()).unwrap();
+        let failure = current.send_repeatable(head, Limits::default(), || None).unwrap_err();
+        assert!(matches!(failure, ureq::Error::Timeout(_)), "{failure}");
         assert!(nobody_else_came(&server.finish()));
     }
 
