@@ -331,7 +331,7 @@ impl PeerBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadPeer`](crate::ErrorKind::BadPeer) when its own URL or another peer's is no base
+    /// [`ErrorKind::BadPeer`] when its own URL or another peer's is no base
     /// URL, [`ErrorKind::BadOption`] when its near cache is larger than its memory, and for a limit of
     /// [`Politeness`] that makes no sense, and what
     /// [`ClientBuilder::build`] fails with.

@@ -9,11 +9,11 @@ use super::compatible::{HashFunction, Ring};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RingKind {
-    /// [`Ring`](crate::Ring): that of the Go package, so that its peers and clients may be in the pool. The
+    /// [`Ring`]: that of the Go package, so that its peers and clients may be in the pool. The
     /// busiest of 20 peers owns some 1.35 times the mean.
     #[default]
     Compatible,
-    /// [`BalancedRing`](crate::BalancedRing): the busiest of up to 1,000 peers owns at most 1.05 times its fair
+    /// [`BalancedRing`]: the busiest of up to 1,000 peers owns at most 1.05 times its fair
     /// share.
     Balanced,
 }

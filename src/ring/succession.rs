@@ -1,4 +1,4 @@
-//! Who follows in a [`BalancedRing`](super::BalancedRing) when an owner is away.
+//! Who follows in a [`BalancedRing`] when an owner is away.
 
 use super::balanced::BalancedRing;
 use super::mixing::{hash, mix};
