@@ -10,6 +10,7 @@ use log::warn;
 
 use super::allowed::Allowed;
 use super::own_addresses::OwnAddresses;
+use super::purging::Coordinating;
 use super::refusal::{
     ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_LEASE, ALLOWED_FOR_LEAVING, ALLOWED_FOR_WHY, failure,
     method_not_allowed, refusal, unauthorized,
@@ -42,6 +43,7 @@ pub(crate) struct Proxy {
     pub(super) own_addresses: Arc<OwnAddresses>,
     pub(super) pool: Box<dyn PoolView>,
     pub(super) allowed: Allowed,
+    pub(super) coordinating: Coordinating,
     /// Whether this peer is about to end.
     is_leaving: AtomicBool,
 }
@@ -65,6 +67,9 @@ pub(crate) trait PoolView: std::fmt::Debug + Send + Sync {
 
     /// Removes what this peer keeps near of what others own. Cheap, and never blocks.
     fn forget_near(&self, purge: &Purge);
+
+    /// Whether there is no other peer. Cheap, and never blocks.
+    fn is_alone(&self) -> bool;
 
     /// Has all other peers purge their own shares. Blocks until each has answered or its time is up.
     fn purge_others(&self, purge: &Purge) -> Vec<PeerPurged>;
@@ -93,6 +98,7 @@ impl Proxy {
             own_addresses,
             pool,
             allowed,
+            coordinating: Coordinating::new(),
             is_leaving,
         }
     }
@@ -486,6 +492,10 @@ mod tests {
         }
 
         fn forget_near(&self, _: &Purge) {
+            unreachable!("nothing is purged here")
+        }
+
+        fn is_alone(&self) -> bool {
             unreachable!("nothing is purged here")
         }
 

@@ -327,6 +327,10 @@ impl Peer {
     /// never fails: what goes wrong is a
     /// response.
     ///
+    /// Call it from two threads at least: a purge of the pool blocks while it waits for the other peers, and each of
+    /// them has to be answered meanwhile when it does the same. One such purge is under way at a time, or two on a
+    /// front of this peer's own; whoever comes on top of that is answered with 503 and `Retry-After`.
+    ///
     /// ```
     /// use forwardcache::{Body, Peer};
     /// use http::Request;
@@ -352,15 +356,17 @@ impl Peer {
         self.serve_with(address, FrontOptions::new())
     }
 
-    /// As [`serve`](Self::serve), with options.
+    /// As [`serve`](Self::serve), with options. In a pool of several, there are two workers more than they say, as so
+    /// many purges of the pool may wait for the other peers at a time.
     ///
     /// # Errors
     ///
     /// As [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn serve_with(&self, address: impl ToSocketAddrs, options: FrontOptions) -> Result<Serving> {
-        let serving = EventFront::bind_responder(address, &options, &self.responder())?;
-        Ok(self.served(serving, &options))
+        let with_more = self.with_more_workers(&options);
+        let serving = EventFront::bind_responder(address, &with_more, &self.responder())?;
+        Ok(self.served(serving, &options, &with_more))
     }
 
     /// As [`serve_with`](Self::serve_with), on a socket that listens already: for a peer whose URL holds a
@@ -371,15 +377,22 @@ impl Peer {
     /// As [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn serve_on(&self, listener: TcpListener, options: FrontOptions) -> Result<Serving> {
-        let serving = EventFront::responder_on(listener, &options, &self.responder())?;
-        Ok(self.served(serving, &options))
+        let with_more = self.with_more_workers(&options);
+        let serving = EventFront::responder_on(listener, &with_more, &self.responder())?;
+        Ok(self.served(serving, &options, &with_more))
     }
 
     fn responder(&self) -> Arc<dyn Responder> {
         Arc::new(Answering(self.clone()))
     }
 
-    fn served(&self, serving: Serving, options: &FrontOptions) -> Serving {
+    /// With workers for what waits for other peers, beside those that the options speak of.
+    fn with_more_workers(&self, options: &FrontOptions) -> FrontOptions {
+        options.clone().workers(options.worker_count() + self.inner.proxy.workers_for_purges())
+    }
+
+    fn served(&self, serving: Serving, options: &FrontOptions, with_more: &FrontOptions) -> Serving {
+        self.inner.proxy.is_answered_by(with_more.worker_count());
         // Of those who answer, so many never wait for a place at an origin.
         self.inner.polite.limit_waiting(options.worker_count() / 2);
         self.is_served_on(serving.local_addr());

@@ -47,6 +47,10 @@ impl PoolView for InPool {
         self.client.forget_own_copies(purge);
     }
 
+    fn is_alone(&self) -> bool {
+        self.client.pool().iter().all(|peer| *peer == self.self_url)
+    }
+
     fn purge_others(&self, purge: &Purge) -> Vec<PeerPurged> {
         self.client.purge_others(purge, &self.self_url)
     }

@@ -1,13 +1,14 @@
 //! What is stored is removed, by whoever may say so, from every peer of the pool.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, mpsc};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use forwardcache::{
-    BackedStore, Body, Cache, Client, ErrorKind, MemoryCache, NearCache, Outcome, Peer, Purge, RoundTripFn,
-    StoreError, Tokens,
+    BackedStore, Body, Cache, Client, ErrorKind, FrontOptions, MemoryCache, NearCache, Outcome, Peer, Purge,
+    RoundTrip, RoundTripFn, Serving, StoreError, TinyHttpFront, Tokens,
 };
 use http::Request;
 
@@ -410,7 +411,7 @@ fn the_method_is_a_purge_in_the_library_too_and_reaches_no_origin() {
     let direct = Client::builder().build().unwrap();
     assert_eq!(direct.request(request()).unwrap_err().kind(), ErrorKind::NoPeerLeft);
     let alone = pool[0].peer.caching();
-    let refused = forwardcache::RoundTrip::round_trip(alone, request()).unwrap_err();
+    let refused = RoundTrip::round_trip(alone, request()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::BadRequest);
     let why = send(pool[0].address(), "PURGE", &format!("/proxy/why?q={}", escaped(&url)), "");
     assert_eq!(why.status, 405);
@@ -553,4 +554,97 @@ fn what_is_near_another_peer_does_not_come_back_from_one_that_is_purged_later() 
     let purged = client.purge(&Purge::url(&url).unwrap()).unwrap();
     assert!(purged.is_complete(), "{purged}");
     assert_eq!([get(&c), get(&b)], ["new"; 2]);
+}
+
+/// Two peers that know each other, each with the socket on which it is to be served. `first` is called before either
+/// has the other purge its own share.
+fn two_peers(first: impl Fn() + Clone + Send + Sync + 'static) -> [(Peer, TcpListener); 2] {
+    let listeners = [listen(), listen()];
+    let urls = listeners.each_ref().map(|listener| format!("http://{}", listener.local_addr().unwrap()));
+    listeners.map(|listener| {
+        let (first, network) = (first.clone(), forwardcache::Origin::new());
+        let transport = RoundTripFn(move |request: Request<Body>| {
+            first();
+            network.round_trip(request)
+        });
+        let own = format!("http://{}", listener.local_addr().unwrap());
+        (Peer::builder(own).pool(urls.clone()).transport(transport).build().unwrap(), listener)
+    })
+}
+
+fn served(peers: [(Peer, TcpListener); 2], workers: usize) -> [Serving; 2] {
+    peers.map(|(peer, listener)| peer.serve_on(listener, FrontOptions::new().workers(workers)).unwrap())
+}
+
+#[test]
+fn two_peers_of_one_worker_each_purge_each_other() {
+    // Nobody is asked before both wait for the other.
+    let both = Arc::new(Barrier::new(2));
+    let serving = served(
+        two_peers(move || {
+            both.wait();
+        }),
+        1,
+    );
+    thread::scope(|scope| {
+        let purges = serving.each_ref().map(|serving| scope.spawn(|| purge(serving.local_addr(), "all", "")));
+        for done in purges {
+            let (status, text) = done.join().unwrap();
+            assert_eq!((status, text.lines().count()), (200, 2), "{text}");
+        }
+    });
+}
+
+#[test]
+fn of_many_purges_at_two_peers_each_is_done_or_told_to_come_again() {
+    let serving = served(two_peers(|| {}), 1);
+    thread::scope(|scope| {
+        for number in 0..40 {
+            let peer = serving[number % 2].local_addr();
+            scope.spawn(move || {
+                loop {
+                    let query = format!("q=http%3A%2F%2Fh%2F{number}");
+                    let answer = send(peer, "PURGE", &format!("/proxy?{query}"), "");
+                    let text = String::from_utf8_lossy(&answer.body);
+                    match answer.status {
+                        200 => return assert_eq!(text.lines().count(), 2, "{text}"),
+                        status => {
+                            assert_eq!((status, answer.field("retry-after")), (503, Some("1")), "{text}");
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn on_tiny_http_a_worker_is_left_for_its_own_share() {
+    let (entered, is_waiting) = mpsc::channel();
+    let goes_on = Arc::new(Barrier::new(3));
+    let waits = Arc::clone(&goes_on);
+    let peers = two_peers(move || {
+        entered.send(()).unwrap();
+        waits.wait();
+    });
+    let serving = peers.map(|(peer, listener)| {
+        let options = FrontOptions::new().workers(2);
+        let serving = TinyHttpFront::on(listener, options, peer.handler()).unwrap();
+        peer.is_served_on(serving.local_addr());
+        serving
+    });
+    let addresses = serving.each_ref().map(Serving::local_addr);
+    thread::scope(|scope| {
+        let under_way = addresses.map(|peer| scope.spawn(move || purge(peer, "all", "")));
+        under_way.iter().for_each(|_| is_waiting.recv().unwrap());
+        for peer in addresses {
+            assert_eq!(purge(peer, "all", "").0, 503);
+            assert_eq!(purge(peer, "all", "Forwardcache-Scope: own\r\n").0, 200);
+        }
+        goes_on.wait();
+        for done in under_way {
+            let (status, text) = done.join().unwrap();
+            assert_eq!((status, text.lines().count()), (200, 2), "{text}");
+        }
+    });
 }
