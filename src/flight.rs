@@ -137,6 +137,16 @@ impl<K: Eq + Hash + Clone, T: Clone> Leader<K, T> {
         Follower { flight: Arc::clone(&self.flight) }
     }
 
+    /// Gives `result` to all who follow, and lets whoever joins from now on lead anew.
+    pub(crate) fn leave_with(self, result: T) {
+        let mut by_key = self.by_key.lock();
+        let is_own = by_key.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
+        let left = if is_own { by_key.remove(&self.key) } else { None };
+        drop(by_key);
+        self.flight.end(State::Landed(result));
+        drop(left);
+    }
+
     /// Gives `result` to all who follow now or join before this leader is dropped.
     pub(crate) fn land(&self, result: T) {
         self.flight.end(State::Landed(result));

@@ -11,6 +11,7 @@
 //! |---|---|---|
 //! | `Forwardcache` | requests | what the asker wants beside the response, see [`Hop`] |
 //! | `Forwardcache-Scope` | requests | `own`: a purge is about the share of the peer that is asked; `near`: about its copies of what others own, see [`Scope`] |
+//! | `Sec-Forwardcache` | requests | that they are of no page of the web |
 //! | `Forwardcache-Error` | responses | that a peer made it itself because it could not get the origin's |
 //! | `Forwardcache-Members` | responses | the [`PoolDigest`] of a peer that was asked with another |
 //! | `Forwardcache-Leaving` | responses | that the peer is about to end |
@@ -40,6 +41,10 @@ static ERROR: HeaderName = HeaderName::from_static("forwardcache-error");
 
 /// See [`Hop`].
 pub(crate) static HOP: HeaderName = HeaderName::from_static("forwardcache");
+
+/// Says that a program asks, and no page of the web: what begins with `Sec-` no page can set (Fetch, forbidden
+/// request-headers). It goes along with [`HOP`], and ends there too.
+pub(crate) static NO_PAGE: HeaderName = HeaderName::from_static("sec-forwardcache");
 
 /// The digest of the content over one hop.
 static DIGEST: HeaderName = HeaderName::from_static("forwardcache-digest");
@@ -183,6 +188,7 @@ impl Hop {
 
     /// What a request says, which it does not say any further.
     pub(crate) fn take(headers: &mut HeaderMap) -> Self {
+        headers.remove(&NO_PAGE);
         headers.remove(&HOP).map_or_else(Self::default, |field| Self::parse(field.as_bytes()))
     }
 
@@ -200,6 +206,7 @@ impl Hop {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(&HOP, value);
         }
+        headers.insert(&NO_PAGE, HeaderValue::from_static("1"));
     }
 }
 
@@ -351,6 +358,7 @@ mod tests {
         };
         let mut headers = HeaderMap::new();
         hop.put(&mut headers);
+        assert!(headers.contains_key(&NO_PAGE));
         assert_eq!(headers[&HOP], "digest, deadline=1500, soft=0, members=0000000000000abc");
         assert_eq!(Hop::take(&mut headers), hop);
         assert!(headers.is_empty());

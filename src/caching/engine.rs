@@ -45,6 +45,9 @@ use crate::target::Target;
 /// How long a request waits for the head that another one is fetching before it fetches for itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a request waits anew because the one who fetched had no time left.
+const TURNS: u8 = 3;
+
 /// A [`RoundTrip`] that remembers: an HTTP cache by RFC 9111 over another `RoundTrip`.
 ///
 /// GET and HEAD are answered from the store where that is allowed; every other method goes through, and
@@ -259,8 +262,9 @@ impl Inner {
     /// is to see. Gives what the one who asks wants beside it.
     pub(super) fn end_to_end(&self, method: &Method, headers: &mut HeaderMap) -> Hop {
         hop_by_hop::remove(headers);
+        let hop = Hop::take(headers);
         remove_unsent(method, headers, &self.rules);
-        Hop::take(headers)
+        hop
     }
 
     /// Passes a request through, past the store, and forgets what it makes doubtful.
@@ -330,6 +334,11 @@ impl Inner {
     }
 
     pub(super) fn answer(&self, incoming: &Incoming) -> Result<Response<Body>> {
+        self.answer_in(incoming, TURNS)
+    }
+
+    /// The same, where as many may give up whom it waits for.
+    fn answer_in(&self, incoming: &Incoming, turns: u8) -> Result<Response<Body>> {
         let plan = match self.look_up(incoming) {
             Lookup::Serve(stored, outcome) => return Ok(self.serve(&stored, incoming, outcome)),
             Lookup::Forward(plan) => plan,
@@ -353,6 +362,8 @@ impl Inner {
                 Lookup::Forward(plan) => self.forward(incoming, &plan, Some(leader)),
             },
             Role::Follow(follower) => match follower.wait(patience_of(incoming)) {
+                // One of those who waited leads then.
+                Landing::With(Landed::GivenUp) if turns > 0 => self.answer_in(incoming, turns - 1),
                 Landing::With(landed) => self.follow(incoming, &plan, landed),
                 Landing::Abandoned | Landing::TimedOut => self.look_again(incoming),
             },
@@ -420,10 +431,6 @@ impl Inner {
 
     /// Answers one who waited for another's fetch with what came of that, or fetches after all.
     fn follow(&self, incoming: &Incoming, plan: &Plan, landed: Landed) -> Result<Response<Body>> {
-        if matches!(landed, Landed::GivenUp) {
-            // One of those who waited leads then.
-            return self.answer(incoming);
-        }
         self.shared(incoming, plan, landed).unwrap_or_else(|| self.look_again(incoming))
     }
 
@@ -506,9 +513,12 @@ impl Inner {
                     // Nor is a near cache the one to tell others of an error: they hear of it from the owner, as it is.
                     let is_in_a_hurry =
                         incoming.deadline.is_some_and(|deadline| deadline.is_over(Instant::now()));
-                    leader.land(if is_in_a_hurry {
-                        Landed::GivenUp
-                    } else if is_for_everybody(error.kind()) && self.near.is_none() {
+                    if is_in_a_hurry {
+                        // Those who wait are to fetch for themselves, not to find this one still there.
+                        leader.leave_with(Landed::GivenUp);
+                        return self.serve_on_error(incoming, plan, error);
+                    }
+                    leader.land(if is_for_everybody(error.kind()) && self.near.is_none() {
                         Landed::Unreachable(error.kind(), error.message().into(), error.retry_after())
                     } else {
                         Landed::Alone

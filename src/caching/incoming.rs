@@ -27,6 +27,8 @@ pub(crate) struct Incoming {
     pub(crate) key: Key,
     /// The fields that select its answer beside those that `Vary` names.
     pub(crate) selecting: Vec<HeaderName>,
+    /// Whether fields that nobody knows select answers.
+    pub(crate) selects_by_unknown: bool,
     /// Whether no client waits for it.
     pub(crate) is_refresh: bool,
 }
@@ -65,6 +67,7 @@ impl Incoming {
             directives,
             key,
             selecting,
+            selects_by_unknown: keys.select_by_unknown(),
             is_refresh: false,
         }
     }

@@ -52,9 +52,14 @@ impl Keys {
         selecting(headers, &self.rules).cloned().collect()
     }
 
+    /// Whether fields that nobody knows select answers.
+    pub(crate) fn select_by_unknown(&self) -> bool {
+        self.rules.unknown_fields == UnknownFields::Select
+    }
+
     /// Whether a plain request has such a field.
     pub(crate) fn are_selecting(&self, request: &PlainRequest<'_>) -> bool {
-        self.rules.unknown_fields == UnknownFields::Select
+        self.select_by_unknown()
             && request.names().any(|name| {
                 HeaderName::from_bytes(name.as_bytes()).map_or(true, |name| !is_known(&name, &self.rules))
             })

@@ -76,7 +76,9 @@ pub(crate) fn lookup(
         // What was made for one user is no guess at what another would get; and a weak tag may stand for
         // several encodings.
         let is_candidate = |stored: &&Arc<StoredResponse>| {
-            stored.status() != StatusCode::PARTIAL_CONTENT
+            // What was made of a field that others do not send may show in its fields, whatever its bytes are.
+            !incoming.selects_by_unknown
+                && stored.status() != StatusCode::PARTIAL_CONTENT
                 && stored.field(&ETAG).and_then(EntityTag::parse).is_some_and(EntityTag::is_strong)
                 && stored.variant().is_for_credentials_of(&incoming.headers, digest)
         };

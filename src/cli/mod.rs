@@ -37,6 +37,7 @@ mod why;
 use std::process::ExitCode;
 
 use clap::Parser;
+use log::{Level, Log, Metadata, Record};
 
 use arguments::{Arguments, Command};
 use failure::Failure;
@@ -71,10 +72,31 @@ fn start_log(verbose: bool, asks: bool) {
         (false, true) => "warn,tiny_http=off,forwardcache::client=off",
     };
     let environment = env_logger::Env::default().default_filter_or(default);
-    let mut builder = env_logger::Builder::from_env(environment);
-    // They show whole requests, credentials and all, to whoever asks for debugging.
-    for library in ["ureq", "ureq_proto", "rustls"] {
-        builder.filter_module(library, log::LevelFilter::Warn);
+    let logger = env_logger::Builder::from_env(environment).format_target(false).build();
+    log::set_max_level(logger.filter());
+    // Another one is set by nobody.
+    let _ = log::set_boxed_logger(Box::new(Discreet(logger)));
+}
+
+/// Libraries that show whole requests, credentials and all, to whoever asks for debugging.
+const TALKATIVE: [&str; 2] = ["ureq", "rustls"];
+
+/// A log in which they only warn, whatever `RUST_LOG` says.
+struct Discreet(env_logger::Logger);
+
+impl Log for Discreet {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let is_talkative = TALKATIVE.iter().any(|library| metadata.target().starts_with(library));
+        !(is_talkative && metadata.level() > Level::Warn) && self.0.enabled(metadata)
     }
-    builder.format_target(false).init();
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }

@@ -19,6 +19,8 @@ use super::peers::PeerHealth;
 use super::pool;
 use super::sending::{Answer, Inner, Last};
 use crate::body::Body;
+#[cfg(feature = "peer")]
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::Member;
 #[cfg(feature = "peer")]
@@ -344,8 +346,10 @@ impl Client {
         &self,
         peer: &PeerUrl,
         origin: &Target,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Result<Response<Body>> {
+        // The body included: one that drips is no answer either.
+        request.extensions_mut().insert(Deadline::within(LEASE_TIMEOUT));
         let path = protocol::lease_path(&self.inner.path);
         self.inner.ask_once(peer, &Asked::new(origin.clone(), request), &path, Some(LEASE_TIMEOUT))
     }

@@ -46,12 +46,12 @@ impl Allowed {
     /// What is fetched for a page would be of one origin with what is fetched for all others, and the page could
     /// read it.
     ///
-    /// Browsers tell so by a field that no page can set; where somebody typed the URL, it is `none`. What a page sends
-    /// with [`Hop`](crate::protocol::Hop), it has to ask for first, by a request of this kind.
+    /// Browsers tell so by a field that no page can set; where somebody typed the URL, it is `none`. A program that
+    /// passes on what a browser sent it says so by another such field.
     pub(crate) fn is_by_a_page(&self, headers: &HeaderMap) -> bool {
         self.tokens.is_none()
             && headers.get(&SEC_FETCH_SITE).is_some_and(|site| site != "none")
-            && !headers.contains_key(&protocol::HOP)
+            && !headers.contains_key(&protocol::NO_PAGE)
     }
 
     /// Whether anybody may ask who is here.

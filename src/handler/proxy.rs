@@ -337,6 +337,11 @@ impl Proxy {
         if *request.method() != Method::POST {
             return method_not_allowed(ALLOWED_FOR_LEASE);
         }
+        // Whoever could borrow in the name of others could keep an origin from all.
+        if !self.may_purge() {
+            let text = "who may borrow was not said: give this peer a token";
+            return refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text);
+        }
         let target = match self.target(&request) {
             Ok(target) => target,
             Err((status, kind, reason)) => return refusal(status, kind, reason),
@@ -723,6 +728,10 @@ mod tests {
         for host in ["me.example:3000", "localhost"] {
             assert_eq!(ask(&open, Request::get("/proxy?q=http://h/").header("host", host)).0, 200);
         }
+        // A page of this very peer could set what is no field of browsers; a program says more.
+        let own_page = || request().header("sec-fetch-site", "same-origin").header("forwardcache", "digest");
+        assert_eq!(ask(&open, own_page()).0, 403);
+        assert_eq!(ask(&open, own_page().header("sec-forwardcache", "1")).0, 200);
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
         let tokens = crate::token::Tokens::new(["a-token-of-the-pool"]).unwrap();

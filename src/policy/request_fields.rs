@@ -158,7 +158,7 @@ fn is_never_sent(name: &str, may_be_stored: bool) -> bool {
 
 /// Fields that the standards give a meaning, so that an origin which answers to one knows that it has to name it in
 /// `Vary`; and those by which requests are counted and traced, to which none answers.
-const KNOWN: [&str; 57] = [
+const KNOWN: [&str; 61] = [
     "accept",
     "accept-charset",
     "accept-encoding",
@@ -168,6 +168,7 @@ const KNOWN: [&str; 57] = [
     "baggage",
     "cache-control",
     "cdn-loop",
+    "connection",
     "content-length",
     "cookie",
     "correlation-id",
@@ -177,6 +178,7 @@ const KNOWN: [&str; 57] = [
     "dpr",
     "ect",
     "expect",
+    "forwardcache",
     "host",
     "if-match",
     "if-modified-since",
@@ -185,6 +187,7 @@ const KNOWN: [&str; 57] = [
     "if-unmodified-since",
     "pragma",
     "priority",
+    "proxy-authorization",
     "range",
     "referer",
     "request-id",
@@ -194,6 +197,7 @@ const KNOWN: [&str; 57] = [
     "sec-fetch-mode",
     "sec-fetch-site",
     "sec-fetch-user",
+    "sec-forwardcache",
     "sec-gpc",
     "sec-purpose",
     "sentry-trace",

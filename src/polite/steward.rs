@@ -4,6 +4,7 @@
 //! as long as a body is on its way that nobody may be reading at the moment. It lives while there is something to ask,
 //! and a little longer.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use parking_lot::MutexGuard;
 use super::asking::Shared;
 use super::budgets::{Budgets, Errand};
 use super::lease::Grant;
+use crate::error::{Error, ErrorKind};
 
 /// How long it waits for something to do before it ends.
 const IDLE: Duration = Duration::from_secs(5);
@@ -49,7 +51,10 @@ fn work(shared: &Weak<Shared>) {
                 drop(budgets);
                 idle = Duration::ZERO;
                 let text = ask.text(shared.keepers.own_url());
-                let answer = shared.keepers.ask(&keeper, &origin, text);
+                // What carries it is not ours: its panic is no grant.
+                let asking = AssertUnwindSafe(|| shared.keepers.ask(&keeper, &origin, text));
+                let answer = catch_unwind(asking)
+                    .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "asking the peer panicked")));
                 let grant = answer.as_ref().ok().and_then(|text| Grant::parse(text));
                 if grant.is_none() {
                     let why =

@@ -235,3 +235,24 @@ fn what_a_post_says_is_stored_for_nobody_where_fields_are_not_trusted() {
         assert_eq!(peer.get(&url).body, b"GET ");
     }
 }
+
+/// What an attacker had reflected into a field is confirmed for nobody else, though the bytes are the same.
+#[test]
+fn a_304_spreads_no_answer_to_those_who_did_not_send_what_it_was_made_of() {
+    let origin = Origin::start(|received: &Received| {
+        let link = received.field("x-template").unwrap_or("none").to_owned();
+        let is_known = received.field("if-none-match").is_some_and(|tags| tags.contains("\"1\""));
+        let reply =
+            if is_known { Reply::status(304) } else { Reply::ok("the same bytes").field("Link", link) };
+        reply.field("ETag", "\"1\"").field("Cache-Control", "public, max-age=60")
+    });
+    let mut rules = Rules::new(Mode::Shared);
+    rules.unknown_fields = UnknownFields::Select;
+    let peer = LocalPeer::start_with(|builder| builder.rules(rules));
+    let url = origin.url("/a");
+    assert_eq!(peer.get_with(&url, "X-Template: evil\r\n").field("link"), Some("evil"));
+    for _ in 0..2 {
+        assert_eq!(peer.get(&url).field("link"), Some("none"));
+        assert_eq!(peer.get_with(&url, "X-Template: other\r\n").field("link"), Some("other"));
+    }
+}

@@ -76,7 +76,7 @@ fn what_a_peer_and_a_client_write_and_say_shows_no_secret() {
     let path = file.path().to_str().unwrap();
     let words = ["-v", "serve", "--listen", "127.0.0.1:0", "--token-file", path, "--admin", "127.0.0.1:0"];
     let mut serve = command(words);
-    serve.env("RUST_LOG", "trace");
+    serve.env("RUST_LOG", "trace,ureq_proto::client=trace");
     let mut serving = Process::start(serve).unwrap();
     let line = serving.wait_for_line("serving on http://");
     let peer = line.split(' ').nth(2).unwrap().to_owned();
