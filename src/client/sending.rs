@@ -147,17 +147,21 @@ impl Inner {
             self.counters.failovers.count();
             first_error.get_or_insert(error);
         }
-        // Where nobody has it faster, it is waited for.
-        if let Some(answer) = slow {
-            return Ok(answer);
+        // Who is that slow is not left for it; but an origin that is slow itself is not to cost more than a hop.
+        let limit = slow.is_some().then_some(self.hop);
+        let answer = self.send_last(asked, attempts.may_fetch_directly(), limit, first_error, last);
+        match (answer, slow) {
+            // Where nobody has it faster, it is waited for.
+            (Err(_), Some(slow)) => Ok(slow),
+            (answer, _) => answer,
         }
-        self.send_last(asked, attempts.may_fetch_directly(), first_error, last)
     }
 
     fn send_last(
         &self,
         asked: &Asked,
         may_fetch: bool,
+        limit: Option<Duration>,
         first_error: Option<Error>,
         last: &Last<'_>,
     ) -> Result<Answer> {
@@ -176,7 +180,11 @@ impl Inner {
             debug!("fetched directly: {}", redacted(asked.target.as_str()));
             self.counters.direct_fetches.count();
         }
-        let mut response = way.round_trip(asked.request(asked.target.uri()))?;
+        let mut request = asked.request(asked.target.uri());
+        if let Some(limit) = limit {
+            request.extensions_mut().insert(Within(limit));
+        }
+        let mut response = way.round_trip(request)?;
         response.extensions_mut().insert(FetchedDirectly);
         Ok(Answer { response, is_slow: false, from: None })
     }

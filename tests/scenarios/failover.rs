@@ -396,6 +396,19 @@ fn a_short_body_that_comes_byte_by_byte_is_had_from_the_next_without_a_validator
 }
 
 #[test]
+fn a_short_body_that_only_a_slow_peer_has_is_had_from_the_origin_if_that_may_be_asked() {
+    let origin =
+        Origin::start(|_| Reply::status(206).field("Content-Range", "bytes 0-14/99").body("the origin says"));
+    let head = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-14/99\r\nContent-Length: 15\r\n\r\n";
+    let (slow, _stop) = trickling(format!("{head}fifteen letters"), head.len());
+    let client =
+        Client::builder().pool([slow]).response_timeout(SECOND).connect_timeout(SECOND).build().unwrap();
+    let request = Request::get(origin.url("/a")).header("Range", "bytes=0-14").body(Body::empty()).unwrap();
+    assert_eq!(text(client.request(request)).unwrap(), "the origin says");
+    assert_eq!((client.counts().failovers, client.counts().direct_fetches), (1, 1));
+}
+
+#[test]
 fn a_short_body_that_nobody_has_faster_is_waited_for() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n";
     let (slow, _stop) = trickling(format!("{head}fifteen letters"), head.len());
