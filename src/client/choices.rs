@@ -1,7 +1,7 @@
 //! What a client may be told to do about peers that fail or are slow.
 
 /// What a client does with a request for which no peer is left: its pool has none, or all of them failed, just
-/// now or lately.
+/// now or lately, or the one that answers sends a short body with less than 256 bytes a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NoPeerLeft {
     /// It goes to its origin, uncached: a cache that is away must not be a program that is away. It is
@@ -9,7 +9,7 @@ pub enum NoPeerLeft {
     #[default]
     FetchDirectly,
     /// It fails: with the error of the first peer that was asked, or as
-    /// [`ErrorKind::NoPeerLeft`](crate::ErrorKind::NoPeerLeft) when none was.
+    /// [`ErrorKind::NoPeerLeft`](crate::ErrorKind::NoPeerLeft) when none was. What comes slowly is waited for.
     Fail,
 }
 

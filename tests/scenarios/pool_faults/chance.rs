@@ -86,7 +86,8 @@ impl Changing {
         is_fixed(target) || began + KEPT + ROUNDED < asked
     }
 
-    /// Says what is wrong with an answer of this version, for who asked at that time; `is_stale`: it says that it is.
+    /// Says what is wrong with an answer of this version, for who asked at that time; `is_stale`: it says that it is;
+    /// `is_hasty`: it was due before a slow origin may have answered.
     pub(super) fn judge(
         &self,
         target: &str,
@@ -94,8 +95,9 @@ impl Changing {
         asked: Instant,
         purged: Option<Instant>,
         is_stale: bool,
+        is_hasty: bool,
     ) -> Result<(), String> {
-        if is_stale && (target.starts_with("/strict/") || self.was_up_since(asked)) {
+        if is_stale && (target.starts_with("/strict/") || self.was_up_since(asked) && !is_hasty) {
             return Err("it is stale, and may not be".to_owned());
         }
         if is_fixed(target) {

@@ -218,7 +218,7 @@ impl Run {
                 Ok(()) if asked.method == "POST" => None,
                 Ok(()) => {
                     let version = version.unwrap_or(0);
-                    self.world.judge(&asked.target, version, begun, purged, is_stale).err()
+                    self.world.judge(&asked.target, version, begun, purged, is_stale, asked.is_hasty).err()
                 }
                 Err(Err(wrong)) => Some(wrong.clone()),
                 Err(Ok(error)) if self.is_excused(&asked, error, begun, took >= limit) => None,
