@@ -147,16 +147,16 @@ impl Inner {
             self.counters.failovers.count();
             first_error.get_or_insert(error);
         }
-        // Who is that slow is not left for it; but an origin that is slow itself is not to cost more than a hop.
-        let limit = slow.is_some().then_some(self.hop);
-        let answer = self.send_last(asked, attempts.may_fetch_directly(), limit, first_error, last);
-        match (answer, slow) {
-            // Where nobody has it faster, it is waited for.
-            (Err(_), Some(slow)) => Ok(slow),
-            (answer, _) => answer,
+        let may_fetch = attempts.may_fetch_directly();
+        let Some(slow) = slow else { return self.send_last(asked, may_fetch, None, first_error, last) };
+        if RequestDirectives::of(&asked.parts.headers).only_if_cached {
+            return Ok(slow);
         }
+        // Who is that slow is no peer that is left; but where nobody has it faster, it is waited for.
+        Ok(self.send_last(asked, may_fetch, Some(self.hop), first_error, last).unwrap_or(slow))
     }
 
+    /// Sends it past the pool, where that may be; the head is to come within this limit.
     fn send_last(
         &self,
         asked: &Asked,
@@ -181,7 +181,8 @@ impl Inner {
             self.counters.direct_fetches.count();
         }
         let mut request = asked.request(asked.target.uri());
-        if let Some(limit) = limit {
+        // Not what is fetched for a cache: others may be waiting for that, and have more time.
+        if let Some(limit) = limit.filter(|_| matches!(last, Last::Chosen)) {
             request.extensions_mut().insert(Within(limit));
         }
         let mut response = way.round_trip(request)?;
