@@ -120,11 +120,11 @@ impl Inner {
         let begun = Instant::now();
         let method = &asked.parts.method;
         let mut attempts = Attempts::new(method.is_idempotent(), self.head_timeout, self.hop);
-        let (mut first_error, mut slow) = (None, None);
+        let (mut first_error, mut slow, mut grace) = (None, None, None);
         let mut candidates = Candidates::new(self.pool.owners(&asked.target), last);
         while let Some(candidate) = self.next_candidate(&mut candidates, asked) {
             let is_first = first_error.is_none() && slow.is_none();
-            let Some(limit) = attempts.next(begun.elapsed()) else { break };
+            let Some(limit) = attempts.next(begun.elapsed()).max(grace.take()) else { break };
             // What the transport has for all requests is what the first one has.
             let limit = (!is_first).then_some(limit);
             let answer = if self.is_hedged(asked) {
@@ -136,7 +136,10 @@ impl Inner {
                 Ok(answer) if !answer.is_slow => return Ok(answer),
                 Ok(answer) => {
                     self.counters.failovers.count();
-                    slow.get_or_insert(answer);
+                    if slow.is_none() {
+                        // It may take all the time to see that; somebody else is asked all the same.
+                        (slow, grace) = (Some(answer), Some(self.hop));
+                    }
                     continue;
                 }
                 Err(error) => error,
