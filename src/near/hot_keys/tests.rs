@@ -158,7 +158,7 @@ fn of_zipf_traffic_what_is_hot_is_found_and_nothing_else() {
     }
     with_seeds(|mut random| {
         let (keys, clock, mut twin) = (HotKeys::new(16 << 10, 8, WINDOW), clock(), Twin::default());
-        let (mut hot, mut found) = (0_u32, 0_u32);
+        let (mut hot, mut found, mut mistaken) = (0_u32, 0_u32, 0);
         // 2,000 requests a second for two minutes, in 2,048 counters.
         for _ in 0..240_000 {
             clock.advance(Duration::from_micros(500));
@@ -166,13 +166,15 @@ fn of_zipf_traffic_what_is_hot_is_found_and_nothing_else() {
             let key = sums.partition_point(|sum| *sum < drawn) as u64;
             let exact = twin.count(key, clock.now());
             let is_hot = keys.count(&url(key), clock.now());
-            assert!(exact > 7.0 || !is_hot, "{key} is hot at {exact}");
+            // A key is known by 22 bits of its hash, and now and then they are those of a hot one.
+            mistaken += u32::from(is_hot && exact <= 7.0);
             if exact > 16.0 {
                 hot += 1;
                 found += u32::from(is_hot);
             }
         }
         assert!(hot > 50_000 && f64::from(found) > 0.97 * f64::from(hot), "{found} of {hot}");
+        assert!(mistaken < 100, "{mistaken} of 240,000");
     });
 }
 
