@@ -1,6 +1,6 @@
 //! A pool of processes, each started as a user would, before real origins.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Instant;
 
@@ -30,12 +30,21 @@ impl PeerProcess {
 
     /// A pool of one on a port that the system chose.
     pub(crate) fn start() -> Self {
-        Self::start_on(&"127.0.0.1:0".parse().unwrap())
+        Self::start_as("127.0.0.1:0", &[])
     }
 
     /// A pool of one there.
     pub(crate) fn start_on(address: &SocketAddr) -> Self {
         Self::start_with(address, Vec::new())
+    }
+
+    /// The same with these options; who listens everywhere is asked on loopback.
+    pub(crate) fn start_as(listen: &str, options: &[&str]) -> Self {
+        let mut peer = Self::start_with(&listen.parse().unwrap(), owned(options).collect());
+        if peer.address.ip().is_unspecified() {
+            peer.address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        peer
     }
 
     fn start_with(address: &SocketAddr, arguments: Vec<String>) -> Self {
@@ -59,9 +68,14 @@ impl PeerProcess {
 
     /// A pool of this many, who know each other.
     pub(crate) fn pool(size: usize) -> Vec<Self> {
+        Self::pool_as(size, &[])
+    }
+
+    /// The same with these options.
+    pub(crate) fn pool_as(size: usize, options: &[&str]) -> Vec<Self> {
         Self::pool_with(size, |addresses| {
             let peers = addresses.iter().flat_map(|peer| ["--peer".to_owned(), format!("http://{peer}")]);
-            peers.collect()
+            peers.chain(owned(options)).collect()
         })
     }
 
@@ -93,6 +107,10 @@ impl PeerProcess {
     }
 }
 
+fn owned(options: &[&str]) -> impl Iterator<Item = String> {
+    options.iter().copied().map(str::to_owned)
+}
+
 /// What `get` prints for a URL, asking the pool whose peers are listed in this order.
 fn get(peers: &[String], url: &str) -> String {
     let mut arguments = vec!["get"];
@@ -112,10 +130,7 @@ fn three_processes_are_one_cache_before_nginx_and_tls() {
         Reply::ok(format!("tls {}", received.target)).field("Cache-Control", "max-age=60")
     });
     let ca_file = tls.ca_file().to_str().unwrap();
-    let pool = PeerProcess::pool_with(3, |addresses| {
-        let peers = addresses.iter().flat_map(|peer| ["--peer".to_owned(), format!("http://{peer}")]);
-        peers.chain(["--ca-file".to_owned(), ca_file.to_owned()]).collect()
-    });
+    let pool = PeerProcess::pool_as(3, &["--ca-file", ca_file]);
     let mut peers: Vec<_> = pool.iter().map(PeerProcess::url).collect();
 
     let mut paths = Vec::new();

@@ -13,16 +13,13 @@ use forwardcache::{
 use http::Request;
 
 use crate::local::{LocalPeer, escaped, listen, send};
+use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Received, Reply};
-use crate::support::port::Port;
 use crate::support::process::{Process, run};
 use crate::support::raw::Response;
 use crate::support::tls::Authority;
 
 const TOKEN: &str = "a-token-of-the-pool";
-
-/// Between the release of a port and a peer's `bind` another process may take it.
-const ATTEMPTS: usize = 5;
 
 /// What is stored by accept and by credential, and in a group.
 fn page(received: &Received) -> Reply {
@@ -33,53 +30,7 @@ fn page(received: &Received) -> Reply {
         .field("Vary", "Accept")
 }
 
-struct PeerProcess {
-    process: Process,
-    address: SocketAddr,
-}
-
 impl PeerProcess {
-    fn start(arguments: &[&str]) -> Self {
-        let process = Process::spawn(["serve"].iter().chain(arguments));
-        let line = process.wait_for_line("serving on http://");
-        let address: SocketAddr = line.split(['/', ' ']).nth(4).unwrap().parse().unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], address.port()));
-        Self { process, address }
-    }
-
-    /// A pool of this many, who have to know each other's ports before they start.
-    fn pool(size: usize, arguments: &[&str]) -> Vec<Self> {
-        for _ in 0..ATTEMPTS {
-            let ports: Vec<_> = (0..size).map(|_| Port::hold()).collect();
-            let addresses: Vec<_> = ports.iter().map(Port::address).collect();
-            for port in ports {
-                port.release();
-            }
-            let peers: Vec<String> =
-                addresses.iter().map(|address| format!("--peer=http://{address}")).collect();
-            let start = |address: &SocketAddr| {
-                let listen = format!("--listen={address}");
-                let own = ["serve", &listen].into_iter().chain(peers.iter().map(String::as_str));
-                let process = Process::spawn(own.chain(arguments.iter().copied()));
-                Self { process, address: *address }
-            };
-            let pool: Vec<_> = addresses.iter().map(start).collect();
-            let says = format!("one of a pool of {size}");
-            if pool.iter().all(|peer| peer.process.line(&says).is_some()) {
-                return pool;
-            }
-            for peer in &pool {
-                let said = peer.process.stderr();
-                assert!(said.is_empty() || said.contains("cannot listen"), "{said}");
-            }
-        }
-        panic!("the ports are taken in each of {ATTEMPTS} attempts");
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
     fn get(&self, url: &str, fields: &str) -> Response {
         send(self.address, "GET", &format!("/proxy?q={}", escaped(url)), fields)
     }
@@ -120,7 +71,7 @@ type Form<'a> = Box<dyn Fn() -> String + 'a>;
 #[test]
 fn each_of_the_four_forms_reaches_every_copy_in_every_peer_by_every_way() {
     let (origin, other) = (Origin::start(page), Origin::start(page));
-    let pool = PeerProcess::pool(3, &[]);
+    let pool = PeerProcess::pool(3);
     let (url, sibling, stranger) = (origin.url("/a?b"), origin.url("/ab"), other.url("/a?b"));
     let urls = [&url, &sibling, &stranger];
     let client = Client::builder().pool(pool.iter().map(PeerProcess::url)).build().unwrap();
@@ -191,7 +142,7 @@ fn each_of_the_four_forms_reaches_every_copy_in_every_peer_by_every_way() {
 #[test]
 fn a_peer_that_is_down_is_named_and_the_others_do_it() {
     let origin = Origin::start(page);
-    let mut pool = PeerProcess::pool(3, &[]);
+    let mut pool = PeerProcess::pool(3);
     for peer in &pool {
         peer.get(&origin.url("/a"), "");
     }
@@ -231,7 +182,7 @@ fn who_shows_no_token_or_another_purges_nothing() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), TOKEN).unwrap();
     let path = file.path().to_str().unwrap();
-    let (origin, pool) = (Origin::start(page), PeerProcess::pool(2, &["--token-file", path]));
+    let (origin, pool) = (Origin::start(page), PeerProcess::pool_as(2, &["--token-file", path]));
     let shown = format!("Proxy-Authorization: Bearer {TOKEN}\r\n");
     let url = origin.url("/a");
     pool[0].get(&url, &shown);
@@ -263,10 +214,9 @@ fn who_shows_no_token_or_another_purges_nothing() {
 #[test]
 fn a_peer_that_others_reach_is_purged_by_those_of_whom_that_was_said() {
     let origin = Origin::start(page);
-    let open =
-        ["--listen", "0.0.0.0:0", "--self-url", "http://127.0.0.1:1", "--origins", "any", "--allow-anyone"];
+    let open = ["--self-url", "http://127.0.0.1:1", "--origins", "any", "--allow-anyone"];
     for (more, status) in [(&[][..], 403), (&["--allow-anyone-to-purge"], 200)] {
-        let mut peer = PeerProcess::start(&[&open[..], more].concat());
+        let mut peer = PeerProcess::start_as("0.0.0.0:0", &[&open[..], more].concat());
         peer.get(&origin.url("/a"), "");
         let (answered, text) = peer.purge("all", "");
         assert_eq!((answered, text.lines().count()), (status, 1), "{text}");
@@ -306,7 +256,7 @@ fn who_shows_a_certificate_may_purge_where_others_are_not_served() {
 #[test]
 fn the_front_on_tiny_http_purges_too() {
     let origin = Origin::start(page);
-    let peer = PeerProcess::start(&["--listen", "127.0.0.1:0", "--front", "tiny_http"]);
+    let peer = PeerProcess::start_as("127.0.0.1:0", &["--front", "tiny_http"]);
     peer.get(&origin.url("/a"), "");
     let (status, text) = peer.purge("all", "");
     assert!(status == 200 && says(&peer.url(), &text, 1), "{status} {text}");
@@ -324,7 +274,7 @@ fn a_fetch_under_way_is_not_stored_and_not_shared_after_a_purge() {
         let gate = Gate::new();
         let replies = [page_of("old".repeat(100_000)).gate_body(1_000, &gate), page_of("new".to_owned())];
         let origin = Origin::replies(replies);
-        let peer = PeerProcess::start(&["--listen", "127.0.0.1:0"]);
+        let peer = PeerProcess::start();
         let mut under_way = LocalPeerAt(peer.address).asked(&origin.url("/a"));
         under_way.wait_for_bytes(b"oldo");
         let (status, text) = peer.purge(&query(&origin), "");
