@@ -139,29 +139,29 @@ impl<K: Eq + Hash + Clone, T: Clone> Leader<K, T> {
 
     /// Gives `result` to all who follow, and lets whoever joins from now on lead anew.
     pub(crate) fn leave_with(self, result: T) {
-        let mut by_key = self.by_key.lock();
-        let is_own = by_key.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
-        let left = if is_own { by_key.remove(&self.key) } else { None };
-        drop(by_key);
-        self.flight.end(State::Landed(result));
-        drop(left);
+        self.leave(State::Landed(result));
     }
 
     /// Gives `result` to all who follow now or join before this leader is dropped.
     pub(crate) fn land(&self, result: T) {
         self.flight.end(State::Landed(result));
     }
-}
 
-impl<K: Eq + Hash + Clone, T: Clone> Drop for Leader<K, T> {
-    fn drop(&mut self) {
+    /// Frees the key, and ends what has not ended yet.
+    fn leave(&self, end: State<T>) {
         let mut by_key = self.by_key.lock();
         // After `forget` somebody else may fly under this key.
         let is_own = by_key.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
         let left = if is_own { by_key.remove(&self.key) } else { None };
         drop(by_key);
-        self.flight.end(State::Abandoned);
+        self.flight.end(end);
         drop(left);
+    }
+}
+
+impl<K: Eq + Hash + Clone, T: Clone> Drop for Leader<K, T> {
+    fn drop(&mut self) {
+        self.leave(State::Abandoned);
     }
 }
 

@@ -233,16 +233,14 @@ impl Caching {
         let hop = inner.end_to_end(&method, &mut headers);
         let said = Deadline::of(&parts.extensions);
         let via = received_over(parts.version, inner.via.as_ref());
-        if !matches!(method, Method::GET | Method::HEAD) {
-            let passing = Passing { method, target, headers, via, deadline: hop.until(said) };
-            return inner.pass(passing, body, Forward::Method);
-        }
+        let deadline = hop.until(said);
+        let is_about_content = matches!(method, Method::GET | Method::HEAD);
         // A body would have to be part of the key.
-        if !body.is_empty() {
-            let passing = Passing { method, target, headers, via, deadline: hop.until(said) };
-            return inner.pass(passing, body, Forward::Bypass);
+        if !is_about_content || !body.is_empty() {
+            let why = if is_about_content { Forward::Bypass } else { Forward::Method };
+            return inner.pass(Passing { method, target, headers, via, deadline }, body, why);
         }
-        let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys).until(hop.until(said));
+        let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys).until(deadline);
         if incoming.is_for_origin() {
             return inner.pass(incoming.into_passing(), body, Forward::Bypass);
         }
@@ -509,20 +507,19 @@ impl Inner {
             Ok(received) => received,
             Err(error) => {
                 if let Some(leader) = leader {
-                    // What a request's own fields may have brought about is not the others' trouble.
-                    // Nor is a near cache the one to tell others of an error: they hear of it from the owner, as it is.
                     let is_in_a_hurry =
                         incoming.deadline.is_some_and(|deadline| deadline.is_over(Instant::now()));
                     if is_in_a_hurry {
                         // Those who wait are to fetch for themselves, not to find this one still there.
                         leader.leave_with(Landed::GivenUp);
-                        return self.serve_on_error(incoming, plan, error);
-                    }
-                    leader.land(if is_for_everybody(error.kind()) && self.near.is_none() {
-                        Landed::Unreachable(error.kind(), error.message().into(), error.retry_after())
+                    } else if is_for_everybody(error.kind()) && self.near.is_none() {
+                        let (kind, message) = (error.kind(), error.message().into());
+                        leader.land(Landed::Unreachable(kind, message, error.retry_after()));
                     } else {
-                        Landed::Alone
-                    });
+                        // What a request's own fields may have brought about is not the others' trouble. Nor is a near
+                        // cache the one to tell others of an error: they hear of it from the owner, as it is.
+                        leader.land(Landed::Alone);
+                    }
                 }
                 return self.serve_on_error(incoming, plan, error);
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::engine::{Head, Inner};
 use super::fetches::Fetch;
@@ -13,7 +13,7 @@ use super::forwarding::Received;
 use super::guarded_store::GuardedStore;
 use super::incoming::Incoming;
 use crate::body::Body;
-use crate::digest::{CONTENT_DIGEST, announced, checked};
+use crate::digest::{CONTENT_DIGEST, announced_of_whole, checked};
 use crate::fill::Fill;
 use crate::policy::{Part, are_of_one, combined, freshened};
 use crate::stats::CacheStatus;
@@ -89,12 +89,11 @@ impl Inner {
     }
 }
 
-/// Whether these bytes are the whole that the fields of a part announce, as far as they do.
-fn is_announced(fields: &HeaderMap, whole: &[u8]) -> bool {
-    let mut of_the_whole = fields.clone();
-    of_the_whole.remove(&CONTENT_DIGEST);
-    let expected = announced(&Method::GET, StatusCode::OK, &of_the_whole);
-    checked(Body::from(Bytes::copy_from_slice(whole)), expected, || ()).is_ok()
+/// Whether these bytes are the whole that the fields of both parts announce, as far as they do.
+fn is_announced(parts: [&HeaderMap; 2], whole: &Bytes) -> bool {
+    let mut expected: Vec<_> = parts.into_iter().flat_map(announced_of_whole).collect();
+    expected.dedup();
+    checked(Body::from(whole.clone()), expected, || ()).is_ok()
 }
 
 /// What is to be stored when this part has come: it alone, or joined with the part that is stored; `None`
@@ -113,10 +112,9 @@ fn joined(store: &GuardedStore, fetch: &Fetch, new: &Arc<StoredResponse>) -> Opt
         .filter(|_| are_of_one(&fields, &new_fields))
         .and_then(|(one, other)| combined((one, stored.body()), (other, new.body())))
         .filter(|(part, _)| part.length() <= store.max_body())
+        .map(|(part, bytes)| (part, Bytes::from(bytes)))
         // A whole that is another than both say is none.
-        .filter(|(part, bytes)| {
-            !part.is_whole() || [&fields, &new_fields].iter().all(|fields| is_announced(fields, bytes))
-        });
+        .filter(|(part, bytes)| !part.is_whole() || is_announced([&fields, &new_fields], bytes));
     let Some((part, bytes)) = joined else { return Some(Arc::clone(new)) };
     let mut headers = freshened(&fields, &new_fields);
     headers.remove(&CONTENT_DIGEST);
@@ -128,5 +126,5 @@ fn joined(store: &GuardedStore, fetch: &Fetch, new: &Arc<StoredResponse>) -> Opt
         StatusCode::PARTIAL_CONTENT
     };
     let (validity, variant) = (*new.validity(), new.variant().clone());
-    Some(Arc::new(StoredResponse::new(status, &headers, Bytes::from(bytes), validity, variant)))
+    Some(Arc::new(StoredResponse::new(status, &headers, bytes, validity, variant)))
 }

@@ -30,10 +30,15 @@ pub(crate) fn announced(method: &Method, status: StatusCode, headers: &HeaderMap
             | StatusCode::RANGE_NOT_SATISFIABLE
     );
     if *method == Method::GET && !is_of_another {
-        expected.extend(digests(headers, &REPR_DIGEST));
+        expected.extend(announced_of_whole(headers));
     }
     expected.dedup();
     expected
+}
+
+/// The same of the whole of which a part has these fields.
+pub(crate) fn announced_of_whole(headers: &HeaderMap) -> Vec<Expected> {
+    digests(headers, &REPR_DIGEST)
 }
 
 fn digests(headers: &HeaderMap, name: &HeaderName) -> Vec<Expected> {
