@@ -20,8 +20,10 @@
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 
+use crate::body::Body;
 use crate::deadline::Deadline;
 use crate::digest::Digest;
 use crate::error::ErrorKind;
@@ -309,19 +311,63 @@ pub(crate) fn is_path(path: &str) -> bool {
         && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte))
 }
 
-/// The path under which a peer is told that another one is leaving.
-pub(crate) fn leaving_path(path: &str) -> String {
-    format!("{}/leaving", path.strip_suffix('/').unwrap_or(path))
+/// What a peer is asked for under its path, and below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// What a URL names.
+    Proxy,
+    /// What it would do under its path.
+    Why,
+    /// To take note that another peer is leaving.
+    Leaving,
+    /// To lend of the budgets that it keeps.
+    Lease,
 }
 
-/// The path under which a peer explains what it would do under this one.
-pub(crate) fn why_path(path: &str) -> String {
-    format!("{}/why", path.strip_suffix('/').unwrap_or(path))
+/// The paths of all that a peer is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths([(Endpoint, String); 4]);
+
+impl Paths {
+    pub(crate) fn under(path: String) -> Self {
+        let base = path.strip_suffix('/').unwrap_or(&path);
+        let below = |name| format!("{base}/{name}");
+        let (why, leaving, lease) = (below("why"), below("leaving"), below("lease"));
+        Self([
+            (Endpoint::Proxy, path),
+            (Endpoint::Why, why),
+            (Endpoint::Leaving, leaving),
+            (Endpoint::Lease, lease),
+        ])
+    }
+
+    pub(crate) fn of(&self, endpoint: Endpoint) -> &str {
+        &self.0[endpoint as usize].1
+    }
+
+    /// What is asked for under this path.
+    #[cfg(feature = "peer")]
+    pub(crate) fn endpoint(&self, path: &str) -> Option<Endpoint> {
+        self.0.iter().find(|(_, own)| own == path).map(|(endpoint, _)| *endpoint)
+    }
+
+    /// The URLs below which this one, without its query, would be of a peer.
+    #[cfg(feature = "peer")]
+    pub(crate) fn bases<'a>(&'a self, url: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter_map(|(_, path)| url.strip_suffix(path.as_str()))
+    }
 }
 
-/// The path under which a peer lends of the budgets that it keeps.
-pub(crate) fn lease_path(path: &str) -> String {
-    format!("{}/lease", path.strip_suffix('/').unwrap_or(path))
+/// The type of what is said to people.
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// An answer that a peer makes itself, and nobody stores.
+pub(crate) fn answer(content_type: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 #[cfg(test)]
@@ -331,8 +377,11 @@ mod tests {
     #[test]
     fn the_explanation_stands_below_the_path() {
         for (path, why) in [("/proxy", "/proxy/why"), ("/a/", "/a/why"), ("/", "/why")] {
-            assert_eq!(why_path(path), why);
-            assert_eq!(lease_path(path), why.replace("why", "lease"));
+            let paths = Paths::under(path.to_owned());
+            assert_eq!(paths.of(Endpoint::Why), why);
+            assert_eq!(paths.of(Endpoint::Lease), why.replace("why", "lease"));
+            assert_eq!(paths.of(Endpoint::Leaving), why.replace("why", "leaving"));
+            assert_eq!(paths.of(Endpoint::Proxy), path);
         }
     }
 

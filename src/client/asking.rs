@@ -7,7 +7,7 @@ use std::sync::Arc;
 #[cfg(feature = "peer")]
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 
 use super::asked::Asked;
 use super::builder::ClientBuilder;
@@ -26,9 +26,9 @@ use crate::member::Member;
 #[cfg(feature = "peer")]
 use crate::near::Near;
 use crate::peer_url::PeerUrl;
-use crate::protocol;
 #[cfg(feature = "peer")]
 use crate::protocol::PoolDigest;
+use crate::protocol::{self, Endpoint};
 use crate::purge::{self, Purge};
 use crate::round_trip::{self, RoundTrip};
 #[cfg(feature = "peer")]
@@ -152,8 +152,7 @@ impl Client {
         let mut asking = Request::new(Body::empty());
         asking.headers_mut().clone_from(request.headers());
         let asked = Arc::new(Asked::new(target, asking));
-        let path = protocol::why_path(&self.inner.path);
-        let Answer { response, from, .. } = self.inner.send(&asked, &path, &Last::Nobody)?;
+        let Answer { response, from, .. } = self.inner.send(&asked, Endpoint::Why, &Last::Nobody)?;
         let about = |error: Error| {
             let error = error.with_url(&asked.target);
             if let Some(from) = &from { error.with_peer(&from.peer.url) } else { error }
@@ -305,7 +304,7 @@ impl Client {
         target: &Target,
         request: Request<Body>,
     ) -> Result<Response<Body>> {
-        self.inner.ask_once(former, &Asked::new(target.clone(), request), &self.inner.path, None)
+        self.inner.ask_once(former, &Asked::new(target.clone(), request), Endpoint::Proxy, None)
     }
 
     /// What they have is not to come back.
@@ -328,10 +327,19 @@ impl Client {
     /// Whether this is the URL under which a peer of the pool answers.
     #[cfg(feature = "peer")]
     pub(crate) fn is_peer(&self, target: &Target) -> bool {
-        let path = &self.inner.path;
-        [path.clone(), protocol::why_path(path), protocol::leaving_path(path), protocol::lease_path(path)]
-            .iter()
-            .any(|path| self.inner.pool.is_peer(target, path))
+        self.inner.pool.is_peer(target, &self.inner.paths)
+    }
+
+    /// How many peers the pool has.
+    #[cfg(feature = "peer")]
+    pub(crate) fn pool_size(&self) -> usize {
+        self.inner.pool.size()
+    }
+
+    /// Whether a peer of the pool has this base URL, as it is written here.
+    #[cfg(feature = "peer")]
+    pub(crate) fn has_peer(&self, url: &str) -> bool {
+        self.inner.pool.has(url)
     }
 
     /// The peer that the ring gives for this URL.
@@ -350,26 +358,13 @@ impl Client {
     ) -> Result<Response<Body>> {
         // The body included: one that drips is no answer either.
         request.extensions_mut().insert(Deadline::within(LEASE_TIMEOUT));
-        let path = protocol::lease_path(&self.inner.path);
-        self.inner.ask_once(peer, &Asked::new(origin.clone(), request), &path, Some(LEASE_TIMEOUT))
+        let asked = Asked::new(origin.clone(), request);
+        self.inner.ask_once(peer, &asked, Endpoint::Lease, Some(LEASE_TIMEOUT))
     }
 
-    #[cfg(feature = "peer")]
+    /// The path under which the peers answer.
     pub(crate) fn path(&self) -> &str {
-        self.path_of_peers()
-    }
-
-    pub(super) fn path_of_peers(&self) -> &str {
-        &self.inner.path
-    }
-
-    pub(super) fn transport(&self) -> &dyn RoundTrip {
-        &*self.inner.transport
-    }
-
-    /// What is shown to peers.
-    pub(super) fn credential(&self) -> Option<HeaderValue> {
-        self.inner.credential()
+        self.inner.paths.of(Endpoint::Proxy)
     }
 
     /// As [`round_trip`](RoundTrip::round_trip), for the peer that answers under this URL itself: it does when it
@@ -436,7 +431,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("pool", &self.inner.pool.peers())
-            .field("path", &self.inner.path)
+            .field("path", &self.path())
             .field("fetches_directly", &self.inner.direct.is_some())
             .finish_non_exhaustive()
     }
@@ -496,6 +491,8 @@ mod tests {
             ("http://peer:1/base/proxy/why?q=a", true),
             ("http://peer:1/base/proxy/leaving?q=a", true),
             ("http://peer:1/base/proxy/lease?q=a", true),
+            ("HTTP://Peer:1/base/proxy", true),
+            ("http://peer:1/proxy", false),
             ("http://peer:1/base/other", false),
         ] {
             assert_eq!(client.is_peer(&Target::parse(url).unwrap()), is_peer, "{url}");

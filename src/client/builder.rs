@@ -26,7 +26,7 @@ use crate::origin::{Origin, OriginBuilder};
 use crate::peer_url::PeerUrl;
 #[cfg(feature = "peer")]
 use crate::policy::Rules;
-use crate::protocol;
+use crate::protocol::{self, Paths};
 use crate::ring::{HashFunction, Ring, RingKind};
 use crate::round_trip::RoundTrip;
 use crate::token::Tokens;
@@ -401,7 +401,7 @@ impl ClientBuilder {
         let clock = Arc::clone(&self.clock);
         let client = Client::new(Inner {
             pool,
-            path: self.path,
+            paths: Paths::under(self.path),
             transport,
             direct,
             tokens: self.tokens,

@@ -14,6 +14,7 @@ use super::candidates::{Candidate, Candidates};
 use super::choices::SlowPeers;
 use super::sending::{Answer, Inner};
 use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::Endpoint;
 
 /// No peer is called slow before this.
 const FLOOR: Duration = Duration::from_millis(2);
@@ -31,28 +32,28 @@ impl Inner {
         self: &Arc<Self>,
         first: &Candidate,
         asked: &Arc<Asked>,
-        path: &str,
+        endpoint: Endpoint,
         limit: Option<Duration>,
         candidates: &mut Candidates<'_>,
     ) -> Result<Answer> {
         let SlowPeers::Hedge { quantile } = self.slow_peers else {
-            return self.ask(first, asked, path, limit);
+            return self.ask(first, asked, endpoint, limit);
         };
         let Some(patience) = first.peer.latency.quantile(quantile) else {
-            return self.ask(first, asked, path, limit);
+            return self.ask(first, asked, endpoint, limit);
         };
         let (sender, receiver) = mpsc::channel();
         let send = |candidate: Candidate, is_second: bool| {
-            let (inner, asked, path) = (Arc::clone(self), Arc::clone(asked), path.to_owned());
+            let (inner, asked) = (Arc::clone(self), Arc::clone(asked));
             let sender = sender.clone();
             self.helpers.run(Box::new(move || {
-                let answer = inner.ask(&candidate, &asked, &path, limit);
+                let answer = inner.ask(&candidate, &asked, endpoint, limit);
                 // Nobody waits for the loser: it is dropped here.
                 let _ = sender.send((answer, is_second));
             }))
         };
         if !send(first.clone(), false) {
-            return self.ask(first, asked, path, limit);
+            return self.ask(first, asked, endpoint, limit);
         }
         let ended = || Error::new(ErrorKind::Io, "asking the peer was given up").with_peer(&first.peer.url);
         match receiver.recv_timeout(patience.max(FLOOR)) {

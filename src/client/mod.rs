@@ -9,6 +9,7 @@
 //! | `former` | who owned what before the pool was changed |
 //! | `purging` | a purge of every peer |
 //! | `leaving` | peers that say that they are about to end |
+//! | `side_by_side` | several peers that are asked at the same time |
 //! | `pool` | the peers and their ring, swapped in whole |
 //! | `asked` | a request that may be sent more than once |
 //! | `candidates` | which of the owners may be asked, one after another |
@@ -47,6 +48,7 @@ mod pool;
 mod purging;
 mod resume;
 mod sending;
+mod side_by_side;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,8 @@ use super::former::Former;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::Member;
 use crate::peer_url::{BadPeerUrl, PeerUrl};
+#[cfg(feature = "peer")]
+use crate::protocol::Paths;
 use crate::protocol::PoolDigest;
 use crate::ring::{HashFunction, Placement};
 use crate::target::Target;
@@ -52,9 +54,6 @@ pub(super) struct Members {
     /// In the order of the placement: by their text.
     members: Vec<Member>,
     digest: PoolDigest,
-    /// The peers as URLs are written here, which is not always how they stand on the ring.
-    #[cfg(feature = "peer")]
-    canonical: Vec<String>,
 }
 
 impl Pool {
@@ -135,10 +134,16 @@ impl Pool {
 
     /// Whether this is the URL under which one of the peers answers.
     #[cfg(feature = "peer")]
-    pub(crate) fn is_peer(&self, target: &Target, path: &str) -> bool {
+    pub(crate) fn is_peer(&self, target: &Target, paths: &Paths) -> bool {
         let without_query = target.as_str().split('?').next().unwrap_or_default();
-        let Some(base) = without_query.strip_suffix(path) else { return false };
-        self.snapshot().canonical.iter().any(|peer| peer == base)
+        paths.bases(without_query).any(|base| self.has(base))
+    }
+
+    /// Whether one of the peers has this base URL, as it is written here.
+    #[cfg(feature = "peer")]
+    pub(crate) fn has(&self, url: &str) -> bool {
+        let members = self.snapshot();
+        members.members.binary_search_by(|member| member.url().as_str().cmp(url)).is_ok()
     }
 
     /// The peers, each once, sorted.
@@ -201,19 +206,7 @@ impl Members {
         }
         let placement = ring.place(&members);
         let digest = digest(ring, &members);
-        #[cfg(feature = "peer")]
-        let canonical = members
-            .iter()
-            .filter_map(|member| Target::parse(member.url().as_str()).ok())
-            .map(|target| target.as_str().trim_end_matches('/').to_owned())
-            .collect();
-        Ok(Self {
-            placement,
-            members,
-            digest,
-            #[cfg(feature = "peer")]
-            canonical,
-        })
+        Ok(Self { placement, members, digest })
     }
 
     pub(super) fn owner(&self, target: &Target) -> Option<&PeerUrl> {

@@ -5,26 +5,18 @@
 //! that lasts, what was to go. So there is a second round, once all have answered: each forgets again what it keeps
 //! near, which by now comes from nobody but those who have purged it. Last comes what this client keeps near.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
-use http::header::PROXY_AUTHORIZATION;
 use http::{Request, Response, StatusCode};
-use log::debug;
-use parking_lot::Mutex;
 
 use super::asking::Client;
 use super::sending::reason;
+use super::side_by_side::side_by_side;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, Result};
 use crate::peer_url::PeerUrl;
-use crate::protocol::{self, ForPeer, Scope};
+use crate::protocol::{self, Scope};
 use crate::purge::{PeerPurged, PoolPurged, Purge, Purged, own_report};
 #[cfg(feature = "peer")]
 use crate::target::Target;
-
-/// How many peers are asked at a time.
-const AT_A_TIME: usize = 16;
 
 /// How long the answer of a peer about itself may be, in bytes.
 const MAX_REPORT: u64 = 16 << 10;
@@ -65,8 +57,7 @@ impl Client {
     /// The same at all peers but this one, which purges itself.
     #[cfg(feature = "peer")]
     pub(crate) fn purge_others(&self, purge: &Purge, own: &PeerUrl) -> Vec<PeerPurged> {
-        let others: Vec<PeerUrl> = self.pool().into_iter().filter(|peer| peer != own).collect();
-        self.purge_at(&others, purge)
+        self.purge_at(&self.others(own), purge)
     }
 
     /// Removes what this client itself keeps near. What it was asked for before is not kept after.
@@ -83,11 +74,14 @@ impl Client {
     fn forget_own_copies(&self, _: &Purge) {}
 
     fn purge_at(&self, peers: &[PeerUrl], purge: &Purge) -> Vec<PeerPurged> {
-        let mut purged = side_by_side(peers, |peer| self.purge_peer(peer, purge));
+        let at = |peers: &[PeerUrl], what: &(dyn Fn(&PeerUrl) -> Result<Purged> + Sync)| -> Vec<_> {
+            side_by_side(peers, what).into_iter().map(|(peer, went)| PeerPurged::new(peer, went)).collect()
+        };
+        let mut purged = at(peers, &|peer| self.purge_peer(peer, purge));
         // What one alone keeps near is of nobody that was purged after it.
         if peers.len() > 1 {
             let done = purged.iter().filter(|peer| peer.result.is_ok()).map(|peer| peer.peer.clone());
-            let forgot = side_by_side(&done.collect::<Vec<_>>(), |peer| self.forget_near_at(peer, purge));
+            let forgot = at(&done.collect::<Vec<_>>(), &|peer| self.forget_near_at(peer, purge));
             for failed in forgot.into_iter().filter(|peer| peer.result.is_err()) {
                 // It may have near what went from its share.
                 purged.retain(|peer| peer.peer != failed.peer);
@@ -130,13 +124,10 @@ impl Client {
     fn ask_to_purge(&self, peer: &PeerUrl, purge: &Purge, scope: Scope) -> Result<Response<Body>> {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = protocol::purge();
-        *request.uri_mut() = peer.url_with_query(self.path_of_peers(), &purge.query());
+        *request.uri_mut() = peer.url_with_query(self.path(), &purge.query());
         scope.put(request.headers_mut());
-        if let Some(credential) = self.credential() {
-            request.headers_mut().insert(PROXY_AUTHORIZATION, credential);
-            request.extensions_mut().insert(ForPeer);
-        }
-        self.transport().round_trip(request).map_err(|error| error.with_peer(peer))
+        self.inner.show_token(&mut request);
+        self.inner.transport.round_trip(request).map_err(|error| error.with_peer(peer))
     }
 }
 
@@ -148,33 +139,14 @@ fn told(peer: &PeerUrl, response: Response<Body>) -> Result<Response<Body>> {
     }
 }
 
-/// What comes of asking each of them, in any order.
-fn side_by_side(peers: &[PeerUrl], ask: impl Fn(&PeerUrl) -> Result<Purged> + Sync) -> Vec<PeerPurged> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::with_capacity(peers.len()));
-    let work = || {
-        while let Some(peer) = peers.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let result = ask(peer);
-            done.lock().push(PeerPurged::new(peer.clone(), result));
-        }
-    };
-    thread::scope(|scope| {
-        // This thread works too, so that a thread which cannot be started costs time alone.
-        for _ in 1..peers.len().min(AT_A_TIME) {
-            let thread = thread::Builder::new().name("purge".to_owned());
-            if let Err(error) = thread.spawn_scoped(scope, work) {
-                debug!("no thread for a purge can be started: {error}");
-            }
-        }
-        work();
-    });
-    done.into_inner()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Barrier};
 
+    use parking_lot::Mutex;
+
+    use super::super::side_by_side::AT_A_TIME;
     use super::*;
     use crate::round_trip::{RoundTrip, RoundTripFn};
 

@@ -21,6 +21,7 @@ use crate::header::date;
 use crate::header::entity_tag::EntityTag;
 use crate::header::range::ContentRange;
 use crate::peer_url::PeerUrl;
+use crate::protocol::Endpoint;
 use crate::target::Target;
 
 /// How often somebody may be asked for the rest of one body.
@@ -187,7 +188,7 @@ impl Resume {
                 body: Repeatable::Bytes(bytes::Bytes::new()),
                 but_not: self.failed.clone(),
             });
-            let Answer { response, from, .. } = inner.send(&asked, &inner.path, &Last::Chosen).ok()?;
+            let Answer { response, from, .. } = inner.send(&asked, Endpoint::Proxy, &Last::Chosen).ok()?;
             let (head, mut body) = response.into_parts();
             let before = self.way.before_the_rest(offset, head.status, &head.headers);
             if before.is_some_and(|before| is_skipped(&mut body, before)) {

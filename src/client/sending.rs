@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{PROXY_AUTHORIZATION, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use log::{debug, warn};
 
 use super::asked::Asked;
@@ -26,7 +26,7 @@ use crate::digest::{Expected, announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::cache_control::RequestDirectives;
 use crate::peer_url::PeerUrl;
-use crate::protocol::{self, FetchedDirectly, ForPeer, IsLeaving, Within};
+use crate::protocol::{self, Endpoint, FetchedDirectly, ForPeer, IsLeaving, Paths, Within};
 use crate::round_trip::RoundTrip;
 use crate::target::Target;
 use crate::token::Tokens;
@@ -43,7 +43,7 @@ const MAX_REASON: u64 = 1024;
 /// What the clones of a client share.
 pub(super) struct Inner {
     pub(super) pool: Pool,
-    pub(super) path: String,
+    pub(super) paths: Paths,
     pub(super) transport: Arc<dyn RoundTrip>,
     /// What fetches when there is no peer, if that was chosen.
     pub(super) direct: Option<Arc<dyn RoundTrip>>,
@@ -97,7 +97,7 @@ impl Inner {
     pub(super) fn round_trip(self: &Arc<Self>, asked: Asked, last: &Last<'_>) -> Result<Response<Body>> {
         self.counters.requests.count();
         let asked = Arc::new(asked);
-        let answer = self.send(&asked, &self.path, last)?;
+        let answer = self.send(&asked, Endpoint::Proxy, last)?;
         whole(resume::watched(self, &asked, answer), &asked.target)
     }
 
@@ -110,13 +110,21 @@ impl Inner {
         }
     }
 
-    /// What is shown to peers.
-    pub(super) fn credential(&self) -> Option<HeaderValue> {
-        self.tokens.as_ref().and_then(Tokens::credential)
+    /// Has a request to a peer show the token, which is taken from whatever is not marked as one.
+    pub(super) fn show_token(&self, request: &mut Request<Body>) {
+        if let Some(credential) = self.tokens.as_ref().and_then(Tokens::credential) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, credential);
+            request.extensions_mut().insert(ForPeer);
+        }
     }
 
-    /// Sends what is asked to its owners, one after another, under this path.
-    pub(super) fn send(self: &Arc<Self>, asked: &Arc<Asked>, path: &str, last: &Last<'_>) -> Result<Answer> {
+    /// Sends what is asked to its owners, one after another.
+    pub(super) fn send(
+        self: &Arc<Self>,
+        asked: &Arc<Asked>,
+        endpoint: Endpoint,
+        last: &Last<'_>,
+    ) -> Result<Answer> {
         let begun = Instant::now();
         let method = &asked.parts.method;
         let mut attempts = Attempts::new(method.is_idempotent(), self.head_timeout, self.hop);
@@ -128,9 +136,9 @@ impl Inner {
             // What the transport has for all requests is what the first one has.
             let limit = (!is_first).then_some(limit);
             let answer = if self.is_hedged(asked) {
-                self.ask_hedged(&candidate, asked, path, limit, &mut candidates)
+                self.ask_hedged(&candidate, asked, endpoint, limit, &mut candidates)
             } else {
-                self.ask(&candidate, asked, path, limit)
+                self.ask(&candidate, asked, endpoint, limit)
             };
             let error = match answer {
                 Ok(answer) if !answer.is_slow => return Ok(answer),
@@ -201,17 +209,17 @@ impl Inner {
         }
     }
 
-    /// Asks this peer, under this path, and remembers how it did.
+    /// Asks this peer, and remembers how it did.
     pub(super) fn ask(
         &self,
         Candidate { peer, ticket }: &Candidate,
         asked: &Asked,
-        path: &str,
+        endpoint: Endpoint,
         limit: Option<Duration>,
     ) -> Result<Answer> {
         let flying = peer.in_flight.enter();
         let begun = Instant::now();
-        let answer = self.ask_once(&peer.url, asked, path, limit);
+        let answer = self.ask_once(&peer.url, asked, endpoint, limit);
         let shown = || redacted(asked.target.as_str());
         match answer {
             Ok(mut response) => {
@@ -246,15 +254,12 @@ impl Inner {
         &self,
         peer: &PeerUrl,
         asked: &Asked,
-        path: &str,
+        endpoint: Endpoint,
         limit: Option<Duration>,
     ) -> Result<Response<Body>> {
-        let mut request = asked.request(peer.request_url(path, &asked.target));
+        let mut request = asked.request(peer.request_url(self.paths.of(endpoint), &asked.target));
         asked.hop(self.pool.digest()).put(request.headers_mut());
-        if let Some(credential) = self.credential() {
-            request.headers_mut().insert(PROXY_AUTHORIZATION, credential);
-            request.extensions_mut().insert(ForPeer);
-        }
+        self.show_token(&mut request);
         if let Some(limit) = limit {
             request.extensions_mut().insert(Within(limit));
         }

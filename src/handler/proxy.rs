@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, MAX_FORWARDS, VIA, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, HOST, MAX_FORWARDS, VIA, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use log::warn;
 
@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::{hop_by_hop, list};
 use crate::peer_url::PeerUrl;
 use crate::polite::Polite;
-use crate::protocol::{self, Hop, PoolDigest};
+use crate::protocol::{self, Endpoint, Hop, Paths, PoolDigest, TEXT, answer};
 use crate::purge::{PeerPurged, Purge};
 use crate::store::StoredResponse;
 use crate::target::{Target, query_value, unescape};
@@ -32,10 +32,7 @@ use crate::target::{Target, query_value, unescape};
 /// sends a request on to another peer, so that peers who disagree on the ring cost a miss and no loop.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    path: String,
-    why_path: String,
-    leaving_path: String,
-    lease_path: String,
+    paths: Paths,
     /// How the target of a request begins that says nothing but what is asked for.
     plain_prefix: String,
     pub(super) caching: Caching,
@@ -84,14 +81,9 @@ impl Proxy {
         pool: Box<dyn PoolView>,
         allowed: Allowed,
     ) -> Self {
-        let (why_path, leaving_path) = (protocol::why_path(&path), protocol::leaving_path(&path));
-        let (lease_path, is_leaving) = (protocol::lease_path(&path), AtomicBool::new(false));
         let plain_prefix = format!("{path}?{}=", protocol::QUERY);
         Self {
-            path,
-            why_path,
-            leaving_path,
-            lease_path,
+            paths: Paths::under(path),
             plain_prefix,
             caching,
             polite,
@@ -99,7 +91,7 @@ impl Proxy {
             pool,
             allowed,
             coordinating: Coordinating::new(),
-            is_leaving,
+            is_leaving: AtomicBool::new(false),
         }
     }
 
@@ -191,7 +183,7 @@ impl Proxy {
     /// Whether [`at_once`](Self::at_once) knows what to do with a request that has no content.
     pub(crate) fn is_for_at_once(&self, request: &Request<()>) -> bool {
         let path = request.uri().path();
-        (path == self.path || path == protocol::HEALTH_PATH)
+        (path == self.paths.of(Endpoint::Proxy) || path == protocol::HEALTH_PATH)
             && matches!(*request.method(), Method::GET | Method::HEAD)
     }
 
@@ -200,11 +192,8 @@ impl Proxy {
         if self.is_about_health(&request) {
             return AtOnce::Answer(self.health());
         }
-        if !self.allowed.knows(request.headers()) {
-            return AtOnce::Answer(unauthorized());
-        }
-        if let Some(reason) = self.misled(&request) {
-            return AtOnce::Answer(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason));
+        if let Some(refused) = self.turned_away(&request) {
+            return AtOnce::Answer(refused);
         }
         let target = match self.target(&request) {
             Ok(target) => target,
@@ -219,7 +208,7 @@ impl Proxy {
     }
 
     /// Answers one request; whatever goes wrong becomes a response.
-    pub(crate) fn handle(&self, mut request: Request<Body>) -> Response<Body> {
+    pub(crate) fn handle(&self, request: Request<Body>) -> Response<Body> {
         // Before the path: the target of a CONNECT has none.
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return method_not_allowed(ALLOWED);
@@ -230,29 +219,32 @@ impl Proxy {
                 _ => method_not_allowed(ALLOWED_FOR_HEALTH),
             };
         }
-        let is_about_why = request.uri().path() == self.why_path;
-        let below = [&self.why_path, &self.leaving_path, &self.lease_path];
-        let is_about_leaving = request.uri().path() == self.leaving_path;
-        let is_about_lease = request.uri().path() == self.lease_path;
-        if !below.iter().any(|path| request.uri().path() == **path) && request.uri().path() != self.path {
-            let text = format!("nothing is here: this peer answers {}?q=URL", self.path);
+        let Some(endpoint) = self.paths.endpoint(request.uri().path()) else {
+            let text = format!("nothing is here: this peer answers {}?q=URL", self.paths.of(Endpoint::Proxy));
             return refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text);
+        };
+        if let Some(refused) = self.turned_away(&request) {
+            return refused;
         }
+        match endpoint {
+            Endpoint::Proxy => self.proxy(request),
+            Endpoint::Why => self.explain(request),
+            Endpoint::Leaving => self.note_leaving(&request),
+            Endpoint::Lease => self.lend(request),
+        }
+    }
+
+    /// What is said to whoever is not known, or did not mean to ask here.
+    fn turned_away<T>(&self, request: &Request<T>) -> Option<Response<Body>> {
         if !self.allowed.knows(request.headers()) {
-            return unauthorized();
+            return Some(unauthorized());
         }
-        if let Some(reason) = self.misled(&request) {
-            return refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason);
-        }
-        if is_about_leaving {
-            return self.note_leaving(&request);
-        }
-        if is_about_why {
-            return self.explain(request);
-        }
-        if is_about_lease {
-            return self.lend(request);
-        }
+        let reason = self.misled(request)?;
+        Some(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason))
+    }
+
+    /// Answers with what the URL names, or does to it what the method says.
+    fn proxy(&self, mut request: Request<Body>) -> Response<Body> {
         if protocol::is_purge(request.method()) {
             return self.purge(&request);
         }
@@ -271,19 +263,16 @@ impl Proxy {
     /// Whether somebody asks if this peer is there. Its own path goes first, if that is the same.
     fn is_about_health<T>(&self, request: &Request<T>) -> bool {
         let path = request.uri().path();
-        path == protocol::HEALTH_PATH && path != self.path
+        path == protocol::HEALTH_PATH && path != self.paths.of(Endpoint::Proxy)
     }
 
-    /// Whether this peer is there, and stays.
-    fn health(&self) -> Response<Body> {
+    /// Whether this peer is there, and stays: the answer to whoever asks, known or not, says nothing else.
+    pub(crate) fn health(&self) -> Response<Body> {
         if self.is_leaving() {
-            return refusal(
-                StatusCode::SERVICE_UNAVAILABLE,
-                ErrorKind::Unavailable,
-                "this peer is about to end",
-            );
+            let text = "this peer is about to end";
+            return refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable, text);
         }
-        is_here()
+        answer(TEXT, "ok\n".to_owned())
     }
 
     /// Takes note of another peer that is about to end.
@@ -317,12 +306,9 @@ impl Proxy {
         };
         match self.caching.explain(&for_origin(request, &target).map(drop)) {
             Ok(explanation) => {
-                let mut response = Response::new(Body::from(explanation.to_string()));
-                let headers = response.headers_mut();
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                let mut response = answer(TEXT, explanation.to_string());
                 // It shows fields of strangers.
-                headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+                response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
                 response
             }
             Err(error) => {
@@ -347,13 +333,7 @@ impl Proxy {
             Err((status, kind, reason)) => return refusal(status, kind, reason),
         };
         match self.polite.lend(&target, request.into_body()) {
-            Ok(text) => {
-                let mut response = Response::new(Body::from(text));
-                let headers = response.headers_mut();
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                response
-            }
+            Ok(text) => answer(TEXT, text),
             Err(error) if error.kind() == ErrorKind::BadPeer => {
                 refusal(StatusCode::NOT_FOUND, error.kind(), error.message())
             }
@@ -384,15 +364,6 @@ impl Proxy {
         });
         has_been_here || self.own_addresses.are_named_by(target) || self.pool.is_peer(target)
     }
-}
-
-/// The answer to whoever asks whether this peer is there, known or not: it says nothing else.
-fn is_here() -> Response<Body> {
-    let mut response = Response::new(Body::from("ok\n"));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 /// The response of the cache as one of the peer, or what is said where there is none.

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PROXY_AUTHENTICATE, RETRY_AFTER};
+use http::header::{ALLOW, PROXY_AUTHENTICATE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
 use crate::header::number;
-use crate::protocol;
+use crate::protocol::{self, TEXT, answer};
 use crate::stats::CACHE_STATUS;
 
 /// The methods that a peer takes: all but CONNECT, which is no request for a resource, and TRACE, which
@@ -24,16 +24,15 @@ pub(crate) const ALLOWED_FOR_HEALTH: &str = "GET, HEAD";
 
 /// The method by which a peer says that it is about to end.
 pub(crate) const ALLOWED_FOR_LEAVING: &str = "POST";
+
 /// The method that a lease is asked for by: it changes what is left for others.
 pub(crate) const ALLOWED_FOR_LEASE: &str = "POST";
 
 /// One line that says why, marked as the peer's own, and stored by nobody.
 pub(crate) fn refusal(status: StatusCode, kind: ErrorKind, reason: impl fmt::Display) -> Response<Body> {
-    let mut response = Response::new(Body::from(format!("{reason}\n")));
+    let mut response = answer(TEXT, format!("{reason}\n"));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let status = HeaderValue::try_from(format!("forwardcache; detail={}", kind.name()));
     headers.insert(&CACHE_STATUS, status.expect("the names of kinds are tokens"));
     protocol::mark_failure(headers, kind);

@@ -2,15 +2,14 @@
 
 use std::fmt::Write as _;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 
 use super::member::Peer;
 use crate::body::Body;
 use crate::client::{PeerHealth, PeerState};
 use crate::error::ErrorKind;
 use crate::handler::{method_not_allowed, refusal, unauthorized};
-use crate::protocol;
+use crate::protocol::{self, TEXT, answer};
 use crate::stats::Outcome;
 
 /// What is taken where something is read.
@@ -73,11 +72,8 @@ impl Peer {
         }
         match path {
             "/metrics" => answer("text/plain; version=0.0.4; charset=utf-8", self.metrics()),
-            "/status" => answer("text/plain; charset=utf-8", self.status()),
-            _ if self.is_leaving() => {
-                refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable, "this peer is about to end")
-            }
-            _ => answer("text/plain; charset=utf-8", "ok\n".to_owned()),
+            "/status" => answer(TEXT, self.status()),
+            _ => self.health(),
         }
     }
 
@@ -148,7 +144,7 @@ impl Peer {
         );
         let help = "Answers of peers that know another pool.";
         one("asked_disagreements_total", "counter", help, self.client().disagreements());
-        let peers = u64::try_from(self.client().pool().len()).unwrap_or(u64::MAX);
+        let peers = u64::try_from(self.client().pool_size()).unwrap_or(u64::MAX);
         one("pool_peers", "gauge", "Peers of the pool, this one among them.", peers);
         let others = self.others();
         let help = "Whether a peer is asked for what it owns.";
@@ -196,14 +192,6 @@ impl Peer {
         }
         text + &self.stats().counts().to_string()
     }
-}
-
-fn answer(content_type: &'static str, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 #[cfg(test)]

@@ -284,8 +284,9 @@ impl Peer {
         self.inner.proxy.begins_to_leave()
     }
 
-    pub(super) fn is_leaving(&self) -> bool {
-        self.inner.proxy.is_leaving()
+    /// Says whether it is there, and stays.
+    pub(super) fn health(&self) -> Response<Body> {
+        self.inner.proxy.health()
     }
 
     /// Answers a purge by one who may.

@@ -62,11 +62,11 @@ impl Keepers for InPool {
     }
 
     fn peers(&self) -> u32 {
-        u32::try_from(self.client.pool().len()).unwrap_or(u32::MAX).max(1)
+        u32::try_from(self.client.pool_size()).unwrap_or(u32::MAX).max(1)
     }
 
     fn is_peer(&self, url: &str) -> bool {
-        self.client.pool().iter().any(|peer| peer.as_str() == url)
+        self.client.has_peer(url)
     }
 
     fn own_url(&self) -> &str {

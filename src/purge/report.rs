@@ -11,11 +11,11 @@
 
 use std::fmt;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use super::{PoolPurged, Purged};
 use crate::body::Body;
+use crate::protocol::{TEXT, answer};
 
 impl fmt::Display for PoolPurged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,12 +31,8 @@ impl fmt::Display for PoolPurged {
 
 /// The answer to whoever asked for it.
 pub(crate) fn response(purged: &PoolPurged) -> Response<Body> {
-    let mut response = Response::new(Body::from(purged.to_string()));
-    let failure = purged.failed().next().map(|(_, error)| error.kind());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if failure.is_some() {
+    let mut response = answer(TEXT, purged.to_string());
+    if purged.failed().next().is_some() {
         *response.status_mut() = StatusCode::BAD_GATEWAY;
     }
     response
