@@ -27,12 +27,12 @@ pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
             }
         }
         // Who did not do one would keep the others waiting for each of the rest.
-        let left: Vec<PeerUrl> =
-            client.pool().into_iter().filter(|peer| failed.iter().all(|(gone, _)| gone != peer)).collect();
+        let mut left = client.members();
+        left.retain(|member| failed.iter().all(|(gone, _)| gone != member.url()));
         if left.is_empty() {
             break;
         }
-        client.set_pool(left.iter().map(PeerUrl::as_str))?;
+        client.set_members(left)?;
     }
     let mut output = io::stdout().lock();
     for (peer, purged) in &went {

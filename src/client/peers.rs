@@ -148,10 +148,15 @@ impl Peers {
 
     /// Calls `ask` to find out whether the peer is there, as [`Look::Probe`] says.
     pub(super) fn probe(&self, peer: &Known, ask: impl FnOnce() -> bool) -> Option<Ticket> {
-        let mut probe = Probe { peers: self, peer, is_there: false, ticket: None };
-        probe.is_there = ask();
-        probe.end();
-        probe.ticket
+        let mut probe = Probe { peers: self, peer, is_answered: false };
+        let is_there = ask();
+        probe.is_answered = true;
+        self.probed(peer, is_there)
+    }
+
+    fn probed(&self, peer: &Known, is_there: bool) -> Option<Ticket> {
+        let (now, jitter) = (self.clock.now(), (self.jitter)());
+        peer.change(|standing| standing.probed(is_there, now, jitter))
     }
 
     /// Of these peers, also those that were not asked yet.
@@ -190,25 +195,13 @@ impl Peers {
 struct Probe<'a> {
     peers: &'a Peers,
     peer: &'a Known,
-    is_there: bool,
-    ticket: Option<Ticket>,
-}
-
-impl Probe<'_> {
-    fn end(&mut self) {
-        let (now, jitter) = (self.peers.clock.now(), (self.peers.jitter)());
-        let ticket = self.peer.change(|standing| standing.probed(self.is_there, now, jitter));
-        if ticket.is_some() {
-            self.ticket = ticket;
-        }
-    }
+    is_answered: bool,
 }
 
 impl Drop for Probe<'_> {
     fn drop(&mut self) {
-        // Where it has ended, this says nothing: nobody is probing, or another.
-        if self.ticket.is_none() && !self.is_there {
-            self.end();
+        if !self.is_answered {
+            self.peers.probed(self.peer, false);
         }
     }
 }

@@ -58,9 +58,10 @@ pub(super) struct Members {
 
 impl Pool {
     pub(crate) fn new(members: Vec<Member>, ring: RingChoice) -> Result<Self> {
-        let members = Members::new(members, &ring)?;
+        let members = distinct(members)?;
+        let digest = digest(&ring, &members);
         Ok(Self {
-            members: RwLock::new(Arc::new(members)),
+            members: RwLock::new(Arc::new(Members::new(members, digest, &ring))),
             #[cfg(feature = "peer")]
             former: Former::default(),
             #[cfg(feature = "peer")]
@@ -77,11 +78,13 @@ impl Pool {
 
     /// Puts these peers in place of those before.
     pub(crate) fn set(&self, members: Vec<Member>) -> Result<()> {
-        let members = Arc::new(Members::new(members, &self.ring)?);
-        // Nothing changes, least of all who owned what before.
-        if members.digest == self.digest() {
+        let members = distinct(members)?;
+        let digest = digest(&self.ring, &members);
+        // Nothing changes, least of all who owned what before, and a large ring takes a while to be placed.
+        if digest == self.digest() {
             return Ok(());
         }
+        let members = Arc::new(Members::new(members, digest, &self.ring));
         let former = std::mem::replace(&mut *self.members.write(), members);
         #[cfg(feature = "peer")]
         self.former.remember(former, Instant::now().checked_add(self.handover));
@@ -194,24 +197,28 @@ impl Iterator for Owners<'_> {
 }
 
 impl Members {
-    fn new(mut members: Vec<Member>, ring: &RingChoice) -> Result<Self> {
-        members.sort_unstable_by(|one, other| {
-            one.url().as_str().cmp(other.url().as_str()).then(one.weight().cmp(&other.weight()))
-        });
-        members.dedup();
-        if let Some(twice) = members.windows(2).find(|two| two[0].url() == two[1].url()) {
-            let text =
-                format!("a peer is listed with two weights, {} and {}", twice[0].weight(), twice[1].weight());
-            return Err(Error::new(ErrorKind::BadPeer, text).with_peer(twice[0].url()));
-        }
-        let placement = ring.place(&members);
-        let digest = digest(ring, &members);
-        Ok(Self { placement, members, digest })
+    /// Of members that are [distinct].
+    fn new(members: Vec<Member>, digest: PoolDigest, ring: &RingChoice) -> Self {
+        Self { placement: ring.place(&members), members, digest }
     }
 
     pub(super) fn owner(&self, target: &Target) -> Option<&PeerUrl> {
         Some(self.members[self.placement.owner(target.ring_key())?].url())
     }
+}
+
+/// Each once, sorted by their text.
+fn distinct(mut members: Vec<Member>) -> Result<Vec<Member>> {
+    members.sort_unstable_by(|one, other| {
+        one.url().as_str().cmp(other.url().as_str()).then(one.weight().cmp(&other.weight()))
+    });
+    members.dedup();
+    if let Some(twice) = members.windows(2).find(|two| two[0].url() == two[1].url()) {
+        let text =
+            format!("a peer is listed with two weights, {} and {}", twice[0].weight(), twice[1].weight());
+        return Err(Error::new(ErrorKind::BadPeer, text).with_peer(twice[0].url()));
+    }
+    Ok(members)
 }
 
 /// Of the members, their weights, and how keys are placed on them.
