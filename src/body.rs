@@ -101,6 +101,13 @@ impl Body {
         Self { inner: Inner::Reader { reader: Box::new(reader), length: None, end_is_proven: false } }
     }
 
+    /// The same, read through another reader: as long as it was, and its end as proven.
+    pub(crate) fn read_through<R: Read + Send + 'static>(self, through: impl FnOnce(Self) -> R) -> Self {
+        let (length, end_is_proven) = (self.length(), self.end_is_proven());
+        let reader = through(self);
+        if end_is_proven { Self::from_reader(reader, length) } else { Self::until_close(reader) }
+    }
+
     /// A stream that can be read without waiting, and its length where that is known.
     pub(crate) fn growing(stream: impl Growing + 'static, length: Option<u64>) -> Self {
         Self { inner: Inner::Growing { stream: Box::new(stream), length } }

@@ -43,7 +43,6 @@ pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<Asked>, answer: Answer) ->
         return response;
     }
     let (parts, body) = response.into_parts();
-    let (length, end_is_proven) = (body.length(), body.end_is_proven());
     let way = Way::of(asked, parts.status, &parts.headers, &body).map(|way| Resume {
         inner: Arc::clone(inner),
         asked: Arc::clone(asked),
@@ -51,7 +50,7 @@ pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<Asked>, answer: Answer) ->
         left: MOST_RESUMES,
         failed: Vec::new(),
     });
-    let watched = Watched {
+    let body = body.read_through(|body| Watched {
         body,
         from: Some(from),
         target: asked.target.clone(),
@@ -60,8 +59,7 @@ pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<Asked>, answer: Answer) ->
         pace: Pace::default(),
         is_judged: true,
         is_slow: false,
-    };
-    let body = if end_is_proven { Body::from_reader(watched, length) } else { Body::until_close(watched) };
+    });
     Response::from_parts(parts, body)
 }
 

@@ -78,9 +78,13 @@ pub(crate) fn checked(
         on_mismatch();
         return Err(mismatch());
     }
-    let (length, end_is_proven) = (body.length(), body.end_is_proven());
-    let reader = Checked { body, left: length, sums: Some(sums), on_mismatch: Some(Box::new(on_mismatch)) };
-    Ok(if end_is_proven { Body::from_reader(reader, length) } else { Body::until_close(reader) })
+    let on_mismatch: OnMismatch = Box::new(on_mismatch);
+    Ok(body.read_through(|body| Checked {
+        left: body.length(),
+        body,
+        sums: Some(sums),
+        on_mismatch: Some(on_mismatch),
+    }))
 }
 
 struct Checked {

@@ -126,7 +126,7 @@ impl Polite {
             return Err(bad(ErrorKind::BadPeer, "who asks is no other peer of this pool"));
         }
         let elsewhere = || bad(ErrorKind::BadPeer, "the budget of this origin is not kept here");
-        let origin = origin_of(target);
+        let origin = target.origin();
         if shared.limits.is_none() {
             return Err(elsewhere());
         }
@@ -169,18 +169,11 @@ impl RoundTrip for Polite {
         let target = Target::parse(&request.uri().to_string())?;
         let limit =
             Deadline::of(request.extensions()).and_then(|deadline| deadline.remaining(Instant::now()));
-        let place = self.shared.enter(origin_of(&target), limit).map_err(|error| error.with_url(&target))?;
+        let place = self.shared.enter(target.origin(), limit).map_err(|error| error.with_url(&target))?;
         let response = self.next.round_trip(request)?;
         self.shared.answered(&place.origin, response.status(), response.headers());
         Ok(response.map(|body| held(body, place)))
     }
-}
-
-/// What has one budget: the URL of the origin itself.
-fn origin_of(target: &Target) -> Target {
-    let scheme = if target.is_https() { "https" } else { "http" };
-    // A part of what has been read is read again.
-    Target::parse(&format!("{scheme}://{}/", target.authority())).unwrap_or_else(|_| target.clone())
 }
 
 impl Shared {

@@ -65,9 +65,7 @@ impl Source {
     fn new(terms: &Terms, now: SystemTime) -> Self {
         let share = terms.limits.share(terms.peers);
         match &terms.keeper {
-            Some(keeper) => {
-                Self::Leased(Box::new(Leased::new(keeper.clone(), terms.limits, share, terms.away)))
-            }
+            Some(keeper) => Self::Leased(Box::new(Leased::new(keeper.clone(), share, terms.away))),
             None => {
                 let settling = terms.settled.filter(|_| terms.peers > 1).map(|end| (share, end));
                 Self::Kept(Kept::new(terms.limits, settling, now))
@@ -226,31 +224,26 @@ impl Budget {
         }
     }
 
-    /// The answer of this keeper, or that there was none.
-    pub(super) fn answered(
-        &mut self,
-        keeper: &PeerUrl,
-        grant: Option<&Grant>,
-        longest: Duration,
-        now: SystemTime,
-    ) {
-        let Source::Leased(leased) = &mut self.source else { return };
-        // The pool may have changed meanwhile.
-        if leased.keeper != *keeper {
-            return;
-        }
-        match grant {
-            Some(grant) => {
-                leased.granted(grant, now);
-                self.pause.extend(grant.pause.min(longest), now);
-            }
-            None => leased.failed(now),
-        }
+    /// The answer of this keeper.
+    pub(super) fn granted(&mut self, keeper: &PeerUrl, grant: &Grant, longest: Duration, now: SystemTime) {
+        let Some(leased) = self.leased_from(keeper) else { return };
+        leased.granted(grant, now);
+        self.pause.extend(grant.pause.min(longest), now);
     }
 
     /// This keeper failed, whatever it was asked for.
     pub(super) fn keeper_failed(&mut self, keeper: &PeerUrl, now: SystemTime) {
-        self.answered(keeper, None, Duration::ZERO, now);
+        if let Some(leased) = self.leased_from(keeper) {
+            leased.failed(now);
+        }
+    }
+
+    /// `None` where it is not this keeper's: the pool may have changed meanwhile.
+    fn leased_from(&mut self, keeper: &PeerUrl) -> Option<&mut Leased> {
+        match &mut self.source {
+            Source::Leased(leased) if leased.keeper == *keeper => Some(leased),
+            _ => None,
+        }
     }
 
     /// Whether somebody needs it at this moment.

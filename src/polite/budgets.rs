@@ -139,14 +139,16 @@ impl Budgets {
         }
     }
 
-    /// Notes that a keeper failed, or that it did not.
-    pub(super) fn heard(&mut self, keeper: &PeerUrl, has_failed: bool, now: SystemTime) {
+    /// Notes that a keeper failed. One question is enough to know that it is away.
+    pub(super) fn keeper_failed(&mut self, keeper: &PeerUrl, now: SystemTime) {
+        self.is_there(keeper, now);
+        self.away.insert(keeper.clone(), now + AWAY);
+        self.by_origin.values_mut().for_each(|budget| budget.keeper_failed(keeper, now));
+    }
+
+    /// Forgets that it is away, and what is past.
+    pub(super) fn is_there(&mut self, keeper: &PeerUrl, now: SystemTime) {
         self.away.retain(|other, until| other != keeper && *until > now);
-        if has_failed {
-            self.away.insert(keeper.clone(), now + AWAY);
-            // One question is enough to know that it is away.
-            self.by_origin.values_mut().for_each(|budget| budget.keeper_failed(keeper, now));
-        }
     }
 }
 

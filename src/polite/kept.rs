@@ -7,7 +7,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::bucket::{Bucket, HORIZON, Reserved};
-use super::lease::{Ask, Grant, LEASE};
+use super::lease::{Ask, Grant, LEASE, is_ahead};
 use super::leased::AWAY;
 use super::options::Limits;
 
@@ -54,12 +54,14 @@ impl Kept {
 
     /// Forgets the leases that have run out. A clock that went back makes none longer.
     fn forget(&mut self, now: SystemTime) {
-        self.borrowers.retain(|borrower| {
-            borrower.until.duration_since(now).is_ok_and(|left| !left.is_zero() && left <= LEASE)
-        });
-        self.settling = self
-            .settling
-            .filter(|(_, end)| end.duration_since(now).is_ok_and(|left| !left.is_zero() && left <= SETTLING));
+        self.borrowers.retain(|borrower| is_ahead(borrower.until, now, LEASE));
+        self.settling = self.settling.filter(|(_, end)| is_ahead(*end, now, SETTLING));
+    }
+
+    /// The places that are not there for one who comes after so many.
+    fn taken(&self, in_flight: u32, claims: u32) -> u32 {
+        let lent = self.borrowers.iter().map(|borrower| borrower.places);
+        lent.fold(in_flight.saturating_add(claims), u32::saturating_add)
     }
 
     /// The most that one may have under way.
@@ -85,8 +87,7 @@ impl Kept {
     pub(super) fn admit(&mut self, in_flight: u32, now: SystemTime) -> Result<(), Option<Duration>> {
         self.forget(now);
         let claims = self.claims(self.own_turn);
-        let lent = self.borrowers.iter().fold(0_u32, |sum, borrower| sum.saturating_add(borrower.places));
-        let taken = in_flight.saturating_add(lent).saturating_add(claims);
+        let taken = self.taken(in_flight, claims);
         let again =
             if in_flight >= self.most() || self.limits.concurrent.is_some_and(|places| taken >= places) {
                 let ends = self.borrowers.iter().map(|borrower| borrower.until);
@@ -131,21 +132,19 @@ impl Kept {
         let is_contested = self.claims(None) > 0;
         let own = u32::from(own_in_flight > 0 || self.own_turn.is_some());
         let parties = u32::try_from(self.borrowers.len()).unwrap_or(u32::MAX).saturating_add(own + 1);
+        let part = |all: u32| if is_contested { all.div_ceil(parties) } else { all };
 
         let most = self.most();
         let places = self.limits.concurrent.map_or(u32::MAX, |all| {
-            let lent = self.borrowers.iter().fold(0_u32, |sum, borrower| sum.saturating_add(borrower.places));
-            let taken = own_in_flight.saturating_add(lent).saturating_add(claims);
-            let part = if is_contested { all.div_ceil(parties) } else { all };
-            ask.places.min(all.saturating_sub(taken)).min(part).min(most)
+            let taken = self.taken(own_in_flight, claims);
+            ask.places.min(all.saturating_sub(taken)).min(part(all)).min(most)
         });
         let (reserved, spacing) = match &mut self.bucket {
             Some(bucket) if places > 0 => {
                 let rate = bucket.rate();
                 let there = bucket.within(HORIZON, now).saturating_sub(claims);
                 let all = Bucket::full(rate).within(HORIZON, now);
-                let part = if is_contested { all.div_ceil(parties) } else { all };
-                (bucket.reserve(ask.requests.min(there).min(part), now), rate.interval)
+                (bucket.reserve(ask.requests.min(there).min(part(all)), now), rate.interval)
             }
             Some(_) => (Reserved::default(), Duration::ZERO),
             None => (Reserved { at_once: u32::MAX, ..Reserved::default() }, Duration::ZERO),

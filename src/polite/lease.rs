@@ -13,10 +13,15 @@
 //! not understood is passed over: it is of a newer release.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How long a lease lasts.
 pub(super) const LEASE: Duration = Duration::from_secs(1);
+
+/// Whether a moment has not come yet. One that is further ahead than it can be is of a clock that went back.
+pub(super) fn is_ahead(moment: SystemTime, now: SystemTime, most: Duration) -> bool {
+    moment.duration_since(now).is_ok_and(|left| !left.is_zero() && left <= most)
+}
 
 /// What a peer asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use super::bucket::Bucket;
-use super::lease::{Ask, Grant, LEASE};
+use super::lease::{Ask, Grant, LEASE, is_ahead};
 use super::options::Limits;
 use crate::peer_url::PeerUrl;
 
@@ -21,14 +21,14 @@ pub(super) const AWAY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Leased {
     pub(super) keeper: PeerUrl,
-    has_rate: bool,
     places: u32,
     until: Option<SystemTime>,
     batches: VecDeque<Batch>,
     asked: Option<SystemTime>,
     again: Option<SystemTime>,
     is_failing: bool,
-    share: Limits,
+    /// What may be done without it: so many at a time, and as often.
+    share_places: Option<u32>,
     share_bucket: Option<Bucket>,
     /// Sent since it was asked last.
     used: u32,
@@ -49,17 +49,16 @@ struct Batch {
 
 impl Leased {
     /// Nothing is lent yet. `away` says until when the keeper is not asked, where it failed lately.
-    pub(super) fn new(keeper: PeerUrl, limits: Limits, share: Limits, away: Option<SystemTime>) -> Self {
+    pub(super) fn new(keeper: PeerUrl, share: Limits, away: Option<SystemTime>) -> Self {
         Self {
             keeper,
-            has_rate: limits.rate.is_some(),
             places: 0,
             until: None,
             batches: VecDeque::new(),
             asked: None,
             again: away,
             is_failing: away.is_some(),
-            share,
+            share_places: share.concurrent,
             share_bucket: share.rate.map(Bucket::full),
             used: 0,
             peak: 0,
@@ -89,7 +88,7 @@ impl Leased {
                 return Err(Some(left));
             }
         }
-        if self.share.concurrent.is_some_and(|places| in_flight >= places) {
+        if self.share_places.is_some_and(|places| in_flight >= places) {
             return Err(None);
         }
         let Some(bucket) = &mut self.share_bucket else { return Ok(()) };
@@ -105,8 +104,13 @@ impl Leased {
         self.until.is_some_and(|until| is_ahead(until, now, LEASE))
     }
 
+    /// Whether requests are counted too: of a rate, there is a share.
+    fn has_rate(&self) -> bool {
+        self.share_bucket.is_some()
+    }
+
     fn take(&mut self, now: SystemTime) -> bool {
-        if !self.has_rate {
+        if !self.has_rate() {
             return true;
         }
         let Some(batch) = self.batches.iter_mut().find(|batch| batch.next <= now) else { return false };
@@ -125,7 +129,7 @@ impl Leased {
         let is_live = self.is_live(now);
         let has_some = is_live
             && in_flight < self.places
-            && (!self.has_rate
+            && (!self.has_rate()
                 || self.batches.iter().any(|batch| is_ahead(batch.until, now, LEASE) && batch.left > 0));
         if self.has_news && !self.is_failing {
             return Some(Duration::ZERO);
@@ -186,9 +190,4 @@ impl Leased {
             && !self.is_live(now)
             && self.share_bucket.as_ref().is_none_or(|bucket| bucket.is_full(now))
     }
-}
-
-/// Whether a moment has not come yet. One that is further ahead than it can be is of a clock that went back.
-fn is_ahead(moment: SystemTime, now: SystemTime, most: Duration) -> bool {
-    moment.duration_since(now).is_ok_and(|left| !left.is_zero() && left <= most)
 }

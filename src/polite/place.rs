@@ -30,9 +30,7 @@ pub(super) fn held(body: Body, place: Place) -> Body {
     if body.as_bytes().is_some() || body.is_empty() {
         return body;
     }
-    let (length, end_is_proven) = (body.length(), body.end_is_proven());
-    let held = Held { body, place: Some(place) };
-    if end_is_proven { Body::from_reader(held, length) } else { Body::until_close(held) }
+    body.read_through(|body| Held { body, place: Some(place) })
 }
 
 impl Read for Held {

@@ -22,7 +22,7 @@ fn limits(concurrent: u32, rate: f64, burst: u32) -> Limits {
 }
 
 fn leased(limits: Limits, peers: u32) -> Leased {
-    Leased::new(PeerUrl::parse("http://keeper").unwrap(), limits, limits.share(peers), None)
+    Leased::new(PeerUrl::parse("http://keeper").unwrap(), limits.share(peers), None)
 }
 
 fn wants(busy: u32, waiting: u32) -> Ask {

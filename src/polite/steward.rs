@@ -55,17 +55,22 @@ fn work(shared: &Weak<Shared>) {
                 let asking = AssertUnwindSafe(|| shared.keepers.ask(&keeper, &origin, text));
                 let answer = catch_unwind(asking)
                     .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "asking the peer panicked")));
-                let grant = answer.as_ref().ok().and_then(|text| Grant::parse(text));
-                if grant.is_none() {
-                    let why =
-                        answer.map_or_else(|error| error.to_string(), |_| "it cannot be read".to_owned());
+                let grant = answer.and_then(|text| {
+                    Grant::parse(&text).ok_or_else(|| Error::new(ErrorKind::BadResponse, "it cannot be read"))
+                });
+                if let Err(why) = &grant {
                     debug!("{keeper} lends nothing of {origin}: {why}");
                 }
                 let now = shared.clock.now();
                 let mut budgets = shared.budgets.lock();
-                budgets.heard(&keeper, grant.is_none(), now);
-                if let Some(budget) = budgets.find(&origin) {
-                    budget.answered(&keeper, grant.as_ref(), shared.options.longest_pause, now);
+                match grant {
+                    Ok(grant) => {
+                        budgets.is_there(&keeper, now);
+                        if let Some(budget) = budgets.find(&origin) {
+                            budget.granted(&keeper, &grant, shared.options.longest_pause, now);
+                        }
+                    }
+                    Err(_) => budgets.keeper_failed(&keeper, now),
                 }
                 drop(budgets);
                 shared.changed.notify_all();

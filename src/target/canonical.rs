@@ -212,6 +212,13 @@ impl Target {
         self.text[..self.authority_end.into()] == other.text[..other.authority_end.into()]
     }
 
+    /// The root of its origin: `http://example.com/` of all that is there.
+    #[cfg(feature = "peer")]
+    pub(crate) fn origin(&self) -> Self {
+        let root = self.authority_end + 1;
+        Self { text: self.text[..root.into()].into(), path_end: root, ..*self }
+    }
+
     pub(super) fn scheme(&self) -> &str {
         if self.text.starts_with("https:") { "https" } else { "http" }
     }
@@ -469,6 +476,20 @@ mod tests {
                 prop_assert_eq!(again.authority(), target.authority());
                 prop_assert_eq!((again.port(), again.path()), (target.port(), target.path()));
                 prop_assert_eq!(again.query(), target.query());
+            }
+        }
+
+        #[test]
+        #[cfg(feature = "peer")]
+        fn an_origin_is_read_as_its_url_would_be(url in nearly_a_url()) {
+            if let Ok(target) = Target::parse(&url) {
+                let scheme = if target.is_https() { "https" } else { "http" };
+                let read = Target::parse(&format!("{scheme}://{}/", target.authority())).unwrap();
+                let origin = target.origin();
+                prop_assert_eq!(origin.as_str(), read.as_str());
+                prop_assert_eq!((origin.host(), origin.authority()), (read.host(), read.authority()));
+                prop_assert_eq!((origin.port(), origin.path()), (read.port(), read.path()));
+                prop_assert_eq!(origin.query(), read.query());
             }
         }
 
