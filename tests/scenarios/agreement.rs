@@ -7,17 +7,13 @@ use crate::local::LocalPeer;
 use crate::support::origin::{Origin, Reply};
 
 fn origin() -> Origin {
-    Origin::start(|received| Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60"))
-}
-
-fn urls(pool: &[LocalPeer]) -> Vec<String> {
-    pool.iter().map(LocalPeer::url).collect()
+    Origin::start(Reply::target)
 }
 
 #[test]
 fn with_different_lists_every_request_is_answered_and_the_difference_is_told() {
     let (origin, pool) = (origin(), LocalPeer::pool(2));
-    let urls = urls(&pool);
+    let urls = LocalPeer::urls(&pool);
     // Each believes that the other owns everything.
     pool[0].peer.set_pool([&urls[1]]).unwrap();
     pool[1].peer.set_pool([&urls[0]]).unwrap();
@@ -39,7 +35,7 @@ fn with_different_lists_every_request_is_answered_and_the_difference_is_told() {
 #[test]
 fn those_who_know_the_same_do_not_disagree() {
     let (origin, pool) = (origin(), LocalPeer::pool(3));
-    let mut urls = urls(&pool);
+    let mut urls = LocalPeer::urls(&pool);
     urls.reverse();
     let client = Client::builder().pool(urls).build().unwrap();
     for number in 0..20 {
@@ -57,7 +53,7 @@ fn those_who_know_the_same_do_not_disagree() {
 #[test]
 fn a_new_owner_takes_over_what_the_former_one_has() {
     let (origin, pool) = (origin(), LocalPeer::pool(3));
-    let urls = urls(&pool);
+    let urls = LocalPeer::urls(&pool);
     for peer in &pool {
         peer.peer.set_pool([&urls[0]]).unwrap();
     }
@@ -92,7 +88,7 @@ fn a_new_owner_takes_over_what_the_former_one_has() {
 #[test]
 fn a_former_owner_that_is_gone_costs_one_try() {
     let (origin, mut pool) = (origin(), LocalPeer::pool(2));
-    let urls = urls(&pool);
+    let urls = LocalPeer::urls(&pool);
     pool[0].peer.set_pool([&urls[1]]).unwrap();
     drop(pool.pop());
     pool[0].peer.set_pool([&urls[0]]).unwrap();
@@ -115,7 +111,7 @@ fn numbered() -> Origin {
 /// Two peers, a URL that moves from the first to the second when the pool grows, and what the first has of it.
 fn moved(origin: &Origin) -> (Vec<LocalPeer>, String, String) {
     let pool = LocalPeer::pool(2);
-    let urls = urls(&pool);
+    let urls = LocalPeer::urls(&pool);
     let second = pool[1].peer.self_url().clone();
     let is_of_second =
         |url: &String| pool[0].peer.client().owner(url).unwrap().is_some_and(|owner| owner == second);
@@ -161,7 +157,7 @@ fn what_is_no_longer_so_is_not_handed_over() {
 fn who_has_left_the_pool_is_not_asked() {
     let origin = numbered();
     let pool = LocalPeer::pool(2);
-    let urls = urls(&pool);
+    let urls = LocalPeer::urls(&pool);
     pool[1].peer.set_pool([&urls[0]]).unwrap();
     let url = origin.url("/a");
     let stored = get(&pool[1], &url);
@@ -176,7 +172,7 @@ fn the_same_list_again_changes_nothing() {
     let origin = numbered();
     let (pool, url, stored) = moved(&origin);
     for peer in &pool {
-        peer.peer.set_pool(urls(&pool)).unwrap();
+        peer.peer.set_pool(LocalPeer::urls(&pool)).unwrap();
     }
     assert_eq!(get(&pool[1], &url), stored, "it is still known who owned it before");
 }

@@ -12,12 +12,12 @@ use forwardcache::{
 };
 use http::{Request, Response};
 
-use crate::local::{LocalPeer, listen};
+use crate::local::{LocalPeer, listen, state};
 use crate::processes::PeerProcess;
-use crate::support::PATIENCE;
 use crate::support::origin::{Gate, Origin, Piece, Reply};
 use crate::support::port::Port;
 use crate::support::process::command;
+use crate::support::{Over, PATIENCE, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -28,7 +28,7 @@ const SLACK: Duration = Duration::from_millis(1500);
 /// between a head and its body.
 fn origin() -> Origin {
     Origin::start(|received| {
-        let reply = Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60");
+        let reply = Reply::target(received);
         reply.field("ETag", format!("\"{}\"", received.target))
     })
 }
@@ -38,7 +38,7 @@ fn pool(size: usize) -> Vec<PeerProcess> {
 }
 
 fn builder(pool: &[PeerProcess]) -> ClientBuilder {
-    Client::builder().pool(pool.iter().map(PeerProcess::url)).response_timeout(SECOND).connect_timeout(SECOND)
+    Client::builder().pool(PeerProcess::urls(pool)).response_timeout(SECOND).connect_timeout(SECOND)
 }
 
 fn text(response: Result<Response<Body>, Error>) -> Result<String, Error> {
@@ -76,30 +76,10 @@ fn under_load(client: &Client, origin: &Origin, done: impl FnOnce(&AtomicUsize))
     });
 }
 
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 /// Blocks until so many more requests were answered.
 fn wait_for_more(count: &AtomicUsize, more: usize) {
     let enough = count.load(Ordering::SeqCst) + more;
-    wait_until(|| count.load(Ordering::SeqCst) >= enough);
-}
-
-fn wait_until(is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "it does not come");
-        thread::yield_now();
-    }
-}
-
-fn state(client: &Client, url: &str) -> PeerState {
-    client.health().into_iter().find(|peer| peer.url.as_str() == url).unwrap().state
+    wait_until("it does not come", || count.load(Ordering::SeqCst) >= enough);
 }
 
 #[test]
@@ -113,7 +93,7 @@ fn one_of_three_is_killed_under_load_and_comes_back() {
         wait_for_more(count, 200);
         assert_ne!(state(&client, &victim), PeerState::Up);
         let returned = PeerProcess::start_on(&address);
-        wait_until(|| state(&client, &victim) == PeerState::Up);
+        wait_until("it does not come", || state(&client, &victim) == PeerState::Up);
         wait_for_more(count, 200);
         pool[0] = returned;
     });
@@ -171,7 +151,7 @@ fn a_peer_that_is_stopped_is_noticed_by_the_first_alone() {
         begun.elapsed()
     };
     // The signal is on its way: some may be answered yet. The first that is not waits as long as it may.
-    wait_until(|| {
+    wait_until("it does not come", || {
         let first = took(&urls[0]);
         assert!(first < 2 * SECOND + SLACK, "{first:?}");
         first >= SECOND
@@ -184,7 +164,7 @@ fn a_peer_that_is_stopped_is_noticed_by_the_first_alone() {
     assert_eq!((counts.failovers, counts.direct_fetches), (1, 0));
 
     pool[0].process.signal("CONT");
-    wait_until(|| {
+    wait_until("it does not come", || {
         text(client.get(&urls[0])).unwrap();
         state(&client, &stopped) == PeerState::Up
     });
@@ -210,7 +190,7 @@ fn a_peer_that_is_stopped_is_not_waited_for_by_who_hedges() {
     let stopped = pool.iter_mut().find(|peer| peer.url() == owner.as_str()).unwrap();
     stopped.process.signal("STOP");
     // The signal is on its way: some may be answered yet.
-    wait_until(|| {
+    wait_until("it does not come", || {
         let begun = Instant::now();
         text(client.get(&url)).unwrap();
         assert!(begun.elapsed() < PATIENCE / 2);
@@ -442,7 +422,7 @@ fn what_may_not_be_repeated_goes_on_only_from_a_peer_that_is_not_there() {
 #[test]
 fn an_origin_that_is_down_is_no_peers_fault() {
     let pool: Vec<_> = (0..3).map(|_| LocalPeer::start()).collect();
-    let client = Client::builder().pool(pool.iter().map(LocalPeer::url)).build().unwrap();
+    let client = Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
     let port = Port::hold();
     let error = client.get(&format!("http://{}/", port.address())).unwrap_err();
     assert!(error.kind() == ErrorKind::Unreachable && error.is_told_by_peer(), "{error}");

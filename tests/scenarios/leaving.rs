@@ -31,7 +31,7 @@ fn the_others_are_told_and_pass_it_over() {
 fn who_asks_it_is_answered_and_goes_elsewhere_from_then_on() {
     let origin = Origin::start(|received| Reply::ok(received.target.clone()));
     let pool = LocalPeer::pool(2);
-    let client = Client::builder().pool(pool.iter().map(LocalPeer::url)).build().unwrap();
+    let client = Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
     pool[0].peer.leave();
     for number in 0..40 {
         let path = format!("/{number}");

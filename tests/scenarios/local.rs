@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use forwardcache::{Client, FrontOptions, Peer, PeerBuilder, Serving};
+use forwardcache::{Client, FrontOptions, Peer, PeerBuilder, PeerState, Serving};
 
 use crate::support::raw::{Connection, Response};
 
@@ -61,6 +61,10 @@ impl LocalPeer {
         format!("http://{}", self.address())
     }
 
+    pub(crate) fn urls(pool: &[Self]) -> Vec<String> {
+        pool.iter().map(Self::url).collect()
+    }
+
     /// A client whose pool is this peer alone.
     pub(crate) fn client(&self) -> Client {
         Client::builder().pool([self.url()]).build().expect("the URL of a peer is good")
@@ -68,10 +72,7 @@ impl LocalPeer {
 
     /// A connection on which it has been asked for a URL.
     pub(crate) fn asked(&self, url: &str) -> Connection {
-        let mut connection = Connection::open(self.address());
-        let address = self.address();
-        connection.write(format!("GET /proxy?q={} HTTP/1.1\r\nHost: {address}\r\n\r\n", escaped(url)));
-        connection
+        asked(self.address(), url)
     }
 
     /// Asks it for a URL, over a socket.
@@ -88,6 +89,18 @@ impl LocalPeer {
     pub(crate) fn send(&self, method: &str, url: &str, fields: &str) -> Response {
         send(self.address(), method, &format!("/proxy?q={}", escaped(url)), fields)
     }
+}
+
+/// A connection on which a peer has been asked for a URL.
+pub(crate) fn asked(peer: SocketAddr, url: &str) -> Connection {
+    let mut connection = Connection::open(peer);
+    connection.write(format!("GET /proxy?q={} HTTP/1.1\r\nHost: {peer}\r\n\r\n", escaped(url)));
+    connection
+}
+
+/// What this client holds of a peer of its pool.
+pub(crate) fn state(client: &Client, url: &str) -> PeerState {
+    client.health().into_iter().find(|peer| peer.url.as_str() == url).unwrap().state
 }
 
 /// Sends a request for a target as it is, with lines of fields, and nothing behind them.

@@ -226,8 +226,7 @@ fn the_addresses_of_a_name_are_peers() {
 
 #[test]
 fn who_asks_takes_the_list_of_a_file_too() {
-    let origin =
-        Origin::start(|received| Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60"));
+    let origin = Origin::start(Reply::target);
     let pool = LocalPeer::pool(2);
     let list = List::new(&format!("{}\n{}\n", pool[0].url(), pool[1].url()));
     let path = list.path();
@@ -248,8 +247,7 @@ fn who_asks_takes_the_list_of_a_file_too() {
 
 #[test]
 fn a_pool_follows_its_file_while_it_is_asked() {
-    let origin =
-        Origin::start(|received| Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60"));
+    let origin = Origin::start(Reply::target);
     let pool = LocalPeer::pool(2);
     let list = List::new(&format!("{}\n", pool[0].url()));
     let client = Client::builder().build().unwrap();

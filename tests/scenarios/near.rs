@@ -200,7 +200,7 @@ fn a_client_has_one_when_it_is_given_memory() {
     let url = origin.url("/");
     let client = |near| {
         let tokens = Tokens::new(["a-token-of-the-pool"]).unwrap();
-        let builder = Client::builder().pool(pool.iter().map(LocalPeer::url)).tokens(tokens);
+        let builder = Client::builder().pool(LocalPeer::urls(&pool)).tokens(tokens);
         builder.near_cache(near).build().unwrap()
     };
     assert!(client(NearCache::new()).near_stats().is_none());

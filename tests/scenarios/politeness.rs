@@ -11,10 +11,10 @@ use http::Request;
 use parking_lot::{Condvar, Mutex};
 
 use crate::local::{LocalPeer, escaped, listen, send};
-use crate::support::PATIENCE;
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::process::Process;
 use crate::support::raw::Connection;
+use crate::support::{PATIENCE, wait_until};
 
 /// How many requests are with the origin, how many were at most, and when they came.
 #[derive(Clone, Default)]
@@ -280,13 +280,9 @@ fn what_one_peer_is_told_the_pool_knows() {
     let lease = format!("/proxy/lease?q={}", escaped(&origin.url("/")));
     let from = pool[(keeper + 2) % 3].url();
     let asked = format!("from {from}\nbusy 0\nwaiting 0\nplaces 0\nrequests 0\npause 0\n");
-    let begun = Instant::now();
-    loop {
-        assert!(begun.elapsed() < PATIENCE, "the keeper was not told");
-        if post(&pool[keeper], &lease, &asked).1.lines().any(|line| line.starts_with("pause 9")) {
-            break;
-        }
-    }
+    wait_until("the keeper was not told", || {
+        post(&pool[keeper], &lease, &asked).1.lines().any(|line| line.starts_with("pause 9"))
+    });
     for member in &pool {
         let refused = member.get(&origin.url("/b"));
         assert_eq!(refused.status, 503);

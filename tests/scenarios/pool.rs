@@ -14,15 +14,11 @@ use crate::support::port::Port;
 
 /// An origin that answers with the target, to be kept for a minute.
 fn origin() -> Origin {
-    Origin::start(|received| Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60"))
-}
-
-fn urls(pool: &[LocalPeer]) -> Vec<String> {
-    pool.iter().map(LocalPeer::url).collect()
+    Origin::start(Reply::target)
 }
 
 fn client_of(pool: &[LocalPeer]) -> Client {
-    Client::builder().pool(urls(pool)).build().unwrap()
+    Client::builder().pool(LocalPeer::urls(pool)).build().unwrap()
 }
 
 fn text(response: Result<Response<Body>, Error>) -> String {
@@ -58,7 +54,7 @@ fn every_url_reaches_the_origin_once_whoever_asks() {
 #[test]
 fn peers_that_disagree_on_the_pool_answer_every_request() {
     let (origin, pool) = (origin(), LocalPeer::pool(3));
-    let urls = urls(&pool);
+    let urls = LocalPeer::urls(&pool);
     // Nobody names itself, so that each would hand everything on if it handed on at all.
     for (number, member) in pool.iter().enumerate() {
         member.peer.set_pool([&urls[(number + 1) % 3]]).unwrap();
@@ -96,7 +92,7 @@ fn a_pool_is_changed_while_it_is_used() {
 #[test]
 fn duplicates_and_order_do_not_matter() {
     let pool = LocalPeer::pool(3);
-    let urls = urls(&pool);
+    let urls = LocalPeer::urls(&pool);
     let reversed = urls.iter().rev().chain(&urls).map(|url| format!("{url}/"));
     let (one, other) = (client_of(&pool), Client::builder().pool(reversed).build().unwrap());
     assert_eq!(one.pool(), other.pool());

@@ -1,17 +1,15 @@
 //! A pool of processes, each started as a user would, before real origins.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::thread;
-use std::time::Instant;
 
-use crate::local::escaped;
-use crate::support::PATIENCE;
+use crate::local::asked;
 use crate::support::nginx::Nginx;
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::port::Port;
 use crate::support::process::{Process, run};
 use crate::support::raw::Connection;
 use crate::support::tls::TlsOrigin;
+use crate::support::{PATIENCE, wait_until};
 
 /// Between the release of a port and a peer's `bind` another process may take it.
 const ATTEMPTS: usize = 5;
@@ -26,6 +24,10 @@ pub(crate) struct PeerProcess {
 impl PeerProcess {
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    pub(crate) fn urls(pool: &[Self]) -> Vec<String> {
+        pool.iter().map(Self::url).collect()
     }
 
     /// A pool of one on a port that the system chose.
@@ -131,7 +133,7 @@ fn three_processes_are_one_cache_before_nginx_and_tls() {
     });
     let ca_file = tls.ca_file().to_str().unwrap();
     let pool = PeerProcess::pool_as(3, &["--ca-file", ca_file]);
-    let mut peers: Vec<_> = pool.iter().map(PeerProcess::url).collect();
+    let mut peers = PeerProcess::urls(&pool);
 
     let mut paths = Vec::new();
     for number in 0..6 {
@@ -173,13 +175,7 @@ fn what_is_in_flight_is_finished_before_the_end() {
             })
         };
         let mut peer = PeerProcess::start();
-        let ask = |path: &str| {
-            let mut connection = Connection::open(peer.address);
-            let target = format!("/proxy?q={}", escaped(&origin.url(path)));
-            connection.write(format!("GET {target} HTTP/1.1\r\nHost: peer\r\n\r\n"));
-            connection
-        };
-        let mut waiting = [ask("/head"), ask("/body")];
+        let mut waiting = ["/head", "/body"].map(|path| asked(peer.address, &origin.url(path)));
         origin.wait_for(2);
 
         peer.process.signal(signal);
@@ -195,11 +191,7 @@ fn what_is_in_flight_is_finished_before_the_end() {
 
 /// Blocks until nobody takes connections there.
 fn wait_until_refused(address: SocketAddr) {
-    let begun = Instant::now();
-    while TcpStream::connect_timeout(&address, PATIENCE).is_ok() {
-        assert!(begun.elapsed() < PATIENCE, "it still takes connections");
-        thread::yield_now();
-    }
+    wait_until("it still takes connections", || TcpStream::connect_timeout(&address, PATIENCE).is_err());
 }
 
 #[test]
@@ -210,9 +202,7 @@ fn who_asks_twice_to_end_does_not_wait() {
         Origin::start(move |_| Reply::ok("never seen").gate_head(&gate))
     };
     let mut peer = PeerProcess::start();
-    let mut connection = Connection::open(peer.address);
-    let target = format!("/proxy?q={}", escaped(&origin.url("/")));
-    connection.write(format!("GET {target} HTTP/1.1\r\nHost: peer\r\n\r\n"));
+    let mut connection = asked(peer.address, &origin.url("/"));
     origin.wait_for(1);
     peer.process.signal("INT");
     wait_until_refused(peer.address);

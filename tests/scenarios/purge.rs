@@ -12,7 +12,7 @@ use forwardcache::{
 };
 use http::Request;
 
-use crate::local::{LocalPeer, escaped, listen, send};
+use crate::local::{LocalPeer, asked, escaped, listen, send};
 use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::process::{Process, run};
@@ -74,7 +74,7 @@ fn each_of_the_four_forms_reaches_every_copy_in_every_peer_by_every_way() {
     let pool = PeerProcess::pool(3);
     let (url, sibling, stranger) = (origin.url("/a?b"), origin.url("/ab"), other.url("/a?b"));
     let urls = [&url, &sibling, &stranger];
-    let client = Client::builder().pool(pool.iter().map(PeerProcess::url)).build().unwrap();
+    let client = Client::builder().pool(PeerProcess::urls(&pool)).build().unwrap();
     let prefix = origin.url("/");
     let host = origin.url("");
     let flags = peer_flags(&pool);
@@ -147,7 +147,7 @@ fn a_peer_that_is_down_is_named_and_the_others_do_it() {
         peer.get(&origin.url("/a"), "");
     }
     let flags = peer_flags(&pool);
-    let client = Client::builder().pool(pool.iter().map(PeerProcess::url)).build().unwrap();
+    let client = Client::builder().pool(PeerProcess::urls(&pool)).build().unwrap();
     let mut lost = pool.pop().unwrap();
     lost.process.terminate();
     assert!(lost.process.wait().success());
@@ -275,7 +275,7 @@ fn a_fetch_under_way_is_not_stored_and_not_shared_after_a_purge() {
         let replies = [page_of("old".repeat(100_000)).gate_body(1_000, &gate), page_of("new".to_owned())];
         let origin = Origin::replies(replies);
         let peer = PeerProcess::start();
-        let mut under_way = LocalPeerAt(peer.address).asked(&origin.url("/a"));
+        let mut under_way = asked(peer.address, &origin.url("/a"));
         under_way.wait_for_bytes(b"oldo");
         let (status, text) = peer.purge(&query(&origin), "");
         assert!(status == 200 && says(&peer.url(), &text, 0), "{text}");
@@ -292,16 +292,6 @@ fn a_fetch_under_way_is_not_stored_and_not_shared_after_a_purge() {
 
 fn page_of(body: String) -> Reply {
     Reply::ok(body).field("Cache-Control", "max-age=600").field("Cache-Groups", "\"news\"")
-}
-
-struct LocalPeerAt(SocketAddr);
-
-impl LocalPeerAt {
-    fn asked(&self, url: &str) -> crate::support::raw::Connection {
-        let mut connection = crate::support::raw::Connection::open(self.0);
-        connection.write(format!("GET /proxy?q={} HTTP/1.1\r\nHost: {}\r\n\r\n", escaped(url), self.0));
-        connection
-    }
 }
 
 #[test]
@@ -346,7 +336,7 @@ fn a_kept_connection_that_has_died_is_no_peer_that_is_down() {
 fn the_method_is_a_purge_in_the_library_too_and_reaches_no_origin() {
     let origin = Origin::start(page);
     let pool = LocalPeer::pool(2);
-    let client = Client::builder().pool(pool.iter().map(LocalPeer::url)).build().unwrap();
+    let client = Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
     let url = origin.url("/a");
     let request = || Request::builder().method("PURGE").uri(&url).body(Body::empty()).unwrap();
     for round in 1..=2 {

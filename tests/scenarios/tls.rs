@@ -10,14 +10,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::local::{LocalPeer, escaped};
-use crate::support::PATIENCE;
 use crate::support::origin::{Origin, Reply};
 use crate::support::process::{Process, run};
 use crate::support::raw::Connection;
 use crate::support::tls::Authority;
+use crate::support::{PATIENCE, wait_until};
 
 fn origin() -> Origin {
-    Origin::start(|received| Reply::ok(received.target.clone()).field("Cache-Control", "max-age=60"))
+    Origin::start(Reply::target)
 }
 
 fn served_over(tls: ServerTls) -> LocalPeer {
@@ -245,10 +245,7 @@ fn the_command_serves_and_asks_over_tls_and_reads_its_files_anew() {
     std::fs::copy(other.server_file(), &file).unwrap();
     serving.signal("HUP");
     // The signal is worked on by a thread of its own: ask until it has been.
-    let begun = std::time::Instant::now();
-    while get(&other, Some(&authority)).status.code() != Some(0) {
-        assert!(begun.elapsed() < PATIENCE, "the files are not read anew");
-    }
+    wait_until("the files are not read anew", || get(&other, Some(&authority)).status.code() == Some(0));
     assert_eq!(get(&authority, Some(&authority)).status.code(), Some(1));
     serving.terminate();
     assert!(serving.wait().success());

@@ -4,16 +4,15 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use forwardcache::{Body, FrontOptions};
 use http::{Request, Response};
 
 use super::{Noting, front, still_serves};
-use crate::support::PATIENCE;
 use crate::support::origin::Gate;
 use crate::support::process::Process;
 use crate::support::raw::Connection;
+use crate::support::{PATIENCE, wait_until};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -80,10 +79,9 @@ fn a_connection_too_many_is_told_so_and_makes_room_when_another_ends() {
         assert!(another.read_to_end().is_empty());
         held.pop();
         // The front learns of the end in its own time.
-        let begun = Instant::now();
-        while !TcpStream::connect(front.address()).is_ok_and(|socket| is_served(&socket)) {
-            assert!(begun.elapsed() < PATIENCE, "there is room and nobody is let in");
-        }
+        wait_until("there is room and nobody is let in", || {
+            TcpStream::connect(front.address()).is_ok_and(|socket| is_served(&socket))
+        });
         held[0].write(GET);
         assert_eq!(held[0].read_response().status, 200);
     }
@@ -153,9 +151,8 @@ fn a_process_without_file_descriptors_lives_and_serves_again() {
     assert_eq!(served, 8);
     process.wait_for_line("no connection can be accepted");
     drop(many);
-    let begun = Instant::now();
-    while !TcpStream::connect(address).is_ok_and(|socket| is_served(&socket)) {
-        assert!(begun.elapsed() < PATIENCE, "it does not serve again");
-    }
+    wait_until("it does not serve again", || {
+        TcpStream::connect(address).is_ok_and(|socket| is_served(&socket))
+    });
     still_serves(address);
 }

@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use forwardcache::{Clock, ErrorKind, ManualClock, MembersFile, Membership};
 
-use super::gone::urls;
 use super::load::{self, get, under_load};
 use super::table::{ONE_HEAD_AND_A_HOP, Table};
 use super::world::World;
 use crate::local::LocalPeer;
 use crate::processes::PeerProcess;
+use crate::support::Over;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -27,7 +27,7 @@ pub(super) fn rows(table: &mut Table) {
 
 fn origin_down_and_stale_allowed(table: &mut Table) {
     let (world, pool) = (World::new("max-age=0, stale-if-error=600"), PeerProcess::pool(3));
-    let client = load::client(urls(&pool)).build().unwrap();
+    let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let seen = under_load(&world, &|url| get(&client, url), |load| {
         load.wait_for_more(300);
         world.set_down(true);
@@ -44,7 +44,7 @@ fn origin_down_and_stale_allowed(table: &mut Table) {
 
 fn origin_down_and_stale_forbidden(table: &mut Table) {
     let (world, pool) = (World::new("max-age=0, must-revalidate"), PeerProcess::pool(3));
-    let client = load::client(urls(&pool)).build().unwrap();
+    let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let seen = under_load(&world, &|url| get(&client, url), |load| {
         load.wait_for_more(300);
         world.set_down(true);
@@ -141,7 +141,7 @@ fn clock(table: &mut Table) {
     let clock = Arc::new(ManualClock::new(SystemTime::now()));
     let world = World::new("max-age=600");
     let pool = LocalPeer::pool_with(3, |builder| builder.clock(Arc::clone(&clock)));
-    let client = load::client(pool.iter().map(LocalPeer::url)).clock(Arc::clone(&clock)).build().unwrap();
+    let client = load::client(LocalPeer::urls(&pool)).clock(Arc::clone(&clock)).build().unwrap();
     let fetched = || world.origin.count();
     let mut after_forward = 0;
     let mut refetched_when_back = 0;
@@ -180,8 +180,8 @@ fn clock(table: &mut Table) {
 /// Fifty threads change the pool of a client through which fifty others fetch.
 fn changes(table: &mut Table) {
     let (world, pool) = (World::new("max-age=600"), PeerProcess::pool(3));
-    let client = load::client(urls(&pool)).build().unwrap();
-    let urls = urls(&pool);
+    let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
+    let urls = PeerProcess::urls(&pool);
     let is_over = AtomicBool::new(false);
     let seen = load::under_load_of(50, &world, &|url| get(&client, url), |load| {
         thread::scope(|scope| {
@@ -200,7 +200,7 @@ fn changes(table: &mut Table) {
                     }
                 });
             }
-            let over = load::Over(&is_over);
+            let over = Over(&is_over);
             load.wait_for_more(1500);
             drop(over);
         });

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::load::{self, get, under_load};
 use super::table::{ONE_HEAD_AND_A_HOP, Table};
 use super::world::World;
-use crate::local::LocalPeer;
+use crate::local::{LocalPeer, state};
 use crate::processes::PeerProcess;
 use crate::support::port::Port;
 use crate::support::relay::{Harm, Relay};
@@ -26,7 +26,7 @@ fn partition(table: &mut Table) {
     let members = [own.clone(), pool[0].url(), link.url()];
     let asking = load::client(members.clone());
     let peer = Peer::builder(&own).client(asking).pool(members).build().unwrap();
-    let outside = load::client(pool.iter().map(PeerProcess::url)).build().unwrap();
+    let outside = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let count = AtomicUsize::new(0);
     let both = |url: &str| {
         // Each in turn.
@@ -44,7 +44,7 @@ fn partition(table: &mut Table) {
         link.set(Some(Harm::Away));
         load.wait_for_more(300);
         link.set(None);
-        load.wait_until(|| super::gone::state(peer.client(), &link.url()) == forwardcache::PeerState::Up);
+        load.wait_until(|| state(peer.client(), &link.url()) == forwardcache::PeerState::Up);
         load.wait_for_more(150);
     });
     let counts = outside.counts();

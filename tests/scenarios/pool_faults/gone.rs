@@ -1,10 +1,11 @@
 //! Peers that are killed or stopped.
 
-use forwardcache::{Client, ErrorKind, NoPeerLeft, PeerState};
+use forwardcache::{ErrorKind, NoPeerLeft, PeerState};
 
 use super::load::{self, Load, get, under_load};
 use super::table::{ONE_HEAD_AND_A_HOP, Table};
 use super::world::World;
+use crate::local::state;
 use crate::processes::PeerProcess;
 
 /// What a step under load is: so many requests.
@@ -18,17 +19,9 @@ pub(super) fn rows(table: &mut Table) {
     one_stopped(table);
 }
 
-pub(super) fn urls(pool: &[PeerProcess]) -> Vec<String> {
-    pool.iter().map(PeerProcess::url).collect()
-}
-
-pub(super) fn state(client: &Client, url: &str) -> PeerState {
-    client.health().into_iter().find(|peer| peer.url.as_str() == url).unwrap().state
-}
-
 fn nothing(table: &mut Table) {
     let (world, pool) = (World::new("max-age=600"), PeerProcess::pool(3));
-    let client = load::client(urls(&pool)).build().unwrap();
+    let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let seen = under_load(&world, &|url| get(&client, url), |load| load.wait_for_more(4 * STEP));
     let counts = client.counts();
     table
@@ -38,7 +31,7 @@ fn nothing(table: &mut Table) {
 
 fn one_killed(table: &mut Table) {
     let (world, mut pool) = (World::new("max-age=600"), PeerProcess::pool(3));
-    let client = load::client(urls(&pool)).build().unwrap();
+    let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let victim = pool[0].url();
     let is_up = || state(&client, &victim) == PeerState::Up;
     let seen = under_load(&world, &|url| get(&client, url), |load| {
@@ -64,7 +57,7 @@ fn one_killed(table: &mut Table) {
 
 fn two_and_all_killed(table: &mut Table) {
     let (world, mut pool) = (World::new("max-age=600"), PeerProcess::pool(3));
-    let client = load::client(urls(&pool)).build().unwrap();
+    let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let seen = under_load(&world, &|url| get(&client, url), |load| {
         load.wait_for_more(STEP);
         pool[0].process.kill();
@@ -95,7 +88,7 @@ fn two_and_all_killed(table: &mut Table) {
 
 fn all_killed_and_nobody_else_asked(table: &mut Table) {
     let (world, mut pool) = (World::new("max-age=600"), PeerProcess::pool(3));
-    let client = load::client(urls(&pool)).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let client = load::client(PeerProcess::urls(&pool)).no_peer_left(NoPeerLeft::Fail).build().unwrap();
     let seen = under_load(&world, &|url| get(&client, url), |load| {
         load.wait_for_more(STEP);
         pool.iter_mut().for_each(|peer| peer.process.kill());
@@ -113,7 +106,7 @@ fn all_killed_and_nobody_else_asked(table: &mut Table) {
 
 fn one_stopped(table: &mut Table) {
     let (world, mut pool) = (World::new("max-age=600"), PeerProcess::pool(3));
-    let client = load::client(urls(&pool)).build().unwrap();
+    let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let victim = pool[0].url();
     let is_up = || state(&client, &victim) == PeerState::Up;
     let stop = |load: &Load, pool: &mut [PeerProcess]| {

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use parking_lot::{Condvar, Mutex};
 
 use super::world::{self, World};
-use crate::support::PATIENCE;
+use crate::support::{Over, PATIENCE};
 
 /// How long a peer may take here to answer, and to be connected to.
 pub(super) const HEAD: Duration = Duration::from_secs(1);
@@ -159,13 +159,4 @@ pub(super) fn under_load_of(
         drop(over);
     });
     load.seen.into_inner()
-}
-
-/// It is over when this is dropped.
-pub(super) struct Over<'a>(pub(super) &'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }

@@ -15,9 +15,10 @@ use http::{Request, Response};
 use parking_lot::{Condvar, Mutex};
 
 use super::chance::{Changing, Health};
-use super::load::{self, Over};
+use super::load;
 use super::world::{body, version_of};
 use crate::processes::PeerProcess;
+use crate::support::Over;
 use crate::support::PATIENCE;
 use crate::support::random::Random;
 use crate::support::relay::{Harm, Relay};

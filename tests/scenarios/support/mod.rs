@@ -13,7 +13,9 @@
 //! | `random` | chance that can be had again |
 //! | `wire` | HTTP/1.1 messages read strictly |
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 pub(crate) mod nginx;
 pub(crate) mod origin;
@@ -28,3 +30,21 @@ pub(crate) mod wire;
 
 /// How long anything here waits for what must come before the test fails. No test passes by it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Blocks until it is so, and fails saying `what` is wrong where it never is.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        thread::yield_now();
+    }
+}
+
+/// It is over when this is dropped.
+pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}

@@ -1,6 +1,6 @@
 //! What is answered and how it is put on the wire.
 
-use super::Gate;
+use super::{Gate, Received};
 
 /// A reply. Framed by `Content-Length` on a connection that is kept, unless told otherwise; it has
 /// no field that was not asked for but those of its framing.
@@ -81,6 +81,11 @@ impl Reply {
             body: Vec::new(),
             framing: ReplyFraming::Length,
         }))
+    }
+
+    /// A `200` with the target of the request, to be kept for a minute.
+    pub(crate) fn target(received: &Received) -> Self {
+        Self::ok(received.target.clone()).field("Cache-Control", "max-age=60")
     }
 
     /// A `200` with this body.
