@@ -44,6 +44,8 @@
 mod agent;
 mod byte_size;
 mod cache_mode;
+#[allow(dead_code)]
+mod cancellation;
 mod client;
 mod clock;
 mod error;
@@ -92,6 +94,10 @@ mod front;
 mod fuzzing;
 #[cfg(feature = "peer")]
 mod handler;
+// Until each of its users is there.
+#[cfg(feature = "peer")]
+#[allow(dead_code)]
+mod ledger;
 #[cfg(feature = "peer")]
 mod near;
 #[cfg(feature = "peer")]
@@ -108,6 +114,7 @@ pub use agent::{agent, agent_with_config};
 pub use body::Body;
 pub use byte_size::{BadSize, ByteSize};
 pub use cache_mode::CacheMode;
+pub use cancellation::{CancelHook, Cancellation};
 pub use client::{Client, ClientBuilder, ClientCounts, Marks, NoPeerLeft, PeerHealth, PeerState, SlowPeers};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use deadline::Deadline;

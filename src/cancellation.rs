@@ -1,0 +1,166 @@
+//! Ending work from outside: a token that the one who works looks at, and that runs hooks when it is cancelled.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// Ends a fetch from outside.
+///
+/// A request that a cache sends may carry one in its extensions. [`Origin`](crate::Origin) shuts the connection of a
+/// cancelled exchange, so that a read that waits for the origin ends at once. A [`RoundTrip`](crate::RoundTrip) of
+/// your own can do the same with [`on_cancel`](Self::on_cancel), or look at
+/// [`is_cancelled`](Self::is_cancelled) between two steps; it may also ignore the token.
+///
+/// Clones share one state. A token is cancelled once, and never becomes live again.
+///
+/// ```
+/// use forwardcache::Cancellation;
+///
+/// let token = Cancellation::new();
+/// let hook = token.on_cancel(|| println!("cancelled"));
+/// token.cancel();
+/// assert!(token.is_cancelled());
+/// # drop(hook);
+/// ```
+#[derive(Clone, Default)]
+pub struct Cancellation {
+    state: Arc<Mutex<State>>,
+}
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct State {
+    is_cancelled: bool,
+    next: u64,
+    hooks: Vec<(u64, Hook)>,
+}
+
+/// Keeps a hook registered; dropping it removes the hook.
+#[must_use = "dropping the guard removes the hook"]
+pub struct CancelHook {
+    state: Arc<Mutex<State>>,
+    number: u64,
+}
+
+impl Cancellation {
+    /// A token that is not cancelled.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Cancels the token and runs the registered hooks on this thread. Further calls do nothing.
+    pub fn cancel(&self) {
+        let mut state = self.state.lock();
+        state.is_cancelled = true;
+        let hooks = std::mem::take(&mut state.hooks);
+        drop(state);
+        for (_, hook) in hooks {
+            hook();
+        }
+    }
+
+    /// Whether [`cancel`](Self::cancel) was called.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.state.lock().is_cancelled
+    }
+
+    /// Runs `hook` when the token is cancelled, on the thread that cancels it: the hook must be quick and must not
+    /// block. It runs at once when the token is cancelled already. Dropping the guard removes it.
+    pub fn on_cancel(&self, hook: impl FnOnce() + Send + 'static) -> CancelHook {
+        let mut state = self.state.lock();
+        let number = state.next;
+        state.next += 1;
+        if state.is_cancelled {
+            drop(state);
+            hook();
+        } else {
+            state.hooks.push((number, Box::new(hook)));
+        }
+        CancelHook { state: Arc::clone(&self.state), number }
+    }
+}
+
+impl Drop for CancelHook {
+    fn drop(&mut self) {
+        let mut state = self.state.lock();
+        let at = state.hooks.iter().position(|(number, _)| *number == self.number);
+        let unused = at.map(|at| state.hooks.swap_remove(at));
+        drop(state);
+        drop(unused);
+    }
+}
+
+/// Cancels a token when it is dropped, unless it was disarmed.
+#[derive(Debug)]
+pub(crate) struct CancelOnDrop(Option<Cancellation>);
+
+impl CancelOnDrop {
+    pub(crate) fn new(cancellation: Cancellation) -> Self {
+        Self(Some(cancellation))
+    }
+
+    /// Lets the work go on.
+    pub(crate) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(cancellation) = &self.0 {
+            cancellation.cancel();
+        }
+    }
+}
+
+impl fmt::Debug for Cancellation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cancellation").field("is_cancelled", &self.is_cancelled()).finish()
+    }
+}
+
+impl fmt::Debug for CancelHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelHook").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn hooks_run_once_and_removed_ones_never() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let hook = |by: usize| {
+            let count = Arc::clone(&count);
+            move || {
+                count.fetch_add(by, Ordering::Relaxed);
+            }
+        };
+        let token = Cancellation::new();
+        let kept = token.clone().on_cancel(hook(1));
+        drop(token.on_cancel(hook(10)));
+        assert!(!token.is_cancelled());
+        token.cancel();
+        token.cancel();
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        let late = token.on_cancel(hook(100));
+        assert_eq!(count.load(Ordering::Relaxed), 101);
+        drop((kept, late));
+    }
+
+    #[test]
+    fn an_armed_guard_cancels_and_a_disarmed_one_does_not() {
+        let (kept, left) = (Cancellation::new(), Cancellation::new());
+        CancelOnDrop::new(kept.clone()).disarm();
+        drop(CancelOnDrop::new(left.clone()));
+        assert!(!kept.is_cancelled() && left.is_cancelled());
+    }
+}

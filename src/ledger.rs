@@ -1,0 +1,251 @@
+//! One account of the memory that a cache holds, by use, against one limit.
+//!
+//! Whatever is kept is entered here by a [`Hold`], which takes it off when it is dropped. A reservation that would pass
+//! the limit first asks the store to evict ([`MakeRoom`]); only when that does not help is it refused. What has to be
+//! counted but cannot be refused is entered by [`Ledger::hold`].
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use bytes::Bytes;
+
+/// What memory is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Use {
+    /// Keys, heads and bookkeeping of stored responses.
+    Entries,
+    /// Bodies, stored or on their way, until their last holder drops them.
+    Bodies,
+    /// Parts of bodies that pass through and have not been read by everybody.
+    Windows,
+    /// Content of requests that has not been passed on.
+    Content,
+    /// Input that is not a whole head yet, and output that a client has not taken.
+    Connections,
+    /// Buffers of exchanges with origins.
+    Fetches,
+}
+
+impl Use {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Entries, Self::Bodies, Self::Windows, Self::Content, Self::Connections, Self::Fetches];
+
+    /// Its name in metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Entries => "entries",
+            Self::Bodies => "bodies",
+            Self::Windows => "windows",
+            Self::Content => "content",
+            Self::Connections => "connections",
+            Self::Fetches => "fetches",
+        }
+    }
+}
+
+/// Whoever can give memory back: the store, by evicting.
+pub(crate) trait MakeRoom: Send + Sync {
+    /// Evicts until the ledger is within its limit, or as far as the store goes. Called by the thread that reserves,
+    /// which holds no lock of the cache.
+    fn make_room(&self);
+}
+
+/// The account.
+pub(crate) struct Ledger {
+    limit: u64,
+    held: [AtomicU64; Use::ALL.len()],
+    store: OnceLock<Weak<dyn MakeRoom>>,
+}
+
+impl Ledger {
+    /// An account with a limit in bytes.
+    pub(crate) fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self { limit, held: Default::default(), store: OnceLock::new() })
+    }
+
+    /// Who is asked to evict. The first one counts.
+    pub(crate) fn set_store(&self, store: Weak<dyn MakeRoom>) {
+        // A second store of one ledger is not asked.
+        let _ = self.store.set(store);
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    pub(crate) fn held(&self, by: Use) -> u64 {
+        self.held[by as usize].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.held.iter().map(|held| held.load(Ordering::Relaxed)).sum()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.total() > self.limit
+    }
+
+    /// Reserves so many bytes; `None` when they do not fit, also after the store has evicted what it can.
+    pub(crate) fn reserve(self: &Arc<Self>, by: Use, bytes: u64) -> Option<Hold> {
+        let mut hold = Hold { ledger: Arc::clone(self), by, bytes: 0 };
+        hold.try_grow(bytes).then_some(hold)
+    }
+
+    /// Counts so many bytes, whether or not they fit.
+    pub(crate) fn hold(self: &Arc<Self>, by: Use, bytes: u64) -> Hold {
+        self.add(by, bytes);
+        Hold { ledger: Arc::clone(self), by, bytes }
+    }
+
+    /// Shared bytes that count until their last holder drops them.
+    pub(crate) fn share(self: &Arc<Self>, by: Use, bytes: Box<[u8]>) -> Bytes {
+        let hold = self.hold(by, bytes.len() as u64);
+        Bytes::from_owner(Counted { bytes, _hold: hold })
+    }
+
+    fn add(&self, by: Use, bytes: u64) {
+        self.held[by as usize].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn subtract(&self, by: Use, bytes: u64) {
+        self.held[by as usize].fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Lets the store evict.
+    pub(crate) fn make_room(&self) {
+        if let Some(store) = self.store.get().and_then(Weak::upgrade) {
+            store.make_room();
+        }
+    }
+}
+
+/// Bytes that count for as long as they are held.
+struct Counted {
+    bytes: Box<[u8]>,
+    _hold: Hold,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// An entry of the ledger, taken off when it is dropped.
+pub(crate) struct Hold {
+    ledger: Arc<Ledger>,
+    by: Use,
+    bytes: u64,
+}
+
+impl Hold {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// Reserves so many more; `false` when they do not fit, and then nothing has changed.
+    pub(crate) fn try_grow(&mut self, bytes: u64) -> bool {
+        if bytes == 0 {
+            return true;
+        }
+        self.ledger.add(self.by, bytes);
+        if self.ledger.is_over() {
+            self.ledger.make_room();
+            if self.ledger.is_over() {
+                self.ledger.subtract(self.by, bytes);
+                return false;
+            }
+        }
+        self.bytes += bytes;
+        true
+    }
+
+    /// Sets how many bytes are held, whether or not they fit.
+    pub(crate) fn set(&mut self, bytes: u64) {
+        if bytes > self.bytes {
+            self.ledger.add(self.by, bytes - self.bytes);
+        } else {
+            self.ledger.subtract(self.by, self.bytes - bytes);
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.ledger.subtract(self.by, self.bytes);
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        map.entry(&"limit", &self.limit);
+        for by in Use::ALL {
+            map.entry(&by.name(), &self.held(by));
+        }
+        map.finish()
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").field("by", &self.by).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_taken_off() {
+        let ledger = Ledger::new(100);
+        let mut hold = ledger.reserve(Use::Windows, 60).unwrap();
+        assert!(ledger.reserve(Use::Content, 41).is_none());
+        assert!(hold.try_grow(40) && !hold.try_grow(1));
+        let over = ledger.hold(Use::Content, 7);
+        assert!(ledger.is_over());
+        assert_eq!((ledger.total(), ledger.held(Use::Windows), hold.bytes()), (107, 100, 100));
+        hold.set(10);
+        assert_eq!(ledger.total(), 17);
+        drop((hold, over));
+        assert_eq!(ledger.total(), 0);
+    }
+
+    #[test]
+    fn shared_bytes_count_until_the_last_holder_drops_them() {
+        let ledger = Ledger::new(100);
+        let bytes = ledger.share(Use::Bodies, vec![7; 50].into());
+        let part = bytes.slice(1..2);
+        drop(bytes);
+        assert_eq!(ledger.held(Use::Bodies), 50);
+        drop(part);
+        assert_eq!(ledger.held(Use::Bodies), 0);
+    }
+
+    #[test]
+    fn the_store_is_asked_to_evict_before_a_reservation_is_refused() {
+        struct Store(parking_lot::Mutex<Vec<Hold>>);
+        impl MakeRoom for Store {
+            fn make_room(&self) {
+                drop(self.0.lock().pop());
+            }
+        }
+        let ledger = Ledger::new(100);
+        let store = Arc::new(Store(parking_lot::Mutex::default()));
+        let weak: Weak<Store> = Arc::downgrade(&store);
+        ledger.set_store(weak);
+        store.0.lock().push(ledger.hold(Use::Entries, 90));
+        let hold = ledger.reserve(Use::Fetches, 50).unwrap();
+        assert_eq!(ledger.total(), 50);
+        assert!(ledger.reserve(Use::Fetches, 51).is_none());
+        drop(hold);
+    }
+}
