@@ -52,8 +52,13 @@ pub(crate) trait MakeRoom: Send + Sync {
     fn make_room(&self);
 }
 
-/// The account.
-pub(crate) struct Ledger {
+/// An account of memory in bytes, which a store, a cache and a server share: what one of them holds, the others cannot.
+///
+/// ```
+/// let ledger = forwardcache::Ledger::new(64 << 20);
+/// assert_eq!((ledger.limit(), ledger.total()), (64 << 20, 0));
+/// ```
+pub struct Ledger {
     limit: u64,
     held: [AtomicU64; Use::ALL.len()],
     store: OnceLock<Weak<dyn MakeRoom>>,
@@ -61,7 +66,8 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// An account with a limit in bytes.
-    pub(crate) fn new(limit: u64) -> Arc<Self> {
+    #[must_use]
+    pub fn new(limit: u64) -> Arc<Self> {
         Arc::new(Self { limit, held: Default::default(), store: OnceLock::new() })
     }
 
@@ -71,7 +77,8 @@ impl Ledger {
         let _ = self.store.set(store);
     }
 
-    pub(crate) fn limit(&self) -> u64 {
+    /// The limit in bytes.
+    pub fn limit(&self) -> u64 {
         self.limit
     }
 
@@ -79,7 +86,8 @@ impl Ledger {
         self.held[by as usize].load(Ordering::Relaxed)
     }
 
-    pub(crate) fn total(&self) -> u64 {
+    /// How many bytes are held for all uses together.
+    pub fn total(&self) -> u64 {
         self.held.iter().map(|held| held.load(Ordering::Relaxed)).sum()
     }
 

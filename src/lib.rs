@@ -139,6 +139,8 @@ pub use front::TinyHttpFront;
 #[cfg(feature = "peer")]
 pub use front::{EventFront, FrontOptions, Handler, RemoteAddress, ServerTls, Serving, ShutdownHandle};
 #[cfg(feature = "peer")]
+pub use ledger::Ledger;
+#[cfg(feature = "peer")]
 pub use near::NearCache;
 #[cfg(feature = "peer")]
 pub use peer::{Peer, PeerBuilder};

@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::StoredResponse;
+use crate::ledger::Ledger;
 use crate::purge::{Purge, Purged};
 
 /// What a stored response is found by: the canonical URL, and whose answer it is.
@@ -166,6 +167,12 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// How full it is.
     fn usage(&self) -> Usage;
+
+    /// The account of memory that the store keeps its entries in, for a cache that enters what it holds itself.
+    /// `None`, as by default: the store keeps its own account.
+    fn ledger(&self) -> Option<Arc<Ledger>> {
+        None
+    }
 }
 
 /// A shared or boxed store is a store.
@@ -210,6 +217,10 @@ macro_rules! forward {
 
             fn usage(&self) -> Usage {
                 (**self).usage()
+            }
+
+            fn ledger(&self) -> Option<Arc<Ledger>> {
+                (**self).ledger()
             }
         }
     )*};
