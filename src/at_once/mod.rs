@@ -1,15 +1,19 @@
-//! What can be said to a request without waiting.
+//! Requests that are answered by threads which never wait.
 //!
-//! A thread that serves thousands of connections never waits for an origin, a disk or another request. What
-//! it asks here is answered at once, or comes with what is to be done by a thread that may wait.
+//! A thread that serves thousands of connections never waits for an origin, a disk or another request. It is told the
+//! next step of a request: a response, or to wait, and perhaps a job for a thread that may block.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `answer` | [`AtOnce`]: an answer, or how one comes about |
+//! | `step` | [`Step`], [`Job`]: what is to be done next |
+//! | `prepared` | a response as a thread can send it that never waits |
 //! | `plain` | [`PlainRequest`]: a request of which nothing has to be interpreted |
 
-mod answer;
 mod plain;
+mod prepared;
+#[allow(dead_code)]
+mod step;
 
-pub(crate) use answer::{AtOnce, Wakes};
 pub(crate) use plain::{PlainField, PlainRequest};
+pub(crate) use prepared::{is_bodiless, prepared};
+pub(crate) use step::{Job, Lane, Refused, Step, Turn, Waiting, Wakes};

@@ -7,19 +7,21 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{Request, Response};
 use log::debug;
 use parking_lot::Mutex;
 
-use super::engine::{Caching, Inner, Landed};
+use super::engine::{Caching, Inner, Landed, PATIENCE};
 use super::forwarding::received_over;
 use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup};
-use crate::at_once::{AtOnce, PlainRequest, Wakes};
-use crate::body::Body;
+use crate::at_once::{Lane, PlainRequest, Step, Turn, Waiting, Wakes, prepared};
+use crate::body::{Body, Wake};
+use crate::cancellation::Cancellation;
 use crate::deadline::Deadline;
-use crate::error::{Result, redacted};
+use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::flight::{Landing, Watched};
 use crate::header::cache_control::RequestDirectives;
 use crate::policy::{Reuse, reuse};
@@ -28,11 +30,11 @@ use crate::stats::{CacheStatus, Forward, Outcome, X_FROM_CACHE};
 use crate::store::StoredResponse;
 use crate::target::Target;
 
-type Answer = AtOnce<Result<Response<Body>>>;
+type Answer = Step<Result<Response<Body>>>;
 
 impl Caching {
     /// Answers a GET or HEAD without content.
-    pub(crate) fn at_once(&self, target: Target, request: Request<()>, wakes: Wakes<'_>) -> Answer {
+    pub(crate) fn step(&self, target: Target, request: Request<()>, wakes: Wakes<'_>) -> Answer {
         let (parts, ()) = request.into_parts();
         let mut headers = parts.headers;
         let hop = self.inner.end_to_end(&parts.method, &mut headers);
@@ -42,9 +44,9 @@ impl Caching {
         let incoming = incoming.until(hop.until(said));
         let inner = Arc::clone(&self.inner);
         if incoming.is_for_origin() {
-            return AtOnce::Work(Box::new(move || {
+            return inner.work(incoming.clone(), &wakes(), move |inner| {
                 inner.pass(incoming.into_passing(), Body::empty(), Forward::Bypass)
-            }));
+            });
         }
         inner.answer_at_once(incoming, wakes)
     }
@@ -101,47 +103,50 @@ fn is_whole(stored: &StoredResponse) -> bool {
 impl Inner {
     fn answer_at_once(self: &Arc<Self>, incoming: Incoming, wakes: Wakes<'_>) -> Answer {
         let plan = match self.look_up_at_once(&incoming) {
-            None => return self.work(move |inner| inner.answer(&incoming)),
+            None => return self.work(incoming.clone(), &wakes(), move |inner| inner.answer(&incoming)),
             Some(Lookup::Serve(stored, outcome)) => {
-                return AtOnce::Answer(Ok(self.serve(&stored, &incoming, outcome)));
+                return Step::Serve(Ok(self.serve(&stored, &incoming, outcome)));
             }
             Some(Lookup::Forward(plan)) => plan,
         };
         if let Some(answer) = self.without_origin(&incoming, &plan) {
-            return AtOnce::Answer(Ok(answer));
+            return Step::Serve(Ok(answer));
         }
         // Who wants something stale soon waits for that on a worker.
         if self.soft_patience(&incoming, &plan).is_some() {
-            return self.work(move |inner| inner.answer(&incoming));
+            return self.work(incoming.clone(), &wakes(), move |inner| inner.answer(&incoming));
         }
         if !self.may_collapse(&incoming) {
-            return self.work(move |inner| inner.forward(&incoming, &plan, None));
+            return self.work(incoming.clone(), &wakes(), move |inner| inner.forward(&incoming, &plan, None));
         }
-        self.collapse_at_once(incoming, plan, wakes)
+        self.collapse_at_once(incoming, plan, &wakes())
     }
 
     /// Leads, or waits for who does.
-    fn collapse_at_once(self: &Arc<Self>, incoming: Incoming, plan: Plan, wakes: Wakes<'_>) -> Answer {
+    fn collapse_at_once(self: &Arc<Self>, incoming: Incoming, plan: Plan, wake: &Wake) -> Answer {
         let landed = Arc::new(Mutex::new(None));
         loop {
             let told = || -> Box<dyn FnOnce(Landing<Landed>) + Send> {
-                let (landed, wake) = (Arc::clone(&landed), wakes());
+                let (landed, wake) = (Arc::clone(&landed), Arc::clone(wake));
                 Box::new(move |landing| {
                     *landed.lock() = Some(landing);
                     wake();
                 })
             };
             match self.flights.watch(&incoming.key, told) {
-                Some(Watched::Landed(landed)) => return self.follow_at_once(&incoming, &plan, landed),
+                Some(Watched::Landed(landed)) => return self.follow_at_once(&incoming, &plan, landed, wake),
                 Some(Watched::Later) => {
-                    let inner = Arc::clone(self);
-                    return AtOnce::Wait(Box::new(move || {
+                    let (inner, wake) = (Arc::clone(self), Arc::clone(wake));
+                    let again = Box::new(move || {
                         let landing = landed.lock().take();
                         match landing {
-                            Some(Landing::With(landed)) => inner.follow_at_once(&incoming, &plan, landed),
-                            _ => inner.look_again_at_once(&incoming),
+                            Some(Landing::With(landed)) => {
+                                inner.follow_at_once(&incoming, &plan, landed, &wake)
+                            }
+                            _ => inner.look_again_at_once(&incoming, &wake),
                         }
-                    }));
+                    });
+                    return Step::Wait(Waiting { again, until: Instant::now().checked_add(PATIENCE) });
                 }
                 None => {}
             }
@@ -150,41 +155,47 @@ impl Inner {
                 return match self.look_up_at_once(&incoming) {
                     Some(Lookup::Serve(stored, outcome)) => {
                         leader.land(Landed::Stored);
-                        AtOnce::Answer(Ok(self.serve(&stored, &incoming, outcome)))
+                        Step::Serve(Ok(self.serve(&stored, &incoming, outcome)))
                     }
-                    Some(Lookup::Forward(plan)) => {
-                        self.work(move |inner| inner.forward(&incoming, &plan, Some(leader)))
-                    }
-                    None => self.work(move |inner| inner.forward(&incoming, &plan, Some(leader))),
+                    Some(Lookup::Forward(plan)) => self.work(incoming.clone(), wake, move |inner| {
+                        inner.forward(&incoming, &plan, Some(leader))
+                    }),
+                    None => self.work(incoming.clone(), wake, move |inner| {
+                        inner.forward(&incoming, &plan, Some(leader))
+                    }),
                 };
             }
         }
     }
 
-    fn follow_at_once(self: &Arc<Self>, incoming: &Incoming, plan: &Plan, landed: Landed) -> Answer {
+    fn follow_at_once(
+        self: &Arc<Self>,
+        incoming: &Incoming,
+        plan: &Plan,
+        landed: Landed,
+        wake: &Wake,
+    ) -> Answer {
         if matches!(landed, Landed::GivenUp) {
             let incoming = incoming.clone();
-            return self.work(move |inner| inner.answer(&incoming));
+            return self.work(incoming.clone(), wake, move |inner| inner.answer(&incoming));
         }
         match self.shared(incoming, plan, landed) {
-            Some(answer) => AtOnce::Answer(answer),
-            None => self.look_again_at_once(incoming),
+            Some(answer) => Step::Serve(answer),
+            None => self.look_again_at_once(incoming, wake),
         }
     }
 
     /// What was waited for may be stored by now. If not, nobody waits a second time.
-    fn look_again_at_once(self: &Arc<Self>, incoming: &Incoming) -> Answer {
+    fn look_again_at_once(self: &Arc<Self>, incoming: &Incoming, wake: &Wake) -> Answer {
         match self.look_up_at_once(incoming) {
-            Some(Lookup::Serve(stored, outcome)) => {
-                AtOnce::Answer(Ok(self.serve(&stored, incoming, outcome)))
-            }
+            Some(Lookup::Serve(stored, outcome)) => Step::Serve(Ok(self.serve(&stored, incoming, outcome))),
             Some(Lookup::Forward(plan)) => {
                 let incoming = incoming.clone();
-                self.work(move |inner| inner.forward(&incoming, &plan, None))
+                self.work(incoming.clone(), wake, move |inner| inner.forward(&incoming, &plan, None))
             }
             None => {
                 let incoming = incoming.clone();
-                self.work(move |inner| inner.answer(&incoming))
+                self.work(incoming.clone(), wake, move |inner| inner.answer(&incoming))
             }
         }
     }
@@ -196,8 +207,23 @@ impl Inner {
         Some(lookup(&variants, incoming, &self.digest, self.clock.now()).found_after(purges))
     }
 
-    fn work(self: &Arc<Self>, work: impl FnOnce(&Self) -> Result<Response<Body>> + Send + 'static) -> Answer {
+    fn work(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        wake: &Wake,
+        work: impl FnOnce(&Self) -> Result<Response<Body>> + Send + 'static,
+    ) -> Answer {
         let inner = Arc::clone(self);
-        AtOnce::Work(Box::new(move || work(&inner)))
+        let (cancellation, lane) = (Cancellation::new(), Lane::Origin(incoming.target.origin()));
+        Step::fetch(lane, cancellation, Arc::clone(wake), move |turn| match turn {
+            Turn::Refused(refused) => (Err(Error::new(ErrorKind::Unavailable, refused.reason())), None),
+            Turn::Pool | Turn::Caller => {
+                let response = work(&inner).and_then(|response| prepared(response, &incoming.method));
+                match response {
+                    Ok((response, driver)) => (Ok(response), driver),
+                    Err(error) => (Err(error), None),
+                }
+            }
+        })
     }
 }

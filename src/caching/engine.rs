@@ -43,7 +43,7 @@ use crate::store::{Key, Store, StoredResponse};
 use crate::target::Target;
 
 /// How long a request waits for the head that another one is fetching before it fetches for itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a request waits anew because the one who fetched had no time left.
 const TURNS: u8 = 3;

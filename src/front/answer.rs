@@ -4,7 +4,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::body::Body;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::protocol;
 
 /// An answer of the front's own: marked as such, or a client of the pool would take it for the origin's.
@@ -28,5 +28,14 @@ pub(super) fn text(status: StatusCode, line: &'static str) -> Response<Body> {
 pub(super) fn unavailable(why: &'static str) -> Response<Body> {
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// What is said where a response cannot be read, as long as nothing of it has been sent.
+pub(super) fn broken(error: &Error) -> Response<Body> {
+    log::warn!("a response could not be read: {error}");
+    let mut response = text(StatusCode::BAD_GATEWAY, "the response broke off");
+    // Without it a client would take this for the origin's own answer.
+    protocol::mark_failure(response.headers_mut(), error.kind());
     response
 }

@@ -28,7 +28,7 @@ mod tls;
 pub use event::EventFront;
 pub use options::FrontOptions;
 pub use serve::{Handler, RemoteAddress};
-pub(crate) use serve::{Responder, Scratch};
+pub(crate) use serve::{Responder, Scratch, handled};
 pub use serving::{Serving, ShutdownHandle};
 #[cfg(feature = "tiny_http")]
 pub use tiny_http::TinyHttpFront;

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
+use crate::at_once::is_bodiless;
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode, Version, response};
 
@@ -99,14 +100,6 @@ fn field(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
     bytes.extend_from_slice(b": ");
     bytes.extend_from_slice(value);
     bytes.extend_from_slice(b"\r\n");
-}
-
-/// Whether a response has no content by its status or its request (RFC 9110 section 6.4.1).
-pub(super) fn is_bodiless(status: StatusCode, method: &Method) -> bool {
-    *method == Method::HEAD
-        || status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
-        || (*method == Method::CONNECT && status.is_success())
 }
 
 fn framing_of(status: StatusCode, asked: &Asked, length: Option<u64>) -> Framing {

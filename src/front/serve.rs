@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 
-use crate::at_once::{AtOnce, PlainRequest, Wakes};
+use crate::at_once::{Lane, PlainRequest, Step, Turn, Wakes, prepared};
+use crate::cancellation::Cancellation;
+
+use super::answer::{broken, unavailable};
 use crate::body::Body;
 use crate::store::StoredResponse;
 
@@ -55,8 +58,8 @@ pub(crate) trait Responder: Handler {
     /// A stored response that answers a plain request as it is. Never waits.
     fn hit(&self, request: &PlainRequest<'_>, scratch: &mut Scratch) -> Option<Arc<StoredResponse>>;
 
-    /// Answers a GET or HEAD without content, or says what has to be waited for. Never waits.
-    fn at_once(self: Arc<Self>, request: Request<()>, wakes: Wakes<'_>) -> AtOnce<Response<Body>>;
+    /// What to do for a request, whose content may still be coming. Never waits.
+    fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>>;
 }
 
 /// Room for what [`Responder::hit`] puts together, used again and again.
@@ -82,9 +85,29 @@ impl<H: Handler + 'static> Responder for Unhurried<H> {
         None
     }
 
-    fn at_once(self: Arc<Self>, request: Request<()>, _: Wakes<'_>) -> AtOnce<Response<Body>> {
-        AtOnce::Work(Box::new(move || self.handle(request.map(|()| Body::empty()))))
+    fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>> {
+        handled(self, Lane::Own, request, wakes)
     }
+}
+
+/// Has a thread that may block run the handler.
+pub(crate) fn handled<H: Handler + ?Sized + 'static>(
+    handler: Arc<H>,
+    lane: Lane,
+    request: Request<Body>,
+    wakes: Wakes<'_>,
+) -> Step<Response<Body>> {
+    let cancellation = Cancellation::new();
+    let token = cancellation.clone();
+    let method = request.method().clone();
+    Step::fetch(lane, cancellation, wakes(), move |turn| match turn {
+        Turn::Refused(refused) => (unavailable(refused.reason()), None),
+        Turn::Pool | Turn::Caller => {
+            let mut request = request;
+            request.extensions_mut().insert(token);
+            prepared(handler.handle(request), &method).unwrap_or_else(|error| (broken(&error), None))
+        }
+    })
 }
 
 /// Where the request came from: an extension of every request that a front hands on.

@@ -16,14 +16,14 @@ use super::refusal::{
     method_not_allowed, refusal, unauthorized,
 };
 use crate::access::Asked;
-use crate::at_once::{AtOnce, PlainField, PlainRequest, Wakes};
+use crate::at_once::{Lane, PlainField, PlainRequest, Step, Wakes};
 use crate::body::Body;
 use crate::caching::Caching;
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::{hop_by_hop, list};
 use crate::peer_url::PeerUrl;
 use crate::polite::Polite;
-use crate::protocol::{self, Endpoint, Hop, Paths, PoolDigest, TEXT, answer};
+use crate::protocol::{self, Endpoint, Hop, Paths, PoolDigest, Scope, TEXT, answer};
 use crate::purge::{PeerPurged, Purge};
 use crate::store::StoredResponse;
 use crate::target::{Target, query_value, unescape};
@@ -180,30 +180,45 @@ impl Proxy {
         is_other.then_some("this peer has no token, and so answers those alone who call it by its own name")
     }
 
-    /// Whether [`at_once`](Self::at_once) knows what to do with a request that has no content.
-    pub(crate) fn is_for_at_once(&self, request: &Request<()>) -> bool {
+    /// Whether [`step`](Self::step) knows what to do with a request.
+    pub(crate) fn is_for_step(&self, request: &Request<Body>) -> bool {
         let path = request.uri().path();
         (path == self.paths.of(Endpoint::Proxy) || path == protocol::HEALTH_PATH)
             && matches!(*request.method(), Method::GET | Method::HEAD)
+            && request.body().is_empty()
     }
 
-    /// Answers such a request, or says what has to be waited for. Never waits.
-    pub(crate) fn at_once(&self, request: Request<()>, wakes: Wakes<'_>) -> AtOnce<Response<Body>> {
+    /// What another request waits for.
+    pub(crate) fn lane<T>(&self, request: &Request<T>) -> Lane {
+        if request.uri().path() != self.paths.of(Endpoint::Proxy) {
+            return Lane::Own;
+        }
+        if protocol::is_purge(request.method()) {
+            return match Scope::of(request.headers()) {
+                Some(Scope::Pool) if !self.pool.is_alone() => Lane::Peers,
+                _ => Lane::Own,
+            };
+        }
+        target(request.uri().query()).map_or(Lane::Own, |target| Lane::Origin(target.origin()))
+    }
+
+    /// What to do for such a request. Never waits.
+    pub(crate) fn step(&self, request: Request<()>, wakes: Wakes<'_>) -> Step<Response<Body>> {
         if self.is_about_health(&request) {
-            return AtOnce::Answer(self.health());
+            return Step::Serve(self.health());
         }
         if let Some(refused) = self.turned_away(&request) {
-            return AtOnce::Answer(refused);
+            return Step::Serve(refused);
         }
         let target = match self.target(&request) {
             Ok(target) => target,
-            Err((status, kind, reason)) => return AtOnce::Answer(refusal(status, kind, reason)),
+            Err((status, kind, reason)) => return Step::Serve(refusal(status, kind, reason)),
         };
         let request = for_origin(request, &target);
         let (asked, other) = (target.clone(), self.other_members(Hop::of(request.headers())));
         let is_leaving = self.is_leaving();
         self.caching
-            .at_once(target, request, wakes)
+            .step(target, request, wakes)
             .map(move |answer| answered(answer, &asked, other, is_leaving))
     }
 
@@ -609,7 +624,7 @@ mod tests {
         for method in ["GET", "HEAD"] {
             let request = || Request::builder().method(method).uri("/healthz");
             assert_eq!(ask(&proxy, request()), (200, "ok\n".to_owned()));
-            assert!(proxy.is_for_at_once(&request().body(()).unwrap()));
+            assert!(proxy.is_for_step(&request().body(Body::empty()).unwrap()));
         }
         assert_eq!(ask(&proxy, Request::post("/healthz")).0, 405);
         assert_eq!(ask(&proxy, Request::get("/healthz/")).0, 404);

@@ -11,12 +11,12 @@ use http::{HeaderMap, Method, Request, Response};
 use super::builder::PeerBuilder;
 use super::pool::InPool;
 use crate::access::OriginRules;
-use crate::at_once::{AtOnce, PlainRequest, Wakes};
+use crate::at_once::{PlainRequest, Step, Wakes};
 use crate::body::Body;
 use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving};
+use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving, handled};
 use crate::handler::{Allowed, OwnAddresses, Proxy, is_of_this_machine};
 use crate::member::Member;
 use crate::origin::Origin;
@@ -421,11 +421,12 @@ impl Responder for Answering {
         self.0.inner.proxy.hit(request, &mut scratch.url, &mut scratch.lines)
     }
 
-    fn at_once(self: Arc<Self>, request: Request<()>, wakes: Wakes<'_>) -> AtOnce<Response<Body>> {
-        if self.0.inner.proxy.is_for_at_once(&request) {
-            return self.0.inner.proxy.at_once(request, wakes);
+    fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>> {
+        let proxy = &self.0.inner.proxy;
+        if proxy.is_for_step(&request) {
+            return proxy.step(request.map(drop), wakes);
         }
-        AtOnce::Work(Box::new(move || self.handle(request.map(|()| Body::empty()))))
+        handled(Arc::clone(&self), proxy.lane(&request), request, wakes)
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!          head                     content                    answer             written
-//! (none) ────────▶ Receiving ──────────────────▶ Expected ───────────▶ Sending ──────────▶ (none), or closing
-//!          │  hit                                   │  ▲  Parked: another request is
-//!          └──────────────▶ written at once         └──┘  fetching the same
+//! (none) ────────▶ Receiving ──────────────────▶ Waiting ────────────▶ Sending ──────────▶ (none), or closing
+//!          │  hit                                   │  ▲
+//!          └──────────────▶ written at once         └──┘
 //! ```
 //!
 //! Nothing here waits. [`Connection::advance`] goes on until the socket has nothing, takes nothing, or
@@ -29,11 +29,10 @@ use super::input::{Consumed, Input};
 use super::mailbox::Address;
 use super::outbound::{Flushed, Outbound};
 use super::pace::Pace;
-use super::surroundings::Surroundings;
+use super::surroundings::{Surroundings, transfer};
 use super::transport::Transport;
 use super::upload::upload;
-use super::workers::{Job, ReplyTo};
-use crate::at_once::{AtOnce, PlainRequest};
+use crate::at_once::{PlainRequest, Refused, Step, Turn};
 use crate::body::{Body, Grown};
 use crate::front::answer::{text, unavailable};
 use crate::front::options::MOST_FIELDS;
@@ -49,9 +48,6 @@ const COLLECTED: usize = 64 << 10;
 
 /// How much of a growing body is taken at a time, in bytes.
 const PIECE: usize = 64 << 10;
-
-/// How long a request waits for what another one is fetching.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// For how long, and for how many bytes, a client is listened to that is being closed: what it was sending
 /// must not make the system throw away what it has not read yet (RFC 9112 section 9.6).
@@ -193,7 +189,7 @@ impl Connection {
                 next => next,
             },
             Reply::Done => self.finish(around),
-            Reply::NotAsked | Reply::Expected | Reply::Parked { .. } => self.receive_content(around),
+            Reply::NotAsked | Reply::Waiting(_) => self.receive_content(around),
         }
     }
 
@@ -534,58 +530,49 @@ impl Connection {
 
     /// Hands a whole request, or one whose content is coming, to whoever answers it.
     fn hand_on(&mut self, request: Request<()>, content: Body, around: &mut Surroundings) {
-        let mut request = request;
+        let mut request = request.map(|()| content);
         request.extensions_mut().insert(RemoteAddress(self.remote));
         let Some(exchange) = &self.exchange else { return };
         let address = self.address(exchange.serial);
         let responder = Arc::clone(&around.responder);
-        let is_simple = matches!(*request.method(), Method::GET | Method::HEAD) && content.is_empty();
-        if !is_simple {
-            let work = Box::new(move || responder.handle(request.map(|()| content)));
-            return self.ask(AtOnce::Work(work), around);
-        }
         let wakes = || around.mailbox.wake(address);
-        let answer = panic::catch_unwind(AssertUnwindSafe(|| responder.at_once(request, &wakes)));
-        self.ask(answer.unwrap_or_else(|_| AtOnce::Answer(failed())), around);
+        let step = panic::catch_unwind(AssertUnwindSafe(|| responder.step(request, &wakes)));
+        self.take(step.unwrap_or(Step::Lost), around);
     }
 
-    /// Does what is said to be done for an answer.
-    fn ask(&mut self, at_once: AtOnce<Response<Body>>, around: &mut Surroundings) {
+    /// Takes the next step towards a response.
+    fn take(&mut self, step: Step<Response<Body>>, around: &mut Surroundings) {
         let Some(exchange) = &mut self.exchange else { return };
-        match at_once {
-            AtOnce::Answer(response) => self.answer(response, around),
-            AtOnce::Wait(again) => exchange.reply = Reply::Parked { again, since: around.now },
-            AtOnce::Work(work) => {
-                exchange.reply = Reply::Expected;
-                let address = Address { connection: self.number, exchange: exchange.serial };
-                let method = exchange.asked.method.clone();
-                let reply_to = ReplyTo { mailbox: around.mailbox.clone(), address, method };
-                if let Some(too_many) = around.jobs.offer(Job::Answer { work, reply_to }) {
-                    self.answer(unavailable("too many requests are waiting"), around);
-                    drop(too_many);
+        match step {
+            Step::Serve(response) => self.answer(response, around),
+            Step::Wait(waiting) => exchange.reply = Reply::Waiting(waiting),
+            Step::Fetch(job, waiting) => {
+                exchange.reply = Reply::Waiting(waiting);
+                if let Some(too_many) = around.jobs.offer(job) {
+                    too_many.take(Turn::Refused(Refused::QueueFull));
                 }
             }
+            Step::Lost => self.answer(failed(), around),
         }
     }
 
-    /// A letter about an exchange of this connection: its answer, or that it is worth looking after.
-    pub(super) fn hear(&mut self, serial: u64, response: Option<Response<Body>>, around: &mut Surroundings) {
-        let Some(exchange) = self.exchange.as_mut().filter(|exchange| exchange.serial == serial) else {
-            return;
-        };
-        match (response, &mut exchange.reply) {
-            (Some(response), Reply::Expected) => self.answer(response, around),
-            (None, Reply::Parked { .. }) => self.ask_again(around),
-            _ => {}
+    /// It is worth looking after an exchange of this connection.
+    pub(super) fn hear(&mut self, serial: u64, around: &mut Surroundings) {
+        let is_meant = |exchange: &Exchange| exchange.serial == serial;
+        if self.exchange.as_deref().is_some_and(is_meant) {
+            self.ask_again(around);
         }
     }
 
     /// What was waited for is there, or has been waited for long enough.
     fn ask_again(&mut self, around: &mut Surroundings) {
         let Some(exchange) = &mut self.exchange else { return };
-        if let Reply::Parked { again, .. } = std::mem::replace(&mut exchange.reply, Reply::Expected) {
-            let answer = panic::catch_unwind(AssertUnwindSafe(again));
-            self.ask(answer.unwrap_or_else(|_| AtOnce::Answer(failed())), around);
+        if !matches!(exchange.reply, Reply::Waiting(_)) {
+            return;
+        }
+        if let Reply::Waiting(waiting) = std::mem::replace(&mut exchange.reply, Reply::NotAsked) {
+            let step = panic::catch_unwind(AssertUnwindSafe(waiting.again));
+            self.take(step.unwrap_or(Step::Lost), around);
         }
     }
 
@@ -645,7 +632,7 @@ impl Connection {
             Ok(Grown::Pending) => {
                 // Most often somebody moves it on already.
                 if let Some(driver) = sending.stream.driver() {
-                    drop(around.jobs.offer(Job::Drive(driver)));
+                    drop(around.jobs.offer(transfer(driver)));
                 }
                 return Next::Wait;
             }
@@ -714,13 +701,13 @@ impl Connection {
             };
         };
         match &exchange.reply {
-            Reply::NotAsked | Reply::Expected | Reply::Sending(_)
+            Reply::NotAsked | Reply::Waiting(_) | Reply::Sending(_)
                 if self.reading.is_too_slow(options, now) =>
             {
                 self.give_up_content(late, around);
                 Next::Again
             }
-            Reply::Parked { since, .. } if has_passed(*since, PATIENCE) => {
+            Reply::Waiting(waiting) if waiting.until.is_some_and(|until| until <= now) => {
                 self.ask_again(around);
                 Next::Again
             }

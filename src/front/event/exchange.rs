@@ -1,14 +1,12 @@
 //! One request on a connection and its answer.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use http::{Request, Response};
 
 use super::decoder::Decoder;
 use super::outbound::Outbound;
 use super::upload::Upload;
-use crate::at_once::AtOnce;
+use crate::at_once::Waiting;
 use crate::body::{Body, Growing, Wake};
 use crate::front::request_head::RequestBody;
 use crate::front::response_head::{Asked, Framing};
@@ -45,10 +43,8 @@ pub(super) enum Sink {
 pub(super) enum Reply {
     /// Nobody has been asked yet.
     NotAsked,
-    /// Somebody works on it.
-    Expected,
-    /// Another request is getting it.
-    Parked { again: Box<dyn FnOnce() -> AtOnce<Response<Body>> + Send>, since: Instant },
+    /// Another thread works on it.
+    Waiting(Waiting<Response<Body>>),
     /// Its head is written, its body grows.
     Sending(Sending),
     /// All of it is written, or waits to be.

@@ -184,14 +184,9 @@ impl IoThread {
         for letter in letters {
             match letter {
                 Letter::Take(socket, remote, admitted) => self.serve(socket, remote, admitted),
-                Letter::Reply(address, response) => {
-                    let Some(connection) = self.connections.get_mut(address.connection) else { continue };
-                    connection.hear(address.exchange, Some(response), &mut self.around);
-                    self.advance(address.connection);
-                }
                 Letter::Look(address) => {
                     let Some(connection) = self.connections.get_mut(address.connection) else { continue };
-                    connection.hear(address.exchange, None, &mut self.around);
+                    connection.hear(address.exchange, &mut self.around);
                     self.advance(address.connection);
                 }
                 Letter::Stop => self.stop(),

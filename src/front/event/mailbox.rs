@@ -5,18 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use http::Response;
 use mio::net::TcpStream;
 
 use super::admission::Admitted;
-use crate::body::{Body, Wake};
+use crate::body::Wake;
 
 /// One thing to tell.
 pub(super) enum Letter {
     /// A connection to serve.
     Take(TcpStream, SocketAddr, Admitted),
-    /// The answer to a request.
-    Reply(Address, Response<Body>),
     /// It is worth looking after a request again.
     Look(Address),
     /// The front is shutting down.

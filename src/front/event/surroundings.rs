@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use super::mailbox::Mailbox;
 use super::upload::Places;
-use super::workers::{Job, Jobs};
-use crate::body::Growing;
+use super::workers::Jobs;
+use crate::at_once::{Job, Lane, Turn};
+use crate::body::{Driver, Growing};
+use crate::cancellation::Cancellation;
 use crate::front::options::FrontOptions;
 use crate::front::request_head::HeadLimits;
 use crate::front::serve::{Responder, Scratch};
@@ -67,9 +69,18 @@ impl Surroundings {
     /// Lets go of a body that is not read to its end, which may take a while: somebody else finishes it, or
     /// gives it up.
     pub(super) fn let_go(&self, stream: Box<dyn Growing>) {
-        let unsent = stream.driver().and_then(|driver| self.jobs.offer(Job::Drive(driver)));
+        let unsent = stream.driver().and_then(|driver| self.jobs.offer(transfer(driver)));
         drop(stream);
         // In this order: as long as somebody drives it, leaving it does not wait.
         drop(unsent);
     }
+}
+
+/// The job of moving a body on.
+pub(super) fn transfer(driver: Driver) -> Job {
+    Job::new(Lane::Transfer, Cancellation::new(), move |turn| {
+        if turn == Turn::Pool {
+            driver();
+        }
+    })
 }

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{Response, StatusCode, Version, response};
 
+use crate::at_once::is_bodiless;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
 use crate::front::answer::text;
@@ -84,7 +85,7 @@ fn final_response(response: Response<Body>) -> Response<Body> {
 /// is still an honest 502.
 fn prepare(response: Response<Body>, recipient: &Recipient) -> (response::Parts, Content) {
     let (parts, body) = response.into_parts();
-    if response_head::is_bodiless(parts.status, &recipient.asked.method) {
+    if is_bodiless(parts.status, &recipient.asked.method) {
         let length = body.length();
         return (parts, Content::Stream { first: Vec::new(), rest: body, length });
     }
