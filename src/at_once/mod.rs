@@ -16,4 +16,4 @@ mod step;
 
 pub(crate) use plain::{PlainField, PlainRequest};
 pub(crate) use prepared::{is_bodiless, prepared};
-pub(crate) use step::{Job, Lane, Refused, Step, Turn, Waiting, Wakes};
+pub(crate) use step::{Content, Job, Lane, Refused, Slot, Spawn, Step, Turn, Waiting, Wakes};

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::engine::{Head, Inner};
-use super::fetches::Fetch;
+use super::engine::Inner;
 use super::forwarding::Received;
 use super::guarded_store::GuardedStore;
 use super::incoming::Incoming;
+use super::step::Head;
+use super::tombstones::Fetch;
 use crate::body::Body;
 use crate::digest::{CONTENT_DIGEST, announced_of_whole, checked};
 use crate::fill::Fill;
@@ -65,7 +66,7 @@ impl Inner {
         let head = Head::of(self, incoming, code, fields, times);
         let store = self.store.clone();
         let commit = move |bytes| {
-            let part = head.into_stored(bytes);
+            let part = head.into_stored(bytes, fetch.sequence());
             if let Some(joined) = joined(&store, &fetch, &part) {
                 store.insert(&fetch, &joined);
             }
@@ -126,5 +127,6 @@ fn joined(store: &GuardedStore, fetch: &Fetch, new: &Arc<StoredResponse>) -> Opt
         StatusCode::PARTIAL_CONTENT
     };
     let (validity, variant) = (*new.validity(), new.variant().clone());
-    Some(Arc::new(StoredResponse::new(status, &headers, bytes, validity, variant)))
+    let joined = StoredResponse::new(status, &headers, bytes, validity, variant);
+    Some(Arc::new(joined.with_sequence(fetch.sequence())))
 }

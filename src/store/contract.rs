@@ -121,7 +121,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Stores a response in place of the one with the same [`Variant`](crate::Variant), beside those
     /// with others; past [`MAX_VARIANTS`] the oldest goes. Says whether it was stored: `false` when it
     /// is larger than the store takes. The one with the same variant is gone even then: something newer
-    /// came after it. Nothing else is.
+    /// came after it. Nothing else is. A response of a smaller [sequence](StoredResponse::sequence) than the stored one
+    /// of its variant is not stored, and changes nothing.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use super::shard::{Held, Place, Shard, entry_size};
-use super::variants::{merged, without};
+use super::variants::{is_overtaken, merged, without};
 use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_capacity};
 use crate::purge::{Purge, Purged};
 
@@ -186,6 +186,9 @@ impl Store for MemoryStore {
 
         let mut shard = shard.write();
         let stored = shard.peek(hash, text).cloned().unwrap_or_default();
+        if is_overtaken(&stored, &response) {
+            return Ok(false);
+        }
         let merged = merged(&stored, &response, fit);
         let is_stored = merged.is_some();
         let variants = merged.unwrap_or_else(|| without(&stored, response.variant()));

@@ -26,6 +26,8 @@ pub struct StoredResponse {
     digest: Digest,
     validity: Validity,
     variant: Variant,
+    /// The place of the fetch that brought it among fetches and invalidations; the greater one is newer.
+    sequence: u64,
 }
 
 impl StoredResponse {
@@ -66,12 +68,12 @@ impl StoredResponse {
             buffer.extend_from_slice(b"\r\n");
         }
         if !is_copied {
-            return Self { status, fields: buffer.into(), body, digest, validity, variant };
+            return Self { status, fields: buffer.into(), body, digest, validity, variant, sequence: 0 };
         }
         buffer.extend_from_slice(&body);
         let mut fields = Bytes::from(buffer);
         let body = fields.split_off(length);
-        Self { status, fields, body, digest, validity, variant }
+        Self { status, fields, body, digest, validity, variant, sequence: 0 }
     }
 
     /// A response out of a record, whose field lines and digest were checked.
@@ -83,14 +85,26 @@ impl StoredResponse {
         validity: Validity,
         variant: Variant,
     ) -> Self {
-        Self { status, fields, body, digest, validity, variant }
+        Self { status, fields, body, digest, validity, variant, sequence: 0 }
+    }
+
+    /// The same response, brought by a fetch of this place in the order of fetches and invalidations.
+    #[must_use]
+    pub fn with_sequence(self, sequence: u64) -> Self {
+        Self { sequence, ..self }
+    }
+
+    /// The place of the fetch that brought it: the greater one is newer.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
     }
 
     /// How many bytes of memory it holds: fields, body, variant, this struct, the `Arc` around it and
     /// what its shared bytes need to be shared, as the allocator rounds them.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let Self { status: _, fields, body, digest: _, validity: _, variant } = self;
+        let Self { status: _, fields, body, digest: _, validity: _, variant, sequence: _ } = self;
         let bytes = if is_beside_head(body) {
             shared(fields.len() + body.len())
         } else {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magic "fwdc" | version | key | count | response ... | CRC-32 of all before
-//! response: status | field lines | body | SHA-256 of the body | validity | variant
+//! response: status | field lines | body | SHA-256 of the body | validity | variant | sequence
 //! ```
 //!
 //! Numbers are big-endian; a text or a body follows its length. The key is inside, so that a backend
@@ -25,7 +25,7 @@ const MAGIC: &[u8; 4] = b"fwdc";
 
 /// Counts up with every change of the format. A record of another version cannot be read, and is
 /// overwritten by the next insert.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const CHECKSUM: usize = 4;
 

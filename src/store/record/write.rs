@@ -62,6 +62,7 @@ pub(super) fn write_record(sink: &mut impl Sink, key: &str, responses: &[Arc<Sto
         sink.write(response.digest().as_bytes());
         write_validity(sink, response.validity());
         write_variant(sink, response.variant());
+        sink.number(response.sequence());
     }
 }
 
