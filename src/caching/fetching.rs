@@ -67,11 +67,9 @@ impl Inner {
         if received.status == StatusCode::NOT_MODIFIED && asks_for_us {
             let entity_tags: Vec<_> = plan.candidates.iter().map(|stored| stored.field(&ETAG)).collect();
             return match confirmed(&entity_tags, plan.selected.is_some(), &received.headers) {
-                Some(at) if is_valid(&plan.candidates[at]) => {
-                    Ok(self.confirm(incoming, plan, at, &received, &exchange.fetch, leader))
-                }
-                // It confirms something that we do not have, or not any more: ask again, for the whole.
-                _ => {
+                Some(at) => Ok(self.confirm(incoming, plan, at, &received, &exchange.fetch, leader)),
+                // It confirms something that we do not have: ask again, for the whole.
+                None => {
                     drop(received);
                     self.forward(incoming, &anew, leader, exchange)
                 }

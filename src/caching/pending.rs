@@ -11,7 +11,7 @@ use super::answer::{decorate, response};
 use super::engine::{Inner, marked};
 use super::incoming::Incoming;
 use super::lookup::Plan;
-use super::step::{Answer, Head, Landed, Lead};
+use super::step::{Answer, Head, Landed};
 use super::tombstones::Fetch;
 use crate::at_once::{Content, Slot, Step, Waiting};
 use crate::body::{Body, Wake};
@@ -24,9 +24,6 @@ use crate::stats::{CacheStatus, Outcome};
 
 /// How long a request waits for the head that another one is fetching before it fetches for itself.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A flight that a request leads, its own place among those who wait for it, and the fetch.
-pub(super) type Led = (Lead, Waiter<Landed>, Fetch);
 
 /// A request that waits. Dropped, it leaves: a fetch that nobody else waits for is cancelled.
 pub(super) struct Pending {
@@ -45,7 +42,8 @@ enum What {
     /// The result of its own job; others may wait for that too.
     Own { slot: Slot<Result<Response<Body>>>, waiter: Option<Waiter<Landed>>, alone: Alone },
     /// What another request fetches.
-    Other(Waiter<Landed>),
+    /// Its fetch keeps in mind what is invalidated while it waits.
+    Other { waiter: Waiter<Landed>, _fetch: Fetch },
 }
 
 /// Cancels a fetch that no other request could wait for, unless its result was taken.
@@ -82,12 +80,14 @@ impl Pending {
         inner: Arc<Inner>,
         incoming: Arc<Incoming>,
         plan: Arc<Plan>,
+        fetch: Fetch,
         waiter: Waiter<Landed>,
         turns: u8,
         wake: Wake,
     ) -> Self {
         let patience = Instant::now().checked_add(PATIENCE);
-        Self { inner, incoming, plan, what: What::Other(waiter), patience, turns, wake }
+        let what = What::Other { waiter, _fetch: fetch };
+        Self { inner, incoming, plan, what, patience, turns, wake }
     }
 
     /// Looks whether what it waits for is there, or has been waited for long enough.
@@ -103,7 +103,7 @@ impl Pending {
                     };
                 }
             },
-            What::Other(waiter) => match waiter.landing() {
+            What::Other { waiter, .. } => match waiter.landing() {
                 Landing::Pending => None,
                 landing => Some(landing),
             },
@@ -140,7 +140,7 @@ impl Pending {
             && let Some(stale) = self.inner.stale_by_deadline(&self.incoming, &self.plan)
         {
             // What is fetched is for the next one who asks.
-            if let What::Own { waiter: Some(waiter), .. } | What::Other(waiter) = &self.what {
+            if let What::Own { waiter: Some(waiter), .. } | What::Other { waiter, .. } = &self.what {
                 waiter.leave_running();
             }
             return Step::Serve(Ok(stale));
@@ -212,10 +212,8 @@ impl Pending {
     fn step_to(self, variant: Variant) -> Answer {
         let Self { inner, incoming, turns, wake, .. } = self;
         let wakes = || Arc::clone(&wake);
-        match inner.store.at_once(incoming.key.as_str()) {
-            Some(variants) => {
-                inner.decide(incoming, &variants, Some(variant), turns.saturating_sub(1), &wakes)
-            }
+        match inner.find_at_once(&incoming.key) {
+            Some(found) => inner.decide(incoming, &found, Some(variant), turns.saturating_sub(1), &wakes),
             None => inner.step(incoming, turns.saturating_sub(1), &wakes),
         }
     }

@@ -24,14 +24,14 @@ use super::forwarding::received_over;
 use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup};
 use super::pending::Pending;
-use super::tombstones::Sequence;
+use super::tombstones::{Fetch, Sequence};
 use crate::at_once::{Job, Lane, Refused, Slot, Step, Turn, Waiting, Wakes, prepared};
 use crate::body::{Body, Wake};
 use crate::cancellation::Cancellation;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fill::Fill;
-use crate::flight::{Leader, Role};
+use crate::flight::{Leader, Role, Waiter};
 use crate::policy::{Validity, Variant};
 use crate::stats::{CacheStatus, Forward, Outcome};
 use crate::store::{Key, StoredResponse, Variants};
@@ -80,6 +80,12 @@ pub(super) struct Head {
     pub(super) variant: Variant,
 }
 
+/// What is stored under a key, and the last invalidation before it was looked for.
+pub(super) struct Found {
+    variants: Variants,
+    latest: Sequence,
+}
+
 impl Caching {
     /// The next step of a GET or HEAD without content. Never waits.
     pub(crate) fn step(&self, target: Target, request: Request<()>, wakes: Wakes<'_>) -> Answer {
@@ -99,19 +105,19 @@ impl Inner {
         if incoming.is_for_origin() {
             return self.pass_alone(&incoming, wakes());
         }
-        if let Some(variants) = self.store.at_once(incoming.key.as_str()) {
-            return self.decide(incoming, &variants, None, turns, wakes);
+        if let Some(found) = self.find_at_once(&incoming.key) {
+            return self.decide(incoming, &found, None, turns, wakes);
         }
         // The store may block: a job looks up, and the decision is made with what it found.
         let (inner, key, wake) = (Arc::clone(self), incoming.key.clone(), wakes());
         let found =
             Step::fetch(Lane::Store, Cancellation::new(), Arc::clone(&wake), move |turn| match turn {
                 Turn::Refused(refused) => (Err(refused), None),
-                Turn::Pool | Turn::Caller => (Ok(inner.store.variants(&key)), None),
+                Turn::Pool | Turn::Caller => (Ok(inner.find(&key)), None),
             });
         let inner = Arc::clone(self);
         found.and_then(move |found| match found {
-            Ok(variants) => inner.decide(incoming, &variants, None, turns, &|| Arc::clone(&wake)),
+            Ok(found) => inner.decide(incoming, &found, None, turns, &|| Arc::clone(&wake)),
             Err(refused) => {
                 Step::Serve(inner.refused(&incoming, &Plan::without_store(Forward::UriMiss), refused))
             }
@@ -123,13 +129,13 @@ impl Inner {
     pub(super) fn decide(
         self: &Arc<Self>,
         incoming: Arc<Incoming>,
-        variants: &Variants,
+        found: &Found,
         variant: Option<Variant>,
         turns: u8,
         wakes: Wakes<'_>,
     ) -> Answer {
         let now = self.clock.now();
-        let plan = match lookup(variants, &incoming, &self.digest, now) {
+        let plan = match lookup(&found.variants, &incoming, &self.digest, now) {
             Lookup::Serve(stored, outcome) => {
                 return Step::Serve(Ok(self.serve(&stored, &incoming, outcome)));
             }
@@ -139,12 +145,16 @@ impl Inner {
             return Step::Serve(Ok(answer));
         }
         let wake = wakes();
+        let fetch = self.begin(&incoming.key);
+        // From here on what is invalidated is remembered for as long as the fetch lasts.
+        let is_valid = found.latest == self.store.tombstones().latest();
+        let plan = if is_valid { plan } else { Plan::without_store(plan.why) };
         let may_collapse = turns > 0
             && incoming.may_collapse()
             && !plan.is_always_validated()
             && !self.uncacheable.holds(&incoming.key, now);
         if !may_collapse {
-            return self.fetch(incoming, plan, None, turns, wake);
+            return self.fetch(incoming, plan, fetch, None, turns, wake);
         }
         if let Some(error) = self.failures.recent(&incoming.key, &incoming.target, now) {
             return Step::Serve(self.serve_on_error(&incoming, &plan, error.with_url(&incoming.target)));
@@ -152,18 +162,17 @@ impl Inner {
         // What is stored tells by which fields its variants are told apart.
         let by_stored =
             |stored: &Arc<StoredResponse>| stored.variant().by_same_fields(&incoming.headers, &self.digest);
-        let variant = variant.or_else(|| variants.first().map(by_stored));
+        let variant = variant.or_else(|| found.variants.first().map(by_stored));
         let flight = Flight { key: incoming.key.clone(), variant };
-        let fetch = self.begin(&incoming.key);
         let tombstones = self.store.tombstones();
         let is_joinable = |sequence| !tombstones.cover_key(incoming.key.as_str(), sequence);
         match self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
             Role::Follow(waiter) => {
-                drop(fetch);
-                Pending::follower(Arc::clone(self), incoming, Arc::new(plan), waiter, turns, wake).again()
+                let plan = Arc::new(plan);
+                Pending::follower(Arc::clone(self), incoming, plan, fetch, waiter, turns, wake).again()
             }
             Role::Lead(leader, waiter) => {
-                self.fetch(incoming, plan, Some((leader, waiter, fetch)), turns, wake)
+                self.fetch(incoming, plan, fetch, Some((leader, waiter)), turns, wake)
             }
         }
     }
@@ -173,19 +182,16 @@ impl Inner {
         self: &Arc<Self>,
         incoming: Arc<Incoming>,
         plan: Plan,
-        lead: Option<super::pending::Led>,
+        fetch: Fetch,
+        lead: Option<(Lead, Waiter<Landed>)>,
         turns: u8,
         wake: Wake,
     ) -> Answer {
         let (slot, promise) = Slot::new(Arc::clone(&wake));
         let plan = Arc::new(plan);
-        let (leader, waiter, fetch, cancellation) = match lead {
-            Some((leader, waiter, fetch)) => {
-                let cancellation = leader.cancellation().clone();
-                (Some(leader), Some(waiter), fetch, cancellation)
-            }
-            None => (None, None, self.begin(&incoming.key), Cancellation::new()),
-        };
+        let (leader, waiter) = lead.unzip();
+        let cancellation =
+            leader.as_ref().map_or_else(Cancellation::new, |leader| leader.cancellation().clone());
         let lane = Lane::Origin(incoming.target.origin());
         let job = {
             let (inner, incoming, plan) = (Arc::clone(self), Arc::clone(&incoming), Arc::clone(&plan));
@@ -281,6 +287,18 @@ impl Inner {
             });
         }
         incoming.directives.only_if_cached.then(|| self.only_if_cached(incoming))
+    }
+
+    /// What is stored under a key. May block as long as the store does.
+    fn find(&self, key: &Key) -> Found {
+        let latest = self.store.tombstones().latest();
+        Found { variants: self.store.variants(key), latest }
+    }
+
+    /// The same; `None` where the store may block.
+    pub(super) fn find_at_once(&self, key: &Key) -> Option<Found> {
+        let latest = self.store.tombstones().latest();
+        Some(Found { variants: self.store.at_once(key.as_str())?, latest })
     }
 
     /// May block as long as the store does.

@@ -37,6 +37,8 @@ pub(crate) type Sequence = u64;
 pub(crate) struct Tombstones {
     /// The last tombstone's number: what is younger need not be looked at.
     newest: AtomicU64,
+    /// The same, whether or not it was retired.
+    latest: AtomicU64,
     state: RwLock<State>,
     digest: RandomState,
     most: usize,
@@ -107,8 +109,14 @@ impl Default for Tombstones {
 
 impl Tombstones {
     fn with_most(most: usize, most_prefixes: usize) -> Self {
-        let (newest, state) = (AtomicU64::new(0), RwLock::default());
-        Self { newest, state, digest: RandomState::new(), most, most_prefixes }
+        let (newest, latest, state) = (AtomicU64::new(0), AtomicU64::new(0), RwLock::default());
+        Self { newest, latest, state, digest: RandomState::new(), most, most_prefixes }
+    }
+
+    /// What changes with every invalidation. Where it is the same before a look-up and after a fetch has begun, what was
+    /// found is as valid as it was.
+    pub(super) fn latest(&self) -> Sequence {
+        self.latest.load(Ordering::SeqCst)
     }
 
     /// A fetch that begins now.
@@ -198,6 +206,7 @@ impl Tombstones {
             state.forget_the_oldest();
         }
         self.newest.store(sequence, Ordering::SeqCst);
+        self.latest.store(sequence, Ordering::SeqCst);
         self.retire(&mut state);
         sequence
     }
