@@ -12,8 +12,8 @@ use super::allowed::Allowed;
 use super::own_addresses::OwnAddresses;
 use super::purging::Coordinating;
 use super::refusal::{
-    ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_LEAVING, ALLOWED_FOR_WHY, failure,
-    method_not_allowed, refusal, unauthorized,
+    ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_LEAVING, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal,
+    unauthorized,
 };
 use crate::access::Asked;
 use crate::at_once::{Lane, PlainField, PlainRequest, Step, Wakes};
@@ -691,13 +691,8 @@ mod tests {
         own.add("127.0.0.1:3000".parse().unwrap());
         let tokens = crate::token::Tokens::new(["a-token-of-the-pool"]).unwrap();
         let allowed = Allowed::new(Some(tokens), "any".parse().unwrap(), false);
-        let guarded = Proxy::new(
-            "/proxy".to_owned(),
-            open.caching.clone(),
-            own,
-            Box::new(neighbour()),
-            allowed,
-        );
+        let guarded =
+            Proxy::new("/proxy".to_owned(), open.caching.clone(), own, Box::new(neighbour()), allowed);
         let shown =
             Request::get("/proxy?q=http://h/").header("proxy-authorization", "Bearer a-token-of-the-pool");
         let shown = shown.header("host", "any.example").header("sec-fetch-site", "cross-site");

@@ -163,7 +163,7 @@ mod tests {
     use crate::peer_url::PeerUrl;
     use crate::protocol::{self, PoolDigest};
     use crate::purge::Purged;
-    use crate::round_trip::{Nowhere, RoundTripFn};
+    use crate::round_trip::RoundTripFn;
     use crate::store::MemoryStore;
     use crate::target::Target;
     use crate::token::Tokens;

@@ -39,7 +39,8 @@ impl Bucket {
         let debt = self.debt(now);
         if !debt.is_zero() {
             let nanos = self.rate.depth().saturating_sub(debt).as_nanos();
-            let scaled = nanos.saturating_mul(rate.interval.as_nanos()) / self.rate.interval.as_nanos().max(1);
+            let scaled =
+                nanos.saturating_mul(rate.interval.as_nanos()) / self.rate.interval.as_nanos().max(1);
             let content = Duration::from_nanos(u64::try_from(scaled).unwrap_or(u64::MAX));
             self.full_at = now.checked_add(rate.depth().saturating_sub(content));
         }

@@ -236,13 +236,9 @@ mod tests {
     #[test]
     fn a_share_is_by_weight_and_at_least_one() {
         let limits = Politeness::new().concurrent(7).rate(10.0).limits().unwrap();
-        for (weight, total, concurrent, burst, interval) in [
-            (1, 1, 7, 10, 100),
-            (1, 3, 2, 3, 300),
-            (2, 3, 4, 6, 150),
-            (1, 9, 1, 1, 900),
-            (5, 0, 7, 10, 20),
-        ] {
+        for (weight, total, concurrent, burst, interval) in
+            [(1, 1, 7, 10, 100), (1, 3, 2, 3, 300), (2, 3, 4, 6, 150), (1, 9, 1, 1, 900), (5, 0, 7, 10, 20)]
+        {
             let share = limits.share(Share { weight, total });
             assert_eq!(share.concurrent, Some(concurrent), "{weight} of {total}");
             let interval = Duration::from_millis(interval);
