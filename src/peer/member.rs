@@ -95,7 +95,7 @@ impl Peer {
         let in_pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone() });
         let path = client.path().to_owned();
         let own = Arc::clone(&own_addresses);
-        let proxy = Proxy::new(path, caching.clone(), polite.clone(), own, in_pool, allowed);
+        let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
         Self { inner: Arc::new(Inner { self_url, client, caching, polite, own_addresses, network, proxy }) }
     }
 
