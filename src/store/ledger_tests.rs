@@ -159,6 +159,7 @@ fn it_leaves_others_what_a_naive_twin_leaves_them() {
             // A reader that left, or a hold that was given back, makes the target larger, never smaller.
             assert!(table <= twin.target(rest), "{table} with {rest} elsewhere, of {limit}");
         }
+        assert!(twin.evictions > 0);
         let Twin { store, holds, readers, .. } = twin;
         drop((store, holds, readers));
         assert_eq!(ledger.total(), 0);
