@@ -4,17 +4,19 @@
 //! the limit first asks the store to evict ([`MakeRoom`]); only when that does not help is it refused. What has to be
 //! counted but cannot be refused is entered by [`Ledger::hold`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
 
 /// What memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Use {
-    /// Keys, heads and bookkeeping of stored responses.
+    /// Keys, heads and bookkeeping of stored responses, and bodies that no [`Ledger::share`] made.
     Entries,
     /// Bodies, stored or on their way, until their last holder drops them.
     Bodies,
@@ -50,7 +52,13 @@ pub(crate) trait MakeRoom: Send + Sync {
     /// Evicts until the ledger is within its limit, or as far as the store goes. Called by the thread that reserves,
     /// which holds no lock of the cache.
     fn make_room(&self);
+
+    /// How many bytes it can give back at most.
+    fn most_room(&self) -> u64;
 }
+
+/// How often the store is asked for one reservation. Other threads may take the room that it made.
+const ATTEMPTS: usize = 3;
 
 /// An account of memory in bytes, which a store, a cache and a server share: what one of them holds, the others cannot.
 ///
@@ -61,20 +69,24 @@ pub(crate) trait MakeRoom: Send + Sync {
 pub struct Ledger {
     limit: u64,
     held: [AtomicU64; Use::ALL.len()],
-    store: OnceLock<Weak<dyn MakeRoom>>,
+    store: RwLock<Option<Weak<dyn MakeRoom>>>,
+    /// The buffers of [`Use::Bodies`] that [`share`](Self::share) made and that are still held: address and length.
+    bodies: Mutex<BTreeMap<usize, usize>>,
 }
 
 impl Ledger {
     /// An account with a limit in bytes.
     #[must_use]
     pub fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit, held: Default::default(), store: OnceLock::new() })
+        Arc::new(Self { limit, held: Default::default(), store: RwLock::default(), bodies: Mutex::default() })
     }
 
-    /// Who is asked to evict. The first one counts.
+    /// Who is asked to evict: the first one, for as long as it lives. A second store of one ledger is not asked.
     pub(crate) fn set_store(&self, store: Weak<dyn MakeRoom>) {
-        // A second store of one ledger is not asked.
-        let _ = self.store.set(store);
+        let mut own = self.store.write();
+        if own.as_ref().is_none_or(|own| own.strong_count() == 0) {
+            *own = Some(store);
+        }
     }
 
     /// The limit in bytes.
@@ -110,29 +122,73 @@ impl Ledger {
     /// Shared bytes that count until their last holder drops them.
     pub(crate) fn share(self: &Arc<Self>, by: Use, bytes: Box<[u8]>) -> Bytes {
         let hold = self.hold(by, bytes.len() as u64);
-        Bytes::from_owner(Counted { bytes, _hold: hold })
+        Bytes::from_owner(Counted::new(bytes, hold))
     }
 
-    fn add(&self, by: Use, bytes: u64) {
+    /// Whether these bytes count already, as part of a body that [`share`](Self::share) made. It does not change while
+    /// they are held.
+    pub(crate) fn counts(&self, bytes: &[u8]) -> bool {
+        let address = bytes.as_ptr().addr();
+        let bodies = self.bodies.lock();
+        let before = bodies.range(..=address).next_back();
+        before.is_some_and(|(start, length)| address + bytes.len() <= start + length)
+    }
+
+    pub(crate) fn add(&self, by: Use, bytes: u64) {
         self.held[by as usize].fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn subtract(&self, by: Use, bytes: u64) {
+    pub(crate) fn subtract(&self, by: Use, bytes: u64) {
         self.held[by as usize].fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Lets the store evict.
-    pub(crate) fn make_room(&self) {
-        if let Some(store) = self.store.get().and_then(Weak::upgrade) {
+    /// Lets the store evict for so many new bytes; says whether the ledger is within its limit then. Nothing is evicted
+    /// for what cannot fit.
+    fn make_room(&self, bytes: u64) -> bool {
+        let store = self.store.read().as_ref().and_then(Weak::upgrade);
+        let Some(store) = store else { return false };
+        for _ in 0..ATTEMPTS {
+            let over = self.total().saturating_sub(self.limit);
+            if over <= bytes && over > store.most_room() {
+                break;
+            }
             store.make_room();
+            if !self.is_over() {
+                return true;
+            }
         }
+        false
     }
 }
 
 /// Bytes that count for as long as they are held.
 struct Counted {
     bytes: Box<[u8]>,
-    _hold: Hold,
+    hold: Hold,
+}
+
+impl Counted {
+    fn new(bytes: Box<[u8]>, hold: Hold) -> Self {
+        let counted = Self { bytes, hold };
+        if let Some(address) = counted.body() {
+            counted.hold.ledger.bodies.lock().insert(address, counted.bytes.len());
+        }
+        counted
+    }
+
+    /// The address of what is a body. What is empty has none of its own.
+    fn body(&self) -> Option<usize> {
+        (self.hold.by == Use::Bodies && !self.bytes.is_empty()).then(|| self.bytes.as_ptr().addr())
+    }
+}
+
+/// Its address may be another's as soon as it is dropped.
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(address) = self.body() {
+            self.hold.ledger.bodies.lock().remove(&address);
+        }
+    }
 }
 
 impl AsRef<[u8]> for Counted {
@@ -163,12 +219,9 @@ impl Hold {
             return true;
         }
         self.ledger.add(self.by, bytes);
-        if self.ledger.is_over() {
-            self.ledger.make_room();
-            if self.ledger.is_over() {
-                self.ledger.subtract(self.by, bytes);
-                return false;
-            }
+        if self.ledger.is_over() && !self.ledger.make_room(bytes) {
+            self.ledger.subtract(self.by, bytes);
+            return false;
         }
         self.bytes += bytes;
         true
@@ -232,25 +285,35 @@ mod tests {
         let ledger = Ledger::new(100);
         let bytes = ledger.share(Use::Bodies, vec![7; 50].into());
         let part = bytes.slice(1..2);
+        let other = ledger.share(Use::Windows, vec![7; 50].into());
+        assert!(ledger.counts(&bytes) && ledger.counts(&part));
+        assert!(!ledger.counts(&other) && !ledger.counts(b"static") && !Ledger::new(100).counts(&bytes));
         drop(bytes);
         assert_eq!(ledger.held(Use::Bodies), 50);
         drop(part);
         assert_eq!(ledger.held(Use::Bodies), 0);
+        assert!(ledger.bodies.lock().is_empty());
     }
 
     #[test]
     fn the_store_is_asked_to_evict_before_a_reservation_is_refused() {
-        struct Store(parking_lot::Mutex<Vec<Hold>>);
+        struct Store(Mutex<Vec<Hold>>);
         impl MakeRoom for Store {
             fn make_room(&self) {
                 drop(self.0.lock().pop());
             }
+
+            fn most_room(&self) -> u64 {
+                self.0.lock().iter().map(Hold::bytes).sum()
+            }
         }
         let ledger = Ledger::new(100);
-        let store = Arc::new(Store(parking_lot::Mutex::default()));
+        let store = Arc::new(Store(Mutex::default()));
         let weak: Weak<Store> = Arc::downgrade(&store);
         ledger.set_store(weak);
         store.0.lock().push(ledger.hold(Use::Entries, 90));
+        assert!(ledger.reserve(Use::Fetches, 101).is_none());
+        assert_eq!(ledger.total(), 90, "nothing is evicted for what cannot fit");
         let hold = ledger.reserve(Use::Fetches, 50).unwrap();
         assert_eq!(ledger.total(), 50);
         assert!(ledger.reserve(Use::Fetches, 51).is_none());

@@ -20,6 +20,9 @@ pub struct Key {
     url_length: usize,
 }
 
+/// How long a partition is in the text of a key: a space and 32 digits.
+pub(super) const PARTITION: usize = 33;
+
 impl Key {
     /// The key of what anybody may be answered with.
     #[must_use]

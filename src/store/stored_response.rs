@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::allocated::allocated;
 use crate::digest::Digest;
+use crate::ledger::Ledger;
 use crate::policy::{Validity, Variant};
 
 /// A response as a store holds it: immutable, shared behind an `Arc`, ready to be sent.
@@ -117,6 +118,12 @@ impl StoredResponse {
             .sum();
         let variant = if variant.fields.is_empty() { 0 } else { allocated(size_of_val(&*variant.fields)) };
         (allocated(COUNTS + size_of::<Self>()) + bytes + variant + values) as u64
+    }
+
+    /// How many bytes of its [size](Self::size) the ledger counts already: those of a body that was not copied beside
+    /// the head and that [`Ledger::share`] made. It does not change.
+    pub(super) fn counted_by(&self, ledger: &Ledger) -> u64 {
+        if is_beside_head(&self.body) || !ledger.counts(&self.body) { 0 } else { self.body.len() as u64 }
     }
 
     /// The status.
