@@ -113,6 +113,18 @@ impl Ledger {
         Bytes::from_owner(Counted { bytes, _hold: hold })
     }
 
+    /// The same if they fit.
+    ///
+    /// # Errors
+    ///
+    /// The bytes, if they do not.
+    pub(crate) fn try_share(self: &Arc<Self>, by: Use, bytes: Box<[u8]>) -> Result<Bytes, Box<[u8]>> {
+        match self.reserve(by, bytes.len() as u64) {
+            Some(hold) => Ok(Bytes::from_owner(Counted { bytes, _hold: hold })),
+            None => Err(bytes),
+        }
+    }
+
     fn add(&self, by: Use, bytes: u64) {
         self.held[by as usize].fetch_add(bytes, Ordering::Relaxed);
     }
@@ -234,6 +246,9 @@ mod tests {
         let part = bytes.slice(1..2);
         drop(bytes);
         assert_eq!(ledger.held(Use::Bodies), 50);
+        let refused = ledger.try_share(Use::Bodies, vec![7; 51].into()).unwrap_err();
+        assert_eq!((refused.len(), ledger.total()), (51, 50));
+        drop(ledger.try_share(Use::Bodies, vec![7; 50].into()).unwrap());
         drop(part);
         assert_eq!(ledger.held(Use::Bodies), 0);
     }

@@ -17,11 +17,12 @@ use super::engine::{Caching, Inner, Landed, PATIENCE};
 use super::forwarding::received_over;
 use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup};
-use crate::at_once::{Lane, PlainRequest, Step, Turn, Waiting, Wakes, prepared};
+use crate::at_once::{Lane, PlainRequest, Step, Turn, Waiting, Wakes};
 use crate::body::{Body, Wake};
 use crate::cancellation::Cancellation;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result, redacted};
+use crate::fill::prepared;
 use crate::flight::{Landing, Watched};
 use crate::header::cache_control::RequestDirectives;
 use crate::policy::{Reuse, reuse};
@@ -88,8 +89,8 @@ impl Caching {
         let _ = write!(lines, "age: {}\r\n{X_FROM_CACHE}: 1\r\ncache-status: ", validity.age(now).as_secs());
         status.write(lines);
         lines.push_str("\r\n");
-        if hop.wants_digest {
-            protocol::write_digest(lines, stored.digest());
+        if let Some(digest) = stored.digest().filter(|_| hop.wants_digest) {
+            protocol::write_digest(lines, digest);
         }
         Some(Arc::clone(stored))
     }
@@ -215,10 +216,12 @@ impl Inner {
     ) -> Answer {
         let inner = Arc::clone(self);
         let (cancellation, lane) = (Cancellation::new(), Lane::Origin(incoming.target.origin()));
+        let token = cancellation.clone();
         Step::fetch(lane, cancellation, Arc::clone(wake), move |turn| match turn {
             Turn::Refused(refused) => (Err(Error::new(ErrorKind::Unavailable, refused.reason())), None),
             Turn::Pool | Turn::Caller => {
-                let response = work(&inner).and_then(|response| prepared(response, &incoming.method));
+                let response = work(&inner)
+                    .and_then(|response| prepared(response, &incoming.method, &inner.ledger, &token));
                 match response {
                     Ok((response, driver)) => (Ok(response), driver),
                     Err(error) => (Err(error), None),

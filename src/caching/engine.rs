@@ -32,6 +32,7 @@ use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::fill::{Fill, FillReader};
 use crate::flight::{Flights, Landing, Leader, Role};
 use crate::header::hop_by_hop;
+use crate::ledger::Ledger;
 use crate::policy::{
     Reuse, Rules, Times, UnknownFields, Validity, Variant, confirmed, invalidated, is_answer_to_get,
     may_serve_on_error, remove_unsent, reuse,
@@ -97,6 +98,8 @@ pub(super) struct MadeOf {
 pub(super) struct Inner {
     origin: Arc<dyn RoundTrip>,
     pub(super) store: GuardedStore,
+    /// Where bodies on their way are entered.
+    pub(super) ledger: Arc<Ledger>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rules: Rules,
     pub(super) stats: Arc<Stats>,
@@ -156,9 +159,11 @@ impl Caching {
         let (drain_on_drop, worth_finishing) = (made_of.drain_on_drop, made_of.worth_finishing);
         let digest = KeyedDigest::default();
         let keys = Keys::new(key, &rules, digest.clone());
+        let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
         let inner = Arc::new_cyclic(|me| Inner {
             origin,
             store: GuardedStore::new(store, Arc::clone(&stats)),
+            ledger,
             clock,
             rules,
             stats,

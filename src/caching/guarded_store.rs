@@ -10,7 +10,6 @@ use parking_lot::RwLock;
 use super::fetches::Fetch;
 use super::groups::Groups;
 use super::purges::Purges;
-use crate::fill::Room;
 use crate::purge::{Purge, Purged};
 use crate::stats::Stats;
 use crate::store::{Key, Store, StoreError, StoredResponse, Variants, url_of};
@@ -137,15 +136,5 @@ impl GuardedStore {
             warn!("the store cannot {what}: {error}{cause}");
             T::default()
         })
-    }
-}
-
-impl Room for GuardedStore {
-    fn reserve(&self, bytes: u64) -> bool {
-        self.store.reserve(bytes)
-    }
-
-    fn release(&self, bytes: u64) {
-        self.store.release(bytes);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{AGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 
@@ -12,7 +11,10 @@ use super::forwarding::Received;
 use super::incoming::Incoming;
 use super::lookup::Plan;
 use crate::body::Body;
+use crate::cancellation::Cancellation;
+use crate::digest::Digest;
 use crate::fill::{Commit, Fill, Keeping};
+use crate::pieces::Pieces;
 use crate::policy::{
     HeadSays, Lifetime, LifetimeSource, NotStored, Times, Variant, freshened, head_says, implied_fields,
     lifetime_rule, may_store, response_directives, validity,
@@ -130,12 +132,13 @@ impl Inner {
         let fields = received.fields_to_store(&self.rules, self.by());
         let Received { status: code, headers, body, times } = received;
         let head = Head::of(self, incoming, code, fields, times);
-        let whole = if body.is_empty() { Some(Bytes::new()) } else { body.as_bytes().cloned() };
+        let whole = if body.is_empty() { Some(Pieces::new()) } else { body.as_pieces().cloned() };
         let Some(whole) = whole else {
             let body = self.fill(head, body, fetch, leader);
             return self.hand_on(incoming, code, headers, body, status.stored());
         };
-        let is_stored = self.store.insert(&fetch, &head.into_stored(whole));
+        let digest = Digest::of_pieces(&whole);
+        let is_stored = self.store.insert(&fetch, &head.into_stored(whole, digest));
         if let Some(leader) = leader {
             leader.land(Landed::Stored);
         }
@@ -194,8 +197,8 @@ impl Inner {
         let ticket = fetch.ticket();
         let commit = {
             let (store, head, leader) = (self.store.clone(), Arc::clone(&head), leader.clone());
-            move |whole| {
-                store.insert(&fetch, &head.to_stored(whole));
+            move |whole, digest| {
+                store.insert(&fetch, &head.to_stored(whole, digest));
                 drop(leader);
             }
         };
@@ -215,7 +218,8 @@ impl Inner {
     /// How a body is kept that this is to be done with when it is whole.
     pub(super) fn keeping(&self, commit: Commit) -> Keeping {
         let (limit, worth_finishing) = (self.store.max_body(), self.worth_finishing);
-        Keeping { limit, worth_finishing, room: Arc::new(self.store.clone()), commit }
+        let (ledger, cancellation) = (Arc::clone(&self.ledger), Cancellation::new());
+        Keeping { limit, worth_finishing, ledger, cancellation, commit }
     }
 }
 
@@ -246,8 +250,9 @@ impl Head {
         Self { status, headers, validity, variant }
     }
 
-    pub(super) fn into_stored(self, body: Bytes) -> Arc<StoredResponse> {
-        Arc::new(StoredResponse::new(self.status, &self.headers, body, self.validity, self.variant))
+    pub(super) fn into_stored(self, body: Pieces, digest: Digest) -> Arc<StoredResponse> {
+        let Self { status, headers, validity, variant } = self;
+        Arc::new(StoredResponse::with_digest(status, &headers, body, Some(digest), validity, variant))
     }
 
     /// With the body of what is stored.
@@ -257,8 +262,9 @@ impl Head {
         Arc::new(StoredResponse::with_digest(status, &headers, body, digest, validity, variant))
     }
 
-    fn to_stored(&self, body: Bytes) -> Arc<StoredResponse> {
-        let variant = self.variant.clone();
-        Arc::new(StoredResponse::new(self.status, &self.headers, body, self.validity, variant))
+    fn to_stored(&self, body: Pieces, digest: Digest) -> Arc<StoredResponse> {
+        let (status, variant) = (self.status, self.variant.clone());
+        let (headers, digest) = (&self.headers, Some(digest));
+        Arc::new(StoredResponse::with_digest(status, headers, body, digest, self.validity, variant))
     }
 }

@@ -16,9 +16,8 @@ use crate::purge::{Purge, Purged};
 /// Stored responses in memory. When room is needed, what was asked for once goes before what was asked for
 /// again, so that reading through many URLs does not empty it.
 ///
-/// The budget covers keys, heads, bodies and bookkeeping, counted and not guessed, and what is
-/// [set aside](Store::reserve) for bodies on their way. A response that cannot fit is not stored, and
-/// pushes nothing out. A hit parses nothing and copies no body: it gives a reference to what is stored.
+/// The budget covers keys, heads, bodies and bookkeeping, counted and not guessed. A response that cannot fit is not
+/// stored, and pushes nothing out. A hit parses nothing and copies no body: it gives a reference to what is stored.
 ///
 /// The budget is one for the whole store, so that a body may be larger than a shard's share of it.
 /// Only the locks are sharded. What goes first is therefore the oldest of the whole store.
@@ -37,8 +36,6 @@ pub struct MemoryStore {
     capacity: u64,
     max_body: u64,
     held: Held,
-    /// Of bodies on their way.
-    reserved: AtomicU64,
     evictions: AtomicU64,
     /// Counts what is put into a queue: the time in which one thing is older than another.
     time: AtomicU64,
@@ -59,9 +56,6 @@ const CHANCES: u32 = 16;
 /// How many keys are purged under a lock before others have their turn.
 const PURGED_AT_A_TIME: usize = 256;
 
-/// The part of the store that may be set aside.
-const RESERVABLE: u64 = 2;
-
 impl MemoryStore {
     /// A store that takes this many bytes, in 16 shards. It takes bodies of up to 64 MiB or a quarter
     /// of the capacity, whichever is less.
@@ -73,7 +67,6 @@ impl MemoryStore {
             capacity: bytes,
             max_body: MOST_BODY.min(bytes / 4),
             held: Held::default(),
-            reserved: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
             time: AtomicU64::new(0),
             evicting: Mutex::new(()),
@@ -110,9 +103,8 @@ impl MemoryStore {
         self.time.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// What is held, and what is set aside.
     fn bytes(&self) -> u64 {
-        self.held.all() + self.reserved.load(Ordering::Relaxed)
+        self.held.all()
     }
 
     fn is_over(&self) -> bool {
@@ -178,9 +170,8 @@ impl Store for MemoryStore {
 
     fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
         let text = key.as_str();
-        let room = self.capacity.saturating_sub(self.reserved.load(Ordering::Relaxed));
         let body_fits = response.body().len() as u64 <= self.max_body;
-        let fit = |all: &[Arc<StoredResponse>]| body_fits && entry_size(text, all) <= room;
+        let fit = |all: &[Arc<StoredResponse>]| body_fits && entry_size(text, all) <= self.capacity;
         let (hash, shard) = self.place(text);
         let own_text = text.into();
 
@@ -232,23 +223,6 @@ impl Store for MemoryStore {
         self.max_body.min(self.capacity)
     }
 
-    /// At most half of the capacity, so that bodies on their way do not empty the store.
-    fn reserve(&self, bytes: u64) -> bool {
-        let most = self.capacity / RESERVABLE;
-        let more = |reserved: u64| reserved.checked_add(bytes).filter(|sum| *sum <= most);
-        let is_reserved = self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
-        if is_reserved {
-            self.make_room(0);
-        }
-        is_reserved
-    }
-
-    fn release(&self, bytes: u64) {
-        let less = |reserved: u64| Some(reserved.saturating_sub(bytes));
-        // It gives a number for every number, so it never fails.
-        let _ = self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-    }
-
     fn usage(&self) -> Usage {
         Usage {
             keys: self.shards.iter().map(|shard| shard.read().len() as u64).sum(),
@@ -293,7 +267,6 @@ mod tests {
         probation: Vec<TwinEntry>,
         proven: Vec<TwinEntry>,
         departed: Vec<Key>,
-        reserved: u64,
         evictions: u64,
     }
 
@@ -332,7 +305,7 @@ mod tests {
         }
 
         fn insert(&mut self, key: &Key, response: Arc<StoredResponse>) -> bool {
-            let room = self.capacity - self.reserved;
+            let room = self.capacity;
             let is_remembered = self.departed.contains(key);
             let new = || TwinEntry { key: key.clone(), all: Vec::new(), uses: 0 };
             let (list, mut entry) = match self.list_with(key) {
@@ -356,15 +329,6 @@ mod tests {
                 list.push(entry);
             }
             self.make_room(size);
-            fits
-        }
-
-        fn reserve(&mut self, bytes: u64) -> bool {
-            let fits = self.reserved + bytes <= self.capacity / 2;
-            if fits {
-                self.reserved += bytes;
-                self.make_room(0);
-            }
             fits
         }
 
@@ -394,7 +358,7 @@ mod tests {
         }
 
         fn bytes(&self) -> u64 {
-            bytes_of(&self.probation) + bytes_of(&self.proven) + self.reserved
+            bytes_of(&self.probation) + bytes_of(&self.proven)
         }
     }
 
@@ -409,15 +373,6 @@ mod tests {
                 let key = key(random.below(20));
                 match random.below(10) {
                     0 => assert_eq!(store.remove(&key).unwrap(), twin.remove(&key)),
-                    8 => {
-                        let bytes = random.below(capacity / 3);
-                        assert_eq!(store.reserve(bytes), twin.reserve(bytes));
-                    }
-                    9 => {
-                        let bytes = random.below(twin.reserved + 1);
-                        store.release(bytes);
-                        twin.reserved -= bytes;
-                    }
                     1..4 => assert_eq!(body_numbers(&store.variants(&key).unwrap()), twin.variants(&key)),
                     _ => {
                         let size = if random.below(20) == 0 { capacity } else { random.below(capacity / 3) };
@@ -507,70 +462,6 @@ mod tests {
             assert!(store.usage().bytes <= 1_000_000);
             assert_eq!(body_numbers(&store.peek(&key(number)).unwrap()), [number]);
         }
-    }
-
-    #[test]
-    fn what_is_on_its_way_counts_and_makes_room() {
-        let store = one_shard(10_000);
-        for number in 0..6 {
-            store.insert(&key(number), response_of("", number, 800)).unwrap();
-        }
-        let before = store.usage();
-        assert!(store.reserve(4_000));
-        let usage = store.usage();
-        assert!(usage.evictions > 0 && usage.keys < before.keys);
-        assert!(usage.bytes > 6_000 && usage.bytes <= 10_000);
-        store.release(4_000);
-        assert_eq!(store.usage().bytes, usage.bytes - 4_000);
-    }
-
-    #[test]
-    fn at_most_half_is_set_aside_at_a_time() {
-        let store = MemoryStore::new(10_001);
-        assert!(!store.reserve(5_001));
-        assert!(!store.reserve(u64::MAX));
-        assert!(store.reserve(0));
-        assert!(store.reserve(3_000));
-        assert!(store.reserve(2_000));
-        assert!(!store.reserve(1));
-        store.release(1_000);
-        assert!(store.reserve(1_000));
-        store.release(5_000);
-        assert_eq!(store.usage().bytes, 0);
-        // More than was set aside is a mistake of somebody else's, and no debt.
-        store.release(1);
-        assert_eq!(store.usage().bytes, 0);
-        assert!(!MemoryStore::new(0).reserve(1));
-    }
-
-    #[test]
-    fn many_threads_that_set_aside_never_have_more_than_half() {
-        let store = MemoryStore::new(20_000);
-        let mine = AtomicU64::new(0);
-        thread::scope(|scope| {
-            for thread in 0..4 {
-                let (store, mine) = (&store, &mine);
-                scope.spawn(move || {
-                    let mut random = Random::new(thread);
-                    for number in 0..500 {
-                        let bytes = random.below(6_000);
-                        if store.reserve(bytes) {
-                            assert!(mine.fetch_add(bytes, Ordering::SeqCst) + bytes <= 10_000);
-                            store.insert(&key(number % 40), response_of("", number, 300)).unwrap();
-                            mine.fetch_sub(bytes, Ordering::SeqCst);
-                            store.release(bytes);
-                        }
-                    }
-                });
-            }
-        });
-        let held: u64 = (0..40)
-            .map(|number| (key(number), store.peek(&key(number)).unwrap()))
-            .filter(|(_, all)| !all.is_empty())
-            .map(|(key, all)| entry_size(key.as_str(), &all))
-            .sum();
-        assert_eq!(store.usage().bytes, held);
-        assert!(held <= 20_000);
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Reader {
         }
         let validity = self.validity()?;
         let variant = self.variant()?;
-        Ok(StoredResponse::from_parts(status, fields, body, digest, validity, variant))
+        Ok(StoredResponse::from_parts(status, fields, body.into(), Some(digest), validity, variant))
     }
 
     fn validity(&mut self) -> Result<Validity, StoreError> {
