@@ -38,11 +38,12 @@ pub(crate) fn answer(
         (body, is_whole) = (Pieces::new(), false);
         keep_for_not_modified(&mut headers);
     } else {
-        if conditions_apply && incoming.method == Method::GET {
-            if let Some(part) = part(code, &body, &mut headers, incoming) {
-                (code, body) = part;
-                is_whole = false;
-            }
+        if conditions_apply
+            && incoming.method == Method::GET
+            && let Some(part) = part(code, &body, &mut headers, incoming)
+        {
+            (code, body) = part;
+            is_whole = false;
         }
         // RFC 9110 section 8.6: none on a 204.
         if code != StatusCode::NO_CONTENT {

@@ -217,7 +217,7 @@ fn pieces(body: &Pieces) -> usize {
 }
 
 /// What is allocated beside a buffer whose bytes are counted until their last holder drops them.
-const COUNTED: usize = 8 * size_of::<usize>();
+const COUNTED: usize = size_of::<[usize; 8]>();
 
 #[cfg(test)]
 mod tests {
