@@ -28,10 +28,11 @@ pub struct Pieces(Inner);
 enum Inner {
     One(Bytes),
     /// Of these pieces, `length` bytes beginning `skip` bytes into the piece `first`, in which at least one byte lies.
+    /// Not larger than one piece inline, because every stored response has one of these.
     Several {
-        pieces: Arc<[Bytes]>,
-        first: usize,
-        skip: usize,
+        pieces: Arc<Box<[Bytes]>>,
+        first: u32,
+        skip: u32,
         length: usize,
     },
 }
@@ -72,7 +73,9 @@ impl Pieces {
     fn spans(&self) -> impl Iterator<Item = (&Bytes, Range<usize>)> + '_ {
         let (pieces, mut skip, mut left) = match &self.0 {
             Inner::One(bytes) => (std::slice::from_ref(bytes), 0, bytes.len()),
-            Inner::Several { pieces, first, skip, length } => (&pieces[*first..], *skip, *length),
+            Inner::Several { pieces, first, skip, length } => {
+                (&pieces[*first as usize..], *skip as usize, *length)
+            }
         };
         pieces.iter().map_while(move |piece| {
             let span = skip..piece.len().min(skip.saturating_add(left));
@@ -103,11 +106,12 @@ impl Pieces {
             Inner::Several { length, .. } if count >= *length => *self = Self::new(),
             Inner::Several { pieces, first, skip, length } => {
                 *length -= count;
-                *skip += count;
-                while *skip >= pieces[*first].len() {
-                    *skip -= pieces[*first].len();
+                let mut left = *skip as usize + count;
+                while left >= pieces[*first as usize].len() {
+                    left -= pieces[*first as usize].len();
                     *first += 1;
                 }
+                *skip = u32::try_from(left).expect("no piece is longer");
                 self.unwrap_one();
             }
         }
@@ -127,9 +131,10 @@ impl Pieces {
     /// Lets go of all pieces but one, where that holds all of the bytes.
     fn unwrap_one(&mut self) {
         if let Inner::Several { pieces, first, skip, length } = &self.0
-            && *skip + *length <= pieces[*first].len()
+            && let (piece, skip) = (&pieces[*first as usize], *skip as usize)
+            && skip + *length <= piece.len()
         {
-            self.0 = Inner::One(pieces[*first].slice(*skip..*skip + *length));
+            self.0 = Inner::One(piece.slice(skip..skip + *length));
         }
     }
 
@@ -193,10 +198,16 @@ impl FromIterator<Bytes> for Pieces {
         let mut pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
         let Some(one) = pieces.next() else { return Self::new() };
         let Some(two) = pieces.next() else { return one.into() };
-        let pieces: Arc<[Bytes]> = [one, two].into_iter().chain(pieces).collect();
+        let pieces: Box<[Bytes]> = [one, two].into_iter().chain(pieces).flat_map(short).collect();
         let length = pieces.iter().map(Bytes::len).sum();
-        Self(Inner::Several { pieces, first: 0, skip: 0, length })
+        Self(Inner::Several { pieces: Arc::new(pieces), first: 0, skip: 0, length })
     }
+}
+
+/// The same in pieces whose positions fit into 32 bits.
+fn short(piece: Bytes) -> impl Iterator<Item = Bytes> {
+    const MOST: usize = 1 << 30;
+    (0..piece.len()).step_by(MOST).map(move |from| piece.slice(from..piece.len().min(from + MOST)))
 }
 
 impl PartialEq<[u8]> for Pieces {
@@ -342,7 +353,7 @@ mod tests {
 
     #[test]
     fn one_piece_is_held_inline() {
-        assert!(size_of::<Pieces>() <= 40);
+        assert_eq!(size_of::<Pieces>(), size_of::<Bytes>());
         let bytes = Bytes::from(vec![1, 2, 3]);
         assert_eq!(Pieces::from(bytes.clone()).as_one().unwrap().as_ptr(), bytes.as_ptr());
     }
