@@ -4,19 +4,18 @@
 //! the limit first asks the store to evict ([`MakeRoom`]); only when that does not help is it refused. What has to be
 //! counted but cannot be refused is entered by [`Ledger::hold`].
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 /// What memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Use {
-    /// Keys, heads and bookkeeping of stored responses, and bodies that no [`Ledger::share`] made.
+    /// Keys, heads and bookkeeping of stored responses, and stored bodies that were not made by [`Ledger::share`].
     Entries,
     /// Bodies, stored or on their way, until their last holder drops them.
     Bodies,
@@ -70,15 +69,13 @@ pub struct Ledger {
     limit: u64,
     held: [AtomicU64; Use::ALL.len()],
     store: RwLock<Option<Weak<dyn MakeRoom>>>,
-    /// The buffers of [`Use::Bodies`] that [`share`](Self::share) made and that are still held: address and length.
-    bodies: Mutex<BTreeMap<usize, usize>>,
 }
 
 impl Ledger {
     /// An account with a limit in bytes.
     #[must_use]
     pub fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit, held: Default::default(), store: RwLock::default(), bodies: Mutex::default() })
+        Arc::new(Self { limit, held: Default::default(), store: RwLock::default() })
     }
 
     /// Who is asked to evict: the first one, for as long as it lives. A second store of one ledger is not asked.
@@ -122,16 +119,19 @@ impl Ledger {
     /// Shared bytes that count until their last holder drops them.
     pub(crate) fn share(self: &Arc<Self>, by: Use, bytes: Box<[u8]>) -> Bytes {
         let hold = self.hold(by, bytes.len() as u64);
-        Bytes::from_owner(Counted::new(bytes, hold))
+        Bytes::from_owner(Counted { bytes, _hold: hold })
     }
 
-    /// Whether these bytes count already, as part of a body that [`share`](Self::share) made. It does not change while
-    /// they are held.
-    pub(crate) fn counts(&self, bytes: &[u8]) -> bool {
-        let address = bytes.as_ptr().addr();
-        let bodies = self.bodies.lock();
-        let before = bodies.range(..=address).next_back();
-        before.is_some_and(|(start, length)| address + bytes.len() <= start + length)
+    /// The same if they fit.
+    ///
+    /// # Errors
+    ///
+    /// The bytes, if they do not.
+    pub(crate) fn try_share(self: &Arc<Self>, by: Use, bytes: Box<[u8]>) -> Result<Bytes, Box<[u8]>> {
+        match self.reserve(by, bytes.len() as u64) {
+            Some(hold) => Ok(Bytes::from_owner(Counted { bytes, _hold: hold })),
+            None => Err(bytes),
+        }
     }
 
     pub(crate) fn add(&self, by: Use, bytes: u64) {
@@ -164,31 +164,7 @@ impl Ledger {
 /// Bytes that count for as long as they are held.
 struct Counted {
     bytes: Box<[u8]>,
-    hold: Hold,
-}
-
-impl Counted {
-    fn new(bytes: Box<[u8]>, hold: Hold) -> Self {
-        let counted = Self { bytes, hold };
-        if let Some(address) = counted.body() {
-            counted.hold.ledger.bodies.lock().insert(address, counted.bytes.len());
-        }
-        counted
-    }
-
-    /// The address of what is a body. What is empty has none of its own.
-    fn body(&self) -> Option<usize> {
-        (self.hold.by == Use::Bodies && !self.bytes.is_empty()).then(|| self.bytes.as_ptr().addr())
-    }
-}
-
-/// Its address may be another's as soon as it is dropped.
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if let Some(address) = self.body() {
-            self.hold.ledger.bodies.lock().remove(&address);
-        }
-    }
+    _hold: Hold,
 }
 
 impl AsRef<[u8]> for Counted {
@@ -285,19 +261,18 @@ mod tests {
         let ledger = Ledger::new(100);
         let bytes = ledger.share(Use::Bodies, vec![7; 50].into());
         let part = bytes.slice(1..2);
-        let other = ledger.share(Use::Windows, vec![7; 50].into());
-        assert!(ledger.counts(&bytes) && ledger.counts(&part));
-        assert!(!ledger.counts(&other) && !ledger.counts(b"static") && !Ledger::new(100).counts(&bytes));
         drop(bytes);
         assert_eq!(ledger.held(Use::Bodies), 50);
+        let refused = ledger.try_share(Use::Bodies, vec![7; 51].into()).unwrap_err();
+        assert_eq!((refused.len(), ledger.total()), (51, 50));
+        drop(ledger.try_share(Use::Bodies, vec![7; 50].into()).unwrap());
         drop(part);
         assert_eq!(ledger.held(Use::Bodies), 0);
-        assert!(ledger.bodies.lock().is_empty());
     }
 
     #[test]
     fn the_store_is_asked_to_evict_before_a_reservation_is_refused() {
-        struct Store(Mutex<Vec<Hold>>);
+        struct Store(parking_lot::Mutex<Vec<Hold>>);
         impl MakeRoom for Store {
             fn make_room(&self) {
                 drop(self.0.lock().pop());
@@ -308,7 +283,7 @@ mod tests {
             }
         }
         let ledger = Ledger::new(100);
-        let store = Arc::new(Store(Mutex::default()));
+        let store = Arc::new(Store(parking_lot::Mutex::default()));
         let weak: Weak<Store> = Arc::downgrade(&store);
         ledger.set_store(weak);
         store.0.lock().push(ledger.hold(Use::Entries, 90));

@@ -30,6 +30,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::flight::Flights;
 use crate::header::hop_by_hop;
+use crate::ledger::Ledger;
 use crate::policy::{Rules, UnknownFields, invalidated, is_answer_to_get, remove_unsent};
 use crate::protocol::{self, Hop, WantsDigest};
 use crate::round_trip::RoundTrip;
@@ -99,6 +100,8 @@ pub(super) struct MadeOf {
 pub(super) struct Inner {
     pub(super) origin: Arc<dyn RoundTrip>,
     pub(super) store: GuardedStore,
+    /// Where bodies on their way are entered.
+    pub(super) ledger: Arc<Ledger>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rules: Rules,
     pub(super) stats: Arc<Stats>,
@@ -130,9 +133,11 @@ impl Caching {
         let (drain_on_drop, worth_finishing) = (made_of.drain_on_drop, made_of.worth_finishing);
         let digest = KeyedDigest::default();
         let keys = Keys::new(key, &rules, digest.clone());
+        let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
         let inner = Arc::new(Inner {
             origin,
             store: GuardedStore::new(store, Arc::clone(&stats)),
+            ledger,
             clock,
             rules,
             stats,

@@ -7,7 +7,6 @@ use std::time::SystemTime;
 use log::warn;
 
 use super::tombstones::{Fetch, Tombstones};
-use crate::fill::Room;
 use crate::purge::{Purge, Purged};
 use crate::stats::Stats;
 use crate::store::{Key, Store, StoreError, StoredResponse, Variants};
@@ -115,15 +114,5 @@ impl GuardedStore {
             warn!("the store cannot {what}: {error}{cause}");
             T::default()
         })
-    }
-}
-
-impl Room for GuardedStore {
-    fn reserve(&self, bytes: u64) -> bool {
-        self.store.reserve(bytes)
-    }
-
-    fn release(&self, bytes: u64) {
-        self.store.release(bytes);
     }
 }

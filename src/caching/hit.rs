@@ -52,8 +52,8 @@ impl Caching {
         let _ = write!(lines, "age: {}\r\n{X_FROM_CACHE}: 1\r\ncache-status: ", validity.age(now).as_secs());
         status.write(lines);
         lines.push_str("\r\n");
-        if hop.wants_digest {
-            protocol::write_digest(lines, stored.digest());
+        if let Some(digest) = stored.digest().filter(|_| hop.wants_digest) {
+            protocol::write_digest(lines, digest);
         }
         Some(Arc::clone(stored))
     }

@@ -3,7 +3,6 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{AGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 
@@ -14,8 +13,11 @@ use super::lookup::Plan;
 use super::step::{Head, Landed, Lead};
 use super::tombstones::{Fetch, Sequence};
 use crate::body::Body;
+use crate::cancellation::Cancellation;
+use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::fill::{Commit, Fill, Keeping};
+use crate::pieces::Pieces;
 use crate::policy::{
     HeadSays, Lifetime, LifetimeSource, NotStored, Times, Variant, freshened, head_says, implied_fields,
     lifetime_rule, may_store, response_directives, validity,
@@ -147,12 +149,13 @@ impl Inner {
         let fields = received.fields_to_store(&self.rules, self.by());
         let Received { status: code, headers, body, times } = received;
         let head = Head::of(self, incoming, code, fields, times);
-        let whole = if body.is_empty() { Some(Bytes::new()) } else { body.as_bytes().cloned() };
+        let whole = if body.is_empty() { Some(Pieces::new()) } else { body.as_pieces().cloned() };
         let Some(whole) = whole else {
             let body = self.fill(head, body, fetch, leader);
             return self.hand_on(incoming, code, headers, body, status.stored());
         };
-        let is_stored = self.store.insert(&fetch, &head.into_stored(whole, fetch.sequence()));
+        let digest = Digest::of_pieces(&whole);
+        let is_stored = self.store.insert(&fetch, &head.into_stored(whole, digest, fetch.sequence()));
         if let Some(leader) = leader {
             leader.land(Landed::Stored);
         }
@@ -189,7 +192,7 @@ impl Inner {
         match body.into_bytes_limited(SHARED_FAILURE) {
             Ok(bytes) => {
                 let head = Head::of(self, incoming, status, headers.clone(), times);
-                leader.leave_with(Landed::Failure(Arc::new(head), bytes.clone()));
+                leader.leave_with(Landed::Failure(Arc::new(head), bytes.clone().into()));
                 Received { status, headers, body: Body::from(bytes), times }
             }
             Err(error) => {
@@ -251,8 +254,8 @@ impl Inner {
         let sequence = fetch.sequence();
         let commit = {
             let (store, head, leader) = (self.store.clone(), Arc::clone(&head), leader.clone());
-            move |whole| {
-                store.insert(&fetch, &head.to_stored(whole, fetch.sequence()));
+            move |whole, digest| {
+                store.insert(&fetch, &head.to_stored(whole, digest, fetch.sequence()));
                 drop(leader);
             }
         };
@@ -272,7 +275,8 @@ impl Inner {
     /// How a body is kept that this is to be done with when it is whole.
     pub(super) fn keeping(&self, commit: Commit) -> Keeping {
         let (limit, worth_finishing) = (self.store.max_body(), self.worth_finishing);
-        Keeping { limit, worth_finishing, room: Arc::new(self.store.clone()), commit }
+        let (ledger, cancellation) = (Arc::clone(&self.ledger), Cancellation::new());
+        Keeping { limit, worth_finishing, ledger, cancellation, commit }
     }
 }
 
@@ -303,9 +307,10 @@ impl Head {
         Self { status, headers, validity, variant }
     }
 
-    pub(super) fn into_stored(self, body: Bytes, sequence: Sequence) -> Arc<StoredResponse> {
+    pub(super) fn into_stored(self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {
         let Self { status, headers, validity, variant } = self;
-        Arc::new(StoredResponse::new(status, &headers, body, validity, variant).with_sequence(sequence))
+        let stored = StoredResponse::with_digest(status, &headers, body, Some(digest), validity, variant);
+        Arc::new(stored.with_sequence(sequence))
     }
 
     /// With the body of what is stored.
@@ -313,12 +318,13 @@ impl Head {
         let Self { status, headers, validity, variant } = self;
         let (body, digest) = (stored.body().clone(), stored.digest());
         let freshened = StoredResponse::with_digest(status, &headers, body, digest, validity, variant);
-        Arc::new(freshened.with_sequence(sequence))
+        Arc::new(freshened.with_sequence(sequence).with_body_counted_as(stored))
     }
 
-    fn to_stored(&self, body: Bytes, sequence: Sequence) -> Arc<StoredResponse> {
-        let variant = self.variant.clone();
-        let stored = StoredResponse::new(self.status, &self.headers, body, self.validity, variant);
-        Arc::new(stored.with_sequence(sequence))
+    pub(super) fn to_stored(&self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {
+        let (status, variant) = (self.status, self.variant.clone());
+        let (headers, digest) = (&self.headers, Some(digest));
+        let stored = StoredResponse::with_digest(status, headers, body, digest, self.validity, variant);
+        Arc::new(stored.with_sequence(sequence).with_counted_body())
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::Response;
 use http::header::CONTENT_LENGTH;
 
@@ -19,6 +18,7 @@ use crate::cancellation::Cancellation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fill::FillReader;
 use crate::flight::{Landing, Waiter};
+use crate::pieces::Pieces;
 use crate::policy::{Reuse, Variant, reuse};
 use crate::stats::{CacheStatus, Outcome};
 
@@ -227,7 +227,7 @@ impl Pending {
         self.shared(head, reader.into_body())
     }
 
-    fn share_whole(&self, head: &Head, bytes: Bytes) -> Response<Body> {
+    fn share_whole(&self, head: &Head, bytes: Pieces) -> Response<Body> {
         self.shared(head, Body::from(bytes))
     }
 

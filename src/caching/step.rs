@@ -14,7 +14,6 @@
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use parking_lot::{Condvar, Mutex};
 
@@ -25,13 +24,14 @@ use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup};
 use super::pending::Pending;
 use super::tombstones::{Fetch, Sequence};
-use crate::at_once::{Job, Lane, Refused, Slot, Step, Turn, Waiting, Wakes, prepared};
+use crate::at_once::{Job, Lane, Refused, Slot, Step, Turn, Waiting, Wakes};
 use crate::body::{Body, Wake};
 use crate::cancellation::Cancellation;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fill::Fill;
+use crate::fill::{Fill, prepared};
 use crate::flight::{Leader, Role, Waiter};
+use crate::pieces::Pieces;
 use crate::policy::{Validity, Variant};
 use crate::stats::{CacheStatus, Forward, Outcome};
 use crate::store::{Key, StoredResponse, Variants};
@@ -61,7 +61,7 @@ pub(super) enum Landed {
     /// The fetch failed.
     Failed(Arc<Error>),
     /// The origin says that it fails, in this short response.
-    Failure(Arc<Head>, Bytes),
+    Failure(Arc<Head>, Pieces),
     /// The origin is there, and says that it fails: what is stale will do.
     ServerError(StatusCode),
     /// Nothing that others could use: each fetches for itself.
@@ -203,10 +203,10 @@ impl Inner {
                     }
                     return promise.keep(inner.refused(&incoming, &plan, refused), None);
                 }
-                let exchange = Exchange { fetch, turn, cancellation: token };
+                let exchange = Exchange { fetch, turn, cancellation: token.clone() };
                 let response = inner.fetched(&incoming, &plan, leader, exchange);
                 let prepared = response.and_then(|response| match turn {
-                    Turn::Pool => prepared(response, &incoming.method),
+                    Turn::Pool => prepared(response, &incoming.method, &inner.ledger, &token),
                     Turn::Caller | Turn::Refused(_) => Ok((response, None)),
                 });
                 match prepared {
@@ -248,9 +248,10 @@ impl Inner {
                 return (inner.refused(&incoming, &Plan::without_store(Forward::Bypass), refused), None);
             }
             let method = incoming.method.clone();
-            let response = inner.pass(incoming.into_passing(), Body::empty(), Forward::Bypass, Some(token));
+            let response =
+                inner.pass(incoming.into_passing(), Body::empty(), Forward::Bypass, Some(token.clone()));
             let prepared = response.and_then(|response| match turn {
-                Turn::Pool => prepared(response, &method),
+                Turn::Pool => prepared(response, &method, &inner.ledger, &token),
                 Turn::Caller | Turn::Refused(_) => Ok((response, None)),
             });
             match prepared {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 
-use crate::at_once::{Lane, PlainRequest, Step, Turn, Wakes, prepared};
+use crate::at_once::{Lane, PlainRequest, Step, Turn, Wakes};
 use crate::cancellation::Cancellation;
 
 use super::answer::{broken, unavailable};
 use crate::body::Body;
+use crate::fill::prepared;
+use crate::ledger::Ledger;
 use crate::store::StoredResponse;
 
 /// Whatever answers the requests that a front receives.
@@ -104,8 +106,11 @@ pub(crate) fn handled<H: Handler + ?Sized + 'static>(
         Turn::Refused(refused) => (unavailable(refused.reason()), None),
         Turn::Pool | Turn::Caller => {
             let mut request = request;
-            request.extensions_mut().insert(token);
-            prepared(handler.handle(request), &method).unwrap_or_else(|error| (broken(&error), None))
+            request.extensions_mut().insert(token.clone());
+            let response = handler.handle(request);
+            // Until the server has a ledger.
+            prepared(response, &method, &Ledger::new(u64::MAX), &token)
+                .unwrap_or_else(|error| (broken(&error), None))
         }
     })
 }

@@ -78,8 +78,7 @@ pub type Variants = Arc<[Arc<StoredResponse>]>;
 pub struct Usage {
     /// How many keys it holds.
     pub keys: u64,
-    /// How many bytes it takes: heads, bodies, keys and bookkeeping, and what is
-    /// [set aside](Store::reserve).
+    /// How many bytes it takes: heads, bodies, keys and bookkeeping.
     pub bytes: u64,
     /// How many bytes it may take.
     pub capacity: u64,
@@ -155,20 +154,6 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// The largest body in bytes that is worth offering.
     fn max_body(&self) -> u64;
 
-    /// Sets room aside for bytes of a body that is on its way and may be stored once it is whole. `false`
-    /// where there is none: too much is on its way already. What is set aside counts as held until it is
-    /// [given back](Self::release), which whoever got it does before the response is stored, or instead.
-    /// By default there is always room.
-    fn reserve(&self, bytes: u64) -> bool {
-        let _ = bytes;
-        true
-    }
-
-    /// Gives back what [`reserve`](Self::reserve) set aside.
-    fn release(&self, bytes: u64) {
-        let _ = bytes;
-    }
-
     /// How full it is.
     fn usage(&self) -> Usage;
 
@@ -209,14 +194,6 @@ macro_rules! forward {
 
             fn max_body(&self) -> u64 {
                 (**self).max_body()
-            }
-
-            fn reserve(&self, bytes: u64) -> bool {
-                (**self).reserve(bytes)
-            }
-
-            fn release(&self, bytes: u64) {
-                (**self).release(bytes);
             }
 
             fn usage(&self) -> Usage {

@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::thread;
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::shard::{LOOKS, entry_size};
 use super::testing::{Random, body_numbers, key, response, response_of, validity, with_seed};
 use super::{Key, MemoryStore, Store, StoredResponse};
 use crate::ledger::{Hold, Ledger, Use};
+use crate::pieces::Pieces;
 use crate::policy::Variant;
 use crate::purge::{Purge, Purged};
 
@@ -20,7 +20,8 @@ fn counted(ledger: &Arc<Ledger>, number: u64, size: usize) -> Arc<StoredResponse
     body.resize(size, b'.');
     let body = ledger.share(Use::Bodies, body.into());
     let variant = Variant::default();
-    Arc::new(StoredResponse::new(StatusCode::OK, &HeaderMap::new(), body, validity(), variant))
+    let stored = StoredResponse::new(StatusCode::OK, &HeaderMap::new(), body, validity(), variant);
+    Arc::new(stored.with_counted_body())
 }
 
 const LARGE: usize = 20_000;
@@ -34,7 +35,7 @@ struct Twin {
     store: MemoryStore,
     holds: Vec<Hold>,
     /// Bodies that somebody reads.
-    readers: Vec<Bytes>,
+    readers: Vec<Pieces>,
     /// The bodies that the ledger counts by themselves: their numbers and lengths.
     counted: HashMap<u64, u64>,
     evictions: u64,
@@ -66,7 +67,10 @@ impl Twin {
             assert!(size < LARGEST);
         }
         let stored: HashSet<u64> = all.iter().flat_map(|(all, _)| body_numbers(all)).collect();
-        let read = self.readers.iter().map(|body| u64::from_be_bytes(body[..8].try_into().unwrap()));
+        let read = self
+            .readers
+            .iter()
+            .map(|body| u64::from_be_bytes(body.slices().next().unwrap()[..8].try_into().unwrap()));
         let detached: HashSet<u64> = read.filter(|number| !stored.contains(number)).collect();
         let length = |number: &u64| self.counted.get(number).copied().unwrap_or_default();
         let detached: u64 = detached.iter().map(length).sum();
@@ -189,7 +193,7 @@ fn a_reservation_evicts_down_to_a_quarter_and_is_refused_then() {
 fn what_is_evicted_and_still_read_is_no_room() {
     let ledger = Ledger::new(200_000);
     let store = MemoryStore::with_ledger(Arc::clone(&ledger));
-    let read: Vec<Bytes> = (0..6)
+    let read: Vec<Pieces> = (0..6)
         .map(|number| {
             let response = counted(&ledger, number, 30_000);
             let body = response.body().clone();

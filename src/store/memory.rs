@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use super::shard::{Entry, Held, Place, Shard, entry_size};
 use super::variants::{is_overtaken, merged, without};
 use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_capacity, url_of};
-use crate::ledger::{Ledger, MakeRoom, Use};
+use crate::ledger::{Ledger, MakeRoom};
 use crate::purge::{Purge, Purged};
 
 /// Stored responses in memory. When room is needed, what was asked for once goes before what was asked for
@@ -43,8 +43,6 @@ struct Table {
     /// By which entries are found. Random, because URLs are chosen by strangers.
     hasher: RandomState,
     held: Held,
-    /// Of bodies on their way.
-    reserved: AtomicU64,
     /// How many bytes of evicted bodies the ledger still counts, because they are about to be dropped.
     leaving: AtomicU64,
     evictions: AtomicU64,
@@ -66,9 +64,6 @@ const CHANCES: u32 = 16;
 
 /// How many keys are purged under a lock before others have their turn.
 const PURGED_AT_A_TIME: usize = 256;
-
-/// The part of the store that may be set aside.
-const RESERVABLE: u64 = 2;
 
 /// The part of the limit that the store keeps, whatever others need.
 const KEPT: u64 = 4;
@@ -113,7 +108,6 @@ impl Table {
             shards: (0..count.get()).map(|_| RwLock::new(Shard::new(hasher.clone()))).collect(),
             hasher,
             held: Held::new(ledger),
-            reserved: AtomicU64::new(0),
             leaving: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
             time: AtomicU64::new(0),
@@ -205,7 +199,7 @@ impl Table {
             drop(shard);
             chances = if out.is_some() { CHANCES } else { chances.saturating_sub(1) };
             if let Some(entry) = out {
-                evicted.leaving.add(entry.counted_by(self.ledger()));
+                evicted.leaving.add(entry.counted());
                 evicted.entries.push(entry);
             }
         }
@@ -262,13 +256,6 @@ impl MakeRoom for Table {
     }
 }
 
-impl Drop for Table {
-    fn drop(&mut self) {
-        let reserved = *self.reserved.get_mut();
-        self.ledger().subtract(Use::Bodies, reserved);
-    }
-}
-
 /// Evicted entries, to be dropped without a lock, before what is said of them.
 struct Evicted<'a> {
     entries: Vec<Entry>,
@@ -317,7 +304,7 @@ impl Store for MemoryStore {
 
     fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
         let (table, text) = (&*self.table, key.as_str());
-        let room = table.target(response.counted_by(table.ledger()));
+        let room = table.target(response.counted());
         let body_fits = response.body().len() as u64 <= self.max_body;
         let fit = |all: &[Arc<StoredResponse>]| body_fits && entry_size(text, all) <= room;
         let (hash, shard) = table.place(text);
@@ -368,32 +355,11 @@ impl Store for MemoryStore {
         self.max_body.min(self.table.limit())
     }
 
-    /// At most half of the capacity, so that bodies on their way do not empty the store.
-    fn reserve(&self, bytes: u64) -> bool {
-        let table = &*self.table;
-        let most = table.limit() / RESERVABLE;
-        let more = |reserved: u64| reserved.checked_add(bytes).filter(|sum| *sum <= most);
-        let is_reserved = table.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
-        if is_reserved {
-            table.ledger().add(Use::Bodies, bytes);
-            table.evict(0);
-        }
-        is_reserved
-    }
-
-    fn release(&self, bytes: u64) {
-        let less = |reserved: u64| Some(reserved.saturating_sub(bytes));
-        let table = &*self.table;
-        // It gives a number for every number, so it never fails.
-        let before = table.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        table.ledger().subtract(Use::Bodies, before.unwrap_or_default().min(bytes));
-    }
-
     fn usage(&self) -> Usage {
         let table = &*self.table;
         Usage {
             keys: table.shards.iter().map(|shard| shard.read().len() as u64).sum(),
-            bytes: table.held.all() + table.reserved.load(Ordering::Relaxed),
+            bytes: table.held.all(),
             capacity: table.limit(),
             evictions: table.evictions.load(Ordering::Relaxed),
         }
@@ -434,7 +400,6 @@ mod tests {
         probation: Vec<TwinEntry>,
         proven: Vec<TwinEntry>,
         departed: Vec<Key>,
-        reserved: u64,
         evictions: u64,
     }
 
@@ -473,7 +438,7 @@ mod tests {
         }
 
         fn insert(&mut self, key: &Key, response: Arc<StoredResponse>) -> bool {
-            let room = self.capacity - self.reserved;
+            let room = self.capacity;
             let is_remembered = self.departed.contains(key);
             let new = || TwinEntry { key: key.clone(), all: Vec::new(), uses: 0 };
             let (list, mut entry) = match self.list_with(key) {
@@ -497,15 +462,6 @@ mod tests {
                 list.push(entry);
             }
             self.make_room(size);
-            fits
-        }
-
-        fn reserve(&mut self, bytes: u64) -> bool {
-            let fits = self.reserved + bytes <= self.capacity / 2;
-            if fits {
-                self.reserved += bytes;
-                self.make_room(0);
-            }
             fits
         }
 
@@ -535,7 +491,7 @@ mod tests {
         }
 
         fn bytes(&self) -> u64 {
-            bytes_of(&self.probation) + bytes_of(&self.proven) + self.reserved
+            bytes_of(&self.probation) + bytes_of(&self.proven)
         }
     }
 
@@ -550,15 +506,6 @@ mod tests {
                 let key = key(random.below(20));
                 match random.below(10) {
                     0 => assert_eq!(store.remove(&key).unwrap(), twin.remove(&key)),
-                    8 => {
-                        let bytes = random.below(capacity / 3);
-                        assert_eq!(store.reserve(bytes), twin.reserve(bytes));
-                    }
-                    9 => {
-                        let bytes = random.below(twin.reserved + 1);
-                        store.release(bytes);
-                        twin.reserved -= bytes;
-                    }
                     1..4 => assert_eq!(body_numbers(&store.variants(&key).unwrap()), twin.variants(&key)),
                     _ => {
                         let size = if random.below(20) == 0 { capacity } else { random.below(capacity / 3) };
@@ -648,70 +595,6 @@ mod tests {
             assert!(store.usage().bytes <= 1_000_000);
             assert_eq!(body_numbers(&store.peek(&key(number)).unwrap()), [number]);
         }
-    }
-
-    #[test]
-    fn what_is_on_its_way_counts_and_makes_room() {
-        let store = one_shard(10_000);
-        for number in 0..6 {
-            store.insert(&key(number), response_of("", number, 800)).unwrap();
-        }
-        let before = store.usage();
-        assert!(store.reserve(4_000));
-        let usage = store.usage();
-        assert!(usage.evictions > 0 && usage.keys < before.keys);
-        assert!(usage.bytes > 6_000 && usage.bytes <= 10_000);
-        store.release(4_000);
-        assert_eq!(store.usage().bytes, usage.bytes - 4_000);
-    }
-
-    #[test]
-    fn at_most_half_is_set_aside_at_a_time() {
-        let store = MemoryStore::new(10_001);
-        assert!(!store.reserve(5_001));
-        assert!(!store.reserve(u64::MAX));
-        assert!(store.reserve(0));
-        assert!(store.reserve(3_000));
-        assert!(store.reserve(2_000));
-        assert!(!store.reserve(1));
-        store.release(1_000);
-        assert!(store.reserve(1_000));
-        store.release(5_000);
-        assert_eq!(store.usage().bytes, 0);
-        // More than was set aside is a mistake of somebody else's, and no debt.
-        store.release(1);
-        assert_eq!(store.usage().bytes, 0);
-        assert!(!MemoryStore::new(0).reserve(1));
-    }
-
-    #[test]
-    fn many_threads_that_set_aside_never_have_more_than_half() {
-        let store = MemoryStore::new(20_000);
-        let mine = AtomicU64::new(0);
-        thread::scope(|scope| {
-            for thread in 0..4 {
-                let (store, mine) = (&store, &mine);
-                scope.spawn(move || {
-                    let mut random = Random::new(thread);
-                    for number in 0..500 {
-                        let bytes = random.below(6_000);
-                        if store.reserve(bytes) {
-                            assert!(mine.fetch_add(bytes, Ordering::SeqCst) + bytes <= 10_000);
-                            store.insert(&key(number % 40), response_of("", number, 300)).unwrap();
-                            mine.fetch_sub(bytes, Ordering::SeqCst);
-                            store.release(bytes);
-                        }
-                    }
-                });
-            }
-        });
-        let held: u64 = (0..40)
-            .map(|number| (key(number), store.peek(&key(number)).unwrap()))
-            .filter(|(_, all)| !all.is_empty())
-            .map(|(key, all)| entry_size(key.as_str(), &all))
-            .sum();
-        assert_eq!(store.usage().bytes, held);
-        assert!(held <= 20_000);
     }
 
     #[test]

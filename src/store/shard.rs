@@ -47,13 +47,13 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn size(&self, ledger: &Ledger) -> Size {
-        Size { all: entry_size(&self.text, &self.variants), counted: self.counted_by(ledger) }
+    fn size(&self) -> Size {
+        Size { all: entry_size(&self.text, &self.variants), counted: self.counted() }
     }
 
     /// How many bytes of it the ledger counts already.
-    pub(super) fn counted_by(&self, ledger: &Ledger) -> u64 {
-        self.variants.iter().map(|response| response.counted_by(ledger)).sum()
+    pub(super) fn counted(&self) -> u64 {
+        self.variants.iter().map(|response| response.counted()).sum()
     }
 
     fn is_to_be_purged(&self, purge: &Purge) -> bool {
@@ -230,11 +230,11 @@ impl Shard {
             None => (Place::Probation, 0),
         };
         let new = Entry { text, variants, since: now, uses: uses.into() };
-        held.add(place, new.size(&held.ledger));
+        held.add(place, new.size());
         let partition = self.partition(hash, &new.text);
         let old = self.queue(place).put(hash, new);
         if let Some(old) = &old {
-            held.subtract(place, old.size(&held.ledger));
+            held.subtract(place, old.size());
             self.forget_partition(hash, &old.text);
         }
         self.partitions.extend(partition);
@@ -246,7 +246,7 @@ impl Shard {
         self.peek(hash, key)?;
         [Place::Proven, Place::Probation].into_iter().find_map(|place| {
             let old = self.queue(place).pop(&hash)?;
-            held.subtract(place, old.size(&held.ledger));
+            held.subtract(place, old.size());
             self.forget_partition(hash, &old.text);
             Some(old)
         })
@@ -271,13 +271,13 @@ impl Shard {
                 return None;
             }
             let stay = purge.those_that_stay(&entry.variants)?;
-            let size = entry.size(&held.ledger);
+            let size = entry.size();
             let responses = entry.variants.len() - stay.len();
             let is_empty = stay.is_empty();
             let before = std::mem::replace(&mut entry.variants, stay);
             let mut gone = size;
             if !is_empty {
-                let left = entry.size(&held.ledger);
+                let left = entry.size();
                 gone = Size { all: size.all - left.all, counted: size.counted - left.counted };
             } else if let Some(empty) = self.queue(place).pop(&hash) {
                 self.forget_partition(hash, &empty.text);
@@ -302,7 +302,7 @@ impl Shard {
         held: &Held,
     ) -> Option<Entry> {
         let (hash, mut oldest) = self.queue(place).pop_lru()?;
-        let size = oldest.size(&held.ledger);
+        let size = oldest.size();
         held.subtract(place, size);
         let uses = oldest.uses.get_mut();
         if *uses > 0 && has_chance {

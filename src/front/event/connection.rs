@@ -49,6 +49,9 @@ const COLLECTED: usize = 64 << 10;
 /// How much of a growing body is taken at a time, in bytes.
 const PIECE: usize = 64 << 10;
 
+/// How many pieces of a hit go out in its first write at most, with its head.
+const SLICES: usize = 16;
+
 /// For how long, and for how many bytes, a client is listened to that is being closed: what it was sending
 /// must not make the system throw away what it has not read yet (RFC 9112 section 9.6).
 const LINGERING: Duration = Duration::from_secs(1);
@@ -384,8 +387,14 @@ impl Connection {
         self.idle_since = around.now;
         let mut written = 0;
         if self.outbound.is_empty() {
-            let slices = [&*status, fields, lines.as_bytes(), body].map(IoSlice::new);
-            match self.transport.write_vectored(&slices) {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let pieces = [&*status, fields, lines.as_bytes()].into_iter().chain(body.slices());
+            let mut count = 0;
+            for (slice, piece) in slices.iter_mut().zip(pieces) {
+                *slice = IoSlice::new(piece);
+                count += 1;
+            }
+            match self.transport.write_vectored(&slices[..count]) {
                 Ok(count) => written = count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // The socket says so again when it is read.
@@ -410,7 +419,7 @@ impl Connection {
         push(status.len(), &|done| Bytes::copy_from_slice(&status[done..]));
         push(fields.len(), &|done| fields.slice(done..));
         push(lines.len(), &|done| Bytes::copy_from_slice(&lines.as_bytes()[done..]));
-        push(body.len(), &|done| body.slice(done..));
+        body.iter().for_each(|piece| push(piece.len(), &|done| piece.slice(done..)));
     }
 
     /// Begins an exchange: hands the request on, or takes its content first.
@@ -599,8 +608,8 @@ impl Connection {
             (Framing::None, Err(_)) => Reply::Done,
             (framing, Ok((stream, _))) => Reply::Sending(Sending::new(stream, framing)),
             (_, Err(body)) => {
-                if let Some(bytes) = body.as_bytes() {
-                    self.outbound.push(bytes.clone());
+                if let Some(pieces) = body.as_pieces() {
+                    pieces.iter().for_each(|piece| self.outbound.push(piece));
                 }
                 Reply::Done
             }

@@ -78,7 +78,8 @@ impl Reader {
         let validity = self.validity()?;
         let variant = self.variant()?;
         let sequence = self.number()?;
-        let response = StoredResponse::from_parts(status, fields, body, digest, validity, variant);
+        let response =
+            StoredResponse::from_parts(status, fields, body.into(), Some(digest), validity, variant);
         Ok(response.with_sequence(sequence))
     }
 
