@@ -7,7 +7,6 @@ use ureq::Agent;
 use ureq::config::Config;
 use ureq::unversioned::transport::{Connector, RustlsConnector};
 
-use super::cut::CutConnector;
 use super::head_transport::HeadConnector;
 use super::names::Names;
 use super::resolver::OriginResolver;
@@ -63,9 +62,9 @@ impl Connections {
         #[allow(clippy::cast_possible_truncation, reason = "some bits of a hash")]
         let at = hasher.finish() as usize % self.shards.len();
         self.shards[at].get_or_init(|| {
-            let connector = SocketConnector.chain(RustlsConnector::default()).chain(CutConnector);
+            let connector = SocketConnector.chain(RustlsConnector::default()).chain(HeadConnector);
             let resolver = OriginResolver { names: Arc::clone(&self.names), rules: self.rules.clone() };
-            Agent::with_parts(self.config.clone(), connector.chain(HeadConnector), resolver)
+            Agent::with_parts(self.config.clone(), connector, resolver)
         })
     }
 }

@@ -1,8 +1,9 @@
-//! Heads of responses are read here, below ureq, which is told the framing alone.
+//! Heads of responses are read here, below ureq, which is told the framing alone, and a cut from an end.
 
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
+use super::cut;
 use super::exchange::Exchange;
 use super::head::HeadReader;
 
@@ -43,10 +44,14 @@ impl<T: Transport> HeadTransport<T> {
                     return Ok(true);
                 }
             }
-            if !self.below.await_input(timeout)? {
+            if !self.await_below(timeout)? {
                 return Ok(false);
             }
         }
+    }
+
+    fn await_below(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.below.await_input(timeout).map_err(cut::packed)
     }
 }
 
@@ -63,7 +68,7 @@ impl<T: Transport> Transport for HeadTransport<T> {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         match Exchange::current() {
             Some(exchange) if self.awaits_head => self.read_head(&exchange, timeout),
-            _ => self.below.await_input(timeout),
+            _ => self.await_below(timeout),
         }
     }
 
