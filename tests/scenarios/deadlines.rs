@@ -6,6 +6,7 @@ use forwardcache::{Deadline, Error, ErrorKind, ManualClock, Outcome};
 use http::Request;
 
 use crate::local::LocalPeer;
+use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 
 const SOON: Duration = Duration::from_millis(100);
@@ -237,6 +238,29 @@ fn limits_towards_origins_can_be_said() {
     let peer = LocalPeer::start_with(|builder| builder.network(limits));
     let answer = peer.get_with(&origin.url("/a"), "");
     assert_eq!((answer.status, answer.field("forwardcache-error")), (504, Some("timeout")));
+}
+
+#[test]
+fn the_command_takes_limits_towards_origins() {
+    let fields = |reply: Reply| (0..20).fold(reply, |reply, number| reply.field(&format!("X-{number}"), "1"));
+    let origin = Origin::start(move |received| match received.target.as_str() {
+        "/silent" => Reply::never(),
+        _ => fields(Reply::ok("x")),
+    });
+    let limits =
+        ["--origin-head-timeout", "0.2", "--origin-connect-timeout", "5", "--max-origin-fields", "15"];
+    let others = ["--origin-read-timeout", "5", "--origin-stream-timeout", "5", "--origin-max-time", "9"];
+    let peer = PeerProcess::start_as("127.0.0.1:0", &[&limits[..], &others].concat());
+    for (path, expected) in [("/silent", ErrorKind::Timeout), ("/large", ErrorKind::BadResponse)] {
+        let error = forwardcache::Client::builder()
+            .pool([peer.url()])
+            .no_peer_left(forwardcache::NoPeerLeft::Fail)
+            .build()
+            .unwrap()
+            .get(&origin.url(path))
+            .unwrap_err();
+        assert_eq!(error.kind(), expected, "{error}");
+    }
 }
 
 #[test]
