@@ -42,6 +42,11 @@ impl Deadline {
         Self { hard: Instant::now().checked_add(limit), ..Self::none() }
     }
 
+    /// At this time.
+    pub(crate) fn at(time: Instant) -> Self {
+        Self { hard: Some(time), ..Self::none() }
+    }
+
     /// The same with a soft deadline, so long from now.
     #[must_use]
     pub fn softly_within(self, limit: Duration) -> Self {

@@ -36,6 +36,8 @@ pub enum ErrorKind {
     Tls,
     /// No answer in time.
     Timeout,
+    /// The request was cancelled: see [`Cancellation`](crate::Cancellation).
+    Cancelled,
     /// The answer is not HTTP that can be trusted: a bad or oversized head, ambiguous framing.
     BadResponse,
     /// The body ended before it was whole.
@@ -76,6 +78,7 @@ impl ErrorKind {
             Self::Unreachable => "unreachable",
             Self::Tls => "tls",
             Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
             Self::BadResponse => "bad-response",
             Self::IncompleteBody => "incomplete-body",
             Self::DigestMismatch => "digest-mismatch",
@@ -96,7 +99,7 @@ impl ErrorKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::BadUrl,
         Self::BadPeer,
         Self::BadOption,
@@ -106,6 +109,7 @@ impl ErrorKind {
         Self::Unreachable,
         Self::Tls,
         Self::Timeout,
+        Self::Cancelled,
         Self::BadResponse,
         Self::IncompleteBody,
         Self::DigestMismatch,

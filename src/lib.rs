@@ -100,6 +100,7 @@ mod handler;
 #[cfg(feature = "peer")]
 #[allow(dead_code)]
 mod ledger;
+mod limited_body;
 #[cfg(feature = "peer")]
 mod near;
 #[cfg(feature = "peer")]

@@ -114,8 +114,8 @@ pub(crate) struct IsLeaving;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForPeer;
 
-/// Says, in the extensions of a request, how long a connection for it may take, and then its answer, where
-/// that is less than what the transport allows all requests.
+/// Says, in the extensions of a request, how long it may take to the head of its response, where that is less than what
+/// the transport allows all requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Within(pub(crate) Duration);
 

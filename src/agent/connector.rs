@@ -66,11 +66,14 @@ pub fn agent(round_trip: impl RoundTrip + 'static) -> ureq::Agent {
 ///
 /// # Timeouts
 ///
-/// The round trip runs on the thread that makes the request, and its own timeouts rule. Those of
-/// ureq cannot interrupt it: ureq looks at the totals (such as `timeout_global`) between one step and
-/// the next, so that an expired one is noticed once the round trip, or the piece of the body that is
-/// being read, is there. `timeout_per_read` and `timeout_per_write` mean nothing. Nor does
-/// [`ureq::Agent::shutdown`] interrupt a round trip: it refuses those to come.
+/// The round trip runs on the thread that makes the request. What ureq allows for the head (`timeout_global`,
+/// `timeout_per_call`, `timeout_recv_response`, of the agent or of one request) is its
+/// [`Deadline`](crate::Deadline), which those of this crate keep; one of your own that does not look at it is not
+/// interrupted. The body is waited for until the earliest of `timeout_global`, `timeout_per_call` and
+/// `timeout_recv_body`, whatever it comes from: a thread of its own reads it where one of them is set. Each fails as
+/// [`ureq::Error::Timeout`]. Limits for names, connections, and sending mean nothing, nor do `timeout_per_read` and
+/// `timeout_per_write`: nothing is sent. [`ureq::Agent::shutdown`] does not interrupt a round trip: it refuses
+/// those to come.
 ///
 /// # Bodies
 ///

@@ -11,9 +11,11 @@
 //! | `request` | from the bytes that ureq writes to a request |
 //! | `chunked` | the chunked coding of request bodies, undone |
 //! | `response` | from a response to the bytes that ureq reads |
+//! | `read_ahead` | a body that is waited for no longer than ureq's limits say |
 
 mod chunked;
 mod connector;
+mod read_ahead;
 mod request;
 mod response;
 mod transport;

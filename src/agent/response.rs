@@ -1,11 +1,14 @@
 //! From a response to the bytes that ureq reads.
 
 use std::io::{self, Read};
+use std::mem;
+use std::time::Instant;
 
 use http::header::{self, HeaderMap};
 use http::{Method, Response, StatusCode, Uri};
 use parking_lot::Mutex;
 
+use super::read_ahead;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::hop_by_hop;
@@ -23,6 +26,7 @@ pub(super) struct OutgoingResponse {
     framing: Framing,
     /// Never locked: a transport has to be `Sync`, and a body is not.
     body: Mutex<Body>,
+    is_limited: bool,
 }
 
 #[derive(Debug)]
@@ -56,12 +60,22 @@ impl OutgoingResponse {
             _ => drop(parts.headers.remove(header::CONTENT_LENGTH)),
         }
         let pending = head(status, &parts.headers, &framing);
-        let mut outgoing = Self { url, pending, pending_from: 0, framing, body: Mutex::new(body) };
+        let mut outgoing =
+            Self { url, pending, pending_from: 0, framing, body: Mutex::new(body), is_limited: false };
         // ureq will not ask for a body of no bytes.
         if matches!(outgoing.framing, Framing::Sized(0)) {
             outgoing.expect_end()?;
         }
         Ok(outgoing)
+    }
+
+    /// Has waiting for the body end at this time. The first call counts.
+    pub(super) fn limit(&mut self, until: Instant) {
+        if !self.is_limited {
+            self.is_limited = true;
+            let body = mem::take(self.body.get_mut());
+            *self.body.get_mut() = read_ahead::until(body, until);
+        }
     }
 
     /// Writes what comes next, and says how much it was: nothing, once the response is whole.

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response, StatusCode};
 use ureq::config::Config;
@@ -11,6 +12,7 @@ use ureq::{Agent, Proxy, SendBody};
 
 use super::{agent, agent_with_config};
 use crate::body::Body;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::round_trip::{Nowhere, RoundTripFn};
 
@@ -405,4 +407,97 @@ fn threads_share_an_agent() {
         }
     });
     assert_eq!(calls.load(Ordering::Relaxed), 800);
+}
+
+/// Waits for ever, or until nobody holds the other end.
+struct Stuck(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Read for Stuck {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        let _ = self.0.lock().unwrap().recv();
+        Ok(0)
+    }
+}
+
+#[test]
+fn limits_of_ureq_for_the_head_are_the_round_trips_deadline() {
+    const SHORT: Duration = Duration::from_millis(100);
+    // Waits as long as it may, as an origin does that is silent.
+    let waiting = || {
+        agent_of(|request| {
+            let deadline = Deadline::of(request.extensions()).expect("there is a limit");
+            let left = deadline.remaining(Instant::now()).unwrap();
+            assert!(left <= SHORT && deadline.is_for_head() == (request.uri().path() == "/head"));
+            thread::park_timeout(left);
+            while !deadline.is_over(Instant::now()) {}
+            Err(Error::new(ErrorKind::Timeout, "no answer in time"))
+        })
+    };
+    let of_request = waiting();
+    let head = of_request.get("http://h/head").config().timeout_recv_response(Some(SHORT)).build().call();
+    assert!(matches!(head, Err(ureq::Error::Timeout(ureq::Timeout::RecvResponse))), "{head:?}");
+    let all = of_request.get("http://h/all").config().timeout_global(Some(SHORT)).build().call();
+    assert!(matches!(all, Err(ureq::Error::Timeout(ureq::Timeout::Global))), "{all:?}");
+
+    let config = Config::builder().timeout_recv_response(Some(SHORT)).proxy(None).build();
+    let of_agent = agent_with_config(
+        RoundTripFn(|request: Request<Body>| {
+            assert!(Deadline::of(request.extensions()).is_some_and(|deadline| deadline.is_for_head()));
+            response_of_nothing()
+        }),
+        config,
+    );
+    assert!(of_agent.get("http://h/").call().is_ok());
+    let unlimited = agent_of(|request| {
+        assert_eq!(Deadline::of(request.extensions()), None);
+        response_of_nothing()
+    });
+    assert!(unlimited.get("http://h/").call().is_ok());
+}
+
+#[test]
+fn limits_of_ureq_for_the_body_end_waiting_for_it() {
+    const SHORT: Duration = Duration::from_millis(500);
+    let stuck = |config: Config| {
+        let (keep, held) = std::sync::mpsc::channel();
+        let held = std::sync::Mutex::new(Some(held));
+        let agent = agent_with_config(
+            RoundTripFn(move |_| {
+                let held = held.lock().unwrap().take().unwrap();
+                let body = (&b"begun"[..]).chain(Stuck(std::sync::Mutex::new(held)));
+                respond(200, &[], Body::from_reader(body, None))
+            }),
+            config,
+        );
+        (agent, keep)
+    };
+    let none = || Config::builder().proxy(None);
+    let by_agent = [
+        (none().timeout_global(Some(SHORT)).build(), ureq::Timeout::Global),
+        (none().timeout_recv_body(Some(SHORT)).build(), ureq::Timeout::RecvBody),
+        (none().timeout_per_call(Some(SHORT)).build(), ureq::Timeout::PerCall),
+    ];
+    let read = |response: Response<ureq::Body>| {
+        let mut bytes = Vec::new();
+        let error = response.into_body().into_reader().read_to_end(&mut bytes).unwrap_err();
+        assert_eq!(bytes, b"begun");
+        ureq::Error::from(error)
+    };
+    for (config, expected) in by_agent {
+        let (agent, _keep) = stuck(config);
+        let failure = read(agent.get("http://h/").call().unwrap());
+        assert!(matches!(failure, ureq::Error::Timeout(reason) if reason == expected), "{failure:?}");
+    }
+    let (agent, _keep) = stuck(none().build());
+    let request = agent.get("http://h/").config().timeout_recv_body(Some(SHORT)).build();
+    let failure = read(request.call().unwrap());
+    assert!(matches!(failure, ureq::Error::Timeout(ureq::Timeout::RecvBody)), "{failure:?}");
+
+    // What comes in time comes whole.
+    let agent = agent_with_config(
+        RoundTripFn(|_| respond(200, &[], pieces(100_000, None, None))),
+        none().timeout_global(Some(Duration::from_secs(60))).build(),
+    );
+    let mut response = agent.get("http://h/").call().unwrap();
+    assert_eq!(response.body_mut().read_to_vec().unwrap().len(), 100_000);
 }

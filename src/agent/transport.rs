@@ -4,11 +4,14 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::sync::Arc;
+use std::time::Instant;
 
+use ureq::Timeout;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport};
 
 use super::request::IncomingRequest;
 use super::response::OutgoingResponse;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::round_trip::RoundTrip;
 
@@ -57,7 +60,7 @@ impl Exchange {
         }
     }
 
-    fn give_input(&mut self) -> Result<usize> {
+    fn give_input(&mut self, limit: Option<Limit>) -> Result<usize> {
         let mut response = match mem::replace(&mut self.state, State::Failed(ErrorKind::Io)) {
             State::Request(mut request) => {
                 if request.awaits_continue() {
@@ -65,11 +68,19 @@ impl Exchange {
                     self.buffers.input_append_buf()[..CONTINUE.len()].copy_from_slice(CONTINUE);
                     return Ok(CONTINUE.len());
                 }
-                let request = request.finish()?;
+                let mut request = request.finish()?;
+                if let Some(limit) = limit {
+                    request.extensions_mut().insert(limit.deadline());
+                }
                 let (method, url) = (request.method().clone(), request.uri().clone());
                 OutgoingResponse::new(&method, url, self.round_trip.round_trip(request)?)?
             }
-            State::Response(response) => response,
+            State::Response(mut response) => {
+                if let Some(Limit { until, .. }) = limit {
+                    response.limit(until);
+                }
+                response
+            }
             State::Failed(kind) => return Err(failed_before(kind)),
         };
         let count = response.fill(self.buffers.input_append_buf())?;
@@ -90,6 +101,31 @@ impl Exchange {
     }
 }
 
+/// A limit that ureq has for what comes next.
+#[derive(Clone, Copy)]
+struct Limit {
+    until: Instant,
+    /// Whether it goes on to the end of the body.
+    is_for_all: bool,
+}
+
+impl Limit {
+    fn of(timeout: NextTimeout, now: Instant) -> Option<Self> {
+        let after = (!timeout.after.is_not_happening()).then_some(*timeout.after)?;
+        let is_for_all = matches!(timeout.reason, Timeout::Global | Timeout::PerCall);
+        Some(Self { until: now.checked_add(after)?, is_for_all })
+    }
+
+    fn deadline(self) -> Deadline {
+        let deadline = Deadline::at(self.until);
+        if self.is_for_all { deadline } else { deadline.for_head() }
+    }
+
+    fn is_over(self) -> bool {
+        Instant::now() >= self.until
+    }
+}
+
 fn failed_before(kind: ErrorKind) -> Error {
     Error::new(kind, "the exchange has failed before")
 }
@@ -103,8 +139,14 @@ impl Transport for Exchange {
         self.take_output(amount).map_err(|error| self.fail(error))
     }
 
-    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
-        let count = self.give_input().map_err(|error| self.fail(error))?;
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let limit = Limit::of(timeout, Instant::now());
+        let count = self.give_input(limit).map_err(|error| {
+            let is_limits = error.kind() == ErrorKind::Timeout && limit.is_some_and(Limit::is_over);
+            let failure = self.fail(error);
+            // As ureq says it, where it is a limit of ureq.
+            if is_limits { ureq::Error::Timeout(timeout.reason) } else { failure }
+        })?;
         self.buffers.input_appended(count);
         Ok(count > 0)
     }

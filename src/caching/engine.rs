@@ -31,6 +31,7 @@ use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::flight::Flights;
 use crate::header::hop_by_hop;
 use crate::ledger::Ledger;
+use crate::limited_body::limited;
 use crate::policy::{Rules, UnknownFields, invalidated, is_answer_to_get, remove_unsent};
 use crate::protocol::{self, Hop, WantsDigest};
 use crate::round_trip::RoundTrip;
@@ -221,7 +222,12 @@ impl Caching {
             return inner.pass(Passing { method, target, headers, via, deadline }, body, why, token);
         }
         let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys).until(deadline);
-        inner.answer(Arc::new(incoming))
+        let answered = inner.answer(Arc::new(incoming))?;
+        // A fetch that others share is not limited by one caller's deadline; what this one reads of it is.
+        Ok(match deadline {
+            Some(deadline) => answered.map(|body| limited(body, deadline)),
+            None => answered,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use forwardcache::{ByteSize, OriginRules};
@@ -157,6 +158,9 @@ pub(crate) struct Serve {
     pub(crate) admin: Option<String>,
 
     #[command(flatten)]
+    pub(crate) network: OriginArguments,
+
+    #[command(flatten)]
     pub(crate) front: FrontArguments,
 
     /// Serve with TLS, with this certificate in PEM, which those that lead to a root may follow; other peers
@@ -192,6 +196,38 @@ pub(crate) struct Elsewhere {
     /// address, and no answer, change nothing.
     #[arg(long, value_name = "NAME:PORT")]
     pub(crate) peers_dns: Option<String>,
+}
+
+/// How origins are reached.
+#[derive(Debug, Args)]
+pub(crate) struct OriginArguments {
+    /// How long connecting to an origin may take, its TLS handshake included [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) origin_connect_timeout: Option<Duration>,
+
+    /// How long it may take to the end of a response's head, connecting included [default: 60]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) origin_head_timeout: Option<Duration>,
+
+    /// How long an origin may be silent within a body [default: 60]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) origin_read_timeout: Option<Duration>,
+
+    /// The same within a stream of events (text/event-stream, multipart/x-mixed-replace) [default: 3600]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) origin_stream_timeout: Option<Duration>,
+
+    /// How long a request to an origin may take in all, to the end of the body [default: for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) origin_max_time: Option<Duration>,
+
+    /// How large the head of an origin's response may be [default: 64KiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_origin_head: Option<ByteSize>,
+
+    /// How many fields it may have, 4096 at most [default: 256]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) max_origin_fields: Option<u16>,
 }
 
 /// How connections are served.
@@ -359,7 +395,7 @@ pub(crate) struct Get {
 
     /// How long it may take, to the end of the body
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub(crate) max_time: Option<std::time::Duration>,
+    pub(crate) max_time: Option<Duration>,
 
     /// Fail when no peer is left, instead of asking the origin directly
     #[arg(long)]
@@ -467,8 +503,8 @@ pub(crate) struct Simulation {
     pub(crate) svg: Option<PathBuf>,
 }
 
-fn seconds(text: &str) -> Result<std::time::Duration, String> {
-    let time = text.parse().ok().and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
+fn seconds(text: &str) -> Result<Duration, String> {
+    let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.filter(|time| !time.is_zero())
         .ok_or_else(|| "it is a number of seconds above 0, such as 1.5".to_owned())
 }
@@ -524,6 +560,10 @@ pub(crate) struct Purge {
     /// Remove everything
     #[arg(long)]
     pub(crate) all: bool,
+
+    /// How long each of the removals may take at all peers together
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) max_time: Duration,
 
     #[command(flatten)]
     pub(crate) reaching: Reaching,

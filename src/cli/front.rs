@@ -58,11 +58,8 @@ pub(super) fn options(typed: &FrontArguments, tls: Option<ServerTls>) -> Result<
     Ok(with(set, tls, FrontOptions::tls))
 }
 
-fn with<T>(
-    options: FrontOptions,
-    value: Option<T>,
-    set: impl FnOnce(FrontOptions, T) -> FrontOptions,
-) -> FrontOptions {
+/// The options with this value, where there is one.
+pub(super) fn with<O, T>(options: O, value: Option<T>, set: impl FnOnce(O, T) -> O) -> O {
     match value {
         Some(value) => set(options, value),
         None => options,
@@ -73,7 +70,7 @@ fn count(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn length(size: ByteSize) -> usize {
+pub(super) fn length(size: ByteSize) -> usize {
     usize::try_from(size.bytes()).unwrap_or(usize::MAX)
 }
 

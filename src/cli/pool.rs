@@ -1,6 +1,6 @@
 //! The pool that the command line names, and a client of it.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use forwardcache::{
     Client, ClientBuilder, Error, Marks, Member, Members, MembersDns, MembersFile, Membership, NoPeerLeft,
@@ -49,9 +49,15 @@ impl Elsewhere {
     }
 }
 
-/// A client that asks peers alone, and knows nothing of how they did before.
-pub(crate) fn client(peers: &[String], elsewhere: &Elsewhere, reaching: &Reaching) -> Result<Client, Error> {
-    lasting_client(peers, elsewhere, reaching, NoPeerLeft::Fail, Marks::default())
+/// A client that asks peers alone, knows nothing of how they did before, and whose purges may take so long.
+pub(crate) fn client(
+    peers: &[String],
+    elsewhere: &Elsewhere,
+    reaching: &Reaching,
+    purge_timeout: Duration,
+) -> Result<Client, Error> {
+    let client = Client::builder().purge_timeout(purge_timeout);
+    built(client, peers, elsewhere, reaching, NoPeerLeft::Fail, Marks::default())
 }
 
 /// A client that is told what to do when no peer is left, and what one before it learnt of them.
@@ -62,12 +68,20 @@ pub(crate) fn lasting_client(
     last: NoPeerLeft,
     marks: Marks,
 ) -> Result<Client, Error> {
+    built(Client::builder(), peers, elsewhere, reaching, last, marks)
+}
+
+fn built(
+    client: ClientBuilder,
+    peers: &[String],
+    elsewhere: &Elsewhere,
+    reaching: &Reaching,
+    last: NoPeerLeft,
+    marks: Marks,
+) -> Result<Client, Error> {
     let pool = &reaching.pool;
-    let mut client = placing(&pool.ring, Client::builder())
-        .members(members(peers)?)
-        .path(&pool.path)
-        .no_peer_left(last)
-        .marks(marks);
+    let mut client =
+        placing(&pool.ring, client).members(members(peers)?).path(&pool.path).no_peer_left(last).marks(marks);
     if let Some(path) = &reaching.ca_file {
         client = client.root_certificates_file(path);
     }

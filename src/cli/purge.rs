@@ -13,7 +13,8 @@ use super::pool;
 pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
     // All of what was typed is read before any of it is done.
     let purges = purges(arguments)?;
-    let client = pool::client(&arguments.peers, &arguments.elsewhere, &arguments.reaching)?;
+    let client =
+        pool::client(&arguments.peers, &arguments.elsewhere, &arguments.reaching, arguments.max_time)?;
     let mut went: BTreeMap<PeerUrl, Purged> = BTreeMap::new();
     let mut failed: Vec<(PeerUrl, Error)> = Vec::new();
     for purge in &purges {

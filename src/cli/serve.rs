@@ -7,14 +7,15 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use forwardcache::{
-    Client, Error, ErrorKind, EventFront, FrontOptions, Member, Membership, NearCache, Peer, Politeness,
-    Rules, ServerTls, Tokens, Watch,
+    Client, Error, ErrorKind, EventFront, FrontOptions, Member, Membership, NearCache, Origin, OriginBuilder,
+    Peer, Politeness, Rules, ServerTls, Tokens, Watch,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::arguments::{Elsewhere, Front, Mode, RingName, Serve, UnknownFields};
+use super::arguments::{Elsewhere, Front, Mode, OriginArguments, RingName, Serve, UnknownFields};
 use super::failure::Failure;
+use super::front::with;
 use super::{front, pool, tokens};
 
 pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
@@ -190,6 +191,7 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
         .client(pool::placing(&arguments.pool.ring, Client::builder()))
         .rules(rules(&arguments))
         .politeness(politeness(&arguments))
+        .network(network(&arguments.network))
         .origins(arguments.origins.unwrap_or_default())
         .purge_by_anyone(arguments.allow_anyone_to_purge || arguments.tls_client_ca.is_some())
         .path(arguments.pool.path);
@@ -211,6 +213,18 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
         builder = builder.client_certificate_files(certificates, key);
     }
     builder.build()
+}
+
+/// The limits towards origins that were said.
+fn network(typed: &OriginArguments) -> OriginBuilder {
+    let set = Origin::builder();
+    let set = with(set, typed.origin_connect_timeout, OriginBuilder::connect_timeout);
+    let set = with(set, typed.origin_head_timeout, OriginBuilder::response_timeout);
+    let set = with(set, typed.origin_read_timeout, OriginBuilder::read_timeout);
+    let set = with(set, typed.origin_stream_timeout, OriginBuilder::stream_timeout);
+    let set = with(set, typed.origin_max_time, OriginBuilder::whole_timeout);
+    let set = with(set, typed.max_origin_head, |set, size| set.max_head(front::length(size)));
+    with(set, typed.max_origin_fields, |set, count| set.max_fields(count.into()))
 }
 
 fn scheme(arguments: &Serve) -> &'static str {

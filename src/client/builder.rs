@@ -32,10 +32,21 @@ use crate::round_trip::RoundTrip;
 use crate::token::Tokens;
 
 /// How long a peer may take to answer, unless told otherwise.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// How long connecting to one may take, unless told otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a purge of all peers may take.
+const PURGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A peer adds fields to what its origin said.
+const MAX_HEAD: usize = 72 * 1024;
+const MAX_FIELDS: usize = 288;
+
+/// Fits 100 peers.
+const IDLE_CONNECTIONS: usize = 1600;
+const IDLE_CONNECTIONS_PER_PEER: usize = 64;
 
 /// Puts a [`Client`] together. Every part has a default.
 #[must_use]
@@ -58,6 +69,7 @@ pub struct ClientBuilder {
     tokens: Option<Tokens>,
     deadline: Option<Duration>,
     soft_deadline: Option<Duration>,
+    purge_timeout: Duration,
     collected: u64,
     #[cfg(feature = "peer")]
     handover: Duration,
@@ -83,7 +95,13 @@ impl Default for ClientBuilder {
             ring: RingKind::default(),
             replicas: None,
             hash: None,
-            network: Origin::builder().response_timeout(HEAD_TIMEOUT).connect_timeout(CONNECT_TIMEOUT),
+            network: Origin::builder()
+                .response_timeout(HEAD_TIMEOUT)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .max_head(MAX_HEAD)
+                .max_fields(MAX_FIELDS)
+                .idle_connections(IDLE_CONNECTIONS)
+                .idle_connections_per_origin(IDLE_CONNECTIONS_PER_PEER),
             transport: None,
             no_peer_left: NoPeerLeft::default(),
             slow_peers: SlowPeers::default(),
@@ -96,6 +114,7 @@ impl Default for ClientBuilder {
             tokens: None,
             deadline: None,
             soft_deadline: None,
+            purge_timeout: PURGE_TIMEOUT,
             collected: COLLECTED,
             #[cfg(feature = "peer")]
             handover: Duration::from_secs(60),
@@ -183,8 +202,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a peer may take to answer once it has the request: it may have to ask the origin first.
-    /// Default: 60 seconds.
+    /// How long a peer may take to answer, connecting included: it may have to ask the origin first. Default: 70 seconds,
+    /// somewhat more than a peer gives an origin.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.response_timeout(timeout);
         self.head_timeout = timeout;
@@ -194,6 +213,32 @@ impl ClientBuilder {
     /// How long a transfer may stand still in either direction. Default: 30 seconds.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.read_timeout(timeout).write_timeout(timeout);
+        self
+    }
+
+    /// How many idle connections are kept in all, for 20 seconds each. Default: 1600, 16 for each of 100 peers.
+    ///
+    /// ```
+    /// use forwardcache::Client;
+    ///
+    /// let client = Client::builder().idle_connections(400).idle_connections_per_peer(100).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn idle_connections(mut self, most: usize) -> Self {
+        self.network = self.network.idle_connections(most);
+        self
+    }
+
+    /// How many idle connections are kept to each peer: as many requests at a time find one. Default: 64.
+    pub fn idle_connections_per_peer(mut self, most: usize) -> Self {
+        self.network = self.network.idle_connections_per_origin(most);
+        self
+    }
+
+    /// How long a purge of all peers may take. Who has not answered by then counts as one that may still hold what was to
+    /// go. Default: 10 seconds.
+    pub fn purge_timeout(mut self, limit: Duration) -> Self {
+        self.purge_timeout = limit;
         self
     }
 
@@ -408,6 +453,7 @@ impl ClientBuilder {
             disagreements: Disagreements::default(),
             deadline: self.deadline,
             soft_deadline: self.soft_deadline,
+            purge_timeout: self.purge_timeout,
             collected: self.collected,
             peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random), &self.marks),
             counters: Counters::default(),

@@ -11,6 +11,7 @@ use super::asking::Client;
 use super::sending::reason;
 use super::side_by_side::side_by_side;
 use crate::body::Body;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::peer_url::PeerUrl;
 use crate::protocol::{self, Scope};
@@ -25,7 +26,8 @@ impl Client {
     /// Has every peer of the pool remove what the purge is about, and says for each what went, or why it could
     /// not be asked: a copy may be with any of them, not with the owner alone.
     ///
-    /// The peers are asked side by side, up to 16 at a time, each within this client's time limits; and once all
+    /// The peers are asked side by side, up to 16 at a time, all within the
+    /// [`purge_timeout`](crate::ClientBuilder::purge_timeout); and once all
     /// have answered, those that did it are asked again, to forget what their near caches were given in between. One that
     /// could not be reached may still hold, and serve, what was to go: see [`PoolPurged::failed`]. A purge may
     /// be repeated.
@@ -77,11 +79,12 @@ impl Client {
         let at = |peers: &[PeerUrl], what: &(dyn Fn(&PeerUrl) -> Result<Purged> + Sync)| -> Vec<_> {
             side_by_side(peers, what).into_iter().map(|(peer, went)| PeerPurged::new(peer, went)).collect()
         };
-        let mut purged = at(peers, &|peer| self.purge_peer(peer, purge));
+        let deadline = Deadline::within(self.inner.purge_timeout);
+        let mut purged = at(peers, &|peer| self.purge_peer(peer, purge, deadline));
         // What one alone keeps near is of nobody that was purged after it.
         if peers.len() > 1 {
             let done = purged.iter().filter(|peer| peer.result.is_ok()).map(|peer| peer.peer.clone());
-            let forgot = at(&done.collect::<Vec<_>>(), &|peer| self.forget_near_at(peer, purge));
+            let forgot = at(&done.collect::<Vec<_>>(), &|peer| self.forget_near_at(peer, purge, deadline));
             for failed in forgot.into_iter().filter(|peer| peer.result.is_err()) {
                 // It may have near what went from its share.
                 purged.retain(|peer| peer.peer != failed.peer);
@@ -94,8 +97,8 @@ impl Client {
     }
 
     /// Has one peer purge its own share.
-    fn purge_peer(&self, peer: &PeerUrl, purge: &Purge) -> Result<Purged> {
-        let response = told(peer, self.ask_to_purge(peer, purge, Scope::Own)?)?;
+    fn purge_peer(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> Result<Purged> {
+        let response = told(peer, self.ask_to_purge(peer, purge, Scope::Own, deadline)?)?;
         let bad = |text: String| Error::new(ErrorKind::BadResponse, text).with_peer(peer);
         if response.status() != StatusCode::OK {
             return Err(bad(format!("the peer purges nothing: it answers {}", response.status().as_u16())));
@@ -107,8 +110,8 @@ impl Client {
     }
 
     /// Has one peer, whose own share is purged, forget what it keeps near.
-    fn forget_near_at(&self, peer: &PeerUrl, purge: &Purge) -> Result<Purged> {
-        let response = self.ask_to_purge(peer, purge, Scope::Near)?;
+    fn forget_near_at(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> Result<Purged> {
+        let response = self.ask_to_purge(peer, purge, Scope::Near, deadline)?;
         // One of an older release, which took the first round and does not know of a second.
         if response.status() == StatusCode::BAD_REQUEST {
             return Ok(Purged::default());
@@ -121,11 +124,18 @@ impl Client {
         Ok(Purged::default())
     }
 
-    fn ask_to_purge(&self, peer: &PeerUrl, purge: &Purge, scope: Scope) -> Result<Response<Body>> {
+    fn ask_to_purge(
+        &self,
+        peer: &PeerUrl,
+        purge: &Purge,
+        scope: Scope,
+        deadline: Deadline,
+    ) -> Result<Response<Body>> {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = protocol::purge();
         *request.uri_mut() = peer.url_with_query(self.path(), &purge.query());
         scope.put(request.headers_mut());
+        request.extensions_mut().insert(deadline);
         self.inner.show_token(&mut request);
         self.inner.transport.round_trip(request).map_err(|error| error.with_peer(peer))
     }

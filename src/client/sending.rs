@@ -51,6 +51,7 @@ pub(super) struct Inner {
     /// For requests that say nothing of their time.
     pub(super) deadline: Option<Duration>,
     pub(super) soft_deadline: Option<Duration>,
+    pub(super) purge_timeout: Duration,
     pub(super) disagreements: Disagreements,
     /// A body of known length up to this is read before its response is handed out, so that a peer that breaks off
     /// in it costs the caller nothing. In bytes.

@@ -9,45 +9,12 @@ use std::fmt;
 use std::io;
 
 use ureq::Error;
-use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-/// The last link in the chain of connectors.
-#[derive(Debug)]
-pub(super) struct CutConnector;
-
-impl<In: Transport> Connector<In> for CutConnector {
-    type Out = CutTransport<In>;
-
-    fn connect(&self, _: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        Ok(chained.map(CutTransport))
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct CutTransport<T>(T);
-
-impl<T: Transport> Transport for CutTransport<T> {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        self.0.buffers()
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.0.transmit_output(amount, timeout)
-    }
-
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.0.await_input(timeout).map_err(|failure| match failure {
-            Error::Io(error) if is_cut(error.kind()) => Error::Io(io::Error::other(Cut(error))),
-            other => other,
-        })
-    }
-
-    fn is_open(&mut self) -> bool {
-        self.0.is_open()
-    }
-
-    fn is_tls(&self) -> bool {
-        self.0.is_tls()
+/// The failure of a read, packed where it says that the connection was cut.
+pub(super) fn packed(failure: Error) -> Error {
+    match failure {
+        Error::Io(error) if is_cut(error.kind()) => Error::Io(io::Error::other(Cut(error))),
+        other => other,
     }
 }
 

@@ -30,9 +30,6 @@ pub(super) fn before_response(failure: ureq::Error, url: &Uri) -> Error {
             return Error::new(ErrorKind::BadUrl, "the URL cannot be fetched").with_url(url);
         }
         _ if is_tls(&failure) => (ErrorKind::Tls, "the TLS handshake failed"),
-        ureq::Error::LargeResponseHeader(..) => {
-            (ErrorKind::BadResponse, "the head of the response is too large")
-        }
         ureq::Error::Protocol(_) | ureq::Error::Http(_) => {
             (ErrorKind::BadResponse, "the response is not good HTTP")
         }

@@ -8,20 +8,34 @@
 //! | `resolver` | from the host of a URL to the socket addresses that may be connected to |
 //! | `names` | which addresses a name has: looked up, and remembered for a while |
 //! | `request` | what of a request is sent on, and how its body is framed |
-//! | `response` | which framing of a response is trusted, and its body |
+//! | `exchange` | one request with its retry and its body: time limits, cancellation, the socket in use |
+//! | `socket` | connecting, waiting within limits, and belonging to an exchange |
 //! | `cut` | a connection that was cut, told from one that was closed |
+//! | `head_transport` | reads heads below ureq, and tells it the framing alone |
+//! | `head` | the head of a response, read from pieces, within limits |
+//! | `framing` | where the body of a response ends, where that can be trusted |
+//! | `response` | a response, and its body on its way in |
+//! | `connections` | which connections are kept, by origin |
 //! | `failure` | from ureq's errors to ours |
 
+mod connections;
 mod cut;
+mod exchange;
 mod failure;
+mod framing;
+mod head;
+mod head_transport;
 mod names;
 mod options;
 mod request;
 mod resolver;
 mod response;
 mod roots;
+mod socket;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub(crate) use names::{Lookup, Names, NoAnswer, SystemLookup};

@@ -8,18 +8,22 @@ use rustls::crypto::CryptoProvider;
 use ureq::config::Config;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, TlsConfig};
 
+use super::connections::Idle;
+use super::head::HeadLimits;
 use super::roots::Roots;
 use super::transport::Origin;
 use crate::access::OriginRules;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tls::{Identity, IdentitySource, Pem};
 
-/// The head of a response may be this long. It is parsed anew with each piece that arrives, so an
-/// origin that drips it costs the square of this.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// What is read from a connection at a time.
+pub(super) const INPUT_BUFFER_BYTES: usize = 16 * 1024;
 
 /// The longest line of a request, field or start line, has to fit in here.
 pub(super) const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
+
+/// More fields than this are never allowed.
+const MOST_FIELDS: usize = 4096;
 
 /// Chooses how an [`Origin`] connects.
 ///
@@ -27,16 +31,23 @@ pub(super) const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
 /// |---|---|
 /// | [`resolve_timeout`](Self::resolve_timeout) | 5 s |
 /// | [`connect_timeout`](Self::connect_timeout) | 10 s |
-/// | [`response_timeout`](Self::response_timeout) | 30 s |
-/// | [`read_timeout`](Self::read_timeout) | 30 s |
+/// | [`response_timeout`](Self::response_timeout) | 60 s |
+/// | [`read_timeout`](Self::read_timeout) | 60 s |
+/// | [`stream_timeout`](Self::stream_timeout) | 1 h |
 /// | [`write_timeout`](Self::write_timeout) | 30 s |
+/// | [`whole_timeout`](Self::whole_timeout) | none |
+/// | [`max_head`](Self::max_head) | 64 KiB |
+/// | [`max_fields`](Self::max_fields) | 256 |
+/// | [`idle_connections`](Self::idle_connections) | 2048 |
+/// | [`idle_connections_per_origin`](Self::idle_connections_per_origin) | 256 |
 /// | [`rules`](Self::rules) | [`OriginRules::any`] |
 /// | [`name_lifetime`](Self::name_lifetime) | 30 s |
 /// | [`web_root_certificates`](Self::web_root_certificates) | trusted |
 /// | [`root_certificates_pem`](Self::root_certificates_pem) | none besides |
 /// | [`client_certificate_pem`](Self::client_certificate_pem) | none |
 ///
-/// There is no limit on the whole: a body may take as long as it keeps coming.
+/// A [`Deadline`](crate::Deadline) in the extensions of a request is a further limit. A body that keeps coming may take
+/// as long as it likes, unless one of the two limits the whole.
 ///
 /// ```
 /// use std::time::Duration;
@@ -50,6 +61,8 @@ pub(super) const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
 #[must_use]
 pub struct OriginBuilder {
     times: Times,
+    head_limits: HeadLimits,
+    idle: Idle,
     rules: OriginRules,
     without_web_roots: bool,
     roots: Vec<Pem>,
@@ -60,9 +73,14 @@ pub struct OriginBuilder {
 pub(super) struct Times {
     resolve: Duration,
     connect: Duration,
-    response: Duration,
-    read: Duration,
+    /// Up to the head of the response.
+    pub(super) response: Duration,
+    /// The longest silence in a body.
+    pub(super) read: Duration,
+    /// The same in a stream of events.
+    pub(super) stream: Duration,
     write: Duration,
+    pub(super) whole: Option<Duration>,
     name_lifetime: Duration,
 }
 
@@ -71,9 +89,11 @@ impl Default for Times {
         Self {
             resolve: Duration::from_secs(5),
             connect: Duration::from_secs(10),
-            response: Duration::from_secs(30),
-            read: Duration::from_secs(30),
+            response: Duration::from_secs(60),
+            read: Duration::from_secs(60),
+            stream: Duration::from_secs(60 * 60),
             write: Duration::from_secs(30),
+            whole: None,
             name_lifetime: Duration::from_secs(30),
         }
     }
@@ -92,15 +112,64 @@ impl OriginBuilder {
         self
     }
 
-    /// How long the head of the response may take, from the end of the request.
+    /// How long it may take to the end of the response's head: finding the addresses, connecting, the handshake, and
+    /// the one retry together. A request that sends content has as long from the last of it that the origin took.
+    /// Default: 60 s.
     pub fn response_timeout(mut self, limit: Duration) -> Self {
         self.times.response = limit;
         self
     }
 
-    /// How long the origin may be silent while something is expected of it, a body above all.
+    /// How long the origin may be silent within a body. Default: 60 s.
     pub fn read_timeout(mut self, limit: Duration) -> Self {
         self.times.read = limit;
+        self
+    }
+
+    /// The same in a body of the type `text/event-stream` or `multipart/x-mixed-replace`, whose origin says nothing while
+    /// nothing happens. Default: one hour.
+    pub fn stream_timeout(mut self, limit: Duration) -> Self {
+        self.times.stream = limit;
+        self
+    }
+
+    /// How long a request may take in all, its response's body included. Default: for ever.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use forwardcache::Origin;
+    ///
+    /// let origin = Origin::builder().whole_timeout(Duration::from_secs(3600)).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn whole_timeout(mut self, limit: Duration) -> Self {
+        self.times.whole = Some(limit);
+        self
+    }
+
+    /// How many bytes the head of a response may have, with the interim responses before it. A longer one is
+    /// refused as [`ErrorKind::BadResponse`]. Default: 64 KiB.
+    pub fn max_head(mut self, bytes: usize) -> Self {
+        self.head_limits.bytes = bytes;
+        self
+    }
+
+    /// How many field lines the head of a response may have, 4096 at most. Default: 256.
+    pub fn max_fields(mut self, lines: usize) -> Self {
+        self.head_limits.fields = lines;
+        self
+    }
+
+    /// How many idle connections are kept in all, for 20 s each. One over TLS takes about 48 KiB. Default: 2048.
+    pub fn idle_connections(mut self, most: usize) -> Self {
+        self.idle.of_all = most;
+        self
+    }
+
+    /// How many idle connections are kept to each origin: as many requests at a time find one. Default: 256.
+    pub fn idle_connections_per_origin(mut self, most: usize) -> Self {
+        self.idle.of_each = most;
         self
     }
 
@@ -229,7 +298,7 @@ impl OriginBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] for a time limit of zero, for a file that cannot be read, for PEM
+    /// [`ErrorKind::BadOption`] for a limit of zero, for a file that cannot be read, for PEM
     /// without a certificate or with one that cannot be used, when no root would be trusted at all, and for
     /// a client certificate whose key is not there, cannot be used, or belongs to another.
     pub fn build(self) -> Result<Origin> {
@@ -239,7 +308,9 @@ impl OriginBuilder {
             ("connect", times.connect),
             ("response", times.response),
             ("read", times.read),
+            ("stream", times.stream),
             ("write", times.write),
+            ("whole", times.whole.unwrap_or(Duration::MAX)),
         ] {
             if limit.is_zero() {
                 return Err(Error::new(
@@ -247,6 +318,10 @@ impl OriginBuilder {
                     format!("the {name} timeout must be longer than zero"),
                 ));
             }
+        }
+        if self.head_limits.bytes == 0 || !(1..=MOST_FIELDS).contains(&self.head_limits.fields) {
+            let text = format!("the head of a response has a byte at least, and 1 to {MOST_FIELDS} fields");
+            return Err(Error::new(ErrorKind::BadOption, text));
         }
         let mut roots = Roots::default();
         for pem in &self.roots {
@@ -259,14 +334,17 @@ impl OriginBuilder {
             Some(source) => Some(ClientIdentity::new(&source.read()?)?),
             None => None,
         };
-        Ok(Origin::with_options(Options { times, rules: self.rules, roots, identity }))
+        let (head_limits, idle) = (self.head_limits, self.idle);
+        Ok(Origin::with_options(Options { times, head_limits, idle, rules: self.rules, roots, identity }))
     }
 }
 
 /// Options that have been checked.
 #[derive(Debug, Default)]
 pub(super) struct Options {
-    times: Times,
+    pub(super) times: Times,
+    pub(super) head_limits: HeadLimits,
+    pub(super) idle: Idle,
     pub(super) rules: OriginRules,
     roots: Roots,
     identity: Option<ClientIdentity>,
@@ -304,7 +382,7 @@ impl Options {
     }
 
     pub(super) fn into_config(self) -> Config {
-        let Times { resolve, connect, response, read, write, name_lifetime: _ } = self.times;
+        let (times, idle) = (self.times, self.idle);
         let mut tls = TlsConfig::builder().root_certs(self.roots.into_root_certs());
         if let Some(ClientIdentity { certificate, provider }) = self.identity {
             // ureq panics at the first request when it cannot use them: what checked them has to be what
@@ -322,18 +400,15 @@ impl Options {
             .accept_encoding("")
             .allow_non_standard_methods(true)
             .no_delay(true)
-            .max_response_header_size(MAX_HEAD_BYTES)
-            .input_buffer_size(64 * 1024)
+            .input_buffer_size(INPUT_BUFFER_BYTES)
             .output_buffer_size(OUTPUT_BUFFER_BYTES)
-            // Each checkout walks all idle connections under one lock: few are better than many.
-            .max_idle_connections(64)
-            .max_idle_connections_per_host(8)
+            .max_idle_connections(idle.of_shard())
+            .max_idle_connections_per_host(idle.of_each)
             .max_idle_age(Duration::from_secs(20))
-            .timeout_resolve(Some(resolve))
-            .timeout_connect(Some(connect))
-            .timeout_recv_response(Some(response))
-            .timeout_per_read(Some(read))
-            .timeout_per_write(Some(write))
+            .timeout_resolve(Some(times.resolve))
+            .timeout_connect(Some(times.connect))
+            // The other limits are those of the exchange: ureq fixes its own before the head is there.
+            .timeout_per_write(Some(times.write))
             .tls_config(tls.build())
             .build()
     }
@@ -363,6 +438,9 @@ mod tests {
         let error = Origin::builder().read_timeout(Duration::ZERO).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BadOption);
         assert_eq!(error.to_string(), "the read timeout must be longer than zero");
+        for builder in [Origin::builder().max_head(0), Origin::builder().max_fields(5000)] {
+            assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::BadOption);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use ureq::config::Config;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use super::exchange::Exchange;
 use super::names::{Names, NoAnswer};
 use crate::access::{Asked, OriginRules};
 use crate::error::{Error, ErrorKind};
@@ -62,7 +63,12 @@ impl OriginResolver {
     fn addresses_of(&self, name: &str, timeout: NextTimeout) -> Result<Arc<[IpAddr]>, ureq::Error> {
         // Too far away to be told is no limit.
         let limit = (!timeout.after.is_not_happening()).then_some(*timeout.after);
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let (now, exchange) = (Instant::now(), Exchange::current());
+        let deadline = limit
+            .and_then(|limit| now.checked_add(limit))
+            .into_iter()
+            .chain(exchange.and_then(|exchange| exchange.wait_until(now)))
+            .min();
         self.names.addresses(&name.to_ascii_lowercase(), deadline).map_err(|why| match why {
             NoAnswer::InTime => ureq::Error::Timeout(timeout.reason),
             // The system's word on a name is an error of I/O like any other: named here, where it is known.

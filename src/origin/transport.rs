@@ -4,19 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, header};
 use parking_lot::RwLock;
 use ureq::config::Config;
-use ureq::unversioned::transport::{Connector, DefaultConnector};
-use ureq::{Agent, AsSendBody};
+use ureq::{Agent, Timeout};
 
-use super::cut::CutConnector;
+use super::connections::{Connections, Idle};
+use super::exchange::{Exchange, Terms, cancelled};
+use super::head::HeadLimits;
 use super::names::{Names, SystemLookup};
-use super::options::{Options, OriginBuilder};
-use super::resolver::OriginResolver;
+use super::options::{Options, OriginBuilder, Times};
 use super::{failure, request, response};
 use crate::access::{Asked, OriginRules};
 use crate::body::Body;
+use crate::cancellation::Cancellation;
 use crate::clock::SystemClock;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
@@ -37,6 +38,12 @@ use crate::round_trip::RoundTrip;
 /// Connections are kept and used again. When a kept one turns out to be dead, a `GET` or `HEAD`
 /// without a body is sent once more, on a fresh one; and so is a `PURGE`, which is for peers.
 ///
+/// Time limits are those of [`OriginBuilder`], and a [`Deadline`] in the extensions of a request: past it the request
+/// fails as [`ErrorKind::Timeout`], and so does reading the body. A [`Cancellation`] in the extensions cuts the
+/// connection when it is cancelled, up to the end of the body: who waits for the origin gets
+/// [`ErrorKind::Cancelled`] at once. Finding the host's addresses and connecting are not interrupted: they have short
+/// limits of their own.
+///
 /// Cloning is cheap, and clones share their connections.
 ///
 /// ```no_run
@@ -56,15 +63,11 @@ pub struct Origin {
 
 struct Inner {
     config: Config,
+    times: Times,
+    head_limits: HeadLimits,
+    idle: Idle,
     names: Arc<Names>,
-    current: RwLock<Current>,
-}
-
-/// The rules, and the connections that were made by them.
-#[derive(Clone)]
-struct Current {
-    rules: OriginRules,
-    agent: Agent,
+    current: RwLock<Arc<Connections>>,
 }
 
 impl Origin {
@@ -85,10 +88,11 @@ impl Origin {
     }
 
     pub(super) fn with_names(options: Options, names: Arc<Names>) -> Self {
+        let (times, head_limits, idle) = (options.times.clone(), options.head_limits, options.idle);
         let rules = options.rules.clone();
         let config = options.into_config();
-        let current = RwLock::new(Current::new(&config, &names, rules));
-        Self { inner: Arc::new(Inner { config, names, current }) }
+        let current = RwLock::new(Arc::new(Connections::new(&config, idle, &names, rules)));
+        Self { inner: Arc::new(Inner { config, times, head_limits, idle, names, current }) }
     }
 
     /// Puts these rules in place of those before, for this and all its clones.
@@ -104,7 +108,8 @@ impl Origin {
     /// assert_eq!(origin.rules(), OriginRules::public());
     /// ```
     pub fn set_rules(&self, rules: OriginRules) {
-        let current = Current::new(&self.inner.config, &self.inner.names, rules);
+        let Inner { config, idle, names, .. } = &*self.inner;
+        let current = Arc::new(Connections::new(config, *idle, names, rules));
         // Connections are closed when the last who uses them is gone: not while others wait for the lock.
         let before = std::mem::replace(&mut *self.inner.current.write(), current);
         drop(before);
@@ -117,104 +122,88 @@ impl Origin {
     }
 }
 
-impl Current {
-    fn new(config: &Config, names: &Arc<Names>, rules: OriginRules) -> Self {
-        let connector = DefaultConnector::new().chain(CutConnector);
-        let resolver = OriginResolver { names: Arc::clone(names), rules: rules.clone() };
-        Self { rules, agent: Agent::with_parts(config.clone(), connector, resolver) }
-    }
-
-    /// A kept connection may die between the moment it is found open and its use. Nothing tells that
-    /// from an origin that answers nothing, so what may safely be repeated is repeated once, past all
-    /// kept connections (RFC 9112 section 9.3.1), in the time that the first try has left.
-    fn send_repeatable(
-        &self,
-        head: Request<()>,
-        limits: Limits,
-        left: impl FnOnce() -> Option<Limits>,
-    ) -> Result<Response<ureq::Body>, ureq::Error> {
-        let failure = match self.agent.run(limits.limiting(&self.agent, head.clone())) {
-            Err(failure) if failure::connection_was_dead(&failure) => failure,
-            answer => return answer,
-        };
-        let limits = left().ok_or(ureq::Error::Timeout(ureq::Timeout::Global))?;
-        log::debug!("sent once more on a fresh connection after: {failure}");
-        let head = limits.limiting(&self.agent, head);
-        self.agent.run(self.agent.configure_request(head).max_idle_age(Duration::ZERO).build())
-    }
-}
-
-/// What one request says of its time.
-#[derive(Clone, Copy)]
-struct Time {
-    deadline: Option<Deadline>,
-    within: Option<Within>,
-    begun: Instant,
-}
-
-impl Time {
-    /// What is left of it at this moment; `None` where nothing is.
-    fn left(self, now: Instant) -> Option<Limits> {
-        let left = self.deadline.and_then(|deadline| deadline.remaining(now));
-        let waited = now.saturating_duration_since(self.begun);
-        let within = self.within.map(|Within(limit)| limit.saturating_sub(waited));
-        if left.into_iter().chain(within).any(|left| left.is_zero()) {
-            return None;
+impl Inner {
+    /// The limits of this request.
+    fn terms(&self, request: &Request<Body>, begun: Instant) -> Terms {
+        let extensions = request.extensions();
+        let deadline = Deadline::of(extensions);
+        let hard = deadline.and_then(|deadline| deadline.hard());
+        let is_for_head = deadline.is_some_and(|deadline| deadline.is_for_head());
+        let within = extensions.get::<Within>().and_then(|Within(limit)| begun.checked_add(*limit));
+        let has_content = !request.body().is_empty();
+        let head = self.times.response;
+        let own = if has_content { None } else { begun.checked_add(head) };
+        let whole = self.times.whole.and_then(|limit| begun.checked_add(limit));
+        Terms {
+            head_by: own.into_iter().chain(within).chain(hard.filter(|_| is_for_head)).min(),
+            head_after_content: has_content.then_some(head),
+            whole_by: whole.into_iter().chain(hard.filter(|_| !is_for_head)).min(),
+            is_head: request.method() == Method::HEAD,
+            head_limits: self.head_limits,
+            cancellation: extensions.get::<Cancellation>().cloned(),
         }
-        let is_for_head = self.deadline.is_some_and(|deadline| deadline.is_for_head());
-        let head = left.filter(|_| is_for_head).into_iter().chain(within).min();
-        Some(Limits { head, whole: left.filter(|_| !is_for_head) })
     }
 }
 
-/// What is left of the time of one request, where that is less than the options allow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Limits {
-    /// Of each step up to the head of the response.
-    head: Option<Duration>,
-    /// Of all, the body included.
-    whole: Option<Duration>,
+/// A kept connection may die between the moment it is found open and its use. Nothing tells that from an origin that
+/// answers nothing, so what may safely be repeated is repeated once, past all kept connections (RFC 9112 section
+/// 9.3.1), in the time that the first try has left.
+fn send_repeatable(
+    agent: &Agent,
+    exchange: &Exchange,
+    head: Request<()>,
+) -> Result<Response<ureq::Body>, ureq::Error> {
+    let failure = match agent.run(head.clone()) {
+        Err(failure) if failure::connection_was_dead(&failure) => failure,
+        answer => return answer,
+    };
+    if is_late(exchange) {
+        return Err(ureq::Error::Timeout(Timeout::Global));
+    }
+    log::debug!("sent once more on a fresh connection after: {failure}");
+    agent.run(agent.configure_request(head).max_idle_age(Duration::ZERO).build())
 }
 
-impl Limits {
-    fn limiting<B: AsSendBody>(self, agent: &Agent, request: Request<B>) -> Request<B> {
-        if self.head.is_none() && self.whole.is_none() {
-            return request;
-        }
-        let limits = agent.config().timeouts();
-        let shorter = |limit: Option<Duration>| limit.into_iter().chain(self.head).min();
-        agent
-            .configure_request(request)
-            .timeout_global(self.whole)
-            .timeout_resolve(shorter(limits.resolve))
-            .timeout_connect(shorter(limits.connect))
-            .timeout_recv_response(shorter(limits.recv_response))
-            .build()
-    }
+fn is_late(exchange: &Exchange) -> bool {
+    let now = Instant::now();
+    exchange.wait_until(now).is_some_and(|until| until <= now)
+}
+
+/// How long the body may stop: streams of events are silent while nothing happens.
+fn silence(times: &Times, headers: &HeaderMap) -> Duration {
+    const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"multipart/x-mixed-replace"];
+    let field = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let media_type = field.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let is_stream = STREAMS.iter().any(|stream| media_type.eq_ignore_ascii_case(stream));
+    if is_stream { times.stream } else { times.read }
 }
 
 impl RoundTrip for Origin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
-        let extensions = request.extensions();
-        let (deadline, within) = (Deadline::of(extensions), extensions.get::<Within>().copied());
-        let time = Time { deadline, within, begun: Instant::now() };
+        let terms = self.inner.terms(&request, Instant::now());
         let (head, body) = request::prepare(request)?;
         let (method, url) = (head.method().clone(), head.uri().clone());
-        let current = self.inner.current.read().clone();
-        if let Some(asked) = Asked::of_uri(&url) {
-            current.rules.may_be_asked(&asked).map_err(|refused| Error::from(refused).with_url(&url))?;
+        let connections = Arc::clone(&self.inner.current.read());
+        let asked = Asked::of_uri(&url);
+        if let Some(asked) = &asked {
+            connections.rules.may_be_asked(asked).map_err(|refused| Error::from(refused).with_url(&url))?;
         }
-        let too_late = || Error::new(ErrorKind::Timeout, "no time is left to ask").with_url(&url);
-        let limits = time.left(Instant::now()).ok_or_else(too_late)?;
+        let agent = connections.to(asked.as_ref());
+        let running = Exchange::new(terms).watched();
+        if running.exchange.is_cancelled() {
+            return Err(cancelled().with_url(&url));
+        }
+        if is_late(&running.exchange) {
+            return Err(Error::new(ErrorKind::Timeout, "no time is left to ask").with_url(&url));
+        }
         let may_be_repeated = method == Method::GET || method == Method::HEAD || protocol::is_purge(&method);
-        let repeatable = body.is_none() && may_be_repeated;
+        let entered = running.exchange.enter();
         let answer = match body {
-            None if repeatable => current.send_repeatable(head, limits, || time.left(Instant::now())),
-            None => current.agent.run(limits.limiting(&current.agent, head)),
-            Some(body) => {
-                current.agent.run(limits.limiting(&current.agent, head.map(|()| body.into_send_body())))
-            }
+            None if may_be_repeated => send_repeatable(agent, &running.exchange, head),
+            None => agent.run(head),
+            Some(body) => agent.run(head.map(|()| body.into_send_body())),
         };
+        drop(entered);
         let answer = answer.map_err(|failure| {
             let error = failure::before_response(failure, &url);
             // It may have moved.
@@ -223,7 +212,10 @@ impl RoundTrip for Origin {
             }
             error
         })?;
-        response::receive(answer, &method, &url)
+        let no_head = || Error::new(ErrorKind::BadResponse, "the response has no head").with_url(&url);
+        let head = running.exchange.take_head().ok_or_else(no_head)?;
+        running.exchange.begin_body(Some(silence(&self.inner.times, &head.headers)));
+        Ok(response::receive(head, answer.into_body(), running, &url))
     }
 }
 
@@ -236,7 +228,7 @@ impl Default for Origin {
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Origin")
-            .field("timeouts", &self.inner.config.timeouts())
+            .field("times", &self.inner.times)
             .field("rules", &self.rules())
             .finish_non_exhaustive()
     }
@@ -378,32 +370,41 @@ mod tests {
         let second = Duration::from_secs(1);
         let begun = Instant::now();
         let deadline = Deadline::of_remaining(Some(5 * second), None, begun).unwrap();
-        let limits = |head: Option<u32>, whole: Option<u32>| {
-            Some(Limits { head: head.map(|count| count * second), whole: whole.map(|count| count * second) })
-        };
-        for (deadline, within, waited, expected) in [
-            (None, None, 9, limits(None, None)),
-            (Some(deadline), None, 0, limits(None, Some(5))),
-            (Some(deadline), None, 4, limits(None, Some(1))),
-            (Some(deadline), None, 5, None),
-            (Some(deadline.for_head()), None, 4, limits(Some(1), None)),
-            (None, Some(3), 2, limits(Some(1), None)),
-            (None, Some(3), 3, None),
-            (Some(deadline), Some(3), 2, limits(Some(1), Some(3))),
-            (Some(deadline.for_head()), Some(3), 2, limits(Some(1), None)),
+        let origin = Origin::builder().response_timeout(9 * second).build().unwrap();
+        let at = |seconds: Option<u32>| seconds.map(|seconds| begun + seconds * second);
+        for (deadline, within, head, whole) in [
+            (None, None, Some(9), None),
+            (Some(deadline), None, Some(9), Some(5)),
+            (Some(deadline.for_head()), None, Some(5), None),
+            (None, Some(3), Some(3), None),
+            (Some(deadline.for_head()), Some(3), Some(3), None),
         ] {
-            let time = Time { deadline, within: within.map(|count: u32| Within(count * second)), begun };
-            assert_eq!(time.left(begun + waited * second), expected, "{within:?} {waited}");
+            let mut request = Request::get("http://a/").body(Body::empty()).unwrap();
+            if let Some(deadline) = deadline {
+                request.extensions_mut().insert(deadline);
+            }
+            if let Some(seconds) = within {
+                request.extensions_mut().insert(Within(seconds * second));
+            }
+            let terms = origin.inner.terms(&request, begun);
+            assert_eq!((terms.head_by, terms.whole_by), (at(head), at(whole)), "{deadline:?} {within:?}");
+            let sending = request.map(|_| Body::from("content"));
+            let terms = origin.inner.terms(&sending, begun);
+            assert_eq!(terms.head_after_content, Some(9 * second));
         }
 
-        let server = ScriptedOrigin::new(|listener| {
+        let limit = Duration::from_millis(100);
+        let server = ScriptedOrigin::new(move |listener| {
             accept(listener).receive();
+            let mut second = accept(listener);
+            second.receive();
+            second.wait_for_close();
             listener.try_clone().unwrap()
         });
-        let current = Origin::new().inner.current.read().clone();
-        let head = Request::get(server.url()).body(()).unwrap();
-        let failure = current.send_repeatable(head, Limits::default(), || None).unwrap_err();
-        assert!(matches!(failure, ureq::Error::Timeout(_)), "{failure}");
+        let origin = Origin::builder().response_timeout(limit).build().unwrap();
+        let error = get(&origin, &server.url()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert!((limit..10 * limit).contains(&begun.elapsed()));
         assert!(nobody_else_came(&server.finish()));
     }
 
@@ -482,21 +483,17 @@ mod tests {
 
     #[test]
     fn an_origin_that_is_silent_is_given_up() {
-        let silent = || {
-            ScriptedOrigin::new(|listener| {
-                let mut connection = accept(listener);
-                connection.receive();
-                connection.wait_for_close();
-            })
-        };
+        let server = ScriptedOrigin::new(|listener| {
+            let mut connection = accept(listener);
+            connection.receive();
+            connection.wait_for_close();
+        });
         let limit = Duration::from_millis(50);
-        for builder in [Origin::builder().response_timeout(limit), Origin::builder().read_timeout(limit)] {
-            let server = silent();
-            let error = get(&builder.build().unwrap(), &server.url()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Timeout);
-            assert!(error.to_string().starts_with("no answer in time: http://127.0.0.1"), "{error}");
-            server.finish();
-        }
+        let origin = Origin::builder().response_timeout(limit).build().unwrap();
+        let error = get(&origin, &server.url()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.to_string().starts_with("no answer in time: http://127.0.0.1"), "{error}");
+        server.finish();
     }
 
     #[test]

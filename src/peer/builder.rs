@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handler::Allowed;
 use crate::member::Member;
 use crate::near::NearCache;
-use crate::origin::Origin;
+use crate::origin::{Origin, OriginBuilder};
 use crate::peer_url::PeerUrl;
 use crate::policy::{Mode, Rules};
 use crate::polite::{Polite, Politeness, Share};
@@ -36,6 +36,7 @@ pub struct PeerBuilder {
     caching: CachingBuilder,
     origin: Option<Arc<dyn RoundTrip>>,
     origins: OriginRules,
+    network: OriginBuilder,
     root_certificates: Option<PathBuf>,
     memory: Option<u64>,
     store: Option<Arc<dyn Store>>,
@@ -56,6 +57,7 @@ impl PeerBuilder {
             caching: Caching::builder(),
             origin: None,
             origins: OriginRules::default(),
+            network: Origin::builder(),
             root_certificates: None,
             memory: None,
             store: None,
@@ -155,6 +157,24 @@ impl PeerBuilder {
     /// What fetches from origins. Default: [`Origin`], the network.
     pub fn origin(mut self, origin: impl RoundTrip + 'static) -> Self {
         self.origin = Some(Arc::new(origin));
+        self
+    }
+
+    /// How origins are reached over the network: limits of time and size, certificates. The rules are those of
+    /// [`origins`](Self::origins), and an [`origin`](Self::origin) of your own has its own limits. Default:
+    /// [`Origin::builder`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use forwardcache::{Origin, Peer};
+    ///
+    /// let network = Origin::builder().response_timeout(Duration::from_secs(300));
+    /// let peer = Peer::builder("http://127.0.0.1:3000").network(network).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn network(mut self, network: OriginBuilder) -> Self {
+        self.network = network;
         self
     }
 
@@ -354,7 +374,7 @@ impl PeerBuilder {
         let (origin, network): (Arc<dyn RoundTrip>, _) = match self.origin {
             Some(origin) => (origin, None),
             None => {
-                let builder = Origin::builder().rules(self.origins.clone());
+                let builder = self.network.rules(self.origins.clone());
                 let network = match self.root_certificates {
                     Some(path) => builder.root_certificates_file(path).build()?,
                     None => builder.build()?,

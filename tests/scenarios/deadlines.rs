@@ -6,6 +6,7 @@ use forwardcache::{Deadline, Error, ErrorKind, ManualClock, Outcome};
 use http::Request;
 
 use crate::local::LocalPeer;
+use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 
 const SOON: Duration = Duration::from_millis(100);
@@ -204,4 +205,72 @@ fn a_client_and_the_command_have_a_time_for_all() {
     }
     let refused = crate::support::process::run(["get", "--max-time", "0", &origin.url("/c")]);
     assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn a_body_may_not_outlast_the_deadline_of_its_request() {
+    const LENGTH: usize = 8 << 20;
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |_| Reply::ok("x".repeat(LENGTH)).gate_body(LENGTH / 2, &held));
+    let peer = LocalPeer::start();
+    let directly = {
+        let (head, body) = wanted(&origin.url("/a"), Deadline::within(10 * SOON)).into_parts();
+        let request = Request::from_parts(head, forwardcache::Body::from(body));
+        let answer = forwardcache::RoundTrip::round_trip(&forwardcache::Origin::new(), request).unwrap();
+        answer.into_body().into_bytes().unwrap_err()
+    };
+    assert_eq!(directly.kind(), ErrorKind::Timeout, "{directly}");
+    let answer = peer.client().request(wanted(&origin.url("/b"), Deadline::within(10 * SOON))).unwrap();
+    assert_eq!(answer.into_body().into_bytes().unwrap_err().kind(), ErrorKind::Timeout);
+    let typed = ["get", "--max-time", "1", "--peer", &peer.url(), "--output", "/dev/null", &origin.url("/c")];
+    let begun = std::time::Instant::now();
+    let output = crate::support::process::run(typed);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    gate.open();
+}
+
+#[test]
+fn limits_towards_origins_can_be_said() {
+    let origin = Origin::start(|_| Reply::never());
+    let limits = forwardcache::Origin::builder().response_timeout(SOON);
+    let peer = LocalPeer::start_with(|builder| builder.network(limits));
+    let answer = peer.get_with(&origin.url("/a"), "");
+    assert_eq!((answer.status, answer.field("forwardcache-error")), (504, Some("timeout")));
+}
+
+#[test]
+fn the_command_takes_limits_towards_origins() {
+    let fields = |reply: Reply| (0..20).fold(reply, |reply, number| reply.field(&format!("X-{number}"), "1"));
+    let origin = Origin::start(move |received| match received.target.as_str() {
+        "/silent" => Reply::never(),
+        _ => fields(Reply::ok("x")),
+    });
+    let limits =
+        ["--origin-head-timeout", "0.2", "--origin-connect-timeout", "5", "--max-origin-fields", "15"];
+    let others = ["--origin-read-timeout", "5", "--origin-stream-timeout", "5", "--origin-max-time", "9"];
+    let peer = PeerProcess::start_as("127.0.0.1:0", &[&limits[..], &others].concat());
+    for (path, expected) in [("/silent", ErrorKind::Timeout), ("/large", ErrorKind::BadResponse)] {
+        let error = forwardcache::Client::builder()
+            .pool([peer.url()])
+            .no_peer_left(forwardcache::NoPeerLeft::Fail)
+            .build()
+            .unwrap()
+            .get(&origin.url(path))
+            .unwrap_err();
+        assert_eq!(error.kind(), expected, "{error}");
+    }
+}
+
+#[test]
+fn a_purge_of_a_silent_peer_has_an_end() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let purge = forwardcache::Purge::all();
+    let client = forwardcache::Client::builder().pool([&url]).purge_timeout(SOON).build().unwrap();
+    let purged = client.purge(&purge).unwrap();
+    assert_eq!(purged.failed().next().unwrap().1.kind(), ErrorKind::Timeout);
+    let output = crate::support::process::run(["purge", "--max-time", "0.1", "--peer", &url, "--all"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
 }

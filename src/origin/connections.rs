@@ -1,0 +1,89 @@
+//! Which connections are kept, by origin: origins that differ seldom share a lock.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, OnceLock};
+
+use ureq::Agent;
+use ureq::config::Config;
+use ureq::unversioned::transport::{Connector, RustlsConnector};
+
+use super::head_transport::HeadConnector;
+use super::names::Names;
+use super::resolver::OriginResolver;
+use super::socket::SocketConnector;
+use crate::access::{Asked, OriginRules};
+
+/// How many pools there are at most. ureq walks the idle connections of a pool under its lock.
+const MOST_SHARDS: usize = 16;
+
+/// How many idle connections are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Idle {
+    pub(super) of_all: usize,
+    pub(super) of_each: usize,
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self { of_all: 2048, of_each: 256 }
+    }
+}
+
+impl Idle {
+    /// How many pools these are spread over, each with room for all of one origin.
+    fn shards(self) -> usize {
+        (self.of_all / self.of_each.max(1)).clamp(1, MOST_SHARDS)
+    }
+
+    /// Of all origins of one pool.
+    pub(super) fn of_shard(self) -> usize {
+        self.of_all / self.shards()
+    }
+}
+
+/// The rules, and the connections that were made by them.
+pub(super) struct Connections {
+    pub(super) rules: OriginRules,
+    config: Config,
+    names: Arc<Names>,
+    shards: Box<[OnceLock<Agent>]>,
+}
+
+impl Connections {
+    pub(super) fn new(config: &Config, idle: Idle, names: &Arc<Names>, rules: OriginRules) -> Self {
+        let shards = (0..idle.shards()).map(|_| OnceLock::new()).collect();
+        Self { rules, config: config.clone(), names: Arc::clone(names), shards }
+    }
+
+    /// The agent that keeps the connections to this origin.
+    pub(super) fn to(&self, origin: Option<&Asked<'_>>) -> &Agent {
+        let mut hasher = DefaultHasher::new();
+        origin.map(|origin| (origin.host().to_ascii_lowercase(), origin.port())).hash(&mut hasher);
+        #[allow(clippy::cast_possible_truncation, reason = "some bits of a hash")]
+        let at = hasher.finish() as usize % self.shards.len();
+        self.shards[at].get_or_init(|| {
+            let connector = SocketConnector.chain(RustlsConnector::default()).chain(HeadConnector);
+            let resolver = OriginResolver { names: Arc::clone(&self.names), rules: self.rules.clone() };
+            Agent::with_parts(self.config.clone(), connector, resolver)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_all_holds_over_all_pools() {
+        for (of_all, of_each, expected) in [
+            (4096, 256, (16, 256)),
+            (1600, 64, (16, 100)),
+            (64, 64, (1, 64)),
+            (10, 256, (1, 10)),
+            (0, 0, (1, 0)),
+        ] {
+            let idle = Idle { of_all, of_each };
+            assert_eq!((idle.shards(), idle.of_shard()), expected, "{of_all} {of_each}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Where the body of a response ends, where that can be trusted.
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{StatusCode, Version};
+
+use crate::header::list;
+
+/// What says where the body ends (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    Nothing,
+    Length(u64),
+    Chunked,
+    Connection,
+}
+
+pub(super) fn of(
+    status: StatusCode,
+    version: Version,
+    headers: &HeaderMap,
+    is_head: bool,
+) -> Result<Framing, &'static str> {
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err("the response switches protocols, which nobody asked for");
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    if let Some(coding) = coding {
+        // Where two recipients may see two ends, a third may hide a response of its own between them.
+        if headers.contains_key(header::CONTENT_LENGTH) {
+            return Err("the response has both Transfer-Encoding and Content-Length");
+        }
+        if version < Version::HTTP_11 {
+            return Err("the response has Transfer-Encoding in HTTP/1.0");
+        }
+        if codings.next().is_some() || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            return Err("the response has a Transfer-Encoding other than chunked");
+        }
+    }
+    if is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        return Ok(Framing::Nothing);
+    }
+    if coding.is_some() {
+        return Ok(Framing::Chunked);
+    }
+    if !headers.contains_key(header::CONTENT_LENGTH) {
+        return Ok(Framing::Connection);
+    }
+    match content_length(headers) {
+        Some(0) => Ok(Framing::Nothing),
+        Some(length) => Ok(Framing::Length(length)),
+        None => Err("the response has a bad Content-Length"),
+    }
+}
+
+/// The one length that all members of all lines say; `None` where one is no number, or two differ.
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    let mut members = headers
+        .get_all(header::CONTENT_LENGTH)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let length = number(members.next()?)?;
+    members.all(|member| number(member) == Some(length)).then_some(length)
+}
+
+fn number(member: &[u8]) -> Option<u64> {
+    let digits = member.trim_ascii();
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| str::from_utf8(digits).ok()?.parse().ok())?
+}
+
+/// A repeated length is passed on once (RFC 9110 section 8.6).
+pub(super) fn keep_one_length(headers: &mut HeaderMap) {
+    if let Some(length) = content_length(headers) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// Whether the connection ends with the response (RFC 9112 section 9.3).
+pub(super) fn closes(version: Version, headers: &HeaderMap) -> bool {
+    let says = |option: &[u8]| {
+        list::members_of(headers, &header::CONNECTION).any(|member| member.eq_ignore_ascii_case(option))
+    };
+    says(b"close") || (version < Version::HTTP_11 && !says(b"keep-alive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framing_of(version: Version, status: u16, fields: &[(&'static str, &'static str)]) -> Option<Framing> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        of(StatusCode::from_u16(status).unwrap(), version, &headers, false).ok()
+    }
+
+    #[test]
+    fn framing_is_trusted_only_where_it_is_unambiguous() {
+        let te = "transfer-encoding";
+        let cl = "content-length";
+        let (v10, v11) = (Version::HTTP_10, Version::HTTP_11);
+        for (version, status, fields, expected) in [
+            (v11, 200, &[(te, "Chunked ")][..], Some(Framing::Chunked)),
+            (v11, 200, &[(cl, "7")], Some(Framing::Length(7))),
+            (v11, 200, &[(cl, "7, 7")], Some(Framing::Length(7))),
+            (v11, 200, &[(cl, "7"), (cl, "7")], Some(Framing::Length(7))),
+            (v11, 200, &[(cl, "0")], Some(Framing::Nothing)),
+            (v11, 200, &[], Some(Framing::Connection)),
+            (v10, 200, &[], Some(Framing::Connection)),
+            (v10, 200, &[(cl, "7")], Some(Framing::Length(7))),
+            (v11, 204, &[(cl, "7")], Some(Framing::Nothing)),
+            (v11, 304, &[(cl, "7")], Some(Framing::Nothing)),
+            (v11, 200, &[(te, "chunked"), (cl, "7")], None),
+            (v11, 200, &[(te, "gzip, chunked")], None),
+            (v11, 200, &[(te, "gzip"), (te, "chunked")], None),
+            (v11, 200, &[(te, "chunked"), (te, "chunked")], None),
+            (v11, 200, &[(te, "identity")], None),
+            (v11, 200, &[(te, "")], None),
+            (v11, 200, &[(cl, "+7")], None),
+            (v11, 200, &[(cl, "7, 8")], None),
+            (v11, 200, &[(cl, "7"), (cl, "8")], None),
+            (v11, 200, &[(cl, "")], None),
+            (v10, 200, &[(te, "chunked")], None),
+            (v11, 101, &[], None),
+        ] {
+            assert_eq!(framing_of(version, status, fields), expected, "{version:?} {status} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_length_is_passed_on_once() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("7, 7"));
+        headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("7"));
+        keep_one_length(&mut headers);
+        assert_eq!(headers.get_all(header::CONTENT_LENGTH).iter().collect::<Vec<_>>(), ["7"]);
+    }
+
+    #[test]
+    fn connections_end_where_the_response_says_so() {
+        for (version, value, expected) in [
+            (Version::HTTP_11, None, false),
+            (Version::HTTP_11, Some("x, Close"), true),
+            (Version::HTTP_10, None, true),
+            (Version::HTTP_10, Some("Keep-Alive"), false),
+        ] {
+            let fields = value.map(|value| (header::CONNECTION, HeaderValue::from_static(value)));
+            let headers = fields.into_iter().collect::<HeaderMap>();
+            assert_eq!(closes(version, &headers), expected, "{version:?} {value:?}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The head of a response, read from pieces: limits, interim responses, and the framing of the body.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{StatusCode, Version};
+
+use super::framing::{self, Framing};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How much the head of a response may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeadLimits {
+    /// In bytes, with the interim responses before it.
+    pub(super) bytes: usize,
+    /// Field lines.
+    pub(super) fields: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self { bytes: 64 * 1024, fields: 256 }
+    }
+}
+
+/// The head of a final response, and how its body is framed.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) version: Version,
+    pub(super) headers: HeaderMap,
+    pub(super) framing: Framing,
+}
+
+impl Head {
+    /// A head for ureq, which frames the body and returns the connection: the same framing and nothing else. The
+    /// status is 200, so that ureq sees no redirect and no method's exception.
+    pub(super) fn for_ureq(&self) -> Vec<u8> {
+        let mut text = String::from("HTTP/1.1 200 OK\r\n");
+        match self.framing {
+            Framing::Nothing => text.push_str("content-length: 0\r\n"),
+            Framing::Length(length) => text.push_str(&format!("content-length: {length}\r\n")),
+            Framing::Chunked => text.push_str("transfer-encoding: chunked\r\n"),
+            Framing::Connection => {}
+        }
+        if framing::closes(self.version, &self.headers) {
+            text.push_str("connection: close\r\n");
+        }
+        text.push_str("\r\n");
+        text.into_bytes()
+    }
+}
+
+/// Collects the head of a final response. Interim responses are passed over.
+#[derive(Debug)]
+pub(super) struct HeadReader {
+    limits: HeadLimits,
+    is_head: bool,
+    bytes: Vec<u8>,
+    passed_over: usize,
+}
+
+impl HeadReader {
+    /// For the response to a request, whose method may be `HEAD`.
+    pub(super) fn new(limits: HeadLimits, is_head: bool) -> Self {
+        Self { limits, is_head, bytes: Vec::new(), passed_over: 0 }
+    }
+
+    /// Takes input, and says how much of it belongs to heads; with the final head, once it is whole.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadResponse`] when it is over the limits, no HTTP, or framed in a way that cannot be trusted.
+    pub(super) fn push(&mut self, input: &[u8]) -> Result<(usize, Option<Head>)> {
+        let mut taken = 0;
+        while taken < input.len() {
+            let before = self.bytes.len();
+            self.bytes.extend_from_slice(&input[taken..]);
+            let end = end_of_head(&self.bytes, before);
+            let length = end.unwrap_or(self.bytes.len());
+            if self.passed_over + length > self.limits.bytes {
+                return Err(bad("the head of the response is too large"));
+            }
+            let Some(end) = end else {
+                return if may_be_http(&self.bytes) { Ok((input.len(), None)) } else { Err(bad(NOT_HTTP)) };
+            };
+            taken += end - before;
+            self.bytes.truncate(end);
+            let (status, version, headers) = parse(&mut self.bytes, self.limits.fields)?;
+            if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+                self.passed_over += end;
+                self.bytes.clear();
+                continue;
+            }
+            let framing = framing::of(status, version, &headers, self.is_head).map_err(bad)?;
+            return Ok((taken, Some(Head { status, version, headers, framing })));
+        }
+        Ok((taken, None))
+    }
+}
+
+const NOT_HTTP: &str = "the response is not good HTTP";
+
+/// Whether this can be the beginning of a head: what is none may be without an end.
+fn may_be_http(bytes: &[u8]) -> bool {
+    let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
+    bytes[begin..].iter().zip(b"HTTP/").all(|(byte, expected)| byte == expected)
+}
+
+/// Where the empty line ends, with lines before `before` known to hold none but maybe the beginning of one. Empty
+/// lines before the status line are part of the head.
+fn end_of_head(bytes: &[u8], before: usize) -> Option<usize> {
+    let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let from = before.saturating_sub(3).max(begin);
+    let ends =
+        bytes[from..].iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| from + at + 1);
+    ends.into_iter().find_map(|next| match &bytes[next..] {
+        [b'\n', ..] => Some(next + 1),
+        [b'\r', b'\n', ..] => Some(next + 2),
+        _ => None,
+    })
+}
+
+fn parse(bytes: &mut [u8], most_fields: usize) -> Result<(StatusCode, Version, HeaderMap)> {
+    read_minor_version_as_known(bytes);
+    let mut fields = vec![httparse::EMPTY_HEADER; most_fields];
+    let mut parsed = httparse::Response::new(&mut fields);
+    let mut config = httparse::ParserConfig::default();
+    // RFC 9112 section 5.1: a proxy removes white space between the name and the colon.
+    config.allow_spaces_after_header_name_in_responses(true);
+    let not_http = |source: &dyn std::fmt::Display| bad(&format!("{NOT_HTTP}: {source}"));
+    match config.parse_response(&mut parsed, bytes) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(not_http(&"its head has no end")),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(bad(&format!("the head of the response has more than {most_fields} fields")));
+        }
+        Err(error) => return Err(not_http(&error)),
+    }
+    let status = StatusCode::from_u16(parsed.code.unwrap_or(0)).map_err(|error| not_http(&error))?;
+    let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    for field in parsed.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|error| not_http(&error))?;
+        let value = HeaderValue::from_bytes(field.value).map_err(|error| not_http(&error))?;
+        headers.append(name, value);
+    }
+    Ok((status, version, headers))
+}
+
+/// A later minor version is understood as the latest that is known (RFC 9110 section 6.2).
+fn read_minor_version_as_known(bytes: &mut [u8]) {
+    let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
+    if let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9', b' ', ..] = &mut bytes[begin..] {
+        *minor = b'1';
+    }
+}
+
+fn bad(says: &str) -> Error {
+    Error::new(ErrorKind::BadResponse, says)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader() -> HeadReader {
+        HeadReader::new(HeadLimits::default(), false)
+    }
+
+    fn read(text: &str) -> Result<Head> {
+        reader().push(text.as_bytes()).map(|(taken, head)| {
+            assert_eq!(taken, text.len());
+            head.unwrap()
+        })
+    }
+
+    #[test]
+    fn a_head_may_come_in_any_pieces() {
+        let text = "\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 404 Not Found\r\nA: 1\r\nContent-Length: 4\r\n\r\nbody";
+        for size in 1..=text.len() {
+            let (mut reader, mut taken, mut found) = (reader(), 0, None);
+            let mut rest = text.as_bytes();
+            while found.is_none() {
+                let piece = &rest[..size.min(rest.len())];
+                let (count, head) = reader.push(piece).unwrap();
+                taken += count;
+                found = head;
+                rest = &rest[count..];
+            }
+            let head = found.unwrap();
+            assert_eq!((taken, head.status.as_u16()), (text.len() - 4, 404), "{size}");
+            assert_eq!(
+                (&head.headers["a"], head.framing),
+                (&HeaderValue::from_static("1"), Framing::Length(4))
+            );
+            assert!(!head.headers.contains_key("link"));
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_in_one_way_only_is_read() {
+        let head = read("HTTP/1.2 200 OK\r\nContent-Length : 3\r\n\r\n").unwrap();
+        assert_eq!((head.version, head.framing), (Version::HTTP_11, Framing::Length(3)));
+        assert_eq!(read("HTTP/1.1 200\nA: b\n\n").unwrap().headers["a"], "b");
+        for text in [
+            "HTTP/2.0 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding : chunked\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            "garbage\r\n\r\n",
+        ] {
+            assert_eq!(read(text).unwrap_err().kind(), ErrorKind::BadResponse, "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_and_bytes_are_limited() {
+        let with = |fields: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(fields));
+        assert_eq!(read(&with(256)).unwrap().headers.len(), 256);
+        assert!(read(&with(257)).unwrap_err().to_string().contains("more than 256 fields"));
+        let long = format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "x".repeat(64 * 1024));
+        assert!(read(&long).unwrap_err().to_string().contains("too large"));
+        // Interim responses count too.
+        let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(3000);
+        assert!(reader().push(interim.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn ureq_is_told_the_framing_alone() {
+        let text = |head: &str| String::from_utf8(read(head).unwrap().for_ureq()).unwrap();
+        let moved = "HTTP/1.0 302 Found\r\nLocation: /\r\nContent-Length: 7\r\n\r\n";
+        assert_eq!(text(moved), "HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\n");
+        let kept = "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n";
+        assert_eq!(text(kept), "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    }
+}

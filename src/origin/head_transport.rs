@@ -1,0 +1,117 @@
+//! Heads of responses are read here, below ureq, which is told the framing alone, and a cut from an end.
+
+use ureq::Error;
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+
+use super::cut;
+use super::exchange::Exchange;
+use super::head::HeadReader;
+
+/// The last link in the chain of connectors.
+#[derive(Debug)]
+pub(super) struct HeadConnector;
+
+impl<In: Transport> Connector<In> for HeadConnector {
+    type Out = HeadTransport<In>;
+
+    fn connect(&self, _: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
+        Ok(chained.map(|below| HeadTransport { below, awaits_head: false, made: Made::default() }))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct HeadTransport<T> {
+    below: T,
+    /// Whether a request was sent whose response has not begun.
+    awaits_head: bool,
+    made: Made,
+}
+
+impl<T: Transport> HeadTransport<T> {
+    /// Reads the head of a response, gives it to the exchange, and makes one for ureq. `false` at the end of the
+    /// connection.
+    fn read_head(&mut self, exchange: &Exchange, timeout: NextTimeout) -> Result<bool, Error> {
+        let mut reader = HeadReader::new(exchange.terms.head_limits, exchange.terms.is_head);
+        loop {
+            let input = self.below.buffers().input();
+            if !input.is_empty() {
+                let (taken, head) = reader.push(input).map_err(|error| Error::Other(Box::new(error)))?;
+                self.below.buffers().input_consume(taken);
+                if let Some(head) = head {
+                    self.made = Made { bytes: head.for_ureq(), from: 0 };
+                    exchange.put_head(head);
+                    self.awaits_head = false;
+                    return Ok(true);
+                }
+            }
+            if !self.await_below(timeout)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn await_below(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.below.await_input(timeout).map_err(cut::packed)
+    }
+}
+
+impl<T: Transport> Transport for HeadTransport<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        if self.made.input().is_empty() { self.below.buffers() } else { &mut self.made }
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.awaits_head = true;
+        self.below.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        match Exchange::current() {
+            Some(exchange) if self.awaits_head => self.read_head(&exchange, timeout),
+            _ => self.await_below(timeout),
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.below.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.below.is_tls()
+    }
+}
+
+/// Input that was made here. Nothing is written to it.
+#[derive(Debug, Default)]
+struct Made {
+    bytes: Vec<u8>,
+    from: usize,
+}
+
+impl Buffers for Made {
+    fn output(&mut self) -> &mut [u8] {
+        &mut []
+    }
+
+    fn input(&self) -> &[u8] {
+        &self.bytes[self.from..]
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        &mut []
+    }
+
+    fn input_appended(&mut self, _: usize) {}
+
+    fn input_consume(&mut self, amount: usize) {
+        self.from = (self.from + amount).min(self.bytes.len());
+    }
+
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        (&mut [], &mut [])
+    }
+
+    fn can_use_input(&self) -> bool {
+        !self.input().is_empty()
+    }
+}

@@ -1,0 +1,281 @@
+//! Sockets: connecting, waiting within limits, and belonging to an exchange.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
+use ureq::{Error, Timeout};
+
+use super::exchange::Exchange;
+use super::options::INPUT_BUFFER_BYTES;
+
+/// The first link in the chain of connectors: plain TCP.
+#[derive(Debug)]
+pub(super) struct SocketConnector;
+
+impl Connector<()> for SocketConnector {
+    type Out = SocketTransport;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<SocketTransport>, Error> {
+        let exchange = Exchange::current();
+        let until = until(details.timeout, exchange.as_deref(), Instant::now());
+        let socket = connect(&details.addrs, until, exchange.as_deref())?;
+        if details.config.no_delay() {
+            socket.set_nodelay(true)?;
+        }
+        // Beneath TLS whole lines need not fit.
+        let output =
+            if details.needs_tls() { INPUT_BUFFER_BYTES } else { details.config.output_buffer_size() };
+        let sizes = (details.config.input_buffer_size(), output);
+        let mut transport = SocketTransport {
+            socket: Arc::new(socket),
+            sizes,
+            buffers: LazyBuffers::new(sizes.0, sizes.1),
+            exchange: None,
+            reading: None,
+            writing: None,
+        };
+        transport.join()?;
+        Ok(Some(transport))
+    }
+}
+
+/// Tries one address after another: each may take half of the time that is left, the last one all of it.
+fn connect(
+    addresses: &[SocketAddr],
+    until: Option<Instant>,
+    exchange: Option<&Exchange>,
+) -> Result<TcpStream, Error> {
+    const SHORTEST: Duration = Duration::from_millis(10);
+    let mut failure = Error::ConnectionFailed;
+    for (at, address) in addresses.iter().enumerate() {
+        if let Some(exchange) = exchange {
+            exchange.check()?;
+        }
+        let is_last = at + 1 == addresses.len();
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let tried = match left {
+            Some(Duration::ZERO) => return Err(Error::Timeout(Timeout::Connect)),
+            Some(left) => {
+                let share = if is_last { left } else { left / 2 };
+                TcpStream::connect_timeout(address, share.max(SHORTEST))
+            }
+            None => TcpStream::connect(address),
+        };
+        failure = match tried {
+            Ok(socket) => return Ok(socket),
+            Err(error) if is_timeout(&error) => Error::Timeout(Timeout::Connect),
+            Err(error) => Error::Io(error),
+        };
+        log::debug!("no connection to {address}: {failure}");
+    }
+    Err(failure)
+}
+
+/// Until when a socket may be waited for: what ureq says, and what the exchange says.
+fn until(timeout: NextTimeout, exchange: Option<&Exchange>, now: Instant) -> Option<Instant> {
+    let said = (!timeout.after.is_not_happening()).then(|| now.checked_add(*timeout.after)).flatten();
+    said.into_iter().chain(exchange.and_then(|exchange| exchange.wait_until(now))).min()
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+pub(super) struct SocketTransport {
+    socket: Arc<TcpStream>,
+    /// Of the buffers for input and output, once there is some.
+    sizes: (usize, usize),
+    buffers: LazyBuffers,
+    /// Whose connection it is. Nobody's while it is kept.
+    exchange: Option<Arc<Exchange>>,
+    /// The time limits that the socket has.
+    reading: Option<Duration>,
+    writing: Option<Duration>,
+}
+
+impl SocketTransport {
+    /// Belongs to the exchange of this thread, unless it belongs to one already.
+    fn join(&mut self) -> Result<(), Error> {
+        if self.exchange.is_none()
+            && let Some(exchange) = Exchange::current()
+        {
+            exchange.take(&self.socket);
+            self.exchange = Some(exchange);
+        }
+        self.check()
+    }
+
+    fn leave(&mut self) {
+        if let Some(exchange) = self.exchange.take() {
+            exchange.give_back(&self.socket);
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.exchange.as_ref().map_or(Ok(()), |exchange| exchange.check())
+    }
+
+    fn read(&mut self, timeout: NextTimeout) -> Result<usize, Error> {
+        let timeout = timeout.for_read();
+        let until = until(timeout, self.exchange.as_deref(), Instant::now());
+        loop {
+            let left = left(until, timeout.reason)?;
+            if let Some(limit) = limit_to_set(self.reading, left) {
+                self.socket.set_read_timeout(limit)?;
+                self.reading = limit;
+            }
+            match (&*self.socket).read(self.buffers.input_append_buf()) {
+                Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {
+                    self.check()?;
+                }
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    fn write(&mut self, from: usize, amount: usize, timeout: NextTimeout) -> Result<usize, Error> {
+        let timeout = timeout.for_write();
+        let until = until(timeout, self.exchange.as_deref(), Instant::now());
+        loop {
+            let left = left(until, timeout.reason)?;
+            if let Some(limit) = limit_to_set(self.writing, left) {
+                self.socket.set_write_timeout(limit)?;
+                self.writing = limit;
+            }
+            match (&*self.socket).write(&self.buffers.output()[from..amount]) {
+                Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {
+                    self.check()?;
+                }
+                Ok(0) => return Err(Error::Io(io::ErrorKind::WriteZero.into())),
+                result => return Ok(result?),
+            }
+        }
+    }
+}
+
+/// How long may still be waited.
+fn left(until: Option<Instant>, reason: Timeout) -> Result<Option<Duration>, Error> {
+    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+    if left.is_some_and(|left| left.is_zero()) { Err(Error::Timeout(reason)) } else { Ok(left) }
+}
+
+/// The limit to give a socket that has `set`, so that it waits no longer than `left`: somewhat less, so that it fits the
+/// next wait too and saves a system call. Who wakes too soon waits again.
+fn limit_to_set(set: Option<Duration>, left: Option<Duration>) -> Option<Option<Duration>> {
+    const SHORT: Duration = Duration::from_millis(100);
+    match (set, left) {
+        (None, None) => None,
+        (Some(set), Some(left)) if set <= left && left / 2 <= set => None,
+        (_, Some(left)) if left > SHORT => Some(Some(left - left / 8)),
+        (_, left) => Some(left),
+    }
+}
+
+impl Transport for SocketTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.join()?;
+        let mut from = 0;
+        while from < amount {
+            let written = self.write(from, amount, timeout);
+            // What a socket says that was shut is no answer.
+            self.check()?;
+            from += written?;
+            if let Some(exchange) = &self.exchange {
+                exchange.sent(Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.join()?;
+        let read = self.read(timeout);
+        // A socket that was shut seems to have ended well.
+        self.check()?;
+        let amount = read?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    /// Asked between two exchanges, so that the one before has ended: whoever cancels it shuts nothing any more, and
+    /// what was shut before is seen here.
+    fn is_open(&mut self) -> bool {
+        self.leave();
+        if self.buffers.input().is_empty() {
+            // A connection that is kept needs no memory.
+            self.buffers = LazyBuffers::new(self.sizes.0, self.sizes.1);
+        }
+        let mut socket = &*self.socket;
+        if socket.set_nonblocking(true).is_err() {
+            return false;
+        }
+        // Bytes that nobody asked for are as bad as an end.
+        let is_quiet = socket.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        is_quiet && socket.set_nonblocking(false).is_ok()
+    }
+}
+
+impl Drop for SocketTransport {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl fmt::Debug for SocketTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketTransport").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_set_where_it_is_needed() {
+        let millis = |count| Some(Duration::from_millis(count));
+        for (set, left, expected) in [
+            (None, None, None),
+            (None, millis(8000), Some(millis(7000))),
+            (None, millis(80), Some(millis(80))),
+            (millis(7000), None, Some(None)),
+            (millis(7000), millis(7001), None),
+            (millis(7000), millis(4000), Some(millis(3500))),
+            (millis(7000), millis(80_000), Some(millis(70_000))),
+        ] {
+            assert_eq!(limit_to_set(set, left), expected, "{set:?} {left:?}");
+        }
+    }
+
+    #[test]
+    fn one_address_after_another_is_tried_within_one_limit() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap();
+        let closed = {
+            let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            other.local_addr().unwrap()
+        };
+        let until = Some(Instant::now() + Duration::from_secs(60));
+        assert_eq!(connect(&[closed, open], until, None).unwrap().peer_addr().unwrap(), open);
+        assert!(matches!(
+            connect(&[open], Some(Instant::now()), None),
+            Err(Error::Timeout(Timeout::Connect))
+        ));
+        assert!(matches!(connect(&[closed], None, None), Err(Error::Io(_))));
+        assert!(matches!(connect(&[], None, None), Err(Error::ConnectionFailed)));
+    }
+}
