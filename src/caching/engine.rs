@@ -263,9 +263,8 @@ impl Inner {
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
         }
-        if let Some(cancellation) = cancellation {
-            request.extensions_mut().insert(cancellation);
-        }
+        let cancellation = cancellation.unwrap_or_default();
+        request.extensions_mut().insert(cancellation.clone());
         *request.method_mut() = method.clone();
         *request.uri_mut() = target.uri();
         *request.headers_mut() = headers;
@@ -291,7 +290,7 @@ impl Inner {
             let via = self.via.clone();
             let get = Incoming::new(Method::GET, target.clone(), asked_with, Hop::default(), via, &self.keys);
             // It is younger than what it has just invalidated.
-            let fetch = self.begin(&get.key);
+            let fetch = (self.begin(&get.key), cancellation);
             return Ok(self.keep(&get, None, received, status, fetch, None));
         }
         self.note(status.outcome(), target, false);

@@ -103,7 +103,8 @@ impl Inner {
             self.learn_from_head(incoming, plan, &received, &exchange.fetch);
         }
         let status = CacheStatus::new(Outcome::Miss(plan.why)).forward_status(received.status);
-        Ok(self.keep(incoming, plan.selected.as_ref(), received, status, exchange.fetch, leader))
+        let fetch = (exchange.fetch, exchange.cancellation);
+        Ok(self.keep(incoming, plan.selected.as_ref(), received, status, fetch, leader))
     }
 
     /// Tells those who wait for the same thing how a fetch failed.

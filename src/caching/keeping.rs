@@ -110,19 +110,20 @@ impl Inner {
         }
     }
 
-    /// Hands a response on, and stores it where that is allowed and once it is whole.
+    /// Hands a response on, and stores it where that is allowed and once it is whole. A transfer that nobody reads any
+    /// more is cancelled by the token.
     pub(super) fn keep(
         &self,
         incoming: &Incoming,
         selected: Option<&Arc<StoredResponse>>,
         received: Received,
         status: CacheStatus<'_>,
-        fetch: Fetch,
+        (fetch, cancellation): (Fetch, Cancellation),
         leader: Option<Lead>,
     ) -> Response<Body> {
         if let Err(why) = self.may_keep(incoming, &received) {
             if leader.is_none() && self.is_part_to_keep(incoming, &received) {
-                return self.keep_part(incoming, received, status, fetch);
+                return self.keep_part(incoming, received, status, (fetch, cancellation));
             }
             let received = match leader {
                 Some(leader) => self.land_unstored(incoming, leader, received, why),
@@ -151,7 +152,7 @@ impl Inner {
         let head = Head::of(self, incoming, code, fields, times);
         let whole = if body.is_empty() { Some(Pieces::new()) } else { body.as_pieces().cloned() };
         let Some(whole) = whole else {
-            let body = self.fill(head, body, fetch, leader);
+            let body = self.fill(head, body, (fetch, cancellation), leader);
             return self.hand_on(incoming, code, headers, body, status.stored());
         };
         let digest = Digest::of_pieces(&whole);
@@ -248,7 +249,13 @@ impl Inner {
 
     /// Lets a body be read by everybody who waits for it, and stores it when it is whole. The leader's
     /// flight ends then, or when nothing comes of it.
-    fn fill(&self, head: Head, body: Body, fetch: Fetch, leader: Option<Lead>) -> Body {
+    fn fill(
+        &self,
+        head: Head,
+        body: Body,
+        (fetch, cancellation): (Fetch, Cancellation),
+        leader: Option<Lead>,
+    ) -> Body {
         let head = Arc::new(head);
         let leader = leader.map(Arc::new);
         let sequence = fetch.sequence();
@@ -259,7 +266,7 @@ impl Inner {
                 drop(leader);
             }
         };
-        let reader = Fill::start(body, self.keeping(Box::new(commit)));
+        let reader = Fill::start(body, self.keeping(cancellation, Box::new(commit)));
         if let Some(leader) = leader {
             // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
             let is_for_all = head.validity.is_fresh(self.clock.now()) && !head.validity.no_cache;
@@ -273,9 +280,9 @@ impl Inner {
     }
 
     /// How a body is kept that this is to be done with when it is whole.
-    pub(super) fn keeping(&self, commit: Commit) -> Keeping {
+    pub(super) fn keeping(&self, cancellation: Cancellation, commit: Commit) -> Keeping {
         let (limit, worth_finishing) = (self.store.max_body(), self.worth_finishing);
-        let (ledger, cancellation) = (Arc::clone(&self.ledger), Cancellation::new());
+        let ledger = Arc::clone(&self.ledger);
         Keeping { limit, worth_finishing, ledger, cancellation, commit }
     }
 }

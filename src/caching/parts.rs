@@ -12,6 +12,7 @@ use super::incoming::Incoming;
 use super::step::Head;
 use super::tombstones::Fetch;
 use crate::body::Body;
+use crate::cancellation::Cancellation;
 use crate::digest::{CONTENT_DIGEST, Digest, announced_of_whole, checked};
 use crate::fill::Fill;
 use crate::ledger::{Ledger, Use};
@@ -59,7 +60,7 @@ impl Inner {
         incoming: &Incoming,
         received: Received,
         status: CacheStatus<'_>,
-        fetch: Fetch,
+        (fetch, cancellation): (Fetch, Cancellation),
     ) -> Response<Body> {
         let fields = received.fields_to_store(&self.rules, self.by());
         let Received { status: code, headers, body, times } = received;
@@ -71,7 +72,7 @@ impl Inner {
                 store.insert(&fetch, &joined);
             }
         };
-        let body = Fill::start(body, self.keeping(Box::new(commit))).into_body();
+        let body = Fill::start(body, self.keeping(cancellation, Box::new(commit))).into_body();
         self.hand_on(incoming, code, headers, body, status.stored())
     }
 
