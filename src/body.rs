@@ -59,6 +59,11 @@ pub(crate) trait Growing: Read + Send {
     /// The work of moving it on, which waits; `None` where somebody has taken it already, or nothing is left
     /// to do. Dropped undone, it is there for the next one.
     fn driver(&self) -> Option<Driver>;
+
+    /// Whether it is worth a moment to let it come whole, though nobody reads it any more.
+    fn is_worth_finishing(&self) -> bool {
+        false
+    }
 }
 
 /// What one look at a growing stream finds.

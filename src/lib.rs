@@ -107,6 +107,8 @@ mod policy;
 #[cfg(feature = "peer")]
 mod polite;
 #[cfg(feature = "peer")]
+mod scheduler;
+#[cfg(feature = "peer")]
 mod store;
 
 pub use access::{AddressClass, BadOriginRule, OriginPattern, OriginRules, Refused};
