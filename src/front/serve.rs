@@ -117,16 +117,16 @@ impl<H: Handler + 'static> Responder for Unhurried<H> {
     }
 
     fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>> {
-        handled(self, Lane::Handler, request, wakes)
+        handled(Lane::Handler, request, wakes, move |request| self.0.handle(request))
     }
 }
 
-/// Has a thread that may block run the handler.
-pub(crate) fn handled<H: Handler + ?Sized + 'static>(
-    handler: Arc<H>,
+/// Has a thread that may block answer the request.
+pub(crate) fn handled(
     lane: Lane,
     request: Request<Body>,
     wakes: Wakes<'_>,
+    handle: impl FnOnce(Request<Body>) -> Response<Body> + Send + 'static,
 ) -> Step<Response<Body>> {
     let cancellation = Cancellation::new();
     let token = cancellation.clone();
@@ -136,7 +136,7 @@ pub(crate) fn handled<H: Handler + ?Sized + 'static>(
         Turn::Pool | Turn::Caller => {
             let mut request = request;
             request.extensions_mut().insert(token);
-            prepared(handler.handle(request), &method).unwrap_or_else(|error| (broken(&error), None))
+            prepared(handle(request), &method).unwrap_or_else(|error| (broken(&error), None))
         }
     })
 }

@@ -24,7 +24,7 @@ mod limits;
 mod pool;
 mod queue;
 
-pub(crate) use blocking::Shares;
+pub(crate) use blocking::{Share, Shares};
 pub(crate) use client::Client;
 pub(crate) use control::{Numbers, Scheduler};
 pub(crate) use pool::PoolOptions;

@@ -443,6 +443,7 @@ impl Connection {
                     return;
                 }
             }
+            around.turn = around.turn.saturating_sub(written);
             if written == status.len() + fields.len() + lines.len() + body.len() {
                 return;
             }
