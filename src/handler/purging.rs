@@ -234,50 +234,43 @@ mod tests {
     }
 
     #[test]
-    fn few_have_the_others_purge_and_who_purges_its_own_is_let_in() {
-        for (workers, most) in [(None, 1), (Some(2), 1), (Some(3), 2), (Some(8), 2)] {
-            let meets = Arc::new(Barrier::new(most + 1));
-            let pool = OneOfThree { meets: Some(Arc::clone(&meets)), ..OneOfThree::default() };
-            let proxy = proxy_in(pool, &["127.0.0.1:3000"], None, false);
-            workers.into_iter().for_each(|workers| proxy.is_answered_by(workers));
-            assert_eq!(ask(&proxy, Request::get("/proxy?q=http%3A%2F%2Fh%2Fa")).0, 200);
-            // What was held is given back.
-            for _ in 0..2 {
-                thread::scope(|scope| {
-                    let under_way: Vec<_> = (0..most)
-                        .map(|_| scope.spawn(|| ask(&proxy, purge("?q=http%3A%2F%2Fh%2Fb")).0))
-                        .collect();
-                    meets.wait();
-                    let counted = proxy.caching.stats().counts().purges;
-                    let response = proxy.handle(purge("?all").body(Body::empty()).unwrap());
-                    assert_eq!(response.status(), 503);
-                    assert_eq!(response.headers()["retry-after"], "1");
-                    assert_eq!(protocol::failure(response.headers()), Some(ErrorKind::Unavailable));
-                    assert_eq!(response.into_body().into_text().unwrap().lines().count(), 1);
-                    assert_eq!(proxy.caching.stats().counts().purges, counted);
-                    assert_eq!(proxy.caching.store().usage().keys, 1);
-                    for (scope, status) in [("own", 200), ("near", 204)] {
-                        let request = purge("?q=http%3A%2F%2Fh%2Fb").header("forwardcache-scope", scope);
-                        assert_eq!(ask(&proxy, request).0, status);
-                    }
-                    meets.wait();
-                    assert!(under_way.into_iter().all(|purge| purge.join().unwrap() == 502));
-                });
-            }
+    fn one_has_the_others_purge_at_a_time_where_threads_do_everything() {
+        let meets = Arc::new(Barrier::new(2));
+        let pool = OneOfThree { meets: Some(Arc::clone(&meets)), ..OneOfThree::default() };
+        let proxy = proxy_in(pool, &["127.0.0.1:3000"], None, false);
+        let in_turn = |request: http::request::Builder| {
+            proxy.handle_in_turn(request.body(Body::empty()).unwrap(), None, || None)
+        };
+        assert_eq!(in_turn(Request::get("/proxy?q=http%3A%2F%2Fh%2Fa")).status(), 200);
+        // What was held is given back.
+        for _ in 0..2 {
+            thread::scope(|scope| {
+                let under_way = scope.spawn(|| in_turn(purge("?q=http%3A%2F%2Fh%2Fb")).status());
+                meets.wait();
+                let counted = proxy.caching.stats().counts().purges;
+                let response = in_turn(purge("?all"));
+                assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+                assert_eq!(protocol::failure(response.headers()), Some(ErrorKind::Unavailable));
+                assert_eq!(response.into_body().into_text().unwrap().lines().count(), 1);
+                assert_eq!(proxy.caching.stats().counts().purges, counted);
+                assert_eq!(proxy.caching.store().usage().keys, 1);
+                for (scope, status) in [("own", 200), ("near", 204)] {
+                    let request = purge("?q=http%3A%2F%2Fh%2Fb").header("forwardcache-scope", scope);
+                    assert_eq!(in_turn(request).status(), status);
+                }
+                meets.wait();
+                assert_eq!(under_way.join().unwrap(), 502);
+            });
         }
     }
 
     #[test]
     fn where_one_answers_alone_it_waits_for_nobody() {
-        for (is_alone, status, lines) in [(true, 200, 1), (false, 503, 1)] {
-            let pool = OneOfThree { is_alone, ..OneOfThree::default() };
-            let proxy = proxy_in(pool, &["127.0.0.1:3000"], None, false);
-            assert_eq!(proxy.workers_for_purges(), if is_alone { 0 } else { 2 });
-            proxy.is_answered_by(1);
-            let (answered, text) = ask(&proxy, purge("?all"));
-            assert_eq!((answered, text.lines().count()), (status, lines), "{text}");
-            assert_eq!(ask(&proxy, purge("?all").header("forwardcache-scope", "own")).0, 200);
-        }
+        let proxy = proxy_in(OneOfThree { is_alone: true, ..OneOfThree::default() }, &["127.0.0.1:3000"], None, false);
+        let _under_way = proxy.purging.lock();
+        let response = proxy.handle_in_turn(purge("?all").body(Body::empty()).unwrap(), None, || None);
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.into_body().into_text().unwrap().lines().count(), 1);
     }
 
     #[test]

@@ -5,11 +5,14 @@ use std::fmt::Write as _;
 use http::{Method, Request, Response, StatusCode};
 
 use super::member::Peer;
+use crate::at_once::Refused;
 use crate::body::Body;
 use crate::client::{PeerHealth, PeerState};
 use crate::error::ErrorKind;
 use crate::handler::{method_not_allowed, refusal, unauthorized};
+use crate::ledger::Use;
 use crate::protocol::{self, TEXT, answer};
+use crate::scheduler::Numbers;
 use crate::stats::Outcome;
 
 /// What is taken where something is read.
@@ -56,7 +59,7 @@ impl Peer {
         if path != "/healthz" && !self.is_known(request.headers()) {
             return unauthorized();
         }
-        if self.is_misled(request.headers()) {
+        if path != "/healthz" && self.is_misled(request.headers()) {
             let text = "no page of the web is answered, nor who calls this address by a name";
             return refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text);
         }
@@ -165,7 +168,50 @@ impl Peer {
                 .iter()
                 .map(|health| (format!("{{peer=\"{}\"}}", health.url), health.in_flight.into())),
         );
+        self.write_threads(&mut family);
         text
+    }
+
+    /// The threads of its fronts, and the memory that is held.
+    fn write_threads(
+        &self,
+        family: &mut dyn FnMut(&str, &str, &str, &mut dyn Iterator<Item = (String, u64)>),
+    ) {
+        let numbers: Vec<Numbers> = self.schedulers().iter().map(|scheduler| scheduler.numbers()).collect();
+        let sum = |of: &dyn Fn(&Numbers) -> usize| numbers.iter().map(|numbers| of(numbers) as u64).sum::<u64>();
+        let labelled = |label: &str, name: &str, value| (format!("{{{label}=\"{name}\"}}"), value);
+        let states = [
+            ("running", sum(&|numbers| numbers.fetches.running)),
+            ("idle", sum(&|numbers| numbers.fetches.idle)),
+            ("streams", sum(&|numbers| numbers.fetches.streams)),
+            ("most", sum(&|numbers| numbers.threads)),
+        ];
+        let mut states = states.into_iter().map(|(name, value)| labelled("state", name, value));
+        family("fetch_threads", "gauge", "Threads for fetches; streams are running too.", &mut states);
+        let jobs = [
+            ("fetch_queue", "Fetches that wait for a thread.", sum(&|numbers| numbers.fetches.queued)),
+            ("control_running", "Purges and questions that run.", sum(&|numbers| numbers.control.0)),
+            ("control_queue", "Purges and questions that wait.", sum(&|numbers| numbers.control.1)),
+            (
+                "fetch_queue_oldest_milliseconds",
+                "How long the oldest of the fetches that wait has waited.",
+                numbers.iter().map(|numbers| numbers.fetches.oldest.as_millis()).max().map_or(0, |longest| {
+                    u64::try_from(longest).unwrap_or(u64::MAX)
+                }),
+            ),
+        ];
+        for (name, help, value) in jobs {
+            family(name, "gauge", help, &mut std::iter::once((String::new(), value)));
+        }
+        let mut refused = Refused::ALL.into_iter().map(|why| {
+            let count = numbers.iter().map(|numbers| numbers.fetches.refused[why as usize]).sum();
+            labelled("reason", why.name(), count)
+        });
+        family("fetch_refusals_total", "counter", "Fetches that were refused a thread.", &mut refused);
+        if let Some(ledger) = self.caching().store().ledger() {
+            let mut held = Use::ALL.into_iter().map(|by| labelled("use", by.name(), ledger.held(by)));
+            family("held_bytes", "gauge", "Bytes that are held.", &mut held);
+        }
     }
 
     /// How the other peers do, as far as this one knows.
@@ -189,6 +235,17 @@ impl Peer {
         if let Some((stats, usage)) = self.client().near_stats().zip(self.client().near_usage()) {
             let hits = stats.counts().of(Outcome::Hit);
             let _ = writeln!(text, "near hits {hits}\nnear bytes {} of {}", usage.bytes, usage.capacity);
+        }
+        for numbers in self.schedulers().iter().map(|scheduler| scheduler.numbers()) {
+            let fetches = &numbers.fetches;
+            let _ = writeln!(
+                text,
+                "fetch threads {} of {}, {} of them streams\nqueued {}",
+                fetches.running, numbers.threads, fetches.streams, fetches.queued
+            );
+            for (origin, count) in &fetches.longest {
+                let _ = writeln!(text, "queued {count} for {}", origin.as_str());
+            }
         }
         text + &self.stats().counts().to_string()
     }
