@@ -104,6 +104,7 @@ impl Scheduler {
     }
 
     /// Somebody waits for the refresh whose cancellation this is: it goes with the fetches.
+    #[allow(dead_code, reason = "for a cache that refreshes on these threads")]
     pub(crate) fn promote(&self, job: &Cancellation) {
         self.fetches.promote(job);
     }
@@ -143,7 +144,7 @@ impl Scheduler {
         }
     }
 
-    fn pools(&self) -> impl Iterator<Item = &Pool> {
+    pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
         [&self.fetches, &self.peers, &self.own].into_iter()
     }
 }

@@ -23,6 +23,8 @@ mod fair_share;
 mod limits;
 mod pool;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use blocking::{Share, Shares};
 pub(crate) use client::Client;

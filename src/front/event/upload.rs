@@ -264,7 +264,7 @@ mod tests {
         let ledger = Ledger::new(1000);
         let (upload, body) = super::upload(Places::new(1).take(None).unwrap(), &ledger, None, counting().1);
         let taken = (0..2000).take_while(|_| upload.give(b"x")).count();
-        assert_eq!((taken, ledger.held(Use::Content)), (999, 999));
+        assert_eq!((taken, ledger.held(Use::Content)), (1000, 1000));
         assert!(upload.shared.state.lock().bytes.capacity() <= 1024);
         drop(body);
         assert_eq!(ledger.held(Use::Content), 0);
