@@ -70,7 +70,7 @@ pub(crate) trait Responder: Handler {
     /// # Errors
     ///
     /// What is said instead.
-    fn admit(&self, _head: &Request<()>) -> Result<Option<Target>, Response<Body>> {
+    fn admit(&self, _head: &Request<()>) -> Result<Option<Target>, Box<Response<Body>>> {
         Ok(None)
     }
 

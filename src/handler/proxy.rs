@@ -201,19 +201,21 @@ impl Proxy {
     }
 
     /// Why a request is none that was meant for here.
-    fn misled(&self, fields: &impl Fields) -> Option<&'static str> {
+    fn misled(&self, fields: &impl Fields) -> Option<(StatusCode, &'static str)> {
         if !self.allowed.are_none_known() {
             return None;
         }
         if self.allowed.is_by_a_page(fields) {
-            return Some("this peer has no token, and so answers no page of the web");
+            let text = "this peer has no token, and so answers no page of the web";
+            return Some((StatusCode::FORBIDDEN, text));
         }
         let own = self.pool.own_url().authority();
         let is_other = matches!(
             fields.look_up(&HOST),
             PlainField::Once(host) if !self.own_addresses.may_be_called(host, own)
         );
-        is_other.then_some("this peer has no token, and so answers those alone who call it by its own name")
+        let text = "this peer has no token, and so answers those alone who call it by its own name";
+        is_other.then_some((StatusCode::MISDIRECTED_REQUEST, text))
     }
 
     /// Who may ask what: the one gate before all that this peer does. It looks at the head alone, and never waits.
@@ -221,35 +223,35 @@ impl Proxy {
     /// # Errors
     ///
     /// What is said instead of doing anything.
-    pub(crate) fn admit<T>(&self, request: &Request<T>) -> Result<Called, Response<Body>> {
+    pub(crate) fn admit<T>(&self, request: &Request<T>) -> Result<Called, Box<Response<Body>>> {
         // Before the path: the target of a CONNECT has none.
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return Err(method_not_allowed(ALLOWED));
+            return Err(method_not_allowed(ALLOWED).into());
         }
         if self.is_about_health(request) {
             return match *request.method() {
                 Method::GET | Method::HEAD => Ok(Called::Health),
-                _ => Err(method_not_allowed(ALLOWED_FOR_HEALTH)),
+                _ => Err(method_not_allowed(ALLOWED_FOR_HEALTH).into()),
             };
         }
         let Some(endpoint) = self.paths.endpoint(request.uri().path()) else {
             let text = format!("nothing is here: this peer answers {}?q=URL", self.paths.of(Endpoint::Proxy));
-            return Err(refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text));
+            return Err(refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text).into());
         };
         if !self.allowed.knows(request.headers()) {
-            return Err(unauthorized());
+            return Err(unauthorized().into());
         }
-        if let Some(reason) = self.misled(request.headers()) {
-            return Err(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason));
+        if let Some((status, reason)) = self.misled(request.headers()) {
+            return Err(refusal(status, ErrorKind::Forbidden, reason).into());
         }
         let takes = |method: Method, allowed| {
-            if *request.method() == method { Ok(()) } else { Err(method_not_allowed(allowed)) }
+            if *request.method() == method { Ok(()) } else { Err(Box::new(method_not_allowed(allowed))) }
         };
         let may_change = |reason: &str| {
             if self.may_purge() {
                 Ok(())
             } else {
-                Err(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason))
+                Err(Box::new(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason)))
             }
         };
         match endpoint {
@@ -258,7 +260,7 @@ impl Proxy {
                 let is_of_pool = Scope::of(request.headers()) == Some(Scope::Pool) && !self.pool.is_alone();
                 Ok(Called::Purge { is_of_pool })
             }
-            Endpoint::Proxy if forwards_left(request) == Some(0) => Err(last_recipient()),
+            Endpoint::Proxy if forwards_left(request) == Some(0) => Err(last_recipient().into()),
             Endpoint::Proxy => self.target(request).map(Called::Fetch),
             Endpoint::Why => {
                 takes(Method::GET, ALLOWED_FOR_WHY)?;
@@ -308,7 +310,7 @@ impl Proxy {
     pub(crate) fn handle(&self, request: Request<Body>) -> Response<Body> {
         match self.admit(&request) {
             Ok(called) => self.answer(called, request),
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
@@ -316,7 +318,7 @@ impl Proxy {
     pub(crate) fn answer(&self, called: Called, request: Request<Body>) -> Response<Body> {
         match called {
             Called::Health => self.health(),
-            Called::Fetch(target) => self.fetch(target, request),
+            Called::Fetch(target) => self.fetch(&target, request),
             Called::Purge { .. } => self.purge_by_known(&request),
             Called::Why(target) => self.explain(&target, request),
             Called::Leaving => self.note_leaving(&request),
@@ -334,15 +336,15 @@ impl Proxy {
     ) -> Response<Body> {
         let called = match self.admit(&request) {
             Ok(called) => called,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         match (called, shares) {
             (Called::Purge { is_of_pool: true }, _) => self.purge_in_turn(&request),
             (Called::Fetch(target), Some(shares)) => {
                 let Some(share) = shares.try_enter(target.origin(), client()) else {
-                    return self.without_origin(target, request);
+                    return self.without_origin(&target, request);
                 };
-                let response = self.fetch(target, request);
+                let response = self.fetch(&target, request);
                 if response.body().as_bytes().is_some() {
                     return response;
                 }
@@ -354,7 +356,7 @@ impl Proxy {
     }
 
     /// Answers with what is stored, stale or not.
-    fn without_origin(&self, target: Target, mut request: Request<Body>) -> Response<Body> {
+    fn without_origin(&self, target: &Target, mut request: Request<Body>) -> Response<Body> {
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             let stored_alone = HeaderValue::from_static("only-if-cached, max-stale");
             request.headers_mut().insert(CACHE_CONTROL, stored_alone);
@@ -368,13 +370,13 @@ impl Proxy {
     }
 
     /// Answers with what the URL names, or does to it what the method says.
-    fn fetch(&self, target: Target, mut request: Request<Body>) -> Response<Body> {
+    fn fetch(&self, target: &Target, mut request: Request<Body>) -> Response<Body> {
         if let Some(left) = forwards_left(&request) {
             request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
         }
-        let request = for_origin(request, &target);
+        let request = for_origin(request, target);
         let other = self.other_members(Hop::of(request.headers()));
-        answered(self.caching.round_trip_to(target.clone(), request), &target, other, self.is_leaving())
+        answered(self.caching.round_trip_to(target.clone(), request), target, other, self.is_leaving())
     }
 
     /// Whether somebody asks if this peer is there. Its own path goes first, if that is the same.
@@ -432,12 +434,12 @@ impl Proxy {
     }
 
     /// What is asked for, or why it cannot be asked of this peer.
-    fn target<T>(&self, request: &Request<T>) -> Result<Target, Response<Body>> {
+    fn target<T>(&self, request: &Request<T>) -> Result<Target, Box<Response<Body>>> {
         let target = target(request.uri().query())
             .map_err(|reason| refusal(StatusCode::BAD_REQUEST, ErrorKind::BadUrl, reason))?;
         if self.leads_back(request, &target) {
             let reason = "the URL leads back to this pool";
-            return Err(refusal(StatusCode::LOOP_DETECTED, ErrorKind::Loop, reason));
+            return Err(refusal(StatusCode::LOOP_DETECTED, ErrorKind::Loop, reason).into());
         }
         // Also of what is stored: it may be there from before the rules, or from another who uses the store.
         let allowed = self.allowed.origins().may_ask(&target);
@@ -714,6 +716,28 @@ mod tests {
     }
 
     #[test]
+    fn a_request_over_its_share_is_answered_with_what_is_stored_or_told_to_come_again() {
+        let proxy = proxy(RoundTripFn(|_: Request<Body>| {
+            Ok(Response::builder().header("cache-control", "max-age=0").body(Body::from("old")).unwrap())
+        }));
+        let shares = Shares::of(1);
+        let ask = |method: &str, path: &str| {
+            let uri = format!("/proxy?q=http%3A%2F%2Fh%2F{path}");
+            let request = Request::builder().method(method).uri(uri).body(Body::empty()).unwrap();
+            let response = proxy.handle_in_turn(request, Some(&shares), || None);
+            (response.status().as_u16(), response.into_body().into_text().unwrap())
+        };
+        let held = || shares.try_enter(Target::parse("http://other/").unwrap(), None).unwrap();
+        assert_eq!(ask("GET", "a"), (200, "old".to_owned()));
+        let share = held();
+        assert_eq!(ask("GET", "a"), (200, "old".to_owned()), "it is stale");
+        assert_eq!((ask("GET", "b").0, ask("POST", "a").0), (503, 503));
+        drop(share);
+        assert_eq!(ask("GET", "b").0, 200);
+        drop(held());
+    }
+
+    #[test]
     fn options_go_as_far_as_they_may() {
         let proxy = proxy(RoundTripFn(|request: Request<Body>| {
             let left = request.headers().get("max-forwards").map(|left| left.to_str().unwrap().to_owned());
@@ -793,7 +817,7 @@ mod tests {
         for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 403), ("none", 200)] {
             assert_eq!(ask(&open, request().header("sec-fetch-site", site)).0, status, "{site}");
         }
-        assert_eq!(ask(&open, Request::get("/proxy?q=http://h/").header("host", "evil.example:3000")).0, 403);
+        assert_eq!(ask(&open, Request::get("/proxy?q=http://h/").header("host", "evil.example:3000")).0, 421);
         for host in ["me.example:3000", "localhost"] {
             assert_eq!(ask(&open, Request::get("/proxy?q=http://h/").header("host", host)).0, 200);
         }

@@ -249,7 +249,10 @@ mod tests {
                 meets.wait();
                 let counted = proxy.caching.stats().counts().purges;
                 let response = in_turn(purge("?all"));
-                assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+                assert_eq!(
+                    (response.status().as_u16(), &response.headers()["retry-after"]),
+                    (503, &"1".parse().unwrap())
+                );
                 assert_eq!(protocol::failure(response.headers()), Some(ErrorKind::Unavailable));
                 assert_eq!(response.into_body().into_text().unwrap().lines().count(), 1);
                 assert_eq!(proxy.caching.stats().counts().purges, counted);
@@ -266,7 +269,12 @@ mod tests {
 
     #[test]
     fn where_one_answers_alone_it_waits_for_nobody() {
-        let proxy = proxy_in(OneOfThree { is_alone: true, ..OneOfThree::default() }, &["127.0.0.1:3000"], None, false);
+        let proxy = proxy_in(
+            OneOfThree { is_alone: true, ..OneOfThree::default() },
+            &["127.0.0.1:3000"],
+            None,
+            false,
+        );
         let _under_way = proxy.purging.lock();
         let response = proxy.handle_in_turn(purge("?all").body(Body::empty()).unwrap(), None, || None);
         assert_eq!(response.status(), 200);

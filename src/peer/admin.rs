@@ -15,6 +15,9 @@ use crate::protocol::{self, TEXT, answer};
 use crate::scheduler::Numbers;
 use crate::stats::Outcome;
 
+/// The name of a metric, its kind, what it says, and its values with their labels.
+type Family = (&'static str, &'static str, &'static str, Vec<(String, u64)>);
+
 /// What is taken where something is read.
 const ALLOWED: &str = "GET, HEAD";
 
@@ -168,50 +171,48 @@ impl Peer {
                 .iter()
                 .map(|health| (format!("{{peer=\"{}\"}}", health.url), health.in_flight.into())),
         );
-        self.write_threads(&mut family);
+        for (name, kind, help, samples) in self.threads() {
+            family(name, kind, help, &mut samples.into_iter());
+        }
         text
     }
 
     /// The threads of its fronts, and the memory that is held.
-    fn write_threads(
-        &self,
-        family: &mut dyn FnMut(&str, &str, &str, &mut dyn Iterator<Item = (String, u64)>),
-    ) {
+    fn threads(&self) -> Vec<Family> {
         let numbers: Vec<Numbers> = self.schedulers().iter().map(|scheduler| scheduler.numbers()).collect();
-        let sum = |of: &dyn Fn(&Numbers) -> usize| numbers.iter().map(|numbers| of(numbers) as u64).sum::<u64>();
+        let sum =
+            |of: &dyn Fn(&Numbers) -> usize| numbers.iter().map(|numbers| of(numbers) as u64).sum::<u64>();
         let labelled = |label: &str, name: &str, value| (format!("{{{label}=\"{name}\"}}"), value);
+        let one = |name, help, value| (name, "gauge", help, vec![(String::new(), value)]);
+        let oldest = numbers.iter().map(|numbers| numbers.fetches.oldest.as_millis()).max().unwrap_or(0);
         let states = [
             ("running", sum(&|numbers| numbers.fetches.running)),
             ("idle", sum(&|numbers| numbers.fetches.idle)),
             ("streams", sum(&|numbers| numbers.fetches.streams)),
             ("most", sum(&|numbers| numbers.threads)),
         ];
-        let mut states = states.into_iter().map(|(name, value)| labelled("state", name, value));
-        family("fetch_threads", "gauge", "Threads for fetches; streams are running too.", &mut states);
-        let jobs = [
-            ("fetch_queue", "Fetches that wait for a thread.", sum(&|numbers| numbers.fetches.queued)),
-            ("control_running", "Purges and questions that run.", sum(&|numbers| numbers.control.0)),
-            ("control_queue", "Purges and questions that wait.", sum(&|numbers| numbers.control.1)),
-            (
-                "fetch_queue_oldest_milliseconds",
-                "How long the oldest of the fetches that wait has waited.",
-                numbers.iter().map(|numbers| numbers.fetches.oldest.as_millis()).max().map_or(0, |longest| {
-                    u64::try_from(longest).unwrap_or(u64::MAX)
-                }),
-            ),
-        ];
-        for (name, help, value) in jobs {
-            family(name, "gauge", help, &mut std::iter::once((String::new(), value)));
-        }
-        let mut refused = Refused::ALL.into_iter().map(|why| {
+        let states = states.into_iter().map(|(name, value)| labelled("state", name, value)).collect();
+        let refused = Refused::ALL.into_iter().map(|why| {
             let count = numbers.iter().map(|numbers| numbers.fetches.refused[why as usize]).sum();
             labelled("reason", why.name(), count)
         });
-        family("fetch_refusals_total", "counter", "Fetches that were refused a thread.", &mut refused);
+        let mut families = vec![
+            ("fetch_threads", "gauge", "Threads for fetches; streams are running too.", states),
+            one("fetch_queue", "Fetches that wait for a thread.", sum(&|numbers| numbers.fetches.queued)),
+            one(
+                "fetch_queue_oldest_milliseconds",
+                "How long the oldest of them has waited.",
+                u64::try_from(oldest).unwrap_or(u64::MAX),
+            ),
+            one("control_running", "Purges and questions that run.", sum(&|numbers| numbers.control.0)),
+            one("control_queue", "Purges and questions that wait.", sum(&|numbers| numbers.control.1)),
+            ("fetch_refusals_total", "counter", "Fetches that were refused a thread.", refused.collect()),
+        ];
         if let Some(ledger) = self.caching().store().ledger() {
-            let mut held = Use::ALL.into_iter().map(|by| labelled("use", by.name(), ledger.held(by)));
-            family("held_bytes", "gauge", "Bytes that are held.", &mut held);
+            let held = Use::ALL.into_iter().map(|by| labelled("use", by.name(), ledger.held(by)));
+            families.push(("held_bytes", "gauge", "Bytes that are held.", held.collect()));
         }
+        families
     }
 
     /// How the other peers do, as far as this one knows.
@@ -292,6 +293,8 @@ mod tests {
             "forwardcache_store_keys 1\n",
             "forwardcache_pool_peers 1\n",
             "# TYPE forwardcache_requests_total counter\n",
+            "forwardcache_fetch_threads{state=\"running\"} 0\n",
+            "forwardcache_fetch_refusals_total{reason=\"queue_full\"} 0\n",
         ] {
             assert!(metrics.contains(line), "{line}{metrics}");
         }

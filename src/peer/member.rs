@@ -17,9 +17,7 @@ use crate::body::Body;
 use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::front::{
-    EventFront, FrontOptions, Handler, RemoteAddress, Responder, Scratch, Serving, handled,
-};
+use crate::front::{EventFront, FrontOptions, Handler, RemoteAddress, Responder, Scratch, Serving, handled};
 use crate::handler::{Allowed, Next, OwnAddresses, Proxy, is_of_this_machine};
 use crate::ledger::Ledger;
 use crate::member::Member;
@@ -103,7 +101,18 @@ impl Peer {
         let path = client.path().to_owned();
         let own = Arc::clone(&own_addresses);
         let proxy = Proxy::new(path, caching.clone(), polite.clone(), own, in_pool, allowed);
-        Self { inner: Arc::new(Inner { self_url, client, caching, polite, own_addresses, network, proxy, schedulers: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                self_url,
+                client,
+                caching,
+                polite,
+                own_addresses,
+                network,
+                proxy,
+                schedulers: Mutex::default(),
+            }),
+        }
     }
 
     /// The path under which it answers.
@@ -443,7 +452,7 @@ impl Responder for Answering {
         let proxy = &self.0.inner.proxy;
         let next = match proxy.admit(&request) {
             Ok(called) => proxy.step(called, request, wakes),
-            Err(refused) => return Step::Serve(refused),
+            Err(refused) => return Step::Serve(*refused),
         };
         match next {
             Next::Step(step) => step,
@@ -454,7 +463,7 @@ impl Responder for Answering {
         }
     }
 
-    fn admit(&self, head: &Request<()>) -> Result<Option<Target>, Response<Body>> {
+    fn admit(&self, head: &Request<()>) -> Result<Option<Target>, Box<Response<Body>>> {
         self.0.inner.proxy.admit(head).map(|called| called.origin())
     }
 

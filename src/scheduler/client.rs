@@ -10,9 +10,7 @@ pub(crate) struct Client(IpAddr);
 impl Client {
     pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V6(address) => {
-                Self(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into())
-            }
+            IpAddr::V6(address) => Self(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
             address => Self(address),
         }
     }

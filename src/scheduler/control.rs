@@ -52,21 +52,16 @@ pub(crate) struct Numbers {
 
 impl Scheduler {
     /// Threads as the options say, but no more than the system has room for and a quarter of the memory pays for.
-    pub(crate) fn new(options: PoolOptions, ledger: &Arc<Ledger>, cap: Cap) -> Self {
+    pub(crate) fn new(options: &PoolOptions, ledger: &Arc<Ledger>, cap: Cap) -> Self {
         let paid = usize::try_from(ledger.limit() / 4 / FETCH).unwrap_or(usize::MAX).max(LEAST);
         let threads = options.max.min(paid).min(most_threads()).max(1);
         let control = |name| {
-            let options = PoolOptions {
-                name,
-                max: CONTROL_THREADS,
-                min: 0,
-                queue: CONTROL_QUEUE,
-                ..options.clone()
-            };
+            let options =
+                PoolOptions { name, max: CONTROL_THREADS, min: 0, queue: CONTROL_QUEUE, ..options.clone() };
             Pool::new(options, Arc::clone(ledger))
         };
         let (peers, own) = (control("peers"), control("control"));
-        let fetches = Pool::new(PoolOptions { max: threads, ..options }, Arc::clone(ledger));
+        let fetches = Pool::new(PoolOptions { max: threads, ..options.clone() }, Arc::clone(ledger));
         Self { fetches, peers, own, threads, cap }
     }
 

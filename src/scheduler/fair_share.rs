@@ -116,7 +116,8 @@ impl FairShare {
             }
             Purpose::Fetch { origin, cap } => {
                 let of_origin = self.of(origin);
-                let of_client = claim.client.and_then(|client| self.clients.get(&client)).copied().unwrap_or(0);
+                let of_client =
+                    claim.client.and_then(|client| self.clients.get(&client)).copied().unwrap_or(0);
                 let has_nothing = of_origin.running == 0 && of_client == 0;
                 of_origin.running < free
                     && of_client + 1 < 2 * free
@@ -276,7 +277,10 @@ mod tests {
         assert_eq!((more.len(), share.streams()), (4, 8));
         assert!(!share.move_to_streams(&mut more[0]), "half of the pool are streams");
         streams.iter().chain(&more).for_each(|granted| share.finish(granted));
-        assert_eq!((share.running(), share.streams(), share.origins.len(), share.clients.len()), (0, 0, 0, 0));
+        assert_eq!(
+            (share.running(), share.streams(), share.origins.len(), share.clients.len()),
+            (0, 0, 0, 0)
+        );
     }
 
     #[test]

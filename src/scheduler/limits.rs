@@ -40,12 +40,15 @@ mod tests {
     use super::*;
 
     fn most_of(files: &[(&str, &str)]) -> usize {
-        most(|path| files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned()))
+        most(|path| {
+            files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned())
+        })
     }
 
     #[test]
     fn half_of_the_least_limit_counts() {
-        let files = ("/proc/self/limits", "Limit   Soft\nMax open files            1024       4096     files\n");
+        let files =
+            ("/proc/self/limits", "Limit   Soft\nMax open files            1024       4096     files\n");
         let group = ("/proc/self/cgroup", "0::/system/cache\n");
         let own = ("/sys/fs/cgroup/system/cache/pids.max", "max\n");
         let above = ("/sys/fs/cgroup/system/pids.max", "300\n");
@@ -55,6 +58,9 @@ mod tests {
         assert_eq!(most_of(&[files, group, own]), 512);
         assert_eq!(most_of(&[files, group, own, above]), 150);
         assert_eq!(most_of(&old), 20);
-        assert_eq!(most_of(&[("/proc/self/limits", "Max open files  unlimited unlimited files")]), usize::MAX);
+        assert_eq!(
+            most_of(&[("/proc/self/limits", "Max open files  unlimited unlimited files")]),
+            usize::MAX
+        );
     }
 }

@@ -149,7 +149,10 @@ impl Pool {
             // Those whose clients have left make room.
             left = state.queue.take(|entry| entry.job.cancellation.is_cancelled());
             // What may start need not wait, however many others do.
-            state.start(entry, now).and_then(|entry| state.queue.push(entry).err()).map(|entry| (entry, Refused::QueueFull))
+            state
+                .start(entry, now)
+                .and_then(|entry| state.queue.push(entry).err())
+                .map(|entry| (entry, Refused::QueueFull))
         } else {
             None
         };
@@ -312,7 +315,8 @@ impl Inner {
     fn start_threads(inner: &Arc<Self>, count: usize) {
         for _ in 0..count {
             let own = Arc::clone(inner);
-            let thread = thread::Builder::new().name(inner.options.name.to_owned()).stack_size(inner.options.stack);
+            let thread =
+                thread::Builder::new().name(inner.options.name.to_owned()).stack_size(inner.options.stack);
             let Err(error) = thread.spawn(move || Self::work(&own)) else { continue };
             log::warn!("no thread can be started: {error}");
             let mut state = inner.state.lock();

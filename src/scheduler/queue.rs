@@ -61,7 +61,11 @@ impl<J> Queue<J> {
 
     /// The entry back, where too many wait.
     pub(super) fn push(&mut self, entry: Entry<J>) -> Result<(), Entry<J>> {
-        let count = if entry.claim.purpose == Purpose::Transfer { self.transfers.len() } else { self.untransferred() };
+        let count = if entry.claim.purpose == Purpose::Transfer {
+            self.transfers.len()
+        } else {
+            self.untransferred()
+        };
         let of_origin = self.most.div_ceil(2);
         if count >= self.most {
             return Err(entry);
@@ -154,7 +158,9 @@ impl<J> Round<J> {
     /// The first one that may start, of the first origin that has one. That origin is the last one then.
     fn next(&mut self, share: &mut FairShare, now: Instant) -> Option<(Entry<J>, Granted)> {
         for turn in 0..self.turns.len() {
-            let Some(queue) = self.turns.get(turn).and_then(|origin| self.queues.get_mut(origin)) else { continue };
+            let Some(queue) = self.turns.get(turn).and_then(|origin| self.queues.get_mut(origin)) else {
+                continue;
+            };
             let mut waits_for_its_client = None;
             let startable = queue.iter().enumerate().find_map(|(at, entry)| {
                 // Most often those behind it are of the same client.
@@ -264,9 +270,8 @@ mod tests {
     fn who_is_over_its_share_holds_up_nobody_behind_it() {
         let (mut queue, mut share) = (Queue::new(100), FairShare::new(16));
         // One client has all that one client can have.
-        let _running: Vec<_> = (0..)
-            .map_while(|number| share.start(&fetch(0, number, 1).claim, Instant::now()))
-            .collect();
+        let _running: Vec<_> =
+            (0..).map_while(|number| share.start(&fetch(0, number, 1).claim, Instant::now())).collect();
         for entry in [fetch(1, 100, 1), fetch(2, 100, 1), fetch(3, 100, 2)] {
             queue.push(entry).unwrap();
         }

@@ -12,7 +12,7 @@ use crate::target::Target;
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn scheduler(options: PoolOptions) -> Scheduler {
+fn scheduler(options: &PoolOptions) -> Scheduler {
     Scheduler::new(options, &Ledger::new(u64::MAX), Box::new(|_| None))
 }
 
@@ -79,7 +79,7 @@ impl Jobs {
 
 #[test]
 fn threads_come_when_there_is_work_and_end_when_there_is_none() {
-    let pool = scheduler(PoolOptions { idle: Duration::from_millis(5), ..threads(64) });
+    let pool = scheduler(&PoolOptions { idle: Duration::from_millis(5), ..threads(64) });
     let mut jobs = Jobs::new();
     for number in 0..20 {
         pool.submit(jobs.long(number, origin("a")), client(1));
@@ -97,7 +97,7 @@ fn threads_come_when_there_is_work_and_end_when_there_is_none() {
 
 #[test]
 fn a_panic_ends_a_job_and_no_thread() {
-    let (pool, jobs) = (scheduler(threads(1)), Jobs::new());
+    let (pool, jobs) = (scheduler(&threads(1)), Jobs::new());
     pool.submit(Job::new(origin("a"), Cancellation::new(), |_| panic!("a job of a test panics")), None);
     pool.submit(jobs.quick(1, origin("a")), None);
     assert_eq!(jobs.next(), (1, Turn::Pool));
@@ -105,7 +105,7 @@ fn a_panic_ends_a_job_and_no_thread() {
 
 #[test]
 fn one_client_with_silent_names_leaves_others_a_thread() {
-    let (pool, jobs) = (scheduler(threads(64)), Jobs::new());
+    let (pool, jobs) = (scheduler(&threads(64)), Jobs::new());
     for number in 0..1000 {
         pool.submit(jobs.long(number, origin(&format!("silent-{}", number % 20))), client(1));
     }
@@ -119,7 +119,7 @@ fn one_client_with_silent_names_leaves_others_a_thread() {
 
 #[test]
 fn purges_and_questions_do_not_wait_for_origins_or_other_peers() {
-    let (pool, jobs) = (scheduler(threads(4)), Jobs::new());
+    let (pool, jobs) = (scheduler(&threads(4)), Jobs::new());
     for number in 0..20 {
         pool.submit(jobs.long(number, Lane::Peers), None);
         pool.submit(jobs.long(100 + number, origin("silent")), None);
@@ -130,7 +130,7 @@ fn purges_and_questions_do_not_wait_for_origins_or_other_peers() {
 
 #[test]
 fn too_many_are_refused_those_left_by_their_client_first_and_who_may_start_never() {
-    let (pool, mut jobs) = (scheduler(PoolOptions { queue: 2, ..threads(2) }), Jobs::new());
+    let (pool, mut jobs) = (scheduler(&PoolOptions { queue: 2, ..threads(2) }), Jobs::new());
     pool.submit(jobs.long(0, origin("a")), client(1));
     assert_eq!(jobs.next(), (0, Turn::Pool));
     let left = jobs.quick(1, origin("a"));
@@ -154,7 +154,7 @@ fn too_many_are_refused_those_left_by_their_client_first_and_who_may_start_never
 
 #[test]
 fn what_waits_for_too_long_is_refused() {
-    let (pool, jobs) = (scheduler(threads(1)), Jobs::new());
+    let (pool, jobs) = (scheduler(&threads(1)), Jobs::new());
     pool.submit(jobs.long(0, origin("a")), None);
     assert_eq!(jobs.next(), (0, Turn::Pool));
     pool.submit(jobs.quick(1, origin("a")), None);
@@ -168,9 +168,9 @@ fn what_waits_for_too_long_is_refused() {
 
 #[test]
 fn a_fetch_that_takes_a_minute_no_longer_keeps_others_from_its_origin() {
-    let (pool, jobs) = (scheduler(threads(4)), Jobs::new());
-    for number in 0..2 {
-        pool.submit(jobs.long(number, origin("a")), client(number as u8));
+    let (pool, jobs) = (scheduler(&threads(4)), Jobs::new());
+    for number in 0..2_u8 {
+        pool.submit(jobs.long(number.into(), origin("a")), client(number));
         assert_eq!(jobs.next().1, Turn::Pool);
     }
     pool.submit(jobs.quick(9, origin("a")), client(9));
@@ -184,7 +184,7 @@ fn a_fetch_that_takes_a_minute_no_longer_keeps_others_from_its_origin() {
 
 #[test]
 fn a_job_whose_client_has_left_is_not_run() {
-    let (pool, mut jobs) = (scheduler(threads(1)), Jobs::new());
+    let (pool, mut jobs) = (scheduler(&threads(1)), Jobs::new());
     pool.submit(jobs.long(0, origin("a")), None);
     let left = jobs.quick(1, origin("a"));
     left.cancellation.cancel();
@@ -196,7 +196,7 @@ fn a_job_whose_client_has_left_is_not_run() {
 
 #[test]
 fn a_refresh_that_is_waited_for_goes_with_the_fetches() {
-    let (pool, mut jobs) = (scheduler(threads(1)), Jobs::new());
+    let (pool, mut jobs) = (scheduler(&threads(1)), Jobs::new());
     pool.submit(jobs.long(0, origin("a")), None);
     assert_eq!(jobs.next().0, 0);
     let refreshed = |name: &str| Lane::Refresh(Target::parse(&format!("http://{name}/")).unwrap());
@@ -214,7 +214,7 @@ fn a_refresh_that_is_waited_for_goes_with_the_fetches() {
 fn a_fetch_is_refused_when_there_is_no_memory_for_its_buffers() {
     let jobs = Jobs::new();
     let ledger = Ledger::new(40 << 10);
-    let pool = Scheduler::new(threads(4), &ledger, Box::new(|_| None));
+    let pool = Scheduler::new(&threads(4), &ledger, Box::new(|_| None));
     let secure = Lane::Origin(Target::parse("https://a/").unwrap());
     for (number, lane, turn) in [
         (1, secure, Turn::Refused(Refused::NoMemory)),
@@ -229,7 +229,7 @@ fn a_fetch_is_refused_when_there_is_no_memory_for_its_buffers() {
 #[test]
 fn an_operators_cap_holds() {
     let jobs = Jobs::new();
-    let pool = Scheduler::new(threads(64), &Ledger::new(u64::MAX), Box::new(|_| Some(2)));
+    let pool = Scheduler::new(&threads(64), &Ledger::new(u64::MAX), Box::new(|_| Some(2)));
     for number in 0..5 {
         pool.submit(jobs.long(number, origin("a")), None);
     }
@@ -239,7 +239,7 @@ fn an_operators_cap_holds() {
 
 #[test]
 fn at_the_end_refreshes_go_first_and_then_everything() {
-    let (pool, jobs) = (scheduler(threads(1)), Jobs::new());
+    let (pool, jobs) = (scheduler(&threads(1)), Jobs::new());
     pool.submit(jobs.long(0, origin("a")), None);
     assert_eq!(jobs.next(), (0, Turn::Pool));
     let refresh = || Lane::Refresh(Target::parse("http://a/").unwrap());
@@ -258,8 +258,8 @@ fn at_the_end_refreshes_go_first_and_then_everything() {
 
 #[test]
 fn little_memory_means_few_threads() {
-    let of = |limit| Scheduler::new(threads(1000), &Ledger::new(limit), Box::new(|_| None)).threads();
-    assert_eq!((of(0), of(96 * 4 * 10 << 10)), (4, 10));
-    let shared = Arc::new(scheduler(threads(3)));
+    let of = |limit| Scheduler::new(&threads(1000), &Ledger::new(limit), Box::new(|_| None)).threads();
+    assert_eq!((of(0), of((96 * 4 * 10) << 10)), (4, 10));
+    let shared = Arc::new(scheduler(&threads(3)));
     assert_eq!(shared.threads(), 3);
 }

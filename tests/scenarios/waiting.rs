@@ -218,7 +218,11 @@ fn content_is_not_asked_for_before_it_is_known_who_sends_it() {
         let fields = format!("Host: a\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n");
         connection.write(format!("{method} {target} HTTP/1.1\r\n{fields}\r\n"));
         let response = connection.read_response();
-        assert_eq!((response.status, response.field("connection")), (status, Some("close")), "{method} {target}");
+        assert_eq!(
+            (response.status, response.field("connection")),
+            (status, Some("close")),
+            "{method} {target}"
+        );
         assert!(connection.read_to_end().is_empty());
     }
 }

@@ -488,7 +488,7 @@ impl Connection {
         };
         let origin = match around.responder.admit(&request) {
             Ok(origin) => origin,
-            Err(response) => return self.decline(response, asked, around),
+            Err(response) => return self.decline(*response, asked, around),
         };
         let serial = around.next_exchange();
         let is_short = length.is_none_or(|length| length <= COLLECTED as u64);

@@ -128,3 +128,28 @@ impl Outbound {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn no_more_is_written_than_is_allowed_at_a_time_and_what_waits_is_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let mut transport = Transport::plain(mio::net::TcpStream::from_std(client));
+        let _server = listener.accept().unwrap();
+        let mut outbound = Outbound::default();
+        outbound.push_own(Bytes::from(vec![1; 1000]));
+        outbound.push(Bytes::from(vec![2; 5000]));
+        let mut most = 4000;
+        assert_eq!(outbound.flush(&mut transport, &mut most).unwrap(), (4000, Flushed::Some));
+        assert_eq!((most, outbound.length(), outbound.own()), (0, 2000, 0));
+        most = 4000;
+        assert_eq!(outbound.flush(&mut transport, &mut most).unwrap(), (2000, Flushed::All));
+        assert!(outbound.is_empty() && outbound.length() == 0);
+    }
+}

@@ -140,7 +140,7 @@ fn start_threads(
     let ledger = responder.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
     let allowing = Arc::clone(responder);
     let cap = Box::new(move |origin: &Target| allowing.most_fetches(origin));
-    let scheduler = Arc::new(Scheduler::new(options.pool(), &ledger, cap));
+    let scheduler = Arc::new(Scheduler::new(&options.pool(), &ledger, cap));
     responder.runs_on(&scheduler);
     let shared = socket.try_clone()?;
     shared.set_nonblocking(true)?;

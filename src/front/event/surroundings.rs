@@ -11,6 +11,7 @@ use crate::cancellation::Cancellation;
 use crate::front::options::FrontOptions;
 use crate::front::request_head::HeadLimits;
 use crate::front::serve::{Responder, Scratch};
+use crate::front::tls::ServerTls;
 use crate::ledger::Ledger;
 use crate::scheduler::{Client, Scheduler};
 
@@ -59,7 +60,7 @@ impl Surroundings {
             scheduler,
             ledger,
             uploads,
-            shows_certificates: options.tls.as_ref().is_some_and(|tls| tls.asks_for_certificates()),
+            shows_certificates: options.tls.as_ref().is_some_and(ServerTls::asks_for_certificates),
             limits: options.head_limits(),
             options,
             mailbox,
