@@ -369,7 +369,7 @@ impl Peer {
     /// As [`handler`](Self::handler), for a server that calls it on so many threads: at most half of them wait for one
     /// origin, and fewer where others wait too. A request beyond that is answered at once, with what is stored if it
     /// may be stale, or with 503 and `Retry-After`. Clients are told apart by the
-    /// [`RemoteAddress`](crate::RemoteAddress) in the extensions of the request, where there is one.
+    /// [`RemoteAddress`] in the extensions of the request, where there is one.
     pub fn handler_for(
         &self,
         threads: usize,
