@@ -1,12 +1,14 @@
-//! The body of a request or a response: nothing, shared bytes, or a stream.
+//! The body of a request or a response: shared bytes, a stream, or one after the other.
 
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::pieces::Pieces;
 
 /// A body on its way.
 ///
@@ -25,14 +27,15 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 #[derive(Default)]
 pub struct Body {
-    inner: Inner,
+    /// Bytes that are here, before what comes of `rest`.
+    pieces: Pieces,
+    rest: Rest,
 }
 
 #[derive(Default)]
-enum Inner {
+enum Rest {
     #[default]
-    Empty,
-    Bytes(Bytes),
+    None,
     Reader {
         reader: Box<dyn Read + Send>,
         length: Option<u64>,
@@ -60,10 +63,18 @@ pub(crate) trait Growing: Read + Send {
     /// to do. Dropped undone, it is there for the next one.
     fn driver(&self) -> Option<Driver>;
 
-    /// Whether it is worth a moment to let it come whole, though nobody reads it any more.
-    fn is_worth_finishing(&self) -> bool {
-        false
-    }
+    /// Waits until the stream has ended, in whatever way, or until a time; moves the stream on itself unless
+    /// somebody else does. Says whether it has ended. Reads nothing, so that only a stream that fits into memory
+    /// ends by this. One read of the source may take longer.
+    fn wait_for_end(&self, until: Instant) -> bool;
+
+    /// Whether the rest is worth fetching without a reader: little is missing, and it will be stored. Whoever
+    /// never waits and has no use for the stream any more may keep it for up to a second while this says so.
+    fn is_worth_finishing(&self) -> bool;
+
+    /// Leaves the stream without finishing it; the last reader that does so cancels its transfer. Dropping it
+    /// leaves a transfer that is worth finishing to its driver, and waits for it where it has none.
+    fn abandon(self: Box<Self>);
 }
 
 /// What one look at a growing stream finds.
@@ -83,13 +94,11 @@ pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 /// Work that moves a stream on, for a thread that may wait.
 pub(crate) type Driver = Box<dyn FnOnce() + Send>;
 
-static NO_BYTES: Bytes = Bytes::new();
-
 impl Body {
     /// No body at all.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { inner: Inner::Empty }
+        Self { pieces: Pieces::new(), rest: Rest::None }
     }
 
     /// A stream, and how many bytes it will yield where that is known.
@@ -97,13 +106,13 @@ impl Body {
     /// The reader's contract: `Ok(0)` only when the body is whole; a transfer that was cut short is an
     /// error.
     pub fn from_reader(reader: impl Read + Send + 'static, length: Option<u64>) -> Self {
-        Self { inner: Inner::Reader { reader: Box::new(reader), length, end_is_proven: true } }
+        Rest::Reader { reader: Box::new(reader), length, end_is_proven: true }.into()
     }
 
     /// A stream that ends where its connection ends, so that a cut cannot be told from the end
     /// (RFC 9112 section 6.3, item 8). Such a body is passed on and never stored.
     pub fn until_close(reader: impl Read + Send + 'static) -> Self {
-        Self { inner: Inner::Reader { reader: Box::new(reader), length: None, end_is_proven: false } }
+        Rest::Reader { reader: Box::new(reader), length: None, end_is_proven: false }.into()
     }
 
     /// The same, read through another reader: as long as it was, and its end as proven.
@@ -115,12 +124,27 @@ impl Body {
 
     /// A stream that can be read without waiting, and its length where that is known.
     pub(crate) fn growing(stream: impl Growing + 'static, length: Option<u64>) -> Self {
-        Self { inner: Inner::Growing { stream: Box::new(stream), length } }
+        Self::from_growing(Box::new(stream), length)
     }
 
     /// The same of a stream that was taken out of a body.
     pub(crate) fn from_growing(stream: Box<dyn Growing>, length: Option<u64>) -> Self {
-        Self { inner: Inner::Growing { stream, length } }
+        Rest::Growing { stream, length }.into()
+    }
+
+    /// These bytes, and then the rest, whose own beginning has not been taken.
+    pub(crate) fn with_beginning(beginning: Pieces, rest: Self) -> Self {
+        let pieces = if rest.pieces.is_empty() {
+            beginning
+        } else {
+            beginning.iter().chain(rest.pieces.iter()).collect()
+        };
+        Self { pieces, rest: rest.rest }
+    }
+
+    /// Takes what is here already, so that only a stream is left.
+    pub(crate) fn take_beginning(&mut self) -> Pieces {
+        std::mem::take(&mut self.pieces)
     }
 
     /// The stream of a body that can be read without waiting, and how much is left of it where that is known;
@@ -130,20 +154,20 @@ impl Body {
     ///
     /// The body, unread.
     pub(crate) fn into_growing(self) -> Result<(Box<dyn Growing>, Option<u64>), Self> {
-        match self.inner {
-            Inner::Growing { stream, length } => Ok((stream, length)),
-            inner => Err(Self { inner }),
+        match self.rest {
+            Rest::Growing { stream, length } if self.pieces.is_empty() => Ok((stream, length)),
+            rest => Err(Self { pieces: self.pieces, rest }),
         }
     }
 
     /// How many bytes are left to read, where that is known.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
-        match &self.inner {
-            Inner::Empty => Some(0),
-            Inner::Bytes(bytes) => Some(bytes.len() as u64),
-            Inner::Reader { length, .. } | Inner::Growing { length, .. } => *length,
-        }
+        let rest = match &self.rest {
+            Rest::None => Some(0),
+            Rest::Reader { length, .. } | Rest::Growing { length, .. } => *length,
+        };
+        rest.map(|rest| rest + self.pieces.len() as u64)
     }
 
     /// Whether it is known to hold no byte.
@@ -155,20 +179,21 @@ impl Body {
     /// Whether an end without an error proves that the body is whole.
     #[must_use]
     pub fn end_is_proven(&self) -> bool {
-        !matches!(self.inner, Inner::Reader { end_is_proven: false, .. })
+        !matches!(self.rest, Rest::Reader { end_is_proven: false, .. })
+    }
+
+    /// The bytes, where they are all in memory already, in one piece.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        self.as_pieces()?.as_one()
     }
 
     /// The bytes, where they are all in memory already.
-    #[must_use]
-    pub fn as_bytes(&self) -> Option<&Bytes> {
-        match &self.inner {
-            Inner::Empty => Some(&NO_BYTES),
-            Inner::Bytes(bytes) => Some(bytes),
-            Inner::Reader { .. } | Inner::Growing { .. } => None,
-        }
+    pub(crate) fn as_pieces(&self) -> Option<&Pieces> {
+        matches!(self.rest, Rest::None).then_some(&self.pieces)
     }
 
-    /// Reads what is left, however much it is. Shared bytes are not copied.
+    /// Reads what is left, however much it is. Shared bytes in one piece are not copied.
     ///
     /// # Errors
     ///
@@ -189,20 +214,17 @@ impl Body {
         if self.length().is_some_and(|length| length > limit) {
             return Err(too_large());
         }
-        match self.inner {
-            Inner::Empty => Ok(Bytes::new()),
-            Inner::Bytes(bytes) => Ok(bytes),
-            Inner::Reader { .. } | Inner::Growing { .. } => {
-                // The announced length is a promise of somebody else: believed up to a bound.
-                let expected = self.length().unwrap_or(0).min(1 << 20);
-                let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
-                self.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-                if bytes.len() as u64 > limit {
-                    return Err(too_large());
-                }
-                Ok(Bytes::from(bytes))
-            }
+        if let Some(pieces) = self.as_pieces() {
+            return Ok(pieces.to_bytes());
         }
+        // The announced length is a promise of somebody else: believed up to a bound.
+        let expected = self.length().unwrap_or(0).min(1 << 20);
+        let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+        self.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            return Err(too_large());
+        }
+        Ok(Bytes::from(bytes))
     }
 
     /// Reads what is left as UTF-8.
@@ -218,15 +240,13 @@ impl Body {
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.inner {
-            Inner::Empty => Ok(0),
-            Inner::Bytes(bytes) => {
-                let count = bytes.len().min(buffer.len());
-                buffer[..count].copy_from_slice(&bytes.split_to(count));
-                Ok(count)
-            }
-            Inner::Reader { reader, length, .. } => counted(reader.read(buffer), length),
-            Inner::Growing { stream, length } => counted(stream.read(buffer), length),
+        if !self.pieces.is_empty() {
+            return self.pieces.read(buffer);
+        }
+        match &mut self.rest {
+            Rest::None => Ok(0),
+            Rest::Reader { reader, length, .. } => counted(reader.read(buffer), length),
+            Rest::Growing { stream, length } => counted(stream.read(buffer), length),
         }
     }
 }
@@ -240,20 +260,30 @@ fn counted(read: io::Result<usize>, left: &mut Option<u64>) -> io::Result<usize>
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.inner {
-            Inner::Empty => f.write_str("Body(empty)"),
-            Inner::Bytes(bytes) => write!(f, "Body({} bytes)", bytes.len()),
-            Inner::Reader { length, .. } | Inner::Growing { length, .. } => match length {
-                Some(length) => write!(f, "Body(stream of {length} bytes)"),
-                None => f.write_str("Body(stream)"),
-            },
+        match (&self.rest, self.length()) {
+            (Rest::None, Some(0)) => f.write_str("Body(empty)"),
+            (Rest::None, _) => write!(f, "Body({} bytes)", self.pieces.len()),
+            (_, Some(length)) => write!(f, "Body(stream of {length} bytes)"),
+            (_, None) => f.write_str("Body(stream)"),
         }
+    }
+}
+
+impl From<Rest> for Body {
+    fn from(rest: Rest) -> Self {
+        Self { pieces: Pieces::new(), rest }
+    }
+}
+
+impl From<Pieces> for Body {
+    fn from(pieces: Pieces) -> Self {
+        Self { pieces, rest: Rest::None }
     }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        Self { inner: if bytes.is_empty() { Inner::Empty } else { Inner::Bytes(bytes) } }
+        Pieces::from(bytes).into()
     }
 }
 
@@ -297,6 +327,21 @@ mod tests {
         let address = bytes.as_ptr();
         let out = Body::from(bytes).into_bytes().unwrap();
         assert_eq!(out.as_ptr(), address);
+    }
+
+    #[test]
+    fn a_beginning_comes_before_the_rest() {
+        let beginning = || ["ab", "c"].into_iter().map(Bytes::from).collect::<Pieces>();
+        let rest = Body::with_beginning(Bytes::from("d").into(), Body::from_reader(&b"ef"[..], Some(2)));
+        let mut body = Body::with_beginning(beginning(), rest);
+        assert_eq!((body.length(), body.as_pieces()), (Some(6), None));
+        body.read_exact(&mut [0]).unwrap();
+        assert_eq!(body.length(), Some(5));
+        assert_eq!(body.into_text().unwrap(), "bcdef");
+        let mut body = Body::with_beginning(beginning(), Body::until_close(&b"d"[..]));
+        assert!(!body.end_is_proven());
+        assert_eq!((body.take_beginning(), body.into_text().unwrap()), (beginning(), "d".to_owned()));
+        assert_eq!(Body::with_beginning(beginning(), Body::empty()).as_pieces(), Some(&beginning()));
     }
 
     #[test]

@@ -82,6 +82,16 @@ impl Deadline {
         self.is_for_head
     }
 
+    /// When the time is up; `None` where there is no limit.
+    pub(crate) fn hard(&self) -> Option<Instant> {
+        self.hard
+    }
+
+    /// When something stale will do.
+    pub(crate) fn soft(&self) -> Option<Instant> {
+        self.soft
+    }
+
     /// How much is left; `None` where there is no limit.
     pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
         self.hard.map(|hard| hard.saturating_duration_since(now))

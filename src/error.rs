@@ -213,6 +213,26 @@ impl Error {
         self
     }
 
+    /// The same error for another request that waited for the same thing. Its cause is kept as text.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn shared(&self) -> Self {
+        let Inner { kind, message, url, peer, is_told_by_peer, is_unsent, retry_after, source } =
+            &*self.inner;
+        let source = source.as_ref().map(|source| source.to_string().into());
+        Self {
+            inner: Box::new(Inner {
+                kind: *kind,
+                message: message.clone(),
+                url: url.clone(),
+                peer: peer.clone(),
+                is_told_by_peer: *is_told_by_peer,
+                is_unsent: *is_unsent,
+                retry_after: *retry_after,
+                source,
+            }),
+        }
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

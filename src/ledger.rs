@@ -6,15 +6,16 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 
 /// What memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Use {
-    /// Keys, heads and bookkeeping of stored responses.
+    /// Keys, heads and bookkeeping of stored responses, and stored bodies that were not made by [`Ledger::share`].
     Entries,
     /// Bodies, stored or on their way, until their last holder drops them.
     Bodies,
@@ -50,7 +51,13 @@ pub(crate) trait MakeRoom: Send + Sync {
     /// Evicts until the ledger is within its limit, or as far as the store goes. Called by the thread that reserves,
     /// which holds no lock of the cache.
     fn make_room(&self);
+
+    /// How many bytes it can give back at most.
+    fn most_room(&self) -> u64;
 }
+
+/// How often the store is asked for one reservation. Other threads may take the room that it made.
+const ATTEMPTS: usize = 3;
 
 /// An account of memory in bytes, which a store, a cache and a server share: what one of them holds, the others cannot.
 ///
@@ -61,20 +68,22 @@ pub(crate) trait MakeRoom: Send + Sync {
 pub struct Ledger {
     limit: u64,
     held: [AtomicU64; Use::ALL.len()],
-    store: OnceLock<Weak<dyn MakeRoom>>,
+    store: RwLock<Option<Weak<dyn MakeRoom>>>,
 }
 
 impl Ledger {
     /// An account with a limit in bytes.
     #[must_use]
     pub fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit, held: Default::default(), store: OnceLock::new() })
+        Arc::new(Self { limit, held: Default::default(), store: RwLock::default() })
     }
 
-    /// Who is asked to evict. The first one counts.
+    /// Who is asked to evict: the first one, for as long as it lives. A second store of one ledger is not asked.
     pub(crate) fn set_store(&self, store: Weak<dyn MakeRoom>) {
-        // A second store of one ledger is not asked.
-        let _ = self.store.set(store);
+        let mut own = self.store.write();
+        if own.as_ref().is_none_or(|own| own.strong_count() == 0) {
+            *own = Some(store);
+        }
     }
 
     /// The limit in bytes.
@@ -113,19 +122,42 @@ impl Ledger {
         Bytes::from_owner(Counted { bytes, _hold: hold })
     }
 
-    fn add(&self, by: Use, bytes: u64) {
+    /// The same if they fit.
+    ///
+    /// # Errors
+    ///
+    /// The bytes, if they do not.
+    pub(crate) fn try_share(self: &Arc<Self>, by: Use, bytes: Box<[u8]>) -> Result<Bytes, Box<[u8]>> {
+        match self.reserve(by, bytes.len() as u64) {
+            Some(hold) => Ok(Bytes::from_owner(Counted { bytes, _hold: hold })),
+            None => Err(bytes),
+        }
+    }
+
+    pub(crate) fn add(&self, by: Use, bytes: u64) {
         self.held[by as usize].fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn subtract(&self, by: Use, bytes: u64) {
+    pub(crate) fn subtract(&self, by: Use, bytes: u64) {
         self.held[by as usize].fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Lets the store evict.
-    pub(crate) fn make_room(&self) {
-        if let Some(store) = self.store.get().and_then(Weak::upgrade) {
+    /// Lets the store evict for so many new bytes; says whether the ledger is within its limit then. Nothing is evicted
+    /// for what cannot fit.
+    pub(crate) fn make_room(&self, bytes: u64) -> bool {
+        let store = self.store.read().as_ref().and_then(Weak::upgrade);
+        let Some(store) = store else { return false };
+        for _ in 0..ATTEMPTS {
+            let over = self.total().saturating_sub(self.limit);
+            if over <= bytes && over > store.most_room() {
+                break;
+            }
             store.make_room();
+            if !self.is_over() {
+                return true;
+            }
         }
+        false
     }
 }
 
@@ -163,12 +195,9 @@ impl Hold {
             return true;
         }
         self.ledger.add(self.by, bytes);
-        if self.ledger.is_over() {
-            self.ledger.make_room();
-            if self.ledger.is_over() {
-                self.ledger.subtract(self.by, bytes);
-                return false;
-            }
+        if self.ledger.is_over() && !self.ledger.make_room(bytes) {
+            self.ledger.subtract(self.by, bytes);
+            return false;
         }
         self.bytes += bytes;
         true
@@ -234,6 +263,9 @@ mod tests {
         let part = bytes.slice(1..2);
         drop(bytes);
         assert_eq!(ledger.held(Use::Bodies), 50);
+        let refused = ledger.try_share(Use::Bodies, vec![7; 51].into()).unwrap_err();
+        assert_eq!((refused.len(), ledger.total()), (51, 50));
+        drop(ledger.try_share(Use::Bodies, vec![7; 50].into()).unwrap());
         drop(part);
         assert_eq!(ledger.held(Use::Bodies), 0);
     }
@@ -245,12 +277,18 @@ mod tests {
             fn make_room(&self) {
                 drop(self.0.lock().pop());
             }
+
+            fn most_room(&self) -> u64 {
+                self.0.lock().iter().map(Hold::bytes).sum()
+            }
         }
         let ledger = Ledger::new(100);
         let store = Arc::new(Store(parking_lot::Mutex::default()));
         let weak: Weak<Store> = Arc::downgrade(&store);
         ledger.set_store(weak);
         store.0.lock().push(ledger.hold(Use::Entries, 90));
+        assert!(ledger.reserve(Use::Fetches, 101).is_none());
+        assert_eq!(ledger.total(), 90, "nothing is evicted for what cannot fit");
         let hold = ledger.reserve(Use::Fetches, 50).unwrap();
         assert_eq!(ledger.total(), 50);
         assert!(ledger.reserve(Use::Fetches, 51).is_none());

@@ -69,6 +69,8 @@ mod digest;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod header;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod pieces;
+#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod protocol;
 #[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod purge;
@@ -127,6 +129,7 @@ pub use members::{
 };
 pub use origin::{Origin, OriginBuilder};
 pub use peer_url::{BadPeerUrl, PeerUrl};
+pub use pieces::Pieces;
 pub use purge::{PeerPurged, PoolPurged, Purge, Purged};
 pub use ring::{BalancedRing, HashFunction, Ring, RingKind};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};

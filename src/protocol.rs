@@ -2,8 +2,7 @@
 //!
 //! `GET <path>?q=<escaped URL>` is the Go package's protocol, and a pool may mix peers of both. The rest
 //! is ours: `GET <path>/why?q=<escaped URL>` says what the former would do, `POST <path>/leaving?q=<escaped base URL>`
-//! that a peer is about to end, `POST <path>/lease?q=<escaped URL>` borrows a part of an origin's budget of the peer
-//! that keeps it, `PURGE <path>?...` removes what is stored: from
+//! that a peer is about to end, `PURGE <path>?...` removes what is stored: from
 //! the peer that is asked and, unless the request says that it is about that one's own share, from all others, which
 //! it asks for theirs, and then to forget what they keep near; and the fields are
 //!
@@ -320,25 +319,18 @@ pub(crate) enum Endpoint {
     Why,
     /// To take note that another peer is leaving.
     Leaving,
-    /// To lend of the budgets that it keeps.
-    Lease,
 }
 
 /// The paths of all that a peer is asked for.
 #[derive(Clone, Debug)]
-pub(crate) struct Paths([(Endpoint, String); 4]);
+pub(crate) struct Paths([(Endpoint, String); 3]);
 
 impl Paths {
     pub(crate) fn under(path: String) -> Self {
         let base = path.strip_suffix('/').unwrap_or(&path);
         let below = |name| format!("{base}/{name}");
-        let (why, leaving, lease) = (below("why"), below("leaving"), below("lease"));
-        Self([
-            (Endpoint::Proxy, path),
-            (Endpoint::Why, why),
-            (Endpoint::Leaving, leaving),
-            (Endpoint::Lease, lease),
-        ])
+        let (why, leaving) = (below("why"), below("leaving"));
+        Self([(Endpoint::Proxy, path), (Endpoint::Why, why), (Endpoint::Leaving, leaving)])
     }
 
     pub(crate) fn of(&self, endpoint: Endpoint) -> &str {
@@ -379,7 +371,6 @@ mod tests {
         for (path, why) in [("/proxy", "/proxy/why"), ("/a/", "/a/why"), ("/", "/why")] {
             let paths = Paths::under(path.to_owned());
             assert_eq!(paths.of(Endpoint::Why), why);
-            assert_eq!(paths.of(Endpoint::Lease), why.replace("why", "lease"));
             assert_eq!(paths.of(Endpoint::Leaving), why.replace("why", "leaving"));
             assert_eq!(paths.of(Endpoint::Proxy), path);
         }

@@ -6,9 +6,20 @@ use std::path::{Path, PathBuf};
 /// The modules from the ground up. What stands on one floor does not import from its neighbours to the
 /// right either, so that the whole is one order.
 const FLOORS: [&[&str]; 6] = [
-    &["error", "clock", "ring", "flight", "byte_size", "cache_mode", "deadline", "cancellation", "ledger"],
     &[
-        "body", "fill", "header", "digest", "target", "access", "peer_url", "member", "protocol", "purge",
+        "error",
+        "clock",
+        "ring",
+        "flight",
+        "byte_size",
+        "cache_mode",
+        "deadline",
+        "cancellation",
+        "ledger",
+        "pieces",
+    ],
+    &[
+        "body", "header", "digest", "target", "access", "peer_url", "member", "protocol", "fill", "purge",
         "tls", "token",
     ],
     &["round_trip", "at_once", "stats", "policy", "store"],

@@ -6,14 +6,11 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `step` | [`Step`], [`Job`]: what is to be done next |
-//! | `prepared` | a response as a thread can send it that never waits |
 //! | `plain` | [`PlainRequest`]: a request of which nothing has to be interpreted |
 
 mod plain;
-mod prepared;
 #[allow(dead_code)]
 mod step;
 
 pub(crate) use plain::{PlainField, PlainRequest};
-pub(crate) use prepared::{is_bodiless, prepared};
-pub(crate) use step::{Job, Lane, Refused, Step, Turn, Waiting, Wakes};
+pub(crate) use step::{Content, Job, Lane, Refused, Slot, Spawn, Step, Turn, Waiting, Wakes};

@@ -6,7 +6,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::body::{Driver, Wake};
-use crate::cancellation::{CancelOnDrop, Cancellation};
+use crate::cancellation::Cancellation;
 use crate::target::Target;
 
 /// What to do for a request.
@@ -26,6 +26,8 @@ pub(crate) struct Waiting<R> {
     /// Asks again; never waits. To be called when the request is woken, and at the latest at `until`.
     pub(crate) again: Box<dyn FnOnce() -> Step<R> + Send>,
     pub(crate) until: Option<Instant>,
+    /// Whether it may be answered with something stale then, while the job goes on.
+    pub(crate) is_soft: bool,
 }
 
 /// Work for a thread that may wait. Dropped without being run, it releases whoever counts on it.
@@ -49,8 +51,20 @@ pub(crate) enum Lane {
     Handler,
     /// Other peers.
     Peers,
+    /// A store that may block.
+    Store,
     /// Nobody: it takes some time, and ends.
     Own,
+}
+
+/// Who has threads for jobs.
+pub(crate) trait Spawn: Send + Sync {
+    /// Takes a job, to run it soon. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// The job, when it cannot be taken.
+    fn spawn(&self, job: Job) -> Result<(), Job>;
 }
 
 /// How a job's turn comes.
@@ -121,36 +135,85 @@ impl Job {
 }
 
 /// Where a job leaves its result for the one request that waits for it.
-enum Slot<R> {
+pub(crate) struct Slot<R>(Arc<Mutex<Content<R>>>);
+
+/// What is found in a [`Slot`].
+pub(crate) enum Content<R> {
     Empty,
     Full(R),
     /// The job was dropped, or panicked.
     Lost,
 }
 
-/// Marks the slot as lost unless the job has filled it.
-struct Promise<R> {
-    slot: Arc<Mutex<Slot<R>>>,
+impl<R> Slot<R> {
+    /// An empty slot, and the promise to fill it, which wakes whoever waits for that.
+    pub(crate) fn new(wake: Wake) -> (Self, Promise<R>) {
+        let content = Arc::new(Mutex::new(Content::Empty));
+        (Self(Arc::clone(&content)), Promise { content, wake })
+    }
+
+    /// Takes out what is there.
+    pub(crate) fn take(&self) -> Content<R> {
+        std::mem::replace(&mut *self.0.lock(), Content::Empty)
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(*self.0.lock(), Content::Empty)
+    }
+}
+
+/// Marks a slot as lost unless the job has filled it.
+pub(crate) struct Promise<R> {
+    content: Arc<Mutex<Content<R>>>,
     wake: Wake,
 }
 
 impl<R> Promise<R> {
-    fn fill(&self, result: R) {
-        *self.slot.lock() = Slot::Full(result);
-        (self.wake)();
+    /// Fills the slot and wakes the request. From then on the readers of the response's body decide whether its transfer
+    /// goes on, which `driver` does where that has to be waited for.
+    pub(crate) fn keep(self, result: R, driver: Option<Driver>) {
+        *self.content.lock() = Content::Full(result);
+        drop(self);
+        if let Some(driver) = driver {
+            driver();
+        }
     }
 }
 
 impl<R> Drop for Promise<R> {
     fn drop(&mut self) {
-        let mut slot = self.slot.lock();
-        let is_lost = matches!(*slot, Slot::Empty);
-        if is_lost {
-            *slot = Slot::Lost;
+        let mut content = self.content.lock();
+        if matches!(*content, Content::Empty) {
+            *content = Content::Lost;
         }
-        drop(slot);
-        if is_lost {
-            (self.wake)();
+        drop(content);
+        (self.wake)();
+    }
+}
+
+/// A job for one request alone: cancelled when the request leaves before it has the result.
+struct Alone<R> {
+    slot: Slot<R>,
+    cancellation: Cancellation,
+    is_served: bool,
+}
+
+impl<R: Send + 'static> Alone<R> {
+    fn again(mut self) -> Step<R> {
+        let found = self.slot.take();
+        self.is_served = !matches!(found, Content::Empty);
+        match found {
+            Content::Full(result) => Step::Serve(result),
+            Content::Lost => Step::Lost,
+            Content::Empty => Step::Wait(Waiting::new(None, move || self.again())),
+        }
+    }
+}
+
+impl<R> Drop for Alone<R> {
+    fn drop(&mut self) {
+        if !self.is_served && self.slot.is_empty() {
+            self.cancellation.cancel();
         }
     }
 }
@@ -164,48 +227,39 @@ impl<R: Send + 'static> Step<R> {
         wake: Wake,
         work: impl FnOnce(Turn) -> (R, Option<Driver>) + Send + 'static,
     ) -> Self {
-        let slot = Arc::new(Mutex::new(Slot::Empty));
-        let promise = Promise { slot: Arc::clone(&slot), wake };
-        let interest = CancelOnDrop::new(cancellation.clone());
+        let (slot, promise) = Slot::new(wake);
+        let alone = Alone { slot, cancellation: cancellation.clone(), is_served: false };
         let job = Job::new(lane, cancellation, move |turn| {
             let (result, driver) = work(turn);
-            // From here on the readers of the body decide whether it goes on.
-            promise.fill(result);
-            drop(promise);
-            if let Some(driver) = driver {
-                driver();
-            }
+            promise.keep(result, driver);
         });
-        Self::Fetch(job, Waiting { again: Box::new(move || again(slot, interest)), until: None })
+        Self::Fetch(job, Waiting::new(None, move || alone.again()))
     }
 
     /// The same with another response in the end.
-    pub(crate) fn map<S: 'static>(self, change: impl Fn(R) -> S + Send + 'static) -> Step<S> {
+    pub(crate) fn map<S: 'static>(self, change: impl FnOnce(R) -> S + Send + 'static) -> Step<S> {
+        self.and_then(move |response| Step::Serve(change(response)))
+    }
+
+    /// The same, and with what it comes to another step.
+    pub(crate) fn and_then<S: 'static>(self, then: impl FnOnce(R) -> Step<S> + Send + 'static) -> Step<S> {
         match self {
-            Self::Serve(response) => Step::Serve(change(response)),
-            Self::Wait(waiting) => Step::Wait(waiting.map(change)),
-            Self::Fetch(job, waiting) => Step::Fetch(job, waiting.map(change)),
+            Self::Serve(response) => then(response),
+            Self::Wait(waiting) => Step::Wait(waiting.and_then(then)),
+            Self::Fetch(job, waiting) => Step::Fetch(job, waiting.and_then(then)),
             Self::Lost => Step::Lost,
         }
     }
 }
 
-fn again<R: Send + 'static>(slot: Arc<Mutex<Slot<R>>>, interest: CancelOnDrop) -> Step<R> {
-    let found = std::mem::replace(&mut *slot.lock(), Slot::Empty);
-    match found {
-        Slot::Full(result) => {
-            interest.disarm();
-            Step::Serve(result)
-        }
-        Slot::Lost => Step::Lost,
-        Slot::Empty => Step::Wait(Waiting { again: Box::new(move || again(slot, interest)), until: None }),
-    }
-}
-
 impl<R: Send + 'static> Waiting<R> {
-    fn map<S: 'static>(self, change: impl Fn(R) -> S + Send + 'static) -> Waiting<S> {
-        let (again, until) = (self.again, self.until);
-        Waiting { again: Box::new(move || again().map(change)), until }
+    pub(crate) fn new(until: Option<Instant>, again: impl FnOnce() -> Step<R> + Send + 'static) -> Self {
+        Self { again: Box::new(again), until, is_soft: false }
+    }
+
+    fn and_then<S: 'static>(self, then: impl FnOnce(R) -> Step<S> + Send + 'static) -> Waiting<S> {
+        let Self { again, until, is_soft } = self;
+        Waiting { again: Box::new(move || again().and_then(then)), until, is_soft }
     }
 }
 

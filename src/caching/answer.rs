@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED, RANGE,
@@ -13,8 +12,9 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::incoming::Incoming;
 use super::ranges::{self, Slice};
 use crate::body::Body;
-use crate::digest::{CONTENT_DIGEST, Digest, REPR_DIGEST};
+use crate::digest::{CONTENT_DIGEST, REPR_DIGEST};
 use crate::header::number;
+use crate::pieces::Pieces;
 use crate::policy::{CDN_CACHE_CONTROL, Condition, Part, Validity, condition, range_applies};
 use crate::protocol;
 use crate::stats::{CacheStatus, X_FROM_CACHE};
@@ -29,17 +29,21 @@ pub(crate) fn answer(
 ) -> Response<Body> {
     let mut headers = stored.headers();
     let mut code = stored.status();
-    let mut body = stored.body().clone();
+    let (mut body, mut is_whole) = (stored.body().clone(), true);
     let conditions_apply = matches!(code, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
     if conditions_apply
         && condition(&incoming.headers, &headers, stored.validity().response_time) == Condition::NotModified
     {
         code = StatusCode::NOT_MODIFIED;
-        body = Bytes::new();
+        (body, is_whole) = (Pieces::new(), false);
         keep_for_not_modified(&mut headers);
     } else {
-        if conditions_apply && incoming.method == Method::GET {
-            (code, body) = part(code, body, &mut headers, incoming);
+        if conditions_apply
+            && incoming.method == Method::GET
+            && let Some(part) = part(code, &body, &mut headers, incoming)
+        {
+            (code, body) = part;
+            is_whole = false;
         }
         // RFC 9110 section 8.6: none on a 204.
         if code != StatusCode::NO_CONTENT {
@@ -47,20 +51,20 @@ pub(crate) fn answer(
         }
     }
     decorate(&mut headers, stored.validity(), status, now);
-    // Several parts may be as long as the whole.
-    let is_whole = body.as_ptr() == stored.body().as_ptr() && body.len() == stored.body().len();
     if incoming.is_head() || !is_whole {
         headers.remove(&CONTENT_DIGEST);
     }
     if incoming.is_head() {
         return response(code, headers, Body::empty());
     }
-    if incoming.hop.wants_digest && !body.is_empty() {
-        let digest = if is_whole { stored.digest() } else { Digest::of(&body) };
+    // That of a part is not known, and computing it costs what hashing its bytes does.
+    if incoming.hop.wants_digest
+        && !body.is_empty()
+        && let Some(digest) = stored.digest().filter(|_| is_whole)
+    {
         protocol::announce_digest(&mut headers, digest);
     }
-    let body = Body::from(body);
-    response(code, headers, body)
+    response(code, headers, Body::from(body))
 }
 
 /// Adds what a response from a cache says of itself: its age, and how it came about.
@@ -93,37 +97,42 @@ fn keep_for_not_modified(headers: &mut HeaderMap) {
 }
 
 /// What of a stored part a request asks for that was found to be answered by it.
-fn part_of_part(stored: Part, body: &Bytes, headers: &mut HeaderMap, incoming: &Incoming) -> Option<Bytes> {
+fn part_of_part(stored: Part, body: &Pieces, headers: &mut HeaderMap, incoming: &Incoming) -> Option<Pieces> {
     let Range { start, end } = stored.answers(&incoming.headers, headers)?;
     let at = |position: u64| usize::try_from(position - stored.start).ok();
     let (from, to) = (at(start)?, at(end)?);
     let content_range = HeaderValue::try_from(Part { start, end, ..stored }.text()).ok()?;
     headers.insert(CONTENT_RANGE, content_range);
-    (to <= body.len()).then(|| body.slice(from..to))
+    (to <= body.len() && to - from < body.len()).then(|| body.slice(from..to))
 }
 
-/// The part of a stored 200 that `Range` asks for (RFC 9110 section 14.2).
-fn part(code: StatusCode, body: Bytes, headers: &mut HeaderMap, incoming: &Incoming) -> (StatusCode, Bytes) {
+/// The part of what is stored that `Range` asks for (RFC 9110 section 14.2); `None` for all of it.
+fn part(
+    code: StatusCode,
+    body: &Pieces,
+    headers: &mut HeaderMap,
+    incoming: &Incoming,
+) -> Option<(StatusCode, Pieces)> {
     if let Some(stored) = Part::of(code, headers) {
-        return (code, part_of_part(stored, &body, headers, incoming).unwrap_or(body));
+        return part_of_part(stored, body, headers, incoming).map(|part| (code, part));
     }
     let mut lines = incoming.headers.get_all(RANGE).into_iter();
-    let (Some(range), None) = (lines.next(), lines.next()) else { return (code, body) };
+    let (Some(range), None) = (lines.next(), lines.next()) else { return None };
     if !range_applies(&incoming.headers, headers) {
-        return (code, body);
+        return None;
     }
-    match ranges::slice(range.as_bytes(), &body, headers.get(CONTENT_TYPE)) {
+    match ranges::slice(range.as_bytes(), body, headers.get(CONTENT_TYPE)) {
         Slice::Whole => {
             headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-            (code, body)
+            None
         }
         Slice::One { body, content_range } => {
             headers.insert(CONTENT_RANGE, content_range);
-            (StatusCode::PARTIAL_CONTENT, body)
+            Some((StatusCode::PARTIAL_CONTENT, body))
         }
         Slice::Several { body, content_type } => {
             headers.insert(CONTENT_TYPE, content_type);
-            (StatusCode::PARTIAL_CONTENT, body)
+            Some((StatusCode::PARTIAL_CONTENT, body))
         }
         Slice::Unsatisfiable { content_range } => {
             // It is about this range: nothing of the whole's is true of it, least of all for how long.
@@ -133,7 +142,7 @@ fn part(code: StatusCode, body: Bytes, headers: &mut HeaderMap, incoming: &Incom
             }
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             headers.insert(CONTENT_RANGE, content_range);
-            (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new())
+            Some((StatusCode::RANGE_NOT_SATISFIABLE, Pieces::new()))
         }
     }
 }

@@ -9,6 +9,7 @@ use super::forwarding;
 use super::keys::KeyHook;
 use super::near::NearRules;
 use super::refresh::Background;
+use crate::at_once::Spawn;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::origin::Origin;
@@ -29,6 +30,7 @@ pub struct CachingBuilder {
     stats: Option<Arc<Stats>>,
     pseudonym: Option<String>,
     background: Background,
+    spawn: Option<Arc<dyn Spawn>>,
     drain_on_drop: Duration,
     worth_finishing: Option<u64>,
     key: Option<KeyHook>,
@@ -92,6 +94,13 @@ impl CachingBuilder {
         self
     }
 
+    /// Threads for refreshes, in place of its own.
+    #[allow(dead_code)]
+    pub(crate) fn spawn(mut self, spawn: Arc<dyn Spawn>) -> Self {
+        self.spawn = Some(spawn);
+        self
+    }
+
     /// For how long the last handle on the cache, when it is dropped, still works off refreshes that wait:
     /// for a program that ends and whose store stays. Default: zero, they are given up.
     pub fn drain_on_drop(mut self, budget: Duration) -> Self {
@@ -149,6 +158,7 @@ impl CachingBuilder {
             // A near cache is a part of whoever asks, and no hop of its own.
             via: self.near.is_none().then_some(via),
             background: self.background,
+            spawn: self.spawn,
             drain_on_drop: self.drain_on_drop,
             worth_finishing: self.worth_finishing.unwrap_or(WORTH_FINISHING),
             key: self.key,

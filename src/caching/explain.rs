@@ -244,7 +244,7 @@ impl<'a> DryRun<'a> {
 
     /// In words, what would be sent to the origin.
     fn asked_how(self, plan: &Plan) -> &'static str {
-        let Outgoing { request, asks_for_us } = outgoing(self.incoming, plan, By::Origin);
+        let Outgoing { request, asks_for_us } = outgoing(self.incoming, plan, By::Origin, None);
         match (asks_for_us, plan.selected.is_some()) {
             (false, _) => "fetched anew",
             (true, false) => "fetched, unless one of the stored entity tags still holds",

@@ -7,6 +7,7 @@ use super::incoming::Incoming;
 use super::lookup::Plan;
 use super::parts;
 use crate::body::Body;
+use crate::deadline::Deadline;
 use crate::header::token::is_token_byte;
 use crate::header::{date, hop_by_hop};
 use crate::policy::{Rules, Times, response_directives, validators};
@@ -20,7 +21,7 @@ pub(crate) struct Outgoing {
 }
 
 /// The request that the plan comes to: ours to send, with our validators where there are any.
-pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, by: By) -> Outgoing {
+pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, by: By, deadline: Option<Deadline>) -> Outgoing {
     let mut headers = incoming.headers.clone();
     if let Some(via) = &incoming.via {
         headers.append(VIA, via.clone());
@@ -38,7 +39,7 @@ pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, by: By) -> Outgoing {
     *request.method_mut() = incoming.method.clone();
     *request.uri_mut() = incoming.target.uri();
     *request.headers_mut() = headers;
-    if let Some(deadline) = incoming.deadline {
+    if let Some(deadline) = deadline {
         // Others may read along, for whom it is none.
         let deadline = if by == By::Owner { deadline.softly_for_head() } else { deadline.for_head() };
         request.extensions_mut().insert(deadline);

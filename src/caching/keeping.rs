@@ -1,24 +1,42 @@
 //! What becomes of a response that came from the origin: stored when it is whole, or why not.
 
+use std::io::{self, Read};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{AGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 
-use super::engine::{Head, Inner, Landed, Lead};
-use super::fetches::Fetch;
+use super::engine::Inner;
 use super::forwarding::Received;
 use super::incoming::Incoming;
 use super::lookup::Plan;
+use super::step::{Head, Landed, Lead};
+use super::tombstones::{Fetch, Sequence};
 use crate::body::Body;
+use crate::cancellation::Cancellation;
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind};
 use crate::fill::{Commit, Fill, Keeping};
+use crate::pieces::Pieces;
 use crate::policy::{
     HeadSays, Lifetime, LifetimeSource, NotStored, Times, Variant, freshened, head_says, implied_fields,
     lifetime_rule, may_store, response_directives, validity,
 };
 use crate::stats::{CACHE_STATUS, CacheStatus, Outcome, time_to_live};
 use crate::store::StoredResponse;
+
+/// The longest response of an origin that fails which is shared with those who wait for it, in bytes.
+const SHARED_FAILURE: u64 = 64 << 10;
+
+/// A body that failed while it was read ahead.
+struct Failed(Option<Error>);
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        let error = self.0.take();
+        Err(error.unwrap_or_else(|| Error::new(ErrorKind::IncompleteBody, "the body is incomplete")).into())
+    }
+}
 
 impl Inner {
     /// Freshens what a 304 confirmed, and answers with it.
@@ -39,8 +57,8 @@ impl Inner {
         }
         let headers = freshened(&known, &received.fields_to_store(&self.rules, self.by()));
         let may_store = self.may_store(incoming, confirmed.status(), &headers);
-        let freshened =
-            Head::of(self, incoming, confirmed.status(), headers, received.times).into_freshened(confirmed);
+        let freshened = Head::of(self, incoming, confirmed.status(), headers, received.times)
+            .into_freshened(confirmed, fetch.sequence());
         match may_store {
             Ok(()) => {
                 self.store.insert(fetch, &freshened);
@@ -84,7 +102,7 @@ impl Inner {
                 let status = stored.status();
                 if self.may_store(&get, status, &headers).is_ok() {
                     let head = Head::of(self, &get, status, headers, received.times);
-                    self.store.insert(fetch, &head.into_freshened(stored));
+                    self.store.insert(fetch, &head.into_freshened(stored, fetch.sequence()));
                 } else {
                     self.store.remove(&incoming.key);
                 }
@@ -106,10 +124,10 @@ impl Inner {
             if leader.is_none() && self.is_part_to_keep(incoming, &received) {
                 return self.keep_part(incoming, received, status, fetch);
             }
-            if let Some(leader) = leader {
-                leader.land(Landed::Alone);
-                self.uncacheable.remember(&incoming.key);
-            }
+            let received = match leader {
+                Some(leader) => self.land_unstored(incoming, leader, received, why),
+                None => received,
+            };
             // What is stored has just been contradicted by the origin; a failing origin, one that wants to be
             // left alone, the answer to a part or to a condition contradict nothing.
             let contradicts = !received.status.is_server_error()
@@ -127,20 +145,62 @@ impl Inner {
             return self.hand_on(incoming, code, headers, body, status.detail(why.name()));
         }
         self.uncacheable.forget(&incoming.key);
+        self.failures.forget(&incoming.key, &incoming.target);
         let fields = received.fields_to_store(&self.rules, self.by());
         let Received { status: code, headers, body, times } = received;
         let head = Head::of(self, incoming, code, fields, times);
-        let whole = if body.is_empty() { Some(Bytes::new()) } else { body.as_bytes().cloned() };
+        let whole = if body.is_empty() { Some(Pieces::new()) } else { body.as_pieces().cloned() };
         let Some(whole) = whole else {
             let body = self.fill(head, body, fetch, leader);
             return self.hand_on(incoming, code, headers, body, status.stored());
         };
-        let is_stored = self.store.insert(&fetch, &head.into_stored(whole));
+        let digest = Digest::of_pieces(&whole);
+        let is_stored = self.store.insert(&fetch, &head.into_stored(whole, digest, fetch.sequence()));
         if let Some(leader) = leader {
             leader.land(Landed::Stored);
         }
         let status = if is_stored { status.stored() } else { status };
         self.hand_on(incoming, code, headers, body, status)
+    }
+
+    /// Tells those who wait for the same thing of a response that is not stored. A short response that says that the
+    /// origin fails is theirs too, where nothing in it forbids that: the origin is not asked once for each of them.
+    fn land_unstored(
+        &self,
+        incoming: &Incoming,
+        leader: Lead,
+        received: Received,
+        why: NotStored,
+    ) -> Received {
+        let is_failure = received.status.is_server_error() || why == NotStored::AboutRequest;
+        if !is_failure {
+            if why.is_of_response() {
+                self.uncacheable.remember(&incoming.key, self.clock.now());
+            }
+            leader.land(Landed::Alone);
+            return received;
+        }
+        let directives = response_directives(&received.headers, &self.rules);
+        let is_for_others = !directives.no_store && !directives.private && why != NotStored::VaryAny;
+        let is_short = received.body.length().is_some_and(|length| length <= SHARED_FAILURE);
+        if !is_for_others || !is_short || !leader.has_followers() {
+            // One of those who wait leads then.
+            leader.leave_with(Landed::GivenUp);
+            return received;
+        }
+        let Received { status, headers, body, times } = received;
+        match body.into_bytes_limited(SHARED_FAILURE) {
+            Ok(bytes) => {
+                let head = Head::of(self, incoming, status, headers.clone(), times);
+                leader.leave_with(Landed::Failure(Arc::new(head), bytes.clone().into()));
+                Received { status, headers, body: Body::from(bytes), times }
+            }
+            Err(error) => {
+                leader.leave_with(Landed::GivenUp);
+                let body = Body::from_reader(Failed(Some(error)), None);
+                Received { status, headers, body, times }
+            }
+        }
     }
 
     /// Whether a response may be stored, by RFC 9111 and by the operator's rules on lifetimes.
@@ -191,11 +251,11 @@ impl Inner {
     fn fill(&self, head: Head, body: Body, fetch: Fetch, leader: Option<Lead>) -> Body {
         let head = Arc::new(head);
         let leader = leader.map(Arc::new);
-        let ticket = fetch.ticket();
+        let sequence = fetch.sequence();
         let commit = {
             let (store, head, leader) = (self.store.clone(), Arc::clone(&head), leader.clone());
-            move |whole| {
-                store.insert(&fetch, &head.to_stored(whole));
+            move |whole, digest| {
+                store.insert(&fetch, &head.to_stored(whole, digest, fetch.sequence()));
                 drop(leader);
             }
         };
@@ -204,7 +264,7 @@ impl Inner {
             // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
             let is_for_all = head.validity.is_fresh(self.clock.now()) && !head.validity.no_cache;
             leader.land(if is_for_all {
-                Landed::Fill(head, Arc::downgrade(reader.fill()), ticket)
+                Landed::Fill(head, Arc::downgrade(reader.fill()), sequence)
             } else {
                 Landed::Alone
             });
@@ -215,7 +275,8 @@ impl Inner {
     /// How a body is kept that this is to be done with when it is whole.
     pub(super) fn keeping(&self, commit: Commit) -> Keeping {
         let (limit, worth_finishing) = (self.store.max_body(), self.worth_finishing);
-        Keeping { limit, worth_finishing, room: Arc::new(self.store.clone()), commit }
+        let (ledger, cancellation) = (Arc::clone(&self.ledger), Cancellation::new());
+        Keeping { limit, worth_finishing, ledger, cancellation, commit }
     }
 }
 
@@ -246,19 +307,24 @@ impl Head {
         Self { status, headers, validity, variant }
     }
 
-    pub(super) fn into_stored(self, body: Bytes) -> Arc<StoredResponse> {
-        Arc::new(StoredResponse::new(self.status, &self.headers, body, self.validity, self.variant))
+    pub(super) fn into_stored(self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {
+        let Self { status, headers, validity, variant } = self;
+        let stored = StoredResponse::with_digest(status, &headers, body, Some(digest), validity, variant);
+        Arc::new(stored.with_sequence(sequence))
     }
 
     /// With the body of what is stored.
-    fn into_freshened(self, stored: &StoredResponse) -> Arc<StoredResponse> {
+    fn into_freshened(self, stored: &StoredResponse, sequence: Sequence) -> Arc<StoredResponse> {
         let Self { status, headers, validity, variant } = self;
         let (body, digest) = (stored.body().clone(), stored.digest());
-        Arc::new(StoredResponse::with_digest(status, &headers, body, digest, validity, variant))
+        let freshened = StoredResponse::with_digest(status, &headers, body, digest, validity, variant);
+        Arc::new(freshened.with_sequence(sequence).with_body_counted_as(stored))
     }
 
-    fn to_stored(&self, body: Bytes) -> Arc<StoredResponse> {
-        let variant = self.variant.clone();
-        Arc::new(StoredResponse::new(self.status, &self.headers, body, self.validity, variant))
+    pub(super) fn to_stored(&self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {
+        let (status, variant) = (self.status, self.variant.clone());
+        let (headers, digest) = (&self.headers, Some(digest));
+        let stored = StoredResponse::with_digest(status, headers, body, digest, self.validity, variant);
+        Arc::new(stored.with_sequence(sequence).with_counted_body())
     }
 }

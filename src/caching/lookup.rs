@@ -33,22 +33,23 @@ pub(crate) struct Plan {
     pub(crate) candidates: Vec<Arc<StoredResponse>>,
     /// The beginning of what the request asks for, of which the rest is to be fetched.
     pub(crate) beginning: Option<Arc<StoredResponse>>,
-    /// How many purges had begun when it was looked for.
-    pub(crate) purges: u64,
-}
-
-impl Lookup {
-    pub(crate) fn found_after(self, purges: u64) -> Self {
-        match self {
-            Self::Serve(..) => self,
-            Self::Forward(plan) => Self::Forward(Plan { purges, ..plan }),
-        }
-    }
 }
 
 impl Plan {
     pub(crate) fn without_store(why: Forward) -> Self {
-        Self { why, selected: None, candidates: Vec::new(), beginning: None, purges: 0 }
+        Self { why, selected: None, candidates: Vec::new(), beginning: None }
+    }
+
+    /// All that it was made of.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = &Arc<StoredResponse>> {
+        self.selected.iter().chain(&self.candidates).chain(&self.beginning)
+    }
+
+    /// Whether each request has to ask the origin whether what is stored still holds, so that nobody gains by waiting
+    /// for another request.
+    pub(crate) fn is_always_validated(&self) -> bool {
+        let validity = self.selected.as_ref().map(|stored| stored.validity());
+        validity.is_some_and(|validity| validity.no_cache || validity.lifetime.is_zero())
     }
 
     pub(crate) fn entity_tags(&self) -> Vec<HeaderValue> {

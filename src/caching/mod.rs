@@ -4,7 +4,10 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `engine` | `Caching`: a request's way through the cache |
-//! | `at_once` | the same without waiting, as far as that goes |
+//! | `hit` | the shortest way: a plain request for what is stored, fresh and whole |
+//! | `step` | the next step of a request: serve, wait, or fetch |
+//! | `pending` | a request that waits for a fetch |
+//! | `fetching` | asking the origin, and what its answer comes to |
 //! | `keeping` | what becomes of a response that came from the origin |
 //! | `builder` | what it is made of |
 //! | `incoming` | a request, with what the engine asks of it computed once |
@@ -19,36 +22,35 @@
 //! | `near` | what is different beside the one who asks, where the owner is asked |
 //! | `refresh` | what was served stale, refreshed behind the client's back |
 //! | `ranges` | a part, or several, of a stored body |
-//! | `fetches` | which fetches are under way, so that none stores what has been overtaken |
-//! | `invalidations` | when things were invalidated, up to a number of them |
-//! | `groups` | which groups of stored responses were invalidated |
+//! | `tombstones` | what was invalidated, and when |
+//! | `failures` | fetches that failed a moment ago |
 //! | `purging` | what is to be forgotten because somebody says so |
-//! | `purges` | what was purged from a store that cannot list what it holds |
 //! | `uncacheable` | what turned out not to be for sharing, so that nobody waits for it |
 //! | `guarded_store` | the store, whose trouble is never the client's |
 
 mod answer;
-mod at_once;
 mod builder;
 mod credential;
 mod engine;
 mod explain;
 mod explanation;
-mod fetches;
+mod failures;
+mod fetching;
 mod forwarding;
-mod groups;
 mod guarded_store;
+mod hit;
 mod incoming;
-mod invalidations;
 mod keeping;
 mod keys;
 mod lookup;
 mod near;
 mod parts;
-mod purges;
+mod pending;
 mod purging;
 mod ranges;
 mod refresh;
+mod step;
+mod tombstones;
 mod uncacheable;
 
 pub use builder::CachingBuilder;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::engine::Caching;
-use super::groups::invalidated_groups;
+use super::tombstones::invalidated_groups;
 use crate::policy::{Rules, Times, Validity, invalidated};
 use crate::target::Target;
 

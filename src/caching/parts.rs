@@ -1,20 +1,21 @@
 //! Parts of a body: kept, joined with what is there, completed.
 
-use std::io::{Cursor, Read};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::engine::{Head, Inner};
-use super::fetches::Fetch;
+use super::engine::Inner;
 use super::forwarding::Received;
 use super::guarded_store::GuardedStore;
 use super::incoming::Incoming;
+use super::step::Head;
+use super::tombstones::Fetch;
 use crate::body::Body;
-use crate::digest::{CONTENT_DIGEST, announced_of_whole, checked};
+use crate::digest::{CONTENT_DIGEST, Digest, announced_of_whole, checked};
 use crate::fill::Fill;
+use crate::ledger::{Ledger, Use};
+use crate::pieces::Pieces;
 use crate::policy::{Part, are_of_one, combined, freshened};
 use crate::stats::CacheStatus;
 use crate::store::StoredResponse;
@@ -46,8 +47,8 @@ pub(super) fn whole(received: Received, stored: &StoredResponse) -> Option<Recei
     // It was that of the part.
     headers.remove(&CONTENT_DIGEST);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(known.complete));
-    let body = Cursor::new(stored.body().clone()).chain(received.body);
-    let body = Body::from_reader(body, Some(known.complete));
+    let rest = Body::from_reader(received.body, Some(rest.length()));
+    let body = Body::with_beginning(stored.body().clone(), rest);
     Some(Received { status: StatusCode::OK, headers, body, times: received.times })
 }
 
@@ -63,10 +64,10 @@ impl Inner {
         let fields = received.fields_to_store(&self.rules, self.by());
         let Received { status: code, headers, body, times } = received;
         let head = Head::of(self, incoming, code, fields, times);
-        let store = self.store.clone();
-        let commit = move |bytes| {
-            let part = head.into_stored(bytes);
-            if let Some(joined) = joined(&store, &fetch, &part) {
+        let (store, ledger) = (self.store.clone(), Arc::clone(&self.ledger));
+        let commit = move |pieces, digest| {
+            let part = head.to_stored(pieces, digest, fetch.sequence());
+            if let Some(joined) = joined(&store, &ledger, &fetch, &part) {
                 store.insert(&fetch, &joined);
             }
         };
@@ -90,7 +91,7 @@ impl Inner {
 }
 
 /// Whether these bytes are the whole that the fields of both parts announce, as far as they do.
-fn is_announced(parts: [&HeaderMap; 2], whole: &Bytes) -> bool {
+fn is_announced(parts: [&HeaderMap; 2], whole: &Pieces) -> bool {
     let mut expected: Vec<_> = parts.into_iter().flat_map(announced_of_whole).collect();
     expected.dedup();
     checked(Body::from(whole.clone()), expected, || ()).is_ok()
@@ -98,7 +99,12 @@ fn is_announced(parts: [&HeaderMap; 2], whole: &Bytes) -> bool {
 
 /// What is to be stored when this part has come: it alone, or joined with the part that is stored; `None`
 /// where the whole is.
-fn joined(store: &GuardedStore, fetch: &Fetch, new: &Arc<StoredResponse>) -> Option<Arc<StoredResponse>> {
+fn joined(
+    store: &GuardedStore,
+    ledger: &Arc<Ledger>,
+    fetch: &Fetch,
+    new: &Arc<StoredResponse>,
+) -> Option<Arc<StoredResponse>> {
     let variants = store.variants(fetch.key());
     let Some(stored) = variants.iter().find(|stored| stored.variant() == new.variant()) else {
         return Some(Arc::clone(new));
@@ -110,12 +116,14 @@ fn joined(store: &GuardedStore, fetch: &Fetch, new: &Arc<StoredResponse>) -> Opt
     let parts = Part::of(stored.status(), &fields).zip(Part::of(new.status(), &new_fields));
     let joined = parts
         .filter(|_| are_of_one(&fields, &new_fields))
-        .and_then(|(one, other)| combined((one, stored.body()), (other, new.body())))
+        .and_then(|(one, other)| {
+            let share = |bytes| ledger.share(Use::Bodies, bytes);
+            combined((one, stored.body()), (other, new.body()), share)
+        })
         .filter(|(part, _)| part.length() <= store.max_body())
-        .map(|(part, bytes)| (part, Bytes::from(bytes)))
         // A whole that is another than both say is none.
-        .filter(|(part, bytes)| !part.is_whole() || is_announced([&fields, &new_fields], bytes));
-    let Some((part, bytes)) = joined else { return Some(Arc::clone(new)) };
+        .filter(|(part, pieces)| !part.is_whole() || is_announced([&fields, &new_fields], pieces));
+    let Some((part, pieces)) = joined else { return Some(Arc::clone(new)) };
     let mut headers = freshened(&fields, &new_fields);
     headers.remove(&CONTENT_DIGEST);
     let status = if part.is_whole() {
@@ -126,5 +134,7 @@ fn joined(store: &GuardedStore, fetch: &Fetch, new: &Arc<StoredResponse>) -> Opt
         StatusCode::PARTIAL_CONTENT
     };
     let (validity, variant) = (*new.validity(), new.variant().clone());
-    Some(Arc::new(StoredResponse::new(status, &headers, bytes, validity, variant)))
+    let digest = part.is_whole().then(|| Digest::of_pieces(&pieces));
+    let joined = StoredResponse::with_digest(status, &headers, pieces, digest, validity, variant);
+    Some(Arc::new(joined.with_sequence(fetch.sequence()).with_counted_body()))
 }

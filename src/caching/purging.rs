@@ -38,21 +38,8 @@ impl Caching {
 }
 
 impl Inner {
-    /// The order matters. What has been looked up is doubtful from the first step on; what is under way stores
-    /// nothing after the second, and nobody joins it after the third. What was being stored at that moment is
-    /// stored before the store is gone through, so that nothing old appears behind it.
     fn purge(&self, purge: &Purge) -> Purged {
-        self.store.purges().begin();
-        match (purge.group_origin(), purge.group_name()) {
-            // To which groups a response belongs is known when it comes: it is looked at then.
-            (Some(origin), Some(name)) => self.invalidate_groups(origin, &[name.as_bytes().to_vec()]),
-            _ => {
-                self.fetches.invalidate_where(|key| purge.covers(key.url()));
-                self.flights.forget_where(|key| purge.covers(key.url()));
-            }
-        }
-        self.store.wait_for_inserts();
-        let purged = self.store.purge(purge, || self.clock.now());
+        let purged = self.store.purge(purge, self.clock.now());
         self.stats.count_purge(purged);
         debug!("purged {purge}: {purged}");
         purged

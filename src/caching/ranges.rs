@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 
 use crate::header::range::{ContentRange, Requested, requested};
+use crate::pieces::Pieces;
 
 /// What a `Range` field comes to.
 #[derive(Debug)]
@@ -13,15 +14,15 @@ pub(crate) enum Slice {
     /// The field is ignored.
     Whole,
     /// One part: the body of a 206.
-    One { body: Bytes, content_range: HeaderValue },
+    One { body: Pieces, content_range: HeaderValue },
     /// Several parts: a `multipart/byteranges` body (section 14.6).
-    Several { body: Bytes, content_type: HeaderValue },
+    Several { body: Pieces, content_type: HeaderValue },
     /// Nothing of it exists: 416.
     Unsatisfiable { content_range: HeaderValue },
 }
 
-/// Cuts what `range` asks for out of a whole body. One part shares the bytes; several are copied.
-pub(crate) fn slice(range: &[u8], whole: &Bytes, content_type: Option<&HeaderValue>) -> Slice {
+/// Cuts what `range` asks for out of a whole body. The parts share its bytes.
+pub(crate) fn slice(range: &[u8], whole: &Pieces, content_type: Option<&HeaderValue>) -> Slice {
     let length = whole.len() as u64;
     let parts = match requested(range, length) {
         Requested::Whole => return Slice::Whole,
@@ -30,33 +31,34 @@ pub(crate) fn slice(range: &[u8], whole: &Bytes, content_type: Option<&HeaderVal
         }
         Requested::Parts(parts) => parts,
     };
-    if let [(start, end)] = parts[..] {
-        let content_range = text(ContentRange { start, end, complete: Some(length) }.text());
-        return Slice::One { body: cut(whole, start, end), content_range };
-    }
-    let boundary = boundary();
-    let mut body = BytesMut::new();
-    for (start, end) in parts {
-        body.extend_from_slice(format!("--{boundary}\r\n").as_bytes());
-        if let Some(content_type) = content_type {
-            body.extend_from_slice(b"content-type: ");
-            body.extend_from_slice(content_type.as_bytes());
-            body.extend_from_slice(b"\r\n");
-        }
-        let content_range = ContentRange { start, end, complete: Some(length) }.text();
-        body.extend_from_slice(format!("content-range: {content_range}\r\n\r\n").as_bytes());
-        body.extend_from_slice(&cut(whole, start, end));
-        body.extend_from_slice(b"\r\n");
-    }
-    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
-    let content_type = text(format!("multipart/byteranges; boundary={boundary}"));
-    Slice::Several { body: body.freeze(), content_type }
-}
-
-fn cut(whole: &Bytes, start: u64, end: u64) -> Bytes {
+    let content_range = |start, end| ContentRange { start, end, complete: Some(length) }.text();
     // The parts lie within the body, whose length is a usize.
     let at = |position: u64| usize::try_from(position).unwrap_or(whole.len());
-    whole.slice(at(start)..at(end))
+    if let [(start, end)] = parts[..] {
+        return Slice::One {
+            body: whole.slice(at(start)..at(end)),
+            content_range: text(content_range(start, end)),
+        };
+    }
+    let boundary = boundary();
+    let mut head = BytesMut::new();
+    let mut pieces: Vec<Bytes> = Vec::new();
+    for (start, end) in parts {
+        head.extend_from_slice(format!("--{boundary}\r\n").as_bytes());
+        if let Some(content_type) = content_type {
+            head.extend_from_slice(b"content-type: ");
+            head.extend_from_slice(content_type.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(format!("content-range: {}\r\n\r\n", content_range(start, end)).as_bytes());
+        pieces.push(head.split().freeze());
+        pieces.extend(whole.slice(at(start)..at(end)).iter());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    pieces.push(head.freeze());
+    let content_type = text(format!("multipart/byteranges; boundary={boundary}"));
+    Slice::Several { body: pieces.into_iter().collect(), content_type }
 }
 
 /// A boundary that no body can have been written to contain: 128 random bits.
@@ -75,13 +77,17 @@ mod tests {
 
     const WHOLE: Bytes = Bytes::from_static(b"0123456789");
 
+    fn slice(range: &[u8], whole: &Bytes, content_type: Option<&HeaderValue>) -> Slice {
+        super::slice(range, &whole.clone().into(), content_type)
+    }
+
     #[test]
     fn one_part_shares_the_bytes() {
         let Slice::One { body, content_range } = slice(b"bytes=2-4", &WHOLE, None) else {
             panic!("one part")
         };
         assert_eq!(body, "234");
-        assert_eq!(body.as_ptr(), WHOLE[2..].as_ptr());
+        assert_eq!(body.as_one().unwrap().as_ptr(), WHOLE[2..].as_ptr());
         assert_eq!(content_range, "bytes 2-4/10");
     }
 
@@ -97,7 +103,18 @@ mod tests {
              --{boundary}\r\ncontent-type: text/html\r\ncontent-range: bytes 8-9/10\r\n\r\n89\r\n\
              --{boundary}--\r\n"
         );
-        assert_eq!(body, expected);
+        assert_eq!(body, *expected);
+        let shared: Vec<_> = body.slices().map(<[u8]>::as_ptr).collect();
+        assert_eq!((shared[1], shared[3]), (WHOLE.as_ptr(), WHOLE[8..].as_ptr()));
+    }
+
+    #[test]
+    fn several_parts_of_many_pieces_are_a_list_of_them() {
+        let pieces: Pieces = (0..1_000).map(|_| Bytes::from_static(&[b'x'; 1_000])).collect();
+        let Slice::Several { body, .. } = super::slice(b"bytes=0-399999,600000-", &pieces, None) else {
+            panic!("several parts")
+        };
+        assert_eq!(body.iter().count(), 800 + 3);
     }
 
     #[test]

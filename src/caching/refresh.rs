@@ -1,32 +1,40 @@
 //! Refreshes behind the client's back (RFC 5861 section 3).
 //!
-//! A stale response that may be served while it is refreshed is served at once, and the refresh waits in a
-//! bounded queue. A thread that lives only while there is something to do works it off, or whoever calls
-//! [`maintain`](super::Caching::maintain).
+//! A stale response that may be served while it is refreshed is served at once, and its refresh is queued. Threads that a
+//! cache was given for its jobs work the queue off, or whoever calls [`maintain`](super::Caching::maintain). A refresh
+//! that failed is not tried again for a while, which doubles each time.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::Method;
 use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, PRAGMA, RANGE};
 use log::{debug, warn};
-use parking_lot::{Condvar, Mutex};
+use lru::LruCache;
+use parking_lot::Mutex;
 
-use super::engine::{Inner, Landed, Lead};
+use super::engine::Inner;
+use super::fetching::Exchange;
 use super::incoming::Incoming;
-use super::lookup::Lookup;
+use super::step::Flight;
+use crate::at_once::{Job, Lane, Spawn, Turn};
+use crate::body::Wake;
+use crate::cancellation::Cancellation;
 use crate::error::redacted;
+use crate::flight::Role;
 use crate::store::Key;
 
 /// Who refreshes what was served stale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Background {
-    /// A thread of the cache's own, which ends when there was nothing to do for ten seconds.
+    /// Threads of the cache's own, eight at most, each of which ends when there is nothing to do. A
+    /// [`Peer`](crate::Peer) has its pool do it in their place.
     #[default]
     Thread,
     /// Nobody, until [`maintain`](super::Caching::maintain) is called: the cache starts no thread.
@@ -36,100 +44,73 @@ pub enum Background {
 /// How many refreshes may wait. One more is not queued; the next request for it will be.
 const CAPACITY: usize = 256;
 
-/// How long the thread waits for more to do.
-const IDLE: Duration = Duration::from_secs(10);
+/// How many threads a cache without a pool may have at a time.
+const MOST_THREADS: usize = 8;
+
+/// How long a refresh that failed is not tried again, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Of how many keys it is remembered that a refresh failed.
+const MOST_PAUSES: usize = 1024;
 
 /// The refreshes that wait.
 pub(super) struct Refreshes {
-    background: Background,
+    threads: Option<Arc<dyn Spawn>>,
     state: Mutex<State>,
-    changed: Condvar,
 }
 
-#[derive(Default)]
 struct State {
     waiting: VecDeque<Incoming>,
     /// What waits and what is being refreshed.
     keys: HashSet<Key>,
-    has_thread: bool,
+    /// Until when a key is not refreshed, and for how long that was.
+    paused: LruCache<Key, (SystemTime, Duration)>,
     is_closed: bool,
-    /// Flights that are worked on behind the back of whoever began them, each by a thread.
-    flights: usize,
 }
 
-/// How many of those there may be.
-const MOST_FLIGHTS: usize = 8;
-
 impl Refreshes {
-    pub(super) fn new(background: Background) -> Self {
-        Self { background, state: Mutex::default(), changed: Condvar::new() }
+    /// With a pool where there is one, and as chosen otherwise.
+    pub(super) fn new(background: Background, pool: Option<Arc<dyn Spawn>>) -> Self {
+        let own = || -> Option<Arc<dyn Spawn>> {
+            (background == Background::Thread).then(|| Arc::new(Threads::default()) as Arc<dyn Spawn>)
+        };
+        let state = State {
+            waiting: VecDeque::new(),
+            keys: HashSet::new(),
+            paused: LruCache::unbounded(),
+            is_closed: false,
+        };
+        let threads = if background == Background::CallerRuns { None } else { pool.or_else(own) };
+        Self { threads, state: Mutex::new(state) }
     }
 
-    /// Queues a refresh, unless one of the same key waits already or too many do.
-    pub(super) fn offer(self: &Arc<Self>, incoming: &Incoming, cache: &Weak<Inner>) {
+    /// Has a job run by one of the threads.
+    pub(super) fn spawn(&self, job: Job) -> Result<(), Job> {
+        match &self.threads {
+            Some(threads) => threads.spawn(job),
+            None => Err(job),
+        }
+    }
+
+    /// Queues a refresh, unless one of the same key waits already, failed a moment ago, or too many wait.
+    pub(super) fn offer(&self, incoming: &Incoming, cache: &Arc<Inner>) {
+        let now = cache.clock.now();
         let mut state = self.state.lock();
-        if state.waiting.len() >= CAPACITY || !state.keys.insert(incoming.key.clone()) {
+        let is_paused = state.paused.peek(&incoming.key).is_some_and(|(until, _)| now < *until);
+        if state.waiting.len() >= CAPACITY || is_paused || !state.keys.insert(incoming.key.clone()) {
             return;
         }
         state.waiting.push_back(of_the_whole(incoming));
-        let needs_thread = self.background == Background::Thread && !state.has_thread;
-        state.has_thread |= needs_thread;
         drop(state);
-        self.changed.notify_one();
-        if needs_thread {
-            let (queue, cache) = (Arc::clone(self), Weak::clone(cache));
-            let thread = thread::Builder::new().name("refresh".to_owned());
-            if let Err(error) = thread.spawn(move || queue.work(&cache)) {
-                self.state.lock().has_thread = false;
-                warn!("no thread for refreshes can be started: {error}");
+        let (lane, cache) = (Lane::Refresh(incoming.target.origin()), Arc::downgrade(cache));
+        let job = Job::new(lane, Cancellation::new(), move |turn| {
+            if turn == Turn::Pool {
+                refresh_next(&cache);
             }
-        }
-    }
-
-    /// Works on a flight, so that whoever began it need not wait for its end. It comes back where nobody can.
-    pub(super) fn fly(
-        self: &Arc<Self>,
-        incoming: &Incoming,
-        leader: Lead,
-        cache: &Weak<Inner>,
-    ) -> Result<(), Lead> {
-        let mut state = self.state.lock();
-        if self.background != Background::Thread || state.is_closed || state.flights >= MOST_FLIGHTS {
-            return Err(leader);
-        }
-        state.flights += 1;
-        drop(state);
-        let promise = Flown(Arc::clone(self));
-        let (incoming, cache) = (of_the_whole(incoming), Weak::clone(cache));
-        let work = move || {
-            let _promise = promise;
-            if let Some(cache) = cache.upgrade() {
-                cache.refresh_as(&incoming, leader);
-            }
-        };
-        // Where there is no thread, the leader is dropped, and who follows it looks again.
-        if let Err(error) = thread::Builder::new().name("fetch".to_owned()).spawn(work) {
-            warn!("no thread for a fetch can be started: {error}");
-        }
-        Ok(())
-    }
-
-    /// What the thread does.
-    fn work(&self, cache: &Weak<Inner>) {
-        while let Some(incoming) = self.wait() {
-            // Nobody needs a refresh of a cache that is gone.
-            let Some(cache) = cache.upgrade() else { return };
-            cache.refresh(&incoming);
-        }
-    }
-
-    fn wait(&self) -> Option<Incoming> {
-        let mut state = self.state.lock();
-        let nothing = |state: &mut State| state.waiting.is_empty() && !state.is_closed;
-        self.changed.wait_while_for(&mut state, nothing, IDLE);
-        let next = state.waiting.pop_front().filter(|_| !state.is_closed);
-        state.has_thread = next.is_some();
-        next
+        });
+        // It waits for the next job, or for whoever maintains the cache.
+        drop(self.spawn(job));
     }
 
     fn next(&self) -> Option<Incoming> {
@@ -141,10 +122,36 @@ impl Refreshes {
         drop(unused);
     }
 
-    /// Lets the thread end.
+    /// A refresh failed, or did not.
+    fn note(&self, key: &Key, has_failed: bool, now: SystemTime) {
+        let mut state = self.state.lock();
+        let before = state.paused.pop(key);
+        if has_failed {
+            let pause = before.map_or(FIRST_PAUSE, |(_, pause)| (2 * pause).min(LONGEST_PAUSE));
+            state.paused.put(key.clone(), (now + pause, pause));
+            if state.paused.len() > MOST_PAUSES {
+                state.paused.pop_lru();
+            }
+        }
+    }
+
+    /// What waits is given up.
     pub(super) fn close(&self) {
         self.state.lock().is_closed = true;
-        self.changed.notify_all();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state.lock().is_closed
+    }
+}
+
+/// Refreshes one that waits, if the cache is still there.
+fn refresh_next(cache: &Weak<Inner>) {
+    if let Some(cache) = cache.upgrade()
+        && !cache.refreshes.is_closed()
+        && let Some(incoming) = cache.refreshes.next()
+    {
+        cache.refresh(incoming);
     }
 }
 
@@ -167,65 +174,106 @@ fn of_the_whole(incoming: &Incoming) -> Incoming {
 
 impl Inner {
     /// Refreshes until nothing waits or the time is up; says how often.
-    pub(super) fn maintain(&self, budget: Duration) -> usize {
+    pub(super) fn maintain(self: &Arc<Self>, budget: Duration) -> usize {
         // Beyond what a clock can tell is without end.
         let deadline = Instant::now().checked_add(budget);
         let mut refreshed = 0;
         while deadline.is_none_or(|deadline| Instant::now() < deadline)
             && let Some(incoming) = self.refreshes.next()
         {
-            self.refresh(&incoming);
+            self.refresh(incoming);
             refreshed += 1;
         }
         refreshed
     }
 
-    fn refresh(&self, incoming: &Incoming) {
-        let refreshes = Arc::clone(&self.refreshes);
-        let promise = Done { refreshes: &refreshes, key: &incoming.key };
-        // Somebody may be at it.
-        if let Some(leader) = self.flights.lead(&incoming.key) {
-            self.refresh_as(incoming, leader);
+    fn refresh(self: &Arc<Self>, incoming: Incoming) {
+        let promise = Done { cache: self, key: incoming.key.clone() };
+        let incoming = Arc::new(incoming);
+        let variants = self.store.variants(&incoming.key);
+        let variant =
+            variants.first().map(|stored| stored.variant().by_same_fields(&incoming.headers, &self.digest));
+        let fetch = self.begin(&incoming.key);
+        let flight = Flight { key: incoming.key.clone(), variant };
+        let wake: Wake = Arc::new(|| ());
+        let tombstones = self.store.tombstones();
+        let is_joinable = |sequence| !tombstones.cover_key(incoming.key.as_str(), sequence);
+        // A follower: another request is at it.
+        if let Role::Lead(leader, waiter) = self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
+            let cancellation = leader.cancellation().clone();
+            let exchange = Exchange { fetch, turn: Turn::Pool, cancellation };
+            let read = self
+                .fetched(
+                    &incoming,
+                    &super::lookup::Plan::without_store(crate::stats::Forward::Stale),
+                    Some(leader),
+                    exchange,
+                )
+                .and_then(|response| {
+                    let is_failure = response.status().is_server_error();
+                    io::copy(&mut response.into_body(), &mut io::sink())?;
+                    Ok(is_failure)
+                });
+            drop(waiter);
+            if let Err(error) = &read {
+                let url = redacted(incoming.target.as_str());
+                debug!("a refresh failed: {url} {}", error.message());
+            }
+            let has_failed = !matches!(read, Ok(false));
+            self.refreshes.note(&incoming.key, has_failed, self.clock.now());
         }
         drop(promise);
-    }
-
-    fn refresh_as(&self, incoming: &Incoming, leader: Lead) {
-        // Somebody may have done it.
-        let Lookup::Forward(plan) = self.look_up(incoming) else { return leader.land(Landed::Stored) };
-        let url = redacted(incoming.target.as_str());
-        let read = self
-            .forward(incoming, &plan, Some(leader))
-            .and_then(|response| Ok(io::copy(&mut response.into_body(), &mut io::sink())?));
-        if let Err(error) = read {
-            debug!("a refresh failed: {url} {}", error.message());
-        }
-    }
-}
-
-/// Takes a flight off the count, however it ends.
-struct Flown(Arc<Refreshes>);
-
-impl Drop for Flown {
-    fn drop(&mut self) {
-        self.0.state.lock().flights -= 1;
     }
 }
 
 /// Takes a key off the list, by a panic of the origin too.
 struct Done<'a> {
-    refreshes: &'a Refreshes,
-    key: &'a Key,
+    cache: &'a Inner,
+    key: Key,
 }
 
 impl Drop for Done<'_> {
     fn drop(&mut self) {
-        self.refreshes.done(self.key);
+        self.cache.refreshes.done(&self.key);
+    }
+}
+
+/// Threads of a cache that has no pool: one for each job, a few at a time.
+#[derive(Default)]
+struct Threads {
+    running: Arc<AtomicUsize>,
+}
+
+/// One of them, until it is dropped.
+struct Running(Arc<AtomicUsize>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Spawn for Threads {
+    fn spawn(&self, job: Job) -> Result<(), Job> {
+        let more = |running| (running < MOST_THREADS).then_some(running + 1);
+        if self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            return Err(job);
+        }
+        let running = Running(Arc::clone(&self.running));
+        let work = move || {
+            let _running = running;
+            job.take(Turn::Pool);
+        };
+        // Where no thread can be started the job is dropped, and whoever waits for it looks again.
+        if let Err(error) = thread::Builder::new().name("fetch".to_owned()).spawn(work) {
+            warn!("no thread for a fetch can be started: {error}");
+        }
+        Ok(())
     }
 }
 
 impl fmt::Debug for Refreshes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refreshes").field("background", &self.background).finish_non_exhaustive()
+        f.debug_struct("Refreshes").field("has_threads", &self.threads.is_some()).finish_non_exhaustive()
     }
 }

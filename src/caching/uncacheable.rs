@@ -1,7 +1,10 @@
 //! What turned out not to be for sharing, so that nobody waits for it in vain.
 //!
-//! Whoever follows a fetch whose answer is then not storable has waited for nothing. The next requests for
-//! such a key go to the origin at once, side by side, until an answer is stored or the key is forgotten.
+//! Whoever follows a fetch whose answer is then not storable has waited for nothing. For a while, the next requests for
+//! such a key go to the origin at once, side by side (Varnish calls that hit-for-miss). Only what the response itself
+//! says counts; a failure or something in the request says nothing about the next response.
+
+use std::time::{Duration, SystemTime};
 
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -11,9 +14,12 @@ use crate::store::Key;
 /// How many keys are remembered.
 const CAPACITY: usize = 4096;
 
+/// For how long.
+const LIFETIME: Duration = Duration::from_secs(120);
+
 /// The keys whose last answer could not be shared; the ones that were asked for last.
 pub(super) struct Uncacheable {
-    keys: Mutex<LruCache<Key, ()>>,
+    keys: Mutex<LruCache<Key, SystemTime>>,
 }
 
 impl Default for Uncacheable {
@@ -23,9 +29,9 @@ impl Default for Uncacheable {
 }
 
 impl Uncacheable {
-    pub(super) fn remember(&self, key: &Key) {
+    pub(super) fn remember(&self, key: &Key, now: SystemTime) {
         let mut keys = self.keys.lock();
-        keys.put(key.clone(), ());
+        keys.put(key.clone(), now);
         let forgotten = if keys.len() > CAPACITY { keys.pop_lru() } else { None };
         drop(keys);
         drop(forgotten);
@@ -36,24 +42,35 @@ impl Uncacheable {
         drop(forgotten);
     }
 
-    pub(super) fn holds(&self, key: &Key) -> bool {
-        self.keys.lock().get(key).is_some()
+    pub(super) fn holds(&self, key: &Key, now: SystemTime) -> bool {
+        let is_recent = |since: &SystemTime| now.duration_since(*since).is_ok_and(|past| past < LIFETIME);
+        self.keys.lock().get(key).is_some_and(is_recent)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[test]
     fn the_oldest_is_forgotten_first() {
         let uncacheable = Uncacheable::default();
         let key = |number: usize| Key::new(&format!("http://h/{number}"));
-        (0..CAPACITY).for_each(|number| uncacheable.remember(&key(number)));
-        assert!(uncacheable.holds(&key(0)));
-        uncacheable.remember(&key(CAPACITY));
-        assert!(uncacheable.holds(&key(0)) && !uncacheable.holds(&key(1)));
+        (0..CAPACITY).for_each(|number| uncacheable.remember(&key(number), UNIX_EPOCH));
+        assert!(uncacheable.holds(&key(0), UNIX_EPOCH));
+        uncacheable.remember(&key(CAPACITY), UNIX_EPOCH);
+        assert!(uncacheable.holds(&key(0), UNIX_EPOCH) && !uncacheable.holds(&key(1), UNIX_EPOCH));
         uncacheable.forget(&key(0));
-        assert!(!uncacheable.holds(&key(0)));
+        assert!(!uncacheable.holds(&key(0), UNIX_EPOCH));
+    }
+
+    #[test]
+    fn nothing_is_remembered_for_ever() {
+        let (uncacheable, key) = (Uncacheable::default(), Key::new("http://h/"));
+        uncacheable.remember(&key, UNIX_EPOCH);
+        assert!(uncacheable.holds(&key, UNIX_EPOCH + LIFETIME - Duration::from_secs(1)));
+        assert!(!uncacheable.holds(&key, UNIX_EPOCH + LIFETIME));
     }
 }

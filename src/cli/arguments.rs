@@ -113,14 +113,20 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "public|any|RULE,...")]
     pub(crate) origins: Option<OriginRules>,
 
-    /// How many requests a second the pool sends to one origin, such as 10 or 0.5; all its peers must have the same
-    /// limits [default: any number]
+    /// How many requests a second the pool sends to one origin, such as 10 or 0.5; each peer keeps to its share by
+    /// weight, so all must have the same limits [default: any number]
     #[arg(long, value_name = "N")]
     pub(crate) origin_rate: Option<f64>,
 
-    /// How many fetches of the pool from one origin may be under way at a time [default: any number]
+    /// How many fetches of the pool from one origin may run at a time; each peer keeps to its share by weight, of at
+    /// least one [default: any number]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) origin_concurrency: Option<u32>,
+
+    /// When an origin answers 429, or 503 with Retry-After: send it no request of anyone until that time is over, and
+    /// not only none with the same Authorization
+    #[arg(long)]
+    pub(crate) pause_origins: bool,
 
     /// Certificates in PEM to trust beside those of the web
     #[arg(long, value_name = "FILE")]

@@ -219,7 +219,7 @@ fn scheme(arguments: &Serve) -> &'static str {
 }
 
 fn politeness(arguments: &Serve) -> Politeness {
-    let politeness = Politeness::new();
+    let politeness = Politeness::new().pause_origins(arguments.pause_origins);
     let politeness = match arguments.origin_rate {
         Some(rate) => politeness.rate(rate),
         None => politeness,

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 #[cfg(feature = "peer")]
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{Method, Request, Response, StatusCode};
 
@@ -19,8 +19,6 @@ use super::peers::PeerHealth;
 use super::pool;
 use super::sending::{Answer, Inner, Last};
 use crate::body::Body;
-#[cfg(feature = "peer")]
-use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::Member;
 #[cfg(feature = "peer")]
@@ -66,10 +64,6 @@ pub struct Client {
     #[cfg(feature = "peer")]
     near: Option<Arc<Near>>,
 }
-
-/// How long a peer that keeps a budget may take to answer.
-#[cfg(feature = "peer")]
-const LEASE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How long an explanation may be, in bytes: all that may be stored of one URL, with room.
 const MAX_EXPLANATION: u64 = 1 << 20;
@@ -336,30 +330,10 @@ impl Client {
         self.inner.pool.size()
     }
 
-    /// Whether a peer of the pool has this base URL, as it is written here.
+    /// The weight of this peer, and that of it and all other members that are not known to be away.
     #[cfg(feature = "peer")]
-    pub(crate) fn has_peer(&self, url: &str) -> bool {
-        self.inner.pool.has(url)
-    }
-
-    /// The peer that the ring gives for this URL.
-    #[cfg(feature = "peer")]
-    pub(crate) fn owner_of(&self, target: &Target) -> Option<PeerUrl> {
-        self.inner.pool.owner(target)
-    }
-
-    /// Asks this peer for a part of an origin's budget; a slow answer is none.
-    #[cfg(feature = "peer")]
-    pub(crate) fn ask_for_lease(
-        &self,
-        peer: &PeerUrl,
-        origin: &Target,
-        mut request: Request<Body>,
-    ) -> Result<Response<Body>> {
-        // The body included: one that drips is no answer either.
-        request.extensions_mut().insert(Deadline::within(LEASE_TIMEOUT));
-        let asked = Asked::new(origin.clone(), request);
-        self.inner.ask_once(peer, &asked, Endpoint::Lease, Some(LEASE_TIMEOUT))
+    pub(crate) fn weights(&self, own: &PeerUrl) -> (u32, u32) {
+        self.inner.pool.weights(own, &self.inner.peers.away())
     }
 
     /// The path under which the peers answer.
@@ -490,7 +464,6 @@ mod tests {
             ("http://peer:1/base/proxy?q=a", true),
             ("http://peer:1/base/proxy/why?q=a", true),
             ("http://peer:1/base/proxy/leaving?q=a", true),
-            ("http://peer:1/base/proxy/lease?q=a", true),
             ("HTTP://Peer:1/base/proxy", true),
             ("http://peer:1/proxy", false),
             ("http://peer:1/base/other", false),

@@ -147,6 +147,16 @@ impl Standing {
         left.is_zero() || left > LONGEST_PAUSE
     }
 
+    /// Whether it failed, and the time is not over for which it is left alone.
+    #[cfg(feature = "peer")]
+    pub(super) fn is_away(&self, now: SystemTime) -> bool {
+        match self.state {
+            State::Down { why: Why::Failed, .. } => !self.is_due(now),
+            State::Probing { why: Why::Failed } => true,
+            _ => false,
+        }
+    }
+
     /// What became of a request that was sent with this ticket. `jitter` is from 0 to 1.
     pub(super) fn told(&mut self, sign: Sign, ticket: Ticket, now: SystemTime, jitter: f64) {
         if ticket != self.ticket {
@@ -268,6 +278,8 @@ mod tests {
         let mut standing = down();
         assert_eq!((standing.state(), standing.until()), (PeerState::Down, Some(at(1000))));
         assert_eq!(standing.look(at(999), 0, true), Look::Skip);
+        #[cfg(feature = "peer")]
+        assert!(standing.is_away(at(999)) && !standing.is_away(at(1000)));
         assert_eq!(standing.look(at(1000), 0, true), Look::Probe);
         assert_eq!(standing.look(at(1000), 0, true), Look::Skip);
         assert_eq!(standing.probed(false, at(1000), 1.0), None);

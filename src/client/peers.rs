@@ -164,6 +164,21 @@ impl Peers {
         peers.into_iter().map(|url| self.of(&url).health()).collect()
     }
 
+    /// Those that are known to be away.
+    #[cfg(feature = "peer")]
+    pub(super) fn away(&self) -> Vec<PeerUrl> {
+        let known = self.known.read();
+        let unsettled = known.values().filter(|peer| !peer.is_settled.load(Ordering::Acquire));
+        let unsettled: Vec<_> = unsettled.cloned().collect();
+        drop(known);
+        if unsettled.is_empty() {
+            return Vec::new();
+        }
+        let now = self.clock.now();
+        let is_away = |peer: &Arc<Known>| peer.standing.lock().is_away(now);
+        unsettled.iter().filter(|peer| is_away(peer)).map(|peer| peer.url.clone()).collect()
+    }
+
     /// How many requests all of them have.
     pub(super) fn load(&self) -> u32 {
         self.known.read().values().map(|peer| peer.in_flight.count()).sum()

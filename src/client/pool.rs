@@ -149,6 +149,21 @@ impl Pool {
         members.members.binary_search_by(|member| member.url().as_str().cmp(url)).is_ok()
     }
 
+    /// The weight of this peer, and that of it and all others but those that are away. A peer that is no member counts
+    /// as one of weight 1.
+    #[cfg(feature = "peer")]
+    pub(crate) fn weights(&self, own: &PeerUrl, away: &[PeerUrl]) -> (u32, u32) {
+        let (mut weight, mut others) = (1, 0_u32);
+        for member in &self.snapshot().members {
+            if member.url() == own {
+                weight = member.weight().get();
+            } else if !away.contains(member.url()) {
+                others = others.saturating_add(member.weight().get());
+            }
+        }
+        (weight, others.saturating_add(weight))
+    }
+
     /// The peers, each once, sorted.
     pub(crate) fn peers(&self) -> Vec<PeerUrl> {
         self.snapshot().members.iter().map(|member| member.url().clone()).collect()
@@ -343,6 +358,19 @@ mod tests {
         assert_eq!(pool.owners(&target).next(), pool.owner(&target));
         pool.set(Vec::new()).unwrap();
         assert_eq!(pool.owners(&target).next(), None);
+    }
+
+    #[cfg(feature = "peer")]
+    #[test]
+    fn weights_are_those_of_all_who_are_not_away() {
+        let member = |text: &str| text.parse::<Member>().unwrap();
+        let members = ["http://a:1 weight=2", "http://b:1", "http://c:1 weight=5"].map(member);
+        let url = |text: &str| text.parse::<PeerUrl>().unwrap();
+        let pool = Pool::new(members.to_vec(), RingChoice::Balanced).unwrap();
+        let (a, c, stranger) = (url("http://a:1"), url("http://c:1"), url("http://d:1"));
+        assert_eq!(pool.weights(&a, &[]), (2, 8));
+        assert_eq!(pool.weights(&a, &[a.clone(), c.clone()]), (2, 3));
+        assert_eq!(pool.weights(&stranger, &[c]), (1, 4));
     }
 
     #[test]

@@ -12,4 +12,4 @@ mod sum;
 
 pub(crate) use announced::{CONTENT_DIGEST, REPR_DIGEST, announced, announced_of_whole};
 pub(crate) use checked::{Expected, checked};
-pub(crate) use sum::Digest;
+pub(crate) use sum::{Digest, RunningDigest};

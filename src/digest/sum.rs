@@ -4,9 +4,10 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 
 use crate::header::structured::{Value, dictionary};
+use crate::pieces::Pieces;
 
 /// A SHA-256.
 ///
@@ -17,9 +18,15 @@ pub(crate) struct Digest([u8; SHA256_OUTPUT_LEN]);
 
 impl Digest {
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        let mut sum = [0; SHA256_OUTPUT_LEN];
-        sum.copy_from_slice(digest(&SHA256, bytes).as_ref());
-        Self(sum)
+        let mut running = RunningDigest::new();
+        running.update(bytes);
+        running.finish()
+    }
+
+    pub(crate) fn of_pieces(pieces: &Pieces) -> Self {
+        let mut running = RunningDigest::new();
+        pieces.slices().for_each(|piece| running.update(piece));
+        running.finish()
     }
 
     pub(crate) const fn from_bytes(sum: [u8; SHA256_OUTPUT_LEN]) -> Self {
@@ -43,6 +50,25 @@ impl Digest {
             Value::ByteSequence(sum) => sum.try_into().ok().map(Self),
             _ => None,
         }
+    }
+}
+
+/// A digest of bytes that come one after the other.
+pub(crate) struct RunningDigest(Context);
+
+impl RunningDigest {
+    pub(crate) fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        let mut sum = [0; SHA256_OUTPUT_LEN];
+        sum.copy_from_slice(self.0.finish().as_ref());
+        Digest(sum)
     }
 }
 
@@ -70,6 +96,12 @@ mod tests {
         let mut text = String::new();
         Digest::of(RESOURCE).write(&mut text);
         assert_ne!(Digest::parse(text.as_bytes()), Some(Digest::of(b"")));
+    }
+
+    #[test]
+    fn pieces_have_the_digest_of_the_whole() {
+        let pieces = RESOURCE.chunks(3).map(bytes::Bytes::from_static).collect();
+        assert_eq!(Digest::of_pieces(&pieces), Digest::of(RESOURCE));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::body::Driver;
 /// to do. Whoever has it and drops it undone leaves it to the next one.
 pub(super) fn drive(fill: &Arc<Fill>) -> Option<Driver> {
     let mut state = fill.state.lock();
-    if state.is_driven || matches!(state.progress, Progress::Ended(_)) {
+    if state.is_driven || state.has_ended() {
         return None;
     }
     state.is_driven = true;
@@ -48,8 +48,7 @@ impl Driving {
                     reads += 1;
                     fill.advance(&mut state);
                 }
-                Progress::Idle(_) if state.is_far_ahead() && !state.is_waited_for() => return,
-                Progress::Idle(_) if state.is_far_ahead() => fill.wait_for_the_slowest(&mut state),
+                Progress::Idle(_) if state.is_far_ahead() => return,
                 Progress::Idle(_) => fill.advance(&mut state),
             }
         }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::driver::drive;
 use super::transfer::Fill;
@@ -51,10 +52,23 @@ impl Growing for FillReader {
     fn driver(&self) -> Option<Driver> {
         drive(&self.fill)
     }
+
+    fn wait_for_end(&self, until: Instant) -> bool {
+        self.fill.wait_for_end(until)
+    }
+
+    fn is_worth_finishing(&self) -> bool {
+        let state = self.fill.state.lock();
+        state.readers.len() == 1 && !state.has_ended() && self.fill.is_worth_finishing(&state, 0)
+    }
+
+    fn abandon(self: Box<Self>) {
+        self.fill.leave(self.reader, false);
+    }
 }
 
 impl Drop for FillReader {
     fn drop(&mut self) {
-        self.fill.leave(self.reader);
+        self.fill.leave(self.reader, true);
     }
 }

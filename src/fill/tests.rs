@@ -1,43 +1,38 @@
 //! A body on its way, whoever reads it and however it ends.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::{Method, Response};
 
-use super::state::{Kept, WINDOW};
+use super::state::{BACKLOG, WINDOW};
 use super::transfer::{FINISHING_READS, PIECE};
 use super::*;
 use crate::body::{Body, Growing, Grown, Wake};
+use crate::cancellation::Cancellation;
+use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
+use crate::ledger::{Ledger, Use};
+use crate::pieces::Pieces;
+use crate::protocol::{WantsDigest, take_digest};
 
 const WORTH_FINISHING: u64 = 256 * 1024;
 
-/// Room for so many bytes.
-struct Shelf {
-    free: AtomicU64,
-}
-
-impl Room for Shelf {
-    fn reserve(&self, bytes: u64) -> bool {
-        let less = |free: u64| free.checked_sub(bytes);
-        self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
-    }
-
-    fn release(&self, bytes: u64) {
-        self.free.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-fn shelf(bytes: u64) -> Arc<Shelf> {
-    Arc::new(Shelf { free: AtomicU64::new(bytes) })
-}
-
 fn keeping(limit: u64, commit: Commit) -> Keeping {
-    Keeping { limit, worth_finishing: WORTH_FINISHING, room: shelf(u64::MAX / 2), commit }
+    keeping_in(&Ledger::new(u64::MAX), limit, commit)
+}
+
+fn keeping_in(ledger: &Arc<Ledger>, limit: u64, commit: Commit) -> Keeping {
+    let (ledger, cancellation) = (Arc::clone(ledger), Cancellation::new());
+    Keeping { limit, worth_finishing: WORTH_FINISHING, ledger, cancellation, commit }
+}
+
+fn pass(body: Body, ledger: &Arc<Ledger>) -> FillReader {
+    Fill::pass(body, Arc::clone(ledger), Cancellation::new())
 }
 
 /// A source that yields what is sent to it, a piece a read, and ends when the sender is gone.
@@ -54,15 +49,21 @@ impl Read for Pipe {
 
 struct Setup {
     send: Option<mpsc::Sender<io::Result<Vec<u8>>>>,
-    committed: mpsc::Receiver<Bytes>,
+    committed: mpsc::Receiver<Pieces>,
+    cancellation: Cancellation,
 }
 
 fn start(length: Option<u64>, limit: u64) -> (Setup, FillReader) {
     let (send, pieces) = mpsc::channel();
     let (commit, committed) = mpsc::channel();
     let body = Body::from_reader(Pipe(pieces), length);
-    let commit = Box::new(move |bytes| commit.send(bytes).unwrap());
-    (Setup { send: Some(send), committed }, Fill::start(body, keeping(limit, commit)))
+    let commit = Box::new(move |pieces: Pieces, digest| {
+        assert_eq!(digest, Digest::of_pieces(&pieces));
+        commit.send(pieces).unwrap();
+    });
+    let keeping = keeping(limit, commit);
+    let cancellation = keeping.cancellation.clone();
+    (Setup { send: Some(send), committed, cancellation }, Fill::start(body, keeping))
 }
 
 impl Setup {
@@ -79,7 +80,7 @@ impl Setup {
         self.send = None;
     }
 
-    fn committed(&self) -> Option<Bytes> {
+    fn committed(&self) -> Option<Pieces> {
         self.committed.try_recv().ok()
     }
 }
@@ -179,7 +180,7 @@ fn a_panic_while_reading_releases_the_others() {
             panic!("the source is broken");
         }
     }
-    let reader = Fill::start(Body::from_reader(Panics, None), keeping(100, Box::new(|_| {})));
+    let reader = Fill::start(Body::from_reader(Panics, None), keeping(100, Box::new(|_, _| {})));
     let other = reader.fill().reader().unwrap();
     assert!(thread::spawn(|| rest(reader)).join().is_err());
     assert!(rest(other).is_err());
@@ -188,7 +189,7 @@ fn a_panic_while_reading_releases_the_others() {
 #[test]
 fn a_panic_while_storing_is_not_the_readers_trouble() {
     let body = Body::from_reader(&b"abc"[..], None);
-    let reader = Fill::start(body, keeping(100, Box::new(|_| panic!("the store is broken"))));
+    let reader = Fill::start(body, keeping(100, Box::new(|_, _| panic!("the store is broken"))));
     assert_eq!(rest(reader).unwrap(), b"abc");
 }
 
@@ -201,8 +202,10 @@ fn little_that_is_left_unread_is_fetched_and_committed() {
         setup.end();
         let mut buffer = [0; 2];
         reader.read_exact(&mut buffer).unwrap();
+        assert!(reader.is_worth_finishing());
         drop(reader);
         assert_eq!(setup.committed().unwrap(), "abcdef");
+        assert!(!setup.cancellation.is_cancelled());
     }
 }
 
@@ -213,20 +216,67 @@ fn much_that_is_left_unread_is_given_up() {
     let mut buffer = [0; 2];
     reader.read_exact(&mut buffer).unwrap();
     let fill = Arc::clone(reader.fill());
+    assert!(!reader.is_worth_finishing());
     drop(reader);
+    assert!(setup.cancellation.is_cancelled());
     assert!(fill.reader().is_none());
     assert!(setup.send.as_ref().unwrap().send(Ok(Vec::new())).is_err(), "the source is dropped");
     assert!(setup.committed().is_none());
 }
 
+/// Moves a body on by a fast reader while another one has stopped; gives how much is held in the ledger at most, and what
+/// becomes of the slow one.
+fn outrun(ledger: &Arc<Ledger>, length: u64) -> (u64, io::Result<Vec<u8>>) {
+    let mut fast = pass(Body::from_reader(io::repeat(7).take(length), None), ledger);
+    let slow = fast.fill().reader().unwrap();
+    let (mut most, mut read) = (0, 0);
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let count = fast.read(&mut buffer).unwrap();
+        if count == 0 {
+            break;
+        }
+        read += count as u64;
+        most = most.max(ledger.held(Use::Windows));
+    }
+    assert_eq!(read, length);
+    (most, rest(slow))
+}
+
 #[test]
-fn one_that_stands_still_is_left_behind() {
-    const LENGTH: u64 = 4 << 20;
-    let body = Body::from_reader(io::repeat(7).take(LENGTH), None);
-    let fast = Fill::with_patience(body, Some(keeping(1000, Box::new(|_| {}))), Duration::ZERO);
-    let still = fast.fill().reader().unwrap();
-    assert_eq!(rest(fast).unwrap().len() as u64, LENGTH);
-    assert_eq!(Error::from(rest(still).unwrap_err()).kind(), ErrorKind::IncompleteBody);
+fn a_fast_reader_never_waits_for_a_slow_one() {
+    let ledger = Ledger::new(u64::MAX);
+    let (most, slow) = outrun(&ledger, BACKLOG / 2);
+    assert_eq!((most, slow.unwrap().len() as u64), (BACKLOG / 2, BACKLOG / 2));
+    assert_eq!(ledger.total(), 0);
+}
+
+#[test]
+fn a_reader_that_is_too_slow_is_cut_off() {
+    let ledger = Ledger::new(u64::MAX);
+    let (most, slow) = outrun(&ledger, BACKLOG * 2);
+    assert!(most < WINDOW + BACKLOG, "{most}");
+    assert_eq!(Error::from(slow.unwrap_err()).kind(), ErrorKind::IncompleteBody);
+    assert_eq!(ledger.total(), 0);
+}
+
+#[test]
+fn without_memory_the_slowest_reader_is_cut_off_sooner() {
+    let ledger = Ledger::new(1 << 20);
+    let (most, slow) = outrun(&ledger, BACKLOG);
+    assert!(most <= 1 << 20, "{most}");
+    assert!(slow.is_err());
+}
+
+#[test]
+fn a_reader_that_is_cut_off_is_woken() {
+    let ledger = Ledger::new(u64::MAX);
+    let mut fast = pass(Body::from_reader(io::repeat(7).take(BACKLOG * 2), None), &ledger);
+    let mut slow = Watching::new(fast.fill().reader().unwrap());
+    assert!(matches!(slow.reader.read_at_once(1, &slow.wake).unwrap(), Grown::Pending));
+    io::copy(&mut fast, &mut io::sink()).unwrap();
+    assert!(slow.woken() > 0);
+    assert!(slow.look().is_err());
 }
 
 #[test]
@@ -254,9 +304,10 @@ fn what_is_too_large_streams_through_in_bounded_memory() {
         }
     }
     const LENGTH: u64 = 8 << 20;
-    let (commit, committed) = mpsc::channel::<Bytes>();
-    let commit: Commit = Box::new(move |bytes| commit.send(bytes).unwrap());
-    let slow = Fill::start(Body::from_reader(Endless(LENGTH), None), keeping(100_000, commit));
+    let (commit, committed) = mpsc::channel::<Pieces>();
+    let commit: Commit = Box::new(move |pieces, _| commit.send(pieces).unwrap());
+    let ledger = Ledger::new(u64::MAX);
+    let slow = Fill::start(Body::from_reader(Endless(LENGTH), None), keeping_in(&ledger, 100_000, commit));
     let fast = slow.fill().reader().unwrap();
     let fill = Arc::clone(slow.fill());
     let thread = thread::spawn(move || rest(fast).unwrap().len());
@@ -269,9 +320,7 @@ fn what_is_too_large_streams_through_in_bounded_memory() {
             break;
         }
         read += count as u64;
-        if let Kept::Since { bytes, .. } = &fill.state.lock().kept {
-            assert!(bytes.len() as u64 <= WINDOW + 2 * PIECE as u64, "{}", bytes.len());
-        }
+        assert!(ledger.held(Use::Windows) <= WINDOW + BACKLOG + 2 * PIECE as u64, "{ledger:?}");
     }
     assert_eq!(read, LENGTH);
     assert_eq!(thread.join().unwrap() as u64, LENGTH);
@@ -364,6 +413,7 @@ fn a_driver_whose_readers_left_finishes_what_is_worth_it_and_no_more() {
         drop(reader);
         setup.send(b"abc");
         setup.send(b"def");
+        assert_eq!(setup.cancellation.is_cancelled(), !is_finished);
         driver();
         assert_eq!(setup.committed().is_some(), is_finished);
     }
@@ -372,7 +422,8 @@ fn a_driver_whose_readers_left_finishes_what_is_worth_it_and_no_more() {
 #[test]
 fn a_driver_leaves_a_body_that_is_read_too_slowly_to_the_next_one() {
     const LENGTH: u64 = 2 << 20;
-    let mut reader = Fill::pass(Body::from_reader(io::repeat(7).take(LENGTH), None));
+    let ledger = Ledger::new(u64::MAX);
+    let mut reader = pass(Body::from_reader(io::repeat(7).take(LENGTH), None), &ledger);
     let fill = Arc::clone(reader.fill());
     let (mut read, mut drivers) = (0, 0);
     let wake: Wake = Arc::new(|| {});
@@ -387,6 +438,7 @@ fn a_driver_leaves_a_body_that_is_read_too_slowly_to_the_next_one() {
             Grown::End => break,
         }
         assert!(fill.state.lock().received - read <= WINDOW + PIECE as u64);
+        assert!(ledger.held(Use::Windows) <= WINDOW + 2 * PIECE as u64);
     }
     assert_eq!(read, LENGTH);
     assert!((2..=LENGTH / WINDOW + 1).contains(&drivers), "{drivers}");
@@ -406,52 +458,203 @@ fn a_driven_body_that_fails_wakes_its_readers() {
 }
 
 #[test]
-fn what_is_kept_has_room_set_aside_until_it_is_committed() {
-    let room = shelf(1000);
+fn what_is_kept_is_entered_until_its_last_holder_drops_it() {
+    let ledger = Ledger::new(1 << 20);
     let (commit, committed) = mpsc::channel();
-    let free = Arc::clone(&room);
-    let commit: Commit = Box::new(move |bytes: Bytes| {
-        commit.send((bytes, free.free.load(Ordering::Relaxed))).unwrap();
-    });
-    let keeping = Keeping { limit: 1000, worth_finishing: 0, room: Arc::clone(&room) as _, commit };
-    let mut reader = Fill::start(Body::from_reader(io::repeat(7).take(600), Some(600)), keeping);
-    reader.read_exact(&mut [0; 1]).unwrap();
-    drop(rest(reader).unwrap());
-    let (bytes, free) = committed.recv().unwrap();
-    assert_eq!((bytes.len(), free), (600, 1000));
-    assert_eq!(room.free.load(Ordering::Relaxed), 1000);
+    let commit: Commit = Box::new(move |pieces, _| commit.send(pieces).unwrap());
+    let body = Body::from_reader(io::repeat(7).take(600_000), Some(600_000));
+    let reader = Fill::start(body, keeping_in(&ledger, 1 << 20, commit));
+    assert_eq!(rest(reader).unwrap().len(), 600_000);
+    let pieces = committed.recv().unwrap();
+    assert_eq!((pieces.len(), ledger.held(Use::Bodies)), (600_000, 600_000));
+    let part = pieces.iter().last().unwrap();
+    drop(pieces);
+    assert_eq!(ledger.held(Use::Bodies), part.len() as u64);
+    drop(part);
+    assert_eq!(ledger.total(), 0);
 }
 
 #[test]
-fn without_room_a_body_streams_through_and_all_that_was_set_aside_is_given_back() {
+fn without_room_a_body_streams_through_and_nothing_stays_entered() {
     const LENGTH: usize = 1 << 20;
     for length in [Some(LENGTH as u64), None] {
-        let room = shelf(200_000);
-        let commit: Commit = Box::new(|_| panic!("there was no room for it"));
-        let keeping = Keeping { limit: 2 << 20, worth_finishing: 0, room: Arc::clone(&room) as _, commit };
-        let reader = Fill::start(Body::from_reader(io::repeat(7).take(LENGTH as u64), length), keeping);
-        let fill = Arc::clone(reader.fill());
+        let ledger = Ledger::new(200_000);
+        let commit: Commit = Box::new(|_, _| panic!("there was no room for it"));
+        let body = Body::from_reader(io::repeat(7).take(LENGTH as u64), length);
+        let reader = Fill::start(body, keeping_in(&ledger, 2 << 20, commit));
         assert_eq!(rest(reader).unwrap().len(), LENGTH);
-        drop(fill);
-        assert_eq!(room.free.load(Ordering::Relaxed), 200_000);
+        assert_eq!(ledger.total(), 0);
     }
 }
 
 #[test]
-fn what_was_set_aside_for_a_body_that_fails_is_given_back() {
-    let room = shelf(200_000);
+fn every_reader_shares_the_same_bytes() {
+    let (setup, first) = start(Some(200_000), 1 << 20);
+    let mut readers = [Watching::new(first.fill().reader().unwrap()), Watching::new(first)];
+    let driver = readers[0].reader.driver().unwrap();
+    for piece in vec![7; 200_000].chunks(PIECE) {
+        setup.send(piece);
+    }
+    driver();
+    let stored = setup.committed().unwrap();
+    for piece in stored.slices() {
+        for Watching { reader, wake, .. } in &mut readers {
+            let Grown::Bytes(bytes) = reader.read_at_once(usize::MAX, wake).unwrap() else {
+                panic!("it is here")
+            };
+            assert_eq!((bytes.as_ptr(), bytes.len()), (piece.as_ptr(), piece.len()));
+        }
+    }
+}
+
+#[test]
+fn small_reads_become_few_pieces() {
+    let (setup, reader) = start(Some(50_000), 1 << 20);
+    let whole: Vec<u8> = (0..50_000_u32).map(|n| (n % 251) as u8).collect();
+    for piece in whole.chunks(10) {
+        setup.send(piece);
+    }
+    assert_eq!(rest(reader).unwrap(), whole);
+    let stored = setup.committed().unwrap();
+    assert_eq!(stored, whole);
+    assert!(stored.iter().count() <= 13, "{stored:?}");
+}
+
+#[test]
+fn all_but_the_last_piece_can_be_read_while_it_is_committed() {
     let (send, pieces) = mpsc::channel();
-    let keeping = Keeping {
-        limit: 100_000,
-        worth_finishing: 0,
-        room: Arc::clone(&room) as _,
-        commit: Box::new(|_| {}),
-    };
-    let mut reader = Fill::start(Body::from_reader(Pipe(pieces), None), keeping);
-    send.send(Ok(vec![7; 1000])).unwrap();
-    reader.read_exact(&mut [0; 10]).unwrap();
-    assert!(room.free.load(Ordering::Relaxed) < 200_000);
-    send.send(Err(io::Error::other("cut"))).unwrap();
-    assert!(rest(reader).is_err());
-    assert_eq!(room.free.load(Ordering::Relaxed), 200_000);
+    let (committing, is_committing) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let commit: Commit = Box::new(move |_, _| {
+        committing.send(()).unwrap();
+        released.recv().unwrap();
+    });
+    let reader = Fill::start(Body::from_reader(Pipe(pieces), Some(10_000)), keeping(1 << 20, commit));
+    let mut other = reader.fill().reader().unwrap();
+    for piece in [vec![1; 6_000], vec![2; 4_000]] {
+        send.send(Ok(piece)).unwrap();
+    }
+    let thread = thread::spawn(|| rest(reader).unwrap().len());
+    is_committing.recv().unwrap();
+    other.read_exact(&mut [0; 6_000]).unwrap();
+    let mut other = Watching::new(other);
+    assert_eq!(other.look().unwrap(), (vec![], false));
+    assert!(!other.reader.is_worth_finishing());
+    release.send(()).unwrap();
+    assert_eq!(thread.join().unwrap(), 10_000);
+    assert_eq!(other.look().unwrap(), (vec![2; 4_000], true));
+}
+
+#[test]
+fn a_beginning_that_is_here_is_shared_and_stored_with_the_rest() {
+    let beginning: Pieces = [vec![1; 100_000], vec![2; 5_000]].into_iter().map(Bytes::from).collect();
+    let rest_of_it = Body::from_reader(io::repeat(3).take(70_000), Some(70_000));
+    let (commit, committed) = mpsc::channel();
+    let commit: Commit = Box::new(move |pieces, digest| commit.send((pieces, digest)).unwrap());
+    let body = Body::with_beginning(beginning.clone(), rest_of_it);
+    let reader = Fill::start(body, keeping(1 << 20, commit));
+    let expected = [vec![1; 100_000], vec![2; 5_000], vec![3; 70_000]].concat();
+    assert_eq!(rest(reader).unwrap(), expected);
+    let (pieces, digest) = committed.recv().unwrap();
+    assert_eq!(digest, Digest::of(&expected));
+    assert_eq!(pieces, expected);
+    let addresses = |pieces: &Pieces| pieces.slices().take(2).map(<[u8]>::as_ptr).collect::<Vec<_>>();
+    assert_eq!(addresses(&pieces), addresses(&beginning));
+}
+
+/// A source that is silent until its transfer is cancelled.
+fn silent(cancellation: &Cancellation) -> (Body, mpsc::Receiver<()>) {
+    let (send, pieces) = mpsc::channel();
+    let (reading, is_reading) = mpsc::channel();
+    let hook = cancellation.on_cancel(move || {
+        send.send(Err(io::Error::other("cancelled"))).unwrap();
+    });
+    struct Silent(Pipe, mpsc::Sender<()>, #[allow(dead_code)] crate::cancellation::CancelHook);
+    impl Read for Silent {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let _ = self.1.send(());
+            self.0.read(out)
+        }
+    }
+    (Body::from_reader(Silent(Pipe(pieces), reading, hook), None), is_reading)
+}
+
+#[test]
+fn a_driver_that_is_blocked_ends_when_the_last_reader_leaves() {
+    let cancellation = Cancellation::new();
+    let (body, is_reading) = silent(&cancellation);
+    let reader = Fill::pass(body, Ledger::new(u64::MAX), cancellation);
+    let other = reader.fill().reader().unwrap();
+    let fill = Arc::clone(reader.fill());
+    let driver = thread::spawn(reader.driver().unwrap());
+    is_reading.recv().unwrap();
+    drop(reader);
+    assert!(!driver.is_finished());
+    drop(other);
+    driver.join().unwrap();
+    assert!(fill.reader().is_none());
+}
+
+#[test]
+fn what_is_worth_finishing_is_cancelled_only_when_it_is_abandoned() {
+    let cancellation = Cancellation::new();
+    let (body, is_reading) = silent(&cancellation);
+    let keeping = Keeping { cancellation: cancellation.clone(), ..keeping(1000, Box::new(|_, _| {})) };
+    let reader = Fill::start(body, keeping);
+    let other = reader.fill().reader().unwrap();
+    let driver = thread::spawn(reader.driver().unwrap());
+    is_reading.recv().unwrap();
+    assert!(!other.is_worth_finishing(), "it has another reader");
+    drop(other);
+    assert!(reader.is_worth_finishing() && !cancellation.is_cancelled());
+    Box::new(reader).abandon();
+    assert!(cancellation.is_cancelled());
+    driver.join().unwrap();
+}
+
+fn prepared_from(body: Body, cancellation: &Cancellation) -> Result<(Response<Body>, bool), Error> {
+    let mut response = Response::new(body);
+    response.extensions_mut().insert(WantsDigest);
+    let ledger = Ledger::new(u64::MAX);
+    let prepared = prepared(response, &Method::GET, &ledger, cancellation)?;
+    Ok((prepared.0, prepared.1.is_some()))
+}
+
+#[test]
+fn a_short_body_goes_out_with_its_head_and_its_digest() {
+    let body = Body::from_reader(&b"hello"[..], Some(5));
+    let (mut response, is_driven) = prepared_from(body, &Cancellation::new()).unwrap();
+    assert!(!is_driven);
+    assert_eq!(take_digest(response.headers_mut()), Some(Digest::of(b"hello")));
+    assert_eq!(*response.body().as_pieces().unwrap(), "hello");
+}
+
+#[test]
+fn a_short_body_that_is_cut_is_an_error() {
+    let body = Body::from_reader(&b"hello"[..], Some(6));
+    let error = prepared_from(body, &Cancellation::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::IncompleteBody);
+}
+
+#[test]
+fn a_short_body_that_comes_slowly_streams_from_its_beginning() {
+    struct Slow(u8);
+    impl Read for Slow {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_millis(60) {
+                thread::yield_now();
+            }
+            out[0] = self.0;
+            self.0 += 1;
+            Ok(1)
+        }
+    }
+    let body = Body::from_reader(Slow(0), Some(5));
+    let began = Instant::now();
+    let (response, is_driven) = prepared_from(body, &Cancellation::new()).unwrap();
+    assert!(is_driven && began.elapsed() < Duration::from_millis(300));
+    assert!(response.body().as_pieces().is_none());
+    assert_eq!(response.body().length(), Some(5));
+    assert_eq!(response.into_body().into_bytes().unwrap(), [0, 1, 2, 3, 4][..]);
 }

@@ -8,10 +8,13 @@
 //! ```
 //!
 //! A body of known length is whole when that many bytes are here, one of unknown length when its end is
-//! proven. It is committed before the last bytes are handed out, so that a client which has read to the
-//! end and asks again finds it stored. A body that turns out larger than the limit, or for which there is no
-//! room, is not committed: what every reader has read is let go, and the fastest waits for the slowest, so
-//! that memory is bounded.
+//! proven. It is committed before its last piece is handed out, so that a client which has read to the
+//! end and asks again finds it stored; all pieces before can be read meanwhile.
+//!
+//! A body that turns out larger than the limit, or for which the ledger has no room, is not committed: what every
+//! reader has read is let go. As long as some reader waits for more, more is read, and what slower readers have not
+//! read stays in memory up to a bound; past it, or when the ledger is full, the slowest reader is cut off. If nobody
+//! waits for more, the source is not read past a window.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -25,10 +28,16 @@ use bytes::Bytes;
 use log::error;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::failure::Failure;
+use super::kept::Kept;
 use super::reader::FillReader;
-use super::state::{Failure, Kept, Progress, Source, State};
+use super::state::{Progress, Room, Source, State};
 use crate::body::{Body, Grown, Wake};
+use crate::cancellation::Cancellation;
+use crate::digest::{Digest, RunningDigest};
 use crate::error::ErrorKind;
+use crate::ledger::{Ledger, Use};
+use crate::pieces::{Pieces, merged};
 
 /// How much is read from the source at a time, in bytes.
 pub(super) const PIECE: usize = 64 * 1024;
@@ -38,21 +47,9 @@ pub(super) const PIECE: usize = 64 * 1024;
 pub(super) const FINISHING: Duration = Duration::from_secs(1);
 pub(super) const FINISHING_READS: usize = 2;
 
-/// How long the others wait for a reader that stands still, once the body is too large to be kept.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What is done with a whole body: it is stored, and whoever waits for that is told. Dropped undone when
-/// the body does not become whole.
-pub(crate) type Commit = Box<dyn FnOnce(Bytes) + Send>;
-
-/// Where there has to be room for what is kept of a body.
-pub(crate) trait Room: Send + Sync {
-    /// Sets this many bytes aside, or says that there is no room.
-    fn reserve(&self, bytes: u64) -> bool;
-
-    /// Gives back what was set aside.
-    fn release(&self, bytes: u64);
-}
+/// What is done with a whole body and its SHA-256: it is stored, and whoever waits for that is told. Dropped undone
+/// when the body does not become whole.
+pub(crate) type Commit = Box<dyn FnOnce(Pieces, Digest) + Send>;
 
 /// What is to become of a body that is kept.
 pub(crate) struct Keeping {
@@ -60,7 +57,10 @@ pub(crate) struct Keeping {
     pub(crate) limit: u64,
     /// How much may be left of a body that nobody reads any more for it to be fetched to its end.
     pub(crate) worth_finishing: u64,
-    pub(crate) room: Arc<dyn Room>,
+    /// Where what is in memory is entered.
+    pub(crate) ledger: Arc<Ledger>,
+    /// Cancelled when nobody reads the body any more and it is not worth finishing.
+    pub(crate) cancellation: Cancellation,
     pub(crate) commit: Commit,
 }
 
@@ -72,40 +72,50 @@ pub(crate) struct Fill {
     length: Option<u64>,
     limit: u64,
     worth_finishing: u64,
-    room: Option<Arc<dyn Room>>,
-    patience: Duration,
+    ledger: Arc<Ledger>,
+    cancellation: Cancellation,
 }
 
 impl Fill {
     /// Starts to fetch a body that is to be kept; the reader is its first.
     pub(crate) fn start(body: Body, keeping: Keeping) -> FillReader {
-        Self::with_patience(body, Some(keeping), PATIENCE)
+        let Keeping { limit, worth_finishing, ledger, cancellation, commit } = keeping;
+        Self::with(body, limit, worth_finishing, Some(commit), ledger, cancellation)
     }
 
-    /// Starts to fetch a body of which nothing is kept beyond what its reader has not read yet.
-    pub(crate) fn pass(body: Body) -> FillReader {
-        Self::with_patience(body, None, PATIENCE)
+    /// Starts to fetch a body of which nothing is kept beyond what its readers have not read yet.
+    pub(crate) fn pass(body: Body, ledger: Arc<Ledger>, cancellation: Cancellation) -> FillReader {
+        Self::with(body, 0, 0, None, ledger, cancellation)
     }
 
-    pub(super) fn with_patience(body: Body, keeping: Option<Keeping>, patience: Duration) -> FillReader {
+    fn with(
+        mut body: Body,
+        limit: u64,
+        worth_finishing: u64,
+        commit: Option<Commit>,
+        ledger: Arc<Ledger>,
+        cancellation: Cancellation,
+    ) -> FillReader {
         let length = body.length();
-        let (limit, worth_finishing, room, commit) = match keeping {
-            Some(Keeping { limit, worth_finishing, room, commit }) => {
-                (limit, worth_finishing, Some(room), Some(commit))
-            }
-            None => (0, 0, None, None),
-        };
+        let beginning = body.take_beginning();
         // One byte more than announced, so that a source which yields too much is found out.
-        let piece = length.and_then(|length| usize::try_from(length.saturating_add(1)).ok()).unwrap_or(PIECE);
-        let source = Source { body, piece: vec![0; piece.min(PIECE)].into() };
+        let most = body.length().and_then(|length| usize::try_from(length.saturating_add(1)).ok());
+        let buffer = vec![0; most.unwrap_or(PIECE).min(PIECE)].into_boxed_slice();
+        let source = Source {
+            body,
+            _counted: ledger.hold(Use::Fetches, buffer.len() as u64),
+            buffer,
+            digest: commit.is_some().then(RunningDigest::new),
+            beginning,
+        };
         let fill = Arc::new(Self {
             state: Mutex::new(State::new(source, commit)),
             changed: Condvar::new(),
             length,
             limit,
             worth_finishing,
-            room,
-            patience,
+            ledger,
+            cancellation,
         });
         FillReader::new(fill, 0)
     }
@@ -129,25 +139,22 @@ impl Fill {
         let mut state = self.state.lock();
         loop {
             state.check_admitted(reader)?;
-            let count = state.kept.copy(position, out);
-            if count > 0 {
-                let is_waited_for = state.moved(reader, position + count as u64);
-                if is_waited_for {
-                    self.tell(state);
-                }
+            if let Some((bytes, skip)) = state.kept.at(position) {
+                let count = out.len().min(bytes.len() - skip);
+                out[..count].copy_from_slice(&bytes[skip..skip + count]);
+                state.moved(reader, position + count as u64);
                 return Ok(count);
             }
             match &state.progress {
                 Progress::Ended(Ok(())) => return Ok(0),
                 Progress::Ended(Err(failure)) => return Err(failure.to_error()),
-                Progress::Idle(_) if !state.is_far_ahead() => self.advance(&mut state),
-                Progress::Idle(_) => self.wait_for_the_slowest(&mut state),
+                Progress::Idle(_) => self.advance(&mut state),
                 Progress::Busy => self.changed.wait(&mut state),
             }
         }
     }
 
-    /// Reads for one who never waits: what is here, `most` bytes of it unless all of the body is.
+    /// Reads for one who never waits: what is here, `most` bytes of it in one piece.
     pub(super) fn read_at_once(
         &self,
         reader: u64,
@@ -157,12 +164,9 @@ impl Fill {
     ) -> io::Result<Grown> {
         let mut state = self.state.lock();
         state.check_admitted(reader)?;
-        let bytes = state.kept.bytes(position, most);
-        if !bytes.is_empty() {
-            let is_waited_for = state.moved(reader, position + bytes.len() as u64);
-            if is_waited_for {
-                self.tell(state);
-            }
+        if let Some((bytes, skip)) = state.kept.at(position) {
+            let bytes = bytes.slice(skip..bytes.len().min(skip.saturating_add(most)));
+            state.moved(reader, position + bytes.len() as u64);
             return Ok(Grown::Bytes(bytes));
         }
         match &state.progress {
@@ -171,6 +175,21 @@ impl Fill {
             Progress::Idle(_) | Progress::Busy => {
                 state.wake_later(reader, wake);
                 Ok(Grown::Pending)
+            }
+        }
+    }
+
+    /// Moves the body on until it has ended or a time has passed; says whether it has ended. What is not kept is
+    /// not read past its window.
+    pub(super) fn wait_for_end(&self, until: Instant) -> bool {
+        let mut state = self.state.lock();
+        loop {
+            match &state.progress {
+                Progress::Ended(_) => return true,
+                _ if Instant::now() >= until => return false,
+                Progress::Idle(_) if state.is_far_ahead() => return false,
+                Progress::Idle(_) => self.advance(&mut state),
+                Progress::Busy => drop(self.changed.wait_until(&mut state, until)),
             }
         }
     }
@@ -185,32 +204,15 @@ impl Fill {
         }
     }
 
-    /// Waits until the slowest reader moves, and leaves it behind if it does not while another one has
-    /// nothing to read: it must not be able to hold the others for ever, least of all when it is in the same
-    /// thread.
-    pub(super) fn wait_for_the_slowest(&self, state: &mut MutexGuard<'_, State>) {
-        let slowest = state.slowest();
-        let deadline = Instant::now() + self.patience;
-        while state.is_far_ahead() && state.slowest() == slowest {
-            if self.changed.wait_until(state, deadline).timed_out() {
-                if state.leave_behind(slowest) {
-                    let wakes = state.take_wakes();
-                    self.changed.notify_all();
-                    MutexGuard::unlocked(state, || wakes.into_iter().for_each(|wake| wake()));
-                }
-                return;
-            }
-        }
-    }
-
-    /// Takes a reader off the list. Where nobody drives the body, the last one finishes it if little is
-    /// missing, and gives up any other.
-    pub(super) fn leave(&self, reader: u64) {
+    /// Takes a reader off the list. Where nobody drives the body, the last one that `may_finish` it does so if
+    /// little is missing. Any other body that nobody reads is given up, and its transfer cancelled.
+    pub(super) fn leave(&self, reader: u64, may_finish: bool) {
         let mut state = self.state.lock();
         let is_last = |state: &State| matches!(&state.readers[..], [last] if last.reader == reader);
         let deadline = Instant::now() + FINISHING;
         let mut reads = 0;
-        while !state.is_driven
+        while may_finish
+            && !state.is_driven
             && is_last(&state)
             && matches!(state.progress, Progress::Idle(_))
             && self.is_worth_finishing(&state, reads)
@@ -221,29 +223,43 @@ impl Fill {
             reads += 1;
         }
         state.readers.retain(|position| position.reader != reader);
-        if state.is_driven {
-            self.tell(state);
-        } else {
-            self.give_up_unread(state);
+        state.forget_read();
+        if !state.is_driven {
+            return self.give_up_unread(state);
         }
+        let is_left_to_driver = may_finish && self.is_worth_finishing(&state, 0);
+        let is_unread = state.readers.is_empty() && !state.has_ended() && !state.is_whole;
+        state.is_cancelled |= is_unread && !is_left_to_driver;
+        self.tell_cancelled(state);
     }
 
     /// Ends a body that nobody reads and nobody moves on.
     pub(super) fn give_up_unread(&self, mut state: MutexGuard<'_, State>) {
         let unused = (state.readers.is_empty() && matches!(state.progress, Progress::Idle(_))).then(|| {
             let failure = Failure::new(ErrorKind::IncompleteBody, "nobody read the body to its end");
+            state.is_cancelled = true;
             (
                 mem::replace(&mut state.progress, Progress::Ended(Err(failure))),
-                mem::replace(&mut state.kept, Kept::All(Vec::new())),
+                mem::take(&mut state.kept),
                 state.commit.take(),
             )
         });
-        self.tell(state);
+        self.tell_cancelled(state);
         drop(unused);
+    }
+
+    /// Lets everybody know, the transfer too if it was cancelled.
+    fn tell_cancelled(&self, state: MutexGuard<'_, State>) {
+        let is_cancelled = state.is_cancelled;
+        self.tell(state);
+        if is_cancelled {
+            self.cancellation.cancel();
+        }
     }
 
     pub(super) fn is_worth_finishing(&self, state: &State, reads: usize) -> bool {
         state.commit.is_some()
+            && !state.is_cancelled
             && match self.length {
                 Some(length) => length - state.received <= self.worth_finishing,
                 // Most often its end is all that is missing.
@@ -263,81 +279,100 @@ impl Fill {
     }
 
     /// What one read from the source comes to.
-    fn step(&self, mut source: Source) -> Progress {
+    fn step(&self, mut source: Box<Source>) -> Progress {
         let count = loop {
-            match source.body.read(&mut source.piece) {
+            match source.body.read(&mut source.buffer) {
                 Ok(count) => break count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Progress::Ended(Err(Failure::of(error))),
+                Err(error) => return Progress::Ended(Err(error.into())),
             }
         };
-        let has_room = self.make_room(count);
-        let mut state = self.state.lock();
-        state.received += count as u64;
+        let read = &source.buffer[..count];
+        let state = self.state.lock();
+        // Whoever reads from the source is alone in that: only what was read by all may go meanwhile.
+        let (received, last) = (state.received + count as u64, state.kept.last().cloned());
+        drop(state);
         match self.length {
-            Some(length) if state.received > length || (count == 0 && state.received < length) => {
+            Some(length) if received > length || (count == 0 && received < length) => {
                 let text = format!("the body was announced with {length} bytes and has another length");
-                return Progress::Ended(Err(Failure::new(ErrorKind::IncompleteBody, &text)));
+                return Progress::Ended(Err(Failure::new(ErrorKind::IncompleteBody, text)));
             }
             _ => {}
         }
-        let is_kept = has_room && state.received <= self.limit;
-        let uncommitted = if is_kept { None } else { state.keep_no_more() };
-        state.append(&source.piece[..count], self.length, self.limit);
-        if count == 0 || self.length == Some(state.received) {
-            self.commit(state);
-            drop(uncommitted);
+        let piece = merged(last.as_ref(), read).unwrap_or_else(|| read.into());
+        drop(last);
+        let at = received - piece.len() as u64;
+        let piece = self.enter(piece, received);
+
+        let mut state = self.state.lock();
+        state.is_whole = count == 0 || self.length == Some(received);
+        if !state.keeps_all {
+            source.digest = None;
+        }
+        if let Some(digest) = &mut source.digest {
+            drop(state);
+            mem::take(&mut source.beginning).slices().for_each(|piece| digest.update(piece));
+            digest.update(read);
+            state = self.state.lock();
+        }
+        if state.is_whole
+            && let Some(digest) = source.digest.take()
+        {
+            let mut whole = state.kept.clone();
+            whole.push(at, piece);
+            let commit = state.commit.take();
+            drop(state);
+            self.commit(whole, commit, digest.finish(), received);
             return Progress::Ended(Ok(()));
         }
-        // What is held for slow readers is in memory all the same.
-        let unneeded = if is_kept { 0 } else { state.unneeded_room() };
-        drop(state);
-        self.release(unneeded);
-        drop(uncommitted);
-        Progress::Idle(source)
+        state.received = received;
+        state.kept.push(at, piece);
+        state.forget_read();
+        if state.is_whole { Progress::Ended(Ok(())) } else { Progress::Idle(source) }
     }
 
-    /// Sees to it that as much is set aside as is kept with this many bytes more; `false` where there is no
-    /// room.
-    fn make_room(&self, count: usize) -> bool {
-        let Some(room) = &self.room else { return true };
-        let missing = self.state.lock().missing_room(count as u64, self.length, self.limit);
-        // Whoever reads from the source is alone in that, so nothing changes in between.
-        if missing == 0 {
-            return true;
+    /// Enters a piece in the ledger, with which `received` bytes have come. Where there is no room for it, the body is
+    /// kept no more; where there is none for what slow readers have not read either, the slowest ones are cut off.
+    fn enter(&self, mut piece: Box<[u8]>, received: u64) -> Bytes {
+        let keeps_all = self.state.lock().keeps_all;
+        if keeps_all {
+            if received <= self.limit {
+                match self.ledger.try_share(Use::Bodies, piece) {
+                    Ok(bytes) => return bytes,
+                    Err(refused) => piece = refused,
+                }
+            }
+            let uncommitted = self.state.lock().keep_no_more();
+            drop(uncommitted);
         }
-        let has_room = room.reserve(missing);
-        if has_room {
-            self.state.lock().reserved += missing;
+        loop {
+            let room = self.state.lock().room_for(received);
+            match room {
+                Room::Window => return self.ledger.share(Use::Windows, piece),
+                Room::Backlog => match self.ledger.try_share(Use::Windows, piece) {
+                    Ok(bytes) => return bytes,
+                    Err(refused) => piece = refused,
+                },
+                Room::None => {}
+            }
+            let cut = self.state.lock().cut_slowest();
+            let Some(wakes) = cut else { return self.ledger.share(Use::Windows, piece) };
+            self.changed.notify_all();
+            wakes.into_iter().for_each(|wake| wake());
         }
-        has_room
     }
 
-    fn release(&self, bytes: u64) {
-        if let Some(room) = self.room.as_ref().filter(|_| bytes > 0) {
-            room.release(bytes);
-        }
-    }
-
-    fn commit(&self, mut state: MutexGuard<'_, State>) {
-        let commit = state.commit.take();
-        // What is too large is let go as it is read: there is nothing to commit.
-        let Kept::All(bytes) = &mut state.kept else { return };
-        let bytes = mem::take(bytes);
-        let reserved = mem::take(&mut state.reserved);
-        state.kept = Kept::Committing;
-        drop(state);
-        // From here on it is the store that counts it.
-        self.release(reserved);
-        let whole = Bytes::from(bytes.into_boxed_slice());
+    fn commit(&self, whole: Kept, commit: Option<Commit>, digest: Digest, received: u64) {
         if let Some(commit) = commit {
-            let bytes = whole.clone();
+            let pieces = whole.pieces();
             // What stores it is not ours: its panic is not the readers' trouble.
-            if catch_unwind(AssertUnwindSafe(|| commit(bytes))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| commit(pieces, digest))).is_err() {
                 error!("storing a response panicked");
             }
         }
-        self.state.lock().kept = Kept::Whole(whole);
+        let mut state = self.state.lock();
+        state.kept = whole;
+        state.received = received;
     }
 }
 
@@ -358,13 +393,6 @@ impl Drop for Turn<'_> {
         state.progress = next;
         self.fill.tell(state);
         drop(unused);
-    }
-}
-
-impl Drop for Fill {
-    fn drop(&mut self) {
-        let reserved = mem::take(&mut self.state.get_mut().reserved);
-        self.release(reserved);
     }
 }
 

@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use crate::at_once::is_bodiless;
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode, Version, response};
 
+use crate::fill::is_bodiless;
 use crate::header::hop_by_hop;
 
 /// What of the request decides how its response is framed.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Request, Response};
 
-use crate::at_once::{Lane, PlainRequest, Step, Turn, Wakes, prepared};
+use crate::at_once::{Lane, PlainRequest, Step, Turn, Wakes};
 use crate::cancellation::Cancellation;
 
 use super::answer::{broken, unavailable};
 use crate::body::Body;
+use crate::fill::prepared;
 use crate::ledger::Ledger;
 use crate::scheduler::Scheduler;
 use crate::store::StoredResponse;
@@ -117,13 +118,14 @@ impl<H: Handler + 'static> Responder for Unhurried<H> {
     }
 
     fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>> {
-        handled(Lane::Handler, request, wakes, move |request| self.0.handle(request))
+        handled(Lane::Handler, Ledger::new(u64::MAX), request, wakes, move |request| self.0.handle(request))
     }
 }
 
 /// Has a thread that may block answer the request.
 pub(crate) fn handled(
     lane: Lane,
+    ledger: Arc<Ledger>,
     request: Request<Body>,
     wakes: Wakes<'_>,
     handle: impl FnOnce(Request<Body>) -> Response<Body> + Send + 'static,
@@ -135,8 +137,8 @@ pub(crate) fn handled(
         Turn::Refused(refused) => (unavailable(refused.reason()), None),
         Turn::Pool | Turn::Caller => {
             let mut request = request;
-            request.extensions_mut().insert(token);
-            prepared(handle(request), &method).unwrap_or_else(|error| (broken(&error), None))
+            request.extensions_mut().insert(token.clone());
+            prepared(handle(request), &method, &ledger, &token).unwrap_or_else(|error| (broken(&error), None))
         }
     })
 }

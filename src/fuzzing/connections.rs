@@ -12,6 +12,7 @@ use super::mutate::Random;
 use crate::at_once::{Lane, PlainRequest, Step, Wakes};
 use crate::body::Body;
 use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving, handled};
+use crate::ledger::Ledger;
 use crate::store::StoredResponse;
 
 /// How long an answer may take before something hangs.
@@ -59,7 +60,7 @@ impl Responder for Echo {
         if request.body().as_bytes().is_some() {
             return Step::Serve(self.handle(request));
         }
-        handled(Lane::Handler, request, wakes, move |request| self.handle(request))
+        handled(Lane::Handler, Ledger::new(u64::MAX), request, wakes, move |request| self.handle(request))
     }
 }
 

@@ -1,5 +1,5 @@
-//! `/proxy?q=<URL>`, and below it `/proxy/why?q=<URL>`, which says what the former would do, and `/proxy/lease?q=<URL>`,
-//! which lends of the budget of an origin; `/healthz` says that it is there.
+//! `/proxy?q=<URL>`, and below it `/proxy/why?q=<URL>`, which says what the former would do; `/healthz` says that it is
+//! there.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use super::allowed::{Allowed, Fields};
 use super::own_addresses::OwnAddresses;
 use super::refusal::{
-    ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_LEASE, ALLOWED_FOR_LEAVING, ALLOWED_FOR_WHY, failure,
-    method_not_allowed, refusal, unauthorized,
+    ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_LEAVING, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal,
+    unauthorized,
 };
 use crate::access::Asked;
 use crate::at_once::{Lane, PlainField, PlainRequest, Step, Wakes};
@@ -24,7 +24,6 @@ use crate::caching::Caching;
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::header::{hop_by_hop, list};
 use crate::peer_url::PeerUrl;
-use crate::polite::Polite;
 use crate::protocol::{self, Endpoint, Hop, Paths, PoolDigest, Scope, TEXT, answer};
 use crate::purge::{PeerPurged, Purge};
 use crate::scheduler::{Client, Share, Shares};
@@ -39,7 +38,6 @@ pub(crate) struct Proxy {
     /// How the target of a request begins that says nothing but what is asked for.
     plain_prefix: String,
     pub(super) caching: Caching,
-    polite: Polite,
     pub(super) own_addresses: Arc<OwnAddresses>,
     pub(super) pool: Box<dyn PoolView>,
     pub(super) allowed: Allowed,
@@ -65,8 +63,6 @@ pub(crate) enum Called {
     Why(Target),
     /// That another peer is about to end.
     Leaving,
-    /// A part of what the pool may ask of an origin.
-    Lease(Target),
 }
 
 impl Called {
@@ -117,7 +113,6 @@ impl Proxy {
     pub(crate) fn new(
         path: String,
         caching: Caching,
-        polite: Polite,
         own_addresses: Arc<OwnAddresses>,
         pool: Box<dyn PoolView>,
         allowed: Allowed,
@@ -127,7 +122,6 @@ impl Proxy {
             paths: Paths::under(path),
             plain_prefix,
             caching,
-            polite,
             own_addresses,
             pool,
             allowed,
@@ -272,12 +266,6 @@ impl Proxy {
                 may_change("who may say so was not said: give this peer a token")?;
                 Ok(Called::Leaving)
             }
-            Endpoint::Lease => {
-                takes(Method::POST, ALLOWED_FOR_LEASE)?;
-                // Whoever could borrow in the name of others could keep an origin from all.
-                may_change("who may borrow was not said: give this peer a token")?;
-                self.target(request).map(Called::Lease)
-            }
         }
     }
 
@@ -301,7 +289,7 @@ impl Proxy {
             }
             Called::Fetch(ref target) => Lane::Origin(target.origin()),
             Called::Purge { is_of_pool: true } => Lane::Peers,
-            Called::Purge { .. } | Called::Why(_) | Called::Leaving | Called::Lease(_) => Lane::Own,
+            Called::Purge { .. } | Called::Why(_) | Called::Leaving => Lane::Own,
         };
         Next::Work(lane, called, request)
     }
@@ -322,7 +310,6 @@ impl Proxy {
             Called::Purge { .. } => self.purge_by_known(&request),
             Called::Why(target) => self.explain(&target, request),
             Called::Leaving => self.note_leaving(&request),
-            Called::Lease(target) => self.lend(&target, request),
         }
     }
 
@@ -419,17 +406,6 @@ impl Proxy {
                 log_failure(&error, target);
                 failure(&error)
             }
-        }
-    }
-
-    /// Lends another peer a part of what the pool may ask of an origin.
-    fn lend(&self, target: &Target, request: Request<Body>) -> Response<Body> {
-        match self.polite.lend(target, request.into_body()) {
-            Ok(text) => answer(TEXT, text),
-            Err(error) if error.kind() == ErrorKind::BadPeer => {
-                refusal(StatusCode::NOT_FOUND, error.kind(), error.message())
-            }
-            Err(error) => failure(&error),
         }
     }
 
@@ -539,7 +515,6 @@ fn log_failure(error: &Error, target: &Target) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::polite::Politeness;
     use crate::round_trip::{Nowhere, RoundTrip, RoundTripFn};
     use crate::store::MemoryStore;
 
@@ -593,8 +568,7 @@ mod tests {
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
         let allowed = Allowed::new(None, origins.parse().unwrap(), false);
-        let polite = Polite::new(Nowhere, Politeness::new()).unwrap();
-        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), polite, own, Box::new(neighbour()), allowed)
+        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(neighbour()), allowed)
     }
 
     fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
@@ -794,7 +768,6 @@ mod tests {
         let closed = Proxy::new(
             "/proxy".to_owned(),
             open.caching.clone(),
-            open.polite.clone(),
             Arc::default(),
             Box::new(neighbour()),
             Allowed::new(None, "any,deny:h".parse().unwrap(), false),
@@ -829,14 +802,8 @@ mod tests {
         own.add("127.0.0.1:3000".parse().unwrap());
         let tokens = crate::token::Tokens::new(["a-token-of-the-pool"]).unwrap();
         let allowed = Allowed::new(Some(tokens), "any".parse().unwrap(), false);
-        let guarded = Proxy::new(
-            "/proxy".to_owned(),
-            open.caching.clone(),
-            open.polite.clone(),
-            own,
-            Box::new(neighbour()),
-            allowed,
-        );
+        let guarded =
+            Proxy::new("/proxy".to_owned(), open.caching.clone(), own, Box::new(neighbour()), allowed);
         let shown =
             Request::get("/proxy?q=http://h/").header("proxy-authorization", "Bearer a-token-of-the-pool");
         let shown = shown.header("host", "any.example").header("sec-fetch-site", "cross-site");

@@ -79,10 +79,9 @@ mod tests {
     use crate::error::Error;
     use crate::handler::{Allowed, OwnAddresses, PoolView};
     use crate::peer_url::PeerUrl;
-    use crate::polite::{Polite, Politeness};
     use crate::protocol::{self, PoolDigest};
     use crate::purge::Purged;
-    use crate::round_trip::{Nowhere, RoundTripFn};
+    use crate::round_trip::RoundTripFn;
     use crate::store::MemoryStore;
     use crate::target::Target;
     use crate::token::Tokens;
@@ -161,8 +160,7 @@ mod tests {
         let own_addresses = OwnAddresses::default();
         served.iter().for_each(|address| own_addresses.add(address.parse().unwrap()));
         let allowed = Allowed::new(tokens, "any,deny:bad".parse().unwrap(), purge_by_anyone);
-        let polite = Polite::new(Nowhere, Politeness::new()).unwrap();
-        Proxy::new("/proxy".to_owned(), caching, polite, Arc::new(own_addresses), Box::new(pool), allowed)
+        Proxy::new("/proxy".to_owned(), caching, Arc::new(own_addresses), Box::new(pool), allowed)
     }
 
     fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {

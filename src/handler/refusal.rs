@@ -25,9 +25,6 @@ pub(crate) const ALLOWED_FOR_HEALTH: &str = "GET, HEAD";
 /// The method by which a peer says that it is about to end.
 pub(crate) const ALLOWED_FOR_LEAVING: &str = "POST";
 
-/// The method that a lease is asked for by: it changes what is left for others.
-pub(crate) const ALLOWED_FOR_LEASE: &str = "POST";
-
 /// One line that says why, marked as the peer's own, and stored by nobody.
 pub(crate) fn refusal(status: StatusCode, kind: ErrorKind, reason: impl fmt::Display) -> Response<Body> {
     let mut response = answer(TEXT, format!("{reason}\n"));

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::handover::Handover;
 use super::member::Peer;
-use super::pool::InPool;
 use crate::access::OriginRules;
 use crate::caching::{Caching, CachingBuilder};
 use crate::client::{Client, ClientBuilder, Listed, NoPeerLeft};
@@ -19,7 +18,7 @@ use crate::near::NearCache;
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::policy::{Mode, Rules};
-use crate::polite::{Polite, Politeness};
+use crate::polite::{Polite, Politeness, Share};
 use crate::ring::{HashFunction, RingKind};
 use crate::round_trip::RoundTrip;
 use crate::store::{MemoryStore, Store, default_capacity};
@@ -304,8 +303,8 @@ impl PeerBuilder {
         self
     }
 
-    /// How much the pool asks of one origin. Default: no limits, but an origin that asks for time (`Retry-After`) is
-    /// given it, see [`Politeness`].
+    /// How much the pool asks of one origin, of which this peer keeps to its share. Default: no limits, and pauses where
+    /// an origin asks for them (`Retry-After`), see [`Politeness`].
     ///
     /// ```
     /// use forwardcache::{Peer, Politeness};
@@ -365,8 +364,12 @@ impl PeerBuilder {
         };
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new(memory)));
         let (clock, stats) = (self.caching.its_clock(), self.caching.its_stats());
-        let pool = InPool { client: client.clone(), self_url: self_url.clone() };
-        let polite = Polite::made_of(origin, self.politeness, clock, stats, Box::new(pool))?;
+        let (pool, own) = (client.clone(), self_url.clone());
+        let share = Box::new(move || {
+            let (weight, total) = pool.weights(&own);
+            Share { weight, total }
+        });
+        let polite = Polite::made_of(origin, self.politeness, clock, stats, share)?;
         // What a former owner has costs the origin nothing.
         let origin = Handover { client: client.clone(), self_url: self_url.clone(), origin: polite.clone() };
         let caching = self.caching.origin(origin).store(store).rules(self.rules).build()?;

@@ -100,7 +100,7 @@ impl Peer {
         let in_pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone() });
         let path = client.path().to_owned();
         let own = Arc::clone(&own_addresses);
-        let proxy = Proxy::new(path, caching.clone(), polite.clone(), own, in_pool, allowed);
+        let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
         Self {
             inner: Arc::new(Inner {
                 self_url,
@@ -458,7 +458,10 @@ impl Responder for Answering {
             Next::Step(step) => step,
             Next::Work(lane, called, request) => {
                 let own = Arc::clone(&self);
-                handled(lane, request, wakes, move |request| own.0.inner.proxy.answer(called, request))
+                let ledger = self.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
+                handled(lane, ledger, request, wakes, move |request| {
+                    own.0.inner.proxy.answer(called, request)
+                })
             }
         }
     }
@@ -473,6 +476,11 @@ impl Responder for Answering {
 
     fn ledger(&self) -> Option<Arc<Ledger>> {
         self.0.inner.caching.store().ledger()
+    }
+
+    fn most_fetches(&self, origin: &Target) -> Option<usize> {
+        let share = self.0.inner.polite.concurrency_share(origin)?;
+        Some(usize::try_from(share).unwrap_or(usize::MAX))
     }
 
     fn runs_on(&self, scheduler: &Arc<Scheduler>) {

@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use http::header::{CONTENT_RANGE, ETAG, RANGE};
 use http::{HeaderMap, StatusCode};
 
 use super::condition::range_applies;
 use crate::header::entity_tag::EntityTag;
 use crate::header::range::{ContentRange, Requested, requested};
+use crate::pieces::Pieces;
 
 /// One contiguous part of a representation whose length is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,15 +77,20 @@ pub(crate) fn strong_tag(headers: &HeaderMap) -> Option<EntityTag<'_>> {
     headers.get(ETAG).and_then(|value| EntityTag::parse(value.as_bytes())).filter(|tag| tag.is_strong())
 }
 
-/// Combines two parts of the same bytes; `None` where something between them is missing.
-pub(crate) fn combined(one: (Part, &[u8]), other: (Part, &[u8])) -> Option<(Part, Vec<u8>)> {
+/// Combines two parts of the same bytes; `None` where something between them is missing. Shares their pieces: only small
+/// neighbours are merged, into one that `share` makes.
+pub(crate) fn combined(
+    one: (Part, &Pieces),
+    other: (Part, &Pieces),
+    share: impl Fn(Box<[u8]>) -> Bytes,
+) -> Option<(Part, Pieces)> {
     let whole = one.0.joined(other.0)?;
     let (first, second) = if one.0.start <= other.0.start { (one, other) } else { (other, one) };
-    let mut bytes = first.1.to_vec();
     // What both have is taken from the first: it is the same.
     let known = usize::try_from(first.0.end.saturating_sub(second.0.start)).ok()?;
-    bytes.extend_from_slice(second.1.get(known..).unwrap_or_default());
-    (bytes.len() as u64 == whole.length()).then_some((whole, bytes))
+    let rest = second.1.slice(known.min(second.1.len())..second.1.len());
+    let pieces = first.1.joined(&rest, share);
+    (pieces.len() as u64 == whole.length()).then_some((whole, pieces))
 }
 
 #[cfg(test)]
@@ -145,17 +152,19 @@ mod tests {
         fn parts_that_touch_are_one_and_others_are_not(
             (start, end) in (0_usize..20).prop_flat_map(|start| (Just(start), start + 1..=20)),
             (from, to) in (0_usize..20).prop_flat_map(|from| (Just(from), from + 1..=20)),
+            size in 1_usize..5,
         ) {
             let whole: Vec<u8> = (0..20).collect();
             let part = |start: usize, end: usize| Part { start: start as u64, end: end as u64, complete: 20 };
-            let one = (part(start, end), &whole[start..end]);
-            let other = (part(from, to), &whole[from..to]);
+            let pieces = |bytes: &[u8]| bytes.chunks(size).map(Bytes::copy_from_slice).collect::<Pieces>();
+            let one = (part(start, end), &pieces(&whole[start..end]));
+            let other = (part(from, to), &pieces(&whole[from..to]));
             let touch = start <= to && from <= end;
             let expected = touch.then(|| {
                 let (low, high) = (start.min(from), end.max(to));
-                (part(low, high), whole[low..high].to_vec())
+                (part(low, high), Bytes::copy_from_slice(&whole[low..high]).into())
             });
-            prop_assert_eq!(combined(one, other), expected);
+            prop_assert_eq!(combined(one, other, |bytes| bytes.into_vec().into()), expected);
         }
     }
 }

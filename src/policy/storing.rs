@@ -44,6 +44,23 @@ pub(crate) enum NotStored {
 }
 
 impl NotStored {
+    /// Whether the response itself says so, so that the next one most likely will too.
+    pub(crate) const fn is_of_response(self) -> bool {
+        match self {
+            Self::NoStore
+            | Self::Private
+            | Self::Authorization
+            | Self::SetCookie
+            | Self::VaryAny
+            | Self::NotUnderstood
+            | Self::NoLifetime
+            | Self::EndNotProven
+            | Self::TooLarge
+            | Self::EventStream => true,
+            Self::Method | Self::RequestNoStore | Self::NotWhole | Self::AboutRequest => false,
+        }
+    }
+
     /// The name for `Cache-Status` and logs.
     pub(crate) const fn name(self) -> &'static str {
         match self {

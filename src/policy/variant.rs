@@ -60,6 +60,15 @@ impl Variant {
         Self { fields: fields.collect() }
     }
 
+    /// What the same fields of another request select.
+    pub(crate) fn by_same_fields(&self, request: &HeaderMap, digest: &impl CredentialDigest) -> Self {
+        let fields = self.fields.iter().map(|(name, _)| {
+            let value = normalised(name, request, digest).map(|value| Bytes::copy_from_slice(&value));
+            (name.clone(), value)
+        });
+        Self { fields: fields.collect() }
+    }
+
     /// Whether a field is among those that selected it, whatever its value.
     pub(crate) fn is_by(&self, name: &HeaderName) -> bool {
         self.fields.iter().any(|(field, _)| field == name)

@@ -1,26 +1,26 @@
-//! The [`RoundTrip`] that stands before an origin and lets through what it may be asked.
+//! The [`RoundTrip`] before an origin that holds requests back.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response, StatusCode};
 use log::debug;
 use parking_lot::{Condvar, Mutex};
 
-use super::budget::Admission;
-use super::budgets::Budgets;
-use super::keepers::{Alone, Keepers};
-use super::lease::{Ask, LONGEST};
-use super::options::{Limits, Politeness};
+use super::options::{Limits, Politeness, Share};
+use super::origin::{Admission, SOON, Ticket};
+use super::origins::Origins;
+use super::pauses::{Pauses, Scope};
 use super::place::{Place, held};
-use super::steward::stir;
 use crate::body::Body;
 use crate::clock::{Clock, SystemClock};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::peer_url::PeerUrl;
+use crate::header::list;
 use crate::round_trip::RoundTrip;
 use crate::stats::Stats;
 use crate::target::Target;
@@ -28,7 +28,7 @@ use crate::target::Target;
 /// A [`RoundTrip`] that asks no origin for more than it may, by [`Politeness`].
 ///
 /// It belongs between a [`Caching`](crate::Caching) and what fetches; a [`Peer`](crate::Peer) has one there already,
-/// which shares its limits with the pool. This one knows of no pool: its limits are its own.
+/// which keeps to that peer's share of the pool's limits. This one knows of no pool: its limits are its own.
 ///
 /// ```
 /// use forwardcache::{Body, Caching, Polite, Politeness, RoundTrip, RoundTripFn};
@@ -52,24 +52,40 @@ pub struct Polite {
     next: Arc<dyn RoundTrip>,
 }
 
-/// What is known, for all who ask.
+/// Says which part of the limits is this peer's at the moment. It is called before every fetch if there are limits, so
+/// it must be cheap, and must not block.
+type ShareNow = Box<dyn Fn() -> Share + Send + Sync>;
+
+/// What all clones share.
 pub(super) struct Shared {
-    pub(super) options: Politeness,
+    options: Politeness,
     limits: Limits,
-    pub(super) clock: Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     stats: Arc<Stats>,
-    pub(super) keepers: Box<dyn Keepers>,
-    /// How many may wait for all origins together.
+    share: ShareNow,
+    /// Keys the digests of credentials.
+    credentials: RandomState,
+    tickets: AtomicU64,
+    /// The greatest number of waiting requests, for all origins together.
     most_waiting: AtomicUsize,
-    pub(super) budgets: Mutex<Budgets>,
-    /// Told at every change that somebody may wait for.
-    pub(super) changed: Condvar,
-    /// Told when there is a keeper to ask.
-    pub(super) to_ask: Condvar,
+    state: Mutex<State>,
+    /// Notified of every change that a waiting request may wait for.
+    changed: Condvar,
 }
 
-/// How long is waited at least before a clock is asked again.
+#[derive(Default)]
+struct State {
+    origins: Origins,
+    pauses: Pauses,
+    /// The number of waiting requests, for all origins together.
+    waiting: usize,
+}
+
+/// The shortest wait: so that a clock that stands still is not read without end.
 const SHORTEST: Duration = Duration::from_millis(1);
+
+/// The longest wait before a request looks again: nothing notifies it when the pool changes.
+const LONGEST: Duration = Duration::from_secs(1);
 
 impl Polite {
     /// Stands before `next`.
@@ -78,68 +94,43 @@ impl Polite {
     ///
     /// [`ErrorKind::BadOption`] for a limit that makes no sense.
     pub fn new(next: impl RoundTrip + 'static, politeness: Politeness) -> Result<Self> {
-        Self::made_of(Arc::new(next), politeness, Arc::new(SystemClock), Arc::default(), Box::new(Alone))
+        let (clock, whole) = (Arc::new(SystemClock), Box::new(|| Share::WHOLE));
+        Self::made_of(Arc::new(next), politeness, clock, Arc::default(), whole)
     }
 
     pub(crate) fn made_of(
         next: Arc<dyn RoundTrip>,
-        politeness: Politeness,
+        options: Politeness,
         clock: Arc<dyn Clock>,
         stats: Arc<Stats>,
-        keepers: Box<dyn Keepers>,
+        share: ShareNow,
     ) -> Result<Self> {
-        let limits = politeness.limits()?;
-        let budgets = Mutex::new(Budgets::new(clock.now()));
         let shared = Shared {
-            options: politeness,
-            limits,
+            limits: options.limits()?,
+            options,
             clock,
             stats,
-            keepers,
+            share,
+            credentials: RandomState::new(),
+            tickets: AtomicU64::new(0),
             most_waiting: AtomicUsize::new(usize::MAX),
-            budgets,
+            state: Mutex::default(),
             changed: Condvar::new(),
-            to_ask: Condvar::new(),
         };
         Ok(Self { shared: Arc::new(shared), next })
     }
 
-    /// Lets no more than this many wait, for all origins together.
-    pub(crate) fn limit_waiting(&self, most: usize) {
-        self.shared.most_waiting.fetch_min(most, Ordering::Relaxed);
+    /// How many fetches from this origin may run at a time at this moment: the share of this peer in
+    /// [`Politeness::concurrent`], at least 1; `None` without a limit. A scheduler that starts no more of them never
+    /// has a thread wait for a place. It is cheap, and never blocks. Today it is the same for all origins.
+    #[must_use]
+    pub fn concurrency_share(&self, _origin: &Target) -> Option<u32> {
+        self.shared.limits.concurrent.and_then(|_| self.shared.limits_now().concurrent)
     }
 
-    /// Answers a peer that asks for a part of an origin's budget: the text that it gets, or why it gets none.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::BadRequest`] for what is no such text, and [`ErrorKind::BadPeer`] where the budget is not kept
-    /// here, or not for the one who asks.
-    pub(crate) fn lend(&self, target: &Target, asked: Body) -> Result<String> {
-        let bad = |kind, text| Error::new(kind, text).with_url(target);
-        let asked = asked.into_bytes_limited(LONGEST)?;
-        let parsed = std::str::from_utf8(&asked).ok().and_then(Ask::parse);
-        let (from, ask) = parsed.ok_or_else(|| bad(ErrorKind::BadRequest, "this asks for no lease"))?;
-        let shared = &self.shared;
-        // There are as many who borrow as there are peers.
-        if !shared.keepers.is_peer(from) || from == shared.keepers.own_url() {
-            return Err(bad(ErrorKind::BadPeer, "who asks is no other peer of this pool"));
-        }
-        let elsewhere = || bad(ErrorKind::BadPeer, "the budget of this origin is not kept here");
-        let origin = target.origin();
-        if shared.limits.is_none() {
-            return Err(elsewhere());
-        }
-        let (keeper, peers) = shared.pool(&origin);
-        let now = shared.clock.now();
-        let mut budgets = shared.budgets.lock();
-        let terms = budgets.terms(shared.limits, keeper, peers, now);
-        let budget = budgets.of(&origin, &shared.options, &terms, now);
-        let grant = budget.and_then(|budget| budget.lend(from, &ask, shared.options.longest_pause, now));
-        drop(budgets);
-        // What it has given back may be what somebody waits for here.
-        shared.changed.notify_all();
-        grant.map(|grant| grant.text()).ok_or_else(elsewhere)
+    /// Lets no more than this many requests wait, for all origins together.
+    pub(crate) fn limit_waiting(&self, most: usize) {
+        self.shared.most_waiting.fetch_min(most, Ordering::Relaxed);
     }
 
     /// One with this clock, for tests elsewhere.
@@ -149,18 +140,18 @@ impl Polite {
         politeness: Politeness,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self::made_of(Arc::new(next), politeness, clock, Arc::default(), Box::new(Alone)).unwrap()
+        Self::made_of(Arc::new(next), politeness, clock, Arc::default(), Box::new(|| Share::WHOLE)).unwrap()
     }
 
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.shared.budgets.lock().waiting
+        self.shared.state.lock().waiting
     }
 
     #[cfg(test)]
     pub(super) fn in_flight(&self, origin: &str) -> u32 {
         let origin = Target::parse(origin).unwrap();
-        self.shared.budgets.lock().find(&origin).map_or(0, |budget| budget.in_flight)
+        self.shared.state.lock().origins.find(&origin).map_or(0, |state| state.in_flight)
     }
 }
 
@@ -169,113 +160,118 @@ impl RoundTrip for Polite {
         let target = Target::parse(&request.uri().to_string())?;
         let limit =
             Deadline::of(request.extensions()).and_then(|deadline| deadline.remaining(Instant::now()));
-        let place = self.shared.enter(target.origin(), limit).map_err(|error| error.with_url(&target))?;
+        let scope = self.shared.scope(&target, request.headers());
+        let place = self.shared.enter(&scope, limit).map_err(|error| error.with_url(&target))?;
         let response = self.next.round_trip(request)?;
-        self.shared.answered(&place.origin, response.status(), response.headers());
-        Ok(response.map(|body| held(body, place)))
+        self.shared.answered(&scope, response.status(), response.headers());
+        Ok(match place {
+            Some(place) => response.map(|body| held(body, place)),
+            None => response,
+        })
     }
 }
 
 impl Shared {
-    /// Who keeps the budget of this origin at the moment, and in a pool of how many. Where there are no limits, there
-    /// is nothing to share.
-    fn pool(&self, origin: &Target) -> (Option<PeerUrl>, u32) {
-        if self.limits.is_none() {
-            return (None, 1);
-        }
-        (self.keepers.keeper(origin), self.keepers.peers())
+    /// The share of this peer at this moment. Where there are no limits, there is nothing to share.
+    fn limits_now(&self) -> Limits {
+        if self.limits.is_none() { self.limits } else { self.limits.share((self.share)()) }
     }
 
-    /// Waits for a place, as long as that is worth it, and no longer than this limit.
-    fn enter(self: &Arc<Self>, origin: Target, limit: Option<Duration>) -> Result<Place> {
+    /// The requests that a pause holds back together with this one.
+    fn scope(&self, target: &Target, headers: &HeaderMap) -> Scope {
+        let credential = list::joined(headers, &AUTHORIZATION).filter(|_| !self.options.pause_origins);
+        let credential = credential.map(|credential| self.credentials.hash_one(credential));
+        Scope { origin: target.origin(), credential }
+    }
+
+    /// Waits for a place, as long as there is a chance of one, and no longer than this limit. No place is needed where
+    /// there are no limits.
+    fn enter(self: &Arc<Self>, scope: &Scope, limit: Option<Duration>) -> Result<Option<Place>> {
         let begun = Instant::now();
         let patience = limit.into_iter().chain([self.options.patience]).min().unwrap_or_default();
-        let (keeper, peers) = self.pool(&origin);
-        let mut budgets = self.budgets.lock();
-        let ticket = budgets.ticket();
-        let terms = budgets.terms(self.limits, keeper, peers, self.clock.now());
-        let (mut is_known, mut is_waiting) = (false, false);
-        let admission = loop {
-            let now = self.clock.now();
-            let (others_waiting, most_waiting) = (budgets.waiting, self.most_waiting.load(Ordering::Relaxed));
-            // Whoever waits knows the pool as it was, and takes the budget as it finds it.
-            let budget = if is_known {
-                budgets.find(&origin)
-            } else {
-                budgets.of(&origin, &self.options, &terms, now)
-            };
-            let Some(budget) = budget else { break Admission::Full(Duration::from_secs(1)) };
-            let mut admission = budget.admit(ticket, &self.options, now);
-            let left = patience.saturating_sub(begun.elapsed());
-            if matches!(admission, Admission::Wait(_)) && left.is_zero() {
-                admission = Admission::Full(budget.again(now));
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let mut turn = None;
+        loop {
+            let (limits, now) = (self.limits_now(), self.clock.now());
+            let mut state = self.state.lock();
+            let State { origins, pauses, waiting } = &mut *state;
+            if let Some(left) = pauses.left(scope, now) {
+                return Err(self.refused("the origin asked for a pause", left));
             }
-            let (is_leased, is_asking) = (budget.is_leased(), budget.is_asking(now));
-            // Who waits to hear what there is occupies a thread for a moment, and is not counted.
-            let is_one_more = !is_waiting && !is_asking && matches!(admission, Admission::Wait(_));
-            if is_one_more && most_waiting <= others_waiting {
-                admission = Admission::Full(budget.again(now));
+            if limits.is_none() {
+                return Ok(None);
             }
-            let Admission::Wait(again) = admission else {
-                budget.leave(ticket);
-                if is_leased && !budgets.has_steward {
-                    // What is under way is prolonged by it.
-                    stir(self, &mut budgets);
+            let reached = |after| Err(self.refused("the origin's limit is reached", after));
+            let Some(origin) = origins.of(&scope.origin, limits, now) else { return reached(SOON) };
+            let again = match origin.admit(ticket, limits, &self.options, now) {
+                Admission::Go => {
+                    let place = Place { shared: Arc::clone(self), origin: scope.origin.clone() };
+                    return Ok(Some(place));
                 }
-                break admission;
+                Admission::Full(after) => return reached(after),
+                Admission::Wait(again) => again,
             };
-            is_known = true;
-            if is_one_more {
-                is_waiting = true;
-                budgets.waiting += 1;
+            let left = patience.saturating_sub(begun.elapsed());
+            let are_too_many = turn.is_none() && *waiting >= self.most_waiting.load(Ordering::Relaxed);
+            if left.is_zero() || are_too_many {
+                origin.leave(ticket);
+                return reached(origin.again(now));
+            }
+            if turn.is_none() {
+                *waiting += 1;
                 self.stats.count_origin_wait();
+                turn = Some(Turn { shared: self, origin: &scope.origin, ticket });
             }
-            if is_leased {
-                stir(self, &mut budgets);
-            }
-            // A clock that stands still is not asked without end.
-            let pause = again.map_or(left, |again| again.clamp(SHORTEST, left.max(SHORTEST)));
-            self.changed.wait_for(&mut budgets, pause);
-        };
-        if is_waiting {
-            budgets.waiting -= 1;
+            let pause = again.unwrap_or(LONGEST).min(left).clamp(SHORTEST, LONGEST);
+            self.changed.wait_for(&mut state, pause);
         }
-        drop(budgets);
-        if is_known {
-            // The next one is the first now.
-            self.changed.notify_all();
-        }
-        let (after, says) = match admission {
-            Admission::Go => return Ok(Place { shared: Arc::clone(self), origin }),
-            Admission::Paused(left) => (left, "the origin asked to be left alone for a while"),
-            Admission::Full(after) => (after, "the origin's limit is reached"),
-            Admission::Wait(_) => (SHORTEST, "the origin's limit is reached"),
-        };
-        self.stats.count_origin_refusal();
-        Err(Error::new(ErrorKind::OriginBusy, says).with_retry_after(after))
     }
 
-    /// What an answer of the origin says to all who would ask it.
-    fn answered(&self, origin: &Target, status: StatusCode, headers: &HeaderMap) {
+    fn refused(&self, text: &str, after: Duration) -> Error {
+        self.stats.count_origin_refusal();
+        Error::new(ErrorKind::OriginBusy, text).with_retry_after(after)
+    }
+
+    /// Notes the response of an origin.
+    fn answered(&self, scope: &Scope, status: StatusCode, headers: &HeaderMap) {
+        let longest = self.options.longest_pause;
+        if longest.is_zero() {
+            return;
+        }
         let now = self.clock.now();
-        let mut budgets = self.budgets.lock();
-        let Some(budget) = budgets.find(origin) else { return };
-        if budget.pause.answered(status, headers, self.options.longest_pause, now) {
-            let left = budget.pause.left(now).unwrap_or_default();
-            budget.has_paused();
-            drop(budgets);
-            // Whoever waits need not wait any longer, and the pool is to know.
+        let pause = self.state.lock().pauses.answered(scope, status, headers, longest, now);
+        if let Some(left) = pause {
+            // Requests that wait are refused now.
             self.changed.notify_all();
-            self.to_ask.notify_one();
-            debug!("{origin} answered {} and is left alone for {} ms", status.as_u16(), left.as_millis());
+            debug!("{} answered {}: a pause of {} ms", scope.origin, status.as_u16(), left.as_millis());
         }
     }
 
     pub(super) fn give_back(&self, origin: &Target) {
-        if let Some(budget) = self.budgets.lock().find(origin) {
-            budget.in_flight = budget.in_flight.saturating_sub(1);
+        if let Some(state) = self.state.lock().origins.find(origin) {
+            state.in_flight = state.in_flight.saturating_sub(1);
         }
         self.changed.notify_all();
+    }
+}
+
+/// A request that waits; dropping it takes the request out of the queue.
+struct Turn<'a> {
+    shared: &'a Shared,
+    origin: &'a Target,
+    ticket: Ticket,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.waiting -= 1;
+        if let Some(origin) = state.origins.find(self.origin) {
+            origin.leave(self.ticket);
+        }
+        drop(state);
+        // Another request is the first in the queue now.
+        self.shared.changed.notify_all();
     }
 }
 

@@ -15,14 +15,21 @@ use crate::error::{Error, ErrorKind, Result};
 /// | [`patience`](Self::patience) | 5 s |
 /// | [`max_waiting`](Self::max_waiting) | 64 requests |
 /// | [`longest_pause`](Self::longest_pause) | 5 min |
+/// | [`pause_origins`](Self::pause_origins) | `false` |
 ///
-/// The limits are those of the whole pool, so all its peers must have the same: a [`Peer`](crate::Peer) asks the one
-/// that keeps the budget of an origin, which the ring gives for the text `scheme://authority/`. Where that one is away
-/// or slow, each keeps to its own share, the limit over the number of peers, but at least one fetch at a time.
+/// The limits are those of the whole pool, so all its peers must have the same. Each [`Peer`](crate::Peer) keeps to its
+/// share: the limit times its weight over the weights of all members that it does not know to be away, but at least
+/// one fetch at a time. When the pool changes, so do the shares, at once. A share that a peer does not use is not given
+/// to others. The pool exceeds a limit where there are more peers than places, and while peers do not see each other or
+/// know different members: each then counts fewer members, and may use up to the whole limit.
 ///
-/// A request that finds no place waits. The one that has waited longest goes first. Where it would have to wait for
-/// longer than [`patience`](Self::patience), or too many wait, it fails as [`ErrorKind::OriginBusy`], with
-/// [`Error::retry_after`]; a cache above answers it with what is stale, where that is allowed.
+/// A request over the limit waits, first come, first served. If it would have to wait for longer than
+/// [`patience`](Self::patience), or too many wait, it fails as [`ErrorKind::OriginBusy`] with
+/// [`Error::retry_after`]; a cache above answers with a stale response, where that is allowed.
+///
+/// An origin that answers 429, or 503 with `Retry-After`, is sent no more requests with the same `Authorization` (or,
+/// if the request had none, no more requests without it) until that time is over. They fail as
+/// [`ErrorKind::OriginBusy`]. All other requests go on, unless [`pause_origins`](Self::pause_origins) is set.
 ///
 /// ```
 /// use forwardcache::{Peer, Politeness};
@@ -39,23 +46,42 @@ pub struct Politeness {
     pub(super) patience: Duration,
     pub(super) max_waiting: usize,
     pub(super) longest_pause: Duration,
+    pub(super) pause_origins: bool,
 }
 
-/// What the pool may do with one origin.
+/// The limits of one origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) concurrent: Option<u32>,
     pub(super) rate: Option<Rate>,
 }
 
+/// The part of the pool's limits that one peer may use: its weight, of the weights of all members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) weight: u32,
+    pub(crate) total: u32,
+}
+
+impl Share {
+    /// Outside a pool.
+    pub(super) const WHOLE: Self = Self { weight: 1, total: 1 };
+
+    /// The part of this number, rounded down, but at least one: an origin that nobody may ask would be down.
+    fn of(self, limit: u32) -> u32 {
+        let part = u64::from(limit) * u64::from(self.weight) / u64::from(self.total.max(1));
+        u32::try_from(part).unwrap_or(limit).clamp(1, limit.max(1))
+    }
+}
+
 impl Limits {
-    /// The part that one of so many may use who cannot ask each other: at least one, as an origin that nobody may ask
-    /// would be one that is down.
-    pub(super) fn share(self, peers: u32) -> Self {
-        Self {
-            concurrent: self.concurrent.map(|places| (places / peers.max(1)).max(1)),
-            rate: self.rate.map(|rate| rate.share(peers)),
-        }
+    /// The part of one peer.
+    pub(super) fn share(self, share: Share) -> Self {
+        let rate = |rate: Rate| Rate {
+            interval: rate.interval.saturating_mul(share.total.max(1)) / share.weight.max(1),
+            burst: share.of(rate.burst),
+        };
+        Self { concurrent: self.concurrent.map(|most| share.of(most)), rate: self.rate.map(rate) }
     }
 
     pub(super) fn is_none(self) -> bool {
@@ -64,7 +90,7 @@ impl Limits {
 }
 
 impl Politeness {
-    /// The defaults: no limits, but an origin that asks for time is given it.
+    /// The defaults: no limits, and pauses where an origin asks for them.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -74,6 +100,7 @@ impl Politeness {
             patience: Duration::from_secs(5),
             max_waiting: 64,
             longest_pause: Duration::from_secs(5 * 60),
+            pause_origins: false,
         }
     }
 
@@ -88,8 +115,7 @@ impl Politeness {
     /// How many requests a second one origin may be sent, validations and unsafe methods among them: from 0.001 to
     /// 1,000,000. Default: any number.
     ///
-    /// In any time of `t` seconds no more than [`burst`](Self::burst) and `t` times the rate are sent. In a pool, what
-    /// is set aside for a peer may be sent up to a second later.
+    /// In any time of `t` seconds no more than [`burst`](Self::burst) and `t` times the rate are sent.
     #[must_use]
     pub fn rate(mut self, requests_a_second: f64) -> Self {
         self.rate = Some(requests_a_second);
@@ -120,13 +146,21 @@ impl Politeness {
         self
     }
 
-    /// How long an origin is left alone at most that answers 429, or 503 with `Retry-After` (RFC 9110 section 10.2.3).
-    /// Until then requests for it fail as [`ErrorKind::OriginBusy`] at once. One that answers 429 without it is left
-    /// alone for a second, and for twice as long each time that it says so again. Zero: it is asked again as it comes.
-    /// Default: 5 minutes.
+    /// The longest pause for an origin that answers 429, or 503 with `Retry-After` (RFC 9110 section 10.2.3), whatever
+    /// it asks for. A 429 without `Retry-After` makes a pause of one second, and of twice as long each time in a row.
+    /// At most 4,096 pauses are remembered. Zero: no pauses. Default: 5 minutes.
     #[must_use]
     pub fn longest_pause(mut self, time: Duration) -> Self {
         self.longest_pause = time;
+        self
+    }
+
+    /// Whether a pause holds back all requests to the origin, of all clients and with any method, and not only those
+    /// with the same `Authorization`. Default: `false`, so that the response to one client's requests does not stop
+    /// those of another.
+    #[must_use]
+    pub fn pause_origins(mut self, yes: bool) -> Self {
+        self.pause_origins = yes;
         self
     }
 
@@ -200,10 +234,15 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_the_limit_over_the_peers_and_at_least_one() {
+    fn a_share_is_by_weight_and_at_least_one() {
         let limits = Politeness::new().concurrent(7).rate(10.0).limits().unwrap();
-        assert_eq!(limits.share(3).concurrent, Some(2));
-        assert_eq!(limits.share(9).concurrent, Some(1));
-        assert_eq!(limits.share(3).rate.unwrap().interval, Duration::from_millis(300));
+        for (weight, total, concurrent, burst, interval) in
+            [(1, 1, 7, 10, 100), (1, 3, 2, 3, 300), (2, 3, 4, 6, 150), (1, 9, 1, 1, 900), (5, 0, 7, 10, 20)]
+        {
+            let share = limits.share(Share { weight, total });
+            assert_eq!(share.concurrent, Some(concurrent), "{weight} of {total}");
+            let interval = Duration::from_millis(interval);
+            assert_eq!(share.rate, Some(Rate { interval, burst }), "{weight} of {total}");
+        }
     }
 }

@@ -1,8 +1,7 @@
-//! What an origin says that has had enough, and for how long it is left alone.
+//! How long requests to an origin pause, by its responses: `Retry-After`, 429 and 503.
 //!
-//! It is left alone as a whole. RFC 6585 section 4 leaves open what an origin counts, by resource, by user or across
-//! the server, and says nothing by which one could be told from the other; to go on asking for its other resources may
-//! be just what it asked not to be done. 503 is about the server (RFC 9110 section 15.6.4).
+//! RFC 6585 section 4 leaves open what an origin counts: by resource, by user or across the server. A pause concerns
+//! the requests with the same credential to the same origin, see [`Scope`](super::pauses::Scope).
 
 use std::time::{Duration, SystemTime};
 
@@ -11,11 +10,11 @@ use http::{HeaderMap, StatusCode};
 
 use crate::header::date;
 
-/// How long an origin is left alone that answers 429 and does not say for how long; doubled each time.
+/// The pause after a 429 without `Retry-After`; doubled each time.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// How long `Retry-After` asks for (RFC 9110 section 10.2.3): seconds, or a date. Where it stands several times, the
-/// longest; what is neither says nothing.
+/// The time in `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date. Of several values, the longest; any other
+/// value is ignored.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     headers.get_all(RETRY_AFTER).into_iter().filter_map(|line| one(line.as_bytes(), now)).max()
 }
@@ -23,24 +22,24 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
 fn one(value: &[u8], now: SystemTime) -> Option<Duration> {
     let value = value.trim_ascii();
     if !value.is_empty() && value.iter().all(u8::is_ascii_digit) {
-        // More digits than fit are longer than anything that is waited for.
+        // A number too great for 64 bits is longer than any pause.
         let seconds = std::str::from_utf8(value).ok()?.parse().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds));
     }
-    // What is past asks for nothing.
+    // A date in the past asks for no pause.
     date::parse(value).map(|date| date.duration_since(now).unwrap_or_default())
 }
 
-/// For how long an origin is left alone.
+/// One pause.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pause {
     span: Option<(SystemTime, SystemTime)>,
-    /// How many 429 in a row said nothing of the time.
+    /// The number of 429 in a row without `Retry-After`.
     in_a_row: u32,
 }
 
 impl Pause {
-    /// How much is left; a clock that went back makes it no longer than it was at first.
+    /// How much is left. If the clock went back, no more than the whole pause.
     pub(super) fn left(&self, now: SystemTime) -> Option<Duration> {
         let (began, end) = self.span?;
         let whole = end.duration_since(began).unwrap_or_default();
@@ -48,18 +47,18 @@ impl Pause {
         Some(left.min(whole)).filter(|left| !left.is_zero())
     }
 
-    /// Whether nothing of it has to be remembered.
+    /// Whether nothing has to be remembered.
     pub(super) fn is_over(&self, now: SystemTime) -> bool {
         self.left(now).is_none() && self.in_a_row == 0
     }
 
-    /// Whether it has been over for so long that it is not remembered how often it was asked for.
+    /// Whether it has been over for so long that the number of 429 in a row no longer counts.
     pub(super) fn is_forgotten(&self, longest: Duration, now: SystemTime) -> bool {
         self.span.is_none_or(|(_, end)| now.duration_since(end).is_ok_and(|past| past > longest))
     }
 
-    /// Leaves it alone for this long from now on, if that ends later; says whether it does.
-    pub(super) fn extend(&mut self, by: Duration, now: SystemTime) -> bool {
+    /// Pauses for this long from now on, if that ends later; whether it does.
+    fn extend(&mut self, by: Duration, now: SystemTime) -> bool {
         let is_longer = self.left(now).is_none_or(|left| left < by) && !by.is_zero();
         if is_longer && let Some(end) = now.checked_add(by) {
             self.span = Some((now, end));
@@ -67,7 +66,7 @@ impl Pause {
         is_longer
     }
 
-    /// What an answer says; whether the origin is to be left alone for longer than before.
+    /// Notes a response; whether the pause now ends later than before.
     pub(super) fn answered(
         &mut self,
         status: StatusCode,
@@ -78,7 +77,7 @@ impl Pause {
         let asked_for = match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => retry_after(headers, now),
             _ => {
-                // An answer to what was sent before the pause does not end it.
+                // A response to a request from before the pause does not end it.
                 if self.left(now).is_none() {
                     *self = Self::default();
                 }
@@ -90,7 +89,7 @@ impl Pause {
                 self.in_a_row = 0;
                 self.extend(time.min(longest), now)
             }
-            // The others that were under way with it say the same once more.
+            // Responses to requests that ran at the same time do not count.
             None if status == StatusCode::TOO_MANY_REQUESTS && self.left(now).is_none() => {
                 let time = FIRST.saturating_mul(1 << self.in_a_row.min(16));
                 self.in_a_row = self.in_a_row.saturating_add(1);

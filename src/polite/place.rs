@@ -1,4 +1,4 @@
-//! A place among those who ask an origin, held until the body is at its end.
+//! The place of a fetch that runs, held until its body ends.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::asking::Shared;
 use crate::body::Body;
 use crate::target::Target;
 
-/// Gives the place back when it is dropped.
+/// One of the concurrent fetches of an origin; dropping it gives it back.
 pub(super) struct Place {
     pub(super) shared: Arc<Shared>,
     pub(super) origin: Target,
@@ -19,13 +19,13 @@ impl Drop for Place {
     }
 }
 
-/// A body that holds its place.
+/// A body that holds a place.
 struct Held {
     body: Body,
     place: Option<Place>,
 }
 
-/// The body, which gives the place back at its end, when it breaks off, and when it is dropped.
+/// The body, which gives the place back when it ends, fails or is dropped.
 pub(super) fn held(body: Body, place: Place) -> Body {
     if body.as_bytes().is_some() || body.is_empty() {
         return body;
@@ -38,7 +38,7 @@ impl Read for Held {
         let read = self.body.read(buffer);
         let is_over = match &read {
             Ok(0) => !buffer.is_empty(),
-            // Whoever knows the length does not read on to see the end.
+            // A reader that knows the length does not read on to see the end.
             Ok(_) => self.body.is_empty(),
             Err(error) => error.kind() != io::ErrorKind::Interrupted,
         };

@@ -1,20 +1,21 @@
-//! Requests that come for an origin, of one clock that is moved by hand.
+//! Requests to origins, with a clock that is moved by hand.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use http::{Request, Response};
 
-use super::keepers::Alone;
+use super::options::Share;
 use super::{Polite, Politeness};
 use crate::body::Body;
-use crate::clock::{Clock, ManualClock};
+use crate::clock::ManualClock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::round_trip::{RoundTrip, RoundTripFn};
 use crate::stats::Stats;
+use crate::target::Target;
 
 const URL: &str = "http://example.com/a";
 
@@ -25,24 +26,20 @@ struct Scene {
     polite: Polite,
     clock: Arc<ManualClock>,
     stats: Arc<Stats>,
-}
-
-fn made_alone(
-    origin: impl RoundTrip + 'static,
-    politeness: Politeness,
-    clock: Arc<dyn Clock>,
-    stats: Arc<Stats>,
-) -> Polite {
-    Polite::made_of(Arc::new(origin), politeness, clock, stats, Box::new(Alone)).unwrap()
+    /// The number of peers of weight 1, of which this is one.
+    peers: Arc<AtomicU32>,
 }
 
 impl Scene {
     fn new(politeness: Politeness, origin: impl RoundTrip + 'static) -> Self {
         let clock = Arc::new(ManualClock::at_unix_seconds(784_111_777));
         let stats = Arc::new(Stats::default());
-        let its = Arc::clone(&clock) as Arc<dyn Clock>;
-        let polite = made_alone(origin, politeness, its, Arc::clone(&stats));
-        Self { polite, clock, stats }
+        let peers = Arc::new(AtomicU32::new(1));
+        let counted = Arc::clone(&peers);
+        let share = Box::new(move || Share { weight: 1, total: counted.load(Ordering::SeqCst) });
+        let polite =
+            Polite::made_of(Arc::new(origin), politeness, clock.clone(), Arc::clone(&stats), share).unwrap();
+        Self { polite, clock, stats, peers }
     }
 
     fn get(&self, url: &str) -> Result<Response<Body>> {
@@ -301,6 +298,89 @@ fn who_waits_when_the_origin_asks_for_time_waits_no_longer() {
         begin.wait();
         second.join().unwrap();
         assert_eq!(first.join().unwrap().unwrap(), 503);
+    });
+}
+
+/// An origin that asks all who show this credential for time, and answers all others.
+fn limiting(credential: Option<&'static str>) -> impl RoundTrip {
+    RoundTripFn(move |request: Request<Body>| {
+        let shown = request.headers().get("authorization").map(|value| value.to_str().unwrap());
+        let response = Response::builder().status(if shown == credential { 429 } else { 200 });
+        Ok(response.header("retry-after", "30").body(Body::empty()).unwrap())
+    })
+}
+
+#[test]
+fn a_pause_concerns_one_credential_at_one_origin() {
+    for limited in [Some("Bearer a"), None] {
+        let scene = Scene::new(Politeness::new(), limiting(limited));
+        let send = |method: &str, url: &str, credential: Option<&str>| {
+            let request = Request::builder().method(method).uri(url);
+            let request = match credential {
+                Some(credential) => request.header("authorization", credential),
+                None => request,
+            };
+            let response = scene.polite.round_trip(request.body(Body::empty()).unwrap());
+            response.map(|response| response.status().as_u16()).map_err(|error| error.kind())
+        };
+        assert_eq!(send("GET", URL, limited), Ok(429));
+        for method in ["GET", "POST"] {
+            assert_eq!(send(method, URL, limited), Err(ErrorKind::OriginBusy));
+            assert_eq!(send(method, "http://example.org/", limited), Ok(429));
+            for other in [Some("Bearer a"), Some("Bearer b"), None] {
+                if other != limited {
+                    assert_eq!(send(method, URL, other), Ok(200), "{other:?}");
+                }
+            }
+            scene.pass(30_000);
+            assert_eq!(send(method, URL, limited), Ok(429));
+        }
+    }
+}
+
+#[test]
+fn a_whole_origin_pauses_where_that_was_chosen() {
+    let scene = Scene::new(Politeness::new().pause_origins(true), limiting(Some("Bearer a")));
+    let with = Request::get(URL).header("authorization", "Bearer a").body(Body::empty()).unwrap();
+    assert_eq!(scene.polite.round_trip(with).unwrap().status(), 429);
+    scene.is_refused(URL, Duration::from_secs(30));
+    let post = scene.polite.round_trip(Request::post(URL).body(Body::empty()).unwrap());
+    assert_eq!(post.unwrap_err().kind(), ErrorKind::OriginBusy);
+    assert_eq!(scene.get("http://example.org/").unwrap().status(), 200);
+}
+
+#[test]
+fn a_change_of_the_pool_changes_the_share_at_once() {
+    let origin = Target::parse(URL).unwrap().origin();
+    let politeness = Politeness::new().concurrent(4).patience(Duration::ZERO);
+    let scene = Scene::new(politeness, streaming());
+    let mut held = Vec::new();
+    for (peers, share) in [(4, 1), (2, 2), (1, 4), (9, 1)] {
+        scene.peers.store(peers, Ordering::SeqCst);
+        assert_eq!(scene.polite.concurrency_share(&origin), Some(share));
+        while held.len() < share as usize {
+            held.push(scene.get(URL).unwrap());
+        }
+        scene.is_refused(URL, Duration::from_secs(1));
+    }
+    assert_eq!(Scene::new(Politeness::new(), streaming()).polite.concurrency_share(&origin), None);
+}
+
+#[test]
+fn a_request_that_waits_sees_that_the_share_has_grown() {
+    let (origin, coming) = in_turn();
+    let scene = Scene::new(Politeness::new().concurrent(2).patience(LONG), origin);
+    scene.peers.store(2, Ordering::SeqCst);
+    thread::scope(|scope| {
+        scope.spawn(|| scene.get(URL).unwrap());
+        let first = coming.recv_timeout(LONG).unwrap();
+        scope.spawn(|| scene.get(URL).unwrap());
+        while scene.polite.waiting() < 1 {
+            thread::yield_now();
+        }
+        scene.peers.store(1, Ordering::SeqCst);
+        drop(coming.recv_timeout(LONG).unwrap());
+        drop(first);
     });
 }
 

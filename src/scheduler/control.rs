@@ -8,7 +8,7 @@ use super::client::Client;
 use super::fair_share::Purpose;
 use super::limits::most_threads;
 use super::pool::{Load, Pool, PoolOptions};
-use crate::at_once::{Job, Lane};
+use crate::at_once::{Job, Lane, Spawn};
 use crate::cancellation::Cancellation;
 use crate::ledger::Ledger;
 use crate::target::Target;
@@ -81,7 +81,7 @@ impl Scheduler {
                 (&self.fetches, Purpose::Refresh { origin: origin.clone(), cap: (self.cap)(origin) })
             }
             Lane::Transfer => (&self.fetches, Purpose::Transfer),
-            Lane::Handler => (&self.fetches, Purpose::Any),
+            Lane::Handler | Lane::Store => (&self.fetches, Purpose::Any),
             Lane::Peers => (&self.peers, Purpose::Any),
             Lane::Own => (&self.own, Purpose::Any),
         };
@@ -153,5 +153,13 @@ impl Drop for Scheduler {
 impl fmt::Debug for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scheduler").field("threads", &self.threads).finish_non_exhaustive()
+    }
+}
+
+/// Jobs of the cache itself.
+impl Spawn for Scheduler {
+    fn spawn(&self, job: Job) -> Result<(), Job> {
+        self.submit(job, None);
+        Ok(())
     }
 }

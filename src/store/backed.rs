@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::stripes::Stripes;
-use super::variants::{merged, without};
+use super::variants::{is_overtaken, merged, without};
 use super::{Cache, Key, Store, StoreError, StoredResponse, Usage, Variants, record, url_of};
 use crate::purge::{Purge, Purged};
 
@@ -97,6 +97,9 @@ impl<C: Cache> Store for BackedStore<C> {
         let is_held = read.is_some();
         // What cannot be read is lost already.
         let stored = read.and_then(Result::ok).unwrap_or_default();
+        if is_overtaken(&stored, &response) {
+            return Ok(false);
+        }
         if let Some(all) = merged(&stored, &response, fit) {
             return self.cache.set(key.as_str(), record::encode(key.as_str(), &all));
         }

@@ -20,6 +20,9 @@ pub struct Key {
     url_length: usize,
 }
 
+/// How long a partition is in the text of a key: a space and 32 digits.
+pub(super) const PARTITION: usize = 33;
+
 impl Key {
     /// The key of what anybody may be answered with.
     #[must_use]
@@ -75,8 +78,7 @@ pub type Variants = Arc<[Arc<StoredResponse>]>;
 pub struct Usage {
     /// How many keys it holds.
     pub keys: u64,
-    /// How many bytes it takes: heads, bodies, keys and bookkeeping, and what is
-    /// [set aside](Store::reserve).
+    /// How many bytes it takes: heads, bodies, keys and bookkeeping.
     pub bytes: u64,
     /// How many bytes it may take.
     pub capacity: u64,
@@ -121,7 +123,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Stores a response in place of the one with the same [`Variant`](crate::Variant), beside those
     /// with others; past [`MAX_VARIANTS`] the oldest goes. Says whether it was stored: `false` when it
     /// is larger than the store takes. The one with the same variant is gone even then: something newer
-    /// came after it. Nothing else is.
+    /// came after it. Nothing else is. A response of a smaller [sequence](StoredResponse::sequence) than the stored one
+    /// of its variant is not stored, and changes nothing.
     ///
     /// # Errors
     ///
@@ -150,20 +153,6 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// The largest body in bytes that is worth offering.
     fn max_body(&self) -> u64;
-
-    /// Sets room aside for bytes of a body that is on its way and may be stored once it is whole. `false`
-    /// where there is none: too much is on its way already. What is set aside counts as held until it is
-    /// [given back](Self::release), which whoever got it does before the response is stored, or instead.
-    /// By default there is always room.
-    fn reserve(&self, bytes: u64) -> bool {
-        let _ = bytes;
-        true
-    }
-
-    /// Gives back what [`reserve`](Self::reserve) set aside.
-    fn release(&self, bytes: u64) {
-        let _ = bytes;
-    }
 
     /// How full it is.
     fn usage(&self) -> Usage;
@@ -205,14 +194,6 @@ macro_rules! forward {
 
             fn max_body(&self) -> u64 {
                 (**self).max_body()
-            }
-
-            fn reserve(&self, bytes: u64) -> bool {
-                (**self).reserve(bytes)
-            }
-
-            fn release(&self, bytes: u64) {
-                (**self).release(bytes);
             }
 
             fn usage(&self) -> Usage {

@@ -3,22 +3,24 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::shard::{Held, Place, Shard, entry_size};
-use super::variants::{merged, without};
-use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_capacity};
+use super::shard::{Entry, Held, Place, Shard, entry_size};
+use super::variants::{is_overtaken, merged, without};
+use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_capacity, url_of};
+use crate::ledger::{Ledger, MakeRoom};
 use crate::purge::{Purge, Purged};
 
 /// Stored responses in memory. When room is needed, what was asked for once goes before what was asked for
 /// again, so that reading through many URLs does not empty it.
 ///
-/// The budget covers keys, heads, bodies and bookkeeping, counted and not guessed, and what is
-/// [set aside](Store::reserve) for bodies on their way. A response that cannot fit is not stored, and
-/// pushes nothing out. A hit parses nothing and copies no body: it gives a reference to what is stored.
+/// The budget is that of a [`Ledger`], in which others enter what they hold: the store gets what they leave, and gives
+/// it up when they need it, down to a quarter of the limit. It covers keys, heads, bodies and bookkeeping, counted and
+/// not guessed. A response that cannot fit is not stored, and pushes nothing out. A hit parses nothing and copies no
+/// body: it gives a reference to what is stored.
 ///
 /// The budget is one for the whole store, so that a body may be larger than a shard's share of it.
 /// Only the locks are sharded. What goes first is therefore the oldest of the whole store.
@@ -31,14 +33,18 @@ use crate::purge::{Purge, Purged};
 /// assert_eq!(store.max_body(), 1 << 20);
 /// ```
 pub struct MemoryStore {
+    table: Arc<Table>,
+    max_body: u64,
+}
+
+/// What the store holds, which the ledger can ask to evict.
+struct Table {
     shards: Box<[RwLock<Shard>]>,
     /// By which entries are found. Random, because URLs are chosen by strangers.
     hasher: RandomState,
-    capacity: u64,
-    max_body: u64,
     held: Held,
-    /// Of bodies on their way.
-    reserved: AtomicU64,
+    /// How many bytes of evicted bodies the ledger still counts, because they are about to be dropped.
+    leaving: AtomicU64,
     evictions: AtomicU64,
     /// Counts what is put into a queue: the time in which one thing is older than another.
     time: AtomicU64,
@@ -59,32 +65,33 @@ const CHANCES: u32 = 16;
 /// How many keys are purged under a lock before others have their turn.
 const PURGED_AT_A_TIME: usize = 256;
 
-/// The part of the store that may be set aside.
-const RESERVABLE: u64 = 2;
+/// The part of the limit that the store keeps, whatever others need.
+const KEPT: u64 = 4;
 
 impl MemoryStore {
     /// A store that takes this many bytes, in 16 shards. It takes bodies of up to 64 MiB or a quarter
     /// of the capacity, whichever is less.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
-        Self {
-            shards: shards(SHARDS),
-            hasher: RandomState::new(),
-            capacity: bytes,
-            max_body: MOST_BODY.min(bytes / 4),
-            held: Held::default(),
-            reserved: AtomicU64::new(0),
-            evictions: AtomicU64::new(0),
-            time: AtomicU64::new(0),
-            evicting: Mutex::new(()),
-        }
+        Self::with_ledger(Ledger::new(bytes))
+    }
+
+    /// A store that takes what others leave of the limit of this account, and at least a quarter of it. An account
+    /// asks one store to evict, the first: a second one evicts only for what it stores itself.
+    #[must_use]
+    pub fn with_ledger(ledger: Arc<Ledger>) -> Self {
+        let max_body = MOST_BODY.min(ledger.limit() / 4);
+        Self { table: Table::new(ledger, SHARDS), max_body }
     }
 
     /// With this many shards: how many threads can look things up at the same time. To be said before
     /// anything is stored, as what was stored is dropped.
     #[must_use]
     pub fn with_shards(self, count: NonZeroUsize) -> Self {
-        Self { shards: shards(count), held: Held::default(), ..self }
+        let ledger = Arc::clone(self.table.ledger());
+        // Before the new table, so that the ledger asks that one.
+        drop(self.table);
+        Self { table: Table::new(ledger, count), max_body: self.max_body }
     }
 
     /// With this many bytes as the largest body that is stored.
@@ -92,12 +99,40 @@ impl MemoryStore {
     pub fn with_max_body(self, bytes: u64) -> Self {
         Self { max_body: bytes, ..self }
     }
+}
 
-    /// The key's hash, and the shard that it is in.
+impl Table {
+    fn new(ledger: Arc<Ledger>, count: NonZeroUsize) -> Arc<Self> {
+        let hasher = RandomState::new();
+        let table = Arc::new(Self {
+            shards: (0..count.get()).map(|_| RwLock::new(Shard::new(hasher.clone()))).collect(),
+            hasher,
+            held: Held::new(ledger),
+            leaving: AtomicU64::new(0),
+            evictions: AtomicU64::new(0),
+            time: AtomicU64::new(0),
+            evicting: Mutex::new(()),
+        });
+        let weak: Weak<Self> = Arc::downgrade(&table);
+        table.ledger().set_store(weak);
+        table
+    }
+
+    fn ledger(&self) -> &Arc<Ledger> {
+        self.held.ledger()
+    }
+
+    fn limit(&self) -> u64 {
+        self.ledger().limit()
+    }
+
+    /// The key's hash, and the shard that all keys of its URL are in.
     fn place(&self, key: &str) -> (u64, &RwLock<Shard>) {
         let hash = self.hasher.hash_one(key);
+        let url = url_of(key);
+        let hash_of_url = if url.len() < key.len() { self.hasher.hash_one(url) } else { hash };
         // The low half chooses the slot in the shard's tables: it must not be the same for all of them.
-        let index = (hash >> 32) % self.shards.len() as u64;
+        let index = (hash_of_url >> 32) % self.shards.len() as u64;
         (hash, &self.shards[usize::try_from(index).expect("less than the number of shards")])
     }
 
@@ -110,28 +145,44 @@ impl MemoryStore {
         self.time.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// What is held, and what is set aside.
-    fn bytes(&self) -> u64 {
-        self.held.all() + self.reserved.load(Ordering::Relaxed)
+    /// What the ledger counts, without what is about to be dropped.
+    fn total(&self) -> u64 {
+        self.ledger().total().saturating_sub(self.leaving.load(Ordering::Relaxed))
     }
 
-    fn is_over(&self) -> bool {
-        self.bytes() > self.capacity
+    /// How much all entries together may take, where the ledger counts `own` bytes of a new one already.
+    fn target(&self, own: u64) -> u64 {
+        let rest = self.total().saturating_sub(self.held.all() + own);
+        self.limit().saturating_sub(rest).max(self.limit() / KEPT)
     }
 
-    /// Evicts until the budget is kept. What was just put in may have `size_of_new` of probation for itself:
-    /// what is larger than all of probation could never be stored otherwise.
-    fn make_room(&self, size_of_new: u64) {
-        if !self.is_over() {
-            return;
+    fn is_to_evict(&self) -> bool {
+        self.total() > self.limit() && self.held.all() > self.limit() / KEPT
+    }
+
+    /// Evicts until the entries are within their target. An evicted body counts for as long as somebody reads it:
+    /// then others have to go as well.
+    fn evict(&self, size_of_new: u64) {
+        while self.is_to_evict() {
+            let evicted = self.evict_some(size_of_new);
+            self.evictions.fetch_add(evicted.entries.len() as u64, Ordering::Relaxed);
+            if evicted.entries.is_empty() {
+                break;
+            }
+            // Megabytes are given back here, where nobody waits for it.
         }
-        let mut evicted = Vec::new();
+    }
+
+    /// Evicts as if nobody read what is evicted. What was just put in may have `size_of_new` of probation for itself:
+    /// what is larger than all of probation could never be stored otherwise.
+    fn evict_some(&self, size_of_new: u64) -> Evicted<'_> {
+        let mut evicted = Evicted { entries: Vec::new(), leaving: Leaving { of: &self.leaving, bytes: 0 } };
         let evicting = self.evicting.lock();
-        let share = (self.capacity / PROBATION).saturating_add(size_of_new);
+        let share = (self.limit() / PROBATION).saturating_add(size_of_new);
         let mut oldest: Vec<[Option<u64>; 2]> =
             self.shards.iter().map(|shard| shard.read().oldest()).collect();
         let mut chances = CHANCES;
-        while self.is_over() {
+        while self.is_to_evict() {
             let oldest_of = |place: Place| {
                 let since = |index: usize| Some((oldest[index][place as usize]?, index));
                 (0..oldest.len()).filter_map(since).min().map(|(_, index)| (place, index))
@@ -147,11 +198,86 @@ impl MemoryStore {
             oldest[index] = shard.oldest();
             drop(shard);
             chances = if out.is_some() { CHANCES } else { chances.saturating_sub(1) };
-            evicted.extend(out);
+            if let Some(entry) = out {
+                evicted.leaving.add(entry.counted());
+                evicted.entries.push(entry);
+            }
         }
         drop(evicting);
-        // Megabytes are given back here, where nobody waits for it.
-        self.evictions.fetch_add(evicted.len() as u64, Ordering::Relaxed);
+        evicted
+    }
+
+    /// Takes the response out again, if it is still there.
+    fn take_back(&self, key: &str, response: &Arc<StoredResponse>) {
+        let (hash, shard) = self.place(key);
+        let text = key.into();
+        let mut shard = shard.write();
+        let stored = shard.peek(hash, key).cloned().unwrap_or_default();
+        if !stored.iter().any(|one| Arc::ptr_eq(one, response)) {
+            return;
+        }
+        let replaced = self.put(&mut shard, hash, text, without(&stored, response.variant()));
+        drop(shard);
+        drop((replaced, stored));
+    }
+
+    fn put(&self, shard: &mut Shard, hash: u64, text: Box<str>, variants: Variants) -> Option<Entry> {
+        if variants.is_empty() {
+            shard.remove(hash, &text, &self.held)
+        } else {
+            shard.put(hash, text, variants, self.now(), &self.held)
+        }
+    }
+
+    /// A few at a time.
+    fn purge(&self, shard: &RwLock<Shard>, purge: &Purge, own_hash: Option<u64>) -> Purged {
+        let hashes = shard.read().to_purge(purge, own_hash);
+        let mut purged = Purged::default();
+        for hashes in hashes.chunks(PURGED_AT_A_TIME) {
+            let mut gone = Vec::with_capacity(hashes.len());
+            let mut locked = shard.write();
+            gone.extend(hashes.iter().filter_map(|hash| locked.purge(*hash, purge, &self.held)));
+            drop(locked);
+            purged =
+                gone.iter().fold(purged, |sum, gone| sum.and(Purged::new(gone.responses as u64, gone.bytes)));
+        }
+        purged
+    }
+}
+
+impl MakeRoom for Table {
+    fn make_room(&self) {
+        self.evict(0);
+    }
+
+    fn most_room(&self) -> u64 {
+        let leaving = self.leaving.load(Ordering::Relaxed);
+        self.held.all().saturating_sub(self.limit() / KEPT) + leaving
+    }
+}
+
+/// Evicted entries, to be dropped without a lock, before what is said of them.
+struct Evicted<'a> {
+    entries: Vec<Entry>,
+    leaving: Leaving<'a>,
+}
+
+/// Bytes that are said to be about to be dropped.
+struct Leaving<'a> {
+    of: &'a AtomicU64,
+    bytes: u64,
+}
+
+impl Leaving<'_> {
+    fn add(&mut self, bytes: u64) {
+        self.of.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -164,113 +290,94 @@ impl Default for MemoryStore {
 
 impl Store for MemoryStore {
     fn variants(&self, key: &Key) -> Result<Variants, StoreError> {
-        Ok(self.used(key.as_str()))
+        Ok(self.table.used(key.as_str()))
     }
 
     fn at_once(&self, key: &str) -> Option<Variants> {
-        Some(self.used(key))
+        Some(self.table.used(key))
     }
 
     fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
-        let (hash, shard) = self.place(key.as_str());
+        let (hash, shard) = self.table.place(key.as_str());
         Ok(shard.read().peek(hash, key.as_str()).cloned().unwrap_or_default())
     }
 
     fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
-        let text = key.as_str();
-        let room = self.capacity.saturating_sub(self.reserved.load(Ordering::Relaxed));
+        let (table, text) = (&*self.table, key.as_str());
+        let room = table.target(response.counted());
         let body_fits = response.body().len() as u64 <= self.max_body;
         let fit = |all: &[Arc<StoredResponse>]| body_fits && entry_size(text, all) <= room;
-        let (hash, shard) = self.place(text);
+        let (hash, shard) = table.place(text);
         let own_text = text.into();
 
         let mut shard = shard.write();
         let stored = shard.peek(hash, text).cloned().unwrap_or_default();
+        if is_overtaken(&stored, &response) {
+            return Ok(false);
+        }
         let merged = merged(&stored, &response, fit);
         let is_stored = merged.is_some();
         let variants = merged.unwrap_or_else(|| without(&stored, response.variant()));
         let size = entry_size(text, &variants);
-        let replaced = if variants.is_empty() {
-            shard.remove(hash, text, &self.held)
-        } else {
-            shard.put(hash, own_text, variants, self.now(), &self.held)
-        };
+        let replaced = table.put(&mut shard, hash, own_text, variants);
         drop(shard);
         drop((replaced, stored));
 
         // Only now: the bytes are in memory anyway, and one shard's lock is held at a time.
-        self.make_room(size);
+        table.evict(size);
+        if is_stored && table.total() > table.limit() {
+            // The entries are down to what they keep in any case, and others need the rest.
+            table.take_back(text, &response);
+            return Ok(false);
+        }
         Ok(is_stored)
     }
 
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
-        let (hash, shard) = self.place(key.as_str());
-        let removed = shard.write().remove(hash, key.as_str(), &self.held);
+        let (hash, shard) = self.table.place(key.as_str());
+        let removed = shard.write().remove(hash, key.as_str(), &self.table.held);
         Ok(removed.is_some())
     }
 
-    /// Shard by shard, and in each a few at a time.
+    /// Shard by shard, and in each a few at a time. What is stored of one URL is in one shard, and found there.
     fn purge(&self, purge: &Purge) -> Result<Option<Purged>, StoreError> {
-        let own_hash = purge.single_url().map(|url| self.place(url).0);
-        let mut purged = Purged::default();
-        for shard in &self.shards {
-            let hashes = shard.read().to_purge(purge, own_hash);
-            for hashes in hashes.chunks(PURGED_AT_A_TIME) {
-                let mut gone = Vec::with_capacity(hashes.len());
-                let mut locked = shard.write();
-                gone.extend(hashes.iter().filter_map(|hash| locked.purge(*hash, purge, &self.held)));
-                drop(locked);
-                purged = gone
-                    .iter()
-                    .fold(purged, |sum, gone| sum.and(Purged::new(gone.responses as u64, gone.bytes)));
-            }
-        }
-        Ok(Some(purged))
+        let table = &*self.table;
+        Ok(Some(match purge.single_url().map(|url| table.place(url)) {
+            Some((hash, shard)) => table.purge(shard, purge, Some(hash)),
+            None => table
+                .shards
+                .iter()
+                .fold(Purged::default(), |sum, shard| sum.and(table.purge(shard, purge, None))),
+        }))
     }
 
     fn max_body(&self) -> u64 {
-        self.max_body.min(self.capacity)
-    }
-
-    /// At most half of the capacity, so that bodies on their way do not empty the store.
-    fn reserve(&self, bytes: u64) -> bool {
-        let most = self.capacity / RESERVABLE;
-        let more = |reserved: u64| reserved.checked_add(bytes).filter(|sum| *sum <= most);
-        let is_reserved = self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
-        if is_reserved {
-            self.make_room(0);
-        }
-        is_reserved
-    }
-
-    fn release(&self, bytes: u64) {
-        let less = |reserved: u64| Some(reserved.saturating_sub(bytes));
-        // It gives a number for every number, so it never fails.
-        let _ = self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        self.max_body.min(self.table.limit())
     }
 
     fn usage(&self) -> Usage {
+        let table = &*self.table;
         Usage {
-            keys: self.shards.iter().map(|shard| shard.read().len() as u64).sum(),
-            bytes: self.bytes(),
-            capacity: self.capacity,
-            evictions: self.evictions.load(Ordering::Relaxed),
+            keys: table.shards.iter().map(|shard| shard.read().len() as u64).sum(),
+            bytes: table.held.all(),
+            capacity: table.limit(),
+            evictions: table.evictions.load(Ordering::Relaxed),
         }
+    }
+
+    fn ledger(&self) -> Option<Arc<Ledger>> {
+        Some(Arc::clone(self.table.ledger()))
     }
 }
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore")
-            .field("shards", &self.shards.len())
+            .field("shards", &self.table.shards.len())
             .field("max_body", &self.max_body)
             .field("usage", &self.usage())
             .finish()
     }
-}
-
-fn shards(count: NonZeroUsize) -> Box<[RwLock<Shard>]> {
-    (0..count.get()).map(|_| RwLock::new(Shard::new())).collect()
 }
 
 #[cfg(test)]
@@ -293,7 +400,6 @@ mod tests {
         probation: Vec<TwinEntry>,
         proven: Vec<TwinEntry>,
         departed: Vec<Key>,
-        reserved: u64,
         evictions: u64,
     }
 
@@ -332,7 +438,7 @@ mod tests {
         }
 
         fn insert(&mut self, key: &Key, response: Arc<StoredResponse>) -> bool {
-            let room = self.capacity - self.reserved;
+            let room = self.capacity;
             let is_remembered = self.departed.contains(key);
             let new = || TwinEntry { key: key.clone(), all: Vec::new(), uses: 0 };
             let (list, mut entry) = match self.list_with(key) {
@@ -356,15 +462,6 @@ mod tests {
                 list.push(entry);
             }
             self.make_room(size);
-            fits
-        }
-
-        fn reserve(&mut self, bytes: u64) -> bool {
-            let fits = self.reserved + bytes <= self.capacity / 2;
-            if fits {
-                self.reserved += bytes;
-                self.make_room(0);
-            }
             fits
         }
 
@@ -394,7 +491,7 @@ mod tests {
         }
 
         fn bytes(&self) -> u64 {
-            bytes_of(&self.probation) + bytes_of(&self.proven) + self.reserved
+            bytes_of(&self.probation) + bytes_of(&self.proven)
         }
     }
 
@@ -409,15 +506,6 @@ mod tests {
                 let key = key(random.below(20));
                 match random.below(10) {
                     0 => assert_eq!(store.remove(&key).unwrap(), twin.remove(&key)),
-                    8 => {
-                        let bytes = random.below(capacity / 3);
-                        assert_eq!(store.reserve(bytes), twin.reserve(bytes));
-                    }
-                    9 => {
-                        let bytes = random.below(twin.reserved + 1);
-                        store.release(bytes);
-                        twin.reserved -= bytes;
-                    }
                     1..4 => assert_eq!(body_numbers(&store.variants(&key).unwrap()), twin.variants(&key)),
                     _ => {
                         let size = if random.below(20) == 0 { capacity } else { random.below(capacity / 3) };
@@ -507,70 +595,6 @@ mod tests {
             assert!(store.usage().bytes <= 1_000_000);
             assert_eq!(body_numbers(&store.peek(&key(number)).unwrap()), [number]);
         }
-    }
-
-    #[test]
-    fn what_is_on_its_way_counts_and_makes_room() {
-        let store = one_shard(10_000);
-        for number in 0..6 {
-            store.insert(&key(number), response_of("", number, 800)).unwrap();
-        }
-        let before = store.usage();
-        assert!(store.reserve(4_000));
-        let usage = store.usage();
-        assert!(usage.evictions > 0 && usage.keys < before.keys);
-        assert!(usage.bytes > 6_000 && usage.bytes <= 10_000);
-        store.release(4_000);
-        assert_eq!(store.usage().bytes, usage.bytes - 4_000);
-    }
-
-    #[test]
-    fn at_most_half_is_set_aside_at_a_time() {
-        let store = MemoryStore::new(10_001);
-        assert!(!store.reserve(5_001));
-        assert!(!store.reserve(u64::MAX));
-        assert!(store.reserve(0));
-        assert!(store.reserve(3_000));
-        assert!(store.reserve(2_000));
-        assert!(!store.reserve(1));
-        store.release(1_000);
-        assert!(store.reserve(1_000));
-        store.release(5_000);
-        assert_eq!(store.usage().bytes, 0);
-        // More than was set aside is a mistake of somebody else's, and no debt.
-        store.release(1);
-        assert_eq!(store.usage().bytes, 0);
-        assert!(!MemoryStore::new(0).reserve(1));
-    }
-
-    #[test]
-    fn many_threads_that_set_aside_never_have_more_than_half() {
-        let store = MemoryStore::new(20_000);
-        let mine = AtomicU64::new(0);
-        thread::scope(|scope| {
-            for thread in 0..4 {
-                let (store, mine) = (&store, &mine);
-                scope.spawn(move || {
-                    let mut random = Random::new(thread);
-                    for number in 0..500 {
-                        let bytes = random.below(6_000);
-                        if store.reserve(bytes) {
-                            assert!(mine.fetch_add(bytes, Ordering::SeqCst) + bytes <= 10_000);
-                            store.insert(&key(number % 40), response_of("", number, 300)).unwrap();
-                            mine.fetch_sub(bytes, Ordering::SeqCst);
-                            store.release(bytes);
-                        }
-                    }
-                });
-            }
-        });
-        let held: u64 = (0..40)
-            .map(|number| (key(number), store.peek(&key(number)).unwrap()))
-            .filter(|(_, all)| !all.is_empty())
-            .map(|(key, all)| entry_size(key.as_str(), &all))
-            .sum();
-        assert_eq!(store.usage().bytes, held);
-        assert!(held <= 20_000);
     }
 
     #[test]

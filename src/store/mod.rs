@@ -25,6 +25,8 @@ mod capacity;
 mod contract;
 #[cfg(test)]
 mod contract_tests;
+#[cfg(test)]
+mod ledger_tests;
 mod lru;
 mod lru_index;
 mod memory;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::contract::PARTITION;
 use super::{Key, StoredResponse, Variants};
 use crate::header::cache_groups::{self, CACHE_GROUPS};
 use crate::purge::Purge;
@@ -28,13 +29,24 @@ impl Purge {
 
 /// The URL in the text of a key, which ends where a space begins its partition.
 pub(crate) fn url_of(key: &str) -> &str {
-    key.split(' ').next().unwrap_or(key)
+    let end = key.len().checked_sub(PARTITION).filter(|end| key.as_bytes()[*end] == b' ');
+    end.map_or(key, |end| &key[..end])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::testing::{body_numbers, grouped, response};
+
+    #[test]
+    fn a_partition_is_told_from_the_url_before_it() {
+        for url in
+            ["", "http://a/", "http://a/0123456789012345678901234567890123456789", "\u{e9}\u{e9}\u{e9}"]
+        {
+            assert_eq!(url_of(url), url);
+            assert_eq!(url_of(Key::partitioned(url, u128::MAX).as_str()), url);
+        }
+    }
 
     #[test]
     fn of_a_group_those_alone_that_are_in_it() {

@@ -14,8 +14,9 @@
 //! asked for again. Who comes back soon after it left belongs to the proven at once: without that memory,
 //! a round of requests that is longer than probation would never hit. A use moves nothing, it is counted.
 
-use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::iter;
 use std::mem::size_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -24,6 +25,7 @@ use ::lru::LruCache;
 
 use super::allocated::allocated;
 use super::{StoredResponse, Variants, url_of};
+use crate::ledger::{Ledger, Use};
 use crate::purge::Purge;
 
 /// Which of the two queues an entry waits in.
@@ -45,18 +47,33 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn size(&self) -> u64 {
-        entry_size(&self.text, &self.variants)
+    fn size(&self) -> Size {
+        Size { all: entry_size(&self.text, &self.variants), counted: self.counted() }
     }
 
-    /// As a number: 0 or 1.
-    fn partitioned(&self) -> usize {
-        usize::from(url_of(&self.text).len() < self.text.len())
+    /// How many bytes of it the ledger counts already.
+    pub(super) fn counted(&self) -> u64 {
+        self.variants.iter().map(|response| response.counted()).sum()
     }
 
     fn is_to_be_purged(&self, purge: &Purge) -> bool {
+        #[cfg(test)]
+        LOOKS.set(LOOKS.get() + 1);
         purge.covers(url_of(&self.text)) && self.variants.iter().any(|response| purge.is_about(response))
     }
+}
+
+#[cfg(test)]
+std::thread_local! {
+    /// At how many entries this thread has looked to see whether they are to be purged.
+    pub(super) static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How many bytes an entry takes, and how many of them are bodies that the ledger counts already.
+#[derive(Clone, Copy)]
+struct Size {
+    all: u64,
+    counted: u64,
 }
 
 /// What was purged of a key, to be dropped without a lock.
@@ -76,8 +93,10 @@ pub(super) struct Shard {
     probation: Queue,
     proven: Queue,
     departed: Departed,
-    /// How many keys are of somebody's partition. Where there are none, a URL has one key.
-    partitioned: usize,
+    /// The keys of somebody's partition: the hash of the URL, and that of the key. All keys of a URL are in one shard.
+    partitions: BTreeSet<(u64, u64)>,
+    /// That of the store.
+    hasher: RandomState,
 }
 
 /// In the order in which they came; the oldest is what this type calls the least recently used.
@@ -85,14 +104,23 @@ pub(super) struct Shard {
 type Queue = LruCache<u64, Entry, BuildHasherDefault<IsHash>>;
 
 /// How many bytes all shards hold. Changed only under the lock of the shard whose entry changes, so they
-/// never miss one.
-#[derive(Default)]
+/// never miss one. What the ledger does not count already is entered there, and taken off with this.
 pub(super) struct Held {
+    ledger: Arc<Ledger>,
     all: AtomicU64,
     on_probation: AtomicU64,
+    entered: AtomicU64,
 }
 
 impl Held {
+    pub(super) fn new(ledger: Arc<Ledger>) -> Self {
+        Self { ledger, all: AtomicU64::new(0), on_probation: AtomicU64::new(0), entered: AtomicU64::new(0) }
+    }
+
+    pub(super) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
     pub(super) fn all(&self) -> u64 {
         self.all.load(Ordering::Relaxed)
     }
@@ -101,25 +129,37 @@ impl Held {
         self.on_probation.load(Ordering::Relaxed)
     }
 
-    fn add(&self, place: Place, size: u64) {
-        self.all.fetch_add(size, Ordering::Relaxed);
+    fn add(&self, place: Place, Size { all, counted }: Size) {
+        self.all.fetch_add(all, Ordering::Relaxed);
         if place == Place::Probation {
-            self.on_probation.fetch_add(size, Ordering::Relaxed);
+            self.on_probation.fetch_add(all, Ordering::Relaxed);
         }
+        self.entered.fetch_add(all - counted, Ordering::Relaxed);
+        self.ledger.add(Use::Entries, all - counted);
     }
 
-    fn subtract(&self, place: Place, size: u64) {
-        self.all.fetch_sub(size, Ordering::Relaxed);
+    fn subtract(&self, place: Place, Size { all, counted }: Size) {
+        self.all.fetch_sub(all, Ordering::Relaxed);
         if place == Place::Probation {
-            self.on_probation.fetch_sub(size, Ordering::Relaxed);
+            self.on_probation.fetch_sub(all, Ordering::Relaxed);
         }
+        self.entered.fetch_sub(all - counted, Ordering::Relaxed);
+        self.ledger.subtract(Use::Entries, all - counted);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.ledger.subtract(Use::Entries, *self.entered.get_mut());
     }
 }
 
 impl Shard {
-    pub(super) fn new() -> Self {
+    /// One of a store that finds its keys by this hasher.
+    pub(super) fn new(hasher: RandomState) -> Self {
         let queue = || LruCache::unbounded_with_hasher(BuildHasherDefault::default());
-        Self { probation: queue(), proven: queue(), departed: Departed::default(), partitioned: 0 }
+        let (departed, partitions) = (Departed::default(), BTreeSet::new());
+        Self { probation: queue(), proven: queue(), departed, partitions, hasher }
     }
 
     /// How many keys it holds.
@@ -134,9 +174,24 @@ impl Shard {
         }
     }
 
+    fn of_hash(&self, hash: u64) -> Option<&Entry> {
+        self.proven.peek(&hash).or_else(|| self.probation.peek(&hash))
+    }
+
     fn entry(&self, hash: u64, key: &str) -> Option<&Entry> {
-        let entry = self.proven.peek(&hash).or_else(|| self.probation.peek(&hash))?;
-        (*entry.text == *key).then_some(entry)
+        self.of_hash(hash).filter(|entry| *entry.text == *key)
+    }
+
+    /// By what a key of somebody's partition is found from its URL.
+    fn partition(&self, hash: u64, key: &str) -> Option<(u64, u64)> {
+        let url = url_of(key);
+        (url.len() < key.len()).then(|| (self.hasher.hash_one(url), hash))
+    }
+
+    fn forget_partition(&mut self, hash: u64, key: &str) {
+        if let Some(partition) = self.partition(hash, key) {
+            self.partitions.remove(&partition);
+        }
     }
 
     /// What is stored under the key. It is no use of it.
@@ -176,12 +231,13 @@ impl Shard {
         };
         let new = Entry { text, variants, since: now, uses: uses.into() };
         held.add(place, new.size());
-        self.partitioned += new.partitioned();
+        let partition = self.partition(hash, &new.text);
         let old = self.queue(place).put(hash, new);
         if let Some(old) = &old {
             held.subtract(place, old.size());
-            self.partitioned -= old.partitioned();
+            self.forget_partition(hash, &old.text);
         }
+        self.partitions.extend(partition);
         old
     }
 
@@ -191,21 +247,17 @@ impl Shard {
         [Place::Proven, Place::Probation].into_iter().find_map(|place| {
             let old = self.queue(place).pop(&hash)?;
             held.subtract(place, old.size());
-            self.partitioned -= old.partitioned();
+            self.forget_partition(hash, &old.text);
             Some(old)
         })
     }
 
     /// The hashes of the keys of which something is to be purged. A single URL comes with its own hash.
     pub(super) fn to_purge(&self, purge: &Purge, own_hash: Option<u64>) -> Vec<u64> {
-        if let Some(hash) = own_hash.filter(|_| self.partitioned == 0) {
-            let entries = [&self.probation, &self.proven].map(|queue| queue.peek(&hash));
-            return entries
-                .iter()
-                .flatten()
-                .filter(|entry| entry.is_to_be_purged(purge))
-                .map(|_| hash)
-                .collect();
+        if let Some(own) = own_hash {
+            let partitions = self.partitions.range((own, 0)..=(own, u64::MAX)).map(|(_, hash)| *hash);
+            let is_found = |hash: &u64| self.of_hash(*hash).is_some_and(|entry| entry.is_to_be_purged(purge));
+            return iter::once(own).chain(partitions).filter(is_found).collect();
         }
         let entries = self.probation.iter().chain(self.proven.iter());
         entries.filter(|(_, entry)| entry.is_to_be_purged(purge)).map(|(hash, _)| *hash).collect()
@@ -223,12 +275,15 @@ impl Shard {
             let responses = entry.variants.len() - stay.len();
             let is_empty = stay.is_empty();
             let before = std::mem::replace(&mut entry.variants, stay);
-            let bytes = if is_empty { size } else { size - entry.size() };
-            if is_empty && let Some(empty) = self.queue(place).pop(&hash) {
-                self.partitioned -= empty.partitioned();
+            let mut gone = size;
+            if !is_empty {
+                let left = entry.size();
+                gone = Size { all: size.all - left.all, counted: size.counted - left.counted };
+            } else if let Some(empty) = self.queue(place).pop(&hash) {
+                self.forget_partition(hash, &empty.text);
             }
-            held.subtract(place, bytes);
-            Some(Gone { _before: before, responses, bytes })
+            held.subtract(place, gone);
+            Some(Gone { _before: before, responses, bytes: gone.all })
         })
     }
 
@@ -247,13 +302,14 @@ impl Shard {
         held: &Held,
     ) -> Option<Entry> {
         let (hash, mut oldest) = self.queue(place).pop_lru()?;
-        held.subtract(place, oldest.size());
+        let size = oldest.size();
+        held.subtract(place, size);
         let uses = oldest.uses.get_mut();
         if *uses > 0 && has_chance {
             // On the way out of probation the uses are spent at once, later one at a time.
             *uses = if place == Place::Probation { 0 } else { *uses - 1 };
             oldest.since = now;
-            held.add(Place::Proven, oldest.size());
+            held.add(Place::Proven, size);
             self.proven.put(hash, oldest);
             return None;
         }
@@ -261,7 +317,7 @@ impl Shard {
             let most = self.len();
             self.departed.remember(hash, most);
         }
-        self.partitioned -= oldest.partitioned();
+        self.forget_partition(hash, &oldest.text);
         Some(oldest)
     }
 }
@@ -311,7 +367,8 @@ impl Hasher for IsHash {
 
 /// What a key with these responses takes: its node in a queue, its text, its responses and their set; its
 /// slots in the tables, one of a queue that it may have left, as tables do not shrink; and what is
-/// remembered of another key, since no more are remembered than there are here.
+/// remembered of another key, since no more are remembered than there are here. What is found by its URL takes a place
+/// in a tree for that.
 pub(super) fn entry_size(key: &str, variants: &[Arc<StoredResponse>]) -> u64 {
     const LINKS: usize = 2 * size_of::<usize>();
     const NODE: usize = allocated(size_of::<(u64, Entry)>() + LINKS);
@@ -319,15 +376,23 @@ pub(super) fn entry_size(key: &str, variants: &[Arc<StoredResponse>]) -> u64 {
     const SLOT: usize = (2 * size_of::<usize>() + 1) * 3 / 2;
     const REMEMBERED: usize = (2 * size_of::<u64>() + 1) * 3 / 2;
     const COUNTS: usize = 2 * size_of::<usize>();
+    /// Of which a half may be empty, with its share of the nodes above it.
+    const PARTITION: usize = 3 * size_of::<(u64, u64)>();
+    let partition = if url_of(key).len() < key.len() { PARTITION } else { 0 };
     let set = allocated(COUNTS + size_of_val(variants));
-    let own = NODE + 2 * SLOT + REMEMBERED + allocated(key.len()) + set;
+    let own = NODE + 2 * SLOT + REMEMBERED + allocated(key.len()) + partition + set;
     own as u64 + variants.iter().map(|response| response.size()).sum::<u64>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Key;
     use crate::store::testing::response;
+
+    fn new() -> (Shard, Held) {
+        (Shard::new(RandomState::new()), Held::new(Ledger::new(u64::MAX)))
+    }
 
     fn put(shard: &mut Shard, hash: u64, key: &str, held: &Held) -> Option<Entry> {
         shard.put(hash, key.into(), [response("", 1)].into(), 0, held)
@@ -335,37 +400,48 @@ mod tests {
 
     #[test]
     fn a_key_never_answers_for_another_of_the_same_hash() {
-        let (mut shard, held) = (Shard::new(), Held::default());
+        let (mut shard, held) = new();
         assert!(put(&mut shard, 7, "one", &held).is_none());
         assert!(shard.used(7, "other").is_none());
         assert!(shard.remove(7, "other", &held).is_none());
         assert!(put(&mut shard, 7, "other", &held).is_some());
         assert!(shard.peek(7, "one").is_none());
         assert!(shard.peek(7, "other").is_some());
-        assert_eq!((shard.len(), held.all()), (1, entry_size("other", &[response("", 1)])));
+        let size = entry_size("other", &[response("", 1)]);
+        assert_eq!((shard.len(), held.all(), held.ledger.total()), (1, size, size));
+        let ledger = Arc::clone(held.ledger());
+        drop(held);
+        assert_eq!(ledger.total(), 0);
     }
 
     #[test]
-    fn it_knows_whether_it_holds_anybodys_own_copies() {
-        let (mut shard, held) = (Shard::new(), Held::default());
-        for (hash, key) in [(1, "http://h/"), (2, "http://h/ 07"), (3, "http://h/ 08"), (2, "http://h/ 07")] {
-            put(&mut shard, hash, key, &held);
+    fn all_keys_of_a_url_are_found_and_no_other_is_looked_at() {
+        let (mut shard, held) = new();
+        let (url, other) = (Key::new("http://h/"), Key::new("http://h/2"));
+        let of = |number: u128| Key::partitioned(url.url(), number);
+        let hasher = shard.hasher.clone();
+        let hash_of = |key: &Key| hasher.hash_one(key.as_str());
+        for key in [url.clone(), of(7), of(8), of(7), other.clone()] {
+            put(&mut shard, hash_of(&key), key.as_str(), &held);
         }
-        assert_eq!(shard.partitioned, 2);
-        let url = Purge::url("http://h/").unwrap();
-        let mut found = shard.to_purge(&url, Some(1));
-        found.sort_unstable();
-        assert_eq!(found, [1, 2, 3]);
-        assert!(shard.remove(2, "http://h/ 07", &held).is_some());
-        assert!(shard.purge(3, &url, &held).is_some());
-        assert_eq!(shard.partitioned, 0);
-        assert_eq!(shard.to_purge(&url, Some(1)), [1]);
-        assert!(shard.to_purge(&Purge::url("http://h/2").unwrap(), Some(1)).is_empty());
-        put(&mut shard, 2, "http://h/ 07", &held);
+        assert_eq!(shard.partitions.len(), 2);
+        let purge = Purge::url(url.url()).unwrap();
+        let found = |shard: &Shard, url: &Key| {
+            LOOKS.set(0);
+            let found = shard.to_purge(&Purge::of_key(url.url()), Some(hash_of(url)));
+            (found.len(), LOOKS.get())
+        };
+        assert_eq!(found(&shard, &url), (3, 3));
+        assert_eq!(found(&shard, &other), (1, 1));
+        assert!(shard.remove(hash_of(&of(7)), of(7).as_str(), &held).is_some());
+        assert!(shard.purge(hash_of(&of(8)), &purge, &held).is_some());
+        assert!(shard.partitions.is_empty());
+        assert_eq!(found(&shard, &url), (1, 1));
+        put(&mut shard, hash_of(&of(7)), of(7).as_str(), &held);
         while shard.len() > 0 {
             shard.pass_over_or_evict(Place::Probation, false, 0, &held);
         }
-        assert_eq!((shard.partitioned, held.all()), (0, 0));
+        assert_eq!((shard.partitions.len(), held.all(), held.ledger.total()), (0, 0, 0));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::allocated::allocated;
 use crate::digest::Digest;
+use crate::pieces::Pieces;
 use crate::policy::{Validity, Variant};
 
 /// A response as a store holds it: immutable, shared behind an `Arc`, ready to be sent.
@@ -21,37 +22,42 @@ pub struct StoredResponse {
     status: StatusCode,
     /// Field lines, each `name: value\r\n` with the name in lower case; no status line, no blank line.
     fields: Bytes,
-    body: Bytes,
-    /// Of the body, as it was when it was stored.
-    digest: Digest,
+    body: Pieces,
+    /// Of the body, as it was when it was stored. Known for the whole of what a URL names, not always for a part.
+    digest: Option<Digest>,
     validity: Validity,
     variant: Variant,
+    /// The place of the fetch that brought it among fetches and invalidations; the greater one is newer.
+    sequence: u64,
+    /// Whether the ledger counts the body for as long as anybody holds it.
+    is_body_counted: bool,
 }
 
 impl StoredResponse {
     /// A response with these end-to-end fields. `Connection`, `Content-Length` and `Transfer-Encoding`
     /// are left out: they are written when it is sent.
     ///
-    /// A body of up to 16 KiB is copied, into one buffer with its head. A longer one should own no more
-    /// memory than it shows: a short slice of a long buffer keeps the whole buffer, and no store can see that.
+    /// A body of up to 16 KiB is copied, into one buffer with its head. The pieces of a longer one should own no more
+    /// memory than they show: a short slice of a long buffer keeps the whole buffer, and no store can see that.
     #[must_use]
     pub fn new(
         status: StatusCode,
         headers: &HeaderMap,
-        body: Bytes,
+        body: impl Into<Pieces>,
         validity: Validity,
         variant: Variant,
     ) -> Self {
-        let digest = Digest::of(&body);
+        let body = body.into();
+        let digest = Some(Digest::of_pieces(&body));
         Self::with_digest(status, headers, body, digest, validity, variant)
     }
 
-    /// The same of a body whose digest is known.
+    /// The same of a body whose digest is known, or of a part, whose digest is not needed.
     pub(crate) fn with_digest(
         status: StatusCode,
         headers: &HeaderMap,
-        body: Bytes,
-        digest: Digest,
+        body: Pieces,
+        digest: Option<Digest>,
         validity: Validity,
         variant: Variant,
     ) -> Self {
@@ -66,35 +72,56 @@ impl StoredResponse {
             buffer.extend_from_slice(b"\r\n");
         }
         if !is_copied {
-            return Self { status, fields: buffer.into(), body, digest, validity, variant };
+            return Self {
+                status,
+                fields: buffer.into(),
+                body,
+                digest,
+                validity,
+                variant,
+                sequence: 0,
+                is_body_counted: false,
+            };
         }
-        buffer.extend_from_slice(&body);
+        body.slices().for_each(|piece| buffer.extend_from_slice(piece));
         let mut fields = Bytes::from(buffer);
-        let body = fields.split_off(length);
-        Self { status, fields, body, digest, validity, variant }
+        let body = fields.split_off(length).into();
+        Self { status, fields, body, digest, validity, variant, sequence: 0, is_body_counted: false }
     }
 
     /// A response out of a record, whose field lines and digest were checked.
     pub(super) fn from_parts(
         status: StatusCode,
         fields: Bytes,
-        body: Bytes,
-        digest: Digest,
+        body: Pieces,
+        digest: Option<Digest>,
         validity: Validity,
         variant: Variant,
     ) -> Self {
-        Self { status, fields, body, digest, validity, variant }
+        Self { status, fields, body, digest, validity, variant, sequence: 0, is_body_counted: false }
+    }
+
+    /// The same response, brought by a fetch of this place in the order of fetches and invalidations.
+    #[must_use]
+    pub fn with_sequence(self, sequence: u64) -> Self {
+        Self { sequence, ..self }
+    }
+
+    /// The place of the fetch that brought it: the greater one is newer.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
     }
 
     /// How many bytes of memory it holds: fields, body, variant, this struct, the `Arc` around it and
     /// what its shared bytes need to be shared, as the allocator rounds them.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let Self { status: _, fields, body, digest: _, validity: _, variant } = self;
+        let Self { status: _, fields, body, digest: _, validity: _, variant, .. } = self;
         let bytes = if is_beside_head(body) {
             shared(fields.len() + body.len())
         } else {
-            shared(fields.len()) + shared(body.len())
+            shared(fields.len()) + pieces(body)
         };
         let values: usize = variant
             .fields
@@ -103,6 +130,21 @@ impl StoredResponse {
             .sum();
         let variant = if variant.fields.is_empty() { 0 } else { allocated(size_of_val(&*variant.fields)) };
         (allocated(COUNTS + size_of::<Self>()) + bytes + variant + values) as u64
+    }
+
+    /// The same response, whose body the ledger counts by itself, as one that [`Ledger::share`](crate::Ledger) made.
+    pub(crate) fn with_counted_body(self) -> Self {
+        Self { is_body_counted: true, ..self }
+    }
+
+    /// The same where the body of that one is used again.
+    pub(crate) fn with_body_counted_as(self, other: &Self) -> Self {
+        Self { is_body_counted: other.is_body_counted, ..self }
+    }
+
+    /// How many bytes of it the ledger counts by themselves. A body that is beside the head was copied.
+    pub(super) fn counted(&self) -> u64 {
+        if self.is_body_counted && !is_beside_head(&self.body) { self.body.len() as u64 } else { 0 }
     }
 
     /// The status.
@@ -163,12 +205,12 @@ impl StoredResponse {
 
     /// The body, whole.
     #[must_use]
-    pub fn body(&self) -> &Bytes {
+    pub fn body(&self) -> &Pieces {
         &self.body
     }
 
-    /// What the body was when it was stored.
-    pub(crate) fn digest(&self) -> Digest {
+    /// The digest of the body when it was stored; `None` for a part that was joined from others.
+    pub(crate) fn digest(&self) -> Option<Digest> {
         self.digest
     }
 
@@ -192,7 +234,7 @@ static WRITTEN_WHEN_SENT: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFE
 /// its own, which counts where bodies are small, and copying these costs less than a microsecond.
 const BESIDE_HEAD: usize = 16 * 1024;
 
-fn is_beside_head(body: &Bytes) -> bool {
+fn is_beside_head(body: &Pieces) -> bool {
     body.len() <= BESIDE_HEAD
 }
 
@@ -203,6 +245,19 @@ const COUNTS: usize = 2 * size_of::<usize>();
 const fn shared(length: usize) -> usize {
     allocated(length) + allocated(3 * size_of::<usize>())
 }
+
+/// What the pieces of a body take: each its buffer and what counts it, and several of them the list that they are in.
+fn pieces(body: &Pieces) -> usize {
+    let list = if body.as_one().is_some() { 0 } else { COUNTS };
+    let each = |piece: &[u8]| {
+        let listed = if list == 0 { 0 } else { size_of::<Bytes>() };
+        allocated(piece.len()) + allocated(COUNTED) + listed
+    };
+    list + body.slices().map(each).sum::<usize>()
+}
+
+/// What is allocated beside a buffer whose bytes are counted until their last holder drops them.
+const COUNTED: usize = size_of::<[usize; 8]>();
 
 #[cfg(test)]
 mod tests {
@@ -263,10 +318,10 @@ mod tests {
         };
         let small = stored(large.slice(10..BESIDE_HEAD + 10));
         assert_eq!(small.field_lines(), "etag: x\r\n");
-        assert_eq!(small.body(), &large[..BESIDE_HEAD]);
-        assert_eq!(small.field_lines().as_ptr_range().end, small.body().as_ptr());
-        let long = stored(large.clone());
-        assert_eq!(long.body().as_ptr(), large.as_ptr());
+        assert_eq!(*small.body(), large[10..BESIDE_HEAD + 10]);
+        let body = |stored: &StoredResponse| stored.body().as_one().unwrap().as_ptr();
+        assert_eq!(small.field_lines().as_ptr_range().end, body(&small));
+        assert_eq!(body(&stored(large.clone())), large.as_ptr());
     }
 
     fn validity() -> Validity {

@@ -40,7 +40,7 @@ pub(super) fn response_of(variant: &str, number: u64, size: u64) -> Arc<StoredRe
     headers.insert("etag", HeaderValue::from_str(&format!("\"{number}\"")).unwrap());
     let variant =
         Variant { fields: Box::new([(ACCEPT_ENCODING, Some(Bytes::copy_from_slice(variant.as_bytes())))]) };
-    Arc::new(StoredResponse::new(StatusCode::OK, &headers, body.into(), validity(), variant))
+    Arc::new(StoredResponse::new(StatusCode::OK, &headers, Bytes::from(body), validity(), variant))
 }
 
 pub(super) fn validity() -> Validity {
@@ -59,7 +59,9 @@ pub(super) fn validity() -> Validity {
 
 /// The numbers that the bodies start with.
 pub(super) fn body_numbers(all: &[Arc<StoredResponse>]) -> Vec<u64> {
-    all.iter().map(|response| u64::from_be_bytes(response.body()[..8].try_into().unwrap())).collect()
+    all.iter()
+        .map(|response| u64::from_be_bytes(response.body().to_bytes()[..8].try_into().unwrap()))
+        .collect()
 }
 
 /// Runs a test with several seeds. One that fails is printed, and `FORWARDCACHE_SEED` replays it alone.

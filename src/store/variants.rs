@@ -26,6 +26,11 @@ pub(super) fn merged(
     Some(all.into())
 }
 
+/// Whether something newer than `new` is stored for its variant.
+pub(super) fn is_overtaken(stored: &[Arc<StoredResponse>], new: &StoredResponse) -> bool {
+    stored.iter().any(|old| old.variant() == new.variant() && old.sequence() > new.sequence())
+}
+
 /// The stored responses without the one of this variant.
 pub(super) fn without(stored: &[Arc<StoredResponse>], variant: &Variant) -> Variants {
     stored.iter().filter(|old| old.variant() != variant).cloned().collect()

@@ -1,16 +1,15 @@
-//! Politeness to origins: limits that hold for a whole pool, and origins that ask for time.
+//! Limits of what a pool asks of an origin, and pauses that origins ask for.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use forwardcache::{
-    Body, Clock, ErrorKind, Forward, ManualClock, Outcome, Peer, PeerBuilder, Politeness, RoundTrip, Target,
-};
+use forwardcache::{Body, Client, ErrorKind, Forward, ManualClock, Outcome, Politeness, RoundTrip};
 use http::Request;
 use parking_lot::{Condvar, Mutex};
 
-use crate::local::{LocalPeer, escaped, listen, send};
+use crate::local::{LocalPeer, escaped, send};
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::process::Process;
 use crate::support::raw::Connection;
@@ -52,12 +51,6 @@ impl Crowd {
         self.0.0.lock().most
     }
 
-    /// Begins to count anew.
-    fn forget(&self) {
-        let mut counted = self.0.0.lock();
-        (counted.most, counted.came) = (counted.present, Vec::new());
-    }
-
     /// Whether no time between two requests holds more than `burst`, and `rate` a second for it and for so long.
     fn is_within(&self, burst: usize, rate: f64, slack: Duration) -> bool {
         let came = &self.0.0.lock().came;
@@ -70,30 +63,15 @@ impl Crowd {
     }
 }
 
-/// A clock that goes, and can be put forward.
-#[derive(Debug, Default)]
-struct Ahead(Mutex<Duration>);
-
-impl Ahead {
-    /// By longer than anything lasts that peers have agreed on, and than they leave one another alone.
-    fn skip(&self) {
-        *self.0.lock() += Duration::from_secs(4);
-    }
+/// A pool of this many in this process, all with these limits.
+fn pool(size: usize, politeness: &Politeness) -> Vec<LocalPeer> {
+    LocalPeer::pool_with(size, |builder| builder.politeness(politeness.clone()))
 }
 
-impl Clock for Ahead {
-    fn now(&self) -> SystemTime {
-        SystemTime::now() + *self.0.lock()
-    }
-}
-
-/// A pool of this many in this process, all with these limits, which has been there for a while.
-fn pool(size: usize, politeness: &Politeness) -> (Vec<LocalPeer>, Arc<Ahead>) {
-    let clock = Arc::new(Ahead::default());
-    let with = |builder: PeerBuilder| builder.politeness(politeness.clone()).clock(Arc::clone(&clock));
-    let pool = LocalPeer::pool_with(size, with);
-    clock.skip();
-    (pool, clock)
+/// Has a peer fetch a URL in this process.
+fn fetch(member: &LocalPeer, url: &str) -> String {
+    let request = Request::get(url).body(Body::empty()).unwrap();
+    member.peer.caching().round_trip(request).unwrap().into_body().into_text().unwrap()
 }
 
 /// Asks each peer for URLs of its own from several threads; how many were answered by the origin, and how many were
@@ -125,78 +103,74 @@ fn hammer(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usize) 
     (sent.into_inner(), refused.into_inner())
 }
 
-/// The place in the pool of the peer that keeps the budget of this origin.
-fn keeper(pool: &[LocalPeer], origin: &Origin) -> usize {
-    let owner = pool[0].peer.client().owner(&origin.url("/")).unwrap().unwrap();
-    pool.iter().position(|member| *member.peer.self_url() == owner).unwrap()
-}
-
 #[test]
-fn a_limit_of_fetches_holds_for_the_pool_also_when_its_keeper_is_gone() {
+fn a_limit_of_fetches_holds_for_the_pool() {
     let crowd = Crowd::default();
     let origin = crowd.origin();
-    let (mut pool, clock) = pool(3, &Politeness::new().concurrent(6).patience(PATIENCE));
+    let pool = pool(3, &Politeness::new().concurrent(6).patience(PATIENCE));
     let (sent, refused) = hammer(&pool, &origin, 4, 12);
     assert!(crowd.most() <= 6 && crowd.most() > 2, "{} of 6 at a time", crowd.most());
     assert_eq!(sent + refused, 3 * 4 * 12);
     assert_eq!(sent, origin.count());
-    let waits: u64 = pool.iter().map(|member| member.peer.stats().counts().origin_waits).sum();
-    assert!(waits > 0);
-
-    // Two are left, with a third of the limit each when what was lent has run out.
-    pool.remove(keeper(&pool, &origin));
-    clock.skip();
-    crowd.forget();
-    let (sent, _) = hammer(&pool, &origin, 4, 12);
-    assert!(sent > 12, "{sent}");
-    assert!(crowd.most() <= 4, "{} of 4 at a time", crowd.most());
 }
 
 #[test]
-fn a_rate_holds_for_the_pool_also_when_its_keeper_is_gone() {
+fn a_rate_holds_for_the_pool() {
     let crowd = Crowd::default();
     let origin = crowd.origin();
-    let politeness = Politeness::new().rate(60.0).burst(6).patience(PATIENCE);
-    let (mut pool, clock) = pool(3, &politeness);
+    let pool = pool(3, &Politeness::new().rate(60.0).burst(6).patience(PATIENCE));
     let (sent, _) = hammer(&pool, &origin, 2, 10);
     assert!(sent >= 30, "{sent}");
-    // What is lent may be used up to a second later.
-    assert!(crowd.is_within(6, 60.0, Duration::from_secs(1)));
-
-    pool.remove(keeper(&pool, &origin));
-    clock.skip();
-    crowd.forget();
-    let (sent, _) = hammer(&pool, &origin, 2, 10);
-    assert!(sent >= 20, "{sent}");
-    // Two thirds of it, at once what their shares have.
-    assert!(crowd.is_within(4, 40.0, Duration::from_millis(200)));
+    assert!(crowd.is_within(6, 60.0, Duration::from_millis(200)));
 }
 
 #[test]
-fn one_peer_of_a_pool_may_have_all_of_it() {
-    let (pool, _clock) = pool(3, &Politeness::new().concurrent(4).patience(PATIENCE));
+fn shares_follow_the_members_and_the_peers_that_leave() {
+    let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
+    let politeness = Politeness::new().concurrent(4).patience(PATIENCE);
+    let mut pool = LocalPeer::pool_with(3, |builder| {
+        builder.politeness(politeness.clone()).client(Client::builder().clock(Arc::clone(&clock)))
+    });
     let gate = Gate::new();
-    let held = Origin::start({
+    let origin = Origin::start({
         let gate = gate.clone();
         move |_| Reply::ok("at last").gate_head(&gate)
     });
-    // One that borrows, of an origin that another keeps.
-    let borrower = (keeper(&pool, &held) + 1) % 3;
-    let peer = &pool[borrower].peer;
-    let fetch = |number| {
-        let request = Request::get(held.url(&format!("/{number}"))).body(Body::empty()).unwrap();
-        peer.caching().round_trip(request).unwrap().into_body().into_text().unwrap()
-    };
+    let third = pool.pop().unwrap();
+    let waits = |number: usize| pool[number].peer.stats().counts().origin_waits;
     thread::scope(|scope| {
-        let fetch = &fetch;
-        let asking: Vec<_> = (0..4).map(|number| scope.spawn(move || fetch(number))).collect();
-        held.wait_for(4);
-        gate.open();
-        for thread in asking {
-            assert_eq!(thread.join().unwrap(), "at last");
+        let _opened = Opened(&gate);
+        for (number, member) in pool.iter().enumerate() {
+            for request in 0..3 {
+                let url = origin.url(&format!("/{number}/{request}"));
+                scope.spawn(move || assert_eq!(fetch(member, &url), "at last"));
+            }
         }
+        // A third of the limit each.
+        origin.wait_for(2);
+        wait_until("too few requests wait", || waits(0) + waits(1) == 4);
+        assert_eq!(origin.count(), 2);
+        // The third is no member any more: half of the limit each.
+        for member in &pool {
+            member.peer.set_pool(LocalPeer::urls(&pool)).unwrap();
+        }
+        origin.wait_for(4);
+        // The second leaves: the first may use all of the limit.
+        let leaving = format!("/proxy/leaving?q={}", escaped(&pool[1].url()));
+        assert_eq!(send(pool[0].address(), "POST", &leaving, "").status, 204);
+        origin.wait_for(5);
+        assert_eq!(origin.count(), 5);
     });
-    assert_eq!(peer.stats().counts().origin_waits, 0);
+    drop(third);
+}
+
+/// Opens a gate when it is dropped, so that a test that fails also ends.
+struct Opened<'a>(&'a Gate);
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        self.0.open();
+    }
 }
 
 #[test]
@@ -265,81 +239,46 @@ fn an_origin_that_asks_for_time_is_given_it_and_what_is_stale_is_served_meanwhil
     }
 }
 
+/// An origin that limits one of its users.
+fn limiting() -> Origin {
+    Origin::start(|received| match received.field("authorization") {
+        Some("Bearer a") => Reply::status(429).field("Retry-After", "100"),
+        _ => Reply::ok("hello").field("Cache-Control", "no-store"),
+    })
+}
+
 #[test]
-fn what_one_peer_is_told_the_pool_knows() {
-    let origin = Origin::replies([Reply::status(429).field("Retry-After", "100")]);
-    let (pool, _clock) = pool(3, &Politeness::new().concurrent(6).patience(PATIENCE));
-    let keeper = keeper(&pool, &origin);
-    assert_eq!(pool[(keeper + 1) % 3].get(&origin.url("/a")).status, 429);
-    // It tells the keeper at once, which it may take a moment to hear.
-    let lease = format!("/proxy/lease?q={}", escaped(&origin.url("/")));
-    let from = pool[(keeper + 2) % 3].url();
-    let asked = format!("from {from}\nbusy 0\nwaiting 0\nplaces 0\nrequests 0\npause 0\n");
-    wait_until("the keeper was not told", || {
-        post(&pool[keeper], &lease, &asked).1.lines().any(|line| line.starts_with("pause 9"))
-    });
-    for member in &pool {
-        let refused = member.get(&origin.url("/b"));
-        assert_eq!(refused.status, 503);
-        let left: u64 = refused.field("retry-after").unwrap().parse().unwrap();
-        assert!((90..=100).contains(&left), "{left}");
+fn a_429_holds_back_requests_with_the_same_credential_alone() {
+    let origin = limiting();
+    let peer = LocalPeer::start();
+    let send = |method, path: &str, fields| peer.send(method, &origin.url(path), fields);
+    let (a, b) = ("Authorization: Bearer a\r\n", "Authorization: Bearer b\r\n");
+    assert_eq!(send("GET", "/a", a).status, 429);
+    let refused = send("GET", "/b", a);
+    assert_eq!((refused.status, refused.field("forwardcache-error")), (503, Some("origin-busy")));
+    for (method, fields) in [("GET", b), ("GET", ""), ("DELETE", b), ("DELETE", "")] {
+        assert_eq!(send(method, "/b", fields).status, 200, "{method} {fields}");
     }
+    assert_eq!(origin.count(), 5);
+}
+
+#[test]
+fn the_command_pauses_whole_origins_where_it_is_told_to() {
+    let origin = limiting();
+    let process = Process::spawn(["serve", "--listen", "127.0.0.1:0", "--pause-origins"]);
+    let address = address_of(&process);
+    let ask =
+        |method, fields| send(address, method, &format!("/proxy?q={}", escaped(&origin.url("/"))), fields);
+    assert_eq!(ask("GET", "Authorization: Bearer a\r\n").status, 429);
+    assert_eq!(ask("GET", "").status, 503);
+    assert_eq!(ask("DELETE", "").status, 503);
     assert_eq!(origin.count(), 1);
 }
 
-fn post(peer: &LocalPeer, target: &str, body: &str) -> (u16, String) {
-    let mut connection = Connection::open(peer.address());
-    let length = body.len();
-    connection.write(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}"));
-    let response = connection.read_response();
-    (response.status, String::from_utf8(response.body).unwrap())
-}
-
-#[test]
-fn a_lease_is_for_peers_of_the_pool_and_from_the_one_that_keeps_the_budget() {
-    let origin = Target::parse("http://origin.example/").unwrap();
-    let (pool, _clock) = pool(3, &Politeness::new().concurrent(3));
-    let owner = pool[0].peer.client().owner(origin.as_str()).unwrap().unwrap();
-    let keeper = pool.iter().position(|member| *member.peer.self_url() == owner).unwrap();
-    let (kept, other) = (&pool[keeper], &pool[(keeper + 1) % 3]);
-    let path = format!("/proxy/lease?q={}", escaped(origin.as_str()));
-    let asked = |from: &str| format!("from {from}\nbusy 0\nwaiting 1\nplaces 1\nrequests 1\npause 0\n");
-    let (status, text) = post(kept, &path, &asked(&other.url()));
-    assert!(status == 200 && text.starts_with("places 1\n"), "{text}");
-    for (peer, body, expected) in [
-        (kept, asked("http://stranger.example"), 404),
-        (kept, asked(&kept.url()), 404),
-        (kept, "what is this".to_owned(), 400),
-        (kept, "x".repeat(20_000), 413),
-        (other, asked(&kept.url()), 404),
-    ] {
-        let (status, text) = post(peer, &path, &body);
-        assert_eq!((status, text.lines().count()), (expected, 1), "{text}");
-    }
-    assert_eq!(send(kept.address(), "GET", &path, "").status, 405);
-    // Without limits there is nothing to lend.
-    let alone = LocalPeer::start();
-    assert_eq!(post(&alone, &path, &asked(&other.url())).0, 404);
-}
-
-#[test]
-fn a_keeper_of_another_make_or_without_an_answer_costs_its_part_alone() {
-    let origin = Origin::start(|_| Reply::ok("hello"));
-    let strange = Origin::start(|_| Reply::status(404).body("404 page not found\n")).may_be_unused();
-    let silent = listen();
-    for other in [strange.url(""), format!("http://{}", silent.local_addr().unwrap())] {
-        let listener = listen();
-        let own = format!("http://{}", listener.local_addr().unwrap());
-        let builder = Peer::builder(own.clone()).pool([own, other.clone()]);
-        let peer = builder.politeness(Politeness::new().concurrent(2).rate(1_000.0).patience(PATIENCE));
-        let peer = peer.build().unwrap();
-        // Whoever keeps it, these are answered.
-        for number in 0..20 {
-            let request = Request::get(origin.url(&format!("/{number}"))).body(Body::empty()).unwrap();
-            let response = peer.caching().round_trip(request).unwrap();
-            assert_eq!(response.into_body().into_text().unwrap(), "hello");
-        }
-    }
+/// The address on which the command says that it serves.
+fn address_of(process: &Process) -> SocketAddr {
+    let line = process.wait_for_line("serving on http://");
+    line.split(' ').nth(2).and_then(|url| url.strip_prefix("http://")).unwrap().parse().unwrap()
 }
 
 #[test]
@@ -353,9 +292,7 @@ fn the_command_takes_the_limits() {
     let refused = Process::spawn(["serve", "--listen", "127.0.0.1:0", "--origin-rate", "0"]);
     refused.wait_for_line("a rate must be");
     let process = Process::spawn(arguments.into_iter().chain(["--origin-rate", "0.5", "--io-threads", "1"]));
-    let line = process.wait_for_line("serving on http://");
-    let address = line.split(' ').nth(2).and_then(|url| url.strip_prefix("http://")).unwrap();
-    let address: std::net::SocketAddr = address.parse().unwrap();
+    let address = address_of(&process);
     let ask = |path: &str| send(address, "GET", &format!("/proxy?q={}", escaped(&origin.url(path))), "");
     gate.open();
     assert_eq!(ask("/a").status, 200);

@@ -264,7 +264,8 @@ impl Store for Accounted {
 fn accounted(limit: u64) -> (LocalPeer, Arc<Ledger>) {
     let ledger = Ledger::new(limit);
     let store = Accounted(MemoryStore::new(64 << 20), Arc::clone(&ledger));
-    (LocalPeer::start_with(|builder| builder.store(store)), ledger)
+    let options = FrontOptions::new().max_head(64 << 20);
+    (LocalPeer::start_on(options, |builder| builder.store(store)), ledger)
 }
 
 #[test]
@@ -288,7 +289,7 @@ fn the_slowest_reader_is_cut_off_when_the_memory_is_at_its_end() {
         let length = if received.target == "/large" { LARGE } else { 10 };
         Reply::ok(vec![b'x'; length]).field("Cache-Control", "max-age=60")
     });
-    let (peer, ledger) = accounted(4 << 10);
+    let (peer, ledger) = accounted(20 << 20);
     for path in ["/large", "/small"] {
         peer.peer.get(&origin.url(path)).unwrap().into_body().into_bytes().unwrap();
     }
@@ -296,8 +297,8 @@ fn the_slowest_reader_is_cut_off_when_the_memory_is_at_its_end() {
     slow.wait_for_bytes(b"x");
     // A head that does not end takes memory that nobody can refuse.
     let mut long = Connection::open(peer.address());
-    long.write(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}", "x".repeat(8 << 10)));
-    crate::support::wait_until("it is not held", || ledger.total() > 8 << 10);
+    long.write(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}", "x".repeat(8 << 20)));
+    crate::support::wait_until("it is not held", || ledger.total() > 20 << 20);
     assert_eq!(peer.get(&origin.url("/small")).body.len(), 10);
     crate::support::wait_until("nobody is cut off", || slow.is_reset());
     assert_eq!(peer.get(&origin.url("/small")).status, 200);

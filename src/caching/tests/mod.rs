@@ -6,6 +6,7 @@ mod kept_apart;
 mod parts;
 mod purged;
 mod stale;
+mod steps;
 mod stored;
 mod users;
 mod validated;

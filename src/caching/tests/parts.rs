@@ -1,6 +1,7 @@
 //! Parts of a body.
 
 use super::*;
+use crate::digest::Digest;
 
 const TAGGED: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
 
@@ -129,4 +130,36 @@ fn a_part_of_another_variant_is_no_candidate_for_the_whole() {
     scene.get(&[("accept", "a"), ("range", "bytes=0-4")]);
     scene.get(&[("accept", "b")]).is(Outcome::Miss(Forward::VaryMiss), "whole");
     assert_eq!(scene.last_asked().field("if-none-match"), None);
+}
+
+#[test]
+fn joining_shares_what_is_stored_and_hashes_only_the_whole() {
+    let scene = Scene::new();
+    let whole: &'static str = Box::leak("0123456789".repeat(20_001).into_boxed_str());
+    let stored = || {
+        let variants = scene.cache.store().variants(&Key::new(URL)).unwrap();
+        (variants[0].body().clone(), variants[0].digest())
+    };
+    let ask = |from: usize, to: usize| {
+        let last = to - 1;
+        let content_range = format!("bytes {from}-{last}/{}", whole.len());
+        scene.answer_part(&content_range, "\"1\"", &whole[from..to]);
+        let range = format!("bytes={from}-{last}");
+        scene.get(&[("range", &range)]).is(Outcome::Miss(Forward::Partial), &whole[from..to]);
+    };
+    scene.answer_part("bytes 0-199999/200010", "\"1\"", &whole[..200_000]);
+    scene.get(&[("range", "bytes=0-199999")]);
+    let (first, _) = stored();
+    for end in 200_001..200_010 {
+        ask(end - 1, end);
+        let (joined, digest) = stored();
+        assert_eq!(joined, whole.as_bytes()[..end]);
+        assert!(digest.is_none(), "the whole is not there");
+        let shared =
+            first.slices().zip(joined.slices()).filter(|(one, other)| one.as_ptr() == other.as_ptr());
+        assert!(shared.count() >= first.iter().count() - 1, "{joined:?}");
+        assert!(joined.iter().count() <= first.iter().count() + 1, "{joined:?}");
+    }
+    ask(200_009, 200_010);
+    assert_eq!(stored().1, Some(Digest::of(whole.as_bytes())));
 }

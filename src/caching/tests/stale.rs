@@ -26,6 +26,7 @@ fn what_is_stale_is_served_when_the_origin_fails() {
     let stale = scene.get(&[]);
     stale.is(Outcome::StaleOnError(Forward::Stale), "one");
     assert_eq!(stale.field("age"), Some("100"));
+    scene.pass(1);
     scene.answer(503, &[], "busy");
     let stale = scene.get(&[]);
     stale.is(Outcome::StaleOnError(Forward::Stale), "one");
@@ -40,6 +41,7 @@ fn what_must_be_validated_is_not_served_when_the_origin_fails() {
     scene.pass(100);
     scene.fail(ErrorKind::Timeout);
     assert_eq!(scene.send("GET", URL, &[]).unwrap_err().kind(), ErrorKind::Timeout);
+    scene.pass(1);
     scene.answer(503, &[], "busy");
     assert_eq!(scene.get(&[]).status, 503);
     assert_eq!(scene.cache.stats().counts().of(Outcome::Failed(Forward::Stale)), 1);

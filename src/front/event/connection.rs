@@ -51,6 +51,9 @@ const COLLECTED: usize = 64 << 10;
 /// How much of a growing body is taken at a time, in bytes.
 const PIECE: usize = 64 << 10;
 
+/// How many pieces of a hit go out in its first write at most, with its head.
+const SLICES: usize = 16;
+
 /// For how long, and for how many bytes, a client is listened to that is being closed: what it was sending
 /// must not make the system throw away what it has not read yet (RFC 9112 section 9.6).
 const LINGERING: Duration = Duration::from_secs(1);
@@ -431,9 +434,19 @@ impl Connection {
         self.idle_since = around.now;
         let mut written = 0;
         if self.outbound.is_empty() {
-            let first = &body[..body.len().min(TURN)];
-            let slices = [&*status, fields, lines.as_bytes(), first].map(IoSlice::new);
-            match self.transport.write_vectored(&slices) {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let pieces = [&*status, fields, lines.as_bytes()].into_iter().chain(body.slices());
+            let (mut count, mut left) = (0, TURN);
+            for (slice, piece) in slices.iter_mut().zip(pieces) {
+                let piece = &piece[..piece.len().min(left)];
+                *slice = IoSlice::new(piece);
+                left -= piece.len();
+                count += 1;
+                if left == 0 {
+                    break;
+                }
+            }
+            match self.transport.write_vectored(&slices[..count]) {
                 Ok(count) => written = count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // The socket says so again when it is read.
@@ -459,7 +472,7 @@ impl Connection {
         self.outbound.push(fields.slice(left_of(fields.len())..));
         let done = left_of(lines.len());
         self.outbound.push_own(Bytes::copy_from_slice(&lines.as_bytes()[done..]));
-        self.outbound.push(body.slice(left_of(body.len())..));
+        body.iter().for_each(|piece| self.outbound.push(piece.slice(left_of(piece.len())..)));
     }
 
     /// Begins an exchange: hands the request on, or takes its content first.
@@ -678,8 +691,8 @@ impl Connection {
             (Framing::None, Err(_)) => Reply::Done,
             (framing, Ok((stream, _))) => Reply::Sending(Sending::new(stream, framing)),
             (_, Err(body)) => {
-                if let Some(bytes) = body.as_bytes() {
-                    self.outbound.push(bytes.clone());
+                if let Some(pieces) = body.as_pieces() {
+                    pieces.iter().for_each(|piece| self.outbound.push(piece));
                 }
                 Reply::Done
             }

@@ -347,7 +347,7 @@ impl IoThread {
     fn cut_off_slow_readers(&mut self) {
         let ledger = &self.around.ledger;
         if ledger.is_over() {
-            ledger.make_room();
+            ledger.make_room(0);
         }
         if !ledger.is_over() {
             self.was_over = false;

@@ -99,7 +99,7 @@ impl Surroundings {
     /// Lets go of a body that is not read to its end. One that is worth finishing gets a little time for that.
     pub(super) fn let_go(&mut self, stream: Box<dyn Growing>) {
         if !stream.is_worth_finishing() || self.finishing.len() >= MOST_FINISHING || self.is_stopping {
-            return;
+            return stream.abandon();
         }
         if let Some(driver) = stream.driver() {
             self.transfer(driver, None);
@@ -110,7 +110,8 @@ impl Surroundings {
     /// Lets go of what was not finished in time.
     pub(super) fn look_at_the_clock(&mut self) {
         let now = self.now;
-        self.finishing.retain(|(_, until)| *until > now);
+        let is_late = |(_, until): &mut (Box<dyn Growing>, Instant)| *until <= now;
+        self.finishing.extract_if(.., is_late).for_each(|(stream, _)| stream.abandon());
         self.scheduler.tick(now);
     }
 

@@ -9,9 +9,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{Response, StatusCode, Version, response};
 
-use crate::at_once::is_bodiless;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
+use crate::fill::is_bodiless;
 use crate::front::answer::text;
 use crate::front::response_head::{self, Asked, Framing};
 use crate::protocol;

@@ -77,7 +77,10 @@ impl Reader {
         }
         let validity = self.validity()?;
         let variant = self.variant()?;
-        Ok(StoredResponse::from_parts(status, fields, body, digest, validity, variant))
+        let sequence = self.number()?;
+        let response =
+            StoredResponse::from_parts(status, fields, body.into(), Some(digest), validity, variant);
+        Ok(response.with_sequence(sequence))
     }
 
     fn validity(&mut self) -> Result<Validity, StoreError> {

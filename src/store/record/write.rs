@@ -4,12 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{MAGIC, VERSION};
+use crate::digest::Digest;
 use crate::policy::{LifetimeSource, Validity, Variant};
 use crate::store::StoredResponse;
 
 /// Where a record goes: into a buffer, or into the sum of its length.
 pub(super) trait Sink {
     fn write(&mut self, bytes: &[u8]);
+
+    /// The digest of a body, computed if it is not known.
+    fn digest(&mut self, response: &StoredResponse) {
+        let digest = response.digest().unwrap_or_else(|| Digest::of_pieces(response.body()));
+        self.write(digest.as_bytes());
+    }
 
     fn number(&mut self, number: u64) {
         self.write(&number.to_be_bytes());
@@ -47,6 +54,10 @@ impl Sink for Length {
     fn write(&mut self, bytes: &[u8]) {
         self.0 += bytes.len() as u64;
     }
+
+    fn digest(&mut self, _: &StoredResponse) {
+        self.0 += size_of::<Digest>() as u64;
+    }
 }
 
 /// All but the checksum.
@@ -58,10 +69,12 @@ pub(super) fn write_record(sink: &mut impl Sink, key: &str, responses: &[Arc<Sto
     for response in responses {
         sink.write(&response.status().as_u16().to_be_bytes());
         sink.block(response.field_lines());
-        sink.block(response.body());
-        sink.write(response.digest().as_bytes());
+        sink.number(response.body().len() as u64);
+        response.body().slices().for_each(|piece| sink.write(piece));
+        sink.digest(response);
         write_validity(sink, response.validity());
         write_variant(sink, response.variant());
+        sink.number(response.sequence());
     }
 }
 

@@ -1,0 +1,65 @@
+//! The shortest way: a plain request for what is stored, fresh and whole.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use log::debug;
+
+use super::engine::Caching;
+use crate::at_once::PlainRequest;
+use crate::error::redacted;
+use crate::header::cache_control::RequestDirectives;
+use crate::policy::{Reuse, reuse};
+use crate::protocol::{self, Hop};
+use crate::stats::{CacheStatus, Outcome, X_FROM_CACHE};
+use crate::store::StoredResponse;
+
+impl Caching {
+    /// What is stored under this URL, if it answers a plain request as it is, fresh and whole. What it says
+    /// of the moment is added to `lines`, as field lines.
+    ///
+    /// The URL need not be in its canonical form: one that is not is not found.
+    pub(crate) fn hit(
+        &self,
+        url: &str,
+        request: &PlainRequest<'_>,
+        hop: Hop,
+        lines: &mut String,
+    ) -> Option<Arc<StoredResponse>> {
+        let inner = &self.inner;
+        // A key is another text where it is chosen, and behind a space there is somebody's partition.
+        if inner.keys.are_chosen() || url.contains(' ') || inner.keys.are_selecting(request) {
+            return None;
+        }
+        let variants = inner.store.at_once(url)?;
+        let mut selected = None;
+        for stored in variants.iter() {
+            if stored.variant().matches_plainly(request)? {
+                selected = Some(stored);
+                break;
+            }
+        }
+        let stored = selected.filter(|stored| is_whole(stored))?;
+        let (validity, now) = (stored.validity(), inner.clock.now());
+        if reuse(validity, &RequestDirectives::default(), now) != Reuse::Fresh {
+            return None;
+        }
+        inner.count(Outcome::Hit);
+        debug!("{} {}", Outcome::Hit, redacted(url));
+        let status =
+            CacheStatus::new(Outcome::Hit).time_to_live(validity.remaining(now), validity.staleness(now));
+        // Writing to a String cannot fail.
+        let _ = write!(lines, "age: {}\r\n{X_FROM_CACHE}: 1\r\ncache-status: ", validity.age(now).as_secs());
+        status.write(lines);
+        lines.push_str("\r\n");
+        if let Some(digest) = stored.digest().filter(|_| hop.wants_digest) {
+            protocol::write_digest(lines, digest);
+        }
+        Some(Arc::clone(stored))
+    }
+}
+
+/// Whether it is the whole of a response that has a body.
+fn is_whole(stored: &StoredResponse) -> bool {
+    !matches!(stored.status().as_u16(), 204 | 205 | 206 | 304)
+}

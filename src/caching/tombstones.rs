@@ -1,0 +1,401 @@
+//! What was invalidated, and when: one ordered list, for purges and for what responses invalidate.
+//!
+//! Fetches and invalidations are numbered in one order. A stored response has the number of the fetch that brought it;
+//! it is void when a later tombstone covers it. That is checked when a response is looked up, and again when it is
+//! stored, so that nothing which an origin was asked for before an invalidation is served or stored after it.
+//!
+//! A tombstone is retired when what it covers has been removed from the store and no older fetch is under way. The list
+//! is bounded: past the bound the oldest tombstone is replaced by "everything older than this".
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use parking_lot::RwLock;
+
+use crate::header::cache_groups::{self, CACHE_GROUPS};
+use crate::purge::Purge;
+use crate::store::{Key, StoredResponse, url_of};
+
+static CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
+
+/// How many tombstones there may be.
+const MOST: usize = 10_000;
+
+/// How many of them may be for prefixes: a URL is compared with each of those.
+const MOST_PREFIXES: usize = 100;
+
+/// A place in the order of fetches and invalidations. It grows with the system's clock, so that the numbers of an
+/// earlier process are smaller.
+pub(crate) type Sequence = u64;
+
+/// The tombstones of a cache.
+pub(crate) struct Tombstones {
+    /// The last tombstone's number: what is younger need not be looked at.
+    newest: AtomicU64,
+    /// The same, whether or not it was retired.
+    latest: AtomicU64,
+    state: RwLock<State>,
+    digest: RandomState,
+    most: usize,
+    most_prefixes: usize,
+}
+
+#[derive(Default)]
+struct State {
+    last: Sequence,
+    /// The fetches that are under way.
+    fetches: BTreeSet<Sequence>,
+    /// The oldest first.
+    list: VecDeque<Tombstone>,
+    /// The newest tombstone for each digest of a URL, key or group.
+    exact: HashMap<u64, Sequence>,
+    prefixes: Vec<(Box<str>, Sequence)>,
+    /// Everything stored up to here is void.
+    all: Sequence,
+    /// No fetch up to here may store anything.
+    unstorable: Sequence,
+}
+
+struct Tombstone {
+    sequence: Sequence,
+    what: What,
+    /// Whether the store has removed what it covers.
+    is_swept: bool,
+}
+
+#[derive(Clone)]
+enum What {
+    Exact(u64),
+    Prefix(Box<str>),
+    All,
+}
+
+/// A fetch that is under way, until it is dropped.
+pub(crate) struct Fetch {
+    tombstones: Arc<Tombstones>,
+    key: Key,
+    sequence: Sequence,
+}
+
+impl Fetch {
+    /// What is fetched.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(crate) fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        let mut state = self.tombstones.state.write();
+        state.fetches.remove(&self.sequence);
+        self.tombstones.retire(&mut state);
+    }
+}
+
+impl Default for Tombstones {
+    fn default() -> Self {
+        Self::with_most(MOST, MOST_PREFIXES)
+    }
+}
+
+impl Tombstones {
+    fn with_most(most: usize, most_prefixes: usize) -> Self {
+        let (newest, latest, state) = (AtomicU64::new(0), AtomicU64::new(0), RwLock::default());
+        Self { newest, latest, state, digest: RandomState::new(), most, most_prefixes }
+    }
+
+    /// What changes with every invalidation. Where it is the same before a look-up and after a fetch has begun, what was
+    /// found is as valid as it was.
+    pub(super) fn latest(&self) -> Sequence {
+        self.latest.load(Ordering::SeqCst)
+    }
+
+    /// A fetch that begins now.
+    pub(crate) fn begin(self: &Arc<Self>, key: &Key, now: SystemTime) -> Fetch {
+        let mut state = self.state.write();
+        let sequence = state.next(now);
+        state.fetches.insert(sequence);
+        drop(state);
+        Fetch { tombstones: Arc::clone(self), key: key.clone(), sequence }
+    }
+
+    /// Makes void what is stored under this key, which the caller removes from the store.
+    pub(super) fn add_key(&self, key: &Key, now: SystemTime) {
+        self.add(What::Exact(self.of_key(key.as_str())), true, now);
+    }
+
+    /// The same for the responses of the URL's origin in this group.
+    pub(super) fn add_group(&self, url: &str, name: &[u8], now: SystemTime) {
+        self.add(What::Exact(self.of_group(url, name)), false, now);
+    }
+
+    /// The same for what a purge is about; gives the number of the tombstone.
+    pub(super) fn add_purge(&self, purge: &Purge, now: SystemTime) -> Sequence {
+        let what = match (purge.single_url(), purge.common_prefix(), purge.group_origin(), purge.group_name())
+        {
+            (Some(url), ..) => What::Exact(self.of_url(url)),
+            (_, Some(prefix), ..) => What::Prefix(prefix.into()),
+            (_, _, Some(origin), Some(name)) => What::Exact(self.of_group(origin, name.as_bytes())),
+            _ => What::All,
+        };
+        self.add(what, false, now)
+    }
+
+    /// The store has removed what this tombstone covers.
+    pub(super) fn sweep(&self, sequence: Sequence) {
+        let mut state = self.state.write();
+        if let Some(swept) = state.list.iter_mut().find(|tombstone| tombstone.sequence == sequence) {
+            swept.is_swept = true;
+        }
+        self.retire(&mut state);
+    }
+
+    /// Whether a response that was stored under this key is void.
+    pub(super) fn cover(&self, key: &str, response: &StoredResponse) -> bool {
+        self.cover_fetched(key, response.sequence(), || cache_groups::names(response.values(&CACHE_GROUPS)))
+    }
+
+    /// Whether what was asked for with this number is void; its groups are known from its fields.
+    pub(super) fn cover_fields(&self, key: &str, sequence: Sequence, fields: &HeaderMap) -> bool {
+        self.cover_fetched(key, sequence, || groups_of(fields, &CACHE_GROUPS))
+    }
+
+    /// Whether a fetch of this key and number may not be shared with requests that come now.
+    pub(super) fn cover_key(&self, key: &str, sequence: Sequence) -> bool {
+        self.cover_fetched(key, sequence, Vec::new)
+    }
+
+    /// Whether a fetch of this number may store nothing, whatever it brings.
+    pub(super) fn is_unstorable(&self, sequence: Sequence) -> bool {
+        sequence <= self.newest.load(Ordering::SeqCst) && sequence <= self.state.read().unstorable
+    }
+
+    fn cover_fetched(&self, key: &str, sequence: Sequence, groups: impl FnOnce() -> Vec<Vec<u8>>) -> bool {
+        if sequence > self.newest.load(Ordering::SeqCst) {
+            return false;
+        }
+        let url = url_of(key);
+        let state = self.state.read();
+        let is_later = |digest: u64| state.exact.get(&digest).is_some_and(|tombstone| *tombstone > sequence);
+        sequence <= state.all
+            || is_later(self.of_url(url))
+            || is_later(self.of_key(key))
+            || state.prefixes.iter().any(|(prefix, at)| *at > sequence && url.starts_with(&**prefix))
+            || groups().iter().any(|name| is_later(self.of_group(url, name)))
+    }
+
+    fn add(&self, what: What, is_swept: bool, now: SystemTime) -> Sequence {
+        let mut state = self.state.write();
+        let sequence = state.next(now);
+        match &what {
+            What::Exact(digest) => drop(state.exact.insert(*digest, sequence)),
+            What::Prefix(prefix) => state.prefixes.push((prefix.clone(), sequence)),
+            What::All => state.all = sequence,
+        }
+        state.list.push_back(Tombstone { sequence, what, is_swept });
+        while state.list.len() > self.most || state.prefixes.len() > self.most_prefixes {
+            state.forget_the_oldest();
+        }
+        self.newest.store(sequence, Ordering::SeqCst);
+        self.latest.store(sequence, Ordering::SeqCst);
+        self.retire(&mut state);
+        sequence
+    }
+
+    /// Removes what nothing can come under any more.
+    fn retire(&self, state: &mut State) {
+        let oldest_fetch = state.fetches.first().copied().unwrap_or(Sequence::MAX);
+        let is_done = |tombstone: &Tombstone| tombstone.is_swept && tombstone.sequence < oldest_fetch;
+        if !state.list.front().is_some_and(is_done) {
+            return;
+        }
+        while let Some(done) = state.list.pop_front_if(|tombstone| is_done(tombstone)) {
+            state.remove(&done);
+        }
+        let newest = state.list.back().map_or(0, |tombstone| tombstone.sequence);
+        self.newest.store(newest.max(state.all).max(state.unstorable), Ordering::SeqCst);
+    }
+
+    fn of_url(&self, url: &str) -> u64 {
+        self.digest.hash_one((0_u8, url))
+    }
+
+    fn of_key(&self, key: &str) -> u64 {
+        self.digest.hash_one((1_u8, key))
+    }
+
+    fn of_group(&self, url: &str, name: &[u8]) -> u64 {
+        self.digest.hash_one((2_u8, origin(url), name))
+    }
+}
+
+impl State {
+    fn next(&mut self, now: SystemTime) -> Sequence {
+        let micros = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        self.last = (self.last + 1).max(u64::try_from(micros).unwrap_or(0));
+        self.last
+    }
+
+    fn remove(&mut self, tombstone: &Tombstone) {
+        match &tombstone.what {
+            What::Exact(digest) if self.exact.get(digest) == Some(&tombstone.sequence) => {
+                self.exact.remove(digest);
+            }
+            What::Prefix(_) => self.prefixes.retain(|(_, sequence)| *sequence != tombstone.sequence),
+            What::All if self.all == tombstone.sequence => self.all = 0,
+            What::Exact(_) | What::All => {}
+        }
+    }
+
+    /// Replaces the oldest tombstone by a wider one, that takes no room.
+    fn forget_the_oldest(&mut self) {
+        let Some(oldest) = self.list.pop_front() else { return };
+        self.remove(&oldest);
+        self.unstorable = self.unstorable.max(oldest.sequence);
+        if !oldest.is_swept {
+            self.all = self.all.max(oldest.sequence);
+        }
+    }
+}
+
+/// The groups that a response to this method invalidates (RFC 9875 section 3): none where the method is safe.
+pub(crate) fn invalidated_groups(method: &Method, headers: &HeaderMap) -> Vec<Vec<u8>> {
+    if method.is_safe() { Vec::new() } else { groups_of(headers, &CACHE_GROUP_INVALIDATION) }
+}
+
+fn groups_of(headers: &HeaderMap, field: &HeaderName) -> Vec<Vec<u8>> {
+    cache_groups::names(headers.get_all(field).into_iter().map(HeaderValue::as_bytes))
+}
+
+/// Scheme and authority of a canonical URL.
+fn origin(url: &str) -> &str {
+    let path = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
+    &url[..path]
+}
+
+impl fmt::Debug for Fetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetch")
+            .field("key", &self.key)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const URL: &str = "http://example.com/a";
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn groups(value: &str) -> HeaderMap {
+        [(CACHE_GROUPS.clone(), HeaderValue::from_str(value).unwrap())].into_iter().collect()
+    }
+
+    fn purge(tombstones: &Tombstones, purge: &Purge) -> Sequence {
+        tombstones.add_purge(purge, at(0))
+    }
+
+    #[test]
+    fn what_was_asked_before_an_invalidation_is_void_and_what_is_asked_later_is_not() {
+        let all = Purge::all();
+        let prefix = Purge::prefix("http://example.com/").unwrap();
+        let url = Purge::url(URL).unwrap();
+        let group = Purge::group("http://example.com", "a").unwrap();
+        for (what, covers_key, covers_other) in
+            [(all, true, true), (prefix, true, true), (url, true, false), (group, false, false)]
+        {
+            let tombstones = Arc::new(Tombstones::default());
+            let before = tombstones.begin(&Key::new(URL), at(0));
+            purge(&tombstones, &what);
+            let after = tombstones.begin(&Key::new(URL), at(0));
+            let own = Key::partitioned(URL, 7);
+            for key in [URL, own.as_str()] {
+                assert_eq!(tombstones.cover_key(key, before.sequence()), covers_key, "{what}");
+                assert!(tombstones.cover_fields(key, before.sequence(), &groups("\"a\"")), "{what}");
+                assert!(!tombstones.cover_fields(key, after.sequence(), &groups("\"a\"")), "{what}");
+            }
+            let other = tombstones.cover_key("http://example.com/b", before.sequence());
+            assert_eq!(other, covers_other, "{what}");
+        }
+    }
+
+    #[test]
+    fn one_key_of_a_url_can_be_invalidated_alone() {
+        let tombstones = Arc::new(Tombstones::default());
+        let own = Key::partitioned(URL, 7);
+        let before = tombstones.begin(&own, at(0));
+        tombstones.add_key(&own, at(0));
+        assert!(tombstones.cover_key(own.as_str(), before.sequence()));
+        assert!(!tombstones.cover_key(URL, before.sequence()));
+    }
+
+    #[test]
+    fn a_group_is_one_of_an_origin() {
+        let tombstones = Tombstones::default();
+        tombstones.add_group(URL, b"b", at(5));
+        for (url, fields, expected) in [
+            (URL, "\"a\", \"b\";x=1", true),
+            ("http://example.com/other?b", "\"b\"", true),
+            ("https://example.com/a", "\"b\"", false),
+            ("http://example.com:81/a", "\"b\"", false),
+            (URL, "\"B\"", false),
+            (URL, "b", false),
+        ] {
+            assert_eq!(tombstones.cover_fields(url, 1, &groups(fields)), expected, "{url} {fields}");
+        }
+    }
+
+    #[test]
+    fn a_tombstone_is_retired_when_it_is_swept_and_no_older_fetch_is_under_way() {
+        let tombstones = Arc::new(Tombstones::default());
+        let fetch = tombstones.begin(&Key::new(URL), at(0));
+        let sequence = purge(&tombstones, &Purge::prefix("http://example.com/").unwrap());
+        tombstones.add_key(&Key::new("http://other/"), at(0));
+        tombstones.sweep(sequence);
+        assert!(tombstones.cover_key(URL, fetch.sequence()));
+        let before = fetch.sequence();
+        drop(fetch);
+        assert!(!tombstones.cover_key(URL, before));
+        let state = tombstones.state.read();
+        assert!(state.list.is_empty() && state.exact.is_empty() && state.prefixes.is_empty());
+        assert_eq!(tombstones.newest.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn past_the_bound_the_oldest_covers_everything_older() {
+        let tombstones = Arc::new(Tombstones::with_most(2, 1));
+        let fetch = tombstones.begin(&Key::new(URL), at(0));
+        let first = purge(&tombstones, &Purge::url("http://a/").unwrap());
+        for number in 0..3 {
+            tombstones.add_key(&Key::new(&format!("http://b/{number}")), at(0));
+        }
+        assert!(tombstones.cover_key("http://c/", first - 1), "nobody swept the first one");
+        assert!(!tombstones.cover_key("http://c/", first + 1));
+        assert!(tombstones.is_unstorable(fetch.sequence()) && tombstones.is_unstorable(first + 1));
+        assert!(!tombstones.is_unstorable(tombstones.begin(&Key::new(URL), at(0)).sequence()));
+    }
+
+    #[test]
+    fn numbers_grow_with_the_clock_and_never_go_back() {
+        let tombstones = Arc::new(Tombstones::default());
+        let later = tombstones.begin(&Key::new(URL), at(50)).sequence();
+        assert_eq!(later, 50_000_000);
+        assert_eq!(tombstones.begin(&Key::new(URL), at(1)).sequence(), later + 1);
+    }
+}

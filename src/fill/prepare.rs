@@ -1,0 +1,90 @@
+//! A response whose body a thread can send that never waits.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, Response, StatusCode};
+
+use super::transfer::Fill;
+use crate::body::{Body, Driver, Growing, Grown, Wake};
+use crate::cancellation::Cancellation;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::ledger::Ledger;
+use crate::pieces::Pieces;
+use crate::protocol::{self, WantsDigest};
+
+/// A body of known length up to this is read before its response is sent, so that both go out together, and
+/// one that is cut can be reported as an error. In bytes.
+const COLLECTED: u64 = 64 << 10;
+
+/// How long the head may wait for that.
+const COLLECTING: Duration = Duration::from_millis(100);
+
+/// The response with a body that is here or growing, and the work of moving its body on.
+///
+/// A short body is collected for at most 100 ms and one read of its source: a read cannot be interrupted, and whether
+/// it will wait is not known before. What is not whole by then streams, from the beginning.
+///
+/// # Errors
+///
+/// The failure of a body that was to be collected: nothing of the response has been sent.
+pub(crate) fn prepared(
+    response: Response<Body>,
+    method: &Method,
+    ledger: &Arc<Ledger>,
+    cancellation: &Cancellation,
+) -> Result<(Response<Body>, Option<Driver>), Error> {
+    let until = Instant::now() + COLLECTING;
+    let (mut parts, body) = response.into_parts();
+    let wants_digest = parts.extensions.remove::<WantsDigest>().is_some();
+    if body.as_pieces().is_some() {
+        return Ok((Response::from_parts(parts, body), None));
+    }
+    if is_bodiless(parts.status, method) {
+        // Its length may still be told.
+        let length = body.length();
+        drop(body);
+        return Ok((Response::from_parts(parts, Body::from_reader(io::empty(), length)), None));
+    }
+    let (mut stream, length) = growing(body, ledger, cancellation);
+    if length.is_some_and(|length| length <= COLLECTED) && stream.wait_for_end(until) {
+        let pieces = ready(&mut *stream)?;
+        if wants_digest && !pieces.is_empty() {
+            protocol::announce_digest(&mut parts.headers, Digest::of_pieces(&pieces));
+        }
+        return Ok((Response::from_parts(parts, Body::from(pieces)), None));
+    }
+    let driver = stream.driver();
+    Ok((Response::from_parts(parts, Body::from_growing(stream, length)), driver))
+}
+
+/// The body as a stream that can be read without waiting.
+fn growing(body: Body, ledger: &Arc<Ledger>, cancellation: &Cancellation) -> (Box<dyn Growing>, Option<u64>) {
+    body.into_growing().unwrap_or_else(|body| {
+        let length = body.length();
+        (Box::new(Fill::pass(body, Arc::clone(ledger), cancellation.clone())), length)
+    })
+}
+
+/// All of a stream that has ended.
+fn ready(stream: &mut dyn Growing) -> io::Result<Pieces> {
+    let wake: Wake = Arc::new(|| ());
+    let mut pieces = Vec::new();
+    loop {
+        match stream.read_at_once(usize::MAX, &wake)? {
+            Grown::Bytes(bytes) => pieces.push(bytes),
+            Grown::End => return Ok(pieces.into_iter().collect()),
+            Grown::Pending => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// Whether a response has no content by its status or its request (RFC 9110 section 6.4.1).
+pub(crate) fn is_bodiless(status: StatusCode, method: &Method) -> bool {
+    *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+        || (*method == Method::CONNECT && status.is_success())
+}
