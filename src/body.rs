@@ -70,13 +70,10 @@ pub(crate) trait Growing: Read + Send {
 
     /// Whether the rest is worth fetching without a reader: little is missing, and it will be stored. Whoever
     /// never waits and has no use for the stream any more may keep it for up to a second while this says so.
-    // Until the event loop asks.
-    #[allow(dead_code)]
     fn is_worth_finishing(&self) -> bool;
 
     /// Leaves the stream without finishing it; the last reader that does so cancels its transfer. Dropping it
     /// leaves a transfer that is worth finishing to its driver, and waits for it where it has none.
-    #[allow(dead_code)]
     fn abandon(self: Box<Self>);
 }
 

@@ -68,6 +68,11 @@ impl Cancellation {
         self.state.lock().is_cancelled
     }
 
+    /// Whether it is a clone of the other one.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
+    }
+
     /// Runs `hook` when the token is cancelled, on the thread that cancels it: the hook must be quick and must not
     /// block. It runs at once when the token is cancelled already. Dropping the guard removes it.
     pub fn on_cancel(&self, hook: impl FnOnce() + Send + 'static) -> CancelHook {

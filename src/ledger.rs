@@ -144,7 +144,7 @@ impl Ledger {
 
     /// Lets the store evict for so many new bytes; says whether the ledger is within its limit then. Nothing is evicted
     /// for what cannot fit.
-    fn make_room(&self, bytes: u64) -> bool {
+    pub(crate) fn make_room(&self, bytes: u64) -> bool {
         let store = self.store.read().as_ref().and_then(Weak::upgrade);
         let Some(store) = store else { return false };
         for _ in 0..ATTEMPTS {

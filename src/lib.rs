@@ -110,6 +110,8 @@ mod policy;
 #[cfg(feature = "peer")]
 mod polite;
 #[cfg(feature = "peer")]
+mod scheduler;
+#[cfg(feature = "peer")]
 mod store;
 
 pub use access::{AddressClass, BadOriginRule, OriginPattern, OriginRules, Refused};

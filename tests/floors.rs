@@ -34,7 +34,7 @@ const FLOORS: [&[&str]; 6] = [
         "token",
     ],
     &["round_trip", "at_once", "stats", "policy", "store"],
-    &["origin", "agent", "polite", "caching"],
+    &["scheduler", "origin", "agent", "polite", "caching"],
     &["near", "client", "members", "handler"],
     &["front", "peer", "fuzzing"],
 ];

@@ -47,6 +47,8 @@ pub(crate) enum Lane {
     Refresh(Target),
     /// The next bytes of a body whose transfer has begun.
     Transfer,
+    /// Whatever a handler of one's own waits for.
+    Handler,
     /// Other peers.
     Peers,
     /// A store that may block.
@@ -78,6 +80,7 @@ pub(crate) enum Turn {
 
 /// Why a job is not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub(crate) enum Refused {
     /// Too many wait already.
     QueueFull,
@@ -90,6 +93,19 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::QueueFull, Self::QueuedTooLong, Self::NoMemory, Self::ShuttingDown];
+
+    /// Its name in metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::QueuedTooLong => "queued_too_long",
+            Self::NoMemory => "no_memory",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::QueueFull => "too many requests are waiting",

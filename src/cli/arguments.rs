@@ -237,7 +237,7 @@ pub(crate) struct FrontArguments {
     #[arg(long, value_enum, default_value_t = Front::Event)]
     pub(crate) front: Front,
 
-    /// How many requests are worked on at a time [default: twice the processors, at least 4]
+    /// How many threads may wait for origins, if memory and files suffice [default: 1024, on tiny_http twice the processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,
 
@@ -246,8 +246,12 @@ pub(crate) struct FrontArguments {
     pub(crate) io_threads: Option<u16>,
 
     /// How many requests may wait for a worker [default: 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) queue_length: Option<u32>,
+
+    /// How long a request may wait for a worker [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) max_queue_wait: Option<u32>,
 
     /// How many connections there may be [default: 16384]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

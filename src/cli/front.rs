@@ -1,23 +1,34 @@
 //! The front that the command line asks for.
 
 use std::net::TcpListener;
+use std::thread;
 use std::time::Duration;
 
 use forwardcache::{ByteSize, Error, ErrorKind, FrontOptions, Peer, ServerTls, Serving, TinyHttpFront};
 
 use super::arguments::{Front, FrontArguments};
 
+/// How many threads may wait for origins, where nobody says.
+const WORKERS: usize = 1024;
+
+/// The fixed number of threads on tiny_http, where nobody says.
+fn least_workers() -> usize {
+    thread::available_parallelism().map_or(4, |cores| (2 * cores.get()).max(4))
+}
+
 /// Serves the peer with it.
 pub(super) fn serve(
     peer: &Peer,
     listener: TcpListener,
     front: Front,
+    workers: Option<u16>,
     options: FrontOptions,
 ) -> Result<Serving, Error> {
     if front == Front::Event {
         return peer.serve_on(listener, options);
     }
-    let serving = TinyHttpFront::on(listener, options, peer.handler())?;
+    let workers = workers.map_or_else(least_workers, usize::from);
+    let serving = TinyHttpFront::on(listener, options.workers(workers), peer.handler_for(workers))?;
     peer.is_served_on(serving.local_addr());
     Ok(serving)
 }
@@ -33,6 +44,7 @@ pub(super) fn options(typed: &FrontArguments, tls: Option<ServerTls>) -> Result<
         || typed.max_target.is_some()
         || typed.head_timeout.is_some()
         || typed.idle_timeout.is_some()
+        || typed.max_queue_wait.is_some()
         || typed.min_transfer_rate.is_some();
     if typed.front == Front::TinyHttp && is_about_event {
         let text = "--front tiny_http has no TLS, and knows of no threads and limits but --workers, \
@@ -40,7 +52,8 @@ pub(super) fn options(typed: &FrontArguments, tls: Option<ServerTls>) -> Result<
         return Err(Error::new(ErrorKind::BadOption, text));
     }
     let set = FrontOptions::new();
-    let set = with(set, typed.workers, |set, number| set.workers(number.into()));
+    let set = set.workers(typed.workers.map_or(WORKERS, usize::from));
+    let set = with(set, typed.max_queue_wait, |set, time| set.max_queue_wait(seconds(time)));
     let set = with(set, typed.io_threads, |set, number| set.io_threads(number.into()));
     let set = with(set, typed.queue_length, |set, number| set.queue_length(count(number)));
     let set = with(set, typed.max_connections, |set, number| set.max_connections(count(number)));

@@ -30,7 +30,8 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     }
     let tls = tls(&arguments)?;
     let tokens = tokens::of(arguments.token_file.as_deref())?;
-    let (front, options) = (arguments.front.front, front::options(&arguments.front, tls.clone())?);
+    let (front, workers) = (arguments.front.front, arguments.front.workers);
+    let options = front::options(&arguments.front, tls.clone())?;
     if !address.ip().is_loopback() {
         check_opening(&arguments, tokens.is_some(), address)?;
     }
@@ -50,10 +51,10 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     check_own_pool(&peer, &elsewhere)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
         .map_err(|error| Failure::io("cannot listen for signals", &error))?;
-    let serving = front::serve(&peer, listener, front, options)?;
+    let serving = front::serve(&peer, listener, front, workers, options)?;
     let admin = match admin {
         Some((listener, address)) => {
-            let options = FrontOptions::new().workers(1).io_threads(1);
+            let options = FrontOptions::new().workers(8).io_threads(1);
             // On this machine nobody is between.
             let options = match &tls {
                 Some(tls) if !address.ip().is_loopback() => options.tls(tls.clone()),

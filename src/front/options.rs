@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use super::request_head::HeadLimits;
 use super::tls::ServerTls;
+use crate::scheduler::PoolOptions;
 
 /// How a front serves: threads, queue, limits and deadlines.
 ///
 /// | option | default |
 /// |---|---|
 /// | [`io_threads`](Self::io_threads) | the number of cores |
-/// | [`workers`](Self::workers) | twice the number of cores, at least 4 |
+/// | [`workers`](Self::workers) | 64 |
+/// | [`min_workers`](Self::min_workers) | 0 |
+/// | [`stack_size`](Self::stack_size) | 1 MiB |
 /// | [`queue_length`](Self::queue_length) | 1,024 requests |
+/// | [`max_queue_wait`](Self::max_queue_wait) | 10 s |
 /// | [`max_head`](Self::max_head) | 16 KiB |
 /// | [`max_fields`](Self::max_fields) | 100 |
 /// | [`max_target`](Self::max_target) | 8 KiB |
@@ -28,7 +32,8 @@ use super::tls::ServerTls;
 /// | [`tls`](Self::tls) | none |
 ///
 /// The front on tiny_http knows `workers`, `queue_length`, `max_body`, `write_timeout` and `drain_deadline`
-/// alone: there is no way to tell tiny_http of the others.
+/// alone: there is no way to tell tiny_http of the others. It has a fixed number of workers, by default twice the
+/// number of cores and at least four.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,8 +45,11 @@ use super::tls::ServerTls;
 #[derive(Clone, Debug)]
 pub struct FrontOptions {
     pub(super) io_threads: usize,
-    pub(super) workers: usize,
+    workers: Option<usize>,
+    min_workers: usize,
+    stack_size: usize,
     pub(super) queue_length: usize,
+    max_queue_wait: Duration,
     pub(super) max_head: usize,
     pub(super) max_fields: usize,
     pub(super) max_target: usize,
@@ -67,8 +75,11 @@ impl FrontOptions {
         let cores = thread::available_parallelism().map_or(2, usize::from);
         Self {
             io_threads: cores,
-            workers: (2 * cores).max(4),
+            workers: None,
+            min_workers: 0,
+            stack_size: 1 << 20,
             queue_length: 1024,
+            max_queue_wait: Duration::from_secs(10),
             max_head: 16 << 10,
             max_fields: 100,
             max_target: 8 << 10,
@@ -93,22 +104,61 @@ impl FrontOptions {
         self
     }
 
-    /// How many threads run the handler; at least one.
+    /// How many threads may wait for origins, or run the handler; at least one.
     ///
-    /// The number is fixed: as many requests are handled at once, and no more.
-    /// Default: twice the number of cores, at least four.
+    /// They are started when there is something to do, and end after a minute without. A peer has fewer of them where
+    /// its memory, its file descriptors or its control group do not suffice. A fetch starts only while fewer threads
+    /// wait for its origin than are free, so that an origin that does not answer takes half of them at most; a client
+    /// has two thirds at most. Default: 64.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers.max(1);
+        self.workers = Some(workers.max(1));
         self
     }
 
-    pub(crate) fn worker_count(&self) -> usize {
-        self.workers
+    /// How many of the [`workers`](Self::workers) stay when they have nothing to do. Default: none.
+    #[must_use]
+    pub fn min_workers(mut self, workers: usize) -> Self {
+        self.min_workers = workers;
+        self
     }
 
-    /// How many requests may wait for a worker; at least one. Whoever comes on top of that is
-    /// turned away with 503 and `Retry-After: 1`. Default: 1024.
+    /// The stack of a worker, in bytes; at least 64 KiB. A [`RoundTrip`](crate::RoundTrip) of one's own runs on it.
+    /// Default: 1 MiB.
+    #[must_use]
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = bytes.max(64 << 10);
+        self
+    }
+
+    /// The number of threads where it is fixed: on tiny_http.
+    #[cfg(feature = "tiny_http")]
+    pub(super) fn worker_count(&self) -> usize {
+        self.workers.unwrap_or_else(|| (2 * thread::available_parallelism().map_or(2, usize::from)).max(4))
+    }
+
+    pub(super) fn pool(&self) -> PoolOptions {
+        let defaults = PoolOptions::default();
+        PoolOptions {
+            max: self.workers.unwrap_or(defaults.max),
+            min: self.min_workers,
+            stack: self.stack_size,
+            queue: self.queue_length,
+            longest_wait: Some(self.max_queue_wait),
+            ..defaults
+        }
+    }
+
+    /// How long a request may wait for a worker. One that has waited for longer is answered with 503 and
+    /// `Retry-After: 1`. Default: 10 s.
+    #[must_use]
+    pub fn max_queue_wait(mut self, longest: Duration) -> Self {
+        self.max_queue_wait = longest;
+        self
+    }
+
+    /// How many requests may wait for a worker, and half as many for one origin; at least one. Whoever comes on top of
+    /// that is turned away with 503 and `Retry-After: 1`. Default: 1024.
     #[must_use]
     pub fn queue_length(mut self, requests: usize) -> Self {
         self.queue_length = requests.max(1);
@@ -239,7 +289,7 @@ mod tests {
             .max_connections(0)
             .max_connections_per_address(0)
             .write_timeout(Duration::ZERO);
-        assert_eq!((options.io_threads, options.workers, options.queue_length), (1, 1, 1));
+        assert_eq!((options.io_threads, options.pool().max, options.queue_length), (1, 1, 1));
         assert_eq!((options.max_connections, options.max_connections_per_address), (1, 1));
         assert!(options.write_timeout > Duration::ZERO && options.max_head > 0);
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 
 use crate::at_once::{Lane, PlainRequest, Step, Turn, Wakes};
 use crate::cancellation::Cancellation;
@@ -12,7 +12,9 @@ use super::answer::{broken, unavailable};
 use crate::body::Body;
 use crate::fill::prepared;
 use crate::ledger::Ledger;
+use crate::scheduler::Scheduler;
 use crate::store::StoredResponse;
+use crate::target::Target;
 
 /// Whatever answers the requests that a front receives.
 ///
@@ -62,6 +64,34 @@ pub(crate) trait Responder: Handler {
 
     /// What to do for a request, whose content may still be coming. Never waits.
     fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>>;
+
+    /// Whether this may be asked, before any content is read; says for which origin the content is, if for one. Never
+    /// waits.
+    ///
+    /// # Errors
+    ///
+    /// What is said instead.
+    fn admit(&self, _head: &Request<()>) -> Result<Option<Target>, Box<Response<Body>>> {
+        Ok(None)
+    }
+
+    /// Whether a request that was admitted comes from a peer of the pool: those have no share of their own.
+    fn is_by_a_peer(&self, _head: &HeaderMap, _shows_certificate: bool) -> bool {
+        false
+    }
+
+    /// The account of memory that it has part in.
+    fn ledger(&self) -> Option<Arc<Ledger>> {
+        None
+    }
+
+    /// How many fetches of an origin the operator allows at a time. Quick.
+    fn most_fetches(&self, _origin: &Target) -> Option<usize> {
+        None
+    }
+
+    /// Its jobs are run by these threads from now on.
+    fn runs_on(&self, _scheduler: &Arc<Scheduler>) {}
 }
 
 /// Room for what [`Responder::hit`] puts together, used again and again.
@@ -88,16 +118,17 @@ impl<H: Handler + 'static> Responder for Unhurried<H> {
     }
 
     fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>> {
-        handled(self, Lane::Own, request, wakes)
+        handled(Lane::Handler, Ledger::new(u64::MAX), request, wakes, move |request| self.0.handle(request))
     }
 }
 
-/// Has a thread that may block run the handler.
-pub(crate) fn handled<H: Handler + ?Sized + 'static>(
-    handler: Arc<H>,
+/// Has a thread that may block answer the request.
+pub(crate) fn handled(
     lane: Lane,
+    ledger: Arc<Ledger>,
     request: Request<Body>,
     wakes: Wakes<'_>,
+    handle: impl FnOnce(Request<Body>) -> Response<Body> + Send + 'static,
 ) -> Step<Response<Body>> {
     let cancellation = Cancellation::new();
     let token = cancellation.clone();
@@ -107,10 +138,7 @@ pub(crate) fn handled<H: Handler + ?Sized + 'static>(
         Turn::Pool | Turn::Caller => {
             let mut request = request;
             request.extensions_mut().insert(token.clone());
-            let response = handler.handle(request);
-            // Until the server has a ledger.
-            prepared(response, &method, &Ledger::new(u64::MAX), &token)
-                .unwrap_or_else(|error| (broken(&error), None))
+            prepared(handle(request), &method, &ledger, &token).unwrap_or_else(|error| (broken(&error), None))
         }
     })
 }

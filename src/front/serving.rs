@@ -98,6 +98,8 @@ pub(super) trait Running: Send + Sync {
 /// Which threads of a front still have work to finish, and until when they may.
 pub(super) struct Lifetime {
     drain_deadline: Duration,
+    /// How long threads may take to end once the deadline has passed.
+    grace: Duration,
     stopping: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
@@ -109,9 +111,10 @@ struct State {
 }
 
 impl Lifetime {
-    pub(super) fn new(drain_deadline: Duration) -> Arc<Self> {
+    pub(super) fn new(drain_deadline: Duration, grace: Duration) -> Arc<Self> {
         Arc::new(Self {
             drain_deadline,
+            grace,
             stopping: AtomicBool::new(false),
             state: Mutex::new(State { threads: 0, end: None }),
             changed: Condvar::new(),
@@ -155,12 +158,24 @@ impl Lifetime {
         }
     }
 
+    /// Waits until this thread is the last one, or the drain deadline has passed; says when that is.
+    pub(super) fn wait_for_the_others(&self) -> Instant {
+        let mut state = self.state.lock();
+        while let Some(end) = state.end {
+            if state.threads <= 1 || self.changed.wait_until(&mut state, end).timed_out() {
+                return end;
+            }
+        }
+        Instant::now()
+    }
+
     pub(super) fn wait_for_the_end(&self) {
         let mut state = self.state.lock();
         loop {
             match state.end {
                 Some(_) if state.threads == 0 => return,
                 Some(end) => {
+                    let end = end.checked_add(self.grace).unwrap_or(end);
                     if self.changed.wait_until(&mut state, end).timed_out() {
                         let threads = state.threads;
                         drop(state);
@@ -194,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_end_waits_for_the_last_thread() {
-        let lifetime = Lifetime::new(Duration::from_secs(3600));
+        let lifetime = Lifetime::new(Duration::from_secs(3600), Duration::ZERO);
         let finishing = lifetime.enter();
         assert!(lifetime.begin_to_stop());
         assert!(!lifetime.begin_to_stop());
@@ -207,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_does_not_finish_is_left_behind_at_the_deadline() {
-        let lifetime = Lifetime::new(Duration::ZERO);
+        let lifetime = Lifetime::new(Duration::ZERO, Duration::ZERO);
         let finishing = lifetime.enter();
         lifetime.begin_to_stop();
         lifetime.wait_for_the_end();
@@ -217,7 +232,7 @@ mod tests {
 
     #[test]
     fn an_endless_deadline_is_no_panic() {
-        let lifetime = Lifetime::new(Duration::MAX);
+        let lifetime = Lifetime::new(Duration::MAX, Duration::ZERO);
         assert!(lifetime.begin_to_stop());
         lifetime.wait_for_the_end();
     }

@@ -82,6 +82,11 @@ impl ServerTls {
         Self::read(Files { client_roots: Some(Pem::File(roots.into())), ..self.inner.files.clone() })
     }
 
+    /// Whether it serves those alone who show a certificate.
+    pub(crate) fn asks_for_certificates(&self) -> bool {
+        self.inner.files.client_roots.is_some()
+    }
+
     /// Reads all files again. Connections that come afterwards get what they hold then; no session of before
     /// is resumed. Those that are open keep what they have, also when their client would not be let in
     /// any more.

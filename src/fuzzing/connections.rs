@@ -3,13 +3,17 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 
 use super::mutate::Random;
+use crate::at_once::{Lane, PlainRequest, Step, Wakes};
 use crate::body::Body;
-use crate::front::{EventFront, FrontOptions, Serving};
+use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving, handled};
+use crate::ledger::Ledger;
+use crate::store::StoredResponse;
 
 /// How long an answer may take before something hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,14 +34,34 @@ const CONTENTS: &[&[u8]] = &[
 
 /// A front that answers with what it was asked.
 pub(super) fn front() -> Serving {
-    let echo = |request: Request<Body>| {
+    EventFront::bind_responder("127.0.0.1:0", &FrontOptions::new(), &(Arc::new(Echo) as Arc<dyn Responder>))
+        .expect("a loopback port is free")
+}
+
+/// Says what it was asked. What has come whole it answers at once: whoever has said its last word does not wait.
+struct Echo;
+
+impl Handler for Echo {
+    fn handle(&self, request: Request<Body>) -> Response<Body> {
         let (method, target) = (request.method().clone(), request.uri().clone());
         let fields = request.headers().len();
         let body = request.into_body().into_bytes();
         let body = body.as_ref().map_or("cut".to_owned(), |body| body.escape_ascii().to_string());
         Response::new(Body::from(format!("{method} {target} {fields} {body}")))
-    };
-    EventFront::bind("127.0.0.1:0", FrontOptions::new(), echo).expect("a loopback port is free")
+    }
+}
+
+impl Responder for Echo {
+    fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+        None
+    }
+
+    fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>> {
+        if request.body().as_bytes().is_some() {
+            return Step::Serve(self.handle(request));
+        }
+        handled(Lane::Handler, Ledger::new(u64::MAX), request, wakes, move |request| self.handle(request))
+    }
 }
 
 /// Heads with something behind each, as one connection brings them.

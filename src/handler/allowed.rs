@@ -48,10 +48,10 @@ impl Allowed {
     ///
     /// Browsers tell so by a field that no page can set; where somebody typed the URL, it is `none`. A program that
     /// passes on what a browser sent it says so by another such field.
-    pub(crate) fn is_by_a_page(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_by_a_page(&self, fields: &impl Fields) -> bool {
         self.tokens.is_none()
-            && headers.get(&SEC_FETCH_SITE).is_some_and(|site| site != "none")
-            && !headers.contains_key(&protocol::NO_PAGE)
+            && !matches!(fields.look_up(&SEC_FETCH_SITE), PlainField::Absent | PlainField::Once(b"none"))
+            && matches!(fields.look_up(&protocol::NO_PAGE), PlainField::Absent)
     }
 
     /// Whether anybody may ask who is here.
@@ -60,15 +60,31 @@ impl Allowed {
     }
 
     /// Whether whoever sent these fields is known.
-    pub(super) fn knows(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn knows(&self, fields: &impl Fields) -> bool {
         let Some(tokens) = &self.tokens else { return true };
-        let mut lines = headers.get_all(PROXY_AUTHORIZATION).into_iter();
-        lines.next().is_some_and(|shown| tokens.accept(shown.as_bytes())) && lines.next().is_none()
+        matches!(fields.look_up(&PROXY_AUTHORIZATION), PlainField::Once(shown) if tokens.accept(shown))
     }
+}
 
-    /// The same of a plain request.
-    pub(super) fn knows_plainly(&self, request: &PlainRequest<'_>) -> bool {
-        let Some(tokens) = &self.tokens else { return true };
-        matches!(request.field("proxy-authorization"), PlainField::Once(shown) if tokens.accept(shown))
+/// The fields of a request, however they were read.
+pub(crate) trait Fields {
+    /// What they say under this name.
+    fn look_up(&self, name: &HeaderName) -> PlainField<'_>;
+}
+
+impl Fields for HeaderMap {
+    fn look_up(&self, name: &HeaderName) -> PlainField<'_> {
+        let mut lines = self.get_all(name).into_iter();
+        match (lines.next(), lines.next()) {
+            (None, _) => PlainField::Absent,
+            (Some(line), None) => PlainField::Once(line.as_bytes()),
+            (Some(_), Some(_)) => PlainField::Repeated,
+        }
+    }
+}
+
+impl Fields for PlainRequest<'_> {
+    fn look_up(&self, name: &HeaderName) -> PlainField<'_> {
+        self.field(name.as_str())
     }
 }

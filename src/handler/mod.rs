@@ -16,5 +16,5 @@ mod refusal;
 
 pub(crate) use allowed::Allowed;
 pub(crate) use own_addresses::{OwnAddresses, is_of_this_machine};
-pub(crate) use proxy::{PoolView, Proxy};
+pub(crate) use proxy::{Next, PoolView, Proxy};
 pub(crate) use refusal::{method_not_allowed, refusal, unauthorized};

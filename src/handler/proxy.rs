@@ -1,16 +1,18 @@
 //! `/proxy?q=<URL>`, and below it `/proxy/why?q=<URL>`, which says what the former would do; `/healthz` says that it is
 //! there.
 
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use http::header::{ALLOW, HOST, MAX_FORWARDS, VIA, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, HOST, MAX_FORWARDS, VIA, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use log::warn;
+use parking_lot::Mutex;
 
-use super::allowed::Allowed;
+use super::allowed::{Allowed, Fields};
 use super::own_addresses::OwnAddresses;
-use super::purging::Coordinating;
 use super::refusal::{
     ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_LEAVING, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal,
     unauthorized,
@@ -24,6 +26,7 @@ use crate::header::{hop_by_hop, list};
 use crate::peer_url::PeerUrl;
 use crate::protocol::{self, Endpoint, Hop, Paths, PoolDigest, Scope, TEXT, answer};
 use crate::purge::{PeerPurged, Purge};
+use crate::scheduler::{Client, Share, Shares};
 use crate::store::StoredResponse;
 use crate::target::{Target, query_value, unescape};
 
@@ -38,9 +41,45 @@ pub(crate) struct Proxy {
     pub(super) own_addresses: Arc<OwnAddresses>,
     pub(super) pool: Box<dyn PoolView>,
     pub(super) allowed: Allowed,
-    pub(super) coordinating: Coordinating,
+    /// Held by a purge of the pool where only one may be under way.
+    pub(super) purging: Mutex<()>,
     /// Whether this peer is about to end.
     is_leaving: AtomicBool,
+}
+
+/// What a request asks for that was admitted.
+#[derive(Debug)]
+pub(crate) enum Called {
+    /// Whether the peer is there.
+    Health,
+    /// What the URL names, or something to be done to it.
+    Fetch(Target),
+    /// Removal, here or in the whole pool.
+    Purge {
+        /// Whether other peers are waited for.
+        is_of_pool: bool,
+    },
+    /// What a request for the URL would come to.
+    Why(Target),
+    /// That another peer is about to end.
+    Leaving,
+}
+
+impl Called {
+    /// The origin that it goes to.
+    pub(crate) fn origin(&self) -> Option<Target> {
+        match self {
+            Self::Fetch(target) => Some(target.origin()),
+            _ => None,
+        }
+    }
+}
+
+/// What to do for a request.
+pub(crate) enum Next {
+    Step(Step<Response<Body>>),
+    /// It is for a thread of this lane, which [answers](Proxy::answer) it.
+    Work(Lane, Called, Request<Body>),
 }
 
 /// The pool, as a member sees it.
@@ -86,7 +125,7 @@ impl Proxy {
             own_addresses,
             pool,
             allowed,
-            coordinating: Coordinating::new(),
+            purging: Mutex::new(()),
             is_leaving: AtomicBool::new(false),
         }
     }
@@ -121,8 +160,8 @@ impl Proxy {
         // Whoever reads all of a request says more with the answer.
         if self.is_leaving()
             || value.contains('&')
-            || !self.allowed.knows_plainly(request)
-            || !self.is_called_plainly(request)
+            || !self.allowed.knows(request)
+            || self.misled(request).is_some()
         {
             return None;
         }
@@ -155,119 +194,176 @@ impl Proxy {
         })
     }
 
-    /// Whether a plain request was meant for here.
-    fn is_called_plainly(&self, request: &PlainRequest<'_>) -> bool {
-        !self.allowed.are_none_known()
-            || matches!(request.field("host"), PlainField::Once(host) if self.own_addresses.may_be_called(host, self.pool.own_url().authority()))
-    }
-
     /// Why a request is none that was meant for here.
-    fn misled<T>(&self, request: &Request<T>) -> Option<&'static str> {
+    fn misled(&self, fields: &impl Fields) -> Option<(StatusCode, &'static str)> {
         if !self.allowed.are_none_known() {
             return None;
         }
-        if self.allowed.is_by_a_page(request.headers()) {
-            return Some("this peer has no token, and so answers no page of the web");
+        if self.allowed.is_by_a_page(fields) {
+            let text = "this peer has no token, and so answers no page of the web";
+            return Some((StatusCode::FORBIDDEN, text));
         }
-        let host = request.headers().get(HOST);
-        let is_other = host.is_some_and(|host| {
-            !self.own_addresses.may_be_called(host.as_bytes(), self.pool.own_url().authority())
-        });
-        is_other.then_some("this peer has no token, and so answers those alone who call it by its own name")
+        let own = self.pool.own_url().authority();
+        let is_other = matches!(
+            fields.look_up(&HOST),
+            PlainField::Once(host) if !self.own_addresses.may_be_called(host, own)
+        );
+        let text = "this peer has no token, and so answers those alone who call it by its own name";
+        is_other.then_some((StatusCode::MISDIRECTED_REQUEST, text))
     }
 
-    /// Whether [`step`](Self::step) knows what to do with a request.
-    pub(crate) fn is_for_step(&self, request: &Request<Body>) -> bool {
-        let path = request.uri().path();
-        (path == self.paths.of(Endpoint::Proxy) || path == protocol::HEALTH_PATH)
-            && matches!(*request.method(), Method::GET | Method::HEAD)
-            && request.body().is_empty()
-    }
-
-    /// What another request waits for.
-    pub(crate) fn lane<T>(&self, request: &Request<T>) -> Lane {
-        if request.uri().path() != self.paths.of(Endpoint::Proxy) {
-            return Lane::Own;
-        }
-        if protocol::is_purge(request.method()) {
-            return match Scope::of(request.headers()) {
-                Some(Scope::Pool) if !self.pool.is_alone() => Lane::Peers,
-                _ => Lane::Own,
-            };
-        }
-        target(request.uri().query()).map_or(Lane::Own, |target| Lane::Origin(target.origin()))
-    }
-
-    /// What to do for such a request. Never waits.
-    pub(crate) fn step(&self, request: Request<()>, wakes: Wakes<'_>) -> Step<Response<Body>> {
-        if self.is_about_health(&request) {
-            return Step::Serve(self.health());
-        }
-        if let Some(refused) = self.turned_away(&request) {
-            return Step::Serve(refused);
-        }
-        let target = match self.target(&request) {
-            Ok(target) => target,
-            Err((status, kind, reason)) => return Step::Serve(refusal(status, kind, reason)),
-        };
-        let request = for_origin(request, &target);
-        let (asked, other) = (target.clone(), self.other_members(Hop::of(request.headers())));
-        let is_leaving = self.is_leaving();
-        self.caching
-            .step(target, request, wakes)
-            .map(move |answer| answered(answer, &asked, other, is_leaving))
-    }
-
-    /// Answers one request; whatever goes wrong becomes a response.
-    pub(crate) fn handle(&self, request: Request<Body>) -> Response<Body> {
+    /// Who may ask what: the one gate before all that this peer does. It looks at the head alone, and never waits.
+    ///
+    /// # Errors
+    ///
+    /// What is said instead of doing anything.
+    pub(crate) fn admit<T>(&self, request: &Request<T>) -> Result<Called, Box<Response<Body>>> {
         // Before the path: the target of a CONNECT has none.
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return method_not_allowed(ALLOWED);
+            return Err(method_not_allowed(ALLOWED).into());
         }
-        if self.is_about_health(&request) {
+        if self.is_about_health(request) {
             return match *request.method() {
-                Method::GET | Method::HEAD => self.health(),
-                _ => method_not_allowed(ALLOWED_FOR_HEALTH),
+                Method::GET | Method::HEAD => Ok(Called::Health),
+                _ => Err(method_not_allowed(ALLOWED_FOR_HEALTH).into()),
             };
         }
         let Some(endpoint) = self.paths.endpoint(request.uri().path()) else {
             let text = format!("nothing is here: this peer answers {}?q=URL", self.paths.of(Endpoint::Proxy));
-            return refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text);
+            return Err(refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text).into());
         };
-        if let Some(refused) = self.turned_away(&request) {
-            return refused;
+        if !self.allowed.knows(request.headers()) {
+            return Err(unauthorized().into());
         }
+        if let Some((status, reason)) = self.misled(request.headers()) {
+            return Err(refusal(status, ErrorKind::Forbidden, reason).into());
+        }
+        let takes = |method: Method, allowed| {
+            if *request.method() == method { Ok(()) } else { Err(Box::new(method_not_allowed(allowed))) }
+        };
+        let may_change = |reason: &str| {
+            if self.may_purge() {
+                Ok(())
+            } else {
+                Err(Box::new(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason)))
+            }
+        };
         match endpoint {
-            Endpoint::Proxy => self.proxy(request),
-            Endpoint::Why => self.explain(request),
-            Endpoint::Leaving => self.note_leaving(&request),
+            Endpoint::Proxy if protocol::is_purge(request.method()) => {
+                may_change("who may purge was not said: give this peer a token, or allow it to anyone")?;
+                let is_of_pool = Scope::of(request.headers()) == Some(Scope::Pool) && !self.pool.is_alone();
+                Ok(Called::Purge { is_of_pool })
+            }
+            Endpoint::Proxy if forwards_left(request) == Some(0) => Err(last_recipient().into()),
+            Endpoint::Proxy => self.target(request).map(Called::Fetch),
+            Endpoint::Why => {
+                takes(Method::GET, ALLOWED_FOR_WHY)?;
+                self.target(request).map(Called::Why)
+            }
+            Endpoint::Leaving => {
+                takes(Method::POST, ALLOWED_FOR_LEAVING)?;
+                // Whoever could say so of others could take them from this peer.
+                may_change("who may say so was not said: give this peer a token")?;
+                Ok(Called::Leaving)
+            }
         }
     }
 
-    /// What is said to whoever is not known, or did not mean to ask here.
-    fn turned_away<T>(&self, request: &Request<T>) -> Option<Response<Body>> {
-        if !self.allowed.knows(request.headers()) {
-            return Some(unauthorized());
+    /// Whether a request that was admitted comes from a peer of the pool, or a client of it that is known.
+    pub(crate) fn is_by_a_peer(&self, headers: &HeaderMap, shows_certificate: bool) -> bool {
+        (shows_certificate || !self.allowed.are_none_known()) && headers.contains_key(&protocol::HOP)
+    }
+
+    /// What to do for a request that was admitted, or who is to do it. Never waits.
+    pub(crate) fn step(&self, called: Called, request: Request<Body>, wakes: Wakes<'_>) -> Next {
+        let lane = match called {
+            Called::Health => return Next::Step(Step::Serve(self.health())),
+            Called::Fetch(target)
+                if matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty() =>
+            {
+                let request = for_origin(request.map(drop), &target);
+                let (asked, other) = (target.clone(), self.other_members(Hop::of(request.headers())));
+                let is_leaving = self.is_leaving();
+                let step = self.caching.step(target, request, wakes);
+                return Next::Step(step.map(move |answer| answered(answer, &asked, other, is_leaving)));
+            }
+            Called::Fetch(ref target) => Lane::Origin(target.origin()),
+            Called::Purge { is_of_pool: true } => Lane::Peers,
+            Called::Purge { .. } | Called::Why(_) | Called::Leaving => Lane::Own,
+        };
+        Next::Work(lane, called, request)
+    }
+
+    /// Answers one request; whatever goes wrong becomes a response.
+    pub(crate) fn handle(&self, request: Request<Body>) -> Response<Body> {
+        match self.admit(&request) {
+            Ok(called) => self.answer(called, request),
+            Err(refused) => *refused,
         }
-        let reason = self.misled(request)?;
-        Some(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason))
+    }
+
+    /// Answers a request that was admitted.
+    pub(crate) fn answer(&self, called: Called, request: Request<Body>) -> Response<Body> {
+        match called {
+            Called::Health => self.health(),
+            Called::Fetch(target) => self.fetch(&target, request),
+            Called::Purge { .. } => self.purge_by_known(&request),
+            Called::Why(target) => self.explain(&target, request),
+            Called::Leaving => self.note_leaving(&request),
+        }
+    }
+
+    /// As [`handle`](Self::handle), on a server whose threads are few and do everything: no more of them wait for other
+    /// peers, for one origin or for one client than leave room for others.
+    pub(crate) fn handle_in_turn(
+        &self,
+        request: Request<Body>,
+        shares: Option<&Shares>,
+        client: impl FnOnce() -> Option<Client>,
+    ) -> Response<Body> {
+        let called = match self.admit(&request) {
+            Ok(called) => called,
+            Err(refused) => return *refused,
+        };
+        match (called, shares) {
+            (Called::Purge { is_of_pool: true }, _) => self.purge_in_turn(&request),
+            (Called::Fetch(target), Some(shares)) => {
+                let Some(share) = shares.try_enter(target.origin(), client()) else {
+                    return self.without_origin(&target, request);
+                };
+                let response = self.fetch(&target, request);
+                if response.body().as_bytes().is_some() {
+                    return response;
+                }
+                // Until the body has been read.
+                response.map(|body| body.read_through(|body| WithShare { body, _share: share }))
+            }
+            (called, _) => self.answer(called, request),
+        }
+    }
+
+    /// Answers with what is stored, stale or not.
+    fn without_origin(&self, target: &Target, mut request: Request<Body>) -> Response<Body> {
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            let stored_alone = HeaderValue::from_static("only-if-cached, max-stale");
+            request.headers_mut().insert(CACHE_CONTROL, stored_alone);
+            let response = self.fetch(target, request);
+            if response.status() != StatusCode::GATEWAY_TIMEOUT {
+                return response;
+            }
+        }
+        let text = "too many requests wait for this origin, or for this client";
+        failure(&Error::new(ErrorKind::Unavailable, text).with_retry_after(Duration::from_secs(1)))
     }
 
     /// Answers with what the URL names, or does to it what the method says.
-    fn proxy(&self, mut request: Request<Body>) -> Response<Body> {
-        if protocol::is_purge(request.method()) {
-            return self.purge(&request);
+    fn fetch(&self, target: &Target, mut request: Request<Body>) -> Response<Body> {
+        if let Some(left) = forwards_left(&request) {
+            request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
         }
-        if let Some(last) = max_forwards(&mut request) {
-            return last;
-        }
-        let target = match self.target(&request) {
-            Ok(target) => target,
-            Err((status, kind, reason)) => return refusal(status, kind, reason),
-        };
-        let request = for_origin(request, &target);
+        let request = for_origin(request, target);
         let other = self.other_members(Hop::of(request.headers()));
-        answered(self.caching.round_trip_to(target.clone(), request), &target, other, self.is_leaving())
+        answered(self.caching.round_trip_to(target.clone(), request), target, other, self.is_leaving())
     }
 
     /// Whether somebody asks if this peer is there. Its own path goes first, if that is the same.
@@ -287,14 +383,6 @@ impl Proxy {
 
     /// Takes note of another peer that is about to end.
     fn note_leaving(&self, request: &Request<Body>) -> Response<Body> {
-        if *request.method() != Method::POST {
-            return method_not_allowed(ALLOWED_FOR_LEAVING);
-        }
-        // Whoever could say so of others could take them from this peer.
-        if !self.may_purge() {
-            let text = "who may say so was not said: give this peer a token";
-            return refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text);
-        }
         let url = query_value(request.uri().query(), protocol::QUERY).ok().flatten();
         let peer = url.and_then(|url| PeerUrl::parse(&url).ok());
         if peer.is_some_and(|peer| peer != *self.pool.own_url() && self.pool.is_left_by(&peer)) {
@@ -306,15 +394,8 @@ impl Proxy {
     }
 
     /// Says what the same request would come to under the other path.
-    fn explain(&self, request: Request<Body>) -> Response<Body> {
-        if *request.method() != Method::GET {
-            return method_not_allowed(ALLOWED_FOR_WHY);
-        }
-        let target = match self.target(&request) {
-            Ok(target) => target,
-            Err((status, kind, reason)) => return refusal(status, kind, reason),
-        };
-        match self.caching.explain(&for_origin(request, &target).map(drop)) {
+    fn explain(&self, target: &Target, request: Request<Body>) -> Response<Body> {
+        match self.caching.explain(&for_origin(request, target).map(drop)) {
             Ok(explanation) => {
                 let mut response = answer(TEXT, explanation.to_string());
                 // It shows fields of strangers.
@@ -322,25 +403,23 @@ impl Proxy {
                 response
             }
             Err(error) => {
-                log_failure(&error, &target);
+                log_failure(&error, target);
                 failure(&error)
             }
         }
     }
 
     /// What is asked for, or why it cannot be asked of this peer.
-    fn target<T>(&self, request: &Request<T>) -> Result<Target, (StatusCode, ErrorKind, String)> {
+    fn target<T>(&self, request: &Request<T>) -> Result<Target, Box<Response<Body>>> {
         let target = target(request.uri().query())
-            .map_err(|reason| (StatusCode::BAD_REQUEST, ErrorKind::BadUrl, reason))?;
+            .map_err(|reason| refusal(StatusCode::BAD_REQUEST, ErrorKind::BadUrl, reason))?;
         if self.leads_back(request, &target) {
-            let reason = "the URL leads back to this pool".to_owned();
-            return Err((StatusCode::LOOP_DETECTED, ErrorKind::Loop, reason));
+            let reason = "the URL leads back to this pool";
+            return Err(refusal(StatusCode::LOOP_DETECTED, ErrorKind::Loop, reason).into());
         }
         // Also of what is stored: it may be there from before the rules, or from another who uses the store.
-        self.allowed
-            .origins()
-            .may_ask(&target)
-            .map_err(|refused| (StatusCode::FORBIDDEN, ErrorKind::Forbidden, refused.to_string()))?;
+        let allowed = self.allowed.origins().may_ask(&target);
+        allowed.map_err(|refused| refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, refused))?;
         Ok(target)
     }
 
@@ -388,20 +467,30 @@ fn for_origin<T>(request: Request<T>, target: &Target) -> Request<T> {
     Request::from_parts(parts, body)
 }
 
-/// Counts down how far an OPTIONS may still go; at zero, this is the last recipient (RFC 9110 section
-/// 7.6.2).
-fn max_forwards(request: &mut Request<Body>) -> Option<Response<Body>> {
+/// How far an OPTIONS may still go; at zero, this is the last recipient (RFC 9110 section 7.6.2).
+fn forwards_left<T>(request: &Request<T>) -> Option<u64> {
     if *request.method() != Method::OPTIONS {
         return None;
     }
-    let left: u64 = request.headers().get(MAX_FORWARDS)?.to_str().ok()?.trim().parse().ok()?;
-    let Some(left) = left.checked_sub(1) else {
-        let mut response = Response::new(Body::empty());
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALLOWED));
-        return Some(response);
-    };
-    request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(left));
-    None
+    request.headers().get(MAX_FORWARDS)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn last_recipient() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALLOWED));
+    response
+}
+
+/// A body that holds a share for as long as it is read.
+struct WithShare {
+    body: Body,
+    _share: Share,
+}
+
+impl Read for WithShare {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.body.read(buffer)
+    }
 }
 
 /// What is asked for, or one line that says why that is none.
@@ -594,10 +683,32 @@ mod tests {
         for method in ["GET", "HEAD"] {
             let request = || Request::builder().method(method).uri("/healthz");
             assert_eq!(ask(&proxy, request()), (200, "ok\n".to_owned()));
-            assert!(proxy.is_for_step(&request().body(Body::empty()).unwrap()));
+            assert!(matches!(proxy.admit(&request().body(()).unwrap()), Ok(Called::Health)));
         }
         assert_eq!(ask(&proxy, Request::post("/healthz")).0, 405);
         assert_eq!(ask(&proxy, Request::get("/healthz/")).0, 404);
+    }
+
+    #[test]
+    fn a_request_over_its_share_is_answered_with_what_is_stored_or_told_to_come_again() {
+        let proxy = proxy(RoundTripFn(|_: Request<Body>| {
+            Ok(Response::builder().header("cache-control", "max-age=0").body(Body::from("old")).unwrap())
+        }));
+        let shares = Shares::of(1);
+        let ask = |method: &str, path: &str| {
+            let uri = format!("/proxy?q=http%3A%2F%2Fh%2F{path}");
+            let request = Request::builder().method(method).uri(uri).body(Body::empty()).unwrap();
+            let response = proxy.handle_in_turn(request, Some(&shares), || None);
+            (response.status().as_u16(), response.into_body().into_text().unwrap())
+        };
+        let held = || shares.try_enter(Target::parse("http://other/").unwrap(), None).unwrap();
+        assert_eq!(ask("GET", "a"), (200, "old".to_owned()));
+        let share = held();
+        assert_eq!(ask("GET", "a"), (200, "old".to_owned()), "it is stale");
+        assert_eq!((ask("GET", "b").0, ask("POST", "a").0), (503, 503));
+        drop(share);
+        assert_eq!(ask("GET", "b").0, 200);
+        drop(held());
     }
 
     #[test]
@@ -679,7 +790,7 @@ mod tests {
         for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 403), ("none", 200)] {
             assert_eq!(ask(&open, request().header("sec-fetch-site", site)).0, status, "{site}");
         }
-        assert_eq!(ask(&open, Request::get("/proxy?q=http://h/").header("host", "evil.example:3000")).0, 403);
+        assert_eq!(ask(&open, Request::get("/proxy?q=http://h/").header("host", "evil.example:3000")).0, 421);
         for host in ["me.example:3000", "localhost"] {
             assert_eq!(ask(&open, Request::get("/proxy?q=http://h/").header("host", host)).0, 200);
         }
@@ -731,7 +842,7 @@ mod tests {
         for (time, field) in [(0, "1"), (1, "1"), (2_000, "2"), (2_001, "3"), (299_999, "300")] {
             let proxy = proxy(RoundTripFn(move |_| {
                 let error = Error::new(ErrorKind::OriginBusy, "the origin's limit is reached");
-                Err(error.with_retry_after(std::time::Duration::from_millis(time)))
+                Err(error.with_retry_after(Duration::from_millis(time)))
             }));
             let response = proxy.handle(Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap());
             assert_eq!(response.status(), 503);

@@ -4,21 +4,10 @@
 //! who show its token. Where there is none, those on this machine, while the peer is served to nobody else; and
 //! anybody where the peer was told so, as by a program whose front asks for certificates.
 //!
-//! # Who waits for whom
-//!
-//! A purge of the pool has a worker of the front wait for the other peers, and each of those needs a worker to purge
-//! its own share. Were all workers allowed to wait, those of two peers could wait for each other: none would be left
-//! to do what both wait for, until the time of all of them is up. So few purges of the pool are under way at a time,
-//! always fewer than there are workers: [`MOST`] where a peer starts its front itself and gives it so many workers
-//! more, so that not even a single worker of the front's options is held; one where somebody else's server calls the
-//! handler, which then needs two. Whoever comes on top of that is told to come again, and nothing is purged. What a
-//! peer purges of its own, or forgets, waits for nobody, and is always let in. So whoever waits, waits for those who
-//! wait for nothing but a worker that is free or on its way to be: no circle closes.
-//!
-//! A peer that is alone has nobody to wait for. Not taken was the way by which a follower of a fetch waits without
-//! a worker: the front hands on all but GET and HEAD as work.
+//! A purge of the pool waits for the other peers, each of which needs a thread to purge its own share, which waits for
+//! nobody. On the front of this crate the two have threads of their own. On another server, where they are the same
+//! threads, one purge of the pool is under way at a time: the other threads answer the other peers.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -30,84 +19,20 @@ use crate::error::{Error, ErrorKind};
 use crate::protocol::Scope;
 use crate::purge::{self, PeerPurged, PoolPurged, Purge};
 
-/// How many purges of the pool may be under way at a time, and how many workers there are for them.
-const MOST: usize = 2;
-
-/// How many there may be where it is not known by how many workers the peer is answered for.
-const MOST_OF_UNKNOWN: usize = 1;
-
 /// When it is worth coming again. Most often the others take some milliseconds.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The purges of the pool that a peer has under way.
-#[derive(Debug)]
-pub(super) struct Coordinating {
-    under_way: AtomicUsize,
-    most: AtomicUsize,
-}
-
-/// One of them, until it is dropped.
-struct UnderWay<'a>(&'a Coordinating);
-
-impl Coordinating {
-    pub(super) fn new() -> Self {
-        Self { under_way: AtomicUsize::new(0), most: AtomicUsize::new(usize::MAX) }
-    }
-
-    fn most(&self) -> usize {
-        match self.most.load(Ordering::Relaxed) {
-            usize::MAX => MOST_OF_UNKNOWN,
-            most => most,
-        }
-    }
-
-    /// Begins one, if it is not one too many.
-    fn begin(&self) -> Option<UnderWay<'_>> {
-        let most = self.most();
-        let more = |under_way| (under_way < most).then(|| under_way + 1);
-        let begun = self.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        // Not made where none was begun: it gives back what it was not given when it is dropped.
-        begun.is_ok().then(|| UnderWay(self))
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Proxy {
-    /// How many workers a front of this peer needs beside those that it is told to have.
-    pub(crate) fn workers_for_purges(&self) -> usize {
-        if self.pool.is_alone() { 0 } else { MOST }
-    }
-
-    /// Says by how many workers of a front it is answered for. Of several fronts, the one with the fewest counts.
-    pub(crate) fn is_answered_by(&self, workers: usize) {
-        self.coordinating.most.fetch_min(MOST.min(workers.saturating_sub(1)), Ordering::Relaxed);
-    }
-
-    /// Why there is no purge of the pool at the moment, or ever.
-    fn too_many(&self) -> Response<Body> {
-        if self.coordinating.most() == 0 {
-            let text = "one worker alone answers for this peer, and cannot wait for others: purge each peer by itself";
-            return refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable, text);
+    /// Purges the pool, if nobody else does at the moment.
+    pub(super) fn purge_in_turn(&self, request: &Request<Body>) -> Response<Body> {
+        if let Some(_one_at_a_time) = self.purging.try_lock() {
+            return self.purge_by_known(request);
         }
-        let text = "other purges of the pool are under way: come again, or purge each peer by itself";
+        let text = "another purge of the pool is under way: come again, or purge each peer by itself";
         failure(&Error::new(ErrorKind::Unavailable, text).with_retry_after(AGAIN))
     }
 
-    /// Answers a purge by one who was let in.
-    pub(super) fn purge(&self, request: &Request<Body>) -> Response<Body> {
-        if !self.may_purge() {
-            let text = "who may purge was not said: give this peer a token, or allow it to anyone";
-            return refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text);
-        }
-        self.purge_by_known(request)
-    }
-
-    /// The same by one of whom it is known that he may.
+    /// Answers a purge by one who may.
     pub(crate) fn purge_by_known(&self, request: &Request<Body>) -> Response<Body> {
         let Some(scope) = Scope::of(request.headers()) else {
             let text = "forwardcache-scope says something else than own or near";
@@ -123,19 +48,12 @@ impl Proxy {
             *response.status_mut() = StatusCode::NO_CONTENT;
             return response;
         }
-        // Those who are asked by this peer ask nobody: they are asked for their own.
-        let under_way = if scope == Scope::Own || self.pool.is_alone() {
-            None
-        } else if let Some(under_way) = self.coordinating.begin() {
-            Some(under_way)
-        } else {
-            return self.too_many();
-        };
         // What former owners have would come back.
         self.pool.forget_former();
         let own = Ok(self.caching.purge(&purge));
-        let mut peers = if under_way.is_some() { self.pool.purge_others(&purge) } else { Vec::new() };
-        drop(under_way);
+        // Those who are asked by this peer ask nobody: they are asked for their own.
+        let asks_others = scope == Scope::Pool && !self.pool.is_alone();
+        let mut peers = if asks_others { self.pool.purge_others(&purge) } else { Vec::new() };
         // Last, as until then it could be given anew what was to go.
         self.pool.forget_near(&purge);
         peers.push(PeerPurged::new(self.pool.own_url().clone(), own));
@@ -314,50 +232,51 @@ mod tests {
     }
 
     #[test]
-    fn few_have_the_others_purge_and_who_purges_its_own_is_let_in() {
-        for (workers, most) in [(None, 1), (Some(2), 1), (Some(3), 2), (Some(8), 2)] {
-            let meets = Arc::new(Barrier::new(most + 1));
-            let pool = OneOfThree { meets: Some(Arc::clone(&meets)), ..OneOfThree::default() };
-            let proxy = proxy_in(pool, &["127.0.0.1:3000"], None, false);
-            workers.into_iter().for_each(|workers| proxy.is_answered_by(workers));
-            assert_eq!(ask(&proxy, Request::get("/proxy?q=http%3A%2F%2Fh%2Fa")).0, 200);
-            // What was held is given back.
-            for _ in 0..2 {
-                thread::scope(|scope| {
-                    let under_way: Vec<_> = (0..most)
-                        .map(|_| scope.spawn(|| ask(&proxy, purge("?q=http%3A%2F%2Fh%2Fb")).0))
-                        .collect();
-                    meets.wait();
-                    let counted = proxy.caching.stats().counts().purges;
-                    let response = proxy.handle(purge("?all").body(Body::empty()).unwrap());
-                    assert_eq!(response.status(), 503);
-                    assert_eq!(response.headers()["retry-after"], "1");
-                    assert_eq!(protocol::failure(response.headers()), Some(ErrorKind::Unavailable));
-                    assert_eq!(response.into_body().into_text().unwrap().lines().count(), 1);
-                    assert_eq!(proxy.caching.stats().counts().purges, counted);
-                    assert_eq!(proxy.caching.store().usage().keys, 1);
-                    for (scope, status) in [("own", 200), ("near", 204)] {
-                        let request = purge("?q=http%3A%2F%2Fh%2Fb").header("forwardcache-scope", scope);
-                        assert_eq!(ask(&proxy, request).0, status);
-                    }
-                    meets.wait();
-                    assert!(under_way.into_iter().all(|purge| purge.join().unwrap() == 502));
-                });
-            }
+    fn one_has_the_others_purge_at_a_time_where_threads_do_everything() {
+        let meets = Arc::new(Barrier::new(2));
+        let pool = OneOfThree { meets: Some(Arc::clone(&meets)), ..OneOfThree::default() };
+        let proxy = proxy_in(pool, &["127.0.0.1:3000"], None, false);
+        let in_turn = |request: http::request::Builder| {
+            proxy.handle_in_turn(request.body(Body::empty()).unwrap(), None, || None)
+        };
+        assert_eq!(in_turn(Request::get("/proxy?q=http%3A%2F%2Fh%2Fa")).status(), 200);
+        // What was held is given back.
+        for _ in 0..2 {
+            thread::scope(|scope| {
+                let under_way = scope.spawn(|| in_turn(purge("?q=http%3A%2F%2Fh%2Fb")).status());
+                meets.wait();
+                let counted = proxy.caching.stats().counts().purges;
+                let response = in_turn(purge("?all"));
+                assert_eq!(
+                    (response.status().as_u16(), &response.headers()["retry-after"]),
+                    (503, &"1".parse().unwrap())
+                );
+                assert_eq!(protocol::failure(response.headers()), Some(ErrorKind::Unavailable));
+                assert_eq!(response.into_body().into_text().unwrap().lines().count(), 1);
+                assert_eq!(proxy.caching.stats().counts().purges, counted);
+                assert_eq!(proxy.caching.store().usage().keys, 1);
+                for (scope, status) in [("own", 200), ("near", 204)] {
+                    let request = purge("?q=http%3A%2F%2Fh%2Fb").header("forwardcache-scope", scope);
+                    assert_eq!(in_turn(request).status(), status);
+                }
+                meets.wait();
+                assert_eq!(under_way.join().unwrap(), 502);
+            });
         }
     }
 
     #[test]
     fn where_one_answers_alone_it_waits_for_nobody() {
-        for (is_alone, status, lines) in [(true, 200, 1), (false, 503, 1)] {
-            let pool = OneOfThree { is_alone, ..OneOfThree::default() };
-            let proxy = proxy_in(pool, &["127.0.0.1:3000"], None, false);
-            assert_eq!(proxy.workers_for_purges(), if is_alone { 0 } else { 2 });
-            proxy.is_answered_by(1);
-            let (answered, text) = ask(&proxy, purge("?all"));
-            assert_eq!((answered, text.lines().count()), (status, lines), "{text}");
-            assert_eq!(ask(&proxy, purge("?all").header("forwardcache-scope", "own")).0, 200);
-        }
+        let proxy = proxy_in(
+            OneOfThree { is_alone: true, ..OneOfThree::default() },
+            &["127.0.0.1:3000"],
+            None,
+            false,
+        );
+        let _under_way = proxy.purging.lock();
+        let response = proxy.handle_in_turn(purge("?all").body(Body::empty()).unwrap(), None, || None);
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.into_body().into_text().unwrap().lines().count(), 1);
     }
 
     #[test]

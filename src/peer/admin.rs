@@ -5,12 +5,18 @@ use std::fmt::Write as _;
 use http::{Method, Request, Response, StatusCode};
 
 use super::member::Peer;
+use crate::at_once::Refused;
 use crate::body::Body;
 use crate::client::{PeerHealth, PeerState};
 use crate::error::ErrorKind;
 use crate::handler::{method_not_allowed, refusal, unauthorized};
+use crate::ledger::Use;
 use crate::protocol::{self, TEXT, answer};
+use crate::scheduler::Numbers;
 use crate::stats::Outcome;
+
+/// The name of a metric, its kind, what it says, and its values with their labels.
+type Family = (&'static str, &'static str, &'static str, Vec<(String, u64)>);
 
 /// What is taken where something is read.
 const ALLOWED: &str = "GET, HEAD";
@@ -56,7 +62,7 @@ impl Peer {
         if path != "/healthz" && !self.is_known(request.headers()) {
             return unauthorized();
         }
-        if self.is_misled(request.headers()) {
+        if path != "/healthz" && self.is_misled(request.headers()) {
             let text = "no page of the web is answered, nor who calls this address by a name";
             return refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text);
         }
@@ -165,7 +171,48 @@ impl Peer {
                 .iter()
                 .map(|health| (format!("{{peer=\"{}\"}}", health.url), health.in_flight.into())),
         );
+        for (name, kind, help, samples) in self.threads() {
+            family(name, kind, help, &mut samples.into_iter());
+        }
         text
+    }
+
+    /// The threads of its fronts, and the memory that is held.
+    fn threads(&self) -> Vec<Family> {
+        let numbers: Vec<Numbers> = self.schedulers().iter().map(|scheduler| scheduler.numbers()).collect();
+        let sum =
+            |of: &dyn Fn(&Numbers) -> usize| numbers.iter().map(|numbers| of(numbers) as u64).sum::<u64>();
+        let labelled = |label: &str, name: &str, value| (format!("{{{label}=\"{name}\"}}"), value);
+        let one = |name, help, value| (name, "gauge", help, vec![(String::new(), value)]);
+        let oldest = numbers.iter().map(|numbers| numbers.fetches.oldest.as_millis()).max().unwrap_or(0);
+        let states = [
+            ("running", sum(&|numbers| numbers.fetches.running)),
+            ("idle", sum(&|numbers| numbers.fetches.idle)),
+            ("streams", sum(&|numbers| numbers.fetches.streams)),
+            ("most", sum(&|numbers| numbers.threads)),
+        ];
+        let states = states.into_iter().map(|(name, value)| labelled("state", name, value)).collect();
+        let refused = Refused::ALL.into_iter().map(|why| {
+            let count = numbers.iter().map(|numbers| numbers.fetches.refused[why as usize]).sum();
+            labelled("reason", why.name(), count)
+        });
+        let mut families = vec![
+            ("fetch_threads", "gauge", "Threads for fetches; streams are running too.", states),
+            one("fetch_queue", "Fetches that wait for a thread.", sum(&|numbers| numbers.fetches.queued)),
+            one(
+                "fetch_queue_oldest_milliseconds",
+                "How long the oldest of them has waited.",
+                u64::try_from(oldest).unwrap_or(u64::MAX),
+            ),
+            one("control_running", "Purges and questions that run.", sum(&|numbers| numbers.control.0)),
+            one("control_queue", "Purges and questions that wait.", sum(&|numbers| numbers.control.1)),
+            ("fetch_refusals_total", "counter", "Fetches that were refused a thread.", refused.collect()),
+        ];
+        if let Some(ledger) = self.caching().store().ledger() {
+            let held = Use::ALL.into_iter().map(|by| labelled("use", by.name(), ledger.held(by)));
+            families.push(("held_bytes", "gauge", "Bytes that are held.", held.collect()));
+        }
+        families
     }
 
     /// How the other peers do, as far as this one knows.
@@ -189,6 +236,17 @@ impl Peer {
         if let Some((stats, usage)) = self.client().near_stats().zip(self.client().near_usage()) {
             let hits = stats.counts().of(Outcome::Hit);
             let _ = writeln!(text, "near hits {hits}\nnear bytes {} of {}", usage.bytes, usage.capacity);
+        }
+        for numbers in self.schedulers().iter().map(|scheduler| scheduler.numbers()) {
+            let fetches = &numbers.fetches;
+            let _ = writeln!(
+                text,
+                "fetch threads {} of {}, {} of them streams\nqueued {}",
+                fetches.running, numbers.threads, fetches.streams, fetches.queued
+            );
+            for (origin, count) in &fetches.longest {
+                let _ = writeln!(text, "queued {count} for {}", origin.as_str());
+            }
         }
         text + &self.stats().counts().to_string()
     }
@@ -235,6 +293,8 @@ mod tests {
             "forwardcache_store_keys 1\n",
             "forwardcache_pool_peers 1\n",
             "# TYPE forwardcache_requests_total counter\n",
+            "forwardcache_fetch_threads{state=\"running\"} 0\n",
+            "forwardcache_fetch_refusals_total{reason=\"queue_full\"} 0\n",
         ] {
             assert!(metrics.contains(line), "{line}{metrics}");
         }

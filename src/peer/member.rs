@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::net::{TcpListener, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response};
+use parking_lot::Mutex;
 
 use super::builder::PeerBuilder;
 use super::pool::InPool;
@@ -16,8 +17,9 @@ use crate::body::Body;
 use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving, handled};
-use crate::handler::{Allowed, OwnAddresses, Proxy, is_of_this_machine};
+use crate::front::{EventFront, FrontOptions, Handler, RemoteAddress, Responder, Scratch, Serving, handled};
+use crate::handler::{Allowed, Next, OwnAddresses, Proxy, is_of_this_machine};
+use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
@@ -25,6 +27,7 @@ use crate::polite::Polite;
 use crate::protocol;
 use crate::purge::{self, PeerPurged, PoolPurged, Purge};
 use crate::round_trip::RoundTrip;
+use crate::scheduler::{self as sharing, Scheduler, Shares};
 use crate::stats::Stats;
 use crate::store::StoredResponse;
 use crate::target::Target;
@@ -64,6 +67,8 @@ struct Inner {
     /// The network, where the peer goes there itself.
     network: Option<Origin>,
     proxy: Proxy,
+    /// Those of the fronts that serve it.
+    schedulers: Mutex<Vec<Weak<Scheduler>>>,
 }
 
 /// What a peer answers itself, by its own rules: what it owns, and what it stands in for.
@@ -96,7 +101,18 @@ impl Peer {
         let path = client.path().to_owned();
         let own = Arc::clone(&own_addresses);
         let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
-        Self { inner: Arc::new(Inner { self_url, client, caching, polite, own_addresses, network, proxy }) }
+        Self {
+            inner: Arc::new(Inner {
+                self_url,
+                client,
+                caching,
+                polite,
+                own_addresses,
+                network,
+                proxy,
+                schedulers: Mutex::default(),
+            }),
+        }
     }
 
     /// The path under which it answers.
@@ -329,8 +345,11 @@ impl Peer {
     /// response.
     ///
     /// Call it from two threads at least: a purge of the pool blocks while it waits for the other peers, and each of
-    /// them has to be answered meanwhile when it does the same. One such purge is under way at a time, or two on a
-    /// front of this peer's own; whoever comes on top of that is answered with 503 and `Retry-After`.
+    /// them has to be answered meanwhile when it does the same. One such purge is under way at a time; whoever comes on
+    /// top of that is answered with 503 and `Retry-After`.
+    ///
+    /// All threads of the server may wait for one origin that does not answer; [`handler_for`](Self::handler_for) leaves
+    /// some for others.
     ///
     /// ```
     /// use forwardcache::{Body, Peer};
@@ -344,7 +363,24 @@ impl Peer {
     /// ```
     pub fn handler(&self) -> impl Fn(Request<Body>) -> Response<Body> + Clone + Send + Sync + 'static {
         let peer = self.clone();
-        move |request| peer.inner.proxy.handle(request)
+        move |request| peer.inner.proxy.handle_in_turn(request, None, || None)
+    }
+
+    /// As [`handler`](Self::handler), for a server that calls it on so many threads: at most half of them wait for one
+    /// origin, and fewer where others wait too. A request beyond that is answered at once, with what is stored if it
+    /// may be stale, or with 503 and `Retry-After`. Clients are told apart by the
+    /// [`RemoteAddress`] in the extensions of the request, where there is one.
+    pub fn handler_for(
+        &self,
+        threads: usize,
+    ) -> impl Fn(Request<Body>) -> Response<Body> + Clone + Send + Sync + 'static {
+        let (peer, shares) = (self.clone(), Shares::of(threads.max(1)));
+        move |request| {
+            let remote = request.extensions().get::<RemoteAddress>().copied();
+            let is_by_a_peer = peer.inner.proxy.is_by_a_peer(request.headers(), false);
+            let client = || remote.filter(|_| !is_by_a_peer).map(|remote| sharing::Client::of(remote.0.ip()));
+            peer.inner.proxy.handle_in_turn(request, Some(&shares), client)
+        }
     }
 
     /// Serves on this address with the bundled front and its default options, until the returned handle is
@@ -357,17 +393,16 @@ impl Peer {
         self.serve_with(address, FrontOptions::new())
     }
 
-    /// As [`serve`](Self::serve), with options. In a pool of several, there are two workers more than they say, as so
-    /// many purges of the pool may wait for the other peers at a time.
+    /// As [`serve`](Self::serve), with options.
     ///
     /// # Errors
     ///
     /// As [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn serve_with(&self, address: impl ToSocketAddrs, options: FrontOptions) -> Result<Serving> {
-        let with_more = self.with_more_workers(&options);
-        let serving = EventFront::bind_responder(address, &with_more, &self.responder())?;
-        Ok(self.served(serving, &options, &with_more))
+        let serving = EventFront::bind_responder(address, &options, &self.responder())?;
+        self.is_served_on(serving.local_addr());
+        Ok(serving)
     }
 
     /// As [`serve_with`](Self::serve_with), on a socket that listens already: for a peer whose URL holds a
@@ -378,26 +413,18 @@ impl Peer {
     /// As [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn serve_on(&self, listener: TcpListener, options: FrontOptions) -> Result<Serving> {
-        let with_more = self.with_more_workers(&options);
-        let serving = EventFront::responder_on(listener, &with_more, &self.responder())?;
-        Ok(self.served(serving, &options, &with_more))
+        let serving = EventFront::responder_on(listener, &options, &self.responder())?;
+        self.is_served_on(serving.local_addr());
+        Ok(serving)
     }
 
     fn responder(&self) -> Arc<dyn Responder> {
         Arc::new(Answering(self.clone()))
     }
 
-    /// With workers for what waits for other peers, beside those that the options speak of.
-    fn with_more_workers(&self, options: &FrontOptions) -> FrontOptions {
-        options.clone().workers(options.worker_count() + self.inner.proxy.workers_for_purges())
-    }
-
-    fn served(&self, serving: Serving, options: &FrontOptions, with_more: &FrontOptions) -> Serving {
-        self.inner.proxy.is_answered_by(with_more.worker_count());
-        // Of those who answer, so many never wait for a place at an origin.
-        self.inner.polite.limit_waiting(options.worker_count() / 2);
-        self.is_served_on(serving.local_addr());
-        serving
+    /// The threads of the fronts that serve it.
+    pub(super) fn schedulers(&self) -> Vec<Arc<Scheduler>> {
+        self.inner.schedulers.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Tells the peer an address on which its [`handler`](Self::handler) is being served, so that it refuses
@@ -423,10 +450,45 @@ impl Responder for Answering {
 
     fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>> {
         let proxy = &self.0.inner.proxy;
-        if proxy.is_for_step(&request) {
-            return proxy.step(request.map(drop), wakes);
+        let next = match proxy.admit(&request) {
+            Ok(called) => proxy.step(called, request, wakes),
+            Err(refused) => return Step::Serve(*refused),
+        };
+        match next {
+            Next::Step(step) => step,
+            Next::Work(lane, called, request) => {
+                let own = Arc::clone(&self);
+                let ledger = self.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
+                handled(lane, ledger, request, wakes, move |request| {
+                    own.0.inner.proxy.answer(called, request)
+                })
+            }
         }
-        handled(Arc::clone(&self), proxy.lane(&request), request, wakes)
+    }
+
+    fn admit(&self, head: &Request<()>) -> Result<Option<Target>, Box<Response<Body>>> {
+        self.0.inner.proxy.admit(head).map(|called| called.origin())
+    }
+
+    fn is_by_a_peer(&self, head: &HeaderMap, shows_certificate: bool) -> bool {
+        self.0.inner.proxy.is_by_a_peer(head, shows_certificate)
+    }
+
+    fn ledger(&self) -> Option<Arc<Ledger>> {
+        self.0.inner.caching.store().ledger()
+    }
+
+    fn most_fetches(&self, origin: &Target) -> Option<usize> {
+        let share = self.0.inner.polite.concurrency_share(origin)?;
+        Some(usize::try_from(share).unwrap_or(usize::MAX))
+    }
+
+    fn runs_on(&self, scheduler: &Arc<Scheduler>) {
+        // Of those who answer, so many never wait for a place at an origin.
+        self.0.inner.polite.limit_waiting(scheduler.threads() / 2);
+        let mut schedulers = self.0.inner.schedulers.lock();
+        schedulers.retain(|scheduler| scheduler.strong_count() > 0);
+        schedulers.push(Arc::downgrade(scheduler));
     }
 }
 

@@ -34,3 +34,4 @@ mod support_itself;
 mod tls;
 mod tokens;
 mod users;
+mod waiting;

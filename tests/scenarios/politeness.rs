@@ -112,8 +112,6 @@ fn a_limit_of_fetches_holds_for_the_pool() {
     assert!(crowd.most() <= 6 && crowd.most() > 2, "{} of 6 at a time", crowd.most());
     assert_eq!(sent + refused, 3 * 4 * 12);
     assert_eq!(sent, origin.count());
-    let waits: u64 = pool.iter().map(|member| member.peer.stats().counts().origin_waits).sum();
-    assert!(waits > 0);
 }
 
 #[test]
@@ -189,21 +187,16 @@ fn a_front_goes_on_while_requests_wait_for_an_origin() {
     });
     let mut first = peer.asked(&slow.url("/0"));
     slow.wait_for(1);
-    // Two of four workers may wait; the others are told so.
+    // Two of four workers may wait for one origin; the others wait for their turn.
     let mut waiting: Vec<Connection> =
         (1..=8).map(|number| peer.asked(&slow.url(&format!("/{number}")))).collect();
     assert_eq!(peer.get(&other.url("/")).status, 200);
-    while peer.peer.stats().counts().origin_refusals < 6 {
-        thread::yield_now();
-    }
-    assert_eq!(peer.get(&other.url("/")).status, 200);
     gate.open();
     assert_eq!(first.read_response().status, 200);
-    let mut statuses: Vec<_> =
-        waiting.iter_mut().map(|connection| connection.read_response().status).collect();
-    statuses.sort_unstable();
-    assert_eq!(statuses, [200, 200, 503, 503, 503, 503, 503, 503]);
-    assert_eq!(slow.count(), 3);
+    for connection in &mut waiting {
+        assert_eq!(connection.read_response().status, 200);
+    }
+    assert_eq!(slow.count(), 9);
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn a_slow_reader_of_what_only_passes_holds_no_worker_either() {
 #[test]
 fn bodies_that_are_on_their_way_do_not_have_all_workers() {
     let origin = Origin::start(|received| Reply::ok(received.body.len().to_string()));
-    let peer = LocalPeer::start_on(FrontOptions::new().workers(4), |builder| builder);
+    let peer = LocalPeer::start_on(FrontOptions::new().workers(16), |builder| builder);
     let target = format!("/proxy?q={}", crate::local::escaped(&origin.url("/")));
     let begin = || {
         let mut connection = Connection::open(peer.address());

@@ -19,20 +19,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::header::EXPECT;
+use http::header::{CONTENT_TYPE, EXPECT};
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::admission::Admitted;
-use super::exchange::{Exchange, Receiving, Reply, Sending, Sink};
+use super::exchange::{Collected, Exchange, Receiving, Reply, Sending, Sink};
 use super::head_end::{Scan, empty_lines, head_end};
 use super::input::{Consumed, Input};
 use super::mailbox::Address;
 use super::outbound::{Flushed, Outbound};
 use super::pace::Pace;
-use super::surroundings::{Surroundings, transfer};
+use super::surroundings::Surroundings;
 use super::transport::Transport;
 use super::upload::upload;
-use crate::at_once::{PlainRequest, Refused, Step, Turn};
+use crate::at_once::{PlainRequest, Step};
 use crate::body::{Body, Grown};
 use crate::front::answer::{text, unavailable};
 use crate::front::options::MOST_FIELDS;
@@ -40,6 +40,8 @@ use crate::front::request_head::{self, Refusal, RequestBody, RequestHead};
 use crate::front::response_head::{self, Asked, Framing};
 use crate::front::serve::RemoteAddress;
 use crate::header::token::is_token_byte;
+use crate::ledger::{Hold, Use};
+use crate::scheduler::Client;
 use crate::store::StoredResponse;
 
 /// The content of a request up to this is collected before the request is handed on, in bytes: a client that
@@ -60,8 +62,12 @@ const LINGERING_BYTES: usize = 64 << 10;
 const TOO_MANY_UPLOADS: Refusal =
     Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "too many bodies are on their way" };
 
-/// How many steps are taken for one connection before the others have their turn.
+/// How many steps are taken for one connection, and how many bytes are written, before the others have their turn.
 const STEPS: usize = 256;
+const TURN: usize = 256 << 10;
+
+const NO_MEMORY: Refusal =
+    Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "the memory limit is reached" };
 
 /// What is to become of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +96,10 @@ pub(super) struct Connection {
     is_last: bool,
     /// Whether the socket takes nothing for now.
     is_blocked: bool,
+    /// Since when something waits that the socket did not take.
+    blocked_since: Option<Instant>,
+    /// What is held for this connection alone.
+    held: Option<Hold>,
     closing: Closing,
     /// When it last had nothing to do, or its connection was made.
     idle_since: Instant,
@@ -131,6 +141,8 @@ impl Connection {
             may_read: true,
             is_last: false,
             is_blocked: false,
+            blocked_since: None,
+            held: None,
             closing: Closing::No,
             idle_since: now,
             head_since: None,
@@ -149,16 +161,48 @@ impl Connection {
 
     /// Goes on for as long as there is something to do.
     pub(super) fn advance(&mut self, around: &mut Surroundings) -> Next {
+        around.turn = TURN;
+        let mut next = Next::Again;
         for _ in 0..STEPS {
-            match self.step(around) {
-                Next::Again => {}
-                next => return next,
+            next = self.step(around);
+            if next != Next::Again || around.turn == 0 {
+                break;
             }
         }
-        Next::Again
+        self.count(around);
+        next
+    }
+
+    /// Enters what is held for this connection alone.
+    fn count(&mut self, around: &Surroundings) {
+        let own = (self.input.bytes().len() + self.outbound.own()) as u64;
+        match &mut self.held {
+            _ if own == 0 => self.held = None,
+            Some(held) if held.bytes() == own => {}
+            Some(held) => held.set(own),
+            None => self.held = Some(around.ledger.hold(Use::Connections, own)),
+        }
+    }
+
+    /// How much is gained by cutting it off: the bytes that its client does not take, times the milliseconds for which
+    /// it has not.
+    pub(super) fn is_worth_cutting(&self, now: Instant) -> Option<u128> {
+        let since = self.blocked_since.filter(|_| self.is_blocked)?;
+        Some(self.outbound.length() as u128 * now.saturating_duration_since(since).as_millis().max(1))
+    }
+
+    /// Ends it for the sake of others.
+    pub(super) fn cut_off(&mut self) {
+        log::warn!("a client that reads slowly is cut off: the memory limit is reached");
+        self.transport.abort();
     }
 
     fn step(&mut self, around: &mut Surroundings) -> Next {
+        // Who has said its last word does not wait for what is still to come (FIN counts as leaving, as in nginx).
+        if self.is_last && self.exchange.as_ref().is_some_and(|exchange| exchange.is_left_by_its_client()) {
+            log::debug!("a client has left before its response came");
+            return Next::Close;
+        }
         if self.is_blocked {
             // A client that sends before it reads would otherwise wait for us, and we for it.
             let is_sending = |exchange: &Exchange| matches!(exchange.reply, Reply::Sending(_));
@@ -198,7 +242,8 @@ impl Connection {
 
     /// Writes what waits to be written.
     fn flush(&mut self, around: &mut Surroundings) -> Next {
-        match self.outbound.flush(&mut self.transport) {
+        match self.outbound.flush(&mut self.transport, &mut around.turn) {
+            Ok((_, Flushed::Some)) => Next::Again,
             Ok((_, Flushed::All)) if self.closing == Closing::Written => {
                 self.transport.finish();
                 self.closing = Closing::Lingering { until: around.now + LINGERING, left: LINGERING_BYTES };
@@ -206,6 +251,7 @@ impl Connection {
             }
             Ok((_, Flushed::All)) => {
                 self.writing.stop();
+                self.blocked_since = None;
                 if self.exchange.is_none() {
                     self.idle_since = around.now;
                 }
@@ -213,6 +259,7 @@ impl Connection {
             }
             Ok((count, Flushed::Blocked)) => {
                 self.is_blocked = true;
+                self.blocked_since.get_or_insert(around.now);
                 // While it is, how little is read is not the doing of the client.
                 self.reading.stop();
                 self.writing.moved(count, around.now);
@@ -389,10 +436,15 @@ impl Connection {
         if self.outbound.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let pieces = [&*status, fields, lines.as_bytes()].into_iter().chain(body.slices());
-            let mut count = 0;
+            let (mut count, mut left) = (0, TURN);
             for (slice, piece) in slices.iter_mut().zip(pieces) {
+                let piece = &piece[..piece.len().min(left)];
                 *slice = IoSlice::new(piece);
+                left -= piece.len();
                 count += 1;
+                if left == 0 {
+                    break;
+                }
             }
             match self.transport.write_vectored(&slices[..count]) {
                 Ok(count) => written = count,
@@ -404,22 +456,23 @@ impl Connection {
                     return;
                 }
             }
+            around.turn = around.turn.saturating_sub(written);
             if written == status.len() + fields.len() + lines.len() + body.len() {
                 return;
             }
         }
         // What has not been written waits for the socket.
-        let mut push = |length: usize, piece: &dyn Fn(usize) -> Bytes| {
+        let mut left_of = |length: usize| {
             let done = written.min(length);
             written -= done;
-            if done < length {
-                self.outbound.push(piece(done));
-            }
+            done
         };
-        push(status.len(), &|done| Bytes::copy_from_slice(&status[done..]));
-        push(fields.len(), &|done| fields.slice(done..));
-        push(lines.len(), &|done| Bytes::copy_from_slice(&lines.as_bytes()[done..]));
-        body.iter().for_each(|piece| push(piece.len(), &|done| piece.slice(done..)));
+        let done = left_of(status.len());
+        self.outbound.push_own(Bytes::copy_from_slice(&status[done..]));
+        self.outbound.push(fields.slice(left_of(fields.len())..));
+        let done = left_of(lines.len());
+        self.outbound.push_own(Bytes::copy_from_slice(&lines.as_bytes()[done..]));
+        body.iter().for_each(|piece| self.outbound.push(piece.slice(left_of(piece.len())..)));
     }
 
     /// Begins an exchange: hands the request on, or takes its content first.
@@ -446,21 +499,35 @@ impl Connection {
             RequestBody::Length(length) => Some(length),
             RequestBody::Chunked => None,
         };
+        let origin = match around.responder.admit(&request) {
+            Ok(origin) => origin,
+            Err(response) => return self.decline(*response, asked, around),
+        };
         let serial = around.next_exchange();
         let is_short = length.is_none_or(|length| length <= COLLECTED as u64);
         if is_short {
             self.ask_for_content(expects);
-            let receiving = Receiving::new(body, Sink::Collect(Box::new(request), Vec::new()));
+            let hold = around.ledger.hold(Use::Content, 0);
+            let collected = Collected { request, bytes: Vec::new(), hold, origin };
+            let receiving = Receiving::new(body, Sink::Collect(Box::new(collected)));
             self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
-        } else if let Some(place) = around.uploads.take() {
+        } else if let Some(place) = around.uploads.take(origin) {
             self.ask_for_content(expects);
-            let (sink, content) = upload(place, length, around.mailbox.wake(self.address(serial)));
+            let wake = around.mailbox.wake(self.address(serial));
+            let (sink, content) = upload(place, &around.ledger, length, wake);
             let receiving = Receiving::new(body, Sink::Upload(sink));
             self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
             self.hand_on(request, content, around);
         } else {
             self.refuse(TOO_MANY_UPLOADS, around);
         }
+    }
+
+    /// Answers a request whose content is not read.
+    fn decline(&mut self, response: Response<Body>, asked: Asked, around: &mut Surroundings) {
+        let asked = Asked { persistent: false, ..asked };
+        self.exchange = Some(Exchange::new(around.next_exchange(), asked, None));
+        self.answer(response, around);
     }
 
     /// Lets a client begin with the content that waits to be asked for it (RFC 9110 section 15.2.1).
@@ -487,22 +554,28 @@ impl Connection {
             self.give_up_content(too_large(), around);
             return bytes.len();
         }
-        match &mut receiving.sink {
-            Sink::Collect(_, collected) => collected.extend_from_slice(content),
+        let has_room = match &mut receiving.sink {
+            Sink::Collect(collected) => collected.take(content),
             Sink::Upload(upload) => upload.give(content),
-            Sink::Discard => {}
+            Sink::Discard => true,
+        };
+        if !has_room {
+            self.give_up_content(NO_MEMORY, around);
+            return bytes.len();
         }
         if receiving.decoder.is_done() {
             let receiving = exchange.receiving.take();
             self.reading.stop();
             match receiving.map(|receiving| receiving.sink) {
-                Some(Sink::Collect(request, collected)) => {
-                    self.hand_on(*request, Body::from(collected), around);
+                Some(Sink::Collect(collected)) => {
+                    // Until it has been read.
+                    let content = around.ledger.share(Use::Content, collected.bytes.into());
+                    self.hand_on(collected.request, Body::from(content), around);
                 }
                 Some(Sink::Upload(upload)) => upload.finish(),
                 Some(Sink::Discard) | None => {}
             }
-        } else if matches!(&receiving.sink, Sink::Collect(_, collected) if collected.len() > COLLECTED) {
+        } else if matches!(&receiving.sink, Sink::Collect(collected) if collected.bytes.len() > COLLECTED) {
             self.upload_collected(around);
         }
         decoded.used
@@ -514,13 +587,17 @@ impl Connection {
         let Some(exchange) = &mut self.exchange else { return };
         let address = Address { connection: number, exchange: exchange.serial };
         let Some(receiving) = &mut exchange.receiving else { return };
-        let Some(place) = around.uploads.take() else { return self.refuse(TOO_MANY_UPLOADS, around) };
-        let (sink, content) = upload(place, None, around.mailbox.wake(address));
-        if let Sink::Collect(request, collected) = std::mem::replace(&mut receiving.sink, Sink::Discard) {
-            sink.give(&collected);
-            receiving.sink = Sink::Upload(sink);
-            self.hand_on(*request, content, around);
+        let Sink::Collect(collected) = std::mem::replace(&mut receiving.sink, Sink::Discard) else { return };
+        let Collected { request, bytes, hold, origin } = *collected;
+        let Some(place) = around.uploads.take(origin) else { return self.refuse(TOO_MANY_UPLOADS, around) };
+        let (sink, content) = upload(place, &around.ledger, None, around.mailbox.wake(address));
+        // It counts once.
+        drop(hold);
+        if !sink.give(&bytes) {
+            return self.refuse(NO_MEMORY, around);
         }
+        receiving.sink = Sink::Upload(sink);
+        self.hand_on(request, content, around);
     }
 
     /// The content of the request does not come as it should: nobody knows where the next request begins.
@@ -541,8 +618,10 @@ impl Connection {
     fn hand_on(&mut self, request: Request<()>, content: Body, around: &mut Surroundings) {
         let mut request = request.map(|()| content);
         request.extensions_mut().insert(RemoteAddress(self.remote));
-        let Some(exchange) = &self.exchange else { return };
-        let address = self.address(exchange.serial);
+        let Some(exchange) = &mut self.exchange else { return };
+        let is_by_a_peer = around.responder.is_by_a_peer(request.headers(), around.shows_certificates);
+        exchange.client = (!is_by_a_peer).then(|| Client::of(self.remote.ip()));
+        let address = Address { connection: self.number, exchange: exchange.serial };
         let responder = Arc::clone(&around.responder);
         let wakes = || around.mailbox.wake(address);
         let step = panic::catch_unwind(AssertUnwindSafe(|| responder.step(request, &wakes)));
@@ -557,9 +636,8 @@ impl Connection {
             Step::Wait(waiting) => exchange.reply = Reply::Waiting(waiting),
             Step::Fetch(job, waiting) => {
                 exchange.reply = Reply::Waiting(waiting);
-                if let Some(too_many) = around.jobs.offer(job) {
-                    too_many.take(Turn::Refused(Refused::QueueFull));
-                }
+                exchange.job = Some(job.cancellation.clone());
+                around.scheduler.submit(job, exchange.client);
             }
             Step::Lost => self.answer(failed(), around),
         }
@@ -595,11 +673,16 @@ impl Connection {
             response
         };
         let (parts, body) = response.into_parts();
+        if let Some(job) = exchange.job.take()
+            && parts.headers.get(CONTENT_TYPE).is_some_and(|value| is_event_stream(value.as_bytes()))
+        {
+            around.scheduler.is_stream(&job);
+        }
         // What is left of a request's content would be taken for the next request.
         exchange.asked.persistent &= exchange.receiving.is_none() && !around.is_stopping;
         let head = response_head::encode(parts, &exchange.asked, body.length(), SystemTime::now());
         exchange.asked.persistent &= head.framing != Framing::UntilClose;
-        self.outbound.push(head.bytes.into());
+        self.outbound.push_own(head.bytes.into());
         exchange.reply = match (head.framing, body.into_growing()) {
             (Framing::None, Ok((stream, _))) => {
                 around.let_go(stream);
@@ -641,7 +724,7 @@ impl Connection {
             Ok(Grown::Pending) => {
                 // Most often somebody moves it on already.
                 if let Some(driver) = sending.stream.driver() {
-                    drop(around.jobs.offer(transfer(driver)));
+                    around.transfer(driver, exchange.client);
                 }
                 return Next::Wait;
             }
@@ -757,6 +840,11 @@ impl Connection {
     fn address(&self, serial: u64) -> Address {
         Address { connection: self.number, exchange: serial }
     }
+}
+
+fn is_event_stream(content_type: &[u8]) -> bool {
+    const NAME: &[u8] = b"text/event-stream";
+    content_type.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME))
 }
 
 fn failed() -> Response<Body> {

@@ -8,14 +8,22 @@ use super::outbound::Outbound;
 use super::upload::Upload;
 use crate::at_once::Waiting;
 use crate::body::{Body, Growing, Wake};
+use crate::cancellation::Cancellation;
 use crate::front::request_head::RequestBody;
 use crate::front::response_head::{Asked, Framing};
+use crate::ledger::Hold;
+use crate::scheduler::Client;
+use crate::target::Target;
 
 /// A request whose head has come, until its answer is written.
 pub(super) struct Exchange {
     /// By which letters about it are known.
     pub(super) serial: u64,
     pub(super) asked: Asked,
+    /// Whose share its jobs take from.
+    pub(super) client: Option<Client>,
+    /// Its last job.
+    pub(super) job: Option<Cancellation>,
     /// Its content, as long as it has not come to its end.
     pub(super) receiving: Option<Receiving>,
     pub(super) reply: Reply,
@@ -32,11 +40,31 @@ pub(super) struct Receiving {
 /// Where content goes.
 pub(super) enum Sink {
     /// Into memory, until the request is handed on with all of it.
-    Collect(Box<Request<()>>, Vec<u8>),
+    Collect(Box<Collected>),
     /// To whoever handles the request already.
     Upload(Upload),
     /// Nowhere.
     Discard,
+}
+
+/// Content that has come, of a request that is handed on with all of it.
+pub(super) struct Collected {
+    pub(super) request: Request<()>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) hold: Hold,
+    /// For which origin it is.
+    pub(super) origin: Option<Target>,
+}
+
+impl Collected {
+    /// Takes more; `false` where there is no memory for it.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> bool {
+        let has_room = self.hold.try_grow(bytes.len() as u64);
+        if has_room {
+            self.bytes.extend_from_slice(bytes);
+        }
+        has_room
+    }
 }
 
 /// How far the answer is.
@@ -60,8 +88,13 @@ pub(super) struct Sending {
 }
 
 impl Exchange {
+    /// Whether the answer is still to come, at least a part of it, where the client has sent everything and its end.
+    pub(super) fn is_left_by_its_client(&self) -> bool {
+        self.receiving.is_none() && matches!(self.reply, Reply::Waiting(_) | Reply::Sending(_))
+    }
+
     pub(super) fn new(serial: u64, asked: Asked, receiving: Option<Receiving>) -> Box<Self> {
-        Box::new(Self { serial, asked, receiving, reply: Reply::NotAsked })
+        Box::new(Self { serial, asked, client: None, job: None, receiving, reply: Reply::NotAsked })
     }
 }
 
@@ -74,7 +107,7 @@ impl Receiving {
     pub(super) fn has_room(&self) -> bool {
         match &self.sink {
             Sink::Upload(upload) => upload.has_room(),
-            Sink::Collect(..) | Sink::Discard => true,
+            Sink::Collect(_) | Sink::Discard => true,
         }
     }
 }
@@ -90,7 +123,7 @@ impl Sending {
         match self.framing {
             Framing::Length(length) if self.sent > length => return false,
             Framing::Chunked => {
-                outbound.push(format!("{:x}\r\n", piece.len()).into());
+                outbound.push_own(format!("{:x}\r\n", piece.len()).into());
                 outbound.push(piece);
                 outbound.push(Bytes::from_static(b"\r\n"));
             }

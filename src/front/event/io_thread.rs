@@ -30,6 +30,9 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 /// How many connections are accepted before others have their turn.
 const AT_ONCE: usize = 256;
 
+/// How many slow readers are cut off at a look.
+const CUT_OFF: usize = 4;
+
 /// How often deadlines are looked at, at most and at least.
 const OFTEN: Duration = Duration::from_millis(10);
 const SELDOM: Duration = Duration::from_millis(250);
@@ -48,6 +51,8 @@ pub(super) struct IoThread {
     around: Surroundings,
     lifetime: Arc<Lifetime>,
     between_looks: Duration,
+    /// Whether more memory was held at the last look than there should be.
+    was_over: bool,
 }
 
 /// Takes connections and shares them out.
@@ -100,6 +105,7 @@ impl IoThread {
             around,
             lifetime,
             between_looks,
+            was_over: false,
         };
         if let Some(acceptor) = &mut thread.acceptor {
             thread.poll.registry().register(&mut acceptor.listener, LISTENER, Interest::READABLE)?;
@@ -170,7 +176,8 @@ impl IoThread {
             return Some(Duration::ZERO);
         }
         let accept = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
-        let look = (!self.connections.is_empty() || self.around.is_stopping).then_some(next_look);
+        let is_busy = !self.connections.is_empty() || self.around.is_stopping || self.around.is_finishing();
+        let look = is_busy.then_some(next_look);
         // A millisecond at least, which is what the system counts in.
         accept
             .into_iter()
@@ -316,6 +323,8 @@ impl IoThread {
     }
 
     fn look_at_the_clock(&mut self) {
+        self.around.look_at_the_clock();
+        self.cut_off_slow_readers();
         let mut due = Vec::new();
         for (number, connection) in &mut self.connections {
             match connection.look_at_the_clock(&mut self.around) {
@@ -328,6 +337,37 @@ impl IoThread {
                 Next::Close => self.remove(number),
                 _ => self.advance(number),
             }
+        }
+    }
+}
+
+impl IoThread {
+    /// Ends connections of clients that do not read, as long as more memory is held than there should be: a few of
+    /// them, those first that hold most for longest.
+    fn cut_off_slow_readers(&mut self) {
+        let ledger = &self.around.ledger;
+        if ledger.is_over() {
+            ledger.make_room(0);
+        }
+        if !ledger.is_over() {
+            self.was_over = false;
+            return;
+        }
+        // What was over just now may be gone by the next look.
+        if !std::mem::replace(&mut self.was_over, true) {
+            return;
+        }
+        let now = self.around.now;
+        let blocked = self.connections.iter();
+        let mut blocked: Vec<(u128, usize)> = blocked
+            .filter_map(|(number, connection)| Some((connection.is_worth_cutting(now)?, number)))
+            .collect();
+        blocked.sort_unstable_by(|one, other| other.cmp(one));
+        for (_, number) in blocked.into_iter().take(CUT_OFF) {
+            if let Some(connection) = self.connections.get_mut(number) {
+                connection.cut_off();
+            }
+            self.remove(number);
         }
     }
 }

@@ -15,7 +15,6 @@
 //! | `transport` | the bytes of a connection, plain or through TLS |
 //! | `pace` | whether a client is fast enough; pure |
 //! | `admission` | how many connections there may be |
-//! | `workers` | the threads that may wait, behind a bounded queue |
 //! | `mailbox` | what other threads have for one that serves connections |
 //!
 //! # How it serves
@@ -26,7 +25,7 @@
 //!                │   ▲
 //!            job │   │ letter
 //!                ▼   │
-//!             worker ─────────────────────▶ Handler::handle              may wait
+//!           scheduler ───────────────────▶ Handler::handle              may wait
 //! ```
 //!
 //! A response that is still coming is read by the io thread as it grows; a worker moves it on as fast as
@@ -46,6 +45,5 @@ mod server;
 mod surroundings;
 mod transport;
 mod upload;
-mod workers;
 
 pub use server::EventFront;

@@ -13,7 +13,16 @@ const SLICES: usize = 16;
 /// Pieces in order. Shared bytes are not copied.
 #[derive(Debug, Default)]
 pub(super) struct Outbound {
-    pieces: VecDeque<Bytes>,
+    pieces: VecDeque<Piece>,
+    length: usize,
+    own: usize,
+}
+
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    /// Whether they are held for this connection alone.
+    is_own: bool,
 }
 
 /// How a write ended.
@@ -21,6 +30,8 @@ pub(super) struct Outbound {
 pub(super) enum Flushed {
     /// Nothing is left.
     All,
+    /// As much was written as was allowed.
+    Some,
     /// The socket takes no more for now.
     Blocked,
 }
@@ -30,27 +41,63 @@ impl Outbound {
         self.pieces.is_empty()
     }
 
-    pub(super) fn push(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
+    /// How many bytes wait.
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// How many of them are held for this connection alone.
+    pub(super) fn own(&self) -> usize {
+        self.own
+    }
+
+    /// Takes bytes that somebody else holds, or has counted.
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        self.push_piece(Piece { bytes, is_own: false });
+    }
+
+    /// Takes bytes of this connection's own.
+    pub(super) fn push_own(&mut self, bytes: Bytes) {
+        self.push_piece(Piece { bytes, is_own: true });
+    }
+
+    fn push_piece(&mut self, piece: Piece) {
+        let length = piece.bytes.len();
+        if length > 0 {
+            self.length += length;
+            self.own += if piece.is_own { length } else { 0 };
             self.pieces.push_back(piece);
         }
     }
 
-    /// Writes as much as is taken; says how much that was.
-    pub(super) fn flush(&mut self, transport: &mut Transport) -> io::Result<(usize, Flushed)> {
+    /// Writes as much as is taken, and no more than `most`, which counts down; says how much that was.
+    pub(super) fn flush(
+        &mut self,
+        transport: &mut Transport,
+        most: &mut usize,
+    ) -> io::Result<(usize, Flushed)> {
         let mut written = 0;
         while !self.pieces.is_empty() {
+            if *most == 0 {
+                return Ok((written, Flushed::Some));
+            }
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut count = 0;
+            let (mut count, mut left) = (0, *most);
             for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
-                *slice = IoSlice::new(piece);
+                let length = piece.bytes.len().min(left);
+                *slice = IoSlice::new(&piece.bytes[..length]);
+                left -= length;
                 count += 1;
+                if left == 0 {
+                    break;
+                }
             }
             match transport.write_vectored(&slices[..count]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     self.advance(count);
                     written += count;
+                    *most = most.saturating_sub(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok((written, Flushed::Blocked));
@@ -69,11 +116,40 @@ impl Outbound {
 
     fn advance(&mut self, mut count: usize) {
         while let Some(first) = self.pieces.front_mut() {
-            if count < first.len() {
-                return first.advance(count);
+            let taken = count.min(first.bytes.len());
+            self.length -= taken;
+            self.own -= if first.is_own { taken } else { 0 };
+            count -= taken;
+            first.bytes.advance(taken);
+            if !first.bytes.is_empty() {
+                return;
             }
-            count -= first.len();
             self.pieces.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn no_more_is_written_than_is_allowed_at_a_time_and_what_waits_is_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let mut transport = Transport::plain(mio::net::TcpStream::from_std(client));
+        let _server = listener.accept().unwrap();
+        let mut outbound = Outbound::default();
+        outbound.push_own(Bytes::from(vec![1; 1000]));
+        outbound.push(Bytes::from(vec![2; 5000]));
+        let mut most = 4000;
+        assert_eq!(outbound.flush(&mut transport, &mut most).unwrap(), (4000, Flushed::Some));
+        assert_eq!((most, outbound.length(), outbound.own()), (0, 2000, 0));
+        most = 4000;
+        assert_eq!(outbound.flush(&mut transport, &mut most).unwrap(), (2000, Flushed::All));
+        assert!(outbound.is_empty() && outbound.length() == 0);
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use mio::{Poll, Waker};
 use parking_lot::Mutex;
@@ -14,15 +15,20 @@ use super::io_thread::{Acceptor, IoThread, WAKER};
 use super::mailbox::{Letter, Mailbox, mailbox};
 use super::surroundings::Surroundings;
 use super::upload::Places;
-use super::workers;
 use crate::error::Result;
 use crate::front::listener::{self, listen_error};
 use crate::front::options::FrontOptions;
 use crate::front::serve::{Handler, Responder, Unhurried};
 use crate::front::serving::{Lifetime, Running, Serving};
+use crate::ledger::Ledger;
+use crate::scheduler::Scheduler;
+use crate::target::Target;
 
-/// The front of a peer: a fixed number of threads over sockets that never wait, and a fixed number of
-/// workers that do.
+/// How long threads may take to end once the drain deadline has passed and their fetches are cancelled.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// The front of a peer: a fixed number of threads over sockets that never wait, and workers that do, started
+/// on demand.
 ///
 /// What is stored is answered by the threads that read; whatever somebody has to wait for goes to the
 /// workers, through a bounded queue. A connection costs no thread, and no memory to speak of while it waits
@@ -130,7 +136,12 @@ fn start_threads(
     options: &FrontOptions,
     responder: &Arc<dyn Responder>,
 ) -> io::Result<Serving> {
-    let lifetime = Lifetime::new(options.drain_deadline);
+    let lifetime = Lifetime::new(options.drain_deadline, ENDING);
+    let ledger = responder.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
+    let allowing = Arc::clone(responder);
+    let cap = Box::new(move |origin: &Target| allowing.most_fetches(origin));
+    let scheduler = Arc::new(Scheduler::new(&options.pool(), &ledger, cap));
+    responder.runs_on(&scheduler);
     let shared = socket.try_clone()?;
     shared.set_nonblocking(true)?;
     let mut listener = Some(mio::net::TcpListener::from_std(shared.into()));
@@ -145,12 +156,11 @@ fn start_threads(
         lifetime: Arc::clone(&lifetime),
         socket: Mutex::new(Some(socket)),
         mailboxes: mailboxes.clone(),
+        scheduler: Arc::clone(&scheduler),
     });
     // Dropped on the way out by an error, it ends what has been started.
     let serving = Serving::new(address, Arc::clone(&front) as Arc<dyn Running>);
-    let jobs = workers::start(options.workers, options.queue_length, &lifetime)?;
-    // Half of the workers at most wait for bodies that clients are sending.
-    let uploads = Places::new((options.workers / 2).max(1));
+    let uploads = Places::new(scheduler.threads());
     let admission = Admission::new(options.max_connections, options.max_connections_per_address);
     for (number, (poll, mailbox, letters)) in threads.into_iter().enumerate() {
         let acceptor = listener
@@ -158,7 +168,8 @@ fn start_threads(
             .map(|listener| Acceptor::new(listener, Arc::clone(&admission), mailboxes.clone()));
         let around = Surroundings::new(
             Arc::clone(responder),
-            jobs.clone(),
+            Arc::clone(&scheduler),
+            Arc::clone(&ledger),
             Arc::clone(&uploads),
             options.clone(),
             mailbox,
@@ -179,10 +190,13 @@ struct Front {
     /// The listening socket, until shutdown.
     socket: Mutex<Option<Socket>>,
     mailboxes: Vec<Mailbox>,
+    scheduler: Arc<Scheduler>,
 }
 
 impl Running for Front {
     fn shutdown(&self) {
+        // Before anybody may find that all threads have ended.
+        let finishing = self.lifetime.enter();
         if !self.lifetime.begin_to_stop() {
             return;
         }
@@ -192,6 +206,16 @@ impl Running for Front {
         }
         for mailbox in &self.mailboxes {
             mailbox.leave(Letter::Stop);
+        }
+        self.scheduler.stop();
+        let (scheduler, lifetime) = (Arc::clone(&self.scheduler), Arc::clone(&self.lifetime));
+        let drain = move || {
+            scheduler.finish(lifetime.wait_for_the_others());
+            drop(finishing);
+        };
+        if let Err(error) = thread::Builder::new().name("drain".to_owned()).spawn(drain) {
+            log::warn!("what is under way is ended at once: {error}");
+            self.scheduler.close();
         }
     }
 

@@ -1,25 +1,36 @@
 //! What the connections of one thread have in common.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
 use super::upload::Places;
-use super::workers::Jobs;
 use crate::at_once::{Job, Lane, Turn};
 use crate::body::{Driver, Growing};
 use crate::cancellation::Cancellation;
 use crate::front::options::FrontOptions;
 use crate::front::request_head::HeadLimits;
 use crate::front::serve::{Responder, Scratch};
+use crate::front::tls::ServerTls;
+use crate::ledger::Ledger;
+use crate::scheduler::{Client, Scheduler};
 
 /// How much is read from a socket at a time, in bytes.
 const INPUT: usize = 64 << 10;
 
+/// How long a body is held whose client has left and that is worth finishing.
+const FINISHING: Duration = Duration::from_secs(1);
+
+/// How many of them.
+const MOST_FINISHING: usize = 64;
+
 pub(super) struct Surroundings {
     pub(super) responder: Arc<dyn Responder>,
-    pub(super) jobs: Jobs,
+    pub(super) scheduler: Arc<Scheduler>,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) uploads: Arc<Places>,
+    /// Whether each client has shown a certificate of those that the options name.
+    pub(super) shows_certificates: bool,
     pub(super) options: FrontOptions,
     pub(super) limits: HeadLimits,
     pub(super) mailbox: Mailbox,
@@ -27,30 +38,39 @@ pub(super) struct Surroundings {
     pub(super) input: Box<[u8]>,
     pub(super) scratch: Scratch,
     pub(super) now: Instant,
+    /// How many bytes may still be written for the connection whose turn it is.
+    pub(super) turn: usize,
     pub(super) is_stopping: bool,
     last_exchange: u64,
+    /// Bodies whose clients have left, until when.
+    finishing: Vec<(Box<dyn Growing>, Instant)>,
 }
 
 impl Surroundings {
     pub(super) fn new(
         responder: Arc<dyn Responder>,
-        jobs: Jobs,
+        scheduler: Arc<Scheduler>,
+        ledger: Arc<Ledger>,
         uploads: Arc<Places>,
         options: FrontOptions,
         mailbox: Mailbox,
     ) -> Self {
         Self {
             responder,
-            jobs,
+            scheduler,
+            ledger,
             uploads,
+            shows_certificates: options.tls.as_ref().is_some_and(ServerTls::asks_for_certificates),
             limits: options.head_limits(),
             options,
             mailbox,
             input: vec![0; INPUT].into(),
             scratch: Scratch::default(),
             now: Instant::now(),
+            turn: 0,
             is_stopping: false,
             last_exchange: 0,
+            finishing: Vec::new(),
         }
     }
 
@@ -66,21 +86,37 @@ impl Surroundings {
         self.last_exchange
     }
 
-    /// Lets go of a body that is not read to its end, which may take a while: somebody else finishes it, or
-    /// gives it up.
-    pub(super) fn let_go(&self, stream: Box<dyn Growing>) {
-        let unsent = stream.driver().and_then(|driver| self.jobs.offer(transfer(driver)));
-        drop(stream);
-        // In this order: as long as somebody drives it, leaving it does not wait.
-        drop(unsent);
+    /// Moves a body on.
+    pub(super) fn transfer(&self, driver: Driver, client: Option<Client>) {
+        let job = Job::new(Lane::Transfer, Cancellation::new(), move |turn| {
+            if turn == Turn::Pool {
+                driver();
+            }
+        });
+        self.scheduler.submit(job, client);
     }
-}
 
-/// The job of moving a body on.
-pub(super) fn transfer(driver: Driver) -> Job {
-    Job::new(Lane::Transfer, Cancellation::new(), move |turn| {
-        if turn == Turn::Pool {
-            driver();
+    /// Lets go of a body that is not read to its end. One that is worth finishing gets a little time for that.
+    pub(super) fn let_go(&mut self, stream: Box<dyn Growing>) {
+        if !stream.is_worth_finishing() || self.finishing.len() >= MOST_FINISHING || self.is_stopping {
+            return stream.abandon();
         }
-    })
+        if let Some(driver) = stream.driver() {
+            self.transfer(driver, None);
+        }
+        self.finishing.push((stream, self.now + FINISHING));
+    }
+
+    /// Lets go of what was not finished in time.
+    pub(super) fn look_at_the_clock(&mut self) {
+        let now = self.now;
+        let is_late = |(_, until): &mut (Box<dyn Growing>, Instant)| *until <= now;
+        self.finishing.extract_if(.., is_late).for_each(|(stream, _)| stream.abandon());
+        self.scheduler.tick(now);
+    }
+
+    /// Whether something is still to be let go of.
+    pub(super) fn is_finishing(&self) -> bool {
+        !self.finishing.is_empty()
+    }
 }

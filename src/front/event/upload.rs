@@ -3,45 +3,73 @@
 //! The connection's thread never waits here, the handler's does: for what has not come yet. Past the
 //! capacity the connection is not read, until the handler has caught up.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::{Buf, Bytes};
 use parking_lot::{Condvar, Mutex};
 
 use crate::body::{Body, Wake};
 use crate::error::{Error, ErrorKind};
+use crate::ledger::{Hold, Ledger, Use};
+use crate::target::Target;
 
-/// How many bodies may be on their way to handlers. Each occupies a worker for as long as its client
-/// takes, so they may not have all of them.
+/// How many bodies may be on their way to handlers. Each occupies a worker for as long as its client takes, so they may
+/// have half of all workers, and a quarter of what one origin can have.
 #[derive(Debug)]
 pub(super) struct Places {
-    free: AtomicUsize,
+    workers: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_origin: HashMap<Target, usize>,
 }
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     of: Arc<Places>,
+    origin: Option<Target>,
 }
 
 impl Places {
-    pub(super) fn new(count: usize) -> Arc<Self> {
-        Arc::new(Self { free: AtomicUsize::new(count) })
+    pub(super) fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self { workers, taken: Mutex::default() })
     }
 
-    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
-        let less = |free: usize| free.checked_sub(1);
-        self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok()?;
-        Some(Place { of: Arc::clone(self) })
+    pub(super) fn take(self: &Arc<Self>, origin: Option<Target>) -> Option<Place> {
+        let mut taken = self.taken.lock();
+        if taken.all >= (self.workers / 2).max(1) {
+            return None;
+        }
+        if let Some(origin) = &origin {
+            let of_origin = taken.by_origin.entry(origin.clone()).or_default();
+            if *of_origin >= (self.workers / 8).max(1) {
+                return None;
+            }
+            *of_origin += 1;
+        }
+        taken.all += 1;
+        drop(taken);
+        Some(Place { of: Arc::clone(self), origin })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.of.free.fetch_add(1, Ordering::AcqRel);
+        let mut taken = self.of.taken.lock();
+        taken.all -= 1;
+        if let Some(origin) = &self.origin
+            && let Some(of_origin) = taken.by_origin.get_mut(origin)
+        {
+            *of_origin -= 1;
+            if *of_origin == 0 {
+                taken.by_origin.remove(origin);
+            }
+        }
     }
 }
 
@@ -54,8 +82,9 @@ struct Shared {
 }
 
 struct State {
-    pieces: VecDeque<Bytes>,
-    held: usize,
+    /// What has come and was not read: one buffer, so that small pieces cost what they weigh.
+    bytes: VecDeque<u8>,
+    hold: Hold,
     end: Option<End>,
     reader_has_left: bool,
     /// To be called when there is room again.
@@ -71,6 +100,7 @@ enum End {
 /// The connection's end. Dropped before the whole has come, the body is cut.
 pub(super) struct Upload {
     shared: Arc<Shared>,
+    ledger: Arc<Ledger>,
     _place: Place,
 }
 
@@ -81,11 +111,11 @@ struct Uploaded {
 
 /// A body of this length, if that is known, and the end to fill it from. `wake` is called when there is room
 /// again.
-pub(super) fn upload(place: Place, length: Option<u64>, wake: Wake) -> (Upload, Body) {
+pub(super) fn upload(place: Place, ledger: &Arc<Ledger>, length: Option<u64>, wake: Wake) -> (Upload, Body) {
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
-            pieces: VecDeque::new(),
-            held: 0,
+            bytes: VecDeque::new(),
+            hold: ledger.hold(Use::Content, 0),
             end: None,
             reader_has_left: false,
             wake: Some(wake),
@@ -93,23 +123,35 @@ pub(super) fn upload(place: Place, length: Option<u64>, wake: Wake) -> (Upload, 
         changed: Condvar::new(),
     });
     let uploaded = Uploaded { shared: Arc::clone(&shared) };
-    (Upload { shared, _place: place }, Body::from_reader(uploaded, length))
+    (Upload { shared, ledger: Arc::clone(ledger), _place: place }, Body::from_reader(uploaded, length))
+}
+
+impl State {
+    fn count(&mut self) {
+        self.hold.set(self.bytes.len() as u64);
+    }
 }
 
 impl Upload {
     /// Whether more may be given.
     pub(super) fn has_room(&self) -> bool {
         let state = self.shared.state.lock();
-        state.held < CAPACITY || state.reader_has_left
+        state.bytes.len() < CAPACITY || state.reader_has_left
     }
 
-    pub(super) fn give(&self, piece: &[u8]) {
+    /// Takes a piece; `false` where there is no memory for it.
+    pub(super) fn give(&self, piece: &[u8]) -> bool {
+        // Room may have to be made for it, which is not for one who holds a lock.
+        let Some(reserved) = self.ledger.reserve(Use::Content, piece.len() as u64) else { return false };
         let mut state = self.shared.state.lock();
         if !state.reader_has_left && !piece.is_empty() {
-            state.held += piece.len();
-            state.pieces.push_back(Bytes::copy_from_slice(piece));
+            state.bytes.extend(piece);
+            state.count();
             self.shared.changed.notify_one();
         }
+        drop(state);
+        drop(reserved);
+        true
     }
 
     /// All of it has come.
@@ -134,15 +176,11 @@ impl Read for Uploaded {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let mut state = self.shared.state.lock();
         loop {
-            if let Some(piece) = state.pieces.front_mut() {
-                let count = piece.len().min(out.len());
-                piece.copy_to_slice(&mut out[..count]);
-                if piece.is_empty() {
-                    state.pieces.pop_front();
-                }
-                let was_full = state.held >= CAPACITY;
-                state.held -= count;
-                let wake = if was_full && state.held < CAPACITY { state.wake.clone() } else { None };
+            if !state.bytes.is_empty() {
+                let was_full = state.bytes.len() >= CAPACITY;
+                let count = state.bytes.read(out)?;
+                state.count();
+                let wake = if was_full && state.bytes.len() < CAPACITY { state.wake.clone() } else { None };
                 drop(state);
                 if let Some(wake) = wake {
                     wake();
@@ -165,8 +203,8 @@ impl Drop for Uploaded {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         state.reader_has_left = true;
-        let unused = std::mem::take(&mut state.pieces);
-        state.held = 0;
+        let unused = std::mem::take(&mut state.bytes);
+        state.count();
         let wake = state.wake.take();
         drop(state);
         if let Some(wake) = wake {
@@ -178,10 +216,12 @@ impl Drop for Uploaded {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
-    fn place() -> Place {
-        Places::new(1).take().unwrap()
+    fn upload(length: Option<u64>, wake: Wake) -> (Upload, Body) {
+        super::upload(Places::new(1).take(None).unwrap(), &Ledger::new(u64::MAX), length, wake)
     }
 
     fn counting() -> (Arc<AtomicUsize>, Wake) {
@@ -197,7 +237,7 @@ mod tests {
 
     #[test]
     fn pieces_come_out_as_they_went_in() {
-        let (upload, body) = upload(place(), Some(5), counting().1);
+        let (upload, body) = upload(Some(5), counting().1);
         let reading = std::thread::spawn(|| body.into_text());
         upload.give(b"ab");
         upload.give(b"");
@@ -207,18 +247,32 @@ mod tests {
     }
 
     #[test]
-    fn there_are_as_many_places_as_that() {
-        let places = Places::new(2);
-        let (one, other) = (places.take().unwrap(), places.take().unwrap());
-        assert!(places.take().is_none());
-        let (upload, body) = upload(one, None, counting().1);
-        upload.finish();
-        drop((places.take().unwrap(), other, body));
+    fn half_of_the_workers_are_for_uploads_and_an_eighth_for_those_to_one_origin() {
+        let places = Places::new(16);
+        let origin = |name: &str| Some(Target::parse(&format!("http://{name}/")).unwrap());
+        let take = |name: &str| places.take(origin(name));
+        let of_one: Vec<Place> = std::iter::from_fn(|| take("a")).collect();
+        let others: Vec<Place> = std::iter::from_fn(|| places.take(None)).collect();
+        assert_eq!((of_one.len(), others.len()), (2, 6));
+        assert!(take("b").is_none());
+        drop(of_one);
+        assert!(take("a").is_some());
+    }
+
+    #[test]
+    fn one_byte_pieces_cost_what_they_weigh_and_stop_where_the_memory_ends() {
+        let ledger = Ledger::new(1000);
+        let (upload, body) = super::upload(Places::new(1).take(None).unwrap(), &ledger, None, counting().1);
+        let taken = (0..2000).take_while(|_| upload.give(b"x")).count();
+        assert_eq!((taken, ledger.held(Use::Content)), (1000, 1000));
+        assert!(upload.shared.state.lock().bytes.capacity() <= 1024);
+        drop(body);
+        assert_eq!(ledger.held(Use::Content), 0);
     }
 
     #[test]
     fn a_body_that_does_not_come_is_a_failure() {
-        let (upload, body) = upload(place(), None, counting().1);
+        let (upload, body) = upload(None, counting().1);
         upload.give(b"ab");
         drop(upload);
         assert_eq!(body.into_bytes().unwrap_err().kind(), ErrorKind::IncompleteBody);
@@ -227,7 +281,7 @@ mod tests {
     #[test]
     fn past_the_capacity_there_is_no_room_until_some_is_read() {
         let (woken, wake) = counting();
-        let (upload, mut body) = upload(place(), None, wake);
+        let (upload, mut body) = upload(None, wake);
         while upload.has_room() {
             upload.give(&[7; 1000]);
         }
@@ -239,6 +293,6 @@ mod tests {
         assert!(upload.has_room());
         assert_eq!(woken.load(Ordering::Relaxed), 2);
         upload.give(&[7; 1000]);
-        assert_eq!(upload.shared.state.lock().held, 0);
+        assert_eq!(upload.shared.state.lock().bytes.len(), 0);
     }
 }

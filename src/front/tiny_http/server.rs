@@ -147,7 +147,7 @@ impl TinyHttpFront {
         let address = socket.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
         let failed = |error: io::Error| listen_error(&format!("cannot serve on {address}"), error);
 
-        let lifetime = Lifetime::new(options.drain_deadline);
+        let lifetime = Lifetime::new(options.drain_deadline, Duration::ZERO);
         let front = Arc::new(Front {
             lifetime: Arc::clone(&lifetime),
             socket: Mutex::new(Some(socket)),
@@ -160,9 +160,10 @@ impl TinyHttpFront {
         let (lanes, without_body, with_body) = Lanes::new(options.queue_length, options.max_body);
         let door = Door { max_body: options.max_body, lifetime };
         let exchange = Arc::new(Exchange { handler: Box::new(handler), door });
-        let body_workers = (options.workers / 4).max(2);
+        let workers = options.worker_count();
+        let body_workers = (workers / 4).max(2);
         for (name, ends, workers) in
-            [("front", without_body, options.workers), ("front-body", with_body, body_workers)]
+            [("front", without_body, workers), ("front-body", with_body, body_workers)]
         {
             for number in 0..workers {
                 let finishing = front.lifetime.enter();

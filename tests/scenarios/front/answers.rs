@@ -151,15 +151,6 @@ fn requests_are_answered_in_order_also_when_they_come_at_once() {
 }
 
 #[test]
-fn one_who_says_that_nothing_follows_still_gets_the_answer_and_the_end() {
-    let serving = answering();
-    let mut connection = asked(&serving, &get("/a"));
-    connection.finish_writing();
-    assert_eq!(connection.read_response().body, b"/a");
-    assert!(connection.read_to_end().is_empty());
-}
-
-#[test]
 fn a_shutdown_answers_what_is_under_way_and_lets_go_of_the_rest() {
     let (gate, begun) = (Gate::new(), Gate::new());
     let (waits, begins) = (gate.clone(), begun.clone());

@@ -1,6 +1,6 @@
 //! Peers that do not see each other, or know different pools.
 
-use forwardcache::{Client, Peer};
+use forwardcache::{Client, NearCache, Peer};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::load::{self, get, under_load};
@@ -25,7 +25,9 @@ fn partition(table: &mut Table) {
     // The same peer under another name: what it owns there is what matters here.
     let members = [own.clone(), pool[0].url(), link.url()];
     let asking = load::client(members.clone());
-    let peer = Peer::builder(&own).client(asking).pool(members).build().unwrap();
+    // What is near is asked of nobody, and nobody learns then that the other is there again.
+    let near = NearCache::new().memory(0);
+    let peer = Peer::builder(&own).client(asking).pool(members).near_cache(near).build().unwrap();
     let outside = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let count = AtomicUsize::new(0);
     let both = |url: &str| {

@@ -1,7 +1,7 @@
 //! A client that speaks to a server byte by byte.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 
 use http::HeaderMap;
 
@@ -41,6 +41,22 @@ impl Connection {
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not zero can be set");
         socket.set_write_timeout(Some(PATIENCE)).expect("a timeout that is not zero can be set");
         Self { reader: Reader::new(Recorded { socket, came: Vec::new() }) }
+    }
+
+    /// As [`open`](Self::open), from this address of the loopback network.
+    pub(crate) fn open_from(from: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
+            .expect("there are sockets");
+        socket.bind(&SocketAddr::from((from, 0)).into()).expect("an address of loopback can be bound");
+        socket.connect_timeout(&address.into(), PATIENCE).expect("a local server can be connected to");
+        let socket = TcpStream::from(socket);
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not zero can be set");
+        Self { reader: Reader::new(Recorded { socket, came: Vec::new() }) }
+    }
+
+    /// Whether the server has reset the connection.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.reader.stream().socket.take_error().is_ok_and(|error| error.is_some())
     }
 
     /// The same connection, to write on while this one is read.

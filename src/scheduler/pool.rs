@@ -1,0 +1,412 @@
+//! Threads that are started on demand and end when they are idle.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::client::Client;
+use super::fair_share::{Claim, FairShare, Granted, Purpose};
+use super::queue::{Entry, Queue};
+use crate::at_once::{Job, Refused, Turn};
+use crate::cancellation::Cancellation;
+use crate::ledger::{Ledger, Use};
+use crate::target::Target;
+
+/// What the buffers of a connection to an origin take, in bytes: without TLS, and with it.
+const PLAIN_BUFFERS: u64 = 32 << 10;
+const TLS_BUFFERS: u64 = 64 << 10;
+
+/// How a pool is made.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolOptions {
+    pub(crate) name: &'static str,
+    /// How many threads there are at most; at least one.
+    pub(crate) max: usize,
+    /// How many stay when they are idle.
+    pub(crate) min: usize,
+    /// How many jobs may wait; half of them for one origin.
+    pub(crate) queue: usize,
+    /// How long a job may wait; `None` is without end.
+    pub(crate) longest_wait: Option<Duration>,
+    /// How long a thread waits for the next job before it ends.
+    pub(crate) idle: Duration,
+    /// The stack of a thread, in bytes.
+    pub(crate) stack: usize,
+}
+
+impl Default for PoolOptions {
+    /// What an embedded peer has.
+    fn default() -> Self {
+        Self {
+            name: "worker",
+            max: 64,
+            min: 0,
+            queue: 1024,
+            longest_wait: Some(Duration::from_secs(10)),
+            idle: Duration::from_secs(60),
+            stack: 1 << 20,
+        }
+    }
+}
+
+/// A handle of a pool. All handles are the same pool.
+#[derive(Clone)]
+pub(super) struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: PoolOptions,
+    ledger: Arc<Ledger>,
+    state: Mutex<State>,
+    /// There is work, or the end.
+    work: Condvar,
+    /// Something has ended.
+    ended: Condvar,
+}
+
+struct State {
+    phase: Phase,
+    share: FairShare,
+    queue: Queue<Job>,
+    /// Those that may start and wait for a thread to come.
+    ready: VecDeque<(u64, Job)>,
+    /// Those and the ones that are being run.
+    running: HashMap<u64, Running>,
+    last: u64,
+    threads: usize,
+    /// Of the threads: those that wait for work, and those that have not begun yet.
+    idle: usize,
+    starting: usize,
+    refused: [u64; Refused::ALL.len()],
+}
+
+struct Running {
+    granted: Granted,
+    cancellation: Cancellation,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Nothing is refreshed any more.
+    Stopping,
+    /// Nothing is begun any more.
+    Closed,
+}
+
+/// What a pool is doing.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) running: usize,
+    pub(crate) idle: usize,
+    pub(crate) queued: usize,
+    /// How long the oldest of those has waited.
+    pub(crate) oldest: Duration,
+    pub(crate) streams: usize,
+    pub(crate) refused: [u64; Refused::ALL.len()],
+    /// The origins for which most wait.
+    pub(crate) longest: Vec<(Target, usize)>,
+}
+
+impl Pool {
+    pub(super) fn new(options: PoolOptions, ledger: Arc<Ledger>) -> Self {
+        let state = State {
+            phase: Phase::Open,
+            share: FairShare::new(options.max.max(1)),
+            queue: Queue::new(options.queue.max(1)),
+            ready: VecDeque::new(),
+            running: HashMap::new(),
+            last: 0,
+            threads: 0,
+            idle: 0,
+            starting: 0,
+            refused: Default::default(),
+        };
+        let inner =
+            Inner { options, ledger, state: Mutex::new(state), work: Condvar::new(), ended: Condvar::new() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Has a thread run the job when it is its turn, or refuses it on this one. Never waits.
+    pub(super) fn submit(&self, job: Job, purpose: Purpose, client: Option<Client>) {
+        let now = Instant::now();
+        let until = match purpose {
+            Purpose::Transfer => None,
+            _ => self.inner.options.longest_wait.and_then(|wait| now.checked_add(wait)),
+        };
+        let entry = Entry { job, claim: Claim { purpose, client }, since: now, until };
+        let mut left = Vec::new();
+        let mut state = self.inner.state.lock();
+        let is_refresh = matches!(entry.claim.purpose, Purpose::Refresh { .. });
+        let refused = if state.phase == Phase::Closed || (state.phase == Phase::Stopping && is_refresh) {
+            Some((entry, Refused::ShuttingDown))
+        } else if let Err(entry) = state.queue.push(entry) {
+            // Those whose clients have left make room.
+            left = state.queue.take(|entry| entry.job.cancellation.is_cancelled());
+            // What may start need not wait, however many others do.
+            state
+                .start(entry, now)
+                .and_then(|entry| state.queue.push(entry).err())
+                .map(|entry| (entry, Refused::QueueFull))
+        } else {
+            None
+        };
+        if let Some((_, why)) = &refused {
+            state.refused[*why as usize] += 1;
+        }
+        let wanted = self.inner.arrange(&mut state, now, 0);
+        drop(state);
+        self.start_threads(wanted);
+        drop(left);
+        if let Some((entry, why)) = refused {
+            refuse(entry.job, why);
+        }
+    }
+
+    /// Refuses what has waited for too long, and counts what has run for long as a stream. To be called now and then;
+    /// never waits.
+    pub(super) fn tick(&self, now: Instant) {
+        let mut state = self.inner.state.lock();
+        let State { share, running, .. } = &mut *state;
+        for running in running.values_mut() {
+            share.move_to_streams_if_long(&mut running.granted, now);
+        }
+        let late = if state.queue.len() == 0 {
+            Vec::new()
+        } else {
+            state.queue.take(|entry| entry.until.is_some_and(|until| until <= now))
+        };
+        state.refused[Refused::QueuedTooLong as usize] += late.len() as u64;
+        let wanted = self.inner.arrange(&mut state, now, 0);
+        drop(state);
+        self.start_threads(wanted);
+        late.into_iter().for_each(|entry| refuse(entry.job, Refused::QueuedTooLong));
+    }
+
+    /// Counts a running job among the streams.
+    pub(super) fn is_stream(&self, job: &Cancellation) {
+        let mut state = self.inner.state.lock();
+        let State { share, running, .. } = &mut *state;
+        if let Some(running) = running.values_mut().find(|running| running.cancellation.is_same(job)) {
+            share.move_to_streams(&mut running.granted);
+        }
+        let wanted = self.inner.arrange(&mut state, Instant::now(), 0);
+        drop(state);
+        self.start_threads(wanted);
+    }
+
+    /// Lets a refresh that waits go with the fetches.
+    pub(super) fn promote(&self, job: &Cancellation) {
+        let mut state = self.inner.state.lock();
+        state.queue.promote(|entry| entry.job.cancellation.is_same(job));
+        let wanted = self.inner.arrange(&mut state, Instant::now(), 0);
+        drop(state);
+        self.start_threads(wanted);
+    }
+
+    /// Drops refreshes from now on; everything else goes on.
+    pub(super) fn stop(&self) {
+        let mut state = self.inner.state.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Stopping;
+        }
+        let dropped = state.queue.take(|entry| matches!(entry.claim.purpose, Purpose::Refresh { .. }));
+        drop(state);
+        dropped.into_iter().for_each(|entry| refuse(entry.job, Refused::ShuttingDown));
+    }
+
+    /// Waits until nothing is left to do, or until then.
+    pub(super) fn wait_until_idle(&self, until: Instant) {
+        let mut state = self.inner.state.lock();
+        while state.queue.len() > 0 || !state.running.is_empty() {
+            if self.inner.ended.wait_until(&mut state, until).timed_out() {
+                return;
+            }
+        }
+    }
+
+    /// Refuses what waits, and cancels what runs.
+    pub(super) fn close(&self) {
+        let mut state = self.inner.state.lock();
+        state.phase = Phase::Closed;
+        let mut refused: Vec<Job> = state.queue.take(|_| true).into_iter().map(|entry| entry.job).collect();
+        for (number, job) in std::mem::take(&mut state.ready) {
+            self.inner.finish(&mut state, number);
+            refused.push(job);
+        }
+        state.refused[Refused::ShuttingDown as usize] += refused.len() as u64;
+        let running: Vec<Cancellation> =
+            state.running.values().map(|running| running.cancellation.clone()).collect();
+        drop(state);
+        self.inner.work.notify_all();
+        refused.into_iter().for_each(|job| refuse(job, Refused::ShuttingDown));
+        running.iter().for_each(Cancellation::cancel);
+    }
+
+    /// Waits until all threads have ended, or until then; says how many have not.
+    pub(super) fn wait_for_threads(&self, until: Instant) -> usize {
+        let mut state = self.inner.state.lock();
+        while state.threads > 0 && !self.inner.ended.wait_until(&mut state, until).timed_out() {}
+        state.threads
+    }
+
+    pub(super) fn load(&self, now: Instant) -> Load {
+        let state = self.inner.state.lock();
+        Load {
+            running: state.share.running(),
+            idle: state.idle,
+            queued: state.queue.len(),
+            oldest: state.queue.oldest().map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+            streams: state.share.streams(),
+            refused: state.refused,
+            longest: state.queue.longest(20),
+        }
+    }
+
+    fn start_threads(&self, count: usize) {
+        Inner::start_threads(&self.inner, count);
+    }
+}
+
+impl State {
+    /// The entry back, where it may not start.
+    fn start(&mut self, entry: Entry<Job>, now: Instant) -> Option<Entry<Job>> {
+        match self.share.start(&entry.claim, now) {
+            Some(granted) => self.ready(entry, granted),
+            None => return Some(entry),
+        }
+        None
+    }
+
+    fn ready(&mut self, entry: Entry<Job>, granted: Granted) {
+        self.last += 1;
+        let cancellation = entry.job.cancellation.clone();
+        self.running.insert(self.last, Running { granted, cancellation });
+        self.ready.push_back((self.last, entry.job));
+    }
+}
+
+impl Inner {
+    /// Makes those ready that may start; says how many threads have to be started for them. The caller takes so many
+    /// of them itself.
+    fn arrange(&self, state: &mut State, now: Instant, own: usize) -> usize {
+        if state.phase == Phase::Closed {
+            return 0;
+        }
+        while let Some((entry, granted)) = state.queue.next(&mut state.share, now) {
+            state.ready(entry, granted);
+        }
+        let waiting = state.ready.len().saturating_sub(own);
+        for _ in 0..waiting.min(state.idle) {
+            self.work.notify_one();
+        }
+        let room = state.share.max().saturating_sub(state.threads);
+        let wanted = waiting.saturating_sub(state.idle + state.starting).min(room);
+        state.starting += wanted;
+        state.threads += wanted;
+        wanted
+    }
+
+    fn start_threads(inner: &Arc<Self>, count: usize) {
+        for _ in 0..count {
+            let own = Arc::clone(inner);
+            let thread =
+                thread::Builder::new().name(inner.options.name.to_owned()).stack_size(inner.options.stack);
+            let Err(error) = thread.spawn(move || Self::work(&own)) else { continue };
+            log::warn!("no thread can be started: {error}");
+            let mut state = inner.state.lock();
+            state.starting -= 1;
+            state.threads -= 1;
+            if state.threads > 0 {
+                // Whoever gets free takes it.
+                continue;
+            }
+            let unstarted = std::mem::take(&mut state.ready);
+            for (number, _) in &unstarted {
+                inner.finish(&mut state, *number);
+            }
+            state.refused[Refused::NoMemory as usize] += unstarted.len() as u64;
+            drop(state);
+            unstarted.into_iter().for_each(|(_, job)| refuse(job, Refused::NoMemory));
+        }
+    }
+
+    /// What a thread does.
+    fn work(inner: &Arc<Self>) {
+        let mut state = inner.state.lock();
+        state.starting -= 1;
+        loop {
+            if let Some((number, job)) = state.ready.pop_front() {
+                drop(state);
+                inner.run(number, job);
+                state = inner.state.lock();
+                inner.finish(&mut state, number);
+                let wanted = inner.arrange(&mut state, Instant::now(), 1);
+                if wanted > 0 {
+                    drop(state);
+                    Self::start_threads(inner, wanted);
+                    state = inner.state.lock();
+                }
+                continue;
+            }
+            if state.phase == Phase::Closed {
+                break;
+            }
+            state.idle += 1;
+            let is_over = inner.work.wait_for(&mut state, inner.options.idle).timed_out();
+            state.idle -= 1;
+            if is_over && state.ready.is_empty() && state.threads > inner.options.min {
+                break;
+            }
+        }
+        state.threads -= 1;
+        drop(state);
+        inner.ended.notify_all();
+    }
+
+    /// Runs a job, whatever it does.
+    fn run(&self, number: u64, job: Job) {
+        let buffers = {
+            let state = self.state.lock();
+            state.running.get(&number).map_or(0, |running| match running.granted.origin() {
+                Some(origin) if origin.is_https() => TLS_BUFFERS,
+                Some(_) => PLAIN_BUFFERS,
+                None => 0,
+            })
+        };
+        if job.cancellation.is_cancelled() {
+            let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(job)));
+            return drop(dropped);
+        }
+        let Some(held) = self.ledger.reserve(Use::Fetches, buffers) else {
+            self.state.lock().refused[Refused::NoMemory as usize] += 1;
+            return refuse(job, Refused::NoMemory);
+        };
+        if panic::catch_unwind(AssertUnwindSafe(|| job.take(Turn::Pool))).is_err() {
+            log::error!("a job panicked");
+        }
+        drop(held);
+    }
+
+    /// Takes a job off the counts.
+    fn finish(&self, state: &mut State, number: u64) {
+        if let Some(running) = state.running.remove(&number) {
+            state.share.finish(&running.granted);
+        }
+        if state.running.is_empty() {
+            self.ended.notify_all();
+        }
+    }
+}
+
+/// Has a job answer without being run.
+fn refuse(job: Job, why: Refused) {
+    if panic::catch_unwind(AssertUnwindSafe(|| job.take(Turn::Refused(why)))).is_err() {
+        log::error!("a job panicked when it was refused");
+    }
+}
