@@ -95,7 +95,6 @@ impl CachingBuilder {
     }
 
     /// Threads for refreshes, in place of its own.
-    #[allow(dead_code)]
     pub(crate) fn spawn(mut self, spawn: Arc<dyn Spawn>) -> Self {
         self.spawn = Some(spawn);
         self

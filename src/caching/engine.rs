@@ -222,7 +222,7 @@ impl Caching {
             return inner.pass(Passing { method, target, headers, via, deadline }, body, why, token);
         }
         let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys).until(deadline);
-        let answered = inner.answer(Arc::new(incoming))?;
+        let answered = inner.answer(&Arc::new(incoming))?;
         // A fetch that others share is not limited by one caller's deadline; what this one reads of it is.
         Ok(match deadline {
             Some(deadline) => answered.map(|body| limited(body, deadline)),

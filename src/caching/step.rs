@@ -261,13 +261,19 @@ impl Inner {
         })
     }
 
-    /// What is said where no thread can be had: what is stale, where that is allowed.
+    /// What is said where no thread can be had: what is stale, where that is allowed. One who would take it soon in any
+    /// case gets it for that reason.
     pub(super) fn refused(
         &self,
         incoming: &Incoming,
         plan: &Plan,
         refused: Refused,
     ) -> Result<Response<Body>> {
+        if incoming.deadline.is_some_and(|deadline| deadline.soft().is_some())
+            && let Some(stale) = self.stale_by_deadline(incoming, plan)
+        {
+            return Ok(stale);
+        }
         let error = Error::new(ErrorKind::Unavailable, refused.reason())
             .with_retry_after(std::time::Duration::from_secs(1));
         self.serve_on_error(incoming, plan, error.with_url(&incoming.target))
@@ -308,9 +314,9 @@ impl Inner {
     }
 
     /// Answers a request on the caller's thread.
-    pub(super) fn answer(self: &Arc<Self>, incoming: Arc<Incoming>) -> Result<Response<Body>> {
+    pub(super) fn answer(self: &Arc<Self>, incoming: &Arc<Incoming>) -> Result<Response<Body>> {
         let parker = Parker::default();
-        let mut step = self.step(Arc::clone(&incoming), TURNS, &|| parker.wake());
+        let mut step = self.step(Arc::clone(incoming), TURNS, &|| parker.wake());
         loop {
             match step {
                 Step::Serve(answer) => return answer,

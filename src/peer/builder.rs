@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use super::handover::Handover;
 use super::member::Peer;
+use super::threads::PeerThreads;
 use crate::access::OriginRules;
+use crate::at_once::Spawn;
 use crate::caching::{Caching, CachingBuilder};
 use crate::client::{Client, ClientBuilder, Listed, NoPeerLeft};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::Allowed;
+use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::near::NearCache;
 use crate::origin::{Origin, OriginBuilder};
@@ -392,9 +395,11 @@ impl PeerBuilder {
         let polite = Polite::made_of(origin, self.politeness, clock, stats, share)?;
         // What a former owner has costs the origin nothing.
         let origin = Handover { client: client.clone(), self_url: self_url.clone(), origin: polite.clone() };
-        let caching = self.caching.origin(origin).store(store).rules(self.rules).build()?;
+        let threads = PeerThreads::new(store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX)));
+        let caching = self.caching.spawn(Arc::clone(&threads) as Arc<dyn Spawn>);
+        let caching = caching.origin(origin).store(store).rules(self.rules).build()?;
         let allowed = Allowed::new(self.tokens, self.origins, self.purge_by_anyone);
-        Ok(Peer::new(self_url, client, caching, polite, network, allowed))
+        Ok(Peer::new(self_url, client, caching, polite, network, allowed, threads))
     }
 }
 

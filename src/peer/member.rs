@@ -3,14 +3,14 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::net::{TcpListener, ToSocketAddrs};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response};
-use parking_lot::Mutex;
 
 use super::builder::PeerBuilder;
 use super::pool::InPool;
+use super::threads::PeerThreads;
 use crate::access::OriginRules;
 use crate::at_once::{PlainRequest, Step, Wakes};
 use crate::body::Body;
@@ -67,8 +67,7 @@ struct Inner {
     /// The network, where the peer goes there itself.
     network: Option<Origin>,
     proxy: Proxy,
-    /// Those of the fronts that serve it.
-    schedulers: Mutex<Vec<Weak<Scheduler>>>,
+    threads: Arc<PeerThreads>,
 }
 
 /// What a peer answers itself, by its own rules: what it owns, and what it stands in for.
@@ -95,6 +94,7 @@ impl Peer {
         polite: Polite,
         network: Option<Origin>,
         allowed: Allowed,
+        threads: Arc<PeerThreads>,
     ) -> Self {
         let own_addresses = Arc::new(OwnAddresses::default());
         let in_pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone() });
@@ -110,7 +110,7 @@ impl Peer {
                 own_addresses,
                 network,
                 proxy,
-                schedulers: Mutex::default(),
+                threads,
             }),
         }
     }
@@ -424,7 +424,7 @@ impl Peer {
 
     /// The threads of the fronts that serve it.
     pub(super) fn schedulers(&self) -> Vec<Arc<Scheduler>> {
-        self.inner.schedulers.lock().iter().filter_map(Weak::upgrade).collect()
+        self.inner.threads.servers()
     }
 
     /// Tells the peer an address on which its [`handler`](Self::handler) is being served, so that it refuses
@@ -486,9 +486,7 @@ impl Responder for Answering {
     fn runs_on(&self, scheduler: &Arc<Scheduler>) {
         // Of those who answer, so many never wait for a place at an origin.
         self.0.inner.polite.limit_waiting(scheduler.threads() / 2);
-        let mut schedulers = self.0.inner.schedulers.lock();
-        schedulers.retain(|scheduler| scheduler.strong_count() > 0);
-        schedulers.push(Arc::downgrade(scheduler));
+        self.0.inner.threads.add(scheduler);
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `member` | [`Peer`]: its own keys in process, all others from their owners; handler and front |
 //! | `pool` | what it knows of the pool, for the answering side and for the budgets of origins |
+//! | `threads` | on which threads it refreshes |
 //! | `admin` | what it says to those who run it |
 //! | `leaving` | what it says before it ends |
 //! | `handover` | what a new owner asks of the former one |
@@ -15,6 +16,7 @@ mod handover;
 mod leaving;
 mod member;
 mod pool;
+mod threads;
 
 pub use builder::PeerBuilder;
 pub use member::Peer;

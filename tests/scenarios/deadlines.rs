@@ -145,27 +145,6 @@ fn many_at_the_soft_deadline_wait_no_longer_than_one() {
 }
 
 #[test]
-fn what_was_purged_is_not_served_at_the_soft_deadline() {
-    let (gate, clock) = (Gate::new(), std::sync::Arc::new(ManualClock::at_unix_seconds(1_900_000_000)));
-    let origin = slow_origin(&gate, "max-age=60");
-    let peer = LocalPeer::start_with(|builder| builder.clock(std::sync::Arc::clone(&clock)));
-    let url = origin.url("/a");
-    peer.peer.get(&url).unwrap().into_body().into_bytes().unwrap();
-    clock.advance(Duration::from_secs(61));
-    std::thread::scope(|scope| {
-        let asking = scope.spawn(|| {
-            let both = Deadline::within(100 * SOON).softly_within(5 * SOON);
-            peer.peer.request(wanted(&url, both)).unwrap().into_body().into_text().unwrap()
-        });
-        origin.wait_for(2);
-        peer.peer.caching().purge(&forwardcache::Purge::url(&url).unwrap());
-        origin.wait_for(3);
-        gate.open();
-        assert_eq!(asking.join().unwrap(), "new");
-    });
-}
-
-#[test]
 fn one_in_a_hurry_leaves_the_fetch_to_those_who_have_time() {
     let (gate, first) = (Gate::new(), std::sync::atomic::AtomicBool::new(true));
     let held = gate.clone();

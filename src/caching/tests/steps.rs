@@ -3,18 +3,24 @@
 use super::*;
 use crate::at_once::{Job, Step, Turn, Waiting};
 use crate::body::Wake;
+use crate::deadline::Deadline;
 use crate::purge::Purge;
 
 type Answered = Result<Response<Body>>;
 
 impl Scene {
     fn step(&self, fields: &[(&str, &str)]) -> Step<Answered> {
+        self.step_until(fields, Deadline::none())
+    }
+
+    fn step_until(&self, fields: &[(&str, &str)], deadline: Deadline) -> Step<Answered> {
         let mut request = Request::get(URL);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
         let wake = || -> Wake { Arc::new(|| ()) };
-        self.cache.step(Target::parse(URL).unwrap(), request.body(()).unwrap(), &wake)
+        let request = request.extension(deadline).body(()).unwrap();
+        self.cache.step(Target::parse(URL).unwrap(), request, &wake)
     }
 }
 
@@ -221,4 +227,45 @@ fn a_request_that_cannot_be_run_gets_what_is_stale_or_an_error() {
     let (job, own) = leads(scene.step(&[]));
     job.take(refused);
     reads(own).is(Outcome::StaleOnError(Forward::Stale), "one");
+}
+
+#[test]
+fn at_the_soft_deadline_it_is_served_stale_unless_that_was_purged() {
+    for is_purged in [false, true] {
+        let scene = Scene::new();
+        scene.answer(200, FRESH, "old");
+        scene.get(&[]);
+        scene.pass(61);
+        let at_once = Deadline::none().softly_within(Duration::ZERO);
+        let (job, own) = leads(scene.step_until(&[], at_once));
+        assert!(own.is_soft && own.until.is_some());
+        let other = waits(scene.step(&[]));
+        if is_purged {
+            scene.cache.purge(&Purge::url(URL).unwrap());
+            let own = waits((own.again)());
+            scene.answer(200, FRESH, "new");
+            job.take(Turn::Pool);
+            assert_eq!(reads(own).body, "new");
+        } else {
+            reads(own).is(Outcome::StaleOnDeadline(Forward::Stale), "old");
+            assert!(!job.cancellation.is_cancelled());
+            drop(other);
+            assert!(!job.cancellation.is_cancelled(), "what is fetched is for the next request");
+            scene.answer(200, FRESH, "new");
+            job.take(Turn::Pool);
+            scene.get(&[]).is(Outcome::Hit, "new");
+        }
+    }
+}
+
+#[test]
+fn one_that_waits_fails_at_its_deadline_and_leaves_the_fetch_to_the_others() {
+    let scene = Scene::new();
+    let (job, own) = leads(scene.step_until(&[], Deadline::within(Duration::ZERO)));
+    let other = waits(scene.step(&[]));
+    assert_eq!(is_served((own.again)()).unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(!job.cancellation.is_cancelled());
+    scene.answer(200, FRESH, "one");
+    job.take(Turn::Pool);
+    reads(other).is(Outcome::Hit, "one");
 }
