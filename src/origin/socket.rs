@@ -137,6 +137,8 @@ impl SocketTransport {
             match (&*self.socket).read(self.buffers.input_append_buf()) {
                 Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {
                     self.check()?;
+                    // A socket that does not block would spin here until its limit.
+                    self.socket.set_nonblocking(false)?;
                 }
                 result => return Ok(result?),
             }
@@ -155,6 +157,8 @@ impl SocketTransport {
             match (&*self.socket).write(&self.buffers.output()[from..amount]) {
                 Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {
                     self.check()?;
+                    // A socket that does not block would spin here until its limit.
+                    self.socket.set_nonblocking(false)?;
                 }
                 Ok(0) => return Err(Error::Io(io::ErrorKind::WriteZero.into())),
                 result => return Ok(result?),
