@@ -137,12 +137,16 @@ impl Proxy {
             return None;
         }
         let hop = match request.field(protocol::HOP.as_str()) {
-            PlainField::Absent => Hop::default(),
-            PlainField::Once(field) => Hop::parse(field),
+            PlainField::Absent => None,
+            PlainField::Once(field) => Some(Hop::parse(field)),
             PlainField::Repeated => return None,
         };
+        let (is_over_hop, hop) = (hop.is_some(), hop.unwrap_or_default());
         // What leads back to the pool was never fetched, and so is not stored.
         let stored = self.caching.hit(url, request, hop, lines)?;
+        if is_over_hop {
+            protocol::write_peer(lines);
+        }
         if let Some(own) = self.other_members(hop) {
             protocol::write_members(lines, own);
         }
@@ -204,6 +208,11 @@ impl Proxy {
 
     /// What to do for such a request. Never waits.
     pub(crate) fn step(&self, request: Request<()>, wakes: Wakes<'_>) -> Step<Response<Body>> {
+        let is_over_hop = protocol::is_over_hop(request.headers());
+        self.unmarked_step(request, wakes).map(move |response| marked(response, is_over_hop))
+    }
+
+    fn unmarked_step(&self, request: Request<()>, wakes: Wakes<'_>) -> Step<Response<Body>> {
         if self.is_about_health(&request) {
             return Step::Serve(self.health());
         }
@@ -224,6 +233,11 @@ impl Proxy {
 
     /// Answers one request; whatever goes wrong becomes a response.
     pub(crate) fn handle(&self, request: Request<Body>) -> Response<Body> {
+        let is_over_hop = protocol::is_over_hop(request.headers());
+        marked(self.unmarked(request), is_over_hop)
+    }
+
+    fn unmarked(&self, request: Request<Body>) -> Response<Body> {
         // Before the path: the target of a CONNECT has none.
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return method_not_allowed(ALLOWED);
@@ -285,7 +299,9 @@ impl Proxy {
     pub(crate) fn health(&self) -> Response<Body> {
         if self.is_leaving() {
             let text = "this peer is about to end";
-            return refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable, text);
+            let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable, text);
+            protocol::announce_leaving(response.headers_mut());
+            return response;
         }
         answer(TEXT, "ok\n".to_owned())
     }
@@ -379,6 +395,14 @@ impl Proxy {
         });
         has_been_here || self.own_addresses.are_named_by(target) || self.pool.is_peer(target)
     }
+}
+
+/// The response, which says to a client of the pool that a peer answers.
+fn marked(mut response: Response<Body>, is_over_hop: bool) -> Response<Body> {
+    if is_over_hop {
+        protocol::mark_peer(response.headers_mut());
+    }
+    response
 }
 
 /// The response of the cache as one of the peer, or what is said where there is none.
@@ -745,7 +769,7 @@ mod tests {
         };
         assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((200, false), (200, false)));
         assert!(proxy.begins_to_leave() && !proxy.begins_to_leave());
-        assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((503, false), (200, true)));
+        assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((503, true), (200, true)));
     }
 
     #[test]

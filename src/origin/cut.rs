@@ -4,12 +4,56 @@
 //! ended by its connection: such a body would look whole (RFC 9112 section 9.8). It does so by the kind of
 //! the error, so here that kind is packed away.
 
+use std::cell::RefCell;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::time::{Duration, Instant};
 
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+
+use crate::cancellation::Cancellation;
+
+/// How often a wait looks whether its request was cancelled.
+const LOOK: Duration = Duration::from_millis(20);
+
+thread_local! {
+    /// What ends a wait of this thread early.
+    static WAITS: RefCell<Waits> = const { RefCell::new(Waits { cancellation: None, head: None, begun: None }) };
+}
+
+/// What ends a wait for input early.
+#[derive(Clone, Default)]
+pub(super) struct Waits {
+    pub(super) cancellation: Option<Cancellation>,
+    /// How long the head may take from its first byte on.
+    pub(super) head: Option<Duration>,
+    /// When the first byte of the head came.
+    begun: Option<Instant>,
+}
+
+impl Waits {
+    pub(super) fn for_head(cancellation: Option<Cancellation>, head: Option<Duration>) -> Self {
+        Self { cancellation, head, begun: None }
+    }
+
+    /// Makes it that of this thread until the guard is dropped.
+    pub(super) fn enter(self) -> Entered {
+        Entered { before: WAITS.replace(self) }
+    }
+}
+
+/// Puts back what was before.
+pub(super) struct Entered {
+    before: Waits,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        drop(WAITS.replace(std::mem::take(&mut self.before)));
+    }
+}
 
 /// The last link in the chain of connectors.
 #[derive(Debug)]
@@ -36,10 +80,31 @@ impl<T: Transport> Transport for CutTransport<T> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.0.await_input(timeout).map_err(|failure| match failure {
-            Error::Io(error) if is_cut(error.kind()) => Error::Io(io::Error::other(Cut(error))),
-            other => other,
-        })
+        let (waits, whole, begun) = (WAITS.with_borrow(Clone::clone), timeout.for_read(), Instant::now());
+        loop {
+            if waits.cancellation.as_ref().is_some_and(Cancellation::is_cancelled) {
+                return Err(packed(io::ErrorKind::ConnectionAborted.into()));
+            }
+            let head = waits.head.zip(waits.begun).map(|(limit, begun)| limit.saturating_sub(begun.elapsed()));
+            let left = whole.after.saturating_sub(begun.elapsed()).min(head.unwrap_or(Duration::MAX));
+            if left.is_zero() {
+                return Err(Error::Timeout(whole.reason));
+            }
+            let slice = match waits.cancellation {
+                Some(_) => left.min(LOOK),
+                None => left,
+            };
+            let is_unlimited = slice == *whole.after;
+            let limit = NextTimeout { after: slice.into(), ..whole };
+            match self.0.await_input(if is_unlimited { timeout } else { limit }) {
+                Err(Error::Timeout(_)) if slice < left => {}
+                Err(Error::Io(error)) if is_cut(error.kind()) => return Err(packed(error)),
+                answer => {
+                    WAITS.with_borrow_mut(|waits| _ = waits.begun.get_or_insert_with(Instant::now));
+                    return answer;
+                }
+            }
+        }
     }
 
     fn is_open(&mut self) -> bool {
@@ -49,6 +114,11 @@ impl<T: Transport> Transport for CutTransport<T> {
     fn is_tls(&self) -> bool {
         self.0.is_tls()
     }
+}
+
+/// An error whose kind ureq does not see.
+fn packed(error: io::Error) -> Error {
+    Error::Io(io::Error::other(Cut(error)))
 }
 
 fn is_cut(kind: io::ErrorKind) -> bool {

@@ -6,18 +6,27 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Extensions, Method, Response, StatusCode, Uri, Version};
 use ureq::BodyReader;
 
+use super::cut::Waits;
 use super::failure;
 use crate::body::Body;
+use crate::cancellation::Cancellation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::hop_by_hop;
 
 /// The response as it came, without what ends at this hop. One that is refused is dropped with its
 /// body unread, which closes its connection.
-pub(super) fn receive(answer: Response<ureq::Body>, method: &Method, url: &Uri) -> Result<Response<Body>> {
+pub(super) fn receive(
+    answer: Response<ureq::Body>,
+    method: &Method,
+    url: &Uri,
+    cancellation: Option<Cancellation>,
+) -> Result<Response<Body>> {
     let (mut parts, body) = answer.into_parts();
     let framing = framing(parts.status, parts.version, &parts.headers, method)
         .map_err(|says| Error::new(ErrorKind::BadResponse, says).with_url(url))?;
-    let reader = |left| BodyStream { reader: Some(body.into_reader()), left, failed: None, url: url.clone() };
+    let waits = Waits::for_head(cancellation, None);
+    let reader =
+        |left| BodyStream { reader: Some(body.into_reader()), left, failed: None, url: url.clone(), waits };
     let body = match framing {
         Framing::Nothing => Body::empty(),
         Framing::Length(length) => Body::from_reader(reader(Some(length)), Some(length)),
@@ -98,6 +107,7 @@ struct BodyStream {
     left: Option<u64>,
     failed: Option<(ErrorKind, String)>,
     url: Uri,
+    waits: Waits,
 }
 
 impl BodyStream {
@@ -117,7 +127,10 @@ impl Read for BodyStream {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let count = match reader.read(buffer) {
+        let entered = self.waits.clone().enter();
+        let read = reader.read(buffer);
+        drop(entered);
+        let count = match read {
             Ok(count) => count,
             Err(error) => {
                 let error = failure::within_body(error, self.left);

@@ -10,17 +10,18 @@ use ureq::config::Config;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
 use ureq::{Agent, AsSendBody};
 
-use super::cut::CutConnector;
+use super::cut::{CutConnector, Waits};
 use super::names::{Names, SystemLookup};
 use super::options::{Options, OriginBuilder};
 use super::resolver::OriginResolver;
 use super::{failure, request, response};
 use crate::access::{Asked, OriginRules};
 use crate::body::Body;
+use crate::cancellation::Cancellation;
 use crate::clock::SystemClock;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::{self, Within};
+use crate::protocol::{self, ConnectWithin, WholeHeadWithin, Within};
 use crate::round_trip::RoundTrip;
 
 /// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
@@ -149,6 +150,7 @@ impl Current {
 struct Time {
     deadline: Option<Deadline>,
     within: Option<Within>,
+    connect: Option<Duration>,
     begun: Instant,
 }
 
@@ -163,7 +165,7 @@ impl Time {
         }
         let is_for_head = self.deadline.is_some_and(|deadline| deadline.is_for_head());
         let head = left.filter(|_| is_for_head).into_iter().chain(within).min();
-        Some(Limits { head, whole: left.filter(|_| !is_for_head) })
+        Some(Limits { head, connect: self.connect, whole: left.filter(|_| !is_for_head) })
     }
 }
 
@@ -172,13 +174,15 @@ impl Time {
 struct Limits {
     /// Of each step up to the head of the response.
     head: Option<Duration>,
+    /// Of the connection.
+    connect: Option<Duration>,
     /// Of all, the body included.
     whole: Option<Duration>,
 }
 
 impl Limits {
     fn limiting<B: AsSendBody>(self, agent: &Agent, request: Request<B>) -> Request<B> {
-        if self.head.is_none() && self.whole.is_none() {
+        if self.head.is_none() && self.connect.is_none() && self.whole.is_none() {
             return request;
         }
         let limits = agent.config().timeouts();
@@ -187,7 +191,7 @@ impl Limits {
             .configure_request(request)
             .timeout_global(self.whole)
             .timeout_resolve(shorter(limits.resolve))
-            .timeout_connect(shorter(limits.connect))
+            .timeout_connect(shorter(limits.connect.into_iter().chain(self.connect).min()))
             .timeout_recv_response(shorter(limits.recv_response))
             .build()
     }
@@ -197,7 +201,11 @@ impl RoundTrip for Origin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let extensions = request.extensions();
         let (deadline, within) = (Deadline::of(extensions), extensions.get::<Within>().copied());
-        let time = Time { deadline, within, begun: Instant::now() };
+        let connect = extensions.get().map(|ConnectWithin(limit)| *limit);
+        let time = Time { deadline, within, connect, begun: Instant::now() };
+        let cancellation = extensions.get::<Cancellation>().cloned();
+        let waits =
+            Waits::for_head(cancellation.clone(), extensions.get().map(|WholeHeadWithin(limit)| *limit));
         let (head, body) = request::prepare(request)?;
         let (method, url) = (head.method().clone(), head.uri().clone());
         let current = self.inner.current.read().clone();
@@ -208,6 +216,7 @@ impl RoundTrip for Origin {
         let limits = time.left(Instant::now()).ok_or_else(too_late)?;
         let may_be_repeated = method == Method::GET || method == Method::HEAD || protocol::is_purge(&method);
         let repeatable = body.is_none() && may_be_repeated;
+        let entered = waits.enter();
         let answer = match body {
             None if repeatable => current.send_repeatable(head, limits, || time.left(Instant::now())),
             None => current.agent.run(limits.limiting(&current.agent, head)),
@@ -215,6 +224,7 @@ impl RoundTrip for Origin {
                 current.agent.run(limits.limiting(&current.agent, head.map(|()| body.into_send_body())))
             }
         };
+        drop(entered);
         let answer = answer.map_err(|failure| {
             let error = failure::before_response(failure, &url);
             // It may have moved.
@@ -223,7 +233,7 @@ impl RoundTrip for Origin {
             }
             error
         })?;
-        response::receive(answer, &method, &url)
+        response::receive(answer, &method, &url, cancellation)
     }
 }
 
@@ -379,7 +389,8 @@ mod tests {
         let begun = Instant::now();
         let deadline = Deadline::of_remaining(Some(5 * second), None, begun).unwrap();
         let limits = |head: Option<u32>, whole: Option<u32>| {
-            Some(Limits { head: head.map(|count| count * second), whole: whole.map(|count| count * second) })
+            let seconds = |count: Option<u32>| count.map(|count| count * second);
+            Some(Limits { head: seconds(head), connect: None, whole: seconds(whole) })
         };
         for (deadline, within, waited, expected) in [
             (None, None, 9, limits(None, None)),
@@ -392,7 +403,8 @@ mod tests {
             (Some(deadline), Some(3), 2, limits(Some(1), Some(3))),
             (Some(deadline.for_head()), Some(3), 2, limits(Some(1), None)),
         ] {
-            let time = Time { deadline, within: within.map(|count: u32| Within(count * second)), begun };
+            let within = within.map(|count: u32| Within(count * second));
+            let time = Time { deadline, within, connect: None, begun };
             assert_eq!(time.left(begun + waited * second), expected, "{within:?} {waited}");
         }
 
