@@ -66,6 +66,7 @@ pub(crate) fn lasting_client(
     let mut client = placing(&pool.ring, Client::builder())
         .members(members(peers)?)
         .path(&pool.path)
+        .accept_unmarked(pool.go_peers)
         .no_peer_left(last)
         .marks(marks);
     if let Some(path) = &reaching.ca_file {

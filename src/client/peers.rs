@@ -207,7 +207,7 @@ impl Drop for Probing {
 }
 
 impl Known {
-    fn new(url: PeerUrl, standing: Standing) -> Self {
+    pub(super) fn new(url: PeerUrl, standing: Standing) -> Self {
         Self {
             url,
             ticket: AtomicU64::new(standing.ticket().0),

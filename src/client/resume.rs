@@ -44,6 +44,7 @@ pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<Asked>, answer: Answer) ->
     let (parts, body) = response.into_parts();
     let way = Way::of(asked, parts.status, &parts.headers, &body);
     from.exchange().set_may_be_repeated(way.is_some());
+    let rate = Rate { waited: from.waited, bytes: 0 };
     let rest = way.map(|way| Rest { way, left: MOST_RESUMES, failed: Vec::new() });
     let body = body.read_through(|body| Watched {
         body,
@@ -52,7 +53,7 @@ pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<Asked>, answer: Answer) ->
         asked: Arc::clone(asked),
         offset: 0,
         rest,
-        rate: Rate::default(),
+        rate,
         is_checked: is_announced(&parts.extensions),
     });
     Response::from_parts(parts, body)

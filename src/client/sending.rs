@@ -94,6 +94,8 @@ pub(super) struct AnsweredBy {
     pub(super) listed: Listed,
     /// Whether the peer had the body in its store when it answered.
     pub(super) is_stored: bool,
+    /// How long its beginning has been waited for.
+    pub(super) waited: Duration,
 }
 
 impl AnsweredBy {
@@ -271,18 +273,19 @@ impl Inner {
                 self.peers.answered(peer, *ticket);
             }
             exchange.wait();
+            let begun = Instant::now();
             let response = self.collected(response, may_be_repeated, is_stored, &exchange.cancellation);
             exchange.has_come();
-            response.map(|response| (response, is_stored))
+            response.map(|response| (response, is_stored, begun.elapsed()))
         });
         let shown = || redacted(asked.target.as_str());
         match answer {
-            Ok((response, is_stored)) => {
+            Ok((response, is_stored, waited)) => {
                 debug!("{} {} {}", response.status(), shown(), peer.url);
                 if response.body().as_bytes().is_some() {
                     self.peers.was_whole(peer, *ticket);
                 }
-                Ok(Answer { response, from: Some(AnsweredBy { listed, is_stored }) })
+                Ok(Answer { response, from: Some(AnsweredBy { listed, is_stored, waited }) })
             }
             Err(error) => {
                 let about = |error: Error| error.with_url(&asked.target).with_peer(&peer.url);

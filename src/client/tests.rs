@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use http::header::{IF_RANGE, RANGE};
@@ -406,7 +405,8 @@ fn what_one_client_learnt_another_is_told() {
     assert_eq!(next.get(), pool.owners[1]);
     assert_eq!(next.scripted.asked(), [pool.owners[1].as_str()]);
     next.clock.advance(Duration::from_secs(1));
-    assert_eq!(next.get(), pool.owners[0]);
+    assert_eq!(next.get(), pool.owners[1]);
+    wait_until(|| next.state(0) == PeerState::Returning);
     assert!(next.client.marks().is_empty());
 }
 
@@ -664,7 +664,7 @@ fn broken_bodies_mark_a_peer_when_they_repeat_and_others_have_them() {
     }
     assert_eq!((broken, pool.state(0)), (3, PeerState::Down));
     // What breaks everywhere is the response's fault.
-    let pool = self::pool_with(|builder| builder.no_peer_left(NoPeerLeft::Fail));
+    let pool = pool_with(|builder| builder.no_peer_left(NoPeerLeft::Fail));
     for owner in &pool.owners {
         pool.scripted.script(owner, |_| Err(Error::new(ErrorKind::IncompleteBody, "cut")));
     }

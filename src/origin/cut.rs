@@ -14,6 +14,7 @@ use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use crate::cancellation::Cancellation;
+use crate::error::ErrorKind;
 
 /// How often a wait looks whether its request was cancelled.
 const LOOK: Duration = Duration::from_millis(20);
@@ -86,6 +87,10 @@ impl<T: Transport> Transport for CutTransport<T> {
                 return Err(packed(io::ErrorKind::ConnectionAborted.into()));
             }
             let head = waits.head.zip(waits.begun).map(|(limit, begun)| limit.saturating_sub(begun.elapsed()));
+            if head.is_some_and(|left| left.is_zero()) {
+                let text = "the head of the response comes too slowly";
+                return Err(Error::Other(Box::new(crate::error::Error::new(ErrorKind::BadResponse, text))));
+            }
             let left = whole.after.saturating_sub(begun.elapsed()).min(head.unwrap_or(Duration::MAX));
             if left.is_zero() {
                 return Err(Error::Timeout(whole.reason));
@@ -97,7 +102,7 @@ impl<T: Transport> Transport for CutTransport<T> {
             let is_unlimited = slice == *whole.after;
             let limit = NextTimeout { after: slice.into(), ..whole };
             match self.0.await_input(if is_unlimited { timeout } else { limit }) {
-                Err(Error::Timeout(_)) if slice < left => {}
+                Err(Error::Timeout(_)) if slice < left || head == Some(left) => {}
                 Err(Error::Io(error)) if is_cut(error.kind()) => return Err(packed(error)),
                 answer => {
                     WAITS.with_borrow_mut(|waits| _ = waits.begun.get_or_insert_with(Instant::now));
