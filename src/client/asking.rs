@@ -391,10 +391,12 @@ impl Client {
         let answer = near.round_trip(target.clone(), request, |target, own| self.is_own(target, own), past);
         match answer {
             // The near cache knows of no share of its peer's.
-            Err(error) if !went_past.get() && Observation::of(&error) != Observation::BadRequest => match again {
-                Some(again) => own.round_trip(again),
-                None => Err(error),
-            },
+            Err(error) if !went_past.get() && Observation::of(&error) != Observation::BadRequest => {
+                match again {
+                    Some(again) => own.round_trip(again),
+                    None => Err(error),
+                }
+            }
             answer => answer,
         }
     }

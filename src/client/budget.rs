@@ -19,7 +19,9 @@ impl Default for RetryBudget {
 
 impl RetryBudget {
     pub(super) fn add_request(&self) {
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| (held < MOST).then_some(held + 1));
+        let _ = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| (held < MOST).then_some(held + 1));
     }
 
     /// Whether there was a token to take.

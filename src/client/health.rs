@@ -175,7 +175,9 @@ impl Standing {
         }
         match sign {
             // It answers already before the pause is over.
-            Sign::Answered if matches!(self.state, State::Away { why: Why::Failed, .. } | State::Probing { .. }) => {
+            Sign::Answered
+                if matches!(self.state, State::Away { why: Why::Failed, .. } | State::Probing { .. }) =>
+            {
                 self.enter(State::Returning { since: now });
             }
             Sign::Answered => self.failures = 0,
@@ -231,7 +233,9 @@ impl Standing {
     pub(super) fn state(&self) -> PeerState {
         match self.state {
             State::Up => PeerState::Up,
-            State::Away { why: Why::Leaving, .. } | State::Probing { why: Why::Leaving } => PeerState::Draining,
+            State::Away { why: Why::Leaving, .. } | State::Probing { why: Why::Leaving } => {
+                PeerState::Draining
+            }
             State::Away { .. } => PeerState::Down,
             State::Probing { .. } => PeerState::Probing,
             State::Returning { .. } => PeerState::Returning,

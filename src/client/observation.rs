@@ -72,8 +72,8 @@ pub(super) struct Consequence {
 impl Observation {
     pub(super) fn of(error: &Error) -> Self {
         use ErrorKind::{
-            BadPeer, BadResponse, DigestMismatch, IncompleteBody, Io, Timeout, Tls, Unauthorized, Unavailable,
-            Unreachable, Unresolved,
+            BadPeer, BadResponse, DigestMismatch, IncompleteBody, Io, Timeout, Tls, Unauthorized,
+            Unavailable, Unreachable, Unresolved,
         };
         match (error.kind(), error.is_told_by_peer(), error.cause()) {
             (_, false, Some(Cause::Trust)) => Self::Untrusted,
@@ -101,7 +101,9 @@ impl Observation {
         let (mark, next) = match self {
             Self::Dead => (Failed, Owner),
             // Whether it is there is found out in the background.
-            Self::Unconnected | Self::Silent | Self::Late | Self::Stranger | Self::Untrusted => (Nothing, Owner),
+            Self::Unconnected | Self::Silent | Self::Late | Self::Stranger | Self::Untrusted => {
+                (Nothing, Owner)
+            }
             Self::BrokenBody => (Broken, Owner),
             Self::Busy => (Alive, OwnerOnBudget),
             Self::Misconfigured => (Alive, Owner),
@@ -143,7 +145,11 @@ pub(super) struct Attempts {
 impl Attempts {
     /// Of a request that may be repeated (RFC 9110 section 9.2.2) or not; `head_timeout` is how long one peer may
     /// take, and `hop` how long one may that is asked when that time is over.
-    pub(super) fn new(is_idempotent: bool, head_timeout: std::time::Duration, hop: std::time::Duration) -> Self {
+    pub(super) fn new(
+        is_idempotent: bool,
+        head_timeout: std::time::Duration,
+        hop: std::time::Duration,
+    ) -> Self {
         Self {
             is_idempotent,
             head_timeout,
@@ -163,7 +169,12 @@ impl Attempts {
     }
 
     /// Whether it goes on after this error. `can_repeat`: its body can be sent again; `has_budget` takes a token.
-    pub(super) fn goes_on(&mut self, error: &Error, can_repeat: bool, has_budget: impl FnOnce() -> bool) -> bool {
+    pub(super) fn goes_on(
+        &mut self,
+        error: &Error,
+        can_repeat: bool,
+        has_budget: impl FnOnce() -> bool,
+    ) -> bool {
         let observation = Observation::of(error);
         let Consequence { next, is_unbegun, may_go_past, .. } = observation.consequence();
         match observation {

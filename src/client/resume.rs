@@ -139,9 +139,10 @@ impl Watched {
         let count = read?;
         // What a peer has whole comes as fast as the peer is; what does not come whole is no use to the reader.
         let is_judged = self.rest.is_some() && self.from.as_ref().is_some_and(|from| from.is_stored);
-        let is_at_end = self.rest.as_ref().is_some_and(|rest| {
-            rest.way.length.is_some_and(|length| length <= self.offset + count as u64)
-        });
+        let is_at_end = self
+            .rest
+            .as_ref()
+            .is_some_and(|rest| rest.way.length.is_some_and(|length| length <= self.offset + count as u64));
         if is_judged && count > 0 && !is_at_end && self.rate.is_too_slow(begun.elapsed(), count) {
             return Err(Error::new(ErrorKind::Timeout, "the body comes too slowly").into());
         }
@@ -156,7 +157,9 @@ impl Watched {
 
     fn about(&self, error: Error) -> Error {
         match &self.from {
-            Some(from) => from.exchange().failed(error).with_url(&self.asked.target).with_peer(&from.peer().url),
+            Some(from) => {
+                from.exchange().failed(error).with_url(&self.asked.target).with_peer(&from.peer().url)
+            }
             None => error.with_url(&self.asked.target),
         }
     }
@@ -178,7 +181,9 @@ impl Watched {
         if let Some(from) = &self.from {
             rest.failed.push(from.peer().url.clone());
         }
-        let Some((body, from)) = rest.go_on(&self.inner, &self.asked, self.offset, error) else { return false };
+        let Some((body, from)) = rest.go_on(&self.inner, &self.asked, self.offset, error) else {
+            return false;
+        };
         // Somebody else has it: it was not the response's fault.
         self.tell_broken(error);
         if let Some(from) = &from {

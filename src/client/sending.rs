@@ -9,8 +9,8 @@ use http::{HeaderMap, Request, Response};
 use log::{debug, warn};
 
 use super::asked::Asked;
-use super::candidates::{Candidate, Candidates};
 use super::budget::RetryBudget;
+use super::candidates::{Candidate, Candidates};
 use super::collecting;
 use super::counts::Counters;
 use super::disagreements::Disagreements;
@@ -22,9 +22,9 @@ use super::pool::Pool;
 use super::resume;
 use super::watch::{Begun, Exchange, Listed, Watch};
 use crate::body::Body;
+use crate::cancellation::Cancellation;
 use crate::deadline::Deadline;
 use crate::digest::{Expected, announced, checked};
-use crate::cancellation::Cancellation;
 use crate::error::{Cause, Error, ErrorKind, Result, redacted};
 use crate::header::cache_control::RequestDirectives;
 use crate::peer_url::PeerUrl;
@@ -167,7 +167,9 @@ impl Inner {
         loop {
             let next = self.next_candidate(&mut candidates, asked).map(|candidate| (candidate, self.beside));
             let next = next.or_else(|| unconnected.pop_front().map(|candidate| (candidate, self.hop)));
-            let (Some((candidate, connect)), Some(head)) = (next, attempts.next(begun.elapsed())) else { break };
+            let (Some((candidate, connect)), Some(head)) = (next, attempts.next(begun.elapsed())) else {
+                break;
+            };
             let error = match self.ask(&candidate, asked, endpoint, Limit { head, connect }) {
                 Ok(answer) => {
                     // Somebody else has it whole: it was not the response's fault.

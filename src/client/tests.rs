@@ -166,13 +166,9 @@ impl Gate {
 
 #[test]
 fn a_peer_that_cannot_be_asked_is_followed_by_the_next() {
-    for kind in [
-        ErrorKind::Unreachable,
-        ErrorKind::Unresolved,
-        ErrorKind::Tls,
-        ErrorKind::BadResponse,
-        ErrorKind::Io,
-    ] {
+    for kind in
+        [ErrorKind::Unreachable, ErrorKind::Unresolved, ErrorKind::Tls, ErrorKind::BadResponse, ErrorKind::Io]
+    {
         let pool = pool();
         pool.scripted.fails(&pool.owners[0], kind);
         assert_eq!(pool.get(), pool.owners[1], "{kind}");

@@ -82,7 +82,8 @@ impl Exchange {
     /// When it may be late, in microseconds after the epoch.
     fn due(&self) -> Option<u64> {
         let since = self.waiting_since.load(Ordering::Relaxed);
-        let late = since.max(self.asked_at.load(Ordering::Relaxed)) + u64::try_from(LATE.as_micros()).unwrap_or(0);
+        let late =
+            since.max(self.asked_at.load(Ordering::Relaxed)) + u64::try_from(LATE.as_micros()).unwrap_or(0);
         let head_by = Some(self.head_by.load(Ordering::Relaxed)).filter(|head_by| *head_by > 0);
         (since > 0).then(|| head_by.map_or(late, |head_by| head_by.min(late)))
     }
@@ -225,13 +226,17 @@ impl Inner {
                 exchange.give_up(OUT_OF_TIME);
             } else if !asked.iter().any(|peer| Arc::ptr_eq(peer, &exchange.peer)) {
                 asked.push(Arc::clone(&exchange.peer));
-                self.check(&exchange.peer, |inner, peer| inner.ask_late(peer));
+                self.check(&exchange.peer, Self::ask_late);
             }
         }
     }
 
     /// Has a probe of this peer run in the background, unless there is one.
-    fn check(self: &Arc<Self>, peer: &Arc<Known>, ask: impl FnOnce(&Arc<Self>, &Arc<Known>) + Send + 'static) {
+    fn check(
+        self: &Arc<Self>,
+        peer: &Arc<Known>,
+        ask: impl FnOnce(&Arc<Self>, &Arc<Known>) + Send + 'static,
+    ) {
         let Some(probing) = peer.claim_probe() else { return };
         let (inner, peer) = (Arc::clone(self), Arc::clone(peer));
         // Where no thread is free, whoever is late next asks again.
@@ -356,7 +361,10 @@ mod tests {
         let exchange = exchange();
         assert_eq!((exchange.due(), exchange.is_late(u64::MAX)), (None, false));
         exchange.waiting_since.store(5, Ordering::Relaxed);
-        assert_eq!((exchange.due(), exchange.is_late(1_000_004), exchange.is_late(1_000_005)), (Some(1_000_005), false, true));
+        assert_eq!(
+            (exchange.due(), exchange.is_late(1_000_004), exchange.is_late(1_000_005)),
+            (Some(1_000_005), false, true)
+        );
         exchange.asked_at.store(1_500_000, Ordering::Relaxed);
         assert_eq!(exchange.due(), Some(2_500_000));
         exchange.head_by.store(2_000_000, Ordering::Relaxed);
@@ -368,9 +376,11 @@ mod tests {
     #[test]
     fn what_was_given_up_says_why() {
         let broken = || Error::new(ErrorKind::Io, "broken");
-        for (why, kind, cause) in
-            [(0, ErrorKind::Io, None), (SILENT, ErrorKind::Timeout, Some(Cause::Silent)), (OUT_OF_TIME, ErrorKind::Timeout, None)]
-        {
+        for (why, kind, cause) in [
+            (0, ErrorKind::Io, None),
+            (SILENT, ErrorKind::Timeout, Some(Cause::Silent)),
+            (OUT_OF_TIME, ErrorKind::Timeout, None),
+        ] {
             let exchange = exchange();
             if why > 0 {
                 exchange.give_up(why);

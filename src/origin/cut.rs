@@ -81,12 +81,16 @@ impl<T: Transport> Transport for CutTransport<T> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let (waits, whole, begun) = (WAITS.with_borrow(Clone::clone), timeout.for_read(), Instant::now());
+        let waits = WAITS.with_borrow(Clone::clone);
+        // A head may take longer than a body may be silent: the other may have to wait for it as well.
+        let timeout = NextTimeout { per_read: timeout.per_read.filter(|_| waits.head.is_none()), ..timeout };
+        let (whole, begun) = (timeout.for_read(), Instant::now());
         loop {
             if waits.cancellation.as_ref().is_some_and(Cancellation::is_cancelled) {
                 return Err(packed(io::ErrorKind::ConnectionAborted.into()));
             }
-            let head = waits.head.zip(waits.begun).map(|(limit, begun)| limit.saturating_sub(begun.elapsed()));
+            let head =
+                waits.head.zip(waits.begun).map(|(limit, begun)| limit.saturating_sub(begun.elapsed()));
             if head.is_some_and(|left| left.is_zero()) {
                 let text = "the head of the response comes too slowly";
                 return Err(Error::Other(Box::new(crate::error::Error::new(ErrorKind::BadResponse, text))));

@@ -64,8 +64,8 @@ fn cause(failure: &ureq::Error) -> Option<Cause> {
 /// Whether this program's roots do not know the other, or the other's do not know this program.
 fn is_of_trust(error: &rustls::Error) -> bool {
     use rustls::AlertDescription::{
-        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked, CertificateUnknown,
-        UnknownCA, UnsupportedCertificate,
+        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked,
+        CertificateUnknown, UnknownCA, UnsupportedCertificate,
     };
     match error {
         rustls::Error::InvalidCertificate(error) => *error == rustls::CertificateError::UnknownIssuer,

@@ -57,12 +57,7 @@ fn origin_down_and_stale_forbidden(table: &mut Table) {
     let stale = seen.outcome("stale-on-error");
     let healthy = client.health().iter().all(|peer| peer.failures == 0);
     table
-        .row(
-            "the origin is down, and nothing stale may be served",
-            "while it is down",
-            seen,
-            BOUND,
-        )
+        .row("the origin is down, and nothing stale may be served", "while it is down", seen, BOUND)
         .and(failed == unreachable, "the error says that the origin is not there")
         .and(stale == 0, "nothing stale is served")
         .and(healthy, "it is no peer's fault");
@@ -165,11 +160,7 @@ fn clock(table: &mut Table) {
         load.wait_for_more(300);
     });
     table
-        .all_answered(
-            "the clock is set back and forward by an hour (peers in one process)",
-            seen,
-            BOUND,
-        )
+        .all_answered("the clock is set back and forward by an hour (peers in one process)", seen, BOUND)
         .saw(format!(
             "{refetched_when_back} fetched anew after it went back, {after_forward} after it went forward"
         ))
