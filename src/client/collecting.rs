@@ -13,10 +13,16 @@ use parking_lot::{Condvar, Mutex};
 use super::helpers::Helpers;
 use crate::body::Body;
 use crate::cancellation::Cancellation;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How long the caller waits for the whole body before it gets what has come.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
+
+/// With fewer bytes a second than this, a peer that has the whole body has failed: it demands as much of its clients.
+pub(super) const LEAST_RATE: f64 = 256.0;
+
+/// After how long that is seen of a short body.
+const TOO_SLOW: Duration = Duration::from_millis(500);
 
 /// How much is read at a time.
 const PIECE: usize = 8 << 10;
@@ -35,7 +41,15 @@ pub(super) fn collect(response: Response<Body>, patience: Duration) -> Result<Re
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
         }
-        if begun.elapsed() >= patience && length.is_none_or(|length| (bytes.len() as u64) < length) {
+        let waited = begun.elapsed();
+        if length.is_some_and(|length| bytes.len() as u64 >= length) {
+            continue;
+        }
+        // The peer has it whole, and nothing of it was handed out: somebody else may have it faster.
+        if waited >= TOO_SLOW && (bytes.len() as f64) < LEAST_RATE * waited.as_secs_f64() {
+            return Err(Error::new(ErrorKind::Timeout, "the body comes too slowly"));
+        }
+        if waited >= patience {
             let body = Body::from_reader(Cursor::new(bytes).chain(body), length);
             return Ok(Response::from_parts(parts, body));
         }
@@ -116,7 +130,7 @@ impl Filling<'_> {
 
 impl Drop for Filling<'_> {
     fn drop(&mut self) {
-        let lost = || Err(io::Error::other(Error::new(crate::error::ErrorKind::Io, "the body was lost")));
+        let lost = || Err(io::Error::other(Error::new(ErrorKind::Io, "the body was lost")));
         self.0.state.lock().end.get_or_insert_with(lost);
         self.0.changed.notify_all();
     }
@@ -170,7 +184,6 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::error::ErrorKind;
 
     /// A piece for each that is sent; the end where nobody sends any more.
     struct Sent(mpsc::Receiver<io::Result<u8>>);

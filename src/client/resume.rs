@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use log::debug;
 
 use super::asked::{Asked, Repeatable};
+use super::collecting::LEAST_RATE;
 use super::sending::{Answer, AnsweredBy, Inner, Last, is_announced};
 use crate::body::Body;
 use crate::error::{Cause, Error, ErrorKind, redacted};
@@ -24,10 +25,7 @@ use crate::protocol::Endpoint;
 /// How often somebody may be asked for the rest of one body.
 const MOST_RESUMES: u32 = 3;
 
-/// With fewer bytes a second than this, a peer that has the whole body has failed: it demands as much of its clients.
-const LEAST_RATE: f64 = 256.0;
-
-/// Over how long that is measured.
+/// Over how long the rate of a body is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
 /// A date of modification names exact bytes when the response is so much younger (RFC 9110 section 8.8.2.2):

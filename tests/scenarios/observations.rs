@@ -336,6 +336,7 @@ fn a_peer_that_says_nothing_is_left_for_the_next_and_then_marked() {
     wait_until("it is not marked", || pool.state() == PeerState::Down);
     // What may not be repeated fails.
     let pool = Two::new(pool.bad);
+    let url = pool.url(&origin);
     let begun = Instant::now();
     let error = pool.client.request(Request::post(&url).body("an item").unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
