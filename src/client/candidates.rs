@@ -58,9 +58,9 @@ impl Inner {
             let peer = self.peers.of(&owner);
             let look = self.peers.look(&peer, || share(&asked.target));
             match look {
-                Look::Ask(ticket) => return Some(Candidate { peer, ticket }),
+                Look::Ask(ticket) if !peer.is_suspected() => return Some(Candidate { peer, ticket }),
                 Look::Skip => {}
-                Look::Spare(ticket) => {
+                Look::Ask(ticket) | Look::Spare(ticket) => {
                     candidates.spare.get_or_insert(Candidate { peer, ticket });
                 }
                 Look::Trial(ticket) => {

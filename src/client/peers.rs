@@ -38,6 +38,8 @@ pub(super) struct Known {
     is_settled: AtomicBool,
     /// Whether it is being probed.
     is_probed: AtomicBool,
+    /// Whether it did not answer the first of two probes.
+    is_suspected: AtomicBool,
     /// When the operator was told last that it is set up wrongly.
     warned: Mutex<Option<Instant>>,
 }
@@ -202,6 +204,7 @@ pub(super) struct Probing(Arc<Known>);
 
 impl Drop for Probing {
     fn drop(&mut self) {
+        self.0.is_suspected.store(false, Ordering::Relaxed);
         self.0.is_probed.store(false, Ordering::Release);
     }
 }
@@ -214,6 +217,7 @@ impl Known {
             is_settled: AtomicBool::new(standing.is_settled()),
             standing: Mutex::new(standing),
             is_probed: AtomicBool::new(false),
+            is_suspected: AtomicBool::new(false),
             warned: Mutex::new(None),
         }
     }
@@ -221,6 +225,15 @@ impl Known {
     /// The time of its life that it is now.
     pub(super) fn ticket(&self) -> Ticket {
         Ticket(self.ticket.load(Ordering::Acquire))
+    }
+
+    pub(super) fn is_suspected(&self) -> bool {
+        self.is_suspected.load(Ordering::Relaxed)
+    }
+
+    /// It did not answer the first of two probes: until the second is over, others are asked before it.
+    pub(super) fn suspect(&self) {
+        self.is_suspected.store(true, Ordering::Relaxed);
     }
 
     /// The right to probe it; `None` while somebody has it.

@@ -258,6 +258,7 @@ impl Inner {
                 }
                 return;
             }
+            peer.suspect();
             if is_last {
                 let error = Error::new(ErrorKind::Timeout, "it is late, and does not say that it is there");
                 self.peers.told(peer, Sign::Failed, ticket, &error);
