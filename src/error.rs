@@ -139,6 +139,19 @@ pub struct Error {
     inner: Box<Inner>,
 }
 
+/// What one kind of error may be due to, for those who judge a peer by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// This program does not trust the other's certificate, or its own is refused.
+    Trust,
+    /// The head of the response is larger than this program accepts.
+    Limits,
+    /// The response is not one of a peer.
+    Stranger,
+    /// The peer does not answer `/healthz` either.
+    Silent,
+}
+
 struct Inner {
     kind: ErrorKind,
     message: String,
@@ -146,6 +159,7 @@ struct Inner {
     peer: Option<String>,
     is_told_by_peer: bool,
     is_unsent: bool,
+    cause: Option<Cause>,
     retry_after: Option<Duration>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -163,6 +177,7 @@ impl Error {
                 peer: None,
                 is_told_by_peer: false,
                 is_unsent: false,
+                cause: None,
                 retry_after: None,
                 source: None,
             }),
@@ -210,6 +225,24 @@ impl Error {
         self.inner.is_unsent
     }
 
+    /// The same error once more, without its cause.
+    pub(crate) fn again(&self) -> Self {
+        Self::new(self.kind(), self.message())
+    }
+
+    /// The same error, of which this is known beside its kind.
+    #[must_use]
+    pub(crate) fn because(mut self, cause: Cause) -> Self {
+        self.inner.cause = Some(cause);
+        self
+    }
+
+    /// What is known of it beside its kind.
+    #[must_use]
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        self.inner.cause
+    }
+
     /// The same error, of what may go better after this long.
     #[must_use]
     pub fn with_retry_after(mut self, time: Duration) -> Self {
@@ -220,7 +253,7 @@ impl Error {
     /// The same error for another request that waited for the same thing. Its cause is kept as text.
     #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     pub(crate) fn shared(&self) -> Self {
-        let Inner { kind, message, url, peer, is_told_by_peer, is_unsent, retry_after, source } =
+        let Inner { kind, message, url, peer, is_told_by_peer, is_unsent, retry_after, source, cause } =
             &*self.inner;
         let source = source.as_ref().map(|source| source.to_string().into());
         Self {
@@ -233,6 +266,7 @@ impl Error {
                 is_unsent: *is_unsent,
                 retry_after: *retry_after,
                 source,
+                cause: *cause,
             }),
         }
     }

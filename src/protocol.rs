@@ -11,6 +11,7 @@
 //! | `Forwardcache` | requests | what the asker wants beside the response, see [`Hop`] |
 //! | `Forwardcache-Scope` | requests | `own`: a purge is about the share of the peer that is asked; `near`: about its copies of what others own, see [`Scope`] |
 //! | `Sec-Forwardcache` | requests | that they are of no page of the web |
+//! | `Forwardcache-Peer` | responses | that a peer answers, and which version of this it speaks: every response to a request with `Forwardcache` has it |
 //! | `Forwardcache-Error` | responses | that a peer made it itself because it could not get the origin's |
 //! | `Forwardcache-Members` | responses | the [`PoolDigest`] of a peer that was asked with another |
 //! | `Forwardcache-Leaving` | responses | that the peer is about to end |
@@ -39,6 +40,12 @@ pub(crate) const QUERY: &str = "q";
 
 /// The field that says what went wrong at a peer: the name of an [`ErrorKind`].
 static ERROR: HeaderName = HeaderName::from_static("forwardcache-error");
+
+/// Says that a peer answers: whatever lacks it comes from another program.
+static PEER: HeaderName = HeaderName::from_static("forwardcache-peer");
+
+/// The version of this protocol.
+const VERSION: &str = "1";
 
 /// See [`Hop`].
 pub(crate) static HOP: HeaderName = HeaderName::from_static("forwardcache");
@@ -119,9 +126,39 @@ pub(crate) struct ForPeer;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Within(pub(crate) Duration);
 
+/// Says, in the extensions of a request, how long its connection may take, where that is less than the transport allows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectWithin(pub(crate) Duration);
+
+/// Says, in the extensions of a request, how long the head of its response may take from its first byte on. A peer
+/// writes a head in one piece.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WholeHeadWithin(pub(crate) Duration);
+
 /// Marks a response, in its extensions, as one that no peer gave, because none was left.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FetchedDirectly;
+
+/// Says that a peer answers.
+pub(crate) fn mark_peer(headers: &mut HeaderMap) {
+    headers.insert(&PEER, HeaderValue::from_static(VERSION));
+}
+
+/// The same as a field line.
+pub(crate) fn write_peer(lines: &mut String) {
+    // Writing to a String cannot fail.
+    let _ = write!(lines, "{}: {VERSION}\r\n", PEER.as_str());
+}
+
+/// Whether a peer answers; the mark ends here.
+pub(crate) fn take_peer(headers: &mut HeaderMap) -> bool {
+    headers.remove(&PEER).is_some()
+}
+
+/// Whether a request comes from a client of the pool, which is to be told that a peer answers.
+pub(crate) fn is_over_hop(headers: &HeaderMap) -> bool {
+    headers.contains_key(&HOP)
+}
 
 /// Marks a response as one that says why there is no other.
 pub(crate) fn mark_failure(headers: &mut HeaderMap, kind: ErrorKind) {
@@ -136,6 +173,7 @@ pub(crate) fn remove_failure(headers: &mut HeaderMap) {
 /// Takes off whatever only a peer says.
 pub(crate) fn remove_marks(headers: &mut HeaderMap) {
     remove_failure(headers);
+    headers.remove(&PEER);
     headers.remove(&DIGEST);
     headers.remove(&MEMBERS);
     headers.remove(&LEAVING);

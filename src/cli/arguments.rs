@@ -357,6 +357,10 @@ pub(crate) struct PoolOptions {
 
     #[command(flatten)]
     pub(crate) ring: RingOptions,
+
+    /// The pool has peers of the Go package: accept 5xx responses that do not say that a peer gave them
+    #[arg(long)]
+    pub(crate) go_peers: bool,
 }
 
 /// How URLs are placed on the peers.

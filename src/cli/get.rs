@@ -113,6 +113,8 @@ fn write(
             Err(error) => return Err(Error::from(error).into()),
         };
         output.write_all(&piece[..count]).map_err(failed)?;
+        // What comes slowly is shown as it comes.
+        output.flush().map_err(failed)?;
     }
-    output.flush().map_err(failed)
+    Ok(())
 }

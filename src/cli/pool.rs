@@ -80,8 +80,12 @@ fn built(
     marks: Marks,
 ) -> Result<Client, Error> {
     let pool = &reaching.pool;
-    let mut client =
-        placing(&pool.ring, client).members(members(peers)?).path(&pool.path).no_peer_left(last).marks(marks);
+    let mut client = placing(&pool.ring, client)
+        .members(members(peers)?)
+        .path(&pool.path)
+        .accept_unmarked(pool.go_peers)
+        .no_peer_left(last)
+        .marks(marks);
     if let Some(path) = &reaching.ca_file {
         client = client.root_certificates_file(path);
     }

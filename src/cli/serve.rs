@@ -189,7 +189,9 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     let scheme = scheme(&arguments);
     let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let mut builder = Peer::builder(self_url)
-        .client(pool::placing(&arguments.pool.ring, Client::builder()))
+        .client(
+            pool::placing(&arguments.pool.ring, Client::builder()).accept_unmarked(arguments.pool.go_peers),
+        )
         .rules(rules(&arguments))
         .politeness(politeness(&arguments))
         .network(network(&arguments.network))

@@ -11,6 +11,7 @@ use http::{Request, Uri};
 use parking_lot::Mutex;
 
 use crate::body::Body;
+use crate::cancellation::Cancellation;
 use crate::deadline::Deadline;
 use crate::header::hop_by_hop;
 use crate::peer_url::PeerUrl;
@@ -46,13 +47,9 @@ impl Asked {
     }
 
     /// Whether nobody waits for an answer any more.
-    pub(super) fn is_out_of_time(&self) -> bool {
-        self.left().is_some_and(|left| left.is_zero())
-    }
-
-    /// Whether an answer that comes after so long is still waited for.
-    pub(super) fn has_left(&self, time: Duration) -> bool {
-        self.left().is_none_or(|left| left >= time)
+    pub(super) fn is_over(&self) -> bool {
+        let cancellation: Option<&Cancellation> = self.parts.extensions.get();
+        self.left().is_some_and(|left| left.is_zero()) || cancellation.is_some_and(Cancellation::is_cancelled)
     }
 
     fn left(&self) -> Option<Duration> {

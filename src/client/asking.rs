@@ -12,9 +12,9 @@ use http::{Method, Request, Response, StatusCode};
 use super::asked::Asked;
 use super::builder::ClientBuilder;
 use super::counts::ClientCounts;
-#[cfg(feature = "peer")]
-use super::failover::{Failure, failure};
 use super::marks::Marks;
+#[cfg(feature = "peer")]
+use super::observation::Observation;
 use super::peers::PeerHealth;
 use super::pool;
 use super::sending::{Answer, Inner, Last};
@@ -37,9 +37,11 @@ use crate::target::Target;
 
 /// Asks a pool: every request goes to the one peer that owns its URL, and to the next one while that is away.
 ///
-/// A peer that cannot be asked is left alone for a while, from a second up to a minute, and then asked whether
-/// it is there again before it gets its share back, within five seconds. Meanwhile the next owner on the ring has
-/// its URLs. A request that may be repeated goes on to the next owner when a peer fails at it; any other does
+/// A peer that cannot be asked is left alone for a while, from a second up to a minute, and then asked in the background
+/// whether it is there again before it gets its share back, within five seconds. Meanwhile the next owner on the ring has
+/// its URLs. A peer that does not begin to answer within a second is asked on another connection whether it is there: if
+/// it does not say so within half a second, the request goes to the next owner; if it does, its origin is slow, and is
+/// waited for. A request that may be repeated goes on to the next owner when a peer fails at it; any other does
 /// only where nothing of it was sent. All owners together may take as long as one
 /// ([`response_timeout`](ClientBuilder::response_timeout)) and a connection may take. A body that breaks off goes on from the next owner where a strong validator proves that
 /// the bytes are the same. When no peer is left, the origin is asked directly, unless
@@ -149,7 +151,7 @@ impl Client {
         let Answer { response, from, .. } = self.inner.send(&asked, Endpoint::Why, &Last::Nobody)?;
         let about = |error: Error| {
             let error = error.with_url(&asked.target);
-            if let Some(from) = &from { error.with_peer(&from.peer.url) } else { error }
+            if let Some(from) = &from { error.with_peer(&from.peer().url) } else { error }
         };
         if response.status() != StatusCode::OK {
             let text = format!("the peer explains nothing: it answers {}", response.status().as_u16());
@@ -363,10 +365,12 @@ impl Client {
         let answer = near.round_trip(target.clone(), request, |target, own| self.is_own(target, own), past);
         match answer {
             // The near cache knows of no share of its peer's.
-            Err(error) if !went_past.get() && failure(&error) != Failure::Request => match again {
-                Some(again) => own.round_trip(again),
-                None => Err(error),
-            },
+            Err(error) if !went_past.get() && Observation::of(&error) != Observation::BadRequest => {
+                match again {
+                    Some(again) => own.round_trip(again),
+                    None => Err(error),
+                }
+            }
             answer => answer,
         }
     }

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::asking::Client;
-use super::choices::{NoPeerLeft, SlowPeers};
+use super::budget::RetryBudget;
+use super::choices::NoPeerLeft;
 use super::counts::Counters;
 use super::disagreements::Disagreements;
-use super::hedge::Helpers;
+use super::helpers::Helpers;
 use super::marks::Marks;
 use super::peers::{self, Jitter, Peers};
 use super::pool::{Listed, Pool, RingChoice};
 use super::sending::{COLLECTED, Inner};
+use super::watch::Watch;
 use crate::access::OriginRules;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
@@ -35,7 +37,16 @@ use crate::token::Tokens;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// How long connecting to one may take, unless told otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// After so long without a connection the next owner is tried.
+const BESIDE: Duration = Duration::from_millis(300);
+
+/// How many peers are asked at a time whether they are there.
+const PROBERS: usize = 16;
+
+/// How many short bodies are read at a time while their callers wait for them.
+const READERS: usize = 64;
 
 /// How long a purge of all peers may take.
 const PURGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,13 +70,12 @@ pub struct ClientBuilder {
     network: OriginBuilder,
     transport: Option<Arc<dyn RoundTrip>>,
     no_peer_left: NoPeerLeft,
-    slow_peers: SlowPeers,
-    bounded_load: Option<f64>,
+    accepts_unmarked: bool,
     marks: Marks,
     clock: Arc<dyn Clock>,
     jitter: Option<Jitter>,
     head_timeout: Duration,
-    hop: Duration,
+    connect: Option<Duration>,
     tokens: Option<Tokens>,
     deadline: Option<Duration>,
     soft_deadline: Option<Duration>,
@@ -97,20 +107,18 @@ impl Default for ClientBuilder {
             hash: None,
             network: Origin::builder()
                 .response_timeout(HEAD_TIMEOUT)
-                .connect_timeout(CONNECT_TIMEOUT)
                 .max_head(MAX_HEAD)
                 .max_fields(MAX_FIELDS)
                 .idle_connections(IDLE_CONNECTIONS)
                 .idle_connections_per_origin(IDLE_CONNECTIONS_PER_PEER),
             transport: None,
             no_peer_left: NoPeerLeft::default(),
-            slow_peers: SlowPeers::default(),
-            bounded_load: None,
+            accepts_unmarked: false,
             marks: Marks::default(),
             clock: Arc::new(SystemClock),
             jitter: None,
             head_timeout: HEAD_TIMEOUT,
-            hop: CONNECT_TIMEOUT,
+            connect: None,
             tokens: None,
             deadline: None,
             soft_deadline: None,
@@ -195,10 +203,11 @@ impl ClientBuilder {
         self
     }
 
-    /// How long connecting to a peer may take, the TLS handshake included. Default: 10 seconds.
+    /// How long connecting to a peer may take, the TLS handshake included: one that takes longer has failed. The next
+    /// owner is tried after 300 milliseconds already. Default: 2 seconds.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.connect_timeout(timeout);
-        self.hop = timeout;
+        self.connect = Some(timeout);
         self
     }
 
@@ -342,26 +351,18 @@ impl ClientBuilder {
         self
     }
 
-    /// What to do about peers that are slow. Default: [`SlowPeers::Wait`].
+    /// Whether a response with a 5xx status counts as the origin's although it does not say that a peer gave it. Peers
+    /// of the Go package do not say so. Default: `false`; such a response comes from another program, and the next
+    /// owner is asked.
     ///
     /// ```
-    /// use forwardcache::{Client, SlowPeers};
+    /// use forwardcache::Client;
     ///
-    /// let client = Client::builder().slow_peers(SlowPeers::Hedge { quantile: 0.95 }).build()?;
-    /// assert!(Client::builder().slow_peers(SlowPeers::Hedge { quantile: 95.0 }).build().is_err());
+    /// let client = Client::builder().pool(["http://10.0.0.1:3000"]).accept_unmarked(true).build()?;
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
-    pub fn slow_peers(mut self, choice: SlowPeers) -> Self {
-        self.slow_peers = choice;
-        self
-    }
-
-    /// Passes a URL on to the next owner while its own has more than `1 + epsilon` times as many requests of
-    /// this client as its peers have on average, rounded up. A hot URL is then cached by more than one. Default: off.
-    ///
-    /// A response counts up to its end.
-    pub fn bounded_load(mut self, epsilon: f64) -> Self {
-        self.bounded_load = Some(epsilon);
+    pub fn accept_unmarked(mut self, accepted: bool) -> Self {
+        self.accepts_unmarked = accepted;
         self
     }
 
@@ -414,25 +415,13 @@ impl ClientBuilder {
             return Err(Error::new(ErrorKind::BadOption, text));
         }
         let ring = ring(self.ring, self.replicas, self.hash)?;
-        if !self.slow_peers.is_sound() {
-            let text = format!(
-                "{:?} makes no sense: a quantile is between 0 and 1, a factor above 1",
-                self.slow_peers
-            );
-            return Err(Error::new(ErrorKind::BadOption, text));
-        }
-        if self.bounded_load.is_some_and(|epsilon| !epsilon.is_finite() || epsilon < 0.0) {
-            return Err(Error::new(
-                ErrorKind::BadOption,
-                "the load of a peer is bounded by 0 or more above the mean",
-            ));
-        }
+        let hop = self.connect.unwrap_or(CONNECT_TIMEOUT);
         let fetches_directly = self.no_peer_left == NoPeerLeft::FetchDirectly;
         let (transport, direct): (_, Option<Arc<dyn RoundTrip>>) = match self.transport {
             Some(transport) => (Arc::clone(&transport), fetches_directly.then_some(transport)),
             None => {
                 // The peers are those that this program was told, wherever they are.
-                let to_peers = self.network.clone().rules(OriginRules::trusting());
+                let to_peers = self.network.clone().connect_timeout(hop).rules(OriginRules::trusting());
                 let transport = Arc::new(to_peers.build()?);
                 // Origins are anybody: who asks is for peers to know.
                 let network = self.network.without_client_certificate();
@@ -458,10 +447,13 @@ impl ClientBuilder {
             peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random), &self.marks),
             counters: Counters::default(),
             head_timeout: self.head_timeout,
-            hop: self.hop,
-            slow_peers: self.slow_peers,
-            bounded_load: self.bounded_load,
-            helpers: Helpers::new(),
+            hop,
+            beside: BESIDE.min(hop),
+            accepts_unmarked: self.accepts_unmarked,
+            retries: RetryBudget::default(),
+            probers: Helpers::new(PROBERS),
+            readers: Helpers::new(READERS),
+            watch: Watch::new(),
         });
         #[cfg(feature = "peer")]
         let client = {
@@ -500,8 +492,7 @@ impl fmt::Debug for ClientBuilder {
             .field("hash", &self.hash)
             .field("network", &self.network)
             .field("no_peer_left", &self.no_peer_left)
-            .field("slow_peers", &self.slow_peers)
-            .field("bounded_load", &self.bounded_load)
+            .field("accepts_unmarked", &self.accepts_unmarked)
             .field("tokens", &self.tokens)
             .finish_non_exhaustive()
     }

@@ -14,13 +14,9 @@ pub struct ClientCounts {
     pub passed_over: u64,
     /// Requests that went to their origins because no peer was left.
     pub direct_fetches: u64,
-    /// Requests sent to a second owner because the first was slow.
-    pub hedges: u64,
-    /// Those of them that the second answered first.
-    pub hedges_won: u64,
     /// Times that a body went on from another owner.
     pub resumed_bodies: u64,
-    /// Times that a peer was asked whether it is there again.
+    /// Times that a peer was asked whether it is there.
     pub probes: u64,
 }
 
@@ -30,8 +26,6 @@ pub(super) struct Counters {
     pub(super) failovers: Counter,
     pub(super) passed_over: Counter,
     pub(super) direct_fetches: Counter,
-    pub(super) hedges: Counter,
-    pub(super) hedges_won: Counter,
     pub(super) resumed_bodies: Counter,
     pub(super) probes: Counter,
 }
@@ -56,8 +50,6 @@ impl Counters {
             failovers: self.failovers.read(),
             passed_over: self.passed_over.read(),
             direct_fetches: self.direct_fetches.read(),
-            hedges: self.hedges.read(),
-            hedges_won: self.hedges_won.read(),
             resumed_bodies: self.resumed_bodies.read(),
             probes: self.probes.read(),
         }

@@ -12,9 +12,11 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// often as not: who had its keys meanwhile has what it would have to fetch.
 const RETURN: Duration = Duration::from_secs(5);
 
-/// So many failures on end that may be the request's fault as well, and no answer between them, are the
-/// peer's.
-const SUSPICIONS: u32 = 3;
+/// How long a peer that leaves is left alone before it is asked whether it is back.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// So many broken bodies on end, of more than one URL, are the peer's.
+const BROKEN: u32 = 3;
 
 /// What is known of one peer.
 ///
@@ -26,6 +28,9 @@ pub(super) struct Standing {
     state: State,
     /// Since the last answer.
     failures: u32,
+    /// Bodies that were broken since the last whole one, and of which URL the last of them was.
+    broken: u32,
+    broken_url: u32,
     ticket: Ticket,
 }
 
@@ -38,22 +43,19 @@ enum State {
     #[default]
     Up,
     /// Left alone up to then.
-    Down { until: SystemTime, why: Why },
-    /// Somebody asks whether it is there.
+    Away { until: SystemTime, why: Why },
+    /// It is being asked whether it is there.
     Probing { why: Why },
     /// It is there, and its keys come back.
     Returning { since: SystemTime },
 }
 
-/// What a peer is down for.
+/// What a peer is away for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
-    /// It failed.
     Failed,
-    /// Something failed that may have been the request: a probe decides.
-    Suspected,
-    /// It was slower than the others.
-    Slow,
+    /// It said that it leaves.
+    Leaving,
 }
 
 /// What a peer's standing is, as it is shown.
@@ -64,19 +66,22 @@ pub enum PeerState {
     Up,
     /// It failed, and is left alone for a while.
     Down,
-    /// It was left alone for long enough, and one request finds out whether it is there again.
+    /// It said that it leaves: it gets no new requests until it is back.
+    Draining,
+    /// It was left alone for long enough, and is asked in the background whether it is there again.
     Probing,
     /// It is there again, and is asked for more of its share from second to second.
     Returning,
 }
 
 impl PeerState {
-    /// Its name: `up`, `down`, `probing`, `returning`.
+    /// Its name: `up`, `down`, `draining`, `probing`, `returning`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Up => "up",
             Self::Down => "down",
+            Self::Draining => "draining",
             Self::Probing => "probing",
             Self::Returning => "returning",
         }
@@ -88,12 +93,12 @@ impl PeerState {
 pub(super) enum Look {
     /// Ask it.
     Ask(Ticket),
-    /// Pass it over, and ask it all the same where no other is left: it is not known to be dead.
+    /// Pass it over, and ask it where no other is left: it answers.
     Spare(Ticket),
+    /// Pass it over, and ask it only where the request would fail otherwise: it may be back.
+    Trial(Ticket),
     /// Pass it over.
     Skip,
-    /// Find out whether it is there, and say so by [`Standing::probed`]: nobody else does.
-    Probe,
 }
 
 /// What became of a request to a peer, as far as it says something about the peer.
@@ -101,31 +106,37 @@ pub(super) enum Look {
 pub(super) enum Sign {
     /// It answered.
     Answered,
+    /// A body came whole.
+    Whole,
     /// It is not there, or takes nothing.
     Failed,
-    /// It failed at this request: it may fail at others.
-    Suspicious,
+    /// The body of this URL, by its hash, was broken.
+    Broken(u32),
+    /// It says that it is about to end.
+    Leaving,
+}
+
+/// What a probe found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    There,
+    Leaving,
+    Nothing,
 }
 
 impl Standing {
     /// As another program left it.
     pub(super) fn marked(until: SystemTime, failures: u32) -> Self {
-        Self { state: State::Down { until, why: Why::Failed }, failures: failures.max(1), ticket: Ticket(1) }
+        let state = State::Away { until, why: Why::Failed };
+        Self { state, failures: failures.max(1), ticket: Ticket(1), ..Self::default() }
     }
 
-    /// What to do with a request whose key is this one, in thousandths of all keys, and which may wait for a
-    /// probe or not.
-    pub(super) fn look(&mut self, now: SystemTime, key: u16, may_probe: bool) -> Look {
+    /// What to do with a request whose key is this one, in thousandths of all keys.
+    pub(super) fn look(&mut self, now: SystemTime, key: u16) -> Look {
         match self.state {
             State::Up => Look::Ask(self.ticket),
-            State::Down { why, .. } if may_probe && self.is_due(now) => {
-                self.enter(State::Probing { why });
-                Look::Probe
-            }
-            State::Down { why, .. } | State::Probing { why } => match why {
-                Why::Failed => Look::Skip,
-                Why::Suspected | Why::Slow => Look::Spare(self.ticket),
-            },
+            State::Away { .. } if !self.is_due(now) => Look::Skip,
+            State::Away { .. } | State::Probing { .. } => Look::Trial(self.ticket),
             State::Returning { since } => {
                 let returned = now.duration_since(since).unwrap_or(RETURN);
                 if returned >= RETURN {
@@ -141,8 +152,8 @@ impl Standing {
 
     /// Whether it was left alone for long enough.
     pub(super) fn is_due(&self, now: SystemTime) -> bool {
-        let State::Down { until, .. } = self.state else { return false };
-        // A clock that was set back must not keep it down for longer than any pause.
+        let State::Away { until, .. } = self.state else { return false };
+        // A clock that was set back must not keep it away for longer than any pause.
         let left = until.duration_since(now).unwrap_or_default();
         left.is_zero() || left > LONGEST_PAUSE
     }
@@ -151,10 +162,20 @@ impl Standing {
     #[cfg(feature = "peer")]
     pub(super) fn is_away(&self, now: SystemTime) -> bool {
         match self.state {
-            State::Down { why: Why::Failed, .. } => !self.is_due(now),
+            State::Away { why: Why::Failed, .. } => !self.is_due(now),
             State::Probing { why: Why::Failed } => true,
             _ => false,
         }
+    }
+
+    /// Begins a probe, whose result [`probed`](Self::probed) takes, where it is time for one.
+    pub(super) fn begin_probe(&mut self, now: SystemTime) -> bool {
+        let State::Away { why, .. } = self.state else { return false };
+        let is_due = self.is_due(now);
+        if is_due {
+            self.enter(State::Probing { why });
+        }
+        is_due
     }
 
     /// What became of a request that was sent with this ticket. `jitter` is from 0 to 1.
@@ -163,37 +184,46 @@ impl Standing {
             return;
         }
         match sign {
-            Sign::Answered => self.failures = 0,
-            Sign::Failed => self.fail(now, jitter),
-            Sign::Suspicious if self.failures + 1 >= SUSPICIONS => self.fail(now, jitter),
-            Sign::Suspicious => {
-                self.failures += 1;
-                self.enter(State::Down { until: now, why: Why::Suspected });
+            // It answers already before the pause is over.
+            Sign::Answered
+                if matches!(self.state, State::Away { why: Why::Failed, .. } | State::Probing { .. }) =>
+            {
+                self.enter(State::Returning { since: now });
             }
+            Sign::Answered => self.failures = 0,
+            Sign::Whole => self.broken = 0,
+            Sign::Failed => self.fail(now, jitter),
+            // One URL that its origin breaks off takes no peer out of the pool.
+            Sign::Broken(url) if self.broken > 0 && url == self.broken_url => {}
+            Sign::Broken(url) => {
+                (self.broken, self.broken_url) = (self.broken + 1, url);
+                if self.broken >= BROKEN {
+                    self.broken = 0;
+                    self.fail(now, jitter);
+                }
+            }
+            Sign::Leaving if matches!(self.state, State::Up | State::Returning { .. }) => self.drain(now),
+            Sign::Leaving => {}
         }
     }
 
-    /// What a probe found; the ticket for the request that waited for it, where the peer is there.
-    pub(super) fn probed(&mut self, is_there: bool, now: SystemTime, jitter: f64) -> Option<Ticket> {
-        let State::Probing { why } = self.state else { return None };
-        match (is_there, why) {
-            (false, _) => self.fail(now, jitter),
-            (true, Why::Failed | Why::Slow) => self.enter(State::Returning { since: now }),
-            (true, Why::Suspected) => self.enter(State::Up),
-        }
-        is_there.then_some(self.ticket)
-    }
-
-    /// Leaves it alone for so long, for no failure of its own.
-    pub(super) fn pause(&mut self, pause: Duration, ticket: Ticket, now: SystemTime) {
-        if ticket == self.ticket {
-            self.enter(State::Down { until: now + pause, why: Why::Slow });
+    /// What a probe found.
+    pub(super) fn probed(&mut self, found: Found, now: SystemTime, jitter: f64) {
+        let State::Probing { why } = self.state else { return };
+        match (found, why) {
+            (Found::There, _) => self.enter(State::Returning { since: now }),
+            (Found::Leaving, _) | (Found::Nothing, Why::Leaving) => self.drain(now),
+            (Found::Nothing, Why::Failed) => self.fail(now, jitter),
         }
     }
 
     fn fail(&mut self, now: SystemTime, jitter: f64) {
         self.failures = self.failures.saturating_add(1);
-        self.enter(State::Down { until: now + pause(self.failures, jitter), why: Why::Failed });
+        self.enter(State::Away { until: now + pause(self.failures, jitter), why: Why::Failed });
+    }
+
+    fn drain(&mut self, now: SystemTime) {
+        self.enter(State::Away { until: now + DRAIN, why: Why::Leaving });
     }
 
     fn enter(&mut self, state: State) {
@@ -207,13 +237,16 @@ impl Standing {
 
     /// Whether it is up, and nothing is held against it.
     pub(super) fn is_settled(&self) -> bool {
-        self.state == State::Up && self.failures == 0
+        self.state == State::Up && self.failures == 0 && self.broken == 0
     }
 
     pub(super) fn state(&self) -> PeerState {
         match self.state {
             State::Up => PeerState::Up,
-            State::Down { .. } => PeerState::Down,
+            State::Away { why: Why::Leaving, .. } | State::Probing { why: Why::Leaving } => {
+                PeerState::Draining
+            }
+            State::Away { .. } => PeerState::Down,
             State::Probing { .. } => PeerState::Probing,
             State::Returning { .. } => PeerState::Returning,
         }
@@ -226,7 +259,7 @@ impl Standing {
     /// Up to when it is left alone.
     pub(super) fn until(&self) -> Option<SystemTime> {
         match self.state {
-            State::Down { until, .. } => Some(until),
+            State::Away { until, .. } => Some(until),
             _ => None,
         }
     }
@@ -250,7 +283,7 @@ mod tests {
     }
 
     fn ask(standing: &mut Standing, millis: u64) -> Ticket {
-        match standing.look(at(millis), 0, true) {
+        match standing.look(at(millis), 0) {
             Look::Ask(ticket) => ticket,
             other => panic!("{other:?} at {millis}"),
         }
@@ -274,31 +307,32 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_failed_is_passed_over_and_then_probed_by_one() {
+    fn a_peer_that_failed_is_passed_over_and_then_probed_once() {
         let mut standing = down();
         assert_eq!((standing.state(), standing.until()), (PeerState::Down, Some(at(1000))));
-        assert_eq!(standing.look(at(999), 0, true), Look::Skip);
-        #[cfg(feature = "peer")]
-        assert!(standing.is_away(at(999)) && !standing.is_away(at(1000)));
-        assert_eq!(standing.look(at(1000), 0, true), Look::Probe);
-        assert_eq!(standing.look(at(1000), 0, true), Look::Skip);
-        assert_eq!(standing.probed(false, at(1000), 1.0), None);
+        assert_eq!(standing.look(at(999), 0), Look::Skip);
+        assert!(!standing.begin_probe(at(999)));
+        assert!(matches!(standing.look(at(1000), 0), Look::Trial(_)));
+        assert!(standing.begin_probe(at(1000)) && !standing.begin_probe(at(1000)));
+        assert!(matches!(standing.look(at(1000), 0), Look::Trial(_)));
+        standing.probed(Found::Nothing, at(1000), 1.0);
         assert_eq!((standing.failures(), standing.until()), (2, Some(at(3000))));
     }
 
     #[test]
     fn it_gets_its_keys_back_little_by_little() {
         let mut standing = down();
-        assert_eq!(standing.look(at(1000), 999, true), Look::Probe);
-        let ticket = standing.probed(true, at(1000), 1.0).unwrap();
+        assert!(standing.begin_probe(at(1000)));
+        standing.probed(Found::There, at(1000), 1.0);
+        let ticket = standing.ticket();
         for (millis, key, is_asked) in
             [(1001, 0, false), (1100, 19, true), (1100, 20, false), (3500, 499, true), (5990, 999, false)]
         {
             let expected = if is_asked { Look::Ask(ticket) } else { Look::Spare(ticket) };
-            assert_eq!(standing.look(at(millis), key, true), expected, "{key} at {millis}");
+            assert_eq!(standing.look(at(millis), key), expected, "{key} at {millis}");
         }
         assert_eq!(standing.state(), PeerState::Returning);
-        assert_eq!(standing.look(at(6000), 999, true), Look::Ask(ticket));
+        assert_eq!(standing.look(at(6000), 999), Look::Ask(ticket));
         assert!(!standing.is_settled());
         standing.told(Sign::Answered, ticket, at(6000), 1.0);
         assert!(standing.is_settled());
@@ -318,60 +352,54 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_the_requests_fault_is_probed_at_once_and_forgiven() {
+    fn broken_bodies_count_when_they_repeat_and_not_when_one_url_does() {
         let mut standing = Standing::default();
-        for failures in 1..SUSPICIONS {
-            let ticket = ask(&mut standing, 0);
-            standing.told(Sign::Suspicious, ticket, at(0), 1.0);
-            assert_eq!(standing.failures(), failures);
-            assert_eq!(standing.look(at(0), 999, true), Look::Probe);
-            standing.probed(true, at(0), 1.0).unwrap();
-            assert_eq!(standing.state(), PeerState::Up);
-        }
-        // It is there, and fails at everything.
         let ticket = ask(&mut standing, 0);
-        standing.told(Sign::Suspicious, ticket, at(0), 1.0);
-        assert_eq!(standing.look(at(1), 0, true), Look::Skip);
-        assert_eq!(standing.until(), Some(at(4000)));
+        (0..10).for_each(|_| standing.told(Sign::Broken(1), ticket, at(0), 1.0));
+        standing.told(Sign::Broken(2), ticket, at(0), 1.0);
+        assert_eq!(standing.state(), PeerState::Up);
+        standing.told(Sign::Whole, ticket, at(0), 1.0);
+        for url in 1..3 {
+            standing.told(Sign::Broken(url), ticket, at(0), 1.0);
+            standing.told(Sign::Answered, ticket, at(0), 1.0);
+        }
+        assert_eq!(standing.state(), PeerState::Up);
+        standing.told(Sign::Broken(3), ticket, at(0), 1.0);
+        assert_eq!((standing.state(), standing.until()), (PeerState::Down, Some(at(1000))));
     }
 
     #[test]
     fn a_clock_that_was_set_back_does_not_keep_it_down() {
         let mut standing = down();
         let earlier = at(0) - Duration::from_secs(3600);
-        assert_eq!(standing.look(earlier, 0, true), Look::Probe);
-        standing.probed(true, at(0), 1.0).unwrap();
-        assert!(matches!(standing.look(earlier, 999, true), Look::Ask(_)));
+        assert!(standing.begin_probe(earlier));
+        standing.probed(Found::There, at(0), 1.0);
+        assert!(matches!(standing.look(earlier, 999), Look::Ask(_)));
     }
 
     #[test]
-    fn a_pause_is_no_failure() {
+    fn a_peer_that_leaves_drains_and_never_escalates() {
         let mut standing = Standing::default();
         let ticket = ask(&mut standing, 0);
-        standing.pause(Duration::from_secs(10), ticket, at(0));
-        let slow = Look::Spare(standing.ticket());
-        assert_eq!((standing.failures(), standing.look(at(9999), 0, true)), (0, slow));
-        assert_eq!(standing.look(at(10_000), 0, true), Look::Probe);
-        assert_eq!(standing.look(at(10_000), 0, true), Look::Spare(standing.ticket()));
-        standing.probed(true, at(10_000), 1.0).unwrap();
+        standing.told(Sign::Leaving, ticket, at(0), 1.0);
+        standing.told(Sign::Failed, ticket, at(0), 1.0);
+        for second in 1..100 {
+            assert_eq!((standing.state(), standing.failures()), (PeerState::Draining, 0));
+            assert_eq!(standing.until(), Some(at(second * 1000)));
+            assert!(standing.begin_probe(at(second * 1000)));
+            let found = if second % 2 == 0 { Found::Leaving } else { Found::Nothing };
+            standing.probed(found, at(second * 1000), 1.0);
+        }
+        assert!(standing.begin_probe(at(1_000_000)));
+        standing.probed(Found::There, at(1_000_000), 1.0);
         assert_eq!(standing.state(), PeerState::Returning);
     }
 
     #[test]
-    fn who_may_not_probe_leaves_it_to_another() {
-        let mut dead = down();
-        let mut suspected = Standing::default();
-        let ticket = ask(&mut suspected, 0);
-        suspected.told(Sign::Suspicious, ticket, at(0), 1.0);
-        let spare = Look::Spare(suspected.ticket());
-        for (standing, expected) in [(&mut dead, Look::Skip), (&mut suspected, spare)] {
-            assert_eq!(standing.look(at(1000), 0, false), expected);
-            assert!(standing.is_due(at(1000)));
-            assert_eq!(standing.look(at(1000), 0, true), Look::Probe);
-            assert!(!standing.is_due(at(1000)));
-            let after = standing.look(at(1000), 0, true);
-            assert!(matches!((after, expected), (Look::Skip, Look::Skip) | (Look::Spare(_), Look::Spare(_))));
-        }
-        assert!(!down().is_due(at(999)));
+    fn a_trial_that_is_answered_brings_it_back() {
+        let mut standing = down();
+        let Look::Trial(ticket) = standing.look(at(1000), 0) else { panic!("it may be back") };
+        standing.told(Sign::Answered, ticket, at(1000), 1.0);
+        assert_eq!(standing.state(), PeerState::Returning);
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `asking` | [`Client`]: its face |
 //! | `builder` | [`ClientBuilder`]: pool, path, ring, time limits, transport |
-//! | `choices` | what it may be told to do about peers that fail or are slow |
+//! | `choices` | what it may be told to do where its pool does not answer |
 //! | `disagreements` | peers that know another pool |
 //! | `former` | who owned what before the pool was changed |
 //! | `purging` | a purge of every peer |
@@ -14,35 +14,34 @@
 //! | `asked` | a request that may be sent more than once |
 //! | `candidates` | which of the owners may be asked, one after another |
 //! | `sending` | from owner to owner until one answers; a peer's failure is told from an origin's answer |
-//! | `failover` | whether a request that failed goes on; pure |
+//! | `observation` | what an answer says about the peer, and where the request goes next; pure |
+//! | `budget` | how many requests may go on because a peer was busy |
 //! | `health` | whether a peer is asked, after what it did so far; pure, over a given time |
 //! | `peers` | what was learnt of each peer, with its locks |
 //! | `marks` | the same as text, for the next program |
-//! | `latency` | how long a peer takes: a histogram |
-//! | `in_flight` | how many requests a peer has, and may have |
-//! | `hedge` | a second peer is asked when the first is slow |
+//! | `watch` | peers that are waited for are asked whether they are there |
+//! | `helpers` | a bounded number of threads for that |
 //! | `collecting` | a short body is read before its response is handed out |
 //! | `resume` | a body that breaks off goes on from another peer |
 //! | `counts` | what is counted |
 
 mod asked;
 mod asking;
+mod budget;
 mod builder;
 mod candidates;
 mod choices;
 mod collecting;
 mod counts;
 mod disagreements;
-mod failover;
 #[cfg(feature = "peer")]
 mod former;
 mod health;
-mod hedge;
-mod in_flight;
-mod latency;
+mod helpers;
 #[cfg(feature = "peer")]
 mod leaving;
 mod marks;
+mod observation;
 mod peers;
 mod pool;
 mod purging;
@@ -51,10 +50,11 @@ mod sending;
 mod side_by_side;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use asking::Client;
 pub use builder::ClientBuilder;
-pub use choices::{NoPeerLeft, SlowPeers};
+pub use choices::NoPeerLeft;
 pub use counts::ClientCounts;
 pub use health::PeerState;
 pub use marks::Marks;

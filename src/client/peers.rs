@@ -5,17 +5,18 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::health::{Look, PeerState, Sign, Standing, Ticket};
-use super::in_flight::InFlight;
-use super::latency::Latency;
+use super::health::{Found, Look, PeerState, Sign, Standing, Ticket};
 use super::marks::Marks;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::peer_url::PeerUrl;
+
+/// The operator is told once in so long of each peer that is set up wrongly.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// The peers that were asked, by their URLs.
 pub(super) struct Peers {
@@ -31,12 +32,16 @@ pub(super) type Jitter = Box<dyn Fn() -> f64 + Send + Sync>;
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) url: PeerUrl,
-    pub(super) latency: Latency,
-    pub(super) in_flight: Arc<InFlight>,
     standing: Mutex<Standing>,
     // What a request to a peer that is well needs to know, without the lock. Written under it.
     ticket: AtomicU64,
     is_settled: AtomicBool,
+    /// Whether it is being probed.
+    is_probed: AtomicBool,
+    /// Whether it did not answer the first of two probes.
+    is_suspected: AtomicBool,
+    /// When the operator was told last that it is set up wrongly.
+    warned: Mutex<Option<Instant>>,
 }
 
 /// What is known of a peer, for whoever watches a client.
@@ -51,12 +56,6 @@ pub struct PeerHealth {
     pub failures: u32,
     /// Up to when it is left alone, where it is down.
     pub until: Option<SystemTime>,
-    /// How many requests it has at this moment, up to the end of their bodies where these are streams.
-    pub in_flight: u32,
-    /// Within how long half of its latest answers began; `None` when there were too few.
-    pub median: Option<Duration>,
-    /// The same of 99 in 100.
-    pub p99: Option<Duration>,
 }
 
 impl Peers {
@@ -90,33 +89,36 @@ impl Peers {
         drop(former);
     }
 
-    /// What to do about this peer with a request of this key, which may wait for a probe or not.
-    pub(super) fn look(
-        &self,
-        peer: &Known,
-        key: impl FnOnce() -> u16,
-        may_probe: impl FnOnce() -> bool,
-    ) -> Look {
+    /// What to do about this peer with a request of this key.
+    pub(super) fn look(&self, peer: &Known, key: impl FnOnce() -> u16) -> Look {
         // In this order: a ticket that is too old is not counted.
         let ticket = Ticket(peer.ticket.load(Ordering::Acquire));
         if peer.is_settled.load(Ordering::Acquire) {
             return Look::Ask(ticket);
         }
-        let now = self.clock.now();
-        let (key, may_probe) = (key(), may_probe());
-        peer.change(|standing| standing.look(now, key, may_probe))
+        let (now, key) = (self.clock.now(), key());
+        peer.change(|standing| standing.look(now, key))
     }
 
-    /// Whether it is time to find out whether this peer is there, and nobody does.
+    /// Whether it is time to find out whether this peer is there.
     pub(super) fn is_due(&self, peer: &Known) -> bool {
         let now = self.clock.now();
         peer.standing.lock().is_due(now)
     }
 
     pub(super) fn answered(&self, peer: &Known, ticket: Ticket) {
+        self.note_unless_settled(peer, Sign::Answered, ticket);
+    }
+
+    /// A body of it came whole.
+    pub(super) fn was_whole(&self, peer: &Known, ticket: Ticket) {
+        self.note_unless_settled(peer, Sign::Whole, ticket);
+    }
+
+    fn note_unless_settled(&self, peer: &Known, sign: Sign, ticket: Ticket) {
         if !peer.is_settled.load(Ordering::Acquire) {
             let now = self.clock.now();
-            peer.change(|standing| standing.told(Sign::Answered, ticket, now, 0.0));
+            peer.change(|standing| standing.told(sign, ticket, now, 0.0));
         }
     }
 
@@ -135,28 +137,33 @@ impl Peers {
 
     /// It says that it is about to end.
     pub(super) fn left(&self, peer: &Known) {
-        let ticket = Ticket(peer.ticket.load(Ordering::Acquire));
-        let (now, jitter) = (self.clock.now(), (self.jitter)());
-        peer.change(|standing| standing.told(Sign::Failed, ticket, now, jitter));
+        let (now, ticket) = (self.clock.now(), peer.ticket());
+        peer.change(|standing| standing.told(Sign::Leaving, ticket, now, 0.0));
         log::info!("{} is about to end", peer.url);
     }
 
-    pub(super) fn pause(&self, peer: &Known, pause: Duration, ticket: Ticket) {
+    /// Tells the operator that something about this peer is set up wrongly; at most once a minute.
+    pub(super) fn warn(&self, peer: &Known, error: &Error) {
+        let now = Instant::now();
+        let mut warned = peer.warned.lock();
+        let is_news = warned.is_none_or(|warned| now.saturating_duration_since(warned) >= QUIET);
+        if is_news {
+            *warned = Some(now);
+        }
+        drop(warned);
+        if is_news {
+            log::warn!("{} cannot be used as a peer: {}", peer.url, error.message());
+        }
+    }
+
+    /// Asks whether a peer that was left alone for long enough is there; nobody else does at the same time.
+    pub(super) fn probe(&self, peer: &Known, ask: impl FnOnce() -> Found) {
         let now = self.clock.now();
-        peer.change(|standing| standing.pause(pause, ticket, now));
-    }
-
-    /// Calls `ask` to find out whether the peer is there, as [`Look::Probe`] says.
-    pub(super) fn probe(&self, peer: &Known, ask: impl FnOnce() -> bool) -> Option<Ticket> {
-        let mut probe = Probe { peers: self, peer, is_answered: false };
-        let is_there = ask();
-        probe.is_answered = true;
-        self.probed(peer, is_there)
-    }
-
-    fn probed(&self, peer: &Known, is_there: bool) -> Option<Ticket> {
-        let (now, jitter) = (self.clock.now(), (self.jitter)());
-        peer.change(|standing| standing.probed(is_there, now, jitter))
+        if !peer.change(|standing| standing.begin_probe(now)) {
+            return;
+        }
+        let mut probe = Probe { peers: self, peer, found: Found::Nothing };
+        probe.found = ask();
     }
 
     /// Of these peers, also those that were not asked yet.
@@ -179,19 +186,6 @@ impl Peers {
         unsettled.iter().filter(|peer| is_away(peer)).map(|peer| peer.url.clone()).collect()
     }
 
-    /// How many requests all of them have.
-    pub(super) fn load(&self) -> u32 {
-        self.known.read().values().map(|peer| peer.in_flight.count()).sum()
-    }
-
-    /// The median of the medians of all but this one.
-    pub(super) fn median_of_others(&self, url: &PeerUrl) -> Option<Duration> {
-        let others: Vec<_> = self.known.read().values().filter(|peer| peer.url != *url).cloned().collect();
-        let mut medians: Vec<_> = others.iter().filter_map(|peer| peer.latency.quantile(0.5)).collect();
-        medians.sort_unstable();
-        medians.get(medians.len() / 2).copied()
-    }
-
     /// Those that are down.
     pub(super) fn marks(&self) -> Marks {
         let all: Vec<_> = self.known.read().values().cloned().collect();
@@ -210,27 +204,56 @@ impl Peers {
 struct Probe<'a> {
     peers: &'a Peers,
     peer: &'a Known,
-    is_answered: bool,
+    found: Found,
 }
 
 impl Drop for Probe<'_> {
     fn drop(&mut self) {
-        if !self.is_answered {
-            self.peers.probed(self.peer, false);
-        }
+        let (now, jitter) = (self.peers.clock.now(), (self.peers.jitter)());
+        self.peer.change(|standing| standing.probed(self.found, now, jitter));
+    }
+}
+
+/// The promise that a peer has one probe at a time.
+pub(super) struct Probing(Arc<Known>);
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.0.is_suspected.store(false, Ordering::Relaxed);
+        self.0.is_probed.store(false, Ordering::Release);
     }
 }
 
 impl Known {
-    fn new(url: PeerUrl, standing: Standing) -> Self {
+    pub(super) fn new(url: PeerUrl, standing: Standing) -> Self {
         Self {
             url,
-            latency: Latency::default(),
-            in_flight: Arc::default(),
             ticket: AtomicU64::new(standing.ticket().0),
             is_settled: AtomicBool::new(standing.is_settled()),
             standing: Mutex::new(standing),
+            is_probed: AtomicBool::new(false),
+            is_suspected: AtomicBool::new(false),
+            warned: Mutex::new(None),
         }
+    }
+
+    /// The time of its life that it is now.
+    pub(super) fn ticket(&self) -> Ticket {
+        Ticket(self.ticket.load(Ordering::Acquire))
+    }
+
+    pub(super) fn is_suspected(&self) -> bool {
+        self.is_suspected.load(Ordering::Relaxed)
+    }
+
+    /// It did not answer the first of two probes: until the second is over, others are asked before it.
+    pub(super) fn suspect(&self) {
+        self.is_suspected.store(true, Ordering::Relaxed);
+    }
+
+    /// The right to probe it; `None` while somebody has it.
+    pub(super) fn claim_probe(self: &Arc<Self>) -> Option<Probing> {
+        (!self.is_probed.swap(true, Ordering::AcqRel)).then(|| Probing(Arc::clone(self)))
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Standing) -> T) -> T {
@@ -249,9 +272,6 @@ impl Known {
             state: standing.state(),
             failures: standing.failures(),
             until: standing.until(),
-            in_flight: self.in_flight.count(),
-            median: self.latency.quantile(0.5),
-            p99: self.latency.quantile(0.99),
         }
     }
 }
@@ -292,14 +312,24 @@ mod tests {
         let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000));
         let peers = Peers::new(clock.clone(), Box::new(|| 1.0), &Marks::default());
         let peer = peers.of(&"http://p:1".parse().unwrap());
-        let Look::Ask(ticket) = peers.look(&peer, || 0, || true) else { panic!("it is up") };
+        let Look::Ask(ticket) = peers.look(&peer, || 0) else { panic!("it is up") };
         let error = Error::new(crate::error::ErrorKind::Unreachable, "broken");
         peers.told(&peer, Sign::Failed, ticket, &error);
         clock.advance(Duration::from_secs(1));
-        assert_eq!(peers.look(&peer, || 0, || true), Look::Probe);
+        assert!(peers.is_due(&peer));
         let probe = std::panic::AssertUnwindSafe(|| peers.probe(&peer, || panic!("on purpose")));
         assert!(std::panic::catch_unwind(probe).is_err());
         assert_eq!((peer.health().state, peer.health().failures), (PeerState::Down, 2));
+    }
+
+    #[test]
+    fn a_peer_has_one_probe_at_a_time() {
+        let peers = Peers::new(Arc::new(crate::clock::SystemClock), random(), &Marks::default());
+        let peer = peers.of(&"http://p:1".parse().unwrap());
+        let claimed = peer.claim_probe();
+        assert!(claimed.is_some() && peer.claim_probe().is_none());
+        drop(claimed);
+        assert!(peer.claim_probe().is_some());
     }
 
     #[test]

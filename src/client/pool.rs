@@ -119,6 +119,7 @@ impl Pool {
     }
 
     /// How many peers there are.
+    #[cfg(feature = "peer")]
     pub(crate) fn size(&self) -> usize {
         self.members.read().members.len()
     }

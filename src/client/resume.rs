@@ -12,24 +12,21 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use log::debug;
 
 use super::asked::{Asked, Repeatable};
-use super::collecting;
-use super::health::Sign;
-use super::sending::{Answer, AnsweredBy, Inner, Last};
+use super::collecting::LEAST_RATE;
+use super::sending::{Answer, AnsweredBy, Inner, Last, is_announced};
 use crate::body::Body;
-use crate::error::{Error, redacted};
+use crate::error::{Cause, Error, ErrorKind, redacted};
 use crate::header::date;
 use crate::header::entity_tag::EntityTag;
 use crate::header::range::ContentRange;
 use crate::peer_url::PeerUrl;
 use crate::protocol::Endpoint;
-use crate::target::Target;
 
 /// How often somebody may be asked for the rest of one body.
 const MOST_RESUMES: u32 = 3;
 
-/// With fewer bytes a second than this, somebody else is asked for the rest: what a peer itself demands of its
-/// clients.
-const LEAST_RATE: f64 = 256.0;
+/// Over how long the rate of a body is measured.
+const RATE_WINDOW: Duration = Duration::from_millis(500);
 
 /// A date of modification names exact bytes when the response is so much younger (RFC 9110 section 8.8.2.2):
 /// the clocks that gave the two may differ.
@@ -37,28 +34,25 @@ const STRONG_AFTER: Duration = Duration::from_secs(60);
 
 /// The response, whose body knows where it came from and goes on elsewhere where it may.
 pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<Asked>, answer: Answer) -> Response<Body> {
-    let Answer { response, from: Some(from), .. } = answer else { return answer.response };
+    let Answer { response, from: Some(from) } = answer else { return answer.response };
     // What is in memory cannot break off.
     if response.body().as_bytes().is_some() {
         return response;
     }
     let (parts, body) = response.into_parts();
-    let way = Way::of(asked, parts.status, &parts.headers, &body).map(|way| Resume {
-        inner: Arc::clone(inner),
-        asked: Arc::clone(asked),
-        way,
-        left: MOST_RESUMES,
-        failed: Vec::new(),
-    });
+    let way = Way::of(asked, parts.status, &parts.headers, &body);
+    from.exchange().set_may_be_repeated(way.is_some());
+    let rate = Rate { waited: from.waited, bytes: 0 };
+    let rest = way.map(|way| Rest { way, left: MOST_RESUMES, failed: Vec::new() });
     let body = body.read_through(|body| Watched {
         body,
         from: Some(from),
-        target: asked.target.clone(),
+        inner: Arc::clone(inner),
+        asked: Arc::clone(asked),
         offset: 0,
-        resume: way,
-        pace: Pace::default(),
-        is_judged: true,
-        is_slow: false,
+        rest,
+        rate,
+        is_checked: is_announced(&parts.extensions),
     });
     Response::from_parts(parts, body)
 }
@@ -68,18 +62,17 @@ struct Watched {
     body: Body,
     /// Gone at its end: the peer has nothing more to do.
     from: Option<AnsweredBy>,
-    target: Target,
-    offset: u64,
-    resume: Option<Resume>,
-    pace: Pace,
-    /// Whether it is to go on elsewhere where it comes too slowly, and whether it does.
-    is_judged: bool,
-    is_slow: bool,
-}
-
-struct Resume {
     inner: Arc<Inner>,
     asked: Arc<Asked>,
+    offset: u64,
+    rest: Option<Rest>,
+    rate: Rate,
+    /// Whether something behind this finds out if the bytes are right.
+    is_checked: bool,
+}
+
+/// How the rest of a body may be had from somebody else.
+struct Rest {
     way: Way,
     left: u32,
     /// Those who broke off, or have another body.
@@ -88,17 +81,17 @@ struct Resume {
 
 /// How fast a body comes, by the time that was waited for it: how often it is read is the reader's business.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+struct Rate {
     waited: Duration,
     bytes: u64,
 }
 
-impl Pace {
+impl Rate {
     /// Whether it was too slow over the time of a window that has just ended.
-    pub(super) fn is_slow(&mut self, waited: Duration, bytes: usize, window: Duration) -> bool {
+    fn is_too_slow(&mut self, waited: Duration, bytes: usize) -> bool {
         self.waited += waited;
         self.bytes += bytes as u64;
-        if self.waited < window {
+        if self.waited < RATE_WINDOW {
             return false;
         }
         let is_slow = (self.bytes as f64) < LEAST_RATE * self.waited.as_secs_f64();
@@ -109,84 +102,123 @@ impl Pace {
 
 impl Read for Watched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if std::mem::take(&mut self.is_slow) {
-            let error = self.about(collecting::too_slow());
-            // Where nobody has it faster, it is waited for.
-            if !self.goes_on(&error) {
-                self.is_judged = false;
-            }
-        }
         loop {
-            let begun = Instant::now();
-            match self.body.read(buffer) {
+            let failed = match self.read_once(buffer) {
+                Ok(0) if !buffer.is_empty() => {
+                    self.ended();
+                    return Ok(0);
+                }
                 Ok(count) => {
                     self.offset += count as u64;
-                    if count == 0 && !buffer.is_empty() {
-                        self.from = None;
-                    } else if let Some(resume) = self.resume.as_ref().filter(|_| self.is_judged) {
-                        self.is_slow = self.pace.is_slow(begun.elapsed(), count, resume.inner.hop);
-                    }
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-                Err(error) => {
-                    let error = self.about(Error::from(error));
-                    if !self.goes_on(&error) {
-                        self.resume = None;
-                        return Err(error.into());
-                    }
-                }
+                Err(error) => self.about(Error::from(error)),
+            };
+            if !self.goes_on(&failed) {
+                self.rest = None;
+                return Err(failed.into());
             }
         }
     }
 }
 
 impl Watched {
+    fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let exchange = self.from.as_ref().map(AnsweredBy::exchange);
+        if let Some(exchange) = exchange {
+            exchange.wait();
+        }
+        let begun = Instant::now();
+        let read = self.body.read(buffer);
+        if let Some(exchange) = exchange {
+            exchange.has_come();
+        }
+        let count = read?;
+        // What a peer has whole comes as fast as the peer is; what does not come whole is no use to the reader.
+        let is_judged = self.rest.is_some() && self.from.as_ref().is_some_and(|from| from.is_stored);
+        let is_at_end = self
+            .rest
+            .as_ref()
+            .is_some_and(|rest| rest.way.length.is_some_and(|length| length <= self.offset + count as u64));
+        if is_judged && count > 0 && !is_at_end && self.rate.is_too_slow(begun.elapsed(), count) {
+            return Err(Error::new(ErrorKind::Timeout, "the body comes too slowly").into());
+        }
+        Ok(count)
+    }
+
+    fn ended(&mut self) {
+        if let Some(from) = self.from.take().filter(|_| !self.is_checked) {
+            self.inner.peers.was_whole(from.peer(), from.exchange().ticket);
+        }
+    }
+
     fn about(&self, error: Error) -> Error {
-        let error = error.with_url(&self.target);
         match &self.from {
-            Some(from) => error.with_peer(&from.peer.url),
-            None => error,
+            Some(from) => {
+                from.exchange().failed(error).with_url(&self.asked.target).with_peer(&from.peer().url)
+            }
+            None => error.with_url(&self.asked.target),
         }
     }
 
     /// Whether the rest comes from somebody else from now on.
     fn goes_on(&mut self, error: &Error) -> bool {
-        let Some(resume) = &mut self.resume else { return false };
-        // Nothing is missing, or nobody waits for it: what a caller has no time for says nothing of the peer.
-        if resume.way.length == Some(self.offset) || resume.asked.is_out_of_time() {
+        // Nobody waits for it: what a caller has no time for says nothing of the peer.
+        if self.asked.is_over() {
             return false;
         }
-        let next = resume.go_on(self.offset, self.from.as_ref(), error);
-        next.map(|(body, from)| (self.body, self.from) = (body, from)).is_some()
+        let Some(rest) = &mut self.rest else {
+            self.tell_broken(error);
+            return false;
+        };
+        // Nothing is missing.
+        if rest.way.length == Some(self.offset) {
+            return false;
+        }
+        if let Some(from) = &self.from {
+            rest.failed.push(from.peer().url.clone());
+        }
+        let Some((body, from)) = rest.go_on(&self.inner, &self.asked, self.offset, error) else {
+            return false;
+        };
+        // Somebody else has it: it was not the response's fault.
+        self.tell_broken(error);
+        if let Some(from) = &from {
+            from.exchange().set_may_be_repeated(true);
+        }
+        (self.body, self.from) = (body, from);
+        true
+    }
+
+    fn tell_broken(&self, error: &Error) {
+        if let Some(from) = self.from.as_ref().filter(|_| error.cause() != Some(Cause::Silent)) {
+            let sign = self.inner.broken(&self.asked);
+            self.inner.peers.told(from.peer(), sign, from.exchange().ticket, error);
+        }
     }
 }
 
-impl Resume {
+impl Rest {
     /// The rest of the body from this offset on, from somebody else.
     fn go_on(
         &mut self,
+        inner: &Arc<Inner>,
+        asked: &Asked,
         offset: u64,
-        from: Option<&AnsweredBy>,
         error: &Error,
     ) -> Option<(Body, Option<AnsweredBy>)> {
-        let inner = &self.inner;
-        if let Some(from) = from {
-            // The origin may have broken off behind it.
-            inner.peers.told(&from.peer, Sign::Suspicious, from.ticket, error);
-            self.failed.push(from.peer.url.clone());
-        }
-        let mut parts = self.asked.parts.clone();
+        let mut parts = asked.parts.clone();
         self.way.ask_for_the_rest(offset, &mut parts.headers);
         while let Some(left) = self.left.checked_sub(1) {
             self.left = left;
             let asked = Arc::new(Asked {
-                target: self.asked.target.clone(),
+                target: asked.target.clone(),
                 parts: parts.clone(),
                 body: Repeatable::Bytes(bytes::Bytes::new()),
                 but_not: self.failed.clone(),
             });
-            let Answer { response, from, .. } = inner.send(&asked, Endpoint::Proxy, &Last::Chosen).ok()?;
+            let Answer { response, from } = inner.send(&asked, Endpoint::Proxy, &Last::Chosen).ok()?;
             let (head, mut body) = response.into_parts();
             let before = self.way.before_the_rest(offset, head.status, &head.headers);
             if before.is_some_and(|before| is_skipped(&mut body, before)) {
@@ -196,7 +228,7 @@ impl Resume {
                 return Some((body, from));
             }
             // It has another body, or breaks off as well: the next one may not.
-            self.failed.push(from?.peer.url.clone());
+            self.failed.push(from?.peer().url.clone());
         }
         None
     }
@@ -315,14 +347,13 @@ mod tests {
 
     #[test]
     fn what_is_slow_is_seen_after_a_window() {
-        let (second, window) = (Duration::from_secs(1), Duration::from_secs(10));
-        let mut pace = Pace::default();
-        assert!((0..9).all(|_| !pace.is_slow(second, 1, window)));
-        assert!(pace.is_slow(second, 1, window));
+        let tenth = RATE_WINDOW / 10;
+        let mut rate = Rate::default();
+        assert!((0..9).all(|_| !rate.is_too_slow(tenth, 1)));
+        assert!(rate.is_too_slow(tenth, 1));
         // From the beginning.
-        assert!(!pace.is_slow(second, 1, window));
-        assert!((0..8).all(|_| !pace.is_slow(second, 256, window)));
-        assert!(!pace.is_slow(second, 1000, window));
+        assert!((0..9).all(|_| !rate.is_too_slow(tenth, 13)));
+        assert!(!rate.is_too_slow(tenth, 100));
     }
 
     #[test]

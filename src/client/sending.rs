@@ -1,41 +1,43 @@
 //! A request on its way through the pool: from owner to owner until one answers.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{PROXY_AUTHORIZATION, RETRY_AFTER};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Request, Response};
 use log::{debug, warn};
 
 use super::asked::Asked;
+use super::budget::RetryBudget;
 use super::candidates::{Candidate, Candidates};
-use super::choices::SlowPeers;
 use super::collecting;
 use super::counts::Counters;
 use super::disagreements::Disagreements;
-use super::failover::{self, Attempts};
 use super::health::{Sign, Ticket};
-use super::hedge::Helpers;
-use super::in_flight::Flying;
+use super::helpers::Helpers;
+use super::observation::{Attempts, Mark, Observation, is_strangers};
 use super::peers::{Known, Peers};
 use super::pool::Pool;
 use super::resume;
+use super::watch::{Begun, Exchange, Listed, Watch};
 use crate::body::Body;
+use crate::cancellation::Cancellation;
 use crate::deadline::Deadline;
 use crate::digest::{Expected, announced, checked};
-use crate::error::{Error, ErrorKind, Result, redacted};
+use crate::error::{Cause, Error, ErrorKind, Result, redacted};
 use crate::header::cache_control::RequestDirectives;
 use crate::peer_url::PeerUrl;
-use crate::protocol::{self, Endpoint, FetchedDirectly, ForPeer, IsLeaving, Paths, Within};
+use crate::protocol::{
+    self, ConnectWithin, Endpoint, FetchedDirectly, ForPeer, IsLeaving, Paths, WholeHeadWithin, Within,
+};
 use crate::round_trip::RoundTrip;
+use crate::stats::Outcome;
 use crate::target::Target;
 use crate::token::Tokens;
 
-/// How long a slow peer is passed over, where that was chosen.
-const SLOW_PAUSE: Duration = Duration::from_secs(10);
-
-/// A peer that is faster than this is not slow, whatever the others are.
-const NOT_SLOW: Duration = Duration::from_millis(10);
+/// How long the head of a response may take from its first byte on: a peer writes it in one piece.
+const WHOLE_HEAD: Duration = Duration::from_secs(1);
 
 /// How much of a peer's own words about its failure is read, in bytes.
 const MAX_REASON: u64 = 1024;
@@ -61,9 +63,14 @@ pub(super) struct Inner {
     /// How long one peer may take, and how long the last one that is asked may when that time is over.
     pub(super) head_timeout: Duration,
     pub(super) hop: Duration,
-    pub(super) slow_peers: SlowPeers,
-    pub(super) bounded_load: Option<f64>,
-    pub(super) helpers: Helpers,
+    /// After how long without a connection the next owner is tried.
+    pub(super) beside: Duration,
+    pub(super) accepts_unmarked: bool,
+    pub(super) retries: RetryBudget,
+    /// Who asks peers whether they are there, and who reads short bodies while a caller waits for them.
+    pub(super) probers: Helpers,
+    pub(super) readers: Helpers,
+    pub(super) watch: Watch,
 }
 
 /// Who answers when no peer is left.
@@ -80,26 +87,51 @@ pub(super) enum Last<'a> {
 /// A response, and who gave it.
 pub(super) struct Answer {
     pub(super) response: Response<Body>,
-    /// Its body is one that would be in memory by now, did it not come so slowly.
-    pub(super) is_slow: bool,
     pub(super) from: Option<AnsweredBy>,
 }
 
 /// The peer that gave a response.
 pub(super) struct AnsweredBy {
-    pub(super) peer: Arc<Known>,
-    pub(super) ticket: Ticket,
-    /// Until it has nothing more to do.
-    pub(super) _flying: Flying,
+    pub(super) listed: Listed,
+    /// Whether the peer had the body in its store when it answered.
+    pub(super) is_stored: bool,
+    /// How long its beginning has been waited for.
+    pub(super) waited: Duration,
+}
+
+impl AnsweredBy {
+    pub(super) fn exchange(&self) -> &Exchange {
+        &self.listed.exchange
+    }
+
+    pub(super) fn peer(&self) -> &Known {
+        &self.exchange().peer
+    }
+}
+
+/// How long an attempt may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    pub(super) head: Duration,
+    pub(super) connect: Duration,
 }
 
 impl Inner {
     /// Sends what is asked and returns the response, whose body goes on elsewhere where it breaks off and may.
     pub(super) fn round_trip(self: &Arc<Self>, asked: Asked, last: &Last<'_>) -> Result<Response<Body>> {
         self.counters.requests.count();
+        self.retries.add_request();
         let asked = Arc::new(asked);
         let answer = self.send(&asked, Endpoint::Proxy, last)?;
-        whole(resume::watched(self, &asked, answer), &asked.target)
+        let on_mismatch = answer.from.as_ref().map(|from| -> Box<dyn FnOnce() + Send> {
+            let (inner, asked, exchange) =
+                (Arc::clone(self), Arc::clone(&asked), Arc::clone(&from.listed.exchange));
+            Box::new(move || {
+                let error = Error::new(ErrorKind::DigestMismatch, "its bodies are not what it announces");
+                inner.peers.told(&exchange.peer, inner.broken(&asked), exchange.ticket, &error);
+            })
+        });
+        whole(resume::watched(self, &asked, answer), on_mismatch)
     }
 
     /// Gives a request the time that all have, unless it says otherwise.
@@ -129,51 +161,53 @@ impl Inner {
         let begun = Instant::now();
         let method = &asked.parts.method;
         let mut attempts = Attempts::new(method.is_idempotent(), self.head_timeout, self.hop);
-        let (mut first_error, mut slow, mut grace) = (None, None, None);
+        let (mut first_error, mut broken) = (None, Vec::new());
         let mut candidates = Candidates::new(self.pool.owners(&asked.target), last);
-        while let Some(candidate) = self.next_candidate(&mut candidates, asked) {
-            let is_first = first_error.is_none() && slow.is_none();
-            let Some(limit) = attempts.next(begun.elapsed()).max(grace.take()) else { break };
-            // What the transport has for all requests is what the first one has.
-            let limit = (!is_first).then_some(limit);
-            let answer = if self.is_hedged(asked) {
-                self.ask_hedged(&candidate, asked, endpoint, limit, &mut candidates)
-            } else {
-                self.ask(&candidate, asked, endpoint, limit)
+        // Those that took too long to connect: they are tried again where nobody else answers.
+        let mut unconnected = VecDeque::new();
+        loop {
+            let next = self.next_candidate(&mut candidates, asked).map(|candidate| (candidate, self.beside));
+            let next = next.or_else(|| unconnected.pop_front().map(|candidate| (candidate, self.hop)));
+            let (Some((candidate, connect)), Some(head)) = (next, attempts.next(begun.elapsed())) else {
+                break;
             };
-            let error = match answer {
-                Ok(answer) if !answer.is_slow => return Ok(answer),
+            let error = match self.ask(&candidate, asked, endpoint, Limit { head, connect }) {
                 Ok(answer) => {
-                    self.counters.failovers.count();
-                    if slow.is_none() {
-                        // It may take all the time to see that; somebody else is asked all the same.
-                        (slow, grace) = (Some(answer), Some(self.hop));
+                    // Somebody else has it whole: it was not the response's fault.
+                    for (Candidate { peer, ticket }, error) in broken {
+                        self.peers.told(&peer, self.broken(asked), ticket, &error);
                     }
-                    continue;
+                    return Ok(answer);
                 }
                 Err(error) => error,
             };
-            if !attempts.goes_on(&error, asked.body.is_whole()) || asked.is_out_of_time() {
-                return slow.ok_or(error);
+            if asked.is_over() || !attempts.goes_on(&error, asked.body.is_whole(), || self.retries.take()) {
+                return Err(error);
+            }
+            match Observation::of(&error) {
+                Observation::Unconnected if connect < self.hop => {
+                    self.check_connection(&candidate.peer);
+                    unconnected.push_back(candidate);
+                }
+                Observation::BrokenBody => broken.push((candidate, error.again())),
+                _ => {}
             }
             self.counters.failovers.count();
             first_error.get_or_insert(error);
         }
-        let may_fetch = attempts.may_fetch_directly();
-        let Some(slow) = slow else { return self.send_last(asked, may_fetch, None, first_error, last) };
-        if RequestDirectives::of(&asked.parts.headers).only_if_cached {
-            return Ok(slow);
-        }
-        // Who is that slow is no peer that is left; but where nobody has it faster, it is waited for.
-        Ok(self.send_last(asked, may_fetch, Some(self.hop), first_error, last).unwrap_or(slow))
+        self.send_last(asked, attempts.may_fetch_directly(), first_error, last)
     }
 
-    /// Sends it past the pool, where that may be; the head is to come within this limit.
+    /// What a broken body of this request says of its peer.
+    pub(super) fn broken(&self, asked: &Asked) -> Sign {
+        Sign::Broken(crc32fast::hash(asked.target.as_str().as_bytes()))
+    }
+
+    /// Sends it past the pool, where that may be.
     fn send_last(
         &self,
         asked: &Asked,
         may_fetch: bool,
-        limit: Option<Duration>,
         first_error: Option<Error>,
         last: &Last<'_>,
     ) -> Result<Answer> {
@@ -192,14 +226,9 @@ impl Inner {
             debug!("fetched directly: {}", redacted(asked.target.as_str()));
             self.counters.direct_fetches.count();
         }
-        let mut request = asked.request(asked.target.uri());
-        // Not what is fetched for a cache: others may be waiting for that, and have more time.
-        if let Some(limit) = limit.filter(|_| matches!(last, Last::Chosen)) {
-            request.extensions_mut().insert(Within(limit));
-        }
-        let mut response = way.round_trip(request)?;
+        let mut response = way.round_trip(asked.request(asked.target.uri()))?;
         response.extensions_mut().insert(FetchedDirectly);
-        Ok(Answer { response, is_slow: false, from: None })
+        Ok(Answer { response, from: None })
     }
 
     fn no_peer_left(&self, target: &Target) -> Error {
@@ -212,45 +241,85 @@ impl Inner {
 
     /// Asks this peer, and remembers how it did.
     pub(super) fn ask(
-        &self,
+        self: &Arc<Self>,
         Candidate { peer, ticket }: &Candidate,
         asked: &Asked,
         endpoint: Endpoint,
-        limit: Option<Duration>,
+        limit: Limit,
     ) -> Result<Answer> {
-        let flying = peer.in_flight.enter();
-        let begun = Instant::now();
-        let answer = self.ask_once(&peer.url, asked, endpoint, limit);
+        let may_be_repeated = asked.parts.method.is_idempotent() && asked.body.is_whole();
+        let listed = self.begin(&Begun {
+            peer,
+            ticket: *ticket,
+            may_be_repeated,
+            head: asked.body.is_empty().then_some(limit.head),
+            cancellation: asked.parts.extensions.get(),
+        });
+        let exchange = &listed.exchange;
+        let answer = self.ask_with(&peer.url, asked, endpoint, |request| {
+            let extensions = request.extensions_mut();
+            extensions.insert(exchange.cancellation.clone());
+            extensions.insert(Within(limit.head));
+            extensions.insert(ConnectWithin(limit.connect));
+            extensions.insert(WholeHeadWithin(WHOLE_HEAD));
+        });
+        let is_stored = |response: &Response<Body>| {
+            Outcome::of(response.headers()).is_some_and(|outcome| outcome.forward().is_none())
+        };
+        let answer = answer.and_then(|mut response| {
+            exchange.has_head();
+            let (is_stored, is_leaving) =
+                (is_stored(&response), response.extensions_mut().remove::<IsLeaving>().is_some());
+            if is_leaving {
+                self.peers.left(peer);
+            } else {
+                self.peers.answered(peer, *ticket);
+            }
+            exchange.wait();
+            let begun = Instant::now();
+            let response = self.collected(response, may_be_repeated, is_stored, &exchange.cancellation);
+            exchange.has_come();
+            response.map(|response| (response, is_stored, begun.elapsed()))
+        });
         let shown = || redacted(asked.target.as_str());
         match answer {
-            Ok(mut response) => {
+            Ok((response, is_stored, waited)) => {
                 debug!("{} {} {}", response.status(), shown(), peer.url);
-                let is_slow = collecting::take_slow(&mut response);
-                let is_leaving = response.extensions_mut().remove::<IsLeaving>().is_some();
-                match is_slow.then(collecting::too_slow) {
-                    _ if is_leaving => self.peers.left(peer),
-                    Some(error) => self.peers.told(peer, Sign::Suspicious, *ticket, &error),
-                    None => self.peers.answered(peer, *ticket),
+                if response.body().as_bytes().is_some() {
+                    self.peers.was_whole(peer, *ticket);
                 }
-                peer.latency.record(begun.elapsed());
-                self.pass_over_if_slow(peer, *ticket);
-                Ok(Answer {
-                    response,
-                    is_slow,
-                    from: Some(AnsweredBy { peer: Arc::clone(peer), ticket: *ticket, _flying: flying }),
-                })
+                Ok(Answer { response, from: Some(AnsweredBy { listed, is_stored, waited }) })
             }
             Err(error) => {
+                let about = |error: Error| error.with_url(&asked.target).with_peer(&peer.url);
+                let error = if error.is_told_by_peer() { error } else { about(exchange.failed(error)) };
                 debug!("{} {} {}", error.kind(), shown(), peer.url);
                 // A caller in a hurry says nothing of the peer.
-                if let Some(sign) = failover::sign(&error).filter(|_| !asked.is_out_of_time()) {
-                    self.peers.told(peer, sign, *ticket, &error);
+                if !asked.is_over() {
+                    self.observe(peer, *ticket, &error);
                 }
                 Err(error)
             }
         }
     }
 
+    /// Holds against a peer what its failure says of it.
+    fn observe(&self, peer: &Known, ticket: Ticket, error: &Error) {
+        let consequence = Observation::of(error).consequence();
+        match consequence.mark {
+            Mark::Failed => self.peers.told(peer, Sign::Failed, ticket, error),
+            Mark::Alive => self.peers.answered(peer, ticket),
+            _ if error.is_told_by_peer() => self.peers.answered(peer, ticket),
+            // Only once somebody else had it whole.
+            Mark::Broken | Mark::Nothing => {}
+        }
+        if consequence.warns {
+            self.peers.warn(peer, error);
+        }
+    }
+
+    /// Asks this peer for something that nothing is remembered of.
+    #[cfg(feature = "peer")]
     pub(super) fn ask_once(
         &self,
         peer: &PeerUrl,
@@ -258,15 +327,29 @@ impl Inner {
         endpoint: Endpoint,
         limit: Option<Duration>,
     ) -> Result<Response<Body>> {
+        self.ask_with(peer, asked, endpoint, |request| {
+            if let Some(limit) = limit {
+                request.extensions_mut().insert(Within(limit));
+            }
+        })
+    }
+
+    /// Asks this peer, with what `prepare` adds to the request.
+    fn ask_with(
+        &self,
+        peer: &PeerUrl,
+        asked: &Asked,
+        endpoint: Endpoint,
+        prepare: impl FnOnce(&mut Request<Body>),
+    ) -> Result<Response<Body>> {
         let mut request = asked.request(peer.request_url(self.paths.of(endpoint), &asked.target));
         asked.hop(self.pool.digest()).put(request.headers_mut());
         self.show_token(&mut request);
-        if let Some(limit) = limit {
-            request.extensions_mut().insert(Within(limit));
-        }
+        prepare(&mut request);
         let about = |error: Error| error.with_url(&asked.target);
         let mut response =
             self.transport.round_trip(request).map_err(|error| about(error).with_peer(peer))?;
+        let is_marked = protocol::take_peer(response.headers_mut());
         if let Some(members) = protocol::take_members(response.headers_mut()) {
             self.disagreements.note(peer, members, &self.pool, Instant::now());
         }
@@ -274,9 +357,12 @@ impl Inner {
             response.extensions_mut().insert(IsLeaving);
         }
         match protocol::failure(response.headers()) {
-            None => self
-                .collected(expecting(response, asked, peer), asked)
-                .map_err(|error| about(error).with_peer(peer)),
+            None if is_strangers(response.status(), is_marked, self.accepts_unmarked) => {
+                let text =
+                    format!("it answers {} and does not say that it is a peer", response.status().as_u16());
+                Err(about(Error::new(ErrorKind::BadResponse, text).because(Cause::Stranger)).with_peer(peer))
+            }
+            None => Ok(expecting(response, asked, peer)),
             Some(kind) => {
                 let retry_after = seconds(response.headers());
                 let error = about(Error::new(kind, reason(response.into_body()))).told_by_peer(peer);
@@ -288,38 +374,28 @@ impl Inner {
         }
     }
 
-    /// The response with its body in memory and found to be right, where it is short and may be asked for again.
-    fn collected(&self, response: Response<Body>, asked: &Asked) -> Result<Response<Body>> {
+    /// The response with its body in memory and found to be right, where it is short, may be asked for again, and comes
+    /// in time.
+    fn collected(
+        &self,
+        response: Response<Body>,
+        may_be_repeated: bool,
+        is_stored: bool,
+        cancellation: &Cancellation,
+    ) -> Result<Response<Body>> {
         let is_short = response.body().length().is_some_and(|length| length <= self.collected);
-        let may_be_repeated = asked.parts.method.is_idempotent() && asked.body.is_whole();
-        if !is_short || !may_be_repeated || response.body().as_bytes().is_some() {
+        if !is_short || !may_be_repeated {
             return Ok(response);
         }
-        collecting::collect(whole(response, &asked.target)?, self.collected, self.hop)
-    }
-
-    fn pass_over_if_slow(&self, peer: &Known, ticket: Ticket) {
-        let SlowPeers::Skip { factor } = self.slow_peers else { return };
-        if !peer.latency.is_worth_a_look() {
-            return;
-        }
-        let own = peer.latency.quantile(0.5).filter(|own| *own > NOT_SLOW);
-        let others = self.peers.median_of_others(&peer.url);
-        if let (Some(own), Some(others)) = (own, others)
-            // A duration has an end, and a factor may lead past it.
-            && own.as_secs_f64() > others.as_secs_f64() * factor
-        {
-            debug!("{} is slow: {own:?}, and the others {others:?}", peer.url);
-            // It is judged by what it does then.
-            peer.latency.clear();
-            self.peers.pause(peer, SLOW_PAUSE, ticket);
-        }
-    }
-
-    fn is_hedged(&self, asked: &Asked) -> bool {
-        matches!(self.slow_peers, SlowPeers::Hedge { .. })
-            && matches!(asked.parts.method, Method::GET | Method::HEAD)
-            && asked.body.is_empty()
+        let response = if response.body().as_bytes().is_some() {
+            response
+        } else if is_stored {
+            collecting::collect(response, collecting::PATIENCE)?
+        } else {
+            collecting::collect_beside(response, &self.readers, cancellation, collecting::PATIENCE)?
+        };
+        // What is not in memory is checked as it is read, also where its end comes from another.
+        if response.body().as_bytes().is_some() { whole(response, None) } else { Ok(response) }
     }
 }
 
@@ -331,6 +407,7 @@ pub(super) const COLLECTED: u64 = 64 << 10;
 struct Announced {
     expected: Vec<Expected>,
     peer: PeerUrl,
+    target: Target,
 }
 
 /// The response, with what its peer and the origin say of its body kept beside it.
@@ -339,23 +416,35 @@ fn expecting(response: Response<Body>, asked: &Asked, peer: &PeerUrl) -> Respons
     let mut expected = announced(&asked.parts.method, parts.status, &parts.headers);
     expected.extend(protocol::take_digest(&mut parts.headers).map(Expected::from));
     if !expected.is_empty() {
-        parts.extensions.insert(Announced { expected, peer: peer.clone() });
+        parts.extensions.insert(Announced { expected, peer: peer.clone(), target: asked.target.clone() });
     }
     Response::from_parts(parts, body)
 }
 
 /// The response, whose body fails where it is not the one that the peer, or the origin, says that it sends: also where
-/// the end of it came from another.
-fn whole(response: Response<Body>, target: &Target) -> Result<Response<Body>> {
+/// the end of it came from another. `on_mismatch` is told of one that is read later.
+pub(super) fn whole(
+    response: Response<Body>,
+    on_mismatch: Option<Box<dyn FnOnce() + Send>>,
+) -> Result<Response<Body>> {
     let (mut parts, body) = response.into_parts();
-    let Some(Announced { expected, peer }) = parts.extensions.remove() else {
+    let Some(Announced { expected, peer, target }) = parts.extensions.remove() else {
         return Ok(Response::from_parts(parts, body));
     };
     let (kind, shown, sender) = (ErrorKind::DigestMismatch, redacted(target.as_str()), peer.clone());
-    let told =
-        move || warn!("{kind} {shown} the body that {sender} sent has another digest than was announced");
-    let body = checked(body, expected, told).map_err(|error| error.with_url(target).with_peer(&peer))?;
+    let told = move || {
+        warn!("{kind} {shown} the body that {sender} sent has another digest than was announced");
+        if let Some(on_mismatch) = on_mismatch {
+            on_mismatch();
+        }
+    };
+    let body = checked(body, expected, told).map_err(|error| error.with_url(&target).with_peer(&peer))?;
     Ok(Response::from_parts(parts, body))
+}
+
+/// Whether a digest of its body was announced.
+pub(super) fn is_announced(extensions: &http::Extensions) -> bool {
+    extensions.get::<Announced>().is_some()
 }
 
 /// After how long a peer says that it is worth trying again.

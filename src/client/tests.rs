@@ -4,25 +4,20 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use http::header::{IF_RANGE, RANGE};
 use http::{Method, Request, Response};
 use parking_lot::{Condvar, Mutex};
 
-use super::asked::Asked;
 use super::health::{Sign, Ticket};
-use super::hedge::MOST_HELPERS;
-use super::sending::Last;
 use super::*;
 use crate::body::Body;
 use crate::clock::ManualClock;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::{self, Within};
+use crate::protocol;
 use crate::round_trip::{RoundTrip, RoundTripFn};
-use crate::target::Target;
 
 const URL: &str = "http://origin/a";
 
@@ -123,29 +118,12 @@ impl Pool {
         self.client.request(Request::builder().method(method).uri(URL).body(body.into()).unwrap())
     }
 
-    /// As if this owner had answered a while.
-    fn has_taken(&self, owner: usize, took: Duration) {
-        let url = format!("http://{}", self.owners[owner]).parse().unwrap();
-        let peer = self.client.inner.peers.of(&url);
-        (0..40).for_each(|_| peer.latency.record(took));
-    }
-
     /// As if this owner had failed.
     fn has_failed(&self, owner: usize) {
         let url = format!("http://{}", self.owners[owner]).parse().unwrap();
         let peers = &self.client.inner.peers;
         let error = Error::new(ErrorKind::Unreachable, "broken");
         peers.told(&peers.of(&url), Sign::Failed, Ticket::default(), &error);
-    }
-
-    /// This owner answers nothing before another was passed over, and then fails.
-    fn fails_after_another_was_passed_over(&self, owner: usize) {
-        let inner = Arc::downgrade(&self.client.inner);
-        self.scripted.script(&self.owners[owner], move |_| {
-            let is_passed_over = || inner.upgrade().is_none_or(|inner| inner.counters.passed_over.read() > 0);
-            wait_until(is_passed_over);
-            Err(Error::new(ErrorKind::Unreachable, "broken"))
-        });
     }
 
     /// Asks with so much time left.
@@ -188,14 +166,9 @@ impl Gate {
 
 #[test]
 fn a_peer_that_cannot_be_asked_is_followed_by_the_next() {
-    for kind in [
-        ErrorKind::Unreachable,
-        ErrorKind::Unresolved,
-        ErrorKind::Tls,
-        ErrorKind::Timeout,
-        ErrorKind::BadResponse,
-        ErrorKind::Io,
-    ] {
+    for kind in
+        [ErrorKind::Unreachable, ErrorKind::Unresolved, ErrorKind::Tls, ErrorKind::BadResponse, ErrorKind::Io]
+    {
         let pool = pool();
         pool.scripted.fails(&pool.owners[0], kind);
         assert_eq!(pool.get(), pool.owners[1], "{kind}");
@@ -244,23 +217,16 @@ fn a_peer_alone_that_says_its_origin_fails_is_believed() {
 }
 
 #[test]
-fn a_peer_that_is_busy_is_passed_over_for_a_while() {
-    let pool = pool();
-    pool.scripted.script(&pool.owners[0], |_| told(ErrorKind::Unavailable));
-    // It has begun with nothing, so that anything may go on.
-    let answer = pool.send(Method::POST, " item").unwrap();
-    assert_eq!(answer.into_body().into_text().unwrap(), format!("{} item", pool.owners[1]));
-    assert_eq!((pool.get(), pool.state(0)), (pool.owners[1].clone(), PeerState::Down));
-}
-
-#[test]
 fn an_answer_of_the_origin_is_one_whatever_its_status() {
     for status in [502, 503, 504] {
         let pool = pool();
         pool.scripted.script(&pool.owners[0], move |_| {
-            Ok(Response::builder().status(status).body(Body::empty()).unwrap())
+            let mut response = Response::builder().status(status).body(Body::empty()).unwrap();
+            protocol::mark_peer(response.headers_mut());
+            Ok(response)
         });
-        assert_eq!(pool.client.get(URL).unwrap().status(), status);
+        let response = pool.client.get(URL).unwrap();
+        assert!(response.status() == status && response.headers().is_empty());
         assert_eq!((pool.scripted.asked().len(), pool.state(0)), (1, PeerState::Up));
     }
 }
@@ -345,178 +311,6 @@ fn when_no_peer_is_left_the_origin_is_asked_or_nobody() {
     }
 }
 
-#[test]
-fn one_request_probes_a_peer_whose_time_is_up_and_it_gets_its_keys_back() {
-    let pool = pool();
-    let owner = pool.owners[0].clone();
-    pool.scripted.fails(&owner, ErrorKind::Unreachable);
-    assert_eq!(pool.get(), pool.owners[1]);
-    pool.clock.advance(Duration::from_millis(999));
-    pool.scripted.asked();
-    assert_eq!((pool.get(), pool.scripted.asked()), (pool.owners[1].clone(), vec![pool.owners[1].clone()]));
-    pool.clock.advance(Duration::from_millis(1));
-    assert_eq!(pool.get(), pool.owners[1]);
-    let health = format!("{owner} health");
-    assert_eq!(pool.scripted.asked(), [health.as_str(), &pool.owners[1]]);
-    // Twice as long now.
-    pool.clock.advance(Duration::from_millis(1999));
-    assert_eq!((pool.get(), pool.scripted.asked().len()), (pool.owners[1].clone(), 1));
-    pool.scripted.answers(&owner);
-    pool.clock.advance(Duration::from_millis(1));
-    assert_eq!((pool.get(), pool.scripted.asked()), (owner.clone(), vec![health, owner.clone()]));
-    // The others come back with time.
-    assert_eq!((pool.get(), pool.state(0)), (pool.owners[1].clone(), PeerState::Returning));
-    pool.clock.advance(Duration::from_secs(5));
-    assert_eq!((pool.get(), pool.state(0)), (owner, PeerState::Up));
-}
-
-#[test]
-fn while_one_probes_the_others_pass_over() {
-    let pool = Arc::new(pool());
-    let owner = pool.owners[0].clone();
-    pool.scripted.fails(&owner, ErrorKind::Unreachable);
-    pool.get();
-    pool.clock.advance(Duration::from_secs(1));
-    let (begun, has_begun) = mpsc::channel();
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
-    let waits = Arc::clone(&gate);
-    pool.scripted.script(&owner, move |request| {
-        if request.uri().path() == protocol::HEALTH_PATH {
-            assert!(request.extensions().get::<Within>().is_some());
-            begun.send(()).unwrap();
-            waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
-        }
-        Ok(Response::new(Body::from("back")))
-    });
-    let probing = {
-        let pool = Arc::clone(&pool);
-        std::thread::spawn(move || pool.get())
-    };
-    has_begun.recv_timeout(Duration::from_secs(20)).unwrap();
-    for _ in 0..10 {
-        assert_eq!((pool.get(), pool.state(0)), (pool.owners[1].clone(), PeerState::Probing));
-    }
-    *gate.0.lock() = true;
-    gate.1.notify_all();
-    assert_eq!(probing.join().unwrap(), "back");
-    assert_eq!(pool.client.counts().probes, 1);
-}
-
-#[test]
-fn a_peer_that_returns_is_asked_where_there_is_no_other() {
-    for peers in [&["http://one"][..], &["http://one", "http://two", "http://three"]] {
-        let pool = pool_of(peers, |builder| builder.no_peer_left(NoPeerLeft::Fail));
-        for owner in &pool.owners {
-            pool.scripted.fails(owner, ErrorKind::Unreachable);
-        }
-        assert!(pool.client.get(URL).is_err());
-        for owner in &pool.owners {
-            pool.scripted.answers(owner);
-        }
-        pool.clock.advance(Duration::from_secs(1));
-        // The first of them probe.
-        for number in 0..100 {
-            pool.client.get(&format!("http://origin/{number}")).unwrap();
-            pool.clock.advance(Duration::from_millis(40));
-        }
-        assert_eq!(pool.state(0), PeerState::Returning);
-        assert_eq!(pool.client.counts().probes, peers.len() as u64);
-    }
-}
-
-#[test]
-fn a_peer_that_may_be_well_is_asked_while_it_is_probed_where_there_is_no_other() {
-    let pool = Arc::new(pool_of(&["http://one"], |builder| builder.no_peer_left(NoPeerLeft::Fail)));
-    pool.scripted.fails("one", ErrorKind::Timeout);
-    assert_eq!(pool.client.get(URL).unwrap_err().kind(), ErrorKind::Timeout);
-    let (begun, has_begun) = mpsc::channel();
-    let gate = Gate::default();
-    let probe = gate.clone();
-    pool.scripted.script("one", move |request| {
-        if request.uri().path() == protocol::HEALTH_PATH {
-            begun.send(()).unwrap();
-            probe.wait();
-        }
-        Ok(Response::new(Body::from("one")))
-    });
-    let probing = {
-        let pool = Arc::clone(&pool);
-        std::thread::spawn(move || pool.get())
-    };
-    has_begun.recv_timeout(PATIENCE).unwrap();
-    assert_eq!((pool.state(0), pool.get()), (PeerState::Probing, "one".to_owned()));
-    gate.open();
-    assert_eq!(probing.join().unwrap(), "one");
-    assert_eq!(pool.state(0), PeerState::Up);
-}
-
-#[test]
-fn a_peer_that_is_known_to_be_dead_is_not_asked_while_it_is_probed() {
-    let pool = Arc::new(pool_of(&["http://one"], |builder| builder));
-    pool.has_failed(0);
-    pool.clock.advance(Duration::from_secs(1));
-    let (begun, has_begun) = mpsc::channel();
-    let gate = Gate::default();
-    let probe = gate.clone();
-    pool.scripted.script("one", move |_| {
-        begun.send(()).unwrap();
-        probe.wait();
-        Err(Error::new(ErrorKind::Unreachable, "broken"))
-    });
-    let probing = {
-        let pool = Arc::clone(&pool);
-        std::thread::spawn(move || pool.get())
-    };
-    has_begun.recv_timeout(PATIENCE).unwrap();
-    assert_eq!((pool.state(0), pool.get()), (PeerState::Probing, "origin".to_owned()));
-    gate.open();
-    assert_eq!(probing.join().unwrap(), "origin");
-    assert_eq!(pool.scripted.asked(), ["one health", "origin", "origin"]);
-}
-
-#[test]
-fn one_in_a_hurry_does_not_wait_for_a_probe_which_is_made_all_the_same() {
-    let pool = pool();
-    pool.has_failed(0);
-    pool.clock.advance(Duration::from_secs(1));
-    let (begun, has_begun) = mpsc::channel();
-    let gate = Gate::default();
-    let probe = gate.clone();
-    pool.scripted.script(&pool.owners[0], move |_| {
-        begun.send(()).unwrap();
-        probe.wait();
-        Ok(Response::new(Body::from("back")))
-    });
-    let hurry = Duration::from_millis(900);
-    assert_eq!(pool.get_within(hurry).unwrap(), pool.owners[1]);
-    has_begun.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(pool.get_within(hurry).unwrap(), pool.owners[1]);
-    assert_eq!(pool.state(0), PeerState::Probing);
-    gate.open();
-    wait_until(|| pool.state(0) == PeerState::Returning);
-    pool.clock.advance(Duration::from_secs(5));
-    assert_eq!(pool.get_within(hurry).unwrap(), "back");
-    assert_eq!(pool.client.counts().probes, 1);
-}
-
-#[test]
-fn one_url_that_fails_takes_no_peer_out_of_the_pool() {
-    let pool = pool();
-    let bad = |request: &Request<Body>| {
-        if request.uri().query().is_some_and(|query| query.contains("poison")) {
-            return Err(Error::new(ErrorKind::BadResponse, "the head is too large"));
-        }
-        Ok(Response::new(Body::from("fine")))
-    };
-    for owner in &pool.owners {
-        pool.scripted.script(owner, bad);
-    }
-    for _ in 0..5 {
-        assert!(pool.client.get("http://origin/poison").is_ok());
-        assert_eq!(pool.get(), "fine");
-    }
-}
-
 /// A body of which so much comes before it breaks off, and what its head says.
 fn broken(bytes: &'static str, fields: &[(&str, &str)]) -> Response<Body> {
     let mut left = bytes.as_bytes();
@@ -597,186 +391,6 @@ fn what_may_be_another_body_is_not_appended() {
 }
 
 #[test]
-fn a_body_in_flight_counts_up_to_its_end() {
-    let pool = pool();
-    let streamed = |_: &Request<Body>| Ok(Response::new(Body::from_reader(&b"abc"[..], Some(3))));
-    for owner in &pool.owners {
-        pool.scripted.script(owner, streamed);
-    }
-    let in_flight = || pool.client.health().iter().map(|peer| peer.in_flight).sum::<u32>();
-    let mut one = pool.client.get(URL).unwrap().into_body();
-    let other = pool.client.get(URL).unwrap();
-    assert_eq!(in_flight(), 2);
-    drop(other);
-    io::copy(&mut one, &mut io::sink()).unwrap();
-    assert_eq!(in_flight(), 0);
-}
-
-#[test]
-fn a_peer_with_too_much_to_do_hands_keys_on() {
-    let pool = pool_with(|builder| builder.bounded_load(0.25));
-    for owner in &pool.owners {
-        let name = owner.clone();
-        pool.scripted.script(owner, move |_| {
-            Ok(Response::new(Body::from_reader(io::Cursor::new(name.clone()), None)))
-        });
-    }
-    let held: Vec<_> = (0..30).map(|_| pool.client.get(URL).unwrap()).collect();
-    let loads: Vec<_> = pool.client.health().iter().map(|peer| peer.in_flight).collect();
-    // ceil(1.25 * 30 / 3) = 13.
-    assert!(loads.iter().all(|load| (4..=13).contains(load)), "{loads:?}");
-    assert_eq!(
-        pool.client.health().iter().find(|peer| peer.url.authority() == pool.owners[0]).unwrap().in_flight,
-        13
-    );
-    drop(held);
-    assert_eq!(pool.get(), pool.owners[0]);
-    // The others are down: it takes all.
-    for owner in &pool.owners[1..] {
-        pool.scripted.fails(owner, ErrorKind::Unreachable);
-    }
-    let held: Vec<_> = (0..9).map(|_| pool.client.get(URL).unwrap()).collect();
-    assert_eq!(held.len(), 9);
-    assert_eq!(pool.client.counts().direct_fetches, 0);
-}
-
-#[test]
-fn a_slow_head_is_asked_of_the_next_as_well_and_the_first_answer_counts() {
-    let pool = pool_with(|builder| builder.slow_peers(SlowPeers::Hedge { quantile: 0.9 }));
-    pool.has_taken(0, Duration::from_millis(50));
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
-    let waits = Arc::clone(&gate);
-    let (done, is_done) = mpsc::channel();
-    pool.scripted.script(&pool.owners[0], move |_| {
-        waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
-        done.send(()).unwrap();
-        Ok(Response::new(Body::from("late")))
-    });
-    assert_eq!(pool.get(), pool.owners[1]);
-    let counts = pool.client.counts();
-    assert_eq!((counts.hedges, counts.hedges_won, counts.failovers), (1, 1, 0));
-    for _ in 0..2 {
-        assert_eq!(pool.get(), pool.owners[1]);
-    }
-    // The budget is spent: now it is waited for.
-    let pool = Arc::new(pool);
-    let waiting = Arc::clone(&pool);
-    let waiting = std::thread::spawn(move || waiting.get());
-    *gate.0.lock() = true;
-    gate.1.notify_all();
-    assert_eq!(waiting.join().unwrap(), "late");
-    for _ in 0..4 {
-        is_done.recv_timeout(Duration::from_secs(20)).unwrap();
-    }
-    assert_eq!(pool.client.counts().hedges, 3);
-}
-
-#[test]
-fn a_hedge_that_fails_leaves_the_first_to_answer() {
-    let pool = pool_with(|builder| builder.slow_peers(SlowPeers::Hedge { quantile: 0.9 }));
-    pool.has_taken(0, Duration::from_millis(50));
-    let (asked, was_asked) = mpsc::channel();
-    let was_asked = Mutex::new(was_asked);
-    pool.scripted.script(&pool.owners[1], move |_| {
-        asked.send(()).unwrap();
-        Err(Error::new(ErrorKind::Unreachable, "broken"))
-    });
-    pool.scripted.script(&pool.owners[0], move |_| {
-        was_asked.lock().recv_timeout(Duration::from_secs(20)).unwrap();
-        Ok(Response::new(Body::from("late")))
-    });
-    assert_eq!(pool.get(), "late");
-    let counts = pool.client.counts();
-    assert_eq!((counts.hedges, counts.hedges_won), (1, 0));
-}
-
-#[test]
-fn whom_no_helper_was_left_to_ask_is_asked_after_a_failure() {
-    let pool = pool_with(|builder| {
-        builder.slow_peers(SlowPeers::Hedge { quantile: 0.9 }).no_peer_left(NoPeerLeft::Fail)
-    });
-    pool.has_taken(0, Duration::from_millis(1));
-    pool.has_failed(1);
-    pool.fails_after_another_was_passed_over(0);
-    // One is left, for the first owner.
-    let gate = Gate::default();
-    for _ in 1..MOST_HELPERS {
-        let gate = gate.clone();
-        assert!(pool.client.inner.helpers.run(Box::new(move || gate.wait())));
-    }
-    let answer = pool.client.get(URL);
-    gate.open();
-    assert_eq!(answer.unwrap().into_body().into_text().unwrap(), pool.owners[2]);
-}
-
-#[test]
-fn a_hedge_does_not_use_up_the_turn_of_the_peer_that_asks() {
-    let peers = ["http://one", "http://two", "http://three", "http://four"];
-    let pool = pool_of(&peers, |builder| builder.slow_peers(SlowPeers::Hedge { quantile: 0.9 }));
-    pool.has_taken(0, Duration::from_millis(1));
-    pool.has_failed(1);
-    pool.fails_after_another_was_passed_over(0);
-    let own = RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("own"))));
-    let url = format!("http://{}", pool.owners[2]).parse().unwrap();
-    let asked = Asked::new(Target::parse(URL).unwrap(), Request::new(Body::empty()));
-    let answer = pool.client.inner.round_trip(asked, &Last::Own(&url, &own)).unwrap();
-    assert_eq!(answer.into_body().into_text().unwrap(), "own");
-    assert_eq!(pool.scripted.asked(), pool.owners[..1]);
-}
-
-#[test]
-fn a_transport_that_panics_in_a_helper_is_an_error() {
-    let pool = pool_with(|builder| {
-        builder.slow_peers(SlowPeers::Hedge { quantile: 0.9 }).no_peer_left(NoPeerLeft::Fail)
-    });
-    pool.has_taken(0, Duration::from_millis(50));
-    pool.scripted.script(&pool.owners[0], |_| panic!("on purpose"));
-    assert_eq!(pool.get(), pool.owners[1]);
-    let flying: u32 = pool.client.health().iter().map(|peer| peer.in_flight).sum();
-    assert_eq!(flying, 0);
-}
-
-#[test]
-fn a_peer_that_is_much_slower_than_the_others_is_passed_over_for_a_while() {
-    let pool = pool_with(|builder| builder.slow_peers(SlowPeers::Skip { factor: 5.0 }));
-    pool.has_taken(1, Duration::from_millis(10));
-    pool.has_taken(2, Duration::from_millis(10));
-    pool.has_taken(0, Duration::from_millis(100));
-    // It is not looked at after each answer.
-    while pool.state(0) == PeerState::Up {
-        assert_eq!(pool.get(), pool.owners[0]);
-    }
-    assert_eq!(pool.get(), pool.owners[1]);
-    assert_eq!(pool.client.health().iter().map(|peer| peer.failures).sum::<u32>(), 0);
-    pool.clock.advance(Duration::from_secs(10));
-    assert_eq!(pool.get(), pool.owners[0]);
-}
-
-#[test]
-fn a_slow_peer_is_better_than_none() {
-    let pool = pool_with(|builder| builder.slow_peers(SlowPeers::Skip { factor: 5.0 }));
-    pool.has_taken(1, Duration::from_millis(10));
-    pool.has_taken(2, Duration::from_millis(10));
-    pool.has_taken(0, Duration::from_millis(100));
-    while pool.state(0) == PeerState::Up {
-        pool.get();
-    }
-    pool.scripted.fails(&pool.owners[1], ErrorKind::Unreachable);
-    pool.scripted.fails(&pool.owners[2], ErrorKind::Unreachable);
-    assert_eq!((pool.get(), pool.state(0)), (pool.owners[0].clone(), PeerState::Down));
-    assert_eq!(pool.client.counts().direct_fetches, 0);
-}
-
-#[test]
-fn no_peer_is_so_slow_that_it_cannot_be_told_how_slow() {
-    let pool = pool_with(|builder| builder.slow_peers(SlowPeers::Skip { factor: f64::MAX }));
-    (0..3).for_each(|owner| pool.has_taken(owner, Duration::from_millis(100)));
-    for _ in 0..64 {
-        assert_eq!(pool.get(), pool.owners[0]);
-    }
-}
-
-#[test]
 fn what_one_client_learnt_another_is_told() {
     let pool = pool();
     pool.scripted.fails(&pool.owners[0], ErrorKind::Unreachable);
@@ -787,7 +401,8 @@ fn what_one_client_learnt_another_is_told() {
     assert_eq!(next.get(), pool.owners[1]);
     assert_eq!(next.scripted.asked(), [pool.owners[1].as_str()]);
     next.clock.advance(Duration::from_secs(1));
-    assert_eq!(next.get(), pool.owners[0]);
+    assert_eq!(next.get(), pool.owners[1]);
+    wait_until(|| next.state(0) == PeerState::Returning);
     assert!(next.client.marks().is_empty());
 }
 
@@ -807,12 +422,250 @@ fn an_explanation_is_asked_of_who_stands_in() {
 }
 
 #[test]
-fn options_that_make_no_sense_are_refused() {
-    for builder in [
-        Client::builder().bounded_load(-0.1),
-        Client::builder().bounded_load(f64::NAN),
-        Client::builder().slow_peers(SlowPeers::Skip { factor: 0.5 }),
-    ] {
-        assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::BadOption);
+fn a_client_is_shared_between_threads() {
+    fn shared<T: Send + Sync + Clone + 'static>(_: &T) {}
+    shared(&pool().client);
+}
+
+#[test]
+fn a_busy_peer_is_not_marked_and_one_other_is_asked() {
+    let pool = pool();
+    let busy = |_: &Request<Body>| {
+        let mut response = told(ErrorKind::Unavailable)?;
+        response.headers_mut().insert("retry-after", "7".parse().unwrap());
+        Ok(response)
+    };
+    pool.scripted.script(&pool.owners[0], busy);
+    // It has begun with nothing, so that anything may go on.
+    let answer = pool.send(Method::POST, " item").unwrap();
+    assert_eq!(answer.into_body().into_text().unwrap(), format!("{} item", pool.owners[1]));
+    assert_eq!(pool.state(0), PeerState::Up);
+    pool.scripted.script(&pool.owners[1], busy);
+    pool.scripted.asked();
+    let error = pool.client.get(URL).unwrap_err();
+    assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Unavailable, Some(Duration::from_secs(7))));
+    assert_eq!(pool.scripted.asked(), pool.owners[..2]);
+    // The budget is spent: one in ten goes on.
+    pool.scripted.answers(&pool.owners[1]);
+    let went_on = (0..40).filter(|_| pool.client.get(URL).is_ok()).count();
+    assert_eq!(went_on, 12);
+    assert!(pool.client.health().iter().all(|peer| peer.state == PeerState::Up && peer.failures == 0));
+}
+
+#[test]
+fn what_is_no_peer_is_followed_by_the_next_unless_it_may_be_unmarked() {
+    let unmarked = |_: &Request<Body>| Ok(Response::builder().status(502).body(Body::empty()).unwrap());
+    let pool = pool();
+    pool.scripted.script(&pool.owners[0], unmarked);
+    assert_eq!((pool.get(), pool.state(0)), (pool.owners[1].clone(), PeerState::Up));
+    let pool = pool_with(|builder| builder.accept_unmarked(true));
+    pool.scripted.script(&pool.owners[0], unmarked);
+    assert_eq!(pool.client.get(URL).unwrap().status(), 502);
+}
+
+#[test]
+fn a_peer_that_refuses_this_client_is_followed_by_the_next_but_nothing_goes_past_the_pool() {
+    for kind in [ErrorKind::Unauthorized, ErrorKind::BadPeer] {
+        let pool = pool();
+        pool.scripted.script(&pool.owners[0], move |_| told(kind));
+        let answer = pool.send(Method::POST, "").unwrap();
+        assert_eq!(answer.into_body().into_text().unwrap(), pool.owners[1]);
+        for owner in &pool.owners {
+            pool.scripted.script(owner, move |_| told(kind));
+        }
+        pool.scripted.asked();
+        assert_eq!(pool.client.get(URL).unwrap_err().kind(), kind);
+        assert_eq!(pool.scripted.asked(), pool.owners);
+        assert!(pool.client.health().iter().all(|peer| peer.state == PeerState::Up));
     }
+}
+
+#[test]
+fn a_client_that_trusts_nobody_marks_nobody_and_does_not_go_past_the_pool() {
+    let untrusted = |_: &Request<Body>| {
+        Err(Error::new(ErrorKind::Tls, "UnknownIssuer").because(crate::error::Cause::Trust).unsent())
+    };
+    let pool = pool();
+    pool.scripted.script(&pool.owners[0], untrusted);
+    assert_eq!(pool.get(), pool.owners[1]);
+    for owner in &pool.owners {
+        pool.scripted.script(owner, untrusted);
+    }
+    pool.scripted.asked();
+    let error = pool.client.get(URL).unwrap_err();
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Tls, "UnknownIssuer"));
+    assert_eq!(pool.scripted.asked(), pool.owners);
+    assert!(pool.client.health().iter().all(|peer| peer.state == PeerState::Up));
+}
+
+#[test]
+fn a_response_that_the_limits_refuse_is_an_error_and_no_peers_fault() {
+    let pool = pool();
+    for owner in &pool.owners {
+        pool.scripted.script(owner, |_| {
+            Err(Error::new(ErrorKind::BadResponse, "too large").because(crate::error::Cause::Limits))
+        });
+    }
+    for _ in 0..5 {
+        assert_eq!(pool.client.get(URL).unwrap_err().kind(), ErrorKind::BadResponse);
+        assert_eq!(pool.scripted.asked(), pool.owners[..1]);
+    }
+    assert_eq!(pool.state(0), PeerState::Up);
+}
+
+#[test]
+fn the_next_is_tried_before_a_connection_has_failed_and_it_is_tried_again_in_the_end() {
+    let pool = pool_with(|builder| builder.connect_timeout(Duration::from_secs(1)));
+    let (first, health) = (pool.owners[0].clone(), Gate::default());
+    let gate = health.clone();
+    pool.scripted.script(&first, move |request| {
+        if request.uri().path() == protocol::HEALTH_PATH {
+            gate.wait();
+            return Ok(Response::new(Body::empty()));
+        }
+        let limit = request.extensions().get::<protocol::ConnectWithin>().unwrap().0;
+        if limit < Duration::from_secs(1) {
+            return Err(Error::new(ErrorKind::Timeout, "no connection in time").unsent());
+        }
+        Ok(Response::new(Body::from("late")))
+    });
+    assert_eq!((pool.get(), pool.state(0)), (pool.owners[1].clone(), PeerState::Up));
+    for owner in &pool.owners[1..] {
+        pool.scripted.fails(owner, ErrorKind::Unreachable);
+    }
+    assert_eq!((pool.get(), pool.state(0)), ("late".to_owned(), PeerState::Up));
+    health.open();
+}
+
+/// A peer that says nothing until the exchange is cancelled, and of its health what `health` says.
+fn silent(
+    health: impl Fn() -> Result<Response<Body>> + Send + Sync + 'static,
+) -> impl Fn(&Request<Body>) -> Result<Response<Body>> + Send + Sync + 'static {
+    move |request| {
+        if request.uri().path() == protocol::HEALTH_PATH {
+            return health();
+        }
+        let gate = Gate::default();
+        let opened = gate.clone();
+        let token = request.extensions().get::<crate::cancellation::Cancellation>().unwrap();
+        let _hook = token.on_cancel(move || opened.open());
+        gate.wait();
+        Err(Error::new(ErrorKind::Io, "shut"))
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_say_that_it_is_there_is_given_up_and_marked() {
+    let pool = pool();
+    let gone = || Err(Error::new(ErrorKind::Timeout, "no answer"));
+    pool.scripted.script(&pool.owners[0], silent(gone));
+    let begun = Instant::now();
+    assert_eq!(pool.get(), pool.owners[1]);
+    assert!(begun.elapsed() >= watch::LATE && begun.elapsed() < 3 * watch::LATE);
+    wait_until(|| pool.state(0) == PeerState::Down);
+    assert_eq!(pool.client.counts().probes, 2);
+    // What may not be repeated fails once the peer is marked.
+    let pool = self::pool();
+    pool.scripted.script(&pool.owners[0], silent(gone));
+    let error = pool.send(Method::POST, "item").unwrap_err();
+    assert_eq!((error.kind(), error.peer().is_some()), (ErrorKind::Timeout, true));
+    assert_eq!((pool.client.counts().failovers, pool.state(0)), (0, PeerState::Down));
+}
+
+#[test]
+fn a_peer_that_says_that_it_is_there_is_waited_for() {
+    let pool = pool();
+    let (gate, answered) = (Gate::default(), Gate::default());
+    let (head, said) = (gate.clone(), answered.clone());
+    pool.scripted.script(&pool.owners[0], move |request| {
+        if request.uri().path() == protocol::HEALTH_PATH {
+            said.open();
+        } else {
+            head.wait();
+        }
+        Ok(Response::new(Body::from("slow")))
+    });
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| pool.get());
+        answered.wait();
+        gate.open();
+        assert_eq!(asking.join().unwrap(), "slow");
+    });
+    assert_eq!((pool.client.counts().failovers, pool.state(0)), (0, PeerState::Up));
+    assert!(pool.client.counts().probes >= 1);
+}
+
+#[test]
+fn a_peer_is_probed_in_the_background_and_gets_its_keys_back() {
+    let pool = pool();
+    let owner = pool.owners[0].clone();
+    pool.scripted.fails(&owner, ErrorKind::Unreachable);
+    assert_eq!(pool.get(), pool.owners[1]);
+    pool.clock.advance(Duration::from_millis(999));
+    pool.scripted.asked();
+    assert_eq!((pool.get(), pool.scripted.asked()), (pool.owners[1].clone(), vec![pool.owners[1].clone()]));
+    pool.scripted.answers(&owner);
+    pool.clock.advance(Duration::from_millis(1));
+    // Nobody waits for the probe.
+    assert_eq!(pool.get(), pool.owners[1]);
+    wait_until(|| pool.state(0) == PeerState::Returning);
+    pool.clock.advance(Duration::from_secs(5));
+    assert_eq!((pool.get(), pool.state(0)), (owner, PeerState::Up));
+    assert_eq!(pool.client.counts().probes, 1);
+}
+
+#[test]
+fn a_peer_that_may_be_back_is_asked_where_there_is_no_other_way() {
+    let pool = pool_of(&["http://one"], |builder| builder.no_peer_left(NoPeerLeft::Fail));
+    pool.has_failed(0);
+    assert_eq!(pool.client.get(URL).unwrap_err().kind(), ErrorKind::NoPeerLeft);
+    pool.clock.advance(Duration::from_secs(1));
+    assert_eq!(pool.get(), "one");
+    let pool = pool_of(&["http://one"], |builder| builder);
+    pool.has_failed(0);
+    pool.clock.advance(Duration::from_secs(1));
+    assert_eq!(pool.get(), "origin");
+}
+
+#[test]
+fn a_peer_that_leaves_gets_nothing_new_until_it_is_back() {
+    let pool = pool();
+    pool.scripted.script(&pool.owners[0], |_| {
+        let mut response = Response::new(Body::from("leaving"));
+        protocol::announce_leaving(response.headers_mut());
+        Ok(response)
+    });
+    assert_eq!((pool.get(), pool.state(0)), ("leaving".to_owned(), PeerState::Draining));
+    for probes in 1..10 {
+        assert_eq!(pool.get(), pool.owners[1]);
+        pool.clock.advance(Duration::from_secs(1));
+        assert_eq!(pool.get(), pool.owners[1]);
+        wait_until(|| pool.client.counts().probes == probes);
+        wait_until(|| pool.client.health().iter().any(|peer| peer.until.is_some()));
+    }
+    assert!(pool.client.health().iter().all(|peer| peer.failures == 0));
+}
+
+#[test]
+fn broken_bodies_mark_a_peer_when_they_repeat_and_others_have_them() {
+    let urls: Vec<_> = (0..).map(|number| format!("http://origin/{number}")).take(40).collect();
+    let pool = pool();
+    let first = format!("http://{}", pool.owners[0]);
+    let owned = urls.iter().filter(|url| pool.client.owner(url).unwrap().unwrap().as_str() == first);
+    pool.scripted.script(&pool.owners[0], |_| Err(Error::new(ErrorKind::IncompleteBody, "cut")));
+    let mut broken = 0;
+    for url in owned {
+        broken += usize::from(pool.state(0) == PeerState::Up);
+        pool.client.get(url).unwrap();
+    }
+    assert_eq!((broken, pool.state(0)), (3, PeerState::Down));
+    // What breaks everywhere is the response's fault.
+    let pool = pool_with(|builder| builder.no_peer_left(NoPeerLeft::Fail));
+    for owner in &pool.owners {
+        pool.scripted.script(owner, |_| Err(Error::new(ErrorKind::IncompleteBody, "cut")));
+    }
+    for url in &urls {
+        assert_eq!(pool.client.get(url).unwrap_err().kind(), ErrorKind::IncompleteBody);
+    }
+    assert!(pool.client.health().iter().all(|peer| peer.state == PeerState::Up));
 }

@@ -21,6 +21,7 @@ pub(super) fn text(status: StatusCode, line: &'static str) -> Response<Body> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     protocol::mark_failure(headers, kind);
+    protocol::mark_peer(headers);
     response
 }
 

@@ -172,12 +172,16 @@ impl Proxy {
             return None;
         }
         let hop = match request.field(protocol::HOP.as_str()) {
-            PlainField::Absent => Hop::default(),
-            PlainField::Once(field) => Hop::parse(field),
+            PlainField::Absent => None,
+            PlainField::Once(field) => Some(Hop::parse(field)),
             PlainField::Repeated => return None,
         };
+        let (is_over_hop, hop) = (hop.is_some(), hop.unwrap_or_default());
         // What leads back to the pool was never fetched, and so is not stored.
         let stored = self.caching.hit(url, request, hop, lines)?;
+        if is_over_hop {
+            protocol::write_peer(lines);
+        }
         if let Some(own) = self.other_members(hop) {
             protocol::write_members(lines, own);
         }
@@ -218,6 +222,11 @@ impl Proxy {
     ///
     /// What is said instead of doing anything.
     pub(crate) fn admit<T>(&self, request: &Request<T>) -> Result<Called, Box<Response<Body>>> {
+        let is_over_hop = protocol::is_over_hop(request.headers());
+        self.called(request).map_err(|refused| Box::new(marked(*refused, is_over_hop)))
+    }
+
+    fn called<T>(&self, request: &Request<T>) -> Result<Called, Box<Response<Body>>> {
         // Before the path: the target of a CONNECT has none.
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(method_not_allowed(ALLOWED).into());
@@ -283,9 +292,11 @@ impl Proxy {
             {
                 let request = for_origin(request.map(drop), &target);
                 let (asked, other) = (target.clone(), self.other_members(Hop::of(request.headers())));
-                let is_leaving = self.is_leaving();
+                let (is_leaving, is_over_hop) = (self.is_leaving(), protocol::is_over_hop(request.headers()));
                 let step = self.caching.step(target, request, wakes);
-                return Next::Step(step.map(move |answer| answered(answer, &asked, other, is_leaving)));
+                return Next::Step(
+                    step.map(move |answer| marked(answered(answer, &asked, other, is_leaving), is_over_hop)),
+                );
             }
             Called::Fetch(ref target) => Lane::Origin(target.origin()),
             Called::Purge { is_of_pool: true } => Lane::Peers,
@@ -304,13 +315,15 @@ impl Proxy {
 
     /// Answers a request that was admitted.
     pub(crate) fn answer(&self, called: Called, request: Request<Body>) -> Response<Body> {
-        match called {
+        let is_over_hop = protocol::is_over_hop(request.headers());
+        let response = match called {
             Called::Health => self.health(),
             Called::Fetch(target) => self.fetch(&target, request),
             Called::Purge { .. } => self.purge_by_known(&request),
             Called::Why(target) => self.explain(&target, request),
             Called::Leaving => self.note_leaving(&request),
-        }
+        };
+        marked(response, is_over_hop)
     }
 
     /// As [`handle`](Self::handle), on a server whose threads are few and do everything: no more of them wait for other
@@ -325,21 +338,26 @@ impl Proxy {
             Ok(called) => called,
             Err(refused) => return *refused,
         };
-        match (called, shares) {
+        let is_over_hop = protocol::is_over_hop(request.headers());
+        let response = match (called, shares) {
             (Called::Purge { is_of_pool: true }, _) => self.purge_in_turn(&request),
             (Called::Fetch(target), Some(shares)) => {
-                let Some(share) = shares.try_enter(target.origin(), client()) else {
-                    return self.without_origin(&target, request);
-                };
-                let response = self.fetch(&target, request);
-                if response.body().as_bytes().is_some() {
-                    return response;
+                match shares.try_enter(target.origin(), client()) {
+                    None => self.without_origin(&target, request),
+                    Some(share) => {
+                        let response = self.fetch(&target, request);
+                        if response.body().as_bytes().is_some() {
+                            response
+                        } else {
+                            // Until the body has been read.
+                            response.map(|body| body.read_through(|body| WithShare { body, _share: share }))
+                        }
+                    }
                 }
-                // Until the body has been read.
-                response.map(|body| body.read_through(|body| WithShare { body, _share: share }))
             }
             (called, _) => self.answer(called, request),
-        }
+        };
+        marked(response, is_over_hop)
     }
 
     /// Answers with what is stored, stale or not.
@@ -376,7 +394,9 @@ impl Proxy {
     pub(crate) fn health(&self) -> Response<Body> {
         if self.is_leaving() {
             let text = "this peer is about to end";
-            return refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable, text);
+            let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable, text);
+            protocol::announce_leaving(response.headers_mut());
+            return response;
         }
         answer(TEXT, "ok\n".to_owned())
     }
@@ -430,6 +450,14 @@ impl Proxy {
         });
         has_been_here || self.own_addresses.are_named_by(target) || self.pool.is_peer(target)
     }
+}
+
+/// The response, which says to a client of the pool that a peer answers.
+fn marked(mut response: Response<Body>, is_over_hop: bool) -> Response<Body> {
+    if is_over_hop {
+        protocol::mark_peer(response.headers_mut());
+    }
+    response
 }
 
 /// The response of the cache as one of the peer, or what is said where there is none.
@@ -819,7 +847,7 @@ mod tests {
         };
         assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((200, false), (200, false)));
         assert!(proxy.begins_to_leave() && !proxy.begins_to_leave());
-        assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((503, false), (200, true)));
+        assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((503, true), (200, true)));
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub(super) struct Terms {
     pub(super) head_by: Option<Instant>,
     /// Where content is sent: the head may take this long after the last of it.
     pub(super) head_after_content: Option<Duration>,
+    /// The head may take this long from its first byte on.
+    pub(super) whole_head: Option<Duration>,
+    /// The connection may take this long.
+    pub(super) connect: Option<Duration>,
     /// Everything ends here, the body included.
     pub(super) whole_by: Option<Instant>,
     /// Whether the request's method is `HEAD`: its response has no body.
@@ -48,6 +52,8 @@ struct State {
     /// When the last content was sent.
     sent: Option<Instant>,
     head: Option<Head>,
+    /// When the first bytes of the head came.
+    head_began: Option<Instant>,
     phase: Phase,
 }
 
@@ -119,13 +125,13 @@ impl Exchange {
     pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {
         let state = self.state.lock();
         let limit = match state.phase {
-            Phase::Head => match (self.terms.head_after_content, state.sent) {
-                (Some(limit), sent) => {
-                    let renewed = sent.unwrap_or(now).checked_add(limit);
-                    self.terms.head_by.into_iter().chain(renewed).min()
-                }
-                (None, _) => self.terms.head_by,
-            },
+            Phase::Head => {
+                let after_content = self.terms.head_after_content;
+                let renewed = after_content.and_then(|limit| state.sent.unwrap_or(now).checked_add(limit));
+                let whole = self.terms.whole_head.zip(state.head_began);
+                let whole = whole.and_then(|(limit, began)| began.checked_add(limit));
+                self.terms.head_by.into_iter().chain(renewed).chain(whole).min()
+            }
             Phase::Body { silence } => silence.and_then(|silence| now.checked_add(silence)),
         };
         limit.into_iter().chain(self.terms.whole_by).min()
@@ -141,6 +147,19 @@ impl Exchange {
         if self.terms.head_after_content.is_some() {
             self.state.lock().sent = Some(now);
         }
+    }
+
+    /// Some of the head has come, and not all of it.
+    pub(super) fn head_began(&self, now: Instant) {
+        self.state.lock().head_began.get_or_insert(now);
+    }
+
+    /// Whether its head takes too long from its first byte on.
+    pub(super) fn is_head_too_slow(&self, now: Instant) -> bool {
+        let state = self.state.lock();
+        let times = self.terms.whole_head.zip(state.head_began);
+        state.head.is_none()
+            && times.is_some_and(|(limit, began)| now.saturating_duration_since(began) >= limit)
     }
 
     /// The head that the transport has read.

@@ -7,7 +7,7 @@ use http::Uri;
 use ureq::Timeout;
 
 use super::cut;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Cause, Error, ErrorKind};
 
 /// Whether a connection ended before its response, as a kept one does that the origin had closed.
 pub(super) fn connection_was_dead(failure: &ureq::Error) -> bool {
@@ -35,9 +35,50 @@ pub(super) fn before_response(failure: ureq::Error, url: &Uri) -> Error {
         }
         _ => (ErrorKind::Io, "the request failed"),
     };
-    let is_unsent = is_unsent(&failure);
-    let error = explained(kind, says, failure).with_url(url);
+    let (is_unsent, cause) = (is_unsent(&failure), cause(&failure));
+    let mut error = explained(kind, says, failure).with_url(url);
+    if let Some(cause) = cause {
+        error = error.because(cause);
+    }
     if is_unsent { error.unsent() } else { error }
+}
+
+/// What is known of it beside its kind.
+fn cause(failure: &ureq::Error) -> Option<Cause> {
+    let tls = match failure {
+        ureq::Error::LargeResponseHeader(..) => return Some(Cause::Limits),
+        // ureq does not re-export the type of this error.
+        ureq::Error::Protocol(error) if error.to_string().contains("too many headers") => {
+            return Some(Cause::Limits);
+        }
+        ureq::Error::Rustls(error) => Some(error),
+        ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
+        _ => None,
+    };
+    tls.is_some_and(is_of_trust).then_some(Cause::Trust)
+}
+
+/// Whether this program's roots do not know the other, or the other's do not know this program.
+fn is_of_trust(error: &rustls::Error) -> bool {
+    use rustls::AlertDescription::{
+        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked,
+        CertificateUnknown, UnknownCA, UnsupportedCertificate,
+    };
+    match error {
+        rustls::Error::InvalidCertificate(error) => *error == rustls::CertificateError::UnknownIssuer,
+        rustls::Error::AlertReceived(alert) => matches!(
+            alert,
+            AccessDenied
+                | BadCertificate
+                | CertificateExpired
+                | CertificateRequired
+                | CertificateRevoked
+                | CertificateUnknown
+                | UnknownCA
+                | UnsupportedCertificate
+        ),
+        _ => false,
+    }
 }
 
 /// Whether there was no connection that anything could have been sent on. Failures that a connection may meet

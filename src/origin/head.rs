@@ -4,7 +4,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 
 use super::framing::{self, Framing};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 
 /// How much the head of a response may be.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +77,7 @@ impl HeadReader {
             let end = end_of_head(&self.bytes, before);
             let length = end.unwrap_or(self.bytes.len());
             if self.passed_over + length > self.limits.bytes {
-                return Err(bad("the head of the response is too large"));
+                return Err(bad("the head of the response is too large").because(Cause::Limits));
             }
             let Some(end) = end else {
                 return if may_be_http(&self.bytes) { Ok((input.len(), None)) } else { Err(bad(NOT_HTTP)) };
@@ -131,7 +131,8 @@ fn parse(bytes: &mut [u8], most_fields: usize) -> Result<(StatusCode, Version, H
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(not_http(&"its head has no end")),
         Err(httparse::Error::TooManyHeaders) => {
-            return Err(bad(&format!("the head of the response has more than {most_fields} fields")));
+            let text = format!("the head of the response has more than {most_fields} fields");
+            return Err(bad(&text).because(Cause::Limits));
         }
         Err(error) => return Err(not_http(&error)),
     }

@@ -1,5 +1,7 @@
 //! Heads of responses are read here, below ureq, which is told the framing alone, and a cut from an end.
 
+use std::time::Instant;
+
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
@@ -43,6 +45,7 @@ impl<T: Transport> HeadTransport<T> {
                     self.awaits_head = false;
                     return Ok(true);
                 }
+                exchange.head_began(Instant::now());
             }
             if !self.await_below(timeout)? {
                 return Ok(false);

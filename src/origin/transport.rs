@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Method, Request, Response, header};
 use parking_lot::RwLock;
 use ureq::config::Config;
-use ureq::{Agent, Timeout};
+use ureq::{Agent, AsSendBody, Timeout};
 
 use super::connections::{Connections, Idle};
 use super::exchange::{Exchange, Terms, cancelled};
@@ -21,7 +21,7 @@ use crate::cancellation::Cancellation;
 use crate::clock::SystemClock;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::{self, Within};
+use crate::protocol::{self, ConnectWithin, WholeHeadWithin, Within};
 use crate::round_trip::RoundTrip;
 
 /// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
@@ -138,6 +138,8 @@ impl Inner {
             head_by: own.into_iter().chain(within).chain(hard.filter(|_| is_for_head)).min(),
             head_after_content: has_content.then_some(head),
             whole_by: whole.into_iter().chain(hard.filter(|_| !is_for_head)).min(),
+            whole_head: extensions.get().map(|WholeHeadWithin(limit)| *limit),
+            connect: extensions.get().map(|ConnectWithin(limit)| *limit),
             is_head: request.method() == Method::HEAD,
             head_limits: self.head_limits,
             cancellation: extensions.get::<Cancellation>().cloned(),
@@ -153,7 +155,7 @@ fn send_repeatable(
     exchange: &Exchange,
     head: Request<()>,
 ) -> Result<Response<ureq::Body>, ureq::Error> {
-    let failure = match agent.run(head.clone()) {
+    let failure = match agent.run(connecting(agent, exchange, head.clone())) {
         Err(failure) if failure::connection_was_dead(&failure) => failure,
         answer => return answer,
     };
@@ -161,7 +163,15 @@ fn send_repeatable(
         return Err(ureq::Error::Timeout(Timeout::Global));
     }
     log::debug!("sent once more on a fresh connection after: {failure}");
+    let head = connecting(agent, exchange, head);
     agent.run(agent.configure_request(head).max_idle_age(Duration::ZERO).build())
+}
+
+/// The request with what it says of the time for its connection, where that is less than the agent allows.
+fn connecting<B: AsSendBody>(agent: &Agent, exchange: &Exchange, request: Request<B>) -> Request<B> {
+    let Some(limit) = exchange.terms.connect else { return request };
+    let limit = agent.config().timeouts().connect.into_iter().chain([limit]).min();
+    agent.configure_request(request).timeout_connect(limit).build()
 }
 
 fn is_late(exchange: &Exchange) -> bool {
@@ -200,11 +210,18 @@ impl RoundTrip for Origin {
         let entered = running.exchange.enter();
         let answer = match body {
             None if may_be_repeated => send_repeatable(agent, &running.exchange, head),
-            None => agent.run(head),
-            Some(body) => agent.run(head.map(|()| body.into_send_body())),
+            None => agent.run(connecting(agent, &running.exchange, head)),
+            Some(body) => {
+                let request = head.map(|()| body.into_send_body());
+                agent.run(connecting(agent, &running.exchange, request))
+            }
         };
         drop(entered);
         let answer = answer.map_err(|failure| {
+            if running.exchange.is_head_too_slow(Instant::now()) {
+                let text = "the head of the response comes too slowly";
+                return Error::new(ErrorKind::BadResponse, text).with_url(&url);
+            }
             let error = failure::before_response(failure, &url);
             // It may have moved.
             if let (ErrorKind::Unreachable, Some(host)) = (error.kind(), url.host()) {

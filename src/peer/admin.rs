@@ -162,15 +162,6 @@ impl Peer {
                 (format!("{{peer=\"{}\"}}", health.url), u64::from(health.state == PeerState::Up))
             }),
         );
-        let help = "Requests that a peer has at this moment.";
-        family(
-            "peer_in_flight",
-            "gauge",
-            help,
-            &mut others
-                .iter()
-                .map(|health| (format!("{{peer=\"{}\"}}", health.url), health.in_flight.into())),
-        );
         for (name, kind, help, samples) in self.threads() {
             family(name, kind, help, &mut samples.into_iter());
         }
@@ -225,11 +216,7 @@ impl Peer {
         let usage = self.caching().store().usage();
         let mut text = format!("forwardcache {}\nself {}\n", env!("CARGO_PKG_VERSION"), self.self_url());
         for health in self.others() {
-            let _ = write!(text, "peer {} {}", health.url, health.state.name());
-            if let Some(median) = health.median {
-                let _ = write!(text, ", half of its answers within {median:?}");
-            }
-            text.push('\n');
+            let _ = writeln!(text, "peer {} {}", health.url, health.state.name());
         }
         let _ = writeln!(text, "keys {}\nbytes {} of {}", usage.keys, usage.bytes, usage.capacity);
         let _ = writeln!(text, "evictions {}", usage.evictions);

@@ -15,7 +15,7 @@ fn the_others_are_told_and_pass_it_over() {
     };
     pool[0].peer.leave();
     for other in &pool[1..] {
-        assert!(matches!(state(other, &pool[0]), PeerState::Down), "{:?}", state(other, &pool[0]));
+        assert_eq!(state(other, &pool[0]), PeerState::Draining);
         assert!(matches!(state(other, other), PeerState::Up));
     }
     let origin = Origin::start(|received| Reply::ok(received.target.clone()));
@@ -65,7 +65,7 @@ fn the_command_tells_the_others_answers_for_a_while_and_ends() {
     assert_eq!(get("/healthz").status, 503);
     let answer = get(&asked);
     assert_eq!((answer.status, answer.field("forwardcache-leaving")), (200, Some("1")));
-    assert!(other.peer.client().health().iter().any(|health| matches!(health.state, PeerState::Down)));
+    assert!(other.peer.client().health().iter().any(|health| matches!(health.state, PeerState::Draining)));
     // Whoever asks a second time does not want to wait.
     serving.terminate();
     assert_eq!(serving.wait().code(), Some(1));

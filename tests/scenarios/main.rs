@@ -21,6 +21,7 @@ mod leaving;
 mod membership;
 mod near;
 mod nginx;
+mod observations;
 mod origins;
 mod poisoning;
 mod politeness;

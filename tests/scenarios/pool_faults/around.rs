@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use forwardcache::{Clock, ErrorKind, ManualClock, MembersFile, Membership};
 
 use super::load::{self, get, under_load};
-use super::table::{ONE_HEAD_AND_A_HOP, Table};
+use super::table::{BOUND, Table};
 use super::world::World;
 use crate::local::LocalPeer;
 use crate::processes::PeerProcess;
@@ -38,7 +38,7 @@ fn origin_down_and_stale_allowed(table: &mut Table) {
     });
     let counts = client.counts();
     table
-        .all_answered("the origin is down, and what is stale may be served", seen, ONE_HEAD_AND_A_HOP)
+        .all_answered("the origin is down, and what is stale may be served", seen, BOUND)
         .and(counts.direct_fetches == 0, "the pool answers");
 }
 
@@ -57,12 +57,7 @@ fn origin_down_and_stale_forbidden(table: &mut Table) {
     let stale = seen.outcome("stale-on-error");
     let healthy = client.health().iter().all(|peer| peer.failures == 0);
     table
-        .row(
-            "the origin is down, and nothing stale may be served",
-            "while it is down",
-            seen,
-            ONE_HEAD_AND_A_HOP,
-        )
+        .row("the origin is down, and nothing stale may be served", "while it is down", seen, BOUND)
         .and(failed == unreachable, "the error says that the origin is not there")
         .and(stale == 0, "nothing stale is served")
         .and(healthy, "it is no peer's fault");
@@ -130,7 +125,7 @@ fn lists(table: &mut Table) {
         .all_answered(
             "a list that is empty, has nobody, is half written, has a bad line, two weights, is not there, has duplicates",
             seen,
-            ONE_HEAD_AND_A_HOP,
+            BOUND,
         )
         .and(counts.failovers + counts.passed_over + counts.direct_fetches == 0, "the pool stays as it was")
         .and(client.pool().len() == 3, "who is named twice counts once");
@@ -165,11 +160,7 @@ fn clock(table: &mut Table) {
         load.wait_for_more(300);
     });
     table
-        .all_answered(
-            "the clock is set back and forward by an hour (peers in one process)",
-            seen,
-            ONE_HEAD_AND_A_HOP,
-        )
+        .all_answered("the clock is set back and forward by an hour (peers in one process)", seen, BOUND)
         .saw(format!(
             "{refetched_when_back} fetched anew after it went back, {after_forward} after it went forward"
         ))
@@ -208,7 +199,7 @@ fn changes(table: &mut Table) {
     let counts = client.counts();
     let most = (0..60).map(|number| world.origin.count_of(&format!("/{number}"))).max().unwrap();
     table
-        .all_answered("50 threads change the pool of a client while 50 fetch", seen, ONE_HEAD_AND_A_HOP)
+        .all_answered("50 threads change the pool of a client while 50 fetch", seen, BOUND)
         .and(counts.failovers + counts.direct_fetches == 0, "somebody of the pool is asked")
         .and(most <= 3, "each peer fetches a URL once");
 }

@@ -4,7 +4,7 @@ use forwardcache::{Client, NearCache, Peer};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::load::{self, get, under_load};
-use super::table::{ONE_HEAD_AND_A_HOP, Table};
+use super::table::{BOUND, Table};
 use super::world::World;
 use crate::local::{LocalPeer, state};
 use crate::processes::PeerProcess;
@@ -51,7 +51,7 @@ fn partition(table: &mut Table) {
     });
     let counts = outside.counts();
     table
-        .all_answered("a partition between two peers: silent, then refused", seen, ONE_HEAD_AND_A_HOP)
+        .all_answered("a partition between two peers: silent, then refused", seen, BOUND)
         .saw(format!("{} failovers of one peer", peer.client().counts().failovers))
         .and((counts.failovers, counts.passed_over) == (0, 0), "who reaches both asks both");
 }
@@ -75,7 +75,7 @@ fn different_lists(table: &mut Table) {
     let most = (0..60).map(|number| world.origin.count_of(&format!("/{number}"))).max().unwrap();
     let told: u64 = pool.iter().map(|peer| peer.peer.client().disagreements()).sum();
     table
-        .all_answered("peers and clients with different lists", seen, ONE_HEAD_AND_A_HOP)
+        .all_answered("peers and clients with different lists", seen, BOUND)
         .saw(format!("{told} times told of it; fetched at most {most} times by five peers"))
         .and(most <= 5, "there is no loop")
         .and(told > 0, "the difference is told");

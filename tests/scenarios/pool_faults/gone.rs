@@ -3,7 +3,7 @@
 use forwardcache::{ErrorKind, NoPeerLeft, PeerState};
 
 use super::load::{self, Load, get, under_load};
-use super::table::{ONE_HEAD_AND_A_HOP, Table};
+use super::table::{BOUND, Table};
 use super::world::World;
 use crate::local::state;
 use crate::processes::PeerProcess;
@@ -25,7 +25,7 @@ fn nothing(table: &mut Table) {
     let seen = under_load(&world, &|url| get(&client, url), |load| load.wait_for_more(4 * STEP));
     let counts = client.counts();
     table
-        .all_answered("nothing", seen, ONE_HEAD_AND_A_HOP)
+        .all_answered("nothing", seen, BOUND)
         .and((counts.failovers, counts.passed_over, counts.direct_fetches) == (0, 0, 0), "the owner answers");
 }
 
@@ -49,7 +49,7 @@ fn one_killed(table: &mut Table) {
         client.get(&world.url(&format!("/{number}"))).unwrap();
     }
     table
-        .all_answered("`kill -9` of one of three, which comes back", seen, ONE_HEAD_AND_A_HOP)
+        .all_answered("`kill -9` of one of three, which comes back", seen, BOUND)
         .saw(format!("{} failovers", counts.failovers))
         .and(counts.direct_fetches == 0, "the others carry its keys")
         .and(client.counts().passed_over == passed_over, "it has its keys again");
@@ -66,7 +66,7 @@ fn two_and_all_killed(table: &mut Table) {
     });
     let counts = client.counts();
     table
-        .all_answered("`kill -9` of two of three", seen, ONE_HEAD_AND_A_HOP)
+        .all_answered("`kill -9` of two of three", seen, BOUND)
         .saw(format!("{} failovers", counts.failovers))
         .and(counts.direct_fetches == 0, "the third carries all keys");
     let seen = under_load(&world, &|url| get(&client, url), |load| {
@@ -82,7 +82,7 @@ fn two_and_all_killed(table: &mut Table) {
     });
     let direct = client.counts().direct_fetches;
     table
-        .all_answered("`kill -9` of all three, who come back", seen, ONE_HEAD_AND_A_HOP)
+        .all_answered("`kill -9` of all three, who come back", seen, BOUND)
         .saw(format!("{direct} of them from the origin past the pool"));
 }
 
@@ -100,7 +100,7 @@ fn all_killed_and_nobody_else_asked(table: &mut Table) {
     let broken = seen.failed_as(ErrorKind::IncompleteBody);
     let all = seen.failed();
     table
-        .row("the same with `NoPeerLeft::Fail`", "from then on", seen, ONE_HEAD_AND_A_HOP)
+        .row("the same with `NoPeerLeft::Fail`", "from then on", seen, BOUND)
         .and(all == named + broken && broken <= 4, "the error says that there is no peer");
 }
 
@@ -124,7 +124,7 @@ fn one_stopped(table: &mut Table) {
     let slow = seen.slow;
     let probes = usize::try_from(client.counts().probes).unwrap();
     table
-        .all_answered("`SIGSTOP` of one of three, and `SIGCONT`", seen, ONE_HEAD_AND_A_HOP)
+        .all_answered("`SIGSTOP` of one of three, and `SIGCONT`", seen, BOUND)
         .saw(format!("{slow} waited for it"))
         // One of each thread, and those who look whether it is there.
         .and(slow <= 4 + probes, "only the first notice")

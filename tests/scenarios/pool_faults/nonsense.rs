@@ -1,32 +1,23 @@
 //! A peer that resets, cuts, trickles, or talks nonsense.
 
-use std::time::Duration;
-
 use forwardcache::ErrorKind;
 
-use super::load::{self, HOP, get, under_load};
-use super::table::{ONE_HEAD_AND_A_HOP, Table};
+use super::load::{self, get, under_load};
+use super::table::{BOUND, Table};
 use super::world::World;
 use crate::processes::PeerProcess;
 use crate::support::relay::{Harm, Relay};
 
-/// How long it takes to see that a body comes too slowly: a window as long as a hop, and a byte that is waited for.
-const TOO_SLOW: Duration = HOP.saturating_add(Duration::from_secs(1));
-
 pub(super) fn rows(table: &mut Table) {
     for (harm, what, bound) in [
-        (Harm::ResetAfterHead, "resets every connection after the head", ONE_HEAD_AND_A_HOP),
-        (Harm::ResetInBody, "resets every connection in the middle of the body", ONE_HEAD_AND_A_HOP),
-        (Harm::CutInBody, "closes every connection in the middle of the body", ONE_HEAD_AND_A_HOP),
-        (Harm::Garbage, "answers garbage", ONE_HEAD_AND_A_HOP),
-        (Harm::TrickledHead, "answers a byte a second", ONE_HEAD_AND_A_HOP),
-        (
-            Harm::TrickledBody,
-            "answers at once, and its bodies come a byte a second",
-            TOO_SLOW + ONE_HEAD_AND_A_HOP,
-        ),
-        (Harm::Altered, "alters a byte of what it announced", ONE_HEAD_AND_A_HOP),
-        (Harm::Silent, "takes requests and answers nothing", ONE_HEAD_AND_A_HOP),
+        (Harm::ResetAfterHead, "resets every connection after the head", BOUND),
+        (Harm::ResetInBody, "resets every connection in the middle of the body", BOUND),
+        (Harm::CutInBody, "closes every connection in the middle of the body", BOUND),
+        (Harm::Garbage, "answers garbage", BOUND),
+        (Harm::TrickledHead, "answers a byte a second", BOUND),
+        (Harm::TrickledBody, "answers at once, and its bodies come a byte a second", BOUND),
+        (Harm::Altered, "alters a byte of what it announced", BOUND),
+        (Harm::Silent, "takes requests and answers nothing", BOUND),
     ] {
         let (world, pool) = (World::new("max-age=600"), PeerProcess::pool(3));
         let bad = Relay::to(pool[0].address);

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::load::{HEAD, HOP, Seen};
+use super::load::Seen;
 
 /// What is being done anyway does not count as waiting: processes are many here, and processors few.
 const SLACK: Duration = Duration::from_millis(1500);
 
-/// How long a request may take where peers are gone: as long as one of them may, and a hop.
-pub(super) const ONE_HEAD_AND_A_HOP: Duration = HEAD.saturating_add(HOP);
+/// How much longer a request may take than without the fault.
+pub(super) const BOUND: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 pub(super) struct Table {

@@ -1,0 +1,395 @@
+//! Peers that are waited for: where one is late, it is asked in the background whether it is there, and given up if not.
+//!
+//! A caller waits on its own thread. Each exchange with a peer is listed here while it lasts, with the time since when
+//! it is waited for; one thread looks at the list, sleeps until the next may be late, and ends when nothing was listed
+//! for a while. Probes run on threads of their own, of which there are few, one for a peer at a time.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use log::debug;
+use parking_lot::Mutex;
+
+use super::health::{Found, Sign, Ticket};
+use super::peers::{Known, Probing};
+use super::sending::Inner;
+use crate::body::Body;
+use crate::cancellation::{CancelHook, Cancellation};
+use crate::error::{Cause, Error, ErrorKind};
+use crate::protocol::{self, ConnectWithin, Within};
+
+/// After so long without a byte a peer is asked whether it is there.
+pub(super) const LATE: Duration = Duration::from_secs(1);
+
+/// How long the answer to that may take.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long the thread sleeps at least.
+const NAP: Duration = Duration::from_millis(20);
+
+/// After so long without an exchange it ends.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// A request to a peer, and the response to it.
+pub(super) struct Exchange {
+    pub(super) peer: Arc<Known>,
+    pub(super) ticket: Ticket,
+    pub(super) cancellation: Cancellation,
+    epoch: Instant,
+    /// Since when it is waited for, in microseconds after the epoch; 0 while it is not.
+    waiting_since: AtomicU64,
+    /// When the peer was last found to be there while this was waited for.
+    asked_at: AtomicU64,
+    /// When the head has to be there; 0 where nothing says so, or it is.
+    head_by: AtomicU64,
+    /// Whether it may go on elsewhere.
+    may_be_repeated: AtomicBool,
+    given_up: AtomicU8,
+}
+
+const SILENT: u8 = 1;
+const OUT_OF_TIME: u8 = 2;
+
+impl Exchange {
+    fn micros(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.epoch).as_micros()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// It is waited for from now on.
+    pub(super) fn wait(&self) {
+        self.waiting_since.store(self.micros(Instant::now()), Ordering::Relaxed);
+    }
+
+    /// Something has come.
+    pub(super) fn has_come(&self) {
+        self.waiting_since.store(0, Ordering::Relaxed);
+    }
+
+    /// The head has come. `may_be_repeated`: the rest of the body may come from elsewhere.
+    pub(super) fn has_head(&self) {
+        self.has_come();
+        self.head_by.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_may_be_repeated(&self, may_be_repeated: bool) {
+        self.may_be_repeated.store(may_be_repeated, Ordering::Relaxed);
+    }
+
+    /// When it may be late, in microseconds after the epoch.
+    fn due(&self) -> Option<u64> {
+        let since = self.waiting_since.load(Ordering::Relaxed);
+        let late =
+            since.max(self.asked_at.load(Ordering::Relaxed)) + u64::try_from(LATE.as_micros()).unwrap_or(0);
+        let head_by = Some(self.head_by.load(Ordering::Relaxed)).filter(|head_by| *head_by > 0);
+        (since > 0).then(|| head_by.map_or(late, |head_by| head_by.min(late)))
+    }
+
+    fn is_late(&self, now: u64) -> bool {
+        let since = self.waiting_since.load(Ordering::Relaxed);
+        since > 0 && now.saturating_sub(since) >= u64::try_from(LATE.as_micros()).unwrap_or(0)
+    }
+
+    fn is_out_of_time(&self, now: u64) -> bool {
+        let head_by = self.head_by.load(Ordering::Relaxed);
+        head_by > 0 && now >= head_by
+    }
+
+    fn give_up(&self, why: u8) {
+        // The first reason is told.
+        let _ = self.given_up.compare_exchange(0, why, Ordering::AcqRel, Ordering::Relaxed);
+        self.cancellation.cancel();
+    }
+
+    /// Why it failed: what the transport says of an exchange that was given up is of no use.
+    pub(super) fn failed(&self, error: Error) -> Error {
+        match self.given_up.load(Ordering::Acquire) {
+            SILENT => {
+                let text = "the peer is late, and does not say that it is there";
+                Error::new(ErrorKind::Timeout, text).because(Cause::Silent).with_source(error)
+            }
+            OUT_OF_TIME => Error::new(ErrorKind::Timeout, "no answer in time").with_source(error),
+            _ => error,
+        }
+    }
+}
+
+/// The exchanges with peers that last.
+pub(super) struct Watch {
+    shared: Arc<Shared>,
+    epoch: Instant,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    exchanges: HashMap<u64, Arc<Exchange>>,
+    next: u64,
+    is_running: bool,
+}
+
+/// An exchange, listed until this is dropped.
+pub(super) struct Listed {
+    pub(super) exchange: Arc<Exchange>,
+    /// Who looks after it.
+    inner: Arc<Inner>,
+    number: u64,
+    /// Ends it when the caller's own request is cancelled.
+    _hook: Option<CancelHook>,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let listed = self.inner.watch.shared.state.lock().exchanges.remove(&self.number);
+        drop(listed);
+    }
+}
+
+impl Watch {
+    pub(super) fn new() -> Self {
+        Self { shared: Arc::default(), epoch: Instant::now() }
+    }
+
+    fn all(&self) -> Vec<Arc<Exchange>> {
+        self.shared.state.lock().exchanges.values().cloned().collect()
+    }
+}
+
+/// How an exchange begins.
+pub(super) struct Begun<'a> {
+    pub(super) peer: &'a Arc<Known>,
+    pub(super) ticket: Ticket,
+    pub(super) may_be_repeated: bool,
+    /// How long the head may take; `None` where something is sent first, however long that takes.
+    pub(super) head: Option<Duration>,
+    /// What cancels the caller's request.
+    pub(super) cancellation: Option<&'a Cancellation>,
+}
+
+impl Inner {
+    /// Lists an exchange that begins, and is waited for.
+    pub(super) fn begin(self: &Arc<Self>, begun: &Begun<'_>) -> Listed {
+        let (epoch, now) = (self.watch.epoch, Instant::now());
+        let exchange = Arc::new(Exchange {
+            peer: Arc::clone(begun.peer),
+            ticket: begun.ticket,
+            cancellation: Cancellation::new(),
+            epoch,
+            waiting_since: AtomicU64::new(0),
+            asked_at: AtomicU64::new(0),
+            head_by: AtomicU64::new(0),
+            may_be_repeated: AtomicBool::new(begun.may_be_repeated),
+            given_up: AtomicU8::new(0),
+        });
+        if let Some(until) = begun.head.and_then(|head| now.checked_add(head)) {
+            exchange.head_by.store(exchange.micros(until), Ordering::Relaxed);
+        }
+        exchange.wait();
+        let hook = begun.cancellation.map(|outer| {
+            let own = exchange.cancellation.clone();
+            outer.on_cancel(move || own.cancel())
+        });
+        let mut state = self.watch.shared.state.lock();
+        let number = state.next;
+        state.next += 1;
+        state.exchanges.insert(number, Arc::clone(&exchange));
+        let is_running = std::mem::replace(&mut state.is_running, true);
+        drop(state);
+        if !is_running {
+            let (inner, shared) = (Arc::downgrade(self), Arc::clone(&self.watch.shared));
+            let thread = thread::Builder::new().name("forwardcache-watch".to_owned());
+            if let Err(error) = thread.spawn(move || look_after(&inner, &shared, epoch)) {
+                debug!("no thread to look after peers can be started: {error}");
+                self.watch.shared.state.lock().is_running = false;
+            }
+        }
+        Listed { exchange, inner: Arc::clone(self), number, _hook: hook }
+    }
+
+    /// Deals with what is late; each peer is asked once, whatever waits for it.
+    fn look_at_late(self: &Arc<Self>) {
+        let now = Instant::now();
+        let mut asked: Vec<Arc<Known>> = Vec::new();
+        for exchange in self.watch.all() {
+            let at = exchange.micros(now);
+            if exchange.due().is_none_or(|due| due > at) {
+                continue;
+            }
+            if exchange.is_out_of_time(at) {
+                exchange.give_up(OUT_OF_TIME);
+            } else if !asked.iter().any(|peer| Arc::ptr_eq(peer, &exchange.peer)) {
+                asked.push(Arc::clone(&exchange.peer));
+                self.check(&exchange.peer, Self::ask_late);
+            }
+        }
+    }
+
+    /// Has a probe of this peer run in the background, unless there is one.
+    fn check(
+        self: &Arc<Self>,
+        peer: &Arc<Known>,
+        ask: impl FnOnce(&Arc<Self>, &Arc<Known>) + Send + 'static,
+    ) {
+        let Some(probing) = peer.claim_probe() else { return };
+        let (inner, peer) = (Arc::clone(self), Arc::clone(peer));
+        // Where no thread is free, whoever is late next asks again.
+        self.probers.run(Box::new(move || {
+            let _probing: Probing = probing;
+            ask(&inner, &peer);
+        }));
+    }
+
+    /// Asks twice at most. What may go on elsewhere does so after the first time without an answer; after the second
+    /// the peer is marked, and nothing waits for it any more.
+    fn ask_late(self: &Arc<Self>, peer: &Arc<Known>) {
+        let ticket = peer.ticket();
+        for is_last in [false, true] {
+            if self.ask_health(peer, PROBE_TIMEOUT).is_some() {
+                let now = Instant::now();
+                for exchange in self.of_peer(peer) {
+                    exchange.asked_at.store(exchange.micros(now), Ordering::Relaxed);
+                }
+                return;
+            }
+            peer.suspect();
+            if is_last {
+                let error = Error::new(ErrorKind::Timeout, "it is late, and does not say that it is there");
+                self.peers.told(peer, Sign::Failed, ticket, &error);
+            }
+            let now = Instant::now();
+            for exchange in self.of_peer(peer) {
+                let may_go = is_last || exchange.may_be_repeated.load(Ordering::Relaxed);
+                if may_go && exchange.is_late(exchange.micros(now)) {
+                    exchange.give_up(SILENT);
+                }
+            }
+        }
+    }
+
+    fn of_peer(&self, peer: &Arc<Known>) -> impl Iterator<Item = Arc<Exchange>> {
+        self.watch.all().into_iter().filter(move |exchange| Arc::ptr_eq(&exchange.peer, peer))
+    }
+
+    /// Finds out in the background whether this peer can be connected to at all: it took longer than others may wait.
+    pub(super) fn check_connection(self: &Arc<Self>, peer: &Arc<Known>) {
+        self.check(peer, |inner, peer| {
+            let ticket = peer.ticket();
+            if inner.ask_health(peer, inner.hop).is_none() {
+                let error = Error::new(ErrorKind::Timeout, "no connection in time");
+                inner.peers.told(peer, Sign::Failed, ticket, &error);
+            }
+        });
+    }
+
+    /// Finds out in the background whether a peer that was left alone for long enough is there.
+    pub(super) fn check_return(self: &Arc<Self>, peer: &Arc<Known>) {
+        self.check(peer, |inner, peer| {
+            inner.peers.probe(peer, || {
+                let Some(mut answer) = inner.ask_health(peer, LATE) else { return Found::Nothing };
+                if protocol::take_leaving(answer.headers_mut()) {
+                    return Found::Leaving;
+                }
+                if answer.status().is_server_error() { Found::Nothing } else { Found::There }
+            });
+        });
+    }
+
+    /// What the peer says to who asks whether it is there.
+    fn ask_health(&self, peer: &Known, limit: Duration) -> Option<Response<Body>> {
+        self.counters.probes.count();
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = peer.url.url_below(protocol::HEALTH_PATH)?;
+        request.extensions_mut().insert(Within(limit));
+        request.extensions_mut().insert(ConnectWithin(limit));
+        let answer = self.transport.round_trip(request).ok();
+        debug!("{} is {}there", peer.url, if answer.is_some() { "" } else { "not " });
+        answer
+    }
+}
+
+/// The work of the thread.
+fn look_after(inner: &Weak<Inner>, shared: &Shared, epoch: Instant) {
+    let mut idle_since = Instant::now();
+    loop {
+        let now = Instant::now();
+        let mut state = shared.state.lock();
+        if !state.exchanges.is_empty() {
+            idle_since = now;
+        } else if now.saturating_duration_since(idle_since) >= IDLE {
+            state.is_running = false;
+            return;
+        }
+        // What begins meanwhile is late after that.
+        let due = state.exchanges.values().filter_map(|exchange| exchange.due()).min();
+        drop(state);
+        let due = due.and_then(|due| epoch.checked_add(Duration::from_micros(due)));
+        let nap = due.map_or(LATE, |due| due.saturating_duration_since(now).clamp(NAP, LATE));
+        thread::sleep(nap);
+        let Some(inner) = inner.upgrade() else { return };
+        inner.look_at_late();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::health::Standing;
+    use super::*;
+
+    fn exchange() -> Exchange {
+        let peer = Arc::new(Known::new("http://p:1".parse().unwrap(), Standing::default()));
+        Exchange {
+            peer,
+            ticket: Ticket::default(),
+            cancellation: Cancellation::new(),
+            epoch: Instant::now(),
+            waiting_since: AtomicU64::new(0),
+            asked_at: AtomicU64::new(0),
+            head_by: AtomicU64::new(0),
+            may_be_repeated: AtomicBool::new(true),
+            given_up: AtomicU8::new(0),
+        }
+    }
+
+    #[test]
+    fn it_is_late_a_second_after_it_is_waited_for_and_after_each_answer_to_that() {
+        let exchange = exchange();
+        assert_eq!((exchange.due(), exchange.is_late(u64::MAX)), (None, false));
+        exchange.waiting_since.store(5, Ordering::Relaxed);
+        assert_eq!(
+            (exchange.due(), exchange.is_late(1_000_004), exchange.is_late(1_000_005)),
+            (Some(1_000_005), false, true)
+        );
+        exchange.asked_at.store(1_500_000, Ordering::Relaxed);
+        assert_eq!(exchange.due(), Some(2_500_000));
+        exchange.head_by.store(2_000_000, Ordering::Relaxed);
+        assert_eq!((exchange.due(), exchange.is_out_of_time(1_999_999)), (Some(2_000_000), false));
+        exchange.has_head();
+        assert_eq!((exchange.due(), exchange.is_out_of_time(u64::MAX)), (None, false));
+    }
+
+    #[test]
+    fn what_was_given_up_says_why() {
+        let broken = || Error::new(ErrorKind::Io, "broken");
+        for (why, kind, cause) in [
+            (0, ErrorKind::Io, None),
+            (SILENT, ErrorKind::Timeout, Some(Cause::Silent)),
+            (OUT_OF_TIME, ErrorKind::Timeout, None),
+        ] {
+            let exchange = exchange();
+            if why > 0 {
+                exchange.give_up(why);
+                exchange.give_up(3 - why);
+                assert!(exchange.cancellation.is_cancelled());
+            }
+            let error = exchange.failed(broken());
+            assert_eq!((error.kind(), error.cause()), (kind, cause));
+        }
+    }
+}
