@@ -158,13 +158,13 @@ impl Standing {
         left.is_zero() || left > LONGEST_PAUSE
     }
 
-    /// Whether it failed, and the time is not over for which it is left alone.
+    /// Whether it is left alone at this time, because it failed or because it is leaving.
     #[cfg(feature = "peer")]
     pub(super) fn is_away(&self, now: SystemTime) -> bool {
         match self.state {
-            State::Away { why: Why::Failed, .. } => !self.is_due(now),
-            State::Probing { why: Why::Failed } => true,
-            _ => false,
+            State::Away { .. } => !self.is_due(now),
+            State::Probing { .. } => true,
+            State::Up | State::Returning { .. } => false,
         }
     }
 
