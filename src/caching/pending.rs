@@ -202,7 +202,6 @@ impl Pending {
                 let error = error.shared().with_url(&incoming.target);
                 Step::Serve(inner.serve_on_error(incoming, plan, error))
             }
-            Landed::Refused(refused) => Step::Serve(inner.refused(incoming, plan, refused)),
             Landed::Alone => Self { turns: 0, ..self }.step_again(),
             Landed::Stored | Landed::GivenUp => self.step_again(),
         }

@@ -41,7 +41,7 @@ pub enum Background {
     CallerRuns,
 }
 
-/// How many refreshes may wait. One more is not queued; the next request for it will be.
+/// How many refreshes may wait or be under way. One more is not done; the next request for it offers it again.
 const CAPACITY: usize = 256;
 
 /// How many threads a cache without a pool may have at a time.
@@ -61,6 +61,7 @@ pub(super) struct Refreshes {
 }
 
 struct State {
+    /// Those of a cache without threads.
     waiting: VecDeque<Incoming>,
     /// What waits and what is being refreshed.
     keys: HashSet<Key>,
@@ -93,23 +94,32 @@ impl Refreshes {
         }
     }
 
-    /// Queues a refresh, unless one of the same key waits already, failed a moment ago, or too many wait.
+    /// Has a refresh done, unless one of the same key is on its way, failed a moment ago, or too many are.
     pub(super) fn offer(&self, incoming: &Incoming, cache: &Arc<Inner>) {
         let now = cache.clock.now();
         let mut state = self.state.lock();
         let is_paused = state.paused.peek(&incoming.key).is_some_and(|(until, _)| now < *until);
-        if state.waiting.len() >= CAPACITY || is_paused || !state.keys.insert(incoming.key.clone()) {
+        if state.keys.len() >= CAPACITY || is_paused || !state.keys.insert(incoming.key.clone()) {
             return;
         }
-        state.waiting.push_back(of_the_whole(incoming));
+        let incoming = of_the_whole(incoming);
+        if self.threads.is_none() {
+            return state.waiting.push_back(incoming);
+        }
         drop(state);
-        let (lane, cache) = (Lane::Refresh(incoming.target.origin()), Arc::downgrade(cache));
-        let job = Job::new(lane, Cancellation::new(), move |turn| {
-            if turn == Turn::Pool {
-                refresh_next(&cache);
+        let promise = Done { cache: Arc::downgrade(cache), key: incoming.key.clone() };
+        let (lane, cancellation) = (Lane::Refresh(incoming.target.origin()), Cancellation::new());
+        let (weak, token) = (Arc::downgrade(cache), cancellation.clone());
+        let job = Job::new(lane, cancellation, move |turn| {
+            if turn == Turn::Pool
+                && let Some(cache) = weak.upgrade()
+                && !cache.refreshes.is_closed()
+            {
+                cache.refresh(incoming, &token);
             }
+            drop(promise);
         });
-        // It waits for the next job, or for whoever maintains the cache.
+        // Where no thread takes it, the next request for it offers it again.
         drop(self.spawn(job));
     }
 
@@ -145,16 +155,6 @@ impl Refreshes {
     }
 }
 
-/// Refreshes one that waits, if the cache is still there.
-fn refresh_next(cache: &Weak<Inner>) {
-    if let Some(cache) = cache.upgrade()
-        && !cache.refreshes.is_closed()
-        && let Some(incoming) = cache.refreshes.next()
-    {
-        cache.refresh(incoming);
-    }
-}
-
 /// The request for the whole that a refresh sends: without what this one client wanted of it.
 fn of_the_whole(incoming: &Incoming) -> Incoming {
     let mut headers = incoming.headers.clone();
@@ -181,14 +181,15 @@ impl Inner {
         while deadline.is_none_or(|deadline| Instant::now() < deadline)
             && let Some(incoming) = self.refreshes.next()
         {
-            self.refresh(incoming);
+            let promise = Done { cache: Arc::downgrade(self), key: incoming.key.clone() };
+            self.refresh(incoming, &Cancellation::new());
+            drop(promise);
             refreshed += 1;
         }
         refreshed
     }
 
-    fn refresh(self: &Arc<Self>, incoming: Incoming) {
-        let promise = Done { cache: self, key: incoming.key.clone() };
+    fn refresh(self: &Arc<Self>, incoming: Incoming, token: &Cancellation) {
         let incoming = Arc::new(incoming);
         let variants = self.store.variants(&incoming.key);
         let variant =
@@ -201,6 +202,8 @@ impl Inner {
         // A follower: another request is at it.
         if let Role::Lead(leader, waiter) = self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
             let cancellation = leader.cancellation().clone();
+            let flight = cancellation.clone();
+            let hook = token.on_cancel(move || flight.cancel());
             let exchange = Exchange { fetch, turn: Turn::Pool, cancellation };
             let read = self
                 .fetched(
@@ -214,7 +217,7 @@ impl Inner {
                     io::copy(&mut response.into_body(), &mut io::sink())?;
                     Ok(is_failure)
                 });
-            drop(waiter);
+            drop((waiter, hook));
             if let Err(error) = &read {
                 let url = redacted(incoming.target.as_str());
                 debug!("a refresh failed: {url} {}", error.message());
@@ -222,19 +225,20 @@ impl Inner {
             let has_failed = !matches!(read, Ok(false));
             self.refreshes.note(&incoming.key, has_failed, self.clock.now());
         }
-        drop(promise);
     }
 }
 
-/// Takes a key off the list, by a panic of the origin too.
-struct Done<'a> {
-    cache: &'a Inner,
+/// Takes a key off the list, however its refresh ends.
+struct Done {
+    cache: Weak<Inner>,
     key: Key,
 }
 
-impl Drop for Done<'_> {
+impl Drop for Done {
     fn drop(&mut self) {
-        self.cache.refreshes.done(&self.key);
+        if let Some(cache) = self.cache.upgrade() {
+            cache.refreshes.done(&self.key);
+        }
     }
 }
 

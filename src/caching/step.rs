@@ -68,8 +68,6 @@ pub(super) enum Landed {
     Alone,
     /// Nothing yet: one of those who wait fetches.
     GivenUp,
-    /// No thread could be had for it.
-    Refused(Refused),
 }
 
 /// The head of a response whose body is on its way.
@@ -199,7 +197,8 @@ impl Inner {
             Job::new(lane, cancellation.clone(), move |turn| {
                 if let Turn::Refused(refused) = turn {
                     if let Some(leader) = leader {
-                        leader.leave_with(Landed::Refused(refused));
+                        // It was refused for its own client's share: one of those who wait leads then, by its own.
+                        leader.leave_with(Landed::GivenUp);
                     }
                     return promise.keep(inner.refused(&incoming, &plan, refused), None);
                 }

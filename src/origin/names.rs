@@ -14,6 +14,9 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::clock::{Clock, SystemClock};
 
+/// For how long addresses that no longer hold may be used while a lookup gets no answer.
+const STALE: Duration = Duration::from_secs(600);
+
 /// How many names are looked up at a time. A lookup that hangs holds its thread for as long as the system takes.
 const MOST_THREADS: usize = 8;
 
@@ -117,7 +120,14 @@ impl Names {
         if let Some(known) = state.known.get(name).filter(|known| self.still_holds(known)) {
             return told(&known.answer);
         }
+        let before = state.known.get(name).filter(|known| self.may_still_do(known));
+        let before = before.map(|known| known.answer.clone());
+        // Where lookups have to queue, names that nobody answers must not stop those that were known a moment ago.
+        let is_busy = state.threads >= MOST_THREADS;
         let answer = self.awaited(&mut state, name)?;
+        if let Some(before) = before.as_ref().filter(|_| is_busy) {
+            return told(before);
+        }
         loop {
             if let Some(answer) = answer.get() {
                 return told(answer);
@@ -128,7 +138,7 @@ impl Names {
                     let is_late = self.is_over.wait_until(&mut state, deadline).timed_out();
                     if is_late && answer.get().is_none() {
                         state.is_given_up(name);
-                        return Err(NoAnswer::InTime);
+                        return before.as_ref().map_or(Err(NoAnswer::InTime), told);
                     }
                 }
             }
@@ -202,6 +212,13 @@ impl Names {
             }
         }
         state.known.insert(name, Known { answer, since: self.clock.now() });
+    }
+
+    /// Whether addresses that no longer hold are better than none.
+    fn may_still_do(&self, known: &Known) -> bool {
+        let age = self.clock.now().duration_since(known.since).unwrap_or_default();
+        let has_addresses = known.answer.as_ref().is_ok_and(|addresses| !addresses.is_empty());
+        has_addresses && age < self.lifetime.saturating_add(STALE)
     }
 
     fn still_holds(&self, known: &Known) -> bool {
@@ -300,6 +317,23 @@ mod tests {
         clock.set(SystemTime::UNIX_EPOCH);
         assert_eq!(ask(), address(4));
         assert_eq!(lookup.count(), 4);
+    }
+
+    #[test]
+    fn names_that_nobody_answers_do_not_stop_those_that_were_known() {
+        let silent: Vec<String> = (0..MOST_THREADS).map(|number| format!("{number}.example")).collect();
+        let mut all: Vec<&str> = silent.iter().map(String::as_str).collect();
+        all.push("known.example");
+        let (names, begins, answers) = hanging(&all);
+        let known = Known { answer: Ok(Arc::from([address(1)])), since: SystemTime::now() - 2 * LIFETIME };
+        names.state.lock().known.insert("known.example".to_owned(), known);
+        for name in &silent {
+            assert!(matches!(names.addresses(name, at_once()), Err(NoAnswer::InTime)));
+            begins.recv().unwrap();
+        }
+        let addresses = names.addresses("known.example", None).unwrap();
+        assert_eq!(addresses[0], address(1), "its lookup waits for a thread, and nobody waits for that");
+        drop(answers);
     }
 
     #[test]

@@ -219,10 +219,12 @@ impl Transport for SocketTransport {
     /// what was shut before is seen here.
     fn is_open(&mut self) -> bool {
         self.leave();
-        if self.buffers.input().is_empty() {
-            // A connection that is kept needs no memory.
-            self.buffers = LazyBuffers::new(self.sizes.0, self.sizes.1);
+        if !self.buffers.input().is_empty() {
+            // Under TLS, records that nobody asked for are here and not in the socket.
+            return false;
         }
+        // A connection that is kept needs no memory.
+        self.buffers = LazyBuffers::new(self.sizes.0, self.sizes.1);
         let mut socket = &*self.socket;
         if socket.set_nonblocking(true).is_err() {
             return false;

@@ -35,7 +35,7 @@ impl PeerThreads {
 
 impl Spawn for PeerThreads {
     fn spawn(&self, job: Job) -> Result<(), Job> {
-        match self.servers().first() {
+        match self.servers().iter().find(|server| server.is_open()) {
             Some(server) => server.spawn(job),
             None => {
                 let own = || Scheduler::new(&PoolOptions::default(), &self.ledger, Box::new(|_| None));

@@ -157,6 +157,13 @@ impl fmt::Debug for Scheduler {
 }
 
 /// Jobs of the cache itself.
+impl Scheduler {
+    /// Whether it still takes jobs of every kind.
+    pub(crate) fn is_open(&self) -> bool {
+        self.fetches.is_open()
+    }
+}
+
 impl Spawn for Scheduler {
     fn spawn(&self, job: Job) -> Result<(), Job> {
         self.submit(job, None);

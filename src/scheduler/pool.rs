@@ -132,6 +132,10 @@ impl Pool {
         Self { inner: Arc::new(inner) }
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.inner.state.lock().phase == Phase::Open
+    }
+
     /// Has a thread run the job when it is its turn, or refuses it on this one. Never waits.
     pub(super) fn submit(&self, job: Job, purpose: Purpose, client: Option<Client>) {
         let now = Instant::now();
