@@ -103,7 +103,7 @@ impl GuardedStore {
 
     /// Removes what a tombstone covers, which is retired where the store can list what it holds.
     pub(super) fn sweep(&self, purge: &Purge, tombstone: Sequence) -> Purged {
-        let purged = self.answer("purge", self.store.purge(purge));
+        let purged = self.answer("purge", self.store.purge(&purge.clone().before(tombstone)));
         if purged.is_some() {
             self.tombstones.sweep(tombstone);
         }
