@@ -79,17 +79,28 @@ impl What {
         if answer.status != 200 {
             return Err(format!("status {}", answer.status).into());
         }
-        if !self.is_held(&mut connection) {
+        if !self.is_held(&mut connection, Duration::ZERO) {
             return Err("it ends".into());
         }
         Ok(connection)
     }
 
-    /// Whether the server still holds it: one that is idle has nothing to say, a stream has a next event.
-    fn is_held(self, connection: &mut Connection) -> bool {
+    /// Whether the server still holds it: one that is idle has nothing to say, a stream has brought all events
+    /// of that time and one more. However the server divides them into chunks.
+    fn is_held(self, connection: &mut Connection, time: Duration) -> bool {
         match self {
             Self::Idle => connection.is_idle(),
-            Self::Streams => connection.chunk(&mut Vec::new()).is_ok_and(|length| length > 0),
+            Self::Streams => {
+                let events = 1 + time.as_millis() / Origin::EVENTS.as_millis();
+                let wanted = Origin::EVENT.len() as u128 * events;
+                let mut body = Vec::new();
+                while (body.len() as u128) < wanted {
+                    if connection.chunk(&mut body).map_or(true, |length| length == 0) {
+                        return false;
+                    }
+                }
+                true
+            }
         }
     }
 }
@@ -187,8 +198,10 @@ fn turn(what: What, kind: Kind, seconds: u32) -> Result<Held<Turn>> {
             return Ok(Err(format!("beside {count} {name} it has no hits: {error}")));
         }
     };
-    let held = connections.iter_mut().map(|connection| what.is_held(connection)).filter(|held| *held).count();
-    if held < connections.len() {
+    let time = Duration::from_secs(seconds.into());
+    let held = connections.iter_mut().map(|connection| what.is_held(connection, time));
+    let held = held.filter(|is_held| *is_held).count() as u64;
+    if held < count {
         return Ok(Err(format!("of {count} {name} it has held {held}")));
     }
     Ok(Ok(Turn {

@@ -43,6 +43,10 @@ impl Origin {
     /// Under it, with any number after it, is an event stream without an end.
     pub(crate) const STREAM: &str = "/stream/";
 
+    /// An event of a stream, and the time between two of them.
+    pub(crate) const EVENT: &str = "data: tick\n\n";
+    pub(crate) const EVENTS: Duration = Duration::from_millis(500);
+
     pub(crate) fn start() -> Result<Self> {
         let (process, address, home) = started("the origin", launch)?;
         Ok(Self { address, by: By::Nginx(process, 0), authority: None, home })

@@ -20,9 +20,6 @@ use crate::Result;
 
 const STACK: usize = 256 << 10;
 
-/// Between two events of a stream.
-const EVENTS: Duration = Duration::from_millis(500);
-
 /// More than any request here has before its body, and none has a body.
 const HEAD: usize = 16 << 10;
 
@@ -156,10 +153,11 @@ fn send_events(stream: &mut impl Write, shared: &Shared) -> io::Result<()> {
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\
           Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n\r\n",
     )?;
+    let event = format!("{:x}\r\n{}\r\n", Origin::EVENT.len(), Origin::EVENT);
     while !shared.has_ended.load(Ordering::Relaxed) {
-        stream.write_all(b"c\r\ndata: tick\n\n\r\n")?;
+        stream.write_all(event.as_bytes())?;
         stream.flush()?;
-        thread::sleep(EVENTS);
+        thread::sleep(Origin::EVENTS);
     }
     Ok(())
 }
