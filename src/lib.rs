@@ -132,7 +132,7 @@ pub use origin::{Origin, OriginBuilder};
 pub use peer_url::{BadPeerUrl, PeerUrl};
 pub use pieces::Pieces;
 pub use purge::{PeerPurged, PoolPurged, Purge, Purged};
-pub use ring::{BalancedRing, HashFunction, Ring, RingKind};
+pub use ring::{HashFunction, Rendezvous, Ring, RingKind};
 pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
 pub use stats::{Forward, Outcome};
 pub use target::{BadTarget, Target};

@@ -112,7 +112,7 @@ pub(crate) fn placing(options: &RingOptions, client: ClientBuilder) -> ClientBui
 fn kind(name: RingName) -> RingKind {
     match name {
         RingName::Compatible => RingKind::Compatible,
-        RingName::Balanced => RingKind::Balanced,
+        RingName::Rendezvous => RingKind::Rendezvous,
     }
 }
 

@@ -181,7 +181,7 @@ impl ClientBuilder {
     /// use forwardcache::{Client, RingKind};
     ///
     /// let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
-    /// let client = Client::builder().pool(pool).ring(RingKind::Balanced).build()?;
+    /// let client = Client::builder().pool(pool).ring(RingKind::Rendezvous).build()?;
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn ring(mut self, kind: RingKind) -> Self {
@@ -472,9 +472,11 @@ impl ClientBuilder {
 fn ring(kind: RingKind, replicas: Option<u32>, hash: Option<HashFunction>) -> Result<RingChoice> {
     let refused = |text: &str| Err(Error::new(ErrorKind::BadOption, text));
     match kind {
-        RingKind::Balanced if replicas.is_some() => refused("replicas are for the compatible ring alone"),
-        RingKind::Balanced if hash.is_some() => refused("a hash can be chosen for the compatible ring alone"),
-        RingKind::Balanced => Ok(RingChoice::Balanced),
+        RingKind::Rendezvous if replicas.is_some() => refused("replicas are for the compatible ring alone"),
+        RingKind::Rendezvous if hash.is_some() => {
+            refused("a hash can be chosen for the compatible ring alone")
+        }
+        RingKind::Rendezvous => Ok(RingChoice::Rendezvous),
         RingKind::Compatible => match NonZeroU32::new(replicas.unwrap_or(Ring::DEFAULT_REPLICAS.get())) {
             Some(replicas) => Ok(RingChoice::Compatible { replicas, hash: hash.unwrap_or_default() }),
             None => refused("a ring needs at least one replica a peer"),
@@ -525,17 +527,17 @@ mod tests {
 
     #[test]
     fn what_does_not_go_together_is_refused() {
-        let balanced = || Client::builder().ring(RingKind::Balanced).pool(["http://a", "http://b"]);
+        let rendezvous = || Client::builder().ring(RingKind::Rendezvous).pool(["http://a", "http://b"]);
         for (builder, words) in [
-            (balanced().replicas(50), "replicas"),
-            (balanced().hash(HashFunction::default()), "hash"),
+            (rendezvous().replicas(50), "replicas"),
+            (rendezvous().hash(HashFunction::default()), "hash"),
             (Client::builder().replicas(0), "at least one replica"),
         ] {
             let error = builder.build().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadOption);
             assert!(error.message().contains(words), "{error}");
         }
-        balanced().build().unwrap();
+        rendezvous().build().unwrap();
     }
 
     #[test]
