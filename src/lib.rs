@@ -120,7 +120,7 @@ pub use body::Body;
 pub use byte_size::{BadSize, ByteSize};
 pub use cache_mode::CacheMode;
 pub use cancellation::{CancelHook, Cancellation};
-pub use client::{Client, ClientBuilder, ClientCounts, Marks, NoPeerLeft, PeerHealth, PeerState};
+pub use client::{Client, ClientBuilder, ClientCounts, NoPeerLeft, PeerHealth, PeerState};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind, Result};

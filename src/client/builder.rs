@@ -12,7 +12,6 @@ use super::choices::NoPeerLeft;
 use super::counts::Counters;
 use super::disagreements::Disagreements;
 use super::helpers::Helpers;
-use super::marks::Marks;
 use super::peers::{self, Jitter, Peers};
 use super::pool::{Listed, Pool, RingChoice};
 use super::sending::{COLLECTED, Inner};
@@ -71,7 +70,6 @@ pub struct ClientBuilder {
     transport: Option<Arc<dyn RoundTrip>>,
     no_peer_left: NoPeerLeft,
     accepts_unmarked: bool,
-    marks: Marks,
     clock: Arc<dyn Clock>,
     jitter: Option<Jitter>,
     head_timeout: Duration,
@@ -114,7 +112,6 @@ impl Default for ClientBuilder {
             transport: None,
             no_peer_left: NoPeerLeft::default(),
             accepts_unmarked: false,
-            marks: Marks::default(),
             clock: Arc::new(SystemClock),
             jitter: None,
             head_timeout: HEAD_TIMEOUT,
@@ -366,12 +363,6 @@ impl ClientBuilder {
         self
     }
 
-    /// What a client before this one learnt of peers that are down ([`Client::marks`]). Default: nothing.
-    pub fn marks(mut self, marks: Marks) -> Self {
-        self.marks = marks;
-        self
-    }
-
     /// What says when a peer that failed is tried again. Default: the system's clock.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
@@ -444,7 +435,7 @@ impl ClientBuilder {
             soft_deadline: self.soft_deadline,
             purge_timeout: self.purge_timeout,
             collected: self.collected,
-            peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random), &self.marks),
+            peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random)),
             counters: Counters::default(),
             head_timeout: self.head_timeout,
             hop,
