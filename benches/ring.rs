@@ -29,8 +29,12 @@ fn main() {
         let names: Vec<String> =
             (0..=count).map(|number| format!("http://10.1.{}.{}:3000", number / 250, number % 250)).collect();
         measure::<Compatible>("compatible, 50 points", &names, &keys);
-        measure::<Weighted<false>>("**rendezvous**", &names, &keys);
-        measure::<Weighted<true>>("rendezvous, all weights different", &names, &keys);
+        measure::<Weighted>("**rendezvous**", &names, &keys);
+        let unequal = Weighted::with(&names[..count], |place| NonZeroU32::MIN.saturating_add(place));
+        println!(
+            "| {count} | all weights different | - | - | - | - | {:.0} | - | - |",
+            time(&unequal, &keys)
+        );
         measure::<Maglev<16>>("Maglev, 65,537 slots", &names, &keys);
         measure::<Maglev<20>>("Maglev, 1,048,583 slots", &names, &keys);
         measure::<Anchor>("AnchorHash, in the order of joining", &names, &keys);
@@ -43,6 +47,11 @@ trait Candidate {
 
     /// Which of the peers, as they were given.
     fn owner(&self, key: &str) -> usize;
+
+    /// What is timed.
+    fn look_up(&self, key: &str) {
+        black_box(self.owner(key));
+    }
 
     fn bytes(&self) -> usize;
 
@@ -68,23 +77,16 @@ fn measure<C: Candidate>(name: &str, names: &[String], keys: &[String]) {
     let began = Instant::now();
     let placement = C::new(peers);
     let build = began.elapsed().as_secs_f64() * 1e3;
-    // A part of the keys where each takes long.
-    let keys =
-        if name.contains("rendezvous") { &keys[..keys.len().min(1_000_000_000 / count)] } else { keys };
+    if name.contains("rendezvous") {
+        &keys[..keys.len().min(1_000_000_000 / count)]
+    } else {
+        keys
+    };
     let mut owned = vec![0_u32; count];
     let owners: Vec<usize> = keys.iter().map(|key| placement.owner(key)).collect();
     owners.iter().for_each(|&owner| owned[owner] += 1);
     let busiest = owned.iter().max().copied().unwrap_or_default() as f64 * count as f64 / keys.len() as f64;
-    // So few that they stay in the processor's cache, as that of a request does; the tables have to fit too.
-    let near = &keys[..keys.len().min(16_384)];
-    let times = (0..10).map(|_| {
-        let began = Instant::now();
-        near.iter().for_each(|key| {
-            black_box(placement.owner(black_box(key)));
-        });
-        began.elapsed().as_secs_f64() * 1e9 / near.len() as f64
-    });
-    let time = times.fold(f64::MAX, f64::min);
+    let time = time(&placement, keys);
     let moved = |other: &C, place: &dyn Fn(usize) -> usize| {
         let moved =
             keys.iter().zip(&owners).filter(|(key, owner)| place(other.owner(key)) != **owner).count();
@@ -97,6 +99,18 @@ fn measure<C: Candidate>(name: &str, names: &[String], keys: &[String]) {
         "| {count} | {name} | {exact} | {busiest:.3} | {joined:.2} | {left:.2} | {time:.0} | {} | {build:.1} |",
         placement.bytes() / 1024
     );
+}
+
+/// Nanoseconds that a look-up takes.
+fn time(placement: &impl Candidate, keys: &[String]) -> f64 {
+    // So few that they stay in the processor's cache, as that of a request does; the tables have to fit too.
+    let near = &keys[..keys.len().min(16_384)];
+    let times = (0..10).map(|_| {
+        let began = Instant::now();
+        near.iter().for_each(|key| placement.look_up(black_box(key)));
+        began.elapsed().as_secs_f64() * 1e9 / near.len() as f64
+    });
+    times.fold(f64::MAX, f64::min)
 }
 
 /// The two of the library name the owner; which of the list it is, is looked up apart, by its number.
@@ -115,6 +129,10 @@ impl Candidate for Compatible {
         self.places.of(self.ring.owner(key).expect("there are peers"))
     }
 
+    fn look_up(&self, key: &str) {
+        black_box(self.ring.owner(key));
+    }
+
     fn bytes(&self) -> usize {
         self.ring.peers().len() * 50 * 8
     }
@@ -124,22 +142,29 @@ impl Candidate for Compatible {
     }
 }
 
-/// Where the weights are different, the shares are no measure: the row is there for its times.
-struct Weighted<const IS_UNEQUAL: bool> {
+struct Weighted {
     ring: Rendezvous,
     places: Places,
 }
 
-impl<const IS_UNEQUAL: bool> Candidate for Weighted<IS_UNEQUAL> {
-    fn new(peers: &[String]) -> Self {
-        let weight =
-            |place: u32| if IS_UNEQUAL { NonZeroU32::MIN.saturating_add(place) } else { NonZeroU32::MIN };
+impl Weighted {
+    fn with(peers: &[String], weight: impl Fn(u32) -> NonZeroU32) -> Self {
         let ring = Rendezvous::new((0..).zip(peers).map(|(place, peer)| (peer, weight(place))));
         Self { places: Places::new(peers), ring }
+    }
+}
+
+impl Candidate for Weighted {
+    fn new(peers: &[String]) -> Self {
+        Self::with(peers, |_| NonZeroU32::MIN)
     }
 
     fn owner(&self, key: &str) -> usize {
         self.places.of(self.ring.owner(key).expect("there are peers"))
+    }
+
+    fn look_up(&self, key: &str) {
+        black_box(self.ring.owner(key));
     }
 
     fn bytes(&self) -> usize {

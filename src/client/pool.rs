@@ -339,6 +339,17 @@ mod tests {
     }
 
     #[test]
+    fn pools_that_place_in_another_way_have_another_digest() {
+        let listed = members(&["http://a weight=2", "http://b"]);
+        let digest = |ring| Pool::new(listed.clone(), ring).unwrap().digest();
+        let replicas = NonZeroU32::new(2).unwrap();
+        let other = RingChoice::Compatible { replicas, hash: HashFunction::default() };
+        assert_ne!(digest(compatible()), digest(RingChoice::Rendezvous));
+        assert_ne!(digest(compatible()), digest(other));
+        assert_eq!(digest(RingChoice::Rendezvous), digest(RingChoice::Rendezvous));
+    }
+
+    #[test]
     fn a_peer_with_two_weights_changes_nothing() {
         let pool = Pool::new(members(&["http://a weight=2", "http://a weight=2"]), compatible()).unwrap();
         let error = pool.set(members(&["http://b", "http://a weight=3", "http://a"])).unwrap_err();
