@@ -379,8 +379,8 @@ pub(crate) struct RingOptions {
 pub(crate) enum RingName {
     /// As the Go package does it: its peers may be in the pool, and the busiest of 20 owns 1.35 of the mean
     Compatible,
-    /// Evenly: the busiest of up to 1,000 peers owns at most 1.05 of its fair share
-    Balanced,
+    /// Exactly by weight, and a change moves no more than it must: a look-up computes a score for each peer
+    Rendezvous,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -283,7 +283,7 @@ fn announce(
         let peer_path = format!("{}{}", peer.self_url(), peer.path());
         format!("curl -i --get --data-urlencode 'q=https://example.com/' {peer_path}")
     } else {
-        let ring = if ring == RingName::Balanced { " --ring balanced" } else { "" };
+        let ring = if ring == RingName::Rendezvous { " --ring rendezvous" } else { "" };
         let listed = || peer.members().iter().map(|member| format!(" --peer {}", quoted(member))).collect();
         let peers: String = elsewhere.typed(scheme).unwrap_or_else(listed);
         format!("forwardcache get -i{ring}{peers} https://example.com/")
