@@ -750,8 +750,32 @@ mod tests {
             assert_eq!(ask(&proxy, request()), (200, "ok\n".to_owned()));
             assert!(matches!(proxy.admit(&request().body(()).unwrap()), Ok(Called::Health)));
         }
+        assert_eq!(ask(&proxy, Request::get("/readyz").header("host", "any")), (200, "ok\n".to_owned()));
         assert_eq!(ask(&proxy, Request::post("/healthz")).0, 405);
+        assert_eq!(proxy.caching.stats().counts().unauthorized, 1);
         assert_eq!(ask(&proxy, Request::get("/healthz/")).0, 404);
+    }
+
+    #[test]
+    fn a_peer_is_not_ready_while_memory_or_its_servers_are_at_their_end() {
+        let servers = Servers::default();
+        let proxy = proxy(Nowhere).served_by(servers.clone());
+        let ready = || ask(&proxy, Request::get("/readyz"));
+        assert_eq!(ready(), (200, "ok\n".to_owned()));
+        let ledger = proxy.caching.store().ledger().unwrap();
+        let held = ledger.hold(crate::ledger::Use::Content, ledger.limit() + 1);
+        let (status, text) = ready();
+        assert!(status == 503 && text.contains("memory") && text.lines().count() == 1, "{text}");
+        drop(held);
+        assert_eq!(ready().0, 200);
+        let pool = crate::scheduler::PoolOptions::default();
+        let scheduler = Arc::new(crate::scheduler::Scheduler::new(&pool, &ledger, Box::new(|_| None)));
+        let stats = Arc::default();
+        servers.add(&scheduler, &stats);
+        assert_eq!(ready().0, 200);
+        stats.begin_to_stop();
+        assert_eq!(ready(), (503, "the server of this peer is shutting down\n".to_owned()));
+        assert_eq!(ask(&proxy, Request::get("/healthz")).0, 200, "it is there all the same");
     }
 
     #[test]
@@ -885,6 +909,7 @@ mod tests {
         assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((200, false), (200, false)));
         assert!(proxy.begins_to_leave() && !proxy.begins_to_leave());
         assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((503, true), (200, true)));
+        assert_eq!(get("/readyz"), (503, false));
     }
 
     #[test]
