@@ -770,10 +770,9 @@ mod tests {
         assert_eq!(ready().0, 200);
         let pool = crate::scheduler::PoolOptions::default();
         let scheduler = Arc::new(crate::scheduler::Scheduler::new(&pool, &ledger, Box::new(|_| None)));
-        let stats = Arc::default();
-        servers.add(&scheduler, &stats);
+        servers.add(&scheduler, &Arc::default());
         assert_eq!(ready().0, 200);
-        stats.begin_to_stop();
+        scheduler.stop();
         assert_eq!(ready(), (503, "the server of this peer is shutting down\n".to_owned()));
         assert_eq!(ask(&proxy, Request::get("/healthz")).0, 200, "it is there all the same");
     }

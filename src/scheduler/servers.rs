@@ -18,17 +18,11 @@ struct Server {
     stats: Arc<FrontStats>,
 }
 
-impl Server {
-    fn has_ended(&self) -> bool {
-        self.scheduler.strong_count() == 0
-    }
-}
-
 impl Servers {
     /// A server has begun to serve the peer.
     pub(crate) fn add(&self, scheduler: &Arc<Scheduler>, stats: &Arc<FrontStats>) {
         let mut servers = self.0.lock();
-        servers.retain(|server| !server.has_ended());
+        servers.retain(|server| server.scheduler.strong_count() > 0);
         servers.push(Server { scheduler: Arc::downgrade(scheduler), stats: Arc::clone(stats) });
     }
 
@@ -44,8 +38,8 @@ impl Servers {
 
     /// Whether there were servers, and each is shutting down or has ended.
     pub(crate) fn are_stopping(&self) -> bool {
-        let servers = self.0.lock();
-        !servers.is_empty() && servers.iter().all(|server| server.has_ended() || server.stats.is_stopping())
+        let were_some = !self.0.lock().is_empty();
+        were_some && !self.schedulers().iter().any(|scheduler| scheduler.is_open())
     }
 
     /// Whether a fetch of one of them has waited for more than half as long as it may.
@@ -67,14 +61,13 @@ mod tests {
         let start = || {
             let scheduler =
                 Arc::new(Scheduler::new(&PoolOptions::default(), &Ledger::new(1 << 30), Box::new(|_| None)));
-            let stats = Arc::new(FrontStats::default());
-            servers.add(&scheduler, &stats);
-            (scheduler, stats)
+            servers.add(&scheduler, &Arc::default());
+            scheduler
         };
-        let (first, first_stats) = start();
-        first_stats.begin_to_stop();
+        let first = start();
+        first.stop();
         assert!(servers.are_stopping());
-        let (second, _) = start();
+        let second = start();
         assert!(!servers.are_stopping());
         assert_eq!(servers.schedulers().len(), 2);
         drop((first, second));

@@ -1,6 +1,6 @@
 //! What the server of a peer counts of its connections.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,6 @@ pub(crate) struct FrontStats {
     request_refusals: [AtomicU64; RequestRefusal::NAMES.len()],
     handshakes: [AtomicU64; Handshake::NAMES.len()],
     cut_off: AtomicU64,
-    is_stopping: AtomicBool,
 }
 
 /// Counts with the names of what was counted.
@@ -97,15 +96,6 @@ impl FrontStats {
     /// A connection was closed because its client reads slowly and the memory limit is reached.
     pub(crate) fn count_cut_off(&self) {
         add_one(&self.cut_off);
-    }
-
-    /// The server is shutting down from now on.
-    pub(crate) fn begin_to_stop(&self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.is_stopping.load(Ordering::Relaxed)
     }
 
     pub(crate) fn accepted(&self) -> u64 {

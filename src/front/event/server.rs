@@ -159,7 +159,6 @@ fn start_threads(
         socket: Mutex::new(Some(socket)),
         mailboxes: mailboxes.clone(),
         scheduler: Arc::clone(&scheduler),
-        stats: Arc::clone(&stats),
     });
     // Dropped on the way out by an error, it ends what has been started.
     let serving = Serving::new(address, Arc::clone(&front) as Arc<dyn Running>);
@@ -196,7 +195,6 @@ struct Front {
     socket: Mutex<Option<Socket>>,
     mailboxes: Vec<Mailbox>,
     scheduler: Arc<Scheduler>,
-    stats: Arc<FrontStats>,
 }
 
 impl Running for Front {
@@ -206,7 +204,6 @@ impl Running for Front {
         if !self.lifetime.begin_to_stop() {
             return;
         }
-        self.stats.begin_to_stop();
         let socket = self.socket.lock().take();
         if let Some(socket) = socket {
             listener::close(&socket);
