@@ -152,7 +152,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub(crate) drain: u32,
 
-    /// Also answer those who run it, on an address of its own: GET /healthz, /metrics (Prometheus) and /status
+    /// Also answer those who run it, on an address of its own: GET /healthz, /readyz, /metrics (Prometheus) and /status
     /// [default: not; without an address 127.0.0.1:3001]
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:3001")]
     pub(crate) admin: Option<String>,

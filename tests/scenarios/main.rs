@@ -19,6 +19,7 @@ mod https;
 mod integrity;
 mod leaving;
 mod membership;
+mod metrics;
 mod near;
 mod nginx;
 mod observations;
