@@ -31,17 +31,29 @@ impl GuardedStore {
     }
 
     pub(crate) fn variants(&self, key: &Key) -> Variants {
-        self.valid(key.as_str(), self.answer("read", self.store.variants(key)))
+        let read = || self.answer("read", self.store.variants(key));
+        self.judged(|| Some(self.valid(key.as_str(), read()))).unwrap_or_default()
     }
 
     /// The same for one who only looks.
     pub(crate) fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
-        Ok(self.valid(key.as_str(), self.store.peek(key)?))
+        self.judged(|| self.store.peek(key).map(|variants| self.valid(key.as_str(), variants)))
     }
 
     /// As [`variants`](Self::variants), found by the text of a key; `None` where somebody would have to wait.
     pub(crate) fn at_once(&self, key: &str) -> Option<Variants> {
-        Some(self.valid(key, self.store.at_once(key)?))
+        self.judged(|| Some(self.valid(key, self.store.at_once(key)?)))
+    }
+
+    /// What is read and judged while no tombstone is retired.
+    fn judged<T>(&self, read: impl Fn() -> T) -> T {
+        loop {
+            let before = self.tombstones.retirements();
+            let found = read();
+            if self.tombstones.retirements() == before {
+                return found;
+            }
+        }
     }
 
     /// Whether what was found under a key still counts as stored.

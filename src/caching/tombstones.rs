@@ -42,6 +42,8 @@ pub(crate) struct Tombstones {
     newest: AtomicU64,
     /// The same, whether or not it was retired.
     latest: AtomicU64,
+    /// How often some were retired.
+    retirements: AtomicU64,
     state: RwLock<State>,
     digest: RandomState,
     most: usize,
@@ -118,14 +120,21 @@ impl Default for Tombstones {
 
 impl Tombstones {
     fn with_most(most: usize, most_prefixes: usize) -> Self {
-        let (newest, latest, state) = (AtomicU64::new(0), AtomicU64::new(0), RwLock::default());
-        Self { newest, latest, state, digest: RandomState::new(), most, most_prefixes }
+        let [newest, latest, retirements] = [const { AtomicU64::new(0) }; 3];
+        let state = RwLock::default();
+        Self { newest, latest, retirements, state, digest: RandomState::new(), most, most_prefixes }
     }
 
     /// What changes with every invalidation. Where it is the same before a look-up and after a fetch has begun, what was
     /// found is as valid as it was.
     pub(super) fn latest(&self) -> Sequence {
         self.latest.load(Ordering::SeqCst)
+    }
+
+    /// What changes when tombstones are retired. What was read from a store before and judged after that has to be read
+    /// again: it may have been removed meanwhile, and nothing tells so any more.
+    pub(super) fn retirements(&self) -> u64 {
+        self.retirements.load(Ordering::SeqCst)
     }
 
     /// A fetch that begins now.
@@ -216,6 +225,7 @@ impl Tombstones {
         }
         state.list.push_back(Tombstone { sequence, what, is_swept: false });
         if state.list.len() > self.most || state.prefixes.len() > self.most_prefixes {
+            self.retirements.fetch_add(1, Ordering::SeqCst);
             state.remove_all_that_can_go();
         }
         while state.list.len() > self.most || state.prefixes.len() > self.most_prefixes {
@@ -233,6 +243,7 @@ impl Tombstones {
         if !first.is_some_and(|tombstone| state.can_go(tombstone)) && state.list.len() <= state.enough {
             return;
         }
+        self.retirements.fetch_add(1, Ordering::SeqCst);
         state.remove_all_that_can_go();
         let newest = state.list.back().map_or(0, |tombstone| tombstone.sequence);
         let of_origins = state.origins.values().copied().max().unwrap_or(0);
