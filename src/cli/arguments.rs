@@ -237,7 +237,7 @@ pub(crate) struct FrontArguments {
     #[arg(long, value_enum, default_value_t = Front::Event)]
     pub(crate) front: Front,
 
-    /// How many threads may wait for origins, if memory and files suffice [default: 1024, on tiny_http twice the processors]
+    /// How many threads may wait for origins, if memory and files suffice [default: 1024, 64 on tiny_http]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,
 

@@ -57,7 +57,7 @@ fn reads(waiting: Waiting<Answered>) -> Answer {
 
 #[test]
 fn a_failure_is_shared_with_all_who_waited_and_remembered_for_a_second() {
-    for (kind, others_fail) in [(ErrorKind::BadResponse, false), (ErrorKind::Unreachable, true)] {
+    for (kind, others_fail) in [(ErrorKind::BadResponse, false), (ErrorKind::Unresolved, true)] {
         let scene = Scene::new();
         let (job, own) = leads(scene.step(&[]));
         let others: Vec<_> = (0..29).map(|_| waits(scene.step(&[]))).collect();
