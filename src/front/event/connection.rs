@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, EXPECT};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 use super::admission::Admitted;
 use super::exchange::{Collected, Exchange, Receiving, Reply, Sending, Sink};
@@ -511,7 +511,7 @@ impl Connection {
             let collected = Collected { request, bytes: Vec::new(), hold, origin };
             let receiving = Receiving::new(body, Sink::Collect(Box::new(collected)));
             self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
-        } else if let Some(place) = around.uploads.take(origin) {
+        } else if let Some(place) = around.uploads.take(origin, client_of(self.remote, request.headers(), around)) {
             self.ask_for_content(expects);
             let wake = around.mailbox.wake(self.address(serial));
             let (sink, content) = upload(place, &around.ledger, length, wake);
@@ -589,7 +589,10 @@ impl Connection {
         let Some(receiving) = &mut exchange.receiving else { return };
         let Sink::Collect(collected) = std::mem::replace(&mut receiving.sink, Sink::Discard) else { return };
         let Collected { request, bytes, hold, origin } = *collected;
-        let Some(place) = around.uploads.take(origin) else { return self.refuse(TOO_MANY_UPLOADS, around) };
+        let client = client_of(self.remote, request.headers(), around);
+        let Some(place) = around.uploads.take(origin, client) else {
+            return self.refuse(TOO_MANY_UPLOADS, around);
+        };
         let (sink, content) = upload(place, &around.ledger, None, around.mailbox.wake(address));
         // It counts once.
         drop(hold);
@@ -619,8 +622,7 @@ impl Connection {
         let mut request = request.map(|()| content);
         request.extensions_mut().insert(RemoteAddress(self.remote));
         let Some(exchange) = &mut self.exchange else { return };
-        let is_by_a_peer = around.responder.is_by_a_peer(request.headers(), around.shows_certificates);
-        exchange.client = (!is_by_a_peer).then(|| Client::of(self.remote.ip()));
+        exchange.client = client_of(self.remote, request.headers(), around);
         let address = Address { connection: self.number, exchange: exchange.serial };
         let responder = Arc::clone(&around.responder);
         let wakes = || around.mailbox.wake(address);
@@ -840,6 +842,12 @@ impl Connection {
     fn address(&self, serial: u64) -> Address {
         Address { connection: self.number, exchange: serial }
     }
+}
+
+/// Whose share the jobs for a request take from: `None` is a peer of the pool.
+fn client_of(remote: SocketAddr, head: &HeaderMap, around: &Surroundings) -> Option<Client> {
+    let is_by_a_peer = around.responder.is_by_a_peer(head, around.shows_certificates);
+    (!is_by_a_peer).then(|| Client::of(remote.ip()))
 }
 
 fn is_event_stream(content_type: &[u8]) -> bool {
