@@ -18,7 +18,7 @@ use super::refusal::{
     unauthorized,
 };
 use crate::access::Asked;
-use crate::at_once::{Lane, PlainField, PlainRequest, Step, Wakes};
+use crate::at_once::{BodyOf, Lane, PlainField, PlainRequest, Step, Wakes};
 use crate::body::Body;
 use crate::caching::Caching;
 use crate::error::{Error, ErrorKind, Result, redacted};
@@ -470,6 +470,9 @@ fn answered(
     let mut response = match answer {
         Ok(mut response) => {
             protocol::remove_failure(response.headers_mut());
+            if response.body().as_bytes().is_none() {
+                response.extensions_mut().insert(BodyOf(target.origin()));
+            }
             response
         }
         Err(error) => {
@@ -758,6 +761,21 @@ mod tests {
         assert_eq!(ask(&proxy, request).0, 508);
         let request = Request::get("/proxy?q=http://h/").header("via", "1.1 other, 1.1 mean");
         assert_eq!(ask(&proxy, request).0, 502);
+    }
+
+    #[test]
+    fn the_body_of_a_response_that_grows_is_known_by_its_origin() {
+        let proxy = proxy(RoundTripFn(|request: Request<Body>| {
+            let is_whole = request.uri().path() == "/whole";
+            let body = if is_whole { Body::from("a") } else { Body::from_reader(&b"a"[..], None) };
+            Ok(Response::new(body))
+        }));
+        for (path, origin) in [("whole", None), ("growing", Some("http://h/"))] {
+            let request = Request::post(format!("/proxy?q=http%3A%2F%2Fh%2F{path}"));
+            let response = proxy.handle(request.body(Body::empty()).unwrap());
+            let found = response.extensions().get().map(|BodyOf(origin)| origin.as_str());
+            assert_eq!(found, origin);
+        }
     }
 
     #[test]

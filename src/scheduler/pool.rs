@@ -28,7 +28,7 @@ pub(crate) struct PoolOptions {
     pub(crate) max: usize,
     /// How many stay when they are idle.
     pub(crate) min: usize,
-    /// How many jobs may wait; half of them for one origin.
+    /// How many jobs may wait; half of them for one origin, and a quarter for one origin and one client.
     pub(crate) queue: usize,
     /// How long a job may wait; `None` is without end.
     pub(crate) longest_wait: Option<Duration>,
@@ -136,7 +136,7 @@ impl Pool {
     pub(super) fn submit(&self, job: Job, purpose: Purpose, client: Option<Client>) {
         let now = Instant::now();
         let until = match purpose {
-            Purpose::Transfer => None,
+            Purpose::Transfer { .. } => None,
             _ => self.inner.options.longest_wait.and_then(|wait| now.checked_add(wait)),
         };
         let entry = Entry { job, claim: Claim { purpose, client }, since: now, until };
@@ -373,7 +373,7 @@ impl Inner {
     fn run(&self, number: u64, job: Job) {
         let buffers = {
             let state = self.state.lock();
-            state.running.get(&number).map_or(0, |running| match running.granted.origin() {
+            state.running.get(&number).map_or(0, |running| match running.granted.fetches_from() {
                 Some(origin) if origin.is_https() => TLS_BUFFERS,
                 Some(_) => PLAIN_BUFFERS,
                 None => 0,

@@ -118,6 +118,31 @@ fn one_client_with_silent_names_leaves_others_a_thread() {
 }
 
 #[test]
+fn resumed_transfers_of_one_client_leave_others_a_thread() {
+    let (pool, jobs) = (scheduler(&threads(64)), Jobs::new());
+    let transfer = |name: &str| Lane::Transfer(Target::parse(&format!("http://{name}/")).ok());
+    for number in 0..900 {
+        pool.submit(jobs.long(number, transfer(&format!("silent-{}", number % 20))), client(1));
+    }
+    pool.submit(jobs.quick(2001, transfer("another")), client(2));
+    while jobs.next() != (2001, Turn::Pool) {}
+    pool.submit(jobs.quick(2002, transfer("silent-3")), client(2));
+    while jobs.next() != (2002, Turn::Pool) {}
+}
+
+#[test]
+fn one_client_does_not_close_an_origin_to_others() {
+    let (pool, jobs) = (scheduler(&PoolOptions { queue: 64, ..threads(64) }), Jobs::new());
+    for number in 0..200 {
+        pool.submit(jobs.long(number, origin("x")), client(1));
+    }
+    let numbers = pool.numbers().fetches;
+    assert_eq!((numbers.running, numbers.queued), (32, 16), "a quarter of the queue waits");
+    pool.submit(jobs.quick(2001, origin("x")), client(2));
+    while jobs.next() != (2001, Turn::Pool) {}
+}
+
+#[test]
 fn purges_and_questions_do_not_wait_for_origins_or_other_peers() {
     let (pool, jobs) = (scheduler(&threads(4)), Jobs::new());
     for number in 0..20 {
@@ -173,11 +198,11 @@ fn a_fetch_that_takes_a_minute_no_longer_keeps_others_from_its_origin() {
         pool.submit(jobs.long(number.into(), origin("a")), client(number));
         assert_eq!(jobs.next().1, Turn::Pool);
     }
-    pool.submit(jobs.quick(9, origin("a")), client(9));
+    pool.submit(jobs.quick(9, origin("a")), None);
     pool.tick(Instant::now() + Duration::from_secs(61));
     // It has waited for too long by then, so another one has its turn.
     assert_eq!(jobs.next().0, 9);
-    pool.submit(jobs.quick(10, origin("a")), client(9));
+    pool.submit(jobs.quick(10, origin("a")), None);
     assert_eq!(jobs.next(), (10, Turn::Pool));
     assert_eq!(pool.numbers().fetches.streams, 2);
 }

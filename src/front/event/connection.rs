@@ -32,7 +32,7 @@ use super::pace::Pace;
 use super::surroundings::Surroundings;
 use super::transport::Transport;
 use super::upload::upload;
-use crate::at_once::{PlainRequest, Step};
+use crate::at_once::{BodyOf, PlainRequest, Step};
 use crate::body::{Body, Grown};
 use crate::front::answer::{text, unavailable};
 use crate::front::options::MOST_FIELDS;
@@ -511,7 +511,9 @@ impl Connection {
             let collected = Collected { request, bytes: Vec::new(), hold, origin };
             let receiving = Receiving::new(body, Sink::Collect(Box::new(collected)));
             self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
-        } else if let Some(place) = around.uploads.take(origin, client_of(self.remote, request.headers(), around)) {
+        } else if let Some(place) =
+            around.uploads.take(origin, client_of(self.remote, request.headers(), around))
+        {
             self.ask_for_content(expects);
             let wake = around.mailbox.wake(self.address(serial));
             let (sink, content) = upload(place, &around.ledger, length, wake);
@@ -674,7 +676,8 @@ impl Connection {
         } else {
             response
         };
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
+        exchange.origin = parts.extensions.remove().map(|BodyOf(origin)| origin);
         if let Some(job) = exchange.job.take()
             && parts.headers.get(CONTENT_TYPE).is_some_and(|value| is_event_stream(value.as_bytes()))
         {
@@ -687,7 +690,7 @@ impl Connection {
         self.outbound.push_own(head.bytes.into());
         exchange.reply = match (head.framing, body.into_growing()) {
             (Framing::None, Ok((stream, _))) => {
-                around.let_go(stream);
+                around.let_go(stream, exchange.origin.take(), exchange.client);
                 Reply::Done
             }
             (Framing::None, Err(_)) => Reply::Done,
@@ -726,7 +729,7 @@ impl Connection {
             Ok(Grown::Pending) => {
                 // Most often somebody moves it on already.
                 if let Some(driver) = sending.stream.driver() {
-                    around.transfer(driver, exchange.client);
+                    around.transfer(driver, exchange.origin.clone(), exchange.client);
                 }
                 return Next::Wait;
             }
@@ -831,7 +834,7 @@ impl Connection {
             && let Reply::Sending(sending) = exchange.reply
         {
             is_whole = false;
-            around.let_go(sending.stream);
+            around.let_go(sending.stream, exchange.origin, exchange.client);
         }
         if !is_whole {
             // A response whose end is that of its connection must not seem whole.

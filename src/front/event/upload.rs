@@ -50,7 +50,8 @@ impl Places {
         let of_origin = origin.as_ref().and_then(|origin| taken.by_origin.get(origin));
         let of_client = client.and_then(|client| taken.by_client.get(&client));
         let most = (self.workers / 8).max(1);
-        if taken.all >= (self.workers / 2).max(1) || of_origin.max(of_client).is_some_and(|own| *own >= most) {
+        if taken.all >= (self.workers / 2).max(1) || of_origin.max(of_client).is_some_and(|own| *own >= most)
+        {
             return None;
         }
         taken.all += 1;
@@ -278,8 +279,7 @@ mod tests {
         let places = Places::new(64);
         let client = |number| Some(Client::of([10, 0, 0, number].into()));
         let origin = |name: usize| Target::parse(&format!("http://origin-{name}/")).ok();
-        let of_one: Vec<Place> =
-            (0..20).filter_map(|name| places.take(origin(name), client(1))).collect();
+        let of_one: Vec<Place> = (0..20).filter_map(|name| places.take(origin(name), client(1))).collect();
         assert_eq!(of_one.len(), 8);
         assert!(places.take(origin(0), client(2)).is_some() && places.take(origin(0), None).is_some());
         drop(of_one);
@@ -289,7 +289,8 @@ mod tests {
     #[test]
     fn one_byte_pieces_cost_what_they_weigh_and_stop_where_the_memory_ends() {
         let ledger = Ledger::new(1000);
-        let (upload, body) = super::upload(Places::new(1).take(None, None).unwrap(), &ledger, None, counting().1);
+        let (upload, body) =
+            super::upload(Places::new(1).take(None, None).unwrap(), &ledger, None, counting().1);
         let taken = (0..2000).take_while(|_| upload.give(b"x")).count();
         assert_eq!((taken, ledger.held(Use::Content)), (1000, 1000));
         assert!(upload.shared.state.lock().bytes.capacity() <= 1024);
