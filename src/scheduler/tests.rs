@@ -143,6 +143,22 @@ fn one_client_does_not_close_an_origin_to_others() {
 }
 
 #[test]
+fn what_waits_has_its_turn_when_something_ends_or_turns_out_to_be_a_stream() {
+    let (pool, mut jobs) = (scheduler(&threads(2)), Jobs::new());
+    let stream = jobs.long(0, origin("a"));
+    let cancellation = stream.cancellation.clone();
+    pool.submit(stream, None);
+    assert_eq!(jobs.next(), (0, Turn::Pool));
+    pool.submit(jobs.long(1, origin("a")), None);
+    pool.submit(jobs.quick(2, origin("a")), None);
+    assert!(jobs.told.is_empty());
+    pool.is_stream(&cancellation);
+    assert_eq!(jobs.next(), (1, Turn::Pool));
+    jobs.let_go();
+    assert_eq!(jobs.next(), (2, Turn::Pool));
+}
+
+#[test]
 fn purges_and_questions_do_not_wait_for_origins_or_other_peers() {
     let (pool, jobs) = (scheduler(&threads(4)), Jobs::new());
     for number in 0..20 {
@@ -164,13 +180,16 @@ fn too_many_are_refused_those_left_by_their_client_first_and_who_may_start_never
     pool.submit(jobs.quick(2, origin("a")), client(1));
     assert_eq!(jobs.next(), (2, Turn::Refused(Refused::QueueFull)), "half of the queue is for one origin");
     cancellation.cancel();
+    pool.submit(jobs.quick(7, origin("a")), client(1));
+    assert_eq!(jobs.next(), (7, Turn::Refused(Refused::QueueFull)), "who has left is looked for once a tick");
+    pool.tick(Instant::now());
     pool.submit(jobs.quick(3, origin("a")), client(1));
     pool.submit(jobs.long(4, origin("b")), client(2));
     assert_eq!(jobs.next(), (4, Turn::Pool));
     pool.submit(jobs.quick(5, origin("c")), client(3));
     pool.submit(jobs.quick(6, origin("d")), client(3));
     assert_eq!(jobs.next(), (6, Turn::Refused(Refused::QueueFull)));
-    assert_eq!(pool.numbers().fetches.refused[Refused::QueueFull as usize], 2);
+    assert_eq!(pool.numbers().fetches.refused[Refused::QueueFull as usize], 3);
     jobs.let_go();
     let mut rest = [jobs.next().0, jobs.next().0];
     rest.sort_unstable();
