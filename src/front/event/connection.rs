@@ -849,7 +849,7 @@ impl Connection {
 
 /// Whose share the jobs for a request take from: `None` is a peer of the pool.
 fn client_of(remote: SocketAddr, head: &HeaderMap, around: &Surroundings) -> Option<Client> {
-    let is_by_a_peer = around.responder.is_by_a_peer(head, around.shows_certificates);
+    let is_by_a_peer = around.responder.is_by_a_peer(head, remote.ip(), around.shows_certificates);
     (!is_by_a_peer).then(|| Client::of(remote.ip()))
 }
 
