@@ -67,6 +67,12 @@ impl PeerUrl {
         self.base.authority()
     }
 
+    /// The host, without brackets.
+    #[cfg(feature = "peer")]
+    pub(crate) fn host(&self) -> &str {
+        self.base.host()
+    }
+
     /// The URL below the base that this path, which begins with a slash, names.
     pub(crate) fn url_below(&self, path: &str) -> Option<Uri> {
         format!("{}{path}", self.as_str()).parse().ok()

@@ -45,8 +45,8 @@ pub(crate) enum Lane {
     Origin(Target),
     /// The same, for nobody in particular.
     Refresh(Target),
-    /// The next bytes of a body whose transfer has begun.
-    Transfer,
+    /// The next bytes of a body whose transfer has begun, from this origin where that is known.
+    Transfer(Option<Target>),
     /// Whatever a handler of one's own waits for.
     Handler,
     /// Other peers.
@@ -56,6 +56,10 @@ pub(crate) enum Lane {
     /// Nobody: it takes some time, and ends.
     Own,
 }
+
+/// From which origin the body of a response comes: an extension of responses that grow.
+#[derive(Clone, Debug)]
+pub(crate) struct BodyOf(pub(crate) Target);
 
 /// Who has threads for jobs.
 pub(crate) trait Spawn: Send + Sync {

@@ -257,7 +257,7 @@ pub(crate) struct FrontArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: Option<u32>,
 
-    /// How many of them may come from one address [default: 4096]
+    /// How many of them may come from one address, or IPv6 network of 64 bits [default: 4096]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections_per_address: Option<u32>,
 

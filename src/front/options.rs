@@ -202,7 +202,7 @@ impl FrontOptions {
         self
     }
 
-    /// How many of them may come from one address; at least one. Default: 4,096.
+    /// How many of them may come from one client (an address, or an IPv6 network of 64 bits); at least one. Default: 4,096.
     #[must_use]
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
         self.max_connections_per_address = connections.max(1);

@@ -1,6 +1,6 @@
 //! What a front hands requests to.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::{HeaderMap, Request, Response};
@@ -76,8 +76,8 @@ pub(crate) trait Responder: Handler {
         Ok(None)
     }
 
-    /// Whether a request that was admitted comes from a peer of the pool: those have no share of their own.
-    fn is_by_a_peer(&self, _head: &HeaderMap, _shows_certificate: bool) -> bool {
+    /// Whether a request that was admitted comes from a peer of the pool: those have no share of their own. Never waits.
+    fn is_by_a_peer(&self, _head: &HeaderMap, _remote: IpAddr, _shows_certificate: bool) -> bool {
         false
     }
 

@@ -2,6 +2,7 @@
 //! there, and `/readyz` that it should be sent requests.
 
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use super::refusal::{
     unauthorized,
 };
 use crate::access::Asked;
-use crate::at_once::{Lane, PlainField, PlainRequest, Step, Wakes};
+use crate::at_once::{BodyOf, Lane, PlainField, PlainRequest, Step, Wakes};
 use crate::body::Body;
 use crate::caching::Caching;
 use crate::error::{Error, ErrorKind, Result, redacted};
@@ -90,6 +91,9 @@ pub(crate) enum Next {
 pub(crate) trait PoolView: std::fmt::Debug + Send + Sync {
     /// Whether a URL names a peer of the pool, for which a peer is no origin. Cheap, and never blocks.
     fn is_peer(&self, target: &Target) -> bool;
+
+    /// Whether a member is known to have this address. Cheap, and never blocks.
+    fn has_address(&self, address: IpAddr) -> bool;
 
     /// What tells it from a pool of others. Cheap, and never blocks.
     fn digest(&self) -> PoolDigest;
@@ -294,9 +298,12 @@ impl Proxy {
         }
     }
 
-    /// Whether a request that was admitted comes from a peer of the pool, or a client of it that is known.
-    pub(crate) fn is_by_a_peer(&self, headers: &HeaderMap, shows_certificate: bool) -> bool {
-        (shows_certificate || !self.allowed.are_none_known()) && headers.contains_key(&protocol::HOP)
+    /// Whether a request that was admitted comes from a peer of the pool: it says so, whoever sent it is known, and it
+    /// comes from the address of a member. Never waits.
+    pub(crate) fn is_by_a_peer(&self, headers: &HeaderMap, remote: IpAddr, shows_certificate: bool) -> bool {
+        headers.contains_key(&protocol::HOP)
+            && (shows_certificate || !self.allowed.are_none_known())
+            && self.pool.has_address(remote)
     }
 
     /// What to do for a request that was admitted, or who is to do it. Never waits.
@@ -507,6 +514,9 @@ fn answered(
     let mut response = match answer {
         Ok(mut response) => {
             protocol::remove_failure(response.headers_mut());
+            if response.body().as_bytes().is_none() {
+                response.extensions_mut().insert(BodyOf(target.origin()));
+            }
             response
         }
         Err(error) => {
@@ -589,6 +599,10 @@ mod tests {
     impl PoolView for Neighbour {
         fn is_peer(&self, target: &Target) -> bool {
             target.authority() == "neighbour:3000"
+        }
+
+        fn has_address(&self, address: IpAddr) -> bool {
+            address == IpAddr::from([10, 0, 0, 2])
         }
 
         fn digest(&self) -> PoolDigest {
@@ -821,6 +835,21 @@ mod tests {
     }
 
     #[test]
+    fn the_body_of_a_response_that_grows_is_known_by_its_origin() {
+        let proxy = proxy(RoundTripFn(|request: Request<Body>| {
+            let is_whole = request.uri().path() == "/whole";
+            let body = if is_whole { Body::from("a") } else { Body::from_reader(&b"a"[..], None) };
+            Ok(Response::new(body))
+        }));
+        for (path, origin) in [("whole", None), ("growing", Some("http://h/"))] {
+            let request = Request::post(format!("/proxy?q=http%3A%2F%2Fh%2F{path}"));
+            let response = proxy.handle(request.body(Body::empty()).unwrap());
+            let found = response.extensions().get().map(|BodyOf(origin)| origin.as_str());
+            assert_eq!(found, origin);
+        }
+    }
+
+    #[test]
     fn an_origin_cannot_fail_in_the_peers_name() {
         let proxy = proxy(RoundTripFn(|_| {
             Ok(Response::builder().header("forwardcache-error", "timeout").body(Body::empty()).unwrap())
@@ -896,6 +925,22 @@ mod tests {
             Request::get("/proxy?q=http://h/").header("proxy-authorization", "Bearer a-token-of-the-pool");
         let shown = shown.header("host", "any.example").header("sec-fetch-site", "cross-site");
         assert_eq!(ask(&guarded, shown).0, 200, "no page can show a token");
+    }
+
+    #[test]
+    fn a_peer_is_who_says_so_is_known_and_has_the_address_of_a_member() {
+        let open = proxy(Nowhere);
+        let tokens = crate::token::Tokens::new(["a-token-of-the-pool"]).unwrap();
+        let allowed = Allowed::new(Some(tokens), "any".parse().unwrap(), false);
+        let (caching, url) = (open.caching.clone(), "/proxy".to_owned());
+        let guarded = Proxy::new(url, caching, Arc::default(), Box::new(neighbour()), allowed);
+        let mut hop = HeaderMap::new();
+        Hop::default().put(&mut hop);
+        let (member, stranger) = ([10, 0, 0, 2].into(), [10, 0, 0, 3].into());
+        assert!(guarded.is_by_a_peer(&hop, member, false) && open.is_by_a_peer(&hop, member, true));
+        assert!(!open.is_by_a_peer(&hop, member, false), "anybody can say so");
+        assert!(!guarded.is_by_a_peer(&HeaderMap::new(), member, true), "a program beside a peer");
+        assert!(!guarded.is_by_a_peer(&hop, stranger, true), "anybody who has a token");
     }
 
     #[test]

@@ -69,6 +69,7 @@ impl Proxy {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::sync::{Arc, Barrier};
     use std::thread;
 
@@ -106,6 +107,10 @@ mod tests {
 
     impl PoolView for OneOfThree {
         fn is_peer(&self, _: &Target) -> bool {
+            false
+        }
+
+        fn has_address(&self, _: IpAddr) -> bool {
             false
         }
 

@@ -1,13 +1,13 @@
 //! One peer of the pool.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
 use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response};
 
+use super::addresses::MemberAddresses;
 use super::builder::PeerBuilder;
 use super::pool::InPool;
 use super::threads::PeerThreads;
@@ -21,7 +21,7 @@ use crate::front::{EventFront, FrontOptions, Handler, RemoteAddress, Responder, 
 use crate::handler::{Allowed, Next, OwnAddresses, Proxy, is_of_this_machine};
 use crate::ledger::Ledger;
 use crate::member::Member;
-use crate::origin::Origin;
+use crate::origin::{Origin, SystemLookup};
 use crate::peer_url::PeerUrl;
 use crate::polite::Polite;
 use crate::protocol;
@@ -97,7 +97,8 @@ impl Peer {
         threads: Arc<PeerThreads>,
     ) -> Self {
         let own_addresses = Arc::new(OwnAddresses::default());
-        let in_pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone() });
+        let addresses = MemberAddresses::new(SystemLookup);
+        let in_pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone(), addresses });
         let path = client.path().to_owned();
         let own = Arc::clone(&own_addresses);
         let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
@@ -388,8 +389,10 @@ impl Peer {
         let (peer, shares) = (self.clone(), Shares::of(threads.max(1)));
         move |request| {
             let remote = request.extensions().get::<RemoteAddress>().copied();
-            let is_by_a_peer = peer.inner.proxy.is_by_a_peer(request.headers(), false);
-            let client = || remote.filter(|_| !is_by_a_peer).map(|remote| sharing::Client::of(remote.0.ip()));
+            let remote = remote.map(|remote| remote.0.ip());
+            let remote =
+                remote.filter(|remote| !peer.inner.proxy.is_by_a_peer(request.headers(), *remote, false));
+            let client = || remote.map(sharing::Client::of);
             peer.inner.proxy.handle_in_turn(request, Some(&shares), client)
         }
     }
@@ -481,8 +484,8 @@ impl Responder for Answering {
         self.0.inner.proxy.admit(head).map(|called| called.origin())
     }
 
-    fn is_by_a_peer(&self, head: &HeaderMap, shows_certificate: bool) -> bool {
-        self.0.inner.proxy.is_by_a_peer(head, shows_certificate)
+    fn is_by_a_peer(&self, head: &HeaderMap, remote: IpAddr, shows_certificate: bool) -> bool {
+        self.0.inner.proxy.is_by_a_peer(head, remote, shows_certificate)
     }
 
     fn ledger(&self) -> Option<Arc<Ledger>> {

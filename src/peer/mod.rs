@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `member` | [`Peer`]: its own keys in process, all others from their owners; handler and front |
+//! | `addresses` | which addresses the members have |
 //! | `pool` | what it knows of the pool, for the answering side and for the budgets of origins |
 //! | `threads` | on which threads it refreshes |
 //! | `admin` | what it says to those who run it |
@@ -11,6 +12,7 @@
 //! | `handover` | what a new owner asks of the former one |
 //! | `builder` | [`PeerBuilder`]: what it is made of |
 
+mod addresses;
 mod admin;
 mod builder;
 mod handover;

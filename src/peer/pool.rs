@@ -1,5 +1,10 @@
 //! What a peer knows of its pool when it answers.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::addresses::MemberAddresses;
 use crate::client::Client;
 use crate::handler::PoolView;
 use crate::peer_url::PeerUrl;
@@ -12,11 +17,16 @@ use crate::target::Target;
 pub(super) struct InPool {
     pub(super) client: Client,
     pub(super) self_url: PeerUrl,
+    pub(super) addresses: Arc<MemberAddresses>,
 }
 
 impl PoolView for InPool {
     fn is_peer(&self, target: &Target) -> bool {
         self.client.is_peer(target)
+    }
+
+    fn has_address(&self, address: IpAddr) -> bool {
+        self.addresses.has(address, self.client.pool_digest(), Instant::now(), || self.client.pool())
     }
 
     fn digest(&self) -> PoolDigest {

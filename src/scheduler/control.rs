@@ -80,7 +80,7 @@ impl Scheduler {
             Lane::Refresh(origin) => {
                 (&self.fetches, Purpose::Refresh { origin: origin.clone(), cap: (self.cap)(origin) })
             }
-            Lane::Transfer => (&self.fetches, Purpose::Transfer),
+            Lane::Transfer(origin) => (&self.fetches, Purpose::Transfer { origin: origin.clone() }),
             Lane::Handler | Lane::Store => (&self.fetches, Purpose::Any),
             Lane::Peers => (&self.peers, Purpose::Any),
             Lane::Own => (&self.own, Purpose::Any),

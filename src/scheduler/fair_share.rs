@@ -1,10 +1,10 @@
 //! How many threads of a pool an origin and a client may have. Pure: nothing here waits, and times are arguments.
 //!
-//! A fetch starts only while fewer threads wait for its origin than are free: the dynamic threshold that Choudhury and
-//! Hahne gave for shared buffers. One silent origin takes half of the pool, a second one half of the rest. A client may
-//! have nearly twice as many as are free, two thirds of the pool where it is alone: so a client that waits for a silent
-//! origin still gets what it asks of another one. What is left when an eighth is free is for origins and clients that
-//! have nothing yet.
+//! A fetch or a transfer starts only while fewer threads wait for its origin than are free: the dynamic threshold that
+//! Choudhury and Hahne gave for shared buffers. One silent origin takes half of the pool, a second one half of the rest.
+//! A client may have nearly twice as many as are free, two thirds of the pool where it is alone: so a client that waits
+//! for a silent origin still gets what it asks of another one. A client of which nothing runs is let in whatever runs
+//! for the origin. The last eighth is for transfers, and for fetches where neither the client nor the origin has any.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -25,8 +25,8 @@ pub(super) enum Purpose {
     Fetch { origin: Target, cap: Option<usize> },
     /// The same, for nobody in particular.
     Refresh { origin: Target, cap: Option<usize> },
-    /// A transfer that has begun.
-    Transfer,
+    /// A transfer that has begun, from this origin where that is known.
+    Transfer { origin: Option<Target> },
     /// Whatever it is.
     Any,
 }
@@ -35,8 +35,13 @@ impl Purpose {
     pub(super) fn origin(&self) -> Option<&Target> {
         match self {
             Self::Fetch { origin, .. } | Self::Refresh { origin, .. } => Some(origin),
-            Self::Transfer | Self::Any => None,
+            Self::Transfer { origin } => origin.as_ref(),
+            Self::Any => None,
         }
+    }
+
+    fn is_refresh(&self) -> bool {
+        matches!(self, Self::Refresh { .. })
     }
 }
 
@@ -62,7 +67,7 @@ pub(super) struct FairShare {
     running: usize,
     streams: usize,
     origins: HashMap<Target, OfOrigin>,
-    clients: HashMap<Client, usize>,
+    clients: HashMap<Client, OfClient>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,9 +78,20 @@ struct OfOrigin {
     streams: usize,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+struct OfClient {
+    /// Without streams.
+    running: usize,
+    streams: usize,
+}
+
 impl Granted {
-    pub(super) fn origin(&self) -> Option<&Target> {
-        self.claim.purpose.origin()
+    /// The origin to which a connection is to be made.
+    pub(super) fn fetches_from(&self) -> Option<&Target> {
+        match &self.claim.purpose {
+            Purpose::Transfer { .. } => None,
+            purpose => purpose.origin(),
+        }
     }
 }
 
@@ -104,31 +120,38 @@ impl FairShare {
     /// Whether the claim may be granted now.
     pub(super) fn has_room_for(&self, claim: &Claim) -> bool {
         let (free, reserve) = (self.free(), self.max / 8);
+        let of_origin = claim.purpose.origin().map(|origin| self.of(origin)).unwrap_or_default();
+        let of_client = claim.client.map_or(0, |client| self.of_client(client).running);
+        // Where nothing is free it is false.
+        let is_within_shares = of_origin.running < free && of_client + 1 < 2 * free;
+        let is_let_in = self.is_new(claim.client) && free > reserve.max(1);
         match &claim.purpose {
-            Purpose::Any => free > 0,
-            Purpose::Transfer => free > reserve,
-            Purpose::Refresh { origin, cap } => {
-                let of_origin = self.of(origin);
-                free > reserve
+            Purpose::Any | Purpose::Transfer { .. } => is_let_in || is_within_shares,
+            Purpose::Refresh { cap, .. } => {
+                is_within_shares
+                    && free > reserve
                     && of_origin.refreshes < MOST_REFRESHES
-                    && of_origin.running < free
                     && is_below(*cap, of_origin)
             }
-            Purpose::Fetch { origin, cap } => {
-                let of_origin = self.of(origin);
-                let of_client =
-                    claim.client.and_then(|client| self.clients.get(&client)).copied().unwrap_or(0);
-                let has_nothing = of_origin.running == 0 && of_client == 0;
-                of_origin.running < free
-                    && of_client + 1 < 2 * free
-                    && (free > reserve || has_nothing)
+            Purpose::Fetch { cap, .. } => {
+                let has_nothing = of_client == 0 && of_origin.running == 0;
+                (is_let_in || is_within_shares && (free > reserve || has_nothing))
                     && is_below(*cap, of_origin)
             }
         }
     }
 
+    /// Whether this is a client of which nothing runs.
+    pub(super) fn is_new(&self, client: Option<Client>) -> bool {
+        client.is_some_and(|client| self.of_client(client).running == 0)
+    }
+
     fn of(&self, origin: &Target) -> OfOrigin {
         self.origins.get(origin).copied().unwrap_or_default()
+    }
+
+    fn of_client(&self, client: Client) -> OfClient {
+        self.clients.get(&client).copied().unwrap_or_default()
     }
 
     /// Grants the claim, if there is room for it.
@@ -140,25 +163,40 @@ impl FairShare {
         if let Some(origin) = claim.purpose.origin() {
             let of_origin = self.origins.entry(origin.clone()).or_default();
             of_origin.running += 1;
-            of_origin.refreshes += usize::from(matches!(claim.purpose, Purpose::Refresh { .. }));
-            if let Some(client) = claim.client {
-                *self.clients.entry(client).or_default() += 1;
-            }
+            of_origin.refreshes += usize::from(claim.purpose.is_refresh());
+        }
+        if let Some(client) = claim.client {
+            self.clients.entry(client).or_default().running += 1;
         }
         Some(Granted { claim: claim.clone(), since: now, is_stream: false })
     }
 
-    /// Counts a fetch among the streams from now on, where there is room for one more: half of the pool.
+    /// Counts a fetch or a transfer among the streams from now on, where there is room for one more: half of the pool,
+    /// and an eighth of it for each client.
     pub(super) fn move_to_streams(&mut self, granted: &mut Granted) -> bool {
-        if granted.is_stream || granted.claim.purpose.origin().is_none() || self.streams >= self.max / 2 {
+        let of_client = granted.claim.client.map_or(0, |client| self.of_client(client).streams);
+        if granted.is_stream
+            || granted.claim.purpose.origin().is_none()
+            || self.streams >= self.max / 2
+            || of_client >= (self.max / 8).max(1)
+        {
             return false;
         }
-        self.release(granted);
         granted.is_stream = true;
         self.streams += 1;
-        if let Some(origin) = granted.claim.purpose.origin() {
-            self.origins.entry(origin.clone()).or_default().streams += 1;
-        }
+        let is_refresh = granted.claim.purpose.is_refresh();
+        self.change(
+            &granted.claim,
+            |of_origin| {
+                of_origin.running -= 1;
+                of_origin.refreshes -= usize::from(is_refresh);
+                of_origin.streams += 1;
+            },
+            |of_client| {
+                of_client.running -= 1;
+                of_client.streams += 1;
+            },
+        );
         true
     }
 
@@ -169,39 +207,46 @@ impl FairShare {
 
     /// Gives back what was granted.
     pub(super) fn finish(&mut self, granted: &Granted) {
+        let stream = usize::from(granted.is_stream);
+        let short = 1 - stream;
+        let refresh = if granted.claim.purpose.is_refresh() { short } else { 0 };
         self.running -= 1;
-        if !granted.is_stream {
-            return self.release(granted);
-        }
-        self.streams -= 1;
-        if let Some(origin) = granted.claim.purpose.origin() {
-            self.change(origin, |of_origin| of_origin.streams -= 1);
-        }
+        self.streams -= stream;
+        self.change(
+            &granted.claim,
+            |of_origin| {
+                of_origin.running -= short;
+                of_origin.refreshes -= refresh;
+                of_origin.streams -= stream;
+            },
+            |of_client| {
+                of_client.running -= short;
+                of_client.streams -= stream;
+            },
+        );
     }
 
-    /// Takes it off the counts of its origin and its client.
-    fn release(&mut self, granted: &Granted) {
-        let Some(origin) = granted.claim.purpose.origin() else { return };
-        let is_refresh = matches!(granted.claim.purpose, Purpose::Refresh { .. });
-        self.change(origin, |of_origin| {
-            of_origin.running -= 1;
-            of_origin.refreshes -= usize::from(is_refresh);
-        });
-        if let Some(client) = granted.claim.client
-            && let Some(count) = self.clients.get_mut(&client)
+    /// Changes the counts of its origin and its client, and forgets those that have nothing.
+    fn change(
+        &mut self,
+        claim: &Claim,
+        origin: impl FnOnce(&mut OfOrigin),
+        client: impl FnOnce(&mut OfClient),
+    ) {
+        if let Some(name) = claim.purpose.origin()
+            && let Some(of_origin) = self.origins.get_mut(name)
         {
-            *count -= 1;
-            if *count == 0 {
-                self.clients.remove(&client);
+            origin(of_origin);
+            if of_origin.running == 0 && of_origin.streams == 0 {
+                self.origins.remove(name);
             }
         }
-    }
-
-    fn change(&mut self, origin: &Target, change: impl FnOnce(&mut OfOrigin)) {
-        if let Some(of_origin) = self.origins.get_mut(origin) {
-            change(of_origin);
-            if of_origin.running == 0 && of_origin.streams == 0 {
-                self.origins.remove(origin);
+        if let Some(name) = claim.client
+            && let Some(of_client) = self.clients.get_mut(&name)
+        {
+            client(of_client);
+            if of_client.running == 0 && of_client.streams == 0 {
+                self.clients.remove(&name);
             }
         }
     }
@@ -229,6 +274,14 @@ mod tests {
         Claim { purpose: Purpose::Fetch { origin: origin(of), cap: None }, client: Some(client(by)) }
     }
 
+    fn transfer(of: u8, by: u8) -> Claim {
+        Claim { purpose: Purpose::Transfer { origin: Some(origin(of)) }, client: Some(client(by)) }
+    }
+
+    fn handled(by: u8) -> Claim {
+        Claim { purpose: Purpose::Any, client: Some(client(by)) }
+    }
+
     /// As many as may start.
     fn fill(share: &mut FairShare, claim: &Claim) -> Vec<Granted> {
         std::iter::from_fn(|| share.start(claim, Instant::now())).collect()
@@ -247,19 +300,62 @@ mod tests {
     #[test]
     fn one_client_cannot_fill_the_pool_with_silent_names() {
         for max in [8, 64, 512, 1024] {
-            let mut share = FairShare::new(max);
-            let started: usize = (0..20).map(|name| fill(&mut share, &fetch(name, 1)).len()).sum();
-            assert!(started <= max * 2 / 3 + 1, "{started} of {max}");
-            assert!(share.has_room_for(&fetch(99, 2)));
+            for claim in [fetch, transfer] {
+                let mut share = FairShare::new(max);
+                let started: usize = (0..20).map(|name| fill(&mut share, &claim(name, 1)).len()).sum();
+                assert!(started <= max * 2 / 3 + 1, "{started} of {max}");
+                assert!(share.has_room_for(&fetch(99, 2)) && share.has_room_for(&transfer(99, 2)));
+            }
         }
+    }
+
+    #[test]
+    fn one_client_does_not_have_all_threads_of_a_handler() {
+        for max in [2, 8, 64, 1024] {
+            let mut share = FairShare::new(max);
+            let started = fill(&mut share, &handled(1)).len();
+            assert!(started <= max * 2 / 3 + 1 && share.has_room_for(&handled(2)), "{started} of {max}");
+            let mut share = FairShare::new(max);
+            assert_eq!(fill(&mut share, &Claim { client: None, ..handled(1) }).len(), max);
+        }
+    }
+
+    #[test]
+    fn a_client_that_has_nothing_is_let_in_whatever_others_wait_for() {
+        let mut share = FairShare::new(1024);
+        assert_eq!(fill(&mut share, &fetch(1, 1)).len(), 512);
+        assert!(!share.has_room_for(&Claim { client: None, ..fetch(1, 1) }));
+        let second = share.start(&fetch(1, 2), Instant::now()).unwrap();
+        assert!(!share.has_room_for(&fetch(1, 2)), "it has something now");
+        assert!(share.has_room_for(&transfer(1, 3)) && !share.has_room_for(&transfer(1, 2)));
+        share.finish(&second);
+        let others = (2..=255).filter_map(|by| share.start(&fetch(1, by), Instant::now())).count();
+        assert_eq!(others, 254);
+        let more = (0..=255).map(|by| Client::of([10, 0, 1, by].into()));
+        let more =
+            more.filter_map(|by| share.start(&Claim { client: Some(by), ..fetch(1, 1) }, Instant::now()));
+        assert_eq!((more.count(), share.free()), (130, 128), "the last eighth is for other origins");
+        let capped = Purpose::Fetch { origin: origin(2), cap: Some(0) };
+        assert!(!share.has_room_for(&Claim { purpose: capped, client: Some(client(9)) }));
+    }
+
+    #[test]
+    fn a_transfer_may_have_the_last_thread() {
+        let mut share = FairShare::new(16);
+        let running: Vec<Granted> =
+            (0..14).filter_map(|number| share.start(&fetch(number, number), Instant::now())).collect();
+        assert_eq!((running.len(), share.free()), (14, 2));
+        assert!(!share.has_room_for(&fetch(1, 99)) && share.has_room_for(&transfer(99, 1)));
+        assert!(share.start(&transfer(99, 98), Instant::now()).is_some());
+        assert!(share.start(&transfer(98, 99), Instant::now()).is_some());
+        assert_eq!(share.free(), 0);
     }
 
     #[test]
     fn a_small_pool_serves_everybody() {
         for max in 1..8 {
             let mut share = FairShare::new(max);
-            for purpose in [Purpose::Any, Purpose::Transfer, fetch(1, 1).purpose] {
-                let claim = Claim { purpose, client: Some(client(1)) };
+            for claim in [handled(1), transfer(1, 1), fetch(1, 1)] {
                 let granted = share.start(&claim, Instant::now()).unwrap();
                 share.finish(&granted);
             }
@@ -269,11 +365,12 @@ mod tests {
     #[test]
     fn streams_leave_their_origin_room_and_have_a_limit() {
         let mut share = FairShare::new(16);
-        let mut streams = fill(&mut share, &fetch(1, 1));
+        let mut streams: Vec<Granted> =
+            (0..8).filter_map(|by| share.start(&fetch(1, by), Instant::now())).collect();
         assert_eq!(streams.len(), 8);
         assert!(streams.iter_mut().all(|stream| share.move_to_streams(stream)));
         assert!(!share.move_to_streams(&mut streams[0]), "it is one already");
-        let mut more = fill(&mut share, &fetch(1, 1));
+        let mut more = fill(&mut share, &fetch(1, 9));
         assert_eq!((more.len(), share.streams()), (4, 8));
         assert!(!share.move_to_streams(&mut more[0]), "half of the pool are streams");
         streams.iter().chain(&more).for_each(|granted| share.finish(granted));
@@ -281,6 +378,18 @@ mod tests {
             (share.running(), share.streams(), share.origins.len(), share.clients.len()),
             (0, 0, 0, 0)
         );
+    }
+
+    #[test]
+    fn a_quarter_of_the_streams_are_for_one_client() {
+        let mut share = FairShare::new(64);
+        let mut running = fill(&mut share, &fetch(1, 1));
+        running.extend(fill(&mut share, &transfer(2, 1)));
+        let streams =
+            running.iter_mut().filter_map(|granted| share.move_to_streams(granted).then_some(())).count();
+        assert_eq!((streams, share.of_client(client(1)).running), (8, running.len() - 8));
+        let mut other = share.start(&transfer(1, 2), Instant::now()).unwrap();
+        assert!(share.move_to_streams(&mut other));
     }
 
     #[test]
@@ -307,14 +416,16 @@ mod tests {
         #[test]
         fn the_counts_are_those_of_what_runs(
             max in 1_usize..40,
-            steps in prop::collection::vec((0_u8..4, 0_u8..5, 0_u8..5, any::<prop::sample::Index>()), 0..200),
+            steps in prop::collection::vec((0_u8..6, 0_u8..5, 0_u8..5, any::<prop::sample::Index>()), 0..200),
         ) {
             let mut share = FairShare::new(max);
             let mut running: Vec<Granted> = Vec::new();
             for (what, of, by, which) in steps {
                 match what {
                     0 | 1 => running.extend(share.start(&fetch(of, by), Instant::now())),
-                    2 if !running.is_empty() => {
+                    2 => running.extend(share.start(&transfer(of, by), Instant::now())),
+                    3 => running.extend(share.start(&handled(by), Instant::now())),
+                    4 if !running.is_empty() => {
                         let ended = running.swap_remove(which.index(running.len()));
                         share.finish(&ended);
                     }
@@ -334,7 +445,11 @@ mod tests {
                     prop_assert_eq!(share.of(&origin(number)).running, of_origin);
                     let of_client = running.iter().filter(short)
                         .filter(|granted| granted.claim.client == Some(client(number))).count();
-                    prop_assert_eq!(share.clients.get(&client(number)).copied().unwrap_or(0), of_client);
+                    let of_it = share.of_client(client(number));
+                    prop_assert_eq!(of_it.running, of_client);
+                    let of_client = running.iter().filter(|granted| granted.is_stream)
+                        .filter(|granted| granted.claim.client == Some(client(number))).count();
+                    prop_assert!(of_it.streams == of_client && of_client <= (max / 8).max(1));
                 }
             }
         }
@@ -342,18 +457,26 @@ mod tests {
         /// Whatever one client does, another one gets a thread for another origin.
         #[test]
         fn there_is_room_for_another_client(
-            max in 2_usize..300,
-            steps in prop::collection::vec((0_u8..30, any::<bool>(), any::<prop::sample::Index>()), 0..600),
+            max in 3_usize..300,
+            steps in prop::collection::vec((0_u8..30, 0_u8..8, any::<prop::sample::Index>()), 0..600),
         ) {
             let mut share = FairShare::new(max);
             let mut running: Vec<Granted> = Vec::new();
-            for (of, ends, which) in steps {
-                if ends && !running.is_empty() {
-                    let ended = running.swap_remove(which.index(running.len()));
-                    share.finish(&ended);
-                } else {
-                    running.extend(share.start(&fetch(of, 1), Instant::now()));
+            for (of, what, which) in steps {
+                match what {
+                    0 if !running.is_empty() => {
+                        let ended = running.swap_remove(which.index(running.len()));
+                        share.finish(&ended);
+                    }
+                    1 if !running.is_empty() => {
+                        let at = which.index(running.len());
+                        share.move_to_streams(&mut running[at]);
+                    }
+                    2 | 3 => running.extend(share.start(&transfer(of, 1), Instant::now())),
+                    4 => running.extend(share.start(&handled(1), Instant::now())),
+                    _ => running.extend(share.start(&fetch(of, 1), Instant::now())),
                 }
+                prop_assert!(share.has_room_for(&transfer(99, 2)) && share.has_room_for(&handled(2)));
                 prop_assert!(share.has_room_for(&fetch(99, 2)));
             }
         }

@@ -20,6 +20,9 @@ use crate::target::Target;
 const PLAIN_BUFFERS: u64 = 32 << 10;
 const TLS_BUFFERS: u64 = 64 << 10;
 
+/// How often what waits and what runs is looked through, however many ask for it.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
 /// How a pool is made.
 #[derive(Clone, Debug)]
 pub(crate) struct PoolOptions {
@@ -28,7 +31,7 @@ pub(crate) struct PoolOptions {
     pub(crate) max: usize,
     /// How many stay when they are idle.
     pub(crate) min: usize,
-    /// How many jobs may wait; half of them for one origin.
+    /// How many jobs may wait; half of them for one origin, and a quarter for one origin and one client.
     pub(crate) queue: usize,
     /// How long a job may wait; `None` is without end.
     pub(crate) longest_wait: Option<Duration>,
@@ -73,6 +76,11 @@ struct State {
     phase: Phase,
     share: FairShare,
     queue: Queue<Job>,
+    /// Whether nothing that waits may start.
+    is_settled: bool,
+    /// Whether those may be looked for once more that wait and whose clients have left.
+    may_look_for_left: bool,
+    looked: Option<Instant>,
     /// Those that may start and wait for a thread to come.
     ready: VecDeque<(u64, Job)>,
     /// Those and the ones that are being run.
@@ -119,6 +127,9 @@ impl Pool {
             phase: Phase::Open,
             share: FairShare::new(options.max.max(1)),
             queue: Queue::new(options.queue.max(1)),
+            is_settled: true,
+            may_look_for_left: true,
+            looked: None,
             ready: VecDeque::new(),
             running: HashMap::new(),
             last: 0,
@@ -140,7 +151,7 @@ impl Pool {
     pub(super) fn submit(&self, job: Job, purpose: Purpose, client: Option<Client>) {
         let now = Instant::now();
         let until = match purpose {
-            Purpose::Transfer => None,
+            Purpose::Transfer { .. } => None,
             _ => self.inner.options.longest_wait.and_then(|wait| now.checked_add(wait)),
         };
         let entry = Entry { job, claim: Claim { purpose, client }, since: now, until };
@@ -149,16 +160,18 @@ impl Pool {
         let is_refresh = matches!(entry.claim.purpose, Purpose::Refresh { .. });
         let refused = if state.phase == Phase::Closed || (state.phase == Phase::Stopping && is_refresh) {
             Some((entry, Refused::ShuttingDown))
-        } else if let Err(entry) = state.queue.push(entry) {
-            // Those whose clients have left make room.
-            left = state.queue.take(|entry| entry.job.cancellation.is_cancelled());
-            // What may start need not wait, however many others do.
-            state
-                .start(entry, now)
-                .and_then(|entry| state.queue.push(entry).err())
-                .map(|entry| (entry, Refused::QueueFull))
         } else {
-            None
+            // What waits already may not start, unless that is about to be found.
+            let waiting = state.start(entry, now).and_then(|entry| state.queue.push(entry).err());
+            let waiting = waiting.and_then(|entry| {
+                if !std::mem::take(&mut state.may_look_for_left) {
+                    return Some(entry);
+                }
+                // Those whose clients have left make room.
+                left = state.queue.take(|entry| entry.job.cancellation.is_cancelled());
+                state.queue.push(entry).err()
+            });
+            waiting.map(|entry| (entry, Refused::QueueFull))
         };
         if let Some((_, why)) = &refused {
             state.refused[*why as usize] += 1;
@@ -176,9 +189,14 @@ impl Pool {
     /// never waits.
     pub(super) fn tick(&self, now: Instant) {
         let mut state = self.inner.state.lock();
-        let State { share, running, .. } = &mut *state;
+        if state.looked.is_some_and(|looked| now.saturating_duration_since(looked) < BETWEEN_LOOKS) {
+            return;
+        }
+        state.looked = Some(now);
+        state.may_look_for_left = true;
+        let State { share, running, is_settled, .. } = &mut *state;
         for running in running.values_mut() {
-            share.move_to_streams_if_long(&mut running.granted, now);
+            *is_settled &= !share.move_to_streams_if_long(&mut running.granted, now);
         }
         let late = if state.queue.len() == 0 {
             Vec::new()
@@ -195,9 +213,9 @@ impl Pool {
     /// Counts a running job among the streams.
     pub(super) fn is_stream(&self, job: &Cancellation) {
         let mut state = self.inner.state.lock();
-        let State { share, running, .. } = &mut *state;
+        let State { share, running, is_settled, .. } = &mut *state;
         if let Some(running) = running.values_mut().find(|running| running.cancellation.is_same(job)) {
-            share.move_to_streams(&mut running.granted);
+            *is_settled &= !share.move_to_streams(&mut running.granted);
         }
         let wanted = self.inner.arrange(&mut state, Instant::now(), 0);
         drop(state);
@@ -208,6 +226,7 @@ impl Pool {
     pub(super) fn promote(&self, job: &Cancellation) {
         let mut state = self.inner.state.lock();
         state.queue.promote(|entry| entry.job.cancellation.is_same(job));
+        state.is_settled = false;
         let wanted = self.inner.arrange(&mut state, Instant::now(), 0);
         drop(state);
         self.start_threads(wanted);
@@ -309,8 +328,11 @@ impl Inner {
         if state.phase == Phase::Closed {
             return 0;
         }
-        while let Some((entry, granted)) = state.queue.next(&mut state.share, now) {
-            state.ready(entry, granted);
+        while !state.is_settled {
+            match state.queue.next(&mut state.share, now) {
+                Some((entry, granted)) => state.ready(entry, granted),
+                None => state.is_settled = true,
+            }
         }
         let waiting = state.ready.len().saturating_sub(own);
         for _ in 0..waiting.min(state.idle) {
@@ -384,7 +406,7 @@ impl Inner {
     fn run(&self, number: u64, job: Job) {
         let buffers = {
             let state = self.state.lock();
-            state.running.get(&number).map_or(0, |running| match running.granted.origin() {
+            state.running.get(&number).map_or(0, |running| match running.granted.fetches_from() {
                 Some(origin) if origin.is_https() => TLS_BUFFERS,
                 Some(_) => PLAIN_BUFFERS,
                 None => 0,
@@ -408,6 +430,7 @@ impl Inner {
     fn finish(&self, state: &mut State, number: u64) {
         if let Some(running) = state.running.remove(&number) {
             state.share.finish(&running.granted);
+            state.is_settled = false;
         }
         if state.running.is_empty() {
             self.ended.notify_all();

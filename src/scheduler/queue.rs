@@ -1,11 +1,13 @@
 //! What waits for a thread, and what is next. Pure: nothing here waits, and times are arguments.
 //!
-//! Transfers that have begun go first, then fetches, then refreshes. Fetches wait in a queue for each origin, and a
-//! thread that gets free goes round over the origins of which something may start.
+//! Transfers that have begun go first, then whatever has no origin, then fetches, then refreshes. Each wait in a queue
+//! for each origin and client, and a thread that gets free goes round over those of which something may start: first
+//! over those of clients of which nothing runs.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
+use super::client::Client;
 use super::fair_share::{Claim, FairShare, Granted, Purpose};
 use crate::target::Target;
 
@@ -23,28 +25,32 @@ pub(super) struct Entry<J> {
 pub(super) struct Queue<J> {
     /// How many may wait: transfers, and all others.
     most: usize,
-    transfers: VecDeque<Entry<J>>,
-    others: VecDeque<Entry<J>>,
+    transfers: Round<J>,
+    others: Round<J>,
     fetches: Round<J>,
     refreshes: Round<J>,
 }
 
-/// A queue for each origin.
+/// A queue for each origin and client.
 #[derive(Debug)]
 struct Round<J> {
     count: usize,
-    queues: HashMap<Target, VecDeque<Entry<J>>>,
+    queues: HashMap<Whose, VecDeque<Entry<J>>>,
     /// Those that are not empty, the next one first.
-    turns: VecDeque<Target>,
+    turns: VecDeque<Whose>,
+    /// How many wait for each origin.
+    origins: HashMap<Target, usize>,
 }
 
+type Whose = (Option<Target>, Option<Client>);
+
 impl<J> Queue<J> {
-    /// A queue in which so many may wait, and half of them for one origin.
+    /// A queue in which so many may wait, half of them for one origin, and a quarter for one origin and one client.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
-            transfers: VecDeque::new(),
-            others: VecDeque::new(),
+            transfers: Round::new(),
+            others: Round::new(),
             fetches: Round::new(),
             refreshes: Round::new(),
         }
@@ -52,31 +58,31 @@ impl<J> Queue<J> {
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.transfers.len() + self.untransferred()
+        self.transfers.count + self.untransferred()
     }
 
     fn untransferred(&self) -> usize {
-        self.others.len() + self.fetches.count + self.refreshes.count
+        self.others.count + self.fetches.count + self.refreshes.count
     }
 
     /// The entry back, where too many wait.
     pub(super) fn push(&mut self, entry: Entry<J>) -> Result<(), Entry<J>> {
-        let count = if entry.claim.purpose == Purpose::Transfer {
-            self.transfers.len()
-        } else {
-            self.untransferred()
+        let (most, count) = (self.most, self.untransferred());
+        let (round, count) = match &entry.claim.purpose {
+            Purpose::Transfer { .. } => (&mut self.transfers, None),
+            Purpose::Any => (&mut self.others, Some(count)),
+            Purpose::Fetch { .. } => (&mut self.fetches, Some(count)),
+            Purpose::Refresh { .. } => (&mut self.refreshes, Some(count)),
         };
-        let of_origin = self.most.div_ceil(2);
-        if count >= self.most {
+        if count.unwrap_or(round.count) >= most || round.is_full_for(&entry.claim, most) {
             return Err(entry);
         }
-        match &entry.claim.purpose {
-            Purpose::Transfer => self.transfers.push_back(entry),
-            Purpose::Any => self.others.push_back(entry),
-            Purpose::Fetch { origin, .. } => return self.fetches.push(origin.clone(), entry, of_origin),
-            Purpose::Refresh { origin, .. } => return self.refreshes.push(origin.clone(), entry, of_origin),
-        }
+        round.push(entry);
         Ok(())
+    }
+
+    fn rounds(&mut self) -> [&mut Round<J>; 4] {
+        [&mut self.transfers, &mut self.others, &mut self.fetches, &mut self.refreshes]
     }
 
     /// Takes the next one that may start.
@@ -84,22 +90,15 @@ impl<J> Queue<J> {
         if share.free() == 0 {
             return None;
         }
-        for queue in [&mut self.transfers, &mut self.others] {
-            if let Some(granted) = queue.front().and_then(|entry| share.start(&entry.claim, now)) {
-                return queue.pop_front().map(|entry| (entry, granted));
-            }
-        }
-        self.fetches.next(share, now).or_else(|| self.refreshes.next(share, now))
+        self.rounds().into_iter().find_map(|round| round.next(share, now))
     }
 
     /// Takes out all that the test is true of.
     pub(super) fn take(&mut self, mut is_meant: impl FnMut(&Entry<J>) -> bool) -> Vec<Entry<J>> {
         let mut taken = Vec::new();
-        for queue in [&mut self.transfers, &mut self.others] {
-            take_from(queue, &mut is_meant, &mut taken);
+        for round in self.rounds() {
+            round.take(&mut is_meant, &mut taken);
         }
-        self.fetches.take(&mut is_meant, &mut taken);
-        self.refreshes.take(&mut is_meant, &mut taken);
         taken
     }
 
@@ -109,28 +108,26 @@ impl<J> Queue<J> {
         self.refreshes.take(is_meant, &mut taken);
         for mut entry in taken {
             if let Purpose::Refresh { origin, cap } = &entry.claim.purpose {
-                let (origin, cap) = (origin.clone(), *cap);
-                entry.claim.purpose = Purpose::Fetch { origin: origin.clone(), cap };
+                entry.claim.purpose = Purpose::Fetch { origin: origin.clone(), cap: *cap };
                 // It is in the queue already: there is room for it.
-                let _ = self.fetches.push(origin, entry, usize::MAX);
+                self.fetches.push(entry);
             }
         }
     }
 
     /// Since when the oldest one waits.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        let rounds = [&self.fetches, &self.refreshes].into_iter().flat_map(|round| round.queues.values());
-        [&self.transfers, &self.others]
+        [&self.transfers, &self.others, &self.fetches, &self.refreshes]
             .into_iter()
-            .chain(rounds)
+            .flat_map(|round| round.queues.values())
             .filter_map(|queue| queue.front().map(|entry| entry.since))
             .min()
     }
 
     /// The origins for which most wait, and how many do.
     pub(super) fn longest(&self, most: usize) -> Vec<(Target, usize)> {
-        let queues = self.fetches.queues.iter();
-        let mut lengths: Vec<_> = queues.map(|(origin, queue)| (origin.clone(), queue.len())).collect();
+        let origins = self.fetches.origins.iter();
+        let mut lengths: Vec<_> = origins.map(|(origin, count)| (origin.clone(), *count)).collect();
         lengths.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
         lengths.truncate(most);
         lengths
@@ -139,52 +136,50 @@ impl<J> Queue<J> {
 
 impl<J> Round<J> {
     fn new() -> Self {
-        Self { count: 0, queues: HashMap::new(), turns: VecDeque::new() }
+        Self { count: 0, queues: HashMap::new(), turns: VecDeque::new(), origins: HashMap::new() }
     }
 
-    fn push(&mut self, origin: Target, entry: Entry<J>, most: usize) -> Result<(), Entry<J>> {
-        let queue = self.queues.entry(origin.clone()).or_default();
-        if queue.len() >= most {
-            return Err(entry);
+    /// Whether one more of them would be more than its part of so many: half for an origin, and a quarter for an
+    /// origin and a client.
+    fn is_full_for(&self, claim: &Claim, most: usize) -> bool {
+        let Some(origin) = claim.purpose.origin() else { return false };
+        let own = claim.client.and_then(|_| self.queues.get(&whose(claim))).map_or(0, VecDeque::len);
+        self.origins.get(origin).is_some_and(|count| *count >= most.div_ceil(2)) || own >= most.div_ceil(4)
+    }
+
+    fn push(&mut self, entry: Entry<J>) {
+        let whose = whose(&entry.claim);
+        if let Some(origin) = &whose.0 {
+            *self.origins.entry(origin.clone()).or_default() += 1;
         }
+        let queue = self.queues.entry(whose.clone()).or_default();
         if queue.is_empty() {
-            self.turns.push_back(origin);
+            self.turns.push_back(whose);
         }
         queue.push_back(entry);
         self.count += 1;
-        Ok(())
     }
 
-    /// The first one that may start, of the first origin that has one. That origin is the last one then.
+    /// The first one of the first queue that may start. That queue is the last one then.
     fn next(&mut self, share: &mut FairShare, now: Instant) -> Option<(Entry<J>, Granted)> {
-        for turn in 0..self.turns.len() {
-            let Some(queue) = self.turns.get(turn).and_then(|origin| self.queues.get_mut(origin)) else {
-                continue;
-            };
-            let mut waits_for_its_client = None;
-            let startable = queue.iter().enumerate().find_map(|(at, entry)| {
-                // Most often those behind it are of the same client.
-                if at > 0 && entry.claim.client == waits_for_its_client {
-                    return None;
-                }
-                waits_for_its_client = entry.claim.client;
-                share.start(&entry.claim, now).map(|granted| (at, granted))
-            });
-            if let Some((at, granted)) = startable {
-                let entry = queue.remove(at);
-                let is_empty = queue.is_empty();
-                self.count -= 1;
-                if let Some(origin) = self.turns.remove(turn) {
-                    if is_empty {
-                        self.queues.remove(&origin);
-                    } else {
-                        self.turns.push_back(origin);
-                    }
-                }
-                return entry.map(|entry| (entry, granted));
-            }
+        let next = |is_new: bool| {
+            self.turns.iter().enumerate().find_map(|(turn, whose)| {
+                let claim = &self.queues.get(whose)?.front()?.claim;
+                let granted = (share.is_new(whose.1) == is_new).then(|| share.start(claim, now))??;
+                Some((turn, granted))
+            })
+        };
+        let (turn, granted) = [true, false].into_iter().find_map(next)?;
+        let whose = self.turns.remove(turn)?;
+        let queue = self.queues.get_mut(&whose)?;
+        let entry = queue.pop_front()?;
+        if queue.is_empty() {
+            self.queues.remove(&whose);
+        } else {
+            self.turns.push_back(whose);
         }
-        None
+        self.count_down(&entry);
+        Some((entry, granted))
     }
 
     fn take(&mut self, mut is_meant: impl FnMut(&Entry<J>) -> bool, taken: &mut Vec<Entry<J>>) {
@@ -192,10 +187,29 @@ impl<J> Round<J> {
         for queue in self.queues.values_mut() {
             take_from(queue, &mut is_meant, taken);
         }
-        self.count -= taken.len() - before;
+        if taken.len() == before {
+            return;
+        }
+        taken[before..].iter().for_each(|entry| self.count_down(entry));
         self.queues.retain(|_, queue| !queue.is_empty());
-        self.turns.retain(|origin| self.queues.contains_key(origin));
+        self.turns.retain(|whose| self.queues.contains_key(whose));
     }
+
+    fn count_down(&mut self, entry: &Entry<J>) {
+        self.count -= 1;
+        if let Some(origin) = entry.claim.purpose.origin()
+            && let Some(count) = self.origins.get_mut(origin)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.origins.remove(origin);
+            }
+        }
+    }
+}
+
+fn whose(claim: &Claim) -> Whose {
+    (claim.purpose.origin().cloned(), claim.client)
 }
 
 fn take_from<J>(
@@ -234,6 +248,10 @@ mod tests {
         entry(job, Purpose::Fetch { origin: origin(of), cap: None }, by)
     }
 
+    fn transfer(job: u32, of: u8, by: u8) -> Entry<u32> {
+        entry(job, Purpose::Transfer { origin: Some(origin(of)) }, by)
+    }
+
     fn refresh(job: u32, of: u8) -> Entry<u32> {
         entry(job, Purpose::Refresh { origin: origin(of), cap: None }, 0)
     }
@@ -251,19 +269,48 @@ mod tests {
     #[test]
     fn transfers_go_first_then_origins_in_turn_and_refreshes_last() {
         let (mut queue, mut share) = (Queue::new(100), FairShare::new(1));
-        for entry in [
-            refresh(9, 3),
-            fetch(1, 1, 1),
-            fetch(2, 1, 1),
-            fetch(3, 1, 1),
-            fetch(4, 2, 2),
-            entry(0, Purpose::Transfer, 1),
-        ] {
+        for entry in
+            [refresh(9, 3), fetch(1, 1, 1), fetch(2, 1, 1), fetch(3, 1, 1), fetch(4, 2, 2), transfer(0, 1, 1)]
+        {
             queue.push(entry).unwrap();
         }
         assert_eq!(queue.longest(1), [(origin(1), 3)]);
         assert_eq!(order(&mut queue, &mut share), [0, 1, 4, 2, 3, 9]);
         assert!(queue.len() == 0 && queue.oldest().is_none() && queue.fetches.queues.is_empty());
+        assert!(queue.fetches.origins.is_empty() && queue.transfers.turns.is_empty());
+    }
+
+    #[test]
+    fn a_transfer_that_waits_holds_up_no_others() {
+        let (mut queue, mut share) = (Queue::new(100), FairShare::new(16));
+        // Paused transfers of one client have all that one client can have.
+        let _running: Vec<_> =
+            (0..).map_while(|number| share.start(&transfer(0, number, 1).claim, Instant::now())).collect();
+        for entry in [transfer(1, 100, 1), transfer(2, 100, 2), entry(3, Purpose::Any, 1), fetch(4, 100, 3)] {
+            queue.push(entry).unwrap();
+        }
+        let next = |_| queue.next(&mut share, Instant::now()).map(|(entry, _)| entry.job);
+        assert_eq!([(); 3].map(next), [Some(2), Some(4), None]);
+    }
+
+    #[test]
+    fn clients_of_which_nothing_runs_come_first() {
+        let (mut queue, mut share) = (Queue::new(100), FairShare::new(64));
+        let _running = share.start(&fetch(0, 9, 1).claim, Instant::now());
+        for entry in [fetch(1, 1, 1), fetch(2, 2, 1), fetch(3, 1, 2), fetch(4, 1, 2)] {
+            queue.push(entry).unwrap();
+        }
+        let next = |_| queue.next(&mut share, Instant::now()).map(|(entry, _)| entry.job);
+        assert_eq!([(); 5].map(next), [Some(3), Some(1), Some(2), Some(4), None]);
+    }
+
+    #[test]
+    fn a_quarter_of_the_queue_is_for_one_client_at_one_origin() {
+        let mut queue = Queue::new(1024);
+        let mut push = |of, by| queue.push(fetch(0, of, by)).is_ok();
+        assert_eq!((0..1024).filter(|_| push(1, 1)).count(), 256);
+        assert!(push(1, 2) && push(2, 1));
+        assert_eq!((0..1024).filter(|_| push(1, 0)).count(), 255, "half is for one origin");
     }
 
     #[test]
@@ -283,12 +330,12 @@ mod tests {
     fn all_and_those_of_one_origin_are_bounded() {
         let mut queue = Queue::new(4);
         queue.push(fetch(1, 1, 1)).unwrap();
-        queue.push(fetch(2, 1, 1)).unwrap();
-        assert_eq!(queue.push(fetch(3, 1, 1)).unwrap_err().job, 3);
+        queue.push(fetch(2, 1, 2)).unwrap();
+        assert_eq!(queue.push(fetch(3, 1, 3)).unwrap_err().job, 3);
         queue.push(fetch(3, 2, 1)).unwrap();
         queue.push(entry(4, Purpose::Any, 1)).unwrap();
         assert_eq!(queue.push(fetch(5, 3, 1)).unwrap_err().job, 5);
-        queue.push(entry(5, Purpose::Transfer, 1)).unwrap();
+        queue.push(transfer(5, 3, 1)).unwrap();
         assert_eq!(queue.len(), 5);
     }
 
@@ -318,7 +365,7 @@ mod tests {
     }
 
     proptest! {
-        /// Everything that was pushed comes out once, and those of one origin in order.
+        /// Everything that was pushed comes out once, and those of one client at one origin in order.
         #[test]
         fn nothing_is_lost(pushed in prop::collection::vec((0_u8..4, 1_u8..4, any::<bool>()), 0..60)) {
             let (mut queue, mut share) = (Queue::new(1000), FairShare::new(1));
@@ -327,16 +374,17 @@ mod tests {
             }
             let order = order(&mut queue, &mut share);
             prop_assert_eq!(order.len(), pushed.len());
-            for wanted in 0..4 {
-                for refreshes in [false, true] {
-                    let of_one: Vec<u32> = order.iter().copied().filter(|job| {
-                        let (of, _, is_refresh) = pushed[*job as usize];
-                        of == wanted && is_refresh == refreshes
-                    }).collect();
-                    prop_assert!(of_one.is_sorted());
-                }
+            for (wanted, client, refreshes) in (0..4).flat_map(|of| {
+                (1..4).flat_map(move |by| [(of, by, false), (of, by, true)])
+            }) {
+                let of_one: Vec<u32> = order.iter().copied().filter(|job| {
+                    let (of, by, is_refresh) = pushed[*job as usize];
+                    of == wanted && by == client && is_refresh == refreshes
+                }).collect();
+                prop_assert!(of_one.is_sorted());
             }
             prop_assert!(queue.fetches.queues.is_empty() && queue.refreshes.turns.is_empty());
+            prop_assert!(queue.fetches.origins.is_empty() && queue.refreshes.origins.is_empty());
         }
     }
 }

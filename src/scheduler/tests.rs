@@ -118,6 +118,47 @@ fn one_client_with_silent_names_leaves_others_a_thread() {
 }
 
 #[test]
+fn resumed_transfers_of_one_client_leave_others_a_thread() {
+    let (pool, jobs) = (scheduler(&threads(64)), Jobs::new());
+    let transfer = |name: &str| Lane::Transfer(Target::parse(&format!("http://{name}/")).ok());
+    for number in 0..900 {
+        pool.submit(jobs.long(number, transfer(&format!("silent-{}", number % 20))), client(1));
+    }
+    pool.submit(jobs.quick(2001, transfer("another")), client(2));
+    while jobs.next() != (2001, Turn::Pool) {}
+    pool.submit(jobs.quick(2002, transfer("silent-3")), client(2));
+    while jobs.next() != (2002, Turn::Pool) {}
+}
+
+#[test]
+fn one_client_does_not_close_an_origin_to_others() {
+    let (pool, jobs) = (scheduler(&PoolOptions { queue: 64, ..threads(64) }), Jobs::new());
+    for number in 0..200 {
+        pool.submit(jobs.long(number, origin("x")), client(1));
+    }
+    let numbers = pool.numbers().fetches;
+    assert_eq!((numbers.running, numbers.queued), (32, 16), "a quarter of the queue waits");
+    pool.submit(jobs.quick(2001, origin("x")), client(2));
+    while jobs.next() != (2001, Turn::Pool) {}
+}
+
+#[test]
+fn what_waits_has_its_turn_when_something_ends_or_turns_out_to_be_a_stream() {
+    let (pool, mut jobs) = (scheduler(&threads(2)), Jobs::new());
+    let stream = jobs.long(0, origin("a"));
+    let cancellation = stream.cancellation.clone();
+    pool.submit(stream, None);
+    assert_eq!(jobs.next(), (0, Turn::Pool));
+    pool.submit(jobs.long(1, origin("a")), None);
+    pool.submit(jobs.quick(2, origin("a")), None);
+    assert!(jobs.told.is_empty());
+    pool.is_stream(&cancellation);
+    assert_eq!(jobs.next(), (1, Turn::Pool));
+    jobs.let_go();
+    assert_eq!(jobs.next(), (2, Turn::Pool));
+}
+
+#[test]
 fn purges_and_questions_do_not_wait_for_origins_or_other_peers() {
     let (pool, jobs) = (scheduler(&threads(4)), Jobs::new());
     for number in 0..20 {
@@ -139,13 +180,16 @@ fn too_many_are_refused_those_left_by_their_client_first_and_who_may_start_never
     pool.submit(jobs.quick(2, origin("a")), client(1));
     assert_eq!(jobs.next(), (2, Turn::Refused(Refused::QueueFull)), "half of the queue is for one origin");
     cancellation.cancel();
+    pool.submit(jobs.quick(7, origin("a")), client(1));
+    assert_eq!(jobs.next(), (7, Turn::Refused(Refused::QueueFull)), "who has left is looked for once a tick");
+    pool.tick(Instant::now());
     pool.submit(jobs.quick(3, origin("a")), client(1));
     pool.submit(jobs.long(4, origin("b")), client(2));
     assert_eq!(jobs.next(), (4, Turn::Pool));
     pool.submit(jobs.quick(5, origin("c")), client(3));
     pool.submit(jobs.quick(6, origin("d")), client(3));
     assert_eq!(jobs.next(), (6, Turn::Refused(Refused::QueueFull)));
-    assert_eq!(pool.numbers().fetches.refused[Refused::QueueFull as usize], 2);
+    assert_eq!(pool.numbers().fetches.refused[Refused::QueueFull as usize], 3);
     jobs.let_go();
     let mut rest = [jobs.next().0, jobs.next().0];
     rest.sort_unstable();
@@ -173,11 +217,11 @@ fn a_fetch_that_takes_a_minute_no_longer_keeps_others_from_its_origin() {
         pool.submit(jobs.long(number.into(), origin("a")), client(number));
         assert_eq!(jobs.next().1, Turn::Pool);
     }
-    pool.submit(jobs.quick(9, origin("a")), client(9));
+    pool.submit(jobs.quick(9, origin("a")), None);
     pool.tick(Instant::now() + Duration::from_secs(61));
     // It has waited for too long by then, so another one has its turn.
     assert_eq!(jobs.next().0, 9);
-    pool.submit(jobs.quick(10, origin("a")), client(9));
+    pool.submit(jobs.quick(10, origin("a")), None);
     assert_eq!(jobs.next(), (10, Turn::Pool));
     assert_eq!(pool.numbers().fetches.streams, 2);
 }

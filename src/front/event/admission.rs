@@ -1,4 +1,4 @@
-//! How many connections there may be, in all and from one address.
+//! How many connections there may be, in all and from one client.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::scheduler::Client;
 use crate::stats::{ConnectionRefusal, FrontStats};
 
 /// Counts the connections of a front.
 #[derive(Debug)]
 pub(super) struct Admission {
     most: usize,
-    most_per_address: usize,
+    most_per_client: usize,
     counts: Mutex<Counts>,
     stats: Arc<FrontStats>,
 }
@@ -20,31 +21,31 @@ pub(super) struct Admission {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_client: HashMap<Client, usize>,
 }
 
 /// Held by a connection for as long as it lasts.
 #[derive(Debug)]
 pub(super) struct Admitted {
     admission: Arc<Admission>,
-    address: IpAddr,
+    client: Client,
 }
 
 impl Admission {
-    pub(super) fn new(most: usize, most_per_address: usize, stats: Arc<FrontStats>) -> Arc<Self> {
-        Arc::new(Self { most, most_per_address, counts: Mutex::default(), stats })
+    pub(super) fn new(most: usize, most_per_client: usize, stats: Arc<FrontStats>) -> Arc<Self> {
+        Arc::new(Self { most, most_per_client, counts: Mutex::default(), stats })
     }
 
     /// Lets a connection from this address in, if there is room for it.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
-        let address = address.to_canonical();
+        let client = Client::of(address);
         let mut counts = self.counts.lock();
         if counts.all >= self.most {
             self.stats.count_connection_refusal(ConnectionRefusal::TooMany);
             return None;
         }
-        let own = counts.by_address.entry(address).or_default();
-        if *own >= self.most_per_address {
+        let own = counts.by_client.entry(client).or_default();
+        if *own >= self.most_per_client {
             self.stats.count_connection_refusal(ConnectionRefusal::TooManyOfAddress);
             return None;
         }
@@ -52,7 +53,7 @@ impl Admission {
         counts.all += 1;
         drop(counts);
         self.stats.count_accepted();
-        Some(Admitted { admission: Arc::clone(self), address })
+        Some(Admitted { admission: Arc::clone(self), client })
     }
 }
 
@@ -61,10 +62,10 @@ impl Drop for Admitted {
         self.admission.stats.count_closed();
         let mut counts = self.admission.counts.lock();
         counts.all -= 1;
-        if let Some(own) = counts.by_address.get_mut(&self.address) {
+        if let Some(own) = counts.by_client.get_mut(&self.client) {
             *own -= 1;
             if *own == 0 {
-                counts.by_address.remove(&self.address);
+                counts.by_client.remove(&self.client);
             }
         }
     }
@@ -89,7 +90,16 @@ mod tests {
         drop(first);
         drop(admission.admit(third).unwrap());
         drop((second, last));
-        assert!(admission.counts.lock().by_address.is_empty());
+        assert!(admission.counts.lock().by_client.is_empty());
         assert_eq!((stats.accepted(), stats.open()), (4, 0));
+    }
+
+    #[test]
+    fn the_addresses_of_an_ipv6_network_have_one_limit() {
+        let admission = Admission::new(9, 2, Arc::default());
+        let admit = |text: &str| admission.admit(text.parse().unwrap());
+        let held = [admit("2001:db8::1"), admit("2001:db8::2:0:0:1")];
+        assert!(held.iter().all(Option::is_some) && admit("2001:db8::3").is_none());
+        assert!(admit("2001:db8:0:1::1").is_some());
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, EXPECT};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 use super::admission::Admitted;
 use super::exchange::{Collected, Exchange, Receiving, Reply, Sending, Sink};
@@ -32,7 +32,7 @@ use super::pace::Pace;
 use super::surroundings::Surroundings;
 use super::transport::Transport;
 use super::upload::upload;
-use crate::at_once::{PlainRequest, Step};
+use crate::at_once::{BodyOf, PlainRequest, Step};
 use crate::body::{Body, Grown};
 use crate::front::answer::{text, unavailable};
 use crate::front::options::MOST_FIELDS;
@@ -512,7 +512,9 @@ impl Connection {
             let collected = Collected { request, bytes: Vec::new(), hold, origin };
             let receiving = Receiving::new(body, Sink::Collect(Box::new(collected)));
             self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
-        } else if let Some(place) = around.uploads.take(origin) {
+        } else if let Some(place) =
+            around.uploads.take(origin, client_of(self.remote, request.headers(), around))
+        {
             self.ask_for_content(expects);
             let wake = around.mailbox.wake(self.address(serial));
             let (sink, content) = upload(place, &around.ledger, length, wake);
@@ -590,7 +592,10 @@ impl Connection {
         let Some(receiving) = &mut exchange.receiving else { return };
         let Sink::Collect(collected) = std::mem::replace(&mut receiving.sink, Sink::Discard) else { return };
         let Collected { request, bytes, hold, origin } = *collected;
-        let Some(place) = around.uploads.take(origin) else { return self.refuse(TOO_MANY_UPLOADS, around) };
+        let client = client_of(self.remote, request.headers(), around);
+        let Some(place) = around.uploads.take(origin, client) else {
+            return self.refuse(TOO_MANY_UPLOADS, around);
+        };
         let (sink, content) = upload(place, &around.ledger, None, around.mailbox.wake(address));
         // It counts once.
         drop(hold);
@@ -620,8 +625,7 @@ impl Connection {
         let mut request = request.map(|()| content);
         request.extensions_mut().insert(RemoteAddress(self.remote));
         let Some(exchange) = &mut self.exchange else { return };
-        let is_by_a_peer = around.responder.is_by_a_peer(request.headers(), around.shows_certificates);
-        exchange.client = (!is_by_a_peer).then(|| Client::of(self.remote.ip()));
+        exchange.client = client_of(self.remote, request.headers(), around);
         let address = Address { connection: self.number, exchange: exchange.serial };
         let responder = Arc::clone(&around.responder);
         let wakes = || around.mailbox.wake(address);
@@ -673,7 +677,8 @@ impl Connection {
         } else {
             response
         };
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
+        exchange.origin = parts.extensions.remove().map(|BodyOf(origin)| origin);
         if let Some(job) = exchange.job.take()
             && parts.headers.get(CONTENT_TYPE).is_some_and(|value| is_event_stream(value.as_bytes()))
         {
@@ -686,7 +691,7 @@ impl Connection {
         self.outbound.push_own(head.bytes.into());
         exchange.reply = match (head.framing, body.into_growing()) {
             (Framing::None, Ok((stream, _))) => {
-                around.let_go(stream);
+                around.let_go(stream, exchange.origin.take(), exchange.client);
                 Reply::Done
             }
             (Framing::None, Err(_)) => Reply::Done,
@@ -725,7 +730,7 @@ impl Connection {
             Ok(Grown::Pending) => {
                 // Most often somebody moves it on already.
                 if let Some(driver) = sending.stream.driver() {
-                    around.transfer(driver, exchange.client);
+                    around.transfer(driver, exchange.origin.clone(), exchange.client);
                 }
                 return Next::Wait;
             }
@@ -831,7 +836,7 @@ impl Connection {
             && let Reply::Sending(sending) = exchange.reply
         {
             is_whole = false;
-            around.let_go(sending.stream);
+            around.let_go(sending.stream, exchange.origin, exchange.client);
         }
         if !is_whole {
             // A response whose end is that of its connection must not seem whole.
@@ -842,6 +847,12 @@ impl Connection {
     fn address(&self, serial: u64) -> Address {
         Address { connection: self.number, exchange: serial }
     }
+}
+
+/// Whose share the jobs for a request take from: `None` is a peer of the pool.
+fn client_of(remote: SocketAddr, head: &HeaderMap, around: &Surroundings) -> Option<Client> {
+    let is_by_a_peer = around.responder.is_by_a_peer(head, remote.ip(), around.shows_certificates);
+    (!is_by_a_peer).then(|| Client::of(remote.ip()))
 }
 
 fn is_event_stream(content_type: &[u8]) -> bool {

@@ -22,6 +22,8 @@ pub(super) struct Exchange {
     pub(super) asked: Asked,
     /// Whose share its jobs take from.
     pub(super) client: Option<Client>,
+    /// From which origin the body of its answer comes, where that is known.
+    pub(super) origin: Option<Target>,
     /// Its last job.
     pub(super) job: Option<Cancellation>,
     /// Its content, as long as it has not come to its end.
@@ -94,7 +96,8 @@ impl Exchange {
     }
 
     pub(super) fn new(serial: u64, asked: Asked, receiving: Option<Receiving>) -> Box<Self> {
-        Box::new(Self { serial, asked, client: None, job: None, receiving, reply: Reply::NotAsked })
+        let (client, origin, job) = (None, None, None);
+        Box::new(Self { serial, asked, client, origin, job, receiving, reply: Reply::NotAsked })
     }
 }
 

@@ -194,8 +194,11 @@ impl IoThread {
                 Letter::Take(socket, remote, admitted) => self.serve(socket, remote, admitted),
                 Letter::Look(address) => {
                     let Some(connection) = self.connections.get_mut(address.connection) else { continue };
-                    connection.hear(address.exchange, &mut self.around);
-                    self.advance(address.connection);
+                    let next = caught(&mut self.around, |around| {
+                        connection.hear(address.exchange, around);
+                        Next::Again
+                    });
+                    self.follow(address.connection, next);
                 }
                 Letter::Stop => self.stop(),
             }
@@ -299,48 +302,61 @@ impl IoThread {
 
     fn advance(&mut self, number: usize) {
         let Some(connection) = self.connections.get_mut(number) else { return };
-        let around = &mut self.around;
-        // What it asks is not all ours: a panic ends this connection, and no other.
-        let next = panic::catch_unwind(AssertUnwindSafe(|| connection.advance(around)));
-        match next {
-            Ok(Next::Wait) => {}
-            Ok(Next::Again) if connection.is_listed => {}
-            Ok(Next::Again) => {
+        match caught(&mut self.around, |around| connection.advance(around)) {
+            Next::Wait => {}
+            Next::Again if connection.is_listed => {}
+            Next::Again => {
                 connection.is_listed = true;
                 self.again.push(number);
             }
-            Ok(Next::Close) => self.remove(number),
-            Err(_) => {
-                log::error!("a connection ended in a panic");
-                self.around.restore();
-                self.remove(number);
-            }
+            Next::Close => self.remove(number),
+        }
+    }
+
+    /// Advances a connection at once, where there is something to do.
+    fn follow(&mut self, number: usize, next: Next) {
+        match next {
+            Next::Wait => {}
+            Next::Again => self.advance(number),
+            Next::Close => self.remove(number),
         }
     }
 
     fn remove(&mut self, number: usize) {
         if let Some(connection) = self.connections.try_remove(number) {
-            connection.part(&mut self.around);
+            caught(&mut self.around, |around| {
+                connection.part(around);
+                Next::Close
+            });
         }
     }
 
     fn look_at_the_clock(&mut self) {
-        self.around.look_at_the_clock();
+        caught(&mut self.around, |around| {
+            around.look_at_the_clock();
+            Next::Wait
+        });
         self.cut_off_slow_readers();
         let mut due = Vec::new();
         for (number, connection) in &mut self.connections {
-            match connection.look_at_the_clock(&mut self.around) {
+            match caught(&mut self.around, |around| connection.look_at_the_clock(around)) {
                 Next::Wait => {}
                 next => due.push((number, next)),
             }
         }
         for (number, next) in due {
-            match next {
-                Next::Close => self.remove(number),
-                _ => self.advance(number),
-            }
+            self.follow(number, next);
         }
     }
+}
+
+/// Runs what is done for one connection. Not all of it is ours: a panic ends this connection, and no other.
+fn caught(around: &mut Surroundings, act: impl FnOnce(&mut Surroundings) -> Next) -> Next {
+    panic::catch_unwind(AssertUnwindSafe(|| act(around))).unwrap_or_else(|_| {
+        log::error!("a connection ended in a panic");
+        around.restore();
+        Next::Close
+    })
 }
 
 impl IoThread {
@@ -420,4 +436,43 @@ fn is_about_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::PermissionDenied
             | io::ErrorKind::TimedOut
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use mio::Waker;
+
+    use super::*;
+    use crate::body::Body;
+    use crate::front::event::mailbox::mailbox;
+    use crate::front::event::upload::Places;
+    use crate::front::serve::Unhurried;
+    use crate::ledger::Ledger;
+    use crate::scheduler::{PoolOptions, Scheduler};
+
+    #[test]
+    fn a_panic_ends_one_connection_and_what_it_took_is_put_back() {
+        let poll = Poll::new().unwrap();
+        let (mailbox, _letters) = mailbox(Waker::new(poll.registry(), WAKER).unwrap());
+        let ledger = Ledger::new(u64::MAX);
+        let scheduler = Scheduler::new(&PoolOptions::default(), &ledger, Box::new(|_| None));
+        let handler = |_: Request<Body>| Response::new(Body::from(Bytes::new()));
+        let mut around = Surroundings::new(
+            Arc::new(Unhurried(handler)),
+            Arc::new(scheduler),
+            ledger,
+            Arc::default(),
+            Places::new(8),
+            FrontOptions::new(),
+            mailbox,
+        );
+        let next = caught(&mut around, |around| {
+            around.input = Box::default();
+            panic!("a body of a test panics")
+        });
+        assert!(matches!(next, Next::Close) && !around.input.is_empty());
+        assert!(matches!(caught(&mut around, |_| Next::Wait), Next::Wait));
+    }
 }

@@ -15,6 +15,7 @@ use crate::front::tls::ServerTls;
 use crate::ledger::Ledger;
 use crate::scheduler::{Client, Scheduler};
 use crate::stats::FrontStats;
+use crate::target::Target;
 
 /// How much is read from a socket at a time, in bytes.
 const INPUT: usize = 64 << 10;
@@ -91,8 +92,8 @@ impl Surroundings {
     }
 
     /// Moves a body on.
-    pub(super) fn transfer(&self, driver: Driver, client: Option<Client>) {
-        let job = Job::new(Lane::Transfer, Cancellation::new(), move |turn| {
+    pub(super) fn transfer(&self, driver: Driver, origin: Option<Target>, client: Option<Client>) {
+        let job = Job::new(Lane::Transfer(origin), Cancellation::new(), move |turn| {
             if turn == Turn::Pool {
                 driver();
             }
@@ -101,12 +102,17 @@ impl Surroundings {
     }
 
     /// Lets go of a body that is not read to its end. One that is worth finishing gets a little time for that.
-    pub(super) fn let_go(&mut self, stream: Box<dyn Growing>) {
+    pub(super) fn let_go(
+        &mut self,
+        stream: Box<dyn Growing>,
+        origin: Option<Target>,
+        client: Option<Client>,
+    ) {
         if !stream.is_worth_finishing() || self.finishing.len() >= MOST_FINISHING || self.is_stopping {
             return stream.abandon();
         }
         if let Some(driver) = stream.driver() {
-            self.transfer(driver, None);
+            self.transfer(driver, origin, client);
         }
         self.finishing.push((stream, self.now + FINISHING));
     }

@@ -4,6 +4,7 @@
 //! capacity the connection is not read, until the handler has caught up.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -12,10 +13,11 @@ use parking_lot::{Condvar, Mutex};
 use crate::body::{Body, Wake};
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Hold, Ledger, Use};
+use crate::scheduler::Client;
 use crate::target::Target;
 
 /// How many bodies may be on their way to handlers. Each occupies a worker for as long as its client takes, so they may
-/// have half of all workers, and a quarter of what one origin can have.
+/// have half of all workers, and those to one origin or of one client an eighth.
 #[derive(Debug)]
 pub(super) struct Places {
     workers: usize,
@@ -26,6 +28,7 @@ pub(super) struct Places {
 struct Taken {
     all: usize,
     by_origin: HashMap<Target, usize>,
+    by_client: HashMap<Client, usize>,
 }
 
 /// One of them, until it is dropped.
@@ -33,6 +36,7 @@ struct Taken {
 pub(super) struct Place {
     of: Arc<Places>,
     origin: Option<Target>,
+    client: Option<Client>,
 }
 
 impl Places {
@@ -40,21 +44,25 @@ impl Places {
         Arc::new(Self { workers, taken: Mutex::default() })
     }
 
-    pub(super) fn take(self: &Arc<Self>, origin: Option<Target>) -> Option<Place> {
+    /// A place for a body to this origin, of this client: `None` is a peer of the pool.
+    pub(super) fn take(self: &Arc<Self>, origin: Option<Target>, client: Option<Client>) -> Option<Place> {
         let mut taken = self.taken.lock();
-        if taken.all >= (self.workers / 2).max(1) {
+        let of_origin = origin.as_ref().and_then(|origin| taken.by_origin.get(origin));
+        let of_client = client.and_then(|client| taken.by_client.get(&client));
+        let most = (self.workers / 8).max(1);
+        if taken.all >= (self.workers / 2).max(1) || of_origin.max(of_client).is_some_and(|own| *own >= most)
+        {
             return None;
         }
-        if let Some(origin) = &origin {
-            let of_origin = taken.by_origin.entry(origin.clone()).or_default();
-            if *of_origin >= (self.workers / 8).max(1) {
-                return None;
-            }
-            *of_origin += 1;
-        }
         taken.all += 1;
+        if let Some(origin) = &origin {
+            *taken.by_origin.entry(origin.clone()).or_default() += 1;
+        }
+        if let Some(client) = client {
+            *taken.by_client.entry(client).or_default() += 1;
+        }
         drop(taken);
-        Some(Place { of: Arc::clone(self), origin })
+        Some(Place { of: Arc::clone(self), origin, client })
     }
 }
 
@@ -62,13 +70,20 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.of.taken.lock();
         taken.all -= 1;
-        if let Some(origin) = &self.origin
-            && let Some(of_origin) = taken.by_origin.get_mut(origin)
-        {
-            *of_origin -= 1;
-            if *of_origin == 0 {
-                taken.by_origin.remove(origin);
-            }
+        if let Some(origin) = &self.origin {
+            count_down(&mut taken.by_origin, origin);
+        }
+        if let Some(client) = &self.client {
+            count_down(&mut taken.by_client, client);
+        }
+    }
+}
+
+fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }
@@ -221,7 +236,7 @@ mod tests {
     use super::*;
 
     fn upload(length: Option<u64>, wake: Wake) -> (Upload, Body) {
-        super::upload(Places::new(1).take(None).unwrap(), &Ledger::new(u64::MAX), length, wake)
+        super::upload(Places::new(1).take(None, None).unwrap(), &Ledger::new(u64::MAX), length, wake)
     }
 
     fn counting() -> (Arc<AtomicUsize>, Wake) {
@@ -250,9 +265,9 @@ mod tests {
     fn half_of_the_workers_are_for_uploads_and_an_eighth_for_those_to_one_origin() {
         let places = Places::new(16);
         let origin = |name: &str| Some(Target::parse(&format!("http://{name}/")).unwrap());
-        let take = |name: &str| places.take(origin(name));
+        let take = |name: &str| places.take(origin(name), None);
         let of_one: Vec<Place> = std::iter::from_fn(|| take("a")).collect();
-        let others: Vec<Place> = std::iter::from_fn(|| places.take(None)).collect();
+        let others: Vec<Place> = std::iter::from_fn(|| places.take(None, None)).collect();
         assert_eq!((of_one.len(), others.len()), (2, 6));
         assert!(take("b").is_none());
         drop(of_one);
@@ -260,9 +275,22 @@ mod tests {
     }
 
     #[test]
+    fn an_eighth_of_the_workers_are_for_uploads_of_one_client() {
+        let places = Places::new(64);
+        let client = |number| Some(Client::of([10, 0, 0, number].into()));
+        let origin = |name: usize| Target::parse(&format!("http://origin-{name}/")).ok();
+        let of_one: Vec<Place> = (0..20).filter_map(|name| places.take(origin(name), client(1))).collect();
+        assert_eq!(of_one.len(), 8);
+        assert!(places.take(origin(0), client(2)).is_some() && places.take(origin(0), None).is_some());
+        drop(of_one);
+        assert!(places.taken.lock().by_client.is_empty() && places.taken.lock().by_origin.is_empty());
+    }
+
+    #[test]
     fn one_byte_pieces_cost_what_they_weigh_and_stop_where_the_memory_ends() {
         let ledger = Ledger::new(1000);
-        let (upload, body) = super::upload(Places::new(1).take(None).unwrap(), &ledger, None, counting().1);
+        let (upload, body) =
+            super::upload(Places::new(1).take(None, None).unwrap(), &ledger, None, counting().1);
         let taken = (0..2000).take_while(|_| upload.give(b"x")).count();
         assert_eq!((taken, ledger.held(Use::Content)), (1000, 1000));
         assert!(upload.shared.state.lock().bytes.capacity() <= 1024);
