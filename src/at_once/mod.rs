@@ -13,4 +13,6 @@ mod plain;
 mod step;
 
 pub(crate) use plain::{PlainField, PlainRequest};
-pub(crate) use step::{Content, Job, Lane, Refused, Slot, Spawn, Step, Turn, Waiting, Wakes};
+pub(crate) use step::{
+    Collecting, Content, Job, Lane, Made, Refused, Slot, Spawn, Step, Turn, Waiting, Wakes,
+};

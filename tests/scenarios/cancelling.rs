@@ -145,6 +145,7 @@ fn is_cancelled(peer: SocketAddr, after: After, reads: &str, ways: &[Leaving]) {
 const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n\
     9\r\ndata: 1\n\n\r\n";
 const PART: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 99999999\r\n\r\npart";
+const SHORT: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 99\r\n\r\npart";
 const CHUNK: &str =
     "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n";
 
@@ -157,6 +158,8 @@ fn each_point_is_cancelled(peer: SocketAddr) {
     is_cancelled(peer, After::Says(EVENTS), "data: 1\n\n", gone);
     is_cancelled(peer, After::Streams, "xxx", gone);
     is_cancelled(peer, After::Says(PART), "part", gone);
+    is_cancelled(peer, After::Says(SHORT), "part", gone);
+    is_cancelled(peer, After::Says(SHORT), "", gone);
     is_cancelled(peer, After::Says(CHUNK), "part", gone);
 }
 
