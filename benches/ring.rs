@@ -11,15 +11,16 @@ use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-use forwardcache::{BalancedRing, HashFunction, Ring};
+use forwardcache::{HashFunction, Rendezvous, Ring};
 
 const KEYS: usize = 1_000_000;
 
 fn main() {
     let asked: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
-    let counts = if asked.is_empty() { vec![20, 100, 1000, 10_000] } else { asked };
-    let keys: Vec<String> =
-        (0..KEYS).map(|number| format!("https://cdn.example.com/{number}/app.js")).collect();
+    let counts = if asked.is_empty() { vec![10, 100, 1000, 10_000] } else { asked };
+    let keys: Vec<String> = (0..KEYS)
+        .map(|number| format!("https://cdn.example.com/static/assets/{number:07}/application.min.js"))
+        .collect();
     println!(
         "| peers | placement | exact | by keys | join x N | leave x N | ns a look-up | KiB | build ms |"
     );
@@ -28,15 +29,16 @@ fn main() {
         let names: Vec<String> =
             (0..=count).map(|number| format!("http://10.1.{}.{}:3000", number / 250, number % 250)).collect();
         measure::<Compatible>("compatible, 50 points", &names, &keys);
-        measure::<Balanced>("**balanced**", &names, &keys);
+        measure::<Weighted>("**rendezvous**", &names, &keys);
+        let unequal = Weighted::with(&names[..count], |place| NonZeroU32::MIN.saturating_add(place));
+        println!(
+            "| {count} | all weights different | - | - | - | - | {:.0} | - | - |",
+            time(&unequal, &keys)
+        );
         measure::<Maglev<16>>("Maglev, 65,537 slots", &names, &keys);
         measure::<Maglev<20>>("Maglev, 1,048,583 slots", &names, &keys);
         measure::<Anchor>("AnchorHash, in the order of joining", &names, &keys);
         measure::<MultiProbe>("multi-probe, 21 probes", &names, &keys);
-        // It looks at every peer for every key.
-        if count <= 1000 {
-            measure::<Rendezvous>("rendezvous", &names, &keys);
-        }
     }
 }
 
@@ -45,6 +47,11 @@ trait Candidate {
 
     /// Which of the peers, as they were given.
     fn owner(&self, key: &str) -> usize;
+
+    /// What is timed.
+    fn look_up(&self, key: &str) {
+        black_box(self.owner(key));
+    }
 
     fn bytes(&self) -> usize;
 
@@ -70,22 +77,16 @@ fn measure<C: Candidate>(name: &str, names: &[String], keys: &[String]) {
     let began = Instant::now();
     let placement = C::new(peers);
     let build = began.elapsed().as_secs_f64() * 1e3;
-    // A part of the keys where each takes long.
-    let keys = if name == "rendezvous" { &keys[..keys.len().min(20_000_000 / count)] } else { keys };
+    if name.contains("rendezvous") {
+        &keys[..keys.len().min(1_000_000_000 / count)]
+    } else {
+        keys
+    };
     let mut owned = vec![0_u32; count];
     let owners: Vec<usize> = keys.iter().map(|key| placement.owner(key)).collect();
     owners.iter().for_each(|&owner| owned[owner] += 1);
     let busiest = owned.iter().max().copied().unwrap_or_default() as f64 * count as f64 / keys.len() as f64;
-    // So few that they stay in the processor's cache, as that of a request does; the tables have to fit too.
-    let near = &keys[..keys.len().min(16_384)];
-    let times = (0..10).map(|_| {
-        let began = Instant::now();
-        near.iter().for_each(|key| {
-            black_box(placement.owner(black_box(key)));
-        });
-        began.elapsed().as_secs_f64() * 1e9 / near.len() as f64
-    });
-    let time = times.fold(f64::MAX, f64::min);
+    let time = time(&placement, keys);
     let moved = |other: &C, place: &dyn Fn(usize) -> usize| {
         let moved =
             keys.iter().zip(&owners).filter(|(key, owner)| place(other.owner(key)) != **owner).count();
@@ -98,6 +99,18 @@ fn measure<C: Candidate>(name: &str, names: &[String], keys: &[String]) {
         "| {count} | {name} | {exact} | {busiest:.3} | {joined:.2} | {left:.2} | {time:.0} | {} | {build:.1} |",
         placement.bytes() / 1024
     );
+}
+
+/// Nanoseconds that a look-up takes.
+fn time(placement: &impl Candidate, keys: &[String]) -> f64 {
+    // So few that they stay in the processor's cache, as that of a request does; the tables have to fit too.
+    let near = &keys[..keys.len().min(16_384)];
+    let times = (0..10).map(|_| {
+        let began = Instant::now();
+        near.iter().for_each(|key| placement.look_up(black_box(key)));
+        began.elapsed().as_secs_f64() * 1e9 / near.len() as f64
+    });
+    times.fold(f64::MAX, f64::min)
 }
 
 /// The two of the library name the owner; which of the list it is, is looked up apart, by its number.
@@ -116,6 +129,10 @@ impl Candidate for Compatible {
         self.places.of(self.ring.owner(key).expect("there are peers"))
     }
 
+    fn look_up(&self, key: &str) {
+        black_box(self.ring.owner(key));
+    }
+
     fn bytes(&self) -> usize {
         self.ring.peers().len() * 50 * 8
     }
@@ -125,23 +142,33 @@ impl Candidate for Compatible {
     }
 }
 
-struct Balanced {
-    ring: BalancedRing,
+struct Weighted {
+    ring: Rendezvous,
     places: Places,
 }
 
-impl Candidate for Balanced {
-    fn new(peers: &[String]) -> Self {
-        let ring = BalancedRing::new(peers.iter().map(|peer| (peer, NonZeroU32::MIN)));
+impl Weighted {
+    fn with(peers: &[String], weight: impl Fn(u32) -> NonZeroU32) -> Self {
+        let ring = Rendezvous::new((0..).zip(peers).map(|(place, peer)| (peer, weight(place))));
         Self { places: Places::new(peers), ring }
+    }
+}
+
+impl Candidate for Weighted {
+    fn new(peers: &[String]) -> Self {
+        Self::with(peers, |_| NonZeroU32::MIN)
     }
 
     fn owner(&self, key: &str) -> usize {
         self.places.of(self.ring.owner(key).expect("there are peers"))
     }
 
+    fn look_up(&self, key: &str) {
+        black_box(self.ring.owner(key));
+    }
+
     fn bytes(&self) -> usize {
-        (1 << 20) * 4
+        self.ring.peers().len() * 24
     }
 
     fn exact(&self) -> Option<f64> {
@@ -320,27 +347,6 @@ impl Candidate for MultiProbe {
 
     fn bytes(&self) -> usize {
         self.points.len() * 16 + self.index.len() * 4
-    }
-}
-
-/// The peer whose hash with the key is the greatest.
-struct Rendezvous {
-    peers: Vec<u64>,
-}
-
-impl Candidate for Rendezvous {
-    fn new(peers: &[String]) -> Self {
-        Self { peers: peers.iter().map(|peer| hash(peer)).collect() }
-    }
-
-    fn owner(&self, key: &str) -> usize {
-        let key = hash(key);
-        let scores = self.peers.iter().enumerate().map(|(place, peer)| (mix(peer ^ key), place));
-        scores.max().map_or(0, |(_, place)| place)
-    }
-
-    fn bytes(&self) -> usize {
-        self.peers.len() * 8
     }
 }
 

@@ -54,7 +54,12 @@ struct State<T> {
     phase: Phase<T>,
     waiters: usize,
     wakes: Vec<Wake>,
+    /// What keeps the result alive for those who have not taken it yet.
+    keeper: Option<Keeper>,
 }
+
+/// See [`Leader::land_with`].
+pub(crate) type Keeper = Box<dyn Send>;
 
 #[derive(Clone)]
 enum Phase<T> {
@@ -87,7 +92,7 @@ impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
         {
             return Role::Follow(Waiter { flight: Arc::clone(flight) });
         }
-        let state = State { phase: Phase::Flying, waiters: 1, wakes: Vec::new() };
+        let state = State { phase: Phase::Flying, waiters: 1, wakes: Vec::new(), keeper: None };
         let flight =
             Arc::new(Flight { sequence, cancellation: Cancellation::new(), state: Mutex::new(state) });
         let replaced = by_key.insert(key.clone(), Arc::clone(&flight));
@@ -147,6 +152,15 @@ impl<K: Eq + Hash + Clone, T: Clone> Leader<K, T> {
         self.flight.end(Phase::Landed(result));
     }
 
+    /// The same, and holds `keeper` until the last one who waits has left, or this leader is dropped.
+    pub(crate) fn land_with(&self, result: T, keeper: Keeper) {
+        let mut state = self.flight.state.lock();
+        let unused = if state.waiters > 0 { state.keeper.replace(keeper) } else { Some(keeper) };
+        drop(state);
+        self.land(result);
+        drop(unused);
+    }
+
     /// Gives `result` to all who follow, and lets whoever joins from now on lead anew.
     pub(crate) fn leave_with(self, result: T) {
         self.leave(Phase::Landed(result));
@@ -160,7 +174,8 @@ impl<K: Eq + Hash + Clone, T: Clone> Leader<K, T> {
         let left = if is_own { by_key.remove(&self.key) } else { None };
         drop(by_key);
         self.flight.end(end);
-        drop(left);
+        let keeper = self.flight.state.lock().keeper.take();
+        drop((left, keeper));
     }
 }
 
@@ -199,7 +214,9 @@ impl<T: Clone> Drop for Waiter<T> {
         if is_unwanted {
             state.phase = Phase::Cancelled;
         }
+        let keeper = if state.waiters == 0 { state.keeper.take() } else { None };
         drop(state);
+        drop(keeper);
         if is_unwanted {
             self.flight.cancellation.cancel();
         }
@@ -314,5 +331,30 @@ mod tests {
         let follower = follow(&flights, &wake().0);
         new.land("new");
         assert_eq!(follower.landing(), Landing::With("new"));
+    }
+
+    #[test]
+    fn what_keeps_a_result_goes_with_the_last_one_who_waits_or_with_the_leader() {
+        struct Held(Arc<AtomicUsize>);
+        impl Drop for Held {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        for is_left_running in [false, true] {
+            let (flights, gone) = (Flights::new(), Arc::new(AtomicUsize::new(0)));
+            let (leader, own) = lead(&flights);
+            let follower = follow(&flights, &wake().0);
+            drop(own);
+            leader.land_with((), Box::new(Held(Arc::clone(&gone))));
+            assert_eq!(gone.load(Ordering::Relaxed), 0);
+            if is_left_running {
+                follower.leave_running();
+            }
+            drop(follower);
+            assert_eq!(gone.load(Ordering::Relaxed), usize::from(!is_left_running));
+            drop(leader);
+            assert_eq!(gone.load(Ordering::Relaxed), 1);
+        }
     }
 }

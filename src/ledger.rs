@@ -104,6 +104,13 @@ impl Ledger {
         self.total() > self.limit
     }
 
+    /// Whether more is held than the limit, and the store cannot give enough of it back. Evicts nothing.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        let over = self.total().saturating_sub(self.limit);
+        let store = || self.store.read().as_ref().and_then(Weak::upgrade);
+        over > 0 && store().is_none_or(|store| over > store.most_room())
+    }
+
     /// Reserves so many bytes; `None` when they do not fit, also after the store has evicted what it can.
     pub(crate) fn reserve(self: &Arc<Self>, by: Use, bytes: u64) -> Option<Hold> {
         let mut hold = Hold { ledger: Arc::clone(self), by, bytes: 0 };
@@ -293,5 +300,12 @@ mod tests {
         assert_eq!(ledger.total(), 50);
         assert!(ledger.reserve(Use::Fetches, 51).is_none());
         drop(hold);
+        store.0.lock().push(ledger.hold(Use::Entries, 60));
+        let held = ledger.hold(Use::Content, 100);
+        assert!(ledger.is_over() && !ledger.is_exhausted(), "the store can give it back");
+        let more = ledger.hold(Use::Content, 1);
+        assert!(ledger.is_exhausted());
+        drop((held, more));
+        assert!(!ledger.is_exhausted());
     }
 }

@@ -35,6 +35,9 @@ pub(crate) const DEFAULT_PATH: &str = "/proxy";
 /// something else, and is there as well.
 pub(crate) const HEALTH_PATH: &str = "/healthz";
 
+/// The path under which a peer says whether it should be sent requests, below its base URL.
+pub(crate) const READY_PATH: &str = "/readyz";
+
 /// The query parameter that holds the URL.
 pub(crate) const QUERY: &str = "q";
 

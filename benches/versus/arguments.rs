@@ -63,6 +63,14 @@ pub(crate) enum Scenario {
     LargeHits,
     /// URLs of 1 KiB that nobody asked for before
     Misses,
+    /// As misses, with an origin that takes 200 ms for each
+    SlowMisses,
+    /// As slow misses, with an origin that speaks TLS
+    SlowTlsMisses,
+    /// Hits of 1 KiB of a load in which each tenth request is a miss that takes 50 ms
+    MixedHits,
+    /// Hits while event streams are open
+    Streams,
     /// Hits while thousands of connections stay idle
     Idle,
     /// The memory that a stored object takes

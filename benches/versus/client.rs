@@ -51,6 +51,20 @@ impl Connection {
     }
 
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Answer> {
+        let mut answer = self.ask(path)?;
+        if answer.field("transfer-encoding").is_some() {
+            while self.chunk(&mut answer.body)? > 0 {}
+        } else if let Some(length) = answer.field("content-length") {
+            let length = length.parse().map_err(|_| malformed(length))?;
+            self.take(length, &mut answer.body)?;
+        } else {
+            self.reader.read_to_end(&mut answer.body)?;
+        }
+        Ok(answer)
+    }
+
+    /// Sends a request and reads the head of what comes back: the body is left to be read.
+    pub(crate) fn ask(&mut self, path: &str) -> io::Result<Answer> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
         self.reader.get_mut().write_all(request.as_bytes())?;
         let line = self.line()?;
@@ -64,14 +78,6 @@ impl Connection {
             }
             let (name, value) = line.split_once(':').ok_or_else(|| malformed(&line))?;
             answer.fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-        }
-        if answer.field("transfer-encoding").is_some() {
-            self.chunks(&mut answer.body)?;
-        } else if let Some(length) = answer.field("content-length") {
-            let length = length.parse().map_err(|_| malformed(length))?;
-            self.take(length, &mut answer.body)?;
-        } else {
-            self.reader.read_to_end(&mut answer.body)?;
         }
         Ok(answer)
     }
@@ -93,18 +99,15 @@ impl Connection {
         Ok(line.trim_end().to_owned())
     }
 
-    fn chunks(&mut self, body: &mut Vec<u8>) -> io::Result<()> {
-        loop {
-            let line = self.line()?;
-            let digits = line.split(';').next().unwrap_or_default();
-            let length = u64::from_str_radix(digits.trim(), 16).map_err(|_| malformed(&line))?;
-            self.take(length, body)?;
-            // The end of the chunk; or, after the last, of the trailers, of which nobody here sends any.
-            self.line()?;
-            if length == 0 {
-                return Ok(());
-            }
-        }
+    /// Reads one chunk of a chunked body; the length 0 is that of the last.
+    pub(crate) fn chunk(&mut self, body: &mut Vec<u8>) -> io::Result<u64> {
+        let line = self.line()?;
+        let digits = line.split(';').next().unwrap_or_default();
+        let length = u64::from_str_radix(digits.trim(), 16).map_err(|_| malformed(&line))?;
+        self.take(length, body)?;
+        // The end of the chunk; or, after the last, of the trailers, of which nobody here sends any.
+        self.line()?;
+        Ok(length)
     }
 
     fn take(&mut self, length: u64, body: &mut Vec<u8>) -> io::Result<()> {

@@ -9,15 +9,26 @@
 //! | `interruption` | an end before the end |
 //! | `servers` | how each server is started |
 //! | `client`, `wrk` | who asks: for checks, and for figures |
-//! | `throughput` | hits and misses in rounds |
-//! | `idle`, `objects`, `start` | idle connections, stored objects, the command by itself |
+//! | `throughput`, `mix` | hits and misses in rounds, also of a slow origin; hits beside misses |
+//! | `idle` | idle connections and event streams |
+//! | `objects`, `start` | stored objects, the command by itself |
 //! | `figures`, `targets`, `report`, `plot` | what becomes of the figures |
+//!
+//! What waits has rows of its own, each a `--scenario`:
+//!
+//! | scenario | what is measured | beside |
+//! |---|---|---|
+//! | `slow-misses` | misses of an origin that takes 200 ms for each, 256 connections | nginx, Varnish |
+//! | `slow-tls-misses` | the same over TLS to the origin | nginx |
+//! | `mixed-hits` | p99 of hits while each tenth request is a miss that takes 50 ms | nginx, Varnish |
+//! | `streams` | hits while 100 event streams are open, of those without | nginx |
 
 mod arguments;
 mod client;
 mod figures;
 mod idle;
 mod interruption;
+mod mix;
 mod objects;
 mod packages;
 mod plot;
@@ -77,15 +88,17 @@ fn measure(arguments: &Arguments) -> Result<Results> {
     let mut results = Results::default();
     for what in throughput::ALL {
         if arguments.has(what.scenario) {
-            let outcome = throughput::measure(what, &arguments.chosen(&Kind::ALL), rounds, seconds)?;
+            let outcome = throughput::measure(what, &arguments.chosen(what.kinds), rounds, seconds)?;
             results.throughput.push(outcome);
         }
     }
-    if arguments.has(Scenario::Idle) && !idle::is_possible() {
-        eprintln!("idle is left out: it needs {} open files, more than this system allows", idle::OPEN_FILES);
-    } else if arguments.has(Scenario::Idle) {
-        let kinds = arguments.chosen(&[Kind::Forwardcache, Kind::Nginx]);
-        results.idle = Some(idle::measure(&kinds, rounds, seconds)?);
+    for what in idle::What::ALL {
+        if arguments.has(what.scenario()) && what.is_possible() {
+            let kinds = arguments.chosen(&[Kind::Forwardcache, Kind::Nginx]);
+            results.idle.push(idle::measure(what, &kinds, rounds, seconds)?);
+        } else if arguments.has(what.scenario()) {
+            eprintln!("{} are left out: they need more open files than this system allows", what.name());
+        }
     }
     if arguments.has(Scenario::Objects) {
         results.objects = objects::measure(&arguments.chosen(&objects::KINDS))?;

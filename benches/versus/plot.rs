@@ -1,4 +1,4 @@
-//! Requests a second as bars: hits of two sizes, and misses, each on a scale of its own.
+//! Requests a second as bars: hits of two sizes, and misses of fast and slow origins, each on a scale of its own.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,13 @@ use crate::figures::grouped;
 use crate::report::Results;
 use crate::servers::Kind;
 
-const SHOWN: [Scenario; 3] = [Scenario::SmallHits, Scenario::MediumHits, Scenario::Misses];
+const SHOWN: [Scenario; 5] = [
+    Scenario::SmallHits,
+    Scenario::MediumHits,
+    Scenario::Misses,
+    Scenario::SlowMisses,
+    Scenario::SlowTlsMisses,
+];
 
 const WIDTH: f64 = 720.0;
 const LEFT: f64 = 120.0;

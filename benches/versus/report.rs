@@ -11,7 +11,7 @@ use crate::{idle, packages, start, targets, throughput};
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) throughput: Vec<throughput::Outcome>,
-    pub(crate) idle: Option<idle::Outcome>,
+    pub(crate) idle: Vec<idle::Outcome>,
     pub(crate) objects: Vec<(Kind, f64)>,
     pub(crate) start: Option<start::Outcome>,
 }
@@ -21,11 +21,15 @@ impl Results {
         self.throughput.iter().find(|outcome| outcome.what.scenario == scenario)
     }
 
+    pub(crate) fn idle(&self, what: idle::What) -> Option<&idle::Outcome> {
+        self.idle.iter().find(|outcome| outcome.what == what)
+    }
+
     /// Whatever was measured, and what of the targets is met.
     pub(crate) fn text(&self, arguments: &Arguments) -> String {
         let mut sections = vec![heading(arguments)];
         sections.extend(self.throughput.iter().map(throughput_table));
-        sections.extend(self.idle.as_ref().map(idle_table));
+        sections.extend(self.idle.iter().map(idle_table));
         sections.extend((!self.objects.is_empty()).then(|| objects_table(&self.objects)));
         sections.extend(self.start.map(start_table));
         sections.push(targets_table(self));
@@ -48,7 +52,8 @@ fn heading(arguments: &Arguments) -> String {
          `cargo bench --features cli --bench versus`: forwardcache {}, {}; {cores} cores, which the servers, \
          the origin and wrk share. {} rounds, in each of which every server has its turn of {} s; medians \
          over the rounds. The ratio is forwardcache's requests to the other's in the same round. CPU is that \
-         of the server. Resident memory leaves out what nginx stores, which is in files.\n",
+         of the server. Resident memory leaves out what nginx stores, which is in files. Where hits are beside \
+         misses, the times are those of hits alone.\n",
         env!("CARGO_PKG_VERSION"),
         rivals.join(", "),
         arguments.rounds,
@@ -104,8 +109,8 @@ fn idle_table(outcome: &idle::Outcome) -> String {
         "requests/s with",
         "ratio",
     ];
-    let count = grouped(idle::CONNECTIONS as f64);
-    format!("## hits 1 KiB beside {count} idle connections\n\n{}{failures}", table(columns, &rows))
+    let (count, name) = (grouped(outcome.what.count() as f64), outcome.what.name());
+    format!("## hits 1 KiB beside {count} {name}\n\n{}{failures}", table(columns, &rows))
 }
 
 fn objects_table(objects: &[(Kind, f64)]) -> String {

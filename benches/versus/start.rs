@@ -50,7 +50,7 @@ pub(crate) fn measure() -> Result<Outcome> {
 fn first_answer(origin: &Origin) -> Result<f64> {
     interruption::check()?;
     let address = free_address()?;
-    let path = forwardcache::path(origin.address, SMALL.0);
+    let path = forwardcache::path(&origin.url(), SMALL.0);
     let mut command = Command::new(BINARY);
     command.args(["serve", "--listen", &address.to_string()]).env_remove("RUST_LOG");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,11 +1,15 @@
-//! Hits and misses, as many as a server can answer: every server has its turn in every round.
+//! Hits and misses, as many as a server can answer, also of a slow origin: every server has its turn in every
+//! round.
+
+use std::time::Duration;
 
 use crate::Result;
 use crate::arguments::Scenario;
 use crate::figures::median;
 use crate::interruption;
+use crate::mix;
 use crate::servers::{Kind, LARGE, MEDIUM, Origin, SMALL, Server};
-use crate::wrk::{self, Asking};
+use crate::wrk::{self, Asking, Seen};
 
 /// What is asked for in a scenario.
 #[derive(Clone, Copy, Debug)]
@@ -13,36 +17,90 @@ enum Load {
     /// This path of the origin, whose body is that long.
     Hits((&'static str, u64)),
     Misses,
+    /// Misses of an origin that takes that long for each, over TLS or not.
+    SlowMisses(Duration, bool),
+    /// Hits, and for every nine a miss that takes that long. What is timed are the hits.
+    Mixed(Duration),
 }
+
+impl Load {
+    fn origin(self) -> Result<Origin> {
+        match self {
+            Self::Hits(_) | Self::Misses => Origin::start(),
+            Self::SlowMisses(delay, is_tls) => Origin::slow(delay, is_tls),
+            Self::Mixed(delay) => Origin::slow(delay, false),
+        }
+    }
+}
+
+/// Those that are measured where threads or events make the difference.
+const WAITING: [Kind; 3] = [Kind::Forwardcache, Kind::Nginx, Kind::Varnish];
+
+/// What a slow origin takes for each request, and an origin in a mix of hits and misses.
+const SLOW: Duration = Duration::from_millis(200);
+const MIXED: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Throughput {
     pub(crate) scenario: Scenario,
     pub(crate) name: &'static str,
+    /// Whose turns it has.
+    pub(crate) kinds: &'static [Kind],
     connections: u32,
     load: Load,
 }
 
-pub(crate) const ALL: [Throughput; 4] = [
+pub(crate) const ALL: [Throughput; 7] = [
     Throughput {
         scenario: Scenario::SmallHits,
         name: "hits 1 KiB",
+        kinds: &Kind::ALL,
         connections: 64,
         load: Load::Hits(SMALL),
     },
     Throughput {
         scenario: Scenario::MediumHits,
         name: "hits 64 KiB",
+        kinds: &Kind::ALL,
         connections: 64,
         load: Load::Hits(MEDIUM),
     },
     Throughput {
         scenario: Scenario::LargeHits,
         name: "hits 1 MiB",
+        kinds: &Kind::ALL,
         connections: 64,
         load: Load::Hits(LARGE),
     },
-    Throughput { scenario: Scenario::Misses, name: "misses", connections: 32, load: Load::Misses },
+    Throughput {
+        scenario: Scenario::Misses,
+        name: "misses",
+        kinds: &Kind::ALL,
+        connections: 32,
+        load: Load::Misses,
+    },
+    Throughput {
+        scenario: Scenario::SlowMisses,
+        name: "misses at an origin of 200 ms, 256 connections",
+        kinds: &WAITING,
+        connections: 256,
+        load: Load::SlowMisses(SLOW, false),
+    },
+    // Varnish does not speak TLS with origins.
+    Throughput {
+        scenario: Scenario::SlowTlsMisses,
+        name: "misses at a TLS origin of 200 ms, 256 connections",
+        kinds: &[Kind::Forwardcache, Kind::Nginx],
+        connections: 256,
+        load: Load::SlowMisses(SLOW, true),
+    },
+    Throughput {
+        scenario: Scenario::MixedHits,
+        name: "hits 1 KiB beside 10 % of misses at 50 ms",
+        kinds: &WAITING,
+        connections: 32,
+        load: Load::Mixed(MIXED),
+    },
 ];
 
 /// One turn of one server.
@@ -83,7 +141,7 @@ impl Outcome {
 
 /// Starts an origin and the servers, lets each have its turns, and ends them.
 pub(crate) fn measure(what: Throughput, kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outcome> {
-    let mut origin = Origin::start()?;
+    let mut origin = what.load.origin()?;
     let servers = kinds.iter().map(|kind| Server::start(*kind, &origin)).collect::<Result<Vec<Server>>>()?;
     let mut outcome = Outcome { what, servers: kinds.iter().map(|kind| (*kind, Vec::new())).collect() };
     let mut numbers = Numbers::default();
@@ -130,7 +188,11 @@ fn turn(
 ) -> Result<Turn> {
     match what.load {
         Load::Hits(file) => hits(server, origin, file, what.connections, seconds),
-        Load::Misses => misses(server, origin, numbers, what.connections, seconds),
+        Load::Misses => misses(server, origin, numbers, (what.connections, None), seconds),
+        Load::SlowMisses(delay, _) => {
+            misses(server, origin, numbers, (what.connections, Some(delay)), seconds)
+        }
+        Load::Mixed(_) => mixed(server, origin, numbers, what.connections, seconds),
     }
 }
 
@@ -146,6 +208,19 @@ pub(crate) fn hits(
     connections: u32,
     seconds: u32,
 ) -> Result<Turn> {
+    store(server, (path, length))?;
+    let path = server.path(path);
+    let asked = origin.asked()?;
+    let asking = || wrk::run(server.address, Asking::Same(&path), connections, seconds, origin.home());
+    let turn = timed(server, length, asking)?.1;
+    match origin.asked()? - asked {
+        0 => Ok(turn),
+        more => Err(format!("these are no hits: the origin was asked {more} times").into()),
+    }
+}
+
+/// Makes sure that the server has it and says so.
+fn store(server: &Server, (path, length): (&str, u64)) -> Result<()> {
     for is_second in [false, true] {
         let answer = server.get(path)?;
         if answer.status != 200 || answer.length() != length {
@@ -155,20 +230,15 @@ pub(crate) fn hits(
             return Err(format!("asked for the second time, it is no hit: {answer:?}").into());
         }
     }
-    let path = server.path(path);
-    let asked = origin.asked()?;
-    let turn = timed(server, origin, Asking::Same(&path), length, connections, seconds)?.1;
-    match origin.asked()? - asked {
-        0 => Ok(turn),
-        more => Err(format!("these are no hits: the origin was asked {more} times").into()),
-    }
+    Ok(())
 }
 
+/// The first requests of all connections are spread over the time that the origin takes, if any.
 fn misses(
     server: &Server,
     origin: &mut Origin,
     numbers: &mut Numbers,
-    connections: u32,
+    (connections, spread): (u32, Option<Duration>),
     seconds: u32,
 ) -> Result<Turn> {
     let first = numbers.take();
@@ -178,8 +248,9 @@ fn misses(
     }
     let path = server.path(Origin::DISTINCT);
     let asked = origin.asked()?;
-    let asking = Asking::Distinct(&path, first);
-    let (requests, turn) = timed(server, origin, asking, SMALL.1, connections, seconds)?;
+    let asking = spread.map_or(Asking::Distinct(&path, first), |over| Asking::Spread(&path, first, over));
+    let asking = || wrk::run(server.address, asking, connections, seconds, origin.home());
+    let (requests, turn) = timed(server, SMALL.1, asking)?;
     let more = origin.asked()? - asked;
     if (more as f64) < requests {
         return Err(format!("of {requests} requests {more} came to the origin: not all were misses").into());
@@ -187,18 +258,33 @@ fn misses(
     Ok(turn)
 }
 
-/// The number of requests, and the rest.
-fn timed(
+fn mixed(
     server: &Server,
-    origin: &Origin,
-    asking: Asking<'_>,
-    length: u64,
+    origin: &mut Origin,
+    numbers: &mut Numbers,
     connections: u32,
     seconds: u32,
-) -> Result<(f64, Turn)> {
+) -> Result<Turn> {
+    store(server, SMALL)?;
+    let first = numbers.take();
+    let asked = origin.asked()?;
+    let mut misses = 0;
+    let (_, turn) = timed(server, SMALL.1, || {
+        let seen;
+        (misses, seen) = mix::run(server, first, connections, seconds)?;
+        Ok(seen)
+    })?;
+    match origin.asked()? - asked {
+        more if more == misses => Ok(turn),
+        more => Err(format!("of {misses} misses and all hits {more} came to the origin").into()),
+    }
+}
+
+/// The number of requests, and the rest.
+fn timed(server: &Server, length: u64, asking: impl FnOnce() -> Result<Seen>) -> Result<(f64, Turn)> {
     interruption::check()?;
     let before = server.usage();
-    let seen = wrk::run(server.address, asking, connections, seconds, origin.home())?;
+    let seen = asking()?;
     let after = server.usage();
     if seen.bytes < seen.requests * length as f64 {
         return Err(format!("{} requests brought {} bytes", seen.requests, seen.bytes).into());

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::Result;
 use crate::packages;
@@ -15,6 +16,9 @@ pub(crate) enum Asking<'a> {
     Same(&'a str),
     /// This path with a number after it, from the one given upwards.
     Distinct(&'a str, u64),
+    /// As `Distinct`, the first requests of all connections spread over that long. An origin that takes a
+    /// fixed time would answer all of them in step otherwise, and how many steps fit into a turn is chance.
+    Spread(&'a str, u64, Duration),
 }
 
 /// What wrk saw.
@@ -42,10 +46,10 @@ pub(crate) fn run(
 ) -> Result<Seen> {
     let path = match asking {
         Asking::Same(path) => path.to_owned(),
-        Asking::Distinct(path, first) => format!("{path}{first}"),
+        Asking::Distinct(path, first) | Asking::Spread(path, first, _) => format!("{path}{first}"),
     };
     let script = folder.join("wrk.lua");
-    fs::write(&script, script_for(address, asking))?;
+    fs::write(&script, script_for(address, asking, connections))?;
     // It ends with this process too.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(packages::path_of("wrk")?);
@@ -59,11 +63,11 @@ pub(crate) fn run(
     })
 }
 
-fn script_for(address: SocketAddr, asking: Asking<'_>) -> String {
+fn script_for(address: SocketAddr, asking: Asking<'_>, connections: u32) -> String {
     // Only a script with a function `request` is asked for each of them: the others cost wrk nothing.
     let request = match asking {
         Asking::Same(_) => String::new(),
-        Asking::Distinct(path, first) => format!(
+        Asking::Distinct(path, first) | Asking::Spread(path, first, _) => format!(
             "local number = {first}\n\
              request = function()\n\
              \x20 number = number + 1\n\
@@ -71,7 +75,20 @@ fn script_for(address: SocketAddr, asking: Asking<'_>) -> String {
              end\n"
         ),
     };
+    let delay = match asking {
+        Asking::Spread(_, _, over) => format!(
+            "local begun = 0\n\
+             delay = function()\n\
+             \x20 begun = begun + 1\n\
+             \x20 if begun > {connections} then return 0 end\n\
+             \x20 return math.floor(begun * {} / {connections})\n\
+             end\n",
+            over.as_millis()
+        ),
+        Asking::Same(_) | Asking::Distinct(..) => String::new(),
+    };
     request
+        + &delay
         + "done = function(summary, latency)\n\
            \x20 local errors = summary.errors\n\
            \x20 local broken = errors.connect + errors.read + errors.write + errors.timeout\n\

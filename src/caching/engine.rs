@@ -28,6 +28,7 @@ use crate::cancellation::Cancellation;
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result, redacted};
+use crate::fill::Fill;
 use crate::flight::Flights;
 use crate::header::hop_by_hop;
 use crate::ledger::Ledger;
@@ -38,6 +39,9 @@ use crate::round_trip::RoundTrip;
 use crate::stats::{CacheStatus, Forward, Outcome, Stats};
 use crate::store::{Key, Store, StoredResponse};
 use crate::target::Target;
+
+/// How many groups one response may invalidate.
+const MOST_GROUPS: usize = 32;
 
 /// A [`RoundTrip`] that remembers: an HTTP cache by RFC 9111 over another `RoundTrip`.
 ///
@@ -225,8 +229,30 @@ impl Caching {
         let answered = inner.answer(&Arc::new(incoming))?;
         // A fetch that others share is not limited by one caller's deadline; what this one reads of it is.
         Ok(match deadline {
-            Some(deadline) => answered.map(|body| limited(body, deadline)),
+            Some(deadline) => self.limited(answered, deadline),
             None => answered,
+        })
+    }
+}
+
+impl Caching {
+    /// The response, whose body is read until the deadline at most. What is not stored comes from the origin as it is
+    /// read: another thread does that, which can be left.
+    fn limited(&self, response: Response<Body>, deadline: Deadline) -> Response<Body> {
+        let token = response.extensions().get::<Cancellation>().cloned();
+        response.map(|body| {
+            let is_here = body.as_pieces().is_some() || deadline.hard().is_none() || deadline.is_for_head();
+            let body = match token {
+                Some(token) if !is_here => match body.into_growing() {
+                    Ok((stream, length)) => Body::from_growing(stream, length),
+                    Err(body) if body.end_is_proven() => {
+                        Fill::pass(body, Arc::clone(&self.inner.ledger), token).into_body()
+                    }
+                    Err(body) => body,
+                },
+                _ => body,
+            };
+            limited(body, deadline)
         })
     }
 }
@@ -304,14 +330,17 @@ impl Inner {
 
     /// Removes what is stored under a key. What was asked for before is neither stored nor shared any more.
     pub(super) fn invalidate(&self, key: &Key) {
-        self.store.tombstones().add_key(key, self.clock.now());
-        self.store.remove(key);
+        let tombstone = self.store.tombstones().add_key(key, self.clock.now());
+        if self.store.try_remove(key) {
+            self.store.tombstones().sweep(tombstone);
+        }
     }
 
     /// The same for all that is stored of the URL's origin in these groups (RFC 9875 section 3).
     pub(super) fn invalidate_groups(&self, url: &str, groups: &[Vec<u8>]) {
-        for group in groups {
-            self.store.tombstones().add_group(url, group, self.clock.now());
+        for name in groups.iter().take(MOST_GROUPS) {
+            let tombstone = self.store.tombstones().add_group(url, name, self.clock.now());
+            self.sweep_group(url, name, tombstone);
         }
     }
 

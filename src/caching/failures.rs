@@ -30,10 +30,14 @@ impl Failures {
     /// Remembers what became of a fetch.
     pub(super) fn remember(&self, key: &Key, target: &Target, error: &Error, now: SystemTime) {
         let under = match error.kind() {
-            ErrorKind::Unreachable | ErrorKind::Unresolved | ErrorKind::Tls => of_origin(target).into(),
-            ErrorKind::BadResponse | ErrorKind::Timeout | ErrorKind::IncompleteBody | ErrorKind::Io => {
-                key.as_str().into()
-            }
+            ErrorKind::Unresolved | ErrorKind::Tls => of_origin(target).into(),
+            // There was no connection: no other request would have one.
+            ErrorKind::Unreachable if error.is_unsent() => of_origin(target).into(),
+            ErrorKind::Unreachable
+            | ErrorKind::BadResponse
+            | ErrorKind::Timeout
+            | ErrorKind::IncompleteBody
+            | ErrorKind::Io => key.as_str().into(),
             _ => return,
         };
         let mut recent = self.recent.lock();
@@ -91,9 +95,14 @@ mod tests {
     fn a_failed_connection_is_its_origins_and_a_failed_response_its_keys() {
         let (a, b) = (target("http://h/a"), target("http://h/b"));
         let key = |target: &Target| Key::new(target.as_str());
-        for (kind, is_origins) in [(ErrorKind::Unreachable, true), (ErrorKind::BadResponse, false)] {
-            let failures = Failures::default();
-            failures.remember(&key(&a), &a, &Error::new(kind, "failed"), at(0));
+        let failed = |kind| Error::new(kind, "failed");
+        for (error, is_origins) in [
+            (failed(ErrorKind::Unreachable).unsent(), true),
+            (failed(ErrorKind::Unreachable), false),
+            (failed(ErrorKind::BadResponse), false),
+        ] {
+            let (failures, kind) = (Failures::default(), error.kind());
+            failures.remember(&key(&a), &a, &error, at(0));
             assert_eq!(failures.recent(&key(&a), &a, at(999)).unwrap().kind(), kind);
             assert_eq!(failures.recent(&key(&b), &b, at(999)).is_some(), is_origins);
             assert!(failures.recent(&key(&a), &a, at(1000)).is_none());

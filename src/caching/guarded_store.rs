@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use log::warn;
 
-use super::tombstones::{Fetch, Tombstones};
+use super::tombstones::{Fetch, Sequence, Tombstones};
 use crate::purge::{Purge, Purged};
 use crate::stats::Stats;
 use crate::store::{Key, Store, StoreError, StoredResponse, Variants};
@@ -31,17 +31,29 @@ impl GuardedStore {
     }
 
     pub(crate) fn variants(&self, key: &Key) -> Variants {
-        self.valid(key.as_str(), self.answer("read", self.store.variants(key)))
+        let read = || self.answer("read", self.store.variants(key));
+        self.judged(|| Some(self.valid(key.as_str(), read()))).unwrap_or_default()
     }
 
     /// The same for one who only looks.
     pub(crate) fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
-        Ok(self.valid(key.as_str(), self.store.peek(key)?))
+        self.judged(|| self.store.peek(key).map(|variants| self.valid(key.as_str(), variants)))
     }
 
     /// As [`variants`](Self::variants), found by the text of a key; `None` where somebody would have to wait.
     pub(crate) fn at_once(&self, key: &str) -> Option<Variants> {
-        Some(self.valid(key, self.store.at_once(key)?))
+        self.judged(|| Some(self.valid(key, self.store.at_once(key)?)))
+    }
+
+    /// What is read and judged while no tombstone is retired.
+    fn judged<T>(&self, read: impl Fn() -> T) -> T {
+        loop {
+            let before = self.tombstones.retirements();
+            let found = read();
+            if self.tombstones.retirements() == before {
+                return found;
+            }
+        }
     }
 
     /// Whether what was found under a key still counts as stored.
@@ -78,24 +90,36 @@ impl GuardedStore {
         self.is_valid(fetch.key(), response) && !self.tombstones.is_unstorable(fetch.sequence())
     }
 
+    /// Removes what is stored under a key.
     pub(crate) fn remove(&self, key: &Key) {
-        self.answer("remove", self.store.remove(key));
+        self.try_remove(key);
+    }
+
+    /// The same; says whether the store could.
+    pub(super) fn try_remove(&self, key: &Key) -> bool {
+        self.answer("remove", self.store.remove(key).map(|_| true))
     }
 
     /// Makes void what the purge is about, and removes it. What the store cannot list, or fails to remove, counts as not
     /// stored from then on.
     pub(super) fn purge(&self, purge: &Purge, now: SystemTime) -> Purged {
         let tombstone = self.tombstones.add_purge(purge, now);
-        let result = self.store.purge(purge);
-        match &result {
-            Ok(Some(_)) => self.tombstones.sweep(tombstone),
-            Ok(None) | Err(_) => {
-                if let Some(url) = purge.single_url() {
-                    self.remove(&Key::new(url));
-                }
-            }
+        let purged = self.sweep(purge, tombstone);
+        if !purged.is_counted
+            && let Some(url) = purge.single_url()
+        {
+            self.remove(&Key::new(url));
         }
-        self.answer("purge", result).unwrap_or_else(Purged::uncounted)
+        purged
+    }
+
+    /// Removes what a tombstone covers, which is retired where the store can list what it holds.
+    pub(super) fn sweep(&self, purge: &Purge, tombstone: Sequence) -> Purged {
+        let purged = self.answer("purge", self.store.purge(&purge.clone().before(tombstone)));
+        if purged.is_some() {
+            self.tombstones.sweep(tombstone);
+        }
+        purged.unwrap_or_else(Purged::uncounted)
     }
 
     pub(crate) fn max_body(&self) -> u64 {

@@ -1,9 +1,10 @@
 //! What becomes of a response that came from the origin: stored when it is whole, or why not.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use http::header::{AGE, CONTENT_TYPE, RANGE};
+use http::header::{AGE, AUTHORIZATION, CONTENT_TYPE, RANGE, SET_COOKIE};
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::engine::Inner;
@@ -12,18 +13,18 @@ use super::incoming::Incoming;
 use super::lookup::Plan;
 use super::step::{Head, Landed, Lead};
 use super::tombstones::{Fetch, Sequence};
-use crate::body::Body;
+use crate::body::{Body, Growing};
 use crate::cancellation::Cancellation;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
-use crate::fill::{Commit, Fill, Keeping};
+use crate::fill::{Commit, Fill, FillReader, Keeping};
 use crate::pieces::Pieces;
 use crate::policy::{
     HeadSays, Lifetime, LifetimeSource, NotStored, Times, Variant, freshened, head_says, implied_fields,
     lifetime_rule, may_store, response_directives, validity,
 };
 use crate::stats::{CACHE_STATUS, CacheStatus, Outcome, time_to_live};
-use crate::store::StoredResponse;
+use crate::store::{Key, StoredResponse};
 
 /// The longest response of an origin that fails which is shared with those who wait for it, in bytes.
 const SHARED_FAILURE: u64 = 64 << 10;
@@ -35,6 +36,17 @@ impl Read for Failed {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         let error = self.0.take();
         Err(error.unwrap_or_else(|| Error::new(ErrorKind::IncompleteBody, "the body is incomplete")).into())
+    }
+}
+
+/// A reader that reads nothing, and leaves without waiting for anything.
+struct Kept(Option<Box<FillReader>>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(reader) = self.0.take() {
+            reader.abandon();
+        }
     }
 }
 
@@ -61,9 +73,9 @@ impl Inner {
             .into_freshened(confirmed, fetch.sequence());
         match may_store {
             Ok(()) => {
-                self.store.insert(fetch, &freshened);
+                let is_stored = self.store.insert(fetch, &freshened);
                 if let Some(leader) = leader {
-                    leader.land(Landed::Stored);
+                    leader.land(if is_stored { Landed::Stored } else { Landed::Alone });
                 }
             }
             Err(NotStored::RequestNoStore) => {}
@@ -145,7 +157,7 @@ impl Inner {
             let Received { status: code, headers, body, .. } = received;
             return self.hand_on(incoming, code, headers, body, status.detail(why.name()));
         }
-        self.uncacheable.forget(&incoming.key);
+        self.uncacheable.forget(&self.sharing_key(incoming));
         self.failures.forget(&incoming.key, &incoming.target);
         let fields = received.fields_to_store(&self.rules, self.by());
         let Received { status: code, headers, body, times } = received;
@@ -158,7 +170,7 @@ impl Inner {
         let digest = Digest::of_pieces(&whole);
         let is_stored = self.store.insert(&fetch, &head.into_stored(whole, digest, fetch.sequence()));
         if let Some(leader) = leader {
-            leader.land(Landed::Stored);
+            leader.land(if is_stored { Landed::Stored } else { Landed::Alone });
         }
         let status = if is_stored { status.stored() } else { status };
         self.hand_on(incoming, code, headers, body, status)
@@ -176,23 +188,27 @@ impl Inner {
         let is_failure = received.status.is_server_error() || why == NotStored::AboutRequest;
         if !is_failure {
             if why.is_of_response() {
-                self.uncacheable.remember(&incoming.key, self.clock.now());
+                self.uncacheable.remember(&self.sharing_key(incoming), self.clock.now());
             }
             leader.land(Landed::Alone);
             return received;
         }
         let directives = response_directives(&received.headers, &self.rules);
-        let is_for_others = !directives.no_store && !directives.private && why != NotStored::VaryAny;
+        let is_of_one_user = self.rules.is_shared() && incoming.headers.contains_key(AUTHORIZATION)
+            || received.headers.contains_key(SET_COOKIE);
+        let is_for_others =
+            !directives.no_store && !directives.private && why != NotStored::VaryAny && !is_of_one_user;
         let is_short = received.body.length().is_some_and(|length| length <= SHARED_FAILURE);
         if !is_for_others || !is_short || !leader.has_followers() {
             // One of those who wait leads then.
             leader.leave_with(Landed::GivenUp);
             return received;
         }
+        let fields = received.fields_to_store(&self.rules, self.by());
         let Received { status, headers, body, times } = received;
         match body.into_bytes_limited(SHARED_FAILURE) {
             Ok(bytes) => {
-                let head = Head::of(self, incoming, status, headers.clone(), times);
+                let head = Head::of(self, incoming, status, fields, times);
                 leader.leave_with(Landed::Failure(Arc::new(head), bytes.clone().into()));
                 Received { status, headers, body: Body::from(bytes), times }
             }
@@ -201,6 +217,16 @@ impl Inner {
                 let body = Body::from_reader(Failed(Some(error)), None);
                 Received { status, headers, body, times }
             }
+        }
+    }
+
+    /// Under which key it is remembered that responses are not for sharing. In shared mode requests with a credential
+    /// say nothing of those without.
+    pub(super) fn sharing_key<'a>(&self, incoming: &'a Incoming) -> Cow<'a, Key> {
+        if self.rules.is_shared() && incoming.headers.contains_key(AUTHORIZATION) {
+            Cow::Owned(Key::partitioned(incoming.key.url(), 0))
+        } else {
+            Cow::Borrowed(&incoming.key)
         }
     }
 
@@ -270,11 +296,14 @@ impl Inner {
         if let Some(leader) = leader {
             // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
             let is_for_all = head.validity.is_fresh(self.clock.now()) && !head.validity.no_cache;
-            leader.land(if is_for_all {
-                Landed::Fill(head, Arc::downgrade(reader.fill()), sequence)
-            } else {
-                Landed::Alone
-            });
+            match reader.fill().reader().filter(|_| is_for_all) {
+                Some(kept) => {
+                    // Whoever waits finds it under way, also when its own client has left by then.
+                    let landed = Landed::Fill(head, Arc::downgrade(reader.fill()), sequence);
+                    leader.land_with(landed, Box::new(Kept(Some(Box::new(kept)))));
+                }
+                None => leader.land(Landed::Alone),
+            }
         }
         reader.into_body()
     }

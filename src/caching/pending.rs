@@ -99,7 +99,15 @@ impl Pending {
                     alone.cancellation = None;
                     return match found {
                         Content::Full(result) => Step::Serve(result),
-                        _ => Step::Lost,
+                        Content::Lost | Content::Empty | Content::Early(..) => {
+                            match self.inner.stale_on_error(&self.incoming, &self.plan) {
+                                Some(stale) => {
+                                    let status = CacheStatus::new(Outcome::StaleOnError(self.plan.why));
+                                    Step::Serve(Ok(self.inner.serve_with(&stale, &self.incoming, status)))
+                                }
+                                None => Step::Lost,
+                            }
+                        }
                     };
                 }
             },
@@ -179,7 +187,10 @@ impl Pending {
                     && incoming.is_answered_by(&head.variant)
                     && !tombstones.cover_fields(incoming.key.as_str(), sequence, &head.headers);
                 if !may_share {
-                    return Self { turns: 0, ..self }.step_again();
+                    // After a purge nobody joins that flight any more: one of those who wait leads another.
+                    let is_purged = tombstones.cover_key(incoming.key.as_str(), sequence);
+                    let turns = if is_purged { self.turns } else { 0 };
+                    return Self { turns, ..self }.step_again();
                 }
                 if !head.variant.matches(&incoming.headers, &inner.digest) {
                     let variant = head.variant.by_same_fields(&incoming.headers, &inner.digest);
@@ -214,11 +225,7 @@ impl Pending {
     /// Waits for the variant that this request selects by the fields of what was fetched.
     fn step_to(self, variant: Variant) -> Answer {
         let Self { inner, incoming, turns, wake, .. } = self;
-        let wakes = || Arc::clone(&wake);
-        match inner.find_at_once(&incoming.key) {
-            Some(found) => inner.decide(incoming, &found, Some(variant), turns.saturating_sub(1), &wakes),
-            None => inner.step(incoming, turns.saturating_sub(1), &wakes),
-        }
+        inner.step_for(incoming, Some(variant), turns.saturating_sub(1), &|| Arc::clone(&wake))
     }
 
     fn stale(&self, stale: &crate::store::StoredResponse, code: http::StatusCode) -> Response<Body> {

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use log::debug;
 
 use super::engine::{Caching, Inner};
+use super::tombstones::Sequence;
+use crate::at_once::{Job, Lane, Turn};
+use crate::cancellation::Cancellation;
 use crate::purge::{Purge, Purged};
 use crate::target::Target;
 
@@ -43,6 +46,23 @@ impl Inner {
         self.stats.count_purge(purged);
         debug!("purged {purge}: {purged}");
         purged
+    }
+}
+
+impl Inner {
+    /// Has a thread remove what is in a group that was invalidated. Where there is none, it is left to the tombstone.
+    pub(super) fn sweep_group(&self, url: &str, name: &[u8], tombstone: Sequence) {
+        let origin = Target::parse(url).map(|target| target.origin());
+        let name = str::from_utf8(name);
+        let (Ok(origin), Ok(name)) = (origin, name) else { return };
+        let Ok(purge) = Purge::group(origin.as_str(), name) else { return };
+        let store = self.store.clone();
+        let job = Job::new(Lane::Own, Cancellation::new(), move |turn| {
+            if turn == Turn::Pool {
+                store.sweep(&purge, tombstone);
+            }
+        });
+        drop(self.refreshes.spawn(job));
     }
 }
 

@@ -23,10 +23,11 @@ use super::fetching::Exchange;
 use super::incoming::Incoming;
 use super::step::Flight;
 use crate::at_once::{Job, Lane, Spawn, Turn};
-use crate::body::Wake;
+use crate::body::{Body, Wake};
 use crate::cancellation::Cancellation;
 use crate::error::redacted;
 use crate::flight::Role;
+use crate::stats::Outcome;
 use crate::store::Key;
 
 /// Who refreshes what was served stale.
@@ -213,8 +214,13 @@ impl Inner {
                     exchange,
                 )
                 .and_then(|response| {
-                    let is_failure = response.status().is_server_error();
-                    io::copy(&mut response.into_body(), &mut io::sink())?;
+                    let outcome = Outcome::of(response.headers());
+                    let is_failure = response.status().is_server_error()
+                        || matches!(outcome, Some(Outcome::StaleOnError(_)));
+                    // What is being stored is read to its end, and nothing else.
+                    if let Ok((stream, length)) = response.into_body().into_growing() {
+                        io::copy(&mut Body::from_growing(stream, length), &mut io::sink())?;
+                    }
                     Ok(is_failure)
                 });
             drop((waiter, hook));

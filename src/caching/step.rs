@@ -101,11 +101,22 @@ impl Caching {
 impl Inner {
     /// The next step of a request, which has waited in vain as often as `turns` is less than [`TURNS`].
     pub(super) fn step(self: &Arc<Self>, incoming: Arc<Incoming>, turns: u8, wakes: Wakes<'_>) -> Answer {
+        self.step_for(incoming, None, turns, wakes)
+    }
+
+    /// The same, for this variant by the fields of a response that did not fit.
+    pub(super) fn step_for(
+        self: &Arc<Self>,
+        incoming: Arc<Incoming>,
+        variant: Option<Variant>,
+        turns: u8,
+        wakes: Wakes<'_>,
+    ) -> Answer {
         if incoming.is_for_origin() {
             return self.pass_alone(&incoming, wakes());
         }
         if let Some(found) = self.find_at_once(&incoming.key) {
-            return self.decide(incoming, &found, None, turns, wakes);
+            return self.decide(incoming, &found, variant, turns, wakes);
         }
         // The store may block: a job looks up, and the decision is made with what it found.
         let (inner, key, wake) = (Arc::clone(self), incoming.key.clone(), wakes());
@@ -116,7 +127,7 @@ impl Inner {
             });
         let inner = Arc::clone(self);
         found.and_then(move |found| match found {
-            Ok(found) => inner.decide(incoming, &found, None, turns, &|| Arc::clone(&wake)),
+            Ok(found) => inner.decide(incoming, &found, variant, turns, &|| Arc::clone(&wake)),
             Err(refused) => {
                 Step::Serve(inner.refused(&incoming, &Plan::without_store(Forward::UriMiss), refused))
             }
@@ -151,7 +162,7 @@ impl Inner {
         let may_collapse = turns > 0
             && incoming.may_collapse()
             && !plan.is_always_validated()
-            && !self.uncacheable.holds(&incoming.key, now);
+            && !self.uncacheable.holds(&self.sharing_key(&incoming), now);
         if !may_collapse {
             return self.fetch(incoming, plan, fetch, None, turns, wake);
         }
@@ -204,7 +215,13 @@ impl Inner {
                     return promise.keep(inner.refused(&incoming, &plan, refused).into());
                 }
                 let exchange = Exchange { fetch, turn, cancellation: token.clone() };
-                let response = inner.fetched(&incoming, &plan, leader, exchange);
+                let response = inner.fetched(&incoming, &plan, leader, exchange).map(|mut response| {
+                    if turn == Turn::Caller {
+                        // For one who may leave its body.
+                        response.extensions_mut().insert(token.clone());
+                    }
+                    response
+                });
                 promise.keep(made(response, &incoming.method, turn, &inner.ledger, &token));
             })
         };
@@ -315,7 +332,7 @@ impl Inner {
                     step = (waiting.again)();
                 }
                 Step::Fetch(job, waiting) => {
-                    self.run(job, &waiting);
+                    self.run(job, &waiting, incoming);
                     step = (waiting.again)();
                 }
             }
@@ -323,12 +340,14 @@ impl Inner {
     }
 
     /// Runs a job on this thread, or has another thread run it where this one may leave before it is done.
-    fn run<R>(&self, job: Job, waiting: &Waiting<R>) {
+    fn run<R>(self: &Arc<Self>, job: Job, waiting: &Waiting<R>, incoming: &Incoming) {
         if !waiting.is_soft {
             return job.take(Turn::Caller);
         }
         if let Err(job) = self.refreshes.spawn(job) {
             job.take(Turn::Refused(Refused::QueueFull));
+            // Whoever maintains the cache fetches it.
+            self.refreshes.offer(incoming, self);
         }
     }
 }

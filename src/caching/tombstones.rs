@@ -26,6 +26,9 @@ static CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-gro
 /// How many tombstones there may be.
 const MOST: usize = 10_000;
 
+/// Of how many origins it is remembered that what is older is void.
+const MOST_ORIGINS: usize = 1024;
+
 /// How many of them may be for prefixes: a URL is compared with each of those.
 const MOST_PREFIXES: usize = 100;
 
@@ -39,6 +42,8 @@ pub(crate) struct Tombstones {
     newest: AtomicU64,
     /// The same, whether or not it was retired.
     latest: AtomicU64,
+    /// How often some were retired.
+    retirements: AtomicU64,
     state: RwLock<State>,
     digest: RandomState,
     most: usize,
@@ -55,6 +60,10 @@ struct State {
     /// The newest tombstone for each digest of a URL, key or group.
     exact: HashMap<u64, Sequence>,
     prefixes: Vec<(Box<str>, Sequence)>,
+    /// Everything of an origin that was stored up to here is void: see [`State::forget_the_oldest`].
+    origins: HashMap<u64, Sequence>,
+    /// How long the list may get before it is looked through for what can go.
+    enough: usize,
     /// Everything stored up to here is void.
     all: Sequence,
     /// No fetch up to here may store anything.
@@ -71,6 +80,8 @@ struct Tombstone {
 #[derive(Clone)]
 enum What {
     Exact(u64),
+    /// By the digests of the group and of its origin.
+    Group(u64, u64),
     Prefix(Box<str>),
     All,
 }
@@ -109,14 +120,21 @@ impl Default for Tombstones {
 
 impl Tombstones {
     fn with_most(most: usize, most_prefixes: usize) -> Self {
-        let (newest, latest, state) = (AtomicU64::new(0), AtomicU64::new(0), RwLock::default());
-        Self { newest, latest, state, digest: RandomState::new(), most, most_prefixes }
+        let [newest, latest, retirements] = [const { AtomicU64::new(0) }; 3];
+        let state = RwLock::default();
+        Self { newest, latest, retirements, state, digest: RandomState::new(), most, most_prefixes }
     }
 
     /// What changes with every invalidation. Where it is the same before a look-up and after a fetch has begun, what was
     /// found is as valid as it was.
     pub(super) fn latest(&self) -> Sequence {
         self.latest.load(Ordering::SeqCst)
+    }
+
+    /// What changes when tombstones are retired. What was read from a store before and judged after that has to be read
+    /// again: it may have been removed meanwhile, and nothing tells so any more.
+    pub(super) fn retirements(&self) -> u64 {
+        self.retirements.load(Ordering::SeqCst)
     }
 
     /// A fetch that begins now.
@@ -128,14 +146,14 @@ impl Tombstones {
         Fetch { tombstones: Arc::clone(self), key: key.clone(), sequence }
     }
 
-    /// Makes void what is stored under this key, which the caller removes from the store.
-    pub(super) fn add_key(&self, key: &Key, now: SystemTime) {
-        self.add(What::Exact(self.of_key(key.as_str())), true, now);
+    /// Makes void what is stored under this key; gives the number of the tombstone.
+    pub(super) fn add_key(&self, key: &Key, now: SystemTime) -> Sequence {
+        self.add(What::Exact(self.of_key(key.as_str())), now)
     }
 
     /// The same for the responses of the URL's origin in this group.
-    pub(super) fn add_group(&self, url: &str, name: &[u8], now: SystemTime) {
-        self.add(What::Exact(self.of_group(url, name)), false, now);
+    pub(super) fn add_group(&self, url: &str, name: &[u8], now: SystemTime) -> Sequence {
+        self.add(What::Group(self.of_group(url, name), self.of_origin(url)), now)
     }
 
     /// The same for what a purge is about; gives the number of the tombstone.
@@ -144,10 +162,12 @@ impl Tombstones {
         {
             (Some(url), ..) => What::Exact(self.of_url(url)),
             (_, Some(prefix), ..) => What::Prefix(prefix.into()),
-            (_, _, Some(origin), Some(name)) => What::Exact(self.of_group(origin, name.as_bytes())),
+            (_, _, Some(origin), Some(name)) => {
+                What::Group(self.of_group(origin, name.as_bytes()), self.of_origin(origin))
+            }
             _ => What::All,
         };
-        self.add(what, false, now)
+        self.add(what, now)
     }
 
     /// The store has removed what this tombstone covers.
@@ -187,21 +207,27 @@ impl Tombstones {
         let state = self.state.read();
         let is_later = |digest: u64| state.exact.get(&digest).is_some_and(|tombstone| *tombstone > sequence);
         sequence <= state.all
+            || (!state.origins.is_empty()
+                && state.origins.get(&self.of_origin(url)).is_some_and(|upto| sequence <= *upto))
             || is_later(self.of_url(url))
             || is_later(self.of_key(key))
             || state.prefixes.iter().any(|(prefix, at)| *at > sequence && url.starts_with(&**prefix))
             || groups().iter().any(|name| is_later(self.of_group(url, name)))
     }
 
-    fn add(&self, what: What, is_swept: bool, now: SystemTime) -> Sequence {
+    fn add(&self, what: What, now: SystemTime) -> Sequence {
         let mut state = self.state.write();
         let sequence = state.next(now);
         match &what {
-            What::Exact(digest) => drop(state.exact.insert(*digest, sequence)),
+            What::Exact(digest) | What::Group(digest, _) => drop(state.exact.insert(*digest, sequence)),
             What::Prefix(prefix) => state.prefixes.push((prefix.clone(), sequence)),
             What::All => state.all = sequence,
         }
-        state.list.push_back(Tombstone { sequence, what, is_swept });
+        state.list.push_back(Tombstone { sequence, what, is_swept: false });
+        if state.list.len() > self.most || state.prefixes.len() > self.most_prefixes {
+            self.retirements.fetch_add(1, Ordering::SeqCst);
+            state.remove_all_that_can_go();
+        }
         while state.list.len() > self.most || state.prefixes.len() > self.most_prefixes {
             state.forget_the_oldest();
         }
@@ -213,16 +239,15 @@ impl Tombstones {
 
     /// Removes what nothing can come under any more.
     fn retire(&self, state: &mut State) {
-        let oldest_fetch = state.fetches.first().copied().unwrap_or(Sequence::MAX);
-        let is_done = |tombstone: &Tombstone| tombstone.is_swept && tombstone.sequence < oldest_fetch;
-        if !state.list.front().is_some_and(is_done) {
+        let first = state.list.front();
+        if !first.is_some_and(|tombstone| state.can_go(tombstone)) && state.list.len() <= state.enough {
             return;
         }
-        while let Some(done) = state.list.pop_front_if(|tombstone| is_done(tombstone)) {
-            state.remove(&done);
-        }
+        self.retirements.fetch_add(1, Ordering::SeqCst);
+        state.remove_all_that_can_go();
         let newest = state.list.back().map_or(0, |tombstone| tombstone.sequence);
-        self.newest.store(newest.max(state.all).max(state.unstorable), Ordering::SeqCst);
+        let of_origins = state.origins.values().copied().max().unwrap_or(0);
+        self.newest.store(newest.max(state.all).max(state.unstorable).max(of_origins), Ordering::SeqCst);
     }
 
     fn of_url(&self, url: &str) -> u64 {
@@ -231,6 +256,10 @@ impl Tombstones {
 
     fn of_key(&self, key: &str) -> u64 {
         self.digest.hash_one((1_u8, key))
+    }
+
+    fn of_origin(&self, url: &str) -> u64 {
+        self.digest.hash_one((3_u8, origin(url)))
     }
 
     fn of_group(&self, url: &str, name: &[u8]) -> u64 {
@@ -245,24 +274,61 @@ impl State {
         self.last
     }
 
+    /// Whether nothing can come under it any more, or a later one covers the same.
+    fn can_go(&self, tombstone: &Tombstone) -> bool {
+        let oldest_fetch = self.fetches.first().copied().unwrap_or(Sequence::MAX);
+        let is_done = tombstone.is_swept && tombstone.sequence < oldest_fetch;
+        is_done || !self.is_the_latest(tombstone)
+    }
+
+    /// Whether no later tombstone covers the same.
+    fn is_the_latest(&self, tombstone: &Tombstone) -> bool {
+        match &tombstone.what {
+            What::Exact(digest) | What::Group(digest, _) => {
+                self.exact.get(digest) == Some(&tombstone.sequence)
+            }
+            What::Prefix(_) | What::All => true,
+        }
+    }
+
+    /// Amortised by the doubling of `enough`.
+    fn remove_all_that_can_go(&mut self) {
+        let list = std::mem::take(&mut self.list);
+        for tombstone in list {
+            if self.can_go(&tombstone) {
+                self.remove(&tombstone);
+            } else {
+                self.list.push_back(tombstone);
+            }
+        }
+        self.enough = (2 * self.list.len()).max(64);
+    }
+
     fn remove(&mut self, tombstone: &Tombstone) {
         match &tombstone.what {
-            What::Exact(digest) if self.exact.get(digest) == Some(&tombstone.sequence) => {
+            What::Exact(digest) | What::Group(digest, _) if self.is_the_latest(tombstone) => {
                 self.exact.remove(digest);
             }
             What::Prefix(_) => self.prefixes.retain(|(_, sequence)| *sequence != tombstone.sequence),
             What::All if self.all == tombstone.sequence => self.all = 0,
-            What::Exact(_) | What::All => {}
+            What::Exact(_) | What::Group(..) | What::All => {}
         }
     }
 
-    /// Replaces the oldest tombstone by a wider one, that takes no room.
+    /// Replaces the oldest tombstone by a wider one, that takes no room: of a group, it covers the group's origin, so
+    /// that no origin can void what is stored of others.
     fn forget_the_oldest(&mut self) {
         let Some(oldest) = self.list.pop_front() else { return };
         self.remove(&oldest);
         self.unstorable = self.unstorable.max(oldest.sequence);
-        if !oldest.is_swept {
-            self.all = self.all.max(oldest.sequence);
+        match oldest.what {
+            _ if oldest.is_swept => {}
+            What::Group(_, origin)
+                if self.origins.len() < MOST_ORIGINS || self.origins.contains_key(&origin) =>
+            {
+                self.origins.insert(origin, oldest.sequence);
+            }
+            _ => self.all = self.all.max(oldest.sequence),
         }
     }
 }
@@ -366,8 +432,9 @@ mod tests {
         let tombstones = Arc::new(Tombstones::default());
         let fetch = tombstones.begin(&Key::new(URL), at(0));
         let sequence = purge(&tombstones, &Purge::prefix("http://example.com/").unwrap());
-        tombstones.add_key(&Key::new("http://other/"), at(0));
+        let other = tombstones.add_key(&Key::new("http://other/"), at(0));
         tombstones.sweep(sequence);
+        tombstones.sweep(other);
         assert!(tombstones.cover_key(URL, fetch.sequence()));
         let before = fetch.sequence();
         drop(fetch);
@@ -383,12 +450,31 @@ mod tests {
         let fetch = tombstones.begin(&Key::new(URL), at(0));
         let first = purge(&tombstones, &Purge::url("http://a/").unwrap());
         for number in 0..3 {
-            tombstones.add_key(&Key::new(&format!("http://b/{number}")), at(0));
+            let swept = tombstones.add_key(&Key::new(&format!("http://b/{number}")), at(0));
+            tombstones.sweep(swept);
         }
         assert!(tombstones.cover_key("http://c/", first - 1), "nobody swept the first one");
         assert!(!tombstones.cover_key("http://c/", first + 1));
         assert!(tombstones.is_unstorable(fetch.sequence()) && tombstones.is_unstorable(first + 1));
         assert!(!tombstones.is_unstorable(tombstones.begin(&Key::new(URL), at(0)).sequence()));
+    }
+
+    #[test]
+    fn groups_of_one_origin_void_nothing_of_another() {
+        let tombstones = Arc::new(Tombstones::with_most(4, 1));
+        let fetch = tombstones.begin(&Key::new(URL), at(0));
+        for number in 0..20 {
+            tombstones.add_group("http://noisy/", number.to_string().as_bytes(), at(0));
+        }
+        assert!(tombstones.cover_key("http://noisy/x", fetch.sequence()));
+        assert!(!tombstones.cover_key(URL, fetch.sequence()));
+        for _ in 0..20 {
+            tombstones.add_group("http://same/", b"name", at(0));
+        }
+        assert!(
+            !tombstones.cover_key("http://same/x", fetch.sequence()),
+            "it takes one place, and is in no other group"
+        );
     }
 
     #[test]

@@ -152,7 +152,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub(crate) drain: u32,
 
-    /// Also answer those who run it, on an address of its own: GET /healthz, /metrics (Prometheus) and /status
+    /// Also answer those who run it, on an address of its own: GET /healthz, /readyz, /metrics (Prometheus) and /status
     /// [default: not; without an address 127.0.0.1:3001]
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:3001")]
     pub(crate) admin: Option<String>,
@@ -237,7 +237,7 @@ pub(crate) struct FrontArguments {
     #[arg(long, value_enum, default_value_t = Front::Event)]
     pub(crate) front: Front,
 
-    /// How many threads may wait for origins, if memory and files suffice [default: 1024, on tiny_http twice the processors]
+    /// How many threads may wait for origins, if memory and files suffice [default: 1024, 64 on tiny_http]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,
 
@@ -379,8 +379,8 @@ pub(crate) struct RingOptions {
 pub(crate) enum RingName {
     /// As the Go package does it: its peers may be in the pool, and the busiest of 20 owns 1.35 of the mean
     Compatible,
-    /// Evenly: the busiest of up to 1,000 peers owns at most 1.05 of its fair share
-    Balanced,
+    /// Exactly by weight, and a change moves no more than it must: a look-up computes a score for each peer
+    Rendezvous,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

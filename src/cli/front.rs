@@ -1,7 +1,6 @@
 //! The front that the command line asks for.
 
 use std::net::TcpListener;
-use std::thread;
 use std::time::Duration;
 
 use forwardcache::{ByteSize, Error, ErrorKind, FrontOptions, Peer, ServerTls, Serving, TinyHttpFront};
@@ -12,9 +11,7 @@ use super::arguments::{Front, FrontArguments};
 const WORKERS: usize = 1024;
 
 /// The fixed number of threads on tiny_http, where nobody says.
-fn least_workers() -> usize {
-    thread::available_parallelism().map_or(4, |cores| (2 * cores.get()).max(4))
-}
+const TINY_HTTP_WORKERS: usize = 64;
 
 /// Serves the peer with it.
 pub(super) fn serve(
@@ -27,7 +24,7 @@ pub(super) fn serve(
     if front == Front::Event {
         return peer.serve_on(listener, options);
     }
-    let workers = workers.map_or_else(least_workers, usize::from);
+    let workers = workers.map_or(TINY_HTTP_WORKERS, usize::from);
     let serving = TinyHttpFront::on(listener, options.workers(workers), peer.handler_for(workers))?;
     peer.is_served_on(serving.local_addr());
     Ok(serving)

@@ -10,7 +10,6 @@ use http::{Request, Response};
 use super::arguments::Get;
 use super::failure::Failure;
 use super::fields;
-use super::marks::Kept;
 use super::pool;
 use super::progress::Shown;
 
@@ -24,16 +23,9 @@ pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
         return fetch(arguments, request, &own_cache(arguments)?);
     }
     let last = if arguments.peers_only { NoPeerLeft::Fail } else { NoPeerLeft::FetchDirectly };
-    let kept = Kept::read();
-    let client = pool::lasting_client(
-        &arguments.peers,
-        &arguments.elsewhere,
-        &arguments.asking.reaching,
-        last,
-        kept.marks(),
-    )?;
+    let client =
+        pool::asking_client(&arguments.peers, &arguments.elsewhere, &arguments.asking.reaching, last)?;
     let done = fetch(arguments, request, &client);
-    kept.write(&client);
     if done.is_ok() && client.counts().direct_fetches > 0 {
         eprintln!("forwardcache: no peer can be asked: fetched directly");
     }

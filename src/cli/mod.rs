@@ -15,7 +15,6 @@
 //! | `ring` | how evenly a ring places keys, and a model of a large pool |
 //! | `pool` | the pool that the command line names, and a client of it |
 //! | `tokens` | by what the pool knows who asks |
-//! | `marks` | what one run learnt of peers that are down, for the next one |
 //! | `progress` | the bar of a long download |
 
 mod arguments;
@@ -24,7 +23,6 @@ mod failure;
 mod fields;
 mod front;
 mod get;
-mod marks;
 mod owner;
 mod pool;
 mod progress;

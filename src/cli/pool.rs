@@ -3,8 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use forwardcache::{
-    Client, ClientBuilder, Error, Marks, Member, Members, MembersDns, MembersFile, Membership, NoPeerLeft,
-    RingKind,
+    Client, ClientBuilder, Error, Member, Members, MembersDns, MembersFile, Membership, NoPeerLeft, RingKind,
 };
 
 use super::arguments::{Elsewhere, Reaching, RingName, RingOptions};
@@ -49,7 +48,7 @@ impl Elsewhere {
     }
 }
 
-/// A client that asks peers alone, knows nothing of how they did before, and whose purges may take so long.
+/// A client that asks peers alone, and whose purges may take so long.
 pub(crate) fn client(
     peers: &[String],
     elsewhere: &Elsewhere,
@@ -57,18 +56,17 @@ pub(crate) fn client(
     purge_timeout: Duration,
 ) -> Result<Client, Error> {
     let client = Client::builder().purge_timeout(purge_timeout);
-    built(client, peers, elsewhere, reaching, NoPeerLeft::Fail, Marks::default())
+    built(client, peers, elsewhere, reaching, NoPeerLeft::Fail)
 }
 
-/// A client that is told what to do when no peer is left, and what one before it learnt of them.
-pub(crate) fn lasting_client(
+/// A client that is told what to do when no peer is left.
+pub(crate) fn asking_client(
     peers: &[String],
     elsewhere: &Elsewhere,
     reaching: &Reaching,
     last: NoPeerLeft,
-    marks: Marks,
 ) -> Result<Client, Error> {
-    built(Client::builder(), peers, elsewhere, reaching, last, marks)
+    built(Client::builder(), peers, elsewhere, reaching, last)
 }
 
 fn built(
@@ -77,15 +75,13 @@ fn built(
     elsewhere: &Elsewhere,
     reaching: &Reaching,
     last: NoPeerLeft,
-    marks: Marks,
 ) -> Result<Client, Error> {
     let pool = &reaching.pool;
     let mut client = placing(&pool.ring, client)
         .members(members(peers)?)
         .path(&pool.path)
         .accept_unmarked(pool.go_peers)
-        .no_peer_left(last)
-        .marks(marks);
+        .no_peer_left(last);
     if let Some(path) = &reaching.ca_file {
         client = client.root_certificates_file(path);
     }
@@ -112,7 +108,7 @@ pub(crate) fn placing(options: &RingOptions, client: ClientBuilder) -> ClientBui
 fn kind(name: RingName) -> RingKind {
     match name {
         RingName::Compatible => RingKind::Compatible,
-        RingName::Balanced => RingKind::Balanced,
+        RingName::Rendezvous => RingKind::Rendezvous,
     }
 }
 

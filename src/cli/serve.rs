@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use forwardcache::{
-    Client, Error, ErrorKind, EventFront, FrontOptions, Member, Membership, NearCache, Origin, OriginBuilder,
-    Peer, Politeness, Rules, ServerTls, Tokens, Watch,
+    Client, Error, ErrorKind, FrontOptions, Member, Membership, NearCache, Origin, OriginBuilder, Peer,
+    Politeness, Rules, ServerTls, Tokens, Watch,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -54,13 +54,13 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let serving = front::serve(&peer, listener, front, workers, options)?;
     let admin = match admin {
         Some((listener, address)) => {
-            let options = FrontOptions::new().workers(8).io_threads(1);
+            let options = FrontOptions::new().workers(1).io_threads(1);
             // On this machine nobody is between.
             let options = match &tls {
                 Some(tls) if !address.ip().is_loopback() => options.tls(tls.clone()),
                 _ => options,
             };
-            Some((EventFront::on(listener, options, peer.admin_handler())?, address))
+            Some((peer.serve_admin_on(listener, options)?, address))
         }
         None => None,
     };
@@ -283,7 +283,7 @@ fn announce(
         let peer_path = format!("{}{}", peer.self_url(), peer.path());
         format!("curl -i --get --data-urlencode 'q=https://example.com/' {peer_path}")
     } else {
-        let ring = if ring == RingName::Balanced { " --ring balanced" } else { "" };
+        let ring = if ring == RingName::Rendezvous { " --ring rendezvous" } else { "" };
         let listed = || peer.members().iter().map(|member| format!(" --peer {}", quoted(member))).collect();
         let peers: String = elsewhere.typed(scheme).unwrap_or_else(listed);
         format!("forwardcache get -i{ring}{peers} https://example.com/")

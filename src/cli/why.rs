@@ -8,22 +8,17 @@ use http::{HeaderMap, Request};
 
 use super::arguments::Why;
 use super::failure::Failure;
-use super::marks::Kept;
 use super::{fields, pool};
 
 pub(crate) fn run(arguments: &Why) -> Result<ExitCode, Failure> {
     let headers = fields::parsed(&arguments.asking.fields)?;
-    let kept = Kept::read();
-    let client = pool::lasting_client(
+    let client = pool::asking_client(
         &arguments.peers,
         &arguments.elsewhere,
         &arguments.asking.reaching,
         NoPeerLeft::Fail,
-        kept.marks(),
     )?;
-    let done = explain(arguments, &client, &headers);
-    kept.write(&client);
-    done
+    explain(arguments, &client, &headers)
 }
 
 fn explain(arguments: &Why, client: &Client, headers: &HeaderMap) -> Result<ExitCode, Failure> {

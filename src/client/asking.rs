@@ -12,7 +12,6 @@ use http::{Method, Request, Response, StatusCode};
 use super::asked::Asked;
 use super::builder::ClientBuilder;
 use super::counts::ClientCounts;
-use super::marks::Marks;
 #[cfg(feature = "peer")]
 use super::observation::Observation;
 use super::peers::PeerHealth;
@@ -235,13 +234,6 @@ impl Client {
     #[must_use]
     pub fn counts(&self) -> ClientCounts {
         self.inner.counters.read()
-    }
-
-    /// The peers that are down, for a client that comes after this one: see
-    /// [`ClientBuilder::marks`](crate::ClientBuilder::marks).
-    #[must_use]
-    pub fn marks(&self) -> Marks {
-        self.inner.peers.marks()
     }
 
     /// What was counted by its [near cache](super::ClientBuilder::near_cache); `None` where it has none.

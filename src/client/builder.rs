@@ -12,7 +12,6 @@ use super::choices::NoPeerLeft;
 use super::counts::Counters;
 use super::disagreements::Disagreements;
 use super::helpers::Helpers;
-use super::marks::Marks;
 use super::peers::{self, Jitter, Peers};
 use super::pool::{Listed, Pool, RingChoice};
 use super::sending::{COLLECTED, Inner};
@@ -71,7 +70,6 @@ pub struct ClientBuilder {
     transport: Option<Arc<dyn RoundTrip>>,
     no_peer_left: NoPeerLeft,
     accepts_unmarked: bool,
-    marks: Marks,
     clock: Arc<dyn Clock>,
     jitter: Option<Jitter>,
     head_timeout: Duration,
@@ -114,7 +112,6 @@ impl Default for ClientBuilder {
             transport: None,
             no_peer_left: NoPeerLeft::default(),
             accepts_unmarked: false,
-            marks: Marks::default(),
             clock: Arc::new(SystemClock),
             jitter: None,
             head_timeout: HEAD_TIMEOUT,
@@ -181,7 +178,7 @@ impl ClientBuilder {
     /// use forwardcache::{Client, RingKind};
     ///
     /// let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
-    /// let client = Client::builder().pool(pool).ring(RingKind::Balanced).build()?;
+    /// let client = Client::builder().pool(pool).ring(RingKind::Rendezvous).build()?;
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn ring(mut self, kind: RingKind) -> Self {
@@ -366,12 +363,6 @@ impl ClientBuilder {
         self
     }
 
-    /// What a client before this one learnt of peers that are down ([`Client::marks`]). Default: nothing.
-    pub fn marks(mut self, marks: Marks) -> Self {
-        self.marks = marks;
-        self
-    }
-
     /// What says when a peer that failed is tried again. Default: the system's clock.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
@@ -444,7 +435,7 @@ impl ClientBuilder {
             soft_deadline: self.soft_deadline,
             purge_timeout: self.purge_timeout,
             collected: self.collected,
-            peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random), &self.marks),
+            peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random)),
             counters: Counters::default(),
             head_timeout: self.head_timeout,
             hop,
@@ -472,9 +463,11 @@ impl ClientBuilder {
 fn ring(kind: RingKind, replicas: Option<u32>, hash: Option<HashFunction>) -> Result<RingChoice> {
     let refused = |text: &str| Err(Error::new(ErrorKind::BadOption, text));
     match kind {
-        RingKind::Balanced if replicas.is_some() => refused("replicas are for the compatible ring alone"),
-        RingKind::Balanced if hash.is_some() => refused("a hash can be chosen for the compatible ring alone"),
-        RingKind::Balanced => Ok(RingChoice::Balanced),
+        RingKind::Rendezvous if replicas.is_some() => refused("replicas are for the compatible ring alone"),
+        RingKind::Rendezvous if hash.is_some() => {
+            refused("a hash can be chosen for the compatible ring alone")
+        }
+        RingKind::Rendezvous => Ok(RingChoice::Rendezvous),
         RingKind::Compatible => match NonZeroU32::new(replicas.unwrap_or(Ring::DEFAULT_REPLICAS.get())) {
             Some(replicas) => Ok(RingChoice::Compatible { replicas, hash: hash.unwrap_or_default() }),
             None => refused("a ring needs at least one replica a peer"),
@@ -525,17 +518,17 @@ mod tests {
 
     #[test]
     fn what_does_not_go_together_is_refused() {
-        let balanced = || Client::builder().ring(RingKind::Balanced).pool(["http://a", "http://b"]);
+        let rendezvous = || Client::builder().ring(RingKind::Rendezvous).pool(["http://a", "http://b"]);
         for (builder, words) in [
-            (balanced().replicas(50), "replicas"),
-            (balanced().hash(HashFunction::default()), "hash"),
+            (rendezvous().replicas(50), "replicas"),
+            (rendezvous().hash(HashFunction::default()), "hash"),
             (Client::builder().replicas(0), "at least one replica"),
         ] {
             let error = builder.build().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadOption);
             assert!(error.message().contains(words), "{error}");
         }
-        balanced().build().unwrap();
+        rendezvous().build().unwrap();
     }
 
     #[test]

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn pool(peers: &[&str]) -> Pool {
-        Pool::new(parse(peers).unwrap(), RingChoice::Balanced).unwrap()
+        Pool::new(parse(peers).unwrap(), RingChoice::Rendezvous).unwrap()
     }
 
     #[test]

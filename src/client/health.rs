@@ -125,12 +125,6 @@ pub(super) enum Found {
 }
 
 impl Standing {
-    /// As another program left it.
-    pub(super) fn marked(until: SystemTime, failures: u32) -> Self {
-        let state = State::Away { until, why: Why::Failed };
-        Self { state, failures: failures.max(1), ticket: Ticket(1), ..Self::default() }
-    }
-
     /// What to do with a request whose key is this one, in thousandths of all keys.
     pub(super) fn look(&mut self, now: SystemTime, key: u16) -> Look {
         match self.state {

@@ -18,7 +18,6 @@
 //! | `budget` | how many requests may go on because a peer was busy |
 //! | `health` | whether a peer is asked, after what it did so far; pure, over a given time |
 //! | `peers` | what was learnt of each peer, with its locks |
-//! | `marks` | the same as text, for the next program |
 //! | `watch` | peers that are waited for are asked whether they are there |
 //! | `helpers` | a bounded number of threads for that |
 //! | `collecting` | a short body is read before its response is handed out |
@@ -40,7 +39,6 @@ mod health;
 mod helpers;
 #[cfg(feature = "peer")]
 mod leaving;
-mod marks;
 mod observation;
 mod peers;
 mod pool;
@@ -57,7 +55,6 @@ pub use builder::ClientBuilder;
 pub use choices::NoPeerLeft;
 pub use counts::ClientCounts;
 pub use health::PeerState;
-pub use marks::Marks;
 pub use peers::PeerHealth;
 #[cfg(feature = "peer")]
 pub(crate) use pool::Listed;

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 
 use super::health::{Found, Look, PeerState, Sign, Standing, Ticket};
-use super::marks::Marks;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::peer_url::PeerUrl;
@@ -59,12 +58,8 @@ pub struct PeerHealth {
 }
 
 impl Peers {
-    pub(super) fn new(clock: Arc<dyn Clock>, jitter: Jitter, marks: &Marks) -> Self {
-        let known = marks.iter().map(|mark| {
-            let standing = Standing::marked(mark.until, mark.failures);
-            (mark.peer.clone(), Arc::new(Known::new(mark.peer.clone(), standing)))
-        });
-        Self { known: RwLock::new(known.collect()), clock, jitter }
+    pub(super) fn new(clock: Arc<dyn Clock>, jitter: Jitter) -> Self {
+        Self { known: RwLock::default(), clock, jitter }
     }
 
     pub(super) fn of(&self, url: &PeerUrl) -> Arc<Known> {
@@ -185,19 +180,6 @@ impl Peers {
         let is_away = |peer: &Arc<Known>| peer.standing.lock().is_away(now);
         unsettled.iter().filter(|peer| is_away(peer)).map(|peer| peer.url.clone()).collect()
     }
-
-    /// Those that are down.
-    pub(super) fn marks(&self) -> Marks {
-        let all: Vec<_> = self.known.read().values().cloned().collect();
-        let mut marks = Marks::default();
-        for known in all {
-            let standing = known.standing.lock();
-            if let Some(until) = standing.until().filter(|_| standing.failures() > 0) {
-                marks.add(known.url.clone(), until, standing.failures());
-            }
-        }
-        marks
-    }
 }
 
 /// The promise to say what became of a probe, kept also when asking panics.
@@ -310,7 +292,7 @@ mod tests {
     #[test]
     fn a_probe_that_panics_has_failed() {
         let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000));
-        let peers = Peers::new(clock.clone(), Box::new(|| 1.0), &Marks::default());
+        let peers = Peers::new(clock.clone(), Box::new(|| 1.0));
         let peer = peers.of(&"http://p:1".parse().unwrap());
         let Look::Ask(ticket) = peers.look(&peer, || 0) else { panic!("it is up") };
         let error = Error::new(crate::error::ErrorKind::Unreachable, "broken");
@@ -324,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_peer_has_one_probe_at_a_time() {
-        let peers = Peers::new(Arc::new(crate::clock::SystemClock), random(), &Marks::default());
+        let peers = Peers::new(Arc::new(crate::clock::SystemClock), random());
         let peer = peers.of(&"http://p:1".parse().unwrap());
         let claimed = peer.claim_probe();
         assert!(claimed.is_some() && peer.claim_probe().is_none());
@@ -334,7 +316,7 @@ mod tests {
 
     #[test]
     fn who_left_the_pool_is_forgotten() {
-        let peers = Peers::new(Arc::new(crate::clock::SystemClock), random(), &Marks::default());
+        let peers = Peers::new(Arc::new(crate::clock::SystemClock), random());
         let (kept, gone): (PeerUrl, PeerUrl) = ("http://a".parse().unwrap(), "http://b".parse().unwrap());
         let before = [peers.of(&kept), peers.of(&gone)];
         peers.keep(std::slice::from_ref(&kept));

@@ -22,7 +22,7 @@ use crate::target::Target;
 #[derive(Clone, Debug)]
 pub(crate) enum RingChoice {
     Compatible { replicas: NonZeroU32, hash: HashFunction },
-    Balanced,
+    Rendezvous,
 }
 
 impl RingChoice {
@@ -30,7 +30,7 @@ impl RingChoice {
         let weighted = members.iter().map(|member| (member.url().as_str(), member.weight()));
         match self {
             Self::Compatible { replicas, hash } => Placement::compatible(weighted, *replicas, hash.clone()),
-            Self::Balanced => Placement::balanced(weighted),
+            Self::Rendezvous => Placement::rendezvous(weighted),
         }
     }
 }
@@ -248,7 +248,7 @@ fn digest(ring: &RingChoice, members: &[Member]) -> PoolDigest {
                 text.push_str(&format!("{}\n", hash.hash(probe.as_bytes())));
             }
         }
-        RingChoice::Balanced => text.push_str("balanced\n"),
+        RingChoice::Rendezvous => text.push_str("rendezvous\n"),
     }
     for member in members {
         text.push_str(&format!("{member}\n"));
@@ -322,7 +322,7 @@ mod tests {
     fn the_owner_is_found_where_the_order_of_urls_is_not_that_of_their_texts() {
         // With a slash behind them, as URLs have it, the order of the first two is the other way round.
         let listed = ["http://h-x", "http://h", "http://h.y", "http://h:1/a", "http://h:1"];
-        for ring in [compatible(), RingChoice::Balanced] {
+        for ring in [compatible(), RingChoice::Rendezvous] {
             let pool = Pool::new(members(&listed), ring.clone()).unwrap();
             let place = ring.place(&members(&listed));
             let mut sorted = listed;
@@ -336,6 +336,17 @@ mod tests {
             }
             assert!(owners.len() > 2, "{owners:?}");
         }
+    }
+
+    #[test]
+    fn pools_that_place_in_another_way_have_another_digest() {
+        let listed = members(&["http://a weight=2", "http://b"]);
+        let digest = |ring| Pool::new(listed.clone(), ring).unwrap().digest();
+        let replicas = NonZeroU32::new(2).unwrap();
+        let other = RingChoice::Compatible { replicas, hash: HashFunction::default() };
+        assert_ne!(digest(compatible()), digest(RingChoice::Rendezvous));
+        assert_ne!(digest(compatible()), digest(other));
+        assert_eq!(digest(RingChoice::Rendezvous), digest(RingChoice::Rendezvous));
     }
 
     #[test]
@@ -367,7 +378,7 @@ mod tests {
         let member = |text: &str| text.parse::<Member>().unwrap();
         let members = ["http://a:1 weight=2", "http://b:1", "http://c:1 weight=5"].map(member);
         let url = |text: &str| text.parse::<PeerUrl>().unwrap();
-        let pool = Pool::new(members.to_vec(), RingChoice::Balanced).unwrap();
+        let pool = Pool::new(members.to_vec(), RingChoice::Rendezvous).unwrap();
         let (a, c, stranger) = (url("http://a:1"), url("http://c:1"), url("http://d:1"));
         assert_eq!(pool.weights(&a, &[]), (2, 8));
         assert_eq!(pool.weights(&a, &[a.clone(), c.clone()]), (2, 3));

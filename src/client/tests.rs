@@ -391,22 +391,6 @@ fn what_may_be_another_body_is_not_appended() {
 }
 
 #[test]
-fn what_one_client_learnt_another_is_told() {
-    let pool = pool();
-    pool.scripted.fails(&pool.owners[0], ErrorKind::Unreachable);
-    pool.get();
-    let marks = pool.client.marks().to_string();
-    assert_eq!(marks, format!("http://{} 1000001000 1\n", pool.owners[0]));
-    let next = pool_with(|builder| builder.marks(Marks::parse(&marks)));
-    assert_eq!(next.get(), pool.owners[1]);
-    assert_eq!(next.scripted.asked(), [pool.owners[1].as_str()]);
-    next.clock.advance(Duration::from_secs(1));
-    assert_eq!(next.get(), pool.owners[1]);
-    wait_until(|| next.state(0) == PeerState::Returning);
-    assert!(next.client.marks().is_empty());
-}
-
-#[test]
 fn an_explanation_is_asked_of_who_stands_in() {
     let pool = pool();
     pool.scripted.fails(&pool.owners[0], ErrorKind::Unreachable);

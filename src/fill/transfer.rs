@@ -230,7 +230,10 @@ impl Fill {
         let is_left_to_driver = may_finish && self.is_worth_finishing(&state, 0);
         let is_unread = state.readers.is_empty() && !state.has_ended() && !state.is_whole;
         state.is_cancelled |= is_unread && !is_left_to_driver;
+        // Nobody may count on it any more, whenever its thread ends.
+        let unused = if state.is_cancelled { state.commit.take() } else { None };
         self.tell_cancelled(state);
+        drop(unused);
     }
 
     /// Ends a body that nobody reads and nobody moves on.

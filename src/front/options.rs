@@ -32,8 +32,7 @@ use crate::scheduler::PoolOptions;
 /// | [`tls`](Self::tls) | none |
 ///
 /// The front on tiny_http knows `workers`, `queue_length`, `max_body`, `write_timeout` and `drain_deadline`
-/// alone: there is no way to tell tiny_http of the others. It has a fixed number of workers, by default twice the
-/// number of cores and at least four.
+/// alone: there is no way to tell tiny_http of the others. It has a fixed number of workers, by default 64.
 ///
 /// ```
 /// use std::time::Duration;
@@ -134,7 +133,7 @@ impl FrontOptions {
     /// The number of threads where it is fixed: on tiny_http.
     #[cfg(feature = "tiny_http")]
     pub(super) fn worker_count(&self) -> usize {
-        self.workers.unwrap_or_else(|| (2 * thread::available_parallelism().map_or(2, usize::from)).max(4))
+        self.workers.unwrap_or(PoolOptions::default().max)
     }
 
     pub(super) fn pool(&self) -> PoolOptions {

@@ -13,6 +13,7 @@ use crate::body::Body;
 use crate::fill::prepared;
 use crate::ledger::Ledger;
 use crate::scheduler::Scheduler;
+use crate::stats::FrontStats;
 use crate::store::StoredResponse;
 use crate::target::Target;
 
@@ -90,8 +91,8 @@ pub(crate) trait Responder: Handler {
         None
     }
 
-    /// Its jobs are run by these threads from now on.
-    fn runs_on(&self, _scheduler: &Arc<Scheduler>) {}
+    /// Its jobs are run by these threads from now on, and its connections are counted here.
+    fn runs_on(&self, _scheduler: &Arc<Scheduler>, _stats: &Arc<FrontStats>) {}
 }
 
 /// Room for what [`Responder::hit`] puts together, used again and again.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `proxy` | `/proxy?q=<URL>`: what is asked for, and by whom it is answered |
 //! | `purging` | `PURGE`: what is stored is removed, here and at the other peers |
+//! | `readiness` | whether a peer should be sent requests; pure |
 //! | `allowed` | who may ask, and for what |
 //! | `refusal` | an answer that the peer makes itself, with the reason in one line |
 //! | `own_addresses` | how the peer knows a URL that leads back to itself |
@@ -12,9 +13,10 @@ mod allowed;
 mod own_addresses;
 mod proxy;
 mod purging;
+mod readiness;
 mod refusal;
 
 pub(crate) use allowed::Allowed;
 pub(crate) use own_addresses::{OwnAddresses, is_of_this_machine};
 pub(crate) use proxy::{Next, PoolView, Proxy};
-pub(crate) use refusal::{method_not_allowed, refusal, unauthorized};
+pub(crate) use refusal::{method_not_allowed, refusal};

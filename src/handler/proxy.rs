@@ -1,10 +1,10 @@
 //! `/proxy?q=<URL>`, and below it `/proxy/why?q=<URL>`, which says what the former would do; `/healthz` says that it is
-//! there.
+//! there, and `/readyz` that it should be sent requests.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{ALLOW, CACHE_CONTROL, HOST, MAX_FORWARDS, VIA, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::allowed::{Allowed, Fields};
 use super::own_addresses::OwnAddresses;
+use super::readiness::Readiness;
 use super::refusal::{
     ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_LEAVING, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal,
     unauthorized,
@@ -26,7 +27,7 @@ use crate::header::{hop_by_hop, list};
 use crate::peer_url::PeerUrl;
 use crate::protocol::{self, Endpoint, Hop, Paths, PoolDigest, Scope, TEXT, answer};
 use crate::purge::{PeerPurged, Purge};
-use crate::scheduler::{Client, Share, Shares};
+use crate::scheduler::{Client, Servers, Share, Shares};
 use crate::store::StoredResponse;
 use crate::target::{Target, query_value, unescape};
 
@@ -43,6 +44,7 @@ pub(crate) struct Proxy {
     pub(super) allowed: Allowed,
     /// Held by a purge of the pool where only one may be under way.
     pub(super) purging: Mutex<()>,
+    servers: Servers,
     /// Whether this peer is about to end.
     is_leaving: AtomicBool,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Proxy {
 pub(crate) enum Called {
     /// Whether the peer is there.
     Health,
+    /// Whether the peer should be sent requests.
+    Ready,
     /// What the URL names, or something to be done to it.
     Fetch(Target),
     /// Removal, here or in the whole pool.
@@ -126,8 +130,14 @@ impl Proxy {
             pool,
             allowed,
             purging: Mutex::new(()),
+            servers: Servers::default(),
             is_leaving: AtomicBool::new(false),
         }
+    }
+
+    /// The same, which these servers serve. Default: none.
+    pub(crate) fn served_by(self, servers: Servers) -> Self {
+        Self { servers, ..self }
     }
 
     /// Who may ask, and for what.
@@ -198,6 +208,12 @@ impl Proxy {
         })
     }
 
+    /// The answer to whoever is not known, which is counted.
+    pub(crate) fn turn_away(&self) -> Response<Body> {
+        self.caching.stats().count_unauthorized();
+        unauthorized()
+    }
+
     /// Why a request is none that was meant for here.
     fn misled(&self, fields: &impl Fields) -> Option<(StatusCode, &'static str)> {
         if !self.allowed.are_none_known() {
@@ -231,9 +247,9 @@ impl Proxy {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(method_not_allowed(ALLOWED).into());
         }
-        if self.is_about_health(request) {
+        if let Some(called) = self.about_itself(request) {
             return match *request.method() {
-                Method::GET | Method::HEAD => Ok(Called::Health),
+                Method::GET | Method::HEAD => Ok(called),
                 _ => Err(method_not_allowed(ALLOWED_FOR_HEALTH).into()),
             };
         }
@@ -242,7 +258,7 @@ impl Proxy {
             return Err(refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text).into());
         };
         if !self.allowed.knows(request.headers()) {
-            return Err(unauthorized().into());
+            return Err(self.turn_away().into());
         }
         if let Some((status, reason)) = self.misled(request.headers()) {
             return Err(refusal(status, ErrorKind::Forbidden, reason).into());
@@ -287,6 +303,7 @@ impl Proxy {
     pub(crate) fn step(&self, called: Called, request: Request<Body>, wakes: Wakes<'_>) -> Next {
         let lane = match called {
             Called::Health => return Next::Step(Step::Serve(self.health())),
+            Called::Ready => return Next::Step(Step::Serve(self.readiness())),
             Called::Fetch(target)
                 if matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty() =>
             {
@@ -318,6 +335,7 @@ impl Proxy {
         let is_over_hop = protocol::is_over_hop(request.headers());
         let response = match called {
             Called::Health => self.health(),
+            Called::Ready => self.readiness(),
             Called::Fetch(target) => self.fetch(&target, request),
             Called::Purge { .. } => self.purge_by_known(&request),
             Called::Why(target) => self.explain(&target, request),
@@ -384,10 +402,29 @@ impl Proxy {
         answered(self.caching.round_trip_to(target.clone(), request), target, other, self.is_leaving())
     }
 
-    /// Whether somebody asks if this peer is there. Its own path goes first, if that is the same.
-    fn is_about_health<T>(&self, request: &Request<T>) -> bool {
-        let path = request.uri().path();
-        path == protocol::HEALTH_PATH && path != self.paths.of(Endpoint::Proxy)
+    /// What somebody asks of this peer itself, known or not. The path of the cache goes first, if it is the same.
+    fn about_itself<T>(&self, request: &Request<T>) -> Option<Called> {
+        match request.uri().path() {
+            path if path == self.paths.of(Endpoint::Proxy) => None,
+            protocol::HEALTH_PATH => Some(Called::Health),
+            protocol::READY_PATH => Some(Called::Ready),
+            _ => None,
+        }
+    }
+
+    /// Whether this peer should be sent requests, and why not, in one line. Never waits.
+    pub(crate) fn readiness(&self) -> Response<Body> {
+        let ledger = self.caching.store().ledger();
+        let readiness = Readiness {
+            is_leaving: self.is_leaving(),
+            is_stopping: self.servers.are_stopping(),
+            is_behind: self.servers.are_behind(Instant::now()),
+            is_out_of_memory: ledger.is_some_and(|ledger| ledger.is_exhausted()),
+        };
+        match readiness.obstacle() {
+            None => answer(TEXT, "ok\n".to_owned()),
+            Some(reason) => refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable, reason),
+        }
     }
 
     /// Whether this peer is there, and stays: the answer to whoever asks, known or not, says nothing else.
@@ -713,8 +750,31 @@ mod tests {
             assert_eq!(ask(&proxy, request()), (200, "ok\n".to_owned()));
             assert!(matches!(proxy.admit(&request().body(()).unwrap()), Ok(Called::Health)));
         }
+        assert_eq!(ask(&proxy, Request::get("/readyz").header("host", "any")), (200, "ok\n".to_owned()));
         assert_eq!(ask(&proxy, Request::post("/healthz")).0, 405);
+        assert_eq!(proxy.caching.stats().counts().unauthorized, 1);
         assert_eq!(ask(&proxy, Request::get("/healthz/")).0, 404);
+    }
+
+    #[test]
+    fn a_peer_is_not_ready_while_memory_or_its_servers_are_at_their_end() {
+        let servers = Servers::default();
+        let proxy = proxy(Nowhere).served_by(servers.clone());
+        let ready = || ask(&proxy, Request::get("/readyz"));
+        assert_eq!(ready(), (200, "ok\n".to_owned()));
+        let ledger = proxy.caching.store().ledger().unwrap();
+        let held = ledger.hold(crate::ledger::Use::Content, ledger.limit() + 1);
+        let (status, text) = ready();
+        assert!(status == 503 && text.contains("memory") && text.lines().count() == 1, "{text}");
+        drop(held);
+        assert_eq!(ready().0, 200);
+        let pool = crate::scheduler::PoolOptions::default();
+        let scheduler = Arc::new(crate::scheduler::Scheduler::new(&pool, &ledger, Box::new(|_| None)));
+        servers.add(&scheduler, &Arc::default());
+        assert_eq!(ready().0, 200);
+        scheduler.stop();
+        assert_eq!(ready(), (503, "the server of this peer is shutting down\n".to_owned()));
+        assert_eq!(ask(&proxy, Request::get("/healthz")).0, 200, "it is there all the same");
     }
 
     #[test]
@@ -848,6 +908,7 @@ mod tests {
         assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((200, false), (200, false)));
         assert!(proxy.begins_to_leave() && !proxy.begins_to_leave());
         assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((503, true), (200, true)));
+        assert_eq!(get("/readyz"), (503, false));
     }
 
     #[test]

@@ -1,28 +1,39 @@
 //! What a peer says to those who run it.
 
 use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
 
 use super::member::Peer;
-use crate::at_once::Refused;
+use crate::at_once::{Lane, PlainRequest, Step, Wakes};
 use crate::body::Body;
-use crate::client::{PeerHealth, PeerState};
-use crate::error::ErrorKind;
-use crate::handler::{method_not_allowed, refusal, unauthorized};
-use crate::ledger::Use;
+use crate::client::PeerHealth;
+use crate::error::{ErrorKind, Result};
+use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving, handled};
+use crate::handler::{method_not_allowed, refusal};
+use crate::ledger::Ledger;
 use crate::protocol::{self, TEXT, answer};
-use crate::scheduler::Numbers;
 use crate::stats::Outcome;
-
-/// The name of a metric, its kind, what it says, and its values with their labels.
-type Family = (&'static str, &'static str, &'static str, Vec<(String, u64)>);
+use crate::store::StoredResponse;
+use crate::target::Target;
 
 /// What is taken where something is read.
 const ALLOWED: &str = "GET, HEAD";
 
 /// What is taken where something is removed.
 const ALLOWED_FOR_PURGE: &str = "PURGE";
+
+/// What those who run a peer ask.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Health,
+    Ready,
+    Metrics,
+    Status,
+    Purge,
+}
 
 impl Peer {
     /// The side for those who run it: a plain function, to be called by any server, on an address of its own that the
@@ -31,11 +42,12 @@ impl Peer {
     /// | request | answer |
     /// |---|---|
     /// | `GET /healthz` | 200 and `ok`, or 503 once it [leaves](Self::leave), for whoever asks |
+    /// | `GET /readyz` | 200 and `ok`, or 503 and one line that says why it should be sent no requests: it leaves or shuts down, its memory is at its end, or a fetch has waited for a thread for more than half of [`max_queue_wait`](FrontOptions::max_queue_wait) |
     /// | `GET /metrics` | what was counted, in the text format of Prometheus |
     /// | `GET /status` | its pool, its store and what was counted, for people |
     /// | `PURGE /purge?q=<escaped URL>` | what [`purge`](Self::purge) says, also of `?prefix=`, `?group=&origin=` and `?all` |
     ///
-    /// Where the peer has [tokens](crate::PeerBuilder::tokens), all but the first are for those who show one. Nothing
+    /// Where the peer has [tokens](crate::PeerBuilder::tokens), all but the first two are for those who show one. Nothing
     /// of it names a URL, a user or a credential.
     ///
     /// ```
@@ -50,164 +62,79 @@ impl Peer {
     /// ```
     pub fn admin_handler(&self) -> impl Fn(Request<Body>) -> Response<Body> + Clone + Send + Sync + 'static {
         let peer = self.clone();
-        move |request| peer.administered(&request)
+        move |request| Administering(peer.clone()).handle(request)
     }
 
-    fn administered(&self, request: &Request<Body>) -> Response<Body> {
-        let path = request.uri().path();
-        if !["/healthz", "/metrics", "/status", "/purge"].contains(&path) {
-            let text = "nothing is here: GET /healthz, /metrics or /status, or PURGE /purge";
-            return refusal(StatusCode::NOT_FOUND, ErrorKind::BadRequest, text);
-        }
-        if path != "/healthz" && !self.is_known(request.headers()) {
-            return unauthorized();
-        }
-        if path != "/healthz" && self.is_misled(request.headers()) {
-            let text = "no page of the web is answered, nor who calls this address by a name";
-            return refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text);
-        }
-        if path == "/purge" {
-            return if protocol::is_purge(request.method()) {
-                self.purge_by_known(request)
-            } else {
-                method_not_allowed(ALLOWED_FOR_PURGE)
-            };
-        }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return method_not_allowed(ALLOWED);
-        }
-        match path {
-            "/metrics" => answer("text/plain; version=0.0.4; charset=utf-8", self.metrics()),
-            "/status" => answer(TEXT, self.status()),
-            _ => self.health(),
-        }
+    /// Serves what [`admin_handler`](Self::admin_handler) answers on a socket that listens already, until the returned
+    /// handle is shut down or dropped. Only a purge needs a worker: everything else is answered by the threads that read,
+    /// also while purges wait for other peers.
+    ///
+    /// ```
+    /// use forwardcache::{FrontOptions, Peer};
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let admin = peer.serve_admin_on(listener, FrontOptions::new().io_threads(1))?;
+    /// println!("metrics on http://{}/metrics", admin.local_addr());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Listen`](crate::ErrorKind::Listen) when the socket cannot be served, or when threads cannot be started.
+    #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
+    pub fn serve_admin_on(&self, listener: TcpListener, options: FrontOptions) -> Result<Serving> {
+        let responder: Arc<dyn Responder> = Arc::new(Administering(self.clone()));
+        EventFront::responder_on(listener, &options, &responder)
     }
 
-    /// In the text format of Prometheus.
-    fn metrics(&self) -> String {
-        let (counts, usage) = (self.stats().counts(), self.caching().store().usage());
-        let mut text = String::with_capacity(2048);
-        let mut family =
-            |name: &str, kind: &str, help: &str, samples: &mut dyn Iterator<Item = (String, u64)>| {
-                // Writing to a String cannot fail.
-                let _ =
-                    writeln!(text, "# HELP forwardcache_{name} {help}\n# TYPE forwardcache_{name} {kind}");
-                for (labels, value) in samples {
-                    let _ = writeln!(text, "forwardcache_{name}{labels} {value}");
-                }
-            };
-        let help = "Requests by what happened to them.";
-        let outcomes = counts.iter().take(Outcome::NAMES.len());
-        let mut outcomes = outcomes.map(|(name, count)| (format!("{{outcome=\"{name}\"}}"), count));
-        family("requests_total", "counter", help, &mut outcomes);
-        let near = self.client().near_stats().zip(self.client().near_usage());
-        if let Some((stats, usage)) = &near {
-            let (help, counts) = ("Requests to the near cache by what happened to them.", stats.counts());
-            let outcomes = counts.iter().take(Outcome::NAMES.len());
-            let mut outcomes = outcomes.map(|(name, count)| (format!("{{outcome=\"{name}\"}}"), count));
-            family("near_requests_total", "counter", help, &mut outcomes);
-            for (name, help, value) in [
-                ("near_bytes", "Bytes that the near cache takes.", usage.bytes),
-                ("near_capacity_bytes", "Bytes that it may take.", usage.capacity),
-            ] {
-                family(name, "gauge", help, &mut std::iter::once((String::new(), value)));
+    /// What those who run it may ask. It looks at the head alone, and never waits.
+    ///
+    /// # Errors
+    ///
+    /// What is said instead.
+    fn asked_by_operator<T>(&self, request: &Request<T>) -> Result<Asked, Box<Response<Body>>> {
+        let asked = match request.uri().path() {
+            protocol::HEALTH_PATH => Asked::Health,
+            protocol::READY_PATH => Asked::Ready,
+            "/metrics" => Asked::Metrics,
+            "/status" => Asked::Status,
+            "/purge" => Asked::Purge,
+            _ => {
+                let text = "nothing is here: GET /healthz, /readyz, /metrics or /status, or PURGE /purge";
+                return Err(refusal(StatusCode::NOT_FOUND, ErrorKind::BadRequest, text).into());
+            }
+        };
+        if !matches!(asked, Asked::Health | Asked::Ready) {
+            if !self.is_known(request.headers()) {
+                return Err(self.turn_away().into());
+            }
+            if self.is_misled(request.headers()) {
+                let text = "no page of the web is answered, nor who calls this address by a name";
+                return Err(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text).into());
             }
         }
-        let mut one = |name: &str, kind: &str, help: &str, value: u64| {
-            family(name, kind, help, &mut std::iter::once((String::new(), value)));
-        };
-        let c = &counts;
-        one("origin_requests_total", "counter", "Requests sent to origins.", c.origin_requests);
-        one("refreshes_total", "counter", "Responses refreshed after they were served stale.", c.refreshes);
-        one("stored_total", "counter", "Responses stored.", c.stored);
-        one("store_errors_total", "counter", "Failures of the store.", c.store_errors);
-        let help = "Bodies that were not what their origin announced.";
-        one("digest_mismatches_total", "counter", help, c.digest_mismatches);
-        let help = "Requests of those who know another pool.";
-        one("disagreements_total", "counter", help, c.disagreements);
-        one("purges_total", "counter", "Purges that were asked for.", c.purges);
-        one("purged_total", "counter", "Responses that went by them.", c.purged);
-        one(
-            "origin_waits_total",
-            "counter",
-            "Requests that waited for a place at their origin.",
-            c.origin_waits,
-        );
-        let help = "Requests that were not sent because of their origin's limit or wish.";
-        one("origin_refusals_total", "counter", help, c.origin_refusals);
-        one("evictions_total", "counter", "Keys given up for room.", usage.evictions);
-        one("store_keys", "gauge", "Keys that are stored.", usage.keys);
-        one("store_bytes", "gauge", "Bytes that the store takes.", usage.bytes);
-        one("store_capacity_bytes", "gauge", "Bytes that it may take.", usage.capacity);
-        let counts = self.client().counts();
-        one("failovers_total", "counter", "Requests that went on to another peer.", counts.failovers);
-        one("probes_total", "counter", "Peers that were asked whether they are there.", counts.probes);
-        one(
-            "resumed_bodies_total",
-            "counter",
-            "Bodies that went on from another peer.",
-            counts.resumed_bodies,
-        );
-        let help = "Answers of peers that know another pool.";
-        one("asked_disagreements_total", "counter", help, self.client().disagreements());
-        let peers = u64::try_from(self.client().pool_size()).unwrap_or(u64::MAX);
-        one("pool_peers", "gauge", "Peers of the pool, this one among them.", peers);
-        let others = self.others();
-        let help = "Whether a peer is asked for what it owns.";
-        family(
-            "peer_up",
-            "gauge",
-            help,
-            &mut others.iter().map(|health| {
-                (format!("{{peer=\"{}\"}}", health.url), u64::from(health.state == PeerState::Up))
-            }),
-        );
-        for (name, kind, help, samples) in self.threads() {
-            family(name, kind, help, &mut samples.into_iter());
+        match asked {
+            Asked::Purge if protocol::is_purge(request.method()) => Ok(asked),
+            Asked::Purge => Err(method_not_allowed(ALLOWED_FOR_PURGE).into()),
+            _ if matches!(*request.method(), Method::GET | Method::HEAD) => Ok(asked),
+            _ => Err(method_not_allowed(ALLOWED).into()),
         }
-        text
     }
 
-    /// The threads of its fronts, and the memory that is held.
-    fn threads(&self) -> Vec<Family> {
-        let numbers: Vec<Numbers> = self.schedulers().iter().map(|scheduler| scheduler.numbers()).collect();
-        let sum =
-            |of: &dyn Fn(&Numbers) -> usize| numbers.iter().map(|numbers| of(numbers) as u64).sum::<u64>();
-        let labelled = |label: &str, name: &str, value| (format!("{{{label}=\"{name}\"}}"), value);
-        let one = |name, help, value| (name, "gauge", help, vec![(String::new(), value)]);
-        let oldest = numbers.iter().map(|numbers| numbers.fetches.oldest.as_millis()).max().unwrap_or(0);
-        let states = [
-            ("running", sum(&|numbers| numbers.fetches.running)),
-            ("idle", sum(&|numbers| numbers.fetches.idle)),
-            ("streams", sum(&|numbers| numbers.fetches.streams)),
-            ("most", sum(&|numbers| numbers.threads)),
-        ];
-        let states = states.into_iter().map(|(name, value)| labelled("state", name, value)).collect();
-        let refused = Refused::ALL.into_iter().map(|why| {
-            let count = numbers.iter().map(|numbers| numbers.fetches.refused[why as usize]).sum();
-            labelled("reason", why.name(), count)
-        });
-        let mut families = vec![
-            ("fetch_threads", "gauge", "Threads for fetches; streams are running too.", states),
-            one("fetch_queue", "Fetches that wait for a thread.", sum(&|numbers| numbers.fetches.queued)),
-            one(
-                "fetch_queue_oldest_milliseconds",
-                "How long the oldest of them has waited.",
-                u64::try_from(oldest).unwrap_or(u64::MAX),
-            ),
-            one("control_running", "Purges and questions that run.", sum(&|numbers| numbers.control.0)),
-            one("control_queue", "Purges and questions that wait.", sum(&|numbers| numbers.control.1)),
-            ("fetch_refusals_total", "counter", "Fetches that were refused a thread.", refused.collect()),
-        ];
-        if let Some(ledger) = self.caching().store().ledger() {
-            let held = Use::ALL.into_iter().map(|by| labelled("use", by.name(), ledger.held(by)));
-            families.push(("held_bytes", "gauge", "Bytes that are held.", held.collect()));
+    /// The answer to what those who run it ask. Only a purge waits.
+    fn tell(&self, asked: Asked, request: &Request<Body>) -> Response<Body> {
+        match asked {
+            Asked::Health => self.health(),
+            Asked::Ready => self.readiness(),
+            Asked::Metrics => answer("text/plain; version=0.0.4; charset=utf-8", self.metrics()),
+            Asked::Status => answer(TEXT, self.status()),
+            Asked::Purge => self.purge_by_known(request),
         }
-        families
     }
 
     /// How the other peers do, as far as this one knows.
-    fn others(&self) -> Vec<PeerHealth> {
+    pub(super) fn others(&self) -> Vec<PeerHealth> {
         self.client().health().into_iter().filter(|health| health.url != *self.self_url()).collect()
     }
 
@@ -224,7 +151,7 @@ impl Peer {
             let hits = stats.counts().of(Outcome::Hit);
             let _ = writeln!(text, "near hits {hits}\nnear bytes {} of {}", usage.bytes, usage.capacity);
         }
-        for numbers in self.schedulers().iter().map(|scheduler| scheduler.numbers()) {
+        for numbers in self.servers().schedulers().iter().map(|scheduler| scheduler.numbers()) {
             let fetches = &numbers.fetches;
             let _ = writeln!(
                 text,
@@ -236,6 +163,41 @@ impl Peer {
             }
         }
         text + &self.stats().counts().to_string()
+    }
+}
+
+/// The side for those who run a peer, for a front that may not wait.
+struct Administering(Peer);
+
+impl Handler for Administering {
+    fn handle(&self, request: Request<Body>) -> Response<Body> {
+        match self.0.asked_by_operator(&request) {
+            Ok(asked) => self.0.tell(asked, &request),
+            Err(refused) => *refused,
+        }
+    }
+}
+
+impl Responder for Administering {
+    fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+        None
+    }
+
+    fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>> {
+        match self.0.asked_by_operator(&request) {
+            Ok(Asked::Purge) => {
+                let ledger = Ledger::new(u64::MAX);
+                handled(Lane::Peers, ledger, request, wakes, move |request| {
+                    self.0.tell(Asked::Purge, &request)
+                })
+            }
+            Ok(asked) => Step::Serve(self.0.tell(asked, &request)),
+            Err(refused) => Step::Serve(*refused),
+        }
+    }
+
+    fn admit(&self, head: &Request<()>) -> Result<Option<Target>, Box<Response<Body>>> {
+        self.0.asked_by_operator(head).map(|_| None)
     }
 }
 
@@ -282,6 +244,12 @@ mod tests {
             "# TYPE forwardcache_requests_total counter\n",
             "forwardcache_fetch_threads{state=\"running\"} 0\n",
             "forwardcache_fetch_refusals_total{reason=\"queue_full\"} 0\n",
+            "forwardcache_open_connections 0\n",
+            "forwardcache_connection_refusals_total{reason=\"too_many\"} 0\n",
+            "forwardcache_request_refusals_total{reason=\"no_memory\"} 0\n",
+            "# TYPE forwardcache_tls_handshakes_total counter\n",
+            "forwardcache_tls_handshakes_total{result=\"resumed\"} 0\n",
+            "forwardcache_unauthorized_requests_total 0\n",
         ] {
             assert!(metrics.contains(line), "{line}{metrics}");
         }
@@ -312,12 +280,16 @@ mod tests {
     #[test]
     fn who_is_not_known_learns_that_it_lives_and_no_more() {
         let peer = peer(Some("a-token-of-the-pool"));
-        assert_eq!(ask(&peer, "GET", "/healthz", None), (200, "ok\n".to_owned()));
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(ask(&peer, "GET", path, None), (200, "ok\n".to_owned()));
+        }
         for path in ["/metrics", "/status"] {
             assert_eq!(ask(&peer, "GET", path, None).0, 407);
             assert_eq!(ask(&peer, "GET", path, Some("another-token-of-it")).0, 407);
             assert_eq!(ask(&peer, "GET", path, Some("a-token-of-the-pool")).0, 200);
         }
+        let metrics = ask(&peer, "GET", "/metrics", Some("a-token-of-the-pool")).1;
+        assert!(metrics.contains("forwardcache_unauthorized_requests_total 4\n"), "{metrics}");
     }
 
     #[test]
@@ -352,5 +324,9 @@ mod tests {
         assert_eq!(ask(&peer, "GET", "/proxy?q=http%3A%2F%2Fa%2F", None).0, 404);
         assert_eq!(ask(&peer, "POST", "/metrics", None).0, 405);
         assert_eq!(ask(&peer, "HEAD", "/healthz", None).0, 200);
+        assert_eq!(
+            (ask(&peer, "HEAD", "/readyz", None).0, ask(&peer, "POST", "/readyz", None).0),
+            (200, 405)
+        );
     }
 }

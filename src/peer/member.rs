@@ -27,8 +27,8 @@ use crate::polite::Polite;
 use crate::protocol;
 use crate::purge::{self, PeerPurged, PoolPurged, Purge};
 use crate::round_trip::RoundTrip;
-use crate::scheduler::{self as sharing, Scheduler, Shares};
-use crate::stats::Stats;
+use crate::scheduler::{self as sharing, Scheduler, Servers, Shares};
+use crate::stats::{FrontStats, Stats};
 use crate::store::StoredResponse;
 use crate::target::Target;
 
@@ -101,6 +101,7 @@ impl Peer {
         let path = client.path().to_owned();
         let own = Arc::clone(&own_addresses);
         let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
+        let proxy = proxy.served_by(threads.servers().clone());
         Self {
             inner: Arc::new(Inner {
                 self_url,
@@ -296,6 +297,11 @@ impl Peer {
         self.inner.proxy.knows(headers)
     }
 
+    /// Answers one who does not.
+    pub(super) fn turn_away(&self) -> Response<Body> {
+        self.inner.proxy.turn_away()
+    }
+
     pub(super) fn begins_to_leave(&self) -> bool {
         self.inner.proxy.begins_to_leave()
     }
@@ -303,6 +309,11 @@ impl Peer {
     /// Says whether it is there, and stays.
     pub(super) fn health(&self) -> Response<Body> {
         self.inner.proxy.health()
+    }
+
+    /// Says whether it should be sent requests.
+    pub(super) fn readiness(&self) -> Response<Body> {
+        self.inner.proxy.readiness()
     }
 
     /// Answers a purge by one who may.
@@ -422,8 +433,8 @@ impl Peer {
         Arc::new(Answering(self.clone()))
     }
 
-    /// The threads of the fronts that serve it.
-    pub(super) fn schedulers(&self) -> Vec<Arc<Scheduler>> {
+    /// The fronts that serve it.
+    pub(super) fn servers(&self) -> &Servers {
         self.inner.threads.servers()
     }
 
@@ -483,10 +494,10 @@ impl Responder for Answering {
         Some(usize::try_from(share).unwrap_or(usize::MAX))
     }
 
-    fn runs_on(&self, scheduler: &Arc<Scheduler>) {
+    fn runs_on(&self, scheduler: &Arc<Scheduler>, stats: &Arc<FrontStats>) {
         // Of those who answer, so many never wait for a place at an origin.
         self.0.inner.polite.limit_waiting(scheduler.threads() / 2);
-        self.0.inner.threads.add(scheduler);
+        self.0.inner.threads.servers().add(scheduler, stats);
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `pool` | what it knows of the pool, for the answering side and for the budgets of origins |
 //! | `threads` | on which threads it refreshes |
 //! | `admin` | what it says to those who run it |
+//! | `metrics` | what it has counted, for Prometheus |
 //! | `leaving` | what it says before it ends |
 //! | `handover` | what a new owner asks of the former one |
 //! | `builder` | [`PeerBuilder`]: what it is made of |
@@ -15,6 +16,7 @@ mod builder;
 mod handover;
 mod leaving;
 mod member;
+mod metrics;
 mod pool;
 mod threads;
 

@@ -22,6 +22,8 @@ use crate::target::Target;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Purge {
     pub(super) what: What,
+    /// Only what fetches before this one brought, where it is said.
+    before: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +42,22 @@ pub(super) enum What {
 const LONGEST_NAME: usize = 4096;
 
 impl Purge {
+    fn of(what: What) -> Self {
+        Self { what, before: None }
+    }
+
+    /// The same, for no response of a later [sequence](crate::StoredResponse::sequence) than this.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn before(self, sequence: u64) -> Self {
+        Self { before: Some(sequence), ..self }
+    }
+
+    /// Whether it is about responses of this sequence.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn is_about_sequence(&self, sequence: u64) -> bool {
+        self.before.is_none_or(|before| sequence <= before)
+    }
+
     /// All that is stored of one URL.
     ///
     /// # Errors
@@ -80,7 +98,7 @@ impl Purge {
         if is_in_path && matches!(&*last_segment.to_ascii_lowercase().replace("%2e", "."), "." | "..") {
             return Err(bad("it ends in a dot segment"));
         }
-        Ok(Self { what: What::Prefix(Target::parse(prefix)?.as_str().into()) })
+        Ok(Self::of(What::Prefix(Target::parse(prefix)?.as_str().into())))
     }
 
     /// All responses of an origin that named this group in `Cache-Groups` (RFC 9875): the origin is a URL
@@ -102,18 +120,18 @@ impl Purge {
             return Err(Error::new(ErrorKind::BadOption, text));
         }
         let origin = target.as_str().trim_end_matches('/').into();
-        Ok(Self { what: What::Group { origin, name: name.into() } })
+        Ok(Self::of(What::Group { origin, name: name.into() }))
     }
 
     /// All that is stored.
     #[must_use]
     pub fn all() -> Self {
-        Self { what: What::All }
+        Self::of(What::All)
     }
 
     /// What is stored under the text of a key, which need not be a URL.
     pub(crate) fn of_key(text: &str) -> Self {
-        Self { what: What::Url(text.into()) }
+        Self::of(What::Url(text.into()))
     }
 
     /// Whether it is about this canonical URL: about what is stored of it, and where a

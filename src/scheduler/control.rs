@@ -126,6 +126,11 @@ impl Scheduler {
         self.pools().for_each(Pool::close);
     }
 
+    /// Whether a fetch has waited for more than half as long as it may. Never waits.
+    pub(crate) fn is_behind(&self, now: Instant) -> bool {
+        self.fetches.is_behind(now)
+    }
+
     pub(crate) fn numbers(&self) -> Numbers {
         let now = Instant::now();
         let control = [&self.peers, &self.own].map(|pool| pool.load(now));

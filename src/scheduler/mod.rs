@@ -6,6 +6,7 @@
 //! | `queue` | [`Queue`](queue::Queue): what waits for a thread, and what is next; pure |
 //! | `pool` | [`Pool`](pool::Pool): threads that are started on demand and end when they are idle |
 //! | `control` | [`Scheduler`]: a pool for fetches, and two small ones for control |
+//! | `servers` | [`Servers`]: the servers of one peer |
 //! | `client` | [`Client`]: for whom a job is done |
 //! | `blocking` | [`Shares`]: shares of a server whose threads belong to somebody else |
 //! | `limits` | how many threads the system has room for |
@@ -23,6 +24,7 @@ mod fair_share;
 mod limits;
 mod pool;
 mod queue;
+mod servers;
 #[cfg(test)]
 mod tests;
 
@@ -30,3 +32,4 @@ pub(crate) use blocking::{Share, Shares};
 pub(crate) use client::Client;
 pub(crate) use control::{Numbers, Scheduler};
 pub(crate) use pool::PoolOptions;
+pub(crate) use servers::Servers;

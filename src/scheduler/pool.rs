@@ -259,6 +259,13 @@ impl Pool {
         state.threads
     }
 
+    /// Whether the oldest job that waits has waited for more than half as long as it may.
+    pub(super) fn is_behind(&self, now: Instant) -> bool {
+        let Some(longest) = self.inner.options.longest_wait else { return false };
+        let oldest = self.inner.state.lock().queue.oldest();
+        oldest.is_some_and(|since| now.saturating_duration_since(since) > longest / 2)
+    }
+
     pub(super) fn load(&self, now: Instant) -> Load {
         let state = self.inner.state.lock();
         Load {

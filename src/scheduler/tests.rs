@@ -263,3 +263,18 @@ fn little_memory_means_few_threads() {
     let shared = Arc::new(scheduler(&threads(3)));
     assert_eq!(shared.threads(), 3);
 }
+
+#[test]
+fn a_scheduler_is_behind_when_a_job_has_waited_for_half_as_long_as_it_may() {
+    let longest_wait = Some(Duration::from_secs(3600));
+    let scheduler = scheduler(&PoolOptions { longest_wait, ..threads(1) });
+    let jobs = Jobs::new();
+    scheduler.submit(jobs.long(1, origin("a")), client(1));
+    let half = Duration::from_secs(1800);
+    assert!(!scheduler.is_behind(Instant::now() + 2 * half), "nothing waits");
+    let before = Instant::now();
+    scheduler.submit(jobs.quick(2, origin("b")), client(2));
+    let after = Instant::now();
+    assert!(!scheduler.is_behind(before + half));
+    assert!(scheduler.is_behind(after + half + Duration::from_millis(1)));
+}

@@ -20,6 +20,7 @@ pub struct Stats {
     purged: AtomicU64,
     origin_waits: AtomicU64,
     origin_refusals: AtomicU64,
+    unauthorized: AtomicU64,
 }
 
 impl Stats {
@@ -43,6 +44,7 @@ impl Stats {
             purged: read(&self.purged),
             origin_waits: read(&self.origin_waits),
             origin_refusals: read(&self.origin_refusals),
+            unauthorized: read(&self.unauthorized),
         }
     }
 
@@ -76,6 +78,10 @@ impl Stats {
 
     pub(crate) fn count_origin_refusal(&self) {
         self.origin_refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_unauthorized(&self) {
+        self.unauthorized.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_store_error(&self) {
@@ -113,6 +119,8 @@ pub struct Counts {
     pub origin_waits: u64,
     /// Requests that were not sent because the limit of their origin was reached, or it asked to be left alone.
     pub origin_refusals: u64,
+    /// Requests that were answered with 407: without a token, or with a wrong one.
+    pub unauthorized: u64,
 }
 
 impl Counts {
@@ -135,6 +143,7 @@ impl Counts {
             ("purged", self.purged),
             ("origin-waits", self.origin_waits),
             ("origin-refusals", self.origin_refusals),
+            ("unauthorized", self.unauthorized),
         ];
         Outcome::NAMES.into_iter().zip(self.outcomes).chain(others)
     }

@@ -16,6 +16,9 @@ impl Purge {
 
     /// The same, where it [covers](Self::covers) the URL.
     pub(super) fn is_about(&self, response: &StoredResponse) -> bool {
+        if !self.is_about_sequence(response.sequence()) {
+            return false;
+        }
         let Some(group) = self.group_name() else { return true };
         cache_groups::names(response.values(&CACHE_GROUPS)).iter().any(|name| *name == group.as_bytes())
     }

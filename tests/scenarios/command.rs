@@ -49,13 +49,17 @@ fn a_bad_command_line_is_one_line_and_the_code_2() {
         (&["serve", "--listen", "127.0.0.1:0", "--ca-file", "/no/such/file"], "/no/such/file"),
         (&["serve", "--listen", "127.0.0.1:0", "--path", "proxy"], "proxy"),
         (&["serve", "--replicas", "0"], "0"),
-        (&["serve", "--listen", "127.0.0.1:0", "--ring", "balanced", "--replicas", "9"], "replicas are for"),
+        (
+            &["serve", "--listen", "127.0.0.1:0", "--ring", "rendezvous", "--replicas", "9"],
+            "replicas are for",
+        ),
         (&["ring"], "--peer"),
         (&["ring", "--simulate", "--peer", "http://h"], "--simulate"),
         (&["ring", "--peer", "http://h", "--keys", "9"], "--keys"),
         (&["ring", "--simulate", "--peers", "1"], "2..=100000"),
         (&["ring", "--simulate", "--keys", "0"], "0"),
         (&["ring", "--simulate", "--zipf", "NaN"], "from 0 to 4"),
+        (&["owner", "--ring", "balanced", "--peer", "http://h", "http://host/"], "rendezvous"),
         (&["owner", "--ring", "even", "--peer", "http://h", "http://host/"], "even"),
         (&["owner", "--peer", "http://h weight=0", "http://host/"], "from 1 to 1000"),
         (
@@ -216,7 +220,7 @@ fn owner_places_urls_by_the_ring_and_the_weights_that_it_is_given() {
     let members = ["http://10.0.0.1:3000 weight=3", "http://10.0.0.2:3000", "http://10.0.0.3:3000"];
     let urls: Vec<_> = (0..20).map(|number| format!("https://example.com/{number}")).collect();
     let mut said = Vec::new();
-    for (name, kind) in [("compatible", RingKind::Compatible), ("balanced", RingKind::Balanced)] {
+    for (name, kind) in [("compatible", RingKind::Compatible), ("rendezvous", RingKind::Rendezvous)] {
         let read = members.map(|member| Member::parse(member).unwrap());
         let client = Client::builder().ring(kind).members(read).build().unwrap();
         let mut arguments = vec!["owner", "--ring", name];
@@ -233,7 +237,7 @@ fn owner_places_urls_by_the_ring_and_the_weights_that_it_is_given() {
 
 #[test]
 fn ring_says_what_each_peer_owns() {
-    for name in ["compatible", "balanced"] {
+    for name in ["compatible", "rendezvous"] {
         let output = run(["ring", "--ring", name, "--peer", "http://a", "--peer", "http://b weight=3"]);
         assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
         let lines: Vec<Vec<&str>> = stdout(&output).lines().map(|line| line.split('\t').collect()).collect();
@@ -241,8 +245,8 @@ fn ring_says_what_each_peer_owns() {
         let shares: Vec<f64> =
             lines.iter().map(|line| line[0].strip_suffix(" %").unwrap().parse().unwrap()).collect();
         assert!((shares[0] + shares[1] - 100.0).abs() < 0.001 && shares[1] > 60.0, "{shares:?}");
-        if name == "balanced" {
-            assert!((shares[0] - 25.0).abs() < 0.5, "{shares:?}");
+        if name == "rendezvous" {
+            assert_eq!(shares, [25.0, 75.0]);
         }
     }
 }
@@ -257,7 +261,7 @@ fn ring_models_a_large_pool_the_same_every_time() {
     let output = run(arguments);
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
     let rows = |name: &str| stdout(&output).lines().filter(|line| line.starts_with(name)).count();
-    assert_eq!((rows("| compatible"), rows("| balanced")), (5, 5));
+    assert_eq!((rows("| compatible"), rows("| rendezvous")), (5, 5));
     assert!(fs::read_to_string(&file).unwrap().starts_with("<svg"));
     assert_eq!(run(arguments).stdout, output.stdout);
     let nowhere = folder.path().join("no/such/folder");

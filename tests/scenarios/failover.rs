@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,8 @@ use http::{Request, Response};
 
 use crate::local::{LocalPeer, listen, state};
 use crate::processes::PeerProcess;
-use crate::support::origin::{Gate, Origin, Piece, Reply};
+use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::port::Port;
-use crate::support::process::command;
 use crate::support::{Over, PATIENCE, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -375,39 +374,4 @@ fn a_peer_answers_itself_when_no_other_is_left_and_never_past_its_rules() {
     // Its client alone does not fetch either.
     assert!(closed.client().get(&url).is_err());
     assert_eq!(origin.count(), 1);
-}
-
-#[test]
-fn one_run_of_the_command_tells_the_next_who_is_down() {
-    let origin = origin();
-    let folder = tempfile::tempdir().unwrap();
-    // It takes connections and says nothing, so that each run would wait for it.
-    let silent = Arc::new(Origin::start(|received| {
-        if received.target == "/healthz" { Reply::raw_pieces([Piece::from("")]) } else { Reply::nothing() }
-    }));
-    let good = LocalPeer::start();
-    let client = Client::builder().pool([silent.url(""), good.url()]).build().unwrap();
-    let url = owned_by(&client, &origin, &silent.url(""));
-    let run = || {
-        let mut command = command(["get", "--peer", &silent.url(""), "--peer", &good.url(), &url]);
-        command.env("XDG_RUNTIME_DIR", folder.path());
-        let output = command.output().unwrap();
-        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-        assert!(url.ends_with(&String::from_utf8(output.stdout).unwrap()));
-    };
-    run();
-    let asked = silent.count();
-    let kept = folder.path().join("forwardcache/peers-down");
-    let text = std::fs::read_to_string(&kept).unwrap();
-    assert!(text.starts_with(&format!("{} ", silent.url(""))) && text.lines().count() == 1, "{text}");
-    // A long pause, so that the time which a run takes does not matter.
-    let until = std::time::SystemTime::now() + Duration::from_secs(50);
-    let until = until.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-    std::fs::write(&kept, format!("{} {until} 7\n", silent.url(""))).unwrap();
-    run();
-    assert_eq!(silent.count(), asked);
-    // Without it, the peer is asked again.
-    std::fs::write(&kept, "nonsense").unwrap();
-    run();
-    assert!(silent.count() > asked);
 }

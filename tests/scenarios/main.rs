@@ -22,6 +22,7 @@ mod integrity;
 mod leaving;
 mod membership;
 mod memory;
+mod metrics;
 mod near;
 mod nginx;
 mod observations;

@@ -35,6 +35,11 @@ fn connected(
     authority: &Authority,
     client: Option<&Authority>,
 ) -> StreamOwned<ClientConnection, TcpStream> {
+    connected_by(address, &client_config(authority, client))
+}
+
+/// How a client speaks TLS that trusts this authority, with a certificate of another or without.
+pub(crate) fn client_config(authority: &Authority, client: Option<&Authority>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority.ca_file()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -42,18 +47,25 @@ fn connected(
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots);
-    let config = match client {
+    Arc::new(match client {
         None => builder.with_no_client_auth(),
         Some(authority) => {
             let file = authority.client_file();
             let chain = vec![CertificateDer::from_pem_file(file).unwrap()];
             builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(file).unwrap()).unwrap()
         }
-    };
+    })
+}
+
+/// A connection of a client that speaks TLS so; sessions of before are resumed.
+pub(crate) fn connected_by(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+) -> StreamOwned<ClientConnection, TcpStream> {
     let name = ServerName::try_from("localhost").unwrap();
     let socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), socket)
+    StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), socket)
 }
 
 /// What comes back on a connection that is asked for a URL, up to its end.

@@ -1,10 +1,9 @@
 //! The command of this crate, as it is released.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use super::MEMORY;
+use super::{MEMORY, Origin};
 use crate::Result;
 use crate::processes::Process;
 
@@ -13,18 +12,21 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_forwardcache");
 /// A limit that keeps clients apart in daily life, and is in the way of one that is all of them.
 const CONNECTIONS: [&str; 2] = ["--max-connections-per-address", "20000"];
 
-pub(super) fn launch(home: &Path, port: u16, _: SocketAddr) -> Result<Process> {
+pub(super) fn launch(home: &Path, port: u16, origin: &Origin) -> Result<Process> {
     let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), format!("127.0.0.1:{port}")];
     arguments.extend(["--memory".to_owned(), format!("{}MiB", MEMORY >> 20)]);
     let help = Command::new(BINARY).args(["serve", "--help"]).output()?;
     if String::from_utf8_lossy(&help.stdout).contains(CONNECTIONS[0]) {
         arguments.extend(CONNECTIONS.map(str::to_owned));
     }
+    if let Some(file) = origin.authority() {
+        arguments.extend(["--ca-file".to_owned(), file.display().to_string()]);
+    }
     Process::start(Path::new(BINARY), arguments, &home.join("log"))
 }
 
-/// Where a peer has what an origin has at that path.
-pub(crate) fn path(origin: SocketAddr, path: &str) -> String {
-    let url = format!("http://{origin}{path}");
+/// Where a peer has what an origin, `http://host:port`, has at that path.
+pub(crate) fn path(origin: &str, path: &str) -> String {
+    let url = format!("{origin}{path}");
     format!("/proxy?q={}", url.replace(':', "%3A").replace('/', "%2F"))
 }

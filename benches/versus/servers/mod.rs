@@ -2,13 +2,15 @@
 //!
 //! | file | what it starts |
 //! |---|---|
-//! | `origin` | where all fetch from |
+//! | `origin` | where all fetch from: an nginx, or what `slow` holds |
+//! | `slow` | an origin of this process, which lets each request wait, and has event streams |
 //! | `forwardcache` | the command of this crate |
 //! | `nginx`, `varnish`, `squid` | what it is measured against, each as a cache before the origin |
 
 pub(crate) mod forwardcache;
 mod nginx;
 mod origin;
+mod slow;
 mod squid;
 mod varnish;
 
@@ -66,7 +68,8 @@ impl fmt::Display for Kind {
 pub(crate) struct Server {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
-    origin: SocketAddr,
+    /// Its scheme, host and port.
+    origin: String,
     // Ended before its folder is removed.
     process: Process,
     _home: TempDir,
@@ -81,14 +84,14 @@ impl Server {
             Kind::Squid => squid::launch,
         };
         let name = kind.to_string();
-        let (process, address, home) = started(&name, |home, port| launch(home, port, origin.address))?;
-        Ok(Self { kind, address, origin: origin.address, process, _home: home })
+        let (process, address, home) = started(&name, |home, port| launch(home, port, origin))?;
+        Ok(Self { kind, address, origin: origin.url(), process, _home: home })
     }
 
     /// Where this server has what the origin has at that path.
     pub(crate) fn path(&self, path: &str) -> String {
         match self.kind {
-            Kind::Forwardcache => forwardcache::path(self.origin, path),
+            Kind::Forwardcache => forwardcache::path(&self.origin, path),
             _ => path.to_owned(),
         }
     }

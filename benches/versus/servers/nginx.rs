@@ -4,20 +4,30 @@
 //! waits some 40 ms for the client's acknowledgement, and nginx would be a tenth of itself.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 
-use super::{MEMORY, free_bytes};
+use super::{MEMORY, Origin, free_bytes};
 use crate::Result;
 use crate::packages;
 use crate::processes::Process;
 
-pub(super) fn launch(home: &Path, port: u16, origin: SocketAddr) -> Result<Process> {
+pub(super) fn launch(home: &Path, port: u16, origin: &Origin) -> Result<Process> {
     let folder = home.display();
     let most = MEMORY.min(free_bytes(home)? / 2);
     // A process for each core is what nginx advises.
     let workers = thread::available_parallelism()?;
+    let (address, scheme) = (origin.address, origin.scheme());
+    let tls = origin.authority().map_or(String::new(), |file| {
+        format!(
+            "proxy_ssl_server_name on;
+            proxy_ssl_name localhost;
+            proxy_ssl_verify on;
+            proxy_ssl_trusted_certificate {};
+            proxy_ssl_protocols TLSv1.2 TLSv1.3;",
+            file.display()
+        )
+    });
     let config = format!(
         r#"
 daemon off;
@@ -41,14 +51,15 @@ http {{
     keepalive_timeout 600s;
     proxy_cache_path {folder}/cache levels=1:2 keys_zone=cache:64m max_size={most} inactive=1h use_temp_path=off;
     upstream origin {{
-        server {origin};
-        keepalive 64;
+        server {address};
+        keepalive 256;
         keepalive_requests 100000000;
     }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location / {{
-            proxy_pass http://origin;
+            proxy_pass {scheme}://origin;
+            {tls}
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_cache cache;

@@ -1,12 +1,14 @@
-//! Where all fetch from: an nginx that answers from memory, and counts.
+//! Where all fetch from: an nginx that answers from memory, and counts; or an origin that lets requests wait.
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::started;
+use super::slow::Slow;
+use super::{home, started};
 use crate::Result;
 use crate::client;
 use crate::packages;
@@ -20,19 +22,57 @@ pub(crate) const LARGE: (&str, u64) = ("/files/1-mib", 1 << 20);
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
-    process: Process,
+    by: By,
+    /// The file of the certificate that it shows, if it speaks TLS.
+    authority: Option<PathBuf>,
     home: TempDir,
-    /// How often it was asked for its count, which it counts too.
-    questions: u64,
+}
+
+/// Who answers.
+#[derive(Debug)]
+enum By {
+    /// And how often it was asked for its count, which it counts too.
+    Nginx(Process, u64),
+    Slow(Slow),
 }
 
 impl Origin {
     /// Under it, with any number after it, is a body as long as that of [`SMALL`]: each a URL of its own.
     pub(crate) const DISTINCT: &str = "/miss/";
 
+    /// Under it, with any number after it, is an event stream without an end.
+    pub(crate) const STREAM: &str = "/stream/";
+
+    /// An event of a stream, and the time between two of them.
+    pub(crate) const EVENT: &str = "data: tick\n\n";
+    pub(crate) const EVENTS: Duration = Duration::from_millis(500);
+
     pub(crate) fn start() -> Result<Self> {
         let (process, address, home) = started("the origin", launch)?;
-        Ok(Self { address, process, home, questions: 0 })
+        Ok(Self { address, by: By::Nginx(process, 0), authority: None, home })
+    }
+
+    /// One that takes that long for each of [`DISTINCT`](Self::DISTINCT), over TLS or not, and has
+    /// [`STREAM`](Self::STREAM) too. Of the others it has [`SMALL`], at once.
+    pub(crate) fn slow(delay: Duration, is_tls: bool) -> Result<Self> {
+        let home = home()?;
+        let authority = is_tls.then(|| home.path().join("certificate.pem"));
+        let slow = Slow::start(delay, authority.as_deref())?;
+        Ok(Self { address: slow.address, by: By::Slow(slow), authority, home })
+    }
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.authority.is_some() { "https" } else { "http" }
+    }
+
+    /// Its scheme, host and port.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", self.scheme(), self.address)
+    }
+
+    /// The file of the certificate to trust, if it speaks TLS.
+    pub(crate) fn authority(&self) -> Option<&Path> {
+        self.authority.as_deref()
     }
 
     /// A folder for what is needed as long as the origin is.
@@ -42,16 +82,20 @@ impl Origin {
 
     /// How many requests it was sent so far, without this question and those like it.
     pub(crate) fn asked(&mut self) -> Result<u64> {
-        if self.process.has_ended() {
-            return Err(format!("the origin has ended:\n{}", self.process.last_words()).into());
+        let (process, questions) = match &mut self.by {
+            By::Nginx(process, questions) => (process, questions),
+            By::Slow(slow) => return Ok(slow.asked()),
+        };
+        if process.has_ended() {
+            return Err(format!("the origin has ended:\n{}", process.last_words()).into());
         }
         let answer = client::get(self.address, "/count")?;
-        self.questions += 1;
+        *questions += 1;
         // The third number of the third line: "server accepts handled requests", and then their numbers.
         let text = String::from_utf8(answer.body)?;
         let numbers = text.lines().nth(2).unwrap_or_default();
         let requests: u64 = numbers.split_whitespace().nth(2).ok_or("the origin does not count")?.parse()?;
-        Ok(requests - self.questions)
+        Ok(requests - *questions)
     }
 }
 

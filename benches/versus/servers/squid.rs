@@ -2,16 +2,16 @@
 //! without a helper that is started in the background.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 
-use super::MEMORY;
+use super::{MEMORY, Origin};
 use crate::Result;
 use crate::packages;
 use crate::processes::Process;
 
-pub(super) fn launch(home: &Path, port: u16, origin: SocketAddr) -> Result<Process> {
+pub(super) fn launch(home: &Path, port: u16, origin: &Origin) -> Result<Process> {
     let folder = home.display();
+    let origin = origin.address;
     let config = format!(
         "http_port 127.0.0.1:{port} accel defaultsite={origin} no-vhost\n\
          cache_peer {host} parent {origin_port} 0 no-query no-digest no-netdb-exchange originserver name=origin\n\

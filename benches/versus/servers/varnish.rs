@@ -1,15 +1,14 @@
 //! Varnish with its storage in memory.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 
-use super::MEMORY;
+use super::{MEMORY, Origin};
 use crate::Result;
 use crate::packages;
 use crate::processes::Process;
 
-pub(super) fn launch(home: &Path, port: u16, origin: SocketAddr) -> Result<Process> {
+pub(super) fn launch(home: &Path, port: u16, origin: &Origin) -> Result<Process> {
     let rules = format!(
         r#"
 vcl 4.1;
@@ -25,8 +24,8 @@ sub vcl_deliver {{
     }}
 }}
 "#,
-        origin.ip(),
-        origin.port()
+        origin.address.ip(),
+        origin.address.port()
     );
     let file = home.join("rules.vcl");
     fs::write(&file, rules)?;
@@ -49,7 +48,7 @@ sub vcl_deliver {{
         "-p".to_owned(),
         "thread_pools=2".to_owned(),
         "-p".to_owned(),
-        "thread_pool_min=100".to_owned(),
+        "thread_pool_min=150".to_owned(),
         "-p".to_owned(),
         "thread_pool_max=1000".to_owned(),
     ];

@@ -200,14 +200,23 @@ fn a_refresh_that_fails_leaves_what_is_stored_and_may_be_tried_again() {
     let scene = Scene::with_background(Background::CallerRuns);
     scene.answer(200, REFRESHED, "one");
     scene.get(&[]);
-    scene.pass(70);
-    for _ in 0..2 {
+    scene.pass(61);
+    let refreshes = || {
         scene.get(&[]).is(Outcome::StaleWhileRevalidate, "one");
+        scene.cache.maintain(Duration::from_secs(5))
+    };
+    // After each failure the pause is twice as long.
+    for pause in [1, 2, 4] {
         scene.fail(ErrorKind::Timeout);
-        assert_eq!(scene.cache.maintain(Duration::from_secs(5)), 1);
+        assert_eq!(refreshes(), 1);
+        scene.pass(pause - 1);
+        assert_eq!(refreshes(), 0, "{pause}");
+        scene.pass(1);
     }
-    assert_eq!(scene.cache.maintain(Duration::from_secs(5)), 0);
-    assert_eq!(scene.times_asked(), 3);
+    scene.answer(200, REFRESHED, "two");
+    assert_eq!(refreshes(), 1);
+    scene.get(&[]).is(Outcome::Hit, "two");
+    assert_eq!(scene.times_asked(), 5);
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn reads(waiting: Waiting<Answered>) -> Answer {
 
 #[test]
 fn a_failure_is_shared_with_all_who_waited_and_remembered_for_a_second() {
-    for (kind, others_fail) in [(ErrorKind::BadResponse, false), (ErrorKind::Unreachable, true)] {
+    for (kind, others_fail) in [(ErrorKind::BadResponse, false), (ErrorKind::Unresolved, true)] {
         let scene = Scene::new();
         let (job, own) = leads(scene.step(&[]));
         let others: Vec<_> = (0..29).map(|_| waits(scene.step(&[]))).collect();
@@ -214,13 +214,16 @@ fn a_request_that_cannot_be_run_gets_what_is_stale_or_an_error() {
     let (job, own) = leads(scene.step(&[]));
     let other = waits(scene.step(&[]));
     job.take(refused);
-    for waiting in [own, other] {
+    let is_refused = |waiting: Waiting<Answered>| {
         let error = is_served((waiting.again)()).unwrap_err();
-        assert_eq!(
-            (error.kind(), error.retry_after()),
-            (ErrorKind::Unavailable, Some(Duration::from_secs(1)))
-        );
-    }
+        let after = Some(Duration::from_secs(1));
+        assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Unavailable, after));
+    };
+    is_refused(own);
+    // The other may have a share of its own, and leads.
+    let (job, other) = leads((other.again)());
+    job.take(refused);
+    is_refused(other);
     scene.answer(200, &[("cache-control", "max-age=60, stale-if-error=600")], "one");
     scene.get(&[]);
     scene.pass(61);
@@ -268,4 +271,61 @@ fn one_that_waits_fails_at_its_deadline_and_leaves_the_fetch_to_the_others() {
     scene.answer(200, FRESH, "one");
     job.take(Turn::Pool);
     reads(other).is(Outcome::Hit, "one");
+}
+
+#[test]
+fn those_who_wait_read_along_though_the_one_who_leads_has_left() {
+    let scene = Scene::built(|cache| cache.worth_finishing(0));
+    let (job, own) = leads(scene.step(&[]));
+    let mut other = waits(scene.step(&[]));
+    let (send, pipe) = pipe();
+    scene.answer(200, FRESH, Body::from_reader(pipe, Some(6)));
+    drop(own);
+    let fetching = thread::spawn(move || job.take(Turn::Pool));
+    let response = loop {
+        match (other.again)() {
+            Step::Serve(answer) => break answer.unwrap(),
+            Step::Wait(waiting) => other = waiting,
+            Step::Fetch(..) | Step::Lost => panic!("it reads along"),
+        }
+    };
+    send.send(Ok(b"one")).unwrap();
+    send.send(Ok(b"two")).unwrap();
+    assert_eq!(response.into_body().into_text().unwrap(), "onetwo");
+    fetching.join().unwrap();
+    scene.get(&[]).is(Outcome::Hit, "onetwo");
+    assert_eq!(scene.times_asked(), 1);
+}
+
+#[test]
+fn what_is_left_running_at_the_soft_deadline_is_fetched_to_its_end() {
+    let scene = Scene::built(|cache| cache.worth_finishing(0));
+    scene.answer(200, FRESH, "old");
+    scene.get(&[]);
+    scene.pass(61);
+    let (job, own) = leads(scene.step_until(&[], Deadline::none().softly_within(Duration::ZERO)));
+    reads(own).is(Outcome::StaleOnDeadline(Forward::Stale), "old");
+    scene.answer(200, FRESH, Body::from_reader(io::repeat(b'x').take(200_000), Some(200_000)));
+    job.take(Turn::Pool);
+    assert_eq!(scene.get(&[]).is(Outcome::Hit, &"x".repeat(200_000)).status, 200);
+}
+
+#[test]
+fn a_failure_made_for_one_user_is_not_given_to_another() {
+    let authorization: &[(&str, &str)] = &[("authorization", "Bearer a")];
+    for (asked, answered, is_shared) in
+        [(authorization, ("x-a", "1"), false), (&[], ("set-cookie", "a=b"), false), (&[], ("x-a", "1"), true)]
+    {
+        let scene = Scene::shared();
+        let (job, own) = leads(scene.step(asked));
+        let other = waits(scene.step(&[]));
+        scene.answer(500, &[answered], Body::from_reader(&b"failed"[..], Some(6)));
+        job.take(Turn::Pool);
+        assert_eq!(reads(own).status, 500);
+        if is_shared {
+            assert_eq!(reads(other).status, 500);
+        } else {
+            leads((other.again)());
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
 
-use forwardcache::{BalancedRing, HashFunction, Ring};
+use forwardcache::{HashFunction, Rendezvous, Ring};
 
 use super::load::{BitSet, Load};
 use super::zipf::{Random, Zipf};
@@ -70,7 +70,7 @@ struct Rings {
 
 enum Either {
     Compatible(Ring),
-    Balanced(BalancedRing),
+    Rendezvous(Rendezvous),
 }
 
 impl Model {
@@ -83,7 +83,7 @@ impl Model {
     pub(super) fn run(&self, mut tell: impl FnMut(u64)) -> Vec<Counted> {
         let mut rings = [
             self.rings("compatible", |peers| Either::Compatible(compatible(peers))),
-            self.rings("balanced", |peers| Either::Balanced(balanced(peers))),
+            self.rings("rendezvous", |peers| Either::Rendezvous(rendezvous(peers))),
         ];
         let mut text = String::new();
         let mut stored = BitSet::below(self.keys);
@@ -155,8 +155,8 @@ fn compatible(peers: &[u32]) -> Ring {
     Ring::with(peers.iter().map(|&peer| name(peer)), Ring::DEFAULT_REPLICAS, HashFunction::default())
 }
 
-fn balanced(peers: &[u32]) -> BalancedRing {
-    BalancedRing::new(peers.iter().map(|&peer| (name(peer), NonZeroU32::MIN)))
+fn rendezvous(peers: &[u32]) -> Rendezvous {
+    Rendezvous::new(peers.iter().map(|&peer| (name(peer), NonZeroU32::MIN)))
 }
 
 const SCHEME: &str = "http://";
@@ -181,7 +181,7 @@ impl Either {
     fn owner(&self, key: &str) -> usize {
         let owner = match self {
             Self::Compatible(ring) => ring.owner(key),
-            Self::Balanced(ring) => ring.owner(key),
+            Self::Rendezvous(ring) => ring.owner(key),
         };
         owner.map_or(0, number)
     }
@@ -189,7 +189,7 @@ impl Either {
     fn owners(&self, key: &str) -> impl Iterator<Item = usize> {
         let (one, other) = match self {
             Self::Compatible(ring) => (Some(ring.owners(key)), None),
-            Self::Balanced(ring) => (None, Some(ring.owners(key))),
+            Self::Rendezvous(ring) => (None, Some(ring.owners(key))),
         };
         one.into_iter().flatten().chain(other.into_iter().flatten()).map(number)
     }

@@ -23,8 +23,8 @@ text { font: 13px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #24292
 .title { font-weight: 600; }
 .axis { stroke: #8b949e; stroke-width: 1; }
 polyline { fill: none; stroke-width: 2; }
-.compatible { stroke: #8b949e; } .balanced { stroke: #2f81f7; }
-rect.compatible { fill: #8b949e; stroke: none; } rect.balanced { fill: #2f81f7; stroke: none; }
+.compatible { stroke: #8b949e; } .rendezvous { stroke: #2f81f7; }
+rect.compatible { fill: #8b949e; stroke: none; } rect.rendezvous { fill: #2f81f7; stroke: none; }
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3; } }
 ";
 

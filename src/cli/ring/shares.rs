@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use forwardcache::{BalancedRing, Client, HashFunction, Member, Ring};
+use forwardcache::{Client, HashFunction, Member, Rendezvous, Ring};
 
 use super::super::arguments::{Ring as Arguments, RingName};
 use super::super::failure::Failure;
@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let replicas = options.replicas.unwrap_or(Ring::DEFAULT_REPLICAS);
             Ring::weighted(weighted, replicas, HashFunction::default()).shares()
         }
-        RingName::Balanced => BalancedRing::new(weighted).shares(),
+        RingName::Rendezvous => Rendezvous::new(weighted).shares(),
     };
     io::stdout()
         .lock()

@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::stats::{ConnectionRefusal, FrontStats};
+
 /// Counts the connections of a front.
 #[derive(Debug)]
 pub(super) struct Admission {
     most: usize,
     most_per_address: usize,
     counts: Mutex<Counts>,
+    stats: Arc<FrontStats>,
 }
 
 #[derive(Debug, Default)]
@@ -28,8 +31,8 @@ pub(super) struct Admitted {
 }
 
 impl Admission {
-    pub(super) fn new(most: usize, most_per_address: usize) -> Arc<Self> {
-        Arc::new(Self { most, most_per_address, counts: Mutex::default() })
+    pub(super) fn new(most: usize, most_per_address: usize, stats: Arc<FrontStats>) -> Arc<Self> {
+        Arc::new(Self { most, most_per_address, counts: Mutex::default(), stats })
     }
 
     /// Lets a connection from this address in, if there is room for it.
@@ -37,21 +40,25 @@ impl Admission {
         let address = address.to_canonical();
         let mut counts = self.counts.lock();
         if counts.all >= self.most {
+            self.stats.count_connection_refusal(ConnectionRefusal::TooMany);
             return None;
         }
         let own = counts.by_address.entry(address).or_default();
         if *own >= self.most_per_address {
+            self.stats.count_connection_refusal(ConnectionRefusal::TooManyOfAddress);
             return None;
         }
         *own += 1;
         counts.all += 1;
         drop(counts);
+        self.stats.count_accepted();
         Some(Admitted { admission: Arc::clone(self), address })
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
+        self.admission.stats.count_closed();
         let mut counts = self.admission.counts.lock();
         counts.all -= 1;
         if let Some(own) = counts.by_address.get_mut(&self.address) {
@@ -69,16 +76,20 @@ mod tests {
 
     #[test]
     fn both_limits_are_kept_and_what_leaves_makes_room() {
-        let admission = Admission::new(3, 2);
+        let stats = Arc::new(FrontStats::default());
+        let admission = Admission::new(3, 2, Arc::clone(&stats));
         let [one, other, third] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|text| text.parse().unwrap());
         let first = admission.admit(one).unwrap();
         let second = admission.admit("::ffff:10.0.0.1".parse().unwrap()).unwrap();
         assert!(admission.admit(one).is_none());
         let last = admission.admit(other).unwrap();
         assert!(admission.admit(third).is_none());
+        assert_eq!((stats.accepted(), stats.open()), (3, 3));
+        assert_eq!(stats.connection_refusals()[..2], [("too_many", 1), ("too_many_of_address", 1)]);
         drop(first);
         drop(admission.admit(third).unwrap());
         drop((second, last));
         assert!(admission.counts.lock().by_address.is_empty());
+        assert_eq!((stats.accepted(), stats.open()), (4, 0));
     }
 }

@@ -42,6 +42,7 @@ use crate::front::serve::RemoteAddress;
 use crate::header::token::is_token_byte;
 use crate::ledger::{Hold, Use};
 use crate::scheduler::Client;
+use crate::stats::RequestRefusal;
 use crate::store::StoredResponse;
 
 /// The content of a request up to this is collected before the request is handed on, in bytes: a client that
@@ -737,6 +738,7 @@ impl Connection {
     /// Answers what cannot be acted on; the connection is of no use afterwards.
     fn refuse(&mut self, refusal: Refusal, around: &mut Surroundings) {
         log::debug!("a request is refused: {}", refusal.reason);
+        around.stats.count_request_refusal(kind_of(refusal));
         let method = if self.is_for_head { Method::HEAD } else { Method::GET };
         let asked = Asked { method, version: Version::HTTP_11, persistent: false };
         self.head_since = None;
@@ -854,6 +856,19 @@ fn failed() -> Response<Body> {
 
 fn too_large() -> Refusal {
     Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "the body is too large" }
+}
+
+/// Under which name a refusal is counted.
+fn kind_of(refusal: Refusal) -> RequestRefusal {
+    match refusal.status {
+        _ if refusal == TOO_MANY_UPLOADS => RequestRefusal::TooManyUploads,
+        _ if refusal == NO_MEMORY => RequestRefusal::NoMemory,
+        StatusCode::REQUEST_TIMEOUT => RequestRefusal::Late,
+        StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::URI_TOO_LONG
+        | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => RequestRefusal::TooLarge,
+        _ => RequestRefusal::Malformed,
+    }
 }
 
 fn refusal_of(error: httparse::Error, head: &[u8]) -> Refusal {

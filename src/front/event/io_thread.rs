@@ -18,6 +18,7 @@ use super::surroundings::Surroundings;
 use super::transport::Transport;
 use crate::front::options::FrontOptions;
 use crate::front::serving::Lifetime;
+use crate::stats::ConnectionRefusal;
 
 pub(super) const WAKER: Token = Token(0);
 const LISTENER: Token = Token(1);
@@ -249,6 +250,7 @@ impl IoThread {
                         log::warn!("no connection can be accepted: {error}");
                     }
                     acceptor.is_exhausted = true;
+                    self.around.stats.count_connection_refusal(ConnectionRefusal::NoDescriptors);
                     // With the one that is kept for this, one who waits can be told by the end of the connection.
                     if acceptor.reserve.take().is_some() {
                         drop(acceptor.listener.accept());
@@ -278,7 +280,7 @@ impl IoThread {
         let _ = socket.set_nodelay(true);
         let transport = match &self.around.options.tls {
             None => Ok(Transport::plain(socket)),
-            Some(tls) => Transport::tls(socket, tls.config()),
+            Some(tls) => Transport::tls(socket, tls.config(), Arc::clone(&self.around.stats)),
         };
         let mut transport = match transport {
             Ok(transport) => transport,
@@ -366,6 +368,7 @@ impl IoThread {
         for (_, number) in blocked.into_iter().take(CUT_OFF) {
             if let Some(connection) = self.connections.get_mut(number) {
                 connection.cut_off();
+                self.around.stats.count_cut_off();
             }
             self.remove(number);
         }

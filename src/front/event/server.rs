@@ -22,6 +22,7 @@ use crate::front::serve::{Handler, Responder, Unhurried};
 use crate::front::serving::{Lifetime, Running, Serving};
 use crate::ledger::Ledger;
 use crate::scheduler::Scheduler;
+use crate::stats::FrontStats;
 use crate::target::Target;
 
 /// How long threads may take to end once the drain deadline has passed and their fetches are cancelled.
@@ -141,7 +142,8 @@ fn start_threads(
     let allowing = Arc::clone(responder);
     let cap = Box::new(move |origin: &Target| allowing.most_fetches(origin));
     let scheduler = Arc::new(Scheduler::new(&options.pool(), &ledger, cap));
-    responder.runs_on(&scheduler);
+    let stats = Arc::new(FrontStats::default());
+    responder.runs_on(&scheduler, &stats);
     let shared = socket.try_clone()?;
     shared.set_nonblocking(true)?;
     let mut listener = Some(mio::net::TcpListener::from_std(shared.into()));
@@ -161,7 +163,8 @@ fn start_threads(
     // Dropped on the way out by an error, it ends what has been started.
     let serving = Serving::new(address, Arc::clone(&front) as Arc<dyn Running>);
     let uploads = Places::new(scheduler.threads());
-    let admission = Admission::new(options.max_connections, options.max_connections_per_address);
+    let (most, most_of_address) = (options.max_connections, options.max_connections_per_address);
+    let admission = Admission::new(most, most_of_address, Arc::clone(&stats));
     for (number, (poll, mailbox, letters)) in threads.into_iter().enumerate() {
         let acceptor = listener
             .take()
@@ -170,6 +173,7 @@ fn start_threads(
             Arc::clone(responder),
             Arc::clone(&scheduler),
             Arc::clone(&ledger),
+            Arc::clone(&stats),
             Arc::clone(&uploads),
             options.clone(),
             mailbox,

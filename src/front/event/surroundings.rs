@@ -14,6 +14,7 @@ use crate::front::serve::{Responder, Scratch};
 use crate::front::tls::ServerTls;
 use crate::ledger::Ledger;
 use crate::scheduler::{Client, Scheduler};
+use crate::stats::FrontStats;
 
 /// How much is read from a socket at a time, in bytes.
 const INPUT: usize = 64 << 10;
@@ -28,6 +29,7 @@ pub(super) struct Surroundings {
     pub(super) responder: Arc<dyn Responder>,
     pub(super) scheduler: Arc<Scheduler>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) stats: Arc<FrontStats>,
     pub(super) uploads: Arc<Places>,
     /// Whether each client has shown a certificate of those that the options name.
     pub(super) shows_certificates: bool,
@@ -51,6 +53,7 @@ impl Surroundings {
         responder: Arc<dyn Responder>,
         scheduler: Arc<Scheduler>,
         ledger: Arc<Ledger>,
+        stats: Arc<FrontStats>,
         uploads: Arc<Places>,
         options: FrontOptions,
         mailbox: Mailbox,
@@ -59,6 +62,7 @@ impl Surroundings {
             responder,
             scheduler,
             ledger,
+            stats,
             uploads,
             shows_certificates: options.tls.as_ref().is_some_and(ServerTls::asks_for_certificates),
             limits: options.head_limits(),

@@ -5,7 +5,9 @@ use std::net::Shutdown;
 use std::sync::Arc;
 
 use mio::net::TcpStream;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+
+use crate::stats::{FrontStats, Handshake};
 
 /// A connection's bytes.
 #[derive(Debug)]
@@ -18,6 +20,17 @@ pub(super) enum Transport {
 pub(super) struct Tls {
     socket: TcpStream,
     session: ServerConnection,
+    handshake: Progress,
+    stats: Arc<FrontStats>,
+}
+
+/// How far a handshake is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// The client has sent nothing.
+    Silent,
+    Begun,
+    Done,
 }
 
 /// What one read brought.
@@ -33,9 +46,13 @@ impl Transport {
         Self::Plain(socket)
     }
 
-    pub(super) fn tls(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
+    pub(super) fn tls(
+        socket: TcpStream,
+        config: Arc<ServerConfig>,
+        stats: Arc<FrontStats>,
+    ) -> io::Result<Self> {
         let session = ServerConnection::new(config).map_err(io::Error::other)?;
-        Ok(Self::Tls(Box::new(Tls { socket, session })))
+        Ok(Self::Tls(Box::new(Tls { socket, session, handshake: Progress::Silent, stats })))
     }
 
     pub(super) fn socket(&mut self) -> &mut TcpStream {
@@ -106,6 +123,7 @@ impl Tls {
             }
             let count = uninterrupted(|| self.session.read_tls(&mut self.socket))?;
             let processed = self.session.process_new_packets();
+            self.count_handshake(count);
             // The handshake's answers, or the alert that says what is wrong.
             match self.flush() {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
@@ -118,6 +136,20 @@ impl Tls {
                     read => read,
                 };
             }
+        }
+    }
+
+    /// Takes note of how far the handshake is, now that so many bytes have come.
+    fn count_handshake(&mut self, count: usize) {
+        if self.handshake == Progress::Silent && count > 0 {
+            self.handshake = Progress::Begun;
+        }
+        if self.handshake == Progress::Begun && !self.session.is_handshaking() {
+            self.handshake = Progress::Done;
+            self.stats.count_handshake(match self.session.handshake_kind() {
+                Some(HandshakeKind::Resumed) => Handshake::Resumed,
+                _ => Handshake::Full,
+            });
         }
     }
 
@@ -138,6 +170,14 @@ impl Tls {
             uninterrupted(|| self.session.write_tls(&mut self.socket))?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        if self.handshake == Progress::Begun {
+            self.stats.count_handshake(Handshake::Failed);
+        }
     }
 }
 

@@ -14,16 +14,13 @@ const STDOUT: usize = 0;
 const STDERR: usize = 1;
 
 /// The command of this crate with these arguments, and nothing of the environment that changes what
-/// it does. No run learns from another.
+/// it does.
 #[cfg(feature = "cli")]
 pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forwardcache"));
     command.args(arguments);
     for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "rust_log"] {
         command.env_remove(name).env_remove(name.to_uppercase());
-    }
-    for name in ["XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "HOME"] {
-        command.env_remove(name);
     }
     command
 }

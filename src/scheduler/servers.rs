@@ -1,0 +1,79 @@
+//! The servers of a peer.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::control::Scheduler;
+use crate::stats::FrontStats;
+
+/// The servers that serve one peer: their threads, and what they count. All handles are the same list.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Servers(Arc<Mutex<Vec<Server>>>);
+
+#[derive(Debug)]
+struct Server {
+    scheduler: Weak<Scheduler>,
+    stats: Arc<FrontStats>,
+}
+
+impl Servers {
+    /// A server has begun to serve the peer.
+    pub(crate) fn add(&self, scheduler: &Arc<Scheduler>, stats: &Arc<FrontStats>) {
+        let mut servers = self.0.lock();
+        servers.retain(|server| server.scheduler.strong_count() > 0);
+        servers.push(Server { scheduler: Arc::downgrade(scheduler), stats: Arc::clone(stats) });
+    }
+
+    /// The threads of those that have not ended.
+    pub(crate) fn schedulers(&self) -> Vec<Arc<Scheduler>> {
+        self.0.lock().iter().filter_map(|server| server.scheduler.upgrade()).collect()
+    }
+
+    /// What each of them has counted.
+    pub(crate) fn stats(&self) -> Vec<Arc<FrontStats>> {
+        self.0.lock().iter().map(|server| Arc::clone(&server.stats)).collect()
+    }
+
+    /// Whether there were servers, and each is shutting down or has ended.
+    pub(crate) fn are_stopping(&self) -> bool {
+        let were_some = !self.0.lock().is_empty();
+        were_some && !self.schedulers().iter().any(|scheduler| scheduler.is_open())
+    }
+
+    /// Whether a fetch of one of them has waited for more than half as long as it may.
+    pub(crate) fn are_behind(&self, now: Instant) -> bool {
+        self.schedulers().iter().any(|scheduler| scheduler.is_behind(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Ledger;
+    use crate::scheduler::PoolOptions;
+
+    #[test]
+    fn servers_are_stopping_when_none_serves_any_more() {
+        let servers = Servers::default();
+        assert!(!servers.are_stopping(), "another server may call the handler");
+        let start = || {
+            let scheduler =
+                Arc::new(Scheduler::new(&PoolOptions::default(), &Ledger::new(1 << 30), Box::new(|_| None)));
+            servers.add(&scheduler, &Arc::default());
+            scheduler
+        };
+        let first = start();
+        first.stop();
+        assert!(servers.are_stopping());
+        let second = start();
+        assert!(!servers.are_stopping());
+        assert_eq!(servers.schedulers().len(), 2);
+        drop((first, second));
+        assert!(servers.are_stopping() && servers.schedulers().is_empty());
+        let _third = start();
+        assert!(!servers.are_stopping());
+        assert_eq!(servers.stats().len(), 1);
+    }
+}

@@ -1,0 +1,209 @@
+//! What those who run a peer read of it while it serves: `/metrics`, and whether it is ready.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use forwardcache::{FrontOptions, Peer, ServerTls, Serving, Tokens};
+
+use crate::local::{LocalPeer, escaped, listen, send};
+use crate::support::origin::{Gate, Origin, Reply};
+use crate::support::raw::Connection;
+use crate::support::tls::Authority;
+use crate::support::wait_until;
+use crate::tls::{client_config, connected_by};
+
+const TOKEN: &str = "a-token-of-the-pool";
+
+/// The address for those who run the peer.
+struct Admin(Serving);
+
+impl Admin {
+    fn of(peer: &Peer) -> Self {
+        Self(peer.serve_admin_on(listen(), FrontOptions::new().workers(1).io_threads(1)).unwrap())
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr()
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let fields = format!("Proxy-Authorization: Bearer {TOKEN}\r\n");
+        text_of(send(self.address(), "GET", path, &fields))
+    }
+
+    /// The value of a metric with these labels.
+    fn value(&self, name: &str) -> u64 {
+        let (status, text) = self.get("/metrics");
+        assert_eq!(status, 200);
+        let begin = format!("forwardcache_{name} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&begin));
+        value.unwrap_or_else(|| panic!("{name} is missing: {text}")).parse().unwrap()
+    }
+
+    fn wait_for(&self, name: &str, value: u64) {
+        wait_until(&format!("{name} never becomes {value}"), || self.value(name) == value);
+    }
+}
+
+fn text_of(response: crate::support::raw::Response) -> (u16, String) {
+    (response.status, String::from_utf8(response.body).unwrap())
+}
+
+fn ready(address: SocketAddr) -> (u16, String) {
+    text_of(send(address, "GET", "/readyz", ""))
+}
+
+fn is_ok(answer: &(u16, String)) -> bool {
+    *answer == (200, "ok\n".to_owned())
+}
+
+#[test]
+fn wrong_tokens_and_refused_connections_and_requests_are_counted() {
+    let tokens = Tokens::new([TOKEN]).unwrap();
+    let options = FrontOptions::new().max_connections(2).max_body(10);
+    let peer = LocalPeer::start_on(options, |builder| builder.tokens(tokens));
+    let admin = Admin::of(&peer.peer);
+    let mut asking = Connection::open(peer.address());
+    for (field, status) in [("", 407), ("Proxy-Authorization: Bearer wrong\r\n", 407)] {
+        asking.write(format!("GET /proxy?q=http%3A%2F%2Fa%2F HTTP/1.1\r\nHost: a\r\n{field}\r\n"));
+        assert_eq!(asking.read_response().status, status);
+    }
+    assert_eq!(send(admin.address(), "GET", "/metrics", "").status, 407);
+    assert_eq!(admin.value("unauthorized_requests_total"), 3);
+    // Without a token, and by a name that is not its own.
+    asking.write("GET /readyz HTTP/1.1\r\nHost: another.example\r\n\r\n");
+    assert!(is_ok(&text_of(asking.read_response())));
+
+    let mut idle = Connection::open(peer.address());
+    idle.write("HEAD /readyz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(idle.read_response_to_head().status, 200);
+    assert_eq!((admin.value("open_connections"), admin.value("accepted_connections_total")), (2, 2));
+    assert_eq!(Connection::open(peer.address()).read_response().status, 503);
+    assert_eq!(admin.value("connection_refusals_total{reason=\"too_many\"}"), 1);
+    assert_eq!(admin.value("connection_refusals_total{reason=\"too_many_of_address\"}"), 0);
+
+    asking.write("POST /proxy?q=a HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n");
+    assert_eq!(asking.read_response().status, 413);
+    idle.write("nonsense\r\n\r\n");
+    assert_eq!(idle.read_response().status, 400);
+    assert_eq!(admin.value("request_refusals_total{reason=\"too_large\"}"), 1);
+    assert_eq!(admin.value("request_refusals_total{reason=\"malformed\"}"), 1);
+    drop((asking, idle));
+    admin.wait_for("open_connections", 0);
+}
+
+#[test]
+fn a_peer_is_not_ready_while_its_queue_is_old() {
+    let gate = Gate::new();
+    let origin = {
+        let gate = gate.clone();
+        Origin::start(move |received| Reply::target(received).gate_head(&gate))
+    };
+    let options = FrontOptions::new().workers(2).max_queue_wait(Duration::from_secs(4));
+    let peer = LocalPeer::start_on(options, |builder| builder);
+    let admin = Admin::of(&peer.peer);
+    let mut number = 0;
+    let mut ask = || {
+        number += 1;
+        peer.asked(&origin.url(&format!("/{number}")))
+    };
+    let mut asking: Vec<Connection> = (0..6).map(|_| ask()).collect();
+    let mut answer = (0, String::new());
+    wait_until("it is always ready", || {
+        // There is always one that waits, however slow this is.
+        if admin.value("fetch_queue") < 4 {
+            asking.push(ask());
+        }
+        answer = ready(peer.address());
+        answer.0 == 503 && ready(admin.address()) == answer
+    });
+    assert!(answer.1.contains("wait") && answer.1.lines().count() == 1, "{answer:?}");
+    assert!(admin.value("fetch_threads{state=\"running\"}") > 0);
+    assert_eq!(send(peer.address(), "GET", "/healthz", "").status, 200, "it is alive all the same");
+    gate.open();
+    wait_until("it is never ready again", || is_ok(&ready(peer.address())) && is_ok(&ready(admin.address())));
+}
+
+#[test]
+fn a_peer_that_shuts_down_is_not_ready() {
+    let listener = listen();
+    let peer = Peer::builder(format!("http://{}", listener.local_addr().unwrap())).build().unwrap();
+    let admin = Admin::of(&peer);
+    let serving = peer.serve_on(listener, FrontOptions::new()).unwrap();
+    assert!(is_ok(&ready(admin.address())));
+    serving.shutdown();
+    let (status, text) = ready(admin.address());
+    assert!(status == 503 && text.contains("shutting down"), "{status} {text}");
+    serving.join();
+    assert_eq!(ready(admin.address()).0, 503);
+    let again = peer.serve("127.0.0.1:0").unwrap();
+    assert!(is_ok(&ready(admin.address())) && is_ok(&ready(again.local_addr())));
+    peer.leave();
+    for address in [admin.address(), again.local_addr()] {
+        let (status, text) = ready(address);
+        assert!(status == 503 && text.contains("about to end"), "{status} {text}");
+    }
+}
+
+#[test]
+fn handshakes_are_counted_by_how_they_end() {
+    let (authority, another) = (Authority::new(), Authority::new());
+    let tls = ServerTls::from_files(authority.server_file(), authority.server_file()).unwrap();
+    let peer = LocalPeer::start_on(FrontOptions::new().tls(tls), |builder| builder);
+    let admin = Admin::of(&peer.peer);
+    let asked = "GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let config = client_config(&authority, None);
+    for (full, resumed) in [(1, 0), (1, 1)] {
+        let (mut stream, mut text) = (connected_by(peer.address(), &config), String::new());
+        stream.write_all(asked.as_bytes()).unwrap();
+        stream.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("ok\n"), "{text}");
+        let counted = ["full", "resumed"].map(|result| result_of(&admin, result));
+        assert_eq!(counted, [full, resumed]);
+    }
+    let mut stranger = connected_by(peer.address(), &client_config(&another, None));
+    stranger.write_all(asked.as_bytes()).unwrap_err();
+    drop(stranger);
+    admin.wait_for("tls_handshakes_total{result=\"failed\"}", 1);
+    // Who only looks whether somebody listens has begun no handshake.
+    drop(TcpStream::connect(peer.address()).unwrap());
+    admin.wait_for("accepted_connections_total", 4);
+    admin.wait_for("open_connections", 0);
+    assert_eq!(["full", "resumed", "failed"].map(|result| result_of(&admin, result)), [1, 1, 1]);
+}
+
+fn result_of(admin: &Admin, result: &str) -> u64 {
+    admin.value(&format!("tls_handshakes_total{{result=\"{result}\"}}"))
+}
+
+#[test]
+fn purges_that_wait_for_another_peer_hold_up_no_other_question() {
+    let gate = Gate::new();
+    // Another peer that does not answer.
+    let other = {
+        let gate = gate.clone();
+        Origin::start(move |_| Reply::ok("").gate_head(&gate)).may_be_unused()
+    };
+    let peer = LocalPeer::start();
+    peer.peer.set_pool([peer.url(), other.url("")]).unwrap();
+    let admin = Admin::of(&peer.peer);
+    let mut purging: Vec<Connection> = (0..20)
+        .map(|number| {
+            let mut connection = Connection::open(admin.address());
+            let target = format!("/purge?q={}", escaped(&format!("http://a.example/{number}")));
+            connection.write(format!("PURGE {target} HTTP/1.1\r\nHost: {}\r\n\r\n", admin.address()));
+            connection
+        })
+        .collect();
+    other.wait_for(1);
+    for path in ["/healthz", "/readyz", "/metrics", "/status"] {
+        assert_eq!(admin.get(path).0, 200, "{path}");
+    }
+    purging.iter().for_each(Connection::expect_silence);
+    gate.open();
+    for connection in &mut purging {
+        let (_, text) = text_of(connection.read_response());
+        assert!(text.contains(&peer.url()), "{text}");
+    }
+}
