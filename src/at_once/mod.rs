@@ -13,4 +13,6 @@ mod plain;
 mod step;
 
 pub(crate) use plain::{PlainField, PlainRequest};
-pub(crate) use step::{BodyOf, Content, Job, Lane, Refused, Slot, Spawn, Step, Turn, Waiting, Wakes};
+pub(crate) use step::{
+    BodyOf, Collecting, Content, Job, Lane, Made, Refused, Slot, Spawn, Step, Turn, Waiting, Wakes,
+};

@@ -144,9 +144,36 @@ pub(crate) struct Slot<R>(Arc<Mutex<Content<R>>>);
 /// What is found in a [`Slot`].
 pub(crate) enum Content<R> {
     Empty,
+    /// A result whose short body is still being collected: it is served as it is once this time has come.
+    Early(R, Collecting<R>),
     Full(R),
     /// The job was dropped, or panicked.
     Lost,
+}
+
+/// What a job has made.
+pub(crate) struct Made<R> {
+    pub(crate) result: R,
+    /// Moves the body of the response on where that has to be waited for.
+    pub(crate) driver: Option<Driver>,
+    /// Where the body is short and is to go out together with its head.
+    pub(crate) collecting: Option<Collecting<R>>,
+}
+
+/// How a short body is collected while its driver moves it on.
+pub(crate) struct Collecting<R> {
+    /// The response waits for its body until then.
+    pub(crate) until: Instant,
+    /// The response with the body that is whole by now.
+    pub(crate) whole: fn(R) -> R,
+    /// Lets go of a response that nobody waits for.
+    pub(crate) abandon: fn(R),
+}
+
+impl<R> From<R> for Made<R> {
+    fn from(result: R) -> Self {
+        Self { result, driver: None, collecting: None }
+    }
 }
 
 impl<R> Slot<R> {
@@ -156,13 +183,48 @@ impl<R> Slot<R> {
         (Self(Arc::clone(&content)), Promise { content, wake })
     }
 
-    /// Takes out what is there.
-    pub(crate) fn take(&self) -> Content<R> {
-        std::mem::replace(&mut *self.0.lock(), Content::Empty)
+    /// Takes out what may be served now.
+    pub(crate) fn take(&self, now: Instant) -> Content<R> {
+        let mut content = self.0.lock();
+        match std::mem::replace(&mut *content, Content::Empty) {
+            Content::Early(result, collecting) if now < collecting.until => {
+                *content = Content::Early(result, collecting);
+                Content::Empty
+            }
+            Content::Early(result, _) => Content::Full(result),
+            found => found,
+        }
+    }
+
+    /// When what is there may be served, where that is not now.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        match &*self.0.lock() {
+            Content::Early(_, collecting) => Some(collecting.until),
+            _ => None,
+        }
     }
 
     fn is_empty(&self) -> bool {
         matches!(*self.0.lock(), Content::Empty)
+    }
+}
+
+impl<R> Drop for Slot<R> {
+    fn drop(&mut self) {
+        if let Some((result, collecting)) = take_early(&self.0) {
+            (collecting.abandon)(result);
+        }
+    }
+}
+
+fn take_early<R>(content: &Mutex<Content<R>>) -> Option<(R, Collecting<R>)> {
+    let mut content = content.lock();
+    match std::mem::replace(&mut *content, Content::Empty) {
+        Content::Early(result, collecting) => Some((result, collecting)),
+        found => {
+            *content = found;
+            None
+        }
     }
 }
 
@@ -174,12 +236,21 @@ pub(crate) struct Promise<R> {
 
 impl<R> Promise<R> {
     /// Fills the slot and wakes the request. From then on the readers of the response's body decide whether its transfer
-    /// goes on, which `driver` does where that has to be waited for.
-    pub(crate) fn keep(self, result: R, driver: Option<Driver>) {
-        *self.content.lock() = Content::Full(result);
-        drop(self);
-        if let Some(driver) = driver {
-            driver();
+    /// goes on, which the driver does where that has to be waited for.
+    pub(crate) fn keep(self, made: Made<R>) {
+        let Made { result, driver, collecting } = made;
+        let Some(collecting) = collecting else {
+            *self.content.lock() = Content::Full(result);
+            drop(self);
+            return driver.into_iter().for_each(|driver| driver());
+        };
+        *self.content.lock() = Content::Early(result, collecting);
+        // It has to know until when it waits.
+        (self.wake)();
+        driver.into_iter().for_each(|driver| driver());
+        if let Some((result, collecting)) = take_early(&self.content) {
+            let result = (collecting.whole)(result);
+            *self.content.lock() = Content::Full(result);
         }
     }
 }
@@ -204,12 +275,14 @@ struct Alone<R> {
 
 impl<R: Send + 'static> Alone<R> {
     fn again(mut self) -> Step<R> {
-        let found = self.slot.take();
+        let found = self.slot.take(Instant::now());
         self.is_served = !matches!(found, Content::Empty);
         match found {
             Content::Full(result) => Step::Serve(result),
             Content::Lost => Step::Lost,
-            Content::Empty => Step::Wait(Waiting::new(None, move || self.again())),
+            Content::Empty | Content::Early(..) => {
+                Step::Wait(Waiting::new(self.slot.until(), move || self.again()))
+            }
         }
     }
 }
@@ -223,20 +296,17 @@ impl<R> Drop for Alone<R> {
 }
 
 impl<R: Send + 'static> Step<R> {
-    /// A job for one request. `work` gives the response, and what moves its body on where that has to be waited for.
+    /// A job for one request. `work` makes the response.
     /// When the request leaves before it has the response, `cancellation` is cancelled.
     pub(crate) fn fetch(
         lane: Lane,
         cancellation: Cancellation,
         wake: Wake,
-        work: impl FnOnce(Turn) -> (R, Option<Driver>) + Send + 'static,
+        work: impl FnOnce(Turn) -> Made<R> + Send + 'static,
     ) -> Self {
         let (slot, promise) = Slot::new(wake);
         let alone = Alone { slot, cancellation: cancellation.clone(), is_served: false };
-        let job = Job::new(lane, cancellation, move |turn| {
-            let (result, driver) = work(turn);
-            promise.keep(result, driver);
-        });
+        let job = Job::new(lane, cancellation, move |turn| promise.keep(work(turn)));
         Self::Fetch(job, Waiting::new(None, move || alone.again()))
     }
 
@@ -279,7 +349,7 @@ mod tests {
         let wake: Wake = Arc::new(move || {
             counter.fetch_add(1, Ordering::Relaxed);
         });
-        let step = Step::fetch(Lane::Own, cancellation.clone(), wake, |turn| (work(turn), None));
+        let step = Step::fetch(Lane::Own, cancellation.clone(), wake, |turn| Made::from(work(turn)));
         (step.map(|result| result + 1), woken, cancellation)
     }
 

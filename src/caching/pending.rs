@@ -93,13 +93,13 @@ impl Pending {
     /// Looks whether what it waits for is there, or has been waited for long enough.
     pub(super) fn again(mut self) -> Answer {
         let landing = match &mut self.what {
-            What::Own { slot, alone, .. } => match slot.take() {
-                Content::Empty => None,
+            What::Own { slot, alone, .. } => match slot.take(Instant::now()) {
+                Content::Empty | Content::Early(..) => None,
                 found => {
                     alone.cancellation = None;
                     return match found {
                         Content::Full(result) => Step::Serve(result),
-                        Content::Lost | Content::Empty => {
+                        Content::Lost | Content::Empty | Content::Early(..) => {
                             match self.inner.stale_on_error(&self.incoming, &self.plan) {
                                 Some(stale) => {
                                     let status = CacheStatus::new(Outcome::StaleOnError(self.plan.why));
@@ -125,7 +125,11 @@ impl Pending {
 
     pub(super) fn waiting(self) -> Waiting<Result<Response<Body>>> {
         let soft = self.soft();
-        let until = [soft, self.hard(), self.patience].into_iter().flatten().min();
+        let early = match &self.what {
+            What::Own { slot, .. } => slot.until(),
+            What::Other { .. } => None,
+        };
+        let until = [soft, self.hard(), self.patience, early].into_iter().flatten().min();
         let is_soft = soft.is_some();
         Waiting { is_soft, ..Waiting::new(until, move || self.again()) }
     }

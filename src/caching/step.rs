@@ -14,7 +14,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use parking_lot::{Condvar, Mutex};
 
 use super::engine::{Caching, Inner};
@@ -24,13 +24,14 @@ use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup};
 use super::pending::Pending;
 use super::tombstones::{Fetch, Sequence};
-use crate::at_once::{Job, Lane, Refused, Slot, Step, Turn, Waiting, Wakes};
+use crate::at_once::{Job, Lane, Made, Refused, Slot, Step, Turn, Waiting, Wakes};
 use crate::body::{Body, Wake};
 use crate::cancellation::Cancellation;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fill::{Fill, prepared};
 use crate::flight::{Leader, Role, Waiter};
+use crate::ledger::Ledger;
 use crate::pieces::Pieces;
 use crate::policy::{Validity, Variant};
 use crate::stats::{CacheStatus, Forward, Outcome};
@@ -121,8 +122,8 @@ impl Inner {
         let (inner, key, wake) = (Arc::clone(self), incoming.key.clone(), wakes());
         let found =
             Step::fetch(Lane::Store, Cancellation::new(), Arc::clone(&wake), move |turn| match turn {
-                Turn::Refused(refused) => (Err(refused), None),
-                Turn::Pool | Turn::Caller => (Ok(inner.find(&key)), None),
+                Turn::Refused(refused) => Err(refused).into(),
+                Turn::Pool | Turn::Caller => Ok(inner.find(&key)).into(),
             });
         let inner = Arc::clone(self);
         found.and_then(move |found| match found {
@@ -211,7 +212,7 @@ impl Inner {
                         // It was refused for its own client's share: one of those who wait leads then, by its own.
                         leader.leave_with(Landed::GivenUp);
                     }
-                    return promise.keep(inner.refused(&incoming, &plan, refused), None);
+                    return promise.keep(inner.refused(&incoming, &plan, refused).into());
                 }
                 let exchange = Exchange { fetch, turn, cancellation: token.clone() };
                 let response = inner.fetched(&incoming, &plan, leader, exchange).map(|mut response| {
@@ -221,14 +222,7 @@ impl Inner {
                     }
                     response
                 });
-                let prepared = response.and_then(|response| match turn {
-                    Turn::Pool => prepared(response, &incoming.method, &inner.ledger, &token),
-                    Turn::Caller | Turn::Refused(_) => Ok((response, None)),
-                });
-                match prepared {
-                    Ok((response, driver)) => promise.keep(Ok(response), driver),
-                    Err(error) => promise.keep(Err(error), None),
-                }
+                promise.keep(made(response, &incoming.method, turn, &inner.ledger, &token));
             })
         };
         let pending = Pending::own(Arc::clone(self), incoming, plan, slot, waiter, cancellation, turns, wake);
@@ -261,19 +255,12 @@ impl Inner {
         let lane = Lane::Origin(incoming.target.origin());
         Step::fetch(lane, cancellation, wake, move |turn| {
             if let Turn::Refused(refused) = turn {
-                return (inner.refused(&incoming, &Plan::without_store(Forward::Bypass), refused), None);
+                return inner.refused(&incoming, &Plan::without_store(Forward::Bypass), refused).into();
             }
             let method = incoming.method.clone();
             let response =
                 inner.pass(incoming.into_passing(), Body::empty(), Forward::Bypass, Some(token.clone()));
-            let prepared = response.and_then(|response| match turn {
-                Turn::Pool => prepared(response, &method, &inner.ledger, &token),
-                Turn::Caller | Turn::Refused(_) => Ok((response, None)),
-            });
-            match prepared {
-                Ok((response, driver)) => (Ok(response), driver),
-                Err(error) => (Err(error), None),
-            }
+            made(response, &method, turn, &inner.ledger, &token)
         })
     }
 
@@ -362,6 +349,20 @@ impl Inner {
             // Whoever maintains the cache fetches it.
             self.refreshes.offer(incoming, self);
         }
+    }
+}
+
+/// A response as the one who waits for it can send it: a caller reads the body itself.
+fn made(
+    response: Result<Response<Body>>,
+    method: &Method,
+    turn: Turn,
+    ledger: &Arc<Ledger>,
+    cancellation: &Cancellation,
+) -> Made<Result<Response<Body>>> {
+    match response {
+        Ok(response) if turn == Turn::Pool => prepared(response, method, ledger, cancellation),
+        response => response.into(),
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use http::{Method, Response, StatusCode};
 
 use super::transfer::Fill;
-use crate::body::{Body, Driver, Growing, Grown, Wake};
+use crate::at_once::{Collecting, Made};
+use crate::body::{Body, Growing, Grown, Wake};
 use crate::cancellation::Cancellation;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -24,40 +25,70 @@ const COLLECTING: Duration = Duration::from_millis(100);
 
 /// The response with a body that is here or growing, and the work of moving its body on.
 ///
-/// A short body is collected for at most 100 ms and one read of its source: a read cannot be interrupted, and whether
-/// it will wait is not known before. What is not whole by then streams, from the beginning.
-///
-/// # Errors
-///
-/// The failure of a body that was to be collected: nothing of the response has been sent.
+/// A short body is collected for at most 100 ms, however long a read of its source takes. What is not whole by then
+/// streams, from the beginning. A body that fails before makes an error of its response: nothing of it has been sent.
 pub(crate) fn prepared(
     response: Response<Body>,
     method: &Method,
     ledger: &Arc<Ledger>,
     cancellation: &Cancellation,
-) -> Result<(Response<Body>, Option<Driver>), Error> {
+) -> Made<Result<Response<Body>, Error>> {
     let until = Instant::now() + COLLECTING;
     let (mut parts, body) = response.into_parts();
-    let wants_digest = parts.extensions.remove::<WantsDigest>().is_some();
     if body.as_pieces().is_some() {
-        return Ok((Response::from_parts(parts, body), None));
+        parts.extensions.remove::<WantsDigest>();
+        return Ok(Response::from_parts(parts, body)).into();
     }
     if is_bodiless(parts.status, method) {
+        parts.extensions.remove::<WantsDigest>();
         // Its length may still be told.
         let length = body.length();
         drop(body);
-        return Ok((Response::from_parts(parts, Body::from_reader(io::empty(), length)), None));
+        return Ok(Response::from_parts(parts, Body::from_reader(io::empty(), length))).into();
     }
-    let (mut stream, length) = growing(body, ledger, cancellation);
-    if length.is_some_and(|length| length <= COLLECTED) && stream.wait_for_end(until) {
-        let pieces = ready(&mut *stream)?;
-        if wants_digest && !pieces.is_empty() {
-            protocol::announce_digest(&mut parts.headers, Digest::of_pieces(&pieces));
-        }
-        return Ok((Response::from_parts(parts, Body::from(pieces)), None));
-    }
+    let (stream, length) = growing(body, ledger, cancellation);
+    let is_short = length.is_some_and(|length| length <= COLLECTED);
     let driver = stream.driver();
-    Ok((Response::from_parts(parts, Body::from_growing(stream, length)), driver))
+    if is_short && driver.is_none() {
+        // Somebody else moves it on.
+        stream.wait_for_end(until);
+    }
+    let response = Ok(Response::from_parts(parts, Body::from_growing(stream, length)));
+    match driver {
+        None if is_short => whole(response).into(),
+        driver => {
+            let collecting = is_short.then_some(Collecting { until, whole, abandon });
+            Made { result: response, driver, collecting }
+        }
+    }
+}
+
+/// The response with its body in one with it, and with its digest if that is wanted; as it is where the body has not
+/// ended.
+fn whole(response: Result<Response<Body>, Error>) -> Result<Response<Body>, Error> {
+    let (mut parts, body) = response?.into_parts();
+    let wants_digest = parts.extensions.remove::<WantsDigest>().is_some();
+    let (mut stream, length) = match body.into_growing() {
+        Ok(growing) => growing,
+        Err(body) => return Ok(Response::from_parts(parts, body)),
+    };
+    if !stream.wait_for_end(Instant::now()) {
+        return Ok(Response::from_parts(parts, Body::from_growing(stream, length)));
+    }
+    let pieces = ready(&mut *stream)?;
+    if wants_digest && !pieces.is_empty() {
+        protocol::announce_digest(&mut parts.headers, Digest::of_pieces(&pieces));
+    }
+    Ok(Response::from_parts(parts, Body::from(pieces)))
+}
+
+/// Lets go of a response whose client has left while its body was collected.
+fn abandon(response: Result<Response<Body>, Error>) {
+    if let Ok(response) = response
+        && let Ok((stream, _)) = response.into_body().into_growing()
+    {
+        stream.abandon();
+    }
 }
 
 /// The body as a stream that can be read without waiting.

@@ -12,6 +12,7 @@ use http::{Method, Response};
 use super::state::{BACKLOG, WINDOW};
 use super::transfer::{FINISHING_READS, PIECE};
 use super::*;
+use crate::at_once::{Content, Slot};
 use crate::body::{Body, Growing, Grown, Wake};
 use crate::cancellation::Cancellation;
 use crate::digest::Digest;
@@ -612,19 +613,25 @@ fn what_is_worth_finishing_is_cancelled_only_when_it_is_abandoned() {
     driver.join().unwrap();
 }
 
-fn prepared_from(body: Body, cancellation: &Cancellation) -> Result<(Response<Body>, bool), Error> {
+fn prepared_from(body: Body, cancellation: &Cancellation) -> Result<Response<Body>, Error> {
     let mut response = Response::new(body);
     response.extensions_mut().insert(WantsDigest);
-    let ledger = Ledger::new(u64::MAX);
-    let prepared = prepared(response, &Method::GET, &ledger, cancellation)?;
-    Ok((prepared.0, prepared.1.is_some()))
+    let made = prepared(response, &Method::GET, &Ledger::new(u64::MAX), cancellation);
+    let (slot, promise) = Slot::new(Arc::new(|| ()));
+    thread::spawn(move || promise.keep(made));
+    loop {
+        match slot.take(Instant::now()) {
+            Content::Full(response) => return response,
+            Content::Lost => panic!("the response is lost"),
+            Content::Empty | Content::Early(..) => thread::yield_now(),
+        }
+    }
 }
 
 #[test]
 fn a_short_body_goes_out_with_its_head_and_its_digest() {
     let body = Body::from_reader(&b"hello"[..], Some(5));
-    let (mut response, is_driven) = prepared_from(body, &Cancellation::new()).unwrap();
-    assert!(!is_driven);
+    let mut response = prepared_from(body, &Cancellation::new()).unwrap();
     assert_eq!(take_digest(response.headers_mut()), Some(Digest::of(b"hello")));
     assert_eq!(*response.body().as_pieces().unwrap(), "hello");
 }
@@ -652,8 +659,8 @@ fn a_short_body_that_comes_slowly_streams_from_its_beginning() {
     }
     let body = Body::from_reader(Slow(0), Some(5));
     let began = Instant::now();
-    let (response, is_driven) = prepared_from(body, &Cancellation::new()).unwrap();
-    assert!(is_driven && began.elapsed() < Duration::from_millis(300));
+    let response = prepared_from(body, &Cancellation::new()).unwrap();
+    assert!(began.elapsed() < Duration::from_millis(300));
     assert!(response.body().as_pieces().is_none());
     assert_eq!(response.body().length(), Some(5));
     assert_eq!(response.into_body().into_bytes().unwrap(), [0, 1, 2, 3, 4][..]);

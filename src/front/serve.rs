@@ -134,14 +134,15 @@ pub(crate) fn handled(
     let cancellation = Cancellation::new();
     let token = cancellation.clone();
     let method = request.method().clone();
-    Step::fetch(lane, cancellation, wakes(), move |turn| match turn {
-        Turn::Refused(refused) => (unavailable(refused.reason()), None),
+    let response = Step::fetch(lane, cancellation, wakes(), move |turn| match turn {
+        Turn::Refused(refused) => Ok(unavailable(refused.reason())).into(),
         Turn::Pool | Turn::Caller => {
             let mut request = request;
             request.extensions_mut().insert(token.clone());
-            prepared(handle(request), &method, &ledger, &token).unwrap_or_else(|error| (broken(&error), None))
+            prepared(handle(request), &method, &ledger, &token)
         }
-    })
+    });
+    response.map(|response| response.unwrap_or_else(|error| broken(&error)))
 }
 
 /// Where the request came from: an extension of every request that a front hands on.

@@ -10,6 +10,8 @@ mod support;
 
 mod agreement;
 mod ancestor;
+mod cancelling;
+mod collapsing;
 mod command;
 mod deadlines;
 mod failover;
@@ -19,6 +21,7 @@ mod https;
 mod integrity;
 mod leaving;
 mod membership;
+mod memory;
 mod metrics;
 mod near;
 mod nginx;
