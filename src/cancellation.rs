@@ -99,29 +99,6 @@ impl Drop for CancelHook {
     }
 }
 
-/// Cancels a token when it is dropped, unless it was disarmed.
-#[derive(Debug)]
-pub(crate) struct CancelOnDrop(Option<Cancellation>);
-
-impl CancelOnDrop {
-    pub(crate) fn new(cancellation: Cancellation) -> Self {
-        Self(Some(cancellation))
-    }
-
-    /// Lets the work go on.
-    pub(crate) fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        if let Some(cancellation) = &self.0 {
-            cancellation.cancel();
-        }
-    }
-}
-
 impl fmt::Debug for Cancellation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cancellation").field("is_cancelled", &self.is_cancelled()).finish()
@@ -159,13 +136,5 @@ mod tests {
         let late = token.on_cancel(hook(100));
         assert_eq!(count.load(Ordering::Relaxed), 101);
         drop((kept, late));
-    }
-
-    #[test]
-    fn an_armed_guard_cancels_and_a_disarmed_one_does_not() {
-        let (kept, left) = (Cancellation::new(), Cancellation::new());
-        CancelOnDrop::new(kept.clone()).disarm();
-        drop(CancelOnDrop::new(left.clone()));
-        assert!(!kept.is_cancelled() && left.is_cancelled());
     }
 }

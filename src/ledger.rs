@@ -192,10 +192,6 @@ impl Hold {
         self.bytes
     }
 
-    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
-    }
-
     /// Reserves so many more; `false` when they do not fit, and then nothing has changed.
     pub(crate) fn try_grow(&mut self, bytes: u64) -> bool {
         if bytes == 0 {

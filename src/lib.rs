@@ -44,7 +44,7 @@
 mod agent;
 mod byte_size;
 mod cache_mode;
-#[allow(dead_code)]
+#[cfg_attr(not(feature = "peer"), allow(dead_code))]
 mod cancellation;
 mod client;
 mod clock;
@@ -96,9 +96,7 @@ mod front;
 mod fuzzing;
 #[cfg(feature = "peer")]
 mod handler;
-// Until each of its users is there.
 #[cfg(feature = "peer")]
-#[allow(dead_code)]
 mod ledger;
 mod limited_body;
 #[cfg(feature = "peer")]

@@ -9,7 +9,6 @@
 //! | `plain` | [`PlainRequest`]: a request of which nothing has to be interpreted |
 
 mod plain;
-#[allow(dead_code)]
 mod step;
 
 pub(crate) use plain::{PlainField, PlainRequest};

@@ -98,12 +98,6 @@ impl Scheduler {
         self.fetches.is_stream(job);
     }
 
-    /// Somebody waits for the refresh whose cancellation this is: it goes with the fetches.
-    #[allow(dead_code, reason = "for a cache that refreshes on these threads")]
-    pub(crate) fn promote(&self, job: &Cancellation) {
-        self.fetches.promote(job);
-    }
-
     /// Drops refreshes from now on; everything else goes on.
     pub(crate) fn stop(&self) {
         self.fetches.stop();

@@ -222,16 +222,6 @@ impl Pool {
         self.start_threads(wanted);
     }
 
-    /// Lets a refresh that waits go with the fetches.
-    pub(super) fn promote(&self, job: &Cancellation) {
-        let mut state = self.inner.state.lock();
-        state.queue.promote(|entry| entry.job.cancellation.is_same(job));
-        state.is_settled = false;
-        let wanted = self.inner.arrange(&mut state, Instant::now(), 0);
-        drop(state);
-        self.start_threads(wanted);
-    }
-
     /// Drops refreshes from now on; everything else goes on.
     pub(super) fn stop(&self) {
         let mut state = self.inner.state.lock();

@@ -102,19 +102,6 @@ impl<J> Queue<J> {
         taken
     }
 
-    /// Makes a refresh a fetch, as somebody waits for it now.
-    pub(super) fn promote(&mut self, is_meant: impl FnMut(&Entry<J>) -> bool) {
-        let mut taken = Vec::new();
-        self.refreshes.take(is_meant, &mut taken);
-        for mut entry in taken {
-            if let Purpose::Refresh { origin, cap } = &entry.claim.purpose {
-                entry.claim.purpose = Purpose::Fetch { origin: origin.clone(), cap: *cap };
-                // It is in the queue already: there is room for it.
-                self.fetches.push(entry);
-            }
-        }
-    }
-
     /// Since when the oldest one waits.
     pub(super) fn oldest(&self) -> Option<Instant> {
         [&self.transfers, &self.others, &self.fetches, &self.refreshes]
@@ -337,16 +324,6 @@ mod tests {
         assert_eq!(queue.push(fetch(5, 3, 1)).unwrap_err().job, 5);
         queue.push(transfer(5, 3, 1)).unwrap();
         assert_eq!(queue.len(), 5);
-    }
-
-    #[test]
-    fn what_is_promoted_goes_with_the_fetches() {
-        let (mut queue, mut share) = (Queue::new(100), FairShare::new(1));
-        for entry in [refresh(1, 1), refresh(2, 1), fetch(3, 2, 1)] {
-            queue.push(entry).unwrap();
-        }
-        queue.promote(|entry| entry.job == 2);
-        assert_eq!(order(&mut queue, &mut share), [3, 2, 1]);
     }
 
     #[test]
