@@ -222,7 +222,7 @@ impl Run {
                     self.world.judge(&asked.target, version, begun, purged, is_stale, asked.is_hasty).err()
                 }
                 Err(Err(wrong)) => Some(wrong.clone()),
-                Err(Ok(error)) if self.is_excused(&asked, error, begun, took >= limit) => None,
+                Err(Ok(error)) if self.is_excused(&asked, error, begun, took >= limit, outcome) => None,
                 Err(Ok(error)) => Some(format!("it fails, and need not: {error:?}")),
             };
             let late = (took > limit + SLACK).then(|| format!("it took {took:?} of {limit:?}"));
@@ -247,11 +247,21 @@ impl Run {
     }
 
     /// Whether the options do not exclude this failure.
-    fn is_excused(&self, asked: &Asked, error: &Error, begun: Instant, is_over: bool) -> bool {
+    fn is_excused(
+        &self,
+        asked: &Asked,
+        error: &Error,
+        begun: Instant,
+        is_over: bool,
+        outcome: Option<Outcome>,
+    ) -> bool {
         let is_long = body(&asked.target, 1).len() > COLLECTED;
         match error.kind() {
             // Who asked had no more time. A body that is handed out may come from one slow peer after another.
             ErrorKind::Timeout if is_over && (asked.is_hasty || is_long) => true,
+            // What a peer does not have, but fetches meanwhile, may come slowly because its origin is slow: it is waited
+            // for, however short it is.
+            ErrorKind::Timeout if is_over && outcome.is_some_and(|outcome| !outcome.is_from_store()) => true,
             // It may have been done.
             _ if asked.method == "POST" => true,
             _ if !self.world.was_up_since(begun) => true,
