@@ -90,7 +90,7 @@ fn two_variants_are_fetched_about_once_each() {
         })
     };
     let peer = LocalPeer::start();
-    let language = |number: usize| if number % 2 == 0 { "de" } else { "en" };
+    let language = |number: usize| if number.is_multiple_of(2) { "de" } else { "en" };
     let fields = |number| format!("Accept-Language: {}\r\n", language(number));
     let mut asking = ask(&peer, &origin.url("/"), fields, 40);
     origin.wait_for(1);
