@@ -81,7 +81,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Listen`](crate::ErrorKind::Listen) when the socket cannot be served, or when threads cannot be started.
+    /// [`ErrorKind::Listen`] when the socket cannot be served, or when threads cannot be started.
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn serve_admin_on(&self, listener: TcpListener, options: FrontOptions) -> Result<Serving> {
         let responder: Arc<dyn Responder> = Arc::new(Administering(self.clone()));
