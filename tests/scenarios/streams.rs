@@ -2,6 +2,7 @@
 //!
 //! Each peer here has one worker and one thread that reads: whatever occupied it would be seen.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,7 +13,7 @@ use forwardcache::{
 use http::{Request, Response};
 
 use crate::local::LocalPeer;
-use crate::support::origin::{Gate, Origin, Received, Reply};
+use crate::support::origin::{Gate, Origin, Piece, Received, Reply};
 use crate::support::raw::Connection;
 
 const LARGE: usize = 8 << 20;
@@ -339,4 +340,34 @@ fn a_request_body_of_any_size_goes_through() {
             assert_eq!(connection.read_response().body, length.to_string().as_bytes());
         }
     }
+}
+
+#[test]
+fn a_short_body_of_a_slow_origin_streams_through_the_pool_with_one_fetch() {
+    let gates: Vec<Gate> = (0..3).map(|_| Gate::new()).collect();
+    let held = gates.clone();
+    let origin = Origin::start(move |_| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nCache-Control: max-age=60\r\n\r\n1";
+        let mut pieces = vec![Piece::from(head)];
+        for (gate, byte) in held.iter().zip(["2", "3", "4"]) {
+            pieces.extend([Piece::from(gate), Piece::from(byte)]);
+        }
+        Reply::raw_pieces(pieces)
+    });
+    let pool = LocalPeer::pool(2);
+    let client = forwardcache::Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
+    let url = origin.url("/slow");
+    let mut body = client.get(&url).unwrap().into_body();
+    let mut byte = [0];
+    for (number, expected) in b"1234".iter().enumerate() {
+        body.read_exact(&mut byte).unwrap();
+        assert_eq!(byte[0], *expected);
+        // The origin sends the next byte only now, when this one has gone all the way.
+        if let Some(gate) = gates.get(number) {
+            gate.open();
+        }
+    }
+    assert_eq!(body.read(&mut byte).unwrap(), 0);
+    assert_eq!(client.get(&url).unwrap().into_body().into_text().unwrap(), "1234");
+    assert_eq!(origin.count(), 1);
 }
