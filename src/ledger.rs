@@ -68,6 +68,8 @@ const ATTEMPTS: usize = 3;
 pub struct Ledger {
     limit: u64,
     held: [AtomicU64; Use::ALL.len()],
+    /// How often a fetch could not start for want of memory.
+    unstarted: AtomicU64,
     store: RwLock<Option<Weak<dyn MakeRoom>>>,
 }
 
@@ -75,7 +77,12 @@ impl Ledger {
     /// An account with a limit in bytes.
     #[must_use]
     pub fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit, held: Default::default(), store: RwLock::default() })
+        Arc::new(Self {
+            limit,
+            held: Default::default(),
+            unstarted: AtomicU64::new(0),
+            store: RwLock::default(),
+        })
     }
 
     /// Who is asked to evict: the first one, for as long as it lives. A second store of one ledger is not asked.
@@ -98,6 +105,11 @@ impl Ledger {
     /// How many bytes are held for all uses together.
     pub fn total(&self) -> u64 {
         self.held.iter().map(|held| held.load(Ordering::Relaxed)).sum()
+    }
+
+    /// What changes whenever a fetch cannot start for want of memory.
+    pub(crate) fn unstarted(&self) -> u64 {
+        self.unstarted.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -200,6 +212,9 @@ impl Hold {
         self.ledger.add(self.by, bytes);
         if self.ledger.is_over() && !self.ledger.make_room(bytes) {
             self.ledger.subtract(self.by, bytes);
+            if self.by == Use::Fetches {
+                self.ledger.unstarted.fetch_add(1, Ordering::Relaxed);
+            }
             return false;
         }
         self.bytes += bytes;

@@ -13,7 +13,7 @@ use super::fair_share::{Claim, FairShare, Granted, Purpose};
 use super::queue::{Entry, Queue};
 use crate::at_once::{Job, Refused, Turn};
 use crate::cancellation::Cancellation;
-use crate::ledger::{Ledger, Use};
+use crate::ledger::{Hold, Ledger, Use};
 use crate::target::Target;
 
 /// What the buffers of a connection to an origin take, in bytes: without TLS, and with it.
@@ -22,6 +22,10 @@ const TLS_BUFFERS: u64 = 64 << 10;
 
 /// How often what waits and what runs is looked through, however many ask for it.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+/// How often, and in what time, a fetch looks again for the memory of its buffers.
+const MEMORY_LOOKS: u32 = 20;
+const MEMORY_LOOK: Duration = Duration::from_millis(50);
 
 /// How a pool is made.
 #[derive(Clone, Debug)]
@@ -406,7 +410,7 @@ impl Inner {
             let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(job)));
             return drop(dropped);
         }
-        let Some(held) = self.ledger.reserve(Use::Fetches, buffers) else {
+        let Some(held) = self.memory_for(buffers, &job.cancellation) else {
             self.state.lock().refused[Refused::NoMemory as usize] += 1;
             return refuse(job, Refused::NoMemory);
         };
@@ -414,6 +418,18 @@ impl Inner {
             log::error!("a job panicked");
         }
         drop(held);
+    }
+
+    /// Reserves the buffers of a fetch. Waits a moment for clients that do not read to be cut off, holding nothing.
+    fn memory_for(&self, buffers: u64, cancellation: &Cancellation) -> Option<Hold> {
+        for _ in 0..MEMORY_LOOKS {
+            let held = self.ledger.reserve(Use::Fetches, buffers);
+            if held.is_some() || cancellation.is_cancelled() {
+                return held;
+            }
+            thread::sleep(MEMORY_LOOK);
+        }
+        self.ledger.reserve(Use::Fetches, buffers)
     }
 
     /// Takes a job off the counts.

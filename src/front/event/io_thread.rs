@@ -54,6 +54,8 @@ pub(super) struct IoThread {
     between_looks: Duration,
     /// Whether more memory was held at the last look than there should be.
     was_over: bool,
+    /// See [`Ledger::unstarted`](crate::ledger::Ledger).
+    unstarted: u64,
 }
 
 /// Takes connections and shares them out.
@@ -107,6 +109,7 @@ impl IoThread {
             lifetime,
             between_looks,
             was_over: false,
+            unstarted: 0,
         };
         if let Some(acceptor) = &mut thread.acceptor {
             thread.poll.registry().register(&mut acceptor.listener, LISTENER, Interest::READABLE)?;
@@ -360,14 +363,16 @@ fn caught(around: &mut Surroundings, act: impl FnOnce(&mut Surroundings) -> Next
 }
 
 impl IoThread {
-    /// Ends connections of clients that do not read, as long as more memory is held than there should be: a few of
-    /// them, those first that hold most for longest.
+    /// Ends connections of clients that do not read, as long as more memory is held than there should be, or so much
+    /// that fetches cannot start: a few of them, those first that hold most for longest.
     fn cut_off_slow_readers(&mut self) {
         let ledger = &self.around.ledger;
         if ledger.is_over() {
             ledger.make_room(0);
         }
-        if !ledger.is_over() {
+        let unstarted = ledger.unstarted();
+        let is_short = std::mem::replace(&mut self.unstarted, unstarted) != unstarted;
+        if !ledger.is_over() && !is_short {
             self.was_over = false;
             return;
         }
