@@ -1,6 +1,6 @@
 //! What is stored, removed from every peer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -17,8 +17,14 @@ pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
         pool::client(&arguments.peers, &arguments.elsewhere, &arguments.reaching, arguments.max_time)?;
     let mut went: BTreeMap<PeerUrl, Purged> = BTreeMap::new();
     let mut failed: Vec<(PeerUrl, Error)> = Vec::new();
+    let mut of_other_pools = BTreeSet::new();
     for purge in &purges {
+        // Once some have failed, the others are asked as if they were all.
+        let is_whole_pool = failed.is_empty();
         for answered in client.purge(purge)?.peers {
+            if answered.knows_other_pool && is_whole_pool {
+                of_other_pools.insert(answered.peer.clone());
+            }
             match answered.result {
                 Ok(purged) => {
                     let sum = went.entry(answered.peer).or_default();
@@ -39,7 +45,9 @@ pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
     for (peer, purged) in &went {
         // What it did of several before it failed is no whole.
         if failed.iter().all(|(gone, _)| gone != peer) {
-            writeln!(output, "{peer}\t{purged}").map_err(|error| Failure::io("cannot write", &error))?;
+            let other = if of_other_pools.contains(peer) { " other-pool" } else { "" };
+            writeln!(output, "{peer}\t{purged}{other}")
+                .map_err(|error| Failure::io("cannot write", &error))?;
         }
     }
     for (peer, error) in &failed {
