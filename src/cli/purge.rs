@@ -17,12 +17,11 @@ pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
         pool::client(&arguments.peers, &arguments.elsewhere, &arguments.reaching, arguments.max_time)?;
     let mut went: BTreeMap<PeerUrl, Purged> = BTreeMap::new();
     let mut failed: Vec<(PeerUrl, Error)> = Vec::new();
+    let mut left = client.pool();
     let mut of_other_pools = BTreeSet::new();
     for purge in &purges {
-        // Once some have failed, the others are asked as if they were all.
-        let is_whole_pool = failed.is_empty();
-        for answered in client.purge(purge)?.peers {
-            if answered.knows_other_pool && is_whole_pool {
+        for answered in client.purge_at(&left, purge)?.peers {
+            if answered.knows_other_pool {
                 of_other_pools.insert(answered.peer.clone());
             }
             match answered.result {
@@ -34,12 +33,10 @@ pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
             }
         }
         // Who did not do one would keep the others waiting for each of the rest.
-        let mut left = client.members();
-        left.retain(|member| failed.iter().all(|(gone, _)| gone != member.url()));
+        left.retain(|peer| failed.iter().all(|(gone, _)| gone != peer));
         if left.is_empty() {
             break;
         }
-        client.set_members(left)?;
     }
     let mut output = io::stdout().lock();
     for (peer, purged) in &went {

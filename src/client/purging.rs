@@ -50,8 +50,17 @@ impl Client {
     ///
     /// [`ErrorKind::NoPeerLeft`] when the pool has no peer. What goes wrong at a peer is in the answer.
     pub fn purge(&self, purge: &Purge) -> Result<PoolPurged> {
-        let peers = self.pool();
-        let purged = self.purge_at(&peers, purge);
+        self.purge_at(&self.pool(), purge)
+    }
+
+    /// As [`purge`](Self::purge), by these peers alone: by those that are left of several purges where one of the pool
+    /// has failed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoPeerLeft`] when there is no peer among them.
+    pub fn purge_at(&self, peers: &[PeerUrl], purge: &Purge) -> Result<PoolPurged> {
+        let purged = self.purge_each(peers, purge);
         if peers.is_empty() {
             return Err(Error::new(ErrorKind::NoPeerLeft, "the pool has no peer"));
         }
@@ -61,7 +70,7 @@ impl Client {
     /// The same at all peers but this one, which purges itself.
     #[cfg(feature = "peer")]
     pub(crate) fn purge_others(&self, purge: &Purge, own: &PeerUrl) -> Vec<PeerPurged> {
-        self.purge_at(&self.others(own), purge)
+        self.purge_each(&self.others(own), purge)
     }
 
     /// Removes what this client itself keeps near. What it was asked for before is not kept after.
@@ -77,7 +86,7 @@ impl Client {
     #[allow(clippy::unused_self, reason = "a client alone keeps nothing")]
     fn forget_own_copies(&self, _: &Purge) {}
 
-    fn purge_at(&self, peers: &[PeerUrl], purge: &Purge) -> Vec<PeerPurged> {
+    fn purge_each(&self, peers: &[PeerUrl], purge: &Purge) -> Vec<PeerPurged> {
         let deadline = Deadline::within(self.inner.purge_timeout);
         let purged = side_by_side(peers, |peer| self.purge_peer(peer, purge, deadline));
         let mut purged: Vec<_> = purged.into_iter().map(|(_, purged)| purged).collect();
