@@ -1,6 +1,6 @@
 //! What is stored, removed from every peer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -17,8 +17,13 @@ pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
         pool::client(&arguments.peers, &arguments.elsewhere, &arguments.reaching, arguments.max_time)?;
     let mut went: BTreeMap<PeerUrl, Purged> = BTreeMap::new();
     let mut failed: Vec<(PeerUrl, Error)> = Vec::new();
+    let mut left = client.pool();
+    let mut of_other_pools = BTreeSet::new();
     for purge in &purges {
-        for answered in client.purge(purge)?.peers {
+        for answered in client.purge_at(&left, purge)?.peers {
+            if answered.knows_other_pool {
+                of_other_pools.insert(answered.peer.clone());
+            }
             match answered.result {
                 Ok(purged) => {
                     let sum = went.entry(answered.peer).or_default();
@@ -28,18 +33,18 @@ pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
             }
         }
         // Who did not do one would keep the others waiting for each of the rest.
-        let mut left = client.members();
-        left.retain(|member| failed.iter().all(|(gone, _)| gone != member.url()));
+        left.retain(|peer| failed.iter().all(|(gone, _)| gone != peer));
         if left.is_empty() {
             break;
         }
-        client.set_members(left)?;
     }
     let mut output = io::stdout().lock();
     for (peer, purged) in &went {
         // What it did of several before it failed is no whole.
         if failed.iter().all(|(gone, _)| gone != peer) {
-            writeln!(output, "{peer}\t{purged}").map_err(|error| Failure::io("cannot write", &error))?;
+            let other = if of_other_pools.contains(peer) { " other-pool" } else { "" };
+            writeln!(output, "{peer}\t{purged}{other}")
+                .map_err(|error| Failure::io("cannot write", &error))?;
         }
     }
     for (peer, error) in &failed {

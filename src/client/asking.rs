@@ -280,8 +280,8 @@ impl Client {
 
     /// Who owned it before, where that was somebody else not long ago.
     #[cfg(feature = "peer")]
-    pub(crate) fn former_owner(&self, target: &Target, now: Instant) -> Option<PeerUrl> {
-        self.inner.pool.former_owner(target, now)
+    pub(crate) fn former_owner(&self, target: &Target, asker: &PeerUrl, now: Instant) -> Option<PeerUrl> {
+        self.inner.pool.former_owner(target, asker, now)
     }
 
     /// Asks a former owner.
@@ -299,6 +299,12 @@ impl Client {
     #[cfg(feature = "peer")]
     pub(crate) fn forget_all_former(&self) {
         self.inner.pool.former().forget();
+    }
+
+    /// What they have of this is not to come back.
+    #[cfg(feature = "peer")]
+    pub(crate) fn purge_former(&self, purge: &Purge) {
+        self.inner.pool.former().purge(purge);
     }
 
     /// It did not answer: it is not asked again.

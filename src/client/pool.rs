@@ -87,19 +87,21 @@ impl Pool {
         let members = Arc::new(Members::new(members, digest, &self.ring));
         let former = std::mem::replace(&mut *self.members.write(), members);
         #[cfg(feature = "peer")]
-        self.former.remember(former, Instant::now().checked_add(self.handover));
+        self.former.remember(former, self.handover, Instant::now());
         #[cfg(not(feature = "peer"))]
         drop(former);
         Ok(())
     }
 
-    /// Who owned it before the peers were changed, where that was somebody else who is still in the pool, for a while.
+    /// Who owned it last before the peers were changed: somebody else than the owner and the one who asks, who is still in
+    /// the pool. For a while.
     #[cfg(feature = "peer")]
-    pub(crate) fn former_owner(&self, target: &Target, now: Instant) -> Option<PeerUrl> {
-        let former = self.former.owner(target, now)?;
+    pub(crate) fn former_owner(&self, target: &Target, asker: &PeerUrl, now: Instant) -> Option<PeerUrl> {
         let members = self.snapshot();
-        let is_still_there = members.members.iter().any(|member| *member.url() == former);
-        (is_still_there && members.owner(target) != Some(&former)).then_some(former)
+        let owner = members.owner(target);
+        self.former.owner(target, now, |former| {
+            former != asker && owner != Some(former) && members.has(former.as_str())
+        })
     }
 
     #[cfg(feature = "peer")]
@@ -146,8 +148,7 @@ impl Pool {
     /// Whether one of the peers has this base URL, as it is written here.
     #[cfg(feature = "peer")]
     pub(crate) fn has(&self, url: &str) -> bool {
-        let members = self.snapshot();
-        members.members.binary_search_by(|member| member.url().as_str().cmp(url)).is_ok()
+        self.snapshot().has(url)
     }
 
     /// The weight of this peer, and that of it and all others but those that are away. A peer that is no member counts
@@ -175,7 +176,7 @@ impl Pool {
         self.snapshot().members.clone()
     }
 
-    fn snapshot(&self) -> Arc<Members> {
+    pub(super) fn snapshot(&self) -> Arc<Members> {
         Arc::clone(&self.members.read())
     }
 }
@@ -220,6 +221,11 @@ impl Members {
 
     pub(super) fn owner(&self, target: &Target) -> Option<&PeerUrl> {
         Some(self.members[self.placement.owner(target.ring_key())?].url())
+    }
+
+    #[cfg(feature = "peer")]
+    fn has(&self, url: &str) -> bool {
+        self.members.binary_search_by(|member| member.url().as_str().cmp(url)).is_ok()
     }
 }
 

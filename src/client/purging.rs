@@ -5,6 +5,8 @@
 //! that lasts, what was to go. So there is a second round, once all have answered: each forgets again what it keeps
 //! near, which by now comes from nobody but those who have purged it. Last comes what this client keeps near.
 
+use std::time::Instant;
+
 use http::{Request, Response, StatusCode};
 
 use super::asking::Client;
@@ -14,7 +16,7 @@ use crate::body::Body;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::peer_url::PeerUrl;
-use crate::protocol::{self, Scope};
+use crate::protocol::{self, Hop, Scope};
 use crate::purge::{PeerPurged, PoolPurged, Purge, Purged, own_report};
 #[cfg(feature = "peer")]
 use crate::target::Target;
@@ -48,8 +50,17 @@ impl Client {
     ///
     /// [`ErrorKind::NoPeerLeft`] when the pool has no peer. What goes wrong at a peer is in the answer.
     pub fn purge(&self, purge: &Purge) -> Result<PoolPurged> {
-        let peers = self.pool();
-        let purged = self.purge_at(&peers, purge);
+        self.purge_at(&self.pool(), purge)
+    }
+
+    /// As [`purge`](Self::purge), by these peers alone: by those that are left of several purges where one of the pool
+    /// has failed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoPeerLeft`] when there is no peer among them.
+    pub fn purge_at(&self, peers: &[PeerUrl], purge: &Purge) -> Result<PoolPurged> {
+        let purged = self.purge_each(peers, purge);
         if peers.is_empty() {
             return Err(Error::new(ErrorKind::NoPeerLeft, "the pool has no peer"));
         }
@@ -59,7 +70,7 @@ impl Client {
     /// The same at all peers but this one, which purges itself.
     #[cfg(feature = "peer")]
     pub(crate) fn purge_others(&self, purge: &Purge, own: &PeerUrl) -> Vec<PeerPurged> {
-        self.purge_at(&self.others(own), purge)
+        self.purge_each(&self.others(own), purge)
     }
 
     /// Removes what this client itself keeps near. What it was asked for before is not kept after.
@@ -75,20 +86,21 @@ impl Client {
     #[allow(clippy::unused_self, reason = "a client alone keeps nothing")]
     fn forget_own_copies(&self, _: &Purge) {}
 
-    fn purge_at(&self, peers: &[PeerUrl], purge: &Purge) -> Vec<PeerPurged> {
-        let at = |peers: &[PeerUrl], what: &(dyn Fn(&PeerUrl) -> Result<Purged> + Sync)| -> Vec<_> {
-            side_by_side(peers, what).into_iter().map(|(peer, went)| PeerPurged::new(peer, went)).collect()
-        };
+    fn purge_each(&self, peers: &[PeerUrl], purge: &Purge) -> Vec<PeerPurged> {
         let deadline = Deadline::within(self.inner.purge_timeout);
-        let mut purged = at(peers, &|peer| self.purge_peer(peer, purge, deadline));
+        let purged = side_by_side(peers, |peer| self.purge_peer(peer, purge, deadline));
+        let mut purged: Vec<_> = purged.into_iter().map(|(_, purged)| purged).collect();
         // What one alone keeps near is of nobody that was purged after it.
         if peers.len() > 1 {
             let done = purged.iter().filter(|peer| peer.result.is_ok()).map(|peer| peer.peer.clone());
-            let forgot = at(&done.collect::<Vec<_>>(), &|peer| self.forget_near_at(peer, purge, deadline));
-            for failed in forgot.into_iter().filter(|peer| peer.result.is_err()) {
+            let done: Vec<_> = done.collect();
+            for (peer, forgot) in side_by_side(&done, |peer| self.forget_near_at(peer, purge, deadline)) {
                 // It may have near what went from its share.
-                purged.retain(|peer| peer.peer != failed.peer);
-                purged.push(failed);
+                if let Err(error) = forgot
+                    && let Some(purged) = purged.iter_mut().find(|purged| purged.peer == peer)
+                {
+                    purged.result = Err(error);
+                }
             }
         }
         // Last, as until then it could be given anew what was to go.
@@ -96,32 +108,31 @@ impl Client {
         purged
     }
 
-    /// Has one peer purge its own share.
-    fn purge_peer(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> Result<Purged> {
-        let response = told(peer, self.ask_to_purge(peer, purge, Scope::Own, deadline)?)?;
-        let bad = |text: String| Error::new(ErrorKind::BadResponse, text).with_peer(peer);
-        if response.status() != StatusCode::OK {
-            return Err(bad(format!("the peer purges nothing: it answers {}", response.status().as_u16())));
+    /// Has one peer purge its own share, and compares which pool it knows.
+    fn purge_peer(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> PeerPurged {
+        let mut answer = self.ask_to_purge(peer, purge, Scope::Own, deadline);
+        let other = answer.as_mut().ok().and_then(|answer| protocol::take_members(answer.headers_mut()));
+        if let Some(members) = other {
+            self.inner.disagreements.note(peer, members, &self.inner.pool, Instant::now());
         }
-        let text =
-            response.into_body().into_bytes_limited(MAX_REPORT).map_err(|error| error.with_peer(peer))?;
-        let purged = own_report(&String::from_utf8_lossy(&text));
-        purged.ok_or_else(|| bad("the peer does not say what it purged".to_owned()))
+        let mut purged = PeerPurged::new(peer.clone(), answer.and_then(|answer| own_share(peer, answer)));
+        purged.knows_other_pool = other.is_some();
+        purged
     }
 
     /// Has one peer, whose own share is purged, forget what it keeps near.
-    fn forget_near_at(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> Result<Purged> {
+    fn forget_near_at(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> Result<()> {
         let response = self.ask_to_purge(peer, purge, Scope::Near, deadline)?;
         // One of an older release, which took the first round and does not know of a second.
         if response.status() == StatusCode::BAD_REQUEST {
-            return Ok(Purged::default());
+            return Ok(());
         }
         let response = told(peer, response)?;
         if !response.status().is_success() {
             let text = format!("the peer forgets nothing: it answers {}", response.status().as_u16());
             return Err(Error::new(ErrorKind::BadResponse, text).with_peer(peer));
         }
-        Ok(Purged::default())
+        Ok(())
     }
 
     fn ask_to_purge(
@@ -135,10 +146,27 @@ impl Client {
         *request.method_mut() = protocol::purge();
         *request.uri_mut() = peer.url_with_query(self.path(), &purge.query());
         scope.put(request.headers_mut());
+        if scope == Scope::Own {
+            // Asked once which pool it knows, it is counted once.
+            let members = Some(self.inner.pool.digest());
+            Hop { members, ..Hop::default() }.put(request.headers_mut());
+        }
         request.extensions_mut().insert(deadline);
         self.inner.show_token(&mut request);
         self.inner.transport.round_trip(request).map_err(|error| error.with_peer(peer))
     }
+}
+
+/// What a peer says that it purged of its own share.
+fn own_share(peer: &PeerUrl, response: Response<Body>) -> Result<Purged> {
+    let response = told(peer, response)?;
+    let bad = |text: String| Error::new(ErrorKind::BadResponse, text).with_peer(peer);
+    if response.status() != StatusCode::OK {
+        return Err(bad(format!("the peer purges nothing: it answers {}", response.status().as_u16())));
+    }
+    let text = response.into_body().into_bytes_limited(MAX_REPORT).map_err(|error| error.with_peer(peer))?;
+    let purged = own_report(&String::from_utf8_lossy(&text));
+    purged.ok_or_else(|| bad("the peer does not say what it purged".to_owned()))
 }
 
 /// The answer of a peer, or what it says went wrong.
@@ -158,6 +186,7 @@ mod tests {
 
     use super::super::side_by_side::AT_A_TIME;
     use super::*;
+    use crate::protocol::PoolDigest;
     use crate::round_trip::{RoundTrip, RoundTripFn};
 
     fn client(peers: usize, transport: impl RoundTrip + 'static) -> Client {
@@ -226,6 +255,34 @@ mod tests {
             assert_eq!(error.peer(), Some(peer.as_str()));
         }
         assert_eq!(purged.failed().nth(1).unwrap().1.message(), "not by you");
+    }
+
+    #[test]
+    fn a_peer_that_knows_another_pool_is_named() {
+        let client = client(
+            3,
+            RoundTripFn(|request: Request<Body>| {
+                let is_first_round = request.headers()["forwardcache-scope"] == "own";
+                let asked_with = Hop::of(request.headers()).members;
+                assert_eq!(asked_with.is_some(), is_first_round);
+                let mut answer = answer(200, "p responses 1 bytes 2\n");
+                match request.uri().port_u16().unwrap() {
+                    1 => protocol::announce_members(answer.headers_mut(), PoolDigest::of("another")),
+                    // It does not forget what it has near.
+                    2 if is_first_round => {
+                        protocol::announce_members(answer.headers_mut(), PoolDigest::of("another"));
+                    }
+                    2 => *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
+                    _ => {}
+                }
+                Ok(answer)
+            }),
+        );
+        let purged = client.purge(&Purge::all()).unwrap();
+        let said: Vec<_> =
+            purged.peers.iter().map(|peer| (peer.knows_other_pool, peer.result.is_ok())).collect();
+        assert_eq!(said, [(true, true), (true, false), (false, true)]);
+        assert_eq!(client.disagreements(), 2);
     }
 
     #[test]

@@ -104,8 +104,8 @@ pub(crate) trait PoolView: std::fmt::Debug + Send + Sync {
     /// Takes note that another peer is about to end; says whether it is one of the pool. Cheap, and never blocks.
     fn is_left_by(&self, peer: &PeerUrl) -> bool;
 
-    /// Asks former owners for nothing any more. Cheap, and never blocks.
-    fn forget_former(&self);
+    /// Asks former owners for nothing any more that the purge covers. Cheap, and never blocks.
+    fn purge_former(&self, purge: &Purge);
 
     /// Removes what this peer keeps near of what others own. Cheap, and never blocks.
     fn forget_near(&self, purge: &Purge);
@@ -203,7 +203,7 @@ impl Proxy {
     }
 
     /// The pool that this peer knows, where whoever asks knows another.
-    fn other_members(&self, hop: Hop) -> Option<PoolDigest> {
+    pub(super) fn other_members(&self, hop: Hop) -> Option<PoolDigest> {
         let asked_with = hop.members?;
         let own = self.pool.digest();
         (own != asked_with).then(|| {
@@ -617,7 +617,7 @@ mod tests {
             peer.as_str() == "http://neighbour:3000"
         }
 
-        fn forget_former(&self) {
+        fn purge_former(&self, _: &Purge) {
             unreachable!("nothing is purged here")
         }
 

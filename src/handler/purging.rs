@@ -16,7 +16,7 @@ use super::proxy::Proxy;
 use super::refusal::{failure, refusal};
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
-use crate::protocol::Scope;
+use crate::protocol::{self, Hop, Scope};
 use crate::purge::{self, PeerPurged, PoolPurged, Purge};
 
 /// When it is worth coming again. Most often the others take some milliseconds.
@@ -49,7 +49,7 @@ impl Proxy {
             return response;
         }
         // What former owners have would come back.
-        self.pool.forget_former();
+        self.pool.purge_former(&purge);
         let own = Ok(self.caching.purge(&purge));
         // Those who are asked by this peer ask nobody: they are asked for their own.
         let asks_others = scope == Scope::Pool && !self.pool.is_alone();
@@ -57,7 +57,11 @@ impl Proxy {
         // Last, as until then it could be given anew what was to go.
         self.pool.forget_near(&purge);
         peers.push(PeerPurged::new(self.pool.own_url().clone(), own));
-        purge::response(&PoolPurged::new(peers))
+        let mut response = purge::response(&PoolPurged::new(peers));
+        if let Some(own) = self.other_members(Hop::of(request.headers())) {
+            protocol::announce_members(response.headers_mut(), own);
+        }
+        response
     }
 
     pub(super) fn may_purge(&self) -> bool {
@@ -80,7 +84,7 @@ mod tests {
     use crate::error::Error;
     use crate::handler::{Allowed, OwnAddresses, PoolView};
     use crate::peer_url::PeerUrl;
-    use crate::protocol::{self, PoolDigest};
+    use crate::protocol::PoolDigest;
     use crate::purge::Purged;
     use crate::round_trip::RoundTripFn;
     use crate::store::MemoryStore;
@@ -126,7 +130,7 @@ mod tests {
             false
         }
 
-        fn forget_former(&self) {}
+        fn purge_former(&self, _: &Purge) {}
 
         fn forget_near(&self, purge: &Purge) {
             self.forgotten.lock().push(purge.query());
@@ -218,6 +222,24 @@ mod tests {
         assert_eq!(own("?all"), (200, "http://two:1 responses 0 bytes 0\n".to_owned()));
         // What may not be fetched may have been stored before.
         assert_eq!(own("?q=http%3A%2F%2Fbad%2Fa").0, 200);
+    }
+
+    #[test]
+    fn who_knows_another_pool_is_purged_for_and_told() {
+        let proxy = proxy(&["127.0.0.1:3000"], None, false);
+        let told = |members: Option<PoolDigest>| {
+            let request = purge("?all").header("forwardcache-scope", "own");
+            let mut request = request.body(Body::empty()).unwrap();
+            if members.is_some() {
+                Hop { members, ..Hop::default() }.put(request.headers_mut());
+            }
+            let mut response = proxy.handle(request);
+            assert_eq!(response.status(), 200);
+            protocol::take_members(response.headers_mut())
+        };
+        let (ours, theirs) = (PoolDigest::of("ours"), PoolDigest::of("theirs"));
+        assert_eq!((told(None), told(Some(ours)), told(Some(theirs))), (None, None, Some(ours)));
+        assert_eq!(proxy.caching.stats().counts().disagreements, 1);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::client::Client;
 use crate::deadline::Deadline;
 use crate::error::{Result, redacted};
 use crate::peer_url::PeerUrl;
+use crate::purge::Purge;
 use crate::round_trip::RoundTrip;
 use crate::stats::Outcome;
 use crate::target::Target;
@@ -42,10 +43,7 @@ impl<O: RoundTrip> Handover<O> {
             return None;
         }
         let target = Target::parse(&request.uri().to_string()).ok()?;
-        let former = self.client.former_owner(&target, Instant::now())?;
-        if former == self.self_url {
-            return None;
-        }
+        let former = self.client.former_owner(&target, &self.self_url, Instant::now())?;
         let mut asking = Request::new(Body::empty());
         asking.headers_mut().clone_from(request.headers());
         asking.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("only-if-cached"));
@@ -70,12 +68,20 @@ impl<O: RoundTrip> RoundTrip for Handover<O> {
         if let Some(response) = self.handed_over(&request) {
             return Ok(response);
         }
-        let is_safe = request.method().is_safe();
+        let changed = (!request.method().is_safe()).then(|| request.uri().clone());
         let answer = self.origin.round_trip(request);
-        if !is_safe && self.client.has_former_owners() {
-            // What it makes doubtful here (RFC 9111 section 4.4) is with them as it was.
-            self.client.forget_all_former();
+        if let Some(url) = changed
+            && self.client.has_former_owners()
+        {
+            self.client.purge_former(&all_of_its_origin(&url.to_string()));
         }
         answer
     }
+}
+
+/// What an unsafe request to this URL may make doubtful (RFC 9111 section 4.4), which former owners have as it was:
+/// nothing of another origin.
+fn all_of_its_origin(url: &str) -> Purge {
+    let origin = Target::parse(url).map(|target| target.origin()).ok();
+    origin.and_then(|origin| Purge::prefix(origin.as_str()).ok()).unwrap_or_else(Purge::all)
 }

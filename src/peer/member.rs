@@ -224,7 +224,7 @@ impl Peer {
     /// ```
     pub fn purge(&self, purge: &Purge) -> PoolPurged {
         // What former owners have would come back.
-        self.inner.client.forget_all_former();
+        self.inner.client.purge_former(purge);
         let own = Ok(self.inner.caching.purge(purge));
         let mut peers = self.inner.client.purge_others(purge, &self.inner.self_url);
         peers.push(PeerPurged::new(self.inner.self_url.clone(), own));

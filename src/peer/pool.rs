@@ -41,8 +41,8 @@ impl PoolView for InPool {
         self.client.is_left_by(peer)
     }
 
-    fn forget_former(&self) {
-        self.client.forget_all_former();
+    fn purge_former(&self, purge: &Purge) {
+        self.client.purge_former(purge);
     }
 
     fn forget_near(&self, purge: &Purge) {

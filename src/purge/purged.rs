@@ -68,11 +68,14 @@ pub struct PeerPurged {
     pub peer: PeerUrl,
     /// What went there, or why it could not be asked, or did not do it.
     pub result: Result<Purged, Error>,
+    /// Whether it said that it knows another pool than whoever asked it: there may be peers that were not asked. `false`
+    /// where it said nothing.
+    pub knows_other_pool: bool,
 }
 
 impl PeerPurged {
     pub(crate) fn new(peer: PeerUrl, result: Result<Purged, Error>) -> Self {
-        Self { peer, result }
+        Self { peer, result, knows_other_pool: false }
     }
 }
 

@@ -3,8 +3,11 @@
 //! ```text
 //! <peer> responses <count> bytes <count>
 //! <peer> responses unknown bytes unknown
+//! <peer> responses <count> bytes <count> other-pool
 //! <peer> failed <kind> <why, in words>
 //! ```
+//!
+//! `other-pool` follows where the peer said that it knows another pool than the one who asked it.
 //!
 //! Lines are easier than JSON for a shell, and need no parser that the crate does not have. The status says
 //! whether every peer did it: 200, or 502.
@@ -21,7 +24,10 @@ impl fmt::Display for PoolPurged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for peer in &self.peers {
             match &peer.result {
-                Ok(purged) => writeln!(f, "{} {purged}", peer.peer)?,
+                Ok(purged) => {
+                    let other = if peer.knows_other_pool { " other-pool" } else { "" };
+                    writeln!(f, "{} {purged}{other}", peer.peer)?;
+                }
                 Err(error) => writeln!(f, "{} failed {} {}", peer.peer, error.kind(), error.message())?,
             }
         }
@@ -74,6 +80,10 @@ mod tests {
         assert!(answer.status() == StatusCode::OK && answer.headers()["cache-control"] == "no-store");
         let text = answer.into_body().into_text().unwrap();
         assert_eq!(text, "http://p:1 responses 2 bytes 30\nhttp://p:2 responses unknown bytes unknown\n");
+        let mut purged = pool(vec![Ok(Purged::new(2, 30)), Ok(Purged::uncounted())]);
+        purged.peers.iter_mut().for_each(|peer| peer.knows_other_pool = true);
+        let text = "http://p:1 responses 2 bytes 30 other-pool\nhttp://p:2 responses unknown bytes unknown other-pool\n";
+        assert_eq!(purged.to_string(), text);
         let down = Error::new(ErrorKind::Unreachable, "nobody is there").with_peer("http://p:2");
         let answer = response(&pool(vec![Ok(Purged::default()), Err(down)]));
         assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);

@@ -134,6 +134,12 @@ impl Purge {
         Self::of(What::Url(text.into()))
     }
 
+    /// Whether it is about everything.
+    #[cfg(feature = "peer")]
+    pub(crate) fn is_of_all(&self) -> bool {
+        self.what == What::All
+    }
+
     /// Whether it is about this canonical URL: about what is stored of it, and where a
     /// [group](Self::group_name) is named, about those responses alone that are in it.
     #[must_use]

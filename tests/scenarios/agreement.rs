@@ -1,7 +1,7 @@
 //! Peers and clients that know different pools: every request is answered, and a change of owners costs no fetch of
 //! what the former owner has.
 
-use forwardcache::{Client, Outcome};
+use forwardcache::{Client, Outcome, RoundTrip};
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Origin, Reply};
@@ -48,6 +48,12 @@ fn those_who_know_the_same_do_not_disagree() {
     let answer = of_one.get(&origin.url("/0")).unwrap();
     assert!(answer.headers().get("forwardcache-members").is_none(), "it ends at the hop that it is for");
     assert_eq!(of_one.disagreements(), 1);
+    let purge = forwardcache::Purge::all();
+    assert!(client.purge(&purge).unwrap().peers.iter().all(|peer| !peer.knows_other_pool));
+    assert!(pool[0].peer.purge(&purge).peers.iter().all(|peer| !peer.knows_other_pool));
+    let purged = of_one.purge(&purge).unwrap();
+    assert!(purged.is_complete() && purged.to_string().ends_with(" other-pool\n"), "{purged}");
+    assert_eq!((client.disagreements(), of_one.disagreements()), (0, 2));
 }
 
 #[test]
@@ -149,6 +155,24 @@ fn what_is_no_longer_so_is_not_handed_over() {
 
     let (pool, url, stored) = moved(&origin);
     let purge = forwardcache::Purge::url(&url).unwrap();
+    assert!(pool[1].peer.purge(&purge).is_complete());
+    assert_ne!(get(&pool[1], &url), stored, "it was purged");
+}
+
+#[test]
+fn further_changes_and_what_is_about_other_urls_keep_it_within_reach() {
+    let (origin, other) = (numbered(), numbered());
+    let (pool, url, stored) = moved(&origin);
+    let urls = LocalPeer::urls(&pool);
+    pool[1].peer.set_pool([&urls[1]]).unwrap();
+    pool[1].peer.set_pool(&urls).unwrap();
+    let purge = forwardcache::Purge::url(&origin.url("/another")).unwrap();
+    assert!(pool[1].peer.purge(&purge).is_complete());
+    pool[1].peer.caching().round_trip(http::Request::post(other.url("/")).body("".into()).unwrap()).unwrap();
+    assert_eq!(get(&pool[1], &url), stored, "the first one has it, and nothing was said of it");
+
+    let (pool, url, stored) = moved(&origin);
+    let purge = forwardcache::Purge::prefix(&origin.url("/")).unwrap();
     assert!(pool[1].peer.purge(&purge).is_complete());
     assert_ne!(get(&pool[1], &url), stored, "it was purged");
 }
