@@ -26,6 +26,8 @@ use crate::support::relay::{Harm, Relay};
 const SECONDS: u64 = 5;
 
 const THREADS: u64 = 4;
+/// The longest time between two steps while requests end.
+const STEP: Duration = Duration::from_secs(1);
 
 /// What who is in no hurry gives a request, and what may be late for want of a processor.
 const LONG: Duration = Duration::from_secs(10);
@@ -115,13 +117,17 @@ fn whatever_breaks_no_answer_is_wrong_stale_or_missing_that_need_not_be() {
 }
 
 impl Run {
+    /// Waits for so many more requests. When every peer is slow and the origin is down, each takes all of its time; then
+    /// one is enough.
     fn wait_for_more(&self, more: usize) {
         let mut seen = self.seen.lock();
-        let enough = seen.requests + more;
-        let waiting = |seen: &mut Seen| seen.requests < enough && seen.broken.is_empty();
-        if self.changed.wait_while_for(&mut seen, waiting, PATIENCE).timed_out() {
+        let requests = seen.requests;
+        let is_short_of =
+            |seen: &Seen, number: usize| seen.requests < requests + number && seen.broken.is_empty();
+        if self.changed.wait_while_for(&mut seen, |seen| is_short_of(seen, 1), PATIENCE).timed_out() {
             seen.broken.push("no request comes to an end any more".to_owned());
         }
+        self.changed.wait_while_for(&mut seen, |seen| is_short_of(seen, more), STEP);
     }
 
     /// Breaks or mends something, and says what.
