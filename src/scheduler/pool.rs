@@ -91,8 +91,10 @@ struct State {
     running: HashMap<u64, Running>,
     last: u64,
     threads: usize,
-    /// Of the threads: those that wait for work, and those that have not begun yet.
+    /// Of the threads: those that wait for work, those of them that were woken and have not come yet, and those that
+    /// have not begun yet.
     idle: usize,
+    woken: usize,
     starting: usize,
     refused: [u64; Refused::ALL.len()],
 }
@@ -139,6 +141,7 @@ impl Pool {
             last: 0,
             threads: 0,
             idle: 0,
+            woken: 0,
             starting: 0,
             refused: Default::default(),
         };
@@ -313,6 +316,15 @@ impl State {
         self.running.insert(self.last, Running { granted, cancellation });
         self.ready.push_back((self.last, entry.job));
     }
+
+    /// What the connection of this job to its origin takes, in bytes.
+    fn buffers_of(&self, number: u64) -> u64 {
+        self.running.get(&number).map_or(0, |running| match running.granted.fetches_from() {
+            Some(origin) if origin.is_https() => TLS_BUFFERS,
+            Some(_) => PLAIN_BUFFERS,
+            None => 0,
+        })
+    }
 }
 
 impl Inner {
@@ -329,8 +341,9 @@ impl Inner {
             }
         }
         let waiting = state.ready.len().saturating_sub(own);
-        for _ in 0..waiting.min(state.idle) {
-            self.work.notify_one();
+        // Each is woken for one job, however often the jobs are arranged until it comes.
+        while state.woken < waiting && self.work.notify_one() {
+            state.woken += 1;
         }
         let room = state.share.max().saturating_sub(state.threads);
         let wanted = waiting.saturating_sub(state.idle + state.starting).min(room);
@@ -369,8 +382,9 @@ impl Inner {
         state.starting -= 1;
         loop {
             if let Some((number, job)) = state.ready.pop_front() {
+                let buffers = state.buffers_of(number);
                 drop(state);
-                inner.run(number, job);
+                inner.run(job, buffers);
                 state = inner.state.lock();
                 inner.finish(&mut state, number);
                 let wanted = inner.arrange(&mut state, Instant::now(), 1);
@@ -387,6 +401,10 @@ impl Inner {
             state.idle += 1;
             let is_over = inner.work.wait_for(&mut state, inner.options.idle).timed_out();
             state.idle -= 1;
+            if !is_over {
+                // At the end of the pool all are woken, and not for a job.
+                state.woken = state.woken.saturating_sub(1);
+            }
             if is_over && state.ready.is_empty() && state.threads > inner.options.min {
                 break;
             }
@@ -396,16 +414,8 @@ impl Inner {
         inner.ended.notify_all();
     }
 
-    /// Runs a job, whatever it does.
-    fn run(&self, number: u64, job: Job) {
-        let buffers = {
-            let state = self.state.lock();
-            state.running.get(&number).map_or(0, |running| match running.granted.fetches_from() {
-                Some(origin) if origin.is_https() => TLS_BUFFERS,
-                Some(_) => PLAIN_BUFFERS,
-                None => 0,
-            })
-        };
+    /// Runs a job that needs so many bytes of buffers, whatever it does.
+    fn run(&self, job: Job, buffers: u64) {
         if job.cancellation.is_cancelled() {
             let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(job)));
             return drop(dropped);
