@@ -218,6 +218,7 @@ impl Run {
             let answer = self.client.request(request);
             let outcome = answer.as_ref().ok().and_then(|answer| Outcome::of(answer.headers()));
             let version = answer.as_ref().ok().and_then(version_of);
+            let is_handed_out = answer.is_ok();
             let read = asked.read(answer);
             let took = begun.elapsed();
             let is_stale = matches!(outcome, Some(Outcome::StaleOnError(_) | Outcome::StaleAccepted));
@@ -228,7 +229,11 @@ impl Run {
                     self.world.judge(&asked.target, version, begun, purged, is_stale, asked.is_hasty).err()
                 }
                 Err(Err(wrong)) => Some(wrong.clone()),
-                Err(Ok(error)) if self.is_excused(&asked, error, begun, took >= limit, outcome) => None,
+                Err(Ok(error))
+                    if self.is_excused(&asked, error, begun, took >= limit, outcome, is_handed_out) =>
+                {
+                    None
+                }
                 Err(Ok(error)) => Some(format!("it fails, and need not: {error:?}")),
             };
             let late = (took > limit + SLACK).then(|| format!("it took {took:?} of {limit:?}"));
@@ -245,7 +250,7 @@ impl Run {
                 Err(Err(_)) => {}
             }
             for wrong in wrong.into_iter().chain(late) {
-                seen.broken.push(format!("{asked:?}: {wrong} ({outcome:?}, after {took:?})"));
+                seen.broken.push(format!("{asked:?}: {wrong} ({outcome:?}, after {took:?} of {limit:?})"));
             }
             drop(seen);
             self.changed.notify_all();
@@ -260,21 +265,24 @@ impl Run {
         begun: Instant,
         is_over: bool,
         outcome: Option<Outcome>,
+        is_handed_out: bool,
     ) -> bool {
-        let is_long = body(&asked.target, 1).len() > COLLECTED;
         match error.kind() {
-            // Who asked had no more time. A body that is handed out may come from one slow peer after another.
-            ErrorKind::Timeout if is_over && (asked.is_hasty || is_long) => true,
+            // The deadline passed. A body that is handed out may come from one slow peer after another, and its last
+            // error is that of the last peer when no time is left for the next one.
+            ErrorKind::Timeout if is_over && asked.is_hasty => true,
+            ErrorKind::Timeout | ErrorKind::IncompleteBody if is_over && is_handed_out => true,
             // What a peer does not have, but fetches meanwhile, may come slowly because its origin is slow: it is waited
             // for, however short it is.
             ErrorKind::Timeout if is_over && outcome.is_some_and(|outcome| !outcome.is_from_store()) => true,
             // It may have been done.
             _ if asked.method == "POST" => true,
             _ if !self.world.was_up_since(begun) => true,
-            // What was handed out cannot be taken back, and goes on with the same bytes alone.
-            ErrorKind::DigestMismatch => is_long,
+            // What was handed out cannot be taken back, and goes on with the same bytes alone. A short body is handed out
+            // as well when it comes slowly.
+            ErrorKind::DigestMismatch => is_handed_out,
             ErrorKind::IncompleteBody | ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Io
-                if is_long =>
+                if is_handed_out =>
             {
                 !self.world.was_one_version(&asked.target, begun)
             }
