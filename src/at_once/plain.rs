@@ -79,7 +79,7 @@ fn is_special(name: &[u8]) -> bool {
         2 => &[b"te"],
         3 => &[b"via"],
         5 => &[b"range"],
-        6 => &[b"expect", b"pragma"],
+        6 => &[b"expect", b"origin", b"pragma"],
         7 => &[b"trailer", b"upgrade"],
         8 => &[b"if-match", b"if-range"],
         10 => &[b"keep-alive"],

@@ -139,13 +139,19 @@ pub(crate) struct Serve {
 
     /// Let anybody who may ask remove what is stored too, by the method PURGE [default: on this machine alone,
     /// or who shows the token or a certificate]
-    #[arg(long, conflicts_with_all = ["token_file", "tls_client_ca"])]
+    #[arg(long, conflicts_with_all = ["token_file", "operator_token_file", "tls_client_ca"])]
     pub(crate) allow_anyone_to_purge: bool,
 
     /// Answer those alone who show a token of this file, which has one a line, two at most; other peers are
     /// shown the first [default: the token in FORWARDCACHE_TOKEN, or anybody]
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+
+    /// Let only clients that show a token of this file purge, or say that a peer leaves; the other tokens are then for
+    /// reading. All peers need the same file: they show its first token to each other [default: every token is for
+    /// everything]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) operator_token_file: Option<PathBuf>,
 
     /// How long to go on serving after SIGINT or SIGTERM, with each answer saying that this peer is about to end; the
     /// other peers are told at once

@@ -75,6 +75,7 @@ pub struct ClientBuilder {
     head_timeout: Duration,
     connect: Option<Duration>,
     tokens: Option<Tokens>,
+    operator_tokens: Option<Tokens>,
     deadline: Option<Duration>,
     soft_deadline: Option<Duration>,
     purge_timeout: Duration,
@@ -117,6 +118,7 @@ impl Default for ClientBuilder {
             head_timeout: HEAD_TIMEOUT,
             connect: None,
             tokens: None,
+            operator_tokens: None,
             deadline: None,
             soft_deadline: None,
             purge_timeout: PURGE_TIMEOUT,
@@ -163,6 +165,13 @@ impl ClientBuilder {
     /// Shows the first of these tokens to the peers, and to nobody else. Default: none.
     pub fn tokens(mut self, tokens: Tokens) -> Self {
         self.tokens = Some(tokens);
+        self
+    }
+
+    /// Shows the first of these tokens instead of one of [`tokens`](Self::tokens) where the client purges, or says that
+    /// a peer leaves: for peers that have operator tokens. Default: none.
+    pub fn operator_tokens(mut self, tokens: Tokens) -> Self {
+        self.operator_tokens = Some(tokens);
         self
     }
 
@@ -408,15 +417,19 @@ impl ClientBuilder {
         let ring = ring(self.ring, self.replicas, self.hash)?;
         let hop = self.connect.unwrap_or(CONNECT_TIMEOUT);
         let fetches_directly = self.no_peer_left == NoPeerLeft::FetchDirectly;
-        let (transport, direct): (_, Option<Arc<dyn RoundTrip>>) = match self.transport {
+        let mut networks = Vec::new();
+        let (transport, direct): (Arc<dyn RoundTrip>, Option<Arc<dyn RoundTrip>>) = match self.transport {
             Some(transport) => (Arc::clone(&transport), fetches_directly.then_some(transport)),
             None => {
                 // The peers are those that this program was told, wherever they are.
                 let to_peers = self.network.clone().connect_timeout(hop).rules(OriginRules::trusting());
-                let transport = Arc::new(to_peers.build()?);
+                let to_peers = to_peers.build()?;
                 // Origins are anybody: who asks is for peers to know.
-                let network = self.network.without_client_certificate();
-                (transport, if fetches_directly { Some(Arc::new(network.build()?)) } else { None })
+                let to_origins = self.network.without_client_certificate();
+                let direct = if fetches_directly { Some(to_origins.build()?) } else { None };
+                networks.push(to_peers.clone());
+                networks.extend(direct.clone());
+                (Arc::new(to_peers), direct.map(|direct| Arc::new(direct) as _))
             }
         };
         let pool = Pool::new(self.peers.read()?, ring)?;
@@ -428,8 +441,10 @@ impl ClientBuilder {
             pool,
             paths: Paths::under(self.path),
             transport,
+            networks,
             direct,
             tokens: self.tokens,
+            operator_tokens: self.operator_tokens,
             disagreements: Disagreements::default(),
             deadline: self.deadline,
             soft_deadline: self.soft_deadline,

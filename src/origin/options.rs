@@ -64,9 +64,33 @@ pub struct OriginBuilder {
     head_limits: HeadLimits,
     idle: Idle,
     rules: OriginRules,
+    trust: TrustSource,
+}
+
+/// Where the root certificates and the client certificate come from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TrustSource {
     without_web_roots: bool,
     roots: Vec<Pem>,
     identity: Option<IdentitySource>,
+}
+
+impl TrustSource {
+    /// Reads all of it, and checks it.
+    pub(super) fn read(&self) -> Result<TlsConfig> {
+        let mut roots = Roots::default();
+        for pem in &self.roots {
+            roots.add(pem)?;
+        }
+        if self.without_web_roots {
+            roots.leave_out_the_web()?;
+        }
+        let tls = TlsConfig::builder().root_certs(roots.into_root_certs());
+        let Some(source) = &self.identity else { return Ok(tls.build()) };
+        let ClientIdentity { certificate, provider } = ClientIdentity::new(&source.read()?)?;
+        // ureq panics at the first request when it cannot use them: what checked them has to be what uses them.
+        Ok(tls.client_cert(Some(certificate)).unversioned_rustls_crypto_provider(provider).build())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -224,7 +248,7 @@ impl OriginBuilder {
     /// `false` leaves those given here, for a network whose origins all have certificates of their own
     /// authority.
     pub fn web_root_certificates(mut self, trusted: bool) -> Self {
-        self.without_web_roots = !trusted;
+        self.trust.without_web_roots = !trusted;
         self
     }
 
@@ -232,14 +256,14 @@ impl OriginBuilder {
     ///
     /// May be called more than once.
     pub fn root_certificates_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.roots.push(Pem::Given(pem.into()));
+        self.trust.roots.push(Pem::Given(pem.into()));
         self
     }
 
     /// Trusts the root certificates of this PEM file too. It is read once, by
     /// [`build`](Self::build).
     pub fn root_certificates_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.roots.push(Pem::File(path.into()));
+        self.trust.roots.push(Pem::File(path.into()));
         self
     }
 
@@ -265,7 +289,7 @@ impl OriginBuilder {
         key: impl Into<Vec<u8>>,
     ) -> Self {
         let (certificates, key) = (Pem::Given(certificates.into()), Pem::Given(key.into()));
-        self.identity = Some(IdentitySource { certificates, key });
+        self.trust.identity = Some(IdentitySource { certificates, key });
         self
     }
 
@@ -284,13 +308,13 @@ impl OriginBuilder {
         key: impl Into<PathBuf>,
     ) -> Self {
         let (certificates, key) = (Pem::File(certificates.into()), Pem::File(key.into()));
-        self.identity = Some(IdentitySource { certificates, key });
+        self.trust.identity = Some(IdentitySource { certificates, key });
         self
     }
 
     /// For servers that are not meant to know who asks.
     pub(crate) fn without_client_certificate(mut self) -> Self {
-        self.identity = None;
+        self.trust.identity = None;
         self
     }
 
@@ -323,19 +347,9 @@ impl OriginBuilder {
             let text = format!("the head of a response has a byte at least, and 1 to {MOST_FIELDS} fields");
             return Err(Error::new(ErrorKind::BadOption, text));
         }
-        let mut roots = Roots::default();
-        for pem in &self.roots {
-            roots.add(pem)?;
-        }
-        if self.without_web_roots {
-            roots.leave_out_the_web()?;
-        }
-        let identity = match self.identity {
-            Some(source) => Some(ClientIdentity::new(&source.read()?)?),
-            None => None,
-        };
-        let (head_limits, idle) = (self.head_limits, self.idle);
-        Ok(Origin::with_options(Options { times, head_limits, idle, rules: self.rules, roots, identity }))
+        let tls = self.trust.read()?;
+        let (head_limits, idle, rules) = (self.head_limits, self.idle, self.rules);
+        Ok(Origin::with_options(Options { times, head_limits, idle, rules, trust: self.trust, tls }))
     }
 }
 
@@ -346,8 +360,9 @@ pub(super) struct Options {
     pub(super) head_limits: HeadLimits,
     pub(super) idle: Idle,
     pub(super) rules: OriginRules,
-    roots: Roots,
-    identity: Option<ClientIdentity>,
+    pub(super) trust: TrustSource,
+    /// What was read of it.
+    pub(super) tls: TlsConfig,
 }
 
 /// An [`Identity`] as ureq takes it.
@@ -381,14 +396,9 @@ impl Options {
         self.times.name_lifetime
     }
 
-    pub(super) fn into_config(self) -> Config {
-        let (times, idle) = (self.times, self.idle);
-        let mut tls = TlsConfig::builder().root_certs(self.roots.into_root_certs());
-        if let Some(ClientIdentity { certificate, provider }) = self.identity {
-            // ureq panics at the first request when it cannot use them: what checked them has to be what
-            // uses them.
-            tls = tls.client_cert(Some(certificate)).unversioned_rustls_crypto_provider(provider);
-        }
+    /// What ureq is told, with this for TLS.
+    pub(super) fn config(&self, tls: TlsConfig) -> Config {
+        let (times, idle) = (&self.times, self.idle);
         Config::builder()
             // A response is a response, whatever its status, and redirects are the client's.
             .http_status_as_error(false)
@@ -409,7 +419,7 @@ impl Options {
             .timeout_connect(Some(times.connect))
             // The other limits are those of the exchange: ureq fixes its own before the head is there.
             .timeout_per_write(Some(times.write))
-            .tls_config(tls.build())
+            .tls_config(tls)
             .build()
     }
 }
@@ -421,12 +431,12 @@ mod tests {
 
     #[test]
     fn the_environment_names_no_proxy() {
-        assert!(Options::default().into_config().proxy().is_none());
+        assert!(Options::default().config(TlsConfig::default()).proxy().is_none());
     }
 
     #[test]
     fn a_long_download_is_not_cut() {
-        let timeouts = Options::default().into_config().timeouts();
+        let timeouts = Options::default().config(TlsConfig::default()).timeouts();
         assert_eq!(timeouts.global, None);
         assert_eq!(timeouts.per_call, None);
         assert_eq!(timeouts.recv_body, None);
