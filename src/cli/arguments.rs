@@ -1,6 +1,5 @@
 //! The words that may be typed.
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -244,11 +243,11 @@ pub(crate) struct FrontArguments {
     pub(crate) front: Front,
 
     /// How many threads may wait for origins, if memory and files suffice [default: 1024, 64 on tiny_http]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) workers: Option<u16>,
 
     /// How many threads read and write [default: as many as processors]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) io_threads: Option<u16>,
 
     /// How many requests may wait for a worker [default: 1024]
@@ -292,7 +291,7 @@ pub(crate) struct FrontArguments {
     pub(crate) idle_timeout: Option<u32>,
 
     /// How long a client may send or take nothing while it is waited for [default: 30]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) stall_timeout: Option<u32>,
 
     /// How much a client has to send or take a second then [default: 256]
@@ -377,8 +376,8 @@ pub(crate) struct RingOptions {
     pub(crate) ring: RingName,
 
     /// Points of each peer on the compatible ring, for each of its weight [default: 50]
-    #[arg(long, value_name = "N")]
-    pub(crate) replicas: Option<NonZeroU32>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) replicas: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -502,6 +501,7 @@ pub(crate) struct Simulation {
         conflicts_with = "peers",
         requires = "simulate"
     )]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
     pub(crate) requests: u64,
 
     /// How much more popular some keys are: the n-th has one over n to this of the requests, from 0 to 4
@@ -519,8 +519,9 @@ pub(crate) struct Simulation {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.filter(|time| !time.is_zero())
-        .ok_or_else(|| "it is a number of seconds above 0, such as 1.5".to_owned())
+    // What is added to a time of day must stay one.
+    time.filter(|time| !time.is_zero() && *time <= Duration::from_secs(1_000_000_000))
+        .ok_or_else(|| "it is a number of seconds above 0, such as 1.5, and at most 1000000000".to_owned())
 }
 
 fn exponent(text: &str) -> Result<f64, String> {

@@ -58,6 +58,9 @@ const MAX_FIELDS: usize = 288;
 const IDLE_CONNECTIONS: usize = 1600;
 const IDLE_CONNECTIONS_PER_PEER: usize = 64;
 
+/// The most points that a peer may have on the compatible ring for each of its weight.
+const MOST_REPLICAS: u32 = 10_000;
+
 /// Puts a [`Client`] together. Every part has a default.
 #[must_use]
 pub struct ClientBuilder {
@@ -483,6 +486,9 @@ fn ring(kind: RingKind, replicas: Option<u32>, hash: Option<HashFunction>) -> Re
             refused("a hash can be chosen for the compatible ring alone")
         }
         RingKind::Rendezvous => Ok(RingChoice::Rendezvous),
+        RingKind::Compatible if replicas.is_some_and(|replicas| replicas > MOST_REPLICAS) => {
+            refused("a ring has at most 10000 replicas a peer")
+        }
         RingKind::Compatible => match NonZeroU32::new(replicas.unwrap_or(Ring::DEFAULT_REPLICAS.get())) {
             Some(replicas) => Ok(RingChoice::Compatible { replicas, hash: hash.unwrap_or_default() }),
             None => refused("a ring needs at least one replica a peer"),
@@ -538,6 +544,7 @@ mod tests {
             (rendezvous().replicas(50), "replicas"),
             (rendezvous().hash(HashFunction::default()), "hash"),
             (Client::builder().replicas(0), "at least one replica"),
+            (Client::builder().replicas(10_001), "at most 10000"),
         ] {
             let error = builder.build().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadOption);

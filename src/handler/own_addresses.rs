@@ -54,8 +54,9 @@ impl OwnAddresses {
         let is_bound = |is_own: &dyn Fn(&SocketAddr) -> bool| {
             self.bound.read().iter().any(is_own) || self.admin.read().iter().any(is_own)
         };
-        if host.trim_start_matches('[').trim_end_matches(']').eq_ignore_ascii_case(own.host()) {
-            return port == own.port() || is_bound(&|bound| bound.port() == port);
+        let is_own_host = host.trim_start_matches('[').trim_end_matches(']').eq_ignore_ascii_case(own.host());
+        if is_own_host && (port == own.port() || is_bound(&|bound| bound.port() == port)) {
+            return true;
         }
         let address = match host.strip_prefix('[') {
             Some(host) => host.strip_suffix(']').and_then(|host| host.parse().ok()).map(IpAddr::V6),
@@ -190,6 +191,8 @@ mod tests {
         ] {
             assert_eq!(addresses.has_authority(authority.as_bytes(), port, &own), is_own, "{authority}");
         }
+        let own = PeerUrl::parse("http://127.0.0.1:3000").unwrap();
+        assert!(addresses.has_authority(b"127.0.0.1:5000", 80, &own), "a port that is forwarded");
         let own = PeerUrl::parse("http://[2001:db8::1]:3000").unwrap();
         assert!(addresses.has_authority(b"[2001:DB8::1]:3000", 80, &own));
         assert!(!addresses.has_authority(b"[2001:db8::2]:3000", 80, &own));

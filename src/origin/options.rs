@@ -22,6 +22,9 @@ pub(super) const INPUT_BUFFER_BYTES: usize = 16 * 1024;
 /// The longest line of a request, field or start line, has to fit in here.
 pub(super) const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
 
+/// The longest time limit that ureq is told: it adds limits to the time without looking for an overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// More fields than this are never allowed.
 const MOST_FIELDS: usize = 4096;
 
@@ -415,10 +418,10 @@ impl Options {
             .max_idle_connections(idle.of_shard())
             .max_idle_connections_per_host(idle.of_each)
             .max_idle_age(Duration::from_secs(20))
-            .timeout_resolve(Some(times.resolve))
-            .timeout_connect(Some(times.connect))
+            .timeout_resolve(Some(times.resolve.min(LONGEST)))
+            .timeout_connect(Some(times.connect.min(LONGEST)))
             // The other limits are those of the exchange: ureq fixes its own before the head is there.
-            .timeout_per_write(Some(times.write))
+            .timeout_per_write(Some(times.write.min(LONGEST)))
             .tls_config(tls)
             .build()
     }
@@ -451,6 +454,20 @@ mod tests {
         for builder in [Origin::builder().max_head(0), Origin::builder().max_fields(5000)] {
             assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::BadOption);
         }
+    }
+
+    #[test]
+    fn endless_limits_are_no_panic() {
+        let server = super::super::testing::ScriptedOrigin::answering(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec(),
+        );
+        let builder = Origin::builder().resolve_timeout(Duration::MAX).connect_timeout(Duration::MAX);
+        let builder = builder.response_timeout(Duration::MAX).read_timeout(Duration::MAX);
+        let builder = builder.write_timeout(Duration::MAX).whole_timeout(Duration::MAX);
+        let origin = builder.build().unwrap();
+        let response = super::super::testing::get(&origin, &server.url()).unwrap();
+        assert_eq!(response.into_body().into_text().unwrap(), "ok");
+        server.finish();
     }
 
     #[test]

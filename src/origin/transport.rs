@@ -631,6 +631,61 @@ mod tests {
     }
 
     #[test]
+    fn reloaded_certificates_are_for_new_connections_and_bad_files_change_nothing() {
+        let (authority, of_clients) = (Authority::new(), Authority::new());
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let write = |roots: &str, made: &testing::Made| {
+            std::fs::write(path("roots"), roots).unwrap();
+            std::fs::write(path("certificate"), &made.certificate).unwrap();
+            std::fs::write(path("key"), &made.key).unwrap();
+        };
+        let ask = |origin: &Origin| {
+            let server = tls_origin(&authority, Some(&of_clients));
+            let answer = get(origin, &https(&server)).map(|response| response.status().as_u16());
+            assert_eq!(server.finish(), answer.is_ok());
+            answer.ok()
+        };
+        let other = Authority::new();
+        write(&other.certificate, &other.sign("a client"));
+        let builder = Origin::builder().root_certificates_file(path("roots"));
+        let origin = builder.client_certificate_files(path("certificate"), path("key")).build().unwrap();
+        origin.set_rules(OriginRules::trusting());
+        assert_eq!(ask(&origin), None);
+        write(&authority.certificate, &of_clients.sign("a client"));
+        assert_eq!(ask(&origin), None, "until it is told");
+        origin.clone().reload_certificates().unwrap();
+        assert_eq!(ask(&origin), Some(200));
+        assert_eq!(origin.rules(), OriginRules::trusting());
+        for name in ["roots", "certificate", "key"] {
+            let good = std::fs::read(path(name)).unwrap();
+            std::fs::write(path(name), "nothing").unwrap();
+            let error = origin.reload_certificates().unwrap_err();
+            assert!(error.to_string().contains(path(name).to_str().unwrap()), "{error}");
+            assert_eq!(ask(&origin), Some(200));
+            std::fs::write(path(name), good).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_connected_before_a_reload_is_not_used_after_it() {
+        let server = ScriptedOrigin::new(|listener| {
+            for _ in 0..2 {
+                let mut connection = accept(listener);
+                connection.receive();
+                connection.send(OK);
+                connection.wait_for_close();
+            }
+        });
+        let origin = Origin::new();
+        for _ in 0..2 {
+            get(&origin, &server.url()).unwrap().into_body().into_bytes().unwrap();
+            origin.reload_certificates().unwrap();
+        }
+        server.finish();
+    }
+
+    #[test]
     fn without_the_certificate_that_is_asked_for_the_handshake_fails() {
         let (authority, of_clients) = (Authority::new(), Authority::new());
         let builder = Origin::builder().root_certificates_pem(authority.certificate.clone());

@@ -189,7 +189,8 @@ impl Responder for Administering {
                     self.0.proxy().of_admin(self.0.tell(Asked::Purge, &request))
                 })
             }
-            _ => Step::Serve(self.handle(request)),
+            Ok(asked) => Step::Serve(self.0.proxy().of_admin(self.0.tell(asked, &request))),
+            Err(refused) => Step::Serve(self.0.proxy().of_admin(*refused)),
         }
     }
 
