@@ -116,6 +116,7 @@ mod tests {
             "Via",
             "Range",
             "Expect",
+            "Origin",
             "Pragma",
             "Trailer",
             "Upgrade",

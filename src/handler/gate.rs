@@ -14,7 +14,7 @@ use crate::error::ErrorKind;
 use crate::protocol;
 
 /// What is said where a request target in absolute form names another authority than this peer's own.
-pub(super) const FOREIGN: (StatusCode, &str) = (
+const FOREIGN: (StatusCode, &str) = (
     StatusCode::MISDIRECTED_REQUEST,
     "the authority of the request target is not that of this peer, which is no forward proxy",
 );
@@ -22,12 +22,8 @@ pub(super) const FOREIGN: (StatusCode, &str) = (
 impl Proxy {
     /// Why a request was not meant for this peer. The authority of a target in absolute form stands in place of `Host`
     /// (RFC 9112 section 3.2.2).
-    pub(super) fn misled(
-        &self,
-        target: Option<&Uri>,
-        fields: &impl Fields,
-    ) -> Option<(StatusCode, &'static str)> {
-        if target.is_some_and(|target| self.is_foreign(target)) {
+    pub(super) fn misled(&self, target: &Uri, fields: &impl Fields) -> Option<(StatusCode, &'static str)> {
+        if self.is_foreign(target) {
             return Some(FOREIGN);
         }
         if !self.allowed.is_open() {
@@ -37,21 +33,25 @@ impl Proxy {
             let text = "this peer has no token, and so answers no page of the web";
             return Some((StatusCode::FORBIDDEN, text));
         }
-        if target.is_some_and(|target| target.authority().is_some()) {
+        if target.authority().is_some() {
             return None;
         }
+        let text = "this peer has no token, and so accepts as Host only loopback addresses, localhost and its own authority";
+        (!self.is_its_host(fields)).then_some((StatusCode::MISDIRECTED_REQUEST, text))
+    }
+
+    /// Whether `Host` names this peer, or is not there.
+    pub(super) fn is_its_host(&self, fields: &impl Fields) -> bool {
         let own = self.pool.own_url();
-        let is_own = match fields.look_up(&HOST) {
+        match fields.look_up(&HOST) {
             PlainField::Absent => true,
             PlainField::Once(host) => self.own_addresses.has_authority(host, own.default_port(), own),
             PlainField::Repeated => false,
-        };
-        let text = "this peer has no token, and so accepts as Host only loopback addresses, localhost and its own authority";
-        (!is_own).then_some((StatusCode::MISDIRECTED_REQUEST, text))
+        }
     }
 
     /// Whether a request target in absolute form names another authority than this peer's own.
-    pub(super) fn is_foreign(&self, target: &Uri) -> bool {
+    fn is_foreign(&self, target: &Uri) -> bool {
         let Some(authority) = target.authority() else { return false };
         let default_port = match target.scheme_str() {
             Some("http") => 80,
@@ -61,10 +61,15 @@ impl Proxy {
         !self.own_addresses.has_authority(authority.as_str().as_bytes(), default_port, self.pool.own_url())
     }
 
+    /// What is said where a request target in absolute form names another authority.
+    pub(crate) fn refuses_foreign(&self, target: &Uri) -> Option<Response<Body>> {
+        self.is_foreign(target).then(|| refusal(FOREIGN.0, ErrorKind::Forbidden, FOREIGN.1))
+    }
+
     /// Why a request for the admin side is not answered, with what is said instead. Looks at the head only, and never
     /// waits.
     pub(crate) fn refuses_admin<T>(&self, request: &Request<T>, is_purge: bool) -> Option<Response<Body>> {
-        if let Some((status, reason)) = self.misled(Some(request.uri()), request.headers()) {
+        if let Some((status, reason)) = self.misled(request.uri(), request.headers()) {
             return Some(refusal(status, ErrorKind::Forbidden, reason));
         }
         if is_purge {

@@ -1,16 +1,19 @@
 //! What keeps a browser from running what a peer without a token answers.
 //!
 //! All that such a peer answers is of one origin for a browser that is led there. With `Content-Security-Policy: sandbox`
-//! each document has an origin of its own and runs no scripts, and with `nosniff` it is what its type says.
+//! each document has an origin of its own and runs no scripts, with `nosniff` it is what its type says, and with
+//! `Cross-Origin-Resource-Policy` no page of another origin can embed it.
 
 use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use crate::body::Body;
 use crate::protocol;
 
-/// Both as field lines.
-const LINES: &str = "content-security-policy: sandbox\r\nx-content-type-options: nosniff\r\n";
+const LINES: &str = "content-security-policy: sandbox\r\nx-content-type-options: nosniff\r\n\
+    cross-origin-resource-policy: same-origin\r\n";
+
+static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// What every response to a request says beside what was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +36,11 @@ impl Mark {
     }
 }
 
-/// Adds both. A policy of the origin stays, and holds as well.
+/// Adds all of them. A security policy of the origin stays, and holds as well.
 fn guard(headers: &mut HeaderMap) {
     headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(&RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }
 
 /// The same as field lines.

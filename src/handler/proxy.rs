@@ -13,7 +13,6 @@ use log::warn;
 use parking_lot::Mutex;
 
 use super::allowed::Allowed;
-use super::gate::FOREIGN;
 use super::own_addresses::OwnAddresses;
 use super::page_safety::write_guard;
 use super::readiness::Readiness;
@@ -168,11 +167,11 @@ impl Proxy {
         lines: &mut String,
     ) -> Option<Arc<StoredResponse>> {
         let value = request.target.strip_prefix(&self.plain_prefix)?;
-        // Whoever reads all of a request says more with the answer.
+        // Whoever reads all of a request says more with the answer; and no plain request comes from a page.
         if self.is_leaving()
             || value.contains('&')
             || !self.allowed.may_read(request)
-            || self.misled(None, request).is_some()
+            || (self.allowed.is_open() && !self.is_its_host(request))
         {
             return None;
         }
@@ -233,8 +232,8 @@ impl Proxy {
             return Err(method_not_allowed(ALLOWED).into());
         }
         if let Some(called) = self.about_itself(request) {
-            if self.is_foreign(request.uri()) {
-                return Err(refusal(FOREIGN.0, ErrorKind::Forbidden, FOREIGN.1).into());
+            if let Some(refused) = self.refuses_foreign(request.uri()) {
+                return Err(refused.into());
             }
             return match *request.method() {
                 Method::GET | Method::HEAD => Ok(called),
@@ -245,7 +244,7 @@ impl Proxy {
             let text = format!("nothing is here: this peer answers {}?q=URL", self.paths.of(Endpoint::Proxy));
             return Err(refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text).into());
         };
-        if let Some((status, reason)) = self.misled(Some(request.uri()), request.headers()) {
+        if let Some((status, reason)) = self.misled(request.uri(), request.headers()) {
             return Err(refusal(status, ErrorKind::Forbidden, reason).into());
         }
         if !self.allowed.may_read(request.headers()) {

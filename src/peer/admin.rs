@@ -47,7 +47,8 @@ impl Peer {
     /// | `GET /status` | its pool, its store and what was counted, for people |
     /// | `PURGE /purge?q=<escaped URL>` | what [`purge`](Self::purge) says, also of `?prefix=`, `?group=&origin=` and `?all` |
     ///
-    /// Where the peer has [tokens](crate::PeerBuilder::tokens), all but the first two are for those who show one. Nothing
+    /// Where the peer has [tokens](crate::PeerBuilder::tokens), all but the first two are for those who show one, and
+    /// where it has [operator tokens](crate::PeerBuilder::operator_tokens), a purge needs one of these. Nothing
     /// of it names a URL, a user or a credential.
     ///
     /// ```
@@ -107,9 +108,11 @@ impl Peer {
                 return Err(refusal(StatusCode::NOT_FOUND, ErrorKind::BadRequest, text).into());
             }
         };
-        if !matches!(asked, Asked::Health | Asked::Ready)
-            && let Some(refused) = self.proxy().refuses_admin(request, matches!(asked, Asked::Purge))
-        {
+        let refused = match asked {
+            Asked::Health | Asked::Ready => self.proxy().refuses_foreign(request.uri()),
+            _ => self.proxy().refuses_admin(request, matches!(asked, Asked::Purge)),
+        };
+        if let Some(refused) = refused {
             return Err(refused.into());
         }
         match asked {
