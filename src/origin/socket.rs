@@ -115,10 +115,10 @@ impl SocketTransport {
         self.check()
     }
 
-    fn leave(&mut self) {
-        if let Some(exchange) = self.exchange.take() {
-            exchange.give_back(&self.socket);
-        }
+    /// Says whether it belonged to an exchange.
+    fn leave(&mut self) -> bool {
+        let exchange = self.exchange.take();
+        exchange.inspect(|exchange| exchange.give_back(&self.socket)).is_some()
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -215,16 +215,20 @@ impl Transport for SocketTransport {
         Ok(amount > 0)
     }
 
-    /// Asked between two exchanges, so that the one before has ended: whoever cancels it shuts nothing any more, and
-    /// what was shut before is seen here.
+    /// Asked between two exchanges, so that the one before has ended: whoever cancels it shuts nothing any more. ureq
+    /// asks when a connection is returned and again when it is taken; only then the socket is asked, and what was shut
+    /// before is seen.
     fn is_open(&mut self) -> bool {
-        self.leave();
+        let is_returned = self.leave();
         if !self.buffers.input().is_empty() {
             // Under TLS, records that nobody asked for are here and not in the socket.
             return false;
         }
         // A connection that is kept needs no memory.
         self.buffers = LazyBuffers::new(self.sizes.0, self.sizes.1);
+        if is_returned {
+            return true;
+        }
         let mut socket = &*self.socket;
         if socket.set_nonblocking(true).is_err() {
             return false;
@@ -237,7 +241,7 @@ impl Transport for SocketTransport {
 
 impl Drop for SocketTransport {
     fn drop(&mut self) {
-        self.leave();
+        let _ = self.leave();
     }
 }
 
