@@ -126,45 +126,53 @@ impl SocketTransport {
     }
 
     fn read(&mut self, timeout: NextTimeout) -> Result<usize, Error> {
-        let timeout = timeout.for_read();
-        let until = until(timeout, self.exchange.as_deref(), Instant::now());
-        loop {
-            let left = left(until, timeout.reason)?;
-            if let Some(limit) = limit_to_set(self.reading, left) {
-                self.socket.set_read_timeout(limit)?;
-                self.reading = limit;
-            }
-            match (&*self.socket).read(self.buffers.input_append_buf()) {
-                Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {
-                    self.check()?;
-                    // A socket that does not block would spin here until its limit.
-                    self.socket.set_nonblocking(false)?;
-                }
-                result => return Ok(result?),
-            }
-        }
+        self.within(timeout.for_read(), Way::In, |own| (&*own.socket).read(own.buffers.input_append_buf()))
     }
 
     fn write(&mut self, from: usize, amount: usize, timeout: NextTimeout) -> Result<usize, Error> {
-        let timeout = timeout.for_write();
+        let written = self.within(timeout.for_write(), Way::Out, |own| {
+            (&*own.socket).write(&own.buffers.output()[from..amount])
+        })?;
+        if written == 0 { Err(Error::Io(io::ErrorKind::WriteZero.into())) } else { Ok(written) }
+    }
+
+    /// Reads or writes once, as soon as the socket can.
+    fn within(
+        &mut self,
+        timeout: NextTimeout,
+        way: Way,
+        mut once: impl FnMut(&mut Self) -> io::Result<usize>,
+    ) -> Result<usize, Error> {
         let until = until(timeout, self.exchange.as_deref(), Instant::now());
         loop {
             let left = left(until, timeout.reason)?;
-            if let Some(limit) = limit_to_set(self.writing, left) {
-                self.socket.set_write_timeout(limit)?;
-                self.writing = limit;
+            let set = match way {
+                Way::In => &mut self.reading,
+                Way::Out => &mut self.writing,
+            };
+            if let Some(limit) = limit_to_set(*set, left) {
+                match way {
+                    Way::In => self.socket.set_read_timeout(limit)?,
+                    Way::Out => self.socket.set_write_timeout(limit)?,
+                }
+                *set = limit;
             }
-            match (&*self.socket).write(&self.buffers.output()[from..amount]) {
+            match once(self) {
                 Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {
                     self.check()?;
                     // A socket that does not block would spin here until its limit.
                     self.socket.set_nonblocking(false)?;
                 }
-                Ok(0) => return Err(Error::Io(io::ErrorKind::WriteZero.into())),
                 result => return Ok(result?),
             }
         }
     }
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    In,
+    Out,
 }
 
 /// How long may still be waited.
