@@ -121,6 +121,12 @@ impl PeerBuilder {
     /// Answers those alone who show one of these tokens, and shows the first to the other peers. Whoever shows
     /// none, or another, is answered with 407. Default: anybody who reaches it may ask.
     ///
+    /// Without tokens the peer is kept safe from web pages. It answers only requests whose `Host` is a loopback address,
+    /// `localhost`, or the authority of its own URL or of a bound socket (421 otherwise, `/healthz` and `/readyz`
+    /// excepted), and none that a page in a browser sends (`Sec-Fetch-Site`, `Origin`: 403). A response that does not go
+    /// to a [`Client`](crate::Client) carries `Content-Security-Policy: sandbox`, `X-Content-Type-Options: nosniff` and
+    /// `Cross-Origin-Resource-Policy: same-origin`.
+    ///
     /// ```
     /// use forwardcache::{Body, Peer, Tokens};
     /// use http::Request;
