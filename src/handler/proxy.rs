@@ -167,11 +167,11 @@ impl Proxy {
         lines: &mut String,
     ) -> Option<Arc<StoredResponse>> {
         let value = request.target.strip_prefix(&self.plain_prefix)?;
-        // Whoever reads all of a request says more with the answer; and no plain request comes from a page.
+        // Whoever reads all of a request says more with the answer.
         if self.is_leaving()
             || value.contains('&')
             || !self.allowed.may_read(request)
-            || (self.allowed.is_open() && !self.is_its_host(request))
+            || (self.allowed.is_open() && (self.allowed.is_by_a_page(request) || !self.is_its_host(request)))
         {
             return None;
         }
