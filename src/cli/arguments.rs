@@ -42,8 +42,7 @@ pub(crate) enum Command {
     Why(Why),
     /// Say how evenly a ring places keys: one line a peer, its share, that by its fair share, and the peer
     ///
-    /// With --simulate, both rings are tried on a model of a large pool: how even keys and requests are, and
-    /// what a peer more or less moves. It asks no peer.
+    /// It asks no peer.
     Ring(Ring),
     /// Remove what is stored from every peer of the pool: URLs, all that begin alike, a cache group, or everything
     ///
@@ -445,83 +444,17 @@ pub(crate) struct Owner {
 #[derive(Debug, Args)]
 pub(crate) struct Ring {
     /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated
-    #[arg(
-        long = "peer",
-        value_name = "URL",
-        required_unless_present = "simulate",
-        conflicts_with = "simulate"
-    )]
+    #[arg(long = "peer", value_name = "URL", required = true)]
     pub(crate) peers: Vec<String>,
 
     #[command(flatten)]
     pub(crate) ring: RingOptions,
-
-    /// Try both rings on a model of a large pool
-    #[arg(long, conflicts_with_all = ["ring", "replicas"])]
-    pub(crate) simulate: bool,
-
-    #[command(flatten)]
-    pub(crate) simulation: Simulation,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Simulation {
-    /// How many peers
-    #[arg(
-        long = "peers",
-        value_name = "N",
-        default_value = "1000",
-        conflicts_with = "peers",
-        requires = "simulate"
-    )]
-    #[arg(id = "simulated_peers", value_parser = clap::value_parser!(u32).range(2..=100_000))]
-    pub(crate) peers: u32,
-
-    /// How many keys
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "10000000",
-        conflicts_with = "peers",
-        requires = "simulate"
-    )]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=4_000_000_000))]
-    pub(crate) keys: u64,
-
-    /// How many requests for them
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "10000000",
-        conflicts_with = "peers",
-        requires = "simulate"
-    )]
-    pub(crate) requests: u64,
-
-    /// How much more popular some keys are: the n-th has one over n to this of the requests, from 0 to 4
-    #[arg(long, value_name = "EXPONENT", default_value = "1.0", conflicts_with = "peers", requires = "simulate", value_parser = exponent)]
-    pub(crate) zipf: f64,
-
-    /// Other requests for another number
-    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "peers", requires = "simulate")]
-    pub(crate) seed: u64,
-
-    /// Write a plot of it to this file
-    #[arg(long, value_name = "FILE", conflicts_with = "peers", requires = "simulate")]
-    pub(crate) svg: Option<PathBuf>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.filter(|time| !time.is_zero())
         .ok_or_else(|| "it is a number of seconds above 0, such as 1.5".to_owned())
-}
-
-fn exponent(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(exponent) if (0.0..=4.0).contains(&exponent) => Ok(exponent),
-        _ => Err("it is a number from 0 to 4".to_owned()),
-    }
 }
 
 #[derive(Debug, Args)]

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use forwardcache::{Client, HashFunction, Member, Rendezvous, Ring};
 
-use super::super::arguments::{Ring as Arguments, RingName};
-use super::super::failure::Failure;
-use super::super::pool;
+use super::arguments::{Ring as Arguments, RingName};
+use super::failure::Failure;
+use super::pool;
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let options = &arguments.ring;
     let members = pool::members(&arguments.peers)?;
     // A client says which options do not go together, and what cannot be a pool.
