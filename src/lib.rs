@@ -51,6 +51,7 @@ mod clock;
 mod error;
 mod member;
 mod members;
+mod named;
 mod origin;
 mod peer_url;
 mod ring;
