@@ -196,7 +196,6 @@ impl Error {
     }
 
     /// The same error for another request that waited for the same thing. Its cause is kept as text.
-    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     pub(crate) fn shared(&self) -> Self {
         let Inner { kind, message, url, peer, is_told_by_peer, is_unsent, retry_after, source, cause } =
             &*self.inner;

@@ -68,7 +68,6 @@ impl PeerUrl {
     }
 
     /// The host, without brackets.
-    #[cfg(feature = "peer")]
     pub(crate) fn host(&self) -> &str {
         self.base.host()
     }

@@ -142,7 +142,6 @@ impl Standing {
     }
 
     /// Whether it is left alone at this time, because it failed or because it is leaving.
-    #[cfg(feature = "peer")]
     pub(super) fn is_away(&self, now: SystemTime) -> bool {
         match self.state {
             State::Away { .. } => !self.is_due(now),

@@ -101,16 +101,8 @@ impl Peers {
         peer.standing.lock().is_due(now)
     }
 
-    pub(super) fn answered(&self, peer: &Known, ticket: Ticket) {
-        self.note_unless_settled(peer, Sign::Answered, ticket);
-    }
-
-    /// A body of it came whole.
-    pub(super) fn was_whole(&self, peer: &Known, ticket: Ticket) {
-        self.note_unless_settled(peer, Sign::Whole, ticket);
-    }
-
-    fn note_unless_settled(&self, peer: &Known, sign: Sign, ticket: Ticket) {
+    /// What became of a request that was sent with this ticket, where that is nothing bad.
+    pub(super) fn note(&self, peer: &Known, sign: Sign, ticket: Ticket) {
         if !peer.is_settled.load(Ordering::Acquire) {
             let now = self.clock.now();
             peer.change(|standing| standing.told(sign, ticket, now, 0.0));
@@ -167,7 +159,6 @@ impl Peers {
     }
 
     /// Those that are known to be away.
-    #[cfg(feature = "peer")]
     pub(super) fn away(&self) -> Vec<PeerUrl> {
         let known = self.known.read();
         let unsettled = known.values().filter(|peer| !peer.is_settled.load(Ordering::Acquire));

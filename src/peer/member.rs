@@ -162,7 +162,7 @@ impl Peer {
             return Ok(purge::response(&self.purge(&Purge::of_target(&target))));
         }
         // Without any peer all of it is its own.
-        if self.inner.client.is_own(&target, &self.inner.self_url) {
+        if self.inner.client.known_pool().is_own(&target, &self.inner.self_url) {
             self.may_ask(&target)?;
             return self.inner.caching.round_trip_to(target, request);
         }
@@ -224,7 +224,7 @@ impl Peer {
     /// ```
     pub fn purge(&self, purge: &Purge) -> PoolPurged {
         // What former owners have would come back.
-        self.inner.client.purge_former(purge);
+        self.inner.client.known_pool().former().purge(purge);
         let own = Ok(self.inner.caching.purge(purge));
         let mut peers = self.inner.client.purge_others(purge, &self.inner.self_url);
         peers.push(PeerPurged::new(self.inner.self_url.clone(), own));
@@ -266,7 +266,7 @@ impl Peer {
         }
         self.inner.proxy.allowed().set_origins(rules);
         // To which address a name led when it was fetched, nobody knows any more.
-        self.inner.client.forget_all_former();
+        self.inner.client.known_pool().former().forget();
         self.inner.caching.purge(&Purge::all());
         self.inner.client.forget_near();
     }

@@ -47,13 +47,11 @@ impl Purge {
     }
 
     /// The same, for no response of a later [sequence](crate::StoredResponse::sequence) than this.
-    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     pub(crate) fn before(self, sequence: u64) -> Self {
         Self { before: Some(sequence), ..self }
     }
 
     /// Whether it is about responses of this sequence.
-    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     pub(crate) fn is_about_sequence(&self, sequence: u64) -> bool {
         self.before.is_none_or(|before| sequence <= before)
     }
@@ -135,7 +133,6 @@ impl Purge {
     }
 
     /// Whether it is about everything.
-    #[cfg(feature = "peer")]
     pub(crate) fn is_of_all(&self) -> bool {
         self.what == What::All
     }

@@ -213,7 +213,6 @@ impl Target {
     }
 
     /// The root of its origin: `http://example.com/` of all that is there.
-    #[cfg(feature = "peer")]
     pub(crate) fn origin(&self) -> Self {
         let root = self.authority_end + 1;
         Self { text: self.text[..root.into()].into(), path_end: root, ..*self }
@@ -480,7 +479,6 @@ mod tests {
         }
 
         #[test]
-        #[cfg(feature = "peer")]
         fn an_origin_is_read_as_its_url_would_be(url in nearly_a_url()) {
             if let Ok(target) = Target::parse(&url) {
                 let scheme = if target.is_https() { "https" } else { "http" };
