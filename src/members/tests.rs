@@ -126,7 +126,10 @@ fn what_is_no_list_is_refused_whoever_made_it() {
     };
     assert_eq!(refused(Vec::new()), "the list of peers names nobody");
     let two_weights = ["http://c:1", "http://c:1 weight=2"].map(|text| text.parse().unwrap()).to_vec();
-    assert_eq!(refused(two_weights), "a peer is listed with two weights, 1 and 2 (asking the peer http://c:1)");
+    assert_eq!(
+        refused(two_weights),
+        "a peer is listed with two weights, 1 and 2 (asking the peer http://c:1)"
+    );
 
     let change = Membership::new(&client, members("c c d c")).refresh(now).unwrap();
     assert_eq!(change.joined, members("c d"));

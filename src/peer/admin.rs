@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use super::member::Peer;
 use crate::at_once::{Lane, PlainRequest, Step, Wakes};
@@ -12,7 +13,7 @@ use crate::body::Body;
 use crate::client::PeerHealth;
 use crate::error::{ErrorKind, Result};
 use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving, handled};
-use crate::handler::{method_not_allowed, refusal};
+use crate::handler::{is_of_this_machine, method_not_allowed, refusal};
 use crate::ledger::Ledger;
 use crate::protocol::{self, TEXT, answer};
 use crate::stats::Outcome;
@@ -106,8 +107,8 @@ impl Peer {
             }
         };
         if !matches!(asked, Asked::Health | Asked::Ready) {
-            if !self.is_known(request.headers()) {
-                return Err(self.turn_away().into());
+            if !self.inner.proxy.knows(request.headers()) {
+                return Err(self.inner.proxy.turn_away().into());
             }
             if self.is_misled(request.headers()) {
                 let text = "no page of the web is answered, nor who calls this address by a name";
@@ -122,14 +123,21 @@ impl Peer {
         }
     }
 
+    /// Whether a request to those who run it comes from a page of the web, as far as that can be told.
+    fn is_misled(&self, headers: &HeaderMap) -> bool {
+        let (allowed, own) = (self.inner.proxy.allowed(), self.self_url().authority());
+        let is_other = |host: &HeaderValue| !is_of_this_machine(host.as_bytes(), own);
+        allowed.is_by_a_page(headers) || (allowed.are_none_known() && headers.get(HOST).is_some_and(is_other))
+    }
+
     /// The answer to what those who run it ask. Only a purge waits.
     fn tell(&self, asked: Asked, request: &Request<Body>) -> Response<Body> {
         match asked {
-            Asked::Health => self.health(),
-            Asked::Ready => self.readiness(),
+            Asked::Health => self.inner.proxy.health(),
+            Asked::Ready => self.inner.proxy.readiness(),
             Asked::Metrics => answer("text/plain; version=0.0.4; charset=utf-8", self.metrics()),
             Asked::Status => answer(TEXT, self.status()),
-            Asked::Purge => self.purge_by_known(request),
+            Asked::Purge => self.inner.proxy.purge_by_known(request),
         }
     }
 

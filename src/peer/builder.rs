@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::addresses::MemberAddresses;
 use super::handover::Handover;
-use super::member::Peer;
+use super::member::{Inner, Peer};
+use super::pool::InPool;
 use super::threads::PeerThreads;
 use crate::access::OriginRules;
 use crate::at_once::Spawn;
@@ -14,11 +16,11 @@ use crate::caching::{Caching, CachingBuilder};
 use crate::client::{Client, ClientBuilder, NoPeerLeft, parse};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::handler::Allowed;
+use crate::handler::{Allowed, OwnAddresses, Proxy};
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::near::NearCache;
-use crate::origin::{Origin, OriginBuilder};
+use crate::origin::{Origin, OriginBuilder, SystemLookup};
 use crate::peer_url::PeerUrl;
 use crate::policy::{Mode, Rules};
 use crate::polite::{Polite, Politeness, Share};
@@ -409,7 +411,13 @@ impl PeerBuilder {
         let caching = self.caching.spawn(Arc::clone(&threads) as Arc<dyn Spawn>);
         let caching = caching.origin(origin).store(store).rules(self.rules).build()?;
         let allowed = Allowed::new(self.tokens, self.origins, self.purge_by_anyone);
-        Ok(Peer::new(self_url, client, caching, polite, network, allowed, threads))
+        let (path, own_addresses) = (client.path().to_owned(), Arc::<OwnAddresses>::default());
+        let addresses = MemberAddresses::new(SystemLookup);
+        let pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone(), addresses });
+        let proxy = Proxy::new(path, caching.clone(), Arc::clone(&own_addresses), pool, allowed)
+            .served_by(threads.servers().clone());
+        let inner = Inner { self_url, client, caching, polite, own_addresses, network, proxy, threads };
+        Ok(Peer { inner: Arc::new(inner) })
     }
 }
 

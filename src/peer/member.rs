@@ -4,12 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
-use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response};
 
-use super::addresses::MemberAddresses;
 use super::builder::PeerBuilder;
-use super::pool::InPool;
 use super::threads::PeerThreads;
 use crate::access::OriginRules;
 use crate::at_once::{PlainRequest, Step, Wakes};
@@ -18,14 +15,14 @@ use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::front::{EventFront, FrontOptions, Handler, RemoteAddress, Responder, Scratch, Serving, handled};
-use crate::handler::{Allowed, Next, OwnAddresses, Proxy, is_of_this_machine};
+use crate::handler::{Next, OwnAddresses, Proxy};
 use crate::ledger::Ledger;
 use crate::member::Member;
-use crate::origin::{Origin, SystemLookup};
+use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::polite::Polite;
 use crate::protocol;
-use crate::purge::{self, PeerPurged, PoolPurged, Purge};
+use crate::purge::{self, PoolPurged, Purge};
 use crate::round_trip::RoundTrip;
 use crate::scheduler::{self as sharing, Scheduler, Servers, Shares};
 use crate::stats::{FrontStats, Stats};
@@ -55,19 +52,19 @@ use crate::target::Target;
 /// Cloning it is cheap and gives the same peer.
 #[derive(Clone)]
 pub struct Peer {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    self_url: PeerUrl,
-    client: Client,
-    caching: Caching,
-    polite: Polite,
-    own_addresses: Arc<OwnAddresses>,
+pub(super) struct Inner {
+    pub(super) self_url: PeerUrl,
+    pub(super) client: Client,
+    pub(super) caching: Caching,
+    pub(super) polite: Polite,
+    pub(super) own_addresses: Arc<OwnAddresses>,
     /// The network, where the peer goes there itself.
-    network: Option<Origin>,
-    proxy: Proxy,
-    threads: Arc<PeerThreads>,
+    pub(super) network: Option<Origin>,
+    pub(super) proxy: Proxy,
+    pub(super) threads: Arc<PeerThreads>,
 }
 
 /// What a peer answers itself, by its own rules: what it owns, and what it stands in for.
@@ -85,36 +82,6 @@ impl Peer {
     /// A peer to put together, whose base URL, as the others of the pool write it, is `self_url`.
     pub fn builder(self_url: impl Into<String>) -> PeerBuilder {
         PeerBuilder::new(self_url.into())
-    }
-
-    pub(super) fn new(
-        self_url: PeerUrl,
-        client: Client,
-        caching: Caching,
-        polite: Polite,
-        network: Option<Origin>,
-        allowed: Allowed,
-        threads: Arc<PeerThreads>,
-    ) -> Self {
-        let own_addresses = Arc::new(OwnAddresses::default());
-        let addresses = MemberAddresses::new(SystemLookup);
-        let in_pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone(), addresses });
-        let path = client.path().to_owned();
-        let own = Arc::clone(&own_addresses);
-        let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
-        let proxy = proxy.served_by(threads.servers().clone());
-        Self {
-            inner: Arc::new(Inner {
-                self_url,
-                client,
-                caching,
-                polite,
-                own_addresses,
-                network,
-                proxy,
-                threads,
-            }),
-        }
     }
 
     /// The path under which it answers.
@@ -223,12 +190,7 @@ impl Peer {
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn purge(&self, purge: &Purge) -> PoolPurged {
-        // What former owners have would come back.
-        self.inner.client.known_pool().former().purge(purge);
-        let own = Ok(self.inner.caching.purge(purge));
-        let mut peers = self.inner.client.purge_others(purge, &self.inner.self_url);
-        peers.push(PeerPurged::new(self.inner.self_url.clone(), own));
-        PoolPurged::new(peers)
+        self.inner.proxy.purge(purge, true)
     }
 
     /// Puts these peers in place of those before, each with a weight of 1. Requests under way keep the old
@@ -291,46 +253,6 @@ impl Peer {
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.inner.client
-    }
-
-    /// Whether these fields of a request show who may ask.
-    pub(super) fn is_known(&self, headers: &HeaderMap) -> bool {
-        self.inner.proxy.knows(headers)
-    }
-
-    /// Answers one who does not.
-    pub(super) fn turn_away(&self) -> Response<Body> {
-        self.inner.proxy.turn_away()
-    }
-
-    pub(super) fn begins_to_leave(&self) -> bool {
-        self.inner.proxy.begins_to_leave()
-    }
-
-    /// Says whether it is there, and stays.
-    pub(super) fn health(&self) -> Response<Body> {
-        self.inner.proxy.health()
-    }
-
-    /// Says whether it should be sent requests.
-    pub(super) fn readiness(&self) -> Response<Body> {
-        self.inner.proxy.readiness()
-    }
-
-    /// Answers a purge by one who may.
-    pub(super) fn purge_by_known(&self, request: &Request<Body>) -> Response<Body> {
-        self.inner.proxy.purge_by_known(request)
-    }
-
-    /// Whether a request to those who run it comes from a page of the web, as far as that can be told.
-    pub(super) fn is_misled(&self, headers: &HeaderMap) -> bool {
-        let allowed = self.inner.proxy.allowed();
-        let is_by_name = || {
-            headers
-                .get(HOST)
-                .is_some_and(|host| !is_of_this_machine(host.as_bytes(), self.self_url().authority()))
-        };
-        allowed.is_by_a_page(headers) || (allowed.are_none_known() && is_by_name())
     }
 
     /// What was counted so far.
