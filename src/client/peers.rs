@@ -1,7 +1,6 @@
 //! What a client has learnt of each peer. All its clones know it.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -258,12 +257,6 @@ pub(super) fn random() -> Jitter {
         let number = u32::try_from(hasher.finish() >> 32).unwrap_or(0);
         f64::from(number) / f64::from(u32::MAX)
     })
-}
-
-impl fmt::Debug for Peers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peers").field("clock", &self.clock).finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]
