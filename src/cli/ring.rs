@@ -1,12 +1,11 @@
 //! What each peer of a pool owns.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use forwardcache::{Client, HashFunction, Member, Rendezvous, Ring};
 
 use super::arguments::{Ring as Arguments, RingName};
-use super::failure::Failure;
+use super::failure::{Failure, print};
 use super::pool;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -23,10 +22,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         RingName::Rendezvous => Rendezvous::new(weighted).shares(),
     };
-    io::stdout()
-        .lock()
-        .write_all(text(&members, &shares).as_bytes())
-        .map_err(|error| Failure::io("cannot write", &error))?;
+    print(text(&members, &shares))?;
     Ok(ExitCode::SUCCESS)
 }
 
