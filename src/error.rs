@@ -8,6 +8,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::named::named;
@@ -80,6 +81,7 @@ impl ErrorKind {
 /// Cloning nothing and naming everything: [`kind`](Self::kind) says what to do about it,
 /// [`url`](Self::url) and [`peer`](Self::peer) what it was about, and the chain of
 /// [`source`](StdError::source) how it came about.
+#[derive(Debug)]
 pub struct Error {
     inner: Box<Inner>,
 }
@@ -97,6 +99,7 @@ pub(crate) enum Cause {
     Silent,
 }
 
+#[derive(Clone, Debug)]
 struct Inner {
     kind: ErrorKind,
     message: String,
@@ -106,7 +109,7 @@ struct Inner {
     is_unsent: bool,
     cause: Option<Cause>,
     retry_after: Option<Duration>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -132,7 +135,7 @@ impl Error {
     /// The same error with its cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.inner.source = Some(source.into());
+        self.inner.source = Some(source.into().into());
         self
     }
 
@@ -170,11 +173,6 @@ impl Error {
         self.inner.is_unsent
     }
 
-    /// The same error once more, without its cause.
-    pub(crate) fn again(&self) -> Self {
-        Self::new(self.kind(), self.message())
-    }
-
     /// The same error, of which this is known beside its kind.
     #[must_use]
     pub(crate) fn because(mut self, cause: Cause) -> Self {
@@ -195,24 +193,9 @@ impl Error {
         self
     }
 
-    /// The same error for another request that waited for the same thing. Its cause is kept as text.
+    /// The same error for another request that waited for the same thing.
     pub(crate) fn shared(&self) -> Self {
-        let Inner { kind, message, url, peer, is_told_by_peer, is_unsent, retry_after, source, cause } =
-            &*self.inner;
-        let source = source.as_ref().map(|source| source.to_string().into());
-        Self {
-            inner: Box::new(Inner {
-                kind: *kind,
-                message: message.clone(),
-                url: url.clone(),
-                peer: peer.clone(),
-                is_told_by_peer: *is_told_by_peer,
-                is_unsent: *is_unsent,
-                retry_after: *retry_after,
-                source,
-                cause: *cause,
-            }),
-        }
+        Self { inner: self.inner.clone() }
     }
 
     /// What went wrong.
@@ -278,18 +261,6 @@ impl fmt::Display for Error {
             write!(f, " ({who} {peer})")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.inner.kind)
-            .field("message", &self.inner.message)
-            .field("url", &self.inner.url)
-            .field("peer", &self.inner.peer)
-            .field("source", &self.inner.source)
-            .finish()
     }
 }
 

@@ -181,7 +181,7 @@ impl Inner {
                     self.check_connection(&candidate.peer);
                     unconnected.push_back(candidate);
                 }
-                Observation::BrokenBody => broken.push((candidate, error.again())),
+                Observation::BrokenBody => broken.push((candidate, error.shared())),
                 _ => {}
             }
             self.counters.failovers.count();

@@ -3,7 +3,6 @@
 //! Each peer here has one worker and one thread that reads: whatever occupied it would be seen.
 
 use std::io::Read;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use forwardcache::{Body, FrontOptions, Outcome, PeerBuilder, Result, RoundTripFn};
