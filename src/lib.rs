@@ -147,8 +147,8 @@ pub use polite::{Polite, Politeness};
 pub use stats::{Counts, Stats};
 #[cfg(feature = "peer")]
 pub use store::{
-    BackedStore, Cache, CacheKeys, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store,
-    StoreError, StoredResponse, Usage, Variants, default_capacity,
+    BackedStore, Cache, CacheKeys, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, Store, StoreError,
+    StoredResponse, Usage, Variants, default_capacity,
 };
 
 /// The README, whose examples are run with the tests.
