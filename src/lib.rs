@@ -112,9 +112,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind, Result};
 pub use member::{BadMember, Member};
-pub use members::{
-    Members, MembersChange, MembersDns, MembersFile, MembersFn, Membership, NoMembers, Polled, Watch,
-};
+pub use members::{Members, MembersChange, MembersDns, MembersFile, MembersFn, Membership, Polled, Watch};
 pub use origin::{Origin, OriginBuilder};
 pub use peer_url::{BadPeerUrl, PeerUrl};
 pub use pieces::Pieces;

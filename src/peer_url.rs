@@ -1,6 +1,7 @@
 //! The base URL of a peer.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use http::Uri;
@@ -70,6 +71,13 @@ impl PeerUrl {
     /// The host, without brackets.
     pub(crate) fn host(&self) -> &str {
         self.base.host()
+    }
+
+    /// The same, with this address in place of the host.
+    pub(crate) fn at(&self, address: IpAddr) -> Result<Self, BadPeerUrl> {
+        let scheme = if self.base.is_https() { "https" } else { "http" };
+        let address = SocketAddr::new(address.to_canonical(), self.base.port());
+        Self::parse(&format!("{scheme}://{address}{}", self.base.path()))
     }
 
     /// The URL below the base that this path, which begins with a slash, names.

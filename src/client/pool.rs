@@ -1,5 +1,6 @@
 //! The peers and their ring: immutable, swapped in whole.
 
+use std::iter;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -112,7 +113,14 @@ impl Pool {
     /// The peers in the order in which they own it while those before are away, as the pool is now, and no more
     /// than [`MOST_OWNERS`].
     pub(crate) fn owners<'a>(&self, target: &'a Target) -> Owners<'a> {
-        Owners { members: self.snapshot(), target, is_begun: false, rest: None }
+        let members = self.snapshot();
+        let first = members.owner(target).cloned();
+        // The rest is looked for when the first one is not enough.
+        let rest = iter::once_with(move || {
+            let rest = members.placement.owners(target.ring_key()).take(MOST_OWNERS).skip(1);
+            rest.map(|owner| members.members[owner].url().clone()).collect::<Vec<_>>()
+        });
+        Box::new(first.into_iter().chain(rest.flatten()))
     }
 
     /// Whether this peer is the one that [owns](Self::owner) it, or nobody is.
@@ -163,34 +171,8 @@ impl Pool {
 /// In a large pool, a request is not carried to everybody.
 const MOST_OWNERS: usize = 16;
 
-/// See [`Pool::owners`]. Most requests need the first alone, which is found without walking the ring.
-#[derive(Debug)]
-pub(crate) struct Owners<'a> {
-    members: Arc<Members>,
-    target: &'a Target,
-    is_begun: bool,
-    /// Those behind the first, the next one last.
-    rest: Option<Vec<PeerUrl>>,
-}
-
-impl Iterator for Owners<'_> {
-    type Item = PeerUrl;
-
-    fn next(&mut self) -> Option<PeerUrl> {
-        let key = self.target.ring_key();
-        if !std::mem::replace(&mut self.is_begun, true) {
-            return self.members.owner(self.target).cloned();
-        }
-        let members = &self.members;
-        let rest = self.rest.get_or_insert_with(|| {
-            let rest = members.placement.owners(key).take(MOST_OWNERS).skip(1);
-            let mut rest: Vec<_> = rest.map(|owner| members.members[owner].url().clone()).collect();
-            rest.reverse();
-            rest
-        });
-        rest.pop()
-    }
-}
+/// The owners of a URL, in order.
+pub(crate) type Owners<'a> = Box<dyn Iterator<Item = PeerUrl> + 'a>;
 
 impl Members {
     /// Of members that are [distinct].

@@ -99,13 +99,6 @@ impl AnsweredBy {
     }
 }
 
-/// How long an attempt may take.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limit {
-    pub(super) head: Duration,
-    pub(super) connect: Duration,
-}
-
 impl Inner {
     /// Sends what is asked and returns the response, whose body goes on elsewhere where it breaks off and may.
     pub(super) fn round_trip(self: &Arc<Self>, asked: Asked, last: &Last<'_>) -> Result<Response<Body>> {
@@ -163,7 +156,7 @@ impl Inner {
             let (Some((candidate, connect)), Some(head)) = (next, attempts.next(begun.elapsed())) else {
                 break;
             };
-            let error = match self.ask(&candidate, asked, endpoint, Limit { head, connect }) {
+            let error = match self.ask(&candidate, asked, endpoint, head, connect) {
                 Ok(answer) => {
                     // Somebody else has it whole: it was not the response's fault.
                     for (Candidate { peer, ticket }, error) in broken {
@@ -237,18 +230,19 @@ impl Inner {
         candidate: &Candidate,
         asked: &Asked,
         endpoint: Endpoint,
-        limit: Limit,
+        limit: Duration,
+        connect: Duration,
     ) -> Result<Answer> {
         let Candidate { peer, ticket } = candidate;
         let may_be_repeated = asked.parts.method.is_idempotent() && asked.body.is_whole();
-        let head = asked.body.is_empty().then_some(limit.head);
+        let head = asked.body.is_empty().then_some(limit);
         let listed = self.begin(candidate, may_be_repeated, head, asked.parts.extensions.get());
         let exchange = &listed.exchange;
         let answer = self.ask_with(&peer.url, asked, endpoint, |request| {
             let extensions = request.extensions_mut();
             extensions.insert(exchange.cancellation.clone());
-            extensions.insert(Within(limit.head));
-            extensions.insert(ConnectWithin(limit.connect));
+            extensions.insert(Within(limit));
+            extensions.insert(ConnectWithin(connect));
             extensions.insert(WholeHeadWithin(WHOLE_HEAD));
         });
         let is_stored = |response: &Response<Body>| {

@@ -154,37 +154,29 @@ impl Purge {
     /// The group that a response has to be in.
     #[must_use]
     pub fn group_name(&self) -> Option<&str> {
-        match &self.what {
-            What::Group { name, .. } => Some(name),
-            _ => None,
-        }
+        let What::Group { name, .. } = &self.what else { return None };
+        Some(name)
     }
 
     /// The URL, where it is about a single one.
     #[must_use]
     pub fn single_url(&self) -> Option<&str> {
-        match &self.what {
-            What::Url(url) => Some(url),
-            _ => None,
-        }
+        let What::Url(url) = &self.what else { return None };
+        Some(url)
     }
 
     /// The beginning that the URLs have in common, where it is about that.
     #[must_use]
     pub fn common_prefix(&self) -> Option<&str> {
-        match &self.what {
-            What::Prefix(prefix) => Some(prefix),
-            _ => None,
-        }
+        let What::Prefix(prefix) = &self.what else { return None };
+        Some(prefix)
     }
 
     /// The origin of the group, without the slash of its path.
     #[must_use]
     pub fn group_origin(&self) -> Option<&str> {
-        match &self.what {
-            What::Group { origin, .. } => Some(origin),
-            _ => None,
-        }
+        let What::Group { origin, .. } = &self.what else { return None };
+        Some(origin)
     }
 }
 
