@@ -29,7 +29,7 @@ use crate::target::{BadTarget, Target, push_spelled, query_escape};
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerUrl {
     // Its path ends in a slash, and there is no query.
     base: Target,
@@ -124,12 +124,6 @@ impl FromStr for PeerUrl {
 impl fmt::Display for PeerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for PeerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PeerUrl").field(&self.as_str()).finish()
     }
 }
 
