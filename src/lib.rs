@@ -82,7 +82,8 @@ mod fill;
 mod flight;
 #[cfg(feature = "peer")]
 mod front;
-#[cfg(all(test, feature = "peer"))]
+#[cfg(test)]
+#[cfg(feature = "peer")]
 mod fuzzing;
 #[cfg(feature = "peer")]
 mod handler;
