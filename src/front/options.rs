@@ -194,8 +194,9 @@ impl FrontOptions {
         self
     }
 
-    /// How many connections there may be at a time; at least one. One more is answered with 503 and closed.
-    /// Default: 16,384.
+    /// How many connections there may be at a time; at least one. One more is answered with 503 and closed. Fewer where
+    /// the process may not open that many files (`ulimit -n`), of which a quarter at least, and one for each of the
+    /// [`workers`](Self::workers), are left for origins. Default: 16,384.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections.max(1);

@@ -71,9 +71,33 @@ impl Drop for Admitted {
     }
 }
 
+/// Files that a process has open beside its connections and those to origins, at most a quarter of all.
+const OTHER_FILES: usize = 64;
+
+/// How many connections there may be where so many files may be open: each of these threads may have a connection to
+/// an origin, and a quarter of all files is theirs in any case.
+pub(super) fn most_connections(open_files: usize, threads: usize) -> usize {
+    let quarter = open_files / 4;
+    open_files.saturating_sub(quarter.max(threads)).saturating_sub(quarter.min(OTHER_FILES)).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_leave_files_for_origins() {
+        for (files, threads, most) in [
+            (usize::MAX, 1024, usize::MAX - usize::MAX / 4 - 64),
+            (65_536, 1024, 65_536 - 16_384 - 64),
+            (1024, 512, 448),
+            (256, 8, 128),
+            (40, 20, 10),
+            (2, 9, 1),
+        ] {
+            assert_eq!(most_connections(files, threads), most, "{files} files, {threads} threads");
+        }
+    }
 
     #[test]
     fn both_limits_are_kept_and_what_leaves_makes_room() {

@@ -1,5 +1,6 @@
 //! A thread that serves connections: it waits for their sockets, and for nothing else.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -29,7 +30,14 @@ const FIRST: usize = 2;
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
 /// How many connections are accepted before others have their turn.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 64;
+
+/// How many TLS handshakes go on before others have their turn: each takes as long as ten hits and more.
+const HANDSHAKES: usize = 4;
+
+/// For so many connections that were served at once, one of those that have more to do has its turn, and one in any
+/// case.
+const AT_ONCE_FOR_BULK: usize = 16;
 
 /// How many slow readers are cut off at a look.
 const CUT_OFF: usize = 4;
@@ -47,8 +55,10 @@ pub(super) struct IoThread {
     letters: Letters,
     acceptor: Option<Acceptor>,
     connections: Slab<Connection>,
-    /// Those that have more to do than was their turn.
-    again: Vec<usize>,
+    /// Those that have more to do than was their turn, or more than what is done at once.
+    again: VecDeque<usize>,
+    /// Those whose TLS handshake is to go on.
+    handshakes: VecDeque<usize>,
     around: Surroundings,
     lifetime: Arc<Lifetime>,
     between_looks: Duration,
@@ -104,7 +114,8 @@ impl IoThread {
             letters,
             acceptor,
             connections: Slab::new(),
-            again: Vec::new(),
+            again: VecDeque::new(),
+            handshakes: VecDeque::new(),
             around,
             lifetime,
             between_looks,
@@ -130,12 +141,8 @@ impl IoThread {
                 return;
             }
             self.around.now = Instant::now();
-            for number in std::mem::take(&mut self.again) {
-                if let Some(connection) = self.connections.get_mut(number) {
-                    connection.is_listed = false;
-                }
-                self.advance(number);
-            }
+            self.around.turn_number += 1;
+            let (waiting, mut served) = (self.again.len(), 0);
             // New connections come last: the numbers of those that end here are free for them, and what the
             // system says of the old ones must not be taken for theirs.
             let (mut has_letters, mut has_arrivals) = (false, false);
@@ -154,16 +161,26 @@ impl IoThread {
                         }
                         let is_last = event.is_read_closed() || event.is_error();
                         connection.is_ready(event.is_readable(), is_last, event.is_writable());
-                        self.advance(number);
+                        self.proceed(number);
+                        served += 1;
                     }
                 }
             }
             if has_letters {
                 self.read_letters();
             }
+            // Those that waited before this turn, or had too little of it.
+            for _ in 0..waiting.max(1).min(1 + served / AT_ONCE_FOR_BULK) {
+                let Some(number) = self.again.pop_front() else { break };
+                self.resume(number);
+            }
             let again_at = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
             if has_arrivals || again_at.is_some_and(|at| at <= self.around.now) {
                 self.accept();
+            }
+            for _ in 0..HANDSHAKES {
+                let Some(number) = self.handshakes.pop_front() else { break };
+                self.resume(number);
             }
             if self.around.now >= next_look {
                 next_look = self.around.now + self.between_looks;
@@ -176,10 +193,11 @@ impl IoThread {
     }
 
     fn timeout(&self, next_look: Instant) -> Option<Duration> {
-        if !self.again.is_empty() {
+        let accept = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
+        let may_accept = accept.is_some_and(|at| at <= self.around.now);
+        if may_accept || !self.again.is_empty() || !self.handshakes.is_empty() {
             return Some(Duration::ZERO);
         }
-        let accept = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
         let is_busy = !self.connections.is_empty() || self.around.is_stopping || self.around.is_finishing();
         let look = is_busy.then_some(next_look);
         // A millisecond at least, which is what the system counts in.
@@ -286,7 +304,7 @@ impl IoThread {
         let _ = socket.set_nodelay(true);
         let transport = match &self.around.options.tls {
             None => Ok(Transport::plain(socket)),
-            Some(tls) => Transport::tls(socket, tls.config(), Arc::clone(&self.around.stats)),
+            Some(tls) => Transport::tls(socket, tls.served(), Arc::clone(&self.around.stats)),
         };
         let mut transport = match transport {
             Ok(transport) => transport,
@@ -300,6 +318,26 @@ impl IoThread {
             return log::error!("a connection cannot be watched: {error}");
         }
         entry.insert(Connection::new(transport, remote, number, self.around.now, admitted));
+        self.proceed(number);
+    }
+
+    /// Advances a connection at once, or when those have had their turn who need less.
+    fn proceed(&mut self, number: usize) {
+        let Some(connection) = self.connections.get_mut(number) else { return };
+        if connection.is_handshaking() {
+            list(&mut self.handshakes, number, connection);
+        } else if connection.is_bulk() {
+            list(&mut self.again, number, connection);
+        } else {
+            self.advance(number);
+        }
+    }
+
+    /// Advances a connection that is taken off its list.
+    fn resume(&mut self, number: usize) {
+        if let Some(connection) = self.connections.get_mut(number) {
+            connection.is_listed = false;
+        }
         self.advance(number);
     }
 
@@ -307,20 +345,16 @@ impl IoThread {
         let Some(connection) = self.connections.get_mut(number) else { return };
         match caught(&mut self.around, |around| connection.advance(around)) {
             Next::Wait => {}
-            Next::Again if connection.is_listed => {}
-            Next::Again => {
-                connection.is_listed = true;
-                self.again.push(number);
-            }
+            Next::Again => list(&mut self.again, number, connection),
             Next::Close => self.remove(number),
         }
     }
 
-    /// Advances a connection at once, where there is something to do.
+    /// Goes on with a connection where there is something to do.
     fn follow(&mut self, number: usize, next: Next) {
         match next {
             Next::Wait => {}
-            Next::Again => self.advance(number),
+            Next::Again => self.proceed(number),
             Next::Close => self.remove(number),
         }
     }
@@ -350,6 +384,13 @@ impl IoThread {
         for (number, next) in due {
             self.follow(number, next);
         }
+    }
+}
+
+/// Puts a connection on a list, once.
+fn list(to: &mut VecDeque<usize>, number: usize, connection: &mut Connection) {
+    if !std::mem::replace(&mut connection.is_listed, true) {
+        to.push_back(number);
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
+use super::turn::Turn;
 use super::upload::Places;
-use crate::at_once::{Job, Lane, Turn};
+use crate::at_once::{self, Job, Lane};
 use crate::body::{Driver, Growing};
 use crate::cancellation::Cancellation;
 use crate::front::options::FrontOptions;
@@ -41,8 +42,9 @@ pub(super) struct Surroundings {
     pub(super) input: Box<[u8]>,
     pub(super) scratch: Scratch,
     pub(super) now: Instant,
-    /// How many bytes may still be written for the connection whose turn it is.
-    pub(super) turn: usize,
+    /// The number of the turn of the loop, and what the connection that is advanced has done in it.
+    pub(super) turn_number: u64,
+    pub(super) turn: Turn,
     pub(super) is_stopping: bool,
     last_exchange: u64,
     /// Bodies whose clients have left, until when.
@@ -72,7 +74,8 @@ impl Surroundings {
             input: vec![0; INPUT].into(),
             scratch: Scratch::default(),
             now: Instant::now(),
-            turn: 0,
+            turn_number: 0,
+            turn: Turn::default(),
             is_stopping: false,
             last_exchange: 0,
             finishing: Vec::new(),
@@ -94,7 +97,7 @@ impl Surroundings {
     /// Moves a body on.
     pub(super) fn transfer(&self, driver: Driver, origin: Option<Target>, client: Option<Client>) {
         let job = Job::new(Lane::Transfer(origin), Cancellation::new(), move |turn| {
-            if turn == Turn::Pool {
+            if turn == at_once::Turn::Pool {
                 driver();
             }
         });
