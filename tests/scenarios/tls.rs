@@ -3,11 +3,12 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use forwardcache::{Client, ErrorKind, FrontOptions, NoPeerLeft, Outcome, ServerTls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
 use crate::local::{LocalPeer, escaped};
 use crate::support::origin::{Origin, Reply};
@@ -170,6 +171,25 @@ fn who_must_show_a_certificate_and_does_not_is_not_served() {
     let unknown = unknown.get(&origin.url("/c")).unwrap_err();
     assert!(matches!(unknown.kind(), ErrorKind::Tls | ErrorKind::Unreachable), "{unknown}");
     assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn a_client_resumes_its_session_until_its_certificate_ends() {
+    let (origin, authority) = (origin(), Authority::with_client_for(Duration::from_secs(3)));
+    let tls = tls_of(&authority).client_certificates_from(authority.ca_file()).unwrap();
+    let peer = served_over(tls);
+    let client = client_config(&authority, Some(&authority));
+    let mut ask = || {
+        let mut stream = connected_by(peer.address(), &client);
+        let answer = answer(&mut stream, &origin.url("/a"))?;
+        assert!(answer.ends_with("/a"), "{answer}");
+        Ok::<_, std::io::Error>(stream.conn.handshake_kind())
+    };
+    assert_eq!(ask().unwrap(), Some(HandshakeKind::Full));
+    assert_eq!(ask().unwrap(), Some(HandshakeKind::Resumed));
+    wait_until("it is served for ever", || ask().is_err());
+    // Neither by a session nor by the certificate.
+    assert!(ask().is_err() && ask().is_err());
 }
 
 #[test]

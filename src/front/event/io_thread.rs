@@ -62,6 +62,7 @@ pub(super) struct IoThread {
     around: Surroundings,
     lifetime: Arc<Lifetime>,
     between_looks: Duration,
+    next_look: Instant,
     /// Whether more memory was held at the last look than there should be.
     was_over: bool,
     /// See [`Ledger::unstarted`](crate::ledger::Ledger).
@@ -119,6 +120,7 @@ impl IoThread {
             around,
             lifetime,
             between_looks,
+            next_look: Instant::now(),
             was_over: false,
             unstarted: 0,
         };
@@ -131,75 +133,75 @@ impl IoThread {
     /// Serves until the front has shut down and every connection is done.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
-        let mut next_look = Instant::now() + self.between_looks;
-        loop {
-            let timeout = self.timeout(next_look);
-            if let Err(error) = self.poll.poll(&mut events, timeout)
-                && error.kind() != io::ErrorKind::Interrupted
-            {
-                log::error!("a thread of the front cannot wait for its sockets: {error}");
-                return;
-            }
-            self.around.now = Instant::now();
-            self.around.turn_number += 1;
-            let (waiting, mut served) = (self.again.len(), 0);
-            // New connections come last: the numbers of those that end here are free for them, and what the
-            // system says of the old ones must not be taken for theirs.
-            let (mut has_letters, mut has_arrivals) = (false, false);
-            for event in &events {
-                match event.token() {
-                    WAKER => has_letters = true,
-                    LISTENER => has_arrivals = true,
-                    Token(token) => {
-                        let number = token - FIRST;
-                        let Some(connection) = self.connections.get_mut(number) else { continue };
-                        // Nobody is there any more to read what would be written. Where both have said their
-                        // last word, it may still be on its way.
-                        if event.is_write_closed() && !connection.is_lingering() {
-                            self.remove(number);
-                            continue;
-                        }
-                        let is_last = event.is_read_closed() || event.is_error();
-                        connection.is_ready(event.is_readable(), is_last, event.is_writable());
-                        self.proceed(number);
-                        served += 1;
-                    }
-                }
-            }
-            if has_letters {
-                self.read_letters();
-            }
-            // Those that waited before this turn, or had too little of it.
-            for _ in 0..waiting.max(1).min(1 + served / AT_ONCE_FOR_BULK) {
-                let Some(number) = self.again.pop_front() else { break };
-                self.resume(number);
-            }
-            let again_at = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
-            if has_arrivals || again_at.is_some_and(|at| at <= self.around.now) {
-                self.accept();
-            }
-            for _ in 0..HANDSHAKES {
-                let Some(number) = self.handshakes.pop_front() else { break };
-                self.resume(number);
-            }
-            if self.around.now >= next_look {
-                next_look = self.around.now + self.between_looks;
-                self.look_at_the_clock();
-            }
-            if self.around.is_stopping && (self.connections.is_empty() || self.lifetime.is_over()) {
-                return;
-            }
-        }
+        self.next_look = Instant::now() + self.between_looks;
+        while self.turn(&mut events) {}
     }
 
-    fn timeout(&self, next_look: Instant) -> Option<Duration> {
+    /// One turn of the loop: whoever has something to do gets some of it done. Says whether there is another.
+    fn turn(&mut self, events: &mut Events) -> bool {
+        let timeout = self.timeout();
+        if let Err(error) = self.poll.poll(events, timeout)
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            log::error!("a thread of the front cannot wait for its sockets: {error}");
+            return false;
+        }
+        self.around.now = Instant::now();
+        self.around.turn_number += 1;
+        let mut served = 0;
+        // New connections come last: the numbers of those that end here are free for them, and what the
+        // system says of the old ones must not be taken for theirs.
+        let (mut has_letters, mut has_arrivals) = (false, false);
+        for event in &*events {
+            match event.token() {
+                WAKER => has_letters = true,
+                LISTENER => has_arrivals = true,
+                Token(token) => {
+                    let number = token - FIRST;
+                    let Some(connection) = self.connections.get_mut(number) else { continue };
+                    // Nobody is there any more to read what would be written. Where both have said their
+                    // last word, it may still be on its way.
+                    if event.is_write_closed() && !connection.is_lingering() {
+                        self.remove(number);
+                        continue;
+                    }
+                    let is_last = event.is_read_closed() || event.is_error();
+                    connection.is_ready(event.is_readable(), is_last, event.is_writable());
+                    self.proceed(number);
+                    served += 1;
+                }
+            }
+        }
+        if has_letters {
+            self.read_letters();
+        }
+        for _ in 0..=served / AT_ONCE_FOR_BULK {
+            let Some(number) = self.again.pop_front() else { break };
+            self.resume(number);
+        }
+        let again_at = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
+        if has_arrivals || again_at.is_some_and(|at| at <= self.around.now) {
+            self.accept();
+        }
+        for _ in 0..HANDSHAKES {
+            let Some(number) = self.handshakes.pop_front() else { break };
+            self.resume(number);
+        }
+        if self.around.now >= self.next_look {
+            self.next_look = self.around.now + self.between_looks;
+            self.look_at_the_clock();
+        }
+        !(self.around.is_stopping && (self.connections.is_empty() || self.lifetime.is_over()))
+    }
+
+    fn timeout(&self) -> Option<Duration> {
         let accept = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
         let may_accept = accept.is_some_and(|at| at <= self.around.now);
         if may_accept || !self.again.is_empty() || !self.handshakes.is_empty() {
             return Some(Duration::ZERO);
         }
         let is_busy = !self.connections.is_empty() || self.around.is_stopping || self.around.is_finishing();
-        let look = is_busy.then_some(next_look);
+        let look = is_busy.then_some(self.next_look);
         // A millisecond at least, which is what the system counts in.
         accept
             .into_iter()
@@ -486,39 +488,112 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use http::{Request, Response};
-    use mio::Waker;
+    use std::net::TcpStream as Client;
+
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
     use super::*;
-    use crate::body::Body;
-    use crate::front::event::mailbox::mailbox;
-    use crate::front::event::upload::Places;
-    use crate::front::serve::Unhurried;
-    use crate::ledger::Ledger;
-    use crate::scheduler::{PoolOptions, Scheduler};
+    use crate::front::ServerTls;
+    use crate::stats::FrontStats;
+    use crate::tls::testing::Authority;
 
     #[test]
     fn a_panic_ends_one_connection_and_what_it_took_is_put_back() {
         let poll = Poll::new().unwrap();
-        let (mailbox, _letters) = mailbox(Waker::new(poll.registry(), WAKER).unwrap());
-        let ledger = Ledger::new(u64::MAX);
-        let scheduler = Scheduler::new(&PoolOptions::default(), &ledger, Box::new(|_| None));
-        let handler = |_: Request<Body>| Response::new(Body::from(Bytes::new()));
-        let mut around = Surroundings::new(
-            Arc::new(Unhurried(handler)),
-            Arc::new(scheduler),
-            ledger,
-            Arc::default(),
-            Places::new(8),
-            FrontOptions::new(),
-            mailbox,
-        );
+        let (mut around, _letters) = Surroundings::in_test(&poll, FrontOptions::new());
         let next = caught(&mut around, |around| {
             around.input = Box::default();
             panic!("a body of a test panics")
         });
         assert!(matches!(next, Next::Close) && !around.input.is_empty());
         assert!(matches!(caught(&mut around, |_| Next::Wait), Next::Wait));
+    }
+
+    /// A thread, and so many clients that are connected to it.
+    fn thread_with_clients(options: FrontOptions, count: usize) -> (IoThread, Vec<Client>) {
+        let poll = Poll::new().unwrap();
+        let (around, letters) = Surroundings::in_test(&poll, options);
+        let lifetime = Lifetime::new(Duration::ZERO, Duration::ZERO);
+        let mut thread = IoThread::new(poll, letters, None, around, lifetime).unwrap();
+        let admission = Admission::new(count, count, Arc::new(FrontStats::default()));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let clients = (0..count).map(|_| {
+            let client = Client::connect(listener.local_addr().unwrap()).unwrap();
+            let (socket, remote) = listener.accept().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let admitted = admission.admit(remote.ip()).unwrap();
+            thread.serve(TcpStream::from_std(socket), remote, admitted);
+            client.set_nonblocking(true).unwrap();
+            client
+        });
+        let clients = clients.collect();
+        (thread, clients)
+    }
+
+    /// How many bytes have come.
+    fn received(mut client: &Client) -> usize {
+        let mut count = 0;
+        let mut buffer = [0; 64 << 10];
+        while let Ok(more) = client.read(&mut buffer) {
+            count += more;
+        }
+        count
+    }
+
+    #[test]
+    fn a_few_handshakes_go_on_at_a_turn() {
+        let authority = Authority::new();
+        let made = authority.sign("localhost");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), made.certificate + &made.key).unwrap();
+        let tls = ServerTls::from_files(file.path(), file.path()).unwrap();
+        let (mut thread, mut clients) = thread_with_clients(FrontOptions::new().tls(tls), 3 * HANDSHAKES);
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(crate::tls::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let config = Arc::new(config);
+        for client in &mut clients {
+            let name = "localhost".try_into().unwrap();
+            ClientConnection::new(Arc::clone(&config), name).unwrap().write_tls(client).unwrap();
+        }
+        let mut events = Events::with_capacity(64);
+        let (mut answered, mut turns) = (0, 0);
+        while answered < clients.len() {
+            assert!(thread.turn(&mut events));
+            turns += 1;
+            answered += clients.iter().filter(|client| received(client) > 0).count();
+            assert!(answered <= turns * HANDSHAKES, "{answered} in {turns} turns");
+        }
+    }
+
+    #[test]
+    fn a_connection_gets_its_part_of_a_turn_and_those_who_wait_have_theirs_first() {
+        // More than any socket takes at once, and readers that are as fast as it is written.
+        let (mut thread, clients) = thread_with_clients(FrontOptions::new(), 3);
+        let most = super::super::turn::BYTES;
+        let mut totals = [0; 2];
+        let mut events = Events::with_capacity(64);
+        for mut client in &clients[..2] {
+            client.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        }
+        let mut small = 0;
+        for turn in 1..400 {
+            (&clients[2]).write_all(b"GET /small HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+            assert!(thread.turn(&mut events));
+            small += usize::from(received(&clients[2]) > 0);
+            assert_eq!(small, turn, "each is answered in its turn");
+            totals.iter_mut().zip(&clients).for_each(|(total, client)| *total += received(client));
+            assert!(totals.iter().all(|total| *total <= turn * most), "{totals:?} in {turn} turns");
+            if totals.iter().all(|total| *total > 8 << 20) {
+                return;
+            }
+        }
+        panic!("{totals:?}");
     }
 }

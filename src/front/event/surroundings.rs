@@ -133,3 +133,48 @@ impl Surroundings {
         !self.finishing.is_empty()
     }
 }
+
+#[cfg(test)]
+mod testing {
+    use http::{Request, Response};
+    use mio::{Poll, Waker};
+
+    use super::*;
+    use crate::at_once::{PlainRequest, Step, Wakes};
+    use crate::body::Body;
+    use crate::front::event::io_thread::WAKER;
+    use crate::front::event::mailbox::{Letters, mailbox};
+    use crate::front::serve::Handler;
+    use crate::scheduler::PoolOptions;
+    use crate::store::StoredResponse;
+
+    /// Answers at once: with 8 MiB where a path says that it is large.
+    struct AtOnce;
+
+    impl Handler for AtOnce {
+        fn handle(&self, request: Request<Body>) -> Response<Body> {
+            let length = if request.uri().path() == "/large" { 8 << 20 } else { 10 };
+            Response::new(Body::from(vec![b'x'; length]))
+        }
+    }
+
+    impl Responder for AtOnce {
+        fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+            None
+        }
+
+        fn step(self: Arc<Self>, request: Request<Body>, _: Wakes<'_>) -> Step<Response<Body>> {
+            Step::Serve(self.handle(request))
+        }
+    }
+
+    impl Surroundings {
+        pub(in super::super) fn in_test(poll: &Poll, options: FrontOptions) -> (Self, Letters) {
+            let (mailbox, letters) = mailbox(Waker::new(poll.registry(), WAKER).unwrap());
+            let ledger = Ledger::new(u64::MAX);
+            let scheduler = Arc::new(Scheduler::new(&PoolOptions::default(), &ledger, Box::new(|_| None)));
+            let (stats, places) = (Arc::default(), Places::new(8));
+            (Self::new(Arc::new(AtOnce), scheduler, ledger, stats, places, options, mailbox), letters)
+        }
+    }
+}
