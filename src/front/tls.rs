@@ -431,7 +431,7 @@ mod tests {
         let (authority, of_clients) = (Authority::new(), Authority::new());
         let folder = Folder::new(&authority.sign("localhost"));
         let tls = folder.tls_for_clients_of(&of_clients);
-        let (now, later) = (UnixTime::now(), UnixTime::since_unix_epoch(Duration::from_secs(10_000_000_000)));
+        let (now, later) = (UnixTime::now(), UnixTime::since_unix_epoch(Duration::from_secs(100_000_000_000)));
         for version in VERSIONS {
             let certificate = of_clients.sign("a client");
             let [client, another] = [(); 2].map(|()| client(&authority, Some(&certificate), version));

@@ -179,7 +179,7 @@ fn a_client_resumes_its_session_until_its_certificate_ends() {
     let tls = tls_of(&authority).client_certificates_from(authority.ca_file()).unwrap();
     let peer = served_over(tls);
     let client = client_config(&authority, Some(&authority));
-    let mut ask = || {
+    let ask = || {
         let mut stream = connected_by(peer.address(), &client);
         let answer = answer(&mut stream, &origin.url("/a"))?;
         assert!(answer.ends_with("/a"), "{answer}");
@@ -229,7 +229,7 @@ fn what_is_no_tls_is_closed_and_the_others_are_served() {
 fn a_handshake_that_does_not_come_is_not_waited_for() {
     let authority = Authority::new();
     let options =
-        FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(std::time::Duration::from_millis(100));
+        FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(Duration::from_millis(100));
     let peer = LocalPeer::start_on(options, |builder| builder);
     let mut silent = Connection::open(peer.address());
     assert!(silent.read_to_end().is_empty());
