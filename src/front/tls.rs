@@ -130,6 +130,11 @@ impl ServerTls {
 }
 
 impl Served {
+    /// Whether clients have to show certificates.
+    pub(crate) fn verifies(&self) -> bool {
+        self.verifier.is_some()
+    }
+
     /// Whether a client may be served whose handshake is done. One that resumes a session has shown its certificate when
     /// the session began, and gets a new session each time: a certificate that was good once would be good for as long as
     /// its client comes back.
@@ -431,7 +436,8 @@ mod tests {
         let (authority, of_clients) = (Authority::new(), Authority::new());
         let folder = Folder::new(&authority.sign("localhost"));
         let tls = folder.tls_for_clients_of(&of_clients);
-        let (now, later) = (UnixTime::now(), UnixTime::since_unix_epoch(Duration::from_secs(100_000_000_000)));
+        let (now, later) =
+            (UnixTime::now(), UnixTime::since_unix_epoch(Duration::from_secs(100_000_000_000)));
         for version in VERSIONS {
             let certificate = of_clients.sign("a client");
             let [client, another] = [(); 2].map(|()| client(&authority, Some(&certificate), version));

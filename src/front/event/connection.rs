@@ -172,6 +172,11 @@ impl Connection {
         next
     }
 
+    /// Who has connected.
+    pub(super) fn client(&self) -> Client {
+        Client::of(self.remote.ip())
+    }
+
     /// Whether a TLS handshake is to be done before anything is served.
     pub(super) fn is_handshaking(&self) -> bool {
         self.transport.is_handshaking()
@@ -310,7 +315,10 @@ impl Connection {
             return Next::Wait;
         }
         let mut buffer = std::mem::take(&mut around.input);
-        let next = match self.transport.read(&mut buffer) {
+        // What comes behind a head may have to be kept until the request is answered.
+        let most =
+            if self.exchange.is_some() { buffer.len() } else { buffer.len().min(around.options.max_head) };
+        let next = match self.transport.read(&mut buffer[..most]) {
             Ok(read) if read.count == 0 => self.ended(around),
             Ok(read) => {
                 around.turn.moved(read.count);
@@ -519,16 +527,18 @@ impl Connection {
             Err(response) => return self.decline(*response, asked, around),
         };
         let serial = around.next_exchange();
+        let client = client_of(self.remote, request.headers(), around);
         let is_short = length.is_none_or(|length| length <= COLLECTED as u64);
         if is_short {
+            let Some(place) = around.uploads.collect(client) else {
+                return self.refuse(TOO_MANY_UPLOADS, around);
+            };
             self.ask_for_content(expects);
             let hold = around.ledger.hold(Use::Content, 0);
-            let collected = Collected { request, bytes: Vec::new(), hold, origin };
+            let collected = Collected { request, bytes: Vec::new(), hold, origin, _place: place };
             let receiving = Receiving::new(body, Sink::Collect(Box::new(collected)));
             self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
-        } else if let Some(place) =
-            around.uploads.take(origin, client_of(self.remote, request.headers(), around))
-        {
+        } else if let Some(place) = around.uploads.take(origin, client) {
             self.ask_for_content(expects);
             let wake = around.mailbox.wake(self.address(serial));
             let (sink, content) = upload(place, &around.ledger, length, wake);
@@ -605,7 +615,7 @@ impl Connection {
         let address = Address { connection: number, exchange: exchange.serial };
         let Some(receiving) = &mut exchange.receiving else { return };
         let Sink::Collect(collected) = std::mem::replace(&mut receiving.sink, Sink::Discard) else { return };
-        let Collected { request, bytes, hold, origin } = *collected;
+        let Collected { request, bytes, hold, origin, .. } = *collected;
         let client = client_of(self.remote, request.headers(), around);
         let Some(place) = around.uploads.take(origin, client) else {
             return self.refuse(TOO_MANY_UPLOADS, around);

@@ -1,6 +1,5 @@
 //! A thread that serves connections: it waits for their sockets, and for nothing else.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -15,6 +14,7 @@ use slab::Slab;
 use super::admission::{Admission, Admitted};
 use super::connection::{Connection, Next};
 use super::mailbox::{Letter, Letters, Mailbox};
+use super::rotation::Rotation;
 use super::surroundings::Surroundings;
 use super::transport::Transport;
 use crate::front::options::FrontOptions;
@@ -56,9 +56,9 @@ pub(super) struct IoThread {
     acceptor: Option<Acceptor>,
     connections: Slab<Connection>,
     /// Those that have more to do than was their turn, or more than what is done at once.
-    again: VecDeque<usize>,
+    again: Rotation,
     /// Those whose TLS handshake is to go on.
-    handshakes: VecDeque<usize>,
+    handshakes: Rotation,
     around: Surroundings,
     lifetime: Arc<Lifetime>,
     between_looks: Duration,
@@ -115,8 +115,8 @@ impl IoThread {
             letters,
             acceptor,
             connections: Slab::new(),
-            again: VecDeque::new(),
-            handshakes: VecDeque::new(),
+            again: Rotation::default(),
+            handshakes: Rotation::default(),
             around,
             lifetime,
             between_looks,
@@ -176,7 +176,7 @@ impl IoThread {
             self.read_letters();
         }
         for _ in 0..=served / AT_ONCE_FOR_BULK {
-            let Some(number) = self.again.pop_front() else { break };
+            let Some(number) = self.again.pop() else { break };
             self.resume(number);
         }
         let again_at = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
@@ -184,7 +184,7 @@ impl IoThread {
             self.accept();
         }
         for _ in 0..HANDSHAKES {
-            let Some(number) = self.handshakes.pop_front() else { break };
+            let Some(number) = self.handshakes.pop() else { break };
             self.resume(number);
         }
         if self.around.now >= self.next_look {
@@ -390,9 +390,9 @@ impl IoThread {
 }
 
 /// Puts a connection on a list, once.
-fn list(to: &mut VecDeque<usize>, number: usize, connection: &mut Connection) {
+fn list(to: &mut Rotation, number: usize, connection: &mut Connection) {
     if !std::mem::replace(&mut connection.is_listed, true) {
-        to.push_back(number);
+        to.push(connection.client(), number);
     }
 }
 
@@ -496,6 +496,7 @@ mod tests {
 
     use super::*;
     use crate::front::ServerTls;
+    use crate::ledger::Use;
     use crate::stats::FrontStats;
     use crate::tls::testing::Authority;
 
@@ -569,6 +570,20 @@ mod tests {
             turns += 1;
             answered += clients.iter().filter(|client| received(client) > 0).count();
             assert!(answered <= turns * HANDSHAKES, "{answered} in {turns} turns");
+        }
+    }
+
+    #[test]
+    fn no_more_is_kept_behind_a_request_than_a_head_may_have() {
+        let (mut thread, clients) = thread_with_clients(FrontOptions::new(), 1);
+        let requests = "GET /large HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1500);
+        (&clients[0]).write_all(requests.as_bytes()).unwrap();
+        let mut events = Events::with_capacity(64);
+        for _ in 0..100 {
+            assert!(thread.turn(&mut events));
+            received(&clients[0]);
+            let held = thread.around.ledger.held(Use::Connections);
+            assert!(held > 0 && held < 17 << 10, "{held}");
         }
     }
 

@@ -13,6 +13,7 @@
 //! | `upload` | content on its way to whoever handles the request |
 //! | `outbound` | what is to be written and has not been taken |
 //! | `transport` | the bytes of a connection, plain or through TLS |
+//! | `rotation` | whose turn is next; pure |
 //! | `turn` | how much one connection may do before the others; pure |
 //! | `pace` | whether a client is fast enough; pure |
 //! | `admission` | how many connections there may be |
@@ -45,6 +46,7 @@ mod io_thread;
 mod mailbox;
 mod outbound;
 mod pace;
+mod rotation;
 mod server;
 mod surroundings;
 mod transport;

@@ -47,9 +47,9 @@ impl Outbound {
         self.length
     }
 
-    /// How many of them are held for this connection alone.
+    /// How many bytes are held for this connection alone: its own, and the list of all pieces.
     pub(super) fn own(&self) -> usize {
-        self.own
+        self.own + self.pieces.len() * size_of::<Piece>()
     }
 
     /// Takes bytes that somebody else holds, or has counted.
@@ -149,7 +149,7 @@ mod tests {
         let mut turn = Turn::default();
         turn.moved(turn.bytes() - 4000);
         assert_eq!(outbound.flush(&mut transport, &mut turn).unwrap(), (4000, Flushed::Some));
-        assert_eq!((turn.bytes(), outbound.length(), outbound.own()), (0, 2000, 0));
+        assert_eq!((turn.bytes(), outbound.length(), outbound.own()), (0, 2000, size_of::<Piece>()));
         let mut turn = turn.at(1);
         assert_eq!(outbound.flush(&mut transport, &mut turn).unwrap(), (2000, Flushed::All));
         assert!(outbound.is_empty() && outbound.length() == 0);

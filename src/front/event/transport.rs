@@ -14,6 +14,11 @@ use crate::stats::{FrontStats, Handshake};
 /// How much of what is written may be encrypted before the socket takes it, in bytes: a body of 64 KiB with its head.
 const KEPT: usize = 80 << 10;
 
+/// How much a client may send before its handshake is done, in bytes; rustls keeps what is no whole message yet. Where
+/// clients show certificates, as much as a message can have.
+const HANDSHAKE: usize = 16 << 10;
+const HANDSHAKE_WITH_CERTIFICATES: usize = 96 << 10;
+
 /// A connection's bytes.
 #[derive(Debug)]
 pub(super) enum Transport {
@@ -30,6 +35,8 @@ pub(super) struct Tls {
     stats: Arc<FrontStats>,
     /// How many bytes of what was taken are kept back, about.
     kept: usize,
+    /// How many bytes of a handshake have come that is not done.
+    begun: usize,
 }
 
 /// How far a handshake is.
@@ -58,7 +65,7 @@ impl Transport {
         let mut session = ServerConnection::new(Arc::clone(&served.config)).map_err(io::Error::other)?;
         session.set_buffer_limit(Some(KEPT));
         let handshake = Progress::Silent;
-        Ok(Self::Tls(Box::new(Tls { socket, session, served, handshake, stats, kept: 0 })))
+        Ok(Self::Tls(Box::new(Tls { socket, session, served, handshake, stats, kept: 0, begun: 0 })))
     }
 
     pub(super) fn socket(&mut self) -> &mut TcpStream {
@@ -76,7 +83,7 @@ impl Transport {
     pub(super) fn kept(&self) -> usize {
         match self {
             Self::Plain(_) => 0,
-            Self::Tls(tls) => tls.kept,
+            Self::Tls(tls) => tls.kept + tls.begun,
         }
     }
 
@@ -171,7 +178,14 @@ impl Tls {
         if self.handshake == Progress::Silent && came > 0 {
             self.handshake = Progress::Begun;
         }
-        if self.handshake == Progress::Begun && !self.session.is_handshaking() {
+        if self.session.is_handshaking() {
+            self.begun += came;
+            let most = if self.served.verifies() { HANDSHAKE_WITH_CERTIFICATES } else { HANDSHAKE };
+            if self.begun > most {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "its handshake is too long"));
+            }
+        } else if self.handshake == Progress::Begun {
+            self.begun = 0;
             if !self.served.admits(&self.session, UnixTime::now()) {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "its certificate is good no more"));
             }
