@@ -177,6 +177,11 @@ impl Connection {
         Client::of(self.remote.ip())
     }
 
+    /// How many bytes may still be moved in this turn of the loop.
+    pub(super) fn left(&self, around: &Surroundings) -> usize {
+        self.turn.at(around.turn_number).bytes()
+    }
+
     /// Whether a TLS handshake is to be done before anything is served.
     pub(super) fn is_handshaking(&self) -> bool {
         self.transport.is_handshaking()

@@ -17,6 +17,7 @@ use super::mailbox::{Letter, Letters, Mailbox};
 use super::rotation::Rotation;
 use super::surroundings::Surroundings;
 use super::transport::Transport;
+use super::turn::BYTES;
 use crate::front::options::FrontOptions;
 use crate::front::serving::Lifetime;
 use crate::stats::ConnectionRefusal;
@@ -32,10 +33,13 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 /// How many connections are accepted before others have their turn.
 const AT_ONCE: usize = 64;
 
-/// For so many connections that were served at once, one of those that have more to do has its turn, and one TLS
-/// handshake goes on; one in any case. Each takes about as long as so many hits.
-const HITS_OF_BULK: usize = 16;
+/// For so many connections that were served at once one TLS handshake goes on, and one in any case: it takes about as
+/// long.
 const HITS_OF_A_HANDSHAKE: usize = 32;
+
+/// For each connection that was served at once so many bytes are moved for those that have more to do, beside those of
+/// one turn: that takes about as long.
+const BYTES_OF_A_HIT: usize = 8 << 10;
 
 /// How many slow readers are cut off at a look.
 const CUT_OFF: usize = 4;
@@ -165,17 +169,20 @@ impl IoThread {
                     }
                     let is_last = event.is_read_closed() || event.is_error();
                     connection.is_ready(event.is_readable(), is_last, event.is_writable());
-                    self.proceed(number);
-                    served += 1;
+                    served += usize::from(self.proceed(number));
                 }
             }
         }
         if has_letters {
             self.read_letters();
         }
-        for _ in 0..=served / HITS_OF_BULK {
+        let mut bulk = BYTES + served * BYTES_OF_A_HIT;
+        for _ in 0..self.again.len() {
+            if bulk == 0 {
+                break;
+            }
             let Some(number) = self.again.pop() else { break };
-            self.resume(number);
+            bulk = bulk.saturating_sub(self.resume(number));
         }
         let again_at = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
         if has_arrivals || again_at.is_some_and(|at| at <= self.around.now) {
@@ -195,7 +202,7 @@ impl IoThread {
     fn timeout(&self) -> Option<Duration> {
         let accept = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
         let may_accept = accept.is_some_and(|at| at <= self.around.now);
-        if may_accept || !self.again.is_empty() || !self.handshakes.is_empty() {
+        if may_accept || self.again.len() + self.handshakes.len() > 0 {
             return Some(Duration::ZERO);
         }
         let is_busy = !self.connections.is_empty() || self.around.is_stopping || self.around.is_finishing();
@@ -321,24 +328,27 @@ impl IoThread {
         self.proceed(number);
     }
 
-    /// Advances a connection at once, or when those have had their turn who need less.
-    fn proceed(&mut self, number: usize) {
-        let Some(connection) = self.connections.get_mut(number) else { return };
+    /// Advances a connection at once, which is said, or when those have had their turn who need less.
+    fn proceed(&mut self, number: usize) -> bool {
+        let Some(connection) = self.connections.get_mut(number) else { return false };
         if connection.is_handshaking() {
             list(&mut self.handshakes, number, connection);
         } else if connection.is_bulk() {
             list(&mut self.again, number, connection);
         } else {
             self.advance(number);
+            return true;
         }
+        false
     }
 
-    /// Advances a connection that is taken off its list.
-    fn resume(&mut self, number: usize) {
-        if let Some(connection) = self.connections.get_mut(number) {
-            connection.is_listed = false;
-        }
+    /// Advances a connection that is taken off its list, and says how many bytes it has moved.
+    fn resume(&mut self, number: usize) -> usize {
+        let Some(connection) = self.connections.get_mut(number) else { return 0 };
+        connection.is_listed = false;
+        let left = connection.left(&self.around);
         self.advance(number);
+        left.saturating_sub(self.around.turn.bytes())
     }
 
     fn advance(&mut self, number: usize) {
@@ -354,7 +364,9 @@ impl IoThread {
     fn follow(&mut self, number: usize, next: Next) {
         match next {
             Next::Wait => {}
-            Next::Again => self.proceed(number),
+            Next::Again => {
+                self.proceed(number);
+            }
             Next::Close => self.remove(number),
         }
     }
@@ -589,7 +601,6 @@ mod tests {
     fn a_connection_gets_its_part_of_a_turn_and_those_who_wait_have_theirs_first() {
         // More than any socket takes at once, and readers that are as fast as it is written.
         let (mut thread, clients) = thread_with_clients(FrontOptions::new(), 3);
-        let most = super::super::turn::BYTES;
         let mut totals = [0; 2];
         let mut events = Events::with_capacity(64);
         for mut client in &clients[..2] {
@@ -602,7 +613,10 @@ mod tests {
             small += usize::from(received(&clients[2]) > 0);
             assert_eq!(small, turn, "each is answered in its turn");
             totals.iter_mut().zip(&clients).for_each(|(total, client)| *total += received(client));
-            assert!(totals.iter().all(|total| *total <= turn * most), "{totals:?} in {turn} turns");
+            // And what is served at once beside it: the heads of both, and the quiet one.
+            let most = turn * (2 * BYTES + 3 * BYTES_OF_A_HIT);
+            assert!(totals.iter().all(|total| *total <= turn * BYTES), "{totals:?} in {turn} turns");
+            assert!(totals.iter().sum::<usize>() <= most, "{totals:?} in {turn} turns");
             if totals.iter().all(|total| *total > 8 << 20) {
                 return;
             }

@@ -11,11 +11,13 @@ pub(super) struct Rotation {
     /// Each client once that has connections waiting.
     clients: VecDeque<Client>,
     waiting: HashMap<Client, VecDeque<usize>>,
+    count: usize,
 }
 
 impl Rotation {
-    pub(super) fn is_empty(&self) -> bool {
-        self.clients.is_empty()
+    /// How many connections wait.
+    pub(super) fn len(&self) -> usize {
+        self.count
     }
 
     /// A connection of that client waits from now on.
@@ -25,6 +27,7 @@ impl Rotation {
             self.clients.push_back(client);
         }
         own.push_back(connection);
+        self.count += 1;
     }
 
     /// The next one, which waits no more.
@@ -32,6 +35,7 @@ impl Rotation {
         let client = self.clients.pop_front()?;
         let own = self.waiting.get_mut(&client)?;
         let connection = own.pop_front();
+        self.count -= 1;
         if own.is_empty() {
             self.waiting.remove(&client);
         } else {
@@ -57,6 +61,6 @@ mod tests {
         let rest: Vec<usize> = std::iter::from_fn(|| rotation.pop()).collect();
         assert_eq!(first, [Some(0), Some(10)]);
         assert_eq!(rest, [1, 20, 11, 2, 3]);
-        assert!(rotation.is_empty() && rotation.waiting.is_empty());
+        assert!(rotation.len() == 0 && rotation.waiting.is_empty());
     }
 }
