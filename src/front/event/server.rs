@@ -164,11 +164,7 @@ fn start_threads(
     let serving = Serving::new(address, Arc::clone(&front) as Arc<dyn Running>);
     let uploads = Places::new(scheduler.threads());
     let allowed = most_open_files().map_or(usize::MAX, |files| most_connections(files, scheduler.threads()));
-    if allowed < options.max_connections {
-        let wanted = options.max_connections;
-        log::warn!("{allowed} connections at most, not {wanted}: this process may open no more files");
-    }
-    let (most, most_of_address) = (allowed.min(options.max_connections), options.max_connections_per_address);
+    let (most, most_of_address) = (options.connections(allowed), options.max_connections_per_address);
     let admission = Admission::new(most, most_of_address, Arc::clone(&stats));
     for (number, (poll, mailbox, letters)) in threads.into_iter().enumerate() {
         let acceptor = listener
