@@ -260,7 +260,7 @@ pub(crate) struct FrontArguments {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_queue_wait: Option<u32>,
 
-    /// How many connections there may be [default: 16384]
+    /// How many connections there may be, fewer where the system allows too few open files [default: 16384]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: Option<u32>,
 

@@ -15,7 +15,10 @@ use signal_hook::iterator::Signals;
 use super::arguments::{Front, Listed, Mode, OriginArguments, RingName, Serve, UnknownFields};
 use super::failure::{Failure, print};
 use super::front::with;
-use super::{front, pool, tokens};
+use super::{front, open_files, pool, tokens};
+
+/// How many connections there may be at the address for operators.
+const ADMIN_CONNECTIONS: usize = 256;
 
 pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let (listener, address) = listen("--listen", &arguments.listen)?;
@@ -35,6 +38,7 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     if !address.ip().is_loopback() {
         check_opening(&arguments, tokens.is_some(), address)?;
     }
+    open_files::raise();
     let admin = arguments.admin.as_deref().map(|typed| listen("--admin", typed)).transpose()?;
     if let Some((_, address)) =
         admin.as_ref().filter(|(_, address)| !address.ip().is_loopback() && tokens.is_none())
@@ -55,7 +59,7 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let serving = front::serve(&peer, listener, front, workers, options)?;
     let admin = match admin {
         Some((listener, address)) => {
-            let options = FrontOptions::new().workers(1).io_threads(1);
+            let options = FrontOptions::new().workers(1).io_threads(1).max_connections(ADMIN_CONNECTIONS);
             // On this machine nobody is between.
             let options = match &tls {
                 Some(tls) if !address.ip().is_loopback() => options.tls(tls.clone()),
