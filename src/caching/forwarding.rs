@@ -78,8 +78,9 @@ impl Received {
         }
         protocol::remove_marks(&mut headers);
         // RFC 9110 section 6.6.1: a recipient with a clock records when a response without Date came.
-        if !headers.contains_key(DATE) {
-            headers.insert(DATE, date::value(times.response));
+        // It may do so with one whose Date is none.
+        if date::of(&headers, &DATE).is_none() {
+            headers.insert(DATE, date::value(times.response.wall()));
         }
         if let Some(via) = received_over(parts.version, via) {
             headers.append(VIA, via);
@@ -87,20 +88,23 @@ impl Received {
         Self { status: parts.status, headers, body, times }
     }
 
-    /// The fields to store, without those that are true of this transfer alone, and in shared mode without
-    /// those that are one user's (RFC 9111 section 5.2.2.7). `Age` goes when it has been counted.
+    /// The fields to store, without those that are true of this transfer alone, and without those that a qualified
+    /// directive keeps out (RFC 9111 section 3.1). `Age` goes when it has been counted.
     pub(crate) fn fields_to_store(&self, rules: &Rules, by: By) -> HeaderMap {
         let mut headers = self.headers.clone();
-        if rules.is_shared() {
-            for name in response_directives(&headers, rules).private_fields {
-                headers.remove(name);
-            }
-        }
+        remove_unstored(&mut headers, rules);
         if by == By::Origin {
             headers.remove(&CACHE_STATUS);
         }
         headers.remove(CONTENT_LENGTH);
         headers
+    }
+}
+
+/// Removes the fields that the response itself says are not to be stored.
+pub(crate) fn remove_unstored(headers: &mut HeaderMap, rules: &Rules) {
+    for name in response_directives(headers, rules).unstored_fields(rules) {
+        headers.remove(name);
     }
 }
 
