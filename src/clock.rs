@@ -74,7 +74,10 @@ impl Moment {
 
     /// So much later.
     pub(crate) fn checked_add(self, by: Duration) -> Option<Self> {
-        Some(Self { wall: self.wall.checked_add(by)?, steady: self.steady.map(|steady| steady.saturating_add(by)) })
+        Some(Self {
+            wall: self.wall.checked_add(by)?,
+            steady: self.steady.map(|steady| steady.saturating_add(by)),
+        })
     }
 }
 

@@ -40,7 +40,8 @@ pub(crate) fn answer(
     }
     let conditions_apply = matches!(code, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
     if conditions_apply
-        && condition(&incoming.headers, &headers, stored.validity().response_time.wall()) == Condition::NotModified
+        && condition(&incoming.headers, &headers, stored.validity().response_time.wall())
+            == Condition::NotModified
     {
         code = StatusCode::NOT_MODIFIED;
         (body, is_whole) = (Pieces::new(), false);
@@ -112,7 +113,9 @@ pub(crate) fn as_asked(response: Response<Body>, incoming: &Incoming, now: Syste
 /// The one part of a body on its way that a GET asks for; the body itself where it does not.
 fn one_part(headers: &mut HeaderMap, body: Body, incoming: &Incoming) -> Result<Body, Body> {
     let mut lines = incoming.headers.get_all(RANGE).into_iter();
-    let (Some(range), None, Some(length)) = (lines.next(), lines.next(), body.length()) else { return Err(body) };
+    let (Some(range), None, Some(length)) = (lines.next(), lines.next(), body.length()) else {
+        return Err(body);
+    };
     let is_about_it = incoming.method == Method::GET && range_applies(&incoming.headers, headers);
     let Requested::Parts(parts) = requested(range.as_bytes(), length) else { return Err(body) };
     let ([(start, end)], true) = (&parts[..], is_about_it) else { return Err(body) };
@@ -139,12 +142,7 @@ impl Read for Skipping {
 }
 
 /// Adds what a response from a cache says of itself: its age, and how it came about.
-pub(crate) fn decorate(
-    headers: &mut HeaderMap,
-    validity: &Validity,
-    status: CacheStatus<'_>,
-    now: Moment,
-) {
+pub(crate) fn decorate(headers: &mut HeaderMap, validity: &Validity, status: CacheStatus<'_>, now: Moment) {
     headers.insert(AGE, number::value(validity.age(now).as_secs()));
     if status.outcome().is_from_store() {
         headers.insert(&X_FROM_CACHE, HeaderValue::from_static("1"));

@@ -299,7 +299,8 @@ impl Inner {
         let received =
             self.ask(request, target, why).inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
         let tombstones = self.store.tombstones();
-        let is_overtaken = tombstones.cover_fields((fetch.key(), target), fetch.sequence(), &received.headers);
+        let is_overtaken =
+            tombstones.cover_fields((fetch.key(), target), fetch.sequence(), &received.headers);
         for target in invalidated(method, target, received.status, &received.headers) {
             let public = self.keys.public(&target);
             let own = self.keys.of(&target, &asked_with);

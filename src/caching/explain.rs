@@ -256,12 +256,7 @@ impl<'a> DryRun<'a> {
     }
 }
 
-fn explained(
-    stored: &StoredResponse,
-    is_selected: bool,
-    flags: Vec<Flag>,
-    now: Moment,
-) -> ExplainedResponse {
+fn explained(stored: &StoredResponse, is_selected: bool, flags: Vec<Flag>, now: Moment) -> ExplainedResponse {
     let validity = stored.validity();
     let text = |name| stored.field(name).map(|value| String::from_utf8_lossy(value).into_owned());
     let selecting = stored.variant().fields.iter().map(|(name, value)| {

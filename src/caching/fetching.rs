@@ -216,8 +216,7 @@ impl Inner {
     pub(super) fn stale_on_error(&self, incoming: &Incoming, plan: &Plan) -> Option<Arc<StoredResponse>> {
         let stored = plan.selected.as_ref()?;
         let (validity, now) = (stored.validity(), self.clock.moment());
-        let may_serve =
-            may_serve_on_error(stored.status(), validity, &incoming.directives, &self.rules, now);
+        let may_serve = may_serve_on_error(stored.status(), validity, &incoming.directives, &self.rules, now);
         // What was found before an invalidation is not served after it.
         (may_serve && self.store.is_valid(&incoming.key, stored)).then(|| Arc::clone(stored))
     }

@@ -20,8 +20,8 @@ use crate::error::{Error, ErrorKind};
 use crate::fill::{Commit, Fill, FillReader, Keeping};
 use crate::pieces::Pieces;
 use crate::policy::{
-    HeadSays, Lifetime, LifetimeSource, NotStored, Rules, Times, Variant, freshened, head_says, implied_fields,
-    lifetime_rule, may_store, response_directives, validity, varies_by_anything,
+    HeadSays, Lifetime, LifetimeSource, NotStored, Rules, Times, Variant, freshened, head_says,
+    implied_fields, lifetime_rule, may_store, response_directives, validity, varies_by_anything,
 };
 use crate::stats::{CACHE_STATUS, CacheStatus, Outcome, time_to_live};
 use crate::store::{Key, StoredResponse};
@@ -100,7 +100,9 @@ impl Inner {
         fetch: &Fetch,
     ) {
         // What is not for this method, or not there at this moment, says nothing of what GET is answered with.
-        let Some(stored) = plan.selected.as_ref().filter(|_| received.status == StatusCode::OK) else { return };
+        let Some(stored) = plan.selected.as_ref().filter(|_| received.status == StatusCode::OK) else {
+            return;
+        };
         let headers = stored.headers();
         let says = if received.status == stored.status() {
             head_says(&headers, stored.body().len(), &received.headers)
@@ -199,8 +201,10 @@ impl Inner {
         let directives = response_directives(&received.headers, &self.rules);
         let is_of_one_user = self.rules.is_shared() && incoming.headers.contains_key(AUTHORIZATION)
             || received.headers.contains_key(SET_COOKIE);
-        let is_for_others =
-            !directives.no_store && !directives.private && !varies_by_anything(&received.headers) && !is_of_one_user;
+        let is_for_others = !directives.no_store
+            && !directives.private
+            && !varies_by_anything(&received.headers)
+            && !is_of_one_user;
         let is_short = received.body.length().is_some_and(|length| length <= SHARED_FAILURE);
         if !is_for_others || !is_short || !leader.has_followers() {
             // One of those who wait leads then.

@@ -72,12 +72,7 @@ impl Plan {
 }
 
 /// Decides what a request is answered with at this time.
-pub(crate) fn lookup(
-    variants: &Variants,
-    incoming: &Incoming,
-    digest: &KeyedDigest,
-    now: Moment,
-) -> Lookup {
+pub(crate) fn lookup(variants: &Variants, incoming: &Incoming, digest: &KeyedDigest, now: Moment) -> Lookup {
     let Some(selected) = selected(variants, incoming, digest) else {
         let why = if variants.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
         // What was made for one user is no guess at what another would get; and a weak tag may stand for
@@ -116,8 +111,7 @@ pub(crate) fn selected<'a>(
     digest: &KeyedDigest,
 ) -> Option<&'a Arc<StoredResponse>> {
     let mut answering = variants.iter().filter(|stored| incoming.is_answered_by(stored.variant()));
-    let mut matching =
-        answering.clone().filter(|stored| stored.variant().matches(&incoming.headers, digest));
+    let mut matching = answering.clone().filter(|stored| stored.variant().matches(&incoming.headers, digest));
     // Some origins leave Vary out where a request states no preference (RFC 9111 section 4.1).
     matching
         .clone()

@@ -131,7 +131,8 @@ mod tests {
             assert!(!is_fresh(fresh_until), "{control} {told} {longest}");
             let is_served = |seconds| {
                 let (asked, rules) = (RequestDirectives::default(), rules());
-                is_fresh(seconds) || may_serve_on_error(StatusCode::OK, &validity, &asked, &rules, at(seconds))
+                is_fresh(seconds)
+                    || may_serve_on_error(StatusCode::OK, &validity, &asked, &rules, at(seconds))
             };
             assert!(is_served(served_until), "{control} {told} {longest}");
             assert!(!is_served(served_until + 1), "{control} {told} {longest}");

@@ -40,8 +40,10 @@ impl RequestDirectives {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         if !headers.contains_key(CACHE_CONTROL) {
             let says_no_cache = |member: &[u8]| member.trim_ascii().eq_ignore_ascii_case(b"no-cache");
-            let no_cache =
-                headers.get_all(PRAGMA).iter().any(|line| line.as_bytes().split(|b| *b == b',').any(says_no_cache));
+            let no_cache = headers
+                .get_all(PRAGMA)
+                .iter()
+                .any(|line| line.as_bytes().split(|b| *b == b',').any(says_no_cache));
             return Self { no_cache, ..Self::default() };
         }
         let strict = Self::read(headers, list::members);
@@ -363,7 +365,9 @@ mod tests {
 
     #[test]
     fn of_broken_quoting_the_stricter_reading_counts() {
-        for text in ["max-age=60, x=\", no-store", "x=5\", no-store", "a=x\"y, no-store, b=\"z", "\"a, no-store"] {
+        for text in
+            ["max-age=60, x=\", no-store", "x=5\", no-store", "a=x\"y, no-store, b=\"z", "\"a, no-store"]
+        {
             assert!(response(&[text]).no_store, "{text}");
             assert!(RequestDirectives::of(&headers(&[text])).no_store, "{text}");
         }

@@ -7,8 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
-const WEEKDAYS: [&str; 7] =
-    ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
 /// Reads a date in one of the three forms; anything else is not a date.
 ///
@@ -141,7 +140,8 @@ mod tests {
         ] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }
-        let later = |text: &str| parse(text.as_bytes()).unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let later =
+            |text: &str| parse(text.as_bytes()).unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs();
         assert_eq!(later("Thu Aug  8 02:01:18 2050"), 2_543_536_878);
         assert_eq!(later("Thursday, 18-Aug-50 02:01:18 GMT"), 2_544_400_878);
         assert_eq!(later("Sat, 31 Dec 2016 23:59:60 GMT"), 1_483_228_800);

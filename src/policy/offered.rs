@@ -5,7 +5,8 @@
 
 use http::HeaderMap;
 use http::header::{
-    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE,
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_TYPE,
 };
 
 use super::variant::Variant;
@@ -16,14 +17,17 @@ pub(crate) fn may_be_offered(variant: &Variant, stored: &HeaderMap, request: &He
     fits_in_coding(variant, stored, request)
         && fits_in_language(variant, stored, request)
         && fits_in_type(variant, stored, request)
-        && variant.selected_by(&ACCEPT_CHARSET).is_none_or(|value| value.is_none() && !request.contains_key(ACCEPT_CHARSET))
+        && variant
+            .selected_by(&ACCEPT_CHARSET)
+            .is_none_or(|value| value.is_none() && !request.contains_key(ACCEPT_CHARSET))
 }
 
 /// A coded response fits a request that names each of its codings. One without a coding fits a request that accepts no
 /// coding which the origin has not already declined.
 fn fits_in_coding(variant: &Variant, stored: &HeaderMap, request: &HeaderMap) -> bool {
     let asked = || list::members_of(request, &ACCEPT_ENCODING);
-    let mut codings = list::members_of(stored, &CONTENT_ENCODING).filter(|coding| !is(coding, b"identity")).peekable();
+    let mut codings =
+        list::members_of(stored, &CONTENT_ENCODING).filter(|coding| !is(coding, b"identity")).peekable();
     if codings.peek().is_some() {
         return codings.all(|coding| is_accepted(asked(), coding));
     }
@@ -51,7 +55,9 @@ fn fits_in_language(variant: &Variant, stored: &HeaderMap, request: &HeaderMap) 
         return true;
     }
     let wanted = quality::favourite(request, &ACCEPT_LANGUAGE);
-    wanted.is_some_and(|wanted| list::members_of(stored, &CONTENT_LANGUAGE).any(|language| is(language, wanted)))
+    wanted.is_some_and(|wanted| {
+        list::members_of(stored, &CONTENT_LANGUAGE).any(|language| is(language, wanted))
+    })
 }
 
 /// A response of a type fits a request that accepts it.

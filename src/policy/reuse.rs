@@ -47,10 +47,13 @@ pub(crate) fn reuse(validity: &Validity, request: &RequestDirectives, now: impl 
         return Reuse::Validate(ValidateBecause::Request);
     }
     if fresh {
-        let too_short = request.min_fresh.is_some_and(|min_fresh| validity.remaining(now) < min_fresh);
         // RFC 8246 section 2: while an immutable response is fresh, validating it is a waste.
         let too_old = is_too_old(validity, request, now) && !validity.immutable;
-        return if too_short || too_old { Reuse::Validate(ValidateBecause::Request) } else { Reuse::Fresh };
+        return if is_fresh_too_shortly(validity, request, now) || too_old {
+            Reuse::Validate(ValidateBecause::Request)
+        } else {
+            Reuse::Fresh
+        };
     }
     if validity.must_revalidate || !takes_stale(validity, request, now) {
         return Reuse::Validate(ValidateBecause::Stale);
@@ -67,17 +70,18 @@ pub(crate) fn reuse(validity: &Validity, request: &RequestDirectives, now: impl 
 /// Whether this request takes the response as stale as it is now (RFC 9111 section 5.2.1). Every way of serving what is
 /// stale asks this.
 ///
-/// A request that limits the age takes nothing stale, unless it says how stale.
+/// A request that limits the age or wants some freshness takes nothing stale, unless it says how stale.
 fn takes_stale(validity: &Validity, request: &RequestDirectives, now: Moment) -> bool {
-    let limit = match (request.max_stale, request.max_age) {
-        (Some(limit), _) => limit,
-        (None, Some(_)) => return false,
-        (None, None) => Duration::MAX,
-    };
+    let wants_fresh = request.max_age.is_some() || request.min_fresh.is_some();
+    let limit = request.max_stale.or((!wants_fresh).then_some(Duration::MAX));
     !request.no_cache
-        && request.min_fresh.is_none()
+        && !is_fresh_too_shortly(validity, request, now)
         && !is_too_old(validity, request, now)
-        && validity.staleness(now) <= limit
+        && limit.is_some_and(|limit| validity.staleness(now) <= limit)
+}
+
+fn is_fresh_too_shortly(validity: &Validity, request: &RequestDirectives, now: Moment) -> bool {
+    request.min_fresh.is_some_and(|min_fresh| validity.remaining(now) < min_fresh)
 }
 
 fn is_too_old(validity: &Validity, request: &RequestDirectives, now: Moment) -> bool {

@@ -131,7 +131,8 @@ pub(crate) fn may_store(
         if request.headers.contains_key(AUTHORIZATION) && !for_others {
             return Err(NotStored::Authorization);
         }
-        let is_stored = |name: &HeaderName| !directives.unstored_fields(rules).any(|unstored| unstored == name);
+        let is_stored =
+            |name: &HeaderName| !directives.unstored_fields(rules).any(|unstored| unstored == name);
         if headers.contains_key(SET_COOKIE) && is_stored(&SET_COOKIE) && !rules.store_set_cookie {
             return Err(NotStored::SetCookie);
         }

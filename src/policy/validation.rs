@@ -197,7 +197,12 @@ mod tests {
             (&[dated], true, &headers(&[("last-modified", NOW)]), None),
             (&[dated], true, &headers(&[("last-modified", "nonsense")]), Some(0)),
             (&[of(Some("\"a\""), Some(THEN))], true, &headers(&[("last-modified", NOW)]), None),
-            (&[of(Some("\"a\""), Some(THEN))], true, &headers(&[("last-modified", NOW), ("etag", "\"a\"")]), Some(0)),
+            (
+                &[of(Some("\"a\""), Some(THEN))],
+                true,
+                &headers(&[("last-modified", NOW), ("etag", "\"a\"")]),
+                Some(0),
+            ),
             (&[a], false, &silent, None),
             (&[a], false, &naming("\"a\""), Some(0)),
             (&[a], false, &naming("W/\"a\""), None),

@@ -63,7 +63,8 @@ impl Variant {
         request: &HeaderMap,
         digest: &impl CredentialDigest,
     ) -> Self {
-        let mut names: Vec<HeaderName> = vary_names(response).flatten().chain(implied.iter().cloned()).collect();
+        let mut names: Vec<HeaderName> =
+            vary_names(response).flatten().chain(implied.iter().cloned()).collect();
         names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();
         let fields = names.into_iter().map(|name| {

@@ -30,7 +30,11 @@ impl Purge {
     }
 
     /// The responses under a key that stay, in their order; `None` where all of them do.
-    pub(super) fn those_that_stay(&self, key_url: &str, variants: &[Arc<StoredResponse>]) -> Option<Variants> {
+    pub(super) fn those_that_stay(
+        &self,
+        key_url: &str,
+        variants: &[Arc<StoredResponse>],
+    ) -> Option<Variants> {
         let stays = |response: &&Arc<StoredResponse>| !self.is_about(key_url, response);
         let stay: Variants = variants.iter().filter(stays).cloned().collect();
         (stay.len() < variants.len()).then_some(stay)

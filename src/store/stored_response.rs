@@ -89,7 +89,17 @@ impl StoredResponse {
         body.slices().for_each(|piece| buffer.extend_from_slice(piece));
         let mut fields = Bytes::from(buffer);
         let body = fields.split_off(length).into();
-        Self { status, fields, body, digest, validity, variant, url: None, sequence: 0, is_body_counted: false }
+        Self {
+            status,
+            fields,
+            body,
+            digest,
+            validity,
+            variant,
+            url: None,
+            sequence: 0,
+            is_body_counted: false,
+        }
     }
 
     /// A response out of a record, whose field lines and digest were checked.
@@ -101,7 +111,17 @@ impl StoredResponse {
         validity: Validity,
         variant: Variant,
     ) -> Self {
-        Self { status, fields, body, digest, validity, variant, url: None, sequence: 0, is_body_counted: false }
+        Self {
+            status,
+            fields,
+            body,
+            digest,
+            validity,
+            variant,
+            url: None,
+            sequence: 0,
+            is_body_counted: false,
+        }
     }
 
     /// The same response, brought by a fetch of this place in the order of fetches and invalidations.

@@ -71,7 +71,8 @@ fn a_client_that_names_no_coding_is_not_given_one_by_a_304() {
 /// What a server with one tag for all codings of a file answers.
 fn file_server(request: &Request<Body>) -> Response<Body> {
     let field = |name: &str| request.headers().get(name).map_or("", |value| value.to_str().unwrap());
-    let response = Response::builder().header("vary", "accept-encoding").header("cache-control", "max-age=60");
+    let response =
+        Response::builder().header("vary", "accept-encoding").header("cache-control", "max-age=60");
     let response = response.header("etag", "\"v1\"");
     if field("if-none-match").contains("\"v1\"") {
         return response.status(304).body(Body::empty()).unwrap();

@@ -459,10 +459,8 @@ fn what_is_stale_and_purged_is_not_served_when_the_origin_fails() {
 
 #[test]
 fn where_keys_have_no_host_purges_and_groups_are_about_the_urls() {
-    let stores: [fn() -> Box<dyn Store>; 2] = [
-        || Box::new(MemoryStore::new(1 << 20)),
-        || Box::new(BackedStore::new(MemoryCache::new())),
-    ];
+    let stores: [fn() -> Box<dyn Store>; 2] =
+        [|| Box::new(MemoryStore::new(1 << 20)), || Box::new(BackedStore::new(MemoryCache::new()))];
     let fields = [("cache-control", "max-age=60"), ("cache-groups", "\"news\"")];
     for new_store in stores {
         let scene = || {

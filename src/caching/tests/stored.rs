@@ -317,7 +317,9 @@ fn a_date_that_is_none_is_replaced_by_the_time_of_receipt() {
 
 #[test]
 fn broken_quoting_hides_no_prohibition() {
-    for control in ["max-age=60, x=\", no-store", "max-age=60, ext=\"a, no-store", "x=a\"b, no-store, y=\"c, max-age=60"] {
+    for control in
+        ["max-age=60, x=\", no-store", "max-age=60, ext=\"a, no-store", "x=a\"b, no-store, y=\"c, max-age=60"]
+    {
         let scene = Scene::new();
         for body in ["one", "two"] {
             scene.answer(200, &[("cache-control", control)], body);

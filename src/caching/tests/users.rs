@@ -184,8 +184,7 @@ fn check(mode: Mode, path: usize, asker: &User, made_for: &str) -> Result<(), Te
 fn check_own_field(mode: Mode, path: usize, asker: &User, own: Option<&str>) -> Result<(), TestCaseError> {
     let Some(own) = own.filter(|own| has_own_field(path) && *own != asker.seen()) else { return Ok(()) };
     let [authorization, cookie, _] = User::of_seen(own);
-    let is_same_user =
-        authorization.as_deref() == asker.authorization && cookie.as_deref() == asker.cookie;
+    let is_same_user = authorization.as_deref() == asker.authorization && cookie.as_deref() == asker.cookie;
     prop_assert!(mode == Mode::Private && is_same_user, "{mode:?} {asker:?} was given {own}");
     Ok(())
 }

@@ -262,7 +262,8 @@ fn the_clients_range_is_about_what_takes_the_place_of_what_was_stored() {
         scene.answer(200, STALE, "0123456789");
         scene.get(&[]);
         scene.pass(10);
-        let body = if is_here { Body::from("abcdefghij") } else { Body::from_reader(&b"abcdefghij"[..], Some(10)) };
+        let body =
+            if is_here { Body::from("abcdefghij") } else { Body::from_reader(&b"abcdefghij"[..], Some(10)) };
         scene.answer(200, &changed, body);
         let part = scene.get(&asked);
         part.is(Outcome::Miss(Forward::Stale), "cde");

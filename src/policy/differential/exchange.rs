@@ -112,7 +112,8 @@ impl Exchange {
             directives: &RequestDirectives::of(&asked),
         };
         let response = at(0);
-        let times = Times { request: (response - Duration::from_secs(self.delay)).into(), response: response.into() };
+        let times =
+            Times { request: (response - Duration::from_secs(self.delay)).into(), response: response.into() };
         let validity = validity(status, &headers, &directives, times, &rules);
         let now = at(self.elapsed);
         let is_fresh = validity.is_fresh(now);
@@ -274,7 +275,8 @@ fn response_control() -> impl Strategy<Value = Control> {
 
 fn fields(control: impl Strategy<Value = Control>) -> impl Strategy<Value = Fields> {
     let cookie = prop::sample::select(&[None, None, Some("a=1"), Some("a=2")][..]);
-    let language = prop::sample::select(&[None, Some("de,en"), Some("EN, de"), Some("fr")][..]);
+    let language =
+        prop::sample::select(&[None, Some("de,en"), Some("DE, en"), Some("en,de"), Some("fr")][..]);
     let fields = (control, prop::bool::weighted(0.1), prop::bool::weighted(0.2), cookie, language);
     fields.prop_map(|(control, pragma, authorization, cookie, language)| Fields {
         control,

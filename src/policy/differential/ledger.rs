@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::exchange::{AgeForm, Argument, DAY, Exchange, Expires};
+use super::exchange::{AgeForm, Argument, DAY, Exchange};
 use crate::header::cache_control::MAX_DELTA_SECONDS;
 
 /// Who is right about a difference, or what the freedom was used for.
@@ -109,7 +109,8 @@ pub(super) const LEDGER: &[Difference] = &[
         clause: "RFC 9111 section 4: the one party may hold several sessions",
         amend: |original, amended| {
             // Also where only some of its fields are private.
-            if !original.shared && original.says("private") && original.asked.cookie != original.again.cookie {
+            if !original.shared && original.says("private") && original.asked.cookie != original.again.cookie
+            {
                 amended.again.control.insert("no-cache", Argument::None);
             }
         },
@@ -167,16 +168,6 @@ pub(super) const LEDGER: &[Difference] = &[
             AgeForm::Plain => {}
             AgeForm::First => amended.age_form = AgeForm::Plain,
             AgeForm::Invalid => (amended.age, amended.age_form) = (None, AgeForm::Plain),
-        },
-    },
-    Difference {
-        name: "dates in another case, and of another weekday",
-        verdict: LibraryTooStrict,
-        clause: "RFC 9110 section 5.6.7 lets a recipient be lenient; a weekday tells nothing",
-        amend: |_, amended| {
-            if let Some(Expires::Spelled(offset)) = amended.expires {
-                amended.expires = Some(Expires::At(offset));
-            }
         },
     },
     Difference {
@@ -306,12 +297,12 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "order and case of languages",
+        name: "case and space of languages",
         verdict: LibraryTooStrict,
         clause: "RFC 9111 section 4.1: what is equal in meaning matches",
         amend: |original, amended| {
             let canonical = |language: Option<&'static str>| match language {
-                Some("EN, de") => Some("de,en"),
+                Some("DE, en") => Some("de,en"),
                 other => other,
             };
             if original.vary.is_some_and(|vary| vary.to_ascii_lowercase().contains("accept-language")) {
