@@ -36,6 +36,10 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn steady(&self) -> Option<Duration> {
         (**self).steady()
     }
+
+    fn moment(&self) -> Moment {
+        (**self).moment()
+    }
 }
 
 /// A moment by the wall clock, and by a clock that is never set if there is one. A [`SystemTime`] is one without.
@@ -151,6 +155,11 @@ impl Clock for ManualClock {
 
     fn steady(&self) -> Option<Duration> {
         Some(self.now.lock().1)
+    }
+
+    fn moment(&self) -> Moment {
+        let (now, steady) = *self.now.lock();
+        Moment::new(now, Some(steady))
     }
 }
 

@@ -146,9 +146,11 @@ impl Inner {
                 Some(leader) => self.land_unstored(incoming, leader, received, why),
                 None => received,
             };
-            // What is stored has just been contradicted by the origin; a failing origin, one that wants to be
-            // left alone, the answer to a part or to a condition contradict nothing.
-            let contradicts = !received.status.is_server_error()
+            // What is stored has just been contradicted by the origin; a failing origin contradicts only an
+            // older failure, and one that wants to be left alone, the answer to a part or to a condition nothing.
+            let is_failure = |status: StatusCode| status.is_server_error();
+            let contradicts = (!is_failure(received.status)
+                || selected.is_some_and(|stored| is_failure(stored.status())))
                 && !matches!(
                     why,
                     NotStored::Method

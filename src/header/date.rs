@@ -60,7 +60,7 @@ fn number(digits: &str) -> Option<u64> {
 fn moment(year: u64, month: usize, day: u64, time: &str) -> Option<SystemTime> {
     let mut parts = time.split(':').map(|part| number(part).filter(|_| part.len() == 2));
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let lengths = [31, if is_leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     // A minute may have a leap second.
     let is_sound = year >= 1970

@@ -332,6 +332,19 @@ fn an_error_never_takes_the_place_of_a_newer_one() {
 }
 
 #[test]
+fn a_newer_error_removes_an_older_one_that_may_be_served_while_it_is_refreshed() {
+    let scene = Scene::with_background(Background::CallerRuns);
+    scene.answer(500, &[("cache-control", "max-age=1, stale-while-revalidate=60")], "old");
+    scene.get(&[]);
+    scene.pass(2);
+    scene.answer(503, &[], "new");
+    scene.get(&[]).is(Outcome::StaleWhileRevalidate, "old");
+    assert_eq!(scene.cache.maintain(Duration::from_secs(5)), 1);
+    scene.answer(503, &[], "newer");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "newer");
+}
+
+#[test]
 fn a_clock_that_is_set_back_does_not_lengthen_a_pause() {
     let scene = Scene::with_background(Background::CallerRuns);
     scene.answer(200, REFRESHED, "one");
