@@ -8,6 +8,7 @@ use super::lookup::Plan;
 use super::parts;
 use crate::body::Body;
 use crate::deadline::Deadline;
+use crate::digest::CONTENT_DIGEST;
 use crate::header::token::is_token_byte;
 use crate::header::{date, hop_by_hop};
 use crate::policy::{Rules, Times, response_directives, validators};
@@ -85,7 +86,14 @@ impl Received {
         if let Some(via) = received_over(parts.version, via) {
             headers.append(VIA, via);
         }
-        Self { status: parts.status, headers, body, times }
+        let (status, mut body) = (parts.status, body);
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+            // RFC 9110 sections 15.3.5 and 15.3.6: whatever comes with it is not passed on.
+            headers.remove(CONTENT_LENGTH);
+            headers.remove(&CONTENT_DIGEST);
+            body = Body::empty();
+        }
+        Self { status, headers, body, times }
     }
 
     /// The fields to store, without those that are true of this transfer alone, and without those that a qualified
