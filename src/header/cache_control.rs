@@ -39,15 +39,13 @@ impl RequestDirectives {
     /// What the fields of a request say. `Pragma: no-cache` counts where there is no `Cache-Control`.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         if !headers.contains_key(CACHE_CONTROL) {
-            let says_no_cache = |member: &[u8]| member.trim_ascii().eq_ignore_ascii_case(b"no-cache");
-            let no_cache = headers
-                .get_all(PRAGMA)
-                .iter()
-                .any(|line| line.as_bytes().split(|b| *b == b',').any(says_no_cache));
+            let lines = headers.get_all(PRAGMA).into_iter().map(|line| line.as_bytes());
+            let mut members = lines.flat_map(list::members_without_quotes);
+            let no_cache = members.any(|member| member.eq_ignore_ascii_case(b"no-cache"));
             return Self { no_cache, ..Self::default() };
         }
         let strict = Self::read(headers, list::members);
-        if is_well_quoted(headers, &CACHE_CONTROL) {
+        if is_well_quoted(headers) {
             return strict;
         }
         let other = Self::read(headers, list::members_without_quotes);
@@ -114,7 +112,7 @@ impl ResponseDirectives {
     /// What the `Cache-Control` of a response says.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let strict = Self::read(headers, list::members);
-        if is_well_quoted(headers, &CACHE_CONTROL) {
+        if is_well_quoted(headers) {
             return strict;
         }
         let other = Self::read(headers, list::members_without_quotes);
@@ -222,11 +220,11 @@ fn name_and_argument(member: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 /// Whether each quote of a field belongs to a quoted string that is a whole argument. Otherwise nobody knows which of
 /// its commas separate directives.
-fn is_well_quoted(headers: &HeaderMap, name: &HeaderName) -> bool {
+fn is_well_quoted(headers: &HeaderMap) -> bool {
     let has_quote = |part: &[u8]| part.contains(&b'"');
     // Most have none at all.
-    !headers.get_all(name).iter().any(|line| has_quote(line.as_bytes()))
-        || list::members_of(headers, name).all(|member| {
+    !headers.get_all(CACHE_CONTROL).iter().any(|line| has_quote(line.as_bytes()))
+        || list::members_of(headers, &CACHE_CONTROL).all(|member| {
             let (name, argument) = name_and_argument(member);
             !has_quote(name)
                 && argument.is_none_or(|argument| !has_quote(argument) || list::is_quoted_string(argument))
