@@ -13,7 +13,7 @@ use http::header::{
     AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES,
     LAST_MODIFIED, PRAGMA, TRANSFER_ENCODING, VARY,
 };
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::list;
 use super::structured::{self, Value};
@@ -39,7 +39,7 @@ impl RequestDirectives {
     /// What the fields of a request say. `Pragma: no-cache` counts where there is no `Cache-Control`.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         if !headers.contains_key(CACHE_CONTROL) {
-            let lines = headers.get_all(PRAGMA).into_iter().map(|line| line.as_bytes());
+            let lines = headers.get_all(PRAGMA).into_iter().map(HeaderValue::as_bytes);
             let mut members = lines.flat_map(list::members_without_quotes);
             let no_cache = members.any(|member| member.eq_ignore_ascii_case(b"no-cache"));
             return Self { no_cache, ..Self::default() };
@@ -297,7 +297,6 @@ fn qualified(argument: Option<&[u8]>, whole: &mut bool, fields: &mut Vec<HeaderN
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
