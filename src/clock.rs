@@ -63,7 +63,8 @@ impl Moment {
     }
 
     /// By the clock that is never set.
-    pub(crate) const fn steady(self) -> Option<Duration> {
+    #[must_use]
+    pub const fn steady(self) -> Option<Duration> {
         self.steady
     }
 
@@ -76,8 +77,9 @@ impl Moment {
         steady.map_or(by_wall, |steady| steady.max(by_wall))
     }
 
-    /// So much later.
-    pub(crate) fn checked_add(self, by: Duration) -> Option<Self> {
+    /// So much later; `None` past what a clock can show.
+    #[must_use]
+    pub fn checked_add(self, by: Duration) -> Option<Self> {
         Some(Self {
             wall: self.wall.checked_add(by)?,
             steady: self.steady.map(|steady| steady.saturating_add(by)),
