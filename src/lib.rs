@@ -49,6 +49,7 @@ mod cancellation;
 mod client;
 mod clock;
 mod error;
+mod interim;
 mod member;
 mod members;
 mod origin;
@@ -122,6 +123,7 @@ pub use client::{Client, ClientBuilder, ClientCounts, NoPeerLeft, PeerHealth, Pe
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind, Result};
+pub use interim::OnInterim;
 pub use member::{BadMember, Member};
 pub use members::{
     Members, MembersChange, MembersDns, MembersFile, MembersFn, Membership, NoMembers, Polled, Watch,

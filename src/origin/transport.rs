@@ -21,6 +21,7 @@ use crate::cancellation::Cancellation;
 use crate::clock::SystemClock;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::interim::OnInterim;
 use crate::protocol::{self, ConnectWithin, WholeHeadWithin, Within};
 use crate::round_trip::RoundTrip;
 
@@ -143,6 +144,7 @@ impl Inner {
             is_head: request.method() == Method::HEAD,
             head_limits: self.head_limits,
             cancellation: extensions.get::<Cancellation>().cloned(),
+            on_interim: extensions.get::<OnInterim>().cloned(),
         }
     }
 }
