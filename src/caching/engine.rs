@@ -31,6 +31,7 @@ use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::fill::Fill;
 use crate::flight::Flights;
 use crate::header::hop_by_hop;
+use crate::interim::OnInterim;
 use crate::ledger::Ledger;
 use crate::limited_body::limited;
 use crate::policy::{Rules, UnknownFields, invalidated, is_answer_to_get, remove_unsent};
@@ -218,14 +219,16 @@ impl Caching {
         let said = Deadline::of(&parts.extensions);
         let via = received_over(parts.version, inner.via.as_ref());
         let deadline = hop.until(said);
+        let on_interim = parts.extensions.get::<OnInterim>().cloned();
         let is_about_content = matches!(method, Method::GET | Method::HEAD);
         // A body would have to be part of the key.
         if !is_about_content || !body.is_empty() {
             let why = if is_about_content { Forward::Bypass } else { Forward::Method };
             let token = parts.extensions.get::<Cancellation>().cloned();
-            return inner.pass(Passing { method, target, headers, via, deadline }, body, why, token);
+            return inner.pass(Passing { method, target, headers, via, deadline, on_interim }, body, why, token);
         }
-        let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys).until(deadline);
+        let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys);
+        let incoming = incoming.until(deadline).telling(on_interim);
         let answered = inner.answer(&Arc::new(incoming))?;
         // A fetch that others share is not limited by one caller's deadline; what this one reads of it is.
         Ok(match deadline {
@@ -279,7 +282,7 @@ impl Inner {
         why: Forward,
         cancellation: Option<Cancellation>,
     ) -> Result<Response<Body>> {
-        let Passing { method, target, mut headers, via, deadline } = passing;
+        let Passing { method, target, mut headers, via, deadline, on_interim } = passing;
         let (method, target) = (&method, &target);
         let asked_with = headers.clone();
         if let Some(via) = via {
@@ -288,6 +291,9 @@ impl Inner {
         let mut request = Request::new(body);
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
+        }
+        if let Some(on_interim) = on_interim {
+            request.extensions_mut().insert(on_interim);
         }
         let cancellation = cancellation.unwrap_or_default();
         request.extensions_mut().insert(cancellation.clone());

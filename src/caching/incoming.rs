@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::keys::Keys;
 use crate::deadline::Deadline;
 use crate::header::cache_control::RequestDirectives;
+use crate::interim::OnInterim;
 use crate::policy::{StoringRequest, Variant};
 use crate::protocol::Hop;
 use crate::store::Key;
@@ -29,6 +30,8 @@ pub(crate) struct Incoming {
     pub(crate) selecting: Vec<HeaderName>,
     /// Whether fields that nobody knows select answers.
     pub(crate) selects_by_unknown: bool,
+    /// Who receives the interim responses of the origin.
+    pub(crate) on_interim: Option<OnInterim>,
     /// Whether no client waits for it.
     pub(crate) is_refresh: bool,
 }
@@ -43,6 +46,8 @@ pub(crate) struct Passing {
     pub(crate) via: Option<HeaderValue>,
     /// Until when an answer is wanted.
     pub(crate) deadline: Option<Deadline>,
+    /// Who receives the interim responses of the origin.
+    pub(crate) on_interim: Option<OnInterim>,
 }
 
 impl Incoming {
@@ -68,6 +73,7 @@ impl Incoming {
             key,
             selecting,
             selects_by_unknown: keys.select_by_unknown(),
+            on_interim: None,
             is_refresh: false,
         }
     }
@@ -77,9 +83,14 @@ impl Incoming {
         Self { deadline, ..self }
     }
 
+    /// Whose interim responses go there.
+    pub(crate) fn telling(self, on_interim: Option<OnInterim>) -> Self {
+        Self { on_interim, ..self }
+    }
+
     pub(crate) fn into_passing(self) -> Passing {
-        let Self { method, target, headers, via, deadline, .. } = self;
-        Passing { method, target, headers, via, deadline }
+        let Self { method, target, headers, via, deadline, on_interim, .. } = self;
+        Passing { method, target, headers, via, deadline, on_interim }
     }
 
     /// Whether a response was made for one who sent each of the fields that select its answer.

@@ -169,6 +169,7 @@ fn of_the_whole(incoming: &Incoming) -> Incoming {
         is_refresh: true,
         // Whoever caused it has its answer by then.
         deadline: None,
+        on_interim: None,
         ..incoming.clone()
     }
 }

@@ -31,6 +31,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fill::{Fill, prepared};
 use crate::flight::{Leader, Role, Waiter};
+use crate::interim::OnInterim;
 use crate::ledger::Ledger;
 use crate::pieces::Pieces;
 use crate::policy::{Validity, Variant};
@@ -94,7 +95,8 @@ impl Caching {
         let via = received_over(parts.version, self.inner.via.as_ref());
         let said = Deadline::of(&parts.extensions);
         let incoming = Incoming::new(parts.method, target, headers, hop, via, &self.inner.keys);
-        self.inner.step(Arc::new(incoming.until(hop.until(said))), TURNS, wakes)
+        let on_interim = parts.extensions.get::<OnInterim>().cloned();
+        self.inner.step(Arc::new(incoming.until(hop.until(said)).telling(on_interim)), TURNS, wakes)
     }
 }
 

@@ -19,11 +19,18 @@ pub(crate) struct Allowed {
     origins: RwLock<OriginRules>,
     /// Whether those may purge too whom nobody knows. Where there are tokens, everybody is known.
     pub(super) purge_by_anyone: bool,
+    /// Whether programs that see all origins at the host of the peer are given their cookies.
+    pub(super) pass_cookies: bool,
 }
 
 impl Allowed {
     pub(crate) fn new(tokens: Option<Tokens>, origins: OriginRules, purge_by_anyone: bool) -> Self {
-        Self { tokens, origins: RwLock::new(origins), purge_by_anyone }
+        Self { tokens, origins: RwLock::new(origins), purge_by_anyone, pass_cookies: false }
+    }
+
+    /// The same, with cookies for clients that do not say that they know the origin of a response.
+    pub(crate) fn pass_cookies(self, pass_cookies: bool) -> Self {
+        Self { pass_cookies, ..self }
     }
 
     /// The rules of the moment.

@@ -20,6 +20,7 @@ pub(crate) mod cache_control;
 pub(crate) mod cache_groups;
 pub(crate) mod date;
 pub(crate) mod entity_tag;
+pub(crate) mod host_bound;
 pub(crate) mod hop_by_hop;
 pub(crate) mod list;
 pub(crate) mod number;

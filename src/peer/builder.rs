@@ -47,6 +47,7 @@ pub struct PeerBuilder {
     politeness: Politeness,
     tokens: Option<Tokens>,
     purge_by_anyone: bool,
+    pass_cookies: bool,
     near: Option<NearCache>,
     clock: Option<Arc<dyn Clock>>,
 }
@@ -68,6 +69,7 @@ impl PeerBuilder {
             politeness: Politeness::default(),
             tokens: None,
             purge_by_anyone: false,
+            pass_cookies: false,
             near: None,
             clock: None,
         }
@@ -148,6 +150,18 @@ impl PeerBuilder {
     /// here.
     pub fn purge_by_anyone(mut self, may: bool) -> Self {
         self.purge_by_anyone = may;
+        self
+    }
+
+    /// Whether `Set-Cookie` is passed to programs that ask `/proxy?q=` and are no [`Client`] of this crate. Such a program
+    /// sees all origins at the host of this peer, and with a jar by host it would send the cookies of one origin to all
+    /// others. The clients of the Go package keep jars by origin, and want them.
+    ///
+    /// Whatever this says, these programs get `Location`, `Content-Location` and `Refresh` as absolute URLs, and no field
+    /// that sets something for a whole host, such as `Strict-Transport-Security`, `Alt-Svc`, `Clear-Site-Data`, `NEL`
+    /// and `Report-To`. Default: no.
+    pub fn pass_cookies(mut self, pass: bool) -> Self {
+        self.pass_cookies = pass;
         self
     }
 
@@ -398,7 +412,8 @@ impl PeerBuilder {
         let threads = PeerThreads::new(store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX)));
         let caching = self.caching.spawn(Arc::clone(&threads) as Arc<dyn Spawn>);
         let caching = caching.origin(origin).store(store).rules(self.rules).build()?;
-        let allowed = Allowed::new(self.tokens, self.origins, self.purge_by_anyone);
+        let allowed = Allowed::new(self.tokens, self.origins, self.purge_by_anyone)
+            .pass_cookies(self.pass_cookies);
         Ok(Peer::new(self_url, client, caching, polite, network, allowed, threads))
     }
 }

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::allocated::allocated;
 use crate::digest::Digest;
+use crate::header::host_bound::is_host_bound;
 use crate::pieces::Pieces;
 use crate::policy::{Validity, Variant};
 
@@ -31,6 +32,8 @@ pub struct StoredResponse {
     sequence: u64,
     /// Whether the ledger counts the body for as long as anybody holds it.
     is_body_counted: bool,
+    /// Whether a field means something else at another host.
+    is_host_bound: bool,
 }
 
 impl StoredResponse {
@@ -64,6 +67,7 @@ impl StoredResponse {
         let kept = || headers.iter().filter(|(name, _)| !WRITTEN_WHEN_SENT.contains(name));
         let length = kept().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         let is_copied = is_beside_head(&body);
+        let is_host_bound = headers.keys().any(is_host_bound);
         let mut buffer = Vec::with_capacity(length + if is_copied { body.len() } else { 0 });
         for (name, value) in kept() {
             buffer.extend_from_slice(name.as_str().as_bytes());
@@ -81,12 +85,23 @@ impl StoredResponse {
                 variant,
                 sequence: 0,
                 is_body_counted: false,
+                is_host_bound,
             };
         }
         body.slices().for_each(|piece| buffer.extend_from_slice(piece));
         let mut fields = Bytes::from(buffer);
         let body = fields.split_off(length).into();
-        Self { status, fields, body, digest, validity, variant, sequence: 0, is_body_counted: false }
+        Self {
+            status,
+            fields,
+            body,
+            digest,
+            validity,
+            variant,
+            sequence: 0,
+            is_body_counted: false,
+            is_host_bound,
+        }
     }
 
     /// A response out of a record, whose field lines and digest were checked.
@@ -98,7 +113,20 @@ impl StoredResponse {
         validity: Validity,
         variant: Variant,
     ) -> Self {
-        Self { status, fields, body, digest, validity, variant, sequence: 0, is_body_counted: false }
+        let response = Self {
+            status,
+            fields,
+            body,
+            digest,
+            validity,
+            variant,
+            sequence: 0,
+            is_body_counted: false,
+            is_host_bound: false,
+        };
+        let is_host_bound =
+            response.fields().any(|(name, _)| HeaderName::from_bytes(name).is_ok_and(|name| is_host_bound(&name)));
+        Self { is_host_bound, ..response }
     }
 
     /// The same response, brought by a fetch of this place in the order of fetches and invalidations.
@@ -151,6 +179,12 @@ impl StoredResponse {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Whether a field means something else at another host than that of its origin.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn is_host_bound(&self) -> bool {
+        self.is_host_bound
     }
 
     /// The end-to-end fields as field lines of HTTP/1.1, each with its line end.

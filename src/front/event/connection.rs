@@ -40,6 +40,7 @@ use crate::front::request_head::{self, Refusal, RequestBody, RequestHead};
 use crate::front::response_head::{self, Asked, Framing};
 use crate::front::serve::RemoteAddress;
 use crate::header::token::is_token_byte;
+use crate::interim::OnInterim;
 use crate::ledger::{Hold, Use};
 use crate::scheduler::Client;
 use crate::stats::RequestRefusal;
@@ -627,6 +628,13 @@ impl Connection {
         let Some(exchange) = &mut self.exchange else { return };
         exchange.client = client_of(self.remote, request.headers(), around);
         let address = Address { connection: self.number, exchange: exchange.serial };
+        if exchange.asked.version == Version::HTTP_11 {
+            let (interim, wake) = (Arc::clone(&exchange.interim), around.mailbox.wake(address));
+            request.extensions_mut().insert(OnInterim::new(move |status, headers| {
+                interim.lock().extend_from_slice(&response_head::encode_interim(status, headers));
+                wake();
+            }));
+        }
         let responder = Arc::clone(&around.responder);
         let wakes = || around.mailbox.wake(address);
         let step = panic::catch_unwind(AssertUnwindSafe(|| responder.step(request, &wakes)));
@@ -662,6 +670,7 @@ impl Connection {
         if !matches!(exchange.reply, Reply::Waiting(_)) {
             return;
         }
+        self.outbound.push_own(std::mem::take(&mut *exchange.interim.lock()).into());
         if let Reply::Waiting(waiting) = std::mem::replace(&mut exchange.reply, Reply::NotAsked) {
             let step = panic::catch_unwind(AssertUnwindSafe(waiting.again));
             self.take(step.unwrap_or(Step::Lost), around);
