@@ -139,7 +139,9 @@ pub use target::{BadTarget, Target};
 pub use token::Tokens;
 
 #[cfg(feature = "peer")]
-pub use caching::{Background, Caching, CachingBuilder, ExplainedResponse, Explanation, Verdict};
+pub use caching::{
+    Background, Caching, CachingBuilder, ExplainedResponse, Explanation, NotStoredFetch, Verdict,
+};
 #[cfg(feature = "tiny_http")]
 pub use front::TinyHttpFront;
 #[cfg(feature = "peer")]
@@ -152,7 +154,7 @@ pub use near::NearCache;
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
 pub use policy::{
-    Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields, Validity, Variant,
+    BadLifetimeRule, Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields, Validity, Variant,
 };
 #[cfg(feature = "peer")]
 pub use polite::{Polite, Politeness};

@@ -35,6 +35,7 @@ pub struct CachingBuilder {
     worth_finishing: Option<u64>,
     key: Option<KeyHook>,
     near: Option<NearRules>,
+    max_body: Option<u64>,
 }
 
 /// Less than a new connection costs.
@@ -114,6 +115,12 @@ impl CachingBuilder {
         self
     }
 
+    /// The largest body that is stored, in bytes; what is larger passes through. Default: as large as the store takes.
+    pub fn max_body(mut self, bytes: u64) -> Self {
+        self.max_body = Some(bytes);
+        self
+    }
+
     /// What of a URL is the key under which its answers are stored: two URLs with the same key have the same
     /// answers. The origin is still asked for the URL itself. It is called on every request, must be cheap,
     /// and must not block. Default: the URL.
@@ -162,6 +169,7 @@ impl CachingBuilder {
             worth_finishing: self.worth_finishing.unwrap_or(WORTH_FINISHING),
             key: self.key,
             near: self.near,
+            max_body: self.max_body.unwrap_or(u64::MAX),
         }))
     }
 }

@@ -22,6 +22,7 @@ use super::refresh::{Background, Refreshes};
 use super::step::{Flight, Landed};
 use super::tombstones::{Fetch, invalidated_groups};
 use super::uncacheable::Uncacheable;
+use super::unstored::Unstored;
 use crate::at_once::Spawn;
 use crate::body::Body;
 use crate::cancellation::Cancellation;
@@ -34,7 +35,9 @@ use crate::header::hop_by_hop;
 use crate::interim::OnInterim;
 use crate::ledger::Ledger;
 use crate::limited_body::limited;
-use crate::policy::{Rules, UnknownFields, invalidated, is_answer_to_get, remove_unsent};
+use crate::policy::{
+    Rules, UnknownFields, invalidated, is_answer_to_get, is_due_early, remove_unsent,
+};
 use crate::protocol::{self, Hop, WantsDigest};
 use crate::round_trip::RoundTrip;
 use crate::stats::{CacheStatus, Forward, Outcome, Stats};
@@ -101,6 +104,7 @@ pub(super) struct MadeOf {
     pub(super) worth_finishing: u64,
     pub(super) key: Option<KeyHook>,
     pub(super) near: Option<NearRules>,
+    pub(super) max_body: u64,
 }
 
 pub(super) struct Inner {
@@ -118,6 +122,7 @@ pub(super) struct Inner {
     pub(super) flights: Flights<Flight, Landed>,
     pub(super) failures: Failures,
     pub(super) uncacheable: Uncacheable,
+    pub(super) unstored: Unstored,
     pub(super) refreshes: Arc<Refreshes>,
     drain_on_drop: Duration,
     pub(super) worth_finishing: u64,
@@ -137,12 +142,13 @@ impl Caching {
             origin, store, clock, rules, stats, pseudonym, via, background, spawn, key, near, ..
         } = made_of;
         let (drain_on_drop, worth_finishing) = (made_of.drain_on_drop, made_of.worth_finishing);
+        let rules = if near.is_some() { rules.near() } else { rules };
         let digest = KeyedDigest::default();
         let keys = Keys::new(key, &rules, digest.clone());
         let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
         let inner = Arc::new(Inner {
             origin,
-            store: GuardedStore::new(store, Arc::clone(&stats)),
+            store: GuardedStore::new(store, Arc::clone(&stats), made_of.max_body),
             ledger,
             clock,
             rules,
@@ -154,6 +160,7 @@ impl Caching {
             flights: Flights::new(),
             failures: Failures::default(),
             uncacheable: Uncacheable::default(),
+            unstored: Unstored::default(),
             is_offline: AtomicBool::new(false),
             refreshes: Arc::new(Refreshes::new(background, spawn)),
             drain_on_drop,
@@ -356,7 +363,9 @@ impl Inner {
         incoming: &Arc<Incoming>,
         outcome: Outcome,
     ) -> Response<Body> {
-        if outcome == Outcome::StaleWhileRevalidate {
+        let is_due = || is_due_early(stored.validity(), self.rules.early_refresh, self.clock.now());
+        let is_refreshed = outcome == Outcome::StaleWhileRevalidate || (outcome == Outcome::Hit && is_due());
+        if is_refreshed && !incoming.is_refresh {
             self.refreshes.offer(incoming, self);
         }
         self.serve_with(stored, incoming, CacheStatus::new(outcome))

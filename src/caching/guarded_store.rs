@@ -18,11 +18,13 @@ pub(crate) struct GuardedStore {
     store: Arc<dyn Store>,
     stats: Arc<Stats>,
     tombstones: Arc<Tombstones>,
+    max_body: u64,
 }
 
 impl GuardedStore {
-    pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>) -> Self {
-        Self { store, stats, tombstones: Arc::default() }
+    /// With a limit to the bodies that are stored, beside that of the store.
+    pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>, max_body: u64) -> Self {
+        Self { store, stats, tombstones: Arc::default(), max_body }
     }
 
     /// What was invalidated.
@@ -123,7 +125,7 @@ impl GuardedStore {
     }
 
     pub(crate) fn max_body(&self) -> u64 {
-        self.store.max_body()
+        self.store.max_body().min(self.max_body)
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {

@@ -9,7 +9,7 @@ use super::engine::Caching;
 use crate::at_once::PlainRequest;
 use crate::error::redacted;
 use crate::header::cache_control::RequestDirectives;
-use crate::policy::{Reuse, reuse};
+use crate::policy::{Reuse, is_due_early, reuse};
 use crate::protocol::{self, Hop};
 use crate::stats::{CacheStatus, Outcome, X_FROM_CACHE};
 use crate::store::StoredResponse;
@@ -43,7 +43,8 @@ impl Caching {
         let is_as_it_is = |stored: &&Arc<StoredResponse>| is_whole(stored) && (hop.is_some() || !stored.is_host_bound());
         let stored = selected.filter(is_as_it_is)?;
         let (validity, now) = (stored.validity(), inner.clock.now());
-        if reuse(validity, &RequestDirectives::default(), now) != Reuse::Fresh {
+        let is_due = is_due_early(validity, inner.rules.early_refresh, now);
+        if is_due || reuse(validity, &RequestDirectives::default(), now) != Reuse::Fresh {
             return None;
         }
         inner.count(Outcome::Hit);

@@ -34,6 +34,8 @@ pub(crate) struct Incoming {
     pub(crate) on_interim: Option<OnInterim>,
     /// Whether no client waits for it.
     pub(crate) is_refresh: bool,
+    /// In the last part of a lifetime, of this many percent, it asks the origin in any case.
+    pub(crate) early_refresh: u8,
 }
 
 /// A request that goes to the origin past the store, without its body.
@@ -75,6 +77,7 @@ impl Incoming {
             selects_by_unknown: keys.select_by_unknown(),
             on_interim: None,
             is_refresh: false,
+            early_refresh: 0,
         }
     }
 
@@ -118,6 +121,13 @@ impl Incoming {
             && !self.directives.no_store
             && self.directives.max_age.is_none_or(|max_age| !max_age.is_zero());
         self.method == Method::GET && whole && patient
+    }
+
+    /// Whether it asks for a range that begins at 0.
+    pub(crate) fn is_for_beginning(&self) -> bool {
+        let range = self.headers.get(RANGE).map(HeaderValue::as_bytes);
+        range.is_some_and(|range| range.len() > 8 && range[..8].eq_ignore_ascii_case(b"bytes=0-"))
+            || range == Some(b"bytes=0-")
     }
 
     pub(crate) fn for_storing(&self) -> StoringRequest<'_> {

@@ -26,6 +26,7 @@
 //! | `failures` | fetches that failed a moment ago |
 //! | `purging` | what is to be forgotten because somebody says so |
 //! | `uncacheable` | what turned out not to be for sharing, so that nobody waits for it |
+//! | `unstored` | why the last response of a URL was not stored |
 //! | `guarded_store` | the store, whose trouble is never the client's |
 
 mod answer;
@@ -52,10 +53,11 @@ mod refresh;
 mod step;
 mod tombstones;
 mod uncacheable;
+mod unstored;
 
 pub use builder::CachingBuilder;
 pub use engine::Caching;
-pub use explanation::{ExplainedResponse, Explanation, Verdict};
+pub use explanation::{ExplainedResponse, Explanation, NotStoredFetch, Verdict};
 pub(crate) use near::NearRules;
 pub use refresh::Background;
 

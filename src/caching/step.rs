@@ -34,7 +34,7 @@ use crate::flight::{Leader, Role, Waiter};
 use crate::interim::OnInterim;
 use crate::ledger::Ledger;
 use crate::pieces::Pieces;
-use crate::policy::{Validity, Variant};
+use crate::policy::{Validity, Variant, may_serve_in_grace};
 use crate::stats::{CacheStatus, Forward, Outcome};
 use crate::store::{Key, StoredResponse, Variants};
 use crate::target::Target;
@@ -180,6 +180,9 @@ impl Inner {
         let is_joinable = |sequence| !tombstones.cover_key(incoming.key.as_str(), sequence);
         match self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
             Role::Follow(waiter) => {
+                if let Some(stale) = self.stale_in_grace(&incoming, &plan) {
+                    return Step::Serve(Ok(stale));
+                }
                 let plan = Arc::new(plan);
                 Pending::follower(Arc::clone(self), incoming, plan, fetch, waiter, turns, wake).again()
             }
@@ -288,6 +291,15 @@ impl Inner {
     pub(super) fn stale_by_deadline(&self, incoming: &Incoming, plan: &Plan) -> Option<Response<Body>> {
         let stale = self.stale_on_error(incoming, plan)?;
         Some(self.serve_with(&stale, incoming, CacheStatus::new(Outcome::StaleOnDeadline(plan.why))))
+    }
+
+    /// Answers with what is stale because another request is waiting for the origin already.
+    fn stale_in_grace(&self, incoming: &Incoming, plan: &Plan) -> Option<Response<Body>> {
+        let stored = plan.selected.as_ref()?;
+        let (validity, asked) = (stored.validity(), &incoming.directives);
+        may_serve_in_grace(validity, asked, &self.rules, self.clock.now()).then(|| {
+            self.serve_with(stored, incoming, CacheStatus::new(Outcome::StaleWhileRevalidate))
+        })
     }
 
     /// The answer where the origin must not be asked.

@@ -103,7 +103,9 @@ impl Default for ClientBuilder {
             ring: RingKind::default(),
             replicas: None,
             hash: None,
+            // A peer adds what the request has not.
             network: Origin::builder()
+                .user_agent("")
                 .response_timeout(HEAD_TIMEOUT)
                 .max_head(MAX_HEAD)
                 .max_fields(MAX_FIELDS)
@@ -415,7 +417,7 @@ impl ClientBuilder {
                 let to_peers = self.network.clone().connect_timeout(hop).rules(OriginRules::trusting());
                 let transport = Arc::new(to_peers.build()?);
                 // Origins are anybody: who asks is for peers to know.
-                let network = self.network.without_client_certificate();
+                let network = self.network.without_client_certificate().with_default_user_agent();
                 (transport, if fetches_directly { Some(Arc::new(network.build()?)) } else { None })
             }
         };

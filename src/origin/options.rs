@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use rustls::crypto::CryptoProvider;
 use ureq::config::Config;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, TlsConfig};
@@ -22,6 +23,10 @@ pub(super) const INPUT_BUFFER_BYTES: usize = 16 * 1024;
 /// The longest line of a request, field or start line, has to fit in here.
 pub(super) const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
 
+/// What a request is sent with that has no `User-Agent`.
+const USER_AGENT: &str =
+    concat!("forwardcache/", env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
+
 /// More fields than this are never allowed.
 const MOST_FIELDS: usize = 4096;
 
@@ -38,6 +43,7 @@ const MOST_FIELDS: usize = 4096;
 /// | [`whole_timeout`](Self::whole_timeout) | none |
 /// | [`max_head`](Self::max_head) | 64 KiB |
 /// | [`max_fields`](Self::max_fields) | 256 |
+/// | [`user_agent`](Self::user_agent) | `forwardcache/0.1` |
 /// | [`idle_connections`](Self::idle_connections) | 2048 |
 /// | [`idle_connections_per_origin`](Self::idle_connections_per_origin) | 256 |
 /// | [`rules`](Self::rules) | [`OriginRules::any`] |
@@ -62,6 +68,7 @@ const MOST_FIELDS: usize = 4096;
 pub struct OriginBuilder {
     times: Times,
     head_limits: HeadLimits,
+    user_agent: Option<String>,
     idle: Idle,
     rules: OriginRules,
     without_web_roots: bool,
@@ -158,6 +165,13 @@ impl OriginBuilder {
     /// How many field lines the head of a response may have, 4096 at most. Default: 256.
     pub fn max_fields(mut self, lines: usize) -> Self {
         self.head_limits.fields = lines;
+        self
+    }
+
+    /// The `User-Agent` of requests that have none; empty: they are sent without. Default: `forwardcache/` and the version
+    /// of this crate, as in `forwardcache/0.1`.
+    pub fn user_agent(mut self, value: impl Into<String>) -> Self {
+        self.user_agent = Some(value.into());
         self
     }
 
@@ -288,6 +302,12 @@ impl OriginBuilder {
         self
     }
 
+    /// As if none had been chosen.
+    pub(crate) fn with_default_user_agent(mut self) -> Self {
+        self.user_agent = None;
+        self
+    }
+
     /// For servers that are not meant to know who asks.
     pub(crate) fn without_client_certificate(mut self) -> Self {
         self.identity = None;
@@ -298,7 +318,7 @@ impl OriginBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] for a limit of zero, for a file that cannot be read, for PEM
+    /// [`ErrorKind::BadOption`] for a limit of zero, a `User-Agent` that no field can have, for a file that cannot be read, for PEM
     /// without a certificate or with one that cannot be used, when no root would be trusted at all, and for
     /// a client certificate whose key is not there, cannot be used, or belongs to another.
     pub fn build(self) -> Result<Origin> {
@@ -323,6 +343,7 @@ impl OriginBuilder {
             let text = format!("the head of a response has a byte at least, and 1 to {MOST_FIELDS} fields");
             return Err(Error::new(ErrorKind::BadOption, text));
         }
+        let user_agent = user_agent(self.user_agent.as_deref().unwrap_or(USER_AGENT))?;
         let mut roots = Roots::default();
         for pem in &self.roots {
             roots.add(pem)?;
@@ -335,14 +356,28 @@ impl OriginBuilder {
             None => None,
         };
         let (head_limits, idle) = (self.head_limits, self.idle);
-        Ok(Origin::with_options(Options { times, head_limits, idle, rules: self.rules, roots, identity }))
+        Ok(Origin::with_options(Options {
+            times,
+            head_limits,
+            user_agent,
+            idle,
+            rules: self.rules,
+            roots,
+            identity,
+        }))
     }
 }
 
+fn user_agent(value: &str) -> Result<Option<HeaderValue>> {
+    let bad = || Error::new(ErrorKind::BadOption, format!("{value:?} cannot be the value of User-Agent"));
+    Some(value).filter(|value| !value.is_empty()).map(HeaderValue::from_str).transpose().map_err(|_| bad())
+}
+
 /// Options that have been checked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Options {
     pub(super) times: Times,
+    pub(super) user_agent: Option<HeaderValue>,
     pub(super) head_limits: HeadLimits,
     pub(super) idle: Idle,
     pub(super) rules: OriginRules,
@@ -368,6 +403,20 @@ impl ClientIdentity {
             certificate: ClientCert::new_with_certs(&chain, key),
             provider: Arc::clone(&identity.provider),
         })
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            times: Times::default(),
+            user_agent: Some(HeaderValue::from_static(USER_AGENT)),
+            head_limits: HeadLimits::default(),
+            idle: Idle::default(),
+            rules: OriginRules::default(),
+            roots: Roots::default(),
+            identity: None,
+        }
     }
 }
 

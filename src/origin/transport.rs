@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use parking_lot::RwLock;
 use ureq::config::Config;
 use ureq::{Agent, AsSendBody, Timeout};
@@ -28,7 +28,8 @@ use crate::round_trip::RoundTrip;
 /// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
 ///
 /// What comes back is what the origin said: redirects are returned and not followed, an encoded body
-/// stays encoded, no field is added to the request but `Host` and the framing, and the environment's
+/// stays encoded, no field is added to the request but `Host`, the framing and a
+/// [`User-Agent`](OriginBuilder::user_agent) where there is none, and the environment's
 /// proxy settings are not looked at. Hop-by-hop fields are removed in both directions.
 ///
 /// A response is trusted only as far as its framing can be: one with both `Transfer-Encoding` and
@@ -66,6 +67,7 @@ struct Inner {
     config: Config,
     times: Times,
     head_limits: HeadLimits,
+    user_agent: Option<HeaderValue>,
     idle: Idle,
     names: Arc<Names>,
     current: RwLock<Arc<Connections>>,
@@ -90,10 +92,10 @@ impl Origin {
 
     pub(super) fn with_names(options: Options, names: Arc<Names>) -> Self {
         let (times, head_limits, idle) = (options.times.clone(), options.head_limits, options.idle);
-        let rules = options.rules.clone();
+        let (rules, user_agent) = (options.rules.clone(), options.user_agent.clone());
         let config = options.into_config();
         let current = RwLock::new(Arc::new(Connections::new(&config, idle, &names, rules)));
-        Self { inner: Arc::new(Inner { config, times, head_limits, idle, names, current }) }
+        Self { inner: Arc::new(Inner { config, times, head_limits, user_agent, idle, names, current }) }
     }
 
     /// Puts these rules in place of those before, for this and all its clones.
@@ -193,7 +195,10 @@ fn silence(times: &Times, headers: &HeaderMap) -> Duration {
 impl RoundTrip for Origin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let terms = self.inner.terms(&request, Instant::now());
-        let (head, body) = request::prepare(request)?;
+        let (mut head, body) = request::prepare(request)?;
+        if let Some(user_agent) = &self.inner.user_agent {
+            head.headers_mut().entry(header::USER_AGENT).or_insert_with(|| user_agent.clone());
+        }
         let (method, url) = (head.method().clone(), head.uri().clone());
         let connections = Arc::clone(&self.inner.current.read());
         let asked = Asked::of_uri(&url);
@@ -272,13 +277,24 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_added_but_the_host() {
-        let server = ScriptedOrigin::answering(OK);
-        let address = server.address();
-        get(&Origin::new(), &server.url()).unwrap();
-        let received = server.finish();
-        assert_eq!(received.line, "GET /a?b=c HTTP/1.1");
-        assert_eq!(received.fields, [format!("host: {address}")]);
+    fn nothing_is_added_but_the_host_and_who_asks() {
+        for (origin, user_agent) in [
+            (Origin::new(), Some("forwardcache/0.1")),
+            (Origin::builder().build().unwrap(), Some("forwardcache/0.1")),
+            (Origin::builder().user_agent("me").build().unwrap(), Some("me")),
+            (Origin::builder().user_agent("").build().unwrap(), None),
+        ] {
+            let server = ScriptedOrigin::answering(OK);
+            let address = server.address();
+            get(&origin, &server.url()).unwrap();
+            let mut received = server.finish();
+            assert_eq!(received.line, "GET /a?b=c HTTP/1.1");
+            let mut expected = vec![format!("host: {address}")];
+            expected.extend(user_agent.map(|value| format!("user-agent: {value}")));
+            received.fields.sort();
+            assert_eq!(received.fields, expected);
+        }
+        assert_eq!(Origin::builder().user_agent("a\nb").build().unwrap_err().kind(), ErrorKind::BadOption);
     }
 
     #[test]
@@ -320,7 +336,7 @@ mod tests {
             let received = received(|url| Request::builder().method(method).uri(url), Body::empty());
             let announces = received.fields.contains(&"content-length: 0".to_owned());
             assert_eq!(announces, method.starts_with('P') && method != "PROPFIND", "{method}");
-            assert_eq!(received.fields.len(), 1 + usize::from(announces));
+            assert_eq!(received.fields.len(), 2 + usize::from(announces));
         }
     }
 

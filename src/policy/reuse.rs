@@ -76,6 +76,27 @@ pub(crate) fn may_serve_on_error(
     rules: &Rules,
     now: SystemTime,
 ) -> bool {
+    let allowed = validity.stale_if_error.unwrap_or(rules.stale_on_error);
+    may_serve_stale(validity, request, allowed, now)
+}
+
+/// Whether it may be served because another request is waiting for the origin already.
+pub(crate) fn may_serve_in_grace(
+    validity: &Validity,
+    request: &RequestDirectives,
+    rules: &Rules,
+    now: SystemTime,
+) -> bool {
+    !rules.grace.is_zero() && may_serve_stale(validity, request, rules.grace, now)
+}
+
+/// Whether both sides allow it to be served stale, for so long past its freshness.
+fn may_serve_stale(
+    validity: &Validity,
+    request: &RequestDirectives,
+    allowed: Duration,
+    now: SystemTime,
+) -> bool {
     if validity.no_cache || validity.must_revalidate || request.no_cache || request.min_fresh.is_some() {
         return false;
     }
@@ -83,7 +104,6 @@ pub(crate) fn may_serve_on_error(
     if request.max_age.is_some() && request.max_stale.is_none() {
         return false;
     }
-    let allowed = validity.stale_if_error.unwrap_or(rules.stale_on_error);
     let taken = request.max_stale.unwrap_or(Duration::MAX);
     validity.staleness(now) <= allowed.min(taken)
 }
