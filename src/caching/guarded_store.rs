@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use log::warn;
 
+use super::soft_purges::SoftPurges;
 use super::tombstones::{Fetch, Sequence, Tombstones};
 use crate::purge::{Purge, Purged};
 use crate::stats::Stats;
@@ -18,13 +19,14 @@ pub(crate) struct GuardedStore {
     store: Arc<dyn Store>,
     stats: Arc<Stats>,
     tombstones: Arc<Tombstones>,
+    soft_purges: Arc<SoftPurges>,
     max_body: u64,
 }
 
 impl GuardedStore {
     /// With a limit to the bodies that are stored, beside that of the store.
     pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>, max_body: u64) -> Self {
-        Self { store, stats, tombstones: Arc::default(), max_body }
+        Self { store, stats, tombstones: Arc::default(), soft_purges: Arc::default(), max_body }
     }
 
     /// What was invalidated.
@@ -64,10 +66,18 @@ impl GuardedStore {
     }
 
     fn valid(&self, key: &str, variants: Variants) -> Variants {
-        if !variants.iter().any(|stored| self.tombstones.cover(key, stored)) {
-            return variants;
-        }
-        variants.iter().filter(|stored| !self.tombstones.cover(key, stored)).cloned().collect()
+        let variants = if variants.iter().any(|stored| self.tombstones.cover(key, stored)) {
+            variants.iter().filter(|stored| !self.tombstones.cover(key, stored)).cloned().collect()
+        } else {
+            variants
+        };
+        self.soft_purges.marked(key, variants, &self.tombstones)
+    }
+
+    /// Whether a request that comes now may share a fetch of this key and number.
+    pub(crate) fn is_joinable(&self, key: &Key, sequence: Sequence) -> bool {
+        let key = key.as_str();
+        !self.tombstones.cover_key(key, sequence) && !self.soft_purges.cover_key(key, sequence)
     }
 
     /// Stores what a fetch brought, unless something newer is known by now; says whether it is stored. The response has
@@ -76,8 +86,15 @@ impl GuardedStore {
         if !self.may_insert(fetch, response) {
             return false;
         }
-        if !self.answer("write", self.store.insert(fetch.key(), Arc::clone(response))) {
+        let stale = || self.soft_purges.stale(fetch.key().as_str(), response, &self.tombstones);
+        let write = |response| self.answer("write", self.store.insert(fetch.key(), response));
+        let marked = stale();
+        let is_marked = marked.is_some();
+        if !write(marked.unwrap_or_else(|| Arc::clone(response))) {
             return false;
+        }
+        if !is_marked && let Some(marked) = stale() {
+            write(marked);
         }
         // It may have been invalidated while it was being written, behind the back of whoever removes what is stored.
         if !self.may_insert(fetch, response) {
@@ -105,6 +122,14 @@ impl GuardedStore {
     /// Makes void what the purge is about, and removes it. What the store cannot list, or fails to remove, counts as not
     /// stored from then on.
     pub(super) fn purge(&self, purge: &Purge, now: SystemTime) -> Purged {
+        if purge.is_soft() {
+            let (purge, sequence) = self.soft_purges.add(purge, &self.tombstones, now);
+            let purged = self.answer("purge", self.store.purge(&purge));
+            if purged.is_some() {
+                self.soft_purges.sweep(sequence, &self.tombstones);
+            }
+            return purged.unwrap_or_else(Purged::uncounted);
+        }
         let tombstone = self.tombstones.add_purge(purge, now);
         let purged = self.sweep(purge, tombstone);
         if !purged.is_counted

@@ -125,9 +125,9 @@ impl Incoming {
 
     /// Whether it asks for a range that begins at 0.
     pub(crate) fn is_for_beginning(&self) -> bool {
-        let range = self.headers.get(RANGE).map(HeaderValue::as_bytes);
-        range.is_some_and(|range| range.len() > 8 && range[..8].eq_ignore_ascii_case(b"bytes=0-"))
-            || range == Some(b"bytes=0-")
+        const FROM_0: &[u8] = b"bytes=0-";
+        let range = self.headers.get(RANGE).and_then(|range| range.as_bytes().get(..FROM_0.len()));
+        range.is_some_and(|range| range.eq_ignore_ascii_case(FROM_0))
     }
 
     pub(crate) fn for_storing(&self) -> StoringRequest<'_> {

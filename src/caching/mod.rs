@@ -23,6 +23,7 @@
 //! | `refresh` | what was served stale, refreshed behind the client's back |
 //! | `ranges` | a part, or several, of a stored body |
 //! | `tombstones` | what was invalidated, and when |
+//! | `soft_purges` | what is stale because somebody says so |
 //! | `failures` | fetches that failed a moment ago |
 //! | `purging` | what is to be forgotten because somebody says so |
 //! | `uncacheable` | what turned out not to be for sharing, so that nobody waits for it |
@@ -50,6 +51,7 @@ mod pending;
 mod purging;
 mod ranges;
 mod refresh;
+mod soft_purges;
 mod step;
 mod tombstones;
 mod uncacheable;

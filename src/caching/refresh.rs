@@ -200,8 +200,7 @@ impl Inner {
         let fetch = self.begin(&incoming.key);
         let flight = Flight { key: incoming.key.clone(), variant };
         let wake: Wake = Arc::new(|| ());
-        let tombstones = self.store.tombstones();
-        let is_joinable = |sequence| !tombstones.cover_key(incoming.key.as_str(), sequence);
+        let is_joinable = |sequence| self.store.is_joinable(&incoming.key, sequence);
         // A follower: another request is at it.
         if let Role::Lead(leader, waiter) = self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
             let cancellation = leader.cancellation().clone();

@@ -176,8 +176,7 @@ impl Inner {
             |stored: &Arc<StoredResponse>| stored.variant().by_same_fields(&incoming.headers, &self.digest);
         let variant = variant.or_else(|| found.variants.first().map(by_stored));
         let flight = Flight { key: incoming.key.clone(), variant };
-        let tombstones = self.store.tombstones();
-        let is_joinable = |sequence| !tombstones.cover_key(incoming.key.as_str(), sequence);
+        let is_joinable = |sequence| self.store.is_joinable(&incoming.key, sequence);
         match self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
             Role::Follow(waiter) => {
                 if let Some(stale) = self.stale_in_grace(&incoming, &plan) {

@@ -137,6 +137,21 @@ impl Tombstones {
         self.retirements.load(Ordering::SeqCst)
     }
 
+    /// Others than these were retired, with the same consequence.
+    pub(super) fn note_retirement(&self) {
+        self.retirements.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The next place in the order.
+    pub(super) fn number(&self, now: SystemTime) -> Sequence {
+        self.state.write().next(now)
+    }
+
+    /// The oldest fetch that is under way; beyond all where there is none.
+    pub(super) fn oldest_fetch(&self) -> Sequence {
+        self.state.read().oldest_fetch()
+    }
+
     /// A fetch that begins now.
     pub(crate) fn begin(self: &Arc<Self>, key: &Key, now: SystemTime) -> Fetch {
         let mut state = self.state.write();
@@ -276,9 +291,12 @@ impl State {
 
     /// Whether nothing can come under it any more, or a later one covers the same.
     fn can_go(&self, tombstone: &Tombstone) -> bool {
-        let oldest_fetch = self.fetches.first().copied().unwrap_or(Sequence::MAX);
-        let is_done = tombstone.is_swept && tombstone.sequence < oldest_fetch;
+        let is_done = tombstone.is_swept && tombstone.sequence < self.oldest_fetch();
         is_done || !self.is_the_latest(tombstone)
+    }
+
+    fn oldest_fetch(&self) -> Sequence {
+        self.fetches.first().copied().unwrap_or(Sequence::MAX)
     }
 
     /// Whether no later tombstone covers the same.

@@ -12,7 +12,8 @@ use super::pool;
 
 pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
     // All of what was typed is read before any of it is done.
-    let purges = purges(arguments)?;
+    let purges = purges(arguments)?.into_iter();
+    let purges: Vec<_> = purges.map(|purge| if arguments.soft { purge.soft() } else { purge }).collect();
     let client =
         pool::client(&arguments.peers, &arguments.elsewhere, &arguments.reaching, arguments.max_time)?;
     let mut went: BTreeMap<PeerUrl, Purged> = BTreeMap::new();

@@ -196,8 +196,12 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
         .politeness(politeness(&arguments))
         .network(network(&arguments.network))
         .origins(arguments.origins.unwrap_or_default())
+        .pass_cookies(arguments.pass_cookies || arguments.pool.go_peers)
         .purge_by_anyone(arguments.allow_anyone_to_purge || arguments.tls_client_ca.is_some())
         .path(arguments.pool.path);
+    if let Some(size) = arguments.caching.max_body {
+        builder = builder.caching(|cache| cache.max_body(size.bytes()));
+    }
     if !arguments.peers.is_empty() {
         builder = builder.members(pool::members(&arguments.peers)?);
     }
@@ -215,7 +219,9 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     if let (Some(certificates), Some(key)) = (arguments.tls_cert, arguments.tls_key) {
         builder = builder.client_certificate_files(certificates, key);
     }
-    builder.build()
+    let peer = builder.build()?;
+    peer.caching().set_offline(arguments.caching.offline);
+    Ok(peer)
 }
 
 /// The limits towards origins that were said.
@@ -227,7 +233,8 @@ fn network(typed: &OriginArguments) -> OriginBuilder {
     let set = with(set, typed.origin_stream_timeout, OriginBuilder::stream_timeout);
     let set = with(set, typed.origin_max_time, OriginBuilder::whole_timeout);
     let set = with(set, typed.max_origin_head, |set, size| set.max_head(front::length(size)));
-    with(set, typed.max_origin_fields, |set, count| set.max_fields(count.into()))
+    let set = with(set, typed.max_origin_fields, |set, count| set.max_fields(count.into()));
+    with(set, typed.user_agent.as_deref(), OriginBuilder::user_agent)
 }
 
 fn scheme(arguments: &Serve) -> &'static str {
@@ -263,6 +270,17 @@ fn rules(arguments: &Serve) -> Rules {
         UnknownFields::Drop => forwardcache::UnknownFields::Drop,
     };
     rules.known_fields.clone_from(&arguments.known_fields);
+    let typed = &arguments.caching;
+    rules.lifetimes.clone_from(&typed.lifetimes);
+    let seconds = |typed: Option<u32>, default| typed.map_or(default, |typed| Duration::from_secs(typed.into()));
+    rules.stale_on_error = seconds(typed.stale_on_error, rules.stale_on_error);
+    rules.stale_while_revalidate = seconds(typed.stale_while_revalidate, rules.stale_while_revalidate);
+    rules.grace = seconds(typed.grace, rules.grace);
+    rules.heuristic_cap = seconds(typed.heuristic_cap, rules.heuristic_cap);
+    rules.jitter = typed.jitter.unwrap_or(rules.jitter);
+    rules.early_refresh = typed.early_refresh.unwrap_or(rules.early_refresh);
+    rules.fill_on_conditional = typed.fill_on_conditional;
+    rules.fill_on_range = !typed.no_fill_on_range;
     rules
 }
 

@@ -186,7 +186,7 @@ fn is_late(exchange: &Exchange) -> bool {
 /// How long the body may stop: streams of events are silent while nothing happens.
 fn silence(times: &Times, headers: &HeaderMap) -> Duration {
     const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"multipart/x-mixed-replace"];
-    let field = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let field = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let media_type = field.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let is_stream = STREAMS.iter().any(|stream| media_type.eq_ignore_ascii_case(stream));
     if is_stream { times.stream } else { times.read }

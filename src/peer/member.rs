@@ -16,7 +16,7 @@ use crate::at_once::{PlainRequest, Step, Wakes};
 use crate::body::Body;
 use crate::caching::{Caching, Explanation};
 use crate::client::Client;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::front::{EventFront, FrontOptions, Handler, RemoteAddress, Responder, Scratch, Serving, handled};
 use crate::handler::{Allowed, Next, OwnAddresses, Proxy, is_of_this_machine};
 use crate::ledger::Ledger;
@@ -159,7 +159,15 @@ impl Peer {
     /// Sends a request for this URL, whatever its URI.
     fn send(&self, target: Target, mut request: Request<Body>) -> Result<Response<Body>> {
         if protocol::is_purge(request.method()) {
-            return Ok(purge::response(&self.purge(&Purge::of_target(&target))));
+            let purge = match protocol::is_soft_purge(request.headers()) {
+                Some(false) => Purge::of_target(&target),
+                Some(true) => Purge::of_target(&target).soft(),
+                None => {
+                    let text = "forwardcache-purge says something else than soft";
+                    return Err(Error::new(ErrorKind::BadRequest, text).with_url(&target));
+                }
+            };
+            return Ok(purge::response(&self.purge(&purge)));
         }
         // Without any peer all of it is its own.
         if self.inner.client.is_own(&target, &self.inner.self_url) {

@@ -67,8 +67,8 @@ impl<C: Cache> BackedStore<C> {
             self.cache.delete(key)?;
             return Ok(Purged::new(0, length));
         };
-        let Some(stay) = purge.those_that_stay(&stored) else { return Ok(Purged::default()) };
-        let responses = (stored.len() - stay.len()) as u64;
+        let Some((stay, responses)) = purge.those_that_stay(&stored) else { return Ok(Purged::default()) };
+        let responses = responses as u64;
         if stay.is_empty() {
             self.cache.delete(key)?;
             return Ok(Purged::new(responses, length));

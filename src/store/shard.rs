@@ -59,7 +59,7 @@ impl Entry {
     fn is_to_be_purged(&self, purge: &Purge) -> bool {
         #[cfg(test)]
         LOOKS.set(LOOKS.get() + 1);
-        purge.covers(url_of(&self.text)) && self.variants.iter().any(|response| purge.is_about(response))
+        purge.covers(url_of(&self.text)) && self.variants.iter().any(|response| purge.changes(response))
     }
 }
 
@@ -270,15 +270,17 @@ impl Shard {
             if !purge.covers(url_of(&entry.text)) {
                 return None;
             }
-            let stay = purge.those_that_stay(&entry.variants)?;
+            let (stay, responses) = purge.those_that_stay(&entry.variants)?;
             let size = entry.size();
-            let responses = entry.variants.len() - stay.len();
             let is_empty = stay.is_empty();
             let before = std::mem::replace(&mut entry.variants, stay);
             let mut gone = size;
             if !is_empty {
                 let left = entry.size();
-                gone = Size { all: size.all - left.all, counted: size.counted - left.counted };
+                gone = Size {
+                    all: size.all.saturating_sub(left.all),
+                    counted: size.counted.saturating_sub(left.counted),
+                };
             } else if let Some(empty) = self.queue(place).pop(&hash) {
                 self.forget_partition(hash, &empty.text);
             }

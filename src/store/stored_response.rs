@@ -1,6 +1,7 @@
 //! One stored response.
 
 use std::mem::size_of;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -173,6 +174,13 @@ impl StoredResponse {
     /// How many bytes of it the ledger counts by themselves. A body that is beside the head was copied.
     pub(super) fn counted(&self) -> u64 {
         if self.is_body_counted && !is_beside_head(&self.body) { self.body.len() as u64 } else { 0 }
+    }
+
+    /// The same response, stale since then; `None` where it was before.
+    pub(crate) fn stale_since(&self, at: SystemTime) -> Option<Self> {
+        let age = self.validity.age(at);
+        let validity = Validity { lifetime: age, ..self.validity };
+        (self.validity.lifetime > age).then(|| Self { validity, ..self.clone() })
     }
 
     /// The status.
