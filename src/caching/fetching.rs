@@ -128,7 +128,7 @@ impl Inner {
         is_asked_for
             && incoming.method == Method::GET
             && is_small_enough()
-            && !self.is_part_to_keep(incoming, received)
+            && !self.is_part_to_complete(incoming, received)
             && self.may_store(incoming, StatusCode::OK, &received.headers).is_ok()
             && !self.uncacheable.holds(&self.sharing_key(incoming), self.clock.now())
     }

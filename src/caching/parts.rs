@@ -17,7 +17,7 @@ use crate::digest::{CONTENT_DIGEST, Digest, announced_of_whole, checked};
 use crate::fill::Fill;
 use crate::ledger::{Ledger, Use};
 use crate::pieces::Pieces;
-use crate::policy::{Part, are_of_one, combined, freshened};
+use crate::policy::{Part, are_of_one, combined, freshened, strong_tag};
 use crate::stats::CacheStatus;
 use crate::store::StoredResponse;
 
@@ -74,6 +74,11 @@ impl Inner {
         };
         let body = Fill::start(body, self.keeping(cancellation, Box::new(commit))).into_body();
         self.hand_on(incoming, code, headers, body, status.stored())
+    }
+
+    /// Whether what came is kept, and can be completed by what comes later.
+    pub(super) fn is_part_to_complete(&self, incoming: &Incoming, received: &Received) -> bool {
+        strong_tag(&received.headers).is_some() && self.is_part_to_keep(incoming, received)
     }
 
     /// Whether what came is a part worth keeping: one, of known place and length, that might be stored if it

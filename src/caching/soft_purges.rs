@@ -120,9 +120,11 @@ fn retire(list: &mut Vec<SoftPurge>, newest: &AtomicU64, tombstones: &Tombstones
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
+    use http::{HeaderMap, StatusCode};
+
     use super::*;
+    use crate::policy::{LifetimeSource, Validity, Variant};
     use crate::store::Key;
-    use crate::store::testing::response;
 
     const URL: &str = "http://h/a";
 
@@ -130,11 +132,29 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
+    /// Fresh for an hour.
+    fn stored(sequence: Sequence) -> StoredResponse {
+        let validity = Validity {
+            response_time: at(0),
+            initial_age: Duration::ZERO,
+            lifetime: Duration::from_secs(3600),
+            lifetime_source: LifetimeSource::MaxAge,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: None,
+            no_cache: false,
+            must_revalidate: false,
+            immutable: false,
+        };
+        let response =
+            StoredResponse::new(StatusCode::OK, &HeaderMap::new(), bytes::Bytes::new(), validity, Variant::default());
+        response.with_sequence(sequence)
+    }
+
     #[test]
     fn a_purge_is_compared_until_the_store_has_marked_all_and_no_older_fetch_is_under_way() {
         let (soft, tombstones) = (SoftPurges::default(), Arc::new(Tombstones::default()));
         let fetch = tombstones.begin(&Key::new(URL), at(1));
-        let stored = Arc::new((*response("a", 1)).clone().with_sequence(fetch.sequence()));
+        let stored = stored(fetch.sequence());
         let is_stale = || soft.stale(URL, &stored, &tombstones).is_some();
         assert!(!is_stale());
         let (purge, sequence) = soft.add(&Purge::prefix("http://h/").unwrap().soft(), &tombstones, at(2));
@@ -154,7 +174,7 @@ mod tests {
     #[test]
     fn past_the_bound_everything_older_is_stale() {
         let (soft, tombstones) = (SoftPurges::default(), Tombstones::default());
-        let old = Arc::new((*response("a", 1)).clone().with_sequence(1));
+        let old = stored(1);
         for number in 0..=MOST {
             soft.add(&Purge::url(&format!("http://other/{number}")).unwrap().soft(), &tombstones, at(1));
         }

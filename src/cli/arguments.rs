@@ -231,7 +231,8 @@ pub(crate) struct CachingArguments {
     #[arg(long)]
     pub(crate) fill_on_conditional: bool,
 
-    /// Do not fetch the whole in the background when a range that begins at 0 is asked for and its part cannot be kept
+    /// Do not fetch the whole in the background when a range that begins at 0 is asked for and its part has no
+    /// strong ETag
     #[arg(long)]
     pub(crate) no_fill_on_range: bool,
 

@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn fields_are_sent_as_they_were_given() {
-        let obs_text = http::HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap();
+        let obs_text = HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap();
         let received = received(
             |url| {
                 Request::get(url)

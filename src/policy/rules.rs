@@ -51,7 +51,7 @@ pub struct Rules {
     /// origin answers with 304, has the cache fetch the whole in the background, once. Default: no.
     pub fill_on_conditional: bool,
     /// Whether a request for a range that begins at 0, of something that is not stored, has the cache fetch the whole in
-    /// the background, once, where the part that came cannot be kept. Default: yes.
+    /// the background, once, unless what came can be completed later because it has a strong `ETag`. Default: yes.
     pub fill_on_range: bool,
     /// Lifetimes by host, path and status, where the origin's own are not to count. The first that matches
     /// does. Default: none.

@@ -97,7 +97,7 @@ mod tests {
         let purge = Purge::all().soft().at(now);
         let (stale, changed) = purge.those_that_stay(&[Arc::clone(&fresh)]).unwrap();
         assert!(fresh.validity().is_fresh(now) && !stale[0].validity().is_fresh(now));
-        assert_eq!((changed, body_numbers(&stale)), (1, body_numbers(&[fresh].into_iter().collect())));
+        assert_eq!((changed, body_numbers(&stale)), (1, body_numbers(&[fresh])));
         assert!(purge.those_that_stay(&stale).is_none());
     }
 }

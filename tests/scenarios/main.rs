@@ -35,6 +35,7 @@ mod privacy;
 mod processes;
 mod purge;
 mod streams;
+mod strangers;
 mod support_itself;
 mod tls;
 mod tokens;
