@@ -363,7 +363,8 @@ impl Inner {
         incoming: &Arc<Incoming>,
         outcome: Outcome,
     ) -> Response<Body> {
-        let is_due = || is_due_early(stored.validity(), self.rules.early_refresh, self.clock.now());
+        let percent = self.rules.early_refresh;
+        let is_due = || percent > 0 && is_due_early(stored.validity(), percent, self.clock.now());
         let is_refreshed = outcome == Outcome::StaleWhileRevalidate || (outcome == Outcome::Hit && is_due());
         if is_refreshed && !incoming.is_refresh {
             self.refreshes.offer(incoming, self);

@@ -50,9 +50,9 @@ const READERS: usize = 64;
 /// How long a purge of all peers may take.
 const PURGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A peer adds fields to what its origin said.
-const MAX_HEAD: usize = 72 * 1024;
-const MAX_FIELDS: usize = 288;
+/// A peer may be allowed larger heads of origins than by default, and adds fields of its own.
+const MAX_HEAD: usize = 1 << 20;
+const MAX_FIELDS: usize = 4096;
 
 /// Fits 100 peers.
 const IDLE_CONNECTIONS: usize = 1600;

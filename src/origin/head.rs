@@ -146,7 +146,9 @@ fn end_of_head(bytes: &[u8], before: usize) -> Option<usize> {
 
 fn parse(bytes: &[u8], most_fields: usize) -> Result<(StatusCode, Version, HeaderMap)> {
     let lines = head_lines::normalised(bytes);
-    let mut fields = vec![httparse::EMPTY_HEADER; most_fields];
+    // No more of them than there are lines.
+    let lines_of_fields = lines.iter().filter(|byte| **byte == b'\n').count();
+    let mut fields = vec![httparse::EMPTY_HEADER; most_fields.min(lines_of_fields)];
     let mut parsed = httparse::Response::new(&mut fields);
     let mut config = httparse::ParserConfig::default();
     // RFC 9112 sections 5.1 and 4: a proxy removes white space between the name and the colon; the words of the status

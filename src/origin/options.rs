@@ -156,7 +156,8 @@ impl OriginBuilder {
     }
 
     /// How many bytes the head of a response may have, with the interim responses before it. A longer one is
-    /// refused as [`ErrorKind::BadResponse`]. Default: 64 KiB.
+    /// refused as [`ErrorKind::BadResponse`]. A [`Client`](crate::Client) takes 1 MiB and 4096 fields of a peer.
+    /// Default: 64 KiB.
     pub fn max_head(mut self, bytes: usize) -> Self {
         self.head_limits.bytes = bytes;
         self

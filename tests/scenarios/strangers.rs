@@ -133,6 +133,19 @@ fn heads_that_can_be_read_in_one_way_are_served_and_pass_every_hop() {
     assert_eq!(response.into_body().into_text().unwrap(), "ok");
 }
 
+/// What a peer takes of an origin by its own limits, its clients take of the peer.
+#[test]
+fn larger_heads_that_a_peer_was_allowed_pass_the_hop() {
+    let links: String = (0..3000).map(|number| format!("Link: </{number}-{}>\r\n", "x".repeat(100))).collect();
+    let reply = format!("HTTP/1.1 200 OK\r\n{links}Content-Length: 2\r\n\r\nok");
+    let origin = Origin::replies([Reply::raw(reply)]);
+    let limits = forwardcache::Origin::builder().max_head(512 << 10).max_fields(4000);
+    let peer = LocalPeer::start_with(|builder| builder.network(limits));
+    let response = peer.client().get(&origin.url("/")).unwrap();
+    assert_eq!(response.headers().get_all("link").iter().count(), 3000);
+    assert_eq!(response.into_body().into_text().unwrap(), "ok");
+}
+
 #[test]
 fn a_rule_that_cannot_be_read_is_one_line() {
     for (rule, says) in [

@@ -394,6 +394,10 @@ impl Connection {
             Ok(httparse::Status::Complete(length)) if length == head.len() => {}
             // The empty line is there, so it is the parser that sees another end.
             Ok(_) => return self.refuse(request_head::bad("the head is malformed"), around),
+            // A later minor version is read as the latest that is known (RFC 9110 section 2.5).
+            Err(httparse::Error::Version) if let Some(known) = in_known_version(head) => {
+                return self.consume_head(&known, around);
+            }
             Err(error) => return self.refuse(refusal_of(error, head), around),
         }
         let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
@@ -903,6 +907,17 @@ fn refusal_of(error: httparse::Error, head: &[u8]) -> Refusal {
         },
         _ => request_head::bad("the head is malformed"),
     }
+}
+
+/// The head with `HTTP/1.1` in its request line, where that names a later minor version.
+fn in_known_version(head: &[u8]) -> Option<Vec<u8>> {
+    let end = head.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
+    let minor = end.checked_sub(1).filter(|minor| matches!(head[*minor], b'2'..=b'9'))?;
+    head[..minor].ends_with(b" HTTP/1.").then(|| {
+        let mut known = head.to_vec();
+        known[minor] = b'1';
+        known
+    })
 }
 
 /// Whether the request line ends with a version of HTTP that is not spoken here (RFC 9112 section 2.3).
