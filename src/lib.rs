@@ -154,7 +154,8 @@ pub use near::NearCache;
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
 pub use policy::{
-    BadLifetimeRule, Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields, Validity, Variant,
+    BadLifetimeRule, Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields,
+    Validity, Variant,
 };
 #[cfg(feature = "peer")]
 pub use polite::{Polite, Politeness};

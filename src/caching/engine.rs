@@ -35,9 +35,7 @@ use crate::header::hop_by_hop;
 use crate::interim::OnInterim;
 use crate::ledger::Ledger;
 use crate::limited_body::limited;
-use crate::policy::{
-    Rules, UnknownFields, invalidated, is_answer_to_get, is_due_early, remove_unsent,
-};
+use crate::policy::{Rules, UnknownFields, invalidated, is_answer_to_get, is_due_early, remove_unsent};
 use crate::protocol::{self, Hop, WantsDigest};
 use crate::round_trip::RoundTrip;
 use crate::stats::{CacheStatus, Forward, Outcome, Stats};
@@ -105,6 +103,7 @@ pub(super) struct MadeOf {
     pub(super) key: Option<KeyHook>,
     pub(super) near: Option<NearRules>,
     pub(super) max_body: u64,
+    pub(super) cache_post: u64,
 }
 
 pub(super) struct Inner {
@@ -126,6 +125,8 @@ pub(super) struct Inner {
     pub(super) refreshes: Arc<Refreshes>,
     drain_on_drop: Duration,
     pub(super) worth_finishing: u64,
+    /// Up to how many bytes of content a POST may have whose response is stored.
+    pub(super) cache_post: u64,
     pub(super) is_offline: AtomicBool,
     /// Where it asks the owner of a URL, and not its origin.
     pub(super) near: Option<NearRules>,
@@ -165,6 +166,7 @@ impl Caching {
             refreshes: Arc::new(Refreshes::new(background, spawn)),
             drain_on_drop,
             worth_finishing,
+            cache_post: made_of.cache_post,
             near,
         });
         let drain = Arc::new(Drain(Arc::clone(&inner)));
@@ -232,7 +234,12 @@ impl Caching {
         if !is_about_content || !body.is_empty() {
             let why = if is_about_content { Forward::Bypass } else { Forward::Method };
             let token = parts.extensions.get::<Cancellation>().cloned();
-            return inner.pass(Passing { method, target, headers, via, deadline, on_interim }, body, why, token);
+            let is_cached_post = inner.is_cached_post(&method, &body);
+            let passing = Passing { method, target, headers, via, deadline, on_interim };
+            if is_cached_post {
+                return inner.answer_post(passing, body, hop, token);
+            }
+            return inner.pass(passing, body, why, token, None);
         }
         let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys);
         let incoming = incoming.until(deadline).telling(on_interim);
@@ -281,13 +288,15 @@ impl Inner {
         hop
     }
 
-    /// Passes a request through, past the store, and forgets what it makes doubtful.
+    /// Passes a request through, past the store, and forgets what it makes doubtful. Its response is stored as that of
+    /// this POST, where it may be.
     pub(super) fn pass(
         &self,
         passing: Passing,
         body: Body,
         why: Forward,
         cancellation: Option<Cancellation>,
+        post: Option<Incoming>,
     ) -> Result<Response<Body>> {
         let Passing { method, target, mut headers, via, deadline, on_interim } = passing;
         let (method, target) = (&method, &target);
@@ -325,6 +334,13 @@ impl Inner {
         let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
         // What nobody knows, and the content, would be no part of the key.
         let may_keep = !is_overtaken && self.rules.unknown_fields == UnknownFields::Forward;
+        if let Some(post) = post
+            && may_keep
+            && self.is_for_post(target, received.status, &received.headers)
+        {
+            let fetch = (self.begin(&post.key), cancellation);
+            return Ok(self.keep(&post, None, received, status, fetch, None));
+        }
         if may_keep && is_answer_to_get(method, target, received.status, &received.headers, &self.rules) {
             let via = self.via.clone();
             let get = Incoming::new(Method::GET, target.clone(), asked_with, Hop::default(), via, &self.keys);

@@ -40,7 +40,8 @@ impl Caching {
                 break;
             }
         }
-        let is_as_it_is = |stored: &&Arc<StoredResponse>| is_whole(stored) && (hop.is_some() || !stored.is_host_bound());
+        let is_as_it_is =
+            |stored: &&Arc<StoredResponse>| is_whole(stored) && (hop.is_some() || !stored.is_host_bound());
         let stored = selected.filter(is_as_it_is)?;
         let (validity, now) = (stored.validity(), inner.clock.now());
         let is_due = is_due_early(validity, inner.rules.early_refresh, now);

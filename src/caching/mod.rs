@@ -19,6 +19,7 @@
 //! | `forwarding` | what is sent to the origin, and what came back |
 //! | `answer` | a stored response as an answer to a request |
 //! | `parts` | parts of a body: kept, joined, completed |
+//! | `post` | POST requests whose responses are stored under their content |
 //! | `near` | what is different beside the one who asks, where the owner is asked |
 //! | `refresh` | what was served stale, refreshed behind the client's back |
 //! | `ranges` | a part, or several, of a stored body |
@@ -48,6 +49,7 @@ mod lookup;
 mod near;
 mod parts;
 mod pending;
+mod post;
 mod purging;
 mod ranges;
 mod refresh;

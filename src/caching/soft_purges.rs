@@ -69,7 +69,8 @@ impl SoftPurges {
         }
         let list = self.list.read();
         let is_meant = |listed: &SoftPurge| listed.purge.covers_response(url_of(key), response);
-        let stale = list.iter().filter(|listed| is_meant(listed)).find_map(|listed| listed.purge.stale(response));
+        let stale =
+            list.iter().filter(|listed| is_meant(listed)).find_map(|listed| listed.purge.stale(response));
         let may_retire = list.iter().any(|listed| can_go(listed, tombstones));
         drop(list);
         if may_retire {
@@ -145,8 +146,13 @@ mod tests {
             must_revalidate: false,
             immutable: false,
         };
-        let response =
-            StoredResponse::new(StatusCode::OK, &HeaderMap::new(), bytes::Bytes::new(), validity, Variant::default());
+        let response = StoredResponse::new(
+            StatusCode::OK,
+            &HeaderMap::new(),
+            bytes::Bytes::new(),
+            validity,
+            Variant::default(),
+        );
         response.with_sequence(sequence)
     }
 

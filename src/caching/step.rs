@@ -262,8 +262,13 @@ impl Inner {
                 return inner.refused(&incoming, &Plan::without_store(Forward::Bypass), refused).into();
             }
             let method = incoming.method.clone();
-            let response =
-                inner.pass(incoming.into_passing(), Body::empty(), Forward::Bypass, Some(token.clone()));
+            let response = inner.pass(
+                incoming.into_passing(),
+                Body::empty(),
+                Forward::Bypass,
+                Some(token.clone()),
+                None,
+            );
             made(response, &method, turn, &inner.ledger, &token)
         })
     }
@@ -296,9 +301,8 @@ impl Inner {
     fn stale_in_grace(&self, incoming: &Incoming, plan: &Plan) -> Option<Response<Body>> {
         let stored = plan.selected.as_ref()?;
         let (validity, asked) = (stored.validity(), &incoming.directives);
-        may_serve_in_grace(validity, asked, &self.rules, self.clock.now()).then(|| {
-            self.serve_with(stored, incoming, CacheStatus::new(Outcome::StaleWhileRevalidate))
-        })
+        may_serve_in_grace(validity, asked, &self.rules, self.clock.now())
+            .then(|| self.serve_with(stored, incoming, CacheStatus::new(Outcome::StaleWhileRevalidate)))
     }
 
     /// The answer where the origin must not be asked.

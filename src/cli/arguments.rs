@@ -227,6 +227,11 @@ pub(crate) struct CachingArguments {
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_body: Option<ByteSize>,
 
+    /// Store responses to POST requests with content of up to this size, under the URL and the content, where they say for
+    /// how long they are fresh or --lifetime does [default: 0, none are]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) cache_post: Option<ByteSize>,
+
     /// Fetch the whole in the background when a conditional request meets nothing stored and the origin answers 304
     #[arg(long)]
     pub(crate) fill_on_conditional: bool,

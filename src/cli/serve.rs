@@ -202,6 +202,9 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     if let Some(size) = arguments.caching.max_body {
         builder = builder.caching(|cache| cache.max_body(size.bytes()));
     }
+    if let Some(size) = arguments.caching.cache_post {
+        builder = builder.caching(|cache| cache.cache_post(size.bytes()));
+    }
     if !arguments.peers.is_empty() {
         builder = builder.members(pool::members(&arguments.peers)?);
     }
@@ -272,7 +275,8 @@ fn rules(arguments: &Serve) -> Rules {
     rules.known_fields.clone_from(&arguments.known_fields);
     let typed = &arguments.caching;
     rules.lifetimes.clone_from(&typed.lifetimes);
-    let seconds = |typed: Option<u32>, default| typed.map_or(default, |typed| Duration::from_secs(typed.into()));
+    let seconds =
+        |typed: Option<u32>, default| typed.map_or(default, |typed| Duration::from_secs(typed.into()));
     rules.stale_on_error = seconds(typed.stale_on_error, rules.stale_on_error);
     rules.stale_while_revalidate = seconds(typed.stale_while_revalidate, rules.stale_while_revalidate);
     rules.grace = seconds(typed.grace, rules.grace);

@@ -317,7 +317,9 @@ impl Proxy {
                 let (request, asker) = self.for_origin(request.map(drop), &target);
                 let asked = target.clone();
                 let step = self.caching.step(target, request, wakes);
-                return Next::Step(step.map(move |answer| marked(asker.answered(answer, &asked), asker.is_over_hop)));
+                return Next::Step(
+                    step.map(move |answer| marked(asker.answered(answer, &asked), asker.is_over_hop)),
+                );
             }
             Called::Fetch(ref target) => Lane::Origin(target.origin()),
             Called::Purge { is_of_pool: true } => Lane::Peers,

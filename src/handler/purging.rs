@@ -43,7 +43,13 @@ impl Proxy {
             Err(reason) => return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, reason),
         };
         let purge = match protocol::is_soft_purge(request.headers()) {
-            Some(is_soft) => if is_soft { purge.soft() } else { purge },
+            Some(is_soft) => {
+                if is_soft {
+                    purge.soft()
+                } else {
+                    purge
+                }
+            }
             None => {
                 let text = "forwardcache-purge says something else than soft";
                 return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, text);

@@ -144,7 +144,9 @@ mod tests {
 
     #[test]
     fn what_is_not_chunked_is_refused() {
-        for coded in ["x\r\n", "\r\n", "+1\r\na", "-1\r\n", "1\na", "1\r\nab\r\n", "fffffffffffffffff\r\n", "0\r\n\n"] {
+        for coded in
+            ["x\r\n", "\r\n", "+1\r\na", "-1\r\n", "1\na", "1\r\nab\r\n", "fffffffffffffffff\r\n", "0\r\n\n"]
+        {
             assert_eq!(read(coded.as_bytes(), 100).unwrap_err().kind(), ErrorKind::BadResponse, "{coded:?}");
         }
         assert!(read(&[b'1'; LONGEST_LINE + 1], 100).is_err());

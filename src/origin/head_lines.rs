@@ -46,7 +46,9 @@ fn without_cr(line: &[u8]) -> &[u8] {
 }
 
 fn push_status_line(out: &mut Vec<u8>, line: &[u8]) {
-    out.extend(line.iter().map(|byte| if matches!(byte, b'\t' | 0x0b | 0x0c | b'\r') { b' ' } else { *byte }));
+    out.extend(
+        line.iter().map(|byte| if matches!(byte, b'\t' | 0x0b | 0x0c | b'\r') { b' ' } else { *byte }),
+    );
     if let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9', b' ', ..] = &mut out[..] {
         *minor = b'1';
     }

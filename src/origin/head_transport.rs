@@ -20,7 +20,12 @@ impl<In: Transport> Connector<In> for HeadConnector {
     type Out = HeadTransport<In>;
 
     fn connect(&self, _: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        Ok(chained.map(|below| HeadTransport { below, awaits_head: false, chunks: None, made: Made::default() }))
+        Ok(chained.map(|below| HeadTransport {
+            below,
+            awaits_head: false,
+            chunks: None,
+            made: Made::default(),
+        }))
     }
 }
 
@@ -69,7 +74,8 @@ impl<T: Transport> HeadTransport<T> {
             let input = self.below.buffers().input();
             if !input.is_empty() {
                 let before = self.made.bytes.len();
-                let taken = chunks.push(input, &mut self.made.bytes).map_err(|error| Error::Io(error.into()))?;
+                let taken =
+                    chunks.push(input, &mut self.made.bytes).map_err(|error| Error::Io(error.into()))?;
                 self.below.buffers().input_consume(taken);
                 if self.made.bytes.len() > before {
                     self.chunks = (!chunks.have_ended()).then_some(chunks);
@@ -90,7 +96,11 @@ impl<T: Transport> HeadTransport<T> {
 
 impl<T: Transport> Transport for HeadTransport<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        if self.made.input().is_empty() && self.chunks.is_none() { self.below.buffers() } else { &mut self.made }
+        if self.made.input().is_empty() && self.chunks.is_none() {
+            self.below.buffers()
+        } else {
+            &mut self.made
+        }
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {

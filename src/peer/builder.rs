@@ -412,8 +412,8 @@ impl PeerBuilder {
         let threads = PeerThreads::new(store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX)));
         let caching = self.caching.spawn(Arc::clone(&threads) as Arc<dyn Spawn>);
         let caching = caching.origin(origin).store(store).rules(self.rules).build()?;
-        let allowed = Allowed::new(self.tokens, self.origins, self.purge_by_anyone)
-            .pass_cookies(self.pass_cookies);
+        let allowed =
+            Allowed::new(self.tokens, self.origins, self.purge_by_anyone).pass_cookies(self.pass_cookies);
         Ok(Peer::new(self_url, client, caching, polite, network, allowed, threads))
     }
 }

@@ -232,11 +232,15 @@ mod tests {
 
     #[test]
     fn without_a_status_only_successes_are_given_a_lifetime() {
-        for (lifetime, of_errors) in
-            [(Lifetime::AtLeast(HOUR), false), (Lifetime::Exactly(HOUR), false), (Lifetime::AtMost(HOUR), true)]
-        {
+        for (lifetime, of_errors) in [
+            (Lifetime::AtLeast(HOUR), false),
+            (Lifetime::Exactly(HOUR), false),
+            (Lifetime::AtMost(HOUR), true),
+        ] {
             let (rule, target) = (LifetimeRule::new(lifetime), Target::parse("http://a.ex/").unwrap());
-            for (status, expected) in [(200, true), (206, true), (301, of_errors), (404, of_errors), (500, of_errors)] {
+            for (status, expected) in
+                [(200, true), (206, true), (301, of_errors), (404, of_errors), (500, of_errors)]
+            {
                 let status = StatusCode::from_u16(status).unwrap();
                 assert_eq!(rule.matches(&target, status), expected, "{lifetime:?} {status}");
             }

@@ -78,7 +78,9 @@ impl FromStr for LifetimeRule {
             rule = match word {
                 "no-store" => rule.override_no_store(),
                 "private" => rule.override_private(),
-                _ => return Err(bad(format!("override={word}: only no-store and private can be overridden"))),
+                _ => {
+                    return Err(bad(format!("override={word}: only no-store and private can be overridden")));
+                }
             };
         }
         Ok(rule)
@@ -129,7 +131,8 @@ fn time(word: &str, value: &str) -> Result<Duration, BadLifetimeRule> {
         _ => None,
     };
     // Ages beyond this are not told apart (RFC 9111 section 1.2.2).
-    let time = seconds.zip(number.parse().ok()).and_then(|(unit, number): (u64, u64)| unit.checked_mul(number));
+    let time =
+        seconds.zip(number.parse().ok()).and_then(|(unit, number): (u64, u64)| unit.checked_mul(number));
     let time = time.filter(|time| u32::try_from(*time).is_ok());
     let form = "a time is a whole number with s, m, h, d or w behind it, as in 90s or 1h";
     time.map(Duration::from_secs).ok_or_else(|| bad(format!("{word}: {form}")))

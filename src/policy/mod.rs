@@ -54,7 +54,9 @@ pub(crate) use request_fields::{is_known, remove_unsent, selecting};
 pub(crate) use reuse::{Reuse, ValidateBecause, may_serve_in_grace, may_serve_on_error, reuse};
 pub use rule::{Flag, Rule};
 pub use rules::{Mode, Rules};
-pub(crate) use storing::{NotStored, Request as StoringRequest, is_answer_to_get, may_store};
+pub(crate) use storing::{
+    NotStored, Request as StoringRequest, has_explicit_lifetime, is_answer_to_get, may_store,
+};
 pub(crate) use targeted::{CDN_CACHE_CONTROL, response_directives};
 pub(crate) use validation::{HeadSays, confirmed, freshened, head_says, validators};
 pub use validity::{LifetimeSource, Validity};

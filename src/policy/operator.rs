@@ -78,7 +78,11 @@ mod tests {
             ("max-age=0", Some(Lifetime::AtLeast(HOUR)), HOUR),
             ("max-age=10", Some(Lifetime::Exactly(Duration::ZERO)), Duration::ZERO),
         ] {
-            assert_eq!(applied(control, rule, &rules, 0).stale_while_revalidate, expected, "{control} {rule:?}");
+            assert_eq!(
+                applied(control, rule, &rules, 0).stale_while_revalidate,
+                expected,
+                "{control} {rule:?}"
+            );
         }
     }
 

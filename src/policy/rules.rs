@@ -96,7 +96,15 @@ impl Rules {
     pub(crate) fn near(self) -> Self {
         let nothing = Duration::ZERO;
         let (stale_while_revalidate, grace, jitter, early_refresh) = (nothing, nothing, 0, 0);
-        Self { stale_while_revalidate, grace, jitter, early_refresh, fill_on_range: false, fill_on_conditional: false, ..self }
+        Self {
+            stale_while_revalidate,
+            grace,
+            jitter,
+            early_refresh,
+            fill_on_range: false,
+            fill_on_conditional: false,
+            ..self
+        }
     }
 
     pub(crate) fn is_shared(&self) -> bool {

@@ -172,12 +172,19 @@ pub(crate) fn is_answer_to_get(
     headers: &HeaderMap,
     rules: &Rules,
 ) -> bool {
-    let directives = response_directives(headers, rules);
-    let is_explicit = directives.max_age.is_some()
-        || (rules.is_shared() && directives.s_maxage.is_some())
-        || has_expires(headers, &directives);
     let location = headers.get(CONTENT_LOCATION).and_then(|location| target.join(location.to_str().ok()?));
-    *method == Method::POST && status == StatusCode::OK && is_explicit && location.as_ref() == Some(target)
+    *method == Method::POST
+        && status == StatusCode::OK
+        && has_explicit_lifetime(headers, rules)
+        && location.as_ref() == Some(target)
+}
+
+/// Whether a response says for how long it is fresh.
+pub(crate) fn has_explicit_lifetime(headers: &HeaderMap, rules: &Rules) -> bool {
+    let directives = response_directives(headers, rules);
+    directives.max_age.is_some()
+        || (rules.is_shared() && directives.s_maxage.is_some())
+        || has_expires(headers, &directives)
 }
 
 /// Whether `Expires` gives it a lifetime, be it a past one.

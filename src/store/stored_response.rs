@@ -125,8 +125,9 @@ impl StoredResponse {
             is_body_counted: false,
             is_host_bound: false,
         };
-        let is_host_bound =
-            response.fields().any(|(name, _)| HeaderName::from_bytes(name).is_ok_and(|name| is_host_bound(&name)));
+        let is_host_bound = response
+            .fields()
+            .any(|(name, _)| HeaderName::from_bytes(name).is_ok_and(|name| is_host_bound(&name)));
         Self { is_host_bound, ..response }
     }
 

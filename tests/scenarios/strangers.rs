@@ -21,7 +21,9 @@ const FIELDS: [(&str, &str); 6] = [
 
 fn page() -> Reply {
     let reply = Reply::status(302).field("Cache-Control", "max-age=60").field("Location", "/next?a#b");
-    FIELDS.iter().fold(reply.field("Content-Location", "here"), |reply, (name, value)| reply.field(name, value))
+    FIELDS
+        .iter()
+        .fold(reply.field("Content-Location", "here"), |reply, (name, value)| reply.field(name, value))
 }
 
 #[test]
@@ -43,7 +45,9 @@ fn what_an_origin_sets_for_its_host_is_not_set_for_the_peer() {
         }
         // A client of the crate, and the program itself, know whose response it is.
         let request = || Request::get(&url).body(forwardcache::Body::empty()).unwrap();
-        for response in [peer.client().round_trip(request()).unwrap(), peer.peer.round_trip(request()).unwrap()] {
+        for response in
+            [peer.client().round_trip(request()).unwrap(), peer.peer.round_trip(request()).unwrap()]
+        {
             assert_eq!(Outcome::of(response.headers()), Some(Outcome::Hit));
             assert_eq!(response.headers()["location"], "/next?a#b");
             for (name, value) in FIELDS {
@@ -68,12 +72,15 @@ fn a_hit_of_other_fields_is_as_it_was() {
 #[test]
 fn interim_responses_are_passed_on_before_the_response_comes() {
     let gate = Gate::new();
-    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nX-Hop: 1\r\nConnection: x-hop\r\n\r\n";
+    let hints =
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nX-Hop: 1\r\nConnection: x-hop\r\n\r\n";
     let pieces = |gate: &Gate| {
         [
             Piece::from(hints),
             Piece::Wait(gate.clone()),
-            Piece::from("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n\r\nok"),
+            Piece::from(
+                "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n\r\nok",
+            ),
         ]
     };
     let origin = Origin::replies([Reply::raw_pieces(pieces(&gate)), Reply::raw_pieces(pieces(&gate))]);
@@ -104,7 +111,8 @@ fn interim_responses_are_passed_on_before_the_response_comes() {
 
 #[test]
 fn a_client_of_http_1_0_gets_no_interim_response() {
-    let reply = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let reply =
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let origin = Origin::replies([Reply::raw(reply)]);
     let peer = LocalPeer::start();
     let target = escaped(&origin.url("/"));
@@ -136,7 +144,8 @@ fn heads_that_can_be_read_in_one_way_are_served_and_pass_every_hop() {
 /// What a peer takes of an origin by its own limits, its clients take of the peer.
 #[test]
 fn larger_heads_that_a_peer_was_allowed_pass_the_hop() {
-    let links: String = (0..3000).map(|number| format!("Link: </{number}-{}>\r\n", "x".repeat(100))).collect();
+    let links: String =
+        (0..3000).map(|number| format!("Link: </{number}-{}>\r\n", "x".repeat(100))).collect();
     let reply = format!("HTTP/1.1 200 OK\r\n{links}Content-Length: 2\r\n\r\nok");
     let origin = Origin::replies([Reply::raw(reply)]);
     let limits = forwardcache::Origin::builder().max_head(512 << 10).max_fields(4000);
@@ -174,7 +183,18 @@ fn what_the_operator_types_is_kept_to() {
     let lifetime = format!("host=127.0.0.1:{port} path=/v1/ at-least=1h override=no-store,private");
     let peer = PeerProcess::start_as(
         "127.0.0.1:0",
-        &["--mode", "shared", "--lifetime", &lifetime, "--lifetime", "status=404 exactly=60", "--max-body", "10", "--user-agent", "me/1"],
+        &[
+            "--mode",
+            "shared",
+            "--lifetime",
+            &lifetime,
+            "--lifetime",
+            "status=404 exactly=60",
+            "--max-body",
+            "10",
+            "--user-agent",
+            "me/1",
+        ],
     );
     let get = |path: &str, way: &str| {
         send(peer.address, "GET", &format!("{way}?q={}", escaped(&origin.url(path))), "")

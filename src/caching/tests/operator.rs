@@ -219,7 +219,10 @@ fn what_is_purged_softly_is_validated_or_served_when_the_origin_fails() {
 
 #[test]
 fn a_soft_purge_is_kept_to_by_stores_that_cannot_list_and_by_fetches_under_way() {
-    let scene = Scene::with(Mode::Private, crate::store::BackedStore::new(purged::Unlisted(crate::store::MemoryCache::new())));
+    let scene = Scene::with(
+        Mode::Private,
+        crate::store::BackedStore::new(purged::Unlisted(crate::store::MemoryCache::new())),
+    );
     scene.answer(200, FRESH, "one").get(&[]);
     assert!(!scene.cache.purge(&Purge::all().soft()).is_counted);
     scene.answer(304, FRESH, "").get(&[]).is(Outcome::Revalidated(Forward::Stale), "one");
@@ -264,9 +267,70 @@ fn interim_responses_reach_whoever_asked_and_are_not_stored() {
             assert_eq!(headers["link"], "</a>");
             count.fetch_add(1, Ordering::SeqCst);
         });
-        let request = Request::builder().method(method).uri(URL).extension(on_interim).body(Body::empty()).unwrap();
+        let request =
+            Request::builder().method(method).uri(URL).extension(on_interim).body(Body::empty()).unwrap();
         let outcome = Outcome::of(cache.round_trip(request).unwrap().headers()).unwrap();
         let is_hit = outcome == Outcome::Hit;
         assert_eq!(told.load(Ordering::SeqCst), usize::from(!is_hit), "{method} {expected}");
+    }
+}
+
+#[test]
+fn a_post_is_answered_from_what_the_same_content_got() {
+    let scene = Scene::built(|cache| cache.cache_post(10));
+    let post = |content: &'static str, fields: &[(&str, &str)]| {
+        let mut request = Request::post(URL);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        Answer::read(scene.cache.round_trip(request.body(Body::from(content)).unwrap()).unwrap())
+    };
+    let passed = Outcome::Passed(Forward::Method);
+    scene.answer(200, FRESH, "one");
+    post("{a}", &[]).is(passed, "one");
+    assert_eq!(scene.last_asked().body, "{a}");
+    post("{a}", &[]).is(Outcome::Hit, "one");
+    assert_eq!(scene.times_asked(), 1);
+    // Other content, type, credential; too much of it; a reload.
+    for (content, fields) in [
+        ("{b}", &[][..]),
+        ("{a}", &[("content-type", "application/json")]),
+        ("{a}", &[("authorization", "Basic x")]),
+        ("01234567890", &[]),
+        ("01234567890", &[]),
+        ("{a}", &[("cache-control", "no-cache")]),
+    ] {
+        scene.answer(200, FRESH, "two");
+        post(content, fields).is(passed, "two");
+    }
+    post("{b}", &[]).is(Outcome::Hit, "two");
+    // A GET is another request.
+    scene.answer(200, FRESH, "get").get(&[]).is(Outcome::Miss(Forward::UriMiss), "get");
+    // Stale, it is sent again, without conditions, and makes the GET doubtful.
+    scene.pass(60);
+    scene.answer(200, &[("cache-control", "no-store")], "three");
+    post("{b}", &[]).is(passed, "three");
+    assert_eq!(scene.last_asked().field("if-none-match"), None);
+    // Nothing says for how long, or it is no success.
+    for (status, control) in [(200, "public"), (404, "max-age=60")] {
+        for _ in 0..2 {
+            scene.answer(
+                status,
+                &[("cache-control", control), ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")],
+                "x",
+            );
+            post("{c}", &[]).is(passed, "x");
+        }
+    }
+    assert_eq!(scene.cache.purge(&Purge::url(URL).unwrap()).responses, 4);
+}
+
+#[test]
+fn posts_are_not_stored_unless_that_is_chosen() {
+    let scene = Scene::new();
+    for _ in 0..2 {
+        scene.answer(200, FRESH, "x");
+        let request = Request::post(URL).body(Body::from("{a}")).unwrap();
+        Answer::read(scene.cache.round_trip(request).unwrap()).is(Outcome::Passed(Forward::Method), "x");
     }
 }
