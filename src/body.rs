@@ -3,12 +3,17 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pieces::Pieces;
+
+/// How long a body may take to come to its end after its last reader has left, where it is worth finishing: longer
+/// than a near origin takes for the rest of a short one, and less than a second, within which an origin is left.
+#[cfg(feature = "peer")]
+pub(crate) const FINISHING: Duration = Duration::from_millis(500);
 
 /// A body on its way.
 ///

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::state::Progress;
-use super::transfer::{FINISHING, Fill};
-use crate::body::Driver;
+use super::transfer::Fill;
+use crate::body::{Driver, FINISHING};
 
 /// The work of moving this body on to its end; `None` where somebody has it already, or nothing is left
 /// to do. Whoever has it and drops it undone leaves it to the next one.

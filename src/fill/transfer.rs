@@ -22,7 +22,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use log::error;
@@ -32,7 +32,7 @@ use super::failure::Failure;
 use super::kept::Kept;
 use super::reader::FillReader;
 use super::state::{Progress, Room, Source, State};
-use crate::body::{Body, Grown, Wake};
+use crate::body::{Body, FINISHING, Grown, Wake};
 use crate::cancellation::Cancellation;
 use crate::digest::{Digest, RunningDigest};
 use crate::error::ErrorKind;
@@ -42,9 +42,8 @@ use crate::pieces::{Pieces, merged};
 /// How much is read from the source at a time, in bytes.
 pub(super) const PIECE: usize = 64 * 1024;
 
-/// For how long it is tried to finish a body that nobody reads any more, and how often something is read of
-/// one whose length is not known. What comes too slowly is given up: whoever drops a body may wait for this.
-pub(super) const FINISHING: Duration = Duration::from_secs(1);
+/// How often something is read of a body that nobody reads any more, where its length is not known. Whoever drops a body
+/// may wait for [`FINISHING`].
 pub(super) const FINISHING_READS: usize = 2;
 
 /// What is done with a whole body and its SHA-256: it is stored, and whoever waits for that is told. Dropped undone

@@ -115,10 +115,10 @@ impl SocketTransport {
         self.check()
     }
 
-    fn leave(&mut self) {
-        if let Some(exchange) = self.exchange.take() {
-            exchange.give_back(&self.socket);
-        }
+    /// Says whether it belonged to an exchange.
+    fn leave(&mut self) -> bool {
+        let exchange = self.exchange.take();
+        exchange.inspect(|exchange| exchange.give_back(&self.socket)).is_some()
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -126,45 +126,53 @@ impl SocketTransport {
     }
 
     fn read(&mut self, timeout: NextTimeout) -> Result<usize, Error> {
-        let timeout = timeout.for_read();
-        let until = until(timeout, self.exchange.as_deref(), Instant::now());
-        loop {
-            let left = left(until, timeout.reason)?;
-            if let Some(limit) = limit_to_set(self.reading, left) {
-                self.socket.set_read_timeout(limit)?;
-                self.reading = limit;
-            }
-            match (&*self.socket).read(self.buffers.input_append_buf()) {
-                Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {
-                    self.check()?;
-                    // A socket that does not block would spin here until its limit.
-                    self.socket.set_nonblocking(false)?;
-                }
-                result => return Ok(result?),
-            }
-        }
+        self.within(timeout.for_read(), Way::In, |own| (&*own.socket).read(own.buffers.input_append_buf()))
     }
 
     fn write(&mut self, from: usize, amount: usize, timeout: NextTimeout) -> Result<usize, Error> {
-        let timeout = timeout.for_write();
+        let written = self.within(timeout.for_write(), Way::Out, |own| {
+            (&*own.socket).write(&own.buffers.output()[from..amount])
+        })?;
+        if written == 0 { Err(Error::Io(io::ErrorKind::WriteZero.into())) } else { Ok(written) }
+    }
+
+    /// Reads or writes once, as soon as the socket can.
+    fn within(
+        &mut self,
+        timeout: NextTimeout,
+        way: Way,
+        mut once: impl FnMut(&mut Self) -> io::Result<usize>,
+    ) -> Result<usize, Error> {
         let until = until(timeout, self.exchange.as_deref(), Instant::now());
         loop {
             let left = left(until, timeout.reason)?;
-            if let Some(limit) = limit_to_set(self.writing, left) {
-                self.socket.set_write_timeout(limit)?;
-                self.writing = limit;
+            let set = match way {
+                Way::In => &mut self.reading,
+                Way::Out => &mut self.writing,
+            };
+            if let Some(limit) = limit_to_set(*set, left) {
+                match way {
+                    Way::In => self.socket.set_read_timeout(limit)?,
+                    Way::Out => self.socket.set_write_timeout(limit)?,
+                }
+                *set = limit;
             }
-            match (&*self.socket).write(&self.buffers.output()[from..amount]) {
+            match once(self) {
                 Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {
                     self.check()?;
                     // A socket that does not block would spin here until its limit.
                     self.socket.set_nonblocking(false)?;
                 }
-                Ok(0) => return Err(Error::Io(io::ErrorKind::WriteZero.into())),
                 result => return Ok(result?),
             }
         }
     }
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    In,
+    Out,
 }
 
 /// How long may still be waited.
@@ -215,16 +223,20 @@ impl Transport for SocketTransport {
         Ok(amount > 0)
     }
 
-    /// Asked between two exchanges, so that the one before has ended: whoever cancels it shuts nothing any more, and
-    /// what was shut before is seen here.
+    /// Asked between two exchanges, so that the one before has ended: whoever cancels it shuts nothing any more. ureq
+    /// asks when a connection is returned and again when it is taken; only then the socket is asked, and what was shut
+    /// before is seen.
     fn is_open(&mut self) -> bool {
-        self.leave();
+        let is_returned = self.leave();
         if !self.buffers.input().is_empty() {
             // Under TLS, records that nobody asked for are here and not in the socket.
             return false;
         }
         // A connection that is kept needs no memory.
         self.buffers = LazyBuffers::new(self.sizes.0, self.sizes.1);
+        if is_returned {
+            return true;
+        }
         let mut socket = &*self.socket;
         if socket.set_nonblocking(true).is_err() {
             return false;
@@ -237,7 +249,7 @@ impl Transport for SocketTransport {
 
 impl Drop for SocketTransport {
     fn drop(&mut self) {
-        self.leave();
+        let _ = self.leave();
     }
 }
 

@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `fair_share` | [`FairShare`](fair_share::FairShare): how many threads an origin and a client may have; pure |
+//! | `ramp` | how many jobs are begun at once before it is known whether they are quick |
 //! | `queue` | [`Queue`](queue::Queue): what waits for a thread, and what is next; pure |
 //! | `pool` | [`Pool`](pool::Pool): threads that are started on demand and end when they are idle |
 //! | `control` | [`Scheduler`]: a pool for fetches, and two small ones for control |
@@ -24,6 +25,7 @@ mod fair_share;
 mod limits;
 mod pool;
 mod queue;
+mod ramp;
 mod servers;
 #[cfg(test)]
 mod tests;

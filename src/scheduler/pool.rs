@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::client::Client;
 use super::fair_share::{Claim, FairShare, Granted, Purpose};
 use super::queue::{Entry, Queue};
+use super::ramp::{QUICK, Ramp};
 use crate::at_once::{Job, Refused, Turn};
 use crate::cancellation::Cancellation;
 use crate::ledger::{Hold, Ledger, Use};
@@ -26,6 +27,9 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// How often, and in what time, a fetch looks again for the memory of its buffers.
 const MEMORY_LOOKS: u32 = 20;
 const MEMORY_LOOK: Duration = Duration::from_millis(50);
+
+/// In how many looks nothing may wait before a thread no longer watches.
+const QUIET_LOOKS: u32 = 16;
 
 /// How a pool is made.
 #[derive(Clone, Debug)]
@@ -70,11 +74,11 @@ struct Inner {
     options: PoolOptions,
     ledger: Arc<Ledger>,
     state: Mutex<State>,
-    /// There is work, or the end.
-    work: Condvar,
     /// Something has ended.
     ended: Condvar,
 }
+
+type Guard<'a> = MutexGuard<'a, State>;
 
 struct State {
     phase: Phase,
@@ -91,12 +95,23 @@ struct State {
     running: HashMap<u64, Running>,
     last: u64,
     threads: usize,
-    /// Of the threads: those that wait for work, those of them that were woken and have not come yet, and those that
-    /// have not begun yet.
-    idle: usize,
-    woken: usize,
-    starting: usize,
+    /// The threads that wait to be called. The last one is called first: what it needs is still in the caches of a
+    /// processor, and those that are not needed come to the end of their time.
+    idle: Vec<Arc<Condvar>>,
+    /// Those that were called or started for a job and have not come yet.
+    coming: usize,
+    ramp: Ramp,
+    watch: Watch,
     refused: [u64; Refused::ALL.len()],
+}
+
+/// Whether a thread looks in each [`QUICK`] for jobs that no thread has taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    Off,
+    /// The next thread that comes does so.
+    Wanted,
+    On,
 }
 
 struct Running {
@@ -140,13 +155,13 @@ impl Pool {
             running: HashMap::new(),
             last: 0,
             threads: 0,
-            idle: 0,
-            woken: 0,
-            starting: 0,
+            idle: Vec::new(),
+            coming: 0,
+            ramp: Ramp::new(at_once()),
+            watch: Watch::Off,
             refused: Default::default(),
         };
-        let inner =
-            Inner { options, ledger, state: Mutex::new(state), work: Condvar::new(), ended: Condvar::new() };
+        let inner = Inner { options, ledger, state: Mutex::new(state), ended: Condvar::new() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -262,8 +277,10 @@ impl Pool {
         state.refused[Refused::ShuttingDown as usize] += refused.len() as u64;
         let running: Vec<Cancellation> =
             state.running.values().map(|running| running.cancellation.clone()).collect();
+        while let Some(seat) = state.idle.pop() {
+            seat.notify_one();
+        }
         drop(state);
-        self.inner.work.notify_all();
         refused.into_iter().for_each(|job| refuse(job, Refused::ShuttingDown));
         running.iter().for_each(Cancellation::cancel);
     }
@@ -286,7 +303,7 @@ impl Pool {
         let state = self.inner.state.lock();
         Load {
             running: state.share.running(),
-            idle: state.idle,
+            idle: state.idle.len(),
             queued: state.queue.len(),
             oldest: state.queue.oldest().map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
             streams: state.share.streams(),
@@ -317,6 +334,32 @@ impl State {
         self.ready.push_back((self.last, entry.job));
     }
 
+    /// How many threads wait to be called, and how many may be started.
+    fn spare(&self) -> usize {
+        self.idle.len() + self.share.max().saturating_sub(self.threads)
+    }
+
+    /// Calls so many threads, as far as there are some; says how many have to be started.
+    fn call(&mut self, count: usize) -> usize {
+        for called in 0..count {
+            let Some(seat) = self.idle.pop() else {
+                let wanted = (count - called).min(self.spare());
+                self.coming += wanted;
+                self.threads += wanted;
+                return wanted;
+            };
+            self.coming += 1;
+            seat.notify_one();
+        }
+        0
+    }
+
+    /// Takes this seat off those that are called; says whether it was there, and not called meanwhile.
+    fn is_no_longer_idle(&mut self, seat: &Arc<Condvar>) -> bool {
+        let at = self.idle.iter().position(|idle| Arc::ptr_eq(idle, seat));
+        at.map(|at| self.idle.remove(at)).is_some()
+    }
+
     /// What the connection of this job to its origin takes, in bytes.
     fn buffers_of(&self, number: u64) -> u64 {
         self.running.get(&number).map_or(0, |running| match running.granted.fetches_from() {
@@ -340,15 +383,20 @@ impl Inner {
                 None => state.is_settled = true,
             }
         }
-        let waiting = state.ready.len().saturating_sub(own);
-        // Each is woken for one job, however often the jobs are arranged until it comes.
-        while state.woken < waiting && self.work.notify_one() {
-            state.woken += 1;
+        let covered = state.coming - usize::from(state.watch == Watch::Wanted);
+        let uncovered = state.ready.len().saturating_sub(own + covered);
+        if uncovered == 0 {
+            return 0;
         }
-        let room = state.share.max().saturating_sub(state.threads);
-        let wanted = waiting.saturating_sub(state.idle + state.starting).min(room);
-        state.starting += wanted;
-        state.threads += wanted;
+        // One thread that watches, and one for the jobs.
+        let may_watch = state.watch != Watch::Off || state.spare() > 1;
+        let called =
+            if may_watch { uncovered.min(state.ramp.free(now).saturating_sub(covered)) } else { uncovered };
+        let mut wanted = state.call(called);
+        if called < uncovered && state.watch == Watch::Off && state.spare() > 0 {
+            state.watch = Watch::Wanted;
+            wanted += state.call(1);
+        }
         wanted
     }
 
@@ -360,8 +408,11 @@ impl Inner {
             let Err(error) = thread.spawn(move || Self::work(&own)) else { continue };
             log::warn!("no thread can be started: {error}");
             let mut state = inner.state.lock();
-            state.starting -= 1;
+            state.coming -= 1;
             state.threads -= 1;
+            if state.watch == Watch::Wanted {
+                state.watch = Watch::Off;
+            }
             if state.threads > 0 {
                 // Whoever gets free takes it.
                 continue;
@@ -378,40 +429,73 @@ impl Inner {
 
     /// What a thread does.
     fn work(inner: &Arc<Self>) {
+        let seat = Arc::new(Condvar::new());
         let mut state = inner.state.lock();
-        state.starting -= 1;
+        state.coming -= 1;
         loop {
-            if let Some((number, job)) = state.ready.pop_front() {
+            if state.watch == Watch::Wanted {
+                state = Self::watch(inner, state, &seat);
+            }
+            while let Some((number, job)) = state.ready.pop_front() {
+                state.ramp.began(number, Instant::now());
                 let buffers = state.buffers_of(number);
                 drop(state);
                 inner.run(job, buffers);
                 state = inner.state.lock();
+                let now = Instant::now();
+                state.ramp.ended(number, now);
                 inner.finish(&mut state, number);
-                let wanted = inner.arrange(&mut state, Instant::now(), 1);
-                if wanted > 0 {
-                    drop(state);
-                    Self::start_threads(inner, wanted);
-                    state = inner.state.lock();
-                }
-                continue;
+                state = Self::arranged(inner, state, now, 1);
             }
             if state.phase == Phase::Closed {
                 break;
             }
-            state.idle += 1;
-            let is_over = inner.work.wait_for(&mut state, inner.options.idle).timed_out();
-            state.idle -= 1;
-            if !is_over {
-                // At the end of the pool all are woken, and not for a job.
-                state.woken = state.woken.saturating_sub(1);
-            }
-            if is_over && state.ready.is_empty() && state.threads > inner.options.min {
-                break;
+            state.idle.push(Arc::clone(&seat));
+            let is_over = seat.wait_for(&mut state, inner.options.idle).timed_out();
+            if is_over && state.is_no_longer_idle(&seat) {
+                if state.threads > inner.options.min {
+                    break;
+                }
+            } else if state.phase != Phase::Closed {
+                state.coming -= 1;
             }
         }
         state.threads -= 1;
         drop(state);
         inner.ended.notify_all();
+    }
+
+    /// Has threads begin what no thread has taken for [`QUICK`], until for some time there is nothing of the kind.
+    fn watch<'a>(inner: &'a Arc<Self>, mut state: Guard<'a>, seat: &Condvar) -> Guard<'a> {
+        state.watch = Watch::On;
+        let mut quiet = 0;
+        while quiet < QUIET_LOOKS && state.phase != Phase::Closed {
+            seat.wait_for(&mut state, QUICK);
+            if state.ready.is_empty() {
+                quiet += 1;
+                continue;
+            }
+            quiet = 0;
+            state.ramp.look();
+            state = Self::arranged(inner, state, Instant::now(), 0);
+            if state.spare() == 0 && state.coming == 0 {
+                // Nobody else can take it.
+                break;
+            }
+        }
+        state.watch = Watch::Off;
+        state
+    }
+
+    /// Arranges what waits, and starts the threads that it needs.
+    fn arranged<'a>(inner: &'a Arc<Self>, mut state: Guard<'a>, now: Instant, own: usize) -> Guard<'a> {
+        let wanted = inner.arrange(&mut state, now, own);
+        if wanted > 0 {
+            drop(state);
+            Self::start_threads(inner, wanted);
+            state = inner.state.lock();
+        }
+        state
     }
 
     /// Runs a job that needs so many bytes of buffers, whatever it does.
@@ -452,6 +536,11 @@ impl Inner {
             self.ended.notify_all();
         }
     }
+}
+
+/// How many jobs are begun at once before it is known whether they are quick.
+fn at_once() -> usize {
+    thread::available_parallelism().map_or(4, |cores| (2 * cores.get()).max(4))
 }
 
 /// Has a job answer without being run.

@@ -14,7 +14,7 @@ use crate::support::PATIENCE;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 
 /// A second is what is promised; the rest is for a machine that is busy.
-const SOON: Duration = Duration::from_secs(4);
+const SOON: Duration = Duration::from_secs(2);
 
 /// How a client leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

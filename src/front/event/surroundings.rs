@@ -1,12 +1,12 @@
 //! What the connections of one thread have in common.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::mailbox::Mailbox;
 use super::upload::Places;
 use crate::at_once::{Job, Lane, Turn};
-use crate::body::{Driver, Growing};
+use crate::body::{Driver, FINISHING, Growing};
 use crate::cancellation::Cancellation;
 use crate::front::options::FrontOptions;
 use crate::front::request_head::HeadLimits;
@@ -20,10 +20,7 @@ use crate::target::Target;
 /// How much is read from a socket at a time, in bytes.
 const INPUT: usize = 64 << 10;
 
-/// How long a body is held whose client has left and that is worth finishing.
-const FINISHING: Duration = Duration::from_secs(1);
-
-/// How many of them.
+/// How many bodies are held whose clients have left and that are worth finishing.
 const MOST_FINISHING: usize = 64;
 
 pub(super) struct Surroundings {
