@@ -249,6 +249,22 @@ mod tests {
     }
 
     #[test]
+    fn the_time_for_a_whole_head_is_that_of_the_final_one() {
+        let now = Instant::now();
+        let terms = Terms { whole_head: Some(Duration::from_secs(1)), ..Terms::default() };
+        let running = exchange(terms);
+        let later = now + Duration::from_secs(2);
+        running.head_began(Some(now));
+        running.head_began(Some(later));
+        assert!(running.is_head_too_slow(later));
+        // What was here was the whole of an interim response.
+        running.head_began(None);
+        assert!(!running.is_head_too_slow(later) && running.wait_until(later).is_none());
+        running.head_began(Some(later));
+        assert!(!running.is_head_too_slow(later));
+    }
+
+    #[test]
     fn a_thread_has_the_exchange_that_it_entered_last() {
         let is_current = |exchange: &Arc<Exchange>| {
             Exchange::current().is_some_and(|current| Arc::ptr_eq(&current, exchange))

@@ -73,6 +73,7 @@ impl<T: Transport> HeadTransport<T> {
         loop {
             let input = self.below.buffers().input();
             if !input.is_empty() {
+                self.made.compact();
                 let before = self.made.bytes.len();
                 let taken =
                     chunks.push(input, &mut self.made.bytes).map_err(|error| Error::Io(error.into()))?;
@@ -132,6 +133,14 @@ impl<T: Transport> Transport for HeadTransport<T> {
 struct Made {
     bytes: Vec<u8>,
     from: usize,
+}
+
+impl Made {
+    /// Lets go of what was consumed.
+    fn compact(&mut self) {
+        self.bytes.drain(..self.from);
+        self.from = 0;
+    }
 }
 
 impl Buffers for Made {

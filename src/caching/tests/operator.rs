@@ -50,8 +50,7 @@ fn what_is_in_use_is_refreshed_before_it_is_stale() {
 
 #[test]
 fn in_grace_those_who_come_later_do_not_wait() {
-    let mut rules = Rules::default();
-    rules.grace = Duration::from_secs(30);
+    let rules = Rules { grace: Duration::from_secs(30), ..Rules::default() };
     let (begun, may_end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
     let count = AtomicUsize::new(0);
