@@ -1,4 +1,4 @@
-//! Interim responses on their way to whoever asked (RFC 9110 section 15.2).
+//! Interim responses on their way to the client (RFC 9110 section 15.2).
 
 use std::fmt;
 use std::sync::Arc;

@@ -8,7 +8,7 @@
 //!
 //! | field | in | what it says |
 //! |---|---|---|
-//! | `Forwardcache` | requests | what the asker wants beside the response, see [`Hop`] |
+//! | `Forwardcache` | requests | what the asker wants beside the response, see [`Hop`]; who sends it knows of which origin a response is |
 //! | `Forwardcache-Scope` | requests | `own`: a purge is about the share of the peer that is asked; `near`: about its copies of what others own, see [`Scope`] |
 //! | `Forwardcache-Purge` | requests | `soft`: a purge marks what is stored as stale, and removes nothing |
 //! | `Sec-Forwardcache` | requests | that they are of no page of the web |

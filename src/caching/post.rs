@@ -1,8 +1,8 @@
 //! POST requests whose responses are stored under their content: queries that are too long for a URL, as of GraphQL and of
 //! search interfaces.
 //!
-//! A POST is never repeated, shared or refreshed by the cache: it is answered from the store while what is stored is
-//! fresh, and passed otherwise. What it makes doubtful is forgotten as ever.
+//! The cache never repeats, shares or refreshes a POST: it answers from the store while the stored response is fresh, and
+//! passes the request otherwise. A POST that is passed invalidates as usual.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -23,16 +23,16 @@ use crate::store::Key;
 use crate::target::Target;
 
 impl Inner {
-    /// Whether a request may be answered from what is stored under its content.
+    /// Whether a request may be answered with a response that is stored under its content.
     pub(super) fn is_cached_post(&self, method: &Method, body: &Body) -> bool {
         *method == Method::POST
             && !body.is_empty()
             && body.length().is_some_and(|length| length <= self.cache_post)
-            // Fields that are dropped from a GET reach the origin here, and would be no part of the key.
+            // The origin also sees fields that are dropped from a GET, and they would not be part of the key.
             && self.rules.unknown_fields == UnknownFields::Forward
     }
 
-    /// Answers with what is stored under the content while that is fresh, and passes the request otherwise.
+    /// Answers with the response stored under the content while it is fresh, and passes the request otherwise.
     pub(super) fn answer_post(
         &self,
         passing: Passing,
@@ -58,7 +58,7 @@ impl Inner {
         self.pass(passing, Body::from(content), Forward::Method, cancellation, Some(get))
     }
 
-    /// Whether a response to a POST may answer the same POST again: it, or the operator, says for how long.
+    /// Whether a response to a POST may answer the same POST again: it specifies its lifetime, or the operator does.
     pub(super) fn is_for_post(&self, target: &Target, status: StatusCode, headers: &HeaderMap) -> bool {
         let rule = lifetime_rule(&self.rules.lifetimes, target, status);
         status.is_success()
@@ -67,7 +67,7 @@ impl Inner {
 }
 
 impl Keys {
-    /// The key of what answers a request with this content.
+    /// The key of the responses to a request with this content.
     fn of_content(&self, target: &Target, headers: &HeaderMap, content: &[u8]) -> Key {
         let own = self.of(target, headers);
         let mut told = own.as_str().as_bytes().to_vec();

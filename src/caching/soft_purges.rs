@@ -1,7 +1,7 @@
-//! Soft purges: what was stored before one is stale, and is kept for its validators and for when the origin fails.
+//! Soft purges: responses that were stored before one are stale, and are kept for their validators and for a failing origin.
 //!
-//! A purge is listed until the store has marked what it covers and no older fetch is under way. Until then whatever is
-//! looked up or stored is compared with it.
+//! A purge is listed until the store has marked all responses that it covers and no older fetch is under way. Until then each
+//! response that is looked up or stored is compared with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ const MOST: usize = 64;
 /// The soft purges of a cache.
 #[derive(Default)]
 pub(super) struct SoftPurges {
-    /// The last purge's number; zero where none is listed. What is younger need not be compared.
+    /// The number of the last purge; zero if none is listed. Younger responses need not be compared.
     newest: AtomicU64,
     /// The oldest first.
     list: RwLock<Vec<SoftPurge>>,
@@ -106,8 +106,8 @@ fn can_go(listed: &SoftPurge, tombstones: &Tombstones) -> bool {
     listed.is_swept && tombstones.oldest_fetch() > listed.sequence
 }
 
-/// What was read from the store before has to be read again: it may have been marked meanwhile, and nothing tells so any
-/// more.
+/// Retires purges. Responses that were read from the store before have to be read again: the store may have marked them
+/// meanwhile, and the retired purge no longer shows it.
 fn retire(list: &mut Vec<SoftPurge>, newest: &AtomicU64, tombstones: &Tombstones) {
     let before = list.len();
     list.retain(|listed| !can_go(listed, tombstones));

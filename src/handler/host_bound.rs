@@ -1,4 +1,4 @@
-//! What an origin says to its own host, for clients that see all origins at the host of this peer.
+//! Fields that an origin sets for its own host, for clients that see all origins at the host of this peer.
 //!
 //! A client of this crate knows which origin a response is of. Any other program that asks `/proxy?q=` takes the peer for
 //! the origin: the cookie of one origin would be sent to all, a policy for the whole host would be set for the peer, and

@@ -3,7 +3,7 @@
 use http::HeaderName;
 use http::header::{ALT_SVC, CONTENT_LOCATION, LOCATION, REFRESH, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 
-/// What sets something for the whole host.
+/// Fields that set something for the whole host.
 pub(crate) static SET_FOR_HOST: [HeaderName; 16] = [
     STRICT_TRANSPORT_SECURITY,
     ALT_SVC,

@@ -1,7 +1,7 @@
 //! The chunked coding on its way in, spelled as ureq reads it (RFC 9112 section 7.1).
 //!
-//! ureq refuses chunk extensions of more than some bytes, which a recipient has to ignore, and takes signs in sizes. Sizes
-//! are read here, and written anew without extensions; trailers are dropped.
+//! ureq refuses chunk extensions of more than some bytes, which a recipient has to ignore, and takes signs in sizes. This
+//! module parses the sizes and writes them again without extensions; it drops trailers.
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -108,7 +108,7 @@ impl Chunks {
 /// The size that a line announces. Extensions are ignored.
 fn size(line: &[u8]) -> Result<u64> {
     let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    // `from_str_radix` would take a sign, and says what overflows.
+    // `from_str_radix` accepts a sign, and reports overflow.
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
     let size = is_number.then(|| u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
     // Data has an empty line behind it.

@@ -2,10 +2,10 @@
 //!
 //! RFC 9112 has recipients read more than it lets senders write. Each of these has one meaning, and is given it here:
 //!
-//! | what came | what it means | section |
+//! | input | meaning | section |
 //! |---|---|---|
 //! | empty lines before the status line | nothing | 2.2 |
-//! | lines that end with LF alone | lines | 2.2 |
+//! | lines that end with LF only | lines | 2.2 |
 //! | CR within a line | a space | 2.2 |
 //! | lines before the first field that begin with white space | nothing | 2.2 |
 //! | a later minor version | the latest that is known | RFC 9110 2.5 |
@@ -72,6 +72,8 @@ fn push_value(out: &mut Vec<u8>, value: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -86,6 +88,14 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nA: x\ry\0z\r\n\r\n", "HTTP/1.1 200 OK\r\nA: x y z\r\n\r\n"),
         ] {
             assert_eq!(String::from_utf8(normalised(head.as_bytes())).unwrap(), expected, "{head:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_spelled_well_stays_so(head in "[\\r\\n\\t\0 A:1]{0,40}") {
+            let once = normalised(head.as_bytes());
+            prop_assert_eq!(String::from_utf8_lossy(&normalised(&once)), String::from_utf8_lossy(&once));
         }
     }
 

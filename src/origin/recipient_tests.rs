@@ -1,4 +1,4 @@
-//! What RFC 9112 asks of a recipient of responses, section by section, over real sockets.
+//! The duties of a recipient of responses by RFC 9112, section by section, over real sockets.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use crate::body::Body;
 use crate::error::{ErrorKind, Result};
 use crate::interim::OnInterim;
 
-/// Status, value of the field `A`, and body; or why there is none.
+/// Status, value of the field `A`, and body; or the error.
 type Read = Result<(u16, String, String), ErrorKind>;
 
 fn ok(status: u16, field: &str, body: &str) -> Read {
@@ -44,7 +44,7 @@ fn every_duty_of_a_recipient() {
             ok(200, "caf\u{e9}", "ok"),
         ),
         (
-            "2.2: LF alone ends a line",
+            "2.2: a bare LF ends a line",
             "HTTP/1.1 200 OK\nA: 1\nContent-Length: 2\n\nok".to_owned(),
             ok(200, "1", "ok"),
         ),
@@ -141,7 +141,7 @@ fn every_duty_of_a_recipient() {
     }
 }
 
-/// Section 9.2: what comes without a request is no response to the next one.
+/// Section 9.2: bytes that follow a response are not the response to the next request.
 #[test]
 fn what_follows_a_response_is_never_taken_for_another() {
     for (ok, extra) in [

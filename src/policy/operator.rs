@@ -1,4 +1,4 @@
-//! What the operator's rules make of the validity of a response that is about to be stored.
+//! Applies the operator's rules to the validity of a response that is about to be stored.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +22,7 @@ pub(crate) fn apply_rules(
             (validity.lifetime, validity.lifetime_source) = (lifetime, LifetimeSource::Rule);
         }
     }
-    // What is stale from the start is to be validated each time.
+    // A response that is stale from the start is validated each time.
     if directives.stale_while_revalidate.is_none() && !validity.lifetime.is_zero() {
         validity.stale_while_revalidate = rules.stale_while_revalidate;
     }

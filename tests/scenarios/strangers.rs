@@ -141,7 +141,7 @@ fn heads_that_can_be_read_in_one_way_are_served_and_pass_every_hop() {
     assert_eq!(response.into_body().into_text().unwrap(), "ok");
 }
 
-/// What a peer takes of an origin by its own limits, its clients take of the peer.
+/// A client accepts heads from a peer that are larger than the default limits for origins.
 #[test]
 fn larger_heads_that_a_peer_was_allowed_pass_the_hop() {
     let links: String =

@@ -1,4 +1,4 @@
-//! What the operator chooses: stale rules, lifetimes, what fills the cache, soft purges.
+//! The operator's choices: stale rules, lifetimes, filling on partial requests, soft purges.
 
 use super::*;
 use crate::interim::OnInterim;
@@ -253,7 +253,7 @@ fn a_soft_purge_is_kept_to_by_stores_that_cannot_list_and_by_fetches_under_way()
 #[test]
 fn interim_responses_reach_whoever_asked_and_are_not_stored() {
     let origin = RoundTripFn(|request: Request<Body>| {
-        let on_interim = request.extensions().get::<OnInterim>().expect("somebody listens");
+        let on_interim = request.extensions().get::<OnInterim>().expect("the extension is passed on");
         let hints: HeaderMap = [(http::header::LINK, HeaderValue::from_static("</a>"))].into_iter().collect();
         on_interim.tell(http::StatusCode::EARLY_HINTS, &hints);
         Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("x")).unwrap())
@@ -305,12 +305,12 @@ fn a_post_is_answered_from_what_the_same_content_got() {
     post("{b}", &[]).is(Outcome::Hit, "two");
     // A GET is another request.
     scene.answer(200, FRESH, "get").get(&[]).is(Outcome::Miss(Forward::UriMiss), "get");
-    // Stale, it is sent again, without conditions, and makes the GET doubtful.
+    // A stale one is sent again without conditions, and invalidates the GET.
     scene.pass(60);
     scene.answer(200, &[("cache-control", "no-store")], "three");
     post("{b}", &[]).is(passed, "three");
     assert_eq!(scene.last_asked().field("if-none-match"), None);
-    // Nothing says for how long, or it is no success.
+    // Responses without an explicit lifetime, and errors.
     for (status, control) in [(200, "public"), (404, "max-age=60")] {
         for _ in 0..2 {
             scene.answer(
