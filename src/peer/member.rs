@@ -132,8 +132,8 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadUrl`](crate::ErrorKind::BadUrl) when it is not an absolute `http` or `https` URL,
-    /// [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) where [`PeerBuilder::origins`] of its owner do
+    /// [`ErrorKind::BadUrl`] when it is not an absolute `http` or `https` URL,
+    /// [`ErrorKind::Forbidden`] where [`PeerBuilder::origins`] of its owner do
     /// not allow it, and what fetching fails with.
     pub fn get(&self, url: &str) -> Result<Response<Body>> {
         self.fetch(Method::GET, url)
@@ -206,7 +206,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// As [`Caching::explain`], and [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) where
+    /// As [`Caching::explain`], and [`ErrorKind::Forbidden`] where
     /// [`PeerBuilder::origins`] does not allow the URL.
     pub fn explain(&self, url: &str) -> Result<Explanation> {
         let mut request = Request::new(());
@@ -243,7 +243,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadPeer`](crate::ErrorKind::BadPeer) when one of them is no base URL; nothing is
+    /// [`ErrorKind::BadPeer`] when one of them is no base URL; nothing is
     /// changed then.
     pub fn set_pool(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
         self.inner.client.set_pool(peers)
@@ -293,7 +293,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`](crate::ErrorKind::BadOption) when a file cannot be read or used, which the error names.
+    /// [`ErrorKind::BadOption`] when a file cannot be read or used, which the error names.
     /// Requests that need it go on with what was read before.
     pub fn reload_certificates(&self) -> Result<()> {
         let to_peers = self.inner.client.reload_certificates();
@@ -401,7 +401,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Listen`](crate::ErrorKind::Listen) when the address cannot be resolved or bound.
+    /// [`ErrorKind::Listen`] when the address cannot be resolved or bound.
     pub fn serve(&self, address: impl ToSocketAddrs) -> Result<Serving> {
         self.serve_with(address, FrontOptions::new())
     }
