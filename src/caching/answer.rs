@@ -33,7 +33,7 @@ pub(crate) fn answer(
 ) -> Response<Body> {
     let mut headers = stored.headers();
     let mut code = stored.status();
-    let (mut body, mut is_whole) = (stored.body().clone(), true);
+    let (mut body, mut is_whole) = (stored.body(), true);
     if is_bodiless(code, &Method::GET) {
         // Whatever the origin sent with it.
         (body, is_whole) = (Pieces::new(), false);

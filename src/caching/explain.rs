@@ -271,7 +271,7 @@ fn explained(stored: &StoredResponse, is_selected: bool, flags: Vec<Flag>, now: 
     });
     ExplainedResponse {
         status: stored.status(),
-        length: stored.body().len() as u64,
+        length: stored.body_length() as u64,
         content_range: text(&CONTENT_RANGE),
         selected_by: selecting.collect(),
         is_selected,

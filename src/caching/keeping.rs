@@ -107,7 +107,7 @@ impl Inner {
         };
         let headers = stored.headers();
         let says = if received.status == stored.status() {
-            head_says(&headers, stored.body().len(), &received.headers)
+            head_says(&headers, stored.body_length(), &received.headers)
         } else {
             HeadSays::Changed
         };
@@ -383,7 +383,7 @@ impl Head {
     /// With the body of what is stored.
     fn into_freshened(self, stored: &StoredResponse, sequence: Sequence) -> Arc<StoredResponse> {
         let Self { status, headers, validity, variant, url } = self;
-        let (body, digest) = (stored.body().clone(), stored.digest());
+        let (body, digest) = (stored.body(), stored.digest());
         let freshened = StoredResponse::with_digest(status, &headers, body, digest, validity, variant);
         Arc::new(freshened.with_sequence(sequence).with_url(url).with_body_counted_as(stored))
     }

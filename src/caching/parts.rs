@@ -49,7 +49,7 @@ pub(super) fn whole(received: Received, stored: &StoredResponse) -> Option<Recei
     headers.remove(&CONTENT_DIGEST);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(known.complete));
     let rest = Body::from_reader(received.body, Some(rest.length()));
-    let body = Body::with_beginning(stored.body().clone(), rest);
+    let body = Body::with_beginning(stored.body(), rest);
     Some(Received { status: StatusCode::OK, headers, body, times: received.times })
 }
 
@@ -126,7 +126,7 @@ fn joined(
         .filter(|_| are_of_one(&fields, &new_fields))
         .and_then(|(one, other)| {
             let share = |bytes| ledger.share(Use::Bodies, bytes);
-            combined((one, stored.body()), (other, new.body()), share)
+            combined((one, &stored.body()), (other, &new.body()), share)
         })
         .filter(|(part, _)| part.length() <= store.max_body())
         // A whole that is another than both say is none.

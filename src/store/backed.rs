@@ -91,7 +91,7 @@ impl<C: Cache> Store for BackedStore<C> {
     }
 
     fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
-        let body_fits = response.body().len() as u64 <= self.max_body;
+        let body_fits = response.body_length() as u64 <= self.max_body;
         let most = self.cache.max_value();
         let fit = |all: &[Arc<StoredResponse>]| body_fits && record::length(key.as_str(), all) <= most;
 

@@ -305,7 +305,7 @@ impl Store for MemoryStore {
     fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
         let (table, text) = (&*self.table, key.as_str());
         let room = table.target(response.counted());
-        let body_fits = response.body().len() as u64 <= self.max_body;
+        let body_fits = response.body_length() as u64 <= self.max_body;
         let fit = |all: &[Arc<StoredResponse>]| body_fits && entry_size(text, all) <= room;
         let (hash, shard) = table.place(text);
         let own_text = text.into();

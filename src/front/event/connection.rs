@@ -469,10 +469,10 @@ impl Connection {
     /// Writes a stored response: nothing of it is copied that the socket takes at once.
     fn send_hit(&mut self, stored: &Arc<StoredResponse>, persistent: bool, around: &mut Surroundings) {
         use std::fmt::Write;
-        let (fields, body) = (stored.field_lines(), stored.body());
+        let (fields, length) = (stored.lines(), stored.body_length());
         let lines = &mut around.scratch.lines;
         // Writing to a String cannot fail.
-        let _ = write!(lines, "content-length: {}\r\n", body.len());
+        let _ = write!(lines, "content-length: {length}\r\n");
         let persistent = persistent && !around.is_stopping;
         if !persistent {
             lines.push_str("connection: close\r\n");
@@ -484,7 +484,7 @@ impl Connection {
         let mut written = 0;
         if self.outbound.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let pieces = [&*status, fields, lines.as_bytes()].into_iter().chain(body.slices());
+            let pieces = [&*status, fields, lines.as_bytes()].into_iter().chain(stored.body_slices());
             let (mut count, mut left) = (0, around.turn.bytes());
             for (slice, piece) in slices.iter_mut().zip(pieces) {
                 let piece = &piece[..piece.len().min(left)];
@@ -506,7 +506,7 @@ impl Connection {
                 }
             }
             around.turn.moved(written);
-            if written == status.len() + fields.len() + lines.len() + body.len() {
+            if written == status.len() + fields.len() + lines.len() + length {
                 return;
             }
         }
@@ -518,10 +518,10 @@ impl Connection {
         };
         let done = left_of(status.len());
         self.outbound.push_own(Bytes::copy_from_slice(&status[done..]));
-        self.outbound.push(fields.slice(left_of(fields.len())..));
+        self.outbound.push(stored.field_lines().slice(left_of(fields.len())..));
         let done = left_of(lines.len());
         self.outbound.push_own(Bytes::copy_from_slice(&lines.as_bytes()[done..]));
-        body.iter().for_each(|piece| self.outbound.push(piece.slice(left_of(piece.len())..)));
+        stored.body().iter().for_each(|piece| self.outbound.push(piece.slice(left_of(piece.len())..)));
     }
 
     /// Begins an exchange: hands the request on, or takes its content first.

@@ -209,8 +209,8 @@ mod tests {
             });
             // Where the change made another valid record, its field lines are still lines.
             for response in decoded("key", record).iter().flat_map(|all| all.iter()) {
-                check_fields(response.field_lines()).unwrap();
-                prop_assert_eq!(response.headers().len(), lines(response.field_lines()));
+                check_fields(&response.field_lines()).unwrap();
+                prop_assert_eq!(response.headers().len(), lines(&response.field_lines()));
             }
         }
 
