@@ -162,6 +162,10 @@ pub use store::{
     StoreError, StoredResponse, Usage, Variants, default_capacity,
 };
 
+// Documentation only: no other build compiles it.
+#[cfg(all(any(doc, doctest), feature = "peer"))]
+pub mod guide;
+
 /// The README, whose examples are run with the tests.
 #[cfg(all(doctest, feature = "peer"))]
 #[doc = include_str!("../README.md")]
