@@ -34,6 +34,7 @@ mod pool_faults;
 mod privacy;
 mod processes;
 mod purge;
+mod safety;
 mod streams;
 mod support_itself;
 mod tls;
