@@ -40,6 +40,10 @@
 //!
 //! A stored response takes its head as it goes over the wire, its body, and some 500 bytes; the default store
 //! counts all of it. Reading from it copies no body.
+#![cfg_attr(
+    all(any(doc, doctest), feature = "peer"),
+    doc = "\n# Guide\n\nThe pages of [`guide`] explain pools, caching, security, operation and the architecture."
+)]
 
 mod agent;
 mod byte_size;

@@ -124,7 +124,7 @@ impl PeerBuilder {
     /// Without tokens the peer is kept safe from web pages. It answers only requests whose `Host` is a loopback address,
     /// `localhost`, or the authority of its own URL or of a bound socket (421 otherwise, `/healthz` and `/readyz`
     /// excepted), and none that a page in a browser sends (`Sec-Fetch-Site`, `Origin`: 403). A response that does not go
-    /// to a [`Client`](crate::Client) carries `Content-Security-Policy: sandbox`, `X-Content-Type-Options: nosniff` and
+    /// to a [`Client`] carries `Content-Security-Policy: sandbox`, `X-Content-Type-Options: nosniff` and
     /// `Cross-Origin-Resource-Policy: same-origin`.
     ///
     /// ```
