@@ -71,22 +71,12 @@ impl StoredResponse {
             buffer.extend_from_slice(value.as_bytes());
             buffer.extend_from_slice(b"\r\n");
         }
-        if !is_copied {
-            return Self {
-                status,
-                fields: buffer.into(),
-                body,
-                digest,
-                validity,
-                variant,
-                sequence: 0,
-                is_body_counted: false,
-            };
+        if is_copied {
+            body.slices().for_each(|piece| buffer.extend_from_slice(piece));
         }
-        body.slices().for_each(|piece| buffer.extend_from_slice(piece));
         let mut fields = Bytes::from(buffer);
-        let body = fields.split_off(length).into();
-        Self { status, fields, body, digest, validity, variant, sequence: 0, is_body_counted: false }
+        let body = if is_copied { fields.split_off(length).into() } else { body };
+        Self::from_parts(status, fields, body, digest, validity, variant)
     }
 
     /// A response out of a record, whose field lines and digest were checked.

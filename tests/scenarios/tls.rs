@@ -1,13 +1,14 @@
 //! Peers that are served over TLS.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use forwardcache::{Client, ErrorKind, FrontOptions, NoPeerLeft, Outcome, ServerTls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
 use crate::local::{LocalPeer, escaped};
 use crate::support::origin::{Origin, Reply};
@@ -70,7 +71,7 @@ pub(crate) fn connected_by(
 }
 
 /// What comes back on a connection that is asked for a URL, up to its end.
-fn answer(stream: &mut StreamOwned<ClientConnection, TcpStream>, url: &str) -> std::io::Result<String> {
+fn answer(stream: &mut StreamOwned<ClientConnection, TcpStream>, url: &str) -> io::Result<String> {
     let target = format!("/proxy?q={}", escaped(url));
     stream.write_all(
         format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
@@ -175,6 +176,25 @@ fn who_must_show_a_certificate_and_does_not_is_not_served() {
 }
 
 #[test]
+fn a_client_resumes_its_session_until_its_certificate_ends() {
+    let (origin, authority) = (origin(), Authority::with_client_for(Duration::from_secs(3)));
+    let tls = tls_of(&authority).client_certificates_from(authority.ca_file()).unwrap();
+    let peer = served_over(tls);
+    let client = client_config(&authority, Some(&authority));
+    let ask = || {
+        let mut stream = connected_by(peer.address(), &client);
+        let answer = answer(&mut stream, &origin.url("/a"))?;
+        assert!(answer.ends_with("/a"), "{answer}");
+        Ok::<_, io::Error>(stream.conn.handshake_kind())
+    };
+    assert_eq!(ask().unwrap(), Some(HandshakeKind::Full));
+    assert_eq!(ask().unwrap(), Some(HandshakeKind::Resumed));
+    wait_until("it is served for ever", || ask().is_err());
+    // Neither by a session nor by the certificate.
+    assert!(ask().is_err() && ask().is_err());
+}
+
+#[test]
 fn what_is_reloaded_is_for_new_connections() {
     let (origin, old, new) = (origin(), Authority::new(), Authority::new());
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -208,10 +228,27 @@ fn what_is_no_tls_is_closed_and_the_others_are_served() {
 }
 
 #[test]
+fn a_handshake_that_is_too_long_is_not_kept() {
+    let (origin, authority) = (origin(), Authority::new());
+    let options = FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(10 * PATIENCE);
+    let peer = LocalPeer::start_on(options, |builder| builder);
+    let mut socket = TcpStream::connect(peer.address()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    // The first half of a message of 60,000 bytes.
+    let mut record = vec![22, 3, 1, 0x40, 0, 1, 0, 0xea, 0x60];
+    record.resize(5 + 0x4000, 0);
+    let sent = [&record[..], &record[..5], &[0; 0x4000]].concat();
+    // It may be refused before all of it is written.
+    let _ = socket.write_all(&sent);
+    let ended = socket.read_to_end(&mut Vec::new());
+    assert!(!matches!(&ended, Err(error) if error.kind() == io::ErrorKind::WouldBlock), "{ended:?}");
+    assert!(answer(&mut connected(peer.address(), &authority, None), &origin.url("/a")).is_ok());
+}
+
+#[test]
 fn a_handshake_that_does_not_come_is_not_waited_for() {
     let authority = Authority::new();
-    let options =
-        FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(std::time::Duration::from_millis(100));
+    let options = FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(Duration::from_millis(100));
     let peer = LocalPeer::start_on(options, |builder| builder);
     let mut silent = Connection::open(peer.address());
     assert!(silent.read_to_end().is_empty());
