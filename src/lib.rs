@@ -44,7 +44,6 @@
     all(any(doc, doctest), feature = "peer"),
     doc = "\n# Guide\n\nThe pages of [`guide`] explain pools, caching, security, operation and the architecture."
 )]
-
 // A client alone uses a part of what it is built of.
 #![cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 
