@@ -112,7 +112,7 @@ pub use byte_size::{BadSize, ByteSize};
 pub use cache_mode::CacheMode;
 pub use cancellation::{CancelHook, Cancellation};
 pub use client::{Client, ClientBuilder, ClientCounts, NoPeerLeft, PeerHealth, PeerState};
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, Moment, SystemClock};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind, Result};
 pub use member::{BadMember, Member};

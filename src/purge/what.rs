@@ -24,6 +24,8 @@ pub struct Purge {
     pub(super) what: What,
     /// Only what fetches before this one brought, where it is said.
     before: Option<u64>,
+    /// Keys are other texts than URLs: which URLs are stored is told by the responses.
+    are_keys_chosen: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,12 +45,23 @@ const LONGEST_NAME: usize = 4096;
 
 impl Purge {
     fn of(what: What) -> Self {
-        Self { what, before: None }
+        Self { what, before: None, are_keys_chosen: false }
     }
 
     /// The same, for no response of a later [sequence](crate::StoredResponse::sequence) than this.
     pub(crate) fn before(self, sequence: u64) -> Self {
         Self { before: Some(sequence), ..self }
+    }
+
+    /// The same where keys are other texts than URLs.
+    pub(crate) fn among_chosen_keys(self) -> Self {
+        Self { are_keys_chosen: true, ..self }
+    }
+
+    /// Whether the text of a key is the URL that this is about: of a single one it always is.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn is_about_keys(&self) -> bool {
+        !self.are_keys_chosen || self.single_url().is_some()
     }
 
     /// Whether it is about responses of this sequence.
