@@ -16,7 +16,8 @@
 //! curl -i --get --data-urlencode 'q=https://example.com/' "$owner/proxy"
 //! ```
 //!
-//! Prefer `Client` or `forwardcache::agent` where you can: they also move on when a peer fails.
+//! All origins have the host of the peer for such a program, so the peer removes `Set-Cookie` and similar fields from its
+//! responses. Prefer `Client` or `forwardcache::agent` where you can: they also move on when a peer fails.
 
 use forwardcache::{Client, Target};
 

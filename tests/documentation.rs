@@ -106,3 +106,14 @@ fn examples_are_listed() {
         assert!(name == "README" || list.contains(&format!("[`{name}`]")), "examples/README.md lacks {name}");
     }
 }
+
+#[test]
+fn architecture_names_every_module() {
+    let page = read(&root().join("docs/architecture.md"));
+    for entry in fs::read_dir(root().join("src")).expect("src can be read") {
+        let path = entry.expect("the entry can be read").path();
+        let name = path.file_stem().expect("it has a name").to_string_lossy().into_owned();
+        let is_exempt = ["lib", "guide", "fuzzing"].contains(&name.as_str());
+        assert!(is_exempt || page.contains(&format!("`{name}`")), "docs/architecture.md lacks `{name}`");
+    }
+}

@@ -79,7 +79,13 @@ if (mode === 'shared') peerWords.push('--store-set-cookie')
 const peer = await start(command, peerWords, {}, /serving on (\S+)/)
 
 const fetch = require('node-fetch')
-const throughPeer = (url, init) => fetch(`${peer}/proxy?q=${encodeURIComponent(url)}`, init)
+// As a client of the crate, which knows the origin of a response: others get no cookies, and absolute URLs.
+const throughPeer = (url, init = {}) => {
+  const headers = Array.isArray(init.headers)
+    ? [...init.headers, ['forwardcache', 'conformance']]
+    : { ...init.headers, forwardcache: 'conformance' }
+  return fetch(`${peer}/proxy?q=${encodeURIComponent(url)}`, { ...init, headers })
+}
 
 const { runTests, getResults } = await suiteModule('client/runner.mjs')
 // Without the cases on Surrogate-Control, which no standard took up (RFC 9213 did it otherwise).

@@ -35,6 +35,7 @@ mod privacy;
 mod processes;
 mod purge;
 mod safety;
+mod strangers;
 mod streams;
 mod support_itself;
 mod tls;
