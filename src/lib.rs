@@ -40,7 +40,10 @@
 //!
 //! A stored response takes its head as it goes over the wire, its body, and some 500 bytes; the default store
 //! counts all of it. Reading from it copies no body.
-
+#![cfg_attr(
+    all(any(doc, doctest), feature = "peer"),
+    doc = "\n# Guide\n\nThe pages of [`guide`] explain pools, caching, security, operation and the architecture."
+)]
 // A client alone uses a part of what it is built of.
 #![cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 
@@ -154,6 +157,10 @@ pub use store::{
     BackedStore, Cache, CacheKeys, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, Store, StoreError,
     StoredResponse, Usage, Variants, default_capacity,
 };
+
+// Documentation only: no other build compiles it.
+#[cfg(all(any(doc, doctest), feature = "peer"))]
+pub mod guide;
 
 /// The README, whose examples are run with the tests.
 #[cfg(all(doctest, feature = "peer"))]

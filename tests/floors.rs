@@ -115,7 +115,7 @@ fn imports_point_down() {
     let mut checked = 0;
     for path in sources(&root) {
         let module = module_of(&path, &root);
-        if ["lib", "main", "cli"].contains(&module.as_str())
+        if ["lib", "main", "cli", "guide"].contains(&module.as_str())
             || path.ends_with("testing.rs")
             || path.ends_with("tests.rs")
             || path.iter().any(|part| part == "tests")

@@ -28,12 +28,12 @@ fn at(number: u64) -> usize {
     usize::try_from(number / 64).unwrap_or(usize::MAX)
 }
 
-/// What the peers have to do, under one choice of options.
+/// The work of the peers under one choice of options.
 #[derive(Debug)]
 pub(crate) struct Load {
     /// Requests that each peer answered.
     answered: Vec<u64>,
-    /// Whom each request under way is at, in the order in which they began.
+    /// The peer of each request under way, in the order in which they began.
     under_way: VecDeque<usize>,
     in_flight: Vec<u32>,
     most_under_way: usize,
@@ -105,7 +105,7 @@ impl Load {
         }
     }
 
-    /// What the busiest peer answered, by the mean.
+    /// The requests that the busiest peer answered, relative to the mean.
     pub(crate) fn busiest(&self) -> f64 {
         let most = self.answered.iter().max().copied().unwrap_or_default() as f64;
         most * self.answered.len() as f64 / (self.at_peers() as f64).max(1.0)

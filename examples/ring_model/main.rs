@@ -81,7 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// On a terminal alone.
+/// A progress bar, shown only on a terminal.
 fn bar(steps: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{human_pos:>12} of {human_len} [{bar:30}] {eta:>4} left");
     let bar = ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -17,10 +17,10 @@ pub(crate) const SLACK: f64 = 0.25;
 /// How many of the most popular keys a client keeps itself, where it does.
 pub(crate) const NEAR: u64 = 1000;
 
-/// After so many steps it is said how far it is.
+/// The number of steps between two reports of progress.
 const TELL: u64 = 1 << 14;
 
-/// What is modelled.
+/// The parameters of a model.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Model {
     pub(crate) peers: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Model {
     pub(crate) seed: u64,
 }
 
-/// What a ring makes of it.
+/// The result for one ring.
 #[derive(Debug)]
 pub(crate) struct Counted {
     pub(crate) name: &'static str,
@@ -41,7 +41,7 @@ pub(crate) struct Counted {
     pub(crate) loads: Vec<Loaded>,
 }
 
-/// What a change of the pool moves.
+/// The keys that a change of the pool moves.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Moved {
     pub(crate) keys: u64,
@@ -165,7 +165,7 @@ fn name(peer: u32) -> String {
     format!("{SCHEME}{peer}.cache.example.com:3000")
 }
 
-/// The number of that name: rings know names alone.
+/// The number in a name, because rings know only names.
 fn number(name: &str) -> usize {
     let digits = name.as_bytes()[SCHEME.len()..].iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
