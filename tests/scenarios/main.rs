@@ -1,8 +1,8 @@
-//! Scenarios: the crate from outside, against origins that check themselves.
+//! Scenarios: integration tests against scripted origins that verify the requests they receive.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "all of this is test code, also what is outside of a `#[test]` function"
+    reason = "this crate is test code, including the functions without `#[test]`"
 )]
 
 mod local;

@@ -1,4 +1,4 @@
-//! A relay before a server, which can do harm to what it relays.
+//! A TCP relay in front of a server that injects faults.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,30 +11,31 @@ use socket2::SockRef;
 
 use super::PATIENCE;
 
-/// What is done to what passes. The answers about health pass in any case but the first two: a server that says that
-/// it is there, and is of no use, is the worst one.
+/// A fault that the relay injects. Health checks (`/healthz`) pass unchanged except under the first two faults: a
+/// peer
+/// that passes its health checks but fails its requests is the hardest case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Harm {
-    /// Every connection is reset, those that there are too.
+    /// All connections are reset, including existing ones.
     Away,
-    /// Nothing passes in either direction.
+    /// Nothing is forwarded in either direction.
     Silent,
-    /// The connection is reset behind the head of a response.
+    /// The connection is reset after the head of the response.
     ResetAfterHead,
-    /// It is reset in the middle of its body.
+    /// The connection is reset in the middle of the body.
     ResetInBody,
-    /// It is closed there.
+    /// The connection is closed in the middle of the body.
     CutInBody,
-    /// What comes is no HTTP.
+    /// The response is not valid HTTP.
     Garbage,
-    /// A byte comes, and the next one a second later: from the head on, or behind it.
+    /// One byte per second is forwarded, starting with the head or with the body.
     TrickledHead,
     TrickledBody,
-    /// A byte of the body is another, where the digest of the body is told before.
+    /// One byte of the body is changed, if the head contains a digest of the body.
     Altered,
 }
 
-/// Connections go through it until it is dropped.
+/// Relays connections until it is dropped.
 pub(crate) struct Relay {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -65,12 +66,12 @@ impl Relay {
         Self { shared, address, accepting: Some(accepting) }
     }
 
-    /// Its base URL.
+    /// Returns the base URL of the relay.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Does this from now on, or nothing.
+    /// Injects this fault from now on; `None` forwards everything.
     pub(crate) fn set(&self, harm: Option<Harm>) {
         let mut state = self.shared.state.lock();
         state.harm = harm;
@@ -88,7 +89,7 @@ impl Drop for Relay {
         state.cut();
         drop(state);
         self.shared.changed.notify_all();
-        // Only so that `accept` returns and sees that it is over.
+        // Wakes `accept` so that it sees that the relay is closing.
         let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
@@ -109,17 +110,18 @@ impl State {
     }
 }
 
-/// Resets the connection when the last who reads or writes on it is gone: both are told to go. A connection may have
-/// ended by itself.
+/// Resets the connection once both threads have dropped their handle; the shutdown makes both stop. The connection
+/// may
+/// already have ended, so failures are ignored.
 fn reset(socket: &TcpStream) {
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
     let _ = socket.shutdown(Shutdown::Read);
 }
 
-/// Closes the connection, unless it is to be reset.
+/// Closes the connection, unless it is about to be reset.
 fn close(socket: &TcpStream) {
     let is_reset = SockRef::from(socket).linger().is_ok_and(|linger| linger == Some(Duration::ZERO));
-    // To shut it down for writing would end it in good order.
+    // Shutting down the write side would end the connection in an orderly way.
     let _ = socket.shutdown(if is_reset { Shutdown::Read } else { Shutdown::Both });
 }
 
@@ -161,14 +163,15 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     }
 }
 
-/// A connection, and the one to the server that it goes on in. No client here sends a request before it has the
-/// response to the one before.
+/// A client connection and the matching server connection. Clients in these tests do not pipeline: they send a
+/// request
+/// only after the previous response.
 #[derive(Clone)]
 struct Pair {
     shared: Arc<Shared>,
     client: Arc<TcpStream>,
     server: Arc<TcpStream>,
-    /// A request has gone out, and this is to be done to its response.
+    /// Set when a request was forwarded: the fault to inject into its response.
     asked: Arc<Mutex<Option<Option<Harm>>>>,
 }
 
@@ -208,7 +211,7 @@ impl Pair {
         self.end();
     }
 
-    /// Writes to the client, and says whether it took it.
+    /// Writes to the client. Returns whether that succeeded.
     fn send(&self, bytes: &[u8]) -> bool {
         (&*self.client).write_all(bytes).is_ok()
     }
@@ -217,7 +220,7 @@ impl Pair {
         bytes.iter().all(|byte| self.send(&[*byte]) && self.is_on_after_a_second())
     }
 
-    /// The pace of what trickles: nothing is waited for by this.
+    /// Paces the trickle. Returns whether the relay is still open.
     fn is_on_after_a_second(&self) -> bool {
         let mut state = self.shared.state.lock();
         let waiting = |state: &mut State| !state.is_closing && state.harm.is_some();
@@ -231,7 +234,7 @@ impl Pair {
     }
 }
 
-/// A response that passes.
+/// A response that is being forwarded.
 #[derive(Default)]
 struct Passing {
     harm: Option<Harm>,
@@ -241,12 +244,12 @@ struct Passing {
 }
 
 impl Passing {
-    /// Whether the connection goes on.
+    /// Forwards the bytes. Returns whether the connection stays open.
     fn pass(&mut self, pair: &Pair, bytes: &mut [u8]) -> bool {
         let Some(harm) = self.harm else { return pair.send(bytes) };
         match harm {
             Harm::Garbage => {
-                pair.send(b"\0\x01\x02 is no HTTP\r\n\r\n");
+                pair.send(b"\0\x01\x02 is not HTTP\r\n\r\n");
                 return false;
             }
             Harm::TrickledHead => return pair.trickle(bytes),

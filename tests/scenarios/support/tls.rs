@@ -1,4 +1,4 @@
-//! The scripted origin behind TLS, with an authority of its own.
+//! The scripted origin behind TLS, with its own certificate authority.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -14,8 +14,8 @@ use tempfile::NamedTempFile;
 
 use super::origin::{Origin, Received, Reply, Socket, Stream, in_order};
 
-/// An [`Origin`] that speaks TLS, for `localhost` and `127.0.0.1`. Its certificate is signed by an
-/// authority made for it alone.
+/// An [`Origin`] that uses TLS, for `localhost` and `127.0.0.1`. Its certificate is signed by a certificate authority
+/// created for this origin.
 pub(crate) struct TlsOrigin {
     origin: Origin,
     ca_pem: String,
@@ -24,12 +24,12 @@ pub(crate) struct TlsOrigin {
 }
 
 impl TlsOrigin {
-    /// As [`Origin::start`].
+    /// Like [`Origin::start`].
     pub(crate) fn start(handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_as(false, handler)
     }
 
-    /// As [`start`](Self::start), for clients alone that show a certificate of its authority.
+    /// Like [`start`](Self::start), but accepts only clients with a certificate of the same authority.
     pub(crate) fn start_for_its_clients(
         handler: impl Fn(&Received) -> Reply + Send + Sync + 'static,
     ) -> Self {
@@ -46,32 +46,32 @@ impl TlsOrigin {
         Self { origin: Origin::start_over("https", layer, handler), ca_pem, ca_file, client_file }
     }
 
-    /// As [`Origin::replies`].
+    /// Like [`Origin::replies`].
     pub(crate) fn replies(replies: impl IntoIterator<Item = Reply>) -> Self {
         Self::start(in_order(replies))
     }
 
-    /// As [`Origin::may_be_unused`].
+    /// Like [`Origin::may_be_unused`].
     pub(crate) fn may_be_unused(self) -> Self {
         Self { origin: self.origin.may_be_unused(), ..self }
     }
 
-    /// The URL of a path under the name `localhost`, where [`url`](Origin::url) has the address.
+    /// Returns the URL of a path with the host `localhost`; [`url`](Origin::url) uses the address instead.
     pub(crate) fn url_by_name(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.address().port())
     }
 
-    /// The authority's certificate.
+    /// Returns the certificate of the authority.
     pub(crate) fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// A file with the authority's certificate, for as long as the origin lives.
+    /// A file with the certificate of the authority. It exists as long as the origin.
     pub(crate) fn ca_file(&self) -> &Path {
         self.ca_file.path()
     }
 
-    /// A file with a client's certificate of this authority and its key, for as long as the origin lives.
+    /// A file with a client certificate signed by this authority and its key. It exists as long as the origin.
     pub(crate) fn client_file(&self) -> &Path {
         self.client_file.path()
     }
@@ -85,8 +85,8 @@ impl Deref for TlsOrigin {
     }
 }
 
-/// An authority made for one test, and what it signed: certificates with their keys, for a server that is
-/// `localhost` and `127.0.0.1`, and for a client.
+/// A certificate authority for one test, with a server certificate for `localhost` and `127.0.0.1` and a client
+/// certificate, each with its key.
 pub(crate) struct Authority {
     ca_file: NamedTempFile,
     server_file: NamedTempFile,
@@ -147,7 +147,7 @@ impl Stream for TlsStream {
     }
 }
 
-/// What an authority was made for.
+/// The certificates and keys of an authority, in PEM, and the configuration of its server.
 struct Certified {
     ca_pem: String,
     server_pem: String,
@@ -156,7 +156,7 @@ struct Certified {
 }
 
 fn certified(for_its_clients: bool) -> Certified {
-    let mut authority = CertificateParams::new(Vec::new()).expect("no name is no bad name");
+    let mut authority = CertificateParams::new(Vec::new()).expect("an empty list of names is valid");
     authority.distinguished_name.push(DnType::CommonName, "an authority for one test");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -165,13 +165,13 @@ fn certified(for_its_clients: bool) -> Certified {
     let issuer = Issuer::new(authority, authority_key);
 
     let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-    let server = CertificateParams::new(names).expect("the names are names");
+    let server = CertificateParams::new(names).expect("the names are valid");
     let server_key = KeyPair::generate().expect("a key can be made");
     let certificate = server.signed_by(&server_key, &issuer).expect("the authority signs");
     let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der()));
 
-    let client = CertificateParams::new(Vec::new()).expect("no name is no bad name");
+    let client = CertificateParams::new(Vec::new()).expect("an empty list of names is valid");
     let client_key = KeyPair::generate().expect("a key can be made");
     let client_pem = client.signed_by(&client_key, &issuer).expect("the authority signs").pem();
 
@@ -181,13 +181,13 @@ fn certified(for_its_clients: bool) -> Certified {
         .expect("ring has ciphers for the default versions");
     let builder = if for_its_clients {
         let mut roots = RootCertStore::empty();
-        roots.add(ca.der().clone()).expect("the authority is one");
+        roots.add(ca.der().clone()).expect("the certificate is that of an authority");
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
         builder.with_client_cert_verifier(verifier.build().expect("there is a root"))
     } else {
         builder.with_no_client_auth()
     };
-    let config = builder.with_single_cert(chain, key).expect("the key is the certificate's");
+    let config = builder.with_single_cert(chain, key).expect("the key matches the certificate");
     Certified {
         ca_pem: ca.pem(),
         server_pem: certificate.pem() + &server_key.serialize_pem(),

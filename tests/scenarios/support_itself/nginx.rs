@@ -1,4 +1,4 @@
-//! Each folder of nginx does what its name says.
+//! Each nginx folder behaves as documented.
 
 use crate::support::nginx::Nginx;
 use crate::support::raw::{Connection, Response};

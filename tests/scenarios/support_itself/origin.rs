@@ -1,4 +1,4 @@
-//! The scripted origin, asked byte by byte.
+//! The scripted origin, tested with raw bytes.
 
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +19,7 @@ fn bytes_of(reply: Reply) -> String {
     String::from_utf8(raw::exchange(origin.address(), GET)).unwrap()
 }
 
-/// What the drop of this origin says against it.
+/// Returns the message with which the drop of this origin panics.
 fn complaint(origin: Origin) -> String {
     let panic = catch_unwind(AssertUnwindSafe(|| drop(origin))).unwrap_err();
     panic.downcast_ref::<String>().unwrap().clone()
@@ -237,7 +237,7 @@ fn requests_are_seen_whole() {
 
 #[test]
 fn an_origin_that_is_never_asked_fails_when_dropped() {
-    assert!(complaint(Origin::replies([Reply::ok("unused")])).contains("never asked"));
+    assert!(complaint(Origin::replies([Reply::ok("unused")])).contains("received no request"));
     drop(Origin::replies([Reply::ok("unused")]).may_be_unused());
 }
 

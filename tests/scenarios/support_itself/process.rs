@@ -1,4 +1,4 @@
-//! Children: what they print, how they end.
+//! Child processes: their output and how they end.
 
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +26,7 @@ fn to_wait_for_a_line_that_never_comes_fails_when_the_child_ends() {
     let process = shell("echo one");
     let message = catch_unwind(AssertUnwindSafe(|| process.wait_for_line("two"))).unwrap_err();
     let message = message.downcast_ref::<String>().unwrap().clone();
-    assert!(message.contains("no line with \"two\"") && message.contains("one"), "{message}");
+    assert!(message.contains("no line contains \"two\"") && message.contains("one"), "{message}");
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn a_gate_stops_a_reply() {
     assert_eq!(response.body_mut().read_to_string().unwrap(), "in two parts");
 }
 
-/// Asks by rustls itself, which tells a cut from an end, and returns how reading ended.
+/// Sends a request with rustls, which distinguishes truncation from an orderly end. Returns the bytes and the end.
 fn end_of(origin: &TlsOrigin) -> (Vec<u8>, io::Result<usize>) {
     use std::io::{Read, Write};
 
