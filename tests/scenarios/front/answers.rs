@@ -1,4 +1,4 @@
-//! What goes back: how it is framed, whether the connection stays, and what becomes of a handler that fails.
+//! Responses: framing, connection reuse, failing handlers.
 
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use super::{front, still_serves};
 use crate::support::origin::Gate;
 use crate::support::raw::Connection;
 
-/// A body that yields this text in two pieces, and then ends or fails.
+/// A body that yields its pieces from last to first, and then ends or fails.
 struct Pieces(Vec<&'static [u8]>, bool);
 
 impl Read for Pieces {
@@ -26,7 +26,7 @@ impl Read for Pieces {
     }
 }
 
-/// A front that answers as the path says.
+/// A server whose response depends on the path.
 fn answering() -> forwardcache::Serving {
     front(FrontOptions::new(), |request: Request<Body>| {
         let stream = |fails, length| Body::from_reader(Pieces(vec![b"defgh", b"abc"], fails), length);
@@ -37,7 +37,7 @@ fn answering() -> forwardcache::Serving {
             "/short" => Response::new(stream(false, Some(100_000))),
             "/broken-small" => Response::new(stream(true, Some(50))),
             "/long" => Response::new(stream(false, Some(2))),
-            "/panic" => panic!("the handler of a test panics"),
+            "/panic" => panic!("panic of a test handler"),
             "/panic-later" => Response::new(Body::from_reader(Panics, None)),
             "/interim" => Response::builder().status(103).body(Body::empty()).unwrap(),
             "/empty" => Response::builder().status(204).body(Body::empty()).unwrap(),
@@ -54,7 +54,7 @@ struct Panics;
 
 impl Read for Panics {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        panic!("the body of a test panics");
+        panic!("panic of a test body");
     }
 }
 
@@ -122,7 +122,7 @@ fn a_body_that_breaks_off_is_never_taken_for_a_whole_one() {
     }
     let mut old = asked(&serving, "GET /broken HTTP/1.0\r\n");
     assert_eq!(old.read_response().cut, Some(io::ErrorKind::ConnectionReset));
-    // As long as nothing has been sent, it can be said.
+    // An error status is possible as long as the head has not been sent.
     for path in ["/broken-small", "/long"] {
         let response = asked(&serving, &get(path)).read_response();
         assert_eq!((response.status, response.cut), (502, None), "{path}");

@@ -45,7 +45,8 @@ fn ten_thousand_requests_at_once_are_worked_on_as_they_are_read() {
                 writing.write(format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n"));
             }
         });
-        // Others are served meanwhile, and it is held back: 160 MB would have to be somewhere.
+        // Meanwhile the server serves other clients and reads this connection slowly: all responses would take 160
+        // MB.
         for _ in 0..100 {
             still_serves(serving.local_addr());
         }
@@ -78,8 +79,8 @@ fn a_connection_too_many_is_told_so_and_makes_room_when_another_ends() {
         assert_eq!(refused.field("forwardcache-error"), Some("unavailable"));
         assert!(another.read_to_end().is_empty());
         held.pop();
-        // The front learns of the end in its own time.
-        wait_until("there is room and nobody is let in", || {
+        // The server notices the closed connection with a delay.
+        wait_until("no connection is accepted although one has ended", || {
             TcpStream::connect(front.address()).is_ok_and(|socket| is_served(&socket))
         });
         held[0].write(GET);
@@ -87,7 +88,7 @@ fn a_connection_too_many_is_told_so_and_makes_room_when_another_ends() {
     }
 }
 
-/// Whether a request on this connection is answered with anything but 503.
+/// Returns whether a request on this connection gets a status other than 503.
 fn is_served(mut socket: &TcpStream) -> bool {
     use std::io::{Read, Write};
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -114,7 +115,7 @@ fn requests_too_many_are_turned_away_and_the_others_answered() {
     let mut first = asked();
     begun.wait();
     let mut others: Vec<Connection> = (0..5).map(|_| asked()).collect();
-    // Of these one waits, and four are told not to: the gate opens when those have been.
+    // One of these requests is queued, and four are rejected. The gate opens after the rejections.
     let turned_away = |connection: &mut Connection| {
         let response = connection.read_response();
         let retry = response.field("retry-after").map(str::to_owned);
@@ -125,7 +126,7 @@ fn requests_too_many_are_turned_away_and_the_others_answered() {
         let mut last = asked();
         assert!(turned_away(&mut last));
         last.write(GET);
-        assert!(turned_away(&mut last), "its connection stays");
+        assert!(turned_away(&mut last), "the connection stays open after a 503");
         gate.open();
         others.iter_mut().map(turned_away).filter(|is_turned_away| !is_turned_away).count()
     };
@@ -146,12 +147,12 @@ fn a_process_without_file_descriptors_lives_and_serves_again() {
     let address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     still_serves(address);
     let many: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
-    // Those that were let in are served.
+    // The accepted connections are served.
     let served = many.iter().take(8).filter(|socket| is_served(socket)).count();
     assert_eq!(served, 8);
     process.wait_for_line("no connection can be accepted");
     drop(many);
-    wait_until("it does not serve again", || {
+    wait_until("the server does not recover", || {
         TcpStream::connect(address).is_ok_and(|socket| is_served(&socket))
     });
     still_serves(address);

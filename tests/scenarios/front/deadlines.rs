@@ -1,4 +1,4 @@
-//! Clients that are slow, silent, or gone.
+//! Slow, silent and disconnecting clients.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use crate::support::raw::Connection;
 
 const SHORT: Duration = Duration::from_millis(200);
 
-/// Sends a byte whenever nothing has come for a moment, until something comes; says what.
+/// Sends one byte every 5 ms until the server responds. Returns the response and the number of bytes sent.
 fn drip(address: SocketAddr, bytes: &[u8]) -> (Vec<u8>, usize) {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_nodelay(true).unwrap();
@@ -108,7 +108,7 @@ fn a_reader_that_stops_is_given_up() {
     });
     let mut still = Connection::open(serving.local_addr());
     still.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
-    // As long as it is given up, another request after it is answered.
+    // The server gives up only while the client does not read, so wait before reading.
     let mut watching = TcpStream::connect(serving.local_addr()).unwrap();
     watching.set_read_timeout(Some(SHORT * 4)).unwrap();
     let _ = watching.read(&mut [0; 1]);

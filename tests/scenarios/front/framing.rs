@@ -1,4 +1,4 @@
-//! Content, its framing and its limits.
+//! Bodies, their framing and their limits.
 
 use forwardcache::FrontOptions;
 
@@ -16,50 +16,50 @@ fn framing_that_cannot_be_trusted_is_refused() {
         ("a negative length", "Content-Length: -1\r\n", "", 400),
         ("a length with a sign", "Content-Length: +1\r\n", "a", 400),
         ("a length in hexadecimal", "Content-Length: 0x1\r\n", "a", 400),
-        ("a length that is none", "Content-Length: \r\n", "", 400),
+        ("an empty length", "Content-Length: \r\n", "", 400),
         ("a length out of range", "Content-Length: 18446744073709551616\r\n", "", 400),
         ("the largest length", "Content-Length: 18446744073709551615\r\n", "", 413),
-        ("a length past the limit", "Content-Length: 67108865\r\n", "", 413),
-        ("a length twice", "Content-Length: 1\r\nContent-Length: 1\r\n", "a", 400),
-        ("two lengths", "Content-Length: 1\r\nContent-Length: 2\r\n", "a", 400),
+        ("a length over the limit", "Content-Length: 67108865\r\n", "", 413),
+        ("the same length twice", "Content-Length: 1\r\nContent-Length: 1\r\n", "a", 400),
+        ("two different lengths", "Content-Length: 1\r\nContent-Length: 2\r\n", "a", 400),
         ("a list of lengths", "Content-Length: 1, 1\r\n", "a", 400),
-        ("a length and chunks", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n", 400),
-        ("chunks and a length", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\n", 400),
-        ("another coding first", "Transfer-Encoding: gzip, chunked\r\n", "", 501),
+        ("a length before chunked coding", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n", 400),
+        ("chunked coding before a length", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\n", 400),
+        ("another coding before chunked", "Transfer-Encoding: gzip, chunked\r\n", "", 501),
         (
-            "another coding on a line before",
+            "another coding on the previous line",
             "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
             "",
             501,
         ),
-        ("another coding alone", "Transfer-Encoding: gzip\r\n", "", 400),
+        ("only another coding", "Transfer-Encoding: gzip\r\n", "", 400),
         ("identity", "Transfer-Encoding: identity\r\n", "", 400),
-        ("another coding last", "Transfer-Encoding: chunked, gzip\r\n", "", 400),
-        ("chunks twice", "Transfer-Encoding: chunked, chunked\r\n", "", 400),
-        ("chunks on two lines", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "", 400),
-        ("a coding named alike", "Transfer-Encoding: xchunked\r\n", "", 400),
-        ("a coding that is empty", "Transfer-Encoding:\r\n", "", 400),
+        ("another coding after chunked", "Transfer-Encoding: chunked, gzip\r\n", "", 400),
+        ("chunked twice", "Transfer-Encoding: chunked, chunked\r\n", "", 400),
+        ("chunked on two lines", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "", 400),
+        ("a coding with a similar name", "Transfer-Encoding: xchunked\r\n", "", 400),
+        ("an empty coding", "Transfer-Encoding:\r\n", "", 400),
         ("a chunk without a size", chunked, "\r\n", 400),
         ("a chunk size with a sign", chunked, "+1\r\na\r\n", 400),
         ("a negative chunk size", chunked, "-1\r\na\r\n", 400),
         ("a chunk size with a prefix", chunked, "0x1\r\na\r\n", 400),
-        ("a chunk size behind a space", chunked, " 1\r\na\r\n", 400),
+        ("a chunk size after a space", chunked, " 1\r\na\r\n", 400),
         ("a chunk size out of range", chunked, "10000000000000000\r\na", 400),
         ("a chunk longer than its size", chunked, "1\r\nab\r\n0\r\n\r\n", 400),
         ("a chunk size that ends with LF", chunked, "1\na\r\n", 400),
         ("a chunk that ends with LF", chunked, "1\r\na\n", 400),
-        ("an end with LF", chunked, "0\r\n\n", 400),
+        ("a last chunk that ends with LF", chunked, "0\r\n\n", 400),
         ("NUL in an extension", chunked, "1;a=\0\r\na\r\n", 400),
-        ("chunks past the limit", chunked, "4000001\r\n", 413),
+        ("chunks over the limit", chunked, "4000001\r\n", 413),
     ] {
         let mut bytes = post(fields, body).into_bytes();
-        if what == "chunks past the limit" {
+        if what == "chunks over the limit" {
             bytes.extend(std::iter::repeat_n(b'a', 0x400_0001));
         }
         let mut connection = front.connect();
         connection.write(bytes);
         assert_eq!(refusal(&mut connection), status, "{what}");
-        // Only what has been handed on already is known to the handler, and as cut.
+        // The handler may already have been called, but then it gets a truncated body.
         assert!(front.seen().iter().all(|seen| seen.body.is_none()), "{what}");
         front.still_serves();
     }
@@ -96,7 +96,7 @@ fn content_arrives_as_it_was_sent_however_it_is_split() {
             }
             assert_eq!(connection.read_response().body, b"ok");
             assert_eq!(front.seen(), expected, "{size}");
-            // The connection is at the beginning of the next request.
+            // The next request on the same connection is parsed correctly.
             connection.write("GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
             assert_eq!(connection.read_response().body, b"ok");
             assert_eq!(front.seen(), [Seen::of("GET", "/next", "")]);
@@ -128,9 +128,9 @@ fn who_expects_a_word_before_the_body_gets_it_and_not_in_vain() {
     connection.write("abc");
     assert_eq!(connection.read_response().status, 200);
     assert_eq!(front.seen(), [Seen::of("POST", "/", "abc")]);
-    // Nothing is asked for that would be refused.
+    // No 100 is sent for a body that will be rejected.
     assert_eq!(front.refuses(post("Content-Length: 11\r\nExpect: 100-continue\r\n", "")), 413);
-    // Nor is there anything to wait for without a body, or for a client that does not know the word.
+    // No 100 is sent without a body, or to an HTTP/1.0 client.
     for message in [
         post("Expect: 100-continue\r\n", ""),
         "POST / HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\na".to_owned(),
@@ -149,7 +149,7 @@ fn a_line_end_behind_a_request_begins_no_other() {
     assert_eq!(connection.read_response().status, 200);
     front.still_serves();
     connection.write("\n");
-    // Longer than a head may take.
+    // This takes longer than the head timeout.
     let mut other = front.connect();
     other.write("GET /");
     assert_eq!(refusal(&mut other), 408);

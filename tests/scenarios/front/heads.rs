@@ -1,4 +1,4 @@
-//! Heads that are refused, and with what.
+//! Rejected heads and their statuses.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,13 +16,13 @@ fn what_is_no_request_is_refused_with_the_status_that_says_why() {
     let get = |fields: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
     for (what, bytes, status) in [
         ("a target of 9 KiB", format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), 414),
-        ("a request line without end", "GET /".to_owned() + &"a".repeat(17 << 10), 414),
+        ("a request line that never ends", "GET /".to_owned() + &"a".repeat(17 << 10), 414),
         ("101 fields", get(&many), 431),
         ("300 fields", get(&"X-A: 1\r\n".repeat(300)), 431),
         ("a field of 17 KiB", get(&format!("X: {large}\r\n")), 431),
-        ("a head without end", format!("GET / HTTP/1.1\r\nHost: a\r\nX: {large}"), 431),
-        ("a bare LF behind the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n".to_owned(), 400),
-        ("a bare LF behind a field", "GET / HTTP/1.1\r\nHost: a\n\r\n".to_owned(), 400),
+        ("a head that never ends", format!("GET / HTTP/1.1\r\nHost: a\r\nX: {large}"), 431),
+        ("a bare LF after the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n".to_owned(), 400),
+        ("a bare LF after a field", "GET / HTTP/1.1\r\nHost: a\n\r\n".to_owned(), 400),
         ("a bare LF at the end", "GET / HTTP/1.1\r\nHost: a\r\n\n".to_owned(), 400),
         ("a bare LF before the request", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
         ("a bare CR in a value", get("X: a\rb\r\n"), 400),
@@ -34,7 +34,7 @@ fn what_is_no_request_is_refused_with_the_status_that_says_why() {
         ("a folded first line", "GET / HTTP/1.1\r\n Host: a\r\n\r\n".to_owned(), 400),
         ("a space before the colon", get("X : a\r\n"), 400),
         ("a tab before the colon", get("X\t: a\r\n"), 400),
-        ("a name that is empty", get(": a\r\n"), 400),
+        ("an empty name", get(": a\r\n"), 400),
         ("a line without a colon", get("X\r\n"), 400),
         ("no Host", "GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
         ("two Hosts", get("Host: a\r\n"), 400),
@@ -46,15 +46,15 @@ fn what_is_no_request_is_refused_with_the_status_that_says_why() {
         ("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 505),
         ("another protocol", "GET / HTCPCP/1.0\r\nHost: a\r\n\r\n".to_owned(), 400),
         ("two spaces", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
-        ("a tab for a space", "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
-        ("a word more", "GET / x HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
-        ("a method that is no token", "G(T / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("a tab instead of a space", "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("an extra word", "GET / x HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("a method that is not a token", "G(T / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
         ("no method", " / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
         ("a relative target", "GET a HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
         ("a fragment", "GET /#a HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
         ("a byte above ASCII in the target", "GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
-        ("a star that is not for OPTIONS", "GET * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
-        ("another expectation", get("Expect: 200-ok\r\n"), 417),
+        ("an asterisk target without OPTIONS", "GET * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("an unknown expectation", get("Expect: 200-ok\r\n"), 417),
     ] {
         assert_eq!(front.refuses(bytes), status, "{what}");
     }
@@ -63,7 +63,7 @@ fn what_is_no_request_is_refused_with_the_status_that_says_why() {
 #[test]
 fn tls_on_a_plain_port_is_refused_at_once() {
     let front = Noting::start();
-    // The beginning of a ClientHello: nothing more has to come for it to be none of HTTP's.
+    // The beginning of a ClientHello is enough: it cannot be the beginning of an HTTP request.
     assert_eq!(front.refuses([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]), 400);
 }
 
@@ -115,7 +115,7 @@ fn a_field_of_300_mb_takes_no_memory() {
         let mut writing = socket.try_clone().unwrap();
         scope.spawn(move || {
             let piece = vec![b'a'; 1 << 20];
-            // It ends when the peer has heard enough.
+            // Writing fails once the server has closed the connection.
             let _ = writing.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX: ");
             (0..300).all(|_| writing.write_all(&piece).is_ok());
         });
@@ -127,7 +127,7 @@ fn a_field_of_300_mb_takes_no_memory() {
     still_serves(address);
 }
 
-/// How much memory a process has, in bytes.
+/// Returns the resident memory of a process in bytes.
 pub(super) fn resident(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

@@ -1,13 +1,13 @@
-//! Whatever a socket can send to a front, good and bad, and that it serves afterwards.
+//! Valid and invalid input on the socket of a server, which must keep serving afterwards.
 //!
 //! | module | subject |
 //! |---|---|
-//! | `heads` | heads that are refused, and with what |
-//! | `framing` | content, its framing and its limits |
-//! | `smuggling` | messages that two readers could take for two different ones |
-//! | `answers` | what goes back: framing, connection, failures of the handler |
-//! | `deadlines` | clients that are slow, or silent |
-//! | `crowds` | too many connections, requests, file descriptors |
+//! | `heads` | rejected heads and their statuses |
+//! | `framing` | bodies, their framing and their limits |
+//! | `smuggling` | messages that two parsers could split differently |
+//! | `answers` | responses: framing, connection reuse, failing handlers |
+//! | `deadlines` | slow, silent and disconnecting clients |
+//! | `crowds` | too many connections, requests or file descriptors |
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ mod framing;
 mod heads;
 mod smuggling;
 
-/// What a handler was given.
+/// A request as passed to the handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     method: String,
     target: String,
-    /// The body, or that it was cut.
+    /// The body, or `None` if it was truncated.
     body: Option<Vec<u8>>,
 }
 
@@ -40,7 +40,7 @@ impl Seen {
     }
 }
 
-/// A front whose handler notes what it is given and says `ok`.
+/// A server whose handler records each request and responds with `ok`.
 struct Noting {
     serving: Serving,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -71,12 +71,12 @@ impl Noting {
         Connection::open(self.address())
     }
 
-    /// What the handler was given since the last call.
+    /// Returns the requests since the last call.
     fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.seen.lock())
     }
 
-    /// What these bytes are answered with; the connection is closed behind it.
+    /// Sends these bytes, which must be rejected before the handler is called. Returns the status.
     fn refuses(&self, bytes: impl AsRef<[u8]>) -> u16 {
         let mut connection = self.connect();
         connection.write(bytes);
@@ -92,7 +92,7 @@ impl Noting {
     }
 }
 
-/// The answer to what is refused, and the end of its connection.
+/// Reads the response to a rejected request and the end of its connection. Returns the status.
 fn refusal(connection: &mut Connection) -> u16 {
     let response = connection.read_response();
     assert_eq!(response.field("connection"), Some("close"));

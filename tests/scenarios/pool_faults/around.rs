@@ -1,4 +1,4 @@
-//! An origin that is down, lists that are none, a clock that is set, a pool that changes.
+//! Origin outages, invalid peer lists, clock changes, membership changes.
 
 use std::fs;
 use std::sync::Arc;
@@ -38,8 +38,8 @@ fn origin_down_and_stale_allowed(table: &mut Table) {
     });
     let counts = client.counts();
     table
-        .all_answered("the origin is down, and what is stale may be served", seen, BOUND)
-        .and(counts.direct_fetches == 0, "the pool answers");
+        .all_answered("the origin is down, stale responses are allowed", seen, BOUND)
+        .and(counts.direct_fetches == 0, "the pool must serve every request");
 }
 
 fn origin_down_and_stale_forbidden(table: &mut Table) {
@@ -57,13 +57,13 @@ fn origin_down_and_stale_forbidden(table: &mut Table) {
     let stale = seen.outcome("stale-on-error");
     let healthy = client.health().iter().all(|peer| peer.failures == 0);
     table
-        .row("the origin is down, and nothing stale may be served", "while it is down", seen, BOUND)
-        .and(failed == unreachable, "the error says that the origin is not there")
-        .and(stale == 0, "nothing stale is served")
-        .and(healthy, "it is no peer's fault");
+        .row("the origin is down, stale responses are forbidden", "during the outage", seen, BOUND)
+        .and(failed == unreachable, "every failure is `unreachable`")
+        .and(stale == 0, "no stale response is served")
+        .and(healthy, "no peer is blamed for the origin's failure");
 }
 
-/// Of a client that follows a file, and of peers that do.
+/// A client and peers that read their peer lists from a file.
 fn lists(table: &mut Table) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -88,9 +88,9 @@ fn lists(table: &mut Table) {
     let seen = under_load(&world, &|url| get(&client, url), |load| {
         let bad = [
             Some(String::new()),
-            Some("# nobody\n".to_owned()),
+            Some("# no peers\n".to_owned()),
             Some(good.trim_end()[..good.len() - 3].to_owned()),
-            Some(format!("{good}no url at all\n")),
+            Some(format!("{good}not a url\n")),
             Some(format!("{good}{first} weight=2\n")),
             None,
         ];
@@ -115,7 +115,7 @@ fn lists(table: &mut Table) {
             }
             assert_eq!(client.pool().len(), 3, "{text:?}");
         }
-        // Who is named twice counts once.
+        // A duplicate entry counts once.
         write(&format!("{good}{first}\n"));
         watch.refresh().unwrap();
         load.wait_for_more(50);
@@ -123,15 +123,15 @@ fn lists(table: &mut Table) {
     let counts = client.counts();
     table
         .all_answered(
-            "a list that is empty, has nobody, is half written, has a bad line, two weights, is not there, has duplicates",
+            "a peer list that is empty, has only comments, is truncated, has a bad line, conflicting weights, is missing, has duplicates",
             seen,
             BOUND,
         )
-        .and(counts.failovers + counts.passed_over + counts.direct_fetches == 0, "the pool stays as it was")
-        .and(client.pool().len() == 3, "who is named twice counts once");
+        .and(counts.failovers + counts.passed_over + counts.direct_fetches == 0, "the pool must not change")
+        .and(client.pool().len() == 3, "a duplicate entry must count once");
 }
 
-/// Peers in this process, who can be told what time it is; and the client goes by that clock as well.
+/// Peers in this process and a client that share a manual clock.
 fn clock(table: &mut Table) {
     let clock = Arc::new(ManualClock::new(SystemTime::now()));
     let world = World::new("max-age=600");
@@ -146,10 +146,10 @@ fn clock(table: &mut Table) {
         clock.set(clock.now() - HOUR);
         load.wait_for_more(300);
         refetched_when_back = fetched() - before;
-        // As it was: nothing has become too old by it.
+        // Back to the original time: no entry has expired.
         clock.advance(HOUR);
         load.wait_for_more(300);
-        // An hour later everything is too old: nothing of before is served from here on.
+        // An hour later every entry has expired, so no earlier version may be served.
         world.next_version();
         let before = fetched();
         clock.advance(HOUR);
@@ -160,15 +160,15 @@ fn clock(table: &mut Table) {
         load.wait_for_more(300);
     });
     table
-        .all_answered("the clock is set back and forward by an hour (peers in one process)", seen, BOUND)
+        .all_answered("the clock moves back and forward by an hour (peers in one process)", seen, BOUND)
         .saw(format!(
-            "{refetched_when_back} fetched anew after it went back, {after_forward} after it went forward"
+            "{refetched_when_back} refetched after moving back, {after_forward} after moving forward"
         ))
-        .and(after_forward >= 60, "what is too old is asked for again")
-        .and(client.counts().failovers == 0, "no peer is passed over");
+        .and(after_forward >= 60, "expired entries must be refetched")
+        .and(client.counts().failovers == 0, "no peer may be skipped");
 }
 
-/// Fifty threads change the pool of a client through which fifty others fetch.
+/// Fifty threads change the pool of a client while fifty other threads fetch through it.
 fn changes(table: &mut Table) {
     let (world, pool) = (World::new("max-age=600"), PeerProcess::pool(3));
     let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
@@ -180,7 +180,7 @@ fn changes(table: &mut Table) {
                 let (client, urls, is_over) = (&client, &urls, &is_over);
                 scope.spawn(move || {
                     for change in number.. {
-                        // Every set of the three but the empty one.
+                        // Every subset of the three peers except the empty one.
                         let set = 1 + change % 7;
                         let chosen = (0..3).filter(|at| set & (1 << at) > 0).map(|at| &urls[at]);
                         client.set_pool(chosen).unwrap();
@@ -200,6 +200,6 @@ fn changes(table: &mut Table) {
     let most = (0..60).map(|number| world.origin.count_of(&format!("/{number}"))).max().unwrap();
     table
         .all_answered("50 threads change the pool of a client while 50 fetch", seen, BOUND)
-        .and(counts.failovers + counts.direct_fetches == 0, "somebody of the pool is asked")
-        .and(most <= 3, "each peer fetches a URL once");
+        .and(counts.failovers + counts.direct_fetches == 0, "a peer must serve every request")
+        .and(most <= 3, "each peer must fetch a URL at most once");
 }

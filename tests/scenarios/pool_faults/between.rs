@@ -1,4 +1,4 @@
-//! Peers that do not see each other, or know different pools.
+//! Peers that cannot reach each other, or have different peer lists.
 
 use forwardcache::{Client, NearCache, Peer};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,22 +16,22 @@ pub(super) fn rows(table: &mut Table) {
     different_lists(table);
 }
 
-/// One asks as a member of the pool, and does not reach another, which everybody else does.
+/// One peer cannot reach another, which everyone else can reach.
 fn partition(table: &mut Table) {
     let (world, pool) = (World::new("max-age=600"), PeerProcess::pool(2));
     let own = Port::hold();
     let own = format!("http://{}", own.address());
     let link = Relay::to(pool[1].address);
-    // The same peer under another name: what it owns there is what matters here.
+    // The relay gives the second peer another URL, so it owns other keys there; this test only needs it to own some.
     let members = [own.clone(), pool[0].url(), link.url()];
     let asking = load::client(members.clone());
-    // What is near is asked of nobody, and nobody learns then that the other is there again.
+    // With a near cache, requests would not reach the peers, and nothing would notice that the peer is back.
     let near = NearCache::new().memory(0);
     let peer = Peer::builder(&own).client(asking).pool(members).near_cache(near).build().unwrap();
     let outside = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let count = AtomicUsize::new(0);
     let both = |url: &str| {
-        // Each in turn.
+        // Alternate between the two clients.
         if count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
             get(&peer, url)
         } else {
@@ -52,11 +52,11 @@ fn partition(table: &mut Table) {
     let counts = outside.counts();
     table
         .all_answered("a partition between two peers: silent, then refused", seen, BOUND)
-        .saw(format!("{} failovers of one peer", peer.client().counts().failovers))
-        .and((counts.failovers, counts.passed_over) == (0, 0), "who reaches both asks both");
+        .saw(format!("{} failovers by the partitioned peer", peer.client().counts().failovers))
+        .and((counts.failovers, counts.passed_over) == (0, 0), "a client that reaches both peers must use both");
 }
 
-/// Three peers, each of which believes in another pool, and so does the client.
+/// Three peers and a client, each with a different peer list.
 fn different_lists(table: &mut Table) {
     let (world, pool) = (World::new("max-age=600"), LocalPeer::pool(3));
     let processes = PeerProcess::pool(2);
@@ -76,7 +76,7 @@ fn different_lists(table: &mut Table) {
     let told: u64 = pool.iter().map(|peer| peer.peer.client().disagreements()).sum();
     table
         .all_answered("peers and clients with different lists", seen, BOUND)
-        .saw(format!("{told} times told of it; fetched at most {most} times by five peers"))
-        .and(most <= 5, "there is no loop")
-        .and(told > 0, "the difference is told");
+        .saw(format!("{told} mismatches reported; each URL fetched at most {most} times by five peers"))
+        .and(most <= 5, "requests must not loop")
+        .and(told > 0, "the mismatch must be reported");
 }

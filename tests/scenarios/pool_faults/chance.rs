@@ -1,4 +1,4 @@
-//! The world of a random run: an origin that tells its versions, and what is right of each answer.
+//! The origin of the random run, which keeps a history of its versions, and the check of each response.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use parking_lot::{Condvar, Mutex};
 use super::world::body;
 use crate::support::origin::{Origin, Received, Reply};
 
-/// How long an answer may be kept that is not kept for long, and what rounding and scheduling may add.
+/// The `max-age` of short-lived responses, and the tolerance for rounding and scheduling.
 const KEPT: Duration = Duration::from_secs(1);
 const ROUNDED: Duration = Duration::from_millis(1500);
 
-/// How long before a request it may matter to it that the origin was down: another's fetch, which it joined.
+/// How long after an outage a request may still fail, because it joined a fetch that began during the outage.
 const BEFORE: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,17 +30,17 @@ pub(super) struct Changing {
 
 struct History {
     state: Mutex<State>,
-    /// Nobody tells it anything: it is waited on for the pace of a slow origin.
+    /// Never notified: waiting on it delays a slow origin.
     never: Condvar,
 }
 
 struct State {
     health: Health,
-    /// When it last was down.
+    /// When the origin was last down.
     down: Option<Instant>,
-    /// When each version began, from 1 on.
+    /// When each version began; index 0 is version 1.
     began: Vec<Instant>,
-    /// What was current before is gone from all peers.
+    /// Versions that ended before this time have been purged from all peers.
     purged: Option<Instant>,
 }
 
@@ -64,30 +64,31 @@ impl Changing {
         self.history.state.lock().began.push(Instant::now());
     }
 
-    /// All peers have removed everything, as was asked for at that time.
+    /// Records a complete purge that was requested at this time.
     pub(super) fn is_purged(&self, asked: Instant) {
         self.history.state.lock().purged = Some(asked);
     }
 
-    /// From when on a version has to have been the current one, to be good for who asks now.
+    /// Returns the time of the last complete purge: a version that ended before it must no longer be served.
     pub(super) fn oldest_after_purge(&self) -> Option<Instant> {
         self.history.state.lock().purged
     }
 
-    /// Whether it was up all the time for who asked at that time.
+    /// Returns whether the origin was up during the whole request that began at `asked`.
     pub(super) fn was_up_since(&self, asked: Instant) -> bool {
         let state = self.history.state.lock();
         state.health != Health::Down && state.down.is_none_or(|down| down + BEFORE < asked)
     }
 
-    /// Whether the version was one alone for who asked at that time, whatever is kept.
+    /// Returns whether only one version of the target can have been served since `asked`.
     pub(super) fn was_one_version(&self, target: &str, asked: Instant) -> bool {
         let began = *self.history.state.lock().began.last().unwrap();
         is_fixed(target) || began + KEPT + ROUNDED < asked
     }
 
-    /// Says what is wrong with an answer of this version, for who asked at that time; `is_stale`: it says that it is;
-    /// `is_hasty`: it was due before a slow origin may have answered.
+    /// Checks the version of a response to a request that began at `asked`. `is_stale`: the response is marked as
+    /// stale;
+    /// `is_hasty`: the deadline was too short for a slow origin.
     pub(super) fn judge(
         &self,
         target: &str,
@@ -98,24 +99,24 @@ impl Changing {
         is_hasty: bool,
     ) -> Result<(), String> {
         if is_stale && (target.starts_with("/strict/") || self.was_up_since(asked) && !is_hasty) {
-            return Err("it is stale, and may not be".to_owned());
+            return Err("a stale response is not allowed here".to_owned());
         }
         if is_fixed(target) {
-            return if version == 1 { Ok(()) } else { Err(format!("there is no version {version}")) };
+            return if version == 1 { Ok(()) } else { Err(format!("version {version} does not exist")) };
         }
         let state = self.history.state.lock();
-        // It was current until the next one began.
+        // A version is current until the next one begins.
         let index = usize::try_from(version).unwrap();
         if index == 0 || index > state.began.len() {
-            return Err(format!("there is no version {version}"));
+            return Err(format!("version {version} does not exist"));
         }
         let Some(ended) = state.began.get(index) else { return Ok(()) };
         let oldest = if is_stale { None } else { asked.checked_sub(KEPT + ROUNDED) };
         if oldest.is_some_and(|oldest| *ended < oldest) {
-            return Err(format!("version {version} ended {:?} before it was asked for", asked - *ended));
+            return Err(format!("version {version} ended {:?} before the request", asked - *ended));
         }
         if purged.is_some_and(|purged| *ended < purged) {
-            return Err(format!("version {version} was purged everywhere"));
+            return Err(format!("version {version} had been purged from all peers"));
         }
         Ok(())
     }

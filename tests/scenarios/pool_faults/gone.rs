@@ -8,7 +8,7 @@ use super::world::World;
 use crate::local::state;
 use crate::processes::PeerProcess;
 
-/// What a step under load is: so many requests.
+/// The number of requests in each step.
 const STEP: usize = 150;
 
 pub(super) fn rows(table: &mut Table) {
@@ -25,8 +25,8 @@ fn nothing(table: &mut Table) {
     let seen = under_load(&world, &|url| get(&client, url), |load| load.wait_for_more(4 * STEP));
     let counts = client.counts();
     table
-        .all_answered("nothing", seen, BOUND)
-        .and((counts.failovers, counts.passed_over, counts.direct_fetches) == (0, 0, 0), "the owner answers");
+        .all_answered("none", seen, BOUND)
+        .and((counts.failovers, counts.passed_over, counts.direct_fetches) == (0, 0, 0), "the owner must serve every request");
 }
 
 fn one_killed(table: &mut Table) {
@@ -49,10 +49,10 @@ fn one_killed(table: &mut Table) {
         client.get(&world.url(&format!("/{number}"))).unwrap();
     }
     table
-        .all_answered("`kill -9` of one of three, which comes back", seen, BOUND)
+        .all_answered("`kill -9` of one of three peers, then a restart", seen, BOUND)
         .saw(format!("{} failovers", counts.failovers))
-        .and(counts.direct_fetches == 0, "the others carry its keys")
-        .and(client.counts().passed_over == passed_over, "it has its keys again");
+        .and(counts.direct_fetches == 0, "the other peers must serve its keys")
+        .and(client.counts().passed_over == passed_over, "the restarted peer must serve its keys again");
 }
 
 fn two_and_all_killed(table: &mut Table) {
@@ -66,9 +66,9 @@ fn two_and_all_killed(table: &mut Table) {
     });
     let counts = client.counts();
     table
-        .all_answered("`kill -9` of two of three", seen, BOUND)
+        .all_answered("`kill -9` of two of three peers", seen, BOUND)
         .saw(format!("{} failovers", counts.failovers))
-        .and(counts.direct_fetches == 0, "the third carries all keys");
+        .and(counts.direct_fetches == 0, "the third peer must serve all keys");
     let seen = under_load(&world, &|url| get(&client, url), |load| {
         pool[2].process.kill();
         load.wait_until(|| client.counts().direct_fetches > 0);
@@ -82,8 +82,8 @@ fn two_and_all_killed(table: &mut Table) {
     });
     let direct = client.counts().direct_fetches;
     table
-        .all_answered("`kill -9` of all three, who come back", seen, BOUND)
-        .saw(format!("{direct} of them from the origin past the pool"));
+        .all_answered("`kill -9` of all three peers, then a restart", seen, BOUND)
+        .saw(format!("{direct} fetched directly from the origin"));
 }
 
 fn all_killed_and_nobody_else_asked(table: &mut Table) {
@@ -96,12 +96,12 @@ fn all_killed_and_nobody_else_asked(table: &mut Table) {
         load.wait_until(|| load.failed() >= failed + STEP);
     });
     let named = seen.failed_as(ErrorKind::Unreachable) + seen.failed_as(ErrorKind::NoPeerLeft);
-    // Bodies that were on their way, of each thread one at most: nobody is left with whom they could go on.
+    // Bodies in transit also fail, at most one per thread, because no peer is left to resume them from.
     let broken = seen.failed_as(ErrorKind::IncompleteBody);
     let all = seen.failed();
     table
         .row("the same with `NoPeerLeft::Fail`", "from then on", seen, BOUND)
-        .and(all == named + broken && broken <= 4, "the error says that there is no peer");
+        .and(all == named + broken && broken <= 4, "every error must say that no peer is available");
 }
 
 fn one_stopped(table: &mut Table) {
@@ -124,9 +124,9 @@ fn one_stopped(table: &mut Table) {
     let slow = seen.slow;
     let probes = usize::try_from(client.counts().probes).unwrap();
     table
-        .all_answered("`SIGSTOP` of one of three, and `SIGCONT`", seen, BOUND)
-        .saw(format!("{slow} waited for it"))
-        // One of each thread, and those who look whether it is there.
-        .and(slow <= 4 + probes, "only the first notice")
-        .and(client.counts().direct_fetches == 0, "the others carry its keys");
+        .all_answered("`SIGSTOP` of one of three peers, then `SIGCONT`", seen, BOUND)
+        .saw(format!("{slow} requests waited for it"))
+        // At most one request per thread, plus the health probes.
+        .and(slow <= 4 + probes, "only the first requests may wait")
+        .and(client.counts().direct_fetches == 0, "the other peers must serve its keys");
 }

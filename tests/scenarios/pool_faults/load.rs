@@ -1,4 +1,4 @@
-//! Threads that ask while something is done, and what they saw.
+//! Threads that send requests while a fault is injected, and their results.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +12,12 @@ use parking_lot::{Condvar, Mutex};
 use super::world::{self, World};
 use crate::support::{Over, PATIENCE};
 
-/// A request that took longer was held up by a peer.
+/// Requests that take longer than this were delayed by a peer.
 const HELD_UP: Duration = Duration::from_millis(500);
 
 const THREADS: usize = 4;
 
-/// How many URLs are asked for.
+/// The number of distinct URLs.
 const URLS: usize = 60;
 
 /// A client with default settings.
@@ -25,26 +25,26 @@ pub(super) fn client(pool: impl IntoIterator<Item = String>) -> ClientBuilder {
     Client::builder().pool(pool)
 }
 
-/// Asks for a URL, and waits for no longer than a test may.
+/// Requests a URL, with a deadline shorter than the test's timeout.
 pub(super) fn get(whom: &impl RoundTrip, url: &str) -> Result<Response<Body>, Error> {
     let mut request = Request::get(url).body(Body::empty()).unwrap();
     request.extensions_mut().insert(Deadline::within(PATIENCE / 2));
     whom.round_trip(request)
 }
 
-/// Who is asked for a URL.
+/// Sends a request for a URL.
 pub(super) type Asking<'a> = dyn Fn(&str) -> Result<Response<Body>, Error> + Sync + 'a;
 
-/// What all threads saw.
+/// The results of all threads.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) requests: usize,
     pub(super) failures: BTreeMap<&'static str, usize>,
     pub(super) longest: Duration,
-    /// Those that a peer held up.
+    /// The number of requests that were delayed by a peer.
     pub(super) slow: usize,
     pub(super) outcomes: BTreeMap<&'static str, usize>,
-    /// What was wrong: bytes, versions, ages.
+    /// Wrong bytes, versions or ages.
     pub(super) wrong: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ impl Seen {
     }
 }
 
-/// The threads, for what is done meanwhile.
+/// The running threads.
 pub(super) struct Load {
     seen: Mutex<Seen>,
     changed: Condvar,
@@ -70,25 +70,25 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Blocks until so many more requests were answered, or failed.
+    /// Blocks until `more` further requests have finished, successfully or not.
     pub(super) fn wait_for_more(&self, more: usize) {
         let mut seen = self.seen.lock();
         let enough = seen.requests + more;
         let waiting = |seen: &mut Seen| seen.requests < enough && seen.wrong.is_empty();
         let waited = self.changed.wait_while_for(&mut seen, waiting, PATIENCE);
-        assert!(!waited.timed_out(), "no request is answered any more: {seen:?}");
+        assert!(!waited.timed_out(), "no request finishes any more: {seen:?}");
     }
 
-    /// Blocks until it is so, which what is asked brings about.
+    /// Blocks until `is_so` returns true, while requests continue.
     pub(super) fn wait_until(&self, is_so: impl Fn() -> bool) {
         let begun = Instant::now();
         while !is_so() {
-            assert!(begun.elapsed() < PATIENCE, "it does not come");
+            assert!(begun.elapsed() < PATIENCE, "the condition did not become true");
             self.wait_for_more(1);
         }
     }
 
-    /// So many of all that were asked so far came this way.
+    /// Returns the number of requests so far with this outcome.
     pub(super) fn outcome(&self, name: &str) -> usize {
         self.seen.lock().outcome(name)
     }
@@ -97,7 +97,7 @@ impl Load {
         self.seen.lock().failed()
     }
 
-    /// Asks for one URL after another. No answer may be of a version that is too old.
+    /// Requests one URL after another until the load ends.
     fn ask(&self, world: &World, asking: &Asking<'_>, first: usize) {
         let mut number = first;
         while !self.is_over.load(Ordering::SeqCst) {
@@ -121,11 +121,11 @@ impl Load {
                 Err(Ok(error)) => *seen.failures.entry(error.kind().name()).or_default() += 1,
                 Err(Err(wrong)) => seen.wrong.push(wrong),
             }
-            // Nothing here is kept for longer than an hour.
+            // No response in these scenarios is stored for longer than an hour.
             let is_age = |age: u64| age <= 3600;
             if let Some(age) = age.filter(|age| !age.to_str().is_ok_and(|age| age.parse().is_ok_and(is_age)))
             {
-                seen.wrong.push(format!("{target}: an age of {age:?}"));
+                seen.wrong.push(format!("{target}: invalid Age {age:?}"));
             }
             drop(seen);
             self.changed.notify_all();
@@ -134,12 +134,12 @@ impl Load {
     }
 }
 
-/// Asks for the URLs of this origin on some threads while something is done, and for as long.
+/// Sends requests for URLs of this origin on [`THREADS`] threads while `done` runs.
 pub(super) fn under_load(world: &World, asking: &Asking<'_>, done: impl FnOnce(&Load)) -> Seen {
     under_load_of(THREADS, world, asking, done)
 }
 
-/// The same on so many threads.
+/// Like [`under_load`], with this number of threads.
 pub(super) fn under_load_of(
     threads: usize,
     world: &World,
@@ -152,7 +152,7 @@ pub(super) fn under_load_of(
             let load = &load;
             scope.spawn(move || load.ask(world, asking, first * URLS / threads));
         }
-        // Also when what is done panics, or the threads would go on for ever.
+        // Stops the threads even if `done` panics; otherwise they would run forever.
         let over = Over(&load.is_over);
         done(&load);
         drop(over);

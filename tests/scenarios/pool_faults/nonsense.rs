@@ -1,4 +1,4 @@
-//! A peer that resets, cuts, trickles, or talks nonsense.
+//! A peer that resets, truncates, trickles or sends invalid HTTP.
 
 use forwardcache::ErrorKind;
 
@@ -13,11 +13,11 @@ pub(super) fn rows(table: &mut Table) {
         (Harm::ResetAfterHead, "resets every connection after the head", BOUND),
         (Harm::ResetInBody, "resets every connection in the middle of the body", BOUND),
         (Harm::CutInBody, "closes every connection in the middle of the body", BOUND),
-        (Harm::Garbage, "answers garbage", BOUND),
-        (Harm::TrickledHead, "answers a byte a second", BOUND),
-        (Harm::TrickledBody, "answers at once, and its bodies come a byte a second", BOUND),
-        (Harm::Altered, "alters a byte of what it announced", BOUND),
-        (Harm::Silent, "takes requests and answers nothing", BOUND),
+        (Harm::Garbage, "sends invalid HTTP", BOUND),
+        (Harm::TrickledHead, "sends one byte per second", BOUND),
+        (Harm::TrickledBody, "sends heads at once and bodies at one byte per second", BOUND),
+        (Harm::Altered, "changes a byte of a body whose digest it has sent", BOUND),
+        (Harm::Silent, "accepts requests and never responds", BOUND),
     ] {
         let (world, pool) = (World::new("max-age=600"), PeerProcess::pool(3));
         let bad = Relay::to(pool[0].address);
@@ -28,21 +28,22 @@ pub(super) fn rows(table: &mut Table) {
             load.wait_for_more(300);
             bad.set(Some(harm));
             load.wait_until(|| did() > 0);
-            // Each that it is asked for takes its time.
+            // Each request to this peer is slow, so fewer are needed.
             load.wait_for_more(if harm == Harm::TrickledBody { 40 } else { 300 });
             bad.set(None);
             load.wait_for_more(150);
         });
         let counts = client.counts();
         let (failed, altered) = (seen.failed(), seen.failed_as(ErrorKind::DigestMismatch));
-        let what = format!("one of three {what}");
+        let what = format!("one of three peers {what}");
         let row = if harm == Harm::Altered {
-            // What was handed out before its end was seen cannot be taken back: it ends in an error.
-            table.row(&what, "bodies of over 64 KiB", seen, bound).and(failed == altered, "the error says so")
+            // The digest covers the whole body, so a body that is passed on while it is read can only end in an
+            // error.
+            table.row(&what, "bodies over 64 KiB", seen, bound).and(failed == altered, "every failure is a digest mismatch")
         } else {
             table.all_answered(&what, seen, bound)
         };
-        row.saw(format!("{} failovers, {} bodies went on", counts.failovers, counts.resumed_bodies))
-            .and(counts.direct_fetches == 0, "the others carry its keys");
+        row.saw(format!("{} failovers, {} resumed bodies", counts.failovers, counts.resumed_bodies))
+            .and(counts.direct_fetches == 0, "the other peers serve its keys");
     }
 }

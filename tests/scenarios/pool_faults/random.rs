@@ -1,7 +1,7 @@
-//! Random faults for a bounded time, with what must hold whatever they are.
+//! Random faults for a limited time, and the invariants that must hold.
 //!
-//! What is done, and what is asked for, depends on the seed alone; when it is done depends on the machine.
-//! `FORWARDCACHE_SEED` does the same once more, `FORWARDCACHE_FAULT_SECONDS` says for how long.
+//! The faults and the requests depend only on the seed; their timing depends on the machine.
+//! `FORWARDCACHE_SEED` replays a run, and `FORWARDCACHE_FAULT_SECONDS` sets its duration (default 5).
 
 use std::collections::BTreeMap;
 use std::env;
@@ -26,14 +26,14 @@ use crate::support::relay::{Harm, Relay};
 const SECONDS: u64 = 5;
 
 const THREADS: u64 = 4;
-/// The longest time between two steps while requests end.
+/// The longest time between two steps while requests finish.
 const STEP: Duration = Duration::from_secs(1);
 
-/// What who is in no hurry gives a request, and what may be late for want of a processor.
+/// The deadline of most requests, and the tolerance for scheduling delays.
 const LONG: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_millis(1500);
 
-/// What a body is read to before its response is handed out.
+/// Bodies up to this length are buffered before the response is returned.
 const COLLECTED: usize = 64 << 10;
 
 const HARMS: [Harm; 9] = [
@@ -49,10 +49,10 @@ const HARMS: [Harm; 9] = [
 ];
 
 fn number(variable: &str) -> Option<u64> {
-    env::var(variable).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+    env::var(variable).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{variable} must be a number")))
 }
 
-/// What was seen so far.
+/// The results so far.
 #[derive(Default)]
 struct Seen {
     requests: usize,
@@ -71,7 +71,7 @@ struct Run {
 }
 
 #[test]
-fn whatever_breaks_no_answer_is_wrong_stale_or_missing_that_need_not_be() {
+fn random_faults_cause_no_wrong_stale_or_needlessly_failed_response() {
     let time = Duration::from_secs(number("FORWARDCACHE_FAULT_SECONDS").unwrap_or(SECONDS));
     let moment = u64::from(UNIX_EPOCH.elapsed().unwrap().subsec_nanos());
     let seed = number("FORWARDCACHE_SEED").unwrap_or(moment);
@@ -101,7 +101,7 @@ fn whatever_breaks_no_answer_is_wrong_stale_or_missing_that_need_not_be() {
     });
     let seen = run.seen.into_inner();
     println!(
-        "{} requests among {} faults from FORWARDCACHE_SEED={seed}; the longest took {:?}; {:?}; could not be answered: {:?}",
+        "{} requests during {} steps of FORWARDCACHE_SEED={seed}; longest {:?}; outcomes {:?}; allowed failures {:?}",
         seen.requests,
         steps.len(),
         seen.longest,
@@ -113,24 +113,25 @@ fn whatever_breaks_no_answer_is_wrong_stale_or_missing_that_need_not_be() {
         let _ = writeln!(said, "{step}");
     }
     let broken = &seen.broken;
-    assert!(broken.is_empty(), "{broken:#?}\nafter\n{said}replay with FORWARDCACHE_SEED={seed}");
+    assert!(broken.is_empty(), "{broken:#?}\nafter\n{said}to replay, set FORWARDCACHE_SEED={seed}");
 }
 
 impl Run {
-    /// Waits for so many more requests. When every peer is slow and the origin is down, each takes all of its time; then
-    /// one is enough.
+    /// Blocks until `more` further requests have finished, or at most [`STEP`] after the first of them: when every
+    /// peer is
+    /// slow and the origin is down, each request uses up its deadline.
     fn wait_for_more(&self, more: usize) {
         let mut seen = self.seen.lock();
         let requests = seen.requests;
         let is_short_of =
             |seen: &Seen, number: usize| seen.requests < requests + number && seen.broken.is_empty();
         if self.changed.wait_while_for(&mut seen, |seen| is_short_of(seen, 1), PATIENCE).timed_out() {
-            seen.broken.push("no request comes to an end any more".to_owned());
+            seen.broken.push("no request finishes any more".to_owned());
         }
         self.changed.wait_while_for(&mut seen, |seen| is_short_of(seen, more), STEP);
     }
 
-    /// Breaks or mends something, and says what.
+    /// Injects or repairs one fault. Returns its description.
     fn step(&self, random: &mut Random, pool: &mut [PeerProcess], relays: &[Relay]) -> String {
         let at = random.below(3);
         match random.below(13) {
@@ -140,7 +141,7 @@ impl Run {
             }
             1 | 2 => {
                 pool[at].restart();
-                format!("peer {at} is started anew")
+                format!("peer {at} is restarted")
             }
             3 if pool[at].process.is_running() => {
                 pool[at].process.signal("STOP");
@@ -148,16 +149,16 @@ impl Run {
             }
             4 if pool[at].process.is_running() => {
                 pool[at].process.signal("CONT");
-                format!("peer {at} goes on")
+                format!("peer {at} is continued")
             }
             5 | 6 => {
                 let harm = *random.one_of(&HARMS);
                 relays[at].set(Some(harm));
-                format!("what peer {at} says: {harm:?}")
+                format!("peer {at}: {harm:?}")
             }
             7 => {
                 relays[at].set(None);
-                format!("what peer {at} says comes as it is")
+                format!("peer {at} is no longer faulty")
             }
             8 => {
                 let health = *random.one_of(&[Health::Up, Health::Up, Health::Slow, Health::Down]);
@@ -168,7 +169,7 @@ impl Run {
                 let set = 1 + random.below(7);
                 let chosen = (0..3).filter(|at| set & (1 << at) > 0).map(|at| relays[at].url());
                 self.client.set_pool(chosen).unwrap();
-                format!("the pool has the peers of {set:03b}")
+                format!("the pool has the peers {set:03b}")
             }
             10 => {
                 self.client.set_pool(relays.iter().map(Relay::url)).unwrap();
@@ -181,16 +182,16 @@ impl Run {
                 if is_complete {
                     self.world.is_purged(asked);
                 }
-                format!("everything is purged: {is_complete}")
+                format!("purge of everything, complete: {is_complete}")
             }
             _ => {
                 self.world.next_version();
-                "there is a new version".to_owned()
+                "the origin has a new version".to_owned()
             }
         }
     }
 
-    /// Mends everything, after which every peer is asked again.
+    /// Repairs everything and waits until every peer is used again.
     fn mend(&self, pool: &mut [PeerProcess], relays: &[Relay]) {
         self.world.set(Health::Up);
         for (peer, relay) in pool.iter_mut().zip(relays) {
@@ -203,7 +204,7 @@ impl Run {
         while !is_up() && self.seen.lock().broken.is_empty() {
             self.wait_for_more(1);
             if begun.elapsed() > 2 * PATIENCE {
-                self.seen.lock().broken.push("a peer that returned is not asked again".to_owned());
+                self.seen.lock().broken.push("a restarted peer is not used again".to_owned());
             }
         }
     }
@@ -234,16 +235,16 @@ impl Run {
                 {
                     None
                 }
-                Err(Ok(error)) => Some(format!("it fails, and need not: {error:?}")),
+                Err(Ok(error)) => Some(format!("unexpected failure: {error:?}")),
             };
-            let late = (took > limit + SLACK).then(|| format!("it took {took:?} of {limit:?}"));
+            let late = (took > limit + SLACK).then(|| format!("took {took:?}, limit {limit:?}"));
             let mut seen = self.seen.lock();
             seen.requests += 1;
             seen.longest = seen.longest.max(took);
             match &read {
                 Ok(()) => *seen.outcomes.entry(outcome.map_or("uncached", Outcome::name)).or_default() += 1,
                 Err(Ok(error)) => {
-                    let hasty = if asked.is_hasty { " of one in a hurry" } else { "" };
+                    let hasty = if asked.is_hasty { " with a short deadline" } else { "" };
                     let what = format!("{}: {}{hasty}", asked.method, error.kind());
                     *seen.excused.entry(what).or_default() += 1;
                 }
@@ -257,7 +258,7 @@ impl Run {
         }
     }
 
-    /// Whether the options do not exclude this failure.
+    /// Returns whether this failure is allowed.
     fn is_excused(
         &self,
         asked: &Asked,
@@ -268,18 +269,19 @@ impl Run {
         is_handed_out: bool,
     ) -> bool {
         match error.kind() {
-            // The deadline passed. A body that is handed out may come from one slow peer after another, and its last
-            // error is that of the last peer when no time is left for the next one.
+            // The deadline passed. A returned body may have been resumed from one slow peer after another; the error
+            // is that of
+            // the last peer if no time is left for the next one.
             ErrorKind::Timeout if is_over && asked.is_hasty => true,
             ErrorKind::Timeout | ErrorKind::IncompleteBody if is_over && is_handed_out => true,
-            // What a peer does not have, but fetches meanwhile, may come slowly because its origin is slow: it is waited
-            // for, however short it is.
+            // A slow origin delays any response that is not from the store.
             ErrorKind::Timeout if is_over && outcome.is_some_and(|outcome| !outcome.is_from_store()) => true,
-            // It may have been done.
+            // A POST must not be retried, since the origin may have processed it.
             _ if asked.method == "POST" => true,
             _ if !self.world.was_up_since(begun) => true,
-            // What was handed out cannot be taken back, and goes on with the same bytes alone. A short body is handed out
-            // as well when it comes slowly.
+            // A body that has been returned can only be resumed with the same bytes. A short body is returned early
+            // as well if it
+            // arrives slowly.
             ErrorKind::DigestMismatch => is_handed_out,
             ErrorKind::IncompleteBody | ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Io
                 if is_handed_out =>
@@ -291,7 +293,7 @@ impl Run {
     }
 }
 
-/// A request, and what its answer has to be.
+/// A request and its expected response.
 #[derive(Debug)]
 struct Asked {
     method: &'static str,
@@ -328,7 +330,7 @@ impl Asked {
         request.body(content).unwrap()
     }
 
-    /// `Err(Err)` where the answer is wrong, and not only missing.
+    /// Returns `Err(Ok(error))` if the request failed, and `Err(Err(message))` if the response is wrong.
     fn read(&self, answer: Result<Response<Body>, Error>) -> Result<(), Result<Error, String>> {
         let response = answer.map_err(Ok)?;
         let (status, version) = (response.status().as_u16(), version_of(&response));
@@ -339,12 +341,12 @@ impl Asked {
             (200 | 206, "HEAD", _) => Vec::new(),
             (200, _, _) => whole(),
             (206, _, Some((first, last))) => whole()[first..=last].to_vec(),
-            _ => return Err(Err(format!("an answer {status}"))),
+            _ => return Err(Err(format!("unexpected status {status}"))),
         };
         if bytes == expected {
             Ok(())
         } else {
-            Err(Err(format!("{} wrong bytes of {version:?}", bytes.len())))
+            Err(Err(format!("{} bytes that differ from version {version:?}", bytes.len())))
         }
     }
 }

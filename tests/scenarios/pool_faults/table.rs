@@ -1,14 +1,14 @@
-//! The rows, and the bounds that hold for them.
+//! The results of each scenario and their limits.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::load::Seen;
 
-/// What is being done anyway does not count as waiting: processes are many here, and processors few.
+/// Scheduling delays: the tests run many processes on few processors.
 const SLACK: Duration = Duration::from_millis(1500);
 
-/// How much longer a request may take than without the fault.
+/// The longest that a request may take.
 pub(super) const BOUND: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
@@ -26,41 +26,41 @@ struct Row {
 }
 
 impl Table {
-    /// A row in which every request is answered, each within this time.
+    /// Adds a row in which no request fails and each finishes within `bound`.
     pub(super) fn all_answered(&mut self, what: &str, seen: Seen, bound: Duration) -> &mut Self {
         let failed = seen.failed();
-        self.row(what, "0", seen, bound).and(failed == 0, "no request fails")
+        self.row(what, "0", seen, bound).and(failed == 0, "no request may fail")
     }
 
-    /// A row of which this is promised about failures.
+    /// Adds a row; `promised` describes which requests may fail.
     pub(super) fn row(&mut self, what: &str, promised: &str, seen: Seen, bound: Duration) -> &mut Self {
         let outcomes = seen.outcomes.iter().map(|(name, count)| format!("{count} {name}"));
         let client_saw = outcomes.collect::<Vec<_>>().join(", ");
         let (what, promised) = (what.to_owned(), promised.to_owned());
         let (longest, wrong) = (seen.longest, seen.wrong.clone());
         self.rows.push(Row { what, seen, bound, promised, client_saw, broken: wrong });
-        self.and(longest < bound + SLACK, "no request takes longer than it may")
+        self.and(longest < bound + SLACK, "every request must finish within its limit")
     }
 
-    /// Something more that the client saw, for the last row.
+    /// Appends to the observations of the last row.
     pub(super) fn saw(&mut self, what: impl fmt::Display) -> &mut Self {
         let row = self.rows.last_mut().expect("a row was begun");
         row.client_saw = format!("{}; {what}", row.client_saw);
         self
     }
 
-    /// Something more that has to be so, for the last row.
+    /// Adds a condition that must hold to the last row.
     pub(super) fn and(&mut self, is_so: bool, what: &str) -> &mut Self {
         let row = self.rows.last_mut().expect("a row was begun");
         if !is_so {
-            row.broken.push(format!("it is promised that {what}"));
+            row.broken.push(format!("violated: {what}"));
         }
         self
     }
 
     /// # Panics
     ///
-    /// When anything was not as promised.
+    /// If a condition of any row does not hold.
     pub(super) fn check(&self) {
         let broken = self.rows.iter().flat_map(|row| {
             let shown = row.broken.iter().take(5);
@@ -75,7 +75,7 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| what breaks | requests | failed | may fail | longest | may take | what the client saw |"
+            "| fault | requests | failed | may fail | longest | limit | observations |"
         )?;
         writeln!(f, "|---|--:|--:|--:|--:|--:|---|")?;
         for row in &self.rows {
@@ -91,7 +91,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// A row that a panic leaves unfinished is not lost with the others.
+/// Prints the rows so far after a panic; otherwise they would be lost.
 impl Drop for Table {
     fn drop(&mut self) {
         if std::thread::panicking() {
