@@ -1,5 +1,6 @@
-//! Peers and clients that know different pools: every request is answered, and a change of owners costs no fetch of
-//! what the former owner has.
+//! Peers and clients with different peer lists: every request is answered, and a change of owners causes no refetch
+//! of
+//! what the previous owner has stored.
 
 use forwardcache::{Client, Outcome, RoundTrip};
 
@@ -14,7 +15,7 @@ fn origin() -> Origin {
 fn with_different_lists_every_request_is_answered_and_the_difference_is_told() {
     let (origin, pool) = (origin(), LocalPeer::pool(2));
     let urls = LocalPeer::urls(&pool);
-    // Each believes that the other owns everything.
+    // Each peer considers the other one the owner of every URL.
     pool[0].peer.set_pool([&urls[1]]).unwrap();
     pool[1].peer.set_pool([&urls[0]]).unwrap();
     for number in 0..20 {
@@ -23,7 +24,7 @@ fn with_different_lists_every_request_is_answered_and_the_difference_is_told() {
             let answer = peer.peer.get(&origin.url(&path)).unwrap();
             assert_eq!(answer.into_body().into_text().unwrap(), path);
         }
-        // No request goes further than to one peer.
+        // A request is forwarded at most once.
         assert!(origin.count_of(&path) <= 2);
     }
     for peer in &pool {
@@ -46,7 +47,7 @@ fn those_who_know_the_same_do_not_disagree() {
     assert_eq!(client.disagreements(), 0);
     let of_one = Client::builder().pool([pool[0].url()]).build().unwrap();
     let answer = of_one.get(&origin.url("/0")).unwrap();
-    assert!(answer.headers().get("forwardcache-members").is_none(), "it ends at the hop that it is for");
+    assert!(answer.headers().get("forwardcache-members").is_none(), "the field is not passed on to the program");
     assert_eq!(of_one.disagreements(), 1);
     let purge = forwardcache::Purge::all();
     assert!(client.purge(&purge).unwrap().peers.iter().all(|peer| !peer.knows_other_pool));
@@ -82,11 +83,11 @@ fn a_new_owner_takes_over_what_the_former_one_has() {
         assert!(age <= 60);
         assert_eq!(answer.into_body().into_text().unwrap(), *path);
     }
-    assert_eq!(origin.count(), 30, "nothing is fetched a second time");
+    assert_eq!(origin.count(), 30, "no URL is fetched twice");
     for path in &paths {
         assert_eq!(Outcome::of(get(path).headers()), Some(Outcome::Hit));
     }
-    // What nobody has comes from the origin.
+    // A URL that no peer has stored is fetched from the origin.
     get("/new").into_body().into_bytes().unwrap();
     assert_eq!(origin.count_of("/new"), 1);
 }
@@ -105,7 +106,7 @@ fn a_former_owner_that_is_gone_costs_one_try() {
     assert_eq!(origin.count(), 5);
 }
 
-/// An origin whose answers are numbered by their making.
+/// An origin whose response bodies are numbered consecutively.
 fn numbered() -> Origin {
     let made = std::sync::atomic::AtomicUsize::new(0);
     Origin::start(move |_| {
@@ -114,7 +115,8 @@ fn numbered() -> Origin {
     })
 }
 
-/// Two peers, a URL that moves from the first to the second when the pool grows, and what the first has of it.
+/// Two peers, a URL whose owner changes from the first to the second when the pool grows, and the body that the first
+/// has stored.
 fn moved(origin: &Origin) -> (Vec<LocalPeer>, String, String) {
     let pool = LocalPeer::pool(2);
     let urls = LocalPeer::urls(&pool);
@@ -140,7 +142,7 @@ fn get(peer: &LocalPeer, url: &str) -> String {
 fn what_is_no_longer_so_is_not_handed_over() {
     let origin = numbered();
     let (pool, url, stored) = moved(&origin);
-    assert_eq!(get(&pool[1], &url), stored, "else nothing is tested here");
+    assert_eq!(get(&pool[1], &url), stored, "the precondition of this test: the stored body is transferred");
 
     let (pool, url, stored) = moved(&origin);
     for (name, value) in [("cache-control", "no-cache"), ("pragma", "no-cache"), ("if-match", "\"a\"")] {
@@ -151,12 +153,12 @@ fn what_is_no_longer_so_is_not_handed_over() {
 
     let (pool, url, stored) = moved(&origin);
     pool[1].peer.request(http::Request::post(&url).body("").unwrap()).unwrap();
-    assert_ne!(get(&pool[1], &url), stored, "it was before the POST");
+    assert_ne!(get(&pool[1], &url), stored, "the stored body is older than the POST");
 
     let (pool, url, stored) = moved(&origin);
     let purge = forwardcache::Purge::url(&url).unwrap();
     assert!(pool[1].peer.purge(&purge).is_complete());
-    assert_ne!(get(&pool[1], &url), stored, "it was purged");
+    assert_ne!(get(&pool[1], &url), stored, "the URL was purged");
 }
 
 #[test]
@@ -169,12 +171,12 @@ fn further_changes_and_what_is_about_other_urls_keep_it_within_reach() {
     let purge = forwardcache::Purge::url(&origin.url("/another")).unwrap();
     assert!(pool[1].peer.purge(&purge).is_complete());
     pool[1].peer.caching().round_trip(http::Request::post(other.url("/")).body("".into()).unwrap()).unwrap();
-    assert_eq!(get(&pool[1], &url), stored, "the first one has it, and nothing was said of it");
+    assert_eq!(get(&pool[1], &url), stored, "the previous owner still has the body, and it is still valid");
 
     let (pool, url, stored) = moved(&origin);
     let purge = forwardcache::Purge::prefix(&origin.url("/")).unwrap();
     assert!(pool[1].peer.purge(&purge).is_complete());
-    assert_ne!(get(&pool[1], &url), stored, "it was purged");
+    assert_ne!(get(&pool[1], &url), stored, "the URL was purged");
 }
 
 #[test]
@@ -198,5 +200,5 @@ fn the_same_list_again_changes_nothing() {
     for peer in &pool {
         peer.peer.set_pool(LocalPeer::urls(&pool)).unwrap();
     }
-    assert_eq!(get(&pool[1], &url), stored, "it is still known who owned it before");
+    assert_eq!(get(&pool[1], &url), stored, "the previous owner is still known");
 }

@@ -1,4 +1,4 @@
-//! Clients that leave: what was fetched for them alone ends at its origin.
+//! Cancellation: when the last client of a fetch disconnects, the request to the origin ends.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,13 +13,13 @@ use crate::processes::PeerProcess;
 use crate::support::PATIENCE;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 
-/// A second is what is promised; the rest is for a machine that is busy.
+/// The documented limit is one second; the rest is tolerance for a busy machine.
 const SOON: Duration = Duration::from_secs(2);
 
-/// How a client leaves.
+/// How a client disconnects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
-    /// It says that nothing follows, and still listens.
+    /// It shuts down its write side and keeps reading.
     End,
     /// It closes its socket.
     Close,
@@ -29,16 +29,16 @@ enum Leaving {
 
 const LEAVING: [Leaving; 3] = [Leaving::End, Leaving::Close, Leaving::Reset];
 
-/// What an origin does after it was asked.
+/// What an origin sends after it has received a request.
 #[derive(Clone, Copy)]
 enum After {
-    /// Says this, and nothing more.
+    /// Sends this text, then nothing more.
     Says(&'static str),
-    /// Sends a body for as long as it is taken.
+    /// Sends a body until the connection fails.
     Streams,
 }
 
-/// An origin that says when it was asked, and when it sees the end of a connection.
+/// An origin that reports when it receives a request and when a connection ends.
 struct Watched {
     address: SocketAddr,
     asked: Receiver<String>,
@@ -59,12 +59,12 @@ impl Watched {
     }
 
     fn wait_for(&self, path: &str) {
-        let line = self.asked.recv_timeout(PATIENCE).expect("the origin is asked");
+        let line = self.asked.recv_timeout(PATIENCE).expect("the origin receives a request");
         assert_eq!(line, format!("GET {path} HTTP/1.1"));
     }
 
     fn wait_for_end(&self, since: Instant, what: &str) {
-        let ended = self.ended.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what}: it goes on"));
+        let ended = self.ended.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what}: the request to the origin does not end"));
         let took = ended.saturating_duration_since(since);
         assert!(took < SOON, "{what}: {took:?}");
     }
@@ -99,7 +99,7 @@ fn accept(listener: &TcpListener, after: After, asks: &Sender<String>, ends: &Se
     }
 }
 
-/// A client that asks a peer for a URL.
+/// Sends a request for a URL to a peer.
 fn ask(peer: SocketAddr, url: &str) -> TcpStream {
     let mut socket = TcpStream::connect(peer).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -107,7 +107,7 @@ fn ask(peer: SocketAddr, url: &str) -> TcpStream {
     socket
 }
 
-/// Leaves; what is returned is to be held for as long as the client is to listen.
+/// Disconnects. For [`Leaving::End`] it returns the socket, which must be kept open.
 fn leave(socket: TcpStream, how: Leaving) -> Option<TcpStream> {
     match how {
         Leaving::End => socket.shutdown(Shutdown::Write).unwrap(),
@@ -120,7 +120,7 @@ fn leave(socket: TcpStream, how: Leaving) -> Option<TcpStream> {
     Some(socket)
 }
 
-/// Each way to leave while the origin is at this point, where the client has read so much of the response.
+/// Checks each way to disconnect while the origin has sent `after` and the client has read up to `reads`.
 fn is_cancelled(peer: SocketAddr, after: After, reads: &str, ways: &[Leaving]) {
     let origin = Watched::start(after);
     for (number, how) in ways.iter().enumerate() {
@@ -131,9 +131,9 @@ fn is_cancelled(peer: SocketAddr, after: After, reads: &str, ways: &[Leaving]) {
         while !came.windows(reads.len().max(1)).any(|part| part == reads.as_bytes()) && !reads.is_empty() {
             let mut block = [0; 4096];
             let count = client.read(&mut block).unwrap_or_else(|error| {
-                panic!("{error} where {how:?} after {:?}", String::from_utf8_lossy(&came))
+                panic!("{error} with {how:?} after {:?}", String::from_utf8_lossy(&came))
             });
-            assert!(count > 0, "it ends after {:?}", String::from_utf8_lossy(&came));
+            assert!(count > 0, "the response ends after {:?}", String::from_utf8_lossy(&came));
             came.extend_from_slice(&block[..count]);
         }
         let since = Instant::now();
@@ -149,11 +149,11 @@ const SHORT: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Len
 const CHUNK: &str =
     "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n";
 
-/// All points at which a client may leave.
+/// Checks every point at which a client may disconnect.
 fn each_point_is_cancelled(peer: SocketAddr) {
     is_cancelled(peer, After::Says(""), "", &LEAVING);
     is_cancelled(peer, After::Says("HTTP/1.1 200 OK\r\nServer: "), "", &LEAVING);
-    // Who has got a part of a response may end its own side and read on.
+    // After a part of the response has been sent, a shut down write side does not cancel the fetch.
     let gone = &LEAVING[1..];
     is_cancelled(peer, After::Says(EVENTS), "data: 1\n\n", gone);
     is_cancelled(peer, After::Streams, "xxx", gone);
@@ -183,23 +183,23 @@ fn an_origin_is_not_asked_for_a_client_that_left_while_it_was_queued() {
         let queued = ask(peer.address(), &origin.url("/queued"));
         let held = leave(queued, how);
         if let Some(mut held) = held {
-            assert_eq!(held.read(&mut [0]).unwrap(), 0, "its end is seen");
+            assert_eq!(held.read(&mut [0]).unwrap(), 0, "the peer closes the connection of a queued request");
         }
-        // Whatever came before on the only thread of the front is done.
+        // The server has one thread, so it has processed all earlier events once it answers this.
         assert_eq!(crate::local::send(peer.address(), "GET", "/healthz", "").status, 200);
         let since = Instant::now();
         drop(first);
-        origin.wait_for_end(since, "the first");
+        origin.wait_for_end(since, "the first request");
         let last = ask(peer.address(), &origin.url("/last"));
         origin.wait_for("/last");
         drop(last);
-        origin.wait_for_end(Instant::now(), "the last");
+        origin.wait_for_end(Instant::now(), "the last request");
     }
 }
 
 #[test]
 fn a_fetch_goes_on_while_one_of_its_clients_waits() {
-    // With one thread, what is asked first is read first.
+    // With one I/O thread, requests are read in the order in which they are sent.
     let peer = LocalPeer::start_on(FrontOptions::new().io_threads(1), |builder| builder);
     for how in LEAVING {
         let gate = Gate::new();

@@ -1,4 +1,4 @@
-//! Many requests at once for one URL: how often its origin is asked, and that nobody waits for another's pace.
+//! Concurrent requests for one URL: the number of requests to its origin, and independence from slow clients.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::local::LocalPeer;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::raw::Connection;
 
-/// Connections that have all been asked for this, as far as the peer has read them.
+/// Opens connections and sends the same request on each. Returns when the peer has read all of them.
 fn ask(peer: &LocalPeer, url: &str, fields: impl Fn(usize) -> String, count: usize) -> Vec<Connection> {
     let target = crate::local::escaped(url);
     let asked = (0..count).map(|number| {
@@ -67,7 +67,7 @@ fn what_always_needs_validation_is_asked_for_by_all_together() {
     let peer = LocalPeer::start_on(FrontOptions::new().workers(64), |builder| builder);
     assert_eq!(peer.get(&origin.url("/")).body, b"checked");
     let mut asking = ask(&peer, &origin.url("/"), plain, AT_ONCE);
-    // It answers none of them before it has been asked by all.
+    // The origin answers none of them before it has received all of them.
     origin.wait_for(1 + AT_ONCE);
     gate.open();
     for connection in &mut asking {
@@ -126,10 +126,10 @@ fn a_reader_that_takes_nothing_does_not_slow_another_one_of_the_same_body() {
     }
 }
 
-/// An origin of a body of this length, which knows ranges.
+/// An origin with a body of this length that supports ranges.
 fn ranges(length: usize) -> Origin {
     Origin::start(move |received: &Received| {
-        let range = received.field("range").and_then(|range| range.strip_prefix("bytes=")).expect("a range");
+        let range = received.field("range").and_then(|range| range.strip_prefix("bytes=")).expect("a request with a range");
         let (first, last) = range.split_once('-').unwrap();
         let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
         Reply::status(206)
@@ -158,7 +158,7 @@ fn a_byte_after_a_large_part_costs_what_a_byte_weighs() {
         let byte = connection.read_response();
         assert_eq!((byte.status, &*byte.body), (206, &b"x"[..]));
     }
-    // To read all that is there for each of them would take minutes.
+    // Reading the whole stored part for each of these requests would take minutes.
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     let stored = peer.get_with(&url, &format!("Range: bytes={}-{}\r\n", PART - 1, PART + BYTES - 1));
     assert_eq!((stored.body.len(), origin.count()), (BYTES + 1, 1 + BYTES));

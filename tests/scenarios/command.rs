@@ -1,4 +1,4 @@
-//! The command: what it prints, and how it ends.
+//! The command: its output and its exit status.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -16,7 +16,7 @@ fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-/// It ends with this code, having said one line with these words and nothing else.
+/// Checks that the command exits with this status and prints exactly one line to stderr, which contains `words`.
 fn assert_refuses(arguments: &[&str], code: i32, words: &str) {
     let output = run(arguments);
     let said = String::from_utf8(output.stderr).unwrap();
@@ -269,7 +269,7 @@ fn ring_models_a_large_pool_the_same_every_time() {
     assert_refuses(&[&small[..], &[nowhere.to_str().unwrap()]].concat(), 1, "cannot write");
 }
 
-/// The lines of an explanation that begin with this word.
+/// Returns the rest of each line of an explanation that starts with this word.
 fn lines<'a>(output: &'a Output, word: &str) -> Vec<&'a str> {
     let words = stdout(output).lines().filter_map(|line| line.strip_prefix(word));
     words.map(str::trim).collect()
@@ -285,7 +285,7 @@ fn why_explains_what_then_happens_and_asks_no_origin() {
     });
     let mut process = Process::spawn(["serve", "--listen", "127.0.0.1:0"]);
     let serving = process.wait_for_line("serving on");
-    let peer = serving.split(' ').find(|word| word.starts_with("http://")).expect("it says where").to_owned();
+    let peer = serving.split(' ').find(|word| word.starts_with("http://")).expect("the line contains the URL").to_owned();
     let (url, other) = (origin.url("/a?b=c"), origin.url("/other"));
     let why = |arguments: &[&str]| {
         let output = run([&["why", "--peer", &peer][..], arguments].concat());
@@ -335,7 +335,7 @@ fn the_demo_shows_a_pool_at_work() {
         lines.iter().filter(|line| line.starts_with(round) && line.contains(outcome)).count()
     };
     assert_eq!((count("first ", "  miss  "), count("second ", "  hit  ")), (6, 6));
-    // One peer is lost, and none of its URLs; it comes back, and so do they.
+    // One peer fails but its URLs are still served; after its return it owns them again.
     let anew = count("lost ", "  miss  ");
     assert!((1..6).contains(&anew) && count("lost ", "  hit  ") == 6 - anew);
     assert_eq!((count("probed ", "  hit  "), count("back ", "  hit  ")), (6, 6));
@@ -380,7 +380,7 @@ fn serve_says_where_and_how_to_try_it() {
     let [.., "curl", "-i", "--get", "--data-urlencode", "'q=https://example.com/'", url] = words[..] else {
         panic!("{line}")
     };
-    // What curl makes of these words.
+    // The request that curl sends with these arguments.
     let path = url.strip_prefix(&format!("http://{address}")).unwrap_or_else(|| panic!("{line}"));
     let target = format!("{path}?q={}", escaped(&origin.url("/")));
     for from_cache in [None, Some("1")] {

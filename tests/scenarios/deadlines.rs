@@ -1,4 +1,4 @@
-//! One deadline from the caller to the origin, and a soft one.
+//! Hard and soft deadlines, from the caller to the origin.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn the_deadline_of_one_who_fetches_is_not_that_of_those_who_read_along() {
     assert_eq!(origin.count(), 1);
 }
 
-/// An origin whose answers but the first wait for a gate.
+/// An origin whose responses wait for a gate, except the first one.
 fn slow_origin(gate: &Gate, cache_control: &'static str) -> Origin {
     let (gate, first) = (gate.clone(), std::sync::atomic::AtomicBool::new(true));
     Origin::start(move |_: &Received| {
@@ -89,7 +89,7 @@ fn something_stale_will_do_after_the_soft_deadline_and_the_fetch_goes_on() {
         assert!(matches!(Outcome::of(answer.headers()), Some(Outcome::StaleOnDeadline(_))), "{answer:?}");
         assert_eq!(answer.into_body().into_text().unwrap(), "old");
     }
-    // Both wait for one fetch, which nobody cut.
+    // Both requests share one fetch, which continues after the soft deadline.
     origin.wait_for(2);
     gate.open();
     let answer = peer.client().get(&url).unwrap();
@@ -131,7 +131,7 @@ fn many_at_the_soft_deadline_wait_no_longer_than_one() {
         peer.peer.get(url).unwrap().into_body().into_bytes().unwrap();
     }
     clock.advance(Duration::from_secs(61));
-    // Nobody opens the gate before all of them are answered.
+    // The gate stays closed until all of them have been answered.
     std::thread::scope(|scope| {
         for url in &urls {
             let peer = &peer.peer;

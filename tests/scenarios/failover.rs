@@ -1,4 +1,4 @@
-//! Peers that die, stop, or talk nonsense, and clients that hardly notice.
+//! Peers that crash, hang or send invalid HTTP, and clients that recover within their limits.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -18,11 +18,11 @@ use crate::support::{Over, PATIENCE, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What is being done anyway does not count as waiting: processes are many here, and processors few.
+/// Scheduling delays: the tests run many processes on few processors.
 const SLACK: Duration = Duration::from_millis(1500);
 
-/// An origin that answers with the target, to be kept for a minute. It names the bytes: a peer may be killed
-/// between a head and its body.
+/// An origin that responds with the target, fresh for a minute. The `ETag` allows a body to be resumed if a peer is
+/// killed while it sends the response.
 fn origin() -> Origin {
     Origin::start(|received| {
         let reply = Reply::target(received);
@@ -42,8 +42,7 @@ fn text(response: Result<Response<Body>, Error>) -> Result<String, Error> {
     response?.into_body().into_text()
 }
 
-/// Asks for URLs of this origin on some threads while something is done, and for as long. Every one is
-/// answered.
+/// Requests URLs of this origin on four threads while `done` runs. Every request must be answered.
 fn under_load(client: &Client, origin: &Origin, done: impl FnOnce(&AtomicUsize)) {
     let (is_over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -62,7 +61,7 @@ fn under_load(client: &Client, origin: &Origin, done: impl FnOnce(&AtomicUsize))
             })
             .collect();
         let begun = Instant::now();
-        // Also when what is done panics, or the threads would go on for ever.
+        // Stops the threads even if `done` panics; otherwise they would run forever.
         let over = Over(&is_over);
         done(&count);
         drop(over);
@@ -73,10 +72,10 @@ fn under_load(client: &Client, origin: &Origin, done: impl FnOnce(&AtomicUsize))
     });
 }
 
-/// Blocks until so many more requests were answered.
+/// Blocks until `more` further requests have been answered.
 fn wait_for_more(count: &AtomicUsize, more: usize) {
     let enough = count.load(Ordering::SeqCst) + more;
-    wait_until("it does not come", || count.load(Ordering::SeqCst) >= enough);
+    wait_until("too few requests are answered", || count.load(Ordering::SeqCst) >= enough);
 }
 
 #[test]
@@ -90,18 +89,18 @@ fn one_of_three_is_killed_under_load_and_comes_back() {
         wait_for_more(count, 200);
         assert_ne!(state(&client, &victim), PeerState::Up);
         let returned = PeerProcess::start_on(&address);
-        wait_until("it does not come", || state(&client, &victim) == PeerState::Up);
+        wait_until("the restarted peer is not marked as up", || state(&client, &victim) == PeerState::Up);
         wait_for_more(count, 200);
         pool[0] = returned;
     });
     let counts = client.counts();
     assert!(counts.failovers > 0 && counts.passed_over > 0 && counts.direct_fetches == 0, "{counts:?}");
-    // It has its keys again, and nobody is passed over.
+    // The restarted peer serves its keys again, and no peer is skipped.
     for number in 0..60 {
         assert!(text(client.get(&origin.url(&format!("/{number}")))).is_ok());
     }
     assert_eq!(client.counts().passed_over, counts.passed_over);
-    // Each peer fetched what it was asked for once, the new one too.
+    // Each peer, including the restarted one, fetches a URL at most once.
     assert!(origin.count() <= 3 * 60 + 60, "{}", origin.count());
 }
 
@@ -147,21 +146,22 @@ fn a_peer_that_is_stopped_is_noticed_by_the_first_request() {
         text(client.get(url)).unwrap();
         begun.elapsed()
     };
-    // The signal is on its way: some may be answered yet. The first that is not waits until the peer is found to be
-    // silent.
-    wait_until("it does not come", || {
+    // The signal takes effect with a delay, so some requests may still be answered. The first one that is not waits
+    // until
+    // the peer is found to be silent.
+    wait_until("the stopped peer still answers", || {
         let first = took(&urls[0]);
         assert!(first < 2 * SECOND + SLACK, "{first:?}");
         first >= SECOND
     });
-    wait_until("it does not come", || state(&client, &stopped) == PeerState::Down);
+    wait_until("the stopped peer is not marked as down", || state(&client, &stopped) == PeerState::Down);
     let times: Vec<_> = urls.iter().map(took).collect();
     assert!(times.iter().all(|took| *took < SECOND), "{times:?}");
     let counts = client.counts();
     assert_eq!((counts.failovers, counts.direct_fetches), (1, 0));
 
     pool[0].process.signal("CONT");
-    wait_until("it does not come", || {
+    wait_until("the continued peer is not marked as up", || {
         text(client.get(&urls[0])).unwrap();
         state(&client, &stopped) == PeerState::Up
     });
@@ -172,7 +172,7 @@ fn a_peer_that_is_stopped_is_noticed_by_the_first_request() {
     assert_eq!(client.counts().passed_over, passed_over);
 }
 
-/// A pool of a real peer and of one that answers as it is told, with the URL of something that this one owns.
+/// A pool of a working peer and a scripted one, with a URL that the scripted one owns.
 fn with_bad_peer(
     origin: &Origin,
     answer: impl Fn(&str) -> Reply + Send + Sync + 'static,
@@ -208,7 +208,7 @@ fn large() -> String {
     (0..LENGTH / 10).map(|number| format!("{number:09}\n")).collect()
 }
 
-/// An origin of a large body with this validator.
+/// An origin with a large body and this validator.
 fn large_origin(tag: &'static str) -> Origin {
     Origin::start(move |_| Reply::ok(large()).field("ETag", tag).field("Cache-Control", "max-age=60"))
 }
@@ -233,7 +233,7 @@ fn a_body_that_is_cut_or_stands_still_goes_on_from_the_next_byte_for_byte() {
         let body = text(client.get(&url)).unwrap_or_else(|error| panic!("{error}: {shown}"));
         assert!(body == large(), "{shown}");
         let counts = client.counts();
-        // A reset may come before the head was read.
+        // A reset may arrive before the head has been read.
         assert_eq!(counts.resumed_bodies + counts.failovers, 1, "{shown}");
         gate.open();
         drop(bad);
@@ -256,7 +256,7 @@ fn a_body_that_is_cut_and_may_not_go_on_is_an_error_that_names_the_peer() {
     }
 }
 
-/// A peer whose answers come a byte at a time, ten bytes a second, from this many bytes on.
+/// A peer that sends the first `from` bytes of its response at once, and the rest at ten bytes per second.
 fn trickling(answer: String, from: usize) -> (String, mpsc::Sender<()>) {
     let listener = listen();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -273,7 +273,7 @@ fn trickle(listener: &TcpListener, answer: &[u8], from: usize, stopped: &mpsc::R
             continue;
         }
         for byte in &answer[from..] {
-            // Nothing is waited for by this: it is the pace of the answer.
+            // Paces the response.
             match stopped.recv_timeout(Duration::from_millis(100)) {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 _ => return,
@@ -321,7 +321,7 @@ fn what_may_not_be_repeated_goes_on_only_from_a_peer_that_is_not_there() {
     let (bad, _good, client, url) = with_bad_peer(&origin, |_| Reply::nothing());
     let error = client.request(Request::post(&url).body("an item").unwrap()).unwrap_err();
     assert_eq!((error.kind(), error.peer()), (ErrorKind::Unreachable, Some(bad.url("").as_str())));
-    // What may be repeated is, with its body.
+    // An idempotent request is retried with its body.
     let (_bad, _good, client, url) = with_bad_peer(&origin, |_| Reply::nothing());
     assert_eq!(text(client.request(Request::put(&url).body("an item").unwrap())).unwrap(), "an item");
     assert_eq!(origin.count(), 2);
@@ -371,7 +371,7 @@ fn a_peer_answers_itself_when_no_other_is_left_and_never_past_its_rules() {
     assert_eq!(origin.count(), 1);
     let closed = peer("public");
     assert_eq!(closed.get(&url).unwrap_err().kind(), ErrorKind::Forbidden);
-    // Its client alone does not fetch either.
+    // The client of the peer does not fetch directly either.
     assert!(closed.client().get(&url).is_err());
     assert_eq!(origin.count(), 1);
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, and what a client is told of it.
+//! Failures and the errors that clients get for them.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -18,8 +18,9 @@ use crate::support::origin::{Origin, Reply};
 use crate::support::port::Port;
 use crate::support::raw;
 
-/// The peer could not get an answer: it says so in one line and in fields, and its client makes an error
-/// of that kind of it.
+/// Checks that a fetch fails: the peer responds with one line of text and error fields, and its client returns an
+/// error
+/// of the same kind.
 fn assert_fails(peer: &LocalPeer, url: &str, status: u16, kind: ErrorKind) {
     let answer = peer.get(url);
     assert_eq!(answer.status, status, "{url}: {answer:?}");
@@ -127,11 +128,11 @@ fn an_origin_that_does_not_answer_in_time_is_a_gateway_timeout() {
 #[test]
 fn an_answer_that_is_no_http_is_a_bad_gateway() {
     for bytes in [
-        "this is no HTTP\r\n\r\n",
+        "this is not HTTP\r\n\r\n",
         "HTTP/1.1 2OO OK\r\nContent-Length: 2\r\n\r\nok",
         "HTTP/1.1 200 OK\r\nNo colon\r\nContent-Length: 2\r\n\r\nok",
         "HTTP/1.1 200 OK\r\nBad name: 1\r\nContent-Length: 2\r\n\r\nok",
-        // Whoever believes the one framing sees another body than who believes the other.
+        // With two framings, two parsers would see different bodies.
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!",
@@ -159,10 +160,10 @@ fn a_head_without_end_is_given_up() {
     let flood = thread::spawn(move || flood(&listener, &[b'x'; BLOCK], BLOCKS));
     let answer = peer.get(&url);
     assert_eq!((answer.status, answer.field("forwardcache-error")), (502, Some("bad-response")));
-    assert!(flood.join().unwrap() < BLOCKS, "the peer took all of it");
+    assert!(flood.join().unwrap() < BLOCKS, "the peer read the whole head");
 }
 
-/// Answers one request with a field of so many blocks; says how many were taken.
+/// Responds to one request with a field of up to `blocks` blocks. Returns the number of blocks sent.
 fn flood(listener: &TcpListener, block: &[u8], blocks: usize) -> usize {
     let (mut socket, _) = listener.accept().unwrap();
     let asked = socket.read(&mut [0; 4096]).unwrap();
@@ -210,7 +211,6 @@ fn a_body_that_is_cut_short_is_visibly_broken_and_not_stored() {
     }
 }
 
-/// Whether a client that goes by RFC 9112 sees that something is missing, up to the end of the connection.
 #[test]
 fn a_reset_is_not_the_end_of_a_body_that_ends_with_its_connection() {
     let origin = Origin::start(|received| {
@@ -225,6 +225,7 @@ fn a_reset_is_not_the_end_of_a_body_that_ends_with_its_connection() {
     assert_eq!(fetch("/whole").unwrap(), vec![7; 1000]);
 }
 
+/// Returns whether a client that follows RFC 9112 detects that the body is incomplete.
 fn is_visibly_broken(peer: &LocalPeer, url: &str) -> bool {
     let mut connection = raw::Connection::open(peer.address());
     let target = format!("/proxy?q={}", escaped(url));
@@ -269,7 +270,7 @@ fn assert_loop(peer: &LocalPeer, url: &str) {
 #[test]
 fn a_request_that_comes_back_through_others_is_a_loop() {
     let peer = LocalPeer::start();
-    // A gateway whose origin is the peer, which is asked for the gateway's own URL.
+    // A gateway whose origin is the peer itself, requested with the URL of the gateway.
     let address = peer.address();
     let gateway = EventFront::bind("127.0.0.1:0", FrontOptions::new(), move |request: Request<Body>| {
         let host = request.headers()["host"].to_str().unwrap();
@@ -281,12 +282,12 @@ fn a_request_that_comes_back_through_others_is_a_loop() {
     let gateway = gateway.unwrap();
     let answer = peer.get(&format!("http://{}/", gateway.local_addr()));
     assert_eq!(answer.status, 508);
-    // It is the gateway's answer, which got it from the peer: not of the peer's own making.
+    // The response comes from the gateway, so the peer removes the error field that the inner response had.
     assert_eq!(answer.field("forwardcache-error"), None);
     assert_eq!(peer.peer.stats().counts().origin_requests, 1);
 }
 
-/// A store that fails when it is told to.
+/// A store that fails on demand.
 #[derive(Debug)]
 struct Failing {
     store: MemoryStore,
@@ -295,7 +296,7 @@ struct Failing {
 
 impl Failing {
     fn check(&self) -> Result<(), StoreError> {
-        if self.fails.load(Ordering::SeqCst) { Err(StoreError::new("told to fail")) } else { Ok(()) }
+        if self.fails.load(Ordering::SeqCst) { Err(StoreError::new("failure on demand")) } else { Ok(()) }
     }
 }
 

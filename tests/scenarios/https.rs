@@ -1,4 +1,4 @@
-//! Origins that speak TLS: a peer fetches on the client's behalf, so HTTPS is cached too.
+//! HTTPS origins: a peer fetches on behalf of the client, so HTTPS responses are cached too.
 
 use forwardcache::{ErrorKind, Origin, Outcome};
 

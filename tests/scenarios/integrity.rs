@@ -1,4 +1,4 @@
-//! What arrives is what was sent: digests of origins, and of peers.
+//! Digests sent by origins and by peers, and responses that do not match them.
 
 use forwardcache::{Client, Error, ErrorKind, NoPeerLeft, Outcome};
 
@@ -6,7 +6,7 @@ use crate::local::LocalPeer;
 use crate::support::origin::{Origin, Reply};
 use crate::support::raw::Connection;
 
-/// `hello`, as RFC 9530 says it.
+/// The digest of `hello`, as in RFC 9530.
 const SHA_256: &str = "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:";
 const SHA_512: &str =
     "sha-512=:m3HSJL1i83hdltRq0+o9czGb+8KJDKra4t/3JRlnPKcjI8PZm6XBHXx6zG4UuMXaDEZjR1wuXDre9G9zvN7AQw==:";
@@ -33,7 +33,7 @@ fn a_body_that_is_not_what_its_origin_announced_is_broken_off_and_not_stored() {
                 }
                 for _ in 0..2 {
                     let answer = peer.get(&origin.url("/wrong"));
-                    // What is short is read before anything is said of it.
+                    // A short body with a length is verified before the head is sent, so the error has a status.
                     let is_told =
                         answer.status == 502 && answer.field("forwardcache-error") == Some("digest-mismatch");
                     assert!(
@@ -69,7 +69,7 @@ fn everybody_who_shares_a_wrong_body_is_told() {
 #[test]
 fn what_is_not_the_whole_is_judged_as_what_it_is() {
     let origin = Origin::start(|received| match received.field("range") {
-        // The digest is of the whole, as it should be.
+        // `Repr-Digest` covers the whole representation.
         Some(_) => {
             Reply::status(206).field("Content-Range", "bytes 1-3/5").field("Repr-Digest", SHA_256).body("ell")
         }
@@ -96,7 +96,7 @@ fn a_part_of_what_is_stored_does_not_show_the_digest_of_another_content() {
     assert_eq!(whole.field("content-digest"), Some(SHA_256));
 }
 
-/// Stands between a client and a peer, and changes the last byte of what it hands on.
+/// A relay between a client and a peer that changes the last byte of each body.
 fn altering(peer: &LocalPeer) -> Origin {
     let address = peer.address();
     Origin::start(move |received| {
@@ -136,17 +136,17 @@ fn a_peer_that_alters_what_is_stored_is_found_out() {
     let error: Error = client.get(&origin.url("/a")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DigestMismatch);
     assert_eq!(error.peer(), Some(&*between.url("")));
-    // What is longer is found out at its end.
+    // A longer body is verified at its end.
     peer.get(&origin.url("/long"));
     let answer = client.get(&origin.url("/long")).unwrap();
     assert_eq!(Outcome::of(answer.headers()), Some(Outcome::Hit));
     let error: Error = answer.into_body().into_bytes().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DigestMismatch);
     let honest = peer.client().get(&origin.url("/a")).unwrap();
-    assert!(honest.headers().get("forwardcache-digest").is_none(), "it ends at the hop that it is for");
+    assert!(honest.headers().get("forwardcache-digest").is_none(), "the field is not passed on to the program");
     assert_eq!(honest.into_body().into_text().unwrap(), "hello");
     assert_eq!(origin.count(), 2);
-    // Where another can be asked, nobody is troubled.
+    // With a way around the peer, the client recovers without an error.
     let client = Client::builder().pool([between.url("")]).build().unwrap();
     assert_eq!(client.get(&origin.url("/a")).unwrap().into_body().into_text().unwrap(), "hello");
 }
@@ -158,7 +158,7 @@ fn nobody_who_does_not_ask_is_sent_a_digest_and_no_origin_hears_of_it() {
     });
     let peer = LocalPeer::start();
     for _ in 0..2 {
-        // Also of what is on its way, where it is here before anything is said of it.
+        // This includes a response that is being fetched, if it is complete before its head is sent.
         let asked = peer.get_with(&origin.url("/b"), "Forwardcache: digest\r\n");
         assert_eq!(asked.field("forwardcache-digest"), Some(SHA_256));
         let answer = peer.client().get(&origin.url("/a")).unwrap();
@@ -170,7 +170,7 @@ fn nobody_who_does_not_ask_is_sent_a_digest_and_no_origin_hears_of_it() {
     assert!(origin.seen().iter().all(|received| received.field("forwardcache").is_none()));
 }
 
-/// The whole is `hello`, says the origin, and sends other parts.
+/// An origin whose parts do not match the digest of the whole.
 fn of_other_parts() -> Origin {
     Origin::start(|received| {
         let reply = |status: u16, body: &str| {
@@ -187,7 +187,7 @@ fn of_other_parts() -> Origin {
 
 #[test]
 fn a_whole_of_parts_that_is_another_is_not_stored() {
-    // Completed by the peer: it is broken off, and then asked for anew.
+    // The peer completes the stored part: the response is cut off, and the next request fetches the whole.
     let (origin, peer) = (of_other_parts(), LocalPeer::start());
     let url = origin.url("/a");
     assert_eq!(peer.get_with(&url, "Range: bytes=0-1\r\n").body, b"he");
@@ -195,7 +195,7 @@ fn a_whole_of_parts_that_is_another_is_not_stored() {
     assert!(answer.status == 502 || answer.cut.is_some(), "{answer:?}");
     assert_eq!(peer.get(&url).body, b"hello");
     assert_eq!(peer.get(&url).body, b"hello");
-    // Joined as two clients asked for them: never served as a whole.
+    // Two stored parts are joined: the result is never served as a whole.
     let (origin, peer) = (of_other_parts(), LocalPeer::start());
     let url = origin.url("/a");
     peer.get_with(&url, "Range: bytes=0-1\r\n");

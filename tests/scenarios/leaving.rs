@@ -1,4 +1,4 @@
-//! A peer that is about to end: it tells, answers, and goes.
+//! A peer that shuts down: it notifies the other peers, keeps serving for a while, and exits.
 
 use forwardcache::{Client, PeerState};
 
@@ -36,10 +36,10 @@ fn who_asks_it_is_answered_and_goes_elsewhere_from_then_on() {
     for number in 0..40 {
         let path = format!("/{number}");
         let answer = client.get(&origin.url(&path)).unwrap();
-        assert!(answer.headers().get("forwardcache-leaving").is_none(), "it ends at the hop that it is for");
+        assert!(answer.headers().get("forwardcache-leaving").is_none(), "the field is not passed on to the program");
         assert_eq!(answer.into_body().into_text().unwrap(), path);
     }
-    assert_eq!(pool[0].peer.stats().counts().origin_requests, 1, "the first one tells");
+    assert_eq!(pool[0].peer.stats().counts().origin_requests, 1, "only the first request reaches the leaving peer");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn the_command_tells_the_others_answers_for_a_while_and_ends() {
     let answer = get(&asked);
     assert_eq!((answer.status, answer.field("forwardcache-leaving")), (200, Some("1")));
     assert!(other.peer.client().health().iter().any(|health| matches!(health.state, PeerState::Draining)));
-    // Whoever asks a second time does not want to wait.
+    // A second signal ends the process at once.
     serving.terminate();
     assert_eq!(serving.wait().code(), Some(1));
 }

@@ -1,4 +1,4 @@
-//! Who is in the pool, as a list says that is kept elsewhere.
+//! Pool membership from a list that is maintained elsewhere: a file or DNS.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::local::{LocalPeer, send};
 use crate::support::origin::{Origin, Reply};
 use crate::support::process::{Process, command, run};
 
-/// Under what the peer here is known; it listens somewhere else.
+/// The URL under which the peer is known in the pool; it listens on another address.
 const OWN: &str = "http://a.example:3000";
 
 /// A list of peers in a file.
@@ -33,7 +33,7 @@ impl List {
         self.folder.path().join("peers")
     }
 
-    /// Puts a new file in place of the old one, as a whole.
+    /// Atomically replaces the file.
     fn replace(&self, bytes: impl AsRef<[u8]>) {
         let new = self.folder.path().join("peers.new");
         fs::write(&new, bytes).unwrap();
@@ -49,7 +49,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A peer that takes its pool from this file and says all that happens.
+/// Starts a peer that reads its pool from this file, with logging enabled.
 fn serve(path: &Path, more: &[&str]) -> Process {
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--self-url", OWN, "--peers-file", text(path)];
     let mut command = command(arguments.iter().chain(more));
@@ -57,7 +57,7 @@ fn serve(path: &Path, more: &[&str]) -> Process {
     Process::start(command).unwrap()
 }
 
-/// It reads its list when it is told to, and at no other time.
+/// Disables polling: the peer reads its list only on `SIGHUP`.
 const WHEN_TOLD: &[&str] = &["--peers-interval", "3600"];
 
 fn count(process: &Process, needle: &str) -> usize {
@@ -85,7 +85,7 @@ fn a_new_list_is_put_in_place_by_itself_once_it_has_stayed() {
         ),
         "{said}"
     );
-    // What is wrong is said by itself too.
+    // Errors are logged without a signal too.
     list.remove();
     process.wait_for_line("the pool stays as it is: the list of peers in");
     list.replace(format!("{OWN} weight=2\nhttp://c.example:3000\n"));
@@ -106,7 +106,7 @@ fn what_is_no_list_changes_nothing_and_says_why() {
     let two_weights = format!("{OWN}\nhttp://b.example:3000\n{OWN} weight=2\n");
     for (bytes, says) in [
         (&b""[..], "names nobody"),
-        (b"# nobody\n\n", "names nobody"),
+        (b"# no peers\n\n", "names nobody"),
         (cut.as_bytes(), "line 2 is the last one and has no line end: it may be half written"),
         (bad_line.as_bytes(), "line 3: "),
         (secret.as_bytes(), "line 2: "),
@@ -130,7 +130,7 @@ fn what_is_no_list_changes_nothing_and_says_why() {
     process.wait_for_line("it is no regular file");
     fs::remove_dir(list.path()).unwrap();
 
-    // Nothing of all that has changed the pool.
+    // None of these lists has changed the pool.
     list.replace(format!("http://b.example:3000/\n{OWN}\n{OWN}\n"));
     process.signal("HUP");
     process.wait_for_line("the list of peers was read anew: no change");
@@ -281,7 +281,7 @@ fn fifty_threads_change_a_pool_while_fifty_fetch_through_it() {
             scope.spawn(move || {
                 begin.wait();
                 for change in number.. {
-                    // Every set of the four but the empty one, each weight.
+                    // Every subset of the four peers except the empty one, with each weight.
                     let (set, weight) = (1 + change % 15, 1 + change % 3);
                     let chosen = pool.iter().enumerate().filter(|(at, _)| set & (1 << at) > 0);
                     let member =
@@ -299,7 +299,7 @@ fn fifty_threads_change_a_pool_while_fifty_fetch_through_it() {
         for number in 0..THREADS {
             let (client, origin, fetching, begin) = (&client, &origin, &fetching, &begin);
             scope.spawn(move || {
-                /// Whatever comes of it, the others are not waited for in vain.
+                /// Counts the thread as finished even if it panics; otherwise the others would wait forever.
                 struct Done<'a>(&'a AtomicUsize);
                 impl Drop for Done<'_> {
                     fn drop(&mut self) {
@@ -317,7 +317,7 @@ fn fifty_threads_change_a_pool_while_fifty_fetch_through_it() {
             });
         }
     });
-    // Each peer fetches a URL once, however often it became and ceased to be its owner.
+    // Each peer fetches a URL at most once, no matter how often it becomes and ceases to be the owner.
     for number in 0..30 {
         let count = origin.count_of(&format!("/{number}"));
         assert!((1..=4).contains(&count), "/{number}: {count}");

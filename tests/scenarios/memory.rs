@@ -1,4 +1,4 @@
-//! The memory of a real process, whatever its clients do: what is resident is read from `/proc`.
+//! The resident memory of a real process under demanding clients, read from `/proc`.
 
 #![cfg(target_os = "linux")]
 
@@ -15,14 +15,14 @@ use crate::support::wait_until;
 const MIB: u64 = 1 << 20;
 
 impl PeerProcess {
-    /// What is resident in bytes, by the name of a line of `/proc/PID/status`.
+    /// Returns a value of `/proc/PID/status` in bytes.
     fn resident(&self, line: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let value = status.lines().find_map(|each| each.strip_prefix(line)).expect("Linux tells it");
+        let value = status.lines().find_map(|each| each.strip_prefix(line)).expect("the line is in /proc/PID/status");
         value.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<u64>().unwrap() << 10
     }
 
-    /// What is resident now. From now on the most is counted anew.
+    /// Returns the resident memory and resets the peak.
     fn resident_now(&self) -> u64 {
         let mut file =
             fs::File::options().write(true).open(format!("/proc/{}/clear_refs", self.process.id())).unwrap();
@@ -30,12 +30,12 @@ impl PeerProcess {
         self.resident("VmRSS")
     }
 
-    /// The most that was resident since then.
+    /// Returns the peak resident memory since the last call of [`resident_now`](Self::resident_now).
     fn most_resident(&self) -> u64 {
         self.resident("VmHWM")
     }
 
-    /// Asks for something small so often that all others have had their turns.
+    /// Sends small requests until the server has made progress on all other connections.
     fn settle(&self, url: &str) {
         for _ in 0..200 {
             assert_eq!(get(self, url).status, 200);
@@ -47,7 +47,7 @@ fn get(peer: &PeerProcess, url: &str) -> Response {
     send(peer.address, "GET", &format!("/proxy?q={}", escaped(url)), "")
 }
 
-/// An origin of bodies: `/LENGTH/…` has so many bytes, by the first part of its path, and may be stored.
+/// An origin whose bodies have the length given by the first segment of the path: `/LENGTH/…`.
 fn bodies(cache_control: &'static str) -> Origin {
     Origin::start(move |received: &Received| {
         let length: usize = received.target.split('/').nth(1).unwrap().parse().unwrap();
@@ -59,7 +59,7 @@ fn body(origin: &Origin, length: u64, number: usize) -> String {
     origin.url(&format!("/{length}/{number}"))
 }
 
-/// Asserts that a process did not grow by more than this since it had so much.
+/// Checks that the peak memory of a process exceeds `before` by at most `most`.
 fn assert_grown_at_most(peer: &PeerProcess, before: u64, most: u64) {
     let grown = peer.most_resident().saturating_sub(before);
     assert!(grown <= most, "{} MiB more, of {} MiB", grown / MIB, before / MIB);
@@ -97,7 +97,7 @@ fn slow_readers_of_what_was_evicted_stay_within_the_memory() {
         let url = body(&origin, 14 * MIB, number);
         assert_eq!(get(&peer, &url).body.len() as u64, 14 * MIB);
         let mut reader = asked(peer.address, &url);
-        // The beginning of it is there; nothing more is taken.
+        // The client reads the beginning and then stops.
         reader.wait_for_bytes(b"x");
         readers.push(reader);
     }
@@ -237,7 +237,7 @@ fn small_hits_have_their_turn_between_large_ranges() {
                 }
             });
         }
-        wait_until("nothing is read", || read.load(std::sync::atomic::Ordering::SeqCst) > 3);
+        wait_until("no large range is read", || read.load(std::sync::atomic::Ordering::SeqCst) > 3);
         let mut connection = Connection::open(peer.address);
         let target = escaped(&small);
         let mut times: Vec<_> = (0..100)
@@ -250,7 +250,8 @@ fn small_hits_have_their_turn_between_large_ranges() {
             .collect();
         drop(over);
         times.sort();
-        // 279 ms where a whole range had to be made before; a debug build on a busy machine is slower than a release.
+        // It took 279 ms when a whole range was built at once. A debug build on a busy machine is slower than a
+        // release.
         assert!(times[50] < std::time::Duration::from_millis(100), "{:?} {:?}", times[50], times[95]);
     });
 }

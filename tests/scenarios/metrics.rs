@@ -1,4 +1,4 @@
-//! What those who run a peer read of it while it serves: `/metrics`, and whether it is ready.
+//! The operator's view of a running peer: `/metrics` and readiness.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ use crate::tls::{client_config, connected_by};
 
 const TOKEN: &str = "a-token-of-the-pool";
 
-/// The address for those who run the peer.
+/// The admin address of a peer.
 struct Admin(Serving);
 
 impl Admin {
@@ -32,7 +32,7 @@ impl Admin {
         text_of(send(self.address(), "GET", path, &fields))
     }
 
-    /// The value of a metric with these labels.
+    /// Returns the value of a metric, given its name with labels.
     fn value(&self, name: &str) -> u64 {
         let (status, text) = self.get("/metrics");
         assert_eq!(status, 200);
@@ -71,7 +71,7 @@ fn wrong_tokens_and_refused_connections_and_requests_are_counted() {
     }
     assert_eq!(send(admin.address(), "GET", "/metrics", "").status, 407);
     assert_eq!(admin.value("unauthorized_requests_total"), 3);
-    // Without a token, and by a name that is not its own.
+    // Readiness needs no token and accepts any host name.
     asking.write("GET /readyz HTTP/1.1\r\nHost: another.example\r\n\r\n");
     assert!(is_ok(&text_of(asking.read_response())));
 
@@ -110,8 +110,8 @@ fn a_peer_is_not_ready_while_its_queue_is_old() {
     };
     let mut asking: Vec<Connection> = (0..6).map(|_| ask()).collect();
     let mut answer = (0, String::new());
-    wait_until("it is always ready", || {
-        // There is always one that waits, however slow this is.
+    wait_until("the peer stays ready", || {
+        // Keep the queue full no matter how slow the machine is.
         if admin.value("fetch_queue") < 4 {
             asking.push(ask());
         }
@@ -120,9 +120,9 @@ fn a_peer_is_not_ready_while_its_queue_is_old() {
     });
     assert!(answer.1.contains("wait") && answer.1.lines().count() == 1, "{answer:?}");
     assert!(admin.value("fetch_threads{state=\"running\"}") > 0);
-    assert_eq!(send(peer.address(), "GET", "/healthz", "").status, 200, "it is alive all the same");
+    assert_eq!(send(peer.address(), "GET", "/healthz", "").status, 200, "the peer is alive although it is not ready");
     gate.open();
-    wait_until("it is never ready again", || is_ok(&ready(peer.address())) && is_ok(&ready(admin.address())));
+    wait_until("the peer does not become ready again", || is_ok(&ready(peer.address())) && is_ok(&ready(admin.address())));
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn handshakes_are_counted_by_how_they_end() {
     stranger.write_all(asked.as_bytes()).unwrap_err();
     drop(stranger);
     admin.wait_for("tls_handshakes_total{result=\"failed\"}", 1);
-    // Who only looks whether somebody listens has begun no handshake.
+    // A connection that is closed without data does not count as a handshake.
     drop(TcpStream::connect(peer.address()).unwrap());
     admin.wait_for("accepted_connections_total", 4);
     admin.wait_for("open_connections", 0);
@@ -180,7 +180,7 @@ fn result_of(admin: &Admin, result: &str) -> u64 {
 #[test]
 fn purges_that_wait_for_another_peer_hold_up_no_other_question() {
     let gate = Gate::new();
-    // Another peer that does not answer.
+    // A peer that does not respond until the gate opens.
     let other = {
         let gate = gate.clone();
         Origin::start(move |_| Reply::ok("").gate_head(&gate)).may_be_unused()

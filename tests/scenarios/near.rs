@@ -1,4 +1,4 @@
-//! What is asked for often, and kept beside the one who asks.
+//! Near caches: local copies of hot responses that another peer owns.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use http::{Request, Response};
 use crate::local::LocalPeer;
 use crate::support::origin::{Origin, Reply};
 
-/// What a response says that it is kept for, and how.
+/// An origin whose responses have this `Cache-Control`.
 fn origin(control: &'static str) -> Origin {
     Origin::start(move |received| {
         Reply::ok(received.target.clone()).field("Cache-Control", control).field("ETag", "\"a\"")
     })
 }
 
-/// A pool of three whose clock is moved by hand.
+/// A pool of three peers with a manual clock.
 fn pool() -> (Vec<LocalPeer>, Arc<ManualClock>) {
     pool_with(|builder| builder)
 }
@@ -30,7 +30,7 @@ fn pool_with(with: impl Fn(PeerBuilder) -> PeerBuilder) -> (Vec<LocalPeer>, Arc<
     (pool, clock)
 }
 
-/// A URL of the origin that the first peer does not own, and its owner.
+/// Returns a URL of the origin that the first peer does not own, and its owner.
 fn of_another<'a>(pool: &'a [LocalPeer], origin: &Origin) -> (String, &'a Peer) {
     let owner = |url: &str| pool[0].peer.client().owner(url).unwrap().unwrap();
     let url = (0..)
@@ -42,7 +42,7 @@ fn of_another<'a>(pool: &'a [LocalPeer], origin: &Origin) -> (String, &'a Peer) 
     (url, &peer.peer)
 }
 
-/// How many requests a peer has answered.
+/// Returns the number of requests that a peer has answered.
 fn answered(peer: &Peer) -> u64 {
     let counts = peer.stats().counts();
     counts.iter().take(Outcome::NAMES.len()).map(|(_, count)| count).sum()
@@ -80,7 +80,7 @@ fn a_hot_key_needs_no_socket() {
     }
     assert_eq!((answered(owner), origin.count()), (8, 1));
     assert_eq!(asker.client().near_stats().unwrap().counts().of(Outcome::Hit), 20);
-    // What the peer owns itself is in its share already.
+    // Responses that the peer owns are already in its store, so they are not copied.
     let own = (0..).map(|number| origin.url(&format!("/own/{number}")));
     let own =
         own.into_iter().find(|url| asker.client().owner(url).unwrap().as_ref() == Some(asker.self_url()));
@@ -179,7 +179,7 @@ fn an_owner_that_is_down_is_not_missed_while_the_copy_is_fresh() {
     }
     pool.retain(|member| *member.peer.self_url() != owner);
     let address = owner.as_str().strip_prefix("http://").unwrap();
-    assert!(TcpStream::connect(address).is_err(), "it is down");
+    assert!(TcpStream::connect(address).is_err(), "the owner must be down");
     for second in 1..60 {
         clock.advance(Duration::from_secs(1));
         let response = get(&asker, &url);
@@ -228,12 +228,12 @@ fn what_a_peer_can_be_is_told_from_what_it_cannot() {
 
 #[test]
 fn what_may_not_be_repeated_is_not_repeated_by_a_peer_with_a_near_cache() {
-    // An owner that takes a request and answers nothing.
+    // An owner that accepts requests and closes the connection without a response.
     let owner = Origin::start(|_| Reply::nothing().close()).may_be_unused();
     let origin = Origin::start(|_| Reply::ok("hello")).may_be_unused();
     let own = "http://127.0.0.1:1";
     let peer = Peer::builder(own).pool([own, &owner.url("")]).build().unwrap();
-    assert!(peer.client().near_usage().is_some(), "else nothing is tested here");
+    assert!(peer.client().near_usage().is_some(), "the precondition of this test");
     let url = (0..200)
         .map(|number| origin.url(&format!("/{number}")))
         .find(|url| peer.client().owner(url).unwrap().is_some_and(|peer| peer.as_str() != own))

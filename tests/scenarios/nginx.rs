@@ -1,10 +1,10 @@
-//! A peer before a real nginx.
+//! A peer in front of a real nginx.
 
 use crate::local::LocalPeer;
 use crate::support::nginx::Nginx;
 use crate::support::raw::{Connection, Response};
 
-const TEXT: &str = "a line of text that is worth to be compressed\n";
+const TEXT: &str = "a line of text that compresses well when repeated\n";
 
 fn is_hit(response: &Response) -> bool {
     let says = response.field("cache-status").is_some_and(|text| text.starts_with("forwardcache; hit"));
@@ -221,7 +221,7 @@ fn a_head_is_answered_without_a_body_and_from_what_get_stored() {
     nginx.settle();
     assert_eq!(nginx.served(), ["HEAD /fresh/file.txt HTTP/1.1"]);
 
-    // The head alone is no answer to a GET.
+    // The response to a HEAD cannot answer a GET.
     assert_eq!(peer.get(&url).body, TEXT.as_bytes());
     let again = peer.send("HEAD", &url, "");
     assert!(is_hit(&again), "{again:?}");
@@ -259,7 +259,7 @@ fn a_post_is_passed_each_time() {
         assert_eq!(response.status, 405);
         assert!(response.field("cache-status").unwrap().contains("fwd=method"));
     }
-    // A POST that failed leaves alone what is stored.
+    // A failed POST does not invalidate the stored response.
     assert!(is_hit(&peer.get(&url)));
     nginx.settle();
     let posts = nginx.served().iter().filter(|line| line.starts_with("POST /fresh/file.txt ")).count();

@@ -1,4 +1,4 @@
-//! Which origins a peer fetches: it is no way into the network that it stands in.
+//! Origin rules: a peer must not give its clients access to its internal network.
 
 use forwardcache::{AddressClass, Client, ErrorKind, OriginPattern, OriginRules, Outcome, Peer};
 
@@ -10,7 +10,7 @@ fn peer_for(rules: &str) -> LocalPeer {
     LocalPeer::start_with(|builder| builder.origins(rules.parse().unwrap()))
 }
 
-/// It is refused in one line, over the wire and in process, and nothing is stored.
+/// Checks that a URL is refused with one line of text, over the wire and in process, and that nothing is stored.
 fn assert_forbidden(peer: &LocalPeer, url: &str) {
     let answer = peer.get(url);
     assert_eq!(answer.status, 403, "{url}: {answer:?}");
@@ -63,7 +63,7 @@ fn in_public_mode_nothing_private_is_fetched() {
         assert_forbidden(&peer, &format!("http://{host}/"));
     }
     assert_eq!(peer.peer.stats().counts().origin_requests, 0);
-    // What the name leads to is known once it is looked up.
+    // A name that resolves to a private address is refused after the lookup.
     assert_forbidden(&peer, &by_name(&origin, "/a?secret"));
     assert_eq!(origin.count(), 0);
 }
@@ -94,7 +94,7 @@ fn what_is_denied_is_denied_by_every_name() {
     for host in ["127.0.0.1", "localhost", "LOCALHOST", "[::ffff:127.0.0.1]", "127.0.0.2"] {
         assert_forbidden(&peer, &format!("http://{host}:{port}/"));
     }
-    // What only some take for an address is no URL.
+    // Spellings that only lenient parsers accept as an address are not valid URLs.
     for host in ["127.1", "2130706433", "0x7f.1", "0177.0.0.1", "%31%32%37.0.0.1", "１２７.0.0.1"] {
         let answer = peer.get(&format!("http://{host}:{port}/"));
         assert_eq!((answer.status, answer.field("forwardcache-error")), (400, Some("bad-url")), "{host}");
@@ -122,7 +122,7 @@ fn what_is_stored_is_served_to_those_who_may_ask() {
         let response = open.client().get(&url).unwrap();
         assert_eq!(Outcome::of(response.headers()).unwrap().name(), outcome);
     }
-    // Another peer over the same cache.
+    // A second peer with the same cache and stricter rules.
     let peer = Peer::builder("http://127.0.0.1:1").origin(open.peer.caching().clone());
     let closed = peer.origins(OriginRules::public()).build().unwrap();
     assert_eq!(closed.get(&url).unwrap_err().kind(), ErrorKind::Forbidden);
@@ -135,7 +135,7 @@ fn the_command_keeps_to_the_rules_that_it_is_given() {
     let ask = |rules: &str| {
         let process = Process::spawn(["serve", "--listen", "127.0.0.1:0", "--origins", rules]);
         let serving = process.wait_for_line("serving on");
-        let peer = serving.split(' ').find(|word| word.starts_with("http://")).expect("it says where");
+        let peer = serving.split(' ').find(|word| word.starts_with("http://")).expect("the line contains the URL");
         let client = Client::builder().pool([peer]).build().unwrap();
         client.get(&origin.url("/")).map(|response| response.status().as_u16())
     };
@@ -153,11 +153,11 @@ fn other_rules_are_for_all_that_is_asked_from_then_on() {
     let refused = peer.get(&url);
     assert_eq!((refused.status, refused.field("forwardcache-error")), (403, Some("forbidden")));
     assert_eq!(peer.peer.get(&url).unwrap_err().kind(), ErrorKind::Forbidden);
-    // Also where a name leads there.
+    // The new rules also apply to names that resolve to a private address.
     assert_eq!(peer.get(&by_name(&origin, "/b")).status, 403);
     assert_eq!(peer.peer.origins(), OriginRules::public());
     peer.peer.set_origins(OriginRules::any());
     assert_eq!(peer.get(&url).status, 200);
     assert_eq!(peer.get(&by_name(&origin, "/b")).status, 200);
-    assert_eq!(origin.count_of("/a"), 2, "what was stored by other rules is gone");
+    assert_eq!(origin.count_of("/a"), 2, "the response stored under the previous rules has been removed");
 }

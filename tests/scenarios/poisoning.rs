@@ -1,12 +1,13 @@
-//! Tricks by which one client makes a cache answer another with what it chose. The origin here falls for all of
-//! them; nobody but the attacker may notice.
+//! Cache poisoning: one client tries to control the response that another client gets. The origin here is vulnerable
+//! to
+//! all of these attacks, but only the attacker may see the effect.
 
 use forwardcache::{Mode, Outcome, Rules, UnknownFields};
 
 use crate::local::{LocalPeer, escaped, send};
 use crate::support::origin::{Origin, Received, Reply};
 
-/// An origin that believes whatever it is told, and lets everybody store it.
+/// An origin that reflects every header field and makes the response cacheable by everyone.
 fn gullible() -> Origin {
     Origin::start(|received: &Received| {
         let told: Vec<String> = received
@@ -21,7 +22,7 @@ fn gullible() -> Origin {
     })
 }
 
-/// What is in the way of nobody: dropped on the way to the origin.
+/// Fields that are not part of the cache key and must be dropped on the way to the origin.
 const UNKEYED_FIELDS: [&str; 38] = [
     "X_Forwarded_Host: evil.example",
     "X-Original_URL: /evil",
@@ -84,7 +85,7 @@ fn fields_that_rewrite_a_request_reach_no_origin() {
     }
 }
 
-/// A field that nobody has heard of, to which this origin answers without saying so.
+/// A field that the cache does not know, to which the origin responds without listing it in `Vary`.
 #[test]
 fn a_field_that_nobody_knows_poisons_nobody_where_it_selects_or_is_dropped() {
     for (unknown_fields, reaches) in
@@ -99,32 +100,33 @@ fn a_field_that_nobody_knows_poisons_nobody_where_it_selects_or_is_dropped() {
         let attacker = peer.get_with(&url, "X-Template: evil\r\n");
         assert_eq!(is_clean(&attacker.body), !reaches);
         let victim = peer.get_with(&url, "X-Harmless: 1\r\n");
-        // By RFC 9111 alone it is the origin's to say so.
+        // With `Forward`, RFC 9111 makes the origin responsible for listing the field in `Vary`.
         assert_eq!(is_clean(&victim.body), unknown_fields != UnknownFields::Forward, "{unknown_fields:?}");
         let again = peer.get_with(&url, "X-Harmless: 2\r\n");
         assert_eq!((again.body, Outcome::of(&again.headers)), (victim.body, Some(Outcome::Hit)));
         if unknown_fields == UnknownFields::Select {
-            // Also the other way round: what was made for nobody in particular is not for whoever sends one.
+            // Conversely, a response to a request without the field is not served to a request with it.
             let other = peer.get_with(&url, "X-Template: other\r\n");
             assert!(other.body.windows(15).any(|bytes| bytes == b"template: other"), "{other:?}");
             let again = peer.get_with(&url, "X-Template: evil\r\n");
-            assert_eq!(Outcome::of(&again.headers), Some(Outcome::Hit), "what it selects is stored as well");
+            assert_eq!(Outcome::of(&again.headers), Some(Outcome::Hit), "the selected response is stored");
         }
     }
 }
 
-/// Raw requests by which the attacker hopes to fill `/a` with something of its own; `URL` stands for the escaped one.
+/// Raw requests with which the attacker tries to store its own response for `/a`; `URL` is replaced by the escaped
+/// URL.
 const CONFUSIONS: [&str; 19] = [
-    // A GET whose content the origin answers to.
+    // A GET with a body to which the origin responds.
     "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nContent-Length: 4\r\n\r\nevil",
     "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n",
-    // The host of the hop is not the origin's.
+    // The host of the peer differs from the host of the origin.
     "GET /proxy?q=URL HTTP/1.1\r\nHost: evil.example\r\n\r\n",
     "GET http://evil.example/proxy?q=URL HTTP/1.1\r\nHost: evil.example\r\n\r\n",
     "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nHost: evil.example\r\n\r\n",
     "GET /proxy?q=URL HTTP/1.1\r\nHost : evil.example\r\n\r\n",
     "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\n X: evil\r\n\r\n",
-    // A second query, a cloaked parameter, a fragment, userinfo, another path.
+    // A second query parameter, a hidden one, a fragment, another path, a line break.
     "GET /proxy?q=URL&q=evil HTTP/1.1\r\nHost: p\r\n\r\n",
     "GET /proxy?q=URL;evil=1 HTTP/1.1\r\nHost: p\r\n\r\n",
     "GET /proxy?q=URL%3Fevil HTTP/1.1\r\nHost: p\r\n\r\n",
@@ -134,10 +136,10 @@ const CONFUSIONS: [&str; 19] = [
     "GET /proxy?q=URL%252f..%252fevil HTTP/1.1\r\nHost: p\r\n\r\n",
     "GET /proxy?q=URL%0d%0aX-Evil:evil HTTP/1.1\r\nHost: p\r\n\r\n",
     "GET /proxy/evil?q=URL HTTP/1.1\r\nHost: p\r\n\r\n",
-    // Another method, also of another case.
+    // An unknown method and a POST.
     "EVIL /proxy?q=URL HTTP/1.1\r\nHost: p\r\n\r\n",
     "POST /proxy?q=URL HTTP/1.1\r\nHost: p\r\nContent-Length: 4\r\n\r\nevil",
-    // What `Connection` names is gone before the key is made.
+    // Fields listed in `Connection` are removed before the key is computed.
     "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nConnection: x-evil\r\nX-Evil: evil\r\n\r\n",
 ];
 
@@ -156,7 +158,7 @@ fn a_confused_request_fills_no_other_key_than_its_own() {
     }
 }
 
-/// What is asked for is what the key says, whatever its spelling.
+/// The URL that is requested from the origin matches the cache key, regardless of its spelling.
 #[test]
 fn the_origin_is_asked_for_what_the_key_says() {
     let (origin, peer) = (gullible(), LocalPeer::start());
@@ -187,7 +189,7 @@ fn the_origin_is_asked_for_what_the_key_says() {
     assert_eq!(origin.count_of("/a"), 1);
 }
 
-/// Requests that are made to fail: the failure is nobody else's.
+/// Requests that provoke a failure: the failure must not affect other clients.
 #[test]
 fn a_failure_that_one_client_provokes_is_not_stored_for_others() {
     let origin = Origin::start(|received: &Received| {
@@ -236,7 +238,7 @@ fn what_a_post_says_is_stored_for_nobody_where_fields_are_not_trusted() {
     }
 }
 
-/// What an attacker had reflected into a field is confirmed for nobody else, though the bytes are the same.
+/// A reflected field is not confirmed for other clients by a 304, although the body is the same.
 #[test]
 fn a_304_spreads_no_answer_to_those_who_did_not_send_what_it_was_made_of() {
     let origin = Origin::start(|received: &Received| {

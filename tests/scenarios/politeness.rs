@@ -1,4 +1,4 @@
-//! Limits of what a pool asks of an origin, and pauses that origins ask for.
+//! Limits on the requests of a pool to one origin, and pauses requested by origins.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::support::process::Process;
 use crate::support::raw::Connection;
 use crate::support::{PATIENCE, wait_until};
 
-/// How many requests are with the origin, how many were at most, and when they came.
+/// Records the requests at an origin: how many are present, the maximum so far, and when each arrived.
 #[derive(Clone, Default)]
 struct Crowd(Arc<(Mutex<Counted>, Condvar)>);
 
@@ -27,8 +27,9 @@ struct Counted {
 }
 
 impl Crowd {
-    /// An origin that keeps each request with it until another is there too, or a moment has passed: where more than
-    /// one may be there, more than one will be.
+    /// An origin that holds each request until others have arrived or 15 ms have passed, so that requests overlap
+    /// whenever
+    /// the limits allow it.
     fn origin(&self) -> Origin {
         let crowd = self.clone();
         Origin::start(move |received| {
@@ -51,7 +52,9 @@ impl Crowd {
         self.0.0.lock().most
     }
 
-    /// Whether no time between two requests holds more than `burst`, and `rate` a second for it and for so long.
+    /// Returns whether every interval between two requests, extended by `slack`, contains at most `burst` requests
+    /// plus
+    /// `rate` per second.
     fn is_within(&self, burst: usize, rate: f64, slack: Duration) -> bool {
         let came = &self.0.0.lock().came;
         (0..came.len()).all(|from| {
@@ -63,19 +66,19 @@ impl Crowd {
     }
 }
 
-/// A pool of this many in this process, all with these limits.
+/// A pool of `size` peers in this process with these limits.
 fn pool(size: usize, politeness: &Politeness) -> Vec<LocalPeer> {
     LocalPeer::pool_with(size, |builder| builder.politeness(politeness.clone()))
 }
 
-/// Has a peer fetch a URL in this process.
+/// Fetches a URL in the process of a peer.
 fn fetch(member: &LocalPeer, url: &str) -> String {
     let request = Request::get(url).body(Body::empty()).unwrap();
     member.peer.caching().round_trip(request).unwrap().into_body().into_text().unwrap()
 }
 
-/// Asks each peer for URLs of its own from several threads; how many were answered by the origin, and how many were
-/// turned away.
+/// Requests distinct URLs from each peer on several threads. Returns the number of successful and of rejected
+/// requests.
 fn hammer(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usize) -> (usize, usize) {
     let (sent, refused) = (Mutex::new(0), Mutex::new(0));
     thread::scope(|scope| {
@@ -84,7 +87,8 @@ fn hammer(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usize) 
                 let (sent, refused) = (&sent, &refused);
                 scope.spawn(move || {
                     for request in 0..requests {
-                        // Its share of the URLs or not, who is asked over the wire fetches it.
+                        // A peer fetches every URL that it is asked for over the wire, including those that it does
+                        // not own.
                         let response = member.get(&origin.url(&format!("/{number}/{thread}/{request}")));
                         match response.status {
                             200 => *sent.lock() += 1,
@@ -146,16 +150,16 @@ fn shares_follow_the_members_and_the_peers_that_leave() {
                 scope.spawn(move || assert_eq!(fetch(member, &url), "at last"));
             }
         }
-        // A third of the limit each.
+        // Each of the three peers has a third of the limit.
         origin.wait_for(2);
-        wait_until("too few requests wait", || waits(0) + waits(1) == 4);
+        wait_until("too few requests are waiting for the origin", || waits(0) + waits(1) == 4);
         assert_eq!(origin.count(), 2);
-        // The third is no member any more: half of the limit each.
+        // After the third peer is removed, the others have half of the limit each.
         for member in &pool {
             member.peer.set_pool(LocalPeer::urls(&pool)).unwrap();
         }
         origin.wait_for(4);
-        // The second leaves: the first may use all of the limit.
+        // After the second peer leaves, the first has the whole limit.
         let leaving = format!("/proxy/leaving?q={}", escaped(&pool[1].url()));
         assert_eq!(send(pool[0].address(), "POST", &leaving, "").status, 204);
         origin.wait_for(5);
@@ -164,7 +168,7 @@ fn shares_follow_the_members_and_the_peers_that_leave() {
     drop(third);
 }
 
-/// Opens a gate when it is dropped, so that a test that fails also ends.
+/// Opens a gate when dropped, so that a failing test ends.
 struct Opened<'a>(&'a Gate);
 
 impl Drop for Opened<'_> {
@@ -187,7 +191,7 @@ fn a_front_goes_on_while_requests_wait_for_an_origin() {
     });
     let mut first = peer.asked(&slow.url("/0"));
     slow.wait_for(1);
-    // Two of four workers may wait for one origin; the others wait for their turn.
+    // At most two of the four workers may wait for one origin; the remaining requests are queued.
     let mut waiting: Vec<Connection> =
         (1..=8).map(|number| peer.asked(&slow.url(&format!("/{number}")))).collect();
     assert_eq!(peer.get(&other.url("/")).status, 200);
@@ -213,7 +217,7 @@ fn an_origin_that_asks_for_time_is_given_it_and_what_is_stale_is_served_meanwhil
         ]);
         let peer = LocalPeer::start_with(|builder| builder.clock(Arc::clone(&clock)));
         assert_eq!(peer.get(&origin.url("/a")).body, b"one");
-        // It is 01:48:20 then.
+        // The clock is now at 01:48:20.
         clock.advance(Duration::from_secs(100));
         let first = peer.get(&origin.url("/a"));
         if status == 503 {
@@ -224,7 +228,7 @@ fn an_origin_that_asks_for_time_is_given_it_and_what_is_stale_is_served_meanwhil
         let stale = peer.get(&origin.url("/a"));
         assert_eq!((stale.status, &stale.body[..]), (200, &b"one"[..]));
         assert_eq!(Outcome::of(&stale.headers), Some(Outcome::StaleOnError(Forward::Stale)));
-        // Nothing is stored of this one.
+        // This URL has no stored response.
         let (left, spent) = ((seconds - 30).to_string(), Duration::from_secs(30));
         clock.advance(spent);
         let refused = peer.get(&origin.url("/b"));
@@ -239,7 +243,7 @@ fn an_origin_that_asks_for_time_is_given_it_and_what_is_stale_is_served_meanwhil
     }
 }
 
-/// An origin that limits one of its users.
+/// An origin that limits the rate of one user.
 fn limiting() -> Origin {
     Origin::start(|received| match received.field("authorization") {
         Some("Bearer a") => Reply::status(429).field("Retry-After", "100"),
@@ -275,7 +279,7 @@ fn the_command_pauses_whole_origins_where_it_is_told_to() {
     assert_eq!(origin.count(), 1);
 }
 
-/// The address on which the command says that it serves.
+/// Returns the address that the command prints at its start.
 fn address_of(process: &Process) -> SocketAddr {
     let line = process.wait_for_line("serving on http://");
     line.split(' ').nth(2).and_then(|url| url.strip_prefix("http://")).unwrap().parse().unwrap()

@@ -1,4 +1,4 @@
-//! A pool in this process: who asks, who owns, who is down.
+//! A pool in this process: requests, ownership, failures.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Barrier;
@@ -12,7 +12,7 @@ use crate::local::LocalPeer;
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::port::Port;
 
-/// An origin that answers with the target, to be kept for a minute.
+/// An origin that responds with the target, fresh for a minute.
 fn origin() -> Origin {
     Origin::start(Reply::target)
 }
@@ -42,7 +42,7 @@ fn every_url_reaches_the_origin_once_whoever_asks() {
     for path in &paths {
         assert_eq!(origin.count_of(path), 1, "{path}");
     }
-    // Each peer holds what it owns, and nothing else.
+    // Each peer stores only the URLs that it owns.
     for member in &pool {
         let owned = paths
             .iter()
@@ -55,7 +55,7 @@ fn every_url_reaches_the_origin_once_whoever_asks() {
 fn peers_that_disagree_on_the_pool_answer_every_request() {
     let (origin, pool) = (origin(), LocalPeer::pool(3));
     let urls = LocalPeer::urls(&pool);
-    // Nobody names itself, so that each would hand everything on if it handed on at all.
+    // No peer lists itself, so requests would loop if peers forwarded them.
     for (number, member) in pool.iter().enumerate() {
         member.peer.set_pool([&urls[(number + 1) % 3]]).unwrap();
     }
@@ -65,8 +65,7 @@ fn peers_that_disagree_on_the_pool_answer_every_request() {
             assert_eq!(text(member.peer.get(&origin.url(&path))), path);
             assert_eq!(text(member.client().get(&origin.url(&path))), path);
         }
-        // Each is one peer's neighbour and was asked itself: one fetch for each cache at most, since who owned it
-        // before is asked first.
+        // Each cache fetches a URL at most once.
         assert!((1..=3).contains(&origin.count_of(&path)));
     }
 }
@@ -127,7 +126,7 @@ fn a_peer_that_is_down_is_named() {
     let port = Port::hold();
     let down = format!("http://{}", port.address());
     let client = Client::builder().pool([&down]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
-    // The second time it is known.
+    // The second request knows that the peer is down.
     for kind in [ErrorKind::Unreachable, ErrorKind::NoPeerLeft] {
         let error = client.get("http://origin.invalid/a?b").unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
@@ -142,7 +141,7 @@ fn a_peer_that_says_nothing_is_unreachable_too() {
     let silent = format!("http://{}", listener.local_addr().unwrap());
     let client = Client::builder().pool([&silent]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
     thread::scope(|scope| {
-        // A GET is tried twice: the first connection could have been a kept one that was closed.
+        // A GET is retried once, because the first connection could have been a stale pooled one.
         scope.spawn(|| (0..2).for_each(|_| drop(listener.accept().unwrap())));
         let error = client.get("http://origin.invalid/").unwrap_err();
         assert_eq!((error.kind(), error.peer()), (ErrorKind::Unreachable, Some(silent.as_str())));
@@ -177,7 +176,7 @@ fn who_asks_while_a_body_is_on_its_way_reads_along() {
     let gate = Gate::new();
     let origin = gated(&gate);
     let peer = Peer::builder("http://127.0.0.1:9").build().unwrap();
-    // The body goes on when everybody has a head: nobody found it stored.
+    // The body continues only after every request has its head, so none of them is a hit.
     let heads = AtomicUsize::new(0);
     let ask = || {
         let response = peer.get(&origin.url("/a")).unwrap();
@@ -197,7 +196,7 @@ fn who_asks_while_a_body_is_on_its_way_reads_along() {
     assert_eq!(collapsed, THREADS as u64 - 1);
 }
 
-/// An origin whose body waits at the gate, to be kept for a minute.
+/// An origin whose body waits at the gate and is fresh for a minute.
 fn gated(gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::start(move |_| {
@@ -256,7 +255,7 @@ fn a_post_makes_the_pool_forget_what_it_changed() {
 #[test]
 fn a_peer_asks_itself_without_a_socket() {
     let origin = origin();
-    // It is never served: whatever it is asked for, it has to find in itself.
+    // The peer is not served, so it must answer every request in process.
     let port = Port::hold();
     let peer = Peer::builder(format!("http://{}", port.address())).build().unwrap();
     assert_eq!(text(peer.get(&origin.url("/a"))), "/a");

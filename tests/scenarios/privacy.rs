@@ -1,4 +1,4 @@
-//! Nothing that a program writes, says or keeps shows a secret that it was given.
+//! Logs, responses and stores never contain the secrets of clients.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use crate::support::process::{Process, command};
 use crate::support::raw::Response;
 
 const TOKEN: &str = "the-token-of-the-pool-5e6f";
-/// What users send, and what stands in URLs.
+/// Secrets in header fields; those in URLs follow below.
 const SECRETS: [(&str, &str); 9] = [
     ("Authorization", "Basic c2VjcmV0LWF1dGhvcml6YXRpb24="),
     ("Cookie", "session=secret-cookie"),
@@ -34,7 +34,7 @@ fn secrets() -> impl Iterator<Item = &'static str> {
 fn assert_clean(what: &str, text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     for secret in secrets().filter(|secret| !secret.is_empty()) {
-        assert!(!text.contains(secret), "{what} shows {secret}: {text}");
+        assert!(!text.contains(secret), "{what} contains {secret}: {text}");
     }
 }
 
@@ -51,7 +51,7 @@ fn shown(answer: &Response) -> Vec<u8> {
     [head.into_bytes(), answer.body.clone()].concat()
 }
 
-/// An origin whose answers differ by what users send, and which fails in several ways.
+/// An origin whose responses vary by secrets, and that fails in several ways.
 fn origin() -> Origin {
     Origin::start(|received: &Received| {
         let path = received.target.split('?').next().unwrap();
@@ -89,9 +89,9 @@ fn what_a_peer_and_a_client_write_and_say_shows_no_secret() {
         let url = escaped(&format!("{}?key=secret-query", origin.url(path)));
         for method in ["GET", "HEAD", "POST"] {
             let answer = send(address, method, &format!("/proxy?q={url}"), &fields);
-            assert_clean("an answer", &shown(&answer));
+            assert_clean("a response", &shown(&answer));
         }
-        // The URL is what was asked for; its query is shown to whoever asks with it.
+        // The explanation contains the requested URL with its query, so remove it before the check.
         let why = send(address, "GET", &format!("/proxy/why?q={url}"), &fields);
         let text = String::from_utf8(why.body).unwrap().replace("secret-query", "");
         assert_clean("why", text.as_bytes());
@@ -106,7 +106,7 @@ fn what_a_peer_and_a_client_write_and_say_shows_no_secret() {
         assert_clean(path, &shown(&answer));
     }
 
-    // The command, also where it fails.
+    // The command, including when it fails.
     for path in ["/a", "/cut", "/garbage"] {
         let url = format!("{}?key=secret-query", origin.url(path));
         let mut get = command(["-v", "get", "-i", "--peer", &peer, "--token-file", path_of(&file), &url]);
@@ -119,7 +119,7 @@ fn what_a_peer_and_a_client_write_and_say_shows_no_secret() {
     serving.terminate();
     assert!(serving.wait().success());
     let written = serving.stdout() + &serving.stderr();
-    assert!(written.contains("DEBUG"), "the log was looked at: {written}");
+    assert!(written.contains("DEBUG"), "the log must contain debug messages: {written}");
     assert_clean("the log", written.as_bytes());
     for received in origin.seen() {
         for hidden in ["203.0.113", TOKEN] {
@@ -132,7 +132,7 @@ fn path_of(file: &tempfile::NamedTempFile) -> &str {
     file.path().to_str().unwrap()
 }
 
-/// Keeps a copy of all that it was ever given.
+/// A cache that records everything that it receives.
 #[derive(Debug, Default)]
 struct Watched {
     cache: MemoryCache,
@@ -168,6 +168,6 @@ fn a_store_is_given_no_credential() {
         }
     }
     let given = given.lock().unwrap();
-    assert!(given.windows(6).any(|bytes| bytes == b"cookie"), "what selects it is kept");
+    assert!(given.windows(6).any(|bytes| bytes == b"cookie"), "the names of selecting fields are stored");
     assert_clean("the store", &given);
 }

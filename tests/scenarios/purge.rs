@@ -1,4 +1,4 @@
-//! What is stored is removed, by whoever may say so, from every peer of the pool.
+//! Purging: stored responses are removed from every peer of the pool, by authorized clients.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
@@ -21,7 +21,7 @@ use crate::support::tls::Authority;
 
 const TOKEN: &str = "a-token-of-the-pool";
 
-/// What is stored by accept and by credential, and in a group.
+/// A response that varies by `Accept` and belongs to two cache groups.
 fn page(received: &Received) -> Reply {
     assert_ne!(received.method, "PURGE", "a purge reached an origin");
     Reply::ok(received.target.clone())
@@ -50,7 +50,7 @@ fn is_hit(answer: &Response) -> bool {
     Outcome::of(&answer.headers) == Some(Outcome::Hit)
 }
 
-/// What one peer may be asked for one URL, and answers from as many stored responses.
+/// Header fields that select four different stored responses of one URL.
 const FIELDS: [&str; 4] =
     ["", "Accept: b\r\n", "Authorization: anna\r\n", "Authorization: bert\r\nAccept: b\r\n"];
 
@@ -58,14 +58,14 @@ fn peer_flags(pool: &[PeerProcess]) -> Vec<String> {
     pool.iter().map(|peer| format!("--peer={}", peer.url())).collect()
 }
 
-/// How a line says that so many responses went.
+/// Returns whether the result of a purge reports this number of removed responses for a peer.
 fn says(peer: &str, text: &str, responses: usize) -> bool {
     text.lines().any(|line| {
         line.split(['\t', ' ']).next() == Some(peer) && line.contains(&format!("responses {responses} bytes"))
     })
 }
 
-/// A purge, and what was answered.
+/// Runs a purge and returns its result.
 type Form<'a> = Box<dyn Fn() -> String + 'a>;
 
 #[test]
@@ -114,7 +114,7 @@ fn each_of_the_four_forms_reaches_every_copy_in_every_peer_by_every_way() {
         (Box::new(|| command(&[&url, &stranger])), [false, true, false]),
     ];
     for (number, (form, stay)) in forms.iter().enumerate() {
-        // Also from peers that do not own it: a copy is where somebody was asked for it.
+        // Request each URL from every peer, including those that do not own it: a peer stores what it is asked for.
         for (peer, url) in pool.iter().flat_map(|peer| urls.map(|url| (peer, url))) {
             for fields in FIELDS {
                 peer.get(url, fields);
@@ -202,7 +202,7 @@ fn who_shows_no_token_or_another_purges_nothing() {
     assert!(said.lines().count() == 2 && said.contains("token"), "{said}");
     assert!(is_hit(&pool[0].get(&url, &shown)));
 
-    // What one peer passes on is shown to the others with their token.
+    // A peer passes a purge on to the other peers with their shared token.
     let (status, text) = pool[1].purge("all", &shown);
     assert_eq!(status, 200, "{text}");
     assert!(says(&pool[0].url(), &text, 1) && says(&pool[1].url(), &text, 0), "{text}");
@@ -282,7 +282,7 @@ fn a_fetch_under_way_is_not_stored_and_not_shared_after_a_purge() {
         let answer = peer.get(&origin.url("/a"), "");
         assert_eq!(answer.body, b"new");
         gate.open();
-        // Who reads already reads to the end.
+        // A response that is already being sent is completed.
         assert_eq!(under_way.read_response().body.len(), 300_000);
         let answer = peer.get(&origin.url("/a"), "");
         assert!(is_hit(&answer) && answer.body == b"new");
@@ -301,7 +301,7 @@ fn a_peer_asks_the_others_once_and_for_their_own_alone() {
             (received.method.as_str(), &*received.target),
             ("PURGE", "/proxy?prefix=http%3A%2F%2Fa%2Fb")
         );
-        // There is nobody from whom it could have got anew what it keeps near.
+        // The neighbour is only asked for its own share; a near cache needs no second purge.
         assert_eq!(received.headers["forwardcache-scope"], "own");
         Reply::ok("me responses 7 bytes 70\n")
     });
@@ -357,7 +357,7 @@ fn the_method_is_a_purge_in_the_library_too_and_reaches_no_origin() {
     assert_eq!(why.status, 405);
 }
 
-/// A cache that does not list its keys.
+/// A backend cache that does not list its keys.
 #[derive(Debug, Default)]
 struct Unlisted(MemoryCache);
 
@@ -404,7 +404,7 @@ fn tokens_are_enough_wherever_a_peer_is_served() {
     let listener = listen();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let peer = Peer::builder(&url).tokens(tokens.clone()).build().unwrap();
-    // Its handler is in some server of which it knows nothing.
+    // The handler may run in a server that the peer does not control.
     let ask = |field: &str| {
         let request =
             Request::builder().method("PURGE").uri("/proxy?all").header("proxy-authorization", field);
@@ -465,7 +465,7 @@ fn what_is_near_another_peer_does_not_come_back_from_one_that_is_purged_later() 
     let get = |peer: &Peer| peer.get(&url).unwrap().into_body().into_text().unwrap();
     assert_eq!([get(&b), get(&b), get(&b)], ["old"; 3]);
 
-    // The owner is not purged before the other is, and has been asked anew what it forgot.
+    // Delay the purge of the owner until the other peer has been purged and has fetched the old response again.
     let (done, is_asked) = mpsc::channel();
     let is_asked = Mutex::new(is_asked);
     let (of_b, of_c, asking, asked) = (b.handler(), c.handler(), b.clone(), url.clone());
@@ -496,8 +496,7 @@ fn what_is_near_another_peer_does_not_come_back_from_one_that_is_purged_later() 
     assert_eq!([get(&c), get(&b)], ["new"; 2]);
 }
 
-/// Two peers that know each other, each with the socket on which it is to be served. `first` is called before either
-/// has the other purge its own share.
+/// Two peers that know each other, each with a listener. `first` is called before a peer sends a purge to the other.
 fn two_peers(first: impl Fn() + Clone + Send + Sync + 'static) -> [(Peer, TcpListener); 2] {
     let listeners = [listen(), listen()];
     let urls = listeners.each_ref().map(|listener| format!("http://{}", listener.local_addr().unwrap()));
@@ -518,7 +517,7 @@ fn served(peers: [(Peer, TcpListener); 2], workers: usize) -> [Serving; 2] {
 
 #[test]
 fn two_peers_of_one_worker_each_purge_each_other() {
-    // Nobody is asked before both wait for the other.
+    // Neither purge is sent before both peers wait for each other.
     let both = Arc::new(Barrier::new(2));
     let serving = served(
         two_peers(move || {

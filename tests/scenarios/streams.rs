@@ -1,6 +1,6 @@
-//! Answers on their way: who shares them, who waits for them, and who does not.
+//! Responses in transit: shared fetches, slow readers and waiting requests.
 //!
-//! Each peer here has one worker and one thread that reads: whatever occupied it would be seen.
+//! Each peer here has one worker and one I/O thread, so that a blocked thread is noticed.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ fn outcome(response: &crate::support::raw::Response) -> Option<Outcome> {
     Outcome::of(&response.headers)
 }
 
-/// `/stored` can be kept, `/gated/…` waits at the gate with its head, `/half/…` with its body, `/large` is
-/// large.
+/// `/gated/…` holds its head at the gate, `/half/…` its body, `/secret` may not be stored, `/large` is large, and all
+/// other targets can be stored.
 fn origin(gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::start(move |received: &Received| {
@@ -49,7 +49,7 @@ fn hits_are_answered_while_every_worker_waits() {
     peer.get(&origin.url("/stored"));
     let mut waiting = peer.asked(&origin.url("/gated/a"));
     origin.wait_for(2);
-    // Nor do those take part in it that ask for something else, or the same.
+    // Requests for other URLs, and for the same one, do not use a worker either.
     let mut others: Vec<Connection> = (0..8).map(|_| peer.asked(&origin.url("/gated/a"))).collect();
     let mut queued = peer.asked(&origin.url("/other"));
     for _ in 0..4 {
@@ -106,7 +106,7 @@ fn what_its_one_reader_leaves_is_stored_where_little_is_missing() {
     first.wait_for_bytes(&[b'x'; 1000]);
     drop(first);
     gate.open();
-    // The one worker is free when it is stored.
+    // The only worker is free, so the body has been stored.
     assert_eq!(peer.get(&origin.url("/other")).status, 200);
     assert_eq!(outcome(&peer.get(&origin.url("/half/a"))), Some(Outcome::Hit));
     assert_eq!(origin.count(), 2);
@@ -132,7 +132,7 @@ fn a_leader_that_panics_releases_everybody() {
     let peer = alone(|builder| {
         builder.origin(RoundTripFn(move |_: Request<Body>| -> Result<Response<Body>> {
             waits.wait();
-            assert!(has_panicked.swap(true, Ordering::SeqCst), "the first one panics");
+            assert!(has_panicked.swap(true, Ordering::SeqCst), "panic of the first fetch");
             Ok(Response::new(Body::from("fetched")))
         }))
     });
@@ -148,11 +148,11 @@ fn a_leader_that_panics_releases_everybody() {
 fn a_slow_reader_of_what_is_stored_or_shared_holds_no_worker() {
     let gate = Gate::new();
     let (origin, peer) = (origin(&gate), alone(|builder| builder));
-    // Nobody reads these: what the sockets do not take waits.
+    // The clients do not read, so the peer holds what the sockets do not take.
     let _first = peer.asked(&origin.url("/large"));
     let _other = peer.asked(&origin.url("/large"));
     assert_eq!(peer.get(&origin.url("/other")).status, 200);
-    // The first of these may still find it on its way.
+    // This request may still join the fetch.
     assert_eq!(peer.get(&origin.url("/large")).body.len(), LARGE);
     let hit = peer.get(&origin.url("/large"));
     assert_eq!((hit.body.len(), outcome(&hit)), (LARGE, Some(Outcome::Hit)));
@@ -171,7 +171,7 @@ fn a_slow_reader_of_what_only_passes_holds_no_worker_either() {
     for _ in 0..3 {
         assert_eq!(peer.get(&origin.url("/small")).body, b"x");
     }
-    // It gets all of it, once it reads.
+    // The slow client gets the whole body once it reads.
     assert_eq!(slow.read_response().body.len(), LARGE);
 }
 
@@ -211,7 +211,7 @@ fn a_hit_that_takes_longer_than_a_connection_may_be_idle_is_whole() {
     let (origin, peer) = (origin(&gate), LocalPeer::start_on(options, |builder| builder));
     assert_eq!(peer.get(&origin.url("/large")).body.len(), LARGE);
     let mut slow = peer.asked(&origin.url("/large"));
-    // That one is idle for its time, and then another.
+    // Wait for two idle timeouts of other connections.
     for _ in 0..2 {
         assert!(Connection::open(peer.address()).read_to_end().is_empty());
     }
@@ -233,7 +233,7 @@ fn an_origin_cannot_fail_in_a_peers_name() {
     assert_eq!(origin.count(), 1);
 }
 
-/// A store that panics when it is asked in a hurry.
+/// A store that panics in its non-blocking lookup.
 #[derive(Debug)]
 struct Panics(MemoryStore);
 
@@ -243,7 +243,7 @@ impl Store for Panics {
     }
 
     fn at_once(&self, key: &str) -> Option<Variants> {
-        assert!(!key.ends_with("/panic"), "a store of a test panics");
+        assert!(!key.ends_with("/panic"), "panic of a test store");
         self.0.at_once(key)
     }
 
@@ -362,7 +362,7 @@ fn a_short_body_of_a_slow_origin_streams_through_the_pool_with_one_fetch() {
     for (number, expected) in b"1234".iter().enumerate() {
         body.read_exact(&mut byte).unwrap();
         assert_eq!(byte[0], *expected);
-        // The origin sends the next byte only now, when this one has gone all the way.
+        // The origin sends the next byte only after this one has reached the client.
         if let Some(gate) = gates.get(number) {
             gate.open();
         }

@@ -1,4 +1,4 @@
-//! Peers that are served over TLS.
+//! Peers that serve TLS.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -29,7 +29,7 @@ fn tls_of(authority: &Authority) -> ServerTls {
     ServerTls::from_files(file, file).unwrap()
 }
 
-/// A connection through TLS that trusts this authority, with a client's certificate of another or without.
+/// A TLS connection that trusts this authority, optionally with a client certificate of another authority.
 fn connected(
     address: SocketAddr,
     authority: &Authority,
@@ -38,7 +38,7 @@ fn connected(
     connected_by(address, &client_config(authority, client))
 }
 
-/// How a client speaks TLS that trusts this authority, with a certificate of another or without.
+/// A TLS configuration that trusts this authority, optionally with a client certificate of another authority.
 pub(crate) fn client_config(authority: &Authority, client: Option<&Authority>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority.ca_file()).unwrap()).unwrap();
@@ -57,7 +57,7 @@ pub(crate) fn client_config(authority: &Authority, client: Option<&Authority>) -
     })
 }
 
-/// A connection of a client that speaks TLS so; sessions of before are resumed.
+/// A TLS connection with this configuration; earlier sessions are resumed.
 pub(crate) fn connected_by(
     address: SocketAddr,
     config: &Arc<ClientConfig>,
@@ -68,7 +68,7 @@ pub(crate) fn connected_by(
     StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), socket)
 }
 
-/// What comes back on a connection that is asked for a URL, up to its end.
+/// Sends a request for a URL and reads the response to the end of the connection.
 fn answer(stream: &mut StreamOwned<ClientConnection, TcpStream>, url: &str) -> std::io::Result<String> {
     let target = format!("/proxy?q={}", escaped(url));
     stream.write_all(
@@ -109,7 +109,7 @@ fn large_answers_and_many_requests_go_over_tls() {
         let text = answer(&mut connected(peer.address(), &authority, None), &origin.url("/large")).unwrap();
         assert_eq!(text.split_once("\r\n\r\n").unwrap().1.len(), LARGE);
     }
-    // Sent in one piece, answered in order.
+    // Two requests sent with one write are answered in order.
     let mut stream = connected(peer.address(), &authority, None);
     let target = format!("/proxy?q={}", escaped(&origin.url("/echo")));
     let body = "y".repeat(100_000);
@@ -131,13 +131,13 @@ fn the_last_bytes_come_although_the_socket_was_full() {
     });
     let authority = Authority::new();
     let peer = served_over(tls_of(&authority));
-    // One of them just fills what the system takes of it while nobody reads.
+    // One of these sizes exactly fills the socket buffers while the client does not read.
     for kibibytes in (100..4000).step_by(60) {
         let url = origin.url(&format!("/{kibibytes}"));
         let mut stream = connected(peer.address(), &authority, None);
         let target = format!("/proxy?q={}", escaped(&url));
         stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
-        // Whoever asks after it is answered: what could be written was.
+        // Once another request is answered, the server has written as much as the socket takes.
         assert!(answer(&mut connected(peer.address(), &authority, None), &origin.url("/1")).is_ok());
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -256,8 +256,8 @@ fn the_command_serves_and_asks_over_tls_and_reads_its_files_anew() {
 
     std::fs::copy(other.server_file(), &file).unwrap();
     serving.signal("HUP");
-    // The signal is worked on by a thread of its own: ask until it has been.
-    wait_until("the files are not read anew", || get(&other, Some(&authority)).status.code() == Some(0));
+    // The signal is handled on another thread, so repeat until it has taken effect.
+    wait_until("the certificates are not reloaded", || get(&other, Some(&authority)).status.code() == Some(0));
     assert_eq!(get(&authority, Some(&authority)).status.code(), Some(1));
     serving.terminate();
     assert!(serving.wait().success());

@@ -1,4 +1,4 @@
-//! Who may ask a peer: those who show its token.
+//! Access to a peer requires its token.
 
 use forwardcache::{Client, ErrorKind, FrontOptions, Outcome, Peer, Tokens};
 

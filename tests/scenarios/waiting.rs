@@ -1,4 +1,4 @@
-//! What waits: for origins that are slow or silent, for clients that leave, for memory.
+//! Requests that wait: for slow or silent origins, for clients that disconnect, for memory.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,15 +16,16 @@ use crate::support::PATIENCE;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::raw::Connection;
 
-/// What is asked for elsewhere is answered within this; where it is not, nothing comes for seconds.
+/// Other requests must be answered within this time. A blocked request takes many seconds.
 const SOON: Duration = Duration::from_secs(3);
 
-/// As many threads as the command has.
+/// As many worker threads as the command starts.
 fn large() -> FrontOptions {
     FrontOptions::new().workers(1024)
 }
 
-/// An origin that answers `/quick/…` at once, `/stream/…` with events until the gate opens, and all others then.
+/// An origin that answers `/quick/…` at once, `/stream/…` with an event stream until the gate opens, and all other
+/// requests when the gate opens.
 fn origin(gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::start(move |received: &Received| match received.target.split('/').nth(1) {
@@ -36,7 +37,7 @@ fn origin(gate: &Gate) -> Origin {
     })
 }
 
-/// Asks for what has to be fetched, what would happen to it, and that it be removed, each of which is answered.
+/// Checks that a fetch, an explanation and a purge are answered in time.
 fn everything_else_is_answered(peer: &LocalPeer, elsewhere: &Origin) {
     let begun = Instant::now();
     let url = elsewhere.url("/quick/a");
@@ -54,7 +55,7 @@ fn many_misses_at_a_slow_origin_wait_for_it_together() {
     let (origin, peer) = (origin(&gate), LocalPeer::start_on(large(), |builder| builder));
     let mut asking: Vec<Connection> =
         (0..MISSES).map(|number| peer.asked(&origin.url(&format!("/slow/{number}")))).collect();
-    // It answers the first one when it has heard of the last.
+    // The origin answers the first request only after it has received the last one.
     origin.wait_for(MISSES);
     gate.open();
     for (number, connection) in asking.iter_mut().enumerate() {
@@ -111,16 +112,16 @@ fn one_client_that_asks_for_silent_names_leaves_others_their_part() {
     gate.open();
 }
 
-/// A front whose handler says what it was asked, and then waits until it is cancelled.
+/// A server whose handler reports the path and then waits until it is cancelled.
 fn waiting(workers: usize) -> (forwardcache::Serving, Receiver<String>, Receiver<()>) {
     let ((says, said), (cancels, cancelled)) = (unbounded(), unbounded());
     let handler = move |request: Request<Body>| {
         says.send(request.uri().path().to_owned()).unwrap();
         let (tell, told) = bounded::<()>(1);
-        let token = request.extensions().get::<Cancellation>().expect("a request can be cancelled").clone();
+        let token = request.extensions().get::<Cancellation>().expect("the request has a cancellation").clone();
         let hook = token.on_cancel(move || drop(tell));
         if request.uri().path() != "/quick" {
-            assert!(told.recv_timeout(PATIENCE).is_err(), "nobody cancels it");
+            assert!(told.recv_timeout(PATIENCE).is_err(), "the request is not cancelled");
             cancels.send(()).unwrap();
         }
         drop(hook);
@@ -146,7 +147,7 @@ fn what_a_client_waits_for_is_cancelled_when_it_leaves() {
         } else {
             drop(connection);
         }
-        cancelled.recv_timeout(PATIENCE).expect("the handler is told");
+        cancelled.recv_timeout(PATIENCE).expect("the handler is cancelled");
     }
 }
 
@@ -157,10 +158,10 @@ fn what_is_queued_is_not_begun_when_its_client_has_left() {
     assert_eq!(said.recv_timeout(PATIENCE).unwrap(), "/first");
     let mut queued = ask(serving.local_addr(), "/queued");
     queued.finish_writing();
-    // Its end has been seen.
+    // The server has noticed the disconnect.
     assert!(queued.read_to_end().is_empty());
     drop(first);
-    cancelled.recv_timeout(PATIENCE).expect("the first one is told");
+    cancelled.recv_timeout(PATIENCE).expect("the first request is cancelled");
     assert_eq!(ask(serving.local_addr(), "/quick").read_response().status, 200);
     assert_eq!(said.recv_timeout(PATIENCE).unwrap(), "/quick");
 }
@@ -177,7 +178,7 @@ fn one_who_says_that_nothing_follows_still_gets_what_is_there() {
     assert!(connection.read_to_end().is_empty());
 }
 
-/// A body that gives what comes through a channel.
+/// A body that yields the pieces received from a channel.
 struct Fed(Receiver<Vec<u8>>);
 
 impl std::io::Read for Fed {
@@ -197,8 +198,8 @@ fn a_stream_ends_at_its_source_when_its_client_has_left() {
     feed.send(b"first".to_vec()).unwrap();
     connection.wait_for_bytes(b"5\r\nfirst\r\n");
     drop(connection);
-    // Nobody takes more of it, once the end has been seen. The handler has a receiver of its own.
-    crate::support::wait_until("the stream goes on", || {
+    // Once the server has noticed the disconnect, it reads no more. The handler keeps its own receiver.
+    crate::support::wait_until("the stream is still read", || {
         feed.send_timeout(b"more".to_vec(), Duration::from_millis(20)).is_err()
     });
 }
@@ -227,7 +228,7 @@ fn content_is_not_asked_for_before_it_is_known_who_sends_it() {
     }
 }
 
-/// A store that has an account of memory.
+/// A store with a memory ledger.
 #[derive(Debug)]
 struct Accounted(MemoryStore, Arc<Ledger>);
 
@@ -270,7 +271,7 @@ fn accounted(limit: u64) -> (LocalPeer, Arc<Ledger>) {
 
 #[test]
 fn content_in_chunks_of_a_byte_is_held_within_the_memory_that_there_is() {
-    // What has been read and not been looked at counts too.
+    // Bytes that have been read but not parsed count too.
     let (peer, ledger) = accounted(20 << 10);
     let mut connection = Connection::open(peer.address());
     let target = escaped("http://origin.invalid/");
@@ -279,7 +280,7 @@ fn content_in_chunks_of_a_byte_is_held_within_the_memory_that_there_is() {
     let response = connection.read_response();
     assert_eq!((response.status, response.field("connection")), (503, Some("close")));
     assert!(connection.read_to_end().is_empty());
-    crate::support::wait_until("it is still held", || ledger.total() == 0);
+    crate::support::wait_until("the memory is not released", || ledger.total() == 0);
 }
 
 #[test]
@@ -295,11 +296,11 @@ fn the_slowest_reader_is_cut_off_when_the_memory_is_at_its_end() {
     }
     let mut slow = peer.asked(&origin.url("/large"));
     slow.wait_for_bytes(b"x");
-    // A head that does not end takes memory that nobody can refuse.
+    // A head that never ends takes memory that cannot be refused.
     let mut long = Connection::open(peer.address());
     long.write(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}", "x".repeat(8 << 20)));
-    crate::support::wait_until("it is not held", || ledger.total() > 20 << 20);
+    crate::support::wait_until("the memory of the head is not counted", || ledger.total() > 20 << 20);
     assert_eq!(peer.get(&origin.url("/small")).body.len(), 10);
-    crate::support::wait_until("nobody is cut off", || slow.is_reset());
+    crate::support::wait_until("the slow reader is not cut off", || slow.is_reset());
     assert_eq!(peer.get(&origin.url("/small")).status, 200);
 }

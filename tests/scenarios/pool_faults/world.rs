@@ -32,6 +32,7 @@ pub(super) fn version_of(response: &Response<Body>) -> Option<u64> {
 }
 
 /// An origin whose bodies change with each version and that can be taken down.
+pub(super) struct World {
     pub(super) origin: Origin,
     script: Arc<Script>,
 }
