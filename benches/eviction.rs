@@ -1,5 +1,6 @@
-//! How often a store hits, against a plain LRU of the same size: Zipf traffic over 100,000 URLs, alone and
-//! with reads that come once and never again. Prints a table; the same one at every run.
+//! The hit ratio of the memory store compared to a plain LRU of the same size: Zipf traffic over 100,000 URLs, with
+//! and
+//! without URLs that are read only once. Prints a table, which is the same in every run.
 //!
 //! `cargo bench --bench eviction`
 
@@ -14,7 +15,7 @@ use http::{HeaderMap, StatusCode};
 const URLS: u64 = 100_000;
 const REQUESTS: u64 = 600_000;
 
-/// What comes before is not counted: the store is being filled.
+/// The number of requests that fill the store before counting starts.
 const WARM_UP: u64 = 200_000;
 
 fn main() {
@@ -44,29 +45,29 @@ fn main() {
 #[derive(Clone, Copy)]
 enum Traffic {
     Alone,
-    /// Now and then 20,000 URLs are read once.
+    /// From time to time, 20,000 URLs are read once.
     Bursts,
     /// Every other request is for a URL that is read once.
     Crawled,
-    /// What is popular changes altogether, twice.
+    /// The popular URLs change completely, twice.
     Moving,
-    /// After a while the same URLs are read in the same order, round after round: nine tenths of what fits.
+    /// After the warm-up, the same URLs are read in the same order repeatedly; they fill nine tenths of the capacity.
     Round,
 }
 
 impl Traffic {
     fn name(self) -> &'static str {
         match self {
-            Self::Alone => "alone",
+            Self::Alone => "zipf only",
             Self::Bursts => "scans in bursts",
-            Self::Crawled => "half of it read once",
-            Self::Moving => "popularity that moves",
-            Self::Round => "a round that fits",
+            Self::Crawled => "half read once",
+            Self::Moving => "moving popularity",
+            Self::Round => "a loop that fits",
         }
     }
 }
 
-/// The part of the requests that hit, not counting those that come once.
+/// Returns the hit ratio, without the URLs that are read once.
 fn hit_ratio(cache: &mut impl Cache, traffic: Traffic, exponent: f64, capacity: u64) -> f64 {
     let zipf = Zipf::new(exponent);
     let mut random = Random(7);
@@ -94,11 +95,11 @@ fn hit_ratio(cache: &mut impl Cache, traffic: Traffic, exponent: f64, capacity: 
 }
 
 trait Cache {
-    /// Whether it is there; if not, it is there afterwards.
+    /// Returns whether the URL is stored, and stores it if not.
     fn ask(&mut self, url: u64) -> bool;
 }
 
-/// The real one.
+/// The memory store of the library.
 struct Ours {
     store: MemoryStore,
     response: Arc<StoredResponse>,
@@ -142,7 +143,7 @@ fn key(url: u64) -> Key {
     Key::new(&format!("http://a/{url:07}"))
 }
 
-/// A plain one, in the simplest way: when each URL was used last.
+/// A minimal LRU: the time of the last use of each URL.
 struct Lru {
     capacity: u64,
     now: u64,
@@ -172,7 +173,7 @@ impl Cache for Lru {
     }
 }
 
-/// Draws the n-th of the URLs in proportion to one over n to the exponent.
+/// Draws the n-th URL with a probability proportional to `1 / n^exponent`.
 struct Zipf {
     sums: Vec<f64>,
 }
@@ -195,7 +196,7 @@ impl Zipf {
     }
 }
 
-/// Numbers that are the same at every run (splitmix64).
+/// A generator with the same numbers in every run (splitmix64).
 struct Random(u64);
 
 impl Random {

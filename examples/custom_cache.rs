@@ -1,7 +1,8 @@
-//! A backend of one's own: a `Cache` that keeps each record in a file, bounded by an `Lru`.
+//! A custom storage backend: a `Cache` that keeps each record in a file, bounded by an `Lru`.
 //!
-//! It is as small as it can be. One that several processes share would write to a temporary file and
-//! rename it; a record that was half written is found out by its checksum, and fetched anew.
+//! This is a minimal version. A backend shared by several processes should write to a temporary file and rename it;
+//! an
+//! incomplete record is detected by its checksum and fetched again.
 //!
 //! ```sh
 //! cargo run --example custom_cache
@@ -19,10 +20,10 @@ use http::{Request, Response};
 struct Folder(PathBuf);
 
 impl Folder {
-    /// Keys hold any byte that a URL may hold: they are written in hexadecimal.
+    /// A key may contain any byte of a URL, so it is encoded in hexadecimal.
     fn file(&self, key: &str) -> PathBuf {
         let name: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
-        // File names are short, keys are not.
+        // Keys can be longer than file names may be, so they are split into folders.
         let pieces: Vec<String> =
             name.as_bytes().chunks(200).map(|piece| String::from_utf8_lossy(piece).into_owned()).collect();
         pieces.iter().fold(self.0.clone(), |path, piece| path.join(format!("{piece}.d"))).join("record")
@@ -59,11 +60,11 @@ impl Cache for Folder {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("forwardcache-example-{}", std::process::id()));
     for run in ["first", "second"] {
-        // Each run is a cache of its own: what the second finds, it finds in the folder.
+        // Each run creates a new cache; the second one finds the records of the first in the folder.
         let store = BackedStore::new(Lru::new(Folder(folder.clone()), 64 << 20));
         let origin = RoundTripFn(|_| {
             let response = Response::builder().header("cache-control", "max-age=60");
-            Ok(response.body(Body::from("hello")).expect("a response of known fields"))
+            Ok(response.body(Body::from("hello")).expect("the fields are well-formed"))
         });
         let cache = Caching::builder().origin(origin).store(store).build()?;
         let response = cache.round_trip(Request::get("http://example.com/").body(Body::empty())?)?;

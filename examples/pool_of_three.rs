@@ -1,5 +1,6 @@
-//! A pool of three peers in one process, before an origin of its own. Each URL reaches the origin once,
-//! whichever peer is asked, and however often.
+//! A pool of three peers in one process, in front of a local origin. Each URL is fetched from the origin once, no
+//! matter
+//! which peer is asked and how often.
 //!
 //! ```sh
 //! cargo run --example pool_of_three
@@ -22,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         response
     })?;
 
-    // The ports are known before the peers are made, because each must know the whole pool.
+    // Every peer needs the URLs of the whole pool, so bind all ports before building the peers.
     let mut listeners = Vec::new();
     let mut urls = Vec::new();
     for _ in 0..3 {
@@ -41,10 +42,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for path in ["a", "b", "c"] {
             let url = format!("http://{}/{path}", origin.local_addr());
             let body = peer.get(&url)?.into_body().into_text()?;
-            println!("{} was asked for /{path}: {body}", peer.self_url());
+            println!("{} returned /{path}: {body}", peer.self_url());
         }
     }
-    println!("9 requests; the origin was asked {} times", asked.load(Ordering::Relaxed));
+    println!("9 requests; {} reached the origin", asked.load(Ordering::Relaxed));
     assert_eq!(asked.load(Ordering::Relaxed), 3);
     Ok(())
 }

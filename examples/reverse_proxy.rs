@@ -1,4 +1,4 @@
-//! A cache before one origin: the caching engine and the front, without a pool.
+//! A reverse proxy with a cache in front of one origin, built from the caching engine and the server, without a pool.
 //!
 //! ```sh
 //! cargo run --example reverse_proxy -- 127.0.0.1:8080 http://example.com
@@ -13,8 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [listen, origin] = arguments.as_slice() else {
         return Err("usage: reverse_proxy ADDRESS ORIGIN".into());
     };
-    // Strangers share this cache: the rules of a shared cache, except that what the origin marks as
-    // cacheable is cached with its cookies too.
+    // Unrelated users share this cache, so use the rules of a shared cache. As an exception, cacheable responses with
+    // Set-Cookie are stored too.
     let mut rules = Rules::new(Mode::Shared);
     rules.store_set_cookie = true;
     let cache = Caching::builder().rules(rules).build()?;
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let Ok(uri) = format!("{origin}{path}").parse() else {
-            return plain(StatusCode::BAD_REQUEST, "this is no URL of the origin");
+            return plain(StatusCode::BAD_REQUEST, "the request target is not valid for the origin");
         };
         parts.uri = uri;
         parts.headers.remove("host");

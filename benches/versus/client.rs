@@ -1,4 +1,4 @@
-//! A client of few words: for what is checked, filled and held open. What is timed is asked by wrk.
+//! A minimal HTTP client for checks, for filling caches and for idle connections. The measured load comes from wrk.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -19,13 +19,13 @@ impl Answer {
         self.body.len() as u64
     }
 
-    /// The first value of a field; its name in lower case.
+    /// Returns the first value of a field, given its name in lower case.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// A connection that stays open from one request to the next.
+/// A persistent connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     reader: BufReader<TcpStream>,
@@ -37,7 +37,7 @@ impl Connection {
         Self::with_buffer(address, 16 << 10)
     }
 
-    /// One of thousands, which keeps little.
+    /// Opens a connection with a small buffer, for thousands of connections.
     pub(crate) fn open_small(address: SocketAddr) -> io::Result<Self> {
         Self::with_buffer(address, 512)
     }
@@ -63,7 +63,7 @@ impl Connection {
         Ok(answer)
     }
 
-    /// Sends a request and reads the head of what comes back: the body is left to be read.
+    /// Sends a request and reads the head of the response, but not its body.
     pub(crate) fn ask(&mut self, path: &str) -> io::Result<Answer> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
         self.reader.get_mut().write_all(request.as_bytes())?;
@@ -82,7 +82,7 @@ impl Connection {
         Ok(answer)
     }
 
-    /// Whether the server holds it open, with nothing more to say.
+    /// Returns whether the connection is open and has nothing to read.
     pub(crate) fn is_idle(&self) -> bool {
         let socket = self.reader.get_ref();
         let asked = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
@@ -99,13 +99,13 @@ impl Connection {
         Ok(line.trim_end().to_owned())
     }
 
-    /// Reads one chunk of a chunked body; the length 0 is that of the last.
+    /// Reads one chunk of a chunked body. Returns its length, which is 0 for the last chunk.
     pub(crate) fn chunk(&mut self, body: &mut Vec<u8>) -> io::Result<u64> {
         let line = self.line()?;
         let digits = line.split(';').next().unwrap_or_default();
         let length = u64::from_str_radix(digits.trim(), 16).map_err(|_| malformed(&line))?;
         self.take(length, body)?;
-        // The end of the chunk; or, after the last, of the trailers, of which nobody here sends any.
+        // The line end after the chunk, or the empty line after the last chunk (the servers here send no trailers).
         self.line()?;
         Ok(length)
     }
@@ -120,7 +120,7 @@ fn malformed(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("malformed: {text:?}"))
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection.
 pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
     Connection::open(address)?.get(path)
 }

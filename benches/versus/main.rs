@@ -1,27 +1,27 @@
-//! forwardcache against nginx, Varnish and Squid, all as caches before the same origin on loopback:
+//! Compares forwardcache with nginx, Varnish and Squid as caches in front of the same origin on loopback:
 //! `cargo bench --features cli --bench versus`, with options after `--`.
 //!
-//! | file | what it holds |
+//! | module | subject |
 //! |---|---|
-//! | `arguments` | what may be typed |
-//! | `packages` | installs the rivals and wrk from Debian |
-//! | `processes` | children that end with this process, and what they take |
-//! | `interruption` | an end before the end |
-//! | `servers` | how each server is started |
-//! | `client`, `wrk` | who asks: for checks, and for figures |
-//! | `throughput`, `mix` | hits and misses in rounds, also of a slow origin; hits beside misses |
+//! | `arguments` | command-line options |
+//! | `packages` | installs the other servers and wrk from Debian |
+//! | `processes` | child processes that end with this one, and their resource usage |
+//! | `interruption` | signals |
+//! | `servers` | starts each server |
+//! | `client`, `wrk` | clients for checks and for the measured load |
+//! | `throughput`, `mix` | hits and misses in rounds, slow origins, hits mixed with misses |
 //! | `idle` | idle connections and event streams |
-//! | `objects`, `start` | stored objects, the command by itself |
-//! | `figures`, `targets`, `report`, `plot` | what becomes of the figures |
+//! | `objects`, `start` | memory per stored object; size and start of the command |
+//! | `figures`, `targets`, `report`, `plot` | evaluation and output |
 //!
-//! What waits has rows of its own, each a `--scenario`:
+//! Scenarios with waiting requests, each selected with `--scenario`:
 //!
-//! | scenario | what is measured | beside |
+//! | scenario | measurement | compared with |
 //! |---|---|---|
-//! | `slow-misses` | misses of an origin that takes 200 ms for each, 256 connections | nginx, Varnish |
-//! | `slow-tls-misses` | the same over TLS to the origin | nginx |
-//! | `mixed-hits` | p99 of hits while each tenth request is a miss that takes 50 ms | nginx, Varnish |
-//! | `streams` | hits while 100 event streams are open, of those without | nginx |
+//! | `slow-misses` | misses with an origin latency of 200 ms, 256 connections | nginx, Varnish |
+//! | `slow-tls-misses` | the same with TLS to the origin | nginx |
+//! | `mixed-hits` | p99 of hits while 10 % of the requests are misses that take 50 ms | nginx, Varnish |
+//! | `streams` | hits with 100 open event streams, relative to hits without | nginx |
 
 mod arguments;
 mod client;
@@ -55,7 +55,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if !arguments.bench {
-        println!("nothing is measured by a test: `cargo bench --features cli --bench versus`");
+        println!("a test run measures nothing; run `cargo bench --features cli --bench versus`");
         return ExitCode::SUCCESS;
     }
     match run(&arguments) {
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// That a target is not met is a result, and no failure.
+/// Runs the benchmark. A missed target is a result and not an error.
 fn run(arguments: &Arguments) -> Result<()> {
     processes::raise_open_files(idle::OPEN_FILES)?;
     packages::install()?;
@@ -97,7 +97,7 @@ fn measure(arguments: &Arguments) -> Result<Results> {
             let kinds = arguments.chosen(&[Kind::Forwardcache, Kind::Nginx]);
             results.idle.push(idle::measure(what, &kinds, rounds, seconds)?);
         } else if arguments.has(what.scenario()) {
-            eprintln!("{} are left out: they need more open files than this system allows", what.name());
+            eprintln!("skipping {}: the limit of open files is too low", what.name());
         }
     }
     if arguments.has(Scenario::Objects) {

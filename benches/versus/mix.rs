@@ -1,4 +1,4 @@
-//! A load of hits and misses, of which the hits are timed by themselves: wrk times all requests as one.
+//! A mixed load of hits and misses, with the hits timed separately, which wrk cannot do.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -10,25 +10,26 @@ use crate::interruption;
 use crate::servers::{Origin, SMALL, Server};
 use crate::wrk::Seen;
 
-/// Of so many requests of a client one is a miss.
+/// One of this many requests of a client is a miss.
 pub(crate) const MISS_EVERY: u64 = 10;
 
-/// What one client saw.
+/// The results of one client.
 #[derive(Debug, Default)]
 struct Share {
-    /// Microseconds of each hit.
+    /// The duration of each hit in microseconds.
     hits: Vec<f64>,
     misses: u64,
     bytes: u64,
 }
 
-/// Asks for that long, over that many connections at a time: each asks for [`SMALL`], which the server has,
-/// and each tenth time for a number from `first` upwards. What comes is the number of misses, and what was
-/// seen: the times are those of hits alone, the requests are all.
+/// Runs the load for this time over this many connections. Each client requests [`SMALL`], which is stored, and every
+/// tenth time a new URL, numbered from `first`. Returns the number of misses and the results; the percentiles are
+/// those
+/// of the hits, the number of requests includes the misses.
 ///
 /// # Errors
 ///
-/// When any answer is an error or has another length, or any connection breaks.
+/// If a response is an error or has a wrong length, or if a connection breaks.
 pub(crate) fn run(server: &Server, first: u64, connections: u32, seconds: u32) -> Result<(u64, Seen)> {
     let until = Instant::now() + Duration::from_secs(seconds.into());
     let (address, hit, miss) = (server.address, server.path(SMALL.0), server.path(Origin::DISTINCT));
@@ -36,9 +37,9 @@ pub(crate) fn run(server: &Server, first: u64, connections: u32, seconds: u32) -
     let begun = Instant::now();
     let shares = thread::scope(|scope| {
         let start = |client: u32| {
-            // As many numbers as one client can never ask for.
+            // A range of numbers larger than the number of requests of one client.
             let numbers = first + u64::from(client) * 100_000;
-            // Not all miss at the same time.
+            // Spread the misses of the clients over time.
             let turn = u64::from(client) % MISS_EVERY;
             scope.spawn(move || share(address, hit, (miss, numbers), turn, until))
         };
@@ -52,7 +53,7 @@ pub(crate) fn run(server: &Server, first: u64, connections: u32, seconds: u32) -
     let bytes: u64 = shares.iter().map(|share| share.bytes).sum();
     let mut hits: Vec<f64> = shares.into_iter().flat_map(|share| share.hits).collect();
     hits.sort_by(f64::total_cmp);
-    let percentile = |percent: usize| hits.get(hits.len() * percent / 100).copied().ok_or("there was no hit");
+    let percentile = |percent: usize| hits.get(hits.len() * percent / 100).copied().ok_or("no hits were measured");
     let requests = hits.len() as f64 + misses as f64;
     let seen = Seen {
         requests,

@@ -1,4 +1,4 @@
-//! The programs that are measured against, and the one that measures: installed where they are missing.
+//! Installs the other servers and wrk if they are missing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,20 +8,20 @@ use std::process::Command;
 use crate::Result;
 use crate::processes::is_root;
 
-/// Programs with the Debian package each is in.
+/// The programs and their Debian packages.
 const NEEDED: [(&str, &str); 4] =
     [("nginx", "nginx-light"), ("varnishd", "varnish"), ("squid", "squid"), ("wrk", "wrk")];
 
-/// Where Debian keeps them; the path of an ordinary user does not lead to all of it.
+/// The folders in which Debian installs them; not all are in the PATH of ordinary users.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
 
-/// The whole path of an installed program.
+/// Returns the path of an installed program.
 pub(crate) fn path_of(program: &str) -> Result<PathBuf> {
     let found = FOLDERS.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file());
     found.ok_or_else(|| format!("{program} is not installed").into())
 }
 
-/// Installs what is missing, or says what to install.
+/// Installs the missing programs, or returns an error that lists them.
 pub(crate) fn install() -> Result<()> {
     let missing: Vec<&str> = NEEDED
         .into_iter()
@@ -37,7 +37,7 @@ pub(crate) fn install() -> Result<()> {
     }
     eprintln!("installing {names}");
     let _nothing_starts = NothingStarts::from_now_on()?;
-    // A list of packages that is old, or not there, is the usual reason for a failure.
+    // The usual reason for a failure is a missing or outdated package list.
     if apt_get("install", &missing).is_err() {
         apt_get("update", &[])?;
         apt_get("install", &missing)?;
@@ -56,8 +56,8 @@ fn apt_get(verb: &str, packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The packages start their servers once installed, which would then run beside those that are measured.
-/// While this lives, Debian's policy is that nothing is started.
+/// Prevents the packages from starting their servers, which would disturb the measurement, by means of Debian's
+/// `policy-rc.d`.
 struct NothingStarts {
     policy: Option<PathBuf>,
 }
@@ -65,7 +65,7 @@ struct NothingStarts {
 impl NothingStarts {
     fn from_now_on() -> Result<Self> {
         let path = PathBuf::from("/usr/sbin/policy-rc.d");
-        // What is there already is the policy of whoever set up the machine.
+        // Keep an existing policy of the administrator.
         if path.exists() {
             return Ok(Self { policy: None });
         }
@@ -83,7 +83,7 @@ impl Drop for NothingStarts {
     }
 }
 
-/// What each program says of its version, in the first line that has a digit.
+/// Returns the version of each program: the first number with a point in its output.
 pub(crate) fn versions() -> Vec<(&'static str, String)> {
     let asked = [("nginx", "-v"), ("varnishd", "-V"), ("squid", "-v"), ("wrk", "-v")];
     asked.into_iter().map(|(program, flag)| (program, version(program, flag).unwrap_or_default())).collect()
@@ -94,8 +94,7 @@ fn version(program: &str, flag: &str) -> Option<String> {
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     let is_number = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
-    // "nginx/1.22.1", "(varnish-7.1.1 revision …", "Version 5.7", "debian/4.1.0-3": the first word of
-    // digits and points.
+    // Examples: "nginx/1.22.1", "(varnish-7.1.1 revision …", "Version 5.7", "debian/4.1.0-3".
     let mut words = text.split(|sign: char| !(sign.is_ascii_digit() || sign == '.'));
     words.find(|word| is_number(word) && word.contains('.')).map(str::to_owned)
 }

@@ -1,4 +1,4 @@
-//! All that was measured, as tables: the same text for the terminal and for a file in Markdown.
+//! The results as tables in Markdown, for the terminal and for a file.
 
 use std::fmt::Write as _;
 use std::thread;
@@ -25,7 +25,7 @@ impl Results {
         self.idle.iter().find(|outcome| outcome.what == what)
     }
 
-    /// Whatever was measured, and what of the targets is met.
+    /// Returns the report of all results and targets.
     pub(crate) fn text(&self, arguments: &Arguments) -> String {
         let mut sections = vec![heading(arguments)];
         sections.extend(self.throughput.iter().map(throughput_table));
@@ -49,11 +49,11 @@ fn heading(arguments: &Arguments) -> String {
         .collect();
     format!(
         "# Versus\n\n\
-         `cargo bench --features cli --bench versus`: forwardcache {}, {}; {cores} cores, which the servers, \
-         the origin and wrk share. {} rounds, in each of which every server has its turn of {} s; medians \
-         over the rounds. The ratio is forwardcache's requests to the other's in the same round. CPU is that \
-         of the server. Resident memory leaves out what nginx stores, which is in files. Where hits are beside \
-         misses, the times are those of hits alone.\n",
+         `cargo bench --features cli --bench versus`: forwardcache {}, {}; {cores} cores shared by the servers, \
+         the origin and wrk. {} rounds, in each of which every server is measured for {} s; medians \
+         over the rounds. The ratio is forwardcache's rate divided by the other server's in the same round. CPU is that \
+         of the server. Resident memory excludes nginx's cache, which is in files. For hits with \
+         misses, the times are those of the hits.\n",
         env!("CARGO_PKG_VERSION"),
         rivals.join(", "),
         arguments.rounds,
@@ -77,7 +77,7 @@ fn throughput_table(outcome: &throughput::Outcome) -> String {
         ]);
     }
     let columns =
-        ["server", "requests/s", "p50", "p99", "CPU per 1,000", "resident", "forwardcache is, times"];
+        ["server", "requests/s", "p50", "p99", "CPU per 1,000", "resident", "ratio"];
     format!("## {}\n\n{}", outcome.what.name, table(columns, &rows))
 }
 
@@ -103,14 +103,14 @@ fn idle_table(outcome: &idle::Outcome) -> String {
     let columns = [
         "server",
         "threads before",
-        "threads with them",
-        "bytes each",
+        "threads with",
+        "bytes per connection",
         "requests/s without",
         "requests/s with",
         "ratio",
     ];
     let (count, name) = (grouped(outcome.what.count() as f64), outcome.what.name());
-    format!("## hits 1 KiB beside {count} {name}\n\n{}{failures}", table(columns, &rows))
+    format!("## hits 1 KiB with {count} {name}\n\n{}{failures}", table(columns, &rows))
 }
 
 fn objects_table(objects: &[(Kind, f64)]) -> String {
@@ -124,7 +124,7 @@ fn start_table(start: start::Outcome) -> String {
         ["resident memory, idle".to_owned(), mebibytes(start.idle_resident)],
         ["start to first answer".to_owned(), milliseconds(start.milliseconds)],
     ];
-    format!("## the command\n\n{}", table(["what", "forwardcache"], &rows))
+    format!("## the command\n\n{}", table(["measure", "forwardcache"], &rows))
 }
 
 fn targets_table(results: &Results) -> String {
@@ -140,10 +140,10 @@ fn targets_table(results: &Results) -> String {
             [target.what.to_owned(), target.wanted, found, verdict.to_owned()]
         })
         .collect();
-    format!("## targets\n\n{}", table(["what", "wanted", "found", ""], &rows))
+    format!("## targets\n\n{}", table(["target", "required", "measured", ""], &rows))
 }
 
-/// In Markdown, and aligned so that it can be read as it is: the first column to the left.
+/// Formats a Markdown table that is aligned as plain text: the first column to the left, the others to the right.
 fn table<const COLUMNS: usize>(columns: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());

@@ -1,16 +1,16 @@
-//! What was promised, and whether it holds.
+//! The performance targets, and whether they are met.
 
 use crate::arguments::Scenario;
 use crate::idle;
 use crate::report::Results;
 use crate::servers::Kind;
 
-/// One promise.
+/// A target.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) what: &'static str,
     pub(crate) wanted: String,
-    /// What came of it; `None` when it was not measured.
+    /// The measured value and whether it meets the target; `None` if it was not measured.
     pub(crate) found: Option<(String, bool)>,
 }
 
@@ -18,20 +18,20 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
     let ratio = |scenario, rival| results.throughput(scenario).and_then(|outcome| outcome.ratio(rival));
     let mut targets = Vec::new();
     for (what, least, found) in [
-        ("hits 1 KiB, of nginx's", 1.3, ratio(Scenario::SmallHits, Kind::Nginx)),
-        ("hits 1 KiB, of Varnish's", 1.8, ratio(Scenario::SmallHits, Kind::Varnish)),
-        ("hits 64 KiB, of nginx's", 1.0, ratio(Scenario::MediumHits, Kind::Nginx)),
-        ("hits 1 MiB, of Varnish's", 1.0, ratio(Scenario::LargeHits, Kind::Varnish)),
-        ("misses, of nginx's", 1.0, ratio(Scenario::Misses, Kind::Nginx)),
-        ("misses at 200 ms, of Varnish's", 1.0, ratio(Scenario::SlowMisses, Kind::Varnish)),
-        ("misses at 200 ms over TLS, of nginx's", 1.0, ratio(Scenario::SlowTlsMisses, Kind::Nginx)),
-        // Clients that wait for misses ask for fewer hits, and these are fast: p99 alone would praise that.
-        ("requests with 10 % of misses at 50 ms, of nginx's", 0.9, ratio(Scenario::MixedHits, Kind::Nginx)),
+        ("hits 1 KiB, relative to nginx", 1.3, ratio(Scenario::SmallHits, Kind::Nginx)),
+        ("hits 1 KiB, relative to Varnish", 1.8, ratio(Scenario::SmallHits, Kind::Varnish)),
+        ("hits 64 KiB, relative to nginx", 1.0, ratio(Scenario::MediumHits, Kind::Nginx)),
+        ("hits 1 MiB, relative to Varnish", 1.0, ratio(Scenario::LargeHits, Kind::Varnish)),
+        ("misses, relative to nginx", 1.0, ratio(Scenario::Misses, Kind::Nginx)),
+        ("misses with 200 ms latency, relative to Varnish", 1.0, ratio(Scenario::SlowMisses, Kind::Varnish)),
+        ("misses with 200 ms latency over TLS, relative to nginx", 1.0, ratio(Scenario::SlowTlsMisses, Kind::Nginx)),
+        // Clients that wait for misses send fewer hits, which are then fast, so p99 of the hits is not sufficient.
+        ("requests with 10 % misses of 50 ms, relative to nginx", 0.9, ratio(Scenario::MixedHits, Kind::Nginx)),
     ] {
         targets.push(at_least(what, least, found));
     }
     targets.push(tail(results, Scenario::SmallHits, "p99 of hits 1 KiB"));
-    targets.push(tail(results, Scenario::MixedHits, "p99 of hits beside 10 % of misses at 50 ms"));
+    targets.push(tail(results, Scenario::MixedHits, "p99 of hits with 10 % misses of 50 ms"));
     let object = results.objects.iter().find(|(kind, _)| *kind == Kind::Forwardcache);
     targets.push(at_most(
         "resident bytes of a stored object of 1 KiB",
@@ -66,7 +66,7 @@ fn tail(results: &Results, scenario: Scenario, what: &'static str) -> Target {
 
 fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<Target> {
     let turns = outcome.map_or(&[][..], |outcome| outcome.turns(Kind::Forwardcache));
-    // In the worst round: one new thread is one too many.
+    // The worst round counts: no new thread is allowed.
     let threads = turns.iter().map(|turn| turn.threads_after.saturating_sub(turn.threads_before)).max();
     let median = |figure: fn(&idle::Turn) -> f64| {
         outcome.and_then(|outcome| outcome.median(Kind::Forwardcache, figure))
@@ -80,7 +80,7 @@ fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<Target> {
             median(|turn| turn.bytes_per_connection / 1024.0),
         ),
         at_least(
-            "hits 1 KiB beside idle connections, of those without",
+            "hits 1 KiB with idle connections, relative to without",
             0.9,
             median(|turn| turn.hits_with / turn.hits_without),
         ),
@@ -92,7 +92,7 @@ fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<Target> {
 }
 
 fn streams_target(outcome: Option<&idle::Outcome>) -> Target {
-    let what = "hits 1 KiB beside event streams, of those without";
+    let what = "hits 1 KiB with event streams, relative to without";
     let ratio = |turn: &idle::Turn| turn.hits_with / turn.hits_without;
     let ratio = outcome.and_then(|outcome| outcome.median(Kind::Forwardcache, ratio));
     let mut target = at_least(what, 0.9, ratio);
@@ -100,18 +100,18 @@ fn streams_target(outcome: Option<&idle::Outcome>) -> Target {
     target
 }
 
-/// What cannot hold the connections has met nothing that is wanted while it does.
+/// Marks the target as missed if forwardcache cannot hold the connections.
 fn hold_or_fail(target: &mut Target, outcome: Option<&idle::Outcome>) {
     let failed = outcome.is_some_and(|outcome| {
         outcome.servers.iter().any(|(kind, turns)| *kind == Kind::Forwardcache && turns.is_err())
     });
     if failed {
-        target.found = Some(("it cannot hold them".to_owned(), false));
+        target.found = Some(("connections not held".to_owned(), false));
     }
 }
 
 fn at_least(what: &'static str, least: f64, found: Option<f64>) -> Target {
-    // As many digits count as are shown: an origin of a fixed time gives all servers the same bound.
+    // Compare with the displayed precision: an origin with a fixed latency limits all servers to the same rate.
     let found = found.map(|found| (format!("{found:.2} times"), (found * 100.0).round() >= least * 100.0));
     Target { what, wanted: format!("at least {least:.1} times"), found }
 }

@@ -1,5 +1,4 @@
-//! Hits and misses, as many as a server can answer, also of a slow origin: every server has its turn in every
-//! round.
+//! The maximum rate of hits and misses, including slow origins. Every server is measured once per round.
 
 use std::time::Duration;
 
@@ -11,15 +10,15 @@ use crate::mix;
 use crate::servers::{Kind, LARGE, MEDIUM, Origin, SMALL, Server};
 use crate::wrk::{self, Asking, Seen};
 
-/// What is asked for in a scenario.
+/// The requests of a scenario.
 #[derive(Clone, Copy, Debug)]
 enum Load {
-    /// This path of the origin, whose body is that long.
+    /// Hits of this path of the origin, whose body has this length.
     Hits((&'static str, u64)),
     Misses,
-    /// Misses of an origin that takes that long for each, over TLS or not.
+    /// Misses with this origin latency, with or without TLS.
     SlowMisses(Duration, bool),
-    /// Hits, and for every nine a miss that takes that long. What is timed are the hits.
+    /// Nine hits per miss; the misses take this long, and only the hits are timed.
     Mixed(Duration),
 }
 
@@ -33,10 +32,10 @@ impl Load {
     }
 }
 
-/// Those that are measured where threads or events make the difference.
+/// The servers compared in scenarios where requests wait.
 const WAITING: [Kind; 3] = [Kind::Forwardcache, Kind::Nginx, Kind::Varnish];
 
-/// What a slow origin takes for each request, and an origin in a mix of hits and misses.
+/// The origin latency of slow misses, and of misses mixed with hits.
 const SLOW: Duration = Duration::from_millis(200);
 const MIXED: Duration = Duration::from_millis(50);
 
@@ -44,7 +43,7 @@ const MIXED: Duration = Duration::from_millis(50);
 pub(crate) struct Throughput {
     pub(crate) scenario: Scenario,
     pub(crate) name: &'static str,
-    /// Whose turns it has.
+    /// The servers that are measured.
     pub(crate) kinds: &'static [Kind],
     connections: u32,
     load: Load,
@@ -81,40 +80,40 @@ pub(crate) const ALL: [Throughput; 7] = [
     },
     Throughput {
         scenario: Scenario::SlowMisses,
-        name: "misses at an origin of 200 ms, 256 connections",
+        name: "misses with 200 ms latency, 256 connections",
         kinds: &WAITING,
         connections: 256,
         load: Load::SlowMisses(SLOW, false),
     },
-    // Varnish does not speak TLS with origins.
+    // Varnish does not support TLS to origins.
     Throughput {
         scenario: Scenario::SlowTlsMisses,
-        name: "misses at a TLS origin of 200 ms, 256 connections",
+        name: "misses with 200 ms latency over TLS, 256 connections",
         kinds: &[Kind::Forwardcache, Kind::Nginx],
         connections: 256,
         load: Load::SlowMisses(SLOW, true),
     },
     Throughput {
         scenario: Scenario::MixedHits,
-        name: "hits 1 KiB beside 10 % of misses at 50 ms",
+        name: "hits 1 KiB with 10 % misses of 50 ms",
         kinds: &WAITING,
         connections: 32,
         load: Load::Mixed(MIXED),
     },
 ];
 
-/// One turn of one server.
+/// The results of one server in one round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     pub(crate) requests_per_second: f64,
     pub(crate) median_milliseconds: f64,
     pub(crate) p99_milliseconds: f64,
-    /// CPU milliseconds a request, which is CPU seconds per 1,000 requests.
+    /// CPU milliseconds per request, which equals CPU seconds per 1,000 requests.
     pub(crate) cpu: f64,
     pub(crate) resident: f64,
 }
 
-/// What came of a scenario: of each server the turns, in the order of the rounds.
+/// The results of a scenario: for each server those of each round, in order.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) what: Throughput,
@@ -126,20 +125,21 @@ impl Outcome {
         self.servers.iter().find(|(other, _)| *other == kind).map_or(&[], |(_, turns)| turns)
     }
 
-    /// The median over the rounds, `None` of a server that had no turn.
+    /// Returns the median over the rounds, or `None` if the server was not measured.
     pub(crate) fn median(&self, kind: Kind, figure: impl Fn(&Turn) -> f64) -> Option<f64> {
         median(self.turns(kind).iter().map(figure))
     }
 
-    /// How many times as many requests forwardcache answers: the median over the rounds of what came of the
-    /// same round, so that what disturbs a whole round disturbs no ratio.
+    /// Returns the rate of forwardcache divided by that of the other server: the median of the ratios within each
+    /// round, so
+    /// that a disturbance of a whole round has no effect.
     pub(crate) fn ratio(&self, rival: Kind) -> Option<f64> {
         let rounds = self.turns(Kind::Forwardcache).iter().zip(self.turns(rival));
         median(rounds.map(|(own, other)| own.requests_per_second / other.requests_per_second))
     }
 }
 
-/// Starts an origin and the servers, lets each have its turns, and ends them.
+/// Starts an origin and the servers, measures each server in each round, and stops them.
 pub(crate) fn measure(what: Throughput, kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outcome> {
     let mut origin = what.load.origin()?;
     let servers = kinds.iter().map(|kind| Server::start(*kind, &origin)).collect::<Result<Vec<Server>>>()?;
@@ -167,12 +167,12 @@ pub(crate) fn measure(what: Throughput, kinds: &[Kind], rounds: u32, seconds: u3
     Ok(outcome)
 }
 
-/// Numbers of URLs that nobody asked for before.
+/// Hands out numbers of URLs that have not been requested before.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers(u64);
 
 impl Numbers {
-    /// The first of ten million, all for the caller.
+    /// Returns the first of ten million numbers that are reserved for the caller.
     pub(crate) fn take(&mut self) -> u64 {
         self.0 += 10_000_000;
         self.0
@@ -196,11 +196,11 @@ fn turn(
     }
 }
 
-/// Makes sure that the server has it and says so, and asks for it that long.
+/// Stores the response in the server, then measures hits for this time.
 ///
 /// # Errors
 ///
-/// Also when the origin was asked meanwhile: then not all were hits.
+/// Also if a request reached the origin, because then not all were hits.
 pub(crate) fn hits(
     server: &Server,
     origin: &mut Origin,
@@ -215,11 +215,11 @@ pub(crate) fn hits(
     let turn = timed(server, length, asking)?.1;
     match origin.asked()? - asked {
         0 => Ok(turn),
-        more => Err(format!("these are no hits: the origin was asked {more} times").into()),
+        more => Err(format!("not all were hits: {more} requests reached the origin").into()),
     }
 }
 
-/// Makes sure that the server has it and says so.
+/// Requests the path twice and verifies that the second response is a hit.
 fn store(server: &Server, (path, length): (&str, u64)) -> Result<()> {
     for is_second in [false, true] {
         let answer = server.get(path)?;
@@ -227,13 +227,13 @@ fn store(server: &Server, (path, length): (&str, u64)) -> Result<()> {
             return Err(format!("status {} with {} bytes", answer.status, answer.length()).into());
         }
         if is_second && !server.is_hit(&answer) {
-            return Err(format!("asked for the second time, it is no hit: {answer:?}").into());
+            return Err(format!("the second request is not a hit: {answer:?}").into());
         }
     }
     Ok(())
 }
 
-/// The first requests of all connections are spread over the time that the origin takes, if any.
+/// Measures misses. The first requests of all connections are spread over `spread`, if any.
 fn misses(
     server: &Server,
     origin: &mut Origin,
@@ -244,7 +244,7 @@ fn misses(
     let first = numbers.take();
     let answer = server.get(&format!("{}{first}", Origin::DISTINCT))?;
     if answer.status != 200 || answer.length() != SMALL.1 || server.is_hit(&answer) {
-        return Err(format!("no miss of 1 KiB: {answer:?}").into());
+        return Err(format!("not a miss of 1 KiB: {answer:?}").into());
     }
     let path = server.path(Origin::DISTINCT);
     let asked = origin.asked()?;
@@ -253,7 +253,7 @@ fn misses(
     let (requests, turn) = timed(server, SMALL.1, asking)?;
     let more = origin.asked()? - asked;
     if (more as f64) < requests {
-        return Err(format!("of {requests} requests {more} came to the origin: not all were misses").into());
+        return Err(format!("not all were misses: {more} of {requests} requests reached the origin").into());
     }
     Ok(turn)
 }
@@ -276,18 +276,18 @@ fn mixed(
     })?;
     match origin.asked()? - asked {
         more if more == misses => Ok(turn),
-        more => Err(format!("of {misses} misses and all hits {more} came to the origin").into()),
+        more => Err(format!("{more} requests reached the origin instead of {misses} misses").into()),
     }
 }
 
-/// The number of requests, and the rest.
+/// Measures a load. Returns the number of requests and the results.
 fn timed(server: &Server, length: u64, asking: impl FnOnce() -> Result<Seen>) -> Result<(f64, Turn)> {
     interruption::check()?;
     let before = server.usage();
     let seen = asking()?;
     let after = server.usage();
     if seen.bytes < seen.requests * length as f64 {
-        return Err(format!("{} requests brought {} bytes", seen.requests, seen.bytes).into());
+        return Err(format!("{} requests returned only {} bytes", seen.requests, seen.bytes).into());
     }
     let turn = Turn {
         requests_per_second: seen.requests_per_second,

@@ -1,10 +1,9 @@
-// The public HTTP cache tests, every request sent through a peer of ours.
+// Runs the public HTTP cache tests with every request sent through a peer.
 //
 //   node run.mjs shared|private PEER-COMMAND [OPTION-OF-SERVE...]
 //
-// Starts the suite's own server and a peer, on ports that the system chooses, prints what passed, and
-// compares what did not with the ledger. Ends with 1 when a case fails that the ledger does not name, and
-// when it names one that passes.
+// Starts the suite's server and a peer on free ports, prints the results, and compares the failures with ledger.json.
+// Exits with 1 if a test fails that is not listed in the ledger, or if a listed test passes.
 
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
@@ -29,7 +28,7 @@ const ledger = JSON.parse(fs.readFileSync(path.join(here, 'ledger.json'), 'utf8'
 const children = []
 process.on('exit', () => children.forEach(child => child.kill()))
 
-// Starts a child and waits for the line that says where it listens.
+// Starts a child process and waits for the line that contains its address.
 function start (program, words, options, listening) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'inherit'], ...options })
@@ -45,7 +44,7 @@ function start (program, words, options, listening) {
   })
 }
 
-// The suite's server cannot choose its port itself.
+// The suite's server needs a fixed port, so find a free one.
 function freePort () {
   return new Promise(resolve => {
     const server = net.createServer().listen(0, '127.0.0.1', () => {
@@ -68,7 +67,7 @@ await start(process.execPath, ['server/server.mjs'], {
   }
 }, /Listening on (\S+)/)
 const peerWords = ['serve', '--listen', '127.0.0.1:0', '--mode', mode, ...options]
-// The suite wants what the origin calls cacheable cached with its cookies; we do that by option alone.
+// The suite expects responses with Set-Cookie to be stored if the origin marks them cacheable, which needs an option.
 if (mode === 'shared') peerWords.push('--store-set-cookie')
 const peer = await start(command, peerWords, {}, /serving on (\S+)/)
 
@@ -76,7 +75,7 @@ const fetch = require('node-fetch')
 const throughPeer = (url, init) => fetch(`${peer}/proxy?q=${encodeURIComponent(url)}`, init)
 
 const { runTests, getResults } = await suiteModule('client/runner.mjs')
-// Without the cases on Surrogate-Control, which no standard took up (RFC 9213 did it otherwise).
+// Surrogate-Control tests are excluded, since no standard adopted that field (see RFC 9213).
 const sets = (await suiteModule('tests/index.mjs')).default
 await runTests(sets, throughPeer, mode === 'private', `http://localhost:${port}`)
 const results = getResults()
@@ -85,7 +84,7 @@ const kinds = { required: [0, 0], optimal: [0, 0], check: [0, 0] }
 const failures = []
 for (const test of sets.flatMap(set => set.tests)) {
   const result = results[test.id]
-  // What is about browsers alone in shared mode, or about proxies alone in private mode.
+  // Skip tests that only apply to browsers (in shared mode) or to proxies (in private mode).
   if (result === undefined) continue
   const kind = test.kind ?? 'required'
   kinds[kind][1]++
@@ -99,7 +98,7 @@ for (const [kind, [passed, all]] of Object.entries(kinds)) {
 }
 let wrong = 0
 for (const { kind, id, said } of failures) {
-  // A check asks what a cache does; there is no wrong answer.
+  // A check only reports the behaviour of the cache, so it cannot fail.
   if (kind === 'check') {
     console.log(`  check    ${id}: ${said}`)
   } else if (id in ledger) {
@@ -111,7 +110,7 @@ for (const { kind, id, said } of failures) {
 }
 for (const id of Object.keys(ledger)) {
   if (results[id] === true || results[id] === undefined) {
-    console.log(`  FAILED   ${id} is in the ledger, and ${results[id] ? 'passes' : 'was not run'}`)
+    console.log(`  FAILED   ${id} is listed in the ledger but ${results[id] ? 'passes' : 'was not run'}`)
     wrong++
   }
 }

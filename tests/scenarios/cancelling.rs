@@ -29,7 +29,7 @@ enum Leaving {
 
 const LEAVING: [Leaving; 3] = [Leaving::End, Leaving::Close, Leaving::Reset];
 
-/// What an origin sends after it has received a request.
+/// The behaviour of an origin after it has received a request.
 #[derive(Clone, Copy)]
 enum After {
     /// Sends this text, then nothing more.

@@ -1,11 +1,11 @@
-//! The servers, each on a free loopback port, with all that it writes in a folder in memory.
+//! The servers, each on a free loopback port with a temporary folder in memory.
 //!
-//! | file | what it starts |
+//! | module | server |
 //! |---|---|
-//! | `origin` | where all fetch from: an nginx, or what `slow` holds |
-//! | `slow` | an origin of this process, which lets each request wait, and has event streams |
+//! | `origin` | the origin: an nginx, or the one in `slow` |
+//! | `slow` | an origin in this process with a fixed latency and event streams |
 //! | `forwardcache` | the command of this crate |
-//! | `nginx`, `varnish`, `squid` | what it is measured against, each as a cache before the origin |
+//! | `nginx`, `varnish`, `squid` | the other servers, each as a cache in front of the origin |
 
 pub(crate) mod forwardcache;
 mod nginx;
@@ -32,10 +32,10 @@ use crate::processes::{Process, Usage};
 
 pub(crate) use origin::{LARGE, MEDIUM, Origin, SMALL};
 
-/// The memory that each may use for what it stores.
+/// The memory limit of each cache in bytes.
 pub(crate) const MEMORY: u64 = 1 << 30;
 
-/// Between the choice of a free port and the server's `bind` another process may take it.
+/// Another process may take a free port between its choice and the server's `bind`.
 const ATTEMPTS: u32 = 3;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,14 +63,14 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A cache before the origin. Dropping it ends it.
+/// A cache in front of the origin, stopped when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
-    /// Its scheme, host and port.
+    /// The scheme, host and port of the origin.
     origin: String,
-    // Ended before its folder is removed.
+    // Dropped before the folder is removed.
     process: Process,
     _home: TempDir,
 }
@@ -88,7 +88,7 @@ impl Server {
         Ok(Self { kind, address, origin: origin.url(), process, _home: home })
     }
 
-    /// Where this server has what the origin has at that path.
+    /// Returns the path on this server for a path of the origin.
     pub(crate) fn path(&self, path: &str) -> String {
         match self.kind {
             Kind::Forwardcache => forwardcache::path(&self.origin, path),
@@ -100,7 +100,7 @@ impl Server {
         Ok(client::get(self.address, &self.path(path))?)
     }
 
-    /// Whether it says that an answer came from its cache.
+    /// Returns whether the response is marked as a cache hit.
     pub(crate) fn is_hit(&self, answer: &Answer) -> bool {
         match self.kind {
             Kind::Forwardcache => answer.field("x-from-cache") == Some("1"),
@@ -121,7 +121,7 @@ impl Server {
     }
 }
 
-/// A process that `launch` starts, once it can be connected to.
+/// Starts a process with `launch` and waits until it accepts connections.
 fn started(
     name: &str,
     launch: impl Fn(&Path, u16) -> Result<Process>,
@@ -147,12 +147,13 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// A folder in memory, if there is room in one, so that nobody is measured by the disk. Servers that change their
-/// user can write there.
+/// Creates a temporary folder, in memory if there is enough space, so that the disk does not affect the results. It
+/// is
+/// writable for servers that change their user.
 pub(crate) fn home() -> Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("versus-");
-    // Containers often have but 64 MiB there.
+    // Containers often have only 64 MiB there.
     let memory = Path::new("/dev/shm");
     let has_room = free_bytes(memory).is_ok_and(|free| free >= 2 * MEMORY);
     let folder = if has_room { builder.tempdir_in(memory)? } else { builder.tempdir()? };
@@ -163,5 +164,5 @@ pub(crate) fn home() -> Result<TempDir> {
 fn free_bytes(folder: &Path) -> Result<u64> {
     let output = Command::new("df").args(["-B1", "--output=avail"]).arg(folder).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.lines().nth(1).ok_or("df says nothing")?.trim().parse()?)
+    Ok(text.lines().nth(1).ok_or("unexpected output of df")?.trim().parse()?)
 }
