@@ -94,7 +94,7 @@ fn code(text: &str) -> String {
 }
 
 #[test]
-fn imports_point_down() {
+fn imports_point_to_lower_layers() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let order = order();
     let position = |module: &str| order.iter().position(|known| *known == module);
@@ -128,7 +128,7 @@ fn imports_point_down() {
 }
 
 #[test]
-fn the_root_is_a_shop_window() {
+fn crate_root_only_reexports() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs");
     for line in code(&fs::read_to_string(root).unwrap()).lines() {
         let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("(crate) ");
@@ -149,7 +149,7 @@ fn the_root_is_a_shop_window() {
 }
 
 #[test]
-fn the_command_uses_the_public_face() {
+fn command_uses_only_the_public_api() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for path in sources(&root.join("cli")) {
         let text = code(&fs::read_to_string(&path).unwrap());
@@ -158,7 +158,7 @@ fn the_command_uses_the_public_face() {
 }
 
 #[test]
-fn the_reader_sees_groups_paths_and_code_alone() {
+fn parser_finds_groups_and_paths_and_skips_comments_and_tests() {
     assert_eq!(
         named("use crate::{error::{Error, Result}, body::Body, header};"),
         ["error", "body", "header"]

@@ -18,7 +18,7 @@ const MOST_EACH: u64 = 1_900;
 const MOST_WRONG: u64 = 10;
 
 #[test]
-fn an_object_of_one_kibibyte_takes_little_more_and_all_of_it_is_counted() {
+fn stored_response_has_small_overhead_and_is_counted() {
     let mut caches = Vec::new();
     for (name, count, body) in [("streamed", 200_000, streamed as fn() -> Body), ("sliced", 20_000, sliced)] {
         let before = resident_bytes();

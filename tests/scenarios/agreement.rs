@@ -12,7 +12,7 @@ fn origin() -> Origin {
 }
 
 #[test]
-fn with_different_lists_every_request_is_answered_and_the_difference_is_told() {
+fn different_peer_lists_are_reported_and_every_request_is_answered() {
     let (origin, pool) = (origin(), LocalPeer::pool(2));
     let urls = LocalPeer::urls(&pool);
     // Each peer considers the other one the owner of every URL.
@@ -34,7 +34,7 @@ fn with_different_lists_every_request_is_answered_and_the_difference_is_told() {
 }
 
 #[test]
-fn those_who_know_the_same_do_not_disagree() {
+fn equal_peer_lists_report_no_mismatch() {
     let (origin, pool) = (origin(), LocalPeer::pool(3));
     let mut urls = LocalPeer::urls(&pool);
     urls.reverse();
@@ -58,7 +58,7 @@ fn those_who_know_the_same_do_not_disagree() {
 }
 
 #[test]
-fn a_new_owner_takes_over_what_the_former_one_has() {
+fn new_owner_copies_responses_from_the_previous_owner() {
     let (origin, pool) = (origin(), LocalPeer::pool(3));
     let urls = LocalPeer::urls(&pool);
     for peer in &pool {
@@ -93,7 +93,7 @@ fn a_new_owner_takes_over_what_the_former_one_has() {
 }
 
 #[test]
-fn a_former_owner_that_is_gone_costs_one_try() {
+fn missing_previous_owner_falls_back_to_the_origin() {
     let (origin, mut pool) = (origin(), LocalPeer::pool(2));
     let urls = LocalPeer::urls(&pool);
     pool[0].peer.set_pool([&urls[1]]).unwrap();
@@ -139,7 +139,7 @@ fn get(peer: &LocalPeer, url: &str) -> String {
 }
 
 #[test]
-fn what_is_no_longer_so_is_not_handed_over() {
+fn invalidated_response_is_not_copied_from_the_previous_owner() {
     let origin = numbered();
     let (pool, url, stored) = moved(&origin);
     assert_eq!(get(&pool[1], &url), stored, "the precondition of this test: the stored body is transferred");
@@ -162,7 +162,7 @@ fn what_is_no_longer_so_is_not_handed_over() {
 }
 
 #[test]
-fn further_changes_and_what_is_about_other_urls_keep_it_within_reach() {
+fn unrelated_changes_keep_the_previous_owner_known() {
     let (origin, other) = (numbered(), numbered());
     let (pool, url, stored) = moved(&origin);
     let urls = LocalPeer::urls(&pool);
@@ -180,7 +180,7 @@ fn further_changes_and_what_is_about_other_urls_keep_it_within_reach() {
 }
 
 #[test]
-fn who_has_left_the_pool_is_not_asked() {
+fn removed_peer_is_not_asked_as_previous_owner() {
     let origin = numbered();
     let pool = LocalPeer::pool(2);
     let urls = LocalPeer::urls(&pool);
@@ -194,7 +194,7 @@ fn who_has_left_the_pool_is_not_asked() {
 }
 
 #[test]
-fn the_same_list_again_changes_nothing() {
+fn setting_the_same_list_keeps_the_previous_owner() {
     let origin = numbered();
     let (pool, url, stored) = moved(&origin);
     for peer in &pool {

@@ -164,17 +164,17 @@ fn each_point_is_cancelled(peer: SocketAddr) {
 }
 
 #[test]
-fn a_fetch_ends_at_its_origin_when_its_client_has_left() {
+fn fetch_is_cancelled_when_its_client_disconnects() {
     each_point_is_cancelled(LocalPeer::start().address());
 }
 
 #[test]
-fn a_process_ends_a_fetch_when_its_client_has_left() {
+fn process_cancels_a_fetch_when_its_client_disconnects() {
     each_point_is_cancelled(PeerProcess::start().address);
 }
 
 #[test]
-fn an_origin_is_not_asked_for_a_client_that_left_while_it_was_queued() {
+fn queued_request_of_a_disconnected_client_is_not_fetched() {
     let origin = Watched::start(After::Says(""));
     let peer = LocalPeer::start_on(FrontOptions::new().workers(1), |builder| builder);
     for how in LEAVING {
@@ -198,7 +198,7 @@ fn an_origin_is_not_asked_for_a_client_that_left_while_it_was_queued() {
 }
 
 #[test]
-fn a_fetch_goes_on_while_one_of_its_clients_waits() {
+fn fetch_continues_while_another_client_waits() {
     // With one I/O thread, requests are read in the order in which they are sent.
     let peer = LocalPeer::start_on(FrontOptions::new().io_threads(1), |builder| builder);
     for how in LEAVING {

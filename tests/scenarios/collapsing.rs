@@ -28,7 +28,7 @@ fn plain(_: usize) -> String {
 }
 
 #[test]
-fn an_origin_that_answers_garbage_is_not_asked_once_for_each_who_waits() {
+fn invalid_response_is_not_refetched_for_each_waiting_request() {
     let gate = Gate::new();
     let origin = {
         let gate = gate.clone();
@@ -47,7 +47,7 @@ fn an_origin_that_answers_garbage_is_not_asked_once_for_each_who_waits() {
 }
 
 #[test]
-fn what_always_needs_validation_is_asked_for_by_all_together() {
+fn no_cache_requests_validate_concurrently() {
     const AT_ONCE: usize = 20;
     let gate = Gate::new();
     let origin = {
@@ -77,7 +77,7 @@ fn what_always_needs_validation_is_asked_for_by_all_together() {
 }
 
 #[test]
-fn two_variants_are_fetched_about_once_each() {
+fn concurrent_variants_are_fetched_about_once_each() {
     let gate = Gate::new();
     let origin = {
         let gate = gate.clone();
@@ -102,7 +102,7 @@ fn two_variants_are_fetched_about_once_each() {
 }
 
 #[test]
-fn a_reader_that_takes_nothing_does_not_slow_another_one_of_the_same_body() {
+fn stalled_reader_does_not_slow_another_reader_of_the_same_body() {
     const LENGTH: usize = 40 << 20;
     for chunked in [false, true] {
         let gate = Gate::new();
@@ -141,7 +141,7 @@ fn ranges(length: usize) -> Origin {
 }
 
 #[test]
-fn a_byte_after_a_large_part_costs_what_a_byte_weighs() {
+fn appending_to_a_large_part_is_cheap() {
     const PART: usize = 48 << 20;
     const BYTES: usize = 1000;
     let origin = ranges(PART + BYTES + 10);

@@ -30,7 +30,7 @@ fn assert_refuses(arguments: &[&str], code: i32, words: &str) {
 }
 
 #[test]
-fn a_bad_command_line_is_one_line_and_the_code_2() {
+fn usage_error_prints_one_line_and_exits_with_2() {
     for (arguments, words) in [
         (&["serve", "--no-such-flag"][..], "--no-such-flag"),
         (&["no-such-command"], "no-such-command"),
@@ -96,7 +96,7 @@ fn a_bad_command_line_is_one_line_and_the_code_2() {
 }
 
 #[test]
-fn what_cannot_be_done_is_one_line_and_the_code_1() {
+fn runtime_error_prints_one_line_and_exits_with_1() {
     let port = Port::hold();
     let nobody = format!("http://{}/a?secret=1", port.address());
     let peer = format!("http://{}", port.address());
@@ -107,7 +107,7 @@ fn what_cannot_be_done_is_one_line_and_the_code_1() {
 }
 
 #[test]
-fn a_peer_that_asks_who_comes_is_told() {
+fn command_sends_client_certificate_to_peers() {
     let peer = TlsOrigin::start_for_its_clients(|received| Reply::ok(received.target.clone()));
     let [url, ca, me] = [
         peer.url_by_name(""),
@@ -128,14 +128,14 @@ fn a_peer_that_asks_who_comes_is_told() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_one_line_and_the_code_1() {
+fn port_in_use_prints_one_line_and_exits_with_1() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     assert_refuses(&["serve", "--listen", &address], 1, &address);
 }
 
 #[test]
-fn help_and_version_are_answers() {
+fn help_and_version_exit_with_0() {
     for arguments in [&["--help"][..], &["help", "serve"], &["get", "--help"]] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(0));
@@ -148,7 +148,7 @@ fn help_and_version_are_answers() {
 }
 
 #[test]
-fn get_ends_as_the_origin_answered() {
+fn get_exit_code_reflects_the_status() {
     let peer = LocalPeer::start();
     for (status, code) in [(200, 0), (204, 0), (301, 0), (404, 4), (410, 4), (500, 5), (503, 5)] {
         let origin = Origin::start(move |_| match status {
@@ -165,7 +165,7 @@ fn get_ends_as_the_origin_answered() {
 }
 
 #[test]
-fn a_body_that_is_not_whole_ends_get_with_1() {
+fn get_exits_with_1_for_incomplete_body() {
     let origin = Origin::start(|_| Reply::ok("x".repeat(300_000)).cut_after(200_000));
     let peer = LocalPeer::start();
     for output in [run(["get", &origin.url("/")]), run(["get", "--peer", &peer.url(), &origin.url("/")])] {
@@ -176,7 +176,7 @@ fn a_body_that_is_not_whole_ends_get_with_1() {
 }
 
 #[test]
-fn get_shows_the_head_writes_a_file_and_sends_fields() {
+fn get_prints_the_head_writes_a_file_and_sends_fields() {
     let origin = Origin::start(|_| Reply::ok("the body").field("X-Twice", "1").field("X-Twice", "2"));
     let output = run(["get", "-i", "-H", "X-One: 1", "--header", "Accept:text/plain", &origin.url("/")]);
     let (head, body) = stdout(&output).split_once("\r\n\r\n").unwrap();
@@ -200,7 +200,7 @@ fn get_shows_the_head_writes_a_file_and_sends_fields() {
 }
 
 #[test]
-fn owner_says_who_owns_what() {
+fn owner_prints_the_owner_of_each_url() {
     let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000", "http://10.0.0.3:3000"];
     let urls: Vec<_> = (0..20).map(|number| format!("https://example.com/{number}?a=b")).collect();
     let client = Client::builder().pool(pool).build().unwrap();
@@ -216,7 +216,7 @@ fn owner_says_who_owns_what() {
 }
 
 #[test]
-fn owner_places_urls_by_the_ring_and_the_weights_that_it_is_given() {
+fn owner_uses_the_given_ring_and_weights() {
     let members = ["http://10.0.0.1:3000 weight=3", "http://10.0.0.2:3000", "http://10.0.0.3:3000"];
     let urls: Vec<_> = (0..20).map(|number| format!("https://example.com/{number}")).collect();
     let mut said = Vec::new();
@@ -236,7 +236,7 @@ fn owner_places_urls_by_the_ring_and_the_weights_that_it_is_given() {
 }
 
 #[test]
-fn ring_says_what_each_peer_owns() {
+fn ring_prints_the_share_of_each_peer() {
     for name in ["compatible", "rendezvous"] {
         let output = run(["ring", "--ring", name, "--peer", "http://a", "--peer", "http://b weight=3"]);
         assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
@@ -252,7 +252,7 @@ fn ring_says_what_each_peer_owns() {
 }
 
 #[test]
-fn ring_models_a_large_pool_the_same_every_time() {
+fn ring_simulation_is_reproducible() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ring.svg");
     let plot = file.to_str().unwrap();
@@ -276,7 +276,7 @@ fn lines<'a>(output: &'a Output, word: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn why_explains_what_then_happens_and_asks_no_origin() {
+fn why_predicts_the_outcome_without_contacting_the_origin() {
     let origin = Origin::start(|_| {
         Reply::ok("hello")
             .field("Cache-Control", "max-age=3600")
@@ -326,7 +326,7 @@ fn why_explains_what_then_happens_and_asks_no_origin() {
 }
 
 #[test]
-fn the_demo_shows_a_pool_at_work() {
+fn demo_prints_the_outcomes_of_a_pool() {
     let output = run(["demo"]);
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
     let lines: Vec<_> = stdout(&output).lines().collect();
@@ -348,7 +348,7 @@ fn the_demo_shows_a_pool_at_work() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_error() {
+fn closed_stdout_is_not_an_error() {
     let origin = Origin::start(|_| Reply::ok("x".repeat(1 << 20))).may_be_unused();
     for arguments in [
         &["get", "-i", &origin.url("/")][..],
@@ -366,7 +366,7 @@ fn a_reader_that_has_gone_is_no_error() {
 }
 
 #[test]
-fn serve_says_where_and_how_to_try_it() {
+fn serve_prints_its_address_and_an_example_request() {
     let origin = Origin::start(|_| Reply::ok("tried").field("Cache-Control", "max-age=60"));
     let mut process = Process::spawn(["serve", "--listen", "127.0.0.1:0"]);
     let serving = process.wait_for_line("serving on");

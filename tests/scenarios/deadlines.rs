@@ -18,7 +18,7 @@ fn wanted(url: &str, deadline: Deadline) -> Request<&'static str> {
 }
 
 #[test]
-fn a_caller_waits_no_longer_than_it_said() {
+fn caller_deadline_is_honoured() {
     let origin = Origin::start(|_| Reply::never());
     let peer = LocalPeer::start();
     let request = || wanted(&origin.url("/a"), Deadline::within(SOON));
@@ -38,7 +38,7 @@ fn a_caller_waits_no_longer_than_it_said() {
 }
 
 #[test]
-fn a_peer_is_told_what_is_left_and_answers_when_it_is_over() {
+fn peer_honours_the_remaining_deadline() {
     let origin = Origin::start(|_| Reply::never());
     let peer = LocalPeer::start();
     let answer = peer.get_with(&origin.url("/a"), "Forwardcache: deadline=100\r\n");
@@ -47,7 +47,7 @@ fn a_peer_is_told_what_is_left_and_answers_when_it_is_over() {
 }
 
 #[test]
-fn the_deadline_of_one_who_fetches_is_not_that_of_those_who_read_along() {
+fn follower_is_not_bound_by_the_deadline_of_the_leader() {
     let gate = Gate::new();
     let held = gate.clone();
     let origin = Origin::start(move |_| {
@@ -76,7 +76,7 @@ fn slow_origin(gate: &Gate, cache_control: &'static str) -> Origin {
 }
 
 #[test]
-fn something_stale_will_do_after_the_soft_deadline_and_the_fetch_goes_on() {
+fn stale_is_served_at_the_soft_deadline_and_the_fetch_continues() {
     let (gate, clock) = (Gate::new(), std::sync::Arc::new(ManualClock::at_unix_seconds(1_900_000_000)));
     let origin = slow_origin(&gate, "max-age=60");
     let peer = LocalPeer::start_with(|builder| builder.clock(std::sync::Arc::clone(&clock)));
@@ -100,7 +100,7 @@ fn something_stale_will_do_after_the_soft_deadline_and_the_fetch_goes_on() {
 }
 
 #[test]
-fn nothing_stale_is_served_where_that_is_forbidden() {
+fn stale_is_not_served_at_the_soft_deadline_if_forbidden() {
     for forbidden in ["max-age=60, must-revalidate", "no-cache, max-age=60"] {
         let (gate, clock) = (Gate::new(), std::sync::Arc::new(ManualClock::at_unix_seconds(1_900_000_000)));
         let origin = slow_origin(&gate, forbidden);
@@ -116,7 +116,7 @@ fn nothing_stale_is_served_where_that_is_forbidden() {
 }
 
 #[test]
-fn many_at_the_soft_deadline_wait_no_longer_than_one() {
+fn concurrent_requests_are_all_served_at_the_soft_deadline() {
     const MANY: usize = 24;
     let (gate, clock) = (Gate::new(), std::sync::Arc::new(ManualClock::at_unix_seconds(1_900_000_000)));
     let (held, asked) = (gate.clone(), std::sync::atomic::AtomicUsize::new(0));
@@ -145,7 +145,7 @@ fn many_at_the_soft_deadline_wait_no_longer_than_one() {
 }
 
 #[test]
-fn one_in_a_hurry_leaves_the_fetch_to_those_who_have_time() {
+fn fetch_restarts_for_followers_when_the_leader_times_out() {
     let (gate, first) = (Gate::new(), std::sync::atomic::AtomicBool::new(true));
     let held = gate.clone();
     let origin = Origin::start(move |_| {
@@ -171,7 +171,7 @@ fn one_in_a_hurry_leaves_the_fetch_to_those_who_have_time() {
 }
 
 #[test]
-fn a_client_and_the_command_have_a_time_for_all() {
+fn client_and_command_have_a_total_timeout() {
     let origin = Origin::start(|_| Reply::never());
     let peer = LocalPeer::start();
     let client = forwardcache::Client::builder().pool([peer.url()]).deadline(SOON).build().unwrap();
@@ -187,7 +187,7 @@ fn a_client_and_the_command_have_a_time_for_all() {
 }
 
 #[test]
-fn a_body_may_not_outlast_the_deadline_of_its_request() {
+fn body_is_bound_by_the_deadline_of_its_request() {
     const LENGTH: usize = 8 << 20;
     let gate = Gate::new();
     let held = gate.clone();
@@ -211,7 +211,7 @@ fn a_body_may_not_outlast_the_deadline_of_its_request() {
 }
 
 #[test]
-fn limits_towards_origins_can_be_said() {
+fn origin_response_timeout_is_configurable() {
     let origin = Origin::start(|_| Reply::never());
     let limits = forwardcache::Origin::builder().response_timeout(SOON);
     let peer = LocalPeer::start_with(|builder| builder.network(limits));
@@ -220,7 +220,7 @@ fn limits_towards_origins_can_be_said() {
 }
 
 #[test]
-fn the_command_takes_limits_towards_origins() {
+fn command_accepts_origin_timeouts_and_limits() {
     let fields = |reply: Reply| (0..20).fold(reply, |reply, number| reply.field(&format!("X-{number}"), "1"));
     let origin = Origin::start(move |received| match received.target.as_str() {
         "/silent" => Reply::never(),
@@ -243,7 +243,7 @@ fn the_command_takes_limits_towards_origins() {
 }
 
 #[test]
-fn a_purge_of_a_silent_peer_has_an_end() {
+fn purge_of_a_silent_peer_times_out() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let purge = forwardcache::Purge::all();

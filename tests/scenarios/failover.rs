@@ -79,7 +79,7 @@ fn wait_for_more(count: &AtomicUsize, more: usize) {
 }
 
 #[test]
-fn one_of_three_is_killed_under_load_and_comes_back() {
+fn requests_succeed_while_one_of_three_peers_restarts() {
     let (origin, mut pool) = (origin(), pool(3));
     let client = builder(&pool).build().unwrap();
     let (victim, address) = (pool[0].url(), pool[0].address);
@@ -105,7 +105,7 @@ fn one_of_three_is_killed_under_load_and_comes_back() {
 }
 
 #[test]
-fn two_and_then_three_of_three_are_killed_under_load() {
+fn requests_succeed_after_all_peers_are_killed() {
     let (origin, mut pool) = (origin(), pool(3));
     let client = builder(&pool).build().unwrap();
     under_load(&client, &origin, |count| {
@@ -128,7 +128,7 @@ fn two_and_then_three_of_three_are_killed_under_load() {
 }
 
 #[test]
-fn a_peer_that_is_stopped_is_noticed_by_the_first_request() {
+fn first_slow_request_marks_a_stopped_peer_as_down() {
     let (origin, mut pool) = (origin(), pool(3));
     let client = builder(&pool).build().unwrap();
     let stopped = pool[0].url();
@@ -214,7 +214,7 @@ fn large_origin(tag: &'static str) -> Origin {
 }
 
 #[test]
-fn a_body_that_is_cut_or_stands_still_goes_on_from_the_next_byte_for_byte() {
+fn interrupted_body_is_resumed_from_the_next_peer() {
     let whole = || Reply::ok(large()).field("ETag", "\"a\"");
     let replies: [&dyn Fn(&Gate) -> Reply; 6] = [
         &|_| whole().reset_after(0),
@@ -241,7 +241,7 @@ fn a_body_that_is_cut_or_stands_still_goes_on_from_the_next_byte_for_byte() {
 }
 
 #[test]
-fn a_body_that_is_cut_and_may_not_go_on_is_an_error_that_names_the_peer() {
+fn body_that_cannot_be_resumed_fails_with_the_peer_url() {
     for (first, second) in [("W/\"a\"", "W/\"a\""), ("\"a\"", "\"b\"")] {
         let origin = large_origin(second).may_be_unused();
         let (bad, _good, client, url) =
@@ -286,7 +286,7 @@ fn trickle(listener: &TcpListener, answer: &[u8], from: usize, stopped: &mpsc::R
 }
 
 #[test]
-fn a_peer_that_answers_byte_by_byte_is_given_up_in_head_and_body() {
+fn trickling_peer_is_abandoned_in_head_and_body() {
     let head = format!(
         "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nCache-Status: forwardcache; hit\r\nContent-Length: {LENGTH}\r\n\r\n"
     );
@@ -307,7 +307,7 @@ fn a_peer_that_answers_byte_by_byte_is_given_up_in_head_and_body() {
 }
 
 #[test]
-fn what_may_not_be_repeated_goes_on_only_from_a_peer_that_is_not_there() {
+fn post_fails_over_only_if_the_peer_was_not_reached() {
     let origin = Origin::start(|received| Reply::ok(received.body.clone()));
     let good = LocalPeer::start();
     let port = Port::hold();
@@ -328,7 +328,7 @@ fn what_may_not_be_repeated_goes_on_only_from_a_peer_that_is_not_there() {
 }
 
 #[test]
-fn an_origin_that_is_down_is_no_peers_fault() {
+fn origin_failure_does_not_mark_peers() {
     let pool: Vec<_> = (0..3).map(|_| LocalPeer::start()).collect();
     let client = Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
     let port = Port::hold();
@@ -340,7 +340,7 @@ fn an_origin_that_is_down_is_no_peers_fault() {
 }
 
 #[test]
-fn an_answer_of_503_by_the_origin_is_passed_on() {
+fn origin_503_is_passed_on() {
     let origin = Origin::start(|_| Reply::status(503).body("closed today"));
     let peer = LocalPeer::start();
     let client = peer.client();
@@ -353,7 +353,7 @@ fn an_answer_of_503_by_the_origin_is_passed_on() {
 }
 
 #[test]
-fn a_peer_answers_itself_when_no_other_is_left_and_never_past_its_rules() {
+fn peer_fetches_itself_if_the_owner_is_down_within_its_rules() {
     let origin = origin();
     let (port, own) = (Port::hold(), Port::hold());
     let (dead, me) = (format!("http://{}", port.address()), format!("http://{}", own.address()));

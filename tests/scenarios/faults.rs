@@ -47,7 +47,7 @@ fn whole(response: Result<Response<Body>, Error>) -> Result<Vec<u8>, Error> {
 }
 
 #[test]
-fn another_path_is_not_found() {
+fn unknown_path_is_not_found() {
     let peer = LocalPeer::start();
     for target in ["/", "/proxy/", "/prox?q=http%3A%2F%2Fh%2F", "/favicon.ico"] {
         let answer = local::send(peer.address(), "GET", target, "");
@@ -57,7 +57,7 @@ fn another_path_is_not_found() {
 }
 
 #[test]
-fn methods_that_no_cache_passes_are_not_allowed() {
+fn connect_and_trace_are_not_allowed() {
     let peer = LocalPeer::start();
     for method in ["CONNECT", "TRACE"] {
         let answer = peer.send(method, "http://origin.invalid/", "");
@@ -72,7 +72,7 @@ fn methods_that_no_cache_passes_are_not_allowed() {
 }
 
 #[test]
-fn a_url_that_cannot_be_fetched_is_a_bad_request_that_is_told_why() {
+fn invalid_url_is_a_bad_request_with_a_reason() {
     let peer = LocalPeer::start();
     for (query, words) in [
         ("", "no q"),
@@ -101,7 +101,7 @@ fn a_url_that_cannot_be_fetched_is_a_bad_request_that_is_told_why() {
 }
 
 #[test]
-fn an_origin_that_is_not_there_is_a_bad_gateway() {
+fn unreachable_origin_is_a_bad_gateway() {
     let peer = LocalPeer::start();
     let port = Port::hold();
     assert_fails(&peer, &format!("http://{}/a?b", port.address()), 502, ErrorKind::Unreachable);
@@ -109,7 +109,7 @@ fn an_origin_that_is_not_there_is_a_bad_gateway() {
 }
 
 #[test]
-fn an_origin_that_ends_the_connection_is_a_bad_gateway() {
+fn origin_that_closes_the_connection_is_a_bad_gateway() {
     for reply in [Reply::nothing(), Reply::nothing_by_reset()] {
         let origin = Origin::start(move |_| reply.clone());
         assert_fails(&LocalPeer::start(), &origin.url("/a"), 502, ErrorKind::Unreachable);
@@ -117,7 +117,7 @@ fn an_origin_that_ends_the_connection_is_a_bad_gateway() {
 }
 
 #[test]
-fn an_origin_that_does_not_answer_in_time_is_a_gateway_timeout() {
+fn silent_origin_is_a_gateway_timeout() {
     let origin = Origin::start(|_| Reply::never());
     let impatient =
         forwardcache::Origin::builder().response_timeout(Duration::from_millis(20)).build().unwrap();
@@ -126,7 +126,7 @@ fn an_origin_that_does_not_answer_in_time_is_a_gateway_timeout() {
 }
 
 #[test]
-fn an_answer_that_is_no_http_is_a_bad_gateway() {
+fn invalid_http_response_is_a_bad_gateway() {
     for bytes in [
         "this is not HTTP\r\n\r\n",
         "HTTP/1.1 2OO OK\r\nContent-Length: 2\r\n\r\nok",
@@ -151,7 +151,7 @@ fn an_answer_that_is_no_http_is_a_bad_gateway() {
 }
 
 #[test]
-fn a_head_without_end_is_given_up() {
+fn endless_response_head_is_abandoned() {
     const BLOCK: usize = 64 << 10;
     const BLOCKS: usize = (300 << 20) / BLOCK;
     let listener = listen();
@@ -173,7 +173,7 @@ fn flood(listener: &TcpListener, block: &[u8], blocks: usize) -> usize {
 }
 
 #[test]
-fn a_body_that_is_cut_short_is_visibly_broken_and_not_stored() {
+fn truncated_body_is_detectable_and_not_stored() {
     for length in [1_000, 300_000] {
         let body = "x".repeat(length);
         let reply = || Reply::ok(body.clone()).field("Cache-Control", "max-age=60");
@@ -212,7 +212,7 @@ fn a_body_that_is_cut_short_is_visibly_broken_and_not_stored() {
 }
 
 #[test]
-fn a_reset_is_not_the_end_of_a_body_that_ends_with_its_connection() {
+fn reset_is_not_the_end_of_an_until_close_body() {
     let origin = Origin::start(|received| {
         let whole = Reply::ok(vec![7; 1000]).until_close();
         if received.target == "/cut" { whole.reset_after(500) } else { whole }
@@ -240,7 +240,7 @@ fn is_visibly_broken(peer: &LocalPeer, url: &str) -> bool {
 }
 
 #[test]
-fn a_url_that_leads_back_is_a_loop() {
+fn url_of_the_peer_itself_is_a_loop() {
     let pool = LocalPeer::pool(2);
     let (peer, other) = (&pool[0], &pool[1]);
     let port = peer.address().port();
@@ -268,7 +268,7 @@ fn assert_loop(peer: &LocalPeer, url: &str) {
 }
 
 #[test]
-fn a_request_that_comes_back_through_others_is_a_loop() {
+fn request_returning_through_a_gateway_is_a_loop() {
     let peer = LocalPeer::start();
     // A gateway whose origin is the peer itself, requested with the URL of the gateway.
     let address = peer.address();
@@ -326,7 +326,7 @@ impl Store for Failing {
 }
 
 #[test]
-fn a_store_that_fails_costs_a_fetch_and_is_counted() {
+fn store_failure_causes_a_fetch_and_is_counted() {
     let origin = Origin::start(|_| Reply::ok("hello").field("Cache-Control", "max-age=60"));
     let fails = Arc::new(AtomicBool::new(false));
     let store = Failing { store: MemoryStore::new(1 << 20), fails: Arc::clone(&fails) };

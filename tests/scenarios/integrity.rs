@@ -12,7 +12,7 @@ const SHA_512: &str =
     "sha-512=:m3HSJL1i83hdltRq0+o9czGb+8KJDKra4t/3JRlnPKcjI8PZm6XBHXx6zG4UuMXaDEZjR1wuXDre9G9zvN7AQw==:";
 
 #[test]
-fn a_body_that_is_not_what_its_origin_announced_is_broken_off_and_not_stored() {
+fn origin_digest_mismatch_fails_the_response_and_prevents_storing() {
     for name in ["Content-Digest", "Repr-Digest"] {
         for digest in [SHA_256, SHA_512] {
             for is_chunked in [false, true] {
@@ -53,7 +53,7 @@ fn a_body_that_is_not_what_its_origin_announced_is_broken_off_and_not_stored() {
 }
 
 #[test]
-fn everybody_who_shares_a_wrong_body_is_told() {
+fn digest_mismatch_fails_every_sharing_client() {
     let origin = Origin::start(|_| {
         Reply::ok("x".repeat(300_000)).field("Repr-Digest", SHA_256).field("Cache-Control", "max-age=60")
     });
@@ -67,7 +67,7 @@ fn everybody_who_shares_a_wrong_body_is_told() {
 }
 
 #[test]
-fn what_is_not_the_whole_is_judged_as_what_it_is() {
+fn partial_and_head_responses_are_not_checked_against_the_whole_digest() {
     let origin = Origin::start(|received| match received.field("range") {
         // `Repr-Digest` covers the whole representation.
         Some(_) => {
@@ -82,7 +82,7 @@ fn what_is_not_the_whole_is_judged_as_what_it_is() {
 }
 
 #[test]
-fn a_part_of_what_is_stored_does_not_show_the_digest_of_another_content() {
+fn range_from_the_store_drops_content_digest() {
     let origin = Origin::start(|_| {
         let reply = Reply::ok("hello").field("Repr-Digest", SHA_256).field("Content-Digest", SHA_256);
         reply.field("Cache-Control", "max-age=60").field("Last-Modified", "Fri, 15 Jan 2027 08:00:00 GMT")
@@ -124,7 +124,7 @@ fn altering(peer: &LocalPeer) -> Origin {
 }
 
 #[test]
-fn a_peer_that_alters_what_is_stored_is_found_out() {
+fn client_detects_a_body_altered_by_a_peer() {
     let origin = Origin::start(|received| {
         let body = if received.target == "/long" { "x".repeat(100_000) } else { "hello".to_owned() };
         Reply::ok(body).field("Cache-Control", "max-age=60")
@@ -152,7 +152,7 @@ fn a_peer_that_alters_what_is_stored_is_found_out() {
 }
 
 #[test]
-fn nobody_who_does_not_ask_is_sent_a_digest_and_no_origin_hears_of_it() {
+fn digest_is_sent_only_on_request_and_never_requested_from_origins() {
     let origin = Origin::start(|_| {
         Reply::ok("hello").field("Cache-Control", "max-age=60").field("Forwardcache-Digest", "sha-256=:AAAA:")
     });
@@ -186,7 +186,7 @@ fn of_other_parts() -> Origin {
 }
 
 #[test]
-fn a_whole_of_parts_that_is_another_is_not_stored() {
+fn joined_parts_with_a_wrong_digest_are_not_stored() {
     // The peer completes the stored part: the response is cut off, and the next request fetches the whole.
     let (origin, peer) = (of_other_parts(), LocalPeer::start());
     let url = origin.url("/a");
@@ -205,7 +205,7 @@ fn a_whole_of_parts_that_is_another_is_not_stored() {
 }
 
 #[test]
-fn what_says_nothing_of_the_content_breaks_nothing() {
+fn digests_are_ignored_on_416_and_multipart_responses() {
     let body = "x".repeat(400);
     let sum = "sha-256=:mVuuXZPIvJKlc48tuQ+l2JRJdXTvROiqcbVwJlYyWQ8=:";
     let origin = Origin::start(move |received| match &received.target[..] {

@@ -7,7 +7,7 @@ use crate::support::origin::{Origin, Reply};
 use crate::support::process::{Process, command};
 
 #[test]
-fn the_others_are_told_and_pass_it_over() {
+fn leaving_peer_is_skipped_by_the_other_peers() {
     let pool = LocalPeer::pool(3);
     let state = |of: &LocalPeer, peer: &LocalPeer| {
         let health = of.peer.client().health();
@@ -28,7 +28,7 @@ fn the_others_are_told_and_pass_it_over() {
 }
 
 #[test]
-fn who_asks_it_is_answered_and_goes_elsewhere_from_then_on() {
+fn client_of_a_leaving_peer_is_answered_and_switches() {
     let origin = Origin::start(|received| Reply::ok(received.target.clone()));
     let pool = LocalPeer::pool(2);
     let client = Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
@@ -43,7 +43,7 @@ fn who_asks_it_is_answered_and_goes_elsewhere_from_then_on() {
 }
 
 #[test]
-fn the_command_tells_the_others_answers_for_a_while_and_ends() {
+fn command_drains_before_it_exits() {
     let origin = Origin::start(|_| Reply::ok("hello"));
     let other = LocalPeer::start();
     let url = other.url();

@@ -70,7 +70,7 @@ fn ends_well(mut process: Process) {
 }
 
 #[test]
-fn a_new_list_is_put_in_place_by_itself_once_it_has_stayed() {
+fn changed_list_is_applied_automatically() {
     let list = List::new(&format!("# us\n{OWN}\n"));
     let process = serve(&list.path(), &[]);
     process.wait_for_line("as a pool of one");
@@ -95,7 +95,7 @@ fn a_new_list_is_put_in_place_by_itself_once_it_has_stayed() {
 }
 
 #[test]
-fn what_is_no_list_changes_nothing_and_says_why() {
+fn invalid_list_is_rejected_with_a_reason() {
     let good = format!("{OWN}\nhttp://b.example:3000\n");
     let list = List::new(&good);
     let mut process = serve(&list.path(), WHEN_TOLD);
@@ -142,7 +142,7 @@ fn what_is_no_list_changes_nothing_and_says_why() {
 }
 
 #[test]
-fn a_peer_that_is_left_out_of_the_list_says_so_and_serves_on() {
+fn peer_missing_from_the_list_warns_and_keeps_serving() {
     let origin = Origin::start(|_| Reply::ok("from the origin"));
     let list = List::new(&format!("{OWN}\n"));
     let mut process = serve(&list.path(), WHEN_TOLD);
@@ -159,7 +159,7 @@ fn a_peer_that_is_left_out_of_the_list_says_so_and_serves_on() {
 }
 
 #[test]
-fn a_list_that_is_none_is_said_at_the_start() {
+fn invalid_list_fails_at_startup() {
     let list = List::new("");
     let path = list.path();
     let refused = |arguments: &[&str]| {
@@ -202,7 +202,7 @@ fn a_list_that_is_none_is_said_at_the_start() {
 }
 
 #[test]
-fn the_addresses_of_a_name_are_peers() {
+fn dns_addresses_become_peers() {
     let own = ["--listen", "127.0.0.1:0", "--self-url", "http://127.0.0.1:3999"];
     let mut command = command(["serve", "--peers-dns", "localhost:3999"].iter().chain(&own));
     command.env("RUST_LOG", "info");
@@ -225,7 +225,7 @@ fn the_addresses_of_a_name_are_peers() {
 }
 
 #[test]
-fn who_asks_takes_the_list_of_a_file_too() {
+fn client_commands_accept_a_peers_file() {
     let origin = Origin::start(Reply::target);
     let pool = LocalPeer::pool(2);
     let list = List::new(&format!("{}\n{}\n", pool[0].url(), pool[1].url()));
@@ -246,7 +246,7 @@ fn who_asks_takes_the_list_of_a_file_too() {
 }
 
 #[test]
-fn a_pool_follows_its_file_while_it_is_asked() {
+fn pool_follows_its_file_while_in_use() {
     let origin = Origin::start(Reply::target);
     let pool = LocalPeer::pool(2);
     let list = List::new(&format!("{}\n", pool[0].url()));
@@ -267,7 +267,7 @@ fn a_pool_follows_its_file_while_it_is_asked() {
 }
 
 #[test]
-fn fifty_threads_change_a_pool_while_fifty_fetch_through_it() {
+fn concurrent_membership_changes_do_not_fail_requests() {
     const THREADS: usize = 50;
     const FETCHES: usize = 20;
     let origin =

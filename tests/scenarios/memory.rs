@@ -73,7 +73,7 @@ fn ask_for_ranges(peer: SocketAddr, url: &str) -> Connection {
 }
 
 #[test]
-fn clients_that_ask_for_ranges_and_read_nothing_cost_little() {
+fn unread_range_responses_take_little_memory() {
     let origin = bodies("max-age=600");
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--memory", "256MiB"]);
     let (large, small) = (body(&origin, 60 * MIB, 0), body(&origin, 10, 0));
@@ -88,7 +88,7 @@ fn clients_that_ask_for_ranges_and_read_nothing_cost_little() {
 }
 
 #[test]
-fn slow_readers_of_what_was_evicted_stay_within_the_memory() {
+fn slow_readers_of_evicted_bodies_stay_within_the_memory_limit() {
     let origin = bodies("max-age=600");
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--memory", "64MiB"]);
     let small = body(&origin, 10, 0);
@@ -107,7 +107,7 @@ fn slow_readers_of_what_was_evicted_stay_within_the_memory() {
 }
 
 #[test]
-fn pass_through_transfers_with_slow_readers_stay_within_the_memory() {
+fn pass_through_transfers_with_slow_readers_stay_within_the_memory_limit() {
     let origin = bodies("no-store");
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--memory", "64MiB"]);
     let small = body(&origin, 10, 0);
@@ -121,7 +121,7 @@ fn pass_through_transfers_with_slow_readers_stay_within_the_memory() {
 }
 
 #[test]
-fn content_in_chunks_of_a_byte_costs_what_it_weighs() {
+fn one_byte_chunks_take_memory_in_proportion_to_their_content() {
     let gate = Gate::new();
     let origin = {
         let gate = gate.clone();
@@ -152,7 +152,7 @@ fn content_in_chunks_of_a_byte_costs_what_it_weighs() {
 }
 
 #[test]
-fn content_of_those_without_a_token_is_not_collected() {
+fn bodies_of_unauthorized_clients_are_not_buffered() {
     let tokens = tempfile::NamedTempFile::new().unwrap();
     fs::write(tokens.path(), "a-token-of-the-pool-that-is-long-enough\n").unwrap();
     let file = tokens.path().to_str().unwrap();
@@ -175,7 +175,7 @@ fn content_of_those_without_a_token_is_not_collected() {
 }
 
 #[test]
-fn many_variants_while_one_is_slow_leave_nothing_behind() {
+fn variants_fetched_during_a_slow_one_do_not_leak() {
     const VARIANTS: usize = 1500;
     let gate = Gate::new();
     let origin = {
@@ -217,7 +217,7 @@ fn many_variants_while_one_is_slow_leave_nothing_behind() {
 }
 
 #[test]
-fn small_hits_have_their_turn_between_large_ranges() {
+fn small_hits_are_served_between_large_ranges() {
     let origin = bodies("max-age=600");
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--memory", "256MiB"]);
     let (large, small) = (body(&origin, 60 * MIB, 0), body(&origin, 10, 0));

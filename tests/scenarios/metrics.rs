@@ -59,7 +59,7 @@ fn is_ok(answer: &(u16, String)) -> bool {
 }
 
 #[test]
-fn wrong_tokens_and_refused_connections_and_requests_are_counted() {
+fn rejected_tokens_connections_and_requests_are_counted() {
     let tokens = Tokens::new([TOKEN]).unwrap();
     let options = FrontOptions::new().max_connections(2).max_body(10);
     let peer = LocalPeer::start_on(options, |builder| builder.tokens(tokens));
@@ -94,7 +94,7 @@ fn wrong_tokens_and_refused_connections_and_requests_are_counted() {
 }
 
 #[test]
-fn a_peer_is_not_ready_while_its_queue_is_old() {
+fn peer_is_not_ready_while_its_queue_is_too_old() {
     let gate = Gate::new();
     let origin = {
         let gate = gate.clone();
@@ -126,7 +126,7 @@ fn a_peer_is_not_ready_while_its_queue_is_old() {
 }
 
 #[test]
-fn a_peer_that_shuts_down_is_not_ready() {
+fn peer_is_not_ready_during_shutdown() {
     let listener = listen();
     let peer = Peer::builder(format!("http://{}", listener.local_addr().unwrap())).build().unwrap();
     let admin = Admin::of(&peer);
@@ -147,7 +147,7 @@ fn a_peer_that_shuts_down_is_not_ready() {
 }
 
 #[test]
-fn handshakes_are_counted_by_how_they_end() {
+fn handshakes_are_counted_by_result() {
     let (authority, another) = (Authority::new(), Authority::new());
     let tls = ServerTls::from_files(authority.server_file(), authority.server_file()).unwrap();
     let peer = LocalPeer::start_on(FrontOptions::new().tls(tls), |builder| builder);
@@ -178,7 +178,7 @@ fn result_of(admin: &Admin, result: &str) -> u64 {
 }
 
 #[test]
-fn purges_that_wait_for_another_peer_hold_up_no_other_question() {
+fn waiting_purges_do_not_block_other_admin_requests() {
     let gate = Gate::new();
     // A peer that does not respond until the gate opens.
     let other = {

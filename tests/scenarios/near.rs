@@ -59,7 +59,7 @@ fn status_of<B>(response: &Response<B>) -> Vec<String> {
 }
 
 #[test]
-fn a_hot_key_needs_no_socket() {
+fn hot_key_is_served_without_a_socket() {
     let (origin, (pool, clock)) = (origin("max-age=60"), pool());
     let (url, owner) = of_another(&pool, &origin);
     let asker = &pool[0].peer;
@@ -93,7 +93,7 @@ fn a_hot_key_needs_no_socket() {
 }
 
 #[test]
-fn it_is_fresh_for_as_long_as_at_the_owner() {
+fn copy_expires_at_the_same_time_as_at_the_owner() {
     let long = NearCache::new().longest(Duration::from_secs(600)).hot(1, Duration::from_secs(10));
     let origin = Origin::start(|_| {
         Reply::ok("hello").field("Cache-Control", "max-age=60, s-maxage=600").field("Age", "20")
@@ -114,7 +114,7 @@ fn it_is_fresh_for_as_long_as_at_the_owner() {
 }
 
 #[test]
-fn what_is_not_for_everybody_goes_to_the_owner() {
+fn non_shareable_requests_go_to_the_owner() {
     for (control, fields) in [
         ("max-age=60", &[("Authorization", "Basic YQ==")][..]),
         ("max-age=60", &[("Cookie", "a=b")]),
@@ -141,7 +141,7 @@ fn what_is_not_for_everybody_goes_to_the_owner() {
 }
 
 #[test]
-fn large_bodies_are_the_owners_and_memory_is_what_was_promised() {
+fn large_bodies_are_not_copied_and_memory_stays_within_its_limit() {
     let origin = Origin::start(|received| {
         let size = if received.target == "/large" { 300_000 } else { 3_000 };
         Reply::ok(vec![b'x'; size]).field("Cache-Control", "max-age=60")
@@ -167,7 +167,7 @@ fn large_bodies_are_the_owners_and_memory_is_what_was_promised() {
 }
 
 #[test]
-fn an_owner_that_is_down_is_not_missed_while_the_copy_is_fresh() {
+fn fresh_copy_is_served_while_the_owner_is_down() {
     let near = NearCache::new().longest(Duration::from_secs(600));
     let (mut pool, clock) = pool_with(|builder| builder.near_cache(near.clone()));
     let origin = origin("max-age=60");
@@ -191,7 +191,7 @@ fn an_owner_that_is_down_is_not_missed_while_the_copy_is_fresh() {
 }
 
 #[test]
-fn a_client_has_one_when_it_is_given_memory() {
+fn client_has_a_near_cache_if_memory_is_configured() {
     let origin = origin("public, max-age=60");
     let (pool, _) = pool_with(|builder| {
         let tokens = Tokens::new(["a-token-of-the-pool"]).unwrap();
@@ -213,7 +213,7 @@ fn a_client_has_one_when_it_is_given_memory() {
 }
 
 #[test]
-fn what_a_peer_can_be_is_told_from_what_it_cannot() {
+fn near_cache_must_fit_into_the_memory_of_the_peer() {
     let built = |near| Peer::builder("http://10.0.0.1:3000").memory(1 << 20).near_cache(near).build();
     let error = built(NearCache::new().memory(2 << 20)).unwrap_err();
     assert_eq!(
@@ -227,7 +227,7 @@ fn what_a_peer_can_be_is_told_from_what_it_cannot() {
 }
 
 #[test]
-fn what_may_not_be_repeated_is_not_repeated_by_a_peer_with_a_near_cache() {
+fn peer_with_near_cache_does_not_retry_a_post() {
     // An owner that accepts requests and closes the connection without a response.
     let owner = Origin::start(|_| Reply::nothing().close()).may_be_unused();
     let origin = Origin::start(|_| Reply::ok("hello")).may_be_unused();

@@ -12,7 +12,7 @@ fn is_hit(response: &Response) -> bool {
 }
 
 #[test]
-fn a_fresh_file_is_served_once_by_nginx() {
+fn fresh_file_is_fetched_once() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.txt", TEXT);
     let url = nginx.url("/fresh/file.txt");
@@ -38,7 +38,7 @@ fn a_fresh_file_is_served_once_by_nginx() {
 }
 
 #[test]
-fn a_stale_file_is_confirmed_by_its_entity_tag_and_fetched_anew_when_it_changed() {
+fn stale_file_is_revalidated_and_refetched_if_changed() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/stale/file.txt", "first");
     let url = nginx.url("/stale/file.txt");
@@ -61,7 +61,7 @@ fn a_stale_file_is_confirmed_by_its_entity_tag_and_fetched_anew_when_it_changed(
 }
 
 #[test]
-fn gzip_is_stored_as_it_came_and_apart_from_identity() {
+fn gzip_and_identity_are_stored_as_separate_variants() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     let text = TEXT.repeat(50);
     nginx.write("/fresh/file.txt", &text);
@@ -94,7 +94,7 @@ fn gzip_is_stored_as_it_came_and_apart_from_identity() {
 }
 
 #[test]
-fn who_accepts_no_gzip_never_gets_it_whoever_asked_first() {
+fn gzip_is_never_sent_to_a_client_that_does_not_accept_it() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     let text = TEXT.repeat(50);
     nginx.write("/stale/file.txt", &text);
@@ -107,7 +107,7 @@ fn who_accepts_no_gzip_never_gets_it_whoever_asked_first() {
 }
 
 #[test]
-fn a_range_is_cut_out_of_what_is_stored() {
+fn range_is_served_from_the_stored_response() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.bin", "0123456789");
     let url = nginx.url("/fresh/file.bin");
@@ -128,7 +128,7 @@ fn a_range_is_cut_out_of_what_is_stored() {
 }
 
 #[test]
-fn a_part_that_is_fetched_is_not_taken_for_the_whole() {
+fn fetched_part_is_not_served_as_the_whole() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.bin", "0123456789");
     let url = nginx.url("/fresh/file.bin");
@@ -140,7 +140,7 @@ fn a_part_that_is_fetched_is_not_taken_for_the_whole() {
 }
 
 #[test]
-fn what_comes_in_chunks_is_stored() {
+fn chunked_response_is_stored() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     let text = TEXT.repeat(5_000);
     nginx.write("/chunked/file.txt", &text);
@@ -152,7 +152,7 @@ fn what_comes_in_chunks_is_stored() {
 }
 
 #[test]
-fn what_ends_with_its_connection_is_passed_and_never_stored() {
+fn until_close_response_is_passed_and_never_stored() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     let text = TEXT.repeat(5_000);
     nginx.write("/until-close/file.txt", &text);
@@ -169,7 +169,7 @@ fn what_ends_with_its_connection_is_passed_and_never_stored() {
 }
 
 #[test]
-fn what_must_not_be_stored_is_not() {
+fn no_store_response_is_not_stored() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/no-store/file.txt", TEXT);
     let url = nginx.url("/no-store/file.txt");
@@ -183,7 +183,7 @@ fn what_must_not_be_stored_is_not() {
 }
 
 #[test]
-fn a_redirection_is_returned_and_it_is_the_programs_to_follow_it() {
+fn peer_returns_redirects_and_the_agent_follows_them() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/moved.txt", TEXT);
     let response = peer.get(&nginx.url("/status/301"));
@@ -210,7 +210,7 @@ fn statuses_are_passed_on() {
 }
 
 #[test]
-fn a_head_is_answered_without_a_body_and_from_what_get_stored() {
+fn head_is_answered_from_the_stored_get() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.txt", TEXT);
     let url = nginx.url("/fresh/file.txt");
@@ -231,7 +231,7 @@ fn a_head_is_answered_without_a_body_and_from_what_get_stored() {
 }
 
 #[test]
-fn a_client_that_has_it_already_is_told_so_by_the_peer() {
+fn conditional_request_gets_304_from_the_peer() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.txt", TEXT);
     let url = nginx.url("/fresh/file.txt");
@@ -249,7 +249,7 @@ fn a_client_that_has_it_already_is_told_so_by_the_peer() {
 }
 
 #[test]
-fn a_post_is_passed_each_time() {
+fn post_is_always_forwarded() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.txt", TEXT);
     let url = nginx.url("/fresh/file.txt");

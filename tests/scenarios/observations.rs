@@ -86,7 +86,7 @@ fn refusal(status: u16, kind: ErrorKind) -> Reply {
 }
 
 #[test]
-fn dead_is_refused_reset_or_no_http() {
+fn refused_reset_or_invalid_http_marks_the_peer_down() {
     let port = Port::hold();
     let refused = Two::new(format!("http://{}", port.address()));
     let origin = origin();
@@ -108,7 +108,7 @@ fn dead_is_refused_reset_or_no_http() {
 }
 
 #[test]
-fn dead_is_a_peer_that_does_not_speak_tls() {
+fn peer_without_tls_is_marked_down() {
     let (origin, plain) = (origin(), listen());
     let pool = Two::new(format!("https://{}", plain.local_addr().unwrap()));
     thread::spawn(move || {
@@ -121,7 +121,7 @@ fn dead_is_a_peer_that_does_not_speak_tls() {
 }
 
 #[test]
-fn a_broken_body_marks_its_peer_when_it_repeats() {
+fn repeated_broken_bodies_mark_the_peer_down() {
     let cuts: [fn() -> Reply; 2] = [
         || Reply::ok("x".repeat(1000)).cut_after(500),
         // A digest that does not match the body.
@@ -142,7 +142,7 @@ fn a_broken_body_marks_its_peer_when_it_repeats() {
 }
 
 #[test]
-fn a_busy_peer_is_not_marked_and_its_retry_after_is_passed_on() {
+fn busy_peer_stays_up_and_its_retry_after_is_passed_on() {
     let origin = origin();
     let busy = scripted(|_| refusal(503, ErrorKind::Unavailable).field("Retry-After", "3"));
     let pool = Two::new(busy.url(""));
@@ -159,7 +159,7 @@ fn a_busy_peer_is_not_marked_and_its_retry_after_is_passed_on() {
 }
 
 #[test]
-fn too_many_connections_are_busy_and_not_dead() {
+fn peer_over_its_connection_limit_stays_up() {
     let origin = origin();
     let full = LocalPeer::start_on(forwardcache::FrontOptions::new().max_connections(1), |builder| builder);
     let mut held = Connection::open(full.address());
@@ -172,7 +172,7 @@ fn too_many_connections_are_busy_and_not_dead() {
 }
 
 #[test]
-fn a_peer_that_leaves_drains_and_comes_back() {
+fn leaving_peer_is_draining_and_probed() {
     let origin = origin();
     let leaving = LocalPeer::start();
     let pool = Two::new(leaving.url());
@@ -190,7 +190,7 @@ fn a_peer_that_leaves_drains_and_comes_back() {
 }
 
 #[test]
-fn a_peer_that_is_set_up_wrongly_is_followed_by_the_next() {
+fn misconfigured_peer_causes_failover_but_stays_up() {
     let origin = origin();
     for (status, kind) in [(407, ErrorKind::Unauthorized), (404, ErrorKind::BadPeer)] {
         let wrong = scripted(move |_| refusal(status, kind));
@@ -207,7 +207,7 @@ fn a_peer_that_is_set_up_wrongly_is_followed_by_the_next() {
 }
 
 #[test]
-fn what_the_limits_refuse_is_an_error_of_this_request_alone() {
+fn response_over_the_limits_fails_only_its_request() {
     let origin = origin().may_be_unused();
     let large: fn() -> Reply = || Reply::ok("").field("X-Large", "x".repeat(200 << 10));
     let many: fn() -> Reply = || (0..400).fold(Reply::ok(""), |reply, _| reply.field("X-Many", "x"));
@@ -223,7 +223,7 @@ fn what_the_limits_refuse_is_an_error_of_this_request_alone() {
 }
 
 #[test]
-fn no_head_of_an_origin_marks_a_peer() {
+fn origin_heads_do_not_mark_a_peer() {
     let odd = Origin::start(|received| {
         let lines: usize = received.target.trim_start_matches('/').parse().unwrap();
         (0..lines).fold(Reply::ok("x"), |reply, _| reply.field("X-Many", "x"))
@@ -238,7 +238,7 @@ fn no_head_of_an_origin_marks_a_peer() {
 }
 
 #[test]
-fn an_error_of_another_program_is_followed_by_the_next_unless_peers_may_be_unmarked() {
+fn unmarked_error_causes_failover_unless_accepted() {
     let origin = origin();
     let stranger = scripted(|_| Reply::status(502).body("no backend"));
     let pool = Two::new(stranger.url(""));
@@ -255,7 +255,7 @@ fn an_error_of_another_program_is_followed_by_the_next_unless_peers_may_be_unmar
 }
 
 #[test]
-fn an_error_of_the_origin_is_passed_on_and_says_that_a_peer_gave_it() {
+fn peer_marks_its_responses_for_other_peers_only() {
     let failing = Origin::start(|_| Reply::status(502).field("Forwardcache-Peer", "9"));
     let peer = LocalPeer::start();
     let response = peer.client().get(&failing.url("/")).unwrap();
@@ -281,7 +281,7 @@ fn served_over(authority: &Authority) -> LocalPeer {
 }
 
 #[test]
-fn a_client_that_trusts_no_peer_says_so_and_never_goes_past_the_pool() {
+fn client_that_trusts_no_peer_fails_without_bypassing_the_pool() {
     let (origin, authority) = (origin().may_be_unused(), Authority::new());
     let pool: Vec<_> = (0..2).map(|_| served_over(&authority)).collect();
     let urls = || pool.iter().map(|peer| format!("https://localhost:{}", peer.address().port()));
@@ -294,7 +294,7 @@ fn a_client_that_trusts_no_peer_says_so_and_never_goes_past_the_pool() {
 }
 
 #[test]
-fn a_single_peer_that_is_not_trusted_is_set_up_wrongly() {
+fn untrusted_peer_causes_failover_but_stays_up() {
     let (origin, authority) = (origin(), Authority::new());
     let stranger = served_over(&authority);
     let pool = Two::new(format!("https://localhost:{}", stranger.address().port()));
@@ -326,7 +326,7 @@ fn serve_silently(listener: &TcpListener, answers_health: bool) {
 }
 
 #[test]
-fn a_peer_that_says_nothing_is_left_for_the_next_and_then_marked() {
+fn silent_peer_causes_failover_and_is_marked_down() {
     let origin = origin();
     let pool = Two::new(format!("http://{}", silent(false)));
     let url = pool.url(&origin);
@@ -344,7 +344,7 @@ fn a_peer_that_says_nothing_is_left_for_the_next_and_then_marked() {
 }
 
 #[test]
-fn a_slow_origin_is_waited_for_where_its_peer_says_that_it_is_there() {
+fn client_waits_for_a_slow_origin_if_the_peer_is_healthy() {
     let gate = Gate::new();
     let held = gate.clone();
     let slow = Origin::start(move |_| Reply::ok("at last").gate_head(&held));
@@ -360,7 +360,7 @@ fn a_slow_origin_is_waited_for_where_its_peer_says_that_it_is_there() {
 }
 
 #[test]
-fn a_short_body_of_a_slow_origin_streams_as_it_comes_with_one_fetch() {
+fn short_body_of_a_slow_origin_streams_without_failover() {
     let gates = [Gate::new(), Gate::new()];
     let held = gates.clone();
     // Simulates a peer whose origin is slow.
@@ -386,7 +386,7 @@ fn a_short_body_of_a_slow_origin_streams_as_it_comes_with_one_fetch() {
 }
 
 #[test]
-fn a_frozen_process_costs_a_library_and_a_command_little() {
+fn stopped_process_delays_client_and_command_only_briefly() {
     let origin = origin();
     let mut pool = [PeerProcess::start(), PeerProcess::start()];
     let urls = PeerProcess::urls(&pool);

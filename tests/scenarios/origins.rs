@@ -32,7 +32,7 @@ fn by_name(origin: &Origin, path: &str) -> String {
 }
 
 #[test]
-fn what_belongs_to_the_machine_is_fetched_by_no_peer() {
+fn metadata_and_link_local_addresses_are_always_forbidden() {
     for rules in ["any", "public", "any,allow:*", "any,allow:0.0.0.0/0", "allow:any"] {
         let peer = peer_for(rules);
         for url in [
@@ -53,7 +53,7 @@ fn what_belongs_to_the_machine_is_fetched_by_no_peer() {
 }
 
 #[test]
-fn in_public_mode_nothing_private_is_fetched() {
+fn public_rules_forbid_private_addresses() {
     let origin = Origin::start(|_| Reply::ok("hello")).may_be_unused();
     let peer = peer_for("public");
     assert_forbidden(&peer, &origin.url("/a?secret"));
@@ -69,7 +69,7 @@ fn in_public_mode_nothing_private_is_fetched() {
 }
 
 #[test]
-fn a_host_that_is_allowed_by_name_is_not_allowed_to_lead_inside() {
+fn allowed_name_must_not_resolve_to_a_private_address() {
     let origin = Origin::start(|_| Reply::ok("hello"));
     for rules in ["public,allow:localhost", "allow:*", "public,allow:localhost@private"] {
         assert_forbidden(&peer_for(rules), &by_name(&origin, "/"));
@@ -87,7 +87,7 @@ fn a_host_that_is_allowed_by_name_is_not_allowed_to_lead_inside() {
 }
 
 #[test]
-fn what_is_denied_is_denied_by_every_name() {
+fn deny_rule_applies_to_every_spelling() {
     let origin = Origin::start(|_| Reply::ok("hello")).may_be_unused();
     let port = origin.address().port();
     let peer = peer_for("any,deny:loopback");
@@ -103,7 +103,7 @@ fn what_is_denied_is_denied_by_every_name() {
 }
 
 #[test]
-fn a_redirect_is_passed_on_and_not_followed() {
+fn redirect_is_passed_on_and_not_followed() {
     let origin =
         Origin::start(|_| Reply::status(302).field("Location", "http://169.254.169.254/latest/meta-data/"));
     let answer = peer_for("allow:127.0.0.1").get(&origin.url("/"));
@@ -113,7 +113,7 @@ fn a_redirect_is_passed_on_and_not_followed() {
 }
 
 #[test]
-fn what_is_stored_is_served_to_those_who_may_ask() {
+fn stored_response_is_served_only_if_the_rules_allow_its_origin() {
     let origin = Origin::start(|_| Reply::ok("hello").field("Cache-Control", "max-age=60"));
     let url = origin.url("/");
     let rules = OriginRules::listed().allow(OriginPattern::class(AddressClass::Loopback));
@@ -130,7 +130,7 @@ fn what_is_stored_is_served_to_those_who_may_ask() {
 }
 
 #[test]
-fn the_command_keeps_to_the_rules_that_it_is_given() {
+fn command_applies_the_origin_rules() {
     let origin = Origin::start(|_| Reply::ok("hello"));
     let ask = |rules: &str| {
         let process = Process::spawn(["serve", "--listen", "127.0.0.1:0", "--origins", rules]);
@@ -145,7 +145,7 @@ fn the_command_keeps_to_the_rules_that_it_is_given() {
 }
 
 #[test]
-fn other_rules_are_for_all_that_is_asked_from_then_on() {
+fn changed_rules_apply_to_all_later_requests() {
     let origin = Origin::start(|_| Reply::ok("hello").field("Cache-Control", "max-age=60"));
     let (peer, url) = (peer_for("any"), origin.url("/a"));
     assert_eq!(peer.get(&url).status, 200);

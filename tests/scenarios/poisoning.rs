@@ -69,7 +69,7 @@ fn is_clean(text: &[u8]) -> bool {
 }
 
 #[test]
-fn fields_that_rewrite_a_request_reach_no_origin() {
+fn rewriting_fields_are_not_forwarded() {
     for mode in [Mode::Private, Mode::Shared] {
         let (origin, peer) = (gullible(), LocalPeer::start_with(|builder| builder.mode(mode)));
         for (number, field) in UNKEYED_FIELDS.iter().enumerate() {
@@ -87,7 +87,7 @@ fn fields_that_rewrite_a_request_reach_no_origin() {
 
 /// A field that the cache does not know, to which the origin responds without listing it in `Vary`.
 #[test]
-fn a_field_that_nobody_knows_poisons_nobody_where_it_selects_or_is_dropped() {
+fn unknown_field_cannot_poison_if_selected_or_dropped() {
     for (unknown_fields, reaches) in
         [(UnknownFields::Forward, true), (UnknownFields::Select, true), (UnknownFields::Drop, false)]
     {
@@ -144,7 +144,7 @@ const CONFUSIONS: [&str; 19] = [
 ];
 
 #[test]
-fn a_confused_request_fills_no_other_key_than_its_own() {
+fn confusing_request_fills_only_its_own_key() {
     for mode in [Mode::Private, Mode::Shared] {
         for confusion in CONFUSIONS {
             let (origin, peer) = (gullible(), LocalPeer::start_with(|builder| builder.mode(mode)));
@@ -160,7 +160,7 @@ fn a_confused_request_fills_no_other_key_than_its_own() {
 
 /// The URL that is requested from the origin matches the cache key, regardless of its spelling.
 #[test]
-fn the_origin_is_asked_for_what_the_key_says() {
+fn requested_url_matches_the_cache_key() {
     let (origin, peer) = (gullible(), LocalPeer::start());
     let base = origin.url("");
     for (spelling, path) in [
@@ -191,7 +191,7 @@ fn the_origin_is_asked_for_what_the_key_says() {
 
 /// Requests that provoke a failure: the failure must not affect other clients.
 #[test]
-fn a_failure_that_one_client_provokes_is_not_stored_for_others() {
+fn provoked_failure_is_not_served_to_others() {
     let origin = Origin::start(|received: &Received| {
         let is_odd = received.headers.iter().any(|(name, value)| *name != "via" && value.len() > 4096)
             || received.field("range").is_some()
@@ -223,7 +223,7 @@ fn a_failure_that_one_client_provokes_is_not_stored_for_others() {
 }
 
 #[test]
-fn what_a_post_says_is_stored_for_nobody_where_fields_are_not_trusted() {
+fn post_response_is_not_stored_if_unknown_fields_are_untrusted() {
     for unknown_fields in [UnknownFields::Select, UnknownFields::Drop] {
         let origin = Origin::start(|received: &Received| {
             let text = format!("{} {}", received.method, String::from_utf8_lossy(&received.body));
@@ -240,7 +240,7 @@ fn what_a_post_says_is_stored_for_nobody_where_fields_are_not_trusted() {
 
 /// A reflected field is not confirmed for other clients by a 304, although the body is the same.
 #[test]
-fn a_304_spreads_no_answer_to_those_who_did_not_send_what_it_was_made_of() {
+fn a_304_does_not_share_reflected_fields() {
     let origin = Origin::start(|received: &Received| {
         let link = received.field("x-template").unwrap_or("none").to_owned();
         let is_known = received.field("if-none-match").is_some_and(|tags| tags.contains("\"1\""));

@@ -108,7 +108,7 @@ fn hammer(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usize) 
 }
 
 #[test]
-fn a_limit_of_fetches_holds_for_the_pool() {
+fn concurrency_limit_applies_to_the_whole_pool() {
     let crowd = Crowd::default();
     let origin = crowd.origin();
     let pool = pool(3, &Politeness::new().concurrent(6).patience(PATIENCE));
@@ -119,7 +119,7 @@ fn a_limit_of_fetches_holds_for_the_pool() {
 }
 
 #[test]
-fn a_rate_holds_for_the_pool() {
+fn rate_limit_applies_to_the_whole_pool() {
     let crowd = Crowd::default();
     let origin = crowd.origin();
     let pool = pool(3, &Politeness::new().rate(60.0).burst(6).patience(PATIENCE));
@@ -129,7 +129,7 @@ fn a_rate_holds_for_the_pool() {
 }
 
 #[test]
-fn shares_follow_the_members_and_the_peers_that_leave() {
+fn limit_shares_follow_membership_changes() {
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
     let politeness = Politeness::new().concurrent(4).patience(PATIENCE);
     let mut pool = LocalPeer::pool_with(3, |builder| {
@@ -178,7 +178,7 @@ impl Drop for Opened<'_> {
 }
 
 #[test]
-fn a_front_goes_on_while_requests_wait_for_an_origin() {
+fn server_answers_other_origins_while_requests_wait_for_one() {
     let gate = Gate::new();
     let slow = Origin::start({
         let gate = gate.clone();
@@ -204,7 +204,7 @@ fn a_front_goes_on_while_requests_wait_for_an_origin() {
 }
 
 #[test]
-fn an_origin_that_asks_for_time_is_given_it_and_what_is_stale_is_served_meanwhile() {
+fn retry_after_pauses_the_origin_and_stale_is_served() {
     let later = "Sun, 09 Sep 2001 01:50:00 GMT";
     for (status, field, seconds) in
         [(429, "100", 100), (429, later, 100), (503, "100", 100), (503, later, 100)]
@@ -252,7 +252,7 @@ fn limiting() -> Origin {
 }
 
 #[test]
-fn a_429_holds_back_requests_with_the_same_credential_alone() {
+fn a_429_pauses_only_requests_with_the_same_credential() {
     let origin = limiting();
     let peer = LocalPeer::start();
     let send = |method, path: &str, fields| peer.send(method, &origin.url(path), fields);
@@ -267,7 +267,7 @@ fn a_429_holds_back_requests_with_the_same_credential_alone() {
 }
 
 #[test]
-fn the_command_pauses_whole_origins_where_it_is_told_to() {
+fn pause_origins_option_pauses_all_credentials() {
     let origin = limiting();
     let process = Process::spawn(["serve", "--listen", "127.0.0.1:0", "--pause-origins"]);
     let address = address_of(&process);
@@ -286,7 +286,7 @@ fn address_of(process: &Process) -> SocketAddr {
 }
 
 #[test]
-fn the_command_takes_the_limits() {
+fn command_accepts_origin_limits() {
     let gate = Gate::new();
     let origin = Origin::start({
         let gate = gate.clone();

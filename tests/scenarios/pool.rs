@@ -28,7 +28,7 @@ fn text(response: Result<Response<Body>, Error>) -> String {
 }
 
 #[test]
-fn every_url_reaches_the_origin_once_whoever_asks() {
+fn every_url_is_fetched_once_from_any_peer_or_client() {
     let (origin, pool) = (origin(), LocalPeer::pool(3));
     let client = client_of(&pool);
     let paths: Vec<_> = (0..30).map(|number| format!("/page?number={number}")).collect();
@@ -71,7 +71,7 @@ fn peers_that_disagree_on_the_pool_answer_every_request() {
 }
 
 #[test]
-fn a_pool_is_changed_while_it_is_used() {
+fn pool_can_be_changed_while_in_use() {
     let (origin, pool) = (origin(), LocalPeer::pool(2));
     let client = Client::builder().pool([pool[0].url()]).build().unwrap();
     assert_eq!(text(client.get(&origin.url("/a"))), "/a");
@@ -122,7 +122,7 @@ fn an_empty_pool_fetches_directly_or_fails() {
 }
 
 #[test]
-fn a_peer_that_is_down_is_named() {
+fn error_names_the_unreachable_peer() {
     let port = Port::hold();
     let down = format!("http://{}", port.address());
     let client = Client::builder().pool([&down]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
@@ -136,7 +136,7 @@ fn a_peer_that_is_down_is_named() {
 }
 
 #[test]
-fn a_peer_that_says_nothing_is_unreachable_too() {
+fn peer_that_closes_connections_is_unreachable() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let silent = format!("http://{}", listener.local_addr().unwrap());
     let client = Client::builder().pool([&silent]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
@@ -149,7 +149,7 @@ fn a_peer_that_says_nothing_is_unreachable_too() {
 }
 
 #[test]
-fn many_who_ask_at_once_cost_one_fetch() {
+fn concurrent_requests_share_one_fetch() {
     const THREADS: usize = 32;
     let gate = Gate::new();
     let (origin, pool) = (gated(&gate), LocalPeer::pool(3));
@@ -171,7 +171,7 @@ fn many_who_ask_at_once_cost_one_fetch() {
 }
 
 #[test]
-fn who_asks_while_a_body_is_on_its_way_reads_along() {
+fn late_request_joins_a_body_in_transit() {
     const THREADS: usize = 32;
     let gate = Gate::new();
     let origin = gated(&gate);
@@ -205,7 +205,7 @@ fn gated(gate: &Gate) -> Origin {
 }
 
 #[test]
-fn a_program_of_ureq_is_cached_by_a_client_and_by_a_peer() {
+fn ureq_agent_works_over_a_client_and_over_a_peer() {
     let (origin, pool) = (origin(), LocalPeer::pool(3));
     let agents = [forwardcache::agent(client_of(&pool)), forwardcache::agent(pool[0].peer.clone())];
     for round in 0..3 {
@@ -221,7 +221,7 @@ fn a_program_of_ureq_is_cached_by_a_client_and_by_a_peer() {
 }
 
 #[test]
-fn any_method_goes_through_with_its_body_and_the_answer_is_the_origins() {
+fn other_methods_are_forwarded_with_their_body() {
     let origin = Origin::start(|received| {
         let said = format!("{} {}", received.method, String::from_utf8_lossy(&received.body));
         Reply::status(201).field("X-Said", said).body(received.body.clone())
@@ -239,7 +239,7 @@ fn any_method_goes_through_with_its_body_and_the_answer_is_the_origins() {
 }
 
 #[test]
-fn a_post_makes_the_pool_forget_what_it_changed() {
+fn post_invalidates_the_stored_response() {
     let origin = origin();
     let pool = LocalPeer::pool(3);
     let client = client_of(&pool);
@@ -253,7 +253,7 @@ fn a_post_makes_the_pool_forget_what_it_changed() {
 }
 
 #[test]
-fn a_peer_asks_itself_without_a_socket() {
+fn peer_answers_its_own_requests_without_a_socket() {
     let origin = origin();
     // The peer is not served, so it must answer every request in process.
     let port = Port::hold();

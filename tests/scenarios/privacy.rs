@@ -69,7 +69,7 @@ fn origin() -> Origin {
 }
 
 #[test]
-fn what_a_peer_and_a_client_write_and_say_shows_no_secret() {
+fn logs_and_responses_contain_no_secrets() {
     let origin = origin();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), TOKEN).unwrap();
@@ -157,7 +157,7 @@ impl Cache for Watched {
 }
 
 #[test]
-fn a_store_is_given_no_credential() {
+fn store_receives_no_credentials() {
     let origin = origin();
     let watched = Watched::default();
     let given = Arc::clone(&watched.given);

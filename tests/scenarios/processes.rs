@@ -127,7 +127,7 @@ fn get(peers: &[String], url: &str) -> String {
 }
 
 #[test]
-fn three_processes_are_one_cache_before_nginx_and_tls() {
+fn three_processes_form_one_cache_for_http_and_https() {
     let nginx = Nginx::start();
     let tls = TlsOrigin::start(|received| {
         Reply::ok(format!("tls {}", received.target)).field("Cache-Control", "max-age=60")
@@ -164,7 +164,7 @@ fn three_processes_are_one_cache_before_nginx_and_tls() {
 }
 
 #[test]
-fn what_is_in_flight_is_finished_before_the_end() {
+fn requests_in_flight_are_finished_before_exit() {
     for signal in ["TERM", "INT"] {
         let (head, body) = (Gate::new(), Gate::new());
         let large = "x".repeat(300_000);
@@ -196,7 +196,7 @@ fn wait_until_refused(address: SocketAddr) {
 }
 
 #[test]
-fn who_asks_twice_to_end_does_not_wait() {
+fn second_signal_exits_at_once() {
     let gate = Gate::new();
     let origin = {
         let gate = gate.clone();

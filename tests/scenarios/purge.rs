@@ -69,7 +69,7 @@ fn says(peer: &str, text: &str, responses: usize) -> bool {
 type Form<'a> = Box<dyn Fn() -> String + 'a>;
 
 #[test]
-fn each_of_the_four_forms_reaches_every_copy_in_every_peer_by_every_way() {
+fn every_form_of_purge_removes_every_copy_from_every_peer() {
     let (origin, other) = (Origin::start(page), Origin::start(page));
     let pool = PeerProcess::pool(3);
     let (url, sibling, stranger) = (origin.url("/a?b"), origin.url("/ab"), other.url("/a?b"));
@@ -140,7 +140,7 @@ fn each_of_the_four_forms_reaches_every_copy_in_every_peer_by_every_way() {
 }
 
 #[test]
-fn a_peer_that_is_down_is_named_and_the_others_do_it() {
+fn purge_names_the_unreachable_peer_and_reaches_the_others() {
     let origin = Origin::start(page);
     let mut pool = PeerProcess::pool(3);
     for peer in &pool {
@@ -178,7 +178,7 @@ fn a_peer_that_is_down_is_named_and_the_others_do_it() {
 }
 
 #[test]
-fn who_shows_no_token_or_another_purges_nothing() {
+fn purge_requires_a_valid_token() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), TOKEN).unwrap();
     let path = file.path().to_str().unwrap();
@@ -212,7 +212,7 @@ fn who_shows_no_token_or_another_purges_nothing() {
 }
 
 #[test]
-fn a_peer_that_others_reach_is_purged_by_those_of_whom_that_was_said() {
+fn public_peer_forbids_purges_unless_allowed() {
     let origin = Origin::start(page);
     let open = ["--self-url", "http://127.0.0.1:1", "--origins", "any", "--allow-anyone"];
     for (more, status) in [(&[][..], 403), (&["--allow-anyone-to-purge"], 200)] {
@@ -229,7 +229,7 @@ fn a_peer_that_others_reach_is_purged_by_those_of_whom_that_was_said() {
 }
 
 #[test]
-fn who_shows_a_certificate_may_purge_where_others_are_not_served() {
+fn client_certificate_authorizes_purging() {
     let (origin, authority) = (Origin::start(page), Authority::new());
     let server = authority.server_file().to_str().unwrap();
     let ca = authority.ca_file().to_str().unwrap();
@@ -254,7 +254,7 @@ fn who_shows_a_certificate_may_purge_where_others_are_not_served() {
 }
 
 #[test]
-fn the_front_on_tiny_http_purges_too() {
+fn tiny_http_server_supports_purging() {
     let origin = Origin::start(page);
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--front", "tiny_http"]);
     peer.get(&origin.url("/a"), "");
@@ -263,7 +263,7 @@ fn the_front_on_tiny_http_purges_too() {
 }
 
 #[test]
-fn a_fetch_under_way_is_not_stored_and_not_shared_after_a_purge() {
+fn fetch_in_progress_is_not_stored_or_shared_after_a_purge() {
     let queries: [fn(&Origin) -> String; 4] = [
         |origin| format!("q={}", escaped(&origin.url("/a"))),
         |origin| format!("prefix={}", escaped(&origin.url("/"))),
@@ -295,7 +295,7 @@ fn page_of(body: String) -> Reply {
 }
 
 #[test]
-fn a_peer_asks_the_others_once_and_for_their_own_alone() {
+fn purge_is_sent_once_to_each_other_peer() {
     let neighbour = Origin::start(|received| {
         assert_eq!(
             (received.method.as_str(), &*received.target),
@@ -323,7 +323,7 @@ fn a_peer_asks_the_others_once_and_for_their_own_alone() {
 }
 
 #[test]
-fn a_kept_connection_that_has_died_is_no_peer_that_is_down() {
+fn purge_retries_on_a_stale_pooled_connection() {
     let neighbour = Origin::start(|_| Reply::ok("me responses 1 bytes 10\n").close_silently());
     let client = Client::builder().pool([neighbour.url("")]).build().unwrap();
     for _ in 0..3 {
@@ -333,7 +333,7 @@ fn a_kept_connection_that_has_died_is_no_peer_that_is_down() {
 }
 
 #[test]
-fn the_method_is_a_purge_in_the_library_too_and_reaches_no_origin() {
+fn purge_method_in_the_library_reaches_no_origin() {
     let origin = Origin::start(page);
     let pool = LocalPeer::pool(2);
     let client = Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
@@ -376,7 +376,7 @@ impl Cache for Unlisted {
 }
 
 #[test]
-fn what_a_backend_cannot_list_is_gone_and_not_counted() {
+fn purge_of_an_unlisted_backend_removes_without_counting() {
     let origin = Origin::start(page);
     let peer = LocalPeer::start_with(|builder| builder.store(BackedStore::new(Unlisted::default())));
     let url = origin.url("/a");
@@ -399,7 +399,7 @@ fn what_a_backend_cannot_list_is_gone_and_not_counted() {
 }
 
 #[test]
-fn tokens_are_enough_wherever_a_peer_is_served() {
+fn token_authorizes_purging_in_a_foreign_server() {
     let tokens = Tokens::new([TOKEN]).unwrap();
     let listener = listen();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -417,7 +417,7 @@ fn tokens_are_enough_wherever_a_peer_is_served() {
 }
 
 #[test]
-fn a_bad_command_line_purges_nothing() {
+fn purge_usage_error_exits_with_2() {
     let peer = "--peer=http://127.0.0.1:1";
     for (words, says) in [
         (&["purge", "--all"][..], "--peer"),
@@ -440,7 +440,7 @@ fn a_bad_command_line_purges_nothing() {
 }
 
 #[test]
-fn what_is_near_another_peer_does_not_come_back_from_one_that_is_purged_later() {
+fn purge_does_not_leave_an_old_copy_in_a_near_cache() {
     let text = Arc::new(Mutex::new("old"));
     let origin = || {
         let text = Arc::clone(&text);
@@ -516,7 +516,7 @@ fn served(peers: [(Peer, TcpListener); 2], workers: usize) -> [Serving; 2] {
 }
 
 #[test]
-fn two_peers_of_one_worker_each_purge_each_other() {
+fn single_worker_peers_can_purge_each_other() {
     // Neither purge is sent before both peers wait for each other.
     let both = Arc::new(Barrier::new(2));
     let serving = served(
@@ -535,7 +535,7 @@ fn two_peers_of_one_worker_each_purge_each_other() {
 }
 
 #[test]
-fn of_many_purges_at_two_peers_each_is_done_or_told_to_come_again() {
+fn concurrent_purges_finish_or_get_retry_after() {
     let serving = served(two_peers(|| {}), 1);
     thread::scope(|scope| {
         for number in 0..40 {
@@ -558,7 +558,7 @@ fn of_many_purges_at_two_peers_each_is_done_or_told_to_come_again() {
 }
 
 #[test]
-fn on_tiny_http_a_worker_is_left_for_its_own_share() {
+fn tiny_http_reserves_a_worker_for_purges_from_peers() {
     let (entered, is_waiting) = mpsc::channel();
     let goes_on = Arc::new(Barrier::new(3));
     let waits = Arc::clone(&goes_on);

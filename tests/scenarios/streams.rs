@@ -43,7 +43,7 @@ fn origin(gate: &Gate) -> Origin {
 }
 
 #[test]
-fn hits_are_answered_while_every_worker_waits() {
+fn hits_are_served_while_every_worker_waits() {
     let gate = Gate::new();
     let (origin, peer) = (origin(&gate), alone(|builder| builder));
     peer.get(&origin.url("/stored"));
@@ -68,7 +68,7 @@ fn hits_are_answered_while_every_worker_waits() {
 }
 
 #[test]
-fn who_joins_late_gets_the_beginning_while_the_rest_is_on_its_way() {
+fn late_follower_gets_the_beginning_while_the_rest_is_fetched() {
     let gate = Gate::new();
     let (origin, peer) = (origin(&gate), alone(|builder| builder));
     let mut first = peer.asked(&origin.url("/half/a"));
@@ -85,7 +85,7 @@ fn who_joins_late_gets_the_beginning_while_the_rest_is_on_its_way() {
 }
 
 #[test]
-fn a_leader_that_leaves_leaves_the_others_their_answer() {
+fn follower_gets_its_response_after_the_leader_disconnects() {
     let gate = Gate::new();
     let (origin, peer) = (origin(&gate), alone(|builder| builder));
     let mut first = peer.asked(&origin.url("/half/a"));
@@ -99,7 +99,7 @@ fn a_leader_that_leaves_leaves_the_others_their_answer() {
 }
 
 #[test]
-fn what_its_one_reader_leaves_is_stored_where_little_is_missing() {
+fn abandoned_fetch_is_stored_if_little_is_missing() {
     let gate = Gate::new();
     let (origin, peer) = (origin(&gate), alone(|builder| builder));
     let mut first = peer.asked(&origin.url("/half/a"));
@@ -113,7 +113,7 @@ fn what_its_one_reader_leaves_is_stored_where_little_is_missing() {
 }
 
 #[test]
-fn an_answer_that_may_not_be_shared_releases_everybody() {
+fn unshareable_response_releases_the_followers() {
     let gate = Gate::new();
     let (origin, peer) = (origin(&gate), alone(|builder| builder));
     let mut asking: Vec<Connection> = (0..6).map(|_| peer.asked(&origin.url("/secret"))).collect();
@@ -126,7 +126,7 @@ fn an_answer_that_may_not_be_shared_releases_everybody() {
 }
 
 #[test]
-fn a_leader_that_panics_releases_everybody() {
+fn panicking_leader_releases_the_followers() {
     let gate = Gate::new();
     let (waits, has_panicked) = (gate.clone(), AtomicBool::new(false));
     let peer = alone(|builder| {
@@ -145,7 +145,7 @@ fn a_leader_that_panics_releases_everybody() {
 }
 
 #[test]
-fn a_slow_reader_of_what_is_stored_or_shared_holds_no_worker() {
+fn slow_reader_of_a_shared_body_occupies_no_worker() {
     let gate = Gate::new();
     let (origin, peer) = (origin(&gate), alone(|builder| builder));
     // The clients do not read, so the peer holds what the sockets do not take.
@@ -160,7 +160,7 @@ fn a_slow_reader_of_what_is_stored_or_shared_holds_no_worker() {
 }
 
 #[test]
-fn a_slow_reader_of_what_only_passes_holds_no_worker_either() {
+fn slow_reader_of_a_pass_through_body_occupies_no_worker() {
     let origin = Origin::start(|received| {
         let length = if received.target == "/large" { LARGE } else { 1 };
         Reply::ok(vec![b'x'; length]).field("Cache-Control", "no-store")
@@ -176,7 +176,7 @@ fn a_slow_reader_of_what_only_passes_holds_no_worker_either() {
 }
 
 #[test]
-fn bodies_that_are_on_their_way_do_not_have_all_workers() {
+fn incoming_bodies_do_not_occupy_all_workers() {
     let origin = Origin::start(|received| Reply::ok(received.body.len().to_string()));
     let peer = LocalPeer::start_on(FrontOptions::new().workers(16), |builder| builder);
     let target = format!("/proxy?q={}", crate::local::escaped(&origin.url("/")));
@@ -205,7 +205,7 @@ fn bodies_that_are_on_their_way_do_not_have_all_workers() {
 }
 
 #[test]
-fn a_hit_that_takes_longer_than_a_connection_may_be_idle_is_whole() {
+fn slow_hit_is_not_cut_by_the_idle_timeout() {
     let gate = Gate::new();
     let options = FrontOptions::new().io_threads(1).idle_timeout(std::time::Duration::from_millis(100));
     let (origin, peer) = (origin(&gate), LocalPeer::start_on(options, |builder| builder));
@@ -221,7 +221,7 @@ fn a_hit_that_takes_longer_than_a_connection_may_be_idle_is_whole() {
 }
 
 #[test]
-fn an_origin_cannot_fail_in_a_peers_name() {
+fn origin_cannot_forge_a_peer_error() {
     let origin = Origin::start(|_| {
         Reply::ok("fine").field("Cache-Control", "max-age=60").field("Forwardcache-Error", "timeout")
     });
@@ -265,7 +265,7 @@ impl Store for Panics {
 }
 
 #[test]
-fn a_store_that_panics_ends_one_connection_at_most() {
+fn panicking_store_ends_at_most_one_connection() {
     let gate = Gate::new();
     let (origin, peer) = (origin(&gate), alone(|builder| builder.store(Panics(MemoryStore::new(1 << 20)))));
     for _ in 0..3 {
@@ -278,7 +278,7 @@ fn a_store_that_panics_ends_one_connection_at_most() {
 }
 
 #[test]
-fn what_is_larger_than_the_store_takes_streams_through_and_is_not_stored() {
+fn body_larger_than_the_store_passes_through() {
     let gate = Gate::new();
     let (origin, peer) = (origin(&gate), alone(|builder| builder.memory(1 << 20)));
     for _ in 0..2 {
@@ -290,7 +290,7 @@ fn what_is_larger_than_the_store_takes_streams_through_and_is_not_stored() {
 }
 
 #[test]
-fn a_body_that_breaks_off_is_seen_to_by_everybody() {
+fn truncated_body_fails_for_every_client() {
     let gate = Gate::new();
     let waits = gate.clone();
     let origin = Origin::start(move |_| {
@@ -313,7 +313,7 @@ fn a_body_that_breaks_off_is_seen_to_by_everybody() {
 }
 
 #[test]
-fn a_request_body_of_any_size_goes_through() {
+fn request_bodies_of_any_size_are_forwarded() {
     let origin = Origin::start(|received| Reply::ok(received.body.len().to_string()));
     let peer = alone(|builder| builder);
     for length in [0, 1, 60_000, 70_000, 3_000_000] {
@@ -343,7 +343,7 @@ fn a_request_body_of_any_size_goes_through() {
 }
 
 #[test]
-fn a_short_body_of_a_slow_origin_streams_through_the_pool_with_one_fetch() {
+fn short_body_of_a_slow_origin_streams_through_the_pool() {
     let gates: Vec<Gate> = (0..3).map(|_| Gate::new()).collect();
     let held = gates.clone();
     let origin = Origin::start(move |_| {

@@ -80,7 +80,7 @@ fn answer(stream: &mut StreamOwned<ClientConnection, TcpStream>, url: &str) -> s
 }
 
 #[test]
-fn a_hit_goes_over_tls_as_well() {
+fn hits_are_served_over_tls() {
     let (origin, authority) = (origin(), Authority::new());
     let peer = served_over(tls_of(&authority));
     let client = Client::builder()
@@ -97,7 +97,7 @@ fn a_hit_goes_over_tls_as_well() {
 }
 
 #[test]
-fn large_answers_and_many_requests_go_over_tls() {
+fn large_and_pipelined_messages_work_over_tls() {
     const LARGE: usize = 5 << 20;
     let origin = Origin::start(|received| {
         let body = if received.target == "/large" { vec![b'x'; LARGE] } else { received.body.clone() };
@@ -124,7 +124,7 @@ fn large_answers_and_many_requests_go_over_tls() {
 }
 
 #[test]
-fn the_last_bytes_come_although_the_socket_was_full() {
+fn last_bytes_arrive_after_a_full_socket_buffer() {
     let origin = Origin::start(|received| {
         let kibibytes: usize = received.target.trim_start_matches('/').parse().unwrap();
         Reply::ok(vec![b'x'; kibibytes << 10]).field("Cache-Control", "max-age=60")
@@ -150,7 +150,7 @@ fn the_last_bytes_come_although_the_socket_was_full() {
 }
 
 #[test]
-fn who_must_show_a_certificate_and_does_not_is_not_served() {
+fn missing_client_certificate_is_rejected() {
     let (origin, authority, other) = (origin(), Authority::new(), Authority::new());
     let tls = tls_of(&authority).client_certificates_from(authority.ca_file()).unwrap();
     let peer = served_over(tls);
@@ -173,7 +173,7 @@ fn who_must_show_a_certificate_and_does_not_is_not_served() {
 }
 
 #[test]
-fn what_is_reloaded_is_for_new_connections() {
+fn reloaded_certificate_applies_to_new_connections() {
     let (origin, old, new) = (origin(), Authority::new(), Authority::new());
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::copy(old.server_file(), file.path()).unwrap();
@@ -196,7 +196,7 @@ fn what_is_reloaded_is_for_new_connections() {
 }
 
 #[test]
-fn what_is_no_tls_is_closed_and_the_others_are_served() {
+fn plain_http_on_a_tls_port_is_closed() {
     let (origin, authority) = (origin(), Authority::new());
     let peer = served_over(tls_of(&authority));
     let mut plain = Connection::open(peer.address());
@@ -206,7 +206,7 @@ fn what_is_no_tls_is_closed_and_the_others_are_served() {
 }
 
 #[test]
-fn a_handshake_that_does_not_come_is_not_waited_for() {
+fn missing_handshake_times_out() {
     let authority = Authority::new();
     let options =
         FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(std::time::Duration::from_millis(100));
@@ -219,7 +219,7 @@ fn a_handshake_that_does_not_come_is_not_waited_for() {
 }
 
 #[test]
-fn the_command_serves_and_asks_over_tls_and_reads_its_files_anew() {
+fn command_serves_tls_and_reloads_its_files() {
     let (origin, authority, other) = (origin(), Authority::new(), Authority::new());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("peer.pem");

@@ -23,7 +23,7 @@ fn shown(token: &str) -> String {
 }
 
 #[test]
-fn who_shows_no_token_or_another_is_not_answered_also_when_it_is_stored() {
+fn request_without_valid_token_gets_407_even_for_a_hit() {
     let (origin, peer) = (origin(), guarded(&Tokens::new([OLD]).unwrap()));
     let url = origin.url("/a");
     let wrong = [
@@ -56,7 +56,7 @@ fn who_shows_no_token_or_another_is_not_answered_also_when_it_is_stored() {
 }
 
 #[test]
-fn no_origin_is_shown_the_token() {
+fn token_is_not_forwarded_to_origins() {
     let (origin, peer) = (origin(), guarded(&Tokens::new([OLD]).unwrap()));
     peer.get_with(&origin.url("/a"), &shown(OLD));
     peer.send("DELETE", &origin.url("/a"), &shown(OLD));
@@ -67,7 +67,7 @@ fn no_origin_is_shown_the_token() {
 }
 
 #[test]
-fn a_token_is_changed_without_an_interruption() {
+fn token_can_be_rotated_without_interruption() {
     let (origin, file) = (origin(), tempfile::NamedTempFile::new().unwrap());
     std::fs::write(file.path(), OLD).unwrap();
     let tokens = Tokens::from_file(file.path()).unwrap();
@@ -84,7 +84,7 @@ fn a_token_is_changed_without_an_interruption() {
 }
 
 #[test]
-fn a_client_and_the_peers_of_a_pool_show_it_to_each_other() {
+fn clients_and_peers_send_the_token_to_peers() {
     let (origin, tokens) = (origin(), Tokens::new([OLD]).unwrap());
     let listeners = [listen(), listen(), listen()];
     let urls: Vec<String> =
@@ -114,7 +114,7 @@ fn a_client_and_the_peers_of_a_pool_show_it_to_each_other() {
 }
 
 #[test]
-fn nothing_is_opened_to_others_until_it_is_said_for_whom_and_to_what() {
+fn public_listener_requires_access_and_origin_options() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), OLD).unwrap();
     let path = file.path().to_str().unwrap();
@@ -147,7 +147,7 @@ fn nothing_is_opened_to_others_until_it_is_said_for_whom_and_to_what() {
 }
 
 #[test]
-fn the_command_takes_tokens_from_files_and_shows_them_to_nobody_else() {
+fn command_reads_tokens_from_files_and_never_logs_them() {
     let (origin, file) = (origin(), tempfile::NamedTempFile::new().unwrap());
     std::fs::write(file.path(), OLD).unwrap();
     let path = file.path().to_str().unwrap();

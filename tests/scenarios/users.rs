@@ -32,7 +32,7 @@ const CASES: [(&str, &str, Option<&str>, [bool; 2]); 12] = [
 ];
 
 #[test]
-fn each_is_given_what_was_made_for_it_before_and_after_it_is_stored() {
+fn users_share_only_responses_that_may_be_shared() {
     for (kind, cache_control, vary, shares) in CASES {
         for (mode, shares) in [Mode::Private, Mode::Shared].into_iter().zip(shares) {
             let gate = Gate::new();

@@ -49,7 +49,7 @@ fn everything_else_is_answered(peer: &LocalPeer, elsewhere: &Origin) {
 }
 
 #[test]
-fn many_misses_at_a_slow_origin_wait_for_it_together() {
+fn misses_wait_for_a_slow_origin_concurrently() {
     const MISSES: usize = 200;
     let gate = Gate::new();
     let (origin, peer) = (origin(&gate), LocalPeer::start_on(large(), |builder| builder));
@@ -64,7 +64,7 @@ fn many_misses_at_a_slow_origin_wait_for_it_together() {
 }
 
 #[test]
-fn open_streams_hold_up_nothing_else() {
+fn open_streams_do_not_block_other_requests() {
     let gate = Gate::new();
     let (origin, elsewhere) = (origin(&gate), origin(&gate));
     let peer = LocalPeer::start_on(large(), |builder| builder);
@@ -77,7 +77,7 @@ fn open_streams_hold_up_nothing_else() {
 }
 
 #[test]
-fn a_silent_origin_holds_up_nothing_else() {
+fn silent_origin_does_not_block_other_requests() {
     let gate = Gate::new();
     let (silent, elsewhere) = (origin(&gate), origin(&gate));
     let peer = LocalPeer::start_on(large(), |builder| builder);
@@ -89,7 +89,7 @@ fn a_silent_origin_holds_up_nothing_else() {
 }
 
 #[test]
-fn one_client_that_asks_for_silent_names_leaves_others_their_part() {
+fn client_with_many_silent_origins_does_not_block_other_clients() {
     let gate = Gate::new();
     let waits = gate.clone();
     let peer = LocalPeer::start_with(|builder| {
@@ -137,7 +137,7 @@ fn ask(address: SocketAddr, path: &str) -> Connection {
 }
 
 #[test]
-fn what_a_client_waits_for_is_cancelled_when_it_leaves() {
+fn handler_is_cancelled_when_the_client_disconnects() {
     let (serving, said, cancelled) = waiting(4);
     for leaves_by_end in [true, false] {
         let mut connection = ask(serving.local_addr(), "/a");
@@ -152,7 +152,7 @@ fn what_a_client_waits_for_is_cancelled_when_it_leaves() {
 }
 
 #[test]
-fn what_is_queued_is_not_begun_when_its_client_has_left() {
+fn queued_request_is_dropped_when_the_client_disconnects() {
     let (serving, said, cancelled) = waiting(1);
     let first = ask(serving.local_addr(), "/first");
     assert_eq!(said.recv_timeout(PATIENCE).unwrap(), "/first");
@@ -167,7 +167,7 @@ fn what_is_queued_is_not_begun_when_its_client_has_left() {
 }
 
 #[test]
-fn one_who_says_that_nothing_follows_still_gets_what_is_there() {
+fn hit_is_sent_after_a_half_close() {
     let gate = Gate::new();
     let (origin, peer) = (origin(&gate), LocalPeer::start());
     let url = origin.url("/quick/a");
@@ -190,7 +190,7 @@ impl std::io::Read for Fed {
 }
 
 #[test]
-fn a_stream_ends_at_its_source_when_its_client_has_left() {
+fn stream_source_is_dropped_when_the_client_disconnects() {
     let (feed, fed): (Sender<Vec<u8>>, _) = bounded(0);
     let handler = move |_: Request<Body>| Response::new(Body::from_reader(Fed(fed.clone()), None));
     let serving = EventFront::bind("127.0.0.1:0", FrontOptions::new(), handler).unwrap();
@@ -205,7 +205,7 @@ fn a_stream_ends_at_its_source_when_its_client_has_left() {
 }
 
 #[test]
-fn content_is_not_asked_for_before_it_is_known_who_sends_it() {
+fn body_is_not_requested_before_authorization() {
     let tokens = Tokens::new(["a-token-of-the-pool"]).unwrap();
     let peer = LocalPeer::start_with(|builder| builder.tokens(tokens));
     let target = format!("/proxy?q={}", escaped("http://origin.invalid/"));
@@ -270,7 +270,7 @@ fn accounted(limit: u64) -> (LocalPeer, Arc<Ledger>) {
 }
 
 #[test]
-fn content_in_chunks_of_a_byte_is_held_within_the_memory_that_there_is() {
+fn one_byte_chunks_are_limited_by_the_ledger() {
     // Bytes that have been read but not parsed count too.
     let (peer, ledger) = accounted(20 << 10);
     let mut connection = Connection::open(peer.address());
@@ -284,7 +284,7 @@ fn content_in_chunks_of_a_byte_is_held_within_the_memory_that_there_is() {
 }
 
 #[test]
-fn the_slowest_reader_is_cut_off_when_the_memory_is_at_its_end() {
+fn slowest_reader_is_cut_off_when_memory_is_exhausted() {
     const LARGE: usize = 16 << 20;
     let origin = Origin::start(|received: &Received| {
         let length = if received.target == "/large" { LARGE } else { 10 };

@@ -69,7 +69,7 @@ fn get(path: &str) -> String {
 }
 
 #[test]
-fn a_connection_stays_unless_somebody_wants_its_end() {
+fn connection_is_kept_unless_close_is_requested() {
     let serving = answering();
     let mut connection = asked(&serving, &get("/a"));
     for path in ["/missing", "/empty", "/not-modified", "/stream", "/panic", "/interim"] {
@@ -84,7 +84,7 @@ fn a_connection_stays_unless_somebody_wants_its_end() {
 }
 
 #[test]
-fn an_old_client_is_served_as_it_knows_it() {
+fn http_1_0_client_is_served() {
     let serving = answering();
     let mut connection = asked(&serving, "GET /a HTTP/1.0\r\n");
     let response = connection.read_response();
@@ -101,7 +101,7 @@ fn an_old_client_is_served_as_it_knows_it() {
 }
 
 #[test]
-fn a_head_is_answered_without_a_body() {
+fn head_response_has_no_body() {
     let serving = answering();
     let mut connection = asked(&serving, "HEAD /abc HTTP/1.1\r\nHost: a\r\n");
     let response = connection.read_response_to_head();
@@ -113,7 +113,7 @@ fn a_head_is_answered_without_a_body() {
 }
 
 #[test]
-fn a_body_that_breaks_off_is_never_taken_for_a_whole_one() {
+fn failing_body_is_never_complete() {
     let serving = answering();
     for path in ["/broken", "/broken-length", "/short", "/panic-later"] {
         let response = asked(&serving, &get(path)).read_response();
@@ -131,7 +131,7 @@ fn a_body_that_breaks_off_is_never_taken_for_a_whole_one() {
 }
 
 #[test]
-fn a_handler_that_panics_fails_one_request() {
+fn panicking_handler_fails_one_request() {
     let serving = answering();
     let mut connection = asked(&serving, &get("/panic"));
     assert_eq!(connection.read_response().status, 500);
@@ -140,7 +140,7 @@ fn a_handler_that_panics_fails_one_request() {
 }
 
 #[test]
-fn requests_are_answered_in_order_also_when_they_come_at_once() {
+fn pipelined_requests_are_answered_in_order() {
     let serving = answering();
     let mut connection = Connection::open(serving.local_addr());
     let all: String = (0..50).map(|number| get(&format!("/{number}")) + "\r\n").collect();
@@ -151,7 +151,7 @@ fn requests_are_answered_in_order_also_when_they_come_at_once() {
 }
 
 #[test]
-fn a_shutdown_answers_what_is_under_way_and_lets_go_of_the_rest() {
+fn shutdown_finishes_active_requests_and_closes_idle_connections() {
     let (gate, begun) = (Gate::new(), Gate::new());
     let (waits, begins) = (gate.clone(), begun.clone());
     let serving = front(FrontOptions::new(), move |request: Request<Body>| {
@@ -177,7 +177,7 @@ fn a_shutdown_answers_what_is_under_way_and_lets_go_of_the_rest() {
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_clients_that_do_not_end() {
+fn shutdown_is_limited_by_the_drain_deadline() {
     let quick = front(
         FrontOptions::new().drain_deadline(std::time::Duration::from_millis(50)),
         |_: Request<Body>| Response::new(Body::empty()),

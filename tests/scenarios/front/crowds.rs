@@ -17,7 +17,7 @@ use crate::support::{PATIENCE, wait_until};
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
-fn ten_thousand_connections_that_come_and_go_leave_nothing_behind() {
+fn ten_thousand_short_connections_leave_the_server_working() {
     let front = Noting::start();
     for _ in 0..10_000 {
         drop(TcpStream::connect(front.address()).unwrap());
@@ -26,7 +26,7 @@ fn ten_thousand_connections_that_come_and_go_leave_nothing_behind() {
 }
 
 #[test]
-fn ten_thousand_requests_at_once_are_worked_on_as_they_are_read() {
+fn pipelined_requests_are_handled_as_responses_are_read() {
     const REQUESTS: usize = 10_000;
     let handled = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&handled);
@@ -60,7 +60,7 @@ fn ten_thousand_requests_at_once_are_worked_on_as_they_are_read() {
 }
 
 #[test]
-fn a_connection_too_many_is_told_so_and_makes_room_when_another_ends() {
+fn connection_over_the_limit_gets_503() {
     for options in
         [FrontOptions::new().max_connections(2), FrontOptions::new().max_connections_per_address(2)]
     {
@@ -98,7 +98,7 @@ fn is_served(mut socket: &TcpStream) -> bool {
 }
 
 #[test]
-fn requests_too_many_are_turned_away_and_the_others_answered() {
+fn requests_over_the_queue_limit_get_503() {
     let (gate, begun) = (Gate::new(), Gate::new());
     let (waits, begins) = (gate.clone(), begun.clone());
     let options = FrontOptions::new().workers(1).queue_length(1).io_threads(1);
@@ -135,7 +135,7 @@ fn requests_too_many_are_turned_away_and_the_others_answered() {
 }
 
 #[test]
-fn a_process_without_file_descriptors_lives_and_serves_again() {
+fn process_recovers_from_file_descriptor_exhaustion() {
     let mut command = Command::new("sh");
     let serve = format!(
         "ulimit -n 40; exec {} serve --listen 127.0.0.1:0",

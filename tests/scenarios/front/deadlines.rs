@@ -38,7 +38,7 @@ fn drip(address: SocketAddr, bytes: &[u8]) -> (Vec<u8>, usize) {
 }
 
 #[test]
-fn a_head_has_one_deadline_however_it_drips() {
+fn head_timeout_covers_the_whole_head() {
     let front = Noting::start_with(FrontOptions::new().head_timeout(SHORT));
     let began = Instant::now();
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "a".repeat(10_000));
@@ -49,21 +49,21 @@ fn a_head_has_one_deadline_however_it_drips() {
 }
 
 #[test]
-fn a_head_that_drips_within_its_time_is_answered() {
+fn slow_head_within_the_timeout_is_answered() {
     let front = Noting::start();
     let (answer, _) = drip(front.address(), b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(answer.starts_with(b"HTTP/1.1 200 "));
 }
 
 #[test]
-fn a_head_that_stops_is_told_so() {
+fn incomplete_head_gets_408() {
     let front = Noting::start_with(FrontOptions::new().head_timeout(SHORT));
     assert_eq!(front.refuses("GET / HTTP/1.1\r\nHost: a\r\n"), 408);
     assert_eq!(front.refuses("G"), 408);
 }
 
 #[test]
-fn a_connection_without_a_request_is_closed_without_a_word() {
+fn idle_connection_is_closed_silently() {
     let front = Noting::start_with(FrontOptions::new().idle_timeout(SHORT));
     assert!(front.connect().read_to_end().is_empty());
     let mut used = front.connect();
@@ -74,7 +74,7 @@ fn a_connection_without_a_request_is_closed_without_a_word() {
 }
 
 #[test]
-fn a_body_that_is_announced_and_not_sent_is_given_up() {
+fn incomplete_body_gets_408() {
     let front = Noting::start_with(FrontOptions::new().write_timeout(SHORT));
     for message in [
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n",
@@ -91,7 +91,7 @@ fn a_body_that_is_announced_and_not_sent_is_given_up() {
 }
 
 #[test]
-fn a_body_that_comes_too_slowly_is_given_up() {
+fn body_below_the_minimum_rate_gets_408() {
     let front = Noting::start_with(FrontOptions::new().write_timeout(SHORT).min_transfer_rate(1 << 20));
     let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n";
     let (answer, _) = drip(front.address(), (head.to_owned() + &"a".repeat(9_999)).as_bytes());
@@ -100,7 +100,7 @@ fn a_body_that_comes_too_slowly_is_given_up() {
 }
 
 #[test]
-fn a_reader_that_stops_is_given_up() {
+fn client_that_stops_reading_is_disconnected() {
     const LARGE: usize = 64 << 20;
     let serving = front(FrontOptions::new().write_timeout(SHORT), |request: Request<Body>| {
         let length = if request.uri().path() == "/large" { LARGE } else { 1 };
@@ -117,7 +117,7 @@ fn a_reader_that_stops_is_given_up() {
 }
 
 #[test]
-fn a_client_that_resets_takes_nobody_with_it() {
+fn client_reset_does_not_affect_other_clients() {
     let (gate, begun) = (Gate::new(), Gate::new());
     let (waits, begins) = (gate.clone(), begun.clone());
     let serving = front(FrontOptions::new(), move |request: Request<Body>| {

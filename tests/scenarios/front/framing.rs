@@ -9,7 +9,7 @@ fn post(fields: &str, body: &str) -> String {
 }
 
 #[test]
-fn framing_that_cannot_be_trusted_is_refused() {
+fn invalid_framing_is_rejected() {
     let front = Noting::start();
     let chunked = "Transfer-Encoding: chunked\r\n";
     for (what, fields, body, status) in [
@@ -68,7 +68,7 @@ fn framing_that_cannot_be_trusted_is_refused() {
 }
 
 #[test]
-fn extensions_and_trailers_without_end_are_refused() {
+fn endless_chunk_extensions_and_trailers_are_rejected() {
     let front = Noting::start();
     let head = post("Transfer-Encoding: chunked\r\n", "");
     for body in [
@@ -82,7 +82,7 @@ fn extensions_and_trailers_without_end_are_refused() {
 }
 
 #[test]
-fn content_arrives_as_it_was_sent_however_it_is_split() {
+fn body_is_unchanged_for_any_split() {
     let front = Noting::start();
     let chunked = "3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nX: y\r\n\r\n";
     let expected = [Seen::of("POST", "/", "abc0123456789")];
@@ -105,7 +105,7 @@ fn content_arrives_as_it_was_sent_however_it_is_split() {
 }
 
 #[test]
-fn a_limit_on_bodies_is_kept_whichever_way_they_come() {
+fn body_limit_applies_to_every_framing() {
     let front = Noting::start_with(FrontOptions::new().max_body(10));
     assert_eq!(front.refuses(post("Content-Length: 11\r\n", "")), 413);
     assert_eq!(front.refuses(post("Transfer-Encoding: chunked\r\n", "b\r\n01234567890")), 413);
@@ -120,7 +120,7 @@ fn a_limit_on_bodies_is_kept_whichever_way_they_come() {
 }
 
 #[test]
-fn who_expects_a_word_before_the_body_gets_it_and_not_in_vain() {
+fn expect_100_continue_is_answered_only_if_the_body_is_accepted() {
     let front = Noting::start_with(FrontOptions::new().max_body(10));
     let mut connection = front.connect();
     connection.write(post("Content-Length: 3\r\nExpect: 100-Continue\r\n", ""));
@@ -142,7 +142,7 @@ fn who_expects_a_word_before_the_body_gets_it_and_not_in_vain() {
 }
 
 #[test]
-fn a_line_end_behind_a_request_begins_no_other() {
+fn extra_line_end_after_a_body_is_ignored() {
     let front = Noting::start_with(FrontOptions::new().head_timeout(std::time::Duration::from_millis(100)));
     let mut connection = front.connect();
     connection.write(post("Content-Length: 1\r\n", "a") + "\r");
@@ -158,7 +158,7 @@ fn a_line_end_behind_a_request_begins_no_other() {
 }
 
 #[test]
-fn a_refusal_of_a_head_is_a_head() {
+fn rejection_of_a_head_request_has_no_body() {
     let front = Noting::start();
     for message in [
         "HEAD / HTTP/1.1\r\n\r\n",
@@ -173,7 +173,7 @@ fn a_refusal_of_a_head_is_a_head() {
 }
 
 #[test]
-fn a_handler_may_answer_with_what_is_still_coming() {
+fn handler_can_echo_a_body_while_it_arrives() {
     let serving =
         super::front(FrontOptions::new().workers(2), |request: http::Request<forwardcache::Body>| {
             http::Response::new(request.into_body())
@@ -194,7 +194,7 @@ fn a_handler_may_answer_with_what_is_still_coming() {
 }
 
 #[test]
-fn a_body_that_is_cut_is_never_a_whole_one() {
+fn truncated_request_body_is_never_complete() {
     let front = Noting::start();
     for message in [
         post("Content-Length: 10\r\n", "abc"),

@@ -8,7 +8,7 @@ use crate::support::PATIENCE;
 use crate::support::process::Process;
 
 #[test]
-fn what_is_no_request_is_refused_with_the_status_that_says_why() {
+fn invalid_head_is_rejected_with_its_status() {
     let front = Noting::start();
     let long = "a".repeat(9 << 10);
     let many = "X-A: 1\r\n".repeat(100);
@@ -61,14 +61,14 @@ fn what_is_no_request_is_refused_with_the_status_that_says_why() {
 }
 
 #[test]
-fn tls_on_a_plain_port_is_refused_at_once() {
+fn tls_on_a_plain_port_is_rejected_at_once() {
     let front = Noting::start();
     // The beginning of a ClientHello is enough: it cannot be the beginning of an HTTP request.
     assert_eq!(front.refuses([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]), 400);
 }
 
 #[test]
-fn what_is_strange_and_allowed_is_taken() {
+fn unusual_but_valid_heads_are_accepted() {
     let front = Noting::start();
     for (bytes, target) in [
         ("GET http://b.example/x?y HTTP/1.1\r\nHost: a\r\n\r\n", "http://b.example/x?y"),
@@ -92,7 +92,7 @@ fn what_is_strange_and_allowed_is_taken() {
 }
 
 #[test]
-fn a_refusal_says_why_in_one_line() {
+fn rejection_states_the_reason_in_one_line() {
     let front = Noting::start();
     let mut connection = front.connect();
     connection.write("GET / HTTP/1.1\r\n\r\n");
@@ -102,7 +102,7 @@ fn a_refusal_says_why_in_one_line() {
 }
 
 #[test]
-fn a_field_of_300_mb_takes_no_memory() {
+fn field_of_300_mb_takes_no_memory() {
     let process = Process::spawn(["serve", "--listen", "127.0.0.1:0"]);
     let line = process.wait_for_line("serving on http://");
     let address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();

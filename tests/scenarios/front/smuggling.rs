@@ -16,7 +16,7 @@ use Expected::{Refused, Seen as Given};
 const MARKER: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
-fn every_trick_is_refused_or_read_as_everybody_must() {
+fn ambiguous_message_is_rejected_or_parsed_unambiguously() {
     let front = Noting::start();
     for (trick, message, expected) in [
         // Both Content-Length and Transfer-Encoding, in either order and with disguised values.

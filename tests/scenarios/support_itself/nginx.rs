@@ -36,7 +36,7 @@ fn folders_have_their_cache_control_and_validators() {
 }
 
 #[test]
-fn a_second_write_of_the_same_length_is_another_representation() {
+fn second_write_of_the_same_length_changes_the_validators() {
     let nginx = Nginx::start();
     nginx.write("/stale/file.txt", "one");
     let first = ask(&nginx, "/stale/file.txt", "");
@@ -48,7 +48,7 @@ fn a_second_write_of_the_same_length_is_another_representation() {
 }
 
 #[test]
-fn a_range_is_served() {
+fn range_requests_are_supported() {
     let nginx = Nginx::start();
     nginx.write("/fresh/file.bin", "0123456789");
     let response = ask(&nginx, "/fresh/file.bin", "Range: bytes=2-4\r\n");
@@ -57,7 +57,7 @@ fn a_range_is_served() {
 }
 
 #[test]
-fn text_is_gzipped_for_who_accepts_it() {
+fn text_is_gzipped_if_the_client_accepts_it() {
     let nginx = Nginx::start();
     nginx.write("/fresh/file.txt", "text ".repeat(100));
     let plain = ask(&nginx, "/fresh/file.txt", "");
@@ -71,7 +71,7 @@ fn text_is_gzipped_for_who_accepts_it() {
 }
 
 #[test]
-fn chunked_and_until_close_have_no_length() {
+fn chunked_and_until_close_folders_send_no_length() {
     let nginx = Nginx::start();
     let body = "a line of text\n".repeat(10_000);
     for (folder, coding, connection) in
@@ -91,7 +91,7 @@ fn chunked_and_until_close_have_no_length() {
 }
 
 #[test]
-fn statuses_are_given() {
+fn status_paths_return_their_status() {
     let nginx = Nginx::start();
     for status in [404, 410, 500, 301] {
         assert_eq!(ask(&nginx, &format!("/status/{status}"), "").status, status);
@@ -101,7 +101,7 @@ fn statuses_are_given() {
 }
 
 #[test]
-fn a_settled_count_has_every_request_answered_before() {
+fn settled_count_includes_every_answered_request() {
     let nginx = Nginx::start();
     nginx.write("/fresh/file.txt", "counted");
     for count in 1..=50 {
