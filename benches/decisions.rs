@@ -117,7 +117,8 @@ fn hit_of_a_handler(bencher: Bencher<'_, '_>) {
     let handler = peer.handler();
     let query = URL.replace(':', "%3A").replace('/', "%2F").replace('?', "%3F");
     let query = query.replace('=', "%3D").replace('&', "%26");
-    let asked = || Request::get(format!("/proxy?q={query}")).body(Body::empty()).expect("the URL is well-formed");
+    let asked =
+        || Request::get(format!("/proxy?q={query}")).body(Body::empty()).expect("the URL is well-formed");
     assert_eq!(Outcome::of(handler(asked()).headers()), Some(Outcome::Hit));
     bencher.with_inputs(asked).bench_values(handler);
 }
@@ -159,7 +160,8 @@ fn purge_of_a_url(bencher: Bencher<'_, '_>, responses: u64) {
 
 #[divan::bench(args = [1_000, 100_000])]
 fn purge_by_prefix(bencher: Bencher<'_, '_>, responses: u64) {
-    let (cache, purge) = (filled(responses), Purge::prefix("https://other.example/").expect("the URL is valid"));
+    let (cache, purge) =
+        (filled(responses), Purge::prefix("https://other.example/").expect("the URL is valid"));
     bencher.bench(|| cache.purge(black_box(&purge)));
 }
 

@@ -109,7 +109,7 @@ fn imports_point_to_lower_layers() {
         {
             continue;
         }
-        let own = position(&module).unwrap_or_else(|| panic!("the module {module} is not listed in LAYERS"));
+        let own = position(&module).unwrap_or_else(|| panic!("the module {module} is not listed in FLOORS"));
         for name in named(&code(&fs::read_to_string(&path).unwrap())) {
             checked += 1;
             if name == module {

@@ -53,7 +53,8 @@ pub(crate) fn run(server: &Server, first: u64, connections: u32, seconds: u32) -
     let bytes: u64 = shares.iter().map(|share| share.bytes).sum();
     let mut hits: Vec<f64> = shares.into_iter().flat_map(|share| share.hits).collect();
     hits.sort_by(f64::total_cmp);
-    let percentile = |percent: usize| hits.get(hits.len() * percent / 100).copied().ok_or("no hits were measured");
+    let percentile =
+        |percent: usize| hits.get(hits.len() * percent / 100).copied().ok_or("no hits were measured");
     let requests = hits.len() as f64 + misses as f64;
     let seen = Seen {
         requests,

@@ -76,8 +76,7 @@ fn throughput_table(outcome: &throughput::Outcome) -> String {
             ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")),
         ]);
     }
-    let columns =
-        ["server", "requests/s", "p50", "p99", "CPU per 1,000", "resident", "ratio"];
+    let columns = ["server", "requests/s", "p50", "p99", "CPU per 1,000", "resident", "ratio"];
     format!("## {}\n\n{}", outcome.what.name, table(columns, &rows))
 }
 

@@ -24,9 +24,17 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
         ("hits 1 MiB, relative to Varnish", 1.0, ratio(Scenario::LargeHits, Kind::Varnish)),
         ("misses, relative to nginx", 1.0, ratio(Scenario::Misses, Kind::Nginx)),
         ("misses with 200 ms latency, relative to Varnish", 1.0, ratio(Scenario::SlowMisses, Kind::Varnish)),
-        ("misses with 200 ms latency over TLS, relative to nginx", 1.0, ratio(Scenario::SlowTlsMisses, Kind::Nginx)),
+        (
+            "misses with 200 ms latency over TLS, relative to nginx",
+            1.0,
+            ratio(Scenario::SlowTlsMisses, Kind::Nginx),
+        ),
         // Clients that wait for misses send fewer hits, which are then fast, so p99 of the hits is not sufficient.
-        ("requests with 10 % misses of 50 ms, relative to nginx", 0.9, ratio(Scenario::MixedHits, Kind::Nginx)),
+        (
+            "requests with 10 % misses of 50 ms, relative to nginx",
+            0.9,
+            ratio(Scenario::MixedHits, Kind::Nginx),
+        ),
     ] {
         targets.push(at_least(what, least, found));
     }

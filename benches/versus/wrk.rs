@@ -99,7 +99,8 @@ fn script_for(address: SocketAddr, asking: Asking<'_>, connections: u32) -> Stri
 }
 
 fn read(text: &str) -> Result<Seen> {
-    let line = text.lines().find_map(|line| line.strip_prefix("versus ")).ok_or("no results in the output")?;
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("versus ")).ok_or("no results in the output")?;
     let figures = line.split(' ').map(str::parse).collect::<std::result::Result<Vec<f64>, _>>()?;
     let &[requests, microseconds, median, p99, bytes, refused, broken] = &figures[..] else {
         return Err("unexpected results in the output".into());

@@ -129,7 +129,10 @@ fn stalled_reader_does_not_slow_another_reader_of_the_same_body() {
 /// An origin with a body of this length that supports ranges.
 fn ranges(length: usize) -> Origin {
     Origin::start(move |received: &Received| {
-        let range = received.field("range").and_then(|range| range.strip_prefix("bytes=")).expect("a request with a range");
+        let range = received
+            .field("range")
+            .and_then(|range| range.strip_prefix("bytes="))
+            .expect("a request with a range");
         let (first, last) = range.split_once('-').unwrap();
         let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
         Reply::status(206)

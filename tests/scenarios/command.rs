@@ -285,7 +285,11 @@ fn why_predicts_the_outcome_without_contacting_the_origin() {
     });
     let mut process = Process::spawn(["serve", "--listen", "127.0.0.1:0"]);
     let serving = process.wait_for_line("serving on");
-    let peer = serving.split(' ').find(|word| word.starts_with("http://")).expect("the line contains the URL").to_owned();
+    let peer = serving
+        .split(' ')
+        .find(|word| word.starts_with("http://"))
+        .expect("the line contains the URL")
+        .to_owned();
     let (url, other) = (origin.url("/a?b=c"), origin.url("/other"));
     let why = |arguments: &[&str]| {
         let output = run([&["why", "--peer", &peer][..], arguments].concat());

@@ -143,7 +143,10 @@ fn client_detects_a_body_altered_by_a_peer() {
     let error: Error = answer.into_body().into_bytes().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DigestMismatch);
     let honest = peer.client().get(&origin.url("/a")).unwrap();
-    assert!(honest.headers().get("forwardcache-digest").is_none(), "the field is not passed on to the program");
+    assert!(
+        honest.headers().get("forwardcache-digest").is_none(),
+        "the field is not passed on to the program"
+    );
     assert_eq!(honest.into_body().into_text().unwrap(), "hello");
     assert_eq!(origin.count(), 2);
     // With a way around the peer, the client recovers without an error.

@@ -36,10 +36,17 @@ fn client_of_a_leaving_peer_is_answered_and_switches() {
     for number in 0..40 {
         let path = format!("/{number}");
         let answer = client.get(&origin.url(&path)).unwrap();
-        assert!(answer.headers().get("forwardcache-leaving").is_none(), "the field is not passed on to the program");
+        assert!(
+            answer.headers().get("forwardcache-leaving").is_none(),
+            "the field is not passed on to the program"
+        );
         assert_eq!(answer.into_body().into_text().unwrap(), path);
     }
-    assert_eq!(pool[0].peer.stats().counts().origin_requests, 1, "only the first request reaches the leaving peer");
+    assert_eq!(
+        pool[0].peer.stats().counts().origin_requests,
+        1,
+        "only the first request reaches the leaving peer"
+    );
 }
 
 #[test]

@@ -1,42 +1,39 @@
 //! Scenarios: integration tests against scripted origins that verify the requests they receive.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "this crate is test code, including the functions without `#[test]`"
-)]
+#![allow(clippy::unwrap_used, reason = "this crate is test code, including the functions without `#[test]`")]
 
 mod local;
 mod support;
 
-mod agreement;
-mod ancestor;
-mod cancelling;
+mod cancellation;
 mod collapsing;
 mod command;
 mod deadlines;
+mod errors;
 mod failover;
-mod faults;
-mod front;
+mod go_package;
 mod https;
 mod integrity;
 mod leaving;
 mod membership;
 mod memory;
 mod metrics;
-mod near;
+mod near_cache;
 mod nginx;
-mod observations;
 mod origins;
+mod peer_health;
 mod poisoning;
-mod politeness;
 mod pool;
 mod pool_faults;
 mod privacy;
 mod processes;
 mod purge;
+mod ring_mismatch;
+mod server;
 mod streams;
-mod support_itself;
+mod support_tests;
+mod throttle;
 mod tls;
 mod tokens;
-mod users;
+mod user_isolation;
 mod waiting;

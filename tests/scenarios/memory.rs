@@ -18,7 +18,8 @@ impl PeerProcess {
     /// Returns a value of `/proc/PID/status` in bytes.
     fn resident(&self, line: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let value = status.lines().find_map(|each| each.strip_prefix(line)).expect("the line is in /proc/PID/status");
+        let value =
+            status.lines().find_map(|each| each.strip_prefix(line)).expect("the line is in /proc/PID/status");
         value.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<u64>().unwrap() << 10
     }
 

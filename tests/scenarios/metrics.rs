@@ -120,9 +120,15 @@ fn peer_is_not_ready_while_its_queue_is_too_old() {
     });
     assert!(answer.1.contains("wait") && answer.1.lines().count() == 1, "{answer:?}");
     assert!(admin.value("fetch_threads{state=\"running\"}") > 0);
-    assert_eq!(send(peer.address(), "GET", "/healthz", "").status, 200, "the peer is alive although it is not ready");
+    assert_eq!(
+        send(peer.address(), "GET", "/healthz", "").status,
+        200,
+        "the peer is alive although it is not ready"
+    );
     gate.open();
-    wait_until("the peer does not become ready again", || is_ok(&ready(peer.address())) && is_ok(&ready(admin.address())));
+    wait_until("the peer does not become ready again", || {
+        is_ok(&ready(peer.address())) && is_ok(&ready(admin.address()))
+    });
 }
 
 #[test]

@@ -135,7 +135,8 @@ fn command_applies_the_origin_rules() {
     let ask = |rules: &str| {
         let process = Process::spawn(["serve", "--listen", "127.0.0.1:0", "--origins", rules]);
         let serving = process.wait_for_line("serving on");
-        let peer = serving.split(' ').find(|word| word.starts_with("http://")).expect("the line contains the URL");
+        let peer =
+            serving.split(' ').find(|word| word.starts_with("http://")).expect("the line contains the URL");
         let client = Client::builder().pool([peer]).build().unwrap();
         client.get(&origin.url("/")).map(|response| response.status().as_u16())
     };

@@ -192,7 +192,9 @@ fn requests_in_flight_are_finished_before_exit() {
 
 /// Blocks until connections to this address are refused.
 fn wait_until_refused(address: SocketAddr) {
-    wait_until("the peer still accepts connections", || TcpStream::connect_timeout(&address, PATIENCE).is_err());
+    wait_until("the peer still accepts connections", || {
+        TcpStream::connect_timeout(&address, PATIENCE).is_err()
+    });
 }
 
 #[test]

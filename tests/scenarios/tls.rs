@@ -257,7 +257,9 @@ fn command_serves_tls_and_reloads_its_files() {
     std::fs::copy(other.server_file(), &file).unwrap();
     serving.signal("HUP");
     // The signal is handled on another thread, so repeat until it has taken effect.
-    wait_until("the certificates are not reloaded", || get(&other, Some(&authority)).status.code() == Some(0));
+    wait_until("the certificates are not reloaded", || {
+        get(&other, Some(&authority)).status.code() == Some(0)
+    });
     assert_eq!(get(&authority, Some(&authority)).status.code(), Some(1));
     serving.terminate();
     assert!(serving.wait().success());

@@ -118,7 +118,8 @@ fn waiting(workers: usize) -> (forwardcache::Serving, Receiver<String>, Receiver
     let handler = move |request: Request<Body>| {
         says.send(request.uri().path().to_owned()).unwrap();
         let (tell, told) = bounded::<()>(1);
-        let token = request.extensions().get::<Cancellation>().expect("the request has a cancellation").clone();
+        let token =
+            request.extensions().get::<Cancellation>().expect("the request has a cancellation").clone();
         let hook = token.on_cancel(move || drop(tell));
         if request.uri().path() != "/quick" {
             assert!(told.recv_timeout(PATIENCE).is_err(), "the request is not cancelled");

@@ -94,7 +94,8 @@ impl Origin {
         // The third line contains the numbers of "server accepts handled requests".
         let text = String::from_utf8(answer.body)?;
         let numbers = text.lines().nth(2).unwrap_or_default();
-        let requests: u64 = numbers.split_whitespace().nth(2).ok_or("the origin's counter cannot be parsed")?.parse()?;
+        let requests: u64 =
+            numbers.split_whitespace().nth(2).ok_or("the origin's counter cannot be parsed")?.parse()?;
         Ok(requests - *questions)
     }
 }

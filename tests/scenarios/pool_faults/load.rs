@@ -9,7 +9,7 @@ use forwardcache::{Body, Client, ClientBuilder, Deadline, Error, ErrorKind, Outc
 use http::{Request, Response};
 use parking_lot::{Condvar, Mutex};
 
-use super::world::{self, World};
+use super::versioned_origin::{self, World};
 use crate::support::{Over, PATIENCE};
 
 /// Requests that take longer than this were delayed by a peer.
@@ -107,7 +107,7 @@ impl Load {
             let answer = asking(&url);
             let outcome = answer.as_ref().ok().and_then(|answer| Outcome::of(answer.headers()));
             let age = answer.as_ref().ok().and_then(|answer| answer.headers().get("age").cloned());
-            let read = world::read(&target, |version| version >= oldest, answer);
+            let read = versioned_origin::read(&target, |version| version >= oldest, answer);
             let took = begun.elapsed();
             let mut seen = self.seen.lock();
             seen.requests += 1;

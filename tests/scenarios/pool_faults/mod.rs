@@ -12,25 +12,25 @@
 //! | `changing_origin` | the origin of the random run, and the check of each response |
 //! | `random_faults` | random faults for a limited time, and the invariants that must hold |
 
-mod around;
-mod between;
-mod chance;
-mod gone;
+mod changing_origin;
+mod environment;
+mod faulty_peer;
+mod killed_peers;
 mod load;
-mod nonsense;
-mod random;
+mod partitions;
+mod random_faults;
 mod table;
-mod world;
+mod versioned_origin;
 
 use self::table::Table;
 
 #[test]
 fn pool_serves_requests_despite_faults() {
     let mut table = Table::default();
-    gone::rows(&mut table);
-    between::rows(&mut table);
-    nonsense::rows(&mut table);
-    around::rows(&mut table);
+    killed_peers::rows(&mut table);
+    partitions::rows(&mut table);
+    faulty_peer::rows(&mut table);
+    environment::rows(&mut table);
     // Printed even if every check passes.
     println!("{table}");
     table.check();

@@ -73,10 +73,7 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "| fault | requests | failed | may fail | longest | limit | observations |"
-        )?;
+        writeln!(f, "| fault | requests | failed | may fail | longest | limit | observations |")?;
         writeln!(f, "|---|--:|--:|--:|--:|--:|---|")?;
         for row in &self.rows {
             let Row { what, seen, bound, promised, client_saw, .. } = row;

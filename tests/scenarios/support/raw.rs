@@ -180,7 +180,9 @@ fn cut_by(error: &io::Error) -> io::ErrorKind {
         panic!("malformed body: {malformed}");
     }
     match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => panic!("nothing was received within {PATIENCE:?}"),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            panic!("nothing was received within {PATIENCE:?}")
+        }
         kind => kind,
     }
 }

@@ -256,7 +256,8 @@ fn declared_framing(headers: &HeaderMap) -> io::Result<Option<Framing>> {
             if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(malformed(format!("invalid Content-Length {length:?}")));
             }
-            let length = digits.parse().map_err(|_| malformed(format!("invalid Content-Length {length:?}")))?;
+            let length =
+                digits.parse().map_err(|_| malformed(format!("invalid Content-Length {length:?}")))?;
             Ok(Some(Framing::Length(length)))
         }
         _ => Err(malformed(format!("Content-Length {lengths:?} with Transfer-Encoding {codings:?}"))),

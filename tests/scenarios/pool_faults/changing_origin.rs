@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use parking_lot::{Condvar, Mutex};
 
-use super::world::body;
+use super::versioned_origin::body;
 use crate::support::origin::{Origin, Received, Reply};
 
 /// The `max-age` of short-lived responses, and the tolerance for rounding and scheduling.

@@ -4,7 +4,7 @@ use forwardcache::ErrorKind;
 
 use super::load::{self, get, under_load};
 use super::table::{BOUND, Table};
-use super::world::World;
+use super::versioned_origin::World;
 use crate::processes::PeerProcess;
 use crate::support::relay::{Harm, Relay};
 
@@ -39,7 +39,9 @@ pub(super) fn rows(table: &mut Table) {
         let row = if harm == Harm::Altered {
             // The digest covers the whole body, so a body that is passed on while it is read can only end in an
             // error.
-            table.row(&what, "bodies over 64 KiB", seen, bound).and(failed == altered, "every failure is a digest mismatch")
+            table
+                .row(&what, "bodies over 64 KiB", seen, bound)
+                .and(failed == altered, "every failure is a digest mismatch")
         } else {
             table.all_answered(&what, seen, bound)
         };

@@ -14,9 +14,9 @@ use forwardcache::{Body, Client, Deadline, Error, ErrorKind, NoPeerLeft, Outcome
 use http::{Request, Response};
 use parking_lot::{Condvar, Mutex};
 
-use super::chance::{Changing, Health};
+use super::changing_origin::{Changing, Health};
 use super::load;
-use super::world::{body, version_of};
+use super::versioned_origin::{body, version_of};
 use crate::processes::PeerProcess;
 use crate::support::Over;
 use crate::support::PATIENCE;
@@ -49,7 +49,9 @@ const HARMS: [Harm; 9] = [
 ];
 
 fn number(variable: &str) -> Option<u64> {
-    env::var(variable).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{variable} must be a number")))
+    env::var(variable)
+        .ok()
+        .map(|value| value.parse().unwrap_or_else(|_| panic!("{variable} must be a number")))
 }
 
 /// The results so far.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::load::{self, get, under_load};
 use super::table::{BOUND, Table};
-use super::world::World;
+use super::versioned_origin::World;
 use crate::local::{LocalPeer, state};
 use crate::processes::PeerProcess;
 use crate::support::port::Port;
@@ -53,7 +53,10 @@ fn partition(table: &mut Table) {
     table
         .all_answered("a partition between two peers: silent, then refused", seen, BOUND)
         .saw(format!("{} failovers by the partitioned peer", peer.client().counts().failovers))
-        .and((counts.failovers, counts.passed_over) == (0, 0), "a client that reaches both peers must use both");
+        .and(
+            (counts.failovers, counts.passed_over) == (0, 0),
+            "a client that reaches both peers must use both",
+        );
 }
 
 /// Three peers and a client, each with a different peer list.

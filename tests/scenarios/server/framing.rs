@@ -23,8 +23,18 @@ fn invalid_framing_is_rejected() {
         ("the same length twice", "Content-Length: 1\r\nContent-Length: 1\r\n", "a", 400),
         ("two different lengths", "Content-Length: 1\r\nContent-Length: 2\r\n", "a", 400),
         ("a list of lengths", "Content-Length: 1, 1\r\n", "a", 400),
-        ("a length before chunked coding", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n", 400),
-        ("chunked coding before a length", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\n", 400),
+        (
+            "a length before chunked coding",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "0\r\n\r\n",
+            400,
+        ),
+        (
+            "chunked coding before a length",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            "0\r\n\r\n",
+            400,
+        ),
         ("another coding before chunked", "Transfer-Encoding: gzip, chunked\r\n", "", 501),
         (
             "another coding on the previous line",

@@ -10,7 +10,7 @@ use forwardcache::{Clock, ErrorKind, ManualClock, MembersFile, Membership};
 
 use super::load::{self, get, under_load};
 use super::table::{BOUND, Table};
-use super::world::World;
+use super::versioned_origin::World;
 use crate::local::LocalPeer;
 use crate::processes::PeerProcess;
 use crate::support::Over;

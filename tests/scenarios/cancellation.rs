@@ -64,7 +64,10 @@ impl Watched {
     }
 
     fn wait_for_end(&self, since: Instant, what: &str) {
-        let ended = self.ended.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what}: the request to the origin does not end"));
+        let ended = self
+            .ended
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| panic!("{what}: the request to the origin does not end"));
         let took = ended.saturating_duration_since(since);
         assert!(took < SOON, "{what}: {took:?}");
     }

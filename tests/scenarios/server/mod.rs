@@ -5,9 +5,9 @@
 //! | `heads` | rejected heads and their statuses |
 //! | `framing` | bodies, their framing and their limits |
 //! | `smuggling` | messages that two parsers could split differently |
-//! | `answers` | responses: framing, connection reuse, failing handlers |
+//! | `responses` | responses: framing, connection reuse, failing handlers |
 //! | `deadlines` | slow, silent and disconnecting clients |
-//! | `crowds` | too many connections, requests or file descriptors |
+//! | `limits` | too many connections, requests or file descriptors |
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use parking_lot::Mutex;
 
 use crate::support::raw::{self, Connection};
 
-mod answers;
-mod crowds;
 mod deadlines;
 mod framing;
 mod heads;
+mod limits;
+mod responses;
 mod smuggling;
 
 /// A request as passed to the handler.

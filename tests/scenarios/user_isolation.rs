@@ -38,7 +38,11 @@ fn users_share_only_responses_that_may_be_shared() {
             let gate = Gate::new();
             let held = gate.clone();
             let origin = Origin::start(move |received| {
-                assert_eq!(received.field("proxy-authorization"), None, "Proxy-Authorization is only for the peer");
+                assert_eq!(
+                    received.field("proxy-authorization"),
+                    None,
+                    "Proxy-Authorization is only for the peer"
+                );
                 let seen = ["authorization", "cookie"].map(|name| received.field(name).unwrap_or("-"));
                 let reply = Reply::ok(format!("made for {} {}", seen[0], seen[1]));
                 let reply = reply.field("Cache-Control", cache_control).gate_body(4, &held);

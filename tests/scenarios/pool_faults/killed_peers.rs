@@ -4,7 +4,7 @@ use forwardcache::{ErrorKind, NoPeerLeft, PeerState};
 
 use super::load::{self, Load, get, under_load};
 use super::table::{BOUND, Table};
-use super::world::World;
+use super::versioned_origin::World;
 use crate::local::state;
 use crate::processes::PeerProcess;
 
@@ -24,9 +24,10 @@ fn nothing(table: &mut Table) {
     let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let seen = under_load(&world, &|url| get(&client, url), |load| load.wait_for_more(4 * STEP));
     let counts = client.counts();
-    table
-        .all_answered("none", seen, BOUND)
-        .and((counts.failovers, counts.passed_over, counts.direct_fetches) == (0, 0, 0), "the owner must serve every request");
+    table.all_answered("none", seen, BOUND).and(
+        (counts.failovers, counts.passed_over, counts.direct_fetches) == (0, 0, 0),
+        "the owner must serve every request",
+    );
 }
 
 fn one_killed(table: &mut Table) {

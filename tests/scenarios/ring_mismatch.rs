@@ -47,7 +47,10 @@ fn equal_peer_lists_report_no_mismatch() {
     assert_eq!(client.disagreements(), 0);
     let of_one = Client::builder().pool([pool[0].url()]).build().unwrap();
     let answer = of_one.get(&origin.url("/0")).unwrap();
-    assert!(answer.headers().get("forwardcache-members").is_none(), "the field is not passed on to the program");
+    assert!(
+        answer.headers().get("forwardcache-members").is_none(),
+        "the field is not passed on to the program"
+    );
     assert_eq!(of_one.disagreements(), 1);
     let purge = forwardcache::Purge::all();
     assert!(client.purge(&purge).unwrap().peers.iter().all(|peer| !peer.knows_other_pool));
