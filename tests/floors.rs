@@ -56,7 +56,7 @@ fn module_of(path: &Path, root: &Path) -> String {
 }
 
 /// Returns the modules that the code references through `crate::`, including those in groups.
-fn named(code: &str) -> Vec<String> {
+fn referenced_modules(code: &str) -> Vec<String> {
     let name_at = |text: &str| -> String {
         text.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect()
     };
@@ -110,7 +110,7 @@ fn imports_point_to_lower_layers() {
             continue;
         }
         let own = position(&module).unwrap_or_else(|| panic!("the module {module} is not listed in FLOORS"));
-        for name in named(&code(&fs::read_to_string(&path).unwrap())) {
+        for name in referenced_modules(&code(&fs::read_to_string(&path).unwrap())) {
             checked += 1;
             if name == module {
                 continue;
@@ -160,9 +160,9 @@ fn command_uses_only_the_public_api() {
 #[test]
 fn parser_finds_groups_and_paths_and_skips_comments_and_tests() {
     assert_eq!(
-        named("use crate::{error::{Error, Result}, body::Body, header};"),
+        referenced_modules("use crate::{error::{Error, Result}, body::Body, header};"),
         ["error", "body", "header"]
     );
-    assert_eq!(named("let x = crate::ring::Ring::new(a); crate::body"), ["ring", "body"]);
+    assert_eq!(referenced_modules("let x = crate::ring::Ring::new(a); crate::body"), ["ring", "body"]);
     assert_eq!(code("a // crate::peer\n#[cfg(test)]\nmod tests { use crate::peer; }"), "a ");
 }

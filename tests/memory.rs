@@ -12,10 +12,10 @@ use forwardcache::{Body, Caching, MemoryStore, Result, RoundTrip, RoundTripFn, S
 use http::{Request, Response};
 
 /// The limit in bytes for a stored response of 1 KiB with ordinary header fields, everything included.
-const MOST_EACH: u64 = 1_900;
+const MAX_BYTES_EACH: u64 = 1_900;
 
 /// The limit in percent for the error of the store's count.
-const MOST_WRONG: u64 = 10;
+const MAX_ERROR_PERCENT: u64 = 10;
 
 #[test]
 fn stored_response_has_small_overhead_and_is_counted() {
@@ -27,9 +27,9 @@ fn stored_response_has_small_overhead_and_is_counted() {
         let Usage { keys, bytes: counted, evictions, .. } = cache.store().usage();
         println!("{name}: {} bytes each, {} counted", grown / count, counted / count);
         assert_eq!((keys, evictions), (count, 0));
-        assert!(grown <= MOST_EACH * count, "{name}: {} bytes each", grown / count);
+        assert!(grown <= MAX_BYTES_EACH * count, "{name}: {} bytes each", grown / count);
         let wrong = grown.abs_diff(counted) * 100 / grown;
-        assert!(wrong <= MOST_WRONG, "{name}: {counted} bytes counted, {grown} taken");
+        assert!(wrong <= MAX_ERROR_PERCENT, "{name}: {counted} bytes counted, {grown} taken");
         // Keep this cache until the end, so that the next one does not reuse its freed memory.
         caches.push(cache);
     }

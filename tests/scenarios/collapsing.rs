@@ -10,7 +10,12 @@ use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::raw::Connection;
 
 /// Opens connections and sends the same request on each. Returns when the peer has read all of them.
-fn ask(peer: &LocalPeer, url: &str, fields: impl Fn(usize) -> String, count: usize) -> Vec<Connection> {
+fn send_requests(
+    peer: &LocalPeer,
+    url: &str,
+    fields: impl Fn(usize) -> String,
+    count: usize,
+) -> Vec<Connection> {
     let target = crate::local::escaped(url);
     let asked = (0..count).map(|number| {
         let mut connection = Connection::open(peer.address());
@@ -23,7 +28,7 @@ fn ask(peer: &LocalPeer, url: &str, fields: impl Fn(usize) -> String, count: usi
     asked
 }
 
-fn plain(_: usize) -> String {
+fn no_fields(_: usize) -> String {
     String::new()
 }
 
@@ -35,15 +40,15 @@ fn invalid_response_is_not_refetched_for_each_waiting_request() {
         Origin::start(move |_| Reply::raw("garbage\r\n\r\n").gate_head(&gate))
     };
     let peer = LocalPeer::start();
-    let mut asking = ask(&peer, &origin.url("/"), plain, 30);
+    let mut connections = send_requests(&peer, &origin.url("/"), no_fields, 30);
     origin.wait_for(1);
-    let begun = Instant::now();
+    let started = Instant::now();
     gate.open();
-    for connection in &mut asking {
+    for connection in &mut connections {
         assert_eq!(connection.read_response().status, 502);
     }
     assert!(origin.count() <= 3, "{}", origin.count());
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -66,11 +71,11 @@ fn no_cache_requests_validate_concurrently() {
     };
     let peer = LocalPeer::start_on(FrontOptions::new().workers(64), |builder| builder);
     assert_eq!(peer.get(&origin.url("/")).body, b"checked");
-    let mut asking = ask(&peer, &origin.url("/"), plain, AT_ONCE);
+    let mut connections = send_requests(&peer, &origin.url("/"), no_fields, AT_ONCE);
     // The origin answers none of them before it has received all of them.
     origin.wait_for(1 + AT_ONCE);
     gate.open();
-    for connection in &mut asking {
+    for connection in &mut connections {
         assert_eq!(connection.read_response().body, b"checked");
     }
     assert_eq!(origin.count(), 1 + AT_ONCE);
@@ -92,10 +97,10 @@ fn concurrent_variants_are_fetched_about_once_each() {
     let peer = LocalPeer::start();
     let language = |number: usize| if number.is_multiple_of(2) { "de" } else { "en" };
     let fields = |number| format!("Accept-Language: {}\r\n", language(number));
-    let mut asking = ask(&peer, &origin.url("/"), fields, 40);
+    let mut connections = send_requests(&peer, &origin.url("/"), fields, 40);
     origin.wait_for(1);
     gate.open();
-    for (number, connection) in asking.iter_mut().enumerate() {
+    for (number, connection) in connections.iter_mut().enumerate() {
         assert_eq!(connection.read_response().body, language(number).as_bytes());
     }
     assert!(origin.count() <= 4, "{}", origin.count());
@@ -116,9 +121,9 @@ fn stalled_reader_does_not_slow_another_reader_of_the_same_body() {
         };
         let peer = LocalPeer::start();
         let url = origin.url("/large");
-        let _slow = peer.asked(&url);
+        let _slow = peer.start_get(&url);
         origin.wait_for(1);
-        let mut quick = peer.asked(&url);
+        let mut quick = peer.start_get(&url);
         gate.open();
         let whole = quick.read_response();
         assert!(whole.cut.is_none() && whole.body.len() == LENGTH, "{:?} {}", whole.cut, whole.body.len());
@@ -152,7 +157,7 @@ fn appending_to_a_large_part_is_cheap() {
     let url = origin.url("/large");
     let part = peer.get_with(&url, &format!("Range: bytes=0-{}\r\n", PART - 1));
     assert_eq!((part.status, part.body.len()), (206, PART));
-    let begun = Instant::now();
+    let started = Instant::now();
     let target = crate::local::escaped(&url);
     let mut connection = Connection::open(peer.address());
     for at in PART..PART + BYTES {
@@ -162,7 +167,7 @@ fn appending_to_a_large_part_is_cheap() {
         assert_eq!((byte.status, &*byte.body), (206, &b"x"[..]));
     }
     // Reading the whole stored part for each of these requests would take minutes.
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     let stored = peer.get_with(&url, &format!("Range: bytes={}-{}\r\n", PART - 1, PART + BYTES - 1));
     assert_eq!((stored.body.len(), origin.count()), (BYTES + 1, 1 + BYTES));
 }

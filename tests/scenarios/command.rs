@@ -19,13 +19,13 @@ fn stdout(output: &Output) -> &str {
 /// Checks that the command exits with this status and prints exactly one line to stderr, which contains `words`.
 fn assert_refuses(arguments: &[&str], code: i32, words: &str) {
     let output = run(arguments);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-    assert!(said.starts_with("forwardcache: ") && said.contains(words), "{arguments:?}: {said}");
-    assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
-    let sentences: Vec<_> = said.trim().split(": ").collect();
-    assert!(sentences.iter().enumerate().all(|(at, says)| !sentences[..at].contains(says)), "{said}");
-    assert!(!said.contains("panicked") && !said.contains("secret"), "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+    assert!(message.starts_with("forwardcache: ") && message.contains(words), "{arguments:?}: {message}");
+    assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
+    let sentences: Vec<_> = message.trim().split(": ").collect();
+    assert!(sentences.iter().enumerate().all(|(at, part)| !sentences[..at].contains(part)), "{message}");
+    assert!(!message.contains("panicked") && !message.contains("secret"), "{message}");
     assert!(output.stdout.is_empty(), "{arguments:?}");
 }
 
@@ -108,7 +108,7 @@ fn runtime_error_prints_one_line_and_exits_with_1() {
 
 #[test]
 fn command_sends_client_certificate_to_peers() {
-    let peer = TlsOrigin::start_for_its_clients(|received| Reply::ok(received.target.clone()));
+    let peer = TlsOrigin::start_with_client_auth(|received| Reply::ok(received.target.clone()));
     let [url, ca, me] = [
         peer.url_by_name(""),
         peer.ca_file().display().to_string(),
@@ -219,7 +219,7 @@ fn owner_prints_the_owner_of_each_url() {
 fn owner_uses_the_given_ring_and_weights() {
     let members = ["http://10.0.0.1:3000 weight=3", "http://10.0.0.2:3000", "http://10.0.0.3:3000"];
     let urls: Vec<_> = (0..20).map(|number| format!("https://example.com/{number}")).collect();
-    let mut said = Vec::new();
+    let mut message = Vec::new();
     for (name, kind) in [("compatible", RingKind::Compatible), ("rendezvous", RingKind::Rendezvous)] {
         let read = members.map(|member| Member::parse(member).unwrap());
         let client = Client::builder().ring(kind).members(read).build().unwrap();
@@ -230,9 +230,9 @@ fn owner_uses_the_given_ring_and_weights() {
         let output = run(&arguments);
         assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
         assert_eq!(stdout(&output), urls.iter().map(line).collect::<String>());
-        said.push(output.stdout);
+        message.push(output.stdout);
     }
-    assert_ne!(said[0], said[1]);
+    assert_ne!(message[0], message[1]);
 }
 
 #[test]
@@ -293,8 +293,8 @@ fn why_predicts_the_outcome_without_contacting_the_origin() {
     let (url, other) = (origin.url("/a?b=c"), origin.url("/other"));
     let why = |arguments: &[&str]| {
         let output = run([&["why", "--peer", &peer][..], arguments].concat());
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), message.as_str()), (Some(0), ""), "{arguments:?}");
         output
     };
     let output = why(&[&url]);
@@ -343,12 +343,12 @@ fn demo_prints_the_outcomes_of_a_pool() {
     let anew = count("lost ", "  miss  ");
     assert!((1..6).contains(&anew) && count("lost ", "  hit  ") == 6 - anew);
     assert_eq!((count("probed ", "  hit  "), count("back ", "  hit  ")), (6, 6));
-    let said = lines.join(" ");
+    let message = lines.join(" ");
     assert!(
-        said.contains("The origin was asked 6 times in the first round and 0 times in the second."),
-        "{said}"
+        message.contains("The origin was asked 6 times in the first round and 0 times in the second."),
+        "{message}"
     );
-    assert!(said.contains("no request failed") && said.ends_with("0 fetches."), "{said}");
+    assert!(message.contains("no request failed") && message.ends_with("0 fetches."), "{message}");
 }
 
 #[test]
@@ -364,8 +364,8 @@ fn closed_stdout_is_not_an_error() {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), message.as_str()), (Some(0), ""), "{arguments:?}");
     }
 }
 

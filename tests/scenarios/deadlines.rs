@@ -9,9 +9,9 @@ use crate::local::LocalPeer;
 use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 
-const SOON: Duration = Duration::from_millis(100);
+const SHORT: Duration = Duration::from_millis(100);
 
-fn wanted(url: &str, deadline: Deadline) -> Request<&'static str> {
+fn request_with(url: &str, deadline: Deadline) -> Request<&'static str> {
     let mut request = Request::get(url).body("").unwrap();
     request.extensions_mut().insert(deadline);
     request
@@ -21,18 +21,18 @@ fn wanted(url: &str, deadline: Deadline) -> Request<&'static str> {
 fn caller_deadline_is_honoured() {
     let origin = Origin::start(|_| Reply::never());
     let peer = LocalPeer::start();
-    let request = || wanted(&origin.url("/a"), Deadline::within(SOON));
+    let request = || request_with(&origin.url("/a"), Deadline::within(SHORT));
     let of_peer = peer.peer.request(request()).unwrap_err();
     assert_eq!(of_peer.kind(), ErrorKind::Timeout, "{of_peer}");
     let of_client = peer.client().request(request()).unwrap_err();
     assert_eq!(of_client.kind(), ErrorKind::Timeout, "{of_client}");
     let post = {
         let mut request = Request::post(origin.url("/a")).body("content").unwrap();
-        request.extensions_mut().insert(Deadline::within(SOON));
+        request.extensions_mut().insert(Deadline::within(SHORT));
         request
     };
     assert_eq!(peer.peer.request(post).unwrap_err().kind(), ErrorKind::Timeout);
-    let nothing_left = wanted(&origin.url("/b"), Deadline::within(Duration::ZERO));
+    let nothing_left = request_with(&origin.url("/b"), Deadline::within(Duration::ZERO));
     assert_eq!(peer.client().request(nothing_left).unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(origin.count_of("/b"), 0);
 }
@@ -55,12 +55,12 @@ fn follower_is_not_bound_by_the_deadline_of_the_leader() {
     });
     let peer = LocalPeer::start();
     let url = origin.url("/a");
-    let hasty = peer.client().request(wanted(&url, Deadline::within(SOON))).unwrap();
-    let patient = peer.client().get(&url).unwrap();
-    let error: Error = hasty.into_body().into_bytes().unwrap_err();
+    let limited = peer.client().request(request_with(&url, Deadline::within(SHORT))).unwrap();
+    let unlimited = peer.client().get(&url).unwrap();
+    let error: Error = limited.into_body().into_bytes().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     gate.open();
-    assert_eq!(patient.into_body().into_bytes().unwrap().len(), 200_000);
+    assert_eq!(unlimited.into_body().into_bytes().unwrap().len(), 200_000);
     assert_eq!(origin.count(), 1);
 }
 
@@ -84,8 +84,8 @@ fn stale_is_served_at_the_soft_deadline_and_the_fetch_continues() {
     assert_eq!(peer.client().get(&url).unwrap().into_body().into_text().unwrap(), "old");
     clock.advance(Duration::from_secs(61));
     for _ in 0..2 {
-        let soft = Deadline::none().softly_within(SOON);
-        let answer = peer.client().request(wanted(&url, soft)).unwrap();
+        let soft = Deadline::none().softly_within(SHORT);
+        let answer = peer.client().request(request_with(&url, soft)).unwrap();
         assert!(matches!(Outcome::of(answer.headers()), Some(Outcome::StaleOnDeadline(_))), "{answer:?}");
         assert_eq!(answer.into_body().into_text().unwrap(), "old");
     }
@@ -94,7 +94,8 @@ fn stale_is_served_at_the_soft_deadline_and_the_fetch_continues() {
     gate.open();
     let answer = peer.client().get(&url).unwrap();
     assert_eq!(answer.into_body().into_text().unwrap(), "new");
-    let hit = peer.client().request(wanted(&url, Deadline::none().softly_within(Duration::ZERO))).unwrap();
+    let hit =
+        peer.client().request(request_with(&url, Deadline::none().softly_within(Duration::ZERO))).unwrap();
     assert_eq!(Outcome::of(hit.headers()), Some(Outcome::Hit));
     assert_eq!(origin.count(), 2);
 }
@@ -108,8 +109,8 @@ fn stale_is_not_served_at_the_soft_deadline_if_forbidden() {
         let url = origin.url("/a");
         peer.client().get(&url).unwrap().into_body().into_text().unwrap();
         clock.advance(Duration::from_secs(61));
-        let both = Deadline::within(2 * SOON).softly_within(SOON);
-        let error = peer.client().request(wanted(&url, both)).unwrap_err();
+        let both = Deadline::within(2 * SHORT).softly_within(SHORT);
+        let error = peer.client().request(request_with(&url, both)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout, "{forbidden}: {error}");
         gate.open();
     }
@@ -136,7 +137,7 @@ fn concurrent_requests_are_all_served_at_the_soft_deadline() {
         for url in &urls {
             let peer = &peer.peer;
             scope.spawn(move || {
-                let answer = peer.request(wanted(url, Deadline::none().softly_within(SOON))).unwrap();
+                let answer = peer.request(request_with(url, Deadline::none().softly_within(SHORT))).unwrap();
                 assert!(matches!(Outcome::of(answer.headers()), Some(Outcome::StaleOnDeadline(_))));
             });
         }
@@ -157,14 +158,15 @@ fn fetch_restarts_for_followers_when_the_leader_times_out() {
     let peer = LocalPeer::start();
     let url = origin.url("/a");
     std::thread::scope(|scope| {
-        let hasty = scope.spawn(|| peer.peer.request(wanted(&url, Deadline::within(5 * SOON))).unwrap_err());
+        let limited =
+            scope.spawn(|| peer.peer.request(request_with(&url, Deadline::within(5 * SHORT))).unwrap_err());
         origin.wait_for(1);
-        let patient: Vec<_> = (0..8).map(|_| scope.spawn(|| peer.peer.get(&url).unwrap())).collect();
-        assert_eq!(hasty.join().unwrap().kind(), ErrorKind::Timeout);
+        let unlimited: Vec<_> = (0..8).map(|_| scope.spawn(|| peer.peer.get(&url).unwrap())).collect();
+        assert_eq!(limited.join().unwrap().kind(), ErrorKind::Timeout);
         origin.wait_for(2);
         gate.open();
-        for asking in patient {
-            assert_eq!(asking.join().unwrap().into_body().into_text().unwrap(), "hello");
+        for response in unlimited {
+            assert_eq!(response.join().unwrap().into_body().into_text().unwrap(), "hello");
         }
     });
     assert_eq!(origin.count(), 2);
@@ -174,7 +176,7 @@ fn fetch_restarts_for_followers_when_the_leader_times_out() {
 fn client_and_command_have_a_total_timeout() {
     let origin = Origin::start(|_| Reply::never());
     let peer = LocalPeer::start();
-    let client = forwardcache::Client::builder().pool([peer.url()]).deadline(SOON).build().unwrap();
+    let client = forwardcache::Client::builder().pool([peer.url()]).deadline(SHORT).build().unwrap();
     assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::Timeout);
     let (url, peer_url) = (origin.url("/b"), peer.url());
     for way in [&["--peer", &peer_url][..], &[]] {
@@ -194,26 +196,27 @@ fn body_is_bound_by_the_deadline_of_its_request() {
     let origin = Origin::start(move |_| Reply::ok("x".repeat(LENGTH)).gate_body(LENGTH / 2, &held));
     let peer = LocalPeer::start();
     let directly = {
-        let (head, body) = wanted(&origin.url("/a"), Deadline::within(10 * SOON)).into_parts();
+        let (head, body) = request_with(&origin.url("/a"), Deadline::within(10 * SHORT)).into_parts();
         let request = Request::from_parts(head, forwardcache::Body::from(body));
         let answer = forwardcache::RoundTrip::round_trip(&forwardcache::Origin::new(), request).unwrap();
         answer.into_body().into_bytes().unwrap_err()
     };
     assert_eq!(directly.kind(), ErrorKind::Timeout, "{directly}");
-    let answer = peer.client().request(wanted(&origin.url("/b"), Deadline::within(10 * SOON))).unwrap();
+    let answer =
+        peer.client().request(request_with(&origin.url("/b"), Deadline::within(10 * SHORT))).unwrap();
     assert_eq!(answer.into_body().into_bytes().unwrap_err().kind(), ErrorKind::Timeout);
     let typed = ["get", "--max-time", "1", "--peer", &peer.url(), "--output", "/dev/null", &origin.url("/c")];
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     let output = crate::support::process::run(typed);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert!(started.elapsed() < Duration::from_secs(4));
     gate.open();
 }
 
 #[test]
 fn origin_response_timeout_is_configurable() {
     let origin = Origin::start(|_| Reply::never());
-    let limits = forwardcache::Origin::builder().response_timeout(SOON);
+    let limits = forwardcache::Origin::builder().response_timeout(SHORT);
     let peer = LocalPeer::start_with(|builder| builder.network(limits));
     let answer = peer.get_with(&origin.url("/a"), "");
     assert_eq!((answer.status, answer.field("forwardcache-error")), (504, Some("timeout")));
@@ -247,7 +250,7 @@ fn purge_of_a_silent_peer_times_out() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let purge = forwardcache::Purge::all();
-    let client = forwardcache::Client::builder().pool([&url]).purge_timeout(SOON).build().unwrap();
+    let client = forwardcache::Client::builder().pool([&url]).purge_timeout(SHORT).build().unwrap();
     let purged = client.purge(&purge).unwrap();
     assert_eq!(purged.failed().next().unwrap().1.kind(), ErrorKind::Timeout);
     let output = crate::support::process::run(["purge", "--max-time", "0.1", "--peer", &url, "--all"]);

@@ -289,18 +289,18 @@ fn request_returning_through_a_gateway_is_a_loop() {
 
 /// A store that fails on demand.
 #[derive(Debug)]
-struct Failing {
+struct FailingStore {
     store: MemoryStore,
     fails: Arc<AtomicBool>,
 }
 
-impl Failing {
+impl FailingStore {
     fn check(&self) -> Result<(), StoreError> {
         if self.fails.load(Ordering::SeqCst) { Err(StoreError::new("failure on demand")) } else { Ok(()) }
     }
 }
 
-impl Store for Failing {
+impl Store for FailingStore {
     fn variants(&self, key: &Key) -> Result<Variants, StoreError> {
         self.check()?;
         self.store.variants(key)
@@ -329,7 +329,7 @@ impl Store for Failing {
 fn store_failure_causes_a_fetch_and_is_counted() {
     let origin = Origin::start(|_| Reply::ok("hello").field("Cache-Control", "max-age=60"));
     let fails = Arc::new(AtomicBool::new(false));
-    let store = Failing { store: MemoryStore::new(1 << 20), fails: Arc::clone(&fails) };
+    let store = FailingStore { store: MemoryStore::new(1 << 20), fails: Arc::clone(&fails) };
     let peer = LocalPeer::start_with(|builder| builder.store(store));
     let get = || {
         let answer = peer.get(&origin.url("/a"));

@@ -14,7 +14,7 @@ use crate::local::{LocalPeer, listen, state};
 use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::port::Port;
-use crate::support::{Over, PATIENCE, wait_until};
+use crate::support::{SetOnDrop, TEST_TIMEOUT, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -42,8 +42,8 @@ fn text(response: Result<Response<Body>, Error>) -> Result<String, Error> {
     response?.into_body().into_text()
 }
 
-/// Requests URLs of this origin on four threads while `done` runs. Every request must be answered.
-fn under_load(client: &Client, origin: &Origin, done: impl FnOnce(&AtomicUsize)) {
+/// Requests URLs of this origin on four threads while `action` runs. Every request must be answered.
+fn under_load(client: &Client, origin: &Origin, action: impl FnOnce(&AtomicUsize)) {
     let (is_over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
@@ -60,15 +60,15 @@ fn under_load(client: &Client, origin: &Origin, done: impl FnOnce(&AtomicUsize))
                 })
             })
             .collect();
-        let begun = Instant::now();
-        // Stops the threads even if `done` panics; otherwise they would run forever.
-        let over = Over(&is_over);
-        done(&count);
+        let started = Instant::now();
+        // Stops the threads even if `action` panics; otherwise they would run forever.
+        let over = SetOnDrop(&is_over);
+        action(&count);
         drop(over);
         for thread in threads {
             thread.join().expect("every request is answered");
         }
-        assert!(begun.elapsed() < 2 * PATIENCE);
+        assert!(started.elapsed() < 2 * TEST_TIMEOUT);
     });
 }
 
@@ -121,9 +121,9 @@ fn requests_succeed_after_all_peers_are_killed() {
 
     let strict = builder(&pool).no_peer_left(NoPeerLeft::Fail).build().unwrap();
     for kind in [ErrorKind::Unreachable, ErrorKind::NoPeerLeft] {
-        let begun = Instant::now();
+        let started = Instant::now();
         assert_eq!(strict.get(&origin.url("/a")).unwrap_err().kind(), kind);
-        assert!(begun.elapsed() < SECOND + SLACK);
+        assert!(started.elapsed() < SECOND + SLACK);
     }
 }
 
@@ -142,9 +142,9 @@ fn first_slow_request_marks_a_stopped_peer_as_down() {
     }
     pool[0].process.signal("STOP");
     let took = |url: &String| {
-        let begun = Instant::now();
+        let started = Instant::now();
         text(client.get(url)).unwrap();
-        begun.elapsed()
+        started.elapsed()
     };
     // The signal takes effect with a delay, so some requests may still be answered. The first one that is not waits
     // until
@@ -173,18 +173,18 @@ fn first_slow_request_marks_a_stopped_peer_as_down() {
 }
 
 /// A pool of a working peer and a scripted one, with a URL that the scripted one owns.
-fn with_bad_peer(
+fn with_scripted_peer(
     origin: &Origin,
     answer: impl Fn(&str) -> Reply + Send + Sync + 'static,
 ) -> (Origin, LocalPeer, Client, String) {
-    let bad =
+    let scripted =
         Origin::start(
             move |received| {
                 if received.target == "/healthz" { Reply::ok("ok") } else { answer(&received.target) }
             },
         );
     let good = LocalPeer::start();
-    let url = bad.url("");
+    let url = scripted.url("");
     let client = Client::builder()
         .pool([url.clone(), good.url()])
         .response_timeout(SECOND)
@@ -194,7 +194,7 @@ fn with_bad_peer(
         .build()
         .unwrap();
     let owned = owned_by(&client, origin, &url);
-    (bad, good, client, owned)
+    (scripted, good, client, owned)
 }
 
 fn owned_by(client: &Client, origin: &Origin, peer: &str) -> String {
@@ -229,14 +229,14 @@ fn interrupted_body_is_resumed_from_the_next_peer() {
         let reply = reply(&gate);
         let shown = format!("{:.300}", format!("{reply:?}"));
         let origin = large_origin("\"a\"");
-        let (bad, _good, client, url) = with_bad_peer(&origin, move |_| reply.clone());
+        let (scripted, _good, client, url) = with_scripted_peer(&origin, move |_| reply.clone());
         let body = text(client.get(&url)).unwrap_or_else(|error| panic!("{error}: {shown}"));
         assert!(body == large(), "{shown}");
         let counts = client.counts();
         // A reset may arrive before the head has been read.
         assert_eq!(counts.resumed_bodies + counts.failovers, 1, "{shown}");
         gate.open();
-        drop(bad);
+        drop(scripted);
     }
 }
 
@@ -244,13 +244,13 @@ fn interrupted_body_is_resumed_from_the_next_peer() {
 fn body_that_cannot_be_resumed_fails_with_the_peer_url() {
     for (first, second) in [("W/\"a\"", "W/\"a\""), ("\"a\"", "\"b\"")] {
         let origin = large_origin(second).may_be_unused();
-        let (bad, _good, client, url) =
-            with_bad_peer(&origin, move |_| Reply::ok(large()).field("ETag", first).cut_after(50_000));
+        let (scripted, _good, client, url) =
+            with_scripted_peer(&origin, move |_| Reply::ok(large()).field("ETag", first).cut_after(50_000));
         let mut body = client.get(&url).unwrap().into_body();
         let mut bytes = Vec::new();
         let error = Error::from(body.read_to_end(&mut bytes).unwrap_err());
         assert_eq!(error.kind(), ErrorKind::IncompleteBody);
-        assert_eq!((error.peer(), error.url()), (Some(bad.url("").as_str()), Some(url.as_str())));
+        assert_eq!((error.peer(), error.url()), (Some(scripted.url("").as_str()), Some(url.as_str())));
         assert!(large().as_bytes().starts_with(&bytes) && bytes.len() == 50_000);
         assert_eq!(client.counts().resumed_bodies, 0);
     }
@@ -297,10 +297,10 @@ fn trickling_peer_is_abandoned_in_head_and_body() {
         let client = Client::builder().pool([slow.clone(), good.url()]).response_timeout(SECOND);
         let client = client.connect_timeout(SECOND).build().unwrap();
         let url = owned_by(&client, &origin, &slow);
-        let begun = Instant::now();
+        let started = Instant::now();
         let body = text(client.get(&url)).unwrap();
         assert!(body == large(), "from {from}");
-        assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+        assert!(started.elapsed() < TEST_TIMEOUT / 2, "{:?}", started.elapsed());
         let counts = client.counts();
         assert_eq!((counts.failovers, counts.resumed_bodies), if from == 0 { (1, 0) } else { (0, 1) });
     }
@@ -318,11 +318,11 @@ fn post_fails_over_only_if_the_peer_was_not_reached() {
     let answer = text(client().request(Request::post(&url).body(item()).unwrap()));
     assert_eq!(answer.unwrap(), "an item");
 
-    let (bad, _good, client, url) = with_bad_peer(&origin, |_| Reply::nothing());
+    let (scripted, _good, client, url) = with_scripted_peer(&origin, |_| Reply::nothing());
     let error = client.request(Request::post(&url).body("an item").unwrap()).unwrap_err();
-    assert_eq!((error.kind(), error.peer()), (ErrorKind::Unreachable, Some(bad.url("").as_str())));
+    assert_eq!((error.kind(), error.peer()), (ErrorKind::Unreachable, Some(scripted.url("").as_str())));
     // An idempotent request is retried with its body.
-    let (_bad, _good, client, url) = with_bad_peer(&origin, |_| Reply::nothing());
+    let (_bad, _good, client, url) = with_scripted_peer(&origin, |_| Reply::nothing());
     assert_eq!(text(client.request(Request::put(&url).body("an item").unwrap())).unwrap(), "an item");
     assert_eq!(origin.count(), 2);
 }

@@ -89,7 +89,7 @@ fn client() {
 /// `TestPeer`
 #[test]
 fn peer() {
-    let says = |source: &'static str| {
+    let responder = |source: &'static str| {
         RoundTripFn(move |_| Ok(Response::builder().header("x-source", source).body(Body::empty()).unwrap()))
     };
     let peer = Peer::builder("http://self.com:3000")
@@ -100,8 +100,8 @@ fn peer() {
             ("http://some.url/res-self.js", 0),
             ("http://some.url/res-peer.js", 1),
         ]))
-        .origin(says("self"))
-        .transport(says("client"))
+        .origin(responder("self"))
+        .transport(responder("client"))
         .build()
         .unwrap();
     for (url, source) in [("http://some.url/res-self.js", "self"), ("http://some.url/res-peer.js", "client")]
@@ -167,7 +167,7 @@ fn two_peers() -> (Vec<Peer>, Vec<forwardcache::Serving>) {
 }
 
 /// The size of an entry with a four-letter key and an empty value: this LRU counts keys and bookkeeping.
-fn bookkeeping() -> u64 {
+fn empty_entry_size() -> u64 {
     let lru = Lru::new(MemoryCache::new(), 1 << 20);
     lru.set("key1", Bytes::new()).unwrap();
     lru.usage().bytes
@@ -176,7 +176,7 @@ fn bookkeeping() -> u64 {
 /// `TestSet`
 #[test]
 fn lru_set() {
-    let entry = bookkeeping();
+    let entry = empty_entry_size();
     // The capacity is two entries plus 10 bytes, so that the keys and value sizes of the Go test fit. The Go package
     // does
     // not count keys, so a third entry fits too, and it stores an entry larger than the capacity after evicting all
@@ -213,7 +213,7 @@ fn lru_set() {
 /// `TestGet`
 #[test]
 fn lru_get() {
-    let lru = Lru::new(MemoryCache::new(), 2 * bookkeeping() + 10);
+    let lru = Lru::new(MemoryCache::new(), 2 * empty_entry_size() + 10);
     assert_eq!(lru.get("unknown").unwrap(), None);
     let value = Bytes::from_static(b"12345");
     lru.set("key1", value.clone()).unwrap();
@@ -238,7 +238,7 @@ fn lru_delete() {
 #[test]
 fn lru_race() {
     let backend = Arc::new(MemoryCache::new());
-    let lru = Lru::new(Arc::clone(&backend), 8 * bookkeeping());
+    let lru = Lru::new(Arc::clone(&backend), 8 * empty_entry_size());
     thread::scope(|scope| {
         for worker in 0..16 {
             let lru = &lru;
@@ -258,7 +258,7 @@ fn lru_race() {
         }
     });
     let held: Vec<Bytes> = (0..8).filter_map(|key| backend.get(&format!("key{key}")).unwrap()).collect();
-    let expected: u64 = held.iter().map(|value| bookkeeping() + value.len() as u64).sum();
+    let expected: u64 = held.iter().map(|value| empty_entry_size() + value.len() as u64).sum();
     assert_eq!((lru.usage().keys, lru.usage().bytes), (held.len() as u64, expected));
     assert!(lru.usage().bytes <= lru.usage().capacity);
 }

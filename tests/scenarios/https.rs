@@ -55,7 +55,7 @@ fn peer_rejects_origin_of_another_authority() {
 
 #[test]
 fn client_certificate_for_peers_is_not_sent_to_origins() {
-    let origin = TlsOrigin::start_for_its_clients(|_| Reply::ok("hello"));
+    let origin = TlsOrigin::start_with_client_auth(|_| Reply::ok("hello"));
     let me = origin.client_file();
     let known = Origin::builder().root_certificates_pem(origin.ca_pem()).client_certificate_files(me, me);
     let peer = LocalPeer::start_with(|builder| {

@@ -34,10 +34,10 @@ fn origin_digest_mismatch_fails_the_response_and_prevents_storing() {
                 for _ in 0..2 {
                     let answer = peer.get(&origin.url("/wrong"));
                     // A short body with a length is verified before the head is sent, so the error has a status.
-                    let is_told =
+                    let has_error_status =
                         answer.status == 502 && answer.field("forwardcache-error") == Some("digest-mismatch");
                     assert!(
-                        if is_chunked { answer.cut.is_some() } else { is_told },
+                        if is_chunked { answer.cut.is_some() } else { has_error_status },
                         "{name} {digest} {answer:?}"
                     );
                 }
@@ -59,9 +59,9 @@ fn digest_mismatch_fails_every_sharing_client() {
     });
     let peer = LocalPeer::start();
     std::thread::scope(|scope| {
-        let askers: Vec<_> =
+        let clients: Vec<_> =
             (0..8).map(|_| scope.spawn(|| peer.get(&origin.url("/a")).cut.is_some())).collect();
-        assert!(askers.into_iter().all(|asker| asker.join().unwrap()));
+        assert!(clients.into_iter().all(|client| client.join().unwrap()));
     });
     assert_eq!(peer.peer.stats().counts().stored, 0);
 }
@@ -97,7 +97,7 @@ fn range_from_the_store_drops_content_digest() {
 }
 
 /// A relay between a client and a peer that changes the last byte of each body.
-fn altering(peer: &LocalPeer) -> Origin {
+fn altering_relay(peer: &LocalPeer) -> Origin {
     let address = peer.address();
     Origin::start(move |received| {
         let mut connection = Connection::open(address);
@@ -130,12 +130,12 @@ fn client_detects_a_body_altered_by_a_peer() {
         Reply::ok(body).field("Cache-Control", "max-age=60")
     });
     let peer = LocalPeer::start();
-    let between = altering(&peer);
+    let relay = altering_relay(&peer);
     peer.get(&origin.url("/a"));
-    let client = Client::builder().pool([between.url("")]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let client = Client::builder().pool([relay.url("")]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
     let error: Error = client.get(&origin.url("/a")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DigestMismatch);
-    assert_eq!(error.peer(), Some(&*between.url("")));
+    assert_eq!(error.peer(), Some(&*relay.url("")));
     // A longer body is verified at its end.
     peer.get(&origin.url("/long"));
     let answer = client.get(&origin.url("/long")).unwrap();
@@ -150,7 +150,7 @@ fn client_detects_a_body_altered_by_a_peer() {
     assert_eq!(honest.into_body().into_text().unwrap(), "hello");
     assert_eq!(origin.count(), 2);
     // With a way around the peer, the client recovers without an error.
-    let client = Client::builder().pool([between.url("")]).build().unwrap();
+    let client = Client::builder().pool([relay.url("")]).build().unwrap();
     assert_eq!(client.get(&origin.url("/a")).unwrap().into_body().into_text().unwrap(), "hello");
 }
 
@@ -174,7 +174,7 @@ fn digest_is_sent_only_on_request_and_never_requested_from_origins() {
 }
 
 /// An origin whose parts do not match the digest of the whole.
-fn of_other_parts() -> Origin {
+fn origin_with_wrong_parts() -> Origin {
     Origin::start(|received| {
         let reply = |status: u16, body: &str| {
             let reply = Reply::status(status).body(body).field("Cache-Control", "max-age=60");
@@ -191,7 +191,7 @@ fn of_other_parts() -> Origin {
 #[test]
 fn joined_parts_with_a_wrong_digest_are_not_stored() {
     // The peer completes the stored part: the response is cut off, and the next request fetches the whole.
-    let (origin, peer) = (of_other_parts(), LocalPeer::start());
+    let (origin, peer) = (origin_with_wrong_parts(), LocalPeer::start());
     let url = origin.url("/a");
     assert_eq!(peer.get_with(&url, "Range: bytes=0-1\r\n").body, b"he");
     let answer = peer.get(&url);
@@ -199,7 +199,7 @@ fn joined_parts_with_a_wrong_digest_are_not_stored() {
     assert_eq!(peer.get(&url).body, b"hello");
     assert_eq!(peer.get(&url).body, b"hello");
     // Two stored parts are joined: the result is never served as a whole.
-    let (origin, peer) = (of_other_parts(), LocalPeer::start());
+    let (origin, peer) = (origin_with_wrong_parts(), LocalPeer::start());
     let url = origin.url("/a");
     peer.get_with(&url, "Range: bytes=0-1\r\n");
     peer.get_with(&url, "Range: bytes=2-4\r\n");

@@ -71,8 +71,8 @@ impl LocalPeer {
     }
 
     /// Opens a connection and sends a GET for this URL; the response is not read.
-    pub(crate) fn asked(&self, url: &str) -> Connection {
-        asked(self.address(), url)
+    pub(crate) fn start_get(&self, url: &str) -> Connection {
+        start_get(self.address(), url)
     }
 
     /// Requests this URL over a socket.
@@ -92,7 +92,7 @@ impl LocalPeer {
 }
 
 /// Opens a connection to a peer and sends a GET for this URL; the response is not read.
-pub(crate) fn asked(peer: SocketAddr, url: &str) -> Connection {
+pub(crate) fn start_get(peer: SocketAddr, url: &str) -> Connection {
     let mut connection = Connection::open(peer);
     connection.write(format!("GET /proxy?q={} HTTP/1.1\r\nHost: {peer}\r\n\r\n", escaped(url)));
     connection

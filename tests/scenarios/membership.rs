@@ -18,11 +18,11 @@ use crate::support::process::{Process, command, run};
 const OWN: &str = "http://a.example:3000";
 
 /// A list of peers in a file.
-struct List {
+struct PeerList {
     folder: TempDir,
 }
 
-impl List {
+impl PeerList {
     fn new(text: &str) -> Self {
         let list = Self { folder: tempfile::tempdir().unwrap() };
         list.replace(text);
@@ -58,32 +58,32 @@ fn serve(path: &Path, more: &[&str]) -> Process {
 }
 
 /// Disables polling: the peer reads its list only on `SIGHUP`.
-const WHEN_TOLD: &[&str] = &["--peers-interval", "3600"];
+const NO_POLLING: &[&str] = &["--peers-interval", "3600"];
 
 fn count(process: &Process, needle: &str) -> usize {
     process.stderr().lines().filter(|line| line.contains(needle)).count()
 }
 
-fn ends_well(mut process: Process) {
+fn assert_clean_exit(mut process: Process) {
     process.terminate();
     assert!(process.wait().success());
 }
 
 #[test]
 fn changed_list_is_applied_automatically() {
-    let list = List::new(&format!("# us\n{OWN}\n"));
+    let list = PeerList::new(&format!("# us\n{OWN}\n"));
     let process = serve(&list.path(), &[]);
     process.wait_for_line("as a pool of one");
     list.replace(format!("{OWN}\nhttp://b.example:3000 weight=3\n"));
-    let said = process.wait_for_line("joined: http://b.example:3000 weight=3");
-    assert!(said.contains("the pool has 2 members now"), "{said}");
+    let message = process.wait_for_line("joined: http://b.example:3000 weight=3");
+    assert!(message.contains("the pool has 2 members now"), "{message}");
     list.replace(format!("{OWN} weight=2\nhttp://c.example:3000\n"));
-    let said = process.wait_for_line("joined: http://c.example:3000");
+    let message = process.wait_for_line("joined: http://c.example:3000");
     assert!(
-        said.ends_with(
+        message.ends_with(
             "left: http://b.example:3000 weight=3; now with another weight: http://a.example:3000 weight=2"
         ),
-        "{said}"
+        "{message}"
     );
     // Errors are logged without a signal too.
     list.remove();
@@ -91,20 +91,20 @@ fn changed_list_is_applied_automatically() {
     list.replace(format!("{OWN} weight=2\nhttp://c.example:3000\n"));
     process.wait_for_line("the list of peers can be read again");
     assert_eq!((count(&process, "the pool has"), count(&process, "the pool stays as it is")), (2, 1));
-    ends_well(process);
+    assert_clean_exit(process);
 }
 
 #[test]
 fn invalid_list_is_rejected_with_a_reason() {
     let good = format!("{OWN}\nhttp://b.example:3000\n");
-    let list = List::new(&good);
-    let mut process = serve(&list.path(), WHEN_TOLD);
+    let list = PeerList::new(&good);
+    let mut process = serve(&list.path(), NO_POLLING);
     process.wait_for_line("one of a pool of 2");
     let cut = format!("{OWN}\nhttp://b.example:30");
     let bad_line = format!("{OWN}\nhttp://b.example:3000\nb.example\n");
     let secret = format!("{OWN}\nhttp://user:hidden@b.example:3000\n");
     let two_weights = format!("{OWN}\nhttp://b.example:3000\n{OWN} weight=2\n");
-    for (bytes, says) in [
+    for (bytes, expected) in [
         (&b""[..], "names nobody"),
         (b"# no peers\n\n", "names nobody"),
         (cut.as_bytes(), "line 2 is the last one and has no line end: it may be half written"),
@@ -118,8 +118,8 @@ fn invalid_list_is_rejected_with_a_reason() {
         list.replace(bytes);
         process.signal("HUP");
         let needle =
-            format!("the peers stay as they are: the list of peers in {}: {says}", list.path().display());
-        let needle = if says == "names nobody" { "the list of peers names nobody" } else { &needle };
+            format!("the peers stay as they are: the list of peers in {}: {expected}", list.path().display());
+        let needle = if expected == "names nobody" { "the list of peers names nobody" } else { &needle };
         process.wait_for_line(needle);
     }
     list.remove();
@@ -134,18 +134,18 @@ fn invalid_list_is_rejected_with_a_reason() {
     list.replace(format!("http://b.example:3000/\n{OWN}\n{OWN}\n"));
     process.signal("HUP");
     process.wait_for_line("the list of peers was read anew: no change");
-    let said = process.wait_for_line("it counts once");
-    assert!(said.contains("line 3 names http://a.example:3000 as line 2 does"), "{said}");
+    let message = process.wait_for_line("it counts once");
+    assert!(message.contains("line 3 names http://a.example:3000 as line 2 does"), "{message}");
     assert_eq!(count(&process, "the pool has"), 1);
     assert!(!process.stderr().contains("hidden"));
-    ends_well(process);
+    assert_clean_exit(process);
 }
 
 #[test]
 fn peer_missing_from_the_list_warns_and_keeps_serving() {
     let origin = Origin::start(|_| Reply::ok("from the origin"));
-    let list = List::new(&format!("{OWN}\n"));
-    let mut process = serve(&list.path(), WHEN_TOLD);
+    let list = PeerList::new(&format!("{OWN}\n"));
+    let mut process = serve(&list.path(), NO_POLLING);
     let line = process.wait_for_line("serving on http://");
     let address =
         line.split(' ').nth(2).and_then(|url| url.strip_prefix("http://")).unwrap().parse().unwrap();
@@ -155,18 +155,18 @@ fn peer_missing_from_the_list_warns_and_keeps_serving() {
     let target = format!("/proxy?q={}", crate::local::escaped(&origin.url("/a")));
     let answer = send(address, "GET", &target, "");
     assert_eq!((answer.status, &answer.body[..]), (200, &b"from the origin"[..]));
-    ends_well(process);
+    assert_clean_exit(process);
 }
 
 #[test]
 fn invalid_list_fails_at_startup() {
-    let list = List::new("");
+    let list = PeerList::new("");
     let path = list.path();
     let refused = |arguments: &[&str]| {
         let output = run(arguments);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{arguments:?}: {said}");
-        said
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), message.lines().count()), (Some(2), 1), "{arguments:?}: {message}");
+        message
     };
     let serving = ["serve", "--listen", "127.0.0.1:0", "--self-url", OWN];
     let with = |more: &[&'static str]| [&serving[..], more].concat();
@@ -210,25 +210,25 @@ fn dns_addresses_become_peers() {
     process.wait_for_line("serving on http://127.0.0.1:");
     process.signal("HUP");
     process.wait_for_line("the list of peers was read anew: no change");
-    ends_well(process);
+    assert_clean_exit(process);
 
     let owner = run(["owner", "--peers-dns", "https://localhost:3999", "http://h/"]);
-    let said = String::from_utf8(owner.stdout).unwrap();
+    let message = String::from_utf8(owner.stdout).unwrap();
     assert!(
-        ["https://127.0.0.1:3999\t", "https://[::1]:3999\t"].iter().any(|url| said.starts_with(url)),
-        "{said}"
+        ["https://127.0.0.1:3999\t", "https://[::1]:3999\t"].iter().any(|url| message.starts_with(url)),
+        "{message}"
     );
     let unknown = run(["owner", "--peers-dns", "no-such-name.invalid:3999", "http://h/"]);
-    let said = String::from_utf8(unknown.stderr).unwrap();
-    assert_eq!((unknown.status.code(), said.lines().count()), (Some(1), 1), "{said}");
-    assert!(said.contains("the peers at http://no-such-name.invalid:3999: the name"), "{said}");
+    let message = String::from_utf8(unknown.stderr).unwrap();
+    assert_eq!((unknown.status.code(), message.lines().count()), (Some(1), 1), "{message}");
+    assert!(message.contains("the peers at http://no-such-name.invalid:3999: the name"), "{message}");
 }
 
 #[test]
 fn client_commands_accept_a_peers_file() {
     let origin = Origin::start(Reply::target);
     let pool = LocalPeer::pool(2);
-    let list = List::new(&format!("{}\n{}\n", pool[0].url(), pool[1].url()));
+    let list = PeerList::new(&format!("{}\n{}\n", pool[0].url(), pool[1].url()));
     let path = list.path();
     for number in 0..4 {
         let target = format!("/{number}");
@@ -249,7 +249,7 @@ fn client_commands_accept_a_peers_file() {
 fn pool_follows_its_file_while_in_use() {
     let origin = Origin::start(Reply::target);
     let pool = LocalPeer::pool(2);
-    let list = List::new(&format!("{}\n", pool[0].url()));
+    let list = PeerList::new(&format!("{}\n", pool[0].url()));
     let client = Client::builder().build().unwrap();
     let mut membership = Membership::new(&client, MembersFile::new(list.path())).interval(Duration::MAX);
     membership.refresh(SystemTime::now()).unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 
-use crate::local::{asked, escaped, send};
+use crate::local::{escaped, send, start_get};
 use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::raw::{Connection, Response};
@@ -32,7 +32,7 @@ impl PeerProcess {
     }
 
     /// Returns the peak resident memory since the last call of [`resident_now`](Self::resident_now).
-    fn most_resident(&self) -> u64 {
+    fn peak_resident(&self) -> u64 {
         self.resident("VmHWM")
     }
 
@@ -49,7 +49,7 @@ fn get(peer: &PeerProcess, url: &str) -> Response {
 }
 
 /// An origin whose bodies have the length given by the first segment of the path: `/LENGTH/…`.
-fn bodies(cache_control: &'static str) -> Origin {
+fn origin_of_bodies(cache_control: &'static str) -> Origin {
     Origin::start(move |received: &Received| {
         let length: usize = received.target.split('/').nth(1).unwrap().parse().unwrap();
         Reply::ok(vec![b'x'; length]).field("Cache-Control", cache_control)
@@ -61,8 +61,8 @@ fn body(origin: &Origin, length: u64, number: usize) -> String {
 }
 
 /// Checks that the peak memory of a process exceeds `before` by at most `most`.
-fn assert_grown_at_most(peer: &PeerProcess, before: u64, most: u64) {
-    let grown = peer.most_resident().saturating_sub(before);
+fn assert_growth_at_most(peer: &PeerProcess, before: u64, most: u64) {
+    let grown = peer.peak_resident().saturating_sub(before);
     assert!(grown <= most, "{} MiB more, of {} MiB", grown / MIB, before / MIB);
 }
 
@@ -75,7 +75,7 @@ fn ask_for_ranges(peer: SocketAddr, url: &str) -> Connection {
 
 #[test]
 fn unread_range_responses_take_little_memory() {
-    let origin = bodies("max-age=600");
+    let origin = origin_of_bodies("max-age=600");
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--memory", "256MiB"]);
     let (large, small) = (body(&origin, 60 * MIB, 0), body(&origin, 10, 0));
     for url in [&large, &small] {
@@ -84,41 +84,41 @@ fn unread_range_responses_take_little_memory() {
     let before = peer.resident_now();
     let _clients: Vec<Connection> = (0..12).map(|_| ask_for_ranges(peer.address, &large)).collect();
     peer.settle(&small);
-    assert_grown_at_most(&peer, before, 30 * MIB);
+    assert_growth_at_most(&peer, before, 30 * MIB);
     assert_eq!(origin.count(), 2);
 }
 
 #[test]
 fn slow_readers_of_evicted_bodies_stay_within_the_memory_limit() {
-    let origin = bodies("max-age=600");
+    let origin = origin_of_bodies("max-age=600");
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--memory", "64MiB"]);
     let small = body(&origin, 10, 0);
     let mut readers = Vec::new();
     for number in 0..20 {
         let url = body(&origin, 14 * MIB, number);
         assert_eq!(get(&peer, &url).body.len() as u64, 14 * MIB);
-        let mut reader = asked(peer.address, &url);
+        let mut reader = start_get(peer.address, &url);
         // The client reads the beginning and then stops.
         reader.wait_for_bytes(b"x");
         readers.push(reader);
     }
     peer.settle(&small);
-    let most = peer.most_resident();
+    let most = peer.peak_resident();
     assert!(most <= (64 + 30) * MIB, "{} MiB", most / MIB);
 }
 
 #[test]
 fn pass_through_transfers_with_slow_readers_stay_within_the_memory_limit() {
-    let origin = bodies("no-store");
+    let origin = origin_of_bodies("no-store");
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--memory", "64MiB"]);
     let small = body(&origin, 10, 0);
     assert_eq!(get(&peer, &small).status, 200);
     let before = peer.resident_now();
     let _readers: Vec<Connection> =
-        (0..20).map(|number| asked(peer.address, &body(&origin, 12 * MIB, number))).collect();
+        (0..20).map(|number| start_get(peer.address, &body(&origin, 12 * MIB, number))).collect();
     origin.wait_for(21);
     peer.settle(&small);
-    assert_grown_at_most(&peer, before, 50 * MIB);
+    assert_growth_at_most(&peer, before, 50 * MIB);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn one_byte_chunks_take_memory_in_proportion_to_their_content() {
     for client in &mut clients {
         assert_eq!(client.read_response().body, b"50000");
     }
-    assert_grown_at_most(&peer, before, 30 * MIB);
+    assert_growth_at_most(&peer, before, 30 * MIB);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn bodies_of_unauthorized_clients_are_not_buffered() {
     for client in &mut clients {
         assert_eq!(client.read_response().status, 407);
     }
-    assert_grown_at_most(&peer, before, 8 * MIB);
+    assert_growth_at_most(&peer, before, 8 * MIB);
 }
 
 #[test]
@@ -212,14 +212,14 @@ fn variants_fetched_during_a_slow_one_do_not_leak() {
     round(0);
     let before = peer.resident_now();
     round(VARIANTS);
-    assert_grown_at_most(&peer, before, 5 * MIB);
+    assert_growth_at_most(&peer, before, 5 * MIB);
     gate.open();
     assert_eq!(slow.read_response().body.len(), 200_000);
 }
 
 #[test]
 fn small_hits_are_served_between_large_ranges() {
-    let origin = bodies("max-age=600");
+    let origin = origin_of_bodies("max-age=600");
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--memory", "256MiB"]);
     let (large, small) = (body(&origin, 60 * MIB, 0), body(&origin, 10, 0));
     for url in [&large, &small] {
@@ -228,7 +228,7 @@ fn small_hits_are_served_between_large_ranges() {
     let is_over = std::sync::atomic::AtomicBool::new(false);
     let read = std::sync::atomic::AtomicU64::new(0);
     std::thread::scope(|scope| {
-        let over = crate::support::Over(&is_over);
+        let over = crate::support::SetOnDrop(&is_over);
         for _ in 0..4 {
             scope.spawn(|| {
                 while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
@@ -243,10 +243,10 @@ fn small_hits_are_served_between_large_ranges() {
         let target = escaped(&small);
         let mut times: Vec<_> = (0..100)
             .map(|_| {
-                let begun = std::time::Instant::now();
+                let started = std::time::Instant::now();
                 connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: a\r\n\r\n"));
                 assert_eq!(connection.read_response().body.len(), 10);
-                begun.elapsed()
+                started.elapsed()
             })
             .collect();
         drop(over);

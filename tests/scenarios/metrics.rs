@@ -11,7 +11,7 @@ use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::raw::Connection;
 use crate::support::tls::Authority;
 use crate::support::wait_until;
-use crate::tls::{client_config, connected_by};
+use crate::tls::{client_config, connect_with};
 
 const TOKEN: &str = "a-token-of-the-pool";
 
@@ -50,7 +50,7 @@ fn text_of(response: crate::support::raw::Response) -> (u16, String) {
     (response.status, String::from_utf8(response.body).unwrap())
 }
 
-fn ready(address: SocketAddr) -> (u16, String) {
+fn readiness(address: SocketAddr) -> (u16, String) {
     text_of(send(address, "GET", "/readyz", ""))
 }
 
@@ -106,7 +106,7 @@ fn peer_is_not_ready_while_its_queue_is_too_old() {
     let mut number = 0;
     let mut ask = || {
         number += 1;
-        peer.asked(&origin.url(&format!("/{number}")))
+        peer.start_get(&origin.url(&format!("/{number}")))
     };
     let mut asking: Vec<Connection> = (0..6).map(|_| ask()).collect();
     let mut answer = (0, String::new());
@@ -115,8 +115,8 @@ fn peer_is_not_ready_while_its_queue_is_too_old() {
         if admin.value("fetch_queue") < 4 {
             asking.push(ask());
         }
-        answer = ready(peer.address());
-        answer.0 == 503 && ready(admin.address()) == answer
+        answer = readiness(peer.address());
+        answer.0 == 503 && readiness(admin.address()) == answer
     });
     assert!(answer.1.contains("wait") && answer.1.lines().count() == 1, "{answer:?}");
     assert!(admin.value("fetch_threads{state=\"running\"}") > 0);
@@ -127,7 +127,7 @@ fn peer_is_not_ready_while_its_queue_is_too_old() {
     );
     gate.open();
     wait_until("the peer does not become ready again", || {
-        is_ok(&ready(peer.address())) && is_ok(&ready(admin.address()))
+        is_ok(&readiness(peer.address())) && is_ok(&readiness(admin.address()))
     });
 }
 
@@ -137,17 +137,17 @@ fn peer_is_not_ready_during_shutdown() {
     let peer = Peer::builder(format!("http://{}", listener.local_addr().unwrap())).build().unwrap();
     let admin = Admin::of(&peer);
     let serving = peer.serve_on(listener, FrontOptions::new()).unwrap();
-    assert!(is_ok(&ready(admin.address())));
+    assert!(is_ok(&readiness(admin.address())));
     serving.shutdown();
-    let (status, text) = ready(admin.address());
+    let (status, text) = readiness(admin.address());
     assert!(status == 503 && text.contains("shutting down"), "{status} {text}");
     serving.join();
-    assert_eq!(ready(admin.address()).0, 503);
+    assert_eq!(readiness(admin.address()).0, 503);
     let again = peer.serve("127.0.0.1:0").unwrap();
-    assert!(is_ok(&ready(admin.address())) && is_ok(&ready(again.local_addr())));
+    assert!(is_ok(&readiness(admin.address())) && is_ok(&readiness(again.local_addr())));
     peer.leave();
     for address in [admin.address(), again.local_addr()] {
-        let (status, text) = ready(address);
+        let (status, text) = readiness(address);
         assert!(status == 503 && text.contains("about to end"), "{status} {text}");
     }
 }
@@ -161,14 +161,14 @@ fn handshakes_are_counted_by_result() {
     let asked = "GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let config = client_config(&authority, None);
     for (full, resumed) in [(1, 0), (1, 1)] {
-        let (mut stream, mut text) = (connected_by(peer.address(), &config), String::new());
+        let (mut stream, mut text) = (connect_with(peer.address(), &config), String::new());
         stream.write_all(asked.as_bytes()).unwrap();
         stream.read_to_string(&mut text).unwrap();
         assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("ok\n"), "{text}");
-        let counted = ["full", "resumed"].map(|result| result_of(&admin, result));
+        let counted = ["full", "resumed"].map(|result| handshakes(&admin, result));
         assert_eq!(counted, [full, resumed]);
     }
-    let mut stranger = connected_by(peer.address(), &client_config(&another, None));
+    let mut stranger = connect_with(peer.address(), &client_config(&another, None));
     stranger.write_all(asked.as_bytes()).unwrap_err();
     drop(stranger);
     admin.wait_for("tls_handshakes_total{result=\"failed\"}", 1);
@@ -176,10 +176,10 @@ fn handshakes_are_counted_by_result() {
     drop(TcpStream::connect(peer.address()).unwrap());
     admin.wait_for("accepted_connections_total", 4);
     admin.wait_for("open_connections", 0);
-    assert_eq!(["full", "resumed", "failed"].map(|result| result_of(&admin, result)), [1, 1, 1]);
+    assert_eq!(["full", "resumed", "failed"].map(|result| handshakes(&admin, result)), [1, 1, 1]);
 }
 
-fn result_of(admin: &Admin, result: &str) -> u64 {
+fn handshakes(admin: &Admin, result: &str) -> u64 {
     admin.value(&format!("tls_handshakes_total{{result=\"{result}\"}}"))
 }
 

@@ -7,8 +7,9 @@ use crate::support::raw::{Connection, Response};
 const TEXT: &str = "a line of text that compresses well when repeated\n";
 
 fn is_hit(response: &Response) -> bool {
-    let says = response.field("cache-status").is_some_and(|text| text.starts_with("forwardcache; hit"));
-    says && response.field("x-from-cache") == Some("1") && response.field("age").is_some()
+    let cache_status =
+        response.field("cache-status").is_some_and(|text| text.starts_with("forwardcache; hit"));
+    cache_status && response.field("x-from-cache") == Some("1") && response.field("age").is_some()
 }
 
 #[test]
@@ -160,8 +161,8 @@ fn until_close_response_is_passed_and_never_stored() {
     for _ in 0..2 {
         let response = peer.get(&url);
         assert!(response.status == 200 && response.body == text.as_bytes());
-        let says = response.field("cache-status").unwrap();
-        assert!(says.ends_with("detail=end-not-proven"), "{says}");
+        let cache_status = response.field("cache-status").unwrap();
+        assert!(cache_status.ends_with("detail=end-not-proven"), "{cache_status}");
         assert_eq!(response.field("x-from-cache"), None);
     }
     assert_eq!(nginx.settled_count_of("/until-close/file.txt"), 2);

@@ -8,16 +8,16 @@ use crate::local::{LocalPeer, escaped, send};
 use crate::support::origin::{Origin, Received, Reply};
 
 /// An origin that reflects every header field and makes the response cacheable by everyone.
-fn gullible() -> Origin {
+fn reflecting_origin() -> Origin {
     Origin::start(|received: &Received| {
-        let told: Vec<String> = received
+        let fields: Vec<String> = received
             .headers
             .iter()
             .filter(|(name, _)| *name != "via")
             .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())))
             .collect();
         let body = String::from_utf8_lossy(&received.body).into_owned();
-        let text = format!("{} {}\n{}{body}", received.method, received.target, told.concat());
+        let text = format!("{} {}\n{}{body}", received.method, received.target, fields.concat());
         Reply::ok(text).field("Cache-Control", "public, max-age=60")
     })
 }
@@ -71,7 +71,7 @@ fn is_clean(text: &[u8]) -> bool {
 #[test]
 fn rewriting_fields_are_not_forwarded() {
     for mode in [Mode::Private, Mode::Shared] {
-        let (origin, peer) = (gullible(), LocalPeer::start_with(|builder| builder.mode(mode)));
+        let (origin, peer) = (reflecting_origin(), LocalPeer::start_with(|builder| builder.mode(mode)));
         for (number, field) in UNKEYED_FIELDS.iter().enumerate() {
             let url = origin.url(&format!("/{number}"));
             for method in ["GET", "HEAD"] {
@@ -91,7 +91,7 @@ fn unknown_field_cannot_poison_if_selected_or_dropped() {
     for (unknown_fields, reaches) in
         [(UnknownFields::Forward, true), (UnknownFields::Select, true), (UnknownFields::Drop, false)]
     {
-        let origin = gullible();
+        let origin = reflecting_origin();
         let mut rules = Rules::new(Mode::Shared);
         rules.unknown_fields = unknown_fields;
         rules.known_fields = vec!["x-harmless".parse().unwrap()];
@@ -116,7 +116,7 @@ fn unknown_field_cannot_poison_if_selected_or_dropped() {
 
 /// Raw requests with which the attacker tries to store its own response for `/a`; `URL` is replaced by the escaped
 /// URL.
-const CONFUSIONS: [&str; 19] = [
+const CONFUSING_REQUESTS: [&str; 19] = [
     // A GET with a body to which the origin responds.
     "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nContent-Length: 4\r\n\r\nevil",
     "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n",
@@ -146,13 +146,13 @@ const CONFUSIONS: [&str; 19] = [
 #[test]
 fn confusing_request_fills_only_its_own_key() {
     for mode in [Mode::Private, Mode::Shared] {
-        for confusion in CONFUSIONS {
-            let (origin, peer) = (gullible(), LocalPeer::start_with(|builder| builder.mode(mode)));
+        for request in CONFUSING_REQUESTS {
+            let (origin, peer) = (reflecting_origin(), LocalPeer::start_with(|builder| builder.mode(mode)));
             let url = origin.url("/a");
-            let _ = crate::support::raw::exchange(peer.address(), confusion.replace("URL", &escaped(&url)));
+            let _ = crate::support::raw::exchange(peer.address(), request.replace("URL", &escaped(&url)));
             let victim = peer.get(&url);
             assert_eq!(victim.status, 200);
-            assert!(is_clean(&victim.body), "{confusion:?}: {}", String::from_utf8_lossy(&victim.body));
+            assert!(is_clean(&victim.body), "{request:?}: {}", String::from_utf8_lossy(&victim.body));
             assert!(victim.body.starts_with(b"GET /a\n"), "{}", String::from_utf8_lossy(&victim.body));
         }
     }
@@ -161,7 +161,7 @@ fn confusing_request_fills_only_its_own_key() {
 /// The URL that is requested from the origin matches the cache key, regardless of its spelling.
 #[test]
 fn requested_url_matches_the_cache_key() {
-    let (origin, peer) = (gullible(), LocalPeer::start());
+    let (origin, peer) = (reflecting_origin(), LocalPeer::start());
     let base = origin.url("");
     for (spelling, path) in [
         ("/x/../a", "/a"),

@@ -155,15 +155,15 @@ fn concurrent_requests_share_one_fetch() {
     let (origin, pool) = (gated(&gate), LocalPeer::pool(3));
     let client = client_of(&pool);
     let begin = Barrier::new(THREADS);
-    let ask = || {
+    let fetch = || {
         begin.wait();
         text(client.get(&origin.url("/a"))).len()
     };
     thread::scope(|scope| {
-        let asking: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(fetch)).collect();
         origin.wait_for(1);
         gate.open();
-        for thread in asking {
+        for thread in threads {
             assert_eq!(thread.join().unwrap(), 200_000);
         }
     });
@@ -178,7 +178,7 @@ fn late_request_joins_a_body_in_transit() {
     let peer = Peer::builder("http://127.0.0.1:9").build().unwrap();
     // The body continues only after every request has its head, so none of them is a hit.
     let heads = AtomicUsize::new(0);
-    let ask = || {
+    let fetch = || {
         let response = peer.get(&origin.url("/a")).unwrap();
         if heads.fetch_add(1, Ordering::SeqCst) + 1 == THREADS {
             gate.open();
@@ -186,8 +186,8 @@ fn late_request_joins_a_body_in_transit() {
         text(Ok(response)).len()
     };
     thread::scope(|scope| {
-        let asking: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
-        for thread in asking {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(fetch)).collect();
+        for thread in threads {
             assert_eq!(thread.join().unwrap(), 200_000);
         }
     });
@@ -223,8 +223,8 @@ fn ureq_agent_works_over_a_client_and_over_a_peer() {
 #[test]
 fn other_methods_are_forwarded_with_their_body() {
     let origin = Origin::start(|received| {
-        let said = format!("{} {}", received.method, String::from_utf8_lossy(&received.body));
-        Reply::status(201).field("X-Said", said).body(received.body.clone())
+        let message = format!("{} {}", received.method, String::from_utf8_lossy(&received.body));
+        Reply::status(201).field("X-Said", message).body(received.body.clone())
     });
     let pool = LocalPeer::pool(2);
     let client = client_of(&pool);

@@ -24,11 +24,11 @@ const SECRETS: [(&str, &str); 9] = [
     ("From", "secret-from@example.com"),
     ("If-None-Match", "\"secret-entity-tag\""),
 ];
-const IN_URLS: [&str; 3] = ["secret-query", "secret-user", "secret-password"];
+const SECRETS_IN_URLS: [&str; 3] = ["secret-query", "secret-user", "secret-password"];
 
 fn secrets() -> impl Iterator<Item = &'static str> {
     let values = SECRETS.iter().map(|(_, value)| value.split(['=', ' ']).next_back().unwrap());
-    values.chain(IN_URLS).chain([TOKEN])
+    values.chain(SECRETS_IN_URLS).chain([TOKEN])
 }
 
 fn assert_clean(what: &str, text: &[u8]) {
@@ -46,7 +46,7 @@ fn fields() -> String {
     fields
 }
 
-fn shown(answer: &Response) -> Vec<u8> {
+fn serialized(answer: &Response) -> Vec<u8> {
     let head: String = answer.headers.iter().map(|(name, value)| format!("{name}: {value:?}\n")).collect();
     [head.into_bytes(), answer.body.clone()].concat()
 }
@@ -89,7 +89,7 @@ fn logs_and_responses_contain_no_secrets() {
         let url = escaped(&format!("{}?key=secret-query", origin.url(path)));
         for method in ["GET", "HEAD", "POST"] {
             let answer = send(address, method, &format!("/proxy?q={url}"), &fields);
-            assert_clean("a response", &shown(&answer));
+            assert_clean("a response", &serialized(&answer));
         }
         // The explanation contains the requested URL with its query, so remove it before the check.
         let why = send(address, "GET", &format!("/proxy/why?q={url}"), &fields);
@@ -99,11 +99,11 @@ fn logs_and_responses_contain_no_secrets() {
     let userinfo = escaped("http://secret-user:secret-password@127.0.0.1/?secret-query");
     assert_eq!(send(address, "GET", &format!("/proxy?q={userinfo}"), &fields).status, 400);
     let bad = send(address, "GET", "/proxy?q=http%3A%2F%2Fsecret-query%2F%00", &fields);
-    assert_clean("a refusal", &shown(&bad));
+    assert_clean("a refusal", &serialized(&bad));
     for path in ["/metrics", "/status"] {
         let answer = send(admin, "GET", path, &fields);
         assert_eq!(answer.status, 200);
-        assert_clean(path, &shown(&answer));
+        assert_clean(path, &serialized(&answer));
     }
 
     // The command, including when it fails.
@@ -134,20 +134,20 @@ fn path_of(file: &tempfile::NamedTempFile) -> &str {
 
 /// A cache that records everything that it receives.
 #[derive(Debug, Default)]
-struct Watched {
+struct RecordingCache {
     cache: MemoryCache,
-    given: Arc<Mutex<Vec<u8>>>,
+    recorded: Arc<Mutex<Vec<u8>>>,
 }
 
-impl Cache for Watched {
+impl Cache for RecordingCache {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.given.lock().unwrap().extend_from_slice(key.as_bytes());
+        self.recorded.lock().unwrap().extend_from_slice(key.as_bytes());
         self.cache.get(key)
     }
 
     fn set(&self, key: &str, value: Bytes) -> Result<bool, StoreError> {
-        self.given.lock().unwrap().extend_from_slice(key.as_bytes());
-        self.given.lock().unwrap().extend_from_slice(&value);
+        self.recorded.lock().unwrap().extend_from_slice(key.as_bytes());
+        self.recorded.lock().unwrap().extend_from_slice(&value);
         self.cache.set(key, value)
     }
 
@@ -159,15 +159,15 @@ impl Cache for Watched {
 #[test]
 fn store_receives_no_credentials() {
     let origin = origin();
-    let watched = Watched::default();
-    let given = Arc::clone(&watched.given);
-    let peer = LocalPeer::start_with(|builder| builder.store(BackedStore::new(watched)));
+    let recording = RecordingCache::default();
+    let recorded = Arc::clone(&recording.recorded);
+    let peer = LocalPeer::start_with(|builder| builder.store(BackedStore::new(recording)));
     for path in ["/a", "/private", "/no-store"] {
         for _ in 0..2 {
             assert_eq!(peer.get_with(&origin.url(path), &fields()).status, 200);
         }
     }
-    let given = given.lock().unwrap();
-    assert!(given.windows(6).any(|bytes| bytes == b"cookie"), "the names of selecting fields are stored");
-    assert_clean("the store", &given);
+    let recorded = recorded.lock().unwrap();
+    assert!(recorded.windows(6).any(|bytes| bytes == b"cookie"), "the names of selecting fields are stored");
+    assert_clean("the store", &recorded);
 }

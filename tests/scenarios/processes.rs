@@ -2,14 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
-use crate::local::asked;
+use crate::local::start_get;
 use crate::support::nginx::Nginx;
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::port::Port;
 use crate::support::process::{Process, run};
 use crate::support::raw::Connection;
 use crate::support::tls::TlsOrigin;
-use crate::support::{PATIENCE, wait_until};
+use crate::support::{TEST_TIMEOUT, wait_until};
 
 /// Another process may take a port between its release and a peer's `bind`.
 const ATTEMPTS: usize = 5;
@@ -42,7 +42,7 @@ impl PeerProcess {
 
     /// Starts a pool of one with these options. If it listens on all interfaces, `address` is the loopback address.
     pub(crate) fn start_as(listen: &str, options: &[&str]) -> Self {
-        let mut peer = Self::start_with(&listen.parse().unwrap(), owned(options).collect());
+        let mut peer = Self::start_with(&listen.parse().unwrap(), to_strings(options).collect());
         if peer.address.ip().is_unspecified() {
             peer.address.set_ip(Ipv4Addr::LOCALHOST.into());
         }
@@ -77,7 +77,7 @@ impl PeerProcess {
     pub(crate) fn pool_as(size: usize, options: &[&str]) -> Vec<Self> {
         Self::pool_with(size, |addresses| {
             let peers = addresses.iter().flat_map(|peer| ["--peer".to_owned(), format!("http://{peer}")]);
-            peers.chain(owned(options)).collect()
+            peers.chain(to_strings(options)).collect()
         })
     }
 
@@ -97,20 +97,20 @@ impl PeerProcess {
                 Self { process, address: *address, arguments: arguments.clone() }
             };
             let pool: Vec<_> = addresses.iter().map(start).collect();
-            let says = format!("one of a pool of {size}");
-            if pool.iter().all(|peer| peer.process.line(&says).is_some()) {
+            let expected = format!("one of a pool of {size}");
+            if pool.iter().all(|peer| peer.process.line(&expected).is_some()) {
                 return pool;
             }
             for peer in &pool {
-                let said = peer.process.stderr();
-                assert!(said.is_empty() || said.contains("cannot listen"), "{said}");
+                let message = peer.process.stderr();
+                assert!(message.is_empty() || message.contains("cannot listen"), "{message}");
             }
         }
         panic!("a port was already in use in each of {ATTEMPTS} attempts");
     }
 }
 
-fn owned(options: &[&str]) -> impl Iterator<Item = String> {
+fn to_strings(options: &[&str]) -> impl Iterator<Item = String> {
     options.iter().copied().map(str::to_owned)
 }
 
@@ -176,7 +176,7 @@ fn requests_in_flight_are_finished_before_exit() {
             })
         };
         let mut peer = PeerProcess::start();
-        let mut waiting = ["/head", "/body"].map(|path| asked(peer.address, &origin.url(path)));
+        let mut waiting = ["/head", "/body"].map(|path| start_get(peer.address, &origin.url(path)));
         origin.wait_for(2);
 
         peer.process.signal(signal);
@@ -193,7 +193,7 @@ fn requests_in_flight_are_finished_before_exit() {
 /// Blocks until connections to this address are refused.
 fn wait_until_refused(address: SocketAddr) {
     wait_until("the peer still accepts connections", || {
-        TcpStream::connect_timeout(&address, PATIENCE).is_err()
+        TcpStream::connect_timeout(&address, TEST_TIMEOUT).is_err()
     });
 }
 
@@ -205,7 +205,7 @@ fn second_signal_exits_at_once() {
         Origin::start(move |_| Reply::ok("never seen").gate_head(&gate))
     };
     let mut peer = PeerProcess::start();
-    let mut connection = asked(peer.address, &origin.url("/"));
+    let mut connection = start_get(peer.address, &origin.url("/"));
     origin.wait_for(1);
     peer.process.signal("INT");
     wait_until_refused(peer.address);

@@ -12,7 +12,7 @@ use forwardcache::{
 };
 use http::Request;
 
-use crate::local::{LocalPeer, asked, escaped, listen, send};
+use crate::local::{LocalPeer, escaped, listen, send, start_get};
 use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::process::{Process, run};
@@ -59,14 +59,14 @@ fn peer_flags(pool: &[PeerProcess]) -> Vec<String> {
 }
 
 /// Returns whether the result of a purge reports this number of removed responses for a peer.
-fn says(peer: &str, text: &str, responses: usize) -> bool {
+fn reports_removal(peer: &str, text: &str, responses: usize) -> bool {
     text.lines().any(|line| {
         line.split(['\t', ' ']).next() == Some(peer) && line.contains(&format!("responses {responses} bytes"))
     })
 }
 
 /// Runs a purge and returns its result.
-type Form<'a> = Box<dyn Fn() -> String + 'a>;
+type PurgeForm<'a> = Box<dyn Fn() -> String + 'a>;
 
 #[test]
 fn every_form_of_purge_removes_every_copy_from_every_peer() {
@@ -94,7 +94,7 @@ fn every_form_of_purge_removes_every_copy_from_every_peer() {
         assert!(purged.is_complete());
         purged.to_string()
     };
-    let forms: Vec<(Form<'_>, [bool; 3])> = vec![
+    let forms: Vec<(PurgeForm<'_>, [bool; 3])> = vec![
         (Box::new(|| wire(format!("q={}", escaped(&url)))), [false, true, true]),
         (Box::new(|| library(Purge::url(&url).unwrap())), [false, true, true]),
         (Box::new(|| command(&[&url])), [false, true, true]),
@@ -121,11 +121,11 @@ fn every_form_of_purge_removes_every_copy_from_every_peer() {
                 assert!(is_hit(&peer.get(url, fields)), "{number}");
             }
         }
-        let went = stay.iter().filter(|stays| !**stays).count() * FIELDS.len();
+        let removed = stay.iter().filter(|stays| !**stays).count() * FIELDS.len();
         let text = form();
         assert_eq!(text.lines().count(), 3, "{number}: {text}");
         for peer in &pool {
-            assert!(says(&peer.url(), &text, went), "{number}: {text}");
+            assert!(reports_removal(&peer.url(), &text, removed), "{number}: {text}");
             for (url, stays) in urls.iter().zip(stay) {
                 for fields in ["Cache-Control: only-if-cached\r\n"]
                     .iter()
@@ -156,7 +156,7 @@ fn purge_names_the_unreachable_peer_and_reaches_the_others() {
     let (status, text) = pool[0].purge(&query, "");
     assert_eq!((status, text.lines().count()), (502, 3), "{text}");
     assert!(text.contains(&format!("{} failed unreachable ", lost.url())), "{text}");
-    assert!(pool.iter().all(|peer| says(&peer.url(), &text, 1)), "{text}");
+    assert!(pool.iter().all(|peer| reports_removal(&peer.url(), &text, 1)), "{text}");
 
     let purged = client.purge(&Purge::all()).unwrap();
     let failed: Vec<_> = purged.failed().map(|(peer, error)| (peer.to_string(), error.kind())).collect();
@@ -170,7 +170,7 @@ fn purge_names_the_unreachable_peer_and_reaches_the_others() {
     let (stdout, stderr) =
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!((stdout.lines().count(), stderr.lines().count()), (2, 1), "{stdout}{stderr}");
-    assert!(pool.iter().all(|peer| says(&peer.url(), &stdout, 0)), "{stdout}");
+    assert!(pool.iter().all(|peer| reports_removal(&peer.url(), &stdout, 0)), "{stdout}");
     assert!(stderr.starts_with(&format!("forwardcache: {} ", lost.url())), "{stderr}");
 
     let own = pool[0].purge("all", "Forwardcache-Scope: own\r\n");
@@ -198,14 +198,14 @@ fn purge_requires_a_valid_token() {
     }
     let refused = run(words());
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.lines().count() == 2 && said.contains("token"), "{said}");
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.lines().count() == 2 && message.contains("token"), "{message}");
     assert!(is_hit(&pool[0].get(&url, &shown)));
 
     // A peer passes a purge on to the other peers with their shared token.
     let (status, text) = pool[1].purge("all", &shown);
     assert_eq!(status, 200, "{text}");
-    assert!(says(&pool[0].url(), &text, 1) && says(&pool[1].url(), &text, 0), "{text}");
+    assert!(reports_removal(&pool[0].url(), &text, 1) && reports_removal(&pool[1].url(), &text, 0), "{text}");
     let done = run(words().chain(["--token-file", path]));
     assert_eq!(done.status.code(), Some(0), "{done:?}");
     assert_eq!(origin.count(), 1);
@@ -248,7 +248,7 @@ fn client_certificate_authorizes_purging() {
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
     let purged = run(["purge", &peer, &url].iter().chain(&shown));
     let text = String::from_utf8(purged.stdout).unwrap();
-    assert!(purged.status.success() && says(&peer["--peer=".len()..], &text, 1), "{text}");
+    assert!(purged.status.success() && reports_removal(&peer["--peer=".len()..], &text, 1), "{text}");
     serving.terminate();
     assert!(serving.wait().success());
 }
@@ -259,7 +259,7 @@ fn tiny_http_server_supports_purging() {
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--front", "tiny_http"]);
     peer.get(&origin.url("/a"), "");
     let (status, text) = peer.purge("all", "");
-    assert!(status == 200 && says(&peer.url(), &text, 1), "{status} {text}");
+    assert!(status == 200 && reports_removal(&peer.url(), &text, 1), "{status} {text}");
 }
 
 #[test]
@@ -275,10 +275,10 @@ fn fetch_in_progress_is_not_stored_or_shared_after_a_purge() {
         let replies = [page_of("old".repeat(100_000)).gate_body(1_000, &gate), page_of("new".to_owned())];
         let origin = Origin::replies(replies);
         let peer = PeerProcess::start();
-        let mut under_way = asked(peer.address, &origin.url("/a"));
+        let mut under_way = start_get(peer.address, &origin.url("/a"));
         under_way.wait_for_bytes(b"oldo");
         let (status, text) = peer.purge(&query(&origin), "");
-        assert!(status == 200 && says(&peer.url(), &text, 0), "{text}");
+        assert!(status == 200 && reports_removal(&peer.url(), &text, 0), "{text}");
         let answer = peer.get(&origin.url("/a"), "");
         assert_eq!(answer.body, b"new");
         gate.open();
@@ -310,7 +310,10 @@ fn purge_is_sent_once_to_each_other_peer() {
     let purge = Purge::prefix("http://a/b").unwrap();
     let local = LocalPeer::start_with(|builder| builder.pool([neighbour_url.clone()]));
     let (status, text) = self::purge(local.address(), "prefix=http%3A%2F%2Fa%2Fb", "");
-    assert!(status == 200 && says(&neighbour_url, &text, 7) && says(&local.url(), &text, 0), "{text}");
+    assert!(
+        status == 200 && reports_removal(&neighbour_url, &text, 7) && reports_removal(&local.url(), &text, 0),
+        "{text}"
+    );
     assert_eq!(neighbour.count(), 1);
     let purged = local.peer.purge(&purge);
     assert_eq!((purged.peers.len(), purged.total().responses), (2, 7));
@@ -346,7 +349,7 @@ fn purge_method_in_the_library_reaches_no_origin() {
         let answer = answer.unwrap();
         assert_eq!(answer.status(), 200);
         let text = answer.into_body().into_text().unwrap();
-        assert!(pool.iter().all(|peer| says(&peer.url(), &text, 1)), "{text}");
+        assert!(pool.iter().all(|peer| reports_removal(&peer.url(), &text, 1)), "{text}");
     }
     let direct = Client::builder().build().unwrap();
     assert_eq!(direct.request(request()).unwrap_err().kind(), ErrorKind::NoPeerLeft);
@@ -359,9 +362,9 @@ fn purge_method_in_the_library_reaches_no_origin() {
 
 /// A backend cache that does not list its keys.
 #[derive(Debug, Default)]
-struct Unlisted(MemoryCache);
+struct UnlistedCache(MemoryCache);
 
-impl Cache for Unlisted {
+impl Cache for UnlistedCache {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.0.get(key)
     }
@@ -378,7 +381,7 @@ impl Cache for Unlisted {
 #[test]
 fn purge_of_an_unlisted_backend_removes_without_counting() {
     let origin = Origin::start(page);
-    let peer = LocalPeer::start_with(|builder| builder.store(BackedStore::new(Unlisted::default())));
+    let peer = LocalPeer::start_with(|builder| builder.store(BackedStore::new(UnlistedCache::default())));
     let url = origin.url("/a");
     for query in [
         format!("q={}", escaped(&url)),
@@ -419,7 +422,7 @@ fn token_authorizes_purging_in_a_foreign_server() {
 #[test]
 fn purge_usage_error_exits_with_2() {
     let peer = "--peer=http://127.0.0.1:1";
-    for (words, says) in [
+    for (words, expected) in [
         (&["purge", "--all"][..], "--peer"),
         (&["purge", peer], "required"),
         (&["purge", peer, "--all", "http://a/"], "--all"),
@@ -433,9 +436,9 @@ fn purge_usage_error_exits_with_2() {
         (&["purge", "--peer=nonsense", "http://a/"], "absolute"),
     ] {
         let refused = run(words);
-        let said = String::from_utf8(refused.stderr).unwrap();
-        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "{words:?}: {said}");
-        assert!(said.lines().count() == 1 && said.contains(says), "{words:?}: {said}");
+        let message = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "{words:?}: {message}");
+        assert!(message.lines().count() == 1 && message.contains(expected), "{words:?}: {message}");
     }
 }
 
@@ -466,16 +469,16 @@ fn purge_does_not_leave_an_old_copy_in_a_near_cache() {
     assert_eq!([get(&b), get(&b), get(&b)], ["old"; 3]);
 
     // Delay the purge of the owner until the other peer has been purged and has fetched the old response again.
-    let (done, is_asked) = mpsc::channel();
-    let is_asked = Mutex::new(is_asked);
-    let (of_b, of_c, asking, asked) = (b.handler(), c.handler(), b.clone(), url.clone());
+    let (done, purge_allowed) = mpsc::channel();
+    let purge_allowed = Mutex::new(purge_allowed);
+    let (of_b, of_c, other_peer, purged_url) = (b.handler(), c.handler(), b.clone(), url.clone());
     let transport = RoundTripFn(move |request: Request<Body>| {
         let is_own = request.headers()["forwardcache-scope"] == "own";
         Ok(match (request.uri().host().unwrap(), is_own) {
             ("b", true) => {
                 let answer = of_b(request);
                 for _ in 0..2 {
-                    assert_eq!(asking.get(&asked).unwrap().into_body().into_text().unwrap(), "old");
+                    assert_eq!(other_peer.get(&purged_url).unwrap().into_body().into_text().unwrap(), "old");
                 }
                 done.send(()).unwrap();
                 answer
@@ -483,7 +486,7 @@ fn purge_does_not_leave_an_old_copy_in_a_near_cache() {
             ("b", false) => of_b(request),
             (_, is_own) => {
                 if is_own {
-                    is_asked.lock().unwrap().recv().unwrap();
+                    purge_allowed.lock().unwrap().recv().unwrap();
                 }
                 of_c(request)
             }

@@ -45,19 +45,19 @@ fn equal_peer_lists_report_no_mismatch() {
         }
     }
     assert_eq!(client.disagreements(), 0);
-    let of_one = Client::builder().pool([pool[0].url()]).build().unwrap();
-    let answer = of_one.get(&origin.url("/0")).unwrap();
+    let other_pool = Client::builder().pool([pool[0].url()]).build().unwrap();
+    let answer = other_pool.get(&origin.url("/0")).unwrap();
     assert!(
         answer.headers().get("forwardcache-members").is_none(),
         "the field is not passed on to the program"
     );
-    assert_eq!(of_one.disagreements(), 1);
+    assert_eq!(other_pool.disagreements(), 1);
     let purge = forwardcache::Purge::all();
     assert!(client.purge(&purge).unwrap().peers.iter().all(|peer| !peer.knows_other_pool));
     assert!(pool[0].peer.purge(&purge).peers.iter().all(|peer| !peer.knows_other_pool));
-    let purged = of_one.purge(&purge).unwrap();
+    let purged = other_pool.purge(&purge).unwrap();
     assert!(purged.is_complete() && purged.to_string().ends_with(" other-pool\n"), "{purged}");
-    assert_eq!((client.disagreements(), of_one.disagreements()), (0, 2));
+    assert_eq!((client.disagreements(), other_pool.disagreements()), (0, 2));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn missing_previous_owner_falls_back_to_the_origin() {
 }
 
 /// An origin whose response bodies are numbered consecutively.
-fn numbered() -> Origin {
+fn numbered_origin() -> Origin {
     let made = std::sync::atomic::AtomicUsize::new(0);
     Origin::start(move |_| {
         let number = made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -120,7 +120,7 @@ fn numbered() -> Origin {
 
 /// Two peers, a URL whose owner changes from the first to the second when the pool grows, and the body that the first
 /// has stored.
-fn moved(origin: &Origin) -> (Vec<LocalPeer>, String, String) {
+fn pool_with_moved_url(origin: &Origin) -> (Vec<LocalPeer>, String, String) {
     let pool = LocalPeer::pool(2);
     let urls = LocalPeer::urls(&pool);
     let second = pool[1].peer.self_url().clone();
@@ -143,22 +143,22 @@ fn get(peer: &LocalPeer, url: &str) -> String {
 
 #[test]
 fn invalidated_response_is_not_copied_from_the_previous_owner() {
-    let origin = numbered();
-    let (pool, url, stored) = moved(&origin);
+    let origin = numbered_origin();
+    let (pool, url, stored) = pool_with_moved_url(&origin);
     assert_eq!(get(&pool[1], &url), stored, "the precondition of this test: the stored body is transferred");
 
-    let (pool, url, stored) = moved(&origin);
+    let (pool, url, stored) = pool_with_moved_url(&origin);
     for (name, value) in [("cache-control", "no-cache"), ("pragma", "no-cache"), ("if-match", "\"a\"")] {
         let request = http::Request::get(&url).header(name, value).body("").unwrap();
         let answer = pool[1].peer.request(request).unwrap().into_body().into_text().unwrap();
         assert_ne!(answer, stored, "{name}");
     }
 
-    let (pool, url, stored) = moved(&origin);
+    let (pool, url, stored) = pool_with_moved_url(&origin);
     pool[1].peer.request(http::Request::post(&url).body("").unwrap()).unwrap();
     assert_ne!(get(&pool[1], &url), stored, "the stored body is older than the POST");
 
-    let (pool, url, stored) = moved(&origin);
+    let (pool, url, stored) = pool_with_moved_url(&origin);
     let purge = forwardcache::Purge::url(&url).unwrap();
     assert!(pool[1].peer.purge(&purge).is_complete());
     assert_ne!(get(&pool[1], &url), stored, "the URL was purged");
@@ -166,8 +166,8 @@ fn invalidated_response_is_not_copied_from_the_previous_owner() {
 
 #[test]
 fn unrelated_changes_keep_the_previous_owner_known() {
-    let (origin, other) = (numbered(), numbered());
-    let (pool, url, stored) = moved(&origin);
+    let (origin, other) = (numbered_origin(), numbered_origin());
+    let (pool, url, stored) = pool_with_moved_url(&origin);
     let urls = LocalPeer::urls(&pool);
     pool[1].peer.set_pool([&urls[1]]).unwrap();
     pool[1].peer.set_pool(&urls).unwrap();
@@ -176,7 +176,7 @@ fn unrelated_changes_keep_the_previous_owner_known() {
     pool[1].peer.caching().round_trip(http::Request::post(other.url("/")).body("".into()).unwrap()).unwrap();
     assert_eq!(get(&pool[1], &url), stored, "the previous owner still has the body, and it is still valid");
 
-    let (pool, url, stored) = moved(&origin);
+    let (pool, url, stored) = pool_with_moved_url(&origin);
     let purge = forwardcache::Purge::prefix(&origin.url("/")).unwrap();
     assert!(pool[1].peer.purge(&purge).is_complete());
     assert_ne!(get(&pool[1], &url), stored, "the URL was purged");
@@ -184,7 +184,7 @@ fn unrelated_changes_keep_the_previous_owner_known() {
 
 #[test]
 fn removed_peer_is_not_asked_as_previous_owner() {
-    let origin = numbered();
+    let origin = numbered_origin();
     let pool = LocalPeer::pool(2);
     let urls = LocalPeer::urls(&pool);
     pool[1].peer.set_pool([&urls[0]]).unwrap();
@@ -198,8 +198,8 @@ fn removed_peer_is_not_asked_as_previous_owner() {
 
 #[test]
 fn setting_the_same_list_keeps_the_previous_owner() {
-    let origin = numbered();
-    let (pool, url, stored) = moved(&origin);
+    let origin = numbered_origin();
+    let (pool, url, stored) = pool_with_moved_url(&origin);
     for peer in &pool {
         peer.peer.set_pool(LocalPeer::urls(&pool)).unwrap();
     }

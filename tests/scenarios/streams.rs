@@ -18,7 +18,7 @@ use crate::support::raw::Connection;
 
 const LARGE: usize = 8 << 20;
 
-fn alone(with: impl FnOnce(PeerBuilder) -> PeerBuilder) -> LocalPeer {
+fn single_worker_peer(with: impl FnOnce(PeerBuilder) -> PeerBuilder) -> LocalPeer {
     LocalPeer::start_on(FrontOptions::new().workers(1).io_threads(1), with)
 }
 
@@ -45,13 +45,13 @@ fn origin(gate: &Gate) -> Origin {
 #[test]
 fn hits_are_served_while_every_worker_waits() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder));
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder));
     peer.get(&origin.url("/stored"));
-    let mut waiting = peer.asked(&origin.url("/gated/a"));
+    let mut waiting = peer.start_get(&origin.url("/gated/a"));
     origin.wait_for(2);
     // Requests for other URLs, and for the same one, do not use a worker either.
-    let mut others: Vec<Connection> = (0..8).map(|_| peer.asked(&origin.url("/gated/a"))).collect();
-    let mut queued = peer.asked(&origin.url("/other"));
+    let mut others: Vec<Connection> = (0..8).map(|_| peer.start_get(&origin.url("/gated/a"))).collect();
+    let mut queued = peer.start_get(&origin.url("/other"));
     for _ in 0..4 {
         assert_eq!(outcome(&peer.get(&origin.url("/stored"))), Some(Outcome::Hit));
     }
@@ -70,10 +70,10 @@ fn hits_are_served_while_every_worker_waits() {
 #[test]
 fn late_follower_gets_the_beginning_while_the_rest_is_fetched() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder));
-    let mut first = peer.asked(&origin.url("/half/a"));
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder));
+    let mut first = peer.start_get(&origin.url("/half/a"));
     first.wait_for_bytes(&[b'x'; 1000]);
-    let mut late = peer.asked(&origin.url("/half/a"));
+    let mut late = peer.start_get(&origin.url("/half/a"));
     late.wait_for_bytes(&[b'x'; 1000]);
     gate.open();
     for connection in [&mut first, &mut late] {
@@ -87,10 +87,10 @@ fn late_follower_gets_the_beginning_while_the_rest_is_fetched() {
 #[test]
 fn follower_gets_its_response_after_the_leader_disconnects() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder));
-    let mut first = peer.asked(&origin.url("/half/a"));
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder));
+    let mut first = peer.start_get(&origin.url("/half/a"));
     first.wait_for_bytes(&[b'x'; 1000]);
-    let mut other = peer.asked(&origin.url("/half/a"));
+    let mut other = peer.start_get(&origin.url("/half/a"));
     other.wait_for_bytes(&[b'x'; 1000]);
     drop(first);
     gate.open();
@@ -101,8 +101,8 @@ fn follower_gets_its_response_after_the_leader_disconnects() {
 #[test]
 fn abandoned_fetch_is_stored_if_little_is_missing() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder));
-    let mut first = peer.asked(&origin.url("/half/a"));
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder));
+    let mut first = peer.start_get(&origin.url("/half/a"));
     first.wait_for_bytes(&[b'x'; 1000]);
     drop(first);
     gate.open();
@@ -115,11 +115,11 @@ fn abandoned_fetch_is_stored_if_little_is_missing() {
 #[test]
 fn unshareable_response_releases_the_followers() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder));
-    let mut asking: Vec<Connection> = (0..6).map(|_| peer.asked(&origin.url("/secret"))).collect();
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder));
+    let mut connections: Vec<Connection> = (0..6).map(|_| peer.start_get(&origin.url("/secret"))).collect();
     origin.wait_for(1);
     gate.open();
-    for connection in &mut asking {
+    for connection in &mut connections {
         assert_eq!(connection.read_response().body, b"own");
     }
     assert_eq!(origin.count(), 6);
@@ -129,17 +129,17 @@ fn unshareable_response_releases_the_followers() {
 fn panicking_leader_releases_the_followers() {
     let gate = Gate::new();
     let (waits, has_panicked) = (gate.clone(), AtomicBool::new(false));
-    let peer = alone(|builder| {
+    let peer = single_worker_peer(|builder| {
         builder.origin(RoundTripFn(move |_: Request<Body>| -> Result<Response<Body>> {
             waits.wait();
             assert!(has_panicked.swap(true, Ordering::SeqCst), "panic of the first fetch");
             Ok(Response::new(Body::from("fetched")))
         }))
     });
-    let mut asking: Vec<Connection> = (0..4).map(|_| peer.asked("http://origin.invalid/")).collect();
+    let mut connections: Vec<Connection> = (0..4).map(|_| peer.start_get("http://origin.invalid/")).collect();
     gate.open();
     let mut statuses: Vec<u16> =
-        asking.iter_mut().map(|connection| connection.read_response().status).collect();
+        connections.iter_mut().map(|connection| connection.read_response().status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 200, 500]);
 }
@@ -147,10 +147,10 @@ fn panicking_leader_releases_the_followers() {
 #[test]
 fn slow_reader_of_a_shared_body_occupies_no_worker() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder));
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder));
     // The clients do not read, so the peer holds what the sockets do not take.
-    let _first = peer.asked(&origin.url("/large"));
-    let _other = peer.asked(&origin.url("/large"));
+    let _first = peer.start_get(&origin.url("/large"));
+    let _other = peer.start_get(&origin.url("/large"));
     assert_eq!(peer.get(&origin.url("/other")).status, 200);
     // This request may still join the fetch.
     assert_eq!(peer.get(&origin.url("/large")).body.len(), LARGE);
@@ -165,8 +165,8 @@ fn slow_reader_of_a_pass_through_body_occupies_no_worker() {
         let length = if received.target == "/large" { LARGE } else { 1 };
         Reply::ok(vec![b'x'; length]).field("Cache-Control", "no-store")
     });
-    let peer = alone(|builder| builder);
-    let mut slow = peer.asked(&origin.url("/large"));
+    let peer = single_worker_peer(|builder| builder);
+    let mut slow = peer.start_get(&origin.url("/large"));
     slow.wait_for_bytes(&[b'x'; 1000]);
     for _ in 0..3 {
         assert_eq!(peer.get(&origin.url("/small")).body, b"x");
@@ -210,7 +210,7 @@ fn slow_hit_is_not_cut_by_the_idle_timeout() {
     let options = FrontOptions::new().io_threads(1).idle_timeout(std::time::Duration::from_millis(100));
     let (origin, peer) = (origin(&gate), LocalPeer::start_on(options, |builder| builder));
     assert_eq!(peer.get(&origin.url("/large")).body.len(), LARGE);
-    let mut slow = peer.asked(&origin.url("/large"));
+    let mut slow = peer.start_get(&origin.url("/large"));
     // Wait for two idle timeouts of other connections.
     for _ in 0..2 {
         assert!(Connection::open(peer.address()).read_to_end().is_empty());
@@ -225,7 +225,7 @@ fn origin_cannot_forge_a_peer_error() {
     let origin = Origin::start(|_| {
         Reply::ok("fine").field("Cache-Control", "max-age=60").field("Forwardcache-Error", "timeout")
     });
-    let peer = alone(|builder| builder);
+    let peer = single_worker_peer(|builder| builder);
     for _ in 0..2 {
         assert_eq!(peer.get(&origin.url("/a")).field("forwardcache-error"), None);
         assert_eq!(peer.client().get(&origin.url("/a")).unwrap().status(), 200);
@@ -235,9 +235,9 @@ fn origin_cannot_forge_a_peer_error() {
 
 /// A store that panics in its non-blocking lookup.
 #[derive(Debug)]
-struct Panics(MemoryStore);
+struct PanickingStore(MemoryStore);
 
-impl Store for Panics {
+impl Store for PanickingStore {
     fn variants(&self, key: &Key) -> std::result::Result<Variants, StoreError> {
         self.0.variants(key)
     }
@@ -267,9 +267,12 @@ impl Store for Panics {
 #[test]
 fn panicking_store_ends_at_most_one_connection() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder.store(Panics(MemoryStore::new(1 << 20)))));
+    let (origin, peer) = (
+        origin(&gate),
+        single_worker_peer(|builder| builder.store(PanickingStore(MemoryStore::new(1 << 20)))),
+    );
     for _ in 0..3 {
-        let mut connection = peer.asked(&origin.url("/panic"));
+        let mut connection = peer.start_get(&origin.url("/panic"));
         connection.finish_writing();
         connection.read_to_end();
         assert_eq!(peer.get(&origin.url("/stored")).status, 200);
@@ -280,7 +283,7 @@ fn panicking_store_ends_at_most_one_connection() {
 #[test]
 fn body_larger_than_the_store_passes_through() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder.memory(1 << 20)));
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder.memory(1 << 20)));
     for _ in 0..2 {
         let response = peer.get(&origin.url("/large"));
         assert_eq!((response.body.len(), response.cut), (LARGE, None));
@@ -299,13 +302,13 @@ fn truncated_body_fails_for_every_client() {
             .gate_body(100_000, &waits)
             .cut_after(150_000)
     });
-    let peer = alone(|builder| builder);
-    let mut asking = [peer.asked(&origin.url("/a")), peer.asked(&origin.url("/a"))];
-    for connection in &mut asking {
+    let peer = single_worker_peer(|builder| builder);
+    let mut connections = [peer.start_get(&origin.url("/a")), peer.start_get(&origin.url("/a"))];
+    for connection in &mut connections {
         connection.wait_for_bytes(&[b'x'; 1000]);
     }
     gate.open();
-    for connection in &mut asking {
+    for connection in &mut connections {
         assert!(connection.read_response().cut.is_some());
     }
     assert_eq!(peer.peer.caching().store().usage().keys, 0);
@@ -315,7 +318,7 @@ fn truncated_body_fails_for_every_client() {
 #[test]
 fn request_bodies_of_any_size_are_forwarded() {
     let origin = Origin::start(|received| Reply::ok(received.body.len().to_string()));
-    let peer = alone(|builder| builder);
+    let peer = single_worker_peer(|builder| builder);
     for length in [0, 1, 60_000, 70_000, 3_000_000] {
         let body = vec![b'y'; length];
         for is_chunked in [false, true] {

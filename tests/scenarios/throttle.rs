@@ -13,53 +13,53 @@ use crate::local::{LocalPeer, escaped, send};
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::process::Process;
 use crate::support::raw::Connection;
-use crate::support::{PATIENCE, wait_until};
+use crate::support::{TEST_TIMEOUT, wait_until};
 
 /// Records the requests at an origin: how many are present, the maximum so far, and when each arrived.
 #[derive(Clone, Default)]
-struct Crowd(Arc<(Mutex<Counted>, Condvar)>);
+struct ConcurrencyProbe(Arc<(Mutex<ProbeState>, Condvar)>);
 
 #[derive(Default)]
-struct Counted {
+struct ProbeState {
     present: usize,
-    most: usize,
-    came: Vec<Instant>,
+    peak: usize,
+    arrivals: Vec<Instant>,
 }
 
-impl Crowd {
+impl ConcurrencyProbe {
     /// An origin that holds each request until others have arrived or 15 ms have passed, so that requests overlap
     /// whenever
     /// the limits allow it.
     fn origin(&self) -> Origin {
-        let crowd = self.clone();
+        let probe = self.clone();
         Origin::start(move |received| {
-            let (counted, changed) = &*crowd.0;
-            let mut counted = counted.lock();
-            counted.came.push(Instant::now());
-            counted.present += 1;
-            counted.most = counted.most.max(counted.present);
+            let (state, changed) = &*probe.0;
+            let mut state = state.lock();
+            state.arrivals.push(Instant::now());
+            state.present += 1;
+            state.peak = state.peak.max(state.present);
             changed.notify_all();
-            let came = counted.came.len();
-            let alone = |counted: &mut Counted| counted.came.len() < came + 3;
-            changed.wait_while_for(&mut counted, alone, Duration::from_millis(15));
-            counted.present -= 1;
-            drop(counted);
+            let arrivals = state.arrivals.len();
+            let should_wait = |state: &mut ProbeState| state.arrivals.len() < arrivals + 3;
+            changed.wait_while_for(&mut state, should_wait, Duration::from_millis(15));
+            state.present -= 1;
+            drop(state);
             Reply::ok(received.target.clone()).field("Cache-Control", "no-store")
         })
     }
 
-    fn most(&self) -> usize {
-        self.0.0.lock().most
+    fn peak(&self) -> usize {
+        self.0.0.lock().peak
     }
 
     /// Returns whether every interval between two requests, extended by `slack`, contains at most `burst` requests
     /// plus
     /// `rate` per second.
     fn is_within(&self, burst: usize, rate: f64, slack: Duration) -> bool {
-        let came = &self.0.0.lock().came;
-        (0..came.len()).all(|from| {
-            (from..came.len()).all(|to| {
-                let span = came[to].duration_since(came[from]) + slack;
+        let arrivals = &self.0.0.lock().arrivals;
+        (0..arrivals.len()).all(|from| {
+            (from..arrivals.len()).all(|to| {
+                let span = arrivals[to].duration_since(arrivals[from]) + slack;
                 ((to - from + 1) as f64) <= burst as f64 + rate * span.as_secs_f64() + 1.0
             })
         })
@@ -79,7 +79,7 @@ fn fetch(member: &LocalPeer, url: &str) -> String {
 
 /// Requests distinct URLs from each peer on several threads. Returns the number of successful and of rejected
 /// requests.
-fn hammer(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usize) -> (usize, usize) {
+fn send_many(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usize) -> (usize, usize) {
     let (sent, refused) = (Mutex::new(0), Mutex::new(0));
     thread::scope(|scope| {
         for (number, member) in pool.iter().enumerate() {
@@ -109,29 +109,29 @@ fn hammer(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usize) 
 
 #[test]
 fn concurrency_limit_applies_to_the_whole_pool() {
-    let crowd = Crowd::default();
-    let origin = crowd.origin();
-    let pool = pool(3, &Politeness::new().concurrent(6).patience(PATIENCE));
-    let (sent, refused) = hammer(&pool, &origin, 4, 12);
-    assert!(crowd.most() <= 6 && crowd.most() > 2, "{} of 6 at a time", crowd.most());
+    let probe = ConcurrencyProbe::default();
+    let origin = probe.origin();
+    let pool = pool(3, &Politeness::new().concurrent(6).patience(TEST_TIMEOUT));
+    let (sent, refused) = send_many(&pool, &origin, 4, 12);
+    assert!(probe.peak() <= 6 && probe.peak() > 2, "{} of 6 at a time", probe.peak());
     assert_eq!(sent + refused, 3 * 4 * 12);
     assert_eq!(sent, origin.count());
 }
 
 #[test]
 fn rate_limit_applies_to_the_whole_pool() {
-    let crowd = Crowd::default();
-    let origin = crowd.origin();
-    let pool = pool(3, &Politeness::new().rate(60.0).burst(6).patience(PATIENCE));
-    let (sent, _) = hammer(&pool, &origin, 2, 10);
+    let probe = ConcurrencyProbe::default();
+    let origin = probe.origin();
+    let pool = pool(3, &Politeness::new().rate(60.0).burst(6).patience(TEST_TIMEOUT));
+    let (sent, _) = send_many(&pool, &origin, 2, 10);
     assert!(sent >= 30, "{sent}");
-    assert!(crowd.is_within(6, 60.0, Duration::from_millis(200)));
+    assert!(probe.is_within(6, 60.0, Duration::from_millis(200)));
 }
 
 #[test]
 fn limit_shares_follow_membership_changes() {
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
-    let politeness = Politeness::new().concurrent(4).patience(PATIENCE);
+    let politeness = Politeness::new().concurrent(4).patience(TEST_TIMEOUT);
     let mut pool = LocalPeer::pool_with(3, |builder| {
         builder.politeness(politeness.clone()).client(Client::builder().clock(Arc::clone(&clock)))
     });
@@ -143,7 +143,7 @@ fn limit_shares_follow_membership_changes() {
     let third = pool.pop().unwrap();
     let waits = |number: usize| pool[number].peer.stats().counts().origin_waits;
     thread::scope(|scope| {
-        let _opened = Opened(&gate);
+        let _open_on_drop = OpenOnDrop(&gate);
         for (number, member) in pool.iter().enumerate() {
             for request in 0..3 {
                 let url = origin.url(&format!("/{number}/{request}"));
@@ -169,9 +169,9 @@ fn limit_shares_follow_membership_changes() {
 }
 
 /// Opens a gate when dropped, so that a failing test ends.
-struct Opened<'a>(&'a Gate);
+struct OpenOnDrop<'a>(&'a Gate);
 
-impl Drop for Opened<'_> {
+impl Drop for OpenOnDrop<'_> {
     fn drop(&mut self) {
         self.0.open();
     }
@@ -187,13 +187,13 @@ fn server_answers_other_origins_while_requests_wait_for_one() {
     let other = Origin::start(|_| Reply::ok("at once"));
     let options = forwardcache::FrontOptions::new().workers(4);
     let peer = LocalPeer::start_on(options, |builder| {
-        builder.politeness(Politeness::new().concurrent(1).patience(PATIENCE))
+        builder.politeness(Politeness::new().concurrent(1).patience(TEST_TIMEOUT))
     });
-    let mut first = peer.asked(&slow.url("/0"));
+    let mut first = peer.start_get(&slow.url("/0"));
     slow.wait_for(1);
     // At most two of the four workers may wait for one origin; the remaining requests are queued.
     let mut waiting: Vec<Connection> =
-        (1..=8).map(|number| peer.asked(&slow.url(&format!("/{number}")))).collect();
+        (1..=8).map(|number| peer.start_get(&slow.url(&format!("/{number}")))).collect();
     assert_eq!(peer.get(&other.url("/")).status, 200);
     gate.open();
     assert_eq!(first.read_response().status, 200);

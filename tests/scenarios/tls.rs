@@ -14,7 +14,7 @@ use crate::support::origin::{Origin, Reply};
 use crate::support::process::{Process, run};
 use crate::support::raw::Connection;
 use crate::support::tls::Authority;
-use crate::support::{PATIENCE, wait_until};
+use crate::support::{TEST_TIMEOUT, wait_until};
 
 fn origin() -> Origin {
     Origin::start(Reply::target)
@@ -30,12 +30,12 @@ fn tls_of(authority: &Authority) -> ServerTls {
 }
 
 /// A TLS connection that trusts this authority, optionally with a client certificate of another authority.
-fn connected(
+fn connect(
     address: SocketAddr,
     authority: &Authority,
     client: Option<&Authority>,
 ) -> StreamOwned<ClientConnection, TcpStream> {
-    connected_by(address, &client_config(authority, client))
+    connect_with(address, &client_config(authority, client))
 }
 
 /// A TLS configuration that trusts this authority, optionally with a client certificate of another authority.
@@ -58,18 +58,18 @@ pub(crate) fn client_config(authority: &Authority, client: Option<&Authority>) -
 }
 
 /// A TLS connection with this configuration; earlier sessions are resumed.
-pub(crate) fn connected_by(
+pub(crate) fn connect_with(
     address: SocketAddr,
     config: &Arc<ClientConfig>,
 ) -> StreamOwned<ClientConnection, TcpStream> {
     let name = ServerName::try_from("localhost").unwrap();
     let socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), socket)
 }
 
 /// Sends a request for a URL and reads the response to the end of the connection.
-fn answer(stream: &mut StreamOwned<ClientConnection, TcpStream>, url: &str) -> std::io::Result<String> {
+fn exchange(stream: &mut StreamOwned<ClientConnection, TcpStream>, url: &str) -> std::io::Result<String> {
     let target = format!("/proxy?q={}", escaped(url));
     stream.write_all(
         format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
@@ -106,11 +106,11 @@ fn large_and_pipelined_messages_work_over_tls() {
     let authority = Authority::new();
     let peer = served_over(tls_of(&authority));
     for _ in 0..2 {
-        let text = answer(&mut connected(peer.address(), &authority, None), &origin.url("/large")).unwrap();
+        let text = exchange(&mut connect(peer.address(), &authority, None), &origin.url("/large")).unwrap();
         assert_eq!(text.split_once("\r\n\r\n").unwrap().1.len(), LARGE);
     }
     // Two requests sent with one write are answered in order.
-    let mut stream = connected(peer.address(), &authority, None);
+    let mut stream = connect(peer.address(), &authority, None);
     let target = format!("/proxy?q={}", escaped(&origin.url("/echo")));
     let body = "y".repeat(100_000);
     let one = format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -134,11 +134,11 @@ fn last_bytes_arrive_after_a_full_socket_buffer() {
     // One of these sizes exactly fills the socket buffers while the client does not read.
     for kibibytes in (100..4000).step_by(60) {
         let url = origin.url(&format!("/{kibibytes}"));
-        let mut stream = connected(peer.address(), &authority, None);
+        let mut stream = connect(peer.address(), &authority, None);
         let target = format!("/proxy?q={}", escaped(&url));
         stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
         // Once another request is answered, the server has written as much as the socket takes.
-        assert!(answer(&mut connected(peer.address(), &authority, None), &origin.url("/1")).is_ok());
+        assert!(exchange(&mut connect(peer.address(), &authority, None), &origin.url("/1")).is_ok());
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -155,11 +155,11 @@ fn missing_client_certificate_is_rejected() {
     let tls = tls_of(&authority).client_certificates_from(authority.ca_file()).unwrap();
     let peer = served_over(tls);
     for client in [None, Some(&other)] {
-        let mut stream = connected(peer.address(), &authority, client);
-        assert!(answer(&mut stream, &origin.url("/a")).is_err());
+        let mut stream = connect(peer.address(), &authority, client);
+        assert!(exchange(&mut stream, &origin.url("/a")).is_err());
     }
-    let mut stream = connected(peer.address(), &authority, Some(&authority));
-    assert!(answer(&mut stream, &origin.url("/a")).unwrap().ends_with("/a"));
+    let mut stream = connect(peer.address(), &authority, Some(&authority));
+    assert!(exchange(&mut stream, &origin.url("/a")).unwrap().ends_with("/a"));
 
     let pool = [format!("https://{}", peer.address())];
     let client = || Client::builder().pool(pool.clone()).root_certificates_file(authority.ca_file());
@@ -179,20 +179,20 @@ fn reloaded_certificate_applies_to_new_connections() {
     std::fs::copy(old.server_file(), file.path()).unwrap();
     let tls = ServerTls::from_files(file.path(), file.path()).unwrap();
     let peer = served_over(tls.clone());
-    let mut before = connected(peer.address(), &old, None);
+    let mut before = connect(peer.address(), &old, None);
     before.write_all(b"GET ").unwrap();
     std::fs::copy(new.server_file(), file.path()).unwrap();
-    assert!(answer(&mut connected(peer.address(), &old, None), &origin.url("/a")).is_ok());
+    assert!(exchange(&mut connect(peer.address(), &old, None), &origin.url("/a")).is_ok());
     tls.reload().unwrap();
-    assert!(answer(&mut connected(peer.address(), &old, None), &origin.url("/a")).is_err());
-    assert!(answer(&mut connected(peer.address(), &new, None), &origin.url("/a")).is_ok());
+    assert!(exchange(&mut connect(peer.address(), &old, None), &origin.url("/a")).is_err());
+    assert!(exchange(&mut connect(peer.address(), &new, None), &origin.url("/a")).is_ok());
     before.write_all(b"/other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     before.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.1 404"), "{text}");
     std::fs::write(file.path(), "nothing").unwrap();
     assert_eq!(tls.reload().unwrap_err().kind(), ErrorKind::BadOption);
-    assert!(answer(&mut connected(peer.address(), &new, None), &origin.url("/a")).is_ok());
+    assert!(exchange(&mut connect(peer.address(), &new, None), &origin.url("/a")).is_ok());
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn plain_http_on_a_tls_port_is_closed() {
     let mut plain = Connection::open(peer.address());
     plain.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(!plain.read_to_end().starts_with(b"HTTP"));
-    assert!(answer(&mut connected(peer.address(), &authority, None), &origin.url("/a")).is_ok());
+    assert!(exchange(&mut connect(peer.address(), &authority, None), &origin.url("/a")).is_ok());
 }
 
 #[test]

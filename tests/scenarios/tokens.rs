@@ -14,25 +14,25 @@ fn origin() -> Origin {
     Origin::start(Reply::target)
 }
 
-fn guarded(tokens: &Tokens) -> LocalPeer {
+fn peer_with_tokens(tokens: &Tokens) -> LocalPeer {
     LocalPeer::start_with(|builder| builder.tokens(tokens.clone()))
 }
 
-fn shown(token: &str) -> String {
+fn token_field(token: &str) -> String {
     format!("Proxy-Authorization: Bearer {token}\r\n")
 }
 
 #[test]
 fn request_without_valid_token_gets_407_even_for_a_hit() {
-    let (origin, peer) = (origin(), guarded(&Tokens::new([OLD]).unwrap()));
+    let (origin, peer) = (origin(), peer_with_tokens(&Tokens::new([OLD]).unwrap()));
     let url = origin.url("/a");
     let wrong = [
         String::new(),
-        shown(NEW),
-        shown(""),
+        token_field(NEW),
+        token_field(""),
         format!("Proxy-Authorization: Basic {OLD}\r\n"),
         format!("Authorization: Bearer {OLD}\r\n"),
-        shown(OLD) + &shown(OLD),
+        token_field(OLD) + &token_field(OLD),
     ];
     for round in 0..2 {
         for fields in &wrong {
@@ -46,7 +46,7 @@ fn request_without_valid_token_gets_407_even_for_a_hit() {
             let range = fields.clone() + "Range: bytes=0-0\r\n";
             assert_eq!(peer.get_with(&url, &range).status, 407);
         }
-        let answer = peer.get_with(&url, &shown(OLD));
+        let answer = peer.get_with(&url, &token_field(OLD));
         assert_eq!((answer.status, &answer.body[..]), (200, &b"/a"[..]));
         assert_eq!(Outcome::of(&answer.headers) == Some(Outcome::Hit), round > 0);
     }
@@ -57,9 +57,9 @@ fn request_without_valid_token_gets_407_even_for_a_hit() {
 
 #[test]
 fn token_is_not_forwarded_to_origins() {
-    let (origin, peer) = (origin(), guarded(&Tokens::new([OLD]).unwrap()));
-    peer.get_with(&origin.url("/a"), &shown(OLD));
-    peer.send("DELETE", &origin.url("/a"), &shown(OLD));
+    let (origin, peer) = (origin(), peer_with_tokens(&Tokens::new([OLD]).unwrap()));
+    peer.get_with(&origin.url("/a"), &token_field(OLD));
+    peer.send("DELETE", &origin.url("/a"), &token_field(OLD));
     assert_eq!(origin.count(), 2);
     for received in origin.seen() {
         assert!(!format!("{received:?}").contains(OLD), "{received:?}");
@@ -71,8 +71,8 @@ fn token_can_be_rotated_without_interruption() {
     let (origin, file) = (origin(), tempfile::NamedTempFile::new().unwrap());
     std::fs::write(file.path(), OLD).unwrap();
     let tokens = Tokens::from_file(file.path()).unwrap();
-    let peer = guarded(&tokens);
-    let statuses = || [OLD, NEW].map(|token| peer.get_with(&origin.url("/a"), &shown(token)).status);
+    let peer = peer_with_tokens(&tokens);
+    let statuses = || [OLD, NEW].map(|token| peer.get_with(&origin.url("/a"), &token_field(token)).status);
     assert_eq!(statuses(), [200, 407]);
     std::fs::write(file.path(), format!("{OLD}\n{NEW}\n")).unwrap();
     tokens.reload().unwrap();
@@ -124,7 +124,7 @@ fn public_listener_requires_access_and_origin_options() {
             .chain(more.iter().copied())
             .collect()
     }
-    for (more, says) in [
+    for (more, expected) in [
         (&[][..], &["--token-file", "--tls-client-ca", "--allow-anyone", "--origins"][..]),
         (&["--allow-anyone"], &["--origins"]),
         (&["--token-file", path], &["--origins"]),
@@ -133,9 +133,9 @@ fn public_listener_requires_access_and_origin_options() {
     ] {
         let refused = run(serve(more));
         assert_eq!(refused.status.code(), Some(2), "{more:?}");
-        let said = String::from_utf8(refused.stderr).unwrap();
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(says.iter().all(|word| said.contains(word)), "{said}");
+        let message = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert!(expected.iter().all(|word| message.contains(word)), "{message}");
     }
     for more in [&["--allow-anyone", "--origins", "any"][..], &["--token-file", path, "--origins", "public"]]
     {
@@ -159,8 +159,8 @@ fn command_reads_tokens_from_files_and_never_logs_them() {
     let url = origin.url("/a");
     let refused = run(["get", "--peer", peer, &url]);
     assert_eq!(refused.status.code(), Some(1));
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.contains("token") && said.lines().count() == 1, "{said}");
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("token") && message.lines().count() == 1, "{message}");
     let answered = run(["get", "--peer", peer, "--token-file", path, &url]);
     assert_eq!((answered.status.code(), &answered.stdout[..]), (Some(0), &b"/a"[..]));
     let mut by_environment = command(["-v", "get", "--peer", peer, &url]);

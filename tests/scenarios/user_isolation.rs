@@ -50,18 +50,18 @@ fn users_share_only_responses_that_may_be_shared() {
             });
             let peer = LocalPeer::start_with(|builder| builder.mode(mode));
             let url = origin.url("/a");
-            let ask = |user: &str| String::from_utf8(peer.get_with(&url, &fields(kind, user)).body).unwrap();
+            let get = |user: &str| String::from_utf8(peer.get_with(&url, &fields(kind, user)).body).unwrap();
             // The origin holds back the bodies until all users have sent their requests.
-            let met: Vec<[String; 2]> = std::thread::scope(|scope| {
-                let askers: Vec<_> = (0..6)
-                    .map(|number| scope.spawn(move || [USERS[number % 2].to_owned(), ask(USERS[number % 2])]))
+            let responses: Vec<[String; 2]> = std::thread::scope(|scope| {
+                let clients: Vec<_> = (0..6)
+                    .map(|number| scope.spawn(move || [USERS[number % 2].to_owned(), get(USERS[number % 2])]))
                     .collect();
                 origin.wait_for(1);
                 gate.open();
-                askers.into_iter().map(|asker| asker.join().unwrap()).collect()
+                clients.into_iter().map(|client| client.join().unwrap()).collect()
             });
-            let later = USERS.map(|user| [user.to_owned(), ask(user)]);
-            for [user, answer] in met.into_iter().chain(later) {
+            let later = USERS.map(|user| [user.to_owned(), get(user)]);
+            for [user, answer] in responses.into_iter().chain(later) {
                 let is_own = answer.contains(&user);
                 assert!(
                     is_own || shares || kind == "Proxy-Authorization",

@@ -12,15 +12,15 @@ use forwardcache::{
 use http::{Request, Response};
 
 use crate::local::{LocalPeer, escaped};
-use crate::support::PATIENCE;
+use crate::support::TEST_TIMEOUT;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::raw::Connection;
 
 /// Other requests must be answered within this time. A blocked request takes many seconds.
-const SOON: Duration = Duration::from_secs(3);
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 /// As many worker threads as the command starts.
-fn large() -> FrontOptions {
+fn many_workers() -> FrontOptions {
     FrontOptions::new().workers(1024)
 }
 
@@ -38,27 +38,27 @@ fn origin(gate: &Gate) -> Origin {
 }
 
 /// Checks that a fetch, an explanation and a purge are answered in time.
-fn everything_else_is_answered(peer: &LocalPeer, elsewhere: &Origin) {
-    let begun = Instant::now();
+fn assert_other_requests_are_answered(peer: &LocalPeer, elsewhere: &Origin) {
+    let started = Instant::now();
     let url = elsewhere.url("/quick/a");
     assert_eq!(peer.get(&url).status, 200);
     let why = crate::local::send(peer.address(), "GET", &format!("/proxy/why?q={}", escaped(&url)), "");
     assert_eq!(why.status, 200);
     assert_eq!(peer.send("PURGE", &url, "").status, 200);
-    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert!(started.elapsed() < ANSWER_LIMIT, "{:?}", started.elapsed());
 }
 
 #[test]
 fn misses_wait_for_a_slow_origin_concurrently() {
     const MISSES: usize = 200;
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), LocalPeer::start_on(large(), |builder| builder));
-    let mut asking: Vec<Connection> =
-        (0..MISSES).map(|number| peer.asked(&origin.url(&format!("/slow/{number}")))).collect();
+    let (origin, peer) = (origin(&gate), LocalPeer::start_on(many_workers(), |builder| builder));
+    let mut connections: Vec<Connection> =
+        (0..MISSES).map(|number| peer.start_get(&origin.url(&format!("/slow/{number}")))).collect();
     // The origin answers the first request only after it has received the last one.
     origin.wait_for(MISSES);
     gate.open();
-    for (number, connection) in asking.iter_mut().enumerate() {
+    for (number, connection) in connections.iter_mut().enumerate() {
         assert_eq!(connection.read_response().body, format!("/slow/{number}").as_bytes());
     }
 }
@@ -67,12 +67,12 @@ fn misses_wait_for_a_slow_origin_concurrently() {
 fn open_streams_do_not_block_other_requests() {
     let gate = Gate::new();
     let (origin, elsewhere) = (origin(&gate), origin(&gate));
-    let peer = LocalPeer::start_on(large(), |builder| builder);
+    let peer = LocalPeer::start_on(many_workers(), |builder| builder);
     let mut streams: Vec<Connection> =
-        (0..100).map(|number| peer.asked(&origin.url(&format!("/stream/{number}")))).collect();
+        (0..100).map(|number| peer.start_get(&origin.url(&format!("/stream/{number}")))).collect();
     streams.iter_mut().for_each(|stream| stream.wait_for_bytes(b"8\r\ndata: 1\n\r\n"));
-    everything_else_is_answered(&peer, &elsewhere);
-    everything_else_is_answered(&peer, &origin);
+    assert_other_requests_are_answered(&peer, &elsewhere);
+    assert_other_requests_are_answered(&peer, &origin);
     gate.open();
 }
 
@@ -80,11 +80,11 @@ fn open_streams_do_not_block_other_requests() {
 fn silent_origin_does_not_block_other_requests() {
     let gate = Gate::new();
     let (silent, elsewhere) = (origin(&gate), origin(&gate));
-    let peer = LocalPeer::start_on(large(), |builder| builder);
-    let _asking: Vec<Connection> =
-        (0..300).map(|number| peer.asked(&silent.url(&format!("/silent/{number}")))).collect();
+    let peer = LocalPeer::start_on(many_workers(), |builder| builder);
+    let _connections: Vec<Connection> =
+        (0..300).map(|number| peer.start_get(&silent.url(&format!("/silent/{number}")))).collect();
     silent.wait_for(200);
-    everything_else_is_answered(&peer, &elsewhere);
+    assert_other_requests_are_answered(&peer, &elsewhere);
     gate.open();
 }
 
@@ -100,38 +100,42 @@ fn client_with_many_silent_origins_does_not_block_other_clients() {
             Ok(Response::new(Body::from("here")))
         }))
     });
-    let _asking: Vec<Connection> = (0..1000)
-        .map(|number| peer.asked(&format!("http://silent-{}.example/{number}", number % 20)))
+    let _connections: Vec<Connection> = (0..1000)
+        .map(|number| peer.start_get(&format!("http://silent-{}.example/{number}", number % 20)))
         .collect();
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut other = Connection::open_from(Ipv4Addr::new(127, 0, 0, 2), peer.address());
     let target = escaped("http://another.example/");
     other.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: {}\r\n\r\n", peer.address()));
     assert_eq!(other.read_response().body, b"here");
-    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert!(started.elapsed() < ANSWER_LIMIT, "{:?}", started.elapsed());
     gate.open();
 }
 
 /// A server whose handler reports the path and then waits until it is cancelled.
-fn waiting(workers: usize) -> (forwardcache::Serving, Receiver<String>, Receiver<()>) {
-    let ((says, said), (cancels, cancelled)) = (unbounded(), unbounded());
+fn cancellable_server(workers: usize) -> (forwardcache::Serving, Receiver<String>, Receiver<()>) {
+    let ((path_sender, paths), (cancel_sender, cancellations)) = (unbounded(), unbounded());
     let handler = move |request: Request<Body>| {
-        says.send(request.uri().path().to_owned()).unwrap();
-        let (tell, told) = bounded::<()>(1);
+        path_sender.send(request.uri().path().to_owned()).unwrap();
+        let (cancel_signal, cancelled) = bounded::<()>(1);
         let token =
             request.extensions().get::<Cancellation>().expect("the request has a cancellation").clone();
-        let hook = token.on_cancel(move || drop(tell));
+        let hook = token.on_cancel(move || drop(cancel_signal));
         if request.uri().path() != "/quick" {
-            assert!(told.recv_timeout(PATIENCE).is_err(), "the request is not cancelled");
-            cancels.send(()).unwrap();
+            assert!(cancelled.recv_timeout(TEST_TIMEOUT).is_err(), "the request is not cancelled");
+            cancel_sender.send(()).unwrap();
         }
         drop(hook);
         Response::new(Body::from("done"))
     };
-    (EventFront::bind("127.0.0.1:0", FrontOptions::new().workers(workers), handler).unwrap(), said, cancelled)
+    (
+        EventFront::bind("127.0.0.1:0", FrontOptions::new().workers(workers), handler).unwrap(),
+        paths,
+        cancellations,
+    )
 }
 
-fn ask(address: SocketAddr, path: &str) -> Connection {
+fn send_get(address: SocketAddr, path: &str) -> Connection {
     let mut connection = Connection::open(address);
     connection.write(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
     connection
@@ -139,32 +143,32 @@ fn ask(address: SocketAddr, path: &str) -> Connection {
 
 #[test]
 fn handler_is_cancelled_when_the_client_disconnects() {
-    let (serving, said, cancelled) = waiting(4);
+    let (serving, paths, cancellations) = cancellable_server(4);
     for leaves_by_end in [true, false] {
-        let mut connection = ask(serving.local_addr(), "/a");
-        assert_eq!(said.recv_timeout(PATIENCE).unwrap(), "/a");
+        let mut connection = send_get(serving.local_addr(), "/a");
+        assert_eq!(paths.recv_timeout(TEST_TIMEOUT).unwrap(), "/a");
         if leaves_by_end {
             connection.finish_writing();
         } else {
             drop(connection);
         }
-        cancelled.recv_timeout(PATIENCE).expect("the handler is cancelled");
+        cancellations.recv_timeout(TEST_TIMEOUT).expect("the handler is cancelled");
     }
 }
 
 #[test]
 fn queued_request_is_dropped_when_the_client_disconnects() {
-    let (serving, said, cancelled) = waiting(1);
-    let first = ask(serving.local_addr(), "/first");
-    assert_eq!(said.recv_timeout(PATIENCE).unwrap(), "/first");
-    let mut queued = ask(serving.local_addr(), "/queued");
+    let (serving, paths, cancellations) = cancellable_server(1);
+    let first = send_get(serving.local_addr(), "/first");
+    assert_eq!(paths.recv_timeout(TEST_TIMEOUT).unwrap(), "/first");
+    let mut queued = send_get(serving.local_addr(), "/queued");
     queued.finish_writing();
     // The server has noticed the disconnect.
     assert!(queued.read_to_end().is_empty());
     drop(first);
-    cancelled.recv_timeout(PATIENCE).expect("the first request is cancelled");
-    assert_eq!(ask(serving.local_addr(), "/quick").read_response().status, 200);
-    assert_eq!(said.recv_timeout(PATIENCE).unwrap(), "/quick");
+    cancellations.recv_timeout(TEST_TIMEOUT).expect("the first request is cancelled");
+    assert_eq!(send_get(serving.local_addr(), "/quick").read_response().status, 200);
+    assert_eq!(paths.recv_timeout(TEST_TIMEOUT).unwrap(), "/quick");
 }
 
 #[test]
@@ -173,18 +177,18 @@ fn hit_is_sent_after_a_half_close() {
     let (origin, peer) = (origin(&gate), LocalPeer::start());
     let url = origin.url("/quick/a");
     assert_eq!(peer.get(&url).status, 200);
-    let mut connection = peer.asked(&url);
+    let mut connection = peer.start_get(&url);
     connection.finish_writing();
     assert_eq!(connection.read_response().body, b"/quick/a");
     assert!(connection.read_to_end().is_empty());
 }
 
 /// A body that yields the pieces received from a channel.
-struct Fed(Receiver<Vec<u8>>);
+struct ChannelBody(Receiver<Vec<u8>>);
 
-impl std::io::Read for Fed {
+impl std::io::Read for ChannelBody {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let piece = self.0.recv_timeout(PATIENCE).map_err(std::io::Error::other)?;
+        let piece = self.0.recv_timeout(TEST_TIMEOUT).map_err(std::io::Error::other)?;
         buffer[..piece.len()].copy_from_slice(&piece);
         Ok(piece.len())
     }
@@ -192,16 +196,16 @@ impl std::io::Read for Fed {
 
 #[test]
 fn stream_source_is_dropped_when_the_client_disconnects() {
-    let (feed, fed): (Sender<Vec<u8>>, _) = bounded(0);
-    let handler = move |_: Request<Body>| Response::new(Body::from_reader(Fed(fed.clone()), None));
+    let (piece_sender, pieces): (Sender<Vec<u8>>, _) = bounded(0);
+    let handler = move |_: Request<Body>| Response::new(Body::from_reader(ChannelBody(pieces.clone()), None));
     let serving = EventFront::bind("127.0.0.1:0", FrontOptions::new(), handler).unwrap();
-    let mut connection = ask(serving.local_addr(), "/stream");
-    feed.send(b"first".to_vec()).unwrap();
+    let mut connection = send_get(serving.local_addr(), "/stream");
+    piece_sender.send(b"first".to_vec()).unwrap();
     connection.wait_for_bytes(b"5\r\nfirst\r\n");
     drop(connection);
     // Once the server has noticed the disconnect, it reads no more. The handler keeps its own receiver.
     crate::support::wait_until("the stream is still read", || {
-        feed.send_timeout(b"more".to_vec(), Duration::from_millis(20)).is_err()
+        piece_sender.send_timeout(b"more".to_vec(), Duration::from_millis(20)).is_err()
     });
 }
 
@@ -231,9 +235,9 @@ fn body_is_not_requested_before_authorization() {
 
 /// A store with a memory ledger.
 #[derive(Debug)]
-struct Accounted(MemoryStore, Arc<Ledger>);
+struct LedgerStore(MemoryStore, Arc<Ledger>);
 
-impl Store for Accounted {
+impl Store for LedgerStore {
     fn variants(&self, key: &Key) -> std::result::Result<Variants, StoreError> {
         self.0.variants(key)
     }
@@ -263,9 +267,9 @@ impl Store for Accounted {
     }
 }
 
-fn accounted(limit: u64) -> (LocalPeer, Arc<Ledger>) {
+fn peer_with_ledger(limit: u64) -> (LocalPeer, Arc<Ledger>) {
     let ledger = Ledger::new(limit);
-    let store = Accounted(MemoryStore::new(64 << 20), Arc::clone(&ledger));
+    let store = LedgerStore(MemoryStore::new(64 << 20), Arc::clone(&ledger));
     let options = FrontOptions::new().max_head(64 << 20);
     (LocalPeer::start_on(options, |builder| builder.store(store)), ledger)
 }
@@ -273,7 +277,7 @@ fn accounted(limit: u64) -> (LocalPeer, Arc<Ledger>) {
 #[test]
 fn one_byte_chunks_are_limited_by_the_ledger() {
     // Bytes that have been read but not parsed count too.
-    let (peer, ledger) = accounted(20 << 10);
+    let (peer, ledger) = peer_with_ledger(20 << 10);
     let mut connection = Connection::open(peer.address());
     let target = escaped("http://origin.invalid/");
     let head = format!("POST /proxy?q={target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -291,11 +295,11 @@ fn slowest_reader_is_cut_off_when_memory_is_exhausted() {
         let length = if received.target == "/large" { LARGE } else { 10 };
         Reply::ok(vec![b'x'; length]).field("Cache-Control", "max-age=60")
     });
-    let (peer, ledger) = accounted(20 << 20);
+    let (peer, ledger) = peer_with_ledger(20 << 20);
     for path in ["/large", "/small"] {
         peer.peer.get(&origin.url(path)).unwrap().into_body().into_bytes().unwrap();
     }
-    let mut slow = peer.asked(&origin.url("/large"));
+    let mut slow = peer.start_get(&origin.url("/large"));
     slow.wait_for_bytes(b"x");
     // A head that never ends takes memory that cannot be refused.
     let mut long = Connection::open(peer.address());

@@ -10,11 +10,11 @@ use super::versioned_origin::body;
 use crate::support::origin::{Origin, Received, Reply};
 
 /// The `max-age` of short-lived responses, and the tolerance for rounding and scheduling.
-const KEPT: Duration = Duration::from_secs(1);
-const ROUNDED: Duration = Duration::from_millis(1500);
+const MAX_AGE: Duration = Duration::from_secs(1);
+const TOLERANCE: Duration = Duration::from_millis(1500);
 
 /// How long after an outage a request may still fail, because it joined a fetch that began during the outage.
-const BEFORE: Duration = Duration::from_secs(2);
+const MAX_JOIN_DELAY: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
@@ -23,49 +23,54 @@ pub(super) enum Health {
     Down,
 }
 
-pub(super) struct Changing {
-    pub(super) origin: Origin,
+pub(super) struct ChangingOrigin {
+    pub(super) server: Origin,
     history: Arc<History>,
 }
 
 struct History {
     state: Mutex<State>,
     /// Never notified: waiting on it delays a slow origin.
-    never: Condvar,
+    delay: Condvar,
 }
 
 struct State {
     health: Health,
     /// When the origin was last down.
-    down: Option<Instant>,
+    last_outage: Option<Instant>,
     /// When each version began; index 0 is version 1.
-    began: Vec<Instant>,
+    version_starts: Vec<Instant>,
     /// Versions that ended before this time have been purged from all peers.
     purged: Option<Instant>,
 }
 
-impl Changing {
+impl ChangingOrigin {
     pub(super) fn start() -> Self {
-        let state = State { health: Health::Up, down: None, began: vec![Instant::now()], purged: None };
-        let history = Arc::new(History { state: Mutex::new(state), never: Condvar::new() });
+        let state = State {
+            health: Health::Up,
+            last_outage: None,
+            version_starts: vec![Instant::now()],
+            purged: None,
+        };
+        let history = Arc::new(History { state: Mutex::new(state), delay: Condvar::new() });
         let answering = Arc::clone(&history);
-        Self { origin: Origin::start(move |received| answering.answer(received)), history }
+        Self { server: Origin::start(move |received| answering.answer(received)), history }
     }
 
     pub(super) fn set(&self, health: Health) {
         let mut state = self.history.state.lock();
         if state.health == Health::Down {
-            state.down = Some(Instant::now());
+            state.last_outage = Some(Instant::now());
         }
         state.health = health;
     }
 
     pub(super) fn next_version(&self) {
-        self.history.state.lock().began.push(Instant::now());
+        self.history.state.lock().version_starts.push(Instant::now());
     }
 
     /// Records a complete purge that was requested at this time.
-    pub(super) fn is_purged(&self, asked: Instant) {
+    pub(super) fn note_purge(&self, asked: Instant) {
         self.history.state.lock().purged = Some(asked);
     }
 
@@ -77,28 +82,29 @@ impl Changing {
     /// Returns whether the origin was up during the whole request that began at `asked`.
     pub(super) fn was_up_since(&self, asked: Instant) -> bool {
         let state = self.history.state.lock();
-        state.health != Health::Down && state.down.is_none_or(|down| down + BEFORE < asked)
+        state.health != Health::Down
+            && state.last_outage.is_none_or(|last_outage| last_outage + MAX_JOIN_DELAY < asked)
     }
 
     /// Returns whether only one version of the target can have been served since `asked`.
     pub(super) fn was_one_version(&self, target: &str, asked: Instant) -> bool {
-        let began = *self.history.state.lock().began.last().unwrap();
-        is_fixed(target) || began + KEPT + ROUNDED < asked
+        let version_starts = *self.history.state.lock().version_starts.last().unwrap();
+        is_fixed(target) || version_starts + MAX_AGE + TOLERANCE < asked
     }
 
     /// Checks the version of a response to a request that began at `asked`. `is_stale`: the response is marked as
     /// stale;
-    /// `is_hasty`: the deadline was too short for a slow origin.
-    pub(super) fn judge(
+    /// `has_short_deadline`: the deadline was too short for a slow origin.
+    pub(super) fn check_version(
         &self,
         target: &str,
         version: u64,
         asked: Instant,
         purged: Option<Instant>,
         is_stale: bool,
-        is_hasty: bool,
+        has_short_deadline: bool,
     ) -> Result<(), String> {
-        if is_stale && (target.starts_with("/strict/") || self.was_up_since(asked) && !is_hasty) {
+        if is_stale && (target.starts_with("/strict/") || self.was_up_since(asked) && !has_short_deadline) {
             return Err("a stale response is not allowed here".to_owned());
         }
         if is_fixed(target) {
@@ -107,15 +113,15 @@ impl Changing {
         let state = self.history.state.lock();
         // A version is current until the next one begins.
         let index = usize::try_from(version).unwrap();
-        if index == 0 || index > state.began.len() {
+        if index == 0 || index > state.version_starts.len() {
             return Err(format!("version {version} does not exist"));
         }
-        let Some(ended) = state.began.get(index) else { return Ok(()) };
-        let oldest = if is_stale { None } else { asked.checked_sub(KEPT + ROUNDED) };
-        if oldest.is_some_and(|oldest| *ended < oldest) {
-            return Err(format!("version {version} ended {:?} before the request", asked - *ended));
+        let Some(version_end) = state.version_starts.get(index) else { return Ok(()) };
+        let oldest = if is_stale { None } else { asked.checked_sub(MAX_AGE + TOLERANCE) };
+        if oldest.is_some_and(|oldest| *version_end < oldest) {
+            return Err(format!("version {version} ended {:?} before the request", asked - *version_end));
         }
-        if purged.is_some_and(|purged| *ended < purged) {
+        if purged.is_some_and(|purged| *version_end < purged) {
             return Err(format!("version {version} had been purged from all peers"));
         }
         Ok(())
@@ -129,11 +135,11 @@ pub(super) fn is_fixed(target: &str) -> bool {
 impl History {
     fn answer(&self, received: &Received) -> Reply {
         let mut state = self.state.lock();
-        let version = if is_fixed(&received.target) { 1 } else { state.began.len() as u64 };
+        let version = if is_fixed(&received.target) { 1 } else { state.version_starts.len() as u64 };
         match state.health {
             Health::Down => return Reply::nothing_by_reset(),
             Health::Slow => {
-                self.never.wait_for(&mut state, Duration::from_millis(200));
+                self.delay.wait_for(&mut state, Duration::from_millis(200));
             }
             Health::Up => {}
         }
@@ -144,11 +150,11 @@ impl History {
         let tag = format!("\"v{version}\"");
         let is_same = received.field("if-none-match").is_some_and(|known| known == tag);
         let reply = if is_same { Reply::status(304) } else { Reply::ok(body(&received.target, version)) };
-        let kept = match received.target.split('/').nth(1) {
+        let cache_control = match received.target.split('/').nth(1) {
             Some("fixed") => "max-age=600",
             Some("strict") => "max-age=1, must-revalidate",
             _ => "max-age=1",
         };
-        reply.field("ETag", tag).field("Cache-Control", kept)
+        reply.field("ETag", tag).field("Cache-Control", cache_control)
     }
 }

@@ -9,11 +9,11 @@ use std::time::{Duration, SystemTime};
 use forwardcache::{Clock, ErrorKind, ManualClock, MembersFile, Membership};
 
 use super::load::{self, get, under_load};
-use super::table::{BOUND, Table};
-use super::versioned_origin::World;
+use super::table::{TIME_LIMIT, Table};
+use super::versioned_origin::VersionedOrigin;
 use crate::local::LocalPeer;
 use crate::processes::PeerProcess;
-use crate::support::Over;
+use crate::support::SetOnDrop;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -26,30 +26,30 @@ pub(super) fn rows(table: &mut Table) {
 }
 
 fn origin_down_and_stale_allowed(table: &mut Table) {
-    let (world, pool) = (World::new("max-age=0, stale-if-error=600"), PeerProcess::pool(3));
+    let (origin, pool) = (VersionedOrigin::new("max-age=0, stale-if-error=600"), PeerProcess::pool(3));
     let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
-    let seen = under_load(&world, &|url| get(&client, url), |load| {
+    let seen = under_load(&origin, &|url| get(&client, url), |load| {
         load.wait_for_more(300);
-        world.set_down(true);
+        origin.set_down(true);
         load.wait_until(|| load.outcome("stale-on-error") > 300);
-        world.set_down(false);
+        origin.set_down(false);
         let revalidated = load.outcome("revalidated");
         load.wait_until(|| load.outcome("revalidated") > revalidated + 150);
     });
     let counts = client.counts();
     table
-        .all_answered("the origin is down, stale responses are allowed", seen, BOUND)
-        .and(counts.direct_fetches == 0, "the pool must serve every request");
+        .all_answered("the origin is down, stale responses are allowed", seen, TIME_LIMIT)
+        .require(counts.direct_fetches == 0, "the pool must serve every request");
 }
 
 fn origin_down_and_stale_forbidden(table: &mut Table) {
-    let (world, pool) = (World::new("max-age=0, must-revalidate"), PeerProcess::pool(3));
+    let (origin, pool) = (VersionedOrigin::new("max-age=0, must-revalidate"), PeerProcess::pool(3));
     let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
-    let seen = under_load(&world, &|url| get(&client, url), |load| {
+    let seen = under_load(&origin, &|url| get(&client, url), |load| {
         load.wait_for_more(300);
-        world.set_down(true);
+        origin.set_down(true);
         load.wait_until(|| load.failed() > 300);
-        world.set_down(false);
+        origin.set_down(false);
         load.wait_until(|| load.failed() > 0);
         load.wait_for_more(150);
     });
@@ -57,10 +57,10 @@ fn origin_down_and_stale_forbidden(table: &mut Table) {
     let stale = seen.outcome("stale-on-error");
     let healthy = client.health().iter().all(|peer| peer.failures == 0);
     table
-        .row("the origin is down, stale responses are forbidden", "during the outage", seen, BOUND)
-        .and(failed == unreachable, "every failure is `unreachable`")
-        .and(stale == 0, "no stale response is served")
-        .and(healthy, "no peer is blamed for the origin's failure");
+        .row("the origin is down, stale responses are forbidden", "during the outage", seen, TIME_LIMIT)
+        .require(failed == unreachable, "every failure is `unreachable`")
+        .require(stale == 0, "no stale response is served")
+        .require(healthy, "no peer is blamed for the origin's failure");
 }
 
 /// A client and peers that read their peer lists from a file.
@@ -78,14 +78,14 @@ fn lists(table: &mut Table) {
     });
     let mut pool = pool;
     let good = fs::read_to_string(&path).unwrap();
-    let world = World::new("max-age=600");
+    let origin = VersionedOrigin::new("max-age=600");
     let client = load::client([]).build().unwrap();
     let mut membership = Membership::new(&client, MembersFile::new(&path)).interval(Duration::MAX);
     membership.refresh(SystemTime::now()).unwrap();
     let watch = membership.watch().unwrap();
     let first = good.lines().next().unwrap();
-    let mut said = 0;
-    let seen = under_load(&world, &|url| get(&client, url), |load| {
+    let mut rejected = 0;
+    let seen = under_load(&origin, &|url| get(&client, url), |load| {
         let bad = [
             Some(String::new()),
             Some("# no peers\n".to_owned()),
@@ -101,17 +101,17 @@ fn lists(table: &mut Table) {
                 None => fs::remove_file(&path).unwrap(),
             }
             assert!(watch.refresh().is_err(), "{text:?}");
-            said += 1;
+            rejected += 1;
             for peer in &mut pool {
                 peer.process.signal("HUP");
-                let says = |peer: &PeerProcess| {
+                let rejections = |peer: &PeerProcess| {
                     peer.process
                         .stderr()
                         .lines()
                         .filter(|line| line.contains("the peers stay as they are"))
                         .count()
                 };
-                load.wait_until(|| says(peer) >= said);
+                load.wait_until(|| rejections(peer) >= rejected);
             }
             assert_eq!(client.pool().len(), 3, "{text:?}");
         }
@@ -125,22 +125,22 @@ fn lists(table: &mut Table) {
         .all_answered(
             "a peer list that is empty, has only comments, is truncated, has a bad line, conflicting weights, is missing, has duplicates",
             seen,
-            BOUND,
+            TIME_LIMIT,
         )
-        .and(counts.failovers + counts.passed_over + counts.direct_fetches == 0, "the pool must not change")
-        .and(client.pool().len() == 3, "a duplicate entry must count once");
+        .require(counts.failovers + counts.passed_over + counts.direct_fetches == 0, "the pool must not change")
+        .require(client.pool().len() == 3, "a duplicate entry must count once");
 }
 
 /// Peers in this process and a client that share a manual clock.
 fn clock(table: &mut Table) {
     let clock = Arc::new(ManualClock::new(SystemTime::now()));
-    let world = World::new("max-age=600");
+    let origin = VersionedOrigin::new("max-age=600");
     let pool = LocalPeer::pool_with(3, |builder| builder.clock(Arc::clone(&clock)));
     let client = load::client(LocalPeer::urls(&pool)).clock(Arc::clone(&clock)).build().unwrap();
-    let fetched = || world.origin.count();
+    let fetched = || origin.server.count();
     let mut after_forward = 0;
     let mut refetched_when_back = 0;
-    let seen = under_load(&world, &|url| get(&client, url), |load| {
+    let seen = under_load(&origin, &|url| get(&client, url), |load| {
         load.wait_for_more(300);
         let before = fetched();
         clock.set(clock.now() - HOUR);
@@ -150,31 +150,31 @@ fn clock(table: &mut Table) {
         clock.advance(HOUR);
         load.wait_for_more(300);
         // An hour later every entry has expired, so no earlier version may be served.
-        world.next_version();
+        origin.next_version();
         let before = fetched();
         clock.advance(HOUR);
-        world.demand_version();
+        origin.demand_version();
         load.wait_for_more(300);
         after_forward = fetched() - before;
         clock.set(clock.now() - HOUR);
         load.wait_for_more(300);
     });
     table
-        .all_answered("the clock moves back and forward by an hour (peers in one process)", seen, BOUND)
-        .saw(format!(
+        .all_answered("the clock moves back and forward by an hour (peers in one process)", seen, TIME_LIMIT)
+        .note(format!(
             "{refetched_when_back} refetched after moving back, {after_forward} after moving forward"
         ))
-        .and(after_forward >= 60, "expired entries must be refetched")
-        .and(client.counts().failovers == 0, "no peer may be skipped");
+        .require(after_forward >= 60, "expired entries must be refetched")
+        .require(client.counts().failovers == 0, "no peer may be skipped");
 }
 
 /// Fifty threads change the pool of a client while fifty other threads fetch through it.
 fn changes(table: &mut Table) {
-    let (world, pool) = (World::new("max-age=600"), PeerProcess::pool(3));
+    let (origin, pool) = (VersionedOrigin::new("max-age=600"), PeerProcess::pool(3));
     let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let urls = PeerProcess::urls(&pool);
     let is_over = AtomicBool::new(false);
-    let seen = load::under_load_of(50, &world, &|url| get(&client, url), |load| {
+    let seen = load::under_load_of(50, &origin, &|url| get(&client, url), |load| {
         thread::scope(|scope| {
             for number in 0..50 {
                 let (client, urls, is_over) = (&client, &urls, &is_over);
@@ -191,15 +191,15 @@ fn changes(table: &mut Table) {
                     }
                 });
             }
-            let over = Over(&is_over);
+            let over = SetOnDrop(&is_over);
             load.wait_for_more(1500);
             drop(over);
         });
     });
     let counts = client.counts();
-    let most = (0..60).map(|number| world.origin.count_of(&format!("/{number}"))).max().unwrap();
+    let most = (0..60).map(|number| origin.server.count_of(&format!("/{number}"))).max().unwrap();
     table
-        .all_answered("50 threads change the pool of a client while 50 fetch", seen, BOUND)
-        .and(counts.failovers + counts.direct_fetches == 0, "a peer must serve every request")
-        .and(most <= 3, "each peer must fetch a URL at most once");
+        .all_answered("50 threads change the pool of a client while 50 fetch", seen, TIME_LIMIT)
+        .require(counts.failovers + counts.direct_fetches == 0, "a peer must serve every request")
+        .require(most <= 3, "each peer must fetch a URL at most once");
 }

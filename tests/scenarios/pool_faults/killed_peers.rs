@@ -3,8 +3,8 @@
 use forwardcache::{ErrorKind, NoPeerLeft, PeerState};
 
 use super::load::{self, Load, get, under_load};
-use super::table::{BOUND, Table};
-use super::versioned_origin::World;
+use super::table::{TIME_LIMIT, Table};
+use super::versioned_origin::VersionedOrigin;
 use crate::local::state;
 use crate::processes::PeerProcess;
 
@@ -12,30 +12,30 @@ use crate::processes::PeerProcess;
 const STEP: usize = 150;
 
 pub(super) fn rows(table: &mut Table) {
-    nothing(table);
+    no_fault(table);
     one_killed(table);
     two_and_all_killed(table);
-    all_killed_and_nobody_else_asked(table);
+    all_killed_without_direct_fetches(table);
     one_stopped(table);
 }
 
-fn nothing(table: &mut Table) {
-    let (world, pool) = (World::new("max-age=600"), PeerProcess::pool(3));
+fn no_fault(table: &mut Table) {
+    let (origin, pool) = (VersionedOrigin::new("max-age=600"), PeerProcess::pool(3));
     let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
-    let seen = under_load(&world, &|url| get(&client, url), |load| load.wait_for_more(4 * STEP));
+    let seen = under_load(&origin, &|url| get(&client, url), |load| load.wait_for_more(4 * STEP));
     let counts = client.counts();
-    table.all_answered("none", seen, BOUND).and(
+    table.all_answered("none", seen, TIME_LIMIT).require(
         (counts.failovers, counts.passed_over, counts.direct_fetches) == (0, 0, 0),
         "the owner must serve every request",
     );
 }
 
 fn one_killed(table: &mut Table) {
-    let (world, mut pool) = (World::new("max-age=600"), PeerProcess::pool(3));
+    let (origin, mut pool) = (VersionedOrigin::new("max-age=600"), PeerProcess::pool(3));
     let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let victim = pool[0].url();
     let is_up = || state(&client, &victim) == PeerState::Up;
-    let seen = under_load(&world, &|url| get(&client, url), |load| {
+    let seen = under_load(&origin, &|url| get(&client, url), |load| {
         load.wait_for_more(STEP);
         pool[0].process.kill();
         load.wait_until(|| !is_up());
@@ -47,19 +47,19 @@ fn one_killed(table: &mut Table) {
     let counts = client.counts();
     let passed_over = client.counts().passed_over;
     for number in 0..60 {
-        client.get(&world.url(&format!("/{number}"))).unwrap();
+        client.get(&origin.url(&format!("/{number}"))).unwrap();
     }
     table
-        .all_answered("`kill -9` of one of three peers, then a restart", seen, BOUND)
-        .saw(format!("{} failovers", counts.failovers))
-        .and(counts.direct_fetches == 0, "the other peers must serve its keys")
-        .and(client.counts().passed_over == passed_over, "the restarted peer must serve its keys again");
+        .all_answered("`kill -9` of one of three peers, then a restart", seen, TIME_LIMIT)
+        .note(format!("{} failovers", counts.failovers))
+        .require(counts.direct_fetches == 0, "the other peers must serve its keys")
+        .require(client.counts().passed_over == passed_over, "the restarted peer must serve its keys again");
 }
 
 fn two_and_all_killed(table: &mut Table) {
-    let (world, mut pool) = (World::new("max-age=600"), PeerProcess::pool(3));
+    let (origin, mut pool) = (VersionedOrigin::new("max-age=600"), PeerProcess::pool(3));
     let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
-    let seen = under_load(&world, &|url| get(&client, url), |load| {
+    let seen = under_load(&origin, &|url| get(&client, url), |load| {
         load.wait_for_more(STEP);
         pool[0].process.kill();
         pool[1].process.kill();
@@ -67,10 +67,10 @@ fn two_and_all_killed(table: &mut Table) {
     });
     let counts = client.counts();
     table
-        .all_answered("`kill -9` of two of three peers", seen, BOUND)
-        .saw(format!("{} failovers", counts.failovers))
-        .and(counts.direct_fetches == 0, "the third peer must serve all keys");
-    let seen = under_load(&world, &|url| get(&client, url), |load| {
+        .all_answered("`kill -9` of two of three peers", seen, TIME_LIMIT)
+        .note(format!("{} failovers", counts.failovers))
+        .require(counts.direct_fetches == 0, "the third peer must serve all keys");
+    let seen = under_load(&origin, &|url| get(&client, url), |load| {
         pool[2].process.kill();
         load.wait_until(|| client.counts().direct_fetches > 0);
         load.wait_for_more(STEP);
@@ -83,30 +83,30 @@ fn two_and_all_killed(table: &mut Table) {
     });
     let direct = client.counts().direct_fetches;
     table
-        .all_answered("`kill -9` of all three peers, then a restart", seen, BOUND)
-        .saw(format!("{direct} fetched directly from the origin"));
+        .all_answered("`kill -9` of all three peers, then a restart", seen, TIME_LIMIT)
+        .note(format!("{direct} fetched directly from the origin"));
 }
 
-fn all_killed_and_nobody_else_asked(table: &mut Table) {
-    let (world, mut pool) = (World::new("max-age=600"), PeerProcess::pool(3));
+fn all_killed_without_direct_fetches(table: &mut Table) {
+    let (origin, mut pool) = (VersionedOrigin::new("max-age=600"), PeerProcess::pool(3));
     let client = load::client(PeerProcess::urls(&pool)).no_peer_left(NoPeerLeft::Fail).build().unwrap();
-    let seen = under_load(&world, &|url| get(&client, url), |load| {
+    let seen = under_load(&origin, &|url| get(&client, url), |load| {
         load.wait_for_more(STEP);
         pool.iter_mut().for_each(|peer| peer.process.kill());
         let failed = load.failed();
         load.wait_until(|| load.failed() >= failed + STEP);
     });
-    let named = seen.failed_as(ErrorKind::Unreachable) + seen.failed_as(ErrorKind::NoPeerLeft);
+    let no_peer = seen.failed_as(ErrorKind::Unreachable) + seen.failed_as(ErrorKind::NoPeerLeft);
     // Bodies in transit also fail, at most one per thread, because no peer is left to resume them from.
     let broken = seen.failed_as(ErrorKind::IncompleteBody);
     let all = seen.failed();
     table
-        .row("the same with `NoPeerLeft::Fail`", "from then on", seen, BOUND)
-        .and(all == named + broken && broken <= 4, "every error must say that no peer is available");
+        .row("the same with `NoPeerLeft::Fail`", "from then on", seen, TIME_LIMIT)
+        .require(all == no_peer + broken && broken <= 4, "every error must say that no peer is available");
 }
 
 fn one_stopped(table: &mut Table) {
-    let (world, mut pool) = (World::new("max-age=600"), PeerProcess::pool(3));
+    let (origin, mut pool) = (VersionedOrigin::new("max-age=600"), PeerProcess::pool(3));
     let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let victim = pool[0].url();
     let is_up = || state(&client, &victim) == PeerState::Up;
@@ -115,7 +115,7 @@ fn one_stopped(table: &mut Table) {
         load.wait_until(|| state(&client, &victim) == PeerState::Down);
         load.wait_for_more(10 * STEP);
     };
-    let seen = under_load(&world, &|url| get(&client, url), |load| {
+    let seen = under_load(&origin, &|url| get(&client, url), |load| {
         load.wait_for_more(STEP);
         stop(load, &mut pool);
         pool[0].process.signal("CONT");
@@ -125,9 +125,9 @@ fn one_stopped(table: &mut Table) {
     let slow = seen.slow;
     let probes = usize::try_from(client.counts().probes).unwrap();
     table
-        .all_answered("`SIGSTOP` of one of three peers, then `SIGCONT`", seen, BOUND)
-        .saw(format!("{slow} requests waited for it"))
+        .all_answered("`SIGSTOP` of one of three peers, then `SIGCONT`", seen, TIME_LIMIT)
+        .note(format!("{slow} requests waited for it"))
         // At most one request per thread, plus the health probes.
-        .and(slow <= 4 + probes, "only the first requests may wait")
-        .and(client.counts().direct_fetches == 0, "the other peers must serve its keys");
+        .require(slow <= 4 + probes, "only the first requests may wait")
+        .require(client.counts().direct_fetches == 0, "the other peers must serve its keys");
 }

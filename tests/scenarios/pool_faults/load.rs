@@ -9,11 +9,11 @@ use forwardcache::{Body, Client, ClientBuilder, Deadline, Error, ErrorKind, Outc
 use http::{Request, Response};
 use parking_lot::{Condvar, Mutex};
 
-use super::versioned_origin::{self, World};
-use crate::support::{Over, PATIENCE};
+use super::versioned_origin::{self, VersionedOrigin};
+use crate::support::{SetOnDrop, TEST_TIMEOUT};
 
 /// Requests that take longer than this were delayed by a peer.
-const HELD_UP: Duration = Duration::from_millis(500);
+const SLOW_REQUEST: Duration = Duration::from_millis(500);
 
 const THREADS: usize = 4;
 
@@ -26,18 +26,18 @@ pub(super) fn client(pool: impl IntoIterator<Item = String>) -> ClientBuilder {
 }
 
 /// Requests a URL, with a deadline shorter than the test's timeout.
-pub(super) fn get(whom: &impl RoundTrip, url: &str) -> Result<Response<Body>, Error> {
+pub(super) fn get(transport: &impl RoundTrip, url: &str) -> Result<Response<Body>, Error> {
     let mut request = Request::get(url).body(Body::empty()).unwrap();
-    request.extensions_mut().insert(Deadline::within(PATIENCE / 2));
-    whom.round_trip(request)
+    request.extensions_mut().insert(Deadline::within(TEST_TIMEOUT / 2));
+    transport.round_trip(request)
 }
 
 /// Sends a request for a URL.
-pub(super) type Asking<'a> = dyn Fn(&str) -> Result<Response<Body>, Error> + Sync + 'a;
+pub(super) type Fetch<'a> = dyn Fn(&str) -> Result<Response<Body>, Error> + Sync + 'a;
 
 /// The results of all threads.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct LoadResults {
     pub(super) requests: usize,
     pub(super) failures: BTreeMap<&'static str, usize>,
     pub(super) longest: Duration,
@@ -48,7 +48,7 @@ pub(super) struct Seen {
     pub(super) wrong: Vec<String>,
 }
 
-impl Seen {
+impl LoadResults {
     pub(super) fn failed(&self) -> usize {
         self.failures.values().sum()
     }
@@ -64,7 +64,7 @@ impl Seen {
 
 /// The running threads.
 pub(super) struct Load {
-    seen: Mutex<Seen>,
+    seen: Mutex<LoadResults>,
     changed: Condvar,
     is_over: AtomicBool,
 }
@@ -74,16 +74,16 @@ impl Load {
     pub(super) fn wait_for_more(&self, more: usize) {
         let mut seen = self.seen.lock();
         let enough = seen.requests + more;
-        let waiting = |seen: &mut Seen| seen.requests < enough && seen.wrong.is_empty();
-        let waited = self.changed.wait_while_for(&mut seen, waiting, PATIENCE);
+        let waiting = |seen: &mut LoadResults| seen.requests < enough && seen.wrong.is_empty();
+        let waited = self.changed.wait_while_for(&mut seen, waiting, TEST_TIMEOUT);
         assert!(!waited.timed_out(), "no request finishes any more: {seen:?}");
     }
 
-    /// Blocks until `is_so` returns true, while requests continue.
-    pub(super) fn wait_until(&self, is_so: impl Fn() -> bool) {
-        let begun = Instant::now();
-        while !is_so() {
-            assert!(begun.elapsed() < PATIENCE, "the condition did not become true");
+    /// Blocks until `condition` returns true, while requests continue.
+    pub(super) fn wait_until(&self, condition: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !condition() {
+            assert!(started.elapsed() < TEST_TIMEOUT, "the condition did not become true");
             self.wait_for_more(1);
         }
     }
@@ -98,21 +98,21 @@ impl Load {
     }
 
     /// Requests one URL after another until the load ends.
-    fn ask(&self, world: &World, asking: &Asking<'_>, first: usize) {
+    fn run_requests(&self, origin: &VersionedOrigin, fetch: &Fetch<'_>, first: usize) {
         let mut number = first;
         while !self.is_over.load(Ordering::SeqCst) {
             let target = format!("/{}", number % URLS);
-            let (url, oldest) = (world.url(&target), world.oldest());
-            let begun = Instant::now();
-            let answer = asking(&url);
-            let outcome = answer.as_ref().ok().and_then(|answer| Outcome::of(answer.headers()));
-            let age = answer.as_ref().ok().and_then(|answer| answer.headers().get("age").cloned());
-            let read = versioned_origin::read(&target, |version| version >= oldest, answer);
-            let took = begun.elapsed();
+            let (url, oldest) = (origin.url(&target), origin.oldest());
+            let started = Instant::now();
+            let response = fetch(&url);
+            let outcome = response.as_ref().ok().and_then(|response| Outcome::of(response.headers()));
+            let age = response.as_ref().ok().and_then(|response| response.headers().get("age").cloned());
+            let read = versioned_origin::read(&target, |version| version >= oldest, response);
+            let took = started.elapsed();
             let mut seen = self.seen.lock();
             seen.requests += 1;
             seen.longest = seen.longest.max(took);
-            seen.slow += usize::from(took > HELD_UP);
+            seen.slow += usize::from(took > SLOW_REQUEST);
             match read {
                 Ok(()) => {
                     let name = outcome.map_or("uncached", Outcome::name);
@@ -135,25 +135,29 @@ impl Load {
 }
 
 /// Sends requests for URLs of this origin on [`THREADS`] threads while `done` runs.
-pub(super) fn under_load(world: &World, asking: &Asking<'_>, done: impl FnOnce(&Load)) -> Seen {
-    under_load_of(THREADS, world, asking, done)
+pub(super) fn under_load(
+    origin: &VersionedOrigin,
+    fetch: &Fetch<'_>,
+    done: impl FnOnce(&Load),
+) -> LoadResults {
+    under_load_of(THREADS, origin, fetch, done)
 }
 
 /// Like [`under_load`], with this number of threads.
 pub(super) fn under_load_of(
     threads: usize,
-    world: &World,
-    asking: &Asking<'_>,
+    origin: &VersionedOrigin,
+    fetch: &Fetch<'_>,
     done: impl FnOnce(&Load),
-) -> Seen {
+) -> LoadResults {
     let load = Load { seen: Mutex::default(), changed: Condvar::new(), is_over: AtomicBool::new(false) };
     thread::scope(|scope| {
         for first in 0..threads {
             let load = &load;
-            scope.spawn(move || load.ask(world, asking, first * URLS / threads));
+            scope.spawn(move || load.run_requests(origin, fetch, first * URLS / threads));
         }
         // Stops the threads even if `done` panics; otherwise they would run forever.
-        let over = Over(&load.is_over);
+        let over = SetOnDrop(&load.is_over);
         done(&load);
         drop(over);
     });

@@ -4,12 +4,12 @@ use forwardcache::{Client, NearCache, Peer};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::load::{self, get, under_load};
-use super::table::{BOUND, Table};
-use super::versioned_origin::World;
+use super::table::{TIME_LIMIT, Table};
+use super::versioned_origin::VersionedOrigin;
 use crate::local::{LocalPeer, state};
 use crate::processes::PeerProcess;
 use crate::support::port::Port;
-use crate::support::relay::{Harm, Relay};
+use crate::support::relay::{Fault, Relay};
 
 pub(super) fn rows(table: &mut Table) {
     partition(table);
@@ -18,16 +18,16 @@ pub(super) fn rows(table: &mut Table) {
 
 /// One peer cannot reach another, which everyone else can reach.
 fn partition(table: &mut Table) {
-    let (world, pool) = (World::new("max-age=600"), PeerProcess::pool(2));
+    let (origin, pool) = (VersionedOrigin::new("max-age=600"), PeerProcess::pool(2));
     let own = Port::hold();
     let own = format!("http://{}", own.address());
     let link = Relay::to(pool[1].address);
     // The relay gives the second peer another URL, so it owns other keys there; this test only needs it to own some.
     let members = [own.clone(), pool[0].url(), link.url()];
-    let asking = load::client(members.clone());
+    let builder = load::client(members.clone());
     // With a near cache, requests would not reach the peers, and nothing would notice that the peer is back.
     let near = NearCache::new().memory(0);
-    let peer = Peer::builder(&own).client(asking).pool(members).near_cache(near).build().unwrap();
+    let peer = Peer::builder(&own).client(builder).pool(members).near_cache(near).build().unwrap();
     let outside = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let count = AtomicUsize::new(0);
     let both = |url: &str| {
@@ -38,12 +38,12 @@ fn partition(table: &mut Table) {
             get(&outside, url)
         }
     };
-    let seen = under_load(&world, &both, |load| {
+    let seen = under_load(&origin, &both, |load| {
         load.wait_for_more(150);
-        link.set(Some(Harm::Silent));
+        link.set(Some(Fault::Silent));
         load.wait_until(|| peer.client().counts().failovers > 0);
         load.wait_for_more(300);
-        link.set(Some(Harm::Away));
+        link.set(Some(Fault::ResetAll));
         load.wait_for_more(300);
         link.set(None);
         load.wait_until(|| state(peer.client(), &link.url()) == forwardcache::PeerState::Up);
@@ -51,9 +51,9 @@ fn partition(table: &mut Table) {
     });
     let counts = outside.counts();
     table
-        .all_answered("a partition between two peers: silent, then refused", seen, BOUND)
-        .saw(format!("{} failovers by the partitioned peer", peer.client().counts().failovers))
-        .and(
+        .all_answered("a partition between two peers: silent, then refused", seen, TIME_LIMIT)
+        .note(format!("{} failovers by the partitioned peer", peer.client().counts().failovers))
+        .require(
             (counts.failovers, counts.passed_over) == (0, 0),
             "a client that reaches both peers must use both",
         );
@@ -61,7 +61,7 @@ fn partition(table: &mut Table) {
 
 /// Three peers and a client, each with a different peer list.
 fn different_lists(table: &mut Table) {
-    let (world, pool) = (World::new("max-age=600"), LocalPeer::pool(3));
+    let (origin, pool) = (VersionedOrigin::new("max-age=600"), LocalPeer::pool(3));
     let processes = PeerProcess::pool(2);
     let url = |at: usize| pool[at].url();
     pool[0].peer.set_pool([url(1), url(2), processes[0].url()]).unwrap();
@@ -70,16 +70,18 @@ fn different_lists(table: &mut Table) {
     let client: Client =
         load::client(processes.iter().map(PeerProcess::url).chain([url(0)])).build().unwrap();
     let count = AtomicUsize::new(0);
-    let each = |asked: &str| match count.fetch_add(1, Ordering::Relaxed) % 4 {
-        0 => get(&client, asked),
-        other => get(&pool[other - 1].peer, asked),
+    let each = |url_asked: &str| match count.fetch_add(1, Ordering::Relaxed) % 4 {
+        0 => get(&client, url_asked),
+        other => get(&pool[other - 1].peer, url_asked),
     };
-    let seen = under_load(&world, &each, |load| load.wait_for_more(900));
-    let most = (0..60).map(|number| world.origin.count_of(&format!("/{number}"))).max().unwrap();
-    let told: u64 = pool.iter().map(|peer| peer.peer.client().disagreements()).sum();
+    let seen = under_load(&origin, &each, |load| load.wait_for_more(900));
+    let most = (0..60).map(|number| origin.server.count_of(&format!("/{number}"))).max().unwrap();
+    let mismatches: u64 = pool.iter().map(|peer| peer.peer.client().disagreements()).sum();
     table
-        .all_answered("peers and clients with different lists", seen, BOUND)
-        .saw(format!("{told} mismatches reported; each URL fetched at most {most} times by five peers"))
-        .and(most <= 5, "requests must not loop")
-        .and(told > 0, "the mismatch must be reported");
+        .all_answered("peers and clients with different lists", seen, TIME_LIMIT)
+        .note(format!(
+            "{mismatches} mismatches reported; each URL fetched at most {most} times by five peers"
+        ))
+        .require(most <= 5, "requests must not loop")
+        .require(mismatches > 0, "the mismatch must be reported");
 }

@@ -14,14 +14,14 @@ use forwardcache::{Body, Client, Deadline, Error, ErrorKind, NoPeerLeft, Outcome
 use http::{Request, Response};
 use parking_lot::{Condvar, Mutex};
 
-use super::changing_origin::{Changing, Health};
+use super::changing_origin::{ChangingOrigin, Health};
 use super::load;
 use super::versioned_origin::{body, version_of};
 use crate::processes::PeerProcess;
-use crate::support::Over;
-use crate::support::PATIENCE;
+use crate::support::SetOnDrop;
+use crate::support::TEST_TIMEOUT;
 use crate::support::random::Random;
-use crate::support::relay::{Harm, Relay};
+use crate::support::relay::{Fault, Relay};
 
 const SECONDS: u64 = 5;
 
@@ -30,22 +30,22 @@ const THREADS: u64 = 4;
 const STEP: Duration = Duration::from_secs(1);
 
 /// The deadline of most requests, and the tolerance for scheduling delays.
-const LONG: Duration = Duration::from_secs(10);
+const LONG_DEADLINE: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_millis(1500);
 
 /// Bodies up to this length are buffered before the response is returned.
-const COLLECTED: usize = 64 << 10;
+const BUFFER_LIMIT: usize = 64 << 10;
 
-const HARMS: [Harm; 9] = [
-    Harm::Away,
-    Harm::Silent,
-    Harm::ResetAfterHead,
-    Harm::ResetInBody,
-    Harm::CutInBody,
-    Harm::Garbage,
-    Harm::TrickledHead,
-    Harm::TrickledBody,
-    Harm::Altered,
+const FAULTS: [Fault; 9] = [
+    Fault::ResetAll,
+    Fault::Silent,
+    Fault::ResetAfterHead,
+    Fault::ResetInBody,
+    Fault::CutInBody,
+    Fault::Garbage,
+    Fault::TrickledHead,
+    Fault::TrickledBody,
+    Fault::CorruptBody,
 ];
 
 fn number(variable: &str) -> Option<u64> {
@@ -56,18 +56,18 @@ fn number(variable: &str) -> Option<u64> {
 
 /// The results so far.
 #[derive(Default)]
-struct Seen {
+struct Results {
     requests: usize,
     longest: Duration,
-    excused: BTreeMap<String, usize>,
+    allowed_failures: BTreeMap<String, usize>,
     outcomes: BTreeMap<&'static str, usize>,
-    broken: Vec<String>,
+    violations: Vec<String>,
 }
 
 struct Run {
-    world: Changing,
+    origin: ChangingOrigin,
     client: Client,
-    seen: Mutex<Seen>,
+    seen: Mutex<Results>,
     changed: Condvar,
     is_over: AtomicBool,
 }
@@ -75,13 +75,13 @@ struct Run {
 #[test]
 fn random_faults_cause_no_wrong_stale_or_needlessly_failed_response() {
     let time = Duration::from_secs(number("FORWARDCACHE_FAULT_SECONDS").unwrap_or(SECONDS));
-    let moment = u64::from(UNIX_EPOCH.elapsed().unwrap().subsec_nanos());
-    let seed = number("FORWARDCACHE_SEED").unwrap_or(moment);
+    let nanoseconds = u64::from(UNIX_EPOCH.elapsed().unwrap().subsec_nanos());
+    let seed = number("FORWARDCACHE_SEED").unwrap_or(nanoseconds);
     let mut pool: Vec<_> = (0..3).map(|_| PeerProcess::start()).collect();
     let relays: Vec<_> = pool.iter().map(|peer| Relay::to(peer.address)).collect();
     let client = load::client(relays.iter().map(Relay::url)).no_peer_left(NoPeerLeft::FetchDirectly);
     let run = Run {
-        world: Changing::start(),
+        origin: ChangingOrigin::start(),
         client: client.build().unwrap(),
         seen: Mutex::default(),
         changed: Condvar::new(),
@@ -91,15 +91,15 @@ fn random_faults_cause_no_wrong_stale_or_needlessly_failed_response() {
     thread::scope(|scope| {
         for number in 0..THREADS {
             let run = &run;
-            scope.spawn(move || run.ask(&mut Random::new(seed ^ (number + 1) << 40)));
+            scope.spawn(move || run.run_requests(&mut Random::new(seed ^ (number + 1) << 40)));
         }
-        let _over = Over(&run.is_over);
-        let (begun, mut random) = (Instant::now(), Random::new(seed));
-        while begun.elapsed() < time && run.seen.lock().broken.is_empty() {
-            steps.push(format!("{:?}: {}", begun.elapsed(), run.step(&mut random, &mut pool, &relays)));
+        let _over = SetOnDrop(&run.is_over);
+        let (started, mut random) = (Instant::now(), Random::new(seed));
+        while started.elapsed() < time && run.seen.lock().violations.is_empty() {
+            steps.push(format!("{:?}: {}", started.elapsed(), run.step(&mut random, &mut pool, &relays)));
             run.wait_for_more(1 + random.below(60));
         }
-        run.mend(&mut pool, &relays);
+        run.repair_all(&mut pool, &relays);
     });
     let seen = run.seen.into_inner();
     println!(
@@ -108,14 +108,17 @@ fn random_faults_cause_no_wrong_stale_or_needlessly_failed_response() {
         steps.len(),
         seen.longest,
         seen.outcomes,
-        seen.excused
+        seen.allowed_failures
     );
-    let mut said = String::new();
+    let mut message = String::new();
     for step in &steps[steps.len().saturating_sub(25)..] {
-        let _ = writeln!(said, "{step}");
+        let _ = writeln!(message, "{step}");
     }
-    let broken = &seen.broken;
-    assert!(broken.is_empty(), "{broken:#?}\nafter\n{said}to replay, set FORWARDCACHE_SEED={seed}");
+    let violations = &seen.violations;
+    assert!(
+        violations.is_empty(),
+        "{violations:#?}\nafter\n{message}to replay, set FORWARDCACHE_SEED={seed}"
+    );
 }
 
 impl Run {
@@ -126,9 +129,9 @@ impl Run {
         let mut seen = self.seen.lock();
         let requests = seen.requests;
         let is_short_of =
-            |seen: &Seen, number: usize| seen.requests < requests + number && seen.broken.is_empty();
-        if self.changed.wait_while_for(&mut seen, |seen| is_short_of(seen, 1), PATIENCE).timed_out() {
-            seen.broken.push("no request finishes any more".to_owned());
+            |seen: &Results, number: usize| seen.requests < requests + number && seen.violations.is_empty();
+        if self.changed.wait_while_for(&mut seen, |seen| is_short_of(seen, 1), TEST_TIMEOUT).timed_out() {
+            seen.violations.push("no request finishes any more".to_owned());
         }
         self.changed.wait_while_for(&mut seen, |seen| is_short_of(seen, more), STEP);
     }
@@ -154,9 +157,9 @@ impl Run {
                 format!("peer {at} is continued")
             }
             5 | 6 => {
-                let harm = *random.one_of(&HARMS);
-                relays[at].set(Some(harm));
-                format!("peer {at}: {harm:?}")
+                let fault = *random.one_of(&FAULTS);
+                relays[at].set(Some(fault));
+                format!("peer {at}: {fault:?}")
             }
             7 => {
                 relays[at].set(None);
@@ -164,7 +167,7 @@ impl Run {
             }
             8 => {
                 let health = *random.one_of(&[Health::Up, Health::Up, Health::Slow, Health::Down]);
-                self.world.set(health);
+                self.origin.set(health);
                 format!("the origin is {health:?}")
             }
             9 => {
@@ -178,62 +181,82 @@ impl Run {
                 "the pool has all peers".to_owned()
             }
             11 => {
-                let (asked, is_all) = (Instant::now(), self.client.pool().len() == 3);
+                let (request, is_all) = (Instant::now(), self.client.pool().len() == 3);
                 let purged = self.client.purge(&Purge::all()).unwrap();
                 let is_complete = is_all && purged.is_complete();
                 if is_complete {
-                    self.world.is_purged(asked);
+                    self.origin.note_purge(request);
                 }
                 format!("purge of everything, complete: {is_complete}")
             }
             _ => {
-                self.world.next_version();
+                self.origin.next_version();
                 "the origin has a new version".to_owned()
             }
         }
     }
 
     /// Repairs everything and waits until every peer is used again.
-    fn mend(&self, pool: &mut [PeerProcess], relays: &[Relay]) {
-        self.world.set(Health::Up);
+    fn repair_all(&self, pool: &mut [PeerProcess], relays: &[Relay]) {
+        self.origin.set(Health::Up);
         for (peer, relay) in pool.iter_mut().zip(relays) {
             relay.set(None);
             peer.restart();
         }
         self.client.set_pool(relays.iter().map(Relay::url)).unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         let is_up = || self.client.health().iter().all(|peer| peer.state != PeerState::Down);
-        while !is_up() && self.seen.lock().broken.is_empty() {
+        while !is_up() && self.seen.lock().violations.is_empty() {
             self.wait_for_more(1);
-            if begun.elapsed() > 2 * PATIENCE {
-                self.seen.lock().broken.push("a restarted peer is not used again".to_owned());
+            if started.elapsed() > 2 * TEST_TIMEOUT {
+                self.seen.lock().violations.push("a restarted peer is not used again".to_owned());
             }
         }
     }
 
-    fn ask(&self, random: &mut Random) {
+    fn run_requests(&self, random: &mut Random) {
         while !self.is_over.load(Ordering::SeqCst) {
-            let asked = Asked::new(random);
-            let (begun, purged) = (Instant::now(), self.world.oldest_after_purge());
-            let limit = if asked.is_hasty { Duration::from_millis(20 + random.next() % 300) } else { LONG };
-            let mut request = asked.request(&self.world.origin.url(&asked.target));
+            let test = TestRequest::new(random);
+            let (started, purged) = (Instant::now(), self.origin.oldest_after_purge());
+            let limit = if test.has_short_deadline {
+                Duration::from_millis(20 + random.next() % 300)
+            } else {
+                LONG_DEADLINE
+            };
+            let mut request = test.request(&self.origin.server.url(&test.target));
             request.extensions_mut().insert(Deadline::within(limit));
             let answer = self.client.request(request);
             let outcome = answer.as_ref().ok().and_then(|answer| Outcome::of(answer.headers()));
             let version = answer.as_ref().ok().and_then(version_of);
-            let is_handed_out = answer.is_ok();
-            let read = asked.read(answer);
-            let took = begun.elapsed();
+            let is_returned = answer.is_ok();
+            let read = test.read(answer);
+            let took = started.elapsed();
             let is_stale = matches!(outcome, Some(Outcome::StaleOnError(_) | Outcome::StaleAccepted));
             let wrong = match &read {
-                Ok(()) if asked.method == "POST" => None,
+                Ok(()) if test.method == "POST" => None,
                 Ok(()) => {
                     let version = version.unwrap_or(0);
-                    self.world.judge(&asked.target, version, begun, purged, is_stale, asked.is_hasty).err()
+                    self.origin
+                        .check_version(
+                            &test.target,
+                            version,
+                            started,
+                            purged,
+                            is_stale,
+                            test.has_short_deadline,
+                        )
+                        .err()
                 }
                 Err(Err(wrong)) => Some(wrong.clone()),
                 Err(Ok(error))
-                    if self.is_excused(&asked, error, begun, took >= limit, outcome, is_handed_out) =>
+                    if self.is_allowed_failure(
+                        &test,
+                        error,
+                        started,
+                        took >= limit,
+                        outcome,
+                        is_returned,
+                    ) =>
                 {
                     None
                 }
@@ -246,14 +269,14 @@ impl Run {
             match &read {
                 Ok(()) => *seen.outcomes.entry(outcome.map_or("uncached", Outcome::name)).or_default() += 1,
                 Err(Ok(error)) => {
-                    let hasty = if asked.is_hasty { " with a short deadline" } else { "" };
-                    let what = format!("{}: {}{hasty}", asked.method, error.kind());
-                    *seen.excused.entry(what).or_default() += 1;
+                    let suffix = if test.has_short_deadline { " with a short deadline" } else { "" };
+                    let what = format!("{}: {}{suffix}", test.method, error.kind());
+                    *seen.allowed_failures.entry(what).or_default() += 1;
                 }
                 Err(Err(_)) => {}
             }
             for wrong in wrong.into_iter().chain(late) {
-                seen.broken.push(format!("{asked:?}: {wrong} ({outcome:?}, after {took:?} of {limit:?})"));
+                seen.violations.push(format!("{test:?}: {wrong} ({outcome:?}, after {took:?} of {limit:?})"));
             }
             drop(seen);
             self.changed.notify_all();
@@ -261,34 +284,34 @@ impl Run {
     }
 
     /// Returns whether this failure is allowed.
-    fn is_excused(
+    fn is_allowed_failure(
         &self,
-        asked: &Asked,
+        request: &TestRequest,
         error: &Error,
-        begun: Instant,
+        started: Instant,
         is_over: bool,
         outcome: Option<Outcome>,
-        is_handed_out: bool,
+        is_returned: bool,
     ) -> bool {
         match error.kind() {
             // The deadline passed. A returned body may have been resumed from one slow peer after another; the error
             // is that of
             // the last peer if no time is left for the next one.
-            ErrorKind::Timeout if is_over && asked.is_hasty => true,
-            ErrorKind::Timeout | ErrorKind::IncompleteBody if is_over && is_handed_out => true,
+            ErrorKind::Timeout if is_over && request.has_short_deadline => true,
+            ErrorKind::Timeout | ErrorKind::IncompleteBody if is_over && is_returned => true,
             // A slow origin delays any response that is not from the store.
             ErrorKind::Timeout if is_over && outcome.is_some_and(|outcome| !outcome.is_from_store()) => true,
             // A POST must not be retried, since the origin may have processed it.
-            _ if asked.method == "POST" => true,
-            _ if !self.world.was_up_since(begun) => true,
+            _ if request.method == "POST" => true,
+            _ if !self.origin.was_up_since(started) => true,
             // A body that has been returned can only be resumed with the same bytes. A short body is returned early
             // as well if it
             // arrives slowly.
-            ErrorKind::DigestMismatch => is_handed_out,
+            ErrorKind::DigestMismatch => is_returned,
             ErrorKind::IncompleteBody | ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Io
-                if is_handed_out =>
+                if is_returned =>
             {
-                !self.world.was_one_version(&asked.target, begun)
+                !self.origin.was_one_version(&request.target, started)
             }
             _ => false,
         }
@@ -297,15 +320,15 @@ impl Run {
 
 /// A request and its expected response.
 #[derive(Debug)]
-struct Asked {
+struct TestRequest {
     method: &'static str,
     target: String,
     range: Option<(usize, usize)>,
     content: Vec<u8>,
-    is_hasty: bool,
+    has_short_deadline: bool,
 }
 
-impl Asked {
+impl TestRequest {
     fn new(random: &mut Random) -> Self {
         let class = random.one_of(&["fixed", "short", "strict"]);
         let target = format!("/{class}/{}", random.below(16));
@@ -314,13 +337,13 @@ impl Asked {
         match random.below(20) {
             0 | 1 => method = "HEAD",
             2 => (method, content) = ("POST", random.next().to_string().into_bytes()),
-            3..6 if size <= COLLECTED => {
+            3..6 if size <= BUFFER_LIMIT => {
                 let start = random.below(size);
                 range = Some((start, start + random.below(size - start)));
             }
             _ => {}
         }
-        Self { method, target, range, content, is_hasty: random.below(10) == 0 }
+        Self { method, target, range, content, has_short_deadline: random.below(10) == 0 }
     }
 
     fn request(&self, url: &str) -> Request<Body> {

@@ -32,8 +32,8 @@ pub(super) fn version_of(response: &Response<Body>) -> Option<u64> {
 }
 
 /// An origin whose bodies change with each version and that can be taken down.
-pub(super) struct World {
-    pub(super) origin: Origin,
+pub(super) struct VersionedOrigin {
+    pub(super) server: Origin,
     script: Arc<Script>,
 }
 
@@ -44,7 +44,7 @@ struct Script {
     cache_control: &'static str,
 }
 
-impl World {
+impl VersionedOrigin {
     /// Starts the origin; its responses have this `Cache-Control`.
     pub(super) fn new(cache_control: &'static str) -> Self {
         let script = Arc::new(Script {
@@ -54,11 +54,11 @@ impl World {
             cache_control,
         });
         let answering = Arc::clone(&script);
-        Self { origin: Origin::start(move |received| answering.answer(received)), script }
+        Self { server: Origin::start(move |received| answering.answer(received)), script }
     }
 
     pub(super) fn url(&self, target: &str) -> String {
-        self.origin.url(target)
+        self.server.url(target)
     }
 
     /// While the origin is down, it resets every connection.

@@ -2,7 +2,7 @@
 
 use forwardcache::FrontOptions;
 
-use super::{Noting, Seen, refusal};
+use super::{ReceivedRequest, RecordingServer, read_rejection};
 
 fn post(fields: &str, body: &str) -> String {
     format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}")
@@ -10,7 +10,7 @@ fn post(fields: &str, body: &str) -> String {
 
 #[test]
 fn invalid_framing_is_rejected() {
-    let front = Noting::start();
+    let server = RecordingServer::start();
     let chunked = "Transfer-Encoding: chunked\r\n";
     for (what, fields, body, status) in [
         ("a negative length", "Content-Length: -1\r\n", "", 400),
@@ -66,20 +66,20 @@ fn invalid_framing_is_rejected() {
         if what == "chunks over the limit" {
             bytes.extend(std::iter::repeat_n(b'a', 0x400_0001));
         }
-        let mut connection = front.connect();
+        let mut connection = server.connect();
         connection.write(bytes);
-        assert_eq!(refusal(&mut connection), status, "{what}");
+        assert_eq!(read_rejection(&mut connection), status, "{what}");
         // The handler may already have been called, but then it gets a truncated body.
-        assert!(front.seen().iter().all(|seen| seen.body.is_none()), "{what}");
-        front.still_serves();
+        assert!(server.seen().iter().all(|seen| seen.body.is_none()), "{what}");
+        server.assert_still_serves();
     }
     let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    assert_eq!(Noting::start().refuses(old), 400);
+    assert_eq!(RecordingServer::start().rejected_with(old), 400);
 }
 
 #[test]
 fn endless_chunk_extensions_and_trailers_are_rejected() {
-    let front = Noting::start();
+    let server = RecordingServer::start();
     let head = post("Transfer-Encoding: chunked\r\n", "");
     for body in [
         format!("1;{}", "a".repeat(20 << 10)),
@@ -87,43 +87,43 @@ fn endless_chunk_extensions_and_trailers_are_rejected() {
         format!("0\r\nx: {}", "a".repeat(20 << 10)),
         format!("0\r\n{}", "x: y\r\n".repeat(10_000)),
     ] {
-        assert_eq!(front.refuses(head.clone() + &body), 431);
+        assert_eq!(server.rejected_with(head.clone() + &body), 431);
     }
 }
 
 #[test]
 fn body_is_unchanged_for_any_split() {
-    let front = Noting::start();
+    let server = RecordingServer::start();
     let chunked = "3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nX: y\r\n\r\n";
-    let expected = [Seen::of("POST", "/", "abc0123456789")];
+    let expected = [ReceivedRequest::of("POST", "/", "abc0123456789")];
     for message in
         [post("Content-Length: 13\r\n", "abc0123456789"), post("Transfer-Encoding: chunked\r\n", chunked)]
     {
         for size in [1, 2, 3, 7, message.len()] {
-            let mut connection = front.connect();
+            let mut connection = server.connect();
             for piece in message.as_bytes().chunks(size) {
                 connection.write(piece);
             }
             assert_eq!(connection.read_response().body, b"ok");
-            assert_eq!(front.seen(), expected, "{size}");
+            assert_eq!(server.seen(), expected, "{size}");
             // The next request on the same connection is parsed correctly.
             connection.write("GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
             assert_eq!(connection.read_response().body, b"ok");
-            assert_eq!(front.seen(), [Seen::of("GET", "/next", "")]);
+            assert_eq!(server.seen(), [ReceivedRequest::of("GET", "/next", "")]);
         }
     }
 }
 
 #[test]
 fn body_limit_applies_to_every_framing() {
-    let front = Noting::start_with(FrontOptions::new().max_body(10));
-    assert_eq!(front.refuses(post("Content-Length: 11\r\n", "")), 413);
-    assert_eq!(front.refuses(post("Transfer-Encoding: chunked\r\n", "b\r\n01234567890")), 413);
+    let server = RecordingServer::start_with(FrontOptions::new().max_body(10));
+    assert_eq!(server.rejected_with(post("Content-Length: 11\r\n", "")), 413);
+    assert_eq!(server.rejected_with(post("Transfer-Encoding: chunked\r\n", "b\r\n01234567890")), 413);
     for body in [
         post("Content-Length: 10\r\n", "0123456789"),
         post("Transfer-Encoding: chunked\r\n", "a\r\n0123456789\r\n0\r\n\r\n"),
     ] {
-        let mut connection = front.connect();
+        let mut connection = server.connect();
         connection.write(body);
         assert_eq!(connection.read_response().status, 200);
     }
@@ -131,21 +131,21 @@ fn body_limit_applies_to_every_framing() {
 
 #[test]
 fn expect_100_continue_is_answered_only_if_the_body_is_accepted() {
-    let front = Noting::start_with(FrontOptions::new().max_body(10));
-    let mut connection = front.connect();
+    let server = RecordingServer::start_with(FrontOptions::new().max_body(10));
+    let mut connection = server.connect();
     connection.write(post("Content-Length: 3\r\nExpect: 100-Continue\r\n", ""));
     assert_eq!(connection.read_response().status, 100);
     connection.write("abc");
     assert_eq!(connection.read_response().status, 200);
-    assert_eq!(front.seen(), [Seen::of("POST", "/", "abc")]);
+    assert_eq!(server.seen(), [ReceivedRequest::of("POST", "/", "abc")]);
     // No 100 is sent for a body that will be rejected.
-    assert_eq!(front.refuses(post("Content-Length: 11\r\nExpect: 100-continue\r\n", "")), 413);
+    assert_eq!(server.rejected_with(post("Content-Length: 11\r\nExpect: 100-continue\r\n", "")), 413);
     // No 100 is sent without a body, or to an HTTP/1.0 client.
     for message in [
         post("Expect: 100-continue\r\n", ""),
         "POST / HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\na".to_owned(),
     ] {
-        let mut connection = front.connect();
+        let mut connection = server.connect();
         connection.write(message);
         assert_eq!(connection.read_response().status, 200);
     }
@@ -153,29 +153,30 @@ fn expect_100_continue_is_answered_only_if_the_body_is_accepted() {
 
 #[test]
 fn extra_line_end_after_a_body_is_ignored() {
-    let front = Noting::start_with(FrontOptions::new().head_timeout(std::time::Duration::from_millis(100)));
-    let mut connection = front.connect();
+    let server =
+        RecordingServer::start_with(FrontOptions::new().head_timeout(std::time::Duration::from_millis(100)));
+    let mut connection = server.connect();
     connection.write(post("Content-Length: 1\r\n", "a") + "\r");
     assert_eq!(connection.read_response().status, 200);
-    front.still_serves();
+    server.assert_still_serves();
     connection.write("\n");
     // This takes longer than the head timeout.
-    let mut other = front.connect();
+    let mut other = server.connect();
     other.write("GET /");
-    assert_eq!(refusal(&mut other), 408);
+    assert_eq!(read_rejection(&mut other), 408);
     connection.write(post("Content-Length: 1\r\n", "b"));
     assert_eq!(connection.read_response().status, 200);
 }
 
 #[test]
 fn rejection_of_a_head_request_has_no_body() {
-    let front = Noting::start();
+    let server = RecordingServer::start();
     for message in [
         "HEAD / HTTP/1.1\r\n\r\n",
         "HEAD / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n",
         "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n",
     ] {
-        let mut connection = front.connect();
+        let mut connection = server.connect();
         connection.write(message);
         assert!(connection.read_response_to_head().status >= 400);
         assert!(connection.read_to_end().is_empty(), "{message}");
@@ -185,7 +186,7 @@ fn rejection_of_a_head_request_has_no_body() {
 #[test]
 fn handler_can_echo_a_body_while_it_arrives() {
     let serving =
-        super::front(FrontOptions::new().workers(2), |request: http::Request<forwardcache::Body>| {
+        super::start_server(FrontOptions::new().workers(2), |request: http::Request<forwardcache::Body>| {
             http::Response::new(request.into_body())
         });
     let content = "0123456789abcdef".repeat(200_000);
@@ -205,17 +206,17 @@ fn handler_can_echo_a_body_while_it_arrives() {
 
 #[test]
 fn truncated_request_body_is_never_complete() {
-    let front = Noting::start();
+    let server = RecordingServer::start();
     for message in [
         post("Content-Length: 10\r\n", "abc"),
         post("Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n"),
         post("Content-Length: 100000\r\n", "abc"),
     ] {
-        let mut connection = front.connect();
+        let mut connection = server.connect();
         connection.write(&message);
         connection.finish_writing();
-        assert_eq!(refusal(&mut connection), 400);
-        assert!(front.seen().iter().all(|seen| seen.body.is_none()), "{message}");
-        front.still_serves();
+        assert_eq!(read_rejection(&mut connection), 400);
+        assert!(server.seen().iter().all(|seen| seen.body.is_none()), "{message}");
+        server.assert_still_serves();
     }
 }

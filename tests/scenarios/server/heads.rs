@@ -3,13 +3,13 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::{Noting, Seen, still_serves};
-use crate::support::PATIENCE;
+use super::{ReceivedRequest, RecordingServer, assert_still_serves};
+use crate::support::TEST_TIMEOUT;
 use crate::support::process::Process;
 
 #[test]
 fn invalid_head_is_rejected_with_its_status() {
-    let front = Noting::start();
+    let server = RecordingServer::start();
     let long = "a".repeat(9 << 10);
     let many = "X-A: 1\r\n".repeat(100);
     let large = "v".repeat(17 << 10);
@@ -56,20 +56,20 @@ fn invalid_head_is_rejected_with_its_status() {
         ("an asterisk target without OPTIONS", "GET * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
         ("an unknown expectation", get("Expect: 200-ok\r\n"), 417),
     ] {
-        assert_eq!(front.refuses(bytes), status, "{what}");
+        assert_eq!(server.rejected_with(bytes), status, "{what}");
     }
 }
 
 #[test]
 fn tls_on_a_plain_port_is_rejected_at_once() {
-    let front = Noting::start();
+    let server = RecordingServer::start();
     // The beginning of a ClientHello is enough: it cannot be the beginning of an HTTP request.
-    assert_eq!(front.refuses([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]), 400);
+    assert_eq!(server.rejected_with([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]), 400);
 }
 
 #[test]
 fn unusual_but_valid_heads_are_accepted() {
-    let front = Noting::start();
+    let server = RecordingServer::start();
     for (bytes, target) in [
         ("GET http://b.example/x?y HTTP/1.1\r\nHost: a\r\n\r\n", "http://b.example/x?y"),
         ("GET /x HTTP/1.0\r\n\r\n", "/x"),
@@ -77,24 +77,24 @@ fn unusual_but_valid_heads_are_accepted() {
         ("GET /x HTTP/1.1\r\nHOST:a\r\nX:\r\nx: b\u{e9}\r\n\r\n", "/x"),
         ("GET //x HTTP/1.1\r\nHost:\r\n\r\n", "//x"),
     ] {
-        let mut connection = front.connect();
+        let mut connection = server.connect();
         connection.write(bytes);
         assert_eq!(connection.read_response().body, b"ok", "{bytes:?}");
-        assert_eq!(front.seen(), [Seen::of("GET", target, "")]);
+        assert_eq!(server.seen(), [ReceivedRequest::of("GET", target, "")]);
     }
     for (method, target) in [("OPTIONS", "*"), ("CONNECT", "b:443"), ("BREW", "/pot")] {
-        let mut connection = front.connect();
+        let mut connection = server.connect();
         connection.write(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
         connection
             .wait_for_bytes(b"\r\n\r\nok".as_slice().get(..if method == "CONNECT" { 4 } else { 6 }).unwrap());
-        assert_eq!(front.seen(), [Seen::of(method, target, "")]);
+        assert_eq!(server.seen(), [ReceivedRequest::of(method, target, "")]);
     }
 }
 
 #[test]
 fn rejection_states_the_reason_in_one_line() {
-    let front = Noting::start();
-    let mut connection = front.connect();
+    let server = RecordingServer::start();
+    let mut connection = server.connect();
     connection.write("GET / HTTP/1.1\r\n\r\n");
     let response = connection.read_response();
     assert_eq!(response.body, b"there is no Host field");
@@ -106,10 +106,10 @@ fn field_of_300_mb_takes_no_memory() {
     let process = Process::spawn(["serve", "--listen", "127.0.0.1:0"]);
     let line = process.wait_for_line("serving on http://");
     let address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    still_serves(address);
+    assert_still_serves(address);
     let before = resident(process.id());
     let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     let mut answer = Vec::new();
     std::thread::scope(|scope| {
         let mut writing = socket.try_clone().unwrap();
@@ -124,7 +124,7 @@ fn field_of_300_mb_takes_no_memory() {
     assert!(answer.starts_with(b"HTTP/1.1 431 "), "{:?}", answer.escape_ascii().to_string());
     let grown = resident(process.id()).saturating_sub(before);
     assert!(grown < 4 << 20, "{grown} bytes");
-    still_serves(address);
+    assert_still_serves(address);
 }
 
 /// Returns the resident memory of a process in bytes.

@@ -8,21 +8,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use forwardcache::{Body, FrontOptions};
 use http::{Request, Response};
 
-use super::{Noting, front, still_serves};
+use super::{RecordingServer, assert_still_serves, start_server};
 use crate::support::origin::Gate;
 use crate::support::process::Process;
 use crate::support::raw::Connection;
-use crate::support::{PATIENCE, wait_until};
+use crate::support::{TEST_TIMEOUT, wait_until};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
 fn ten_thousand_short_connections_leave_the_server_working() {
-    let front = Noting::start();
+    let server = RecordingServer::start();
     for _ in 0..10_000 {
-        drop(TcpStream::connect(front.address()).unwrap());
+        drop(TcpStream::connect(server.address()).unwrap());
     }
-    front.still_serves();
+    server.assert_still_serves();
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn pipelined_requests_are_handled_as_responses_are_read() {
     const REQUESTS: usize = 10_000;
     let handled = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&handled);
-    let serving = front(FrontOptions::new(), move |request: Request<Body>| {
+    let serving = start_server(FrontOptions::new(), move |request: Request<Body>| {
         counter.fetch_add(1, Ordering::Relaxed);
         let mut body = request.uri().path().as_bytes().to_vec();
         body.resize(16 << 10, b' ');
@@ -48,7 +48,7 @@ fn pipelined_requests_are_handled_as_responses_are_read() {
         // Meanwhile the server serves other clients and reads this connection slowly: all responses would take 160
         // MB.
         for _ in 0..100 {
-            still_serves(serving.local_addr());
+            assert_still_serves(serving.local_addr());
         }
         assert!(handled.load(Ordering::Relaxed) < REQUESTS);
         for number in 0..REQUESTS {
@@ -64,24 +64,24 @@ fn connection_over_the_limit_gets_503() {
     for options in
         [FrontOptions::new().max_connections(2), FrontOptions::new().max_connections_per_address(2)]
     {
-        let front = Noting::start_with(options);
+        let server = RecordingServer::start_with(options);
         let mut held: Vec<Connection> = (0..2)
             .map(|_| {
-                let mut connection = front.connect();
+                let mut connection = server.connect();
                 connection.write(GET);
                 assert_eq!(connection.read_response().status, 200);
                 connection
             })
             .collect();
-        let mut another = front.connect();
-        let refused = another.read_response();
-        assert_eq!((refused.status, refused.field("retry-after")), (503, Some("1")));
-        assert_eq!(refused.field("forwardcache-error"), Some("unavailable"));
+        let mut another = server.connect();
+        let rejected = another.read_response();
+        assert_eq!((rejected.status, rejected.field("retry-after")), (503, Some("1")));
+        assert_eq!(rejected.field("forwardcache-error"), Some("unavailable"));
         assert!(another.read_to_end().is_empty());
         held.pop();
         // The server notices the closed connection with a delay.
         wait_until("no connection is accepted although one has ended", || {
-            TcpStream::connect(front.address()).is_ok_and(|socket| is_served(&socket))
+            TcpStream::connect(server.address()).is_ok_and(|socket| is_served(&socket))
         });
         held[0].write(GET);
         assert_eq!(held[0].read_response().status, 200);
@@ -91,7 +91,7 @@ fn connection_over_the_limit_gets_503() {
 /// Returns whether a request on this connection gets a status other than 503.
 fn is_served(mut socket: &TcpStream) -> bool {
     use std::io::{Read, Write};
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     let mut answer = [0; 12];
     let asked = socket.write_all(GET.as_bytes()).and_then(|()| socket.read_exact(&mut answer));
     asked.is_ok() && !answer.ends_with(b"503")
@@ -99,12 +99,12 @@ fn is_served(mut socket: &TcpStream) -> bool {
 
 #[test]
 fn requests_over_the_queue_limit_get_503() {
-    let (gate, begun) = (Gate::new(), Gate::new());
-    let (waits, begins) = (gate.clone(), begun.clone());
+    let (gate, started) = (Gate::new(), Gate::new());
+    let (handler_gate, started_signal) = (gate.clone(), started.clone());
     let options = FrontOptions::new().workers(1).queue_length(1).io_threads(1);
-    let serving = front(options, move |_: Request<Body>| {
-        begins.open();
-        waits.wait();
+    let serving = start_server(options, move |_: Request<Body>| {
+        started_signal.open();
+        handler_gate.wait();
         Response::new(Body::from("done"))
     });
     let asked = || {
@@ -113,10 +113,10 @@ fn requests_over_the_queue_limit_get_503() {
         connection
     };
     let mut first = asked();
-    begun.wait();
+    started.wait();
     let mut others: Vec<Connection> = (0..5).map(|_| asked()).collect();
     // One of these requests is queued, and four are rejected. The gate opens after the rejections.
-    let turned_away = |connection: &mut Connection| {
+    let is_rejected = |connection: &mut Connection| {
         let response = connection.read_response();
         let retry = response.field("retry-after").map(str::to_owned);
         assert_eq!(response.status == 503, retry.as_deref() == Some("1"));
@@ -124,11 +124,11 @@ fn requests_over_the_queue_limit_get_503() {
     };
     let waiting = {
         let mut last = asked();
-        assert!(turned_away(&mut last));
+        assert!(is_rejected(&mut last));
         last.write(GET);
-        assert!(turned_away(&mut last), "the connection stays open after a 503");
+        assert!(is_rejected(&mut last), "the connection stays open after a 503");
         gate.open();
-        others.iter_mut().map(turned_away).filter(|is_turned_away| !is_turned_away).count()
+        others.iter_mut().map(is_rejected).filter(|rejected| !rejected).count()
     };
     assert_eq!(waiting, 1);
     assert_eq!(first.read_response().body, b"done");
@@ -145,7 +145,7 @@ fn process_recovers_from_file_descriptor_exhaustion() {
     let process = Process::start(command).unwrap();
     let line = process.wait_for_line("serving on http://");
     let address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    still_serves(address);
+    assert_still_serves(address);
     let many: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
     // The accepted connections are served.
     let served = many.iter().take(8).filter(|socket| is_served(socket)).count();
@@ -155,5 +155,5 @@ fn process_recovers_from_file_descriptor_exhaustion() {
     wait_until("the server does not recover", || {
         TcpStream::connect(address).is_ok_and(|socket| is_served(&socket))
     });
-    still_serves(address);
+    assert_still_serves(address);
 }

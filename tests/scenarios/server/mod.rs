@@ -27,40 +27,40 @@ mod smuggling;
 
 /// A request as passed to the handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
+struct ReceivedRequest {
     method: String,
     target: String,
     /// The body, or `None` if it was truncated.
     body: Option<Vec<u8>>,
 }
 
-impl Seen {
+impl ReceivedRequest {
     fn of(method: &str, target: &str, body: &str) -> Self {
         Self { method: method.to_owned(), target: target.to_owned(), body: Some(body.into()) }
     }
 }
 
 /// A server whose handler records each request and responds with `ok`.
-struct Noting {
+struct RecordingServer {
     serving: Serving,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
-impl Noting {
+impl RecordingServer {
     fn start() -> Self {
         Self::start_with(FrontOptions::new())
     }
 
     fn start_with(options: FrontOptions) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let notes = Arc::clone(&seen);
+        let recorded = Arc::clone(&seen);
         let handler = move |request: Request<Body>| {
             let (method, target) = (request.method().to_string(), request.uri().to_string());
             let body = request.into_body().into_bytes().ok().map(Vec::from);
-            notes.lock().push(Seen { method, target, body });
+            recorded.lock().push(ReceivedRequest { method, target, body });
             Response::new(Body::from("ok"))
         };
-        Self { serving: front(options, handler), seen }
+        Self { serving: start_server(options, handler), seen }
     }
 
     fn address(&self) -> SocketAddr {
@@ -72,28 +72,28 @@ impl Noting {
     }
 
     /// Returns the requests since the last call.
-    fn seen(&self) -> Vec<Seen> {
+    fn seen(&self) -> Vec<ReceivedRequest> {
         std::mem::take(&mut self.seen.lock())
     }
 
     /// Sends these bytes, which must be rejected before the handler is called. Returns the status.
-    fn refuses(&self, bytes: impl AsRef<[u8]>) -> u16 {
+    fn rejected_with(&self, bytes: impl AsRef<[u8]>) -> u16 {
         let mut connection = self.connect();
         connection.write(bytes);
-        let status = refusal(&mut connection);
+        let status = read_rejection(&mut connection);
         assert_eq!(self.seen(), []);
-        self.still_serves();
+        self.assert_still_serves();
         status
     }
 
-    fn still_serves(&self) {
-        still_serves(self.address());
+    fn assert_still_serves(&self) {
+        assert_still_serves(self.address());
         self.seen();
     }
 }
 
 /// Reads the response to a rejected request and the end of its connection. Returns the status.
-fn refusal(connection: &mut Connection) -> u16 {
+fn read_rejection(connection: &mut Connection) -> u16 {
     let response = connection.read_response();
     assert_eq!(response.field("connection"), Some("close"));
     assert_eq!(response.field("cache-control"), Some("no-store"));
@@ -102,12 +102,12 @@ fn refusal(connection: &mut Connection) -> u16 {
     response.status
 }
 
-fn still_serves(address: SocketAddr) {
+fn assert_still_serves(address: SocketAddr) {
     let response = raw::exchange(address, "GET /still HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(response.starts_with(b"HTTP/1.1 "), "{:?}", response.escape_ascii().to_string());
 }
 
-fn front(
+fn start_server(
     options: FrontOptions,
     handler: impl Fn(Request<Body>) -> Response<Body> + Send + Sync + 'static,
 ) -> Serving {

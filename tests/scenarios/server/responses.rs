@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use forwardcache::{Body, FrontOptions};
 use http::{Request, Response};
 
-use super::{front, still_serves};
+use super::{assert_still_serves, start_server};
 use crate::support::origin::Gate;
 use crate::support::raw::Connection;
 
@@ -27,8 +27,8 @@ impl Read for Pieces {
 }
 
 /// A server whose response depends on the path.
-fn answering() -> forwardcache::Serving {
-    front(FrontOptions::new(), |request: Request<Body>| {
+fn scripted_server() -> forwardcache::Serving {
+    start_server(FrontOptions::new(), |request: Request<Body>| {
         let stream = |fails, length| Body::from_reader(Pieces(vec![b"defgh", b"abc"], fails), length);
         match request.uri().path() {
             "/stream" => Response::new(stream(false, None)),
@@ -38,7 +38,7 @@ fn answering() -> forwardcache::Serving {
             "/broken-small" => Response::new(stream(true, Some(50))),
             "/long" => Response::new(stream(false, Some(2))),
             "/panic" => panic!("panic of a test handler"),
-            "/panic-later" => Response::new(Body::from_reader(Panics, None)),
+            "/panic-later" => Response::new(Body::from_reader(PanickingBody, None)),
             "/interim" => Response::builder().status(103).body(Body::empty()).unwrap(),
             "/empty" => Response::builder().status(204).body(Body::empty()).unwrap(),
             "/not-modified" => {
@@ -50,15 +50,15 @@ fn answering() -> forwardcache::Serving {
     })
 }
 
-struct Panics;
+struct PanickingBody;
 
-impl Read for Panics {
+impl Read for PanickingBody {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         panic!("panic of a test body");
     }
 }
 
-fn asked(serving: &forwardcache::Serving, head: &str) -> Connection {
+fn send_head(serving: &forwardcache::Serving, head: &str) -> Connection {
     let mut connection = Connection::open(serving.local_addr());
     connection.write(head.to_owned() + "\r\n");
     connection
@@ -70,8 +70,8 @@ fn get(path: &str) -> String {
 
 #[test]
 fn connection_is_kept_unless_close_is_requested() {
-    let serving = answering();
-    let mut connection = asked(&serving, &get("/a"));
+    let serving = scripted_server();
+    let mut connection = send_head(&serving, &get("/a"));
     for path in ["/missing", "/empty", "/not-modified", "/stream", "/panic", "/interim"] {
         connection.read_response();
         connection.write(get(path) + "\r\n");
@@ -85,13 +85,13 @@ fn connection_is_kept_unless_close_is_requested() {
 
 #[test]
 fn http_1_0_client_is_served() {
-    let serving = answering();
-    let mut connection = asked(&serving, "GET /a HTTP/1.0\r\n");
+    let serving = scripted_server();
+    let mut connection = send_head(&serving, "GET /a HTTP/1.0\r\n");
     let response = connection.read_response();
     assert_eq!((&response.body[..], response.field("connection")), (&b"/a"[..], Some("close")));
     assert!(connection.read_to_end().is_empty());
 
-    let mut connection = asked(&serving, "GET /a HTTP/1.0\r\nConnection: Keep-Alive\r\n");
+    let mut connection = send_head(&serving, "GET /a HTTP/1.0\r\nConnection: Keep-Alive\r\n");
     assert_eq!(connection.read_response().field("connection"), Some("keep-alive"));
     connection.write("GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     let response = connection.read_response();
@@ -102,8 +102,8 @@ fn http_1_0_client_is_served() {
 
 #[test]
 fn head_response_has_no_body() {
-    let serving = answering();
-    let mut connection = asked(&serving, "HEAD /abc HTTP/1.1\r\nHost: a\r\n");
+    let serving = scripted_server();
+    let mut connection = send_head(&serving, "HEAD /abc HTTP/1.1\r\nHost: a\r\n");
     let response = connection.read_response_to_head();
     assert_eq!(response.field("content-length"), Some("4"));
     connection.write("HEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -114,17 +114,17 @@ fn head_response_has_no_body() {
 
 #[test]
 fn failing_body_is_never_complete() {
-    let serving = answering();
+    let serving = scripted_server();
     for path in ["/broken", "/broken-length", "/short", "/panic-later"] {
-        let response = asked(&serving, &get(path)).read_response();
+        let response = send_head(&serving, &get(path)).read_response();
         assert!(response.cut.is_some(), "{path}: {response:?}");
-        still_serves(serving.local_addr());
+        assert_still_serves(serving.local_addr());
     }
-    let mut old = asked(&serving, "GET /broken HTTP/1.0\r\n");
+    let mut old = send_head(&serving, "GET /broken HTTP/1.0\r\n");
     assert_eq!(old.read_response().cut, Some(io::ErrorKind::ConnectionReset));
     // An error status is possible as long as the head has not been sent.
     for path in ["/broken-small", "/long"] {
-        let response = asked(&serving, &get(path)).read_response();
+        let response = send_head(&serving, &get(path)).read_response();
         assert_eq!((response.status, response.cut), (502, None), "{path}");
         assert!(response.field("forwardcache-error").is_some());
     }
@@ -132,8 +132,8 @@ fn failing_body_is_never_complete() {
 
 #[test]
 fn panicking_handler_fails_one_request() {
-    let serving = answering();
-    let mut connection = asked(&serving, &get("/panic"));
+    let serving = scripted_server();
+    let mut connection = send_head(&serving, &get("/panic"));
     assert_eq!(connection.read_response().status, 500);
     connection.write(get("/a") + "\r\n");
     assert_eq!(connection.read_response().status, 200);
@@ -141,7 +141,7 @@ fn panicking_handler_fails_one_request() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let serving = answering();
+    let serving = scripted_server();
     let mut connection = Connection::open(serving.local_addr());
     let all: String = (0..50).map(|number| get(&format!("/{number}")) + "\r\n").collect();
     connection.write(all);
@@ -152,20 +152,20 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn shutdown_finishes_active_requests_and_closes_idle_connections() {
-    let (gate, begun) = (Gate::new(), Gate::new());
-    let (waits, begins) = (gate.clone(), begun.clone());
-    let serving = front(FrontOptions::new(), move |request: Request<Body>| {
+    let (gate, started) = (Gate::new(), Gate::new());
+    let (handler_gate, started_signal) = (gate.clone(), started.clone());
+    let serving = start_server(FrontOptions::new(), move |request: Request<Body>| {
         if request.uri().path() == "/slow" {
-            begins.open();
-            waits.wait();
+            started_signal.open();
+            handler_gate.wait();
         }
         Response::new(Body::from("done"))
     });
     let address = serving.local_addr();
-    let mut idle = asked(&serving, &get("/a"));
+    let mut idle = send_head(&serving, &get("/a"));
     idle.read_response();
-    let mut busy = asked(&serving, &get("/slow"));
-    begun.wait();
+    let mut busy = send_head(&serving, &get("/slow"));
+    started.wait();
     serving.shutdown();
     assert!(idle.read_to_end().is_empty());
     assert!(TcpStream::connect(address).is_err());
@@ -178,7 +178,7 @@ fn shutdown_finishes_active_requests_and_closes_idle_connections() {
 
 #[test]
 fn shutdown_is_limited_by_the_drain_deadline() {
-    let quick = front(
+    let quick = start_server(
         FrontOptions::new().drain_deadline(std::time::Duration::from_millis(50)),
         |_: Request<Body>| Response::new(Body::empty()),
     );

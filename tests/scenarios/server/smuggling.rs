@@ -1,23 +1,23 @@
 //! Messages that two parsers could split differently (RFC 9112 section 11.2): the server rejects them and closes the
 //! connection, or parses them in the only way that the RFC allows.
 
-use super::{Noting, Seen, refusal};
+use super::{ReceivedRequest, RecordingServer, read_rejection};
 
 /// The expected result of a message.
 enum Expected {
     /// The message is rejected with this status, and nothing after it is read.
     Refused(u16),
     /// The handler gets these requests, in this order.
-    Seen(&'static [(&'static str, &'static str, &'static str)]),
+    ReceivedRequest(&'static [(&'static str, &'static str, &'static str)]),
 }
-use Expected::{Refused, Seen as Given};
+use Expected::{ReceivedRequest as Accepted, Refused};
 
 /// Follows every message: it must never be parsed as a request if it is part of the message.
 const MARKER: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
 fn ambiguous_message_is_rejected_or_parsed_unambiguously() {
-    let front = Noting::start();
+    let server = RecordingServer::start();
     for (trick, message, expected) in [
         // Both Content-Length and Transfer-Encoding, in either order and with disguised values.
         (
@@ -48,12 +48,12 @@ fn ambiguous_message_is_rejected_or_parsed_unambiguously() {
         (
             "a tab before the value",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n",
-            Given(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
         ),
         (
             "a tab after the value",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n",
-            Given(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
         ),
         (
             "a vertical tab in the value",
@@ -98,7 +98,7 @@ fn ambiguous_message_is_rejected_or_parsed_unambiguously() {
         (
             "a name that looks similar",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-            Given(&[("POST", "/", "0\r\n\r\n"), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", "0\r\n\r\n"), ("GET", "/smuggled", "")]),
         ),
         (
             "a coding on HTTP/1.0",
@@ -134,12 +134,12 @@ fn ambiguous_message_is_rejected_or_parsed_unambiguously() {
         (
             "a length surrounded by spaces",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:  5 \r\n\r\nabcde",
-            Given(&[("POST", "/", "abcde"), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", "abcde"), ("GET", "/smuggled", "")]),
         ),
         (
             "a length with leading zeros",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0005\r\n\r\nabcde",
-            Given(&[("POST", "/", "abcde"), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", "abcde"), ("GET", "/smuggled", "")]),
         ),
         ("a list of lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5,5\r\n\r\nabcde", Refused(400)),
         (
@@ -160,38 +160,38 @@ fn ambiguous_message_is_rejected_or_parsed_unambiguously() {
         (
             "a length listed in Connection",
             "POST / HTTP/1.1\r\nHost: a\r\nConnection: Content-Length\r\nContent-Length: 5\r\n\r\nabcde",
-            Given(&[("POST", "/", "abcde"), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", "abcde"), ("GET", "/smuggled", "")]),
         ),
         // Bodies on requests that usually have none.
         (
             "a GET with a body",
             "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde",
-            Given(&[("GET", "/", "abcde"), ("GET", "/smuggled", "")]),
+            Accepted(&[("GET", "/", "abcde"), ("GET", "/smuggled", "")]),
         ),
         (
             "a GET with a chunked body",
             "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
-            Given(&[("GET", "/", "abcde"), ("GET", "/smuggled", "")]),
+            Accepted(&[("GET", "/", "abcde"), ("GET", "/smuggled", "")]),
         ),
         (
             "a HEAD with a body",
             "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde",
-            Given(&[("HEAD", "/", "abcde"), ("GET", "/smuggled", "")]),
+            Accepted(&[("HEAD", "/", "abcde"), ("GET", "/smuggled", "")]),
         ),
         (
             "CL.0",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 36\r\n\r\nGET /inside HTTP/1.1\r\nHost: a\r\nX: yz",
-            Given(&[("POST", "/", "GET /inside HTTP/1.1\r\nHost: a\r\nX: yz"), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", "GET /inside HTTP/1.1\r\nHost: a\r\nX: yz"), ("GET", "/smuggled", "")]),
         ),
         (
             "0.CL",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
-            Given(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
         ),
         (
             "a POST without a body",
             "POST / HTTP/1.1\r\nHost: a\r\n\r\n",
-            Given(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
         ),
         (
             "an unsupported expectation",
@@ -257,7 +257,7 @@ fn ambiguous_message_is_rejected_or_parsed_unambiguously() {
         (
             "a length as a trailer",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 50\r\n\r\n",
-            Given(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
         ),
         // Heads whose end is ambiguous.
         ("LF LF", "GET / HTTP/1.1\r\nHost: a\n\nGET /inside HTTP/1.1\r\n\r\n", Refused(400)),
@@ -273,34 +273,36 @@ fn ambiguous_message_is_rejected_or_parsed_unambiguously() {
         (
             "another host in the target",
             "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            Given(&[("GET", "http://b/", ""), ("GET", "/smuggled", "")]),
+            Accepted(&[("GET", "http://b/", ""), ("GET", "/smuggled", "")]),
         ),
         (
             "a request after Connection: close",
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-            Given(&[("GET", "/", "")]),
+            Accepted(&[("GET", "/", "")]),
         ),
     ] {
-        let mut connection = front.connect();
+        let mut connection = server.connect();
         connection.write(message.to_owned() + MARKER);
         match expected {
             Refused(status) => {
-                assert_eq!(refusal(&mut connection), status, "{trick}");
-                assert_eq!(front.seen(), [], "{trick}");
+                assert_eq!(read_rejection(&mut connection), status, "{trick}");
+                assert_eq!(server.seen(), [], "{trick}");
             }
-            Given(given) => {
-                for (method, ..) in given {
+            Accepted(requests) => {
+                for (method, ..) in requests {
                     let response = match *method {
                         "HEAD" => connection.read_response_to_head(),
                         _ => connection.read_response(),
                     };
                     assert_eq!(response.status, 200, "{trick}");
                 }
-                let given: Vec<Seen> =
-                    given.iter().map(|(method, target, body)| Seen::of(method, target, body)).collect();
-                assert_eq!(front.seen(), given, "{trick}");
+                let requests: Vec<ReceivedRequest> = requests
+                    .iter()
+                    .map(|(method, target, body)| ReceivedRequest::of(method, target, body))
+                    .collect();
+                assert_eq!(server.seen(), requests, "{trick}");
             }
         }
     }
-    front.still_serves();
+    server.assert_still_serves();
 }

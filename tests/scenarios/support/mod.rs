@@ -29,21 +29,21 @@ pub(crate) mod tls;
 pub(crate) mod wire;
 
 /// The longest that a test waits for anything before it fails. A passing test never waits this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Blocks until `is_so` returns true. Panics with `what` after [`PATIENCE`].
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
+/// Blocks until `condition` returns true. Panics with `what` after [`TEST_TIMEOUT`].
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < TEST_TIMEOUT, "{what}");
         thread::yield_now();
     }
 }
 
 /// Sets the flag to true when dropped.
-pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
+pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }

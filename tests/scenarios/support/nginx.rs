@@ -50,7 +50,7 @@ impl Nginx {
     pub(crate) fn start() -> Self {
         let home = tempfile::Builder::new().prefix("nginx-").tempdir().expect("a folder can be made");
         fs::create_dir(home.path().join("files")).expect("a folder can be made in a new one");
-        let mut complaints = String::new();
+        let mut last_stderr = String::new();
         for _ in 0..ATTEMPTS {
             let port = Port::hold().release();
             let process = launch(&home, port);
@@ -65,9 +65,9 @@ impl Nginx {
                     markers: AtomicU64::new(0),
                 };
             }
-            complaints = process.stderr();
+            last_stderr = process.stderr();
         }
-        panic!("nginx did not start:\n{complaints}");
+        panic!("nginx did not start:\n{last_stderr}");
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::PATIENCE;
+use super::TEST_TIMEOUT;
 use super::wire::find;
 
 /// Output read from the pipes of a child process. One thread per pipe reads continuously, so the child never blocks
@@ -40,7 +40,7 @@ impl<const PIPES: usize> Output<PIPES> {
 
     /// Blocks until a pipe contains a complete line with `needle`, and returns the first such line. Returns `None` if
     /// the
-    /// pipes end without it, or after [`PATIENCE`].
+    /// pipes end without it, or after [`TEST_TIMEOUT`].
     pub(crate) fn wait_for_line(&self, needle: &str) -> Option<String> {
         let mut found = None;
         let mut searched = [0; PIPES];
@@ -51,15 +51,15 @@ impl<const PIPES: usize> Output<PIPES> {
                 found = state.search(&mut searched, needle);
                 found.is_none() && state.ended < PIPES
             },
-            PATIENCE,
+            TEST_TIMEOUT,
         );
         found
     }
 
-    /// Blocks until every pipe is closed. Returns whether that happened within [`PATIENCE`].
+    /// Blocks until every pipe is closed. Returns whether that happened within [`TEST_TIMEOUT`].
     pub(crate) fn wait_for_end(&self) -> bool {
         let mut state = self.shared.state.lock();
-        self.shared.changed.wait_while_for(&mut state, |state| state.ended < PIPES, PATIENCE);
+        self.shared.changed.wait_while_for(&mut state, |state| state.ended < PIPES, TEST_TIMEOUT);
         state.ended == PIPES
     }
 

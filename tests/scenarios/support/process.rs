@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use super::PATIENCE;
+use super::TEST_TIMEOUT;
 use super::output::Output;
 
 const STDOUT: usize = 0;
@@ -29,7 +29,7 @@ pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -
 ///
 /// # Panics
 ///
-/// If it does not exit within [`PATIENCE`].
+/// If it does not exit within [`TEST_TIMEOUT`].
 #[cfg(feature = "cli")]
 pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> std::process::Output {
     let mut process = Process::spawn(arguments);
@@ -71,7 +71,7 @@ impl Process {
     ///
     /// # Panics
     ///
-    /// If the child exits without printing such a line, or does not print it within [`PATIENCE`].
+    /// If the child exits without printing such a line, or does not print it within [`TEST_TIMEOUT`].
     pub(crate) fn wait_for_line(&self, needle: &str) -> String {
         self.line(needle).unwrap_or_else(|| {
             panic!("no line contains {needle:?}; stdout:\n{}\nstderr:\n{}", self.stdout(), self.stderr())
@@ -126,17 +126,17 @@ impl Process {
     ///
     /// # Panics
     ///
-    /// If it does not exit within [`PATIENCE`].
+    /// If it does not exit within [`TEST_TIMEOUT`].
     pub(crate) fn wait(&mut self) -> ExitStatus {
         // Waiting for the end of its output is the only wait that can have a timeout.
         let ended = self.output.wait_for_end();
         assert!(ended, "the child is still running; stdout:\n{}\nstderr:\n{}", self.stdout(), self.stderr());
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 return status;
             }
-            assert!(begun.elapsed() < PATIENCE, "the child closed its output and is still running");
+            assert!(started.elapsed() < TEST_TIMEOUT, "the child closed its output and is still running");
             thread::yield_now();
         }
     }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 
 use http::HeaderMap;
 
-use super::PATIENCE;
+use super::TEST_TIMEOUT;
 use super::wire::{self, Malformed, Reader};
 
 /// A response, possibly incomplete.
@@ -29,19 +29,19 @@ impl Response {
     }
 }
 
-/// A connection to a server. Its methods panic if the server does not respond within [`PATIENCE`].
+/// A connection to a server. Its methods panic if the server does not respond within [`TEST_TIMEOUT`].
 pub(crate) struct Connection {
-    reader: Reader<Recorded>,
+    reader: Reader<RecordingSocket>,
 }
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)
+        let socket = TcpStream::connect_timeout(&address, TEST_TIMEOUT)
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
         socket.set_nodelay(true).expect("TCP_NODELAY can be set on a socket");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not zero can be set");
-        socket.set_write_timeout(Some(PATIENCE)).expect("a timeout that is not zero can be set");
-        Self { reader: Reader::new(Recorded { socket, came: Vec::new() }) }
+        socket.set_read_timeout(Some(TEST_TIMEOUT)).expect("a timeout that is not zero can be set");
+        socket.set_write_timeout(Some(TEST_TIMEOUT)).expect("a timeout that is not zero can be set");
+        Self { reader: Reader::new(RecordingSocket { socket, received: Vec::new() }) }
     }
 
     /// Like [`open`](Self::open), from this address in the loopback network.
@@ -49,10 +49,10 @@ impl Connection {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
             .expect("a socket can be created");
         socket.bind(&SocketAddr::from((from, 0)).into()).expect("an address of loopback can be bound");
-        socket.connect_timeout(&address.into(), PATIENCE).expect("a local server can be connected to");
+        socket.connect_timeout(&address.into(), TEST_TIMEOUT).expect("a local server can be connected to");
         let socket = TcpStream::from(socket);
-        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not zero can be set");
-        Self { reader: Reader::new(Recorded { socket, came: Vec::new() }) }
+        socket.set_read_timeout(Some(TEST_TIMEOUT)).expect("a timeout that is not zero can be set");
+        Self { reader: Reader::new(RecordingSocket { socket, received: Vec::new() }) }
     }
 
     /// Returns whether the server has reset the connection.
@@ -63,7 +63,7 @@ impl Connection {
     /// Returns a second handle to the connection, for writing while the first one reads.
     pub(crate) fn try_clone(&self) -> Self {
         let socket = self.reader.stream().socket.try_clone().expect("a socket can be shared");
-        Self { reader: Reader::new(Recorded { socket, came: Vec::new() }) }
+        Self { reader: Reader::new(RecordingSocket { socket, received: Vec::new() }) }
     }
 
     /// Writes these bytes. A closed connection is not an error here: it shows when the response is read.
@@ -153,19 +153,19 @@ pub(crate) fn exchange(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Vec<u8> 
     let mut connection = Connection::open(address);
     connection.write(bytes);
     while connection.read(to_head).is_some_and(|response| matches!(response.status, 100..=199)) {}
-    std::mem::take(&mut connection.reader.stream_mut().came)
+    std::mem::take(&mut connection.reader.stream_mut().received)
 }
 
 /// A socket that records the bytes received.
-struct Recorded {
+struct RecordingSocket {
     socket: TcpStream,
-    came: Vec<u8>,
+    received: Vec<u8>,
 }
 
-impl Read for Recorded {
+impl Read for RecordingSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.socket.read(buffer)?;
-        self.came.extend_from_slice(&buffer[..read]);
+        self.received.extend_from_slice(&buffer[..read]);
         Ok(read)
     }
 }
@@ -181,7 +181,7 @@ fn cut_by(error: &io::Error) -> io::ErrorKind {
     }
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            panic!("nothing was received within {PATIENCE:?}")
+            panic!("nothing was received within {TEST_TIMEOUT:?}")
         }
         kind => kind,
     }

@@ -9,15 +9,15 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use socket2::SockRef;
 
-use super::PATIENCE;
+use super::TEST_TIMEOUT;
 
 /// A fault that the relay injects. Health checks (`/healthz`) pass unchanged except under the first two faults: a
 /// peer
 /// that passes its health checks but fails its requests is the hardest case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Harm {
+pub(crate) enum Fault {
     /// All connections are reset, including existing ones.
-    Away,
+    ResetAll,
     /// Nothing is forwarded in either direction.
     Silent,
     /// The connection is reset after the head of the response.
@@ -32,7 +32,7 @@ pub(crate) enum Harm {
     TrickledHead,
     TrickledBody,
     /// One byte of the body is changed, if the head contains a digest of the body.
-    Altered,
+    CorruptBody,
 }
 
 /// Relays connections until it is dropped.
@@ -50,7 +50,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    harm: Option<Harm>,
+    record_error: Option<Fault>,
     is_closing: bool,
     sockets: Vec<Weak<TcpStream>>,
     threads: Vec<JoinHandle<()>>,
@@ -72,10 +72,10 @@ impl Relay {
     }
 
     /// Injects this fault from now on; `None` forwards everything.
-    pub(crate) fn set(&self, harm: Option<Harm>) {
+    pub(crate) fn set(&self, record_error: Option<Fault>) {
         let mut state = self.shared.state.lock();
-        state.harm = harm;
-        if harm == Some(Harm::Away) {
+        state.record_error = record_error;
+        if record_error == Some(Fault::ResetAll) {
             state.cut();
         }
         self.shared.changed.notify_all();
@@ -90,7 +90,7 @@ impl Drop for Relay {
         drop(state);
         self.shared.changed.notify_all();
         // Wakes `accept` so that it sees that the relay is closing.
-        let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
+        let _ = TcpStream::connect_timeout(&self.address, TEST_TIMEOUT);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }
@@ -128,15 +128,15 @@ fn close(socket: &TcpStream) {
 fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     loop {
         let (client, _) = listener.accept().expect("a listening socket accepts");
-        let harm = {
+        let record_error = {
             let state = shared.state.lock();
             if state.is_closing {
                 return;
             }
-            state.harm
+            state.record_error
         };
-        let server = TcpStream::connect_timeout(&shared.server, PATIENCE).ok();
-        let Some(server) = server.filter(|_| harm != Some(Harm::Away)) else {
+        let server = TcpStream::connect_timeout(&shared.server, TEST_TIMEOUT).ok();
+        let Some(server) = server.filter(|_| record_error != Some(Fault::ResetAll)) else {
             reset(&client);
             continue;
         };
@@ -147,10 +147,10 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
             shared: Arc::clone(shared),
             client: Arc::new(client),
             server: Arc::new(server),
-            asked: Arc::default(),
+            pending_fault: Arc::default(),
         };
         let mut state = shared.state.lock();
-        if state.is_closing || state.harm == Some(Harm::Away) {
+        if state.is_closing || state.record_error == Some(Fault::ResetAll) {
             reset(&pair.client);
             continue;
         }
@@ -172,21 +172,21 @@ struct Pair {
     client: Arc<TcpStream>,
     server: Arc<TcpStream>,
     /// Set when a request was forwarded: the fault to inject into its response.
-    asked: Arc<Mutex<Option<Option<Harm>>>>,
+    pending_fault: Arc<Mutex<Option<Option<Fault>>>>,
 }
 
 impl Pair {
     fn requests(&self) {
         let mut buffer = vec![0; 16 << 10];
         while let Ok(count @ 1..) = (&*self.client).read(&mut buffer) {
-            let harm = self.shared.state.lock().harm;
-            if harm == Some(Harm::Silent) {
+            let record_error = self.shared.state.lock().record_error;
+            if record_error == Some(Fault::Silent) {
                 continue;
             }
             let is_head = buffer[..count].windows(10).any(|window| window == b" HTTP/1.1\r");
             let is_health = buffer.starts_with(b"GET /healthz ");
             if is_head {
-                *self.asked.lock() = Some(harm.filter(|_| !is_health));
+                *self.pending_fault.lock() = Some(record_error.filter(|_| !is_health));
             }
             if (&*self.server).write_all(&buffer[..count]).is_err() {
                 break;
@@ -196,15 +196,15 @@ impl Pair {
     }
 
     fn responses(&self) {
-        let (mut buffer, mut response) = (vec![0; 16 << 10], Passing::default());
+        let (mut buffer, mut response) = (vec![0; 16 << 10], ForwardedResponse::default());
         while let Ok(count @ 1..) = (&*self.server).read(&mut buffer) {
-            if let Some(harm) = self.asked.lock().take() {
-                response = Passing { harm, ..Passing::default() };
+            if let Some(record_error) = self.pending_fault.lock().take() {
+                response = ForwardedResponse { record_error, ..ForwardedResponse::default() };
             }
-            if self.shared.state.lock().harm == Some(Harm::Silent) {
+            if self.shared.state.lock().record_error == Some(Fault::Silent) {
                 continue;
             }
-            if !response.pass(self, &mut buffer[..count]) {
+            if !response.forward(self, &mut buffer[..count]) {
                 break;
             }
         }
@@ -217,13 +217,13 @@ impl Pair {
     }
 
     fn trickle(&self, bytes: &[u8]) -> bool {
-        bytes.iter().all(|byte| self.send(&[*byte]) && self.is_on_after_a_second())
+        bytes.iter().all(|byte| self.send(&[*byte]) && self.wait_a_second())
     }
 
     /// Paces the trickle. Returns whether the relay is still open.
-    fn is_on_after_a_second(&self) -> bool {
+    fn wait_a_second(&self) -> bool {
         let mut state = self.shared.state.lock();
-        let waiting = |state: &mut State| !state.is_closing && state.harm.is_some();
+        let waiting = |state: &mut State| !state.is_closing && state.record_error.is_some();
         self.shared.changed.wait_while_for(&mut state, waiting, Duration::from_secs(1));
         !state.is_closing
     }
@@ -236,23 +236,23 @@ impl Pair {
 
 /// A response that is being forwarded.
 #[derive(Default)]
-struct Passing {
-    harm: Option<Harm>,
+struct ForwardedResponse {
+    record_error: Option<Fault>,
     head: Vec<u8>,
     has_body: bool,
     has_digest: bool,
 }
 
-impl Passing {
+impl ForwardedResponse {
     /// Forwards the bytes. Returns whether the connection stays open.
-    fn pass(&mut self, pair: &Pair, bytes: &mut [u8]) -> bool {
-        let Some(harm) = self.harm else { return pair.send(bytes) };
-        match harm {
-            Harm::Garbage => {
+    fn forward(&mut self, pair: &Pair, bytes: &mut [u8]) -> bool {
+        let Some(record_error) = self.record_error else { return pair.send(bytes) };
+        match record_error {
+            Fault::Garbage => {
                 pair.send(b"\0\x01\x02 is not HTTP\r\n\r\n");
                 return false;
             }
-            Harm::TrickledHead => return pair.trickle(bytes),
+            Fault::TrickledHead => return pair.trickle(bytes),
             _ => {}
         }
         let mut body = bytes;
@@ -269,7 +269,7 @@ impl Passing {
             if !pair.send(&self.head) {
                 return false;
             }
-            if harm == Harm::ResetAfterHead {
+            if record_error == Fault::ResetAfterHead {
                 reset(&pair.client);
                 return false;
             }
@@ -279,18 +279,18 @@ impl Passing {
             return true;
         }
         let half = body.len() / 2;
-        match harm {
-            Harm::ResetInBody => {
+        match record_error {
+            Fault::ResetInBody => {
                 pair.send(&body[..half]);
                 reset(&pair.client);
                 false
             }
-            Harm::CutInBody => {
+            Fault::CutInBody => {
                 pair.send(&body[..half]);
                 false
             }
-            Harm::TrickledBody => pair.trickle(body),
-            Harm::Altered if self.has_digest => {
+            Fault::TrickledBody => pair.trickle(body),
+            Fault::CorruptBody if self.has_digest => {
                 body[half] ^= 1;
                 self.has_digest = false;
                 pair.send(body)

@@ -30,14 +30,17 @@ impl TlsOrigin {
     }
 
     /// Like [`start`](Self::start), but accepts only clients with a certificate of the same authority.
-    pub(crate) fn start_for_its_clients(
+    pub(crate) fn start_with_client_auth(
         handler: impl Fn(&Received) -> Reply + Send + Sync + 'static,
     ) -> Self {
         Self::start_as(true, handler)
     }
 
-    fn start_as(for_its_clients: bool, handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
-        let Certified { ca_pem, client_pem, config, .. } = certified(for_its_clients);
+    fn start_as(
+        requires_client_auth: bool,
+        handler: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let Certified { ca_pem, client_pem, config, .. } = certified(requires_client_auth);
         let (ca_file, client_file) = (file(&ca_pem), file(&client_pem));
         let layer = move |socket| -> io::Result<Box<dyn Stream>> {
             let session = ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
@@ -155,7 +158,7 @@ struct Certified {
     config: Arc<ServerConfig>,
 }
 
-fn certified(for_its_clients: bool) -> Certified {
+fn certified(requires_client_auth: bool) -> Certified {
     let mut authority = CertificateParams::new(Vec::new()).expect("an empty list of names is valid");
     authority.distinguished_name.push(DnType::CommonName, "an authority for one test");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -179,7 +182,7 @@ fn certified(for_its_clients: bool) -> Certified {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .expect("ring has ciphers for the default versions");
-    let builder = if for_its_clients {
+    let builder = if requires_client_auth {
         let mut roots = RootCertStore::empty();
         roots.add(ca.der().clone()).expect("the certificate is that of an authority");
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);

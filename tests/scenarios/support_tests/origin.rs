@@ -8,7 +8,7 @@ use crate::support::raw::{self, Connection, Response};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: origin\r\n\r\n";
 
-fn ask(origin: &Origin) -> Response {
+fn get(origin: &Origin) -> Response {
     let mut connection = Connection::open(origin.address());
     connection.write(GET);
     connection.read_response()
@@ -20,7 +20,7 @@ fn bytes_of(reply: Reply) -> String {
 }
 
 /// Returns the message with which the drop of this origin panics.
-fn complaint(origin: Origin) -> String {
+fn drop_panic(origin: Origin) -> String {
     let panic = catch_unwind(AssertUnwindSafe(|| drop(origin))).unwrap_err();
     panic.downcast_ref::<String>().unwrap().clone()
 }
@@ -99,7 +99,7 @@ fn cut_and_reset_bodies_end_early() {
     for chunked in [false, true] {
         let body = || if chunked { Reply::ok("0123456789").chunked() } else { Reply::ok("0123456789") };
         let origin = Origin::replies([body().cut_after(7), body().reset_after(7), body().cut_after(0)]);
-        let [cut, reset, bare] = [ask(&origin), ask(&origin), ask(&origin)];
+        let [cut, reset, bare] = [get(&origin), get(&origin), get(&origin)];
         assert_eq!((cut.body.as_slice(), cut.cut), (&b"0123456"[..], Some(ErrorKind::UnexpectedEof)));
         assert_eq!((reset.body.as_slice(), reset.cut), (&b"0123456"[..], Some(ErrorKind::ConnectionReset)));
         assert_eq!((bare.body.as_slice(), bare.cut), (&b""[..], Some(ErrorKind::UnexpectedEof)));
@@ -109,7 +109,7 @@ fn cut_and_reset_bodies_end_early() {
 #[test]
 fn announced_length_may_differ_from_the_body() {
     let origin = Origin::replies([Reply::ok("body").announcing(5), Reply::ok("body").announcing(3).close()]);
-    let short = ask(&origin);
+    let short = get(&origin);
     assert_eq!((short.body.as_slice(), short.cut), (&b"body"[..], Some(ErrorKind::UnexpectedEof)));
     let mut connection = Connection::open(origin.address());
     connection.write(GET);
@@ -209,7 +209,7 @@ fn exchange_reads_up_to_the_final_response() {
 fn trailers_are_separate_from_headers_and_body() {
     let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nDigest: d\r\n\r\n";
     let origin = Origin::replies([Reply::raw(chunks)]);
-    let response = ask(&origin);
+    let response = get(&origin);
     assert_eq!((response.body.as_slice(), response.cut), (&b"a"[..], None));
     assert_eq!((response.field("digest"), response.trailers["digest"].as_bytes()), (None, &b"d"[..]));
 }
@@ -237,23 +237,23 @@ fn requests_are_recorded_completely() {
 
 #[test]
 fn unused_origin_fails_when_dropped() {
-    assert!(complaint(Origin::replies([Reply::ok("unused")])).contains("received no request"));
+    assert!(drop_panic(Origin::replies([Reply::ok("unused")])).contains("received no request"));
     drop(Origin::replies([Reply::ok("unused")]).may_be_unused());
 }
 
 #[test]
 fn extra_request_gets_500_and_fails_the_drop() {
     let origin = Origin::replies([Reply::ok("only")]);
-    assert_eq!(ask(&origin).status, 200);
-    assert_eq!(ask(&origin).status, 500);
-    assert!(complaint(origin).contains("no reply is left for GET /"));
+    assert_eq!(get(&origin).status, 200);
+    assert_eq!(get(&origin).status, 500);
+    assert!(drop_panic(origin).contains("no reply is left for GET /"));
 }
 
 #[test]
 fn panicking_handler_fails_the_drop() {
     let origin = Origin::start(|received| panic!("unexpected {}", received.target));
-    assert_eq!(ask(&origin).status, 500);
-    assert!(complaint(origin).contains("unexpected /"));
+    assert_eq!(get(&origin).status, 500);
+    assert!(drop_panic(origin).contains("unexpected /"));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn malformed_request_gets_400_and_fails_the_drop() {
         let mut connection = Connection::open(origin.address());
         connection.write(request);
         assert_eq!(connection.read_response().status, 400);
-        assert!(complaint(origin).contains("malformed request"), "{request}");
+        assert!(drop_panic(origin).contains("malformed request"), "{request}");
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn serve(shared: &Shared, stream: Box<dyn Stream>, connection: usize)
             }
             Err(error) => {
                 if let Some(malformed) = Malformed::within(&error) {
-                    shared.fault(format!("it received a malformed request: {malformed}"));
+                    shared.record_error(format!("it received a malformed request: {malformed}"));
                     let _ = answer(&mut **reader.stream_mut(), &Method::GET, true, &Reply::status(400));
                 }
                 return;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::support::PATIENCE;
+use crate::support::TEST_TIMEOUT;
 
 /// Closed at first; once opened it stays open. Clones share the same gate.
 #[derive(Clone, Debug, Default)]
@@ -34,10 +34,10 @@ impl Gate {
     ///
     /// # Panics
     ///
-    /// If the gate is not opened within [`PATIENCE`].
+    /// If the gate is not opened within [`TEST_TIMEOUT`].
     pub(crate) fn wait(&self) {
         let mut open = self.0.open.lock();
-        let waited = self.0.opened.wait_while_for(&mut open, |open| !*open, PATIENCE);
-        assert!(!waited.timed_out(), "the gate was not opened within {PATIENCE:?}");
+        let waited = self.0.opened.wait_while_for(&mut open, |open| !*open, TEST_TIMEOUT);
+        assert!(!waited.timed_out(), "the gate was not opened within {TEST_TIMEOUT:?}");
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::connection::serve;
 use super::{Gate, Received, Reply, Socket, Stream};
-use crate::support::PATIENCE;
+use crate::support::TEST_TIMEOUT;
 
 type Handler = dyn Fn(&Received) -> Reply + Send + Sync;
 type Layer = dyn Fn(Socket) -> io::Result<Box<dyn Stream>> + Send + Sync;
@@ -41,11 +41,11 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct State {
     seen: Vec<Received>,
-    faults: Vec<String>,
+    errors: Vec<String>,
     gates: Vec<Gate>,
     sockets: Vec<Weak<TcpStream>>,
     threads: Vec<JoinHandle<()>>,
-    living: usize,
+    running: usize,
     closing: bool,
 }
 
@@ -115,10 +115,10 @@ impl Origin {
     ///
     /// # Panics
     ///
-    /// If they do not arrive within [`PATIENCE`].
+    /// If they do not arrive within [`TEST_TIMEOUT`].
     pub(crate) fn wait_for(&self, requests: usize) {
         let mut state = self.shared.state.lock();
-        self.shared.changed.wait_while_for(&mut state, |state| state.seen.len() < requests, PATIENCE);
+        self.shared.changed.wait_while_for(&mut state, |state| state.seen.len() < requests, TEST_TIMEOUT);
         let seen = state.seen.len();
         drop(state);
         assert!(seen >= requests, "waited for {requests} requests and received {seen}");
@@ -135,17 +135,17 @@ impl Origin {
         state.gates.drain(..).for_each(|gate| gate.open());
         drop(state);
         // Wakes `accept` so that it sees that the origin is closing.
-        let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
+        let _ = TcpStream::connect_timeout(&self.address, TEST_TIMEOUT);
 
         let mut state = self.shared.state.lock();
-        self.shared.changed.wait_while_for(&mut state, |state| state.living > 0, PATIENCE);
-        if state.living > 0 {
+        self.shared.changed.wait_while_for(&mut state, |state| state.running > 0, TEST_TIMEOUT);
+        if state.running > 0 {
             return false;
         }
         let threads = std::mem::take(&mut state.threads);
         drop(state);
-        let faults: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().err()).collect();
-        faults.iter().for_each(|panic| self.shared.fault(message_of(&**panic)));
+        let errors: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().err()).collect();
+        errors.iter().for_each(|panic| self.shared.record_error(message_of(&**panic)));
         true
     }
 }
@@ -157,22 +157,22 @@ impl Drop for Origin {
             return;
         }
         let state = self.shared.state.lock();
-        let (asked, mut faults) = (!state.seen.is_empty(), state.faults.clone());
+        let (was_used, mut errors) = (!state.seen.is_empty(), state.errors.clone());
         drop(state);
         if !ended {
-            faults.push(format!("a thread did not end within {PATIENCE:?}"));
+            errors.push(format!("a thread did not end within {TEST_TIMEOUT:?}"));
         }
-        if !asked && !self.may_be_unused {
-            faults.push("it received no request".to_owned());
+        if !was_used && !self.may_be_unused {
+            errors.push("it received no request".to_owned());
         }
-        assert!(faults.is_empty(), "the origin {}: {}", self.url("/"), faults.join("; "));
+        assert!(errors.is_empty(), "the origin {}: {}", self.url("/"), errors.join("; "));
     }
 }
 
 impl Shared {
     /// Records an error that makes the drop of the origin fail.
-    pub(super) fn fault(&self, what: impl Into<String>) {
-        self.state.lock().faults.push(what.into());
+    pub(super) fn record_error(&self, what: impl Into<String>) {
+        self.state.lock().errors.push(what.into());
     }
 
     /// Records the request and calls the handler.
@@ -181,7 +181,7 @@ impl Shared {
         self.changed.notify_all();
         // Keeps a panic of the handler for `Drop`; otherwise it is lost with the thread.
         let reply = catch_unwind(AssertUnwindSafe(|| (self.handler)(received))).unwrap_or_else(|panic| {
-            self.fault(format!("its handler panicked: {}", message_of(&*panic)));
+            self.record_error(format!("its handler panicked: {}", message_of(&*panic)));
             Reply::status(500)
         });
         let mut state = self.state.lock();
@@ -194,21 +194,21 @@ impl Shared {
     }
 
     fn spawn(self: &Arc<Self>, state: &mut State, work: impl FnOnce() + Send + 'static) {
-        let living = Living(Arc::clone(self));
-        state.living += 1;
+        let running = RunningThread(Arc::clone(self));
+        state.running += 1;
         state.threads.push(thread::spawn(move || {
-            let _living = living;
+            let _living = running;
             work();
         }));
     }
 }
 
 /// Counts a running thread until it is dropped.
-struct Living(Arc<Shared>);
+struct RunningThread(Arc<Shared>);
 
-impl Drop for Living {
+impl Drop for RunningThread {
     fn drop(&mut self) {
-        self.0.state.lock().living -= 1;
+        self.0.state.lock().running -= 1;
         self.0.changed.notify_all();
     }
 }
