@@ -117,10 +117,10 @@ fn hit_of_a_handler(bencher: Bencher<'_, '_>) {
     let handler = peer.handler();
     let query = URL.replace(':', "%3A").replace('/', "%2F").replace('?', "%3F");
     let query = query.replace('=', "%3D").replace('&', "%26");
-    let asked =
+    let peer_request =
         || Request::get(format!("/proxy?q={query}")).body(Body::empty()).expect("the URL is well-formed");
-    assert_eq!(Outcome::of(handler(asked()).headers()), Some(Outcome::Hit));
-    bencher.with_inputs(asked).bench_values(handler);
+    assert_eq!(Outcome::of(handler(peer_request()).headers()), Some(Outcome::Hit));
+    bencher.with_inputs(peer_request).bench_values(handler);
 }
 
 /// A miss for a new URL, from an origin that costs nothing, read to its end and stored in place of an older response.

@@ -20,13 +20,19 @@ const WARM_UP: u64 = 200_000;
 
 fn main() {
     println!("{:<26} {:>5} {:>6} {:>7} {:>7} {:>7}", "traffic", "zipf", "store", "LRU", "ours", "gain");
-    for traffic in [Traffic::Alone, Traffic::Bursts, Traffic::Crawled, Traffic::Moving, Traffic::Round] {
+    for traffic in [
+        Traffic::ZipfOnly,
+        Traffic::ScanBursts,
+        Traffic::HalfReadOnce,
+        Traffic::MovingPopularity,
+        Traffic::Loop,
+    ] {
         for exponent in [0.8, 1.0] {
             for per_mille in [5, 10, 50, 100] {
                 let capacity = URLS * per_mille / 1000;
-                let (lru, ours) = (
+                let (lru, library) = (
                     hit_ratio(&mut Lru::new(capacity), traffic, exponent, capacity),
-                    hit_ratio(&mut Ours::new(capacity), traffic, exponent, capacity),
+                    hit_ratio(&mut LibraryStore::new(capacity), traffic, exponent, capacity),
                 );
                 println!(
                     "{:<26} {:>5.1} {:>4.1} % {:>5.1} % {:>5.1} % {:>+7.1}",
@@ -34,8 +40,8 @@ fn main() {
                     exponent,
                     per_mille as f64 / 10.0,
                     lru * 100.0,
-                    ours * 100.0,
-                    (ours - lru) * 100.0
+                    library * 100.0,
+                    (library - lru) * 100.0
                 );
             }
         }
@@ -44,25 +50,25 @@ fn main() {
 
 #[derive(Clone, Copy)]
 enum Traffic {
-    Alone,
+    ZipfOnly,
     /// From time to time, 20,000 URLs are read once.
-    Bursts,
+    ScanBursts,
     /// Every other request is for a URL that is read once.
-    Crawled,
+    HalfReadOnce,
     /// The popular URLs change completely, twice.
-    Moving,
+    MovingPopularity,
     /// After the warm-up, the same URLs are read in the same order repeatedly; they fill nine tenths of the capacity.
-    Round,
+    Loop,
 }
 
 impl Traffic {
     fn name(self) -> &'static str {
         match self {
-            Self::Alone => "zipf only",
-            Self::Bursts => "scans in bursts",
-            Self::Crawled => "half read once",
-            Self::Moving => "moving popularity",
-            Self::Round => "a loop that fits",
+            Self::ZipfOnly => "zipf only",
+            Self::ScanBursts => "scans in bursts",
+            Self::HalfReadOnce => "half read once",
+            Self::MovingPopularity => "moving popularity",
+            Self::Loop => "a loop that fits",
         }
     }
 }
@@ -75,20 +81,20 @@ fn hit_ratio(cache: &mut impl Cache, traffic: Traffic, exponent: f64, capacity: 
     let mut once = URLS * 10;
     for number in 0..REQUESTS {
         let url = match traffic {
-            Traffic::Moving => (zipf.draw(&mut random) + number / 200_000 * 31_337) % URLS,
-            Traffic::Round if number >= WARM_UP => 2 * URLS + number % (capacity * 9 / 10),
+            Traffic::MovingPopularity => (zipf.draw(&mut random) + number / 200_000 * 31_337) % URLS,
+            Traffic::Loop if number >= WARM_UP => 2 * URLS + number % (capacity * 9 / 10),
             _ => zipf.draw(&mut random),
         };
-        let is_hit = cache.ask(url);
+        let is_hit = cache.request(url);
         hits += u64::from(is_hit && number >= WARM_UP);
         let read_once = match traffic {
-            Traffic::Bursts if number % 50_000 == 0 => 20_000,
-            Traffic::Crawled => 1,
+            Traffic::ScanBursts if number % 50_000 == 0 => 20_000,
+            Traffic::HalfReadOnce => 1,
             _ => 0,
         };
         for _ in 0..read_once {
             once += 1;
-            cache.ask(once);
+            cache.request(once);
         }
     }
     hits as f64 / (REQUESTS - WARM_UP) as f64
@@ -96,16 +102,16 @@ fn hit_ratio(cache: &mut impl Cache, traffic: Traffic, exponent: f64, capacity: 
 
 trait Cache {
     /// Returns whether the URL is stored, and stores it if not.
-    fn ask(&mut self, url: u64) -> bool;
+    fn request(&mut self, url: u64) -> bool;
 }
 
 /// The memory store of the library.
-struct Ours {
+struct LibraryStore {
     store: MemoryStore,
     response: Arc<StoredResponse>,
 }
 
-impl Ours {
+impl LibraryStore {
     fn new(capacity: u64) -> Self {
         let validity = Validity {
             response_time: UNIX_EPOCH,
@@ -128,8 +134,8 @@ impl Ours {
     }
 }
 
-impl Cache for Ours {
-    fn ask(&mut self, url: u64) -> bool {
+impl Cache for LibraryStore {
+    fn request(&mut self, url: u64) -> bool {
         let key = key(url);
         let is_hit = !self.store.variants(&key).expect("memory does not fail").is_empty();
         if !is_hit {
@@ -158,7 +164,7 @@ impl Lru {
 }
 
 impl Cache for Lru {
-    fn ask(&mut self, url: u64) -> bool {
+    fn request(&mut self, url: u64) -> bool {
         self.now += 1;
         let last = self.used.insert(url, self.now);
         self.order.insert(self.now, url);

@@ -77,9 +77,9 @@ trait Candidate {
 fn measure<C: Candidate>(name: &str, names: &[String], keys: &[String]) {
     let (count, gone) = (names.len() - 1, names.len() / 2);
     let peers = &names[..count];
-    let began = Instant::now();
+    let started = Instant::now();
     let placement = C::new(peers);
-    let build = began.elapsed().as_secs_f64() * 1e3;
+    let build = started.elapsed().as_secs_f64() * 1e3;
     if name.contains("rendezvous") {
         &keys[..keys.len().min(1_000_000_000 / count)]
     } else {
@@ -109,9 +109,9 @@ fn time(placement: &impl Candidate, keys: &[String]) -> f64 {
     // Few enough keys to stay in the processor's cache, like the key of a real request; the tables have to fit too.
     let near = &keys[..keys.len().min(16_384)];
     let times = (0..10).map(|_| {
-        let began = Instant::now();
+        let started = Instant::now();
         near.iter().for_each(|key| placement.look_up(black_box(key)));
-        began.elapsed().as_secs_f64() * 1e9 / near.len() as f64
+        started.elapsed().as_secs_f64() * 1e9 / near.len() as f64
     });
     times.fold(f64::MAX, f64::min)
 }

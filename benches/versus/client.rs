@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A response.
 #[derive(Debug)]
@@ -43,15 +43,15 @@ impl Connection {
     }
 
     fn with_buffer(address: SocketAddr, bytes: usize) -> io::Result<Self> {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+        let socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
+        socket.set_write_timeout(Some(TIMEOUT))?;
         Ok(Self { reader: BufReader::with_capacity(bytes, socket), host: address })
     }
 
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Answer> {
-        let mut answer = self.ask(path)?;
+        let mut answer = self.send_get(path)?;
         if answer.field("transfer-encoding").is_some() {
             while self.chunk(&mut answer.body)? > 0 {}
         } else if let Some(length) = answer.field("content-length") {
@@ -64,7 +64,7 @@ impl Connection {
     }
 
     /// Sends a request and reads the head of the response, but not its body.
-    pub(crate) fn ask(&mut self, path: &str) -> io::Result<Answer> {
+    pub(crate) fn send_get(&mut self, path: &str) -> io::Result<Answer> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
         self.reader.get_mut().write_all(request.as_bytes())?;
         let line = self.line()?;

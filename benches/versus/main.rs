@@ -86,18 +86,18 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn measure(arguments: &Arguments) -> Result<Results> {
     let (rounds, seconds) = (arguments.rounds, arguments.seconds);
     let mut results = Results::default();
-    for what in throughput::ALL {
-        if arguments.has(what.scenario) {
-            let outcome = throughput::measure(what, &arguments.chosen(what.kinds), rounds, seconds)?;
+    for case in throughput::ALL {
+        if arguments.has(case.scenario) {
+            let outcome = throughput::measure(case, &arguments.chosen(case.kinds), rounds, seconds)?;
             results.throughput.push(outcome);
         }
     }
-    for what in idle::What::ALL {
-        if arguments.has(what.scenario()) && what.is_possible() {
+    for case in idle::HeldOpen::ALL {
+        if arguments.has(case.scenario()) && case.is_possible() {
             let kinds = arguments.chosen(&[Kind::Forwardcache, Kind::Nginx]);
-            results.idle.push(idle::measure(what, &kinds, rounds, seconds)?);
-        } else if arguments.has(what.scenario()) {
-            eprintln!("skipping {}: the limit of open files is too low", what.name());
+            results.idle.push(idle::measure(case, &kinds, rounds, seconds)?);
+        } else if arguments.has(case.scenario()) {
+            eprintln!("skipping {}: the limit of open files is too low", case.name());
         }
     }
     if arguments.has(Scenario::Objects) {

@@ -8,14 +8,14 @@ use crate::Result;
 use crate::client::Connection;
 use crate::interruption;
 use crate::servers::{Origin, SMALL, Server};
-use crate::wrk::Seen;
+use crate::wrk::LoadResult;
 
 /// One of this many requests of a client is a miss.
 pub(crate) const MISS_EVERY: u64 = 10;
 
 /// The results of one client.
 #[derive(Debug, Default)]
-struct Share {
+struct ClientResults {
     /// The duration of each hit in microseconds.
     hits: Vec<f64>,
     misses: u64,
@@ -30,71 +30,71 @@ struct Share {
 /// # Errors
 ///
 /// If a response is an error or has a wrong length, or if a connection breaks.
-pub(crate) fn run(server: &Server, first: u64, connections: u32, seconds: u32) -> Result<(u64, Seen)> {
+pub(crate) fn run(server: &Server, first: u64, connections: u32, seconds: u32) -> Result<(u64, LoadResult)> {
     let until = Instant::now() + Duration::from_secs(seconds.into());
     let (address, hit, miss) = (server.address, server.path(SMALL.0), server.path(Origin::DISTINCT));
     let (hit, miss) = (&*hit, &*miss);
-    let begun = Instant::now();
-    let shares = thread::scope(|scope| {
+    let started = Instant::now();
+    let results = thread::scope(|scope| {
         let start = |client: u32| {
             // A range of numbers larger than the number of requests of one client.
             let numbers = first + u64::from(client) * 100_000;
             // Spread the misses of the clients over time.
-            let turn = u64::from(client) % MISS_EVERY;
-            scope.spawn(move || share(address, hit, (miss, numbers), turn, until))
+            let offset = u64::from(client) % MISS_EVERY;
+            scope.spawn(move || run_client(address, hit, (miss, numbers), offset, until))
         };
         let clients: Vec<_> = (0..connections).map(start).collect();
         let joined =
             clients.into_iter().map(|client| Ok(client.join().map_err(|_| "a client panicked")??));
-        joined.collect::<Result<Vec<Share>>>()
+        joined.collect::<Result<Vec<ClientResults>>>()
     })?;
-    let elapsed = begun.elapsed().as_secs_f64();
-    let misses: u64 = shares.iter().map(|share| share.misses).sum();
-    let bytes: u64 = shares.iter().map(|share| share.bytes).sum();
-    let mut hits: Vec<f64> = shares.into_iter().flat_map(|share| share.hits).collect();
+    let elapsed = started.elapsed().as_secs_f64();
+    let misses: u64 = results.iter().map(|run_client| run_client.misses).sum();
+    let bytes: u64 = results.iter().map(|run_client| run_client.bytes).sum();
+    let mut hits: Vec<f64> = results.into_iter().flat_map(|run_client| run_client.hits).collect();
     hits.sort_by(f64::total_cmp);
     let percentile =
         |percent: usize| hits.get(hits.len() * percent / 100).copied().ok_or("no hits were measured");
     let requests = hits.len() as f64 + misses as f64;
-    let seen = Seen {
+    let result = LoadResult {
         requests,
         requests_per_second: requests / elapsed,
         median_milliseconds: percentile(50)? / 1e3,
         p99_milliseconds: percentile(99)? / 1e3,
         bytes: bytes as f64,
     };
-    Ok((misses, seen))
+    Ok((misses, result))
 }
 
-fn share(
+fn run_client(
     address: SocketAddr,
     hit: &str,
     (miss, numbers): (&str, u64),
-    turn: u64,
+    offset: u64,
     until: Instant,
-) -> std::io::Result<Share> {
+) -> std::io::Result<ClientResults> {
     let mut connection = Connection::open(address)?;
-    let mut share = Share::default();
-    for count in turn.. {
+    let mut run_client = ClientResults::default();
+    for count in offset.. {
         if Instant::now() >= until {
             break;
         }
         interruption::check()?;
         let is_miss = count % MISS_EVERY == 0;
         let path = if is_miss { format!("{miss}{}", numbers + count) } else { hit.to_owned() };
-        let begun = Instant::now();
+        let started = Instant::now();
         let answer = connection.get(&path)?;
-        let microseconds = begun.elapsed().as_secs_f64() * 1e6;
+        let microseconds = started.elapsed().as_secs_f64() * 1e6;
         if answer.status != 200 || answer.length() != SMALL.1 {
             let text = format!("status {} with {} bytes", answer.status, answer.length());
             return Err(std::io::Error::other(text));
         }
-        share.bytes += answer.length();
+        run_client.bytes += answer.length();
         if is_miss {
-            share.misses += 1;
+            run_client.misses += 1;
         } else {
-            share.hits.push(microseconds);
+            run_client.hits.push(microseconds);
         }
     }
-    Ok(share)
+    Ok(run_client)
 }

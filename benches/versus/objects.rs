@@ -35,14 +35,14 @@ fn bytes(kind: Kind) -> Result<f64> {
     fill(&server, 0, COUNT)?;
     let after = server.usage().resident;
     // Verify that the objects are still stored.
-    let asked = origin.asked()?;
+    let requests_before = origin.request_count()?;
     for number in (0..COUNT).step_by(997) {
         let answer = server.get(&path(number))?;
         if !server.is_hit(&answer) {
             return Err(format!("object {number} is not stored").into());
         }
     }
-    if origin.asked()? > asked {
+    if origin.request_count()? > requests_before {
         return Err("not all objects are stored".into());
     }
     Ok((after as f64 - before as f64) / COUNT as f64)

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::processes::is_root;
 
 /// The programs and their Debian packages.
-const NEEDED: [(&str, &str); 4] =
+const PROGRAMS: [(&str, &str); 4] =
     [("nginx", "nginx-light"), ("varnishd", "varnish"), ("squid", "squid"), ("wrk", "wrk")];
 
 /// The folders in which Debian installs them; not all are in the PATH of ordinary users.
@@ -23,7 +23,7 @@ pub(crate) fn path_of(program: &str) -> Result<PathBuf> {
 
 /// Installs the missing programs, or returns an error that lists them.
 pub(crate) fn install() -> Result<()> {
-    let missing: Vec<&str> = NEEDED
+    let missing: Vec<&str> = PROGRAMS
         .into_iter()
         .filter(|(program, _)| path_of(program).is_err())
         .map(|(_, package)| package)
@@ -36,13 +36,13 @@ pub(crate) fn install() -> Result<()> {
         return Err(format!("install these Debian packages first: {names}").into());
     }
     eprintln!("installing {names}");
-    let _nothing_starts = NothingStarts::from_now_on()?;
+    let _service_start_block = ServiceStartBlock::install()?;
     // The usual reason for a failure is a missing or outdated package list.
     if apt_get("install", &missing).is_err() {
         apt_get("update", &[])?;
         apt_get("install", &missing)?;
     }
-    NEEDED.iter().try_for_each(|(program, _)| path_of(program).map(drop))
+    PROGRAMS.iter().try_for_each(|(program, _)| path_of(program).map(drop))
 }
 
 fn apt_get(verb: &str, packages: &[&str]) -> Result<()> {
@@ -50,20 +50,20 @@ fn apt_get(verb: &str, packages: &[&str]) -> Result<()> {
     command.args(["-y", "-qq", "--no-install-recommends", verb]).args(packages);
     let output = command.env("DEBIAN_FRONTEND", "noninteractive").output()?;
     if !output.status.success() {
-        let complaints = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("apt-get {verb} {}: {complaints}", packages.join(" ")).into());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("apt-get {verb} {}: {stderr}", packages.join(" ")).into());
     }
     Ok(())
 }
 
 /// Prevents the packages from starting their servers, which would disturb the measurement, by means of Debian's
 /// `policy-rc.d`.
-struct NothingStarts {
+struct ServiceStartBlock {
     policy: Option<PathBuf>,
 }
 
-impl NothingStarts {
-    fn from_now_on() -> Result<Self> {
+impl ServiceStartBlock {
+    fn install() -> Result<Self> {
         let path = PathBuf::from("/usr/sbin/policy-rc.d");
         // Keep an existing policy of the administrator.
         if path.exists() {
@@ -75,7 +75,7 @@ impl NothingStarts {
     }
 }
 
-impl Drop for NothingStarts {
+impl Drop for ServiceStartBlock {
     fn drop(&mut self) {
         if let Some(path) = &self.policy {
             let _ = fs::remove_file(path);

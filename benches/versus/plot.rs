@@ -45,7 +45,7 @@ pub(crate) fn svg(results: &Results) -> String {
             .filter_map(|(kind, _)| Some((*kind, outcome.median(*kind, |turn| turn.requests_per_second)?)))
             .collect();
         let most = bars.iter().map(|(_, value)| *value).fold(1.0, f64::max);
-        let name = outcome.what.name;
+        let name = outcome.case.name;
         let _ = writeln!(
             body,
             r#"<text class="title" x="{MARGIN}" y="{}">{name}, requests/s</text>"#,

@@ -19,7 +19,7 @@ const OPEN_FILES: u64 = 65_536;
 /// The ticks per second in `/proc/<id>/stat`, which Linux fixes for user space.
 const TICKS: f64 = 100.0;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
@@ -112,7 +112,7 @@ impl Process {
     }
 
     /// Returns the end of the output.
-    pub(crate) fn last_words(&self) -> String {
+    pub(crate) fn output_tail(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
         let from = text.len().saturating_sub(2000);
         String::from_utf8_lossy(&text[from..]).into_owned()
@@ -130,7 +130,7 @@ impl Process {
     }
 
     /// Returns the resident memory of the process itself, including shared memory.
-    pub(crate) fn whole_resident(&self) -> u64 {
+    pub(crate) fn own_resident(&self) -> u64 {
         status_number(self.child.id(), "VmRSS:").unwrap_or(0) * 1024
     }
 }
@@ -143,7 +143,7 @@ impl Drop for Process {
             send("TERM", self.child.id());
         }
         let asked = Instant::now();
-        while !self.has_ended() && asked.elapsed() < PATIENCE {
+        while !self.has_ended() && asked.elapsed() < TIMEOUT {
             thread::sleep(Duration::from_millis(5));
         }
         let _ = self.child.kill();

@@ -18,11 +18,11 @@ pub(crate) struct Results {
 
 impl Results {
     pub(crate) fn throughput(&self, scenario: Scenario) -> Option<&throughput::Outcome> {
-        self.throughput.iter().find(|outcome| outcome.what.scenario == scenario)
+        self.throughput.iter().find(|outcome| outcome.case.scenario == scenario)
     }
 
-    pub(crate) fn idle(&self, what: idle::What) -> Option<&idle::Outcome> {
-        self.idle.iter().find(|outcome| outcome.what == what)
+    pub(crate) fn idle(&self, case: idle::HeldOpen) -> Option<&idle::Outcome> {
+        self.idle.iter().find(|outcome| outcome.case == case)
     }
 
     /// Returns the report of all results and targets.
@@ -64,39 +64,40 @@ fn heading(arguments: &Arguments) -> String {
 fn throughput_table(outcome: &throughput::Outcome) -> String {
     let mut rows = Vec::new();
     for (kind, _) in &outcome.servers {
-        let median = |figure: fn(&throughput::Turn) -> f64| outcome.median(*kind, figure).unwrap_or(0.0);
+        let median =
+            |figure: fn(&throughput::Measurement) -> f64| outcome.median(*kind, figure).unwrap_or(0.0);
         let ratio = outcome.ratio(*kind).filter(|_| *kind != Kind::Forwardcache);
         rows.push([
             kind.to_string(),
-            grouped(median(|turn| turn.requests_per_second)),
-            milliseconds(median(|turn| turn.median_milliseconds)),
-            milliseconds(median(|turn| turn.p99_milliseconds)),
-            format!("{:.4} s", median(|turn| turn.cpu)),
-            mebibytes(median(|turn| turn.resident)),
+            grouped(median(|measurement| measurement.requests_per_second)),
+            milliseconds(median(|measurement| measurement.median_milliseconds)),
+            milliseconds(median(|measurement| measurement.p99_milliseconds)),
+            format!("{:.4} s", median(|measurement| measurement.cpu)),
+            mebibytes(median(|measurement| measurement.resident)),
             ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")),
         ]);
     }
     let columns = ["server", "requests/s", "p50", "p99", "CPU per 1,000", "resident", "ratio"];
-    format!("## {}\n\n{}", outcome.what.name, table(columns, &rows))
+    format!("## {}\n\n{}", outcome.case.name, table(columns, &rows))
 }
 
 fn idle_table(outcome: &idle::Outcome) -> String {
     let mut rows = Vec::new();
     let mut failures = String::new();
-    for (kind, turns) in &outcome.servers {
-        if let Err(reason) = turns {
+    for (kind, measurements) in &outcome.servers {
+        if let Err(reason) = measurements {
             let _ = writeln!(failures, "\n{kind}: {}", reason.lines().next().unwrap_or_default());
             continue;
         }
-        let median = |figure: fn(&idle::Turn) -> f64| outcome.median(*kind, figure).unwrap_or(0.0);
+        let median = |figure: fn(&idle::Measurement) -> f64| outcome.median(*kind, figure).unwrap_or(0.0);
         rows.push([
             kind.to_string(),
-            grouped(median(|turn| turn.threads_before as f64)),
-            grouped(median(|turn| turn.threads_after as f64)),
-            grouped(median(|turn| turn.bytes_per_connection)),
-            grouped(median(|turn| turn.hits_without)),
-            grouped(median(|turn| turn.hits_with)),
-            format!("{:.2}", median(|turn| turn.hits_with / turn.hits_without)),
+            grouped(median(|measurement| measurement.threads_before as f64)),
+            grouped(median(|measurement| measurement.threads_after as f64)),
+            grouped(median(|measurement| measurement.bytes_per_connection)),
+            grouped(median(|measurement| measurement.hits_without)),
+            grouped(median(|measurement| measurement.hits_with)),
+            format!("{:.2}", median(|measurement| measurement.hits_with / measurement.hits_without)),
         ]);
     }
     let columns = [
@@ -108,7 +109,7 @@ fn idle_table(outcome: &idle::Outcome) -> String {
         "requests/s with",
         "ratio",
     ];
-    let (count, name) = (grouped(outcome.what.count() as f64), outcome.what.name());
+    let (count, name) = (grouped(outcome.case.count() as f64), outcome.case.name());
     format!("## hits 1 KiB with {count} {name}\n\n{}{failures}", table(columns, &rows))
 }
 
@@ -130,13 +131,13 @@ fn targets_table(results: &Results) -> String {
     let rows: Vec<_> = targets::of(results)
         .into_iter()
         .map(|target| {
-            let (found, is_met) = target.found.unwrap_or_default();
-            let verdict = match (found.is_empty(), is_met) {
+            let (measured, is_met) = target.measured.unwrap_or_default();
+            let verdict = match (measured.is_empty(), is_met) {
                 (true, _) => "not measured",
                 (false, true) => "met",
                 (false, false) => "**not met**",
             };
-            [target.what.to_owned(), target.wanted, found, verdict.to_owned()]
+            [target.name.to_owned(), target.required, measured, verdict.to_owned()]
         })
         .collect();
     format!("## targets\n\n{}", table(["target", "required", "measured", ""], &rows))

@@ -16,7 +16,7 @@ use crate::servers::{Kind, Origin, SMALL, Server, free_address};
 const STARTS: usize = 5;
 
 /// The longest time until the first response; a peer that takes longer is broken.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
@@ -36,7 +36,7 @@ pub(crate) fn measure() -> Result<Outcome> {
     thread::sleep(Duration::from_millis(200));
     let outcome = Outcome {
         binary_bytes: fs::metadata(BINARY)?.len() as f64,
-        idle_resident: server.whole_resident() as f64,
+        idle_resident: server.own_resident() as f64,
         milliseconds: median(times).ok_or("no start was measured")?,
     };
     eprintln!(
@@ -54,12 +54,12 @@ fn first_answer(origin: &Origin) -> Result<f64> {
     let mut command = Command::new(BINARY);
     command.args(["serve", "--listen", &address.to_string()]).env_remove("RUST_LOG");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let begun = Instant::now();
+    let started = Instant::now();
     // Started directly and not through the shell, whose time would be measured too.
-    let _running = Running(command.spawn()?);
-    while begun.elapsed() < PATIENCE {
+    let _child = KillOnDrop(command.spawn()?);
+    while started.elapsed() < TIMEOUT {
         if is_answered(address, &path)? {
-            return Ok(begun.elapsed().as_secs_f64() * 1e3);
+            return Ok(started.elapsed().as_secs_f64() * 1e3);
         }
         thread::sleep(Duration::from_micros(100));
     }
@@ -76,9 +76,9 @@ fn is_answered(address: SocketAddr, path: &str) -> Result<bool> {
     }
 }
 
-struct Running(Child);
+struct KillOnDrop(Child);
 
-impl Drop for Running {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -8,7 +8,7 @@ use crate::figures::median;
 use crate::interruption;
 use crate::mix;
 use crate::servers::{Kind, LARGE, MEDIUM, Origin, SMALL, Server};
-use crate::wrk::{self, Asking, Seen};
+use crate::wrk::{self, LoadResult, RequestPattern};
 
 /// The requests of a scenario.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +104,7 @@ pub(crate) const ALL: [Throughput; 7] = [
 
 /// The results of one server in one round.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Turn {
+pub(crate) struct Measurement {
     pub(crate) requests_per_second: f64,
     pub(crate) median_milliseconds: f64,
     pub(crate) p99_milliseconds: f64,
@@ -116,52 +116,53 @@ pub(crate) struct Turn {
 /// The results of a scenario: for each server those of each round, in order.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) what: Throughput,
-    pub(crate) servers: Vec<(Kind, Vec<Turn>)>,
+    pub(crate) case: Throughput,
+    pub(crate) servers: Vec<(Kind, Vec<Measurement>)>,
 }
 
 impl Outcome {
-    fn turns(&self, kind: Kind) -> &[Turn] {
-        self.servers.iter().find(|(other, _)| *other == kind).map_or(&[], |(_, turns)| turns)
+    fn measurements(&self, kind: Kind) -> &[Measurement] {
+        self.servers.iter().find(|(other, _)| *other == kind).map_or(&[], |(_, measurements)| measurements)
     }
 
     /// Returns the median over the rounds, or `None` if the server was not measured.
-    pub(crate) fn median(&self, kind: Kind, figure: impl Fn(&Turn) -> f64) -> Option<f64> {
-        median(self.turns(kind).iter().map(figure))
+    pub(crate) fn median(&self, kind: Kind, figure: impl Fn(&Measurement) -> f64) -> Option<f64> {
+        median(self.measurements(kind).iter().map(figure))
     }
 
     /// Returns the rate of forwardcache divided by that of the other server: the median of the ratios within each
     /// round, so
     /// that a disturbance of a whole round has no effect.
     pub(crate) fn ratio(&self, rival: Kind) -> Option<f64> {
-        let rounds = self.turns(Kind::Forwardcache).iter().zip(self.turns(rival));
+        let rounds = self.measurements(Kind::Forwardcache).iter().zip(self.measurements(rival));
         median(rounds.map(|(own, other)| own.requests_per_second / other.requests_per_second))
     }
 }
 
 /// Starts an origin and the servers, measures each server in each round, and stops them.
-pub(crate) fn measure(what: Throughput, kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outcome> {
-    let mut origin = what.load.origin()?;
+pub(crate) fn measure(case: Throughput, kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outcome> {
+    let mut origin = case.load.origin()?;
     let servers = kinds.iter().map(|kind| Server::start(*kind, &origin)).collect::<Result<Vec<Server>>>()?;
-    let mut outcome = Outcome { what, servers: kinds.iter().map(|kind| (*kind, Vec::new())).collect() };
+    let mut outcome = Outcome { case, servers: kinds.iter().map(|kind| (*kind, Vec::new())).collect() };
     let mut numbers = Numbers::default();
     for round in 0..rounds as usize {
         for place in 0..servers.len() {
             let index = (round + place) % servers.len();
             let server = &servers[index];
-            let turn = turn(what, server, &mut origin, &mut numbers, seconds).map_err(|error| {
-                format!("{}, {}: {error}\n{}", what.name, server.kind, server.last_words())
-            })?;
+            let measurement =
+                measurement(case, server, &mut origin, &mut numbers, seconds).map_err(|error| {
+                    format!("{}, {}: {error}\n{}", case.name, server.kind, server.output_tail())
+                })?;
             eprintln!(
                 "{}, round {} of {rounds}: {:<12} {:>9.0} requests/s, p50 {:.2} ms, p99 {:.2} ms",
-                what.name,
+                case.name,
                 round + 1,
                 server.kind,
-                turn.requests_per_second,
-                turn.median_milliseconds,
-                turn.p99_milliseconds
+                measurement.requests_per_second,
+                measurement.median_milliseconds,
+                measurement.p99_milliseconds
             );
-            outcome.servers[index].1.push(turn);
+            outcome.servers[index].1.push(measurement);
         }
     }
     Ok(outcome)
@@ -179,20 +180,20 @@ impl Numbers {
     }
 }
 
-fn turn(
-    what: Throughput,
+fn measurement(
+    case: Throughput,
     server: &Server,
     origin: &mut Origin,
     numbers: &mut Numbers,
     seconds: u32,
-) -> Result<Turn> {
-    match what.load {
-        Load::Hits(file) => hits(server, origin, file, what.connections, seconds),
-        Load::Misses => misses(server, origin, numbers, (what.connections, None), seconds),
+) -> Result<Measurement> {
+    match case.load {
+        Load::Hits(file) => hits(server, origin, file, case.connections, seconds),
+        Load::Misses => misses(server, origin, numbers, (case.connections, None), seconds),
         Load::SlowMisses(delay, _) => {
-            misses(server, origin, numbers, (what.connections, Some(delay)), seconds)
+            misses(server, origin, numbers, (case.connections, Some(delay)), seconds)
         }
-        Load::Mixed(_) => mixed(server, origin, numbers, what.connections, seconds),
+        Load::Mixed(_) => mixed(server, origin, numbers, case.connections, seconds),
     }
 }
 
@@ -207,14 +208,14 @@ pub(crate) fn hits(
     (path, length): (&str, u64),
     connections: u32,
     seconds: u32,
-) -> Result<Turn> {
+) -> Result<Measurement> {
     store(server, (path, length))?;
     let path = server.path(path);
-    let asked = origin.asked()?;
-    let asking = || wrk::run(server.address, Asking::Same(&path), connections, seconds, origin.home());
-    let turn = timed(server, length, asking)?.1;
-    match origin.asked()? - asked {
-        0 => Ok(turn),
+    let requests_before = origin.request_count()?;
+    let load = || wrk::run(server.address, RequestPattern::Same(&path), connections, seconds, origin.home());
+    let measurement = timed(server, length, load)?.1;
+    match origin.request_count()? - requests_before {
+        0 => Ok(measurement),
         more => Err(format!("not all were hits: {more} requests reached the origin").into()),
     }
 }
@@ -240,22 +241,23 @@ fn misses(
     numbers: &mut Numbers,
     (connections, spread): (u32, Option<Duration>),
     seconds: u32,
-) -> Result<Turn> {
+) -> Result<Measurement> {
     let first = numbers.take();
     let answer = server.get(&format!("{}{first}", Origin::DISTINCT))?;
     if answer.status != 200 || answer.length() != SMALL.1 || server.is_hit(&answer) {
         return Err(format!("not a miss of 1 KiB: {answer:?}").into());
     }
     let path = server.path(Origin::DISTINCT);
-    let asked = origin.asked()?;
-    let asking = spread.map_or(Asking::Distinct(&path, first), |over| Asking::Spread(&path, first, over));
-    let asking = || wrk::run(server.address, asking, connections, seconds, origin.home());
-    let (requests, turn) = timed(server, SMALL.1, asking)?;
-    let more = origin.asked()? - asked;
+    let requests_before = origin.request_count()?;
+    let load = spread
+        .map_or(RequestPattern::Distinct(&path, first), |over| RequestPattern::Spread(&path, first, over));
+    let load = || wrk::run(server.address, load, connections, seconds, origin.home());
+    let (requests, measurement) = timed(server, SMALL.1, load)?;
+    let more = origin.request_count()? - requests_before;
     if (more as f64) < requests {
         return Err(format!("not all were misses: {more} of {requests} requests reached the origin").into());
     }
-    Ok(turn)
+    Ok(measurement)
 }
 
 fn mixed(
@@ -264,37 +266,41 @@ fn mixed(
     numbers: &mut Numbers,
     connections: u32,
     seconds: u32,
-) -> Result<Turn> {
+) -> Result<Measurement> {
     store(server, SMALL)?;
     let first = numbers.take();
-    let asked = origin.asked()?;
+    let requests_before = origin.request_count()?;
     let mut misses = 0;
-    let (_, turn) = timed(server, SMALL.1, || {
-        let seen;
-        (misses, seen) = mix::run(server, first, connections, seconds)?;
-        Ok(seen)
+    let (_, measurement) = timed(server, SMALL.1, || {
+        let result;
+        (misses, result) = mix::run(server, first, connections, seconds)?;
+        Ok(result)
     })?;
-    match origin.asked()? - asked {
-        more if more == misses => Ok(turn),
+    match origin.request_count()? - requests_before {
+        more if more == misses => Ok(measurement),
         more => Err(format!("{more} requests reached the origin instead of {misses} misses").into()),
     }
 }
 
 /// Measures a load. Returns the number of requests and the results.
-fn timed(server: &Server, length: u64, asking: impl FnOnce() -> Result<Seen>) -> Result<(f64, Turn)> {
+fn timed(
+    server: &Server,
+    length: u64,
+    load: impl FnOnce() -> Result<LoadResult>,
+) -> Result<(f64, Measurement)> {
     interruption::check()?;
     let before = server.usage();
-    let seen = asking()?;
+    let result = load()?;
     let after = server.usage();
-    if seen.bytes < seen.requests * length as f64 {
-        return Err(format!("{} requests returned only {} bytes", seen.requests, seen.bytes).into());
+    if result.bytes < result.requests * length as f64 {
+        return Err(format!("{} requests returned only {} bytes", result.requests, result.bytes).into());
     }
-    let turn = Turn {
-        requests_per_second: seen.requests_per_second,
-        median_milliseconds: seen.median_milliseconds,
-        p99_milliseconds: seen.p99_milliseconds,
-        cpu: (after.cpu_seconds - before.cpu_seconds) * 1000.0 / seen.requests,
+    let measurement = Measurement {
+        requests_per_second: result.requests_per_second,
+        median_milliseconds: result.median_milliseconds,
+        p99_milliseconds: result.p99_milliseconds,
+        cpu: (after.cpu_seconds - before.cpu_seconds) * 1000.0 / result.requests,
         resident: after.resident as f64,
     };
-    Ok((seen.requests, turn))
+    Ok((result.requests, measurement))
 }

@@ -11,7 +11,7 @@ use crate::packages;
 
 /// The requests to send.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Asking<'a> {
+pub(crate) enum RequestPattern<'a> {
     /// The same path repeatedly.
     Same(&'a str),
     /// The path followed by a number that increases from the given one.
@@ -24,7 +24,7 @@ pub(crate) enum Asking<'a> {
 
 /// The results of wrk.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct LoadResult {
     pub(crate) requests: f64,
     pub(crate) requests_per_second: f64,
     pub(crate) median_milliseconds: f64,
@@ -40,17 +40,19 @@ pub(crate) struct Seen {
 /// If a response is an error or late, or if a connection breaks.
 pub(crate) fn run(
     address: SocketAddr,
-    asking: Asking<'_>,
+    pattern: RequestPattern<'_>,
     connections: u32,
     seconds: u32,
     folder: &Path,
-) -> Result<Seen> {
-    let path = match asking {
-        Asking::Same(path) => path.to_owned(),
-        Asking::Distinct(path, first) | Asking::Spread(path, first, _) => format!("{path}{first}"),
+) -> Result<LoadResult> {
+    let path = match pattern {
+        RequestPattern::Same(path) => path.to_owned(),
+        RequestPattern::Distinct(path, first) | RequestPattern::Spread(path, first, _) => {
+            format!("{path}{first}")
+        }
     };
     let script = folder.join("wrk.lua");
-    fs::write(&script, script_for(address, asking, connections))?;
+    fs::write(&script, script_for(address, pattern, connections))?;
     // The kernel ends wrk with this process.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(packages::path_of("wrk")?);
@@ -59,16 +61,16 @@ pub(crate) fn run(
     let output = command.output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     read(&text).map_err(|error| {
-        let complaints = String::from_utf8_lossy(&output.stderr);
-        format!("wrk: {error}\n{text}{complaints}").into()
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        format!("wrk: {error}\n{text}{stderr}").into()
     })
 }
 
-fn script_for(address: SocketAddr, asking: Asking<'_>, connections: u32) -> String {
+fn script_for(address: SocketAddr, pattern: RequestPattern<'_>, connections: u32) -> String {
     // wrk calls `request` for each request if the script defines it, so omit it for a constant path.
-    let request = match asking {
-        Asking::Same(_) => String::new(),
-        Asking::Distinct(path, first) | Asking::Spread(path, first, _) => format!(
+    let request = match pattern {
+        RequestPattern::Same(_) => String::new(),
+        RequestPattern::Distinct(path, first) | RequestPattern::Spread(path, first, _) => format!(
             "local number = {first}\n\
              request = function()\n\
              \x20 number = number + 1\n\
@@ -76,8 +78,8 @@ fn script_for(address: SocketAddr, asking: Asking<'_>, connections: u32) -> Stri
              end\n"
         ),
     };
-    let delay = match asking {
-        Asking::Spread(_, _, over) => format!(
+    let delay = match pattern {
+        RequestPattern::Spread(_, _, over) => format!(
             "local begun = 0\n\
              delay = function()\n\
              \x20 begun = begun + 1\n\
@@ -86,7 +88,7 @@ fn script_for(address: SocketAddr, asking: Asking<'_>, connections: u32) -> Stri
              end\n",
             over.as_millis()
         ),
-        Asking::Same(_) | Asking::Distinct(..) => String::new(),
+        RequestPattern::Same(_) | RequestPattern::Distinct(..) => String::new(),
     };
     request
         + &delay
@@ -98,7 +100,7 @@ fn script_for(address: SocketAddr, asking: Asking<'_>, connections: u32) -> Stri
            end\n"
 }
 
-fn read(text: &str) -> Result<Seen> {
+fn read(text: &str) -> Result<LoadResult> {
     let line =
         text.lines().find_map(|line| line.strip_prefix("versus ")).ok_or("no results in the output")?;
     let figures = line.split(' ').map(str::parse).collect::<std::result::Result<Vec<f64>, _>>()?;
@@ -113,7 +115,7 @@ fn read(text: &str) -> Result<Seen> {
     if requests < 1.0 {
         return Err("no responses".into());
     }
-    Ok(Seen {
+    Ok(LoadResult {
         requests,
         requests_per_second: requests / (microseconds / 1e6),
         median_milliseconds: median / 1e3,

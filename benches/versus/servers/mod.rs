@@ -38,7 +38,7 @@ pub(crate) const MEMORY: u64 = 1 << 30;
 /// Another process may take a free port between its choice and the server's `bind`.
 const ATTEMPTS: u32 = 3;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
@@ -84,7 +84,7 @@ impl Server {
             Kind::Squid => squid::launch,
         };
         let name = kind.to_string();
-        let (process, address, home) = started(&name, |home, port| launch(home, port, origin))?;
+        let (process, address, home) = start_process(&name, |home, port| launch(home, port, origin))?;
         Ok(Self { kind, address, origin: origin.url(), process, _home: home })
     }
 
@@ -112,35 +112,35 @@ impl Server {
         self.process.usage()
     }
 
-    pub(crate) fn whole_resident(&self) -> u64 {
-        self.process.whole_resident()
+    pub(crate) fn own_resident(&self) -> u64 {
+        self.process.own_resident()
     }
 
-    pub(crate) fn last_words(&self) -> String {
-        self.process.last_words()
+    pub(crate) fn output_tail(&self) -> String {
+        self.process.output_tail()
     }
 }
 
 /// Starts a process with `launch` and waits until it accepts connections.
-fn started(
+fn start_process(
     name: &str,
     launch: impl Fn(&Path, u16) -> Result<Process>,
 ) -> Result<(Process, SocketAddr, TempDir)> {
-    let mut complaints = String::new();
+    let mut stderr = String::new();
     for _ in 0..ATTEMPTS {
         let home = home()?;
         let address = free_address()?;
         let mut process = launch(home.path(), address.port())?;
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE && !process.has_ended() {
-            if TcpStream::connect_timeout(&address, PATIENCE).is_ok() {
+        let started = Instant::now();
+        while started.elapsed() < TIMEOUT && !process.has_ended() {
+            if TcpStream::connect_timeout(&address, TIMEOUT).is_ok() {
                 return Ok((process, address, home));
             }
             thread::sleep(Duration::from_millis(5));
         }
-        complaints = process.last_words();
+        stderr = process.output_tail();
     }
-    Err(format!("{name} does not start:\n{complaints}").into())
+    Err(format!("{name} does not start:\n{stderr}").into())
 }
 
 pub(crate) fn free_address() -> Result<SocketAddr> {

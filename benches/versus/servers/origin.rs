@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::slow::Slow;
-use super::{home, started};
+use super::{home, start_process};
 use crate::Result;
 use crate::client;
 use crate::packages;
@@ -22,7 +22,7 @@ pub(crate) const LARGE: (&str, u64) = ("/files/1-mib", 1 << 20);
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
-    by: By,
+    backend: Backend,
     /// The file with its certificate if it uses TLS.
     authority: Option<PathBuf>,
     home: TempDir,
@@ -30,7 +30,7 @@ pub(crate) struct Origin {
 
 /// The implementation.
 #[derive(Debug)]
-enum By {
+enum Backend {
     /// An nginx process, and the number of requests for its counter, which it counts too.
     Nginx(Process, u64),
     Slow(Slow),
@@ -48,8 +48,8 @@ impl Origin {
     pub(crate) const EVENTS: Duration = Duration::from_millis(500);
 
     pub(crate) fn start() -> Result<Self> {
-        let (process, address, home) = started("the origin", launch)?;
-        Ok(Self { address, by: By::Nginx(process, 0), authority: None, home })
+        let (process, address, home) = start_process("the origin", launch)?;
+        Ok(Self { address, backend: Backend::Nginx(process, 0), authority: None, home })
     }
 
     /// Starts an origin with this latency for [`DISTINCT`](Self::DISTINCT), with or without TLS. It also serves
@@ -58,7 +58,7 @@ impl Origin {
         let home = home()?;
         let authority = is_tls.then(|| home.path().join("certificate.pem"));
         let slow = Slow::start(delay, authority.as_deref())?;
-        Ok(Self { address: slow.address, by: By::Slow(slow), authority, home })
+        Ok(Self { address: slow.address, backend: Backend::Slow(slow), authority, home })
     }
 
     pub(crate) fn scheme(&self) -> &'static str {
@@ -81,22 +81,22 @@ impl Origin {
     }
 
     /// Returns the number of requests received so far, without those for the counter.
-    pub(crate) fn asked(&mut self) -> Result<u64> {
-        let (process, questions) = match &mut self.by {
-            By::Nginx(process, questions) => (process, questions),
-            By::Slow(slow) => return Ok(slow.asked()),
+    pub(crate) fn request_count(&mut self) -> Result<u64> {
+        let (process, counter_requests) = match &mut self.backend {
+            Backend::Nginx(process, counter_requests) => (process, counter_requests),
+            Backend::Slow(slow) => return Ok(slow.request_count()),
         };
         if process.has_ended() {
-            return Err(format!("the origin has ended:\n{}", process.last_words()).into());
+            return Err(format!("the origin has ended:\n{}", process.output_tail()).into());
         }
         let answer = client::get(self.address, "/count")?;
-        *questions += 1;
+        *counter_requests += 1;
         // The third line contains the numbers of "server accepts handled requests".
         let text = String::from_utf8(answer.body)?;
         let numbers = text.lines().nth(2).unwrap_or_default();
         let requests: u64 =
             numbers.split_whitespace().nth(2).ok_or("the origin's counter cannot be parsed")?.parse()?;
-        Ok(requests - *questions)
+        Ok(requests - *counter_requests)
     }
 }
 

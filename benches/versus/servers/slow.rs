@@ -34,7 +34,7 @@ pub(super) struct Slow {
 struct Shared {
     delay: Duration,
     tls: Option<Arc<ServerConfig>>,
-    asked: AtomicU64,
+    requests: AtomicU64,
     has_ended: AtomicBool,
 }
 
@@ -49,15 +49,15 @@ impl Slow {
         socket.listen(4096)?;
         let listener = TcpListener::from(socket);
         let address = listener.local_addr()?;
-        let (asked, has_ended) = (AtomicU64::new(0), AtomicBool::new(false));
-        let shared = Arc::new(Shared { delay, tls, asked, has_ended });
+        let (requests, has_ended) = (AtomicU64::new(0), AtomicBool::new(false));
+        let shared = Arc::new(Shared { delay, tls, requests, has_ended });
         let of_listener = Arc::clone(&shared);
         thread::Builder::new().name("origin".to_owned()).spawn(move || accept(&listener, &of_listener))?;
         Ok(Self { address, shared })
     }
 
-    pub(super) fn asked(&self) -> u64 {
-        self.shared.asked.load(Ordering::Relaxed)
+    pub(super) fn request_count(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
     }
 }
 
@@ -110,7 +110,7 @@ fn serve_on(mut stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
     let small = vec![b'x'; usize::try_from(SMALL.1).unwrap_or(0)];
     let mut head = Vec::with_capacity(1 << 10);
     while read_head(&mut stream, &mut head)? {
-        shared.asked.fetch_add(1, Ordering::Relaxed);
+        shared.requests.fetch_add(1, Ordering::Relaxed);
         let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
         let target = str::from_utf8(line).unwrap_or_default().split(' ').nth(1).unwrap_or_default();
         if target.starts_with(Origin::STREAM) {
