@@ -96,8 +96,7 @@ fn hit_of_a_near_cache(bencher: Bencher<'_, '_>) {
 }
 
 /// The overhead of a near cache for a request that is not hot: without a near cache, and with one that counts
-/// requests.
-/// The owner costs nothing, so the time is that of the client.
+/// requests. The owner costs nothing, so the time is that of the client.
 #[divan::bench(args = [false, true], sample_size = 1000)]
 fn ask_the_owner(bencher: Bencher<'_, '_>, counts: bool) {
     let near = NearCache::new().memory(if counts { 16 << 20 } else { 0 });

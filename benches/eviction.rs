@@ -1,6 +1,5 @@
 //! The hit ratio of the memory store compared to a plain LRU of the same size: Zipf traffic over 100,000 URLs, with
-//! and
-//! without URLs that are read only once. Prints a table, which is the same in every run.
+//! and without URLs that are read only once. Prints a table, which is the same in every run.
 //!
 //! `cargo bench --bench eviction`
 

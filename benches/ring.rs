@@ -1,13 +1,11 @@
 //! Compares key placement algorithms: balance, keys moved by a change, and the cost of a lookup and of a rebuild.
-//! Prints
-//! a table in Markdown. The algorithms that are not in the library were measured for comparison and exist only here.
+//! Prints a table in Markdown. The algorithms that are not in the library were measured for comparison and exist only
+//! here.
 //!
 //! `cargo bench --bench ring [-- PEERS...]`
 //!
 //! The busiest peer and the moved keys are counted over a million keys, so that all algorithms are compared by the
-//! same
-//! measure. With 10,000 peers there are 100 keys each, so random variation gives a maximum of about 1.4 even
-//! for
+//! same measure. With 10,000 peers there are 100 keys each, so random variation gives a maximum of about 1.4 even for
 //! equal shares. The column `exact` is the maximum share, if it can be computed. Times are the best of ten runs.
 
 use std::hint::black_box;
@@ -254,8 +252,7 @@ impl<const BITS: u32> Candidate for Maglev<BITS> {
 }
 
 /// AnchorHash with at least twice as many buckets as peers. It depends on the order of removals, so peers that know
-/// only
-/// the current list do not agree.
+/// only the current list do not agree.
 struct Anchor {
     sizes: Vec<u32>,
     successors: Vec<u32>,

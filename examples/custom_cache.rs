@@ -1,8 +1,7 @@
 //! A custom storage backend: a `Cache` that keeps each record in a file, bounded by an `Lru`.
 //!
 //! This is a minimal version. A backend shared by several processes should write to a temporary file and rename it;
-//! an
-//! incomplete record is detected by its checksum and fetched again.
+//! an incomplete record is detected by its checksum and fetched again.
 //!
 //! ```sh
 //! cargo run --example custom_cache

@@ -1,6 +1,5 @@
 //! A pool of three peers in one process, in front of a local origin. Each URL is fetched from the origin once, no
-//! matter
-//! which peer is asked and how often.
+//! matter which peer is asked and how often.
 //!
 //! ```sh
 //! cargo run --example pool_of_three

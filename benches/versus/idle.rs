@@ -1,6 +1,5 @@
 //! Open connections, either thousands of idle ones or a hundred event streams: the memory and threads they take, and
-//! the
-//! rate of hits while they are open.
+//! the rate of hits while they are open.
 
 use std::time::Duration;
 
@@ -87,8 +86,7 @@ impl HeldOpen {
     }
 
     /// Returns whether the server keeps the connection open: an idle one must have nothing to read, and a stream must
-    /// have
-    /// delivered all events of this time plus one, in chunks of any size.
+    /// have delivered all events of this time plus one, in chunks of any size.
     fn is_held(self, connection: &mut Connection, time: Duration) -> bool {
         match self {
             Self::Idle => connection.is_idle(),

@@ -24,8 +24,7 @@ struct ClientResults {
 
 /// Runs the load for this time over this many connections. Each client requests [`SMALL`], which is stored, and every
 /// tenth time a new URL, numbered from `first`. Returns the number of misses and the results; the percentiles are
-/// those
-/// of the hits, the number of requests includes the misses.
+/// those of the hits, the number of requests includes the misses.
 ///
 /// # Errors
 ///

@@ -57,8 +57,7 @@ fn unlimited(wrapper: &[&str]) -> Command {
 }
 
 /// A server in the foreground, possibly with child processes. Dropping it ends all of them; the kernel ends it when
-/// this
-/// process is killed.
+/// this process is killed.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -67,8 +66,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a program whose output goes to the file `log`. Must be called on the main thread, because the child
-    /// ends with
-    /// the thread that started it.
+    /// ends with the thread that started it.
     pub(crate) fn start<A: AsRef<OsStr>>(
         program: &Path,
         arguments: impl IntoIterator<Item = A>,
@@ -78,8 +76,7 @@ impl Process {
     }
 
     /// Like [`start`](Self::start), as another user if this process is root. A program that changes its user itself
-    /// would
-    /// lose the setting that ends it with this process.
+    /// would lose the setting that ends it with this process.
     pub(crate) fn start_as<A: AsRef<OsStr>>(
         user: &str,
         program: &Path,

@@ -131,8 +131,7 @@ impl Outcome {
     }
 
     /// Returns the rate of forwardcache divided by that of the other server: the median of the ratios within each
-    /// round, so
-    /// that a disturbance of a whole round has no effect.
+    /// round, so that a disturbance of a whole round has no effect.
     pub(crate) fn ratio(&self, rival: Kind) -> Option<f64> {
         let rounds = self.measurements(Kind::Forwardcache).iter().zip(self.measurements(rival));
         median(rounds.map(|(own, other)| own.requests_per_second / other.requests_per_second))

@@ -17,8 +17,7 @@ pub(crate) enum RequestPattern<'a> {
     /// The path followed by a number that increases from the given one.
     Distinct(&'a str, u64),
     /// Like `Distinct`, with the first requests of all connections spread over this time. Otherwise an origin with a
-    /// fixed
-    /// latency answers all of them in step, and the number of steps per measurement varies randomly.
+    /// fixed latency answers all of them in step, and the number of steps per measurement varies randomly.
     Spread(&'a str, u64, Duration),
 }
 

@@ -19,8 +19,7 @@ use crate::support::port::Port;
 use crate::support::raw;
 
 /// Checks that a fetch fails: the peer responds with one line of text and error fields, and its client returns an
-/// error
-/// of the same kind.
+/// error of the same kind.
 fn assert_fails(peer: &LocalPeer, url: &str, status: u16, kind: ErrorKind) {
     let answer = peer.get(url);
     assert_eq!(answer.status, status, "{url}: {answer:?}");

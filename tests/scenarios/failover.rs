@@ -147,8 +147,7 @@ fn first_slow_request_marks_a_stopped_peer_as_down() {
         started.elapsed()
     };
     // The signal takes effect with a delay, so some requests may still be answered. The first one that is not waits
-    // until
-    // the peer is found to be silent.
+    // until the peer is found to be silent.
     wait_until("the stopped peer still answers", || {
         let first = took(&urls[0]);
         assert!(first < 2 * SECOND + SLACK, "{first:?}");

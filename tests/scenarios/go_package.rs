@@ -178,9 +178,8 @@ fn empty_entry_size() -> u64 {
 fn lru_set() {
     let entry = empty_entry_size();
     // The capacity is two entries plus 10 bytes, so that the keys and value sizes of the Go test fit. The Go package
-    // does
-    // not count keys, so a third entry fits too, and it stores an entry larger than the capacity after evicting all
-    // others. This LRU rejects such an entry and evicts nothing.
+    // does not count keys, so a third entry fits too, and it stores an entry larger than the capacity after evicting
+    // all others. This LRU rejects such an entry and evicts nothing.
     let cache = Arc::new(MemoryCache::new());
     let lru = Lru::new(Arc::clone(&cache), 2 * entry + 10);
     let oversized = usize::try_from(2 * entry + 12).unwrap();

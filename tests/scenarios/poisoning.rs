@@ -1,6 +1,5 @@
 //! Cache poisoning: one client tries to control the response that another client gets. The origin here is vulnerable
-//! to
-//! all of these attacks, but only the attacker may see the effect.
+//! to all of these attacks, but only the attacker may see the effect.
 
 use forwardcache::{Mode, Outcome, Rules, UnknownFields};
 

@@ -82,8 +82,7 @@ impl PeerProcess {
     }
 
     /// Like [`pool`](Self::pool), with arguments computed from the addresses of all peers, which are chosen before
-    /// any of
-    /// them starts.
+    /// any of them starts.
     pub(crate) fn pool_with(size: usize, arguments: impl Fn(&[SocketAddr]) -> Vec<String>) -> Vec<Self> {
         for _ in 0..ATTEMPTS {
             let ports: Vec<_> = (0..size).map(|_| Port::hold()).collect();

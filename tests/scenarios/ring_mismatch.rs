@@ -1,6 +1,5 @@
 //! Peers and clients with different peer lists: every request is answered, and a change of owners causes no refetch
-//! of
-//! what the previous owner has stored.
+//! of what the previous owner has stored.
 
 use forwardcache::{Client, Outcome, RoundTrip};
 

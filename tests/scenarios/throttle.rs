@@ -28,8 +28,7 @@ struct ProbeState {
 
 impl ConcurrencyProbe {
     /// An origin that holds each request until others have arrived or 15 ms have passed, so that requests overlap
-    /// whenever
-    /// the limits allow it.
+    /// whenever the limits allow it.
     fn origin(&self) -> Origin {
         let probe = self.clone();
         Origin::start(move |received| {
@@ -53,8 +52,7 @@ impl ConcurrencyProbe {
     }
 
     /// Returns whether every interval between two requests, extended by `slack`, contains at most `burst` requests
-    /// plus
-    /// `rate` per second.
+    /// plus `rate` per second.
     fn is_within(&self, burst: usize, rate: f64, slack: Duration) -> bool {
         let arrivals = &self.0.0.lock().arrivals;
         (0..arrivals.len()).all(|from| {

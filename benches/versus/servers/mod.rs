@@ -148,8 +148,7 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
 }
 
 /// Creates a temporary folder, in memory if there is enough space, so that the disk does not affect the results. It
-/// is
-/// writable for servers that change their user.
+/// is writable for servers that change their user.
 pub(crate) fn home() -> Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("versus-");

@@ -1,8 +1,7 @@
 //! nginx with `proxy_cache`, with the cache in memory.
 //!
 //! `tcp_nopush`, which is often combined with `sendfile`, is off: on loopback it delays the end of a response of 64
-//! KiB
-//! by about 40 ms until the client's acknowledgement, which reduces nginx to a tenth of its rate.
+//! KiB by about 40 ms until the client's acknowledgement, which reduces nginx to a tenth of its rate.
 
 use std::fs;
 use std::path::Path;

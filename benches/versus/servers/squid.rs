@@ -1,6 +1,5 @@
 //! Squid as an accelerator, with its cache in memory. It runs as a single process, because its workers can share a
-//! memory
-//! cache only with the help of a background process.
+//! memory cache only with the help of a background process.
 
 use std::fs;
 use std::path::Path;

@@ -93,8 +93,7 @@ impl ChangingOrigin {
     }
 
     /// Checks the version of a response to a request that began at `asked`. `is_stale`: the response is marked as
-    /// stale;
-    /// `has_short_deadline`: the deadline was too short for a slow origin.
+    /// stale; `has_short_deadline`: the deadline was too short for a slow origin.
     pub(super) fn check_version(
         &self,
         target: &str,

@@ -1,7 +1,7 @@
 //! Random faults for a limited time, and the invariants that must hold.
 //!
-//! The faults and the requests depend only on the seed; their timing depends on the machine.
-//! `FORWARDCACHE_SEED` replays a run, and `FORWARDCACHE_FAULT_SECONDS` sets its duration (default 5).
+//! The faults and the requests depend only on the seed; their timing depends on the machine. `FORWARDCACHE_SEED`
+//! replays a run, and `FORWARDCACHE_FAULT_SECONDS` sets its duration (default 5).
 
 use std::collections::BTreeMap;
 use std::env;
@@ -123,8 +123,7 @@ fn random_faults_cause_no_wrong_stale_or_needlessly_failed_response() {
 
 impl Run {
     /// Blocks until `more` further requests have finished, or at most [`STEP`] after the first of them: when every
-    /// peer is
-    /// slow and the origin is down, each request uses up its deadline.
+    /// peer is slow and the origin is down, each request uses up its deadline.
     fn wait_for_more(&self, more: usize) {
         let mut seen = self.seen.lock();
         let requests = seen.requests;
@@ -295,8 +294,7 @@ impl Run {
     ) -> bool {
         match error.kind() {
             // The deadline passed. A returned body may have been resumed from one slow peer after another; the error
-            // is that of
-            // the last peer if no time is left for the next one.
+            // is that of the last peer if no time is left for the next one.
             ErrorKind::Timeout if is_over && request.has_short_deadline => true,
             ErrorKind::Timeout | ErrorKind::IncompleteBody if is_over && is_returned => true,
             // A slow origin delays any response that is not from the store.
@@ -305,8 +303,7 @@ impl Run {
             _ if request.method == "POST" => true,
             _ if !self.origin.was_up_since(started) => true,
             // A body that has been returned can only be resumed with the same bytes. A short body is returned early
-            // as well if it
-            // arrives slowly.
+            // as well if it arrives slowly.
             ErrorKind::DigestMismatch => is_returned,
             ErrorKind::IncompleteBody | ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Io
                 if is_returned =>

@@ -96,8 +96,7 @@ impl Script {
 }
 
 /// Reads the response to a GET for this target. Returns `Err(Ok(error))` if the request failed, and
-/// `Err(Err(message))`
-/// if the response is wrong.
+/// `Err(Err(message))` if the response is wrong.
 pub(super) fn read(
     target: &str,
     versions: impl Fn(u64) -> bool,

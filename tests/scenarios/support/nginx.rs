@@ -33,8 +33,7 @@ const ATTEMPTS: usize = 5;
 /// | `/status/301` | a redirect to `/fresh/moved.txt` |
 ///
 /// Every file has an `ETag` and a `Last-Modified`. All folders except `/chunked/` and `/until-close/` support ranges,
-/// and
-/// gzip `.txt`, `.html`, `.css` and `.json` files of at least 20 bytes if the client accepts it.
+/// and gzip `.txt`, `.html`, `.css` and `.json` files of at least 20 bytes if the client accepts it.
 pub(crate) struct Nginx {
     process: Process,
     home: TempDir,
@@ -80,8 +79,7 @@ impl Nginx {
     }
 
     /// Atomically replaces the file at `path`. Each write gets a new `ETag` and `Last-Modified`, several years in the
-    /// past,
-    /// no matter how quickly writes follow each other.
+    /// past, no matter how quickly writes follow each other.
     pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let number = self.writes.fetch_add(1, Ordering::Relaxed);
         let modified = UNIX_EPOCH + Duration::from_secs(1_600_000_000 + 60 * number);
@@ -95,8 +93,7 @@ impl Nginx {
     }
 
     /// Returns the request lines logged so far. nginx logs a request after sending the response, so the client may
-    /// have the
-    /// response first; [`settle`](Self::settle) waits for the log line.
+    /// have the response first; [`settle`](Self::settle) waits for the log line.
     pub(crate) fn served(&self) -> Vec<String> {
         let log = self.process.stdout();
         let requests = log.lines().filter(|line| !line.starts_with("GET /settled?"));
@@ -115,8 +112,7 @@ impl Nginx {
     }
 
     /// Blocks until every request answered before this call is logged. A single process logs requests in the order in
-    /// which
-    /// it finishes their responses, so the log line of a new request comes last.
+    /// which it finishes their responses, so the log line of a new request comes last.
     pub(crate) fn settle(&self) {
         let marker = format!("GET /settled?{} HTTP/1.1", self.markers.fetch_add(1, Ordering::Relaxed));
         raw::exchange(self.address, format!("{marker}\r\nHost: settled\r\nConnection: close\r\n\r\n"));

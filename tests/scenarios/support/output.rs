@@ -10,8 +10,7 @@ use super::TEST_TIMEOUT;
 use super::wire::find;
 
 /// Output read from the pipes of a child process. One thread per pipe reads continuously, so the child never blocks
-/// on
-/// a full pipe.
+/// on a full pipe.
 pub(crate) struct Output<const PIPES: usize> {
     shared: Arc<Shared<PIPES>>,
     readers: Vec<JoinHandle<()>>,
@@ -39,8 +38,7 @@ impl<const PIPES: usize> Output<PIPES> {
     }
 
     /// Blocks until a pipe contains a complete line with `needle`, and returns the first such line. Returns `None` if
-    /// the
-    /// pipes end without it, or after [`TEST_TIMEOUT`].
+    /// the pipes end without it, or after [`TEST_TIMEOUT`].
     pub(crate) fn wait_for_line(&self, needle: &str) -> Option<String> {
         let mut found = None;
         let mut searched = [0; PIPES];

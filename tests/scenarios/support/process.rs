@@ -66,8 +66,7 @@ impl Process {
     }
 
     /// Blocks until a line that contains `needle` is printed to either stream, and returns the first such line. Lines
-    /// that
-    /// were printed before the call count too.
+    /// that were printed before the call count too.
     ///
     /// # Panics
     ///

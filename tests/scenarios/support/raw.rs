@@ -17,8 +17,7 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: HeaderMap,
     /// The error that ended the connection inside the body: `UnexpectedEof` or `ConnectionReset`. `None` if the body
-    /// is
-    /// complete.
+    /// is complete.
     pub(crate) cut: Option<io::ErrorKind>,
 }
 
@@ -146,8 +145,7 @@ impl Connection {
 }
 
 /// Sends these bytes on a new connection and returns the bytes received: up to the end of the final response, or up
-/// to
-/// the end of the connection.
+/// to the end of the connection.
 pub(crate) fn exchange(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Vec<u8> {
     let to_head = bytes.as_ref().starts_with(b"HEAD ");
     let mut connection = Connection::open(address);

@@ -12,8 +12,7 @@ use socket2::SockRef;
 use super::TEST_TIMEOUT;
 
 /// A fault that the relay injects. Health checks (`/healthz`) pass unchanged except under the first two faults: a
-/// peer
-/// that passes its health checks but fails its requests is the hardest case.
+/// peer that passes its health checks but fails its requests is the hardest case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// All connections are reset, including existing ones.
@@ -111,8 +110,7 @@ impl State {
 }
 
 /// Resets the connection once both threads have dropped their handle; the shutdown makes both stop. The connection
-/// may
-/// already have ended, so failures are ignored.
+/// may already have ended, so failures are ignored.
 fn reset(socket: &TcpStream) {
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
     let _ = socket.shutdown(Shutdown::Read);
@@ -164,8 +162,7 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
 }
 
 /// A client connection and the matching server connection. Clients in these tests do not pipeline: they send a
-/// request
-/// only after the previous response.
+/// request only after the previous response.
 #[derive(Clone)]
 struct Pair {
     shared: Arc<Shared>,

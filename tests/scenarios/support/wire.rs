@@ -1,6 +1,5 @@
 //! A strict parser for HTTP/1.1 messages. The origins and the raw client reject messages that violate RFC 9112, so
-//! that
-//! a test fails on them.
+//! that a test fails on them.
 
 use std::fmt;
 use std::io::{self, Read};

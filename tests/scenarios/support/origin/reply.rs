@@ -132,8 +132,7 @@ impl Reply {
     }
 
     /// Sends this `Content-Length`, even on a reply without a body. If it exceeds the length of the body, the
-    /// connection
-    /// is cut after the body, unless another ending is set.
+    /// connection is cut after the body, unless another ending is set.
     pub(crate) fn announcing(self, length: u64) -> Self {
         self.framed(ReplyFraming::Announcing(length))
     }

@@ -56,8 +56,7 @@ impl Origin {
     }
 
     /// Starts an origin that sends these replies in the order in which requests arrive. Any further request gets
-    /// `500`
-    /// and makes the drop fail.
+    /// `500` and makes the drop fail.
     pub(crate) fn replies(replies: impl IntoIterator<Item = Reply>) -> Self {
         Self::start(in_order(replies))
     }
