@@ -73,6 +73,18 @@ impl PeerUrl {
         self.base.host()
     }
 
+    /// The port, from the URL or by its scheme.
+    #[cfg(feature = "peer")]
+    pub(crate) fn port(&self) -> u16 {
+        self.base.port()
+    }
+
+    /// The port of its scheme.
+    #[cfg(feature = "peer")]
+    pub(crate) fn default_port(&self) -> u16 {
+        if self.base.scheme() == "https" { 443 } else { 80 }
+    }
+
     /// The URL below the base that this path, which begins with a slash, names.
     pub(crate) fn url_below(&self, path: &str) -> Option<Uri> {
         format!("{}{path}", self.as_str()).parse().ok()

@@ -1,6 +1,5 @@
 //! The words that may be typed.
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -139,13 +138,19 @@ pub(crate) struct Serve {
 
     /// Let anybody who may ask remove what is stored too, by the method PURGE [default: on this machine alone,
     /// or who shows the token or a certificate]
-    #[arg(long, conflicts_with_all = ["token_file", "tls_client_ca"])]
+    #[arg(long, conflicts_with_all = ["token_file", "operator_token_file", "tls_client_ca"])]
     pub(crate) allow_anyone_to_purge: bool,
 
     /// Answer those alone who show a token of this file, which has one a line, two at most; other peers are
     /// shown the first [default: the token in FORWARDCACHE_TOKEN, or anybody]
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+
+    /// Let only clients that show a token of this file purge, or say that a peer leaves; the other tokens are then for
+    /// reading. All peers need the same file: they show its first token to each other [default: every token is for
+    /// everything]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) operator_token_file: Option<PathBuf>,
 
     /// How long to go on serving after SIGINT or SIGTERM, with each answer saying that this peer is about to end; the
     /// other peers are told at once
@@ -238,11 +243,11 @@ pub(crate) struct FrontArguments {
     pub(crate) front: Front,
 
     /// How many threads may wait for origins, if memory and files suffice [default: 1024, 64 on tiny_http]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) workers: Option<u16>,
 
     /// How many threads read and write [default: as many as processors]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) io_threads: Option<u16>,
 
     /// How many requests may wait for a worker [default: 1024]
@@ -286,7 +291,7 @@ pub(crate) struct FrontArguments {
     pub(crate) idle_timeout: Option<u32>,
 
     /// How long a client may send or take nothing while it is waited for [default: 30]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) stall_timeout: Option<u32>,
 
     /// How much a client has to send or take a second then [default: 256]
@@ -371,8 +376,8 @@ pub(crate) struct RingOptions {
     pub(crate) ring: RingName,
 
     /// Points of each peer on the compatible ring, for each of its weight [default: 50]
-    #[arg(long, value_name = "N")]
-    pub(crate) replicas: Option<NonZeroU32>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) replicas: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -496,6 +501,7 @@ pub(crate) struct Simulation {
         conflicts_with = "peers",
         requires = "simulate"
     )]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
     pub(crate) requests: u64,
 
     /// How much more popular some keys are: the n-th has one over n to this of the requests, from 0 to 4
@@ -513,8 +519,9 @@ pub(crate) struct Simulation {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.filter(|time| !time.is_zero())
-        .ok_or_else(|| "it is a number of seconds above 0, such as 1.5".to_owned())
+    // What is added to a time of day must stay one.
+    time.filter(|time| !time.is_zero() && *time <= Duration::from_secs(1_000_000_000))
+        .ok_or_else(|| "it is a number of seconds above 0, such as 1.5, and at most 1000000000".to_owned())
 }
 
 fn exponent(text: &str) -> Result<f64, String> {

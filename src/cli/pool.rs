@@ -100,7 +100,7 @@ fn built(
 pub(crate) fn placing(options: &RingOptions, client: ClientBuilder) -> ClientBuilder {
     let client = client.ring(kind(options.ring));
     match options.replicas {
-        Some(replicas) => client.replicas(replicas.get()),
+        Some(replicas) => client.replicas(replicas),
         None => client,
     }
 }

@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use forwardcache::{
     Client, Error, ErrorKind, FrontOptions, Member, Membership, NearCache, Origin, OriginBuilder, Peer,
-    Politeness, Rules, ServerTls, Tokens, Watch,
+    Politeness, Rules, ServerTls, Serving, ShutdownHandle, Tokens,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     }
     let tls = tls(&arguments)?;
     let tokens = tokens::of(arguments.token_file.as_deref())?;
+    let operator_tokens = arguments.operator_token_file.as_ref().map(Tokens::from_file).transpose()?;
     let (front, workers) = (arguments.front.front, arguments.front.workers);
     let options = front::options(&arguments.front, tls.clone())?;
     if !address.ip().is_loopback() {
@@ -46,7 +47,8 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let (scheme, ring) = (scheme(&arguments), arguments.pool.ring.ring);
     let (elsewhere, interval) = (arguments.elsewhere.clone(), arguments.peers_interval);
     let drain = Duration::from_secs(arguments.drain.into());
-    let peer = peer(arguments, tokens.clone(), address)?;
+    let has_certificates = arguments.ca_file.is_some() || arguments.tls_cert.is_some();
+    let peer = peer(arguments, tokens.clone(), operator_tokens.clone(), address)?;
     let membership = membership(&peer, &elsewhere, interval, scheme)?;
     check_own_pool(&peer, &elsewhere)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
@@ -66,17 +68,26 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     };
     announce(&peer, &elsewhere, scheme, ring, address, admin.as_ref().map(|(_, address)| *address))?;
     let watch = membership.map(Membership::watch).transpose()?;
-    let (shutdown, leaving) = (serving.shutdown_handle(), peer.clone());
+    let shutdown = serving.shutdown_handle();
+    let (administering, admin) = admin.map(|(admin, _)| (admin.shutdown_handle(), admin)).unzip();
+    let administered = admin.map(|admin| end_together(admin, shutdown.clone()));
+    let (ending, leaving) = (shutdown.clone(), peer.clone());
     thread::spawn(move || {
         let mut is_ending = false;
         for signal in signals.forever() {
             match signal {
-                SIGHUP => reload(tls.as_ref(), tokens.as_ref(), watch.as_ref()),
+                SIGHUP => {
+                    let certificates = has_certificates.then_some(&peer);
+                    reload(tls.as_ref(), certificates, [tokens.as_ref(), operator_tokens.as_ref()]);
+                    if let Some(watch) = &watch {
+                        watch.refresh_soon();
+                    }
+                }
                 // Whoever asks a second time does not want to wait.
                 _ if is_ending => std::process::exit(1),
                 _ => {
                     is_ending = true;
-                    let (peer, shutdown) = (leaving.clone(), shutdown.clone());
+                    let (peer, shutdown) = (leaving.clone(), ending.clone());
                     // Whoever asks a second time is heard meanwhile.
                     thread::spawn(move || {
                         peer.leave();
@@ -88,7 +99,24 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         }
     });
     serving.join();
+    let admin_has_failed = administering.is_some_and(|administering| {
+        let has_failed = administering.has_failed();
+        administering.shutdown();
+        has_failed
+    });
+    drop(administered.map(JoinHandle::join));
+    if shutdown.has_failed() || admin_has_failed {
+        return Err(Failure::failed("the server has ended because one of its threads did: see the log"));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shuts the other server down too when this one ends.
+fn end_together(admin: Serving, other: ShutdownHandle) -> JoinHandle<()> {
+    thread::spawn(move || {
+        admin.join();
+        other.shutdown();
+    })
 }
 
 /// A socket that listens where an option says, and its address.
@@ -126,18 +154,19 @@ fn check_opening(arguments: &Serve, has_tokens: bool, address: SocketAddr) -> Re
     Err(Failure::Usage(text))
 }
 
-/// Reads the files anew that hold its secrets, and the list of its peers.
-fn reload(tls: Option<&ServerTls>, tokens: Option<&Tokens>, watch: Option<&Watch>) {
-    let certificates = tls.map(|tls| ("certificates", tls.reload()));
-    let tokens = tokens.map(|tokens| ("tokens", tokens.reload()));
-    for (what, read) in certificates.into_iter().chain(tokens) {
-        match read {
+/// Reads certificates and tokens again. What cannot be read stays as it was.
+fn reload(tls: Option<&ServerTls>, peer: Option<&Peer>, [tokens, operator_tokens]: [Option<&Tokens>; 2]) {
+    let read = [
+        tls.map(|tls| ("certificates", tls.reload())),
+        peer.map(|peer| ("certificates for other peers and origins", peer.reload_certificates())),
+        tokens.map(|tokens| ("tokens", tokens.reload())),
+        operator_tokens.map(|tokens| ("operator tokens", tokens.reload())),
+    ];
+    for (what, result) in read.into_iter().flatten() {
+        match result {
             Ok(()) => log::info!("the {what} were read anew"),
             Err(error) => log::error!("the {what} stay as they are: {error}"),
         }
-    }
-    if let Some(watch) = watch {
-        watch.refresh_soon();
     }
 }
 
@@ -185,7 +214,12 @@ fn tls(arguments: &Serve) -> Result<Option<ServerTls>, Error> {
     }
 }
 
-fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result<Peer, Error> {
+fn peer(
+    arguments: Serve,
+    tokens: Option<Tokens>,
+    operator_tokens: Option<Tokens>,
+    address: SocketAddr,
+) -> Result<Peer, Error> {
     let scheme = scheme(&arguments);
     let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let mut builder = Peer::builder(self_url)
@@ -208,6 +242,9 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     builder = builder.near_cache(NearCache::new().memory(0));
     if let Some(tokens) = tokens {
         builder = builder.tokens(tokens);
+    }
+    if let Some(tokens) = operator_tokens {
+        builder = builder.operator_tokens(tokens);
     }
     if let Some(path) = arguments.ca_file {
         builder = builder.root_certificates_file(path);

@@ -22,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::member::Member;
 #[cfg(feature = "peer")]
 use crate::near::Near;
+use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 #[cfg(feature = "peer")]
 use crate::protocol::PoolDigest;
@@ -160,6 +161,18 @@ impl Client {
         // It goes on terminals.
         let is_bad = |letter: char| letter.is_control() && letter != '\n';
         Ok(String::from_utf8_lossy(&text).replace(is_bad, "?"))
+    }
+
+    /// Reads the files of [root certificates](ClientBuilder::root_certificates_file) and of the
+    /// [client certificate](ClientBuilder::client_certificate_files) again. Requests from now on use what they hold, on
+    /// connections of their own; requests under way end as they began. A [transport](ClientBuilder::transport) of your
+    /// own has its own certificates.
+    ///
+    /// # Errors
+    ///
+    /// As [`Origin::reload_certificates`](crate::Origin::reload_certificates).
+    pub fn reload_certificates(&self) -> Result<()> {
+        self.inner.networks.iter().try_for_each(Origin::reload_certificates)
     }
 
     /// Puts these peers in place of those before, each with a weight of 1. Requests under way keep the old

@@ -58,6 +58,9 @@ const MAX_FIELDS: usize = 288;
 const IDLE_CONNECTIONS: usize = 1600;
 const IDLE_CONNECTIONS_PER_PEER: usize = 64;
 
+/// The most points that a peer may have on the compatible ring for each of its weight.
+const MOST_REPLICAS: u32 = 10_000;
+
 /// Puts a [`Client`] together. Every part has a default.
 #[must_use]
 pub struct ClientBuilder {
@@ -75,6 +78,7 @@ pub struct ClientBuilder {
     head_timeout: Duration,
     connect: Option<Duration>,
     tokens: Option<Tokens>,
+    operator_tokens: Option<Tokens>,
     deadline: Option<Duration>,
     soft_deadline: Option<Duration>,
     purge_timeout: Duration,
@@ -117,6 +121,7 @@ impl Default for ClientBuilder {
             head_timeout: HEAD_TIMEOUT,
             connect: None,
             tokens: None,
+            operator_tokens: None,
             deadline: None,
             soft_deadline: None,
             purge_timeout: PURGE_TIMEOUT,
@@ -163,6 +168,13 @@ impl ClientBuilder {
     /// Shows the first of these tokens to the peers, and to nobody else. Default: none.
     pub fn tokens(mut self, tokens: Tokens) -> Self {
         self.tokens = Some(tokens);
+        self
+    }
+
+    /// Shows the first of these tokens instead of one of [`tokens`](Self::tokens) where the client purges, or says that
+    /// a peer leaves: for peers that have operator tokens. Default: none.
+    pub fn operator_tokens(mut self, tokens: Tokens) -> Self {
+        self.operator_tokens = Some(tokens);
         self
     }
 
@@ -408,15 +420,19 @@ impl ClientBuilder {
         let ring = ring(self.ring, self.replicas, self.hash)?;
         let hop = self.connect.unwrap_or(CONNECT_TIMEOUT);
         let fetches_directly = self.no_peer_left == NoPeerLeft::FetchDirectly;
-        let (transport, direct): (_, Option<Arc<dyn RoundTrip>>) = match self.transport {
+        let mut networks = Vec::new();
+        let (transport, direct): (Arc<dyn RoundTrip>, Option<Arc<dyn RoundTrip>>) = match self.transport {
             Some(transport) => (Arc::clone(&transport), fetches_directly.then_some(transport)),
             None => {
                 // The peers are those that this program was told, wherever they are.
                 let to_peers = self.network.clone().connect_timeout(hop).rules(OriginRules::trusting());
-                let transport = Arc::new(to_peers.build()?);
+                let to_peers = to_peers.build()?;
                 // Origins are anybody: who asks is for peers to know.
-                let network = self.network.without_client_certificate();
-                (transport, if fetches_directly { Some(Arc::new(network.build()?)) } else { None })
+                let to_origins = self.network.without_client_certificate();
+                let direct = if fetches_directly { Some(to_origins.build()?) } else { None };
+                networks.push(to_peers.clone());
+                networks.extend(direct.clone());
+                (Arc::new(to_peers), direct.map(|direct| Arc::new(direct) as _))
             }
         };
         let pool = Pool::new(self.peers.read()?, ring)?;
@@ -428,8 +444,10 @@ impl ClientBuilder {
             pool,
             paths: Paths::under(self.path),
             transport,
+            networks,
             direct,
             tokens: self.tokens,
+            operator_tokens: self.operator_tokens,
             disagreements: Disagreements::default(),
             deadline: self.deadline,
             soft_deadline: self.soft_deadline,
@@ -468,6 +486,9 @@ fn ring(kind: RingKind, replicas: Option<u32>, hash: Option<HashFunction>) -> Re
             refused("a hash can be chosen for the compatible ring alone")
         }
         RingKind::Rendezvous => Ok(RingChoice::Rendezvous),
+        RingKind::Compatible if replicas.is_some_and(|replicas| replicas > MOST_REPLICAS) => {
+            refused("a ring has at most 10000 replicas a peer")
+        }
         RingKind::Compatible => match NonZeroU32::new(replicas.unwrap_or(Ring::DEFAULT_REPLICAS.get())) {
             Some(replicas) => Ok(RingChoice::Compatible { replicas, hash: hash.unwrap_or_default() }),
             None => refused("a ring needs at least one replica a peer"),
@@ -523,6 +544,7 @@ mod tests {
             (rendezvous().replicas(50), "replicas"),
             (rendezvous().hash(HashFunction::default()), "hash"),
             (Client::builder().replicas(0), "at least one replica"),
+            (Client::builder().replicas(10_001), "at most 10000"),
         ] {
             let error = builder.build().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadOption);

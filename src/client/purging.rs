@@ -152,7 +152,7 @@ impl Client {
             Hop { members, ..Hop::default() }.put(request.headers_mut());
         }
         request.extensions_mut().insert(deadline);
-        self.inner.show_token(&mut request);
+        self.inner.show_operator_token(&mut request);
         self.inner.transport.round_trip(request).map_err(|error| error.with_peer(peer))
     }
 }

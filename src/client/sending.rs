@@ -27,6 +27,7 @@ use crate::deadline::Deadline;
 use crate::digest::{Expected, announced, checked};
 use crate::error::{Cause, Error, ErrorKind, Result, redacted};
 use crate::header::cache_control::RequestDirectives;
+use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::protocol::{
     self, ConnectWithin, Endpoint, FetchedDirectly, ForPeer, IsLeaving, Paths, WholeHeadWithin, Within,
@@ -47,9 +48,13 @@ pub(super) struct Inner {
     pub(super) pool: Pool,
     pub(super) paths: Paths,
     pub(super) transport: Arc<dyn RoundTrip>,
+    /// The networks that these two use, where they are not of the program's own.
+    pub(super) networks: Vec<Origin>,
     /// What fetches when there is no peer, if that was chosen.
     pub(super) direct: Option<Arc<dyn RoundTrip>>,
     pub(super) tokens: Option<Tokens>,
+    /// For purging and leaving, where they need another one.
+    pub(super) operator_tokens: Option<Tokens>,
     /// For requests that say nothing of their time.
     pub(super) deadline: Option<Duration>,
     pub(super) soft_deadline: Option<Duration>,
@@ -116,6 +121,13 @@ pub(super) struct Limit {
     pub(super) connect: Duration,
 }
 
+fn show(tokens: Option<&Tokens>, request: &mut Request<Body>) {
+    if let Some(credential) = tokens.and_then(Tokens::credential) {
+        request.headers_mut().insert(PROXY_AUTHORIZATION, credential);
+        request.extensions_mut().insert(ForPeer);
+    }
+}
+
 impl Inner {
     /// Sends what is asked and returns the response, whose body goes on elsewhere where it breaks off and may.
     pub(super) fn round_trip(self: &Arc<Self>, asked: Asked, last: &Last<'_>) -> Result<Response<Body>> {
@@ -145,10 +157,12 @@ impl Inner {
 
     /// Has a request to a peer show the token, which is taken from whatever is not marked as one.
     pub(super) fn show_token(&self, request: &mut Request<Body>) {
-        if let Some(credential) = self.tokens.as_ref().and_then(Tokens::credential) {
-            request.headers_mut().insert(PROXY_AUTHORIZATION, credential);
-            request.extensions_mut().insert(ForPeer);
-        }
+        show(self.tokens.as_ref(), request);
+    }
+
+    /// As [`show_token`](Self::show_token), for a request that purges, or says that a peer leaves.
+    pub(super) fn show_operator_token(&self, request: &mut Request<Body>) {
+        show(self.operator_tokens.as_ref().or(self.tokens.as_ref()), request);
     }
 
     /// Sends what is asked to its owners, one after another.

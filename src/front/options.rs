@@ -67,6 +67,10 @@ pub struct FrontOptions {
 /// More fields than that are refused, whatever the options say.
 pub(super) const MOST_FIELDS: usize = 256;
 
+const MOST_IO_THREADS: usize = 1024;
+const MOST_WORKERS: usize = 10_000;
+const MOST_QUEUED: usize = 1_000_000;
+
 impl FrontOptions {
     /// The defaults.
     #[must_use]
@@ -96,14 +100,15 @@ impl FrontOptions {
     }
 
     /// How many threads read and write; at least one. They never wait for an origin, and answer what is
-    /// stored themselves. Default: the number of cores.
+    /// stored themselves; 1024 at most. Default: the number of cores.
     #[must_use]
     pub fn io_threads(mut self, threads: usize) -> Self {
-        self.io_threads = threads.max(1);
+        self.io_threads = threads.clamp(1, MOST_IO_THREADS);
         self
     }
 
-    /// How many threads may wait for origins, or run the handler; at least one.
+    /// How many threads may wait for origins, or run the handler; at least one and at most 10,000: a process that starts
+    /// more may run out of memory maps, which ends it.
     ///
     /// They are started when there is something to do, and end after a minute without. A peer has fewer of them where
     /// its memory, its file descriptors or its control group do not suffice. A fetch starts only while fewer threads
@@ -111,7 +116,7 @@ impl FrontOptions {
     /// has two thirds at most. Default: 64.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers.max(1));
+        self.workers = Some(workers.clamp(1, MOST_WORKERS));
         self
     }
 
@@ -156,11 +161,11 @@ impl FrontOptions {
         self
     }
 
-    /// How many requests may wait for a worker, and half as many for one origin; at least one. Whoever comes on top of
+    /// How many requests may wait for a worker, and half as many for one origin; at least one and at most 1,000,000. Whoever comes on top of
     /// that is turned away with 503 and `Retry-After: 1`. Default: 1024.
     #[must_use]
     pub fn queue_length(mut self, requests: usize) -> Self {
-        self.queue_length = requests.max(1);
+        self.queue_length = requests.clamp(1, MOST_QUEUED);
         self
     }
 
@@ -291,5 +296,12 @@ mod tests {
         assert_eq!((options.io_threads, options.pool().max, options.queue_length), (1, 1, 1));
         assert_eq!((options.max_connections, options.max_connections_per_address), (1, 1));
         assert!(options.write_timeout > Duration::ZERO && options.max_head > 0);
+    }
+
+    #[test]
+    fn what_would_end_the_process_is_lowered() {
+        let options = FrontOptions::new().io_threads(usize::MAX).workers(usize::MAX).queue_length(usize::MAX);
+        assert_eq!((options.io_threads, options.queue_length), (MOST_IO_THREADS, MOST_QUEUED));
+        assert_eq!(options.pool().max, MOST_WORKERS);
     }
 }

@@ -1,8 +1,9 @@
 //! `PURGE <path>?...`: what is stored is removed, here and at the other peers.
 //!
-//! Whoever may purge can make every request go to its origin, so it is not enough to reach the peer. Those may
-//! who show its token. Where there is none, those on this machine, while the peer is served to nobody else; and
-//! anybody where the peer was told so, as by a program whose front asks for certificates.
+//! A client that purges can make every request go to its origin, so it is not enough to reach the peer. Purging needs
+//! an operator token, or a token where there are no operator tokens. Without any token, clients on this machine may
+//! purge while the peer is served on loopback addresses only; and every client may where the peer was told so, as by a
+//! program whose server asks for certificates.
 //!
 //! A purge of the pool waits for the other peers, each of which needs a thread to purge its own share, which waits for
 //! nobody. On the front of this crate the two have threads of their own. On another server, where they are the same
@@ -63,12 +64,6 @@ impl Proxy {
         }
         response
     }
-
-    pub(super) fn may_purge(&self) -> bool {
-        !self.allowed.are_none_known()
-            || self.allowed.purge_by_anyone
-            || self.own_addresses.are_of_this_machine_alone()
-    }
 }
 
 #[cfg(test)]
@@ -82,7 +77,7 @@ mod tests {
     use super::*;
     use crate::caching::Caching;
     use crate::error::Error;
-    use crate::handler::{Allowed, OwnAddresses, PoolView};
+    use crate::handler::{Allowed, OwnAddresses, PoolView, Rights};
     use crate::peer_url::PeerUrl;
     use crate::protocol::PoolDigest;
     use crate::purge::Purged;
@@ -168,7 +163,8 @@ mod tests {
         let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
         let own_addresses = OwnAddresses::default();
         served.iter().for_each(|address| own_addresses.add(address.parse().unwrap()));
-        let allowed = Allowed::new(tokens, "any,deny:bad".parse().unwrap(), purge_by_anyone);
+        let rights = Rights { tokens, purge_by_anyone, ..Rights::default() };
+        let allowed = Allowed::new(rights, "any,deny:bad".parse().unwrap());
         Proxy::new("/proxy".to_owned(), caching, Arc::new(own_addresses), Box::new(pool), allowed)
     }
 

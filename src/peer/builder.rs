@@ -14,7 +14,7 @@ use crate::caching::{Caching, CachingBuilder};
 use crate::client::{Client, ClientBuilder, Listed, NoPeerLeft};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::handler::Allowed;
+use crate::handler::{Allowed, Rights};
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::near::NearCache;
@@ -45,8 +45,7 @@ pub struct PeerBuilder {
     store: Option<Arc<dyn Store>>,
     rules: Rules,
     politeness: Politeness,
-    tokens: Option<Tokens>,
-    purge_by_anyone: bool,
+    rights: Rights,
     near: Option<NearCache>,
     clock: Option<Arc<dyn Clock>>,
 }
@@ -66,8 +65,7 @@ impl PeerBuilder {
             store: None,
             rules: Rules::default(),
             politeness: Politeness::default(),
-            tokens: None,
-            purge_by_anyone: false,
+            rights: Rights::default(),
             near: None,
             clock: None,
         }
@@ -123,6 +121,12 @@ impl PeerBuilder {
     /// Answers those alone who show one of these tokens, and shows the first to the other peers. Whoever shows
     /// none, or another, is answered with 407. Default: anybody who reaches it may ask.
     ///
+    /// Without tokens the peer is kept safe from web pages. It answers only requests whose `Host` is a loopback address,
+    /// `localhost`, or the authority of its own URL or of a bound socket (421 otherwise, `/healthz` and `/readyz`
+    /// excepted), and none that a page in a browser sends (`Sec-Fetch-Site`, `Origin`: 403). A response that does not go
+    /// to a [`Client`](crate::Client) carries `Content-Security-Policy: sandbox`, `X-Content-Type-Options: nosniff` and
+    /// `Cross-Origin-Resource-Policy: same-origin`.
+    ///
     /// ```
     /// use forwardcache::{Body, Peer, Tokens};
     /// use http::Request;
@@ -135,7 +139,36 @@ impl PeerBuilder {
     /// ```
     pub fn tokens(mut self, tokens: Tokens) -> Self {
         self.client = self.client.tokens(tokens.clone());
-        self.tokens = Some(tokens);
+        self.rights.tokens = Some(tokens);
+        self
+    }
+
+    /// Reserves [purging](Peer::purge) and [leaving](Peer::leave) for requests that show one of these tokens. They may
+    /// read as well; the [`tokens`](Self::tokens) are then for reading only, and a purge with one of those is answered
+    /// with 403. Without any token it is answered with 407. [`purge_by_anyone`](Self::purge_by_anyone) has no effect then.
+    /// Default: none, and a token is for everything.
+    ///
+    /// This peer shows the first of them to the other peers when it purges or leaves: all peers of the pool need the
+    /// same ones. To introduce them without an interruption, first make the operator token the second of the
+    /// [`tokens`](Self::tokens) of every peer.
+    ///
+    /// ```
+    /// use forwardcache::{Body, Peer, Tokens};
+    /// use http::Request;
+    ///
+    /// let (readers, operators) = (Tokens::new(["correct-horse-battery"])?, Tokens::new(["staple-for-operators"])?);
+    /// let peer = Peer::builder("http://127.0.0.1:3000").tokens(readers).operator_tokens(operators).build()?;
+    /// let purge = |token: &str| {
+    ///     let request = Request::builder().method("PURGE").uri("/proxy?all");
+    ///     request.header("proxy-authorization", format!("Bearer {token}")).body(Body::empty()).unwrap()
+    /// };
+    /// assert_eq!(peer.handler()(purge("correct-horse-battery")).status(), 403);
+    /// assert_eq!(peer.handler()(purge("staple-for-operators")).status(), 200);
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn operator_tokens(mut self, tokens: Tokens) -> Self {
+        self.client = self.client.operator_tokens(tokens.clone());
+        self.rights.operator_tokens = Some(tokens);
         self
     }
 
@@ -147,7 +180,7 @@ impl PeerBuilder {
     /// [client certificates](crate::ServerTls::client_certificates_from), those who have one are meant to: say so
     /// here.
     pub fn purge_by_anyone(mut self, may: bool) -> Self {
-        self.purge_by_anyone = may;
+        self.rights.purge_by_anyone = may;
         self
     }
 
@@ -398,7 +431,7 @@ impl PeerBuilder {
         let threads = PeerThreads::new(store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX)));
         let caching = self.caching.spawn(Arc::clone(&threads) as Arc<dyn Spawn>);
         let caching = caching.origin(origin).store(store).rules(self.rules).build()?;
-        let allowed = Allowed::new(self.tokens, self.origins, self.purge_by_anyone);
+        let allowed = Allowed::new(self.rights, self.origins);
         Ok(Peer::new(self_url, client, caching, polite, network, allowed, threads))
     }
 }

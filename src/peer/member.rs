@@ -4,7 +4,6 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
-use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response};
 
 use super::addresses::MemberAddresses;
@@ -18,7 +17,7 @@ use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::front::{EventFront, FrontOptions, Handler, RemoteAddress, Responder, Scratch, Serving, handled};
-use crate::handler::{Allowed, Next, OwnAddresses, Proxy, is_of_this_machine};
+use crate::handler::{Allowed, Next, OwnAddresses, Proxy};
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::origin::{Origin, SystemLookup};
@@ -271,6 +270,29 @@ impl Peer {
         self.inner.client.forget_near();
     }
 
+    /// Reads the files of [root certificates](PeerBuilder::root_certificates_file) and of the
+    /// [client certificate](PeerBuilder::client_certificate_files) again, for requests to origins and to other peers.
+    /// Requests from now on use what they hold, on connections of their own; requests under way end as they began. What
+    /// a server of this peer shows has its own [`reload`](crate::ServerTls::reload), as have [`Tokens`](crate::Tokens).
+    ///
+    /// ```
+    /// use forwardcache::Peer;
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
+    /// peer.reload_certificates()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadOption`](crate::ErrorKind::BadOption) when a file cannot be read or used, which the error names.
+    /// Requests that need it go on with what was read before.
+    pub fn reload_certificates(&self) -> Result<()> {
+        let to_peers = self.inner.client.reload_certificates();
+        self.inner.network.iter().try_for_each(Origin::reload_certificates)?;
+        to_peers
+    }
+
     /// As [`set_pool`](Self::set_pool), with weights.
     ///
     /// # Errors
@@ -293,44 +315,13 @@ impl Peer {
         &self.inner.client
     }
 
-    /// Whether these fields of a request show who may ask.
-    pub(super) fn is_known(&self, headers: &HeaderMap) -> bool {
-        self.inner.proxy.knows(headers)
-    }
-
-    /// Answers one who does not.
-    pub(super) fn turn_away(&self) -> Response<Body> {
-        self.inner.proxy.turn_away()
+    /// The answering side.
+    pub(super) fn proxy(&self) -> &Proxy {
+        &self.inner.proxy
     }
 
     pub(super) fn begins_to_leave(&self) -> bool {
         self.inner.proxy.begins_to_leave()
-    }
-
-    /// Says whether it is there, and stays.
-    pub(super) fn health(&self) -> Response<Body> {
-        self.inner.proxy.health()
-    }
-
-    /// Says whether it should be sent requests.
-    pub(super) fn readiness(&self) -> Response<Body> {
-        self.inner.proxy.readiness()
-    }
-
-    /// Answers a purge by one who may.
-    pub(super) fn purge_by_known(&self, request: &Request<Body>) -> Response<Body> {
-        self.inner.proxy.purge_by_known(request)
-    }
-
-    /// Whether a request to those who run it comes from a page of the web, as far as that can be told.
-    pub(super) fn is_misled(&self, headers: &HeaderMap) -> bool {
-        let allowed = self.inner.proxy.allowed();
-        let is_by_name = || {
-            headers
-                .get(HOST)
-                .is_some_and(|host| !is_of_this_machine(host.as_bytes(), self.self_url().authority()))
-        };
-        allowed.is_by_a_page(headers) || (allowed.are_none_known() && is_by_name())
     }
 
     /// What was counted so far.
@@ -445,6 +436,11 @@ impl Peer {
     /// a URL which leads there. [`serve`](Self::serve) does that itself; a server of one's own has to.
     pub fn is_served_on(&self, address: SocketAddr) {
         self.inner.own_addresses.add(address);
+    }
+
+    /// The same of its admin side.
+    pub(super) fn is_administered_on(&self, address: SocketAddr) {
+        self.inner.own_addresses.add_admin(address);
     }
 }
 

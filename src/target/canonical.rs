@@ -219,7 +219,7 @@ impl Target {
         Self { text: self.text[..root.into()].into(), path_end: root, ..*self }
     }
 
-    pub(super) fn scheme(&self) -> &str {
+    pub(crate) fn scheme(&self) -> &str {
         if self.text.starts_with("https:") { "https" } else { "http" }
     }
 

@@ -228,7 +228,7 @@ fn reset_is_not_the_end_of_an_until_close_body() {
 fn is_visibly_broken(peer: &LocalPeer, url: &str) -> bool {
     let mut connection = raw::Connection::open(peer.address());
     let target = format!("/proxy?q={}", escaped(url));
-    connection.write(format!("GET {target} HTTP/1.1\r\nHost: peer\r\nConnection: close\r\n\r\n"));
+    connection.write(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
     let answer = String::from_utf8(connection.read_to_end()).unwrap().to_ascii_lowercase();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     if head.contains("\r\ntransfer-encoding: chunked") {

@@ -29,6 +29,7 @@ mod privacy;
 mod processes;
 mod purge;
 mod ring_mismatch;
+mod safety;
 mod server;
 mod streams;
 mod support_tests;

@@ -69,7 +69,7 @@ fn assert_growth_at_most(peer: &PeerProcess, before: u64, most: u64) {
 fn ask_for_ranges(peer: SocketAddr, url: &str) -> Connection {
     let mut connection = Connection::open(peer);
     let (target, ranges) = (escaped(url), "bytes=0-31457279,31457290-62914559");
-    connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: a\r\nRange: {ranges}\r\n\r\n"));
+    connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: localhost\r\nRange: {ranges}\r\n\r\n"));
     connection
 }
 
@@ -134,7 +134,7 @@ fn one_byte_chunks_take_memory_in_proportion_to_their_content() {
     let mut clients: Vec<Connection> = (0..8)
         .map(|_| {
             let mut client = Connection::open(peer.address);
-            let fields = "Host: a\r\nTransfer-Encoding: chunked\r\n";
+            let fields = "Host: localhost\r\nTransfer-Encoding: chunked\r\n";
             client.write(format!("POST /proxy?q={target} HTTP/1.1\r\n{fields}\r\n"));
             client
         })
@@ -163,7 +163,7 @@ fn bodies_of_unauthorized_clients_are_not_buffered() {
     let mut clients: Vec<Connection> = (0..40)
         .map(|_| {
             let mut client = Connection::open(peer.address);
-            let fields = "Host: a\r\nContent-Length: 60000\r\n";
+            let fields = "Host: localhost\r\nContent-Length: 60000\r\n";
             client.write(format!("POST /proxy?q={target} HTTP/1.1\r\n{fields}\r\n"));
             client.write([b'x'; 50_000]);
             client
@@ -197,7 +197,7 @@ fn variants_fetched_during_a_slow_one_do_not_leak() {
     let target = escaped(&origin.url("/"));
     let ask = |connection: &mut Connection, language: &str| {
         let field = format!("Accept-Language: {language}\r\n");
-        connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: a\r\n{field}\r\n"));
+        connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: localhost\r\n{field}\r\n"));
     };
     let mut slow = Connection::open(peer.address);
     ask(&mut slow, "slow");
@@ -244,7 +244,7 @@ fn small_hits_are_served_between_large_ranges() {
         let mut times: Vec<_> = (0..100)
             .map(|_| {
                 let started = std::time::Instant::now();
-                connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+                connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
                 assert_eq!(connection.read_response().body.len(), 10);
                 started.elapsed()
             })

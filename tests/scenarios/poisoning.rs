@@ -117,29 +117,29 @@ fn unknown_field_cannot_poison_if_selected_or_dropped() {
 /// URL.
 const CONFUSING_REQUESTS: [&str; 19] = [
     // A GET with a body to which the origin responds.
-    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nContent-Length: 4\r\n\r\nevil",
-    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nevil",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n",
     // The host of the peer differs from the host of the origin.
     "GET /proxy?q=URL HTTP/1.1\r\nHost: evil.example\r\n\r\n",
     "GET http://evil.example/proxy?q=URL HTTP/1.1\r\nHost: evil.example\r\n\r\n",
-    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nHost: evil.example\r\n\r\n",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
     "GET /proxy?q=URL HTTP/1.1\r\nHost : evil.example\r\n\r\n",
-    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\n X: evil\r\n\r\n",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\n X: evil\r\n\r\n",
     // A second query parameter, a hidden one, a fragment, another path, a line break.
-    "GET /proxy?q=URL&q=evil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL;evil=1 HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL%3Fevil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL%23evil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL%2F..%2Fevil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL%5C..%5Cevil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL%252f..%252fevil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL%0d%0aX-Evil:evil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy/evil?q=URL HTTP/1.1\r\nHost: p\r\n\r\n",
+    "GET /proxy?q=URL&q=evil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL;evil=1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL%3Fevil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL%23evil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL%2F..%2Fevil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL%5C..%5Cevil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL%252f..%252fevil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL%0d%0aX-Evil:evil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy/evil?q=URL HTTP/1.1\r\nHost: localhost\r\n\r\n",
     // An unknown method and a POST.
-    "EVIL /proxy?q=URL HTTP/1.1\r\nHost: p\r\n\r\n",
-    "POST /proxy?q=URL HTTP/1.1\r\nHost: p\r\nContent-Length: 4\r\n\r\nevil",
+    "EVIL /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "POST /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nevil",
     // Fields listed in `Connection` are removed before the key is computed.
-    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nConnection: x-evil\r\nX-Evil: evil\r\n\r\n",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nConnection: x-evil\r\nX-Evil: evil\r\n\r\n",
 ];
 
 #[test]

@@ -183,7 +183,7 @@ fn incoming_bodies_do_not_occupy_all_workers() {
     let begin = || {
         let mut connection = Connection::open(peer.address());
         let fields = "Content-Length: 100000\r\nExpect: 100-continue\r\n";
-        connection.write(format!("POST {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        connection.write(format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"));
         let response = connection.read_response();
         (connection, response)
     };
@@ -329,7 +329,7 @@ fn request_bodies_of_any_size_are_forwarded() {
             } else {
                 format!("Content-Length: {length}")
             };
-            connection.write(format!("POST {target} HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"));
+            connection.write(format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n"));
             if is_chunked {
                 for chunk in body.chunks(50_000) {
                     connection.write(format!("{:x}\r\n", chunk.len()));

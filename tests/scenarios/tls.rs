@@ -11,6 +11,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::local::{LocalPeer, escaped};
 use crate::support::origin::{Origin, Reply};
+use crate::support::port::Port;
 use crate::support::process::{Process, run};
 use crate::support::raw::Connection;
 use crate::support::tls::Authority;
@@ -113,8 +114,9 @@ fn large_and_pipelined_messages_work_over_tls() {
     let mut stream = connect(peer.address(), &authority, None);
     let target = format!("/proxy?q={}", escaped(&origin.url("/echo")));
     let body = "y".repeat(100_000);
-    let one = format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    let last = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let one =
+        format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let last = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all((one + &last).as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -136,7 +138,7 @@ fn last_bytes_arrive_after_a_full_socket_buffer() {
         let url = origin.url(&format!("/{kibibytes}"));
         let mut stream = connect(peer.address(), &authority, None);
         let target = format!("/proxy?q={}", escaped(&url));
-        stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
         // Once another request is answered, the server has written as much as the socket takes.
         assert!(exchange(&mut connect(peer.address(), &authority, None), &origin.url("/1")).is_ok());
         let mut head = Vec::new();
@@ -186,7 +188,7 @@ fn reloaded_certificate_applies_to_new_connections() {
     tls.reload().unwrap();
     assert!(exchange(&mut connect(peer.address(), &old, None), &origin.url("/a")).is_err());
     assert!(exchange(&mut connect(peer.address(), &new, None), &origin.url("/a")).is_ok());
-    before.write_all(b"/other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    before.write_all(b"/other HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     before.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.1 404"), "{text}");
@@ -200,7 +202,7 @@ fn plain_http_on_a_tls_port_is_closed() {
     let (origin, authority) = (origin(), Authority::new());
     let peer = served_over(tls_of(&authority));
     let mut plain = Connection::open(peer.address());
-    plain.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    plain.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(!plain.read_to_end().starts_with(b"HTTP"));
     assert!(exchange(&mut connect(peer.address(), &authority, None), &origin.url("/a")).is_ok());
 }
@@ -261,6 +263,67 @@ fn command_serves_tls_and_reloads_its_files() {
         get(&other, Some(&authority)).status.code() == Some(0)
     });
     assert_eq!(get(&authority, Some(&authority)).status.code(), Some(1));
+    serving.terminate();
+    assert!(serving.wait().success());
+}
+
+#[test]
+fn command_reloads_outgoing_certificate_and_roots() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let tls = tls_of(&authority).client_certificates_from(authority.ca_file()).unwrap();
+    let other_peer = served_over(tls);
+    let folder = tempfile::tempdir().unwrap();
+    let (identity, roots) = (folder.path().join("peer.pem"), folder.path().join("roots.pem"));
+    std::fs::copy(other.server_file(), &identity).unwrap();
+    std::fs::copy(other.ca_file(), &roots).unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], Port::hold().release()));
+    let (own, another) = (format!("https://{address}"), format!("https://{}", other_peer.address()));
+    let identity_path = identity.to_str().unwrap();
+    let mut serving = Process::spawn([
+        "serve",
+        "-v",
+        "--listen",
+        &address.to_string(),
+        "--peer",
+        &own,
+        "--peer",
+        &another,
+        "--tls-cert",
+        identity_path,
+        "--tls-key",
+        identity_path,
+        "--ca-file",
+        roots.to_str().unwrap(),
+    ]);
+    serving.wait_for_line("serving on https://");
+    // A purge of the pool is sent to the other peer too, which requires a client certificate.
+    let purge = |trusted: &Authority| -> Option<String> {
+        let mut stream = connect(address, trusted, None);
+        let head = "PURGE /proxy?all HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).ok()?;
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text).ok()?;
+        Some(String::from_utf8_lossy(&text).into_owned())
+    };
+    assert!(purge(&other).unwrap().starts_with("HTTP/1.1 502 "));
+    std::fs::copy(authority.ca_file(), &roots).unwrap();
+    std::fs::copy(authority.server_file(), &identity).unwrap();
+    serving.signal("HUP");
+    serving.wait_for_line("the certificates for other peers and origins were read anew");
+    let response = purge(&authority).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    for file in [&roots, &identity] {
+        let good = std::fs::read(file).unwrap();
+        std::fs::write(file, "nothing").unwrap();
+        serving.signal("HUP");
+        let expected = "the certificates for other peers and origins stay as they are: there is no";
+        let path = file.to_str().unwrap();
+        wait_until("the error is not logged", || {
+            serving.stderr().lines().any(|line| line.contains(expected) && line.contains(path))
+        });
+        assert!(purge(&authority).unwrap().starts_with("HTTP/1.1 200 "));
+        std::fs::write(file, good).unwrap();
+    }
     serving.terminate();
     assert!(serving.wait().success());
 }

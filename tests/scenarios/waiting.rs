@@ -137,7 +137,7 @@ fn cancellable_server(workers: usize) -> (forwardcache::Serving, Receiver<String
 
 fn send_get(address: SocketAddr, path: &str) -> Connection {
     let mut connection = Connection::open(address);
-    connection.write(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    connection.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     connection
 }
 
@@ -221,7 +221,7 @@ fn body_is_not_requested_before_authorization() {
         ("POST", "/elsewhere", 10, 404),
     ] {
         let mut connection = Connection::open(peer.address());
-        let fields = format!("Host: a\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n");
+        let fields = format!("Host: localhost\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n");
         connection.write(format!("{method} {target} HTTP/1.1\r\n{fields}\r\n"));
         let response = connection.read_response();
         assert_eq!(
@@ -280,7 +280,8 @@ fn one_byte_chunks_are_limited_by_the_ledger() {
     let (peer, ledger) = peer_with_ledger(20 << 10);
     let mut connection = Connection::open(peer.address());
     let target = escaped("http://origin.invalid/");
-    let head = format!("POST /proxy?q={target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head =
+        format!("POST /proxy?q={target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
     connection.write(head + &"1\r\nx\r\n".repeat(10_000));
     let response = connection.read_response();
     assert_eq!((response.status, response.field("connection")), (503, Some("close")));
@@ -303,7 +304,7 @@ fn slowest_reader_is_cut_off_when_memory_is_exhausted() {
     slow.wait_for_bytes(b"x");
     // A head that never ends takes memory that cannot be refused.
     let mut long = Connection::open(peer.address());
-    long.write(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}", "x".repeat(8 << 20)));
+    long.write(format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: {}", "x".repeat(8 << 20)));
     crate::support::wait_until("the memory of the head is not counted", || ledger.total() > 20 << 20);
     assert_eq!(peer.get(&origin.url("/small")).body.len(), 10);
     crate::support::wait_until("the slow reader is not cut off", || slow.is_reset());

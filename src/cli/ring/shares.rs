@@ -1,6 +1,7 @@
 //! What each peer of a pool owns.
 
 use std::io::{self, Write};
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use forwardcache::{Client, HashFunction, Member, Rendezvous, Ring};
@@ -18,7 +19,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let weighted = members.iter().map(|member| (member.url().as_str(), member.weight()));
     let shares = match options.ring {
         RingName::Compatible => {
-            let replicas = options.replicas.unwrap_or(Ring::DEFAULT_REPLICAS);
+            let replicas = options.replicas.and_then(NonZeroU32::new).unwrap_or(Ring::DEFAULT_REPLICAS);
             Ring::weighted(weighted, replicas, HashFunction::default()).shares()
         }
         RingName::Rendezvous => Rendezvous::new(weighted).shares(),

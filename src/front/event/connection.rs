@@ -23,6 +23,7 @@ use http::header::{CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 use super::admission::Admitted;
+use super::begun_head;
 use super::exchange::{Collected, Exchange, Receiving, Reply, Sending, Sink};
 use super::head_end::{Scan, empty_lines, head_end};
 use super::input::{Consumed, Input};
@@ -374,15 +375,27 @@ impl Connection {
                 Consumed::whole(before + length)
             }
             Scan::Incomplete(looked_at) => {
+                if let Some(refusal) = begun_head::fault(rest, from, &around.limits) {
+                    self.refuse_head(rest, refusal, around);
+                    return Consumed::whole(bytes.len());
+                }
                 self.head_since.get_or_insert(around.now);
                 Consumed { used: before, looked_at: Some(looked_at) }
             }
-            Scan::Refused(refusal) => {
-                self.is_for_head = false;
-                self.refuse(refusal, around);
+            Scan::Refused(refusal, end) => {
+                match begun_head::fault(&rest[..end], from, &around.limits) {
+                    Some(earlier) => self.refuse_head(rest, earlier, around),
+                    None => self.refuse_head(b"", refusal, around),
+                }
                 Consumed::whole(bytes.len())
             }
         }
+    }
+
+    /// Refuses a head, of which this is known.
+    fn refuse_head(&mut self, head: &[u8], refusal: Refusal, around: &mut Surroundings) {
+        self.is_for_head = head.starts_with(b"HEAD ");
+        self.refuse(refusal, around);
     }
 
     fn consume_head(&mut self, head: &[u8], around: &mut Surroundings) {
@@ -393,7 +406,10 @@ impl Connection {
             Ok(httparse::Status::Complete(length)) if length == head.len() => {}
             // The empty line is there, so it is the parser that sees another end.
             Ok(_) => return self.refuse(request_head::bad("the head is malformed"), around),
-            Err(error) => return self.refuse(refusal_of(error, head), around),
+            Err(error) => {
+                let refusal = begun_head::fault(head, 0, &around.limits);
+                return self.refuse(refusal.unwrap_or_else(|| begun_head::refusal_of(error, head)), around);
+            }
         }
         let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
             return self.refuse(request_head::bad("the head is malformed"), around);
@@ -880,29 +896,6 @@ fn kind_of(refusal: Refusal) -> RequestRefusal {
         | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => RequestRefusal::TooLarge,
         _ => RequestRefusal::Malformed,
     }
-}
-
-fn refusal_of(error: httparse::Error, head: &[u8]) -> Refusal {
-    match error {
-        httparse::Error::Version if names_another_version(head) => Refusal {
-            status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            reason: "only HTTP/1.0 and HTTP/1.1 are spoken here",
-        },
-        httparse::Error::TooManyHeaders => Refusal {
-            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            reason: "the header fields are too many",
-        },
-        _ => request_head::bad("the head is malformed"),
-    }
-}
-
-/// Whether the request line ends with a version of HTTP that is not spoken here (RFC 9112 section 2.3).
-fn names_another_version(head: &[u8]) -> bool {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let version = line.rsplit(|byte| *byte == b' ').next().and_then(|word| word.strip_prefix(b"HTTP/"));
-    let Some(&[major, b'.', minor]) = version else { return false };
-    let is_spoken = major == b'1' && matches!(minor, b'0' | b'1');
-    major.is_ascii_digit() && minor.is_ascii_digit() && !is_spoken
 }
 
 /// Whether the client waits for a word before it sends the content (RFC 9110 section 10.1.1).

@@ -40,7 +40,8 @@ const SELDOM: Duration = Duration::from_millis(250);
 
 /// What is said, and no more, to a connection too many.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
-    cache-control: no-store\r\nforwardcache-error: unavailable\r\nforwardcache-peer: 1\r\nconnection: close\r\n\r\n";
+    cache-control: no-store\r\ncontent-security-policy: sandbox\r\nx-content-type-options: nosniff\r\n\
+    forwardcache-error: unavailable\r\nforwardcache-peer: 1\r\nconnection: close\r\n\r\n";
 
 pub(super) struct IoThread {
     poll: Poll,

@@ -9,6 +9,7 @@
 //! | `exchange` | one request and its answer |
 //! | `input` | what a client has sent and nobody has worked on |
 //! | `head_end` | where the head of a request ends; pure |
+//! | `begun_head` | what is wrong with a head that is not whole; pure |
 //! | `decoder` | content out of its framing; pure |
 //! | `upload` | content on its way to whoever handles the request |
 //! | `outbound` | what is to be written and has not been taken |
@@ -32,6 +33,7 @@
 //! its origin sends it, whoever reads it, and is free again when it has come.
 
 mod admission;
+mod begun_head;
 mod connection;
 mod decoder;
 mod exchange;

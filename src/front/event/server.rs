@@ -180,13 +180,29 @@ fn start_threads(
         );
         let thread = IoThread::new(poll, letters, acceptor, around, Arc::clone(&lifetime))?;
         let finishing = lifetime.enter();
+        let vital = Vital(Arc::clone(&front));
         thread::Builder::new().name(format!("front-{number}")).spawn(move || {
             thread.run();
+            drop(vital);
             drop(finishing);
         })?;
     }
     log::info!("serving on {address}");
     Ok(serving)
+}
+
+/// Held by a thread that serves connections. If it ends before the shutdown, by a panic or an error, the connections
+/// that it would be given next are lost: the front shuts down, so that its end is seen.
+struct Vital(Arc<Front>);
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if !self.0.lifetime.is_stopping() {
+            log::error!("a thread that serves connections has ended: shutting down");
+            self.0.lifetime.fail();
+            self.0.shutdown();
+        }
+    }
 }
 
 struct Front {
@@ -225,5 +241,86 @@ impl Running for Front {
 
     fn lifetime(&self) -> &Lifetime {
         &self.lifetime
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use http::{Request, Response};
+
+    use super::*;
+    use crate::at_once::{PlainRequest, Step, Wakes};
+    use crate::body::Body;
+    use crate::front::serve::Scratch;
+    use crate::ledger::{MakeRoom, Use};
+    use crate::store::StoredResponse;
+
+    struct FaultyStore;
+
+    impl MakeRoom for FaultyStore {
+        fn make_room(&self) {
+            panic!("a store of a test panics");
+        }
+
+        fn most_room(&self) -> u64 {
+            0
+        }
+    }
+
+    struct Responding(Arc<Ledger>);
+
+    impl Handler for Responding {
+        fn handle(&self, _: Request<Body>) -> Response<Body> {
+            Response::new(Body::from("hello"))
+        }
+    }
+
+    impl Responder for Responding {
+        fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+            None
+        }
+
+        fn step(self: Arc<Self>, request: Request<Body>, _: Wakes<'_>) -> Step<Response<Body>> {
+            Step::Serve(self.handle(request))
+        }
+
+        fn ledger(&self) -> Option<Arc<Ledger>> {
+            Some(Arc::clone(&self.0))
+        }
+    }
+
+    #[test]
+    fn a_panic_outside_of_a_connection_shuts_the_front_down_as_failed() {
+        let (ledger, store) = (Ledger::new(1000), Arc::new(FaultyStore));
+        let weak = Arc::downgrade(&store);
+        ledger.set_store(weak);
+        let responder: Arc<dyn Responder> = Arc::new(Responding(Arc::clone(&ledger)));
+        let options = FrontOptions::new().io_threads(2).head_timeout(Duration::from_millis(40));
+        let serving = EventFront::bind_responder("127.0.0.1:0", &options, &responder).unwrap();
+        let mut client = TcpStream::connect(serving.local_addr()).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut status = [0; 12];
+        client.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+        assert!(!serving.has_failed());
+        let _held = ledger.hold(Use::Bodies, 2000);
+        let handle = serving.shutdown_handle();
+        serving.join();
+        assert!(handle.has_failed());
+        // Whoever waits for the connection of either thread learns of the end.
+        client.read_to_end(&mut Vec::new()).ok();
+    }
+
+    #[test]
+    fn a_shutdown_is_no_failure() {
+        let responder: Arc<dyn Responder> = Arc::new(Responding(Ledger::new(1000)));
+        let serving = EventFront::bind_responder("127.0.0.1:0", &FrontOptions::new(), &responder).unwrap();
+        serving.shutdown();
+        let handle = serving.shutdown_handle();
+        serving.join();
+        assert!(!handle.has_failed());
     }
 }
