@@ -24,7 +24,7 @@ const OTHER_FILES: u64 = 500;
 pub(crate) const OPEN_FILES: u64 = CONNECTIONS + OTHER_FILES;
 
 /// The number of connections that send requests at a time.
-const ASKING: u32 = 64;
+const LOAD_CONNECTIONS: u32 = 64;
 
 /// The kind of open connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +149,7 @@ pub(crate) fn measure(case: HeldOpen, kinds: &[Kind], rounds: u32, seconds: u32)
             let (kind, measurements) = &mut servers[index];
             let Ok(so_far) = measurements else { continue };
             let measurement =
-                measurement(case, *kind, seconds).map_err(|error| format!("{name}, {kind}: {error}"))?;
+                measure_once(case, *kind, seconds).map_err(|error| format!("{name}, {kind}: {error}"))?;
             match measurement {
                 Ok(measurement) => {
                     eprintln!(
@@ -175,12 +175,12 @@ pub(crate) fn measure(case: HeldOpen, kinds: &[Kind], rounds: u32, seconds: u32)
 }
 
 /// Starts a new server for each measurement, because servers rarely return memory to the system.
-fn measurement(case: HeldOpen, kind: Kind, seconds: u32) -> Result<Held<Measurement>> {
+fn measure_once(case: HeldOpen, kind: Kind, seconds: u32) -> Result<Held<Measurement>> {
     let (name, count) = (case.name(), case.count());
     let mut origin = case.origin()?;
     let server = Server::start(kind, &origin)?;
     let hits = |origin: &mut Origin| {
-        throughput::hits(&server, origin, SMALL, ASKING, seconds)
+        throughput::hits(&server, origin, SMALL, LOAD_CONNECTIONS, seconds)
             .map(|measurement| measurement.requests_per_second)
     };
     let hits_without = hits(&mut origin)?;

@@ -48,9 +48,9 @@ pub(crate) fn run(server: &Server, first: u64, connections: u32, seconds: u32) -
         joined.collect::<Result<Vec<ClientResults>>>()
     })?;
     let elapsed = started.elapsed().as_secs_f64();
-    let misses: u64 = results.iter().map(|run_client| run_client.misses).sum();
-    let bytes: u64 = results.iter().map(|run_client| run_client.bytes).sum();
-    let mut hits: Vec<f64> = results.into_iter().flat_map(|run_client| run_client.hits).collect();
+    let misses: u64 = results.iter().map(|client| client.misses).sum();
+    let bytes: u64 = results.iter().map(|client| client.bytes).sum();
+    let mut hits: Vec<f64> = results.into_iter().flat_map(|client| client.hits).collect();
     hits.sort_by(f64::total_cmp);
     let percentile =
         |percent: usize| hits.get(hits.len() * percent / 100).copied().ok_or("no hits were measured");
@@ -73,7 +73,7 @@ fn run_client(
     until: Instant,
 ) -> std::io::Result<ClientResults> {
     let mut connection = Connection::open(address)?;
-    let mut run_client = ClientResults::default();
+    let mut results = ClientResults::default();
     for count in offset.. {
         if Instant::now() >= until {
             break;
@@ -88,12 +88,12 @@ fn run_client(
             let text = format!("status {} with {} bytes", answer.status, answer.length());
             return Err(std::io::Error::other(text));
         }
-        run_client.bytes += answer.length();
+        results.bytes += answer.length();
         if is_miss {
-            run_client.misses += 1;
+            results.misses += 1;
         } else {
-            run_client.hits.push(microseconds);
+            results.hits.push(microseconds);
         }
     }
-    Ok(run_client)
+    Ok(results)
 }

@@ -149,7 +149,7 @@ pub(crate) fn measure(case: Throughput, kinds: &[Kind], rounds: u32, seconds: u3
             let index = (round + place) % servers.len();
             let server = &servers[index];
             let measurement =
-                measurement(case, server, &mut origin, &mut numbers, seconds).map_err(|error| {
+                measure_once(case, server, &mut origin, &mut numbers, seconds).map_err(|error| {
                     format!("{}, {}: {error}\n{}", case.name, server.kind, server.output_tail())
                 })?;
             eprintln!(
@@ -179,7 +179,7 @@ impl Numbers {
     }
 }
 
-fn measurement(
+fn measure_once(
     case: Throughput,
     server: &Server,
     origin: &mut Origin,

@@ -64,11 +64,11 @@ impl WatchedOrigin {
     }
 
     fn wait_for_end(&self, since: Instant, what: &str) {
-        let end_times = self
+        let ended = self
             .end_times
             .recv_timeout(TEST_TIMEOUT)
             .unwrap_or_else(|_| panic!("{what}: the request to the origin does not end"));
-        let took = end_times.saturating_duration_since(since);
+        let took = ended.saturating_duration_since(since);
         assert!(took < CANCEL_LIMIT, "{what}: {took:?}");
     }
 }

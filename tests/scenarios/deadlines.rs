@@ -49,9 +49,9 @@ fn peer_honours_the_remaining_deadline() {
 #[test]
 fn follower_is_not_bound_by_the_deadline_of_the_leader() {
     let gate = Gate::new();
-    let held = gate.clone();
+    let held_gate = gate.clone();
     let origin = Origin::start(move |_| {
-        Reply::ok("x".repeat(200_000)).field("Cache-Control", "max-age=60").gate_body(100, &held)
+        Reply::ok("x".repeat(200_000)).field("Cache-Control", "max-age=60").gate_body(100, &held_gate)
     });
     let peer = LocalPeer::start();
     let url = origin.url("/a");
@@ -120,11 +120,11 @@ fn stale_is_not_served_at_the_soft_deadline_if_forbidden() {
 fn concurrent_requests_are_all_served_at_the_soft_deadline() {
     const MANY: usize = 24;
     let (gate, clock) = (Gate::new(), std::sync::Arc::new(ManualClock::at_unix_seconds(1_900_000_000)));
-    let (held, asked) = (gate.clone(), std::sync::atomic::AtomicUsize::new(0));
+    let (held_gate, asked) = (gate.clone(), std::sync::atomic::AtomicUsize::new(0));
     let origin = Origin::start(move |_| {
         let reply = Reply::ok("old").field("Cache-Control", "max-age=60");
         let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if number < MANY { reply } else { reply.gate_head(&held) }
+        if number < MANY { reply } else { reply.gate_head(&held_gate) }
     });
     let peer = LocalPeer::start_with(|builder| builder.clock(std::sync::Arc::clone(&clock)));
     let urls: Vec<String> = (0..MANY).map(|number| origin.url(&format!("/{number}"))).collect();
@@ -148,12 +148,12 @@ fn concurrent_requests_are_all_served_at_the_soft_deadline() {
 #[test]
 fn fetch_restarts_for_followers_when_the_leader_times_out() {
     let (gate, first) = (Gate::new(), std::sync::atomic::AtomicBool::new(true));
-    let held = gate.clone();
+    let held_gate = gate.clone();
     let origin = Origin::start(move |_| {
         if first.swap(false, std::sync::atomic::Ordering::Relaxed) {
             return Reply::never();
         }
-        Reply::ok("hello").field("Cache-Control", "max-age=60").gate_head(&held)
+        Reply::ok("hello").field("Cache-Control", "max-age=60").gate_head(&held_gate)
     });
     let peer = LocalPeer::start();
     let url = origin.url("/a");
@@ -192,8 +192,8 @@ fn client_and_command_have_a_total_timeout() {
 fn body_is_bound_by_the_deadline_of_its_request() {
     const LENGTH: usize = 8 << 20;
     let gate = Gate::new();
-    let held = gate.clone();
-    let origin = Origin::start(move |_| Reply::ok("x".repeat(LENGTH)).gate_body(LENGTH / 2, &held));
+    let held_gate = gate.clone();
+    let origin = Origin::start(move |_| Reply::ok("x".repeat(LENGTH)).gate_body(LENGTH / 2, &held_gate));
     let peer = LocalPeer::start();
     let directly = {
         let (head, body) = request_with(&origin.url("/a"), Deadline::within(10 * SHORT)).into_parts();

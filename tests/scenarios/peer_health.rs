@@ -346,8 +346,8 @@ fn silent_peer_causes_failover_and_is_marked_down() {
 #[test]
 fn client_waits_for_a_slow_origin_if_the_peer_is_healthy() {
     let gate = Gate::new();
-    let held = gate.clone();
-    let slow = Origin::start(move |_| Reply::ok("at last").gate_head(&held));
+    let held_gate = gate.clone();
+    let slow = Origin::start(move |_| Reply::ok("at last").gate_head(&held_gate));
     let pool: Vec<_> = (0..2).map(|_| LocalPeer::start()).collect();
     let client = Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
     thread::scope(|scope| {
@@ -362,13 +362,18 @@ fn client_waits_for_a_slow_origin_if_the_peer_is_healthy() {
 #[test]
 fn short_body_of_a_slow_origin_streams_without_failover() {
     let gates = [Gate::new(), Gate::new()];
-    let held = gates.clone();
+    let held_gates = gates.clone();
     // Simulates a peer whose origin is slow.
     let slow = scripted_peer(move |_| {
         let head =
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nCache-Status: forwardcache; fwd=uri-miss\r\n\r\na";
-        let pieces: [Piece; 5] =
-            [head.into(), Piece::Wait(held[0].clone()), "b".into(), Piece::Wait(held[1].clone()), "c".into()];
+        let pieces: [Piece; 5] = [
+            head.into(),
+            Piece::Wait(held_gates[0].clone()),
+            "b".into(),
+            Piece::Wait(held_gates[1].clone()),
+            "c".into(),
+        ];
         Reply::raw_pieces(pieces)
     });
     let client = Client::builder().pool([slow.url("")]).no_peer_left(NoPeerLeft::Fail).build().unwrap();

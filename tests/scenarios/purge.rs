@@ -408,12 +408,15 @@ fn token_authorizes_purging_in_a_foreign_server() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let peer = Peer::builder(&url).tokens(tokens.clone()).build().unwrap();
     // The handler may run in a server that the peer does not control.
-    let ask = |field: &str| {
+    let send_purge = |field: &str| {
         let request =
             Request::builder().method("PURGE").uri("/proxy?all").header("proxy-authorization", field);
         peer.handler()(request.body(Body::empty()).unwrap()).status()
     };
-    assert_eq!([ask(""), ask(&format!("Bearer {TOKEN}"))].map(|status| status.as_u16()), [407, 200]);
+    assert_eq!(
+        [send_purge(""), send_purge(&format!("Bearer {TOKEN}"))].map(|status| status.as_u16()),
+        [407, 200]
+    );
     let handler = Peer::builder(&url).build().unwrap().handler();
     let request = Request::builder().method("PURGE").uri("/proxy?all").body(Body::empty()).unwrap();
     assert_eq!(handler(request).status(), 403);
@@ -563,8 +566,8 @@ fn concurrent_purges_finish_or_get_retry_after() {
 #[test]
 fn tiny_http_reserves_a_worker_for_purges_from_peers() {
     let (entered, is_waiting) = mpsc::channel();
-    let goes_on = Arc::new(Barrier::new(3));
-    let waits = Arc::clone(&goes_on);
+    let barrier = Arc::new(Barrier::new(3));
+    let waits = Arc::clone(&barrier);
     let peers = two_peers(move || {
         entered.send(()).unwrap();
         waits.wait();
@@ -583,7 +586,7 @@ fn tiny_http_reserves_a_worker_for_purges_from_peers() {
             assert_eq!(purge(peer, "all", "").0, 503);
             assert_eq!(purge(peer, "all", "Forwardcache-Scope: own\r\n").0, 200);
         }
-        goes_on.wait();
+        barrier.wait();
         for done in under_way {
             let (status, text) = done.join().unwrap();
             assert_eq!((status, text.lines().count()), (200, 2), "{text}");

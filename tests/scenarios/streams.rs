@@ -128,10 +128,10 @@ fn unshareable_response_releases_the_followers() {
 #[test]
 fn panicking_leader_releases_the_followers() {
     let gate = Gate::new();
-    let (waits, has_panicked) = (gate.clone(), AtomicBool::new(false));
+    let (held_gate, has_panicked) = (gate.clone(), AtomicBool::new(false));
     let peer = single_worker_peer(|builder| {
         builder.origin(RoundTripFn(move |_: Request<Body>| -> Result<Response<Body>> {
-            waits.wait();
+            held_gate.wait();
             assert!(has_panicked.swap(true, Ordering::SeqCst), "panic of the first fetch");
             Ok(Response::new(Body::from("fetched")))
         }))
@@ -295,11 +295,11 @@ fn body_larger_than_the_store_passes_through() {
 #[test]
 fn truncated_body_fails_for_every_client() {
     let gate = Gate::new();
-    let waits = gate.clone();
+    let held_gate = gate.clone();
     let origin = Origin::start(move |_| {
         Reply::ok(vec![b'x'; 200_000])
             .field("Cache-Control", "max-age=60")
-            .gate_body(100_000, &waits)
+            .gate_body(100_000, &held_gate)
             .cut_after(150_000)
     });
     let peer = single_worker_peer(|builder| builder);

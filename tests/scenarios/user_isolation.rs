@@ -36,7 +36,7 @@ fn users_share_only_responses_that_may_be_shared() {
     for (kind, cache_control, vary, shares) in CASES {
         for (mode, shares) in [Mode::Private, Mode::Shared].into_iter().zip(shares) {
             let gate = Gate::new();
-            let held = gate.clone();
+            let held_gate = gate.clone();
             let origin = Origin::start(move |received| {
                 assert_eq!(
                     received.field("proxy-authorization"),
@@ -45,7 +45,7 @@ fn users_share_only_responses_that_may_be_shared() {
                 );
                 let seen = ["authorization", "cookie"].map(|name| received.field(name).unwrap_or("-"));
                 let reply = Reply::ok(format!("made for {} {}", seen[0], seen[1]));
-                let reply = reply.field("Cache-Control", cache_control).gate_body(4, &held);
+                let reply = reply.field("Cache-Control", cache_control).gate_body(4, &held_gate);
                 vary.into_iter().fold(reply, |reply, vary| reply.field("Vary", vary))
             });
             let peer = LocalPeer::start_with(|builder| builder.mode(mode));

@@ -91,11 +91,11 @@ fn silent_origin_does_not_block_other_requests() {
 #[test]
 fn client_with_many_silent_origins_does_not_block_other_clients() {
     let gate = Gate::new();
-    let waits = gate.clone();
+    let held_gate = gate.clone();
     let peer = LocalPeer::start_with(|builder| {
         builder.origin(RoundTripFn(move |request: Request<Body>| -> Result<Response<Body>> {
             if request.uri().host().is_some_and(|host| host.starts_with("silent")) {
-                waits.wait();
+                held_gate.wait();
             }
             Ok(Response::new(Body::from("here")))
         }))
@@ -144,10 +144,10 @@ fn send_get(address: SocketAddr, path: &str) -> Connection {
 #[test]
 fn handler_is_cancelled_when_the_client_disconnects() {
     let (serving, paths, cancellations) = cancellable_server(4);
-    for leaves_by_end in [true, false] {
+    for half_close in [true, false] {
         let mut connection = send_get(serving.local_addr(), "/a");
         assert_eq!(paths.recv_timeout(TEST_TIMEOUT).unwrap(), "/a");
-        if leaves_by_end {
+        if half_close {
             connection.finish_writing();
         } else {
             drop(connection);

@@ -70,8 +70,8 @@ impl ChangingOrigin {
     }
 
     /// Records a complete purge that was requested at this time.
-    pub(super) fn note_purge(&self, asked: Instant) {
-        self.history.state.lock().purged = Some(asked);
+    pub(super) fn note_purge(&self, requested_at: Instant) {
+        self.history.state.lock().purged = Some(requested_at);
     }
 
     /// Returns the time of the last complete purge: a version that ended before it must no longer be served.
@@ -79,31 +79,33 @@ impl ChangingOrigin {
         self.history.state.lock().purged
     }
 
-    /// Returns whether the origin was up during the whole request that began at `asked`.
-    pub(super) fn was_up_since(&self, asked: Instant) -> bool {
+    /// Returns whether the origin was up during the whole request that began at `requested_at`.
+    pub(super) fn was_up_since(&self, requested_at: Instant) -> bool {
         let state = self.history.state.lock();
         state.health != Health::Down
-            && state.last_outage.is_none_or(|last_outage| last_outage + MAX_JOIN_DELAY < asked)
+            && state.last_outage.is_none_or(|last_outage| last_outage + MAX_JOIN_DELAY < requested_at)
     }
 
-    /// Returns whether only one version of the target can have been served since `asked`.
-    pub(super) fn was_one_version(&self, target: &str, asked: Instant) -> bool {
-        let version_starts = *self.history.state.lock().version_starts.last().unwrap();
-        is_fixed(target) || version_starts + MAX_AGE + TOLERANCE < asked
+    /// Returns whether only one version of the target can have been served since `requested_at`.
+    pub(super) fn was_one_version(&self, target: &str, requested_at: Instant) -> bool {
+        let last_start = *self.history.state.lock().version_starts.last().unwrap();
+        is_fixed(target) || last_start + MAX_AGE + TOLERANCE < requested_at
     }
 
-    /// Checks the version of a response to a request that began at `asked`. `is_stale`: the response is marked as
+    /// Checks the version of a response to a request that began at `requested_at`. `is_stale`: the response is marked as
     /// stale; `has_short_deadline`: the deadline was too short for a slow origin.
     pub(super) fn check_version(
         &self,
         target: &str,
         version: u64,
-        asked: Instant,
+        requested_at: Instant,
         purged: Option<Instant>,
         is_stale: bool,
         has_short_deadline: bool,
     ) -> Result<(), String> {
-        if is_stale && (target.starts_with("/strict/") || self.was_up_since(asked) && !has_short_deadline) {
+        if is_stale
+            && (target.starts_with("/strict/") || self.was_up_since(requested_at) && !has_short_deadline)
+        {
             return Err("a stale response is not allowed here".to_owned());
         }
         if is_fixed(target) {
@@ -116,9 +118,12 @@ impl ChangingOrigin {
             return Err(format!("version {version} does not exist"));
         }
         let Some(version_end) = state.version_starts.get(index) else { return Ok(()) };
-        let oldest = if is_stale { None } else { asked.checked_sub(MAX_AGE + TOLERANCE) };
+        let oldest = if is_stale { None } else { requested_at.checked_sub(MAX_AGE + TOLERANCE) };
         if oldest.is_some_and(|oldest| *version_end < oldest) {
-            return Err(format!("version {version} ended {:?} before the request", asked - *version_end));
+            return Err(format!(
+                "version {version} ended {:?} before the request",
+                requested_at - *version_end
+            ));
         }
         if purged.is_some_and(|purged| *version_end < purged) {
             return Err(format!("version {version} had been purged from all peers"));

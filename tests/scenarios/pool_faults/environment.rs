@@ -28,7 +28,7 @@ pub(super) fn rows(table: &mut Table) {
 fn origin_down_and_stale_allowed(table: &mut Table) {
     let (origin, pool) = (VersionedOrigin::new("max-age=0, stale-if-error=600"), PeerProcess::pool(3));
     let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
-    let seen = under_load(&origin, &|url| get(&client, url), |load| {
+    let results = under_load(&origin, &|url| get(&client, url), |load| {
         load.wait_for_more(300);
         origin.set_down(true);
         load.wait_until(|| load.outcome("stale-on-error") > 300);
@@ -38,14 +38,14 @@ fn origin_down_and_stale_allowed(table: &mut Table) {
     });
     let counts = client.counts();
     table
-        .all_answered("the origin is down, stale responses are allowed", seen, TIME_LIMIT)
+        .all_answered("the origin is down, stale responses are allowed", results, TIME_LIMIT)
         .require(counts.direct_fetches == 0, "the pool must serve every request");
 }
 
 fn origin_down_and_stale_forbidden(table: &mut Table) {
     let (origin, pool) = (VersionedOrigin::new("max-age=0, must-revalidate"), PeerProcess::pool(3));
     let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
-    let seen = under_load(&origin, &|url| get(&client, url), |load| {
+    let results = under_load(&origin, &|url| get(&client, url), |load| {
         load.wait_for_more(300);
         origin.set_down(true);
         load.wait_until(|| load.failed() > 300);
@@ -53,11 +53,11 @@ fn origin_down_and_stale_forbidden(table: &mut Table) {
         load.wait_until(|| load.failed() > 0);
         load.wait_for_more(150);
     });
-    let (failed, unreachable) = (seen.failed(), seen.failed_as(ErrorKind::Unreachable));
-    let stale = seen.outcome("stale-on-error");
+    let (failed, unreachable) = (results.failed(), results.failed_as(ErrorKind::Unreachable));
+    let stale = results.outcome("stale-on-error");
     let healthy = client.health().iter().all(|peer| peer.failures == 0);
     table
-        .row("the origin is down, stale responses are forbidden", "during the outage", seen, TIME_LIMIT)
+        .row("the origin is down, stale responses are forbidden", "during the outage", results, TIME_LIMIT)
         .require(failed == unreachable, "every failure is `unreachable`")
         .require(stale == 0, "no stale response is served")
         .require(healthy, "no peer is blamed for the origin's failure");
@@ -85,7 +85,7 @@ fn lists(table: &mut Table) {
     let watch = membership.watch().unwrap();
     let first = good.lines().next().unwrap();
     let mut rejected = 0;
-    let seen = under_load(&origin, &|url| get(&client, url), |load| {
+    let results = under_load(&origin, &|url| get(&client, url), |load| {
         let bad = [
             Some(String::new()),
             Some("# no peers\n".to_owned()),
@@ -124,7 +124,7 @@ fn lists(table: &mut Table) {
     table
         .all_answered(
             "a peer list that is empty, has only comments, is truncated, has a bad line, conflicting weights, is missing, has duplicates",
-            seen,
+            results,
             TIME_LIMIT,
         )
         .require(counts.failovers + counts.passed_over + counts.direct_fetches == 0, "the pool must not change")
@@ -140,7 +140,7 @@ fn clock(table: &mut Table) {
     let fetched = || origin.server.count();
     let mut after_forward = 0;
     let mut refetched_when_back = 0;
-    let seen = under_load(&origin, &|url| get(&client, url), |load| {
+    let results = under_load(&origin, &|url| get(&client, url), |load| {
         load.wait_for_more(300);
         let before = fetched();
         clock.set(clock.now() - HOUR);
@@ -160,7 +160,11 @@ fn clock(table: &mut Table) {
         load.wait_for_more(300);
     });
     table
-        .all_answered("the clock moves back and forward by an hour (peers in one process)", seen, TIME_LIMIT)
+        .all_answered(
+            "the clock moves back and forward by an hour (peers in one process)",
+            results,
+            TIME_LIMIT,
+        )
         .note(format!(
             "{refetched_when_back} refetched after moving back, {after_forward} after moving forward"
         ))
@@ -174,7 +178,7 @@ fn changes(table: &mut Table) {
     let client = load::client(PeerProcess::urls(&pool)).build().unwrap();
     let urls = PeerProcess::urls(&pool);
     let is_over = AtomicBool::new(false);
-    let seen = load::under_load_of(50, &origin, &|url| get(&client, url), |load| {
+    let results = load::under_load_of(50, &origin, &|url| get(&client, url), |load| {
         thread::scope(|scope| {
             for number in 0..50 {
                 let (client, urls, is_over) = (&client, &urls, &is_over);
@@ -199,7 +203,7 @@ fn changes(table: &mut Table) {
     let counts = client.counts();
     let most = (0..60).map(|number| origin.server.count_of(&format!("/{number}"))).max().unwrap();
     table
-        .all_answered("50 threads change the pool of a client while 50 fetch", seen, TIME_LIMIT)
+        .all_answered("50 threads change the pool of a client while 50 fetch", results, TIME_LIMIT)
         .require(counts.failovers + counts.direct_fetches == 0, "a peer must serve every request")
         .require(most <= 3, "each peer must fetch a URL at most once");
 }

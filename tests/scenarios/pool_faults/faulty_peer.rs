@@ -24,7 +24,7 @@ pub(super) fn rows(table: &mut Table) {
         let members = [relay.url(), pool[1].url(), pool[2].url()];
         let client = load::client(members).build().unwrap();
         let recoveries = || client.counts().failovers + client.counts().resumed_bodies;
-        let seen = under_load(&origin, &|url| get(&client, url), |load| {
+        let results = under_load(&origin, &|url| get(&client, url), |load| {
             load.wait_for_more(300);
             relay.set(Some(fault));
             load.wait_until(|| recoveries() > 0);
@@ -34,16 +34,16 @@ pub(super) fn rows(table: &mut Table) {
             load.wait_for_more(150);
         });
         let counts = client.counts();
-        let (failed, altered) = (seen.failed(), seen.failed_as(ErrorKind::DigestMismatch));
+        let (failed, altered) = (results.failed(), results.failed_as(ErrorKind::DigestMismatch));
         let what = format!("one of three peers {what}");
         let row = if fault == Fault::CorruptBody {
             // The digest covers the whole body, so a body that is passed on while it is read can only end in an
             // error.
             table
-                .row(&what, "bodies over 64 KiB", seen, bound)
+                .row(&what, "bodies over 64 KiB", results, bound)
                 .require(failed == altered, "every failure is a digest mismatch")
         } else {
-            table.all_answered(&what, seen, bound)
+            table.all_answered(&what, results, bound)
         };
         row.note(format!("{} failovers, {} resumed bodies", counts.failovers, counts.resumed_bodies))
             .require(counts.direct_fetches == 0, "the other peers serve its keys");

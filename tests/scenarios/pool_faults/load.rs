@@ -64,7 +64,7 @@ impl LoadResults {
 
 /// The running threads.
 pub(super) struct Load {
-    seen: Mutex<LoadResults>,
+    results: Mutex<LoadResults>,
     changed: Condvar,
     is_over: AtomicBool,
 }
@@ -72,11 +72,11 @@ pub(super) struct Load {
 impl Load {
     /// Blocks until `more` further requests have finished, successfully or not.
     pub(super) fn wait_for_more(&self, more: usize) {
-        let mut seen = self.seen.lock();
-        let enough = seen.requests + more;
-        let waiting = |seen: &mut LoadResults| seen.requests < enough && seen.wrong.is_empty();
-        let waited = self.changed.wait_while_for(&mut seen, waiting, TEST_TIMEOUT);
-        assert!(!waited.timed_out(), "no request finishes any more: {seen:?}");
+        let mut results = self.results.lock();
+        let enough = results.requests + more;
+        let waiting = |results: &mut LoadResults| results.requests < enough && results.wrong.is_empty();
+        let waited = self.changed.wait_while_for(&mut results, waiting, TEST_TIMEOUT);
+        assert!(!waited.timed_out(), "no request finishes any more: {results:?}");
     }
 
     /// Blocks until `condition` returns true, while requests continue.
@@ -90,11 +90,11 @@ impl Load {
 
     /// Returns the number of requests so far with this outcome.
     pub(super) fn outcome(&self, name: &str) -> usize {
-        self.seen.lock().outcome(name)
+        self.results.lock().outcome(name)
     }
 
     pub(super) fn failed(&self) -> usize {
-        self.seen.lock().failed()
+        self.results.lock().failed()
     }
 
     /// Requests one URL after another until the load ends.
@@ -109,38 +109,38 @@ impl Load {
             let age = response.as_ref().ok().and_then(|response| response.headers().get("age").cloned());
             let read = versioned_origin::read(&target, |version| version >= oldest, response);
             let took = started.elapsed();
-            let mut seen = self.seen.lock();
-            seen.requests += 1;
-            seen.longest = seen.longest.max(took);
-            seen.slow += usize::from(took > SLOW_REQUEST);
+            let mut results = self.results.lock();
+            results.requests += 1;
+            results.longest = results.longest.max(took);
+            results.slow += usize::from(took > SLOW_REQUEST);
             match read {
                 Ok(()) => {
                     let name = outcome.map_or("uncached", Outcome::name);
-                    *seen.outcomes.entry(name).or_default() += 1;
+                    *results.outcomes.entry(name).or_default() += 1;
                 }
-                Err(Ok(error)) => *seen.failures.entry(error.kind().name()).or_default() += 1,
-                Err(Err(wrong)) => seen.wrong.push(wrong),
+                Err(Ok(error)) => *results.failures.entry(error.kind().name()).or_default() += 1,
+                Err(Err(wrong)) => results.wrong.push(wrong),
             }
             // No response in these scenarios is stored for longer than an hour.
             let is_age = |age: u64| age <= 3600;
             if let Some(age) = age.filter(|age| !age.to_str().is_ok_and(|age| age.parse().is_ok_and(is_age)))
             {
-                seen.wrong.push(format!("{target}: invalid Age {age:?}"));
+                results.wrong.push(format!("{target}: invalid Age {age:?}"));
             }
-            drop(seen);
+            drop(results);
             self.changed.notify_all();
             number += 1;
         }
     }
 }
 
-/// Sends requests for URLs of this origin on [`THREADS`] threads while `done` runs.
+/// Sends requests for URLs of this origin on [`THREADS`] threads while `action` runs.
 pub(super) fn under_load(
     origin: &VersionedOrigin,
     fetch: &Fetch<'_>,
-    done: impl FnOnce(&Load),
+    action: impl FnOnce(&Load),
 ) -> LoadResults {
-    under_load_of(THREADS, origin, fetch, done)
+    under_load_of(THREADS, origin, fetch, action)
 }
 
 /// Like [`under_load`], with this number of threads.
@@ -148,18 +148,18 @@ pub(super) fn under_load_of(
     threads: usize,
     origin: &VersionedOrigin,
     fetch: &Fetch<'_>,
-    done: impl FnOnce(&Load),
+    action: impl FnOnce(&Load),
 ) -> LoadResults {
-    let load = Load { seen: Mutex::default(), changed: Condvar::new(), is_over: AtomicBool::new(false) };
+    let load = Load { results: Mutex::default(), changed: Condvar::new(), is_over: AtomicBool::new(false) };
     thread::scope(|scope| {
         for first in 0..threads {
             let load = &load;
             scope.spawn(move || load.run_requests(origin, fetch, first * URLS / threads));
         }
-        // Stops the threads even if `done` panics; otherwise they would run forever.
+        // Stops the threads even if `action` panics; otherwise they would run forever.
         let over = SetOnDrop(&load.is_over);
-        done(&load);
+        action(&load);
         drop(over);
     });
-    load.seen.into_inner()
+    load.results.into_inner()
 }

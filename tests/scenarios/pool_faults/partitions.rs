@@ -38,7 +38,7 @@ fn partition(table: &mut Table) {
             get(&outside, url)
         }
     };
-    let seen = under_load(&origin, &both, |load| {
+    let results = under_load(&origin, &both, |load| {
         load.wait_for_more(150);
         link.set(Some(Fault::Silent));
         load.wait_until(|| peer.client().counts().failovers > 0);
@@ -51,7 +51,7 @@ fn partition(table: &mut Table) {
     });
     let counts = outside.counts();
     table
-        .all_answered("a partition between two peers: silent, then refused", seen, TIME_LIMIT)
+        .all_answered("a partition between two peers: silent, then refused", results, TIME_LIMIT)
         .note(format!("{} failovers by the partitioned peer", peer.client().counts().failovers))
         .require(
             (counts.failovers, counts.passed_over) == (0, 0),
@@ -74,11 +74,11 @@ fn different_lists(table: &mut Table) {
         0 => get(&client, url_asked),
         other => get(&pool[other - 1].peer, url_asked),
     };
-    let seen = under_load(&origin, &each, |load| load.wait_for_more(900));
+    let results = under_load(&origin, &each, |load| load.wait_for_more(900));
     let most = (0..60).map(|number| origin.server.count_of(&format!("/{number}"))).max().unwrap();
     let mismatches: u64 = pool.iter().map(|peer| peer.peer.client().disagreements()).sum();
     table
-        .all_answered("peers and clients with different lists", seen, TIME_LIMIT)
+        .all_answered("peers and clients with different lists", results, TIME_LIMIT)
         .note(format!(
             "{mismatches} mismatches reported; each URL fetched at most {most} times by five peers"
         ))

@@ -67,7 +67,7 @@ struct Results {
 struct Run {
     origin: ChangingOrigin,
     client: Client,
-    seen: Mutex<Results>,
+    results: Mutex<Results>,
     changed: Condvar,
     is_over: AtomicBool,
 }
@@ -83,7 +83,7 @@ fn random_faults_cause_no_wrong_stale_or_needlessly_failed_response() {
     let run = Run {
         origin: ChangingOrigin::start(),
         client: client.build().unwrap(),
-        seen: Mutex::default(),
+        results: Mutex::default(),
         changed: Condvar::new(),
         is_over: AtomicBool::new(false),
     };
@@ -95,29 +95,29 @@ fn random_faults_cause_no_wrong_stale_or_needlessly_failed_response() {
         }
         let _over = SetOnDrop(&run.is_over);
         let (started, mut random) = (Instant::now(), Random::new(seed));
-        while started.elapsed() < time && run.seen.lock().violations.is_empty() {
+        while started.elapsed() < time && run.results.lock().violations.is_empty() {
             steps.push(format!("{:?}: {}", started.elapsed(), run.step(&mut random, &mut pool, &relays)));
             run.wait_for_more(1 + random.below(60));
         }
         run.repair_all(&mut pool, &relays);
     });
-    let seen = run.seen.into_inner();
+    let results = run.results.into_inner();
     println!(
         "{} requests during {} steps of FORWARDCACHE_SEED={seed}; longest {:?}; outcomes {:?}; allowed failures {:?}",
-        seen.requests,
+        results.requests,
         steps.len(),
-        seen.longest,
-        seen.outcomes,
-        seen.allowed_failures
+        results.longest,
+        results.outcomes,
+        results.allowed_failures
     );
-    let mut message = String::new();
+    let mut recent_steps = String::new();
     for step in &steps[steps.len().saturating_sub(25)..] {
-        let _ = writeln!(message, "{step}");
+        let _ = writeln!(recent_steps, "{step}");
     }
-    let violations = &seen.violations;
+    let violations = &results.violations;
     assert!(
         violations.is_empty(),
-        "{violations:#?}\nafter\n{message}to replay, set FORWARDCACHE_SEED={seed}"
+        "{violations:#?}\nafter\n{recent_steps}to replay, set FORWARDCACHE_SEED={seed}"
     );
 }
 
@@ -125,14 +125,19 @@ impl Run {
     /// Blocks until `more` further requests have finished, or at most [`STEP`] after the first of them: when every
     /// peer is slow and the origin is down, each request uses up its deadline.
     fn wait_for_more(&self, more: usize) {
-        let mut seen = self.seen.lock();
-        let requests = seen.requests;
-        let is_short_of =
-            |seen: &Results, number: usize| seen.requests < requests + number && seen.violations.is_empty();
-        if self.changed.wait_while_for(&mut seen, |seen| is_short_of(seen, 1), TEST_TIMEOUT).timed_out() {
-            seen.violations.push("no request finishes any more".to_owned());
+        let mut results = self.results.lock();
+        let requests = results.requests;
+        let is_short_of = |results: &Results, number: usize| {
+            results.requests < requests + number && results.violations.is_empty()
+        };
+        if self
+            .changed
+            .wait_while_for(&mut results, |results| is_short_of(results, 1), TEST_TIMEOUT)
+            .timed_out()
+        {
+            results.violations.push("no request finishes any more".to_owned());
         }
-        self.changed.wait_while_for(&mut seen, |seen| is_short_of(seen, more), STEP);
+        self.changed.wait_while_for(&mut results, |results| is_short_of(results, more), STEP);
     }
 
     /// Injects or repairs one fault. Returns its description.
@@ -180,11 +185,11 @@ impl Run {
                 "the pool has all peers".to_owned()
             }
             11 => {
-                let (request, is_all) = (Instant::now(), self.client.pool().len() == 3);
+                let (requested_at, is_all) = (Instant::now(), self.client.pool().len() == 3);
                 let purged = self.client.purge(&Purge::all()).unwrap();
                 let is_complete = is_all && purged.is_complete();
                 if is_complete {
-                    self.origin.note_purge(request);
+                    self.origin.note_purge(requested_at);
                 }
                 format!("purge of everything, complete: {is_complete}")
             }
@@ -205,10 +210,10 @@ impl Run {
         self.client.set_pool(relays.iter().map(Relay::url)).unwrap();
         let started = Instant::now();
         let is_up = || self.client.health().iter().all(|peer| peer.state != PeerState::Down);
-        while !is_up() && self.seen.lock().violations.is_empty() {
+        while !is_up() && self.results.lock().violations.is_empty() {
             self.wait_for_more(1);
             if started.elapsed() > 2 * TEST_TIMEOUT {
-                self.seen.lock().violations.push("a restarted peer is not used again".to_owned());
+                self.results.lock().violations.push("a restarted peer is not used again".to_owned());
             }
         }
     }
@@ -224,11 +229,11 @@ impl Run {
             };
             let mut request = test.request(&self.origin.server.url(&test.target));
             request.extensions_mut().insert(Deadline::within(limit));
-            let answer = self.client.request(request);
-            let outcome = answer.as_ref().ok().and_then(|answer| Outcome::of(answer.headers()));
-            let version = answer.as_ref().ok().and_then(version_of);
-            let is_returned = answer.is_ok();
-            let read = test.read(answer);
+            let result = self.client.request(request);
+            let outcome = result.as_ref().ok().and_then(|result| Outcome::of(result.headers()));
+            let version = result.as_ref().ok().and_then(version_of);
+            let is_returned = result.is_ok();
+            let read = test.read(result);
             let took = started.elapsed();
             let is_stale = matches!(outcome, Some(Outcome::StaleOnError(_) | Outcome::StaleAccepted));
             let wrong = match &read {
@@ -262,22 +267,26 @@ impl Run {
                 Err(Ok(error)) => Some(format!("unexpected failure: {error:?}")),
             };
             let late = (took > limit + SLACK).then(|| format!("took {took:?}, limit {limit:?}"));
-            let mut seen = self.seen.lock();
-            seen.requests += 1;
-            seen.longest = seen.longest.max(took);
+            let mut results = self.results.lock();
+            results.requests += 1;
+            results.longest = results.longest.max(took);
             match &read {
-                Ok(()) => *seen.outcomes.entry(outcome.map_or("uncached", Outcome::name)).or_default() += 1,
+                Ok(()) => {
+                    *results.outcomes.entry(outcome.map_or("uncached", Outcome::name)).or_default() += 1
+                }
                 Err(Ok(error)) => {
                     let suffix = if test.has_short_deadline { " with a short deadline" } else { "" };
                     let what = format!("{}: {}{suffix}", test.method, error.kind());
-                    *seen.allowed_failures.entry(what).or_default() += 1;
+                    *results.allowed_failures.entry(what).or_default() += 1;
                 }
                 Err(Err(_)) => {}
             }
             for wrong in wrong.into_iter().chain(late) {
-                seen.violations.push(format!("{test:?}: {wrong} ({outcome:?}, after {took:?} of {limit:?})"));
+                results
+                    .violations
+                    .push(format!("{test:?}: {wrong} ({outcome:?}, after {took:?} of {limit:?})"));
             }
-            drop(seen);
+            drop(results);
             self.changed.notify_all();
         }
     }
@@ -353,8 +362,8 @@ impl TestRequest {
     }
 
     /// Returns `Err(Ok(error))` if the request failed, and `Err(Err(message))` if the response is wrong.
-    fn read(&self, answer: Result<Response<Body>, Error>) -> Result<(), Result<Error, String>> {
-        let response = answer.map_err(Ok)?;
+    fn read(&self, result: Result<Response<Body>, Error>) -> Result<(), Result<Error, String>> {
+        let response = result.map_err(Ok)?;
         let (status, version) = (response.status().as_u16(), version_of(&response));
         let bytes = response.into_body().into_bytes().map_err(Ok)?;
         let whole = || body(&self.target, version.unwrap_or(0));

@@ -18,7 +18,7 @@ pub(super) struct Table {
 
 struct Row {
     name: String,
-    seen: LoadResults,
+    results: LoadResults,
     bound: Duration,
     may_fail: String,
     observations: String,
@@ -27,9 +27,9 @@ struct Row {
 
 impl Table {
     /// Adds a row in which no request fails and each finishes within `bound`.
-    pub(super) fn all_answered(&mut self, name: &str, seen: LoadResults, bound: Duration) -> &mut Self {
-        let failed = seen.failed();
-        self.row(name, "0", seen, bound).require(failed == 0, "no request may fail")
+    pub(super) fn all_answered(&mut self, name: &str, results: LoadResults, bound: Duration) -> &mut Self {
+        let failed = results.failed();
+        self.row(name, "0", results, bound).require(failed == 0, "no request may fail")
     }
 
     /// Adds a row; `may_fail` describes which requests may fail.
@@ -37,29 +37,29 @@ impl Table {
         &mut self,
         name: &str,
         may_fail: &str,
-        seen: LoadResults,
+        results: LoadResults,
         bound: Duration,
     ) -> &mut Self {
-        let outcomes = seen.outcomes.iter().map(|(name, count)| format!("{count} {name}"));
+        let outcomes = results.outcomes.iter().map(|(name, count)| format!("{count} {name}"));
         let observations = outcomes.collect::<Vec<_>>().join(", ");
         let (name, may_fail) = (name.to_owned(), may_fail.to_owned());
-        let (longest, wrong) = (seen.longest, seen.wrong.clone());
-        self.rows.push(Row { name, seen, bound, may_fail, observations, violations: wrong });
+        let (longest, wrong) = (results.longest, results.wrong.clone());
+        self.rows.push(Row { name, results, bound, may_fail, observations, violations: wrong });
         self.require(longest < bound + SLACK, "every request must finish within its limit")
     }
 
     /// Appends to the observations of the last row.
-    pub(super) fn note(&mut self, name: impl fmt::Display) -> &mut Self {
-        let row = self.rows.last_mut().expect("a row was begun");
-        row.observations = format!("{}; {name}", row.observations);
+    pub(super) fn note(&mut self, text: impl fmt::Display) -> &mut Self {
+        let row = self.rows.last_mut().expect("a row has been added");
+        row.observations = format!("{}; {text}", row.observations);
         self
     }
 
     /// Adds a condition that must hold to the last row.
-    pub(super) fn require(&mut self, condition: bool, name: &str) -> &mut Self {
-        let row = self.rows.last_mut().expect("a row was begun");
+    pub(super) fn require(&mut self, condition: bool, what: &str) -> &mut Self {
+        let row = self.rows.last_mut().expect("a row has been added");
         if !condition {
-            row.violations.push(format!("violated: {name}"));
+            row.violations.push(format!("violated: {what}"));
         }
         self
     }
@@ -70,7 +70,7 @@ impl Table {
     pub(super) fn check(&self) {
         let violations = self.rows.iter().flat_map(|row| {
             let shown = row.violations.iter().take(5);
-            shown.map(|violations| format!("{}: {violations} ({:?})", row.name, row.seen.failures))
+            shown.map(|violation| format!("{}: {violation} ({:?})", row.name, row.results.failures))
         });
         let violations: Vec<_> = violations.collect();
         assert!(violations.is_empty(), "{self}\n{}", violations.join("\n"));
@@ -82,9 +82,9 @@ impl fmt::Display for Table {
         writeln!(f, "| fault | requests | failed | may fail | longest | limit | observations |")?;
         writeln!(f, "|---|--:|--:|--:|--:|--:|---|")?;
         for row in &self.rows {
-            let Row { name, seen, bound, may_fail, observations, .. } = row;
-            let (requests, failed) = (seen.requests, seen.failed());
-            let (longest, bound) = (seen.longest.as_secs_f64(), bound.as_secs_f64());
+            let Row { name, results, bound, may_fail, observations, .. } = row;
+            let (requests, failed) = (results.requests, results.failed());
+            let (longest, bound) = (results.longest.as_secs_f64(), bound.as_secs_f64());
             writeln!(
                 f,
                 "| {name} | {requests} | {failed} | {may_fail} | {longest:.3} s | {bound:.1} s | {observations} |"

@@ -93,8 +93,8 @@ fn is_served(mut socket: &TcpStream) -> bool {
     use std::io::{Read, Write};
     socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     let mut answer = [0; 12];
-    let asked = socket.write_all(GET.as_bytes()).and_then(|()| socket.read_exact(&mut answer));
-    asked.is_ok() && !answer.ends_with(b"503")
+    let sent = socket.write_all(GET.as_bytes()).and_then(|()| socket.read_exact(&mut answer));
+    sent.is_ok() && !answer.ends_with(b"503")
 }
 
 #[test]
@@ -107,14 +107,14 @@ fn requests_over_the_queue_limit_get_503() {
         handler_gate.wait();
         Response::new(Body::from("done"))
     });
-    let asked = || {
+    let send_request = || {
         let mut connection = Connection::open(serving.local_addr());
         connection.write(GET);
         connection
     };
-    let mut first = asked();
+    let mut first = send_request();
     started.wait();
-    let mut others: Vec<Connection> = (0..5).map(|_| asked()).collect();
+    let mut others: Vec<Connection> = (0..5).map(|_| send_request()).collect();
     // One of these requests is queued, and four are rejected. The gate opens after the rejections.
     let is_rejected = |connection: &mut Connection| {
         let response = connection.read_response();
@@ -123,7 +123,7 @@ fn requests_over_the_queue_limit_get_503() {
         response.status == 503
     };
     let waiting = {
-        let mut last = asked();
+        let mut last = send_request();
         assert!(is_rejected(&mut last));
         last.write(GET);
         assert!(is_rejected(&mut last), "the connection stays open after a 503");
