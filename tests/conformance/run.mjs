@@ -33,14 +33,14 @@ function start (program, words, options, listening) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'inherit'], ...options })
     children.push(child)
-    let said = ''
+    let output = ''
     child.stdout.on('data', data => {
-      said += data
-      const found = listening.exec(said)
+      output += data
+      const found = listening.exec(output)
       if (found) resolve(found[1])
     })
     child.on('error', reject)
-    child.on('exit', code => reject(new Error(`${program} ended with ${code}: ${said}`)))
+    child.on('exit', code => reject(new Error(`${program} ended with ${code}: ${output}`)))
   })
 }
 
@@ -89,7 +89,7 @@ for (const test of sets.flatMap(set => set.tests)) {
   const kind = test.kind ?? 'required'
   kinds[kind][1]++
   if (result === true) kinds[kind][0]++
-  else failures.push({ kind, id: test.id, said: result.join(': ') })
+  else failures.push({ kind, id: test.id, message: result.join(': ') })
 }
 
 console.log(`${mode} mode`)
@@ -97,14 +97,14 @@ for (const [kind, [passed, all]] of Object.entries(kinds)) {
   console.log(`  ${kind.padEnd(8)} ${String(passed).padStart(3)} of ${all}`)
 }
 let wrong = 0
-for (const { kind, id, said } of failures) {
+for (const { kind, id, message } of failures) {
   // A check only reports the behaviour of the cache, so it cannot fail.
   if (kind === 'check') {
-    console.log(`  check    ${id}: ${said}`)
+    console.log(`  check    ${id}: ${message}`)
   } else if (id in ledger) {
     console.log(`  accepted ${id}: ${ledger[id]}`)
   } else {
-    console.log(`  FAILED   ${id} (${kind}): ${said}`)
+    console.log(`  FAILED   ${id} (${kind}): ${message}`)
     wrong++
   }
 }

@@ -351,8 +351,8 @@ fn demo_prints_the_outcomes_of_a_pool() {
     };
     assert_eq!((count("first ", "  miss  "), count("second ", "  hit  ")), (6, 6));
     // One peer fails but its URLs are still served; after its return it owns them again.
-    let anew = count("lost ", "  miss  ");
-    assert!((1..6).contains(&anew) && count("lost ", "  hit  ") == 6 - anew);
+    let refetched = count("lost ", "  miss  ");
+    assert!((1..6).contains(&refetched) && count("lost ", "  hit  ") == 6 - refetched);
     assert_eq!((count("probed ", "  hit  "), count("back ", "  hit  ")), (6, 6));
     let message = lines.join(" ");
     assert!(

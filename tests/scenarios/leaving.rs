@@ -65,12 +65,12 @@ fn command_drains_before_it_exits() {
     let mut serving = Process::start(serve).unwrap();
     serving.wait_for_line("serving on http://");
     let get = |target: &str| send(address, "GET", target, "");
-    let asked = format!("/proxy?q={}", escaped(&origin.url("/a")));
-    assert_eq!((get("/healthz").status, get(&asked).field("forwardcache-leaving")), (200, None));
+    let proxied = format!("/proxy?q={}", escaped(&origin.url("/a")));
+    assert_eq!((get("/healthz").status, get(&proxied).field("forwardcache-leaving")), (200, None));
     serving.terminate();
     serving.wait_for_line("leaving the pool: 1 of the other peers are told");
     assert_eq!(get("/healthz").status, 503);
-    let answer = get(&asked);
+    let answer = get(&proxied);
     assert_eq!((answer.status, answer.field("forwardcache-leaving")), (200, Some("1")));
     assert!(other.peer.client().health().iter().any(|health| matches!(health.state, PeerState::Draining)));
     // A second signal ends the process at once.
