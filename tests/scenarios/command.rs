@@ -109,9 +109,9 @@ fn usage_error_prints_one_line_and_exits_with_2() {
 #[test]
 fn runtime_error_prints_one_line_and_exits_with_1() {
     let port = Port::hold();
-    let nobody = format!("http://{}/a?secret=1", port.address());
+    let unreachable = format!("http://{}/a?secret=1", port.address());
     let peer = format!("http://{}", port.address());
-    assert_refuses(&["get", &nobody], 1, "refused");
+    assert_refuses(&["get", &unreachable], 1, "refused");
     assert_refuses(&["get", "--peers-only", "--peer", &peer, "http://host/"], 1, &peer);
     assert_refuses(&["why", "--peer", &peer, "http://host/"], 1, &peer);
     assert_refuses(&["get", "http://name.invalid/"], 1, "resolve");

@@ -118,9 +118,9 @@ fn origin_that_closes_the_connection_is_a_bad_gateway() {
 #[test]
 fn silent_origin_is_a_gateway_timeout() {
     let origin = Origin::start(|_| Reply::never());
-    let impatient =
+    let short_timeout =
         forwardcache::Origin::builder().response_timeout(Duration::from_millis(20)).build().unwrap();
-    let peer = LocalPeer::start_with(|builder| builder.origin(impatient));
+    let peer = LocalPeer::start_with(|builder| builder.origin(short_timeout));
     assert_fails(&peer, &origin.url("/a"), 504, ErrorKind::Timeout);
 }
 

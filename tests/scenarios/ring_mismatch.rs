@@ -1,5 +1,5 @@
-//! Peers and clients with different peer lists: every request is answered, and a change of owners causes no refetch
-//! of what the previous owner has stored.
+//! Peers and clients with different peer lists: every request is answered, and after a change of owners the responses
+//! stored by the previous owner are not fetched again.
 
 use forwardcache::{Client, Outcome, RoundTrip};
 
