@@ -272,7 +272,7 @@ impl Run {
             results.longest = results.longest.max(took);
             match &read {
                 Ok(()) => {
-                    *results.outcomes.entry(outcome.map_or("uncached", Outcome::name)).or_default() += 1
+                    *results.outcomes.entry(outcome.map_or("uncached", Outcome::name)).or_default() += 1;
                 }
                 Err(Ok(error)) => {
                     let suffix = if test.has_short_deadline { " with a short deadline" } else { "" };
