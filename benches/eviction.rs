@@ -113,7 +113,7 @@ struct LibraryStore {
 impl LibraryStore {
     fn new(capacity: u64) -> Self {
         let validity = Validity {
-            response_time: UNIX_EPOCH,
+            response_time: UNIX_EPOCH.into(),
             initial_age: Duration::ZERO,
             lifetime: Duration::ZERO,
             lifetime_source: LifetimeSource::None,

@@ -41,44 +41,35 @@
 //! A stored response takes its head as it goes over the wire, its body, and some 500 bytes; the default store
 //! counts all of it. Reading from it copies no body.
 
+// A client alone uses a part of what it is built of.
+#![cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+
+mod access;
 mod agent;
+mod body;
 mod byte_size;
 mod cache_mode;
-#[cfg_attr(not(feature = "peer"), allow(dead_code))]
 mod cancellation;
 mod client;
 mod clock;
+mod deadline;
+mod digest;
 mod error;
+mod header;
+mod limited_body;
 mod member;
 mod members;
+mod named;
 mod origin;
 mod peer_url;
+mod pieces;
+mod protocol;
+mod purge;
 mod ring;
 mod round_trip;
-mod tls;
-
-// A client alone uses a part of these.
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod access;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod body;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod deadline;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod digest;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod header;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod pieces;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod protocol;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod purge;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod stats;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod target;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod tls;
 mod token;
 
 #[cfg(feature = "peer")]
@@ -98,7 +89,6 @@ mod fuzzing;
 mod handler;
 #[cfg(feature = "peer")]
 mod ledger;
-mod limited_body;
 #[cfg(feature = "peer")]
 mod near;
 #[cfg(feature = "peer")]
@@ -119,13 +109,11 @@ pub use byte_size::{BadSize, ByteSize};
 pub use cache_mode::CacheMode;
 pub use cancellation::{CancelHook, Cancellation};
 pub use client::{Client, ClientBuilder, ClientCounts, NoPeerLeft, PeerHealth, PeerState};
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, Moment, SystemClock};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind, Result};
 pub use member::{BadMember, Member};
-pub use members::{
-    Members, MembersChange, MembersDns, MembersFile, MembersFn, Membership, NoMembers, Polled, Watch,
-};
+pub use members::{Members, MembersChange, MembersDns, MembersFile, MembersFn, Membership, Polled, Watch};
 pub use origin::{Origin, OriginBuilder};
 pub use peer_url::{BadPeerUrl, PeerUrl};
 pub use pieces::Pieces;
@@ -158,8 +146,8 @@ pub use polite::{Polite, Politeness};
 pub use stats::{Counts, Stats};
 #[cfg(feature = "peer")]
 pub use store::{
-    BackedStore, Cache, CacheKeys, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store,
-    StoreError, StoredResponse, Usage, Variants, default_capacity,
+    BackedStore, Cache, CacheKeys, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, Store, StoreError,
+    StoredResponse, Usage, Variants, default_capacity,
 };
 
 /// The README, whose examples are run with the tests.

@@ -379,13 +379,11 @@ impl Paths {
     }
 
     /// What is asked for under this path.
-    #[cfg(feature = "peer")]
     pub(crate) fn endpoint(&self, path: &str) -> Option<Endpoint> {
         self.0.iter().find(|(_, own)| own == path).map(|(endpoint, _)| *endpoint)
     }
 
     /// The URLs below which this one, without its query, would be of a peer.
-    #[cfg(feature = "peer")]
     pub(crate) fn bases<'a>(&'a self, url: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter_map(|(_, path)| url.strip_suffix(path.as_str()))
     }

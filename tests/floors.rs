@@ -6,7 +6,18 @@ use std::path::{Path, PathBuf};
 /// The modules in layers, lowest first. Within a layer, a module imports only modules to its left, so the list is a
 /// total order.
 const FLOORS: [&[&str]; 6] = [
-    &["error", "clock", "ring", "byte_size", "cache_mode", "deadline", "cancellation", "ledger", "pieces"],
+    &[
+        "named",
+        "error",
+        "clock",
+        "ring",
+        "byte_size",
+        "cache_mode",
+        "deadline",
+        "cancellation",
+        "ledger",
+        "pieces",
+    ],
     &[
         "body",
         "flight",

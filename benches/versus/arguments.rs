@@ -61,6 +61,23 @@ pub(crate) enum Scenario {
     /// Hits of 1 MiB
     #[value(name = "hits-1-mib", alias = "hits 1 MiB")]
     LargeHits,
+    /// Hits of 1 KiB over TLS
+    #[value(name = "tls-hits-1-kib")]
+    SmallTlsHits,
+    /// Hits of 64 KiB over TLS
+    #[value(name = "tls-hits-64-kib")]
+    MediumTlsHits,
+    /// Hits of 1 MiB over TLS
+    #[value(name = "tls-hits-1-mib")]
+    LargeTlsHits,
+    /// Full TLS handshakes, each with a hit of 1 KiB
+    FullHandshakes,
+    /// Resumed TLS handshakes, each with a hit of 1 KiB
+    ResumedHandshakes,
+    /// Hits of 1 KiB while three clients read 60 MiB as fast as they can
+    Readers,
+    /// Hits of 1 KiB over TLS with 500 handshakes per second
+    BesideHandshakes,
     /// Misses of 1 KiB
     Misses,
     /// Misses of 1 KiB, with an origin latency of 200 ms

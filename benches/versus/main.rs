@@ -10,6 +10,8 @@
 //! | `servers` | starts each server |
 //! | `client`, `wrk` | clients for checks and for the measured load |
 //! | `throughput`, `mix` | hits and misses in rounds, slow origins, hits mixed with misses |
+//! | `tls` | a TLS client, and the rate of handshakes |
+//! | `beside` | hits while other clients keep the server busy |
 //! | `idle` | idle connections and event streams |
 //! | `objects`, `start` | memory per stored object; size and start of the command |
 //! | `figures`, `targets`, `report`, `plot` | evaluation and output |
@@ -21,9 +23,14 @@
 //! | `slow-misses` | misses with an origin latency of 200 ms, 256 connections | nginx, Varnish |
 //! | `slow-tls-misses` | the same with TLS to the origin | nginx |
 //! | `mixed-hits` | p99 of hits while 10 % of the requests are misses that take 50 ms | nginx, Varnish |
+//! | `tls-hits-1-kib`, `-64-kib`, `-1-mib` | hits over TLS | nginx |
+//! | `full-handshakes`, `resumed-handshakes` | connections per second, each with a TLS handshake and a hit | nginx |
+//! | `readers` | p50 of hits with three fast readers of 60 MiB, relative to hits without | nginx |
+//! | `beside-handshakes` | p99 of hits over TLS with 500 handshakes per second, relative to hits without | nginx |
 //! | `streams` | hits with 100 open event streams, relative to hits without | nginx |
 
 mod arguments;
+mod beside;
 mod client;
 mod figures;
 mod idle;
@@ -38,6 +45,7 @@ mod servers;
 mod start;
 mod targets;
 mod throughput;
+mod tls;
 mod wrk;
 
 use std::fs;
@@ -90,6 +98,12 @@ fn measure(arguments: &Arguments) -> Result<Results> {
         if arguments.has(case.scenario) {
             let outcome = throughput::measure(case, &arguments.chosen(case.kinds), rounds, seconds)?;
             results.throughput.push(outcome);
+        }
+    }
+    for case in beside::Disturbance::ALL {
+        if arguments.has(case.scenario()) {
+            let kinds = arguments.chosen(&[Kind::Forwardcache, Kind::Nginx]);
+            results.beside.push(beside::measure(case, &kinds, rounds, seconds)?);
         }
     }
     for case in idle::HeldOpen::ALL {

@@ -50,19 +50,13 @@ pub(crate) fn run(server: &Server, first: u64, connections: u32, seconds: u32) -
     let elapsed = started.elapsed().as_secs_f64();
     let misses: u64 = results.iter().map(|client| client.misses).sum();
     let bytes: u64 = results.iter().map(|client| client.bytes).sum();
-    let mut hits: Vec<f64> = results.into_iter().flat_map(|client| client.hits).collect();
-    hits.sort_by(f64::total_cmp);
-    let percentile =
-        |percent: usize| hits.get(hits.len() * percent / 100).copied().ok_or("no hits were measured");
-    let requests = hits.len() as f64 + misses as f64;
-    let result = LoadResult {
-        requests,
-        requests_per_second: requests / elapsed,
-        median_milliseconds: percentile(50)? / 1e3,
-        p99_milliseconds: percentile(99)? / 1e3,
-        bytes: bytes as f64,
-    };
-    Ok((misses, result))
+    let hits: Vec<f64> = results.into_iter().flat_map(|client| client.hits).collect();
+    let result = LoadResult::of(hits, elapsed, SMALL.1)?;
+    let requests = result.requests + misses as f64;
+    Ok((
+        misses,
+        LoadResult { requests, requests_per_second: requests / elapsed, bytes: bytes as f64, ..result },
+    ))
 }
 
 fn run_client(

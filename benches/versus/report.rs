@@ -6,11 +6,12 @@ use std::thread;
 use crate::arguments::{Arguments, Scenario};
 use crate::figures::{grouped, mebibytes, milliseconds};
 use crate::servers::Kind;
-use crate::{idle, packages, start, targets, throughput};
+use crate::{beside, idle, packages, start, targets, throughput};
 
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) throughput: Vec<throughput::Outcome>,
+    pub(crate) beside: Vec<beside::Outcome>,
     pub(crate) idle: Vec<idle::Outcome>,
     pub(crate) objects: Vec<(Kind, f64)>,
     pub(crate) start: Option<start::Outcome>,
@@ -21,6 +22,10 @@ impl Results {
         self.throughput.iter().find(|outcome| outcome.case.scenario == scenario)
     }
 
+    pub(crate) fn beside(&self, disturbance: beside::Disturbance) -> Option<&beside::Outcome> {
+        self.beside.iter().find(|outcome| outcome.disturbance == disturbance)
+    }
+
     pub(crate) fn idle(&self, case: idle::HeldOpen) -> Option<&idle::Outcome> {
         self.idle.iter().find(|outcome| outcome.case == case)
     }
@@ -29,6 +34,7 @@ impl Results {
     pub(crate) fn text(&self, arguments: &Arguments) -> String {
         let mut sections = vec![heading(arguments)];
         sections.extend(self.throughput.iter().map(throughput_table));
+        sections.extend(self.beside.iter().map(beside_table));
         sections.extend(self.idle.iter().map(idle_table));
         sections.extend((!self.objects.is_empty()).then(|| objects_table(&self.objects)));
         sections.extend(self.start.map(start_table));
@@ -79,6 +85,23 @@ fn throughput_table(outcome: &throughput::Outcome) -> String {
     }
     let columns = ["server", "requests/s", "p50", "p99", "CPU per 1,000", "resident", "ratio"];
     format!("## {}\n\n{}", outcome.case.name, table(columns, &rows))
+}
+
+fn beside_table(outcome: &beside::Outcome) -> String {
+    let mut rows = Vec::new();
+    for (kind, _) in &outcome.servers {
+        let median = |figure: fn(&beside::Measurement) -> f64| outcome.median(*kind, figure).unwrap_or(0.0);
+        rows.push([
+            kind.to_string(),
+            milliseconds(median(|measurement| measurement.quiet.median_milliseconds)),
+            milliseconds(median(|measurement| measurement.disturbed.median_milliseconds)),
+            milliseconds(median(|measurement| measurement.quiet.p99_milliseconds)),
+            milliseconds(median(|measurement| measurement.disturbed.p99_milliseconds)),
+            grouped(median(|measurement| measurement.others)),
+        ]);
+    }
+    let columns = ["server", "p50 without", "p50 with", "p99 without", "p99 with", "others per second"];
+    format!("## hits 1 KiB with {}\n\n{}", outcome.disturbance.name(), table(columns, &rows))
 }
 
 fn idle_table(outcome: &idle::Outcome) -> String {

@@ -1,9 +1,9 @@
 //! The performance targets, and whether they are met.
 
 use crate::arguments::Scenario;
-use crate::idle;
 use crate::report::Results;
 use crate::servers::Kind;
+use crate::{beside, idle};
 
 /// A target.
 #[derive(Debug)]
@@ -22,6 +22,11 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
         ("hits 1 KiB, relative to Varnish", 1.8, ratio(Scenario::SmallHits, Kind::Varnish)),
         ("hits 64 KiB, relative to nginx", 1.0, ratio(Scenario::MediumHits, Kind::Nginx)),
         ("hits 1 MiB, relative to Varnish", 1.0, ratio(Scenario::LargeHits, Kind::Varnish)),
+        ("TLS hits 1 KiB, relative to nginx", 1.3, ratio(Scenario::SmallTlsHits, Kind::Nginx)),
+        ("TLS hits 64 KiB, relative to nginx", 1.3, ratio(Scenario::MediumTlsHits, Kind::Nginx)),
+        ("TLS hits 1 MiB, relative to nginx", 1.0, ratio(Scenario::LargeTlsHits, Kind::Nginx)),
+        ("full TLS handshakes, relative to nginx", 0.85, ratio(Scenario::FullHandshakes, Kind::Nginx)),
+        ("resumed TLS handshakes, relative to nginx", 0.85, ratio(Scenario::ResumedHandshakes, Kind::Nginx)),
         ("misses, relative to nginx", 1.0, ratio(Scenario::Misses, Kind::Nginx)),
         ("misses with 200 ms latency, relative to Varnish", 1.0, ratio(Scenario::SlowMisses, Kind::Varnish)),
         (
@@ -40,6 +45,30 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
     }
     targets.push(tail(results, Scenario::SmallHits, "p99 of hits 1 KiB"));
     targets.push(tail(results, Scenario::MixedHits, "p99 of hits with 10 % misses of 50 ms"));
+    let readers = results.beside(beside::Disturbance::Readers);
+    targets.push(at_most(
+        "p50 of hits 1 KiB with three readers of 60 MiB, relative to without",
+        2.0,
+        " times",
+        readers.and_then(|outcome| {
+            let times = |measurement: &beside::Measurement| {
+                measurement.disturbed.median_milliseconds / measurement.quiet.median_milliseconds
+            };
+            outcome.median(Kind::Forwardcache, times)
+        }),
+    ));
+    let handshakes = results.beside(beside::Disturbance::Handshakes);
+    targets.push(at_most(
+        "p99 of hits 1 KiB with 500 TLS handshakes per second, relative to without",
+        2.0,
+        " times",
+        handshakes.and_then(|outcome| {
+            let times = |measurement: &beside::Measurement| {
+                measurement.disturbed.p99_milliseconds / measurement.quiet.p99_milliseconds
+            };
+            outcome.median(Kind::Forwardcache, times)
+        }),
+    ));
     let object = results.objects.iter().find(|(kind, _)| *kind == Kind::Forwardcache);
     targets.push(at_most(
         "resident bytes of a stored object of 1 KiB",
@@ -130,7 +159,7 @@ fn at_least(name: &'static str, least: f64, measured: Option<f64>) -> Target {
     // Compare with the displayed precision: an origin with a fixed latency limits all servers to the same rate.
     let measured = measured
         .map(|measured| (format!("{measured:.2} times"), (measured * 100.0).round() >= least * 100.0));
-    Target { name, required: format!("at least {least:.1} times"), measured }
+    Target { name, required: format!("at least {least} times"), measured }
 }
 
 fn at_most(name: &'static str, most: f64, unit: &str, measured: Option<f64>) -> Target {

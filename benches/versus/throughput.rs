@@ -8,6 +8,7 @@ use crate::figures::median;
 use crate::interruption;
 use crate::mix;
 use crate::servers::{Kind, LARGE, MEDIUM, Origin, SMALL, Server};
+use crate::tls;
 use crate::wrk::{self, LoadResult, RequestPattern};
 
 /// The requests of a scenario.
@@ -15,6 +16,12 @@ use crate::wrk::{self, LoadResult, RequestPattern};
 enum Load {
     /// Hits of this path of the origin, whose body has this length.
     Hits((&'static str, u64)),
+    /// The same hits over TLS.
+    TlsHits((&'static str, u64)),
+    /// One TLS handshake for each hit of [`SMALL`].
+    Handshakes {
+        resumes: bool,
+    },
     Misses,
     /// Misses with this origin latency, with or without TLS.
     SlowMisses(Duration, bool),
@@ -25,15 +32,22 @@ enum Load {
 impl Load {
     fn origin(self) -> Result<Origin> {
         match self {
-            Self::Hits(_) | Self::Misses => Origin::start(),
+            Self::Hits(_) | Self::TlsHits(_) | Self::Handshakes { .. } | Self::Misses => Origin::start(),
             Self::SlowMisses(delay, is_tls) => Origin::slow(delay, is_tls),
             Self::Mixed(delay) => Origin::slow(delay, false),
         }
+    }
+
+    fn is_over_tls(self) -> bool {
+        matches!(self, Self::TlsHits(_) | Self::Handshakes { .. })
     }
 }
 
 /// The servers compared in scenarios where requests wait.
 const WAITING: [Kind; 3] = [Kind::Forwardcache, Kind::Nginx, Kind::Varnish];
+
+/// The servers that support TLS with clients.
+const TLS: [Kind; 2] = [Kind::Forwardcache, Kind::Nginx];
 
 /// The origin latency of slow misses, and of misses mixed with hits.
 const SLOW: Duration = Duration::from_millis(200);
@@ -49,7 +63,7 @@ pub(crate) struct Throughput {
     load: Load,
 }
 
-pub(crate) const ALL: [Throughput; 7] = [
+pub(crate) const ALL: [Throughput; 12] = [
     Throughput {
         scenario: Scenario::SmallHits,
         name: "hits 1 KiB",
@@ -72,6 +86,41 @@ pub(crate) const ALL: [Throughput; 7] = [
         load: Load::Hits(LARGE),
     },
     Throughput {
+        scenario: Scenario::SmallTlsHits,
+        name: "TLS hits 1 KiB",
+        kinds: &TLS,
+        connections: 64,
+        load: Load::TlsHits(SMALL),
+    },
+    Throughput {
+        scenario: Scenario::MediumTlsHits,
+        name: "TLS hits 64 KiB",
+        kinds: &TLS,
+        connections: 64,
+        load: Load::TlsHits(MEDIUM),
+    },
+    Throughput {
+        scenario: Scenario::LargeTlsHits,
+        name: "TLS hits 1 MiB",
+        kinds: &TLS,
+        connections: 64,
+        load: Load::TlsHits(LARGE),
+    },
+    Throughput {
+        scenario: Scenario::FullHandshakes,
+        name: "full TLS handshakes",
+        kinds: &TLS,
+        connections: 8,
+        load: Load::Handshakes { resumes: false },
+    },
+    Throughput {
+        scenario: Scenario::ResumedHandshakes,
+        name: "resumed TLS handshakes",
+        kinds: &TLS,
+        connections: 8,
+        load: Load::Handshakes { resumes: true },
+    },
+    Throughput {
         scenario: Scenario::Misses,
         name: "misses",
         kinds: &Kind::ALL,
@@ -89,7 +138,7 @@ pub(crate) const ALL: [Throughput; 7] = [
     Throughput {
         scenario: Scenario::SlowTlsMisses,
         name: "misses with 200 ms latency over TLS, 256 connections",
-        kinds: &[Kind::Forwardcache, Kind::Nginx],
+        kinds: &TLS,
         connections: 256,
         load: Load::SlowMisses(SLOW, true),
     },
@@ -141,7 +190,12 @@ impl Outcome {
 /// Starts an origin and the servers, measures each server in each round, and stops them.
 pub(crate) fn measure(case: Throughput, kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outcome> {
     let mut origin = case.load.origin()?;
-    let servers = kinds.iter().map(|kind| Server::start(*kind, &origin)).collect::<Result<Vec<Server>>>()?;
+    let certificate = match case.load.is_over_tls() {
+        true => Some(tls::make_certificate(origin.home())?),
+        false => None,
+    };
+    let start = |kind: &Kind| Server::start_with(*kind, &origin, certificate.as_deref());
+    let servers = kinds.iter().map(start).collect::<Result<Vec<Server>>>()?;
     let mut outcome = Outcome { case, servers: kinds.iter().map(|kind| (*kind, Vec::new())).collect() };
     let mut numbers = Numbers::default();
     for round in 0..rounds as usize {
@@ -187,7 +241,8 @@ fn measure_once(
     seconds: u32,
 ) -> Result<Measurement> {
     match case.load {
-        Load::Hits(file) => hits(server, origin, file, case.connections, seconds),
+        Load::Handshakes { resumes } => handshakes(server, origin, resumes, seconds),
+        Load::Hits(file) | Load::TlsHits(file) => hits(server, origin, file, case.connections, seconds),
         Load::Misses => misses(server, origin, numbers, (case.connections, None), seconds),
         Load::SlowMisses(delay, _) => {
             misses(server, origin, numbers, (case.connections, Some(delay)), seconds)
@@ -211,8 +266,22 @@ pub(crate) fn hits(
     store(server, (path, length))?;
     let path = server.path(path);
     let requests_before = origin.request_count()?;
-    let load = || wrk::run(server.address, RequestPattern::Same(&path), connections, seconds, origin.home());
+    let to = (server.scheme(), server.address);
+    let load = || wrk::run(to, RequestPattern::Same(&path), connections, seconds, origin.home());
     let measurement = timed(server, length, load)?.1;
+    all_hits(origin, requests_before, measurement)
+}
+
+/// Like [`hits`], with a new connection for each request.
+fn handshakes(server: &Server, origin: &mut Origin, resumes: bool, seconds: u32) -> Result<Measurement> {
+    store(server, SMALL)?;
+    let requests_before = origin.request_count()?;
+    let measurement = timed(server, SMALL.1, || tls::handshakes(server, resumes, seconds))?.1;
+    all_hits(origin, requests_before, measurement)
+}
+
+/// Returns the measurement if no further request has reached the origin.
+fn all_hits(origin: &mut Origin, requests_before: u64, measurement: Measurement) -> Result<Measurement> {
     match origin.request_count()? - requests_before {
         0 => Ok(measurement),
         more => Err(format!("not all were hits: {more} requests reached the origin").into()),
@@ -250,7 +319,8 @@ fn misses(
     let requests_before = origin.request_count()?;
     let load = spread
         .map_or(RequestPattern::Distinct(&path, first), |over| RequestPattern::Spread(&path, first, over));
-    let load = || wrk::run(server.address, load, connections, seconds, origin.home());
+    let to = (server.scheme(), server.address);
+    let load = || wrk::run(to, load, connections, seconds, origin.home());
     let (requests, measurement) = timed(server, SMALL.1, load)?;
     let more = origin.request_count()? - requests_before;
     if (more as f64) < requests {

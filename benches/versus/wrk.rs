@@ -32,13 +32,35 @@ pub(crate) struct LoadResult {
     pub(crate) bytes: f64,
 }
 
+impl LoadResult {
+    /// Computes the results of clients in this process from the microseconds of each request, the duration in
+    /// seconds and the length of each body.
+    pub(crate) fn of(
+        mut times: Vec<f64>,
+        seconds: f64,
+        length: u64,
+    ) -> std::result::Result<Self, &'static str> {
+        times.sort_by(f64::total_cmp);
+        let percentile =
+            |percent: usize| times.get(times.len() * percent / 100).copied().ok_or("no responses");
+        let requests = times.len() as f64;
+        Ok(Self {
+            requests,
+            requests_per_second: requests / seconds,
+            median_milliseconds: percentile(50)? / 1e3,
+            p99_milliseconds: percentile(99)? / 1e3,
+            bytes: requests * length as f64,
+        })
+    }
+}
+
 /// Runs the load for this time over this many connections, on one thread.
 ///
 /// # Errors
 ///
 /// If a response is an error or late, or if a connection breaks.
 pub(crate) fn run(
-    address: SocketAddr,
+    (scheme, address): (&str, SocketAddr),
     pattern: RequestPattern<'_>,
     connections: u32,
     seconds: u32,
@@ -56,7 +78,7 @@ pub(crate) fn run(
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(packages::path_of("wrk")?);
     command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--latency"]);
-    command.args(["--timeout", "10s"]).arg("-s").arg(&script).arg(format!("http://{address}{path}"));
+    command.args(["--timeout", "10s"]).arg("-s").arg(&script).arg(format!("{scheme}://{address}{path}"));
     let output = command.output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     read(&text).map_err(|error| {

@@ -299,7 +299,8 @@ impl Inner {
         let received =
             self.ask(request, target, why).inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
         let tombstones = self.store.tombstones();
-        let is_overtaken = tombstones.cover_fields(fetch.key().as_str(), fetch.sequence(), &received.headers);
+        let is_overtaken =
+            tombstones.cover_fields((fetch.key(), target), fetch.sequence(), &received.headers);
         for target in invalidated(method, target, received.status, &received.headers) {
             let public = self.keys.public(&target);
             let own = self.keys.of(&target, &asked_with);
@@ -363,7 +364,7 @@ impl Inner {
         status: CacheStatus<'_>,
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        answer(stored, incoming, self.named(status, incoming), self.clock.now())
+        answer(stored, incoming, self.named(status, incoming), self.clock.moment())
     }
 
     pub(super) fn only_if_cached(&self, incoming: &Incoming) -> Response<Body> {

@@ -35,12 +35,16 @@ impl Caching {
         let mut selected = None;
         for stored in variants.iter() {
             if stored.variant().matches_plainly(request)? {
-                selected = Some(stored);
-                break;
+                selected = selected.or(Some(stored));
+                // As whoever reads all of a request chooses.
+                if stored.variant().is_by_any() {
+                    selected = Some(stored);
+                    break;
+                }
             }
         }
         let stored = selected.filter(|stored| is_whole(stored))?;
-        let (validity, now) = (stored.validity(), inner.clock.now());
+        let (validity, now) = (stored.validity(), inner.clock.moment());
         if reuse(validity, &RequestDirectives::default(), now) != Reuse::Fresh {
             return None;
         }

@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use http::header::{AGE, AUTHORIZATION, CONTENT_TYPE, RANGE, SET_COOKIE};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
 use super::engine::Inner;
-use super::forwarding::Received;
+use super::forwarding::{Received, remove_unstored};
 use super::incoming::Incoming;
 use super::lookup::Plan;
 use super::step::{Head, Landed, Lead};
@@ -20,8 +20,8 @@ use crate::error::{Error, ErrorKind};
 use crate::fill::{Commit, Fill, FillReader, Keeping};
 use crate::pieces::Pieces;
 use crate::policy::{
-    HeadSays, Lifetime, LifetimeSource, NotStored, Times, Variant, freshened, head_says, implied_fields,
-    lifetime_rule, may_store, response_directives, validity,
+    HeadSays, Lifetime, LifetimeSource, NotStored, Rules, Times, Variant, freshened, head_says,
+    implied_fields, lifetime_rule, may_store, response_directives, validity, varies_by_anything,
 };
 use crate::stats::{CACHE_STATUS, CacheStatus, Outcome, time_to_live};
 use crate::store::{Key, StoredResponse};
@@ -67,8 +67,11 @@ impl Inner {
             // What the owner says of this moment takes the place of what it said then, also if it says nothing.
             known.remove(&CACHE_STATUS);
         }
-        let headers = freshened(&known, &received.fields_to_store(&self.rules, self.by()));
+        let mut headers = freshened(&known, &received.fields_to_store(&self.rules, self.by()));
+        // A 304 need not repeat which fields are not stored.
+        remove_unstored(&mut headers, &self.rules);
         let may_store = self.may_store(incoming, confirmed.status(), &headers);
+        let own = own_fields(&received.headers, &headers, &self.rules);
         let freshened = Head::of(self, incoming, confirmed.status(), headers, received.times)
             .into_freshened(confirmed, fetch.sequence());
         match may_store {
@@ -83,7 +86,9 @@ impl Inner {
         }
         let status =
             CacheStatus::new(Outcome::Revalidated(plan.why)).forward_status(StatusCode::NOT_MODIFIED);
-        self.serve_with(&freshened, incoming, status)
+        let mut response = self.serve_with(&freshened, incoming, status);
+        response.headers_mut().extend(own);
+        response
     }
 
     /// A HEAD tells whether what is stored for GET still holds (RFC 9111 section 4.3.5).
@@ -94,11 +99,10 @@ impl Inner {
         received: &Received,
         fetch: &Fetch,
     ) {
-        let Some(stored) = &plan.selected else { return };
-        let says_nothing = [StatusCode::NOT_MODIFIED, StatusCode::TOO_MANY_REQUESTS];
-        if received.status.is_server_error() || says_nothing.contains(&received.status) {
+        // What is not for this method, or not there at this moment, says nothing of what GET is answered with.
+        let Some(stored) = plan.selected.as_ref().filter(|_| received.status == StatusCode::OK) else {
             return;
-        }
+        };
         let headers = stored.headers();
         let says = if received.status == stored.status() {
             head_says(&headers, stored.body().len(), &received.headers)
@@ -109,7 +113,8 @@ impl Inner {
             HeadSays::Nothing => {}
             HeadSays::Changed => self.store.remove(&incoming.key),
             HeadSays::Confirmed => {
-                let headers = freshened(&headers, &received.fields_to_store(&self.rules, self.by()));
+                let mut headers = freshened(&headers, &received.fields_to_store(&self.rules, self.by()));
+                remove_unstored(&mut headers, &self.rules);
                 let get = Incoming { method: Method::GET, ..incoming.clone() };
                 let status = stored.status();
                 if self.may_store(&get, status, &headers).is_ok() {
@@ -141,9 +146,11 @@ impl Inner {
                 Some(leader) => self.land_unstored(incoming, leader, received, why),
                 None => received,
             };
-            // What is stored has just been contradicted by the origin; a failing origin, one that wants to be
-            // left alone, the answer to a part or to a condition contradict nothing.
-            let contradicts = !received.status.is_server_error()
+            // What is stored has just been contradicted by the origin; a failing origin contradicts only an
+            // older failure, and one that wants to be left alone, the answer to a part or to a condition nothing.
+            let is_failure = |status: StatusCode| status.is_server_error();
+            let contradicts = (!is_failure(received.status)
+                || selected.is_some_and(|stored| is_failure(stored.status())))
                 && !matches!(
                     why,
                     NotStored::Method
@@ -196,8 +203,10 @@ impl Inner {
         let directives = response_directives(&received.headers, &self.rules);
         let is_of_one_user = self.rules.is_shared() && incoming.headers.contains_key(AUTHORIZATION)
             || received.headers.contains_key(SET_COOKIE);
-        let is_for_others =
-            !directives.no_store && !directives.private && why != NotStored::VaryAny && !is_of_one_user;
+        let is_for_others = !directives.no_store
+            && !directives.private
+            && !varies_by_anything(&received.headers)
+            && !is_of_one_user;
         let is_short = received.body.length().is_some_and(|length| length <= SHARED_FAILURE);
         if !is_for_others || !is_short || !leader.has_followers() {
             // One of those who wait leads then.
@@ -295,7 +304,7 @@ impl Inner {
         let reader = Fill::start(body, self.keeping(cancellation, Box::new(commit)));
         if let Some(leader) = leader {
             // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
-            let is_for_all = head.validity.is_fresh(self.clock.now()) && !head.validity.no_cache;
+            let is_for_all = head.validity.is_fresh(self.clock.moment()) && !head.validity.no_cache;
             match reader.fill().reader().filter(|_| is_for_all) {
                 Some(kept) => {
                     // Whoever waits finds it under way, also when its own client has left by then.
@@ -314,6 +323,17 @@ impl Inner {
         let ledger = Arc::clone(&self.ledger);
         Keeping { limit, worth_finishing, ledger, cancellation, commit }
     }
+}
+
+/// The fields of a 304 that are only for the client that caused it: those that the confirmed response keeps out of the
+/// store.
+fn own_fields(received: &HeaderMap, confirmed: &HeaderMap, rules: &Rules) -> HeaderMap {
+    let directives = [received, confirmed].map(|headers| response_directives(headers, rules));
+    let is_own = |name: &HeaderName| {
+        directives.iter().flat_map(|said| said.unstored_fields(rules)).any(|unstored| unstored == name)
+    };
+    let own = received.iter().filter(|(name, _)| is_own(name));
+    own.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 impl Head {
@@ -340,27 +360,28 @@ impl Head {
         headers.remove(AGE);
         let implied = implied_fields(&incoming.selecting, &directives, &inner.rules);
         let variant = Variant::of(&headers, &implied, &incoming.headers, &inner.digest);
-        Self { status, headers, validity, variant }
+        let url = inner.keys.are_chosen().then(|| incoming.target.as_str().into());
+        Self { status, headers, validity, variant, url }
     }
 
     pub(super) fn into_stored(self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {
-        let Self { status, headers, validity, variant } = self;
+        let Self { status, headers, validity, variant, url } = self;
         let stored = StoredResponse::with_digest(status, &headers, body, Some(digest), validity, variant);
-        Arc::new(stored.with_sequence(sequence))
+        Arc::new(stored.with_sequence(sequence).with_url(url))
     }
 
     /// With the body of what is stored.
     fn into_freshened(self, stored: &StoredResponse, sequence: Sequence) -> Arc<StoredResponse> {
-        let Self { status, headers, validity, variant } = self;
+        let Self { status, headers, validity, variant, url } = self;
         let (body, digest) = (stored.body().clone(), stored.digest());
         let freshened = StoredResponse::with_digest(status, &headers, body, digest, validity, variant);
-        Arc::new(freshened.with_sequence(sequence).with_body_counted_as(stored))
+        Arc::new(freshened.with_sequence(sequence).with_url(url).with_body_counted_as(stored))
     }
 
     pub(super) fn to_stored(&self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {
         let (status, variant) = (self.status, self.variant.clone());
         let (headers, digest) = (&self.headers, Some(digest));
         let stored = StoredResponse::with_digest(status, headers, body, digest, self.validity, variant);
-        Arc::new(stored.with_sequence(sequence).with_counted_body())
+        Arc::new(stored.with_sequence(sequence).with_url(self.url.clone()).with_counted_body())
     }
 }

@@ -17,7 +17,7 @@ use crate::digest::{CONTENT_DIGEST, Digest, announced_of_whole, checked};
 use crate::fill::Fill;
 use crate::ledger::{Ledger, Use};
 use crate::pieces::Pieces;
-use crate::policy::{Part, are_of_one, combined, freshened};
+use crate::policy::{Part, are_of_one, combined, freshened, strong_tag};
 use crate::stats::CacheStatus;
 use crate::store::StoredResponse;
 
@@ -110,10 +110,12 @@ fn joined(
     let Some(stored) = variants.iter().find(|stored| stored.variant() == new.variant()) else {
         return Some(Arc::clone(new));
     };
-    if stored.status() != StatusCode::PARTIAL_CONTENT {
-        return None;
-    }
     let (fields, new_fields) = (stored.headers(), new.headers());
+    if stored.status() != StatusCode::PARTIAL_CONTENT {
+        // A part of other bytes says that the whole has changed.
+        let has_changed = strong_tag(&fields).is_some() && !are_of_one(&fields, &new_fields);
+        return (has_changed && strong_tag(&new_fields).is_some()).then(|| Arc::clone(new));
+    }
     let parts = Part::of(stored.status(), &fields).zip(Part::of(new.status(), &new_fields));
     let joined = parts
         .filter(|_| are_of_one(&fields, &new_fields))
@@ -137,5 +139,6 @@ fn joined(
     let (validity, variant) = (*new.validity(), new.variant().clone());
     let digest = part.is_whole().then(|| Digest::of_pieces(&pieces));
     let joined = StoredResponse::with_digest(status, &headers, pieces, digest, validity, variant);
-    Some(Arc::new(joined.with_sequence(fetch.sequence()).with_counted_body()))
+    let joined = joined.with_sequence(fetch.sequence()).with_url(new.url().map(Into::into));
+    Some(Arc::new(joined.with_counted_body()))
 }

@@ -16,8 +16,8 @@ impl Caching {
     /// credential. When it returns, none of it is served any more, and nothing that was asked of the origin
     /// before is stored or shared. Who reads a body already reads it to its end.
     ///
-    /// Where [keys are chosen](super::CachingBuilder::key), a prefix is that of a key, and the URL is looked for
-    /// under its key: all that is stored under the same one goes.
+    /// Where [keys are chosen](super::CachingBuilder::key), a single URL is looked for under its key: all that is stored
+    /// under the same one goes. A prefix and a group are about the URLs for which the responses were fetched.
     ///
     /// A store that cannot list what it holds gives no count: see [`Purged::is_counted`]. What is older than the
     /// purge then counts as not stored, as long as this cache lives.
@@ -56,6 +56,7 @@ impl Inner {
         let name = str::from_utf8(name);
         let (Ok(origin), Ok(name)) = (origin, name) else { return };
         let Ok(purge) = Purge::group(origin.as_str(), name) else { return };
+        let purge = self.keys.to_purge(&purge).into_owned();
         let store = self.store.clone();
         let job = Job::new(Lane::Own, Cancellation::new(), move |turn| {
             if turn == Turn::Pool {
@@ -71,6 +72,7 @@ impl super::keys::Keys {
     fn to_purge<'a>(&self, purge: &'a Purge) -> Cow<'a, Purge> {
         match purge.single_url().map(Target::parse) {
             Some(Ok(target)) if self.are_chosen() => Cow::Owned(Purge::of_key(self.public(&target).url())),
+            None if self.are_chosen() => Cow::Owned(purge.clone().among_chosen_keys()),
             _ => Cow::Borrowed(purge),
         }
     }

@@ -99,7 +99,10 @@ impl Refreshes {
     pub(super) fn offer(&self, incoming: &Incoming, cache: &Arc<Inner>) {
         let now = cache.clock.now();
         let mut state = self.state.lock();
-        let is_paused = state.paused.peek(&incoming.key).is_some_and(|(until, _)| now < *until);
+        // What is left of a pause is no more than the pause, unless the clock was set back.
+        let is_paused = state.paused.peek(&incoming.key).is_some_and(|(until, pause)| {
+            until.duration_since(now).is_ok_and(|left| !left.is_zero() && left <= *pause)
+        });
         if state.keys.len() >= CAPACITY || is_paused || !state.keys.insert(incoming.key.clone()) {
             return;
         }
@@ -199,7 +202,7 @@ impl Inner {
         let flight = Flight { key: incoming.key.clone(), variant };
         let wake: Wake = Arc::new(|| ());
         let tombstones = self.store.tombstones();
-        let is_joinable = |sequence| !tombstones.cover_key(incoming.key.as_str(), sequence);
+        let is_joinable = |sequence| !tombstones.cover_key(&*incoming, sequence);
         // A follower: another request is at it.
         if let Role::Lead(leader, waiter) = self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
             let cancellation = leader.cancellation().clone();

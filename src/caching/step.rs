@@ -33,7 +33,7 @@ use crate::fill::{Fill, prepared};
 use crate::flight::{Leader, Role, Waiter};
 use crate::ledger::Ledger;
 use crate::pieces::Pieces;
-use crate::policy::{Validity, Variant};
+use crate::policy::{Validity, Variant, may_serve_offline};
 use crate::stats::{CacheStatus, Forward, Outcome};
 use crate::store::{Key, StoredResponse, Variants};
 use crate::target::Target;
@@ -77,6 +77,8 @@ pub(super) struct Head {
     pub(super) headers: HeaderMap,
     pub(super) validity: Validity,
     pub(super) variant: Variant,
+    /// Where the key does not tell it.
+    pub(super) url: Option<Box<str>>,
 }
 
 /// What is stored under a key, and the last invalidation before it was looked for.
@@ -144,7 +146,7 @@ impl Inner {
         turns: u8,
         wakes: Wakes<'_>,
     ) -> Answer {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let plan = match lookup(&found.variants, &incoming, &self.digest, now) {
             Lookup::Serve(stored, outcome) => {
                 return Step::Serve(Ok(self.serve(&stored, &incoming, outcome)));
@@ -162,11 +164,11 @@ impl Inner {
         let may_collapse = turns > 0
             && incoming.may_collapse()
             && !plan.is_always_validated()
-            && !self.uncacheable.holds(&self.sharing_key(&incoming), now);
+            && !self.uncacheable.holds(&self.sharing_key(&incoming), now.wall());
         if !may_collapse {
             return self.fetch(incoming, plan, fetch, None, turns, wake);
         }
-        if let Some(error) = self.failures.recent(&incoming.key, &incoming.target, now) {
+        if let Some(error) = self.failures.recent(&incoming.key, &incoming.target, now.wall()) {
             return Step::Serve(self.serve_on_error(&incoming, &plan, error.with_url(&incoming.target)));
         }
         // What is stored tells by which fields its variants are told apart.
@@ -175,7 +177,7 @@ impl Inner {
         let variant = variant.or_else(|| found.variants.first().map(by_stored));
         let flight = Flight { key: incoming.key.clone(), variant };
         let tombstones = self.store.tombstones();
-        let is_joinable = |sequence| !tombstones.cover_key(incoming.key.as_str(), sequence);
+        let is_joinable = |sequence| !tombstones.cover_key(&*incoming, sequence);
         match self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
             Role::Follow(waiter) => {
                 let plan = Arc::new(plan);
@@ -291,7 +293,10 @@ impl Inner {
     /// The answer where the origin must not be asked.
     fn without_origin(self: &Arc<Self>, incoming: &Arc<Incoming>, plan: &Plan) -> Option<Response<Body>> {
         if self.is_offline() {
-            return Some(match plan.selected.as_ref().filter(|stored| may_serve_offline(stored, incoming)) {
+            let may_serve = |stored: &&Arc<StoredResponse>| {
+                may_serve_offline(stored.validity(), &incoming.directives, self.clock.moment())
+            };
+            return Some(match plan.selected.as_ref().filter(may_serve) {
                 Some(stored) => self.serve(stored, incoming, Outcome::StaleAccepted),
                 None => self.only_if_cached(incoming),
             });
@@ -313,7 +318,7 @@ impl Inner {
 
     /// May block as long as the store does.
     pub(super) fn look_up(&self, incoming: &Incoming) -> Lookup {
-        lookup(&self.store.variants(&incoming.key), incoming, &self.digest, self.clock.now())
+        lookup(&self.store.variants(&incoming.key), incoming, &self.digest, self.clock.moment())
     }
 
     /// Answers a request on the caller's thread.
@@ -364,12 +369,6 @@ fn made(
         Ok(response) if turn == Turn::Pool => prepared(response, method, ledger, cancellation),
         response => response.into(),
     }
-}
-
-/// Whether what is stale may be served because nobody can be asked (RFC 9111 section 4.2.4): neither side forbids it.
-fn may_serve_offline(stored: &StoredResponse, incoming: &Incoming) -> bool {
-    let validity = stored.validity();
-    !validity.no_cache && !validity.must_revalidate && !incoming.directives.no_cache
 }
 
 /// Where a blocking caller waits until it is woken.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use forwardcache::{ByteSize, OriginRules};
 
 /// A distributed, private, forward HTTP cache.
@@ -25,8 +25,12 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve as a peer of a pool, until SIGINT or SIGTERM
+    ///
+    /// The pool is the peers that are named, this one among them; without any it is a pool of one.
     Serve(Box<Serve>),
     /// Fetch a URL through the pool
+    ///
+    /// Where no peer is named, it is fetched directly.
     ///
     /// Exit codes: 0 for any answer below 400; 4 for a 4xx answer; 5 for a 5xx answer;
     /// 1 when there was no answer, or none that was whole; 2 for a bad command line.
@@ -41,12 +45,11 @@ pub(crate) enum Command {
     Why(Why),
     /// Say how evenly a ring places keys: one line a peer, its share, that by its fair share, and the peer
     ///
-    /// With --simulate, both rings are tried on a model of a large pool: how even keys and requests are, and
-    /// what a peer more or less moves. It asks no peer.
+    /// It asks no peer.
     Ring(Ring),
     /// Remove what is stored from every peer of the pool: URLs, all that begin alike, a cache group, or everything
     ///
-    /// Prints a line for each peer, with what went. Exit codes: 0 when every peer did it; 1 when one could not be
+    /// Every peer has to be named. Prints a line for each peer, with what went. Exit codes: 0 when every peer did it; 1 when one could not be
     /// asked, or did not do it, which is named: what it holds may still be served; 2 for a bad command line.
     Purge(Purge),
     /// Show a pool of three peers at work, on this machine alone
@@ -54,7 +57,6 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"])))]
 pub(crate) struct Serve {
     /// Address to serve on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
@@ -64,13 +66,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "URL")]
     pub(crate) self_url: Option<String>,
 
-    /// Base URL of a peer of the pool, this one among them, with ' weight=N' behind it if its share is N times
-    /// that of the others; may be repeated [default: this one alone]
-    #[arg(long = "peer", value_name = "URL")]
-    pub(crate) peers: Vec<String>,
-
     #[command(flatten)]
-    pub(crate) elsewhere: Elsewhere,
+    pub(crate) listed: Listed,
 
     /// How often that list is read while serving [default: 1 for a file, 30 for a name]
     #[arg(long, value_name = "SECONDS", requires = "elsewhere", value_parser = clap::value_parser!(u32).range(1..))]
@@ -182,16 +179,21 @@ pub(crate) struct Serve {
     pub(crate) tls_client_ca: Option<PathBuf>,
 }
 
-/// Where the list of peers is kept, if not on the command line: in one place, and nowhere else.
+/// Which peers the pool has.
 #[derive(Clone, Debug, Args)]
-#[group(id = "elsewhere")]
-pub(crate) struct Elsewhere {
+#[group(id = "listed", multiple = false)]
+pub(crate) struct Listed {
+    /// Base URL of a peer of the pool, with ' weight=N' behind it if its share is N times that of the others; may be
+    /// repeated
+    #[arg(long = "peer", value_name = "URL")]
+    pub(crate) peers: Vec<String>,
+
     /// In place of --peer: a file with one base URL a line, weight=N behind it if that is not 1, and comments
     /// behind #; serve reads it anew when it changes, and on SIGHUP
     ///
     /// Replace it by renaming a new one over it. A list that is empty, that lacks its last line end, or that has
     /// one bad line changes nothing, and the log says why. What has changed has to stay so for a second.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "elsewhere")]
     pub(crate) peers_file: Option<PathBuf>,
 
     /// In place of --peer: a name, each of whose addresses is a peer; serve looks it up every 30 seconds, and on
@@ -199,7 +201,7 @@ pub(crate) struct Elsewhere {
     ///
     /// As in pool.example:3000 or https://pool.example:3000; without a scheme it is http, or what serve serves. No
     /// address, and no answer, change nothing.
-    #[arg(long, value_name = "NAME:PORT")]
+    #[arg(long, value_name = "NAME:PORT", group = "elsewhere")]
     pub(crate) peers_dns: Option<String>,
 }
 
@@ -258,7 +260,7 @@ pub(crate) struct FrontArguments {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_queue_wait: Option<u32>,
 
-    /// How many connections there may be [default: 16384]
+    /// How many connections there may be, fewer where the system allows too few open files [default: 16384]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: Option<u32>,
 
@@ -334,6 +336,9 @@ pub(crate) struct Asking {
 #[derive(Debug, Args)]
 pub(crate) struct Reaching {
     #[command(flatten)]
+    pub(crate) listed: Listed,
+
+    #[command(flatten)]
     pub(crate) pool: PoolOptions,
 
     /// Certificates in PEM to trust beside those of the web
@@ -397,14 +402,9 @@ pub(crate) enum Mode {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"])))]
 pub(crate) struct Get {
-    /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated [default: fetch directly]
-    #[arg(long = "peer", value_name = "URL")]
-    pub(crate) peers: Vec<String>,
-
     #[command(flatten)]
-    pub(crate) elsewhere: Elsewhere,
+    pub(crate) asking: Asking,
 
     /// How long it may take, to the end of the body
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
@@ -422,22 +422,15 @@ pub(crate) struct Get {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    #[command(flatten)]
-    pub(crate) asking: Asking,
-
     /// The URL to fetch
     pub(crate) url: String,
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"]).required(true)))]
+#[command(mut_group("listed", |listed| listed.required(true)))]
 pub(crate) struct Owner {
-    /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated
-    #[arg(long = "peer", value_name = "URL")]
-    pub(crate) peers: Vec<String>,
-
     #[command(flatten)]
-    pub(crate) elsewhere: Elsewhere,
+    pub(crate) listed: Listed,
 
     #[command(flatten)]
     pub(crate) ring: RingOptions,
@@ -450,71 +443,11 @@ pub(crate) struct Owner {
 #[derive(Debug, Args)]
 pub(crate) struct Ring {
     /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated
-    #[arg(
-        long = "peer",
-        value_name = "URL",
-        required_unless_present = "simulate",
-        conflicts_with = "simulate"
-    )]
+    #[arg(long = "peer", value_name = "URL", required = true)]
     pub(crate) peers: Vec<String>,
 
     #[command(flatten)]
     pub(crate) ring: RingOptions,
-
-    /// Try both rings on a model of a large pool
-    #[arg(long, conflicts_with_all = ["ring", "replicas"])]
-    pub(crate) simulate: bool,
-
-    #[command(flatten)]
-    pub(crate) simulation: Simulation,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Simulation {
-    /// How many peers
-    #[arg(
-        long = "peers",
-        value_name = "N",
-        default_value = "1000",
-        conflicts_with = "peers",
-        requires = "simulate"
-    )]
-    #[arg(id = "simulated_peers", value_parser = clap::value_parser!(u32).range(2..=100_000))]
-    pub(crate) peers: u32,
-
-    /// How many keys
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "10000000",
-        conflicts_with = "peers",
-        requires = "simulate"
-    )]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=4_000_000_000))]
-    pub(crate) keys: u64,
-
-    /// How many requests for them
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "10000000",
-        conflicts_with = "peers",
-        requires = "simulate"
-    )]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
-    pub(crate) requests: u64,
-
-    /// How much more popular some keys are: the n-th has one over n to this of the requests, from 0 to 4
-    #[arg(long, value_name = "EXPONENT", default_value = "1.0", conflicts_with = "peers", requires = "simulate", value_parser = exponent)]
-    pub(crate) zipf: f64,
-
-    /// Other requests for another number
-    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "peers", requires = "simulate")]
-    pub(crate) seed: u64,
-
-    /// Write a plot of it to this file
-    #[arg(long, value_name = "FILE", conflicts_with = "peers", requires = "simulate")]
-    pub(crate) svg: Option<PathBuf>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -524,23 +457,9 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "it is a number of seconds above 0, such as 1.5, and at most 1000000000".to_owned())
 }
 
-fn exponent(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(exponent) if (0.0..=4.0).contains(&exponent) => Ok(exponent),
-        _ => Err("it is a number from 0 to 4".to_owned()),
-    }
-}
-
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"]).required(true)))]
+#[command(mut_group("listed", |listed| listed.required(true)))]
 pub(crate) struct Why {
-    /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated
-    #[arg(long = "peer", value_name = "URL")]
-    pub(crate) peers: Vec<String>,
-
-    #[command(flatten)]
-    pub(crate) elsewhere: Elsewhere,
-
     #[command(flatten)]
     pub(crate) asking: Asking,
 
@@ -551,14 +470,10 @@ pub(crate) struct Why {
 
 #[derive(Debug, Args)]
 #[group(id = "what", required = true, multiple = false, args = ["urls", "prefix", "group", "all"])]
-#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"]).required(true)))]
+#[command(mut_group("listed", |listed| listed.required(true)))]
 pub(crate) struct Purge {
-    /// Base URL of a peer of the pool; may be repeated, and each has to be named
-    #[arg(long = "peer", value_name = "URL")]
-    pub(crate) peers: Vec<String>,
-
     #[command(flatten)]
-    pub(crate) elsewhere: Elsewhere,
+    pub(crate) reaching: Reaching,
 
     /// Remove all whose URL begins with this, which holds the / after the host at least
     #[arg(long, value_name = "URL")]
@@ -579,9 +494,6 @@ pub(crate) struct Purge {
     /// How long each of the removals may take at all peers together
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) max_time: Duration,
-
-    #[command(flatten)]
-    pub(crate) reaching: Reaching,
 
     /// The URLs to remove, each with all its variants
     #[arg(value_name = "URL")]

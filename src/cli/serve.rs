@@ -1,6 +1,5 @@
 //! A peer of the pool, until it is told to end.
 
-use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
@@ -8,15 +7,18 @@ use std::time::{Duration, SystemTime};
 
 use forwardcache::{
     Client, Error, ErrorKind, FrontOptions, Member, Membership, NearCache, Origin, OriginBuilder, Peer,
-    Politeness, Rules, ServerTls, Serving, ShutdownHandle, Tokens,
+    PeerBuilder, Politeness, Rules, ServerTls, Serving, ShutdownHandle, Tokens,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::arguments::{Elsewhere, Front, Mode, OriginArguments, RingName, Serve, UnknownFields};
-use super::failure::Failure;
+use super::arguments::{Front, Listed, Mode, OriginArguments, RingName, Serve, UnknownFields};
+use super::failure::{Failure, print};
 use super::front::with;
-use super::{front, pool, tokens};
+use super::{front, open_files, pool, tokens};
+
+/// How many connections there may be at the address for operators.
+const ADMIN_CONNECTIONS: usize = 256;
 
 pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let (listener, address) = listen("--listen", &arguments.listen)?;
@@ -36,6 +38,7 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     if !address.ip().is_loopback() {
         check_opening(&arguments, tokens.is_some(), address)?;
     }
+    open_files::raise();
     let admin = arguments.admin.as_deref().map(|typed| listen("--admin", typed)).transpose()?;
     if let Some((_, address)) =
         admin.as_ref().filter(|(_, address)| !address.ip().is_loopback() && tokens.is_none())
@@ -45,18 +48,18 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage(text));
     }
     let (scheme, ring) = (scheme(&arguments), arguments.pool.ring.ring);
-    let (elsewhere, interval) = (arguments.elsewhere.clone(), arguments.peers_interval);
+    let (listed, interval) = (arguments.listed.clone(), arguments.peers_interval);
     let drain = Duration::from_secs(arguments.drain.into());
     let has_certificates = arguments.ca_file.is_some() || arguments.tls_cert.is_some();
     let peer = peer(arguments, tokens.clone(), operator_tokens.clone(), address)?;
-    let membership = membership(&peer, &elsewhere, interval, scheme)?;
-    check_own_pool(&peer, &elsewhere)?;
+    let membership = membership(&peer, &listed, interval, scheme)?;
+    check_own_pool(&peer, &listed)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
         .map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let serving = front::serve(&peer, listener, front, workers, options)?;
     let admin = match admin {
         Some((listener, address)) => {
-            let options = FrontOptions::new().workers(1).io_threads(1);
+            let options = FrontOptions::new().workers(1).io_threads(1).max_connections(ADMIN_CONNECTIONS);
             // On this machine nobody is between.
             let options = match &tls {
                 Some(tls) if !address.ip().is_loopback() => options.tls(tls.clone()),
@@ -66,7 +69,7 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         }
         None => None,
     };
-    announce(&peer, &elsewhere, scheme, ring, address, admin.as_ref().map(|(_, address)| *address))?;
+    announce(&peer, &listed, scheme, ring, address, admin.as_ref().map(|(_, address)| *address))?;
     let watch = membership.map(Membership::watch).transpose()?;
     let shutdown = serving.shutdown_handle();
     let (administering, admin) = admin.map(|(admin, _)| (admin.shutdown_handle(), admin)).unzip();
@@ -173,11 +176,11 @@ fn reload(tls: Option<&ServerTls>, peer: Option<&Peer>, [tokens, operator_tokens
 /// Its pool as the list says that is kept elsewhere, if one is.
 fn membership(
     peer: &Peer,
-    elsewhere: &Elsewhere,
+    listed: &Listed,
     interval: Option<u32>,
     scheme: &str,
 ) -> Result<Option<Membership>, Error> {
-    let Some(members) = elsewhere.members(scheme)? else { return Ok(None) };
+    let Some(members) = listed.members(scheme)? else { return Ok(None) };
     let mut membership = Membership::new(peer.client(), members);
     membership.refresh(SystemTime::now())?;
     if let Some(seconds) = interval {
@@ -187,12 +190,12 @@ fn membership(
     Ok(Some(membership.self_url(peer.self_url().clone())))
 }
 
-fn check_own_pool(peer: &Peer, elsewhere: &Elsewhere) -> Result<(), Error> {
+fn check_own_pool(peer: &Peer, listed: &Listed) -> Result<(), Error> {
     let own = peer.self_url();
     if peer.client().pool().contains(own) {
         return Ok(());
     }
-    let text = if elsewhere.is_named() {
+    let text = if listed.is_elsewhere() {
         format!(
             "this peer ({own}) is not in the list of peers: name it there, or by --self-url as it stands there"
         )
@@ -222,7 +225,7 @@ fn peer(
 ) -> Result<Peer, Error> {
     let scheme = scheme(&arguments);
     let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
-    let mut builder = Peer::builder(self_url)
+    let builder = Peer::builder(self_url)
         .client(
             pool::placing(&arguments.pool.ring, Client::builder()).accept_unmarked(arguments.pool.go_peers),
         )
@@ -231,28 +234,20 @@ fn peer(
         .network(network(&arguments.network))
         .origins(arguments.origins.unwrap_or_default())
         .purge_by_anyone(arguments.allow_anyone_to_purge || arguments.tls_client_ca.is_some())
-        .path(arguments.pool.path);
-    if !arguments.peers.is_empty() {
-        builder = builder.members(pool::members(&arguments.peers)?);
-    }
-    if let Some(memory) = arguments.memory {
-        builder = builder.memory(memory.bytes());
-    }
-    // It answers, and asks no other peer: all of the memory is for its share.
-    builder = builder.near_cache(NearCache::new().memory(0));
-    if let Some(tokens) = tokens {
-        builder = builder.tokens(tokens);
-    }
-    if let Some(tokens) = operator_tokens {
-        builder = builder.operator_tokens(tokens);
-    }
-    if let Some(path) = arguments.ca_file {
-        builder = builder.root_certificates_file(path);
-    }
-    if let (Some(certificates), Some(key)) = (arguments.tls_cert, arguments.tls_key) {
-        builder = builder.client_certificate_files(certificates, key);
-    }
-    builder.build()
+        .path(arguments.pool.path)
+        // It answers, and asks no other peer: all of the memory is for its share.
+        .near_cache(NearCache::new().memory(0));
+    let members = pool::members(&arguments.listed.peers)?;
+    let builder = with(builder, (!members.is_empty()).then_some(members), PeerBuilder::members);
+    let builder = with(builder, arguments.memory, |builder, memory| builder.memory(memory.bytes()));
+    let builder = with(builder, tokens, PeerBuilder::tokens);
+    let builder = with(builder, operator_tokens, PeerBuilder::operator_tokens);
+    let builder = with(builder, arguments.ca_file, PeerBuilder::root_certificates_file);
+    let identity = arguments.tls_cert.zip(arguments.tls_key);
+    with(builder, identity, |builder, (certificates, key)| {
+        builder.client_certificate_files(certificates, key)
+    })
+    .build()
 }
 
 /// The limits towards origins that were said.
@@ -273,14 +268,8 @@ fn scheme(arguments: &Serve) -> &'static str {
 
 fn politeness(arguments: &Serve) -> Politeness {
     let politeness = Politeness::new().pause_origins(arguments.pause_origins);
-    let politeness = match arguments.origin_rate {
-        Some(rate) => politeness.rate(rate),
-        None => politeness,
-    };
-    let politeness = match arguments.origin_concurrency {
-        Some(fetches) => politeness.concurrent(fetches),
-        None => politeness,
-    };
+    let politeness = with(politeness, arguments.origin_rate, Politeness::rate);
+    let politeness = with(politeness, arguments.origin_concurrency, Politeness::concurrent);
     // The front on tiny_http does not say how many answer.
     match (arguments.front.front, arguments.front.workers) {
         (Front::TinyHttp, Some(workers)) => politeness.max_waiting(usize::from(workers) / 2),
@@ -306,7 +295,7 @@ fn rules(arguments: &Serve) -> Rules {
 /// Says where it serves, and how to try it.
 fn announce(
     peer: &Peer,
-    elsewhere: &Elsewhere,
+    listed: &Listed,
     scheme: &str,
     ring: RingName,
     address: SocketAddr,
@@ -314,23 +303,18 @@ fn announce(
 ) -> Result<(), Failure> {
     let count = peer.client().pool().len();
     let pool = if count == 1 { "a pool of one".to_owned() } else { format!("one of a pool of {count}") };
-    let mut output = io::stdout().lock();
     // With several peers, finding the owner is the work of a client.
     let try_it = if count == 1 {
         let peer_path = format!("{}{}", peer.self_url(), peer.path());
         format!("curl -i --get --data-urlencode 'q=https://example.com/' {peer_path}")
     } else {
         let ring = if ring == RingName::Rendezvous { " --ring rendezvous" } else { "" };
-        let listed = || peer.members().iter().map(|member| format!(" --peer {}", quoted(member))).collect();
-        let peers: String = elsewhere.typed(scheme).unwrap_or_else(listed);
+        let by_url = || peer.members().iter().map(|member| format!(" --peer {}", quoted(member))).collect();
+        let peers: String = listed.typed(scheme).unwrap_or_else(by_url);
         format!("forwardcache get -i{ring}{peers} https://example.com/")
     };
     let admin = admin.map(|address| format!("metrics on http://{address}/metrics\n")).unwrap_or_default();
-    let text = format!("serving on {scheme}://{address} as {pool}\n{admin}try it: {try_it}\n");
-    output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush())
-        .map_err(|error| Failure::io("cannot write", &error))
+    print(format_args!("serving on {scheme}://{address} as {pool}\n{admin}try it: {try_it}\n"))
 }
 
 /// As a shell takes it for one word.

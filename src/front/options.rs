@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use log::Level;
+
 use super::request_head::HeadLimits;
 use super::tls::ServerTls;
 use crate::scheduler::PoolOptions;
@@ -53,7 +55,7 @@ pub struct FrontOptions {
     pub(super) max_fields: usize,
     pub(super) max_target: usize,
     pub(super) max_body: u64,
-    pub(super) max_connections: usize,
+    max_connections: Option<usize>,
     pub(super) max_connections_per_address: usize,
     pub(super) head_timeout: Duration,
     pub(super) idle_timeout: Duration,
@@ -63,6 +65,8 @@ pub struct FrontOptions {
     pub(super) drain_deadline: Duration,
     pub(super) tls: Option<ServerTls>,
 }
+
+const CONNECTIONS: usize = 16_384;
 
 /// More fields than that are refused, whatever the options say.
 pub(super) const MOST_FIELDS: usize = 256;
@@ -87,7 +91,7 @@ impl FrontOptions {
             max_fields: 100,
             max_target: 8 << 10,
             max_body: 64 << 20,
-            max_connections: 16_384,
+            max_connections: None,
             max_connections_per_address: 4096,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
@@ -199,12 +203,26 @@ impl FrontOptions {
         self
     }
 
-    /// How many connections there may be at a time; at least one. One more is answered with 503 and closed.
-    /// Default: 16,384.
+    /// How many connections there may be at a time; at least one. One more is answered with 503 and closed. Fewer where
+    /// the process may not open that many files (`ulimit -n`), of which a quarter, up to 2,048, or one for each of the
+    /// [`workers`](Self::workers) is left for origins. Default: 16,384.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections.max(1);
+        self.max_connections = Some(connections.max(1));
         self
+    }
+
+    /// The same, where so many are allowed. That there are fewer than somebody said is a warning.
+    pub(super) fn connections(&self, allowed: usize) -> usize {
+        let wanted = self.max_connections.unwrap_or(CONNECTIONS);
+        if allowed < wanted {
+            let level = if self.max_connections.is_some() { Level::Warn } else { Level::Info };
+            log::log!(
+                level,
+                "{allowed} connections at most, not {wanted}: this process may open no more files"
+            );
+        }
+        wanted.min(allowed)
     }
 
     /// How many of them may come from one client (an address, or an IPv6 network of 64 bits); at least one. Default: 4,096.
@@ -294,7 +312,11 @@ mod tests {
             .max_connections_per_address(0)
             .write_timeout(Duration::ZERO);
         assert_eq!((options.io_threads, options.pool().max, options.queue_length), (1, 1, 1));
-        assert_eq!((options.max_connections, options.max_connections_per_address), (1, 1));
+        assert_eq!((options.connections(usize::MAX), options.max_connections_per_address), (1, 1));
+        assert_eq!(
+            (FrontOptions::new().connections(9), FrontOptions::new().connections(usize::MAX)),
+            (9, 16_384)
+        );
         assert!(options.write_timeout > Duration::ZERO && options.max_head > 0);
     }
 

@@ -548,7 +548,7 @@ fn target(query: Option<&str>) -> Result<Target, String> {
     if query.is_some_and(|query| query.split('&').filter(|pair| !pair.is_empty()).count() > 1) {
         return Err("the query has more than q: the URL in it must be escaped".to_owned());
     }
-    let url = query_value(query, protocol::QUERY).map_err(|bad| bad.to_string())?;
+    let url = query_value(query, protocol::QUERY)?;
     let url = url.ok_or("the query has no q: ask for ?q= and the escaped URL")?;
     if url.is_empty() {
         return Err("q is empty: it must hold the URL".to_owned());

@@ -49,20 +49,25 @@ impl Proxy {
             *response.status_mut() = StatusCode::NO_CONTENT;
             return response;
         }
-        // What former owners have would come back.
-        self.pool.purge_former(&purge);
-        let own = Ok(self.caching.purge(&purge));
         // Those who are asked by this peer ask nobody: they are asked for their own.
         let asks_others = scope == Scope::Pool && !self.pool.is_alone();
-        let mut peers = if asks_others { self.pool.purge_others(&purge) } else { Vec::new() };
-        // Last, as until then it could be given anew what was to go.
-        self.pool.forget_near(&purge);
-        peers.push(PeerPurged::new(self.pool.own_url().clone(), own));
-        let mut response = purge::response(&PoolPurged::new(peers));
+        let mut response = purge::response(&self.purge(&purge, asks_others));
         if let Some(own) = self.other_members(Hop::of(request.headers())) {
             protocol::announce_members(response.headers_mut(), own);
         }
         response
+    }
+
+    /// Purges this peer's own share, what it keeps near, and the others where that is wanted.
+    pub(crate) fn purge(&self, purge: &Purge, asks_others: bool) -> PoolPurged {
+        // What former owners have would come back.
+        self.pool.purge_former(purge);
+        let own = Ok(self.caching.purge(purge));
+        let mut peers = if asks_others { self.pool.purge_others(purge) } else { Vec::new() };
+        // Last, as until then it could be given anew what was to go.
+        self.pool.forget_near(purge);
+        peers.push(PeerPurged::new(self.pool.own_url().clone(), own));
+        PoolPurged::new(peers)
     }
 }
 

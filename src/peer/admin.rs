@@ -109,8 +109,8 @@ impl Peer {
             }
         };
         let refused = match asked {
-            Asked::Health | Asked::Ready => self.proxy().refuses_foreign(request.uri()),
-            _ => self.proxy().refuses_admin(request, matches!(asked, Asked::Purge)),
+            Asked::Health | Asked::Ready => self.inner.proxy.refuses_foreign(request.uri()),
+            _ => self.inner.proxy.refuses_admin(request, matches!(asked, Asked::Purge)),
         };
         if let Some(refused) = refused {
             return Err(refused.into());
@@ -126,11 +126,11 @@ impl Peer {
     /// The answer to what those who run it ask. Only a purge waits.
     fn tell(&self, asked: Asked, request: &Request<Body>) -> Response<Body> {
         match asked {
-            Asked::Health => self.proxy().health(),
-            Asked::Ready => self.proxy().readiness(),
+            Asked::Health => self.inner.proxy.health(),
+            Asked::Ready => self.inner.proxy.readiness(),
             Asked::Metrics => answer("text/plain; version=0.0.4; charset=utf-8", self.metrics()),
             Asked::Status => answer(TEXT, self.status()),
-            Asked::Purge => self.proxy().purge_by_known(request),
+            Asked::Purge => self.inner.proxy.purge_by_known(request),
         }
     }
 
@@ -172,7 +172,7 @@ struct Administering(Peer);
 
 impl Handler for Administering {
     fn handle(&self, request: Request<Body>) -> Response<Body> {
-        self.0.proxy().of_admin(match self.0.asked_by_operator(&request) {
+        self.0.inner.proxy.of_admin(match self.0.asked_by_operator(&request) {
             Ok(asked) => self.0.tell(asked, &request),
             Err(refused) => *refused,
         })
@@ -189,17 +189,17 @@ impl Responder for Administering {
             Ok(Asked::Purge) => {
                 let ledger = Ledger::new(u64::MAX);
                 handled(Lane::Peers, ledger, request, wakes, move |request| {
-                    self.0.proxy().of_admin(self.0.tell(Asked::Purge, &request))
+                    self.0.inner.proxy.of_admin(self.0.tell(Asked::Purge, &request))
                 })
             }
-            Ok(asked) => Step::Serve(self.0.proxy().of_admin(self.0.tell(asked, &request))),
-            Err(refused) => Step::Serve(self.0.proxy().of_admin(*refused)),
+            Ok(asked) => Step::Serve(self.0.inner.proxy.of_admin(self.0.tell(asked, &request))),
+            Err(refused) => Step::Serve(self.0.inner.proxy.of_admin(*refused)),
         }
     }
 
     fn admit(&self, head: &Request<()>) -> Result<Option<Target>, Box<Response<Body>>> {
         let asked = self.0.asked_by_operator(head).map(|_| None);
-        asked.map_err(|refused| self.0.proxy().of_admin(*refused).into())
+        asked.map_err(|refused| self.0.inner.proxy.of_admin(*refused).into())
     }
 }
 

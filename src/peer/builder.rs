@@ -5,20 +5,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::addresses::MemberAddresses;
 use super::handover::Handover;
-use super::member::Peer;
+use super::member::{Inner, Peer};
+use super::pool::InPool;
 use super::threads::PeerThreads;
 use crate::access::OriginRules;
 use crate::at_once::Spawn;
 use crate::caching::{Caching, CachingBuilder};
-use crate::client::{Client, ClientBuilder, Listed, NoPeerLeft};
+use crate::client::{Client, ClientBuilder, NoPeerLeft, parse};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::handler::{Allowed, Rights};
+use crate::handler::{Allowed, OwnAddresses, Proxy, Rights};
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::near::NearCache;
-use crate::origin::{Origin, OriginBuilder};
+use crate::origin::{Origin, OriginBuilder, SystemLookup};
 use crate::peer_url::PeerUrl;
 use crate::policy::{Mode, Rules};
 use crate::polite::{Polite, Politeness, Share};
@@ -30,17 +32,21 @@ use crate::token::Tokens;
 /// The part of its memory that is for copies of what others own.
 const NEAR: u64 = 16;
 
+/// For how long former owners are asked first, unless told otherwise.
+const HANDOVER: Duration = Duration::from_secs(60);
+
 /// Puts a [`Peer`] together. Every part but its own URL has a default.
 #[must_use]
 pub struct PeerBuilder {
     self_url: String,
-    peers: Option<Listed>,
+    peers: Option<Result<Vec<Member>>>,
     client: ClientBuilder,
     caching: CachingBuilder,
     origin: Option<Arc<dyn RoundTrip>>,
     origins: OriginRules,
     network: OriginBuilder,
     root_certificates: Option<PathBuf>,
+    handover: Duration,
     memory: Option<u64>,
     store: Option<Arc<dyn Store>>,
     rules: Rules,
@@ -61,6 +67,7 @@ impl PeerBuilder {
             origins: OriginRules::default(),
             network: Origin::builder(),
             root_certificates: None,
+            handover: HANDOVER,
             memory: None,
             store: None,
             rules: Rules::default(),
@@ -74,13 +81,13 @@ impl PeerBuilder {
     /// The peers of the pool, as base URLs; this one among them, or it owns nothing. Default: this one
     /// alone.
     pub fn pool(mut self, peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.peers = Some(Listed::urls(peers));
+        self.peers = Some(parse(peers.into_iter().map(Into::into)));
         self
     }
 
     /// The peers with their weights, in place of [`pool`](Self::pool); the last call of the two counts.
     pub fn members(mut self, members: impl IntoIterator<Item = Member>) -> Self {
-        self.peers = Some(Listed::Members(members.into_iter().collect()));
+        self.peers = Some(Ok(members.into_iter().collect()));
         self
     }
 
@@ -307,7 +314,7 @@ impl PeerBuilder {
     /// owner whether it has it: once, for what is stored alone, and for 200 ms. Zero: it is not asked. Default: 60
     /// seconds.
     pub fn handover(mut self, time: Duration) -> Self {
-        self.client = self.client.handover(time);
+        self.handover = time;
         self
     }
 
@@ -392,11 +399,11 @@ impl PeerBuilder {
     /// [`ClientBuilder::build`] fails with.
     pub fn build(mut self) -> Result<Peer> {
         let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
-        let listed = self.peers.unwrap_or_else(|| Listed::Members(vec![self_url.clone().into()]));
+        let members = self.peers.unwrap_or_else(|| Ok(vec![self_url.clone().into()]))?;
         let memory = self.memory.unwrap_or_else(default_capacity);
         let near = match self.near {
             Some(near) => near.or_memory(memory / NEAR),
-            None if listed.len() > 1 && self.store.is_none() => NearCache::new().or_memory(memory / NEAR),
+            None if members.len() > 1 && self.store.is_none() => NearCache::new().or_memory(memory / NEAR),
             None => NearCache::new(),
         };
         let memory = memory.checked_sub(near.bytes()).ok_or_else(|| {
@@ -405,7 +412,12 @@ impl PeerBuilder {
             Error::new(ErrorKind::BadOption, text)
         })?;
         // What no other answers it answers itself, by its own rules.
-        let client = self.client.listed(listed).no_peer_left(NoPeerLeft::Fail).near_cache(near);
+        let client = self
+            .client
+            .members(members)
+            .handover(self.handover)
+            .no_peer_left(NoPeerLeft::Fail)
+            .near_cache(near);
         let client = client.beside(self_url.clone(), self.rules.clone(), self.clock).build()?;
         let (origin, network): (Arc<dyn RoundTrip>, _) = match self.origin {
             Some(origin) => (origin, None),
@@ -432,7 +444,13 @@ impl PeerBuilder {
         let caching = self.caching.spawn(Arc::clone(&threads) as Arc<dyn Spawn>);
         let caching = caching.origin(origin).store(store).rules(self.rules).build()?;
         let allowed = Allowed::new(self.rights, self.origins);
-        Ok(Peer::new(self_url, client, caching, polite, network, allowed, threads))
+        let (path, own_addresses) = (client.path().to_owned(), Arc::<OwnAddresses>::default());
+        let addresses = MemberAddresses::new(SystemLookup);
+        let pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone(), addresses });
+        let proxy = Proxy::new(path, caching.clone(), Arc::clone(&own_addresses), pool, allowed)
+            .served_by(threads.servers().clone());
+        let inner = Inner { self_url, client, caching, polite, own_addresses, network, proxy, threads };
+        Ok(Peer { inner: Arc::new(inner) })
     }
 }
 

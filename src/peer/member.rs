@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Response};
 
-use super::addresses::MemberAddresses;
 use super::builder::PeerBuilder;
-use super::pool::InPool;
 use super::threads::PeerThreads;
 use crate::access::OriginRules;
 use crate::at_once::{PlainRequest, Step, Wakes};
@@ -17,14 +15,14 @@ use crate::caching::{Caching, Explanation};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::front::{EventFront, FrontOptions, Handler, RemoteAddress, Responder, Scratch, Serving, handled};
-use crate::handler::{Allowed, Next, OwnAddresses, Proxy};
+use crate::handler::{Next, OwnAddresses, Proxy};
 use crate::ledger::Ledger;
 use crate::member::Member;
-use crate::origin::{Origin, SystemLookup};
+use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::polite::Polite;
 use crate::protocol;
-use crate::purge::{self, PeerPurged, PoolPurged, Purge};
+use crate::purge::{self, PoolPurged, Purge};
 use crate::round_trip::RoundTrip;
 use crate::scheduler::{self as sharing, Scheduler, Servers, Shares};
 use crate::stats::{FrontStats, Stats};
@@ -54,19 +52,19 @@ use crate::target::Target;
 /// Cloning it is cheap and gives the same peer.
 #[derive(Clone)]
 pub struct Peer {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    self_url: PeerUrl,
-    client: Client,
-    caching: Caching,
-    polite: Polite,
-    own_addresses: Arc<OwnAddresses>,
+pub(super) struct Inner {
+    pub(super) self_url: PeerUrl,
+    pub(super) client: Client,
+    pub(super) caching: Caching,
+    pub(super) polite: Polite,
+    pub(super) own_addresses: Arc<OwnAddresses>,
     /// The network, where the peer goes there itself.
-    network: Option<Origin>,
-    proxy: Proxy,
-    threads: Arc<PeerThreads>,
+    pub(super) network: Option<Origin>,
+    pub(super) proxy: Proxy,
+    pub(super) threads: Arc<PeerThreads>,
 }
 
 /// What a peer answers itself, by its own rules: what it owns, and what it stands in for.
@@ -84,36 +82,6 @@ impl Peer {
     /// A peer to put together, whose base URL, as the others of the pool write it, is `self_url`.
     pub fn builder(self_url: impl Into<String>) -> PeerBuilder {
         PeerBuilder::new(self_url.into())
-    }
-
-    pub(super) fn new(
-        self_url: PeerUrl,
-        client: Client,
-        caching: Caching,
-        polite: Polite,
-        network: Option<Origin>,
-        allowed: Allowed,
-        threads: Arc<PeerThreads>,
-    ) -> Self {
-        let own_addresses = Arc::new(OwnAddresses::default());
-        let addresses = MemberAddresses::new(SystemLookup);
-        let in_pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone(), addresses });
-        let path = client.path().to_owned();
-        let own = Arc::clone(&own_addresses);
-        let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
-        let proxy = proxy.served_by(threads.servers().clone());
-        Self {
-            inner: Arc::new(Inner {
-                self_url,
-                client,
-                caching,
-                polite,
-                own_addresses,
-                network,
-                proxy,
-                threads,
-            }),
-        }
     }
 
     /// The path under which it answers.
@@ -161,7 +129,7 @@ impl Peer {
             return Ok(purge::response(&self.purge(&Purge::of_target(&target))));
         }
         // Without any peer all of it is its own.
-        if self.inner.client.is_own(&target, &self.inner.self_url) {
+        if self.inner.client.known_pool().is_own(&target, &self.inner.self_url) {
             self.may_ask(&target)?;
             return self.inner.caching.round_trip_to(target, request);
         }
@@ -222,12 +190,7 @@ impl Peer {
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn purge(&self, purge: &Purge) -> PoolPurged {
-        // What former owners have would come back.
-        self.inner.client.purge_former(purge);
-        let own = Ok(self.inner.caching.purge(purge));
-        let mut peers = self.inner.client.purge_others(purge, &self.inner.self_url);
-        peers.push(PeerPurged::new(self.inner.self_url.clone(), own));
-        PoolPurged::new(peers)
+        self.inner.proxy.purge(purge, true)
     }
 
     /// Puts these peers in place of those before, each with a weight of 1. Requests under way keep the old
@@ -265,7 +228,7 @@ impl Peer {
         }
         self.inner.proxy.allowed().set_origins(rules);
         // To which address a name led when it was fetched, nobody knows any more.
-        self.inner.client.forget_all_former();
+        self.inner.client.known_pool().former().forget();
         self.inner.caching.purge(&Purge::all());
         self.inner.client.forget_near();
     }
@@ -313,15 +276,6 @@ impl Peer {
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.inner.client
-    }
-
-    /// The answering side.
-    pub(super) fn proxy(&self) -> &Proxy {
-        &self.inner.proxy
-    }
-
-    pub(super) fn begins_to_leave(&self) -> bool {
-        self.inner.proxy.begins_to_leave()
     }
 
     /// What was counted so far.

@@ -1,13 +1,13 @@
 //! May this response be stored? (RFC 9111 section 3)
 
-use http::header::{AUTHORIZATION, CONTENT_LOCATION, EXPIRES, SET_COOKIE, VARY};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_LOCATION, EXPIRES, SET_COOKIE};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::heuristic;
 use super::rules::Rules;
 use super::targeted::response_directives;
+use super::variant::varies_by_anything;
 use crate::header::cache_control::{RequestDirectives, ResponseDirectives};
-use crate::header::list;
 use crate::target::Target;
 
 /// Why a response is not stored.
@@ -25,7 +25,7 @@ pub(crate) enum NotStored {
     Authorization,
     /// It sets a cookie, in shared mode (section 7.3).
     SetCookie,
-    /// `Vary: *`: no request would match it (section 4.1).
+    /// `Vary: *`, or one that is not a list of names: no request would match it (section 4.1).
     VaryAny,
     /// Part of a body, or the answer to a condition: not a whole response (sections 3.3 and 3.4).
     NotWhole,
@@ -120,7 +120,7 @@ pub(crate) fn may_store(
     if directives.no_store && !directives.must_understand {
         return Err(NotStored::NoStore);
     }
-    if list::members_of(headers, &VARY).any(|member| member == b"*") {
+    if varies_by_anything(headers) {
         return Err(NotStored::VaryAny);
     }
     if rules.is_shared() {
@@ -131,7 +131,9 @@ pub(crate) fn may_store(
         if request.headers.contains_key(AUTHORIZATION) && !for_others {
             return Err(NotStored::Authorization);
         }
-        if headers.contains_key(SET_COOKIE) && !rules.store_set_cookie {
+        let is_stored =
+            |name: &HeaderName| !directives.unstored_fields(rules).any(|unstored| unstored == name);
+        if headers.contains_key(SET_COOKIE) && is_stored(&SET_COOKIE) && !rules.store_set_cookie {
             return Err(NotStored::SetCookie);
         }
     }
@@ -205,7 +207,7 @@ mod tests {
             fields
                 .iter()
                 .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
-                .collect::<Vec<(http::HeaderName, HeaderValue)>>()
+                .collect::<Vec<(HeaderName, HeaderValue)>>()
                 .into_iter()
                 .fold(HeaderMap::new(), |mut map, (name, value)| {
                     map.append(name, value);
@@ -285,6 +287,8 @@ mod tests {
                 "stored",
             ),
             ("4.1: Vary: *", &[], 200, &[("vary", "accept"), ("vary", "*")], "vary-any", "vary-any"),
+            ("4.1: no list of names", &[], 200, &[("vary", "foo bar")], "vary-any", "vary-any"),
+            ("4.1: a bad member", &[], 200, &[("vary", "accept, user-agent)")], "vary-any", "vary-any"),
             (
                 "5.2.1.5: no-store",
                 &[("cache-control", "no-store")],
@@ -333,6 +337,14 @@ mod tests {
                 &[("set-cookie", "a=b"), ("cache-control", "max-age=1")],
                 "stored",
                 "set-cookie",
+            ),
+            (
+                "5.2.2.7: a cookie that is not stored",
+                &[],
+                200,
+                &[("set-cookie", "a=b"), ("cache-control", "max-age=1, private=\"set-cookie\"")],
+                "stored",
+                "stored",
             ),
         ];
         for (clause, request, status, response, private, shared) in rows {

@@ -24,6 +24,8 @@ pub struct Purge {
     pub(super) what: What,
     /// Only what fetches before this one brought, where it is said.
     before: Option<u64>,
+    /// Keys are other texts than URLs: which URLs are stored is told by the responses.
+    are_keys_chosen: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,17 +45,26 @@ const LONGEST_NAME: usize = 4096;
 
 impl Purge {
     fn of(what: What) -> Self {
-        Self { what, before: None }
+        Self { what, before: None, are_keys_chosen: false }
     }
 
     /// The same, for no response of a later [sequence](crate::StoredResponse::sequence) than this.
-    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     pub(crate) fn before(self, sequence: u64) -> Self {
         Self { before: Some(sequence), ..self }
     }
 
-    /// Whether it is about responses of this sequence.
+    /// The same where keys are other texts than URLs.
+    pub(crate) fn among_chosen_keys(self) -> Self {
+        Self { are_keys_chosen: true, ..self }
+    }
+
+    /// Whether the text of a key is the URL that this is about: of a single one it always is.
     #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn is_about_keys(&self) -> bool {
+        !self.are_keys_chosen || self.single_url().is_some()
+    }
+
+    /// Whether it is about responses of this sequence.
     pub(crate) fn is_about_sequence(&self, sequence: u64) -> bool {
         self.before.is_none_or(|before| sequence <= before)
     }
@@ -135,7 +146,6 @@ impl Purge {
     }
 
     /// Whether it is about everything.
-    #[cfg(feature = "peer")]
     pub(crate) fn is_of_all(&self) -> bool {
         self.what == What::All
     }
@@ -157,37 +167,29 @@ impl Purge {
     /// The group that a response has to be in.
     #[must_use]
     pub fn group_name(&self) -> Option<&str> {
-        match &self.what {
-            What::Group { name, .. } => Some(name),
-            _ => None,
-        }
+        let What::Group { name, .. } = &self.what else { return None };
+        Some(name)
     }
 
     /// The URL, where it is about a single one.
     #[must_use]
     pub fn single_url(&self) -> Option<&str> {
-        match &self.what {
-            What::Url(url) => Some(url),
-            _ => None,
-        }
+        let What::Url(url) = &self.what else { return None };
+        Some(url)
     }
 
     /// The beginning that the URLs have in common, where it is about that.
     #[must_use]
     pub fn common_prefix(&self) -> Option<&str> {
-        match &self.what {
-            What::Prefix(prefix) => Some(prefix),
-            _ => None,
-        }
+        let What::Prefix(prefix) = &self.what else { return None };
+        Some(prefix)
     }
 
     /// The origin of the group, without the slash of its path.
     #[must_use]
     pub fn group_origin(&self) -> Option<&str> {
-        match &self.what {
-            What::Group { origin, .. } => Some(origin),
-            _ => None,
-        }
+        let What::Group { origin, .. } = &self.what else { return None };
+        Some(origin)
     }
 }
 

@@ -245,33 +245,3 @@ impl StdError for StoreError {
         self.source.as_deref().map(|source| source as _)
     }
 }
-
-/// The store that keeps nothing: every request goes to the origin.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoStore;
-
-impl Store for NoStore {
-    fn variants(&self, _: &Key) -> Result<Variants, StoreError> {
-        Ok(Variants::default())
-    }
-
-    fn insert(&self, _: &Key, _: Arc<StoredResponse>) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
-    fn remove(&self, _: &Key) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
-    fn purge(&self, _: &Purge) -> Result<Option<Purged>, StoreError> {
-        Ok(Some(Purged::default()))
-    }
-
-    fn max_body(&self) -> u64 {
-        0
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
-    }
-}

@@ -41,9 +41,9 @@ mod testing;
 mod variants;
 
 pub use backed::BackedStore;
-pub use cache::{Cache, CacheKeys, NoCache};
+pub use cache::{Cache, CacheKeys};
 pub use capacity::default_capacity;
-pub use contract::{Key, MAX_VARIANTS, NoStore, Store, StoreError, Usage, Variants};
+pub use contract::{Key, MAX_VARIANTS, Store, StoreError, Usage, Variants};
 pub use lru::Lru;
 pub use memory::MemoryStore;
 pub use memory_cache::MemoryCache;

@@ -11,21 +11,32 @@ impl Purge {
     /// Whether a response that is stored under this key is to go.
     #[must_use]
     pub fn matches(&self, key: &Key, response: &StoredResponse) -> bool {
-        self.covers(key.url()) && self.is_about(response)
+        self.is_about(key.url(), response)
     }
 
-    /// The same, where it [covers](Self::covers) the URL.
-    pub(super) fn is_about(&self, response: &StoredResponse) -> bool {
-        if !self.is_about_sequence(response.sequence()) {
+    /// The same by the URL in the key.
+    pub(super) fn is_about(&self, key_url: &str, response: &StoredResponse) -> bool {
+        let url = response.url().filter(|_| !self.is_about_keys()).unwrap_or(key_url);
+        if !self.covers(url) || !self.is_about_sequence(response.sequence()) {
             return false;
         }
         let Some(group) = self.group_name() else { return true };
         cache_groups::names(response.values(&CACHE_GROUPS)).iter().any(|name| *name == group.as_bytes())
     }
 
-    /// The responses of a URL that it covers which stay, in their order; `None` where all of them do.
-    pub(super) fn those_that_stay(&self, variants: &[Arc<StoredResponse>]) -> Option<Variants> {
-        let stay: Variants = variants.iter().filter(|response| !self.is_about(response)).cloned().collect();
+    /// Whether something that is stored under a key with this URL may have to go.
+    pub(super) fn may_be_about(&self, key_url: &str) -> bool {
+        !self.is_about_keys() || self.covers(key_url)
+    }
+
+    /// The responses under a key that stay, in their order; `None` where all of them do.
+    pub(super) fn those_that_stay(
+        &self,
+        key_url: &str,
+        variants: &[Arc<StoredResponse>],
+    ) -> Option<Variants> {
+        let stays = |response: &&Arc<StoredResponse>| !self.is_about(key_url, response);
+        let stay: Variants = variants.iter().filter(stays).cloned().collect();
         (stay.len() < variants.len()).then_some(stay)
     }
 }
@@ -59,9 +70,9 @@ mod tests {
         assert!(purge.matches(&Key::partitioned("http://a/1", 7), &news));
         assert!(!purge.matches(&Key::new("http://b/1"), &news));
         assert!(!purge.matches(&Key::new("http://a/1"), &sport));
-        let stay = purge.those_that_stay(&[response("c", 3), news, sport]).unwrap();
+        let stay = purge.those_that_stay("http://a/1", &[response("c", 3), news, sport]).unwrap();
         assert_eq!(body_numbers(&stay), [3, 2]);
-        assert!(purge.those_that_stay(&stay).is_none());
-        assert!(Purge::all().those_that_stay(&stay).unwrap().is_empty());
+        assert!(purge.those_that_stay("http://a/1", &stay).is_none());
+        assert!(Purge::all().those_that_stay("http://a/1", &stay).unwrap().is_empty());
     }
 }

@@ -59,7 +59,8 @@ impl Entry {
     fn is_to_be_purged(&self, purge: &Purge) -> bool {
         #[cfg(test)]
         LOOKS.set(LOOKS.get() + 1);
-        purge.covers(url_of(&self.text)) && self.variants.iter().any(|response| purge.is_about(response))
+        let url = url_of(&self.text);
+        purge.may_be_about(url) && self.variants.iter().any(|response| purge.is_about(url, response))
     }
 }
 
@@ -267,10 +268,7 @@ impl Shard {
     pub(super) fn purge(&mut self, hash: u64, purge: &Purge, held: &Held) -> Option<Gone> {
         [Place::Proven, Place::Probation].into_iter().find_map(|place| {
             let entry = self.queue(place).peek_mut(&hash)?;
-            if !purge.covers(url_of(&entry.text)) {
-                return None;
-            }
-            let stay = purge.those_that_stay(&entry.variants)?;
+            let stay = purge.those_that_stay(url_of(&entry.text), &entry.variants)?;
             let size = entry.size();
             let responses = entry.variants.len() - stay.len();
             let is_empty = stay.is_empty();

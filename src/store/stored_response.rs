@@ -27,6 +27,8 @@ pub struct StoredResponse {
     digest: Option<Digest>,
     validity: Validity,
     variant: Variant,
+    /// The URL for which it was fetched, where its key does not tell.
+    url: Option<Box<str>>,
     /// The place of the fetch that brought it among fetches and invalidations; the greater one is newer.
     sequence: u64,
     /// Whether the ledger counts the body for as long as anybody holds it.
@@ -71,22 +73,12 @@ impl StoredResponse {
             buffer.extend_from_slice(value.as_bytes());
             buffer.extend_from_slice(b"\r\n");
         }
-        if !is_copied {
-            return Self {
-                status,
-                fields: buffer.into(),
-                body,
-                digest,
-                validity,
-                variant,
-                sequence: 0,
-                is_body_counted: false,
-            };
+        if is_copied {
+            body.slices().for_each(|piece| buffer.extend_from_slice(piece));
         }
-        body.slices().for_each(|piece| buffer.extend_from_slice(piece));
         let mut fields = Bytes::from(buffer);
-        let body = fields.split_off(length).into();
-        Self { status, fields, body, digest, validity, variant, sequence: 0, is_body_counted: false }
+        let body = if is_copied { fields.split_off(length).into() } else { body };
+        Self::from_parts(status, fields, body, digest, validity, variant)
     }
 
     /// A response out of a record, whose field lines and digest were checked.
@@ -98,7 +90,17 @@ impl StoredResponse {
         validity: Validity,
         variant: Variant,
     ) -> Self {
-        Self { status, fields, body, digest, validity, variant, sequence: 0, is_body_counted: false }
+        Self {
+            status,
+            fields,
+            body,
+            digest,
+            validity,
+            variant,
+            url: None,
+            sequence: 0,
+            is_body_counted: false,
+        }
     }
 
     /// The same response, brought by a fetch of this place in the order of fetches and invalidations.
@@ -113,11 +115,23 @@ impl StoredResponse {
         self.sequence
     }
 
+    /// The same response, fetched for this URL, where its key is another text.
+    #[must_use]
+    pub fn with_url(self, url: Option<Box<str>>) -> Self {
+        Self { url, ..self }
+    }
+
+    /// The URL for which it was fetched, where that is another text than its [key](super::Key).
+    #[must_use]
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
     /// How many bytes of memory it holds: fields, body, variant, this struct, the `Arc` around it and
     /// what its shared bytes need to be shared, as the allocator rounds them.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let Self { status: _, fields, body, digest: _, validity: _, variant, .. } = self;
+        let Self { status: _, fields, body, digest: _, validity: _, variant, url, .. } = self;
         let bytes = if is_beside_head(body) {
             shared(fields.len() + body.len())
         } else {
@@ -129,7 +143,8 @@ impl StoredResponse {
             .map(|(name, value)| name.as_str().len() + value.as_ref().map_or(0, |value| shared(value.len())))
             .sum();
         let variant = if variant.fields.is_empty() { 0 } else { allocated(size_of_val(&*variant.fields)) };
-        (allocated(COUNTS + size_of::<Self>()) + bytes + variant + values) as u64
+        let url = url.as_ref().map_or(0, |url| allocated(url.len()));
+        (allocated(COUNTS + size_of::<Self>()) + bytes + variant + values + url) as u64
     }
 
     /// The same response, whose body the ledger counts by itself, as one that [`Ledger::share`](crate::Ledger) made.
@@ -326,7 +341,7 @@ mod tests {
 
     fn validity() -> Validity {
         Validity {
-            response_time: UNIX_EPOCH,
+            response_time: UNIX_EPOCH.into(),
             initial_age: Duration::ZERO,
             lifetime: Duration::ZERO,
             lifetime_source: LifetimeSource::None,

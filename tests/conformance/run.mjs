@@ -1,6 +1,8 @@
 // Runs the public HTTP cache tests with every request sent through a peer.
 //
-//   node run.mjs shared|private PEER-COMMAND [OPTION-OF-SERVE...]
+//   node run.mjs shared|private|shared-package|private-package PEER-COMMAND [OPTION-OF-SERVE...]
+//
+// A mode without `-package` runs the tests of the package, updated by later changes in its repository (newer.mjs).
 //
 // Starts the suite's server and a peer on free ports, prints the results, and compares the failures with ledger.json.
 // Exits with 1 if a test fails that is not listed in the ledger, or if a listed test passes.
@@ -13,17 +15,21 @@ import path from 'node:path'
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
+import { newer } from './newer.mjs'
+
 const here = path.dirname(fileURLToPath(import.meta.url))
 const require = createRequire(import.meta.url)
 const suite = path.join(here, 'node_modules', 'http-cache-tests')
 const suiteModule = file => import(pathToFileURL(path.join(suite, file)))
 
-const [mode, command, ...options] = process.argv.slice(2)
-if (!['shared', 'private'].includes(mode) || command === undefined) {
-  console.error('usage: node run.mjs shared|private PEER-COMMAND [OPTION-OF-SERVE...]')
+const [run, command, ...options] = process.argv.slice(2)
+const ledgers = JSON.parse(fs.readFileSync(path.join(here, 'ledger.json'), 'utf8'))
+if (!(run in ledgers) || command === undefined) {
+  console.error(`usage: node run.mjs ${Object.keys(ledgers).join('|')} PEER-COMMAND [OPTION-OF-SERVE...]`)
   process.exit(2)
 }
-const ledger = JSON.parse(fs.readFileSync(path.join(here, 'ledger.json'), 'utf8'))[mode]
+const ledger = ledgers[run]
+const [mode, isOfPackage] = run.split('-')
 
 const children = []
 process.on('exit', () => children.forEach(child => child.kill()))
@@ -76,7 +82,8 @@ const throughPeer = (url, init) => fetch(`${peer}/proxy?q=${encodeURIComponent(u
 
 const { runTests, getResults } = await suiteModule('client/runner.mjs')
 // Surrogate-Control tests are excluded, since no standard adopted that field (see RFC 9213).
-const sets = (await suiteModule('tests/index.mjs')).default
+const packaged = (await suiteModule('tests/index.mjs')).default
+const sets = isOfPackage ? packaged : newer(packaged)
 await runTests(sets, throughPeer, mode === 'private', `http://localhost:${port}`)
 const results = getResults()
 
@@ -92,7 +99,7 @@ for (const test of sets.flatMap(set => set.tests)) {
   else failures.push({ kind, id: test.id, message: result.join(': ') })
 }
 
-console.log(`${mode} mode`)
+console.log(`${mode} mode${isOfPackage ? ', the package as it is' : ''}`)
 for (const [kind, [passed, all]] of Object.entries(kinds)) {
   console.log(`  ${kind.padEnd(8)} ${String(passed).padStart(3)} of ${all}`)
 }

@@ -7,16 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use forwardcache::{
-    Body, Error, ErrorKind, EventFront, FrontOptions, Key, MemoryStore, Outcome, RoundTrip, Store,
-    StoreError, StoredResponse, Usage, Variants,
-};
+use forwardcache::{Body, Error, ErrorKind, EventFront, FrontOptions, Outcome, RoundTrip, StoreError};
 use http::{Request, Response};
 
 use crate::local::{self, LocalPeer, escaped, listen};
 use crate::support::origin::{Origin, Reply};
 use crate::support::port::Port;
 use crate::support::raw;
+use crate::support::store::CheckedStore;
 
 /// Checks that a fetch fails: the peer responds with one line of text and error fields, and its client returns an
 /// error of the same kind.
@@ -286,49 +284,14 @@ fn request_returning_through_a_gateway_is_a_loop() {
     assert_eq!(peer.peer.stats().counts().origin_requests, 1);
 }
 
-/// A store that fails on demand.
-#[derive(Debug)]
-struct FailingStore {
-    store: MemoryStore,
-    fails: Arc<AtomicBool>,
-}
-
-impl FailingStore {
-    fn check(&self) -> Result<(), StoreError> {
-        if self.fails.load(Ordering::SeqCst) { Err(StoreError::new("failure on demand")) } else { Ok(()) }
-    }
-}
-
-impl Store for FailingStore {
-    fn variants(&self, key: &Key) -> Result<Variants, StoreError> {
-        self.check()?;
-        self.store.variants(key)
-    }
-
-    fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
-        self.check()?;
-        self.store.insert(key, response)
-    }
-
-    fn remove(&self, key: &Key) -> Result<bool, StoreError> {
-        self.check()?;
-        self.store.remove(key)
-    }
-
-    fn max_body(&self) -> u64 {
-        self.store.max_body()
-    }
-
-    fn usage(&self) -> Usage {
-        self.store.usage()
-    }
-}
-
 #[test]
 fn store_failure_causes_a_fetch_and_is_counted() {
     let origin = Origin::start(|_| Reply::ok("hello").field("Cache-Control", "max-age=60"));
     let fails = Arc::new(AtomicBool::new(false));
-    let store = FailingStore { store: MemoryStore::new(1 << 20), fails: Arc::clone(&fails) };
+    let told = Arc::clone(&fails);
+    let store = CheckedStore::new(1 << 20, move |_| {
+        if told.load(Ordering::SeqCst) { Err(StoreError::new("told to fail")) } else { Ok(()) }
+    });
     let peer = LocalPeer::start_with(|builder| builder.store(store));
     let get = || {
         let answer = peer.get(&origin.url("/a"));

@@ -53,6 +53,22 @@ fn origin_digest_mismatch_fails_the_response_and_prevents_storing() {
 }
 
 #[test]
+fn stored_response_without_body_passes_the_digest_check() {
+    let origin = Origin::start(|_| {
+        // A 205 must not have a body, but this origin sends five bytes.
+        Reply::status(205).field("Cache-Control", "max-age=60").body("12345")
+    });
+    let peer = LocalPeer::start();
+    let client = Client::builder().pool([peer.url()]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    for _ in 0..3 {
+        let response = client.get(&origin.url("/")).unwrap();
+        assert_eq!(response.status(), 205);
+        assert!(response.into_body().into_bytes().unwrap().is_empty());
+    }
+    assert_eq!(origin.count_of("/"), 1);
+}
+
+#[test]
 fn digest_mismatch_fails_every_sharing_client() {
     let origin = Origin::start(|_| {
         Reply::ok("x".repeat(300_000)).field("Repr-Digest", SHA_256).field("Cache-Control", "max-age=60")

@@ -108,6 +108,21 @@ fn gzip_is_never_sent_to_a_client_that_does_not_accept_it() {
 }
 
 #[test]
+fn gzip_is_fetched_although_the_plain_file_is_stored() {
+    let (nginx, peer) = (Nginx::start(), LocalPeer::start());
+    let text = TEXT.repeat(50);
+    for folder in ["fresh", "stale"] {
+        nginx.write(&format!("/{folder}/file.txt"), &text);
+        let url = nginx.url(&format!("/{folder}/file.txt"));
+        for (fields, coding) in [("", None), ("Accept-Encoding: gzip\r\n", Some("gzip"))].repeat(2) {
+            let response = peer.get_with(&url, fields);
+            assert_eq!((response.status, response.field("content-encoding")), (200, coding), "{folder}");
+            assert_eq!(response.body.len() < text.len(), coding.is_some(), "{folder}");
+        }
+    }
+}
+
+#[test]
 fn range_is_served_from_the_stored_response() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.bin", "0123456789");

@@ -3,18 +3,15 @@
 //! Each peer here has one worker and one I/O thread, so that a blocked thread is noticed.
 
 use std::io::Read;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use forwardcache::{
-    Body, FrontOptions, Key, MemoryStore, Outcome, PeerBuilder, Result, RoundTripFn, Store, StoreError,
-    StoredResponse, Usage, Variants,
-};
+use forwardcache::{Body, FrontOptions, Outcome, PeerBuilder, Result, RoundTripFn};
 use http::{Request, Response};
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Gate, Origin, Piece, Received, Reply};
 use crate::support::raw::Connection;
+use crate::support::store::CheckedStore;
 
 const LARGE: usize = 8 << 20;
 
@@ -233,44 +230,14 @@ fn origin_cannot_forge_a_peer_error() {
     assert_eq!(origin.count(), 1);
 }
 
-/// A store that panics in its non-blocking lookup.
-#[derive(Debug)]
-struct PanickingStore(MemoryStore);
-
-impl Store for PanickingStore {
-    fn variants(&self, key: &Key) -> std::result::Result<Variants, StoreError> {
-        self.0.variants(key)
-    }
-
-    fn at_once(&self, key: &str) -> Option<Variants> {
-        assert!(!key.ends_with("/panic"), "panic of a test store");
-        self.0.at_once(key)
-    }
-
-    fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> std::result::Result<bool, StoreError> {
-        self.0.insert(key, response)
-    }
-
-    fn remove(&self, key: &Key) -> std::result::Result<bool, StoreError> {
-        self.0.remove(key)
-    }
-
-    fn max_body(&self) -> u64 {
-        self.0.max_body()
-    }
-
-    fn usage(&self) -> Usage {
-        self.0.usage()
-    }
-}
-
 #[test]
 fn panicking_store_ends_at_most_one_connection() {
     let gate = Gate::new();
-    let (origin, peer) = (
-        origin(&gate),
-        single_worker_peer(|builder| builder.store(PanickingStore(MemoryStore::new(1 << 20)))),
-    );
+    let store = CheckedStore::new(1 << 20, |key| {
+        assert!(!key.ends_with("/panic"), "panic of a test store");
+        Ok(())
+    });
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder.store(store)));
     for _ in 0..3 {
         let mut connection = peer.start_get(&origin.url("/panic"));
         connection.finish_writing();

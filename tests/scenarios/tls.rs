@@ -1,13 +1,14 @@
 //! Peers that serve TLS.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use forwardcache::{Client, ErrorKind, FrontOptions, NoPeerLeft, Outcome, ServerTls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
 use crate::local::{LocalPeer, escaped};
 use crate::support::origin::{Origin, Reply};
@@ -70,7 +71,7 @@ pub(crate) fn connect_with(
 }
 
 /// Sends a request for a URL and reads the response to the end of the connection.
-fn exchange(stream: &mut StreamOwned<ClientConnection, TcpStream>, url: &str) -> std::io::Result<String> {
+fn exchange(stream: &mut StreamOwned<ClientConnection, TcpStream>, url: &str) -> io::Result<String> {
     let target = format!("/proxy?q={}", escaped(url));
     stream.write_all(
         format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
@@ -175,6 +176,25 @@ fn missing_client_certificate_is_rejected() {
 }
 
 #[test]
+fn session_is_resumed_until_the_client_certificate_expires() {
+    let (origin, authority) = (origin(), Authority::with_client_for(Duration::from_secs(3)));
+    let tls = tls_of(&authority).client_certificates_from(authority.ca_file()).unwrap();
+    let peer = served_over(tls);
+    let client = client_config(&authority, Some(&authority));
+    let ask = || {
+        let mut stream = connect_with(peer.address(), &client);
+        let exchange = exchange(&mut stream, &origin.url("/a"))?;
+        assert!(exchange.ends_with("/a"), "{exchange}");
+        Ok::<_, io::Error>(stream.conn.handshake_kind())
+    };
+    assert_eq!(ask().unwrap(), Some(HandshakeKind::Full));
+    assert_eq!(ask().unwrap(), Some(HandshakeKind::Resumed));
+    wait_until("the client is still served after its certificate has expired", || ask().is_err());
+    // Neither the session nor the certificate is accepted.
+    assert!(ask().is_err() && ask().is_err());
+}
+
+#[test]
 fn reloaded_certificate_applies_to_new_connections() {
     let (origin, old, new) = (origin(), Authority::new(), Authority::new());
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -208,10 +228,27 @@ fn plain_http_on_a_tls_port_is_closed() {
 }
 
 #[test]
+fn oversized_handshake_is_rejected() {
+    let (origin, authority) = (origin(), Authority::new());
+    let options = FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(10 * TEST_TIMEOUT);
+    let peer = LocalPeer::start_on(options, |builder| builder);
+    let mut socket = TcpStream::connect(peer.address()).unwrap();
+    socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
+    // The first half of a handshake message of 60,000 bytes.
+    let mut record = vec![22, 3, 1, 0x40, 0, 1, 0, 0xea, 0x60];
+    record.resize(5 + 0x4000, 0);
+    let sent = [&record[..], &record[..5], &[0; 0x4000]].concat();
+    // The server may reject it before everything has been written.
+    let _ = socket.write_all(&sent);
+    let ended = socket.read_to_end(&mut Vec::new());
+    assert!(!matches!(&ended, Err(error) if error.kind() == io::ErrorKind::WouldBlock), "{ended:?}");
+    assert!(exchange(&mut connect(peer.address(), &authority, None), &origin.url("/a")).is_ok());
+}
+
+#[test]
 fn missing_handshake_times_out() {
     let authority = Authority::new();
-    let options =
-        FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(std::time::Duration::from_millis(100));
+    let options = FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(Duration::from_millis(100));
     let peer = LocalPeer::start_on(options, |builder| builder);
     let mut silent = Connection::open(peer.address());
     assert!(silent.read_to_end().is_empty());

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use forwardcache::{
-    Body, Cancellation, EventFront, FrontOptions, Key, Ledger, MemoryStore, Result, RoundTripFn, Store,
-    StoreError, StoredResponse, Tokens, Usage, Variants,
-};
+use forwardcache::{Body, Cancellation, EventFront, FrontOptions, Ledger, Result, RoundTripFn, Tokens};
 use http::{Request, Response};
 
 use crate::local::{LocalPeer, escaped};
 use crate::support::TEST_TIMEOUT;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::raw::Connection;
+use crate::support::store::CheckedStore;
 
 /// Other requests must be answered within this time. A blocked request takes many seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
@@ -233,43 +231,9 @@ fn body_is_not_requested_before_authorization() {
     }
 }
 
-/// A store with a memory ledger.
-#[derive(Debug)]
-struct LedgerStore(MemoryStore, Arc<Ledger>);
-
-impl Store for LedgerStore {
-    fn variants(&self, key: &Key) -> std::result::Result<Variants, StoreError> {
-        self.0.variants(key)
-    }
-
-    fn at_once(&self, key: &str) -> Option<Variants> {
-        self.0.at_once(key)
-    }
-
-    fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> std::result::Result<bool, StoreError> {
-        self.0.insert(key, response)
-    }
-
-    fn remove(&self, key: &Key) -> std::result::Result<bool, StoreError> {
-        self.0.remove(key)
-    }
-
-    fn max_body(&self) -> u64 {
-        self.0.max_body()
-    }
-
-    fn usage(&self) -> Usage {
-        self.0.usage()
-    }
-
-    fn ledger(&self) -> Option<Arc<Ledger>> {
-        Some(Arc::clone(&self.1))
-    }
-}
-
 fn peer_with_ledger(limit: u64) -> (LocalPeer, Arc<Ledger>) {
     let ledger = Ledger::new(limit);
-    let store = LedgerStore(MemoryStore::new(64 << 20), Arc::clone(&ledger));
+    let store = CheckedStore::with_ledger(64 << 20, &ledger);
     let options = FrontOptions::new().max_head(64 << 20);
     (LocalPeer::start_on(options, |builder| builder.store(store)), ledger)
 }

@@ -20,17 +20,20 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use rustls::ClientConfig;
 use tempfile::TempDir;
 
 use crate::Result;
 use crate::client::{self, Answer};
 use crate::processes::{Process, Usage};
+use crate::tls;
 
-pub(crate) use origin::{LARGE, MEDIUM, Origin, SMALL};
+pub(crate) use origin::{HUGE, LARGE, MEDIUM, Origin, SMALL};
 
 /// The memory limit of each cache in bytes.
 pub(crate) const MEMORY: u64 = 1 << 30;
@@ -70,6 +73,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// The scheme, host and port of the origin.
     origin: String,
+    /// The configuration of its clients, if it uses TLS.
+    tls: Option<Arc<ClientConfig>>,
     // Dropped before the folder is removed.
     process: Process,
     _home: TempDir,
@@ -77,15 +82,29 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(kind: Kind, origin: &Origin) -> Result<Self> {
-        let launch = match kind {
-            Kind::Forwardcache => forwardcache::launch,
-            Kind::Nginx => nginx::launch,
-            Kind::Varnish => varnish::launch,
-            Kind::Squid => squid::launch,
+        Self::start_with(kind, origin, None)
+    }
+
+    /// Like [`start`](Self::start). With a file that contains a certificate and its key, the server uses TLS; only
+    /// forwardcache and nginx support that here.
+    pub(crate) fn start_with(kind: Kind, origin: &Origin, certificate: Option<&Path>) -> Result<Self> {
+        let launch = |home: &Path, port| match kind {
+            Kind::Forwardcache => forwardcache::launch(home, port, origin, certificate),
+            Kind::Nginx => nginx::launch(home, port, origin, certificate),
+            Kind::Varnish => varnish::launch(home, port, origin),
+            Kind::Squid => squid::launch(home, port, origin),
         };
-        let name = kind.to_string();
-        let (process, address, home) = start_process(&name, |home, port| launch(home, port, origin))?;
-        Ok(Self { kind, address, origin: origin.url(), process, _home: home })
+        let (process, address, home) = start_process(&kind.to_string(), launch)?;
+        let tls = certificate.map(|_| tls::config(false)).transpose()?;
+        Ok(Self { kind, address, origin: origin.url(), tls, process, _home: home })
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.is_tls() { "https" } else { "http" }
     }
 
     /// Returns the path on this server for a path of the origin.
@@ -97,7 +116,11 @@ impl Server {
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Answer> {
-        Ok(client::get(self.address, &self.path(path))?)
+        let path = self.path(path);
+        match &self.tls {
+            None => Ok(client::get(self.address, &path)?),
+            Some(config) => Ok(tls::connect(self.address, config)?.get(&path)?),
+        }
     }
 
     /// Returns whether the response is marked as a cache hit.

@@ -3,6 +3,7 @@
 mod collapsed;
 mod invalidated;
 mod kept_apart;
+mod negotiated;
 mod parts;
 mod purged;
 mod stale;

@@ -32,6 +32,7 @@ use super::outbound::{Flushed, Outbound};
 use super::pace::Pace;
 use super::surroundings::Surroundings;
 use super::transport::Transport;
+use super::turn::Turn;
 use super::upload::upload;
 use crate::at_once::{BodyOf, PlainRequest, Step};
 use crate::body::{Body, Grown};
@@ -64,10 +65,6 @@ const LINGERING_BYTES: usize = 64 << 10;
 const TOO_MANY_UPLOADS: Refusal =
     Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "too many bodies are on their way" };
 
-/// How many steps are taken for one connection, and how many bytes are written, before the others have their turn.
-const STEPS: usize = 256;
-const TURN: usize = 256 << 10;
-
 const NO_MEMORY: Refusal =
     Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "the memory limit is reached" };
 
@@ -90,8 +87,10 @@ pub(super) struct Connection {
     exchange: Option<Box<Exchange>>,
     /// Whether the last head that was whole asks for a head alone, so that a refusal is one too.
     is_for_head: bool,
-    /// Whether it is on the list of those that have more to do.
+    /// Whether it is on a list of those that have more to do.
     pub(super) is_listed: bool,
+    /// What it has done in the current turn of the loop.
+    turn: Turn,
     /// Whether the socket may have something to read.
     may_read: bool,
     /// Whether the client has said that nothing follows: that is told once, with what came before it.
@@ -140,6 +139,7 @@ impl Connection {
             exchange: None,
             is_for_head: false,
             is_listed: false,
+            turn: Turn::default(),
             may_read: true,
             is_last: false,
             is_blocked: false,
@@ -161,23 +161,42 @@ impl Connection {
         self.is_blocked &= !to_write;
     }
 
-    /// Goes on for as long as there is something to do.
+    /// Goes on for as long as there is something to do and the connection's budget of this turn of the loop lasts.
     pub(super) fn advance(&mut self, around: &mut Surroundings) -> Next {
-        around.turn = TURN;
+        around.turn = self.turn.at(around.turn_number);
         let mut next = Next::Again;
-        for _ in 0..STEPS {
+        while next == Next::Again && around.turn.takes_a_step() {
             next = self.step(around);
-            if next != Next::Again || around.turn == 0 {
-                break;
-            }
         }
+        self.turn = around.turn;
         self.count(around);
         next
     }
 
+    /// Who has connected.
+    pub(super) fn client(&self) -> Client {
+        Client::of(self.remote.ip())
+    }
+
+    /// How many bytes may still be moved in this turn of the loop.
+    pub(super) fn left(&self, around: &Surroundings) -> usize {
+        self.turn.at(around.turn_number).bytes()
+    }
+
+    /// Whether a TLS handshake is to be done before anything is served.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.transport.is_handshaking()
+    }
+
+    /// Whether a response is on its way that did not go out at once: others are served first.
+    pub(super) fn is_bulk(&self) -> bool {
+        !self.outbound.is_empty()
+            || self.exchange.as_ref().is_some_and(|exchange| matches!(exchange.reply, Reply::Sending(_)))
+    }
+
     /// Enters what is held for this connection alone.
     fn count(&mut self, around: &Surroundings) {
-        let own = (self.input.bytes().len() + self.outbound.own()) as u64;
+        let own = (self.input.bytes().len() + self.outbound.own() + self.transport.kept()) as u64;
         match &mut self.held {
             _ if own == 0 => self.held = None,
             Some(held) if held.bytes() == own => {}
@@ -190,7 +209,8 @@ impl Connection {
     /// it has not.
     pub(super) fn is_worth_cutting(&self, now: Instant) -> Option<u128> {
         let since = self.blocked_since.filter(|_| self.is_blocked)?;
-        Some(self.outbound.length() as u128 * now.saturating_duration_since(since).as_millis().max(1))
+        let bytes = self.outbound.length() + self.transport.kept();
+        Some(bytes as u128 * now.saturating_duration_since(since).as_millis().max(1))
     }
 
     /// Ends it for the sake of others.
@@ -221,6 +241,7 @@ impl Connection {
                     Next::Again
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Wait,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Next::Again,
                 _ => Next::Close,
             };
         }
@@ -300,9 +321,13 @@ impl Connection {
             return Next::Wait;
         }
         let mut buffer = std::mem::take(&mut around.input);
-        let next = match self.transport.read(&mut buffer) {
+        // What comes behind a head may have to be kept until the request is answered.
+        let most =
+            if self.exchange.is_some() { buffer.len() } else { buffer.len().min(around.options.max_head) };
+        let next = match self.transport.read(&mut buffer[..most]) {
             Ok(read) if read.count == 0 => self.ended(around),
             Ok(read) => {
+                around.turn.moved(read.count);
                 // The end comes without a word where it came with the bytes before it.
                 self.may_read = !read.is_drained || self.is_last;
                 let came = &buffer[..read.count];
@@ -319,6 +344,8 @@ impl Connection {
                 self.may_read = false;
                 Next::Wait
             }
+            // Something has come that is nothing to work on.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Next::Again,
             Err(error) => self.lost(&error),
         };
         around.input = buffer;
@@ -453,7 +480,7 @@ impl Connection {
         if self.outbound.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let pieces = [&*status, fields, lines.as_bytes()].into_iter().chain(body.slices());
-            let (mut count, mut left) = (0, TURN);
+            let (mut count, mut left) = (0, around.turn.bytes());
             for (slice, piece) in slices.iter_mut().zip(pieces) {
                 let piece = &piece[..piece.len().min(left)];
                 *slice = IoSlice::new(piece);
@@ -473,7 +500,7 @@ impl Connection {
                     return;
                 }
             }
-            around.turn = around.turn.saturating_sub(written);
+            around.turn.moved(written);
             if written == status.len() + fields.len() + lines.len() + body.len() {
                 return;
             }
@@ -521,16 +548,18 @@ impl Connection {
             Err(response) => return self.decline(*response, asked, around),
         };
         let serial = around.next_exchange();
+        let client = client_of(self.remote, request.headers(), around);
         let is_short = length.is_none_or(|length| length <= COLLECTED as u64);
         if is_short {
+            let Some(place) = around.uploads.collect(client) else {
+                return self.refuse(TOO_MANY_UPLOADS, around);
+            };
             self.ask_for_content(expects);
             let hold = around.ledger.hold(Use::Content, 0);
-            let collected = Collected { request, bytes: Vec::new(), hold, origin };
+            let collected = Collected { request, bytes: Vec::new(), hold, origin, _place: place };
             let receiving = Receiving::new(body, Sink::Collect(Box::new(collected)));
             self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
-        } else if let Some(place) =
-            around.uploads.take(origin, client_of(self.remote, request.headers(), around))
-        {
+        } else if let Some(place) = around.uploads.take(origin, client) {
             self.ask_for_content(expects);
             let wake = around.mailbox.wake(self.address(serial));
             let (sink, content) = upload(place, &around.ledger, length, wake);
@@ -607,7 +636,7 @@ impl Connection {
         let address = Address { connection: number, exchange: exchange.serial };
         let Some(receiving) = &mut exchange.receiving else { return };
         let Sink::Collect(collected) = std::mem::replace(&mut receiving.sink, Sink::Discard) else { return };
-        let Collected { request, bytes, hold, origin } = *collected;
+        let Collected { request, bytes, hold, origin, .. } = *collected;
         let client = client_of(self.remote, request.headers(), around);
         let Some(place) = around.uploads.take(origin, client) else {
             return self.refuse(TOO_MANY_UPLOADS, around);

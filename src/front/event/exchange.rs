@@ -5,7 +5,7 @@ use http::{Request, Response};
 
 use super::decoder::Decoder;
 use super::outbound::Outbound;
-use super::upload::Upload;
+use super::upload::{Collecting, Upload};
 use crate::at_once::Waiting;
 use crate::body::{Body, Growing, Wake};
 use crate::cancellation::Cancellation;
@@ -56,6 +56,7 @@ pub(super) struct Collected {
     pub(super) hold: Hold,
     /// For which origin it is.
     pub(super) origin: Option<Target>,
+    pub(super) _place: Collecting,
 }
 
 impl Collected {

@@ -14,6 +14,8 @@
 //! | `upload` | content on its way to whoever handles the request |
 //! | `outbound` | what is to be written and has not been taken |
 //! | `transport` | the bytes of a connection, plain or through TLS |
+//! | `rotation` | whose turn is next; pure |
+//! | `turn` | how much one connection may do before the others; pure |
 //! | `pace` | whether a client is fast enough; pure |
 //! | `admission` | how many connections there may be |
 //! | `mailbox` | what other threads have for one that serves connections |
@@ -29,6 +31,9 @@
 //!           scheduler ───────────────────▶ Handler::handle              may wait
 //! ```
 //!
+//! Connections that have a response to write that did not go out at once, and TLS handshakes, have their turn when
+//! everybody else has been served, a few of them before others are looked at again.
+//!
 //! A response that is still coming is read by the io thread as it grows; a worker moves it on as fast as
 //! its origin sends it, whoever reads it, and is free again when it has come.
 
@@ -43,9 +48,11 @@ mod io_thread;
 mod mailbox;
 mod outbound;
 mod pace;
+mod rotation;
 mod server;
 mod surroundings;
 mod transport;
+mod turn;
 mod upload;
 
 pub use server::EventFront;

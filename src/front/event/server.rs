@@ -10,7 +10,7 @@ use mio::{Poll, Waker};
 use parking_lot::Mutex;
 use socket2::Socket;
 
-use super::admission::Admission;
+use super::admission::{Admission, most_connections};
 use super::io_thread::{Acceptor, IoThread, WAKER};
 use super::mailbox::{Letter, Mailbox, mailbox};
 use super::surroundings::Surroundings;
@@ -21,7 +21,7 @@ use crate::front::options::FrontOptions;
 use crate::front::serve::{Handler, Responder, Unhurried};
 use crate::front::serving::{Lifetime, Running, Serving};
 use crate::ledger::Ledger;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, most_open_files};
 use crate::stats::FrontStats;
 use crate::target::Target;
 
@@ -163,7 +163,8 @@ fn start_threads(
     // Dropped on the way out by an error, it ends what has been started.
     let serving = Serving::new(address, Arc::clone(&front) as Arc<dyn Running>);
     let uploads = Places::new(scheduler.threads());
-    let (most, most_of_address) = (options.max_connections, options.max_connections_per_address);
+    let allowed = most_open_files().map_or(usize::MAX, |files| most_connections(files, scheduler.threads()));
+    let (most, most_of_address) = (options.connections(allowed), options.max_connections_per_address);
     let admission = Admission::new(most, most_of_address, Arc::clone(&stats));
     for (number, (poll, mailbox, letters)) in threads.into_iter().enumerate() {
         let acceptor = listener

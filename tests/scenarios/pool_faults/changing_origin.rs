@@ -92,8 +92,8 @@ impl ChangingOrigin {
         is_fixed(target) || last_start + MAX_AGE + TOLERANCE < requested_at
     }
 
-    /// Checks the version of a response to a request that began at `requested_at`. `is_stale`: the response is marked as
-    /// stale; `has_short_deadline`: the deadline was too short for a slow origin.
+    /// Checks the version of a response to a request that began at `requested_at`. `is_stale`: the response is marked
+    /// as stale; `has_short_deadline`: the deadline was too short for a slow origin.
     pub(super) fn check_version(
         &self,
         target: &str,

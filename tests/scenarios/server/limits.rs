@@ -1,6 +1,6 @@
 //! Too many connections, requests, file descriptors.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -134,22 +134,46 @@ fn requests_over_the_queue_limit_get_503() {
     assert_eq!(first.read_response().body, b"done");
 }
 
+/// Starts the command with these soft and hard limits of open files, after running `before` in the shell.
+fn serve_with_open_files(soft: u32, hard: u32, before: &str) -> Process {
+    let program = crate::support::process::command::<&str>([]).get_program().to_owned();
+    let limits = format!("ulimit -Sn {soft}; ulimit -Hn {hard}");
+    let serve = format!("{limits}; {before} exec {} -v serve --listen 127.0.0.1:0", program.display());
+    let mut command = Command::new("bash");
+    command.args(["-c", &serve]);
+    Process::start(command).unwrap()
+}
+
+fn address_of(process: &Process) -> SocketAddr {
+    let line = process.wait_for_line("serving on http://");
+    line.split("http://").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn open_files_limit_is_raised_and_limits_connections() {
+    let process = serve_with_open_files(30, 100, "");
+    process.wait_for_line("this process may open 100 files, not 30");
+    // Half of the 100 files are reserved for the fetches of the worker threads, and a quarter for other uses.
+    process.wait_for_line("25 connections at most, not 16384");
+    let address = address_of(&process);
+    let many: Vec<TcpStream> = (0..30).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let served = many.iter().filter(|socket| is_served(socket)).count();
+    assert_eq!(served, 25);
+    drop(many);
+    wait_until("the server does not recover", || {
+        TcpStream::connect(address).is_ok_and(|socket| is_served(&socket))
+    });
+    assert!(!process.stderr().contains("no connection can be accepted"), "{}", process.stderr());
+}
+
 #[test]
 fn process_recovers_from_file_descriptor_exhaustion() {
-    let mut command = Command::new("sh");
-    let serve = format!(
-        "ulimit -n 40; exec {} serve --listen 127.0.0.1:0",
-        crate::support::process::command::<&str>([]).get_program().to_str().unwrap()
-    );
-    command.args(["-c", &serve]);
-    let process = Process::start(command).unwrap();
-    let line = process.wait_for_line("serving on http://");
-    let address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    // The process inherits 20 open files that it does not account for.
+    let process =
+        serve_with_open_files(40, 40, "for file in {10..29}; do eval \"exec $file</dev/null\"; done;");
+    let address = address_of(&process);
     assert_still_serves(address);
     let many: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
-    // The accepted connections are served.
-    let served = many.iter().take(8).filter(|socket| is_served(socket)).count();
-    assert_eq!(served, 8);
     process.wait_for_line("no connection can be accepted");
     drop(many);
     wait_until("the server does not recover", || {

@@ -10,6 +10,7 @@
 //! | `process` | child processes, including the command of this crate |
 //! | `output` | captures the output of a child process as it is printed |
 //! | `relay` | a TCP relay in front of a server that injects faults |
+//! | `store` | a memory store with a check that can fail |
 //! | `random` | reproducible pseudo-random numbers |
 //! | `wire` | a strict parser for HTTP/1.1 messages |
 
@@ -25,6 +26,7 @@ pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod raw;
 pub(crate) mod relay;
+pub(crate) mod store;
 pub(crate) mod tls;
 pub(crate) mod wire;
 

@@ -5,8 +5,11 @@ use std::net::TcpStream;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -91,6 +94,7 @@ impl Deref for TlsOrigin {
 /// A certificate authority for one test, with a server certificate for `localhost` and `127.0.0.1` and a client
 /// certificate, each with its key.
 pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
     ca_file: NamedTempFile,
     server_file: NamedTempFile,
     client_file: NamedTempFile,
@@ -98,8 +102,18 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new() -> Self {
-        let Certified { ca_pem, server_pem, client_pem, .. } = certified(false);
-        Self { ca_file: file(&ca_pem), server_file: file(&server_pem), client_file: file(&client_pem) }
+        let Certified { issuer, ca_pem, server_pem, client_pem, .. } = certified(false);
+        let [ca_file, server_file, client_file] = [&ca_pem, &server_pem, &client_pem].map(|pem| file(pem));
+        Self { issuer, ca_file, server_file, client_file }
+    }
+
+    /// Like [`new`](Self::new), with a client certificate that is valid for this time from now on, in whole seconds.
+    pub(crate) fn with_client_for(time: Duration) -> Self {
+        let mut authority = Self::new();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
+        let until = Duration::from_secs((now + time).as_secs());
+        authority.client_file = file(&client_of(&authority.issuer, Some(until)));
+        authority
     }
 
     pub(crate) fn ca_file(&self) -> &Path {
@@ -152,10 +166,21 @@ impl Stream for TlsStream {
 
 /// The certificates and keys of an authority, in PEM, and the configuration of its server.
 struct Certified {
+    issuer: Issuer<'static, KeyPair>,
     ca_pem: String,
     server_pem: String,
     client_pem: String,
     config: Arc<ServerConfig>,
+}
+
+/// Creates a client certificate with its key, valid until this time after 1970.
+fn client_of(issuer: &Issuer<'static, KeyPair>, until: Option<Duration>) -> String {
+    let mut client = CertificateParams::new(Vec::new()).expect("an empty list of names is valid");
+    if let Some(until) = until {
+        client.not_after = date_time_ymd(1970, 1, 1) + until;
+    }
+    let key = KeyPair::generate().expect("a key can be made");
+    client.signed_by(&key, issuer).expect("the authority signs").pem() + &key.serialize_pem()
 }
 
 fn certified(requires_client_auth: bool) -> Certified {
@@ -174,9 +199,7 @@ fn certified(requires_client_auth: bool) -> Certified {
     let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der()));
 
-    let client = CertificateParams::new(Vec::new()).expect("an empty list of names is valid");
-    let client_key = KeyPair::generate().expect("a key can be made");
-    let client_pem = client.signed_by(&client_key, &issuer).expect("the authority signs").pem();
+    let client_pem = client_of(&issuer, None);
 
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -194,7 +217,8 @@ fn certified(requires_client_auth: bool) -> Certified {
     Certified {
         ca_pem: ca.pem(),
         server_pem: certificate.pem() + &server_key.serialize_pem(),
-        client_pem: client_pem + &client_key.serialize_pem(),
+        client_pem,
+        issuer,
         config: Arc::new(config),
     }
 }

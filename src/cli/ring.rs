@@ -1,16 +1,15 @@
 //! What each peer of a pool owns.
 
-use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use forwardcache::{Client, HashFunction, Member, Rendezvous, Ring};
 
-use super::super::arguments::{Ring as Arguments, RingName};
-use super::super::failure::Failure;
-use super::super::pool;
+use super::arguments::{Ring as Arguments, RingName};
+use super::failure::{Failure, print};
+use super::pool;
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let options = &arguments.ring;
     let members = pool::members(&arguments.peers)?;
     // A client says which options do not go together, and what cannot be a pool.
@@ -24,10 +23,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         RingName::Rendezvous => Rendezvous::new(weighted).shares(),
     };
-    io::stdout()
-        .lock()
-        .write_all(text(&members, &shares).as_bytes())
-        .map_err(|error| Failure::io("cannot write", &error))?;
+    print(text(&members, &shares))?;
     Ok(ExitCode::SUCCESS)
 }
 

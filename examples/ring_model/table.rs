@@ -1,10 +1,10 @@
-//! The counts as text, in Markdown.
+//! The results as a Markdown table.
 
 use std::fmt::Write as _;
 
-use super::model::{Counted, Model, Moved, NEAR, SLACK};
+use crate::model::{Counted, Model, Moved, NEAR, SLACK};
 
-pub(super) fn text(model: &Model, counted: &[Counted]) -> String {
+pub(crate) fn text(model: &Model, counted: &[Counted]) -> String {
     let mut text = format!(
         "{} peers, {} keys, {} requests, zipf {}, seed {}\n\n",
         model.peers, model.keys, model.requests, model.exponent, model.seed
@@ -16,7 +16,7 @@ pub(super) fn text(model: &Model, counted: &[Counted]) -> String {
     for ring in counted {
         let times = |moved: Moved, peers: u32| moved.keys as f64 / model.keys as f64 * f64::from(peers);
         let least = ring.shares.last().copied().unwrap_or_default();
-        // A String takes all that is written.
+        // Writing to a String never fails.
         let _ = writeln!(
             text,
             "| {} | {:.3} | {least:.3} | {:.2} | {:.2} | {} | {} |",
@@ -55,6 +55,6 @@ pub(super) fn text(model: &Model, counted: &[Counted]) -> String {
     text
 }
 
-pub(super) fn on(is_on: bool) -> &'static str {
+pub(crate) fn on(is_on: bool) -> &'static str {
     if is_on { "on" } else { "off" }
 }
