@@ -56,6 +56,7 @@ mod deadline;
 mod digest;
 mod error;
 mod header;
+mod interim;
 mod limited_body;
 mod member;
 mod members;
@@ -112,6 +113,7 @@ pub use client::{Client, ClientBuilder, ClientCounts, NoPeerLeft, PeerHealth, Pe
 pub use clock::{Clock, ManualClock, Moment, SystemClock};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind, Result};
+pub use interim::OnInterim;
 pub use member::{BadMember, Member};
 pub use members::{Members, MembersChange, MembersDns, MembersFile, MembersFn, Membership, Polled, Watch};
 pub use origin::{Origin, OriginBuilder};
@@ -125,7 +127,9 @@ pub use target::{BadTarget, Target};
 pub use token::Tokens;
 
 #[cfg(feature = "peer")]
-pub use caching::{Background, Caching, CachingBuilder, ExplainedResponse, Explanation, Verdict};
+pub use caching::{
+    Background, Caching, CachingBuilder, ExplainedResponse, Explanation, NotStoredFetch, Verdict,
+};
 #[cfg(feature = "tiny_http")]
 pub use front::TinyHttpFront;
 #[cfg(feature = "peer")]
@@ -138,7 +142,8 @@ pub use near::NearCache;
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
 pub use policy::{
-    Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields, Validity, Variant,
+    BadLifetimeRule, Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields,
+    Validity, Variant,
 };
 #[cfg(feature = "peer")]
 pub use polite::{Polite, Politeness};

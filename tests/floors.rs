@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 6] = [
         "cache_mode",
         "deadline",
         "cancellation",
+        "interim",
         "ledger",
         "pieces",
     ],

@@ -11,7 +11,7 @@ use http::{HeaderName, Method, Request};
 
 use super::answer::answer;
 use super::engine::{Caching, Inner};
-use super::explanation::{ExplainedResponse, Explanation, Verdict};
+use super::explanation::{ExplainedResponse, Explanation, NotStoredFetch, Verdict};
 use super::forwarding::{By, Outgoing, outgoing};
 use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup, selected};
@@ -91,6 +91,12 @@ impl<'a> DryRun<'a> {
             is_partitioned: self.incoming.key.as_str() != self.incoming.key.url(),
             mode: self.inner.rules.mode,
             stored: self.variants.iter().map(explained).collect(),
+            not_stored: self.inner.unstored.of(&self.incoming.key).map(|last| NotStoredFetch {
+                status: last.status,
+                ago: self.now.wall().duration_since(last.at).unwrap_or_default(),
+                reason: last.why.name(),
+                clause: last.why.clause(),
+            }),
             verdict,
             rule,
             outlook,

@@ -21,7 +21,7 @@ use crate::body::Body;
 use crate::cancellation::Cancellation;
 use crate::digest::{Expected, announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
-use crate::policy::{Times, Validators, confirmed, may_serve_on_error};
+use crate::policy::{Part, Rules, Times, Validators, confirmed, may_serve_on_error};
 use crate::stats::{CacheStatus, Forward, Outcome};
 use crate::store::StoredResponse;
 use crate::target::Target;
@@ -38,7 +38,7 @@ pub(super) struct Exchange {
 impl Inner {
     /// Sends the request on, and makes of the answer what can be made of it.
     pub(super) fn forward(
-        &self,
+        self: &Arc<Self>,
         incoming: &Incoming,
         plan: &Plan,
         leader: Option<Lead>,
@@ -110,9 +110,34 @@ impl Inner {
         }
         let status = CacheStatus::new(Outcome::Miss(plan.why)).forward_status(received.status);
         let fetch = (exchange.fetch, exchange.cancellation);
+        let is_worth_filling = plan.selected.is_none() && self.is_worth_filling(incoming, &received);
         let response = self.keep(incoming, plan.selected.as_ref(), received, status, fetch, leader);
+        if is_worth_filling {
+            self.refreshes.offer(incoming, self);
+        }
         // The client's own condition was not sent.
         Ok(if asks_for_us { as_asked(response, incoming, self.clock.now()) } else { response })
+    }
+
+    /// Whether the whole is to be fetched in the background because this response to a part or a condition tells that it
+    /// could be stored.
+    fn is_worth_filling(&self, incoming: &Incoming, received: &Received) -> bool {
+        let Rules { fill_on_conditional, fill_on_range, .. } = self.rules;
+        let is_asked_for = match received.status {
+            StatusCode::NOT_MODIFIED => fill_on_conditional,
+            StatusCode::PARTIAL_CONTENT => fill_on_range && incoming.is_for_beginning(),
+            _ => false,
+        };
+        let is_small_enough = || {
+            let part = Part::of(received.status, &received.headers);
+            part.is_none_or(|part| part.complete <= self.store.max_body())
+        };
+        is_asked_for
+            && incoming.method == Method::GET
+            && is_small_enough()
+            && !self.is_part_to_complete(incoming, received)
+            && self.may_store(incoming, StatusCode::OK, &received.headers).is_ok()
+            && !self.uncacheable.holds(&self.sharing_key(incoming), self.clock.now())
     }
 
     /// Tells those who wait for the same thing how a fetch failed.

@@ -40,6 +40,9 @@ pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, by: By, deadline: Optio
     *request.method_mut() = incoming.method.clone();
     *request.uri_mut() = incoming.target.uri();
     *request.headers_mut() = headers;
+    if let Some(on_interim) = &incoming.on_interim {
+        request.extensions_mut().insert(on_interim.clone());
+    }
     if let Some(deadline) = deadline {
         // Others may read along, for whom it is none.
         let deadline = if by == By::Owner { deadline.softly_for_head() } else { deadline.for_head() };

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use log::warn;
 
-use super::tombstones::{Fetch, Sequence, Tombstones};
+use super::soft_purges::SoftPurges;
+use super::tombstones::{Fetch, Place, Sequence, Tombstones};
 use crate::purge::{Purge, Purged};
 use crate::stats::Stats;
 use crate::store::{Key, Store, StoreError, StoredResponse, Variants};
@@ -18,11 +19,14 @@ pub(crate) struct GuardedStore {
     store: Arc<dyn Store>,
     stats: Arc<Stats>,
     tombstones: Arc<Tombstones>,
+    soft_purges: Arc<SoftPurges>,
+    max_body: u64,
 }
 
 impl GuardedStore {
-    pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>) -> Self {
-        Self { store, stats, tombstones: Arc::default() }
+    /// With a limit to the bodies that are stored, beside that of the store.
+    pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>, max_body: u64) -> Self {
+        Self { store, stats, tombstones: Arc::default(), soft_purges: Arc::default(), max_body }
     }
 
     /// What was invalidated.
@@ -62,10 +66,18 @@ impl GuardedStore {
     }
 
     fn valid(&self, key: &str, variants: Variants) -> Variants {
-        if !variants.iter().any(|stored| self.tombstones.cover(key, stored)) {
-            return variants;
-        }
-        variants.iter().filter(|stored| !self.tombstones.cover(key, stored)).cloned().collect()
+        let variants = if variants.iter().any(|stored| self.tombstones.cover(key, stored)) {
+            variants.iter().filter(|stored| !self.tombstones.cover(key, stored)).cloned().collect()
+        } else {
+            variants
+        };
+        self.soft_purges.marked(key, variants, &self.tombstones)
+    }
+
+    /// Whether a request that comes now may share a fetch of this place and number.
+    pub(crate) fn is_joinable<'a>(&self, place: impl Into<Place<'a>>, sequence: Sequence) -> bool {
+        let place = place.into();
+        !self.tombstones.cover_key(place, sequence) && !self.soft_purges.cover_key(place, sequence)
     }
 
     /// Stores what a fetch brought, unless something newer is known by now; says whether it is stored. The response has
@@ -74,8 +86,15 @@ impl GuardedStore {
         if !self.may_insert(fetch, response) {
             return false;
         }
-        if !self.answer("write", self.store.insert(fetch.key(), Arc::clone(response))) {
+        let stale = || self.soft_purges.stale(fetch.key().as_str(), response, &self.tombstones);
+        let write = |response| self.answer("write", self.store.insert(fetch.key(), response));
+        let marked = stale();
+        let is_marked = marked.is_some();
+        if !write(marked.unwrap_or_else(|| Arc::clone(response))) {
             return false;
+        }
+        if !is_marked && let Some(marked) = stale() {
+            write(marked);
         }
         // It may have been invalidated while it was being written, behind the back of whoever removes what is stored.
         if !self.may_insert(fetch, response) {
@@ -103,6 +122,14 @@ impl GuardedStore {
     /// Makes void what the purge is about, and removes it. What the store cannot list, or fails to remove, counts as not
     /// stored from then on.
     pub(super) fn purge(&self, purge: &Purge, now: SystemTime) -> Purged {
+        if purge.is_soft() {
+            let (purge, sequence) = self.soft_purges.add(purge, &self.tombstones, now);
+            let purged = self.answer("purge", self.store.purge(&purge));
+            if purged.is_some() {
+                self.soft_purges.sweep(sequence, &self.tombstones);
+            }
+            return purged.unwrap_or_else(Purged::uncounted);
+        }
         let tombstone = self.tombstones.add_purge(purge, now);
         let purged = self.sweep(purge, tombstone);
         if !purged.is_counted
@@ -123,7 +150,7 @@ impl GuardedStore {
     }
 
     pub(crate) fn max_body(&self) -> u64 {
-        self.store.max_body()
+        self.store.max_body().min(self.max_body)
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {

@@ -1,6 +1,7 @@
 //! What becomes of a response that came from the origin: stored when it is whole, or why not.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -18,9 +19,10 @@ use crate::cancellation::Cancellation;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::fill::{Commit, Fill, FillReader, Keeping};
+use crate::header::cache_control::ResponseDirectives;
 use crate::pieces::Pieces;
 use crate::policy::{
-    HeadSays, Lifetime, LifetimeSource, NotStored, Rules, Times, Variant, freshened, head_says,
+    HeadSays, LifetimeRule, NotStored, Rules, Times, Variant, apply_rules, freshened, head_says,
     implied_fields, lifetime_rule, may_store, response_directives, validity, varies_by_anything,
 };
 use crate::stats::{CACHE_STATUS, CacheStatus, Outcome, time_to_live};
@@ -139,6 +141,7 @@ impl Inner {
         leader: Option<Lead>,
     ) -> Response<Body> {
         if let Err(why) = self.may_keep(incoming, &received) {
+            self.unstored.remember(&incoming.key, why, received.status, self.clock.now());
             if leader.is_none() && self.is_part_to_keep(incoming, &received) {
                 return self.keep_part(incoming, received, status, (fetch, cancellation));
             }
@@ -165,6 +168,7 @@ impl Inner {
             return self.hand_on(incoming, code, headers, body, status.detail(why.name()));
         }
         self.uncacheable.forget(&self.sharing_key(incoming));
+        self.unstored.forget(&incoming.key);
         self.failures.forget(&incoming.key, &incoming.target);
         let fields = received.fields_to_store(&self.rules, self.by());
         let Received { status: code, headers, body, times } = received;
@@ -249,16 +253,26 @@ impl Inner {
         if self.near.is_some() && time_to_live(headers).is_none() {
             return Err(NotStored::NoLifetime);
         }
-        let directives = response_directives(headers, &self.rules);
+        let (directives, rule) = self.directives(incoming, status, headers);
         match may_store(incoming.for_storing(), status, headers, &directives, &self.rules) {
-            Err(NotStored::NoLifetime)
-                if lifetime_rule(&self.rules.lifetimes, &incoming.target, status)
-                    .is_some_and(Lifetime::gives_one) =>
-            {
-                Ok(())
-            }
+            Err(NotStored::NoLifetime) if rule.is_some_and(LifetimeRule::gives_lifetime) => Ok(()),
             verdict => verdict,
         }
+    }
+
+    /// What a response says of caching, less what the operator overrides; and the operator's rule.
+    fn directives(
+        &self,
+        incoming: &Incoming,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> (ResponseDirectives, Option<&LifetimeRule>) {
+        let mut directives = response_directives(headers, &self.rules);
+        let rule = lifetime_rule(&self.rules.lifetimes, &incoming.target, status);
+        if let Some(rule) = rule {
+            rule.override_directives(&mut directives);
+        }
+        (directives, rule)
     }
 
     fn may_keep(&self, incoming: &Incoming, received: &Received) -> Result<(), NotStored> {
@@ -345,14 +359,10 @@ impl Head {
         mut headers: HeaderMap,
         times: Times,
     ) -> Self {
-        let directives = response_directives(&headers, &inner.rules);
+        let (directives, rule) = inner.directives(incoming, status, &headers);
         let mut validity = validity(status, &headers, &directives, times, &inner.rules);
-        if let Some(rule) = lifetime_rule(&inner.rules.lifetimes, &incoming.target, status) {
-            let lifetime = rule.of(validity.lifetime);
-            if lifetime != validity.lifetime {
-                (validity.lifetime, validity.lifetime_source) = (lifetime, LifetimeSource::Rule);
-            }
-        }
+        let chance = if inner.rules.jitter > 0 { RandomState::new().hash_one(()) } else { 0 };
+        apply_rules(&mut validity, &directives, rule, &inner.rules, chance);
         if let Some(near) = inner.near {
             let told = time_to_live(&headers).unwrap_or_default();
             near.limit(&mut validity, told, times, &inner.rules);

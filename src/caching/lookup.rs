@@ -9,7 +9,7 @@ use super::credential::KeyedDigest;
 use super::incoming::Incoming;
 use crate::clock::Moment;
 use crate::header::entity_tag::EntityTag;
-use crate::policy::{Part, Reuse, ValidateBecause, may_be_offered, reuse, strong_tag};
+use crate::policy::{Part, Reuse, ValidateBecause, is_due_early, may_be_offered, reuse, strong_tag};
 use crate::stats::{Forward, Outcome};
 use crate::store::{StoredResponse, Variants};
 
@@ -92,6 +92,9 @@ pub(crate) fn lookup(variants: &Variants, incoming: &Incoming, digest: &KeyedDig
         return lookup_in_part(selected, incoming, now);
     }
     let outcome = match reuse(selected.validity(), &incoming.directives, now) {
+        Reuse::Fresh if is_due_early(selected.validity(), incoming.early_refresh, now) => {
+            return forward(Forward::Stale, selected);
+        }
         Reuse::Fresh => Outcome::Hit,
         Reuse::StaleAccepted => Outcome::StaleAccepted,
         // A refresh itself asks the origin.

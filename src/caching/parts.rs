@@ -76,6 +76,11 @@ impl Inner {
         self.hand_on(incoming, code, headers, body, status.stored())
     }
 
+    /// Whether what came is kept, and can be completed by what comes later.
+    pub(super) fn is_part_to_complete(&self, incoming: &Incoming, received: &Received) -> bool {
+        strong_tag(&received.headers).is_some() && self.is_part_to_keep(incoming, received)
+    }
+
     /// Whether what came is a part worth keeping: one, of known place and length, that might be stored if it
     /// were the whole.
     pub(super) fn is_part_to_keep(&self, incoming: &Incoming, received: &Received) -> bool {

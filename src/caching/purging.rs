@@ -16,6 +16,8 @@ impl Caching {
     /// credential. When it returns, none of it is served any more, and nothing that was asked of the origin
     /// before is stored or shared. Who reads a body already reads it to its end.
     ///
+    /// A [soft](Purge::soft) purge removes nothing: it is stale from then on, and counted as what went.
+    ///
     /// Where [keys are chosen](super::CachingBuilder::key), a single URL is looked for under its key: all that is stored
     /// under the same one goes. A prefix and a group are about the URLs for which the responses were fetched.
     ///
@@ -71,7 +73,10 @@ impl super::keys::Keys {
     /// The purge of what is stored under the key of a URL.
     fn to_purge<'a>(&self, purge: &'a Purge) -> Cow<'a, Purge> {
         match purge.single_url().map(Target::parse) {
-            Some(Ok(target)) if self.are_chosen() => Cow::Owned(Purge::of_key(self.public(&target).url())),
+            Some(Ok(target)) if self.are_chosen() => {
+                let of_key = Purge::of_key(self.public(&target).url());
+                Cow::Owned(if purge.is_soft() { of_key.soft() } else { of_key })
+            }
             None if self.are_chosen() => Cow::Owned(purge.clone().among_chosen_keys()),
             _ => Cow::Borrowed(purge),
         }

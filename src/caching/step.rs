@@ -31,9 +31,10 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fill::{Fill, prepared};
 use crate::flight::{Leader, Role, Waiter};
+use crate::interim::OnInterim;
 use crate::ledger::Ledger;
 use crate::pieces::Pieces;
-use crate::policy::{Validity, Variant, may_serve_offline};
+use crate::policy::{Validity, Variant, may_serve_in_grace, may_serve_offline};
 use crate::stats::{CacheStatus, Forward, Outcome};
 use crate::store::{Key, StoredResponse, Variants};
 use crate::target::Target;
@@ -96,7 +97,8 @@ impl Caching {
         let via = received_over(parts.version, self.inner.via.as_ref());
         let said = Deadline::of(&parts.extensions);
         let incoming = Incoming::new(parts.method, target, headers, hop, via, &self.inner.keys);
-        self.inner.step(Arc::new(incoming.until(hop.until(said))), TURNS, wakes)
+        let on_interim = parts.extensions.get::<OnInterim>().cloned();
+        self.inner.step(Arc::new(incoming.until(hop.until(said)).telling(on_interim)), TURNS, wakes)
     }
 }
 
@@ -176,10 +178,12 @@ impl Inner {
             |stored: &Arc<StoredResponse>| stored.variant().by_same_fields(&incoming.headers, &self.digest);
         let variant = variant.or_else(|| found.variants.first().map(by_stored));
         let flight = Flight { key: incoming.key.clone(), variant };
-        let tombstones = self.store.tombstones();
-        let is_joinable = |sequence| !tombstones.cover_key(&*incoming, sequence);
+        let is_joinable = |sequence| self.store.is_joinable(&*incoming, sequence);
         match self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
             Role::Follow(waiter) => {
+                if let Some(stale) = self.stale_in_grace(&incoming, &plan) {
+                    return Step::Serve(Ok(stale));
+                }
                 let plan = Arc::new(plan);
                 Pending::follower(Arc::clone(self), incoming, plan, fetch, waiter, turns, wake).again()
             }
@@ -260,8 +264,13 @@ impl Inner {
                 return inner.refused(&incoming, &Plan::without_store(Forward::Bypass), refused).into();
             }
             let method = incoming.method.clone();
-            let response =
-                inner.pass(incoming.into_passing(), Body::empty(), Forward::Bypass, Some(token.clone()));
+            let response = inner.pass(
+                incoming.into_passing(),
+                Body::empty(),
+                Forward::Bypass,
+                Some(token.clone()),
+                None,
+            );
             made(response, &method, turn, &inner.ledger, &token)
         })
     }
@@ -288,6 +297,14 @@ impl Inner {
     pub(super) fn stale_by_deadline(&self, incoming: &Incoming, plan: &Plan) -> Option<Response<Body>> {
         let stale = self.stale_on_error(incoming, plan)?;
         Some(self.serve_with(&stale, incoming, CacheStatus::new(Outcome::StaleOnDeadline(plan.why))))
+    }
+
+    /// Answers with what is stale because another request is waiting for the origin already.
+    fn stale_in_grace(&self, incoming: &Incoming, plan: &Plan) -> Option<Response<Body>> {
+        let stored = plan.selected.as_ref()?;
+        let (validity, asked) = (stored.validity(), &incoming.directives);
+        may_serve_in_grace(validity, asked, &self.rules, self.clock.now())
+            .then(|| self.serve_with(stored, incoming, CacheStatus::new(Outcome::StaleWhileRevalidate)))
     }
 
     /// The answer where the origin must not be asked.

@@ -91,8 +91,8 @@ enum What {
 /// What a tombstone may cover: a key, and the URL of what is stored or fetched under it.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
-    key: &'a str,
-    url: &'a str,
+    pub(super) key: &'a str,
+    pub(super) url: &'a str,
 }
 
 impl<'a> From<&'a str> for Place<'a> {
@@ -163,6 +163,21 @@ impl Tombstones {
     /// again: it may have been removed meanwhile, and nothing tells so any more.
     pub(super) fn retirements(&self) -> u64 {
         self.retirements.load(Ordering::SeqCst)
+    }
+
+    /// Others than these were retired, with the same consequence.
+    pub(super) fn note_retirement(&self) {
+        self.retirements.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The next place in the order.
+    pub(super) fn number(&self, now: SystemTime) -> Sequence {
+        self.state.write().next(now)
+    }
+
+    /// The oldest fetch that is under way; beyond all where there is none.
+    pub(super) fn oldest_fetch(&self) -> Sequence {
+        self.state.read().oldest_fetch()
     }
 
     /// A fetch that begins now.
@@ -314,9 +329,12 @@ impl State {
 
     /// Whether nothing can come under it any more, or a later one covers the same.
     fn can_go(&self, tombstone: &Tombstone) -> bool {
-        let oldest_fetch = self.fetches.first().copied().unwrap_or(Sequence::MAX);
-        let is_done = tombstone.is_swept && tombstone.sequence < oldest_fetch;
+        let is_done = tombstone.is_swept && tombstone.sequence < self.oldest_fetch();
         is_done || !self.is_the_latest(tombstone)
+    }
+
+    fn oldest_fetch(&self) -> Sequence {
+        self.fetches.first().copied().unwrap_or(Sequence::MAX)
     }
 
     /// Whether no later tombstone covers the same.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use forwardcache::{ByteSize, OriginRules};
+use forwardcache::{ByteSize, LifetimeRule, OriginRules};
 
 /// A distributed, private, forward HTTP cache.
 ///
@@ -85,6 +85,9 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) store_set_cookie: bool,
 
+    #[command(flatten)]
+    pub(crate) caching: CachingArguments,
+
     /// What becomes of fields of a GET that no standard knows: they are forwarded to the origin, also select the
     /// answer as if Vary named them, or are dropped. Where users of one cache do not trust each other, select or
     /// drop keeps one from poisoning what the others get
@@ -143,6 +146,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
+    /// Pass Set-Cookie to programs that ask /proxy?q= without being a client of this program: they see all origins at the
+    /// host of this peer, and may send the cookies of one to all others. --go-peers implies it
+    #[arg(long)]
+    pub(crate) pass_cookies: bool,
+
     /// Let only clients that show a token of this file purge, or say that a peer leaves; the other tokens are then for
     /// reading. All peers need the same file: they show its first token to each other [default: every token is for
     /// everything]
@@ -177,6 +185,67 @@ pub(crate) struct Serve {
     /// Serve those alone who show a certificate that one of these root certificates in PEM signed
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_client_ca: Option<PathBuf>,
+}
+
+/// What is stored, and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct CachingArguments {
+    /// For how long responses are fresh, where that of their origin is not to count; may be repeated, the first that
+    /// matches counts
+    ///
+    /// Words, in quotes: host=PATTERN[:PORT], path=PATTERN (one that ends with / also matches what is below it),
+    /// status=CODE,... [default: successes], one of exactly=TIME, at-least=TIME and at-most=TIME (as in 90s, 15m, 1h, 7d),
+    /// and override=no-store,private for origins that say so by mistake. Such as:
+    /// --lifetime 'host=api.example.com path=/v1/ status=200 at-least=1h'
+    #[arg(long = "lifetime", value_name = "RULE")]
+    pub(crate) lifetimes: Vec<LifetimeRule>,
+
+    /// How long past its freshness a response may be served if the origin fails, where it does not say [default: 86400]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stale_on_error: Option<u32>,
+
+    /// How long past its freshness a response may be served while it is refreshed, where it does not say [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stale_while_revalidate: Option<u32>,
+
+    /// How long past its freshness a response is served to those who ask while another request for it waits for the
+    /// origin [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) grace: Option<u32>,
+
+    /// Make lifetimes shorter at random, by up to this many percent [default: 0]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+    pub(crate) jitter: Option<u8>,
+
+    /// Refresh what is asked for within this last part of its lifetime, in percent [default: 0]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+    pub(crate) early_refresh: Option<u8>,
+
+    /// The longest lifetime that is guessed from Last-Modified; 0 turns guessing off [default: 86400]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) heuristic_cap: Option<u32>,
+
+    /// The largest body that is stored [default: what fits into --memory]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_body: Option<ByteSize>,
+
+    /// Store responses to POST requests with content of up to this size, under the URL and the content, where they say for
+    /// how long they are fresh or --lifetime does [default: 0, none are]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) cache_post: Option<ByteSize>,
+
+    /// Fetch the whole in the background when a conditional request meets nothing stored and the origin answers 304
+    #[arg(long)]
+    pub(crate) fill_on_conditional: bool,
+
+    /// Do not fetch the whole in the background when a range that begins at 0 is asked for and its part has no
+    /// strong ETag
+    #[arg(long)]
+    pub(crate) no_fill_on_range: bool,
+
+    /// Ask no origin: answer with what is stored, stale or not, unless its origin forbids that, and 504 otherwise
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 /// Which peers the pool has.
@@ -235,6 +304,10 @@ pub(crate) struct OriginArguments {
     /// How many fields it may have, 4096 at most [default: 256]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) max_origin_fields: Option<u16>,
+
+    /// The User-Agent of requests that have none; '' sends them without [default: forwardcache/0.1]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) user_agent: Option<String>,
 }
 
 /// How connections are served.
@@ -490,6 +563,10 @@ pub(crate) struct Purge {
     /// Remove everything
     #[arg(long)]
     pub(crate) all: bool,
+
+    /// Remove nothing, but mark it as stale: it is validated when it is asked for next, and served if the origin fails
+    #[arg(long)]
+    pub(crate) soft: bool,
 
     /// How long each of the removals may take at all peers together
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]

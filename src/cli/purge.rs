@@ -11,7 +11,8 @@ use super::pool;
 
 pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
     // All of what was typed is read before any of it is done.
-    let purges = purges(arguments)?;
+    let purges = purges(arguments)?.into_iter();
+    let purges: Vec<_> = purges.map(|purge| if arguments.soft { purge.soft() } else { purge }).collect();
     let client = Client::builder().purge_timeout(arguments.max_time);
     let client = pool::client(client, &arguments.reaching, NoPeerLeft::Fail)?;
     let mut went: BTreeMap<PeerUrl, Purged> = BTreeMap::new();

@@ -233,10 +233,18 @@ fn peer(
         .politeness(politeness(&arguments))
         .network(network(&arguments.network))
         .origins(arguments.origins.unwrap_or_default())
+        .pass_cookies(arguments.pass_cookies || arguments.pool.go_peers)
         .purge_by_anyone(arguments.allow_anyone_to_purge || arguments.tls_client_ca.is_some())
         .path(arguments.pool.path)
         // It answers, and asks no other peer: all of the memory is for its share.
         .near_cache(NearCache::new().memory(0));
+    let caching = arguments.caching;
+    let builder = with(builder, caching.max_body, |builder, size| {
+        builder.caching(|cache| cache.max_body(size.bytes()))
+    });
+    let builder = with(builder, caching.cache_post, |builder, size| {
+        builder.caching(|cache| cache.cache_post(size.bytes()))
+    });
     let members = pool::members(&arguments.listed.peers)?;
     let builder = with(builder, (!members.is_empty()).then_some(members), PeerBuilder::members);
     let builder = with(builder, arguments.memory, |builder, memory| builder.memory(memory.bytes()));
@@ -244,10 +252,12 @@ fn peer(
     let builder = with(builder, operator_tokens, PeerBuilder::operator_tokens);
     let builder = with(builder, arguments.ca_file, PeerBuilder::root_certificates_file);
     let identity = arguments.tls_cert.zip(arguments.tls_key);
-    with(builder, identity, |builder, (certificates, key)| {
+    let builder = with(builder, identity, |builder, (certificates, key)| {
         builder.client_certificate_files(certificates, key)
-    })
-    .build()
+    });
+    let peer = builder.build()?;
+    peer.caching().set_offline(caching.offline);
+    Ok(peer)
 }
 
 /// The limits towards origins that were said.
@@ -259,7 +269,8 @@ fn network(typed: &OriginArguments) -> OriginBuilder {
     let set = with(set, typed.origin_stream_timeout, OriginBuilder::stream_timeout);
     let set = with(set, typed.origin_max_time, OriginBuilder::whole_timeout);
     let set = with(set, typed.max_origin_head, |set, size| set.max_head(front::length(size)));
-    with(set, typed.max_origin_fields, |set, count| set.max_fields(count.into()))
+    let set = with(set, typed.max_origin_fields, |set, count| set.max_fields(count.into()));
+    with(set, typed.user_agent.as_deref(), OriginBuilder::user_agent)
 }
 
 fn scheme(arguments: &Serve) -> &'static str {
@@ -289,6 +300,18 @@ fn rules(arguments: &Serve) -> Rules {
         UnknownFields::Drop => forwardcache::UnknownFields::Drop,
     };
     rules.known_fields.clone_from(&arguments.known_fields);
+    let typed = &arguments.caching;
+    rules.lifetimes.clone_from(&typed.lifetimes);
+    let seconds =
+        |typed: Option<u32>, default| typed.map_or(default, |typed| Duration::from_secs(typed.into()));
+    rules.stale_on_error = seconds(typed.stale_on_error, rules.stale_on_error);
+    rules.stale_while_revalidate = seconds(typed.stale_while_revalidate, rules.stale_while_revalidate);
+    rules.grace = seconds(typed.grace, rules.grace);
+    rules.heuristic_cap = seconds(typed.heuristic_cap, rules.heuristic_cap);
+    rules.jitter = typed.jitter.unwrap_or(rules.jitter);
+    rules.early_refresh = typed.early_refresh.unwrap_or(rules.early_refresh);
+    rules.fill_on_conditional = typed.fill_on_conditional;
+    rules.fill_on_range = !typed.no_fill_on_range;
     rules
 }
 

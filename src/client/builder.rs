@@ -47,9 +47,9 @@ const READERS: usize = 64;
 /// How long a purge of all peers may take.
 const PURGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A peer adds fields to what its origin said.
-const MAX_HEAD: usize = 72 * 1024;
-const MAX_FIELDS: usize = 288;
+/// A peer may be allowed larger heads of origins than by default, and adds fields of its own.
+const MAX_HEAD: usize = 1 << 20;
+const MAX_FIELDS: usize = 4096;
 
 /// Fits 100 peers.
 const IDLE_CONNECTIONS: usize = 1600;
@@ -131,7 +131,9 @@ impl Default for ClientBuilder {
             ring: RingKind::default(),
             replicas: None,
             hash: None,
+            // A peer adds what the request has not.
             network: Origin::builder()
+                .user_agent("")
                 .response_timeout(HEAD_TIMEOUT)
                 .max_head(MAX_HEAD)
                 .max_fields(MAX_FIELDS)
@@ -436,7 +438,7 @@ impl ClientBuilder {
                     self.network.clone().connect_timeout(self.options.hop).rules(OriginRules::trusting());
                 let to_peers = to_peers.build()?;
                 // Origins are anybody: who asks is for peers to know.
-                let to_origins = self.network.without_client_certificate();
+                let to_origins = self.network.without_client_certificate().with_default_user_agent();
                 let direct = if fetches_directly { Some(to_origins.build()?) } else { None };
                 networks.push(to_peers.clone());
                 networks.extend(direct.clone());

@@ -131,6 +131,9 @@ impl Client {
         *request.method_mut() = protocol::purge();
         *request.uri_mut() = peer.url_with_query(self.path(), &purge.query());
         scope.put(request.headers_mut());
+        if purge.is_soft() {
+            protocol::ask_for_soft_purge(request.headers_mut());
+        }
         if scope == Scope::Own {
             // Asked once which pool it knows, it is counted once.
             let members = Some(self.inner.pool.digest());

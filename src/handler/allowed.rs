@@ -16,6 +16,8 @@ static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 pub(crate) struct Allowed {
     rights: Rights,
     origins: RwLock<OriginRules>,
+    /// Whether programs that see all origins at the host of the peer are given their cookies.
+    pub(super) pass_cookies: bool,
 }
 
 /// Which tokens give which right.
@@ -44,7 +46,12 @@ pub(crate) enum Credential {
 
 impl Allowed {
     pub(crate) fn new(rights: Rights, origins: OriginRules) -> Self {
-        Self { rights, origins: RwLock::new(origins) }
+        Self { rights, origins: RwLock::new(origins), pass_cookies: false }
+    }
+
+    /// The same, with cookies for clients that do not say that they know the origin of a response.
+    pub(crate) fn pass_cookies(self, pass_cookies: bool) -> Self {
+        Self { pass_cookies, ..self }
     }
 
     /// The rules of the moment.

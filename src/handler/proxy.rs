@@ -13,6 +13,7 @@ use log::warn;
 use parking_lot::Mutex;
 
 use super::allowed::Allowed;
+use super::host_bound::{for_another_host, interim_for_another_host};
 use super::own_addresses::OwnAddresses;
 use super::page_safety::write_guard;
 use super::readiness::Readiness;
@@ -186,15 +187,14 @@ impl Proxy {
             PlainField::Once(field) => Some(Hop::parse(field)),
             PlainField::Repeated => return None,
         };
-        let (is_over_hop, hop) = (hop.is_some(), hop.unwrap_or_default());
         // What leads back to the pool was never fetched, and so is not stored.
         let stored = self.caching.hit(url, request, hop, lines)?;
-        if is_over_hop {
+        if hop.is_some() {
             protocol::write_peer(lines);
         } else if self.allowed.is_open() {
             write_guard(lines);
         }
-        if let Some(own) = self.other_members(hop) {
+        if let Some(own) = self.other_members(hop.unwrap_or_default()) {
             protocol::write_members(lines, own);
         }
         Some(stored)
@@ -295,13 +295,10 @@ impl Proxy {
             Called::Fetch(target)
                 if matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty() =>
             {
-                let request = for_origin(request.map(drop), &target);
-                let (asked, other) = (target.clone(), self.other_members(Hop::of(request.headers())));
-                let is_leaving = self.is_leaving();
+                let (request, asker) = self.for_origin(request.map(drop), &target);
+                let asked = target.clone();
                 let step = self.caching.step(target, request, wakes);
-                return Next::Step(
-                    step.map(move |answer| mark.on(answered(answer, &asked, other, is_leaving))),
-                );
+                return Next::Step(step.map(move |answer| mark.on(asker.answered(answer, &asked))));
             }
             Called::Fetch(ref target) => Lane::Origin(target.origin()),
             Called::Purge { is_of_pool: true } => Lane::Peers,
@@ -385,9 +382,20 @@ impl Proxy {
         if let Some(left) = forwards_left(&request) {
             request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
         }
-        let request = for_origin(request, target);
-        let other = self.other_members(Hop::of(request.headers()));
-        answered(self.caching.round_trip_to(target.clone(), request), target, other, self.is_leaving())
+        let (request, asker) = self.for_origin(request, target);
+        asker.answered(self.caching.round_trip_to(target.clone(), request), target)
+    }
+
+    /// The request as it is meant for the origin, and what is to be known of whoever sent it.
+    fn for_origin<T>(&self, request: Request<T>, target: &Target) -> (Request<T>, Asker) {
+        let mut request = for_origin(request, target);
+        let is_over_hop = protocol::is_over_hop(request.headers());
+        if !is_over_hop {
+            interim_for_another_host(&mut request, target);
+        }
+        let other_members = self.other_members(Hop::of(request.headers()));
+        let (pass_cookies, is_leaving) = (self.allowed.pass_cookies, self.is_leaving());
+        (request, Asker { is_over_hop, pass_cookies, other_members, is_leaving })
     }
 
     /// What somebody asks of this peer itself, known or not. The path of the cache goes first, if it is the same.
@@ -478,33 +486,43 @@ impl Proxy {
     }
 }
 
-/// The response of the cache as one of the peer, or what is said where there is none.
-fn answered(
-    answer: Result<Response<Body>>,
-    target: &Target,
+/// What a response depends on beside the request.
+#[derive(Clone, Copy, Debug)]
+struct Asker {
+    is_over_hop: bool,
+    pass_cookies: bool,
+    /// The pool that this peer knows, where the other knows another.
     other_members: Option<PoolDigest>,
     is_leaving: bool,
-) -> Response<Body> {
-    let mut response = match answer {
-        Ok(mut response) => {
-            protocol::remove_failure(response.headers_mut());
-            if response.body().as_bytes().is_none() {
-                response.extensions_mut().insert(BodyOf(target.origin()));
+}
+
+impl Asker {
+    /// The response of the cache as one of the peer, or what is said where there is none.
+    fn answered(self, answer: Result<Response<Body>>, target: &Target) -> Response<Body> {
+        let mut response = match answer {
+            Ok(mut response) => {
+                protocol::remove_failure(response.headers_mut());
+                if !self.is_over_hop {
+                    for_another_host(response.headers_mut(), target, self.pass_cookies);
+                }
+                if response.body().as_bytes().is_none() {
+                    response.extensions_mut().insert(BodyOf(target.origin()));
+                }
+                response
             }
-            response
+            Err(error) => {
+                log_failure(&error, target);
+                failure(&error)
+            }
+        };
+        if let Some(own) = self.other_members {
+            protocol::announce_members(response.headers_mut(), own);
         }
-        Err(error) => {
-            log_failure(&error, target);
-            failure(&error)
+        if self.is_leaving {
+            protocol::announce_leaving(response.headers_mut());
         }
-    };
-    if let Some(own) = other_members {
-        protocol::announce_members(response.headers_mut(), own);
+        response
     }
-    if is_leaving {
-        protocol::announce_leaving(response.headers_mut());
-    }
-    response
 }
 
 /// The request as it is meant for the origin.

@@ -43,6 +43,19 @@ impl Proxy {
             Ok(purge) => purge,
             Err(reason) => return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, reason),
         };
+        let purge = match protocol::is_soft_purge(request.headers()) {
+            Some(is_soft) => {
+                if is_soft {
+                    purge.soft()
+                } else {
+                    purge
+                }
+            }
+            None => {
+                let text = "forwardcache-purge says something else than soft";
+                return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, text);
+            }
+        };
         if scope == Scope::Near {
             self.pool.forget_near(&purge);
             let mut response = Response::new(Body::empty());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use rustls::crypto::CryptoProvider;
 use ureq::config::Config;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, TlsConfig};
@@ -21,6 +22,10 @@ pub(super) const INPUT_BUFFER_BYTES: usize = 16 * 1024;
 
 /// The longest line of a request, field or start line, has to fit in here.
 pub(super) const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
+
+/// What a request is sent with that has no `User-Agent`.
+const USER_AGENT: &str =
+    concat!("forwardcache/", env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
 
 /// The longest time limit that ureq is told: it adds limits to the time without looking for an overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
@@ -41,6 +46,7 @@ const MOST_FIELDS: usize = 4096;
 /// | [`whole_timeout`](Self::whole_timeout) | none |
 /// | [`max_head`](Self::max_head) | 64 KiB |
 /// | [`max_fields`](Self::max_fields) | 256 |
+/// | [`user_agent`](Self::user_agent) | `forwardcache/0.1` |
 /// | [`idle_connections`](Self::idle_connections) | 2048 |
 /// | [`idle_connections_per_origin`](Self::idle_connections_per_origin) | 256 |
 /// | [`rules`](Self::rules) | [`OriginRules::any`] |
@@ -65,6 +71,7 @@ const MOST_FIELDS: usize = 4096;
 pub struct OriginBuilder {
     times: Times,
     head_limits: HeadLimits,
+    user_agent: Option<String>,
     idle: Idle,
     rules: OriginRules,
     trust: TrustSource,
@@ -176,7 +183,8 @@ impl OriginBuilder {
     }
 
     /// How many bytes the head of a response may have, with the interim responses before it. A longer one is
-    /// refused as [`ErrorKind::BadResponse`]. Default: 64 KiB.
+    /// refused as [`ErrorKind::BadResponse`]. A [`Client`](crate::Client) takes 1 MiB and 4096 fields of a peer.
+    /// Default: 64 KiB.
     pub fn max_head(mut self, bytes: usize) -> Self {
         self.head_limits.bytes = bytes;
         self
@@ -185,6 +193,13 @@ impl OriginBuilder {
     /// How many field lines the head of a response may have, 4096 at most. Default: 256.
     pub fn max_fields(mut self, lines: usize) -> Self {
         self.head_limits.fields = lines;
+        self
+    }
+
+    /// The `User-Agent` of requests that have none; empty: they are sent without. Default: `forwardcache/` and the version
+    /// of this crate, as in `forwardcache/0.1`.
+    pub fn user_agent(mut self, value: impl Into<String>) -> Self {
+        self.user_agent = Some(value.into());
         self
     }
 
@@ -315,6 +330,12 @@ impl OriginBuilder {
         self
     }
 
+    /// As if none had been chosen.
+    pub(crate) fn with_default_user_agent(mut self) -> Self {
+        self.user_agent = None;
+        self
+    }
+
     /// For servers that are not meant to know who asks.
     pub(crate) fn without_client_certificate(mut self) -> Self {
         self.trust.identity = None;
@@ -325,7 +346,7 @@ impl OriginBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] for a limit of zero, for a file that cannot be read, for PEM
+    /// [`ErrorKind::BadOption`] for a limit of zero, a `User-Agent` that no field can have, for a file that cannot be read, for PEM
     /// without a certificate or with one that cannot be used, when no root would be trusted at all, and for
     /// a client certificate whose key is not there, cannot be used, or belongs to another.
     pub fn build(self) -> Result<Origin> {
@@ -350,16 +371,31 @@ impl OriginBuilder {
             let text = format!("the head of a response has a byte at least, and 1 to {MOST_FIELDS} fields");
             return Err(Error::new(ErrorKind::BadOption, text));
         }
+        let user_agent = user_agent(self.user_agent.as_deref().unwrap_or(USER_AGENT))?;
         let tls = self.trust.read()?;
         let (head_limits, idle, rules) = (self.head_limits, self.idle, self.rules);
-        Ok(Origin::with_options(Options { times, head_limits, idle, rules, trust: self.trust, tls }))
+        Ok(Origin::with_options(Options {
+            times,
+            head_limits,
+            user_agent,
+            idle,
+            rules,
+            trust: self.trust,
+            tls,
+        }))
     }
 }
 
+fn user_agent(value: &str) -> Result<Option<HeaderValue>> {
+    let bad = || Error::new(ErrorKind::BadOption, format!("{value:?} cannot be the value of User-Agent"));
+    Some(value).filter(|value| !value.is_empty()).map(HeaderValue::from_str).transpose().map_err(|_| bad())
+}
+
 /// Options that have been checked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Options {
     pub(super) times: Times,
+    pub(super) user_agent: Option<HeaderValue>,
     pub(super) head_limits: HeadLimits,
     pub(super) idle: Idle,
     pub(super) rules: OriginRules,
@@ -386,6 +422,20 @@ impl ClientIdentity {
             certificate: ClientCert::new_with_certs(&chain, key),
             provider: Arc::clone(&identity.provider),
         })
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            times: Times::default(),
+            user_agent: Some(HeaderValue::from_static(USER_AGENT)),
+            head_limits: HeadLimits::default(),
+            idle: Idle::default(),
+            rules: OriginRules::default(),
+            trust: TrustSource::default(),
+            tls: TlsConfig::default(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use parking_lot::{Mutex, RwLock};
 use ureq::config::Config;
 use ureq::{Agent, AsSendBody, Timeout};
@@ -20,13 +20,15 @@ use crate::cancellation::Cancellation;
 use crate::clock::SystemClock;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::interim::OnInterim;
 use crate::protocol::{self, ConnectWithin, WholeHeadWithin, Within};
 use crate::round_trip::RoundTrip;
 
 /// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
 ///
 /// What comes back is what the origin said: redirects are returned and not followed, an encoded body
-/// stays encoded, no field is added to the request but `Host` and the framing, and the environment's
+/// stays encoded, no field is added to the request but `Host`, the framing and a
+/// [`User-Agent`](OriginBuilder::user_agent) where there is none, and the environment's
 /// proxy settings are not looked at. Hop-by-hop fields are removed in both directions.
 ///
 /// A response is trusted only as far as its framing can be: one with both `Transfer-Encoding` and
@@ -170,6 +172,7 @@ impl Inner {
             is_head: request.method() == Method::HEAD,
             head_limits: self.options.head_limits,
             cancellation: extensions.get::<Cancellation>().cloned(),
+            on_interim: extensions.get::<OnInterim>().cloned(),
         }
     }
 }
@@ -209,7 +212,7 @@ fn is_late(exchange: &Exchange) -> bool {
 /// How long the body may stop: streams of events are silent while nothing happens.
 fn silence(times: &Times, headers: &HeaderMap) -> Duration {
     const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"multipart/x-mixed-replace"];
-    let field = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let field = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let media_type = field.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let is_stream = STREAMS.iter().any(|stream| media_type.eq_ignore_ascii_case(stream));
     if is_stream { times.stream } else { times.read }
@@ -218,7 +221,10 @@ fn silence(times: &Times, headers: &HeaderMap) -> Duration {
 impl RoundTrip for Origin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let terms = self.inner.terms(&request, Instant::now());
-        let (head, body) = request::prepare(request)?;
+        let (mut head, body) = request::prepare(request)?;
+        if let Some(user_agent) = &self.inner.options.user_agent {
+            head.headers_mut().entry(header::USER_AGENT).or_insert_with(|| user_agent.clone());
+        }
         let (method, url) = (head.method().clone(), head.uri().clone());
         let connections = Arc::clone(&self.inner.current.read());
         let asked = Asked::of_uri(&url);
@@ -297,18 +303,29 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_added_but_the_host() {
-        let server = ScriptedOrigin::answering(OK);
-        let address = server.address();
-        get(&Origin::new(), &server.url()).unwrap();
-        let received = server.finish();
-        assert_eq!(received.line, "GET /a?b=c HTTP/1.1");
-        assert_eq!(received.fields, [format!("host: {address}")]);
+    fn nothing_is_added_but_the_host_and_who_asks() {
+        for (origin, user_agent) in [
+            (Origin::new(), Some("forwardcache/0.1")),
+            (Origin::builder().build().unwrap(), Some("forwardcache/0.1")),
+            (Origin::builder().user_agent("me").build().unwrap(), Some("me")),
+            (Origin::builder().user_agent("").build().unwrap(), None),
+        ] {
+            let server = ScriptedOrigin::answering(OK);
+            let address = server.address();
+            get(&origin, &server.url()).unwrap();
+            let mut received = server.finish();
+            assert_eq!(received.line, "GET /a?b=c HTTP/1.1");
+            let mut expected = vec![format!("host: {address}")];
+            expected.extend(user_agent.map(|value| format!("user-agent: {value}")));
+            received.fields.sort();
+            assert_eq!(received.fields, expected);
+        }
+        assert_eq!(Origin::builder().user_agent("a\nb").build().unwrap_err().kind(), ErrorKind::BadOption);
     }
 
     #[test]
     fn fields_are_sent_as_they_were_given() {
-        let obs_text = http::HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap();
+        let obs_text = HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap();
         let received = received(
             |url| {
                 Request::get(url)
@@ -345,7 +362,7 @@ mod tests {
             let received = received(|url| Request::builder().method(method).uri(url), Body::empty());
             let announces = received.fields.contains(&"content-length: 0".to_owned());
             assert_eq!(announces, method.starts_with('P') && method != "PROPFIND", "{method}");
-            assert_eq!(received.fields.len(), 1 + usize::from(announces));
+            assert_eq!(received.fields.len(), 2 + usize::from(announces));
         }
     }
 

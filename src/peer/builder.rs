@@ -52,6 +52,7 @@ pub struct PeerBuilder {
     rules: Rules,
     politeness: Politeness,
     rights: Rights,
+    pass_cookies: bool,
     near: Option<NearCache>,
     clock: Option<Arc<dyn Clock>>,
 }
@@ -73,6 +74,7 @@ impl PeerBuilder {
             rules: Rules::default(),
             politeness: Politeness::default(),
             rights: Rights::default(),
+            pass_cookies: false,
             near: None,
             clock: None,
         }
@@ -131,7 +133,7 @@ impl PeerBuilder {
     /// Without tokens the peer is kept safe from web pages. It answers only requests whose `Host` is a loopback address,
     /// `localhost`, or the authority of its own URL or of a bound socket (421 otherwise, `/healthz` and `/readyz`
     /// excepted), and none that a page in a browser sends (`Sec-Fetch-Site`, `Origin`: 403). A response that does not go
-    /// to a [`Client`](crate::Client) carries `Content-Security-Policy: sandbox`, `X-Content-Type-Options: nosniff` and
+    /// to a [`Client`] carries `Content-Security-Policy: sandbox`, `X-Content-Type-Options: nosniff` and
     /// `Cross-Origin-Resource-Policy: same-origin`.
     ///
     /// ```
@@ -188,6 +190,18 @@ impl PeerBuilder {
     /// here.
     pub fn purge_by_anyone(mut self, may: bool) -> Self {
         self.rights.purge_by_anyone = may;
+        self
+    }
+
+    /// Whether `Set-Cookie` is passed to programs that ask `/proxy?q=` and are no [`Client`] of this crate. Such a program
+    /// sees all origins at the host of this peer, and with a jar by host it would send the cookies of one origin to all
+    /// others. The clients of the Go package keep jars by origin, and want them.
+    ///
+    /// Whatever this says, these programs get `Location`, `Content-Location` and `Refresh` as absolute URLs, and no field
+    /// that sets something for a whole host, such as `Strict-Transport-Security`, `Alt-Svc`, `Clear-Site-Data`, `NEL`
+    /// and `Report-To`. Default: no.
+    pub fn pass_cookies(mut self, pass: bool) -> Self {
+        self.pass_cookies = pass;
         self
     }
 
@@ -443,7 +457,7 @@ impl PeerBuilder {
         let threads = PeerThreads::new(store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX)));
         let caching = self.caching.spawn(Arc::clone(&threads) as Arc<dyn Spawn>);
         let caching = caching.origin(origin).store(store).rules(self.rules).build()?;
-        let allowed = Allowed::new(self.rights, self.origins);
+        let allowed = Allowed::new(self.rights, self.origins).pass_cookies(self.pass_cookies);
         let (path, own_addresses) = (client.path().to_owned(), Arc::<OwnAddresses>::default());
         let addresses = MemberAddresses::new(SystemLookup);
         let pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone(), addresses });

@@ -13,7 +13,7 @@ use crate::at_once::{PlainRequest, Step, Wakes};
 use crate::body::Body;
 use crate::caching::{Caching, Explanation};
 use crate::client::Client;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::front::{EventFront, FrontOptions, Handler, RemoteAddress, Responder, Scratch, Serving, handled};
 use crate::handler::{Next, OwnAddresses, Proxy};
 use crate::ledger::Ledger;
@@ -100,8 +100,8 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadUrl`](crate::ErrorKind::BadUrl) when it is not an absolute `http` or `https` URL,
-    /// [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) where [`PeerBuilder::origins`] of its owner do
+    /// [`ErrorKind::BadUrl`] when it is not an absolute `http` or `https` URL,
+    /// [`ErrorKind::Forbidden`] where [`PeerBuilder::origins`] of its owner do
     /// not allow it, and what fetching fails with.
     pub fn get(&self, url: &str) -> Result<Response<Body>> {
         self.fetch(Method::GET, url)
@@ -126,7 +126,15 @@ impl Peer {
     /// Sends a request for this URL, whatever its URI.
     fn send(&self, target: Target, mut request: Request<Body>) -> Result<Response<Body>> {
         if protocol::is_purge(request.method()) {
-            return Ok(purge::response(&self.purge(&Purge::of_target(&target))));
+            let purge = match protocol::is_soft_purge(request.headers()) {
+                Some(false) => Purge::of_target(&target),
+                Some(true) => Purge::of_target(&target).soft(),
+                None => {
+                    let text = "forwardcache-purge says something else than soft";
+                    return Err(Error::new(ErrorKind::BadRequest, text).with_url(&target));
+                }
+            };
+            return Ok(purge::response(&self.purge(&purge)));
         }
         // Without any peer all of it is its own.
         if self.inner.client.known_pool().is_own(&target, &self.inner.self_url) {
@@ -166,7 +174,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// As [`Caching::explain`], and [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) where
+    /// As [`Caching::explain`], and [`ErrorKind::Forbidden`] where
     /// [`PeerBuilder::origins`] does not allow the URL.
     pub fn explain(&self, url: &str) -> Result<Explanation> {
         let mut request = Request::new(());
@@ -198,7 +206,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadPeer`](crate::ErrorKind::BadPeer) when one of them is no base URL; nothing is
+    /// [`ErrorKind::BadPeer`] when one of them is no base URL; nothing is
     /// changed then.
     pub fn set_pool(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
         self.inner.client.set_pool(peers)
@@ -248,7 +256,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`](crate::ErrorKind::BadOption) when a file cannot be read or used, which the error names.
+    /// [`ErrorKind::BadOption`] when a file cannot be read or used, which the error names.
     /// Requests that need it go on with what was read before.
     pub fn reload_certificates(&self) -> Result<()> {
         let to_peers = self.inner.client.reload_certificates();
@@ -347,7 +355,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Listen`](crate::ErrorKind::Listen) when the address cannot be resolved or bound.
+    /// [`ErrorKind::Listen`] when the address cannot be resolved or bound.
     pub fn serve(&self, address: impl ToSocketAddrs) -> Result<Serving> {
         self.serve_with(address, FrontOptions::new())
     }

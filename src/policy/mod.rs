@@ -9,6 +9,8 @@
 //! | `storing` | may this response be stored? |
 //! | `freshness` | how old was it when it came, and for how long is it fresh? |
 //! | `lifetime_rule` | for how long, where the operator says so? |
+//! | `lifetime_text` | the same, as an operator types it |
+//! | `operator` | what do the operator's rules make of these? |
 //! | `heuristic` | for how long, where the origin does not say? |
 //! | `validity` | the answers to these two, kept with the response |
 //! | `reuse` | may it answer this request now? |
@@ -27,7 +29,9 @@ mod freshness;
 mod heuristic;
 mod invalidation;
 mod lifetime_rule;
+mod lifetime_text;
 mod offered;
+mod operator;
 mod partial;
 mod request_fields;
 mod reuse;
@@ -44,14 +48,20 @@ pub(crate) use freshness::{Times, validity};
 pub(crate) use invalidation::invalidated;
 pub(crate) use lifetime_rule::lifetime_rule;
 pub use lifetime_rule::{Lifetime, LifetimeRule};
+pub use lifetime_text::BadLifetimeRule;
 pub(crate) use offered::may_be_offered;
+pub(crate) use operator::{apply_rules, is_due_early};
 pub(crate) use partial::{Part, are_of_one, combined, strong_tag};
 pub use request_fields::UnknownFields;
 pub(crate) use request_fields::{is_known, remove_unsent, selecting};
-pub(crate) use reuse::{Reuse, ValidateBecause, may_serve_offline, may_serve_on_error, reuse};
+pub(crate) use reuse::{
+    Reuse, ValidateBecause, may_serve_in_grace, may_serve_offline, may_serve_on_error, reuse,
+};
 pub use rule::{Flag, Rule};
 pub use rules::{Mode, Rules};
-pub(crate) use storing::{NotStored, Request as StoringRequest, is_answer_to_get, may_store};
+pub(crate) use storing::{
+    NotStored, Request as StoringRequest, has_explicit_lifetime, is_answer_to_get, may_store,
+};
 pub(crate) use targeted::{CDN_CACHE_CONTROL, response_directives};
 pub(crate) use validation::{HeadSays, Validators, confirmed, freshened, head_says, validators};
 pub use validity::{LifetimeSource, Validity};

@@ -121,6 +121,19 @@ pub(crate) fn may_serve_offline(
     !validity.no_cache && !validity.must_revalidate && takes_stale(validity, request, now.into())
 }
 
+/// Whether it may be served because another request is waiting for the origin already.
+pub(crate) fn may_serve_in_grace(
+    validity: &Validity,
+    request: &RequestDirectives,
+    rules: &Rules,
+    now: impl Into<Moment>,
+) -> bool {
+    let now = now.into();
+    !rules.grace.is_zero()
+        && validity.staleness(now) <= rules.grace
+        && may_serve_offline(validity, request, now)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{SystemTime, UNIX_EPOCH};

@@ -61,6 +61,26 @@ impl NotStored {
         }
     }
 
+    /// Where it stands, or which limit it is.
+    pub(crate) const fn clause(self) -> &'static str {
+        match self {
+            Self::Method => "RFC 9111 section 3",
+            Self::RequestNoStore => "RFC 9111 section 5.2.1.5",
+            Self::NoStore => "RFC 9111 section 5.2.2.5",
+            Self::Private => "RFC 9111 section 5.2.2.7",
+            Self::Authorization => "RFC 9111 section 3.5",
+            Self::SetCookie => "RFC 9111 section 7.3, store_set_cookie",
+            Self::VaryAny => "RFC 9111 section 4.1",
+            Self::NotWhole => "RFC 9111 section 3.3",
+            Self::AboutRequest => "RFC 6585",
+            Self::NotUnderstood => "RFC 9111 section 5.2.2.3",
+            Self::NoLifetime => "RFC 9111 section 4.2.2",
+            Self::EndNotProven => "RFC 9112 section 8",
+            Self::TooLarge => "the limit max_body",
+            Self::EventStream => "a stream of events has no end",
+        }
+    }
+
     /// The name for `Cache-Status` and logs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -154,12 +174,19 @@ pub(crate) fn is_answer_to_get(
     headers: &HeaderMap,
     rules: &Rules,
 ) -> bool {
-    let directives = response_directives(headers, rules);
-    let is_explicit = directives.max_age.is_some()
-        || (rules.is_shared() && directives.s_maxage.is_some())
-        || has_expires(headers, &directives);
     let location = headers.get(CONTENT_LOCATION).and_then(|location| target.join(location.to_str().ok()?));
-    *method == Method::POST && status == StatusCode::OK && is_explicit && location.as_ref() == Some(target)
+    *method == Method::POST
+        && status == StatusCode::OK
+        && has_explicit_lifetime(headers, rules)
+        && location.as_ref() == Some(target)
+}
+
+/// Whether a response says for how long it is fresh.
+pub(crate) fn has_explicit_lifetime(headers: &HeaderMap, rules: &Rules) -> bool {
+    let directives = response_directives(headers, rules);
+    directives.max_age.is_some()
+        || (rules.is_shared() && directives.s_maxage.is_some())
+        || has_expires(headers, &directives)
 }
 
 /// Whether `Expires` gives it a lifetime, be it a past one.

@@ -1,6 +1,7 @@
 //! What is to be purged.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::target::Target;
@@ -26,6 +27,9 @@ pub struct Purge {
     before: Option<u64>,
     /// Keys are other texts than URLs: which URLs are stored is told by the responses.
     are_keys_chosen: bool,
+    is_soft: bool,
+    /// When it was asked for, where that is known.
+    at: Option<SystemTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +49,40 @@ const LONGEST_NAME: usize = 4096;
 
 impl Purge {
     fn of(what: What) -> Self {
-        Self { what, before: None, are_keys_chosen: false }
+        Self { what, before: None, are_keys_chosen: false, is_soft: false, at: None }
+    }
+
+    /// The same, which removes nothing and marks it as stale: it is validated with its origin when it is asked for next,
+    /// and may be served if the origin fails, or while it is refreshed (`stale-while-revalidate`), for as long as that is
+    /// allowed from then on.
+    ///
+    /// ```
+    /// use forwardcache::Purge;
+    ///
+    /// assert!(Purge::prefix("https://example.com/news/")?.soft().is_soft());
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    #[must_use]
+    pub fn soft(self) -> Self {
+        Self { is_soft: true, ..self }
+    }
+
+    /// Whether it marks as stale, and removes nothing.
+    #[must_use]
+    pub fn is_soft(&self) -> bool {
+        self.is_soft
+    }
+
+    /// The same, asked for at this time.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn at(self, at: SystemTime) -> Self {
+        Self { at: Some(at), ..self }
+    }
+
+    /// When it was asked for.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn time(&self) -> Option<SystemTime> {
+        self.at
     }
 
     /// The same, for no response of a later [sequence](crate::StoredResponse::sequence) than this.
@@ -196,6 +233,9 @@ impl Purge {
 /// For people, and without what of a URL is not shown in logs.
 impl fmt::Display for Purge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_soft {
+            f.write_str("softly ")?;
+        }
         match &self.what {
             What::Url(url) => f.write_str(&redacted(url)),
             What::Prefix(prefix) => write!(f, "all that begins with {}", redacted(prefix)),

@@ -68,8 +68,10 @@ impl<C: Cache> BackedStore<C> {
             self.cache.delete(key)?;
             return Ok(Purged::new(0, length));
         };
-        let Some(stay) = purge.those_that_stay(url, &stored) else { return Ok(Purged::default()) };
-        let responses = (stored.len() - stay.len()) as u64;
+        let Some((stay, responses)) = purge.those_that_stay(url, &stored) else {
+            return Ok(Purged::default());
+        };
+        let responses = responses as u64;
         if stay.is_empty() {
             self.cache.delete(key)?;
             return Ok(Purged::new(responses, length));

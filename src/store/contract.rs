@@ -139,7 +139,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn remove(&self, key: &Key) -> Result<bool, StoreError>;
 
     /// Removes all that the purge is about, under whatever key: each response that it
-    /// [matches](Purge::matches). Says how much that was, or `None` where the store cannot list what it
+    /// [matches](Purge::matches). Where it is [soft](Purge::is_soft), [what it makes of a response](Purge::stale) is
+    /// stored in its place. Says how much that was, or `None` where the store cannot list what it
     /// holds, as by default; what is older than the purge counts as not stored then, for as long as this
     /// process lives. It may take a while, in which others use the store: none of its locks is held for long.
     ///

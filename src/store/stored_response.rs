@@ -1,6 +1,7 @@
 //! One stored response.
 
 use std::mem::size_of;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -8,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::allocated::allocated;
 use crate::digest::Digest;
+use crate::header::host_bound::is_host_bound;
 use crate::pieces::Pieces;
 use crate::policy::{Validity, Variant};
 
@@ -33,6 +35,8 @@ pub struct StoredResponse {
     sequence: u64,
     /// Whether the ledger counts the body for as long as anybody holds it.
     is_body_counted: bool,
+    /// Whether a field means something else at another host.
+    is_host_bound: bool,
 }
 
 impl StoredResponse {
@@ -90,7 +94,7 @@ impl StoredResponse {
         validity: Validity,
         variant: Variant,
     ) -> Self {
-        Self {
+        let response = Self {
             status,
             fields,
             body,
@@ -100,7 +104,12 @@ impl StoredResponse {
             url: None,
             sequence: 0,
             is_body_counted: false,
-        }
+            is_host_bound: false,
+        };
+        let is_host_bound = response
+            .fields()
+            .any(|(name, _)| HeaderName::from_bytes(name).is_ok_and(|name| is_host_bound(&name)));
+        Self { is_host_bound, ..response }
     }
 
     /// The same response, brought by a fetch of this place in the order of fetches and invalidations.
@@ -162,10 +171,23 @@ impl StoredResponse {
         if self.is_body_counted && !is_beside_head(&self.body) { self.body.len() as u64 } else { 0 }
     }
 
+    /// The same response, stale since then; `None` where it was before.
+    pub(crate) fn stale_since(&self, at: SystemTime) -> Option<Self> {
+        let age = self.validity.age(at);
+        let validity = Validity { lifetime: age, ..self.validity };
+        (self.validity.lifetime > age).then(|| Self { validity, ..self.clone() })
+    }
+
     /// The status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Whether a field means something else at another host than that of its origin.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn is_host_bound(&self) -> bool {
+        self.is_host_bound
     }
 
     /// The end-to-end fields as field lines of HTTP/1.1, each with its line end.

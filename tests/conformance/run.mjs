@@ -78,7 +78,14 @@ if (mode === 'shared') peerWords.push('--store-set-cookie')
 const peer = await start(command, peerWords, {}, /serving on (\S+)/)
 
 const fetch = require('node-fetch')
-const throughPeer = (url, init) => fetch(`${peer}/proxy?q=${encodeURIComponent(url)}`, init)
+// Acts as a client of this crate, which knows the origin of a response; other clients get no cookies, and absolute
+// URLs.
+const throughPeer = (url, init = {}) => {
+  const headers = Array.isArray(init.headers)
+    ? [...init.headers, ['forwardcache', 'conformance']]
+    : { ...init.headers, forwardcache: 'conformance' }
+  return fetch(`${peer}/proxy?q=${encodeURIComponent(url)}`, { ...init, headers })
+}
 
 const { runTests, getResults } = await suiteModule('client/runner.mjs')
 // Surrogate-Control tests are excluded, since no standard adopted that field (see RFC 9213).

@@ -14,6 +14,7 @@ mod failover;
 mod go_package;
 mod https;
 mod integrity;
+mod interoperability;
 mod leaving;
 mod membership;
 mod memory;

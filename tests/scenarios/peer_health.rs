@@ -209,8 +209,8 @@ fn misconfigured_peer_causes_failover_but_stays_up() {
 #[test]
 fn response_over_the_limits_fails_only_its_request() {
     let origin = origin().may_be_unused();
-    let large: fn() -> Reply = || Reply::ok("").field("X-Large", "x".repeat(200 << 10));
-    let many: fn() -> Reply = || (0..400).fold(Reply::ok(""), |reply, _| reply.field("X-Many", "x"));
+    let large: fn() -> Reply = || Reply::ok("").field("X-Large", "x".repeat(1200 << 10));
+    let many: fn() -> Reply = || (0..4200).fold(Reply::ok(""), |reply, _| reply.field("X-Many", "x"));
     for reply in [large, many] {
         let peer = scripted_peer(move |_| reply());
         let pool = FaultyPool::new(peer.url(""));

@@ -4,6 +4,7 @@ mod collapsed;
 mod invalidated;
 mod kept_apart;
 mod negotiated;
+mod operator;
 mod parts;
 mod purged;
 mod stale;

@@ -35,7 +35,7 @@ fn others() -> [Purge; 3] {
 
 /// A cache that does not list its keys.
 #[derive(Debug, Default)]
-struct Unlisted(MemoryCache);
+pub(super) struct Unlisted(pub(super) MemoryCache);
 
 impl Cache for Unlisted {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {

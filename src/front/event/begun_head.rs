@@ -36,6 +36,8 @@ pub(super) fn fault(head: &[u8], from: usize, limits: &HeadLimits) -> Option<Ref
 }
 
 fn request_line_fault(line: &[u8], limits: &HeadLimits) -> Option<Refusal> {
+    let known = in_known_version(line);
+    let line = known.as_deref().unwrap_or(line);
     let mut parsed = httparse::Request::new(&mut []);
     if let Err(error) = parsed.parse(line) {
         return Some(refusal_of(error, line));
@@ -59,6 +61,17 @@ pub(super) fn refusal_of(error: httparse::Error, head: &[u8]) -> Refusal {
         },
         _ => request_head::bad(MALFORMED),
     }
+}
+
+/// The head with `HTTP/1.1` in its request line, where that names a later minor version (RFC 9110 section 2.5).
+pub(super) fn in_known_version(head: &[u8]) -> Option<Vec<u8>> {
+    let end = head.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
+    let minor = end.checked_sub(1).filter(|minor| matches!(head[*minor], b'2'..=b'9'))?;
+    head[..minor].ends_with(b" HTTP/1.").then(|| {
+        let mut known = head.to_vec();
+        known[minor] = b'1';
+        known
+    })
 }
 
 /// Whether the request line ends with a version of HTTP that is not spoken here (RFC 9112 section 2.3).
@@ -97,6 +110,7 @@ mod tests {
             ("G(T", Some(400)),
             ("GET / HTTP/2", None),
             ("GET / HTTP/1.1\r\n", None),
+            ("GET / HTTP/1.7\r\n", None),
             ("HEAD http://a/ HTTP/1.0\r\n", None),
             ("GET / HTTP/1.", None),
             ("GET /", None),

@@ -42,6 +42,7 @@ use crate::front::request_head::{self, Refusal, RequestBody, RequestHead};
 use crate::front::response_head::{self, Asked, Framing};
 use crate::front::serve::RemoteAddress;
 use crate::header::token::is_token_byte;
+use crate::interim::OnInterim;
 use crate::ledger::{Hold, Use};
 use crate::scheduler::Client;
 use crate::stats::RequestRefusal;
@@ -433,6 +434,10 @@ impl Connection {
             Ok(httparse::Status::Complete(length)) if length == head.len() => {}
             // The empty line is there, so it is the parser that sees another end.
             Ok(_) => return self.refuse(request_head::bad("the head is malformed"), around),
+            // A later minor version is read as the latest that is known (RFC 9110 section 2.5).
+            Err(httparse::Error::Version) if let Some(known) = begun_head::in_known_version(head) => {
+                return self.consume_head(&known, around);
+            }
             Err(error) => {
                 let refusal = begun_head::fault(head, 0, &around.limits);
                 return self.refuse(refusal.unwrap_or_else(|| begun_head::refusal_of(error, head)), around);
@@ -672,6 +677,13 @@ impl Connection {
         let Some(exchange) = &mut self.exchange else { return };
         exchange.client = client_of(self.remote, request.headers(), around);
         let address = Address { connection: self.number, exchange: exchange.serial };
+        if exchange.asked.version == Version::HTTP_11 {
+            let (interim, wake) = (Arc::clone(&exchange.interim), around.mailbox.wake(address));
+            request.extensions_mut().insert(OnInterim::new(move |status, headers| {
+                interim.lock().extend_from_slice(&response_head::encode_interim(status, headers));
+                wake();
+            }));
+        }
         let responder = Arc::clone(&around.responder);
         let wakes = || around.mailbox.wake(address);
         let step = panic::catch_unwind(AssertUnwindSafe(|| responder.step(request, &wakes)));
@@ -707,6 +719,7 @@ impl Connection {
         if !matches!(exchange.reply, Reply::Waiting(_)) {
             return;
         }
+        self.outbound.push_own(std::mem::take(&mut *exchange.interim.lock()).into());
         if let Reply::Waiting(waiting) = std::mem::replace(&mut exchange.reply, Reply::NotAsked) {
             let step = panic::catch_unwind(AssertUnwindSafe(waiting.again));
             self.take(step.unwrap_or(Step::Lost), around);
