@@ -49,7 +49,6 @@ fn usage_error_prints_one_line_and_exits_with_2() {
         (&["serve", "--memory", "16777216TiB"], "16777216TiB"),
         (&["serve", "--listen", "127.0.0.1:0", "--origin-rate", "1e308"], "a rate"),
         (&["get", "--max-time", "1e19", "http://h"], "at most 1000000000"),
-        (&["ring", "--simulate", "--requests", "18446744073709551615"], "18446744073709551615"),
         (&["serve", "--listen", "nonsense"], "HOST:PORT"),
         (&["serve", "--listen", "0.0.0.0:0"], "--self-url"),
         (&["serve", "--listen", "127.0.0.1:0", "--store-set-cookie"], "--mode shared"),
@@ -226,7 +225,7 @@ fn owner_prints_the_owner_of_each_url() {
 fn owner_uses_the_given_ring_and_weights() {
     let members = ["http://10.0.0.1:3000 weight=3", "http://10.0.0.2:3000", "http://10.0.0.3:3000"];
     let urls: Vec<_> = (0..20).map(|number| format!("https://example.com/{number}")).collect();
-    let mut message = Vec::new();
+    let mut outputs = Vec::new();
     for (name, kind) in [("compatible", RingKind::Compatible), ("rendezvous", RingKind::Rendezvous)] {
         let read = members.map(|member| Member::parse(member).unwrap());
         let client = Client::builder().ring(kind).members(read).build().unwrap();
@@ -237,9 +236,9 @@ fn owner_uses_the_given_ring_and_weights() {
         let output = run(&arguments);
         assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
         assert_eq!(stdout(&output), urls.iter().map(line).collect::<String>());
-        message.push(output.stdout);
+        outputs.push(output.stdout);
     }
-    assert_ne!(message[0], message[1]);
+    assert_ne!(outputs[0], outputs[1]);
 }
 
 #[test]
