@@ -1,10 +1,10 @@
-//! Imports point down only: each module of the crate uses those before it in this list, and none after.
+//! Layering: each module of the crate imports only modules that come before it in this list.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules from the ground up. What stands on one floor does not import from its neighbours to the
-/// right either, so that the whole is one order.
+/// The modules in layers, lowest first. Within a layer, a module imports only modules to its left, so the list is a
+/// total order.
 const FLOORS: [&[&str]; 6] = [
     &[
         "named",
@@ -60,15 +60,15 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The top-level module that a source file belongs to.
+/// Returns the top-level module that a source file belongs to.
 fn module_of(path: &Path, root: &Path) -> String {
     let below = path.strip_prefix(root).expect("the file lies in the folder");
-    let first = below.iter().next().expect("the path names a file");
-    Path::new(first).file_stem().expect("it has a name").to_string_lossy().into_owned()
+    let first = below.iter().next().expect("the path has a file name");
+    Path::new(first).file_stem().expect("a file has a stem").to_string_lossy().into_owned()
 }
 
-/// The modules that a line of code names by `crate::`, also in a group and behind `use`.
-fn named(code: &str) -> Vec<String> {
+/// Returns the modules that the code references through `crate::`, including those in groups.
+fn referenced_modules(code: &str) -> Vec<String> {
     let name_at = |text: &str| -> String {
         text.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect()
     };
@@ -99,15 +99,14 @@ fn named(code: &str) -> Vec<String> {
     names
 }
 
-/// The code of a file: comments may name what they like, and so may tests, which look at the crate from
-/// all sides.
+/// Returns the code without comments and test modules, which may reference any module.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
-fn imports_point_down() {
+fn imports_point_to_lower_layers() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let order = order();
     let position = |module: &str| order.iter().position(|known| *known == module);
@@ -122,8 +121,8 @@ fn imports_point_down() {
         {
             continue;
         }
-        let own = position(&module).unwrap_or_else(|| panic!("{module} stands on no floor"));
-        for name in named(&code(&fs::read_to_string(&path).unwrap())) {
+        let own = position(&module).unwrap_or_else(|| panic!("the module {module} is not listed in FLOORS"));
+        for name in referenced_modules(&code(&fs::read_to_string(&path).unwrap())) {
             checked += 1;
             if name == module {
                 continue;
@@ -131,17 +130,17 @@ fn imports_point_down() {
             match position(&name) {
                 Some(other) if other < own => {}
                 Some(_) => upward.push(format!("{}: {name}", path.display())),
-                // Names at the root are re-exports: they have a home, and that is to be named.
-                None => upward.push(format!("{}: {name}, which is no module", path.display())),
+                // A name at the root is a re-export; import it from its own module.
+                None => upward.push(format!("{}: {name}, which is not a module", path.display())),
             }
         }
     }
-    assert!(upward.is_empty(), "these imports point up:\n{}", upward.join("\n"));
-    assert!(checked > 100, "only {checked} imports were found: the reader is broken");
+    assert!(upward.is_empty(), "these imports point to a higher layer:\n{}", upward.join("\n"));
+    assert!(checked > 100, "only {checked} imports were found: the parser is broken");
 }
 
 #[test]
-fn the_root_is_a_shop_window() {
+fn crate_root_only_reexports() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs");
     for line in code(&fs::read_to_string(root).unwrap()).lines() {
         let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("(crate) ");
@@ -162,20 +161,20 @@ fn the_root_is_a_shop_window() {
 }
 
 #[test]
-fn the_command_uses_the_public_face() {
+fn command_uses_only_the_public_api() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for path in sources(&root.join("cli")) {
         let text = code(&fs::read_to_string(&path).unwrap());
-        assert!(!text.contains("crate::"), "{} reaches past the library's face", path.display());
+        assert!(!text.contains("crate::"), "{} does not use the public API only", path.display());
     }
 }
 
 #[test]
-fn the_reader_sees_groups_paths_and_code_alone() {
+fn parser_finds_groups_and_paths_and_skips_comments_and_tests() {
     assert_eq!(
-        named("use crate::{error::{Error, Result}, body::Body, header};"),
+        referenced_modules("use crate::{error::{Error, Result}, body::Body, header};"),
         ["error", "body", "header"]
     );
-    assert_eq!(named("let x = crate::ring::Ring::new(a); crate::body"), ["ring", "body"]);
+    assert_eq!(referenced_modules("let x = crate::ring::Ring::new(a); crate::body"), ["ring", "body"]);
     assert_eq!(code("a // crate::peer\n#[cfg(test)]\nmod tests { use crate::peer; }"), "a ");
 }

@@ -1,4 +1,4 @@
-//! The command of this crate, as it is released.
+//! The release build of this crate's command.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::processes::Process;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_forwardcache");
 
-/// A limit that keeps clients apart in daily life, and is in the way of one that is all of them.
+/// Raises the limit of connections per address, since the load comes from a single address.
 const CONNECTIONS: [&str; 2] = ["--max-connections-per-address", "20000"];
 
 pub(super) fn launch(home: &Path, port: u16, origin: &Origin, certificate: Option<&Path>) -> Result<Process> {
@@ -29,7 +29,7 @@ pub(super) fn launch(home: &Path, port: u16, origin: &Origin, certificate: Optio
     Process::start(Path::new(BINARY), arguments, &home.join("log"))
 }
 
-/// Where a peer has what an origin, `http://host:port`, has at that path.
+/// Returns the path on a peer for a path of an origin, `http://host:port`.
 pub(crate) fn path(origin: &str, path: &str) -> String {
     let url = format!("{origin}{path}");
     format!("/proxy?q={}", url.replace(':', "%3A").replace('/', "%2F"))

@@ -1,4 +1,4 @@
-//! Limits of what a pool asks of an origin, and pauses that origins ask for.
+//! Limits on the requests of a pool to one origin, and pauses requested by origins.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,70 +13,71 @@ use crate::local::{LocalPeer, escaped, send};
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::process::Process;
 use crate::support::raw::Connection;
-use crate::support::{PATIENCE, wait_until};
+use crate::support::{TEST_TIMEOUT, wait_until};
 
-/// How many requests are with the origin, how many were at most, and when they came.
+/// Records the requests at an origin: how many are present, the maximum so far, and when each arrived.
 #[derive(Clone, Default)]
-struct Crowd(Arc<(Mutex<Counted>, Condvar)>);
+struct ConcurrencyProbe(Arc<(Mutex<ProbeState>, Condvar)>);
 
 #[derive(Default)]
-struct Counted {
+struct ProbeState {
     present: usize,
-    most: usize,
-    came: Vec<Instant>,
+    peak: usize,
+    arrivals: Vec<Instant>,
 }
 
-impl Crowd {
-    /// An origin that keeps each request with it until another is there too, or a moment has passed: where more than
-    /// one may be there, more than one will be.
+impl ConcurrencyProbe {
+    /// An origin that holds each request until others have arrived or 15 ms have passed, so that requests overlap
+    /// whenever the limits allow it.
     fn origin(&self) -> Origin {
-        let crowd = self.clone();
+        let probe = self.clone();
         Origin::start(move |received| {
-            let (counted, changed) = &*crowd.0;
-            let mut counted = counted.lock();
-            counted.came.push(Instant::now());
-            counted.present += 1;
-            counted.most = counted.most.max(counted.present);
+            let (state, changed) = &*probe.0;
+            let mut state = state.lock();
+            state.arrivals.push(Instant::now());
+            state.present += 1;
+            state.peak = state.peak.max(state.present);
             changed.notify_all();
-            let came = counted.came.len();
-            let alone = |counted: &mut Counted| counted.came.len() < came + 3;
-            changed.wait_while_for(&mut counted, alone, Duration::from_millis(15));
-            counted.present -= 1;
-            drop(counted);
+            let arrivals = state.arrivals.len();
+            let should_wait = |state: &mut ProbeState| state.arrivals.len() < arrivals + 3;
+            changed.wait_while_for(&mut state, should_wait, Duration::from_millis(15));
+            state.present -= 1;
+            drop(state);
             Reply::ok(received.target.clone()).field("Cache-Control", "no-store")
         })
     }
 
-    fn most(&self) -> usize {
-        self.0.0.lock().most
+    fn peak(&self) -> usize {
+        self.0.0.lock().peak
     }
 
-    /// Whether no time between two requests holds more than `burst`, and `rate` a second for it and for so long.
+    /// Returns whether every interval between two requests, extended by `slack`, contains at most `burst` requests
+    /// plus `rate` per second.
     fn is_within(&self, burst: usize, rate: f64, slack: Duration) -> bool {
-        let came = &self.0.0.lock().came;
-        (0..came.len()).all(|from| {
-            (from..came.len()).all(|to| {
-                let span = came[to].duration_since(came[from]) + slack;
+        let arrivals = &self.0.0.lock().arrivals;
+        (0..arrivals.len()).all(|from| {
+            (from..arrivals.len()).all(|to| {
+                let span = arrivals[to].duration_since(arrivals[from]) + slack;
                 ((to - from + 1) as f64) <= burst as f64 + rate * span.as_secs_f64() + 1.0
             })
         })
     }
 }
 
-/// A pool of this many in this process, all with these limits.
+/// A pool of `size` peers in this process with these limits.
 fn pool(size: usize, politeness: &Politeness) -> Vec<LocalPeer> {
     LocalPeer::pool_with(size, |builder| builder.politeness(politeness.clone()))
 }
 
-/// Has a peer fetch a URL in this process.
+/// Fetches a URL in the process of a peer.
 fn fetch(member: &LocalPeer, url: &str) -> String {
     let request = Request::get(url).body(Body::empty()).unwrap();
     member.peer.caching().round_trip(request).unwrap().into_body().into_text().unwrap()
 }
 
-/// Asks each peer for URLs of its own from several threads; how many were answered by the origin, and how many were
-/// turned away.
-fn hammer(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usize) -> (usize, usize) {
+/// Requests distinct URLs from each peer on several threads. Returns the number of successful and of rejected
+/// requests.
+fn send_many(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usize) -> (usize, usize) {
     let (sent, refused) = (Mutex::new(0), Mutex::new(0));
     thread::scope(|scope| {
         for (number, member) in pool.iter().enumerate() {
@@ -84,7 +85,8 @@ fn hammer(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usize) 
                 let (sent, refused) = (&sent, &refused);
                 scope.spawn(move || {
                     for request in 0..requests {
-                        // Its share of the URLs or not, who is asked over the wire fetches it.
+                        // A peer fetches every URL that it is asked for over the wire, including those that it does
+                        // not own.
                         let response = member.get(&origin.url(&format!("/{number}/{thread}/{request}")));
                         match response.status {
                             200 => *sent.lock() += 1,
@@ -104,30 +106,30 @@ fn hammer(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usize) 
 }
 
 #[test]
-fn a_limit_of_fetches_holds_for_the_pool() {
-    let crowd = Crowd::default();
-    let origin = crowd.origin();
-    let pool = pool(3, &Politeness::new().concurrent(6).patience(PATIENCE));
-    let (sent, refused) = hammer(&pool, &origin, 4, 12);
-    assert!(crowd.most() <= 6 && crowd.most() > 2, "{} of 6 at a time", crowd.most());
+fn concurrency_limit_applies_to_the_whole_pool() {
+    let probe = ConcurrencyProbe::default();
+    let origin = probe.origin();
+    let pool = pool(3, &Politeness::new().concurrent(6).patience(TEST_TIMEOUT));
+    let (sent, refused) = send_many(&pool, &origin, 4, 12);
+    assert!(probe.peak() <= 6 && probe.peak() > 2, "{} of 6 at a time", probe.peak());
     assert_eq!(sent + refused, 3 * 4 * 12);
     assert_eq!(sent, origin.count());
 }
 
 #[test]
-fn a_rate_holds_for_the_pool() {
-    let crowd = Crowd::default();
-    let origin = crowd.origin();
-    let pool = pool(3, &Politeness::new().rate(60.0).burst(6).patience(PATIENCE));
-    let (sent, _) = hammer(&pool, &origin, 2, 10);
+fn rate_limit_applies_to_the_whole_pool() {
+    let probe = ConcurrencyProbe::default();
+    let origin = probe.origin();
+    let pool = pool(3, &Politeness::new().rate(60.0).burst(6).patience(TEST_TIMEOUT));
+    let (sent, _) = send_many(&pool, &origin, 2, 10);
     assert!(sent >= 30, "{sent}");
-    assert!(crowd.is_within(6, 60.0, Duration::from_millis(200)));
+    assert!(probe.is_within(6, 60.0, Duration::from_millis(200)));
 }
 
 #[test]
-fn shares_follow_the_members_and_the_peers_that_leave() {
+fn limit_shares_follow_membership_changes() {
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
-    let politeness = Politeness::new().concurrent(4).patience(PATIENCE);
+    let politeness = Politeness::new().concurrent(4).patience(TEST_TIMEOUT);
     let mut pool = LocalPeer::pool_with(3, |builder| {
         builder.politeness(politeness.clone()).client(Client::builder().clock(Arc::clone(&clock)))
     });
@@ -139,23 +141,23 @@ fn shares_follow_the_members_and_the_peers_that_leave() {
     let third = pool.pop().unwrap();
     let waits = |number: usize| pool[number].peer.stats().counts().origin_waits;
     thread::scope(|scope| {
-        let _opened = Opened(&gate);
+        let _open_on_drop = OpenOnDrop(&gate);
         for (number, member) in pool.iter().enumerate() {
             for request in 0..3 {
                 let url = origin.url(&format!("/{number}/{request}"));
                 scope.spawn(move || assert_eq!(fetch(member, &url), "at last"));
             }
         }
-        // A third of the limit each.
+        // Each of the three peers has a third of the limit.
         origin.wait_for(2);
-        wait_until("too few requests wait", || waits(0) + waits(1) == 4);
+        wait_until("too few requests are waiting for the origin", || waits(0) + waits(1) == 4);
         assert_eq!(origin.count(), 2);
-        // The third is no member any more: half of the limit each.
+        // After the third peer is removed, the others have half of the limit each.
         for member in &pool {
             member.peer.set_pool(LocalPeer::urls(&pool)).unwrap();
         }
         origin.wait_for(4);
-        // The second leaves: the first may use all of the limit.
+        // After the second peer leaves, the first has the whole limit.
         let leaving = format!("/proxy/leaving?q={}", escaped(&pool[1].url()));
         assert_eq!(send(pool[0].address(), "POST", &leaving, "").status, 204);
         origin.wait_for(5);
@@ -164,17 +166,17 @@ fn shares_follow_the_members_and_the_peers_that_leave() {
     drop(third);
 }
 
-/// Opens a gate when it is dropped, so that a test that fails also ends.
-struct Opened<'a>(&'a Gate);
+/// Opens a gate when dropped, so that a failing test ends.
+struct OpenOnDrop<'a>(&'a Gate);
 
-impl Drop for Opened<'_> {
+impl Drop for OpenOnDrop<'_> {
     fn drop(&mut self) {
         self.0.open();
     }
 }
 
 #[test]
-fn a_front_goes_on_while_requests_wait_for_an_origin() {
+fn server_answers_other_origins_while_requests_wait_for_one() {
     let gate = Gate::new();
     let slow = Origin::start({
         let gate = gate.clone();
@@ -183,13 +185,13 @@ fn a_front_goes_on_while_requests_wait_for_an_origin() {
     let other = Origin::start(|_| Reply::ok("at once"));
     let options = forwardcache::FrontOptions::new().workers(4);
     let peer = LocalPeer::start_on(options, |builder| {
-        builder.politeness(Politeness::new().concurrent(1).patience(PATIENCE))
+        builder.politeness(Politeness::new().concurrent(1).patience(TEST_TIMEOUT))
     });
-    let mut first = peer.asked(&slow.url("/0"));
+    let mut first = peer.start_get(&slow.url("/0"));
     slow.wait_for(1);
-    // Two of four workers may wait for one origin; the others wait for their turn.
+    // At most two of the four workers may wait for one origin; the remaining requests are queued.
     let mut waiting: Vec<Connection> =
-        (1..=8).map(|number| peer.asked(&slow.url(&format!("/{number}")))).collect();
+        (1..=8).map(|number| peer.start_get(&slow.url(&format!("/{number}")))).collect();
     assert_eq!(peer.get(&other.url("/")).status, 200);
     gate.open();
     assert_eq!(first.read_response().status, 200);
@@ -200,7 +202,7 @@ fn a_front_goes_on_while_requests_wait_for_an_origin() {
 }
 
 #[test]
-fn an_origin_that_asks_for_time_is_given_it_and_what_is_stale_is_served_meanwhile() {
+fn retry_after_pauses_the_origin_and_stale_is_served() {
     let later = "Sun, 09 Sep 2001 01:50:00 GMT";
     for (status, field, seconds) in
         [(429, "100", 100), (429, later, 100), (503, "100", 100), (503, later, 100)]
@@ -213,7 +215,7 @@ fn an_origin_that_asks_for_time_is_given_it_and_what_is_stale_is_served_meanwhil
         ]);
         let peer = LocalPeer::start_with(|builder| builder.clock(Arc::clone(&clock)));
         assert_eq!(peer.get(&origin.url("/a")).body, b"one");
-        // It is 01:48:20 then.
+        // The clock is now at 01:48:20.
         clock.advance(Duration::from_secs(100));
         let first = peer.get(&origin.url("/a"));
         if status == 503 {
@@ -224,7 +226,7 @@ fn an_origin_that_asks_for_time_is_given_it_and_what_is_stale_is_served_meanwhil
         let stale = peer.get(&origin.url("/a"));
         assert_eq!((stale.status, &stale.body[..]), (200, &b"one"[..]));
         assert_eq!(Outcome::of(&stale.headers), Some(Outcome::StaleOnError(Forward::Stale)));
-        // Nothing is stored of this one.
+        // This URL has no stored response.
         let (left, spent) = ((seconds - 30).to_string(), Duration::from_secs(30));
         clock.advance(spent);
         let refused = peer.get(&origin.url("/b"));
@@ -239,7 +241,7 @@ fn an_origin_that_asks_for_time_is_given_it_and_what_is_stale_is_served_meanwhil
     }
 }
 
-/// An origin that limits one of its users.
+/// An origin that limits the rate of one user.
 fn limiting() -> Origin {
     Origin::start(|received| match received.field("authorization") {
         Some("Bearer a") => Reply::status(429).field("Retry-After", "100"),
@@ -248,7 +250,7 @@ fn limiting() -> Origin {
 }
 
 #[test]
-fn a_429_holds_back_requests_with_the_same_credential_alone() {
+fn a_429_pauses_only_requests_with_the_same_credential() {
     let origin = limiting();
     let peer = LocalPeer::start();
     let send = |method, path: &str, fields| peer.send(method, &origin.url(path), fields);
@@ -263,7 +265,7 @@ fn a_429_holds_back_requests_with_the_same_credential_alone() {
 }
 
 #[test]
-fn the_command_pauses_whole_origins_where_it_is_told_to() {
+fn pause_origins_option_pauses_all_credentials() {
     let origin = limiting();
     let process = Process::spawn(["serve", "--listen", "127.0.0.1:0", "--pause-origins"]);
     let address = address_of(&process);
@@ -275,14 +277,14 @@ fn the_command_pauses_whole_origins_where_it_is_told_to() {
     assert_eq!(origin.count(), 1);
 }
 
-/// The address on which the command says that it serves.
+/// Returns the address that the command prints at its start.
 fn address_of(process: &Process) -> SocketAddr {
     let line = process.wait_for_line("serving on http://");
     line.split(' ').nth(2).and_then(|url| url.strip_prefix("http://")).unwrap().parse().unwrap()
 }
 
 #[test]
-fn the_command_takes_the_limits() {
+fn command_accepts_origin_limits() {
     let gate = Gate::new();
     let origin = Origin::start({
         let gate = gate.clone();

@@ -1,4 +1,4 @@
-//! Clients that are slow, silent, or gone.
+//! Slow, silent and disconnecting clients.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use forwardcache::{Body, FrontOptions};
 use http::{Request, Response};
 
-use super::{Noting, front, refusal, still_serves};
-use crate::support::PATIENCE;
+use super::{RecordingServer, assert_still_serves, read_rejection, start_server};
+use crate::support::TEST_TIMEOUT;
 use crate::support::origin::Gate;
 use crate::support::raw::Connection;
 
-const SHORT: Duration = Duration::from_millis(200);
+const TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Sends a byte whenever nothing has come for a moment, until something comes; says what.
+/// Sends one byte every 5 ms until the server responds. Returns the response and the number of bytes sent.
 fn drip(address: SocketAddr, bytes: &[u8]) -> (Vec<u8>, usize) {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_nodelay(true).unwrap();
@@ -31,100 +31,101 @@ fn drip(address: SocketAddr, bytes: &[u8]) -> (Vec<u8>, usize) {
                 answer.truncate(count);
                 return (answer, sent);
             }
-            Err(_) if sent == bytes.len() => socket.set_read_timeout(Some(PATIENCE)).unwrap(),
+            Err(_) if sent == bytes.len() => socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap(),
             Err(_) => {}
         }
     }
 }
 
 #[test]
-fn a_head_has_one_deadline_however_it_drips() {
-    let front = Noting::start_with(FrontOptions::new().head_timeout(SHORT));
-    let began = Instant::now();
+fn head_timeout_covers_the_whole_head() {
+    let server = RecordingServer::start_with(FrontOptions::new().head_timeout(TIMEOUT));
+    let started = Instant::now();
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "a".repeat(10_000));
-    let (answer, sent) = drip(front.address(), long.as_bytes());
+    let (answer, sent) = drip(server.address(), long.as_bytes());
     assert!(answer.starts_with(b"HTTP/1.1 408 "), "{:?}", answer.escape_ascii().to_string());
-    assert!(began.elapsed() >= SHORT && sent > 1 && sent < long.len());
-    front.still_serves();
+    assert!(started.elapsed() >= TIMEOUT && sent > 1 && sent < long.len());
+    server.assert_still_serves();
 }
 
 #[test]
-fn a_head_that_drips_within_its_time_is_answered() {
-    let front = Noting::start();
-    let (answer, _) = drip(front.address(), b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+fn slow_head_within_the_timeout_is_answered() {
+    let server = RecordingServer::start();
+    let (answer, _) = drip(server.address(), b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(answer.starts_with(b"HTTP/1.1 200 "));
 }
 
 #[test]
-fn a_head_that_stops_is_told_so() {
-    let front = Noting::start_with(FrontOptions::new().head_timeout(SHORT));
-    assert_eq!(front.refuses("GET / HTTP/1.1\r\nHost: a\r\n"), 408);
-    assert_eq!(front.refuses("G"), 408);
+fn incomplete_head_gets_408() {
+    let server = RecordingServer::start_with(FrontOptions::new().head_timeout(TIMEOUT));
+    assert_eq!(server.rejected_with("GET / HTTP/1.1\r\nHost: a\r\n"), 408);
+    assert_eq!(server.rejected_with("G"), 408);
 }
 
 #[test]
-fn a_connection_without_a_request_is_closed_without_a_word() {
-    let front = Noting::start_with(FrontOptions::new().idle_timeout(SHORT));
-    assert!(front.connect().read_to_end().is_empty());
-    let mut used = front.connect();
+fn idle_connection_is_closed_silently() {
+    let server = RecordingServer::start_with(FrontOptions::new().idle_timeout(TIMEOUT));
+    assert!(server.connect().read_to_end().is_empty());
+    let mut used = server.connect();
     used.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(used.read_response().status, 200);
     assert!(used.read_to_end().is_empty());
-    front.still_serves();
+    server.assert_still_serves();
 }
 
 #[test]
-fn a_body_that_is_announced_and_not_sent_is_given_up() {
-    let front = Noting::start_with(FrontOptions::new().write_timeout(SHORT));
+fn incomplete_body_gets_408() {
+    let server = RecordingServer::start_with(FrontOptions::new().write_timeout(TIMEOUT));
     for message in [
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
     ] {
-        let mut connection = front.connect();
+        let mut connection = server.connect();
         connection.write(message);
-        assert_eq!(refusal(&mut connection), 408, "{message:?}");
-        assert!(front.seen().iter().all(|seen| seen.body.is_none()));
-        front.still_serves();
+        assert_eq!(read_rejection(&mut connection), 408, "{message:?}");
+        assert!(server.seen().iter().all(|seen| seen.body.is_none()));
+        server.assert_still_serves();
     }
 }
 
 #[test]
-fn a_body_that_comes_too_slowly_is_given_up() {
-    let front = Noting::start_with(FrontOptions::new().write_timeout(SHORT).min_transfer_rate(1 << 20));
+fn body_below_the_minimum_rate_gets_408() {
+    let server =
+        RecordingServer::start_with(FrontOptions::new().write_timeout(TIMEOUT).min_transfer_rate(1 << 20));
     let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n";
-    let (answer, _) = drip(front.address(), (head.to_owned() + &"a".repeat(9_999)).as_bytes());
+    let (answer, _) = drip(server.address(), (head.to_owned() + &"a".repeat(9_999)).as_bytes());
     assert!(answer.starts_with(b"HTTP/1.1 408 "), "{:?}", answer.escape_ascii().to_string());
-    front.still_serves();
+    server.assert_still_serves();
 }
 
 #[test]
-fn a_reader_that_stops_is_given_up() {
+fn client_that_stops_reading_is_disconnected() {
     const LARGE: usize = 64 << 20;
-    let serving = front(FrontOptions::new().write_timeout(SHORT), |request: Request<Body>| {
+    let serving = start_server(FrontOptions::new().write_timeout(TIMEOUT), |request: Request<Body>| {
         let length = if request.uri().path() == "/large" { LARGE } else { 1 };
         Response::new(Body::from(vec![b'x'; length]))
     });
-    let mut still = Connection::open(serving.local_addr());
-    still.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
-    // As long as it is given up, another request after it is answered.
+    let mut stalled = Connection::open(serving.local_addr());
+    stalled.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    // The server gives up only while the client does not read, so wait before reading.
     let mut watching = TcpStream::connect(serving.local_addr()).unwrap();
-    watching.set_read_timeout(Some(SHORT * 4)).unwrap();
+    watching.set_read_timeout(Some(TIMEOUT * 4)).unwrap();
     let _ = watching.read(&mut [0; 1]);
-    assert!(still.read_response().cut.is_some());
-    still_serves(serving.local_addr());
+    assert!(stalled.read_response().cut.is_some());
+    assert_still_serves(serving.local_addr());
 }
 
 #[test]
-fn a_client_that_resets_takes_nobody_with_it() {
-    let (gate, begun) = (Gate::new(), Gate::new());
-    let (waits, begins) = (gate.clone(), begun.clone());
-    let serving = front(FrontOptions::new(), move |request: Request<Body>| {
+fn client_reset_does_not_affect_other_clients() {
+    let (gate, started) = (Gate::new(), Gate::new());
+    let (handler_gate, started_signal) = (gate.clone(), started.clone());
+    let serving = start_server(FrontOptions::new(), move |request: Request<Body>| {
         match request.uri().path() {
             "/wait" => {
-                begins.open();
-                waits.wait();
+                started_signal.open();
+                handler_gate.wait();
             }
             "/large" => return Response::new(Body::from(vec![b'x'; 32 << 20])),
             "/stream" => {
@@ -140,7 +141,7 @@ fn a_client_that_resets_takes_nobody_with_it() {
         socket.write_all(bytes.as_bytes()).unwrap();
         socket.read_exact(&mut vec![0; reads]).unwrap();
         if bytes.contains("/wait") {
-            begun.wait();
+            started.wait();
         }
         socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
     };
@@ -159,8 +160,8 @@ fn a_client_that_resets_takes_nobody_with_it() {
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 10),
     ] {
         reset_after(bytes, reads);
-        still_serves(serving.local_addr());
+        assert_still_serves(serving.local_addr());
     }
     gate.open();
-    still_serves(serving.local_addr());
+    assert_still_serves(serving.local_addr());
 }

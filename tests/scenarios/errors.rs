@@ -1,4 +1,4 @@
-//! What goes wrong, and what a client is told of it.
+//! Failures and the errors that clients get for them.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -16,8 +16,8 @@ use crate::support::port::Port;
 use crate::support::raw;
 use crate::support::store::CheckedStore;
 
-/// The peer could not get an answer: it says so in one line and in fields, and its client makes an error
-/// of that kind of it.
+/// Checks that a fetch fails: the peer responds with one line of text and error fields, and its client returns an
+/// error of the same kind.
 fn assert_fails(peer: &LocalPeer, url: &str, status: u16, kind: ErrorKind) {
     let answer = peer.get(url);
     assert_eq!(answer.status, status, "{url}: {answer:?}");
@@ -44,7 +44,7 @@ fn whole(response: Result<Response<Body>, Error>) -> Result<Vec<u8>, Error> {
 }
 
 #[test]
-fn another_path_is_not_found() {
+fn unknown_path_is_not_found() {
     let peer = LocalPeer::start();
     for target in ["/", "/proxy/", "/prox?q=http%3A%2F%2Fh%2F", "/favicon.ico"] {
         let answer = local::send(peer.address(), "GET", target, "");
@@ -54,7 +54,7 @@ fn another_path_is_not_found() {
 }
 
 #[test]
-fn methods_that_no_cache_passes_are_not_allowed() {
+fn connect_and_trace_are_not_allowed() {
     let peer = LocalPeer::start();
     for method in ["CONNECT", "TRACE"] {
         let answer = peer.send(method, "http://origin.invalid/", "");
@@ -69,7 +69,7 @@ fn methods_that_no_cache_passes_are_not_allowed() {
 }
 
 #[test]
-fn a_url_that_cannot_be_fetched_is_a_bad_request_that_is_told_why() {
+fn invalid_url_is_a_bad_request_with_a_reason() {
     let peer = LocalPeer::start();
     for (query, words) in [
         ("", "no q"),
@@ -98,7 +98,7 @@ fn a_url_that_cannot_be_fetched_is_a_bad_request_that_is_told_why() {
 }
 
 #[test]
-fn an_origin_that_is_not_there_is_a_bad_gateway() {
+fn unreachable_origin_is_a_bad_gateway() {
     let peer = LocalPeer::start();
     let port = Port::hold();
     assert_fails(&peer, &format!("http://{}/a?b", port.address()), 502, ErrorKind::Unreachable);
@@ -106,7 +106,7 @@ fn an_origin_that_is_not_there_is_a_bad_gateway() {
 }
 
 #[test]
-fn an_origin_that_ends_the_connection_is_a_bad_gateway() {
+fn origin_that_closes_the_connection_is_a_bad_gateway() {
     for reply in [Reply::nothing(), Reply::nothing_by_reset()] {
         let origin = Origin::start(move |_| reply.clone());
         assert_fails(&LocalPeer::start(), &origin.url("/a"), 502, ErrorKind::Unreachable);
@@ -114,22 +114,22 @@ fn an_origin_that_ends_the_connection_is_a_bad_gateway() {
 }
 
 #[test]
-fn an_origin_that_does_not_answer_in_time_is_a_gateway_timeout() {
+fn silent_origin_is_a_gateway_timeout() {
     let origin = Origin::start(|_| Reply::never());
-    let impatient =
+    let short_timeout =
         forwardcache::Origin::builder().response_timeout(Duration::from_millis(20)).build().unwrap();
-    let peer = LocalPeer::start_with(|builder| builder.origin(impatient));
+    let peer = LocalPeer::start_with(|builder| builder.origin(short_timeout));
     assert_fails(&peer, &origin.url("/a"), 504, ErrorKind::Timeout);
 }
 
 #[test]
-fn an_answer_that_is_no_http_is_a_bad_gateway() {
+fn invalid_http_response_is_a_bad_gateway() {
     for bytes in [
-        "this is no HTTP\r\n\r\n",
+        "this is not HTTP\r\n\r\n",
         "HTTP/1.1 2OO OK\r\nContent-Length: 2\r\n\r\nok",
         "HTTP/1.1 200 OK\r\nNo colon\r\nContent-Length: 2\r\n\r\nok",
         "HTTP/1.1 200 OK\r\nBad name: 1\r\nContent-Length: 2\r\n\r\nok",
-        // Whoever believes the one framing sees another body than who believes the other.
+        // With two framings, two parsers would see different bodies.
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!",
@@ -148,7 +148,7 @@ fn an_answer_that_is_no_http_is_a_bad_gateway() {
 }
 
 #[test]
-fn a_head_without_end_is_given_up() {
+fn endless_response_head_is_abandoned() {
     const BLOCK: usize = 64 << 10;
     const BLOCKS: usize = (300 << 20) / BLOCK;
     let listener = listen();
@@ -157,10 +157,10 @@ fn a_head_without_end_is_given_up() {
     let flood = thread::spawn(move || flood(&listener, &[b'x'; BLOCK], BLOCKS));
     let answer = peer.get(&url);
     assert_eq!((answer.status, answer.field("forwardcache-error")), (502, Some("bad-response")));
-    assert!(flood.join().unwrap() < BLOCKS, "the peer took all of it");
+    assert!(flood.join().unwrap() < BLOCKS, "the peer read the whole head");
 }
 
-/// Answers one request with a field of so many blocks; says how many were taken.
+/// Responds to one request with a field of up to `blocks` blocks. Returns the number of blocks sent.
 fn flood(listener: &TcpListener, block: &[u8], blocks: usize) -> usize {
     let (mut socket, _) = listener.accept().unwrap();
     let asked = socket.read(&mut [0; 4096]).unwrap();
@@ -170,7 +170,7 @@ fn flood(listener: &TcpListener, block: &[u8], blocks: usize) -> usize {
 }
 
 #[test]
-fn a_body_that_is_cut_short_is_visibly_broken_and_not_stored() {
+fn truncated_body_is_detectable_and_not_stored() {
     for length in [1_000, 300_000] {
         let body = "x".repeat(length);
         let reply = || Reply::ok(body.clone()).field("Cache-Control", "max-age=60");
@@ -208,9 +208,8 @@ fn a_body_that_is_cut_short_is_visibly_broken_and_not_stored() {
     }
 }
 
-/// Whether a client that goes by RFC 9112 sees that something is missing, up to the end of the connection.
 #[test]
-fn a_reset_is_not_the_end_of_a_body_that_ends_with_its_connection() {
+fn reset_is_not_the_end_of_an_until_close_body() {
     let origin = Origin::start(|received| {
         let whole = Reply::ok(vec![7; 1000]).until_close();
         if received.target == "/cut" { whole.reset_after(500) } else { whole }
@@ -223,6 +222,7 @@ fn a_reset_is_not_the_end_of_a_body_that_ends_with_its_connection() {
     assert_eq!(fetch("/whole").unwrap(), vec![7; 1000]);
 }
 
+/// Returns whether a client that follows RFC 9112 detects that the body is incomplete.
 fn is_visibly_broken(peer: &LocalPeer, url: &str) -> bool {
     let mut connection = raw::Connection::open(peer.address());
     let target = format!("/proxy?q={}", escaped(url));
@@ -237,7 +237,7 @@ fn is_visibly_broken(peer: &LocalPeer, url: &str) -> bool {
 }
 
 #[test]
-fn a_url_that_leads_back_is_a_loop() {
+fn url_of_the_peer_itself_is_a_loop() {
     let pool = LocalPeer::pool(2);
     let (peer, other) = (&pool[0], &pool[1]);
     let port = peer.address().port();
@@ -265,9 +265,9 @@ fn assert_loop(peer: &LocalPeer, url: &str) {
 }
 
 #[test]
-fn a_request_that_comes_back_through_others_is_a_loop() {
+fn request_returning_through_a_gateway_is_a_loop() {
     let peer = LocalPeer::start();
-    // A gateway whose origin is the peer, which is asked for the gateway's own URL.
+    // A gateway whose origin is the peer itself, requested with the URL of the gateway.
     let address = peer.address();
     let gateway = EventFront::bind("127.0.0.1:0", FrontOptions::new(), move |request: Request<Body>| {
         let host = request.headers()["host"].to_str().unwrap();
@@ -279,13 +279,13 @@ fn a_request_that_comes_back_through_others_is_a_loop() {
     let gateway = gateway.unwrap();
     let answer = peer.get(&format!("http://{}/", gateway.local_addr()));
     assert_eq!(answer.status, 508);
-    // It is the gateway's answer, which got it from the peer: not of the peer's own making.
+    // The response comes from the gateway, so the peer removes the error field that the inner response had.
     assert_eq!(answer.field("forwardcache-error"), None);
     assert_eq!(peer.peer.stats().counts().origin_requests, 1);
 }
 
 #[test]
-fn a_store_that_fails_costs_a_fetch_and_is_counted() {
+fn store_failure_causes_a_fetch_and_is_counted() {
     let origin = Origin::start(|_| Reply::ok("hello").field("Cache-Control", "max-age=60"));
     let fails = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&fails);

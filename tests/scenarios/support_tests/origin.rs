@@ -1,4 +1,4 @@
-//! The scripted origin, asked byte by byte.
+//! The scripted origin, tested with raw bytes.
 
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,7 +8,7 @@ use crate::support::raw::{self, Connection, Response};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: origin\r\n\r\n";
 
-fn ask(origin: &Origin) -> Response {
+fn get(origin: &Origin) -> Response {
     let mut connection = Connection::open(origin.address());
     connection.write(GET);
     connection.read_response()
@@ -19,14 +19,14 @@ fn bytes_of(reply: Reply) -> String {
     String::from_utf8(raw::exchange(origin.address(), GET)).unwrap()
 }
 
-/// What the drop of this origin says against it.
-fn complaint(origin: Origin) -> String {
+/// Returns the message with which the drop of this origin panics.
+fn drop_panic(origin: Origin) -> String {
     let panic = catch_unwind(AssertUnwindSafe(|| drop(origin))).unwrap_err();
     panic.downcast_ref::<String>().unwrap().clone()
 }
 
 #[test]
-fn a_reply_has_the_fields_asked_for_and_a_length() {
+fn reply_has_the_added_fields_and_a_length() {
     assert_eq!(
         bytes_of(Reply::ok("body").field("ETag", "\"a\"").field("Odd", b"\xc3\xa9")),
         "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nOdd: \u{e9}\r\nContent-Length: 4\r\n\r\nbody"
@@ -35,7 +35,7 @@ fn a_reply_has_the_fields_asked_for_and_a_length() {
 }
 
 #[test]
-fn every_framing_is_on_the_wire_as_asked() {
+fn every_framing_is_sent_as_requested() {
     assert_eq!(
         bytes_of(Reply::ok("body").chunked()),
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n"
@@ -46,7 +46,7 @@ fn every_framing_is_on_the_wire_as_asked() {
 }
 
 #[test]
-fn replies_without_a_body_have_none() {
+fn bodiless_replies_send_no_body() {
     assert_eq!(bytes_of(Reply::status(204).body("no")), "HTTP/1.1 204 No Content\r\n\r\n");
     assert_eq!(
         bytes_of(Reply::status(304).body("no").announcing(7)),
@@ -64,7 +64,7 @@ fn replies_without_a_body_have_none() {
 }
 
 #[test]
-fn a_connection_is_kept_until_the_client_or_the_reply_closes_it() {
+fn connection_is_kept_until_client_or_reply_closes_it() {
     let origin = Origin::replies([
         Reply::ok("kept"),
         Reply::ok("said").close(),
@@ -95,11 +95,11 @@ fn a_connection_is_kept_until_the_client_or_the_reply_closes_it() {
 }
 
 #[test]
-fn a_cut_body_ends_early_and_a_reset_one_by_a_reset() {
+fn cut_and_reset_bodies_end_early() {
     for chunked in [false, true] {
         let body = || if chunked { Reply::ok("0123456789").chunked() } else { Reply::ok("0123456789") };
         let origin = Origin::replies([body().cut_after(7), body().reset_after(7), body().cut_after(0)]);
-        let [cut, reset, bare] = [ask(&origin), ask(&origin), ask(&origin)];
+        let [cut, reset, bare] = [get(&origin), get(&origin), get(&origin)];
         assert_eq!((cut.body.as_slice(), cut.cut), (&b"0123456"[..], Some(ErrorKind::UnexpectedEof)));
         assert_eq!((reset.body.as_slice(), reset.cut), (&b"0123456"[..], Some(ErrorKind::ConnectionReset)));
         assert_eq!((bare.body.as_slice(), bare.cut), (&b""[..], Some(ErrorKind::UnexpectedEof)));
@@ -107,9 +107,9 @@ fn a_cut_body_ends_early_and_a_reset_one_by_a_reset() {
 }
 
 #[test]
-fn a_body_shorter_than_announced_is_cut_and_a_longer_one_overflows() {
+fn announced_length_may_differ_from_the_body() {
     let origin = Origin::replies([Reply::ok("body").announcing(5), Reply::ok("body").announcing(3).close()]);
-    let short = ask(&origin);
+    let short = get(&origin);
     assert_eq!((short.body.as_slice(), short.cut), (&b"body"[..], Some(ErrorKind::UnexpectedEof)));
     let mut connection = Connection::open(origin.address());
     connection.write(GET);
@@ -118,7 +118,7 @@ fn a_body_shorter_than_announced_is_cut_and_a_longer_one_overflows() {
 }
 
 #[test]
-fn nothing_is_an_end_and_by_reset_a_reset() {
+fn nothing_closes_and_nothing_by_reset_resets() {
     use std::io::{Read, Write};
     let origin = Origin::replies([Reply::nothing(), Reply::nothing_by_reset()]);
     let read = || {
@@ -131,7 +131,7 @@ fn nothing_is_an_end_and_by_reset_a_reset() {
 }
 
 #[test]
-fn never_answers_nothing_until_the_origin_is_dropped() {
+fn never_sends_nothing_until_the_origin_is_dropped() {
     let origin = Origin::replies([Reply::never()]);
     let mut connection = Connection::open(origin.address());
     connection.write(GET);
@@ -141,7 +141,7 @@ fn never_answers_nothing_until_the_origin_is_dropped() {
 }
 
 #[test]
-fn gates_hold_the_head_and_the_body_until_they_open() {
+fn gates_pause_head_and_body_until_opened() {
     let [head, body] = [Gate::new(), Gate::new()];
     let origin = Origin::replies([Reply::ok("0123456789").gate_head(&head).gate_body(4, &body)]);
     let mut connection = Connection::open(origin.address());
@@ -157,7 +157,7 @@ fn gates_hold_the_head_and_the_body_until_they_open() {
 }
 
 #[test]
-fn dropping_the_origin_opens_gates_and_ends_their_connections() {
+fn dropping_the_origin_opens_gates_and_closes_connections() {
     let gate = Gate::new();
     let origin = Origin::replies([Reply::ok("never sent").gate_head(&gate)]);
     let mut connection = Connection::open(origin.address());
@@ -170,7 +170,7 @@ fn dropping_the_origin_opens_gates_and_ends_their_connections() {
 }
 
 #[test]
-fn raw_bytes_go_out_as_they_are_in_pieces_with_gates() {
+fn raw_pieces_are_sent_unchanged_with_gates() {
     let gate = Gate::new();
     let pieces = [Piece::from("HTTP/1.1 2"), Piece::from(&gate), Piece::from(b"99 Odd\n\n".to_vec())];
     let origin = Origin::replies([Reply::raw_pieces(pieces), Reply::raw("not HTTP at all")]);
@@ -186,7 +186,7 @@ fn raw_bytes_go_out_as_they_are_in_pieces_with_gates() {
 }
 
 #[test]
-fn a_raw_reply_can_keep_the_connection() {
+fn raw_reply_can_keep_the_connection() {
     let interim = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
     let origin = Origin::replies([Reply::raw(interim).keep_alive(), Reply::ok("b")]);
     let mut connection = Connection::open(origin.address());
@@ -198,7 +198,7 @@ fn a_raw_reply_can_keep_the_connection() {
 }
 
 #[test]
-fn an_exchange_is_everything_up_to_the_final_response() {
+fn exchange_reads_up_to_the_final_response() {
     let both = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
     let origin = Origin::replies([Reply::raw(both).keep_alive(), Reply::nothing()]);
     assert_eq!(raw::exchange(origin.address(), GET), both.as_bytes());
@@ -206,16 +206,16 @@ fn an_exchange_is_everything_up_to_the_final_response() {
 }
 
 #[test]
-fn trailers_are_read_apart_from_the_body() {
+fn trailers_are_separate_from_headers_and_body() {
     let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nDigest: d\r\n\r\n";
     let origin = Origin::replies([Reply::raw(chunks)]);
-    let response = ask(&origin);
+    let response = get(&origin);
     assert_eq!((response.body.as_slice(), response.cut), (&b"a"[..], None));
     assert_eq!((response.field("digest"), response.trailers["digest"].as_bytes()), (None, &b"d"[..]));
 }
 
 #[test]
-fn requests_are_seen_whole() {
+fn requests_are_recorded_completely() {
     let origin = Origin::start(|received| Reply::ok(received.body.clone()));
     let mut connection = Connection::open(origin.address());
     connection.write("POST /a?b=c HTTP/1.1\r\nHost: origin\r\nX-Name: value\r\nContent-Length: 4\r\n\r\n");
@@ -236,40 +236,40 @@ fn requests_are_seen_whole() {
 }
 
 #[test]
-fn an_origin_that_is_never_asked_fails_when_dropped() {
-    assert!(complaint(Origin::replies([Reply::ok("unused")])).contains("never asked"));
+fn unused_origin_fails_when_dropped() {
+    assert!(drop_panic(Origin::replies([Reply::ok("unused")])).contains("received no request"));
     drop(Origin::replies([Reply::ok("unused")]).may_be_unused());
 }
 
 #[test]
-fn an_origin_asked_once_too_often_answers_500_and_fails_when_dropped() {
+fn extra_request_gets_500_and_fails_the_drop() {
     let origin = Origin::replies([Reply::ok("only")]);
-    assert_eq!(ask(&origin).status, 200);
-    assert_eq!(ask(&origin).status, 500);
-    assert!(complaint(origin).contains("no reply is left for GET /"));
+    assert_eq!(get(&origin).status, 200);
+    assert_eq!(get(&origin).status, 500);
+    assert!(drop_panic(origin).contains("no reply is left for GET /"));
 }
 
 #[test]
-fn an_origin_whose_handler_panicked_fails_when_dropped() {
+fn panicking_handler_fails_the_drop() {
     let origin = Origin::start(|received| panic!("unexpected {}", received.target));
-    assert_eq!(ask(&origin).status, 500);
-    assert!(complaint(origin).contains("unexpected /"));
+    assert_eq!(get(&origin).status, 500);
+    assert!(drop_panic(origin).contains("unexpected /"));
 }
 
 #[test]
-fn an_origin_sent_a_malformed_request_refuses_it_and_fails_when_dropped() {
+fn malformed_request_gets_400_and_fails_the_drop() {
     let both = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n";
     for request in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", both] {
         let origin = Origin::replies([]).may_be_unused();
         let mut connection = Connection::open(origin.address());
         connection.write(request);
         assert_eq!(connection.read_response().status, 400);
-        assert!(complaint(origin).contains("malformed request"), "{request}");
+        assert!(drop_panic(origin).contains("malformed request"), "{request}");
     }
 }
 
 #[test]
-fn a_failing_test_is_not_hidden_by_the_complaints_of_its_origin() {
+fn origin_does_not_hide_the_panic_of_a_failing_test() {
     let panic = catch_unwind(|| {
         let _unused = Origin::replies([Reply::ok("unused")]);
         panic!("the reason");

@@ -1,4 +1,4 @@
-//! Children: what they print, how they end.
+//! Child processes: their output and how they end.
 
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ fn shell(script: &str) -> Process {
 }
 
 #[test]
-fn a_line_is_found_on_either_stream_and_given_whole() {
+fn line_is_found_on_either_stream() {
     let mut process = shell("echo one; echo serving on port 7 >&2; exit 3");
     assert_eq!(process.wait_for_line("on port"), "serving on port 7");
     assert_eq!(process.wait_for_line("one"), "one");
@@ -22,15 +22,15 @@ fn a_line_is_found_on_either_stream_and_given_whole() {
 }
 
 #[test]
-fn to_wait_for_a_line_that_never_comes_fails_when_the_child_ends() {
+fn waiting_for_a_missing_line_fails_when_the_child_exits() {
     let process = shell("echo one");
     let message = catch_unwind(AssertUnwindSafe(|| process.wait_for_line("two"))).unwrap_err();
     let message = message.downcast_ref::<String>().unwrap().clone();
-    assert!(message.contains("no line with \"two\"") && message.contains("one"), "{message}");
+    assert!(message.contains("no line contains \"two\"") && message.contains("one"), "{message}");
 }
 
 #[test]
-fn a_terminated_child_ends_by_that_signal() {
+fn terminated_child_exits_by_sigterm() {
     let mut process = shell("echo ready; exec tail -f /dev/null");
     process.wait_for_line("ready");
     process.terminate();
@@ -38,7 +38,7 @@ fn a_terminated_child_ends_by_that_signal() {
 }
 
 #[test]
-fn a_signal_is_sent_by_its_name() {
+fn signal_is_sent_by_name() {
     let mut process = shell("echo ready; exec tail -f /dev/null");
     process.wait_for_line("ready");
     process.signal("INT");
@@ -46,7 +46,7 @@ fn a_signal_is_sent_by_its_name() {
 }
 
 #[test]
-fn a_dropped_child_is_gone() {
+fn dropped_child_is_killed() {
     let process = shell("echo ready; exec tail -f /dev/null");
     process.wait_for_line("ready");
     let id = process.id().to_string();
@@ -57,7 +57,7 @@ fn a_dropped_child_is_gone() {
 
 #[cfg(feature = "cli")]
 #[test]
-fn the_command_of_this_crate_runs_to_its_end() {
+fn command_of_this_crate_runs() {
     let output = crate::support::process::run(["--version"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

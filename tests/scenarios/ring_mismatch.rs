@@ -1,5 +1,5 @@
-//! Peers and clients that know different pools: every request is answered, and a change of owners costs no fetch of
-//! what the former owner has.
+//! Peers and clients with different peer lists: every request is answered, and after a change of owners the responses
+//! stored by the previous owner are not fetched again.
 
 use forwardcache::{Client, Outcome, RoundTrip};
 
@@ -11,10 +11,10 @@ fn origin() -> Origin {
 }
 
 #[test]
-fn with_different_lists_every_request_is_answered_and_the_difference_is_told() {
+fn different_peer_lists_are_reported_and_every_request_is_answered() {
     let (origin, pool) = (origin(), LocalPeer::pool(2));
     let urls = LocalPeer::urls(&pool);
-    // Each believes that the other owns everything.
+    // Each peer considers the other one the owner of every URL.
     pool[0].peer.set_pool([&urls[1]]).unwrap();
     pool[1].peer.set_pool([&urls[0]]).unwrap();
     for number in 0..20 {
@@ -23,7 +23,7 @@ fn with_different_lists_every_request_is_answered_and_the_difference_is_told() {
             let answer = peer.peer.get(&origin.url(&path)).unwrap();
             assert_eq!(answer.into_body().into_text().unwrap(), path);
         }
-        // No request goes further than to one peer.
+        // A request is forwarded at most once.
         assert!(origin.count_of(&path) <= 2);
     }
     for peer in &pool {
@@ -33,7 +33,7 @@ fn with_different_lists_every_request_is_answered_and_the_difference_is_told() {
 }
 
 #[test]
-fn those_who_know_the_same_do_not_disagree() {
+fn equal_peer_lists_report_no_mismatch() {
     let (origin, pool) = (origin(), LocalPeer::pool(3));
     let mut urls = LocalPeer::urls(&pool);
     urls.reverse();
@@ -44,20 +44,23 @@ fn those_who_know_the_same_do_not_disagree() {
         }
     }
     assert_eq!(client.disagreements(), 0);
-    let of_one = Client::builder().pool([pool[0].url()]).build().unwrap();
-    let answer = of_one.get(&origin.url("/0")).unwrap();
-    assert!(answer.headers().get("forwardcache-members").is_none(), "it ends at the hop that it is for");
-    assert_eq!(of_one.disagreements(), 1);
+    let other_pool = Client::builder().pool([pool[0].url()]).build().unwrap();
+    let answer = other_pool.get(&origin.url("/0")).unwrap();
+    assert!(
+        answer.headers().get("forwardcache-members").is_none(),
+        "the field is not passed on to the program"
+    );
+    assert_eq!(other_pool.disagreements(), 1);
     let purge = forwardcache::Purge::all();
     assert!(client.purge(&purge).unwrap().peers.iter().all(|peer| !peer.knows_other_pool));
     assert!(pool[0].peer.purge(&purge).peers.iter().all(|peer| !peer.knows_other_pool));
-    let purged = of_one.purge(&purge).unwrap();
+    let purged = other_pool.purge(&purge).unwrap();
     assert!(purged.is_complete() && purged.to_string().ends_with(" other-pool\n"), "{purged}");
-    assert_eq!((client.disagreements(), of_one.disagreements()), (0, 2));
+    assert_eq!((client.disagreements(), other_pool.disagreements()), (0, 2));
 }
 
 #[test]
-fn a_new_owner_takes_over_what_the_former_one_has() {
+fn new_owner_copies_responses_from_the_previous_owner() {
     let (origin, pool) = (origin(), LocalPeer::pool(3));
     let urls = LocalPeer::urls(&pool);
     for peer in &pool {
@@ -82,17 +85,17 @@ fn a_new_owner_takes_over_what_the_former_one_has() {
         assert!(age <= 60);
         assert_eq!(answer.into_body().into_text().unwrap(), *path);
     }
-    assert_eq!(origin.count(), 30, "nothing is fetched a second time");
+    assert_eq!(origin.count(), 30, "no URL is fetched twice");
     for path in &paths {
         assert_eq!(Outcome::of(get(path).headers()), Some(Outcome::Hit));
     }
-    // What nobody has comes from the origin.
+    // A URL that no peer has stored is fetched from the origin.
     get("/new").into_body().into_bytes().unwrap();
     assert_eq!(origin.count_of("/new"), 1);
 }
 
 #[test]
-fn a_former_owner_that_is_gone_costs_one_try() {
+fn missing_previous_owner_falls_back_to_the_origin() {
     let (origin, mut pool) = (origin(), LocalPeer::pool(2));
     let urls = LocalPeer::urls(&pool);
     pool[0].peer.set_pool([&urls[1]]).unwrap();
@@ -105,8 +108,8 @@ fn a_former_owner_that_is_gone_costs_one_try() {
     assert_eq!(origin.count(), 5);
 }
 
-/// An origin whose answers are numbered by their making.
-fn numbered() -> Origin {
+/// An origin whose response bodies are numbered consecutively.
+fn numbered_origin() -> Origin {
     let made = std::sync::atomic::AtomicUsize::new(0);
     Origin::start(move |_| {
         let number = made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -114,8 +117,9 @@ fn numbered() -> Origin {
     })
 }
 
-/// Two peers, a URL that moves from the first to the second when the pool grows, and what the first has of it.
-fn moved(origin: &Origin) -> (Vec<LocalPeer>, String, String) {
+/// Two peers, a URL whose owner changes from the first to the second when the pool grows, and the body that the first
+/// has stored.
+fn pool_with_moved_url(origin: &Origin) -> (Vec<LocalPeer>, String, String) {
     let pool = LocalPeer::pool(2);
     let urls = LocalPeer::urls(&pool);
     let second = pool[1].peer.self_url().clone();
@@ -137,49 +141,49 @@ fn get(peer: &LocalPeer, url: &str) -> String {
 }
 
 #[test]
-fn what_is_no_longer_so_is_not_handed_over() {
-    let origin = numbered();
-    let (pool, url, stored) = moved(&origin);
-    assert_eq!(get(&pool[1], &url), stored, "else nothing is tested here");
+fn invalidated_response_is_not_copied_from_the_previous_owner() {
+    let origin = numbered_origin();
+    let (pool, url, stored) = pool_with_moved_url(&origin);
+    assert_eq!(get(&pool[1], &url), stored, "the precondition of this test: the stored body is transferred");
 
-    let (pool, url, stored) = moved(&origin);
+    let (pool, url, stored) = pool_with_moved_url(&origin);
     for (name, value) in [("cache-control", "no-cache"), ("pragma", "no-cache"), ("if-match", "\"a\"")] {
         let request = http::Request::get(&url).header(name, value).body("").unwrap();
         let answer = pool[1].peer.request(request).unwrap().into_body().into_text().unwrap();
         assert_ne!(answer, stored, "{name}");
     }
 
-    let (pool, url, stored) = moved(&origin);
+    let (pool, url, stored) = pool_with_moved_url(&origin);
     pool[1].peer.request(http::Request::post(&url).body("").unwrap()).unwrap();
-    assert_ne!(get(&pool[1], &url), stored, "it was before the POST");
+    assert_ne!(get(&pool[1], &url), stored, "the stored body is older than the POST");
 
-    let (pool, url, stored) = moved(&origin);
+    let (pool, url, stored) = pool_with_moved_url(&origin);
     let purge = forwardcache::Purge::url(&url).unwrap();
     assert!(pool[1].peer.purge(&purge).is_complete());
-    assert_ne!(get(&pool[1], &url), stored, "it was purged");
+    assert_ne!(get(&pool[1], &url), stored, "the URL was purged");
 }
 
 #[test]
-fn further_changes_and_what_is_about_other_urls_keep_it_within_reach() {
-    let (origin, other) = (numbered(), numbered());
-    let (pool, url, stored) = moved(&origin);
+fn unrelated_changes_keep_the_previous_owner_known() {
+    let (origin, other) = (numbered_origin(), numbered_origin());
+    let (pool, url, stored) = pool_with_moved_url(&origin);
     let urls = LocalPeer::urls(&pool);
     pool[1].peer.set_pool([&urls[1]]).unwrap();
     pool[1].peer.set_pool(&urls).unwrap();
     let purge = forwardcache::Purge::url(&origin.url("/another")).unwrap();
     assert!(pool[1].peer.purge(&purge).is_complete());
     pool[1].peer.caching().round_trip(http::Request::post(other.url("/")).body("".into()).unwrap()).unwrap();
-    assert_eq!(get(&pool[1], &url), stored, "the first one has it, and nothing was said of it");
+    assert_eq!(get(&pool[1], &url), stored, "the previous owner still has the body, and it is still valid");
 
-    let (pool, url, stored) = moved(&origin);
+    let (pool, url, stored) = pool_with_moved_url(&origin);
     let purge = forwardcache::Purge::prefix(&origin.url("/")).unwrap();
     assert!(pool[1].peer.purge(&purge).is_complete());
-    assert_ne!(get(&pool[1], &url), stored, "it was purged");
+    assert_ne!(get(&pool[1], &url), stored, "the URL was purged");
 }
 
 #[test]
-fn who_has_left_the_pool_is_not_asked() {
-    let origin = numbered();
+fn removed_peer_is_not_asked_as_previous_owner() {
+    let origin = numbered_origin();
     let pool = LocalPeer::pool(2);
     let urls = LocalPeer::urls(&pool);
     pool[1].peer.set_pool([&urls[0]]).unwrap();
@@ -192,11 +196,11 @@ fn who_has_left_the_pool_is_not_asked() {
 }
 
 #[test]
-fn the_same_list_again_changes_nothing() {
-    let origin = numbered();
-    let (pool, url, stored) = moved(&origin);
+fn setting_the_same_list_keeps_the_previous_owner() {
+    let origin = numbered_origin();
+    let (pool, url, stored) = pool_with_moved_url(&origin);
     for peer in &pool {
         peer.peer.set_pool(LocalPeer::urls(&pool)).unwrap();
     }
-    assert_eq!(get(&pool[1], &url), stored, "it is still known who owned it before");
+    assert_eq!(get(&pool[1], &url), stored, "the previous owner is still known");
 }

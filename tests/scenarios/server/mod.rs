@@ -1,13 +1,13 @@
-//! Whatever a socket can send to a front, good and bad, and that it serves afterwards.
+//! Valid and invalid input on the socket of a server, which must keep serving afterwards.
 //!
 //! | module | subject |
 //! |---|---|
-//! | `heads` | heads that are refused, and with what |
-//! | `framing` | content, its framing and its limits |
-//! | `smuggling` | messages that two readers could take for two different ones |
-//! | `answers` | what goes back: framing, connection, failures of the handler |
-//! | `deadlines` | clients that are slow, or silent |
-//! | `crowds` | too many connections, requests, file descriptors |
+//! | `heads` | rejected heads and their statuses |
+//! | `framing` | bodies, their framing and their limits |
+//! | `smuggling` | messages that two parsers could split differently |
+//! | `responses` | responses: framing, connection reuse, failing handlers |
+//! | `deadlines` | slow, silent and disconnecting clients |
+//! | `limits` | too many connections, requests or file descriptors |
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,49 +18,49 @@ use parking_lot::Mutex;
 
 use crate::support::raw::{self, Connection};
 
-mod answers;
-mod crowds;
 mod deadlines;
 mod framing;
 mod heads;
+mod limits;
+mod responses;
 mod smuggling;
 
-/// What a handler was given.
+/// A request as passed to the handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
+struct ReceivedRequest {
     method: String,
     target: String,
-    /// The body, or that it was cut.
+    /// The body, or `None` if it was truncated.
     body: Option<Vec<u8>>,
 }
 
-impl Seen {
+impl ReceivedRequest {
     fn of(method: &str, target: &str, body: &str) -> Self {
         Self { method: method.to_owned(), target: target.to_owned(), body: Some(body.into()) }
     }
 }
 
-/// A front whose handler notes what it is given and says `ok`.
-struct Noting {
+/// A server whose handler records each request and responds with `ok`.
+struct RecordingServer {
     serving: Serving,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
-impl Noting {
+impl RecordingServer {
     fn start() -> Self {
         Self::start_with(FrontOptions::new())
     }
 
     fn start_with(options: FrontOptions) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let notes = Arc::clone(&seen);
+        let recorded = Arc::clone(&seen);
         let handler = move |request: Request<Body>| {
             let (method, target) = (request.method().to_string(), request.uri().to_string());
             let body = request.into_body().into_bytes().ok().map(Vec::from);
-            notes.lock().push(Seen { method, target, body });
+            recorded.lock().push(ReceivedRequest { method, target, body });
             Response::new(Body::from("ok"))
         };
-        Self { serving: front(options, handler), seen }
+        Self { serving: start_server(options, handler), seen }
     }
 
     fn address(&self) -> SocketAddr {
@@ -71,29 +71,29 @@ impl Noting {
         Connection::open(self.address())
     }
 
-    /// What the handler was given since the last call.
-    fn seen(&self) -> Vec<Seen> {
+    /// Returns the requests since the last call.
+    fn seen(&self) -> Vec<ReceivedRequest> {
         std::mem::take(&mut self.seen.lock())
     }
 
-    /// What these bytes are answered with; the connection is closed behind it.
-    fn refuses(&self, bytes: impl AsRef<[u8]>) -> u16 {
+    /// Sends these bytes, which must be rejected before the handler is called. Returns the status.
+    fn rejected_with(&self, bytes: impl AsRef<[u8]>) -> u16 {
         let mut connection = self.connect();
         connection.write(bytes);
-        let status = refusal(&mut connection);
+        let status = read_rejection(&mut connection);
         assert_eq!(self.seen(), []);
-        self.still_serves();
+        self.assert_still_serves();
         status
     }
 
-    fn still_serves(&self) {
-        still_serves(self.address());
+    fn assert_still_serves(&self) {
+        assert_still_serves(self.address());
         self.seen();
     }
 }
 
-/// The answer to what is refused, and the end of its connection.
-fn refusal(connection: &mut Connection) -> u16 {
+/// Reads the response to a rejected request and the end of its connection. Returns the status.
+fn read_rejection(connection: &mut Connection) -> u16 {
     let response = connection.read_response();
     assert_eq!(response.field("connection"), Some("close"));
     assert_eq!(response.field("cache-control"), Some("no-store"));
@@ -102,12 +102,12 @@ fn refusal(connection: &mut Connection) -> u16 {
     response.status
 }
 
-fn still_serves(address: SocketAddr) {
+fn assert_still_serves(address: SocketAddr) {
     let response = raw::exchange(address, "GET /still HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(response.starts_with(b"HTTP/1.1 "), "{:?}", response.escape_ascii().to_string());
 }
 
-fn front(
+fn start_server(
     options: FrontOptions,
     handler: impl Fn(Request<Body>) -> Response<Body> + Send + Sync + 'static,
 ) -> Serving {

@@ -1,4 +1,4 @@
-//! The Go package's own test cases, each under its name. Where we answer otherwise, the row says why.
+//! The test cases of the Go package, named after the originals. A comment explains each difference in behaviour.
 
 use std::sync::Arc;
 use std::thread;
@@ -11,7 +11,7 @@ use http::{Request, Response};
 
 use super::support::origin::{Origin, Received, Reply};
 
-/// Places what is named where it is told to, and everything else at 0, as a hash for tests.
+/// A hash for tests: text that contains one of the names gets its place, any other text 0.
 fn hash(places: &'static [(&'static str, u32)]) -> HashFunction {
     HashFunction::new(move |data: &[u8]| {
         let text = String::from_utf8_lossy(data);
@@ -39,7 +39,7 @@ fn proxy() {
     let handler = peer.handler();
     let of_origin = |path: &str| escaped(&origin.url(path));
     for (request, status, body) in [
-        // There all three bad requests are 502 without a word, and so not told from a failing origin.
+        // The Go package answers all three bad requests with 502, the same as for a failing origin.
         ("/p".to_owned(), 404, None),
         (format!("/proxy?url={}", of_origin("/small.js")), 400, None),
         ("/proxy?q=%25".to_owned(), 400, None),
@@ -89,7 +89,7 @@ fn client() {
 /// `TestPeer`
 #[test]
 fn peer() {
-    let says = |source: &'static str| {
+    let responder = |source: &'static str| {
         RoundTripFn(move |_| Ok(Response::builder().header("x-source", source).body(Body::empty()).unwrap()))
     };
     let peer = Peer::builder("http://self.com:3000")
@@ -100,20 +100,20 @@ fn peer() {
             ("http://some.url/res-self.js", 0),
             ("http://some.url/res-peer.js", 1),
         ]))
-        .origin(says("self"))
-        .transport(says("client"))
+        .origin(responder("self"))
+        .transport(responder("client"))
         .build()
         .unwrap();
     for (url, source) in [("http://some.url/res-self.js", "self"), ("http://some.url/res-peer.js", "client")]
     {
         assert_eq!(peer.get(url).unwrap().headers()["x-source"], source);
-        // There the HTTP client of a peer goes over the network also for what the peer owns.
+        // In the Go package, the peer's HTTP client uses the network even for URLs that the peer owns.
         let response = forwardcache::agent(peer.clone()).get(url).call().unwrap();
         assert_eq!(response.headers()["x-source"], source);
     }
 }
 
-/// `TestPool`: two members, the path, the replicas and the hash chosen.
+/// `TestPool`: two members with a custom path, number of replicas and hash.
 #[test]
 fn pool() {
     let origin = Origin::start(files);
@@ -129,7 +129,7 @@ fn pool() {
             (response.status().as_u16(), response.headers().contains_key("x-from-cache")),
             (status, cached)
         );
-        // What is read to its end is stored by then, at its owner too.
+        // After the body has been read to its end it is stored, including at its owner.
         response.into_body().into_bytes().unwrap();
     }
 }
@@ -166,8 +166,8 @@ fn two_peers() -> (Vec<Peer>, Vec<forwardcache::Serving>) {
     (peers, serving)
 }
 
-/// What an entry of a four-letter key takes beside its value: ours counts keys and bookkeeping.
-fn bookkeeping() -> u64 {
+/// The size of an entry with a four-letter key and an empty value: this LRU counts keys and bookkeeping.
+fn empty_entry_size() -> u64 {
     let lru = Lru::new(MemoryCache::new(), 1 << 20);
     lru.set("key1", Bytes::new()).unwrap();
     lru.usage().bytes
@@ -176,10 +176,10 @@ fn bookkeeping() -> u64 {
 /// `TestSet`
 #[test]
 fn lru_set() {
-    let entry = bookkeeping();
-    // Room for two entries and 10 bytes of values, where the keys and sizes are those of the Go test. There
-    // keys count nothing, so a third entry fits too; and what is larger than the whole pushes everything
-    // out and stays, where ours is not stored and pushes nothing out.
+    let entry = empty_entry_size();
+    // The capacity is two entries plus 10 bytes, so that the keys and value sizes of the Go test fit. The Go package
+    // does not count keys, so a third entry fits too, and it stores an entry larger than the capacity after evicting
+    // all others. This LRU rejects such an entry and evicts nothing.
     let cache = Arc::new(MemoryCache::new());
     let lru = Lru::new(Arc::clone(&cache), 2 * entry + 10);
     let oversized = usize::try_from(2 * entry + 12).unwrap();
@@ -212,7 +212,7 @@ fn lru_set() {
 /// `TestGet`
 #[test]
 fn lru_get() {
-    let lru = Lru::new(MemoryCache::new(), 2 * bookkeeping() + 10);
+    let lru = Lru::new(MemoryCache::new(), 2 * empty_entry_size() + 10);
     assert_eq!(lru.get("unknown").unwrap(), None);
     let value = Bytes::from_static(b"12345");
     lru.set("key1", value.clone()).unwrap();
@@ -232,11 +232,12 @@ fn lru_delete() {
     assert_eq!(lru.get("key1").unwrap(), None);
 }
 
-/// `TestRace`: there it looks for data races alone; here what is counted must be what is held.
+/// `TestRace`: the original only looks for data races; this test also compares the counted usage with the stored
+/// bytes.
 #[test]
 fn lru_race() {
     let backend = Arc::new(MemoryCache::new());
-    let lru = Lru::new(Arc::clone(&backend), 8 * bookkeeping());
+    let lru = Lru::new(Arc::clone(&backend), 8 * empty_entry_size());
     thread::scope(|scope| {
         for worker in 0..16 {
             let lru = &lru;
@@ -256,7 +257,7 @@ fn lru_race() {
         }
     });
     let held: Vec<Bytes> = (0..8).filter_map(|key| backend.get(&format!("key{key}")).unwrap()).collect();
-    let expected: u64 = held.iter().map(|value| bookkeeping() + value.len() as u64).sum();
+    let expected: u64 = held.iter().map(|value| empty_entry_size() + value.len() as u64).sum();
     assert_eq!((lru.usage().keys, lru.usage().bytes), (held.len() as u64, expected));
     assert!(lru.usage().bytes <= lru.usage().capacity);
 }

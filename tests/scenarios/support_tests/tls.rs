@@ -20,7 +20,7 @@ fn body_of(agent: &ureq::Agent, url: &str) -> Result<String, ureq::Error> {
 }
 
 #[test]
-fn a_client_that_trusts_the_authority_is_answered_by_address_and_by_name() {
+fn trusting_client_connects_by_address_and_by_name() {
     let origin = TlsOrigin::start(|received| Reply::ok(received.target.clone()));
     let agent = agent_trusting(origin.ca_pem().as_bytes());
     assert_eq!(body_of(&agent, &origin.url("/address")).unwrap(), "/address");
@@ -29,14 +29,14 @@ fn a_client_that_trusts_the_authority_is_answered_by_address_and_by_name() {
 }
 
 #[test]
-fn the_file_of_the_authority_holds_its_certificate() {
+fn ca_file_contains_the_authority_certificate() {
     let origin = TlsOrigin::replies([Reply::ok("from the file")]);
     let agent = agent_trusting(&std::fs::read(origin.ca_file()).unwrap());
     assert_eq!(body_of(&agent, &origin.url("/")).unwrap(), "from the file");
 }
 
 #[test]
-fn a_client_that_trusts_another_authority_refuses_and_the_origin_is_never_asked() {
+fn client_of_another_authority_sends_no_request() {
     let other = TlsOrigin::replies([]).may_be_unused();
     let origin = TlsOrigin::replies([Reply::ok("secret")]).may_be_unused();
     let agent = agent_trusting(other.ca_pem().as_bytes());
@@ -45,7 +45,7 @@ fn a_client_that_trusts_another_authority_refuses_and_the_origin_is_never_asked(
 }
 
 #[test]
-fn a_connection_is_kept_and_replies_have_every_framing() {
+fn tls_connection_is_kept_for_every_framing() {
     let origin = TlsOrigin::replies([
         Reply::ok("by length"),
         Reply::ok("by chunks").chunked(),
@@ -59,7 +59,7 @@ fn a_connection_is_kept_and_replies_have_every_framing() {
 }
 
 #[test]
-fn a_gate_stops_a_reply() {
+fn gate_pauses_a_tls_reply() {
     let gate = Gate::new();
     let origin = TlsOrigin::replies([Reply::ok("in two parts").gate_body(3, &gate)]);
     let agent = agent_trusting(origin.ca_pem().as_bytes());
@@ -68,7 +68,7 @@ fn a_gate_stops_a_reply() {
     assert_eq!(response.body_mut().read_to_string().unwrap(), "in two parts");
 }
 
-/// Asks by rustls itself, which tells a cut from an end, and returns how reading ended.
+/// Sends a request with rustls, which distinguishes truncation from an orderly end. Returns the bytes and the end.
 fn end_of(origin: &TlsOrigin) -> (Vec<u8>, io::Result<usize>) {
     use std::io::{Read, Write};
 
@@ -89,7 +89,7 @@ fn end_of(origin: &TlsOrigin) -> (Vec<u8>, io::Result<usize>) {
 }
 
 #[test]
-fn an_end_is_said_and_a_cut_is_not() {
+fn only_an_orderly_end_sends_close_notify() {
     let origin = TlsOrigin::replies([
         Reply::ok("whole").until_close(),
         Reply::ok("whole").until_close().cut_after(2),

@@ -1,4 +1,4 @@
-//! The support does what the scenarios rely on.
+//! Tests of the helpers that the scenarios rely on.
 
 mod nginx;
 mod origin;
@@ -9,7 +9,7 @@ use crate::support::port::Port;
 use std::net::{TcpListener, TcpStream};
 
 #[test]
-fn a_held_port_refuses_connections_and_cannot_be_bound() {
+fn held_port_refuses_connections_and_cannot_be_bound() {
     let port = Port::hold();
     let refused = TcpStream::connect(port.address()).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
@@ -18,8 +18,8 @@ fn a_held_port_refuses_connections_and_cannot_be_bound() {
 }
 
 #[test]
-fn a_released_port_can_be_bound() {
-    // An outgoing connection of another test may be given a port between release and bind.
+fn released_port_can_be_bound() {
+    // Another test's outgoing connection may take the port between release and bind.
     let bound = (0..10).any(|_| TcpListener::bind(("127.0.0.1", Port::hold().release())).is_ok());
     assert!(bound);
 }

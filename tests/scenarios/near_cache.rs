@@ -1,4 +1,4 @@
-//! What is asked for often, and kept beside the one who asks.
+//! Near caches: local copies of hot responses that another peer owns.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use http::{Request, Response};
 use crate::local::LocalPeer;
 use crate::support::origin::{Origin, Reply};
 
-/// What a response says that it is kept for, and how.
+/// An origin whose responses have this `Cache-Control`.
 fn origin(control: &'static str) -> Origin {
     Origin::start(move |received| {
         Reply::ok(received.target.clone()).field("Cache-Control", control).field("ETag", "\"a\"")
     })
 }
 
-/// A pool of three whose clock is moved by hand.
+/// A pool of three peers with a manual clock.
 fn pool() -> (Vec<LocalPeer>, Arc<ManualClock>) {
     pool_with(|builder| builder)
 }
@@ -30,8 +30,8 @@ fn pool_with(with: impl Fn(PeerBuilder) -> PeerBuilder) -> (Vec<LocalPeer>, Arc<
     (pool, clock)
 }
 
-/// A URL of the origin that the first peer does not own, and its owner.
-fn of_another<'a>(pool: &'a [LocalPeer], origin: &Origin) -> (String, &'a Peer) {
+/// Returns a URL of the origin that the first peer does not own, and its owner.
+fn url_of_other_owner<'a>(pool: &'a [LocalPeer], origin: &Origin) -> (String, &'a Peer) {
     let owner = |url: &str| pool[0].peer.client().owner(url).unwrap().unwrap();
     let url = (0..)
         .map(|number| origin.url(&format!("/{number}")))
@@ -42,8 +42,8 @@ fn of_another<'a>(pool: &'a [LocalPeer], origin: &Origin) -> (String, &'a Peer) 
     (url, &peer.peer)
 }
 
-/// How many requests a peer has answered.
-fn answered(peer: &Peer) -> u64 {
+/// Returns the number of requests that a peer has answered.
+fn request_count(peer: &Peer) -> u64 {
     let counts = peer.stats().counts();
     counts.iter().take(Outcome::NAMES.len()).map(|(_, count)| count).sum()
 }
@@ -59,17 +59,17 @@ fn status_of<B>(response: &Response<B>) -> Vec<String> {
 }
 
 #[test]
-fn a_hot_key_needs_no_socket() {
+fn hot_key_is_served_without_a_socket() {
     let (origin, (pool, clock)) = (origin("max-age=60"), pool());
-    let (url, owner) = of_another(&pool, &origin);
-    let asker = &pool[0].peer;
+    let (url, owner) = url_of_other_owner(&pool, &origin);
+    let peer = &pool[0].peer;
     for number in 1..=8 {
-        get(asker, &url);
-        assert_eq!(answered(owner), number);
+        get(peer, &url);
+        assert_eq!(request_count(owner), number);
     }
     clock.advance(Duration::from_secs(1));
     for _ in 0..20 {
-        let response = get(asker, &url);
+        let response = get(peer, &url);
         assert!(url.ends_with(std::str::from_utf8(response.body()).unwrap()));
         assert_eq!(status_of(&response), ["forwardcache; hit; ttl=60", "forwardcache-near; hit; ttl=9"]);
         assert_eq!(Outcome::of(response.headers()), Some(Outcome::Hit));
@@ -78,43 +78,42 @@ fn a_hot_key_needs_no_socket() {
             (&"1".parse().unwrap(), &"1".parse().unwrap())
         );
     }
-    assert_eq!((answered(owner), origin.count()), (8, 1));
-    assert_eq!(asker.client().near_stats().unwrap().counts().of(Outcome::Hit), 20);
-    // What the peer owns itself is in its share already.
+    assert_eq!((request_count(owner), origin.count()), (8, 1));
+    assert_eq!(peer.client().near_stats().unwrap().counts().of(Outcome::Hit), 20);
+    // Responses that the peer owns are already in its store, so they are not copied.
     let own = (0..).map(|number| origin.url(&format!("/own/{number}")));
-    let own =
-        own.into_iter().find(|url| asker.client().owner(url).unwrap().as_ref() == Some(asker.self_url()));
+    let own = own.into_iter().find(|url| peer.client().owner(url).unwrap().as_ref() == Some(peer.self_url()));
     let own = own.unwrap();
     for _ in 0..20 {
-        get(asker, &own);
-        asker.client().get(&own).unwrap().into_body().into_bytes().unwrap();
+        get(peer, &own);
+        peer.client().get(&own).unwrap().into_body().into_bytes().unwrap();
     }
-    assert_eq!(asker.client().near_usage().unwrap().keys, 1);
+    assert_eq!(peer.client().near_usage().unwrap().keys, 1);
 }
 
 #[test]
-fn it_is_fresh_for_as_long_as_at_the_owner() {
+fn copy_expires_at_the_same_time_as_at_the_owner() {
     let long = NearCache::new().longest(Duration::from_secs(600)).hot(1, Duration::from_secs(10));
     let origin = Origin::start(|_| {
         Reply::ok("hello").field("Cache-Control", "max-age=60, s-maxage=600").field("Age", "20")
     });
     let (pool, clock) = pool_with(|builder| builder.near_cache(long.clone()));
-    let (url, owner) = of_another(&pool, &origin);
-    let asker = &pool[0].peer;
-    get(asker, &url);
+    let (url, owner) = url_of_other_owner(&pool, &origin);
+    let peer = &pool[0].peer;
+    get(peer, &url);
     clock.advance(Duration::from_secs(10));
-    get(asker, &url);
-    assert_eq!(answered(owner), 2);
+    get(peer, &url);
+    assert_eq!(request_count(owner), 2);
     clock.advance(Duration::from_secs(29));
-    let response = get(asker, &url);
-    assert_eq!((answered(owner), &response.headers()["age"]), (2, &"59".parse().unwrap()));
+    let response = get(peer, &url);
+    assert_eq!((request_count(owner), &response.headers()["age"]), (2, &"59".parse().unwrap()));
     clock.advance(Duration::from_secs(1));
-    get(asker, &url);
-    assert_eq!((answered(owner), origin.count()), (3, 2));
+    get(peer, &url);
+    assert_eq!((request_count(owner), origin.count()), (3, 2));
 }
 
 #[test]
-fn what_is_not_for_everybody_goes_to_the_owner() {
+fn non_shareable_requests_go_to_the_owner() {
     for (control, fields) in [
         ("max-age=60", &[("Authorization", "Basic YQ==")][..]),
         ("max-age=60", &[("Cookie", "a=b")]),
@@ -125,41 +124,41 @@ fn what_is_not_for_everybody_goes_to_the_owner() {
         ("no-store", &[]),
     ] {
         let (origin, (pool, _)) = (origin(control).may_be_unused(), pool());
-        let (url, owner) = of_another(&pool, &origin);
-        let asker = &pool[0].peer;
+        let (url, owner) = url_of_other_owner(&pool, &origin);
+        let peer = &pool[0].peer;
         for number in 1..=20 {
             let mut request = Request::get(&url);
             for (name, value) in fields {
                 request = request.header(*name, *value);
             }
-            let response = asker.request(request.body(()).unwrap().map(|()| forwardcache::Body::empty()));
+            let response = peer.request(request.body(()).unwrap().map(|()| forwardcache::Body::empty()));
             response.unwrap().into_body().into_bytes().unwrap();
-            assert_eq!(answered(owner), number, "{control} {fields:?}");
+            assert_eq!(request_count(owner), number, "{control} {fields:?}");
         }
-        assert_eq!(asker.client().near_usage().unwrap().keys, 0, "{control} {fields:?}");
+        assert_eq!(peer.client().near_usage().unwrap().keys, 0, "{control} {fields:?}");
     }
 }
 
 #[test]
-fn large_bodies_are_the_owners_and_memory_is_what_was_promised() {
+fn large_bodies_are_not_copied_and_memory_stays_within_its_limit() {
     let origin = Origin::start(|received| {
         let size = if received.target == "/large" { 300_000 } else { 3_000 };
         Reply::ok(vec![b'x'; size]).field("Cache-Control", "max-age=60")
     });
     let hot = NearCache::new().hot(1, Duration::from_secs(10));
     let (pool, _) = pool_with(|builder| builder.memory(8 << 20).near_cache(hot.clone()));
-    let asker = &pool[0].peer;
+    let peer = &pool[0].peer;
     let large = origin.url("/large");
     for _ in 0..3 {
-        asker.client().get(&large).unwrap().into_body().into_bytes().unwrap();
+        peer.client().get(&large).unwrap().into_body().into_bytes().unwrap();
     }
-    let usage = || asker.client().near_usage().unwrap();
-    let promised = asker.caching().store().usage().capacity + usage().capacity;
+    let usage = || peer.client().near_usage().unwrap();
+    let promised = peer.caching().store().usage().capacity + usage().capacity;
     assert_eq!((usage().keys, promised), (0, 8 << 20));
     for number in 0..400 {
         let url = origin.url(&format!("/{number}"));
         for _ in 0..2 {
-            get(asker, &url);
+            get(peer, &url);
             assert!(usage().bytes <= 512 << 10);
         }
     }
@@ -167,31 +166,31 @@ fn large_bodies_are_the_owners_and_memory_is_what_was_promised() {
 }
 
 #[test]
-fn an_owner_that_is_down_is_not_missed_while_the_copy_is_fresh() {
+fn fresh_copy_is_served_while_the_owner_is_down() {
     let near = NearCache::new().longest(Duration::from_secs(600));
     let (mut pool, clock) = pool_with(|builder| builder.near_cache(near.clone()));
     let origin = origin("max-age=60");
-    let (url, owner) = of_another(&pool, &origin);
+    let (url, owner) = url_of_other_owner(&pool, &origin);
     let owner = owner.self_url().clone();
-    let asker = pool[0].peer.clone();
+    let peer = pool[0].peer.clone();
     for _ in 0..16 {
-        get(&asker, &url);
+        get(&peer, &url);
     }
     pool.retain(|member| *member.peer.self_url() != owner);
     let address = owner.as_str().strip_prefix("http://").unwrap();
-    assert!(TcpStream::connect(address).is_err(), "it is down");
+    assert!(TcpStream::connect(address).is_err(), "the owner must be down");
     for second in 1..60 {
         clock.advance(Duration::from_secs(1));
-        let response = get(&asker, &url);
+        let response = get(&peer, &url);
         assert_eq!(response.headers()["age"], second.to_string().as_str());
     }
     assert_eq!(origin.count(), 1);
-    asker.client().forget_near();
-    assert_eq!(asker.client().near_usage().unwrap().keys, 0);
+    peer.client().forget_near();
+    assert_eq!(peer.client().near_usage().unwrap().keys, 0);
 }
 
 #[test]
-fn a_client_has_one_when_it_is_given_memory() {
+fn client_has_a_near_cache_if_memory_is_configured() {
     let origin = origin("public, max-age=60");
     let (pool, _) = pool_with(|builder| {
         let tokens = Tokens::new(["a-token-of-the-pool"]).unwrap();
@@ -208,12 +207,12 @@ fn a_client_has_one_when_it_is_given_memory() {
     for _ in 0..20 {
         client.get(&url).unwrap().into_body().into_bytes().unwrap();
     }
-    let answered: u64 = pool.iter().map(|member| answered(&member.peer)).sum();
-    assert_eq!((answered, client.near_stats().unwrap().counts().of(Outcome::Hit)), (3, 17));
+    let request_count: u64 = pool.iter().map(|member| request_count(&member.peer)).sum();
+    assert_eq!((request_count, client.near_stats().unwrap().counts().of(Outcome::Hit)), (3, 17));
 }
 
 #[test]
-fn what_a_peer_can_be_is_told_from_what_it_cannot() {
+fn near_cache_must_fit_into_the_memory_of_the_peer() {
     let built = |near| Peer::builder("http://10.0.0.1:3000").memory(1 << 20).near_cache(near).build();
     let error = built(NearCache::new().memory(2 << 20)).unwrap_err();
     assert_eq!(
@@ -221,19 +220,19 @@ fn what_a_peer_can_be_is_told_from_what_it_cannot() {
         (ErrorKind::BadOption, "a near cache of 2097152 bytes is larger than the 1048576 of its peer")
     );
     assert_eq!(built(NearCache::new()).unwrap().client().near_usage().unwrap().capacity, 64 << 10);
-    let alone = Peer::builder("http://10.0.0.1:3000").memory(1 << 20).build().unwrap();
-    assert!(alone.client().near_usage().is_none());
-    assert_eq!(alone.caching().store().usage().capacity, 1 << 20);
+    let pool_of_one = Peer::builder("http://10.0.0.1:3000").memory(1 << 20).build().unwrap();
+    assert!(pool_of_one.client().near_usage().is_none());
+    assert_eq!(pool_of_one.caching().store().usage().capacity, 1 << 20);
 }
 
 #[test]
-fn what_may_not_be_repeated_is_not_repeated_by_a_peer_with_a_near_cache() {
-    // An owner that takes a request and answers nothing.
+fn peer_with_near_cache_does_not_retry_a_post() {
+    // An owner that accepts requests and closes the connection without a response.
     let owner = Origin::start(|_| Reply::nothing().close()).may_be_unused();
     let origin = Origin::start(|_| Reply::ok("hello")).may_be_unused();
     let own = "http://127.0.0.1:1";
     let peer = Peer::builder(own).pool([own, &owner.url("")]).build().unwrap();
-    assert!(peer.client().near_usage().is_some(), "else nothing is tested here");
+    assert!(peer.client().near_usage().is_some(), "the precondition of this test");
     let url = (0..200)
         .map(|number| origin.url(&format!("/{number}")))
         .find(|url| peer.client().owner(url).unwrap().is_some_and(|peer| peer.as_str() != own))

@@ -1,4 +1,5 @@
-//! Programs that ask `/proxy?q=` without being a client of this crate see all origins at the host of the peer.
+//! Interoperability with other HTTP clients, unusual origins and operator rules. A program that requests `/proxy?q=`
+//! without the client of this crate sees every origin under the host of the peer.
 
 use std::sync::{Arc, Mutex};
 
@@ -27,12 +28,12 @@ fn page() -> Reply {
 }
 
 #[test]
-fn what_an_origin_sets_for_its_host_is_not_set_for_the_peer() {
+fn host_wide_fields_of_an_origin_are_removed_for_other_clients() {
     for pass_cookies in [false, true] {
         let origin = Origin::replies([page()]);
         let peer = LocalPeer::start_with(|builder| builder.pass_cookies(pass_cookies));
         let url = origin.url("/a/b");
-        // As a miss, as a hit, and as the response to HEAD.
+        // A miss, then a hit.
         for _ in 0..2 {
             let answer = peer.get(&url);
             assert_eq!(answer.status, 302);
@@ -43,7 +44,7 @@ fn what_an_origin_sets_for_its_host_is_not_set_for_the_peer() {
                 assert_eq!(is_there, pass_cookies && name == "Set-Cookie", "{name}");
             }
         }
-        // A client of the crate, and the program itself, know whose response it is.
+        // Clients of this crate know the origin of a response, so they get the original fields.
         let request = || Request::get(&url).body(forwardcache::Body::empty()).unwrap();
         for response in
             [peer.client().round_trip(request()).unwrap(), peer.peer.round_trip(request()).unwrap()]
@@ -59,7 +60,7 @@ fn what_an_origin_sets_for_its_host_is_not_set_for_the_peer() {
 }
 
 #[test]
-fn a_hit_of_other_fields_is_as_it_was() {
+fn other_fields_are_unchanged_in_a_hit() {
     let origin = Origin::replies([Reply::ok("x").field("Cache-Control", "max-age=60").field("X-A", "1")]);
     let peer = LocalPeer::start();
     for _ in 0..3 {
@@ -68,9 +69,9 @@ fn a_hit_of_other_fields_is_as_it_was() {
     assert_eq!(origin.count(), 1);
 }
 
-/// RFC 9110 section 15.2, RFC 8297: early hints come before the response, over each hop, and never from the store.
+/// Interim responses precede the response on each hop and are never stored (RFC 9110 section 15.2, RFC 8297).
 #[test]
-fn interim_responses_are_passed_on_before_the_response_comes() {
+fn interim_responses_are_forwarded_before_the_response() {
     let gate = Gate::new();
     let hints =
         "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nX-Hop: 1\r\nConnection: x-hop\r\n\r\n";
@@ -85,7 +86,7 @@ fn interim_responses_are_passed_on_before_the_response_comes() {
     };
     let origin = Origin::replies([Reply::raw_pieces(pieces(&gate)), Reply::raw_pieces(pieces(&gate))]);
     let peer = LocalPeer::start();
-    let mut connection = peer.asked(&origin.url("/"));
+    let mut connection = peer.start_get(&origin.url("/"));
     let early = connection.read_response();
     assert_eq!((early.status, early.field("link")), (103, Some("</a.css>; rel=preload")));
     assert_eq!((early.field("x-hop"), early.field("connection")), (None, None));
@@ -93,24 +94,25 @@ fn interim_responses_are_passed_on_before_the_response_comes() {
     assert_eq!(connection.read_response().status, 102);
     let answer = connection.read_response();
     assert_eq!((answer.status, &*answer.body), (200, &b"ok"[..]));
-    // The hit has none.
+    // A hit has no interim response.
     let answer = peer.get(&origin.url("/"));
     assert_eq!((answer.status, Outcome::of(&answer.headers)), (200, Some(Outcome::Hit)));
 
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let tell = Arc::clone(&told);
+    let interim = Arc::new(Mutex::new(Vec::new()));
+    let recorder = Arc::clone(&interim);
     let on_interim = OnInterim::new(move |status, headers| {
-        tell.lock().unwrap().push((status.as_u16(), headers.get("link").cloned()));
+        recorder.lock().unwrap().push((status.as_u16(), headers.get("link").cloned()));
     });
     let request = Request::get(origin.url("/other")).extension(on_interim);
     let response = peer.client().round_trip(request.body(forwardcache::Body::empty()).unwrap()).unwrap();
     assert_eq!(response.into_body().into_text().unwrap(), "ok");
-    let told: Vec<_> = told.lock().unwrap().iter().map(|(status, link)| (*status, link.is_some())).collect();
-    assert_eq!(told, [(103, true), (102, false)]);
+    let interim: Vec<_> =
+        interim.lock().unwrap().iter().map(|(status, link)| (*status, link.is_some())).collect();
+    assert_eq!(interim, [(103, true), (102, false)]);
 }
 
 #[test]
-fn a_client_of_http_1_0_gets_no_interim_response() {
+fn http_1_0_client_gets_no_interim_response() {
     let reply =
         "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let origin = Origin::replies([Reply::raw(reply)]);
@@ -124,7 +126,7 @@ fn a_client_of_http_1_0_gets_no_interim_response() {
 }
 
 #[test]
-fn heads_that_can_be_read_in_one_way_are_served_and_pass_every_hop() {
+fn unusual_but_unambiguous_heads_are_accepted_on_every_hop() {
     let links: String = (0..200).map(|number| format!("Link: </{number}>\r\n")).collect();
     let padding = "x".repeat(40_000);
     let reply = format!(
@@ -141,9 +143,9 @@ fn heads_that_can_be_read_in_one_way_are_served_and_pass_every_hop() {
     assert_eq!(response.into_body().into_text().unwrap(), "ok");
 }
 
-/// A client accepts heads from a peer that are larger than the default limits for origins.
+/// A client accepts heads from a peer that exceed the default limits for origins.
 #[test]
-fn larger_heads_that_a_peer_was_allowed_pass_the_hop() {
+fn head_over_the_default_limits_is_accepted_from_a_peer() {
     let links: String =
         (0..3000).map(|number| format!("Link: </{number}-{}>\r\n", "x".repeat(100))).collect();
     let reply = format!("HTTP/1.1 200 OK\r\n{links}Content-Length: 2\r\n\r\nok");
@@ -156,8 +158,8 @@ fn larger_heads_that_a_peer_was_allowed_pass_the_hop() {
 }
 
 #[test]
-fn a_rule_that_cannot_be_read_is_one_line() {
-    for (rule, says) in [
+fn invalid_lifetime_rule_is_a_usage_error() {
+    for (rule, expected) in [
         ("host=a.ex", "a lifetime is missing"),
         ("host=a.ex:http at-least=1h", "the port is not a number"),
         ("at-least=1y", "a time is a whole number"),
@@ -165,12 +167,12 @@ fn a_rule_that_cannot_be_read_is_one_line() {
         let output = run(["serve", "--listen", "127.0.0.1:0", "--lifetime", rule]);
         assert_eq!(output.status.code(), Some(2));
         let text = String::from_utf8(output.stderr).unwrap();
-        assert!(text.contains(says), "{text}");
+        assert!(text.contains(expected), "{text}");
     }
 }
 
 #[test]
-fn what_the_operator_types_is_kept_to() {
+fn operator_options_are_applied() {
     let origin = Origin::start(|received| {
         assert_eq!(received.field("User-Agent"), Some("me/1"));
         match &*received.target {
@@ -209,7 +211,7 @@ fn what_the_operator_types_is_kept_to() {
 }
 
 #[test]
-fn offline_no_origin_is_asked() {
+fn offline_peer_contacts_no_origin() {
     let origin = Origin::start(|_| Reply::ok("x")).may_be_unused();
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--offline"]);
     let answer = send(peer.address, "GET", &format!("/proxy?q={}", escaped(&origin.url("/"))), "");

@@ -1,25 +1,25 @@
-//! Messages that two readers could take for two different ones (RFC 9112 section 11.2): the front refuses
-//! them and closes, or reads them as everybody must.
+//! Messages that two parsers could split differently (RFC 9112 section 11.2): the server rejects them and closes the
+//! connection, or parses them in the only way that the RFC allows.
 
-use super::{Noting, Seen, refusal};
+use super::{ReceivedRequest, RecordingServer, read_rejection};
 
-/// What has to come of a message.
+/// The expected result of a message.
 enum Expected {
-    /// It is refused with this, and nothing behind it is read.
+    /// The message is rejected with this status, and nothing after it is read.
     Refused(u16),
-    /// The handler is given these, one after the other.
-    Seen(&'static [(&'static str, &'static str, &'static str)]),
+    /// The handler gets these requests, in this order.
+    ReceivedRequest(&'static [(&'static str, &'static str, &'static str)]),
 }
-use Expected::{Refused, Seen as Given};
+use Expected::{ReceivedRequest as Accepted, Refused};
 
-/// Stands behind every message: whoever sees it for a request where it is content has been deceived.
+/// Follows every message: it must never be parsed as a request if it is part of the message.
 const MARKER: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
-fn every_trick_is_refused_or_read_as_everybody_must() {
-    let front = Noting::start();
+fn ambiguous_message_is_rejected_or_parsed_unambiguously() {
+    let server = RecordingServer::start();
     for (trick, message, expected) in [
-        // Both lengths, in either order and in every disguise of the second.
+        // Both Content-Length and Transfer-Encoding, in either order and with disguised values.
         (
             "CL.TE",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
@@ -48,12 +48,12 @@ fn every_trick_is_refused_or_read_as_everybody_must() {
         (
             "a tab before the value",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n",
-            Given(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
         ),
         (
-            "a tab behind the value",
+            "a tab after the value",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n",
-            Given(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
         ),
         (
             "a vertical tab in the value",
@@ -86,26 +86,26 @@ fn every_trick_is_refused_or_read_as_everybody_must() {
             Refused(400),
         ),
         (
-            "a coding behind a bare LF",
+            "a coding after a bare LF",
             "POST / HTTP/1.1\r\nHost: a\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             Refused(400),
         ),
         (
-            "a coding behind a bare CR",
+            "a coding after a bare CR",
             "POST / HTTP/1.1\r\nHost: a\r\nX: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             Refused(400),
         ),
         (
-            "a name that only looks alike",
+            "a name that looks similar",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-            Given(&[("POST", "/", "0\r\n\r\n"), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", "0\r\n\r\n"), ("GET", "/smuggled", "")]),
         ),
         (
             "a coding on HTTP/1.0",
             "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n0\r\n\r\n",
             Refused(400),
         ),
-        // Lengths that are numbers to some.
+        // Lengths that only lenient parsers accept.
         (
             "a length in hexadecimal",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\nabcde",
@@ -127,28 +127,28 @@ fn every_trick_is_refused_or_read_as_everybody_must() {
             Refused(400),
         ),
         (
-            "a length with a point",
+            "a length with a decimal point",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5.0\r\n\r\nabcde",
             Refused(400),
         ),
         (
-            "a length in space",
+            "a length surrounded by spaces",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:  5 \r\n\r\nabcde",
-            Given(&[("POST", "/", "abcde"), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", "abcde"), ("GET", "/smuggled", "")]),
         ),
         (
-            "a length with zeros",
+            "a length with leading zeros",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0005\r\n\r\nabcde",
-            Given(&[("POST", "/", "abcde"), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", "abcde"), ("GET", "/smuggled", "")]),
         ),
         ("a list of lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5,5\r\n\r\nabcde", Refused(400)),
         (
-            "two lengths",
+            "two different lengths",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 0\r\n\r\nabcde",
             Refused(400),
         ),
         (
-            "two lengths in other spellings",
+            "the same length twice, in different case",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\ncontent-length: 5\r\n\r\nabcde",
             Refused(400),
         ),
@@ -158,49 +158,49 @@ fn every_trick_is_refused_or_read_as_everybody_must() {
             Refused(400),
         ),
         (
-            "a length that names this connection",
+            "a length listed in Connection",
             "POST / HTTP/1.1\r\nHost: a\r\nConnection: Content-Length\r\nContent-Length: 5\r\n\r\nabcde",
-            Given(&[("POST", "/", "abcde"), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", "abcde"), ("GET", "/smuggled", "")]),
         ),
-        // Content where some expect none.
+        // Bodies on requests that usually have none.
         (
-            "a GET with content",
+            "a GET with a body",
             "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde",
-            Given(&[("GET", "/", "abcde"), ("GET", "/smuggled", "")]),
+            Accepted(&[("GET", "/", "abcde"), ("GET", "/smuggled", "")]),
         ),
         (
-            "a GET with chunks",
+            "a GET with a chunked body",
             "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
-            Given(&[("GET", "/", "abcde"), ("GET", "/smuggled", "")]),
+            Accepted(&[("GET", "/", "abcde"), ("GET", "/smuggled", "")]),
         ),
         (
-            "a HEAD with content",
+            "a HEAD with a body",
             "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde",
-            Given(&[("HEAD", "/", "abcde"), ("GET", "/smuggled", "")]),
+            Accepted(&[("HEAD", "/", "abcde"), ("GET", "/smuggled", "")]),
         ),
         (
             "CL.0",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 36\r\n\r\nGET /inside HTTP/1.1\r\nHost: a\r\nX: yz",
-            Given(&[("POST", "/", "GET /inside HTTP/1.1\r\nHost: a\r\nX: yz"), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", "GET /inside HTTP/1.1\r\nHost: a\r\nX: yz"), ("GET", "/smuggled", "")]),
         ),
         (
             "0.CL",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
-            Given(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
         ),
         (
-            "a POST without content",
+            "a POST without a body",
             "POST / HTTP/1.1\r\nHost: a\r\n\r\n",
-            Given(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
         ),
         (
-            "an expectation in vain",
+            "an unsupported expectation",
             "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue, x\r\nContent-Length: 5\r\n\r\nabcde",
             Refused(417),
         ),
-        // Chunks that are chunks to some.
+        // Chunks that only lenient parsers accept.
         (
-            "a chunk size in space",
+            "a chunk size after a space",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n 5\r\nabcde\r\n0\r\n\r\n",
             Refused(400),
         ),
@@ -215,7 +215,7 @@ fn every_trick_is_refused_or_read_as_everybody_must() {
             Refused(400),
         ),
         (
-            "a chunk size past 64 bits",
+            "a chunk size over 64 bits",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nabcde\r\n0\r\n\r\n",
             Refused(400),
         ),
@@ -240,67 +240,69 @@ fn every_trick_is_refused_or_read_as_everybody_must() {
             Refused(400),
         ),
         (
-            "a chunk that is longer",
+            "a chunk longer than its size",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcde\r\n0\r\n\r\n",
             Refused(400),
         ),
         (
-            "a chunk that ends with two bytes that are none",
+            "a chunk that ends with two other bytes",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcdexx0\r\n\r\n",
             Refused(400),
         ),
         (
-            "no line end behind the last chunk",
+            "no line end after the last chunk",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nGET / HTTP/1.1\r\n\r\n",
             Refused(400),
         ),
         (
-            "a length for a trailer",
+            "a length as a trailer",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 50\r\n\r\n",
-            Given(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
+            Accepted(&[("POST", "/", ""), ("GET", "/smuggled", "")]),
         ),
-        // Heads that end in several places.
+        // Heads whose end is ambiguous.
         ("LF LF", "GET / HTTP/1.1\r\nHost: a\n\nGET /inside HTTP/1.1\r\n\r\n", Refused(400)),
         ("CR LF LF", "GET / HTTP/1.1\r\nHost: a\r\n\nGET /inside HTTP/1.1\r\n\r\n", Refused(400)),
         ("CR CR LF", "GET / HTTP/1.1\r\nHost: a\r\r\n\r\n", Refused(400)),
-        ("a line of space", "GET / HTTP/1.1\r\nHost: a\r\n \r\n\r\n", Refused(400)),
+        ("a line of one space", "GET / HTTP/1.1\r\nHost: a\r\n \r\n\r\n", Refused(400)),
         ("a NUL in the request line", "GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),
         ("no version", "GET /\r\nHost: a\r\n\r\n", Refused(400)),
-        ("a version with zeros", "GET / HTTP/1.01\r\nHost: a\r\n\r\n", Refused(400)),
+        ("a version with an extra zero", "GET / HTTP/1.01\r\nHost: a\r\n\r\n", Refused(400)),
         ("a version in lower case", "GET / http/1.1\r\nHost: a\r\n\r\n", Refused(400)),
         ("a target with a space", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),
-        ("a target with a line in it", "GET /a\r\nX: y HTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),
+        ("a target with a line break", "GET /a\r\nX: y HTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),
         (
             "another host in the target",
             "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            Given(&[("GET", "http://b/", ""), ("GET", "/smuggled", "")]),
+            Accepted(&[("GET", "http://b/", ""), ("GET", "/smuggled", "")]),
         ),
         (
-            "the end of the connection, in vain",
+            "a request after Connection: close",
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-            Given(&[("GET", "/", "")]),
+            Accepted(&[("GET", "/", "")]),
         ),
     ] {
-        let mut connection = front.connect();
+        let mut connection = server.connect();
         connection.write(message.to_owned() + MARKER);
         match expected {
             Refused(status) => {
-                assert_eq!(refusal(&mut connection), status, "{trick}");
-                assert_eq!(front.seen(), [], "{trick}");
+                assert_eq!(read_rejection(&mut connection), status, "{trick}");
+                assert_eq!(server.seen(), [], "{trick}");
             }
-            Given(given) => {
-                for (method, ..) in given {
+            Accepted(requests) => {
+                for (method, ..) in requests {
                     let response = match *method {
                         "HEAD" => connection.read_response_to_head(),
                         _ => connection.read_response(),
                     };
                     assert_eq!(response.status, 200, "{trick}");
                 }
-                let given: Vec<Seen> =
-                    given.iter().map(|(method, target, body)| Seen::of(method, target, body)).collect();
-                assert_eq!(front.seen(), given, "{trick}");
+                let requests: Vec<ReceivedRequest> = requests
+                    .iter()
+                    .map(|(method, target, body)| ReceivedRequest::of(method, target, body))
+                    .collect();
+                assert_eq!(server.seen(), requests, "{trick}");
             }
         }
     }
-    front.still_serves();
+    server.assert_still_serves();
 }

@@ -1,4 +1,4 @@
-//! What goes back: how it is framed, whether the connection stays, and what becomes of a handler that fails.
+//! Responses: framing, connection reuse, failing handlers.
 
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -6,11 +6,11 @@ use std::net::TcpStream;
 use forwardcache::{Body, FrontOptions};
 use http::{Request, Response};
 
-use super::{front, still_serves};
+use super::{assert_still_serves, start_server};
 use crate::support::origin::Gate;
 use crate::support::raw::Connection;
 
-/// A body that yields this text in two pieces, and then ends or fails.
+/// A body that yields its pieces from last to first, and then ends or fails.
 struct Pieces(Vec<&'static [u8]>, bool);
 
 impl Read for Pieces {
@@ -26,9 +26,9 @@ impl Read for Pieces {
     }
 }
 
-/// A front that answers as the path says.
-fn answering() -> forwardcache::Serving {
-    front(FrontOptions::new(), |request: Request<Body>| {
+/// A server whose response depends on the path.
+fn scripted_server() -> forwardcache::Serving {
+    start_server(FrontOptions::new(), |request: Request<Body>| {
         let stream = |fails, length| Body::from_reader(Pieces(vec![b"defgh", b"abc"], fails), length);
         match request.uri().path() {
             "/stream" => Response::new(stream(false, None)),
@@ -37,8 +37,8 @@ fn answering() -> forwardcache::Serving {
             "/short" => Response::new(stream(false, Some(100_000))),
             "/broken-small" => Response::new(stream(true, Some(50))),
             "/long" => Response::new(stream(false, Some(2))),
-            "/panic" => panic!("the handler of a test panics"),
-            "/panic-later" => Response::new(Body::from_reader(Panics, None)),
+            "/panic" => panic!("panic of a test handler"),
+            "/panic-later" => Response::new(Body::from_reader(PanickingBody, None)),
             "/interim" => Response::builder().status(103).body(Body::empty()).unwrap(),
             "/empty" => Response::builder().status(204).body(Body::empty()).unwrap(),
             "/not-modified" => {
@@ -50,15 +50,15 @@ fn answering() -> forwardcache::Serving {
     })
 }
 
-struct Panics;
+struct PanickingBody;
 
-impl Read for Panics {
+impl Read for PanickingBody {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        panic!("the body of a test panics");
+        panic!("panic of a test body");
     }
 }
 
-fn asked(serving: &forwardcache::Serving, head: &str) -> Connection {
+fn send_head(serving: &forwardcache::Serving, head: &str) -> Connection {
     let mut connection = Connection::open(serving.local_addr());
     connection.write(head.to_owned() + "\r\n");
     connection
@@ -69,9 +69,9 @@ fn get(path: &str) -> String {
 }
 
 #[test]
-fn a_connection_stays_unless_somebody_wants_its_end() {
-    let serving = answering();
-    let mut connection = asked(&serving, &get("/a"));
+fn connection_is_kept_unless_close_is_requested() {
+    let serving = scripted_server();
+    let mut connection = send_head(&serving, &get("/a"));
     for path in ["/missing", "/empty", "/not-modified", "/stream", "/panic", "/interim"] {
         connection.read_response();
         connection.write(get(path) + "\r\n");
@@ -84,14 +84,14 @@ fn a_connection_stays_unless_somebody_wants_its_end() {
 }
 
 #[test]
-fn an_old_client_is_served_as_it_knows_it() {
-    let serving = answering();
-    let mut connection = asked(&serving, "GET /a HTTP/1.0\r\n");
+fn http_1_0_client_is_served() {
+    let serving = scripted_server();
+    let mut connection = send_head(&serving, "GET /a HTTP/1.0\r\n");
     let response = connection.read_response();
     assert_eq!((&response.body[..], response.field("connection")), (&b"/a"[..], Some("close")));
     assert!(connection.read_to_end().is_empty());
 
-    let mut connection = asked(&serving, "GET /a HTTP/1.0\r\nConnection: Keep-Alive\r\n");
+    let mut connection = send_head(&serving, "GET /a HTTP/1.0\r\nConnection: Keep-Alive\r\n");
     assert_eq!(connection.read_response().field("connection"), Some("keep-alive"));
     connection.write("GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     let response = connection.read_response();
@@ -101,9 +101,9 @@ fn an_old_client_is_served_as_it_knows_it() {
 }
 
 #[test]
-fn a_head_is_answered_without_a_body() {
-    let serving = answering();
-    let mut connection = asked(&serving, "HEAD /abc HTTP/1.1\r\nHost: a\r\n");
+fn head_response_has_no_body() {
+    let serving = scripted_server();
+    let mut connection = send_head(&serving, "HEAD /abc HTTP/1.1\r\nHost: a\r\n");
     let response = connection.read_response_to_head();
     assert_eq!(response.field("content-length"), Some("4"));
     connection.write("HEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -113,35 +113,35 @@ fn a_head_is_answered_without_a_body() {
 }
 
 #[test]
-fn a_body_that_breaks_off_is_never_taken_for_a_whole_one() {
-    let serving = answering();
+fn failing_body_is_never_complete() {
+    let serving = scripted_server();
     for path in ["/broken", "/broken-length", "/short", "/panic-later"] {
-        let response = asked(&serving, &get(path)).read_response();
+        let response = send_head(&serving, &get(path)).read_response();
         assert!(response.cut.is_some(), "{path}: {response:?}");
-        still_serves(serving.local_addr());
+        assert_still_serves(serving.local_addr());
     }
-    let mut old = asked(&serving, "GET /broken HTTP/1.0\r\n");
+    let mut old = send_head(&serving, "GET /broken HTTP/1.0\r\n");
     assert_eq!(old.read_response().cut, Some(io::ErrorKind::ConnectionReset));
-    // As long as nothing has been sent, it can be said.
+    // An error status is possible as long as the head has not been sent.
     for path in ["/broken-small", "/long"] {
-        let response = asked(&serving, &get(path)).read_response();
+        let response = send_head(&serving, &get(path)).read_response();
         assert_eq!((response.status, response.cut), (502, None), "{path}");
         assert!(response.field("forwardcache-error").is_some());
     }
 }
 
 #[test]
-fn a_handler_that_panics_fails_one_request() {
-    let serving = answering();
-    let mut connection = asked(&serving, &get("/panic"));
+fn panicking_handler_fails_one_request() {
+    let serving = scripted_server();
+    let mut connection = send_head(&serving, &get("/panic"));
     assert_eq!(connection.read_response().status, 500);
     connection.write(get("/a") + "\r\n");
     assert_eq!(connection.read_response().status, 200);
 }
 
 #[test]
-fn requests_are_answered_in_order_also_when_they_come_at_once() {
-    let serving = answering();
+fn pipelined_requests_are_answered_in_order() {
+    let serving = scripted_server();
     let mut connection = Connection::open(serving.local_addr());
     let all: String = (0..50).map(|number| get(&format!("/{number}")) + "\r\n").collect();
     connection.write(all);
@@ -151,21 +151,21 @@ fn requests_are_answered_in_order_also_when_they_come_at_once() {
 }
 
 #[test]
-fn a_shutdown_answers_what_is_under_way_and_lets_go_of_the_rest() {
-    let (gate, begun) = (Gate::new(), Gate::new());
-    let (waits, begins) = (gate.clone(), begun.clone());
-    let serving = front(FrontOptions::new(), move |request: Request<Body>| {
+fn shutdown_finishes_active_requests_and_closes_idle_connections() {
+    let (gate, started) = (Gate::new(), Gate::new());
+    let (handler_gate, started_signal) = (gate.clone(), started.clone());
+    let serving = start_server(FrontOptions::new(), move |request: Request<Body>| {
         if request.uri().path() == "/slow" {
-            begins.open();
-            waits.wait();
+            started_signal.open();
+            handler_gate.wait();
         }
         Response::new(Body::from("done"))
     });
     let address = serving.local_addr();
-    let mut idle = asked(&serving, &get("/a"));
+    let mut idle = send_head(&serving, &get("/a"));
     idle.read_response();
-    let mut busy = asked(&serving, &get("/slow"));
-    begun.wait();
+    let mut busy = send_head(&serving, &get("/slow"));
+    started.wait();
     serving.shutdown();
     assert!(idle.read_to_end().is_empty());
     assert!(TcpStream::connect(address).is_err());
@@ -177,8 +177,8 @@ fn a_shutdown_answers_what_is_under_way_and_lets_go_of_the_rest() {
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_clients_that_do_not_end() {
-    let quick = front(
+fn shutdown_is_limited_by_the_drain_deadline() {
+    let quick = start_server(
         FrontOptions::new().drain_deadline(std::time::Duration::from_millis(50)),
         |_: Request<Body>| Response::new(Body::empty()),
     );

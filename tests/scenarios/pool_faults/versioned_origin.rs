@@ -1,4 +1,4 @@
-//! An origin whose bodies follow from the URL, and what is right of an answer.
+//! An origin whose bodies are derived from the URL, and the check of a response.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,10 +9,10 @@ use http::Response;
 use crate::support::origin::{Origin, Received, Reply};
 use crate::support::random::Random;
 
-/// How large bodies are: of no use to a relay that cuts, short enough to be read before they are handed out, and longer.
+/// Sizes of bodies: too small to truncate, small enough to be buffered before the response is returned, and larger.
 const SIZES: [usize; 4] = [1, 700, 20_000, 150_000];
 
-/// The body under this target in this version.
+/// The body of this target in this version.
 pub(super) fn body(target: &str, version: u64) -> Vec<u8> {
     let seed = u64::from(crc32fast::hash(target.as_bytes()));
     let size = SIZES[usize::try_from(seed % 4).unwrap()];
@@ -25,14 +25,15 @@ pub(super) fn body(target: &str, version: u64) -> Vec<u8> {
     bytes
 }
 
-/// The version that an answer says it is of.
+/// Returns the version in the `ETag` of a response.
 pub(super) fn version_of(response: &Response<Body>) -> Option<u64> {
     let tag = response.headers().get("etag")?.to_str().ok()?;
     tag.strip_prefix("\"v")?.strip_suffix('"')?.parse().ok()
 }
 
-pub(super) struct World {
-    pub(super) origin: Origin,
+/// An origin whose bodies change with each version and that can be taken down.
+pub(super) struct VersionedOrigin {
+    pub(super) server: Origin,
     script: Arc<Script>,
 }
 
@@ -43,8 +44,8 @@ struct Script {
     cache_control: &'static str,
 }
 
-impl World {
-    /// Its answers say this of how long they may be kept.
+impl VersionedOrigin {
+    /// Starts the origin; its responses have this `Cache-Control`.
     pub(super) fn new(cache_control: &'static str) -> Self {
         let script = Arc::new(Script {
             is_down: AtomicBool::new(false),
@@ -53,29 +54,29 @@ impl World {
             cache_control,
         });
         let answering = Arc::clone(&script);
-        Self { origin: Origin::start(move |received| answering.answer(received)), script }
+        Self { server: Origin::start(move |received| answering.answer(received)), script }
     }
 
     pub(super) fn url(&self, target: &str) -> String {
-        self.origin.url(target)
+        self.server.url(target)
     }
 
-    /// While it is down, it resets every connection.
+    /// While the origin is down, it resets every connection.
     pub(super) fn set_down(&self, is_down: bool) {
         self.script.is_down.store(is_down, Ordering::SeqCst);
     }
 
-    /// All bodies are others from now on.
+    /// Changes every body from now on.
     pub(super) fn next_version(&self) {
         self.script.version.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Who asks from now on takes no version but the present one.
+    /// From now on, only the current version is a valid response to new requests.
     pub(super) fn demand_version(&self) {
         self.script.oldest.store(self.script.version.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
-    /// The oldest version that is still good.
+    /// Returns the oldest valid version.
     pub(super) fn oldest(&self) -> u64 {
         self.script.oldest.load(Ordering::SeqCst)
     }
@@ -94,7 +95,8 @@ impl Script {
     }
 }
 
-/// Reads an answer to a GET for all of this target; `Err(Err)` where it is wrong, and not only missing.
+/// Reads the response to a GET for this target. Returns `Err(Ok(error))` if the request failed, and
+/// `Err(Err(message))` if the response is wrong.
 pub(super) fn read(
     target: &str,
     versions: impl Fn(u64) -> bool,
@@ -104,10 +106,10 @@ pub(super) fn read(
     let (status, version) = (response.status(), version_of(&response));
     let bytes = response.into_body().into_bytes().map_err(Ok)?;
     let Some(version) = version.filter(|_| status == 200) else {
-        return Err(Err(format!("{target}: an answer {status} of no version")));
+        return Err(Err(format!("{target}: status {status} without a version")));
     };
     if bytes != body(target, version) {
-        return Err(Err(format!("{target}: {} wrong bytes of version {version}", bytes.len())));
+        return Err(Err(format!("{target}: {} bytes that differ from version {version}", bytes.len())));
     }
     if !versions(version) {
         return Err(Err(format!("{target}: version {version} is too old")));

@@ -1,4 +1,4 @@
-//! Two users of one peer, at the same time: each has its own answer.
+//! Two users of one peer at the same time: each gets only its own responses.
 
 use forwardcache::Mode;
 
@@ -14,8 +14,8 @@ fn fields(kind: &str, user: &str) -> String {
     }
 }
 
-/// What the origin says of its answers, and whether two users share one in private and in shared mode, where they
-/// are told apart by this field.
+/// The header field that identifies the user, the `Cache-Control` and `Vary` of the origin, and whether the users may
+/// share a response in private and in shared mode.
 const CASES: [(&str, &str, Option<&str>, [bool; 2]); 12] = [
     ("Authorization", "max-age=60", None, [false, false]),
     ("Authorization", "private, max-age=60", None, [false, false]),
@@ -32,39 +32,43 @@ const CASES: [(&str, &str, Option<&str>, [bool; 2]); 12] = [
 ];
 
 #[test]
-fn each_is_given_what_was_made_for_it_before_and_after_it_is_stored() {
+fn users_share_only_responses_that_may_be_shared() {
     for (kind, cache_control, vary, shares) in CASES {
         for (mode, shares) in [Mode::Private, Mode::Shared].into_iter().zip(shares) {
             let gate = Gate::new();
-            let held = gate.clone();
+            let held_gate = gate.clone();
             let origin = Origin::start(move |received| {
-                assert_eq!(received.field("proxy-authorization"), None, "it is for the peer alone");
+                assert_eq!(
+                    received.field("proxy-authorization"),
+                    None,
+                    "Proxy-Authorization is only for the peer"
+                );
                 let seen = ["authorization", "cookie"].map(|name| received.field(name).unwrap_or("-"));
                 let reply = Reply::ok(format!("made for {} {}", seen[0], seen[1]));
-                let reply = reply.field("Cache-Control", cache_control).gate_body(4, &held);
+                let reply = reply.field("Cache-Control", cache_control).gate_body(4, &held_gate);
                 vary.into_iter().fold(reply, |reply, vary| reply.field("Vary", vary))
             });
             let peer = LocalPeer::start_with(|builder| builder.mode(mode));
             let url = origin.url("/a");
-            let ask = |user: &str| String::from_utf8(peer.get_with(&url, &fields(kind, user)).body).unwrap();
-            // The bodies wait at the origin until everybody has asked.
-            let met: Vec<[String; 2]> = std::thread::scope(|scope| {
-                let askers: Vec<_> = (0..6)
-                    .map(|number| scope.spawn(move || [USERS[number % 2].to_owned(), ask(USERS[number % 2])]))
+            let get = |user: &str| String::from_utf8(peer.get_with(&url, &fields(kind, user)).body).unwrap();
+            // The origin holds back the bodies until all users have sent their requests.
+            let responses: Vec<[String; 2]> = std::thread::scope(|scope| {
+                let clients: Vec<_> = (0..6)
+                    .map(|number| scope.spawn(move || [USERS[number % 2].to_owned(), get(USERS[number % 2])]))
                     .collect();
                 origin.wait_for(1);
                 gate.open();
-                askers.into_iter().map(|asker| asker.join().unwrap()).collect()
+                clients.into_iter().map(|client| client.join().unwrap()).collect()
             });
-            let later = USERS.map(|user| [user.to_owned(), ask(user)]);
-            for [user, answer] in met.into_iter().chain(later) {
+            let later = USERS.map(|user| [user.to_owned(), get(user)]);
+            for [user, answer] in responses.into_iter().chain(later) {
                 let is_own = answer.contains(&user);
                 assert!(
                     is_own || shares || kind == "Proxy-Authorization",
-                    "{mode:?} {kind} {cache_control} {vary:?}: {user} was given {answer:?}"
+                    "{mode:?} {kind} {cache_control} {vary:?}: {user} got {answer:?}"
                 );
             }
-            // And what may be shared is.
+            // A response that may be shared is fetched once.
             if shares {
                 assert_eq!(origin.count(), 1, "{mode:?} {kind} {cache_control} {vary:?}");
             }
