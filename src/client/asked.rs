@@ -10,13 +10,13 @@ use http::request::Parts;
 use http::{Request, Uri};
 use parking_lot::Mutex;
 
-use crate::body::Body;
-use crate::cancellation::Cancellation;
-use crate::deadline::Deadline;
-use crate::header::hop_by_hop;
-use crate::peer_url::PeerUrl;
-use crate::protocol::{Hop, PoolDigest};
-use crate::target::Target;
+use crate::base::cancellation::Cancellation;
+use crate::message::body::Body;
+use crate::message::deadline::Deadline;
+use crate::message::header::hop_by_hop;
+use crate::message::url::Target;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::{Hop, PoolDigest};
 
 /// What is asked for, apart from whom.
 pub(super) struct Asked {

@@ -11,17 +11,18 @@ use super::counts::ClientCounts;
 use super::peers::PeerHealth;
 use super::pool;
 use super::sending::{Answer, Inner, Last};
-use crate::body::Body;
-use crate::error::{Error, ErrorKind, Result};
-use crate::member::Member;
+use crate::base::error::{Error, ErrorKind, Result};
 #[cfg(feature = "peer")]
-use crate::near::Near;
+use crate::client::near_cache::Near;
+use crate::message::body::Body;
+use crate::message::purge::Purge;
+use crate::message::round_trip::{self, RoundTrip};
+use crate::message::url::Target;
 use crate::origin::Origin;
-use crate::peer_url::PeerUrl;
-use crate::protocol::{self, Endpoint};
-use crate::purge::{self, Purge};
-use crate::round_trip::{self, RoundTrip};
-use crate::target::Target;
+use crate::pool::member::Member;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::{self, Endpoint};
+use crate::pool::purge;
 
 /// Asks a pool: every request goes to the one peer that owns its URL, and to the next one while that is away.
 ///
@@ -269,8 +270,8 @@ impl fmt::Debug for Client {
 mod tests {
     use super::*;
     #[cfg(feature = "peer")]
-    use crate::round_trip::Nowhere;
-    use crate::round_trip::RoundTripFn;
+    use crate::message::round_trip::Nowhere;
+    use crate::message::round_trip::RoundTripFn;
 
     fn client(transport: impl RoundTrip + 'static) -> Client {
         Client::builder().pool(["http://peer:1/base"]).transport(transport).build().unwrap()

@@ -16,21 +16,21 @@ use super::peers::{self, Jitter, Peers};
 use super::pool::{self, Pool, RingChoice};
 use super::sending::{COLLECTED, Inner};
 use super::watch::Watch;
-use crate::access::OriginRules;
-use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, ErrorKind, Result};
-use crate::member::Member;
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::token::Tokens;
 #[cfg(feature = "peer")]
-use crate::near::{Near, NearCache, NearParts};
+use crate::client::near_cache::{Near, NearCache, NearParts};
+use crate::message::round_trip::RoundTrip;
+use crate::origin::access::OriginRules;
 use crate::origin::{Origin, OriginBuilder};
 #[cfg(feature = "peer")]
-use crate::peer_url::PeerUrl;
-#[cfg(feature = "peer")]
 use crate::policy::Rules;
-use crate::protocol::{self, Paths};
-use crate::ring::{HashFunction, Ring, RingKind};
-use crate::round_trip::RoundTrip;
-use crate::token::Tokens;
+use crate::pool::member::Member;
+#[cfg(feature = "peer")]
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::{self, Paths};
+use crate::pool::ring::{HashFunction, Ring, RingKind};
 
 /// How long a peer may take to answer, unless told otherwise.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(70);
@@ -517,7 +517,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::tls::testing::{Authority, server_config};
+    use crate::base::tls::testing::{Authority, server_config};
 
     /// Whether a server that asks for a certificate, and does not insist, is shown one by this client.
     fn is_shown_it(authority: &Authority, client: impl FnOnce(String) -> Client) -> bool {

@@ -7,7 +7,7 @@ use super::health::{Look, Ticket};
 use super::peers::Known;
 use super::pool::Owners;
 use super::sending::{Inner, Last};
-use crate::target::Target;
+use crate::message::url::Target;
 
 /// A peer that may be asked.
 #[derive(Clone)]

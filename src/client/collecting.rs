@@ -11,9 +11,9 @@ use http::Response;
 use parking_lot::{Condvar, Mutex};
 
 use super::helpers::Helpers;
-use crate::body::Body;
-use crate::cancellation::Cancellation;
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::cancellation::Cancellation;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::message::body::Body;
 
 /// How long the caller waits for the whole body before it gets what has come.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);

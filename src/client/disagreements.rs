@@ -8,8 +8,8 @@ use log::warn;
 use parking_lot::Mutex;
 
 use super::pool::Pool;
-use crate::peer_url::PeerUrl;
-use crate::protocol::PoolDigest;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::PoolDigest;
 
 /// What one peer says is logged once in so long: one that is being changed all the time, or is no peer at all, must
 /// not fill the log.

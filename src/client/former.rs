@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::pool::Members;
-use crate::peer_url::PeerUrl;
-use crate::purge::Purge;
-use crate::target::Target;
+use crate::message::purge::Purge;
+use crate::message::url::Target;
+use crate::pool::peer_url::PeerUrl;
 
 /// How many changes are remembered at most.
 const MOST_CHANGES: usize = 4;

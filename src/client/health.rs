@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::named::named;
+use crate::base::named::named;
 
 /// How long a peer is left alone after its first failure; twice as long after each that follows.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

@@ -25,6 +25,7 @@
 //! | `resume` | a body that breaks off goes on from another peer |
 //! | `counts` | what is counted |
 
+pub(crate) mod agent;
 mod asked;
 mod asking;
 mod budget;
@@ -38,6 +39,9 @@ mod former;
 mod health;
 mod helpers;
 mod leaving;
+pub(crate) mod membership;
+#[cfg(feature = "peer")]
+pub(crate) mod near_cache;
 mod observation;
 #[cfg(feature = "peer")]
 mod of_peer;

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::error::{Cause, Error, ErrorKind};
+use crate::base::error::{Cause, Error, ErrorKind};
 
 /// What was seen of a peer when it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,16 +10,16 @@ use super::asking::Client;
 use super::observation::Observation;
 use super::pool::Pool;
 use super::sending::Last;
-use crate::body::Body;
-use crate::error::Result;
-use crate::near::Near;
-use crate::peer_url::PeerUrl;
-use crate::protocol::Endpoint;
-use crate::purge::Purge;
-use crate::round_trip::RoundTrip;
-use crate::stats::Stats;
+use crate::base::error::Result;
+use crate::client::near_cache::Near;
+use crate::message::body::Body;
+use crate::message::purge::Purge;
+use crate::message::round_trip::RoundTrip;
+use crate::message::stats::Stats;
+use crate::message::url::Target;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::Endpoint;
 use crate::store::Usage;
-use crate::target::Target;
 
 impl Client {
     /// With a near cache, which asks the owners through this client.

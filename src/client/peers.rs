@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 
 use super::health::{Found, Look, PeerState, Sign, Standing, Ticket};
-use crate::clock::Clock;
-use crate::error::Error;
-use crate::peer_url::PeerUrl;
+use crate::base::clock::Clock;
+use crate::base::error::Error;
+use crate::pool::peer_url::PeerUrl;
 
 /// The operator is told once in so long of each peer that is set up wrongly.
 const QUIET: Duration = Duration::from_secs(60);
@@ -262,7 +262,7 @@ pub(super) fn random() -> Jitter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::base::clock::ManualClock;
 
     #[test]
     fn chance_is_spread_from_zero_to_one() {
@@ -279,7 +279,7 @@ mod tests {
         let peers = Peers::new(clock.clone(), Box::new(|| 1.0));
         let peer = peers.of(&"http://p:1".parse().unwrap());
         let Look::Ask(ticket) = peers.look(&peer, || 0) else { panic!("it is up") };
-        let error = Error::new(crate::error::ErrorKind::Unreachable, "broken");
+        let error = Error::new(crate::base::error::ErrorKind::Unreachable, "broken");
         peers.told(&peer, Sign::Failed, ticket, &error);
         clock.advance(Duration::from_secs(1));
         assert!(peers.is_due(&peer));
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_peer_has_one_probe_at_a_time() {
-        let peers = Peers::new(Arc::new(crate::clock::SystemClock), random());
+        let peers = Peers::new(Arc::new(crate::base::clock::SystemClock), random());
         let peer = peers.of(&"http://p:1".parse().unwrap());
         let claimed = peer.claim_probe();
         assert!(claimed.is_some() && peer.claim_probe().is_none());
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn who_left_the_pool_is_forgotten() {
-        let peers = Peers::new(Arc::new(crate::clock::SystemClock), random());
+        let peers = Peers::new(Arc::new(crate::base::clock::SystemClock), random());
         let (kept, gone): (PeerUrl, PeerUrl) = ("http://a".parse().unwrap(), "http://b".parse().unwrap());
         let before = [peers.of(&kept), peers.of(&gone)];
         peers.keep(std::slice::from_ref(&kept));

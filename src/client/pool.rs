@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 
 use super::former::Former;
-use crate::error::{Error, ErrorKind, Result};
-use crate::member::Member;
-use crate::peer_url::{BadPeerUrl, PeerUrl};
-use crate::protocol::{Paths, PoolDigest};
-use crate::ring::{HashFunction, Placement, Rendezvous, Ring};
-use crate::target::Target;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::message::url::Target;
+use crate::pool::member::Member;
+use crate::pool::peer_url::{BadPeerUrl, PeerUrl};
+use crate::pool::protocol::{Paths, PoolDigest};
+use crate::pool::ring::{HashFunction, Placement, Rendezvous, Ring};
 
 /// Which ring a pool has, with what there is to choose of it.
 #[derive(Clone, Debug)]

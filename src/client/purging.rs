@@ -12,12 +12,13 @@ use http::{Request, Response, StatusCode};
 use super::asking::Client;
 use super::sending::reason;
 use super::side_by_side::side_by_side;
-use crate::body::Body;
-use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
-use crate::peer_url::PeerUrl;
-use crate::protocol::{self, Hop, Scope};
-use crate::purge::{PeerPurged, PoolPurged, Purge, Purged, own_report};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::message::body::Body;
+use crate::message::deadline::Deadline;
+use crate::message::purge::{Purge, Purged};
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::{self, Hop, Scope};
+use crate::pool::purge::{PeerPurged, PoolPurged, own_report};
 
 /// How long the answer of a peer about itself may be, in bytes.
 const MAX_REPORT: u64 = 16 << 10;
@@ -174,8 +175,8 @@ mod tests {
 
     use super::super::side_by_side::AT_A_TIME;
     use super::*;
-    use crate::protocol::PoolDigest;
-    use crate::round_trip::{RoundTrip, RoundTripFn};
+    use crate::message::round_trip::{RoundTrip, RoundTripFn};
+    use crate::pool::protocol::PoolDigest;
 
     fn client(peers: usize, transport: impl RoundTrip + 'static) -> Client {
         let pool = (1..=peers).map(|port| format!("http://p:{port}/base"));

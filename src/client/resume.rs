@@ -15,13 +15,13 @@ use super::asked::{Asked, Repeatable};
 use super::collecting::LEAST_RATE;
 use super::health::Sign;
 use super::sending::{Answer, AnsweredBy, Inner, Last, is_announced};
-use crate::body::Body;
-use crate::error::{Cause, Error, ErrorKind, redacted};
-use crate::header::date;
-use crate::header::entity_tag::EntityTag;
-use crate::header::range::ContentRange;
-use crate::peer_url::PeerUrl;
-use crate::protocol::Endpoint;
+use crate::base::error::{Cause, Error, ErrorKind, redacted};
+use crate::message::body::Body;
+use crate::message::header::date;
+use crate::message::header::entity_tag::EntityTag;
+use crate::message::header::range::ContentRange;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::Endpoint;
 
 /// How often somebody may be asked for the rest of one body.
 const MOST_RESUMES: u32 = 3;

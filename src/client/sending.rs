@@ -22,21 +22,21 @@ use super::peers::{Known, Peers};
 use super::pool::Pool;
 use super::resume;
 use super::watch::{Exchange, Listed, Watch};
-use crate::body::Body;
-use crate::cancellation::Cancellation;
-use crate::deadline::Deadline;
-use crate::digest::{Expected, announced, checked};
-use crate::error::{Cause, Error, ErrorKind, Result, redacted};
-use crate::header::cache_control::RequestDirectives;
+use crate::base::cancellation::Cancellation;
+use crate::base::error::{Cause, Error, ErrorKind, Result, redacted};
+use crate::base::token::Tokens;
+use crate::message::body::Body;
+use crate::message::deadline::Deadline;
+use crate::message::digest::{Expected, announced, checked};
+use crate::message::header::cache_control::RequestDirectives;
+use crate::message::round_trip::RoundTrip;
+use crate::message::stats::Outcome;
+use crate::message::url::Target;
 use crate::origin::Origin;
-use crate::peer_url::PeerUrl;
-use crate::protocol::{
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::{
     self, ConnectWithin, Endpoint, FetchedDirectly, ForPeer, IsLeaving, Paths, WholeHeadWithin, Within,
 };
-use crate::round_trip::RoundTrip;
-use crate::stats::Outcome;
-use crate::target::Target;
-use crate::token::Tokens;
 
 /// After so long without a connection the next owner is tried.
 const BESIDE: Duration = Duration::from_millis(300);

@@ -6,7 +6,7 @@ use std::thread;
 use log::debug;
 use parking_lot::Mutex;
 
-use crate::peer_url::PeerUrl;
+use crate::pool::peer_url::PeerUrl;
 
 /// How many peers are asked at a time.
 pub(super) const AT_A_TIME: usize = 16;

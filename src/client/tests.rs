@@ -12,12 +12,12 @@ use parking_lot::{Condvar, Mutex};
 
 use super::health::{Sign, Ticket};
 use super::*;
-use crate::body::Body;
-use crate::clock::ManualClock;
-use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
-use crate::protocol;
-use crate::round_trip::{RoundTrip, RoundTripFn};
+use crate::base::clock::ManualClock;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::message::body::Body;
+use crate::message::deadline::Deadline;
+use crate::message::round_trip::{RoundTrip, RoundTripFn};
+use crate::pool::protocol;
 
 const URL: &str = "http://origin/a";
 
@@ -104,7 +104,7 @@ fn pool_of(peers: &[&str], with: impl FnOnce(ClientBuilder) -> ClientBuilder) ->
         .without_collecting()
         .jitter(Box::new(|| 1.0));
     let client = with(builder).build().unwrap();
-    let ring = crate::ring::Ring::new(peers.iter().copied());
+    let ring = crate::pool::ring::Ring::new(peers.iter().copied());
     let owners = ring.owners(URL).map(|owner| owner.strip_prefix("http://").unwrap().to_owned()).collect();
     Pool { scripted, clock, client, owners }
 }
@@ -467,7 +467,7 @@ fn a_peer_that_refuses_this_client_is_followed_by_the_next_but_nothing_goes_past
 #[test]
 fn a_client_that_trusts_nobody_marks_nobody_and_does_not_go_past_the_pool() {
     let untrusted = |_: &Request<Body>| {
-        Err(Error::new(ErrorKind::Tls, "UnknownIssuer").because(crate::error::Cause::Trust).unsent())
+        Err(Error::new(ErrorKind::Tls, "UnknownIssuer").because(crate::base::error::Cause::Trust).unsent())
     };
     let pool = pool();
     pool.scripted.script(&pool.owners[0], untrusted);
@@ -487,7 +487,7 @@ fn a_response_that_the_limits_refuse_is_an_error_and_no_peers_fault() {
     let pool = pool();
     for owner in &pool.owners {
         pool.scripted.script(owner, |_| {
-            Err(Error::new(ErrorKind::BadResponse, "too large").because(crate::error::Cause::Limits))
+            Err(Error::new(ErrorKind::BadResponse, "too large").because(crate::base::error::Cause::Limits))
         });
     }
     for _ in 0..5 {
@@ -531,7 +531,7 @@ fn silent(
         }
         let gate = Gate::default();
         let opened = gate.clone();
-        let token = request.extensions().get::<crate::cancellation::Cancellation>().unwrap();
+        let token = request.extensions().get::<crate::base::cancellation::Cancellation>().unwrap();
         let _hook = token.on_cancel(move || opened.open());
         gate.wait();
         Err(Error::new(ErrorKind::Io, "shut"))

@@ -18,10 +18,10 @@ use super::candidates::Candidate;
 use super::health::{Found, Sign, Ticket};
 use super::peers::{Known, Probing};
 use super::sending::Inner;
-use crate::body::Body;
-use crate::cancellation::{CancelHook, Cancellation};
-use crate::error::{Cause, Error, ErrorKind};
-use crate::protocol::{self, ConnectWithin, Within};
+use crate::base::cancellation::{CancelHook, Cancellation};
+use crate::base::error::{Cause, Error, ErrorKind};
+use crate::message::body::Body;
+use crate::pool::protocol::{self, ConnectWithin, Within};
 
 /// After so long without a byte a peer is asked whether it is there.
 pub(super) const LATE: Duration = Duration::from_micros(LATE_MICROS);

@@ -9,10 +9,10 @@ use std::time::Duration;
 use http::{Request, Response};
 
 use super::mutate::Random;
-use crate::at_once::{Lane, PlainRequest, Step, Wakes};
-use crate::body::Body;
-use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving, handled};
-use crate::ledger::Ledger;
+use crate::base::ledger::Ledger;
+use crate::message::body::Body;
+use crate::message::nonblocking::{Lane, PlainRequest, Step, Wakes};
+use crate::server::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving, handled};
 use crate::store::StoredResponse;
 
 /// How long an answer may take before something hangs.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, HOST, RANGE, TRANSFER_ENCODING};
 
 use super::mutate::{headers, lines};
-use crate::front::check_request_head;
-use crate::header::cache_control::{MAX_DELTA_SECONDS, RequestDirectives};
-use crate::header::range::{Requested, requested};
-use crate::target::{Target, query_escape, query_value};
+use crate::message::header::cache_control::{MAX_DELTA_SECONDS, RequestDirectives};
+use crate::message::header::range::{Requested, requested};
+use crate::message::url::{Target, query_escape, query_value};
+use crate::server::check_request_head;
 
 const LENGTHS: [u64; 5] = [0, 1, 1000, 1 << 62, u64::MAX];
 

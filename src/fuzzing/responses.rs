@@ -8,9 +8,9 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING}
 use http::{HeaderMap, Method, StatusCode};
 
 use super::mutate::{headers, lines};
-use crate::header::cache_control::{MAX_DELTA_SECONDS, RequestDirectives, ResponseDirectives};
-use crate::header::hop_by_hop;
-use crate::header::range::ContentRange;
+use crate::message::header::cache_control::{MAX_DELTA_SECONDS, RequestDirectives, ResponseDirectives};
+use crate::message::header::hop_by_hop;
+use crate::message::header::range::ContentRange;
 use crate::policy::{
     CredentialDigest, LifetimeSource, Mode, Part, Reuse, Rules, StoringRequest, Times, Validity, Variant,
     condition, freshened, implied_fields, may_serve_on_error, may_store, range_applies, reuse, validity,

@@ -7,7 +7,7 @@ use http::Uri;
 use ureq::Timeout;
 
 use super::cut;
-use crate::error::{Cause, Error, ErrorKind};
+use crate::base::error::{Cause, Error, ErrorKind};
 
 /// Whether a connection ended before its response, as a kept one does that the origin had closed.
 pub(super) fn connection_was_dead(failure: &ureq::Error) -> bool {

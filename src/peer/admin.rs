@@ -7,17 +7,17 @@ use std::sync::Arc;
 use http::{Method, Request, Response, StatusCode};
 
 use super::member::Peer;
-use crate::at_once::{Lane, PlainRequest, Step, Wakes};
-use crate::body::Body;
+use crate::base::error::{ErrorKind, Result};
+use crate::base::ledger::Ledger;
 use crate::client::PeerHealth;
-use crate::error::{ErrorKind, Result};
-use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving, handled};
-use crate::handler::{method_not_allowed, refusal};
-use crate::ledger::Ledger;
-use crate::protocol::{self, TEXT, answer};
-use crate::stats::Outcome;
+use crate::message::body::Body;
+use crate::message::nonblocking::{Lane, PlainRequest, Step, Wakes};
+use crate::message::stats::Outcome;
+use crate::message::url::Target;
+use crate::peer::endpoint::{method_not_allowed, refusal};
+use crate::pool::protocol::{self, TEXT, answer};
+use crate::server::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving, handled};
 use crate::store::StoredResponse;
-use crate::target::Target;
 
 /// What is taken where something is read.
 const ALLOWED: &str = "GET, HEAD";
@@ -206,8 +206,8 @@ impl Responder for Administering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::round_trip::RoundTripFn;
-    use crate::token::Tokens;
+    use crate::base::token::Tokens;
+    use crate::message::round_trip::RoundTripFn;
 
     fn peer(tokens: Option<&str>) -> Peer {
         let builder = Peer::builder("http://10.0.0.1:3000").origin(RoundTripFn(|_: Request<Body>| {

@@ -8,15 +8,15 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use log::debug;
 
-use crate::body::Body;
+use crate::base::error::{Result, redacted};
 use crate::client::Client;
-use crate::deadline::Deadline;
-use crate::error::{Result, redacted};
-use crate::peer_url::PeerUrl;
-use crate::purge::Purge;
-use crate::round_trip::RoundTrip;
-use crate::stats::Outcome;
-use crate::target::Target;
+use crate::message::body::Body;
+use crate::message::deadline::Deadline;
+use crate::message::purge::Purge;
+use crate::message::round_trip::RoundTrip;
+use crate::message::stats::Outcome;
+use crate::message::url::Target;
+use crate::pool::peer_url::PeerUrl;
 
 /// How long a former owner has for the head of its answer. It has it in memory, or it has not.
 const PATIENCE: Duration = Duration::from_millis(200);

@@ -8,26 +8,27 @@ use http::{HeaderMap, Method, Request, Response};
 
 use super::builder::PeerBuilder;
 use super::threads::PeerThreads;
-use crate::access::OriginRules;
-use crate::at_once::{PlainRequest, Step, Wakes};
-use crate::body::Body;
-use crate::caching::{Caching, Explanation};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::ledger::Ledger;
+use crate::cache::{Caching, Explanation};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, Result};
-use crate::front::{EventFront, FrontOptions, Handler, RemoteAddress, Responder, Scratch, Serving, handled};
-use crate::handler::{Next, OwnAddresses, Proxy};
-use crate::ledger::Ledger;
-use crate::member::Member;
+use crate::message::body::Body;
+use crate::message::nonblocking::{PlainRequest, Step, Wakes};
+use crate::message::purge::Purge;
+use crate::message::round_trip::RoundTrip;
+use crate::message::stats::{FrontStats, Stats};
+use crate::message::url::Target;
 use crate::origin::Origin;
-use crate::peer_url::PeerUrl;
-use crate::polite::Polite;
-use crate::protocol;
-use crate::purge::{self, PoolPurged, Purge};
-use crate::round_trip::RoundTrip;
+use crate::origin::access::OriginRules;
+use crate::origin::throttle::Polite;
+use crate::peer::endpoint::{Next, OwnAddresses, Proxy};
+use crate::pool::member::Member;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol;
+use crate::pool::purge::{self, PoolPurged};
 use crate::scheduler::{self as sharing, Scheduler, Servers, Shares};
-use crate::stats::{FrontStats, Stats};
+use crate::server::{EventFront, FrontOptions, Handler, RemoteAddress, Responder, Scratch, Serving, handled};
 use crate::store::StoredResponse;
-use crate::target::Target;
 
 /// A member of the pool: it asks like a [`Client`], and it owns a share of the URLs, which it fetches,
 /// keeps and answers for.

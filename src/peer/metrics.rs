@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::member::Peer;
-use crate::at_once::Refused;
+use crate::base::ledger::Use;
 use crate::client::PeerState;
-use crate::ledger::Use;
+use crate::message::nonblocking::Refused;
+use crate::message::stats::{Counts, FrontStats, Named, Outcome};
 use crate::scheduler::Numbers;
-use crate::stats::{Counts, FrontStats, Named, Outcome};
 
 /// The name of a metric, what it says, and its values with their labels. What ends with `_total` is a counter, everything
 /// else a gauge. Values of labels are names of this crate or URLs of peers: no client chooses one.

@@ -15,6 +15,7 @@
 mod addresses;
 mod admin;
 mod builder;
+pub(crate) mod endpoint;
 mod handover;
 mod leaving;
 mod member;

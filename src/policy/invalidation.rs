@@ -3,7 +3,7 @@
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::target::Target;
+use crate::message::url::Target;
 
 /// The URLs whose stored responses are to be invalidated after this response: that of the request, and
 /// those of the same origin that `Location` and `Content-Location` name. None after an error, and

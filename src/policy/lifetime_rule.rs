@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::header::cache_control::ResponseDirectives;
-use crate::target::Target;
+use crate::message::header::cache_control::ResponseDirectives;
+use crate::message::url::Target;
 
 /// What a rule does to a freshness lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use http::StatusCode;
 
 use super::rules::Rules;
 use super::validity::Validity;
-use crate::clock::Moment;
-use crate::header::cache_control::RequestDirectives;
+use crate::base::clock::Moment;
+use crate::message::header::cache_control::RequestDirectives;
 
 /// What to do with a stored response that was selected for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +142,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use super::*;
-    use crate::header::cache_control::ResponseDirectives;
+    use crate::message::header::cache_control::ResponseDirectives;
     use crate::policy::{Mode, Times, validity};
 
     fn stored(control: &'static str) -> Validity {

@@ -5,8 +5,8 @@ use std::fmt;
 use super::reuse::Reuse;
 use super::rules::Rules;
 use super::validity::{LifetimeSource, Validity};
-use crate::clock::Moment;
-use crate::header::cache_control::{RequestDirectives, ResponseDirectives};
+use crate::base::clock::Moment;
+use crate::message::header::cache_control::{RequestDirectives, ResponseDirectives};
 
 /// The rule that decides what happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,8 +7,8 @@ use super::heuristic;
 use super::rules::Rules;
 use super::targeted::response_directives;
 use super::variant::varies_by_anything;
-use crate::header::cache_control::{RequestDirectives, ResponseDirectives};
-use crate::target::Target;
+use crate::message::header::cache_control::{RequestDirectives, ResponseDirectives};
+use crate::message::url::Target;
 
 /// Why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

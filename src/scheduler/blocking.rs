@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::client::Client;
 use super::fair_share::{Claim, FairShare, Granted, Purpose};
-use crate::target::Target;
+use crate::message::url::Target;
 
 /// Who may occupy how many threads of a server where each request has one.
 #[derive(Clone, Debug)]

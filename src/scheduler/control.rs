@@ -8,10 +8,10 @@ use super::client::Client;
 use super::fair_share::Purpose;
 use super::limits::most_threads;
 use super::pool::{Load, Pool, PoolOptions};
-use crate::at_once::{Job, Lane, Spawn};
-use crate::cancellation::Cancellation;
-use crate::ledger::Ledger;
-use crate::target::Target;
+use crate::base::cancellation::Cancellation;
+use crate::base::ledger::Ledger;
+use crate::message::nonblocking::{Job, Lane, Spawn};
+use crate::message::url::Target;
 
 /// The threads of a control lane, and how many jobs may wait for one.
 const CONTROL_THREADS: usize = 4;

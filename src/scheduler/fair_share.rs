@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
-use crate::target::Target;
+use crate::message::url::Target;
 
 /// A fetch that takes longer counts as a stream, which does not keep others from its origin.
 const LONG: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::client::Client;
 use super::fair_share::{Claim, FairShare, Granted, Purpose};
-use crate::target::Target;
+use crate::message::url::Target;
 
 /// One that waits.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::control::Scheduler;
-use crate::stats::FrontStats;
+use crate::message::stats::FrontStats;
 
 /// The servers that serve one peer: their threads, and what they count. All handles are the same list.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,7 @@ impl Servers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Ledger;
+    use crate::base::ledger::Ledger;
     use crate::scheduler::PoolOptions;
 
     #[test]

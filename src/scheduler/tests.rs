@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::{Client, PoolOptions, Scheduler};
-use crate::at_once::{Job, Lane, Refused, Turn};
-use crate::cancellation::Cancellation;
-use crate::ledger::Ledger;
-use crate::target::Target;
+use crate::base::cancellation::Cancellation;
+use crate::base::ledger::Ledger;
+use crate::message::nonblocking::{Job, Lane, Refused, Turn};
+use crate::message::url::Target;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::stripes::Stripes;
 use super::variants::{is_overtaken, merged, without};
 use super::{Cache, Key, Store, StoreError, StoredResponse, Usage, Variants, record, url_of};
-use crate::purge::{Purge, Purged};
+use crate::message::purge::{Purge, Purged};
 
 /// A [`Store`] of what a [`Cache`] holds: one record a key, with a version and a checksum.
 ///

@@ -5,7 +5,7 @@ use std::thread;
 
 use super::testing::{Failing, body_numbers, grouped, key, response, response_of};
 use super::{BackedStore, Cache, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, Store};
-use crate::purge::{Purge, Purged};
+use crate::message::purge::{Purge, Purged};
 
 const CAPACITY: u64 = 100_000;
 

@@ -9,9 +9,9 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::allocated::allocated;
-use crate::digest::Digest;
-use crate::header::host_bound::is_host_bound;
-use crate::pieces::Pieces;
+use crate::message::digest::Digest;
+use crate::message::header::host_bound::is_host_bound;
+use crate::message::pieces::Pieces;
 use crate::policy::{Validity, Variant};
 
 /// A response as a store holds it: immutable, shared behind an `Arc`, ready to be sent.

@@ -85,7 +85,7 @@ mod tests {
 
     use super::read::check_fields;
     use super::*;
-    use crate::clock::Moment;
+    use crate::base::clock::Moment;
     use crate::policy::{LifetimeSource, Validity, Variant};
     use crate::store::testing::{response, validity};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{MAGIC, THIS_PROCESS, VERSION};
-use crate::clock::Moment;
-use crate::digest::Digest;
+use crate::base::clock::Moment;
+use crate::message::digest::Digest;
 use crate::policy::{LifetimeSource, Validity, Variant};
 use crate::store::StoredResponse;
 

@@ -1,0 +1,169 @@
+//! The store, whose trouble is never the client's.
+
+use std::sync::Arc;
+
+use std::time::SystemTime;
+
+use log::warn;
+
+use super::soft_purges::SoftPurges;
+use super::tombstones::{Fetch, Place, Sequence, Tombstones};
+use crate::message::purge::{Purge, Purged};
+use crate::message::stats::Stats;
+use crate::store::{Key, Store, StoreError, StoredResponse, Variants};
+
+/// A store whose errors are counted and logged, and read as "nothing there" and "not stored". What was invalidated since
+/// it was stored counts as not stored.
+#[derive(Clone)]
+pub(crate) struct GuardedStore {
+    store: Arc<dyn Store>,
+    stats: Arc<Stats>,
+    tombstones: Arc<Tombstones>,
+    soft_purges: Arc<SoftPurges>,
+    max_body: u64,
+}
+
+impl GuardedStore {
+    /// With a limit to the bodies that are stored, beside that of the store.
+    pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>, max_body: u64) -> Self {
+        Self { store, stats, tombstones: Arc::default(), soft_purges: Arc::default(), max_body }
+    }
+
+    /// What was invalidated.
+    pub(crate) fn tombstones(&self) -> &Arc<Tombstones> {
+        &self.tombstones
+    }
+
+    pub(crate) fn variants(&self, key: &Key) -> Variants {
+        let read = || self.answer("read", self.store.variants(key));
+        self.judged(|| Some(self.valid(key.as_str(), read()))).unwrap_or_default()
+    }
+
+    /// The same for one who only looks.
+    pub(crate) fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
+        self.judged(|| self.store.peek(key).map(|variants| self.valid(key.as_str(), variants)))
+    }
+
+    /// As [`variants`](Self::variants), found by the text of a key; `None` where somebody would have to wait.
+    pub(crate) fn at_once(&self, key: &str) -> Option<Variants> {
+        self.judged(|| Some(self.valid(key, self.store.at_once(key)?)))
+    }
+
+    /// What is read and judged while no tombstone is retired.
+    fn judged<T>(&self, read: impl Fn() -> T) -> T {
+        loop {
+            let before = self.tombstones.retirements();
+            let found = read();
+            if self.tombstones.retirements() == before {
+                return found;
+            }
+        }
+    }
+
+    /// Whether what was found under a key still counts as stored.
+    pub(crate) fn is_valid(&self, key: &Key, stored: &StoredResponse) -> bool {
+        !self.tombstones.cover(key.as_str(), stored)
+    }
+
+    fn valid(&self, key: &str, variants: Variants) -> Variants {
+        let variants = if variants.iter().any(|stored| self.tombstones.cover(key, stored)) {
+            variants.iter().filter(|stored| !self.tombstones.cover(key, stored)).cloned().collect()
+        } else {
+            variants
+        };
+        self.soft_purges.marked(key, variants, &self.tombstones)
+    }
+
+    /// Whether a request that comes now may share a fetch of this place and number.
+    pub(crate) fn is_joinable<'a>(&self, place: impl Into<Place<'a>>, sequence: Sequence) -> bool {
+        let place = place.into();
+        !self.tombstones.cover_key(place, sequence) && !self.soft_purges.cover_key(place, sequence)
+    }
+
+    /// Stores what a fetch brought, unless something newer is known by now; says whether it is stored. The response has
+    /// the sequence of the fetch.
+    pub(crate) fn insert(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
+        if !self.may_insert(fetch, response) {
+            return false;
+        }
+        let stale = || self.soft_purges.stale(fetch.key().as_str(), response, &self.tombstones);
+        let write = |response| self.answer("write", self.store.insert(fetch.key(), response));
+        let marked = stale();
+        let is_marked = marked.is_some();
+        if !write(marked.unwrap_or_else(|| Arc::clone(response))) {
+            return false;
+        }
+        if !is_marked && let Some(marked) = stale() {
+            write(marked);
+        }
+        // It may have been invalidated while it was being written, behind the back of whoever removes what is stored.
+        if !self.may_insert(fetch, response) {
+            self.remove(fetch.key());
+            return false;
+        }
+        self.stats.count_stored();
+        true
+    }
+
+    fn may_insert(&self, fetch: &Fetch, response: &StoredResponse) -> bool {
+        self.is_valid(fetch.key(), response) && !self.tombstones.is_unstorable(fetch.sequence())
+    }
+
+    /// Removes what is stored under a key.
+    pub(crate) fn remove(&self, key: &Key) {
+        self.try_remove(key);
+    }
+
+    /// The same; says whether the store could.
+    pub(super) fn try_remove(&self, key: &Key) -> bool {
+        self.answer("remove", self.store.remove(key).map(|_| true))
+    }
+
+    /// Makes void what the purge is about, and removes it. What the store cannot list, or fails to remove, counts as not
+    /// stored from then on.
+    pub(super) fn purge(&self, purge: &Purge, now: SystemTime) -> Purged {
+        if purge.is_soft() {
+            let (purge, sequence) = self.soft_purges.add(purge, &self.tombstones, now);
+            let purged = self.answer("purge", self.store.purge(&purge));
+            if purged.is_some() {
+                self.soft_purges.sweep(sequence, &self.tombstones);
+            }
+            return purged.unwrap_or_else(Purged::uncounted);
+        }
+        let tombstone = self.tombstones.add_purge(purge, now);
+        let purged = self.sweep(purge, tombstone);
+        if !purged.is_counted
+            && let Some(url) = purge.single_url()
+        {
+            self.remove(&Key::new(url));
+        }
+        purged
+    }
+
+    /// Removes what a tombstone covers, which is retired where the store can list what it holds.
+    pub(super) fn sweep(&self, purge: &Purge, tombstone: Sequence) -> Purged {
+        let purged = self.answer("purge", self.store.purge(&purge.clone().before(tombstone)));
+        if purged.is_some() {
+            self.tombstones.sweep(tombstone);
+        }
+        purged.unwrap_or_else(Purged::uncounted)
+    }
+
+    pub(crate) fn max_body(&self) -> u64 {
+        self.store.max_body().min(self.max_body)
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    fn answer<T: Default>(&self, what: &str, result: Result<T, StoreError>) -> T {
+        result.unwrap_or_else(|error| {
+            self.stats.count_store_error();
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            warn!("the store cannot {what}: {error}{cause}");
+            T::default()
+        })
+    }
+}
