@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use divan::{Bencher, black_box};
 use forwardcache::{
-    Body, Caching, Client, Key, ManualClock, MemoryStore, NearCache, Outcome, Peer, Purge, Result, Ring,
-    RoundTrip, RoundTripFn, Store, Target,
+    Body, CanonicalUrl, Client, HttpCache, Key, ManualClock, MemoryStore, NearCache, Outcome, Peer, Purge,
+    Result, Ring, RoundTrip, RoundTripFn, Store,
 };
 use http::{Request, Response};
 
@@ -42,9 +42,9 @@ fn request() -> Request<Body> {
         .expect("the fields are well-formed")
 }
 
-fn warm() -> Caching {
+fn warm() -> HttpCache {
     let cache =
-        Caching::builder().origin(origin()).store(MemoryStore::new(1 << 20)).clock(ManualClock::new(now()));
+        HttpCache::builder().origin(origin()).store(MemoryStore::new(1 << 20)).clock(ManualClock::new(now()));
     let cache = cache.build().expect("the builder is complete");
     let fetch = || cache.round_trip(request()).expect("the origin answers");
     fetch().into_body().into_bytes().expect("the body is in memory");
@@ -164,8 +164,8 @@ fn purge_by_prefix(bencher: Bencher<'_, '_>, responses: u64) {
     bencher.bench(|| cache.purge(black_box(&purge)));
 }
 
-fn filled(responses: u64) -> Caching {
-    let cache = Caching::builder().origin(origin()).store(MemoryStore::new(1 << 30));
+fn filled(responses: u64) -> HttpCache {
+    let cache = HttpCache::builder().origin(origin()).store(MemoryStore::new(1 << 30));
     let cache = cache.clock(ManualClock::new(now())).build().expect("the builder is complete");
     for number in 0..responses {
         let request = Request::get(format!("{URL}&number={number}")).body(Body::empty());
@@ -192,5 +192,5 @@ fn ring_owner(bencher: Bencher<'_, '_>, peers: u8) {
 
 #[divan::bench]
 fn target_parse() -> bool {
-    Target::parse(black_box(URL)).is_ok()
+    CanonicalUrl::parse(black_box(URL)).is_ok()
 }

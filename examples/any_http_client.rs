@@ -19,7 +19,7 @@
 //! All origins have the host of the peer for such a program, so the peer removes `Set-Cookie` and similar fields from its
 //! responses. Prefer `Client` or `forwardcache::agent` where you can: they also move on when a peer fails.
 
-use forwardcache::{Client, Target};
+use forwardcache::{CanonicalUrl, Client};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let client = Client::builder().pool([peer]).build()?;
     let owner = client.owner(&url)?.ok_or("the pool is empty")?;
-    let url = owner.request_url("/proxy", &Target::parse(&url)?);
+    let url = owner.request_url("/proxy", &CanonicalUrl::parse(&url)?);
     println!("GET {url}");
 
     // An agent of ureq as it comes. It stands for the client of your program.

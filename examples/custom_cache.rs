@@ -1,4 +1,4 @@
-//! Your own backend: a `Cache` that keeps each record in a file, bounded by an `Lru`.
+//! Your own backend: a `ByteStore` that keeps each record in a file, bounded by an `Lru`.
 //!
 //! It is minimal. A backend that several processes share would write to a temporary file and rename it. The
 //! checksum of a record detects one that is only half written, and its URL is fetched again.
@@ -12,7 +12,9 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use forwardcache::{BackedStore, Body, Cache, Caching, Lru, Outcome, RoundTrip, RoundTripFn, StoreError};
+use forwardcache::{
+    BackedStore, Body, ByteStore, HttpCache, Lru, Outcome, RoundTrip, RoundTripFn, StoreError,
+};
 use http::{Request, Response};
 
 #[derive(Debug)]
@@ -29,7 +31,7 @@ impl Folder {
     }
 }
 
-impl Cache for Folder {
+impl ByteStore for Folder {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         match fs::read(self.file(key)) {
             Ok(bytes) => Ok(Some(bytes.into())),
@@ -65,7 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let response = Response::builder().header("cache-control", "max-age=60");
             Ok(response.body(Body::from("hello")).expect("the field is well-formed"))
         });
-        let cache = Caching::builder().origin(origin).store(store).build()?;
+        let cache = HttpCache::builder().origin(origin).store(store).build()?;
         let response = cache.round_trip(Request::get("http://example.com/").body(Body::empty())?)?;
         let outcome = Outcome::of(response.headers()).map_or("unknown", Outcome::name);
         println!("{run} run: {outcome}, {}", response.into_body().into_text()?);

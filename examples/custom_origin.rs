@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use forwardcache::{Body, Caching, Outcome, Result, RoundTrip, RoundTripFn};
+use forwardcache::{Body, HttpCache, Outcome, Result, RoundTrip, RoundTripFn};
 use http::{HeaderValue, Request, Response};
 
 /// Adds a credential to each request before it goes to `inner`, which is usually `Origin`, the network.
@@ -37,7 +37,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let origin =
         Signed { inner: network, key: HeaderValue::from_static("secret"), requests: Arc::clone(&requests) };
     // The key is added below the cache, so it is neither stored nor part of a cache key.
-    let cache = Caching::builder().origin(origin).build()?;
+    let cache = HttpCache::builder().origin(origin).build()?;
     for _ in 0..3 {
         let request = Request::get("http://api.example.com/v1/items").body(Body::empty())?;
         let response = cache.round_trip(request)?;

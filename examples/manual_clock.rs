@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use forwardcache::{Body, Caching, Error, ErrorKind, ManualClock, Outcome, RoundTrip, RoundTripFn};
+use forwardcache::{Body, Error, ErrorKind, HttpCache, ManualClock, Outcome, RoundTrip, RoundTripFn};
 use http::{Request, Response};
 
 /// The program under test: it reads a price, and knows nothing of clocks and caches.
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         _ => Err(Error::new(ErrorKind::Unreachable, "the shop is closed")),
     });
-    let cache = Caching::builder().origin(origin).clock(Arc::clone(&clock)).build()?;
+    let cache = HttpCache::builder().origin(origin).clock(Arc::clone(&clock)).build()?;
 
     assert_eq!(price(&cache)?, ("1 euros".to_owned(), "miss"));
     clock.advance(Duration::from_secs(59));

@@ -9,13 +9,13 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use forwardcache::{Body, EventFront, FrontOptions, Peer};
+use forwardcache::{Body, Peer, Server, ServerConfig};
 use http::{Request, Response};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let requests = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&requests);
-    let origin = EventFront::bind("127.0.0.1:0", FrontOptions::new(), move |request: Request<Body>| {
+    let origin = Server::bind("127.0.0.1:0", ServerConfig::new(), move |request: Request<Body>| {
         counter.fetch_add(1, Ordering::Relaxed);
         let mut response = Response::new(Body::from(format!("this is {}", request.uri())));
         response.headers_mut().insert("cache-control", http::HeaderValue::from_static("max-age=60"));
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut pool = Vec::new();
     for (url, listener) in urls.iter().zip(listeners) {
         let peer = Peer::builder(url).pool(urls.clone()).build()?;
-        let serving = peer.serve_on(listener, FrontOptions::new())?;
+        let serving = peer.serve_on(listener, ServerConfig::new())?;
         pool.push((peer, serving));
     }
 

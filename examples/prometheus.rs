@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use forwardcache::{Body, EventFront, FrontOptions, Peer, RoundTripFn};
+use forwardcache::{Body, Peer, RoundTripFn, Server, ServerConfig};
 use http::{Request, Response};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -48,6 +48,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     };
     println!("metrics on http://{address}/metrics");
-    EventFront::bind(address.as_str(), FrontOptions::new().io_threads(1).workers(1), handler)?.join();
+    Server::bind(address.as_str(), ServerConfig::new().io_threads(1).workers(1), handler)?.join();
     Ok(())
 }

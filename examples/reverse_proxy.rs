@@ -5,7 +5,7 @@
 //! curl -i http://127.0.0.1:8080/
 //! ```
 
-use forwardcache::{Body, Caching, EventFront, FrontOptions, Mode, RoundTrip, Rules};
+use forwardcache::{Body, HttpCache, Mode, RoundTrip, Rules, Server, ServerConfig};
 use http::{Request, Response, StatusCode};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // that the origin marks as cacheable are stored even if they set cookies.
     let mut rules = Rules::new(Mode::Shared);
     rules.store_set_cookie = true;
-    let cache = Caching::builder().rules(rules).build()?;
+    let cache = HttpCache::builder().rules(rules).build()?;
     let origin = origin.trim_end_matches('/').to_owned();
     let handler = move |request: Request<Body>| {
         let (mut parts, body) = request.into_parts();
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .unwrap_or_else(|error| plain(StatusCode::BAD_GATEWAY, &error.to_string()))
     };
     println!("serving on http://{listen}");
-    EventFront::bind(listen.as_str(), FrontOptions::new(), handler)?.join();
+    Server::bind(listen.as_str(), ServerConfig::new(), handler)?.join();
     Ok(())
 }
 

@@ -9,7 +9,7 @@
 //! * [`Peer`] is a member of the pool: a client that owns a share and answers for it, in any server by
 //!   [`Peer::handler`] or by the bundled front with [`Peer::serve`].
 //! * [`Membership`] keeps a pool as a list says that is kept elsewhere: a file, a name, a registry.
-//! * [`Caching`] is the cache alone, over whatever answers requests: a [`RoundTrip`].
+//! * [`HttpCache`] is the cache alone, over whatever answers requests: a [`RoundTrip`].
 //!
 //! ```no_run
 //! let client = forwardcache::Client::builder().pool(["http://10.0.0.1:3000"]).build()?;
@@ -24,7 +24,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `peer` | yes | [`Peer`], [`Caching`], the stores and the rules, [`EventFront`] |
+//! | `peer` | yes | [`Peer`], [`HttpCache`], the stores and the rules, [`Server`] |
 //! | `tiny_http` | no | a second front, on the crate of that name |
 //! | `cli` | no | the command `forwardcache` |
 //!
@@ -68,28 +68,28 @@ mod server;
 #[cfg(feature = "peer")]
 mod store;
 
-pub use base::byte_size::{BadSize, ByteSize};
+pub use base::byte_size::{ByteSize, InvalidByteSize};
 pub use base::cancellation::{CancelHook, Cancellation};
 pub use base::clock::{Clock, ManualClock, Moment, SystemClock};
 pub use base::error::{Error, ErrorKind, Result};
 pub use base::token::Tokens;
 pub use client::agent::{agent, agent_with_config};
-pub use client::membership::{Membership, Polled, Watch};
-pub use client::{Client, ClientBuilder, ClientCounts, NoPeerLeft, PeerHealth, PeerState};
+pub use client::membership::{Membership, MembershipWatcher, Polled};
+pub use client::{Client, ClientBuilder, ClientCounts, OnNoPeers, PeerHealth, PeerState};
 pub use message::body::Body;
 pub use message::cache_mode::CacheMode;
 pub use message::deadline::Deadline;
 pub use message::interim::OnInterim;
 pub use message::pieces::Pieces;
 pub use message::purge::{Purge, Purged};
-pub use message::round_trip::{Nowhere, RoundTrip, RoundTripFn};
+pub use message::round_trip::{Offline, RoundTrip, RoundTripFn};
 pub use message::stats::{Forward, Outcome};
-pub use message::url::{BadTarget, Target};
-pub use origin::access::{AddressClass, BadOriginRule, OriginPattern, OriginRules, Refused};
+pub use message::url::{CanonicalUrl, InvalidUrl};
+pub use origin::access::{AddressClass, InvalidOriginRule, OriginPattern, OriginRules, Refused};
 pub use origin::{Origin, OriginBuilder};
-pub use pool::discovery::{Members, MembersChange, MembersDns, MembersFile, MembersFn};
-pub use pool::member::{BadMember, Member};
-pub use pool::peer_url::{BadPeerUrl, PeerUrl};
+pub use pool::discovery::{Discovery, DnsDiscovery, FileDiscovery, FnDiscovery, MembershipChange};
+pub use pool::member::{InvalidMember, Member};
+pub use pool::peer_url::{InvalidPeerUrl, PeerUrl};
 pub use pool::purge::{PeerPurged, PoolPurged};
 pub use pool::ring::{HashFunction, Rendezvous, Ring, RingKind};
 
@@ -97,14 +97,14 @@ pub use pool::ring::{HashFunction, Rendezvous, Ring, RingKind};
 pub use base::ledger::Ledger;
 #[cfg(feature = "peer")]
 pub use cache::{
-    Background, Caching, CachingBuilder, ExplainedResponse, Explanation, NotStoredFetch, Verdict,
+    Background, ExplainedResponse, Explanation, HttpCache, HttpCacheBuilder, NotStoredFetch, Verdict,
 };
 #[cfg(feature = "peer")]
 pub use client::near_cache::NearCache;
 #[cfg(feature = "peer")]
 pub use message::stats::{Counts, Stats};
 #[cfg(feature = "peer")]
-pub use origin::throttle::{Polite, Politeness};
+pub use origin::throttle::{OriginLimits, Throttle};
 #[cfg(feature = "peer")]
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
@@ -113,13 +113,13 @@ pub use policy::{
     Validity, Variant,
 };
 #[cfg(feature = "tiny_http")]
-pub use server::TinyHttpFront;
+pub use server::TinyHttpServer;
 #[cfg(feature = "peer")]
-pub use server::{EventFront, FrontOptions, Handler, RemoteAddress, ServerTls, Serving, ShutdownHandle};
+pub use server::{Handler, RemoteAddress, Server, ServerConfig, ServerHandle, ServerTls, ShutdownHandle};
 #[cfg(feature = "peer")]
 pub use store::{
-    BackedStore, Cache, CacheKeys, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, Store, StoreError,
-    StoredResponse, Usage, Variants, default_capacity,
+    BackedStore, ByteStore, ByteStoreKeys, Key, Lru, MAX_VARIANTS, MemoryByteStore, MemoryStore, Store,
+    StoreError, StoredResponse, Usage, Variants, default_capacity,
 };
 
 // Documentation only: no other build compiles it.

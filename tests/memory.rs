@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{Cursor, Read};
 
 use bytes::Bytes;
-use forwardcache::{Body, Caching, MemoryStore, Result, RoundTrip, RoundTripFn, Store, Usage};
+use forwardcache::{Body, HttpCache, MemoryStore, Result, RoundTrip, RoundTripFn, Store, Usage};
 use http::{Request, Response};
 
 /// The limit in bytes for a stored response of 1 KiB with ordinary header fields, everything included.
@@ -46,7 +46,7 @@ fn sliced() -> Body {
 }
 
 /// A cache whose responses were each used once: a body shared with a response takes more memory than one that is not.
-fn filled(count: u64, body: fn() -> Body) -> Caching {
+fn filled(count: u64, body: fn() -> Body) -> HttpCache {
     let origin = RoundTripFn(move |_: Request<Body>| -> Result<Response<Body>> {
         let response = Response::builder()
             .header("date", "Fri, 15 Jan 2027 08:00:00 GMT")
@@ -59,7 +59,7 @@ fn filled(count: u64, body: fn() -> Body) -> Caching {
             .header("x-content-type-options", "nosniff");
         Ok(response.body(body()).expect("the fields are well-formed"))
     });
-    let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 30));
+    let cache = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 30));
     let cache = cache.build().expect("the builder is complete");
     for number in 0..count {
         let url = format!("https://www.example.com/articles/title-of-some-length/{number:08}");

@@ -7,14 +7,14 @@ use crate::{beside, idle};
 
 /// A target.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct CanonicalUrl {
     pub(crate) name: &'static str,
     pub(crate) required: String,
     /// The measured value and whether it meets the target; `None` if it was not measured.
     pub(crate) measured: Option<(String, bool)>,
 }
 
-pub(crate) fn of(results: &Results) -> Vec<Target> {
+pub(crate) fn of(results: &Results) -> Vec<CanonicalUrl> {
     let ratio = |scenario, rival| results.throughput(scenario).and_then(|outcome| outcome.ratio(rival));
     let mut targets = Vec::new();
     for (name, least, measured) in [
@@ -90,12 +90,12 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
     targets
 }
 
-fn tail(results: &Results, scenario: Scenario, name: &'static str) -> Target {
+fn tail(results: &Results, scenario: Scenario, name: &'static str) -> CanonicalUrl {
     let outcome = results.throughput(scenario);
     let p99 =
         |kind| outcome.and_then(|outcome| outcome.median(kind, |measurement| measurement.p99_milliseconds));
     let (own, nginx) = (p99(Kind::Forwardcache), p99(Kind::Nginx));
-    Target {
+    CanonicalUrl {
         name,
         required: nginx
             .map_or("at most nginx's".to_owned(), |nginx| format!("at most nginx's {nginx:.2} ms")),
@@ -103,7 +103,7 @@ fn tail(results: &Results, scenario: Scenario, name: &'static str) -> Target {
     }
 }
 
-fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<Target> {
+fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<CanonicalUrl> {
     let measurements = outcome.map_or(&[][..], |outcome| outcome.measurements(Kind::Forwardcache));
     // The worst round counts: no new thread is allowed.
     let threads = measurements
@@ -133,7 +133,7 @@ fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<Target> {
     targets
 }
 
-fn streams_target(outcome: Option<&idle::Outcome>) -> Target {
+fn streams_target(outcome: Option<&idle::Outcome>) -> CanonicalUrl {
     let name = "hits 1 KiB with event streams, relative to without";
     let ratio = |measurement: &idle::Measurement| measurement.hits_with / measurement.hits_without;
     let ratio = outcome.and_then(|outcome| outcome.median(Kind::Forwardcache, ratio));
@@ -143,7 +143,7 @@ fn streams_target(outcome: Option<&idle::Outcome>) -> Target {
 }
 
 /// Marks the target as missed if forwardcache cannot hold the connections.
-fn hold_or_fail(target: &mut Target, outcome: Option<&idle::Outcome>) {
+fn hold_or_fail(target: &mut CanonicalUrl, outcome: Option<&idle::Outcome>) {
     let failed = outcome.is_some_and(|outcome| {
         outcome
             .servers
@@ -155,15 +155,15 @@ fn hold_or_fail(target: &mut Target, outcome: Option<&idle::Outcome>) {
     }
 }
 
-fn at_least(name: &'static str, least: f64, measured: Option<f64>) -> Target {
+fn at_least(name: &'static str, least: f64, measured: Option<f64>) -> CanonicalUrl {
     // Compare with the displayed precision: an origin with a fixed latency limits all servers to the same rate.
     let measured = measured
         .map(|measured| (format!("{measured:.2} times"), (measured * 100.0).round() >= least * 100.0));
-    Target { name, required: format!("at least {least} times"), measured }
+    CanonicalUrl { name, required: format!("at least {least} times"), measured }
 }
 
-fn at_most(name: &'static str, most: f64, unit: &str, measured: Option<f64>) -> Target {
+fn at_most(name: &'static str, most: f64, unit: &str, measured: Option<f64>) -> CanonicalUrl {
     let decimals = usize::from(most > 0.0 && most < 100.0);
     let measured = measured.map(|measured| (format!("{measured:.decimals$}{unit}"), measured <= most));
-    Target { name, required: format!("at most {most}{unit}"), measured }
+    CanonicalUrl { name, required: format!("at most {most}{unit}"), measured }
 }

@@ -23,7 +23,7 @@ use std::str::FromStr;
 /// assert_eq!(ByteSize::new(65_536).to_string(), "64KiB");
 /// assert_eq!("1.5G".parse::<ByteSize>().unwrap_err().to_string(),
 ///     "bad size \"1.5G\": it takes a whole number and a unit, as in 256MiB");
-/// # Ok::<(), forwardcache::BadSize>(())
+/// # Ok::<(), forwardcache::InvalidByteSize>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ByteSize(u64);
@@ -48,10 +48,10 @@ const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 <
 const NO_NUMBER: &str = "it takes a whole number and a unit, as in 256MiB";
 
 impl FromStr for ByteSize {
-    type Err = BadSize;
+    type Err = InvalidByteSize;
 
-    fn from_str(text: &str) -> Result<Self, BadSize> {
-        let bad = |problem| BadSize { text: text.to_owned(), problem };
+    fn from_str(text: &str) -> Result<Self, InvalidByteSize> {
+        let bad = |problem| InvalidByteSize { text: text.to_owned(), problem };
         let trimmed = text.trim();
         let digits = trimmed.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = trimmed.split_at(digits);
@@ -95,18 +95,18 @@ impl From<u64> for ByteSize {
 
 /// Why a text is no [`ByteSize`]. Shown on one line, with the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadSize {
+pub struct InvalidByteSize {
     text: String,
     problem: &'static str,
 }
 
-impl fmt::Display for BadSize {
+impl fmt::Display for InvalidByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "bad size {:?}: {}", self.text, self.problem)
     }
 }
 
-impl StdError for BadSize {}
+impl StdError for InvalidByteSize {}
 
 #[cfg(test)]
 mod tests {

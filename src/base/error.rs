@@ -29,8 +29,8 @@ named! {
         /// The request itself cannot be sent: `CONNECT`, a body too large to hold, a bad field.
         BadRequest = "bad-request",
         /// The pool has no peer, or all of them failed lately and are left alone for a while, and
-        /// [`NoPeerLeft::Fail`](crate::NoPeerLeft::Fail) was chosen.
-        NoPeerLeft = "no-peer-left",
+        /// [`OnNoPeers::Fail`](crate::OnNoPeers::Fail) was chosen.
+        OnNoPeers = "no-peer-left",
         /// The host's name cannot be resolved.
         Unresolved = "unresolved",
         /// No connection: refused, unreachable, or ended before a response.

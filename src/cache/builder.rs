@@ -1,10 +1,10 @@
-//! What a [`Caching`] is made of.
+//! What a [`HttpCache`] is made of.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::{Caching, MadeOf};
+use super::engine::{HttpCache, MadeOf};
 use super::forwarding;
 use super::keys::KeyHook;
 use super::near::NearRules;
@@ -14,15 +14,15 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::nonblocking::Spawn;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::Stats;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::origin::Origin;
 use crate::policy::Rules;
 use crate::store::{MemoryStore, Store};
 
-/// Puts a [`Caching`] together. Every part has a default.
+/// Puts a [`HttpCache`] together. Every part has a default.
 #[derive(Default)]
 #[must_use]
-pub struct CachingBuilder {
+pub struct HttpCacheBuilder {
     origin: Option<Arc<dyn RoundTrip>>,
     store: Option<Arc<dyn Store>>,
     clock: Option<Arc<dyn Clock>>,
@@ -42,7 +42,7 @@ pub struct CachingBuilder {
 /// Less than a new connection costs.
 const WORTH_FINISHING: u64 = 256 << 10;
 
-impl CachingBuilder {
+impl HttpCacheBuilder {
     /// Where requests go that are not answered from the store. Default: [`Origin`], the network.
     pub fn origin(mut self, origin: impl RoundTrip + 'static) -> Self {
         self.origin = Some(Arc::new(origin));
@@ -129,9 +129,9 @@ impl CachingBuilder {
     /// [`Rules::unknown_fields`] is [`UnknownFields::Forward`](crate::UnknownFields::Forward). Zero: none are. Default: 0.
     ///
     /// ```
-    /// use forwardcache::Caching;
+    /// use forwardcache::HttpCache;
     ///
-    /// let cache = Caching::builder().cache_post(64 << 10).build()?;
+    /// let cache = HttpCache::builder().cache_post(64 << 10).build()?;
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn cache_post(mut self, max_content: u64) -> Self {
@@ -144,14 +144,14 @@ impl CachingBuilder {
     /// and must not block. Default: the URL.
     ///
     /// ```
-    /// use forwardcache::{Caching, Target};
+    /// use forwardcache::{HttpCache, CanonicalUrl};
     ///
     /// // Where a link was found does not change what it leads to.
-    /// let without_query = |target: &Target| target.as_str().split('?').next().unwrap_or_default().to_owned();
-    /// let cache = Caching::builder().key(without_query).build()?;
+    /// let without_query = |target: &CanonicalUrl| target.as_str().split('?').next().unwrap_or_default().to_owned();
+    /// let cache = HttpCache::builder().key(without_query).build()?;
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
-    pub fn key(mut self, key: impl Fn(&Target) -> String + Send + Sync + 'static) -> Self {
+    pub fn key(mut self, key: impl Fn(&CanonicalUrl) -> String + Send + Sync + 'static) -> Self {
         self.key = Some(Arc::new(key));
         self
     }
@@ -167,12 +167,12 @@ impl CachingBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::BadOption`] when the pseudonym is not a token.
-    pub fn build(self) -> Result<Caching> {
+    pub fn build(self) -> Result<HttpCache> {
         let pseudonym = self.pseudonym.unwrap_or_else(random_pseudonym);
         let via = forwarding::via(&pseudonym).ok_or_else(|| {
             Error::new(ErrorKind::BadOption, format!("the pseudonym {pseudonym:?} is not a token"))
         })?;
-        Ok(Caching::new(MadeOf {
+        Ok(HttpCache::new(MadeOf {
             origin: self.origin.unwrap_or_else(|| Arc::new(Origin::default())),
             store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
@@ -193,9 +193,9 @@ impl CachingBuilder {
     }
 }
 
-impl std::fmt::Debug for CachingBuilder {
+impl std::fmt::Debug for HttpCacheBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CachingBuilder")
+        f.debug_struct("HttpCacheBuilder")
             .field("store", &self.store)
             .field("clock", &self.clock)
             .field("rules", &self.rules)

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use log::debug;
 
 use super::answer::{answer, response};
-use super::builder::CachingBuilder;
+use super::builder::HttpCacheBuilder;
 use super::credential::KeyedDigest;
 use super::failures::Failures;
 use super::forwarding::{By, received_over};
@@ -19,7 +19,7 @@ use super::incoming::{Incoming, Passing};
 use super::keys::{KeyHook, Keys};
 use super::near::NearRules;
 use super::refresh::{Background, Refreshes};
-use super::step::{Flight, Landed};
+use super::step::{Flight, FlightResult};
 use super::tombstones::{Fetch, invalidated_groups};
 use super::uncacheable::Uncacheable;
 use super::unstored::Unstored;
@@ -37,7 +37,7 @@ use crate::message::limited_body::limited;
 use crate::message::nonblocking::Spawn;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::{CacheStatus, Forward, Outcome, Stats};
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::policy::{Rules, UnknownFields, invalidated, is_answer_to_get, is_due_early, remove_unsent};
 use crate::pool::protocol::{self, Hop, WantsDigest};
 use crate::store::{Key, Store, StoredResponse};
@@ -56,13 +56,13 @@ const MOST_GROUPS: usize = 32;
 /// the store carries `Age` and `X-From-Cache: 1`.
 ///
 /// ```
-/// use forwardcache::{Body, Caching, Outcome, RoundTrip, RoundTripFn};
+/// use forwardcache::{Body, HttpCache, Outcome, RoundTrip, RoundTripFn};
 /// use http::{Request, Response};
 ///
 /// let origin = RoundTripFn(|_| {
 ///     Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
 /// });
-/// let cache = Caching::builder().origin(origin).build()?;
+/// let cache = HttpCache::builder().origin(origin).build()?;
 /// let fetch = || cache.round_trip(Request::get("http://example.com/").body(Body::empty()).unwrap());
 /// assert_eq!(fetch()?.into_body().into_text()?, "hello");
 /// assert_eq!(Outcome::of(fetch()?.headers()), Some(Outcome::Hit));
@@ -71,7 +71,7 @@ const MOST_GROUPS: usize = 32;
 ///
 /// Cloning it is cheap and gives the same cache.
 #[derive(Clone)]
-pub struct Caching {
+pub struct HttpCache {
     pub(super) inner: Arc<Inner>,
     /// Dropped with the last handle.
     _drain: Arc<Drain>,
@@ -118,7 +118,7 @@ pub(super) struct Inner {
     pub(super) via: Option<HeaderValue>,
     pub(super) digest: KeyedDigest,
     pub(super) keys: Keys,
-    pub(super) flights: Flights<Flight, Landed>,
+    pub(super) flights: Flights<Flight, FlightResult>,
     pub(super) failures: Failures,
     pub(super) uncacheable: Uncacheable,
     pub(super) unstored: Unstored,
@@ -132,10 +132,10 @@ pub(super) struct Inner {
     pub(super) near: Option<NearRules>,
 }
 
-impl Caching {
+impl HttpCache {
     /// A cache to put together.
-    pub fn builder() -> CachingBuilder {
-        CachingBuilder::default()
+    pub fn builder() -> HttpCacheBuilder {
+        HttpCacheBuilder::default()
     }
 
     pub(super) fn new(made_of: MadeOf) -> Self {
@@ -207,16 +207,20 @@ impl Caching {
     }
 }
 
-impl RoundTrip for Caching {
+impl RoundTrip for HttpCache {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
-        let target = Target::parse(&request.uri().to_string())?;
+        let target = CanonicalUrl::parse(&request.uri().to_string())?;
         self.round_trip_to(target, request)
     }
 }
 
-impl Caching {
+impl HttpCache {
     /// As [`RoundTrip::round_trip`], where the URL has been read already.
-    pub(crate) fn round_trip_to(&self, target: Target, request: Request<Body>) -> Result<Response<Body>> {
+    pub(crate) fn round_trip_to(
+        &self,
+        target: CanonicalUrl,
+        request: Request<Body>,
+    ) -> Result<Response<Body>> {
         let (parts, body) = request.into_parts();
         let inner = &self.inner;
         let (method, mut headers) = (parts.method, parts.headers);
@@ -252,7 +256,7 @@ impl Caching {
     }
 }
 
-impl Caching {
+impl HttpCache {
     /// The response, whose body is read until the deadline at most. What is not stored comes from the origin as it is
     /// read: another thread does that, which can be left.
     fn limited(&self, response: Response<Body>, deadline: Deadline) -> Response<Body> {
@@ -438,7 +442,7 @@ impl Inner {
         self.stats.count(outcome);
     }
 
-    pub(super) fn note(&self, outcome: Outcome, target: &Target, is_refresh: bool) {
+    pub(super) fn note(&self, outcome: Outcome, target: &CanonicalUrl, is_refresh: bool) {
         if is_refresh {
             self.stats.count_refresh();
             debug!("refresh: {outcome} {}", redacted(target.as_str()));
@@ -462,9 +466,9 @@ fn hand_on(code: StatusCode, mut headers: HeaderMap, body: Body, status: CacheSt
     response(code, headers, body)
 }
 
-impl fmt::Debug for Caching {
+impl fmt::Debug for HttpCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caching")
+        f.debug_struct("HttpCache")
             .field("store", self.inner.store.store())
             .field("rules", &self.inner.rules)
             .field("pseudonym", &self.inner.pseudonym)

@@ -10,7 +10,7 @@ use http::header::{
 use http::{HeaderName, Method, Request};
 
 use super::answer::answer;
-use super::engine::{Caching, Inner};
+use super::engine::{HttpCache, Inner};
 use super::explanation::{ExplainedResponse, Explanation, NotStoredFetch, Verdict};
 use super::forwarding::{By, Outgoing, outgoing};
 use super::incoming::Incoming;
@@ -19,11 +19,11 @@ use crate::base::clock::Moment;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::header::cache_control::RequestDirectives;
 use crate::message::stats::{CacheStatus, Forward, Outcome};
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::policy::{Flag, Rule, Validity, may_serve_on_error, response_directives, reuse};
 use crate::store::{StoredResponse, Variants};
 
-impl Caching {
+impl HttpCache {
     /// Says what would happen to a request without a body at this moment, and why.
     ///
     /// The origin is not asked, nothing is stored, counted or waited for, and a look at a
@@ -31,13 +31,13 @@ impl Caching {
     /// that moment, and so would share, is not looked at.
     ///
     /// ```
-    /// use forwardcache::{Body, Caching, MemoryStore, Outcome, RoundTrip, RoundTripFn, Verdict};
+    /// use forwardcache::{Body, HttpCache, MemoryStore, Outcome, RoundTrip, RoundTripFn, Verdict};
     /// use http::{Request, Response};
     ///
     /// let origin = RoundTripFn(|_| {
     ///     Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
     /// });
-    /// let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build()?;
+    /// let cache = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).build()?;
     /// let explain = || cache.explain(&Request::get("http://example.com/").body(()).unwrap());
     /// assert!(matches!(explain()?.verdict, Verdict::Forward(_)));
     /// let request = Request::get("http://example.com/").body(Body::empty()).unwrap();
@@ -54,7 +54,7 @@ impl Caching {
     /// the store cannot be read.
     pub fn explain(&self, request: &Request<()>) -> Result<Explanation> {
         let inner = &self.inner;
-        let target = Target::parse(&request.uri().to_string())?;
+        let target = CanonicalUrl::parse(&request.uri().to_string())?;
         let mut headers = request.headers().clone();
         let (method, via) = (request.method().clone(), inner.via.clone());
         let hop = inner.end_to_end(&method, &mut headers);

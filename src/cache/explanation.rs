@@ -8,7 +8,7 @@ use http::{HeaderName, StatusCode};
 use crate::message::stats::{Forward, Outcome};
 use crate::policy::{Flag, LifetimeSource, Mode, Rule};
 
-/// What would happen to a request at this moment, and why: what [`Caching::explain`](super::Caching::explain)
+/// What would happen to a request at this moment, and why: what [`HttpCache::explain`](super::HttpCache::explain)
 /// finds.
 ///
 /// `Display` prints it as lines of text.

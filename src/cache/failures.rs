@@ -6,7 +6,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use crate::base::error::{Error, ErrorKind};
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::store::Key;
 
 /// For how long a failure is remembered.
@@ -28,7 +28,7 @@ impl Default for Failures {
 
 impl Failures {
     /// Remembers what became of a fetch.
-    pub(super) fn remember(&self, key: &Key, target: &Target, error: &Error, now: SystemTime) {
+    pub(super) fn remember(&self, key: &Key, target: &CanonicalUrl, error: &Error, now: SystemTime) {
         let under = match error.kind() {
             ErrorKind::Unresolved | ErrorKind::Tls => of_origin(target).into(),
             // There was no connection: no other request would have one.
@@ -48,7 +48,7 @@ impl Failures {
     }
 
     /// The failure that a fetch would repeat.
-    pub(super) fn recent(&self, key: &Key, target: &Target, now: SystemTime) -> Option<Error> {
+    pub(super) fn recent(&self, key: &Key, target: &CanonicalUrl, now: SystemTime) -> Option<Error> {
         let recent = self.recent.lock();
         // Most often nothing has failed.
         if recent.is_empty() {
@@ -61,7 +61,7 @@ impl Failures {
     }
 
     /// A fetch of this key, and so of this origin, succeeded.
-    pub(super) fn forget(&self, key: &Key, target: &Target) {
+    pub(super) fn forget(&self, key: &Key, target: &CanonicalUrl) {
         let mut recent = self.recent.lock();
         if recent.is_empty() {
             return;
@@ -73,7 +73,7 @@ impl Failures {
 }
 
 /// No key begins with a space.
-fn of_origin(target: &Target) -> String {
+fn of_origin(target: &CanonicalUrl) -> String {
     format!(" {}", target.origin())
 }
 
@@ -87,14 +87,14 @@ mod tests {
         UNIX_EPOCH + Duration::from_millis(milliseconds)
     }
 
-    fn target(url: &str) -> Target {
-        Target::parse(url).unwrap()
+    fn target(url: &str) -> CanonicalUrl {
+        CanonicalUrl::parse(url).unwrap()
     }
 
     #[test]
     fn a_failed_connection_is_its_origins_and_a_failed_response_its_keys() {
         let (a, b) = (target("http://h/a"), target("http://h/b"));
-        let key = |target: &Target| Key::new(target.as_str());
+        let key = |target: &CanonicalUrl| Key::new(target.as_str());
         let failed = |kind| Error::new(kind, "failed");
         for (error, is_origins) in [
             (failed(ErrorKind::Unreachable).unsent(), true),

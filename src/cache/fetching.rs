@@ -14,7 +14,7 @@ use super::forwarding::{Outgoing, Received, outgoing};
 use super::incoming::Incoming;
 use super::lookup::Plan;
 use super::parts;
-use super::step::{Landed, Lead};
+use super::step::{FlightResult, Lead};
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result, redacted};
@@ -22,7 +22,7 @@ use crate::message::body::Body;
 use crate::message::digest::{Expected, announced, checked};
 use crate::message::nonblocking::Turn;
 use crate::message::stats::{CacheStatus, Forward, Outcome};
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::policy::{Part, Rules, Times, Validators, confirmed, may_serve_on_error};
 use crate::store::StoredResponse;
 
@@ -100,7 +100,7 @@ impl Inner {
             && let Some(stale) = self.stale_on_error(incoming, plan)
         {
             if let Some(leader) = leader {
-                leader.land(Landed::ServerError(received.status));
+                leader.land(FlightResult::ServerError(received.status));
             }
             let status = CacheStatus::new(Outcome::StaleOnError(plan.why)).forward_status(received.status);
             return Ok(self.serve_with(&stale, incoming, status));
@@ -144,18 +144,23 @@ impl Inner {
     fn land_failure(&self, incoming: &Incoming, leader: Lead, error: &Error, is_out_of_time: bool) {
         if self.near.is_some() {
             // A near cache is not the one to tell others of an error: they hear of it from the owner, as it is.
-            leader.land(Landed::Alone);
+            leader.land(FlightResult::Alone);
         } else if is_out_of_time || leader.cancellation().is_cancelled() || !is_shared(error.kind()) {
             // One of those who wait leads then.
-            leader.leave_with(Landed::GivenUp);
+            leader.leave_with(FlightResult::GivenUp);
         } else {
             self.failures.remember(&incoming.key, &incoming.target, error, self.clock.now());
-            leader.leave_with(Landed::Failed(Arc::new(error.shared())));
+            leader.leave_with(FlightResult::Failed(Arc::new(error.shared())));
         }
     }
 
     /// Sends a request to the origin.
-    pub(super) fn ask(&self, request: Request<Body>, target: &Target, why: Forward) -> Result<Received> {
+    pub(super) fn ask(
+        &self,
+        request: Request<Body>,
+        target: &CanonicalUrl,
+        why: Forward,
+    ) -> Result<Received> {
         if self.is_offline.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Unreachable, "this cache is offline").with_url(target));
         }
@@ -182,7 +187,7 @@ impl Inner {
     }
 
     /// With a body that fails where it is not what the origin says that it is (RFC 9530).
-    fn checked(&self, received: Received, method: &Method, target: &Target) -> Result<Received> {
+    fn checked(&self, received: Received, method: &Method, target: &CanonicalUrl) -> Result<Received> {
         let expected = announced(method, received.status, &received.headers);
         self.expecting(expected, received, target, || ())
     }
@@ -199,7 +204,7 @@ impl Inner {
         &self,
         expected: Vec<Expected>,
         received: Received,
-        target: &Target,
+        target: &CanonicalUrl,
         on_mismatch: impl FnOnce() + Send + 'static,
     ) -> Result<Received> {
         if expected.is_empty() {

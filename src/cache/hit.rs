@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use log::debug;
 
-use super::engine::Caching;
+use super::engine::HttpCache;
 use crate::base::error::redacted;
 use crate::message::header::cache_control::RequestDirectives;
 use crate::message::nonblocking::PlainRequest;
@@ -14,7 +14,7 @@ use crate::policy::{Reuse, is_due_early, reuse};
 use crate::pool::protocol::{self, Hop};
 use crate::store::StoredResponse;
 
-impl Caching {
+impl HttpCache {
     /// What is stored under this URL, if it answers a plain request as it is, fresh and whole. What it says
     /// of the moment is added to `lines`, as field lines.
     ///

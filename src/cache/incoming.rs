@@ -7,7 +7,7 @@ use super::keys::Keys;
 use crate::message::deadline::Deadline;
 use crate::message::header::cache_control::RequestDirectives;
 use crate::message::interim::OnInterim;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::policy::{StoringRequest, Variant};
 use crate::pool::protocol::Hop;
 use crate::store::Key;
@@ -16,7 +16,7 @@ use crate::store::Key;
 #[derive(Clone, Debug)]
 pub(crate) struct Incoming {
     pub(crate) method: Method,
-    pub(crate) target: Target,
+    pub(crate) target: CanonicalUrl,
     pub(crate) headers: HeaderMap,
     /// What `Via` says of the hop over which it came, where it is to say anything.
     pub(crate) via: Option<HeaderValue>,
@@ -42,7 +42,7 @@ pub(crate) struct Incoming {
 #[derive(Debug)]
 pub(crate) struct Passing {
     pub(crate) method: Method,
-    pub(crate) target: Target,
+    pub(crate) target: CanonicalUrl,
     pub(crate) headers: HeaderMap,
     /// What `Via` says of the hop over which it came.
     pub(crate) via: Option<HeaderValue>,
@@ -55,7 +55,7 @@ pub(crate) struct Passing {
 impl Incoming {
     pub(crate) fn new(
         method: Method,
-        target: Target,
+        target: CanonicalUrl,
         headers: HeaderMap,
         hop: Hop,
         via: Option<HeaderValue>,

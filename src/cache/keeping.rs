@@ -12,7 +12,7 @@ use super::engine::Inner;
 use super::forwarding::{Received, remove_unstored};
 use super::incoming::Incoming;
 use super::lookup::Plan;
-use super::step::{Head, Landed, Lead};
+use super::step::{FlightResult, Head, Lead};
 use super::tombstones::{Fetch, Sequence};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind};
@@ -80,7 +80,7 @@ impl Inner {
             Ok(()) => {
                 let is_stored = self.store.insert(fetch, &freshened);
                 if let Some(leader) = leader {
-                    leader.land(if is_stored { Landed::Stored } else { Landed::Alone });
+                    leader.land(if is_stored { FlightResult::Stored } else { FlightResult::Alone });
                 }
             }
             Err(NotStored::RequestNoStore) => {}
@@ -181,7 +181,7 @@ impl Inner {
         let digest = Digest::of_pieces(&whole);
         let is_stored = self.store.insert(&fetch, &head.into_stored(whole, digest, fetch.sequence()));
         if let Some(leader) = leader {
-            leader.land(if is_stored { Landed::Stored } else { Landed::Alone });
+            leader.land(if is_stored { FlightResult::Stored } else { FlightResult::Alone });
         }
         let status = if is_stored { status.stored() } else { status };
         self.hand_on(incoming, code, headers, body, status)
@@ -201,7 +201,7 @@ impl Inner {
             if why.is_of_response() {
                 self.uncacheable.remember(&self.sharing_key(incoming), self.clock.now());
             }
-            leader.land(Landed::Alone);
+            leader.land(FlightResult::Alone);
             return received;
         }
         let directives = response_directives(&received.headers, &self.rules);
@@ -214,7 +214,7 @@ impl Inner {
         let is_short = received.body.length().is_some_and(|length| length <= SHARED_FAILURE);
         if !is_for_others || !is_short || !leader.has_followers() {
             // One of those who wait leads then.
-            leader.leave_with(Landed::GivenUp);
+            leader.leave_with(FlightResult::GivenUp);
             return received;
         }
         let fields = received.fields_to_store(&self.rules, self.by());
@@ -222,11 +222,11 @@ impl Inner {
         match body.into_bytes_limited(SHARED_FAILURE) {
             Ok(bytes) => {
                 let head = Head::of(self, incoming, status, fields, times);
-                leader.leave_with(Landed::Failure(Arc::new(head), bytes.clone().into()));
+                leader.leave_with(FlightResult::Failure(Arc::new(head), bytes.clone().into()));
                 Received { status, headers, body: Body::from(bytes), times }
             }
             Err(error) => {
-                leader.leave_with(Landed::GivenUp);
+                leader.leave_with(FlightResult::GivenUp);
                 let body = Body::from_reader(Failed(Some(error)), None);
                 Received { status, headers, body, times }
             }
@@ -322,10 +322,10 @@ impl Inner {
             match reader.fill().reader().filter(|_| is_for_all) {
                 Some(kept) => {
                     // Whoever waits finds it under way, also when its own client has left by then.
-                    let landed = Landed::Fill(head, Arc::downgrade(reader.fill()), sequence);
+                    let landed = FlightResult::Fill(head, Arc::downgrade(reader.fill()), sequence);
                     leader.land_with(landed, Box::new(Kept(Some(Box::new(kept)))));
                 }
-                None => leader.land(Landed::Alone),
+                None => leader.land(FlightResult::Alone),
             }
         }
         reader.into_body()

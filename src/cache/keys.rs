@@ -10,12 +10,12 @@ use http::{HeaderMap, HeaderName};
 use super::credential::KeyedDigest;
 use crate::message::header::list;
 use crate::message::nonblocking::PlainRequest;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::policy::{CredentialDigest, Rules, UnknownFields, is_known, selecting};
 use crate::store::Key;
 
-/// What of a URL is the key: see [`CachingBuilder::key`](super::CachingBuilder::key).
-pub(super) type KeyHook = Arc<dyn Fn(&Target) -> String + Send + Sync>;
+/// What of a URL is the key: see [`HttpCacheBuilder::key`](super::HttpCacheBuilder::key).
+pub(super) type KeyHook = Arc<dyn Fn(&CanonicalUrl) -> String + Send + Sync>;
 
 /// How keys are made.
 pub(crate) struct Keys {
@@ -34,7 +34,7 @@ impl Keys {
     /// In private mode each credential has a partition of its own: a private cache for everyone who shows
     /// another `Authorization`. In shared mode the rules of RFC 9111 section 3.5 say which answers to a
     /// request with a credential are for all.
-    pub(crate) fn of(&self, target: &Target, headers: &HeaderMap) -> Key {
+    pub(crate) fn of(&self, target: &CanonicalUrl, headers: &HeaderMap) -> Key {
         let credential = list::joined(headers, &AUTHORIZATION).filter(|_| !self.rules.is_shared());
         match credential {
             Some(credential) => Key::partitioned(&self.text(target), self.digest.digest(&credential)),
@@ -43,7 +43,7 @@ impl Keys {
     }
 
     /// The key of what is answered to those who show no credential.
-    pub(crate) fn public(&self, target: &Target) -> Key {
+    pub(crate) fn public(&self, target: &CanonicalUrl) -> Key {
         Key::new(&self.text(target))
     }
 
@@ -70,7 +70,7 @@ impl Keys {
         self.hook.is_some()
     }
 
-    fn text<'a>(&self, target: &'a Target) -> Cow<'a, str> {
+    fn text<'a>(&self, target: &'a CanonicalUrl) -> Cow<'a, str> {
         match &self.hook {
             // A space would end the text where a partition begins.
             Some(hook) => Cow::Owned(hook(target).replace(' ', "%20")),

@@ -99,7 +99,8 @@ pub(crate) fn lookup(variants: &Variants, incoming: &Incoming, digest: &KeyedDig
         Reuse::StaleAccepted => Outcome::StaleAccepted,
         // A refresh itself asks the origin.
         Reuse::StaleWhileRevalidate if !incoming.is_refresh => Outcome::StaleWhileRevalidate,
-        Reuse::StaleWhileRevalidate | Reuse::Validate(ValidateBecause::Stale | ValidateBecause::NoCache) => {
+        Reuse::StaleWhileRevalidate
+        | Reuse::Validate(ValidateBecause::Stale | ValidateBecause::NoByteStore) => {
             return forward(Forward::Stale, selected);
         }
         Reuse::Validate(ValidateBecause::Request) => return forward(Forward::Request, selected),

@@ -3,7 +3,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `engine` | `Caching`: a request's way through the cache |
+//! | `engine` | `HttpCache`: a request's way through the cache |
 //! | `hit` | the shortest way: a plain request for what is stored, fresh and whole |
 //! | `step` | the next step of a request: serve, wait, or fetch |
 //! | `pending` | a request that waits for a fetch |
@@ -61,8 +61,8 @@ mod tombstones;
 mod uncacheable;
 mod unstored;
 
-pub use builder::CachingBuilder;
-pub use engine::Caching;
+pub use builder::HttpCacheBuilder;
+pub use engine::HttpCache;
 pub use explanation::{ExplainedResponse, Explanation, NotStoredFetch, Verdict};
 pub(crate) use near::NearRules;
 pub use refresh::Background;

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 
-use super::engine::Caching;
+use super::engine::HttpCache;
 use super::tombstones::invalidated_groups;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::policy::{Rules, Times, Validity, invalidated};
 
 /// That a cache is a near one, and what it may do.
@@ -51,10 +51,10 @@ impl NearRules {
     }
 }
 
-impl Caching {
+impl HttpCache {
     /// Forgets what is stored of a URL for those who show no credential, and what is being fetched of it is not
     /// stored.
-    pub(crate) fn forget(&self, target: &Target) {
+    pub(crate) fn forget(&self, target: &CanonicalUrl) {
         self.inner.invalidate(&self.inner.keys.public(target));
     }
 
@@ -62,7 +62,7 @@ impl Caching {
     pub(crate) fn forget_after(
         &self,
         method: &Method,
-        target: &Target,
+        target: &CanonicalUrl,
         status: StatusCode,
         headers: &HeaderMap,
     ) {

@@ -10,7 +10,7 @@ use super::answer::{decorate, response};
 use super::engine::{Inner, marked};
 use super::incoming::Incoming;
 use super::lookup::Plan;
-use super::step::{Answer, Head, Landed};
+use super::step::{Answer, FlightResult, Head};
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -40,10 +40,10 @@ pub(super) struct Pending {
 /// What it waits for.
 enum What {
     /// The result of its own job; others may wait for that too.
-    Own { slot: Slot<Result<Response<Body>>>, waiter: Option<Waiter<Landed>>, alone: Alone },
+    Own { slot: Slot<Result<Response<Body>>>, waiter: Option<Waiter<FlightResult>>, alone: Alone },
     /// What another request fetches.
     /// Its fetch keeps in mind what is invalidated while it waits.
-    Other { waiter: Waiter<Landed>, _fetch: Fetch },
+    Other { waiter: Waiter<FlightResult>, _fetch: Fetch },
 }
 
 /// Cancels a fetch that no other request could wait for, unless its result was taken.
@@ -66,7 +66,7 @@ impl Pending {
         incoming: Arc<Incoming>,
         plan: Arc<Plan>,
         slot: Slot<Result<Response<Body>>>,
-        waiter: Option<Waiter<Landed>>,
+        waiter: Option<Waiter<FlightResult>>,
         cancellation: Cancellation,
         turns: u8,
         wake: Wake,
@@ -81,7 +81,7 @@ impl Pending {
         incoming: Arc<Incoming>,
         plan: Arc<Plan>,
         fetch: Fetch,
-        waiter: Waiter<Landed>,
+        waiter: Waiter<FlightResult>,
         turns: u8,
         wake: Wake,
     ) -> Self {
@@ -175,10 +175,10 @@ impl Pending {
     }
 
     /// Answers with what came of another's fetch, or goes on.
-    fn follow(self, landed: Landed) -> Answer {
+    fn follow(self, landed: FlightResult) -> Answer {
         let (inner, incoming, plan) = (&self.inner, &self.incoming, &self.plan);
         match landed {
-            Landed::Fill(head, fill, sequence) => {
+            FlightResult::Fill(head, fill, sequence) => {
                 // A body may be on its way for longer than it is fresh.
                 let now = inner.clock.moment();
                 let is_fresh = reuse(&head.validity, &incoming.directives, now) == Reuse::Fresh;
@@ -201,7 +201,7 @@ impl Pending {
                     None => self.step_again(),
                 }
             }
-            Landed::Failure(head, bytes) => {
+            FlightResult::Failure(head, bytes) => {
                 let is_theirs = incoming.is_answered_by(&head.variant)
                     && head.variant.matches(&incoming.headers, &inner.digest);
                 if let Some(stale) = inner.stale_on_error(incoming, plan) {
@@ -209,16 +209,16 @@ impl Pending {
                 }
                 if is_theirs { Step::Serve(Ok(self.share_whole(&head, bytes))) } else { self.step_again() }
             }
-            Landed::ServerError(code) => match inner.stale_on_error(incoming, plan) {
+            FlightResult::ServerError(code) => match inner.stale_on_error(incoming, plan) {
                 Some(stale) => Step::Serve(Ok(self.stale(&stale, code))),
                 None => self.step_again(),
             },
-            Landed::Failed(error) => {
+            FlightResult::Failed(error) => {
                 let error = error.shared().with_url(&incoming.target);
                 Step::Serve(inner.serve_on_error(incoming, plan, error))
             }
-            Landed::Alone => Self { turns: 0, ..self }.step_again(),
-            Landed::Stored | Landed::GivenUp => self.step_again(),
+            FlightResult::Alone => Self { turns: 0, ..self }.step_again(),
+            FlightResult::Stored | FlightResult::GivenUp => self.step_again(),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::message::body::Body;
 use crate::message::digest::Digest;
 use crate::message::header::list;
 use crate::message::stats::{CacheStatus, Forward, Outcome};
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::policy::{CredentialDigest, LifetimeRule, UnknownFields, has_explicit_lifetime, lifetime_rule};
 use crate::pool::protocol::Hop;
 use crate::store::Key;
@@ -59,7 +59,7 @@ impl Inner {
     }
 
     /// Whether a response to a POST may answer the same POST again: it specifies its lifetime, or the operator does.
-    pub(super) fn is_for_post(&self, target: &Target, status: StatusCode, headers: &HeaderMap) -> bool {
+    pub(super) fn is_for_post(&self, target: &CanonicalUrl, status: StatusCode, headers: &HeaderMap) -> bool {
         let rule = lifetime_rule(&self.rules.lifetimes, target, status);
         status.is_success()
             && (has_explicit_lifetime(headers, &self.rules) || rule.is_some_and(LifetimeRule::gives_lifetime))
@@ -68,7 +68,7 @@ impl Inner {
 
 impl Keys {
     /// The key of the responses to a request with this content.
-    fn of_content(&self, target: &Target, headers: &HeaderMap, content: &[u8]) -> Key {
+    fn of_content(&self, target: &CanonicalUrl, headers: &HeaderMap, content: &[u8]) -> Key {
         let own = self.of(target, headers);
         let mut told = own.as_str().as_bytes().to_vec();
         for name in [CONTENT_TYPE, CONTENT_ENCODING] {

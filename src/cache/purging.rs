@@ -4,34 +4,34 @@ use std::borrow::Cow;
 
 use log::debug;
 
-use super::engine::{Caching, Inner};
+use super::engine::{HttpCache, Inner};
 use super::tombstones::Sequence;
 use crate::base::cancellation::Cancellation;
 use crate::message::nonblocking::{Job, Lane, Turn};
 use crate::message::purge::{Purge, Purged};
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 
-impl Caching {
+impl HttpCache {
     /// Removes what the purge is about, and says what went: of a URL all variants and what is kept for each
     /// credential. When it returns, none of it is served any more, and nothing that was asked of the origin
     /// before is stored or shared. Who reads a body already reads it to its end.
     ///
     /// A [soft](Purge::soft) purge removes nothing: it is stale from then on, and counted as what went.
     ///
-    /// Where [keys are chosen](super::CachingBuilder::key), a single URL is looked for under its key: all that is stored
+    /// Where [keys are chosen](super::HttpCacheBuilder::key), a single URL is looked for under its key: all that is stored
     /// under the same one goes. A prefix and a group are about the URLs for which the responses were fetched.
     ///
     /// A store that cannot list what it holds gives no count: see [`Purged::is_counted`]. What is older than the
     /// purge then counts as not stored, as long as this cache lives.
     ///
     /// ```
-    /// use forwardcache::{Body, Caching, MemoryStore, Purge, RoundTrip, RoundTripFn};
+    /// use forwardcache::{Body, HttpCache, MemoryStore, Purge, RoundTrip, RoundTripFn};
     /// use http::{Request, Response};
     ///
     /// let origin = RoundTripFn(|_| {
     ///     Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
     /// });
-    /// let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build()?;
+    /// let cache = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).build()?;
     /// let request = Request::get("http://example.com/a").body(Body::empty()).unwrap();
     /// cache.round_trip(request)?.into_body().into_text()?;
     /// assert_eq!(cache.purge(&Purge::prefix("http://example.com/")?).responses, 1);
@@ -54,7 +54,7 @@ impl Inner {
 impl Inner {
     /// Has a thread remove what is in a group that was invalidated. Where there is none, it is left to the tombstone.
     pub(super) fn sweep_group(&self, url: &str, name: &[u8], tombstone: Sequence) {
-        let origin = Target::parse(url).map(|target| target.origin());
+        let origin = CanonicalUrl::parse(url).map(|target| target.origin());
         let name = str::from_utf8(name);
         let (Ok(origin), Ok(name)) = (origin, name) else { return };
         let Ok(purge) = Purge::group(origin.as_str(), name) else { return };
@@ -72,7 +72,7 @@ impl Inner {
 impl super::keys::Keys {
     /// The purge of what is stored under the key of a URL.
     fn to_purge<'a>(&self, purge: &'a Purge) -> Cow<'a, Purge> {
-        match purge.single_url().map(Target::parse) {
+        match purge.single_url().map(CanonicalUrl::parse) {
             Some(Ok(target)) if self.are_chosen() => {
                 let of_key = Purge::of_key(self.public(&target).url());
                 Cow::Owned(if purge.is_soft() { of_key.soft() } else { of_key })

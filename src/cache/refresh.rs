@@ -1,7 +1,7 @@
 //! Refreshes behind the client's back (RFC 5861 section 3).
 //!
 //! A stale response that may be served while it is refreshed is served at once, and its refresh is queued. Threads that a
-//! cache was given for its jobs work the queue off, or whoever calls [`maintain`](super::Caching::maintain). A refresh
+//! cache was given for its jobs work the queue off, or whoever calls [`maintain`](super::HttpCache::maintain). A refresh
 //! that failed is not tried again for a while, which doubles each time.
 
 use std::collections::{HashSet, VecDeque};
@@ -38,7 +38,7 @@ pub enum Background {
     /// [`Peer`](crate::Peer) has its pool do it in their place.
     #[default]
     Thread,
-    /// Nobody, until [`maintain`](super::Caching::maintain) is called: the cache starts no thread.
+    /// Nobody, until [`maintain`](super::HttpCache::maintain) is called: the cache starts no thread.
     CallerRuns,
 }
 

@@ -17,7 +17,7 @@ use std::time::Instant;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use parking_lot::{Condvar, Mutex};
 
-use super::engine::{Caching, Inner};
+use super::engine::{HttpCache, Inner};
 use super::fetching::Exchange;
 use super::forwarding::received_over;
 use super::incoming::Incoming;
@@ -35,7 +35,7 @@ use crate::message::interim::OnInterim;
 use crate::message::nonblocking::{Job, Lane, Made, Refused, Slot, Step, Turn, Waiting, Wakes};
 use crate::message::pieces::Pieces;
 use crate::message::stats::{CacheStatus, Forward, Outcome};
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::policy::{Validity, Variant, may_serve_in_grace, may_serve_offline};
 use crate::store::{Key, StoredResponse, Variants};
 
@@ -51,11 +51,11 @@ pub(super) struct Flight {
     pub(super) variant: Option<Variant>,
 }
 
-pub(super) type Lead = Leader<Flight, Landed>;
+pub(super) type Lead = Leader<Flight, FlightResult>;
 
 /// What the leader of a flight has for those who wait.
 #[derive(Clone)]
-pub(super) enum Landed {
+pub(super) enum FlightResult {
     /// A response that is on its way, which all may share that it matches, and the place of its fetch.
     Fill(Arc<Head>, Weak<Fill>, Sequence),
     /// Something was stored: look again.
@@ -88,9 +88,9 @@ pub(super) struct Found {
     latest: Sequence,
 }
 
-impl Caching {
+impl HttpCache {
     /// The next step of a GET or HEAD without content. Never waits.
-    pub(crate) fn step(&self, target: Target, request: Request<()>, wakes: Wakes<'_>) -> Answer {
+    pub(crate) fn step(&self, target: CanonicalUrl, request: Request<()>, wakes: Wakes<'_>) -> Answer {
         let (parts, ()) = request.into_parts();
         let mut headers = parts.headers;
         let hop = self.inner.end_to_end(&parts.method, &mut headers);
@@ -199,7 +199,7 @@ impl Inner {
         incoming: Arc<Incoming>,
         plan: Plan,
         fetch: Fetch,
-        lead: Option<(Lead, Waiter<Landed>)>,
+        lead: Option<(Lead, Waiter<FlightResult>)>,
         turns: u8,
         wake: Wake,
     ) -> Answer {
@@ -216,7 +216,7 @@ impl Inner {
                 if let Turn::Refused(refused) = turn {
                     if let Some(leader) = leader {
                         // It was refused for its own client's share: one of those who wait leads then, by its own.
-                        leader.leave_with(Landed::GivenUp);
+                        leader.leave_with(FlightResult::GivenUp);
                     }
                     return promise.keep(inner.refused(&incoming, &plan, refused).into());
                 }
@@ -247,7 +247,7 @@ impl Inner {
         // What was being fetched when it was looked for may have been stored since.
         match self.look_up(incoming) {
             Lookup::Serve(stored, outcome) => {
-                leader.land(Landed::Stored);
+                leader.land(FlightResult::Stored);
                 Ok(self.serve(&stored, incoming, outcome))
             }
             Lookup::Forward(plan) => self.forward(incoming, &plan, Some(leader), exchange),

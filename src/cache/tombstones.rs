@@ -20,7 +20,7 @@ use parking_lot::RwLock;
 use super::incoming::Incoming;
 use crate::message::header::cache_groups::{self, CACHE_GROUPS};
 use crate::message::purge::Purge;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::store::{Key, StoredResponse, url_of};
 
 static CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
@@ -108,8 +108,8 @@ impl<'a> From<&'a Incoming> for Place<'a> {
     }
 }
 
-impl<'a> From<(&'a Key, &'a Target)> for Place<'a> {
-    fn from((key, target): (&'a Key, &'a Target)) -> Self {
+impl<'a> From<(&'a Key, &'a CanonicalUrl)> for Place<'a> {
+    fn from((key, target): (&'a Key, &'a CanonicalUrl)) -> Self {
         Self { key: key.as_str(), url: target.as_str() }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
 
-use super::asking::Client;
-use super::side_by_side::side_by_side;
+use super::client::Client;
+use super::fan_out::side_by_side;
 use crate::message::body::Body;
 use crate::message::url::query_escape;
 use crate::pool::peer_url::PeerUrl;

@@ -10,7 +10,7 @@ use http::header::{IF_RANGE, RANGE};
 use http::{Method, Request, Response};
 use parking_lot::{Condvar, Mutex};
 
-use super::health::{Sign, Ticket};
+use super::circuit_breaker::{Epoch, Evidence};
 use super::*;
 use crate::base::clock::ManualClock;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -123,7 +123,7 @@ impl Pool {
         let url = format!("http://{}", self.owners[owner]).parse().unwrap();
         let peers = &self.client.inner.peers;
         let error = Error::new(ErrorKind::Unreachable, "broken");
-        peers.told(&peers.of(&url), Sign::Failed, Ticket::default(), &error);
+        peers.told(&peers.of(&url), Evidence::Failed, Epoch::default(), &error);
     }
 
     /// Asks with so much time left.
@@ -286,8 +286,8 @@ impl Read for Reading {
 
 #[test]
 fn when_no_peer_is_left_the_origin_is_asked_or_nobody() {
-    for choice in [NoPeerLeft::FetchDirectly, NoPeerLeft::Fail] {
-        let pool = pool_with(|builder| builder.no_peer_left(choice));
+    for choice in [OnNoPeers::FetchDirectly, OnNoPeers::Fail] {
+        let pool = pool_with(|builder| builder.on_no_peers(choice));
         for owner in &pool.owners {
             pool.scripted.fails(owner, ErrorKind::Unreachable);
         }
@@ -295,7 +295,7 @@ fn when_no_peer_is_left_the_origin_is_asked_or_nobody() {
         assert_eq!(pool.scripted.asked()[..3], pool.owners);
         let second = pool.client.get(URL);
         let asked = pool.scripted.asked();
-        if choice == NoPeerLeft::FetchDirectly {
+        if choice == OnNoPeers::FetchDirectly {
             assert_eq!(first.unwrap().into_body().into_text().unwrap(), "origin");
             assert!(second.is_ok());
             // Nobody pays for a peer that is known to be down.
@@ -305,7 +305,7 @@ fn when_no_peer_is_left_the_origin_is_asked_or_nobody() {
             let owner = format!("http://{}", pool.owners[0]);
             let (first, second) = (first.unwrap_err(), second.unwrap_err());
             assert_eq!((first.kind(), first.peer()), (ErrorKind::Unreachable, Some(owner.as_str())));
-            assert_eq!((second.kind(), second.peer()), (ErrorKind::NoPeerLeft, Some(owner.as_str())));
+            assert_eq!((second.kind(), second.peer()), (ErrorKind::OnNoPeers, Some(owner.as_str())));
             assert!(asked.is_empty());
         }
     }
@@ -600,9 +600,9 @@ fn a_peer_is_probed_in_the_background_and_gets_its_keys_back() {
 
 #[test]
 fn a_peer_that_may_be_back_is_asked_where_there_is_no_other_way() {
-    let pool = pool_of(&["http://one"], |builder| builder.no_peer_left(NoPeerLeft::Fail));
+    let pool = pool_of(&["http://one"], |builder| builder.on_no_peers(OnNoPeers::Fail));
     pool.has_failed(0);
-    assert_eq!(pool.client.get(URL).unwrap_err().kind(), ErrorKind::NoPeerLeft);
+    assert_eq!(pool.client.get(URL).unwrap_err().kind(), ErrorKind::OnNoPeers);
     pool.clock.advance(Duration::from_secs(1));
     assert_eq!(pool.get(), "one");
     let pool = pool_of(&["http://one"], |builder| builder);
@@ -644,7 +644,7 @@ fn broken_bodies_mark_a_peer_when_they_repeat_and_others_have_them() {
     }
     assert_eq!((broken, pool.state(0)), (3, PeerState::Down));
     // What breaks everywhere is the response's fault.
-    let pool = pool_with(|builder| builder.no_peer_left(NoPeerLeft::Fail));
+    let pool = pool_with(|builder| builder.on_no_peers(OnNoPeers::Fail));
     for owner in &pool.owners {
         pool.scripted.script(owner, |_| Err(Error::new(ErrorKind::IncompleteBody, "cut")));
     }

@@ -12,7 +12,7 @@ use super::mutate::Random;
 use crate::base::ledger::Ledger;
 use crate::message::body::Body;
 use crate::message::nonblocking::{Lane, PlainRequest, Step, Wakes};
-use crate::server::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving, handled};
+use crate::server::{Handler, Responder, Scratch, Server, ServerConfig, ServerHandle, handled};
 use crate::store::StoredResponse;
 
 /// How long an answer may take before something hangs.
@@ -33,8 +33,8 @@ const CONTENTS: &[&[u8]] = &[
 ];
 
 /// A front that answers with what it was asked.
-pub(super) fn front() -> Serving {
-    EventFront::bind_responder("127.0.0.1:0", &FrontOptions::new(), &(Arc::new(Echo) as Arc<dyn Responder>))
+pub(super) fn front() -> ServerHandle {
+    Server::bind_responder("127.0.0.1:0", &ServerConfig::new(), &(Arc::new(Echo) as Arc<dyn Responder>))
         .expect("a loopback port is free")
 }
 

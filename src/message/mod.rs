@@ -2,7 +2,7 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | `url` | [`Target`](url::Target): the canonical form of a URL |
+//! | `url` | [`CanonicalUrl`](url::CanonicalUrl): the canonical form of a URL |
 //! | `header` | parsers for header fields |
 //! | `body`, `pieces`, `limited_body` | [`Body`](body::Body) and the shared bytes that it is made of |
 //! | `digest` | SHA-256 digests of bodies (RFC 9530) |

@@ -6,7 +6,7 @@ use http::{Method, Request, Response};
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 
 /// Whatever answers a request: an origin over the network, a cache over another `RoundTrip`, a
 /// client of a pool, a closure in a test.
@@ -49,7 +49,7 @@ impl<T: RoundTrip + ?Sized> RoundTrip for &T {
 pub(crate) fn send(to: &impl RoundTrip, method: Method, url: &str) -> Result<Response<Body>> {
     let mut request = Request::new(Body::empty());
     *request.method_mut() = method;
-    *request.uri_mut() = Target::parse(url)?.uri();
+    *request.uri_mut() = CanonicalUrl::parse(url)?.uri();
     to.round_trip(request)
 }
 
@@ -80,9 +80,9 @@ where
 ///
 /// A cache above it answers from what it holds and from nothing else.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Nowhere;
+pub struct Offline;
 
-impl RoundTrip for Nowhere {
+impl RoundTrip for Offline {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         Err(Error::new(ErrorKind::Unreachable, "there is no network here").with_url(request.uri()))
     }

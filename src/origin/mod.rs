@@ -9,7 +9,7 @@
 //! | `request` | what of a request is sent on, and how its body is framed |
 //! | `exchange` | one request with its retry and its body: time limits, cancellation, the socket in use |
 //! | `socket` | connecting, waiting within limits, and belonging to an exchange |
-//! | `cut` | a connection that was cut, told from one that was closed |
+//! | `truncation` | a connection that was cut, told from one that was closed |
 //! | `head_transport` | reads heads below ureq, and tells it the framing alone |
 //! | `head` | the head of a response, read from pieces, within limits |
 //! | `head_lines` | the lines of a head, spelled as a strict parser reads them |
@@ -22,7 +22,6 @@
 pub(crate) mod access;
 mod chunks;
 mod connections;
-mod cut;
 mod exchange;
 mod failure;
 mod framing;
@@ -44,6 +43,7 @@ mod tests;
 #[cfg(feature = "peer")]
 pub(crate) mod throttle;
 mod transport;
+mod truncation;
 
 pub use options::OriginBuilder;
 pub use transport::Origin;

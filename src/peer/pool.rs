@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::addresses::MemberAddresses;
 use crate::client::Client;
 use crate::message::purge::Purge;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::peer::endpoint::PoolView;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::PoolDigest;
@@ -22,7 +22,7 @@ pub(super) struct InPool {
 }
 
 impl PoolView for InPool {
-    fn is_peer(&self, target: &Target) -> bool {
+    fn is_peer(&self, target: &CanonicalUrl) -> bool {
         self.client.is_peer(target)
     }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use crate::base::error::{Error, ErrorKind};
-use crate::pool::peer_url::{BadPeerUrl, PeerUrl};
+use crate::pool::peer_url::{InvalidPeerUrl, PeerUrl};
 
 /// A peer of a pool, and its weight.
 ///
@@ -25,7 +25,7 @@ use crate::pool::peer_url::{BadPeerUrl, PeerUrl};
 /// let member = Member::parse("http://10.0.1.2:3000")?;
 /// assert_eq!(member.weight().get(), 1);
 /// assert_eq!(member.to_string(), "http://10.0.1.2:3000");
-/// # Ok::<(), forwardcache::BadMember>(())
+/// # Ok::<(), forwardcache::InvalidMember>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Member {
@@ -47,10 +47,10 @@ impl Member {
     ///
     /// # Errors
     ///
-    /// [`BadMember::Weight`] above [`MAX_WEIGHT`](Self::MAX_WEIGHT).
-    pub fn with_weight(self, weight: NonZeroU32) -> Result<Self, BadMember> {
+    /// [`InvalidMember::Weight`] above [`MAX_WEIGHT`](Self::MAX_WEIGHT).
+    pub fn with_weight(self, weight: NonZeroU32) -> Result<Self, InvalidMember> {
         if weight > Self::MAX_WEIGHT {
-            return Err(BadMember::Weight);
+            return Err(InvalidMember::Weight);
         }
         Ok(Self { weight, ..self })
     }
@@ -59,20 +59,20 @@ impl Member {
     ///
     /// # Errors
     ///
-    /// [`BadMember`]: the URL is none of a peer, the weight is no whole number from 1 to
+    /// [`InvalidMember`]: the URL is none of a peer, the weight is no whole number from 1 to
     /// [`MAX_WEIGHT`](Self::MAX_WEIGHT), or more follows.
-    pub fn parse(text: &str) -> Result<Self, BadMember> {
+    pub fn parse(text: &str) -> Result<Self, InvalidMember> {
         let mut words = text.split_ascii_whitespace();
-        let member = Self::new(PeerUrl::parse(words.next().unwrap_or_default()).map_err(BadMember::Url)?);
+        let member = Self::new(PeerUrl::parse(words.next().unwrap_or_default()).map_err(InvalidMember::Url)?);
         let Some(option) = words.next() else { return Ok(member) };
-        let weight = option.strip_prefix("weight=").ok_or(BadMember::Option)?;
+        let weight = option.strip_prefix("weight=").ok_or(InvalidMember::Option)?;
         // The parser of numbers would take a sign too.
         if !weight.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(BadMember::Weight);
+            return Err(InvalidMember::Weight);
         }
-        let member = member.with_weight(weight.parse().map_err(|_| BadMember::Weight)?)?;
+        let member = member.with_weight(weight.parse().map_err(|_| InvalidMember::Weight)?)?;
         match words.next() {
-            Some(_) => Err(BadMember::Option),
+            Some(_) => Err(InvalidMember::Option),
             None => Ok(member),
         }
     }
@@ -97,9 +97,9 @@ impl From<PeerUrl> for Member {
 }
 
 impl FromStr for Member {
-    type Err = BadMember;
+    type Err = InvalidMember;
 
-    fn from_str(text: &str) -> Result<Self, BadMember> {
+    fn from_str(text: &str) -> Result<Self, InvalidMember> {
         Self::parse(text)
     }
 }
@@ -120,16 +120,16 @@ impl fmt::Display for Member {
 /// Its text is one line and shows nothing of what was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum BadMember {
+pub enum InvalidMember {
     /// Its URL is not the base URL of a peer.
-    Url(BadPeerUrl),
+    Url(InvalidPeerUrl),
     /// Its weight is no whole number from 1 to [`Member::MAX_WEIGHT`].
     Weight,
     /// Something else than one weight follows the URL.
     Option,
 }
 
-impl fmt::Display for BadMember {
+impl fmt::Display for InvalidMember {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(bad) => fmt::Display::fmt(bad, f),
@@ -141,18 +141,18 @@ impl fmt::Display for BadMember {
     }
 }
 
-impl std::error::Error for BadMember {}
+impl std::error::Error for InvalidMember {}
 
-impl From<BadPeerUrl> for BadMember {
-    fn from(bad: BadPeerUrl) -> Self {
+impl From<InvalidPeerUrl> for InvalidMember {
+    fn from(bad: InvalidPeerUrl) -> Self {
         Self::Url(bad)
     }
 }
 
-impl From<BadMember> for Error {
-    fn from(bad: BadMember) -> Self {
+impl From<InvalidMember> for Error {
+    fn from(bad: InvalidMember) -> Self {
         match bad {
-            BadMember::Url(bad) => bad.into(),
+            InvalidMember::Url(bad) => bad.into(),
             other => Self::new(ErrorKind::BadPeer, other.to_string()).with_source(other),
         }
     }
@@ -161,7 +161,7 @@ impl From<BadMember> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::url::BadTarget;
+    use crate::message::url::InvalidUrl;
 
     fn weight(weight: u32) -> NonZeroU32 {
         NonZeroU32::new(weight).unwrap()
@@ -187,21 +187,21 @@ mod tests {
     #[test]
     fn texts_that_are_no_member() {
         for (text, expected) in [
-            ("", BadMember::Url(BadPeerUrl::Url(BadTarget::Empty))),
-            ("weight=3", BadMember::Url(BadPeerUrl::Url(BadTarget::NotAbsolute))),
-            ("http://h:1?weight=3", BadMember::Url(BadPeerUrl::Query)),
-            ("http://h:1 weight=", BadMember::Weight),
-            ("http://h:1 weight=0", BadMember::Weight),
-            ("http://h:1 weight=+3", BadMember::Weight),
-            ("http://h:1 weight=-3", BadMember::Weight),
-            ("http://h:1 weight=1.5", BadMember::Weight),
-            ("http://h:1 weight=1001", BadMember::Weight),
-            ("http://h:1 weight=4294967297", BadMember::Weight),
-            ("http://h:1 weight", BadMember::Option),
-            ("http://h:1 Weight=3", BadMember::Option),
-            ("http://h:1 http://h:2", BadMember::Option),
-            ("http://h:1 weight=3 weight=3", BadMember::Option),
-            ("http://h:1 weight=3 # three", BadMember::Option),
+            ("", InvalidMember::Url(InvalidPeerUrl::Url(InvalidUrl::Empty))),
+            ("weight=3", InvalidMember::Url(InvalidPeerUrl::Url(InvalidUrl::NotAbsolute))),
+            ("http://h:1?weight=3", InvalidMember::Url(InvalidPeerUrl::Query)),
+            ("http://h:1 weight=", InvalidMember::Weight),
+            ("http://h:1 weight=0", InvalidMember::Weight),
+            ("http://h:1 weight=+3", InvalidMember::Weight),
+            ("http://h:1 weight=-3", InvalidMember::Weight),
+            ("http://h:1 weight=1.5", InvalidMember::Weight),
+            ("http://h:1 weight=1001", InvalidMember::Weight),
+            ("http://h:1 weight=4294967297", InvalidMember::Weight),
+            ("http://h:1 weight", InvalidMember::Option),
+            ("http://h:1 Weight=3", InvalidMember::Option),
+            ("http://h:1 http://h:2", InvalidMember::Option),
+            ("http://h:1 weight=3 weight=3", InvalidMember::Option),
+            ("http://h:1 weight=3 # three", InvalidMember::Option),
         ] {
             assert_eq!(Member::parse(text), Err(expected), "{text}");
             assert_eq!(Error::from(expected).kind(), ErrorKind::BadPeer);
@@ -213,7 +213,7 @@ mod tests {
     fn a_weight_has_an_end() {
         let member = Member::new(PeerUrl::parse("http://h:1").unwrap());
         assert_eq!(member.weight(), NonZeroU32::MIN);
-        assert_eq!(member.clone().with_weight(weight(1001)), Err(BadMember::Weight));
+        assert_eq!(member.clone().with_weight(weight(1001)), Err(InvalidMember::Weight));
         assert_eq!(member.with_weight(Member::MAX_WEIGHT).unwrap().weight(), weight(1000));
     }
 }

@@ -7,22 +7,22 @@ use std::str::FromStr;
 use http::Uri;
 
 use crate::base::error::{Error, ErrorKind};
-use crate::message::url::{BadTarget, Target, push_spelled, query_escape};
+use crate::message::url::{CanonicalUrl, InvalidUrl, push_spelled, query_escape};
 
 /// The base URL at which a peer answers: an `http` or `https` URL such as `http://10.0.1.1:3000`,
 /// with a path in front of the peer's own if it stands behind a prefix.
 ///
-/// It has one spelling, that of a [`Target`] without the slash at its end: `http://Host:80/` and
+/// It has one spelling, that of a [`CanonicalUrl`] without the slash at its end: `http://Host:80/` and
 /// `http://host` are one peer. The ring hashes this text. An implementation that hashes a peer as
 /// its list spells it agrees if its list uses this spelling: lower case, no slash at the end, and no
 /// port where it is that of the scheme.
 ///
 /// ```
-/// use forwardcache::{PeerUrl, Target};
+/// use forwardcache::{PeerUrl, CanonicalUrl};
 ///
 /// let peer = PeerUrl::parse("http://10.0.1.1:3000/")?;
 /// assert_eq!(peer.as_str(), "http://10.0.1.1:3000");
-/// let target = Target::parse("http://example.com/a?b=c")?;
+/// let target = CanonicalUrl::parse("http://example.com/a?b=c")?;
 /// assert_eq!(
 ///     peer.request_url("/proxy", &target),
 ///     "http://10.0.1.1:3000/proxy?q=http%3A%2F%2Fexample.com%2Fa%3Fb%3Dc"
@@ -32,7 +32,7 @@ use crate::message::url::{BadTarget, Target, push_spelled, query_escape};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerUrl {
     // Its path ends in a slash, and there is no query.
-    base: Target,
+    base: CanonicalUrl,
 }
 
 impl PeerUrl {
@@ -40,19 +40,19 @@ impl PeerUrl {
     ///
     /// # Errors
     ///
-    /// [`BadPeerUrl`]: it is no absolute `http` or `https` URL, or it has userinfo, a query or a
+    /// [`InvalidPeerUrl`]: it is no absolute `http` or `https` URL, or it has userinfo, a query or a
     /// fragment, even an empty one.
-    pub fn parse(url: &str) -> Result<Self, BadPeerUrl> {
-        let target = Target::parse(url).map_err(BadPeerUrl::Url)?;
+    pub fn parse(url: &str) -> Result<Self, InvalidPeerUrl> {
+        let target = CanonicalUrl::parse(url).map_err(InvalidPeerUrl::Url)?;
         // A target forgets its fragment.
         if url.contains('#') {
-            return Err(BadPeerUrl::Fragment);
+            return Err(InvalidPeerUrl::Fragment);
         }
         if target.query().is_some() {
-            return Err(BadPeerUrl::Query);
+            return Err(InvalidPeerUrl::Query);
         }
         let base = format!("{}/", target.as_str().trim_end_matches('/'));
-        Ok(Self { base: Target::parse(&base).map_err(BadPeerUrl::Url)? })
+        Ok(Self { base: CanonicalUrl::parse(&base).map_err(InvalidPeerUrl::Url)? })
     }
 
     /// The canonical text, without a slash at its end: what the ring hashes.
@@ -86,7 +86,7 @@ impl PeerUrl {
     }
 
     /// The same, with this address in place of the host.
-    pub(crate) fn at(&self, address: IpAddr) -> Result<Self, BadPeerUrl> {
+    pub(crate) fn at(&self, address: IpAddr) -> Result<Self, InvalidPeerUrl> {
         let scheme = if self.base.is_https() { "https" } else { "http" };
         let address = SocketAddr::new(address.to_canonical(), self.base.port());
         Self::parse(&format!("{scheme}://{address}{}", self.base.path()))
@@ -106,7 +106,7 @@ impl PeerUrl {
     ///
     /// If `path` is so long, about 10 KiB at least, that no URI can hold the whole.
     #[must_use]
-    pub fn request_url(&self, path: &str, target: &Target) -> Uri {
+    pub fn request_url(&self, path: &str, target: &CanonicalUrl) -> Uri {
         self.url_with_query(path, &format!("q={}", query_escape(target.as_str())))
     }
 
@@ -126,9 +126,9 @@ impl PeerUrl {
 }
 
 impl FromStr for PeerUrl {
-    type Err = BadPeerUrl;
+    type Err = InvalidPeerUrl;
 
-    fn from_str(url: &str) -> Result<Self, BadPeerUrl> {
+    fn from_str(url: &str) -> Result<Self, InvalidPeerUrl> {
         Self::parse(url)
     }
 }
@@ -144,16 +144,16 @@ impl fmt::Display for PeerUrl {
 /// Its text is one line and shows nothing of the URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum BadPeerUrl {
+pub enum InvalidPeerUrl {
     /// It is no URL that could be fetched.
-    Url(BadTarget),
+    Url(InvalidUrl),
     /// It has a query.
     Query,
     /// It has a fragment.
     Fragment,
 }
 
-impl fmt::Display for BadPeerUrl {
+impl fmt::Display for InvalidPeerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(bad) => write!(f, "a peer cannot be asked there: {bad}"),
@@ -163,10 +163,10 @@ impl fmt::Display for BadPeerUrl {
     }
 }
 
-impl std::error::Error for BadPeerUrl {}
+impl std::error::Error for InvalidPeerUrl {}
 
-impl From<BadPeerUrl> for Error {
-    fn from(bad: BadPeerUrl) -> Self {
+impl From<InvalidPeerUrl> for Error {
+    fn from(bad: InvalidPeerUrl) -> Self {
         Self::new(ErrorKind::BadPeer, bad.to_string()).with_source(bad)
     }
 }
@@ -219,23 +219,23 @@ mod tests {
     #[test]
     fn texts_that_are_no_base_url() {
         for (url, expected) in [
-            ("", BadPeerUrl::Url(BadTarget::Empty)),
-            ("h:1", BadPeerUrl::Url(BadTarget::NotAbsolute)),
-            ("http://", BadPeerUrl::Url(BadTarget::NoHost)),
-            ("http://u@h:1", BadPeerUrl::Url(BadTarget::UserInfo)),
-            ("http://h:1/?", BadPeerUrl::Query),
-            ("http://h:1?a=b", BadPeerUrl::Query),
-            ("http://h:1/#", BadPeerUrl::Fragment),
+            ("", InvalidPeerUrl::Url(InvalidUrl::Empty)),
+            ("h:1", InvalidPeerUrl::Url(InvalidUrl::NotAbsolute)),
+            ("http://", InvalidPeerUrl::Url(InvalidUrl::NoHost)),
+            ("http://u@h:1", InvalidPeerUrl::Url(InvalidUrl::UserInfo)),
+            ("http://h:1/?", InvalidPeerUrl::Query),
+            ("http://h:1?a=b", InvalidPeerUrl::Query),
+            ("http://h:1/#", InvalidPeerUrl::Fragment),
         ] {
             assert_eq!(PeerUrl::parse(url), Err(expected), "{url}");
         }
-        let error = Error::from(BadPeerUrl::Query);
+        let error = Error::from(InvalidPeerUrl::Query);
         assert_eq!(error.kind(), ErrorKind::BadPeer);
     }
 
     #[test]
     fn a_request_names_its_target_in_the_query() {
-        let target = Target::parse("https://example.com/a%20b").unwrap();
+        let target = CanonicalUrl::parse("https://example.com/a%20b").unwrap();
         for (base, path, expected) in [
             ("http://h:1", "/proxy", "http://h:1/proxy"),
             ("http://h:1/", "proxy", "http://h:1/proxy"),
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn the_longest_target_can_be_asked_of_the_longest_base() {
         let long = |url: &str| format!("{url}{}", "%FF".repeat((8192 - url.len() - 1) / 3));
-        let target = Target::parse(&long("http://a/?")).unwrap();
+        let target = CanonicalUrl::parse(&long("http://a/?")).unwrap();
         let peer = PeerUrl::parse(&long("http://h:1/")).unwrap();
         let url = peer.request_url("/proxy", &target);
         assert_eq!(query_value(url.query(), "q").unwrap().as_deref(), Some(target.as_str()));

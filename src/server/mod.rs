@@ -3,16 +3,16 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `serve` | [`Handler`], and what a front tells it beside the request |
-//! | `options` | [`FrontOptions`]: threads, queue, limits, deadlines |
-//! | `serving` | [`Serving`]: a front that runs; shutting it down, waiting for its end |
+//! | `options` | [`ServerConfig`]: threads, queue, limits, deadlines |
+//! | `serving` | [`ServerHandle`]: a front that runs; shutting it down, waiting for its end |
 //! | `tls` | [`ServerTls`]: what a front proves itself with, and whom it lets in |
 //! | `sessions` | TLS sessions that clients may resume |
 //! | `request_head` | which heads are refused, and with what; pure |
 //! | `response_head` | the head of a response as bytes, and how its body is framed; pure |
 //! | `answer` | what a front says itself |
 //! | `listener` | the listening socket and the options that accepted sockets inherit |
-//! | `event` | [`EventFront`]: the front on sockets that never wait |
-//! | `tiny_http` | [`TinyHttpFront`]: the front on the crate of that name (feature `tiny_http`) |
+//! | `event` | [`Server`]: the front on sockets that never wait |
+//! | `tiny_http` | [`TinyHttpServer`]: the front on the crate of that name (feature `tiny_http`) |
 
 mod answer;
 mod event;
@@ -27,13 +27,13 @@ mod sessions;
 mod tiny_http;
 mod tls;
 
-pub use event::EventFront;
-pub use options::FrontOptions;
+pub use event::Server;
+pub use options::ServerConfig;
 pub use serve::{Handler, RemoteAddress};
 pub(crate) use serve::{Responder, Scratch, handled};
-pub use serving::{Serving, ShutdownHandle};
+pub use serving::{ServerHandle, ShutdownHandle};
 #[cfg(feature = "tiny_http")]
-pub use tiny_http::TinyHttpFront;
+pub use tiny_http::TinyHttpServer;
 pub use tls::ServerTls;
 
 /// What the front makes of a request head, for tests of all that reads one.

@@ -39,12 +39,12 @@ use crate::scheduler::PoolOptions;
 /// ```
 /// use std::time::Duration;
 ///
-/// use forwardcache::FrontOptions;
+/// use forwardcache::ServerConfig;
 ///
-/// let options = FrontOptions::new().workers(8).drain_deadline(Duration::from_secs(3));
+/// let options = ServerConfig::new().workers(8).drain_deadline(Duration::from_secs(3));
 /// ```
 #[derive(Clone, Debug)]
-pub struct FrontOptions {
+pub struct ServerConfig {
     pub(super) io_threads: usize,
     workers: Option<usize>,
     min_workers: usize,
@@ -75,7 +75,7 @@ const MOST_IO_THREADS: usize = 1024;
 const MOST_WORKERS: usize = 10_000;
 const MOST_QUEUED: usize = 1_000_000;
 
-impl FrontOptions {
+impl ServerConfig {
     /// The defaults.
     #[must_use]
     pub fn new() -> Self {
@@ -271,7 +271,7 @@ impl FrontOptions {
     }
 
     /// How long a shutdown waits for requests that are in flight or queued. What is not answered then is
-    /// broken off; `TinyHttpFront` answers with 503 what is still queued. Default: 10 s.
+    /// broken off; `TinyHttpServer` answers with 503 what is still queued. Default: 10 s.
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline;
@@ -291,7 +291,7 @@ impl FrontOptions {
     }
 }
 
-impl Default for FrontOptions {
+impl Default for ServerConfig {
     fn default() -> Self {
         Self::new()
     }
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_would_serve_nobody_is_raised() {
-        let options = FrontOptions::new()
+        let options = ServerConfig::new()
             .io_threads(0)
             .workers(0)
             .queue_length(0)
@@ -314,7 +314,7 @@ mod tests {
         assert_eq!((options.io_threads, options.pool().max, options.queue_length), (1, 1, 1));
         assert_eq!((options.connections(usize::MAX), options.max_connections_per_address), (1, 1));
         assert_eq!(
-            (FrontOptions::new().connections(9), FrontOptions::new().connections(usize::MAX)),
+            (ServerConfig::new().connections(9), ServerConfig::new().connections(usize::MAX)),
             (9, 16_384)
         );
         assert!(options.write_timeout > Duration::ZERO && options.max_head > 0);
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn what_would_end_the_process_is_lowered() {
-        let options = FrontOptions::new().io_threads(usize::MAX).workers(usize::MAX).queue_length(usize::MAX);
+        let options = ServerConfig::new().io_threads(usize::MAX).workers(usize::MAX).queue_length(usize::MAX);
         assert_eq!((options.io_threads, options.queue_length), (MOST_IO_THREADS, MOST_QUEUED));
         assert_eq!(options.pool().max, MOST_WORKERS);
     }

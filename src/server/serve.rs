@@ -12,8 +12,8 @@ use super::answer::{broken, unavailable};
 use crate::base::ledger::Ledger;
 use crate::cache::fill::prepared;
 use crate::message::body::Body;
-use crate::message::stats::FrontStats;
-use crate::message::url::Target;
+use crate::message::stats::ServerStats;
+use crate::message::url::CanonicalUrl;
 use crate::scheduler::Scheduler;
 use crate::store::StoredResponse;
 
@@ -73,7 +73,7 @@ pub(crate) trait Responder: Handler {
     /// # Errors
     ///
     /// What is said instead.
-    fn admit(&self, _head: &Request<()>) -> Result<Option<Target>, Box<Response<Body>>> {
+    fn admit(&self, _head: &Request<()>) -> Result<Option<CanonicalUrl>, Box<Response<Body>>> {
         Ok(None)
     }
 
@@ -88,12 +88,12 @@ pub(crate) trait Responder: Handler {
     }
 
     /// How many fetches of an origin the operator allows at a time. Quick.
-    fn most_fetches(&self, _origin: &Target) -> Option<usize> {
+    fn most_fetches(&self, _origin: &CanonicalUrl) -> Option<usize> {
         None
     }
 
     /// Its jobs are run by these threads from now on, and its connections are counted here.
-    fn runs_on(&self, _scheduler: &Arc<Scheduler>, _stats: &Arc<FrontStats>) {}
+    fn runs_on(&self, _scheduler: &Arc<Scheduler>, _stats: &Arc<ServerStats>) {}
 }
 
 /// Room for what [`Responder::hit`] puts together, used again and again.

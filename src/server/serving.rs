@@ -13,12 +13,12 @@ use parking_lot::{Condvar, Mutex};
 /// [`join`](Self::join) waits until somebody shuts the front down, by a [`ShutdownHandle`] for
 /// example, and until what was in flight has been answered.
 #[derive(Debug)]
-pub struct Serving {
+pub struct ServerHandle {
     local_address: SocketAddr,
     handle: ShutdownHandle,
 }
 
-impl Serving {
+impl ServerHandle {
     pub(super) fn new(local_address: SocketAddr, running: Arc<dyn Running>) -> Self {
         Self { local_address, handle: ShutdownHandle { running } }
     }
@@ -53,7 +53,7 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for ServerHandle {
     fn drop(&mut self) {
         self.shutdown();
         self.handle.running.lifetime().wait_for_the_end();
@@ -63,11 +63,11 @@ impl Drop for Serving {
 /// Shuts a front down, from any thread: one that waits for a signal, for example.
 ///
 /// ```
-/// use forwardcache::{Body, FrontOptions, EventFront};
+/// use forwardcache::{Body, ServerConfig, Server};
 /// use http::{Request, Response};
 ///
 /// let hello = |_: Request<Body>| Response::new(Body::from("hello"));
-/// let serving = EventFront::bind("127.0.0.1:0", FrontOptions::new(), hello)?;
+/// let serving = Server::bind("127.0.0.1:0", ServerConfig::new(), hello)?;
 /// let handle = serving.shutdown_handle();
 /// std::thread::spawn(move || handle.shutdown());
 /// serving.join();

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use forwardcache::FrontOptions;
+use forwardcache::ServerConfig;
 
 use crate::local::{LocalPeer, escaped, listen};
 use crate::processes::PeerProcess;
@@ -186,7 +186,7 @@ fn process_cancels_a_fetch_when_its_client_disconnects() {
 #[test]
 fn queued_request_of_a_disconnected_client_is_not_fetched() {
     let origin = WatchedOrigin::start(After::Sends(""));
-    let peer = LocalPeer::start_on(FrontOptions::new().workers(1), |builder| builder);
+    let peer = LocalPeer::start_on(ServerConfig::new().workers(1), |builder| builder);
     for how in DISCONNECTS {
         let first = send_request(peer.address(), &origin.url("/first"));
         origin.wait_for("/first");
@@ -210,7 +210,7 @@ fn queued_request_of_a_disconnected_client_is_not_fetched() {
 #[test]
 fn fetch_continues_while_another_client_waits() {
     // With one I/O thread, requests are read in the order in which they are sent.
-    let peer = LocalPeer::start_on(FrontOptions::new().io_threads(1), |builder| builder);
+    let peer = LocalPeer::start_on(ServerConfig::new().io_threads(1), |builder| builder);
     for how in DISCONNECTS {
         let gate = Gate::new();
         let origin = {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use forwardcache::FrontOptions;
+use forwardcache::ServerConfig;
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Gate, Origin, Received, Reply};
@@ -69,7 +69,7 @@ fn no_cache_requests_validate_concurrently() {
             }
         })
     };
-    let peer = LocalPeer::start_on(FrontOptions::new().workers(64), |builder| builder);
+    let peer = LocalPeer::start_on(ServerConfig::new().workers(64), |builder| builder);
     assert_eq!(peer.get(&origin.url("/")).body, b"checked");
     let mut connections = send_requests(&peer, &origin.url("/"), no_fields, AT_ONCE);
     // The origin answers none of them before it has received all of them.

@@ -236,7 +236,7 @@ fn command_accepts_origin_timeouts_and_limits() {
     for (path, expected) in [("/silent", ErrorKind::Timeout), ("/large", ErrorKind::BadResponse)] {
         let error = forwardcache::Client::builder()
             .pool([peer.url()])
-            .no_peer_left(forwardcache::NoPeerLeft::Fail)
+            .on_no_peers(forwardcache::OnNoPeers::Fail)
             .build()
             .unwrap()
             .get(&origin.url(path))

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use forwardcache::{Body, Error, ErrorKind, EventFront, FrontOptions, Outcome, RoundTrip, StoreError};
+use forwardcache::{Body, Error, ErrorKind, Outcome, RoundTrip, Server, ServerConfig, StoreError};
 use http::{Request, Response};
 
 use crate::local::{self, LocalPeer, escaped, listen};
@@ -269,7 +269,7 @@ fn request_returning_through_a_gateway_is_a_loop() {
     let peer = LocalPeer::start();
     // A gateway whose origin is the peer itself, requested with the URL of the gateway.
     let address = peer.address();
-    let gateway = EventFront::bind("127.0.0.1:0", FrontOptions::new(), move |request: Request<Body>| {
+    let gateway = Server::bind("127.0.0.1:0", ServerConfig::new(), move |request: Request<Body>| {
         let host = request.headers()["host"].to_str().unwrap();
         let back = format!("http://{address}/proxy?q={}", escaped(&format!("http://{host}/")));
         let mut onwards = Request::get(back).body(Body::empty()).unwrap();

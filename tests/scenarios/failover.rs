@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forwardcache::{Body, Client, ClientBuilder, Error, ErrorKind, NoPeerLeft, Outcome, Peer, PeerState};
+use forwardcache::{Body, Client, ClientBuilder, Error, ErrorKind, OnNoPeers, Outcome, Peer, PeerState};
 use http::{Request, Response};
 
 use crate::local::{LocalPeer, listen, state};
@@ -119,8 +119,8 @@ fn requests_succeed_after_all_peers_are_killed() {
     });
     assert!(client.counts().direct_fetches > 0);
 
-    let strict = builder(&pool).no_peer_left(NoPeerLeft::Fail).build().unwrap();
-    for kind in [ErrorKind::Unreachable, ErrorKind::NoPeerLeft] {
+    let strict = builder(&pool).on_no_peers(OnNoPeers::Fail).build().unwrap();
+    for kind in [ErrorKind::Unreachable, ErrorKind::OnNoPeers] {
         let started = Instant::now();
         assert_eq!(strict.get(&origin.url("/a")).unwrap_err().kind(), kind);
         assert!(started.elapsed() < SECOND + SLACK);
@@ -189,7 +189,7 @@ fn with_scripted_peer(
         .response_timeout(SECOND)
         .connect_timeout(SECOND)
         .idle_timeout(SECOND)
-        .no_peer_left(NoPeerLeft::Fail)
+        .on_no_peers(OnNoPeers::Fail)
         .build()
         .unwrap();
     let owned = owned_by(&client, origin, &url);

@@ -5,7 +5,8 @@ use std::thread;
 
 use bytes::Bytes;
 use forwardcache::{
-    Body, Cache, Client, FrontOptions, HashFunction, Lru, MemoryCache, Origin as Network, Peer, RoundTripFn,
+    Body, ByteStore, Client, HashFunction, Lru, MemoryByteStore, Origin as Network, Peer, RoundTripFn,
+    ServerConfig,
 };
 use http::{Request, Response};
 
@@ -145,7 +146,7 @@ fn pool_headers() {
     assert_eq!(seen[0].field("user-agent"), Some("ForwardCacheBot/1.0"));
 }
 
-fn two_peers() -> (Vec<Peer>, Vec<forwardcache::Serving>) {
+fn two_peers() -> (Vec<Peer>, Vec<forwardcache::ServerHandle>) {
     let listeners: Vec<_> = (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let urls: Vec<String> =
         listeners.iter().map(|listener| format!("http://{}", listener.local_addr().unwrap())).collect();
@@ -160,7 +161,7 @@ fn two_peers() -> (Vec<Peer>, Vec<forwardcache::Serving>) {
             .transport(Network::new())
             .build()
             .unwrap();
-        serving.push(peer.serve_on(listener, FrontOptions::new()).unwrap());
+        serving.push(peer.serve_on(listener, ServerConfig::new()).unwrap());
         peers.push(peer);
     }
     (peers, serving)
@@ -168,7 +169,7 @@ fn two_peers() -> (Vec<Peer>, Vec<forwardcache::Serving>) {
 
 /// The size of an entry with a four-letter key and an empty value: this LRU counts keys and bookkeeping.
 fn empty_entry_size() -> u64 {
-    let lru = Lru::new(MemoryCache::new(), 1 << 20);
+    let lru = Lru::new(MemoryByteStore::new(), 1 << 20);
     lru.set("key1", Bytes::new()).unwrap();
     lru.usage().bytes
 }
@@ -180,7 +181,7 @@ fn lru_set() {
     // The capacity is two entries plus 10 bytes, so that the keys and value sizes of the Go test fit. The Go package
     // does not count keys, so a third entry fits too, and it stores an entry larger than the capacity after evicting
     // all others. This LRU rejects such an entry and evicts nothing.
-    let cache = Arc::new(MemoryCache::new());
+    let cache = Arc::new(MemoryByteStore::new());
     let lru = Lru::new(Arc::clone(&cache), 2 * entry + 10);
     let oversized = usize::try_from(2 * entry + 12).unwrap();
     for (key, length, present, absent) in [
@@ -212,7 +213,7 @@ fn lru_set() {
 /// `TestGet`
 #[test]
 fn lru_get() {
-    let lru = Lru::new(MemoryCache::new(), 2 * empty_entry_size() + 10);
+    let lru = Lru::new(MemoryByteStore::new(), 2 * empty_entry_size() + 10);
     assert_eq!(lru.get("unknown").unwrap(), None);
     let value = Bytes::from_static(b"12345");
     lru.set("key1", value.clone()).unwrap();
@@ -226,7 +227,7 @@ fn lru_get() {
 /// `TestDelete`
 #[test]
 fn lru_delete() {
-    let lru = Lru::new(MemoryCache::new(), 1 << 20);
+    let lru = Lru::new(MemoryByteStore::new(), 1 << 20);
     lru.set("key1", Bytes::from_static(b"1234")).unwrap();
     assert!(lru.delete("key1").unwrap());
     assert_eq!(lru.get("key1").unwrap(), None);
@@ -236,7 +237,7 @@ fn lru_delete() {
 /// bytes.
 #[test]
 fn lru_race() {
-    let backend = Arc::new(MemoryCache::new());
+    let backend = Arc::new(MemoryByteStore::new());
     let lru = Lru::new(Arc::clone(&backend), 8 * empty_entry_size());
     thread::scope(|scope| {
         for worker in 0..16 {

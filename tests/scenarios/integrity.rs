@@ -1,6 +1,6 @@
 //! Digests sent by origins and by peers, and responses that do not match them.
 
-use forwardcache::{Client, Error, ErrorKind, NoPeerLeft, Outcome};
+use forwardcache::{Client, Error, ErrorKind, OnNoPeers, Outcome};
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Origin, Reply};
@@ -59,7 +59,7 @@ fn stored_response_without_body_passes_the_digest_check() {
         Reply::status(205).field("Cache-Control", "max-age=60").body("12345")
     });
     let peer = LocalPeer::start();
-    let client = Client::builder().pool([peer.url()]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let client = Client::builder().pool([peer.url()]).on_no_peers(OnNoPeers::Fail).build().unwrap();
     for _ in 0..3 {
         let response = client.get(&origin.url("/")).unwrap();
         assert_eq!(response.status(), 205);
@@ -148,7 +148,7 @@ fn client_detects_a_body_altered_by_a_peer() {
     let peer = LocalPeer::start();
     let relay = altering_relay(&peer);
     peer.get(&origin.url("/a"));
-    let client = Client::builder().pool([relay.url("")]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let client = Client::builder().pool([relay.url("")]).on_no_peers(OnNoPeers::Fail).build().unwrap();
     let error: Error = client.get(&origin.url("/a")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DigestMismatch);
     assert_eq!(error.peer(), Some(&*relay.url("")));

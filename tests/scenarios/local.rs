@@ -2,14 +2,14 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use forwardcache::{Client, FrontOptions, Peer, PeerBuilder, PeerState, Serving};
+use forwardcache::{Client, Peer, PeerBuilder, PeerState, ServerConfig, ServerHandle};
 
 use crate::support::raw::{Connection, Response};
 
 /// A peer on a loopback port, shut down when dropped.
 pub(crate) struct LocalPeer {
     pub(crate) peer: Peer,
-    serving: Serving,
+    serving: ServerHandle,
 }
 
 impl LocalPeer {
@@ -20,11 +20,11 @@ impl LocalPeer {
 
     /// A pool of one peer, configured by `with`.
     pub(crate) fn start_with(with: impl FnOnce(PeerBuilder) -> PeerBuilder) -> Self {
-        Self::start_on(FrontOptions::new(), with)
+        Self::start_on(ServerConfig::new(), with)
     }
 
     /// A pool of one peer, whose server has these options.
-    pub(crate) fn start_on(options: FrontOptions, with: impl FnOnce(PeerBuilder) -> PeerBuilder) -> Self {
+    pub(crate) fn start_on(options: ServerConfig, with: impl FnOnce(PeerBuilder) -> PeerBuilder) -> Self {
         let listener = listen();
         let builder = Peer::builder(url_of(&listener));
         Self::serve(listener, options, with(builder))
@@ -41,12 +41,12 @@ impl LocalPeer {
         let urls: Vec<_> = listeners.iter().map(url_of).collect();
         let peers = listeners.into_iter().map(|listener| {
             let builder = Peer::builder(url_of(&listener)).pool(urls.clone());
-            Self::serve(listener, FrontOptions::new(), with(builder))
+            Self::serve(listener, ServerConfig::new(), with(builder))
         });
         peers.collect()
     }
 
-    fn serve(listener: TcpListener, options: FrontOptions, builder: PeerBuilder) -> Self {
+    fn serve(listener: TcpListener, options: ServerConfig, builder: PeerBuilder) -> Self {
         let peer = builder.build().expect("the options of the peer are valid");
         let serving = peer.serve_on(listener, options).expect("a bound socket can be served");
         Self { peer, serving }

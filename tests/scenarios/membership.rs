@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use forwardcache::{Client, Member, MembersFile, Membership};
+use forwardcache::{Client, FileDiscovery, Member, Membership};
 use tempfile::TempDir;
 
 use crate::local::{LocalPeer, send};
@@ -251,7 +251,7 @@ fn pool_follows_its_file_while_in_use() {
     let pool = LocalPeer::pool(2);
     let list = PeerList::new(&format!("{}\n", pool[0].url()));
     let client = Client::builder().build().unwrap();
-    let mut membership = Membership::new(&client, MembersFile::new(list.path())).interval(Duration::MAX);
+    let mut membership = Membership::new(&client, FileDiscovery::new(list.path())).interval(Duration::MAX);
     membership.refresh(SystemTime::now()).unwrap();
     let watch = membership.watch().unwrap();
     let asked = |at: usize| pool[at].peer.stats().counts().origin_requests;

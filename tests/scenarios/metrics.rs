@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use forwardcache::{FrontOptions, Peer, ServerTls, Serving, Tokens};
+use forwardcache::{Peer, ServerConfig, ServerHandle, ServerTls, Tokens};
 
 use crate::local::{LocalPeer, escaped, listen, send};
 use crate::support::origin::{Gate, Origin, Reply};
@@ -16,11 +16,11 @@ use crate::tls::{client_config, connect_with};
 const TOKEN: &str = "a-token-of-the-pool";
 
 /// The admin address of a peer.
-struct Admin(Serving);
+struct Admin(ServerHandle);
 
 impl Admin {
     fn of(peer: &Peer) -> Self {
-        Self(peer.serve_admin_on(listen(), FrontOptions::new().workers(1).io_threads(1)).unwrap())
+        Self(peer.serve_admin_on(listen(), ServerConfig::new().workers(1).io_threads(1)).unwrap())
     }
 
     fn address(&self) -> SocketAddr {
@@ -63,8 +63,8 @@ fn admin_requests_are_answered_while_a_purge_waits() {
     let (own, silent) = (listen(), listen());
     let urls = [&own, &silent].map(|listener| format!("http://{}", listener.local_addr().unwrap()));
     let peer = Peer::builder(&*urls[0]).pool(&urls).build().unwrap();
-    let serving = peer.serve_on(own, FrontOptions::new().workers(1).io_threads(1)).unwrap();
-    let admin = peer.serve_admin_on(listen(), FrontOptions::new().workers(1).io_threads(1)).unwrap();
+    let serving = peer.serve_on(own, ServerConfig::new().workers(1).io_threads(1)).unwrap();
+    let admin = peer.serve_admin_on(listen(), ServerConfig::new().workers(1).io_threads(1)).unwrap();
     let purge = |address: SocketAddr, target: &str| {
         let mut connection = Connection::open(address);
         connection.write(format!("PURGE {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"));
@@ -91,7 +91,7 @@ fn admin_requests_are_answered_while_a_purge_waits() {
 #[test]
 fn rejected_tokens_connections_and_requests_are_counted() {
     let tokens = Tokens::new([TOKEN]).unwrap();
-    let options = FrontOptions::new().max_connections(2).max_body(10);
+    let options = ServerConfig::new().max_connections(2).max_body(10);
     let peer = LocalPeer::start_on(options, |builder| builder.tokens(tokens));
     let admin = Admin::of(&peer.peer);
     let mut asking = Connection::open(peer.address());
@@ -130,7 +130,7 @@ fn peer_is_not_ready_while_its_queue_is_too_old() {
         let gate = gate.clone();
         Origin::start(move |received| Reply::target(received).gate_head(&gate))
     };
-    let options = FrontOptions::new().workers(2).max_queue_wait(Duration::from_secs(4));
+    let options = ServerConfig::new().workers(2).max_queue_wait(Duration::from_secs(4));
     let peer = LocalPeer::start_on(options, |builder| builder);
     let admin = Admin::of(&peer.peer);
     let mut number = 0;
@@ -166,7 +166,7 @@ fn peer_is_not_ready_during_shutdown() {
     let listener = listen();
     let peer = Peer::builder(format!("http://{}", listener.local_addr().unwrap())).build().unwrap();
     let admin = Admin::of(&peer);
-    let serving = peer.serve_on(listener, FrontOptions::new()).unwrap();
+    let serving = peer.serve_on(listener, ServerConfig::new()).unwrap();
     assert!(is_ok(&readiness(admin.address())));
     serving.shutdown();
     let (status, text) = readiness(admin.address());
@@ -186,7 +186,7 @@ fn peer_is_not_ready_during_shutdown() {
 fn handshakes_are_counted_by_result() {
     let (authority, another) = (Authority::new(), Authority::new());
     let tls = ServerTls::from_files(authority.server_file(), authority.server_file()).unwrap();
-    let peer = LocalPeer::start_on(FrontOptions::new().tls(tls), |builder| builder);
+    let peer = LocalPeer::start_on(ServerConfig::new().tls(tls), |builder| builder);
     let admin = Admin::of(&peer.peer);
     let asked = "GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let config = client_config(&authority, None);

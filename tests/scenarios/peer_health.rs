@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forwardcache::{Body, Client, ClientBuilder, Error, ErrorKind, NoPeerLeft, PeerState, ServerTls};
+use forwardcache::{Body, Client, ClientBuilder, Error, ErrorKind, OnNoPeers, PeerState, ServerTls};
 use http::{Request, Response};
 
 use crate::local::{LocalPeer, escaped, listen, send, state};
@@ -47,7 +47,7 @@ impl FaultyPool {
 
     fn with(faulty: impl Into<String>, with: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
         let (working, faulty) = (LocalPeer::start(), faulty.into());
-        let client = Client::builder().pool([faulty.clone(), working.url()]).no_peer_left(NoPeerLeft::Fail);
+        let client = Client::builder().pool([faulty.clone(), working.url()]).on_no_peers(OnNoPeers::Fail);
         Self { working, faulty, client: with(client).build().unwrap() }
     }
 
@@ -161,7 +161,7 @@ fn busy_peer_stays_up_and_its_retry_after_is_passed_on() {
 #[test]
 fn peer_over_its_connection_limit_stays_up() {
     let origin = origin();
-    let full = LocalPeer::start_on(forwardcache::FrontOptions::new().max_connections(1), |builder| builder);
+    let full = LocalPeer::start_on(forwardcache::ServerConfig::new().max_connections(1), |builder| builder);
     let mut held = Connection::open(full.address());
     let target = escaped(&origin.url("/held"));
     held.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: {}\r\n\r\n", full.address()));
@@ -229,8 +229,7 @@ fn origin_heads_do_not_mark_a_peer() {
         (0..lines).fold(Reply::ok("x"), |reply, _| reply.field("X-Many", "x"))
     });
     let pool: Vec<_> = (0..3).map(|_| LocalPeer::start()).collect();
-    let client =
-        Client::builder().pool(LocalPeer::urls(&pool)).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let client = Client::builder().pool(LocalPeer::urls(&pool)).on_no_peers(OnNoPeers::Fail).build().unwrap();
     for lines in [100, 115, 120, 125, 127, 200, 300] {
         let _ = client.get(&odd.url(&format!("/{lines}")));
     }
@@ -277,7 +276,7 @@ fn peer_marks_its_responses_for_other_peers_only() {
 fn served_over(authority: &Authority) -> LocalPeer {
     let file = authority.server_file();
     let tls = ServerTls::from_files(file, file).unwrap();
-    LocalPeer::start_on(forwardcache::FrontOptions::new().tls(tls).io_threads(1), |builder| builder)
+    LocalPeer::start_on(forwardcache::ServerConfig::new().tls(tls).io_threads(1), |builder| builder)
 }
 
 #[test]
@@ -376,7 +375,7 @@ fn short_body_of_a_slow_origin_streams_without_failover() {
         ];
         Reply::raw_pieces(pieces)
     });
-    let client = Client::builder().pool([slow.url("")]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let client = Client::builder().pool([slow.url("")]).on_no_peers(OnNoPeers::Fail).build().unwrap();
     let mut body = client.get("http://origin.invalid/a").unwrap().into_body();
     let mut byte = [0];
     for (at, expected) in b"abc".iter().enumerate() {

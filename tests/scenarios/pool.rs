@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use forwardcache::{Body, Client, Error, ErrorKind, Forward, NoPeerLeft, Outcome, Peer, PeerUrl};
+use forwardcache::{Body, Client, Error, ErrorKind, Forward, OnNoPeers, Outcome, Peer, PeerUrl};
 use http::{Request, Response};
 
 use crate::local::LocalPeer;
@@ -104,8 +104,8 @@ fn duplicates_and_order_do_not_matter() {
 #[test]
 fn an_empty_pool_fetches_directly_or_fails() {
     let origin = origin();
-    let client = Client::builder().no_peer_left(NoPeerLeft::Fail).build().unwrap();
-    assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::NoPeerLeft);
+    let client = Client::builder().on_no_peers(OnNoPeers::Fail).build().unwrap();
+    assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::OnNoPeers);
     assert_eq!(origin.count(), 0);
 
     let client = Client::builder().build().unwrap();
@@ -117,7 +117,7 @@ fn an_empty_pool_fetches_directly_or_fails() {
     }
     let only_cached = Request::get(origin.url("/a")).header("cache-control", "only-if-cached");
     let error = client.request(only_cached.body(Body::empty()).unwrap());
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::NoPeerLeft);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::OnNoPeers);
     assert_eq!(origin.count(), 2);
 }
 
@@ -125,9 +125,9 @@ fn an_empty_pool_fetches_directly_or_fails() {
 fn error_names_the_unreachable_peer() {
     let port = Port::hold();
     let down = format!("http://{}", port.address());
-    let client = Client::builder().pool([&down]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let client = Client::builder().pool([&down]).on_no_peers(OnNoPeers::Fail).build().unwrap();
     // The second request knows that the peer is down.
-    for kind in [ErrorKind::Unreachable, ErrorKind::NoPeerLeft] {
+    for kind in [ErrorKind::Unreachable, ErrorKind::OnNoPeers] {
         let error = client.get("http://origin.invalid/a?b").unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert_eq!(error.peer(), Some(down.as_str()));
@@ -139,7 +139,7 @@ fn error_names_the_unreachable_peer() {
 fn peer_that_closes_connections_is_unreachable() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let silent = format!("http://{}", listener.local_addr().unwrap());
-    let client = Client::builder().pool([&silent]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let client = Client::builder().pool([&silent]).on_no_peers(OnNoPeers::Fail).build().unwrap();
     thread::scope(|scope| {
         // A GET is retried once, because the first connection could have been a stale pooled one.
         scope.spawn(|| (0..2).for_each(|_| drop(listener.accept().unwrap())));

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use forwardcache::{BackedStore, Cache, MemoryCache, StoreError};
+use forwardcache::{BackedStore, ByteStore, MemoryByteStore, StoreError};
 
 use crate::local::{LocalPeer, escaped, send};
 use crate::support::origin::{Origin, Received, Reply};
@@ -135,11 +135,11 @@ fn path_of(file: &tempfile::NamedTempFile) -> &str {
 /// A cache that records everything that it receives.
 #[derive(Debug, Default)]
 struct RecordingCache {
-    cache: MemoryCache,
+    cache: MemoryByteStore,
     recorded: Arc<Mutex<Vec<u8>>>,
 }
 
-impl Cache for RecordingCache {
+impl ByteStore for RecordingCache {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.recorded.lock().unwrap().extend_from_slice(key.as_bytes());
         self.cache.get(key)

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forwardcache::{
-    BackedStore, Body, Cache, Client, ErrorKind, FrontOptions, MemoryCache, NearCache, Outcome, Peer, Purge,
-    RoundTrip, RoundTripFn, Serving, StoreError, TinyHttpFront, Tokens,
+    BackedStore, Body, ByteStore, Client, ErrorKind, MemoryByteStore, NearCache, Outcome, Peer, Purge,
+    RoundTrip, RoundTripFn, ServerConfig, ServerHandle, StoreError, TinyHttpServer, Tokens,
 };
 use http::Request;
 
@@ -352,7 +352,7 @@ fn purge_method_in_the_library_reaches_no_origin() {
         assert!(pool.iter().all(|peer| reports_removal(&peer.url(), &text, 1)), "{text}");
     }
     let direct = Client::builder().build().unwrap();
-    assert_eq!(direct.request(request()).unwrap_err().kind(), ErrorKind::NoPeerLeft);
+    assert_eq!(direct.request(request()).unwrap_err().kind(), ErrorKind::OnNoPeers);
     let alone = pool[0].peer.caching();
     let refused = RoundTrip::round_trip(alone, request()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::BadRequest);
@@ -362,9 +362,9 @@ fn purge_method_in_the_library_reaches_no_origin() {
 
 /// A backend cache that does not list its keys.
 #[derive(Debug, Default)]
-struct UnlistedCache(MemoryCache);
+struct UnlistedCache(MemoryByteStore);
 
-impl Cache for UnlistedCache {
+impl ByteStore for UnlistedCache {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.0.get(key)
     }
@@ -517,8 +517,8 @@ fn two_peers(first: impl Fn() + Clone + Send + Sync + 'static) -> [(Peer, TcpLis
     })
 }
 
-fn served(peers: [(Peer, TcpListener); 2], workers: usize) -> [Serving; 2] {
-    peers.map(|(peer, listener)| peer.serve_on(listener, FrontOptions::new().workers(workers)).unwrap())
+fn served(peers: [(Peer, TcpListener); 2], workers: usize) -> [ServerHandle; 2] {
+    peers.map(|(peer, listener)| peer.serve_on(listener, ServerConfig::new().workers(workers)).unwrap())
 }
 
 #[test]
@@ -573,12 +573,12 @@ fn tiny_http_reserves_a_worker_for_purges_from_peers() {
         waits.wait();
     });
     let serving = peers.map(|(peer, listener)| {
-        let options = FrontOptions::new().workers(2);
-        let serving = TinyHttpFront::on(listener, options, peer.handler()).unwrap();
+        let options = ServerConfig::new().workers(2);
+        let serving = TinyHttpServer::on(listener, options, peer.handler()).unwrap();
         peer.is_served_on(serving.local_addr());
         serving
     });
-    let addresses = serving.each_ref().map(Serving::local_addr);
+    let addresses = serving.each_ref().map(ServerHandle::local_addr);
     thread::scope(|scope| {
         let under_way = addresses.map(|peer| scope.spawn(move || purge(peer, "all", "")));
         under_way.iter().for_each(|_| is_waiting.recv().unwrap());

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use forwardcache::{FrontOptions, Outcome};
+use forwardcache::{Outcome, ServerConfig};
 
 use crate::local::{LocalPeer, escaped, listen};
 use crate::processes::PeerProcess;
@@ -73,7 +73,7 @@ fn own_host_includes_the_port_of_the_own_url() {
     let listener = listen();
     let port = listener.local_addr().unwrap().port();
     let peer = forwardcache::Peer::builder("http://cache.example:3000").build().unwrap();
-    let serving = peer.serve_on(listener, FrontOptions::new()).unwrap();
+    let serving = peer.serve_on(listener, ServerConfig::new()).unwrap();
     for (host, status) in [
         ("cache.example:3000".to_owned(), 400),
         ("CACHE.example:3000".to_owned(), 400),
@@ -111,8 +111,8 @@ fn absolute_form_must_name_the_peer() {
 #[test]
 fn every_response_is_sandboxed() {
     let (origin, peer) =
-        (origin(), LocalPeer::start_on(FrontOptions::new().max_connections_per_address(64), |b| b));
-    let admin = peer.peer.serve_admin_on(listen(), FrontOptions::new().io_threads(1)).unwrap();
+        (origin(), LocalPeer::start_on(ServerConfig::new().max_connections_per_address(64), |b| b));
+    let admin = peer.peer.serve_admin_on(listen(), ServerConfig::new().io_threads(1)).unwrap();
     let (address, host) = (peer.address(), "Host: localhost\r\n");
     let target = format!("/proxy?q={}", escaped(&origin.url("/a")));
     let down = format!("/proxy?q={}", escaped("http://127.0.0.1:1/"));
@@ -235,7 +235,7 @@ fn underscore_variants_of_connection_fields_are_not_forwarded() {
 #[test]
 fn invalid_head_is_rejected_before_its_end() {
     let peer =
-        LocalPeer::start_on(FrontOptions::new().head_timeout(std::time::Duration::from_secs(3600)), |b| b);
+        LocalPeer::start_on(ServerConfig::new().head_timeout(std::time::Duration::from_secs(3600)), |b| b);
     for (bytes, status) in [
         ("GET /\r\n", 400),
         ("GET / \r\n", 400),

@@ -5,7 +5,7 @@
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use forwardcache::{Body, FrontOptions, Outcome, PeerBuilder, Result, RoundTripFn};
+use forwardcache::{Body, Outcome, PeerBuilder, Result, RoundTripFn, ServerConfig};
 use http::{Request, Response};
 
 use crate::local::LocalPeer;
@@ -16,7 +16,7 @@ use crate::support::store::CheckedStore;
 const LARGE: usize = 8 << 20;
 
 fn single_worker_peer(with: impl FnOnce(PeerBuilder) -> PeerBuilder) -> LocalPeer {
-    LocalPeer::start_on(FrontOptions::new().workers(1).io_threads(1), with)
+    LocalPeer::start_on(ServerConfig::new().workers(1).io_threads(1), with)
 }
 
 fn outcome(response: &crate::support::raw::Response) -> Option<Outcome> {
@@ -175,7 +175,7 @@ fn slow_reader_of_a_pass_through_body_occupies_no_worker() {
 #[test]
 fn incoming_bodies_do_not_occupy_all_workers() {
     let origin = Origin::start(|received| Reply::ok(received.body.len().to_string()));
-    let peer = LocalPeer::start_on(FrontOptions::new().workers(16), |builder| builder);
+    let peer = LocalPeer::start_on(ServerConfig::new().workers(16), |builder| builder);
     let target = format!("/proxy?q={}", crate::local::escaped(&origin.url("/")));
     let begin = || {
         let mut connection = Connection::open(peer.address());
@@ -204,7 +204,7 @@ fn incoming_bodies_do_not_occupy_all_workers() {
 #[test]
 fn slow_hit_is_not_cut_by_the_idle_timeout() {
     let gate = Gate::new();
-    let options = FrontOptions::new().io_threads(1).idle_timeout(std::time::Duration::from_millis(100));
+    let options = ServerConfig::new().io_threads(1).idle_timeout(std::time::Duration::from_millis(100));
     let (origin, peer) = (origin(&gate), LocalPeer::start_on(options, |builder| builder));
     assert_eq!(peer.get(&origin.url("/large")).body.len(), LARGE);
     let mut slow = peer.start_get(&origin.url("/large"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forwardcache::{Body, Client, ErrorKind, Forward, ManualClock, Outcome, Politeness, RoundTrip};
+use forwardcache::{Body, Client, ErrorKind, Forward, ManualClock, OriginLimits, Outcome, RoundTrip};
 use http::Request;
 use parking_lot::{Condvar, Mutex};
 
@@ -65,8 +65,8 @@ impl ConcurrencyProbe {
 }
 
 /// A pool of `size` peers in this process with these limits.
-fn pool(size: usize, politeness: &Politeness) -> Vec<LocalPeer> {
-    LocalPeer::pool_with(size, |builder| builder.politeness(politeness.clone()))
+fn pool(size: usize, origin_limits: &OriginLimits) -> Vec<LocalPeer> {
+    LocalPeer::pool_with(size, |builder| builder.origin_limits(origin_limits.clone()))
 }
 
 /// Fetches a URL in the process of a peer.
@@ -109,7 +109,7 @@ fn send_many(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usiz
 fn concurrency_limit_applies_to_the_whole_pool() {
     let probe = ConcurrencyProbe::default();
     let origin = probe.origin();
-    let pool = pool(3, &Politeness::new().concurrent(6).patience(TEST_TIMEOUT));
+    let pool = pool(3, &OriginLimits::new().concurrent(6).patience(TEST_TIMEOUT));
     let (sent, refused) = send_many(&pool, &origin, 4, 12);
     assert!(probe.peak() <= 6 && probe.peak() > 2, "{} of 6 at a time", probe.peak());
     assert_eq!(sent + refused, 3 * 4 * 12);
@@ -120,7 +120,7 @@ fn concurrency_limit_applies_to_the_whole_pool() {
 fn rate_limit_applies_to_the_whole_pool() {
     let probe = ConcurrencyProbe::default();
     let origin = probe.origin();
-    let pool = pool(3, &Politeness::new().rate(60.0).burst(6).patience(TEST_TIMEOUT));
+    let pool = pool(3, &OriginLimits::new().rate(60.0).burst(6).patience(TEST_TIMEOUT));
     let (sent, _) = send_many(&pool, &origin, 2, 10);
     assert!(sent >= 30, "{sent}");
     assert!(probe.is_within(6, 60.0, Duration::from_millis(200)));
@@ -129,9 +129,9 @@ fn rate_limit_applies_to_the_whole_pool() {
 #[test]
 fn limit_shares_follow_membership_changes() {
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
-    let politeness = Politeness::new().concurrent(4).patience(TEST_TIMEOUT);
+    let origin_limits = OriginLimits::new().concurrent(4).patience(TEST_TIMEOUT);
     let mut pool = LocalPeer::pool_with(3, |builder| {
-        builder.politeness(politeness.clone()).client(Client::builder().clock(Arc::clone(&clock)))
+        builder.origin_limits(origin_limits.clone()).client(Client::builder().clock(Arc::clone(&clock)))
     });
     let gate = Gate::new();
     let origin = Origin::start({
@@ -183,9 +183,9 @@ fn server_answers_other_origins_while_requests_wait_for_one() {
         move |_| Reply::ok("at last").gate_head(&gate)
     });
     let other = Origin::start(|_| Reply::ok("at once"));
-    let options = forwardcache::FrontOptions::new().workers(4);
+    let options = forwardcache::ServerConfig::new().workers(4);
     let peer = LocalPeer::start_on(options, |builder| {
-        builder.politeness(Politeness::new().concurrent(1).patience(TEST_TIMEOUT))
+        builder.origin_limits(OriginLimits::new().concurrent(1).patience(TEST_TIMEOUT))
     });
     let mut first = peer.start_get(&slow.url("/0"));
     slow.wait_for(1);

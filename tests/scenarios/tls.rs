@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwardcache::{Client, ErrorKind, FrontOptions, NoPeerLeft, Outcome, ServerTls};
+use forwardcache::{Client, ErrorKind, OnNoPeers, Outcome, ServerConfig, ServerTls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
@@ -23,7 +23,7 @@ fn origin() -> Origin {
 }
 
 fn served_over(tls: ServerTls) -> LocalPeer {
-    LocalPeer::start_on(FrontOptions::new().tls(tls).io_threads(1), |builder| builder)
+    LocalPeer::start_on(ServerConfig::new().tls(tls).io_threads(1), |builder| builder)
 }
 
 fn tls_of(authority: &Authority) -> ServerTls {
@@ -169,7 +169,7 @@ fn missing_client_certificate_is_rejected() {
     let me = authority.client_file();
     let known = client().client_certificate_files(me, me).build().unwrap();
     assert_eq!(known.get(&origin.url("/b")).unwrap().status(), 200);
-    let unknown = client().no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let unknown = client().on_no_peers(OnNoPeers::Fail).build().unwrap();
     let unknown = unknown.get(&origin.url("/c")).unwrap_err();
     assert!(matches!(unknown.kind(), ErrorKind::Tls | ErrorKind::Unreachable), "{unknown}");
     assert_eq!(origin.count(), 2);
@@ -230,7 +230,7 @@ fn plain_http_on_a_tls_port_is_closed() {
 #[test]
 fn oversized_handshake_is_rejected() {
     let (origin, authority) = (origin(), Authority::new());
-    let options = FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(10 * TEST_TIMEOUT);
+    let options = ServerConfig::new().tls(tls_of(&authority)).handshake_timeout(10 * TEST_TIMEOUT);
     let peer = LocalPeer::start_on(options, |builder| builder);
     let mut socket = TcpStream::connect(peer.address()).unwrap();
     socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
@@ -248,7 +248,7 @@ fn oversized_handshake_is_rejected() {
 #[test]
 fn missing_handshake_times_out() {
     let authority = Authority::new();
-    let options = FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(Duration::from_millis(100));
+    let options = ServerConfig::new().tls(tls_of(&authority)).handshake_timeout(Duration::from_millis(100));
     let peer = LocalPeer::start_on(options, |builder| builder);
     let mut silent = Connection::open(peer.address());
     assert!(silent.read_to_end().is_empty());

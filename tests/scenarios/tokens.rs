@@ -1,6 +1,6 @@
 //! Access to a peer requires its token.
 
-use forwardcache::{Client, ErrorKind, FrontOptions, Outcome, Peer, Tokens};
+use forwardcache::{Client, ErrorKind, Outcome, Peer, ServerConfig, Tokens};
 
 use crate::local::{LocalPeer, escaped, listen, send};
 use crate::processes::PeerProcess;
@@ -96,7 +96,7 @@ fn clients_and_peers_send_the_token_to_peers() {
         .zip(&urls)
         .map(|(listener, url)| {
             let peer = Peer::builder(url).pool(urls.clone()).tokens(tokens.clone()).build().unwrap();
-            let serving = peer.serve_on(listener, FrontOptions::new()).unwrap();
+            let serving = peer.serve_on(listener, ServerConfig::new()).unwrap();
             (peer, serving)
         })
         .collect();
@@ -250,7 +250,7 @@ fn operator_tokens_separate_reading_from_operating() {
 fn operator_tokens_without_reader_tokens_leave_reading_open() {
     let (origin, operators) = (origin(), Tokens::new([OPERATOR]).unwrap());
     let peer = LocalPeer::start_with(|builder| builder.operator_tokens(operators).purge_by_anyone(true));
-    let admin = peer.peer.serve_admin_on(listen(), FrontOptions::new()).unwrap();
+    let admin = peer.peer.serve_admin_on(listen(), ServerConfig::new()).unwrap();
     assert_eq!(peer.get(&origin.url("/a")).status, 200);
     for (token, expected) in [(String::new(), 407), (token_field(OLD), 407), (token_field(OPERATOR), 200)] {
         assert_eq!(send(peer.address(), "PURGE", "/proxy?all", &token).status, expected);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use forwardcache::{Body, Cancellation, EventFront, FrontOptions, Ledger, Result, RoundTripFn, Tokens};
+use forwardcache::{Body, Cancellation, Ledger, Result, RoundTripFn, Server, ServerConfig, Tokens};
 use http::{Request, Response};
 
 use crate::local::{LocalPeer, escaped};
@@ -18,8 +18,8 @@ use crate::support::store::CheckedStore;
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 /// As many worker threads as the command starts.
-fn many_workers() -> FrontOptions {
-    FrontOptions::new().workers(1024)
+fn many_workers() -> ServerConfig {
+    ServerConfig::new().workers(1024)
 }
 
 /// An origin that answers `/quick/…` at once, `/stream/…` with an event stream until the gate opens, and all other
@@ -111,7 +111,7 @@ fn client_with_many_silent_origins_does_not_block_other_clients() {
 }
 
 /// A server whose handler reports the path and then waits until it is cancelled.
-fn cancellable_server(workers: usize) -> (forwardcache::Serving, Receiver<String>, Receiver<()>) {
+fn cancellable_server(workers: usize) -> (forwardcache::ServerHandle, Receiver<String>, Receiver<()>) {
     let ((path_sender, paths), (cancel_sender, cancellations)) = (unbounded(), unbounded());
     let handler = move |request: Request<Body>| {
         path_sender.send(request.uri().path().to_owned()).unwrap();
@@ -127,7 +127,7 @@ fn cancellable_server(workers: usize) -> (forwardcache::Serving, Receiver<String
         Response::new(Body::from("done"))
     };
     (
-        EventFront::bind("127.0.0.1:0", FrontOptions::new().workers(workers), handler).unwrap(),
+        Server::bind("127.0.0.1:0", ServerConfig::new().workers(workers), handler).unwrap(),
         paths,
         cancellations,
     )
@@ -196,7 +196,7 @@ impl std::io::Read for ChannelBody {
 fn stream_source_is_dropped_when_the_client_disconnects() {
     let (piece_sender, pieces): (Sender<Vec<u8>>, _) = bounded(0);
     let handler = move |_: Request<Body>| Response::new(Body::from_reader(ChannelBody(pieces.clone()), None));
-    let serving = EventFront::bind("127.0.0.1:0", FrontOptions::new(), handler).unwrap();
+    let serving = Server::bind("127.0.0.1:0", ServerConfig::new(), handler).unwrap();
     let mut connection = send_get(serving.local_addr(), "/stream");
     piece_sender.send(b"first".to_vec()).unwrap();
     connection.wait_for_bytes(b"5\r\nfirst\r\n");
@@ -234,7 +234,7 @@ fn body_is_not_requested_before_authorization() {
 fn peer_with_ledger(limit: u64) -> (LocalPeer, Arc<Ledger>) {
     let ledger = Ledger::new(limit);
     let store = CheckedStore::with_ledger(64 << 20, &ledger);
-    let options = FrontOptions::new().max_head(64 << 20);
+    let options = ServerConfig::new().max_head(64 << 20);
     (LocalPeer::start_on(options, |builder| builder.store(store)), ledger)
 }
 

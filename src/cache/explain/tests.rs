@@ -15,7 +15,7 @@ const URL: &str = "http://example.com/a?b=c";
 const DAY_AGO: &str = "Sat, 08 Sep 2001 01:46:40 GMT";
 
 struct Scene {
-    cache: Caching,
+    cache: HttpCache,
     clock: Arc<ManualClock>,
     asked: Arc<AtomicUsize>,
 }
@@ -48,7 +48,7 @@ fn scene(mode: Mode, status: u16, fields: &'static Fields) -> Scene {
     });
     let store = MemoryStore::new(1 << 20);
     let cache =
-        Caching::builder().origin(origin).store(store).clock(Arc::clone(&clock)).rules(Rules::new(mode));
+        HttpCache::builder().origin(origin).store(store).clock(Arc::clone(&clock)).rules(Rules::new(mode));
     Scene { cache: cache.build().unwrap(), clock, asked }
 }
 
@@ -150,7 +150,7 @@ fn what_is_stale_is_validated_or_taken_so() {
         ("max-age=10, stale-while-revalidate=60", "", Rule::StaleWhileRevalidate, "for another 55 s"),
         ("max-age=10, stale-if-error=1", "", Rule::Stale, "it is not served stale"),
         ("max-age=10, must-revalidate", "max-stale", Rule::Response(Flag::MustRevalidate), "an error"),
-        ("max-age=60, no-cache", "", Rule::Response(Flag::NoCache), "an error"),
+        ("max-age=60, no-cache", "", Rule::Response(Flag::NoByteStore), "an error"),
         ("max-age=10", "only-if-cached", Rule::Stale, "Without only-if-cached"),
     ] {
         let fields: &'static Fields = Box::leak(Box::new([("cache-control", stored)]));

@@ -123,8 +123,8 @@ fn a_failure_while_others_wait_is_everybodys() {
     let (fail, told) = mpsc::channel();
     let (tell, is_asked) = mpsc::channel();
     let origin = Waits(Mutex::new(told), Mutex::new(tell));
-    let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
-    let fetch = |cache: Caching| {
+    let cache = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
+    let fetch = |cache: HttpCache| {
         thread::spawn(move || {
             cache.round_trip(Request::get(URL).body(Body::empty()).unwrap()).unwrap_err().kind()
         })
@@ -189,8 +189,8 @@ fn nobody_waits_for_what_turned_out_not_to_be_for_sharing() {
     let (release, blocked) = mpsc::channel();
     let (tell, is_asked) = mpsc::channel();
     let origin = Blocks(Mutex::new(blocked), Mutex::new(tell), AtomicUsize::new(0));
-    let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
-    let get = |cache: &Caching| {
+    let cache = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
+    let get = |cache: &HttpCache| {
         let request = Request::get(URL).body(Body::empty()).unwrap();
         cache.round_trip(request).unwrap().into_body().into_text().unwrap()
     };

@@ -224,7 +224,7 @@ fn the_invalidation_of_a_group_wins_over_a_fetch_that_is_under_way() {
 /// An origin that is asked for something else while it answers a GET.
 struct Interrupted {
     origin: ScriptedOrigin,
-    cache: Arc<Mutex<Option<Caching>>>,
+    cache: Arc<Mutex<Option<HttpCache>>>,
     clock: Arc<ManualClock>,
 }
 
@@ -248,7 +248,7 @@ fn what_was_asked_before_the_invalidation_of_its_group_is_not_stored_though_it_c
         let interruption = Arc::new(Mutex::new(None));
         let origin = ScriptedOrigin { script: Arc::clone(&script), asked: Arc::default() };
         let origin = Interrupted { origin, cache: Arc::clone(&interruption), clock: Arc::clone(&clock) };
-        let cache = Caching::builder().origin(origin).clock(Arc::clone(&clock)).build().unwrap();
+        let cache = HttpCache::builder().origin(origin).clock(Arc::clone(&clock)).build().unwrap();
         let answer = |status: u16, fields: &[(&str, &str)], body: &'static str| {
             let mut response = Response::builder().status(status);
             for (name, value) in fields {

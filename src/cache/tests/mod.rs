@@ -23,14 +23,14 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Response};
 
-use super::{Background, Caching, CachingBuilder};
+use super::{Background, HttpCache, HttpCacheBuilder};
 use crate::base::clock::{Clock, ManualClock};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::round_trip::{RoundTrip, RoundTripFn};
 use crate::message::stats::{Forward, Outcome};
-use crate::message::url::Target;
-use crate::origin::throttle::{Polite, Politeness};
+use crate::message::url::CanonicalUrl;
+use crate::origin::throttle::{OriginLimits, Throttle};
 use crate::policy::{Lifetime, LifetimeRule, Mode, Rules};
 use crate::store::{Key, MemoryStore, Store, StoreError, StoredResponse, Usage, Variants};
 
@@ -54,7 +54,7 @@ type Script = Mutex<VecDeque<Result<Response<Body>>>>;
 
 /// A cache, its origin, and its clock.
 struct Scene {
-    cache: Caching,
+    cache: HttpCache,
     script: Arc<Script>,
     asked: Arc<Mutex<Vec<Asked>>>,
     clock: Arc<ManualClock>,
@@ -77,12 +77,12 @@ impl Scene {
         Self::built(|cache| cache.rules(Rules::new(mode)).store(store))
     }
 
-    fn built(build: impl FnOnce(CachingBuilder) -> CachingBuilder) -> Self {
+    fn built(build: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder) -> Self {
         let script = Arc::new(Script::default());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
         let origin = ScriptedOrigin { script: Arc::clone(&script), asked: Arc::clone(&asked) };
-        let cache = Caching::builder()
+        let cache = HttpCache::builder()
             .origin(origin)
             .store(MemoryStore::new(1 << 20))
             .clock(Arc::clone(&clock))

@@ -95,7 +95,7 @@ proptest! {
         mode in prop_oneof![Just(Mode::Private), Just(Mode::Shared)],
     ) {
         let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
-        let cache = Caching::builder()
+        let cache = HttpCache::builder()
             .origin(RoundTripFn(|request: Request<Body>| Ok(file_server(&request))))
             .store(MemoryStore::new(1 << 20))
             .clock(Arc::clone(&clock))

@@ -64,7 +64,7 @@ fn in_grace_those_who_come_later_do_not_wait() {
             Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("x")).unwrap())
         })
     };
-    let cache = Caching::builder().rules(rules).origin(origin).clock(Arc::clone(&clock)).build().unwrap();
+    let cache = HttpCache::builder().rules(rules).origin(origin).clock(Arc::clone(&clock)).build().unwrap();
     let get = |control: &str| {
         let request = Request::get(URL).header("cache-control", control).body(Body::empty()).unwrap();
         Outcome::of(cache.round_trip(request).unwrap().headers())
@@ -220,14 +220,14 @@ fn what_is_purged_softly_is_validated_or_served_when_the_origin_fails() {
 fn a_soft_purge_is_kept_to_by_stores_that_cannot_list_and_by_fetches_under_way() {
     let scene = Scene::with(
         Mode::Private,
-        crate::store::BackedStore::new(purged::Unlisted(crate::store::MemoryCache::new())),
+        crate::store::BackedStore::new(purged::Unlisted(crate::store::MemoryByteStore::new())),
     );
     scene.answer(200, FRESH, "one").get(&[]);
     assert!(!scene.cache.purge(&Purge::all().soft()).is_counted);
     scene.answer(304, FRESH, "").get(&[]).is(Outcome::Revalidated(Forward::Stale), "one");
     scene.get(&[]).is(Outcome::Hit, "one");
 
-    let purging: Arc<Mutex<Option<Caching>>> = Arc::default();
+    let purging: Arc<Mutex<Option<HttpCache>>> = Arc::default();
     let cache = {
         let purging = Arc::clone(&purging);
         let origin = RoundTripFn(move |_| {
@@ -236,7 +236,7 @@ fn a_soft_purge_is_kept_to_by_stores_that_cannot_list_and_by_fetches_under_way()
             }
             Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("x")).unwrap())
         });
-        Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap()
+        HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap()
     };
     *purging.lock().unwrap() = Some(cache.clone());
     let outcome = || {
@@ -258,7 +258,7 @@ fn interim_responses_reach_whoever_asked_and_are_not_stored() {
         on_interim.tell(http::StatusCode::EARLY_HINTS, &hints);
         Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("x")).unwrap())
     });
-    let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
+    let cache = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
     for (method, expected) in [("POST", 1), ("GET", 2), ("GET", 2), ("HEAD", 2)] {
         let told = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&told);

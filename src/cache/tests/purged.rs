@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::cache::Verdict;
 use crate::message::purge::{Purge, Purged};
-use crate::store::{BackedStore, Cache, MemoryCache};
+use crate::store::{BackedStore, ByteStore, MemoryByteStore};
 
 const GROUPED: &[(&str, &str)] = &[
     ("cache-control", "max-age=60"),
@@ -35,9 +35,9 @@ fn others() -> [Purge; 3] {
 
 /// A cache that does not list its keys.
 #[derive(Debug, Default)]
-pub(super) struct Unlisted(pub(super) MemoryCache);
+pub(super) struct Unlisted(pub(super) MemoryByteStore);
 
-impl Cache for Unlisted {
+impl ByteStore for Unlisted {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.0.get(key)
     }
@@ -218,7 +218,7 @@ type Interruption = Mutex<Option<Box<dyn FnOnce() + Send>>>;
 
 /// A cache whose origin does something between a request and its answer, once.
 struct Interrupted {
-    cache: Caching,
+    cache: HttpCache,
     script: Arc<Script>,
     clock: Arc<ManualClock>,
     interruption: Arc<Interruption>,
@@ -238,7 +238,7 @@ impl Interrupted {
             }
             origin.round_trip(request)
         });
-        let cache = Caching::builder().origin(origin).clock(Arc::clone(&clock)).build().unwrap();
+        let cache = HttpCache::builder().origin(origin).clock(Arc::clone(&clock)).build().unwrap();
         Self { cache, script, clock, interruption }
     }
 
@@ -413,7 +413,7 @@ fn purges_and_requests_by_many_threads_leave_nothing_old() {
             let response = Response::builder().header("cache-control", "max-age=60");
             Ok(response.header("cache-groups", "\"news\"").body(Body::from(body)).unwrap())
         });
-        let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
+        let cache = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
         let get = || {
             let answer = cache.round_trip(Request::get(URL).body(Body::empty()).unwrap()).unwrap();
             answer.into_body().into_text().unwrap().parse::<usize>().unwrap()
@@ -460,11 +460,11 @@ fn what_is_stale_and_purged_is_not_served_when_the_origin_fails() {
 #[test]
 fn where_keys_have_no_host_purges_and_groups_are_about_the_urls() {
     let stores: [fn() -> Box<dyn Store>; 2] =
-        [|| Box::new(MemoryStore::new(1 << 20)), || Box::new(BackedStore::new(MemoryCache::new()))];
+        [|| Box::new(MemoryStore::new(1 << 20)), || Box::new(BackedStore::new(MemoryByteStore::new()))];
     let fields = [("cache-control", "max-age=60"), ("cache-groups", "\"news\"")];
     for new_store in stores {
         let scene = || {
-            let by_path = |target: &Target| target.path().to_owned();
+            let by_path = |target: &CanonicalUrl| target.path().to_owned();
             let scene = Scene::built(|cache| cache.key(by_path).store(new_store()));
             scene.answer(200, &fields, "old");
             scene.get(&[]);

@@ -48,7 +48,7 @@ fn what_must_be_validated_is_not_served_when_the_origin_fails() {
 }
 
 /// Stands before a scripted origin, with the clock of the scene.
-fn polite(scene_clock: &Arc<ManualClock>, script: Vec<Response<Body>>) -> (Caching, Arc<AtomicUsize>) {
+fn polite(scene_clock: &Arc<ManualClock>, script: Vec<Response<Body>>) -> (HttpCache, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let (counted, script) = (Arc::clone(&asked), Mutex::new(VecDeque::from(script)));
     let origin = RoundTripFn(move |_| {
@@ -56,8 +56,8 @@ fn polite(scene_clock: &Arc<ManualClock>, script: Vec<Response<Body>>) -> (Cachi
         Ok(script.lock().unwrap().pop_front().expect("the origin is asked more often than expected"))
     });
     let clock: Arc<dyn Clock> = Arc::clone(scene_clock) as _;
-    let polite = Polite::alone(origin, Politeness::new(), Arc::clone(&clock));
-    let cache = Caching::builder().origin(polite).store(MemoryStore::new(1 << 20)).clock(clock);
+    let polite = Throttle::alone(origin, OriginLimits::new(), Arc::clone(&clock));
+    let cache = HttpCache::builder().origin(polite).store(MemoryStore::new(1 << 20)).clock(clock);
     (cache.build().unwrap(), asked)
 }
 
@@ -121,10 +121,10 @@ fn who_has_the_only_place_at_an_origin_does_not_wait_for_itself() {
         let script = VecDeque::from([beginning(), second, stream(Response::builder(), "whole")]);
         let script = Mutex::new(script);
         let origin = RoundTripFn(move |_| Ok(script.lock().unwrap().pop_front().unwrap()));
-        let one = Politeness::new().concurrent(1).patience(Duration::ZERO);
+        let one = OriginLimits::new().concurrent(1).patience(Duration::ZERO);
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
-        let polite = Polite::alone(origin, one, Arc::clone(&clock));
-        let cache = Caching::builder().origin(polite).store(MemoryStore::new(1 << 20)).clock(clock);
+        let polite = Throttle::alone(origin, one, Arc::clone(&clock));
+        let cache = HttpCache::builder().origin(polite).store(MemoryStore::new(1 << 20)).clock(clock);
         let cache = cache.build().unwrap();
         let get = |request: http::request::Builder| {
             Answer::read(cache.round_trip(request.uri(URL).body(Body::empty()).unwrap()).unwrap()).body
@@ -229,7 +229,8 @@ fn a_thread_refreshes_and_lets_the_cache_go() {
         let response = Response::builder().header("cache-control", "max-age=60, stale-while-revalidate=30");
         Ok(response.body(Body::from("body")).unwrap())
     });
-    let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).clock(Arc::clone(&clock));
+    let cache =
+        HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).clock(Arc::clone(&clock));
     let cache = cache.build().unwrap();
     let get = || cache.round_trip(Request::get(URL).body(Body::empty()).unwrap()).unwrap();
     get();

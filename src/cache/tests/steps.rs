@@ -20,7 +20,7 @@ impl Scene {
         }
         let wake = || -> Wake { Arc::new(|| ()) };
         let request = request.extension(deadline).body(()).unwrap();
-        self.cache.step(Target::parse(URL).unwrap(), request, &wake)
+        self.cache.step(CanonicalUrl::parse(URL).unwrap(), request, &wake)
     }
 }
 

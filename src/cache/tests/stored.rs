@@ -244,7 +244,7 @@ fn rules_on_lifetimes_say_how_long_and_never_whether() {
 
 #[test]
 fn what_is_the_key_can_be_chosen() {
-    let without_query = |target: &Target| target.as_str().split('?').next().unwrap().to_owned();
+    let without_query = |target: &CanonicalUrl| target.as_str().split('?').next().unwrap().to_owned();
     let scene = Scene::built(|cache| cache.key(without_query));
     scene.answer(200, FRESH, "one").answer(200, &[], "done").answer(200, FRESH, "two");
     let get = |url: &str| Answer::read(scene.send("GET", url, &[]).unwrap());
@@ -334,7 +334,7 @@ fn a_clock_that_is_set_back_makes_nothing_fresh_again() {
     let at = |seconds: u64| std::time::UNIX_EPOCH + Duration::from_secs(seconds);
     for in_bytes in [false, true] {
         let scene = if in_bytes {
-            Scene::with(Mode::Private, crate::store::BackedStore::new(crate::store::MemoryCache::new()))
+            Scene::with(Mode::Private, crate::store::BackedStore::new(crate::store::MemoryByteStore::new()))
         } else {
             Scene::new()
         };

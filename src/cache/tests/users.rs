@@ -192,7 +192,7 @@ fn check_own_field(mode: Mode, path: usize, asker: &User, own: Option<&str>) -> 
 fn run(mode: Mode, steps: Vec<Step>) -> Result<usize, TestCaseError> {
     let waiting = Arc::new(Mutex::new(VecDeque::new()));
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
-    let cache = Caching::builder()
+    let cache = HttpCache::builder()
         .origin(Telling { waiting: Arc::clone(&waiting) })
         .store(MemoryStore::new(1 << 20))
         .clock(Arc::clone(&clock))

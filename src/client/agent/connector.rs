@@ -37,9 +37,9 @@ use crate::message::round_trip::RoundTrip;
 /// conversion:
 ///
 /// ```
-/// use forwardcache::{Error, ErrorKind, Nowhere};
+/// use forwardcache::{Error, ErrorKind, Offline};
 ///
-/// let agent = forwardcache::agent(Nowhere);
+/// let agent = forwardcache::agent(Offline);
 /// let error = agent.get("http://example.com/").call().unwrap_err();
 /// let error = Error::from(error.into_io());
 /// assert_eq!(error.kind(), ErrorKind::Unreachable);

@@ -14,7 +14,7 @@ use super::{agent, agent_with_config};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
-use crate::message::round_trip::{Nowhere, RoundTripFn};
+use crate::message::round_trip::{Offline, RoundTripFn};
 
 fn agent_of(answer: impl Fn(Request<Body>) -> Result<Response<Body>> + Send + Sync + 'static) -> Agent {
     agent(RoundTripFn(answer))
@@ -305,7 +305,7 @@ fn the_end_of_a_body_of_known_length_is_read() {
 
 #[test]
 fn an_error_of_the_round_trip_comes_out_as_it_went_in() {
-    let error = agent(Nowhere).get("http://h/a?secret").call().unwrap_err();
+    let error = agent(Offline).get("http://h/a?secret").call().unwrap_err();
     let error = Error::from(error.into_io());
     assert_eq!(error.kind(), ErrorKind::Unreachable);
     assert_eq!(error.url(), Some("http://h/a"));

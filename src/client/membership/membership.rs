@@ -10,11 +10,11 @@ use parking_lot::Mutex;
 
 use super::failures::Failures;
 use super::settling::{Decision, Settling};
-use super::watch::Watch;
+use super::watch::MembershipWatcher;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::client::{Client, distinct};
-use crate::pool::discovery::Members;
-use crate::pool::discovery::MembersChange;
+use crate::pool::discovery::Discovery;
+use crate::pool::discovery::MembershipChange;
 use crate::pool::member::Member;
 use crate::pool::peer_url::PeerUrl;
 
@@ -33,10 +33,10 @@ use crate::pool::peer_url::PeerUrl;
 ///
 /// ```no_run
 /// use std::time::SystemTime;
-/// use forwardcache::{Client, Membership, MembersFile};
+/// use forwardcache::{Client, Membership, FileDiscovery};
 ///
 /// let client = Client::builder().build()?;
-/// let mut membership = Membership::new(&client, MembersFile::new("/etc/forwardcache/peers"));
+/// let mut membership = Membership::new(&client, FileDiscovery::new("/etc/forwardcache/peers"));
 /// membership.refresh(SystemTime::now())?; // There is a list from the beginning, or an error.
 /// let watch = membership.watch()?; // Until this is dropped.
 /// let response = client.get("https://example.com/")?;
@@ -44,7 +44,7 @@ use crate::pool::peer_url::PeerUrl;
 /// ```
 pub struct Membership {
     client: Client,
-    source: Box<dyn Members>,
+    source: Box<dyn Discovery>,
     settle: Duration,
     interval: Option<Duration>,
     may_be_empty: bool,
@@ -70,7 +70,7 @@ pub enum Polled {
     /// The list differs, and has not stayed so for long enough.
     Settling,
     /// The list has been put in place.
-    Changed(MembersChange),
+    Changed(MembershipChange),
     /// There is no list that could be put in place; the pool stays as it is.
     Failed(Error),
 }
@@ -78,7 +78,7 @@ pub enum Polled {
 impl Membership {
     /// Keeps the pool of this client, and of its clones, as this list says.
     #[must_use]
-    pub fn new(client: &Client, source: impl Members + 'static) -> Self {
+    pub fn new(client: &Client, source: impl Discovery + 'static) -> Self {
         Self {
             client: client.clone(),
             source: Box::new(source),
@@ -102,7 +102,7 @@ impl Membership {
     }
 
     /// How long after a reading the next one is due; 10 milliseconds at least. Default: what the list itself says
-    /// in [`Members::interval`].
+    /// in [`Discovery::interval`].
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);
@@ -125,7 +125,7 @@ impl Membership {
         self
     }
 
-    /// Reads the list, if it is time to. Blocks for as long as [`Members::read`] does.
+    /// Reads the list, if it is time to. Blocks for as long as [`Discovery::read`] does.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -172,12 +172,12 @@ impl Membership {
     ///
     /// # Errors
     ///
-    /// Those of [`Members::read`]; [`ErrorKind::BadPeer`] for a list that is empty, unless it
+    /// Those of [`Discovery::read`]; [`ErrorKind::BadPeer`] for a list that is empty, unless it
     /// [may](Self::allow_empty), or that names a peer with two weights. The pool stays as it is then.
-    pub fn refresh(&mut self, now: SystemTime) -> Result<MembersChange> {
+    pub fn refresh(&mut self, now: SystemTime) -> Result<MembershipChange> {
         match self.read(now, Duration::ZERO) {
             Ok(Polled::Changed(change)) => Ok(change),
-            Ok(_) => Ok(MembersChange::default()),
+            Ok(_) => Ok(MembershipChange::default()),
             Err(error) => {
                 // Who is told of it here need not be told once more.
                 self.failures.is_news(&error.to_string());
@@ -191,9 +191,9 @@ impl Membership {
     /// # Errors
     ///
     /// [`ErrorKind::Io`] when no thread can be started.
-    pub fn watch(self) -> Result<Watch> {
+    pub fn watch(self) -> Result<MembershipWatcher> {
         let may_change = Arc::clone(&self.may_change);
-        Watch::start(self, may_change)
+        MembershipWatcher::start(self, may_change)
     }
 
     fn read(&mut self, now: SystemTime, settle: Duration) -> Result<Polled> {
@@ -233,8 +233,8 @@ impl Membership {
     }
 
     /// Puts this list in place, if nobody has forbidden it since.
-    fn swap(&self, pool: &[Member], list: Vec<Member>) -> Result<Option<MembersChange>> {
-        let change = MembersChange::between(pool, &list);
+    fn swap(&self, pool: &[Member], list: Vec<Member>) -> Result<Option<MembershipChange>> {
+        let change = MembershipChange::between(pool, &list);
         let count = list.len();
         let is_without_us =
             self.self_url.as_ref().filter(|own| !list.iter().any(|member| member.url() == *own));

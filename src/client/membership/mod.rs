@@ -5,7 +5,7 @@
 //! | `settling` | when a list that differs is put in place |
 //! | `failures` | which failures have been told of |
 //! | `membership` | [`Membership`]: reads, decides, and puts a list in place of the one before |
-//! | `watch` | [`Watch`]: the thread that does so in time |
+//! | `watch` | [`MembershipWatcher`]: the thread that does so in time |
 
 mod failures;
 mod membership;
@@ -15,4 +15,4 @@ mod tests;
 mod watch;
 
 pub use membership::{Membership, Polled};
-pub use watch::Watch;
+pub use watch::MembershipWatcher;

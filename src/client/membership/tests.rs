@@ -13,7 +13,7 @@ use super::*;
 use crate::base::clock::{Clock, ManualClock};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::client::Client;
-use crate::pool::discovery::{Members, MembersFile, MembersFn};
+use crate::pool::discovery::{Discovery, FileDiscovery, FnDiscovery};
 use crate::pool::member::Member;
 use crate::pool::peer_url::PeerUrl;
 
@@ -59,7 +59,7 @@ impl Board {
     }
 }
 
-impl Members for Board {
+impl Discovery for Board {
     fn read(&mut self) -> Result<Option<Vec<Member>>> {
         let mut state = self.state.lock();
         state.1 += 1;
@@ -141,7 +141,7 @@ fn what_is_no_list_is_refused_whoever_made_it() {
 #[test]
 fn a_reading_that_panics_is_one_that_failed() {
     let client = client("a");
-    let mut membership = Membership::new(&client, MembersFn(|| panic!("a bug of its own")));
+    let mut membership = Membership::new(&client, FnDiscovery(|| panic!("a bug of its own")));
     for _ in 0..2 {
         let error = membership.refresh(SystemTime::UNIX_EPOCH).unwrap_err();
         assert_eq!(error.to_string(), "reading the list of peers panicked");
@@ -153,7 +153,7 @@ fn a_reading_that_panics_is_one_that_failed() {
 #[derive(Debug)]
 struct Silent;
 
-impl Members for Silent {
+impl Discovery for Silent {
     fn read(&mut self) -> Result<Option<Vec<Member>>> {
         Ok(None)
     }
@@ -248,7 +248,7 @@ fn a_file_that_is_written_in_two_steps_is_read_when_it_is_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
     let client = client("a b");
-    let mut membership = Membership::new(&client, MembersFile::new(&path));
+    let mut membership = Membership::new(&client, FileDiscovery::new(&path));
     let clock = ManualClock::at_unix_seconds(1000);
     let mut poll = |text: Option<&str>| {
         text.map_or_else(|| drop(fs::remove_file(&path)), |text| fs::write(&path, text).unwrap());
@@ -291,7 +291,7 @@ fn a_file_can_be_written_anew_while_it_is_read() {
     replace(one);
     std::thread::scope(|scope| {
         let reads = scope.spawn(|| {
-            let mut file = MembersFile::new(&path);
+            let mut file = FileDiscovery::new(&path);
             for _ in 0..500 {
                 let read = file.read().unwrap().unwrap();
                 assert!(read == members("a b") || read == members("c d"), "{read:?}");
@@ -312,7 +312,7 @@ struct Slow {
     answers: Receiver<Vec<Member>>,
 }
 
-impl Members for Slow {
+impl Discovery for Slow {
     fn read(&mut self) -> Result<Option<Vec<Member>>> {
         self.begun.send("reads").unwrap();
         self.answers.recv().map(Some).map_err(|_| Error::from(io::Error::other("no answer")))
@@ -372,7 +372,7 @@ fn what_is_being_read_when_a_watch_is_dropped_changes_nothing() {
 fn a_watch_polls_by_itself() {
     let (read, reads) = mpsc::channel();
     let mut number = 0;
-    let list = MembersFn(move || {
+    let list = FnDiscovery(move || {
         number += 1;
         // Nobody listens when the test is over.
         let _ = read.send(number);
@@ -398,9 +398,9 @@ fn a_peer_that_is_not_in_the_list_is_left_out_of_the_pool() {
 
 #[test]
 fn lists_of_any_kind_can_be_chosen_between() {
-    fn chosen(file: Option<&Path>) -> Box<dyn Members> {
+    fn chosen(file: Option<&Path>) -> Box<dyn Discovery> {
         match file {
-            Some(path) => Box::new(MembersFile::new(path)),
+            Some(path) => Box::new(FileDiscovery::new(path)),
             None => Box::new(members("a")),
         }
     }

@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 use super::membership::Membership;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::pool::discovery::MembersChange;
+use crate::pool::discovery::MembershipChange;
 
 /// A pool that is kept as its list says, until this is dropped: see [`Membership::watch`].
 ///
 /// From then on the pool stays as it is, even if a list is being read just then, and the thread ends.
 #[must_use = "the pool is watched until this is dropped"]
-pub struct Watch {
+pub struct MembershipWatcher {
     /// When it is gone, the thread ends.
     asks: Sender<Ask>,
     may_change: Arc<Mutex<bool>>,
@@ -25,10 +25,10 @@ pub struct Watch {
 
 /// Somebody wants the list to be read now, and may wait for what comes of it.
 struct Ask {
-    answer: Option<SyncSender<Result<MembersChange>>>,
+    answer: Option<SyncSender<Result<MembershipChange>>>,
 }
 
-impl Watch {
+impl MembershipWatcher {
     pub(super) fn start(membership: Membership, may_change: Arc<Mutex<bool>>) -> Result<Self> {
         let (asks, asked) = mpsc::channel();
         thread::Builder::new()
@@ -43,7 +43,7 @@ impl Watch {
     /// # Errors
     ///
     /// As [`Membership::refresh`].
-    pub fn refresh(&self) -> Result<MembersChange> {
+    pub fn refresh(&self) -> Result<MembershipChange> {
         let (answer, answered) = mpsc::sync_channel(1);
         let has_ended = || Error::new(ErrorKind::Io, "the thread that watches the pool has ended");
         self.asks.send(Ask { answer: Some(answer) }).map_err(|_| has_ended())?;
@@ -59,16 +59,16 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for MembershipWatcher {
     fn drop(&mut self) {
         // The thread is not waited for: it may be reading.
         *self.may_change.lock() = false;
     }
 }
 
-impl fmt::Debug for Watch {
+impl fmt::Debug for MembershipWatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").finish_non_exhaustive()
+        f.debug_struct("MembershipWatcher").finish_non_exhaustive()
     }
 }
 

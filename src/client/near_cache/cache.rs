@@ -13,12 +13,12 @@ use super::hot_keys::HotKeys;
 use super::options::NearCache;
 use crate::base::clock::Clock;
 use crate::base::error::Result;
-use crate::cache::{Background, Caching, NearRules};
+use crate::cache::{Background, HttpCache, NearRules};
 use crate::message::body::Body;
 use crate::message::header::cache_control::RequestDirectives;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::Stats;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::policy::{Mode, Rules, UnknownFields};
 use crate::pool::peer_url::PeerUrl;
 use crate::store::{MemoryStore, Usage};
@@ -41,7 +41,7 @@ pub(crate) struct Near {
     parts: NearParts,
     stats: Arc<Stats>,
     /// Another one is put in its place to forget everything.
-    caching: RwLock<Caching>,
+    caching: RwLock<HttpCache>,
 }
 
 /// The part of the memory that the counters take, at most.
@@ -88,10 +88,10 @@ impl Near {
     /// `is_own` says whether a peer owns the URL; it is asked of what is hot alone.
     pub(crate) fn round_trip(
         &self,
-        target: Target,
+        target: CanonicalUrl,
         request: Request<Body>,
-        is_own: impl FnOnce(&Target, &PeerUrl) -> bool,
-        past: impl FnOnce(&Target, Request<Body>) -> Result<Response<Body>>,
+        is_own: impl FnOnce(&CanonicalUrl, &PeerUrl) -> bool,
+        past: impl FnOnce(&CanonicalUrl, Request<Body>) -> Result<Response<Body>>,
     ) -> Result<Response<Body>> {
         if is_plain(&request) {
             let is_hot = self.hot.count(target.as_str(), self.parts.clock.now());
@@ -112,12 +112,12 @@ impl Near {
         Ok(response)
     }
 
-    fn caching(&self) -> Caching {
+    fn caching(&self) -> HttpCache {
         self.caching.read().clone()
     }
 
     /// Forgets what it has of a URL.
-    pub(crate) fn forget(&self, target: &Target) {
+    pub(crate) fn forget(&self, target: &CanonicalUrl) {
         self.caching().forget(target);
     }
 
@@ -153,7 +153,7 @@ fn wants_newer(headers: &HeaderMap) -> bool {
     directives.no_cache || directives.max_age.is_some() || directives.min_fresh.is_some()
 }
 
-fn caching(parts: &NearParts, hot: &HotKeys, stats: &Arc<Stats>) -> Caching {
+fn caching(parts: &NearParts, hot: &HotKeys, stats: &Arc<Stats>) -> HttpCache {
     let options = &parts.options;
     let max_body = options.max_body.unwrap_or(MOST_BODY.min(options.bytes() / SHARE_OF_A_BODY));
     let store = MemoryStore::new(options.bytes().saturating_sub(hot.bytes())).with_max_body(max_body);
@@ -166,7 +166,7 @@ fn caching(parts: &NearParts, hot: &HotKeys, stats: &Arc<Stats>) -> Caching {
         known_fields: parts.rules.as_ref().map(|rules| rules.known_fields.clone()).unwrap_or_default(),
         ..Rules::new(Mode::Shared)
     };
-    Caching::builder()
+    HttpCache::builder()
         .origin(Arc::clone(&parts.owner))
         .store(store)
         .clock(Arc::clone(&parts.clock))

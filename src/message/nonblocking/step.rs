@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::base::cancellation::Cancellation;
 use crate::base::named::named;
 use crate::message::body::{Driver, Wake};
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 
 /// What to do for a request.
 pub(crate) enum Step<R> {
@@ -43,11 +43,11 @@ pub(crate) struct Job {
 #[derive(Clone, Debug)]
 pub(crate) enum Lane {
     /// An answer of this origin (`scheme://authority/`).
-    Origin(Target),
+    Origin(CanonicalUrl),
     /// The same, for nobody in particular.
-    Refresh(Target),
+    Refresh(CanonicalUrl),
     /// The next bytes of a body whose transfer has begun, from this origin where that is known.
-    Transfer(Option<Target>),
+    Transfer(Option<CanonicalUrl>),
     /// Whatever a handler of one's own waits for.
     Handler,
     /// Other peers.
@@ -60,7 +60,7 @@ pub(crate) enum Lane {
 
 /// From which origin the body of a response comes: an extension of responses that grow.
 #[derive(Clone, Debug)]
-pub(crate) struct BodyOf(pub(crate) Target);
+pub(crate) struct BodyOf(pub(crate) CanonicalUrl);
 
 /// Who has threads for jobs.
 pub(crate) trait Spawn: Send + Sync {

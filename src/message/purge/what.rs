@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use crate::base::error::{Error, ErrorKind, Result, redacted};
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 
 /// What is to be purged: one URL, all URLs that begin alike, a cache group of an origin, or everything.
 ///
@@ -112,15 +112,15 @@ impl Purge {
     ///
     /// [`ErrorKind::BadUrl`] when it is not an absolute `http` or `https` URL.
     pub fn url(url: &str) -> Result<Self> {
-        Ok(Self::of_target(&Target::parse(url)?))
+        Ok(Self::of_target(&CanonicalUrl::parse(url)?))
     }
 
     /// The same of a URL that was read before.
-    pub(crate) fn of_target(target: &Target) -> Self {
+    pub(crate) fn of_target(target: &CanonicalUrl) -> Self {
         Self::of_key(target.as_str())
     }
 
-    /// All that is stored of the URLs that begin with this text, once it is in the form of a [`Target`].
+    /// All that is stored of the URLs that begin with this text, once it is in the form of a [`CanonicalUrl`].
     ///
     /// It holds the scheme, the whole host and the `/` after it, so that nobody who means `https://a.example/`
     /// meets `https://a.example.net/`. It may end anywhere after that, but for where it would be another
@@ -146,7 +146,7 @@ impl Purge {
         if is_in_path && matches!(&*last_segment.to_ascii_lowercase().replace("%2e", "."), "." | "..") {
             return Err(bad("it ends in a dot segment"));
         }
-        Ok(Self::of(What::Prefix(Target::parse(prefix)?.as_str().into())))
+        Ok(Self::of(What::Prefix(CanonicalUrl::parse(prefix)?.as_str().into())))
     }
 
     /// All responses of an origin that named this group in `Cache-Groups` (RFC 9875): the origin is a URL
@@ -157,7 +157,7 @@ impl Purge {
     /// [`ErrorKind::BadUrl`] when the origin is none, and [`ErrorKind::BadOption`] for a name that no group
     /// can have: one with other characters than those of ASCII that can be seen, and spaces.
     pub fn group(origin: &str, name: &str) -> Result<Self> {
-        let target = Target::parse(origin)?;
+        let target = CanonicalUrl::parse(origin)?;
         let is_bare = target.path() == "/" && target.query().is_none() && !origin.contains('#');
         if !is_bare {
             let text = "no origin of a group: it has to be a URL without path and query";
@@ -338,7 +338,7 @@ mod tests {
         fn what_goes_on_after_a_prefix_is_covered(start in "[a-z/.~%?=ü]{0,12}", rest in "[a-z0-9~?=]{0,8}") {
             let prefix = format!("http://a.ex/{start}");
             if let Ok(purge) = Purge::prefix(&prefix)
-                && let Ok(target) = Target::parse(&format!("{prefix}{rest}"))
+                && let Ok(target) = CanonicalUrl::parse(&format!("{prefix}{rest}"))
             {
                 prop_assert!(purge.covers(target.as_str()), "{prefix} {target}");
             }

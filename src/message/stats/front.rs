@@ -49,7 +49,7 @@ named! {
 /// The counters of one server, shared by all of its threads. Counting is one relaxed addition; reading them is not a
 /// consistent cut.
 #[derive(Debug, Default)]
-pub(crate) struct FrontStats {
+pub(crate) struct ServerStats {
     accepted: AtomicU64,
     closed: AtomicU64,
     connection_refusals: [AtomicU64; ConnectionRefusal::ALL.len()],
@@ -61,7 +61,7 @@ pub(crate) struct FrontStats {
 /// Counts with the names of what was counted.
 pub(crate) type Named = Vec<(&'static str, u64)>;
 
-impl FrontStats {
+impl ServerStats {
     pub(crate) fn count_accepted(&self) {
         add_one(&self.accepted);
     }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn each_reason_is_counted_under_its_name() {
-        let stats = FrontStats::default();
+        let stats = ServerStats::default();
         stats.count_connection_refusal(ConnectionRefusal::NoDescriptors);
         stats.count_request_refusal(RequestRefusal::NoMemory);
         stats.count_request_refusal(RequestRefusal::NoMemory);
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn connections_are_open_until_they_are_closed() {
-        let stats = FrontStats::default();
+        let stats = ServerStats::default();
         stats.count_accepted();
         stats.count_accepted();
         stats.count_closed();

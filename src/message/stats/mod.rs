@@ -18,5 +18,5 @@ pub(crate) use cache_status::{CACHE_STATUS, CacheStatus, X_FROM_CACHE, time_to_l
 #[cfg(feature = "peer")]
 pub use counters::{Counts, Stats};
 #[cfg(feature = "peer")]
-pub(crate) use front::{ConnectionRefusal, FrontStats, Handshake, Named, RequestRefusal};
+pub(crate) use front::{ConnectionRefusal, Handshake, Named, RequestRefusal, ServerStats};
 pub use outcome::{Forward, Outcome};

@@ -86,7 +86,7 @@ fn host_length(bytes: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::url::Target;
+    use crate::message::url::CanonicalUrl;
 
     #[test]
     fn what_is_seen_to_be_canonical_is_what_it_would_be_made() {
@@ -119,9 +119,9 @@ mod tests {
         ] {
             assert_eq!(parts(url).is_some(), is_seen, "{url}");
             if is_seen {
-                let target = Target::parse_thoroughly(url).unwrap();
+                let target = CanonicalUrl::parse_thoroughly(url).unwrap();
                 assert_eq!(target.as_str(), url);
-                assert_eq!(Target::parse(url).unwrap().parts(), target.parts(), "{url}");
+                assert_eq!(CanonicalUrl::parse(url).unwrap().parts(), target.parts(), "{url}");
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Uri;
 
-use super::BadTarget;
+use super::InvalidUrl;
 use super::as_spelled::{self, Parts};
 use super::host::{literal_address, push_host, read_port, split_port};
 use super::spelling::{push_spelled, without_dot_segments};
@@ -30,14 +30,14 @@ pub(super) const LONGEST: usize = 8192;
 /// Cloning copies a pointer, not the text.
 ///
 /// ```
-/// use forwardcache::Target;
+/// use forwardcache::CanonicalUrl;
 ///
-/// let target = Target::parse("HTTP://Example.COM:80/a/../%7euser?q=%c3%bc#part")?;
+/// let target = CanonicalUrl::parse("HTTP://Example.COM:80/a/../%7euser?q=%c3%bc#part")?;
 /// assert_eq!(target.as_str(), "http://example.com/~user?q=%C3%BC");
-/// # Ok::<(), forwardcache::BadTarget>(())
+/// # Ok::<(), forwardcache::InvalidUrl>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Target {
+pub struct CanonicalUrl {
     text: Arc<str>,
     // All that follows is a function of the text: where its parts end, and the port.
     host_end: u16,
@@ -46,7 +46,7 @@ pub struct Target {
     port: u16,
 }
 
-impl Target {
+impl CanonicalUrl {
     /// Reads an absolute URL, of 8 KiB at most.
     ///
     /// Stricter than a browser: no white space is trimmed, a host is never unescaped, and numbers
@@ -55,13 +55,13 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// [`BadTarget`] says what is wrong with the text.
-    pub fn parse(url: &str) -> Result<Self, BadTarget> {
+    /// [`InvalidUrl`] says what is wrong with the text.
+    pub fn parse(url: &str) -> Result<Self, InvalidUrl> {
         if url.is_empty() {
-            return Err(BadTarget::Empty);
+            return Err(InvalidUrl::Empty);
         }
         if url.len() > LONGEST {
-            return Err(BadTarget::TooLong);
+            return Err(InvalidUrl::TooLong);
         }
         if let Some(parts) = as_spelled::parts(url) {
             return Self::of_parts(url.into(), parts);
@@ -70,16 +70,16 @@ impl Target {
     }
 
     /// Puts the canonical text together.
-    pub(super) fn parse_thoroughly(url: &str) -> Result<Self, BadTarget> {
+    pub(super) fn parse_thoroughly(url: &str) -> Result<Self, InvalidUrl> {
         if url.bytes().any(|byte| byte == b' ' || byte.is_ascii_control()) {
-            return Err(BadTarget::BadByte);
+            return Err(InvalidUrl::BadByte);
         }
-        let (scheme, rest) = url.split_once(':').ok_or(BadTarget::NotAbsolute)?;
+        let (scheme, rest) = url.split_once(':').ok_or(InvalidUrl::NotAbsolute)?;
         let https = scheme.eq_ignore_ascii_case("https");
         if !https && !scheme.eq_ignore_ascii_case("http") {
-            return Err(BadTarget::NotAbsolute);
+            return Err(InvalidUrl::NotAbsolute);
         }
-        let rest = rest.strip_prefix("//").ok_or(BadTarget::NotAbsolute)?;
+        let rest = rest.strip_prefix("//").ok_or(InvalidUrl::NotAbsolute)?;
         let rest = rest.split_once('#').map_or(rest, |(before, _fragment)| before);
         let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (path, query) = match rest.split_once('?') {
@@ -88,7 +88,7 @@ impl Target {
         };
 
         if authority.contains('@') {
-            return Err(BadTarget::UserInfo);
+            return Err(InvalidUrl::UserInfo);
         }
         let (host, port) = split_port(authority)?;
         let default_port = if https { 443 } else { 80 };
@@ -113,14 +113,14 @@ impl Target {
             push_spelled(&mut text, query);
         }
         if text.len() > LONGEST {
-            return Err(BadTarget::TooLong);
+            return Err(InvalidUrl::TooLong);
         }
         Self::of_parts(text.into(), Parts { host_end, authority_end, path_end, port })
     }
 
     /// The URL of a canonical text.
-    fn of_parts(text: Arc<str>, parts: Parts) -> Result<Self, BadTarget> {
-        let offset = |at: usize| u16::try_from(at).map_err(|_| BadTarget::TooLong);
+    fn of_parts(text: Arc<str>, parts: Parts) -> Result<Self, InvalidUrl> {
+        let offset = |at: usize| u16::try_from(at).map_err(|_| InvalidUrl::TooLong);
         Ok(Self {
             host_end: offset(parts.host_end)?,
             authority_end: offset(parts.authority_end)?,
@@ -225,23 +225,23 @@ impl Target {
     }
 }
 
-impl FromStr for Target {
-    type Err = BadTarget;
+impl FromStr for CanonicalUrl {
+    type Err = InvalidUrl;
 
-    fn from_str(url: &str) -> Result<Self, BadTarget> {
+    fn from_str(url: &str) -> Result<Self, InvalidUrl> {
         Self::parse(url)
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for CanonicalUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl fmt::Debug for Target {
+impl fmt::Debug for CanonicalUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Target").field(&self.text).finish()
+        f.debug_tuple("CanonicalUrl").field(&self.text).finish()
     }
 }
 
@@ -252,11 +252,11 @@ mod tests {
     use super::*;
 
     fn canonical(url: &str) -> String {
-        Target::parse(url).unwrap_or_else(|bad| panic!("{url}: {bad}")).to_string()
+        CanonicalUrl::parse(url).unwrap_or_else(|bad| panic!("{url}: {bad}")).to_string()
     }
 
-    fn refused(url: &str) -> BadTarget {
-        Target::parse(url).expect_err(url)
+    fn refused(url: &str) -> InvalidUrl {
+        CanonicalUrl::parse(url).expect_err(url)
     }
 
     #[test]
@@ -301,33 +301,33 @@ mod tests {
     #[test]
     fn texts_that_are_no_such_url() {
         for (url, expected) in [
-            ("", BadTarget::Empty),
-            ("/a", BadTarget::NotAbsolute),
-            ("//example.com/", BadTarget::NotAbsolute),
-            ("example.com:80/", BadTarget::NotAbsolute),
-            ("ftp://example.com/", BadTarget::NotAbsolute),
-            ("http:example.com", BadTarget::NotAbsolute),
-            ("http:/example.com", BadTarget::NotAbsolute),
-            ("http://", BadTarget::NoHost),
-            ("http:///a", BadTarget::NoHost),
-            ("http://:80/", BadTarget::NoHost),
-            ("http://?a", BadTarget::NoHost),
-            ("http://ex%61mple.com/", BadTarget::BadHost),
-            ("http://a,b/", BadTarget::BadHost),
-            ("http://a\\b/", BadTarget::BadHost),
-            ("http://bücher.example/", BadTarget::HostNotAscii),
-            ("http://user@example.com/", BadTarget::UserInfo),
-            ("http://good.example\\@bad.example/", BadTarget::UserInfo),
-            ("http://user:password@example.com/", BadTarget::UserInfo),
-            ("http://@example.com/", BadTarget::UserInfo),
-            ("http://example.com:0/", BadTarget::BadPort),
-            ("http://example.com:65536/", BadTarget::BadPort),
-            ("http://example.com:+80/", BadTarget::BadPort),
-            ("http://example.com:80:80/", BadTarget::BadPort),
-            ("http://example.com/a b", BadTarget::BadByte),
-            (" http://example.com/", BadTarget::BadByte),
-            ("http://example.com/\r\nX: y", BadTarget::BadByte),
-            ("http://example.com/\u{7f}", BadTarget::BadByte),
+            ("", InvalidUrl::Empty),
+            ("/a", InvalidUrl::NotAbsolute),
+            ("//example.com/", InvalidUrl::NotAbsolute),
+            ("example.com:80/", InvalidUrl::NotAbsolute),
+            ("ftp://example.com/", InvalidUrl::NotAbsolute),
+            ("http:example.com", InvalidUrl::NotAbsolute),
+            ("http:/example.com", InvalidUrl::NotAbsolute),
+            ("http://", InvalidUrl::NoHost),
+            ("http:///a", InvalidUrl::NoHost),
+            ("http://:80/", InvalidUrl::NoHost),
+            ("http://?a", InvalidUrl::NoHost),
+            ("http://ex%61mple.com/", InvalidUrl::BadHost),
+            ("http://a,b/", InvalidUrl::BadHost),
+            ("http://a\\b/", InvalidUrl::BadHost),
+            ("http://bücher.example/", InvalidUrl::HostNotAscii),
+            ("http://user@example.com/", InvalidUrl::UserInfo),
+            ("http://good.example\\@bad.example/", InvalidUrl::UserInfo),
+            ("http://user:password@example.com/", InvalidUrl::UserInfo),
+            ("http://@example.com/", InvalidUrl::UserInfo),
+            ("http://example.com:0/", InvalidUrl::BadPort),
+            ("http://example.com:65536/", InvalidUrl::BadPort),
+            ("http://example.com:+80/", InvalidUrl::BadPort),
+            ("http://example.com:80:80/", InvalidUrl::BadPort),
+            ("http://example.com/a b", InvalidUrl::BadByte),
+            (" http://example.com/", InvalidUrl::BadByte),
+            ("http://example.com/\r\nX: y", InvalidUrl::BadByte),
+            ("http://example.com/\u{7f}", InvalidUrl::BadByte),
         ] {
             assert_eq!(refused(url), expected, "{url}");
         }
@@ -342,14 +342,14 @@ mod tests {
     fn eight_kibibytes_are_the_limit_of_both_forms() {
         let fits = format!("http://a/{}", "b".repeat(LONGEST - 9));
         assert_eq!(canonical(&fits), fits);
-        assert_eq!(refused(&format!("{fits}b")), BadTarget::TooLong);
+        assert_eq!(refused(&format!("{fits}b")), InvalidUrl::TooLong);
         let grows = format!("http://a/{}", "é".repeat(2000));
-        assert_eq!(refused(&grows), BadTarget::TooLong);
+        assert_eq!(refused(&grows), InvalidUrl::TooLong);
     }
 
     #[test]
     fn parts() {
-        let target = Target::parse("https://[::1]:8443/a/b?c").unwrap();
+        let target = CanonicalUrl::parse("https://[::1]:8443/a/b?c").unwrap();
         assert!(target.is_https());
         assert_eq!(target.authority(), "[::1]:8443");
         assert_eq!(target.host(), "::1");
@@ -358,18 +358,18 @@ mod tests {
         assert_eq!(target.query(), Some("c"));
         assert_eq!(target.literal_address(), Some("::1".parse().unwrap()));
 
-        let target = Target::parse("http://example.com").unwrap();
+        let target = CanonicalUrl::parse("http://example.com").unwrap();
         assert!(!target.is_https());
         assert_eq!(target.authority(), "example.com");
         assert_eq!((target.port(), target.query(), target.literal_address()), (80, None, None));
-        assert_eq!(Target::parse("https://a/?").unwrap().query(), Some(""));
-        assert_eq!(Target::parse("https://a/?").unwrap().port(), 443);
+        assert_eq!(CanonicalUrl::parse("https://a/?").unwrap().query(), Some(""));
+        assert_eq!(CanonicalUrl::parse("https://a/?").unwrap().port(), 443);
     }
 
     #[test]
     fn an_origin_is_scheme_host_and_port() {
-        let origin = Target::parse("http://example.com/a").unwrap();
-        let same = |url: &str| origin.same_origin(&Target::parse(url).unwrap());
+        let origin = CanonicalUrl::parse("http://example.com/a").unwrap();
+        let same = |url: &str| origin.same_origin(&CanonicalUrl::parse(url).unwrap());
         assert!(same("HTTP://example.com:80/b?c"));
         assert!(!same("https://example.com/a"));
         assert!(!same("http://example.com:8080/a"));
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn an_error_of_the_crate_keeps_the_reason() {
-        let error = crate::Error::from(BadTarget::NoHost);
+        let error = crate::Error::from(InvalidUrl::NoHost);
         assert_eq!(error.kind(), crate::ErrorKind::BadUrl);
         assert_eq!(error.to_string(), "the URL names no host");
     }
@@ -426,8 +426,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_it_panic(url in any::<String>(), rest in any::<String>()) {
-            let _ = Target::parse(&url);
-            if let Ok(target) = Target::parse(&format!("http://h/{rest}")) {
+            let _ = CanonicalUrl::parse(&url);
+            if let Ok(target) = CanonicalUrl::parse(&format!("http://h/{rest}")) {
                 let _ = target.uri();
                 let _ = target.join(&url);
             }
@@ -435,14 +435,14 @@ mod tests {
 
         #[test]
         fn a_look_finds_what_putting_together_makes(url in nearly_a_url()) {
-            let made = Target::parse_thoroughly(&url);
-            prop_assert_eq!(Target::parse(&url).ok().map(|target| (target.parts(), target)), made.ok().map(|target| (target.parts(), target)));
+            let made = CanonicalUrl::parse_thoroughly(&url);
+            prop_assert_eq!(CanonicalUrl::parse(&url).ok().map(|target| (target.parts(), target)), made.ok().map(|target| (target.parts(), target)));
         }
 
         #[test]
         fn the_canonical_form_is_a_fixed_point(url in nearly_a_url()) {
-            if let Ok(target) = Target::parse(&url) {
-                let again = Target::parse(target.as_str()).unwrap();
+            if let Ok(target) = CanonicalUrl::parse(&url) {
+                let again = CanonicalUrl::parse(target.as_str()).unwrap();
                 prop_assert_eq!(again.as_str(), target.as_str());
                 prop_assert_eq!(again.authority(), target.authority());
                 prop_assert_eq!((again.port(), again.path()), (target.port(), target.path()));
@@ -452,9 +452,9 @@ mod tests {
 
         #[test]
         fn an_origin_is_read_as_its_url_would_be(url in nearly_a_url()) {
-            if let Ok(target) = Target::parse(&url) {
+            if let Ok(target) = CanonicalUrl::parse(&url) {
                 let scheme = if target.is_https() { "https" } else { "http" };
-                let read = Target::parse(&format!("{scheme}://{}/", target.authority())).unwrap();
+                let read = CanonicalUrl::parse(&format!("{scheme}://{}/", target.authority())).unwrap();
                 let origin = target.origin();
                 prop_assert_eq!(origin.as_str(), read.as_str());
                 prop_assert_eq!((origin.host(), origin.authority()), (read.host(), read.authority()));
@@ -465,13 +465,13 @@ mod tests {
 
         #[test]
         fn the_uri_says_the_same(url in nearly_a_url()) {
-            if let Ok(target) = Target::parse(&url) {
+            if let Ok(target) = CanonicalUrl::parse(&url) {
                 let uri = target.uri();
                 prop_assert_eq!(uri.to_string(), target.as_str());
                 prop_assert_eq!(uri.path(), target.path());
                 prop_assert_eq!(uri.query(), target.query());
                 prop_assert_eq!(uri.authority().unwrap().as_str(), target.authority());
-                prop_assert_eq!(Target::parse(&uri.to_string()).unwrap(), target);
+                prop_assert_eq!(CanonicalUrl::parse(&uri.to_string()).unwrap(), target);
             }
         }
     }

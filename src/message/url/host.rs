@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::BadTarget;
+use super::InvalidUrl;
 
 /// Host and port of an authority without userinfo; the colon between them is of neither.
-pub(super) fn split_port(authority: &str) -> Result<(&str, &str), BadTarget> {
+pub(super) fn split_port(authority: &str) -> Result<(&str, &str), InvalidUrl> {
     let host_end = if authority.starts_with('[') {
         authority.find(']').map_or(authority.len(), |at| at + 1)
     } else {
@@ -15,41 +15,41 @@ pub(super) fn split_port(authority: &str) -> Result<(&str, &str), BadTarget> {
     match port.strip_prefix(':') {
         Some(port) => Ok((host, port)),
         None if port.is_empty() => Ok((host, "")),
-        None => Err(BadTarget::BadHost),
+        None => Err(InvalidUrl::BadHost),
     }
 }
 
 /// The port; none where it is left out, with or without its colon.
-pub(super) fn read_port(port: &str) -> Result<Option<u16>, BadTarget> {
+pub(super) fn read_port(port: &str) -> Result<Option<u16>, InvalidUrl> {
     if port.is_empty() {
         return Ok(None);
     }
     // `parse` alone would take a plus sign.
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(BadTarget::BadPort);
+        return Err(InvalidUrl::BadPort);
     }
     match port.parse() {
-        Ok(0) | Err(_) => Err(BadTarget::BadPort),
+        Ok(0) | Err(_) => Err(InvalidUrl::BadPort),
         Ok(port) => Ok(Some(port)),
     }
 }
 
 /// Appends the host in its canonical form.
-pub(super) fn push_host(out: &mut String, host: &str) -> Result<(), BadTarget> {
+pub(super) fn push_host(out: &mut String, host: &str) -> Result<(), InvalidUrl> {
     if host.is_empty() {
-        return Err(BadTarget::NoHost);
+        return Err(InvalidUrl::NoHost);
     }
     if !host.is_ascii() {
-        return Err(BadTarget::HostNotAscii);
+        return Err(InvalidUrl::HostNotAscii);
     }
     if let Some(literal) = host.strip_prefix('[') {
-        let literal = literal.strip_suffix(']').ok_or(BadTarget::BadHost)?;
-        let address: Ipv6Addr = literal.parse().map_err(|_| BadTarget::BadHost)?;
+        let literal = literal.strip_suffix(']').ok_or(InvalidUrl::BadHost)?;
+        let address: Ipv6Addr = literal.parse().map_err(|_| InvalidUrl::BadHost)?;
         out.push_str(&format!("[{address}]"));
         return Ok(());
     }
     if !is_name(host) && host.parse::<Ipv4Addr>().is_err() {
-        return Err(BadTarget::BadHost);
+        return Err(InvalidUrl::BadHost);
     }
     out.extend(host.chars().map(|character| character.to_ascii_lowercase()));
     Ok(())
@@ -84,7 +84,7 @@ fn is_number(label: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn canonical(host: &str) -> Result<String, BadTarget> {
+    fn canonical(host: &str) -> Result<String, InvalidUrl> {
         let mut out = String::new();
         push_host(&mut out, host).map(|()| out)
     }
@@ -124,7 +124,7 @@ mod tests {
             &long_label,
             &long_name,
         ] {
-            assert_eq!(canonical(host), Err(BadTarget::BadHost), "{host}");
+            assert_eq!(canonical(host), Err(InvalidUrl::BadHost), "{host}");
         }
     }
 
@@ -141,7 +141,7 @@ mod tests {
             "1.2.3.4.",
             "0x",
         ] {
-            assert_eq!(canonical(host), Err(BadTarget::BadHost), "{host}");
+            assert_eq!(canonical(host), Err(InvalidUrl::BadHost), "{host}");
         }
     }
 
@@ -149,8 +149,8 @@ mod tests {
     fn what_follows_an_address_in_brackets() {
         assert_eq!(split_port("[::1]:80"), Ok(("[::1]", "80")));
         assert_eq!(split_port("[::1]"), Ok(("[::1]", "")));
-        assert_eq!(split_port("[::1]80"), Err(BadTarget::BadHost));
-        assert_eq!(split_port("[::1].example"), Err(BadTarget::BadHost));
+        assert_eq!(split_port("[::1]80"), Err(InvalidUrl::BadHost));
+        assert_eq!(split_port("[::1].example"), Err(InvalidUrl::BadHost));
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(read_port("00080"), Ok(Some(80)));
         assert_eq!(read_port("65535"), Ok(Some(65535)));
         for port in ["0", "65536", "-1", "+1", "8o", "80 "] {
-            assert_eq!(read_port(port), Err(BadTarget::BadPort), "{port}");
+            assert_eq!(read_port(port), Err(InvalidUrl::BadPort), "{port}");
         }
     }
 }

@@ -1,19 +1,19 @@
 //! Relative references (RFC 3986 section 5.2).
 
-use super::Target;
+use super::CanonicalUrl;
 use super::canonical::LONGEST;
 
-impl Target {
+impl CanonicalUrl {
     /// What `reference` names, seen from this URL: an absolute URL, or a relative one as they stand
     /// in `Location`. None if that is not an `http` or `https` URL that can be fetched.
     ///
     /// ```
-    /// use forwardcache::Target;
+    /// use forwardcache::CanonicalUrl;
     ///
-    /// let base = Target::parse("http://example.com/a/b?c")?;
+    /// let base = CanonicalUrl::parse("http://example.com/a/b?c")?;
     /// assert_eq!(base.join("../d").unwrap().as_str(), "http://example.com/d");
     /// assert_eq!(base.join("mailto:someone@example.com"), None);
-    /// # Ok::<(), forwardcache::BadTarget>(())
+    /// # Ok::<(), forwardcache::InvalidUrl>(())
     /// ```
     #[must_use]
     pub fn join(&self, reference: &str) -> Option<Self> {
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn joined(reference: &str) -> Option<String> {
-        let base = Target::parse("http://a/b/c/d;p?q").unwrap();
+        let base = CanonicalUrl::parse("http://a/b/c/d;p?q").unwrap();
         base.join(reference).map(|target| target.to_string())
     }
 

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use http::Uri;
 use http::uri::Scheme;
 
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 
 /// What of a URL rules look at.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) fn of(target: &'a Target) -> Self {
+    pub(crate) fn of(target: &'a CanonicalUrl) -> Self {
         Self { is_https: target.is_https(), host: target.host(), port: target.port() }
     }
 
@@ -26,7 +26,7 @@ impl<'a> Asked<'a> {
         Some(Self { is_https, host: without_brackets(uri.host()?), port })
     }
 
-    /// Of the text of a [`Target`], not read again. It says nothing of a text that is none.
+    /// Of the text of a [`CanonicalUrl`], not read again. It says nothing of a text that is none.
     pub(crate) fn of_canonical(url: &'a str) -> Option<Self> {
         let (is_https, rest) = match url.strip_prefix("https://") {
             Some(rest) => (true, rest),
@@ -82,7 +82,7 @@ mod tests {
             "https://[fd00::1]:8443/]",
             "http://a/@b:1/",
         ] {
-            let target = Target::parse(url).unwrap();
+            let target = CanonicalUrl::parse(url).unwrap();
             let uri: Uri = url.parse().unwrap();
             let parts = |asked: Asked<'_>| {
                 (asked.is_https, asked.host.to_owned(), asked.port, asked.literal_address())

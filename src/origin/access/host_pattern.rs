@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::bad_rule::BadOriginRule;
+use super::invalid_rule::InvalidOriginRule;
 
 /// Which hosts are meant, by their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +12,8 @@ pub(super) struct HostPattern {
 }
 
 impl HostPattern {
-    pub(super) fn parse(text: &str) -> Result<Self, BadOriginRule> {
-        let bad = |reason| Err(BadOriginRule::new(text, reason));
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidOriginRule> {
+        let bad = |reason| Err(InvalidOriginRule::new(text, reason));
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         if name.is_empty() {
             return bad("no host is named");

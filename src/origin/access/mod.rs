@@ -14,13 +14,13 @@
 //! | `origin_rules` | [`OriginRules`]: what is allowed and what is denied, in order |
 //! | `asked` | what of a URL is looked at |
 //! | `refused` | [`Refused`]: why an origin may not be fetched |
-//! | `bad_rule` | [`BadOriginRule`]: why a text is no rule |
+//! | `invalid_rule` | [`InvalidOriginRule`]: why a text is no rule |
 
 mod address_class;
 mod asked;
-mod bad_rule;
 mod embedded;
 mod host_pattern;
+mod invalid_rule;
 mod network;
 mod origin_rules;
 mod pattern;
@@ -29,7 +29,7 @@ mod refused;
 
 pub use address_class::AddressClass;
 pub(crate) use asked::Asked;
-pub use bad_rule::BadOriginRule;
+pub use invalid_rule::InvalidOriginRule;
 pub use origin_rules::OriginRules;
 pub use pattern::OriginPattern;
 pub use refused::Refused;

@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::address_class::AddressClass;
-use super::bad_rule::BadOriginRule;
+use super::invalid_rule::InvalidOriginRule;
 
 /// A range of addresses that begin with the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,22 +15,22 @@ pub(super) struct Network {
 impl Network {
     /// The addresses that share so many bits with this one, which has to be the first of them: whoever
     /// writes `10.1.2.3/8` may mean either.
-    pub(super) fn new(first: IpAddr, prefix: u8) -> Result<Self, BadOriginRule> {
+    pub(super) fn new(first: IpAddr, prefix: u8) -> Result<Self, InvalidOriginRule> {
         if prefix > width(first) {
-            return Err(BadOriginRule::new(
+            return Err(InvalidOriginRule::new(
                 format!("{first}/{prefix}"),
                 "the prefix is longer than an address",
             ));
         }
         if (bits(first) & !mask(prefix, width(first))) != 0 {
             let reason = "the address has bits beyond the prefix";
-            return Err(BadOriginRule::new(format!("{first}/{prefix}"), reason));
+            return Err(InvalidOriginRule::new(format!("{first}/{prefix}"), reason));
         }
         Ok(Self { first, prefix })
     }
 
     /// `10.0.0.0/8`, or an address alone.
-    pub(super) fn parse(text: &str) -> Option<Result<Self, BadOriginRule>> {
+    pub(super) fn parse(text: &str) -> Option<Result<Self, InvalidOriginRule>> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
@@ -42,7 +42,7 @@ impl Network {
         let is_number = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
         Some(match prefix.parse() {
             Ok(prefix) if is_number => Self::new(address, prefix),
-            _ => Err(BadOriginRule::new(text, "the prefix is not a number of bits")),
+            _ => Err(InvalidOriginRule::new(text, "the prefix is not a number of bits")),
         })
     }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::address_class::{AddressClass, leads_to_the_machine};
 use super::asked::Asked;
-use super::bad_rule::BadOriginRule;
+use super::invalid_rule::InvalidOriginRule;
 use super::pattern::OriginPattern;
 use super::refused::Refused;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 
 /// Which origins may be fetched.
 ///
@@ -44,15 +44,15 @@ use crate::message::url::Target;
 /// [`OriginPattern`] says how a rule is written.
 ///
 /// ```
-/// use forwardcache::{AddressClass, OriginRules, Refused, Target};
+/// use forwardcache::{AddressClass, OriginRules, Refused, CanonicalUrl};
 ///
 /// let rules = OriginRules::parse("public,deny:*.ads.example,allow:wiki.example@private:443")?;
-/// let ask = |url: &str| rules.may_ask(&Target::parse(url).unwrap());
+/// let ask = |url: &str| rules.may_ask(&CanonicalUrl::parse(url).unwrap());
 /// assert_eq!(ask("https://example.com/"), Ok(()));
 /// assert_eq!(ask("https://a.ads.example/"), Err(Refused::Denied));
 /// assert_eq!(ask("http://127.0.0.1/"), Err(Refused::Address(AddressClass::Loopback)));
 ///
-/// let connect = |url: &str, to: &str| rules.may_connect(&Target::parse(url).unwrap(), to.parse().unwrap());
+/// let connect = |url: &str, to: &str| rules.may_connect(&CanonicalUrl::parse(url).unwrap(), to.parse().unwrap());
 /// assert_eq!(connect("https://wiki.example/", "10.0.0.5"), Ok(()));
 /// assert!(connect("https://example.com/", "10.0.0.5").is_err());
 ///
@@ -60,7 +60,7 @@ use crate::message::url::Target;
 ///     .deny("*.ads.example".parse()?)
 ///     .allow("wiki.example@private:443".parse()?);
 /// assert_eq!(rules, made);
-/// # Ok::<(), forwardcache::BadOriginRule>(())
+/// # Ok::<(), forwardcache::InvalidOriginRule>(())
 /// ```
 ///
 /// Cloning it is cheap.
@@ -140,8 +140,8 @@ impl OriginRules {
     ///
     /// # Errors
     ///
-    /// [`BadOriginRule`] says which part cannot be read, and why.
-    pub fn parse(text: &str) -> Result<Self, BadOriginRule> {
+    /// [`InvalidOriginRule`] says which part cannot be read, and why.
+    pub fn parse(text: &str) -> Result<Self, InvalidOriginRule> {
         let mut rules = Self::listed();
         for (at, part) in text.split(',').map(str::trim).enumerate() {
             let base = match part {
@@ -153,7 +153,7 @@ impl OriginRules {
             rules = match (base, part.split_once(':')) {
                 (Some(base), _) if at == 0 => Self::on(base),
                 (Some(_), _) => {
-                    return Err(BadOriginRule::new(
+                    return Err(InvalidOriginRule::new(
                         part,
                         "it can only stand at the beginning, before all rules",
                     ));
@@ -162,7 +162,7 @@ impl OriginRules {
                 (None, Some(("deny", pattern))) => rules.deny(pattern.parse()?),
                 (None, _) => {
                     let reason = "it is public, any or listed, or begins with allow: or deny:";
-                    return Err(BadOriginRule::new(part, reason));
+                    return Err(InvalidOriginRule::new(part, reason));
                 }
             };
         }
@@ -177,7 +177,7 @@ impl OriginRules {
     /// # Errors
     ///
     /// [`Refused`] says why not.
-    pub fn may_ask(&self, target: &Target) -> Result<(), Refused> {
+    pub fn may_ask(&self, target: &CanonicalUrl) -> Result<(), Refused> {
         self.may_be_asked(&Asked::of(target))
     }
 
@@ -186,7 +186,7 @@ impl OriginRules {
     /// # Errors
     ///
     /// [`Refused`] says why not.
-    pub fn may_connect(&self, target: &Target, address: IpAddr) -> Result<(), Refused> {
+    pub fn may_connect(&self, target: &CanonicalUrl, address: IpAddr) -> Result<(), Refused> {
         self.may_be_connected(&Asked::of(target), address)
     }
 
@@ -255,9 +255,9 @@ impl Default for OriginRules {
 }
 
 impl FromStr for OriginRules {
-    type Err = BadOriginRule;
+    type Err = InvalidOriginRule;
 
-    fn from_str(text: &str) -> Result<Self, BadOriginRule> {
+    fn from_str(text: &str) -> Result<Self, InvalidOriginRule> {
         Self::parse(text)
     }
 }

@@ -30,7 +30,7 @@ use super::network::Network;
 /// let pattern: OriginPattern = "HTTPS://*.Corp.example.@10.0.0.0/8:8443".parse()?;
 /// assert_eq!(pattern.to_string(), "https://*.corp.example@10.0.0.0/8:8443");
 /// assert_eq!(OriginPattern::class(AddressClass::Loopback).to_string(), "loopback");
-/// # Ok::<(), forwardcache::BadOriginRule>(())
+/// # Ok::<(), forwardcache::InvalidOriginRule>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern {
@@ -60,7 +60,7 @@ impl OriginPattern {
         self.is_https.is_none_or(|is_https| is_https == asked.is_https)
             && self.ports.is_none_or(|(first, last)| (first..=last).contains(&asked.port))
             && self.host.as_ref().is_none_or(|host| {
-                // A name is spelled in any case outside of a `Target`.
+                // A name is spelled in any case outside of a `CanonicalUrl`.
                 if asked.host.bytes().any(|byte| byte.is_ascii_uppercase()) {
                     host.matches(&asked.host.to_ascii_lowercase())
                 } else {

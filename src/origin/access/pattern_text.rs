@@ -4,21 +4,21 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::address_class::AddressClass;
-use super::bad_rule::BadOriginRule;
 use super::host_pattern::HostPattern;
+use super::invalid_rule::InvalidOriginRule;
 use super::network::Network;
 use super::pattern::{Addresses, OriginPattern};
 
 const ANY: &str = "any";
 
 impl FromStr for OriginPattern {
-    type Err = BadOriginRule;
+    type Err = InvalidOriginRule;
 
-    fn from_str(text: &str) -> Result<Self, BadOriginRule> {
+    fn from_str(text: &str) -> Result<Self, InvalidOriginRule> {
         let (is_https, rest) = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Some(false), rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(true), rest),
-            Some(_) => return Err(BadOriginRule::new(text, "the scheme is neither http nor https")),
+            Some(_) => return Err(InvalidOriginRule::new(text, "the scheme is neither http nor https")),
             None => (None, text),
         };
         let (place, ports) = split_ports(rest);
@@ -26,7 +26,7 @@ impl FromStr for OriginPattern {
             Some(ports) => Some(read_ports(ports).ok_or_else(|| {
                 let reason =
                     "after the colon stands no port, nor a range of such; an IPv6 address needs brackets";
-                BadOriginRule::new(text, reason)
+                InvalidOriginRule::new(text, reason)
             })?),
             None => None,
         };
@@ -34,7 +34,7 @@ impl FromStr for OriginPattern {
             Some((host, addresses)) => {
                 let read = read_addresses(addresses).unwrap_or_else(|| {
                     let reason = "after the @ stands no network, nor a class of addresses";
-                    Err(BadOriginRule::new(text, reason))
+                    Err(InvalidOriginRule::new(text, reason))
                 });
                 (Some(HostPattern::parse(host)?), Some(read?))
             }
@@ -67,7 +67,7 @@ fn read_ports(text: &str) -> Option<(u16, u16)> {
 }
 
 /// `None` where it has the form of neither.
-fn read_addresses(text: &str) -> Option<Result<Addresses, BadOriginRule>> {
+fn read_addresses(text: &str) -> Option<Result<Addresses, InvalidOriginRule>> {
     if text.eq_ignore_ascii_case(ANY) {
         return Some(Ok(Addresses::Any));
     }
@@ -78,7 +78,7 @@ fn read_addresses(text: &str) -> Option<Result<Addresses, BadOriginRule>> {
     let network = Network::parse(within.unwrap_or(text))?;
     Some(match network {
         Ok(network) if within.is_some() != network.is_v6() => {
-            Err(BadOriginRule::new(text, "brackets are for IPv6 addresses, and for nothing else"))
+            Err(InvalidOriginRule::new(text, "brackets are for IPv6 addresses, and for nothing else"))
         }
         network => network.map(Addresses::Network),
     })

@@ -9,9 +9,9 @@ use crate::base::error::{Error, ErrorKind};
 /// that a name leads to.
 ///
 /// ```
-/// use forwardcache::{OriginRules, Target};
+/// use forwardcache::{OriginRules, CanonicalUrl};
 ///
-/// let refused = OriginRules::any().may_ask(&Target::parse("http://169.254.169.254/").unwrap()).unwrap_err();
+/// let refused = OriginRules::any().may_ask(&CanonicalUrl::parse("http://169.254.169.254/").unwrap()).unwrap_err();
 /// assert_eq!(refused.to_string(),
 ///     "this origin is not fetched from here: its address is of the class cloud-metadata");
 /// ```

@@ -2,9 +2,9 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `asking` | [`Polite`]: the [`RoundTrip`](crate::RoundTrip) that holds requests back |
-//! | `options` | [`Politeness`]: the limits, and the share of one peer |
-//! | `place` | the place of a running fetch, held until its body ends |
+//! | `throttle` | [`Throttle`]: the [`RoundTrip`](crate::RoundTrip) that holds requests back |
+//! | `options` | [`OriginLimits`]: the limits, and the share of one peer |
+//! | `permit` | the place of a running fetch, held until its body ends |
 //! | `origins` | the state of all origins, bounded in number |
 //! | `origin` | the state of one origin: running fetches, waiting requests, rate |
 //! | `bucket` | a token bucket |
@@ -21,18 +21,18 @@
 //! shares do not add up to it: every share is at least one fetch at a time and a burst of one, and peers that do not
 //! see each other, or know different members, count fewer weights, up to the whole limit each.
 
-mod asking;
 mod bucket;
 mod options;
 mod origin;
 mod origins;
 mod pause;
 mod pauses;
-mod place;
+mod permit;
+mod throttle;
 
 #[cfg(test)]
 mod tests;
 
-pub use asking::Polite;
-pub use options::Politeness;
+pub use options::OriginLimits;
 pub(crate) use options::Share;
+pub use throttle::Throttle;

@@ -32,14 +32,14 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// [`ErrorKind::OriginBusy`]. All other requests go on, unless [`pause_origins`](Self::pause_origins) is set.
 ///
 /// ```
-/// use forwardcache::{Peer, Politeness};
+/// use forwardcache::{Peer, OriginLimits};
 ///
-/// let politeness = Politeness::new().concurrent(4).rate(10.0);
-/// let peer = Peer::builder("http://127.0.0.1:3000").politeness(politeness).build()?;
+/// let origin_limits = OriginLimits::new().concurrent(4).rate(10.0);
+/// let peer = Peer::builder("http://127.0.0.1:3000").origin_limits(origin_limits).build()?;
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Politeness {
+pub struct OriginLimits {
     concurrent: Option<u32>,
     rate: Option<f64>,
     burst: Option<u32>,
@@ -89,7 +89,7 @@ impl Limits {
     }
 }
 
-impl Politeness {
+impl OriginLimits {
     /// The defaults: no limits, and pauses where an origin asks for them.
     #[must_use]
     pub fn new() -> Self {
@@ -138,7 +138,7 @@ impl Politeness {
     }
 
     /// How many requests may wait for one origin. In a peer that is served by the bundled front, never more than half
-    /// of its [workers](crate::FrontOptions::workers) wait for all origins together, so that the others go on.
+    /// of its [workers](crate::ServerConfig::workers) wait for all origins together, so that the others go on.
     /// Default: 64.
     #[must_use]
     pub fn max_waiting(mut self, requests: usize) -> Self {
@@ -190,7 +190,7 @@ impl Politeness {
     }
 }
 
-impl Default for Politeness {
+impl Default for OriginLimits {
     fn default() -> Self {
         Self::new()
     }
@@ -202,8 +202,8 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        let new = Politeness::new;
-        for (politeness, word) in [
+        let new = OriginLimits::new;
+        for (origin_limits, word) in [
             (new().concurrent(0), "concurrent"),
             (new().rate(1.0).burst(0), "burst"),
             (new().burst(5), "rate"),
@@ -212,7 +212,7 @@ mod tests {
             (new().rate(f64::NAN), "0.001"),
             (new().rate(f64::INFINITY), "0.001"),
         ] {
-            let error = politeness.limits().unwrap_err();
+            let error = origin_limits.limits().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadOption);
             assert!(error.message().contains(word), "{}", error.message());
         }
@@ -222,20 +222,20 @@ mod tests {
     #[test]
     fn a_burst_is_a_second_unless_it_is_chosen() {
         for (rate, burst, interval) in [(0.1, 1, 10_000), (1.0, 1, 1_000), (2.5, 2, 400), (50.0, 50, 20)] {
-            let limits = Politeness::new().rate(rate).limits().unwrap();
+            let limits = OriginLimits::new().rate(rate).limits().unwrap();
             assert_eq!(
                 limits.rate,
                 Some(Rate { interval: Duration::from_millis(interval), burst }),
                 "{rate}"
             );
         }
-        let limits = Politeness::new().rate(1.0).burst(7).limits().unwrap();
+        let limits = OriginLimits::new().rate(1.0).burst(7).limits().unwrap();
         assert_eq!(limits.rate.unwrap().burst, 7);
     }
 
     #[test]
     fn a_share_is_by_weight_and_at_least_one() {
-        let limits = Politeness::new().concurrent(7).rate(10.0).limits().unwrap();
+        let limits = OriginLimits::new().concurrent(7).rate(10.0).limits().unwrap();
         for (weight, total, concurrent, burst, interval) in
             [(1, 1, 7, 10, 100), (1, 3, 2, 3, 300), (2, 3, 4, 6, 150), (1, 9, 1, 1, 900), (5, 0, 7, 10, 20)]
         {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use super::bucket::Bucket;
-use super::options::{Limits, Politeness};
+use super::options::{Limits, OriginLimits};
 
 /// Tells one waiting request from another.
 pub(super) type Ticket = u64;
@@ -42,7 +42,7 @@ impl OriginState {
         &mut self,
         ticket: Ticket,
         limits: Limits,
-        options: &Politeness,
+        options: &OriginLimits,
         now: SystemTime,
     ) -> Admission {
         self.used = now;

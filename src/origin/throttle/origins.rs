@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::options::Limits;
 use super::origin::OriginState;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 
 /// The greatest number of origins, of some 200 bytes each.
 const MOST: usize = 4096;
@@ -13,13 +13,13 @@ const MOST: usize = 4096;
 /// The state of each origin, by the URL `scheme://authority/`.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
-    by_origin: HashMap<Target, OriginState>,
+    by_origin: HashMap<CanonicalUrl, OriginState>,
     /// At this number of origins, idle ones are removed.
     enough: usize,
 }
 
 impl Origins {
-    pub(super) fn find(&mut self, origin: &Target) -> Option<&mut OriginState> {
+    pub(super) fn find(&mut self, origin: &CanonicalUrl) -> Option<&mut OriginState> {
         self.by_origin.get_mut(origin)
     }
 
@@ -27,7 +27,7 @@ impl Origins {
     /// because there are many others.
     pub(super) fn of(
         &mut self,
-        origin: &Target,
+        origin: &CanonicalUrl,
         limits: Limits,
         now: SystemTime,
     ) -> Option<&mut OriginState> {
@@ -57,17 +57,17 @@ impl Origins {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::super::options::Politeness;
+    use super::super::options::OriginLimits;
     use super::super::origin::Admission;
     use super::*;
 
-    fn origin(number: usize) -> Target {
-        Target::parse(&format!("http://origin-{number}.example/")).unwrap()
+    fn origin(number: usize) -> CanonicalUrl {
+        CanonicalUrl::parse(&format!("http://origin-{number}.example/")).unwrap()
     }
 
     #[test]
     fn what_is_idle_is_forgotten_and_what_is_in_use_is_not() {
-        let options = Politeness::new().concurrent(1).rate(1.0);
+        let options = OriginLimits::new().concurrent(1).rate(1.0);
         let limits = options.limits().unwrap();
         let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
         let mut origins = Origins::default();

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, StatusCode};
 
 use super::pause::Pause;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 
 /// The greatest number of pauses that are remembered.
 const MOST: usize = 4096;
@@ -15,7 +15,7 @@ const MOST: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Scope {
     /// The URL `scheme://authority/`.
-    pub(super) origin: Target,
+    pub(super) origin: CanonicalUrl,
     /// A keyed digest of `Authorization`; `None` for requests without it, and for all where whole origins are paused.
     pub(super) credential: Option<u64>,
 }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn their_number_is_bounded_and_the_one_that_ends_first_makes_room() {
         let (longest, now) = (Duration::from_secs(10_000), UNIX_EPOCH + Duration::from_secs(1_000_000));
-        let origin = Target::parse("http://example.com/").unwrap();
+        let origin = CanonicalUrl::parse("http://example.com/").unwrap();
         let mut pauses = Pauses::default();
         let scope = |number: u64| Scope { origin: origin.clone(), credential: Some(number) };
         let fields = |seconds: u64| {

@@ -9,13 +9,13 @@ use std::time::Duration;
 use http::{Request, Response};
 
 use super::options::Share;
-use super::{Polite, Politeness};
+use super::{OriginLimits, Throttle};
 use crate::base::clock::ManualClock;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::round_trip::{RoundTrip, RoundTripFn};
 use crate::message::stats::Stats;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 
 const URL: &str = "http://example.com/a";
 
@@ -23,7 +23,7 @@ const URL: &str = "http://example.com/a";
 const LONG: Duration = Duration::from_secs(60);
 
 struct Scene {
-    polite: Polite,
+    polite: Throttle,
     clock: Arc<ManualClock>,
     stats: Arc<Stats>,
     /// The number of peers of weight 1, of which this is one.
@@ -31,14 +31,15 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(politeness: Politeness, origin: impl RoundTrip + 'static) -> Self {
+    fn new(origin_limits: OriginLimits, origin: impl RoundTrip + 'static) -> Self {
         let clock = Arc::new(ManualClock::at_unix_seconds(784_111_777));
         let stats = Arc::new(Stats::default());
         let peers = Arc::new(AtomicU32::new(1));
         let counted = Arc::clone(&peers);
         let share = Box::new(move || Share { weight: 1, total: counted.load(Ordering::SeqCst) });
         let polite =
-            Polite::made_of(Arc::new(origin), politeness, clock.clone(), Arc::clone(&stats), share).unwrap();
+            Throttle::made_of(Arc::new(origin), origin_limits, clock.clone(), Arc::clone(&stats), share)
+                .unwrap();
         Self { polite, clock, stats, peers }
     }
 
@@ -64,7 +65,7 @@ fn streaming() -> impl RoundTrip {
 
 #[test]
 fn no_more_are_sent_than_the_rate_allows() {
-    let scene = Scene::new(Politeness::new().rate(2.0).burst(3).patience(Duration::ZERO), streaming());
+    let scene = Scene::new(OriginLimits::new().rate(2.0).burst(3).patience(Duration::ZERO), streaming());
     for _ in 0..3 {
         scene.get(URL).unwrap();
     }
@@ -91,7 +92,7 @@ fn unsafe_methods_count_and_are_sent_once() {
         counted.fetch_add(1, Ordering::SeqCst);
         Ok(Response::new(Body::empty()))
     });
-    let scene = Scene::new(Politeness::new().rate(1.0).patience(Duration::ZERO), origin);
+    let scene = Scene::new(OriginLimits::new().rate(1.0).patience(Duration::ZERO), origin);
     let post = || scene.polite.round_trip(Request::post(URL).body(Body::from("abc")).unwrap());
     post().unwrap();
     assert_eq!(post().unwrap_err().kind(), ErrorKind::OriginBusy);
@@ -109,7 +110,7 @@ fn a_place_is_held_until_the_body_is_at_its_end() {
     };
     let let_go: End = drop;
     for end in [read_all, read_what_is_announced, let_go] {
-        let scene = Scene::new(Politeness::new().concurrent(1).patience(Duration::ZERO), streaming());
+        let scene = Scene::new(OriginLimits::new().concurrent(1).patience(Duration::ZERO), streaming());
         let response = scene.get(URL).unwrap();
         scene.is_refused(URL, Duration::from_secs(1));
         end(response);
@@ -134,7 +135,7 @@ fn what_fails_and_what_panics_gives_its_place_back() {
         }
         _ => Ok(Response::new(Body::from("in memory"))),
     });
-    let scene = Scene::new(Politeness::new().concurrent(1).patience(Duration::ZERO), origin);
+    let scene = Scene::new(OriginLimits::new().concurrent(1).patience(Duration::ZERO), origin);
     assert_eq!(scene.get(URL).unwrap_err().kind(), ErrorKind::Timeout);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(scene.get(URL))));
     assert!(panicked.is_err());
@@ -149,7 +150,7 @@ fn what_fails_and_what_panics_gives_its_place_back() {
 #[test]
 fn what_ends_with_its_connection_still_says_so() {
     let origin = RoundTripFn(|_| Ok(Response::new(Body::until_close(&b"hello"[..]))));
-    let scene = Scene::new(Politeness::new().concurrent(1), origin);
+    let scene = Scene::new(OriginLimits::new().concurrent(1), origin);
     assert!(!scene.get(URL).unwrap().body().end_is_proven());
 }
 
@@ -169,7 +170,7 @@ fn in_turn() -> (impl RoundTrip, mpsc::Receiver<(String, mpsc::Sender<()>)>) {
 #[test]
 fn who_has_waited_longest_goes_first() {
     let (origin, coming) = in_turn();
-    let scene = Scene::new(Politeness::new().concurrent(1).patience(LONG), origin);
+    let scene = Scene::new(OriginLimits::new().concurrent(1).patience(LONG), origin);
     thread::scope(|scope| {
         for number in 0..8 {
             let scene = &scene;
@@ -198,11 +199,11 @@ fn who_has_waited_longest_goes_first() {
 
 #[test]
 fn too_many_do_not_wait() {
-    let politeness = Politeness::new().concurrent(1).patience(LONG).max_waiting(2);
+    let origin_limits = OriginLimits::new().concurrent(1).patience(LONG).max_waiting(2);
     for most in [usize::MAX, 1] {
         let allowed = most.min(2);
         let (origin, coming) = in_turn();
-        let scene = Scene::new(politeness.clone(), origin);
+        let scene = Scene::new(origin_limits.clone(), origin);
         scene.polite.limit_waiting(most);
         thread::scope(|scope| {
             let first = scope.spawn(|| scene.get(URL).map(drop));
@@ -227,8 +228,8 @@ fn too_many_do_not_wait() {
 
 #[test]
 fn who_would_wait_in_vain_does_not_wait() {
-    let politeness = Politeness::new().rate(0.1).patience(Duration::from_secs(9));
-    let scene = Scene::new(politeness, streaming());
+    let origin_limits = OriginLimits::new().rate(0.1).patience(Duration::from_secs(9));
+    let scene = Scene::new(origin_limits, streaming());
     scene.get(URL).unwrap();
     scene.is_refused(URL, Duration::from_secs(10));
     scene.pass(10_000);
@@ -239,8 +240,8 @@ fn who_would_wait_in_vain_does_not_wait() {
 #[test]
 fn patience_ends() {
     let (origin, coming) = in_turn();
-    let politeness = Politeness::new().concurrent(1).patience(Duration::from_millis(20));
-    let scene = Scene::new(politeness, origin);
+    let origin_limits = OriginLimits::new().concurrent(1).patience(Duration::from_millis(20));
+    let scene = Scene::new(origin_limits, origin);
     thread::scope(|scope| {
         let first = scope.spawn(|| scene.get(URL).map(drop));
         let (_, end) = coming.recv_timeout(LONG).unwrap();
@@ -266,7 +267,7 @@ fn an_origin_that_asked_for_time_is_not_asked_again_before_then() {
             };
             Ok(response.body(Body::empty()).unwrap())
         });
-        let scene = Scene::new(Politeness::new(), origin);
+        let scene = Scene::new(OriginLimits::new(), origin);
         assert_eq!(scene.get(URL).unwrap().status(), status);
         // Wherever on that origin, and at once.
         scene.is_refused("http://example.com/b", Duration::from_secs(seconds));
@@ -290,7 +291,7 @@ fn who_waits_when_the_origin_asks_for_time_waits_no_longer() {
         waiting.wait();
         Ok(Response::builder().status(503).header("retry-after", "30").body(Body::empty()).unwrap())
     });
-    let scene = Scene::new(Politeness::new().concurrent(1).patience(LONG), origin);
+    let scene = Scene::new(OriginLimits::new().concurrent(1).patience(LONG), origin);
     thread::scope(|scope| {
         let first = scope.spawn(|| scene.get(URL).map(|response| response.status()));
         begin.wait();
@@ -316,7 +317,7 @@ fn limiting(credential: Option<&'static str>) -> impl RoundTrip {
 #[test]
 fn a_pause_concerns_one_credential_at_one_origin() {
     for limited in [Some("Bearer a"), None] {
-        let scene = Scene::new(Politeness::new(), limiting(limited));
+        let scene = Scene::new(OriginLimits::new(), limiting(limited));
         let send = |method: &str, url: &str, credential: Option<&str>| {
             let request = Request::builder().method(method).uri(url);
             let request = match credential {
@@ -343,7 +344,7 @@ fn a_pause_concerns_one_credential_at_one_origin() {
 
 #[test]
 fn a_whole_origin_pauses_where_that_was_chosen() {
-    let scene = Scene::new(Politeness::new().pause_origins(true), limiting(Some("Bearer a")));
+    let scene = Scene::new(OriginLimits::new().pause_origins(true), limiting(Some("Bearer a")));
     let with = Request::get(URL).header("authorization", "Bearer a").body(Body::empty()).unwrap();
     assert_eq!(scene.polite.round_trip(with).unwrap().status(), 429);
     scene.is_refused(URL, Duration::from_secs(30));
@@ -354,9 +355,9 @@ fn a_whole_origin_pauses_where_that_was_chosen() {
 
 #[test]
 fn a_change_of_the_pool_changes_the_share_at_once() {
-    let origin = Target::parse(URL).unwrap().origin();
-    let politeness = Politeness::new().concurrent(4).patience(Duration::ZERO);
-    let scene = Scene::new(politeness, streaming());
+    let origin = CanonicalUrl::parse(URL).unwrap().origin();
+    let origin_limits = OriginLimits::new().concurrent(4).patience(Duration::ZERO);
+    let scene = Scene::new(origin_limits, streaming());
     let mut held = Vec::new();
     for (peers, share) in [(4, 1), (2, 2), (1, 4), (9, 1)] {
         scene.peers.store(peers, Ordering::SeqCst);
@@ -366,13 +367,13 @@ fn a_change_of_the_pool_changes_the_share_at_once() {
         }
         scene.is_refused(URL, Duration::from_secs(1));
     }
-    assert_eq!(Scene::new(Politeness::new(), streaming()).polite.concurrency_share(&origin), None);
+    assert_eq!(Scene::new(OriginLimits::new(), streaming()).polite.concurrency_share(&origin), None);
 }
 
 #[test]
 fn a_request_that_waits_sees_that_the_share_has_grown() {
     let (origin, coming) = in_turn();
-    let scene = Scene::new(Politeness::new().concurrent(2).patience(LONG), origin);
+    let scene = Scene::new(OriginLimits::new().concurrent(2).patience(LONG), origin);
     scene.peers.store(2, Ordering::SeqCst);
     thread::scope(|scope| {
         scope.spawn(|| scene.get(URL).unwrap());
@@ -392,7 +393,7 @@ fn no_pause_is_made_where_none_is_wanted() {
     let origin = RoundTripFn(|_| {
         Ok(Response::builder().status(429).header("retry-after", "30").body(Body::empty()).unwrap())
     });
-    let scene = Scene::new(Politeness::new().longest_pause(Duration::ZERO), origin);
+    let scene = Scene::new(OriginLimits::new().longest_pause(Duration::ZERO), origin);
     for _ in 0..3 {
         assert_eq!(scene.get(URL).unwrap().status(), 429);
     }
@@ -400,6 +401,6 @@ fn no_pause_is_made_where_none_is_wanted() {
 
 #[test]
 fn limits_that_make_no_sense_are_refused() {
-    let error = Polite::new(streaming(), Politeness::new().concurrent(0)).unwrap_err();
+    let error = Throttle::new(streaming(), OriginLimits::new().concurrent(0)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadOption);
 }

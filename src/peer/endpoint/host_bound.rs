@@ -9,10 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::message::header::host_bound::{SET_COOKIE2, SET_FOR_HOST, is_host_bound};
 use crate::message::interim::OnInterim;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 
 /// Makes the fields of the response of this URL right for a client that sees it at another host.
-pub(super) fn for_another_host(headers: &mut HeaderMap, target: &Target, pass_cookies: bool) {
+pub(super) fn for_another_host(headers: &mut HeaderMap, target: &CanonicalUrl, pass_cookies: bool) {
     if !headers.keys().any(is_host_bound) {
         return;
     }
@@ -32,7 +32,7 @@ pub(super) fn for_another_host(headers: &mut HeaderMap, target: &Target, pass_co
 }
 
 /// The same for the interim responses to a request for this URL.
-pub(super) fn interim_for_another_host<T>(request: &mut Request<T>, target: &Target) {
+pub(super) fn interim_for_another_host<T>(request: &mut Request<T>, target: &CanonicalUrl) {
     let Some(on_interim) = request.extensions_mut().remove::<OnInterim>() else { return };
     let target = target.clone();
     request.extensions_mut().insert(OnInterim::new(move |status, headers| {
@@ -43,7 +43,7 @@ pub(super) fn interim_for_another_host<T>(request: &mut Request<T>, target: &Tar
 }
 
 /// A reference that cannot be read is left as it is: it leads nowhere.
-fn make_absolute(headers: &mut HeaderMap, name: &HeaderName, target: &Target) {
+fn make_absolute(headers: &mut HeaderMap, name: &HeaderName, target: &CanonicalUrl) {
     let joined = headers.get(name).and_then(|value| absolute(value.to_str().ok()?, target));
     if let Some(value) = joined.and_then(|url| HeaderValue::try_from(url).ok()) {
         headers.insert(name, value);
@@ -51,7 +51,7 @@ fn make_absolute(headers: &mut HeaderMap, name: &HeaderName, target: &Target) {
 }
 
 /// The URL that a reference means, with its fragment; `None` where it is absolute already, or unreadable.
-fn absolute(reference: &str, target: &Target) -> Option<String> {
+fn absolute(reference: &str, target: &CanonicalUrl) -> Option<String> {
     let scheme = reference.split([':', '/', '?', '#']).next().unwrap_or_default();
     if reference[scheme.len()..].starts_with(':') {
         return None;
@@ -64,7 +64,7 @@ fn absolute(reference: &str, target: &Target) -> Option<String> {
 }
 
 /// `5; url=/next`, with the whole URL.
-fn refreshing(value: &HeaderValue, target: &Target) -> Option<HeaderValue> {
+fn refreshing(value: &HeaderValue, target: &CanonicalUrl) -> Option<HeaderValue> {
     let (after, rest) = value.to_str().ok()?.split_once([';', ','])?;
     let (name, reference) = rest.split_once('=')?;
     if !name.trim().eq_ignore_ascii_case("url") {
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn references_are_made_absolute() {
-        let target = Target::parse("https://a.ex/b/c?d").unwrap();
+        let target = CanonicalUrl::parse("https://a.ex/b/c?d").unwrap();
         for (given, expected) in [
             ("/x?y#z", "https://a.ex/x?y#z"),
             ("x", "https://a.ex/b/x"),
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_set_for_a_host_is_removed_and_cookies_unless_they_are_wanted() {
-        let target = Target::parse("https://a.ex/").unwrap();
+        let target = CanonicalUrl::parse("https://a.ex/").unwrap();
         let given = || {
             let mut headers = fields(&[("set-cookie", "a=1"), ("set-cookie2", "b=2"), ("etag", "\"x\"")]);
             SET_FOR_HOST.iter().for_each(|name| drop(headers.insert(name, HeaderValue::from_static("x"))));

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use parking_lot::RwLock;
 
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 
 /// The addresses on which a peer and its admin side are being served.
@@ -71,7 +71,7 @@ impl OwnAddresses {
 
     /// Whether the URL names one of them: as an address, as `localhost`, or by the host of the peer's own URL. Any
     /// other name that resolves to one of them is found by `Via` or `Host` when the request comes back.
-    pub(crate) fn are_named_by(&self, target: &Target, own: &PeerUrl) -> bool {
+    pub(crate) fn are_named_by(&self, target: &CanonicalUrl, own: &PeerUrl) -> bool {
         let host = target.host().trim_start_matches('[').trim_end_matches(']');
         let is_localhost = host.eq_ignore_ascii_case("localhost");
         let literal = host.parse::<IpAddr>().ok();
@@ -239,7 +239,7 @@ mod tests {
             let is_named = |add: fn(&OwnAddresses, SocketAddr)| {
                 let addresses = OwnAddresses::default();
                 add(&addresses, bound.parse().unwrap());
-                addresses.are_named_by(&Target::parse(url).unwrap(), &self_url)
+                addresses.are_named_by(&CanonicalUrl::parse(url).unwrap(), &self_url)
             };
             assert_eq!(is_named(OwnAddresses::add), own, "{bound} {url}");
             assert_eq!(is_named(OwnAddresses::add_admin), own, "the admin side: {bound} {url}");

@@ -22,12 +22,12 @@ use super::refusal::{
     unauthorized,
 };
 use crate::base::error::{Error, ErrorKind, Result, redacted};
-use crate::cache::Caching;
+use crate::cache::HttpCache;
 use crate::message::body::Body;
 use crate::message::header::{hop_by_hop, list};
 use crate::message::nonblocking::{BodyOf, Lane, PlainField, PlainRequest, Step, Wakes};
 use crate::message::purge::Purge;
-use crate::message::url::{Target, query_value, unescape};
+use crate::message::url::{CanonicalUrl, query_value, unescape};
 use crate::origin::access::Asked;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{self, Endpoint, Hop, Paths, PoolDigest, Scope, TEXT, answer};
@@ -42,7 +42,7 @@ pub(crate) struct Proxy {
     paths: Paths,
     /// How the target of a request begins that says nothing but what is asked for.
     plain_prefix: String,
-    pub(super) caching: Caching,
+    pub(super) caching: HttpCache,
     pub(super) own_addresses: Arc<OwnAddresses>,
     pub(super) pool: Box<dyn PoolView>,
     pub(super) allowed: Allowed,
@@ -61,21 +61,21 @@ pub(crate) enum Called {
     /// Whether the peer should be sent requests.
     Ready,
     /// What the URL names, or something to be done to it.
-    Fetch(Target),
+    Fetch(CanonicalUrl),
     /// Removal, here or in the whole pool.
     Purge {
         /// Whether other peers are waited for.
         is_of_pool: bool,
     },
     /// What a request for the URL would come to.
-    Why(Target),
+    Why(CanonicalUrl),
     /// That another peer is about to end.
     Leaving,
 }
 
 impl Called {
     /// The origin that it goes to.
-    pub(crate) fn origin(&self) -> Option<Target> {
+    pub(crate) fn origin(&self) -> Option<CanonicalUrl> {
         match self {
             Self::Fetch(target) => Some(target.origin()),
             _ => None,
@@ -93,7 +93,7 @@ pub(crate) enum Next {
 /// The pool, as a member sees it.
 pub(crate) trait PoolView: std::fmt::Debug + Send + Sync {
     /// Whether a URL names a peer of the pool, for which a peer is no origin. Cheap, and never blocks.
-    fn is_peer(&self, target: &Target) -> bool;
+    fn is_peer(&self, target: &CanonicalUrl) -> bool;
 
     /// Whether a member is known to have this address. Cheap, and never blocks.
     fn has_address(&self, address: IpAddr) -> bool;
@@ -123,7 +123,7 @@ pub(crate) trait PoolView: std::fmt::Debug + Send + Sync {
 impl Proxy {
     pub(crate) fn new(
         path: String,
-        caching: Caching,
+        caching: HttpCache,
         own_addresses: Arc<OwnAddresses>,
         pool: Box<dyn PoolView>,
         allowed: Allowed,
@@ -179,7 +179,7 @@ impl Proxy {
         }
         unescape(value, url).ok()?;
         let url = std::str::from_utf8(url).ok()?;
-        // What is not spelled as a `Target` is not found either, so that what is judged here is what is found.
+        // What is not spelled as a `CanonicalUrl` is not found either, so that what is judged here is what is found.
         if !self.allowed.may_be_asked(&Asked::of_canonical(url)?) {
             return None;
         }
@@ -365,7 +365,7 @@ impl Proxy {
     }
 
     /// Answers with what is stored, stale or not.
-    fn without_origin(&self, target: &Target, mut request: Request<Body>) -> Response<Body> {
+    fn without_origin(&self, target: &CanonicalUrl, mut request: Request<Body>) -> Response<Body> {
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             let stored_alone = HeaderValue::from_static("only-if-cached, max-stale");
             request.headers_mut().insert(CACHE_CONTROL, stored_alone);
@@ -379,7 +379,7 @@ impl Proxy {
     }
 
     /// Answers with what the URL names, or does to it what the method says.
-    fn fetch(&self, target: &Target, mut request: Request<Body>) -> Response<Body> {
+    fn fetch(&self, target: &CanonicalUrl, mut request: Request<Body>) -> Response<Body> {
         if let Some(left) = forwards_left(&request) {
             request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
         }
@@ -388,7 +388,7 @@ impl Proxy {
     }
 
     /// The request as it is meant for the origin, and what is to be known of whoever sent it.
-    fn for_origin<T>(&self, request: Request<T>, target: &Target) -> (Request<T>, Asker) {
+    fn for_origin<T>(&self, request: Request<T>, target: &CanonicalUrl) -> (Request<T>, Asker) {
         let mut request = for_origin(request, target);
         let is_over_hop = protocol::is_over_hop(request.headers());
         if !is_over_hop {
@@ -448,7 +448,7 @@ impl Proxy {
     }
 
     /// Says what the same request would come to under the other path.
-    fn explain(&self, target: &Target, request: Request<Body>) -> Response<Body> {
+    fn explain(&self, target: &CanonicalUrl, request: Request<Body>) -> Response<Body> {
         match self.caching.explain(&for_origin(request, target).map(drop)) {
             Ok(explanation) => {
                 let mut response = answer(TEXT, explanation.to_string());
@@ -464,7 +464,7 @@ impl Proxy {
     }
 
     /// What is asked for, or why it cannot be asked of this peer.
-    fn target<T>(&self, request: &Request<T>) -> Result<Target, Box<Response<Body>>> {
+    fn target<T>(&self, request: &Request<T>) -> Result<CanonicalUrl, Box<Response<Body>>> {
         let target = target(request.uri().query())
             .map_err(|reason| refusal(StatusCode::BAD_REQUEST, ErrorKind::BadUrl, reason))?;
         if self.leads_back(request, &target) {
@@ -477,7 +477,7 @@ impl Proxy {
         Ok(target)
     }
 
-    fn leads_back<T>(&self, request: &Request<T>, target: &Target) -> bool {
+    fn leads_back<T>(&self, request: &Request<T>, target: &CanonicalUrl) -> bool {
         let has_been_here = list::members_of(request.headers(), &VIA).any(|member| {
             let received_by = member.split(u8::is_ascii_whitespace).nth(1);
             received_by == Some(self.caching.pseudonym().as_bytes())
@@ -499,7 +499,7 @@ struct Asker {
 
 impl Asker {
     /// The response of the cache as one of the peer, or what is said where there is none.
-    fn answered(self, answer: Result<Response<Body>>, target: &Target) -> Response<Body> {
+    fn answered(self, answer: Result<Response<Body>>, target: &CanonicalUrl) -> Response<Body> {
         let mut response = match answer {
             Ok(mut response) => {
                 protocol::remove_failure(response.headers_mut());
@@ -527,7 +527,7 @@ impl Asker {
 }
 
 /// The request as it is meant for the origin.
-fn for_origin<T>(request: Request<T>, target: &Target) -> Request<T> {
+fn for_origin<T>(request: Request<T>, target: &CanonicalUrl) -> Request<T> {
     let (mut parts, body) = request.into_parts();
     hop_by_hop::remove(&mut parts.headers);
     parts.headers.remove(HOST);
@@ -562,7 +562,7 @@ impl Read for WithShare {
 }
 
 /// What is asked for, or one line that says why that is none.
-fn target(query: Option<&str>) -> Result<Target, String> {
+fn target(query: Option<&str>) -> Result<CanonicalUrl, String> {
     // Most often the URL was not escaped, and what follows its first & would be lost.
     if query.is_some_and(|query| query.split('&').filter(|pair| !pair.is_empty()).count() > 1) {
         return Err("the query has more than q: the URL in it must be escaped".to_owned());
@@ -572,10 +572,10 @@ fn target(query: Option<&str>) -> Result<Target, String> {
     if url.is_empty() {
         return Err("q is empty: it must hold the URL".to_owned());
     }
-    Target::parse(&url).map_err(|bad| format!("q cannot be fetched: {bad}"))
+    CanonicalUrl::parse(&url).map_err(|bad| format!("q cannot be fetched: {bad}"))
 }
 
-fn log_failure(error: &Error, target: &Target) {
+fn log_failure(error: &Error, target: &CanonicalUrl) {
     let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
     warn!("{} {} {}{source}", error.kind(), redacted(target.as_str()), error.message());
 }
@@ -583,7 +583,7 @@ fn log_failure(error: &Error, target: &Target) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::round_trip::{Nowhere, RoundTrip, RoundTripFn};
+    use crate::message::round_trip::{Offline, RoundTrip, RoundTripFn};
     use crate::peer::endpoint::Rights;
     use crate::store::MemoryStore;
 
@@ -591,7 +591,7 @@ mod tests {
     struct Neighbour(PeerUrl);
 
     impl PoolView for Neighbour {
-        fn is_peer(&self, target: &Target) -> bool {
+        fn is_peer(&self, target: &CanonicalUrl) -> bool {
             target.authority() == "neighbour:3000"
         }
 
@@ -637,7 +637,7 @@ mod tests {
     }
 
     fn proxy_for(origin: impl RoundTrip + 'static, origins: &str) -> Proxy {
-        let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).pseudonym("me");
+        let caching = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).pseudonym("me");
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
         let allowed = Allowed::new(Rights::default(), origins.parse().unwrap());
@@ -653,7 +653,7 @@ mod tests {
 
     #[test]
     fn bad_requests_are_told_what_is_bad() {
-        let proxy = proxy(Nowhere);
+        let proxy = proxy(Offline);
         let long = format!("/proxy?q=http://h/{}", "a".repeat(8192));
         for (uri, status, words) in [
             ("/", 404, "/proxy"),
@@ -750,7 +750,7 @@ mod tests {
     #[test]
     fn whoever_asks_hears_that_it_is_there() {
         let tokens = Some(crate::base::token::Tokens::new(["correct-horse-battery"]).unwrap());
-        let mut proxy = proxy(Nowhere);
+        let mut proxy = proxy(Offline);
         proxy.allowed = Allowed::new(Rights { tokens, ..Rights::default() }, "any".parse().unwrap());
         assert_eq!(ask(&proxy, Request::get("/proxy?q=http://h/")).0, 407);
         for method in ["GET", "HEAD"] {
@@ -767,7 +767,7 @@ mod tests {
     #[test]
     fn a_peer_is_not_ready_while_memory_or_its_servers_are_at_their_end() {
         let servers = Servers::default();
-        let proxy = proxy(Nowhere).served_by(servers.clone());
+        let proxy = proxy(Offline).served_by(servers.clone());
         let ready = || ask(&proxy, Request::get("/readyz"));
         assert_eq!(ready(), (200, "ok\n".to_owned()));
         let ledger = proxy.caching.store().ledger().unwrap();
@@ -797,7 +797,7 @@ mod tests {
             let response = proxy.handle_in_turn(request, Some(&shares), || None);
             (response.status().as_u16(), response.into_body().into_text().unwrap())
         };
-        let held = || shares.try_enter(Target::parse("http://other/").unwrap(), None).unwrap();
+        let held = || shares.try_enter(CanonicalUrl::parse("http://other/").unwrap(), None).unwrap();
         assert_eq!(ask("GET", "a"), (200, "old".to_owned()));
         let share = held();
         assert_eq!(ask("GET", "a"), (200, "old".to_owned()), "it is stale");
@@ -821,7 +821,7 @@ mod tests {
 
     #[test]
     fn a_request_that_was_here_before_is_a_loop() {
-        let proxy = proxy(Nowhere);
+        let proxy = proxy(Offline);
         let request = Request::get("/proxy?q=http://h/").header("via", "1.1 other, 1.1 me");
         assert_eq!(ask(&proxy, request).0, 508);
         let request = Request::get("/proxy?q=http://h/").header("via", "1.1 other, 1.1 mean");
@@ -854,7 +854,7 @@ mod tests {
 
     #[test]
     fn an_origin_that_is_forbidden_is_refused_before_anybody_is_asked() {
-        let proxy = proxy_for(Nowhere, "public,deny:*.bad.example");
+        let proxy = proxy_for(Offline, "public,deny:*.bad.example");
         for url in ["http://127.0.0.1/", "http://[::1]/", "http://169.254.169.254/", "http://a.bad.example/"]
         {
             for path in ["/proxy", "/proxy/why"] {
@@ -1006,7 +1006,7 @@ mod tests {
 
     #[test]
     fn a_peer_is_who_says_so_is_known_and_has_the_address_of_a_member() {
-        let open = proxy(Nowhere);
+        let open = proxy(Offline);
         let tokens = crate::base::token::Tokens::new(["a-token-of-the-pool"]).unwrap();
         let allowed =
             Allowed::new(Rights { tokens: Some(tokens), ..Rights::default() }, "any".parse().unwrap());
@@ -1044,7 +1044,7 @@ mod tests {
             ("GET", "?q=http%3A%2F%2Fneighbour%3A3000", 405),
         ] {
             let request = Request::builder().method(method).uri(format!("/proxy/leaving{query}"));
-            let response = proxy(Nowhere).handle(request.body(Body::empty()).unwrap());
+            let response = proxy(Offline).handle(request.body(Body::empty()).unwrap());
             assert_eq!(response.status(), status, "{method} {query}");
         }
     }

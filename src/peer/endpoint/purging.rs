@@ -96,10 +96,10 @@ mod tests {
     use super::*;
     use crate::base::error::Error;
     use crate::base::token::Tokens;
-    use crate::cache::Caching;
+    use crate::cache::HttpCache;
     use crate::message::purge::Purged;
     use crate::message::round_trip::RoundTripFn;
-    use crate::message::url::Target;
+    use crate::message::url::CanonicalUrl;
     use crate::peer::endpoint::{Allowed, OwnAddresses, PoolView, Rights};
     use crate::pool::peer_url::PeerUrl;
     use crate::pool::protocol::PoolDigest;
@@ -124,7 +124,7 @@ mod tests {
     }
 
     impl PoolView for OneOfThree {
-        fn is_peer(&self, _: &Target) -> bool {
+        fn is_peer(&self, _: &CanonicalUrl) -> bool {
             false
         }
 
@@ -179,7 +179,7 @@ mod tests {
             assert_eq!(request.method(), "GET");
             Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
         });
-        let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
+        let caching = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
         let own_addresses = OwnAddresses::default();
         served.iter().for_each(|address| own_addresses.add(address.parse().unwrap()));
         let rights = Rights { tokens, purge_by_anyone, ..Rights::default() };

@@ -12,7 +12,7 @@ const MOST_NAMED: usize = 20;
 /// What of a pool is different: one line of text, for logs, which names the first twenty of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct MembersChange {
+pub struct MembershipChange {
     /// Who was not there before.
     pub joined: Vec<Member>,
     /// Who is there no more.
@@ -21,7 +21,7 @@ pub struct MembersChange {
     pub weighed_anew: Vec<Member>,
 }
 
-impl MembersChange {
+impl MembershipChange {
     /// From one list to the other, neither of which names a peer twice.
     pub(crate) fn between(before: &[Member], after: &[Member]) -> Self {
         let (former, now) = (by_url(before), by_url(after));
@@ -44,7 +44,7 @@ fn by_url(list: &[Member]) -> HashMap<&PeerUrl, &Member> {
     list.iter().map(|member| (member.url(), member)).collect()
 }
 
-impl fmt::Display for MembersChange {
+impl fmt::Display for MembershipChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return f.write_str("no change");
@@ -76,12 +76,12 @@ mod tests {
     fn what_joined_what_left_and_what_weighs_another() {
         let before = members(&["http://a:1", "http://b:1", "http://c:1 weight=2"]);
         let after = members(&["http://d:1", "http://c:1 weight=3", "http://b:1"]);
-        let change = MembersChange::between(&before, &after);
+        let change = MembershipChange::between(&before, &after);
         assert_eq!(
             change.to_string(),
             "joined: http://d:1; left: http://a:1; now with another weight: http://c:1 weight=3"
         );
-        let more = MembersChange::between(&[], &before);
+        let more = MembershipChange::between(&[], &before);
         assert_eq!(more.to_string(), "joined: http://a:1, http://b:1, http://c:1 weight=2");
     }
 
@@ -89,17 +89,17 @@ mod tests {
     fn of_many_the_first_are_named() {
         let many: Vec<Member> =
             (10..40).map(|number| format!("http://h{number}:1").parse().unwrap()).collect();
-        let said = MembersChange::between(&[], &many).to_string();
+        let said = MembershipChange::between(&[], &many).to_string();
         assert!(
             said.starts_with("joined: http://h10:1, ") && said.ends_with(", http://h29:1, and 10 more"),
             "{said}"
         );
-        assert!(MembersChange::between(&[], &many[..20]).to_string().ends_with(", http://h29:1"));
+        assert!(MembershipChange::between(&[], &many[..20]).to_string().ends_with(", http://h29:1"));
     }
 
     #[test]
     fn the_order_is_no_change() {
-        let change = MembersChange::between(
+        let change = MembershipChange::between(
             &members(&["http://a:1", "http://b:1"]),
             &members(&["http://b:1", "http://a:1"]),
         );

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::source::Members;
+use super::source::Discovery;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::names::{Lookup, Names, NoAnswer, SystemLookup};
 use crate::pool::member::Member;
@@ -21,16 +21,16 @@ use crate::pool::peer_url::PeerUrl;
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use forwardcache::{Client, Membership, MembersDns};
+/// use forwardcache::{Client, Membership, DnsDiscovery};
 ///
 /// let client = Client::builder().build()?;
-/// let mut membership = Membership::new(&client, MembersDns::new("localhost:3000")?);
+/// let mut membership = Membership::new(&client, DnsDiscovery::new("localhost:3000")?);
 /// membership.refresh(SystemTime::now())?;
 /// assert!(client.pool().iter().any(|peer| peer.authority().ends_with(":3000")));
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct MembersDns {
+pub struct DnsDiscovery {
     /// The URL that each peer has, with its address in place of the name.
     base: PeerUrl,
     names: Arc<Names>,
@@ -38,7 +38,7 @@ pub struct MembersDns {
     timeout: Duration,
 }
 
-impl MembersDns {
+impl DnsDiscovery {
     /// The addresses of this name: `NAME:PORT`, or the base URL that a peer would have if the name was its own, such
     /// as `https://pool.example:3000`.
     ///
@@ -93,7 +93,7 @@ impl MembersDns {
     }
 }
 
-impl Members for MembersDns {
+impl Discovery for DnsDiscovery {
     fn read(&mut self) -> Result<Option<Vec<Member>>> {
         if let Ok(address) = self.base.host().parse() {
             return Ok(Some(vec![self.member(address)?]));
@@ -152,7 +152,7 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    fn members(dns: &mut MembersDns) -> Vec<String> {
+    fn members(dns: &mut DnsDiscovery) -> Vec<String> {
         dns.read().unwrap().unwrap().iter().map(Member::to_string).collect()
     }
 
@@ -177,7 +177,7 @@ mod tests {
                 assert_eq!(name, "pool.example");
                 Ok(addresses(&["10.0.0.1", "2001:db8::1", "::ffff:10.0.0.2"]))
             });
-            assert_eq!(members(&mut MembersDns::with_lookup(name, lookup).unwrap()), expected);
+            assert_eq!(members(&mut DnsDiscovery::with_lookup(name, lookup).unwrap()), expected);
         }
     }
 
@@ -187,7 +187,7 @@ mod tests {
         for (name, expected) in
             [("10.0.0.1:3000", "http://10.0.0.1:3000"), ("[::1]:3000", "http://[::1]:3000")]
         {
-            assert_eq!(members(&mut MembersDns::with_lookup(name, lookup()).unwrap()), [expected]);
+            assert_eq!(members(&mut DnsDiscovery::with_lookup(name, lookup()).unwrap()), [expected]);
         }
     }
 
@@ -196,9 +196,9 @@ mod tests {
         for bad in
             ["", "pool.example", "pool.example:", "pool.example:0", "[::1]", ":3000", "ftp://pool.example"]
         {
-            assert_eq!(MembersDns::new(bad).unwrap_err().kind(), ErrorKind::BadPeer, "{bad}");
+            assert_eq!(DnsDiscovery::new(bad).unwrap_err().kind(), ErrorKind::BadPeer, "{bad}");
         }
-        let error = MembersDns::new("http://user:secret@pool.example:3000").unwrap_err();
+        let error = DnsDiscovery::new("http://user:secret@pool.example:3000").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"));
     }
 
@@ -206,12 +206,12 @@ mod tests {
     fn no_answer_is_an_error_and_not_an_empty_pool() {
         let empty = Scripted(|_: &str| Ok(Vec::new()));
         let failing = Scripted(|_: &str| Err(io::Error::other("no such name")));
-        let failure = |mut dns: MembersDns| {
+        let failure = |mut dns: DnsDiscovery| {
             let error = dns.read().unwrap_err();
             (error.kind(), error.to_string())
         };
         assert_eq!(
-            failure(MembersDns::with_lookup("pool.example:3000", empty).unwrap()),
+            failure(DnsDiscovery::with_lookup("pool.example:3000", empty).unwrap()),
             (
                 ErrorKind::Unresolved,
                 "the peers at http://pool.example:3000: the name has no address".to_owned()
@@ -219,7 +219,7 @@ mod tests {
         );
         let why = "the peers at http://pool.example:3000: the name cannot be resolved: no such name";
         assert_eq!(
-            failure(MembersDns::with_lookup("pool.example:3000", failing).unwrap()),
+            failure(DnsDiscovery::with_lookup("pool.example:3000", failing).unwrap()),
             (ErrorKind::Unresolved, why.to_owned())
         );
     }
@@ -235,7 +235,7 @@ mod tests {
         ]);
         let lookup = Scripted(move |_: &str| answers.lock().pop().unwrap());
         let client = Client::builder().build().unwrap();
-        let dns = MembersDns::with_lookup("pool.example:3000", lookup).unwrap();
+        let dns = DnsDiscovery::with_lookup("pool.example:3000", lookup).unwrap();
         let mut membership = Membership::new(&client, dns);
         let mut refresh = || {
             let said = membership.refresh(SystemTime::UNIX_EPOCH).map(|change| change.to_string());
@@ -254,7 +254,7 @@ mod tests {
             .map(|number| IpAddr::from([10, 0, number.to_be_bytes()[0], number.to_be_bytes()[1]]));
         let many: Vec<IpAddr> = many.collect();
         let lookup = Scripted(move |_: &str| Ok(many.clone()));
-        assert_eq!(members(&mut MembersDns::with_lookup("pool.example:3000", lookup).unwrap()).len(), 1000);
+        assert_eq!(members(&mut DnsDiscovery::with_lookup("pool.example:3000", lookup).unwrap()).len(), 1000);
     }
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
             let _ = held.lock().recv();
             Ok(Vec::new())
         });
-        let dns = MembersDns::with_lookup("pool.example:3000", hanging).unwrap();
+        let dns = DnsDiscovery::with_lookup("pool.example:3000", hanging).unwrap();
         let error = dns.timeout(Duration::from_millis(1)).read().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         drop(hold);
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn an_answer_holds_for_its_ttl() {
-        let dns = MembersDns::new("pool.example:3000").unwrap();
+        let dns = DnsDiscovery::new("pool.example:3000").unwrap();
         assert_eq!(dns.interval(), Duration::from_secs(30));
         assert_eq!(dns.ttl(Duration::from_secs(5)).interval(), Duration::from_secs(5));
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use log::warn;
 
 use super::list;
-use super::source::Members;
+use super::source::Discovery;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::pool::member::Member;
 
@@ -29,19 +29,19 @@ use crate::pool::member::Member;
 /// refuses the file; a list that ends with a line, and lacks some, cannot be told from a shorter one. It has to stay
 /// like that for a while to count: see [`Membership::settle`](crate::Membership::settle).
 ///
-/// The file is read whole at each [`interval`](Members::interval), a second unless it is said otherwise: what file
+/// The file is read whole at each [`interval`](Discovery::interval), a second unless it is said otherwise: what file
 /// systems say of times and sizes does not tell every change. There is no notification by the system, which each
 /// system has of its own, and which network file systems do not have.
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use forwardcache::{Client, Membership, MembersFile};
+/// use forwardcache::{Client, Membership, FileDiscovery};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("peers");
 /// std::fs::write(&path, "http://10.0.0.1:3000\nhttp://10.0.0.2:3000 weight=3\n").unwrap();
 /// let client = Client::builder().build()?;
-/// let mut membership = Membership::new(&client, MembersFile::new(&path));
+/// let mut membership = Membership::new(&client, FileDiscovery::new(&path));
 /// membership.refresh(SystemTime::now())?;
 /// assert_eq!(client.pool().len(), 2);
 ///
@@ -53,7 +53,7 @@ use crate::pool::member::Member;
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct MembersFile {
+pub struct FileDiscovery {
     path: PathBuf,
     /// What was said last of peers that stand there twice.
     told: Vec<String>,
@@ -62,7 +62,7 @@ pub struct MembersFile {
 /// How long a list may be, in bytes: some twenty thousand members.
 const MOST: u64 = 1 << 20;
 
-impl MembersFile {
+impl FileDiscovery {
     /// The list in this file, which need not be there yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -78,7 +78,7 @@ impl MembersFile {
     }
 }
 
-impl Members for MembersFile {
+impl Discovery for FileDiscovery {
     fn read(&mut self) -> Result<Option<Vec<Member>>> {
         let text = text(&self.path)?;
         let list = list::parse(&text).map_err(|bad| bad_list(&self.path, &bad))?;
@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    fn refused(file: &mut MembersFile) -> String {
+    fn refused(file: &mut FileDiscovery) -> String {
         file.read().unwrap_err().to_string()
     }
 
@@ -122,7 +122,7 @@ mod tests {
     fn what_stands_there_now_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("peers");
-        let mut file = MembersFile::new(&path);
+        let mut file = FileDiscovery::new(&path);
         for (text, count) in [("http://a:1\n", 1), ("http://a:1\nhttp://b:1\n", 2), ("# nobody\n", 0)] {
             fs::write(&path, text).unwrap();
             assert_eq!(file.read().unwrap().unwrap().len(), count);
@@ -134,7 +134,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("peers");
         let named = format!("the list of peers in {}", path.display());
-        let mut file = MembersFile::new(&path);
+        let mut file = FileDiscovery::new(&path);
         assert_eq!(
             refused(&mut file),
             format!("{named} cannot be read: No such file or directory (os error 2)")
@@ -153,7 +153,7 @@ mod tests {
             assert_eq!(file.read().unwrap_err().kind(), ErrorKind::BadPeer);
         }
         assert_eq!(
-            refused(&mut MembersFile::new(folder.path())),
+            refused(&mut FileDiscovery::new(folder.path())),
             format!("the list of peers in {}: it is no regular file", folder.path().display())
         );
     }
@@ -165,14 +165,14 @@ mod tests {
         let path = folder.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&path).status();
         assert!(made.expect("the command `mkfifo` is there").success());
-        assert!(refused(&mut MembersFile::new(path)).ends_with("it is no regular file"));
+        assert!(refused(&mut FileDiscovery::new(path)).ends_with("it is no regular file"));
     }
 
     #[test]
     fn what_stands_there_twice_is_told_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("peers");
-        let mut file = MembersFile::new(&path);
+        let mut file = FileDiscovery::new(&path);
         fs::write(&path, "http://a:1\nhttp://a:1\n").unwrap();
         for _ in 0..2 {
             assert_eq!(file.read().unwrap().unwrap().len(), 1);

@@ -2,10 +2,10 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `source` | [`Members`]: the trait; a closure as a source, and no source at all |
-//! | `file`, `list` | [`MembersFile`]: a list in a file, and its text, line by line |
-//! | `dns` | [`MembersDns`]: the addresses of a name |
-//! | `change` | [`MembersChange`]: who joined and who left |
+//! | `source` | [`Discovery`]: the trait; a closure as a source, and no source at all |
+//! | `file`, `list` | [`FileDiscovery`]: a list in a file, and its text, line by line |
+//! | `dns` | [`DnsDiscovery`]: the addresses of a name |
+//! | `change` | [`MembershipChange`]: who joined and who left |
 
 mod change;
 mod dns;
@@ -13,7 +13,7 @@ mod file;
 mod list;
 mod source;
 
-pub use change::MembersChange;
-pub use dns::MembersDns;
-pub use file::MembersFile;
-pub use source::{Members, MembersFn};
+pub use change::MembershipChange;
+pub use dns::DnsDiscovery;
+pub use file::FileDiscovery;
+pub use source::{Discovery, FnDiscovery};

@@ -8,7 +8,7 @@ use crate::pool::member::Member;
 
 /// Where the list of a pool's members comes from: a file, a name, a registry of your own.
 ///
-/// A `Vec<Member>` is one that never changes, and [`MembersFn`] makes one of a closure.
+/// A `Vec<Member>` is one that never changes, and [`FnDiscovery`] makes one of a closure.
 ///
 /// # Contract
 ///
@@ -19,7 +19,7 @@ use crate::pool::member::Member;
 /// * An error changes nothing: the pool keeps the members that it has, and the error's text is logged, once for as
 ///   long as it lasts. So the text says which list it was and what is wrong with it, and shows no secret.
 /// * It does not log what goes wrong itself, and does not try again by itself.
-pub trait Members: fmt::Debug + Send {
+pub trait Discovery: fmt::Debug + Send {
     /// Reads the list anew.
     ///
     /// # Errors
@@ -33,7 +33,7 @@ pub trait Members: fmt::Debug + Send {
     }
 }
 
-impl Members for Box<dyn Members> {
+impl Discovery for Box<dyn Discovery> {
     fn read(&mut self) -> Result<Option<Vec<Member>>> {
         (**self).read()
     }
@@ -44,7 +44,7 @@ impl Members for Box<dyn Members> {
 }
 
 /// A fixed list, which need be read only once.
-impl Members for Vec<Member> {
+impl Discovery for Vec<Member> {
     fn read(&mut self) -> Result<Option<Vec<Member>>> {
         Ok(Some(self.clone()))
     }
@@ -54,29 +54,29 @@ impl Members for Vec<Member> {
     }
 }
 
-/// A closure as [`Members`], asked once a second unless the [`Membership`](crate::Membership) says otherwise.
+/// A closure as [`Discovery`], asked once a second unless the [`Membership`](crate::Membership) says otherwise.
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use forwardcache::{Client, Member, Membership, MembersFn};
+/// use forwardcache::{Client, Member, Membership, FnDiscovery};
 ///
 /// let client = Client::builder().build()?;
 /// // A registry of your own.
 /// let registry = || Ok(vec![Member::parse("http://10.0.0.1:3000")?, Member::parse("http://10.0.0.2:3000")?]);
-/// Membership::new(&client, MembersFn(registry)).refresh(SystemTime::now())?;
+/// Membership::new(&client, FnDiscovery(registry)).refresh(SystemTime::now())?;
 /// assert_eq!(client.pool().len(), 2);
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
-pub struct MembersFn<F>(pub F);
+pub struct FnDiscovery<F>(pub F);
 
-impl<F: FnMut() -> Result<Vec<Member>> + Send> Members for MembersFn<F> {
+impl<F: FnMut() -> Result<Vec<Member>> + Send> Discovery for FnDiscovery<F> {
     fn read(&mut self) -> Result<Option<Vec<Member>>> {
         (self.0)().map(Some)
     }
 }
 
-impl<F> fmt::Debug for MembersFn<F> {
+impl<F> fmt::Debug for FnDiscovery<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("MembersFn").finish_non_exhaustive()
+        f.debug_tuple("FnDiscovery").finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::message::stats::{ConnectionRefusal, FrontStats};
+use crate::message::stats::{ConnectionRefusal, ServerStats};
 use crate::scheduler::Client;
 
 /// Counts the connections of a front.
@@ -15,7 +15,7 @@ pub(super) struct Admission {
     most: usize,
     most_per_client: usize,
     counts: Mutex<Counts>,
-    stats: Arc<FrontStats>,
+    stats: Arc<ServerStats>,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ pub(super) struct Admitted {
 }
 
 impl Admission {
-    pub(super) fn new(most: usize, most_per_client: usize, stats: Arc<FrontStats>) -> Arc<Self> {
+    pub(super) fn new(most: usize, most_per_client: usize, stats: Arc<ServerStats>) -> Arc<Self> {
         Arc::new(Self { most, most_per_client, counts: Mutex::default(), stats })
     }
 
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn both_limits_are_kept_and_what_leaves_makes_room() {
-        let stats = Arc::new(FrontStats::default());
+        let stats = Arc::new(ServerStats::default());
         let admission = Admission::new(3, 2, Arc::clone(&stats));
         let [one, other, third] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|text| text.parse().unwrap());
         let first = admission.admit(one).unwrap();

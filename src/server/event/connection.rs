@@ -24,13 +24,13 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 use super::admission::Admitted;
 use super::begun_head;
+use super::context::Surroundings;
 use super::exchange::{Collected, Exchange, Receiving, Reply, Sending, Sink};
 use super::head_end::{Scan, empty_lines, head_end};
+use super::inbox::Address;
 use super::input::{Consumed, Input};
-use super::mailbox::Address;
 use super::outbound::{Flushed, Outbound};
 use super::pace::Pace;
-use super::surroundings::Surroundings;
 use super::transport::Transport;
 use super::turn::Turn;
 use super::upload::upload;

@@ -13,7 +13,7 @@ use crate::base::cancellation::Cancellation;
 use crate::base::ledger::Hold;
 use crate::message::body::{Body, Growing, Wake};
 use crate::message::nonblocking::Waiting;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::scheduler::Client;
 use crate::server::request_head::RequestBody;
 use crate::server::response_head::{Asked, Framing};
@@ -26,7 +26,7 @@ pub(super) struct Exchange {
     /// Whose share its jobs take from.
     pub(super) client: Option<Client>,
     /// From which origin the body of its answer comes, where that is known.
-    pub(super) origin: Option<Target>,
+    pub(super) origin: Option<CanonicalUrl>,
     /// Its last job.
     pub(super) job: Option<Cancellation>,
     /// Its content, as long as it has not come to its end.
@@ -63,7 +63,7 @@ pub(super) struct Collected {
     pub(super) bytes: Vec<u8>,
     pub(super) hold: Hold,
     /// For which origin it is.
-    pub(super) origin: Option<Target>,
+    pub(super) origin: Option<CanonicalUrl>,
     pub(super) _place: Collecting,
 }
 

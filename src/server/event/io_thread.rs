@@ -13,13 +13,13 @@ use slab::Slab;
 
 use super::admission::{Admission, Admitted};
 use super::connection::{Connection, Next};
-use super::mailbox::{Letter, Letters, Mailbox};
+use super::context::Surroundings;
+use super::inbox::{Letter, Letters, Mailbox};
 use super::rotation::Rotation;
-use super::surroundings::Surroundings;
 use super::transport::Transport;
 use super::turn::BYTES;
 use crate::message::stats::ConnectionRefusal;
-use crate::server::options::FrontOptions;
+use crate::server::options::ServerConfig;
 use crate::server::serving::Lifetime;
 
 pub(super) const WAKER: Token = Token(0);
@@ -459,8 +459,8 @@ impl Drop for IoThread {
 }
 
 /// A quarter of the shortest deadline, within bounds.
-fn between_looks(options: &FrontOptions) -> Duration {
-    let FrontOptions { head_timeout, idle_timeout, handshake_timeout, write_timeout, .. } = options;
+fn between_looks(options: &ServerConfig) -> Duration {
+    let ServerConfig { head_timeout, idle_timeout, handshake_timeout, write_timeout, .. } = options;
     let shortest = head_timeout.min(idle_timeout).min(handshake_timeout).min(write_timeout);
     (*shortest / 4).clamp(OFTEN, SELDOM)
 }
@@ -508,13 +508,13 @@ mod tests {
     use super::*;
     use crate::base::ledger::Use;
     use crate::base::tls::testing::Authority;
-    use crate::message::stats::FrontStats;
+    use crate::message::stats::ServerStats;
     use crate::server::ServerTls;
 
     #[test]
     fn a_panic_ends_one_connection_and_what_it_took_is_put_back() {
         let poll = Poll::new().unwrap();
-        let (mut around, _letters) = Surroundings::in_test(&poll, FrontOptions::new());
+        let (mut around, _letters) = Surroundings::in_test(&poll, ServerConfig::new());
         let next = caught(&mut around, |around| {
             around.input = Box::default();
             panic!("a body of a test panics")
@@ -524,12 +524,12 @@ mod tests {
     }
 
     /// A thread, and so many clients that are connected to it.
-    fn thread_with_clients(options: FrontOptions, count: usize) -> (IoThread, Vec<Client>) {
+    fn thread_with_clients(options: ServerConfig, count: usize) -> (IoThread, Vec<Client>) {
         let poll = Poll::new().unwrap();
         let (around, letters) = Surroundings::in_test(&poll, options);
         let lifetime = Lifetime::new(Duration::ZERO, Duration::ZERO);
         let mut thread = IoThread::new(poll, letters, None, around, lifetime).unwrap();
-        let admission = Admission::new(count, count, Arc::new(FrontStats::default()));
+        let admission = Admission::new(count, count, Arc::new(ServerStats::default()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let clients = (0..count).map(|_| {
             let client = Client::connect(listener.local_addr().unwrap()).unwrap();
@@ -561,7 +561,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), made.certificate + &made.key).unwrap();
         let tls = ServerTls::from_files(file.path(), file.path()).unwrap();
-        let (mut thread, mut clients) = thread_with_clients(FrontOptions::new().tls(tls), 12);
+        let (mut thread, mut clients) = thread_with_clients(ServerConfig::new().tls(tls), 12);
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).unwrap()).unwrap();
         let config = ClientConfig::builder_with_provider(crate::base::tls::provider())
@@ -586,7 +586,7 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_behind_a_request_than_a_head_may_have() {
-        let (mut thread, clients) = thread_with_clients(FrontOptions::new(), 1);
+        let (mut thread, clients) = thread_with_clients(ServerConfig::new(), 1);
         let requests = "GET /large HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1500);
         (&clients[0]).write_all(requests.as_bytes()).unwrap();
         let mut events = Events::with_capacity(64);
@@ -601,7 +601,7 @@ mod tests {
     #[test]
     fn a_connection_gets_its_part_of_a_turn_and_those_who_wait_have_theirs_first() {
         // More than any socket takes at once, and readers that are as fast as it is written.
-        let (mut thread, clients) = thread_with_clients(FrontOptions::new(), 3);
+        let (mut thread, clients) = thread_with_clients(ServerConfig::new(), 3);
         let mut totals = [0; 2];
         let mut events = Events::with_capacity(64);
         for mut client in &clients[..2] {

@@ -2,9 +2,9 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `server` | [`EventFront`]: its threads, from start to shutdown |
+//! | `server` | [`Server`]: its threads, from start to shutdown |
 //! | `io_thread` | a thread that serves connections: it accepts, waits for sockets, looks at the clock |
-//! | `surroundings` | what the connections of one thread have in common |
+//! | `context` | what the connections of one thread have in common |
 //! | `connection` | one connection: its requests, each read, handed on and answered |
 //! | `exchange` | one request and its answer |
 //! | `input` | what a client has sent and nobody has worked on |
@@ -18,7 +18,7 @@
 //! | `turn` | how much one connection may do before the others; pure |
 //! | `pace` | whether a client is fast enough; pure |
 //! | `admission` | how many connections there may be |
-//! | `mailbox` | what other threads have for one that serves connections |
+//! | `inbox` | what other threads have for one that serves connections |
 //!
 //! # How it serves
 //!
@@ -40,19 +40,19 @@
 mod admission;
 mod begun_head;
 mod connection;
+mod context;
 mod decoder;
 mod exchange;
 mod head_end;
+mod inbox;
 mod input;
 mod io_thread;
-mod mailbox;
 mod outbound;
 mod pace;
 mod rotation;
 mod server;
-mod surroundings;
 mod transport;
 mod turn;
 mod upload;
 
-pub use server::EventFront;
+pub use server::Server;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::server::options::FrontOptions;
+use crate::server::options::ServerConfig;
 
 /// How much a client has sent or taken since it has been waited for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,7 +31,7 @@ impl Pace {
     }
 
     /// Whether it was too slow, looked at over the time that a client may do nothing.
-    pub(super) fn is_too_slow(&mut self, options: &FrontOptions, now: Instant) -> bool {
+    pub(super) fn is_too_slow(&mut self, options: &ServerConfig, now: Instant) -> bool {
         let window = options.write_timeout;
         let Some(since) = self.since.filter(|since| now.saturating_duration_since(*since) >= window) else {
             return false;
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_client_is_given_up_that_moves_too_little_in_any_window() {
-        let options = FrontOptions::new().write_timeout(Duration::from_secs(10)).min_transfer_rate(100);
+        let options = ServerConfig::new().write_timeout(Duration::from_secs(10)).min_transfer_rate(100);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut pace = Pace::default();
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn without_a_rate_a_single_byte_is_enough() {
-        let options = FrontOptions::new().write_timeout(Duration::from_secs(10)).min_transfer_rate(0);
+        let options = ServerConfig::new().write_timeout(Duration::from_secs(10)).min_transfer_rate(0);
         let start = Instant::now();
         let mut pace = Pace::default();
         pace.moved(1, start);

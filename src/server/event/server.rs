@@ -11,19 +11,19 @@ use parking_lot::Mutex;
 use socket2::Socket;
 
 use super::admission::{Admission, most_connections};
+use super::context::Surroundings;
+use super::inbox::{Letter, Mailbox, mailbox};
 use super::io_thread::{Acceptor, IoThread, WAKER};
-use super::mailbox::{Letter, Mailbox, mailbox};
-use super::surroundings::Surroundings;
 use super::upload::Places;
 use crate::base::error::Result;
 use crate::base::ledger::Ledger;
-use crate::message::stats::FrontStats;
-use crate::message::url::Target;
+use crate::message::stats::ServerStats;
+use crate::message::url::CanonicalUrl;
 use crate::scheduler::{Scheduler, most_open_files};
 use crate::server::listener::{self, listen_error};
-use crate::server::options::FrontOptions;
+use crate::server::options::ServerConfig;
 use crate::server::serve::{Handler, Responder, Unhurried};
-use crate::server::serving::{Lifetime, Running, Serving};
+use crate::server::serving::{Lifetime, Running, ServerHandle};
 
 /// How long threads may take to end once the drain deadline has passed and their fetches are cancelled.
 const ENDING: Duration = Duration::from_secs(2);
@@ -34,16 +34,16 @@ const ENDING: Duration = Duration::from_secs(2);
 /// What is stored is answered by the threads that read; whatever somebody has to wait for goes to the
 /// workers, through a bounded queue. A connection costs no thread, and no memory to speak of while it waits
 /// for its next request. Everything that a client can send or leave out has a limit or a deadline: see
-/// [`FrontOptions`].
+/// [`ServerConfig`].
 ///
 /// It reads HTTP/1.1 and HTTP/1.0 strictly (RFC 9112): where two readers of one message could disagree about
 /// its end, it is refused, and the connection closed. It speaks TLS where the options say so.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct EventFront;
+pub struct Server;
 
-impl EventFront {
-    /// Listens on `address` and serves `handler` until the returned [`Serving`] is shut down.
+impl Server {
+    /// Listens on `address` and serves `handler` until the returned [`ServerHandle`] is shut down.
     ///
     /// Of several addresses the first that can be bound is taken; port 0 lets the system choose.
     ///
@@ -53,11 +53,11 @@ impl EventFront {
     /// ```
     /// use std::io::{Read, Write};
     ///
-    /// use forwardcache::{Body, EventFront, FrontOptions};
+    /// use forwardcache::{Body, Server, ServerConfig};
     /// use http::{Request, Response};
     ///
     /// let hello = |_: Request<Body>| Response::new(Body::from("hello"));
-    /// let serving = EventFront::bind("127.0.0.1:0", FrontOptions::new(), hello)?;
+    /// let serving = Server::bind("127.0.0.1:0", ServerConfig::new(), hello)?;
     ///
     /// let mut client = std::net::TcpStream::connect(serving.local_addr())?;
     /// client.write_all(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")?;
@@ -74,9 +74,9 @@ impl EventFront {
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn bind(
         address: impl ToSocketAddrs,
-        options: FrontOptions,
+        options: ServerConfig,
         handler: impl Handler + 'static,
-    ) -> Result<Serving> {
+    ) -> Result<ServerHandle> {
         Self::bind_responder(address, &options, &unhurried(handler))
     }
 
@@ -89,26 +89,26 @@ impl EventFront {
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn on(
         listener: TcpListener,
-        options: FrontOptions,
+        options: ServerConfig,
         handler: impl Handler + 'static,
-    ) -> Result<Serving> {
+    ) -> Result<ServerHandle> {
         Self::responder_on(listener, &options, &unhurried(handler))
     }
 
     pub(crate) fn bind_responder(
         address: impl ToSocketAddrs,
-        options: &FrontOptions,
+        options: &ServerConfig,
         responder: &Arc<dyn Responder>,
-    ) -> Result<Serving> {
+    ) -> Result<ServerHandle> {
         let (address, socket) = listener::bind(address, options.write_timeout)?;
         start(address, socket, options, responder)
     }
 
     pub(crate) fn responder_on(
         listener: TcpListener,
-        options: &FrontOptions,
+        options: &ServerConfig,
         responder: &Arc<dyn Responder>,
-    ) -> Result<Serving> {
+    ) -> Result<ServerHandle> {
         let failed = |error: io::Error| listen_error("cannot serve on this socket", error);
         let address = listener.local_addr().map_err(failed)?;
         let socket = listener::take(listener, options.write_timeout).map_err(failed)?;
@@ -123,9 +123,9 @@ fn unhurried(handler: impl Handler + 'static) -> Arc<dyn Responder> {
 fn start(
     address: SocketAddr,
     socket: Socket,
-    options: &FrontOptions,
+    options: &ServerConfig,
     responder: &Arc<dyn Responder>,
-) -> Result<Serving> {
+) -> Result<ServerHandle> {
     let address = socket.local_addr().ok().and_then(|bound| bound.as_socket()).unwrap_or(address);
     start_threads(address, socket, options, responder)
         .map_err(|error| listen_error(&format!("cannot serve on {address}"), error))
@@ -134,15 +134,15 @@ fn start(
 fn start_threads(
     address: SocketAddr,
     socket: Socket,
-    options: &FrontOptions,
+    options: &ServerConfig,
     responder: &Arc<dyn Responder>,
-) -> io::Result<Serving> {
+) -> io::Result<ServerHandle> {
     let lifetime = Lifetime::new(options.drain_deadline, ENDING);
     let ledger = responder.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
     let allowing = Arc::clone(responder);
-    let cap = Box::new(move |origin: &Target| allowing.most_fetches(origin));
+    let cap = Box::new(move |origin: &CanonicalUrl| allowing.most_fetches(origin));
     let scheduler = Arc::new(Scheduler::new(&options.pool(), &ledger, cap));
-    let stats = Arc::new(FrontStats::default());
+    let stats = Arc::new(ServerStats::default());
     responder.runs_on(&scheduler, &stats);
     let shared = socket.try_clone()?;
     shared.set_nonblocking(true)?;
@@ -161,7 +161,7 @@ fn start_threads(
         scheduler: Arc::clone(&scheduler),
     });
     // Dropped on the way out by an error, it ends what has been started.
-    let serving = Serving::new(address, Arc::clone(&front) as Arc<dyn Running>);
+    let serving = ServerHandle::new(address, Arc::clone(&front) as Arc<dyn Running>);
     let uploads = Places::new(scheduler.threads());
     let allowed = most_open_files().map_or(usize::MAX, |files| most_connections(files, scheduler.threads()));
     let (most, most_of_address) = (options.connections(allowed), options.max_connections_per_address);
@@ -299,8 +299,8 @@ mod tests {
         let weak = Arc::downgrade(&store);
         ledger.set_store(weak);
         let responder: Arc<dyn Responder> = Arc::new(Responding(Arc::clone(&ledger)));
-        let options = FrontOptions::new().io_threads(2).head_timeout(Duration::from_millis(40));
-        let serving = EventFront::bind_responder("127.0.0.1:0", &options, &responder).unwrap();
+        let options = ServerConfig::new().io_threads(2).head_timeout(Duration::from_millis(40));
+        let serving = Server::bind_responder("127.0.0.1:0", &options, &responder).unwrap();
         let mut client = TcpStream::connect(serving.local_addr()).unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         let mut status = [0; 12];
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn a_shutdown_is_no_failure() {
         let responder: Arc<dyn Responder> = Arc::new(Responding(Ledger::new(1000)));
-        let serving = EventFront::bind_responder("127.0.0.1:0", &FrontOptions::new(), &responder).unwrap();
+        let serving = Server::bind_responder("127.0.0.1:0", &ServerConfig::new(), &responder).unwrap();
         serving.shutdown();
         let handle = serving.shutdown_handle();
         serving.join();

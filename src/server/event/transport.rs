@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 use rustls::pki_types::UnixTime;
 use rustls::{HandshakeKind, ServerConnection};
 
-use crate::message::stats::{FrontStats, Handshake};
+use crate::message::stats::{Handshake, ServerStats};
 use crate::server::tls::Served;
 
 /// How much of what is written may be encrypted before the socket takes it, in bytes: a body of 64 KiB with its head.
@@ -32,7 +32,7 @@ pub(super) struct Tls {
     session: ServerConnection,
     served: Arc<Served>,
     handshake: Progress,
-    stats: Arc<FrontStats>,
+    stats: Arc<ServerStats>,
     /// How many bytes of what was taken are kept back, about.
     kept: usize,
     /// How many bytes of a handshake have come that is not done.
@@ -61,7 +61,7 @@ impl Transport {
         Self::Plain(socket)
     }
 
-    pub(super) fn tls(socket: TcpStream, served: Arc<Served>, stats: Arc<FrontStats>) -> io::Result<Self> {
+    pub(super) fn tls(socket: TcpStream, served: Arc<Served>, stats: Arc<ServerStats>) -> io::Result<Self> {
         let mut session = ServerConnection::new(Arc::clone(&served.config)).map_err(io::Error::other)?;
         session.set_buffer_limit(Some(KEPT));
         let handshake = Progress::Silent;

@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::base::error::{Error, ErrorKind};
 use crate::base::ledger::{Hold, Ledger, Use};
 use crate::message::body::{Body, Wake};
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::scheduler::Client;
 
 /// How many bodies may be on their way to handlers. Each occupies a worker for as long as its client takes, so they may
@@ -28,7 +28,7 @@ pub(super) struct Places {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    by_origin: HashMap<Target, usize>,
+    by_origin: HashMap<CanonicalUrl, usize>,
     by_client: HashMap<Client, usize>,
 }
 
@@ -36,7 +36,7 @@ struct Taken {
 #[derive(Debug)]
 pub(super) struct Place {
     of: Arc<Places>,
-    origin: Option<Target>,
+    origin: Option<CanonicalUrl>,
     client: Option<Client>,
 }
 
@@ -46,7 +46,11 @@ impl Places {
     }
 
     /// A place for a body to this origin, of this client: `None` is a peer of the pool.
-    pub(super) fn take(self: &Arc<Self>, origin: Option<Target>, client: Option<Client>) -> Option<Place> {
+    pub(super) fn take(
+        self: &Arc<Self>,
+        origin: Option<CanonicalUrl>,
+        client: Option<Client>,
+    ) -> Option<Place> {
         let mut taken = self.taken.lock();
         let of_origin = origin.as_ref().and_then(|origin| taken.by_origin.get(origin));
         let of_client = client.and_then(|client| taken.by_client.get(&client));
@@ -295,7 +299,7 @@ mod tests {
     #[test]
     fn half_of_the_workers_are_for_uploads_and_an_eighth_for_those_to_one_origin() {
         let places = Places::new(16);
-        let origin = |name: &str| Some(Target::parse(&format!("http://{name}/")).unwrap());
+        let origin = |name: &str| Some(CanonicalUrl::parse(&format!("http://{name}/")).unwrap());
         let take = |name: &str| places.take(origin(name), None);
         let of_one: Vec<Place> = std::iter::from_fn(|| take("a")).collect();
         let others: Vec<Place> = std::iter::from_fn(|| places.take(None, None)).collect();
@@ -309,7 +313,7 @@ mod tests {
     fn an_eighth_of_the_workers_are_for_uploads_of_one_client() {
         let places = Places::new(64);
         let client = |number| Some(Client::of([10, 0, 0, number].into()));
-        let origin = |name: usize| Target::parse(&format!("http://origin-{name}/")).ok();
+        let origin = |name: usize| CanonicalUrl::parse(&format!("http://origin-{name}/")).ok();
         let of_one: Vec<Place> = (0..20).filter_map(|name| places.take(origin(name), client(1))).collect();
         assert_eq!(of_one.len(), 8);
         assert!(places.take(origin(0), client(2)).is_some() && places.take(origin(0), None).is_some());

@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `server` | [`TinyHttpFront`]: its threads, from start to shutdown |
+//! | `server` | [`TinyHttpServer`]: its threads, from start to shutdown |
 //! | `lanes` | two bounded queues, and who is turned away |
 //! | `exchange` | one request, from its checked head to the handler's answer |
 //! | `nudge` | a connection now and then, which frees those that tiny_http forgot |
@@ -17,7 +17,7 @@
 //! So a client that announces a body and does not send it holds up nobody without a body. A worker
 //! reads the body, calls the handler and writes the answer.
 //!
-//! Its limits stand at [`TinyHttpFront`].
+//! Its limits stand at [`TinyHttpServer`].
 
 mod answer;
 mod exchange;
@@ -27,4 +27,4 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use server::TinyHttpFront;
+pub use server::TinyHttpServer;

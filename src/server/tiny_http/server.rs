@@ -17,9 +17,9 @@ use super::lanes::Lanes;
 use super::nudge;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::server::listener::{self, listen_error};
-use crate::server::options::FrontOptions;
+use crate::server::options::ServerConfig;
 use crate::server::serve::Handler;
-use crate::server::serving::{Lifetime, Running, Serving};
+use crate::server::serving::{Lifetime, Running, ServerHandle};
 
 /// How long requests are still told, after a shutdown, that there is nobody any more. Longer than
 /// clients commonly keep an idle connection.
@@ -75,24 +75,24 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///   from then on they get no answer until the process ends.
 /// * **No TLS.**
 ///
-/// [workers]: FrontOptions::workers
+/// [workers]: ServerConfig::workers
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct TinyHttpFront;
+pub struct TinyHttpServer;
 
-impl TinyHttpFront {
-    /// Listens on `address` and serves `handler` until the returned [`Serving`] is shut down.
+impl TinyHttpServer {
+    /// Listens on `address` and serves `handler` until the returned [`ServerHandle`] is shut down.
     ///
     /// Of several addresses the first that can be bound is taken; port 0 lets the system choose.
     ///
     /// ```
     /// use std::io::{Read, Write};
     ///
-    /// use forwardcache::{Body, FrontOptions, TinyHttpFront};
+    /// use forwardcache::{Body, ServerConfig, TinyHttpServer};
     /// use http::{Request, Response};
     ///
     /// let hello = |_: Request<Body>| Response::new(Body::from("hello"));
-    /// let serving = TinyHttpFront::bind("127.0.0.1:0", FrontOptions::new(), hello)?;
+    /// let serving = TinyHttpServer::bind("127.0.0.1:0", ServerConfig::new(), hello)?;
     ///
     /// let mut client = std::net::TcpStream::connect(serving.local_addr())?;
     /// client.write_all(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")?;
@@ -109,9 +109,9 @@ impl TinyHttpFront {
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn bind(
         address: impl ToSocketAddrs,
-        options: FrontOptions,
+        options: ServerConfig,
         handler: impl Handler + 'static,
-    ) -> Result<Serving> {
+    ) -> Result<ServerHandle> {
         let (address, socket) = listener::bind(address, options.write_timeout)?;
         Self::start(address, socket, &options, handler)
     }
@@ -125,9 +125,9 @@ impl TinyHttpFront {
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn on(
         listener: TcpListener,
-        options: FrontOptions,
+        options: ServerConfig,
         handler: impl Handler + 'static,
-    ) -> Result<Serving> {
+    ) -> Result<ServerHandle> {
         let failed = |error: io::Error| listen_error("cannot serve on this socket", error);
         let address = listener.local_addr().map_err(failed)?;
         let socket = listener::take(listener, options.write_timeout).map_err(failed)?;
@@ -137,9 +137,9 @@ impl TinyHttpFront {
     fn start(
         address: SocketAddr,
         socket: Socket,
-        options: &FrontOptions,
+        options: &ServerConfig,
         handler: impl Handler + 'static,
-    ) -> Result<Serving> {
+    ) -> Result<ServerHandle> {
         let failed = |error: io::Error| listen_error(&format!("cannot serve on {address}"), error);
         if options.tls.is_some() {
             return Err(Error::new(ErrorKind::BadOption, "the front on tiny_http does not speak TLS"));
@@ -155,7 +155,7 @@ impl TinyHttpFront {
             restarts: AtomicUsize::new(0),
         });
         // Dropped on the way out by an error, it ends what has been started.
-        let serving = Serving::new(address, Arc::clone(&front) as Arc<dyn Running>);
+        let serving = ServerHandle::new(address, Arc::clone(&front) as Arc<dyn Running>);
 
         let (lanes, without_body, with_body) = Lanes::new(options.queue_length, options.max_body);
         let door = Door { max_body: options.max_body, lifetime };

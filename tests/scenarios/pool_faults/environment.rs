@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use forwardcache::{Clock, ErrorKind, ManualClock, MembersFile, Membership};
+use forwardcache::{Clock, ErrorKind, FileDiscovery, ManualClock, Membership};
 
 use super::load::{self, get, under_load};
 use super::table::{TIME_LIMIT, Table};
@@ -80,7 +80,7 @@ fn lists(table: &mut Table) {
     let good = fs::read_to_string(&path).unwrap();
     let origin = VersionedOrigin::new("max-age=600");
     let client = load::client([]).build().unwrap();
-    let mut membership = Membership::new(&client, MembersFile::new(&path)).interval(Duration::MAX);
+    let mut membership = Membership::new(&client, FileDiscovery::new(&path)).interval(Duration::MAX);
     membership.refresh(SystemTime::now()).unwrap();
     let watch = membership.watch().unwrap();
     let first = good.lines().next().unwrap();

@@ -1,6 +1,6 @@
 //! Peers that are killed or stopped.
 
-use forwardcache::{ErrorKind, NoPeerLeft, PeerState};
+use forwardcache::{ErrorKind, OnNoPeers, PeerState};
 
 use super::load::{self, Load, get, under_load};
 use super::table::{TIME_LIMIT, Table};
@@ -89,19 +89,19 @@ fn two_and_all_killed(table: &mut Table) {
 
 fn all_killed_without_direct_fetches(table: &mut Table) {
     let (origin, mut pool) = (VersionedOrigin::new("max-age=600"), PeerProcess::pool(3));
-    let client = load::client(PeerProcess::urls(&pool)).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let client = load::client(PeerProcess::urls(&pool)).on_no_peers(OnNoPeers::Fail).build().unwrap();
     let results = under_load(&origin, &|url| get(&client, url), |load| {
         load.wait_for_more(STEP);
         pool.iter_mut().for_each(|peer| peer.process.kill());
         let failed = load.failed();
         load.wait_until(|| load.failed() >= failed + STEP);
     });
-    let no_peer = results.failed_as(ErrorKind::Unreachable) + results.failed_as(ErrorKind::NoPeerLeft);
+    let no_peer = results.failed_as(ErrorKind::Unreachable) + results.failed_as(ErrorKind::OnNoPeers);
     // Bodies in transit also fail, at most one per thread, because no peer is left to resume them from.
     let broken = results.failed_as(ErrorKind::IncompleteBody);
     let all = results.failed();
     table
-        .row("the same with `NoPeerLeft::Fail`", "from then on", results, TIME_LIMIT)
+        .row("the same with `OnNoPeers::Fail`", "from then on", results, TIME_LIMIT)
         .require(all == no_peer + broken && broken <= 4, "every error must say that no peer is available");
 }
 

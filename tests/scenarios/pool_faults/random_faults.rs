@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use forwardcache::{Body, Client, Deadline, Error, ErrorKind, NoPeerLeft, Outcome, PeerState, Purge};
+use forwardcache::{Body, Client, Deadline, Error, ErrorKind, OnNoPeers, Outcome, PeerState, Purge};
 use http::{Request, Response};
 use parking_lot::{Condvar, Mutex};
 
@@ -79,7 +79,7 @@ fn random_faults_cause_no_wrong_stale_or_needlessly_failed_response() {
     let seed = number("FORWARDCACHE_SEED").unwrap_or(nanoseconds);
     let mut pool: Vec<_> = (0..3).map(|_| PeerProcess::start()).collect();
     let relays: Vec<_> = pool.iter().map(|peer| Relay::to(peer.address)).collect();
-    let client = load::client(relays.iter().map(Relay::url)).no_peer_left(NoPeerLeft::FetchDirectly);
+    let client = load::client(relays.iter().map(Relay::url)).on_no_peers(OnNoPeers::FetchDirectly);
     let run = Run {
         origin: ChangingOrigin::start(),
         client: client.build().unwrap(),

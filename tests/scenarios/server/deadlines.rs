@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use forwardcache::{Body, FrontOptions};
+use forwardcache::{Body, ServerConfig};
 use http::{Request, Response};
 
 use super::{RecordingServer, assert_still_serves, read_rejection, start_server};
@@ -39,7 +39,7 @@ fn drip(address: SocketAddr, bytes: &[u8]) -> (Vec<u8>, usize) {
 
 #[test]
 fn head_timeout_covers_the_whole_head() {
-    let server = RecordingServer::start_with(FrontOptions::new().head_timeout(TIMEOUT));
+    let server = RecordingServer::start_with(ServerConfig::new().head_timeout(TIMEOUT));
     let started = Instant::now();
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "a".repeat(10_000));
     let (answer, sent) = drip(server.address(), long.as_bytes());
@@ -57,14 +57,14 @@ fn slow_head_within_the_timeout_is_answered() {
 
 #[test]
 fn incomplete_head_gets_408() {
-    let server = RecordingServer::start_with(FrontOptions::new().head_timeout(TIMEOUT));
+    let server = RecordingServer::start_with(ServerConfig::new().head_timeout(TIMEOUT));
     assert_eq!(server.rejected_with("GET / HTTP/1.1\r\nHost: a\r\n"), 408);
     assert_eq!(server.rejected_with("G"), 408);
 }
 
 #[test]
 fn idle_connection_is_closed_silently() {
-    let server = RecordingServer::start_with(FrontOptions::new().idle_timeout(TIMEOUT));
+    let server = RecordingServer::start_with(ServerConfig::new().idle_timeout(TIMEOUT));
     assert!(server.connect().read_to_end().is_empty());
     let mut used = server.connect();
     used.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -75,7 +75,7 @@ fn idle_connection_is_closed_silently() {
 
 #[test]
 fn incomplete_body_gets_408() {
-    let server = RecordingServer::start_with(FrontOptions::new().write_timeout(TIMEOUT));
+    let server = RecordingServer::start_with(ServerConfig::new().write_timeout(TIMEOUT));
     for message in [
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
@@ -93,7 +93,7 @@ fn incomplete_body_gets_408() {
 #[test]
 fn body_below_the_minimum_rate_gets_408() {
     let server =
-        RecordingServer::start_with(FrontOptions::new().write_timeout(TIMEOUT).min_transfer_rate(1 << 20));
+        RecordingServer::start_with(ServerConfig::new().write_timeout(TIMEOUT).min_transfer_rate(1 << 20));
     let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n";
     let (answer, _) = drip(server.address(), (head.to_owned() + &"a".repeat(9_999)).as_bytes());
     assert!(answer.starts_with(b"HTTP/1.1 408 "), "{:?}", answer.escape_ascii().to_string());
@@ -103,7 +103,7 @@ fn body_below_the_minimum_rate_gets_408() {
 #[test]
 fn client_that_stops_reading_is_disconnected() {
     const LARGE: usize = 64 << 20;
-    let serving = start_server(FrontOptions::new().write_timeout(TIMEOUT), |request: Request<Body>| {
+    let serving = start_server(ServerConfig::new().write_timeout(TIMEOUT), |request: Request<Body>| {
         let length = if request.uri().path() == "/large" { LARGE } else { 1 };
         Response::new(Body::from(vec![b'x'; length]))
     });
@@ -121,7 +121,7 @@ fn client_that_stops_reading_is_disconnected() {
 fn client_reset_does_not_affect_other_clients() {
     let (gate, started) = (Gate::new(), Gate::new());
     let (handler_gate, started_signal) = (gate.clone(), started.clone());
-    let serving = start_server(FrontOptions::new(), move |request: Request<Body>| {
+    let serving = start_server(ServerConfig::new(), move |request: Request<Body>| {
         match request.uri().path() {
             "/wait" => {
                 started_signal.open();

@@ -1,6 +1,6 @@
 //! Bodies, their framing and their limits.
 
-use forwardcache::FrontOptions;
+use forwardcache::ServerConfig;
 
 use super::{ReceivedRequest, RecordingServer, read_rejection};
 
@@ -116,7 +116,7 @@ fn body_is_unchanged_for_any_split() {
 
 #[test]
 fn body_limit_applies_to_every_framing() {
-    let server = RecordingServer::start_with(FrontOptions::new().max_body(10));
+    let server = RecordingServer::start_with(ServerConfig::new().max_body(10));
     assert_eq!(server.rejected_with(post("Content-Length: 11\r\n", "")), 413);
     assert_eq!(server.rejected_with(post("Transfer-Encoding: chunked\r\n", "b\r\n01234567890")), 413);
     for body in [
@@ -131,7 +131,7 @@ fn body_limit_applies_to_every_framing() {
 
 #[test]
 fn expect_100_continue_is_answered_only_if_the_body_is_accepted() {
-    let server = RecordingServer::start_with(FrontOptions::new().max_body(10));
+    let server = RecordingServer::start_with(ServerConfig::new().max_body(10));
     let mut connection = server.connect();
     connection.write(post("Content-Length: 3\r\nExpect: 100-Continue\r\n", ""));
     assert_eq!(connection.read_response().status, 100);
@@ -154,7 +154,7 @@ fn expect_100_continue_is_answered_only_if_the_body_is_accepted() {
 #[test]
 fn extra_line_end_after_a_body_is_ignored() {
     let server =
-        RecordingServer::start_with(FrontOptions::new().head_timeout(std::time::Duration::from_millis(100)));
+        RecordingServer::start_with(ServerConfig::new().head_timeout(std::time::Duration::from_millis(100)));
     let mut connection = server.connect();
     connection.write(post("Content-Length: 1\r\n", "a") + "\r");
     assert_eq!(connection.read_response().status, 200);
@@ -186,7 +186,7 @@ fn rejection_of_a_head_request_has_no_body() {
 #[test]
 fn handler_can_echo_a_body_while_it_arrives() {
     let serving =
-        super::start_server(FrontOptions::new().workers(2), |request: http::Request<forwardcache::Body>| {
+        super::start_server(ServerConfig::new().workers(2), |request: http::Request<forwardcache::Body>| {
             http::Response::new(request.into_body())
         });
     let content = "0123456789abcdef".repeat(200_000);

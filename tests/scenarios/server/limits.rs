@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use forwardcache::{Body, FrontOptions};
+use forwardcache::{Body, ServerConfig};
 use http::{Request, Response};
 
 use super::{RecordingServer, assert_still_serves, start_server};
@@ -30,7 +30,7 @@ fn pipelined_requests_are_handled_as_responses_are_read() {
     const REQUESTS: usize = 10_000;
     let handled = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&handled);
-    let serving = start_server(FrontOptions::new(), move |request: Request<Body>| {
+    let serving = start_server(ServerConfig::new(), move |request: Request<Body>| {
         counter.fetch_add(1, Ordering::Relaxed);
         let mut body = request.uri().path().as_bytes().to_vec();
         body.resize(16 << 10, b' ');
@@ -62,7 +62,7 @@ fn pipelined_requests_are_handled_as_responses_are_read() {
 #[test]
 fn connection_over_the_limit_gets_503() {
     for options in
-        [FrontOptions::new().max_connections(2), FrontOptions::new().max_connections_per_address(2)]
+        [ServerConfig::new().max_connections(2), ServerConfig::new().max_connections_per_address(2)]
     {
         let server = RecordingServer::start_with(options);
         let mut held: Vec<Connection> = (0..2)
@@ -101,7 +101,7 @@ fn is_served(mut socket: &TcpStream) -> bool {
 fn requests_over_the_queue_limit_get_503() {
     let (gate, started) = (Gate::new(), Gate::new());
     let (handler_gate, started_signal) = (gate.clone(), started.clone());
-    let options = FrontOptions::new().workers(1).queue_length(1).io_threads(1);
+    let options = ServerConfig::new().workers(1).queue_length(1).io_threads(1);
     let serving = start_server(options, move |_: Request<Body>| {
         started_signal.open();
         handler_gate.wait();

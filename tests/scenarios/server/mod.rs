@@ -12,7 +12,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use forwardcache::{Body, EventFront, FrontOptions, Serving};
+use forwardcache::{Body, Server, ServerConfig, ServerHandle};
 use http::{Request, Response};
 use parking_lot::Mutex;
 
@@ -42,16 +42,16 @@ impl ReceivedRequest {
 
 /// A server whose handler records each request and responds with `ok`.
 struct RecordingServer {
-    serving: Serving,
+    serving: ServerHandle,
     seen: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
 impl RecordingServer {
     fn start() -> Self {
-        Self::start_with(FrontOptions::new())
+        Self::start_with(ServerConfig::new())
     }
 
-    fn start_with(options: FrontOptions) -> Self {
+    fn start_with(options: ServerConfig) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let recorded = Arc::clone(&seen);
         let handler = move |request: Request<Body>| {
@@ -108,8 +108,8 @@ fn assert_still_serves(address: SocketAddr) {
 }
 
 fn start_server(
-    options: FrontOptions,
+    options: ServerConfig,
     handler: impl Fn(Request<Body>) -> Response<Body> + Send + Sync + 'static,
-) -> Serving {
-    EventFront::bind("127.0.0.1:0", options, handler).expect("a loopback port is free")
+) -> ServerHandle {
+    Server::bind("127.0.0.1:0", options, handler).expect("a loopback port is free")
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::net::TcpStream;
 
-use forwardcache::{Body, FrontOptions};
+use forwardcache::{Body, ServerConfig};
 use http::{Request, Response};
 
 use super::{assert_still_serves, start_server};
@@ -27,8 +27,8 @@ impl Read for Pieces {
 }
 
 /// A server whose response depends on the path.
-fn scripted_server() -> forwardcache::Serving {
-    start_server(FrontOptions::new(), |request: Request<Body>| {
+fn scripted_server() -> forwardcache::ServerHandle {
+    start_server(ServerConfig::new(), |request: Request<Body>| {
         let stream = |fails, length| Body::from_reader(Pieces(vec![b"defgh", b"abc"], fails), length);
         match request.uri().path() {
             "/stream" => Response::new(stream(false, None)),
@@ -58,7 +58,7 @@ impl Read for PanickingBody {
     }
 }
 
-fn send_head(serving: &forwardcache::Serving, head: &str) -> Connection {
+fn send_head(serving: &forwardcache::ServerHandle, head: &str) -> Connection {
     let mut connection = Connection::open(serving.local_addr());
     connection.write(head.to_owned() + "\r\n");
     connection
@@ -154,7 +154,7 @@ fn pipelined_requests_are_answered_in_order() {
 fn shutdown_finishes_active_requests_and_closes_idle_connections() {
     let (gate, started) = (Gate::new(), Gate::new());
     let (handler_gate, started_signal) = (gate.clone(), started.clone());
-    let serving = start_server(FrontOptions::new(), move |request: Request<Body>| {
+    let serving = start_server(ServerConfig::new(), move |request: Request<Body>| {
         if request.uri().path() == "/slow" {
             started_signal.open();
             handler_gate.wait();
@@ -179,7 +179,7 @@ fn shutdown_finishes_active_requests_and_closes_idle_connections() {
 #[test]
 fn shutdown_is_limited_by_the_drain_deadline() {
     let quick = start_server(
-        FrontOptions::new().drain_deadline(std::time::Duration::from_millis(50)),
+        ServerConfig::new().drain_deadline(std::time::Duration::from_millis(50)),
         |_: Request<Body>| Response::new(Body::empty()),
     );
     let mut other = Connection::open(quick.local_addr());

@@ -20,7 +20,7 @@ type Fields = &'static [(&'static str, &'static str)];
 
 struct Scene {
     near: Near,
-    owner: Caching,
+    owner: HttpCache,
     clock: Arc<ManualClock>,
     is_owner_down: Arc<AtomicBool>,
     asked: Arc<Mutex<Vec<HeaderMap>>>,
@@ -41,7 +41,7 @@ impl Scene {
             }
             Ok(response.body(Body::from(vec![b'x'; size])).unwrap())
         });
-        let owner = Caching::builder()
+        let owner = HttpCache::builder()
             .origin(origin)
             .store(MemoryStore::new(16 * MEMORY))
             .clock(Arc::clone(&clock))
@@ -77,9 +77,11 @@ impl Scene {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
-        let past = |_: &Target, request| self.near.parts.owner.round_trip(request);
-        let (mut parts, body) =
-            self.near.round_trip(Target::parse(url).unwrap(), request, |_, _| false, past)?.into_parts();
+        let past = |_: &CanonicalUrl, request| self.near.parts.owner.round_trip(request);
+        let (mut parts, body) = self
+            .near
+            .round_trip(CanonicalUrl::parse(url).unwrap(), request, |_, _| false, past)?
+            .into_parts();
         let body = Body::from(body.into_bytes()?);
         parts.extensions.clear();
         Ok(Response::from_parts(parts, body))
@@ -342,9 +344,9 @@ fn a_reload_and_an_unsafe_request_take_the_copy_with_them() {
 fn what_it_has_is_forgotten_when_told() {
     let scene = Scene::new(&[("cache-control", "max-age=60")]);
     scene.heat();
-    scene.near.forget(&Target::parse("http://example.com/b").unwrap());
+    scene.near.forget(&CanonicalUrl::parse("http://example.com/b").unwrap());
     assert_eq!(scene.near.usage().keys, 1);
-    scene.near.forget(&Target::parse(URL).unwrap());
+    scene.near.forget(&CanonicalUrl::parse(URL).unwrap());
     assert_eq!(scene.near.usage().keys, 0);
     scene.get();
     assert_eq!(scene.near.usage().keys, 1);
@@ -372,11 +374,11 @@ fn it_keeps_to_its_memory() {
 fn what_the_peer_owns_itself_needs_no_copy() {
     let mut scene = Scene::new(&[("cache-control", "max-age=60")]);
     scene.near.parts.own = Some(PeerUrl::parse("http://me:3000").unwrap());
-    let target = Target::parse(URL).unwrap();
+    let target = CanonicalUrl::parse(URL).unwrap();
     for _ in 0..20 {
-        let past = |_: &Target, request| scene.near.parts.owner.round_trip(request);
+        let past = |_: &CanonicalUrl, request| scene.near.parts.owner.round_trip(request);
         let request = Request::get(URL).body(Body::empty()).unwrap();
-        let is_own = |_: &Target, own: &PeerUrl| own.as_str() == "http://me:3000";
+        let is_own = |_: &CanonicalUrl, own: &PeerUrl| own.as_str() == "http://me:3000";
         scene.near.round_trip(target.clone(), request, is_own, past).unwrap();
     }
     assert_eq!((scene.asked(), scene.near.usage().keys), (20, 0));
@@ -418,7 +420,7 @@ fn options_that_cannot_be_are_refused() {
         (NearCache::new().hot(8, Duration::ZERO), Some("the time in which requests make a key hot is zero")),
     ] {
         let clock = Arc::new(ManualClock::at_unix_seconds(0));
-        let owner = Arc::new(crate::message::round_trip::Nowhere);
+        let owner = Arc::new(crate::message::round_trip::Offline);
         let near = Near::new(NearParts { options, owner, clock, own: None, rules: None });
         let error = near.err().map(|error| (error.kind(), error.message().to_owned()));
         assert_eq!(error, refused.map(|text| (ErrorKind::BadOption, text.to_owned())));

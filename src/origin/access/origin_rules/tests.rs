@@ -2,18 +2,18 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::error::{Error, ErrorKind};
-use crate::message::url::BadTarget;
+use crate::message::url::InvalidUrl;
 
 fn rules(text: &str) -> OriginRules {
     OriginRules::parse(text).unwrap_or_else(|bad| panic!("{text}: {bad}"))
 }
 
 fn ask(text: &str, url: &str) -> Result<(), Refused> {
-    rules(text).may_ask(&Target::parse(url).unwrap_or_else(|bad| panic!("{url}: {bad}")))
+    rules(text).may_ask(&CanonicalUrl::parse(url).unwrap_or_else(|bad| panic!("{url}: {bad}")))
 }
 
 fn connect(text: &str, url: &str, address: &str) -> Result<(), Refused> {
-    rules(text).may_connect(&Target::parse(url).unwrap(), address.parse().unwrap())
+    rules(text).may_connect(&CanonicalUrl::parse(url).unwrap(), address.parse().unwrap())
 }
 
 const OK: Result<(), Refused> = Ok(());
@@ -188,11 +188,11 @@ fn every_spelling_of_a_forbidden_address() {
         "127.0.0.1\\@example.com",
         "lo\u{ad}calhost",
     ] {
-        let bad = Target::parse(&format!("http://{host}/")).expect_err(host);
+        let bad = CanonicalUrl::parse(&format!("http://{host}/")).expect_err(host);
         assert!(
             matches!(
                 bad,
-                BadTarget::BadHost | BadTarget::HostNotAscii | BadTarget::UserInfo | BadTarget::BadPort
+                InvalidUrl::BadHost | InvalidUrl::HostNotAscii | InvalidUrl::UserInfo | InvalidUrl::BadPort
             ),
             "{host}: {bad:?}"
         );
@@ -281,7 +281,7 @@ fn a_refusal_is_one_line_without_the_rules() {
 #[test]
 fn trusted_servers_may_be_anywhere() {
     for url in ["http://169.254.1.1/", "http://[fe80::1]/", "http://169.254.169.254/", "http://127.0.0.1/"] {
-        assert_eq!(OriginRules::trusting().may_ask(&Target::parse(url).unwrap()), OK, "{url}");
+        assert_eq!(OriginRules::trusting().may_ask(&CanonicalUrl::parse(url).unwrap()), OK, "{url}");
     }
 }
 
@@ -294,7 +294,7 @@ proptest! {
     ) {
         let text = std::iter::once("public".to_owned()).chain(names).collect::<Vec<_>>().join(",");
         if AddressClass::of(address) != AddressClass::Public {
-            prop_assert!(rules(&text).may_connect(&Target::parse("http://a.example/").unwrap(), address).is_err());
+            prop_assert!(rules(&text).may_connect(&CanonicalUrl::parse("http://a.example/").unwrap(), address).is_err());
         }
     }
 }

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use http::{Method, Request, Response};
 
-use super::TinyHttpFront;
+use super::TinyHttpServer;
 use crate::message::body::Body;
-use crate::server::{FrontOptions, Handler, Serving};
+use crate::server::{Handler, ServerConfig, ServerHandle};
 
-fn serve(handler: impl Handler + 'static) -> Serving {
-    serve_with(FrontOptions::new(), handler)
+fn serve(handler: impl Handler + 'static) -> ServerHandle {
+    serve_with(ServerConfig::new(), handler)
 }
 
-fn serve_with(options: FrontOptions, handler: impl Handler + 'static) -> Serving {
-    TinyHttpFront::bind("127.0.0.1:0", options, handler).unwrap()
+fn serve_with(options: ServerConfig, handler: impl Handler + 'static) -> ServerHandle {
+    TinyHttpServer::bind("127.0.0.1:0", options, handler).unwrap()
 }
 
 /// Answers with method, target and body of the request.
@@ -40,7 +40,7 @@ struct Answer {
 }
 
 impl Client {
-    fn of(serving: &Serving) -> Self {
+    fn of(serving: &ServerHandle) -> Self {
         Self::connect(serving.local_addr())
     }
 

@@ -5,7 +5,7 @@ use http::{Method, Request, Response};
 
 use super::{Client, echo, serve, serve_with};
 use crate::message::body::Body;
-use crate::server::{FrontOptions, RemoteAddress};
+use crate::server::{RemoteAddress, ServerConfig};
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
@@ -118,7 +118,7 @@ fn what_follows_a_doubtful_body_is_not_taken_for_a_request() {
 
 #[test]
 fn a_body_over_the_limit_is_a_413_and_ends_nothing() {
-    let serving = serve_with(FrontOptions::new().workers(1).max_body(10_000), echo);
+    let serving = serve_with(ServerConfig::new().workers(1).max_body(10_000), echo);
     for length in ["10001", "100000000000000", "18446744073709551615"] {
         for method in [Method::GET, Method::POST] {
             let mut client = Client::of(&serving);

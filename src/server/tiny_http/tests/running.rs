@@ -8,11 +8,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use http::{Method, Request, Response, StatusCode};
 
-use super::super::TinyHttpFront;
+use super::super::TinyHttpServer;
 use super::{Client, echo, serve, serve_with};
 use crate::base::error::ErrorKind;
 use crate::message::body::Body;
-use crate::server::{FrontOptions, Handler};
+use crate::server::{Handler, ServerConfig};
 
 /// A handler that says when it has begun and goes on when it is let.
 fn gated() -> (impl Handler, Receiver<()>, Sender<()>) {
@@ -41,7 +41,7 @@ fn a_panic_ends_one_request_and_nothing_else() {
         }
     }
     let serving =
-        serve_with(FrontOptions::new().workers(1), |request: Request<Body>| match request.uri().path() {
+        serve_with(ServerConfig::new().workers(1), |request: Request<Body>| match request.uri().path() {
             "/panic" => panic!("asked to"),
             "/drop" => Response::new(Body::from_reader(PanicsWhenDropped, None)),
             "/interim" => Response::builder().status(103).body(Body::empty()).unwrap(),
@@ -61,7 +61,7 @@ fn a_panic_ends_one_request_and_nothing_else() {
 #[test]
 fn who_finds_the_queue_full_is_told_to_come_back() {
     let (handler, has_begun, go_on) = gated();
-    let serving = serve_with(FrontOptions::new().workers(1).queue_length(1), handler);
+    let serving = serve_with(ServerConfig::new().workers(1).queue_length(1), handler);
     let mut first = Client::of(&serving);
     first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     has_begun.recv().unwrap();
@@ -88,7 +88,7 @@ fn who_finds_the_queue_full_is_told_to_come_back() {
 
 #[test]
 fn a_body_that_does_not_come_holds_up_nobody_without_one() {
-    let serving = serve_with(FrontOptions::new().workers(1), echo);
+    let serving = serve_with(ServerConfig::new().workers(1), echo);
     let waiting: Vec<_> = (0..8)
         .map(|_| {
             let mut client = Client::of(&serving);
@@ -102,7 +102,7 @@ fn a_body_that_does_not_come_holds_up_nobody_without_one() {
 
 #[test]
 fn a_client_that_does_not_read_gives_its_worker_back() {
-    let options = FrontOptions::new().workers(1).write_timeout(Duration::from_millis(200));
+    let options = ServerConfig::new().workers(1).write_timeout(Duration::from_millis(200));
     let serving = serve_with(options, |request: Request<Body>| {
         Response::new(match request.uri().path() {
             "/large" => Body::from(vec![7; 64 << 20]),
@@ -118,7 +118,7 @@ fn a_client_that_does_not_read_gives_its_worker_back() {
 #[test]
 fn a_shutdown_answers_what_is_in_flight_and_lets_nobody_in() {
     let (handler, has_begun, go_on) = gated();
-    let options = FrontOptions::new().workers(1).drain_deadline(Duration::from_secs(3600));
+    let options = ServerConfig::new().workers(1).drain_deadline(Duration::from_secs(3600));
     let serving = serve_with(options, handler);
     let address = serving.local_addr();
     let mut idle = Client::of(&serving);
@@ -143,7 +143,7 @@ fn a_shutdown_answers_what_is_in_flight_and_lets_nobody_in() {
 #[test]
 fn at_the_drain_deadline_the_queue_is_told_and_the_wait_is_over() {
     let (handler, has_begun, go_on) = gated();
-    let options = FrontOptions::new().workers(1).queue_length(2).drain_deadline(Duration::ZERO);
+    let options = ServerConfig::new().workers(1).queue_length(2).drain_deadline(Duration::ZERO);
     let serving = serve_with(options, handler);
     let mut clients: Vec<_> = (0..3).map(|_| Client::of(&serving)).collect();
     clients[0].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -179,7 +179,7 @@ fn a_port_can_be_served_again_after_a_shutdown() {
     let mut client = Client::of(&serving);
     assert_eq!(client.get("/").status, 200);
     drop(serving);
-    let serving = TinyHttpFront::bind(address, FrontOptions::new(), echo).unwrap();
+    let serving = TinyHttpServer::bind(address, ServerConfig::new(), echo).unwrap();
     assert_eq!(Client::of(&serving).get("/again").text(), "GET /again ");
 }
 
@@ -187,7 +187,7 @@ fn a_port_can_be_served_again_after_a_shutdown() {
 fn a_port_in_use_is_an_error_that_names_it() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let error = TinyHttpFront::bind(address, FrontOptions::new(), echo).err().unwrap();
+    let error = TinyHttpServer::bind(address, ServerConfig::new(), echo).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Listen);
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }

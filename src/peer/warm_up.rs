@@ -15,7 +15,7 @@ use crate::message::deadline::Deadline;
 use crate::message::purge::Purge;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::Outcome;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 
 /// How long a former owner has for the head of its answer. It has it in memory, or it has not.
@@ -42,7 +42,7 @@ impl<O: RoundTrip> Handover<O> {
         if !is_for_all_of_it || !self.client.known_pool().former().are_any() {
             return None;
         }
-        let target = Target::parse(&request.uri().to_string()).ok()?;
+        let target = CanonicalUrl::parse(&request.uri().to_string()).ok()?;
         let former = self.client.known_pool().former_owner(&target, &self.self_url, Instant::now())?;
         let mut asking = Request::new(Body::empty());
         asking.headers_mut().clone_from(request.headers());
@@ -82,6 +82,6 @@ impl<O: RoundTrip> RoundTrip for Handover<O> {
 /// What an unsafe request to this URL may make doubtful (RFC 9111 section 4.4), which former owners have as it was:
 /// nothing of another origin.
 fn all_of_its_origin(url: &str) -> Purge {
-    let origin = Target::parse(url).map(|target| target.origin()).ok();
+    let origin = CanonicalUrl::parse(url).map(|target| target.origin()).ok();
     origin.and_then(|origin| Purge::prefix(origin.as_str()).ok()).unwrap_or_else(Purge::all)
 }

@@ -11,11 +11,11 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use log::debug;
 use parking_lot::{Condvar, Mutex};
 
-use super::options::{Limits, Politeness, Share};
+use super::options::{Limits, OriginLimits, Share};
 use super::origin::{Admission, SOON, Ticket};
 use super::origins::Origins;
 use super::pauses::{Pauses, Scope};
-use super::place::{Place, held};
+use super::permit::{Place, held};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
@@ -23,21 +23,21 @@ use crate::message::deadline::Deadline;
 use crate::message::header::list;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::Stats;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 
-/// A [`RoundTrip`] that asks no origin for more than it may, by [`Politeness`].
+/// A [`RoundTrip`] that asks no origin for more than it may, by [`OriginLimits`].
 ///
-/// It belongs between a [`Caching`](crate::Caching) and what fetches; a [`Peer`](crate::Peer) has one there already,
+/// It belongs between a [`HttpCache`](crate::HttpCache) and what fetches; a [`Peer`](crate::Peer) has one there already,
 /// which keeps to that peer's share of the pool's limits. This one knows of no pool: its limits are its own.
 ///
 /// ```
-/// use forwardcache::{Body, Caching, Polite, Politeness, RoundTrip, RoundTripFn};
+/// use forwardcache::{Body, HttpCache, Throttle, OriginLimits, RoundTrip, RoundTripFn};
 /// use http::{Request, Response};
 ///
 /// let busy = RoundTripFn(|_| {
 ///     Ok(Response::builder().status(429).header("retry-after", "30").body(Body::empty()).unwrap())
 /// });
-/// let cache = Caching::builder().origin(Polite::new(busy, Politeness::new())?).build()?;
+/// let cache = HttpCache::builder().origin(Throttle::new(busy, OriginLimits::new())?).build()?;
 /// let fetch = || cache.round_trip(Request::get("http://example.com/").body(Body::empty()).unwrap());
 /// assert_eq!(fetch()?.status(), 429);
 /// let error = fetch().unwrap_err();
@@ -47,7 +47,7 @@ use crate::message::url::Target;
 ///
 /// Cloning it is cheap and gives the same one.
 #[derive(Clone)]
-pub struct Polite {
+pub struct Throttle {
     shared: Arc<Shared>,
     next: Arc<dyn RoundTrip>,
 }
@@ -58,7 +58,7 @@ type ShareNow = Box<dyn Fn() -> Share + Send + Sync>;
 
 /// What all clones share.
 pub(super) struct Shared {
-    options: Politeness,
+    options: OriginLimits,
     limits: Limits,
     clock: Arc<dyn Clock>,
     stats: Arc<Stats>,
@@ -87,20 +87,20 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// The longest wait before a request looks again: nothing notifies it when the pool changes.
 const LONGEST: Duration = Duration::from_secs(1);
 
-impl Polite {
+impl Throttle {
     /// Stands before `next`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::BadOption`] for a limit that makes no sense.
-    pub fn new(next: impl RoundTrip + 'static, politeness: Politeness) -> Result<Self> {
+    pub fn new(next: impl RoundTrip + 'static, origin_limits: OriginLimits) -> Result<Self> {
         let (clock, whole) = (Arc::new(SystemClock), Box::new(|| Share::WHOLE));
-        Self::made_of(Arc::new(next), politeness, clock, Arc::default(), whole)
+        Self::made_of(Arc::new(next), origin_limits, clock, Arc::default(), whole)
     }
 
     pub(crate) fn made_of(
         next: Arc<dyn RoundTrip>,
-        options: Politeness,
+        options: OriginLimits,
         clock: Arc<dyn Clock>,
         stats: Arc<Stats>,
         share: ShareNow,
@@ -121,10 +121,10 @@ impl Polite {
     }
 
     /// How many fetches from this origin may run at a time at this moment: the share of this peer in
-    /// [`Politeness::concurrent`], at least 1; `None` without a limit. A scheduler that starts no more of them never
+    /// [`OriginLimits::concurrent`], at least 1; `None` without a limit. A scheduler that starts no more of them never
     /// has a thread wait for a place. It is cheap, and never blocks. Today it is the same for all origins.
     #[must_use]
-    pub fn concurrency_share(&self, _origin: &Target) -> Option<u32> {
+    pub fn concurrency_share(&self, _origin: &CanonicalUrl) -> Option<u32> {
         self.shared.limits.concurrent.and_then(|_| self.shared.limits_now().concurrent)
     }
 
@@ -137,10 +137,11 @@ impl Polite {
     #[cfg(test)]
     pub(crate) fn alone(
         next: impl RoundTrip + 'static,
-        politeness: Politeness,
+        origin_limits: OriginLimits,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self::made_of(Arc::new(next), politeness, clock, Arc::default(), Box::new(|| Share::WHOLE)).unwrap()
+        Self::made_of(Arc::new(next), origin_limits, clock, Arc::default(), Box::new(|| Share::WHOLE))
+            .unwrap()
     }
 
     #[cfg(test)]
@@ -150,14 +151,14 @@ impl Polite {
 
     #[cfg(test)]
     pub(super) fn in_flight(&self, origin: &str) -> u32 {
-        let origin = Target::parse(origin).unwrap();
+        let origin = CanonicalUrl::parse(origin).unwrap();
         self.shared.state.lock().origins.find(&origin).map_or(0, |state| state.in_flight)
     }
 }
 
-impl RoundTrip for Polite {
+impl RoundTrip for Throttle {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
-        let target = Target::parse(&request.uri().to_string())?;
+        let target = CanonicalUrl::parse(&request.uri().to_string())?;
         let limit =
             Deadline::of(request.extensions()).and_then(|deadline| deadline.remaining(Instant::now()));
         let scope = self.shared.scope(&target, request.headers());
@@ -178,7 +179,7 @@ impl Shared {
     }
 
     /// The requests that a pause holds back together with this one.
-    fn scope(&self, target: &Target, headers: &HeaderMap) -> Scope {
+    fn scope(&self, target: &CanonicalUrl, headers: &HeaderMap) -> Scope {
         let credential = list::joined(headers, &AUTHORIZATION).filter(|_| !self.options.pause_origins);
         let credential = credential.map(|credential| self.credentials.hash_one(credential));
         Scope { origin: target.origin(), credential }
@@ -247,7 +248,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn give_back(&self, origin: &Target) {
+    pub(super) fn give_back(&self, origin: &CanonicalUrl) {
         if let Some(state) = self.state.lock().origins.find(origin) {
             state.in_flight = state.in_flight.saturating_sub(1);
         }
@@ -258,7 +259,7 @@ impl Shared {
 /// A request that waits; dropping it takes the request out of the queue.
 struct Turn<'a> {
     shared: &'a Shared,
-    origin: &'a Target,
+    origin: &'a CanonicalUrl,
     ticket: Ticket,
 }
 
@@ -275,8 +276,8 @@ impl Drop for Turn<'_> {
     }
 }
 
-impl fmt::Debug for Polite {
+impl fmt::Debug for Throttle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Polite").field("politeness", &self.shared.options).finish_non_exhaustive()
+        f.debug_struct("Throttle").field("origin_limits", &self.shared.options).finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use forwardcache::{ByteSize, Error, ErrorKind, FrontOptions, Peer, ServerTls, Serving, TinyHttpFront};
+use forwardcache::{ByteSize, Error, ErrorKind, Peer, ServerConfig, ServerHandle, ServerTls, TinyHttpServer};
 
 use super::arguments::{Front, FrontArguments};
 
@@ -22,19 +22,19 @@ pub(super) fn serve(
     listener: TcpListener,
     front: Front,
     workers: Option<u16>,
-    options: FrontOptions,
-) -> Result<Serving, Error> {
+    options: ServerConfig,
+) -> Result<ServerHandle, Error> {
     if front == Front::Event {
         return peer.serve_on(listener, options);
     }
     let workers = workers.map_or(TINY_HTTP_WORKERS, usize::from);
-    let serving = TinyHttpFront::on(listener, options.workers(workers), peer.handler_for(workers))?;
+    let serving = TinyHttpServer::on(listener, options.workers(workers), peer.handler_for(workers))?;
     peer.is_served_on(serving.local_addr());
     Ok(serving)
 }
 
 /// What was said of it, where that makes sense.
-pub(super) fn options(typed: &FrontArguments, tls: Option<ServerTls>) -> Result<FrontOptions, Error> {
+pub(super) fn options(typed: &FrontArguments, tls: Option<ServerTls>) -> Result<ServerConfig, Error> {
     let is_about_event = tls.is_some()
         || typed.io_threads.is_some()
         || typed.max_connections.is_some()
@@ -51,7 +51,7 @@ pub(super) fn options(typed: &FrontArguments, tls: Option<ServerTls>) -> Result<
                     --queue-length, --max-request-body and --stall-timeout";
         return Err(Error::new(ErrorKind::BadOption, text));
     }
-    let set = FrontOptions::new();
+    let set = ServerConfig::new();
     let set = set.workers(typed.workers.map_or(WORKERS, usize::from));
     let set = with(set, typed.max_queue_wait, |set, time| set.max_queue_wait(seconds(time)));
     let set = with(set, typed.io_threads, |set, number| set.io_threads(number.into()));
@@ -69,7 +69,7 @@ pub(super) fn options(typed: &FrontArguments, tls: Option<ServerTls>) -> Result<
     let set = with(set, typed.idle_timeout, |set, time| set.idle_timeout(seconds(time)));
     let set = with(set, typed.stall_timeout, |set, time| set.write_timeout(seconds(time)));
     let set = with(set, typed.min_transfer_rate, |set, size| set.min_transfer_rate(size.bytes()));
-    Ok(with(set, tls, FrontOptions::tls))
+    Ok(with(set, tls, ServerConfig::tls))
 }
 
 /// The options with this value, where there is one.

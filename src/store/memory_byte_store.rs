@@ -7,22 +7,22 @@ use std::mem::size_of;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::{Cache, CacheKeys, StoreError, Usage};
+use super::{ByteStore, ByteStoreKeys, StoreError, Usage};
 
 /// Bytes by key in memory, without a bound: for tests, for what is known to be small, and under
 /// [`Lru`](super::Lru). [`MemoryStore`](super::MemoryStore) is what serves requests fast.
 ///
 /// ```
 /// use bytes::Bytes;
-/// use forwardcache::{Cache, MemoryCache};
+/// use forwardcache::{ByteStore, MemoryByteStore};
 ///
-/// let cache = MemoryCache::default();
+/// let cache = MemoryByteStore::default();
 /// cache.set("key", Bytes::from("value"))?;
 /// assert_eq!(cache.get("key")?, Some(Bytes::from("value")));
 /// # Ok::<(), forwardcache::StoreError>(())
 /// ```
 #[derive(Debug, Default)]
-pub struct MemoryCache {
+pub struct MemoryByteStore {
     held: RwLock<Held>,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Debug for Held {
     }
 }
 
-impl MemoryCache {
+impl MemoryByteStore {
     /// An empty cache.
     #[must_use]
     pub fn new() -> Self {
@@ -53,7 +53,7 @@ fn size(key: &str, value: &Bytes) -> u64 {
     BOOKKEEPING + key.len() as u64 + value.len() as u64
 }
 
-impl Cache for MemoryCache {
+impl ByteStore for MemoryByteStore {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         Ok(self.held.read().values.get(key).cloned())
     }
@@ -78,7 +78,7 @@ impl Cache for MemoryCache {
     }
 
     /// Those at the moment of the call.
-    fn keys(&self) -> Option<CacheKeys<'_>> {
+    fn keys(&self) -> Option<ByteStoreKeys<'_>> {
         let keys: Vec<String> = self.held.read().values.keys().map(|key| key.as_ref().to_owned()).collect();
         Some(Box::new(keys.into_iter().map(Ok)))
     }
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn usage_follows_replacing_and_deleting() {
-        let cache = MemoryCache::new();
+        let cache = MemoryByteStore::new();
         cache.set("a", Bytes::from_static(b"12345")).unwrap();
         let five = cache.usage().bytes;
         cache.set("a", Bytes::from_static(b"12")).unwrap();

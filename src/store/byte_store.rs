@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{StoreError, Usage};
 
 /// The keys that a cache holds, one after the other.
-pub type CacheKeys<'a> = Box<dyn Iterator<Item = Result<String, StoreError>> + 'a>;
+pub type ByteStoreKeys<'a> = Box<dyn Iterator<Item = Result<String, StoreError>> + 'a>;
 
 /// Bytes by key: the small trait for those who keep responses somewhere else, on a disk or in a
 /// server. [`BackedStore`](super::BackedStore) makes a [`Store`](super::Store) of it, and
@@ -31,12 +31,12 @@ pub type CacheKeys<'a> = Box<dyn Iterator<Item = Result<String, StoreError>> + '
 /// use std::sync::Mutex;
 ///
 /// use bytes::Bytes;
-/// use forwardcache::{BackedStore, Cache, Lru, StoreError};
+/// use forwardcache::{BackedStore, ByteStore, Lru, StoreError};
 ///
 /// #[derive(Debug, Default)]
 /// struct Shelf(Mutex<HashMap<String, Bytes>>);
 ///
-/// impl Cache for Shelf {
+/// impl ByteStore for Shelf {
 ///     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
 ///         Ok(self.0.lock().unwrap().get(key).cloned())
 ///     }
@@ -54,7 +54,7 @@ pub type CacheKeys<'a> = Box<dyn Iterator<Item = Result<String, StoreError>> + '
 /// let store = BackedStore::new(Lru::new(Shelf::default(), 64 << 20));
 /// # let _: &dyn forwardcache::Store = &store;
 /// ```
-pub trait Cache: fmt::Debug + Send + Sync {
+pub trait ByteStore: fmt::Debug + Send + Sync {
     /// What was last set for the key.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ pub trait Cache: fmt::Debug + Send + Sync {
     /// [purge](super::Store::purge) of what begins alike, or of everything, asks for them. Keys that are set or
     /// deleted meanwhile may come or not. Between two of them others are set and deleted, so no lock may be
     /// held there.
-    fn keys(&self) -> Option<CacheKeys<'_>> {
+    fn keys(&self) -> Option<ByteStoreKeys<'_>> {
         None
     }
 
@@ -99,7 +99,7 @@ pub trait Cache: fmt::Debug + Send + Sync {
 /// A shared, boxed or borrowed cache is a cache.
 macro_rules! forward {
     ($($pointer:ty),*) => {$(
-        impl<C: Cache + ?Sized> Cache for $pointer {
+        impl<C: ByteStore + ?Sized> ByteStore for $pointer {
             fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
                 (**self).get(key)
             }
@@ -112,7 +112,7 @@ macro_rules! forward {
                 (**self).delete(key)
             }
 
-            fn keys(&self) -> Option<CacheKeys<'_>> {
+            fn keys(&self) -> Option<ByteStoreKeys<'_>> {
                 (**self).keys()
             }
 

@@ -8,19 +8,19 @@ use http::header::{PROXY_AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, Request, Response};
 use log::{debug, warn};
 
-use super::asked::Asked;
 use super::budget::RetryBudget;
+use super::buffering;
 use super::builder::Options;
 use super::candidates::{Candidate, Candidates};
-use super::collecting;
+use super::circuit_breaker::{Epoch, Evidence};
 use super::counts::Counters;
-use super::disagreements::Disagreements;
-use super::health::{Sign, Ticket};
 use super::helpers::Helpers;
 use super::observation::{Attempts, Mark, Observation, is_strangers};
-use super::peers::{Known, Peers};
+use super::peers::{PeerEntry, Peers};
 use super::pool::Pool;
+use super::replayable_request::ReplayableRequest;
 use super::resume;
+use super::ring_mismatches::Disagreements;
 use super::watch::{Exchange, Listed, Watch};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Cause, Error, ErrorKind, Result, redacted};
@@ -31,7 +31,7 @@ use crate::message::digest::{Expected, announced, checked};
 use crate::message::header::cache_control::RequestDirectives;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::Outcome;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::origin::Origin;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{
@@ -68,7 +68,7 @@ pub(super) struct Inner {
 }
 
 /// Who answers when no peer is left.
-pub(super) enum Last<'a> {
+pub(super) enum Fallback<'a> {
     /// The origin, or nobody, as the client was told.
     Chosen,
     /// Nobody: only a peer can.
@@ -97,7 +97,7 @@ impl AnsweredBy {
         &self.listed.exchange
     }
 
-    pub(super) fn peer(&self) -> &Known {
+    pub(super) fn peer(&self) -> &PeerEntry {
         &self.exchange().peer
     }
 }
@@ -111,7 +111,11 @@ fn show(tokens: Option<&Tokens>, request: &mut Request<Body>) {
 
 impl Inner {
     /// Sends what is asked and returns the response, whose body goes on elsewhere where it breaks off and may.
-    pub(super) fn round_trip(self: &Arc<Self>, asked: Asked, last: &Last<'_>) -> Result<Response<Body>> {
+    pub(super) fn round_trip(
+        self: &Arc<Self>,
+        asked: ReplayableRequest,
+        last: &Fallback<'_>,
+    ) -> Result<Response<Body>> {
         self.counters.requests.count();
         self.retries.add_request();
         let asked = Arc::new(asked);
@@ -149,9 +153,9 @@ impl Inner {
     /// Sends what is asked to its owners, one after another.
     pub(super) fn send(
         self: &Arc<Self>,
-        asked: &Arc<Asked>,
+        asked: &Arc<ReplayableRequest>,
         endpoint: Endpoint,
-        last: &Last<'_>,
+        last: &Fallback<'_>,
     ) -> Result<Answer> {
         let begun = Instant::now();
         let method = &asked.parts.method;
@@ -196,30 +200,30 @@ impl Inner {
     }
 
     /// What a broken body of this request says of its peer.
-    pub(super) fn broken(&self, asked: &Asked) -> Sign {
-        Sign::Broken(crc32fast::hash(asked.target.as_str().as_bytes()))
+    pub(super) fn broken(&self, asked: &ReplayableRequest) -> Evidence {
+        Evidence::Broken(crc32fast::hash(asked.target.as_str().as_bytes()))
     }
 
     /// Sends it past the pool, where that may be.
     fn send_last(
         &self,
-        asked: &Asked,
+        asked: &ReplayableRequest,
         may_fetch: bool,
         first_error: Option<Error>,
-        last: &Last<'_>,
+        last: &Fallback<'_>,
     ) -> Result<Answer> {
         let way: &dyn RoundTrip = match last {
-            Last::Own(_, own) => own,
+            Fallback::Own(_, own) => own,
             // No cache is left that could have it.
-            Last::Chosen if RequestDirectives::of(&asked.parts.headers).only_if_cached => {
-                return Err(first_error.unwrap_or_else(|| self.no_peer_left(&asked.target)));
+            Fallback::Chosen if RequestDirectives::of(&asked.parts.headers).only_if_cached => {
+                return Err(first_error.unwrap_or_else(|| self.on_no_peers(&asked.target)));
             }
-            Last::Chosen | Last::Nobody => match (&self.direct, last, may_fetch) {
-                (Some(direct), Last::Chosen, true) => direct,
-                _ => return Err(first_error.unwrap_or_else(|| self.no_peer_left(&asked.target))),
+            Fallback::Chosen | Fallback::Nobody => match (&self.direct, last, may_fetch) {
+                (Some(direct), Fallback::Chosen, true) => direct,
+                _ => return Err(first_error.unwrap_or_else(|| self.on_no_peers(&asked.target))),
             },
         };
-        if matches!(last, Last::Chosen) {
+        if matches!(last, Fallback::Chosen) {
             debug!("fetched directly: {}", redacted(asked.target.as_str()));
             self.counters.direct_fetches.count();
         }
@@ -228,8 +232,8 @@ impl Inner {
         Ok(Answer { response, from: None })
     }
 
-    fn no_peer_left(&self, target: &Target) -> Error {
-        let error = |text| Error::new(ErrorKind::NoPeerLeft, text).with_url(target);
+    fn on_no_peers(&self, target: &CanonicalUrl) -> Error {
+        let error = |text| Error::new(ErrorKind::OnNoPeers, text).with_url(target);
         match self.pool.owners(target).next() {
             None => error("the pool has no peer"),
             Some(owner) => error("every peer failed lately and is left alone for a while").with_peer(owner),
@@ -240,7 +244,7 @@ impl Inner {
     pub(super) fn ask(
         self: &Arc<Self>,
         candidate: &Candidate,
-        asked: &Asked,
+        asked: &ReplayableRequest,
         endpoint: Endpoint,
         limit: Duration,
         connect: Duration,
@@ -267,7 +271,7 @@ impl Inner {
             if is_leaving {
                 self.peers.left(peer);
             } else {
-                self.peers.note(peer, Sign::Answered, *ticket);
+                self.peers.note(peer, Evidence::Answered, *ticket);
             }
             exchange.wait();
             let begun = Instant::now();
@@ -280,7 +284,7 @@ impl Inner {
             Ok((response, is_stored, waited)) => {
                 debug!("{} {} {}", response.status(), shown(), peer.url);
                 if response.body().as_bytes().is_some() {
-                    self.peers.note(peer, Sign::Whole, *ticket);
+                    self.peers.note(peer, Evidence::Whole, *ticket);
                 }
                 Ok(Answer { response, from: Some(AnsweredBy { listed, is_stored, waited }) })
             }
@@ -298,12 +302,12 @@ impl Inner {
     }
 
     /// Holds against a peer what its failure says of it.
-    fn observe(&self, peer: &Known, ticket: Ticket, error: &Error) {
+    fn observe(&self, peer: &PeerEntry, ticket: Epoch, error: &Error) {
         let consequence = Observation::of(error).consequence();
         match consequence.mark {
-            Mark::Failed => self.peers.told(peer, Sign::Failed, ticket, error),
-            Mark::Alive => self.peers.note(peer, Sign::Answered, ticket),
-            _ if error.is_told_by_peer() => self.peers.note(peer, Sign::Answered, ticket),
+            Mark::Failed => self.peers.told(peer, Evidence::Failed, ticket, error),
+            Mark::Alive => self.peers.note(peer, Evidence::Answered, ticket),
+            _ if error.is_told_by_peer() => self.peers.note(peer, Evidence::Answered, ticket),
             // Only once somebody else had it whole.
             Mark::Broken | Mark::Nothing => {}
         }
@@ -316,7 +320,7 @@ impl Inner {
     pub(super) fn ask_with(
         &self,
         peer: &PeerUrl,
-        asked: &Asked,
+        asked: &ReplayableRequest,
         endpoint: Endpoint,
         prepare: impl FnOnce(&mut Request<Body>),
     ) -> Result<Response<Body>> {
@@ -368,9 +372,9 @@ impl Inner {
         let response = if response.body().as_bytes().is_some() {
             response
         } else if is_stored {
-            collecting::collect(response, collecting::PATIENCE)?
+            buffering::collect(response, buffering::PATIENCE)?
         } else {
-            collecting::collect_beside(response, &self.readers, cancellation, collecting::PATIENCE)?
+            buffering::collect_beside(response, &self.readers, cancellation, buffering::PATIENCE)?
         };
         // What is not in memory is checked as it is read, also where its end comes from another.
         if response.body().as_bytes().is_some() { whole(response, None) } else { Ok(response) }
@@ -385,11 +389,11 @@ pub(super) const COLLECTED: u64 = 64 << 10;
 struct Announced {
     expected: Vec<Expected>,
     peer: PeerUrl,
-    target: Target,
+    target: CanonicalUrl,
 }
 
 /// The response, with what its peer and the origin say of its body kept beside it.
-fn expecting(response: Response<Body>, asked: &Asked, peer: &PeerUrl) -> Response<Body> {
+fn expecting(response: Response<Body>, asked: &ReplayableRequest, peer: &PeerUrl) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     let mut expected = announced(&asked.parts.method, parts.status, &parts.headers);
     expected.extend(protocol::take_digest(&mut parts.headers).map(Expected::from));

@@ -23,22 +23,22 @@ const BROKEN: u32 = 3;
 /// What is known of one peer.
 ///
 /// Many requests are under way at a time, and all of them fail when a peer dies: that is one failure. So each
-/// holds the [`Ticket`] of the moment when it was sent, and what is told with one of an earlier time is not
+/// holds the [`Epoch`] of the moment when it was sent, and what is told with one of an earlier time is not
 /// counted.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct CircuitBreaker {
     state: State,
     /// Since the last answer.
     failures: u32,
     /// Bodies that were broken since the last whole one, and of which URL the last of them was.
     broken: u32,
     broken_url: u32,
-    ticket: Ticket,
+    ticket: Epoch,
 }
 
 /// Which time of a peer's life it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ticket(pub(super) u64);
+pub(super) struct Epoch(pub(super) u64);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
@@ -79,20 +79,20 @@ named! {
 
 /// What to do about a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum Admission {
     /// Ask it.
-    Ask(Ticket),
+    Ask(Epoch),
     /// Pass it over, and ask it where no other is left: it answers.
-    Spare(Ticket),
+    Spare(Epoch),
     /// Pass it over, and ask it only where the request would fail otherwise: it may be back.
-    Trial(Ticket),
+    Trial(Epoch),
     /// Pass it over.
     Skip,
 }
 
 /// What became of a request to a peer, as far as it says something about the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sign {
+pub(super) enum Evidence {
     /// It answered.
     Answered,
     /// A body came whole.
@@ -113,22 +113,26 @@ pub(super) enum Found {
     Nothing,
 }
 
-impl Standing {
+impl CircuitBreaker {
     /// What to do with a request whose key is this one, in thousandths of all keys.
-    pub(super) fn look(&mut self, now: SystemTime, key: u16) -> Look {
+    pub(super) fn look(&mut self, now: SystemTime, key: u16) -> Admission {
         match self.state {
-            State::Up => Look::Ask(self.ticket),
-            State::Away { .. } if !self.is_due(now) => Look::Skip,
-            State::Away { .. } | State::Probing { .. } => Look::Trial(self.ticket),
+            State::Up => Admission::Ask(self.ticket),
+            State::Away { .. } if !self.is_due(now) => Admission::Skip,
+            State::Away { .. } | State::Probing { .. } => Admission::Trial(self.ticket),
             State::Returning { since } => {
                 let returned = now.duration_since(since).unwrap_or(RETURN);
                 if returned >= RETURN {
                     // What was sent before goes on as it began.
                     self.state = State::Up;
-                    return Look::Ask(self.ticket);
+                    return Admission::Ask(self.ticket);
                 }
                 let has = returned.as_millis() * 1000 / RETURN.as_millis();
-                if u128::from(key) < has { Look::Ask(self.ticket) } else { Look::Spare(self.ticket) }
+                if u128::from(key) < has {
+                    Admission::Ask(self.ticket)
+                } else {
+                    Admission::Spare(self.ticket)
+                }
             }
         }
     }
@@ -161,31 +165,31 @@ impl Standing {
     }
 
     /// What became of a request that was sent with this ticket. `jitter` is from 0 to 1.
-    pub(super) fn told(&mut self, sign: Sign, ticket: Ticket, now: SystemTime, jitter: f64) {
+    pub(super) fn told(&mut self, sign: Evidence, ticket: Epoch, now: SystemTime, jitter: f64) {
         if ticket != self.ticket {
             return;
         }
         match sign {
             // It answers already before the pause is over.
-            Sign::Answered
+            Evidence::Answered
                 if matches!(self.state, State::Away { why: Why::Failed, .. } | State::Probing { .. }) =>
             {
                 self.enter(State::Returning { since: now });
             }
-            Sign::Answered => self.failures = 0,
-            Sign::Whole => self.broken = 0,
-            Sign::Failed => self.fail(now, jitter),
+            Evidence::Answered => self.failures = 0,
+            Evidence::Whole => self.broken = 0,
+            Evidence::Failed => self.fail(now, jitter),
             // One URL that its origin breaks off takes no peer out of the pool.
-            Sign::Broken(url) if self.broken > 0 && url == self.broken_url => {}
-            Sign::Broken(url) => {
+            Evidence::Broken(url) if self.broken > 0 && url == self.broken_url => {}
+            Evidence::Broken(url) => {
                 (self.broken, self.broken_url) = (self.broken + 1, url);
                 if self.broken >= BROKEN {
                     self.broken = 0;
                     self.fail(now, jitter);
                 }
             }
-            Sign::Leaving if matches!(self.state, State::Up | State::Returning { .. }) => self.drain(now),
-            Sign::Leaving => {}
+            Evidence::Leaving if matches!(self.state, State::Up | State::Returning { .. }) => self.drain(now),
+            Evidence::Leaving => {}
         }
     }
 
@@ -210,10 +214,10 @@ impl Standing {
 
     fn enter(&mut self, state: State) {
         self.state = state;
-        self.ticket = Ticket(self.ticket.0 + 1);
+        self.ticket = Epoch(self.ticket.0 + 1);
     }
 
-    pub(super) fn ticket(&self) -> Ticket {
+    pub(super) fn ticket(&self) -> Epoch {
         self.ticket
     }
 
@@ -264,18 +268,18 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(1_000_000) + Duration::from_millis(millis)
     }
 
-    fn ask(standing: &mut Standing, millis: u64) -> Ticket {
+    fn ask(standing: &mut CircuitBreaker, millis: u64) -> Epoch {
         match standing.look(at(millis), 0) {
-            Look::Ask(ticket) => ticket,
+            Admission::Ask(ticket) => ticket,
             other => panic!("{other:?} at {millis}"),
         }
     }
 
     /// A peer that failed at 0 and is down up to 1000.
-    fn down() -> Standing {
-        let mut standing = Standing::default();
+    fn down() -> CircuitBreaker {
+        let mut standing = CircuitBreaker::default();
         let ticket = ask(&mut standing, 0);
-        standing.told(Sign::Failed, ticket, at(0), 1.0);
+        standing.told(Evidence::Failed, ticket, at(0), 1.0);
         standing
     }
 
@@ -292,11 +296,11 @@ mod tests {
     fn a_peer_that_failed_is_passed_over_and_then_probed_once() {
         let mut standing = down();
         assert_eq!((standing.state(), standing.until()), (PeerState::Down, Some(at(1000))));
-        assert_eq!(standing.look(at(999), 0), Look::Skip);
+        assert_eq!(standing.look(at(999), 0), Admission::Skip);
         assert!(!standing.begin_probe(at(999)));
-        assert!(matches!(standing.look(at(1000), 0), Look::Trial(_)));
+        assert!(matches!(standing.look(at(1000), 0), Admission::Trial(_)));
         assert!(standing.begin_probe(at(1000)) && !standing.begin_probe(at(1000)));
-        assert!(matches!(standing.look(at(1000), 0), Look::Trial(_)));
+        assert!(matches!(standing.look(at(1000), 0), Admission::Trial(_)));
         standing.probed(Found::Nothing, at(1000), 1.0);
         assert_eq!((standing.failures(), standing.until()), (2, Some(at(3000))));
     }
@@ -310,43 +314,43 @@ mod tests {
         for (millis, key, is_asked) in
             [(1001, 0, false), (1100, 19, true), (1100, 20, false), (3500, 499, true), (5990, 999, false)]
         {
-            let expected = if is_asked { Look::Ask(ticket) } else { Look::Spare(ticket) };
+            let expected = if is_asked { Admission::Ask(ticket) } else { Admission::Spare(ticket) };
             assert_eq!(standing.look(at(millis), key), expected, "{key} at {millis}");
         }
         assert_eq!(standing.state(), PeerState::Returning);
-        assert_eq!(standing.look(at(6000), 999), Look::Ask(ticket));
+        assert_eq!(standing.look(at(6000), 999), Admission::Ask(ticket));
         assert!(!standing.is_settled());
-        standing.told(Sign::Answered, ticket, at(6000), 1.0);
+        standing.told(Evidence::Answered, ticket, at(6000), 1.0);
         assert!(standing.is_settled());
     }
 
     #[test]
     fn all_that_fail_at_once_are_one_failure() {
-        let mut standing = Standing::default();
+        let mut standing = CircuitBreaker::default();
         let tickets: Vec<_> = (0..100).map(|_| ask(&mut standing, 0)).collect();
         for ticket in &tickets {
-            standing.told(Sign::Failed, *ticket, at(5), 1.0);
+            standing.told(Evidence::Failed, *ticket, at(5), 1.0);
         }
         assert_eq!((standing.failures(), standing.until()), (1, Some(at(1005))));
         // What was answered before it died does not bring it back.
-        standing.told(Sign::Answered, tickets[0], at(6), 1.0);
+        standing.told(Evidence::Answered, tickets[0], at(6), 1.0);
         assert_eq!(standing.state(), PeerState::Down);
     }
 
     #[test]
     fn broken_bodies_count_when_they_repeat_and_not_when_one_url_does() {
-        let mut standing = Standing::default();
+        let mut standing = CircuitBreaker::default();
         let ticket = ask(&mut standing, 0);
-        (0..10).for_each(|_| standing.told(Sign::Broken(1), ticket, at(0), 1.0));
-        standing.told(Sign::Broken(2), ticket, at(0), 1.0);
+        (0..10).for_each(|_| standing.told(Evidence::Broken(1), ticket, at(0), 1.0));
+        standing.told(Evidence::Broken(2), ticket, at(0), 1.0);
         assert_eq!(standing.state(), PeerState::Up);
-        standing.told(Sign::Whole, ticket, at(0), 1.0);
+        standing.told(Evidence::Whole, ticket, at(0), 1.0);
         for url in 1..3 {
-            standing.told(Sign::Broken(url), ticket, at(0), 1.0);
-            standing.told(Sign::Answered, ticket, at(0), 1.0);
+            standing.told(Evidence::Broken(url), ticket, at(0), 1.0);
+            standing.told(Evidence::Answered, ticket, at(0), 1.0);
         }
         assert_eq!(standing.state(), PeerState::Up);
-        standing.told(Sign::Broken(3), ticket, at(0), 1.0);
+        standing.told(Evidence::Broken(3), ticket, at(0), 1.0);
         assert_eq!((standing.state(), standing.until()), (PeerState::Down, Some(at(1000))));
     }
 
@@ -356,15 +360,15 @@ mod tests {
         let earlier = at(0) - Duration::from_secs(3600);
         assert!(standing.begin_probe(earlier));
         standing.probed(Found::There, at(0), 1.0);
-        assert!(matches!(standing.look(earlier, 999), Look::Ask(_)));
+        assert!(matches!(standing.look(earlier, 999), Admission::Ask(_)));
     }
 
     #[test]
     fn a_peer_that_leaves_drains_and_never_escalates() {
-        let mut standing = Standing::default();
+        let mut standing = CircuitBreaker::default();
         let ticket = ask(&mut standing, 0);
-        standing.told(Sign::Leaving, ticket, at(0), 1.0);
-        standing.told(Sign::Failed, ticket, at(0), 1.0);
+        standing.told(Evidence::Leaving, ticket, at(0), 1.0);
+        standing.told(Evidence::Failed, ticket, at(0), 1.0);
         for second in 1..100 {
             assert_eq!((standing.state(), standing.failures()), (PeerState::Draining, 0));
             assert_eq!(standing.until(), Some(at(second * 1000)));
@@ -380,8 +384,8 @@ mod tests {
     #[test]
     fn a_trial_that_is_answered_brings_it_back() {
         let mut standing = down();
-        let Look::Trial(ticket) = standing.look(at(1000), 0) else { panic!("it may be back") };
-        standing.told(Sign::Answered, ticket, at(1000), 1.0);
+        let Admission::Trial(ticket) = standing.look(at(1000), 0) else { panic!("it may be back") };
+        standing.told(Evidence::Answered, ticket, at(1000), 1.0);
         assert_eq!(standing.state(), PeerState::Returning);
     }
 }

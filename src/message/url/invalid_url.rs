@@ -7,7 +7,7 @@ use crate::base::error::{Error, ErrorKind};
 /// Its text is one line and shows nothing of the URL, which may carry secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum BadTarget {
+pub enum InvalidUrl {
     /// The text is empty.
     Empty,
     /// The text is not an absolute URL of the scheme `http` or `https`.
@@ -28,7 +28,7 @@ pub enum BadTarget {
     BadByte,
 }
 
-impl fmt::Display for BadTarget {
+impl fmt::Display for InvalidUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "the URL is empty",
@@ -44,10 +44,10 @@ impl fmt::Display for BadTarget {
     }
 }
 
-impl std::error::Error for BadTarget {}
+impl std::error::Error for InvalidUrl {}
 
-impl From<BadTarget> for Error {
-    fn from(bad: BadTarget) -> Self {
+impl From<InvalidUrl> for Error {
+    fn from(bad: InvalidUrl) -> Self {
         Self::new(ErrorKind::BadUrl, bad.to_string()).with_source(bad)
     }
 }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::mailbox::Mailbox;
+use super::inbox::Mailbox;
 use super::turn::Turn;
 use super::upload::Places;
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::Ledger;
 use crate::message::body::{Driver, FINISHING, Growing};
 use crate::message::nonblocking::{self, Job, Lane};
-use crate::message::stats::FrontStats;
-use crate::message::url::Target;
+use crate::message::stats::ServerStats;
+use crate::message::url::CanonicalUrl;
 use crate::scheduler::{Client, Scheduler};
-use crate::server::options::FrontOptions;
+use crate::server::options::ServerConfig;
 use crate::server::request_head::HeadLimits;
 use crate::server::serve::{Responder, Scratch};
 use crate::server::tls::ServerTls;
@@ -28,11 +28,11 @@ pub(super) struct Surroundings {
     pub(super) responder: Arc<dyn Responder>,
     pub(super) scheduler: Arc<Scheduler>,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) stats: Arc<FrontStats>,
+    pub(super) stats: Arc<ServerStats>,
     pub(super) uploads: Arc<Places>,
     /// Whether each client has shown a certificate of those that the options name.
     pub(super) shows_certificates: bool,
-    pub(super) options: FrontOptions,
+    pub(super) options: ServerConfig,
     pub(super) limits: HeadLimits,
     pub(super) mailbox: Mailbox,
     /// What is read goes through here.
@@ -53,9 +53,9 @@ impl Surroundings {
         responder: Arc<dyn Responder>,
         scheduler: Arc<Scheduler>,
         ledger: Arc<Ledger>,
-        stats: Arc<FrontStats>,
+        stats: Arc<ServerStats>,
         uploads: Arc<Places>,
-        options: FrontOptions,
+        options: ServerConfig,
         mailbox: Mailbox,
     ) -> Self {
         Self {
@@ -92,7 +92,7 @@ impl Surroundings {
     }
 
     /// Moves a body on.
-    pub(super) fn transfer(&self, driver: Driver, origin: Option<Target>, client: Option<Client>) {
+    pub(super) fn transfer(&self, driver: Driver, origin: Option<CanonicalUrl>, client: Option<Client>) {
         let job = Job::new(Lane::Transfer(origin), Cancellation::new(), move |turn| {
             if turn == nonblocking::Turn::Pool {
                 driver();
@@ -105,7 +105,7 @@ impl Surroundings {
     pub(super) fn let_go(
         &mut self,
         stream: Box<dyn Growing>,
-        origin: Option<Target>,
+        origin: Option<CanonicalUrl>,
         client: Option<Client>,
     ) {
         if !stream.is_worth_finishing() || self.finishing.len() >= MOST_FINISHING || self.is_stopping {
@@ -140,8 +140,8 @@ mod testing {
     use crate::message::body::Body;
     use crate::message::nonblocking::{PlainRequest, Step, Wakes};
     use crate::scheduler::PoolOptions;
+    use crate::server::event::inbox::{Letters, mailbox};
     use crate::server::event::io_thread::WAKER;
-    use crate::server::event::mailbox::{Letters, mailbox};
     use crate::server::serve::Handler;
     use crate::store::StoredResponse;
 
@@ -166,7 +166,7 @@ mod testing {
     }
 
     impl Surroundings {
-        pub(in super::super) fn in_test(poll: &Poll, options: FrontOptions) -> (Self, Letters) {
+        pub(in super::super) fn in_test(poll: &Poll, options: ServerConfig) -> (Self, Letters) {
             let (mailbox, letters) = mailbox(Waker::new(poll.registry(), WAKER).unwrap());
             let ledger = Ledger::new(u64::MAX);
             let scheduler = Arc::new(Scheduler::new(&PoolOptions::default(), &ledger, Box::new(|_| None)));

@@ -3,14 +3,14 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::asking::Shared;
+use super::throttle::Shared;
 use crate::message::body::Body;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 
 /// One of the concurrent fetches of an origin; dropping it gives it back.
 pub(super) struct Place {
     pub(super) shared: Arc<Shared>,
-    pub(super) origin: Target,
+    pub(super) origin: CanonicalUrl,
 }
 
 impl Drop for Place {

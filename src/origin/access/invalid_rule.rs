@@ -11,27 +11,27 @@ use crate::base::error::{Error, ErrorKind};
 /// assert_eq!(bad.to_string(), "bad rule \"10.0.0.1/8\": the address has bits beyond the prefix");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadOriginRule {
+pub struct InvalidOriginRule {
     text: String,
     reason: &'static str,
 }
 
-impl BadOriginRule {
+impl InvalidOriginRule {
     pub(super) fn new(text: impl Into<String>, reason: &'static str) -> Self {
         Self { text: text.into(), reason }
     }
 }
 
-impl fmt::Display for BadOriginRule {
+impl fmt::Display for InvalidOriginRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "bad rule {:?}: {}", self.text, self.reason)
     }
 }
 
-impl std::error::Error for BadOriginRule {}
+impl std::error::Error for InvalidOriginRule {}
 
-impl From<BadOriginRule> for Error {
-    fn from(bad: BadOriginRule) -> Self {
+impl From<InvalidOriginRule> for Error {
+    fn from(bad: InvalidOriginRule) -> Self {
         Self::new(ErrorKind::BadOption, bad.to_string()).with_source(bad)
     }
 }

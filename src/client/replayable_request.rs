@@ -14,21 +14,21 @@ use crate::base::cancellation::Cancellation;
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
 use crate::message::header::hop_by_hop;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{Hop, PoolDigest};
 
 /// What is asked for, apart from whom.
-pub(super) struct Asked {
-    pub(super) target: Target,
+pub(super) struct ReplayableRequest {
+    pub(super) target: CanonicalUrl,
     pub(super) parts: Parts,
     pub(super) body: Repeatable,
     /// Peers that are not to be asked: they have just failed at this.
     pub(super) but_not: Vec<PeerUrl>,
 }
 
-impl Asked {
-    pub(super) fn new(target: Target, request: Request<Body>) -> Self {
+impl ReplayableRequest {
+    pub(super) fn new(target: CanonicalUrl, request: Request<Body>) -> Self {
         let (mut parts, body) = request.into_parts();
         hop_by_hop::remove(&mut parts.headers);
         parts.headers.remove(HOST);

@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
 
-use super::asked::Asked;
 use super::builder::ClientBuilder;
 use super::counts::ClientCounts;
+use super::dispatch::{Answer, Fallback, Inner};
 use super::peers::PeerHealth;
 use super::pool;
-use super::sending::{Answer, Inner, Last};
+use super::replayable_request::ReplayableRequest;
 use crate::base::error::{Error, ErrorKind, Result};
 #[cfg(feature = "peer")]
 use crate::client::near_cache::Near;
 use crate::message::body::Body;
 use crate::message::purge::Purge;
 use crate::message::round_trip::{self, RoundTrip};
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::origin::Origin;
 use crate::pool::member::Member;
 use crate::pool::peer_url::PeerUrl;
@@ -34,7 +34,7 @@ use crate::pool::purge;
 /// only where nothing of it was sent. All owners together may take as long as one
 /// ([`response_timeout`](ClientBuilder::response_timeout)) and a connection may take. A body that breaks off goes on from the next owner where a strong validator proves that
 /// the bytes are the same. When no peer is left, the origin is asked directly, unless
-/// [`no_peer_left`](ClientBuilder::no_peer_left) says otherwise.
+/// [`on_no_peers`](ClientBuilder::on_no_peers) says otherwise.
 ///
 /// It blocks, and may be called from many threads at once; cloning it is cheap and gives the same client.
 ///
@@ -120,18 +120,18 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadRequest`] when it is no GET, [`ErrorKind::NoPeerLeft`] when no peer is left,
+    /// [`ErrorKind::BadRequest`] when it is no GET, [`ErrorKind::OnNoPeers`] when no peer is left,
     /// [`ErrorKind::BadResponse`] when the peer is one that explains nothing, and otherwise as
     /// [`get`](Self::get).
     pub fn explain(&self, request: &Request<()>) -> Result<String> {
-        let target = Target::parse(&request.uri().to_string())?;
+        let target = CanonicalUrl::parse(&request.uri().to_string())?;
         if *request.method() != Method::GET {
             return Err(Error::new(ErrorKind::BadRequest, "only a GET can be explained").with_url(&target));
         }
         let mut asking = Request::new(Body::empty());
         asking.headers_mut().clone_from(request.headers());
-        let asked = Arc::new(Asked::new(target, asking));
-        let Answer { response, from, .. } = self.inner.send(&asked, Endpoint::Why, &Last::Nobody)?;
+        let asked = Arc::new(ReplayableRequest::new(target, asking));
+        let Answer { response, from, .. } = self.inner.send(&asked, Endpoint::Why, &Fallback::Nobody)?;
         let about = |error: Error| {
             let error = error.with_url(&asked.target);
             if let Some(from) = &from { error.with_peer(&from.peer().url) } else { error }
@@ -208,7 +208,7 @@ impl Client {
     ///
     /// [`ErrorKind::BadUrl`] when it is not an absolute `http` or `https` URL.
     pub fn owner(&self, url: &str) -> Result<Option<PeerUrl>> {
-        Ok(self.inner.pool.owner(&Target::parse(url)?))
+        Ok(self.inner.pool.owner(&CanonicalUrl::parse(url)?))
     }
 
     /// What is known of each peer of the pool: whether it is asked, and how it does.
@@ -241,18 +241,18 @@ impl Client {
 impl RoundTrip for Client {
     fn round_trip(&self, mut request: Request<Body>) -> Result<Response<Body>> {
         self.inner.limit(&mut request);
-        let target = Target::parse(&request.uri().to_string())?;
+        let target = CanonicalUrl::parse(&request.uri().to_string())?;
         if protocol::is_purge(request.method()) {
             return Ok(purge::response(&self.purge(&Purge::of_target(&target))?));
         }
         #[cfg(feature = "peer")]
         if let Some(near) = &self.near {
-            let is_own = |target: &Target, own: &PeerUrl| self.inner.pool.is_own(target, own);
+            let is_own = |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target, own);
             return near.round_trip(target, request, is_own, |target, request| {
-                self.inner.round_trip(Asked::new(target.clone(), request), &Last::Chosen)
+                self.inner.round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::Chosen)
             });
         }
-        self.inner.round_trip(Asked::new(target, request), &Last::Chosen)
+        self.inner.round_trip(ReplayableRequest::new(target, request), &Fallback::Chosen)
     }
 }
 
@@ -270,7 +270,7 @@ impl fmt::Debug for Client {
 mod tests {
     use super::*;
     #[cfg(feature = "peer")]
-    use crate::message::round_trip::Nowhere;
+    use crate::message::round_trip::Offline;
     use crate::message::round_trip::RoundTripFn;
 
     fn client(transport: impl RoundTrip + 'static) -> Client {
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(text, "http://peer:1/base/proxy/why?q=http%3A%2F%2Fh%2Fa\n?[2J");
         assert_eq!(explain(&client, "POST").unwrap_err().kind(), ErrorKind::BadRequest);
         client.set_pool([""; 0]).unwrap();
-        assert_eq!(explain(&client, "GET").unwrap_err().kind(), ErrorKind::NoPeerLeft);
+        assert_eq!(explain(&client, "GET").unwrap_err().kind(), ErrorKind::OnNoPeers);
     }
 
     #[test]
@@ -314,7 +314,7 @@ mod tests {
     #[cfg(feature = "peer")]
     #[test]
     fn a_peer_is_no_origin_under_any_of_its_paths() {
-        let client = client(Nowhere);
+        let client = client(Offline);
         for (url, is_peer) in [
             ("http://peer:1/base/proxy?q=a", true),
             ("http://peer:1/base/proxy/why?q=a", true),
@@ -323,7 +323,7 @@ mod tests {
             ("http://peer:1/proxy", false),
             ("http://peer:1/base/other", false),
         ] {
-            assert_eq!(client.is_peer(&Target::parse(url).unwrap()), is_peer, "{url}");
+            assert_eq!(client.is_peer(&CanonicalUrl::parse(url).unwrap()), is_peer, "{url}");
         }
     }
 }

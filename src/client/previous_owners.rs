@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::pool::Members;
 use crate::message::purge::Purge;
-use crate::message::url::Target;
+use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 
 /// How many changes are remembered at most.
@@ -82,7 +82,7 @@ impl State {
 
     /// The newest former owner that may be asked. Where that did not answer before, no older one is: what that has may
     /// have been changed by way of the newer one.
-    fn owner(&self, target: &Target, may_be_asked: impl Fn(&PeerUrl) -> bool) -> Option<PeerUrl> {
+    fn owner(&self, target: &CanonicalUrl, may_be_asked: impl Fn(&PeerUrl) -> bool) -> Option<PeerUrl> {
         if self.purges().any(|purge| purge.covers(target.as_str())) {
             return None;
         }
@@ -126,7 +126,7 @@ impl Former {
     /// Who owned it last, of those who may be asked.
     pub(super) fn owner(
         &self,
-        target: &Target,
+        target: &CanonicalUrl,
         now: Instant,
         may_be_asked: impl Fn(&PeerUrl) -> bool,
     ) -> Option<PeerUrl> {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn owner(former: &Former, url: &str, now: Instant, members: &[&str]) -> Option<String> {
-        let target = Target::parse(url).unwrap();
+        let target = CanonicalUrl::parse(url).unwrap();
         let owner = former.owner(&target, now, |peer| members.contains(&peer.as_str()));
         owner.map(|owner| owner.to_string())
     }
