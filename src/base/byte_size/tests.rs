@@ -5,7 +5,7 @@ fn bytes(text: &str) -> u64 {
 }
 
 #[test]
-fn units_are_read_in_any_case() {
+fn units_are_case_insensitive() {
     assert_eq!(bytes("0"), 0);
     assert_eq!(bytes(" 1000 "), 1000);
     assert_eq!(bytes("12B"), 12);
@@ -20,7 +20,7 @@ fn units_are_read_in_any_case() {
 }
 
 #[test]
-fn what_is_no_size_is_refused_on_one_line() {
+fn invalid_sizes_are_rejected_with_a_one_line_message() {
     for text in [
         "",
         "MiB",
@@ -44,7 +44,7 @@ fn what_is_no_size_is_refused_on_one_line() {
 }
 
 #[test]
-fn what_is_shown_is_read_back() {
+fn displayed_sizes_parse_back() {
     for (size, text) in
         [(0, "0"), (1000, "1000"), (1 << 10, "1KiB"), (1536 << 20, "1536MiB"), (4 << 40, "4TiB")]
     {

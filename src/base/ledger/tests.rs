@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_is_dropped_is_taken_off() {
+fn dropping_a_hold_releases_its_bytes() {
     let ledger = Ledger::new(100);
     let mut hold = ledger.reserve(Use::Windows, 60).unwrap();
     assert!(ledger.reserve(Use::Content, 41).is_none());
@@ -30,7 +30,7 @@ fn shared_bytes_count_until_the_last_holder_drops_them() {
 }
 
 #[test]
-fn the_store_is_asked_to_evict_before_a_reservation_is_refused() {
+fn ledger_evicts_before_it_refuses_a_reservation() {
     struct Store(parking_lot::Mutex<Vec<Hold>>);
     impl MakeRoom for Store {
         fn make_room(&self) {
@@ -47,14 +47,14 @@ fn the_store_is_asked_to_evict_before_a_reservation_is_refused() {
     ledger.set_store(weak);
     store.0.lock().push(ledger.hold(Use::Entries, 90));
     assert!(ledger.reserve(Use::Fetches, 101).is_none());
-    assert_eq!(ledger.total(), 90, "nothing is evicted for what cannot fit");
+    assert_eq!(ledger.total(), 90, "nothing is evicted for a reservation that cannot fit");
     let hold = ledger.reserve(Use::Fetches, 50).unwrap();
     assert_eq!(ledger.total(), 50);
     assert!(ledger.reserve(Use::Fetches, 51).is_none());
     drop(hold);
     store.0.lock().push(ledger.hold(Use::Entries, 60));
     let held = ledger.hold(Use::Content, 100);
-    assert!(ledger.is_over() && !ledger.is_exhausted(), "the store can give it back");
+    assert!(ledger.is_over() && !ledger.is_exhausted(), "the store can free enough");
     let more = ledger.hold(Use::Content, 1);
     assert!(ledger.is_exhausted());
     drop((held, more));

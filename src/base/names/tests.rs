@@ -6,46 +6,46 @@ use crate::origin::testing::ScriptedLookup;
 
 const LIFETIME: Duration = Duration::from_secs(30);
 
-/// Says which names it is asked for, and answers when it is told to.
+/// Reports the name of each lookup that starts, and blocks until the test sends the answer.
 #[derive(Debug)]
-struct Hanging {
-    begun: Mutex<Sender<String>>,
-    goes_on: Mutex<HashMap<String, Receiver<Vec<IpAddr>>>>,
+struct HangingLookup {
+    started: Mutex<Sender<String>>,
+    answers: Mutex<HashMap<String, Receiver<Vec<IpAddr>>>>,
 }
 
-impl Lookup for Hanging {
+impl Lookup for HangingLookup {
     fn look_up(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let answer = self.goes_on.lock().remove(name).expect("a name is looked up once");
-        self.begun.lock().send(name.to_owned()).unwrap();
+        let answer = self.answers.lock().remove(name).expect("a name is looked up once");
+        self.started.lock().send(name.to_owned()).unwrap();
         answer.recv().map_err(io::Error::other)
     }
 }
 
-/// What makes the lookup of a name go on.
+/// Senders that let the lookup of each name finish.
 type Answers = HashMap<String, Sender<Vec<IpAddr>>>;
 
 fn hanging(names: &[&str]) -> (Arc<Names>, Receiver<String>, Answers) {
-    let (begun, begins) = mpsc::channel();
-    let (mut answers, mut goes_on) = (HashMap::new(), HashMap::new());
+    let (started, starts) = mpsc::channel();
+    let (mut answers, mut receivers) = (HashMap::new(), HashMap::new());
     for name in names {
         let (send, receive) = mpsc::channel();
         answers.insert((*name).to_owned(), send);
-        goes_on.insert((*name).to_owned(), receive);
+        receivers.insert((*name).to_owned(), receive);
     }
-    let lookup = Hanging { begun: Mutex::new(begun), goes_on: Mutex::new(goes_on) };
-    (Names::new(lookup, Arc::new(SystemClock), LIFETIME), begins, answers)
+    let lookup = HangingLookup { started: Mutex::new(started), answers: Mutex::new(receivers) };
+    (Names::new(lookup, Arc::new(SystemClock), LIFETIME), starts, answers)
 }
 
 fn address(last: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, last])
 }
 
-fn at_once() -> Option<Instant> {
+fn no_wait() -> Option<Instant> {
     Some(Instant::now())
 }
 
 #[test]
-fn answers_are_remembered_for_their_time() {
+fn answers_are_cached_for_their_lifetime() {
     let clock = Arc::new(ManualClock::at_unix_seconds(1000));
     let lookup = ScriptedLookup::new(|_, count| Ok(vec![address(count)]));
     let names = Names::new(lookup.clone(), clock.clone(), LIFETIME);
@@ -63,24 +63,24 @@ fn answers_are_remembered_for_their_time() {
 }
 
 #[test]
-fn names_that_nobody_answers_do_not_stop_those_that_were_known() {
-    let silent: Vec<String> = (0..MOST_THREADS).map(|number| format!("{number}.example")).collect();
+fn stale_addresses_are_used_while_hanging_lookups_hold_all_threads() {
+    let silent: Vec<String> = (0..MAX_THREADS).map(|number| format!("{number}.example")).collect();
     let mut all: Vec<&str> = silent.iter().map(String::as_str).collect();
     all.push("known.example");
-    let (names, begins, answers) = hanging(&all);
-    let known = Known { answer: Ok(Arc::from([address(1)])), since: SystemTime::now() - 2 * LIFETIME };
-    names.state.lock().known.insert("known.example".to_owned(), known);
+    let (names, starts, answers) = hanging(&all);
+    let entry = CachedAnswer { answer: Ok(Arc::from([address(1)])), since: SystemTime::now() - 2 * LIFETIME };
+    names.state.lock().cached.insert("known.example".to_owned(), entry);
     for name in &silent {
-        assert!(matches!(names.addresses(name, at_once()), Err(NoAnswer::InTime)));
-        begins.recv().unwrap();
+        assert!(matches!(names.addresses(name, no_wait()), Err(NoAnswer::InTime)));
+        starts.recv().unwrap();
     }
     let addresses = names.addresses("known.example", None).unwrap();
-    assert_eq!(addresses[0], address(1), "its lookup waits for a thread, and nobody waits for that");
+    assert_eq!(addresses[0], address(1), "the caller does not wait for the queued lookup");
     drop(answers);
 }
 
 #[test]
-fn failures_are_remembered_for_a_shorter_time() {
+fn failures_are_cached_for_a_shorter_time() {
     let clock = Arc::new(ManualClock::at_unix_seconds(1000));
     let lookup = ScriptedLookup::new(|name, _| match name {
         "empty.example" => Ok(Vec::new()),
@@ -102,92 +102,92 @@ fn failures_are_remembered_for_a_shorter_time() {
 }
 
 #[test]
-fn nothing_is_remembered_for_no_time() {
+fn zero_lifetime_disables_the_cache() {
     let lookup = ScriptedLookup::new(|_, count| Ok(vec![address(count)]));
     let names = Names::new(lookup.clone(), Arc::new(SystemClock), Duration::ZERO);
     for count in 1..4 {
         assert_eq!(names.addresses("a.example", None).unwrap()[0], address(count));
     }
-    assert!(names.state.lock().known.is_empty());
+    assert!(names.state.lock().cached.is_empty());
 }
 
 #[test]
-fn what_is_remembered_is_bounded() {
+fn cache_size_is_bounded() {
     let lookup = ScriptedLookup::new(|_, _| Ok((0..1000).map(|_| address(1)).collect()));
     let clock = Arc::new(ManualClock::at_unix_seconds(1000));
     let names = Names::new(lookup, clock.clone(), LIFETIME);
     {
         let mut state = names.state.lock();
-        for number in 0..MOST_NAMES + 10 {
+        for number in 0..MAX_NAMES + 10 {
             names.remember(&mut state, number.to_string(), Ok(Arc::from([address(1)])));
             clock.advance(Duration::from_millis(1));
         }
-        assert_eq!(state.known.len(), MOST_NAMES);
-        assert!(!state.known.contains_key("0") && state.known.contains_key("10"));
+        assert_eq!(state.cached.len(), MAX_NAMES);
+        assert!(!state.cached.contains_key("0") && state.cached.contains_key("10"));
     }
-    assert_eq!(names.addresses("a.example", None).unwrap().len(), MOST_ADDRESSES);
+    assert_eq!(names.addresses("a.example", None).unwrap().len(), MAX_ADDRESSES);
     clock.advance(LIFETIME);
     names.addresses("b.example", None).unwrap();
-    assert_eq!(names.state.lock().known.len(), 1);
+    assert_eq!(names.state.lock().cached.len(), 1);
 }
 
 #[test]
-fn who_asks_for_the_same_name_waits_for_the_same_lookup() {
-    let (names, begins, answers) = hanging(&["a.example"]);
-    let asking: Vec<_> = (0..5)
+fn concurrent_requests_for_a_name_share_one_lookup() {
+    let (names, starts, answers) = hanging(&["a.example"]);
+    let callers: Vec<_> = (0..5)
         .map(|_| {
             let names = Arc::clone(&names);
             thread::spawn(move || names.addresses("a.example", None).unwrap())
         })
         .collect();
-    assert_eq!(begins.recv().unwrap(), "a.example");
+    assert_eq!(starts.recv().unwrap(), "a.example");
     answers["a.example"].send(vec![address(7)]).unwrap();
-    for asking in asking {
-        assert_eq!(asking.join().unwrap()[..], [address(7)]);
+    for caller in callers {
+        assert_eq!(caller.join().unwrap()[..], [address(7)]);
     }
     assert!(names.state.lock().pending.is_empty());
 }
 
 #[test]
-fn a_lookup_that_hangs_is_given_up_and_its_answer_is_not_lost() {
-    let (names, begins, answers) = hanging(&["slow.example"]);
-    assert!(matches!(names.addresses("slow.example", at_once()), Err(NoAnswer::InTime)));
-    begins.recv().unwrap();
-    // It still hangs, and nobody begins another.
-    assert!(matches!(names.addresses("slow.example", at_once()), Err(NoAnswer::InTime)));
+fn answer_of_a_timed_out_lookup_is_not_lost() {
+    let (names, starts, answers) = hanging(&["slow.example"]);
+    assert!(matches!(names.addresses("slow.example", no_wait()), Err(NoAnswer::InTime)));
+    starts.recv().unwrap();
+    // The first lookup still hangs, and the second request starts no other.
+    assert!(matches!(names.addresses("slow.example", no_wait()), Err(NoAnswer::InTime)));
     assert_eq!(names.state.lock().threads, 1);
     answers["slow.example"].send(vec![address(1)]).unwrap();
     assert_eq!(names.addresses("slow.example", None).unwrap()[..], [address(1)]);
 }
 
 #[test]
-fn lookups_that_hang_hold_so_many_threads_and_no_more() {
+fn hanging_lookups_hold_a_bounded_number_of_threads() {
     let hang = ["h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"];
     let all: Vec<_> = hang.into_iter().chain(["given-up", "waits"]).collect();
-    let (names, begins, answers) = hanging(&all);
+    let (names, starts, answers) = hanging(&all);
     for name in hang {
-        assert!(matches!(names.addresses(name, at_once()), Err(NoAnswer::InTime)));
-        begins.recv().unwrap();
+        assert!(matches!(names.addresses(name, no_wait()), Err(NoAnswer::InTime)));
+        starts.recv().unwrap();
     }
-    // No thread is free, so it is never begun.
-    assert!(matches!(names.addresses("given-up", at_once()), Err(NoAnswer::InTime)));
+    // No thread is free, so this lookup never starts.
+    assert!(matches!(names.addresses("given-up", no_wait()), Err(NoAnswer::InTime)));
     {
         let state = names.state.lock();
-        assert_eq!((state.threads, state.queue.len(), state.pending.len()), (MOST_THREADS, 0, MOST_THREADS));
+        assert_eq!((state.threads, state.queue.len(), state.pending.len()), (MAX_THREADS, 0, MAX_THREADS));
     }
     let waits = {
         let names = Arc::clone(&names);
         thread::spawn(move || names.addresses("waits", None).unwrap())
     };
     answers["h3"].send(vec![address(3)]).unwrap();
-    // Whether it was queued before or after, a thread is found for it.
-    assert_eq!(begins.recv().unwrap(), "waits");
+    // The lookup gets a thread whether it was queued before or after the answer was sent.
+    assert_eq!(starts.recv().unwrap(), "waits");
     answers["waits"].send(vec![address(9)]).unwrap();
     assert_eq!(waits.join().unwrap()[..], [address(9)]);
 }
 
 #[test]
-fn a_lookup_that_panics_is_a_failure() {
+fn panicking_lookup_is_a_failure() {
     let lookup = ScriptedLookup::new(|_, count| {
         assert!(count > 1, "the first lookup panics");
         Ok(vec![address(count)])

@@ -1,4 +1,4 @@
-//! A certificate with its chain, and the key that belongs to it.
+//! A certificate with its chain and private key.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use super::pem::{Pem, bad_option};
 use super::provider;
 use crate::base::error::Result;
 
-/// Where an [`Identity`] comes from.
+/// The PEM texts or files that an [`Identity`] is read from.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentitySource {
     pub(crate) certificates: Pem,
     pub(crate) key: Pem,
 }
 
-/// By what this program proves who it is: checked, so that what takes it over has no reason to refuse it.
+/// The certificate and private key that authenticate this program. Both are checked, so a TLS library accepts them.
 pub(crate) struct Identity {
-    /// Its own certificate, then those that lead to a root; and what signs for it.
+    /// The certificate chain, this program's certificate first, and the signing key.
     pub(crate) certified: CertifiedKey,
-    /// The PEM whose first key signs.
+    /// The PEM text whose first key is the signing key.
     pub(crate) key_text: Vec<u8>,
-    /// What it was checked with, and has to be used with.
+    /// The cryptography provider that checked the key and has to be used with it.
     pub(crate) provider: Arc<CryptoProvider>,
 }
 
 impl IdentitySource {
-    /// Reads it anew, and checks it.
+    /// Reads the PEM texts or files again and checks the certificates and the key.
     pub(crate) fn read(&self) -> Result<Identity> {
         let (certificates, key) = (self.certificates.place(), self.key.place());
         let chain = self.certificates.certificates("certificate")?;
@@ -46,7 +46,7 @@ impl IdentitySource {
         })?;
         let certified = CertifiedKey::new(chain, signing);
         match certified.keys_match() {
-            // rustls takes those too: a key need not say which is its public half.
+            // rustls accepts such keys too: a private key may not reveal its public half.
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(error) => {
                 let text =
@@ -58,7 +58,7 @@ impl IdentitySource {
     }
 }
 
-/// Without the key.
+/// Omits the key.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("certificates", &self.certified.cert.len()).finish_non_exhaustive()

@@ -6,7 +6,7 @@ const OLD: &str = "an-old-token-of-ours";
 const NEW: &str = "a+new/token.of~ours==";
 
 #[test]
-fn what_is_accepted_is_what_was_agreed_on() {
+fn agreed_tokens_are_accepted() {
     let tokens = Tokens::new([OLD, NEW]).unwrap();
     for shown in [OLD, NEW] {
         for scheme in ["Bearer", "bearer", "BEARER"] {
@@ -22,7 +22,7 @@ fn what_is_accepted_is_what_was_agreed_on() {
 }
 
 #[test]
-fn what_cannot_be_a_token_is_refused_without_being_shown() {
+fn invalid_tokens_are_rejected_without_being_quoted() {
     let long = "a".repeat(257);
     for bad in [
         "",
@@ -43,7 +43,7 @@ fn what_cannot_be_a_token_is_refused_without_being_shown() {
 }
 
 #[test]
-fn a_file_is_read_anew_and_a_bad_one_changes_nothing() {
+fn file_is_reloaded_unless_it_is_invalid() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "{OLD}\n").unwrap();
     let tokens = Tokens::from_file(file.path()).unwrap();

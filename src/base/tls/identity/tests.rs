@@ -8,27 +8,27 @@ fn read(certificates: &str, key: &str) -> Result<Identity> {
 }
 
 #[test]
-fn a_chain_and_its_key_are_read() {
+fn chain_and_key_are_read() {
     let authority = Authority::new();
     let made = authority.sign("localhost");
     let identity = read(&(made.certificate.clone() + &authority.certificate), &made.key).unwrap();
     assert_eq!(identity.certified.cert.len(), 2);
     assert_eq!(format!("{identity:?}"), "Identity { certificates: 2, .. }");
-    // Both in one text, as some write them.
+    // Some programs write certificate and key to one file.
     for both in [&(made.key + &made.certificate), testing::PKCS1, testing::SEC1] {
         assert_eq!(read(both, both).unwrap().certified.cert.len(), 1);
     }
 }
 
 #[test]
-fn what_does_not_fit_together_is_refused() {
+fn mismatched_certificates_and_keys_are_rejected() {
     let authority = Authority::new();
     let (one, other) = (authority.sign("localhost"), authority.sign("localhost"));
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let no_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     for (certificates, key, says) in [
         (one.certificate.as_str(), other.key.as_str(), "does not belong to the first certificate"),
-        // The wrong way round.
+        // The chain is in the wrong order.
         (&(authority.certificate + &one.certificate), &one.key, "does not belong"),
         (&one.key, &one.key, "there is no certificate"),
         (&one.certificate, &one.certificate, "there is no private key"),

@@ -10,7 +10,7 @@ fn says(failure: Result<impl Sized>) -> String {
 }
 
 #[test]
-fn what_is_not_there_is_named() {
+fn missing_files_and_sections_are_named() {
     let missing = Pem::File("/no/such/file".into());
     assert!(says(missing.certificates("certificate")).contains("certificates /no/such/file cannot be"));
     assert!(says(missing.private_key()).contains("the private key /no/such/file cannot be read"));
@@ -20,14 +20,14 @@ fn what_is_not_there_is_named() {
 }
 
 #[test]
-fn a_key_that_is_encrypted_is_no_key() {
+fn encrypted_key_is_rejected() {
     let section = "ENCRYPTED PRIVATE KEY";
     let text = format!("-----BEGIN {section}-----\n{SECRET}\n-----END {section}-----\n");
     assert!(says(Pem::Given(text.into()).private_key()).contains("unencrypted"));
 }
 
 #[test]
-fn no_error_quotes_a_key() {
+fn errors_do_not_quote_keys() {
     for text in [
         format!("-----BEGIN PRIVATE KEY-----{SECRET}"),
         format!("-----BEGIN PRIVATE KEY-----\n{SECRET}\n"),
