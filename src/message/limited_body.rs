@@ -1,4 +1,4 @@
-//! A body that may be read until a deadline.
+//! A body with a deadline.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use crate::base::error::{Error, ErrorKind};
 use crate::message::body::{Body, Driver, Growing, Grown, Wake};
 use crate::message::deadline::Deadline;
 
-/// The same body, whose reads fail as [`ErrorKind::Timeout`] past the deadline. Bytes that are there, and a deadline
-/// for the head alone, change nothing.
+/// Returns the body with a deadline, after which reads fail with [`ErrorKind::Timeout`]. A body that is already in
+/// memory is returned unchanged, and so is any body if the deadline is only for the head.
 ///
-/// Waiting for a growing body ends at the deadline too, where it is read as [`Read`]: if nobody moves it on, a thread of
-/// its own does. Any other body is looked at between reads alone; one of an [`Origin`](crate::Origin) that was told the
-/// same deadline does not wait longer either.
+/// For a growing body, waiting in [`Read`] ends at the deadline too: if no other thread fills the stream, a new
+/// thread does. For any other body the deadline is checked only between reads; a body from an
+/// [`Origin`](crate::Origin) with the same deadline does not wait longer either.
 pub(crate) fn limited(body: Body, deadline: Deadline) -> Body {
     let Some(until) = deadline.hard().filter(|_| !deadline.is_for_head()) else { return body };
     if body.as_pieces().is_some() {
@@ -32,9 +32,9 @@ fn check(until: Instant) -> io::Result<()> {
     if Instant::now() < until { Ok(()) } else { Err(too_late()) }
 }
 
-/// What a body fails with whose time is over.
+/// Returns the error of reads after the deadline.
 pub(crate) fn too_late() -> io::Error {
-    Error::new(ErrorKind::Timeout, "the time for the body is over").into()
+    Error::new(ErrorKind::Timeout, "the deadline for the body has passed").into()
 }
 
 struct LimitedReader {
@@ -52,32 +52,32 @@ impl Read for LimitedReader {
 struct LimitedGrowing {
     stream: Box<dyn Growing>,
     until: Instant,
-    change: Arc<Change>,
+    signal: Arc<Signal>,
     wake: Wake,
 }
 
-/// Whether there is something new to look at.
+/// Tells a waiting reader that the stream may have more bytes.
 #[derive(Default)]
-struct Change {
-    has_come: Mutex<bool>,
-    came: Condvar,
+struct Signal {
+    is_set: Mutex<bool>,
+    was_set: Condvar,
 }
 
 impl LimitedGrowing {
     fn new(stream: Box<dyn Growing>, until: Instant) -> Self {
-        let change = Arc::new(Change::default());
-        let told = Arc::clone(&change);
+        let signal = Arc::new(Signal::default());
+        let setter = Arc::clone(&signal);
         let wake: Wake = Arc::new(move || {
-            *told.has_come.lock() = true;
-            told.came.notify_all();
+            *setter.is_set.lock() = true;
+            setter.was_set.notify_all();
         });
-        Self { stream, until, change, wake }
+        Self { stream, until, signal, wake }
     }
 
     fn wait(&self) {
-        let mut has_come = self.change.has_come.lock();
-        while !*has_come {
-            if self.change.came.wait_until(&mut has_come, self.until).timed_out() {
+        let mut is_set = self.signal.is_set.lock();
+        while !*is_set {
+            if self.signal.was_set.wait_until(&mut is_set, self.until).timed_out() {
                 return;
             }
         }
@@ -91,7 +91,7 @@ impl Read for LimitedGrowing {
         }
         loop {
             check(self.until)?;
-            *self.change.has_come.lock() = false;
+            *self.signal.is_set.lock() = false;
             match self.stream.read_at_once(out.len(), &self.wake)? {
                 Grown::Bytes(bytes) => {
                     out[..bytes.len()].copy_from_slice(&bytes);
@@ -101,9 +101,9 @@ impl Read for LimitedGrowing {
                 Grown::Pending => {}
             }
             if let Some(driver) = self.stream.driver() {
-                // Not on this thread, which may have to leave before the body moves.
-                let driving = thread::Builder::new().name("forwardcache-body".to_owned()).spawn(driver);
-                if driving.is_err() {
+                // The driver may block past the deadline, so it does not run on this thread.
+                let spawned = thread::Builder::new().name("forwardcache-body".to_owned()).spawn(driver);
+                if spawned.is_err() {
                     return self.stream.read(out);
                 }
             }

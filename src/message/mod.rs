@@ -1,18 +1,18 @@
-//! The parts of HTTP messages, and the types that describe a request and its result.
+//! The parts of HTTP messages, and the types that describe a request and its result. Start with `round_trip`.
 //!
 //! | module | content |
 //! |---|---|
 //! | `url` | [`CanonicalUrl`](url::CanonicalUrl): the canonical form of a URL |
 //! | `header` | parsers for header fields |
-//! | `body`, `pieces`, `limited_body` | [`Body`](body::Body) and the shared bytes that it is made of |
+//! | `body`, `pieces`, `limited_body` | [`Body`](body::Body), and the shared bytes that it consists of |
 //! | `digest` | SHA-256 digests of bodies (RFC 9530) |
-//! | `deadline`, `cache_mode`, `interim` | what a caller asks for beside the request |
-//! | `round_trip` | [`RoundTrip`](round_trip::RoundTrip): a request in, a response out |
+//! | `deadline`, `cache_mode`, `interim` | options of a request: a deadline, use of the cache, interim responses |
+//! | `round_trip` | [`RoundTrip`](round_trip::RoundTrip): sends a request and returns the response |
 //! | `nonblocking` | the steps of a request on a thread that must not block |
 //! | `stats` | [`Outcome`](stats::Outcome), `Cache-Status` (RFC 9211), counters |
-//! | `purge` | [`Purge`](purge::Purge): which responses to remove |
+//! | `purge` | [`Purge`](purge::Purge): selects the responses to remove |
 //!
-//! This hall imports `base` only.
+//! This hall imports only `base`.
 
 pub(crate) mod body;
 pub(crate) mod cache_mode;

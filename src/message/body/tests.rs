@@ -9,7 +9,7 @@ fn shared_bytes_are_not_copied() {
 }
 
 #[test]
-fn a_beginning_comes_before_the_rest() {
+fn beginning_is_read_before_the_rest() {
     let beginning = || ["ab", "c"].into_iter().map(Bytes::from).collect::<Pieces>();
     let rest = Body::with_beginning(Bytes::from("d").into(), Body::from_reader(&b"ef"[..], Some(2)));
     let mut body = Body::with_beginning(beginning(), rest);
@@ -24,7 +24,7 @@ fn a_beginning_comes_before_the_rest() {
 }
 
 #[test]
-fn the_length_counts_down_while_reading() {
+fn length_counts_down_while_reading() {
     let mut body = Body::from_reader(&b"abcdef"[..], Some(6));
     let mut buffer = [0; 4];
     body.read_exact(&mut buffer).unwrap();
@@ -33,7 +33,7 @@ fn the_length_counts_down_while_reading() {
 }
 
 #[test]
-fn a_limit_is_kept_whether_or_not_the_length_is_known() {
+fn size_limit_applies_with_and_without_a_known_length() {
     for length in [Some(6), None] {
         let body = Body::from_reader(&b"abcdef"[..], length);
         assert_eq!(body.into_bytes_limited(5).unwrap_err().kind(), ErrorKind::BodyTooLarge);
@@ -43,7 +43,7 @@ fn a_limit_is_kept_whether_or_not_the_length_is_known() {
 }
 
 #[test]
-fn an_error_of_ours_comes_out_of_a_stream_as_it_went_in() {
+fn crate_error_passes_through_a_stream_unchanged() {
     struct Cut;
     impl Read for Cut {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

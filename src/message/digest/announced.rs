@@ -1,4 +1,4 @@
-//! What a message says of its content (RFC 9530).
+//! The digests that a message announces in its header fields (RFC 9530).
 
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
@@ -9,11 +9,11 @@ use crate::message::header::structured::{Value, dictionary};
 pub(crate) static CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 pub(crate) static REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
-/// The digests that the content of this response has to have, where its fields tell.
+/// Returns the digests that the content of a response must have according to its header fields.
 ///
-/// `Content-Digest` is about the content as it is. `Repr-Digest` is about the whole of what the URL named, which is
-/// the content of an answer to GET that is no part and no confirmation. Algorithms that are not known, and those
-/// that are broken (section 5), say nothing.
+/// `Content-Digest` applies to the content itself. `Repr-Digest` applies to the complete representation, which is the
+/// content only in a response to GET that is neither partial nor 304. Unknown algorithms and broken ones (section 5)
+/// are ignored.
 pub(crate) fn announced(method: &Method, status: StatusCode, headers: &HeaderMap) -> Vec<Expected> {
     let has_content = *method != Method::HEAD
         && !matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
@@ -21,22 +21,22 @@ pub(crate) fn announced(method: &Method, status: StatusCode, headers: &HeaderMap
         return Vec::new();
     }
     let mut expected = digests(headers, &CONTENT_DIGEST);
-    // Of these the content is no representation of what the URL names, or no whole one.
-    let is_of_another = matches!(
+    // With these status codes the content is partial, or represents something other than the resource.
+    let is_other_representation = matches!(
         status,
         StatusCode::PARTIAL_CONTENT
             | StatusCode::IM_USED
             | StatusCode::PRECONDITION_FAILED
             | StatusCode::RANGE_NOT_SATISFIABLE
     );
-    if *method == Method::GET && !is_of_another {
+    if *method == Method::GET && !is_other_representation {
         expected.extend(announced_of_whole(headers));
     }
     expected.dedup();
     expected
 }
 
-/// The same of the whole of which a part has these fields.
+/// Returns the digests of the complete representation, from the header fields of a partial response.
 pub(crate) fn announced_of_whole(headers: &HeaderMap) -> Vec<Expected> {
     digests(headers, &REPR_DIGEST)
 }
@@ -46,7 +46,7 @@ fn digests(headers: &HeaderMap, name: &HeaderName) -> Vec<Expected> {
     let members = dictionary(&field).unwrap_or_default();
     let known = members.into_iter().filter_map(|(algorithm, value)| {
         let algorithm = Algorithm::of_name(algorithm)?;
-        // Of another length it is none.
+        // A digest of the wrong length is invalid.
         match value {
             Value::ByteSequence(sum) if sum.len() == algorithm.length() => Some(Expected { algorithm, sum }),
             _ => None,

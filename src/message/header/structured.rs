@@ -1,7 +1,7 @@
-//! Structured fields (RFC 8941 section 4.2), read strictly: what the algorithm fails on is no field at all.
+//! Structured fields (RFC 8941 section 4.2), parsed strictly: a field on which the algorithm fails is ignored.
 //!
-//! Of values only what caching asks for is kept. Parameters are checked and left out: nothing that is read
-//! here gives them a meaning.
+//! Only the values that caching needs are kept. Parameters are checked and dropped because none of the supported fields
+//! uses them.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(crate) enum Value {
     InnerList,
 }
 
-/// Reads a dictionary (section 4.2.2). Of members with the same key the last one counts.
+/// Parses a dictionary (section 4.2.2). The last of several members with the same key counts.
 pub(crate) fn dictionary(field: &[u8]) -> Option<BTreeMap<&[u8], Value>> {
     let mut members = BTreeMap::new();
     each_member(field, |input| {
@@ -40,7 +40,7 @@ pub(crate) fn dictionary(field: &[u8]) -> Option<BTreeMap<&[u8], Value>> {
     Some(members)
 }
 
-/// Reads a list (section 4.2.1).
+/// Parses a list (section 4.2.1).
 pub(crate) fn list(field: &[u8]) -> Option<Vec<Value>> {
     let mut members = Vec::new();
     each_member(field, |input| {
@@ -50,7 +50,7 @@ pub(crate) fn list(field: &[u8]) -> Option<Vec<Value>> {
     Some(members)
 }
 
-/// Reads a list of strings. One with another type in it is not such a field.
+/// Parses a list of strings. Fails if any member has another type.
 pub(crate) fn strings(field: &[u8]) -> Option<Vec<Vec<u8>>> {
     let string = |value| if let Value::String(text) = value { Some(text) } else { None };
     list(field)?.into_iter().map(string).collect()
@@ -67,13 +67,13 @@ fn each_member<'a>(field: &'a [u8], mut member: impl FnMut(&mut Input<'a>) -> Op
         }
         input.expect(b',')?;
         input.skip(b" \t");
-        // A comma at the end.
+        // Fails after a trailing comma.
         input.first()?;
     }
     Some(())
 }
 
-/// What is left to read.
+/// The unparsed rest of a field.
 struct Input<'a> {
     rest: &'a [u8],
 }
@@ -121,7 +121,7 @@ impl<'a> Input<'a> {
         Some(value)
     }
 
-    /// Section 4.2.1.2, past its opening parenthesis and without its parameters.
+    /// Parses an inner list (section 4.2.1.2) after its opening parenthesis, without its parameters.
     fn inner_list(&mut self) -> Option<()> {
         loop {
             self.skip(b" ");
@@ -175,7 +175,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// An integer of at most 15 digits, or a decimal of at most 12 and 3.
+    /// Parses an integer of at most 15 digits, or a decimal with at most 12 integer and 3 fractional digits.
     fn number(&mut self) -> Option<Value> {
         let is_negative = self.take(b'-');
         let digits = self.while_in(|byte| byte.is_ascii_digit());
@@ -216,7 +216,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Padding may be missing, and the bits behind the end may be set (section 4.2.7).
+/// Accepts missing padding and non-zero bits after the end (section 4.2.7).
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()

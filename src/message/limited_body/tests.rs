@@ -11,14 +11,14 @@ fn kind(body: Body) -> ErrorKind {
 }
 
 #[test]
-fn a_growing_body_is_moved_on_and_waited_for() {
-    struct Growth(Arc<Mutex<Vec<Wake>>>, Option<Bytes>);
-    impl Read for Growth {
+fn growing_body_is_driven_and_awaited() {
+    struct Later(Arc<Mutex<Vec<Wake>>>, Option<Bytes>);
+    impl Read for Later {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            panic!("it would wait");
+            panic!("a blocking read could exceed the deadline");
         }
     }
-    impl Growing for Growth {
+    impl Growing for Later {
         fn read_at_once(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
             if let Some(bytes) = &mut self.1 {
                 let piece = bytes.split_to(most.min(bytes.len()));
@@ -44,17 +44,17 @@ fn a_growing_body_is_moved_on_and_waited_for() {
 
         fn abandon(self: Box<Self>) {}
     }
-    let body = Body::growing(Growth(Arc::default(), None), None);
+    let body = Body::growing(Later(Arc::default(), None), None);
     let body = limited(body, Deadline::within(Duration::from_secs(60)));
     assert_eq!(body.into_text().unwrap(), "later");
 }
 
 #[test]
-fn a_growing_body_that_nobody_moves_on_is_left_at_the_deadline() {
+fn stalled_growing_body_times_out_at_the_deadline() {
     struct Silent;
     impl Read for Silent {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            panic!("it would wait");
+            panic!("a blocking read could exceed the deadline");
         }
     }
     impl Growing for Silent {
@@ -76,13 +76,13 @@ fn a_growing_body_that_nobody_moves_on_is_left_at_the_deadline() {
 
         fn abandon(self: Box<Self>) {}
     }
-    let begun = Instant::now();
+    let start = Instant::now();
     assert_eq!(kind(limited(Body::growing(Silent, None), Deadline::within(SHORT))), ErrorKind::Timeout);
-    assert!(begun.elapsed() >= SHORT);
+    assert!(start.elapsed() >= SHORT);
 }
 
 #[test]
-fn what_is_there_and_what_has_no_limit_is_not_touched() {
+fn body_in_memory_or_without_a_deadline_is_unchanged() {
     let over = Deadline::within(Duration::ZERO);
     assert_eq!(limited(Body::from("bytes"), over).into_text().unwrap(), "bytes");
     let stream = || Body::from_reader(&b"stream"[..], None);

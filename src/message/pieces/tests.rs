@@ -6,7 +6,7 @@ fn of(texts: &[&'static str]) -> Pieces {
     texts.iter().map(|text| Bytes::from_static(text.as_bytes())).collect()
 }
 
-/// Numbers that depend on the seed alone (splitmix64).
+/// Returns a pseudo-random number below `bound` that depends only on the seed (splitmix64).
 fn below(state: &mut u64, bound: usize) -> usize {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,25 +19,25 @@ fn letter(state: &mut u64) -> u8 {
 }
 
 #[test]
-fn slicing_and_reading_do_what_a_vector_does() {
+fn slicing_and_reading_match_a_vector() {
     let first = UNIX_EPOCH.elapsed().unwrap().as_secs();
     for seed in first..first + 300 {
         let mut random = seed;
         let parts: Vec<Vec<u8>> = (0..below(&mut random, 9))
             .map(|_| (0..below(&mut random, 5)).map(|_| letter(&mut random)).collect())
             .collect();
-        let twin = parts.concat();
+        let model = parts.concat();
         let pieces: Pieces = parts.into_iter().map(Bytes::from).collect();
-        assert_eq!(pieces, twin, "seed {seed}");
-        for start in 0..=twin.len() {
-            for end in start..=twin.len() {
+        assert_eq!(pieces, model, "seed {seed}");
+        for start in 0..=model.len() {
+            for end in start..=model.len() {
                 let slice = pieces.slice(start..end);
-                assert_eq!(slice, twin[start..end], "seed {seed}, {start}..{end}");
+                assert_eq!(slice, model[start..end], "seed {seed}, {start}..{end}");
                 assert_eq!(slice, slice.iter().collect::<Pieces>(), "seed {seed}, {start}..{end}");
                 assert!(slice.slices().all(|piece| !piece.is_empty()));
-                assert_eq!(slice.to_bytes(), twin[start..end]);
+                assert_eq!(slice.to_bytes(), model[start..end]);
                 let middle = below(&mut random, end - start + 1);
-                assert_eq!(slice.slice(middle..slice.len()), twin[start + middle..end], "seed {seed}");
+                assert_eq!(slice.slice(middle..slice.len()), model[start + middle..end], "seed {seed}");
             }
         }
         let (mut rest, mut read) = (pieces, Vec::new());
@@ -45,14 +45,14 @@ fn slicing_and_reading_do_what_a_vector_does() {
             let mut buffer = [0; 7];
             let count = rest.read(&mut buffer[..1 + below(&mut random, 7)]).unwrap();
             read.extend_from_slice(&buffer[..count]);
-            assert_eq!(rest, twin[read.len()..], "seed {seed}");
+            assert_eq!(rest, model[read.len()..], "seed {seed}");
         }
-        assert_eq!(read, twin, "seed {seed}");
+        assert_eq!(read, model, "seed {seed}");
     }
 }
 
 #[test]
-fn a_slice_shares_its_bytes() {
+fn slice_shares_its_bytes() {
     let pieces = of(&["abc", "def", "ghi"]);
     let slice = pieces.slice(1..8);
     let addresses: Vec<_> = slice.slices().map(<[u8]>::as_ptr).collect();
@@ -63,7 +63,7 @@ fn a_slice_shares_its_bytes() {
 }
 
 #[test]
-fn sequences_are_equal_however_they_are_cut() {
+fn equality_ignores_piece_boundaries() {
     assert_eq!(of(&["ab", "c"]), of(&["a", "", "bc"]));
     assert_ne!(of(&["ab", "c"]), of(&["ab", "d"]));
     assert_ne!(of(&["ab", "c"]), of(&["ab"]));
@@ -71,14 +71,14 @@ fn sequences_are_equal_however_they_are_cut() {
 }
 
 #[test]
-fn one_piece_is_held_inline() {
+fn single_piece_is_held_inline() {
     assert_eq!(size_of::<Pieces>(), size_of::<Bytes>());
     let bytes = Bytes::from(vec![1, 2, 3]);
     assert_eq!(Pieces::from(bytes.clone()).as_one().unwrap().as_ptr(), bytes.as_ptr());
 }
 
 #[test]
-fn bytes_that_come_one_by_one_are_few_pieces_and_seldom_copied() {
+fn single_bytes_are_merged_into_few_pieces_with_little_copying() {
     const COUNT: usize = 100_000;
     let one = Pieces::from(Bytes::from_static(b"x"));
     let (mut pieces, copied) = (Pieces::new(), std::cell::Cell::new(0));
@@ -94,7 +94,7 @@ fn bytes_that_come_one_by_one_are_few_pieces_and_seldom_copied() {
 }
 
 #[test]
-fn joining_shares_what_is_large_and_copies_no_more_than_small_neighbours() {
+fn joining_shares_large_pieces_and_copies_only_small_neighbours() {
     let large: Pieces = (0..768).map(|_| Bytes::from(vec![7; 65_536])).collect();
     let copied = std::cell::Cell::new(0);
     let share = |bytes: Box<[u8]>| {

@@ -1,3 +1,5 @@
+//! The canonical form of a URL.
+
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -6,28 +8,28 @@ use std::sync::Arc;
 use http::Uri;
 
 use super::InvalidUrl;
-use super::as_spelled::{self, Parts};
-use super::host::{literal_address, push_host, read_port, split_port};
-use super::spelling::{push_spelled, without_dot_segments};
+use super::already_canonical::{self, Parts};
+use super::host::{literal_address, parse_port, push_host, split_port};
+use super::normalization::{push_spelled, remove_dot_segments};
 
-/// The longest URL, in bytes.
-pub(super) const LONGEST: usize = 8192;
+/// The maximum length of a URL, in bytes.
+pub(super) const MAX_LENGTH: usize = 8192;
 
-/// The absolute `http` or `https` URL of what is fetched and cached, in its canonical form.
+/// The absolute `http` or `https` URL of a resource, in its canonical form.
 ///
-/// Equal URLs have equal text: the text is what is cached under and what the ring hashes. The form
-/// is that of RFC 3986 sections 6.2.2 and 6.2.3:
+/// Equal URLs have equal text. The cache uses the text as key, and the ring hashes it. The form follows RFC 3986
+/// sections 6.2.2 and 6.2.3:
 ///
-/// * scheme and host are lower case, an IPv6 address has its shortest form;
-/// * the default port, the fragment, and dot segments are gone, and an empty path is `/`;
-/// * percent-escapes are upper case, those of unreserved characters are decoded, and a byte that
-///   cannot stand in a URL (any outside ASCII, `"`, `<`, `>`, `\`, `^`, `` ` ``, `{`, `|`, `}`, and
-///   a `%` that begins no escape) is escaped.
+/// * Scheme and host are in lower case; an IPv6 address has its shortest form.
+/// * The default port, the fragment and dot segments are removed; an empty path becomes `/`.
+/// * Percent-escapes are in upper case, and those of unreserved characters are decoded. Bytes that are not allowed in
+///   a URL are escaped: all outside ASCII, `"`, `<`, `>`, `\`, `^`, `` ` ``, `{`, `|`, `}`, and a `%` that does not
+///   begin an escape.
 ///
-/// Nothing else is changed: order and case of a query, empty segments, a query that is empty
-/// (`/?` is not `/`) and a dot at the end of the host stay as they are.
+/// Everything else stays: the order and case of the query, empty segments, an empty query (`/?` differs from `/`),
+/// and a dot at the end of the host.
 ///
-/// Cloning copies a pointer, not the text.
+/// Cloning does not copy the text.
 ///
 /// ```
 /// use forwardcache::CanonicalUrl;
@@ -39,7 +41,7 @@ pub(super) const LONGEST: usize = 8192;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CanonicalUrl {
     text: Arc<str>,
-    // All that follows is a function of the text: where its parts end, and the port.
+    // The following fields are derived from the text: the ends of its parts, and the port.
     host_end: u16,
     authority_end: u16,
     path_end: u16,
@@ -47,30 +49,30 @@ pub struct CanonicalUrl {
 }
 
 impl CanonicalUrl {
-    /// Reads an absolute URL, of 8 KiB at most.
+    /// Parses an absolute URL of at most 8 KiB.
     ///
-    /// Stricter than a browser: no white space is trimmed, a host is never unescaped, and numbers
-    /// that only some programs take for an IPv4 address (`127.1`, `0x7f000001`) are refused, so that
-    /// all who read the URL mean the same host.
+    /// The parser is stricter than a browser: it does not trim white space or unescape hosts, and it rejects numbers
+    /// that only some programs accept as an IPv4 address (`127.1`, `0x7f000001`). All programs that parse the
+    /// URL therefore find the same host.
     ///
     /// # Errors
     ///
-    /// [`InvalidUrl`] says what is wrong with the text.
+    /// [`InvalidUrl`] tells why the text is not such a URL.
     pub fn parse(url: &str) -> Result<Self, InvalidUrl> {
         if url.is_empty() {
             return Err(InvalidUrl::Empty);
         }
-        if url.len() > LONGEST {
+        if url.len() > MAX_LENGTH {
             return Err(InvalidUrl::TooLong);
         }
-        if let Some(parts) = as_spelled::parts(url) {
+        if let Some(parts) = already_canonical::parts(url) {
             return Self::of_parts(url.into(), parts);
         }
-        Self::parse_thoroughly(url)
+        Self::normalize(url)
     }
 
-    /// Puts the canonical text together.
-    pub(super) fn parse_thoroughly(url: &str) -> Result<Self, InvalidUrl> {
+    /// Parses any URL and builds its canonical text.
+    pub(super) fn normalize(url: &str) -> Result<Self, InvalidUrl> {
         if url.bytes().any(|byte| byte == b' ' || byte.is_ascii_control()) {
             return Err(InvalidUrl::BadByte);
         }
@@ -92,7 +94,7 @@ impl CanonicalUrl {
         }
         let (host, port) = split_port(authority)?;
         let default_port = if https { 443 } else { 80 };
-        let port = read_port(port)?.unwrap_or(default_port);
+        let port = parse_port(port)?.unwrap_or(default_port);
 
         let mut text = String::with_capacity(url.len() + 1);
         text.push_str(if https { "https://" } else { "http://" });
@@ -103,22 +105,22 @@ impl CanonicalUrl {
             text.push_str(&port.to_string());
         }
         let authority_end = text.len();
-        let mut spelled = String::with_capacity(path.len());
-        push_spelled(&mut spelled, path);
-        // Escapes come first: `%2E%2E` is a dot segment too.
-        text.push_str(&without_dot_segments(&spelled));
+        let mut normalized = String::with_capacity(path.len());
+        push_spelled(&mut normalized, path);
+        // Escapes are normalized first because `%2E%2E` is a dot segment too.
+        text.push_str(&remove_dot_segments(&normalized));
         let path_end = text.len();
         if let Some(query) = query {
             text.push('?');
             push_spelled(&mut text, query);
         }
-        if text.len() > LONGEST {
+        if text.len() > MAX_LENGTH {
             return Err(InvalidUrl::TooLong);
         }
         Self::of_parts(text.into(), Parts { host_end, authority_end, path_end, port })
     }
 
-    /// The URL of a canonical text.
+    /// Creates a URL from canonical text and the positions of its parts.
     fn of_parts(text: Arc<str>, parts: Parts) -> Result<Self, InvalidUrl> {
         let offset = |at: usize| u16::try_from(at).map_err(|_| InvalidUrl::TooLong);
         Ok(Self {
@@ -140,77 +142,77 @@ impl CanonicalUrl {
         }
     }
 
-    /// The canonical text.
+    /// Returns the canonical text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The text whose hash decides who owns this URL: the canonical text.
+    /// Returns the text whose hash determines the owner of the URL: the canonical text.
     ///
-    /// The rings of other implementations agree as long as they hash this form. The Go ancestor
-    /// hashes a URL as its caller spelled it, fragment and case of the host included.
+    /// Rings of other implementations agree if they hash this form. The Go package hashes URLs exactly as the caller
+    /// wrote them, including the fragment and the case of the host.
     #[must_use]
     pub fn ring_key(&self) -> &str {
         &self.text
     }
 
-    /// The same URL in the words of `http`.
+    /// Returns the URL as the `http` crate's type.
     #[must_use]
     pub fn uri(&self) -> Uri {
         self.text.parse().expect("every canonical text is a URI of the http crate")
     }
 
-    /// Whether the scheme is `https`.
+    /// Returns whether the scheme is `https`.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.scheme().len() == "https".len()
     }
 
-    /// The host, with the port if it is not that of the scheme: the value of `Host`.
+    /// Returns the host, and the port if it is not the scheme's default: the value of `Host`.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.text[self.host_start()..self.authority_end.into()]
     }
 
-    /// The host in lower case; an IPv6 address stands without brackets.
+    /// Returns the host in lower case; an IPv6 address has no brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         let host = &self.text[self.host_start()..self.host_end.into()];
         host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
     }
 
-    /// The port, from the URL or by its scheme: 80 or 443.
+    /// Returns the port of the URL, or the scheme's default: 80 or 443.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The path, which begins with `/`.
+    /// Returns the path, which starts with `/`.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.text[self.authority_end.into()..self.path_end.into()]
     }
 
-    /// The query without its `?`; an empty query is not the same as none.
+    /// Returns the query without its `?`. An empty query differs from no query.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.text[self.path_end.into()..].strip_prefix('?')
     }
 
-    /// The address, where the host is one and no name has to be resolved.
+    /// Returns the address if the host is an IP address and no name has to be resolved.
     #[must_use]
     pub fn literal_address(&self) -> Option<IpAddr> {
         literal_address(self.host())
     }
 
-    /// Whether both have the same scheme, host and port (RFC 6454).
+    /// Returns whether both URLs have the same scheme, host and port (RFC 6454).
     #[must_use]
     pub fn same_origin(&self, other: &Self) -> bool {
         self.text[..self.authority_end.into()] == other.text[..other.authority_end.into()]
     }
 
-    /// The root of its origin: `http://example.com/` of all that is there.
+    /// Returns the root URL of the origin, such as `http://example.com/`.
     pub(crate) fn origin(&self) -> Self {
         let root = self.authority_end + 1;
         Self { text: self.text[..root.into()].into(), path_end: root, ..*self }

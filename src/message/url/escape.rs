@@ -1,8 +1,8 @@
-//! Values of a query, escaped and read as HTML forms do it, and Go's `net/url` too.
+//! Escaping of query values as in HTML forms and Go's `net/url`.
 
-use super::spelling::{escaped_byte, is_unreserved, push_escape};
+use super::normalization::{escaped_byte, is_unreserved, push_escape};
 
-/// The text as the value of a query: a space is `+`, unreserved characters stay, all else is escaped.
+/// Escapes `text` for use as a query value: a space becomes `+`, unreserved characters stay, other bytes are escaped.
 pub(crate) fn query_escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 3 / 2);
     for byte in text.bytes() {
@@ -15,11 +15,11 @@ pub(crate) fn query_escape(text: &str) -> String {
     out
 }
 
-/// The first value of this name, unescaped; a name without `=` has the empty value.
+/// Returns the first value of the parameter `name`, unescaped. A parameter without `=` has an empty value.
 ///
 /// # Errors
 ///
-/// The value has a bad escape, or is not UTF-8. What other pairs hold is of no concern.
+/// Fails if the value has an invalid escape or is not UTF-8. Other parameters are not checked.
 pub(crate) fn query_value(query: Option<&str>, name: &str) -> Result<Option<String>, &'static str> {
     let pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     for (key, value) in pairs {
@@ -30,11 +30,9 @@ pub(crate) fn query_value(query: Option<&str>, name: &str) -> Result<Option<Stri
     Ok(None)
 }
 
-/// A `%` is not followed by two hexadecimal digits.
-const BAD_ESCAPE: &str = "a value of the query has a bad percent-escape";
+const BAD_ESCAPE: &str = "a query parameter has an invalid percent-escape";
 
-/// The bytes that the escapes stand for are not UTF-8.
-const NOT_UTF8: &str = "a value of the query is not UTF-8";
+const NOT_UTF8: &str = "a query parameter is not UTF-8";
 
 fn unescaped(text: &str) -> Result<Vec<u8>, &'static str> {
     let mut out = Vec::with_capacity(text.len());
@@ -42,11 +40,11 @@ fn unescaped(text: &str) -> Result<Vec<u8>, &'static str> {
     Ok(out)
 }
 
-/// Adds the bytes that the text of a value stands for.
+/// Appends the unescaped bytes of a query value.
 ///
 /// # Errors
 ///
-/// It has a bad escape.
+/// Fails if the text has an invalid escape.
 pub(crate) fn unescape(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
     let bytes = text.as_bytes();
     let mut at = 0;

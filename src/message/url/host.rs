@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::InvalidUrl;
 
-/// Host and port of an authority without userinfo; the colon between them is of neither.
+/// Splits an authority without userinfo into host and port, without the colon between them.
 pub(super) fn split_port(authority: &str) -> Result<(&str, &str), InvalidUrl> {
     let host_end = if authority.starts_with('[') {
         authority.find(']').map_or(authority.len(), |at| at + 1)
@@ -19,12 +19,12 @@ pub(super) fn split_port(authority: &str) -> Result<(&str, &str), InvalidUrl> {
     }
 }
 
-/// The port; none where it is left out, with or without its colon.
-pub(super) fn read_port(port: &str) -> Result<Option<u16>, InvalidUrl> {
+/// Parses the port. Returns `None` if it is empty.
+pub(super) fn parse_port(port: &str) -> Result<Option<u16>, InvalidUrl> {
     if port.is_empty() {
         return Ok(None);
     }
-    // `parse` alone would take a plus sign.
+    // `str::parse` would accept a plus sign.
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(InvalidUrl::BadPort);
     }
@@ -48,20 +48,20 @@ pub(super) fn push_host(out: &mut String, host: &str) -> Result<(), InvalidUrl> 
         out.push_str(&format!("[{address}]"));
         return Ok(());
     }
-    if !is_name(host) && host.parse::<Ipv4Addr>().is_err() {
+    if !is_dns_name(host) && host.parse::<Ipv4Addr>().is_err() {
         return Err(InvalidUrl::BadHost);
     }
     out.extend(host.chars().map(|character| character.to_ascii_lowercase()));
     Ok(())
 }
 
-/// The address that a canonical host without brackets is.
+/// Returns the address if a canonical host without brackets is an IP address.
 pub(super) fn literal_address(host: &str) -> Option<IpAddr> {
     host.parse().ok()
 }
 
-/// Whether this is a name that DNS could hold, underscores included.
-fn is_name(host: &str) -> bool {
+/// Returns whether `host` is a valid DNS name; underscores are allowed.
+fn is_dns_name(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -71,7 +71,7 @@ fn is_name(host: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label) && !is_number(last)
 }
 
-/// Whether a resolver may take a host that ends in this label for an IPv4 address in an old form.
+/// Returns whether a resolver may treat a host that ends in this label as an IPv4 address in a legacy form.
 fn is_number(label: &str) -> bool {
     let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
     match hexadecimal {

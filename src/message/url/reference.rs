@@ -1,11 +1,11 @@
 //! Relative references (RFC 3986 section 5.2).
 
 use super::CanonicalUrl;
-use super::canonical::LONGEST;
+use super::canonical::MAX_LENGTH;
 
 impl CanonicalUrl {
-    /// What `reference` names, seen from this URL: an absolute URL, or a relative one as they stand
-    /// in `Location`. None if that is not an `http` or `https` URL that can be fetched.
+    /// Resolves `reference`, an absolute or relative reference as in `Location`, against this URL (RFC 3986 section
+    /// 5.2). Returns `None` if the result is not a valid `http` or `https` URL.
     ///
     /// ```
     /// use forwardcache::CanonicalUrl;
@@ -17,7 +17,7 @@ impl CanonicalUrl {
     /// ```
     #[must_use]
     pub fn join(&self, reference: &str) -> Option<Self> {
-        if reference.len() > LONGEST {
+        if reference.len() > MAX_LENGTH {
             return None;
         }
         let reference = reference.split_once('#').map_or(reference, |(before, _fragment)| before);

@@ -11,7 +11,7 @@ fn count(method: &str, status: u16, fields: &[(&'static str, &str)]) -> usize {
 }
 
 #[test]
-fn each_field_is_about_what_it_is_about() {
+fn each_field_applies_by_method_and_status() {
     for (method, status, content, representation) in [
         ("GET", 200, 1, 1),
         ("GET", 404, 1, 1),
@@ -31,7 +31,7 @@ fn each_field_is_about_what_it_is_about() {
 }
 
 #[test]
-fn what_cannot_be_checked_says_nothing() {
+fn unusable_digests_are_ignored() {
     for field in [
         "md5=:XUFAKrxLKna5cZ2REBfFkg==:",
         "sha-256=:YWJj:",

@@ -12,10 +12,10 @@ fn sha256(text: &str) -> Expected {
     Digest::of(text.as_bytes()).into()
 }
 
-/// What comes out, what is said of it, and how often somebody was told of a mismatch.
+/// Returns the bytes that were read, the error, and how often the mismatch callback ran.
 fn read(body: Body, expected: Vec<Expected>) -> (Vec<u8>, Option<ErrorKind>, usize) {
-    let told = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&told);
+    let mismatches = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&mismatches);
     let mut out = Vec::new();
     let kind = match checked(body, expected, move || {
         counter.fetch_add(1, Ordering::Relaxed);
@@ -29,7 +29,7 @@ fn read(body: Body, expected: Vec<Expected>) -> (Vec<u8>, Option<ErrorKind>, usi
         }
         Err(error) => Some(error.kind()),
     };
-    (out, kind, told.load(Ordering::Relaxed))
+    (out, kind, mismatches.load(Ordering::Relaxed))
 }
 
 fn bodies(text: &'static str) -> [Body; 5] {
@@ -46,7 +46,7 @@ fn bodies(text: &'static str) -> [Body; 5] {
 }
 
 #[test]
-fn the_right_body_comes_out_whole() {
+fn matching_body_is_read_completely() {
     for expected in [vec![sha256("hello")], vec![sha512("hello")], vec![sha256("hello"), sha512("hello")]] {
         for body in bodies("hello") {
             let proven = body.end_is_proven();
@@ -59,19 +59,19 @@ fn the_right_body_comes_out_whole() {
 }
 
 #[test]
-fn another_body_fails_and_is_told_of_once() {
+fn mismatch_fails_and_is_reported_once() {
     for expected in [vec![sha256("hallo")], vec![sha256("hello"), sha512("hallo")]] {
         for body in bodies("hello") {
-            let ends = body.length().is_some();
-            let (out, kind, told) = read(body, expected.clone());
-            assert_eq!((kind, told), (Some(ErrorKind::DigestMismatch), 1));
-            assert!(!ends || out.len() <= 2, "the last bytes are held back");
+            let has_length = body.length().is_some();
+            let (out, kind, mismatches) = read(body, expected.clone());
+            assert_eq!((kind, mismatches), (Some(ErrorKind::DigestMismatch), 1));
+            assert!(!has_length || out.len() <= 2, "the last bytes are held back");
         }
     }
 }
 
 #[test]
-fn a_body_that_is_cut_short_fails_as_that() {
+fn truncated_body_fails_as_incomplete() {
     struct Cut;
     impl Read for Cut {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -83,7 +83,7 @@ fn a_body_that_is_cut_short_fails_as_that() {
 }
 
 #[test]
-fn nothing_is_done_where_nothing_is_announced() {
+fn body_without_announced_digests_is_not_checked() {
     let body = checked(Body::from_reader(&b"abc"[..], None), Vec::new(), || ()).unwrap();
     assert_eq!(body.into_text().unwrap(), "abc");
 }

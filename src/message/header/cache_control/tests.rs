@@ -15,7 +15,7 @@ fn secs(seconds: u64) -> Option<Duration> {
 }
 
 #[test]
-fn case_space_quotes_and_lines_do_not_matter() {
+fn case_spaces_quotes_and_line_breaks_do_not_matter() {
     assert!(response(&["foo", "No-Store"]).no_store);
     assert!(response(&["a=\"b, c\" ,PRIVATE"]).private);
     assert!(!response(&["a=\"no-store, private\""]).no_store);
@@ -24,7 +24,7 @@ fn case_space_quotes_and_lines_do_not_matter() {
 }
 
 #[test]
-fn numbers_are_clamped_and_bad_ones_are_stale() {
+fn large_numbers_are_clamped_and_invalid_ones_are_zero() {
     for (text, seconds) in [
         ("max-age=0", 0),
         ("max-age=2147483648", 1 << 31),
@@ -44,7 +44,7 @@ fn numbers_are_clamped_and_bad_ones_are_stale() {
 }
 
 #[test]
-fn qualified_directives_are_about_their_fields() {
+fn qualified_directives_apply_to_their_fields() {
     let directives = response(&["no-cache=\"set-cookie, x-a\", private=x-b"]);
     assert!(!directives.no_cache && !directives.private);
     assert_eq!(directives.no_cache_fields, ["set-cookie", "x-a"]);
@@ -54,7 +54,7 @@ fn qualified_directives_are_about_their_fields() {
 }
 
 #[test]
-fn a_directive_about_a_field_that_cannot_be_left_out_is_about_the_response() {
+fn directive_qualified_with_an_essential_field_applies_to_the_response() {
     for name in ["vary", "x-a, Content-Encoding", "ETag"] {
         let directives = response(&[&format!("private=\"{name}\", no-cache=\"{name}\"")]);
         assert!(directives.private && directives.no_cache, "{name}");
@@ -62,7 +62,7 @@ fn a_directive_about_a_field_that_cannot_be_left_out_is_about_the_response() {
 }
 
 #[test]
-fn of_broken_quoting_the_stricter_reading_counts() {
+fn stricter_reading_of_broken_quoting_counts() {
     for text in ["max-age=60, x=\", no-store", "x=5\", no-store", "a=x\"y, no-store, b=\"z", "\"a, no-store"]
     {
         assert!(response(&[text]).no_store, "{text}");
@@ -78,13 +78,13 @@ fn of_broken_quoting_the_stricter_reading_counts() {
     assert_eq!(response(&["max-age=60, x=\", max-age=5"]).max_age, secs(5));
     let request = RequestDirectives::of(&headers(&["max-age=60, x=\", max-stale, max-age=5"]));
     assert_eq!((request.max_age, request.max_stale), (secs(5), secs(0)));
-    // These are as they should be.
+    // The quoting in these fields is correct.
     assert!(!response(&["a=\"b\\\", no-store\", max-age=1"]).no_store);
     assert!(!response(&["a = \"no-store, private\" "]).no_store);
 }
 
 #[test]
-fn the_strictest_of_a_request_wins() {
+fn strictest_directive_of_a_request_counts() {
     let request = |text: &str| RequestDirectives::of(&headers(&[text]));
     assert_eq!(request("max-stale").max_stale, Some(Duration::MAX));
     assert_eq!(request("max-stale, max-stale=7").max_stale, secs(7));
@@ -107,7 +107,7 @@ fn pragma_counts_only_without_cache_control() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn parser_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(value) = HeaderValue::from_bytes(&bytes) {
             let headers: HeaderMap = [(CACHE_CONTROL, value)].into_iter().collect();
             let response = ResponseDirectives::of(&headers);

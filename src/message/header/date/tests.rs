@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn the_three_forms_in_any_case_and_with_any_weekday() {
+fn three_forms_parse_in_any_case_and_with_any_weekday() {
     let moment = UNIX_EPOCH + Duration::from_secs(784_111_777);
     for text in [
         "Sun, 06 Nov 1994 08:49:37 GMT",
@@ -55,7 +55,7 @@ fn the_three_forms_in_any_case_and_with_any_weekday() {
 }
 
 #[test]
-fn lines_that_disagree_are_no_date() {
+fn different_lines_are_not_a_date() {
     let mut headers = HeaderMap::new();
     headers.append("expires", HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
     headers.append("expires", HeaderValue::from_static("Sun Nov  6 08:49:37 1994"));
@@ -65,9 +65,9 @@ fn lines_that_disagree_are_no_date() {
 }
 
 proptest! {
-    /// The twin is another's: it reads what senders should send.
+    /// `httpdate` is an independent reference.
     #[test]
-    fn what_is_written_is_read_as_another_reads_it(seconds in 0_u64..253_402_300_800) {
+    fn formatted_dates_parse_as_httpdate_parses_them(seconds in 0_u64..253_402_300_800) {
         let moment = UNIX_EPOCH + Duration::from_secs(seconds);
         let text = value(moment);
         prop_assert_eq!(parse(text.as_bytes()), Some(moment));
@@ -75,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_without_a_panic(text in "[a-zA-Z0-9:, -]{0,40}") {
+    fn parser_never_panics(text in "[a-zA-Z0-9:, -]{0,40}") {
         let _ = parse(text.as_bytes());
     }
 }

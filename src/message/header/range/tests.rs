@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn ranges_against_ten_bytes() {
+fn ranges_apply_to_a_body_of_ten_bytes() {
     use Requested::{Parts, Unsatisfiable, Whole};
     for (field, expected) in [
         ("bytes=0-1", Parts(vec![(0, 2)])),
@@ -32,7 +32,7 @@ fn ranges_against_ten_bytes() {
 }
 
 #[test]
-fn a_claimed_length_may_be_the_largest_number() {
+fn largest_claimed_length_does_not_overflow() {
     assert_eq!(requested(b"bytes=0-,0-,0-", u64::MAX), Requested::Whole);
     assert_eq!(
         requested(b"bytes=0-1,-1", u64::MAX),
@@ -41,7 +41,7 @@ fn a_claimed_length_may_be_the_largest_number() {
 }
 
 #[test]
-fn content_ranges() {
+fn content_ranges_parse_and_format() {
     assert_eq!(ContentRange { start: 4, end: 10, complete: Some(10) }.text(), "bytes 4-9/10");
     assert_eq!(ContentRange { start: 4, end: 10, complete: None }.text(), "bytes 4-9/*");
     for text in ["bytes 4-9/10", "bytes 4-9/*"] {

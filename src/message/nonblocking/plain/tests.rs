@@ -7,7 +7,7 @@ fn is_plain(fields: &[(&str, &str)]) -> bool {
 }
 
 #[test]
-fn what_has_to_be_interpreted_is_not_plain() {
+fn requests_with_special_fields_are_not_plain() {
     let host = ("Host", "a.example:80");
     assert!(is_plain(&[host]));
     assert!(is_plain(&[host, ("Accept", "*/*"), ("Cookie", "a=b"), ("User-Agent", "x")]));
@@ -46,7 +46,7 @@ fn what_has_to_be_interpreted_is_not_plain() {
 }
 
 #[test]
-fn the_end_of_the_connection_is_read() {
+fn connection_close_ends_persistence() {
     let fields = |value: &'static str| {
         [
             httparse::Header { name: "host", value: b"a" },
@@ -58,7 +58,7 @@ fn the_end_of_the_connection_is_read() {
 }
 
 #[test]
-fn a_field_is_absent_there_once_or_repeated() {
+fn field_is_absent_single_or_repeated() {
     let fields = [("host", "a"), ("Accept", "x"), ("x-a", "1"), ("X-A", "2")]
         .map(|(name, value)| httparse::Header { name, value: value.as_bytes() });
     let request = PlainRequest::new("/", &fields).unwrap();

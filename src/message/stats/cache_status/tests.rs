@@ -5,7 +5,7 @@ fn text(status: CacheStatus<'_>) -> String {
 }
 
 #[test]
-fn the_field_says_what_happened() {
+fn field_describes_the_outcome() {
     let second = Duration::from_secs(1);
     for (status, expected) in [
         (
@@ -38,7 +38,7 @@ fn the_field_says_what_happened() {
 }
 
 #[test]
-fn a_lifetime_is_read_from_the_last_member_alone() {
+fn ttl_is_read_only_from_the_last_member() {
     for (members, expected) in [
         (&["forwardcache; hit; ttl=30"][..], Some(30)),
         (&["forwardcache; fwd=uri-miss; collapsed; ttl=1"], Some(1)),
@@ -61,7 +61,7 @@ fn a_lifetime_is_read_from_the_last_member_alone() {
 }
 
 #[test]
-fn a_near_cache_has_a_name_of_its_own() {
+fn near_cache_has_its_own_name() {
     let status = CacheStatus::new(Outcome::Revalidated(Forward::Stale)).near();
     assert_eq!(text(status), "forwardcache-near; fwd=stale; detail=revalidated");
     let mut headers = HeaderMap::new();
@@ -70,7 +70,7 @@ fn a_near_cache_has_a_name_of_its_own() {
 }
 
 #[test]
-fn every_outcome_is_read_back_from_the_field() {
+fn every_outcome_parses_back() {
     let mut outcomes =
         vec![Outcome::Hit, Outcome::StaleAccepted, Outcome::StaleWhileRevalidate, Outcome::OnlyIfCached];
     for forward in Forward::ALL {

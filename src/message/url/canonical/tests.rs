@@ -6,12 +6,12 @@ fn canonical(url: &str) -> String {
     CanonicalUrl::parse(url).unwrap_or_else(|bad| panic!("{url}: {bad}")).to_string()
 }
 
-fn refused(url: &str) -> InvalidUrl {
+fn error_of(url: &str) -> InvalidUrl {
     CanonicalUrl::parse(url).expect_err(url)
 }
 
 #[test]
-fn one_spelling_for_equal_urls() {
+fn equal_urls_have_one_canonical_form() {
     for (url, expected) in [
         ("http://example.com", "http://example.com/"),
         ("http://example.com:/", "http://example.com/"),
@@ -42,15 +42,15 @@ fn one_spelling_for_equal_urls() {
 }
 
 #[test]
-fn a_percent_sign_that_begins_no_escape_is_escaped() {
+fn percent_sign_without_an_escape_is_escaped() {
     assert_eq!(canonical("http://a/?off=100%"), "http://a/?off=100%25");
-    // Were the first `%` kept, the next reading would find another escape.
+    // If the first `%` stayed, parsing the result again would find another escape.
     assert_eq!(canonical("http://a/%%34%31"), "http://a/%2541");
     assert_eq!(canonical("http://a/%zz%4"), "http://a/%25zz%254");
 }
 
 #[test]
-fn texts_that_are_no_such_url() {
+fn invalid_urls_are_rejected_with_a_reason() {
     for (url, expected) in [
         ("", InvalidUrl::Empty),
         ("/a", InvalidUrl::NotAbsolute),
@@ -80,26 +80,26 @@ fn texts_that_are_no_such_url() {
         ("http://example.com/\r\nX: y", InvalidUrl::BadByte),
         ("http://example.com/\u{7f}", InvalidUrl::BadByte),
     ] {
-        assert_eq!(refused(url), expected, "{url}");
+        assert_eq!(error_of(url), expected, "{url}");
     }
 }
 
 #[test]
-fn an_at_sign_after_the_authority_is_no_userinfo() {
+fn at_sign_after_the_authority_is_not_userinfo() {
     assert_eq!(canonical("http://example.com/@a?b@c"), "http://example.com/@a?b@c");
 }
 
 #[test]
-fn eight_kibibytes_are_the_limit_of_both_forms() {
-    let fits = format!("http://a/{}", "b".repeat(LONGEST - 9));
+fn length_limit_applies_to_input_and_canonical_form() {
+    let fits = format!("http://a/{}", "b".repeat(MAX_LENGTH - 9));
     assert_eq!(canonical(&fits), fits);
-    assert_eq!(refused(&format!("{fits}b")), InvalidUrl::TooLong);
+    assert_eq!(error_of(&format!("{fits}b")), InvalidUrl::TooLong);
     let grows = format!("http://a/{}", "é".repeat(2000));
-    assert_eq!(refused(&grows), InvalidUrl::TooLong);
+    assert_eq!(error_of(&grows), InvalidUrl::TooLong);
 }
 
 #[test]
-fn parts() {
+fn parts_are_accessible() {
     let target = CanonicalUrl::parse("https://[::1]:8443/a/b?c").unwrap();
     assert!(target.is_https());
     assert_eq!(target.authority(), "[::1]:8443");
@@ -118,7 +118,7 @@ fn parts() {
 }
 
 #[test]
-fn an_origin_is_scheme_host_and_port() {
+fn origin_is_scheme_host_and_port() {
     let origin = CanonicalUrl::parse("http://example.com/a").unwrap();
     let same = |url: &str| origin.same_origin(&CanonicalUrl::parse(url).unwrap());
     assert!(same("HTTP://example.com:80/b?c"));
@@ -129,13 +129,13 @@ fn an_origin_is_scheme_host_and_port() {
 }
 
 #[test]
-fn an_error_of_the_crate_keeps_the_reason() {
+fn conversion_to_the_crate_error_keeps_the_reason() {
     let error = crate::Error::from(InvalidUrl::NoHost);
     assert_eq!(error.kind(), crate::ErrorKind::BadUrl);
     assert_eq!(error.to_string(), "the URL names no host");
 }
 
-fn nearly_a_url() -> impl Strategy<Value = String> {
+fn url_like_text() -> impl Strategy<Value = String> {
     const PIECES: [&str; 30] = [
         "a",
         "B",
@@ -175,7 +175,7 @@ fn nearly_a_url() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(url in any::<String>(), rest in any::<String>()) {
+    fn parser_never_panics(url in any::<String>(), rest in any::<String>()) {
         let _ = CanonicalUrl::parse(&url);
         if let Ok(target) = CanonicalUrl::parse(&format!("http://h/{rest}")) {
             let _ = target.uri();
@@ -184,13 +184,17 @@ proptest! {
     }
 
     #[test]
-    fn a_look_finds_what_putting_together_makes(url in nearly_a_url()) {
-        let made = CanonicalUrl::parse_thoroughly(&url);
-        prop_assert_eq!(CanonicalUrl::parse(&url).ok().map(|target| (target.parts(), target)), made.ok().map(|target| (target.parts(), target)));
+    fn fast_check_agrees_with_normalization(url in url_like_text()) {
+        let normalized = CanonicalUrl::normalize(&url);
+        let parsed = CanonicalUrl::parse(&url);
+        prop_assert_eq!(
+            parsed.ok().map(|target| (target.parts(), target)),
+            normalized.ok().map(|target| (target.parts(), target))
+        );
     }
 
     #[test]
-    fn the_canonical_form_is_a_fixed_point(url in nearly_a_url()) {
+    fn canonical_form_is_a_fixed_point(url in url_like_text()) {
         if let Ok(target) = CanonicalUrl::parse(&url) {
             let again = CanonicalUrl::parse(target.as_str()).unwrap();
             prop_assert_eq!(again.as_str(), target.as_str());
@@ -201,20 +205,20 @@ proptest! {
     }
 
     #[test]
-    fn an_origin_is_read_as_its_url_would_be(url in nearly_a_url()) {
+    fn origin_equals_the_parsed_root_url(url in url_like_text()) {
         if let Ok(target) = CanonicalUrl::parse(&url) {
             let scheme = if target.is_https() { "https" } else { "http" };
-            let read = CanonicalUrl::parse(&format!("{scheme}://{}/", target.authority())).unwrap();
+            let parsed = CanonicalUrl::parse(&format!("{scheme}://{}/", target.authority())).unwrap();
             let origin = target.origin();
-            prop_assert_eq!(origin.as_str(), read.as_str());
-            prop_assert_eq!((origin.host(), origin.authority()), (read.host(), read.authority()));
-            prop_assert_eq!((origin.port(), origin.path()), (read.port(), read.path()));
-            prop_assert_eq!(origin.query(), read.query());
+            prop_assert_eq!(origin.as_str(), parsed.as_str());
+            prop_assert_eq!((origin.host(), origin.authority()), (parsed.host(), parsed.authority()));
+            prop_assert_eq!((origin.port(), origin.path()), (parsed.port(), parsed.path()));
+            prop_assert_eq!(origin.query(), parsed.query());
         }
     }
 
     #[test]
-    fn the_uri_says_the_same(url in nearly_a_url()) {
+    fn uri_has_the_same_parts(url in url_like_text()) {
         if let Ok(target) = CanonicalUrl::parse(&url) {
             let uri = target.uri();
             prop_assert_eq!(uri.to_string(), target.as_str());

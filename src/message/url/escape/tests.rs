@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn escaped_as_the_other_implementation_does() {
+fn escaping_matches_the_go_package() {
     let vectors: serde_json::Value =
         serde_json::from_str(include_str!("../../../../tests/vectors/ring.json")).unwrap();
     let forms = vectors["url_forms"].as_array().unwrap();
@@ -15,7 +15,7 @@ fn escaped_as_the_other_implementation_does() {
 }
 
 #[test]
-fn the_first_value_of_a_name() {
+fn first_value_of_a_name_is_returned() {
     let value = |query: &str| query_value(Some(query), "q").unwrap();
     assert_eq!(value("q=a"), Some("a".to_owned()));
     assert_eq!(value("p=b&q=a&q=c"), Some("a".to_owned()));
@@ -29,18 +29,18 @@ fn the_first_value_of_a_name() {
 }
 
 #[test]
-fn a_value_that_cannot_be_read() {
+fn unreadable_values_are_errors() {
     for query in ["q=%", "q=%4", "q=%zz", "q=a%2", "q=%+1"] {
         assert_eq!(query_value(Some(query), "q"), Err(BAD_ESCAPE), "{query}");
     }
     assert_eq!(query_value(Some("q=%FF"), "q"), Err(NOT_UTF8));
-    // The first is the value; a second one does not save it.
+    // Only the first value counts; a valid second one does not replace it.
     assert_eq!(query_value(Some("q=%&q=a"), "q"), Err(BAD_ESCAPE));
 }
 
 proptest! {
     #[test]
-    fn what_is_escaped_is_read_back(name in "[^=&+%]{1,8}", value in any::<String>()) {
+    fn escaped_values_read_back(name in "[^=&+%]{1,8}", value in any::<String>()) {
         let query = format!("x=1&{}={}&y", query_escape(&name), query_escape(&value));
         prop_assume!(name != "x");
         prop_assert_eq!(query_value(Some(&query), &name), Ok(Some(value)));

@@ -6,7 +6,7 @@ fn canonical(host: &str) -> Result<String, InvalidUrl> {
 }
 
 #[test]
-fn names_and_addresses() {
+fn names_and_addresses_are_accepted() {
     let longest_label = "a".repeat(63);
     for host in ["a", "a.b.", "1a.2b", "a-b_c", "1.2.3.4", "0x7g", "1.example", "[::1]", &longest_label] {
         assert_eq!(canonical(host).as_deref(), Ok(host));
@@ -15,7 +15,7 @@ fn names_and_addresses() {
 }
 
 #[test]
-fn hosts_that_are_neither() {
+fn other_hosts_are_rejected() {
     let long_label = "a".repeat(64);
     let long_name = vec!["a"; 128].join(".");
     for host in [
@@ -45,7 +45,7 @@ fn hosts_that_are_neither() {
 }
 
 #[test]
-fn numbers_that_only_some_take_for_an_address() {
+fn numbers_that_only_some_programs_treat_as_addresses_are_rejected() {
     for host in [
         "127.1",
         "2130706433",
@@ -62,7 +62,7 @@ fn numbers_that_only_some_take_for_an_address() {
 }
 
 #[test]
-fn what_follows_an_address_in_brackets() {
+fn only_a_port_may_follow_an_address_in_brackets() {
     assert_eq!(split_port("[::1]:80"), Ok(("[::1]", "80")));
     assert_eq!(split_port("[::1]"), Ok(("[::1]", "")));
     assert_eq!(split_port("[::1]80"), Err(InvalidUrl::BadHost));
@@ -70,11 +70,11 @@ fn what_follows_an_address_in_brackets() {
 }
 
 #[test]
-fn ports() {
-    assert_eq!(read_port(""), Ok(None));
-    assert_eq!(read_port("00080"), Ok(Some(80)));
-    assert_eq!(read_port("65535"), Ok(Some(65535)));
+fn ports_are_parsed() {
+    assert_eq!(parse_port(""), Ok(None));
+    assert_eq!(parse_port("00080"), Ok(Some(80)));
+    assert_eq!(parse_port("65535"), Ok(Some(65535)));
     for port in ["0", "65536", "-1", "+1", "8o", "80 "] {
-        assert_eq!(read_port(port), Err(InvalidUrl::BadPort), "{port}");
+        assert_eq!(parse_port(port), Err(InvalidUrl::BadPort), "{port}");
     }
 }

@@ -5,9 +5,9 @@ fn joined(reference: &str) -> Option<String> {
     base.join(reference).map(|target| target.to_string())
 }
 
-/// The table of RFC 3986 section 5.4.1; fragments are gone, and an empty path is `/`.
+/// The table of RFC 3986 section 5.4.1, without fragments and with `/` for an empty path.
 #[test]
-fn normal_examples() {
+fn normal_examples_of_the_rfc_resolve() {
     for (reference, expected) in [
         ("g", "http://a/b/c/g"),
         ("./g", "http://a/b/c/g"),
@@ -39,7 +39,7 @@ fn normal_examples() {
 
 /// The table of RFC 3986 section 5.4.2.
 #[test]
-fn abnormal_examples() {
+fn abnormal_examples_of_the_rfc_resolve() {
     for (reference, expected) in [
         ("../../../g", "http://a/g"),
         ("../../../../g", "http://a/g"),
@@ -62,12 +62,12 @@ fn abnormal_examples() {
     ] {
         assert_eq!(joined(reference).as_deref(), Some(expected), "{reference}");
     }
-    // Strict: the scheme of the base is not taken for one that is there.
+    // Strict parsing: the reference has a scheme, so the base is not used.
     assert_eq!(joined("http:g"), None);
 }
 
 #[test]
-fn absolute_references_and_those_that_cannot_be_fetched() {
+fn absolute_references_resolve_and_invalid_ones_do_not() {
     assert_eq!(joined("HTTPS://Other.example:443").as_deref(), Some("https://other.example/"));
     assert_eq!(joined("./x:y").as_deref(), Some("http://a/b/c/x:y"));
     assert_eq!(joined("?a:b").as_deref(), Some("http://a/b/c/d;p?a:b"));
@@ -75,11 +75,11 @@ fn absolute_references_and_those_that_cannot_be_fetched() {
     for reference in ["//", "///g", "//user@g/", "a b", "javascript:alert(1)", "http://h:0/"] {
         assert_eq!(joined(reference), None, "{reference}");
     }
-    assert_eq!(joined(&"a".repeat(LONGEST)), None);
+    assert_eq!(joined(&"a".repeat(MAX_LENGTH)), None);
 }
 
 #[test]
-fn a_reference_never_leaves_the_authority_by_its_path() {
+fn path_of_a_reference_cannot_change_the_authority() {
     assert_eq!(joined("/.//evil.example/").as_deref(), Some("http://a//evil.example/"));
     assert_eq!(joined("/\\evil.example/").as_deref(), Some("http://a/%5Cevil.example/"));
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn a_url_is_one_in_every_spelling() {
+fn url_purge_covers_every_spelling_of_the_url() {
     let purge = Purge::url("HTTP://Example.com:80/%7ea?b#c").unwrap();
     assert!(purge.covers("http://example.com/~a?b"));
     for other in ["http://example.com/~a", "http://example.com/~a?bc", "https://example.com/~a?b"] {
@@ -13,7 +13,7 @@ fn a_url_is_one_in_every_spelling() {
 }
 
 #[test]
-fn a_prefix_never_leaves_its_host() {
+fn prefix_never_covers_another_host() {
     for (prefix, covered, not_covered) in [
         ("http://a.ex/", "http://a.ex/b?c", "http://a.example/"),
         ("HTTP://A.ex:80/b", "http://a.ex/bc", "http://a.ex/"),
@@ -52,7 +52,7 @@ fn a_prefix_never_leaves_its_host() {
 }
 
 #[test]
-fn a_group_is_one_origins() {
+fn group_belongs_to_one_origin() {
     for origin in ["https://a.ex", "HTTPS://a.EX:443/"] {
         let purge = Purge::group(origin, "news of today").unwrap();
         assert_eq!((purge.group_name(), purge.group_origin()), (Some("news of today"), Some("https://a.ex")));
@@ -70,7 +70,7 @@ fn a_group_is_one_origins() {
 }
 
 #[test]
-fn what_may_be_secret_is_not_displayed() {
+fn secrets_in_urls_are_not_displayed() {
     for (purge, text) in [
         (Purge::url("http://a.ex/b?secret"), "http://a.ex/b"),
         (Purge::prefix("http://a.ex/b?secret"), "all that begins with http://a.ex/b"),
@@ -83,7 +83,7 @@ fn what_may_be_secret_is_not_displayed() {
 
 proptest! {
     #[test]
-    fn what_goes_on_after_a_prefix_is_covered(start in "[a-z/.~%?=ü]{0,12}", rest in "[a-z0-9~?=]{0,8}") {
+    fn longer_url_is_covered_by_its_prefix(start in "[a-z/.~%?=ü]{0,12}", rest in "[a-z0-9~?=]{0,8}") {
         let prefix = format!("http://a.ex/{start}");
         if let Ok(purge) = Purge::prefix(&prefix)
             && let Ok(target) = CanonicalUrl::parse(&format!("{prefix}{rest}"))

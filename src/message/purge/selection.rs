@@ -1,4 +1,4 @@
-//! What is to be purged.
+//! Which responses a purge removes.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use crate::base::error::{Error, ErrorKind, Result, redacted};
 use crate::message::url::CanonicalUrl;
 
-/// What is to be purged: one URL, all URLs that begin alike, a cache group of an origin, or everything.
+/// Selects the responses to purge: one URL, all URLs with a prefix, a cache group of an origin, or everything.
 ///
-/// Of a URL all variants go, and what is kept for each credential. A purge is about what is stored and what
-/// is on its way when it is asked for; what is fetched from then on is stored as ever.
+/// Purging a URL removes all its variants and the responses stored for each credential. A purge affects responses that
+/// are stored or being fetched when it is requested; responses fetched later are stored as usual.
 ///
 /// ```
 /// use forwardcache::Purge;
@@ -23,12 +23,12 @@ use crate::message::url::CanonicalUrl;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Purge {
     pub(crate) what: What,
-    /// Only what fetches before this one brought, where it is said.
+    /// Limits the purge to responses whose fetch has at most this sequence number.
     before: Option<u64>,
-    /// Keys are other texts than URLs: which URLs are stored is told by the responses.
+    /// Store keys are not URLs, so the URL of a stored response has to be read from its record.
     are_keys_chosen: bool,
     is_soft: bool,
-    /// When it was asked for, where that is known.
+    /// The time of the request for this purge, if known.
     at: Option<SystemTime>,
 }
 
@@ -44,17 +44,18 @@ pub(crate) enum What {
     All,
 }
 
-/// The longest name of a group, in bytes. A response names its groups in its head.
-const LONGEST_NAME: usize = 4096;
+/// The maximum length of a group's name, in bytes. Responses name their groups in their head.
+const MAX_NAME_LENGTH: usize = 4096;
 
 impl Purge {
     fn of(what: What) -> Self {
         Self { what, before: None, are_keys_chosen: false, is_soft: false, at: None }
     }
 
-    /// The same, which removes nothing and marks it as stale: it is validated with its origin when it is asked for next,
-    /// and may be served if the origin fails, or while it is refreshed (`stale-while-revalidate`), for as long as that is
-    /// allowed from then on.
+    /// Makes this a soft purge: responses stay stored but become stale.
+    ///
+    /// The next request for such a response validates it with the origin. It may be served stale if the origin fails
+    /// or during a refresh (`stale-while-revalidate`); the periods for both start at the purge.
     ///
     /// ```
     /// use forwardcache::Purge;
@@ -67,128 +68,129 @@ impl Purge {
         Self { is_soft: true, ..self }
     }
 
-    /// Whether it marks as stale, and removes nothing.
+    /// Returns whether the purge marks responses as stale instead of removing them.
     #[must_use]
     pub fn is_soft(&self) -> bool {
         self.is_soft
     }
 
-    /// The same, asked for at this time.
+    /// Sets the time at which the purge was requested.
     #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     pub(crate) fn at(self, at: SystemTime) -> Self {
         Self { at: Some(at), ..self }
     }
 
-    /// When it was asked for.
+    /// Returns the time at which the purge was requested.
     #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     pub(crate) fn time(&self) -> Option<SystemTime> {
         self.at
     }
 
-    /// The same, for no response of a later [sequence](crate::StoredResponse::sequence) than this.
+    /// Limits the purge to responses whose [sequence](crate::StoredResponse::sequence) is at most this one.
     pub(crate) fn before(self, sequence: u64) -> Self {
         Self { before: Some(sequence), ..self }
     }
 
-    /// The same where keys are other texts than URLs.
+    /// Marks the purge as one of a store whose keys are not URLs.
     pub(crate) fn among_chosen_keys(self) -> Self {
         Self { are_keys_chosen: true, ..self }
     }
 
-    /// Whether the text of a key is the URL that this is about: of a single one it always is.
+    /// Returns whether the keys of the store tell which responses are affected. For a single URL they always do.
     #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     pub(crate) fn is_about_keys(&self) -> bool {
         !self.are_keys_chosen || self.single_url().is_some()
     }
 
-    /// Whether it is about responses of this sequence.
+    /// Returns whether responses with this sequence number are affected.
     pub(crate) fn is_about_sequence(&self, sequence: u64) -> bool {
         self.before.is_none_or(|before| sequence <= before)
     }
 
-    /// All that is stored of one URL.
+    /// Selects all responses of one URL.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadUrl`] when it is not an absolute `http` or `https` URL.
+    /// [`ErrorKind::BadUrl`] if `url` is not an absolute `http` or `https` URL.
     pub fn url(url: &str) -> Result<Self> {
         Ok(Self::of_target(&CanonicalUrl::parse(url)?))
     }
 
-    /// The same of a URL that was read before.
+    /// Selects all responses of a URL that is already parsed.
     pub(crate) fn of_target(target: &CanonicalUrl) -> Self {
         Self::of_key(target.as_str())
     }
 
-    /// All that is stored of the URLs that begin with this text, once it is in the form of a [`CanonicalUrl`].
+    /// Selects all responses whose canonical URL starts with the canonical form of `prefix`.
     ///
-    /// It holds the scheme, the whole host and the `/` after it, so that nobody who means `https://a.example/`
-    /// meets `https://a.example.net/`. It may end anywhere after that, but for where it would be another
-    /// prefix in its canonical form: within a percent-escape, or at the dots of a `.` or `..`.
+    /// The prefix must contain the scheme, the complete host and the `/` after it, so `https://a.example/` never
+    /// covers `https://a.example.net/`. It may end anywhere after that, except where its canonical form would be a
+    /// different prefix: within a percent-escape or after a `.` or `..` segment.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadUrl`] when it is no such text.
+    /// [`ErrorKind::BadUrl`] if `prefix` does not have this form.
     pub fn prefix(prefix: &str) -> Result<Self> {
-        let bad = |text: &str| Error::new(ErrorKind::BadUrl, format!("no prefix to purge: {text}"));
+        let bad = |text: &str| Error::new(ErrorKind::BadUrl, format!("invalid purge prefix: {text}"));
         let after_scheme = prefix.split_once("://").map_or("", |(_, rest)| rest);
         if !after_scheme.find(['/', '?', '#']).is_some_and(|at| after_scheme[at..].starts_with('/')) {
-            return Err(bad("it has to hold scheme, host and the / after it, such as http://example.com/"));
+            return Err(bad("it must contain scheme, host and the / after it, such as http://example.com/"));
         }
         if prefix.contains('#') {
-            return Err(bad("nothing is stored under a fragment"));
+            return Err(bad("it must not contain a fragment"));
         }
         if prefix.char_indices().rev().take(2).any(|(_, letter)| letter == '%') {
-            return Err(bad("it ends within a percent-escape"));
+            return Err(bad("it must not end within a percent-escape"));
         }
         let last_segment = prefix.rsplit('/').next().unwrap_or_default();
         let is_in_path = !prefix.contains('?');
         if is_in_path && matches!(&*last_segment.to_ascii_lowercase().replace("%2e", "."), "." | "..") {
-            return Err(bad("it ends in a dot segment"));
+            return Err(bad("it must not end in a dot segment"));
         }
         Ok(Self::of(What::Prefix(CanonicalUrl::parse(prefix)?.as_str().into())))
     }
 
-    /// All responses of an origin that named this group in `Cache-Groups` (RFC 9875): the origin is a URL
-    /// without path and query. Those of other origins in a group of the same name stay.
+    /// Selects all responses of an origin that listed the group `name` in `Cache-Groups` (RFC 9875). `origin` is a URL
+    /// without path and query. Responses of other origins are not affected, even in a group of the same name.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadUrl`] when the origin is none, and [`ErrorKind::BadOption`] for a name that no group
-    /// can have: one with other characters than those of ASCII that can be seen, and spaces.
+    /// [`ErrorKind::BadUrl`] if `origin` is not such a URL, and [`ErrorKind::BadOption`] if `name` contains other
+    /// characters than visible ASCII and spaces or has more than 4096 bytes.
     pub fn group(origin: &str, name: &str) -> Result<Self> {
         let target = CanonicalUrl::parse(origin)?;
         let is_bare = target.path() == "/" && target.query().is_none() && !origin.contains('#');
         if !is_bare {
-            let text = "no origin of a group: it has to be a URL without path and query";
+            let text = "invalid origin of a cache group: it must be a URL without path, query and fragment";
             return Err(Error::new(ErrorKind::BadUrl, text));
         }
-        if name.len() > LONGEST_NAME || !name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            let text = "no name of a group: it has up to 4096 characters of ASCII that can be seen";
+        if name.len() > MAX_NAME_LENGTH || !name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            let text =
+                "invalid name of a cache group: it may have up to 4096 visible ASCII characters and spaces";
             return Err(Error::new(ErrorKind::BadOption, text));
         }
         let origin = target.as_str().trim_end_matches('/').into();
         Ok(Self::of(What::Group { origin, name: name.into() }))
     }
 
-    /// All that is stored.
+    /// Selects all responses.
     #[must_use]
     pub fn all() -> Self {
         Self::of(What::All)
     }
 
-    /// What is stored under the text of a key, which need not be a URL.
+    /// Selects the responses under a store key, which need not be a URL.
     pub(crate) fn of_key(text: &str) -> Self {
         Self::of(What::Url(text.into()))
     }
 
-    /// Whether it is about everything.
+    /// Returns whether the purge affects all responses.
     pub(crate) fn is_of_all(&self) -> bool {
         self.what == What::All
     }
 
-    /// Whether it is about this canonical URL: about what is stored of it, and where a
-    /// [group](Self::group_name) is named, about those responses alone that are in it.
+    /// Returns whether the purge affects this canonical URL. With a [group](Self::group_name), only the URL's
+    /// responses in that group are affected.
     #[must_use]
     pub fn covers(&self, url: &str) -> bool {
         match &self.what {
@@ -201,28 +203,28 @@ impl Purge {
         }
     }
 
-    /// The group that a response has to be in.
+    /// Returns the name of the group that affected responses must belong to.
     #[must_use]
     pub fn group_name(&self) -> Option<&str> {
         let What::Group { name, .. } = &self.what else { return None };
         Some(name)
     }
 
-    /// The URL, where it is about a single one.
+    /// Returns the URL if the purge affects a single URL.
     #[must_use]
     pub fn single_url(&self) -> Option<&str> {
         let What::Url(url) = &self.what else { return None };
         Some(url)
     }
 
-    /// The beginning that the URLs have in common, where it is about that.
+    /// Returns the prefix if the purge affects all URLs with a prefix.
     #[must_use]
     pub fn common_prefix(&self) -> Option<&str> {
         let What::Prefix(prefix) = &self.what else { return None };
         Some(prefix)
     }
 
-    /// The origin of the group, without the slash of its path.
+    /// Returns the origin of the group, without a trailing slash.
     #[must_use]
     pub fn group_origin(&self) -> Option<&str> {
         let What::Group { origin, .. } = &self.what else { return None };
@@ -230,7 +232,7 @@ impl Purge {
     }
 }
 
-/// For people, and without what of a URL is not shown in logs.
+/// Formats the purge for logs, without those parts of URLs that may contain secrets.
 impl fmt::Display for Purge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_soft {
