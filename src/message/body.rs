@@ -10,8 +10,9 @@ use bytes::Bytes;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::pieces::Pieces;
 
-/// How long an abandoned transfer may continue after its last reader has left, if finishing it is worthwhile. A nearby
-/// origin sends the rest of a short body in less time; an origin that takes a second is given up.
+/// How long an abandoned transfer may continue after its last reader has left, if finishing it is worthwhile. The
+/// value is longer than a nearby origin needs for the rest of a short body, and shorter than the second within which a
+/// connection to an origin has to be released.
 #[cfg(feature = "peer")]
 pub(crate) const FINISHING: Duration = Duration::from_millis(500);
 

@@ -1,16 +1,17 @@
-//! The parts of HTTP messages, and the types that describe a request and its result. Start with `round_trip`.
+//! The parts of HTTP messages, and the types that describe a request and its result. Start with `round_trip`; the
+//! table lists the modules in reading order.
 //!
 //! | module | content |
 //! |---|---|
+//! | `round_trip` | [`RoundTrip`](round_trip::RoundTrip): sends a request and returns the response |
 //! | `url` | [`CanonicalUrl`](url::CanonicalUrl): the canonical form of a URL |
 //! | `header` | parsers for header fields |
 //! | `body`, `pieces`, `limited_body` | [`Body`](body::Body), and the shared bytes that it consists of |
 //! | `digest` | SHA-256 digests of bodies (RFC 9530) |
 //! | `deadline`, `cache_mode`, `interim` | options of a request: a deadline, use of the cache, interim responses |
-//! | `round_trip` | [`RoundTrip`](round_trip::RoundTrip): sends a request and returns the response |
-//! | `nonblocking` | the steps of a request on a thread that must not block |
 //! | `stats` | [`Outcome`](stats::Outcome), `Cache-Status` (RFC 9211), counters |
 //! | `purge` | [`Purge`](purge::Purge): selects the responses to remove |
+//! | `nonblocking` | the steps of a request on a thread that must not block |
 //!
 //! This hall imports only `base`.
 

@@ -9,7 +9,7 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 
 use super::pem::{Pem, bad_option};
-use super::provider;
+use super::provider::provider;
 use crate::base::error::Result;
 
 /// The PEM texts or files that an [`Identity`] is read from.
