@@ -10,9 +10,8 @@ use http::Extensions;
 /// origin. After the deadline the request fails with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout); the deadline
 /// includes the body.
 ///
-/// At the soft deadline the request gets a stale response, if one is stored and RFC 9111 section 4.2.4 and the
-/// operator's
-/// [rules](crate::Rules) allow stale responses for a failing origin. The fetch continues for later requests.
+/// At the soft deadline the request gets a stale response, if one is stored and may be served for a failing origin by
+/// RFC 9111 section 4.2.4 and the operator's [rules](crate::Rules). The fetch continues for later requests.
 ///
 /// ```
 /// use std::time::Duration;

@@ -53,7 +53,7 @@ impl Authority {
 /// Returns the configuration of a server named `localhost`. `of_clients` is an authority for client certificates and
 /// whether the server requires one.
 pub(crate) fn server_config(authority: &Authority, of_clients: Option<(&Authority, bool)>) -> ServerConfig {
-    let provider = super::provider();
+    let provider = super::provider::provider();
     let builder =
         ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
     let builder = match of_clients {
