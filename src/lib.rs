@@ -156,6 +156,8 @@ pub use policy::{
 pub use polite::{Polite, Politeness};
 #[cfg(feature = "peer")]
 pub use stats::{Counts, Stats};
+#[cfg(feature = "disk")]
+pub use store::DiskStore;
 #[cfg(feature = "peer")]
 pub use store::{
     BackedStore, Cache, CacheKeys, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store,

@@ -1,6 +1,7 @@
 //! A stored response as an answer to a request (RFC 9111 section 4).
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{
@@ -13,12 +14,15 @@ use super::incoming::Incoming;
 use super::ranges::{self, Slice};
 use crate::body::Body;
 use crate::digest::{CONTENT_DIGEST, REPR_DIGEST};
+use crate::fill::StoredReader;
 use crate::header::number;
+use crate::header::range::{ContentRange, Requested, requested};
+use crate::ledger::Ledger;
 use crate::pieces::Pieces;
 use crate::policy::{CDN_CACHE_CONTROL, Condition, Part, Validity, condition, range_applies};
 use crate::protocol;
 use crate::stats::{CacheStatus, X_FROM_CACHE};
-use crate::store::StoredResponse;
+use crate::store::{RemoteBody, StoredResponse};
 
 /// Answers with a stored response: whole, a part of it, or that the client has it already.
 pub(crate) fn answer(
@@ -26,7 +30,11 @@ pub(crate) fn answer(
     incoming: &Incoming,
     status: CacheStatus<'_>,
     now: SystemTime,
+    ledger: &Arc<Ledger>,
 ) -> Response<Body> {
+    if let Some(remote) = stored.remote() {
+        return answer_remote(stored, remote, incoming, status, now, ledger);
+    }
     let mut headers = stored.headers();
     let mut code = stored.status();
     let (mut body, mut is_whole) = (stored.body().clone(), true);
@@ -67,6 +75,68 @@ pub(crate) fn answer(
     response(code, headers, Body::from(body))
 }
 
+/// The same of a response whose body is read from a disk as it is sent. Several ranges are answered with the whole.
+fn answer_remote(
+    stored: &StoredResponse,
+    remote: &RemoteBody,
+    incoming: &Incoming,
+    status: CacheStatus<'_>,
+    now: SystemTime,
+    ledger: &Arc<Ledger>,
+) -> Response<Body> {
+    let mut headers = stored.headers();
+    let (mut code, mut range, mut is_whole) = (stored.status(), 0..remote.length, true);
+    let is_ok = code == StatusCode::OK;
+    if is_ok
+        && condition(&incoming.headers, &headers, stored.validity().response_time) == Condition::NotModified
+    {
+        (code, range, is_whole) = (StatusCode::NOT_MODIFIED, 0..0, false);
+        keep_for_not_modified(&mut headers);
+    } else {
+        if is_ok && incoming.method == Method::GET {
+            match requested_of(&headers, incoming, remote.length) {
+                Some(Requested::Whole) => {
+                    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+                }
+                Some(Requested::Parts(parts)) if parts.len() == 1 => {
+                    let (start, end) = parts[0];
+                    let place = ContentRange { start, end, complete: Some(remote.length) };
+                    headers.insert(CONTENT_RANGE, ranges::text(place.text()));
+                    (code, range, is_whole) = (StatusCode::PARTIAL_CONTENT, start..end, false);
+                }
+                Some(Requested::Unsatisfiable) => {
+                    make_unsatisfiable(&mut headers, ranges::text(format!("bytes */{}", remote.length)));
+                    (code, range, is_whole) = (StatusCode::RANGE_NOT_SATISFIABLE, 0..0, false);
+                }
+                Some(Requested::Parts(_)) | None => {}
+            }
+        }
+        if code != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_LENGTH, number::value(range.end - range.start));
+        }
+    }
+    decorate(&mut headers, stored.validity(), status, now);
+    if incoming.is_head() || !is_whole {
+        headers.remove(&CONTENT_DIGEST);
+    }
+    if incoming.is_head() {
+        return response(code, headers, Body::empty());
+    }
+    if incoming.hop.wants_digest
+        && let Some(digest) = stored.digest().filter(|_| is_whole)
+    {
+        protocol::announce_digest(&mut headers, digest);
+    }
+    response(code, headers, StoredReader::body(Arc::clone(&remote.source), range, Arc::clone(ledger)))
+}
+
+/// What of a whole a request asks for by its one `Range` field, where that applies.
+fn requested_of(headers: &HeaderMap, incoming: &Incoming, length: u64) -> Option<Requested> {
+    let mut lines = incoming.headers.get_all(RANGE).into_iter();
+    let (Some(range), None) = (lines.next(), lines.next()) else { return None };
+    range_applies(&incoming.headers, headers).then(|| requested(range.as_bytes(), length))
+}
+
 /// Adds what a response from a cache says of itself: its age, and how it came about.
 pub(crate) fn decorate(
     headers: &mut HeaderMap,
@@ -94,6 +164,16 @@ fn keep_for_not_modified(headers: &mut HeaderMap) {
     for name in [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE] {
         headers.remove(name);
     }
+}
+
+/// It is about this range: nothing of the whole's is true of it, least of all for how long.
+fn make_unsatisfiable(headers: &mut HeaderMap, content_range: HeaderValue) {
+    keep_for_not_modified(headers);
+    for name in [&ETAG, &EXPIRES, &LAST_MODIFIED, &CDN_CACHE_CONTROL, &REPR_DIGEST] {
+        headers.remove(name);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_RANGE, content_range);
 }
 
 /// What of a stored part a request asks for that was found to be answered by it.
@@ -135,13 +215,7 @@ fn part(
             Some((StatusCode::PARTIAL_CONTENT, body))
         }
         Slice::Unsatisfiable { content_range } => {
-            // It is about this range: nothing of the whole's is true of it, least of all for how long.
-            keep_for_not_modified(headers);
-            for name in [&ETAG, &EXPIRES, &LAST_MODIFIED, &CDN_CACHE_CONTROL, &REPR_DIGEST] {
-                headers.remove(name);
-            }
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            headers.insert(CONTENT_RANGE, content_range);
+            make_unsatisfiable(headers, content_range);
             Some((StatusCode::RANGE_NOT_SATISFIABLE, Pieces::new()))
         }
     }

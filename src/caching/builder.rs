@@ -16,7 +16,7 @@ use crate::origin::Origin;
 use crate::policy::Rules;
 use crate::round_trip::RoundTrip;
 use crate::stats::Stats;
-use crate::store::{MemoryStore, Store};
+use crate::store::{MemoryStore, Store, Tier};
 use crate::target::Target;
 
 /// Puts a [`Caching`] together. Every part has a default.
@@ -25,6 +25,7 @@ use crate::target::Target;
 pub struct CachingBuilder {
     origin: Option<Arc<dyn RoundTrip>>,
     store: Option<Arc<dyn Store>>,
+    tier: Option<Arc<dyn Tier>>,
     clock: Option<Arc<dyn Clock>>,
     rules: Rules,
     stats: Option<Arc<Stats>>,
@@ -50,6 +51,14 @@ impl CachingBuilder {
     /// Where responses are kept. Default: a [`MemoryStore`] of its default capacity.
     pub fn store(mut self, store: impl Store + 'static) -> Self {
         self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Where responses are kept below the [store](Self::store), in a directory: they are found there after a restart,
+    /// and larger bodies than memory holds. Default: nowhere.
+    #[cfg(feature = "disk")]
+    pub fn disk(mut self, store: &crate::store::DiskStore) -> Self {
+        self.tier = Some(Arc::new(store.clone()));
         self
     }
 
@@ -150,6 +159,7 @@ impl CachingBuilder {
         Ok(Caching::new(MadeOf {
             origin: self.origin.unwrap_or_else(|| Arc::new(Origin::default())),
             store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
+            tier: self.tier,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             rules: self.rules,
             stats: self.stats.unwrap_or_default(),

@@ -1,15 +1,16 @@
 //! The store, whose trouble is never the client's.
 
 use std::sync::Arc;
-
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use log::warn;
 
 use super::tombstones::{Fetch, Sequence, Tombstones};
+use crate::fill::BeginSpill;
+use crate::policy::{Rules, Validity};
 use crate::purge::{Purge, Purged};
 use crate::stats::Stats;
-use crate::store::{Key, Store, StoreError, StoredResponse, Variants};
+use crate::store::{Key, Store, StoreError, StoredResponse, Tier, Variants};
 
 /// A store whose errors are counted and logged, and read as "nothing there" and "not stored". What was invalidated since
 /// it was stored counts as not stored.
@@ -18,11 +19,91 @@ pub(crate) struct GuardedStore {
     store: Arc<dyn Store>,
     stats: Arc<Stats>,
     tombstones: Arc<Tombstones>,
+    tier: Option<Below>,
+}
+
+/// What is below the store in memory.
+#[derive(Clone)]
+struct Below {
+    tier: Arc<dyn Tier>,
+    /// A digest of the rules under which this cache stores: what was stored under others is not for it.
+    rules: u64,
 }
 
 impl GuardedStore {
     pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>) -> Self {
-        Self { store, stats, tombstones: Arc::default() }
+        Self { store, stats, tombstones: Arc::default(), tier: None }
+    }
+
+    /// With a tier below, for a cache of these rules.
+    pub(crate) fn with_tier(self, tier: Arc<dyn Tier>, rules: &Rules) -> Self {
+        // No invalidation from here on is older than what is stored, whatever the clock says.
+        self.tombstones.begin_after(tier.sequence());
+        let rules = u64::from(crc32fast::hash(format!("{rules:?}").as_bytes()));
+        Self { tier: Some(Below { tier, rules }), ..self }
+    }
+
+    /// What is below the store in memory.
+    pub(crate) fn tier(&self) -> Option<&Arc<dyn Tier>> {
+        self.tier.as_ref().map(|below| &below.tier)
+    }
+
+    /// Whether more than what is in memory may be stored under the key. Never waits.
+    pub(super) fn may_be_below(&self, key: &Key) -> bool {
+        self.tier.as_ref().is_some_and(|below| below.tier.may_hold(key.as_str()))
+    }
+
+    /// What is stored under a key in any tier; bodies of lower ones are not in memory. May block.
+    pub(super) fn all(&self, key: &Key, in_memory: Variants, now: SystemTime) -> Variants {
+        let Some(Below { tier, rules }) = self.tier.as_ref().filter(|_| self.may_be_below(key)) else {
+            return in_memory;
+        };
+        let read = || self.answer("read", tier.find(key, *rules));
+        let below = self.judged(|| self.valid(key.as_str(), read().into()));
+        let is_above = |stored: &StoredResponse| in_memory.iter().any(|one| one.variant() == stored.variant());
+        let others = below.iter().filter(|stored| !is_above(stored)).map(|stored| aged(stored, now));
+        in_memory.iter().cloned().chain(others).collect()
+    }
+
+    /// The response with its body in memory, where it is kept from now on as well. `None` where the body is not what
+    /// was stored, or too large. May block.
+    pub(super) fn raise(&self, fetch: &Fetch, stored: &Arc<StoredResponse>) -> Option<Arc<StoredResponse>> {
+        let tier = &self.tier.as_ref()?.tier;
+        let key = fetch.key();
+        let loaded = self.answer("read", tier.load(key, stored).map(Some))?;
+        let loaded = Arc::new(loaded);
+        if self.may_insert(fetch, &loaded) {
+            self.answer("write", self.store.insert(key, Arc::clone(&loaded)));
+            // It may have been invalidated meanwhile.
+            if !self.may_insert(fetch, &loaded) {
+                self.answer("remove", self.store.remove(key).map(|_| ()));
+            }
+        }
+        Some(Arc::new(loaded.from_disk(true)))
+    }
+
+    /// What takes a body while it comes, in a lower tier.
+    pub(super) fn begin_spill(&self) -> Option<BeginSpill> {
+        let tier = Arc::clone(self.tier()?);
+        Some(Box::new(move |length| tier.begin(length)))
+    }
+
+    /// Stores a response whose body a lower tier has taken, as [`insert`](Self::insert).
+    pub(super) fn insert_spilled(
+        &self,
+        fetch: &Fetch,
+        response: &Arc<StoredResponse>,
+        number: u64,
+    ) -> bool {
+        let Some(Below { tier, rules }) = &self.tier else { return false };
+        if !self.may_insert(fetch, response) {
+            tier.discard_spilled(number);
+            return false;
+        }
+        // What is in memory is older.
+        self.answer("remove", self.store.remove(fetch.key()).map(|_| ()));
+        let is_stored = tier.put_spilled(fetch.key(), *rules, response, number);
+        self.after_insert(fetch, response, is_stored)
     }
 
     /// What was invalidated.
@@ -35,9 +116,11 @@ impl GuardedStore {
         self.judged(|| Some(self.valid(key.as_str(), read()))).unwrap_or_default()
     }
 
-    /// The same for one who only looks.
-    pub(crate) fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
-        self.judged(|| self.store.peek(key).map(|variants| self.valid(key.as_str(), variants)))
+    /// The same for one who only looks, in all tiers.
+    pub(crate) fn peek(&self, key: &Key, now: SystemTime) -> Result<Variants, StoreError> {
+        let in_memory =
+            self.judged(|| self.store.peek(key).map(|variants| self.valid(key.as_str(), variants)))?;
+        Ok(self.all(key, in_memory, now))
     }
 
     /// As [`variants`](Self::variants), found by the text of a key; `None` where somebody would have to wait.
@@ -74,7 +157,15 @@ impl GuardedStore {
         if !self.may_insert(fetch, response) {
             return false;
         }
-        if !self.answer("write", self.store.insert(fetch.key(), Arc::clone(response))) {
+        let is_in_memory = response.remote().is_none()
+            && self.answer("write", self.store.insert(fetch.key(), Arc::clone(response)));
+        let is_below =
+            self.tier.as_ref().is_some_and(|below| below.tier.put(fetch.key(), below.rules, response));
+        self.after_insert(fetch, response, is_in_memory || is_below)
+    }
+
+    fn after_insert(&self, fetch: &Fetch, response: &StoredResponse, is_stored: bool) -> bool {
+        if !is_stored {
             return false;
         }
         // It may have been invalidated while it was being written, behind the back of whoever removes what is stored.
@@ -97,7 +188,9 @@ impl GuardedStore {
 
     /// The same; says whether the store could.
     pub(super) fn try_remove(&self, key: &Key) -> bool {
-        self.answer("remove", self.store.remove(key).map(|_| true))
+        let below = self.tier.as_ref().map(|below| below.tier.remove(key));
+        let below = self.answer("remove", below.transpose().map(|_| true));
+        self.answer("remove", self.store.remove(key).map(|_| true)) && below
     }
 
     /// Makes void what the purge is about, and removes it. What the store cannot list, or fails to remove, counts as not
@@ -115,14 +208,23 @@ impl GuardedStore {
 
     /// Removes what a tombstone covers, which is retired where the store can list what it holds.
     pub(super) fn sweep(&self, purge: &Purge, tombstone: Sequence) -> Purged {
-        let purged = self.answer("purge", self.store.purge(&purge.clone().before(tombstone)));
-        if purged.is_some() {
-            self.tombstones.sweep(tombstone);
-        }
-        purged.unwrap_or_else(Purged::uncounted)
+        let purge = purge.clone().before(tombstone);
+        let purged = self.answer("purge", self.store.purge(&purge));
+        let below = self.tier.as_ref().map(|below| below.tier.purge(&purge)).transpose();
+        let below = self.answer("purge", below.map(|below| Some(below.unwrap_or_default())));
+        let Some((purged, below)) = purged.zip(below) else { return Purged::uncounted() };
+        self.tombstones.sweep(tombstone);
+        // What is in memory is below as well, most often.
+        let responses = purged.responses.max(below.responses);
+        Purged { responses, ..purged.and(below) }
     }
 
     pub(crate) fn max_body(&self) -> u64 {
+        self.store.max_body().max(self.tier().map_or(0, |tier| tier.max_body()))
+    }
+
+    /// The largest body that is stored in memory.
+    pub(super) fn max_body_in_memory(&self) -> u64 {
         self.store.max_body()
     }
 
@@ -138,5 +240,18 @@ impl GuardedStore {
             warn!("the store cannot {what}: {error}{cause}");
             T::default()
         })
+    }
+}
+
+/// What is older than nothing at all, because the clock was set back, is stale: nobody knows its age.
+fn aged(stored: &Arc<StoredResponse>, now: SystemTime) -> Arc<StoredResponse> {
+    const SKEW: Duration = Duration::from_secs(1);
+    let validity = *stored.validity();
+    match validity.response_time.duration_since(now) {
+        Ok(ahead) if ahead > SKEW => {
+            let validity = Validity { response_time: now, lifetime: Duration::ZERO, ..validity };
+            Arc::new(stored.with_validity(validity))
+        }
+        _ => Arc::clone(stored),
     }
 }

@@ -17,14 +17,14 @@ use crate::body::{Body, Growing};
 use crate::cancellation::Cancellation;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
-use crate::fill::{Commit, Fill, FillReader, Keeping};
+use crate::fill::{Commit, Fill, FillReader, Keeping, Whole};
 use crate::pieces::Pieces;
 use crate::policy::{
     HeadSays, Lifetime, LifetimeSource, NotStored, Times, Variant, freshened, head_says, implied_fields,
     lifetime_rule, may_store, response_directives, validity,
 };
 use crate::stats::{CACHE_STATUS, CacheStatus, Outcome, time_to_live};
-use crate::store::{Key, StoredResponse};
+use crate::store::{Key, RemoteBody, StoredResponse};
 
 /// The longest response of an origin that fails which is shared with those who wait for it, in bytes.
 const SHARED_FAILURE: u64 = 64 << 10;
@@ -101,7 +101,7 @@ impl Inner {
         }
         let headers = stored.headers();
         let says = if received.status == stored.status() {
-            head_says(&headers, stored.body().len(), &received.headers)
+            head_says(&headers, usize::try_from(stored.length()).unwrap_or(usize::MAX), &received.headers)
         } else {
             HeadSays::Changed
         };
@@ -288,11 +288,21 @@ impl Inner {
         let commit = {
             let (store, head, leader) = (self.store.clone(), Arc::clone(&head), leader.clone());
             move |whole, digest| {
-                store.insert(&fetch, &head.to_stored(whole, digest, fetch.sequence()));
+                match whole {
+                    Whole::Pieces(body) => {
+                        store.insert(&fetch, &head.to_stored(body, digest, fetch.sequence()));
+                    }
+                    Whole::Spilled(source, length, number) => {
+                        let stored = head.to_stored(Pieces::new(), digest, fetch.sequence());
+                        let stored = StoredResponse::clone(&stored).with_remote(RemoteBody { length, source });
+                        store.insert_spilled(&fetch, &Arc::new(stored), number);
+                    }
+                }
                 drop(leader);
             }
         };
-        let reader = Fill::start(body, self.keeping(cancellation, Box::new(commit)));
+        let keeping = self.keeping(cancellation, Box::new(commit));
+        let reader = Fill::start(body, Keeping { spill: self.store.begin_spill(), ..keeping });
         if let Some(leader) = leader {
             // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
             let is_for_all = head.validity.is_fresh(self.clock.now()) && !head.validity.no_cache;
@@ -310,9 +320,9 @@ impl Inner {
 
     /// How a body is kept that this is to be done with when it is whole.
     pub(super) fn keeping(&self, cancellation: Cancellation, commit: Commit) -> Keeping {
-        let (limit, worth_finishing) = (self.store.max_body(), self.worth_finishing);
+        let (limit, worth_finishing) = (self.store.max_body_in_memory(), self.worth_finishing);
         let ledger = Arc::clone(&self.ledger);
-        Keeping { limit, worth_finishing, ledger, cancellation, commit }
+        Keeping { limit, worth_finishing, ledger, cancellation, spill: None, commit }
     }
 }
 
@@ -354,7 +364,11 @@ impl Head {
         let Self { status, headers, validity, variant } = self;
         let (body, digest) = (stored.body().clone(), stored.digest());
         let freshened = StoredResponse::with_digest(status, &headers, body, digest, validity, variant);
-        Arc::new(freshened.with_sequence(sequence).with_body_counted_as(stored))
+        let freshened = freshened.with_sequence(sequence).with_body_counted_as(stored);
+        Arc::new(match stored.remote() {
+            Some(remote) => freshened.with_remote(remote.clone()),
+            None => freshened,
+        })
     }
 
     pub(super) fn to_stored(&self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {

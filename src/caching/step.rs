@@ -21,7 +21,8 @@ use super::engine::{Caching, Inner};
 use super::fetching::Exchange;
 use super::forwarding::received_over;
 use super::incoming::Incoming;
-use super::lookup::{Lookup, Plan, lookup};
+use super::look_below::LookBelow;
+use super::lookup::{Lookup, Plan, lookup, selected};
 use super::pending::Pending;
 use super::tombstones::{Fetch, Sequence};
 use crate::at_once::{Job, Lane, Made, Refused, Slot, Step, Turn, Waiting, Wakes};
@@ -81,8 +82,8 @@ pub(super) struct Head {
 
 /// What is stored under a key, and the last invalidation before it was looked for.
 pub(super) struct Found {
-    variants: Variants,
-    latest: Sequence,
+    pub(super) variants: Variants,
+    pub(super) latest: Sequence,
 }
 
 impl Caching {
@@ -116,7 +117,12 @@ impl Inner {
             return self.pass_alone(&incoming, wakes());
         }
         if let Some(found) = self.find_at_once(&incoming.key) {
-            return self.decide(incoming, &found, variant, turns, wakes);
+            let is_in_memory = selected(&found.variants, &incoming, &self.digest).is_some();
+            return if !is_in_memory && self.store.may_be_below(&incoming.key) {
+                LookBelow::start(self, incoming, found, variant, turns, wakes)
+            } else {
+                self.decide(incoming, &found, variant, turns, wakes)
+            };
         }
         // The store may block: a job looks up, and the decision is made with what it found.
         let (inner, key, wake) = (Arc::clone(self), incoming.key.clone(), wakes());
@@ -313,7 +319,12 @@ impl Inner {
 
     /// May block as long as the store does.
     pub(super) fn look_up(&self, incoming: &Incoming) -> Lookup {
-        lookup(&self.store.variants(&incoming.key), incoming, &self.digest, self.clock.now())
+        let now = self.clock.now();
+        let mut variants = self.store.variants(&incoming.key);
+        if selected(&variants, incoming, &self.digest).is_none() {
+            variants = self.store.all(&incoming.key, variants, now);
+        }
+        lookup(&variants, incoming, &self.digest, now)
     }
 
     /// Answers a request on the caller's thread.

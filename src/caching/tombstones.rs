@@ -137,6 +137,12 @@ impl Tombstones {
         self.retirements.load(Ordering::SeqCst)
     }
 
+    /// Every number from here on is greater than this.
+    pub(super) fn begin_after(&self, sequence: Sequence) {
+        let mut state = self.state.write();
+        state.last = state.last.max(sequence);
+    }
+
     /// A fetch that begins now.
     pub(crate) fn begin(self: &Arc<Self>, key: &Key, now: SystemTime) -> Fetch {
         let mut state = self.state.write();

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use forwardcache::{
-    Client, Error, ErrorKind, FrontOptions, Member, Membership, NearCache, Origin, OriginBuilder, Peer,
+    Client, DiskStore, Error, ErrorKind, FrontOptions, Member, Membership, NearCache, Origin, OriginBuilder, Peer,
     Politeness, Rules, ServerTls, Tokens, Watch,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -17,6 +17,9 @@ use super::arguments::{Elsewhere, Front, Mode, OriginArguments, RingName, Serve,
 use super::failure::Failure;
 use super::front::with;
 use super::{front, pool, tokens};
+
+/// How long the end waits for what is to be written to the disk.
+const FLUSHING: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let (listener, address) = listen("--listen", &arguments.listen)?;
@@ -46,7 +49,8 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let (scheme, ring) = (scheme(&arguments), arguments.pool.ring.ring);
     let (elsewhere, interval) = (arguments.elsewhere.clone(), arguments.peers_interval);
     let drain = Duration::from_secs(arguments.drain.into());
-    let peer = peer(arguments, tokens.clone(), address)?;
+    let disk = disk(&arguments);
+    let peer = peer(arguments, disk.as_ref(), tokens.clone(), address)?;
     let membership = membership(&peer, &elsewhere, interval, scheme)?;
     check_own_pool(&peer, &elsewhere)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
@@ -88,7 +92,21 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         }
     });
     serving.join();
+    if disk.is_some_and(|disk| !disk.flush(FLUSHING)) {
+        log::warn!("not all that was cached in the last second is on the disk");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The store on disk, if there is to be one. One that cannot be used is no reason not to serve.
+fn disk(arguments: &Serve) -> Option<DiskStore> {
+    let opened = DiskStore::open(arguments.store.as_ref()?);
+    let opened = opened.inspect_err(|error| log::error!("{error}; serving without it"));
+    let disk = opened.ok()?;
+    Some(match arguments.disk {
+        Some(size) => disk.capacity(size.bytes()),
+        None => disk,
+    })
 }
 
 /// A socket that listens where an option says, and its address.
@@ -185,7 +203,12 @@ fn tls(arguments: &Serve) -> Result<Option<ServerTls>, Error> {
     }
 }
 
-fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result<Peer, Error> {
+fn peer(
+    arguments: Serve,
+    disk: Option<&DiskStore>,
+    tokens: Option<Tokens>,
+    address: SocketAddr,
+) -> Result<Peer, Error> {
     let scheme = scheme(&arguments);
     let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let mut builder = Peer::builder(self_url)
@@ -206,6 +229,9 @@ fn peer(arguments: Serve, tokens: Option<Tokens>, address: SocketAddr) -> Result
     }
     // It answers, and asks no other peer: all of the memory is for its share.
     builder = builder.near_cache(NearCache::new().memory(0));
+    if let Some(disk) = disk {
+        builder = builder.disk(disk);
+    }
     if let Some(tokens) = tokens {
         builder = builder.tokens(tokens);
     }

@@ -8,6 +8,7 @@
 //! | `failure` | an error that each reader is told |
 //! | `reader` | [`FillReader`]: reads from the beginning, waiting or not |
 //! | `driver` | who moves a body on whose readers do not wait |
+//! | `source` | [`StoredBytes`], [`Spill`]: bodies that are in a file |
 //! | `prepare` | a response whose body a thread can send that never waits |
 //!
 //! A fill has no thread of its own. A reader that waits moves the body on itself; those that never wait
@@ -18,6 +19,7 @@ mod failure;
 mod kept;
 mod prepare;
 mod reader;
+mod source;
 mod state;
 mod transfer;
 
@@ -26,4 +28,5 @@ mod tests;
 
 pub(crate) use prepare::{is_bodiless, prepared};
 pub(crate) use reader::FillReader;
-pub(crate) use transfer::{Commit, Fill, Keeping};
+pub(crate) use source::{Spill, StoredBytes, StoredReader};
+pub(crate) use transfer::{BeginSpill, Commit, Fill, Keeping, Whole};

@@ -23,13 +23,19 @@ use crate::protocol::{WantsDigest, take_digest};
 
 const WORTH_FINISHING: u64 = 256 * 1024;
 
-fn keeping(limit: u64, commit: Commit) -> Keeping {
+type CommitPieces = Box<dyn FnOnce(Pieces, Digest) + Send>;
+
+fn keeping(limit: u64, commit: CommitPieces) -> Keeping {
     keeping_in(&Ledger::new(u64::MAX), limit, commit)
 }
 
-fn keeping_in(ledger: &Arc<Ledger>, limit: u64, commit: Commit) -> Keeping {
+fn keeping_in(ledger: &Arc<Ledger>, limit: u64, commit: CommitPieces) -> Keeping {
     let (ledger, cancellation) = (Arc::clone(ledger), Cancellation::new());
-    Keeping { limit, worth_finishing: WORTH_FINISHING, ledger, cancellation, commit }
+    let commit: Commit = Box::new(|whole, digest| match whole {
+        Whole::Pieces(pieces) => commit(pieces, digest),
+        Whole::Spilled(..) => panic!("there is no file"),
+    });
+    Keeping { limit, worth_finishing: WORTH_FINISHING, ledger, cancellation, spill: None, commit }
 }
 
 fn pass(body: Body, ledger: &Arc<Ledger>) -> FillReader {
@@ -306,7 +312,7 @@ fn what_is_too_large_streams_through_in_bounded_memory() {
     }
     const LENGTH: u64 = 8 << 20;
     let (commit, committed) = mpsc::channel::<Pieces>();
-    let commit: Commit = Box::new(move |pieces, _| commit.send(pieces).unwrap());
+    let commit: CommitPieces = Box::new(move |pieces, _| commit.send(pieces).unwrap());
     let ledger = Ledger::new(u64::MAX);
     let slow = Fill::start(Body::from_reader(Endless(LENGTH), None), keeping_in(&ledger, 100_000, commit));
     let fast = slow.fill().reader().unwrap();
@@ -462,7 +468,7 @@ fn a_driven_body_that_fails_wakes_its_readers() {
 fn what_is_kept_is_entered_until_its_last_holder_drops_it() {
     let ledger = Ledger::new(1 << 20);
     let (commit, committed) = mpsc::channel();
-    let commit: Commit = Box::new(move |pieces, _| commit.send(pieces).unwrap());
+    let commit: CommitPieces = Box::new(move |pieces, _| commit.send(pieces).unwrap());
     let body = Body::from_reader(io::repeat(7).take(600_000), Some(600_000));
     let reader = Fill::start(body, keeping_in(&ledger, 1 << 20, commit));
     assert_eq!(rest(reader).unwrap().len(), 600_000);
@@ -480,7 +486,7 @@ fn without_room_a_body_streams_through_and_nothing_stays_entered() {
     const LENGTH: usize = 1 << 20;
     for length in [Some(LENGTH as u64), None] {
         let ledger = Ledger::new(200_000);
-        let commit: Commit = Box::new(|_, _| panic!("there was no room for it"));
+        let commit: CommitPieces = Box::new(|_, _| panic!("there was no room for it"));
         let body = Body::from_reader(io::repeat(7).take(LENGTH as u64), length);
         let reader = Fill::start(body, keeping_in(&ledger, 2 << 20, commit));
         assert_eq!(rest(reader).unwrap().len(), LENGTH);

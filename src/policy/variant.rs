@@ -74,6 +74,11 @@ impl Variant {
         self.fields.iter().any(|(field, _)| field == name)
     }
 
+    /// Whether a credential is among what selected it.
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.fields.iter().any(|(name, value)| value.is_some() && is_credential(name))
+    }
+
     /// Whether this request selects it.
     pub(crate) fn matches(&self, request: &HeaderMap, digest: &impl CredentialDigest) -> bool {
         self.fields

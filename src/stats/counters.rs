@@ -14,6 +14,7 @@ pub struct Stats {
     refreshes: AtomicU64,
     stored: AtomicU64,
     store_errors: AtomicU64,
+    disk_answers: AtomicU64,
     digest_mismatches: AtomicU64,
     disagreements: AtomicU64,
     purges: AtomicU64,
@@ -38,6 +39,7 @@ impl Stats {
             refreshes: read(&self.refreshes),
             stored: read(&self.stored),
             store_errors: read(&self.store_errors),
+            disk_answers: read(&self.disk_answers),
             digest_mismatches: read(&self.digest_mismatches),
             disagreements: read(&self.disagreements),
             purges: read(&self.purges),
@@ -88,6 +90,10 @@ impl Stats {
         self.store_errors.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn count_disk_answer(&self) {
+        self.disk_answers.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn count_purge(&self, purged: Purged) {
         self.purges.fetch_add(1, Ordering::Relaxed);
         self.purged.fetch_add(purged.responses, Ordering::Relaxed);
@@ -107,6 +113,8 @@ pub struct Counts {
     pub stored: u64,
     /// Times that the store failed; the requests went on to the origin.
     pub store_errors: u64,
+    /// Responses that were read from the disk.
+    pub disk_answers: u64,
     /// Bodies that were not what their origin said that they are; their transfer was broken off.
     pub digest_mismatches: u64,
     /// Requests of those who know another pool than the peer that was asked.
@@ -137,6 +145,7 @@ impl Counts {
             ("refreshes", self.refreshes),
             ("stored", self.stored),
             ("store-errors", self.store_errors),
+            ("disk-answers", self.disk_answers),
             ("digest-mismatches", self.digest_mismatches),
             ("disagreements", self.disagreements),
             ("purges", self.purges),

@@ -1,6 +1,7 @@
 //! One stored response.
 
 use std::mem::size_of;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -8,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::allocated::allocated;
 use crate::digest::Digest;
+use crate::fill::StoredBytes;
 use crate::pieces::Pieces;
 use crate::policy::{Validity, Variant};
 
@@ -31,6 +33,17 @@ pub struct StoredResponse {
     sequence: u64,
     /// Whether the ledger counts the body for as long as anybody holds it.
     is_body_counted: bool,
+    /// The body, where it is not in memory.
+    remote: Option<RemoteBody>,
+    /// Whether it was read from a disk for the request at hand.
+    is_from_disk: bool,
+}
+
+/// A body that is not in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteBody {
+    pub(crate) length: u64,
+    pub(crate) source: Arc<dyn StoredBytes>,
 }
 
 impl StoredResponse {
@@ -81,12 +94,14 @@ impl StoredResponse {
                 variant,
                 sequence: 0,
                 is_body_counted: false,
+                remote: None,
+                is_from_disk: false,
             };
         }
         body.slices().for_each(|piece| buffer.extend_from_slice(piece));
         let mut fields = Bytes::from(buffer);
         let body = fields.split_off(length).into();
-        Self { status, fields, body, digest, validity, variant, sequence: 0, is_body_counted: false }
+        Self::from_parts(status, fields, body, digest, validity, variant)
     }
 
     /// A response out of a record, whose field lines and digest were checked.
@@ -98,7 +113,18 @@ impl StoredResponse {
         validity: Validity,
         variant: Variant,
     ) -> Self {
-        Self { status, fields, body, digest, validity, variant, sequence: 0, is_body_counted: false }
+        Self {
+            status,
+            fields,
+            body,
+            digest,
+            validity,
+            variant,
+            sequence: 0,
+            is_body_counted: false,
+            remote: None,
+            is_from_disk: false,
+        }
     }
 
     /// The same response, brought by a fetch of this place in the order of fetches and invalidations.
@@ -140,6 +166,42 @@ impl StoredResponse {
     /// The same where the body of that one is used again.
     pub(crate) fn with_body_counted_as(self, other: &Self) -> Self {
         Self { is_body_counted: other.is_body_counted, ..self }
+    }
+
+    /// The same response, whose body is not in memory.
+    pub(crate) fn with_remote(self, remote: RemoteBody) -> Self {
+        Self { body: Pieces::new(), is_body_counted: false, remote: Some(remote), ..self }
+    }
+
+    /// The same response with this body in memory.
+    #[cfg(feature = "disk")]
+    pub(crate) fn with_body(&self, body: Pieces) -> Self {
+        Self { body, is_body_counted: true, remote: None, ..self.clone() }
+    }
+
+    /// The body, where it is not in memory.
+    pub(crate) fn remote(&self) -> Option<&RemoteBody> {
+        self.remote.as_ref()
+    }
+
+    /// The same response, and whether it was read from a disk for the request at hand.
+    pub(crate) fn from_disk(&self, is_from_disk: bool) -> Self {
+        Self { is_from_disk, ..self.clone() }
+    }
+
+    pub(crate) fn is_from_disk(&self) -> bool {
+        self.is_from_disk
+    }
+
+    /// The same response with other times.
+    pub(crate) fn with_validity(&self, validity: Validity) -> Self {
+        Self { validity, ..self.clone() }
+    }
+
+    /// The length of the body in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.remote.as_ref().map_or(self.body.len() as u64, |remote| remote.length)
     }
 
     /// How many bytes of it the ledger counts by themselves. A body that is beside the head was copied.
@@ -203,7 +265,7 @@ impl StoredResponse {
         })
     }
 
-    /// The body, whole.
+    /// The body, whole; empty where it is on a disk and too large for memory, as the [length](Self::length) tells.
     #[must_use]
     pub fn body(&self) -> &Pieces {
         &self.body
