@@ -107,14 +107,9 @@ impl<'a> DryRun<'a> {
         }
         match self.look_up() {
             Lookup::Serve(stored, outcome) => {
-                let status = answer(
-                    &stored,
-                    self.incoming,
-                    CacheStatus::new(outcome),
-                    self.now,
-                    &self.inner.ledger,
-                )
-                .status();
+                let status =
+                    answer(&stored, self.incoming, CacheStatus::new(outcome), self.now, &self.inner.ledger)
+                        .status();
                 let outlook = self.until_when(stored.validity(), outcome);
                 (Verdict::Serve { outcome, status }, self.rule_of_reuse(&stored), outlook)
             }

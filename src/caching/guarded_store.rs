@@ -60,7 +60,8 @@ impl GuardedStore {
         };
         let read = || self.answer("read", tier.find(key, *rules));
         let below = self.judged(|| self.valid(key.as_str(), read().into()));
-        let is_above = |stored: &StoredResponse| in_memory.iter().any(|one| one.variant() == stored.variant());
+        let is_above =
+            |stored: &StoredResponse| in_memory.iter().any(|one| one.variant() == stored.variant());
         let others = below.iter().filter(|stored| !is_above(stored)).map(|stored| aged(stored, now));
         in_memory.iter().cloned().chain(others).collect()
     }
@@ -89,12 +90,7 @@ impl GuardedStore {
     }
 
     /// Stores a response whose body a lower tier has taken, as [`insert`](Self::insert).
-    pub(super) fn insert_spilled(
-        &self,
-        fetch: &Fetch,
-        response: &Arc<StoredResponse>,
-        number: u64,
-    ) -> bool {
+    pub(super) fn insert_spilled(&self, fetch: &Fetch, response: &Arc<StoredResponse>, number: u64) -> bool {
         let Some(Below { tier, rules }) = &self.tier else { return false };
         if !self.may_insert(fetch, response) {
             tier.discard_spilled(number);

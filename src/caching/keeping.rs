@@ -294,7 +294,8 @@ impl Inner {
                     }
                     Whole::Spilled(source, length, number) => {
                         let stored = head.to_stored(Pieces::new(), digest, fetch.sequence());
-                        let stored = StoredResponse::clone(&stored).with_remote(RemoteBody { length, source });
+                        let stored =
+                            StoredResponse::clone(&stored).with_remote(RemoteBody { length, source });
                         store.insert_spilled(&fetch, &Arc::new(stored), number);
                     }
                 }

@@ -90,7 +90,8 @@ impl Inner {
             .filter(|_| !incoming.is_head());
         let Some(chosen) = chosen.cloned() else { return variants };
         let raised = self.store.raise(fetch, &chosen);
-        let of = |stored| if Arc::ptr_eq(stored, &chosen) { raised.clone() } else { Some(Arc::clone(stored)) };
+        let of =
+            |stored| if Arc::ptr_eq(stored, &chosen) { raised.clone() } else { Some(Arc::clone(stored)) };
         variants.iter().filter_map(of).collect()
     }
 }

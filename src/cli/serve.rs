@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use forwardcache::{
-    Client, DiskStore, Error, ErrorKind, FrontOptions, Member, Membership, NearCache, Origin, OriginBuilder, Peer,
-    Politeness, Rules, ServerTls, Tokens, Watch,
+    Client, DiskStore, Error, ErrorKind, FrontOptions, Member, Membership, NearCache, Origin, OriginBuilder,
+    Peer, Politeness, Rules, ServerTls, Tokens, Watch,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;

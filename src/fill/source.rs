@@ -118,7 +118,8 @@ struct Promise {
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        let read = self.read.take().unwrap_or_else(|| Err(io::Error::other("the store is not there any more")));
+        let read =
+            self.read.take().unwrap_or_else(|| Err(io::Error::other("the store is not there any more")));
         let before = mem::replace(&mut *self.slot.0.lock(), Slot::Read(self.at, read));
         if let Slot::Reading(Some(wake)) = before {
             wake();
@@ -223,7 +224,7 @@ mod tests {
         let body = StoredReader::body(Arc::new(Numbers), range, ledger);
         let (mut stream, _) = body.into_growing().unwrap();
         let (woken, wait) = mpsc::channel();
-        let wake: Wake = Arc::new(move || drop(woken.send(())));
+        let wake: Wake = Arc::new(move || _ = woken.send(()));
         let mut read = Vec::new();
         loop {
             match stream.read_at_once(100_000, &wake)? {
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn both_kinds_of_readers_read_the_range() {
         for range in [0..1, 5..700_000, 999_999..1_000_000] {
-            let expected: Vec<u8> = range.clone().map(|number| number.to_be_bytes()[7]).collect();
+            let expected: Vec<u8> = range.clone().map(|number: u64| number.to_be_bytes()[7]).collect();
             let mut body = StoredReader::body(Arc::new(Numbers), range.clone(), Ledger::new(1 << 30));
             let mut read = Vec::new();
             body.read_to_end(&mut read).unwrap();

@@ -92,8 +92,7 @@ impl State {
     /// One more reader, if the beginning is still here and something may come of the rest.
     pub(super) fn admit(&mut self) -> Option<u64> {
         let has_failed = matches!(self.progress, Progress::Ended(Err(_)));
-        let has_beginning =
-            self.received == 0 || self.kept.start() == Some(0) || self.spill.is_some();
+        let has_beginning = self.received == 0 || self.kept.start() == Some(0) || self.spill.is_some();
         if has_failed || self.is_cancelled || !has_beginning {
             return None;
         }
@@ -205,7 +204,10 @@ impl State {
 
     /// Whether the source is left alone until what came has been read.
     pub(super) fn is_far_ahead(&self) -> bool {
-        !self.keeps_all && self.spill.is_none() && self.received - self.slowest() >= WINDOW && !self.is_waited_for()
+        !self.keeps_all
+            && self.spill.is_none()
+            && self.received - self.slowest() >= WINDOW
+            && !self.is_waited_for()
     }
 
     pub(super) fn has_ended(&self) -> bool {

@@ -532,7 +532,7 @@ fn all_but_the_last_piece_can_be_read_while_it_is_committed() {
     let (send, pieces) = mpsc::channel();
     let (committing, is_committing) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
-    let commit: Commit = Box::new(move |_, _| {
+    let commit: CommitPieces = Box::new(move |_, _| {
         committing.send(()).unwrap();
         released.recv().unwrap();
     });
@@ -557,7 +557,7 @@ fn a_beginning_that_is_here_is_shared_and_stored_with_the_rest() {
     let beginning: Pieces = [vec![1; 100_000], vec![2; 5_000]].into_iter().map(Bytes::from).collect();
     let rest_of_it = Body::from_reader(io::repeat(3).take(70_000), Some(70_000));
     let (commit, committed) = mpsc::channel();
-    let commit: Commit = Box::new(move |pieces, digest| commit.send((pieces, digest)).unwrap());
+    let commit: CommitPieces = Box::new(move |pieces, digest| commit.send((pieces, digest)).unwrap());
     let body = Body::with_beginning(beginning.clone(), rest_of_it);
     let reader = Fill::start(body, keeping(1 << 20, commit));
     let expected = [vec![1; 100_000], vec![2; 5_000], vec![3; 70_000]].concat();

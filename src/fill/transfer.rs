@@ -265,7 +265,8 @@ impl Fill {
         let is_unread = state.readers.is_empty() && !state.has_ended() && !state.is_whole;
         state.is_cancelled |= is_unread && !is_left_to_driver;
         // Nobody may count on it any more, whenever its thread ends.
-        let unused = if state.is_cancelled { (state.commit.take(), state.spill.take()) } else { (None, None) };
+        let unused =
+            if state.is_cancelled { (state.commit.take(), state.spill.take()) } else { (None, None) };
         self.tell_cancelled(state);
         drop(unused);
     }

@@ -78,7 +78,11 @@ impl Peer {
                 one("disk_capacity_bytes", "Bytes of it that may be taken.", usage.capacity),
                 one("disk_evictions_total", "Keys on the disk given up for room.", usage.evictions),
                 one("disk_skipped_total", "Responses that were not written to the disk.", usage.skipped),
-                one("disk_corrupt_total", "Entries on the disk that were not what was written.", usage.corrupt),
+                one(
+                    "disk_corrupt_total",
+                    "Entries on the disk that were not what was written.",
+                    usage.corrupt,
+                ),
             ]);
         }
         families

@@ -27,10 +27,10 @@ mod capacity;
 mod contract;
 #[cfg(test)]
 mod contract_tests;
-#[cfg(test)]
-mod ledger_tests;
 #[cfg(feature = "disk")]
 mod disk;
+#[cfg(test)]
+mod ledger_tests;
 mod lru;
 mod lru_index;
 mod memory;

@@ -52,7 +52,8 @@ pub(super) fn run(core: &Arc<Core>) {
         let committed = commit(core, &ops);
         let failure = committed.as_ref().err().map(ToString::to_string);
         if let Err(error) = &committed {
-            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause =
+                std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
             core.trouble.report("write", &format!("{error}{cause}"));
             // The database takes nothing more after an error: it is opened anew.
             *core.index.write() = None;
@@ -245,7 +246,12 @@ fn remove_body(tables: &mut Tables<'_>, head: &Head) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn write_put(core: &Core, tables: &mut Tables<'_>, put: &Put, effects: &mut Effects) -> Result<(), StoreError> {
+fn write_put(
+    core: &Core,
+    tables: &mut Tables<'_>,
+    put: &Put,
+    effects: &mut Effects,
+) -> Result<(), StoreError> {
     let Put { key, hash, rules, response, body } = put;
     let found = row(tables, *hash)?;
     let mut heads = match found {
@@ -289,7 +295,13 @@ fn write_put(core: &Core, tables: &mut Tables<'_>, put: &Put, effects: &mut Effe
     }
     heads.insert(
         0,
-        Head { number, place, length: response.length(), rules: *rules, response: StoredResponse::clone(response) },
+        Head {
+            number,
+            place,
+            length: response.length(),
+            rules: *rules,
+            response: StoredResponse::clone(response),
+        },
     );
     for head in heads.drain(MAX_VARIANTS.min(heads.len())..).collect::<Vec<_>>() {
         remove_body(tables, &head)?;
@@ -359,7 +371,9 @@ fn affected(core: &Core, index: &Index, purge: &Purge) -> Result<Vec<u64>, Store
     let mut hashes = Vec::new();
     index.each_row(|hash, row| {
         // What cannot be read answers for nothing, and takes room.
-        if decode(row).is_err() || decode(row).is_ok_and(|(key, heads)| stay(purge, &key, &heads).len() < heads.len()) {
+        if decode(row).is_err()
+            || decode(row).is_ok_and(|(key, heads)| stay(purge, &key, &heads).len() < heads.len())
+        {
             hashes.push(hash);
         }
     })?;
@@ -392,7 +406,8 @@ fn write_purge(
         if stay.len() == heads.len() {
             continue;
         }
-        let (left, gone): (Vec<Head>, Vec<Head>) = heads.into_iter().partition(|head| stay.contains(&head.number));
+        let (left, gone): (Vec<Head>, Vec<Head>) =
+            heads.into_iter().partition(|head| stay.contains(&head.number));
         for head in &gone {
             remove_body(tables, head)?;
             purged = purged.and(Purged::new(1, head.length));

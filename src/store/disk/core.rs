@@ -115,16 +115,18 @@ impl Core {
     }
 
     /// The responses of a key, the newest first.
-    pub(super) fn find(self: &Arc<Self>, key: &Key, rules: u64) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
+    pub(super) fn find(
+        self: &Arc<Self>,
+        key: &Key,
+        rules: u64,
+    ) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
         let hash = self.hash(key.as_str());
         // Before the row is read: what is committed meanwhile is in both, and nothing in neither.
         let pending = self.pending.of(hash);
         let row = self.index()?.row(hash)?;
         let heads = row.and_then(|row| self.readable(hash, key.as_str(), &row)).unwrap_or_default();
-        let mut found: Vec<(u64, Arc<StoredResponse>)> = heads
-            .into_iter()
-            .map(|head| (head.rules, Arc::new(self.with_remote(hash, head))))
-            .collect();
+        let mut found: Vec<(u64, Arc<StoredResponse>)> =
+            heads.into_iter().map(|head| (head.rules, Arc::new(self.with_remote(hash, head)))).collect();
         for op in pending {
             match &*op {
                 Op::Put(put) if put.key == *key => merge(&mut found, put),

@@ -123,10 +123,16 @@ mod tests {
     fn a_row_is_read_as_it_was_written() {
         let (key, heads) = decode(&row()).unwrap();
         assert_eq!((key.as_str(), heads.len()), ("http://a/", 2));
-        assert_eq!((heads[0].number, heads[0].place, heads[0].length, heads[0].rules), (5, Place::File, 70_000, 3));
+        assert_eq!(
+            (heads[0].number, heads[0].place, heads[0].length, heads[0].rules),
+            (5, Place::File, 70_000, 3)
+        );
         let stored = response("b", 6);
         let read = &heads[1].response;
-        assert_eq!((read.sequence(), read.variant(), read.validity()), (6, stored.variant(), stored.validity()));
+        assert_eq!(
+            (read.sequence(), read.variant(), read.validity()),
+            (6, stored.variant(), stored.validity())
+        );
         assert_eq!((read.field_lines(), read.digest()), (stored.field_lines(), stored.digest()));
     }
 

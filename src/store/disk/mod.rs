@@ -106,9 +106,8 @@ impl DiskStore {
                 None => StoreError::new(text),
             }
         };
-        let failed = |what: &'static str| {
-            move |error: std::io::Error| StoreError::new(format!("{what}: {error}"))
-        };
+        let failed =
+            |what: &'static str| move |error: std::io::Error| StoreError::new(format!("{what}: {error}"));
         let open = || {
             make(directory).map_err(failed("the directory cannot be made"))?;
             check_owner(directory)?;
@@ -228,7 +227,9 @@ fn check_owner(directory: &Path) -> Result<(), StoreError> {
         let owner = |error: std::io::Error| StoreError::new(format!("it cannot be written to: {error}"));
         let (own, its) = (written.map_err(owner)?.uid(), fs::metadata(directory).map_err(owner)?.uid());
         if own != its {
-            return Err(StoreError::new(format!("it belongs to the user {its}, and this process is user {own}")));
+            return Err(StoreError::new(format!(
+                "it belongs to the user {its}, and this process is user {own}"
+            )));
         }
     }
     Ok(())
