@@ -1,9 +1,10 @@
 //! The store, whose trouble is never the client's.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::warn;
+use parking_lot::Mutex;
 
 use super::tombstones::{Fetch, Sequence, Tombstones};
 use crate::fill::BeginSpill;
@@ -12,7 +13,7 @@ use crate::purge::{Purge, Purged};
 use crate::stats::Stats;
 use crate::store::{Key, Store, StoreError, StoredResponse, Tier, Variants};
 
-/// A store whose errors are counted and logged, and read as "nothing there" and "not stored". What was invalidated since
+/// A store whose errors are counted and logged once a minute, and read as "nothing there" and "not stored". What was invalidated since
 /// it was stored counts as not stored.
 #[derive(Clone)]
 pub(crate) struct GuardedStore {
@@ -20,7 +21,12 @@ pub(crate) struct GuardedStore {
     stats: Arc<Stats>,
     tombstones: Arc<Tombstones>,
     tier: Option<Below>,
+    /// When it was last said that the store fails.
+    reported: Arc<Mutex<Option<Instant>>>,
 }
+
+/// How long nothing is said of a store that fails after it was.
+const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
 
 /// What is below the store in memory.
 #[derive(Clone)]
@@ -32,7 +38,7 @@ struct Below {
 
 impl GuardedStore {
     pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>) -> Self {
-        Self { store, stats, tombstones: Arc::default(), tier: None }
+        Self { store, stats, tombstones: Arc::default(), tier: None, reported: Arc::default() }
     }
 
     /// With a tier below, for a cache of these rules.
@@ -231,6 +237,14 @@ impl GuardedStore {
     fn answer<T: Default>(&self, what: &str, result: Result<T, StoreError>) -> T {
         result.unwrap_or_else(|error| {
             self.stats.count_store_error();
+            let now = Instant::now();
+            let mut last = self.reported.lock();
+            let is_recent = |last: Instant| now.saturating_duration_since(last) < BETWEEN_REPORTS;
+            if last.is_some_and(is_recent) {
+                return T::default();
+            }
+            *last = Some(now);
+            drop(last);
             let cause =
                 std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             warn!("the store cannot {what}: {error}{cause}");

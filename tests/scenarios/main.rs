@@ -14,6 +14,7 @@ mod cancelling;
 mod collapsing;
 mod command;
 mod deadlines;
+mod disk;
 mod failover;
 mod faults;
 mod front;

@@ -9,6 +9,9 @@ use parking_lot::{Condvar, Mutex};
 /// How long a body that is being written waits for room.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often room is made before it is clear that there is none.
+const ROUNDS: u64 = 3;
+
 /// The room for bodies that are on their way to the disk.
 #[derive(Default)]
 pub(super) struct Room {
@@ -26,6 +29,8 @@ struct State {
     wanted: u64,
     /// What bodies take that are whole and not in the books.
     finished: HashMap<u64, u64>,
+    /// How often room was made, or could not be.
+    rounds: u64,
     wake: Option<Box<dyn Fn() + Send + Sync>>,
     is_closed: bool,
 }
@@ -38,7 +43,10 @@ impl Room {
 
     /// Says how much is free beside what is stored.
     pub(super) fn set_free(&self, free: u64) {
-        self.state.lock().free = free;
+        let mut state = self.state.lock();
+        state.free = free;
+        state.rounds += 1;
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -51,8 +59,8 @@ impl Room {
             return Ok(());
         }
         state.wanted += bytes;
-        let mut is_late = false;
-        while state.reserved + bytes > state.free && !is_late && !state.is_closed {
+        let (mut is_late, enough) = (false, state.rounds + ROUNDS);
+        while state.reserved + bytes > state.free && !is_late && !state.is_closed && state.rounds < enough {
             if let Some(wake) = &state.wake {
                 wake();
             }
