@@ -107,7 +107,7 @@ struct Ours {
 impl Ours {
     fn new(capacity: u64) -> Self {
         let validity = Validity {
-            response_time: UNIX_EPOCH,
+            response_time: UNIX_EPOCH.into(),
             initial_age: Duration::ZERO,
             lifetime: Duration::ZERO,
             lifetime_source: LifetimeSource::None,

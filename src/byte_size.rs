@@ -45,6 +45,8 @@ impl ByteSize {
 /// The binary units, the largest first.
 const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
+const NO_NUMBER: &str = "it takes a whole number and a unit, as in 256MiB";
+
 impl FromStr for ByteSize {
     type Err = BadSize;
 
@@ -54,7 +56,7 @@ impl FromStr for ByteSize {
         let digits = trimmed.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = trimmed.split_at(digits);
         if number.is_empty() {
-            return Err(bad(Problem::NoNumber));
+            return Err(bad(NO_NUMBER));
         }
         let factor: u64 = match unit.trim_start_matches(' ').to_ascii_lowercase().as_str() {
             "" | "b" => 1,
@@ -66,12 +68,12 @@ impl FromStr for ByteSize {
             "mb" => 1_000_000,
             "gb" => 1_000_000_000,
             "tb" => 1_000_000_000_000,
-            other if other.starts_with(['.', ',']) => return Err(bad(Problem::NoNumber)),
-            _ => return Err(bad(Problem::NoUnit)),
+            other if other.starts_with(['.', ',']) => return Err(bad(NO_NUMBER)),
+            _ => return Err(bad("the unit is one of B, KiB, MiB, GiB, TiB, kB, MB, GB, TB, k, M, G, T")),
         };
         // It is all digits, so it can only be too large.
         let bytes = number.parse().ok().and_then(|number: u64| number.checked_mul(factor));
-        bytes.map(Self).ok_or_else(|| bad(Problem::TooLarge))
+        bytes.map(Self).ok_or_else(|| bad("more than 2^64 bytes"))
     }
 }
 
@@ -95,24 +97,12 @@ impl From<u64> for ByteSize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadSize {
     text: String,
-    problem: Problem,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Problem {
-    NoNumber,
-    NoUnit,
-    TooLarge,
+    problem: &'static str,
 }
 
 impl fmt::Display for BadSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let problem = match self.problem {
-            Problem::NoNumber => "it takes a whole number and a unit, as in 256MiB",
-            Problem::NoUnit => "the unit is one of B, KiB, MiB, GiB, TiB, kB, MB, GB, TB, k, M, G, T",
-            Problem::TooLarge => "more than 2^64 bytes",
-        };
-        write!(f, "bad size {:?}: {problem}", self.text)
+        write!(f, "bad size {:?}: {}", self.text, self.problem)
     }
 }
 

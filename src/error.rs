@@ -8,125 +8,71 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::named::named;
 
 /// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, for a program to decide on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The URL is not an absolute `http` or `https` URL that can be fetched.
-    BadUrl,
-    /// A peer's URL cannot be used, a pool's list holds such a URL, or what was asked is no peer's path.
-    BadPeer,
-    /// An option has a value that makes no sense, or a file that it names cannot be used.
-    BadOption,
-    /// The request itself cannot be sent: `CONNECT`, a body too large to hold, a bad field.
-    BadRequest,
-    /// The pool has no peer, or all of them failed lately and are left alone for a while, and
-    /// [`NoPeerLeft::Fail`](crate::NoPeerLeft::Fail) was chosen.
-    NoPeerLeft,
-    /// The host's name cannot be resolved.
-    Unresolved,
-    /// No connection: refused, unreachable, or ended before a response.
-    Unreachable,
-    /// The TLS handshake failed.
-    Tls,
-    /// No answer in time.
-    Timeout,
-    /// The request was cancelled: see [`Cancellation`](crate::Cancellation).
-    Cancelled,
-    /// The answer is not HTTP that can be trusted: a bad or oversized head, ambiguous framing.
-    BadResponse,
-    /// The body ended before it was whole.
-    IncompleteBody,
-    /// The body is not the one whose digest was announced: it was altered or damaged on its way.
-    DigestMismatch,
-    /// The body is larger than the caller's limit.
-    BodyTooLarge,
-    /// The peer does not know who asks: no token was shown, or one that it does not accept.
-    Unauthorized,
-    /// The request leads back to where it came from.
-    Loop,
-    /// The rules do not allow that this origin is fetched: see [`OriginRules`](crate::OriginRules).
-    Forbidden,
-    /// The address to serve on cannot be bound.
-    Listen,
-    /// The peer is shutting down or has too much to do, or the origin may not be asked at the moment: its limit is
-    /// reached, or it asked to be left alone. See [`Error::retry_after`].
-    Unavailable,
-    /// The origin is not asked now: its limit is reached, or it asked to be left alone for a while. See
-    /// [`retry_after`](Error::retry_after).
-    OriginBusy,
-    /// Any other failure of input or output.
-    Io,
+named! {
+    /// What went wrong, for a program to decide on.
+    #[non_exhaustive]
+    pub enum ErrorKind: ALL {
+        /// The URL is not an absolute `http` or `https` URL that can be fetched.
+        BadUrl = "bad-url",
+        /// A peer's URL cannot be used, a pool's list holds such a URL, or what was asked is no peer's path.
+        BadPeer = "bad-peer",
+        /// An option has a value that makes no sense, or a file that it names cannot be used.
+        BadOption = "bad-option",
+        /// The request itself cannot be sent: `CONNECT`, a body too large to hold, a bad field.
+        BadRequest = "bad-request",
+        /// The pool has no peer, or all of them failed lately and are left alone for a while, and
+        /// [`NoPeerLeft::Fail`](crate::NoPeerLeft::Fail) was chosen.
+        NoPeerLeft = "no-peer-left",
+        /// The host's name cannot be resolved.
+        Unresolved = "unresolved",
+        /// No connection: refused, unreachable, or ended before a response.
+        Unreachable = "unreachable",
+        /// The TLS handshake failed.
+        Tls = "tls",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// The request was cancelled: see [`Cancellation`](crate::Cancellation).
+        Cancelled = "cancelled",
+        /// The answer is not HTTP that can be trusted: a bad or oversized head, ambiguous framing.
+        BadResponse = "bad-response",
+        /// The body ended before it was whole.
+        IncompleteBody = "incomplete-body",
+        /// The body is not the one whose digest was announced: it was altered or damaged on its way.
+        DigestMismatch = "digest-mismatch",
+        /// The body is larger than the caller's limit.
+        BodyTooLarge = "body-too-large",
+        /// The peer does not know who asks: no token was shown, or one that it does not accept.
+        Unauthorized = "unauthorized",
+        /// The request leads back to where it came from.
+        Loop = "loop",
+        /// The rules do not allow that this origin is fetched: see [`OriginRules`](crate::OriginRules).
+        Forbidden = "forbidden",
+        /// The address to serve on cannot be bound.
+        Listen = "listen",
+        /// The peer is shutting down or has too much to do, or the origin may not be asked at the moment: its limit is
+        /// reached, or it asked to be left alone. See [`Error::retry_after`].
+        Unavailable = "unavailable",
+        /// The origin is not asked now: its limit is reached, or it asked to be left alone for a while. See
+        /// [`retry_after`](Error::retry_after).
+        OriginBusy = "origin-busy",
+        /// Any other failure of input or output.
+        Io = "io",
+    }
 }
 
 impl ErrorKind {
-    /// The name used in `Cache-Status`, in logs, and between peers.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BadUrl => "bad-url",
-            Self::BadPeer => "bad-peer",
-            Self::BadOption => "bad-option",
-            Self::BadRequest => "bad-request",
-            Self::NoPeerLeft => "no-peer-left",
-            Self::Unresolved => "unresolved",
-            Self::Unreachable => "unreachable",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Cancelled => "cancelled",
-            Self::BadResponse => "bad-response",
-            Self::IncompleteBody => "incomplete-body",
-            Self::DigestMismatch => "digest-mismatch",
-            Self::BodyTooLarge => "body-too-large",
-            Self::Unauthorized => "unauthorized",
-            Self::Loop => "loop",
-            Self::Forbidden => "forbidden",
-            Self::Listen => "listen",
-            Self::Unavailable => "unavailable",
-            Self::OriginBusy => "origin-busy",
-            Self::Io => "io",
-        }
-    }
-
     /// The kind of this [`name`](Self::name).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
-    const ALL: [Self; 21] = [
-        Self::BadUrl,
-        Self::BadPeer,
-        Self::BadOption,
-        Self::BadRequest,
-        Self::NoPeerLeft,
-        Self::Unresolved,
-        Self::Unreachable,
-        Self::Tls,
-        Self::Timeout,
-        Self::Cancelled,
-        Self::BadResponse,
-        Self::IncompleteBody,
-        Self::DigestMismatch,
-        Self::BodyTooLarge,
-        Self::Unauthorized,
-        Self::Loop,
-        Self::Forbidden,
-        Self::Listen,
-        Self::Unavailable,
-        Self::OriginBusy,
-        Self::Io,
-    ];
-}
-
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -135,6 +81,7 @@ impl fmt::Display for ErrorKind {
 /// Cloning nothing and naming everything: [`kind`](Self::kind) says what to do about it,
 /// [`url`](Self::url) and [`peer`](Self::peer) what it was about, and the chain of
 /// [`source`](StdError::source) how it came about.
+#[derive(Debug)]
 pub struct Error {
     inner: Box<Inner>,
 }
@@ -152,6 +99,7 @@ pub(crate) enum Cause {
     Silent,
 }
 
+#[derive(Clone, Debug)]
 struct Inner {
     kind: ErrorKind,
     message: String,
@@ -161,7 +109,7 @@ struct Inner {
     is_unsent: bool,
     cause: Option<Cause>,
     retry_after: Option<Duration>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -187,7 +135,7 @@ impl Error {
     /// The same error with its cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.inner.source = Some(source.into());
+        self.inner.source = Some(source.into().into());
         self
     }
 
@@ -225,11 +173,6 @@ impl Error {
         self.inner.is_unsent
     }
 
-    /// The same error once more, without its cause.
-    pub(crate) fn again(&self) -> Self {
-        Self::new(self.kind(), self.message())
-    }
-
     /// The same error, of which this is known beside its kind.
     #[must_use]
     pub(crate) fn because(mut self, cause: Cause) -> Self {
@@ -250,25 +193,9 @@ impl Error {
         self
     }
 
-    /// The same error for another request that waited for the same thing. Its cause is kept as text.
-    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    /// The same error for another request that waited for the same thing.
     pub(crate) fn shared(&self) -> Self {
-        let Inner { kind, message, url, peer, is_told_by_peer, is_unsent, retry_after, source, cause } =
-            &*self.inner;
-        let source = source.as_ref().map(|source| source.to_string().into());
-        Self {
-            inner: Box::new(Inner {
-                kind: *kind,
-                message: message.clone(),
-                url: url.clone(),
-                peer: peer.clone(),
-                is_told_by_peer: *is_told_by_peer,
-                is_unsent: *is_unsent,
-                retry_after: *retry_after,
-                source,
-                cause: *cause,
-            }),
-        }
+        Self { inner: self.inner.clone() }
     }
 
     /// What went wrong.
@@ -334,18 +261,6 @@ impl fmt::Display for Error {
             write!(f, " ({who} {peer})")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.inner.kind)
-            .field("message", &self.inner.message)
-            .field("url", &self.inner.url)
-            .field("peer", &self.inner.peer)
-            .field("source", &self.inner.source)
-            .finish()
     }
 }
 

@@ -11,38 +11,24 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-/// What memory is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum Use {
-    /// Keys, heads and bookkeeping of stored responses, and stored bodies that were not made by [`Ledger::share`].
-    Entries,
-    /// Bodies, stored or on their way, until their last holder drops them.
-    Bodies,
-    /// Parts of bodies that pass through and have not been read by everybody.
-    Windows,
-    /// Content of requests that has not been passed on.
-    Content,
-    /// Input that is not a whole head yet, and output that a client has not taken.
-    Connections,
-    /// Buffers of exchanges with origins.
-    Fetches,
-}
+use crate::named::named;
 
-impl Use {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Entries, Self::Bodies, Self::Windows, Self::Content, Self::Connections, Self::Fetches];
-
-    /// Its name in metrics.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Entries => "entries",
-            Self::Bodies => "bodies",
-            Self::Windows => "windows",
-            Self::Content => "content",
-            Self::Connections => "connections",
-            Self::Fetches => "fetches",
-        }
+named! {
+    /// What memory is used for.
+    #[repr(usize)]
+    pub(crate) enum Use: pub(crate) ALL {
+        /// Keys, heads and bookkeeping of stored responses, and stored bodies that were not made by [`Ledger::share`].
+        Entries = "entries",
+        /// Bodies, stored or on their way, until their last holder drops them.
+        Bodies = "bodies",
+        /// Parts of bodies that pass through and have not been read by everybody.
+        Windows = "windows",
+        /// Content of requests that has not been passed on.
+        Content = "content",
+        /// Input that is not a whole head yet, and output that a client has not taken.
+        Connections = "connections",
+        /// Buffers of exchanges with origins.
+        Fetches = "fetches",
     }
 }
 
@@ -246,12 +232,6 @@ impl fmt::Debug for Ledger {
             map.entry(&by.name(), &self.held(by));
         }
         map.finish()
-    }
-}
-
-impl fmt::Debug for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hold").field("by", &self.by).field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
 

@@ -41,44 +41,36 @@
 //! A stored response takes its head as it goes over the wire, its body, and some 500 bytes; the default store
 //! counts all of it. Reading from it copies no body.
 
+// A client alone uses a part of what it is built of.
+#![cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+
+mod access;
 mod agent;
+mod body;
 mod byte_size;
 mod cache_mode;
-#[cfg_attr(not(feature = "peer"), allow(dead_code))]
 mod cancellation;
 mod client;
 mod clock;
+mod deadline;
+mod digest;
 mod error;
+mod header;
+mod interim;
+mod limited_body;
 mod member;
 mod members;
+mod named;
 mod origin;
 mod peer_url;
+mod pieces;
+mod protocol;
+mod purge;
 mod ring;
 mod round_trip;
-mod tls;
-
-// A client alone uses a part of these.
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod access;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod body;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod deadline;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod digest;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod header;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod pieces;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod protocol;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
-mod purge;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod stats;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 mod target;
-#[cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+mod tls;
 mod token;
 
 #[cfg(feature = "peer")]
@@ -98,7 +90,6 @@ mod fuzzing;
 mod handler;
 #[cfg(feature = "peer")]
 mod ledger;
-mod limited_body;
 #[cfg(feature = "peer")]
 mod near;
 #[cfg(feature = "peer")]
@@ -119,13 +110,12 @@ pub use byte_size::{BadSize, ByteSize};
 pub use cache_mode::CacheMode;
 pub use cancellation::{CancelHook, Cancellation};
 pub use client::{Client, ClientBuilder, ClientCounts, NoPeerLeft, PeerHealth, PeerState};
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, Moment, SystemClock};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind, Result};
+pub use interim::OnInterim;
 pub use member::{BadMember, Member};
-pub use members::{
-    Members, MembersChange, MembersDns, MembersFile, MembersFn, Membership, NoMembers, Polled, Watch,
-};
+pub use members::{Members, MembersChange, MembersDns, MembersFile, MembersFn, Membership, Polled, Watch};
 pub use origin::{Origin, OriginBuilder};
 pub use peer_url::{BadPeerUrl, PeerUrl};
 pub use pieces::Pieces;
@@ -137,7 +127,9 @@ pub use target::{BadTarget, Target};
 pub use token::Tokens;
 
 #[cfg(feature = "peer")]
-pub use caching::{Background, Caching, CachingBuilder, ExplainedResponse, Explanation, Verdict};
+pub use caching::{
+    Background, Caching, CachingBuilder, ExplainedResponse, Explanation, NotStoredFetch, Verdict,
+};
 #[cfg(feature = "tiny_http")]
 pub use front::TinyHttpFront;
 #[cfg(feature = "peer")]
@@ -150,7 +142,8 @@ pub use near::NearCache;
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
 pub use policy::{
-    Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields, Validity, Variant,
+    BadLifetimeRule, Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields,
+    Validity, Variant,
 };
 #[cfg(feature = "peer")]
 pub use polite::{Polite, Politeness};
@@ -160,8 +153,8 @@ pub use stats::{Counts, Stats};
 pub use store::DiskStore;
 #[cfg(feature = "peer")]
 pub use store::{
-    BackedStore, Cache, CacheKeys, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, NoCache, NoStore, Store,
-    StoreError, StoredResponse, Usage, Variants, default_capacity,
+    BackedStore, Cache, CacheKeys, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, Store, StoreError,
+    StoredResponse, Usage, Variants, default_capacity,
 };
 
 /// The README, whose examples are run with the tests.

@@ -1,6 +1,5 @@
 //! A body that may be read until a deadline.
 
-use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::thread;
@@ -133,12 +132,6 @@ impl Growing for LimitedGrowing {
 
     fn abandon(self: Box<Self>) {
         self.stream.abandon();
-    }
-}
-
-impl fmt::Debug for LimitedGrowing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LimitedGrowing").field("until", &self.until).finish_non_exhaustive()
     }
 }
 

@@ -27,7 +27,7 @@ use crate::peer_url::{BadPeerUrl, PeerUrl};
 /// assert_eq!(member.to_string(), "http://10.0.1.2:3000");
 /// # Ok::<(), forwardcache::BadMember>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Member {
     url: PeerUrl,
     weight: NonZeroU32,
@@ -112,12 +112,6 @@ impl fmt::Display for Member {
             write!(f, " weight={}", self.weight)?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Debug for Member {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Member").field(&self.to_string()).finish()
     }
 }
 

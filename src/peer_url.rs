@@ -1,6 +1,7 @@
 //! The base URL of a peer.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use http::Uri;
@@ -28,7 +29,7 @@ use crate::target::{BadTarget, Target, push_spelled, query_escape};
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerUrl {
     // Its path ends in a slash, and there is no query.
     base: Target,
@@ -68,9 +69,27 @@ impl PeerUrl {
     }
 
     /// The host, without brackets.
-    #[cfg(feature = "peer")]
     pub(crate) fn host(&self) -> &str {
         self.base.host()
+    }
+
+    /// The port, from the URL or by its scheme.
+    #[cfg(feature = "peer")]
+    pub(crate) fn port(&self) -> u16 {
+        self.base.port()
+    }
+
+    /// The port of its scheme.
+    #[cfg(feature = "peer")]
+    pub(crate) fn default_port(&self) -> u16 {
+        if self.base.is_https() { 443 } else { 80 }
+    }
+
+    /// The same, with this address in place of the host.
+    pub(crate) fn at(&self, address: IpAddr) -> Result<Self, BadPeerUrl> {
+        let scheme = if self.base.is_https() { "https" } else { "http" };
+        let address = SocketAddr::new(address.to_canonical(), self.base.port());
+        Self::parse(&format!("{scheme}://{address}{}", self.base.path()))
     }
 
     /// The URL below the base that this path, which begins with a slash, names.
@@ -117,12 +136,6 @@ impl FromStr for PeerUrl {
 impl fmt::Display for PeerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for PeerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PeerUrl").field(&self.as_str()).finish()
     }
 }
 

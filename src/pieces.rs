@@ -210,10 +210,10 @@ fn short(piece: Bytes) -> impl Iterator<Item = Bytes> {
     (0..piece.len()).step_by(MOST).map(move |from| piece.slice(from..piece.len().min(from + MOST)))
 }
 
-impl PartialEq<[u8]> for Pieces {
-    fn eq(&self, other: &[u8]) -> bool {
-        let mut rest = other;
-        self.len() == other.len()
+impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for Pieces {
+    fn eq(&self, other: &T) -> bool {
+        let mut rest = other.as_ref();
+        self.len() == rest.len()
             && self.slices().all(|piece| {
                 let (same, after) = rest.split_at(piece.len());
                 rest = after;
@@ -235,30 +235,6 @@ impl PartialEq for Pieces {
 }
 
 impl Eq for Pieces {}
-
-impl PartialEq<str> for Pieces {
-    fn eq(&self, other: &str) -> bool {
-        *self == *other.as_bytes()
-    }
-}
-
-impl PartialEq<&str> for Pieces {
-    fn eq(&self, other: &&str) -> bool {
-        *self == *other.as_bytes()
-    }
-}
-
-impl PartialEq<Bytes> for Pieces {
-    fn eq(&self, other: &Bytes) -> bool {
-        *self == other[..]
-    }
-}
-
-impl PartialEq<Vec<u8>> for Pieces {
-    fn eq(&self, other: &Vec<u8>) -> bool {
-        *self == other[..]
-    }
-}
 
 impl fmt::Debug for Pieces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

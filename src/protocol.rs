@@ -8,8 +8,9 @@
 //!
 //! | field | in | what it says |
 //! |---|---|---|
-//! | `Forwardcache` | requests | what the asker wants beside the response, see [`Hop`] |
+//! | `Forwardcache` | requests | what the asker wants beside the response, see [`Hop`]; who sends it knows of which origin a response is |
 //! | `Forwardcache-Scope` | requests | `own`: a purge is about the share of the peer that is asked; `near`: about its copies of what others own, see [`Scope`] |
+//! | `Forwardcache-Purge` | requests | `soft`: a purge marks what is stored as stale, and removes nothing |
 //! | `Sec-Forwardcache` | requests | that they are of no page of the web |
 //! | `Forwardcache-Peer` | responses | that a peer answers, and which version of this it speaks: every response to a request with `Forwardcache` has it |
 //! | `Forwardcache-Error` | responses | that a peer made it itself because it could not get the origin's |
@@ -110,6 +111,25 @@ impl Scope {
             Self::Near => drop(headers.insert(&SCOPE, HeaderValue::from_static("near"))),
         }
     }
+}
+
+/// The field of a purge that says how it is done.
+static HOW: HeaderName = HeaderName::from_static("forwardcache-purge");
+
+/// Whether a purge is soft; `None` where it says something else.
+#[cfg_attr(not(feature = "peer"), allow(dead_code))]
+pub(crate) fn is_soft_purge(headers: &HeaderMap) -> Option<bool> {
+    let mut said = headers.get_all(&HOW).into_iter();
+    match (said.next(), said.next()) {
+        (None, _) => Some(false),
+        (Some(how), None) if how.as_bytes().eq_ignore_ascii_case(b"soft") => Some(true),
+        _ => None,
+    }
+}
+
+/// Says that a purge is soft.
+pub(crate) fn ask_for_soft_purge(headers: &mut HeaderMap) {
+    headers.insert(&HOW, HeaderValue::from_static("soft"));
 }
 
 /// Says that a peer is about to end.
@@ -379,13 +399,11 @@ impl Paths {
     }
 
     /// What is asked for under this path.
-    #[cfg(feature = "peer")]
     pub(crate) fn endpoint(&self, path: &str) -> Option<Endpoint> {
         self.0.iter().find(|(_, own)| own == path).map(|(endpoint, _)| *endpoint)
     }
 
     /// The URLs below which this one, without its query, would be of a peer.
-    #[cfg(feature = "peer")]
     pub(crate) fn bases<'a>(&'a self, url: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter_map(|(_, path)| url.strip_suffix(path.as_str()))
     }

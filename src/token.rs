@@ -38,13 +38,8 @@ pub struct Tokens {
 
 struct Inner {
     file: Option<PathBuf>,
-    tokens: RwLock<Vec<Token>>,
-}
-
-/// One secret, as it stands in the field.
-#[derive(Clone)]
-struct Token {
-    field: HeaderValue,
+    /// Each as it stands in the field.
+    tokens: RwLock<Vec<HeaderValue>>,
 }
 
 /// How many are accepted at a time.
@@ -95,18 +90,18 @@ impl Tokens {
         let secret = shown.get(SCHEME.len()..).unwrap_or_default().trim_ascii();
         let tokens = self.inner.tokens.read();
         let found = tokens.iter().fold(subtle::Choice::from(0), |found, token| {
-            found | token.field.as_bytes()[SCHEME.len()..].ct_eq(secret)
+            found | token.as_bytes()[SCHEME.len()..].ct_eq(secret)
         });
         is_bearer & bool::from(found)
     }
 
     /// The field value that shows the first of them.
     pub(crate) fn credential(&self) -> Option<HeaderValue> {
-        self.inner.tokens.read().first().map(|token| token.field.clone())
+        self.inner.tokens.read().first().cloned()
     }
 }
 
-fn read(path: &PathBuf) -> Result<Vec<Token>> {
+fn read(path: &PathBuf) -> Result<Vec<HeaderValue>> {
     let shown = path.display();
     let text = fs::read_to_string(path).map_err(|error| {
         Error::new(ErrorKind::BadOption, format!("cannot read the tokens in {shown}")).with_source(error)
@@ -115,12 +110,12 @@ fn read(path: &PathBuf) -> Result<Vec<Token>> {
     checked(lines, &format!("a token in {shown}"))
 }
 
-fn checked(tokens: impl IntoIterator<Item = impl AsRef<str>>, what: &str) -> Result<Vec<Token>> {
+fn checked(tokens: impl IntoIterator<Item = impl AsRef<str>>, what: &str) -> Result<Vec<HeaderValue>> {
     let bad = |text: String| Error::new(ErrorKind::BadOption, text);
-    let tokens: Vec<Token> = tokens
+    let tokens: Vec<HeaderValue> = tokens
         .into_iter()
         .map(|token| {
-            Token::new(token.as_ref()).ok_or_else(|| {
+            field(token.as_ref()).ok_or_else(|| {
                 let form = "has 16 to 256 letters, digits or -._~+/, and = at its end only";
                 bad(format!("{what} {form}"))
             })
@@ -133,15 +128,13 @@ fn checked(tokens: impl IntoIterator<Item = impl AsRef<str>>, what: &str) -> Res
     }
 }
 
-impl Token {
-    fn new(text: &str) -> Option<Self> {
-        let bare = text.trim_end_matches('=');
-        let is_well_formed = (16..=256).contains(&text.len())
-            && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte));
-        let mut field = HeaderValue::try_from(format!("Bearer {text}")).ok().filter(|_| is_well_formed)?;
-        field.set_sensitive(true);
-        Some(Self { field })
-    }
+fn field(text: &str) -> Option<HeaderValue> {
+    let bare = text.trim_end_matches('=');
+    let is_well_formed = (16..=256).contains(&text.len())
+        && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte));
+    let mut field = HeaderValue::try_from(format!("Bearer {text}")).ok().filter(|_| is_well_formed)?;
+    field.set_sensitive(true);
+    Some(field)
 }
 
 impl fmt::Debug for Tokens {

@@ -6,7 +6,19 @@ use std::path::{Path, PathBuf};
 /// The modules from the ground up. What stands on one floor does not import from its neighbours to the
 /// right either, so that the whole is one order.
 const FLOORS: [&[&str]; 6] = [
-    &["error", "clock", "ring", "byte_size", "cache_mode", "deadline", "cancellation", "ledger", "pieces"],
+    &[
+        "named",
+        "error",
+        "clock",
+        "ring",
+        "byte_size",
+        "cache_mode",
+        "deadline",
+        "cancellation",
+        "interim",
+        "ledger",
+        "pieces",
+    ],
     &[
         "body",
         "flight",

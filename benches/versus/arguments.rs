@@ -61,6 +61,23 @@ pub(crate) enum Scenario {
     /// Hits of 1 MiB
     #[value(name = "hits-1-mib", alias = "hits 1 MiB")]
     LargeHits,
+    /// Hits of 1 KiB over TLS
+    #[value(name = "tls-hits-1-kib")]
+    SmallTlsHits,
+    /// Hits of 64 KiB over TLS
+    #[value(name = "tls-hits-64-kib")]
+    MediumTlsHits,
+    /// Hits of 1 MiB over TLS
+    #[value(name = "tls-hits-1-mib")]
+    LargeTlsHits,
+    /// Full TLS handshakes, each with one hit of 1 KiB
+    FullHandshakes,
+    /// TLS handshakes that resume a session, each with one hit of 1 KiB
+    ResumedHandshakes,
+    /// The times of hits of 1 KiB beside three clients that read 60 MiB as fast as they can
+    Readers,
+    /// The times of hits of 1 KiB over TLS beside 500 handshakes a second
+    BesideHandshakes,
     /// URLs of 1 KiB that nobody asked for before
     Misses,
     /// As misses, with an origin that takes 200 ms for each

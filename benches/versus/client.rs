@@ -25,10 +25,15 @@ impl Answer {
     }
 }
 
+/// What a connection is made of.
+pub(crate) trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
 /// A connection that stays open from one request to the next.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    reader: BufReader<TcpStream>,
+pub(crate) struct Connection<S: Stream = TcpStream> {
+    reader: BufReader<S>,
     host: SocketAddr,
 }
 
@@ -43,11 +48,39 @@ impl Connection {
     }
 
     fn with_buffer(address: SocketAddr, bytes: usize) -> io::Result<Self> {
+        Self::over(address, bytes, |socket| socket)
+    }
+
+    /// Whether the server holds it open, with nothing more to say.
+    pub(crate) fn is_idle(&self) -> bool {
+        let socket = self.reader.get_ref();
+        let asked = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
+        let reset = socket.set_nonblocking(false);
+        asked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) && reset.is_ok()
+    }
+}
+
+impl<S: Stream> Connection<S> {
+    /// One over what `layer` makes of the socket.
+    pub(crate) fn over(
+        address: SocketAddr,
+        bytes: usize,
+        layer: impl FnOnce(TcpStream) -> S,
+    ) -> io::Result<Self> {
         let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { reader: BufReader::with_capacity(bytes, socket), host: address })
+        Ok(Self { reader: BufReader::with_capacity(bytes, layer(socket)), host: address })
+    }
+
+    pub(crate) fn stream(&self) -> &S {
+        self.reader.get_ref()
+    }
+
+    /// The body of that length of an answer that was [asked](Self::ask) for.
+    pub(crate) fn body(&mut self, length: u64) -> impl Read {
+        self.reader.by_ref().take(length)
     }
 
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Answer> {
@@ -80,14 +113,6 @@ impl Connection {
             answer.fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         Ok(answer)
-    }
-
-    /// Whether the server holds it open, with nothing more to say.
-    pub(crate) fn is_idle(&self) -> bool {
-        let socket = self.reader.get_ref();
-        let asked = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
-        let reset = socket.set_nonblocking(false);
-        asked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) && reset.is_ok()
     }
 
     fn line(&mut self) -> io::Result<String> {

@@ -10,6 +10,8 @@
 //! | `servers` | how each server is started |
 //! | `client`, `wrk` | who asks: for checks, and for figures |
 //! | `throughput`, `mix` | hits and misses in rounds, also of a slow origin; hits beside misses |
+//! | `tls` | a client that speaks TLS, and handshakes |
+//! | `beside` | the times of hits beside those who make the server work |
 //! | `idle` | idle connections and event streams |
 //! | `objects`, `start` | stored objects, the command by itself |
 //! | `figures`, `targets`, `report`, `plot` | what becomes of the figures |
@@ -21,9 +23,14 @@
 //! | `slow-misses` | misses of an origin that takes 200 ms for each, 256 connections | nginx, Varnish |
 //! | `slow-tls-misses` | the same over TLS to the origin | nginx |
 //! | `mixed-hits` | p99 of hits while each tenth request is a miss that takes 50 ms | nginx, Varnish |
+//! | `tls-hits-1-kib`, `-64-kib`, `-1-mib` | hits over TLS | nginx |
+//! | `full-handshakes`, `resumed-handshakes` | connections a second, each with a TLS handshake and a hit | nginx |
+//! | `readers` | p50 of hits beside three fast readers of 60 MiB, of that without | nginx |
+//! | `beside-handshakes` | p99 of hits over TLS beside 500 handshakes a second, of that without | nginx |
 //! | `streams` | hits while 100 event streams are open, of those without | nginx |
 
 mod arguments;
+mod beside;
 mod client;
 mod figures;
 mod idle;
@@ -38,6 +45,7 @@ mod servers;
 mod start;
 mod targets;
 mod throughput;
+mod tls;
 mod wrk;
 
 use std::fs;
@@ -90,6 +98,12 @@ fn measure(arguments: &Arguments) -> Result<Results> {
         if arguments.has(what.scenario) {
             let outcome = throughput::measure(what, &arguments.chosen(what.kinds), rounds, seconds)?;
             results.throughput.push(outcome);
+        }
+    }
+    for what in beside::What::ALL {
+        if arguments.has(what.scenario()) {
+            let kinds = arguments.chosen(&[Kind::Forwardcache, Kind::Nginx]);
+            results.beside.push(beside::measure(what, &kinds, rounds, seconds)?);
         }
     }
     for what in idle::What::ALL {

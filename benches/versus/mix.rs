@@ -50,18 +50,10 @@ pub(crate) fn run(server: &Server, first: u64, connections: u32, seconds: u32) -
     let elapsed = begun.elapsed().as_secs_f64();
     let misses: u64 = shares.iter().map(|share| share.misses).sum();
     let bytes: u64 = shares.iter().map(|share| share.bytes).sum();
-    let mut hits: Vec<f64> = shares.into_iter().flat_map(|share| share.hits).collect();
-    hits.sort_by(f64::total_cmp);
-    let percentile = |percent: usize| hits.get(hits.len() * percent / 100).copied().ok_or("there was no hit");
-    let requests = hits.len() as f64 + misses as f64;
-    let seen = Seen {
-        requests,
-        requests_per_second: requests / elapsed,
-        median_milliseconds: percentile(50)? / 1e3,
-        p99_milliseconds: percentile(99)? / 1e3,
-        bytes: bytes as f64,
-    };
-    Ok((misses, seen))
+    let hits: Vec<f64> = shares.into_iter().flat_map(|share| share.hits).collect();
+    let seen = Seen::of(hits, elapsed, SMALL.1)?;
+    let requests = seen.requests + misses as f64;
+    Ok((misses, Seen { requests, requests_per_second: requests / elapsed, bytes: bytes as f64, ..seen }))
 }
 
 fn share(

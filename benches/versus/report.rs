@@ -6,11 +6,12 @@ use std::thread;
 use crate::arguments::{Arguments, Scenario};
 use crate::figures::{grouped, mebibytes, milliseconds};
 use crate::servers::Kind;
-use crate::{idle, packages, start, targets, throughput};
+use crate::{beside, idle, packages, start, targets, throughput};
 
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) throughput: Vec<throughput::Outcome>,
+    pub(crate) beside: Vec<beside::Outcome>,
     pub(crate) idle: Vec<idle::Outcome>,
     pub(crate) objects: Vec<(Kind, f64)>,
     pub(crate) start: Option<start::Outcome>,
@@ -21,6 +22,10 @@ impl Results {
         self.throughput.iter().find(|outcome| outcome.what.scenario == scenario)
     }
 
+    pub(crate) fn beside(&self, what: beside::What) -> Option<&beside::Outcome> {
+        self.beside.iter().find(|outcome| outcome.what == what)
+    }
+
     pub(crate) fn idle(&self, what: idle::What) -> Option<&idle::Outcome> {
         self.idle.iter().find(|outcome| outcome.what == what)
     }
@@ -29,6 +34,7 @@ impl Results {
     pub(crate) fn text(&self, arguments: &Arguments) -> String {
         let mut sections = vec![heading(arguments)];
         sections.extend(self.throughput.iter().map(throughput_table));
+        sections.extend(self.beside.iter().map(beside_table));
         sections.extend(self.idle.iter().map(idle_table));
         sections.extend((!self.objects.is_empty()).then(|| objects_table(&self.objects)));
         sections.extend(self.start.map(start_table));
@@ -79,6 +85,23 @@ fn throughput_table(outcome: &throughput::Outcome) -> String {
     let columns =
         ["server", "requests/s", "p50", "p99", "CPU per 1,000", "resident", "forwardcache is, times"];
     format!("## {}\n\n{}", outcome.what.name, table(columns, &rows))
+}
+
+fn beside_table(outcome: &beside::Outcome) -> String {
+    let mut rows = Vec::new();
+    for (kind, _) in &outcome.servers {
+        let median = |figure: fn(&beside::Turn) -> f64| outcome.median(*kind, figure).unwrap_or(0.0);
+        rows.push([
+            kind.to_string(),
+            milliseconds(median(|turn| turn.alone.median_milliseconds)),
+            milliseconds(median(|turn| turn.beside.median_milliseconds)),
+            milliseconds(median(|turn| turn.alone.p99_milliseconds)),
+            milliseconds(median(|turn| turn.beside.p99_milliseconds)),
+            grouped(median(|turn| turn.others)),
+        ]);
+    }
+    let columns = ["server", "p50 alone", "p50 beside", "p99 alone", "p99 beside", "a second of the others"];
+    format!("## hits 1 KiB beside {}\n\n{}", outcome.what.name(), table(columns, &rows))
 }
 
 fn idle_table(outcome: &idle::Outcome) -> String {

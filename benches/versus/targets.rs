@@ -1,9 +1,9 @@
 //! What was promised, and whether it holds.
 
 use crate::arguments::Scenario;
-use crate::idle;
 use crate::report::Results;
 use crate::servers::Kind;
+use crate::{beside, idle};
 
 /// One promise.
 #[derive(Debug)]
@@ -22,6 +22,11 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
         ("hits 1 KiB, of Varnish's", 1.8, ratio(Scenario::SmallHits, Kind::Varnish)),
         ("hits 64 KiB, of nginx's", 1.0, ratio(Scenario::MediumHits, Kind::Nginx)),
         ("hits 1 MiB, of Varnish's", 1.0, ratio(Scenario::LargeHits, Kind::Varnish)),
+        ("TLS hits 1 KiB, of nginx's", 1.3, ratio(Scenario::SmallTlsHits, Kind::Nginx)),
+        ("TLS hits 64 KiB, of nginx's", 1.3, ratio(Scenario::MediumTlsHits, Kind::Nginx)),
+        ("TLS hits 1 MiB, of nginx's", 1.0, ratio(Scenario::LargeTlsHits, Kind::Nginx)),
+        ("full TLS handshakes, of nginx's", 0.85, ratio(Scenario::FullHandshakes, Kind::Nginx)),
+        ("resumed TLS handshakes, of nginx's", 0.85, ratio(Scenario::ResumedHandshakes, Kind::Nginx)),
         ("misses, of nginx's", 1.0, ratio(Scenario::Misses, Kind::Nginx)),
         ("misses at 200 ms, of Varnish's", 1.0, ratio(Scenario::SlowMisses, Kind::Varnish)),
         ("misses at 200 ms over TLS, of nginx's", 1.0, ratio(Scenario::SlowTlsMisses, Kind::Nginx)),
@@ -32,6 +37,27 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
     }
     targets.push(tail(results, Scenario::SmallHits, "p99 of hits 1 KiB"));
     targets.push(tail(results, Scenario::MixedHits, "p99 of hits beside 10 % of misses at 50 ms"));
+    let readers = results.beside(beside::What::Readers);
+    targets.push(at_most(
+        "p50 of hits 1 KiB beside three readers of 60 MiB, of that without",
+        2.0,
+        " times",
+        readers.and_then(|outcome| {
+            let times =
+                |turn: &beside::Turn| turn.beside.median_milliseconds / turn.alone.median_milliseconds;
+            outcome.median(Kind::Forwardcache, times)
+        }),
+    ));
+    let handshakes = results.beside(beside::What::Handshakes);
+    targets.push(at_most(
+        "p99 of hits 1 KiB beside 500 TLS handshakes a second, of that without",
+        2.0,
+        " times",
+        handshakes.and_then(|outcome| {
+            let times = |turn: &beside::Turn| turn.beside.p99_milliseconds / turn.alone.p99_milliseconds;
+            outcome.median(Kind::Forwardcache, times)
+        }),
+    ));
     let object = results.objects.iter().find(|(kind, _)| *kind == Kind::Forwardcache);
     targets.push(at_most(
         "resident bytes of a stored object of 1 KiB",
@@ -113,7 +139,7 @@ fn hold_or_fail(target: &mut Target, outcome: Option<&idle::Outcome>) {
 fn at_least(what: &'static str, least: f64, found: Option<f64>) -> Target {
     // As many digits count as are shown: an origin of a fixed time gives all servers the same bound.
     let found = found.map(|found| (format!("{found:.2} times"), (found * 100.0).round() >= least * 100.0));
-    Target { what, wanted: format!("at least {least:.1} times"), found }
+    Target { what, wanted: format!("at least {least} times"), found }
 }
 
 fn at_most(what: &'static str, most: f64, unit: &str, found: Option<f64>) -> Target {

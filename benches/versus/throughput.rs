@@ -9,6 +9,7 @@ use crate::figures::median;
 use crate::interruption;
 use crate::mix;
 use crate::servers::{Kind, LARGE, MEDIUM, Origin, SMALL, Server};
+use crate::tls;
 use crate::wrk::{self, Asking, Seen};
 
 /// What is asked for in a scenario.
@@ -16,6 +17,12 @@ use crate::wrk::{self, Asking, Seen};
 enum Load {
     /// This path of the origin, whose body is that long.
     Hits((&'static str, u64)),
+    /// The same over TLS.
+    TlsHits((&'static str, u64)),
+    /// A TLS handshake for each hit of [`SMALL`].
+    Handshakes {
+        resumes: bool,
+    },
     Misses,
     /// Misses of an origin that takes that long for each, over TLS or not.
     SlowMisses(Duration, bool),
@@ -26,15 +33,22 @@ enum Load {
 impl Load {
     fn origin(self) -> Result<Origin> {
         match self {
-            Self::Hits(_) | Self::Misses => Origin::start(),
+            Self::Hits(_) | Self::TlsHits(_) | Self::Handshakes { .. } | Self::Misses => Origin::start(),
             Self::SlowMisses(delay, is_tls) => Origin::slow(delay, is_tls),
             Self::Mixed(delay) => Origin::slow(delay, false),
         }
+    }
+
+    fn is_over_tls(self) -> bool {
+        matches!(self, Self::TlsHits(_) | Self::Handshakes { .. })
     }
 }
 
 /// Those that are measured where threads or events make the difference.
 const WAITING: [Kind; 3] = [Kind::Forwardcache, Kind::Nginx, Kind::Varnish];
+
+/// Those that speak TLS with clients.
+const TLS: [Kind; 2] = [Kind::Forwardcache, Kind::Nginx];
 
 /// What a slow origin takes for each request, and an origin in a mix of hits and misses.
 const SLOW: Duration = Duration::from_millis(200);
@@ -50,7 +64,7 @@ pub(crate) struct Throughput {
     load: Load,
 }
 
-pub(crate) const ALL: [Throughput; 7] = [
+pub(crate) const ALL: [Throughput; 12] = [
     Throughput {
         scenario: Scenario::SmallHits,
         name: "hits 1 KiB",
@@ -73,6 +87,41 @@ pub(crate) const ALL: [Throughput; 7] = [
         load: Load::Hits(LARGE),
     },
     Throughput {
+        scenario: Scenario::SmallTlsHits,
+        name: "TLS hits 1 KiB",
+        kinds: &TLS,
+        connections: 64,
+        load: Load::TlsHits(SMALL),
+    },
+    Throughput {
+        scenario: Scenario::MediumTlsHits,
+        name: "TLS hits 64 KiB",
+        kinds: &TLS,
+        connections: 64,
+        load: Load::TlsHits(MEDIUM),
+    },
+    Throughput {
+        scenario: Scenario::LargeTlsHits,
+        name: "TLS hits 1 MiB",
+        kinds: &TLS,
+        connections: 64,
+        load: Load::TlsHits(LARGE),
+    },
+    Throughput {
+        scenario: Scenario::FullHandshakes,
+        name: "full TLS handshakes",
+        kinds: &TLS,
+        connections: 8,
+        load: Load::Handshakes { resumes: false },
+    },
+    Throughput {
+        scenario: Scenario::ResumedHandshakes,
+        name: "resumed TLS handshakes",
+        kinds: &TLS,
+        connections: 8,
+        load: Load::Handshakes { resumes: true },
+    },
+    Throughput {
         scenario: Scenario::Misses,
         name: "misses",
         kinds: &Kind::ALL,
@@ -90,7 +139,7 @@ pub(crate) const ALL: [Throughput; 7] = [
     Throughput {
         scenario: Scenario::SlowTlsMisses,
         name: "misses at a TLS origin of 200 ms, 256 connections",
-        kinds: &[Kind::Forwardcache, Kind::Nginx],
+        kinds: &TLS,
         connections: 256,
         load: Load::SlowMisses(SLOW, true),
     },
@@ -142,7 +191,12 @@ impl Outcome {
 /// Starts an origin and the servers, lets each have its turns, and ends them.
 pub(crate) fn measure(what: Throughput, kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outcome> {
     let mut origin = what.load.origin()?;
-    let servers = kinds.iter().map(|kind| Server::start(*kind, &origin)).collect::<Result<Vec<Server>>>()?;
+    let certificate = match what.load.is_over_tls() {
+        true => Some(tls::make_certificate(origin.home())?),
+        false => None,
+    };
+    let start = |kind: &Kind| Server::start_with(*kind, &origin, certificate.as_deref());
+    let servers = kinds.iter().map(start).collect::<Result<Vec<Server>>>()?;
     let mut outcome = Outcome { what, servers: kinds.iter().map(|kind| (*kind, Vec::new())).collect() };
     let mut numbers = Numbers::default();
     for round in 0..rounds as usize {
@@ -187,7 +241,8 @@ fn turn(
     seconds: u32,
 ) -> Result<Turn> {
     match what.load {
-        Load::Hits(file) => hits(server, origin, file, what.connections, seconds),
+        Load::Handshakes { resumes } => handshakes(server, origin, resumes, seconds),
+        Load::Hits(file) | Load::TlsHits(file) => hits(server, origin, file, what.connections, seconds),
         Load::Misses => misses(server, origin, numbers, (what.connections, None), seconds),
         Load::SlowMisses(delay, _) => {
             misses(server, origin, numbers, (what.connections, Some(delay)), seconds)
@@ -211,8 +266,22 @@ pub(crate) fn hits(
     store(server, (path, length))?;
     let path = server.path(path);
     let asked = origin.asked()?;
-    let asking = || wrk::run(server.address, Asking::Same(&path), connections, seconds, origin.home());
+    let to = (server.scheme(), server.address);
+    let asking = || wrk::run(to, Asking::Same(&path), connections, seconds, origin.home());
     let turn = timed(server, length, asking)?.1;
+    all_hits(origin, asked, turn)
+}
+
+/// As [`hits`], each on a connection of its own.
+fn handshakes(server: &Server, origin: &mut Origin, resumes: bool, seconds: u32) -> Result<Turn> {
+    store(server, SMALL)?;
+    let asked = origin.asked()?;
+    let turn = timed(server, SMALL.1, || tls::handshakes(server, resumes, seconds))?.1;
+    all_hits(origin, asked, turn)
+}
+
+/// The turn, if the origin was asked no more than before.
+fn all_hits(origin: &mut Origin, asked: u64, turn: Turn) -> Result<Turn> {
     match origin.asked()? - asked {
         0 => Ok(turn),
         more => Err(format!("these are no hits: the origin was asked {more} times").into()),
@@ -249,7 +318,8 @@ fn misses(
     let path = server.path(Origin::DISTINCT);
     let asked = origin.asked()?;
     let asking = spread.map_or(Asking::Distinct(&path, first), |over| Asking::Spread(&path, first, over));
-    let asking = || wrk::run(server.address, asking, connections, seconds, origin.home());
+    let to = (server.scheme(), server.address);
+    let asking = || wrk::run(to, asking, connections, seconds, origin.home());
     let (requests, turn) = timed(server, SMALL.1, asking)?;
     let more = origin.asked()? - asked;
     if (more as f64) < requests {

@@ -32,13 +32,35 @@ pub(crate) struct Seen {
     pub(crate) bytes: f64,
 }
 
+impl Seen {
+    /// What a client of this process saw: the microseconds of each request in that many seconds, and the length of each
+    /// body.
+    pub(crate) fn of(
+        mut times: Vec<f64>,
+        seconds: f64,
+        length: u64,
+    ) -> std::result::Result<Self, &'static str> {
+        times.sort_by(f64::total_cmp);
+        let percentile =
+            |percent: usize| times.get(times.len() * percent / 100).copied().ok_or("nothing was answered");
+        let requests = times.len() as f64;
+        Ok(Self {
+            requests,
+            requests_per_second: requests / seconds,
+            median_milliseconds: percentile(50)? / 1e3,
+            p99_milliseconds: percentile(99)? / 1e3,
+            bytes: requests * length as f64,
+        })
+    }
+}
+
 /// Asks for that long, over that many connections at a time, by one thread.
 ///
 /// # Errors
 ///
 /// When any answer is an error, any is late, or any connection breaks.
 pub(crate) fn run(
-    address: SocketAddr,
+    (scheme, address): (&str, SocketAddr),
     asking: Asking<'_>,
     connections: u32,
     seconds: u32,
@@ -54,7 +76,7 @@ pub(crate) fn run(
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(packages::path_of("wrk")?);
     command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--latency"]);
-    command.args(["--timeout", "10s"]).arg("-s").arg(&script).arg(format!("http://{address}{path}"));
+    command.args(["--timeout", "10s"]).arg("-s").arg(&script).arg(format!("{scheme}://{address}{path}"));
     let output = command.output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     read(&text).map_err(|error| {

@@ -1,72 +1,56 @@
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::embedded;
+use crate::named::named;
 
-/// What kind of address one is, by the special-purpose registries of IANA (RFC 6890) and a list of the
-/// addresses at which clouds tell their machines who they are.
-///
-/// ```
-/// use forwardcache::AddressClass;
-///
-/// assert_eq!(AddressClass::of("10.1.2.3".parse().unwrap()), AddressClass::Private);
-/// assert_eq!(AddressClass::of("::ffff:8.8.8.8".parse().unwrap()), AddressClass::Embedded);
-/// assert_eq!(AddressClass::of("169.254.169.254".parse().unwrap()).name(), "cloud-metadata");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum AddressClass {
-    /// An address of the internet, as far as addresses tell.
-    Public,
-    /// This machine: `127.0.0.0/8`, `::1`.
-    Loopback,
-    /// A network of one's own: `10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16` (RFC 1918), `fc00::/7` (RFC
-    /// 4193), and `fec0::/10`.
-    Private,
-    /// What providers share among their customers: `100.64.0.0/10` (RFC 6598).
-    SharedSpace,
-    /// The wire that this machine is at: `169.254.0.0/16`, `fe80::/10`.
-    LinkLocal,
-    /// Where a cloud tells a machine its secrets: `169.254.169.254`, `fd00:ec2::254`, `100.100.100.200` and
-    /// their like. None of them is of any other class.
-    CloudMetadata,
-    /// `224.0.0.0/4`, `ff00::/8`.
-    Multicast,
-    /// `255.255.255.255`.
-    Broadcast,
-    /// `0.0.0.0/8`, `::`: most systems take it for themselves.
-    Unspecified,
-    /// `192.0.2.0/24`, `198.51.100.0/24`, `203.0.113.0/24`, `2001:db8::/32`, `3fff::/20`.
-    Documentation,
-    /// `198.18.0.0/15`, `2001:2::/48`.
-    Benchmark,
-    /// What is set aside for protocols or for later: `192.0.0.0/24`, `192.88.99.0/24`, `240.0.0.0/4`, what is
-    /// left of `2001::/23`, and all outside of `2000::/3` that is nothing else.
-    Reserved,
-    /// An IPv6 address with an IPv4 address in it, which a gateway or the system itself may take it for:
-    /// `::ffff:0:0/96`, `::ffff:0:0:0/96`, `::/96`, NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), 6to4
-    /// (`2002::/16`), Teredo (`2001::/32`), and the interface identifiers of ISATAP (RFC 5214).
-    Embedded,
+named! {
+    /// What kind of address one is, by the special-purpose registries of IANA (RFC 6890) and a list of the
+    /// addresses at which clouds tell their machines who they are.
+    ///
+    /// ```
+    /// use forwardcache::AddressClass;
+    ///
+    /// assert_eq!(AddressClass::of("10.1.2.3".parse().unwrap()), AddressClass::Private);
+    /// assert_eq!(AddressClass::of("::ffff:8.8.8.8".parse().unwrap()), AddressClass::Embedded);
+    /// assert_eq!(AddressClass::of("169.254.169.254".parse().unwrap()).name(), "cloud-metadata");
+    /// ```
+    #[non_exhaustive]
+    pub enum AddressClass: pub ALL {
+        /// An address of the internet, as far as addresses tell.
+        Public = "public",
+        /// This machine: `127.0.0.0/8`, `::1`.
+        Loopback = "loopback",
+        /// A network of one's own: `10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16` (RFC 1918), `fc00::/7` (RFC
+        /// 4193), and `fec0::/10`.
+        Private = "private",
+        /// What providers share among their customers: `100.64.0.0/10` (RFC 6598).
+        SharedSpace = "shared-space",
+        /// The wire that this machine is at: `169.254.0.0/16`, `fe80::/10`.
+        LinkLocal = "link-local",
+        /// Where a cloud tells a machine its secrets: `169.254.169.254`, `fd00:ec2::254`, `100.100.100.200` and
+        /// their like. None of them is of any other class.
+        CloudMetadata = "cloud-metadata",
+        /// `224.0.0.0/4`, `ff00::/8`.
+        Multicast = "multicast",
+        /// `255.255.255.255`.
+        Broadcast = "broadcast",
+        /// `0.0.0.0/8`, `::`: most systems take it for themselves.
+        Unspecified = "unspecified",
+        /// `192.0.2.0/24`, `198.51.100.0/24`, `203.0.113.0/24`, `2001:db8::/32`, `3fff::/20`.
+        Documentation = "documentation",
+        /// `198.18.0.0/15`, `2001:2::/48`.
+        Benchmark = "benchmark",
+        /// What is set aside for protocols or for later: `192.0.0.0/24`, `192.88.99.0/24`, `240.0.0.0/4`, what is
+        /// left of `2001::/23`, and all outside of `2000::/3` that is nothing else.
+        Reserved = "reserved",
+        /// An IPv6 address with an IPv4 address in it, which a gateway or the system itself may take it for:
+        /// `::ffff:0:0/96`, `::ffff:0:0:0/96`, `::/96`, NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), 6to4
+        /// (`2002::/16`), Teredo (`2001::/32`), and the interface identifiers of ISATAP (RFC 5214).
+        Embedded = "embedded",
+    }
 }
 
 impl AddressClass {
-    /// All of them.
-    pub const ALL: [Self; 13] = [
-        Self::Public,
-        Self::Loopback,
-        Self::Private,
-        Self::SharedSpace,
-        Self::LinkLocal,
-        Self::CloudMetadata,
-        Self::Multicast,
-        Self::Broadcast,
-        Self::Unspecified,
-        Self::Documentation,
-        Self::Benchmark,
-        Self::Reserved,
-        Self::Embedded,
-    ];
-
     /// The class of this address. What it may have embedded is not looked at.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
@@ -79,26 +63,6 @@ impl AddressClass {
         }
     }
 
-    /// The word for it in a rule.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Loopback => "loopback",
-            Self::Private => "private",
-            Self::SharedSpace => "shared-space",
-            Self::LinkLocal => "link-local",
-            Self::CloudMetadata => "cloud-metadata",
-            Self::Multicast => "multicast",
-            Self::Broadcast => "broadcast",
-            Self::Unspecified => "unspecified",
-            Self::Documentation => "documentation",
-            Self::Benchmark => "benchmark",
-            Self::Reserved => "reserved",
-            Self::Embedded => "embedded",
-        }
-    }
-
     /// The class of this [`name`](Self::name).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -108,12 +72,6 @@ impl AddressClass {
     /// Whether an origin has no business there, whoever asks, so that a rule has to name the class itself.
     pub(super) fn is_of_the_machine(self) -> bool {
         matches!(self, Self::LinkLocal | Self::CloudMetadata)
-    }
-}
-
-impl fmt::Display for AddressClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

@@ -44,7 +44,7 @@ use crate::target::Target;
 /// [`OriginPattern`] says how a rule is written.
 ///
 /// ```
-/// use forwardcache::{AddressClass, OriginPattern, OriginRules, Refused, Target};
+/// use forwardcache::{AddressClass, OriginRules, Refused, Target};
 ///
 /// let rules = OriginRules::parse("public,deny:*.ads.example,allow:wiki.example@private:443")?;
 /// let ask = |url: &str| rules.may_ask(&Target::parse(url).unwrap());
@@ -57,8 +57,8 @@ use crate::target::Target;
 /// assert!(connect("https://example.com/", "10.0.0.5").is_err());
 ///
 /// let made = OriginRules::public()
-///     .deny(OriginPattern::host("*.ads.example")?)
-///     .allow(OriginPattern::host("wiki.example")?.at_class(AddressClass::Private).ports(443..=443));
+///     .deny("*.ads.example".parse()?)
+///     .allow("wiki.example@private:443".parse()?);
 /// assert_eq!(rules, made);
 /// # Ok::<(), forwardcache::BadOriginRule>(())
 /// ```

@@ -1,9 +1,7 @@
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 
 use super::address_class::{AddressClass, leads_to_the_machine};
 use super::asked::Asked;
-use super::bad_rule::BadOriginRule;
 use super::embedded;
 use super::host_pattern::HostPattern;
 use super::network::Network;
@@ -29,12 +27,8 @@ use super::network::Network;
 /// ```
 /// use forwardcache::{AddressClass, OriginPattern};
 ///
-/// let read: OriginPattern = "https://*.corp.example@10.0.0.0/8:8443".parse()?;
-/// let made = OriginPattern::host("*.corp.example")?
-///     .at_network("10.0.0.0".parse().unwrap(), 8)?
-///     .scheme_https()
-///     .ports(8443..=8443);
-/// assert_eq!(read, made);
+/// let pattern: OriginPattern = "HTTPS://*.Corp.example.@10.0.0.0/8:8443".parse()?;
+/// assert_eq!(pattern.to_string(), "https://*.corp.example@10.0.0.0/8:8443");
 /// assert_eq!(OriginPattern::class(AddressClass::Loopback).to_string(), "loopback");
 /// # Ok::<(), forwardcache::BadOriginRule>(())
 /// ```
@@ -55,84 +49,10 @@ pub(super) enum Addresses {
 }
 
 impl OriginPattern {
-    pub(super) fn of(host: Option<HostPattern>, addresses: Option<Addresses>) -> Self {
-        Self { is_https: None, host, addresses, ports: None }
-    }
-
-    /// Hosts of this name, in which an asterisk may stand.
-    ///
-    /// ```
-    /// use forwardcache::OriginPattern;
-    ///
-    /// assert_eq!(OriginPattern::host("*.Example.com.")?.to_string(), "*.example.com");
-    /// # Ok::<(), forwardcache::BadOriginRule>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`BadOriginRule`] for what no host can be called, and for an address.
-    pub fn host(name: &str) -> Result<Self, BadOriginRule> {
-        Ok(Self::of(Some(HostPattern::parse(name)?), None))
-    }
-
-    /// Whatever is connected to at these addresses: those that share the first `prefix` bits with this one.
-    ///
-    /// # Errors
-    ///
-    /// [`BadOriginRule`] for a prefix that is longer than the address, or not followed by zeros alone.
-    pub fn network(first: IpAddr, prefix: u8) -> Result<Self, BadOriginRule> {
-        Ok(Self::of(None, Some(Addresses::Network(Network::new(first, prefix)?))))
-    }
-
     /// Whatever is connected to at an address of this class.
     #[must_use]
     pub fn class(class: AddressClass) -> Self {
-        Self::of(None, Some(Addresses::Class(class)))
-    }
-
-    /// Whatever is connected to, at every address but those that have to be named: see
-    /// [`OriginRules`](super::OriginRules).
-    #[must_use]
-    pub fn any_address() -> Self {
-        Self::of(None, Some(Addresses::Any))
-    }
-
-    /// The same, only at these addresses, in place of those before.
-    ///
-    /// # Errors
-    ///
-    /// As [`network`](Self::network).
-    pub fn at_network(mut self, first: IpAddr, prefix: u8) -> Result<Self, BadOriginRule> {
-        self.addresses = Some(Addresses::Network(Network::new(first, prefix)?));
-        Ok(self)
-    }
-
-    /// The same, only at an address of this class, in place of those before.
-    #[must_use]
-    pub fn at_class(mut self, class: AddressClass) -> Self {
-        self.addresses = Some(Addresses::Class(class));
-        self
-    }
-
-    /// The same, only by `http`.
-    #[must_use]
-    pub fn scheme_http(mut self) -> Self {
-        self.is_https = Some(false);
-        self
-    }
-
-    /// The same, only by `https`.
-    #[must_use]
-    pub fn scheme_https(mut self) -> Self {
-        self.is_https = Some(true);
-        self
-    }
-
-    /// The same, only at these ports. An empty range means none.
-    #[must_use]
-    pub fn ports(mut self, ports: RangeInclusive<u16>) -> Self {
-        self.ports = Some((*ports.start(), *ports.end()));
-        self
+        Self { is_https: None, host: None, addresses: Some(Addresses::Class(class)), ports: None }
     }
 
     /// Whether the URL is meant, as far as it says.

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::body::{Driver, Wake};
 use crate::cancellation::Cancellation;
+use crate::named::named;
 use crate::target::Target;
 
 /// What to do for a request.
@@ -82,34 +83,22 @@ pub(crate) enum Turn {
     Refused(Refused),
 }
 
-/// Why a job is not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum Refused {
-    /// Too many wait already.
-    QueueFull,
-    /// It has waited for too long.
-    QueuedTooLong,
-    /// There is no memory for it.
-    NoMemory,
-    /// The server is shutting down.
-    ShuttingDown,
+named! {
+    /// Why a job is not run.
+    #[repr(usize)]
+    pub(crate) enum Refused: pub(crate) ALL {
+        /// Too many wait already.
+        QueueFull = "queue_full",
+        /// It has waited for too long.
+        QueuedTooLong = "queued_too_long",
+        /// There is no memory for it.
+        NoMemory = "no_memory",
+        /// The server is shutting down.
+        ShuttingDown = "shutting_down",
+    }
 }
 
 impl Refused {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::QueueFull, Self::QueuedTooLong, Self::NoMemory, Self::ShuttingDown];
-
-    /// Its name in metrics.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue_full",
-            Self::QueuedTooLong => "queued_too_long",
-            Self::NoMemory => "no_memory",
-            Self::ShuttingDown => "shutting_down",
-        }
-    }
-
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::QueueFull => "too many requests are waiting",

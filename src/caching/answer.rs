@@ -1,5 +1,6 @@
 //! A stored response as an answer to a request (RFC 9111 section 4).
 
+use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,8 +14,9 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::incoming::Incoming;
 use super::ranges::{self, Slice};
 use crate::body::Body;
+use crate::clock::Moment;
 use crate::digest::{CONTENT_DIGEST, REPR_DIGEST};
-use crate::fill::StoredReader;
+use crate::fill::{StoredReader, is_bodiless};
 use crate::header::number;
 use crate::header::range::{ContentRange, Requested, requested};
 use crate::ledger::Ledger;
@@ -29,7 +31,7 @@ pub(crate) fn answer(
     stored: &StoredResponse,
     incoming: &Incoming,
     status: CacheStatus<'_>,
-    now: SystemTime,
+    now: Moment,
     ledger: &Arc<Ledger>,
 ) -> Response<Body> {
     if let Some(remote) = stored.remote() {
@@ -38,9 +40,14 @@ pub(crate) fn answer(
     let mut headers = stored.headers();
     let mut code = stored.status();
     let (mut body, mut is_whole) = (stored.body().clone(), true);
+    if is_bodiless(code, &Method::GET) {
+        // Whatever the origin sent with it.
+        (body, is_whole) = (Pieces::new(), false);
+    }
     let conditions_apply = matches!(code, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
     if conditions_apply
-        && condition(&incoming.headers, &headers, stored.validity().response_time) == Condition::NotModified
+        && condition(&incoming.headers, &headers, stored.validity().response_time.wall())
+            == Condition::NotModified
     {
         code = StatusCode::NOT_MODIFIED;
         (body, is_whole) = (Pieces::new(), false);
@@ -81,14 +88,17 @@ fn answer_remote(
     remote: &RemoteBody,
     incoming: &Incoming,
     status: CacheStatus<'_>,
-    now: SystemTime,
+    now: Moment,
     ledger: &Arc<Ledger>,
 ) -> Response<Body> {
     let mut headers = stored.headers();
-    let (mut code, mut range, mut is_whole) = (stored.status(), 0..remote.length, true);
+    // A 304 or 204 has none, whatever the origin sent with it.
+    let length = if is_bodiless(stored.status(), &Method::GET) { 0 } else { remote.length };
+    let (mut code, mut range, mut is_whole) = (stored.status(), 0..length, true);
     let is_ok = code == StatusCode::OK;
     if is_ok
-        && condition(&incoming.headers, &headers, stored.validity().response_time) == Condition::NotModified
+        && condition(&incoming.headers, &headers, stored.validity().response_time.wall())
+            == Condition::NotModified
     {
         (code, range, is_whole) = (StatusCode::NOT_MODIFIED, 0..0, false);
         keep_for_not_modified(&mut headers);
@@ -137,13 +147,73 @@ fn requested_of(headers: &HeaderMap, incoming: &Incoming, length: u64) -> Option
     range_applies(&incoming.headers, headers).then(|| requested(range.as_bytes(), length))
 }
 
+/// What came in place of a stored response, as the client asked for it: it may have that already, or want a part that the
+/// origin does not cut.
+pub(crate) fn as_asked(response: Response<Body>, incoming: &Incoming, now: SystemTime) -> Response<Body> {
+    if response.status() != StatusCode::OK {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    if condition(&incoming.headers, &parts.headers, now) == Condition::NotModified {
+        parts.status = StatusCode::NOT_MODIFIED;
+        keep_for_not_modified(&mut parts.headers);
+        parts.headers.remove(&CONTENT_DIGEST);
+        return Response::from_parts(parts, Body::empty());
+    }
+    let body = match body.as_pieces().filter(|_| incoming.method == Method::GET) {
+        Some(whole) => match part(parts.status, whole, &mut parts.headers, incoming) {
+            Some((code, cut)) => {
+                parts.status = code;
+                Body::from(cut)
+            }
+            None => return Response::from_parts(parts, body),
+        },
+        None => match one_part(&mut parts.headers, body, incoming) {
+            Ok(cut) => {
+                parts.status = StatusCode::PARTIAL_CONTENT;
+                cut
+            }
+            Err(body) => return Response::from_parts(parts, body),
+        },
+    };
+    parts.headers.remove(&CONTENT_DIGEST);
+    parts.headers.insert(CONTENT_LENGTH, number::value(body.length().unwrap_or_default()));
+    Response::from_parts(parts, body)
+}
+
+/// The one part of a body on its way that a GET asks for; the body itself where it does not.
+fn one_part(headers: &mut HeaderMap, body: Body, incoming: &Incoming) -> Result<Body, Body> {
+    let mut lines = incoming.headers.get_all(RANGE).into_iter();
+    let (Some(range), None, Some(length)) = (lines.next(), lines.next(), body.length()) else {
+        return Err(body);
+    };
+    let is_about_it = incoming.method == Method::GET && range_applies(&incoming.headers, headers);
+    let Requested::Parts(parts) = requested(range.as_bytes(), length) else { return Err(body) };
+    let ([(start, end)], true) = (&parts[..], is_about_it) else { return Err(body) };
+    let (start, end) = (*start, *end);
+    let text = ContentRange { start, end, complete: Some(length) }.text();
+    headers.insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are visible ASCII"));
+    Ok(Body::from_reader(Skipping { body, left: start }.take(end - start), Some(end - start)))
+}
+
+/// A body without its beginning.
+struct Skipping {
+    body: Body,
+    left: u64,
+}
+
+impl Read for Skipping {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left > 0 {
+            let mut beginning = self.body.by_ref().take(self.left);
+            self.left -= io::copy(&mut beginning, &mut io::sink())?;
+        }
+        if self.left > 0 { Ok(0) } else { self.body.read(buffer) }
+    }
+}
+
 /// Adds what a response from a cache says of itself: its age, and how it came about.
-pub(crate) fn decorate(
-    headers: &mut HeaderMap,
-    validity: &Validity,
-    status: CacheStatus<'_>,
-    now: SystemTime,
-) {
+pub(crate) fn decorate(headers: &mut HeaderMap, validity: &Validity, status: CacheStatus<'_>, now: Moment) {
     headers.insert(AGE, number::value(validity.age(now).as_secs()));
     if status.outcome().is_from_store() {
         headers.insert(&X_FROM_CACHE, HeaderValue::from_static("1"));

@@ -36,6 +36,8 @@ pub struct CachingBuilder {
     worth_finishing: Option<u64>,
     key: Option<KeyHook>,
     near: Option<NearRules>,
+    max_body: Option<u64>,
+    cache_post: u64,
 }
 
 /// Less than a new connection costs.
@@ -123,6 +125,29 @@ impl CachingBuilder {
         self
     }
 
+    /// The largest body that is stored, in bytes; what is larger passes through. Default: as large as the store takes.
+    pub fn max_body(mut self, bytes: u64) -> Self {
+        self.max_body = Some(bytes);
+        self
+    }
+
+    /// Stores responses to POST requests with content of up to so many bytes under the URL and the digest of that content,
+    /// for interfaces that are asked by POST, such as GraphQL. Only a success is stored that says for how long it is fresh,
+    /// or of which a [`LifetimeRule`](crate::LifetimeRule) says so. It answers the same POST while it is fresh; a POST is
+    /// never repeated, shared with others, or sent in the background. It has no effect unless
+    /// [`Rules::unknown_fields`] is [`UnknownFields::Forward`](crate::UnknownFields::Forward). Zero: none are. Default: 0.
+    ///
+    /// ```
+    /// use forwardcache::Caching;
+    ///
+    /// let cache = Caching::builder().cache_post(64 << 10).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn cache_post(mut self, max_content: u64) -> Self {
+        self.cache_post = max_content;
+        self
+    }
+
     /// What of a URL is the key under which its answers are stored: two URLs with the same key have the same
     /// answers. The origin is still asked for the URL itself. It is called on every request, must be cheap,
     /// and must not block. Default: the URL.
@@ -172,6 +197,8 @@ impl CachingBuilder {
             worth_finishing: self.worth_finishing.unwrap_or(WORTH_FINISHING),
             key: self.key,
             near: self.near,
+            max_body: self.max_body.unwrap_or(u64::MAX),
+            cache_post: self.cache_post,
         }))
     }
 }

@@ -22,6 +22,7 @@ use super::refresh::{Background, Refreshes};
 use super::step::{Flight, Landed};
 use super::tombstones::{Fetch, invalidated_groups};
 use super::uncacheable::Uncacheable;
+use super::unstored::Unstored;
 use crate::at_once::Spawn;
 use crate::body::Body;
 use crate::cancellation::Cancellation;
@@ -31,9 +32,10 @@ use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::fill::Fill;
 use crate::flight::Flights;
 use crate::header::hop_by_hop;
+use crate::interim::OnInterim;
 use crate::ledger::Ledger;
 use crate::limited_body::limited;
-use crate::policy::{Rules, UnknownFields, invalidated, is_answer_to_get, remove_unsent};
+use crate::policy::{Rules, UnknownFields, invalidated, is_answer_to_get, is_due_early, remove_unsent};
 use crate::protocol::{self, Hop, WantsDigest};
 use crate::round_trip::RoundTrip;
 use crate::stats::{CacheStatus, Forward, Outcome, Stats};
@@ -101,6 +103,8 @@ pub(super) struct MadeOf {
     pub(super) worth_finishing: u64,
     pub(super) key: Option<KeyHook>,
     pub(super) near: Option<NearRules>,
+    pub(super) max_body: u64,
+    pub(super) cache_post: u64,
 }
 
 pub(super) struct Inner {
@@ -118,9 +122,12 @@ pub(super) struct Inner {
     pub(super) flights: Flights<Flight, Landed>,
     pub(super) failures: Failures,
     pub(super) uncacheable: Uncacheable,
+    pub(super) unstored: Unstored,
     pub(super) refreshes: Arc<Refreshes>,
     drain_on_drop: Duration,
     pub(super) worth_finishing: u64,
+    /// Up to how many bytes of content a POST may have whose response is stored.
+    pub(super) cache_post: u64,
     pub(super) is_offline: AtomicBool,
     /// Where it asks the owner of a URL, and not its origin.
     pub(super) near: Option<NearRules>,
@@ -149,10 +156,11 @@ impl Caching {
             ..
         } = made_of;
         let (drain_on_drop, worth_finishing) = (made_of.drain_on_drop, made_of.worth_finishing);
+        let rules = if near.is_some() { rules.near() } else { rules };
         let digest = KeyedDigest::default();
         let keys = Keys::new(key, &rules, digest.clone());
         let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
-        let mut store = GuardedStore::new(store, Arc::clone(&stats));
+        let mut store = GuardedStore::new(store, Arc::clone(&stats), made_of.max_body);
         if let Some(tier) = tier {
             tier.set_ledger(Arc::clone(&ledger));
             store = store.with_tier(tier, &rules);
@@ -171,10 +179,12 @@ impl Caching {
             flights: Flights::new(),
             failures: Failures::default(),
             uncacheable: Uncacheable::default(),
+            unstored: Unstored::default(),
             is_offline: AtomicBool::new(false),
             refreshes: Arc::new(Refreshes::new(background, spawn)),
             drain_on_drop,
             worth_finishing,
+            cache_post: made_of.cache_post,
             near,
         });
         let drain = Arc::new(Drain(Arc::clone(&inner)));
@@ -241,14 +251,21 @@ impl Caching {
         let said = Deadline::of(&parts.extensions);
         let via = received_over(parts.version, inner.via.as_ref());
         let deadline = hop.until(said);
+        let on_interim = parts.extensions.get::<OnInterim>().cloned();
         let is_about_content = matches!(method, Method::GET | Method::HEAD);
         // A body would have to be part of the key.
         if !is_about_content || !body.is_empty() {
             let why = if is_about_content { Forward::Bypass } else { Forward::Method };
             let token = parts.extensions.get::<Cancellation>().cloned();
-            return inner.pass(Passing { method, target, headers, via, deadline }, body, why, token);
+            let is_cached_post = inner.is_cached_post(&method, &body);
+            let passing = Passing { method, target, headers, via, deadline, on_interim };
+            if is_cached_post {
+                return inner.answer_post(passing, body, hop, token);
+            }
+            return inner.pass(passing, body, why, token, None);
         }
-        let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys).until(deadline);
+        let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys);
+        let incoming = incoming.until(deadline).telling(on_interim);
         let answered = inner.answer(&Arc::new(incoming))?;
         // A fetch that others share is not limited by one caller's deadline; what this one reads of it is.
         Ok(match deadline {
@@ -294,15 +311,17 @@ impl Inner {
         hop
     }
 
-    /// Passes a request through, past the store, and forgets what it makes doubtful.
+    /// Passes a request through, past the store, and forgets what it makes doubtful. Its response is stored as that of
+    /// this POST, where it may be.
     pub(super) fn pass(
         &self,
         passing: Passing,
         body: Body,
         why: Forward,
         cancellation: Option<Cancellation>,
+        post: Option<Incoming>,
     ) -> Result<Response<Body>> {
-        let Passing { method, target, mut headers, via, deadline } = passing;
+        let Passing { method, target, mut headers, via, deadline, on_interim } = passing;
         let (method, target) = (&method, &target);
         let asked_with = headers.clone();
         if let Some(via) = via {
@@ -311,6 +330,9 @@ impl Inner {
         let mut request = Request::new(body);
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
+        }
+        if let Some(on_interim) = on_interim {
+            request.extensions_mut().insert(on_interim);
         }
         let cancellation = cancellation.unwrap_or_default();
         request.extensions_mut().insert(cancellation.clone());
@@ -322,7 +344,8 @@ impl Inner {
         let received =
             self.ask(request, target, why).inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
         let tombstones = self.store.tombstones();
-        let is_overtaken = tombstones.cover_fields(fetch.key().as_str(), fetch.sequence(), &received.headers);
+        let is_overtaken =
+            tombstones.cover_fields((fetch.key(), target), fetch.sequence(), &received.headers);
         for target in invalidated(method, target, received.status, &received.headers) {
             let public = self.keys.public(&target);
             let own = self.keys.of(&target, &asked_with);
@@ -335,6 +358,13 @@ impl Inner {
         let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
         // What nobody knows, and the content, would be no part of the key.
         let may_keep = !is_overtaken && self.rules.unknown_fields == UnknownFields::Forward;
+        if let Some(post) = post
+            && may_keep
+            && self.is_for_post(target, received.status, &received.headers)
+        {
+            let fetch = (self.begin(&post.key), cancellation);
+            return Ok(self.keep(&post, None, received, status, fetch, None));
+        }
         if may_keep && is_answer_to_get(method, target, received.status, &received.headers, &self.rules) {
             let via = self.via.clone();
             let get = Incoming::new(Method::GET, target.clone(), asked_with, Hop::default(), via, &self.keys);
@@ -373,7 +403,10 @@ impl Inner {
         incoming: &Arc<Incoming>,
         outcome: Outcome,
     ) -> Response<Body> {
-        if outcome == Outcome::StaleWhileRevalidate {
+        let percent = self.rules.early_refresh;
+        let is_due = || percent > 0 && is_due_early(stored.validity(), percent, self.clock.now());
+        let is_refreshed = outcome == Outcome::StaleWhileRevalidate || (outcome == Outcome::Hit && is_due());
+        if is_refreshed && !incoming.is_refresh {
             self.refreshes.offer(incoming, self);
         }
         self.serve_with(stored, incoming, CacheStatus::new(outcome))
@@ -392,7 +425,7 @@ impl Inner {
         } else {
             status
         };
-        answer(stored, incoming, self.named(status, incoming), self.clock.now(), &self.ledger)
+        answer(stored, incoming, self.named(status, incoming), self.clock.moment(), &self.ledger)
     }
 
     pub(super) fn only_if_cached(&self, incoming: &Incoming) -> Response<Body> {

@@ -1,7 +1,7 @@
 //! A dry run: what would happen to a request, without asking the origin or changing anything.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::{
     ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_RANGE, ETAG, IF_NONE_MATCH,
@@ -11,10 +11,11 @@ use http::{HeaderName, Method, Request};
 
 use super::answer::answer;
 use super::engine::{Caching, Inner};
-use super::explanation::{ExplainedResponse, Explanation, Verdict};
+use super::explanation::{ExplainedResponse, Explanation, NotStoredFetch, Verdict};
 use super::forwarding::{By, Outgoing, outgoing};
 use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup, selected};
+use crate::clock::Moment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::cache_control::RequestDirectives;
 use crate::policy::{Flag, Rule, Validity, may_serve_on_error, response_directives, reuse};
@@ -63,7 +64,7 @@ impl Caching {
                 .with_source(error)
                 .with_url(&incoming.target)
         })?;
-        let dry_run = DryRun { inner, incoming: &incoming, variants: &variants, now: inner.clock.now() };
+        let dry_run = DryRun { inner, incoming: &incoming, variants: &variants, now: inner.clock.moment() };
         Ok(dry_run.explanation())
     }
 }
@@ -74,7 +75,7 @@ struct DryRun<'a> {
     inner: &'a Inner,
     incoming: &'a Incoming,
     variants: &'a Variants,
-    now: SystemTime,
+    now: Moment,
 }
 
 impl<'a> DryRun<'a> {
@@ -90,6 +91,12 @@ impl<'a> DryRun<'a> {
             is_partitioned: self.incoming.key.as_str() != self.incoming.key.url(),
             mode: self.inner.rules.mode,
             stored: self.variants.iter().map(explained).collect(),
+            not_stored: self.inner.unstored.of(&self.incoming.key).map(|last| NotStoredFetch {
+                status: last.status,
+                ago: self.now.wall().duration_since(last.at).unwrap_or_default(),
+                reason: last.why.name(),
+                clause: last.why.clause(),
+            }),
             verdict,
             rule,
             outlook,
@@ -228,6 +235,7 @@ impl<'a> DryRun<'a> {
             _ => {
                 let may_serve = |stored: &Arc<StoredResponse>| {
                     may_serve_on_error(
+                        stored.status(),
                         stored.validity(),
                         &self.incoming.directives,
                         &self.inner.rules,
@@ -256,12 +264,7 @@ impl<'a> DryRun<'a> {
     }
 }
 
-fn explained(
-    stored: &StoredResponse,
-    is_selected: bool,
-    flags: Vec<Flag>,
-    now: SystemTime,
-) -> ExplainedResponse {
+fn explained(stored: &StoredResponse, is_selected: bool, flags: Vec<Flag>, now: Moment) -> ExplainedResponse {
     let validity = stored.validity();
     let text = |name| stored.field(name).map(|value| String::from_utf8_lossy(value).into_owned());
     let selecting = stored.variant().fields.iter().map(|(name, value)| {

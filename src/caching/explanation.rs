@@ -23,12 +23,29 @@ pub struct Explanation {
     pub mode: Mode,
     /// All that is stored for the URL, in that partition; the newest first.
     pub stored: Vec<ExplainedResponse>,
+    /// The last response that was fetched for the URL, in that partition, if it was not stored. It is remembered for the
+    /// last 1,024 such URLs.
+    pub not_stored: Option<NotStoredFetch>,
     /// What would happen.
     pub verdict: Verdict,
     /// The rule that decides it.
     pub rule: Rule,
     /// One sentence: until when it holds, or what would change it.
     pub outlook: String,
+}
+
+/// A response that was fetched and not stored, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotStoredFetch {
+    /// The status.
+    pub status: StatusCode,
+    /// How long ago it came.
+    pub ago: Duration,
+    /// The reason, as in the `detail` of `Cache-Status`, such as `no-store`.
+    pub reason: &'static str,
+    /// The section that says so, such as `RFC 9111 section 5.2.2.5`; for a limit of this cache, which one it is.
+    pub clause: &'static str,
 }
 
 /// What would happen to a request.
@@ -98,6 +115,10 @@ impl fmt::Display for Explanation {
         writeln!(f, "verdict   {}", self.verdict)?;
         writeln!(f, "rule      {} ({})", self.rule, self.rule.clause())?;
         writeln!(f, "outlook   {}", Printable(&self.outlook))?;
+        if let Some(NotStoredFetch { status, ago, reason, clause }) = self.not_stored {
+            let (status, ago) = (status.as_u16(), ago.as_secs());
+            writeln!(f, "last      {status}, fetched {ago} s ago, was not stored: {reason} ({clause})")?;
+        }
         match self.stored.len() {
             1 => writeln!(f, "stored    1 response"),
             count => writeln!(f, "stored    {count} responses"),

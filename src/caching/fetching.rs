@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use http::header::ETAG;
+use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use http::{Method, Request, Response, StatusCode};
 use log::{debug, warn};
 
+use super::answer::as_asked;
 use super::engine::Inner;
 use super::forwarding::{Outgoing, Received, outgoing};
 use super::incoming::Incoming;
@@ -20,7 +21,7 @@ use crate::body::Body;
 use crate::cancellation::Cancellation;
 use crate::digest::{Expected, announced, checked};
 use crate::error::{Error, ErrorKind, Result, redacted};
-use crate::policy::{Times, confirmed, may_serve_on_error};
+use crate::policy::{Part, Rules, Times, Validators, confirmed, may_serve_on_error};
 use crate::stats::{CacheStatus, Forward, Outcome};
 use crate::store::StoredResponse;
 use crate::target::Target;
@@ -37,16 +38,17 @@ pub(super) struct Exchange {
 impl Inner {
     /// Sends the request on, and makes of the answer what can be made of it.
     pub(super) fn forward(
-        &self,
+        self: &Arc<Self>,
         incoming: &Incoming,
         plan: &Plan,
         leader: Option<Lead>,
         exchange: Exchange,
     ) -> Result<Response<Body>> {
         // What was found before an invalidation is not confirmed after it, which would store it anew.
-        let anew = Plan::without_store(plan.why);
         let is_valid = |stored: &Arc<StoredResponse>| self.store.is_valid(&incoming.key, stored);
-        let plan = if plan.stored().all(is_valid) { plan } else { &anew };
+        let without_store = Plan::without_store(plan.why);
+        let plan = if plan.stored().all(is_valid) { plan } else { &without_store };
+        let anew = plan.unconditional();
         let deadline = incoming.deadline.filter(|_| exchange.turn == Turn::Caller);
         let Outgoing { mut request, asks_for_us } = outgoing(incoming, plan, self.by(), deadline);
         request.extensions_mut().insert(exchange.cancellation.clone());
@@ -65,8 +67,12 @@ impl Inner {
             }
         };
         if received.status == StatusCode::NOT_MODIFIED && asks_for_us {
-            let entity_tags: Vec<_> = plan.candidates.iter().map(|stored| stored.field(&ETAG)).collect();
-            return match confirmed(&entity_tags, plan.selected.is_some(), &received.headers) {
+            let validators = plan.candidates.iter().map(|stored| Validators {
+                entity_tag: stored.field(&ETAG),
+                last_modified: stored.field(&LAST_MODIFIED),
+            });
+            let ours: Vec<_> = validators.collect();
+            return match confirmed(&ours, plan.selected.is_some(), &received.headers) {
                 Some(at) => Ok(self.confirm(incoming, plan, at, &received, &exchange.fetch, leader)),
                 // It confirms something that we do not have: ask again, for the whole.
                 None => {
@@ -104,7 +110,34 @@ impl Inner {
         }
         let status = CacheStatus::new(Outcome::Miss(plan.why)).forward_status(received.status);
         let fetch = (exchange.fetch, exchange.cancellation);
-        Ok(self.keep(incoming, plan.selected.as_ref(), received, status, fetch, leader))
+        let is_worth_filling = plan.selected.is_none() && self.is_worth_filling(incoming, &received);
+        let response = self.keep(incoming, plan.selected.as_ref(), received, status, fetch, leader);
+        if is_worth_filling {
+            self.refreshes.offer(incoming, self);
+        }
+        // The client's own condition was not sent.
+        Ok(if asks_for_us { as_asked(response, incoming, self.clock.now()) } else { response })
+    }
+
+    /// Whether the whole is to be fetched in the background because this response to a part or a condition tells that it
+    /// could be stored.
+    fn is_worth_filling(&self, incoming: &Incoming, received: &Received) -> bool {
+        let Rules { fill_on_conditional, fill_on_range, .. } = self.rules;
+        let is_asked_for = match received.status {
+            StatusCode::NOT_MODIFIED => fill_on_conditional,
+            StatusCode::PARTIAL_CONTENT => fill_on_range && incoming.is_for_beginning(),
+            _ => false,
+        };
+        let is_small_enough = || {
+            let part = Part::of(received.status, &received.headers);
+            part.is_none_or(|part| part.complete <= self.store.max_body())
+        };
+        is_asked_for
+            && incoming.method == Method::GET
+            && is_small_enough()
+            && !self.is_part_to_complete(incoming, received)
+            && self.may_store(incoming, StatusCode::OK, &received.headers).is_ok()
+            && !self.uncacheable.holds(&self.sharing_key(incoming), self.clock.now())
     }
 
     /// Tells those who wait for the same thing how a fetch failed.
@@ -126,7 +159,9 @@ impl Inner {
         if self.is_offline.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Unreachable, "this cache is offline").with_url(target));
         }
-        let (asked, method) = (self.clock.now(), request.method().clone());
+        let (asked, method) = (self.clock.moment(), request.method().clone());
+        let has_condition =
+            [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| request.headers().contains_key(name));
         let answer = self.origin.round_trip(request);
         // What was refused on the way was not sent.
         if !answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::OriginBusy) {
@@ -136,7 +171,13 @@ impl Inner {
             debug!("{} {} {error}", Outcome::Failed(why), redacted(target.as_str()));
             error
         })?;
-        let times = Times { request: asked, response: self.clock.now() };
+        // RFC 9110 section 15.4.5: it is about a response that nobody here has.
+        let is_about_content = matches!(method, Method::GET | Method::HEAD);
+        if response.status() == StatusCode::NOT_MODIFIED && is_about_content && !has_condition {
+            let text = "it answers 304 to a request without a condition";
+            return Err(Error::new(ErrorKind::BadResponse, text).with_url(target));
+        }
+        let times = Times { request: asked, response: self.clock.moment() };
         self.checked(Received::new(response, times, self.via.as_ref(), self.by()), &method, target)
     }
 
@@ -199,8 +240,8 @@ impl Inner {
 
     pub(super) fn stale_on_error(&self, incoming: &Incoming, plan: &Plan) -> Option<Arc<StoredResponse>> {
         let stored = plan.selected.as_ref()?;
-        let may_serve =
-            may_serve_on_error(stored.validity(), &incoming.directives, &self.rules, self.clock.now());
+        let (validity, now) = (stored.validity(), self.clock.moment());
+        let may_serve = may_serve_on_error(stored.status(), validity, &incoming.directives, &self.rules, now);
         // What was found before an invalidation is not served after it.
         (may_serve && self.store.is_valid(&incoming.key, stored)).then(|| Arc::clone(stored))
     }

@@ -8,6 +8,7 @@ use super::lookup::Plan;
 use super::parts;
 use crate::body::Body;
 use crate::deadline::Deadline;
+use crate::digest::CONTENT_DIGEST;
 use crate::header::token::is_token_byte;
 use crate::header::{date, hop_by_hop};
 use crate::policy::{Rules, Times, response_directives, validators};
@@ -39,6 +40,9 @@ pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, by: By, deadline: Optio
     *request.method_mut() = incoming.method.clone();
     *request.uri_mut() = incoming.target.uri();
     *request.headers_mut() = headers;
+    if let Some(on_interim) = &incoming.on_interim {
+        request.extensions_mut().insert(on_interim.clone());
+    }
     if let Some(deadline) = deadline {
         // Others may read along, for whom it is none.
         let deadline = if by == By::Owner { deadline.softly_for_head() } else { deadline.for_head() };
@@ -78,29 +82,40 @@ impl Received {
         }
         protocol::remove_marks(&mut headers);
         // RFC 9110 section 6.6.1: a recipient with a clock records when a response without Date came.
-        if !headers.contains_key(DATE) {
-            headers.insert(DATE, date::value(times.response));
+        // It may do so with one whose Date is none.
+        if date::of(&headers, &DATE).is_none() {
+            headers.insert(DATE, date::value(times.response.wall()));
         }
         if let Some(via) = received_over(parts.version, via) {
             headers.append(VIA, via);
         }
-        Self { status: parts.status, headers, body, times }
+        let (status, mut body) = (parts.status, body);
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+            // RFC 9110 sections 15.3.5 and 15.3.6: whatever comes with it is not passed on.
+            headers.remove(CONTENT_LENGTH);
+            headers.remove(&CONTENT_DIGEST);
+            body = Body::empty();
+        }
+        Self { status, headers, body, times }
     }
 
-    /// The fields to store, without those that are true of this transfer alone, and in shared mode without
-    /// those that are one user's (RFC 9111 section 5.2.2.7). `Age` goes when it has been counted.
+    /// The fields to store, without those that are true of this transfer alone, and without those that a qualified
+    /// directive keeps out (RFC 9111 section 3.1). `Age` goes when it has been counted.
     pub(crate) fn fields_to_store(&self, rules: &Rules, by: By) -> HeaderMap {
         let mut headers = self.headers.clone();
-        if rules.is_shared() {
-            for name in response_directives(&headers, rules).private_fields {
-                headers.remove(name);
-            }
-        }
+        remove_unstored(&mut headers, rules);
         if by == By::Origin {
             headers.remove(&CACHE_STATUS);
         }
         headers.remove(CONTENT_LENGTH);
         headers
+    }
+}
+
+/// Removes the fields that the response itself says are not to be stored.
+pub(crate) fn remove_unstored(headers: &mut HeaderMap, rules: &Rules) {
+    for name in response_directives(headers, rules).unstored_fields(rules) {
+        headers.remove(name);
     }
 }
 

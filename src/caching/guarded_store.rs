@@ -1,25 +1,29 @@
 //! The store, whose trouble is never the client's.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::warn;
 use parking_lot::Mutex;
 
-use super::tombstones::{Fetch, Sequence, Tombstones};
+use super::soft_purges::SoftPurges;
+use super::tombstones::{Fetch, Place, Sequence, Tombstones};
 use crate::fill::BeginSpill;
 use crate::policy::{Rules, Validity};
 use crate::purge::{Purge, Purged};
 use crate::stats::Stats;
 use crate::store::{Key, Store, StoreError, StoredResponse, Tier, Variants};
 
-/// A store whose errors are counted and logged once a minute, and read as "nothing there" and "not stored". What was invalidated since
-/// it was stored counts as not stored.
+/// A store whose errors are counted and logged once a minute, and read as "nothing there" and "not stored". What was
+/// invalidated since it was stored counts as not stored.
 #[derive(Clone)]
 pub(crate) struct GuardedStore {
     store: Arc<dyn Store>,
     stats: Arc<Stats>,
     tombstones: Arc<Tombstones>,
+    soft_purges: Arc<SoftPurges>,
+    max_body: u64,
     tier: Option<Below>,
     /// When it was last said that the store fails.
     reported: Arc<Mutex<Option<Instant>>>,
@@ -37,8 +41,10 @@ struct Below {
 }
 
 impl GuardedStore {
-    pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>) -> Self {
-        Self { store, stats, tombstones: Arc::default(), tier: None, reported: Arc::default() }
+    /// With a limit to the bodies that are stored, beside that of the store.
+    pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>, max_body: u64) -> Self {
+        let (tombstones, soft_purges, reported) = Default::default();
+        Self { store, stats, tombstones, soft_purges, max_body, tier: None, reported }
     }
 
     /// With a tier below, for a cache of these rules.
@@ -79,12 +85,9 @@ impl GuardedStore {
         let key = fetch.key();
         let loaded = self.answer("read", tier.load(key, stored).map(Some))?;
         let loaded = Arc::new(loaded);
-        if self.may_insert(fetch, &loaded) {
-            self.answer("write", self.store.insert(key, Arc::clone(&loaded)));
-            // It may have been invalidated meanwhile.
-            if !self.may_insert(fetch, &loaded) {
-                self.answer("remove", self.store.remove(key).map(|_| ()));
-            }
+        let write = |response: &Arc<StoredResponse>| self.insert_in_memory(fetch, response);
+        if self.insert_by(fetch, &loaded, write) == Some(false) {
+            self.answer("remove", self.store.remove(key).map(|_| ()));
         }
         Some(Arc::new(loaded.from_disk(true)))
     }
@@ -98,14 +101,22 @@ impl GuardedStore {
     /// Stores a response whose body a lower tier has taken, as [`insert`](Self::insert).
     pub(super) fn insert_spilled(&self, fetch: &Fetch, response: &Arc<StoredResponse>, number: u64) -> bool {
         let Some(Below { tier, rules }) = &self.tier else { return false };
-        if !self.may_insert(fetch, response) {
-            tier.discard_spilled(number);
-            return false;
+        let is_taken = Cell::new(false);
+        let is_stored = self.insert_by(fetch, response, |response| {
+            if is_taken.replace(true) {
+                return tier.put(fetch.key(), *rules, response);
+            }
+            // What is in memory is older.
+            self.answer("remove", self.store.remove(fetch.key()).map(|_| ()));
+            tier.put_spilled(fetch.key(), *rules, response, number)
+        });
+        match is_stored {
+            Some(true) => self.stats.count_stored(),
+            Some(false) => self.remove(fetch.key()),
+            None if is_taken.get() => {}
+            None => tier.discard_spilled(number),
         }
-        // What is in memory is older.
-        self.answer("remove", self.store.remove(fetch.key()).map(|_| ()));
-        let is_stored = tier.put_spilled(fetch.key(), *rules, response, number);
-        self.after_insert(fetch, response, is_stored)
+        is_stored == Some(true)
     }
 
     /// What was invalidated.
@@ -147,36 +158,63 @@ impl GuardedStore {
     }
 
     fn valid(&self, key: &str, variants: Variants) -> Variants {
-        if !variants.iter().any(|stored| self.tombstones.cover(key, stored)) {
-            return variants;
-        }
-        variants.iter().filter(|stored| !self.tombstones.cover(key, stored)).cloned().collect()
+        let variants = if variants.iter().any(|stored| self.tombstones.cover(key, stored)) {
+            variants.iter().filter(|stored| !self.tombstones.cover(key, stored)).cloned().collect()
+        } else {
+            variants
+        };
+        self.soft_purges.marked(key, variants, &self.tombstones)
+    }
+
+    /// Whether a request that comes now may share a fetch of this place and number.
+    pub(crate) fn is_joinable<'a>(&self, place: impl Into<Place<'a>>, sequence: Sequence) -> bool {
+        let place = place.into();
+        !self.tombstones.cover_key(place, sequence) && !self.soft_purges.cover_key(place, sequence)
     }
 
     /// Stores what a fetch brought, unless something newer is known by now; says whether it is stored. The response has
     /// the sequence of the fetch.
     pub(crate) fn insert(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
-        if !self.may_insert(fetch, response) {
-            return false;
+        let is_stored = self.insert_by(fetch, response, |response| {
+            let is_in_memory = response.remote().is_none() && self.insert_in_memory(fetch, response);
+            let put = |below: &Below| below.tier.put(fetch.key(), below.rules, response);
+            self.tier.as_ref().is_some_and(put) || is_in_memory
+        });
+        if is_stored == Some(true) {
+            self.stats.count_stored();
+        } else if is_stored == Some(false) {
+            self.remove(fetch.key());
         }
-        let is_in_memory = response.remote().is_none()
-            && self.answer("write", self.store.insert(fetch.key(), Arc::clone(response)));
-        let is_below =
-            self.tier.as_ref().is_some_and(|below| below.tier.put(fetch.key(), below.rules, response));
-        self.after_insert(fetch, response, is_in_memory || is_below)
+        is_stored == Some(true)
     }
 
-    fn after_insert(&self, fetch: &Fetch, response: &StoredResponse, is_stored: bool) -> bool {
-        if !is_stored {
-            return false;
+    fn insert_in_memory(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
+        self.answer("write", self.store.insert(fetch.key(), Arc::clone(response)))
+    }
+
+    /// Has a response written as it is to be taken; says whether it still counts as stored then. `None` where it was
+    /// not written.
+    fn insert_by(
+        &self,
+        fetch: &Fetch,
+        response: &Arc<StoredResponse>,
+        write: impl Fn(&Arc<StoredResponse>) -> bool,
+    ) -> Option<bool> {
+        if !self.may_insert(fetch, response) {
+            return None;
+        }
+        let stale = || self.soft_purges.stale(fetch.key().as_str(), response, &self.tombstones);
+        let marked = stale();
+        if !write(marked.as_ref().unwrap_or(response)) {
+            return None;
+        }
+        if marked.is_none()
+            && let Some(marked) = stale()
+        {
+            write(&marked);
         }
         // It may have been invalidated while it was being written, behind the back of whoever removes what is stored.
-        if !self.may_insert(fetch, response) {
-            self.remove(fetch.key());
-            return false;
-        }
-        self.stats.count_stored();
-        true
+        Some(self.may_insert(fetch, response))
     }
 
     fn may_insert(&self, fetch: &Fetch, response: &StoredResponse) -> bool {
@@ -198,6 +236,14 @@ impl GuardedStore {
     /// Makes void what the purge is about, and removes it. What the store cannot list, or fails to remove, counts as not
     /// stored from then on.
     pub(super) fn purge(&self, purge: &Purge, now: SystemTime) -> Purged {
+        if purge.is_soft() {
+            let (purge, sequence) = self.soft_purges.add(purge, &self.tombstones, now);
+            let purged = self.purge_all(&purge);
+            if purged.is_some() {
+                self.soft_purges.sweep(sequence, &self.tombstones);
+            }
+            return purged.unwrap_or_else(Purged::uncounted);
+        }
         let tombstone = self.tombstones.add_purge(purge, now);
         let purged = self.sweep(purge, tombstone);
         if !purged.is_counted
@@ -210,24 +256,31 @@ impl GuardedStore {
 
     /// Removes what a tombstone covers, which is retired where the store can list what it holds.
     pub(super) fn sweep(&self, purge: &Purge, tombstone: Sequence) -> Purged {
-        let purge = purge.clone().before(tombstone);
-        let purged = self.answer("purge", self.store.purge(&purge));
-        let below = self.tier.as_ref().map(|below| below.tier.purge(&purge)).transpose();
+        let purged = self.purge_all(&purge.clone().before(tombstone));
+        if purged.is_some() {
+            self.tombstones.sweep(tombstone);
+        }
+        purged.unwrap_or_else(Purged::uncounted)
+    }
+
+    /// What the purge changes in all tiers; `None` where one of them cannot tell.
+    fn purge_all(&self, purge: &Purge) -> Option<Purged> {
+        let below = self.tier.as_ref().map(|below| below.tier.purge(purge)).transpose();
         let below = self.answer("purge", below.map(|below| Some(below.unwrap_or_default())));
-        let Some((purged, below)) = purged.zip(below) else { return Purged::uncounted() };
-        self.tombstones.sweep(tombstone);
+        let in_memory = self.answer("purge", self.store.purge(purge));
+        let (in_memory, below) = in_memory.zip(below)?;
         // What is in memory is below as well, most often.
-        let responses = purged.responses.max(below.responses);
-        Purged { responses, ..purged.and(below) }
+        let responses = in_memory.responses.max(below.responses);
+        Some(Purged { responses, ..in_memory.and(below) })
     }
 
     pub(crate) fn max_body(&self) -> u64 {
-        self.store.max_body().max(self.tier().map_or(0, |tier| tier.max_body()))
+        self.store.max_body().max(self.tier().map_or(0, |tier| tier.max_body())).min(self.max_body)
     }
 
     /// The largest body that is stored in memory.
     pub(super) fn max_body_in_memory(&self) -> u64 {
-        self.store.max_body()
+        self.store.max_body().min(self.max_body)
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
@@ -257,9 +310,9 @@ impl GuardedStore {
 fn aged(stored: &Arc<StoredResponse>, now: SystemTime) -> Arc<StoredResponse> {
     const SKEW: Duration = Duration::from_secs(1);
     let validity = *stored.validity();
-    match validity.response_time.duration_since(now) {
+    match validity.response_time.wall().duration_since(now) {
         Ok(ahead) if ahead > SKEW => {
-            let validity = Validity { response_time: now, lifetime: Duration::ZERO, ..validity };
+            let validity = Validity { response_time: now.into(), lifetime: Duration::ZERO, ..validity };
             Arc::new(stored.with_validity(validity))
         }
         _ => Arc::clone(stored),

@@ -9,7 +9,7 @@ use super::engine::Caching;
 use crate::at_once::PlainRequest;
 use crate::error::redacted;
 use crate::header::cache_control::RequestDirectives;
-use crate::policy::{Reuse, reuse};
+use crate::policy::{Reuse, is_due_early, reuse};
 use crate::protocol::{self, Hop};
 use crate::stats::{CacheStatus, Outcome, X_FROM_CACHE};
 use crate::store::StoredResponse;
@@ -18,12 +18,13 @@ impl Caching {
     /// What is stored under this URL, if it answers a plain request as it is, fresh and whole. What it says
     /// of the moment is added to `lines`, as field lines.
     ///
-    /// The URL need not be in its canonical form: one that is not is not found.
+    /// The URL need not be in its canonical form: one that is not is not found. A client that sends no hop field sees the
+    /// response at another host, and is not given one whose fields are for its own host.
     pub(crate) fn hit(
         &self,
         url: &str,
         request: &PlainRequest<'_>,
-        hop: Hop,
+        hop: Option<Hop>,
         lines: &mut String,
     ) -> Option<Arc<StoredResponse>> {
         let inner = &self.inner;
@@ -35,13 +36,20 @@ impl Caching {
         let mut selected = None;
         for stored in variants.iter() {
             if stored.variant().matches_plainly(request)? {
-                selected = Some(stored);
-                break;
+                selected = selected.or(Some(stored));
+                // As whoever reads all of a request chooses.
+                if stored.variant().is_by_any() {
+                    selected = Some(stored);
+                    break;
+                }
             }
         }
-        let stored = selected.filter(|stored| is_whole(stored))?;
-        let (validity, now) = (stored.validity(), inner.clock.now());
-        if reuse(validity, &RequestDirectives::default(), now) != Reuse::Fresh {
+        let is_as_it_is =
+            |stored: &&Arc<StoredResponse>| is_whole(stored) && (hop.is_some() || !stored.is_host_bound());
+        let stored = selected.filter(is_as_it_is)?;
+        let (validity, now) = (stored.validity(), inner.clock.moment());
+        let is_due = is_due_early(validity, inner.rules.early_refresh, now);
+        if is_due || reuse(validity, &RequestDirectives::default(), now) != Reuse::Fresh {
             return None;
         }
         inner.count(Outcome::Hit);
@@ -52,7 +60,7 @@ impl Caching {
         let _ = write!(lines, "age: {}\r\n{X_FROM_CACHE}: 1\r\ncache-status: ", validity.age(now).as_secs());
         status.write(lines);
         lines.push_str("\r\n");
-        if let Some(digest) = stored.digest().filter(|_| hop.wants_digest) {
+        if let Some(digest) = stored.digest().filter(|_| hop.is_some_and(|hop| hop.wants_digest)) {
             protocol::write_digest(lines, digest);
         }
         Some(Arc::clone(stored))

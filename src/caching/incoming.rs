@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::keys::Keys;
 use crate::deadline::Deadline;
 use crate::header::cache_control::RequestDirectives;
+use crate::interim::OnInterim;
 use crate::policy::{StoringRequest, Variant};
 use crate::protocol::Hop;
 use crate::store::Key;
@@ -29,8 +30,12 @@ pub(crate) struct Incoming {
     pub(crate) selecting: Vec<HeaderName>,
     /// Whether fields that nobody knows select answers.
     pub(crate) selects_by_unknown: bool,
+    /// Who receives the interim responses of the origin.
+    pub(crate) on_interim: Option<OnInterim>,
     /// Whether no client waits for it.
     pub(crate) is_refresh: bool,
+    /// In the last part of a lifetime, of this many percent, it asks the origin in any case.
+    pub(crate) early_refresh: u8,
 }
 
 /// A request that goes to the origin past the store, without its body.
@@ -43,6 +48,8 @@ pub(crate) struct Passing {
     pub(crate) via: Option<HeaderValue>,
     /// Until when an answer is wanted.
     pub(crate) deadline: Option<Deadline>,
+    /// Who receives the interim responses of the origin.
+    pub(crate) on_interim: Option<OnInterim>,
 }
 
 impl Incoming {
@@ -68,7 +75,9 @@ impl Incoming {
             key,
             selecting,
             selects_by_unknown: keys.select_by_unknown(),
+            on_interim: None,
             is_refresh: false,
+            early_refresh: 0,
         }
     }
 
@@ -77,9 +86,14 @@ impl Incoming {
         Self { deadline, ..self }
     }
 
+    /// Whose interim responses go there.
+    pub(crate) fn telling(self, on_interim: Option<OnInterim>) -> Self {
+        Self { on_interim, ..self }
+    }
+
     pub(crate) fn into_passing(self) -> Passing {
-        let Self { method, target, headers, via, deadline, .. } = self;
-        Passing { method, target, headers, via, deadline }
+        let Self { method, target, headers, via, deadline, on_interim, .. } = self;
+        Passing { method, target, headers, via, deadline, on_interim }
     }
 
     /// Whether a response was made for one who sent each of the fields that select its answer.
@@ -107,6 +121,13 @@ impl Incoming {
             && !self.directives.no_store
             && self.directives.max_age.is_none_or(|max_age| !max_age.is_zero());
         self.method == Method::GET && whole && patient
+    }
+
+    /// Whether it asks for a range that begins at 0.
+    pub(crate) fn is_for_beginning(&self) -> bool {
+        const FROM_0: &[u8] = b"bytes=0-";
+        let range = self.headers.get(RANGE).and_then(|range| range.as_bytes().get(..FROM_0.len()));
+        range.is_some_and(|range| range.eq_ignore_ascii_case(FROM_0))
     }
 
     pub(crate) fn for_storing(&self) -> StoringRequest<'_> {

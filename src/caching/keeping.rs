@@ -1,14 +1,15 @@
 //! What becomes of a response that came from the origin: stored when it is whole, or why not.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use http::header::{AGE, AUTHORIZATION, CONTENT_TYPE, RANGE, SET_COOKIE};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
 use super::engine::Inner;
-use super::forwarding::Received;
+use super::forwarding::{Received, remove_unstored};
 use super::incoming::Incoming;
 use super::lookup::Plan;
 use super::step::{Head, Landed, Lead};
@@ -18,10 +19,11 @@ use crate::cancellation::Cancellation;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::fill::{Commit, Fill, FillReader, Keeping, Whole};
+use crate::header::cache_control::ResponseDirectives;
 use crate::pieces::Pieces;
 use crate::policy::{
-    HeadSays, Lifetime, LifetimeSource, NotStored, Times, Variant, freshened, head_says, implied_fields,
-    lifetime_rule, may_store, response_directives, validity,
+    HeadSays, LifetimeRule, NotStored, Rules, Times, Variant, apply_rules, freshened, head_says,
+    implied_fields, lifetime_rule, may_store, response_directives, validity, varies_by_anything,
 };
 use crate::stats::{CACHE_STATUS, CacheStatus, Outcome, time_to_live};
 use crate::store::{Key, RemoteBody, StoredResponse};
@@ -67,8 +69,11 @@ impl Inner {
             // What the owner says of this moment takes the place of what it said then, also if it says nothing.
             known.remove(&CACHE_STATUS);
         }
-        let headers = freshened(&known, &received.fields_to_store(&self.rules, self.by()));
+        let mut headers = freshened(&known, &received.fields_to_store(&self.rules, self.by()));
+        // A 304 need not repeat which fields are not stored.
+        remove_unstored(&mut headers, &self.rules);
         let may_store = self.may_store(incoming, confirmed.status(), &headers);
+        let own = own_fields(&received.headers, &headers, &self.rules);
         let freshened = Head::of(self, incoming, confirmed.status(), headers, received.times)
             .into_freshened(confirmed, fetch.sequence());
         match may_store {
@@ -83,7 +88,9 @@ impl Inner {
         }
         let status =
             CacheStatus::new(Outcome::Revalidated(plan.why)).forward_status(StatusCode::NOT_MODIFIED);
-        self.serve_with(&freshened, incoming, status)
+        let mut response = self.serve_with(&freshened, incoming, status);
+        response.headers_mut().extend(own);
+        response
     }
 
     /// A HEAD tells whether what is stored for GET still holds (RFC 9111 section 4.3.5).
@@ -94,11 +101,10 @@ impl Inner {
         received: &Received,
         fetch: &Fetch,
     ) {
-        let Some(stored) = &plan.selected else { return };
-        let says_nothing = [StatusCode::NOT_MODIFIED, StatusCode::TOO_MANY_REQUESTS];
-        if received.status.is_server_error() || says_nothing.contains(&received.status) {
+        // What is not for this method, or not there at this moment, says nothing of what GET is answered with.
+        let Some(stored) = plan.selected.as_ref().filter(|_| received.status == StatusCode::OK) else {
             return;
-        }
+        };
         let headers = stored.headers();
         let says = if received.status == stored.status() {
             head_says(&headers, usize::try_from(stored.length()).unwrap_or(usize::MAX), &received.headers)
@@ -109,7 +115,8 @@ impl Inner {
             HeadSays::Nothing => {}
             HeadSays::Changed => self.store.remove(&incoming.key),
             HeadSays::Confirmed => {
-                let headers = freshened(&headers, &received.fields_to_store(&self.rules, self.by()));
+                let mut headers = freshened(&headers, &received.fields_to_store(&self.rules, self.by()));
+                remove_unstored(&mut headers, &self.rules);
                 let get = Incoming { method: Method::GET, ..incoming.clone() };
                 let status = stored.status();
                 if self.may_store(&get, status, &headers).is_ok() {
@@ -134,6 +141,7 @@ impl Inner {
         leader: Option<Lead>,
     ) -> Response<Body> {
         if let Err(why) = self.may_keep(incoming, &received) {
+            self.unstored.remember(&incoming.key, why, received.status, self.clock.now());
             if leader.is_none() && self.is_part_to_keep(incoming, &received) {
                 return self.keep_part(incoming, received, status, (fetch, cancellation));
             }
@@ -141,9 +149,11 @@ impl Inner {
                 Some(leader) => self.land_unstored(incoming, leader, received, why),
                 None => received,
             };
-            // What is stored has just been contradicted by the origin; a failing origin, one that wants to be
-            // left alone, the answer to a part or to a condition contradict nothing.
-            let contradicts = !received.status.is_server_error()
+            // What is stored has just been contradicted by the origin; a failing origin contradicts only an
+            // older failure, and one that wants to be left alone, the answer to a part or to a condition nothing.
+            let is_failure = |status: StatusCode| status.is_server_error();
+            let contradicts = (!is_failure(received.status)
+                || selected.is_some_and(|stored| is_failure(stored.status())))
                 && !matches!(
                     why,
                     NotStored::Method
@@ -158,6 +168,7 @@ impl Inner {
             return self.hand_on(incoming, code, headers, body, status.detail(why.name()));
         }
         self.uncacheable.forget(&self.sharing_key(incoming));
+        self.unstored.forget(&incoming.key);
         self.failures.forget(&incoming.key, &incoming.target);
         let fields = received.fields_to_store(&self.rules, self.by());
         let Received { status: code, headers, body, times } = received;
@@ -196,8 +207,10 @@ impl Inner {
         let directives = response_directives(&received.headers, &self.rules);
         let is_of_one_user = self.rules.is_shared() && incoming.headers.contains_key(AUTHORIZATION)
             || received.headers.contains_key(SET_COOKIE);
-        let is_for_others =
-            !directives.no_store && !directives.private && why != NotStored::VaryAny && !is_of_one_user;
+        let is_for_others = !directives.no_store
+            && !directives.private
+            && !varies_by_anything(&received.headers)
+            && !is_of_one_user;
         let is_short = received.body.length().is_some_and(|length| length <= SHARED_FAILURE);
         if !is_for_others || !is_short || !leader.has_followers() {
             // One of those who wait leads then.
@@ -240,16 +253,26 @@ impl Inner {
         if self.near.is_some() && time_to_live(headers).is_none() {
             return Err(NotStored::NoLifetime);
         }
-        let directives = response_directives(headers, &self.rules);
+        let (directives, rule) = self.directives(incoming, status, headers);
         match may_store(incoming.for_storing(), status, headers, &directives, &self.rules) {
-            Err(NotStored::NoLifetime)
-                if lifetime_rule(&self.rules.lifetimes, &incoming.target, status)
-                    .is_some_and(Lifetime::gives_one) =>
-            {
-                Ok(())
-            }
+            Err(NotStored::NoLifetime) if rule.is_some_and(LifetimeRule::gives_lifetime) => Ok(()),
             verdict => verdict,
         }
+    }
+
+    /// What a response says of caching, less what the operator overrides; and the operator's rule.
+    fn directives(
+        &self,
+        incoming: &Incoming,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> (ResponseDirectives, Option<&LifetimeRule>) {
+        let mut directives = response_directives(headers, &self.rules);
+        let rule = lifetime_rule(&self.rules.lifetimes, &incoming.target, status);
+        if let Some(rule) = rule {
+            rule.override_directives(&mut directives);
+        }
+        (directives, rule)
     }
 
     fn may_keep(&self, incoming: &Incoming, received: &Received) -> Result<(), NotStored> {
@@ -306,7 +329,7 @@ impl Inner {
         let reader = Fill::start(body, Keeping { spill: self.store.begin_spill(), ..keeping });
         if let Some(leader) = leader {
             // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
-            let is_for_all = head.validity.is_fresh(self.clock.now()) && !head.validity.no_cache;
+            let is_for_all = head.validity.is_fresh(self.clock.moment()) && !head.validity.no_cache;
             match reader.fill().reader().filter(|_| is_for_all) {
                 Some(kept) => {
                     // Whoever waits finds it under way, also when its own client has left by then.
@@ -327,6 +350,17 @@ impl Inner {
     }
 }
 
+/// The fields of a 304 that are only for the client that caused it: those that the confirmed response keeps out of the
+/// store.
+fn own_fields(received: &HeaderMap, confirmed: &HeaderMap, rules: &Rules) -> HeaderMap {
+    let directives = [received, confirmed].map(|headers| response_directives(headers, rules));
+    let is_own = |name: &HeaderName| {
+        directives.iter().flat_map(|said| said.unstored_fields(rules)).any(|unstored| unstored == name)
+    };
+    let own = received.iter().filter(|(name, _)| is_own(name));
+    own.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 impl Head {
     /// The head to store of a response with these fields, which answered this request.
     pub(super) fn of(
@@ -336,14 +370,10 @@ impl Head {
         mut headers: HeaderMap,
         times: Times,
     ) -> Self {
-        let directives = response_directives(&headers, &inner.rules);
+        let (directives, rule) = inner.directives(incoming, status, &headers);
         let mut validity = validity(status, &headers, &directives, times, &inner.rules);
-        if let Some(rule) = lifetime_rule(&inner.rules.lifetimes, &incoming.target, status) {
-            let lifetime = rule.of(validity.lifetime);
-            if lifetime != validity.lifetime {
-                (validity.lifetime, validity.lifetime_source) = (lifetime, LifetimeSource::Rule);
-            }
-        }
+        let chance = if inner.rules.jitter > 0 { RandomState::new().hash_one(()) } else { 0 };
+        apply_rules(&mut validity, &directives, rule, &inner.rules, chance);
         if let Some(near) = inner.near {
             let told = time_to_live(&headers).unwrap_or_default();
             near.limit(&mut validity, told, times, &inner.rules);
@@ -351,21 +381,22 @@ impl Head {
         headers.remove(AGE);
         let implied = implied_fields(&incoming.selecting, &directives, &inner.rules);
         let variant = Variant::of(&headers, &implied, &incoming.headers, &inner.digest);
-        Self { status, headers, validity, variant }
+        let url = inner.keys.are_chosen().then(|| incoming.target.as_str().into());
+        Self { status, headers, validity, variant, url }
     }
 
     pub(super) fn into_stored(self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {
-        let Self { status, headers, validity, variant } = self;
+        let Self { status, headers, validity, variant, url } = self;
         let stored = StoredResponse::with_digest(status, &headers, body, Some(digest), validity, variant);
-        Arc::new(stored.with_sequence(sequence))
+        Arc::new(stored.with_sequence(sequence).with_url(url))
     }
 
     /// With the body of what is stored.
     fn into_freshened(self, stored: &StoredResponse, sequence: Sequence) -> Arc<StoredResponse> {
-        let Self { status, headers, validity, variant } = self;
+        let Self { status, headers, validity, variant, url } = self;
         let (body, digest) = (stored.body().clone(), stored.digest());
         let freshened = StoredResponse::with_digest(status, &headers, body, digest, validity, variant);
-        let freshened = freshened.with_sequence(sequence).with_body_counted_as(stored);
+        let freshened = freshened.with_sequence(sequence).with_url(url).with_body_counted_as(stored);
         Arc::new(match stored.remote() {
             Some(remote) => freshened.with_remote(remote.clone()),
             None => freshened,
@@ -376,6 +407,6 @@ impl Head {
         let (status, variant) = (self.status, self.variant.clone());
         let (headers, digest) = (&self.headers, Some(digest));
         let stored = StoredResponse::with_digest(status, headers, body, digest, self.validity, variant);
-        Arc::new(stored.with_sequence(sequence).with_counted_body())
+        Arc::new(stored.with_sequence(sequence).with_url(self.url.clone()).with_counted_body())
     }
 }

@@ -21,7 +21,7 @@ pub(super) type KeyHook = Arc<dyn Fn(&Target) -> String + Send + Sync>;
 pub(crate) struct Keys {
     hook: Option<KeyHook>,
     rules: Rules,
-    digest: KeyedDigest,
+    pub(super) digest: KeyedDigest,
 }
 
 impl Keys {

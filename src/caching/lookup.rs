@@ -1,15 +1,15 @@
 //! What the stored responses of a key are good for.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::header::{CONTENT_LANGUAGE, ETAG, LAST_MODIFIED};
 use http::{HeaderValue, StatusCode};
 
 use super::credential::KeyedDigest;
 use super::incoming::Incoming;
+use crate::clock::Moment;
 use crate::header::entity_tag::EntityTag;
-use crate::policy::{Part, Reuse, ValidateBecause, reuse, strong_tag};
+use crate::policy::{Part, Reuse, ValidateBecause, is_due_early, may_be_offered, reuse, strong_tag};
 use crate::stats::{Forward, Outcome};
 use crate::store::{StoredResponse, Variants};
 
@@ -61,27 +61,29 @@ impl Plan {
 
     /// The date to ask with: that of the one selected response. Of several, none would be right.
     pub(crate) fn last_modified(&self) -> Option<HeaderValue> {
-        HeaderValue::from_bytes(self.selected.as_ref()?.field(&LAST_MODIFIED)?).ok()
+        let selected = self.selected.as_ref().filter(|_| !self.candidates.is_empty());
+        HeaderValue::from_bytes(selected?.field(&LAST_MODIFIED)?).ok()
+    }
+
+    /// The same without our conditions, for the whole.
+    pub(crate) fn unconditional(&self) -> Self {
+        Self { selected: self.selected.clone(), ..Self::without_store(self.why) }
     }
 }
 
 /// Decides what a request is answered with at this time.
-pub(crate) fn lookup(
-    variants: &Variants,
-    incoming: &Incoming,
-    digest: &KeyedDigest,
-    now: SystemTime,
-) -> Lookup {
+pub(crate) fn lookup(variants: &Variants, incoming: &Incoming, digest: &KeyedDigest, now: Moment) -> Lookup {
     let Some(selected) = selected(variants, incoming, digest) else {
         let why = if variants.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
         // What was made for one user is no guess at what another would get; and a weak tag may stand for
-        // several encodings.
+        // several encodings, as may a strong one of an origin that does not know better.
         let is_candidate = |stored: &&Arc<StoredResponse>| {
             // What was made of a field that others do not send may show in its fields, whatever its bytes are.
             !incoming.selects_by_unknown
                 && stored.status() != StatusCode::PARTIAL_CONTENT
                 && stored.field(&ETAG).and_then(EntityTag::parse).is_some_and(EntityTag::is_strong)
                 && stored.variant().is_for_credentials_of(&incoming.headers, digest)
+                && may_be_offered(stored.variant(), &stored.headers(), &incoming.headers)
         };
         let candidates = variants.iter().filter(is_candidate).cloned().collect();
         return Lookup::Forward(Plan { candidates, ..Plan::without_store(why) });
@@ -90,6 +92,9 @@ pub(crate) fn lookup(
         return lookup_in_part(selected, incoming, now);
     }
     let outcome = match reuse(selected.validity(), &incoming.directives, now) {
+        Reuse::Fresh if is_due_early(selected.validity(), incoming.early_refresh, now) => {
+            return forward(Forward::Stale, selected);
+        }
         Reuse::Fresh => Outcome::Hit,
         Reuse::StaleAccepted => Outcome::StaleAccepted,
         // A refresh itself asks the origin.
@@ -109,14 +114,17 @@ pub(crate) fn selected<'a>(
     digest: &KeyedDigest,
 ) -> Option<&'a Arc<StoredResponse>> {
     let mut answering = variants.iter().filter(|stored| incoming.is_answered_by(stored.variant()));
-    answering
+    let mut matching = answering.clone().filter(|stored| stored.variant().matches(&incoming.headers, digest));
+    // Some origins leave Vary out where a request states no preference (RFC 9111 section 4.1).
+    matching
         .clone()
-        .find(|stored| stored.variant().matches(&incoming.headers, digest))
+        .find(|stored| stored.variant().is_by_any())
+        .or_else(|| matching.next())
         .or_else(|| answering.find(|stored| is_in_the_language_wanted(stored, incoming, digest)))
 }
 
 /// A part answers a range within it, while it is fresh; and if it is the beginning, it may become the whole.
-fn lookup_in_part(stored: &Arc<StoredResponse>, incoming: &Incoming, now: SystemTime) -> Lookup {
+fn lookup_in_part(stored: &Arc<StoredResponse>, incoming: &Incoming, now: Moment) -> Lookup {
     let headers = stored.headers();
     let part = Part::of(stored.status(), &headers);
     let outcome = match reuse(stored.validity(), &incoming.directives, now) {

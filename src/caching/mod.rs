@@ -20,13 +20,16 @@
 //! | `forwarding` | what is sent to the origin, and what came back |
 //! | `answer` | a stored response as an answer to a request |
 //! | `parts` | parts of a body: kept, joined, completed |
+//! | `post` | POST requests whose responses are stored under their content |
 //! | `near` | what is different beside the one who asks, where the owner is asked |
 //! | `refresh` | what was served stale, refreshed behind the client's back |
 //! | `ranges` | a part, or several, of a stored body |
 //! | `tombstones` | what was invalidated, and when |
+//! | `soft_purges` | what is stale because somebody says so |
 //! | `failures` | fetches that failed a moment ago |
 //! | `purging` | what is to be forgotten because somebody says so |
 //! | `uncacheable` | what turned out not to be for sharing, so that nobody waits for it |
+//! | `unstored` | why the last response of a URL was not stored |
 //! | `guarded_store` | the store, whose trouble is never the client's |
 
 mod answer;
@@ -48,16 +51,19 @@ mod lookup;
 mod near;
 mod parts;
 mod pending;
+mod post;
 mod purging;
 mod ranges;
 mod refresh;
+mod soft_purges;
 mod step;
 mod tombstones;
 mod uncacheable;
+mod unstored;
 
 pub use builder::CachingBuilder;
 pub use engine::Caching;
-pub use explanation::{ExplainedResponse, Explanation, Verdict};
+pub use explanation::{ExplainedResponse, Explanation, NotStoredFetch, Verdict};
 pub(crate) use near::NearRules;
 pub use refresh::Background;
 

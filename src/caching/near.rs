@@ -32,7 +32,7 @@ impl NearRules {
     /// were longer, so until the end of the freshness that it told, the copy is as good as before.
     pub(super) fn limit(self, validity: &mut Validity, told: Duration, times: Times, rules: &Rules) {
         // It was told somewhere on the way.
-        let delay = times.response.duration_since(times.request).unwrap_or_default();
+        let delay = times.response.since(times.request);
         let fresh = told.saturating_sub(delay);
         let unasked = fresh.min(self.longest);
         validity.lifetime = validity.initial_age.saturating_add(unasked);
@@ -91,7 +91,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(CACHE_CONTROL, control.parse().unwrap());
         headers.insert(AGE, 30.into());
-        let (times, rules) = (Times { request: at(99), response: at(100) }, rules());
+        let (times, rules) = (Times { request: at(99).into(), response: at(100).into() }, rules());
         let directives = ResponseDirectives::of(&headers);
         let mut validity = validity(StatusCode::OK, &headers, &directives, times, &rules);
         NearRules { longest: Duration::from_secs(longest) }.limit(
@@ -131,7 +131,8 @@ mod tests {
             assert!(!is_fresh(fresh_until), "{control} {told} {longest}");
             let is_served = |seconds| {
                 let (asked, rules) = (RequestDirectives::default(), rules());
-                is_fresh(seconds) || may_serve_on_error(&validity, &asked, &rules, at(seconds))
+                is_fresh(seconds)
+                    || may_serve_on_error(StatusCode::OK, &validity, &asked, &rules, at(seconds))
             };
             assert!(is_served(served_until), "{control} {told} {longest}");
             assert!(!is_served(served_until + 1), "{control} {told} {longest}");
@@ -144,6 +145,7 @@ mod tests {
     fn what_is_not_to_be_used_without_asking_is_not() {
         let validity = limited("max-age=600, no-cache", 50, 10);
         assert!(validity.no_cache);
-        assert!(!may_serve_on_error(&validity, &RequestDirectives::default(), &rules(), at(105)));
+        let asked = RequestDirectives::default();
+        assert!(!may_serve_on_error(StatusCode::OK, &validity, &asked, &rules(), at(105)));
     }
 }

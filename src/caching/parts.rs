@@ -17,7 +17,7 @@ use crate::digest::{CONTENT_DIGEST, Digest, announced_of_whole, checked};
 use crate::fill::{Fill, Whole};
 use crate::ledger::{Ledger, Use};
 use crate::pieces::Pieces;
-use crate::policy::{Part, are_of_one, combined, freshened};
+use crate::policy::{Part, are_of_one, combined, freshened, strong_tag};
 use crate::stats::CacheStatus;
 use crate::store::StoredResponse;
 
@@ -77,6 +77,11 @@ impl Inner {
         self.hand_on(incoming, code, headers, body, status.stored())
     }
 
+    /// Whether what came is kept, and can be completed by what comes later.
+    pub(super) fn is_part_to_complete(&self, incoming: &Incoming, received: &Received) -> bool {
+        strong_tag(&received.headers).is_some() && self.is_part_to_keep(incoming, received)
+    }
+
     /// Whether what came is a part worth keeping: one, of known place and length, that might be stored if it
     /// were the whole.
     pub(super) fn is_part_to_keep(&self, incoming: &Incoming, received: &Received) -> bool {
@@ -111,10 +116,12 @@ fn joined(
     let Some(stored) = variants.iter().find(|stored| stored.variant() == new.variant()) else {
         return Some(Arc::clone(new));
     };
-    if stored.status() != StatusCode::PARTIAL_CONTENT {
-        return None;
-    }
     let (fields, new_fields) = (stored.headers(), new.headers());
+    if stored.status() != StatusCode::PARTIAL_CONTENT {
+        // A part of other bytes says that the whole has changed.
+        let has_changed = strong_tag(&fields).is_some() && !are_of_one(&fields, &new_fields);
+        return (has_changed && strong_tag(&new_fields).is_some()).then(|| Arc::clone(new));
+    }
     let parts = Part::of(stored.status(), &fields).zip(Part::of(new.status(), &new_fields));
     let joined = parts
         .filter(|_| are_of_one(&fields, &new_fields))
@@ -138,5 +145,6 @@ fn joined(
     let (validity, variant) = (*new.validity(), new.variant().clone());
     let digest = part.is_whole().then(|| Digest::of_pieces(&pieces));
     let joined = StoredResponse::with_digest(status, &headers, pieces, digest, validity, variant);
-    Some(Arc::new(joined.with_sequence(fetch.sequence()).with_counted_body()))
+    let joined = joined.with_sequence(fetch.sequence()).with_url(new.url().map(Into::into));
+    Some(Arc::new(joined.with_counted_body()))
 }

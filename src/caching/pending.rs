@@ -180,15 +180,15 @@ impl Pending {
         match landed {
             Landed::Fill(head, fill, sequence) => {
                 // A body may be on its way for longer than it is fresh.
-                let now = inner.clock.now();
+                let now = inner.clock.moment();
                 let is_fresh = reuse(&head.validity, &incoming.directives, now) == Reuse::Fresh;
                 let tombstones = inner.store.tombstones();
                 let may_share = is_fresh
                     && incoming.is_answered_by(&head.variant)
-                    && !tombstones.cover_fields(incoming.key.as_str(), sequence, &head.headers);
+                    && !tombstones.cover_fields(&**incoming, sequence, &head.headers);
                 if !may_share {
                     // After a purge nobody joins that flight any more: one of those who wait leads another.
-                    let is_purged = tombstones.cover_key(incoming.key.as_str(), sequence);
+                    let is_purged = tombstones.cover_key(&**incoming, sequence);
                     let turns = if is_purged { self.turns } else { 0 };
                     return Self { turns, ..self }.step_again();
                 }
@@ -246,7 +246,7 @@ impl Pending {
         let mut headers = head.headers.clone();
         let outcome = Outcome::Collapsed(self.plan.why);
         let status = inner.named(CacheStatus::new(outcome), incoming);
-        decorate(&mut headers, &head.validity, status, inner.clock.now());
+        decorate(&mut headers, &head.validity, status, inner.clock.moment());
         inner.note(outcome, &incoming.target, incoming.is_refresh);
         if let Some(length) = body.length() {
             headers.insert(CONTENT_LENGTH, length.into());

@@ -16,8 +16,10 @@ impl Caching {
     /// credential. When it returns, none of it is served any more, and nothing that was asked of the origin
     /// before is stored or shared. Who reads a body already reads it to its end.
     ///
-    /// Where [keys are chosen](super::CachingBuilder::key), a prefix is that of a key, and the URL is looked for
-    /// under its key: all that is stored under the same one goes.
+    /// A [soft](Purge::soft) purge removes nothing: it is stale from then on, and counted as what went.
+    ///
+    /// Where [keys are chosen](super::CachingBuilder::key), a single URL is looked for under its key: all that is stored
+    /// under the same one goes. A prefix and a group are about the URLs for which the responses were fetched.
     ///
     /// A store that cannot list what it holds gives no count: see [`Purged::is_counted`]. What is older than the
     /// purge then counts as not stored, as long as this cache lives.
@@ -56,6 +58,7 @@ impl Inner {
         let name = str::from_utf8(name);
         let (Ok(origin), Ok(name)) = (origin, name) else { return };
         let Ok(purge) = Purge::group(origin.as_str(), name) else { return };
+        let purge = self.keys.to_purge(&purge).into_owned();
         let store = self.store.clone();
         let job = Job::new(Lane::Own, Cancellation::new(), move |turn| {
             if turn == Turn::Pool {
@@ -70,7 +73,11 @@ impl super::keys::Keys {
     /// The purge of what is stored under the key of a URL.
     fn to_purge<'a>(&self, purge: &'a Purge) -> Cow<'a, Purge> {
         match purge.single_url().map(Target::parse) {
-            Some(Ok(target)) if self.are_chosen() => Cow::Owned(Purge::of_key(self.public(&target).url())),
+            Some(Ok(target)) if self.are_chosen() => {
+                let of_key = Purge::of_key(self.public(&target).url());
+                Cow::Owned(if purge.is_soft() { of_key.soft() } else { of_key })
+            }
+            None if self.are_chosen() => Cow::Owned(purge.clone().among_chosen_keys()),
             _ => Cow::Borrowed(purge),
         }
     }

@@ -99,11 +99,14 @@ impl Refreshes {
     pub(super) fn offer(&self, incoming: &Incoming, cache: &Arc<Inner>) {
         let now = cache.clock.now();
         let mut state = self.state.lock();
-        let is_paused = state.paused.peek(&incoming.key).is_some_and(|(until, _)| now < *until);
+        // What is left of a pause is no more than the pause, unless the clock was set back.
+        let is_paused = state.paused.peek(&incoming.key).is_some_and(|(until, pause)| {
+            until.duration_since(now).is_ok_and(|left| !left.is_zero() && left <= *pause)
+        });
         if state.keys.len() >= CAPACITY || is_paused || !state.keys.insert(incoming.key.clone()) {
             return;
         }
-        let incoming = of_the_whole(incoming);
+        let incoming = of_the_whole(incoming, cache.rules.early_refresh);
         if self.threads.is_none() {
             return state.waiting.push_back(incoming);
         }
@@ -157,7 +160,7 @@ impl Refreshes {
 }
 
 /// The request for the whole that a refresh sends: without what this one client wanted of it.
-fn of_the_whole(incoming: &Incoming) -> Incoming {
+fn of_the_whole(incoming: &Incoming, early_refresh: u8) -> Incoming {
     let mut headers = incoming.headers.clone();
     for name in [CACHE_CONTROL, PRAGMA, RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE] {
         headers.remove(name);
@@ -167,8 +170,10 @@ fn of_the_whole(incoming: &Incoming) -> Incoming {
         headers,
         directives: Default::default(),
         is_refresh: true,
+        early_refresh,
         // Whoever caused it has its answer by then.
         deadline: None,
+        on_interim: None,
         ..incoming.clone()
     }
 }
@@ -199,8 +204,7 @@ impl Inner {
         let fetch = self.begin(&incoming.key);
         let flight = Flight { key: incoming.key.clone(), variant };
         let wake: Wake = Arc::new(|| ());
-        let tombstones = self.store.tombstones();
-        let is_joinable = |sequence| !tombstones.cover_key(incoming.key.as_str(), sequence);
+        let is_joinable = |sequence| self.store.is_joinable(&*incoming, sequence);
         // A follower: another request is at it.
         if let Role::Lead(leader, waiter) = self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
             let cancellation = leader.cancellation().clone();

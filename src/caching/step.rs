@@ -32,9 +32,10 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fill::{Fill, prepared};
 use crate::flight::{Leader, Role, Waiter};
+use crate::interim::OnInterim;
 use crate::ledger::Ledger;
 use crate::pieces::Pieces;
-use crate::policy::{Validity, Variant};
+use crate::policy::{Validity, Variant, may_serve_in_grace, may_serve_offline};
 use crate::stats::{CacheStatus, Forward, Outcome};
 use crate::store::{Key, StoredResponse, Variants};
 use crate::target::Target;
@@ -78,6 +79,8 @@ pub(super) struct Head {
     pub(super) headers: HeaderMap,
     pub(super) validity: Validity,
     pub(super) variant: Variant,
+    /// Where the key does not tell it.
+    pub(super) url: Option<Box<str>>,
 }
 
 /// What is stored under a key, and the last invalidation before it was looked for.
@@ -95,7 +98,8 @@ impl Caching {
         let via = received_over(parts.version, self.inner.via.as_ref());
         let said = Deadline::of(&parts.extensions);
         let incoming = Incoming::new(parts.method, target, headers, hop, via, &self.inner.keys);
-        self.inner.step(Arc::new(incoming.until(hop.until(said))), TURNS, wakes)
+        let on_interim = parts.extensions.get::<OnInterim>().cloned();
+        self.inner.step(Arc::new(incoming.until(hop.until(said)).telling(on_interim)), TURNS, wakes)
     }
 }
 
@@ -150,7 +154,7 @@ impl Inner {
         turns: u8,
         wakes: Wakes<'_>,
     ) -> Answer {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let plan = match lookup(&found.variants, &incoming, &self.digest, now) {
             Lookup::Serve(stored, outcome) => {
                 return Step::Serve(Ok(self.serve(&stored, &incoming, outcome)));
@@ -168,11 +172,11 @@ impl Inner {
         let may_collapse = turns > 0
             && incoming.may_collapse()
             && !plan.is_always_validated()
-            && !self.uncacheable.holds(&self.sharing_key(&incoming), now);
+            && !self.uncacheable.holds(&self.sharing_key(&incoming), now.wall());
         if !may_collapse {
             return self.fetch(incoming, plan, fetch, None, turns, wake);
         }
-        if let Some(error) = self.failures.recent(&incoming.key, &incoming.target, now) {
+        if let Some(error) = self.failures.recent(&incoming.key, &incoming.target, now.wall()) {
             return Step::Serve(self.serve_on_error(&incoming, &plan, error.with_url(&incoming.target)));
         }
         // What is stored tells by which fields its variants are told apart.
@@ -180,10 +184,12 @@ impl Inner {
             |stored: &Arc<StoredResponse>| stored.variant().by_same_fields(&incoming.headers, &self.digest);
         let variant = variant.or_else(|| found.variants.first().map(by_stored));
         let flight = Flight { key: incoming.key.clone(), variant };
-        let tombstones = self.store.tombstones();
-        let is_joinable = |sequence| !tombstones.cover_key(incoming.key.as_str(), sequence);
+        let is_joinable = |sequence| self.store.is_joinable(&*incoming, sequence);
         match self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
             Role::Follow(waiter) => {
+                if let Some(stale) = self.stale_in_grace(&incoming, &plan) {
+                    return Step::Serve(Ok(stale));
+                }
                 let plan = Arc::new(plan);
                 Pending::follower(Arc::clone(self), incoming, plan, fetch, waiter, turns, wake).again()
             }
@@ -264,8 +270,13 @@ impl Inner {
                 return inner.refused(&incoming, &Plan::without_store(Forward::Bypass), refused).into();
             }
             let method = incoming.method.clone();
-            let response =
-                inner.pass(incoming.into_passing(), Body::empty(), Forward::Bypass, Some(token.clone()));
+            let response = inner.pass(
+                incoming.into_passing(),
+                Body::empty(),
+                Forward::Bypass,
+                Some(token.clone()),
+                None,
+            );
             made(response, &method, turn, &inner.ledger, &token)
         })
     }
@@ -294,10 +305,21 @@ impl Inner {
         Some(self.serve_with(&stale, incoming, CacheStatus::new(Outcome::StaleOnDeadline(plan.why))))
     }
 
+    /// Answers with what is stale because another request is waiting for the origin already.
+    fn stale_in_grace(&self, incoming: &Incoming, plan: &Plan) -> Option<Response<Body>> {
+        let stored = plan.selected.as_ref()?;
+        let (validity, asked) = (stored.validity(), &incoming.directives);
+        may_serve_in_grace(validity, asked, &self.rules, self.clock.now())
+            .then(|| self.serve_with(stored, incoming, CacheStatus::new(Outcome::StaleWhileRevalidate)))
+    }
+
     /// The answer where the origin must not be asked.
     fn without_origin(self: &Arc<Self>, incoming: &Arc<Incoming>, plan: &Plan) -> Option<Response<Body>> {
         if self.is_offline() {
-            return Some(match plan.selected.as_ref().filter(|stored| may_serve_offline(stored, incoming)) {
+            let may_serve = |stored: &&Arc<StoredResponse>| {
+                may_serve_offline(stored.validity(), &incoming.directives, self.clock.moment())
+            };
+            return Some(match plan.selected.as_ref().filter(may_serve) {
                 Some(stored) => self.serve(stored, incoming, Outcome::StaleAccepted),
                 None => self.only_if_cached(incoming),
             });
@@ -319,10 +341,10 @@ impl Inner {
 
     /// May block as long as the store does.
     pub(super) fn look_up(&self, incoming: &Incoming) -> Lookup {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let mut variants = self.store.variants(&incoming.key);
         if selected(&variants, incoming, &self.digest).is_none() {
-            variants = self.store.all(&incoming.key, variants, now);
+            variants = self.store.all(&incoming.key, variants, now.wall());
         }
         lookup(&variants, incoming, &self.digest, now)
     }
@@ -375,12 +397,6 @@ fn made(
         Ok(response) if turn == Turn::Pool => prepared(response, method, ledger, cancellation),
         response => response.into(),
     }
-}
-
-/// Whether what is stale may be served because nobody can be asked (RFC 9111 section 4.2.4): neither side forbids it.
-fn may_serve_offline(stored: &StoredResponse, incoming: &Incoming) -> bool {
-    let validity = stored.validity();
-    !validity.no_cache && !validity.must_revalidate && !incoming.directives.no_cache
 }
 
 /// Where a blocking caller waits until it is woken.

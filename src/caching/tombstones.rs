@@ -17,9 +17,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use parking_lot::RwLock;
 
+use super::incoming::Incoming;
 use crate::header::cache_groups::{self, CACHE_GROUPS};
 use crate::purge::Purge;
 use crate::store::{Key, StoredResponse, url_of};
+use crate::target::Target;
 
 static CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
@@ -86,6 +88,32 @@ enum What {
     All,
 }
 
+/// What a tombstone may cover: a key, and the URL of what is stored or fetched under it.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(super) key: &'a str,
+    pub(super) url: &'a str,
+}
+
+impl<'a> From<&'a str> for Place<'a> {
+    /// The key tells the URL.
+    fn from(key: &'a str) -> Self {
+        Self { key, url: url_of(key) }
+    }
+}
+
+impl<'a> From<&'a Incoming> for Place<'a> {
+    fn from(incoming: &'a Incoming) -> Self {
+        Self { key: incoming.key.as_str(), url: incoming.target.as_str() }
+    }
+}
+
+impl<'a> From<(&'a Key, &'a Target)> for Place<'a> {
+    fn from((key, target): (&'a Key, &'a Target)) -> Self {
+        Self { key: key.as_str(), url: target.as_str() }
+    }
+}
+
 /// A fetch that is under way, until it is dropped.
 pub(crate) struct Fetch {
     tombstones: Arc<Tombstones>,
@@ -143,6 +171,21 @@ impl Tombstones {
         state.last = state.last.max(sequence);
     }
 
+    /// Others than these were retired, with the same consequence.
+    pub(super) fn note_retirement(&self) {
+        self.retirements.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The next place in the order.
+    pub(super) fn number(&self, now: SystemTime) -> Sequence {
+        self.state.write().next(now)
+    }
+
+    /// The oldest fetch that is under way; beyond all where there is none.
+    pub(super) fn oldest_fetch(&self) -> Sequence {
+        self.state.read().oldest_fetch()
+    }
+
     /// A fetch that begins now.
     pub(crate) fn begin(self: &Arc<Self>, key: &Key, now: SystemTime) -> Fetch {
         let mut state = self.state.write();
@@ -187,17 +230,23 @@ impl Tombstones {
 
     /// Whether a response that was stored under this key is void.
     pub(super) fn cover(&self, key: &str, response: &StoredResponse) -> bool {
-        self.cover_fetched(key, response.sequence(), || cache_groups::names(response.values(&CACHE_GROUPS)))
+        let place = Place { key, url: response.url().unwrap_or_else(|| url_of(key)) };
+        self.cover_fetched(place, response.sequence(), || cache_groups::names(response.values(&CACHE_GROUPS)))
     }
 
     /// Whether what was asked for with this number is void; its groups are known from its fields.
-    pub(super) fn cover_fields(&self, key: &str, sequence: Sequence, fields: &HeaderMap) -> bool {
-        self.cover_fetched(key, sequence, || groups_of(fields, &CACHE_GROUPS))
+    pub(super) fn cover_fields<'a>(
+        &self,
+        place: impl Into<Place<'a>>,
+        sequence: Sequence,
+        fields: &HeaderMap,
+    ) -> bool {
+        self.cover_fetched(place.into(), sequence, || groups_of(fields, &CACHE_GROUPS))
     }
 
     /// Whether a fetch of this key and number may not be shared with requests that come now.
-    pub(super) fn cover_key(&self, key: &str, sequence: Sequence) -> bool {
-        self.cover_fetched(key, sequence, Vec::new)
+    pub(super) fn cover_key<'a>(&self, place: impl Into<Place<'a>>, sequence: Sequence) -> bool {
+        self.cover_fetched(place.into(), sequence, Vec::new)
     }
 
     /// Whether a fetch of this number may store nothing, whatever it brings.
@@ -205,17 +254,21 @@ impl Tombstones {
         sequence <= self.newest.load(Ordering::SeqCst) && sequence <= self.state.read().unstorable
     }
 
-    fn cover_fetched(&self, key: &str, sequence: Sequence, groups: impl FnOnce() -> Vec<Vec<u8>>) -> bool {
+    fn cover_fetched(
+        &self,
+        Place { key, url }: Place<'_>,
+        sequence: Sequence,
+        groups: impl FnOnce() -> Vec<Vec<u8>>,
+    ) -> bool {
         if sequence > self.newest.load(Ordering::SeqCst) {
             return false;
         }
-        let url = url_of(key);
         let state = self.state.read();
         let is_later = |digest: u64| state.exact.get(&digest).is_some_and(|tombstone| *tombstone > sequence);
         sequence <= state.all
             || (!state.origins.is_empty()
                 && state.origins.get(&self.of_origin(url)).is_some_and(|upto| sequence <= *upto))
-            || is_later(self.of_url(url))
+            || is_later(self.of_url(url_of(key)))
             || is_later(self.of_key(key))
             || state.prefixes.iter().any(|(prefix, at)| *at > sequence && url.starts_with(&**prefix))
             || groups().iter().any(|name| is_later(self.of_group(url, name)))
@@ -282,9 +335,12 @@ impl State {
 
     /// Whether nothing can come under it any more, or a later one covers the same.
     fn can_go(&self, tombstone: &Tombstone) -> bool {
-        let oldest_fetch = self.fetches.first().copied().unwrap_or(Sequence::MAX);
-        let is_done = tombstone.is_swept && tombstone.sequence < oldest_fetch;
+        let is_done = tombstone.is_swept && tombstone.sequence < self.oldest_fetch();
         is_done || !self.is_the_latest(tombstone)
+    }
+
+    fn oldest_fetch(&self) -> Sequence {
+        self.fetches.first().copied().unwrap_or(Sequence::MAX)
     }
 
     /// Whether no later tombstone covers the same.

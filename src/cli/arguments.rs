@@ -1,11 +1,10 @@
 //! The words that may be typed.
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use forwardcache::{ByteSize, OriginRules};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use forwardcache::{ByteSize, LifetimeRule, OriginRules};
 
 /// A distributed, private, forward HTTP cache.
 ///
@@ -26,8 +25,12 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve as a peer of a pool, until SIGINT or SIGTERM
+    ///
+    /// The pool is the peers that are named, this one among them; without any it is a pool of one.
     Serve(Box<Serve>),
     /// Fetch a URL through the pool
+    ///
+    /// Where no peer is named, it is fetched directly.
     ///
     /// Exit codes: 0 for any answer below 400; 4 for a 4xx answer; 5 for a 5xx answer;
     /// 1 when there was no answer, or none that was whole; 2 for a bad command line.
@@ -42,12 +45,11 @@ pub(crate) enum Command {
     Why(Why),
     /// Say how evenly a ring places keys: one line a peer, its share, that by its fair share, and the peer
     ///
-    /// With --simulate, both rings are tried on a model of a large pool: how even keys and requests are, and
-    /// what a peer more or less moves. It asks no peer.
+    /// It asks no peer.
     Ring(Ring),
     /// Remove what is stored from every peer of the pool: URLs, all that begin alike, a cache group, or everything
     ///
-    /// Prints a line for each peer, with what went. Exit codes: 0 when every peer did it; 1 when one could not be
+    /// Every peer has to be named. Prints a line for each peer, with what went. Exit codes: 0 when every peer did it; 1 when one could not be
     /// asked, or did not do it, which is named: what it holds may still be served; 2 for a bad command line.
     Purge(Purge),
     /// Show a pool of three peers at work, on this machine alone
@@ -55,7 +57,6 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"])))]
 pub(crate) struct Serve {
     /// Address to serve on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
@@ -65,13 +66,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "URL")]
     pub(crate) self_url: Option<String>,
 
-    /// Base URL of a peer of the pool, this one among them, with ' weight=N' behind it if its share is N times
-    /// that of the others; may be repeated [default: this one alone]
-    #[arg(long = "peer", value_name = "URL")]
-    pub(crate) peers: Vec<String>,
-
     #[command(flatten)]
-    pub(crate) elsewhere: Elsewhere,
+    pub(crate) listed: Listed,
 
     /// How often that list is read while serving [default: 1 for a file, 30 for a name]
     #[arg(long, value_name = "SECONDS", requires = "elsewhere", value_parser = clap::value_parser!(u32).range(1..))]
@@ -96,6 +92,9 @@ pub(crate) struct Serve {
     /// In shared mode, store responses that set a cookie too, where they are otherwise cacheable
     #[arg(long)]
     pub(crate) store_set_cookie: bool,
+
+    #[command(flatten)]
+    pub(crate) caching: CachingArguments,
 
     /// What becomes of fields of a GET that no standard knows: they are forwarded to the origin, also select the
     /// answer as if Vary named them, or are dropped. Where users of one cache do not trust each other, select or
@@ -147,13 +146,24 @@ pub(crate) struct Serve {
 
     /// Let anybody who may ask remove what is stored too, by the method PURGE [default: on this machine alone,
     /// or who shows the token or a certificate]
-    #[arg(long, conflicts_with_all = ["token_file", "tls_client_ca"])]
+    #[arg(long, conflicts_with_all = ["token_file", "operator_token_file", "tls_client_ca"])]
     pub(crate) allow_anyone_to_purge: bool,
 
     /// Answer those alone who show a token of this file, which has one a line, two at most; other peers are
     /// shown the first [default: the token in FORWARDCACHE_TOKEN, or anybody]
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+
+    /// Pass Set-Cookie to programs that ask /proxy?q= without being a client of this program: they see all origins at the
+    /// host of this peer, and may send the cookies of one to all others. --go-peers implies it
+    #[arg(long)]
+    pub(crate) pass_cookies: bool,
+
+    /// Let only clients that show a token of this file purge, or say that a peer leaves; the other tokens are then for
+    /// reading. All peers need the same file: they show its first token to each other [default: every token is for
+    /// everything]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) operator_token_file: Option<PathBuf>,
 
     /// How long to go on serving after SIGINT or SIGTERM, with each answer saying that this peer is about to end; the
     /// other peers are told at once
@@ -185,16 +195,82 @@ pub(crate) struct Serve {
     pub(crate) tls_client_ca: Option<PathBuf>,
 }
 
-/// Where the list of peers is kept, if not on the command line: in one place, and nowhere else.
+/// What is stored, and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct CachingArguments {
+    /// For how long responses are fresh, where that of their origin is not to count; may be repeated, the first that
+    /// matches counts
+    ///
+    /// Words, in quotes: host=PATTERN[:PORT], path=PATTERN (one that ends with / also matches what is below it),
+    /// status=CODE,... [default: successes], one of exactly=TIME, at-least=TIME and at-most=TIME (as in 90s, 15m, 1h, 7d),
+    /// and override=no-store,private for origins that say so by mistake. Such as:
+    /// --lifetime 'host=api.example.com path=/v1/ status=200 at-least=1h'
+    #[arg(long = "lifetime", value_name = "RULE")]
+    pub(crate) lifetimes: Vec<LifetimeRule>,
+
+    /// How long past its freshness a response may be served if the origin fails, where it does not say [default: 86400]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stale_on_error: Option<u32>,
+
+    /// How long past its freshness a response may be served while it is refreshed, where it does not say [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stale_while_revalidate: Option<u32>,
+
+    /// How long past its freshness a response is served to those who ask while another request for it waits for the
+    /// origin [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) grace: Option<u32>,
+
+    /// Make lifetimes shorter at random, by up to this many percent [default: 0]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+    pub(crate) jitter: Option<u8>,
+
+    /// Refresh what is asked for within this last part of its lifetime, in percent [default: 0]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+    pub(crate) early_refresh: Option<u8>,
+
+    /// The longest lifetime that is guessed from Last-Modified; 0 turns guessing off [default: 86400]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) heuristic_cap: Option<u32>,
+
+    /// The largest body that is stored [default: what fits into --memory]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_body: Option<ByteSize>,
+
+    /// Store responses to POST requests with content of up to this size, under the URL and the content, where they say for
+    /// how long they are fresh or --lifetime does [default: 0, none are]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) cache_post: Option<ByteSize>,
+
+    /// Fetch the whole in the background when a conditional request meets nothing stored and the origin answers 304
+    #[arg(long)]
+    pub(crate) fill_on_conditional: bool,
+
+    /// Do not fetch the whole in the background when a range that begins at 0 is asked for and its part has no
+    /// strong ETag
+    #[arg(long)]
+    pub(crate) no_fill_on_range: bool,
+
+    /// Ask no origin: answer with what is stored, stale or not, unless its origin forbids that, and 504 otherwise
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+/// Which peers the pool has.
 #[derive(Clone, Debug, Args)]
-#[group(id = "elsewhere")]
-pub(crate) struct Elsewhere {
+#[group(id = "listed", multiple = false)]
+pub(crate) struct Listed {
+    /// Base URL of a peer of the pool, with ' weight=N' behind it if its share is N times that of the others; may be
+    /// repeated
+    #[arg(long = "peer", value_name = "URL")]
+    pub(crate) peers: Vec<String>,
+
     /// In place of --peer: a file with one base URL a line, weight=N behind it if that is not 1, and comments
     /// behind #; serve reads it anew when it changes, and on SIGHUP
     ///
     /// Replace it by renaming a new one over it. A list that is empty, that lacks its last line end, or that has
     /// one bad line changes nothing, and the log says why. What has changed has to stay so for a second.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "elsewhere")]
     pub(crate) peers_file: Option<PathBuf>,
 
     /// In place of --peer: a name, each of whose addresses is a peer; serve looks it up every 30 seconds, and on
@@ -202,7 +278,7 @@ pub(crate) struct Elsewhere {
     ///
     /// As in pool.example:3000 or https://pool.example:3000; without a scheme it is http, or what serve serves. No
     /// address, and no answer, change nothing.
-    #[arg(long, value_name = "NAME:PORT")]
+    #[arg(long, value_name = "NAME:PORT", group = "elsewhere")]
     pub(crate) peers_dns: Option<String>,
 }
 
@@ -236,6 +312,10 @@ pub(crate) struct OriginArguments {
     /// How many fields it may have, 4096 at most [default: 256]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) max_origin_fields: Option<u16>,
+
+    /// The User-Agent of requests that have none; '' sends them without [default: forwardcache/0.1]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) user_agent: Option<String>,
 }
 
 /// How connections are served.
@@ -246,11 +326,11 @@ pub(crate) struct FrontArguments {
     pub(crate) front: Front,
 
     /// How many threads may wait for origins, if memory and files suffice [default: 1024, 64 on tiny_http]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) workers: Option<u16>,
 
     /// How many threads read and write [default: as many as processors]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) io_threads: Option<u16>,
 
     /// How many requests may wait for a worker [default: 1024]
@@ -261,7 +341,7 @@ pub(crate) struct FrontArguments {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_queue_wait: Option<u32>,
 
-    /// How many connections there may be [default: 16384]
+    /// How many connections there may be, fewer where the system allows too few open files [default: 16384]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: Option<u32>,
 
@@ -294,7 +374,7 @@ pub(crate) struct FrontArguments {
     pub(crate) idle_timeout: Option<u32>,
 
     /// How long a client may send or take nothing while it is waited for [default: 30]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) stall_timeout: Option<u32>,
 
     /// How much a client has to send or take a second then [default: 256]
@@ -336,6 +416,9 @@ pub(crate) struct Asking {
 /// How its peers are reached.
 #[derive(Debug, Args)]
 pub(crate) struct Reaching {
+    #[command(flatten)]
+    pub(crate) listed: Listed,
+
     #[command(flatten)]
     pub(crate) pool: PoolOptions,
 
@@ -379,8 +462,8 @@ pub(crate) struct RingOptions {
     pub(crate) ring: RingName,
 
     /// Points of each peer on the compatible ring, for each of its weight [default: 50]
-    #[arg(long, value_name = "N")]
-    pub(crate) replicas: Option<NonZeroU32>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) replicas: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -400,14 +483,9 @@ pub(crate) enum Mode {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"])))]
 pub(crate) struct Get {
-    /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated [default: fetch directly]
-    #[arg(long = "peer", value_name = "URL")]
-    pub(crate) peers: Vec<String>,
-
     #[command(flatten)]
-    pub(crate) elsewhere: Elsewhere,
+    pub(crate) asking: Asking,
 
     /// How long it may take, to the end of the body
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
@@ -425,22 +503,15 @@ pub(crate) struct Get {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    #[command(flatten)]
-    pub(crate) asking: Asking,
-
     /// The URL to fetch
     pub(crate) url: String,
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"]).required(true)))]
+#[command(mut_group("listed", |listed| listed.required(true)))]
 pub(crate) struct Owner {
-    /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated
-    #[arg(long = "peer", value_name = "URL")]
-    pub(crate) peers: Vec<String>,
-
     #[command(flatten)]
-    pub(crate) elsewhere: Elsewhere,
+    pub(crate) listed: Listed,
 
     #[command(flatten)]
     pub(crate) ring: RingOptions,
@@ -453,95 +524,23 @@ pub(crate) struct Owner {
 #[derive(Debug, Args)]
 pub(crate) struct Ring {
     /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated
-    #[arg(
-        long = "peer",
-        value_name = "URL",
-        required_unless_present = "simulate",
-        conflicts_with = "simulate"
-    )]
+    #[arg(long = "peer", value_name = "URL", required = true)]
     pub(crate) peers: Vec<String>,
 
     #[command(flatten)]
     pub(crate) ring: RingOptions,
-
-    /// Try both rings on a model of a large pool
-    #[arg(long, conflicts_with_all = ["ring", "replicas"])]
-    pub(crate) simulate: bool,
-
-    #[command(flatten)]
-    pub(crate) simulation: Simulation,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Simulation {
-    /// How many peers
-    #[arg(
-        long = "peers",
-        value_name = "N",
-        default_value = "1000",
-        conflicts_with = "peers",
-        requires = "simulate"
-    )]
-    #[arg(id = "simulated_peers", value_parser = clap::value_parser!(u32).range(2..=100_000))]
-    pub(crate) peers: u32,
-
-    /// How many keys
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "10000000",
-        conflicts_with = "peers",
-        requires = "simulate"
-    )]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=4_000_000_000))]
-    pub(crate) keys: u64,
-
-    /// How many requests for them
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "10000000",
-        conflicts_with = "peers",
-        requires = "simulate"
-    )]
-    pub(crate) requests: u64,
-
-    /// How much more popular some keys are: the n-th has one over n to this of the requests, from 0 to 4
-    #[arg(long, value_name = "EXPONENT", default_value = "1.0", conflicts_with = "peers", requires = "simulate", value_parser = exponent)]
-    pub(crate) zipf: f64,
-
-    /// Other requests for another number
-    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "peers", requires = "simulate")]
-    pub(crate) seed: u64,
-
-    /// Write a plot of it to this file
-    #[arg(long, value_name = "FILE", conflicts_with = "peers", requires = "simulate")]
-    pub(crate) svg: Option<PathBuf>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.filter(|time| !time.is_zero())
-        .ok_or_else(|| "it is a number of seconds above 0, such as 1.5".to_owned())
-}
-
-fn exponent(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(exponent) if (0.0..=4.0).contains(&exponent) => Ok(exponent),
-        _ => Err("it is a number from 0 to 4".to_owned()),
-    }
+    // What is added to a time of day must stay one.
+    time.filter(|time| !time.is_zero() && *time <= Duration::from_secs(1_000_000_000))
+        .ok_or_else(|| "it is a number of seconds above 0, such as 1.5, and at most 1000000000".to_owned())
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"]).required(true)))]
+#[command(mut_group("listed", |listed| listed.required(true)))]
 pub(crate) struct Why {
-    /// Base URL of a peer of the pool, with ' weight=N' if it has one; may be repeated
-    #[arg(long = "peer", value_name = "URL")]
-    pub(crate) peers: Vec<String>,
-
-    #[command(flatten)]
-    pub(crate) elsewhere: Elsewhere,
-
     #[command(flatten)]
     pub(crate) asking: Asking,
 
@@ -552,14 +551,10 @@ pub(crate) struct Why {
 
 #[derive(Debug, Args)]
 #[group(id = "what", required = true, multiple = false, args = ["urls", "prefix", "group", "all"])]
-#[command(group(ArgGroup::new("listed").args(["peers", "peers_file", "peers_dns"]).required(true)))]
+#[command(mut_group("listed", |listed| listed.required(true)))]
 pub(crate) struct Purge {
-    /// Base URL of a peer of the pool; may be repeated, and each has to be named
-    #[arg(long = "peer", value_name = "URL")]
-    pub(crate) peers: Vec<String>,
-
     #[command(flatten)]
-    pub(crate) elsewhere: Elsewhere,
+    pub(crate) reaching: Reaching,
 
     /// Remove all whose URL begins with this, which holds the / after the host at least
     #[arg(long, value_name = "URL")]
@@ -577,12 +572,13 @@ pub(crate) struct Purge {
     #[arg(long)]
     pub(crate) all: bool,
 
+    /// Remove nothing, but mark it as stale: it is validated when it is asked for next, and served if the origin fails
+    #[arg(long)]
+    pub(crate) soft: bool,
+
     /// How long each of the removals may take at all peers together
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) max_time: Duration,
-
-    #[command(flatten)]
-    pub(crate) reaching: Reaching,
 
     /// The URLs to remove, each with all its variants
     #[arg(value_name = "URL")]

@@ -1,16 +1,17 @@
 //! A pool of three in one process, one of which is lost and comes back, and a table of what it does.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use forwardcache::{Body, Client, Error, EventFront, FrontOptions, ManualClock, Outcome, Peer, Serving};
 use http::{Request, Response};
+use parking_lot::Mutex;
 
-use super::failure::Failure;
+use super::failure::{Failure, print};
 
 const PATHS: [&str; 6] = ["/", "/style.css", "/app.js", "/logo.svg", "/data.json", "/large.bin"];
 const LARGE: usize = 4 << 20;
@@ -51,11 +52,8 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
     let with_it = round("back", &pool, &others)?;
 
     let lost = pool[lost].peer.self_url().authority().to_owned();
-    let print = |text: String| {
-        io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Failure::io("cannot write", &error))
-    };
     print(table(&rows))?;
-    print(format!(
+    print(format_args!(
         "\nThe origin was asked {first} times in the first round and {second} times in the second. Then {lost} was \
          lost:\nno request failed, and {without} of its URLs were fetched anew by those who stood in for it. It came \
          back, and had what\nit had before: {with_it} fetches.\n"
@@ -90,15 +88,13 @@ impl Member {
 
 /// Which one owns most of what is asked for.
 fn busiest(pool: &[Member], origin: SocketAddr) -> Result<usize, Failure> {
-    let mut owned = vec![0; pool.len()];
+    let mut owned = [0; PEERS];
     for path in PATHS {
         let owner = pool[0].peer.client().owner(&format!("http://{origin}{path}"))?;
-        for (count, member) in owned.iter_mut().zip(pool) {
-            *count += usize::from(owner.as_ref() == Some(member.peer.self_url()));
-        }
+        let at = pool.iter().position(|member| owner.as_ref() == Some(member.peer.self_url()));
+        owned[at.unwrap_or_default()] += 1;
     }
-    let most = owned.iter().max().copied().unwrap_or_default();
-    Ok(owned.iter().position(|count| *count == most).unwrap_or_default())
+    Ok((0..PEERS).max_by_key(|at| owned[*at]).unwrap_or_default())
 }
 
 /// An origin whose answers may be kept for a minute.
@@ -107,7 +103,7 @@ fn start_origin(seen: Seen) -> Result<Serving, Error> {
         let path = request.uri().path().to_owned();
         let body =
             if path == "/large.bin" { vec![7; LARGE] } else { format!("this is {path}\n").into_bytes() };
-        *seen.lock().unwrap_or_else(PoisonError::into_inner).entry(path).or_default() += 1;
+        *seen.lock().entry(path).or_default() += 1;
         let mut response = Response::new(Body::from(body));
         response.headers_mut().insert("cache-control", http::HeaderValue::from_static("max-age=60"));
         response
@@ -153,13 +149,13 @@ fn fetch(round: &'static str, peer: &Peer, url: &str, path: &str, seen: &Seen) -
     if path == "/large.bin" && length != LARGE {
         return Err(Failure::failed(format!("{path} came with {length} bytes instead of {LARGE}")));
     }
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied().unwrap_or_default();
+    let seen = seen.lock().get(path).copied().unwrap_or_default();
     let asked = peer.self_url().authority().to_owned();
     Ok(Row { round, path: path.to_owned(), asked, owner, outcome, time, seen })
 }
 
 fn total(seen: &Seen) -> usize {
-    seen.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    seen.lock().values().sum()
 }
 
 fn table(rows: &[Row]) -> String {

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use forwardcache::{Error, ErrorKind};
@@ -45,6 +45,14 @@ impl Failure {
             Self::BrokenPipe => ExitCode::SUCCESS,
         }
     }
+}
+
+/// Writes to standard output, and does not keep it.
+pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    write!(output, "{text}")
+        .and_then(|()| output.flush())
+        .map_err(|error| Failure::io("cannot write", &error))
 }
 
 impl From<Error> for Failure {

@@ -10,6 +10,9 @@ use super::arguments::{Front, FrontArguments};
 /// How many threads may wait for origins, where nobody says.
 const WORKERS: usize = 1024;
 
+/// How many connections there may be, where nobody says.
+const CONNECTIONS: usize = 16_384;
+
 /// The fixed number of threads on tiny_http, where nobody says.
 const TINY_HTTP_WORKERS: usize = 64;
 
@@ -53,7 +56,8 @@ pub(super) fn options(typed: &FrontArguments, tls: Option<ServerTls>) -> Result<
     let set = with(set, typed.max_queue_wait, |set, time| set.max_queue_wait(seconds(time)));
     let set = with(set, typed.io_threads, |set, number| set.io_threads(number.into()));
     let set = with(set, typed.queue_length, |set, number| set.queue_length(count(number)));
-    let set = with(set, typed.max_connections, |set, number| set.max_connections(count(number)));
+    // Said in any case, so that it is a warning where there may be fewer.
+    let set = set.max_connections(typed.max_connections.map_or(CONNECTIONS, count));
     let set = with(set, typed.max_connections_per_address, |set, number| {
         set.max_connections_per_address(count(number))
     });

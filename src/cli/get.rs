@@ -4,18 +4,21 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
-use forwardcache::{Body, Caching, Deadline, Error, MemoryStore, NoPeerLeft, Origin, Outcome, RoundTrip};
+use forwardcache::{
+    Body, Caching, Client, Deadline, Error, MemoryStore, NoPeerLeft, Origin, Outcome, RoundTrip,
+};
 use http::{Request, Response};
 
 use super::arguments::Get;
 use super::failure::Failure;
 use super::fields;
 use super::pool;
-use super::progress::Shown;
+use super::progress;
 
 pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
     let request = request(arguments)?;
-    if arguments.peers.is_empty() && !arguments.elsewhere.is_named() {
+    let reaching = &arguments.asking.reaching;
+    if reaching.listed.peers.is_empty() && !reaching.listed.is_elsewhere() {
         if arguments.peers_only {
             let text = "--peers-only needs peers: name them with --peer, --peers-file or --peers-dns";
             return Err(Failure::Usage(text.to_owned()));
@@ -23,8 +26,7 @@ pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
         return fetch(arguments, request, &own_cache(arguments)?);
     }
     let last = if arguments.peers_only { NoPeerLeft::Fail } else { NoPeerLeft::FetchDirectly };
-    let client =
-        pool::asking_client(&arguments.peers, &arguments.elsewhere, &arguments.asking.reaching, last)?;
+    let client = pool::client(Client::builder(), reaching, last)?;
     let done = fetch(arguments, request, &client);
     if done.is_ok() && client.counts().direct_fetches > 0 {
         eprintln!("forwardcache: no peer can be asked: fetched directly");
@@ -94,8 +96,7 @@ fn write(
         text.extend_from_slice(b"\r\n");
         output.write_all(&text).map_err(failed)?;
     }
-    let length = body.length();
-    let mut body = Shown::new(body, length, is_terminal);
+    let mut body = progress::bar(body.length(), is_terminal).wrap_read(body);
     let mut piece = vec![0; 64 * 1024];
     loop {
         let count = match body.read(&mut piece) {

@@ -6,6 +6,7 @@
 //! | `failure` | one line on standard error, and the exit code |
 //! | `serve` | a peer of the pool, until it is told to end |
 //! | `front` | the front that the command line asks for |
+//! | `open_files` | how many files may be open |
 //! | `get` | one URL through the pool, or cached in this process |
 //! | `why` | what would happen to a GET, as the owner of its URL says |
 //! | `purge` | what is stored, removed from every peer |
@@ -23,6 +24,7 @@ mod failure;
 mod fields;
 mod front;
 mod get;
+mod open_files;
 mod owner;
 mod pool;
 mod progress;

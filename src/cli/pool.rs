@@ -1,16 +1,17 @@
 //! The pool that the command line names, and a client of it.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use forwardcache::{
     Client, ClientBuilder, Error, Member, Members, MembersDns, MembersFile, Membership, NoPeerLeft, RingKind,
 };
 
-use super::arguments::{Elsewhere, Reaching, RingName, RingOptions};
+use super::arguments::{Listed, Reaching, RingName, RingOptions};
+use super::front::with;
 use super::tokens;
 
-impl Elsewhere {
-    pub(crate) fn is_named(&self) -> bool {
+impl Listed {
+    pub(crate) fn is_elsewhere(&self) -> bool {
         self.peers_file.is_some() || self.peers_dns.is_some()
     }
 
@@ -48,61 +49,28 @@ impl Elsewhere {
     }
 }
 
-/// A client that asks peers alone, and whose purges may take so long.
-pub(crate) fn client(
-    peers: &[String],
-    elsewhere: &Elsewhere,
-    reaching: &Reaching,
-    purge_timeout: Duration,
-) -> Result<Client, Error> {
-    let client = Client::builder().purge_timeout(purge_timeout);
-    built(client, peers, elsewhere, reaching, NoPeerLeft::Fail)
-}
-
-/// A client that is told what to do when no peer is left.
-pub(crate) fn asking_client(
-    peers: &[String],
-    elsewhere: &Elsewhere,
-    reaching: &Reaching,
-    last: NoPeerLeft,
-) -> Result<Client, Error> {
-    built(Client::builder(), peers, elsewhere, reaching, last)
-}
-
-fn built(
-    client: ClientBuilder,
-    peers: &[String],
-    elsewhere: &Elsewhere,
-    reaching: &Reaching,
-    last: NoPeerLeft,
-) -> Result<Client, Error> {
+/// A client of the pool that is named, which does this when no peer is left.
+pub(crate) fn client(client: ClientBuilder, reaching: &Reaching, last: NoPeerLeft) -> Result<Client, Error> {
     let pool = &reaching.pool;
-    let mut client = placing(&pool.ring, client)
-        .members(members(peers)?)
+    let client = placing(&pool.ring, client)
+        .members(members(&reaching.listed.peers)?)
         .path(&pool.path)
         .accept_unmarked(pool.go_peers)
         .no_peer_left(last);
-    if let Some(path) = &reaching.ca_file {
-        client = client.root_certificates_file(path);
-    }
-    if let (Some(certificates), Some(key)) = (&reaching.cert_file, &reaching.key_file) {
-        client = client.client_certificate_files(certificates, key);
-    }
-    if let Some(tokens) = tokens::of(reaching.token_file.as_deref())? {
-        client = client.tokens(tokens);
-    }
-    let client = client.build()?;
-    elsewhere.read_into(&client)?;
+    let client = with(client, reaching.ca_file.as_ref(), ClientBuilder::root_certificates_file);
+    let identity = reaching.cert_file.as_ref().zip(reaching.key_file.as_ref());
+    let client = with(client, identity, |client, (certificates, key)| {
+        client.client_certificate_files(certificates, key)
+    });
+    let tokens = tokens::of(reaching.token_file.as_deref())?;
+    let client = with(client, tokens, ClientBuilder::tokens).build()?;
+    reaching.listed.read_into(&client)?;
     Ok(client)
 }
 
 /// A client that places URLs so.
 pub(crate) fn placing(options: &RingOptions, client: ClientBuilder) -> ClientBuilder {
-    let client = client.ring(kind(options.ring));
-    match options.replicas {
-        Some(replicas) => client.replicas(replicas.get()),
-        None => client,
-    }
+    with(client.ring(kind(options.ring)), options.replicas, ClientBuilder::replicas)
 }
 
 fn kind(name: RingName) -> RingKind {

@@ -1,20 +1,20 @@
 //! What is stored, removed from every peer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use forwardcache::{Error, PeerUrl, Purge, Purged};
+use forwardcache::{Client, Error, NoPeerLeft, PeerUrl, Purge, Purged};
 
 use super::arguments;
-use super::failure::Failure;
+use super::failure::{Failure, print};
 use super::pool;
 
 pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
     // All of what was typed is read before any of it is done.
-    let purges = purges(arguments)?;
-    let client =
-        pool::client(&arguments.peers, &arguments.elsewhere, &arguments.reaching, arguments.max_time)?;
+    let purges = purges(arguments)?.into_iter();
+    let purges: Vec<_> = purges.map(|purge| if arguments.soft { purge.soft() } else { purge }).collect();
+    let client = Client::builder().purge_timeout(arguments.max_time);
+    let client = pool::client(client, &arguments.reaching, NoPeerLeft::Fail)?;
     let mut went: BTreeMap<PeerUrl, Purged> = BTreeMap::new();
     let mut failed: Vec<(PeerUrl, Error)> = Vec::new();
     let mut left = client.pool();
@@ -38,13 +38,11 @@ pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
             break;
         }
     }
-    let mut output = io::stdout().lock();
     for (peer, purged) in &went {
         // What it did of several before it failed is no whole.
         if failed.iter().all(|(gone, _)| gone != peer) {
             let other = if of_other_pools.contains(peer) { " other-pool" } else { "" };
-            writeln!(output, "{peer}\t{purged}{other}")
-                .map_err(|error| Failure::io("cannot write", &error))?;
+            print(format_args!("{peer}\t{purged}{other}\n"))?;
         }
     }
     for (peer, error) in &failed {

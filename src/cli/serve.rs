@@ -1,22 +1,24 @@
 //! A peer of the pool, until it is told to end.
 
-use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use forwardcache::{
     Client, DiskStore, Error, ErrorKind, FrontOptions, Member, Membership, NearCache, Origin, OriginBuilder,
-    Peer, Politeness, Rules, ServerTls, Tokens, Watch,
+    Peer, PeerBuilder, Politeness, Rules, ServerTls, Serving, ShutdownHandle, Tokens,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::arguments::{Elsewhere, Front, Mode, OriginArguments, RingName, Serve, UnknownFields};
-use super::failure::Failure;
+use super::arguments::{Front, Listed, Mode, OriginArguments, RingName, Serve, UnknownFields};
+use super::failure::{Failure, print};
 use super::front::with;
-use super::{front, pool, tokens};
+use super::{front, open_files, pool, tokens};
+
+/// How many connections there may be at the address for operators.
+const ADMIN_CONNECTIONS: usize = 256;
 
 /// How long the end waits for what is to be written to the disk.
 const FLUSHING: Duration = Duration::from_secs(5);
@@ -33,11 +35,13 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     }
     let tls = tls(&arguments)?;
     let tokens = tokens::of(arguments.token_file.as_deref())?;
+    let operator_tokens = arguments.operator_token_file.as_ref().map(Tokens::from_file).transpose()?;
     let (front, workers) = (arguments.front.front, arguments.front.workers);
     let options = front::options(&arguments.front, tls.clone())?;
     if !address.ip().is_loopback() {
         check_opening(&arguments, tokens.is_some(), address)?;
     }
+    open_files::raise();
     let admin = arguments.admin.as_deref().map(|typed| listen("--admin", typed)).transpose()?;
     if let Some((_, address)) =
         admin.as_ref().filter(|(_, address)| !address.ip().is_loopback() && tokens.is_none())
@@ -47,18 +51,19 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage(text));
     }
     let (scheme, ring) = (scheme(&arguments), arguments.pool.ring.ring);
-    let (elsewhere, interval) = (arguments.elsewhere.clone(), arguments.peers_interval);
+    let (listed, interval) = (arguments.listed.clone(), arguments.peers_interval);
     let drain = Duration::from_secs(arguments.drain.into());
+    let has_certificates = arguments.ca_file.is_some() || arguments.tls_cert.is_some();
     let disk = disk(&arguments);
-    let peer = peer(arguments, disk.as_ref(), tokens.clone(), address)?;
-    let membership = membership(&peer, &elsewhere, interval, scheme)?;
-    check_own_pool(&peer, &elsewhere)?;
+    let peer = peer(arguments, disk.as_ref(), tokens.clone(), operator_tokens.clone(), address)?;
+    let membership = membership(&peer, &listed, interval, scheme)?;
+    check_own_pool(&peer, &listed)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
         .map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let serving = front::serve(&peer, listener, front, workers, options)?;
     let admin = match admin {
         Some((listener, address)) => {
-            let options = FrontOptions::new().workers(1).io_threads(1);
+            let options = FrontOptions::new().workers(1).io_threads(1).max_connections(ADMIN_CONNECTIONS);
             // On this machine nobody is between.
             let options = match &tls {
                 Some(tls) if !address.ip().is_loopback() => options.tls(tls.clone()),
@@ -68,19 +73,28 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         }
         None => None,
     };
-    announce(&peer, &elsewhere, scheme, ring, address, admin.as_ref().map(|(_, address)| *address))?;
+    announce(&peer, &listed, scheme, ring, address, admin.as_ref().map(|(_, address)| *address))?;
     let watch = membership.map(Membership::watch).transpose()?;
-    let (shutdown, leaving) = (serving.shutdown_handle(), peer.clone());
+    let shutdown = serving.shutdown_handle();
+    let (administering, admin) = admin.map(|(admin, _)| (admin.shutdown_handle(), admin)).unzip();
+    let administered = admin.map(|admin| end_together(admin, shutdown.clone()));
+    let (ending, leaving) = (shutdown.clone(), peer.clone());
     thread::spawn(move || {
         let mut is_ending = false;
         for signal in signals.forever() {
             match signal {
-                SIGHUP => reload(tls.as_ref(), tokens.as_ref(), watch.as_ref()),
+                SIGHUP => {
+                    let certificates = has_certificates.then_some(&peer);
+                    reload(tls.as_ref(), certificates, [tokens.as_ref(), operator_tokens.as_ref()]);
+                    if let Some(watch) = &watch {
+                        watch.refresh_soon();
+                    }
+                }
                 // Whoever asks a second time does not want to wait.
                 _ if is_ending => std::process::exit(1),
                 _ => {
                     is_ending = true;
-                    let (peer, shutdown) = (leaving.clone(), shutdown.clone());
+                    let (peer, shutdown) = (leaving.clone(), ending.clone());
                     // Whoever asks a second time is heard meanwhile.
                     thread::spawn(move || {
                         peer.leave();
@@ -95,6 +109,15 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     if disk.is_some_and(|disk| !disk.flush(FLUSHING)) {
         log::warn!("not all that was cached in the last second is on the disk");
     }
+    let admin_has_failed = administering.is_some_and(|administering| {
+        let has_failed = administering.has_failed();
+        administering.shutdown();
+        has_failed
+    });
+    drop(administered.map(JoinHandle::join));
+    if shutdown.has_failed() || admin_has_failed {
+        return Err(Failure::failed("the server has ended because one of its threads did: see the log"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -106,6 +129,14 @@ fn disk(arguments: &Serve) -> Option<DiskStore> {
     Some(match arguments.disk {
         Some(size) => disk.capacity(size.bytes()),
         None => disk,
+    })
+}
+
+/// Shuts the other server down too when this one ends.
+fn end_together(admin: Serving, other: ShutdownHandle) -> JoinHandle<()> {
+    thread::spawn(move || {
+        admin.join();
+        other.shutdown();
     })
 }
 
@@ -144,29 +175,30 @@ fn check_opening(arguments: &Serve, has_tokens: bool, address: SocketAddr) -> Re
     Err(Failure::Usage(text))
 }
 
-/// Reads the files anew that hold its secrets, and the list of its peers.
-fn reload(tls: Option<&ServerTls>, tokens: Option<&Tokens>, watch: Option<&Watch>) {
-    let certificates = tls.map(|tls| ("certificates", tls.reload()));
-    let tokens = tokens.map(|tokens| ("tokens", tokens.reload()));
-    for (what, read) in certificates.into_iter().chain(tokens) {
-        match read {
+/// Reads certificates and tokens again. What cannot be read stays as it was.
+fn reload(tls: Option<&ServerTls>, peer: Option<&Peer>, [tokens, operator_tokens]: [Option<&Tokens>; 2]) {
+    let read = [
+        tls.map(|tls| ("certificates", tls.reload())),
+        peer.map(|peer| ("certificates for other peers and origins", peer.reload_certificates())),
+        tokens.map(|tokens| ("tokens", tokens.reload())),
+        operator_tokens.map(|tokens| ("operator tokens", tokens.reload())),
+    ];
+    for (what, result) in read.into_iter().flatten() {
+        match result {
             Ok(()) => log::info!("the {what} were read anew"),
             Err(error) => log::error!("the {what} stay as they are: {error}"),
         }
-    }
-    if let Some(watch) = watch {
-        watch.refresh_soon();
     }
 }
 
 /// Its pool as the list says that is kept elsewhere, if one is.
 fn membership(
     peer: &Peer,
-    elsewhere: &Elsewhere,
+    listed: &Listed,
     interval: Option<u32>,
     scheme: &str,
 ) -> Result<Option<Membership>, Error> {
-    let Some(members) = elsewhere.members(scheme)? else { return Ok(None) };
+    let Some(members) = listed.members(scheme)? else { return Ok(None) };
     let mut membership = Membership::new(peer.client(), members);
     membership.refresh(SystemTime::now())?;
     if let Some(seconds) = interval {
@@ -176,12 +208,12 @@ fn membership(
     Ok(Some(membership.self_url(peer.self_url().clone())))
 }
 
-fn check_own_pool(peer: &Peer, elsewhere: &Elsewhere) -> Result<(), Error> {
+fn check_own_pool(peer: &Peer, listed: &Listed) -> Result<(), Error> {
     let own = peer.self_url();
     if peer.client().pool().contains(own) {
         return Ok(());
     }
-    let text = if elsewhere.is_named() {
+    let text = if listed.is_elsewhere() {
         format!(
             "this peer ({own}) is not in the list of peers: name it there, or by --self-url as it stands there"
         )
@@ -207,11 +239,12 @@ fn peer(
     arguments: Serve,
     disk: Option<&DiskStore>,
     tokens: Option<Tokens>,
+    operator_tokens: Option<Tokens>,
     address: SocketAddr,
 ) -> Result<Peer, Error> {
     let scheme = scheme(&arguments);
     let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
-    let mut builder = Peer::builder(self_url)
+    let builder = Peer::builder(self_url)
         .client(
             pool::placing(&arguments.pool.ring, Client::builder()).accept_unmarked(arguments.pool.go_peers),
         )
@@ -219,29 +252,32 @@ fn peer(
         .politeness(politeness(&arguments))
         .network(network(&arguments.network))
         .origins(arguments.origins.unwrap_or_default())
+        .pass_cookies(arguments.pass_cookies || arguments.pool.go_peers)
         .purge_by_anyone(arguments.allow_anyone_to_purge || arguments.tls_client_ca.is_some())
-        .path(arguments.pool.path);
-    if !arguments.peers.is_empty() {
-        builder = builder.members(pool::members(&arguments.peers)?);
-    }
-    if let Some(memory) = arguments.memory {
-        builder = builder.memory(memory.bytes());
-    }
-    // It answers, and asks no other peer: all of the memory is for its share.
-    builder = builder.near_cache(NearCache::new().memory(0));
-    if let Some(disk) = disk {
-        builder = builder.disk(disk);
-    }
-    if let Some(tokens) = tokens {
-        builder = builder.tokens(tokens);
-    }
-    if let Some(path) = arguments.ca_file {
-        builder = builder.root_certificates_file(path);
-    }
-    if let (Some(certificates), Some(key)) = (arguments.tls_cert, arguments.tls_key) {
-        builder = builder.client_certificate_files(certificates, key);
-    }
-    builder.build()
+        .path(arguments.pool.path)
+        // It answers, and asks no other peer: all of the memory is for its share.
+        .near_cache(NearCache::new().memory(0));
+    let caching = arguments.caching;
+    let builder = with(builder, caching.max_body, |builder, size| {
+        builder.caching(|cache| cache.max_body(size.bytes()))
+    });
+    let builder = with(builder, caching.cache_post, |builder, size| {
+        builder.caching(|cache| cache.cache_post(size.bytes()))
+    });
+    let members = pool::members(&arguments.listed.peers)?;
+    let builder = with(builder, (!members.is_empty()).then_some(members), PeerBuilder::members);
+    let builder = with(builder, arguments.memory, |builder, memory| builder.memory(memory.bytes()));
+    let builder = with(builder, disk, PeerBuilder::disk);
+    let builder = with(builder, tokens, PeerBuilder::tokens);
+    let builder = with(builder, operator_tokens, PeerBuilder::operator_tokens);
+    let builder = with(builder, arguments.ca_file, PeerBuilder::root_certificates_file);
+    let identity = arguments.tls_cert.zip(arguments.tls_key);
+    let builder = with(builder, identity, |builder, (certificates, key)| {
+        builder.client_certificate_files(certificates, key)
+    });
+    let peer = builder.build()?;
+    peer.caching().set_offline(caching.offline);
+    Ok(peer)
 }
 
 /// The limits towards origins that were said.
@@ -253,7 +289,8 @@ fn network(typed: &OriginArguments) -> OriginBuilder {
     let set = with(set, typed.origin_stream_timeout, OriginBuilder::stream_timeout);
     let set = with(set, typed.origin_max_time, OriginBuilder::whole_timeout);
     let set = with(set, typed.max_origin_head, |set, size| set.max_head(front::length(size)));
-    with(set, typed.max_origin_fields, |set, count| set.max_fields(count.into()))
+    let set = with(set, typed.max_origin_fields, |set, count| set.max_fields(count.into()));
+    with(set, typed.user_agent.as_deref(), OriginBuilder::user_agent)
 }
 
 fn scheme(arguments: &Serve) -> &'static str {
@@ -262,14 +299,8 @@ fn scheme(arguments: &Serve) -> &'static str {
 
 fn politeness(arguments: &Serve) -> Politeness {
     let politeness = Politeness::new().pause_origins(arguments.pause_origins);
-    let politeness = match arguments.origin_rate {
-        Some(rate) => politeness.rate(rate),
-        None => politeness,
-    };
-    let politeness = match arguments.origin_concurrency {
-        Some(fetches) => politeness.concurrent(fetches),
-        None => politeness,
-    };
+    let politeness = with(politeness, arguments.origin_rate, Politeness::rate);
+    let politeness = with(politeness, arguments.origin_concurrency, Politeness::concurrent);
     // The front on tiny_http does not say how many answer.
     match (arguments.front.front, arguments.front.workers) {
         (Front::TinyHttp, Some(workers)) => politeness.max_waiting(usize::from(workers) / 2),
@@ -289,13 +320,25 @@ fn rules(arguments: &Serve) -> Rules {
         UnknownFields::Drop => forwardcache::UnknownFields::Drop,
     };
     rules.known_fields.clone_from(&arguments.known_fields);
+    let typed = &arguments.caching;
+    rules.lifetimes.clone_from(&typed.lifetimes);
+    let seconds =
+        |typed: Option<u32>, default| typed.map_or(default, |typed| Duration::from_secs(typed.into()));
+    rules.stale_on_error = seconds(typed.stale_on_error, rules.stale_on_error);
+    rules.stale_while_revalidate = seconds(typed.stale_while_revalidate, rules.stale_while_revalidate);
+    rules.grace = seconds(typed.grace, rules.grace);
+    rules.heuristic_cap = seconds(typed.heuristic_cap, rules.heuristic_cap);
+    rules.jitter = typed.jitter.unwrap_or(rules.jitter);
+    rules.early_refresh = typed.early_refresh.unwrap_or(rules.early_refresh);
+    rules.fill_on_conditional = typed.fill_on_conditional;
+    rules.fill_on_range = !typed.no_fill_on_range;
     rules
 }
 
 /// Says where it serves, and how to try it.
 fn announce(
     peer: &Peer,
-    elsewhere: &Elsewhere,
+    listed: &Listed,
     scheme: &str,
     ring: RingName,
     address: SocketAddr,
@@ -303,23 +346,18 @@ fn announce(
 ) -> Result<(), Failure> {
     let count = peer.client().pool().len();
     let pool = if count == 1 { "a pool of one".to_owned() } else { format!("one of a pool of {count}") };
-    let mut output = io::stdout().lock();
     // With several peers, finding the owner is the work of a client.
     let try_it = if count == 1 {
         let peer_path = format!("{}{}", peer.self_url(), peer.path());
         format!("curl -i --get --data-urlencode 'q=https://example.com/' {peer_path}")
     } else {
         let ring = if ring == RingName::Rendezvous { " --ring rendezvous" } else { "" };
-        let listed = || peer.members().iter().map(|member| format!(" --peer {}", quoted(member))).collect();
-        let peers: String = elsewhere.typed(scheme).unwrap_or_else(listed);
+        let by_url = || peer.members().iter().map(|member| format!(" --peer {}", quoted(member))).collect();
+        let peers: String = listed.typed(scheme).unwrap_or_else(by_url);
         format!("forwardcache get -i{ring}{peers} https://example.com/")
     };
     let admin = admin.map(|address| format!("metrics on http://{address}/metrics\n")).unwrap_or_default();
-    let text = format!("serving on {scheme}://{address} as {pool}\n{admin}try it: {try_it}\n");
-    output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush())
-        .map_err(|error| Failure::io("cannot write", &error))
+    print(format_args!("serving on {scheme}://{address} as {pool}\n{admin}try it: {try_it}\n"))
 }
 
 /// As a shell takes it for one word.

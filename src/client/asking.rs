@@ -1,19 +1,13 @@
 //! Routing a request to the peer that owns its URL.
 
-#[cfg(feature = "peer")]
-use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
-#[cfg(feature = "peer")]
-use std::time::Instant;
 
 use http::{Method, Request, Response, StatusCode};
 
 use super::asked::Asked;
 use super::builder::ClientBuilder;
 use super::counts::ClientCounts;
-#[cfg(feature = "peer")]
-use super::observation::Observation;
 use super::peers::PeerHealth;
 use super::pool;
 use super::sending::{Answer, Inner, Last};
@@ -22,16 +16,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::member::Member;
 #[cfg(feature = "peer")]
 use crate::near::Near;
+use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
-#[cfg(feature = "peer")]
-use crate::protocol::PoolDigest;
 use crate::protocol::{self, Endpoint};
 use crate::purge::{self, Purge};
 use crate::round_trip::{self, RoundTrip};
-#[cfg(feature = "peer")]
-use crate::stats::Stats;
-#[cfg(feature = "peer")]
-use crate::store::Usage;
 use crate::target::Target;
 
 /// Asks a pool: every request goes to the one peer that owns its URL, and to the next one while that is away.
@@ -63,7 +52,7 @@ use crate::target::Target;
 pub struct Client {
     pub(super) inner: Arc<Inner>,
     #[cfg(feature = "peer")]
-    near: Option<Arc<Near>>,
+    pub(super) near: Option<Arc<Near>>,
 }
 
 /// How long an explanation may be, in bytes: all that may be stored of one URL, with room.
@@ -81,12 +70,6 @@ impl Client {
             #[cfg(feature = "peer")]
             near: None,
         }
-    }
-
-    /// With a near cache, which asks the owners through this client.
-    #[cfg(feature = "peer")]
-    pub(super) fn with_near(self, near: Near) -> Self {
-        Self { near: Some(Arc::new(near)), ..self }
     }
 
     /// Fetches a URL through the pool. Any status is a success.
@@ -160,6 +143,18 @@ impl Client {
         // It goes on terminals.
         let is_bad = |letter: char| letter.is_control() && letter != '\n';
         Ok(String::from_utf8_lossy(&text).replace(is_bad, "?"))
+    }
+
+    /// Reads the files of [root certificates](ClientBuilder::root_certificates_file) and of the
+    /// [client certificate](ClientBuilder::client_certificate_files) again. Requests from now on use what they hold, on
+    /// connections of their own; requests under way end as they began. A [transport](ClientBuilder::transport) of your
+    /// own has its own certificates.
+    ///
+    /// # Errors
+    ///
+    /// As [`Origin::reload_certificates`](crate::Origin::reload_certificates).
+    pub fn reload_certificates(&self) -> Result<()> {
+        self.inner.networks.iter().try_for_each(Origin::reload_certificates)
     }
 
     /// Puts these peers in place of those before, each with a weight of 1. Requests under way keep the old
@@ -236,141 +231,9 @@ impl Client {
         self.inner.counters.read()
     }
 
-    /// What was counted by its [near cache](super::ClientBuilder::near_cache); `None` where it has none.
-    #[cfg(feature = "peer")]
-    #[must_use]
-    pub fn near_stats(&self) -> Option<&Arc<Stats>> {
-        self.near.as_ref().map(|near| near.stats())
-    }
-
-    /// How much its [near cache](super::ClientBuilder::near_cache) holds, and the memory that it takes of what it may
-    /// take; `None` where it has none.
-    #[cfg(feature = "peer")]
-    #[must_use]
-    pub fn near_usage(&self) -> Option<Usage> {
-        self.near.as_ref().map(|near| near.usage())
-    }
-
-    /// Forgets all that its [near cache](super::ClientBuilder::near_cache) holds.
-    #[cfg(feature = "peer")]
-    pub fn forget_near(&self) {
-        if let Some(near) = &self.near {
-            near.forget_all();
-        }
-    }
-
-    /// Forgets what its near cache holds of a URL.
-    #[cfg(feature = "peer")]
-    pub(crate) fn forget_near_of(&self, target: &Target) {
-        if let Some(near) = &self.near {
-            near.forget(target);
-        }
-    }
-
-    #[cfg(feature = "peer")]
-    pub(crate) fn is_own(&self, target: &Target, peer: &PeerUrl) -> bool {
-        self.inner.pool.is_own(target, peer)
-    }
-
-    /// Whether owners have changed not long ago.
-    #[cfg(feature = "peer")]
-    pub(crate) fn has_former_owners(&self) -> bool {
-        self.inner.pool.former().are_any()
-    }
-
-    /// Who owned it before, where that was somebody else not long ago.
-    #[cfg(feature = "peer")]
-    pub(crate) fn former_owner(&self, target: &Target, asker: &PeerUrl, now: Instant) -> Option<PeerUrl> {
-        self.inner.pool.former_owner(target, asker, now)
-    }
-
-    /// Asks a former owner.
-    #[cfg(feature = "peer")]
-    pub(crate) fn ask_former(
-        &self,
-        former: &PeerUrl,
-        target: &Target,
-        request: Request<Body>,
-    ) -> Result<Response<Body>> {
-        self.inner.ask_once(former, &Asked::new(target.clone(), request), Endpoint::Proxy, None)
-    }
-
-    /// What they have is not to come back.
-    #[cfg(feature = "peer")]
-    pub(crate) fn forget_all_former(&self) {
-        self.inner.pool.former().forget();
-    }
-
-    /// What they have of this is not to come back.
-    #[cfg(feature = "peer")]
-    pub(crate) fn purge_former(&self, purge: &Purge) {
-        self.inner.pool.former().purge(purge);
-    }
-
-    /// It did not answer: it is not asked again.
-    #[cfg(feature = "peer")]
-    pub(crate) fn forget_former(&self, former: &PeerUrl) {
-        self.inner.pool.former().is_gone(former);
-    }
-
-    #[cfg(feature = "peer")]
-    pub(crate) fn pool_digest(&self) -> PoolDigest {
-        self.inner.pool.digest()
-    }
-
-    /// Whether this is the URL under which a peer of the pool answers.
-    #[cfg(feature = "peer")]
-    pub(crate) fn is_peer(&self, target: &Target) -> bool {
-        self.inner.pool.is_peer(target, &self.inner.paths)
-    }
-
-    /// How many peers the pool has.
-    #[cfg(feature = "peer")]
-    pub(crate) fn pool_size(&self) -> usize {
-        self.inner.pool.size()
-    }
-
-    /// The weight of this peer, and that of it and all other members that are not known to be away.
-    #[cfg(feature = "peer")]
-    pub(crate) fn weights(&self, own: &PeerUrl) -> (u32, u32) {
-        self.inner.pool.weights(own, &self.inner.peers.away())
-    }
-
     /// The path under which the peers answer.
     pub(crate) fn path(&self) -> &str {
         self.inner.paths.of(Endpoint::Proxy)
-    }
-
-    /// As [`round_trip`](RoundTrip::round_trip), for the peer that answers under this URL itself: it does when it
-    /// is its turn, and when no other is left, as `own` does.
-    #[cfg(feature = "peer")]
-    pub(crate) fn round_trip_of_peer(
-        &self,
-        target: &Target,
-        mut request: Request<Body>,
-        peer: &PeerUrl,
-        own: &dyn RoundTrip,
-    ) -> Result<Response<Body>> {
-        self.inner.limit(&mut request);
-        let went_past = Cell::new(false);
-        let past = |target: &Target, request| {
-            went_past.set(true);
-            self.inner.round_trip(Asked::new(target.clone(), request), &Last::Own(peer, own))
-        };
-        let Some(near) = &self.near else { return past(target, request) };
-        let again = request.body().is_empty().then(|| copy_of(&request));
-        // What went past it has been everywhere; what did not is a GET.
-        let answer = near.round_trip(target.clone(), request, |target, own| self.is_own(target, own), past);
-        match answer {
-            // The near cache knows of no share of its peer's.
-            Err(error) if !went_past.get() && Observation::of(&error) != Observation::BadRequest => {
-                match again {
-                    Some(again) => own.round_trip(again),
-                    None => Err(error),
-                }
-            }
-            answer => answer,
-        }
     }
 }
 
@@ -383,24 +246,13 @@ impl RoundTrip for Client {
         }
         #[cfg(feature = "peer")]
         if let Some(near) = &self.near {
-            let is_own = |target: &Target, own: &PeerUrl| self.is_own(target, own);
+            let is_own = |target: &Target, own: &PeerUrl| self.inner.pool.is_own(target, own);
             return near.round_trip(target, request, is_own, |target, request| {
                 self.inner.round_trip(Asked::new(target.clone(), request), &Last::Chosen)
             });
         }
         self.inner.round_trip(Asked::new(target, request), &Last::Chosen)
     }
-}
-
-/// The same request, which has no body.
-#[cfg(feature = "peer")]
-fn copy_of(request: &Request<Body>) -> Request<Body> {
-    let mut copy = Request::new(Body::empty());
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    copy.extensions_mut().clone_from(request.extensions());
-    copy
 }
 
 impl fmt::Debug for Client {

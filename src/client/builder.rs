@@ -13,7 +13,7 @@ use super::counts::Counters;
 use super::disagreements::Disagreements;
 use super::helpers::Helpers;
 use super::peers::{self, Jitter, Peers};
-use super::pool::{Listed, Pool, RingChoice};
+use super::pool::{self, Pool, RingChoice};
 use super::sending::{COLLECTED, Inner};
 use super::watch::Watch;
 use crate::access::OriginRules;
@@ -38,9 +38,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(70);
 /// How long connecting to one may take, unless told otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// After so long without a connection the next owner is tried.
-const BESIDE: Duration = Duration::from_millis(300);
-
 /// How many peers are asked at a time whether they are there.
 const PROBERS: usize = 16;
 
@@ -50,18 +47,21 @@ const READERS: usize = 64;
 /// How long a purge of all peers may take.
 const PURGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A peer adds fields to what its origin said.
-const MAX_HEAD: usize = 72 * 1024;
-const MAX_FIELDS: usize = 288;
+/// A peer may be allowed larger heads of origins than by default, and adds fields of its own.
+const MAX_HEAD: usize = 1 << 20;
+const MAX_FIELDS: usize = 4096;
 
 /// Fits 100 peers.
 const IDLE_CONNECTIONS: usize = 1600;
 const IDLE_CONNECTIONS_PER_PEER: usize = 64;
 
+/// The most points that a peer may have on the compatible ring for each of its weight.
+const MOST_REPLICAS: u32 = 10_000;
+
 /// Puts a [`Client`] together. Every part has a default.
 #[must_use]
 pub struct ClientBuilder {
-    peers: Listed,
+    peers: Result<Vec<Member>>,
     path: String,
     ring: RingKind,
     replicas: Option<u32>,
@@ -69,20 +69,48 @@ pub struct ClientBuilder {
     network: OriginBuilder,
     transport: Option<Arc<dyn RoundTrip>>,
     no_peer_left: NoPeerLeft,
-    accepts_unmarked: bool,
     clock: Arc<dyn Clock>,
     jitter: Option<Jitter>,
-    head_timeout: Duration,
-    connect: Option<Duration>,
-    tokens: Option<Tokens>,
-    deadline: Option<Duration>,
-    soft_deadline: Option<Duration>,
-    purge_timeout: Duration,
-    collected: u64,
-    #[cfg(feature = "peer")]
+    options: Options,
     handover: Duration,
     #[cfg(feature = "peer")]
     near: NearOptions,
+}
+
+/// What a client keeps of what it is told.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) tokens: Option<Tokens>,
+    /// For purging and leaving, where they need another one.
+    pub(super) operator_tokens: Option<Tokens>,
+    /// For how long a request may take that has no deadline of its own.
+    pub(super) deadline: Option<Duration>,
+    pub(super) soft_deadline: Option<Duration>,
+    pub(super) purge_timeout: Duration,
+    /// Up to how many bytes a body is read before its response is handed out.
+    pub(super) collected: u64,
+    /// How long all owners together may take to answer, but for the last connection.
+    pub(super) head_timeout: Duration,
+    /// How long connecting to a peer may take.
+    pub(super) hop: Duration,
+    /// Whether 5xx responses that do not say that a peer gave them are the origin's.
+    pub(super) accepts_unmarked: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tokens: None,
+            operator_tokens: None,
+            deadline: None,
+            soft_deadline: None,
+            purge_timeout: PURGE_TIMEOUT,
+            collected: COLLECTED,
+            head_timeout: HEAD_TIMEOUT,
+            hop: CONNECT_TIMEOUT,
+            accepts_unmarked: false,
+        }
+    }
 }
 
 /// What a client is told of its near cache, and a peer of that of its client.
@@ -98,12 +126,14 @@ struct NearOptions {
 impl Default for ClientBuilder {
     fn default() -> Self {
         Self {
-            peers: Listed::default(),
+            peers: Ok(Vec::new()),
             path: protocol::DEFAULT_PATH.to_owned(),
             ring: RingKind::default(),
             replicas: None,
             hash: None,
+            // A peer adds what the request has not.
             network: Origin::builder()
+                .user_agent("")
                 .response_timeout(HEAD_TIMEOUT)
                 .max_head(MAX_HEAD)
                 .max_fields(MAX_FIELDS)
@@ -111,18 +141,10 @@ impl Default for ClientBuilder {
                 .idle_connections_per_origin(IDLE_CONNECTIONS_PER_PEER),
             transport: None,
             no_peer_left: NoPeerLeft::default(),
-            accepts_unmarked: false,
             clock: Arc::new(SystemClock),
             jitter: None,
-            head_timeout: HEAD_TIMEOUT,
-            connect: None,
-            tokens: None,
-            deadline: None,
-            soft_deadline: None,
-            purge_timeout: PURGE_TIMEOUT,
-            collected: COLLECTED,
-            #[cfg(feature = "peer")]
-            handover: Duration::from_secs(60),
+            options: Options::default(),
+            handover: Duration::ZERO,
             #[cfg(feature = "peer")]
             near: NearOptions::default(),
         }
@@ -133,7 +155,7 @@ impl ClientBuilder {
     /// The peers, as base URLs such as `http://10.0.0.1:3000`. The order does not matter; each counts
     /// once, with a weight of 1. Default: none.
     pub fn pool(mut self, peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.peers = Listed::urls(peers);
+        self.peers = pool::parse(peers.into_iter().map(Into::into));
         self
     }
 
@@ -150,19 +172,20 @@ impl ClientBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn members(mut self, members: impl IntoIterator<Item = Member>) -> Self {
-        self.peers = Listed::Members(members.into_iter().collect());
-        self
-    }
-
-    #[cfg(feature = "peer")]
-    pub(crate) fn listed(mut self, peers: Listed) -> Self {
-        self.peers = peers;
+        self.peers = Ok(members.into_iter().collect());
         self
     }
 
     /// Shows the first of these tokens to the peers, and to nobody else. Default: none.
     pub fn tokens(mut self, tokens: Tokens) -> Self {
-        self.tokens = Some(tokens);
+        self.options.tokens = Some(tokens);
+        self
+    }
+
+    /// Shows the first of these tokens instead of one of [`tokens`](Self::tokens) where the client purges, or says that
+    /// a peer leaves: for peers that have operator tokens. Default: none.
+    pub fn operator_tokens(mut self, tokens: Tokens) -> Self {
+        self.options.operator_tokens = Some(tokens);
         self
     }
 
@@ -204,7 +227,7 @@ impl ClientBuilder {
     /// owner is tried after 300 milliseconds already. Default: 2 seconds.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.connect_timeout(timeout);
-        self.connect = Some(timeout);
+        self.options.hop = timeout;
         self
     }
 
@@ -212,7 +235,7 @@ impl ClientBuilder {
     /// somewhat more than a peer gives an origin.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.response_timeout(timeout);
-        self.head_timeout = timeout;
+        self.options.head_timeout = timeout;
         self
     }
 
@@ -244,7 +267,7 @@ impl ClientBuilder {
     /// How long a purge of all peers may take. Who has not answered by then counts as one that may still hold what was to
     /// go. Default: 10 seconds.
     pub fn purge_timeout(mut self, limit: Duration) -> Self {
-        self.purge_timeout = limit;
+        self.options.purge_timeout = limit;
         self
     }
 
@@ -260,21 +283,21 @@ impl ClientBuilder {
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn deadline(mut self, limit: Duration) -> Self {
-        self.deadline = Some(limit);
+        self.options.deadline = Some(limit);
         self
     }
 
     /// After how long something stale will do, where RFC 9111 and the peer's rules allow it, for such a request. Default:
     /// never.
     pub fn soft_deadline(mut self, limit: Duration) -> Self {
-        self.soft_deadline = Some(limit);
+        self.options.soft_deadline = Some(limit);
         self
     }
 
     /// Reads no body before its response is handed out, however short.
     #[cfg(test)]
     pub(super) fn without_collecting(mut self) -> Self {
-        self.collected = 0;
+        self.options.collected = 0;
         self
     }
 
@@ -325,7 +348,6 @@ impl ClientBuilder {
         self
     }
 
-    #[cfg(feature = "peer")]
     pub(crate) fn handover(mut self, time: Duration) -> Self {
         self.handover = time;
         self
@@ -359,7 +381,7 @@ impl ClientBuilder {
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn accept_unmarked(mut self, accepted: bool) -> Self {
-        self.accepts_unmarked = accepted;
+        self.options.accepts_unmarked = accepted;
         self
     }
 
@@ -406,45 +428,40 @@ impl ClientBuilder {
             return Err(Error::new(ErrorKind::BadOption, text));
         }
         let ring = ring(self.ring, self.replicas, self.hash)?;
-        let hop = self.connect.unwrap_or(CONNECT_TIMEOUT);
         let fetches_directly = self.no_peer_left == NoPeerLeft::FetchDirectly;
-        let (transport, direct): (_, Option<Arc<dyn RoundTrip>>) = match self.transport {
+        let mut networks = Vec::new();
+        let (transport, direct): (Arc<dyn RoundTrip>, Option<Arc<dyn RoundTrip>>) = match self.transport {
             Some(transport) => (Arc::clone(&transport), fetches_directly.then_some(transport)),
             None => {
                 // The peers are those that this program was told, wherever they are.
-                let to_peers = self.network.clone().connect_timeout(hop).rules(OriginRules::trusting());
-                let transport = Arc::new(to_peers.build()?);
+                let to_peers =
+                    self.network.clone().connect_timeout(self.options.hop).rules(OriginRules::trusting());
+                let to_peers = to_peers.build()?;
                 // Origins are anybody: who asks is for peers to know.
-                let network = self.network.without_client_certificate();
-                (transport, if fetches_directly { Some(Arc::new(network.build()?)) } else { None })
+                let to_origins = self.network.without_client_certificate().with_default_user_agent();
+                let direct = if fetches_directly { Some(to_origins.build()?) } else { None };
+                networks.push(to_peers.clone());
+                networks.extend(direct.clone());
+                (Arc::new(to_peers), direct.map(|direct| Arc::new(direct) as _))
             }
         };
-        let pool = Pool::new(self.peers.read()?, ring)?;
-        #[cfg(feature = "peer")]
-        let pool = pool.with_handover(self.handover);
+        let pool = Pool::new(self.peers?, ring, self.handover)?;
         #[cfg(feature = "peer")]
         let clock = Arc::clone(&self.clock);
         let client = Client::new(Inner {
             pool,
             paths: Paths::under(self.path),
             transport,
+            networks,
             direct,
-            tokens: self.tokens,
+            options: self.options,
             disagreements: Disagreements::default(),
-            deadline: self.deadline,
-            soft_deadline: self.soft_deadline,
-            purge_timeout: self.purge_timeout,
-            collected: self.collected,
             peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random)),
             counters: Counters::default(),
-            head_timeout: self.head_timeout,
-            hop,
-            beside: BESIDE.min(hop),
-            accepts_unmarked: self.accepts_unmarked,
             retries: RetryBudget::default(),
             probers: Helpers::new(PROBERS),
             readers: Helpers::new(READERS),
-            watch: Watch::new(),
+            watch: Watch::default(),
         });
         #[cfg(feature = "peer")]
         let client = {
@@ -468,6 +485,9 @@ fn ring(kind: RingKind, replicas: Option<u32>, hash: Option<HashFunction>) -> Re
             refused("a hash can be chosen for the compatible ring alone")
         }
         RingKind::Rendezvous => Ok(RingChoice::Rendezvous),
+        RingKind::Compatible if replicas.is_some_and(|replicas| replicas > MOST_REPLICAS) => {
+            refused("a ring has at most 10000 replicas a peer")
+        }
         RingKind::Compatible => match NonZeroU32::new(replicas.unwrap_or(Ring::DEFAULT_REPLICAS.get())) {
             Some(replicas) => Ok(RingChoice::Compatible { replicas, hash: hash.unwrap_or_default() }),
             None => refused("a ring needs at least one replica a peer"),
@@ -485,8 +505,7 @@ impl fmt::Debug for ClientBuilder {
             .field("hash", &self.hash)
             .field("network", &self.network)
             .field("no_peer_left", &self.no_peer_left)
-            .field("accepts_unmarked", &self.accepts_unmarked)
-            .field("tokens", &self.tokens)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
@@ -523,6 +542,7 @@ mod tests {
             (rendezvous().replicas(50), "replicas"),
             (rendezvous().hash(HashFunction::default()), "hash"),
             (Client::builder().replicas(0), "at least one replica"),
+            (Client::builder().replicas(10_001), "at most 10000"),
         ] {
             let error = builder.build().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadOption);

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn pool(peers: &[&str]) -> Pool {
-        Pool::new(parse(peers).unwrap(), RingChoice::Rendezvous).unwrap()
+        Pool::new(parse(peers).unwrap(), RingChoice::Rendezvous, Duration::ZERO).unwrap()
     }
 
     #[test]

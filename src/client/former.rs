@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn remember(former: &Former, peer: &str, now: Instant) {
-        let pool = Pool::new(parse([peer]).unwrap(), RingChoice::Rendezvous).unwrap();
+        let pool = Pool::new(parse([peer]).unwrap(), RingChoice::Rendezvous, Duration::ZERO).unwrap();
         former.remember(pool.snapshot(), HANDOVER, now);
     }
 
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(owner(&former, "http://h/", now, &["http://a"]), None);
         assert_eq!(owner(&former, "http://h/", now, &["http://b"]).as_deref(), Some("http://b"));
         let former = Former::default();
-        let pool = Pool::new(parse(["http://a"]).unwrap(), RingChoice::Rendezvous).unwrap();
+        let pool = Pool::new(parse(["http://a"]).unwrap(), RingChoice::Rendezvous, Duration::ZERO).unwrap();
         former.remember(pool.snapshot(), Duration::ZERO, begun);
         assert!(!former.are_any());
     }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::named::named;
+
 /// How long a peer is left alone after its first failure; twice as long after each that follows.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -58,33 +60,20 @@ enum Why {
     Leaving,
 }
 
-/// What a peer's standing is, as it is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum PeerState {
-    /// It is asked for what it owns.
-    Up,
-    /// It failed, and is left alone for a while.
-    Down,
-    /// It said that it leaves: it gets no new requests until it is back.
-    Draining,
-    /// It was left alone for long enough, and is asked in the background whether it is there again.
-    Probing,
-    /// It is there again, and is asked for more of its share from second to second.
-    Returning,
-}
-
-impl PeerState {
-    /// Its name: `up`, `down`, `draining`, `probing`, `returning`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Down => "down",
-            Self::Draining => "draining",
-            Self::Probing => "probing",
-            Self::Returning => "returning",
-        }
+named! {
+    /// What a peer's standing is, as it is shown: `up`, `down`, `draining`, `probing` or `returning`.
+    #[non_exhaustive]
+    pub enum PeerState: ALL {
+        /// It is asked for what it owns.
+        Up = "up",
+        /// It failed, and is left alone for a while.
+        Down = "down",
+        /// It said that it leaves: it gets no new requests until it is back.
+        Draining = "draining",
+        /// It was left alone for long enough, and is asked in the background whether it is there again.
+        Probing = "probing",
+        /// It is there again, and is asked for more of its share from second to second.
+        Returning = "returning",
     }
 }
 
@@ -153,7 +142,6 @@ impl Standing {
     }
 
     /// Whether it is left alone at this time, because it failed or because it is leaving.
-    #[cfg(feature = "peer")]
     pub(super) fn is_away(&self, now: SystemTime) -> bool {
         match self.state {
             State::Away { .. } => !self.is_due(now),

@@ -1,7 +1,6 @@
 //! Threads that wait for peers, so that a caller need not.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -55,13 +54,6 @@ impl Helpers {
         let helper = Helper { shared: Arc::clone(&self.shared) };
         let name = "forwardcache-client".to_owned();
         thread::Builder::new().name(name).spawn(move || helper.work(job)).is_ok()
-    }
-}
-
-impl fmt::Debug for Helpers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.shared.state.lock();
-        f.debug_struct("Helpers").field("threads", &state.threads).field("idle", &state.idle).finish()
     }
 }
 

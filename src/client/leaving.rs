@@ -36,7 +36,7 @@ impl Client {
             &format!("{}={}", protocol::QUERY, query_escape(own.as_str())),
         );
         request.extensions_mut().insert(Within(PATIENCE));
-        self.inner.show_token(&mut request);
+        self.inner.show_operator_token(&mut request);
         self.inner.transport.round_trip(request).is_ok_and(|answer| answer.status() == StatusCode::NO_CONTENT)
     }
 

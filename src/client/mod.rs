@@ -7,6 +7,7 @@
 //! | `choices` | what it may be told to do where its pool does not answer |
 //! | `disagreements` | peers that know another pool |
 //! | `former` | who owned what before the pool was changed |
+//! | `of_peer` | what it does for the peer that it belongs to, and what it keeps near |
 //! | `purging` | a purge of every peer |
 //! | `leaving` | peers that say that they are about to end |
 //! | `side_by_side` | several peers that are asked at the same time |
@@ -33,13 +34,13 @@ mod choices;
 mod collecting;
 mod counts;
 mod disagreements;
-#[cfg(feature = "peer")]
 mod former;
 mod health;
 mod helpers;
-#[cfg(feature = "peer")]
 mod leaving;
 mod observation;
+#[cfg(feature = "peer")]
+mod of_peer;
 mod peers;
 mod pool;
 mod purging;
@@ -56,5 +57,4 @@ pub use choices::NoPeerLeft;
 pub use counts::ClientCounts;
 pub use health::PeerState;
 pub use peers::PeerHealth;
-#[cfg(feature = "peer")]
-pub(crate) use pool::Listed;
+pub(crate) use pool::{distinct, parse};

@@ -1,7 +1,6 @@
 //! What a client has learnt of each peer. All its clones know it.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -101,16 +100,8 @@ impl Peers {
         peer.standing.lock().is_due(now)
     }
 
-    pub(super) fn answered(&self, peer: &Known, ticket: Ticket) {
-        self.note_unless_settled(peer, Sign::Answered, ticket);
-    }
-
-    /// A body of it came whole.
-    pub(super) fn was_whole(&self, peer: &Known, ticket: Ticket) {
-        self.note_unless_settled(peer, Sign::Whole, ticket);
-    }
-
-    fn note_unless_settled(&self, peer: &Known, sign: Sign, ticket: Ticket) {
+    /// What became of a request that was sent with this ticket, where that is nothing bad.
+    pub(super) fn note(&self, peer: &Known, sign: Sign, ticket: Ticket) {
         if !peer.is_settled.load(Ordering::Acquire) {
             let now = self.clock.now();
             peer.change(|standing| standing.told(sign, ticket, now, 0.0));
@@ -167,7 +158,6 @@ impl Peers {
     }
 
     /// Those that are known to be away.
-    #[cfg(feature = "peer")]
     pub(super) fn away(&self) -> Vec<PeerUrl> {
         let known = self.known.read();
         let unsettled = known.values().filter(|peer| !peer.is_settled.load(Ordering::Acquire));
@@ -267,12 +257,6 @@ pub(super) fn random() -> Jitter {
         let number = u32::try_from(hasher.finish() >> 32).unwrap_or(0);
         f64::from(number) / f64::from(u32::MAX)
     })
-}
-
-impl fmt::Debug for Peers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peers").field("clock", &self.clock).finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,18 @@
 //! The peers and their ring: immutable, swapped in whole.
 
+use std::iter;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-#[cfg(feature = "peer")]
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
-#[cfg(feature = "peer")]
 use super::former::Former;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::Member;
 use crate::peer_url::{BadPeerUrl, PeerUrl};
-#[cfg(feature = "peer")]
-use crate::protocol::Paths;
-use crate::protocol::PoolDigest;
-use crate::ring::{HashFunction, Placement};
+use crate::protocol::{Paths, PoolDigest};
+use crate::ring::{HashFunction, Placement, Rendezvous, Ring};
 use crate::target::Target;
 
 /// Which ring a pool has, with what there is to choose of it.
@@ -29,8 +26,10 @@ impl RingChoice {
     fn place(&self, members: &[Member]) -> Placement {
         let weighted = members.iter().map(|member| (member.url().as_str(), member.weight()));
         match self {
-            Self::Compatible { replicas, hash } => Placement::compatible(weighted, *replicas, hash.clone()),
-            Self::Rendezvous => Placement::rendezvous(weighted),
+            Self::Compatible { replicas, hash } => {
+                Placement::Compatible(Ring::weighted(weighted, *replicas, hash.clone()))
+            }
+            Self::Rendezvous => Placement::Rendezvous(Rendezvous::new(weighted)),
         }
     }
 }
@@ -39,10 +38,8 @@ impl RingChoice {
 #[derive(Debug)]
 pub(crate) struct Pool {
     members: RwLock<Arc<Members>>,
-    #[cfg(feature = "peer")]
     former: Former,
     /// For how long former owners are remembered.
-    #[cfg(feature = "peer")]
     handover: Duration,
     ring: RingChoice,
 }
@@ -57,23 +54,16 @@ pub(super) struct Members {
 }
 
 impl Pool {
-    pub(crate) fn new(members: Vec<Member>, ring: RingChoice) -> Result<Self> {
+    /// One that remembers for so long who owned what before it was changed.
+    pub(crate) fn new(members: Vec<Member>, ring: RingChoice, handover: Duration) -> Result<Self> {
         let members = distinct(members)?;
         let digest = digest(&ring, &members);
         Ok(Self {
             members: RwLock::new(Arc::new(Members::new(members, digest, &ring))),
-            #[cfg(feature = "peer")]
             former: Former::default(),
-            #[cfg(feature = "peer")]
-            handover: Duration::ZERO,
+            handover,
             ring,
         })
-    }
-
-    /// One that remembers for so long who owned what before it was changed.
-    #[cfg(feature = "peer")]
-    pub(crate) fn with_handover(self, handover: Duration) -> Self {
-        Self { handover, ..self }
     }
 
     /// Puts these peers in place of those before.
@@ -86,16 +76,12 @@ impl Pool {
         }
         let members = Arc::new(Members::new(members, digest, &self.ring));
         let former = std::mem::replace(&mut *self.members.write(), members);
-        #[cfg(feature = "peer")]
         self.former.remember(former, self.handover, Instant::now());
-        #[cfg(not(feature = "peer"))]
-        drop(former);
         Ok(())
     }
 
     /// Who owned it last before the peers were changed: somebody else than the owner and the one who asks, who is still in
     /// the pool. For a while.
-    #[cfg(feature = "peer")]
     pub(crate) fn former_owner(&self, target: &Target, asker: &PeerUrl, now: Instant) -> Option<PeerUrl> {
         let members = self.snapshot();
         let owner = members.owner(target);
@@ -104,7 +90,6 @@ impl Pool {
         })
     }
 
-    #[cfg(feature = "peer")]
     pub(crate) fn former(&self) -> &Former {
         &self.former
     }
@@ -121,7 +106,6 @@ impl Pool {
     }
 
     /// How many peers there are.
-    #[cfg(feature = "peer")]
     pub(crate) fn size(&self) -> usize {
         self.members.read().members.len()
     }
@@ -129,31 +113,34 @@ impl Pool {
     /// The peers in the order in which they own it while those before are away, as the pool is now, and no more
     /// than [`MOST_OWNERS`].
     pub(crate) fn owners<'a>(&self, target: &'a Target) -> Owners<'a> {
-        Owners { members: self.snapshot(), target, is_begun: false, rest: None }
+        let members = self.snapshot();
+        let first = members.owner(target).cloned();
+        // The rest is looked for when the first one is not enough.
+        let rest = iter::once_with(move || {
+            let rest = members.placement.owners(target.ring_key()).take(MOST_OWNERS).skip(1);
+            rest.map(|owner| members.members[owner].url().clone()).collect::<Vec<_>>()
+        });
+        Box::new(first.into_iter().chain(rest.flatten()))
     }
 
     /// Whether this peer is the one that [owns](Self::owner) it, or nobody is.
-    #[cfg(feature = "peer")]
     pub(crate) fn is_own(&self, target: &Target, peer: &PeerUrl) -> bool {
         self.members.read().owner(target).is_none_or(|owner| owner == peer)
     }
 
     /// Whether this is the URL under which one of the peers answers.
-    #[cfg(feature = "peer")]
     pub(crate) fn is_peer(&self, target: &Target, paths: &Paths) -> bool {
         let without_query = target.as_str().split('?').next().unwrap_or_default();
         paths.bases(without_query).any(|base| self.has(base))
     }
 
     /// Whether one of the peers has this base URL, as it is written here.
-    #[cfg(feature = "peer")]
     pub(crate) fn has(&self, url: &str) -> bool {
         self.snapshot().has(url)
     }
 
     /// The weight of this peer, and that of it and all others but those that are away. A peer that is no member counts
     /// as one of weight 1.
-    #[cfg(feature = "peer")]
     pub(crate) fn weights(&self, own: &PeerUrl, away: &[PeerUrl]) -> (u32, u32) {
         let (mut weight, mut others) = (1, 0_u32);
         for member in &self.snapshot().members {
@@ -184,34 +171,8 @@ impl Pool {
 /// In a large pool, a request is not carried to everybody.
 const MOST_OWNERS: usize = 16;
 
-/// See [`Pool::owners`]. Most requests need the first alone, which is found without walking the ring.
-#[derive(Debug)]
-pub(crate) struct Owners<'a> {
-    members: Arc<Members>,
-    target: &'a Target,
-    is_begun: bool,
-    /// Those behind the first, the next one last.
-    rest: Option<Vec<PeerUrl>>,
-}
-
-impl Iterator for Owners<'_> {
-    type Item = PeerUrl;
-
-    fn next(&mut self) -> Option<PeerUrl> {
-        let key = self.target.ring_key();
-        if !std::mem::replace(&mut self.is_begun, true) {
-            return self.members.owner(self.target).cloned();
-        }
-        let members = &self.members;
-        let rest = self.rest.get_or_insert_with(|| {
-            let rest = members.placement.owners(key).take(MOST_OWNERS).skip(1);
-            let mut rest: Vec<_> = rest.map(|owner| members.members[owner].url().clone()).collect();
-            rest.reverse();
-            rest
-        });
-        rest.pop()
-    }
-}
+/// The owners of a URL, in order.
+pub(crate) type Owners<'a> = Box<dyn Iterator<Item = PeerUrl> + 'a>;
 
 impl Members {
     /// Of members that are [distinct].
@@ -223,14 +184,13 @@ impl Members {
         Some(self.members[self.placement.owner(target.ring_key())?].url())
     }
 
-    #[cfg(feature = "peer")]
     fn has(&self, url: &str) -> bool {
         self.members.binary_search_by(|member| member.url().as_str().cmp(url)).is_ok()
     }
 }
 
 /// Each once, sorted by their text.
-fn distinct(mut members: Vec<Member>) -> Result<Vec<Member>> {
+pub(crate) fn distinct(mut members: Vec<Member>) -> Result<Vec<Member>> {
     members.sort_unstable_by(|one, other| {
         one.url().as_str().cmp(other.url().as_str()).then(one.weight().cmp(&other.weight()))
     });
@@ -260,42 +220,6 @@ fn digest(ring: &RingChoice, members: &[Member]) -> PoolDigest {
         text.push_str(&format!("{member}\n"));
     }
     PoolDigest::of(&text)
-}
-
-/// Peers as they were listed: as texts that are still to be read, or read already.
-#[derive(Clone, Debug)]
-pub(crate) enum Listed {
-    Urls(Vec<String>),
-    Members(Vec<Member>),
-}
-
-impl Default for Listed {
-    fn default() -> Self {
-        Self::Members(Vec::new())
-    }
-}
-
-impl Listed {
-    pub(crate) fn urls(peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self::Urls(peers.into_iter().map(Into::into).collect())
-    }
-
-    /// How many were listed.
-    #[cfg(feature = "peer")]
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Urls(peers) => peers.len(),
-            Self::Members(members) => members.len(),
-        }
-    }
-
-    /// All or none.
-    pub(super) fn read(self) -> Result<Vec<Member>> {
-        match self {
-            Self::Urls(peers) => parse(peers),
-            Self::Members(members) => Ok(members),
-        }
-    }
 }
 
 /// Reads a list of peers, all or none.
@@ -329,7 +253,7 @@ mod tests {
         // With a slash behind them, as URLs have it, the order of the first two is the other way round.
         let listed = ["http://h-x", "http://h", "http://h.y", "http://h:1/a", "http://h:1"];
         for ring in [compatible(), RingChoice::Rendezvous] {
-            let pool = Pool::new(members(&listed), ring.clone()).unwrap();
+            let pool = Pool::new(members(&listed), ring.clone(), Duration::ZERO).unwrap();
             let place = ring.place(&members(&listed));
             let mut sorted = listed;
             sorted.sort_unstable();
@@ -347,7 +271,7 @@ mod tests {
     #[test]
     fn pools_that_place_in_another_way_have_another_digest() {
         let listed = members(&["http://a weight=2", "http://b"]);
-        let digest = |ring| Pool::new(listed.clone(), ring).unwrap().digest();
+        let digest = |ring| Pool::new(listed.clone(), ring, Duration::ZERO).unwrap().digest();
         let replicas = NonZeroU32::new(2).unwrap();
         let other = RingChoice::Compatible { replicas, hash: HashFunction::default() };
         assert_ne!(digest(compatible()), digest(RingChoice::Rendezvous));
@@ -357,7 +281,9 @@ mod tests {
 
     #[test]
     fn a_peer_with_two_weights_changes_nothing() {
-        let pool = Pool::new(members(&["http://a weight=2", "http://a weight=2"]), compatible()).unwrap();
+        let pool =
+            Pool::new(members(&["http://a weight=2", "http://a weight=2"]), compatible(), Duration::ZERO)
+                .unwrap();
         let error = pool.set(members(&["http://b", "http://a weight=3", "http://a"])).unwrap_err();
         assert_eq!((error.kind(), error.peer()), (ErrorKind::BadPeer, Some("http://a")));
         assert_eq!(pool.members(), members(&["http://a weight=2"]));
@@ -368,23 +294,22 @@ mod tests {
     #[test]
     fn owners_are_those_of_the_ring_each_once() {
         let peers: Vec<_> = (1..=20).map(|number| format!("http://p{number}")).collect();
-        let pool = Pool::new(parse(&peers).unwrap(), compatible()).unwrap();
+        let pool = Pool::new(parse(&peers).unwrap(), compatible(), Duration::ZERO).unwrap();
         let target = Target::parse("http://h/a").unwrap();
         let owners: Vec<_> = pool.owners(&target).map(|owner| owner.to_string()).collect();
-        let ring = crate::ring::Ring::with(peers, NonZeroU32::MIN, HashFunction::default());
+        let ring = Ring::with(peers, NonZeroU32::MIN, HashFunction::default());
         assert_eq!(owners, ring.owners(target.ring_key()).take(MOST_OWNERS).collect::<Vec<_>>());
         assert_eq!(pool.owners(&target).next(), pool.owner(&target));
         pool.set(Vec::new()).unwrap();
         assert_eq!(pool.owners(&target).next(), None);
     }
 
-    #[cfg(feature = "peer")]
     #[test]
     fn weights_are_those_of_all_who_are_not_away() {
         let member = |text: &str| text.parse::<Member>().unwrap();
         let members = ["http://a:1 weight=2", "http://b:1", "http://c:1 weight=5"].map(member);
         let url = |text: &str| text.parse::<PeerUrl>().unwrap();
-        let pool = Pool::new(members.to_vec(), RingChoice::Rendezvous).unwrap();
+        let pool = Pool::new(members.to_vec(), RingChoice::Rendezvous, Duration::ZERO).unwrap();
         let (a, c, stranger) = (url("http://a:1"), url("http://c:1"), url("http://d:1"));
         assert_eq!(pool.weights(&a, &[]), (2, 8));
         assert_eq!(pool.weights(&a, &[a.clone(), c.clone()]), (2, 3));

@@ -18,8 +18,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::peer_url::PeerUrl;
 use crate::protocol::{self, Hop, Scope};
 use crate::purge::{PeerPurged, PoolPurged, Purge, Purged, own_report};
-#[cfg(feature = "peer")]
-use crate::target::Target;
 
 /// How long the answer of a peer about itself may be, in bytes.
 const MAX_REPORT: u64 = 16 << 10;
@@ -68,26 +66,12 @@ impl Client {
     }
 
     /// The same at all peers but this one, which purges itself.
-    #[cfg(feature = "peer")]
     pub(crate) fn purge_others(&self, purge: &Purge, own: &PeerUrl) -> Vec<PeerPurged> {
         self.purge_each(&self.others(own), purge)
     }
 
-    /// Removes what this client itself keeps near. What it was asked for before is not kept after.
-    #[cfg(feature = "peer")]
-    pub(crate) fn forget_own_copies(&self, purge: &Purge) {
-        match purge.single_url().and_then(|url| Target::parse(url).ok()) {
-            Some(target) => self.forget_near_of(&target),
-            None => self.forget_near(),
-        }
-    }
-
-    #[cfg(not(feature = "peer"))]
-    #[allow(clippy::unused_self, reason = "a client alone keeps nothing")]
-    fn forget_own_copies(&self, _: &Purge) {}
-
     fn purge_each(&self, peers: &[PeerUrl], purge: &Purge) -> Vec<PeerPurged> {
-        let deadline = Deadline::within(self.inner.purge_timeout);
+        let deadline = Deadline::within(self.inner.options.purge_timeout);
         let purged = side_by_side(peers, |peer| self.purge_peer(peer, purge, deadline));
         let mut purged: Vec<_> = purged.into_iter().map(|(_, purged)| purged).collect();
         // What one alone keeps near is of nobody that was purged after it.
@@ -104,6 +88,7 @@ impl Client {
             }
         }
         // Last, as until then it could be given anew what was to go.
+        #[cfg(feature = "peer")]
         self.forget_own_copies(purge);
         purged
     }
@@ -146,13 +131,16 @@ impl Client {
         *request.method_mut() = protocol::purge();
         *request.uri_mut() = peer.url_with_query(self.path(), &purge.query());
         scope.put(request.headers_mut());
+        if purge.is_soft() {
+            protocol::ask_for_soft_purge(request.headers_mut());
+        }
         if scope == Scope::Own {
             // Asked once which pool it knows, it is counted once.
             let members = Some(self.inner.pool.digest());
             Hop { members, ..Hop::default() }.put(request.headers_mut());
         }
         request.extensions_mut().insert(deadline);
-        self.inner.show_token(&mut request);
+        self.inner.show_operator_token(&mut request);
         self.inner.transport.round_trip(request).map_err(|error| error.with_peer(peer))
     }
 }

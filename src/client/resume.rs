@@ -13,6 +13,7 @@ use log::debug;
 
 use super::asked::{Asked, Repeatable};
 use super::collecting::LEAST_RATE;
+use super::health::Sign;
 use super::sending::{Answer, AnsweredBy, Inner, Last, is_announced};
 use crate::body::Body;
 use crate::error::{Cause, Error, ErrorKind, redacted};
@@ -149,7 +150,7 @@ impl Watched {
 
     fn ended(&mut self) {
         if let Some(from) = self.from.take().filter(|_| !self.is_checked) {
-            self.inner.peers.was_whole(from.peer(), from.exchange().ticket);
+            self.inner.peers.note(from.peer(), Sign::Whole, from.exchange().ticket);
         }
     }
 

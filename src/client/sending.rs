@@ -10,6 +10,7 @@ use log::{debug, warn};
 
 use super::asked::Asked;
 use super::budget::RetryBudget;
+use super::builder::Options;
 use super::candidates::{Candidate, Candidates};
 use super::collecting;
 use super::counts::Counters;
@@ -20,13 +21,14 @@ use super::observation::{Attempts, Mark, Observation, is_strangers};
 use super::peers::{Known, Peers};
 use super::pool::Pool;
 use super::resume;
-use super::watch::{Begun, Exchange, Listed, Watch};
+use super::watch::{Exchange, Listed, Watch};
 use crate::body::Body;
 use crate::cancellation::Cancellation;
 use crate::deadline::Deadline;
 use crate::digest::{Expected, announced, checked};
 use crate::error::{Cause, Error, ErrorKind, Result, redacted};
 use crate::header::cache_control::RequestDirectives;
+use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::protocol::{
     self, ConnectWithin, Endpoint, FetchedDirectly, ForPeer, IsLeaving, Paths, WholeHeadWithin, Within,
@@ -35,6 +37,9 @@ use crate::round_trip::RoundTrip;
 use crate::stats::Outcome;
 use crate::target::Target;
 use crate::token::Tokens;
+
+/// After so long without a connection the next owner is tried.
+const BESIDE: Duration = Duration::from_millis(300);
 
 /// How long the head of a response may take from its first byte on: a peer writes it in one piece.
 const WHOLE_HEAD: Duration = Duration::from_secs(1);
@@ -47,25 +52,14 @@ pub(super) struct Inner {
     pub(super) pool: Pool,
     pub(super) paths: Paths,
     pub(super) transport: Arc<dyn RoundTrip>,
+    /// The networks that these two use, where they are not of the program's own.
+    pub(super) networks: Vec<Origin>,
     /// What fetches when there is no peer, if that was chosen.
     pub(super) direct: Option<Arc<dyn RoundTrip>>,
-    pub(super) tokens: Option<Tokens>,
-    /// For requests that say nothing of their time.
-    pub(super) deadline: Option<Duration>,
-    pub(super) soft_deadline: Option<Duration>,
-    pub(super) purge_timeout: Duration,
+    pub(super) options: Options,
     pub(super) disagreements: Disagreements,
-    /// A body of known length up to this is read before its response is handed out, so that a peer that breaks off
-    /// in it costs the caller nothing. In bytes.
-    pub(super) collected: u64,
     pub(super) peers: Peers,
     pub(super) counters: Counters,
-    /// How long one peer may take, and how long the last one that is asked may when that time is over.
-    pub(super) head_timeout: Duration,
-    pub(super) hop: Duration,
-    /// After how long without a connection the next owner is tried.
-    pub(super) beside: Duration,
-    pub(super) accepts_unmarked: bool,
     pub(super) retries: RetryBudget,
     /// Who asks peers whether they are there, and who reads short bodies while a caller waits for them.
     pub(super) probers: Helpers,
@@ -80,7 +74,6 @@ pub(super) enum Last<'a> {
     /// Nobody: only a peer can.
     Nobody,
     /// The peer that asks, whose URL this is: also where it is its turn.
-    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     Own(&'a PeerUrl, &'a dyn RoundTrip),
 }
 
@@ -109,11 +102,11 @@ impl AnsweredBy {
     }
 }
 
-/// How long an attempt may take.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limit {
-    pub(super) head: Duration,
-    pub(super) connect: Duration,
+fn show(tokens: Option<&Tokens>, request: &mut Request<Body>) {
+    if let Some(credential) = tokens.and_then(Tokens::credential) {
+        request.headers_mut().insert(PROXY_AUTHORIZATION, credential);
+        request.extensions_mut().insert(ForPeer);
+    }
 }
 
 impl Inner {
@@ -136,7 +129,7 @@ impl Inner {
 
     /// Gives a request the time that all have, unless it says otherwise.
     pub(super) fn limit(&self, request: &mut Request<Body>) {
-        let (hard, soft) = (self.deadline, self.soft_deadline);
+        let (hard, soft) = (self.options.deadline, self.options.soft_deadline);
         if (hard.is_some() || soft.is_some()) && Deadline::of(request.extensions()).is_none() {
             let deadline = hard.map_or_else(Deadline::none, Deadline::within);
             request.extensions_mut().insert(soft.map_or(deadline, |soft| deadline.softly_within(soft)));
@@ -145,10 +138,12 @@ impl Inner {
 
     /// Has a request to a peer show the token, which is taken from whatever is not marked as one.
     pub(super) fn show_token(&self, request: &mut Request<Body>) {
-        if let Some(credential) = self.tokens.as_ref().and_then(Tokens::credential) {
-            request.headers_mut().insert(PROXY_AUTHORIZATION, credential);
-            request.extensions_mut().insert(ForPeer);
-        }
+        show(self.options.tokens.as_ref(), request);
+    }
+
+    /// As [`show_token`](Self::show_token), for a request that purges, or says that a peer leaves.
+    pub(super) fn show_operator_token(&self, request: &mut Request<Body>) {
+        show(self.options.operator_tokens.as_ref().or(self.options.tokens.as_ref()), request);
     }
 
     /// Sends what is asked to its owners, one after another.
@@ -160,18 +155,20 @@ impl Inner {
     ) -> Result<Answer> {
         let begun = Instant::now();
         let method = &asked.parts.method;
-        let mut attempts = Attempts::new(method.is_idempotent(), self.head_timeout, self.hop);
+        let mut attempts = Attempts::new(method.is_idempotent(), self.options.head_timeout, self.options.hop);
         let (mut first_error, mut broken) = (None, Vec::new());
+        let hop = self.options.hop;
         let mut candidates = Candidates::new(self.pool.owners(&asked.target), last);
         // Those that took too long to connect: they are tried again where nobody else answers.
         let mut unconnected = VecDeque::new();
         loop {
-            let next = self.next_candidate(&mut candidates, asked).map(|candidate| (candidate, self.beside));
-            let next = next.or_else(|| unconnected.pop_front().map(|candidate| (candidate, self.hop)));
+            let next =
+                self.next_candidate(&mut candidates, asked).map(|candidate| (candidate, BESIDE.min(hop)));
+            let next = next.or_else(|| unconnected.pop_front().map(|candidate| (candidate, hop)));
             let (Some((candidate, connect)), Some(head)) = (next, attempts.next(begun.elapsed())) else {
                 break;
             };
-            let error = match self.ask(&candidate, asked, endpoint, Limit { head, connect }) {
+            let error = match self.ask(&candidate, asked, endpoint, head, connect) {
                 Ok(answer) => {
                     // Somebody else has it whole: it was not the response's fault.
                     for (Candidate { peer, ticket }, error) in broken {
@@ -185,11 +182,11 @@ impl Inner {
                 return Err(error);
             }
             match Observation::of(&error) {
-                Observation::Unconnected if connect < self.hop => {
+                Observation::Unconnected if connect < hop => {
                     self.check_connection(&candidate.peer);
                     unconnected.push_back(candidate);
                 }
-                Observation::BrokenBody => broken.push((candidate, error.again())),
+                Observation::BrokenBody => broken.push((candidate, error.shared())),
                 _ => {}
             }
             self.counters.failovers.count();
@@ -242,25 +239,22 @@ impl Inner {
     /// Asks this peer, and remembers how it did.
     pub(super) fn ask(
         self: &Arc<Self>,
-        Candidate { peer, ticket }: &Candidate,
+        candidate: &Candidate,
         asked: &Asked,
         endpoint: Endpoint,
-        limit: Limit,
+        limit: Duration,
+        connect: Duration,
     ) -> Result<Answer> {
+        let Candidate { peer, ticket } = candidate;
         let may_be_repeated = asked.parts.method.is_idempotent() && asked.body.is_whole();
-        let listed = self.begin(&Begun {
-            peer,
-            ticket: *ticket,
-            may_be_repeated,
-            head: asked.body.is_empty().then_some(limit.head),
-            cancellation: asked.parts.extensions.get(),
-        });
+        let head = asked.body.is_empty().then_some(limit);
+        let listed = self.begin(candidate, may_be_repeated, head, asked.parts.extensions.get());
         let exchange = &listed.exchange;
         let answer = self.ask_with(&peer.url, asked, endpoint, |request| {
             let extensions = request.extensions_mut();
             extensions.insert(exchange.cancellation.clone());
-            extensions.insert(Within(limit.head));
-            extensions.insert(ConnectWithin(limit.connect));
+            extensions.insert(Within(limit));
+            extensions.insert(ConnectWithin(connect));
             extensions.insert(WholeHeadWithin(WHOLE_HEAD));
         });
         let is_stored = |response: &Response<Body>| {
@@ -273,7 +267,7 @@ impl Inner {
             if is_leaving {
                 self.peers.left(peer);
             } else {
-                self.peers.answered(peer, *ticket);
+                self.peers.note(peer, Sign::Answered, *ticket);
             }
             exchange.wait();
             let begun = Instant::now();
@@ -286,7 +280,7 @@ impl Inner {
             Ok((response, is_stored, waited)) => {
                 debug!("{} {} {}", response.status(), shown(), peer.url);
                 if response.body().as_bytes().is_some() {
-                    self.peers.was_whole(peer, *ticket);
+                    self.peers.note(peer, Sign::Whole, *ticket);
                 }
                 Ok(Answer { response, from: Some(AnsweredBy { listed, is_stored, waited }) })
             }
@@ -308,8 +302,8 @@ impl Inner {
         let consequence = Observation::of(error).consequence();
         match consequence.mark {
             Mark::Failed => self.peers.told(peer, Sign::Failed, ticket, error),
-            Mark::Alive => self.peers.answered(peer, ticket),
-            _ if error.is_told_by_peer() => self.peers.answered(peer, ticket),
+            Mark::Alive => self.peers.note(peer, Sign::Answered, ticket),
+            _ if error.is_told_by_peer() => self.peers.note(peer, Sign::Answered, ticket),
             // Only once somebody else had it whole.
             Mark::Broken | Mark::Nothing => {}
         }
@@ -318,24 +312,8 @@ impl Inner {
         }
     }
 
-    /// Asks this peer for something that nothing is remembered of.
-    #[cfg(feature = "peer")]
-    pub(super) fn ask_once(
-        &self,
-        peer: &PeerUrl,
-        asked: &Asked,
-        endpoint: Endpoint,
-        limit: Option<Duration>,
-    ) -> Result<Response<Body>> {
-        self.ask_with(peer, asked, endpoint, |request| {
-            if let Some(limit) = limit {
-                request.extensions_mut().insert(Within(limit));
-            }
-        })
-    }
-
     /// Asks this peer, with what `prepare` adds to the request.
-    fn ask_with(
+    pub(super) fn ask_with(
         &self,
         peer: &PeerUrl,
         asked: &Asked,
@@ -357,7 +335,7 @@ impl Inner {
             response.extensions_mut().insert(IsLeaving);
         }
         match protocol::failure(response.headers()) {
-            None if is_strangers(response.status(), is_marked, self.accepts_unmarked) => {
+            None if is_strangers(response.status(), is_marked, self.options.accepts_unmarked) => {
                 let text =
                     format!("it answers {} and does not say that it is a peer", response.status().as_u16());
                 Err(about(Error::new(ErrorKind::BadResponse, text).because(Cause::Stranger)).with_peer(peer))
@@ -383,7 +361,7 @@ impl Inner {
         is_stored: bool,
         cancellation: &Cancellation,
     ) -> Result<Response<Body>> {
-        let is_short = response.body().length().is_some_and(|length| length <= self.collected);
+        let is_short = response.body().length().is_some_and(|length| length <= self.options.collected);
         if !is_short || !may_be_repeated {
             return Ok(response);
         }

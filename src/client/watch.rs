@@ -14,6 +14,7 @@ use http::{Request, Response};
 use log::debug;
 use parking_lot::Mutex;
 
+use super::candidates::Candidate;
 use super::health::{Found, Sign, Ticket};
 use super::peers::{Known, Probing};
 use super::sending::Inner;
@@ -23,7 +24,8 @@ use crate::error::{Cause, Error, ErrorKind};
 use crate::protocol::{self, ConnectWithin, Within};
 
 /// After so long without a byte a peer is asked whether it is there.
-pub(super) const LATE: Duration = Duration::from_secs(1);
+pub(super) const LATE: Duration = Duration::from_micros(LATE_MICROS);
+const LATE_MICROS: u64 = 1_000_000;
 
 /// How long the answer to that may take.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -80,17 +82,17 @@ impl Exchange {
     }
 
     /// When it may be late, in microseconds after the epoch.
-    fn due(&self) -> Option<u64> {
+    fn due(&self) -> Option<Instant> {
         let since = self.waiting_since.load(Ordering::Relaxed);
-        let late =
-            since.max(self.asked_at.load(Ordering::Relaxed)) + u64::try_from(LATE.as_micros()).unwrap_or(0);
+        let late = since.max(self.asked_at.load(Ordering::Relaxed)) + LATE_MICROS;
         let head_by = Some(self.head_by.load(Ordering::Relaxed)).filter(|head_by| *head_by > 0);
-        (since > 0).then(|| head_by.map_or(late, |head_by| head_by.min(late)))
+        let due = head_by.map_or(late, |head_by| head_by.min(late));
+        (since > 0).then(|| self.epoch + Duration::from_micros(due))
     }
 
     fn is_late(&self, now: u64) -> bool {
         let since = self.waiting_since.load(Ordering::Relaxed);
-        since > 0 && now.saturating_sub(since) >= u64::try_from(LATE.as_micros()).unwrap_or(0)
+        since > 0 && now.saturating_sub(since) >= LATE_MICROS
     }
 
     fn is_out_of_time(&self, now: u64) -> bool {
@@ -118,15 +120,8 @@ impl Exchange {
 }
 
 /// The exchanges with peers that last.
-pub(super) struct Watch {
-    shared: Arc<Shared>,
-    epoch: Instant,
-}
-
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-}
+#[derive(Clone, Default)]
+pub(super) struct Watch(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -147,67 +142,59 @@ pub(super) struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        let listed = self.inner.watch.shared.state.lock().exchanges.remove(&self.number);
+        let listed = self.inner.watch.0.lock().exchanges.remove(&self.number);
         drop(listed);
     }
 }
 
 impl Watch {
-    pub(super) fn new() -> Self {
-        Self { shared: Arc::default(), epoch: Instant::now() }
-    }
-
     fn all(&self) -> Vec<Arc<Exchange>> {
-        self.shared.state.lock().exchanges.values().cloned().collect()
+        self.0.lock().exchanges.values().cloned().collect()
     }
-}
-
-/// How an exchange begins.
-pub(super) struct Begun<'a> {
-    pub(super) peer: &'a Arc<Known>,
-    pub(super) ticket: Ticket,
-    pub(super) may_be_repeated: bool,
-    /// How long the head may take; `None` where something is sent first, however long that takes.
-    pub(super) head: Option<Duration>,
-    /// What cancels the caller's request.
-    pub(super) cancellation: Option<&'a Cancellation>,
 }
 
 impl Inner {
-    /// Lists an exchange that begins, and is waited for.
-    pub(super) fn begin(self: &Arc<Self>, begun: &Begun<'_>) -> Listed {
-        let (epoch, now) = (self.watch.epoch, Instant::now());
+    /// Lists an exchange that begins, and is waited for. `head` is how long the head may take; `None` where something
+    /// is sent first, however long that takes. The caller's request is cancelled by `cancellation`.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        candidate: &Candidate,
+        may_be_repeated: bool,
+        head: Option<Duration>,
+        cancellation: Option<&Cancellation>,
+    ) -> Listed {
+        let epoch = Instant::now();
         let exchange = Arc::new(Exchange {
-            peer: Arc::clone(begun.peer),
-            ticket: begun.ticket,
+            peer: Arc::clone(&candidate.peer),
+            ticket: candidate.ticket,
             cancellation: Cancellation::new(),
             epoch,
             waiting_since: AtomicU64::new(0),
             asked_at: AtomicU64::new(0),
             head_by: AtomicU64::new(0),
-            may_be_repeated: AtomicBool::new(begun.may_be_repeated),
+            may_be_repeated: AtomicBool::new(may_be_repeated),
             given_up: AtomicU8::new(0),
         });
-        if let Some(until) = begun.head.and_then(|head| now.checked_add(head)) {
+        if let Some(until) = head.and_then(|head| epoch.checked_add(head)) {
             exchange.head_by.store(exchange.micros(until), Ordering::Relaxed);
         }
         exchange.wait();
-        let hook = begun.cancellation.map(|outer| {
+        let hook = cancellation.map(|outer| {
             let own = exchange.cancellation.clone();
             outer.on_cancel(move || own.cancel())
         });
-        let mut state = self.watch.shared.state.lock();
+        let mut state = self.watch.0.lock();
         let number = state.next;
         state.next += 1;
         state.exchanges.insert(number, Arc::clone(&exchange));
         let is_running = std::mem::replace(&mut state.is_running, true);
         drop(state);
         if !is_running {
-            let (inner, shared) = (Arc::downgrade(self), Arc::clone(&self.watch.shared));
+            let (inner, watch) = (Arc::downgrade(self), self.watch.clone());
             let thread = thread::Builder::new().name("forwardcache-watch".to_owned());
-            if let Err(error) = thread.spawn(move || look_after(&inner, &shared, epoch)) {
+            if let Err(error) = thread.spawn(move || look_after(&inner, &watch)) {
                 debug!("no thread to look after peers can be started: {error}");
-                self.watch.shared.state.lock().is_running = false;
+                self.watch.0.lock().is_running = false;
             }
         }
         Listed { exchange, inner: Arc::clone(self), number, _hook: hook }
@@ -218,11 +205,10 @@ impl Inner {
         let now = Instant::now();
         let mut asked: Vec<Arc<Known>> = Vec::new();
         for exchange in self.watch.all() {
-            let at = exchange.micros(now);
-            if exchange.due().is_none_or(|due| due > at) {
+            if exchange.due().is_none_or(|due| due > now) {
                 continue;
             }
-            if exchange.is_out_of_time(at) {
+            if exchange.is_out_of_time(exchange.micros(now)) {
                 exchange.give_up(OUT_OF_TIME);
             } else if !asked.iter().any(|peer| Arc::ptr_eq(peer, &exchange.peer)) {
                 asked.push(Arc::clone(&exchange.peer));
@@ -281,7 +267,7 @@ impl Inner {
     pub(super) fn check_connection(self: &Arc<Self>, peer: &Arc<Known>) {
         self.check(peer, |inner, peer| {
             let ticket = peer.ticket();
-            if inner.ask_health(peer, inner.hop).is_none() {
+            if inner.ask_health(peer, inner.options.hop).is_none() {
                 let error = Error::new(ErrorKind::Timeout, "no connection in time");
                 inner.peers.told(peer, Sign::Failed, ticket, &error);
             }
@@ -315,11 +301,11 @@ impl Inner {
 }
 
 /// The work of the thread.
-fn look_after(inner: &Weak<Inner>, shared: &Shared, epoch: Instant) {
+fn look_after(inner: &Weak<Inner>, watch: &Watch) {
     let mut idle_since = Instant::now();
     loop {
         let now = Instant::now();
-        let mut state = shared.state.lock();
+        let mut state = watch.0.lock();
         if !state.exchanges.is_empty() {
             idle_since = now;
         } else if now.saturating_duration_since(idle_since) >= IDLE {
@@ -329,7 +315,6 @@ fn look_after(inner: &Weak<Inner>, shared: &Shared, epoch: Instant) {
         // What begins meanwhile is late after that.
         let due = state.exchanges.values().filter_map(|exchange| exchange.due()).min();
         drop(state);
-        let due = due.and_then(|due| epoch.checked_add(Duration::from_micros(due)));
         let nap = due.map_or(LATE, |due| due.saturating_duration_since(now).clamp(NAP, LATE));
         thread::sleep(nap);
         let Some(inner) = inner.upgrade() else { return };
@@ -360,16 +345,17 @@ mod tests {
     #[test]
     fn it_is_late_a_second_after_it_is_waited_for_and_after_each_answer_to_that() {
         let exchange = exchange();
+        let after = |micros| Some(exchange.epoch + Duration::from_micros(micros));
         assert_eq!((exchange.due(), exchange.is_late(u64::MAX)), (None, false));
         exchange.waiting_since.store(5, Ordering::Relaxed);
         assert_eq!(
             (exchange.due(), exchange.is_late(1_000_004), exchange.is_late(1_000_005)),
-            (Some(1_000_005), false, true)
+            (after(1_000_005), false, true)
         );
         exchange.asked_at.store(1_500_000, Ordering::Relaxed);
-        assert_eq!(exchange.due(), Some(2_500_000));
+        assert_eq!(exchange.due(), after(2_500_000));
         exchange.head_by.store(2_000_000, Ordering::Relaxed);
-        assert_eq!((exchange.due(), exchange.is_out_of_time(1_999_999)), (Some(2_000_000), false));
+        assert_eq!((exchange.due(), exchange.is_out_of_time(1_999_999)), (after(2_000_000), false));
         exchange.has_head();
         assert_eq!((exchange.due(), exchange.is_out_of_time(u64::MAX)), (None, false));
     }

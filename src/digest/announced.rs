@@ -15,8 +15,8 @@ pub(crate) static REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest
 /// the content of an answer to GET that is no part and no confirmation. Algorithms that are not known, and those
 /// that are broken (section 5), say nothing.
 pub(crate) fn announced(method: &Method, status: StatusCode, headers: &HeaderMap) -> Vec<Expected> {
-    let has_content =
-        *method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let has_content = *method != Method::HEAD
+        && !matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
     if !has_content {
         return Vec::new();
     }
@@ -79,6 +79,7 @@ mod tests {
             ("GET", 416, 1, 0),
             ("GET", 304, 0, 0),
             ("GET", 204, 0, 0),
+            ("GET", 205, 0, 0),
             ("HEAD", 200, 0, 0),
             ("POST", 200, 1, 0),
         ] {

@@ -664,9 +664,8 @@ fn a_short_body_that_comes_slowly_streams_from_its_beginning() {
         }
     }
     let body = Body::from_reader(Slow(0), Some(5));
-    let began = Instant::now();
     let response = prepared_from(body, &Cancellation::new()).unwrap();
-    assert!(began.elapsed() < Duration::from_millis(300));
+    // Had it been collected, it would be in memory.
     assert!(response.body().as_pieces().is_none());
     assert_eq!(response.body().length(), Some(5));
     assert_eq!(response.into_body().into_bytes().unwrap(), [0, 1, 2, 3, 4][..]);

@@ -6,6 +6,7 @@
 //! | `options` | [`FrontOptions`]: threads, queue, limits, deadlines |
 //! | `serving` | [`Serving`]: a front that runs; shutting it down, waiting for its end |
 //! | `tls` | [`ServerTls`]: what a front proves itself with, and whom it lets in |
+//! | `sessions` | TLS sessions that clients may resume |
 //! | `request_head` | which heads are refused, and with what; pure |
 //! | `response_head` | the head of a response as bytes, and how its body is framed; pure |
 //! | `answer` | what a front says itself |
@@ -21,6 +22,7 @@ mod request_head;
 mod response_head;
 mod serve;
 mod serving;
+mod sessions;
 #[cfg(feature = "tiny_http")]
 mod tiny_http;
 mod tls;

@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use log::Level;
+
 use super::request_head::HeadLimits;
 use super::tls::ServerTls;
 use crate::scheduler::PoolOptions;
@@ -53,7 +55,7 @@ pub struct FrontOptions {
     pub(super) max_fields: usize,
     pub(super) max_target: usize,
     pub(super) max_body: u64,
-    pub(super) max_connections: usize,
+    max_connections: Option<usize>,
     pub(super) max_connections_per_address: usize,
     pub(super) head_timeout: Duration,
     pub(super) idle_timeout: Duration,
@@ -64,8 +66,14 @@ pub struct FrontOptions {
     pub(super) tls: Option<ServerTls>,
 }
 
+const CONNECTIONS: usize = 16_384;
+
 /// More fields than that are refused, whatever the options say.
 pub(super) const MOST_FIELDS: usize = 256;
+
+const MOST_IO_THREADS: usize = 1024;
+const MOST_WORKERS: usize = 10_000;
+const MOST_QUEUED: usize = 1_000_000;
 
 impl FrontOptions {
     /// The defaults.
@@ -83,7 +91,7 @@ impl FrontOptions {
             max_fields: 100,
             max_target: 8 << 10,
             max_body: 64 << 20,
-            max_connections: 16_384,
+            max_connections: None,
             max_connections_per_address: 4096,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
@@ -96,14 +104,15 @@ impl FrontOptions {
     }
 
     /// How many threads read and write; at least one. They never wait for an origin, and answer what is
-    /// stored themselves. Default: the number of cores.
+    /// stored themselves; 1024 at most. Default: the number of cores.
     #[must_use]
     pub fn io_threads(mut self, threads: usize) -> Self {
-        self.io_threads = threads.max(1);
+        self.io_threads = threads.clamp(1, MOST_IO_THREADS);
         self
     }
 
-    /// How many threads may wait for origins, or run the handler; at least one.
+    /// How many threads may wait for origins, or run the handler; at least one and at most 10,000: a process that starts
+    /// more may run out of memory maps, which ends it.
     ///
     /// They are started when there is something to do, and end after a minute without. A peer has fewer of them where
     /// its memory, its file descriptors or its control group do not suffice. A fetch starts only while fewer threads
@@ -111,7 +120,7 @@ impl FrontOptions {
     /// has two thirds at most. Default: 64.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers.max(1));
+        self.workers = Some(workers.clamp(1, MOST_WORKERS));
         self
     }
 
@@ -156,11 +165,11 @@ impl FrontOptions {
         self
     }
 
-    /// How many requests may wait for a worker, and half as many for one origin; at least one. Whoever comes on top of
+    /// How many requests may wait for a worker, and half as many for one origin; at least one and at most 1,000,000. Whoever comes on top of
     /// that is turned away with 503 and `Retry-After: 1`. Default: 1024.
     #[must_use]
     pub fn queue_length(mut self, requests: usize) -> Self {
-        self.queue_length = requests.max(1);
+        self.queue_length = requests.clamp(1, MOST_QUEUED);
         self
     }
 
@@ -194,12 +203,26 @@ impl FrontOptions {
         self
     }
 
-    /// How many connections there may be at a time; at least one. One more is answered with 503 and closed.
-    /// Default: 16,384.
+    /// How many connections there may be at a time; at least one. One more is answered with 503 and closed. Fewer where
+    /// the process may not open that many files (`ulimit -n`), of which a quarter, up to 2,048, or one for each of the
+    /// [`workers`](Self::workers) is left for origins. Default: 16,384.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections.max(1);
+        self.max_connections = Some(connections.max(1));
         self
+    }
+
+    /// The same, where so many are allowed. That there are fewer than somebody said is a warning.
+    pub(super) fn connections(&self, allowed: usize) -> usize {
+        let wanted = self.max_connections.unwrap_or(CONNECTIONS);
+        if allowed < wanted {
+            let level = if self.max_connections.is_some() { Level::Warn } else { Level::Info };
+            log::log!(
+                level,
+                "{allowed} connections at most, not {wanted}: this process may open no more files"
+            );
+        }
+        wanted.min(allowed)
     }
 
     /// How many of them may come from one client (an address, or an IPv6 network of 64 bits); at least one. Default: 4,096.
@@ -289,7 +312,18 @@ mod tests {
             .max_connections_per_address(0)
             .write_timeout(Duration::ZERO);
         assert_eq!((options.io_threads, options.pool().max, options.queue_length), (1, 1, 1));
-        assert_eq!((options.max_connections, options.max_connections_per_address), (1, 1));
+        assert_eq!((options.connections(usize::MAX), options.max_connections_per_address), (1, 1));
+        assert_eq!(
+            (FrontOptions::new().connections(9), FrontOptions::new().connections(usize::MAX)),
+            (9, 16_384)
+        );
         assert!(options.write_timeout > Duration::ZERO && options.max_head > 0);
+    }
+
+    #[test]
+    fn what_would_end_the_process_is_lowered() {
+        let options = FrontOptions::new().io_threads(usize::MAX).workers(usize::MAX).queue_length(usize::MAX);
+        assert_eq!((options.io_threads, options.queue_length), (MOST_IO_THREADS, MOST_QUEUED));
+        assert_eq!(options.pool().max, MOST_WORKERS);
     }
 }

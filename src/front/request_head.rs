@@ -82,7 +82,7 @@ pub(super) fn check<'a>(
 }
 
 /// The four forms of RFC 9112 section 3.2, each only where it belongs.
-fn target_of(limits: &HeadLimits, method: &Method, target: &[u8]) -> Result<Uri, Refusal> {
+pub(super) fn target_of(limits: &HeadLimits, method: &Method, target: &[u8]) -> Result<Uri, Refusal> {
     const MALFORMED: Refusal = bad("the request target is malformed");
     if target.len() > limits.target {
         return Err(Refusal { status: StatusCode::URI_TOO_LONG, reason: "the request target is too long" });
@@ -92,6 +92,10 @@ fn target_of(limits: &HeadLimits, method: &Method, target: &[u8]) -> Result<Uri,
         return Err(MALFORMED);
     }
     let uri = Uri::try_from(target).map_err(|_| MALFORMED)?;
+    // RFC 9110 section 4.2.4: userinfo from another party is an error.
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(MALFORMED);
+    }
     let fits = if *method == Method::CONNECT {
         // A path does not belong here, but the handler can say better what does not: the method.
         let is_authority =
@@ -247,6 +251,7 @@ mod tests {
             ("GET", "/a\u{1}", (1, 1), &[host], 400),
             ("GET", "/a\u{e9}", (1, 1), &[host], 400),
             ("CONNECT", "http://b/", (1, 1), &[host], 400),
+            ("GET", "http://user@a/", (1, 1), &[host], 400),
             ("GET", "/", (1, 1), &[host, ("", "v")], 400),
             ("GET", "/", (1, 1), &[host, ("a b", "v")], 400),
             ("GET", "/", (1, 1), &[host, ("a\u{0}", "v")], 400),

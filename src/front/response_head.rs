@@ -85,6 +85,16 @@ pub(super) fn encode(
     ResponseHead { bytes, framing }
 }
 
+/// Encodes an interim response, whose fields are those that come with it (RFC 9110 section 15.2).
+pub(super) fn encode_interim(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+    let mut bytes = status_line(status).into_owned();
+    for (name, value) in headers {
+        field(&mut bytes, name.as_str(), value.as_bytes());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}
+
 /// The status line with its line end.
 pub(super) fn status_line(status: StatusCode) -> Cow<'static, [u8]> {
     if status == StatusCode::OK {

@@ -25,7 +25,8 @@ use crate::target::Target;
 /// * The request's URI is the target as received: path and query, mostly. A client may also send
 ///   the absolute form (RFC 9112 section 3.2.2), and then scheme and authority are there too.
 /// * The request's fields are the fields as received, `Connection` and its like among them.
-/// * The request's extensions hold the [`RemoteAddress`].
+/// * The request's extensions hold the [`RemoteAddress`], and in HTTP/1.1 an [`OnInterim`](crate::OnInterim), by which
+///   interim responses may be sent before the response.
 /// * It may block; it then holds one worker of the front. A panic is answered with 500 and
 ///   ends nothing else.
 /// * It is called from many threads at once.

@@ -40,6 +40,12 @@ impl Serving {
         self.handle.shutdown();
     }
 
+    /// As [`ShutdownHandle::has_failed`].
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.handle.has_failed()
+    }
+
     /// Waits for the end: until the front is shut down and either everything in flight and queued
     /// has been answered or the drain deadline has passed. It does not itself shut down.
     pub fn join(self) {
@@ -79,6 +85,13 @@ impl ShutdownHandle {
     pub fn shutdown(&self) {
         self.running.shutdown();
     }
+
+    /// Whether the front shut down by itself, because a thread that it cannot do without has ended: by a panic, or by an
+    /// error of the system. The log says which. A program that serves nothing else should then end as failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.running.lifetime().has_failed()
+    }
 }
 
 impl fmt::Debug for ShutdownHandle {
@@ -101,6 +114,7 @@ pub(super) struct Lifetime {
     /// How long threads may take to end once the deadline has passed.
     grace: Duration,
     stopping: AtomicBool,
+    failed: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -116,6 +130,7 @@ impl Lifetime {
             drain_deadline,
             grace,
             stopping: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             state: Mutex::new(State { threads: 0, end: None }),
             changed: Condvar::new(),
         })
@@ -142,6 +157,15 @@ impl Lifetime {
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Takes note that the front ends for a fault of its own. Called before its shutdown.
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     /// Whether it is too late to begin with what is still queued.

@@ -5,9 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::UnixTime;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::SingleCertAndKey;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{CipherSuite, HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
+
+use super::sessions::Sessions;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::tls::{Identity, IdentitySource, Pem, add_roots};
@@ -15,7 +20,7 @@ use crate::tls::{Identity, IdentitySource, Pem, add_roots};
 /// The certificate and the key with which a front speaks TLS, and whose clients it serves. All of it comes
 /// from PEM files, which are read at once and again by [`reload`](Self::reload).
 ///
-/// TLS 1.2 and 1.3, and HTTP/1.1 within. Lists of revoked certificates are not looked at: a client that is to
+/// TLS 1.2 and 1.3, preferably with AES-128, and HTTP/1.1 within. Lists of revoked certificates are not looked at: a client that is to
 /// be shut out before its certificate ends needs an authority that signed for nobody else.
 ///
 /// Cloning is cheap and gives the same one: what is reloaded by one is reloaded for all.
@@ -38,7 +43,17 @@ struct Inner {
     files: Files,
     /// Held while the files are read, so that what was read last is what stays.
     reloading: Mutex<()>,
-    config: RwLock<Arc<ServerConfig>>,
+    served: RwLock<Arc<Served>>,
+}
+
+/// What connections are served with, from one reading of the files to the next. Its sessions are its own: none that
+/// began with other files can be resumed.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) config: Arc<ServerConfig>,
+    /// Who says which clients are served, if not all.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    sessions: Arc<Sessions>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,8 +84,8 @@ impl ServerTls {
 
     /// The same one, for a front that serves those clients alone which show a certificate that one of the
     /// root certificates in this PEM file signed, directly or through others that the client shows too. A
-    /// handshake without one fails, and each is a whole one: no session is resumed. Any name will do, and the certificate must be good for clients, if it
-    /// says what it is good for.
+    /// handshake without one fails. Any name will do, and the certificate must be good for clients, if it says what it
+    /// is good for. A client that resumes a session shows none: the one of the session is checked again then.
     ///
     /// Clones that were made before serve any client as they did. Default: any client.
     ///
@@ -99,48 +114,91 @@ impl ServerTls {
     /// gone when the other file is there too.
     pub fn reload(&self) -> Result<()> {
         let _one_at_a_time = self.inner.reloading.lock();
-        let config = self.inner.files.read()?;
-        *self.inner.config.write() = config;
+        let served = self.inner.files.read()?;
+        *self.inner.served.write() = served;
         Ok(())
     }
 
     fn read(files: Files) -> Result<Self> {
-        let config = RwLock::new(files.read()?);
-        Ok(Self { inner: Arc::new(Inner { files, reloading: Mutex::new(()), config }) })
+        let served = RwLock::new(files.read()?);
+        Ok(Self { inner: Arc::new(Inner { files, reloading: Mutex::new(()), served }) })
     }
 
     /// What the next connection is served with.
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.inner.config.read())
+    pub(crate) fn served(&self) -> Arc<Served> {
+        Arc::clone(&self.inner.served.read())
+    }
+}
+
+impl Served {
+    /// Whether clients have to show certificates.
+    pub(crate) fn verifies(&self) -> bool {
+        self.verifier.is_some()
+    }
+
+    /// Whether a client may be served whose handshake is done. One that resumes a session has shown its certificate when
+    /// the session began, and gets a new session each time: a certificate that was good once would be good for as long as
+    /// its client comes back.
+    ///
+    /// Where it is good no more, no session is resumed that began before: the next handshake of each client is a whole
+    /// one, also of this client, which may have a new certificate by now.
+    pub(crate) fn admits(&self, session: &ServerConnection, now: UnixTime) -> bool {
+        let Some(verifier) = &self.verifier else { return true };
+        if session.handshake_kind() != Some(HandshakeKind::Resumed) {
+            return true;
+        }
+        let is_good =
+            session.peer_certificates().and_then(<[_]>::split_first).is_some_and(|(own, others)| {
+                let verified = verifier.verify_client_cert(own, others, now);
+                verified.inspect_err(|error| log::debug!("a session is not resumed: {error}")).is_ok()
+            });
+        if !is_good {
+            self.sessions.clear();
+        }
+        is_good
     }
 }
 
 impl Files {
-    /// With sessions of its own: none that began with other files can be resumed.
-    fn read(&self) -> Result<Arc<ServerConfig>> {
+    fn read(&self) -> Result<Arc<Served>> {
         let Identity { certified, provider, .. } = self.identity.read()?;
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        let builder = ServerConfig::builder_with_provider(Arc::new(quick(&provider)))
             .with_safe_default_protocol_versions()
             .map_err(unusable)?;
-        let builder = match &self.client_roots {
+        let verifier = self.client_roots.as_ref().map(|pem| {
+            let mut roots = RootCertStore::empty();
+            add_roots(&mut roots, pem)?;
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(unusable)
+        });
+        let verifier = verifier.transpose()?;
+        let builder = match &verifier {
             None => builder.with_no_client_auth(),
-            Some(pem) => {
-                let mut roots = RootCertStore::empty();
-                add_roots(&mut roots, pem)?;
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                builder.with_client_cert_verifier(verifier.build().map_err(unusable)?)
-            }
+            Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        if self.client_roots.is_some() {
-            // A session that is resumed shows no certificate, and each gives rise to the next: one that was
-            // good once would be good for as long as its client comes back.
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-        }
+        let sessions = Arc::new(Sessions::default());
+        config.ignore_client_order = true;
+        config.session_storage = Arc::clone(&sessions) as _;
+        // Each connection that resumes a session takes it away, and leaves one.
+        config.send_tls13_tickets = 1;
         // Who speaks only something else is told so in the handshake, and not by bytes that mean nothing.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok(Arc::new(Served { config: Arc::new(config), verifier, sessions }))
     }
+}
+
+/// The same cryptography, with the cipher first that costs least: AES-128 with SHA-256, for which most processors have
+/// instructions, also for the keys of a handshake. Each client of TLS 1.3 has it (RFC 8446 section 9.1); most put one first
+/// with SHA-384, for which few processors have any.
+fn quick(provider: &CryptoProvider) -> CryptoProvider {
+    const QUICK: [CipherSuite; 3] = [
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ];
+    let mut provider = provider.clone();
+    provider.cipher_suites.sort_by_key(|suite| !QUICK.contains(&suite.suite()));
+    provider
 }
 
 /// What is left to go wrong once the files are good: cryptography of the program's own choice.
@@ -164,13 +222,13 @@ impl fmt::Debug for ServerTls {
 mod tests {
     use std::fs;
     use std::io;
+    use std::time::Duration;
 
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     use rustls::version::{TLS12, TLS13};
     use rustls::{
-        AlertDescription, CertificateError, ClientConfig, ClientConnection, HandshakeKind, ServerConnection,
-        SupportedProtocolVersion,
+        AlertDescription, CertificateError, ClientConfig, ClientConnection, SupportedProtocolVersion,
     };
     use tempfile::TempDir;
 
@@ -246,7 +304,7 @@ mod tests {
             let name = "localhost".try_into().unwrap();
             let mut both = Self {
                 client: ClientConnection::new(Arc::clone(client), name).unwrap(),
-                server: ServerConnection::new(tls.config()).unwrap(),
+                server: ServerConnection::new(Arc::clone(&tls.served().config)).unwrap(),
             };
             both.exchange()?;
             assert!(!both.client.is_handshaking() && !both.server.is_handshaking());
@@ -302,6 +360,17 @@ mod tests {
 
     fn refusal(tls: &ServerTls, client: &Arc<ClientConfig>) -> rustls::Error {
         Connected::new(tls, client).err().expect("the handshake fails")
+    }
+
+    #[test]
+    fn the_cipher_that_costs_least_is_taken() {
+        let authority = Authority::new();
+        let tls = Folder::new(&authority.sign("localhost")).tls().unwrap();
+        for version in VERSIONS {
+            let both = Connected::new(&tls, &client(&authority, None, version)).unwrap();
+            let suite = both.server.negotiated_cipher_suite().unwrap().suite();
+            assert!(format!("{suite:?}").ends_with("AES_128_GCM_SHA256"), "{suite:?}");
+        }
     }
 
     #[test]
@@ -390,20 +459,40 @@ mod tests {
     }
 
     #[test]
-    fn who_has_to_show_a_certificate_shows_it_each_time() {
+    fn a_session_is_resumed_for_as_long_as_the_certificate_of_its_client_is_good() {
         let (authority, of_clients) = (Authority::new(), Authority::new());
         let folder = Folder::new(&authority.sign("localhost"));
         let tls = folder.tls_for_clients_of(&of_clients);
+        let (now, later) =
+            (UnixTime::now(), UnixTime::since_unix_epoch(Duration::from_secs(100_000_000_000)));
         for version in VERSIONS {
-            let client = client(&authority, Some(&of_clients.sign("a client")), version);
-            for _ in 0..3 {
-                assert!(!Connected::new(&tls, &client).unwrap().is_resumed());
+            let certificate = of_clients.sign("a client");
+            let [client, another] = [(); 2].map(|()| client(&authority, Some(&certificate), version));
+            let served = tls.served();
+            for who in [&client, &another] {
+                let both = Connected::new(&tls, who).unwrap();
+                assert!(!both.is_resumed() && served.admits(&both.server, now));
+                // It was checked in the handshake.
+                assert!(served.admits(&both.server, later));
             }
+            for _ in 0..3 {
+                let both = Connected::new(&tls, &client).unwrap();
+                assert!(both.is_resumed() && served.admits(&both.server, now));
+                assert_eq!(both.server.peer_certificates(), Some(&[der(&certificate)][..]));
+            }
+            let both = Connected::new(&tls, &client).unwrap();
+            assert!(both.is_resumed() && !served.admits(&both.server, later));
+            for who in [&client, &another] {
+                assert!(!Connected::new(&tls, who).unwrap().is_resumed());
+                assert!(Connected::new(&tls, who).unwrap().is_resumed());
+            }
+
             folder.write("roots", &authority.certificate);
             tls.reload().unwrap();
             assert_eq!(refusal(&tls, &client), another_authority());
             folder.write("roots", &of_clients.certificate);
             tls.reload().unwrap();
+            assert!(!Connected::new(&tls, &client).unwrap().is_resumed());
         }
     }
 
@@ -461,7 +550,7 @@ mod tests {
         let tls = folder.tls_for_clients_of(&authority);
         let mut client =
             ClientConnection::new(client(&authority, None, &TLS13), "localhost".try_into().unwrap()).unwrap();
-        let mut server = ServerConnection::new(tls.config()).unwrap();
+        let mut server = ServerConnection::new(Arc::clone(&tls.served().config)).unwrap();
         let mut refused = false;
         while !refused {
             let mut wire = Vec::new();

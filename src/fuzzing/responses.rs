@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::mutate::{headers, lines};
 use crate::header::cache_control::{MAX_DELTA_SECONDS, RequestDirectives, ResponseDirectives};
@@ -29,9 +29,9 @@ pub(super) fn check(head: &[u8], update: &[u8], asked: &[u8], again: &[u8], elap
     parts(status, &response, &again);
     merging(&response, &update);
 
-    let times = Times { request: at(NOW - 1), response: at(NOW) };
+    let times = Times { request: at(NOW - 1).into(), response: at(NOW).into() };
     let now = at(NOW + elapsed as u64);
-    let _ = (condition(&again, &response, times.response), range_applies(&again, &response));
+    let _ = (condition(&again, &response, times.response.wall()), range_applies(&again, &response));
     let stored = [Mode::Private, Mode::Shared].map(|mode| {
         let rules = Rules::new(mode);
         let validity = validity(status, &response, &directives, times, &rules);
@@ -54,13 +54,15 @@ fn numbers(directives: &ResponseDirectives) {
     assert!(all.into_iter().flatten().all(|seconds| seconds.as_secs() <= MAX_DELTA_SECONDS));
 }
 
-/// Another reading of `no-store`, for fields in which there is nothing to unquote.
+/// Another reading of `no-store`, for fields in which there is nothing to unquote, or nothing that can be unquoted.
 fn plainly_forbidden(response: &HeaderMap) -> bool {
-    let joined =
-        response.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b","[..]);
-    let joined = String::from_utf8_lossy(&joined).to_ascii_lowercase();
-    let is_plain = !joined.contains(['"', '\\']) && !joined.contains("must-understand");
-    is_plain && joined.split(',').any(|member| member.trim_matches([' ', '\t']) == "no-store")
+    let lines = response.get_all(CACHE_CONTROL).iter().map(|line| String::from_utf8_lossy(line.as_bytes()));
+    let lines: Vec<_> = lines.map(|line| line.to_ascii_lowercase()).collect();
+    let is_open = |line: &String| line.matches('"').count() % 2 == 1 && !line.contains('\\');
+    let is_plain = |line: &String| !line.contains(['"', '\\']);
+    let says = |line: &String| line.split(',').any(|member| member.trim_matches([' ', '\t']) == "no-store");
+    let may_be_read = lines.iter().all(is_plain) || lines.iter().any(is_open);
+    may_be_read && !lines.iter().any(|line| line.contains("must-understand")) && lines.iter().any(says)
 }
 
 fn parts(status: StatusCode, response: &HeaderMap, again: &HeaderMap) {
@@ -105,7 +107,7 @@ fn answers(validity: &Validity, request: &RequestDirectives, rules: &Rules, now:
     let decision = reuse(validity, request, now);
     assert!(matches!(decision, Reuse::Validate(_)) || !asks_first);
     assert!(fresh || decision != Reuse::Fresh);
-    assert!(!asks_first || fresh || !may_serve_on_error(validity, request, rules, now));
+    assert!(!asks_first || fresh || !may_serve_on_error(StatusCode::OK, validity, request, rules, now));
 }
 
 /// What a cache keeps is what was stored, and what it keeps may be anything.

@@ -1,6 +1,6 @@
 //! Who may ask a peer, and for what.
 
-use http::header::PROXY_AUTHORIZATION;
+use http::header::{ORIGIN, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName};
 use parking_lot::RwLock;
 
@@ -11,19 +11,47 @@ use crate::token::Tokens;
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What was said of both.
+/// Which requests a peer answers.
 #[derive(Debug)]
 pub(crate) struct Allowed {
-    /// Anybody may ask, where there are none.
-    tokens: Option<Tokens>,
+    rights: Rights,
     origins: RwLock<OriginRules>,
-    /// Whether those may purge too whom nobody knows. Where there are tokens, everybody is known.
-    pub(super) purge_by_anyone: bool,
+    /// Whether programs that see all origins at the host of the peer are given their cookies.
+    pub(super) pass_cookies: bool,
+}
+
+/// Which tokens give which right.
+#[derive(Debug, Default)]
+pub(crate) struct Rights {
+    /// For reading, and for everything else as long as there are no operator tokens. Without any, every client may read.
+    pub(crate) tokens: Option<Tokens>,
+    /// For everything. Where there are some, purging and leaving need one.
+    pub(crate) operator_tokens: Option<Tokens>,
+    /// Whether every client may purge where there are no tokens.
+    pub(crate) purge_by_anyone: bool,
+}
+
+/// Whether a request shows what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// It shows a token that gives the right.
+    Sufficient,
+    /// It shows a token that gives another right.
+    Insufficient,
+    /// It shows no token, none that is known, or several, and a token is needed.
+    Unknown,
+    /// No token is needed.
+    NotNeeded,
 }
 
 impl Allowed {
-    pub(crate) fn new(tokens: Option<Tokens>, origins: OriginRules, purge_by_anyone: bool) -> Self {
-        Self { tokens, origins: RwLock::new(origins), purge_by_anyone }
+    pub(crate) fn new(rights: Rights, origins: OriginRules) -> Self {
+        Self { rights, origins: RwLock::new(origins), pass_cookies: false }
+    }
+
+    /// The same, with cookies for clients that do not say that they know the origin of a response.
+    pub(crate) fn pass_cookies(self, pass_cookies: bool) -> Self {
+        Self { pass_cookies, ..self }
     }
 
     /// The rules of the moment.
@@ -42,27 +70,62 @@ impl Allowed {
         self.origins.read().may_be_asked(asked).is_ok()
     }
 
-    /// Whether a page of the web, which a browser runs, has sent them, where nothing but being here says who may ask.
-    /// What is fetched for a page would be of one origin with what is fetched for all others, and the page could
-    /// read it.
+    /// Whether a web page in a browser sent these fields to a peer that every client may read from. A response that is
+    /// fetched for a page is of one origin with all other responses of this peer, and the page could read them.
     ///
-    /// Browsers tell so by a field that no page can set; where somebody typed the URL, it is `none`. A program that
-    /// passes on what a browser sent it says so by another such field.
+    /// Browsers say so by `Sec-Fetch-Site`, which no page can set and which is `none` where a user typed the URL; but
+    /// only to loopback and over TLS. `Origin` goes along with everything beyond a plain GET: requests that a page could
+    /// read, uploads, preflights, WebSockets. A program that passes on what a browser sent says so by another field
+    /// that no page can set.
     pub(crate) fn is_by_a_page(&self, fields: &impl Fields) -> bool {
-        self.tokens.is_none()
-            && !matches!(fields.look_up(&SEC_FETCH_SITE), PlainField::Absent | PlainField::Once(b"none"))
+        let is_by_a_browser = || {
+            !matches!(fields.look_up(&SEC_FETCH_SITE), PlainField::Absent | PlainField::Once(b"none"))
+                || !matches!(fields.look_up(&ORIGIN), PlainField::Absent)
+        };
+        self.is_open()
+            && is_by_a_browser()
             && matches!(fields.look_up(&protocol::NO_PAGE), PlainField::Absent)
     }
 
-    /// Whether anybody may ask who is here.
-    pub(crate) fn are_none_known(&self) -> bool {
-        self.tokens.is_none()
+    /// Whether every client may read.
+    pub(crate) fn is_open(&self) -> bool {
+        self.rights.tokens.is_none()
     }
 
-    /// Whether whoever sent these fields is known.
-    pub(super) fn knows(&self, fields: &impl Fields) -> bool {
-        let Some(tokens) = &self.tokens else { return true };
-        matches!(fields.look_up(&PROXY_AUTHORIZATION), PlainField::Once(shown) if tokens.accept(shown))
+    /// Whether every client may purge where no token is needed for it.
+    pub(super) fn purge_by_anyone(&self) -> bool {
+        self.rights.purge_by_anyone
+    }
+
+    /// Whether these fields give the right to read.
+    pub(super) fn may_read(&self, fields: &impl Fields) -> bool {
+        self.is_open() || self.shows(fields, |rights| [&rights.tokens, &rights.operator_tokens])
+    }
+
+    /// Whether these fields give the right to purge, and to take peers out of the pool.
+    pub(super) fn operates(&self, fields: &impl Fields) -> Credential {
+        let Rights { tokens, operator_tokens, .. } = &self.rights;
+        if tokens.is_none() && operator_tokens.is_none() {
+            return Credential::NotNeeded;
+        }
+        let needed = if operator_tokens.is_some() { operator_tokens } else { tokens };
+        if self.shows(fields, |_| [needed, &None]) {
+            Credential::Sufficient
+        } else if self.shows(fields, |rights| [&rights.tokens, &None]) {
+            Credential::Insufficient
+        } else {
+            Credential::Unknown
+        }
+    }
+
+    fn shows<'a>(
+        &'a self,
+        fields: &impl Fields,
+        of: impl FnOnce(&'a Rights) -> [&'a Option<Tokens>; 2],
+    ) -> bool {
+        let PlainField::Once(shown) = fields.look_up(&PROXY_AUTHORIZATION) else { return false };
+        // Both are compared, so that the time says nothing.
+        of(&self.rights).into_iter().flatten().fold(false, |found, tokens| found | tokens.accept(shown))
     }
 }
 

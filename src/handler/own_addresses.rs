@@ -4,12 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use parking_lot::RwLock;
 
+use crate::peer_url::PeerUrl;
 use crate::target::Target;
 
-/// The addresses on which a peer is being served.
+/// The addresses on which a peer and its admin side are being served.
 #[derive(Debug, Default)]
 pub(crate) struct OwnAddresses {
     bound: RwLock<Vec<SocketAddr>>,
+    /// Those of the admin side.
+    admin: RwLock<Vec<SocketAddr>>,
 }
 
 impl OwnAddresses {
@@ -17,52 +20,94 @@ impl OwnAddresses {
         self.bound.write().push(address);
     }
 
-    /// Whether it is served, and to this machine alone.
+    pub(crate) fn add_admin(&self, address: SocketAddr) {
+        self.admin.write().push(address);
+    }
+
+    /// Whether the peer is served, and only on loopback addresses.
     pub(crate) fn are_of_this_machine_alone(&self) -> bool {
         let bound = self.bound.read();
-        !bound.is_empty() && bound.iter().all(|address| address.ip().to_canonical().is_loopback())
+        !bound.is_empty() && bound.iter().all(is_loopback)
     }
 
-    /// Whether a request that came for this `Host` was meant for here. A page of the web that is read by a browser on
-    /// this machine can lead a name of its own to loopback, and would then read what is served there.
+    /// Whether every address of the admin side that is known is a loopback address.
+    pub(crate) fn is_admin_of_this_machine(&self) -> bool {
+        self.admin.read().iter().all(is_loopback)
+    }
+
+    /// Whether an authority (RFC 9110 section 4.2) is one under which only this peer can be reached: a loopback
+    /// address or `localhost` with any port, a bound socket, or the host of the peer's own URL with the port of that
+    /// URL or of a bound socket.
     ///
-    /// Names can be told from that only where everybody who asks is on this machine.
-    pub(crate) fn may_be_called(&self, host: &[u8], own: &str) -> bool {
-        !self.are_of_this_machine_alone() || is_of_this_machine(host, own)
-    }
-
-    /// Whether the URL names one of them, as an address or as `localhost`. A name that happens to resolve
-    /// to one of them is found by `Via` when the request comes back.
-    pub(crate) fn are_named_by(&self, target: &Target) -> bool {
-        let bound = self.bound.read();
-        let host = target.host();
-        let is_localhost = host.eq_ignore_ascii_case("localhost");
-        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-        bound.iter().filter(|address| address.port() == target.port()).any(|address| {
-            let own = address.ip();
-            match literal {
-                Some(named) => is_reached_by(own, named),
-                None => is_localhost && (own.is_loopback() || own.is_unspecified()),
-            }
+    /// A web page can have a name of its own resolve to a loopback address, and would then be of one origin with what
+    /// this peer answers. Letter case and the default port make no difference; a trailing dot does, and userinfo is
+    /// never accepted.
+    pub(crate) fn has_authority(&self, authority: &[u8], default_port: u16, own: &PeerUrl) -> bool {
+        let Ok(authority) = std::str::from_utf8(authority) else { return false };
+        if authority.eq_ignore_ascii_case(own.authority()) {
+            return true;
+        }
+        let Some((host, port)) = split(authority, default_port) else { return false };
+        if host.eq_ignore_ascii_case("localhost") {
+            return true;
+        }
+        let is_bound = |is_own: &dyn Fn(&SocketAddr) -> bool| {
+            self.bound.read().iter().any(is_own) || self.admin.read().iter().any(is_own)
+        };
+        let is_own_host = host.trim_start_matches('[').trim_end_matches(']').eq_ignore_ascii_case(own.host());
+        if is_own_host && (port == own.port() || is_bound(&|bound| bound.port() == port)) {
+            return true;
+        }
+        let address = match host.strip_prefix('[') {
+            Some(host) => host.strip_suffix(']').and_then(|host| host.parse().ok()).map(IpAddr::V6),
+            None => host.parse().ok().map(IpAddr::V4),
+        };
+        address.map(|address| address.to_canonical()).is_some_and(|address| {
+            let is_reachable = !address.is_unspecified();
+            address.is_loopback()
+                || is_reachable && is_bound(&|own| own.port() == port && own.ip().to_canonical() == address)
         })
     }
+
+    /// Whether the URL names one of them: as an address, as `localhost`, or by the host of the peer's own URL. Any
+    /// other name that resolves to one of them is found by `Via` or `Host` when the request comes back.
+    pub(crate) fn are_named_by(&self, target: &Target, own: &PeerUrl) -> bool {
+        let host = target.host().trim_start_matches('[').trim_end_matches(']');
+        let is_localhost = host.eq_ignore_ascii_case("localhost");
+        let literal = host.parse::<IpAddr>().ok();
+        let is_named = |address: &SocketAddr| {
+            let bound = address.ip();
+            address.port() == target.port()
+                && (host.eq_ignore_ascii_case(own.host())
+                    || match literal {
+                        Some(named) => is_reached_by(bound, named),
+                        None => {
+                            is_localhost && (bound.to_canonical().is_loopback() || bound.is_unspecified())
+                        }
+                    })
+        };
+        self.bound.read().iter().any(is_named) || self.admin.read().iter().any(is_named)
+    }
 }
 
-/// Whether the host of an authority is an address, that of the peer's own, or one that no stranger can own: `localhost`,
-/// or a name without a dot.
-pub(crate) fn is_of_this_machine(authority: &[u8], own: &str) -> bool {
-    let Ok(authority) = std::str::from_utf8(authority) else { return false };
-    let host = host_of(authority);
-    !host.contains('.') || host.parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case(host_of(own))
+fn is_loopback(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
-/// Without port and brackets.
-fn host_of(authority: &str) -> &str {
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.ends_with(':') => host,
-        _ => authority,
+/// The host, with its brackets, and the port of an authority without userinfo.
+fn split(authority: &str, default_port: u16) -> Option<(&str, u16)> {
+    let host_ends = match authority.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => authority.find(':').unwrap_or(authority.len()),
     };
-    host.trim_start_matches('[').trim_end_matches(']')
+    let (host, port) = authority.split_at(host_ends);
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => default_port,
+        Some("") => default_port,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
+        _ => return None,
+    };
+    (!host.contains('@')).then_some((host, port))
 }
 
 /// Whether a socket bound to `own` takes connections to `named`, as far as that can be known here: one
@@ -81,34 +126,84 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_loopback_serves_is_called_by_its_own_names() {
+    fn an_authority_is_loopback_localhost_or_the_peers_own() {
+        let own = PeerUrl::parse("http://cache.example:3000").unwrap();
         let addresses = OwnAddresses::default();
-        assert!(
-            addresses.may_be_called(b"evil.example", "cache"),
-            "nothing is known of a server of one's own"
-        );
-        addresses.add("127.0.0.1:3000".parse().unwrap());
-        for (host, may) in [
+        addresses.add("0.0.0.0:3000".parse().unwrap());
+        addresses.add("10.0.0.1:3000".parse().unwrap());
+        addresses.add_admin("[::ffff:10.0.0.1]:3001".parse().unwrap());
+        for (authority, is_own) in [
             ("127.0.0.1:3000", true),
             ("127.0.0.1", true),
+            ("127.8.9.10:81", true),
             ("[::1]:3000", true),
-            ("LocalHost:3000", true),
-            ("a-name:3000", true),
-            ("evil.example:3000", false),
-            ("evil.example", false),
+            ("[::1]", true),
+            ("[::ffff:127.0.0.1]:3000", true),
+            ("localhost", true),
+            ("LocalHost:8080", true),
+            ("localhost:", true),
+            ("cache.example:3000", true),
+            ("CACHE.Example:3000", true),
+            ("cache.example:3001", true),
+            ("10.0.0.1:3000", true),
+            ("10.0.0.1:3001", true),
+            ("[::ffff:10.0.0.1]:3001", true),
+            ("", false),
+            (":3000", false),
+            ("0.0.0.0:3000", false),
+            ("[::]:3000", false),
+            ("[::ffff:0.0.0.0]:3000", false),
+            ("10.0.0.2:3000", false),
+            ("[::ffff:10.0.0.2]:3000", false),
+            ("10.0.0.1", false),
+            ("10.0.0.1:3002", false),
+            ("cache.example", false),
+            ("cache.example:80", false),
+            ("cache.example:3002", false),
+            ("cache.example.:3000", false),
+            ("localhost.", false),
             ("localhost.evil.example", false),
-            ("cache.example", true),
+            ("a-name:3000", false),
+            ("evil.example:3000", false),
+            ("localhost@evil.example", false),
+            ("user@localhost:3000", false),
+            ("user@cache.example:3000", false),
+            ("::1", false),
+            ("[127.0.0.1]", false),
+            ("[::1", false),
+            ("[::1]x", false),
+            ("127.1", false),
+            ("0x7f.0.0.1", false),
+            ("localhost:x", false),
+            ("localhost:+1", false),
+            ("localhost:65536", false),
+            ("localhost:80:80", false),
         ] {
-            assert_eq!(addresses.may_be_called(host.as_bytes(), "cache.example:3000"), may, "{host}");
+            assert_eq!(addresses.has_authority(authority.as_bytes(), 80, &own), is_own, "{authority}");
         }
-        addresses.add("10.0.0.1:3000".parse().unwrap());
-        assert!(addresses.may_be_called(b"another.example", "cache"));
+        assert!(!addresses.has_authority(b"caf\xe9", 80, &own));
+        let own = PeerUrl::parse("https://cache.example").unwrap();
+        for (authority, port, is_own) in [
+            ("cache.example", 443, true),
+            ("cache.example:443", 80, true),
+            ("cache.example", 80, true),
+            ("cache.example:80", 443, false),
+        ] {
+            assert_eq!(addresses.has_authority(authority.as_bytes(), port, &own), is_own, "{authority}");
+        }
+        let own = PeerUrl::parse("http://127.0.0.1:3000").unwrap();
+        assert!(addresses.has_authority(b"127.0.0.1:5000", 80, &own), "a port that is forwarded");
+        let own = PeerUrl::parse("http://[2001:db8::1]:3000").unwrap();
+        assert!(addresses.has_authority(b"[2001:DB8::1]:3000", 80, &own));
+        assert!(!addresses.has_authority(b"[2001:db8::2]:3000", 80, &own));
     }
 
     #[test]
     fn one_address_that_others_reach_is_enough_for_all() {
         let addresses = OwnAddresses::default();
         assert!(!addresses.are_of_this_machine_alone());
+        addresses.add_admin("0.0.0.0:3001".parse().unwrap());
+        assert!(!addresses.is_admin_of_this_machine());
         for (bound, alone) in [
             ("127.0.0.1:3000", true),
             ("[::1]:3000", true),
@@ -137,10 +232,17 @@ mod tests {
             ("[::]:3000", "http://[::1]:3000/", true),
             ("10.0.0.1:3000", "http://10.0.0.1:3000/x", true),
             ("10.0.0.1:3000", "http://localhost:3000/", false),
+            ("10.0.0.1:3001", "http://cache.example:3001/", true),
+            ("10.0.0.1:3001", "http://cache.example:3002/", false),
         ] {
-            let addresses = OwnAddresses::default();
-            addresses.add(bound.parse().unwrap());
-            assert_eq!(addresses.are_named_by(&Target::parse(url).unwrap()), own, "{bound} {url}");
+            let self_url = PeerUrl::parse("http://cache.example:3000").unwrap();
+            let is_named = |add: fn(&OwnAddresses, SocketAddr)| {
+                let addresses = OwnAddresses::default();
+                add(&addresses, bound.parse().unwrap());
+                addresses.are_named_by(&Target::parse(url).unwrap(), &self_url)
+            };
+            assert_eq!(is_named(OwnAddresses::add), own, "{bound} {url}");
+            assert_eq!(is_named(OwnAddresses::add_admin), own, "the admin side: {bound} {url}");
         }
     }
 }

@@ -12,8 +12,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use log::warn;
 use parking_lot::Mutex;
 
-use super::allowed::{Allowed, Fields};
+use super::allowed::Allowed;
+use super::host_bound::{for_another_host, interim_for_another_host};
 use super::own_addresses::OwnAddresses;
+use super::page_safety::write_guard;
 use super::readiness::Readiness;
 use super::refusal::{
     ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_LEAVING, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal,
@@ -158,11 +160,6 @@ impl Proxy {
         self.is_leaving.load(Ordering::Relaxed)
     }
 
-    /// Whether whoever sent these fields may ask.
-    pub(crate) fn knows(&self, headers: &HeaderMap) -> bool {
-        self.allowed.knows(headers)
-    }
-
     /// What is stored of what a plain request asks for, if it answers it as it is. Never waits.
     pub(crate) fn hit(
         &self,
@@ -174,8 +171,8 @@ impl Proxy {
         // Whoever reads all of a request says more with the answer.
         if self.is_leaving()
             || value.contains('&')
-            || !self.allowed.knows(request)
-            || self.misled(request).is_some()
+            || !self.allowed.may_read(request)
+            || (self.allowed.is_open() && (self.allowed.is_by_a_page(request) || !self.is_its_host(request)))
         {
             return None;
         }
@@ -190,13 +187,14 @@ impl Proxy {
             PlainField::Once(field) => Some(Hop::parse(field)),
             PlainField::Repeated => return None,
         };
-        let (is_over_hop, hop) = (hop.is_some(), hop.unwrap_or_default());
         // What leads back to the pool was never fetched, and so is not stored.
         let stored = self.caching.hit(url, request, hop, lines)?;
-        if is_over_hop {
+        if hop.is_some() {
             protocol::write_peer(lines);
+        } else if self.allowed.is_open() {
+            write_guard(lines);
         }
-        if let Some(own) = self.other_members(hop) {
+        if let Some(own) = self.other_members(hop.unwrap_or_default()) {
             protocol::write_members(lines, own);
         }
         Some(stored)
@@ -218,32 +216,14 @@ impl Proxy {
         unauthorized()
     }
 
-    /// Why a request is none that was meant for here.
-    fn misled(&self, fields: &impl Fields) -> Option<(StatusCode, &'static str)> {
-        if !self.allowed.are_none_known() {
-            return None;
-        }
-        if self.allowed.is_by_a_page(fields) {
-            let text = "this peer has no token, and so answers no page of the web";
-            return Some((StatusCode::FORBIDDEN, text));
-        }
-        let own = self.pool.own_url().authority();
-        let is_other = matches!(
-            fields.look_up(&HOST),
-            PlainField::Once(host) if !self.own_addresses.may_be_called(host, own)
-        );
-        let text = "this peer has no token, and so answers those alone who call it by its own name";
-        is_other.then_some((StatusCode::MISDIRECTED_REQUEST, text))
-    }
-
     /// Who may ask what: the one gate before all that this peer does. It looks at the head alone, and never waits.
     ///
     /// # Errors
     ///
     /// What is said instead of doing anything.
     pub(crate) fn admit<T>(&self, request: &Request<T>) -> Result<Called, Box<Response<Body>>> {
-        let is_over_hop = protocol::is_over_hop(request.headers());
-        self.called(request).map_err(|refused| Box::new(marked(*refused, is_over_hop)))
+        let mark = self.mark_for(request.headers());
+        self.called(request).map_err(|refused| Box::new(mark.on(*refused)))
     }
 
     fn called<T>(&self, request: &Request<T>) -> Result<Called, Box<Response<Body>>> {
@@ -252,6 +232,9 @@ impl Proxy {
             return Err(method_not_allowed(ALLOWED).into());
         }
         if let Some(called) = self.about_itself(request) {
+            if let Some(refused) = self.refuses_foreign(request.uri()) {
+                return Err(refused.into());
+            }
             return match *request.method() {
                 Method::GET | Method::HEAD => Ok(called),
                 _ => Err(method_not_allowed(ALLOWED_FOR_HEALTH).into()),
@@ -261,25 +244,22 @@ impl Proxy {
             let text = format!("nothing is here: this peer answers {}?q=URL", self.paths.of(Endpoint::Proxy));
             return Err(refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text).into());
         };
-        if !self.allowed.knows(request.headers()) {
-            return Err(self.turn_away().into());
-        }
-        if let Some((status, reason)) = self.misled(request.headers()) {
+        if let Some((status, reason)) = self.misled(request.uri(), request.headers()) {
             return Err(refusal(status, ErrorKind::Forbidden, reason).into());
+        }
+        if !self.allowed.may_read(request.headers()) {
+            return Err(self.turn_away().into());
         }
         let takes = |method: Method, allowed| {
             if *request.method() == method { Ok(()) } else { Err(Box::new(method_not_allowed(allowed))) }
         };
-        let may_change = |reason: &str| {
-            if self.may_purge() {
-                Ok(())
-            } else {
-                Err(Box::new(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason)))
-            }
+        let may_operate = || {
+            let is_of_this_machine = self.own_addresses.are_of_this_machine_alone();
+            self.may_operate(request.headers(), is_of_this_machine)
         };
         match endpoint {
             Endpoint::Proxy if protocol::is_purge(request.method()) => {
-                may_change("who may purge was not said: give this peer a token, or allow it to anyone")?;
+                may_operate()?;
                 let is_of_pool = Scope::of(request.headers()) == Some(Scope::Pool) && !self.pool.is_alone();
                 Ok(Called::Purge { is_of_pool })
             }
@@ -292,7 +272,7 @@ impl Proxy {
             Endpoint::Leaving => {
                 takes(Method::POST, ALLOWED_FOR_LEAVING)?;
                 // Whoever could say so of others could take them from this peer.
-                may_change("who may say so was not said: give this peer a token")?;
+                may_operate()?;
                 Ok(Called::Leaving)
             }
         }
@@ -302,25 +282,23 @@ impl Proxy {
     /// comes from the address of a member. Never waits.
     pub(crate) fn is_by_a_peer(&self, headers: &HeaderMap, remote: IpAddr, shows_certificate: bool) -> bool {
         headers.contains_key(&protocol::HOP)
-            && (shows_certificate || !self.allowed.are_none_known())
+            && (shows_certificate || !self.allowed.is_open())
             && self.pool.has_address(remote)
     }
 
     /// What to do for a request that was admitted, or who is to do it. Never waits.
     pub(crate) fn step(&self, called: Called, request: Request<Body>, wakes: Wakes<'_>) -> Next {
+        let mark = self.mark_for(request.headers());
         let lane = match called {
-            Called::Health => return Next::Step(Step::Serve(self.health())),
-            Called::Ready => return Next::Step(Step::Serve(self.readiness())),
+            Called::Health => return Next::Step(Step::Serve(mark.on(self.health()))),
+            Called::Ready => return Next::Step(Step::Serve(mark.on(self.readiness()))),
             Called::Fetch(target)
                 if matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty() =>
             {
-                let request = for_origin(request.map(drop), &target);
-                let (asked, other) = (target.clone(), self.other_members(Hop::of(request.headers())));
-                let (is_leaving, is_over_hop) = (self.is_leaving(), protocol::is_over_hop(request.headers()));
+                let (request, asker) = self.for_origin(request.map(drop), &target);
+                let asked = target.clone();
                 let step = self.caching.step(target, request, wakes);
-                return Next::Step(
-                    step.map(move |answer| marked(answered(answer, &asked, other, is_leaving), is_over_hop)),
-                );
+                return Next::Step(step.map(move |answer| mark.on(asker.answered(answer, &asked))));
             }
             Called::Fetch(ref target) => Lane::Origin(target.origin()),
             Called::Purge { is_of_pool: true } => Lane::Peers,
@@ -339,7 +317,7 @@ impl Proxy {
 
     /// Answers a request that was admitted.
     pub(crate) fn answer(&self, called: Called, request: Request<Body>) -> Response<Body> {
-        let is_over_hop = protocol::is_over_hop(request.headers());
+        let mark = self.mark_for(request.headers());
         let response = match called {
             Called::Health => self.health(),
             Called::Ready => self.readiness(),
@@ -348,7 +326,7 @@ impl Proxy {
             Called::Why(target) => self.explain(&target, request),
             Called::Leaving => self.note_leaving(&request),
         };
-        marked(response, is_over_hop)
+        mark.on(response)
     }
 
     /// As [`handle`](Self::handle), on a server whose threads are few and do everything: no more of them wait for other
@@ -363,7 +341,7 @@ impl Proxy {
             Ok(called) => called,
             Err(refused) => return *refused,
         };
-        let is_over_hop = protocol::is_over_hop(request.headers());
+        let mark = self.mark_for(request.headers());
         let response = match (called, shares) {
             (Called::Purge { is_of_pool: true }, _) => self.purge_in_turn(&request),
             (Called::Fetch(target), Some(shares)) => {
@@ -380,9 +358,9 @@ impl Proxy {
                     }
                 }
             }
-            (called, _) => self.answer(called, request),
+            (called, _) => return self.answer(called, request),
         };
-        marked(response, is_over_hop)
+        mark.on(response)
     }
 
     /// Answers with what is stored, stale or not.
@@ -404,9 +382,20 @@ impl Proxy {
         if let Some(left) = forwards_left(&request) {
             request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
         }
-        let request = for_origin(request, target);
-        let other = self.other_members(Hop::of(request.headers()));
-        answered(self.caching.round_trip_to(target.clone(), request), target, other, self.is_leaving())
+        let (request, asker) = self.for_origin(request, target);
+        asker.answered(self.caching.round_trip_to(target.clone(), request), target)
+    }
+
+    /// The request as it is meant for the origin, and what is to be known of whoever sent it.
+    fn for_origin<T>(&self, request: Request<T>, target: &Target) -> (Request<T>, Asker) {
+        let mut request = for_origin(request, target);
+        let is_over_hop = protocol::is_over_hop(request.headers());
+        if !is_over_hop {
+            interim_for_another_host(&mut request, target);
+        }
+        let other_members = self.other_members(Hop::of(request.headers()));
+        let (pass_cookies, is_leaving) = (self.allowed.pass_cookies, self.is_leaving());
+        (request, Asker { is_over_hop, pass_cookies, other_members, is_leaving })
     }
 
     /// What somebody asks of this peer itself, known or not. The path of the cache goes first, if it is the same.
@@ -492,45 +481,48 @@ impl Proxy {
             let received_by = member.split(u8::is_ascii_whitespace).nth(1);
             received_by == Some(self.caching.pseudonym().as_bytes())
         });
-        has_been_here || self.own_addresses.are_named_by(target) || self.pool.is_peer(target)
+        let is_own = self.own_addresses.are_named_by(target, self.pool.own_url());
+        has_been_here || is_own || self.pool.is_peer(target)
     }
 }
 
-/// The response, which says to a client of the pool that a peer answers.
-fn marked(mut response: Response<Body>, is_over_hop: bool) -> Response<Body> {
-    if is_over_hop {
-        protocol::mark_peer(response.headers_mut());
-    }
-    response
-}
-
-/// The response of the cache as one of the peer, or what is said where there is none.
-fn answered(
-    answer: Result<Response<Body>>,
-    target: &Target,
+/// What a response depends on beside the request.
+#[derive(Clone, Copy, Debug)]
+struct Asker {
+    is_over_hop: bool,
+    pass_cookies: bool,
+    /// The pool that this peer knows, where the other knows another.
     other_members: Option<PoolDigest>,
     is_leaving: bool,
-) -> Response<Body> {
-    let mut response = match answer {
-        Ok(mut response) => {
-            protocol::remove_failure(response.headers_mut());
-            if response.body().as_bytes().is_none() {
-                response.extensions_mut().insert(BodyOf(target.origin()));
+}
+
+impl Asker {
+    /// The response of the cache as one of the peer, or what is said where there is none.
+    fn answered(self, answer: Result<Response<Body>>, target: &Target) -> Response<Body> {
+        let mut response = match answer {
+            Ok(mut response) => {
+                protocol::remove_failure(response.headers_mut());
+                if !self.is_over_hop {
+                    for_another_host(response.headers_mut(), target, self.pass_cookies);
+                }
+                if response.body().as_bytes().is_none() {
+                    response.extensions_mut().insert(BodyOf(target.origin()));
+                }
+                response
             }
-            response
+            Err(error) => {
+                log_failure(&error, target);
+                failure(&error)
+            }
+        };
+        if let Some(own) = self.other_members {
+            protocol::announce_members(response.headers_mut(), own);
         }
-        Err(error) => {
-            log_failure(&error, target);
-            failure(&error)
+        if self.is_leaving {
+            protocol::announce_leaving(response.headers_mut());
         }
-    };
-    if let Some(own) = other_members {
-        protocol::announce_members(response.headers_mut(), own);
+        response
     }
-    if is_leaving {
-        protocol::announce_leaving(response.headers_mut());
-    }
-    response
 }
 
 /// The request as it is meant for the origin.
@@ -574,7 +566,7 @@ fn target(query: Option<&str>) -> Result<Target, String> {
     if query.is_some_and(|query| query.split('&').filter(|pair| !pair.is_empty()).count() > 1) {
         return Err("the query has more than q: the URL in it must be escaped".to_owned());
     }
-    let url = query_value(query, protocol::QUERY).map_err(|bad| bad.to_string())?;
+    let url = query_value(query, protocol::QUERY)?;
     let url = url.ok_or("the query has no q: ask for ?q= and the escaped URL")?;
     if url.is_empty() {
         return Err("q is empty: it must hold the URL".to_owned());
@@ -590,6 +582,7 @@ fn log_failure(error: &Error, target: &Target) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handler::Rights;
     use crate::round_trip::{Nowhere, RoundTrip, RoundTripFn};
     use crate::store::MemoryStore;
 
@@ -646,7 +639,7 @@ mod tests {
         let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).pseudonym("me");
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
-        let allowed = Allowed::new(None, origins.parse().unwrap(), false);
+        let allowed = Allowed::new(Rights::default(), origins.parse().unwrap());
         Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(neighbour()), allowed)
     }
 
@@ -757,7 +750,7 @@ mod tests {
     fn whoever_asks_hears_that_it_is_there() {
         let tokens = Some(crate::token::Tokens::new(["correct-horse-battery"]).unwrap());
         let mut proxy = proxy(Nowhere);
-        proxy.allowed = Allowed::new(tokens, "any".parse().unwrap(), false);
+        proxy.allowed = Allowed::new(Rights { tokens, ..Rights::default() }, "any".parse().unwrap());
         assert_eq!(ask(&proxy, Request::get("/proxy?q=http://h/")).0, 407);
         for method in ["GET", "HEAD"] {
             let request = || Request::builder().method(method).uri("/healthz");
@@ -887,12 +880,12 @@ mod tests {
             open.caching.clone(),
             Arc::default(),
             Box::new(neighbour()),
-            Allowed::new(None, "any,deny:h".parse().unwrap(), false),
+            Allowed::new(Rights::default(), "any,deny:h".parse().unwrap()),
         );
         let target = "/proxy?q=http%3A%2F%2Fh%2F";
         assert_eq!(ask(&open, Request::get(target)), (200, "hello".to_owned()));
         let is_hit = |proxy: &Proxy| {
-            let fields = [httparse::Header { name: "Host", value: b"me.example" }];
+            let fields = [httparse::Header { name: "Host", value: b"me.example:3000" }];
             let request = PlainRequest::new(target, &fields).unwrap();
             proxy.hit(&request, &mut Vec::new(), &mut String::new()).is_some()
         };
@@ -911,6 +904,14 @@ mod tests {
         for host in ["me.example:3000", "localhost"] {
             assert_eq!(ask(&open, Request::get("/proxy?q=http://h/").header("host", host)).0, 200);
         }
+        for fields in
+            [("origin", "http://evil.example"), ("origin", "null"), ("origin", "http://127.0.0.1:3000")]
+        {
+            for method in ["GET", "POST", "OPTIONS", "PURGE"] {
+                let asked = Request::builder().method(method).uri("/proxy?q=http://h/");
+                assert_eq!(ask(&open, asked.header(fields.0, fields.1)).0, 403, "{method} {fields:?}");
+            }
+        }
         // A page of this very peer could set what is no field of browsers; a program says more.
         let own_page = || request().header("sec-fetch-site", "same-origin").header("forwardcache", "digest");
         assert_eq!(ask(&open, own_page()).0, 403);
@@ -918,7 +919,8 @@ mod tests {
         let own = Arc::new(OwnAddresses::default());
         own.add("127.0.0.1:3000".parse().unwrap());
         let tokens = crate::token::Tokens::new(["a-token-of-the-pool"]).unwrap();
-        let allowed = Allowed::new(Some(tokens), "any".parse().unwrap(), false);
+        let allowed =
+            Allowed::new(Rights { tokens: Some(tokens), ..Rights::default() }, "any".parse().unwrap());
         let guarded =
             Proxy::new("/proxy".to_owned(), open.caching.clone(), own, Box::new(neighbour()), allowed);
         let shown =
@@ -928,10 +930,85 @@ mod tests {
     }
 
     #[test]
+    fn the_authority_of_an_absolute_form_is_the_peers_own_and_counts_in_place_of_host() {
+        let open = proxy(RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("hello")))));
+        let mut guarded = proxy(RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("hello")))));
+        let tokens = Some(crate::token::Tokens::new(["a-token-of-the-pool"]).unwrap());
+        guarded.allowed = Allowed::new(Rights { tokens, ..Rights::default() }, "any".parse().unwrap());
+        for (authority, host, status) in [
+            ("http://me.example:3000", "me.example:3000", 200),
+            ("http://ME.example:3000", "evil.example", 200),
+            ("https://localhost", "evil.example", 200),
+            ("http://[::ffff:127.0.0.1]", "", 200),
+            ("http://evil.example", "me.example:3000", 421),
+            ("http://me.example", "me.example:3000", 421),
+            ("http://0.0.0.0:3000", "localhost", 421),
+            ("http://user@localhost", "localhost", 421),
+            ("ftp://localhost", "localhost", 421),
+        ] {
+            let request = |path: &str| {
+                let request = Request::get(format!("{authority}{path}")).header("host", host);
+                request.header("proxy-authorization", "Bearer a-token-of-the-pool")
+            };
+            for proxy in [&open, &guarded] {
+                for path in ["/proxy?q=http://h/", "/healthz", "/readyz"] {
+                    assert_eq!(ask(proxy, request(path)).0, status, "{authority}{path}");
+                }
+            }
+        }
+        // A check of health need not know the peer's name.
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(ask(&open, Request::get(path).header("host", "10.1.2.3:3000")).0, 200);
+        }
+    }
+
+    #[test]
+    fn without_a_token_every_response_is_sandboxed_except_to_clients_of_the_pool() {
+        let origin = RoundTripFn(|_| {
+            let response = Response::builder().header("cache-control", "max-age=60");
+            Ok(response
+                .header("content-security-policy", "default-src 'self'")
+                .body(Body::from("hello"))
+                .unwrap())
+        });
+        let mut proxy = proxy(origin);
+        let policies = |proxy: &Proxy, request: http::request::Builder| {
+            let response = proxy.handle(request.body(Body::empty()).unwrap());
+            let nosniff = response.headers().get("x-content-type-options").is_some();
+            let policies = response.headers().get_all("content-security-policy");
+            let policies: Vec<_> =
+                policies.into_iter().map(|value| value.to_str().unwrap().to_owned()).collect();
+            assert_eq!(nosniff, policies.contains(&"sandbox".to_owned()));
+            policies
+        };
+        let get = |uri: &str| Request::get(uri.to_owned());
+        for _ in 0..2 {
+            assert_eq!(policies(&proxy, get("/proxy?q=http://h/")), ["default-src 'self'", "sandbox"]);
+        }
+        for uri in [
+            "/proxy?q=",
+            "/proxy/why?q=http://h/",
+            "/nothing",
+            "/healthz",
+            "/readyz",
+            "http://evil.example/proxy",
+        ] {
+            assert!(policies(&proxy, get(uri)).contains(&"sandbox".to_owned()), "{uri}");
+        }
+        let hop = get("/proxy?q=http://h/").header("forwardcache", "digest");
+        assert_eq!(policies(&proxy, hop), ["default-src 'self'"], "no page can send it");
+        let tokens = Some(crate::token::Tokens::new(["a-token-of-the-pool"]).unwrap());
+        proxy.allowed = Allowed::new(Rights { tokens, ..Rights::default() }, "any".parse().unwrap());
+        let shown = get("/proxy?q=http://h/").header("proxy-authorization", "Bearer a-token-of-the-pool");
+        assert_eq!(policies(&proxy, shown), ["default-src 'self'"]);
+    }
+
+    #[test]
     fn a_peer_is_who_says_so_is_known_and_has_the_address_of_a_member() {
         let open = proxy(Nowhere);
         let tokens = crate::token::Tokens::new(["a-token-of-the-pool"]).unwrap();
-        let allowed = Allowed::new(Some(tokens), "any".parse().unwrap(), false);
+        let allowed =
+            Allowed::new(Rights { tokens: Some(tokens), ..Rights::default() }, "any".parse().unwrap());
         let (caching, url) = (open.caching.clone(), "/proxy".to_owned());
         let guarded = Proxy::new(url, caching, Arc::default(), Box::new(neighbour()), allowed);
         let mut hop = HeaderMap::new();

@@ -1,8 +1,9 @@
 //! `PURGE <path>?...`: what is stored is removed, here and at the other peers.
 //!
-//! Whoever may purge can make every request go to its origin, so it is not enough to reach the peer. Those may
-//! who show its token. Where there is none, those on this machine, while the peer is served to nobody else; and
-//! anybody where the peer was told so, as by a program whose front asks for certificates.
+//! A client that purges can make every request go to its origin, so it is not enough to reach the peer. Purging needs
+//! an operator token, or a token where there are no operator tokens. Without any token, clients on this machine may
+//! purge while the peer is served on loopback addresses only; and every client may where the peer was told so, as by a
+//! program whose server asks for certificates.
 //!
 //! A purge of the pool waits for the other peers, each of which needs a thread to purge its own share, which waits for
 //! nobody. On the front of this crate the two have threads of their own. On another server, where they are the same
@@ -42,32 +43,44 @@ impl Proxy {
             Ok(purge) => purge,
             Err(reason) => return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, reason),
         };
+        let purge = match protocol::is_soft_purge(request.headers()) {
+            Some(is_soft) => {
+                if is_soft {
+                    purge.soft()
+                } else {
+                    purge
+                }
+            }
+            None => {
+                let text = "forwardcache-purge says something else than soft";
+                return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, text);
+            }
+        };
         if scope == Scope::Near {
             self.pool.forget_near(&purge);
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
             return response;
         }
-        // What former owners have would come back.
-        self.pool.purge_former(&purge);
-        let own = Ok(self.caching.purge(&purge));
         // Those who are asked by this peer ask nobody: they are asked for their own.
         let asks_others = scope == Scope::Pool && !self.pool.is_alone();
-        let mut peers = if asks_others { self.pool.purge_others(&purge) } else { Vec::new() };
-        // Last, as until then it could be given anew what was to go.
-        self.pool.forget_near(&purge);
-        peers.push(PeerPurged::new(self.pool.own_url().clone(), own));
-        let mut response = purge::response(&PoolPurged::new(peers));
+        let mut response = purge::response(&self.purge(&purge, asks_others));
         if let Some(own) = self.other_members(Hop::of(request.headers())) {
             protocol::announce_members(response.headers_mut(), own);
         }
         response
     }
 
-    pub(super) fn may_purge(&self) -> bool {
-        !self.allowed.are_none_known()
-            || self.allowed.purge_by_anyone
-            || self.own_addresses.are_of_this_machine_alone()
+    /// Purges this peer's own share, what it keeps near, and the others where that is wanted.
+    pub(crate) fn purge(&self, purge: &Purge, asks_others: bool) -> PoolPurged {
+        // What former owners have would come back.
+        self.pool.purge_former(purge);
+        let own = Ok(self.caching.purge(purge));
+        let mut peers = if asks_others { self.pool.purge_others(purge) } else { Vec::new() };
+        // Last, as until then it could be given anew what was to go.
+        self.pool.forget_near(purge);
+        peers.push(PeerPurged::new(self.pool.own_url().clone(), own));
+        PoolPurged::new(peers)
     }
 }
 
@@ -82,7 +95,7 @@ mod tests {
     use super::*;
     use crate::caching::Caching;
     use crate::error::Error;
-    use crate::handler::{Allowed, OwnAddresses, PoolView};
+    use crate::handler::{Allowed, OwnAddresses, PoolView, Rights};
     use crate::peer_url::PeerUrl;
     use crate::protocol::PoolDigest;
     use crate::purge::Purged;
@@ -168,7 +181,8 @@ mod tests {
         let caching = Caching::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
         let own_addresses = OwnAddresses::default();
         served.iter().for_each(|address| own_addresses.add(address.parse().unwrap()));
-        let allowed = Allowed::new(tokens, "any,deny:bad".parse().unwrap(), purge_by_anyone);
+        let rights = Rights { tokens, purge_by_anyone, ..Rights::default() };
+        let allowed = Allowed::new(rights, "any,deny:bad".parse().unwrap());
         Proxy::new("/proxy".to_owned(), caching, Arc::new(own_addresses), Box::new(pool), allowed)
     }
 

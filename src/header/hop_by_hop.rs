@@ -16,7 +16,18 @@ static ALWAYS: [HeaderName; 10] = [
     HeaderName::from_static("proxy-authentication-info"),
 ];
 
-/// Removes hop-by-hop fields and those that `Connection` names.
+/// Fields of framing and of one hop that gateways to CGI and its like read also where `_` stands for `-`.
+const WITH_UNDERSCORE: [&str; 7] = [
+    "content_length",
+    "transfer_encoding",
+    "keep_alive",
+    "proxy_connection",
+    "proxy_authenticate",
+    "proxy_authorization",
+    "proxy_authentication_info",
+];
+
+/// Removes hop-by-hop fields and those that `Connection` names, and what some recipients would read as one of them.
 pub(crate) fn remove(headers: &mut HeaderMap) {
     // Most requests that reach a cache have none.
     if !headers.keys().any(is_hop_by_hop) {
@@ -37,10 +48,27 @@ pub(crate) fn remove(headers: &mut HeaderMap) {
     for name in &ALWAYS {
         headers.remove(name);
     }
+    let ambiguous: Vec<HeaderName> = headers.keys().filter(|name| is_ambiguous(name)).cloned().collect();
+    for name in ambiguous {
+        headers.remove(name);
+    }
 }
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    ALWAYS.contains(name)
+    ALWAYS.contains(name) || is_ambiguous(name)
+}
+
+/// Whether it is one of those names, with `_` for one `-` at least.
+fn is_ambiguous(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let is_same = |known: &str| {
+        known.len() == name.len()
+            && known
+                .bytes()
+                .zip(name.bytes())
+                .all(|(known, byte)| known == byte || known == b'_' && byte == b'-')
+    };
+    name.contains('_') && WITH_UNDERSCORE.into_iter().any(is_same)
 }
 
 #[cfg(test)]
@@ -61,10 +89,23 @@ mod tests {
             ("te", "trailers"),
             ("transfer-encoding", "chunked"),
             ("proxy-authorization", "secret"),
+            ("content_length", "1"),
+            ("transfer_encoding", "chunked"),
+            ("keep_alive", "1"),
+            ("proxy_authorization", "secret"),
+            ("proxy_authentication-info", "1"),
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
         remove(&mut headers);
         assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-end"]);
+        for (name, stays) in
+            [("content_length", false), ("content-length", true), ("x_end", true), ("content_type", true)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static("1"));
+            remove(&mut headers);
+            assert_eq!(!headers.is_empty(), stays, "{name}");
+        }
     }
 }

@@ -10,6 +10,11 @@ pub(crate) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     split(value, b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
+/// The same where a quote means nothing.
+pub(crate) fn members_without_quotes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+}
+
 /// The members of a list over all lines of a field.
 pub(crate) fn members_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     headers.get_all(name).into_iter().map(HeaderValue::as_bytes).flat_map(members)
@@ -55,6 +60,20 @@ pub(crate) fn split(value: &[u8], delimiter: u8) -> impl Iterator<Item = &[u8]> 
         rest = None;
         Some(value)
     })
+}
+
+/// Whether a value is one quoted string, from its first quote to its last.
+pub(crate) fn is_quoted_string(value: &[u8]) -> bool {
+    let Some(rest) = value.strip_prefix(b"\"") else { return false };
+    let mut bytes = rest.iter();
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'"' => return bytes.next().is_none(),
+            _ => {}
+        }
+    }
+    false
 }
 
 /// What a value that may be a quoted string says, without quotes and escapes.
@@ -105,5 +124,9 @@ mod tests {
         assert_eq!(unquoted(b"\"a \\\"b\\\"\"").as_ref(), b"a \"b\"");
         assert_eq!(unquoted(b"token").as_ref(), b"token");
         assert_eq!(unquoted(b"\"open").as_ref(), b"\"open");
+        assert!(is_quoted_string(b"\"\"") && is_quoted_string(b"\"a \\\" , b\""));
+        for text in [&b""[..], b"a", b"\"", b"\"a", b"\"a\"b", b"\"a\\\"", b"a\"b\""] {
+            assert!(!is_quoted_string(text));
+        }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) mod cache_groups;
 pub(crate) mod date;
 pub(crate) mod entity_tag;
 pub(crate) mod hop_by_hop;
+pub(crate) mod host_bound;
 pub(crate) mod list;
 pub(crate) mod number;
 pub(crate) mod quality;

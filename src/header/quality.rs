@@ -4,20 +4,26 @@ use http::{HeaderMap, HeaderName};
 
 use super::list;
 
+/// A member without its parameters, and its weight in thousandths; `None` where that cannot be read.
+pub(crate) fn weighed(member: &[u8]) -> Option<(&[u8], u16)> {
+    let mut parts = list::split(member, b';').map(<[u8]>::trim_ascii);
+    let value = parts.next()?;
+    let mut weight = 1000;
+    for parameter in parts {
+        if let [b'q' | b'Q', b'=', digits @ ..] = parameter {
+            weight = thousandths(digits)?;
+        }
+    }
+    Some((value, weight))
+}
+
 /// The one member that is wanted more than every other, without its weight; `None` where several are wanted
 /// as much, and where a weight cannot be read.
 pub(crate) fn favourite<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut best: Option<(&[u8], u16)> = None;
     let mut is_tied = false;
     for member in list::members_of(headers, name) {
-        let mut parts = list::split(member, b';').map(<[u8]>::trim_ascii);
-        let value = parts.next()?;
-        let mut weight = 1000;
-        for parameter in parts {
-            if let [b'q' | b'Q', b'=', digits @ ..] = parameter {
-                weight = thousandths(digits)?;
-            }
-        }
+        let (value, weight) = weighed(member)?;
         match best {
             Some((_, most)) if weight < most => {}
             Some((_, most)) if weight == most => is_tied = true,

@@ -17,9 +17,10 @@ const MAX_PARTS: usize = 16;
 /// Reads a `Range` field against a body of `length` bytes.
 ///
 /// Several parts that overlap, or that together ask for no less than the whole, are answered with the
-/// whole: an attack otherwise (RFC 9110 section 17.15).
+/// whole: an attack otherwise (RFC 9110 section 17.15). Nothing is no part of nothing: a field about an empty body is
+/// ignored, as by most servers, since some clients send one with every request.
 pub(crate) fn requested(field: &[u8], length: u64) -> Requested {
-    let Some(specs) = specs(field) else { return Requested::Whole };
+    let Some(specs) = specs(field).filter(|_| length > 0) else { return Requested::Whole };
     let mut parts = Vec::new();
     for spec in &specs {
         let (start, end) = match *spec {
@@ -150,7 +151,9 @@ mod tests {
         ] {
             assert_eq!(requested(field.as_bytes(), 10), expected, "{field}");
         }
-        assert_eq!(requested(b"bytes=0-", 0), Unsatisfiable);
+        for field in ["bytes=0-", "bytes=0-0", "bytes=5-", "bytes=-5"] {
+            assert_eq!(requested(field.as_bytes(), 0), Whole, "{field}");
+        }
     }
 
     #[test]

@@ -31,12 +31,8 @@ use crate::peer_url::PeerUrl;
 /// ```
 #[derive(Debug)]
 pub struct MembersDns {
-    /// As it was given, for errors.
-    text: String,
-    /// What stands before and behind the address in the URL of a peer.
-    scheme: &'static str,
-    host: String,
-    rest: String,
+    /// The URL that each peer has, with its address in place of the name.
+    base: PeerUrl,
     names: Arc<Names>,
     ttl: Duration,
     timeout: Duration,
@@ -65,13 +61,8 @@ impl MembersDns {
         if !has_scheme && !ends_in_port(name) {
             return Err(bad("write NAME:PORT".to_owned()));
         }
-        let (scheme, behind) = base.as_str().split_once("://").expect("the base URL of a peer is absolute");
-        let (host, rest) = split_host(behind);
         Ok(Self {
-            text: base.to_string(),
-            scheme: if scheme == "https" { "https" } else { "http" },
-            host: host.to_owned(),
-            rest: rest.to_owned(),
+            base,
             // Nothing is remembered: how long an answer holds is the interval here.
             names: Names::unremembered(lookup),
             ttl: Duration::from_secs(30),
@@ -94,26 +85,21 @@ impl MembersDns {
     }
 
     fn member(&self, address: IpAddr) -> Result<Member> {
-        let Self { scheme, rest, .. } = self;
-        let url = match address.to_canonical() {
-            IpAddr::V4(address) => format!("{scheme}://{address}{rest}"),
-            IpAddr::V6(address) => format!("{scheme}://[{address}]{rest}"),
-        };
-        Ok(Member::new(PeerUrl::parse(&url)?))
+        Ok(Member::new(self.base.at(address)?))
     }
 
     fn failed(&self, kind: ErrorKind, why: impl std::fmt::Display) -> Error {
-        Error::new(kind, format!("the peers at {}: {why}", self.text))
+        Error::new(kind, format!("the peers at {}: {why}", self.base))
     }
 }
 
 impl Members for MembersDns {
     fn read(&mut self) -> Result<Option<Vec<Member>>> {
-        if let Some(address) = literal(&self.host) {
+        if let Ok(address) = self.base.host().parse() {
             return Ok(Some(vec![self.member(address)?]));
         }
         let deadline = Instant::now().checked_add(self.timeout);
-        let addresses = self.names.addresses(&self.host, deadline).map_err(|why| match why {
+        let addresses = self.names.addresses(self.base.host(), deadline).map_err(|why| match why {
             NoAnswer::InTime => self.failed(ErrorKind::Timeout, "the name was not resolved in time"),
             NoAnswer::Because(error) => self
                 .failed(ErrorKind::Unresolved, format_args!("the name cannot be resolved: {error}"))
@@ -130,20 +116,9 @@ impl Members for MembersDns {
     }
 }
 
-/// The host, and the port and the path behind it.
-fn split_host(behind_scheme: &str) -> (&str, &str) {
-    let end_of_address = behind_scheme.find(']').unwrap_or(0);
-    let end = behind_scheme[end_of_address..].find([':', '/']).map(|at| end_of_address + at);
-    behind_scheme.split_at(end.unwrap_or(behind_scheme.len()))
-}
-
 fn ends_in_port(name: &str) -> bool {
     let digits = name.rsplit_once(':').map(|(_, digits)| digits).unwrap_or_default();
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn literal(host: &str) -> Option<IpAddr> {
-    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! A list of members in a file.
 
-use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use log::warn;
 
-use super::list::{self, List};
+use super::list;
 use super::source::Members;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::Member;
@@ -71,8 +70,7 @@ impl MembersFile {
     }
 
     /// Says of the peers that stand there twice, unless it was said of them already.
-    fn tell(&mut self, list: &List) {
-        let told: Vec<String> = list.repeated.iter().map(ToString::to_string).collect();
+    fn tell(&mut self, told: Vec<String>) {
         if told != self.told && !told.is_empty() {
             warn!("the list of peers in {}: {}", self.path.display(), told.join("; "));
         }
@@ -83,8 +81,8 @@ impl MembersFile {
 impl Members for MembersFile {
     fn read(&mut self) -> Result<Option<Vec<Member>>> {
         let text = text(&self.path)?;
-        let list = list::parse(&text).map_err(|bad| bad_list(&self.path, &bad).with_source(bad))?;
-        self.tell(&list);
+        let list = list::parse(&text).map_err(|bad| bad_list(&self.path, &bad))?;
+        self.tell(list.repeated);
         Ok(Some(list.members))
     }
 }
@@ -96,17 +94,17 @@ fn text(path: &Path) -> Result<String> {
     };
     // Opening a pipe waits until somebody writes to it.
     if !fs::metadata(path).map_err(unread)?.is_file() {
-        return Err(bad_list(path, &"it is no regular file"));
+        return Err(bad_list(path, "it is no regular file"));
     }
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes)).map_err(unread)?;
     if bytes.len() as u64 > MOST {
-        return Err(bad_list(path, &"it is longer than 1 MiB"));
+        return Err(bad_list(path, "it is longer than 1 MiB"));
     }
-    String::from_utf8(bytes).map_err(|_| bad_list(path, &"it is no text in UTF-8"))
+    String::from_utf8(bytes).map_err(|_| bad_list(path, "it is no text in UTF-8"))
 }
 
-fn bad_list(path: &Path, why: &impl Display) -> Error {
+fn bad_list(path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::BadPeer, format!("the list of peers in {}: {why}", path.display()))
 }
 

@@ -1,64 +1,51 @@
 //! The text of a list in a file: one member a line.
 
 use std::collections::HashMap;
-use std::fmt;
 
-use crate::member::{BadMember, Member};
+use crate::member::Member;
 use crate::peer_url::PeerUrl;
 
 /// What a text says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct List {
     pub(super) members: Vec<Member>,
-    /// Those that stand there more than once, which counts once.
-    pub(super) repeated: Vec<Repeated>,
-}
-
-/// A member that stands there again.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Repeated {
-    pub(super) member: Member,
-    pub(super) first: usize,
-    pub(super) again: usize,
-}
-
-/// Why a text is no list. Its text shows nothing of what was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BadList {
-    /// The last line has no end.
-    Cut { line: usize },
-    /// A line names no member.
-    Line { line: usize, bad: BadMember },
-    /// A line gives a peer another weight than a line before.
-    Weights { line: usize, first: usize },
+    /// What is to be said of those that stand there more than once, which counts once.
+    pub(super) repeated: Vec<String>,
 }
 
 /// Reads a list, all of it or nothing. Lines are counted from 1.
 ///
 /// What begins with `#`, at the beginning of a line or behind white space, is a comment: a `#` inside of a word is
 /// not, so that a URL with a fragment is refused instead of cut.
-pub(super) fn parse(text: &str) -> Result<List, BadList> {
+///
+/// # Errors
+///
+/// Why the text is no list; nothing of what was read is shown.
+pub(super) fn parse(text: &str) -> Result<List, String> {
     let mut list = List { members: Vec::new(), repeated: Vec::new() };
     // Of each peer, the line that names it first and its weight.
     let mut known: HashMap<PeerUrl, (usize, Member)> = HashMap::new();
     for (line, written) in (1..).zip(text.split_inclusive('\n')) {
         if !written.ends_with('\n') {
-            return Err(BadList::Cut { line });
+            return Err(format!("line {line} is the last one and has no line end: it may be half written"));
         }
         let words = without_comment(written).trim_ascii();
         if words.is_empty() {
             continue;
         }
-        let member = Member::parse(words).map_err(|bad| BadList::Line { line, bad })?;
+        let member = Member::parse(words).map_err(|bad| format!("line {line}: {bad}"))?;
         match known.get(member.url()) {
             None => {
                 known.insert(member.url().clone(), (line, member.clone()));
                 list.members.push(member);
             }
             Some((first, same)) if *same == member => {
-                list.repeated.push(Repeated { member, first: *first, again: line });
+                let url = member.url();
+                list.repeated.push(format!("line {line} names {url} as line {first} does: it counts once"));
             }
-            Some((first, _)) => return Err(BadList::Weights { line, first: *first }),
+            Some((first, _)) => {
+                return Err(format!("line {line} gives the peer of line {first} another weight"));
+            }
         }
     }
     Ok(list)
@@ -70,33 +57,9 @@ fn without_comment(line: &str) -> &str {
     line.match_indices('#').find(begins).map_or(line, |(at, _)| &line[..at])
 }
 
-impl fmt::Display for Repeated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { member, first, again } = self;
-        write!(f, "line {again} names {} as line {first} does: it counts once", member.url())
-    }
-}
-
-impl fmt::Display for BadList {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cut { line } => {
-                write!(f, "line {line} is the last one and has no line end: it may be half written")
-            }
-            Self::Line { line, bad } => write!(f, "line {line}: {bad}"),
-            Self::Weights { line, first } => {
-                write!(f, "line {line} gives the peer of line {first} another weight")
-            }
-        }
-    }
-}
-
-impl std::error::Error for BadList {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer_url::BadPeerUrl;
 
     fn members(text: &str) -> Vec<String> {
         parse(text).unwrap().members.iter().map(Member::to_string).collect()
@@ -120,9 +83,8 @@ mod tests {
     fn what_stands_there_again_counts_once_and_is_told() {
         let list = parse("http://a:1\nhttp://b:1\n\nHTTP://A:1/\nhttp://a:1\n").unwrap();
         assert_eq!(list.members.len(), 2);
-        let told: Vec<String> = list.repeated.iter().map(Repeated::to_string).collect();
         assert_eq!(
-            told,
+            list.repeated,
             [
                 "line 4 names http://a:1 as line 1 does: it counts once",
                 "line 5 names http://a:1 as line 1 does: it counts once"
@@ -138,15 +100,16 @@ mod tests {
             ("http://a:1\nhttp://a:1 weight=2\n", "line 2 gives the peer of line 1 another weight"),
             ("http://a:1 weight=0\n", "line 1: the weight of a peer is a whole number from 1 to 1000"),
         ] {
-            assert_eq!(parse(text).unwrap_err().to_string(), expected);
+            assert_eq!(parse(text).unwrap_err(), expected);
         }
         for text in ["http://a:1\n\nnonsense\n", "\n\nhttp://user:secret@a:1\n", "\n\n\0\0\0\0\n"] {
             let error = parse(text).unwrap_err();
-            assert!(matches!(error, BadList::Line { line: 3, bad: BadMember::Url(_) }), "{error:?}");
-            assert!(!error.to_string().contains("secret"));
+            assert!(
+                error.starts_with("line 3: a peer cannot be asked there") && !error.contains("secret"),
+                "{error}"
+            );
         }
-        let fragment = BadMember::Url(BadPeerUrl::Fragment);
-        assert_eq!(parse("http://a:1#b\n"), Err(BadList::Line { line: 1, bad: fragment }));
+        assert_eq!(parse("http://a:1#b\n").unwrap_err(), "line 1: the URL of a peer has a fragment");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::failures::Failures;
 use super::settling::{Decision, Settling};
 use super::source::Members;
 use super::watch::Watch;
-use crate::client::Client;
+use crate::client::{Client, distinct};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::Member;
 use crate::peer_url::PeerUrl;
@@ -205,9 +205,7 @@ impl Membership {
                 return Err(error);
             }
         };
-        // In the same order as the list, whatever that of the ring is.
-        let mut pool = self.client.members();
-        pool.sort_unstable();
+        let pool = self.client.members();
         let polled = match self.settling.seen(read, &pool, settle, now) {
             Decision::Same => Polled::Same,
             // What settles may fail yet.
@@ -226,13 +224,8 @@ impl Membership {
         // Whoever wrote it, the pool is watched on.
         let read = catch_unwind(move || { source }.read())
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "reading the list of peers panicked")))?;
-        let Some(mut list) = read else { return Ok(None) };
-        list.sort_unstable();
-        list.dedup();
-        if let Some(pair) = list.windows(2).find(|pair| pair[0].url() == pair[1].url()) {
-            let text = format!("the list of peers gives {} two weights", pair[0].url());
-            return Err(Error::new(ErrorKind::BadPeer, text));
-        }
+        let Some(list) = read else { return Ok(None) };
+        let list = distinct(list)?;
         if list.is_empty() && !self.may_be_empty {
             return Err(Error::new(ErrorKind::BadPeer, "the list of peers names nobody"));
         }

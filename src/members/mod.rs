@@ -28,5 +28,5 @@ pub use change::MembersChange;
 pub use dns::MembersDns;
 pub use file::MembersFile;
 pub use membership::{Membership, Polled};
-pub use source::{Members, MembersFn, NoMembers};
+pub use source::{Members, MembersFn};
 pub use watch::Watch;

@@ -54,20 +54,6 @@ impl Members for Vec<Member> {
     }
 }
 
-/// Knows of no list: the pool stays as it is.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoMembers;
-
-impl Members for NoMembers {
-    fn read(&mut self) -> Result<Option<Vec<Member>>> {
-        Ok(None)
-    }
-
-    fn interval(&self) -> Duration {
-        Duration::MAX
-    }
-}
-
 /// A closure as [`Members`], asked once a second unless the [`Membership`](crate::Membership) says otherwise.
 ///
 /// ```

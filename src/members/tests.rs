@@ -126,7 +126,10 @@ fn what_is_no_list_is_refused_whoever_made_it() {
     };
     assert_eq!(refused(Vec::new()), "the list of peers names nobody");
     let two_weights = ["http://c:1", "http://c:1 weight=2"].map(|text| text.parse().unwrap()).to_vec();
-    assert_eq!(refused(two_weights), "the list of peers gives http://c:1 two weights");
+    assert_eq!(
+        refused(two_weights),
+        "a peer is listed with two weights, 1 and 2 (asking the peer http://c:1)"
+    );
 
     let change = Membership::new(&client, members("c c d c")).refresh(now).unwrap();
     assert_eq!(change.joined, members("c d"));
@@ -145,10 +148,24 @@ fn a_reading_that_panics_is_one_that_failed() {
     assert_eq!(hosts(&client), "a");
 }
 
+/// Knows of no list.
+#[derive(Debug)]
+struct Silent;
+
+impl Members for Silent {
+    fn read(&mut self) -> Result<Option<Vec<Member>>> {
+        Ok(None)
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::MAX
+    }
+}
+
 #[test]
 fn no_list_changes_nothing() {
     let client = client("a");
-    let mut membership = Membership::new(&client, NoMembers);
+    let mut membership = Membership::new(&client, Silent);
     assert!(matches!(membership.poll(SystemTime::UNIX_EPOCH), Polled::Same));
     assert!(membership.refresh(SystemTime::UNIX_EPOCH).unwrap().is_empty());
     assert_eq!(hosts(&client), "a");

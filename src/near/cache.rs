@@ -1,6 +1,5 @@
 //! What goes through the near cache, what goes past it, and what it forgets.
 
-use std::fmt;
 use std::sync::Arc;
 
 use http::header::{
@@ -177,15 +176,6 @@ fn caching(parts: &NearParts, hot: &HotKeys, stats: &Arc<Stats>) -> Caching {
         .near(NearRules { longest: options.longest })
         .build()
         .expect("no option of it can be bad")
-}
-
-impl fmt::Debug for Near {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Near")
-            .field("options", &self.parts.options)
-            .field("hot", &self.hot)
-            .finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

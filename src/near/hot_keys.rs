@@ -13,7 +13,6 @@
 //! thousand requests a second for different keys) takes all of them for hot; space-saving, where a new key inherits
 //! the count that it replaces, does too; and to let in a new key by a throw of dice makes it chance what is hot.
 
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -203,12 +202,6 @@ impl Counter {
 
     fn count(self) -> u64 {
         self.0 % (1 << COUNT_BITS)
-    }
-}
-
-impl fmt::Debug for HotKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HotKeys").field("bytes", &self.bytes()).field("hot", &(self.hot / ONE)).finish()
     }
 }
 

@@ -41,18 +41,18 @@ impl Idle {
     }
 }
 
-/// The rules, and the connections that were made by them.
+/// The rules and the configuration, and the connections that were made by them.
 pub(super) struct Connections {
     pub(super) rules: OriginRules,
-    config: Config,
+    pub(super) config: Config,
     names: Arc<Names>,
     shards: Box<[OnceLock<Agent>]>,
 }
 
 impl Connections {
-    pub(super) fn new(config: &Config, idle: Idle, names: &Arc<Names>, rules: OriginRules) -> Self {
+    pub(super) fn new(config: Config, idle: Idle, names: &Arc<Names>, rules: OriginRules) -> Self {
         let shards = (0..idle.shards()).map(|_| OnceLock::new()).collect();
-        Self { rules, config: config.clone(), names: Arc::clone(names), shards }
+        Self { rules, config, names: Arc::clone(names), shards }
     }
 
     /// The agent that keeps the connections to this origin.

@@ -9,11 +9,13 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use parking_lot::Mutex;
 
-use super::head::{Head, HeadLimits};
+use super::head::{Head, HeadLimits, Interim};
 use crate::cancellation::{CancelHook, Cancellation};
 use crate::error::{Error, ErrorKind};
+use crate::interim::OnInterim;
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Exchange>>> = const { RefCell::new(None) };
@@ -43,6 +45,8 @@ pub(super) struct Terms {
     pub(super) is_head: bool,
     pub(super) head_limits: HeadLimits,
     pub(super) cancellation: Option<Cancellation>,
+    /// Who receives interim responses.
+    pub(super) on_interim: Option<OnInterim>,
 }
 
 #[derive(Debug, Default)]
@@ -149,9 +153,20 @@ impl Exchange {
         }
     }
 
-    /// Some of the head has come, and not all of it.
-    pub(super) fn head_began(&self, now: Instant) {
-        self.state.lock().head_began.get_or_insert(now);
+    /// Since when a part of a head is here, if one is. The head of an interim response is none of the final one's.
+    pub(super) fn head_began(&self, since: Option<Instant>) {
+        let began = &mut self.state.lock().head_began;
+        *began = since.map(|since| began.unwrap_or(since));
+    }
+
+    /// Hands on an interim response. Whoever asked has been told to send its content (100) by others, or does not wait for
+    /// that.
+    pub(super) fn tell(&self, interim: &Interim) {
+        if let Some(on_interim) = &self.terms.on_interim
+            && interim.status != StatusCode::CONTINUE
+        {
+            on_interim.tell(interim.status, &interim.headers);
+        }
     }
 
     /// Whether its head takes too long from its first byte on.
@@ -231,6 +246,22 @@ mod tests {
         let sending = exchange(sending);
         sending.sent(now + Duration::from_secs(20));
         assert_eq!(sending.wait_until(now + Duration::from_secs(25)), at(80));
+    }
+
+    #[test]
+    fn the_time_for_a_whole_head_is_that_of_the_final_one() {
+        let now = Instant::now();
+        let terms = Terms { whole_head: Some(Duration::from_secs(1)), ..Terms::default() };
+        let running = exchange(terms);
+        let later = now + Duration::from_secs(2);
+        running.head_began(Some(now));
+        running.head_began(Some(later));
+        assert!(running.is_head_too_slow(later));
+        // What was here was the whole of an interim response.
+        running.head_began(None);
+        assert!(!running.is_head_too_slow(later) && running.wait_until(later).is_none());
+        running.head_began(Some(later));
+        assert!(!running.is_head_too_slow(later));
     }
 
     #[test]

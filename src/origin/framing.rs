@@ -23,9 +23,11 @@ pub(super) fn of(
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err("the response switches protocols, which nobody asked for");
     }
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let coding = codings.next();
-    if let Some(coding) = coding {
+    // Whatever the fields say (RFC 9112 section 6.3).
+    if is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        return Ok(Framing::Nothing);
+    }
+    if headers.contains_key(header::TRANSFER_ENCODING) {
         // Where two recipients may see two ends, a third may hide a response of its own between them.
         if headers.contains_key(header::CONTENT_LENGTH) {
             return Err("the response has both Transfer-Encoding and Content-Length");
@@ -33,14 +35,11 @@ pub(super) fn of(
         if version < Version::HTTP_11 {
             return Err("the response has Transfer-Encoding in HTTP/1.0");
         }
-        if codings.next().is_some() || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
+        let mut codings = list::members_of(headers, &header::TRANSFER_ENCODING);
+        let is_chunked = codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+        if !is_chunked || codings.next().is_some() {
             return Err("the response has a Transfer-Encoding other than chunked");
         }
-    }
-    if is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        return Ok(Framing::Nothing);
-    }
-    if coding.is_some() {
         return Ok(Framing::Chunked);
     }
     if !headers.contains_key(header::CONTENT_LENGTH) {
@@ -55,10 +54,7 @@ pub(super) fn of(
 
 /// The one length that all members of all lines say; `None` where one is no number, or two differ.
 fn content_length(headers: &HeaderMap) -> Option<u64> {
-    let mut members = headers
-        .get_all(header::CONTENT_LENGTH)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let mut members = list::members_of(headers, &header::CONTENT_LENGTH);
     let length = number(members.next()?)?;
     members.all(|member| number(member) == Some(length)).then_some(length)
 }
@@ -69,10 +65,15 @@ fn number(member: &[u8]) -> Option<u64> {
     is_number.then(|| str::from_utf8(digits).ok()?.parse().ok())?
 }
 
-/// A repeated length is passed on once (RFC 9110 section 8.6).
+/// A repeated length is passed on once (RFC 9110 section 8.6); one that is wrong, or beside `Transfer-Encoding`, is not
+/// passed on at all (RFC 9112 section 6.3). The fields are as they came.
 pub(super) fn keep_one_length(headers: &mut HeaderMap) {
-    if let Some(length) = content_length(headers) {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if !headers.contains_key(header::CONTENT_LENGTH) {
+        return;
+    }
+    match content_length(headers).filter(|_| !headers.contains_key(header::TRANSFER_ENCODING)) {
+        Some(length) => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length))),
+        None => drop(headers.remove(header::CONTENT_LENGTH)),
     }
 }
 
@@ -110,7 +111,11 @@ mod tests {
             (v11, 200, &[], Some(Framing::Connection)),
             (v10, 200, &[], Some(Framing::Connection)),
             (v10, 200, &[(cl, "7")], Some(Framing::Length(7))),
+            (v11, 200, &[(te, ", chunked,")], Some(Framing::Chunked)),
+            (v11, 200, &[(cl, "7,, 7,")], Some(Framing::Length(7))),
             (v11, 204, &[(cl, "7")], Some(Framing::Nothing)),
+            (v11, 204, &[(te, "chunked"), (cl, "7")], Some(Framing::Nothing)),
+            (v11, 304, &[(cl, "x")], Some(Framing::Nothing)),
             (v11, 304, &[(cl, "7")], Some(Framing::Nothing)),
             (v11, 200, &[(te, "chunked"), (cl, "7")], None),
             (v11, 200, &[(te, "gzip, chunked")], None),
@@ -136,6 +141,13 @@ mod tests {
         headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("7"));
         keep_one_length(&mut headers);
         assert_eq!(headers.get_all(header::CONTENT_LENGTH).iter().collect::<Vec<_>>(), ["7"]);
+        let mut with_coding = headers.clone();
+        with_coding.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        keep_one_length(&mut with_coding);
+        assert!(!with_coding.contains_key(header::CONTENT_LENGTH));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("x"));
+        keep_one_length(&mut headers);
+        assert!(headers.is_empty());
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! The head of a response, read from pieces: limits, interim responses, and the framing of the body.
+//!
+//! Heads that can be read in one way only are read, however they are spelled: see `head_lines`.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 
 use super::framing::{self, Framing};
+use super::head_lines;
 use crate::error::{Cause, Error, ErrorKind, Result};
+use crate::header::hop_by_hop;
 
 /// How much the head of a response may be.
 #[derive(Clone, Copy, Debug)]
@@ -49,19 +53,37 @@ impl Head {
     }
 }
 
-/// Collects the head of a final response. Interim responses are passed over.
+/// The head of an interim response (RFC 9110 section 15.2), without hop-by-hop fields.
+#[derive(Debug)]
+pub(super) struct Interim {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+}
+
+/// Collects the head of a final response, and of the interim responses before it.
 #[derive(Debug)]
 pub(super) struct HeadReader {
     limits: HeadLimits,
     is_head: bool,
     bytes: Vec<u8>,
     passed_over: usize,
+    interim: Vec<Interim>,
 }
 
 impl HeadReader {
     /// For the response to a request, whose method may be `HEAD`.
     pub(super) fn new(limits: HeadLimits, is_head: bool) -> Self {
-        Self { limits, is_head, bytes: Vec::new(), passed_over: 0 }
+        Self { limits, is_head, bytes: Vec::new(), passed_over: 0, interim: Vec::new() }
+    }
+
+    /// The interim responses that are whole and were not taken yet.
+    pub(super) fn take_interim(&mut self) -> Vec<Interim> {
+        std::mem::take(&mut self.interim)
+    }
+
+    /// Whether a part of a head is here.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.bytes.is_empty()
     }
 
     /// Takes input, and says how much of it belongs to heads; with the final head, once it is whole.
@@ -84,10 +106,13 @@ impl HeadReader {
             };
             taken += end - before;
             self.bytes.truncate(end);
-            let (status, version, headers) = parse(&mut self.bytes, self.limits.fields)?;
+            let (status, version, mut headers) = parse(&self.bytes, self.limits.fields)?;
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                 self.passed_over += end;
                 self.bytes.clear();
+                hop_by_hop::remove(&mut headers);
+                headers.remove(CONTENT_LENGTH);
+                self.interim.push(Interim { status, headers });
                 continue;
             }
             let framing = framing::of(status, version, &headers, self.is_head).map_err(bad)?;
@@ -119,15 +144,19 @@ fn end_of_head(bytes: &[u8], before: usize) -> Option<usize> {
     })
 }
 
-fn parse(bytes: &mut [u8], most_fields: usize) -> Result<(StatusCode, Version, HeaderMap)> {
-    read_minor_version_as_known(bytes);
-    let mut fields = vec![httparse::EMPTY_HEADER; most_fields];
+fn parse(bytes: &[u8], most_fields: usize) -> Result<(StatusCode, Version, HeaderMap)> {
+    let lines = head_lines::normalised(bytes);
+    // No more of them than there are lines.
+    let lines_of_fields = lines.iter().filter(|byte| **byte == b'\n').count();
+    let mut fields = vec![httparse::EMPTY_HEADER; most_fields.min(lines_of_fields)];
     let mut parsed = httparse::Response::new(&mut fields);
     let mut config = httparse::ParserConfig::default();
-    // RFC 9112 section 5.1: a proxy removes white space between the name and the colon.
+    // RFC 9112 sections 5.1 and 4: a proxy removes white space between the name and the colon; the words of the status
+    // line may be further apart.
     config.allow_spaces_after_header_name_in_responses(true);
+    config.allow_multiple_spaces_in_response_status_delimiters(true);
     let not_http = |source: &dyn std::fmt::Display| bad(&format!("{NOT_HTTP}: {source}"));
-    match config.parse_response(&mut parsed, bytes) {
+    match config.parse_response(&mut parsed, &lines) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(not_http(&"its head has no end")),
         Err(httparse::Error::TooManyHeaders) => {
@@ -145,14 +174,6 @@ fn parse(bytes: &mut [u8], most_fields: usize) -> Result<(StatusCode, Version, H
         headers.append(name, value);
     }
     Ok((status, version, headers))
-}
-
-/// A later minor version is understood as the latest that is known (RFC 9110 section 6.2).
-fn read_minor_version_as_known(bytes: &mut [u8]) {
-    let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
-    if let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9', b' ', ..] = &mut bytes[begin..] {
-        *minor = b'1';
-    }
 }
 
 fn bad(says: &str) -> Error {

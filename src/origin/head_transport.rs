@@ -1,12 +1,15 @@
-//! Heads of responses are read here, below ureq, which is told the framing alone, and a cut from an end.
+//! Heads of responses are read here, below ureq, which is told the framing alone, and a cut from an end. Chunked bodies
+//! are spelled as ureq reads them.
 
 use std::time::Instant;
 
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
+use super::chunks::Chunks;
 use super::cut;
 use super::exchange::Exchange;
+use super::framing::Framing;
 use super::head::HeadReader;
 
 /// The last link in the chain of connectors.
@@ -17,7 +20,12 @@ impl<In: Transport> Connector<In> for HeadConnector {
     type Out = HeadTransport<In>;
 
     fn connect(&self, _: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        Ok(chained.map(|below| HeadTransport { below, awaits_head: false, made: Made::default() }))
+        Ok(chained.map(|below| HeadTransport {
+            below,
+            awaits_head: false,
+            chunks: None,
+            made: Made::default(),
+        }))
     }
 }
 
@@ -26,6 +34,8 @@ pub(super) struct HeadTransport<T> {
     below: T,
     /// Whether a request was sent whose response has not begun.
     awaits_head: bool,
+    /// The coding of the body, until its end was read.
+    chunks: Option<Chunks>,
     made: Made,
 }
 
@@ -39,15 +49,42 @@ impl<T: Transport> HeadTransport<T> {
             if !input.is_empty() {
                 let (taken, head) = reader.push(input).map_err(|error| Error::Other(Box::new(error)))?;
                 self.below.buffers().input_consume(taken);
+                for interim in reader.take_interim() {
+                    exchange.tell(&interim);
+                }
                 if let Some(head) = head {
                     self.made = Made { bytes: head.for_ureq(), from: 0 };
+                    self.chunks = (head.framing == Framing::Chunked).then(Chunks::new);
                     exchange.put_head(head);
                     self.awaits_head = false;
                     return Ok(true);
                 }
-                exchange.head_began(Instant::now());
+                exchange.head_began(reader.has_begun().then(Instant::now));
             }
             if !self.await_below(timeout)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Reads more of a chunked body. `false` at the end of the connection.
+    fn read_chunks(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let Some(mut chunks) = self.chunks.take() else { return self.await_below(timeout) };
+        loop {
+            let input = self.below.buffers().input();
+            if !input.is_empty() {
+                self.made.compact();
+                let before = self.made.bytes.len();
+                let taken =
+                    chunks.push(input, &mut self.made.bytes).map_err(|error| Error::Io(error.into()))?;
+                self.below.buffers().input_consume(taken);
+                if self.made.bytes.len() > before {
+                    self.chunks = (!chunks.have_ended()).then_some(chunks);
+                    return Ok(true);
+                }
+            }
+            if !self.await_below(timeout)? {
+                self.chunks = Some(chunks);
                 return Ok(false);
             }
         }
@@ -60,23 +97,30 @@ impl<T: Transport> HeadTransport<T> {
 
 impl<T: Transport> Transport for HeadTransport<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        if self.made.input().is_empty() { self.below.buffers() } else { &mut self.made }
+        if self.made.input().is_empty() && self.chunks.is_none() {
+            self.below.buffers()
+        } else {
+            &mut self.made
+        }
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.awaits_head = true;
+        self.chunks = None;
         self.below.transmit_output(amount, timeout)
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         match Exchange::current() {
             Some(exchange) if self.awaits_head => self.read_head(&exchange, timeout),
-            _ => self.await_below(timeout),
+            _ => self.read_chunks(timeout),
         }
     }
 
     fn is_open(&mut self) -> bool {
-        self.below.is_open()
+        // A connection that is kept needs no memory.
+        self.made = Made::default();
+        self.chunks.is_none() && self.below.is_open()
     }
 
     fn is_tls(&self) -> bool {
@@ -89,6 +133,14 @@ impl<T: Transport> Transport for HeadTransport<T> {
 struct Made {
     bytes: Vec<u8>,
     from: usize,
+}
+
+impl Made {
+    /// Lets go of what was consumed.
+    fn compact(&mut self) {
+        self.bytes.drain(..self.from);
+        self.from = 0;
+    }
 }
 
 impl Buffers for Made {
@@ -108,6 +160,10 @@ impl Buffers for Made {
 
     fn input_consume(&mut self, amount: usize) {
         self.from = (self.from + amount).min(self.bytes.len());
+        if self.from == self.bytes.len() {
+            self.bytes.clear();
+            self.from = 0;
+        }
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {

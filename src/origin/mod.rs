@@ -13,20 +13,26 @@
 //! | `cut` | a connection that was cut, told from one that was closed |
 //! | `head_transport` | reads heads below ureq, and tells it the framing alone |
 //! | `head` | the head of a response, read from pieces, within limits |
+//! | `head_lines` | the lines of a head, spelled as a strict parser reads them |
+//! | `chunks` | the chunked coding, spelled as ureq reads it |
 //! | `framing` | where the body of a response ends, where that can be trusted |
 //! | `response` | a response, and its body on its way in |
 //! | `connections` | which connections are kept, by origin |
 //! | `failure` | from ureq's errors to ours |
 
+mod chunks;
 mod connections;
 mod cut;
 mod exchange;
 mod failure;
 mod framing;
 mod head;
+mod head_lines;
 mod head_transport;
 mod names;
 mod options;
+#[cfg(test)]
+mod recipient_tests;
 mod request;
 mod resolver;
 mod response;

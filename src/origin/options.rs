@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use rustls::crypto::CryptoProvider;
 use ureq::config::Config;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, TlsConfig};
@@ -22,6 +23,13 @@ pub(super) const INPUT_BUFFER_BYTES: usize = 16 * 1024;
 /// The longest line of a request, field or start line, has to fit in here.
 pub(super) const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
 
+/// What a request is sent with that has no `User-Agent`.
+const USER_AGENT: &str =
+    concat!("forwardcache/", env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
+
+/// The longest time limit that ureq is told: it adds limits to the time without looking for an overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// More fields than this are never allowed.
 const MOST_FIELDS: usize = 4096;
 
@@ -38,6 +46,7 @@ const MOST_FIELDS: usize = 4096;
 /// | [`whole_timeout`](Self::whole_timeout) | none |
 /// | [`max_head`](Self::max_head) | 64 KiB |
 /// | [`max_fields`](Self::max_fields) | 256 |
+/// | [`user_agent`](Self::user_agent) | `forwardcache/0.1` |
 /// | [`idle_connections`](Self::idle_connections) | 2048 |
 /// | [`idle_connections_per_origin`](Self::idle_connections_per_origin) | 256 |
 /// | [`rules`](Self::rules) | [`OriginRules::any`] |
@@ -62,11 +71,36 @@ const MOST_FIELDS: usize = 4096;
 pub struct OriginBuilder {
     times: Times,
     head_limits: HeadLimits,
+    user_agent: Option<String>,
     idle: Idle,
     rules: OriginRules,
+    trust: TrustSource,
+}
+
+/// Where the root certificates and the client certificate come from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TrustSource {
     without_web_roots: bool,
     roots: Vec<Pem>,
     identity: Option<IdentitySource>,
+}
+
+impl TrustSource {
+    /// Reads all of it, and checks it.
+    pub(super) fn read(&self) -> Result<TlsConfig> {
+        let mut roots = Roots::default();
+        for pem in &self.roots {
+            roots.add(pem)?;
+        }
+        if self.without_web_roots {
+            roots.leave_out_the_web()?;
+        }
+        let tls = TlsConfig::builder().root_certs(roots.into_root_certs());
+        let Some(source) = &self.identity else { return Ok(tls.build()) };
+        let ClientIdentity { certificate, provider } = ClientIdentity::new(&source.read()?)?;
+        // ureq panics at the first request when it cannot use them: what checked them has to be what uses them.
+        Ok(tls.client_cert(Some(certificate)).unversioned_rustls_crypto_provider(provider).build())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -149,7 +183,8 @@ impl OriginBuilder {
     }
 
     /// How many bytes the head of a response may have, with the interim responses before it. A longer one is
-    /// refused as [`ErrorKind::BadResponse`]. Default: 64 KiB.
+    /// refused as [`ErrorKind::BadResponse`]. A [`Client`](crate::Client) takes 1 MiB and 4096 fields of a peer.
+    /// Default: 64 KiB.
     pub fn max_head(mut self, bytes: usize) -> Self {
         self.head_limits.bytes = bytes;
         self
@@ -158,6 +193,13 @@ impl OriginBuilder {
     /// How many field lines the head of a response may have, 4096 at most. Default: 256.
     pub fn max_fields(mut self, lines: usize) -> Self {
         self.head_limits.fields = lines;
+        self
+    }
+
+    /// The `User-Agent` of requests that have none; empty: they are sent without. Default: `forwardcache/` and the version
+    /// of this crate, as in `forwardcache/0.1`.
+    pub fn user_agent(mut self, value: impl Into<String>) -> Self {
+        self.user_agent = Some(value.into());
         self
     }
 
@@ -224,7 +266,7 @@ impl OriginBuilder {
     /// `false` leaves those given here, for a network whose origins all have certificates of their own
     /// authority.
     pub fn web_root_certificates(mut self, trusted: bool) -> Self {
-        self.without_web_roots = !trusted;
+        self.trust.without_web_roots = !trusted;
         self
     }
 
@@ -232,14 +274,14 @@ impl OriginBuilder {
     ///
     /// May be called more than once.
     pub fn root_certificates_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.roots.push(Pem::Given(pem.into()));
+        self.trust.roots.push(Pem::Given(pem.into()));
         self
     }
 
     /// Trusts the root certificates of this PEM file too. It is read once, by
     /// [`build`](Self::build).
     pub fn root_certificates_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.roots.push(Pem::File(path.into()));
+        self.trust.roots.push(Pem::File(path.into()));
         self
     }
 
@@ -265,7 +307,7 @@ impl OriginBuilder {
         key: impl Into<Vec<u8>>,
     ) -> Self {
         let (certificates, key) = (Pem::Given(certificates.into()), Pem::Given(key.into()));
-        self.identity = Some(IdentitySource { certificates, key });
+        self.trust.identity = Some(IdentitySource { certificates, key });
         self
     }
 
@@ -284,13 +326,19 @@ impl OriginBuilder {
         key: impl Into<PathBuf>,
     ) -> Self {
         let (certificates, key) = (Pem::File(certificates.into()), Pem::File(key.into()));
-        self.identity = Some(IdentitySource { certificates, key });
+        self.trust.identity = Some(IdentitySource { certificates, key });
+        self
+    }
+
+    /// As if none had been chosen.
+    pub(crate) fn with_default_user_agent(mut self) -> Self {
+        self.user_agent = None;
         self
     }
 
     /// For servers that are not meant to know who asks.
     pub(crate) fn without_client_certificate(mut self) -> Self {
-        self.identity = None;
+        self.trust.identity = None;
         self
     }
 
@@ -298,7 +346,7 @@ impl OriginBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] for a limit of zero, for a file that cannot be read, for PEM
+    /// [`ErrorKind::BadOption`] for a limit of zero, a `User-Agent` that no field can have, for a file that cannot be read, for PEM
     /// without a certificate or with one that cannot be used, when no root would be trusted at all, and for
     /// a client certificate whose key is not there, cannot be used, or belongs to another.
     pub fn build(self) -> Result<Origin> {
@@ -323,31 +371,37 @@ impl OriginBuilder {
             let text = format!("the head of a response has a byte at least, and 1 to {MOST_FIELDS} fields");
             return Err(Error::new(ErrorKind::BadOption, text));
         }
-        let mut roots = Roots::default();
-        for pem in &self.roots {
-            roots.add(pem)?;
-        }
-        if self.without_web_roots {
-            roots.leave_out_the_web()?;
-        }
-        let identity = match self.identity {
-            Some(source) => Some(ClientIdentity::new(&source.read()?)?),
-            None => None,
-        };
-        let (head_limits, idle) = (self.head_limits, self.idle);
-        Ok(Origin::with_options(Options { times, head_limits, idle, rules: self.rules, roots, identity }))
+        let user_agent = user_agent(self.user_agent.as_deref().unwrap_or(USER_AGENT))?;
+        let tls = self.trust.read()?;
+        let (head_limits, idle, rules) = (self.head_limits, self.idle, self.rules);
+        Ok(Origin::with_options(Options {
+            times,
+            head_limits,
+            user_agent,
+            idle,
+            rules,
+            trust: self.trust,
+            tls,
+        }))
     }
 }
 
+fn user_agent(value: &str) -> Result<Option<HeaderValue>> {
+    let bad = || Error::new(ErrorKind::BadOption, format!("{value:?} cannot be the value of User-Agent"));
+    Some(value).filter(|value| !value.is_empty()).map(HeaderValue::from_str).transpose().map_err(|_| bad())
+}
+
 /// Options that have been checked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Options {
     pub(super) times: Times,
+    pub(super) user_agent: Option<HeaderValue>,
     pub(super) head_limits: HeadLimits,
     pub(super) idle: Idle,
     pub(super) rules: OriginRules,
-    roots: Roots,
-    identity: Option<ClientIdentity>,
+    pub(super) trust: TrustSource,
+    /// What was read of it.
+    pub(super) tls: TlsConfig,
 }
 
 /// An [`Identity`] as ureq takes it.
@@ -371,6 +425,20 @@ impl ClientIdentity {
     }
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            times: Times::default(),
+            user_agent: Some(HeaderValue::from_static(USER_AGENT)),
+            head_limits: HeadLimits::default(),
+            idle: Idle::default(),
+            rules: OriginRules::default(),
+            trust: TrustSource::default(),
+            tls: TlsConfig::default(),
+        }
+    }
+}
+
 impl Options {
     #[cfg(test)]
     pub(super) fn resolving_within(limit: Duration) -> Self {
@@ -381,14 +449,9 @@ impl Options {
         self.times.name_lifetime
     }
 
-    pub(super) fn into_config(self) -> Config {
-        let (times, idle) = (self.times, self.idle);
-        let mut tls = TlsConfig::builder().root_certs(self.roots.into_root_certs());
-        if let Some(ClientIdentity { certificate, provider }) = self.identity {
-            // ureq panics at the first request when it cannot use them: what checked them has to be what
-            // uses them.
-            tls = tls.client_cert(Some(certificate)).unversioned_rustls_crypto_provider(provider);
-        }
+    /// What ureq is told, with this for TLS.
+    pub(super) fn config(&self, tls: TlsConfig) -> Config {
+        let (times, idle) = (&self.times, self.idle);
         Config::builder()
             // A response is a response, whatever its status, and redirects are the client's.
             .http_status_as_error(false)
@@ -405,11 +468,11 @@ impl Options {
             .max_idle_connections(idle.of_shard())
             .max_idle_connections_per_host(idle.of_each)
             .max_idle_age(Duration::from_secs(20))
-            .timeout_resolve(Some(times.resolve))
-            .timeout_connect(Some(times.connect))
+            .timeout_resolve(Some(times.resolve.min(LONGEST)))
+            .timeout_connect(Some(times.connect.min(LONGEST)))
             // The other limits are those of the exchange: ureq fixes its own before the head is there.
-            .timeout_per_write(Some(times.write))
-            .tls_config(tls.build())
+            .timeout_per_write(Some(times.write.min(LONGEST)))
+            .tls_config(tls)
             .build()
     }
 }
@@ -421,12 +484,12 @@ mod tests {
 
     #[test]
     fn the_environment_names_no_proxy() {
-        assert!(Options::default().into_config().proxy().is_none());
+        assert!(Options::default().config(TlsConfig::default()).proxy().is_none());
     }
 
     #[test]
     fn a_long_download_is_not_cut() {
-        let timeouts = Options::default().into_config().timeouts();
+        let timeouts = Options::default().config(TlsConfig::default()).timeouts();
         assert_eq!(timeouts.global, None);
         assert_eq!(timeouts.per_call, None);
         assert_eq!(timeouts.recv_body, None);
@@ -441,6 +504,20 @@ mod tests {
         for builder in [Origin::builder().max_head(0), Origin::builder().max_fields(5000)] {
             assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::BadOption);
         }
+    }
+
+    #[test]
+    fn endless_limits_are_no_panic() {
+        let server = super::super::testing::ScriptedOrigin::answering(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec(),
+        );
+        let builder = Origin::builder().resolve_timeout(Duration::MAX).connect_timeout(Duration::MAX);
+        let builder = builder.response_timeout(Duration::MAX).read_timeout(Duration::MAX);
+        let builder = builder.write_timeout(Duration::MAX).whole_timeout(Duration::MAX);
+        let origin = builder.build().unwrap();
+        let response = super::super::testing::get(&origin, &server.url()).unwrap();
+        assert_eq!(response.into_body().into_text().unwrap(), "ok");
+        server.finish();
     }
 
     #[test]

@@ -200,8 +200,7 @@ mod tests {
     /// An origin whose names are those of this lookup.
     fn origin(lookup: &ScriptedLookup, clock: &Arc<ManualClock>, rules: &str) -> Origin {
         let names = Names::new(lookup.clone(), Arc::clone(clock) as _, LIFETIME);
-        let mut options = Options::default();
-        options.rules = rules.parse().unwrap();
+        let options = Options { rules: rules.parse().unwrap(), ..Options::default() };
         Origin::with_names(options, names)
     }
 

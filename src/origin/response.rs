@@ -29,8 +29,8 @@ pub(super) fn receive(head: Head, body: ureq::Body, running: Running, url: &Uri)
         Framing::Chunked => Body::from_reader(reader(None), None),
         Framing::Connection => Body::until_close(reader(None)),
     };
-    hop_by_hop::remove(&mut headers);
     framing::keep_one_length(&mut headers);
+    hop_by_hop::remove(&mut headers);
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.version_mut() = version;

@@ -4,14 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, Request, Response, header};
-use parking_lot::RwLock;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use parking_lot::{Mutex, RwLock};
 use ureq::config::Config;
 use ureq::{Agent, AsSendBody, Timeout};
 
-use super::connections::{Connections, Idle};
+use super::connections::Connections;
 use super::exchange::{Exchange, Terms, cancelled};
-use super::head::HeadLimits;
 use super::names::{Names, SystemLookup};
 use super::options::{Options, OriginBuilder, Times};
 use super::{failure, request, response};
@@ -21,13 +20,15 @@ use crate::cancellation::Cancellation;
 use crate::clock::SystemClock;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::interim::OnInterim;
 use crate::protocol::{self, ConnectWithin, WholeHeadWithin, Within};
 use crate::round_trip::RoundTrip;
 
 /// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
 ///
 /// What comes back is what the origin said: redirects are returned and not followed, an encoded body
-/// stays encoded, no field is added to the request but `Host` and the framing, and the environment's
+/// stays encoded, no field is added to the request but `Host`, the framing and a
+/// [`User-Agent`](OriginBuilder::user_agent) where there is none, and the environment's
 /// proxy settings are not looked at. Hop-by-hop fields are removed in both directions.
 ///
 /// A response is trusted only as far as its framing can be: one with both `Transfer-Encoding` and
@@ -62,11 +63,10 @@ pub struct Origin {
 }
 
 struct Inner {
-    config: Config,
-    times: Times,
-    head_limits: HeadLimits,
-    idle: Idle,
+    options: Options,
     names: Arc<Names>,
+    /// Held while certificates are read, so that what was read last is what stays.
+    reloading: Mutex<()>,
     current: RwLock<Arc<Connections>>,
 }
 
@@ -88,11 +88,10 @@ impl Origin {
     }
 
     pub(super) fn with_names(options: Options, names: Arc<Names>) -> Self {
-        let (times, head_limits, idle) = (options.times.clone(), options.head_limits, options.idle);
-        let rules = options.rules.clone();
-        let config = options.into_config();
-        let current = RwLock::new(Arc::new(Connections::new(&config, idle, &names, rules)));
-        Self { inner: Arc::new(Inner { config, times, head_limits, idle, names, current }) }
+        let config = options.config(options.tls.clone());
+        let connections = Connections::new(config, options.idle, &names, options.rules.clone());
+        let current = RwLock::new(Arc::new(connections));
+        Self { inner: Arc::new(Inner { options, names, reloading: Mutex::new(()), current }) }
     }
 
     /// Puts these rules in place of those before, for this and all its clones.
@@ -108,11 +107,30 @@ impl Origin {
     /// assert_eq!(origin.rules(), OriginRules::public());
     /// ```
     pub fn set_rules(&self, rules: OriginRules) {
-        let Inner { config, idle, names, .. } = &*self.inner;
-        let current = Arc::new(Connections::new(config, *idle, names, rules));
-        // Connections are closed when the last who uses them is gone: not while others wait for the lock.
-        let before = std::mem::replace(&mut *self.inner.current.write(), current);
-        drop(before);
+        self.inner.replace(|current| (current.config.clone(), rules));
+    }
+
+    /// Reads the files of [root certificates](OriginBuilder::root_certificates_file) and of the
+    /// [client certificate](OriginBuilder::client_certificate_files) again, for this and all its clones. Requests from
+    /// now on use what they hold, on connections of their own: those that are kept are given up. A request that is
+    /// under way ends as it began.
+    ///
+    /// ```
+    /// use forwardcache::Origin;
+    ///
+    /// Origin::new().reload_certificates()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadOption`] as [`OriginBuilder::build`], naming the file. Nothing is changed then.
+    pub fn reload_certificates(&self) -> Result<()> {
+        let _one_at_a_time = self.inner.reloading.lock();
+        let tls = self.inner.options.trust.read()?;
+        let config = self.inner.options.config(tls);
+        self.inner.replace(|current| (config, current.rules.clone()));
+        Ok(())
     }
 
     /// The rules that are in force.
@@ -123,6 +141,17 @@ impl Origin {
 }
 
 impl Inner {
+    /// Makes connections anew from now on, by what is chosen.
+    fn replace(&self, choose: impl FnOnce(&Connections) -> (Config, OriginRules)) {
+        let mut current = self.current.write();
+        let (config, rules) = choose(&current);
+        let next = Arc::new(Connections::new(config, self.options.idle, &self.names, rules));
+        let before = std::mem::replace(&mut *current, next);
+        drop(current);
+        // Connections are closed when the last request that uses them is done: not while others wait for the lock.
+        drop(before);
+    }
+
     /// The limits of this request.
     fn terms(&self, request: &Request<Body>, begun: Instant) -> Terms {
         let extensions = request.extensions();
@@ -131,9 +160,9 @@ impl Inner {
         let is_for_head = deadline.is_some_and(|deadline| deadline.is_for_head());
         let within = extensions.get::<Within>().and_then(|Within(limit)| begun.checked_add(*limit));
         let has_content = !request.body().is_empty();
-        let head = self.times.response;
+        let head = self.options.times.response;
         let own = if has_content { None } else { begun.checked_add(head) };
-        let whole = self.times.whole.and_then(|limit| begun.checked_add(limit));
+        let whole = self.options.times.whole.and_then(|limit| begun.checked_add(limit));
         Terms {
             head_by: own.into_iter().chain(within).chain(hard.filter(|_| is_for_head)).min(),
             head_after_content: has_content.then_some(head),
@@ -141,8 +170,9 @@ impl Inner {
             whole_head: extensions.get().map(|WholeHeadWithin(limit)| *limit),
             connect: extensions.get().map(|ConnectWithin(limit)| *limit),
             is_head: request.method() == Method::HEAD,
-            head_limits: self.head_limits,
+            head_limits: self.options.head_limits,
             cancellation: extensions.get::<Cancellation>().cloned(),
+            on_interim: extensions.get::<OnInterim>().cloned(),
         }
     }
 }
@@ -182,7 +212,7 @@ fn is_late(exchange: &Exchange) -> bool {
 /// How long the body may stop: streams of events are silent while nothing happens.
 fn silence(times: &Times, headers: &HeaderMap) -> Duration {
     const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"multipart/x-mixed-replace"];
-    let field = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let field = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let media_type = field.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let is_stream = STREAMS.iter().any(|stream| media_type.eq_ignore_ascii_case(stream));
     if is_stream { times.stream } else { times.read }
@@ -191,7 +221,10 @@ fn silence(times: &Times, headers: &HeaderMap) -> Duration {
 impl RoundTrip for Origin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let terms = self.inner.terms(&request, Instant::now());
-        let (head, body) = request::prepare(request)?;
+        let (mut head, body) = request::prepare(request)?;
+        if let Some(user_agent) = &self.inner.options.user_agent {
+            head.headers_mut().entry(header::USER_AGENT).or_insert_with(|| user_agent.clone());
+        }
         let (method, url) = (head.method().clone(), head.uri().clone());
         let connections = Arc::clone(&self.inner.current.read());
         let asked = Asked::of_uri(&url);
@@ -231,7 +264,7 @@ impl RoundTrip for Origin {
         })?;
         let no_head = || Error::new(ErrorKind::BadResponse, "the response has no head").with_url(&url);
         let head = running.exchange.take_head().ok_or_else(no_head)?;
-        running.exchange.begin_body(Some(silence(&self.inner.times, &head.headers)));
+        running.exchange.begin_body(Some(silence(&self.inner.options.times, &head.headers)));
         Ok(response::receive(head, answer.into_body(), running, &url))
     }
 }
@@ -245,7 +278,7 @@ impl Default for Origin {
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Origin")
-            .field("times", &self.inner.times)
+            .field("times", &self.inner.options.times)
             .field("rules", &self.rules())
             .finish_non_exhaustive()
     }
@@ -270,18 +303,29 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_added_but_the_host() {
-        let server = ScriptedOrigin::answering(OK);
-        let address = server.address();
-        get(&Origin::new(), &server.url()).unwrap();
-        let received = server.finish();
-        assert_eq!(received.line, "GET /a?b=c HTTP/1.1");
-        assert_eq!(received.fields, [format!("host: {address}")]);
+    fn nothing_is_added_but_the_host_and_who_asks() {
+        for (origin, user_agent) in [
+            (Origin::new(), Some("forwardcache/0.1")),
+            (Origin::builder().build().unwrap(), Some("forwardcache/0.1")),
+            (Origin::builder().user_agent("me").build().unwrap(), Some("me")),
+            (Origin::builder().user_agent("").build().unwrap(), None),
+        ] {
+            let server = ScriptedOrigin::answering(OK);
+            let address = server.address();
+            get(&origin, &server.url()).unwrap();
+            let mut received = server.finish();
+            assert_eq!(received.line, "GET /a?b=c HTTP/1.1");
+            let mut expected = vec![format!("host: {address}")];
+            expected.extend(user_agent.map(|value| format!("user-agent: {value}")));
+            received.fields.sort();
+            assert_eq!(received.fields, expected);
+        }
+        assert_eq!(Origin::builder().user_agent("a\nb").build().unwrap_err().kind(), ErrorKind::BadOption);
     }
 
     #[test]
     fn fields_are_sent_as_they_were_given() {
-        let obs_text = http::HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap();
+        let obs_text = HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap();
         let received = received(
             |url| {
                 Request::get(url)
@@ -318,7 +362,7 @@ mod tests {
             let received = received(|url| Request::builder().method(method).uri(url), Body::empty());
             let announces = received.fields.contains(&"content-length: 0".to_owned());
             assert_eq!(announces, method.starts_with('P') && method != "PROPFIND", "{method}");
-            assert_eq!(received.fields.len(), 1 + usize::from(announces));
+            assert_eq!(received.fields.len(), 2 + usize::from(announces));
         }
     }
 
@@ -601,6 +645,61 @@ mod tests {
             get(&origin, &https(&server)).unwrap();
             assert!(server.finish());
         }
+    }
+
+    #[test]
+    fn reloaded_certificates_are_for_new_connections_and_bad_files_change_nothing() {
+        let (authority, of_clients) = (Authority::new(), Authority::new());
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let write = |roots: &str, made: &testing::Made| {
+            std::fs::write(path("roots"), roots).unwrap();
+            std::fs::write(path("certificate"), &made.certificate).unwrap();
+            std::fs::write(path("key"), &made.key).unwrap();
+        };
+        let ask = |origin: &Origin| {
+            let server = tls_origin(&authority, Some(&of_clients));
+            let answer = get(origin, &https(&server)).map(|response| response.status().as_u16());
+            assert_eq!(server.finish(), answer.is_ok());
+            answer.ok()
+        };
+        let other = Authority::new();
+        write(&other.certificate, &other.sign("a client"));
+        let builder = Origin::builder().root_certificates_file(path("roots"));
+        let origin = builder.client_certificate_files(path("certificate"), path("key")).build().unwrap();
+        origin.set_rules(OriginRules::trusting());
+        assert_eq!(ask(&origin), None);
+        write(&authority.certificate, &of_clients.sign("a client"));
+        assert_eq!(ask(&origin), None, "until it is told");
+        origin.clone().reload_certificates().unwrap();
+        assert_eq!(ask(&origin), Some(200));
+        assert_eq!(origin.rules(), OriginRules::trusting());
+        for name in ["roots", "certificate", "key"] {
+            let good = std::fs::read(path(name)).unwrap();
+            std::fs::write(path(name), "nothing").unwrap();
+            let error = origin.reload_certificates().unwrap_err();
+            assert!(error.to_string().contains(path(name).to_str().unwrap()), "{error}");
+            assert_eq!(ask(&origin), Some(200));
+            std::fs::write(path(name), good).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_connected_before_a_reload_is_not_used_after_it() {
+        let server = ScriptedOrigin::new(|listener| {
+            for _ in 0..2 {
+                let mut connection = accept(listener);
+                connection.receive();
+                connection.send(OK);
+                connection.wait_for_close();
+            }
+        });
+        let origin = Origin::new();
+        for _ in 0..2 {
+            get(&origin, &server.url()).unwrap().into_body().into_bytes().unwrap();
+            origin.reload_certificates().unwrap();
+        }
+        server.finish();
     }
 
     #[test]

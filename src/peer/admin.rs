@@ -47,7 +47,8 @@ impl Peer {
     /// | `GET /status` | its pool, its store and what was counted, for people |
     /// | `PURGE /purge?q=<escaped URL>` | what [`purge`](Self::purge) says, also of `?prefix=`, `?group=&origin=` and `?all` |
     ///
-    /// Where the peer has [tokens](crate::PeerBuilder::tokens), all but the first two are for those who show one. Nothing
+    /// Where the peer has [tokens](crate::PeerBuilder::tokens), all but the first two are for those who show one, and
+    /// where it has [operator tokens](crate::PeerBuilder::operator_tokens), a purge needs one of these. Nothing
     /// of it names a URL, a user or a credential.
     ///
     /// ```
@@ -85,7 +86,9 @@ impl Peer {
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn serve_admin_on(&self, listener: TcpListener, options: FrontOptions) -> Result<Serving> {
         let responder: Arc<dyn Responder> = Arc::new(Administering(self.clone()));
-        EventFront::responder_on(listener, &options, &responder)
+        let serving = EventFront::responder_on(listener, &options, &responder)?;
+        self.is_administered_on(serving.local_addr());
+        Ok(serving)
     }
 
     /// What those who run it may ask. It looks at the head alone, and never waits.
@@ -105,14 +108,12 @@ impl Peer {
                 return Err(refusal(StatusCode::NOT_FOUND, ErrorKind::BadRequest, text).into());
             }
         };
-        if !matches!(asked, Asked::Health | Asked::Ready) {
-            if !self.is_known(request.headers()) {
-                return Err(self.turn_away().into());
-            }
-            if self.is_misled(request.headers()) {
-                let text = "no page of the web is answered, nor who calls this address by a name";
-                return Err(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text).into());
-            }
+        let refused = match asked {
+            Asked::Health | Asked::Ready => self.inner.proxy.refuses_foreign(request.uri()),
+            _ => self.inner.proxy.refuses_admin(request, matches!(asked, Asked::Purge)),
+        };
+        if let Some(refused) = refused {
+            return Err(refused.into());
         }
         match asked {
             Asked::Purge if protocol::is_purge(request.method()) => Ok(asked),
@@ -125,11 +126,11 @@ impl Peer {
     /// The answer to what those who run it ask. Only a purge waits.
     fn tell(&self, asked: Asked, request: &Request<Body>) -> Response<Body> {
         match asked {
-            Asked::Health => self.health(),
-            Asked::Ready => self.readiness(),
+            Asked::Health => self.inner.proxy.health(),
+            Asked::Ready => self.inner.proxy.readiness(),
             Asked::Metrics => answer("text/plain; version=0.0.4; charset=utf-8", self.metrics()),
             Asked::Status => answer(TEXT, self.status()),
-            Asked::Purge => self.purge_by_known(request),
+            Asked::Purge => self.inner.proxy.purge_by_known(request),
         }
     }
 
@@ -171,10 +172,10 @@ struct Administering(Peer);
 
 impl Handler for Administering {
     fn handle(&self, request: Request<Body>) -> Response<Body> {
-        match self.0.asked_by_operator(&request) {
+        self.0.inner.proxy.of_admin(match self.0.asked_by_operator(&request) {
             Ok(asked) => self.0.tell(asked, &request),
             Err(refused) => *refused,
-        }
+        })
     }
 }
 
@@ -188,16 +189,17 @@ impl Responder for Administering {
             Ok(Asked::Purge) => {
                 let ledger = Ledger::new(u64::MAX);
                 handled(Lane::Peers, ledger, request, wakes, move |request| {
-                    self.0.tell(Asked::Purge, &request)
+                    self.0.inner.proxy.of_admin(self.0.tell(Asked::Purge, &request))
                 })
             }
-            Ok(asked) => Step::Serve(self.0.tell(asked, &request)),
-            Err(refused) => Step::Serve(*refused),
+            Ok(asked) => Step::Serve(self.0.inner.proxy.of_admin(self.0.tell(asked, &request))),
+            Err(refused) => Step::Serve(self.0.inner.proxy.of_admin(*refused)),
         }
     }
 
     fn admit(&self, head: &Request<()>) -> Result<Option<Target>, Box<Response<Body>>> {
-        self.0.asked_by_operator(head).map(|_| None)
+        let asked = self.0.asked_by_operator(head).map(|_| None);
+        asked.map_err(|refused| self.0.inner.proxy.of_admin(*refused).into())
     }
 }
 
@@ -309,7 +311,9 @@ mod tests {
         for (name, value, status) in [
             ("sec-fetch-site", "cross-site", 403),
             ("sec-fetch-site", "none", 200),
-            ("host", "evil.example:3001", 403),
+            ("host", "evil.example:3001", 421),
+            ("host", "0.0.0.0:3001", 421),
+            ("origin", "http://evil.example", 403),
             ("host", "127.0.0.1:3001", 200),
         ] {
             let request = Request::get("/status").header(name, value).body(Body::empty()).unwrap();

@@ -5,20 +5,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::addresses::MemberAddresses;
 use super::handover::Handover;
-use super::member::Peer;
+use super::member::{Inner, Peer};
+use super::pool::InPool;
 use super::threads::PeerThreads;
 use crate::access::OriginRules;
 use crate::at_once::Spawn;
 use crate::caching::{Caching, CachingBuilder};
-use crate::client::{Client, ClientBuilder, Listed, NoPeerLeft};
+use crate::client::{Client, ClientBuilder, NoPeerLeft, parse};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::handler::Allowed;
+use crate::handler::{Allowed, OwnAddresses, Proxy, Rights};
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::near::NearCache;
-use crate::origin::{Origin, OriginBuilder};
+use crate::origin::{Origin, OriginBuilder, SystemLookup};
 use crate::peer_url::PeerUrl;
 use crate::policy::{Mode, Rules};
 use crate::polite::{Polite, Politeness, Share};
@@ -30,23 +32,27 @@ use crate::token::Tokens;
 /// The part of its memory that is for copies of what others own.
 const NEAR: u64 = 16;
 
+/// For how long former owners are asked first, unless told otherwise.
+const HANDOVER: Duration = Duration::from_secs(60);
+
 /// Puts a [`Peer`] together. Every part but its own URL has a default.
 #[must_use]
 pub struct PeerBuilder {
     self_url: String,
-    peers: Option<Listed>,
+    peers: Option<Result<Vec<Member>>>,
     client: ClientBuilder,
     caching: CachingBuilder,
     origin: Option<Arc<dyn RoundTrip>>,
     origins: OriginRules,
     network: OriginBuilder,
     root_certificates: Option<PathBuf>,
+    handover: Duration,
     memory: Option<u64>,
     store: Option<Arc<dyn Store>>,
     rules: Rules,
     politeness: Politeness,
-    tokens: Option<Tokens>,
-    purge_by_anyone: bool,
+    rights: Rights,
+    pass_cookies: bool,
     near: Option<NearCache>,
     clock: Option<Arc<dyn Clock>>,
 }
@@ -62,12 +68,13 @@ impl PeerBuilder {
             origins: OriginRules::default(),
             network: Origin::builder(),
             root_certificates: None,
+            handover: HANDOVER,
             memory: None,
             store: None,
             rules: Rules::default(),
             politeness: Politeness::default(),
-            tokens: None,
-            purge_by_anyone: false,
+            rights: Rights::default(),
+            pass_cookies: false,
             near: None,
             clock: None,
         }
@@ -76,13 +83,13 @@ impl PeerBuilder {
     /// The peers of the pool, as base URLs; this one among them, or it owns nothing. Default: this one
     /// alone.
     pub fn pool(mut self, peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.peers = Some(Listed::urls(peers));
+        self.peers = Some(parse(peers.into_iter().map(Into::into)));
         self
     }
 
     /// The peers with their weights, in place of [`pool`](Self::pool); the last call of the two counts.
     pub fn members(mut self, members: impl IntoIterator<Item = Member>) -> Self {
-        self.peers = Some(Listed::Members(members.into_iter().collect()));
+        self.peers = Some(Ok(members.into_iter().collect()));
         self
     }
 
@@ -123,6 +130,12 @@ impl PeerBuilder {
     /// Answers those alone who show one of these tokens, and shows the first to the other peers. Whoever shows
     /// none, or another, is answered with 407. Default: anybody who reaches it may ask.
     ///
+    /// Without tokens the peer is kept safe from web pages. It answers only requests whose `Host` is a loopback address,
+    /// `localhost`, or the authority of its own URL or of a bound socket (421 otherwise, `/healthz` and `/readyz`
+    /// excepted), and none that a page in a browser sends (`Sec-Fetch-Site`, `Origin`: 403). A response that does not go
+    /// to a [`Client`] carries `Content-Security-Policy: sandbox`, `X-Content-Type-Options: nosniff` and
+    /// `Cross-Origin-Resource-Policy: same-origin`.
+    ///
     /// ```
     /// use forwardcache::{Body, Peer, Tokens};
     /// use http::Request;
@@ -135,7 +148,36 @@ impl PeerBuilder {
     /// ```
     pub fn tokens(mut self, tokens: Tokens) -> Self {
         self.client = self.client.tokens(tokens.clone());
-        self.tokens = Some(tokens);
+        self.rights.tokens = Some(tokens);
+        self
+    }
+
+    /// Reserves [purging](Peer::purge) and [leaving](Peer::leave) for requests that show one of these tokens. They may
+    /// read as well; the [`tokens`](Self::tokens) are then for reading only, and a purge with one of those is answered
+    /// with 403. Without any token it is answered with 407. [`purge_by_anyone`](Self::purge_by_anyone) has no effect then.
+    /// Default: none, and a token is for everything.
+    ///
+    /// This peer shows the first of them to the other peers when it purges or leaves: all peers of the pool need the
+    /// same ones. To introduce them without an interruption, first make the operator token the second of the
+    /// [`tokens`](Self::tokens) of every peer.
+    ///
+    /// ```
+    /// use forwardcache::{Body, Peer, Tokens};
+    /// use http::Request;
+    ///
+    /// let (readers, operators) = (Tokens::new(["correct-horse-battery"])?, Tokens::new(["staple-for-operators"])?);
+    /// let peer = Peer::builder("http://127.0.0.1:3000").tokens(readers).operator_tokens(operators).build()?;
+    /// let purge = |token: &str| {
+    ///     let request = Request::builder().method("PURGE").uri("/proxy?all");
+    ///     request.header("proxy-authorization", format!("Bearer {token}")).body(Body::empty()).unwrap()
+    /// };
+    /// assert_eq!(peer.handler()(purge("correct-horse-battery")).status(), 403);
+    /// assert_eq!(peer.handler()(purge("staple-for-operators")).status(), 200);
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn operator_tokens(mut self, tokens: Tokens) -> Self {
+        self.client = self.client.operator_tokens(tokens.clone());
+        self.rights.operator_tokens = Some(tokens);
         self
     }
 
@@ -147,7 +189,19 @@ impl PeerBuilder {
     /// [client certificates](crate::ServerTls::client_certificates_from), those who have one are meant to: say so
     /// here.
     pub fn purge_by_anyone(mut self, may: bool) -> Self {
-        self.purge_by_anyone = may;
+        self.rights.purge_by_anyone = may;
+        self
+    }
+
+    /// Whether `Set-Cookie` is passed to programs that ask `/proxy?q=` and are no [`Client`] of this crate. Such a program
+    /// sees all origins at the host of this peer, and with a jar by host it would send the cookies of one origin to all
+    /// others. The clients of the Go package keep jars by origin, and want them.
+    ///
+    /// Whatever this says, these programs get `Location`, `Content-Location` and `Refresh` as absolute URLs, and no field
+    /// that sets something for a whole host, such as `Strict-Transport-Security`, `Alt-Svc`, `Clear-Site-Data`, `NEL`
+    /// and `Report-To`. Default: no.
+    pub fn pass_cookies(mut self, pass: bool) -> Self {
+        self.pass_cookies = pass;
         self
     }
 
@@ -274,7 +328,7 @@ impl PeerBuilder {
     /// owner whether it has it: once, for what is stored alone, and for 200 ms. Zero: it is not asked. Default: 60
     /// seconds.
     pub fn handover(mut self, time: Duration) -> Self {
-        self.client = self.client.handover(time);
+        self.handover = time;
         self
     }
 
@@ -377,11 +431,11 @@ impl PeerBuilder {
     /// [`ClientBuilder::build`] fails with.
     pub fn build(mut self) -> Result<Peer> {
         let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
-        let listed = self.peers.unwrap_or_else(|| Listed::Members(vec![self_url.clone().into()]));
+        let members = self.peers.unwrap_or_else(|| Ok(vec![self_url.clone().into()]))?;
         let memory = self.memory.unwrap_or_else(default_capacity);
         let near = match self.near {
             Some(near) => near.or_memory(memory / NEAR),
-            None if listed.len() > 1 && self.store.is_none() => NearCache::new().or_memory(memory / NEAR),
+            None if members.len() > 1 && self.store.is_none() => NearCache::new().or_memory(memory / NEAR),
             None => NearCache::new(),
         };
         let memory = memory.checked_sub(near.bytes()).ok_or_else(|| {
@@ -390,7 +444,12 @@ impl PeerBuilder {
             Error::new(ErrorKind::BadOption, text)
         })?;
         // What no other answers it answers itself, by its own rules.
-        let client = self.client.listed(listed).no_peer_left(NoPeerLeft::Fail).near_cache(near);
+        let client = self
+            .client
+            .members(members)
+            .handover(self.handover)
+            .no_peer_left(NoPeerLeft::Fail)
+            .near_cache(near);
         let client = client.beside(self_url.clone(), self.rules.clone(), self.clock).build()?;
         let (origin, network): (Arc<dyn RoundTrip>, _) = match self.origin {
             Some(origin) => (origin, None),
@@ -416,8 +475,14 @@ impl PeerBuilder {
         let threads = PeerThreads::new(store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX)));
         let caching = self.caching.spawn(Arc::clone(&threads) as Arc<dyn Spawn>);
         let caching = caching.origin(origin).store(store).rules(self.rules).build()?;
-        let allowed = Allowed::new(self.tokens, self.origins, self.purge_by_anyone);
-        Ok(Peer::new(self_url, client, caching, polite, network, allowed, threads))
+        let allowed = Allowed::new(self.rights, self.origins).pass_cookies(self.pass_cookies);
+        let (path, own_addresses) = (client.path().to_owned(), Arc::<OwnAddresses>::default());
+        let addresses = MemberAddresses::new(SystemLookup);
+        let pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone(), addresses });
+        let proxy = Proxy::new(path, caching.clone(), Arc::clone(&own_addresses), pool, allowed)
+            .served_by(threads.servers().clone());
+        let inner = Inner { self_url, client, caching, polite, own_addresses, network, proxy, threads };
+        Ok(Peer { inner: Arc::new(inner) })
     }
 }
 

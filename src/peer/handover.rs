@@ -39,11 +39,11 @@ impl<O: RoundTrip> Handover<O> {
         let is_for_all_of_it = *request.method() == Method::GET
             && request.body().is_empty()
             && !request.headers().keys().any(|name| NOT_PLAIN.contains(name));
-        if !is_for_all_of_it || !self.client.has_former_owners() {
+        if !is_for_all_of_it || !self.client.known_pool().former().are_any() {
             return None;
         }
         let target = Target::parse(&request.uri().to_string()).ok()?;
-        let former = self.client.former_owner(&target, &self.self_url, Instant::now())?;
+        let former = self.client.known_pool().former_owner(&target, &self.self_url, Instant::now())?;
         let mut asking = Request::new(Body::empty());
         asking.headers_mut().clone_from(request.headers());
         asking.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("only-if-cached"));
@@ -55,7 +55,7 @@ impl<O: RoundTrip> Handover<O> {
             Err(error) => {
                 debug!("{} {} not handed over by {former}", error.kind(), redacted(target.as_str()));
                 if !error.is_told_by_peer() && patience == PATIENCE {
-                    self.client.forget_former(&former);
+                    self.client.known_pool().former().is_gone(&former);
                 }
                 None
             }
@@ -71,9 +71,9 @@ impl<O: RoundTrip> RoundTrip for Handover<O> {
         let changed = (!request.method().is_safe()).then(|| request.uri().clone());
         let answer = self.origin.round_trip(request);
         if let Some(url) = changed
-            && self.client.has_former_owners()
+            && self.client.known_pool().former().are_any()
         {
-            self.client.purge_former(&all_of_its_origin(&url.to_string()));
+            self.client.known_pool().former().purge(&all_of_its_origin(&url.to_string()));
         }
         answer
     }

@@ -24,7 +24,7 @@ impl Peer {
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn leave(&self) {
-        if self.begins_to_leave() {
+        if self.inner.proxy.begins_to_leave() {
             let told = self.client().tell_of_leaving(self.self_url());
             info!("leaving the pool: {told} of the other peers are told");
         }

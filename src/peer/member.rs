@@ -4,28 +4,25 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
-use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response};
 
-use super::addresses::MemberAddresses;
 use super::builder::PeerBuilder;
-use super::pool::InPool;
 use super::threads::PeerThreads;
 use crate::access::OriginRules;
 use crate::at_once::{PlainRequest, Step, Wakes};
 use crate::body::Body;
 use crate::caching::{Caching, Explanation};
 use crate::client::Client;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::front::{EventFront, FrontOptions, Handler, RemoteAddress, Responder, Scratch, Serving, handled};
-use crate::handler::{Allowed, Next, OwnAddresses, Proxy, is_of_this_machine};
+use crate::handler::{Next, OwnAddresses, Proxy};
 use crate::ledger::Ledger;
 use crate::member::Member;
-use crate::origin::{Origin, SystemLookup};
+use crate::origin::Origin;
 use crate::peer_url::PeerUrl;
 use crate::polite::Polite;
 use crate::protocol;
-use crate::purge::{self, PeerPurged, PoolPurged, Purge};
+use crate::purge::{self, PoolPurged, Purge};
 use crate::round_trip::RoundTrip;
 use crate::scheduler::{self as sharing, Scheduler, Servers, Shares};
 use crate::stats::{FrontStats, Stats};
@@ -55,19 +52,19 @@ use crate::target::Target;
 /// Cloning it is cheap and gives the same peer.
 #[derive(Clone)]
 pub struct Peer {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    self_url: PeerUrl,
-    client: Client,
-    caching: Caching,
-    polite: Polite,
-    own_addresses: Arc<OwnAddresses>,
+pub(super) struct Inner {
+    pub(super) self_url: PeerUrl,
+    pub(super) client: Client,
+    pub(super) caching: Caching,
+    pub(super) polite: Polite,
+    pub(super) own_addresses: Arc<OwnAddresses>,
     /// The network, where the peer goes there itself.
-    network: Option<Origin>,
-    proxy: Proxy,
-    threads: Arc<PeerThreads>,
+    pub(super) network: Option<Origin>,
+    pub(super) proxy: Proxy,
+    pub(super) threads: Arc<PeerThreads>,
 }
 
 /// What a peer answers itself, by its own rules: what it owns, and what it stands in for.
@@ -87,36 +84,6 @@ impl Peer {
         PeerBuilder::new(self_url.into())
     }
 
-    pub(super) fn new(
-        self_url: PeerUrl,
-        client: Client,
-        caching: Caching,
-        polite: Polite,
-        network: Option<Origin>,
-        allowed: Allowed,
-        threads: Arc<PeerThreads>,
-    ) -> Self {
-        let own_addresses = Arc::new(OwnAddresses::default());
-        let addresses = MemberAddresses::new(SystemLookup);
-        let in_pool = Box::new(InPool { client: client.clone(), self_url: self_url.clone(), addresses });
-        let path = client.path().to_owned();
-        let own = Arc::clone(&own_addresses);
-        let proxy = Proxy::new(path, caching.clone(), own, in_pool, allowed);
-        let proxy = proxy.served_by(threads.servers().clone());
-        Self {
-            inner: Arc::new(Inner {
-                self_url,
-                client,
-                caching,
-                polite,
-                own_addresses,
-                network,
-                proxy,
-                threads,
-            }),
-        }
-    }
-
     /// The path under which it answers.
     #[must_use]
     pub fn path(&self) -> &str {
@@ -133,8 +100,8 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadUrl`](crate::ErrorKind::BadUrl) when it is not an absolute `http` or `https` URL,
-    /// [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) where [`PeerBuilder::origins`] of its owner do
+    /// [`ErrorKind::BadUrl`] when it is not an absolute `http` or `https` URL,
+    /// [`ErrorKind::Forbidden`] where [`PeerBuilder::origins`] of its owner do
     /// not allow it, and what fetching fails with.
     pub fn get(&self, url: &str) -> Result<Response<Body>> {
         self.fetch(Method::GET, url)
@@ -159,10 +126,18 @@ impl Peer {
     /// Sends a request for this URL, whatever its URI.
     fn send(&self, target: Target, mut request: Request<Body>) -> Result<Response<Body>> {
         if protocol::is_purge(request.method()) {
-            return Ok(purge::response(&self.purge(&Purge::of_target(&target))));
+            let purge = match protocol::is_soft_purge(request.headers()) {
+                Some(false) => Purge::of_target(&target),
+                Some(true) => Purge::of_target(&target).soft(),
+                None => {
+                    let text = "forwardcache-purge says something else than soft";
+                    return Err(Error::new(ErrorKind::BadRequest, text).with_url(&target));
+                }
+            };
+            return Ok(purge::response(&self.purge(&purge)));
         }
         // Without any peer all of it is its own.
-        if self.inner.client.is_own(&target, &self.inner.self_url) {
+        if self.inner.client.known_pool().is_own(&target, &self.inner.self_url) {
             self.may_ask(&target)?;
             return self.inner.caching.round_trip_to(target, request);
         }
@@ -199,7 +174,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// As [`Caching::explain`], and [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) where
+    /// As [`Caching::explain`], and [`ErrorKind::Forbidden`] where
     /// [`PeerBuilder::origins`] does not allow the URL.
     pub fn explain(&self, url: &str) -> Result<Explanation> {
         let mut request = Request::new(());
@@ -223,12 +198,7 @@ impl Peer {
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn purge(&self, purge: &Purge) -> PoolPurged {
-        // What former owners have would come back.
-        self.inner.client.purge_former(purge);
-        let own = Ok(self.inner.caching.purge(purge));
-        let mut peers = self.inner.client.purge_others(purge, &self.inner.self_url);
-        peers.push(PeerPurged::new(self.inner.self_url.clone(), own));
-        PoolPurged::new(peers)
+        self.inner.proxy.purge(purge, true)
     }
 
     /// Puts these peers in place of those before, each with a weight of 1. Requests under way keep the old
@@ -236,7 +206,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadPeer`](crate::ErrorKind::BadPeer) when one of them is no base URL; nothing is
+    /// [`ErrorKind::BadPeer`] when one of them is no base URL; nothing is
     /// changed then.
     pub fn set_pool(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
         self.inner.client.set_pool(peers)
@@ -266,9 +236,32 @@ impl Peer {
         }
         self.inner.proxy.allowed().set_origins(rules);
         // To which address a name led when it was fetched, nobody knows any more.
-        self.inner.client.forget_all_former();
+        self.inner.client.known_pool().former().forget();
         self.inner.caching.purge(&Purge::all());
         self.inner.client.forget_near();
+    }
+
+    /// Reads the files of [root certificates](PeerBuilder::root_certificates_file) and of the
+    /// [client certificate](PeerBuilder::client_certificate_files) again, for requests to origins and to other peers.
+    /// Requests from now on use what they hold, on connections of their own; requests under way end as they began. What
+    /// a server of this peer shows has its own [`reload`](crate::ServerTls::reload), as have [`Tokens`](crate::Tokens).
+    ///
+    /// ```
+    /// use forwardcache::Peer;
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
+    /// peer.reload_certificates()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadOption`] when a file cannot be read or used, which the error names.
+    /// Requests that need it go on with what was read before.
+    pub fn reload_certificates(&self) -> Result<()> {
+        let to_peers = self.inner.client.reload_certificates();
+        self.inner.network.iter().try_for_each(Origin::reload_certificates)?;
+        to_peers
     }
 
     /// As [`set_pool`](Self::set_pool), with weights.
@@ -291,46 +284,6 @@ impl Peer {
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.inner.client
-    }
-
-    /// Whether these fields of a request show who may ask.
-    pub(super) fn is_known(&self, headers: &HeaderMap) -> bool {
-        self.inner.proxy.knows(headers)
-    }
-
-    /// Answers one who does not.
-    pub(super) fn turn_away(&self) -> Response<Body> {
-        self.inner.proxy.turn_away()
-    }
-
-    pub(super) fn begins_to_leave(&self) -> bool {
-        self.inner.proxy.begins_to_leave()
-    }
-
-    /// Says whether it is there, and stays.
-    pub(super) fn health(&self) -> Response<Body> {
-        self.inner.proxy.health()
-    }
-
-    /// Says whether it should be sent requests.
-    pub(super) fn readiness(&self) -> Response<Body> {
-        self.inner.proxy.readiness()
-    }
-
-    /// Answers a purge by one who may.
-    pub(super) fn purge_by_known(&self, request: &Request<Body>) -> Response<Body> {
-        self.inner.proxy.purge_by_known(request)
-    }
-
-    /// Whether a request to those who run it comes from a page of the web, as far as that can be told.
-    pub(super) fn is_misled(&self, headers: &HeaderMap) -> bool {
-        let allowed = self.inner.proxy.allowed();
-        let is_by_name = || {
-            headers
-                .get(HOST)
-                .is_some_and(|host| !is_of_this_machine(host.as_bytes(), self.self_url().authority()))
-        };
-        allowed.is_by_a_page(headers) || (allowed.are_none_known() && is_by_name())
     }
 
     /// What was counted so far.
@@ -402,7 +355,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Listen`](crate::ErrorKind::Listen) when the address cannot be resolved or bound.
+    /// [`ErrorKind::Listen`] when the address cannot be resolved or bound.
     pub fn serve(&self, address: impl ToSocketAddrs) -> Result<Serving> {
         self.serve_with(address, FrontOptions::new())
     }
@@ -445,6 +398,11 @@ impl Peer {
     /// a URL which leads there. [`serve`](Self::serve) does that itself; a server of one's own has to.
     pub fn is_served_on(&self, address: SocketAddr) {
         self.inner.own_addresses.add(address);
+    }
+
+    /// The same of its admin side.
+    pub(super) fn is_administered_on(&self, address: SocketAddr) {
+        self.inner.own_addresses.add_admin(address);
     }
 }
 

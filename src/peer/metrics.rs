@@ -91,7 +91,7 @@ impl Peer {
     /// The asking side, and the other peers.
     fn pool_metrics(&self) -> Vec<Family> {
         let counts = self.client().counts();
-        let peers = u64::try_from(self.client().pool_size()).unwrap_or(u64::MAX);
+        let peers = u64::try_from(self.client().known_pool().size()).unwrap_or(u64::MAX);
         let up = self
             .others()
             .into_iter()

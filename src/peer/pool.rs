@@ -26,11 +26,11 @@ impl PoolView for InPool {
     }
 
     fn has_address(&self, address: IpAddr) -> bool {
-        self.addresses.has(address, self.client.pool_digest(), Instant::now(), || self.client.pool())
+        self.addresses.has(address, self.client.known_pool().digest(), Instant::now(), || self.client.pool())
     }
 
     fn digest(&self) -> PoolDigest {
-        self.client.pool_digest()
+        self.client.known_pool().digest()
     }
 
     fn own_url(&self) -> &PeerUrl {
@@ -42,7 +42,7 @@ impl PoolView for InPool {
     }
 
     fn purge_former(&self, purge: &Purge) {
-        self.client.purge_former(purge);
+        self.client.known_pool().former().purge(purge);
     }
 
     fn forget_near(&self, purge: &Purge) {

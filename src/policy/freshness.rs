@@ -3,19 +3,20 @@
 use std::time::{Duration, SystemTime};
 
 use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::heuristic;
 use super::rules::Rules;
 use super::validity::{LifetimeSource, Validity};
-use crate::header::cache_control::{MAX_DELTA_SECONDS, ResponseDirectives, delta_seconds};
+use crate::clock::Moment;
+use crate::header::cache_control::{ResponseDirectives, delta_seconds};
 use crate::header::{date, list};
 
 /// When a response was asked for and when it came.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    pub(crate) request: SystemTime,
-    pub(crate) response: SystemTime,
+    pub(crate) request: Moment,
+    pub(crate) response: Moment,
 }
 
 /// All that later decisions need of a response that is about to be stored.
@@ -26,7 +27,7 @@ pub(crate) fn validity(
     times: Times,
     rules: &Rules,
 ) -> Validity {
-    let generated = date::of(headers, &DATE).unwrap_or(times.response);
+    let generated = date::of(headers, &DATE).unwrap_or(times.response.wall());
     let (lifetime, lifetime_source) = lifetime(status, headers, directives, generated, rules);
     let shared = rules.is_shared();
     Validity {
@@ -36,9 +37,8 @@ pub(crate) fn validity(
         lifetime_source,
         stale_while_revalidate: directives.stale_while_revalidate.unwrap_or_default(),
         stale_if_error: directives.stale_if_error,
-        // A cache that does not strip the fields that a qualified no-cache names has to validate the
-        // whole (RFC 9111 section 5.2.2.4).
-        no_cache: directives.no_cache || !directives.no_cache_fields.is_empty(),
+        // The fields that a qualified no-cache names are not stored.
+        no_cache: directives.no_cache,
         // Section 5.2.2.10: s-maxage implies proxy-revalidate.
         must_revalidate: directives.must_revalidate
             || (shared && (directives.proxy_revalidate || directives.s_maxage.is_some())),
@@ -76,32 +76,27 @@ fn lifetime(
 
 /// `corrected_initial_age` of section 4.2.3.
 fn initial_age(headers: &HeaderMap, generated: SystemTime, times: Times) -> Duration {
-    let apparent = times.response.duration_since(generated).unwrap_or_default();
-    let delay = times.response.duration_since(times.request).unwrap_or_default();
+    let apparent = times.response.wall().duration_since(generated).unwrap_or_default();
+    let delay = times.response.since(times.request);
     let stated = age_field(headers);
     // HTTP dates have whole seconds: the fraction of the receiving clock is not age.
     Duration::from_secs(apparent.as_secs()).max(stated.saturating_add(delay))
 }
 
-/// The `Age` field (section 5.1). Of a list the first member counts. One that is no number says that some
-/// cache on the way is broken, and so does one that two lines or twice the same value give: such a
-/// response counts as old as can be, which at worst costs a validation.
+/// The `Age` field (section 5.1): its first member counts, and one that is not a number is ignored.
 fn age_field(headers: &HeaderMap) -> Duration {
-    let mut lines = headers.get_all(AGE).into_iter().map(HeaderValue::as_bytes);
-    let Some(line) = lines.next() else { return Duration::ZERO };
-    let mut members = list::members(line);
-    let first = members.next();
-    let is_doubtful = lines.next().is_some() || members.any(|member| Some(member) == first);
-    first.and_then(delta_seconds).filter(|_| !is_doubtful).unwrap_or(Duration::from_secs(MAX_DELTA_SECONDS))
+    list::members_of(headers, &AGE).next().and_then(delta_seconds).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
 
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::header::cache_control::MAX_DELTA_SECONDS;
     use crate::policy::Mode;
 
     const NOW: u64 = 784_111_777;
@@ -120,7 +115,7 @@ mod tests {
 
     fn of(mode: Mode, fields: &[(&'static str, &str)]) -> Validity {
         let headers = headers(fields);
-        let times = Times { request: at(NOW - 2), response: at(NOW) };
+        let times = Times { request: at(NOW - 2).into(), response: at(NOW).into() };
         validity(StatusCode::OK, &headers, &ResponseDirectives::of(&headers), times, &Rules::new(mode))
     }
 
@@ -134,6 +129,10 @@ mod tests {
             (&[("cache-control", "max-age=2"), ("expires", "0")], (2, MaxAge), (2, MaxAge)),
             (&[DATE, ("expires", "Sun, 06 Nov 1994 08:49:40 GMT")], (3, Expires), (3, Expires)),
             (&[DATE, ("expires", "Sun, 06 Nov 1994 08:49:30 GMT")], (0, Expires), (0, Expires)),
+            (&[DATE, ("expires", "THU, 06 NOV 1994 08:49:40 gmt")], (3, Expires), (3, Expires)),
+            (&[DATE, ("expires", "Thu Nov  6 08:49:40 1994")], (3, Expires), (3, Expires)),
+            (&[DATE, ("expires", "Sun, 06 Nov 1994 08:49:40 UTC")], (0, Expires), (0, Expires)),
+            (&[("last-modified", "yesterday")], (0, None), (0, None)),
             (&[("expires", "0")], (0, Expires), (0, Expires)),
             (&[("expires", "Sun, 06 Nov 1994 08:49:40 GMT")], (3, Expires), (3, Expires)),
             (&[DATE, ("last-modified", "Sun, 06 Nov 1994 08:48:37 GMT")], (6, Heuristic), (6, Heuristic)),
@@ -157,11 +156,19 @@ mod tests {
             (&[("date", "Sun, 06 Nov 1994 09:49:37 GMT")], 2),
             (&[("age", "7200, 0")], 7202),
             (&[("age", "0, 7200")], 2),
-            (&[("age", "0"), ("age", "7200")], MAX_DELTA_SECONDS + 2),
-            (&[("age", "0, 0")], MAX_DELTA_SECONDS + 2),
-            (&[("age", "abc")], MAX_DELTA_SECONDS + 2),
-            (&[("age", "-1")], MAX_DELTA_SECONDS + 2),
-            (&[("age", "7200.0")], MAX_DELTA_SECONDS + 2),
+            (&[("age", "7200"), ("age", "0")], 7202),
+            (&[("age", "0"), ("age", "7200")], 2),
+            (&[("age", "0, 0")], 2),
+            (&[("age", "0"), ("age", "0")], 2),
+            (&[("age", "3600, 3600")], 3602),
+            (&[("age", "abc")], 2),
+            (&[("age", "abc, 7200")], 2),
+            (&[("age", "-1")], 2),
+            (&[("age", "3.5")], 2),
+            (&[("age", "7200.0")], 2),
+            (&[("age", "7200;a=b")], 2),
+            (&[("age", "")], 2),
+            (&[("date", "nonsense")], 2),
             (&[("age", "18446744073709551615")], MAX_DELTA_SECONDS + 2),
         ] {
             assert_eq!(of(Mode::Private, fields).initial_age.as_secs(), age, "{fields:?}");
@@ -179,7 +186,7 @@ mod tests {
             assert_eq!(of(Mode::Private, &[("cache-control", field)]).must_revalidate, private, "{field}");
             assert_eq!(of(Mode::Shared, &[("cache-control", field)]).must_revalidate, shared, "{field}");
         }
-        assert!(of(Mode::Private, &[("cache-control", "no-cache=\"set-cookie\"")]).no_cache);
+        assert!(!of(Mode::Private, &[("cache-control", "no-cache=\"set-cookie\"")]).no_cache);
     }
 
     proptest! {
@@ -189,7 +196,7 @@ mod tests {
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)))
                 .collect();
-            let times = Times { request: at(NOW), response: at(NOW) };
+            let times = Times { request: at(NOW).into(), response: at(NOW).into() };
             for mode in [Mode::Private, Mode::Shared] {
                 let directives = ResponseDirectives::of(&fields);
                 let validity = validity(StatusCode::OK, &fields, &directives, times, &Rules::new(mode));

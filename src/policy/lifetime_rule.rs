@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::header::cache_control::ResponseDirectives;
 use crate::target::Target;
 
 /// What a rule does to a freshness lifetime.
@@ -22,7 +23,8 @@ pub enum Lifetime {
 /// A rule on the freshness lifetime of responses, by where they come from and by their status.
 ///
 /// It is about how long, never about whether: what says `no-store`, `no-cache` or `private`, or is not to be
-/// stored for any other reason, stays what it is. Of several rules that match, the first counts.
+/// stored for any other reason, stays what it is, unless the rule [overrides](Self::override_no_store) that. Of several
+/// rules that match, the first counts. As text, see [`FromStr`](#impl-FromStr-for-LifetimeRule).
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,50 +44,122 @@ pub enum Lifetime {
 pub struct LifetimeRule {
     lifetime: Lifetime,
     host: String,
+    port: Option<u16>,
     path: String,
     statuses: Vec<u16>,
+    overrides_no_store: bool,
+    overrides_private: bool,
 }
 
 impl LifetimeRule {
-    /// A rule for every response.
+    /// A rule for every success; an [`AtMost`](Lifetime::AtMost), for every response.
     #[must_use]
     pub fn new(lifetime: Lifetime) -> Self {
-        Self { lifetime, host: "*".to_owned(), path: "*".to_owned(), statuses: Vec::new() }
+        Self {
+            lifetime,
+            host: "*".to_owned(),
+            port: None,
+            path: "*".to_owned(),
+            statuses: Vec::new(),
+            overrides_no_store: false,
+            overrides_private: false,
+        }
     }
 
     /// For hosts that match this pattern alone: `*` stands for any letters, dots among them. Capitals do not
-    /// matter, and neither does the port. Default: every host.
+    /// matter. With a port, as in `example.com:8443`, it is for that port alone; without, for every port. Default: every
+    /// host.
     #[must_use]
     pub fn host(mut self, pattern: impl Into<String>) -> Self {
-        self.host = pattern.into().to_ascii_lowercase();
+        let pattern = pattern.into().to_ascii_lowercase();
+        let (host, port) = host_and_port(&pattern);
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        (self.host, self.port) = (host.to_owned(), port);
         self
     }
 
-    /// For paths that match this pattern alone: `*` stands for any letters, slashes among them. The query is
-    /// no part of the path. Default: every path.
+    /// For paths that match this pattern alone: `*` stands for any letters, slashes among them. One that ends with `/`
+    /// also matches everything below it. The query is no part of the path. Default: every path.
     #[must_use]
     pub fn path(mut self, pattern: impl Into<String>) -> Self {
         self.path = pattern.into();
         self
     }
 
-    /// For this status, beside those named before. Default: every status.
+    /// For this status, beside those named before. Default: successes (200 to 299); of an
+    /// [`AtMost`](Lifetime::AtMost), every status.
     #[must_use]
     pub fn status(mut self, status: u16) -> Self {
         self.statuses.push(status);
         self
     }
 
+    /// Stores responses that say `no-store` too. The origin meant them not to be stored: this is for origins that are
+    /// known to say so by mistake. Default: they are not stored.
+    #[must_use]
+    pub fn override_no_store(mut self) -> Self {
+        self.overrides_no_store = true;
+        self
+    }
+
+    /// Takes responses that say `private` for responses that do not: shared mode stores them, and private mode gives them
+    /// to requests with other cookies. **One user is given what was made for another one**, unless the origin says
+    /// `private` by mistake. Default: they are stored in private mode alone, and kept apart.
+    #[must_use]
+    pub fn override_private(mut self) -> Self {
+        self.overrides_private = true;
+        self
+    }
+
+    pub(super) fn lifetime(&self) -> Lifetime {
+        self.lifetime
+    }
+
+    /// Whether it gives a lifetime to what has none.
+    pub(crate) fn gives_lifetime(&self) -> bool {
+        self.lifetime.gives_one()
+    }
+
+    /// Takes out of the directives of a response what it overrides.
+    pub(crate) fn override_directives(&self, directives: &mut ResponseDirectives) {
+        directives.no_store &= !self.overrides_no_store;
+        if self.overrides_private {
+            directives.private = false;
+            directives.private_fields.clear();
+        }
+    }
+
     fn matches(&self, target: &Target, status: StatusCode) -> bool {
-        (self.statuses.is_empty() || self.statuses.contains(&status.as_u16()))
+        let is_meant = match self.lifetime {
+            _ if !self.statuses.is_empty() => self.statuses.contains(&status.as_u16()),
+            Lifetime::AtMost(_) => true,
+            Lifetime::Exactly(_) | Lifetime::AtLeast(_) => status.is_success(),
+        };
+        let (path, asked) = (self.path.as_bytes(), target.path().as_bytes());
+        is_meant
+            && self.port.is_none_or(|port| port == target.port())
             && glob(self.host.as_bytes(), target.host().as_bytes())
-            && glob(self.path.as_bytes(), target.path().as_bytes())
+            && (glob(path, asked) || (path.ends_with(b"/") && glob(&[path, b"*"].concat(), asked)))
     }
 }
 
-/// What the first rule that matches does.
-pub(crate) fn lifetime_rule(rules: &[LifetimeRule], target: &Target, status: StatusCode) -> Option<Lifetime> {
-    rules.iter().find(|rule| rule.matches(target, status)).map(|rule| rule.lifetime)
+/// The first rule that matches.
+pub(crate) fn lifetime_rule<'a>(
+    rules: &'a [LifetimeRule],
+    target: &Target,
+    status: StatusCode,
+) -> Option<&'a LifetimeRule> {
+    rules.iter().find(|rule| rule.matches(target, status))
+}
+
+/// A pattern of hosts, and the port behind it. An IPv6 address with a port has brackets.
+pub(super) fn host_and_port(pattern: &str) -> (&str, Option<u16>) {
+    let split = pattern.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+    let number = |port: &str| port.parse().ok().filter(|port| *port > 0);
+    match split.and_then(|(host, port)| Some((host, number(port)?))) {
+        Some((host, port)) => (host, Some(port)),
+        None => (pattern, None),
+    }
 }
 
 impl Lifetime {
@@ -99,7 +173,7 @@ impl Lifetime {
     }
 
     /// Whether it gives a lifetime to what has none.
-    pub(crate) fn gives_one(self) -> bool {
+    fn gives_one(self) -> bool {
         matches!(self, Self::Exactly(lifetime) | Self::AtLeast(lifetime) if !lifetime.is_zero())
     }
 }
@@ -152,7 +226,48 @@ mod tests {
         ] {
             let target = Target::parse(url).unwrap();
             let found = lifetime_rule(&rules, &target, StatusCode::from_u16(status).unwrap());
-            assert_eq!(found, expected, "{url} {status}");
+            assert_eq!(found.map(|rule| rule.lifetime), expected, "{url} {status}");
+        }
+    }
+
+    #[test]
+    fn without_a_status_only_successes_are_given_a_lifetime() {
+        for (lifetime, of_errors) in [
+            (Lifetime::AtLeast(HOUR), false),
+            (Lifetime::Exactly(HOUR), false),
+            (Lifetime::AtMost(HOUR), true),
+        ] {
+            let (rule, target) = (LifetimeRule::new(lifetime), Target::parse("http://a.ex/").unwrap());
+            for (status, expected) in
+                [(200, true), (206, true), (301, of_errors), (404, of_errors), (500, of_errors)]
+            {
+                let status = StatusCode::from_u16(status).unwrap();
+                assert_eq!(rule.matches(&target, status), expected, "{lifetime:?} {status}");
+            }
+            assert!(rule.status(404).matches(&target, StatusCode::NOT_FOUND));
+        }
+    }
+
+    #[test]
+    fn a_port_and_what_is_below_a_path_are_matched() {
+        let rule = |host: &str, path: &str| LifetimeRule::new(Lifetime::AtMost(HOUR)).host(host).path(path);
+        for (host, path, url, expected) in [
+            ("a.ex:8443", "*", "https://a.ex:8443/", true),
+            ("a.ex:8443", "*", "https://a.ex/", false),
+            ("a.ex:443", "*", "https://a.ex/", true),
+            ("a.ex:443", "*", "http://a.ex/", false),
+            ("*:80", "*", "http://b.ex/", true),
+            ("[::1]:81", "*", "http://[::1]:81/", true),
+            ("[::1]", "*", "http://[::1]:81/", true),
+            ("::1", "*", "http://[::1]/", true),
+            ("*", "/v1/", "http://a.ex/v1/", true),
+            ("*", "/v1/", "http://a.ex/v1/b/c?d", true),
+            ("*", "/v1/", "http://a.ex/v1", false),
+            ("*", "/v*/", "http://a.ex/v2/x", true),
+            ("*", "/v1", "http://a.ex/v1/b", false),
+        ] {
+            let target = Target::parse(url).unwrap();
+            assert_eq!(rule(host, path).matches(&target, StatusCode::OK), expected, "{host} {path} {url}");
         }
     }
 

@@ -1,9 +1,12 @@
 //! May a stored response answer this request now? (RFC 9111 sections 4 and 5.2.1)
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+
+use http::StatusCode;
 
 use super::rules::Rules;
 use super::validity::Validity;
+use crate::clock::Moment;
 use crate::header::cache_control::RequestDirectives;
 
 /// What to do with a stored response that was selected for a request.
@@ -31,7 +34,8 @@ pub(crate) enum ValidateBecause {
 }
 
 /// Decides. For a request without directives and a fresh response this is two comparisons.
-pub(crate) fn reuse(validity: &Validity, request: &RequestDirectives, now: SystemTime) -> Reuse {
+pub(crate) fn reuse(validity: &Validity, request: &RequestDirectives, now: impl Into<Moment>) -> Reuse {
+    let now = now.into();
     if validity.no_cache {
         return Reuse::Validate(ValidateBecause::NoCache);
     }
@@ -42,58 +46,100 @@ pub(crate) fn reuse(validity: &Validity, request: &RequestDirectives, now: Syste
     if request.no_cache {
         return Reuse::Validate(ValidateBecause::Request);
     }
-    // RFC 8246 section 2: while an immutable response is fresh, validating it is a waste.
-    let too_old =
-        request.max_age.is_some_and(|max_age| validity.age(now) > max_age) && !(fresh && validity.immutable);
-    let too_short = request.min_fresh.is_some_and(|min_fresh| validity.remaining(now) < min_fresh);
-    if fresh && !too_short {
-        return if too_old { Reuse::Validate(ValidateBecause::Request) } else { Reuse::Fresh };
+    if fresh {
+        // RFC 8246 section 2: while an immutable response is fresh, validating it is a waste.
+        let too_old = is_too_old(validity, request, now) && !validity.immutable;
+        return if is_fresh_too_shortly(validity, request, now) || too_old {
+            Reuse::Validate(ValidateBecause::Request)
+        } else {
+            Reuse::Fresh
+        };
     }
-    if fresh || too_short || too_old {
-        return Reuse::Validate(if fresh { ValidateBecause::Request } else { ValidateBecause::Stale });
-    }
-    if validity.must_revalidate {
+    if validity.must_revalidate || !takes_stale(validity, request, now) {
         return Reuse::Validate(ValidateBecause::Stale);
     }
-    let staleness = validity.staleness(now);
-    if request.max_stale.is_some_and(|max_stale| staleness <= max_stale) {
+    if request.max_stale.is_some() {
         return Reuse::StaleAccepted;
     }
-    if staleness < validity.stale_while_revalidate {
+    if validity.staleness(now) < validity.stale_while_revalidate {
         return Reuse::StaleWhileRevalidate;
     }
     Reuse::Validate(ValidateBecause::Stale)
 }
 
-/// Whether it may be served although the origin was asked and failed (RFC 9111 section 4.2.4, RFC
-/// 5861 section 4).
+/// Whether this request takes the response as stale as it is now (RFC 9111 section 5.2.1). Every way of serving what is
+/// stale asks this.
 ///
-/// What the response says about errors counts before the operator's default; nothing counts against
-/// `no-cache`, `must-revalidate`, or a client that wants no stale answer.
+/// A request that limits the age or wants some freshness takes nothing stale, unless it says how stale.
+fn takes_stale(validity: &Validity, request: &RequestDirectives, now: Moment) -> bool {
+    let wants_fresh = request.max_age.is_some() || request.min_fresh.is_some();
+    let limit = request.max_stale.or((!wants_fresh).then_some(Duration::MAX));
+    !request.no_cache
+        && !is_fresh_too_shortly(validity, request, now)
+        && !is_too_old(validity, request, now)
+        && limit.is_some_and(|limit| validity.staleness(now) <= limit)
+}
+
+fn is_fresh_too_shortly(validity: &Validity, request: &RequestDirectives, now: Moment) -> bool {
+    request.min_fresh.is_some_and(|min_fresh| validity.remaining(now) < min_fresh)
+}
+
+fn is_too_old(validity: &Validity, request: &RequestDirectives, now: Moment) -> bool {
+    request.max_age.is_some_and(|max_age| validity.age(now) > max_age)
+}
+
+/// Whether a response with this status may be served although the origin was asked and failed (RFC 9111 section 4.2.4,
+/// RFC 5861 section 4).
+///
+/// What the request says about errors counts before what the response says, and that before the operator's default;
+/// nothing counts against `no-cache`, `must-revalidate`, or a client that wants no stale answer. An error of the origin
+/// never takes the place of a newer one.
 pub(crate) fn may_serve_on_error(
+    status: StatusCode,
     validity: &Validity,
     request: &RequestDirectives,
     rules: &Rules,
-    now: SystemTime,
+    now: impl Into<Moment>,
 ) -> bool {
-    if validity.no_cache || validity.must_revalidate || request.no_cache || request.min_fresh.is_some() {
+    let now = now.into();
+    if validity.no_cache || validity.must_revalidate || status.is_server_error() {
         return false;
     }
-    // Sections 5.2.1.1 and 5.2.1.2: whoever limits the age takes nothing stale, unless saying how stale.
-    if request.max_age.is_some() && request.max_stale.is_none() {
-        return false;
+    if let Some(limit) = request.stale_if_error {
+        return validity.staleness(now) <= limit;
     }
-    let allowed = validity.stale_if_error.unwrap_or(rules.stale_on_error);
-    let taken = request.max_stale.unwrap_or(Duration::MAX);
-    validity.staleness(now) <= allowed.min(taken)
+    takes_stale(validity, request, now)
+        && validity.staleness(now) <= validity.stale_if_error.unwrap_or(rules.stale_on_error)
+}
+
+/// Whether it may be served because nobody can be asked (RFC 9111 section 4.2.4).
+pub(crate) fn may_serve_offline(
+    validity: &Validity,
+    request: &RequestDirectives,
+    now: impl Into<Moment>,
+) -> bool {
+    !validity.no_cache && !validity.must_revalidate && takes_stale(validity, request, now.into())
+}
+
+/// Whether it may be served because another request is waiting for the origin already.
+pub(crate) fn may_serve_in_grace(
+    validity: &Validity,
+    request: &RequestDirectives,
+    rules: &Rules,
+    now: impl Into<Moment>,
+) -> bool {
+    let now = now.into();
+    !rules.grace.is_zero()
+        && validity.staleness(now) <= rules.grace
+        && may_serve_offline(validity, request, now)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
+    use std::time::{SystemTime, UNIX_EPOCH};
 
     use http::header::CACHE_CONTROL;
-    use http::{HeaderMap, HeaderValue, StatusCode};
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
     use crate::header::cache_control::ResponseDirectives;
@@ -101,7 +147,7 @@ mod tests {
 
     fn stored(control: &'static str) -> Validity {
         let headers: HeaderMap = [(CACHE_CONTROL, HeaderValue::from_static(control))].into_iter().collect();
-        let times = Times { request: UNIX_EPOCH, response: UNIX_EPOCH };
+        let times = Times { request: UNIX_EPOCH.into(), response: UNIX_EPOCH.into() };
         let directives = ResponseDirectives::of(&headers);
         validity(StatusCode::OK, &headers, &directives, times, &Rules::new(Mode::Shared))
     }
@@ -146,6 +192,15 @@ mod tests {
             ("max-age=10, stale-while-revalidate=5", "", 15, Validate(Stale)),
             ("max-age=10, stale-while-revalidate=5, must-revalidate", "", 11, Validate(Stale)),
             ("max-age=10, stale-while-revalidate=5", "max-age=3", 11, Validate(Stale)),
+            ("max-age=10, stale-while-revalidate=5", "max-age=30", 12, Validate(Stale)),
+            ("max-age=10, stale-while-revalidate=5", "max-stale=0", 12, Validate(Stale)),
+            ("max-age=10, stale-while-revalidate=5", "max-stale=1", 12, Validate(Stale)),
+            ("max-age=10, stale-while-revalidate=5", "max-stale=3", 12, StaleAccepted),
+            ("max-age=10, stale-while-revalidate=5", "max-age=30, max-stale=3", 12, StaleAccepted),
+            ("max-age=10, stale-while-revalidate=5", "min-fresh=0", 12, Validate(Stale)),
+            ("max-age=10, stale-while-revalidate=5", "min-fresh=1, max-stale", 12, Validate(Stale)),
+            ("max-age=10, stale-while-revalidate=5", "stale-if-error=60", 12, StaleWhileRevalidate),
+            ("max-age=10", "stale-if-error=60", 12, Validate(Stale)),
         ] {
             let decision = reuse(&stored(response), &request(asked), at(age));
             assert_eq!(decision, expected, "{response} | {asked} | {age}");
@@ -167,18 +222,68 @@ mod tests {
             ("max-age=10", "no-cache", 11, false),
             ("max-age=10", "max-age=5", 11, false),
             ("max-age=10", "max-age=60", 11, false),
-            ("max-age=10", "max-age=5, max-stale=60", 11, true),
+            ("max-age=10", "max-age=5, max-stale=60", 11, false),
+            ("max-age=10", "max-age=60, max-stale=60", 11, true),
             ("max-age=10", "max-stale=5", 16, false),
+            ("max-age=10", "max-stale=0", 11, false),
+            ("max-age=10", "min-fresh=0", 11, false),
+            ("max-age=10", "stale-if-error=5", 15, true),
+            ("max-age=10", "stale-if-error=5", 16, false),
+            ("max-age=10", "stale-if-error=0", 11, false),
+            ("max-age=10", "stale-if-error", 11 + 86_400, true),
+            ("max-age=10", "no-cache, stale-if-error=5", 11, true),
+            ("max-age=10", "max-age=0, stale-if-error=5", 11, true),
+            ("max-age=10, stale-if-error=5", "stale-if-error=60", 40, true),
+            ("max-age=10, must-revalidate", "stale-if-error=60", 11, false),
+            ("max-age=10, no-cache", "stale-if-error=60", 11, false),
         ] {
-            let served = may_serve_on_error(&stored(response), &request(asked), &Rules::default(), at(age));
+            let (validity, asked) = (stored(response), request(asked));
+            let served = |status| may_serve_on_error(status, &validity, &asked, &Rules::default(), at(age));
+            assert_eq!(served(StatusCode::OK), expected, "{response} | {asked:?} | {age}");
+            assert!(!served(StatusCode::SERVICE_UNAVAILABLE));
+        }
+    }
+
+    #[test]
+    fn offline_neither_side_may_forbid_it() {
+        for (response, asked, age, expected) in [
+            ("max-age=10", "", 10_000_000, true),
+            ("max-age=10, must-revalidate", "", 11, false),
+            ("max-age=10, no-cache", "", 11, false),
+            ("max-age=10", "no-cache", 11, false),
+            ("max-age=10", "max-age=60", 11, false),
+            ("max-age=10", "max-stale=0", 11, false),
+            ("max-age=10", "max-stale=5", 15, true),
+            ("max-age=10", "max-stale=5", 16, false),
+            ("max-age=10", "min-fresh=1", 11, false),
+        ] {
+            let served = may_serve_offline(&stored(response), &request(asked), at(age));
             assert_eq!(served, expected, "{response} | {asked} | {age}");
         }
     }
 
     #[test]
     fn a_clock_that_went_back_makes_nothing_older() {
-        let validity = Validity { response_time: at(1000), ..stored("max-age=10") };
+        let validity = Validity { response_time: at(1000).into(), ..stored("max-age=10") };
         assert_eq!(reuse(&validity, &request(""), at(500)), Reuse::Fresh);
         assert_eq!(validity.age(at(500)), Duration::ZERO);
+    }
+
+    #[test]
+    fn age_is_the_greater_of_what_both_clocks_say() {
+        let moment = |wall: u64, steady: u64| Moment::new(at(wall), Some(Duration::from_secs(steady)));
+        let validity = Validity { response_time: moment(10_000, 50), ..stored("max-age=60") };
+        for (wall, steady, age) in [
+            (10_010, 60, 10),
+            // The system's clock was set back by an hour, or the machine slept.
+            (10_070 - 3600, 120, 70),
+            (10_070, 51, 70),
+        ] {
+            assert_eq!(validity.age(moment(wall, steady)), Duration::from_secs(age));
+            assert_eq!(validity.is_fresh(moment(wall, steady)), age < 60);
+        }
+        // What another process stored has no steady time that means something here.
+        let of_another = Validity { response_time: at(10_000).into(), ..validity };
+        assert_eq!(of_another.age(moment(10_070 - 3600, 120)), Duration::ZERO);
     }
 }

@@ -1,11 +1,11 @@
 //! Which rule decides whether a stored response answers a request, and where it stands.
 
 use std::fmt;
-use std::time::SystemTime;
 
 use super::reuse::Reuse;
 use super::rules::Rules;
 use super::validity::{LifetimeSource, Validity};
+use crate::clock::Moment;
 use crate::header::cache_control::{RequestDirectives, ResponseDirectives};
 
 /// The rule that decides what happens to a request.
@@ -69,8 +69,9 @@ impl Rule {
         validity: &Validity,
         flags: &[Flag],
         request: &RequestDirectives,
-        now: SystemTime,
+        now: impl Into<Moment>,
     ) -> Self {
+        let now = now.into();
         let is_too_old = request.max_age.is_some_and(|max_age| validity.age(now) > max_age);
         let is_too_short = request.min_fresh.is_some_and(|min_fresh| validity.remaining(now) < min_fresh);
         match decision {
@@ -235,7 +236,7 @@ mod tests {
         };
         let (headers, rules) = (fields(response), Rules::new(mode));
         let said = ResponseDirectives::of(&headers);
-        let times = Times { request: UNIX_EPOCH, response: UNIX_EPOCH };
+        let times = Times { request: UNIX_EPOCH.into(), response: UNIX_EPOCH.into() };
         let validity = validity(StatusCode::OK, &headers, &said, times, &rules);
         let (asked, now) = (RequestDirectives::of(&fields(request)), UNIX_EPOCH + Duration::from_secs(age));
         let decision = reuse(&validity, &asked, now);

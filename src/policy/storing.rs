@@ -1,13 +1,13 @@
 //! May this response be stored? (RFC 9111 section 3)
 
-use http::header::{AUTHORIZATION, CONTENT_LOCATION, EXPIRES, SET_COOKIE, VARY};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_LOCATION, EXPIRES, SET_COOKIE};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::heuristic;
 use super::rules::Rules;
 use super::targeted::response_directives;
+use super::variant::varies_by_anything;
 use crate::header::cache_control::{RequestDirectives, ResponseDirectives};
-use crate::header::list;
 use crate::target::Target;
 
 /// Why a response is not stored.
@@ -25,7 +25,7 @@ pub(crate) enum NotStored {
     Authorization,
     /// It sets a cookie, in shared mode (section 7.3).
     SetCookie,
-    /// `Vary: *`: no request would match it (section 4.1).
+    /// `Vary: *`, or one that is not a list of names: no request would match it (section 4.1).
     VaryAny,
     /// Part of a body, or the answer to a condition: not a whole response (sections 3.3 and 3.4).
     NotWhole,
@@ -58,6 +58,26 @@ impl NotStored {
             | Self::TooLarge
             | Self::EventStream => true,
             Self::Method | Self::RequestNoStore | Self::NotWhole | Self::AboutRequest => false,
+        }
+    }
+
+    /// Where it stands, or which limit it is.
+    pub(crate) const fn clause(self) -> &'static str {
+        match self {
+            Self::Method => "RFC 9111 section 3",
+            Self::RequestNoStore => "RFC 9111 section 5.2.1.5",
+            Self::NoStore => "RFC 9111 section 5.2.2.5",
+            Self::Private => "RFC 9111 section 5.2.2.7",
+            Self::Authorization => "RFC 9111 section 3.5",
+            Self::SetCookie => "RFC 9111 section 7.3, store_set_cookie",
+            Self::VaryAny => "RFC 9111 section 4.1",
+            Self::NotWhole => "RFC 9111 section 3.3",
+            Self::AboutRequest => "RFC 6585",
+            Self::NotUnderstood => "RFC 9111 section 5.2.2.3",
+            Self::NoLifetime => "RFC 9111 section 4.2.2",
+            Self::EndNotProven => "RFC 9112 section 8",
+            Self::TooLarge => "the limit max_body",
+            Self::EventStream => "a stream of events has no end",
         }
     }
 
@@ -120,7 +140,7 @@ pub(crate) fn may_store(
     if directives.no_store && !directives.must_understand {
         return Err(NotStored::NoStore);
     }
-    if list::members_of(headers, &VARY).any(|member| member == b"*") {
+    if varies_by_anything(headers) {
         return Err(NotStored::VaryAny);
     }
     if rules.is_shared() {
@@ -131,7 +151,9 @@ pub(crate) fn may_store(
         if request.headers.contains_key(AUTHORIZATION) && !for_others {
             return Err(NotStored::Authorization);
         }
-        if headers.contains_key(SET_COOKIE) && !rules.store_set_cookie {
+        let is_stored =
+            |name: &HeaderName| !directives.unstored_fields(rules).any(|unstored| unstored == name);
+        if headers.contains_key(SET_COOKIE) && is_stored(&SET_COOKIE) && !rules.store_set_cookie {
             return Err(NotStored::SetCookie);
         }
     }
@@ -152,12 +174,19 @@ pub(crate) fn is_answer_to_get(
     headers: &HeaderMap,
     rules: &Rules,
 ) -> bool {
-    let directives = response_directives(headers, rules);
-    let is_explicit = directives.max_age.is_some()
-        || (rules.is_shared() && directives.s_maxage.is_some())
-        || has_expires(headers, &directives);
     let location = headers.get(CONTENT_LOCATION).and_then(|location| target.join(location.to_str().ok()?));
-    *method == Method::POST && status == StatusCode::OK && is_explicit && location.as_ref() == Some(target)
+    *method == Method::POST
+        && status == StatusCode::OK
+        && has_explicit_lifetime(headers, rules)
+        && location.as_ref() == Some(target)
+}
+
+/// Whether a response says for how long it is fresh.
+pub(crate) fn has_explicit_lifetime(headers: &HeaderMap, rules: &Rules) -> bool {
+    let directives = response_directives(headers, rules);
+    directives.max_age.is_some()
+        || (rules.is_shared() && directives.s_maxage.is_some())
+        || has_expires(headers, &directives)
 }
 
 /// Whether `Expires` gives it a lifetime, be it a past one.
@@ -205,7 +234,7 @@ mod tests {
             fields
                 .iter()
                 .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
-                .collect::<Vec<(http::HeaderName, HeaderValue)>>()
+                .collect::<Vec<(HeaderName, HeaderValue)>>()
                 .into_iter()
                 .fold(HeaderMap::new(), |mut map, (name, value)| {
                     map.append(name, value);
@@ -285,6 +314,8 @@ mod tests {
                 "stored",
             ),
             ("4.1: Vary: *", &[], 200, &[("vary", "accept"), ("vary", "*")], "vary-any", "vary-any"),
+            ("4.1: no list of names", &[], 200, &[("vary", "foo bar")], "vary-any", "vary-any"),
+            ("4.1: a bad member", &[], 200, &[("vary", "accept, user-agent)")], "vary-any", "vary-any"),
             (
                 "5.2.1.5: no-store",
                 &[("cache-control", "no-store")],
@@ -333,6 +364,14 @@ mod tests {
                 &[("set-cookie", "a=b"), ("cache-control", "max-age=1")],
                 "stored",
                 "set-cookie",
+            ),
+            (
+                "5.2.2.7: a cookie that is not stored",
+                &[],
+                200,
+                &[("set-cookie", "a=b"), ("cache-control", "max-age=1, private=\"set-cookie\"")],
+                "stored",
+                "stored",
             ),
         ];
         for (clause, request, status, response, private, shared) in rows {

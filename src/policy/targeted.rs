@@ -22,6 +22,15 @@ pub(crate) fn response_directives(headers: &HeaderMap, rules: &Rules) -> Respons
         .unwrap_or_else(|| ResponseDirectives::of(headers))
 }
 
+impl ResponseDirectives {
+    /// The fields of the response that are not stored: those that a qualified `no-cache` names, and in a shared cache
+    /// those that a qualified `private` names (RFC 9111 section 3.1).
+    pub(crate) fn unstored_fields(&self, rules: &Rules) -> impl Iterator<Item = &HeaderName> {
+        let private = if rules.is_shared() { &self.private_fields[..] } else { &[] };
+        self.no_cache_fields.iter().chain(private)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime};
@@ -49,7 +58,7 @@ mod tests {
         };
         may_store(request, StatusCode::FOUND, &headers, &directives, &rules).map_err(NotStored::name)?;
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let times = Times { request: now, response: now };
+        let times = Times { request: now.into(), response: now.into() };
         let validity = validity(StatusCode::FOUND, &headers, &directives, times, &rules);
         Ok((validity.lifetime.as_secs(), validity.lifetime_source))
     }

@@ -3,14 +3,15 @@
 
 use http::header::{
     AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    IF_NONE_MATCH, LAST_MODIFIED,
 };
 use http::{HeaderMap, HeaderValue};
 
 use crate::header::entity_tag::EntityTag;
-use crate::header::hop_by_hop;
+use crate::header::{date, hop_by_hop};
 
-/// Puts our validators in place of the client's own conditions, and says whether there is one.
+/// Puts our validators in place of the client's own conditions, and says whether there is one. Its range stays: if
+/// what is stored does not hold any more, it is about what takes its place (RFC 9110 section 13.2.2).
 ///
 /// `entity_tags` are those of all stored responses that an answer could confirm; `last_modified` is
 /// given where it is one response alone.
@@ -19,7 +20,7 @@ pub(crate) fn validators(
     entity_tags: &[HeaderValue],
     last_modified: Option<HeaderValue>,
 ) -> bool {
-    for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
+    for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
         request.remove(name);
     }
     let listed = entity_tags.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
@@ -34,26 +35,35 @@ pub(crate) fn validators(
     request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE)
 }
 
-/// Which of the stored responses that we asked about a 304 confirms (section 4.3.4), given the entity tag
-/// of each.
+/// A stored response's validators.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Validators<'a> {
+    pub(crate) entity_tag: Option<&'a [u8]>,
+    pub(crate) last_modified: Option<&'a [u8]>,
+}
+
+/// Which of the stored responses that we asked about a 304 confirms (section 4.3.4), given the validators of each.
 ///
-/// A 304 to a question about the one that the request selects is about that one, whatever tag it names or
-/// leaves out: it was asked about nothing else. That is laxer than the RFC, and what origins are written
-/// against. Of those that the request does not select it has to name one, and strongly: gzip and identity
-/// may share a weak tag, and a request that selects neither must not be given the wrong one.
-pub(crate) fn confirmed(
-    entity_tags: &[Option<&[u8]>],
-    is_selected: bool,
-    update: &HeaderMap,
-) -> Option<usize> {
-    if is_selected && entity_tags.len() == 1 {
-        return Some(0);
+/// A 304 to a question about the one that the request selects is about that one, unless it has another entity tag, or
+/// another date where one of them has no tag: then it is about a response that we do not have. A 304 may leave its
+/// validators out, and a gateway may have weakened one of the tags. Of those that the request does not select it has to
+/// name one, and strongly: gzip and identity may share a weak tag, and a request that selects neither must not be given
+/// the wrong one.
+pub(crate) fn confirmed(stored: &[Validators<'_>], is_selected: bool, update: &HeaderMap) -> Option<usize> {
+    let named = update.get(ETAG).and_then(|tag| EntityTag::parse(tag.as_bytes()));
+    let tag_of = |tag: Option<_>| tag.and_then(EntityTag::parse);
+    if is_selected && let [selected] = stored {
+        let is_confirmed = match (tag_of(selected.entity_tag), named) {
+            (Some(known), Some(named)) => known.matches_weakly(named),
+            _ => {
+                let known = selected.last_modified.and_then(date::parse);
+                known.zip(date::of(update, &LAST_MODIFIED)).is_none_or(|(known, said)| known == said)
+            }
+        };
+        return is_confirmed.then_some(0);
     }
-    let named = EntityTag::parse(update.get(ETAG)?.as_bytes())?;
-    let matches = |tag: &Option<&[u8]>| {
-        tag.and_then(EntityTag::parse).is_some_and(|candidate| candidate.matches_strongly(named))
-    };
-    entity_tags.iter().position(matches)
+    let named = named?;
+    stored.iter().position(|stored| tag_of(stored.entity_tag).is_some_and(|tag| tag.matches_strongly(named)))
 }
 
 /// Fields that describe the stored bytes, which neither a 304 nor a HEAD brings anew (section 3.2).
@@ -149,26 +159,56 @@ mod tests {
         ]);
         let tags = [HeaderValue::from_static("\"a\""), HeaderValue::from_static("W/\"b\"")];
         assert!(validators(&mut request, &tags, None));
-        assert_eq!(request, headers(&[("accept", "a"), ("if-none-match", "\"a\", W/\"b\"")]));
+        let expected = [
+            ("accept", "a"),
+            ("range", "bytes=0-1"),
+            ("if-range", "\"x\""),
+            ("if-none-match", "\"a\", W/\"b\""),
+        ];
+        assert_eq!(request, headers(&expected));
         assert!(!validators(&mut request, &[], None));
         assert!(validators(&mut request, &[], Some(HeaderValue::from_static("now"))));
     }
 
     #[test]
     fn a_304_confirms_the_selected_one_or_names_another() {
-        let (a, b): (Option<&[u8]>, Option<&[u8]>) = (Some(b"\"a\""), Some(b"W/\"b\""));
+        const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+        const NOW: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+        let of = |tag: Option<&'static str>, date: Option<&'static str>| Validators {
+            entity_tag: tag.map(str::as_bytes),
+            last_modified: date.map(str::as_bytes),
+        };
+        let (a, b) = (of(Some("\"a\""), None), of(Some("W/\"b\""), None));
+        let (none, dated) = (of(None, None), of(None, Some(THEN)));
         let silent = headers(&[]);
         let naming = |tag| headers(&[("etag", tag)]);
         for (tags, is_selected, update, expected) in [
             (&[a][..], true, &silent, Some(0)),
-            (&[a], true, &naming("\"c\""), Some(0)),
+            (&[a], true, &naming("\"c\""), None),
+            (&[a], true, &naming("W/\"c\""), None),
+            (&[a], true, &naming("\"a\""), Some(0)),
+            (&[a], true, &naming("W/\"a\""), Some(0)),
             (&[b], true, &naming("\"b\""), Some(0)),
+            (&[b], true, &naming("\"c\""), None),
+            (&[none], true, &naming("\"c\""), Some(0)),
+            (&[dated], true, &naming("\"c\""), Some(0)),
+            (&[dated], true, &silent, Some(0)),
+            (&[dated], true, &headers(&[("last-modified", THEN)]), Some(0)),
+            (&[dated], true, &headers(&[("last-modified", NOW)]), None),
+            (&[dated], true, &headers(&[("last-modified", "nonsense")]), Some(0)),
+            (&[of(Some("\"a\""), Some(THEN))], true, &headers(&[("last-modified", NOW)]), None),
+            (
+                &[of(Some("\"a\""), Some(THEN))],
+                true,
+                &headers(&[("last-modified", NOW), ("etag", "\"a\"")]),
+                Some(0),
+            ),
             (&[a], false, &silent, None),
             (&[a], false, &naming("\"a\""), Some(0)),
             (&[a], false, &naming("W/\"a\""), None),
             (&[b], false, &naming("\"b\""), None),
             (&[b], false, &naming("W/\"b\""), None),
-            (&[b, None, a], false, &naming("\"a\""), Some(2)),
+            (&[b, none, a], false, &naming("\"a\""), Some(2)),
             (&[a, b], false, &naming("\"c\""), None),
             (&[a, b], false, &silent, None),
             (&[], false, &silent, None),

@@ -1,6 +1,8 @@
 //! What a decision about a stored response needs, computed once, when it is stored.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+
+use crate::clock::Moment;
 
 /// Which field gave a response its freshness lifetime (RFC 9111 section 4.2.1), in the order in
 /// which they are asked.
@@ -27,7 +29,7 @@ pub enum LifetimeSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     /// When the response was received (`response_time` of RFC 9111 section 4.2.3).
-    pub response_time: SystemTime,
+    pub response_time: Moment,
     /// `corrected_initial_age`: how old it was then.
     pub initial_age: Duration,
     /// For how long since its generation it is fresh.
@@ -48,27 +50,28 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// `current_age` (RFC 9111 section 4.2.3). A clock that went back gives the initial age.
+    /// `current_age` (RFC 9111 section 4.2.3). Of the time since it came, the greater of what the two clocks say counts:
+    /// one may be set back, and the other stops while the machine sleeps.
     #[must_use]
-    pub fn age(&self, now: SystemTime) -> Duration {
-        self.initial_age.saturating_add(now.duration_since(self.response_time).unwrap_or_default())
+    pub fn age(&self, now: impl Into<Moment>) -> Duration {
+        self.initial_age.saturating_add(now.into().since(self.response_time))
     }
 
     /// Whether it is fresh (RFC 9111 section 4.2): its lifetime is longer than its age.
     #[must_use]
-    pub fn is_fresh(&self, now: SystemTime) -> bool {
+    pub fn is_fresh(&self, now: impl Into<Moment>) -> bool {
         self.lifetime > self.age(now)
     }
 
     /// For how long it stays fresh; zero when it is stale.
     #[must_use]
-    pub fn remaining(&self, now: SystemTime) -> Duration {
+    pub fn remaining(&self, now: impl Into<Moment>) -> Duration {
         self.lifetime.saturating_sub(self.age(now))
     }
 
     /// For how long it has been stale; zero while it is fresh.
     #[must_use]
-    pub fn staleness(&self, now: SystemTime) -> Duration {
+    pub fn staleness(&self, now: impl Into<Moment>) -> Duration {
         self.age(now).saturating_sub(self.lifetime)
     }
 }

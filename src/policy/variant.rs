@@ -1,6 +1,7 @@
 //! Which of the stored responses of one URL answers a request (RFC 9111 section 4.1).
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 
 use bytes::Bytes;
 use http::header::{
@@ -24,14 +25,28 @@ pub struct Variant {
 /// they are to [select](super::selecting), and the cookie of a private answer.
 ///
 /// What an origin calls `private` it made for one user, and a cookie is how most tell users apart: in
-/// private mode such a response answers nobody who shows another one.
+/// private mode such a response answers nobody who shows another one. The same holds where only some of its fields are
+/// private.
 pub(crate) fn implied_fields(
     selecting: &[HeaderName],
     directives: &ResponseDirectives,
     rules: &Rules,
 ) -> Vec<HeaderName> {
-    let cookie = (directives.private && !rules.is_shared()).then_some(COOKIE);
+    let is_private = directives.private || !directives.private_fields.is_empty();
+    let cookie = (is_private && !rules.is_shared()).then_some(COOKIE);
     selecting.iter().cloned().chain(cookie).collect()
+}
+
+/// Whether no request selects a response: its `Vary` has a member that is not the name of a field, be it `*` or an
+/// error, so that nobody knows what selects it.
+pub(crate) fn varies_by_anything(response: &HeaderMap) -> bool {
+    vary_names(response).any(|name| name.is_none_or(|name| name == "*"))
+}
+
+/// What `Vary` names: `None` for what cannot be the name of a field. A quote means nothing there.
+fn vary_names(response: &HeaderMap) -> impl Iterator<Item = Option<HeaderName>> {
+    let lines = response.get_all(VARY).into_iter().map(HeaderValue::as_bytes);
+    lines.flat_map(list::members_without_quotes).map(|name| HeaderName::from_bytes(name).ok())
 }
 
 /// How a credential is told from another without being kept: a keyed digest.
@@ -40,17 +55,16 @@ pub(crate) trait CredentialDigest {
 }
 
 impl Variant {
-    /// What selected this response: the fields that its `Vary` names, and those in `implied`.
-    ///
-    /// A name that cannot be a field's matches nothing in any request, so it selects nothing.
+    /// What selected this response: the fields that its `Vary` names, and those in `implied`. Not for one that
+    /// [varies by anything](varies_by_anything).
     pub(crate) fn of(
         response: &HeaderMap,
         implied: &[HeaderName],
         request: &HeaderMap,
         digest: &impl CredentialDigest,
     ) -> Self {
-        let named = list::members_of(response, &VARY).filter_map(|name| HeaderName::from_bytes(name).ok());
-        let mut names: Vec<HeaderName> = named.chain(implied.iter().cloned()).collect();
+        let mut names: Vec<HeaderName> =
+            vary_names(response).flatten().chain(implied.iter().cloned()).collect();
         names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();
         let fields = names.into_iter().map(|name| {
@@ -77,6 +91,16 @@ impl Variant {
     /// Whether a credential is among what selected it.
     pub(crate) fn has_credentials(&self) -> bool {
         self.fields.iter().any(|(name, value)| value.is_some() && is_credential(name))
+    }
+
+    /// Whether any field selected it.
+    pub(crate) fn is_by_any(&self) -> bool {
+        !self.fields.is_empty()
+    }
+
+    /// The normalised value of a field that selected it: `Some(None)` where the request had none.
+    pub(crate) fn selected_by(&self, name: &HeaderName) -> Option<Option<&[u8]>> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_deref())
     }
 
     /// Whether this request selects it.
@@ -160,10 +184,16 @@ fn normalised<'a>(
         let members: Vec<&[u8]> = list::split(&joined, b',').map(<[u8]>::trim_ascii).collect();
         return Some(Cow::Owned(members.join(&b","[..])));
     }
-    // Their members are case-insensitive, and weighed by quality, not by place.
+    // Their members are case-insensitive, and weighed by quality. Of those that weigh the same, some servers take the
+    // first (RFC 9110 section 12.5.4); of encodings the order says nothing.
     let mut members: Vec<Vec<u8>> = list::members_of(request, name).map(without_space).collect();
     members.iter_mut().for_each(|member| member.make_ascii_lowercase());
-    members.sort_unstable();
+    if *name == ACCEPT_ENCODING {
+        members.sort_unstable();
+    } else {
+        let weight = |member: &Vec<u8>| quality::weighed(member).map(|(_, weight)| weight);
+        members.sort_by_key(|member| Reverse(weight(member)));
+    }
     members.dedup();
     Some(Cow::Owned(members.join(&b","[..])))
 }
@@ -221,6 +251,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_list_of_names_is_as_good_as_any() {
+        for (lines, expected) in [
+            (&["foo, bar"][..], false),
+            (&["", ", foo"], false),
+            (&["*"], true),
+            (&["foo", "bar, *"], true),
+            (&["foo bar"], true),
+            (&[": : foo"], true),
+            (&["Accept-Encoding, User-Agent)"], true),
+            (&["\"foo, bar\""], true),
+        ] {
+            let lines: Vec<_> = lines.iter().map(|line| ("vary", *line)).collect();
+            assert_eq!(varies_by_anything(&headers(&lines)), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
     fn a_plain_request_matches_as_any_other_or_nobody_knows() {
         let asked = [("host", "a"), ("foo", "1"), ("accept", "x, y"), ("cookie", "c")];
         let fields = asked.map(|(name, value)| httparse::Header { name, value: value.as_bytes() });
@@ -251,7 +298,12 @@ mod tests {
         assert!(!matches(&["foo"], &[("foo", "a;b")], &[("foo", "a ; b")]));
         assert!(!matches(&["foo"], &[("foo", "a,,b")], &[("foo", "a,b")]));
         let language = "accept-language";
-        assert!(matches(&[language], &[(language, "en, de")], &[(language, "De ,  eN")]));
+        assert!(matches(&[language], &[(language, "en, de")], &[(language, "En ,  dE")]));
+        assert!(!matches(&[language], &[(language, "en, de")], &[(language, "de, en")]));
+        assert!(matches(&[language], &[(language, "en;q=0.5, de")], &[(language, "de, en;q=0.5")]));
+        let encoding = "accept-encoding";
+        assert!(matches(&[encoding], &[(encoding, "gzip, br")], &[(encoding, "br, gzip")]));
+        assert!(!matches(&[encoding], &[(encoding, "gzip, br;q=0")], &[(encoding, "br, gzip")]));
         assert!(matches(&[language], &[(language, "en;q=0.5")], &[(language, "en ; q=0.5")]));
         assert!(!matches(&[language], &[(language, "en;q=0.5, de")], &[(language, "en, de;q=0.5")]));
     }

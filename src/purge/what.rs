@@ -1,6 +1,7 @@
 //! What is to be purged.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use crate::error::{Error, ErrorKind, Result, redacted};
 use crate::target::Target;
@@ -24,6 +25,11 @@ pub struct Purge {
     pub(super) what: What,
     /// Only what fetches before this one brought, where it is said.
     before: Option<u64>,
+    /// Keys are other texts than URLs: which URLs are stored is told by the responses.
+    are_keys_chosen: bool,
+    is_soft: bool,
+    /// When it was asked for, where that is known.
+    at: Option<SystemTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,17 +49,59 @@ const LONGEST_NAME: usize = 4096;
 
 impl Purge {
     fn of(what: What) -> Self {
-        Self { what, before: None }
+        Self { what, before: None, are_keys_chosen: false, is_soft: false, at: None }
+    }
+
+    /// The same, which removes nothing and marks it as stale: it is validated with its origin when it is asked for next,
+    /// and may be served if the origin fails, or while it is refreshed (`stale-while-revalidate`), for as long as that is
+    /// allowed from then on.
+    ///
+    /// ```
+    /// use forwardcache::Purge;
+    ///
+    /// assert!(Purge::prefix("https://example.com/news/")?.soft().is_soft());
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    #[must_use]
+    pub fn soft(self) -> Self {
+        Self { is_soft: true, ..self }
+    }
+
+    /// Whether it marks as stale, and removes nothing.
+    #[must_use]
+    pub fn is_soft(&self) -> bool {
+        self.is_soft
+    }
+
+    /// The same, asked for at this time.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn at(self, at: SystemTime) -> Self {
+        Self { at: Some(at), ..self }
+    }
+
+    /// When it was asked for.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn time(&self) -> Option<SystemTime> {
+        self.at
     }
 
     /// The same, for no response of a later [sequence](crate::StoredResponse::sequence) than this.
-    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     pub(crate) fn before(self, sequence: u64) -> Self {
         Self { before: Some(sequence), ..self }
     }
 
-    /// Whether it is about responses of this sequence.
+    /// The same where keys are other texts than URLs.
+    pub(crate) fn among_chosen_keys(self) -> Self {
+        Self { are_keys_chosen: true, ..self }
+    }
+
+    /// Whether the text of a key is the URL that this is about: of a single one it always is.
     #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn is_about_keys(&self) -> bool {
+        !self.are_keys_chosen || self.single_url().is_some()
+    }
+
+    /// Whether it is about responses of this sequence.
     pub(crate) fn is_about_sequence(&self, sequence: u64) -> bool {
         self.before.is_none_or(|before| sequence <= before)
     }
@@ -135,7 +183,6 @@ impl Purge {
     }
 
     /// Whether it is about everything.
-    #[cfg(feature = "peer")]
     pub(crate) fn is_of_all(&self) -> bool {
         self.what == What::All
     }
@@ -157,43 +204,38 @@ impl Purge {
     /// The group that a response has to be in.
     #[must_use]
     pub fn group_name(&self) -> Option<&str> {
-        match &self.what {
-            What::Group { name, .. } => Some(name),
-            _ => None,
-        }
+        let What::Group { name, .. } = &self.what else { return None };
+        Some(name)
     }
 
     /// The URL, where it is about a single one.
     #[must_use]
     pub fn single_url(&self) -> Option<&str> {
-        match &self.what {
-            What::Url(url) => Some(url),
-            _ => None,
-        }
+        let What::Url(url) = &self.what else { return None };
+        Some(url)
     }
 
     /// The beginning that the URLs have in common, where it is about that.
     #[must_use]
     pub fn common_prefix(&self) -> Option<&str> {
-        match &self.what {
-            What::Prefix(prefix) => Some(prefix),
-            _ => None,
-        }
+        let What::Prefix(prefix) = &self.what else { return None };
+        Some(prefix)
     }
 
     /// The origin of the group, without the slash of its path.
     #[must_use]
     pub fn group_origin(&self) -> Option<&str> {
-        match &self.what {
-            What::Group { origin, .. } => Some(origin),
-            _ => None,
-        }
+        let What::Group { origin, .. } = &self.what else { return None };
+        Some(origin)
     }
 }
 
 /// For people, and without what of a URL is not shown in logs.
 impl fmt::Display for Purge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_soft {
+            f.write_str("softly ")?;
+        }
         match &self.what {
             What::Url(url) => f.write_str(&redacted(url)),
             What::Prefix(prefix) => write!(f, "all that begins with {}", redacted(prefix)),

@@ -32,9 +32,7 @@ impl Purge {
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         let mut names: Vec<&str> = pairs.map(|pair| pair.split('=').next().unwrap_or_default()).collect();
         names.sort_unstable();
-        let value = |name: &str| -> Result<String, String> {
-            query_value(query, name).map(Option::unwrap_or_default).map_err(|bad| bad.to_string())
-        };
+        let value = |name: &str| query_value(query, name).map(Option::unwrap_or_default);
         let said = |error: crate::error::Error| error.message().to_owned();
         match names[..] {
             [name] if name == protocol::QUERY => Self::url(&value(name)?).map_err(said),

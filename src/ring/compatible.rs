@@ -169,12 +169,6 @@ impl Ring {
         self.replicas
     }
 
-    /// The hash of points and keys.
-    #[must_use]
-    pub fn hash_function(&self) -> &HashFunction {
-        &self.hash
-    }
-
     /// The first point at or after the key, or the number of points where the key is past the last.
     fn first_point(&self, key: &str) -> usize {
         let hash = self.hash.hash(key.as_bytes());

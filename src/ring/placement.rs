@@ -1,8 +1,6 @@
 //! One of the two placements, as chosen.
 
-use std::num::NonZeroU32;
-
-use super::compatible::{HashFunction, Ring};
+use super::compatible::Ring;
 use super::rendezvous::Rendezvous;
 
 /// How keys are placed on peers. All members of a pool must have the same.
@@ -26,19 +24,6 @@ pub(crate) enum Placement {
 }
 
 impl Placement {
-    /// The compatible one, in which a weight multiplies the points.
-    pub(crate) fn compatible<'a>(
-        peers: impl IntoIterator<Item = (&'a str, NonZeroU32)>,
-        replicas: NonZeroU32,
-        hash: HashFunction,
-    ) -> Self {
-        Self::Compatible(Ring::weighted(peers, replicas, hash))
-    }
-
-    pub(crate) fn rendezvous<'a>(peers: impl IntoIterator<Item = (&'a str, NonZeroU32)>) -> Self {
-        Self::Rendezvous(Rendezvous::new(peers))
-    }
-
     /// Which one of the peers, sorted by name and each once, owns this key; none if there are no peers.
     pub(crate) fn owner(&self, key: &str) -> Option<usize> {
         match self {
@@ -60,6 +45,9 @@ impl Placement {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
+    use super::super::compatible::HashFunction;
     use super::*;
 
     #[test]
@@ -68,8 +56,8 @@ mod tests {
         let names = ["http://a", "http://b"];
         let ring = Ring::weighted(peers, Ring::DEFAULT_REPLICAS, HashFunction::default());
         let rendezvous = Rendezvous::new(peers);
-        let one = Placement::compatible(peers, Ring::DEFAULT_REPLICAS, HashFunction::default());
-        let other = Placement::rendezvous(peers);
+        let one = Placement::Compatible(ring.clone());
+        let other = Placement::Rendezvous(rendezvous.clone());
         for key in (0..100).map(|number| number.to_string()) {
             assert_eq!(one.owner(&key).map(|index| names[index]), ring.owner(&key));
             assert_eq!(other.owner(&key).map(|index| names[index]), rendezvous.owner(&key));

@@ -1,4 +1,4 @@
-//! How many threads the system has room for.
+//! How many threads and open files the system has room for.
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +7,11 @@ use std::path::Path;
 /// threads that its control groups allow. Where the system says nothing there is no limit.
 pub(super) fn most_threads() -> usize {
     most(|path| fs::read_to_string(path).ok())
+}
+
+/// How many files this process may have open, where the system says that.
+pub(crate) fn most_open_files() -> Option<usize> {
+    open_files(&fs::read_to_string("/proc/self/limits").ok()?)
 }
 
 fn most(read: impl Fn(&Path) -> Option<String>) -> usize {

@@ -10,7 +10,7 @@
 //! | `servers` | [`Servers`]: the servers of one peer |
 //! | `client` | [`Client`]: for whom a job is done |
 //! | `blocking` | [`Shares`]: shares of a server whose threads belong to somebody else |
-//! | `limits` | how many threads the system has room for |
+//! | `limits` | how many threads and open files the system has room for |
 //!
 //! # Who waits for whom
 //!
@@ -33,5 +33,6 @@ mod tests;
 pub(crate) use blocking::{Share, Shares};
 pub(crate) use client::Client;
 pub(crate) use control::{Numbers, Scheduler};
+pub(crate) use limits::most_open_files;
 pub(crate) use pool::PoolOptions;
 pub(crate) use servers::Servers;

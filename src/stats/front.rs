@@ -2,58 +2,48 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Why a connection is refused.
-#[derive(Clone, Copy, Debug)]
-#[repr(usize)]
-pub(crate) enum ConnectionRefusal {
-    /// There are as many connections as there may be.
-    TooMany,
-    /// There are as many from its address.
-    TooManyOfAddress,
-    /// The system has no more file descriptors, or no memory for a socket.
-    NoDescriptors,
+use crate::named::named;
+
+named! {
+    /// Why a connection is refused.
+    #[repr(usize)]
+    pub(crate) enum ConnectionRefusal: ALL {
+        /// There are as many connections as there may be.
+        TooMany = "too_many",
+        /// There are as many from its address.
+        TooManyOfAddress = "too_many_of_address",
+        /// The system has no more file descriptors, or no memory for a socket.
+        NoDescriptors = "no_descriptors",
+    }
 }
 
-/// Why the server refuses a request before a handler sees it.
-#[derive(Clone, Copy, Debug)]
-#[repr(usize)]
-pub(crate) enum RequestRefusal {
-    /// It is no HTTP request that the server accepts.
-    Malformed,
-    /// Its head or its content is larger than allowed.
-    TooLarge,
-    /// It did not come in time.
-    Late,
-    /// Too many requests with long content are on their way.
-    TooManyUploads,
-    /// There is no memory for its content.
-    NoMemory,
+named! {
+    /// Why the server refuses a request before a handler sees it.
+    #[repr(usize)]
+    pub(crate) enum RequestRefusal: ALL {
+        /// It is no HTTP request that the server accepts.
+        Malformed = "malformed",
+        /// Its head or its content is larger than allowed.
+        TooLarge = "too_large",
+        /// It did not come in time.
+        Late = "late",
+        /// Too many requests with long content are on their way.
+        TooManyUploads = "too_many_uploads",
+        /// There is no memory for its content.
+        NoMemory = "no_memory",
+    }
 }
 
-/// How a TLS handshake ends.
-#[derive(Clone, Copy, Debug)]
-#[repr(usize)]
-pub(crate) enum Handshake {
-    Full,
-    /// It resumes an earlier session.
-    Resumed,
-    /// It began, and the connection ended before it was complete.
-    Failed,
-}
-
-impl ConnectionRefusal {
-    /// The names in metrics, in the order of the variants.
-    const NAMES: [&'static str; 3] = ["too_many", "too_many_of_address", "no_descriptors"];
-}
-
-impl RequestRefusal {
-    /// The names in metrics, in the order of the variants.
-    const NAMES: [&'static str; 5] = ["malformed", "too_large", "late", "too_many_uploads", "no_memory"];
-}
-
-impl Handshake {
-    /// The names in metrics, in the order of the variants.
-    const NAMES: [&'static str; 3] = ["full", "resumed", "failed"];
+named! {
+    /// How a TLS handshake ends.
+    #[repr(usize)]
+    pub(crate) enum Handshake: ALL {
+        Full = "full",
+        /// It resumes an earlier session.
+        Resumed = "resumed",
+        /// It began, and the connection ended before it was complete.
+        Failed = "failed",
+    }
 }
 
 /// The counters of one server, shared by all of its threads. Counting is one relaxed addition; reading them is not a
@@ -62,9 +52,9 @@ impl Handshake {
 pub(crate) struct FrontStats {
     accepted: AtomicU64,
     closed: AtomicU64,
-    connection_refusals: [AtomicU64; ConnectionRefusal::NAMES.len()],
-    request_refusals: [AtomicU64; RequestRefusal::NAMES.len()],
-    handshakes: [AtomicU64; Handshake::NAMES.len()],
+    connection_refusals: [AtomicU64; ConnectionRefusal::ALL.len()],
+    request_refusals: [AtomicU64; RequestRefusal::ALL.len()],
+    handshakes: [AtomicU64; Handshake::ALL.len()],
     cut_off: AtomicU64,
 }
 
@@ -114,15 +104,15 @@ impl FrontStats {
     }
 
     pub(crate) fn connection_refusals(&self) -> Named {
-        named(ConnectionRefusal::NAMES, &self.connection_refusals)
+        by_name(ConnectionRefusal::ALL.map(ConnectionRefusal::name), &self.connection_refusals)
     }
 
     pub(crate) fn request_refusals(&self) -> Named {
-        named(RequestRefusal::NAMES, &self.request_refusals)
+        by_name(RequestRefusal::ALL.map(RequestRefusal::name), &self.request_refusals)
     }
 
     pub(crate) fn handshakes(&self) -> Named {
-        named(Handshake::NAMES, &self.handshakes)
+        by_name(Handshake::ALL.map(Handshake::name), &self.handshakes)
     }
 }
 
@@ -134,7 +124,7 @@ fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-fn named<const N: usize>(names: [&'static str; N], counters: &[AtomicU64; N]) -> Named {
+fn by_name<const N: usize>(names: [&'static str; N], counters: &[AtomicU64; N]) -> Named {
     names.into_iter().zip(counters.iter().map(read)).collect()
 }
 

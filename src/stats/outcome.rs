@@ -5,6 +5,7 @@ use std::fmt;
 use http::HeaderMap;
 
 use super::cache_status;
+use crate::named::named;
 
 /// What happened to a request that a cache answered.
 ///
@@ -36,55 +37,24 @@ pub enum Outcome {
     Failed(Forward),
 }
 
-/// Why a request went on towards the origin (the `fwd` parameter of RFC 9211 section 2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Forward {
-    /// Its URL or its fields forbid an answer from the store.
-    Bypass,
-    /// Its method does.
-    Method,
-    /// Nothing is stored under its URL.
-    UriMiss,
-    /// What is stored was selected by other request fields.
-    VaryMiss,
-    /// What is stored is fresh, but the request wants the origin asked.
-    Request,
-    /// What is stored is stale.
-    Stale,
-    /// Only a part of what it asks for is stored.
-    Partial,
-}
-
-impl Forward {
-    /// The token of RFC 9211.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Bypass => "bypass",
-            Self::Method => "method",
-            Self::UriMiss => "uri-miss",
-            Self::VaryMiss => "vary-miss",
-            Self::Request => "request",
-            Self::Stale => "stale",
-            Self::Partial => "partial",
-        }
-    }
-
-    pub(super) const ALL: [Self; 7] = [
-        Self::Bypass,
-        Self::Method,
-        Self::UriMiss,
-        Self::VaryMiss,
-        Self::Request,
-        Self::Stale,
-        Self::Partial,
-    ];
-}
-
-impl fmt::Display for Forward {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+named! {
+    /// Why a request went on towards the origin (the `fwd` parameter of RFC 9211 section 2.2).
+    #[non_exhaustive]
+    pub enum Forward: pub(super) ALL {
+        /// Its URL or its fields forbid an answer from the store.
+        Bypass = "bypass",
+        /// Its method does.
+        Method = "method",
+        /// Nothing is stored under its URL.
+        UriMiss = "uri-miss",
+        /// What is stored was selected by other request fields.
+        VaryMiss = "vary-miss",
+        /// What is stored is fresh, but the request wants the origin asked.
+        Request = "request",
+        /// What is stored is stale.
+        Stale = "stale",
+        /// Only a part of what it asks for is stored.
+        Partial = "partial",
     }
 }
 

@@ -56,7 +56,8 @@ impl<C: Cache> BackedStore<C> {
 
     /// Removes what is to be purged of one key of the cache.
     fn purge_key(&self, key: &str, purge: &Purge) -> Result<Purged, StoreError> {
-        if !purge.covers(url_of(key)) {
+        let url = url_of(key);
+        if !purge.may_be_about(url) {
             return Ok(Purged::default());
         }
         let _alone = self.stripes.alone(key);
@@ -67,8 +68,10 @@ impl<C: Cache> BackedStore<C> {
             self.cache.delete(key)?;
             return Ok(Purged::new(0, length));
         };
-        let Some(stay) = purge.those_that_stay(&stored) else { return Ok(Purged::default()) };
-        let responses = (stored.len() - stay.len()) as u64;
+        let Some((stay, responses)) = purge.those_that_stay(url, &stored) else {
+            return Ok(Purged::default());
+        };
+        let responses = responses as u64;
         if stay.is_empty() {
             self.cache.delete(key)?;
             return Ok(Purged::new(responses, length));

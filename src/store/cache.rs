@@ -128,29 +128,3 @@ macro_rules! forward {
 }
 
 forward!(Arc<C>, Box<C>, &C);
-
-/// The cache that keeps nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoCache;
-
-impl Cache for NoCache {
-    fn get(&self, _: &str) -> Result<Option<Bytes>, StoreError> {
-        Ok(None)
-    }
-
-    fn set(&self, _: &str, _: Bytes) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
-    fn delete(&self, _: &str) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
-    fn keys(&self) -> Option<CacheKeys<'_>> {
-        Some(Box::new(std::iter::empty()))
-    }
-
-    fn max_value(&self) -> u64 {
-        0
-    }
-}

@@ -139,7 +139,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn remove(&self, key: &Key) -> Result<bool, StoreError>;
 
     /// Removes all that the purge is about, under whatever key: each response that it
-    /// [matches](Purge::matches). Says how much that was, or `None` where the store cannot list what it
+    /// [matches](Purge::matches). Where it is [soft](Purge::is_soft), [what it makes of a response](Purge::stale) is
+    /// stored in its place. Says how much that was, or `None` where the store cannot list what it
     /// holds, as by default; what is older than the purge counts as not stored then, for as long as this
     /// process lives. It may take a while, in which others use the store: none of its locks is held for long.
     ///
@@ -243,35 +244,5 @@ impl fmt::Display for StoreError {
 impl StdError for StoreError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as _)
-    }
-}
-
-/// The store that keeps nothing: every request goes to the origin.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoStore;
-
-impl Store for NoStore {
-    fn variants(&self, _: &Key) -> Result<Variants, StoreError> {
-        Ok(Variants::default())
-    }
-
-    fn insert(&self, _: &Key, _: Arc<StoredResponse>) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
-    fn remove(&self, _: &Key) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
-    fn purge(&self, _: &Purge) -> Result<Option<Purged>, StoreError> {
-        Ok(Some(Purged::default()))
-    }
-
-    fn max_body(&self) -> u64 {
-        0
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
     }
 }

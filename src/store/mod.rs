@@ -46,9 +46,9 @@ mod tier;
 mod variants;
 
 pub use backed::BackedStore;
-pub use cache::{Cache, CacheKeys, NoCache};
+pub use cache::{Cache, CacheKeys};
 pub use capacity::default_capacity;
-pub use contract::{Key, MAX_VARIANTS, NoStore, Store, StoreError, Usage, Variants};
+pub use contract::{Key, MAX_VARIANTS, Store, StoreError, Usage, Variants};
 #[cfg(feature = "disk")]
 pub use disk::DiskStore;
 pub use lru::Lru;

@@ -11,22 +11,51 @@ impl Purge {
     /// Whether a response that is stored under this key is to go.
     #[must_use]
     pub fn matches(&self, key: &Key, response: &StoredResponse) -> bool {
-        self.covers(key.url()) && self.is_about(response)
+        self.is_about(key.url(), response)
     }
 
-    /// The same, where it [covers](Self::covers) the URL.
-    pub(super) fn is_about(&self, response: &StoredResponse) -> bool {
-        if !self.is_about_sequence(response.sequence()) {
+    /// Whether it changes what is stored under a key with this URL.
+    pub(super) fn changes(&self, key_url: &str, response: &StoredResponse) -> bool {
+        self.is_about(key_url, response) && (!self.is_soft() || self.stale(response).is_some())
+    }
+
+    /// The same response, which is stale since the time of this [soft](Self::soft) purge; `None` where it was before.
+    ///
+    /// A [`Store`](crate::Store) of your own that purges puts it in the place of the response; where there is none, the
+    /// response stays as it is.
+    #[must_use]
+    pub fn stale(&self, response: &StoredResponse) -> Option<Arc<StoredResponse>> {
+        let at = self.time().filter(|_| self.is_soft())?;
+        response.stale_since(at).map(Arc::new)
+    }
+
+    /// Whether it is about this response by the URL in its key.
+    pub(crate) fn is_about(&self, key_url: &str, response: &StoredResponse) -> bool {
+        let url = response.url().filter(|_| !self.is_about_keys()).unwrap_or(key_url);
+        if !self.covers(url) || !self.is_about_sequence(response.sequence()) {
             return false;
         }
         let Some(group) = self.group_name() else { return true };
         cache_groups::names(response.values(&CACHE_GROUPS)).iter().any(|name| *name == group.as_bytes())
     }
 
-    /// The responses of a URL that it covers which stay, in their order; `None` where all of them do.
-    pub(super) fn those_that_stay(&self, variants: &[Arc<StoredResponse>]) -> Option<Variants> {
-        let stay: Variants = variants.iter().filter(|response| !self.is_about(response)).cloned().collect();
-        (stay.len() < variants.len()).then_some(stay)
+    /// Whether something that is stored under a key with this URL may have to go.
+    pub(super) fn may_be_about(&self, key_url: &str) -> bool {
+        !self.is_about_keys() || self.covers(key_url)
+    }
+
+    /// The responses under a key as they are after it, in their order, and how many it was about; `None` where it
+    /// changes nothing.
+    pub(super) fn those_that_stay(
+        &self,
+        key_url: &str,
+        variants: &[Arc<StoredResponse>],
+    ) -> Option<(Variants, usize)> {
+        let after = |response: &Arc<StoredResponse>| {
+            if self.changes(key_url, response) { self.stale(response) } else { Some(Arc::clone(response)) }
+        };
+        let changed = variants.iter().filter(|response| self.changes(key_url, response)).count();
+        (changed > 0).then(|| (variants.iter().filter_map(after).collect(), changed))
     }
 }
 
@@ -59,9 +88,21 @@ mod tests {
         assert!(purge.matches(&Key::partitioned("http://a/1", 7), &news));
         assert!(!purge.matches(&Key::new("http://b/1"), &news));
         assert!(!purge.matches(&Key::new("http://a/1"), &sport));
-        let stay = purge.those_that_stay(&[response("c", 3), news, sport]).unwrap();
+        let (stay, gone) = purge.those_that_stay("http://a/1", &[response("c", 3), news, sport]).unwrap();
+        assert_eq!(gone, 1);
         assert_eq!(body_numbers(&stay), [3, 2]);
-        assert!(purge.those_that_stay(&stay).is_none());
-        assert!(Purge::all().those_that_stay(&stay).unwrap().is_empty());
+        assert!(purge.those_that_stay("http://a/1", &stay).is_none());
+        assert!(Purge::all().those_that_stay("http://a/1", &stay).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn a_soft_purge_makes_stale_what_was_fresh_and_nothing_older() {
+        let fresh = response("a", 1);
+        let now = fresh.validity().response_time;
+        let purge = Purge::all().soft().at(now.wall());
+        let (stale, changed) = purge.those_that_stay("http://a/1", &[Arc::clone(&fresh)]).unwrap();
+        assert!(fresh.validity().is_fresh(now) && !stale[0].validity().is_fresh(now));
+        assert_eq!((changed, body_numbers(&stale)), (1, body_numbers(&[fresh])));
+        assert!(purge.those_that_stay("http://a/1", &stale).is_none());
     }
 }

@@ -59,7 +59,8 @@ impl Entry {
     fn is_to_be_purged(&self, purge: &Purge) -> bool {
         #[cfg(test)]
         LOOKS.set(LOOKS.get() + 1);
-        purge.covers(url_of(&self.text)) && self.variants.iter().any(|response| purge.is_about(response))
+        let url = url_of(&self.text);
+        purge.may_be_about(url) && self.variants.iter().any(|response| purge.changes(url, response))
     }
 }
 
@@ -267,18 +268,17 @@ impl Shard {
     pub(super) fn purge(&mut self, hash: u64, purge: &Purge, held: &Held) -> Option<Gone> {
         [Place::Proven, Place::Probation].into_iter().find_map(|place| {
             let entry = self.queue(place).peek_mut(&hash)?;
-            if !purge.covers(url_of(&entry.text)) {
-                return None;
-            }
-            let stay = purge.those_that_stay(&entry.variants)?;
+            let (stay, responses) = purge.those_that_stay(url_of(&entry.text), &entry.variants)?;
             let size = entry.size();
-            let responses = entry.variants.len() - stay.len();
             let is_empty = stay.is_empty();
             let before = std::mem::replace(&mut entry.variants, stay);
             let mut gone = size;
             if !is_empty {
                 let left = entry.size();
-                gone = Size { all: size.all - left.all, counted: size.counted - left.counted };
+                gone = Size {
+                    all: size.all.saturating_sub(left.all),
+                    counted: size.counted.saturating_sub(left.counted),
+                };
             } else if let Some(empty) = self.queue(place).pop(&hash) {
                 self.forget_partition(hash, &empty.text);
             }

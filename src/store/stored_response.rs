@@ -2,6 +2,7 @@
 
 use std::mem::size_of;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -10,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::allocated::allocated;
 use crate::digest::Digest;
 use crate::fill::StoredBytes;
+use crate::header::host_bound::is_host_bound;
 use crate::pieces::Pieces;
 use crate::policy::{Validity, Variant};
 
@@ -29,6 +31,8 @@ pub struct StoredResponse {
     digest: Option<Digest>,
     validity: Validity,
     variant: Variant,
+    /// The URL for which it was fetched, where its key does not tell.
+    url: Option<Box<str>>,
     /// The place of the fetch that brought it among fetches and invalidations; the greater one is newer.
     sequence: u64,
     /// Whether the ledger counts the body for as long as anybody holds it.
@@ -37,6 +41,8 @@ pub struct StoredResponse {
     remote: Option<RemoteBody>,
     /// Whether it was read from a disk for the request at hand.
     is_from_disk: bool,
+    /// Whether a field means something else at another host.
+    is_host_bound: bool,
 }
 
 /// A body that is not in memory.
@@ -84,23 +90,11 @@ impl StoredResponse {
             buffer.extend_from_slice(value.as_bytes());
             buffer.extend_from_slice(b"\r\n");
         }
-        if !is_copied {
-            return Self {
-                status,
-                fields: buffer.into(),
-                body,
-                digest,
-                validity,
-                variant,
-                sequence: 0,
-                is_body_counted: false,
-                remote: None,
-                is_from_disk: false,
-            };
+        if is_copied {
+            body.slices().for_each(|piece| buffer.extend_from_slice(piece));
         }
-        body.slices().for_each(|piece| buffer.extend_from_slice(piece));
         let mut fields = Bytes::from(buffer);
-        let body = fields.split_off(length).into();
+        let body = if is_copied { fields.split_off(length).into() } else { body };
         Self::from_parts(status, fields, body, digest, validity, variant)
     }
 
@@ -113,18 +107,24 @@ impl StoredResponse {
         validity: Validity,
         variant: Variant,
     ) -> Self {
-        Self {
+        let response = Self {
             status,
             fields,
             body,
             digest,
             validity,
             variant,
+            url: None,
             sequence: 0,
             is_body_counted: false,
             remote: None,
             is_from_disk: false,
-        }
+            is_host_bound: false,
+        };
+        let is_host_bound = response
+            .fields()
+            .any(|(name, _)| HeaderName::from_bytes(name).is_ok_and(|name| is_host_bound(&name)));
+        Self { is_host_bound, ..response }
     }
 
     /// The same response, brought by a fetch of this place in the order of fetches and invalidations.
@@ -139,11 +139,23 @@ impl StoredResponse {
         self.sequence
     }
 
+    /// The same response, fetched for this URL, where its key is another text.
+    #[must_use]
+    pub fn with_url(self, url: Option<Box<str>>) -> Self {
+        Self { url, ..self }
+    }
+
+    /// The URL for which it was fetched, where that is another text than its [key](super::Key).
+    #[must_use]
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
     /// How many bytes of memory it holds: fields, body, variant, this struct, the `Arc` around it and
     /// what its shared bytes need to be shared, as the allocator rounds them.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let Self { status: _, fields, body, digest: _, validity: _, variant, .. } = self;
+        let Self { status: _, fields, body, digest: _, validity: _, variant, url, .. } = self;
         let bytes = if is_beside_head(body) {
             shared(fields.len() + body.len())
         } else {
@@ -155,7 +167,8 @@ impl StoredResponse {
             .map(|(name, value)| name.as_str().len() + value.as_ref().map_or(0, |value| shared(value.len())))
             .sum();
         let variant = if variant.fields.is_empty() { 0 } else { allocated(size_of_val(&*variant.fields)) };
-        (allocated(COUNTS + size_of::<Self>()) + bytes + variant + values) as u64
+        let url = url.as_ref().map_or(0, |url| allocated(url.len()));
+        (allocated(COUNTS + size_of::<Self>()) + bytes + variant + values + url) as u64
     }
 
     /// The same response, whose body the ledger counts by itself, as one that [`Ledger::share`](crate::Ledger) made.
@@ -209,10 +222,23 @@ impl StoredResponse {
         if self.is_body_counted && !is_beside_head(&self.body) { self.body.len() as u64 } else { 0 }
     }
 
+    /// The same response, stale since then; `None` where it was before.
+    pub(crate) fn stale_since(&self, at: SystemTime) -> Option<Self> {
+        let age = self.validity.age(at);
+        let validity = Validity { lifetime: age, ..self.validity };
+        (self.validity.lifetime > age).then(|| Self { validity, ..self.clone() })
+    }
+
     /// The status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Whether a field means something else at another host than that of its origin.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn is_host_bound(&self) -> bool {
+        self.is_host_bound
     }
 
     /// The end-to-end fields as field lines of HTTP/1.1, each with its line end.
@@ -388,7 +414,7 @@ mod tests {
 
     fn validity() -> Validity {
         Validity {
-            response_time: UNIX_EPOCH,
+            response_time: UNIX_EPOCH.into(),
             initial_age: Duration::ZERO,
             lifetime: Duration::ZERO,
             lifetime_source: LifetimeSource::None,

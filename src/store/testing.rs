@@ -45,7 +45,7 @@ pub(super) fn response_of(variant: &str, number: u64, size: u64) -> Arc<StoredRe
 
 pub(super) fn validity() -> Validity {
     Validity {
-        response_time: UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789),
+        response_time: (UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789)).into(),
         initial_age: Duration::from_secs(3),
         lifetime: Duration::from_secs(60),
         lifetime_source: LifetimeSource::MaxAge,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{MAX_VARIANTS, StoredResponse, Variants};
 use crate::policy::Variant;
 
-/// The stored responses with `new` among them: it comes first, in place of the one with the same
+/// The stored responses with `new` among them: before those that are not newer, in place of the one with the same
 /// variant. Past [`MAX_VARIANTS`], and while they do not fit, the oldest goes. `None` when `new` does
 /// not even fit alone.
 pub(super) fn merged(
@@ -15,8 +15,10 @@ pub(super) fn merged(
 ) -> Option<Variants> {
     let mut all = Vec::with_capacity(stored.len() + 1);
     let others = stored.iter().filter(|old| old.variant() != new.variant()).cloned();
-    all.push(Arc::clone(new));
     all.extend(others.take(MAX_VARIANTS - 1));
+    let is_older = |old: &Arc<StoredResponse>| old.sequence() <= new.sequence();
+    let place = all.iter().position(is_older).unwrap_or(all.len());
+    all.insert(place, Arc::clone(new));
     while !fit(&all) {
         all.pop();
         if all.is_empty() {

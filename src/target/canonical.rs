@@ -1,6 +1,4 @@
-use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -38,7 +36,7 @@ pub(super) const LONGEST: usize = 8192;
 /// assert_eq!(target.as_str(), "http://example.com/~user?q=%C3%BC");
 /// # Ok::<(), forwardcache::BadTarget>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
     text: Arc<str>,
     // All that follows is a function of the text: where its parts end, and the port.
@@ -213,13 +211,12 @@ impl Target {
     }
 
     /// The root of its origin: `http://example.com/` of all that is there.
-    #[cfg(feature = "peer")]
     pub(crate) fn origin(&self) -> Self {
         let root = self.authority_end + 1;
         Self { text: self.text[..root.into()].into(), path_end: root, ..*self }
     }
 
-    pub(super) fn scheme(&self) -> &str {
+    pub(crate) fn scheme(&self) -> &str {
         if self.text.starts_with("https:") { "https" } else { "http" }
     }
 
@@ -245,32 +242,6 @@ impl fmt::Display for Target {
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Target").field(&self.text).finish()
-    }
-}
-
-impl PartialEq for Target {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for Target {}
-
-impl Hash for Target {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
-    }
-}
-
-impl PartialOrd for Target {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Target {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.text.cmp(&other.text)
     }
 }
 
@@ -480,7 +451,6 @@ mod tests {
         }
 
         #[test]
-        #[cfg(feature = "peer")]
         fn an_origin_is_read_as_its_url_would_be(url in nearly_a_url()) {
             if let Ok(target) = Target::parse(&url) {
                 let scheme = if target.is_https() { "https" } else { "http" };

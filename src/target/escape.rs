@@ -1,7 +1,5 @@
 //! Values of a query, escaped and read as HTML forms do it, and Go's `net/url` too.
 
-use std::fmt;
-
 use super::spelling::{escaped_byte, is_unreserved, push_escape};
 
 /// The text as the value of a query: a space is `+`, unreserved characters stay, all else is escaped.
@@ -22,37 +20,23 @@ pub(crate) fn query_escape(text: &str) -> String {
 /// # Errors
 ///
 /// The value has a bad escape, or is not UTF-8. What other pairs hold is of no concern.
-pub(crate) fn query_value(query: Option<&str>, name: &str) -> Result<Option<String>, BadQueryValue> {
+pub(crate) fn query_value(query: Option<&str>, name: &str) -> Result<Option<String>, &'static str> {
     let pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     for (key, value) in pairs {
         if unescaped(key).is_ok_and(|key| key == name.as_bytes()) {
-            return String::from_utf8(unescaped(value)?).map(Some).map_err(|_| BadQueryValue::NotUtf8);
+            return String::from_utf8(unescaped(value)?).map(Some).map_err(|_| NOT_UTF8);
         }
     }
     Ok(None)
 }
 
-/// Why a value of a query cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BadQueryValue {
-    /// A `%` is not followed by two hexadecimal digits.
-    BadEscape,
-    /// The bytes that the escapes stand for are not UTF-8.
-    NotUtf8,
-}
+/// A `%` is not followed by two hexadecimal digits.
+const BAD_ESCAPE: &str = "a value of the query has a bad percent-escape";
 
-impl fmt::Display for BadQueryValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::BadEscape => "a value of the query has a bad percent-escape",
-            Self::NotUtf8 => "a value of the query is not UTF-8",
-        })
-    }
-}
+/// The bytes that the escapes stand for are not UTF-8.
+const NOT_UTF8: &str = "a value of the query is not UTF-8";
 
-impl std::error::Error for BadQueryValue {}
-
-fn unescaped(text: &str) -> Result<Vec<u8>, BadQueryValue> {
+fn unescaped(text: &str) -> Result<Vec<u8>, &'static str> {
     let mut out = Vec::with_capacity(text.len());
     unescape(text, &mut out)?;
     Ok(out)
@@ -63,13 +47,13 @@ fn unescaped(text: &str) -> Result<Vec<u8>, BadQueryValue> {
 /// # Errors
 ///
 /// It has a bad escape.
-pub(crate) fn unescape(text: &str, out: &mut Vec<u8>) -> Result<(), BadQueryValue> {
+pub(crate) fn unescape(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
     let bytes = text.as_bytes();
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         match byte {
             b'%' => {
-                out.push(escaped_byte(&bytes[at..]).ok_or(BadQueryValue::BadEscape)?);
+                out.push(escaped_byte(&bytes[at..]).ok_or(BAD_ESCAPE)?);
                 at += 3;
                 continue;
             }
@@ -116,11 +100,11 @@ mod tests {
     #[test]
     fn a_value_that_cannot_be_read() {
         for query in ["q=%", "q=%4", "q=%zz", "q=a%2", "q=%+1"] {
-            assert_eq!(query_value(Some(query), "q"), Err(BadQueryValue::BadEscape), "{query}");
+            assert_eq!(query_value(Some(query), "q"), Err(BAD_ESCAPE), "{query}");
         }
-        assert_eq!(query_value(Some("q=%FF"), "q"), Err(BadQueryValue::NotUtf8));
+        assert_eq!(query_value(Some("q=%FF"), "q"), Err(NOT_UTF8));
         // The first is the value; a second one does not save it.
-        assert_eq!(query_value(Some("q=%&q=a"), "q"), Err(BadQueryValue::BadEscape));
+        assert_eq!(query_value(Some("q=%&q=a"), "q"), Err(BAD_ESCAPE));
     }
 
     proptest! {

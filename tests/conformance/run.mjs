@@ -1,6 +1,8 @@
 // The public HTTP cache tests, every request sent through a peer of ours.
 //
-//   node run.mjs shared|private PEER-COMMAND [OPTION-OF-SERVE...]
+//   node run.mjs shared|private|shared-package|private-package PEER-COMMAND [OPTION-OF-SERVE...]
+//
+// A mode alone runs the cases of the package with what the suite's repository has changed since (newer.mjs).
 //
 // Starts the suite's own server and a peer, on ports that the system chooses, prints what passed, and
 // compares what did not with the ledger. Ends with 1 when a case fails that the ledger does not name, and
@@ -14,17 +16,21 @@ import path from 'node:path'
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
+import { newer } from './newer.mjs'
+
 const here = path.dirname(fileURLToPath(import.meta.url))
 const require = createRequire(import.meta.url)
 const suite = path.join(here, 'node_modules', 'http-cache-tests')
 const suiteModule = file => import(pathToFileURL(path.join(suite, file)))
 
-const [mode, command, ...options] = process.argv.slice(2)
-if (!['shared', 'private'].includes(mode) || command === undefined) {
-  console.error('usage: node run.mjs shared|private PEER-COMMAND [OPTION-OF-SERVE...]')
+const [run, command, ...options] = process.argv.slice(2)
+const ledgers = JSON.parse(fs.readFileSync(path.join(here, 'ledger.json'), 'utf8'))
+if (!(run in ledgers) || command === undefined) {
+  console.error(`usage: node run.mjs ${Object.keys(ledgers).join('|')} PEER-COMMAND [OPTION-OF-SERVE...]`)
   process.exit(2)
 }
-const ledger = JSON.parse(fs.readFileSync(path.join(here, 'ledger.json'), 'utf8'))[mode]
+const ledger = ledgers[run]
+const [mode, isOfPackage] = run.split('-')
 
 const children = []
 process.on('exit', () => children.forEach(child => child.kill()))
@@ -73,11 +79,18 @@ if (mode === 'shared') peerWords.push('--store-set-cookie')
 const peer = await start(command, peerWords, {}, /serving on (\S+)/)
 
 const fetch = require('node-fetch')
-const throughPeer = (url, init) => fetch(`${peer}/proxy?q=${encodeURIComponent(url)}`, init)
+// As a client of the crate, which knows the origin of a response: others get no cookies, and absolute URLs.
+const throughPeer = (url, init = {}) => {
+  const headers = Array.isArray(init.headers)
+    ? [...init.headers, ['forwardcache', 'conformance']]
+    : { ...init.headers, forwardcache: 'conformance' }
+  return fetch(`${peer}/proxy?q=${encodeURIComponent(url)}`, { ...init, headers })
+}
 
 const { runTests, getResults } = await suiteModule('client/runner.mjs')
 // Without the cases on Surrogate-Control, which no standard took up (RFC 9213 did it otherwise).
-const sets = (await suiteModule('tests/index.mjs')).default
+const packaged = (await suiteModule('tests/index.mjs')).default
+const sets = isOfPackage ? packaged : newer(packaged)
 await runTests(sets, throughPeer, mode === 'private', `http://localhost:${port}`)
 const results = getResults()
 
@@ -93,7 +106,7 @@ for (const test of sets.flatMap(set => set.tests)) {
   else failures.push({ kind, id: test.id, said: result.join(': ') })
 }
 
-console.log(`${mode} mode`)
+console.log(`${mode} mode${isOfPackage ? ', the package as it is' : ''}`)
 for (const [kind, [passed, all]] of Object.entries(kinds)) {
   console.log(`  ${kind.padEnd(8)} ${String(passed).padStart(3)} of ${all}`)
 }

@@ -7,16 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use forwardcache::{
-    Body, Error, ErrorKind, EventFront, FrontOptions, Key, MemoryStore, Outcome, RoundTrip, Store,
-    StoreError, StoredResponse, Usage, Variants,
-};
+use forwardcache::{Body, Error, ErrorKind, EventFront, FrontOptions, Outcome, RoundTrip, StoreError};
 use http::{Request, Response};
 
 use crate::local::{self, LocalPeer, escaped, listen};
 use crate::support::origin::{Origin, Reply};
 use crate::support::port::Port;
 use crate::support::raw;
+use crate::support::store::CheckedStore;
 
 /// The peer could not get an answer: it says so in one line and in fields, and its client makes an error
 /// of that kind of it.
@@ -228,7 +226,7 @@ fn a_reset_is_not_the_end_of_a_body_that_ends_with_its_connection() {
 fn is_visibly_broken(peer: &LocalPeer, url: &str) -> bool {
     let mut connection = raw::Connection::open(peer.address());
     let target = format!("/proxy?q={}", escaped(url));
-    connection.write(format!("GET {target} HTTP/1.1\r\nHost: peer\r\nConnection: close\r\n\r\n"));
+    connection.write(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
     let answer = String::from_utf8(connection.read_to_end()).unwrap().to_ascii_lowercase();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     if head.contains("\r\ntransfer-encoding: chunked") {
@@ -286,49 +284,14 @@ fn a_request_that_comes_back_through_others_is_a_loop() {
     assert_eq!(peer.peer.stats().counts().origin_requests, 1);
 }
 
-/// A store that fails when it is told to.
-#[derive(Debug)]
-struct Failing {
-    store: MemoryStore,
-    fails: Arc<AtomicBool>,
-}
-
-impl Failing {
-    fn check(&self) -> Result<(), StoreError> {
-        if self.fails.load(Ordering::SeqCst) { Err(StoreError::new("told to fail")) } else { Ok(()) }
-    }
-}
-
-impl Store for Failing {
-    fn variants(&self, key: &Key) -> Result<Variants, StoreError> {
-        self.check()?;
-        self.store.variants(key)
-    }
-
-    fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
-        self.check()?;
-        self.store.insert(key, response)
-    }
-
-    fn remove(&self, key: &Key) -> Result<bool, StoreError> {
-        self.check()?;
-        self.store.remove(key)
-    }
-
-    fn max_body(&self) -> u64 {
-        self.store.max_body()
-    }
-
-    fn usage(&self) -> Usage {
-        self.store.usage()
-    }
-}
-
 #[test]
 fn a_store_that_fails_costs_a_fetch_and_is_counted() {
     let origin = Origin::start(|_| Reply::ok("hello").field("Cache-Control", "max-age=60"));
     let fails = Arc::new(AtomicBool::new(false));
-    let store = Failing { store: MemoryStore::new(1 << 20), fails: Arc::clone(&fails) };
+    let told = Arc::clone(&fails);
+    let store = CheckedStore::new(1 << 20, move |_| {
+        if told.load(Ordering::SeqCst) { Err(StoreError::new("told to fail")) } else { Ok(()) }
+    });
     let peer = LocalPeer::start_with(|builder| builder.store(store));
     let get = || {
         let answer = peer.get(&origin.url("/a"));

@@ -53,6 +53,22 @@ fn a_body_that_is_not_what_its_origin_announced_is_broken_off_and_not_stored() {
 }
 
 #[test]
+fn a_stored_response_without_content_passes_the_check_of_a_client() {
+    let origin = Origin::start(|_| {
+        // Its five bytes should not be there.
+        Reply::status(205).field("Cache-Control", "max-age=60").body("12345")
+    });
+    let peer = LocalPeer::start();
+    let client = Client::builder().pool([peer.url()]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    for _ in 0..3 {
+        let response = client.get(&origin.url("/")).unwrap();
+        assert_eq!(response.status(), 205);
+        assert!(response.into_body().into_bytes().unwrap().is_empty());
+    }
+    assert_eq!(origin.count_of("/"), 1);
+}
+
+#[test]
 fn everybody_who_shares_a_wrong_body_is_told() {
     let origin = Origin::start(|_| {
         Reply::ok("x".repeat(300_000)).field("Repr-Digest", SHA_256).field("Cache-Control", "max-age=60")

@@ -35,6 +35,8 @@ mod pool_faults;
 mod privacy;
 mod processes;
 mod purge;
+mod safety;
+mod strangers;
 mod streams;
 mod support_itself;
 mod tls;

@@ -68,7 +68,7 @@ fn assert_grown_at_most(peer: &PeerProcess, before: u64, most: u64) {
 fn ask_for_ranges(peer: SocketAddr, url: &str) -> Connection {
     let mut connection = Connection::open(peer);
     let (target, ranges) = (escaped(url), "bytes=0-31457279,31457290-62914559");
-    connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: a\r\nRange: {ranges}\r\n\r\n"));
+    connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: localhost\r\nRange: {ranges}\r\n\r\n"));
     connection
 }
 
@@ -133,7 +133,7 @@ fn content_in_chunks_of_a_byte_costs_what_it_weighs() {
     let mut clients: Vec<Connection> = (0..8)
         .map(|_| {
             let mut client = Connection::open(peer.address);
-            let fields = "Host: a\r\nTransfer-Encoding: chunked\r\n";
+            let fields = "Host: localhost\r\nTransfer-Encoding: chunked\r\n";
             client.write(format!("POST /proxy?q={target} HTTP/1.1\r\n{fields}\r\n"));
             client
         })
@@ -162,7 +162,7 @@ fn content_of_those_without_a_token_is_not_collected() {
     let mut clients: Vec<Connection> = (0..40)
         .map(|_| {
             let mut client = Connection::open(peer.address);
-            let fields = "Host: a\r\nContent-Length: 60000\r\n";
+            let fields = "Host: localhost\r\nContent-Length: 60000\r\n";
             client.write(format!("POST /proxy?q={target} HTTP/1.1\r\n{fields}\r\n"));
             client.write([b'x'; 50_000]);
             client
@@ -196,7 +196,7 @@ fn many_variants_while_one_is_slow_leave_nothing_behind() {
     let target = escaped(&origin.url("/"));
     let ask = |connection: &mut Connection, language: &str| {
         let field = format!("Accept-Language: {language}\r\n");
-        connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: a\r\n{field}\r\n"));
+        connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: localhost\r\n{field}\r\n"));
     };
     let mut slow = Connection::open(peer.address);
     ask(&mut slow, "slow");
@@ -243,7 +243,7 @@ fn small_hits_have_their_turn_between_large_ranges() {
         let mut times: Vec<_> = (0..100)
             .map(|_| {
                 let begun = std::time::Instant::now();
-                connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+                connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
                 assert_eq!(connection.read_response().body.len(), 10);
                 begun.elapsed()
             })

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forwardcache::{FrontOptions, Peer, ServerTls, Serving, Tokens};
 
@@ -56,6 +56,36 @@ fn ready(address: SocketAddr) -> (u16, String) {
 
 fn is_ok(answer: &(u16, String)) -> bool {
     *answer == (200, "ok\n".to_owned())
+}
+
+#[test]
+fn operators_are_answered_while_a_purge_of_the_pool_waits() {
+    let (own, silent) = (listen(), listen());
+    let urls = [&own, &silent].map(|listener| format!("http://{}", listener.local_addr().unwrap()));
+    let peer = Peer::builder(&*urls[0]).pool(&urls).build().unwrap();
+    let serving = peer.serve_on(own, FrontOptions::new().workers(1).io_threads(1)).unwrap();
+    let admin = peer.serve_admin_on(listen(), FrontOptions::new().workers(1).io_threads(1)).unwrap();
+    let purge = |address: SocketAddr, target: &str| {
+        let mut connection = Connection::open(address);
+        connection.write(format!("PURGE {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"));
+        // The other peer is asked, and does not answer.
+        let (mut asked, _) = silent.accept().unwrap();
+        assert!(asked.read(&mut [0; 1024]).unwrap() > 0);
+        (connection, asked)
+    };
+    let waiting = [purge(admin.local_addr(), "/purge?all"), purge(serving.local_addr(), "/proxy?all")];
+    for address in [admin.local_addr(), serving.local_addr()] {
+        for _ in 0..20 {
+            let begun = Instant::now();
+            assert!(is_ok(&text_of(send(address, "GET", "/healthz", ""))));
+            assert!(begun.elapsed() < Duration::from_millis(250), "{:?}", begun.elapsed());
+        }
+    }
+    assert_eq!(send(admin.local_addr(), "GET", "/metrics", "").status, 200);
+    for (connection, asked) in waiting {
+        connection.expect_silence();
+        drop(asked);
+    }
 }
 
 #[test]

@@ -107,6 +107,21 @@ fn who_accepts_no_gzip_never_gets_it_whoever_asked_first() {
 }
 
 #[test]
+fn who_accepts_gzip_gets_it_though_the_plain_file_is_stored() {
+    let (nginx, peer) = (Nginx::start(), LocalPeer::start());
+    let text = TEXT.repeat(50);
+    for folder in ["fresh", "stale"] {
+        nginx.write(&format!("/{folder}/file.txt"), &text);
+        let url = nginx.url(&format!("/{folder}/file.txt"));
+        for (fields, coding) in [("", None), ("Accept-Encoding: gzip\r\n", Some("gzip"))].repeat(2) {
+            let response = peer.get_with(&url, fields);
+            assert_eq!((response.status, response.field("content-encoding")), (200, coding), "{folder}");
+            assert_eq!(response.body.len() < text.len(), coding.is_some(), "{folder}");
+        }
+    }
+}
+
+#[test]
 fn a_range_is_cut_out_of_what_is_stored() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.bin", "0123456789");

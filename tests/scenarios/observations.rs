@@ -209,8 +209,8 @@ fn a_peer_that_is_set_up_wrongly_is_followed_by_the_next() {
 #[test]
 fn what_the_limits_refuse_is_an_error_of_this_request_alone() {
     let origin = origin().may_be_unused();
-    let large: fn() -> Reply = || Reply::ok("").field("X-Large", "x".repeat(200 << 10));
-    let many: fn() -> Reply = || (0..400).fold(Reply::ok(""), |reply, _| reply.field("X-Many", "x"));
+    let large: fn() -> Reply = || Reply::ok("").field("X-Large", "x".repeat(1200 << 10));
+    let many: fn() -> Reply = || (0..4200).fold(Reply::ok(""), |reply, _| reply.field("X-Many", "x"));
     for reply in [large, many] {
         let peer = scripted(move |_| reply());
         let pool = Two::new(peer.url(""));

@@ -116,29 +116,29 @@ fn a_field_that_nobody_knows_poisons_nobody_where_it_selects_or_is_dropped() {
 /// Raw requests by which the attacker hopes to fill `/a` with something of its own; `URL` stands for the escaped one.
 const CONFUSIONS: [&str; 19] = [
     // A GET whose content the origin answers to.
-    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nContent-Length: 4\r\n\r\nevil",
-    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nevil",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n",
     // The host of the hop is not the origin's.
     "GET /proxy?q=URL HTTP/1.1\r\nHost: evil.example\r\n\r\n",
     "GET http://evil.example/proxy?q=URL HTTP/1.1\r\nHost: evil.example\r\n\r\n",
-    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nHost: evil.example\r\n\r\n",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
     "GET /proxy?q=URL HTTP/1.1\r\nHost : evil.example\r\n\r\n",
-    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\n X: evil\r\n\r\n",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\n X: evil\r\n\r\n",
     // A second query, a cloaked parameter, a fragment, userinfo, another path.
-    "GET /proxy?q=URL&q=evil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL;evil=1 HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL%3Fevil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL%23evil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL%2F..%2Fevil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL%5C..%5Cevil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL%252f..%252fevil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy?q=URL%0d%0aX-Evil:evil HTTP/1.1\r\nHost: p\r\n\r\n",
-    "GET /proxy/evil?q=URL HTTP/1.1\r\nHost: p\r\n\r\n",
+    "GET /proxy?q=URL&q=evil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL;evil=1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL%3Fevil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL%23evil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL%2F..%2Fevil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL%5C..%5Cevil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL%252f..%252fevil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy?q=URL%0d%0aX-Evil:evil HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /proxy/evil?q=URL HTTP/1.1\r\nHost: localhost\r\n\r\n",
     // Another method, also of another case.
-    "EVIL /proxy?q=URL HTTP/1.1\r\nHost: p\r\n\r\n",
-    "POST /proxy?q=URL HTTP/1.1\r\nHost: p\r\nContent-Length: 4\r\n\r\nevil",
+    "EVIL /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "POST /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nevil",
     // What `Connection` names is gone before the key is made.
-    "GET /proxy?q=URL HTTP/1.1\r\nHost: p\r\nConnection: x-evil\r\nX-Evil: evil\r\n\r\n",
+    "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nConnection: x-evil\r\nX-Evil: evil\r\n\r\n",
 ];
 
 #[test]

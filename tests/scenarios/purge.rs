@@ -588,3 +588,49 @@ fn on_tiny_http_a_worker_is_left_for_its_own_share() {
         }
     });
 }
+
+/// What is purged softly is validated, at every peer, and served when the origin fails.
+#[test]
+fn a_soft_purge_of_the_pool_keeps_what_is_stored() {
+    let origin = Origin::start(|received| {
+        let reply = match received.field("If-None-Match") {
+            Some(_) => Reply::status(304),
+            None => Reply::ok(received.target.clone()),
+        };
+        reply.field("ETag", "\"1\"").field("Cache-Control", "max-age=600").field("Cache-Groups", "\"news\"")
+    });
+    let pool = PeerProcess::pool(3);
+    let client = Client::builder().pool(PeerProcess::urls(&pool)).build().unwrap();
+    let base = origin.url("");
+    let get = |number: usize| {
+        let response = client.get(&format!("{base}/{number}")).unwrap();
+        let outcome = Outcome::of(response.headers());
+        assert_eq!(response.into_body().into_text().unwrap(), format!("/{number}"));
+        outcome
+    };
+    for number in 0..12 {
+        get(number);
+    }
+    let prefix = format!("{base}/");
+    let what = [vec!["--prefix", &prefix], vec!["--group", "news", "--origin", &base], vec!["--all"]];
+    for what in what {
+        let before = origin.count();
+        let flags = peer_flags(&pool);
+        let typed = ["purge", "--soft"].into_iter().chain(flags.iter().map(String::as_str)).chain(what);
+        let output = run(typed);
+        assert!(output.status.success(), "{output:?}");
+        for number in 0..12 {
+            assert!(matches!(get(number), Some(Outcome::Revalidated(_))), "{number}");
+            assert_eq!(get(number), Some(Outcome::Hit));
+        }
+        assert_eq!(origin.count(), before + 12);
+    }
+    let (status, text) = purge(pool[0].address, "all", "Forwardcache-Purge: hard\r\n");
+    assert!(status == 400 && text.contains("forwardcache-purge"), "{text}");
+    let (status, text) = purge(pool[0].address, "all", "Forwardcache-Purge: soft\r\n");
+    assert!(status == 200 && text.lines().count() == 3, "{text}");
+    drop(origin);
+    for number in 0..12 {
+        assert!(matches!(get(number), Some(Outcome::StaleOnError(_))), "{number}");
+    }
+}

@@ -1,16 +1,18 @@
 //! Peers that are served over TLS.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use forwardcache::{Client, ErrorKind, FrontOptions, NoPeerLeft, Outcome, ServerTls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
 use crate::local::{LocalPeer, escaped};
 use crate::support::origin::{Origin, Reply};
+use crate::support::port::Port;
 use crate::support::process::{Process, run};
 use crate::support::raw::Connection;
 use crate::support::tls::Authority;
@@ -69,7 +71,7 @@ pub(crate) fn connected_by(
 }
 
 /// What comes back on a connection that is asked for a URL, up to its end.
-fn answer(stream: &mut StreamOwned<ClientConnection, TcpStream>, url: &str) -> std::io::Result<String> {
+fn answer(stream: &mut StreamOwned<ClientConnection, TcpStream>, url: &str) -> io::Result<String> {
     let target = format!("/proxy?q={}", escaped(url));
     stream.write_all(
         format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
@@ -113,8 +115,9 @@ fn large_answers_and_many_requests_go_over_tls() {
     let mut stream = connected(peer.address(), &authority, None);
     let target = format!("/proxy?q={}", escaped(&origin.url("/echo")));
     let body = "y".repeat(100_000);
-    let one = format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    let last = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let one =
+        format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let last = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all((one + &last).as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -136,7 +139,7 @@ fn the_last_bytes_come_although_the_socket_was_full() {
         let url = origin.url(&format!("/{kibibytes}"));
         let mut stream = connected(peer.address(), &authority, None);
         let target = format!("/proxy?q={}", escaped(&url));
-        stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
         // Whoever asks after it is answered: what could be written was.
         assert!(answer(&mut connected(peer.address(), &authority, None), &origin.url("/1")).is_ok());
         let mut head = Vec::new();
@@ -173,6 +176,25 @@ fn who_must_show_a_certificate_and_does_not_is_not_served() {
 }
 
 #[test]
+fn a_client_resumes_its_session_until_its_certificate_ends() {
+    let (origin, authority) = (origin(), Authority::with_client_for(Duration::from_secs(3)));
+    let tls = tls_of(&authority).client_certificates_from(authority.ca_file()).unwrap();
+    let peer = served_over(tls);
+    let client = client_config(&authority, Some(&authority));
+    let ask = || {
+        let mut stream = connected_by(peer.address(), &client);
+        let answer = answer(&mut stream, &origin.url("/a"))?;
+        assert!(answer.ends_with("/a"), "{answer}");
+        Ok::<_, io::Error>(stream.conn.handshake_kind())
+    };
+    assert_eq!(ask().unwrap(), Some(HandshakeKind::Full));
+    assert_eq!(ask().unwrap(), Some(HandshakeKind::Resumed));
+    wait_until("it is served for ever", || ask().is_err());
+    // Neither by a session nor by the certificate.
+    assert!(ask().is_err() && ask().is_err());
+}
+
+#[test]
 fn what_is_reloaded_is_for_new_connections() {
     let (origin, old, new) = (origin(), Authority::new(), Authority::new());
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -186,7 +208,7 @@ fn what_is_reloaded_is_for_new_connections() {
     tls.reload().unwrap();
     assert!(answer(&mut connected(peer.address(), &old, None), &origin.url("/a")).is_err());
     assert!(answer(&mut connected(peer.address(), &new, None), &origin.url("/a")).is_ok());
-    before.write_all(b"/other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    before.write_all(b"/other HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     before.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.1 404"), "{text}");
@@ -200,16 +222,33 @@ fn what_is_no_tls_is_closed_and_the_others_are_served() {
     let (origin, authority) = (origin(), Authority::new());
     let peer = served_over(tls_of(&authority));
     let mut plain = Connection::open(peer.address());
-    plain.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    plain.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(!plain.read_to_end().starts_with(b"HTTP"));
+    assert!(answer(&mut connected(peer.address(), &authority, None), &origin.url("/a")).is_ok());
+}
+
+#[test]
+fn a_handshake_that_is_too_long_is_not_kept() {
+    let (origin, authority) = (origin(), Authority::new());
+    let options = FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(10 * PATIENCE);
+    let peer = LocalPeer::start_on(options, |builder| builder);
+    let mut socket = TcpStream::connect(peer.address()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    // The first half of a message of 60,000 bytes.
+    let mut record = vec![22, 3, 1, 0x40, 0, 1, 0, 0xea, 0x60];
+    record.resize(5 + 0x4000, 0);
+    let sent = [&record[..], &record[..5], &[0; 0x4000]].concat();
+    // It may be refused before all of it is written.
+    let _ = socket.write_all(&sent);
+    let ended = socket.read_to_end(&mut Vec::new());
+    assert!(!matches!(&ended, Err(error) if error.kind() == io::ErrorKind::WouldBlock), "{ended:?}");
     assert!(answer(&mut connected(peer.address(), &authority, None), &origin.url("/a")).is_ok());
 }
 
 #[test]
 fn a_handshake_that_does_not_come_is_not_waited_for() {
     let authority = Authority::new();
-    let options =
-        FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(std::time::Duration::from_millis(100));
+    let options = FrontOptions::new().tls(tls_of(&authority)).handshake_timeout(Duration::from_millis(100));
     let peer = LocalPeer::start_on(options, |builder| builder);
     let mut silent = Connection::open(peer.address());
     assert!(silent.read_to_end().is_empty());
@@ -259,6 +298,67 @@ fn the_command_serves_and_asks_over_tls_and_reads_its_files_anew() {
     // The signal is worked on by a thread of its own: ask until it has been.
     wait_until("the files are not read anew", || get(&other, Some(&authority)).status.code() == Some(0));
     assert_eq!(get(&authority, Some(&authority)).status.code(), Some(1));
+    serving.terminate();
+    assert!(serving.wait().success());
+}
+
+#[test]
+fn the_command_shows_its_new_certificate_and_trusts_new_roots_once_they_are_reloaded() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let tls = tls_of(&authority).client_certificates_from(authority.ca_file()).unwrap();
+    let asked = served_over(tls);
+    let folder = tempfile::tempdir().unwrap();
+    let (identity, roots) = (folder.path().join("peer.pem"), folder.path().join("roots.pem"));
+    std::fs::copy(other.server_file(), &identity).unwrap();
+    std::fs::copy(other.ca_file(), &roots).unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], Port::hold().release()));
+    let (own, another) = (format!("https://{address}"), format!("https://{}", asked.address()));
+    let identity_path = identity.to_str().unwrap();
+    let mut serving = Process::spawn([
+        "serve",
+        "-v",
+        "--listen",
+        &address.to_string(),
+        "--peer",
+        &own,
+        "--peer",
+        &another,
+        "--tls-cert",
+        identity_path,
+        "--tls-key",
+        identity_path,
+        "--ca-file",
+        roots.to_str().unwrap(),
+    ]);
+    serving.wait_for_line("serving on https://");
+    // A purge of the pool is one of the other peer as well, which wants to see a certificate.
+    let purge = |trusted: &Authority| -> Option<String> {
+        let mut stream = connected(address, trusted, None);
+        let head = "PURGE /proxy?all HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).ok()?;
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text).ok()?;
+        Some(String::from_utf8_lossy(&text).into_owned())
+    };
+    assert!(purge(&other).unwrap().starts_with("HTTP/1.1 502 "));
+    std::fs::copy(authority.ca_file(), &roots).unwrap();
+    std::fs::copy(authority.server_file(), &identity).unwrap();
+    serving.signal("HUP");
+    serving.wait_for_line("the certificates for other peers and origins were read anew");
+    let answer = purge(&authority).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    for file in [&roots, &identity] {
+        let good = std::fs::read(file).unwrap();
+        std::fs::write(file, "nothing").unwrap();
+        serving.signal("HUP");
+        let says = "the certificates for other peers and origins stay as they are: there is no";
+        let path = file.to_str().unwrap();
+        wait_until("the fault is not told", || {
+            serving.stderr().lines().any(|line| line.contains(says) && line.contains(path))
+        });
+        assert!(purge(&authority).unwrap().starts_with("HTTP/1.1 200 "));
+        std::fs::write(file, good).unwrap();
+    }
     serving.terminate();
     assert!(serving.wait().success());
 }

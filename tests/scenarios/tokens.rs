@@ -2,10 +2,12 @@
 
 use forwardcache::{Client, ErrorKind, FrontOptions, Outcome, Peer, Tokens};
 
-use crate::local::{LocalPeer, escaped, listen};
+use crate::local::{LocalPeer, escaped, listen, send};
+use crate::processes::PeerProcess;
 use crate::support::origin::{Origin, Reply};
 use crate::support::process::{Process, command, run};
 use crate::support::raw::exchange;
+use crate::support::wait_until;
 
 const OLD: &str = "an-old-token-of-the-pool";
 const NEW: &str = "a-new-token-of-the-pool";
@@ -176,5 +178,83 @@ fn the_command_takes_tokens_from_files_and_shows_them_to_nobody_else() {
         let refused = run(["serve", "--listen", "127.0.0.1:0", "--token-file", path]);
         assert_eq!(refused.status.code(), Some(2));
         assert_eq!(String::from_utf8(refused.stderr).unwrap().lines().count(), 1);
+    }
+}
+
+const OPERATOR: &str = "a-token-of-the-operators";
+
+/// Sends a request that shows this token, if one.
+fn status(peer: &PeerProcess, method: &str, target: &str, token: Option<&str>) -> u16 {
+    send(peer.address, method, target, &token.map(shown).unwrap_or_default()).status
+}
+
+#[test]
+fn reading_and_operating_are_separate_rights_where_there_are_operator_tokens() {
+    let origin = origin();
+    let (readers, operators) =
+        (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    std::fs::write(readers.path(), OLD).unwrap();
+    std::fs::write(operators.path(), OPERATOR).unwrap();
+    let (reading, operating) = (readers.path().to_str().unwrap(), operators.path().to_str().unwrap());
+    let arguments = ["--token-file", reading, "--operator-token-file", operating, "-v", "--drain", "1"];
+    let mut pool = PeerProcess::pool_as(3, &arguments);
+    let (one, two) = (&pool[0], &pool[1]);
+    let peers: Vec<String> =
+        PeerProcess::urls(&pool).into_iter().flat_map(|url| ["--peer".to_owned(), url]).collect();
+    let command = |name: &str, token_file: &str, more: &str| {
+        let arguments = [name, "--token-file", token_file, more].map(str::to_owned);
+        let output = run(arguments.iter().chain(&peers));
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let target = format!("/proxy?q={}", escaped(&origin.url("/a")));
+    let leaving = format!("/proxy/leaving?q={}", escaped(&two.url()));
+    for (method, target, by_nobody, by_reader, by_operator) in [
+        ("GET", target.as_str(), 407, 200, 200),
+        ("GET", &target.replacen("proxy", "proxy/why", 1), 407, 200, 200),
+        ("PURGE", "/proxy?all", 407, 403, 200),
+        ("POST", &leaving, 407, 403, 204),
+    ] {
+        assert_eq!(status(one, method, target, None), by_nobody, "{method} {target}");
+        assert_eq!(status(one, method, target, Some(NEW)), 407, "{method} {target}");
+        assert_eq!(status(one, method, target, Some(OLD)), by_reader, "{method} {target}");
+        // A purge of the pool goes to the other peers, which want to see it as well.
+        assert_eq!(status(one, method, target, Some(OPERATOR)), by_operator, "{method} {target}");
+    }
+    assert_eq!(command("get", reading, &origin.url("/b")).0, Some(0));
+    let (code, said) = command("purge", reading, "--all");
+    assert!(code == Some(1) && said.contains("operator token"), "{said}");
+    assert_eq!(command("purge", operating, "--all"), (Some(0), String::new()));
+
+    // A new token goes in behind the old one, and the old one goes out; what is no token changes nothing.
+    std::fs::write(operators.path(), format!("{OPERATOR}\n{NEW}\n")).unwrap();
+    pool.iter_mut().for_each(|peer| peer.process.signal("HUP"));
+    let purged = |peer: &PeerProcess, token| status(peer, "PURGE", "/proxy?all", Some(token));
+    wait_until("the new token is not read", || pool.iter().all(|peer| purged(peer, NEW) == 200));
+    std::fs::write(operators.path(), NEW).unwrap();
+    pool.iter_mut().for_each(|peer| peer.process.signal("HUP"));
+    wait_until("the old token is not forgotten", || pool.iter().all(|peer| purged(peer, OPERATOR) == 407));
+    assert!(pool.iter().all(|peer| purged(peer, NEW) == 200 && purged(peer, OLD) == 403));
+    std::fs::write(operators.path(), "short").unwrap();
+    pool[0].process.signal("HUP");
+    let said = pool[0].process.wait_for_line("the operator tokens stay as they are");
+    assert!(said.contains(operating), "{said}");
+    assert_eq!(purged(&pool[0], NEW), 200);
+
+    let last = &mut pool[2].process;
+    last.terminate();
+    last.wait_for_line("leaving the pool: 2 of the other peers are told");
+    assert!(last.wait().success());
+}
+
+#[test]
+fn operator_tokens_alone_leave_reading_to_everybody() {
+    let (origin, operators) = (origin(), Tokens::new([OPERATOR]).unwrap());
+    let peer = LocalPeer::start_with(|builder| builder.operator_tokens(operators).purge_by_anyone(true));
+    let admin = peer.peer.serve_admin_on(listen(), FrontOptions::new()).unwrap();
+    assert_eq!(peer.get(&origin.url("/a")).status, 200);
+    for (token, expected) in [(String::new(), 407), (shown(OLD), 407), (shown(OPERATOR), 200)] {
+        assert_eq!(send(peer.address(), "PURGE", "/proxy?all", &token).status, expected);
+        assert_eq!(send(admin.local_addr(), "PURGE", "/purge?all", &token).status, expected);
+        assert_eq!(send(admin.local_addr(), "GET", "/status", &token).status, 200);
     }
 }

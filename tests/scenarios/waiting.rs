@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use forwardcache::{
-    Body, Cancellation, EventFront, FrontOptions, Key, Ledger, MemoryStore, Result, RoundTripFn, Store,
-    StoreError, StoredResponse, Tokens, Usage, Variants,
-};
+use forwardcache::{Body, Cancellation, EventFront, FrontOptions, Ledger, Result, RoundTripFn, Tokens};
 use http::{Request, Response};
 
 use crate::local::{LocalPeer, escaped};
 use crate::support::PATIENCE;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::raw::Connection;
+use crate::support::store::CheckedStore;
 
 /// What is asked for elsewhere is answered within this; where it is not, nothing comes for seconds.
 const SOON: Duration = Duration::from_secs(3);
@@ -131,7 +129,7 @@ fn waiting(workers: usize) -> (forwardcache::Serving, Receiver<String>, Receiver
 
 fn ask(address: SocketAddr, path: &str) -> Connection {
     let mut connection = Connection::open(address);
-    connection.write(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    connection.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     connection
 }
 
@@ -215,7 +213,7 @@ fn content_is_not_asked_for_before_it_is_known_who_sends_it() {
         ("POST", "/elsewhere", 10, 404),
     ] {
         let mut connection = Connection::open(peer.address());
-        let fields = format!("Host: a\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n");
+        let fields = format!("Host: localhost\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n");
         connection.write(format!("{method} {target} HTTP/1.1\r\n{fields}\r\n"));
         let response = connection.read_response();
         assert_eq!(
@@ -227,43 +225,9 @@ fn content_is_not_asked_for_before_it_is_known_who_sends_it() {
     }
 }
 
-/// A store that has an account of memory.
-#[derive(Debug)]
-struct Accounted(MemoryStore, Arc<Ledger>);
-
-impl Store for Accounted {
-    fn variants(&self, key: &Key) -> std::result::Result<Variants, StoreError> {
-        self.0.variants(key)
-    }
-
-    fn at_once(&self, key: &str) -> Option<Variants> {
-        self.0.at_once(key)
-    }
-
-    fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> std::result::Result<bool, StoreError> {
-        self.0.insert(key, response)
-    }
-
-    fn remove(&self, key: &Key) -> std::result::Result<bool, StoreError> {
-        self.0.remove(key)
-    }
-
-    fn max_body(&self) -> u64 {
-        self.0.max_body()
-    }
-
-    fn usage(&self) -> Usage {
-        self.0.usage()
-    }
-
-    fn ledger(&self) -> Option<Arc<Ledger>> {
-        Some(Arc::clone(&self.1))
-    }
-}
-
 fn accounted(limit: u64) -> (LocalPeer, Arc<Ledger>) {
     let ledger = Ledger::new(limit);
-    let store = Accounted(MemoryStore::new(64 << 20), Arc::clone(&ledger));
+    let store = CheckedStore::with_ledger(64 << 20, &ledger);
     let options = FrontOptions::new().max_head(64 << 20);
     (LocalPeer::start_on(options, |builder| builder.store(store)), ledger)
 }
@@ -274,7 +238,8 @@ fn content_in_chunks_of_a_byte_is_held_within_the_memory_that_there_is() {
     let (peer, ledger) = accounted(20 << 10);
     let mut connection = Connection::open(peer.address());
     let target = escaped("http://origin.invalid/");
-    let head = format!("POST /proxy?q={target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head =
+        format!("POST /proxy?q={target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
     connection.write(head + &"1\r\nx\r\n".repeat(10_000));
     let response = connection.read_response();
     assert_eq!((response.status, response.field("connection")), (503, Some("close")));
@@ -297,7 +262,7 @@ fn the_slowest_reader_is_cut_off_when_the_memory_is_at_its_end() {
     slow.wait_for_bytes(b"x");
     // A head that does not end takes memory that nobody can refuse.
     let mut long = Connection::open(peer.address());
-    long.write(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}", "x".repeat(8 << 20)));
+    long.write(format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: {}", "x".repeat(8 << 20)));
     crate::support::wait_until("it is not held", || ledger.total() > 20 << 20);
     assert_eq!(peer.get(&origin.url("/small")).body.len(), 10);
     crate::support::wait_until("nobody is cut off", || slow.is_reset());

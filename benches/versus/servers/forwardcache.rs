@@ -12,7 +12,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_forwardcache");
 /// A limit that keeps clients apart in daily life, and is in the way of one that is all of them.
 const CONNECTIONS: [&str; 2] = ["--max-connections-per-address", "20000"];
 
-pub(super) fn launch(home: &Path, port: u16, origin: &Origin) -> Result<Process> {
+pub(super) fn launch(home: &Path, port: u16, origin: &Origin, certificate: Option<&Path>) -> Result<Process> {
     let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), format!("127.0.0.1:{port}")];
     arguments.extend(["--memory".to_owned(), format!("{}MiB", MEMORY >> 20)]);
     let help = Command::new(BINARY).args(["serve", "--help"]).output()?;
@@ -21,6 +21,10 @@ pub(super) fn launch(home: &Path, port: u16, origin: &Origin) -> Result<Process>
     }
     if let Some(file) = origin.authority() {
         arguments.extend(["--ca-file".to_owned(), file.display().to_string()]);
+    }
+    if let Some(file) = certificate {
+        let file = file.display().to_string();
+        arguments.extend(["--tls-cert".to_owned(), file.clone(), "--tls-key".to_owned(), file]);
     }
     Process::start(Path::new(BINARY), arguments, &home.join("log"))
 }

@@ -20,17 +20,20 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use rustls::ClientConfig;
 use tempfile::TempDir;
 
 use crate::Result;
 use crate::client::{self, Answer};
 use crate::processes::{Process, Usage};
+use crate::tls;
 
-pub(crate) use origin::{LARGE, MEDIUM, Origin, SMALL};
+pub(crate) use origin::{HUGE, LARGE, MEDIUM, Origin, SMALL};
 
 /// The memory that each may use for what it stores.
 pub(crate) const MEMORY: u64 = 1 << 30;
@@ -70,6 +73,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// Its scheme, host and port.
     origin: String,
+    /// How it is asked, if it speaks TLS.
+    tls: Option<Arc<ClientConfig>>,
     // Ended before its folder is removed.
     process: Process,
     _home: TempDir,
@@ -77,15 +82,29 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(kind: Kind, origin: &Origin) -> Result<Self> {
-        let launch = match kind {
-            Kind::Forwardcache => forwardcache::launch,
-            Kind::Nginx => nginx::launch,
-            Kind::Varnish => varnish::launch,
-            Kind::Squid => squid::launch,
+        Self::start_with(kind, origin, None)
+    }
+
+    /// As [`start`](Self::start); with the file of a certificate and its key it speaks TLS, which forwardcache and nginx
+    /// do.
+    pub(crate) fn start_with(kind: Kind, origin: &Origin, certificate: Option<&Path>) -> Result<Self> {
+        let launch = |home: &Path, port| match kind {
+            Kind::Forwardcache => forwardcache::launch(home, port, origin, certificate),
+            Kind::Nginx => nginx::launch(home, port, origin, certificate),
+            Kind::Varnish => varnish::launch(home, port, origin),
+            Kind::Squid => squid::launch(home, port, origin),
         };
-        let name = kind.to_string();
-        let (process, address, home) = started(&name, |home, port| launch(home, port, origin))?;
-        Ok(Self { kind, address, origin: origin.url(), process, _home: home })
+        let (process, address, home) = started(&kind.to_string(), launch)?;
+        let tls = certificate.map(|_| tls::config(false)).transpose()?;
+        Ok(Self { kind, address, origin: origin.url(), tls, process, _home: home })
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.is_tls() { "https" } else { "http" }
     }
 
     /// Where this server has what the origin has at that path.
@@ -97,7 +116,11 @@ impl Server {
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Answer> {
-        Ok(client::get(self.address, &self.path(path))?)
+        let path = self.path(path);
+        match &self.tls {
+            None => Ok(client::get(self.address, &path)?),
+            Some(config) => Ok(tls::connect(self.address, config)?.get(&path)?),
+        }
     }
 
     /// Whether it says that an answer came from its cache.

@@ -12,7 +12,7 @@ use crate::Result;
 use crate::packages;
 use crate::processes::Process;
 
-pub(super) fn launch(home: &Path, port: u16, origin: &Origin) -> Result<Process> {
+pub(super) fn launch(home: &Path, port: u16, origin: &Origin, certificate: Option<&Path>) -> Result<Process> {
     let folder = home.display();
     let most = MEMORY.min(free_bytes(home)? / 2);
     // A process for each core is what nginx advises.
@@ -27,6 +27,17 @@ pub(super) fn launch(home: &Path, port: u16, origin: &Origin) -> Result<Process>
             proxy_ssl_protocols TLSv1.2 TLSv1.3;",
             file.display()
         )
+    });
+    let (ssl, served) = certificate.map_or((String::new(), ""), |file| {
+        let file = file.display();
+        let text = format!(
+            "ssl_certificate {file};
+        ssl_certificate_key {file};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_ecdh_curve X25519;
+        ssl_session_cache shared:sessions:10m;"
+        );
+        (text, " ssl")
     });
     let config = format!(
         r#"
@@ -56,7 +67,8 @@ http {{
         keepalive_requests 100000000;
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port}{served} backlog=4096;
+        {ssl}
         location / {{
             proxy_pass {scheme}://origin;
             {tls}

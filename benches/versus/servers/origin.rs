@@ -18,6 +18,7 @@ use crate::processes::Process;
 pub(crate) const SMALL: (&str, u64) = ("/files/1-kib", 1 << 10);
 pub(crate) const MEDIUM: (&str, u64) = ("/files/64-kib", 64 << 10);
 pub(crate) const LARGE: (&str, u64) = ("/files/1-mib", 1 << 20);
+pub(crate) const HUGE: (&str, u64) = ("/files/60-mib", 60 << 20);
 
 #[derive(Debug)]
 pub(crate) struct Origin {
@@ -101,7 +102,7 @@ impl Origin {
 
 fn launch(home: &Path, port: u16) -> Result<Process> {
     fs::create_dir_all(home.join("files"))?;
-    for (path, length) in [SMALL, MEDIUM, LARGE] {
+    for (path, length) in [SMALL, MEDIUM, LARGE, HUGE] {
         fs::write(home.join(path.trim_start_matches('/')), vec![b'x'; usize::try_from(length)?])?;
     }
     let folder = home.display();

@@ -193,6 +193,23 @@ fn what_was_invalidated_or_purged_does_not_come_back_after_a_restart() {
 }
 
 #[test]
+fn what_was_purged_softly_is_stale_after_a_restart_whatever_its_size() {
+    for length in [5, 3_000_000] {
+        let mut cache = Restarted::new(1 << 20);
+        let body = "x".repeat(length);
+        cache.answer(200, FRESH, body.clone());
+        cache.get(&[]);
+        cache.restart(1);
+        assert_eq!(cache.cache.purge(&Purge::all().soft()).responses, 1);
+        cache.restart(1);
+        cache.answer(304, FRESH, "");
+        let answer = cache.get(&[]);
+        assert!(answer.body == body);
+        assert_eq!(Outcome::of(&answer.headers), Some(Outcome::Revalidated(Forward::Stale)));
+    }
+}
+
+#[test]
 fn a_clock_that_was_set_back_makes_what_is_stored_stale_and_keeps_the_order() {
     let mut cache = Restarted::new(1 << 20);
     cache.answer(200, FRESH, "old");

@@ -6,7 +6,7 @@ use super::*;
 fn unsafe_methods_pass_through_and_invalidate() {
     for (method, status, fields, forgotten) in [
         ("POST", 200, &[][..], true),
-        ("PUT", 204, &[], true),
+        ("PUT", 201, &[], true),
         ("DELETE", 302, &[], true),
         ("POST", 500, &[], false),
         ("OPTIONS", 200, &[], false),

@@ -83,3 +83,46 @@ fn fields_that_a_targeted_field_calls_private_are_not_stored() {
     let hit = scene.get(&[("range", "bytes=9-")]);
     assert_eq!((hit.status, hit.field("x-user"), hit.field("cdn-cache-control")), (416, None, None));
 }
+
+#[test]
+fn a_cookie_that_is_private_is_not_given_to_another_user() {
+    let fields = [("cache-control", "max-age=60, private=\"set-cookie\""), ("set-cookie", "session=anna")];
+    let scene = Scene::new();
+    scene.answer(200, &fields, "one").answer(200, &[("cache-control", "max-age=60")], "two");
+    scene.get(&[("cookie", "anna")]);
+    let other = scene.get(&[("cookie", "bert")]);
+    assert_eq!(other.is(Outcome::Miss(Forward::VaryMiss), "two").field("set-cookie"), None);
+    let own = scene.get(&[("cookie", "anna")]);
+    assert_eq!(own.is(Outcome::Hit, "one").field("set-cookie"), Some("session=anna"));
+    // A shared cache stores the rest.
+    let scene = Scene::shared();
+    scene.answer(200, &fields, "one");
+    assert_eq!(scene.get(&[]).field("set-cookie"), Some("session=anna"));
+    assert_eq!(scene.get(&[]).is(Outcome::Hit, "one").field("set-cookie"), None);
+}
+
+#[test]
+fn fields_that_no_cache_names_are_stored_by_no_cache() {
+    let fields =
+        [("cache-control", "max-age=60, no-cache=\"x-user\""), ("x-user", "anna"), ("etag", "\"1\"")];
+    for scene in [Scene::shared(), Scene::new()] {
+        scene.answer(200, &fields, "one");
+        assert_eq!(scene.get(&[]).field("x-user"), Some("anna"));
+        assert_eq!(scene.get(&[]).is(Outcome::Hit, "one").field("x-user"), None);
+        scene.pass(61);
+        // The client that causes a 304 gets its fields, and nobody else does.
+        scene.answer(304, &[("x-user", "bert")], "");
+        let own = scene.get(&[]);
+        assert_eq!(own.is(Outcome::Revalidated(Forward::Stale), "one").field("x-user"), Some("bert"));
+        assert_eq!(scene.get(&[]).is(Outcome::Hit, "one").field("x-user"), None);
+    }
+}
+
+#[test]
+fn a_directive_about_what_selects_a_response_is_about_all_of_it() {
+    let fields = [("cache-control", "max-age=60, private=\"vary\""), ("vary", "x-a")];
+    let scene = Scene::shared();
+    scene.answer(200, &fields, "one").answer(200, &fields, "two");
+    scene.get(&[("x-a", "1")]).is(Outcome::Miss(Forward::UriMiss), "one");
+    scene.get(&[("x-a", "2")]).is(Outcome::Miss(Forward::UriMiss), "two");
+}

@@ -5,6 +5,8 @@ mod collapsed;
 mod disk;
 mod invalidated;
 mod kept_apart;
+mod negotiated;
+mod operator;
 mod parts;
 mod purged;
 mod stale;

@@ -48,7 +48,7 @@ fn parts_that_touch_become_one_and_at_last_the_whole() {
 #[test]
 fn parts_of_different_bytes_are_never_combined() {
     for (one, other) in [("\"1\"", "\"2\""), ("W/\"1\"", "W/\"1\"")] {
-        let scene = Scene::new();
+        let scene = Scene::with_background(Background::CallerRuns);
         scene.answer_part("bytes 0-4/10", one, "01234").answer_part("bytes 5-9/10", other, "56789");
         scene.get(&[("range", "bytes=0-4")]);
         scene.get(&[("range", "bytes=5-9")]);

@@ -35,7 +35,7 @@ fn others() -> [Purge; 3] {
 
 /// A cache that does not list its keys.
 #[derive(Debug, Default)]
-struct Unlisted(MemoryCache);
+pub(super) struct Unlisted(pub(super) MemoryCache);
 
 impl Cache for Unlisted {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
@@ -455,4 +455,48 @@ fn what_is_stale_and_purged_is_not_served_when_the_origin_fails() {
     scene.cache.purge(&Purge::url(URL).unwrap());
     scene.fail(ErrorKind::Unreachable);
     assert!(scene.send("GET", URL, &[]).is_err());
+}
+
+#[test]
+fn where_keys_have_no_host_purges_and_groups_are_about_the_urls() {
+    let stores: [fn() -> Box<dyn Store>; 2] =
+        [|| Box::new(MemoryStore::new(1 << 20)), || Box::new(BackedStore::new(MemoryCache::new()))];
+    let fields = [("cache-control", "max-age=60"), ("cache-groups", "\"news\"")];
+    for new_store in stores {
+        let scene = || {
+            let by_path = |target: &Target| target.path().to_owned();
+            let scene = Scene::built(|cache| cache.key(by_path).store(new_store()));
+            scene.answer(200, &fields, "old");
+            scene.get(&[]);
+            scene.get(&[]).is(Outcome::Hit, "old");
+            scene
+        };
+        for purge in [
+            Purge::url(URL).unwrap(),
+            Purge::url("http://mirror.example/a").unwrap(),
+            Purge::prefix("http://example.com/").unwrap(),
+            Purge::group("http://example.com", "news").unwrap(),
+            Purge::all(),
+        ] {
+            let scene = scene();
+            scene.cache.purge(&purge);
+            scene.answer(200, &fields, "new");
+            scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "new");
+        }
+        for purge in [
+            Purge::prefix("http://other.example/").unwrap(),
+            Purge::group("http://other.example", "news").unwrap(),
+            Purge::group("http://example.com", "sport").unwrap(),
+        ] {
+            let scene = scene();
+            scene.cache.purge(&purge);
+            scene.get(&[]).is(Outcome::Hit, "old");
+        }
+        // A response that invalidates the group does as much.
+        let scene = scene();
+        scene.answer(200, &[("cache-group-invalidation", "\"news\"")], "");
+        scene.send("POST", "http://example.com/other", &[]).unwrap();
+        scene.answer(200, &fields, "new");
+        scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "new");
+    }
 }

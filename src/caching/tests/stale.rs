@@ -273,3 +273,91 @@ fn offline_only_what_is_stored_is_answered() {
     scene.answer(304, &[], "");
     scene.get(&[]).is(Outcome::Revalidated(Forward::Stale), "one");
 }
+
+#[test]
+fn what_a_client_takes_holds_for_each_way_to_serve_what_is_stale() {
+    for control in ["max-stale=0", "max-stale=1", "max-age=90", "min-fresh=1", "no-cache"] {
+        let asked = [("cache-control", control)];
+        let scene = Scene::with_background(Background::CallerRuns);
+        scene.answer(200, REFRESHED, "one");
+        scene.get(&[]);
+        scene.pass(62);
+        // While it is refreshed, on an error, offline.
+        scene.answer(304, &[("cache-control", "max-age=0")], "");
+        let answer = scene.get(&asked);
+        assert!(matches!(Outcome::of(&answer.headers), Some(Outcome::Revalidated(_))), "{control}");
+        scene.pass(2);
+        scene.fail(ErrorKind::Unreachable);
+        assert!(scene.send("GET", URL, &asked).is_err(), "{control}");
+        scene.pass(2);
+        scene.answer(503, &[], "busy");
+        assert_eq!(scene.get(&asked).status, 503, "{control}");
+        scene.cache.set_offline(true);
+        assert_eq!(scene.get(&asked).status, 504, "{control}");
+    }
+}
+
+#[test]
+fn stale_if_error_of_a_request_is_obeyed() {
+    for (control, staleness, is_served) in [
+        ("stale-if-error=10", 10, true),
+        ("stale-if-error=10", 11, false),
+        ("no-cache, stale-if-error=10", 10, true),
+        ("max-age=0, stale-if-error=10", 10, true),
+    ] {
+        let scene = Scene::new();
+        scene.answer(200, FRESH, "one");
+        scene.get(&[]);
+        scene.pass(60 + staleness);
+        scene.answer(503, &[], "busy");
+        let status = scene.get(&[("cache-control", control)]).status;
+        assert_eq!(status, if is_served { 200 } else { 503 }, "{control} {staleness}");
+    }
+}
+
+#[test]
+fn an_error_never_takes_the_place_of_a_newer_one() {
+    for newer in [500, 502, 503, 504, 599] {
+        let scene = Scene::new();
+        scene.answer(500, &[("cache-control", "max-age=0"), ("etag", "\"1\"")], "old");
+        scene.get(&[]);
+        scene.pass(1);
+        scene.answer(newer, &[], "new");
+        let answer = scene.get(&[]);
+        assert_eq!((answer.status, answer.body.as_str()), (newer, "new"));
+        scene.pass(1);
+        scene.fail(ErrorKind::Timeout);
+        assert_eq!(scene.send("GET", URL, &[]).unwrap_err().kind(), ErrorKind::Timeout);
+    }
+}
+
+#[test]
+fn a_newer_error_removes_an_older_one_that_may_be_served_while_it_is_refreshed() {
+    let scene = Scene::with_background(Background::CallerRuns);
+    scene.answer(500, &[("cache-control", "max-age=1, stale-while-revalidate=60")], "old");
+    scene.get(&[]);
+    scene.pass(2);
+    scene.answer(503, &[], "new");
+    scene.get(&[]).is(Outcome::StaleWhileRevalidate, "old");
+    assert_eq!(scene.cache.maintain(Duration::from_secs(5)), 1);
+    scene.answer(503, &[], "newer");
+    scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "newer");
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_lengthen_a_pause() {
+    let scene = Scene::with_background(Background::CallerRuns);
+    scene.answer(200, REFRESHED, "one");
+    scene.get(&[]);
+    scene.pass(61);
+    let refreshes = || {
+        scene.get(&[]).is(Outcome::StaleWhileRevalidate, "one");
+        scene.cache.maintain(Duration::from_secs(5))
+    };
+    scene.fail(ErrorKind::Timeout);
+    assert_eq!(refreshes(), 1);
+    assert_eq!(refreshes(), 0);
+    scene.clock.set(scene.clock.now() - Duration::from_secs(3600));
+    scene.answer(200, REFRESHED, "two");
+    assert_eq!(refreshes(), 1);
+}

@@ -256,3 +256,100 @@ fn what_is_the_key_can_be_chosen() {
     scene.send("POST", "http://example.com/a?from=d", &[]).unwrap();
     get(URL).is(Outcome::Miss(Forward::UriMiss), "two");
 }
+
+#[test]
+fn a_range_of_nothing_is_ignored() {
+    let scene = Scene::new();
+    scene.answer(200, FRESH, "");
+    scene.get(&[]);
+    for range in ["bytes=0-", "bytes=0-9", "bytes=-5"] {
+        let answer = scene.get(&[("range", range)]);
+        answer.is(Outcome::Hit, "");
+        assert_eq!((answer.status, answer.field("content-length")), (200, Some("0")), "{range}");
+    }
+}
+
+#[test]
+fn a_status_without_content_is_sent_without_and_without_a_digest() {
+    for status in [204, 205] {
+        let scene = Scene::new();
+        // Of another body than the one that comes.
+        let digest = "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:";
+        scene.answer(status, &[("cache-control", "max-age=60"), ("content-digest", digest)], "12345");
+        scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "");
+        let hit = scene.get(&[("forwardcache", "digest")]);
+        hit.is(Outcome::Hit, "");
+        assert_eq!((hit.status, hit.field("forwardcache-digest")), (status, None));
+        assert_eq!(hit.field("content-length"), (status == 205).then_some("0"));
+    }
+}
+
+#[test]
+fn an_age_that_is_no_number_is_ignored() {
+    for (lines, expected) in [
+        (&["abc"][..], "10"),
+        (&["-5"], "10"),
+        (&["3.5"], "10"),
+        (&[""], "10"),
+        (&["0, 0"], "10"),
+        (&["0", "0"], "10"),
+        (&["30, 0"], "40"),
+        (&["30", "0"], "40"),
+    ] {
+        let scene = Scene::new();
+        let ages: Vec<_> = lines.iter().map(|line| ("age", *line)).collect();
+        scene.answer(200, &[FRESH, &ages].concat(), "one");
+        scene.get(&[]);
+        scene.pass(10);
+        let hit = scene.get(&[]);
+        assert_eq!(hit.is(Outcome::Hit, "one").field("age"), Some(expected), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_date_that_is_none_is_replaced_by_the_time_of_receipt() {
+    for date in ["0", "yesterday", "Sun, 06 Nov 1994 08:49:37 PST"] {
+        let scene = Scene::new();
+        scene.answer(200, &[FRESH, &[("date", date)]].concat(), "one");
+        assert_eq!(scene.get(&[]).field("date"), Some("Sun, 09 Sep 2001 01:46:40 GMT"));
+        assert_eq!(scene.get(&[]).is(Outcome::Hit, "one").field("age"), Some("0"));
+    }
+}
+
+#[test]
+fn broken_quoting_hides_no_prohibition() {
+    for control in
+        ["max-age=60, x=\", no-store", "max-age=60, ext=\"a, no-store", "x=a\"b, no-store, y=\"c, max-age=60"]
+    {
+        let scene = Scene::new();
+        for body in ["one", "two"] {
+            scene.answer(200, &[("cache-control", control)], body);
+            scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), body);
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_nothing_fresh_again() {
+    let at = |seconds: u64| std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+    for in_bytes in [false, true] {
+        let scene = if in_bytes {
+            Scene::with(Mode::Private, crate::store::BackedStore::new(crate::store::MemoryCache::new()))
+        } else {
+            Scene::new()
+        };
+        scene.answer(200, FRESH, "one");
+        scene.get(&[]);
+        scene.pass(50);
+        scene.clock.set(at(1_000_000_050 - 3600));
+        assert_eq!(scene.get(&[]).is(Outcome::Hit, "one").field("age"), Some("50"));
+        scene.pass(20);
+        scene.answer(304, &[], "");
+        scene.get(&[]).is(Outcome::Revalidated(Forward::Stale), "one");
+        scene.get(&[]).is(Outcome::Hit, "one");
+        // A machine that slept: only the wall clock went on.
+        scene.clock.set(at(1_000_000_000));
+        scene.answer(304, &[], "");
+        scene.get(&[]).is(Outcome::Revalidated(Forward::Stale), "one");
+    }
+}

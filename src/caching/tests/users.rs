@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// What the origin says of its answers, one policy a path.
-const POLICIES: [&[(&str, &str)]; 11] = [
+const POLICIES: [&[(&str, &str)]; 15] = [
     &[("cache-control", "max-age=60")],
     &[("cache-control", "public, max-age=60")],
     &[("cache-control", "private, max-age=60")],
@@ -18,6 +18,10 @@ const POLICIES: [&[(&str, &str)]; 11] = [
     &[("cache-control", "public, max-age=60"), ("vary", "x-session-token")],
     &[("cache-control", "private, max-age=60"), ("vary", "cookie")],
     &[("cache-control", "public, max-age=60"), ("vary", "*")],
+    &[("cache-control", "public, max-age=60, private=\"x-own\"")],
+    &[("cache-control", "public, max-age=60, no-cache=\"x-own\"")],
+    &[("cache-control", "max-age=60, private=\"x-own, set-cookie\", no-cache=\"x-unknown\"")],
+    &[("cache-control", "public, max-age=60, private=\"vary\""), ("vary", "cookie")],
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,10 +89,20 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Whether the origin says of the field `x-own` that it is for one user.
+fn has_own_field(path: usize) -> bool {
+    POLICIES[path].iter().any(|(_, value)| value.contains("x-own"))
+}
+
 /// Whether the answer that was made for one may be given to the other (RFC 9111 sections 3, 3.5, 4.1 and 5.2.2).
 fn may_be_shared(mode: Mode, path: usize, made_for: &User, asker: &User) -> bool {
+    let control = |value: &'static str| {
+        // Without directives about fields: those are no answers.
+        let about_fields = |part: &&str| !part.contains("x-own") && !part.contains("x-unknown");
+        value.split(", ").filter(about_fields).collect::<Vec<_>>().join(", ")
+    };
     let says = |word: &str| {
-        POLICIES[path].iter().any(|(name, value)| *name == "cache-control" && value.contains(word))
+        POLICIES[path].iter().any(|(name, value)| *name == "cache-control" && control(value).contains(word))
     };
     let vary = POLICIES[path].iter().find(|(name, _)| *name == "vary").map(|(_, value)| *value);
     let selects = match vary {
@@ -133,6 +147,7 @@ impl RoundTrip for Telling {
         let made_for = [field("authorization"), field("cookie"), field("x-session-token")].join(" ");
         let mut response =
             Response::builder().header("x-made-for", &made_for).header("etag", "\"one-for-all\"");
+        response = response.header("x-own", &made_for);
         for (name, value) in POLICIES[path] {
             response = response.header(*name, *value);
         }
@@ -165,6 +180,15 @@ fn check(mode: Mode, path: usize, asker: &User, made_for: &str) -> Result<(), Te
     Ok(())
 }
 
+/// What is said to be for one user is given to nobody else: in private mode one is who shows the same cookie.
+fn check_own_field(mode: Mode, path: usize, asker: &User, own: Option<&str>) -> Result<(), TestCaseError> {
+    let Some(own) = own.filter(|own| has_own_field(path) && *own != asker.seen()) else { return Ok(()) };
+    let [authorization, cookie, _] = User::of_seen(own);
+    let is_same_user = authorization.as_deref() == asker.authorization && cookie.as_deref() == asker.cookie;
+    prop_assert!(mode == Mode::Private && is_same_user, "{mode:?} {asker:?} was given {own}");
+    Ok(())
+}
+
 fn run(mode: Mode, steps: Vec<Step>) -> Result<usize, TestCaseError> {
     let waiting = Arc::new(Mutex::new(VecDeque::new()));
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
@@ -194,9 +218,11 @@ fn run(mode: Mode, steps: Vec<Step>) -> Result<usize, TestCaseError> {
     let mut shared = 0;
     for (asker, path, response) in answers {
         let head = response.headers()["x-made-for"].to_str().unwrap().to_owned();
+        let own = response.headers().get("x-own").map(|own| own.to_str().unwrap().to_owned());
         let body = response.into_body().into_text().unwrap();
         check(mode, path, &asker, &head)?;
         check(mode, path, &asker, &body)?;
+        check_own_field(mode, path, &asker, own.as_deref())?;
         prop_assert_eq!(&head, &body, "a head and the body of another");
         shared += usize::from(body != asker.seen());
     }

@@ -71,9 +71,37 @@ impl Drop for Admitted {
     }
 }
 
+/// Files that a process has open beside its connections and those to origins, at most a quarter of all.
+const OTHER_FILES: usize = 64;
+
+/// As many connections to origins are kept when nobody uses them.
+const KEPT_TO_ORIGINS: usize = 2048;
+
+/// How many connections there may be where so many files may be open: each of these threads may have a connection to
+/// an origin, and others are kept, in up to a quarter of all files.
+pub(super) fn most_connections(open_files: usize, threads: usize) -> usize {
+    let quarter = open_files / 4;
+    let to_origins = quarter.min(KEPT_TO_ORIGINS).max(threads);
+    open_files.saturating_sub(to_origins).saturating_sub(quarter.min(OTHER_FILES)).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_leave_files_for_origins() {
+        for (files, threads, most) in [
+            (usize::MAX, 1024, usize::MAX - 2048 - 64),
+            (65_536, 4096, 65_536 - 4096 - 64),
+            (1024, 512, 448),
+            (256, 8, 128),
+            (40, 20, 10),
+            (2, 9, 1),
+        ] {
+            assert_eq!(most_connections(files, threads), most, "{files} files, {threads} threads");
+        }
+    }
 
     #[test]
     fn both_limits_are_kept_and_what_leaves_makes_room() {

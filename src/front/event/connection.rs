@@ -23,6 +23,7 @@ use http::header::{CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 use super::admission::Admitted;
+use super::begun_head;
 use super::exchange::{Collected, Exchange, Receiving, Reply, Sending, Sink};
 use super::head_end::{Scan, empty_lines, head_end};
 use super::input::{Consumed, Input};
@@ -31,6 +32,7 @@ use super::outbound::{Flushed, Outbound};
 use super::pace::Pace;
 use super::surroundings::Surroundings;
 use super::transport::Transport;
+use super::turn::Turn;
 use super::upload::upload;
 use crate::at_once::{BodyOf, PlainRequest, Step};
 use crate::body::{Body, Grown};
@@ -40,6 +42,7 @@ use crate::front::request_head::{self, Refusal, RequestBody, RequestHead};
 use crate::front::response_head::{self, Asked, Framing};
 use crate::front::serve::RemoteAddress;
 use crate::header::token::is_token_byte;
+use crate::interim::OnInterim;
 use crate::ledger::{Hold, Use};
 use crate::scheduler::Client;
 use crate::stats::RequestRefusal;
@@ -63,10 +66,6 @@ const LINGERING_BYTES: usize = 64 << 10;
 const TOO_MANY_UPLOADS: Refusal =
     Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "too many bodies are on their way" };
 
-/// How many steps are taken for one connection, and how many bytes are written, before the others have their turn.
-const STEPS: usize = 256;
-const TURN: usize = 256 << 10;
-
 const NO_MEMORY: Refusal =
     Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "the memory limit is reached" };
 
@@ -89,8 +88,10 @@ pub(super) struct Connection {
     exchange: Option<Box<Exchange>>,
     /// Whether the last head that was whole asks for a head alone, so that a refusal is one too.
     is_for_head: bool,
-    /// Whether it is on the list of those that have more to do.
+    /// Whether it is on a list of those that have more to do.
     pub(super) is_listed: bool,
+    /// What it has done in the current turn of the loop.
+    turn: Turn,
     /// Whether the socket may have something to read.
     may_read: bool,
     /// Whether the client has said that nothing follows: that is told once, with what came before it.
@@ -139,6 +140,7 @@ impl Connection {
             exchange: None,
             is_for_head: false,
             is_listed: false,
+            turn: Turn::default(),
             may_read: true,
             is_last: false,
             is_blocked: false,
@@ -160,23 +162,42 @@ impl Connection {
         self.is_blocked &= !to_write;
     }
 
-    /// Goes on for as long as there is something to do.
+    /// Goes on for as long as there is something to do and the connection's budget of this turn of the loop lasts.
     pub(super) fn advance(&mut self, around: &mut Surroundings) -> Next {
-        around.turn = TURN;
+        around.turn = self.turn.at(around.turn_number);
         let mut next = Next::Again;
-        for _ in 0..STEPS {
+        while next == Next::Again && around.turn.takes_a_step() {
             next = self.step(around);
-            if next != Next::Again || around.turn == 0 {
-                break;
-            }
         }
+        self.turn = around.turn;
         self.count(around);
         next
     }
 
+    /// Who has connected.
+    pub(super) fn client(&self) -> Client {
+        Client::of(self.remote.ip())
+    }
+
+    /// How many bytes may still be moved in this turn of the loop.
+    pub(super) fn left(&self, around: &Surroundings) -> usize {
+        self.turn.at(around.turn_number).bytes()
+    }
+
+    /// Whether a TLS handshake is to be done before anything is served.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.transport.is_handshaking()
+    }
+
+    /// Whether a response is on its way that did not go out at once: others are served first.
+    pub(super) fn is_bulk(&self) -> bool {
+        !self.outbound.is_empty()
+            || self.exchange.as_ref().is_some_and(|exchange| matches!(exchange.reply, Reply::Sending(_)))
+    }
+
     /// Enters what is held for this connection alone.
     fn count(&mut self, around: &Surroundings) {
-        let own = (self.input.bytes().len() + self.outbound.own()) as u64;
+        let own = (self.input.bytes().len() + self.outbound.own() + self.transport.kept()) as u64;
         match &mut self.held {
             _ if own == 0 => self.held = None,
             Some(held) if held.bytes() == own => {}
@@ -189,7 +210,8 @@ impl Connection {
     /// it has not.
     pub(super) fn is_worth_cutting(&self, now: Instant) -> Option<u128> {
         let since = self.blocked_since.filter(|_| self.is_blocked)?;
-        Some(self.outbound.length() as u128 * now.saturating_duration_since(since).as_millis().max(1))
+        let bytes = self.outbound.length() + self.transport.kept();
+        Some(bytes as u128 * now.saturating_duration_since(since).as_millis().max(1))
     }
 
     /// Ends it for the sake of others.
@@ -220,6 +242,7 @@ impl Connection {
                     Next::Again
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Wait,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Next::Again,
                 _ => Next::Close,
             };
         }
@@ -299,9 +322,13 @@ impl Connection {
             return Next::Wait;
         }
         let mut buffer = std::mem::take(&mut around.input);
-        let next = match self.transport.read(&mut buffer) {
+        // What comes behind a head may have to be kept until the request is answered.
+        let most =
+            if self.exchange.is_some() { buffer.len() } else { buffer.len().min(around.options.max_head) };
+        let next = match self.transport.read(&mut buffer[..most]) {
             Ok(read) if read.count == 0 => self.ended(around),
             Ok(read) => {
+                around.turn.moved(read.count);
                 // The end comes without a word where it came with the bytes before it.
                 self.may_read = !read.is_drained || self.is_last;
                 let came = &buffer[..read.count];
@@ -318,6 +345,8 @@ impl Connection {
                 self.may_read = false;
                 Next::Wait
             }
+            // Something has come that is nothing to work on.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Next::Again,
             Err(error) => self.lost(&error),
         };
         around.input = buffer;
@@ -374,15 +403,27 @@ impl Connection {
                 Consumed::whole(before + length)
             }
             Scan::Incomplete(looked_at) => {
+                if let Some(refusal) = begun_head::fault(rest, from, &around.limits) {
+                    self.refuse_head(rest, refusal, around);
+                    return Consumed::whole(bytes.len());
+                }
                 self.head_since.get_or_insert(around.now);
                 Consumed { used: before, looked_at: Some(looked_at) }
             }
-            Scan::Refused(refusal) => {
-                self.is_for_head = false;
-                self.refuse(refusal, around);
+            Scan::Refused(refusal, end) => {
+                match begun_head::fault(&rest[..end], from, &around.limits) {
+                    Some(earlier) => self.refuse_head(rest, earlier, around),
+                    None => self.refuse_head(b"", refusal, around),
+                }
                 Consumed::whole(bytes.len())
             }
         }
+    }
+
+    /// Refuses a head, of which this is known.
+    fn refuse_head(&mut self, head: &[u8], refusal: Refusal, around: &mut Surroundings) {
+        self.is_for_head = head.starts_with(b"HEAD ");
+        self.refuse(refusal, around);
     }
 
     fn consume_head(&mut self, head: &[u8], around: &mut Surroundings) {
@@ -393,7 +434,14 @@ impl Connection {
             Ok(httparse::Status::Complete(length)) if length == head.len() => {}
             // The empty line is there, so it is the parser that sees another end.
             Ok(_) => return self.refuse(request_head::bad("the head is malformed"), around),
-            Err(error) => return self.refuse(refusal_of(error, head), around),
+            // A later minor version is read as the latest that is known (RFC 9110 section 2.5).
+            Err(httparse::Error::Version) if let Some(known) = begun_head::in_known_version(head) => {
+                return self.consume_head(&known, around);
+            }
+            Err(error) => {
+                let refusal = begun_head::fault(head, 0, &around.limits);
+                return self.refuse(refusal.unwrap_or_else(|| begun_head::refusal_of(error, head)), around);
+            }
         }
         let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
             return self.refuse(request_head::bad("the head is malformed"), around);
@@ -437,7 +485,7 @@ impl Connection {
         if self.outbound.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let pieces = [&*status, fields, lines.as_bytes()].into_iter().chain(body.slices());
-            let (mut count, mut left) = (0, TURN);
+            let (mut count, mut left) = (0, around.turn.bytes());
             for (slice, piece) in slices.iter_mut().zip(pieces) {
                 let piece = &piece[..piece.len().min(left)];
                 *slice = IoSlice::new(piece);
@@ -457,7 +505,7 @@ impl Connection {
                     return;
                 }
             }
-            around.turn = around.turn.saturating_sub(written);
+            around.turn.moved(written);
             if written == status.len() + fields.len() + lines.len() + body.len() {
                 return;
             }
@@ -505,16 +553,18 @@ impl Connection {
             Err(response) => return self.decline(*response, asked, around),
         };
         let serial = around.next_exchange();
+        let client = client_of(self.remote, request.headers(), around);
         let is_short = length.is_none_or(|length| length <= COLLECTED as u64);
         if is_short {
+            let Some(place) = around.uploads.collect(client) else {
+                return self.refuse(TOO_MANY_UPLOADS, around);
+            };
             self.ask_for_content(expects);
             let hold = around.ledger.hold(Use::Content, 0);
-            let collected = Collected { request, bytes: Vec::new(), hold, origin };
+            let collected = Collected { request, bytes: Vec::new(), hold, origin, _place: place };
             let receiving = Receiving::new(body, Sink::Collect(Box::new(collected)));
             self.exchange = Some(Exchange::new(serial, asked, Some(receiving)));
-        } else if let Some(place) =
-            around.uploads.take(origin, client_of(self.remote, request.headers(), around))
-        {
+        } else if let Some(place) = around.uploads.take(origin, client) {
             self.ask_for_content(expects);
             let wake = around.mailbox.wake(self.address(serial));
             let (sink, content) = upload(place, &around.ledger, length, wake);
@@ -591,7 +641,7 @@ impl Connection {
         let address = Address { connection: number, exchange: exchange.serial };
         let Some(receiving) = &mut exchange.receiving else { return };
         let Sink::Collect(collected) = std::mem::replace(&mut receiving.sink, Sink::Discard) else { return };
-        let Collected { request, bytes, hold, origin } = *collected;
+        let Collected { request, bytes, hold, origin, .. } = *collected;
         let client = client_of(self.remote, request.headers(), around);
         let Some(place) = around.uploads.take(origin, client) else {
             return self.refuse(TOO_MANY_UPLOADS, around);
@@ -627,6 +677,13 @@ impl Connection {
         let Some(exchange) = &mut self.exchange else { return };
         exchange.client = client_of(self.remote, request.headers(), around);
         let address = Address { connection: self.number, exchange: exchange.serial };
+        if exchange.asked.version == Version::HTTP_11 {
+            let (interim, wake) = (Arc::clone(&exchange.interim), around.mailbox.wake(address));
+            request.extensions_mut().insert(OnInterim::new(move |status, headers| {
+                interim.lock().extend_from_slice(&response_head::encode_interim(status, headers));
+                wake();
+            }));
+        }
         let responder = Arc::clone(&around.responder);
         let wakes = || around.mailbox.wake(address);
         let step = panic::catch_unwind(AssertUnwindSafe(|| responder.step(request, &wakes)));
@@ -662,6 +719,7 @@ impl Connection {
         if !matches!(exchange.reply, Reply::Waiting(_)) {
             return;
         }
+        self.outbound.push_own(std::mem::take(&mut *exchange.interim.lock()).into());
         if let Reply::Waiting(waiting) = std::mem::replace(&mut exchange.reply, Reply::NotAsked) {
             let step = panic::catch_unwind(AssertUnwindSafe(waiting.again));
             self.take(step.unwrap_or(Step::Lost), around);
@@ -880,29 +938,6 @@ fn kind_of(refusal: Refusal) -> RequestRefusal {
         | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => RequestRefusal::TooLarge,
         _ => RequestRefusal::Malformed,
     }
-}
-
-fn refusal_of(error: httparse::Error, head: &[u8]) -> Refusal {
-    match error {
-        httparse::Error::Version if names_another_version(head) => Refusal {
-            status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            reason: "only HTTP/1.0 and HTTP/1.1 are spoken here",
-        },
-        httparse::Error::TooManyHeaders => Refusal {
-            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            reason: "the header fields are too many",
-        },
-        _ => request_head::bad("the head is malformed"),
-    }
-}
-
-/// Whether the request line ends with a version of HTTP that is not spoken here (RFC 9112 section 2.3).
-fn names_another_version(head: &[u8]) -> bool {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let version = line.rsplit(|byte| *byte == b' ').next().and_then(|word| word.strip_prefix(b"HTTP/"));
-    let Some(&[major, b'.', minor]) = version else { return false };
-    let is_spoken = major == b'1' && matches!(minor, b'0' | b'1');
-    major.is_ascii_digit() && minor.is_ascii_digit() && !is_spoken
 }
 
 /// Whether the client waits for a word before it sends the content (RFC 9110 section 10.1.1).

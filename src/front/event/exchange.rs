@@ -1,11 +1,14 @@
 //! One request on a connection and its answer.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Request, Response};
+use parking_lot::Mutex;
 
 use super::decoder::Decoder;
 use super::outbound::Outbound;
-use super::upload::Upload;
+use super::upload::{Collecting, Upload};
 use crate::at_once::Waiting;
 use crate::body::{Body, Growing, Wake};
 use crate::cancellation::Cancellation;
@@ -28,8 +31,13 @@ pub(super) struct Exchange {
     pub(super) job: Option<Cancellation>,
     /// Its content, as long as it has not come to its end.
     pub(super) receiving: Option<Receiving>,
+    /// Interim responses that wait to be written, as bytes.
+    pub(super) interim: Interims,
     pub(super) reply: Reply,
 }
+
+/// Interim responses that come on other threads.
+pub(super) type Interims = Arc<Mutex<Vec<u8>>>;
 
 /// Content that is coming.
 pub(super) struct Receiving {
@@ -56,6 +64,7 @@ pub(super) struct Collected {
     pub(super) hold: Hold,
     /// For which origin it is.
     pub(super) origin: Option<Target>,
+    pub(super) _place: Collecting,
 }
 
 impl Collected {
@@ -97,7 +106,8 @@ impl Exchange {
 
     pub(super) fn new(serial: u64, asked: Asked, receiving: Option<Receiving>) -> Box<Self> {
         let (client, origin, job) = (None, None, None);
-        Box::new(Self { serial, asked, client, origin, job, receiving, reply: Reply::NotAsked })
+        let interim = Interims::default();
+        Box::new(Self { serial, asked, client, origin, job, receiving, interim, reply: Reply::NotAsked })
     }
 }
 

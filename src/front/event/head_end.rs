@@ -11,7 +11,8 @@ pub(super) enum Scan {
     Complete(usize),
     /// More has to come; up to here nothing has to be looked at again.
     Incomplete(usize),
-    Refused(Refusal),
+    /// For what stands before this.
+    Refused(Refusal, usize),
 }
 
 /// Looks for the empty line, from where the last look ended.
@@ -26,7 +27,7 @@ pub(super) fn head_end(bytes: &[u8], from: usize, most: usize) -> Scan {
         }
         if at == 0 || bytes[at - 1] != b'\r' {
             let reason = "a line of the head ends without CR";
-            return Scan::Refused(Refusal { status: StatusCode::BAD_REQUEST, reason });
+            return Scan::Refused(Refusal { status: StatusCode::BAD_REQUEST, reason }, at + 1);
         }
         if at >= 3 && bytes[at - 3..at] == *b"\r\n\r" {
             return Scan::Complete(at + 1);
@@ -35,14 +36,15 @@ pub(super) fn head_end(bytes: &[u8], from: usize, most: usize) -> Scan {
     if bytes.len() < most {
         return Scan::Incomplete(bytes.len());
     }
-    Scan::Refused(if memchr::memchr(b'\n', bytes).is_none_or(|end| end >= most) {
+    let refusal = if memchr::memchr(b'\n', bytes).is_none_or(|end| end >= most) {
         Refusal { status: StatusCode::URI_TOO_LONG, reason: "the request line is too long" }
     } else {
         Refusal {
             status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             reason: "the header fields are too large",
         }
-    })
+    };
+    Scan::Refused(refusal, most)
 }
 
 /// How many bytes of empty lines stand before the request line, where they are to be passed over (RFC 9112
@@ -59,7 +61,7 @@ mod tests {
 
     fn status(scan: Scan) -> u16 {
         match scan {
-            Scan::Refused(refusal) => refusal.status.as_u16(),
+            Scan::Refused(refusal, _) => refusal.status.as_u16(),
             scan => panic!("{scan:?}"),
         }
     }

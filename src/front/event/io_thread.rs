@@ -14,8 +14,10 @@ use slab::Slab;
 use super::admission::{Admission, Admitted};
 use super::connection::{Connection, Next};
 use super::mailbox::{Letter, Letters, Mailbox};
+use super::rotation::Rotation;
 use super::surroundings::Surroundings;
 use super::transport::Transport;
+use super::turn::BYTES;
 use crate::front::options::FrontOptions;
 use crate::front::serving::Lifetime;
 use crate::stats::ConnectionRefusal;
@@ -29,7 +31,15 @@ const FIRST: usize = 2;
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
 /// How many connections are accepted before others have their turn.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 64;
+
+/// For so many connections that were served at once one TLS handshake goes on, and one in any case: it takes about as
+/// long.
+const HITS_OF_A_HANDSHAKE: usize = 32;
+
+/// For each connection that was served at once so many bytes are moved for those that have more to do, beside those of
+/// one turn: that takes about as long.
+const BYTES_OF_A_HIT: usize = 8 << 10;
 
 /// How many slow readers are cut off at a look.
 const CUT_OFF: usize = 4;
@@ -40,18 +50,22 @@ const SELDOM: Duration = Duration::from_millis(250);
 
 /// What is said, and no more, to a connection too many.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
-    cache-control: no-store\r\nforwardcache-error: unavailable\r\nforwardcache-peer: 1\r\nconnection: close\r\n\r\n";
+    cache-control: no-store\r\ncontent-security-policy: sandbox\r\nx-content-type-options: nosniff\r\n\
+    forwardcache-error: unavailable\r\nforwardcache-peer: 1\r\nconnection: close\r\n\r\n";
 
 pub(super) struct IoThread {
     poll: Poll,
     letters: Letters,
     acceptor: Option<Acceptor>,
     connections: Slab<Connection>,
-    /// Those that have more to do than was their turn.
-    again: Vec<usize>,
+    /// Those that have more to do than was their turn, or more than what is done at once.
+    again: Rotation,
+    /// Those whose TLS handshake is to go on.
+    handshakes: Rotation,
     around: Surroundings,
     lifetime: Arc<Lifetime>,
     between_looks: Duration,
+    next_look: Instant,
     /// Whether more memory was held at the last look than there should be.
     was_over: bool,
     /// See [`Ledger::unstarted`](crate::ledger::Ledger).
@@ -104,10 +118,12 @@ impl IoThread {
             letters,
             acceptor,
             connections: Slab::new(),
-            again: Vec::new(),
+            again: Rotation::default(),
+            handshakes: Rotation::default(),
             around,
             lifetime,
             between_looks,
+            next_look: Instant::now(),
             was_over: false,
             unstarted: 0,
         };
@@ -120,68 +136,78 @@ impl IoThread {
     /// Serves until the front has shut down and every connection is done.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
-        let mut next_look = Instant::now() + self.between_looks;
-        loop {
-            let timeout = self.timeout(next_look);
-            if let Err(error) = self.poll.poll(&mut events, timeout)
-                && error.kind() != io::ErrorKind::Interrupted
-            {
-                log::error!("a thread of the front cannot wait for its sockets: {error}");
-                return;
-            }
-            self.around.now = Instant::now();
-            for number in std::mem::take(&mut self.again) {
-                if let Some(connection) = self.connections.get_mut(number) {
-                    connection.is_listed = false;
-                }
-                self.advance(number);
-            }
-            // New connections come last: the numbers of those that end here are free for them, and what the
-            // system says of the old ones must not be taken for theirs.
-            let (mut has_letters, mut has_arrivals) = (false, false);
-            for event in &events {
-                match event.token() {
-                    WAKER => has_letters = true,
-                    LISTENER => has_arrivals = true,
-                    Token(token) => {
-                        let number = token - FIRST;
-                        let Some(connection) = self.connections.get_mut(number) else { continue };
-                        // Nobody is there any more to read what would be written. Where both have said their
-                        // last word, it may still be on its way.
-                        if event.is_write_closed() && !connection.is_lingering() {
-                            self.remove(number);
-                            continue;
-                        }
-                        let is_last = event.is_read_closed() || event.is_error();
-                        connection.is_ready(event.is_readable(), is_last, event.is_writable());
-                        self.advance(number);
-                    }
-                }
-            }
-            if has_letters {
-                self.read_letters();
-            }
-            let again_at = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
-            if has_arrivals || again_at.is_some_and(|at| at <= self.around.now) {
-                self.accept();
-            }
-            if self.around.now >= next_look {
-                next_look = self.around.now + self.between_looks;
-                self.look_at_the_clock();
-            }
-            if self.around.is_stopping && (self.connections.is_empty() || self.lifetime.is_over()) {
-                return;
-            }
-        }
+        self.next_look = Instant::now() + self.between_looks;
+        while self.turn(&mut events) {}
     }
 
-    fn timeout(&self, next_look: Instant) -> Option<Duration> {
-        if !self.again.is_empty() {
+    /// One turn of the loop: whoever has something to do gets some of it done. Says whether there is another.
+    fn turn(&mut self, events: &mut Events) -> bool {
+        let timeout = self.timeout();
+        if let Err(error) = self.poll.poll(events, timeout)
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            log::error!("a thread of the front cannot wait for its sockets: {error}");
+            return false;
+        }
+        self.around.now = Instant::now();
+        self.around.turn_number += 1;
+        let mut served = 0;
+        // New connections come last: the numbers of those that end here are free for them, and what the
+        // system says of the old ones must not be taken for theirs.
+        let (mut has_letters, mut has_arrivals) = (false, false);
+        for event in &*events {
+            match event.token() {
+                WAKER => has_letters = true,
+                LISTENER => has_arrivals = true,
+                Token(token) => {
+                    let number = token - FIRST;
+                    let Some(connection) = self.connections.get_mut(number) else { continue };
+                    // Nobody is there any more to read what would be written. Where both have said their
+                    // last word, it may still be on its way.
+                    if event.is_write_closed() && !connection.is_lingering() {
+                        self.remove(number);
+                        continue;
+                    }
+                    let is_last = event.is_read_closed() || event.is_error();
+                    connection.is_ready(event.is_readable(), is_last, event.is_writable());
+                    served += usize::from(self.proceed(number));
+                }
+            }
+        }
+        if has_letters {
+            self.read_letters();
+        }
+        let mut bulk = BYTES + served * BYTES_OF_A_HIT;
+        for _ in 0..self.again.len() {
+            if bulk == 0 {
+                break;
+            }
+            let Some(number) = self.again.pop() else { break };
+            bulk = bulk.saturating_sub(self.resume(number));
+        }
+        let again_at = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
+        if has_arrivals || again_at.is_some_and(|at| at <= self.around.now) {
+            self.accept();
+        }
+        for _ in 0..=served / HITS_OF_A_HANDSHAKE {
+            let Some(number) = self.handshakes.pop() else { break };
+            self.resume(number);
+        }
+        if self.around.now >= self.next_look {
+            self.next_look = self.around.now + self.between_looks;
+            self.look_at_the_clock();
+        }
+        !(self.around.is_stopping && (self.connections.is_empty() || self.lifetime.is_over()))
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let accept = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
+        let may_accept = accept.is_some_and(|at| at <= self.around.now);
+        if may_accept || self.again.len() + self.handshakes.len() > 0 {
             return Some(Duration::ZERO);
         }
-        let accept = self.acceptor.as_ref().and_then(|acceptor| acceptor.again_at);
         let is_busy = !self.connections.is_empty() || self.around.is_stopping || self.around.is_finishing();
-        let look = is_busy.then_some(next_look);
+        let look = is_busy.then_some(self.next_look);
         // A millisecond at least, which is what the system counts in.
         accept
             .into_iter()
@@ -286,7 +312,7 @@ impl IoThread {
         let _ = socket.set_nodelay(true);
         let transport = match &self.around.options.tls {
             None => Ok(Transport::plain(socket)),
-            Some(tls) => Transport::tls(socket, tls.config(), Arc::clone(&self.around.stats)),
+            Some(tls) => Transport::tls(socket, tls.served(), Arc::clone(&self.around.stats)),
         };
         let mut transport = match transport {
             Ok(transport) => transport,
@@ -300,27 +326,48 @@ impl IoThread {
             return log::error!("a connection cannot be watched: {error}");
         }
         entry.insert(Connection::new(transport, remote, number, self.around.now, admitted));
+        self.proceed(number);
+    }
+
+    /// Advances a connection at once, which is said, or when those have had their turn who need less.
+    fn proceed(&mut self, number: usize) -> bool {
+        let Some(connection) = self.connections.get_mut(number) else { return false };
+        if connection.is_handshaking() {
+            list(&mut self.handshakes, number, connection);
+        } else if connection.is_bulk() {
+            list(&mut self.again, number, connection);
+        } else {
+            self.advance(number);
+            return true;
+        }
+        false
+    }
+
+    /// Advances a connection that is taken off its list, and says how many bytes it has moved.
+    fn resume(&mut self, number: usize) -> usize {
+        let Some(connection) = self.connections.get_mut(number) else { return 0 };
+        connection.is_listed = false;
+        let left = connection.left(&self.around);
         self.advance(number);
+        left.saturating_sub(self.around.turn.bytes())
     }
 
     fn advance(&mut self, number: usize) {
         let Some(connection) = self.connections.get_mut(number) else { return };
         match caught(&mut self.around, |around| connection.advance(around)) {
             Next::Wait => {}
-            Next::Again if connection.is_listed => {}
-            Next::Again => {
-                connection.is_listed = true;
-                self.again.push(number);
-            }
+            Next::Again => list(&mut self.again, number, connection),
             Next::Close => self.remove(number),
         }
     }
 
-    /// Advances a connection at once, where there is something to do.
+    /// Goes on with a connection where there is something to do.
     fn follow(&mut self, number: usize, next: Next) {
         match next {
             Next::Wait => {}
-            Next::Again => self.advance(number),
+            Next::Again => {
+                self.proceed(number);
+            }
             Next::Close => self.remove(number),
         }
     }
@@ -350,6 +397,13 @@ impl IoThread {
         for (number, next) in due {
             self.follow(number, next);
         }
+    }
+}
+
+/// Puts a connection on a list, once.
+fn list(to: &mut Rotation, number: usize, connection: &mut Connection) {
+    if !std::mem::replace(&mut connection.is_listed, true) {
+        to.push(connection.client(), number);
     }
 }
 
@@ -445,39 +499,129 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use http::{Request, Response};
-    use mio::Waker;
+    use std::net::TcpStream as Client;
+
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
     use super::*;
-    use crate::body::Body;
-    use crate::front::event::mailbox::mailbox;
-    use crate::front::event::upload::Places;
-    use crate::front::serve::Unhurried;
-    use crate::ledger::Ledger;
-    use crate::scheduler::{PoolOptions, Scheduler};
+    use crate::front::ServerTls;
+    use crate::ledger::Use;
+    use crate::stats::FrontStats;
+    use crate::tls::testing::Authority;
 
     #[test]
     fn a_panic_ends_one_connection_and_what_it_took_is_put_back() {
         let poll = Poll::new().unwrap();
-        let (mailbox, _letters) = mailbox(Waker::new(poll.registry(), WAKER).unwrap());
-        let ledger = Ledger::new(u64::MAX);
-        let scheduler = Scheduler::new(&PoolOptions::default(), &ledger, Box::new(|_| None));
-        let handler = |_: Request<Body>| Response::new(Body::from(Bytes::new()));
-        let mut around = Surroundings::new(
-            Arc::new(Unhurried(handler)),
-            Arc::new(scheduler),
-            ledger,
-            Arc::default(),
-            Places::new(8),
-            FrontOptions::new(),
-            mailbox,
-        );
+        let (mut around, _letters) = Surroundings::in_test(&poll, FrontOptions::new());
         let next = caught(&mut around, |around| {
             around.input = Box::default();
             panic!("a body of a test panics")
         });
         assert!(matches!(next, Next::Close) && !around.input.is_empty());
         assert!(matches!(caught(&mut around, |_| Next::Wait), Next::Wait));
+    }
+
+    /// A thread, and so many clients that are connected to it.
+    fn thread_with_clients(options: FrontOptions, count: usize) -> (IoThread, Vec<Client>) {
+        let poll = Poll::new().unwrap();
+        let (around, letters) = Surroundings::in_test(&poll, options);
+        let lifetime = Lifetime::new(Duration::ZERO, Duration::ZERO);
+        let mut thread = IoThread::new(poll, letters, None, around, lifetime).unwrap();
+        let admission = Admission::new(count, count, Arc::new(FrontStats::default()));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let clients = (0..count).map(|_| {
+            let client = Client::connect(listener.local_addr().unwrap()).unwrap();
+            let (socket, remote) = listener.accept().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let admitted = admission.admit(remote.ip()).unwrap();
+            thread.serve(TcpStream::from_std(socket), remote, admitted);
+            client.set_nonblocking(true).unwrap();
+            client
+        });
+        let clients = clients.collect();
+        (thread, clients)
+    }
+
+    /// How many bytes have come.
+    fn received(mut client: &Client) -> usize {
+        let mut count = 0;
+        let mut buffer = [0; 64 << 10];
+        while let Ok(more) = client.read(&mut buffer) {
+            count += more;
+        }
+        count
+    }
+
+    #[test]
+    fn a_few_handshakes_go_on_at_a_turn() {
+        let authority = Authority::new();
+        let made = authority.sign("localhost");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), made.certificate + &made.key).unwrap();
+        let tls = ServerTls::from_files(file.path(), file.path()).unwrap();
+        let (mut thread, mut clients) = thread_with_clients(FrontOptions::new().tls(tls), 12);
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(crate::tls::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let config = Arc::new(config);
+        for client in &mut clients {
+            let name = "localhost".try_into().unwrap();
+            ClientConnection::new(Arc::clone(&config), name).unwrap().write_tls(client).unwrap();
+        }
+        let mut events = Events::with_capacity(64);
+        let (mut answered, mut turns) = (0, 0);
+        while answered < clients.len() {
+            assert!(thread.turn(&mut events));
+            turns += 1;
+            answered += clients.iter().filter(|client| received(client) > 0).count();
+            assert!(answered <= turns, "{answered} in {turns} turns");
+        }
+    }
+
+    #[test]
+    fn no_more_is_kept_behind_a_request_than_a_head_may_have() {
+        let (mut thread, clients) = thread_with_clients(FrontOptions::new(), 1);
+        let requests = "GET /large HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1500);
+        (&clients[0]).write_all(requests.as_bytes()).unwrap();
+        let mut events = Events::with_capacity(64);
+        for _ in 0..100 {
+            assert!(thread.turn(&mut events));
+            received(&clients[0]);
+            let held = thread.around.ledger.held(Use::Connections);
+            assert!(held > 0 && held < 17 << 10, "{held}");
+        }
+    }
+
+    #[test]
+    fn a_connection_gets_its_part_of_a_turn_and_those_who_wait_have_theirs_first() {
+        // More than any socket takes at once, and readers that are as fast as it is written.
+        let (mut thread, clients) = thread_with_clients(FrontOptions::new(), 3);
+        let mut totals = [0; 2];
+        let mut events = Events::with_capacity(64);
+        for mut client in &clients[..2] {
+            client.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        }
+        let mut small = 0;
+        for turn in 1..400 {
+            (&clients[2]).write_all(b"GET /small HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+            assert!(thread.turn(&mut events));
+            small += usize::from(received(&clients[2]) > 0);
+            assert_eq!(small, turn, "each is answered in its turn");
+            totals.iter_mut().zip(&clients).for_each(|(total, client)| *total += received(client));
+            // And what is served at once beside it: the heads of both, and the quiet one.
+            let most = turn * (2 * BYTES + 3 * BYTES_OF_A_HIT);
+            assert!(totals.iter().all(|total| *total <= turn * BYTES), "{totals:?} in {turn} turns");
+            assert!(totals.iter().sum::<usize>() <= most, "{totals:?} in {turn} turns");
+            if totals.iter().all(|total| *total > 8 << 20) {
+                return;
+            }
+        }
+        panic!("{totals:?}");
     }
 }

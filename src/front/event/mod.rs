@@ -9,10 +9,13 @@
 //! | `exchange` | one request and its answer |
 //! | `input` | what a client has sent and nobody has worked on |
 //! | `head_end` | where the head of a request ends; pure |
+//! | `begun_head` | what is wrong with a head that is not whole; pure |
 //! | `decoder` | content out of its framing; pure |
 //! | `upload` | content on its way to whoever handles the request |
 //! | `outbound` | what is to be written and has not been taken |
 //! | `transport` | the bytes of a connection, plain or through TLS |
+//! | `rotation` | whose turn is next; pure |
+//! | `turn` | how much one connection may do before the others; pure |
 //! | `pace` | whether a client is fast enough; pure |
 //! | `admission` | how many connections there may be |
 //! | `mailbox` | what other threads have for one that serves connections |
@@ -28,10 +31,14 @@
 //!           scheduler ───────────────────▶ Handler::handle              may wait
 //! ```
 //!
+//! Connections that have a response to write that did not go out at once, and TLS handshakes, have their turn when
+//! everybody else has been served, a few of them before others are looked at again.
+//!
 //! A response that is still coming is read by the io thread as it grows; a worker moves it on as fast as
 //! its origin sends it, whoever reads it, and is free again when it has come.
 
 mod admission;
+mod begun_head;
 mod connection;
 mod decoder;
 mod exchange;
@@ -41,9 +48,11 @@ mod io_thread;
 mod mailbox;
 mod outbound;
 mod pace;
+mod rotation;
 mod server;
 mod surroundings;
 mod transport;
+mod turn;
 mod upload;
 
 pub use server::EventFront;

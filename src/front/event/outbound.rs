@@ -6,6 +6,7 @@ use std::io::{self, IoSlice};
 use bytes::{Buf, Bytes};
 
 use super::transport::Transport;
+use super::turn::Turn;
 
 /// How many pieces go out in one call at most.
 const SLICES: usize = 16;
@@ -46,9 +47,9 @@ impl Outbound {
         self.length
     }
 
-    /// How many of them are held for this connection alone.
+    /// How many bytes are held for this connection alone: its own, and the list of all pieces.
     pub(super) fn own(&self) -> usize {
-        self.own
+        self.own + self.pieces.len() * size_of::<Piece>()
     }
 
     /// Takes bytes that somebody else holds, or has counted.
@@ -70,19 +71,19 @@ impl Outbound {
         }
     }
 
-    /// Writes as much as is taken, and no more than `most`, which counts down; says how much that was.
+    /// Writes as much as is taken, and no more than the turn allows; says how much that was.
     pub(super) fn flush(
         &mut self,
         transport: &mut Transport,
-        most: &mut usize,
+        turn: &mut Turn,
     ) -> io::Result<(usize, Flushed)> {
         let mut written = 0;
         while !self.pieces.is_empty() {
-            if *most == 0 {
+            if turn.bytes() == 0 {
                 return Ok((written, Flushed::Some));
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let (mut count, mut left) = (0, *most);
+            let (mut count, mut left) = (0, turn.bytes());
             for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
                 let length = piece.bytes.len().min(left);
                 *slice = IoSlice::new(&piece.bytes[..length]);
@@ -97,7 +98,7 @@ impl Outbound {
                 Ok(count) => {
                     self.advance(count);
                     written += count;
-                    *most = most.saturating_sub(count);
+                    turn.moved(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok((written, Flushed::Blocked));
@@ -145,11 +146,12 @@ mod tests {
         let mut outbound = Outbound::default();
         outbound.push_own(Bytes::from(vec![1; 1000]));
         outbound.push(Bytes::from(vec![2; 5000]));
-        let mut most = 4000;
-        assert_eq!(outbound.flush(&mut transport, &mut most).unwrap(), (4000, Flushed::Some));
-        assert_eq!((most, outbound.length(), outbound.own()), (0, 2000, 0));
-        most = 4000;
-        assert_eq!(outbound.flush(&mut transport, &mut most).unwrap(), (2000, Flushed::All));
+        let mut turn = Turn::default();
+        turn.moved(turn.bytes() - 4000);
+        assert_eq!(outbound.flush(&mut transport, &mut turn).unwrap(), (4000, Flushed::Some));
+        assert_eq!((turn.bytes(), outbound.length(), outbound.own()), (0, 2000, size_of::<Piece>()));
+        let mut turn = turn.at(1);
+        assert_eq!(outbound.flush(&mut transport, &mut turn).unwrap(), (2000, Flushed::All));
         assert!(outbound.is_empty() && outbound.length() == 0);
     }
 }

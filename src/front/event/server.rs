@@ -10,7 +10,7 @@ use mio::{Poll, Waker};
 use parking_lot::Mutex;
 use socket2::Socket;
 
-use super::admission::Admission;
+use super::admission::{Admission, most_connections};
 use super::io_thread::{Acceptor, IoThread, WAKER};
 use super::mailbox::{Letter, Mailbox, mailbox};
 use super::surroundings::Surroundings;
@@ -21,7 +21,7 @@ use crate::front::options::FrontOptions;
 use crate::front::serve::{Handler, Responder, Unhurried};
 use crate::front::serving::{Lifetime, Running, Serving};
 use crate::ledger::Ledger;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, most_open_files};
 use crate::stats::FrontStats;
 use crate::target::Target;
 
@@ -163,7 +163,8 @@ fn start_threads(
     // Dropped on the way out by an error, it ends what has been started.
     let serving = Serving::new(address, Arc::clone(&front) as Arc<dyn Running>);
     let uploads = Places::new(scheduler.threads());
-    let (most, most_of_address) = (options.max_connections, options.max_connections_per_address);
+    let allowed = most_open_files().map_or(usize::MAX, |files| most_connections(files, scheduler.threads()));
+    let (most, most_of_address) = (options.connections(allowed), options.max_connections_per_address);
     let admission = Admission::new(most, most_of_address, Arc::clone(&stats));
     for (number, (poll, mailbox, letters)) in threads.into_iter().enumerate() {
         let acceptor = listener
@@ -180,13 +181,29 @@ fn start_threads(
         );
         let thread = IoThread::new(poll, letters, acceptor, around, Arc::clone(&lifetime))?;
         let finishing = lifetime.enter();
+        let vital = Vital(Arc::clone(&front));
         thread::Builder::new().name(format!("front-{number}")).spawn(move || {
             thread.run();
+            drop(vital);
             drop(finishing);
         })?;
     }
     log::info!("serving on {address}");
     Ok(serving)
+}
+
+/// Held by a thread that serves connections. If it ends before the shutdown, by a panic or an error, the connections
+/// that it would be given next are lost: the front shuts down, so that its end is seen.
+struct Vital(Arc<Front>);
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if !self.0.lifetime.is_stopping() {
+            log::error!("a thread that serves connections has ended: shutting down");
+            self.0.lifetime.fail();
+            self.0.shutdown();
+        }
+    }
 }
 
 struct Front {
@@ -225,5 +242,86 @@ impl Running for Front {
 
     fn lifetime(&self) -> &Lifetime {
         &self.lifetime
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use http::{Request, Response};
+
+    use super::*;
+    use crate::at_once::{PlainRequest, Step, Wakes};
+    use crate::body::Body;
+    use crate::front::serve::Scratch;
+    use crate::ledger::{MakeRoom, Use};
+    use crate::store::StoredResponse;
+
+    struct FaultyStore;
+
+    impl MakeRoom for FaultyStore {
+        fn make_room(&self) {
+            panic!("a store of a test panics");
+        }
+
+        fn most_room(&self) -> u64 {
+            0
+        }
+    }
+
+    struct Responding(Arc<Ledger>);
+
+    impl Handler for Responding {
+        fn handle(&self, _: Request<Body>) -> Response<Body> {
+            Response::new(Body::from("hello"))
+        }
+    }
+
+    impl Responder for Responding {
+        fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+            None
+        }
+
+        fn step(self: Arc<Self>, request: Request<Body>, _: Wakes<'_>) -> Step<Response<Body>> {
+            Step::Serve(self.handle(request))
+        }
+
+        fn ledger(&self) -> Option<Arc<Ledger>> {
+            Some(Arc::clone(&self.0))
+        }
+    }
+
+    #[test]
+    fn a_panic_outside_of_a_connection_shuts_the_front_down_as_failed() {
+        let (ledger, store) = (Ledger::new(1000), Arc::new(FaultyStore));
+        let weak = Arc::downgrade(&store);
+        ledger.set_store(weak);
+        let responder: Arc<dyn Responder> = Arc::new(Responding(Arc::clone(&ledger)));
+        let options = FrontOptions::new().io_threads(2).head_timeout(Duration::from_millis(40));
+        let serving = EventFront::bind_responder("127.0.0.1:0", &options, &responder).unwrap();
+        let mut client = TcpStream::connect(serving.local_addr()).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut status = [0; 12];
+        client.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+        assert!(!serving.has_failed());
+        let _held = ledger.hold(Use::Bodies, 2000);
+        let handle = serving.shutdown_handle();
+        serving.join();
+        assert!(handle.has_failed());
+        // Whoever waits for the connection of either thread learns of the end.
+        client.read_to_end(&mut Vec::new()).ok();
+    }
+
+    #[test]
+    fn a_shutdown_is_no_failure() {
+        let responder: Arc<dyn Responder> = Arc::new(Responding(Ledger::new(1000)));
+        let serving = EventFront::bind_responder("127.0.0.1:0", &FrontOptions::new(), &responder).unwrap();
+        serving.shutdown();
+        let handle = serving.shutdown_handle();
+        serving.join();
+        assert!(!handle.has_failed());
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::mailbox::Mailbox;
+use super::turn::Turn;
 use super::upload::Places;
-use crate::at_once::{Job, Lane, Turn};
+use crate::at_once::{self, Job, Lane};
 use crate::body::{Driver, FINISHING, Growing};
 use crate::cancellation::Cancellation;
 use crate::front::options::FrontOptions;
@@ -38,8 +39,9 @@ pub(super) struct Surroundings {
     pub(super) input: Box<[u8]>,
     pub(super) scratch: Scratch,
     pub(super) now: Instant,
-    /// How many bytes may still be written for the connection whose turn it is.
-    pub(super) turn: usize,
+    /// The number of the turn of the loop, and what the connection that is advanced has done in it.
+    pub(super) turn_number: u64,
+    pub(super) turn: Turn,
     pub(super) is_stopping: bool,
     last_exchange: u64,
     /// Bodies whose clients have left, until when.
@@ -69,7 +71,8 @@ impl Surroundings {
             input: vec![0; INPUT].into(),
             scratch: Scratch::default(),
             now: Instant::now(),
-            turn: 0,
+            turn_number: 0,
+            turn: Turn::default(),
             is_stopping: false,
             last_exchange: 0,
             finishing: Vec::new(),
@@ -91,7 +94,7 @@ impl Surroundings {
     /// Moves a body on.
     pub(super) fn transfer(&self, driver: Driver, origin: Option<Target>, client: Option<Client>) {
         let job = Job::new(Lane::Transfer(origin), Cancellation::new(), move |turn| {
-            if turn == Turn::Pool {
+            if turn == at_once::Turn::Pool {
                 driver();
             }
         });
@@ -125,5 +128,50 @@ impl Surroundings {
     /// Whether something is still to be let go of.
     pub(super) fn is_finishing(&self) -> bool {
         !self.finishing.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    use http::{Request, Response};
+    use mio::{Poll, Waker};
+
+    use super::*;
+    use crate::at_once::{PlainRequest, Step, Wakes};
+    use crate::body::Body;
+    use crate::front::event::io_thread::WAKER;
+    use crate::front::event::mailbox::{Letters, mailbox};
+    use crate::front::serve::Handler;
+    use crate::scheduler::PoolOptions;
+    use crate::store::StoredResponse;
+
+    /// Answers at once: with 8 MiB where a path says that it is large.
+    struct AtOnce;
+
+    impl Handler for AtOnce {
+        fn handle(&self, request: Request<Body>) -> Response<Body> {
+            let length = if request.uri().path() == "/large" { 8 << 20 } else { 10 };
+            Response::new(Body::from(vec![b'x'; length]))
+        }
+    }
+
+    impl Responder for AtOnce {
+        fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+            None
+        }
+
+        fn step(self: Arc<Self>, request: Request<Body>, _: Wakes<'_>) -> Step<Response<Body>> {
+            Step::Serve(self.handle(request))
+        }
+    }
+
+    impl Surroundings {
+        pub(in super::super) fn in_test(poll: &Poll, options: FrontOptions) -> (Self, Letters) {
+            let (mailbox, letters) = mailbox(Waker::new(poll.registry(), WAKER).unwrap());
+            let ledger = Ledger::new(u64::MAX);
+            let scheduler = Arc::new(Scheduler::new(&PoolOptions::default(), &ledger, Box::new(|_| None)));
+            let (stats, places) = (Arc::default(), Places::new(8));
+            (Self::new(Arc::new(AtOnce), scheduler, ledger, stats, places, options, mailbox), letters)
+        }
     }
 }

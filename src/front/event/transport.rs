@@ -5,9 +5,19 @@ use std::net::Shutdown;
 use std::sync::Arc;
 
 use mio::net::TcpStream;
-use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+use rustls::pki_types::UnixTime;
+use rustls::{HandshakeKind, ServerConnection};
 
+use crate::front::tls::Served;
 use crate::stats::{FrontStats, Handshake};
+
+/// How much of what is written may be encrypted before the socket takes it, in bytes: a body of 64 KiB with its head.
+const KEPT: usize = 80 << 10;
+
+/// How much a client may send before its handshake is done, in bytes; rustls keeps what is no whole message yet. Where
+/// clients show certificates, as much as a message can have.
+const HANDSHAKE: usize = 16 << 10;
+const HANDSHAKE_WITH_CERTIFICATES: usize = 96 << 10;
 
 /// A connection's bytes.
 #[derive(Debug)]
@@ -20,8 +30,13 @@ pub(super) enum Transport {
 pub(super) struct Tls {
     socket: TcpStream,
     session: ServerConnection,
+    served: Arc<Served>,
     handshake: Progress,
     stats: Arc<FrontStats>,
+    /// How many bytes of what was taken are kept back, about.
+    kept: usize,
+    /// How many bytes of a handshake have come that is not done.
+    begun: usize,
 }
 
 /// How far a handshake is.
@@ -46,13 +61,11 @@ impl Transport {
         Self::Plain(socket)
     }
 
-    pub(super) fn tls(
-        socket: TcpStream,
-        config: Arc<ServerConfig>,
-        stats: Arc<FrontStats>,
-    ) -> io::Result<Self> {
-        let session = ServerConnection::new(config).map_err(io::Error::other)?;
-        Ok(Self::Tls(Box::new(Tls { socket, session, handshake: Progress::Silent, stats })))
+    pub(super) fn tls(socket: TcpStream, served: Arc<Served>, stats: Arc<FrontStats>) -> io::Result<Self> {
+        let mut session = ServerConnection::new(Arc::clone(&served.config)).map_err(io::Error::other)?;
+        session.set_buffer_limit(Some(KEPT));
+        let handshake = Progress::Silent;
+        Ok(Self::Tls(Box::new(Tls { socket, session, served, handshake, stats, kept: 0, begun: 0 })))
     }
 
     pub(super) fn socket(&mut self) -> &mut TcpStream {
@@ -66,7 +79,19 @@ impl Transport {
         matches!(self, Self::Tls(tls) if tls.session.is_handshaking())
     }
 
+    /// How many bytes are kept back here that were taken, about.
+    pub(super) fn kept(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(tls) => tls.kept + tls.begun,
+        }
+    }
+
     /// Reads what has come; a count of zero is the end.
+    ///
+    /// # Errors
+    ///
+    /// Also [`io::ErrorKind::Interrupted`], where something has come that is no content, and more may have.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<ReadSome> {
         match self {
             Self::Plain(socket) => {
@@ -74,7 +99,7 @@ impl Transport {
                 // What comes after a short read makes the socket ready anew, an end too.
                 Ok(ReadSome { count, is_drained: count < buffer.len() })
             }
-            Self::Tls(tls) => Ok(ReadSome { count: tls.read(buffer)?, is_drained: false }),
+            Self::Tls(tls) => tls.read(buffer),
         }
     }
 
@@ -115,42 +140,62 @@ impl Transport {
 }
 
 impl Tls {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.session.reader().read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return read,
-            }
-            let count = uninterrupted(|| self.session.read_tls(&mut self.socket))?;
-            let processed = self.session.process_new_packets();
-            self.count_handshake(count);
-            // The handshake's answers, or the alert that says what is wrong.
-            match self.flush() {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                _ => {}
-            }
-            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            if count == 0 && self.session.wants_read() {
-                return match self.session.reader().read(buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-                    read => read,
-                };
-            }
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<ReadSome> {
+        match self.session.reader().read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return Ok(ReadSome { count: read?, is_drained: false }),
+        }
+        let mut socket = Noting { socket: &mut self.socket, is_short: false };
+        let came = uninterrupted(|| self.session.read_tls(&mut socket))?;
+        let is_short = socket.is_short;
+        let processed = self.session.process_new_packets();
+        self.finish_handshake(came)?;
+        // The handshake's answers, or the alert that says what is wrong.
+        match self.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
+        let state = processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        // That the client says no more is told by the next read.
+        let is_drained = is_short && !state.peer_has_closed();
+        match self.session.reader().read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match came {
+                0 => Ok(ReadSome { count: 0, is_drained: false }),
+                _ if is_drained => Err(error),
+                // No more at a time: what comes may be without end, and hold nothing.
+                _ => Err(io::ErrorKind::Interrupted.into()),
+            },
+            read => read.map(|count| ReadSome { count, is_drained: is_drained && count < buffer.len() }),
         }
     }
 
     /// Takes note of how far the handshake is, now that so many bytes have come.
-    fn count_handshake(&mut self, count: usize) {
-        if self.handshake == Progress::Silent && count > 0 {
+    ///
+    /// # Errors
+    ///
+    /// When it is done, and this client is not served.
+    fn finish_handshake(&mut self, came: usize) -> io::Result<()> {
+        if self.handshake == Progress::Silent && came > 0 {
             self.handshake = Progress::Begun;
         }
-        if self.handshake == Progress::Begun && !self.session.is_handshaking() {
+        if self.session.is_handshaking() {
+            self.begun += came;
+            let most = if self.served.verifies() { HANDSHAKE_WITH_CERTIFICATES } else { HANDSHAKE };
+            if self.begun > most {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "its handshake is too long"));
+            }
+        } else if self.handshake == Progress::Begun {
+            self.begun = 0;
+            if !self.served.admits(&self.session, UnixTime::now()) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "its certificate is good no more"));
+            }
             self.handshake = Progress::Done;
             self.stats.count_handshake(match self.session.handshake_kind() {
                 Some(HandshakeKind::Resumed) => Handshake::Resumed,
                 _ => Handshake::Full,
             });
         }
+        Ok(())
     }
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -158,6 +203,7 @@ impl Tls {
             self.flush()?;
         }
         let count = self.session.writer().write_vectored(slices)?;
+        self.kept += count;
         match self.flush() {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
             // It has room for some at least, as it was empty.
@@ -167,9 +213,25 @@ impl Tls {
 
     fn flush(&mut self) -> io::Result<()> {
         while self.session.wants_write() {
-            uninterrupted(|| self.session.write_tls(&mut self.socket))?;
+            let count = uninterrupted(|| self.session.write_tls(&mut self.socket))?;
+            self.kept = self.kept.saturating_sub(count);
         }
+        self.kept = 0;
         Ok(())
+    }
+}
+
+/// A socket of which is noted whether it had less than was asked for: what comes then makes it ready anew.
+struct Noting<'a> {
+    socket: &'a mut TcpStream,
+    is_short: bool,
+}
+
+impl Read for Noting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.socket.read(buffer)?;
+        self.is_short = count < buffer.len();
+        Ok(count)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::target::Target;
 pub(super) struct Places {
     workers: usize,
     taken: Mutex<Taken>,
+    collecting: Mutex<HashMap<Client, usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +42,7 @@ pub(super) struct Place {
 
 impl Places {
     pub(super) fn new(workers: usize) -> Arc<Self> {
-        Arc::new(Self { workers, taken: Mutex::default() })
+        Arc::new(Self { workers, taken: Mutex::default(), collecting: Mutex::default() })
     }
 
     /// A place for a body to this origin, of this client: `None` is a peer of the pool.
@@ -63,6 +64,36 @@ impl Places {
         }
         drop(taken);
         Some(Place { of: Arc::clone(self), origin, client })
+    }
+}
+
+/// How many requests of one client may wait for the rest of their content. It is held in memory: 16 MiB of one client.
+const COLLECTING: usize = 256;
+
+/// One request whose content is collected, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Collecting(Option<(Arc<Places>, Client)>);
+
+impl Places {
+    /// A place for content that is collected, of this client: `None` is a peer of the pool.
+    pub(super) fn collect(self: &Arc<Self>, client: Option<Client>) -> Option<Collecting> {
+        let Some(client) = client else { return Some(Collecting(None)) };
+        let mut collecting = self.collecting.lock();
+        let own = collecting.entry(client).or_default();
+        if *own >= COLLECTING {
+            return None;
+        }
+        *own += 1;
+        drop(collecting);
+        Some(Collecting(Some((Arc::clone(self), client))))
+    }
+}
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        if let Some((places, client)) = &self.0 {
+            count_down(&mut places.collecting.lock(), client);
+        }
     }
 }
 
@@ -284,6 +315,17 @@ mod tests {
         assert!(places.take(origin(0), client(2)).is_some() && places.take(origin(0), None).is_some());
         drop(of_one);
         assert!(places.taken.lock().by_client.is_empty() && places.taken.lock().by_origin.is_empty());
+    }
+
+    #[test]
+    fn one_client_has_so_many_requests_that_wait_for_their_content() {
+        let places = Places::new(1);
+        let client = |number| Some(Client::of([10, 0, 0, number].into()));
+        let held: Vec<Collecting> = std::iter::from_fn(|| places.collect(client(1))).collect();
+        assert_eq!(held.len(), COLLECTING);
+        assert!(places.collect(client(2)).is_some() && places.collect(None).is_some());
+        drop(held);
+        assert!(places.collect(client(1)).is_some() && places.collecting.lock().is_empty());
     }
 
     #[test]

@@ -256,6 +256,7 @@ impl Front {
     /// Better an end that is seen than a port at which nobody listens.
     fn give_up(&self, error: &io::Error) {
         log::error!("connections are no longer accepted, shutting down: {error}");
+        self.lifetime.fail();
         self.shutdown();
     }
 }

@@ -34,6 +34,7 @@ pub(super) struct Exchange {
     pub(super) response_pragma: bool,
     pub(super) date: Option<i64>,
     pub(super) age: Option<u64>,
+    pub(super) age_form: AgeForm,
     pub(super) expires: Option<Expires>,
     pub(super) last_modified: Option<i64>,
     pub(super) has_tag: bool,
@@ -72,6 +73,16 @@ pub(super) enum Argument {
 pub(super) enum Expires {
     Never,
     At(i64),
+    /// In capitals, with the weekday of another day.
+    Spelled(i64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum AgeForm {
+    Plain,
+    /// The first of several members.
+    First,
+    Invalid,
 }
 
 pub(super) struct Ours {
@@ -101,7 +112,8 @@ impl Exchange {
             directives: &RequestDirectives::of(&asked),
         };
         let response = at(0);
-        let times = Times { request: response - Duration::from_secs(self.delay), response };
+        let times =
+            Times { request: (response - Duration::from_secs(self.delay)).into(), response: response.into() };
         let validity = validity(status, &headers, &directives, times, &rules);
         let now = at(self.elapsed);
         let is_fresh = validity.is_fresh(now);
@@ -149,7 +161,12 @@ impl Exchange {
             headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
         }
         if let Some(age) = self.age {
-            headers.insert(AGE, age.into());
+            let text = match self.age_form {
+                AgeForm::Plain => age.to_string(),
+                AgeForm::First => format!("{age}, 7"),
+                AgeForm::Invalid => format!("{age}.5"),
+            };
+            headers.insert(AGE, HeaderValue::from_str(&text).unwrap());
         }
         for (name, offset) in [(DATE, self.date), (LAST_MODIFIED, self.last_modified)] {
             if let Some(offset) = offset {
@@ -159,6 +176,11 @@ impl Exchange {
         match self.expires {
             Some(Expires::Never) => headers.insert(EXPIRES, HeaderValue::from_static("0")),
             Some(Expires::At(offset)) => headers.insert(EXPIRES, date::value(at(offset))),
+            Some(Expires::Spelled(offset)) => {
+                let text = date::value(at(offset)).to_str().unwrap().to_ascii_uppercase();
+                let other = if text.starts_with("MON") { "TUE" } else { "MON" };
+                headers.insert(EXPIRES, HeaderValue::from_str(&format!("{other}{}", &text[3..])).unwrap())
+            }
             None => None,
         };
         if self.has_tag {
@@ -253,7 +275,8 @@ fn response_control() -> impl Strategy<Value = Control> {
 
 fn fields(control: impl Strategy<Value = Control>) -> impl Strategy<Value = Fields> {
     let cookie = prop::sample::select(&[None, None, Some("a=1"), Some("a=2")][..]);
-    let language = prop::sample::select(&[None, Some("de,en"), Some("EN, de"), Some("fr")][..]);
+    let language =
+        prop::sample::select(&[None, Some("de,en"), Some("DE, en"), Some("en,de"), Some("fr")][..]);
     let fields = (control, prop::bool::weighted(0.1), prop::bool::weighted(0.2), cookie, language);
     fields.prop_map(|(control, pragma, authorization, cookie, language)| Fields {
         control,
@@ -294,7 +317,11 @@ pub(super) fn exchange() -> impl Strategy<Value = Exchange> {
         4 => prop::sample::select(&[203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 501][..]),
         2 => prop::sample::select(&[206, 304, 403, 412, 416, 500, 599][..]),
     ];
-    let expires = prop_oneof![1 => Just(Expires::Never), 4 => (-20..20_i64).prop_map(Expires::At)];
+    let expires = prop_oneof![
+        1 => Just(Expires::Never),
+        4 => (-20..20_i64).prop_map(Expires::At),
+        1 => (-20..20_i64).prop_map(Expires::Spelled),
+    ];
     let modified =
         prop_oneof![-300..5_i64, prop::sample::select(&[-9 * DAY, -10 * DAY, -11 * DAY, -900 * DAY][..])];
     let vary = prop::sample::select(
@@ -306,6 +333,8 @@ pub(super) fn exchange() -> impl Strategy<Value = Exchange> {
             Some("cookie, Accept-Language"),
             Some("*"),
             Some("cookie, *"),
+            Some("cookie bar"),
+            Some("accept-language, cookie)"),
         ][..],
     );
     let elapsed =
@@ -319,10 +348,12 @@ pub(super) fn exchange() -> impl Strategy<Value = Exchange> {
         prop_oneof![3 => Just(0), 1 => 0..4_u64],
         elapsed,
     );
-    let response = (method, status, response_control(), rarely(), any::<bool>(), vary, rarely());
+    let age_form =
+        prop_oneof![6 => Just(AgeForm::Plain), 1 => Just(AgeForm::First), 1 => Just(AgeForm::Invalid)];
+    let response = (method, status, response_control(), rarely(), any::<bool>(), vary, rarely(), age_form);
     (any::<bool>(), first_request(), response, times, later_request()).prop_map(
         |(shared, asked, response, times, again)| {
-            let (method, status, response, response_pragma, has_tag, vary, sets_cookie) = response;
+            let (method, status, response, response_pragma, has_tag, vary, sets_cookie, age_form) = response;
             let (date, age, expires, last_modified, delay, elapsed) = times;
             Exchange {
                 shared,
@@ -333,6 +364,7 @@ pub(super) fn exchange() -> impl Strategy<Value = Exchange> {
                 response_pragma,
                 date,
                 age,
+                age_form,
                 expires,
                 last_modified,
                 has_tag,

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::exchange::{Argument, DAY, Exchange};
+use super::exchange::{AgeForm, Argument, DAY, Exchange};
 use crate::header::cache_control::MAX_DELTA_SECONDS;
 
 /// Who is right about a difference, or what the freedom was used for.
@@ -43,9 +43,9 @@ pub(super) const LEDGER: &[Difference] = &[
     Difference {
         name: "Vary: * is not kept",
         verdict: StricterByChoice,
-        clause: "RFC 9111 section 4.1: it matches no request",
+        clause: "RFC 9111 section 4.1: it matches no request; nor does what is not a list of names",
         amend: |original, amended| {
-            if original.vary.is_some_and(|vary| vary.contains('*')) {
+            if original.vary.is_some_and(|vary| vary.contains(['*', ')']) || vary == "cookie bar") {
                 amended.refuse();
             }
         },
@@ -108,8 +108,9 @@ pub(super) const LEDGER: &[Difference] = &[
         verdict: StricterByChoice,
         clause: "RFC 9111 section 4: the one party may hold several sessions",
         amend: |original, amended| {
-            let is_private = original.response.get("private") == Some(&Argument::None);
-            if !original.shared && is_private && original.asked.cookie != original.again.cookie {
+            // Also where only some of its fields are private.
+            if !original.shared && original.says("private") && original.asked.cookie != original.again.cookie
+            {
                 amended.again.control.insert("no-cache", Argument::None);
             }
         },
@@ -157,6 +158,16 @@ pub(super) const LEDGER: &[Difference] = &[
                     *seconds = (*seconds).min(MAX_DELTA_SECONDS);
                 }
             }
+        },
+    },
+    Difference {
+        name: "the first member of Age counts, and one that is not a number is ignored",
+        verdict: LibraryTooBold,
+        clause: "RFC 9111 section 5.1",
+        amend: |original, amended| match original.age_form {
+            AgeForm::Plain => {}
+            AgeForm::First => amended.age_form = AgeForm::Plain,
+            AgeForm::Invalid => (amended.age, amended.age_form) = (None, AgeForm::Plain),
         },
     },
     Difference {
@@ -220,12 +231,11 @@ pub(super) const LEDGER: &[Difference] = &[
             let Some(Argument::Seconds(allowed)) = original.response.get("stale-while-revalidate") else {
                 return;
             };
-            let taken = match amended.again.control.get("max-stale") {
-                Some(Argument::Seconds(taken)) => (*taken).max(*allowed),
-                Some(_) => return,
-                None => *allowed,
-            };
-            amended.again.control.insert("max-stale", Argument::Seconds(taken));
+            // A request that says what it takes takes no more.
+            let limits = ["max-stale", "max-age", "min-fresh"];
+            if limits.iter().all(|name| !original.again.control.contains_key(name)) {
+                amended.again.control.insert("max-stale", Argument::Seconds(*allowed));
+            }
         },
     },
     Difference {
@@ -271,7 +281,7 @@ pub(super) const LEDGER: &[Difference] = &[
         verdict: LibraryTooBold,
         clause: "RFC 9111 section 5.2.2.4: not \"without forwarding it for validation\"",
         amend: |original, amended| {
-            if original.says("no-cache") {
+            if original.response.get("no-cache") == Some(&Argument::None) {
                 amended.asks_first = true;
             }
         },
@@ -287,12 +297,12 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "order and case of languages",
+        name: "case and space of languages",
         verdict: LibraryTooStrict,
         clause: "RFC 9111 section 4.1: what is equal in meaning matches",
         amend: |original, amended| {
             let canonical = |language: Option<&'static str>| match language {
-                Some("EN, de") => Some("de,en"),
+                Some("DE, en") => Some("de,en"),
                 other => other,
             };
             if original.vary.is_some_and(|vary| vary.to_ascii_lowercase().contains("accept-language")) {

@@ -14,7 +14,7 @@ use super::head::{Head, Place, decode, encode};
 use super::index::{Index, Tables, failed};
 use super::pending::{Body, Op, Put};
 use crate::purge::{Purge, Purged};
-use crate::store::{Key, MAX_VARIANTS, StoreError, StoredResponse, url_of};
+use crate::store::{MAX_VARIANTS, StoreError, StoredResponse, url_of};
 
 /// How long a disk that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -371,18 +371,14 @@ fn affected(core: &Core, index: &Index, purge: &Purge) -> Result<Vec<u64>, Store
     let mut hashes = Vec::new();
     index.each_row(|hash, row| {
         // What cannot be read answers for nothing, and takes room.
-        if decode(row).is_err()
-            || decode(row).is_ok_and(|(key, heads)| stay(purge, &key, &heads).len() < heads.len())
-        {
+        let is_meant = decode(row).map_or(true, |(key, heads)| {
+            heads.iter().any(|head| purge.changes(url_of(&key), &head.response))
+        });
+        if is_meant {
             hashes.push(hash);
         }
     })?;
     Ok(hashes)
-}
-
-fn stay(purge: &Purge, key: &str, heads: &[Head]) -> HashSet<u64> {
-    let key = Key::new(url_of(key));
-    heads.iter().filter(|head| !purge.matches(&key, &head.response)).map(|head| head.number).collect()
 }
 
 /// Purges these keys, and what was put in the same transaction.
@@ -402,15 +398,24 @@ fn write_purge(
             effects.charges.insert(hash, None);
             continue;
         };
-        let stay = stay(purge, &key, &heads);
-        if stay.len() == heads.len() {
+        let (mut left, mut gone) = (Vec::new(), Vec::new());
+        let before = purged.responses;
+        for head in heads {
+            if !purge.changes(url_of(&key), &head.response) {
+                left.push(head);
+                continue;
+            }
+            purged = purged.and(Purged::new(1, head.length));
+            match purge.stale(&head.response) {
+                Some(stale) => left.push(Head { response: StoredResponse::clone(&stale), ..head }),
+                None => gone.push(head),
+            }
+        }
+        if purged.responses == before {
             continue;
         }
-        let (left, gone): (Vec<Head>, Vec<Head>) =
-            heads.into_iter().partition(|head| stay.contains(&head.number));
         for head in &gone {
             remove_body(tables, head)?;
-            purged = purged.and(Purged::new(1, head.length));
         }
         effects.unused.extend(files(&gone));
         match left.first().map(|head| head.number) {

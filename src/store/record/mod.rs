@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magic "fwdc" | version | key | count | response ... | CRC-32 of all before
-//! response: status | field lines | body | SHA-256 of the body | validity | variant | sequence
+//! response: status | field lines | body | SHA-256 of the body | validity | variant | sequence | URL
 //! ```
 //!
 //! Numbers are big-endian; a text or a body follows its length. The key is inside, so that a backend
@@ -13,7 +13,8 @@
 pub(super) mod read;
 pub(super) mod write;
 
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
@@ -25,9 +26,12 @@ const MAGIC: &[u8; 4] = b"fwdc";
 
 /// Counts up with every change of the format. A record of another version cannot be read, and is
 /// overwritten by the next insert.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 const CHECKSUM: usize = 4;
+
+/// Tells this process from others that write records; never zero.
+static THIS_PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(()) | 1);
 
 /// The record of these responses.
 pub(super) fn encode(key: &str, responses: &[Arc<StoredResponse>]) -> Bytes {
@@ -81,6 +85,7 @@ mod tests {
 
     use super::read::check_fields;
     use super::*;
+    use crate::clock::Moment;
     use crate::policy::{LifetimeSource, Validity, Variant};
     use crate::store::testing::{response, validity};
 
@@ -106,7 +111,7 @@ mod tests {
         assert_eq!(one.field_lines(), other.field_lines());
         assert_eq!(one.body(), other.body());
         assert_eq!(one.validity(), other.validity());
-        assert_eq!(one.variant(), other.variant());
+        assert_eq!((one.variant(), one.url()), (other.variant(), other.url()));
     }
 
     fn durations() -> impl Strategy<Value = Duration> {
@@ -127,7 +132,10 @@ mod tests {
         (times, more, any::<[bool; 3]>()).prop_map(|((is_before, seconds, nanos), more, flags)| {
             let distance = Duration::new(seconds, nanos);
             Validity {
-                response_time: if is_before { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance },
+                response_time: Moment::new(
+                    if is_before { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance },
+                    Some(distance).filter(|_| flags[0]),
+                ),
                 initial_age: more.0,
                 lifetime: more.1,
                 lifetime_source: more.2,
@@ -159,7 +167,9 @@ mod tests {
                 });
                 let status = StatusCode::from_u16(status).unwrap();
                 let variant = Variant { fields: fields.collect() };
-                Arc::new(StoredResponse::new(status, &headers, Bytes::from(body), validity, variant))
+                let url = body.first().map(|byte| format!("http://example.com/{byte}").into());
+                let response = StoredResponse::new(status, &headers, Bytes::from(body), validity, variant);
+                Arc::new(response.with_url(url))
             },
         )
     }

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::THIS_PROCESS;
+use crate::clock::Moment;
 use crate::digest::Digest;
 use crate::policy::{LifetimeSource, Validity, Variant};
 use crate::store::{StoreError, StoredResponse};
@@ -65,6 +67,14 @@ impl Reader {
         time.ok_or_else(|| corrupt("has a time that this system cannot tell"))
     }
 
+    fn moment(&mut self) -> Result<Moment, StoreError> {
+        let wall = self.time()?;
+        let process = self.number()?;
+        let steady = self.duration()?;
+        // The steady time of another process began at another moment.
+        Ok(Moment::new(wall, Some(steady).filter(|_| process == *THIS_PROCESS)))
+    }
+
     pub(in crate::store) fn response(&mut self) -> Result<StoredResponse, StoreError> {
         let status = StatusCode::from_u16(u16::from_be_bytes(self.array()?))
             .map_err(|error| corrupt("has a status that is none").with_source(error))?;
@@ -78,15 +88,18 @@ impl Reader {
         let validity = self.validity()?;
         let variant = self.variant()?;
         let sequence = self.number()?;
+        let url = self.block()?;
+        let url = str::from_utf8(&url).map_err(|error| corrupt("has a bad URL").with_source(error))?;
+        let url = (!url.is_empty()).then(|| url.into());
         let response =
             StoredResponse::from_parts(status, fields, body.into(), Some(digest), validity, variant);
-        Ok(response.with_sequence(sequence))
+        Ok(response.with_sequence(sequence).with_url(url))
     }
 
     pub(in crate::store) fn validity(&mut self) -> Result<Validity, StoreError> {
         // Struct fields are evaluated in the order in which they are written here.
         Ok(Validity {
-            response_time: self.time()?,
+            response_time: self.moment()?,
             initial_age: self.duration()?,
             lifetime: self.duration()?,
             lifetime_source: match self.array()? {

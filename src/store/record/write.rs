@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{MAGIC, VERSION};
+use super::{MAGIC, THIS_PROCESS, VERSION};
+use crate::clock::Moment;
 use crate::digest::Digest;
 use crate::policy::{LifetimeSource, Validity, Variant};
 use crate::store::StoredResponse;
@@ -40,6 +41,12 @@ pub(in crate::store) trait Sink {
         self.write(&[u8::from(is_before)]);
         self.duration(distance);
     }
+
+    fn moment(&mut self, moment: Moment) {
+        self.time(moment.wall());
+        self.number(if moment.steady().is_some() { *THIS_PROCESS } else { 0 });
+        self.duration(moment.steady().unwrap_or_default());
+    }
 }
 
 impl Sink for Vec<u8> {
@@ -75,6 +82,8 @@ pub(super) fn write_record(sink: &mut impl Sink, key: &str, responses: &[Arc<Sto
         write_validity(sink, response.validity());
         write_variant(sink, response.variant());
         sink.number(response.sequence());
+        // No URL is empty.
+        sink.block(response.url().unwrap_or_default().as_bytes());
     }
 }
 
@@ -91,7 +100,7 @@ pub(in crate::store) fn write_validity(sink: &mut impl Sink, validity: &Validity
         must_revalidate,
         immutable,
     } = *validity;
-    sink.time(response_time);
+    sink.moment(response_time);
     sink.duration(initial_age);
     sink.duration(lifetime);
     sink.write(&[match lifetime_source {

@@ -1,6 +1,6 @@
 //! Too many connections, requests, file descriptors.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -133,22 +133,46 @@ fn requests_too_many_are_turned_away_and_the_others_answered() {
     assert_eq!(first.read_response().body, b"done");
 }
 
+/// The command, where so many files may be open at first, and so many when it asks for more.
+fn serve_with_open_files(soft: u32, hard: u32, before: &str) -> Process {
+    let program = crate::support::process::command::<&str>([]).get_program().to_owned();
+    let limits = format!("ulimit -Sn {soft}; ulimit -Hn {hard}");
+    let serve = format!("{limits}; {before} exec {} -v serve --listen 127.0.0.1:0", program.display());
+    let mut command = Command::new("bash");
+    command.args(["-c", &serve]);
+    Process::start(command).unwrap()
+}
+
+fn address_of(process: &Process) -> SocketAddr {
+    let line = process.wait_for_line("serving on http://");
+    line.split("http://").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_and_connections_keep_to_it() {
+    let process = serve_with_open_files(30, 100, "");
+    process.wait_for_line("this process may open 100 files, not 30");
+    // Of a hundred files half are for the fetches of as many threads, and a quarter for others.
+    process.wait_for_line("25 connections at most, not 16384");
+    let address = address_of(&process);
+    let many: Vec<TcpStream> = (0..30).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let served = many.iter().filter(|socket| is_served(socket)).count();
+    assert_eq!(served, 25);
+    drop(many);
+    wait_until("it does not serve again", || {
+        TcpStream::connect(address).is_ok_and(|socket| is_served(&socket))
+    });
+    assert!(!process.stderr().contains("no connection can be accepted"), "{}", process.stderr());
+}
+
 #[test]
 fn a_process_without_file_descriptors_lives_and_serves_again() {
-    let mut command = Command::new("sh");
-    let serve = format!(
-        "ulimit -n 40; exec {} serve --listen 127.0.0.1:0",
-        crate::support::process::command::<&str>([]).get_program().to_str().unwrap()
-    );
-    command.args(["-c", &serve]);
-    let process = Process::start(command).unwrap();
-    let line = process.wait_for_line("serving on http://");
-    let address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    // It finds twenty files open that it knows nothing of.
+    let process =
+        serve_with_open_files(40, 40, "for file in {10..29}; do eval \"exec $file</dev/null\"; done;");
+    let address = address_of(&process);
     still_serves(address);
     let many: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
-    // Those that were let in are served.
-    let served = many.iter().take(8).filter(|socket| is_served(socket)).count();
-    assert_eq!(served, 8);
     process.wait_for_line("no connection can be accepted");
     drop(many);
     wait_until("it does not serve again", || {

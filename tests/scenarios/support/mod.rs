@@ -10,6 +10,7 @@
 //! | `process` | a child, and the command of this crate as one |
 //! | `output` | what a child prints, as it prints it |
 //! | `relay` | a relay before a server, which can do harm to what it relays |
+//! | `store` | a store over memory that a test can make fail |
 //! | `random` | chance that can be had again |
 //! | `wire` | HTTP/1.1 messages read strictly |
 
@@ -25,6 +26,7 @@ pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod raw;
 pub(crate) mod relay;
+pub(crate) mod store;
 pub(crate) mod tls;
 pub(crate) mod wire;
 

@@ -5,8 +5,11 @@ use std::net::TcpStream;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -88,6 +91,7 @@ impl Deref for TlsOrigin {
 /// An authority made for one test, and what it signed: certificates with their keys, for a server that is
 /// `localhost` and `127.0.0.1`, and for a client.
 pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
     ca_file: NamedTempFile,
     server_file: NamedTempFile,
     client_file: NamedTempFile,
@@ -95,8 +99,18 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new() -> Self {
-        let Certified { ca_pem, server_pem, client_pem, .. } = certified(false);
-        Self { ca_file: file(&ca_pem), server_file: file(&server_pem), client_file: file(&client_pem) }
+        let Certified { issuer, ca_pem, server_pem, client_pem, .. } = certified(false);
+        let [ca_file, server_file, client_file] = [&ca_pem, &server_pem, &client_pem].map(|pem| file(pem));
+        Self { issuer, ca_file, server_file, client_file }
+    }
+
+    /// As [`new`](Self::new), with a client's certificate that is good for that long from now on, in whole seconds.
+    pub(crate) fn with_client_for(time: Duration) -> Self {
+        let mut authority = Self::new();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
+        let until = Duration::from_secs((now + time).as_secs());
+        authority.client_file = file(&client_of(&authority.issuer, Some(until)));
+        authority
     }
 
     pub(crate) fn ca_file(&self) -> &Path {
@@ -149,10 +163,21 @@ impl Stream for TlsStream {
 
 /// What an authority was made for.
 struct Certified {
+    issuer: Issuer<'static, KeyPair>,
     ca_pem: String,
     server_pem: String,
     client_pem: String,
     config: Arc<ServerConfig>,
+}
+
+/// A client's certificate with its key, good until so long after 1970.
+fn client_of(issuer: &Issuer<'static, KeyPair>, until: Option<Duration>) -> String {
+    let mut client = CertificateParams::new(Vec::new()).expect("no name is no bad name");
+    if let Some(until) = until {
+        client.not_after = date_time_ymd(1970, 1, 1) + until;
+    }
+    let key = KeyPair::generate().expect("a key can be made");
+    client.signed_by(&key, issuer).expect("the authority signs").pem() + &key.serialize_pem()
 }
 
 fn certified(for_its_clients: bool) -> Certified {
@@ -171,9 +196,7 @@ fn certified(for_its_clients: bool) -> Certified {
     let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der()));
 
-    let client = CertificateParams::new(Vec::new()).expect("no name is no bad name");
-    let client_key = KeyPair::generate().expect("a key can be made");
-    let client_pem = client.signed_by(&client_key, &issuer).expect("the authority signs").pem();
+    let client_pem = client_of(&issuer, None);
 
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -191,7 +214,8 @@ fn certified(for_its_clients: bool) -> Certified {
     Certified {
         ca_pem: ca.pem(),
         server_pem: certificate.pem() + &server_key.serialize_pem(),
-        client_pem: client_pem + &client_key.serialize_pem(),
+        client_pem,
+        issuer,
         config: Arc::new(config),
     }
 }

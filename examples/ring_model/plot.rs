@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Counted, Model};
-use super::table::on;
+use crate::model::{Counted, Model};
+use crate::table::on;
 
 const WIDTH: f64 = 720.0;
 const LEFT: f64 = 48.0;
@@ -29,7 +29,7 @@ rect.compatible { fill: #8b949e; stroke: none; } rect.rendezvous { fill: #2f81f7
 ";
 
 /// An image of it. Writing to a String never fails.
-pub(super) fn svg(model: &Model, counted: &[Counted]) -> String {
+pub(crate) fn svg(model: &Model, counted: &[Counted]) -> String {
     let mut body = String::new();
     let top = lines(&mut body, counted, MARGIN);
     let height = bars(&mut body, counted, top);

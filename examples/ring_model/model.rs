@@ -5,56 +5,56 @@ use std::num::NonZeroU32;
 
 use forwardcache::{HashFunction, Rendezvous, Ring};
 
-use super::load::{BitSet, Load};
-use super::zipf::{Random, Zipf};
+use crate::load::{BitSet, Load};
+use crate::zipf::{Random, Zipf};
 
 /// Requests under way at a time, for each peer.
 const UNDER_WAY: usize = 16;
 
 /// How much above the mean a peer may have under way where that is bounded.
-pub(super) const SLACK: f64 = 0.25;
+pub(crate) const SLACK: f64 = 0.25;
 
 /// How many of the most popular keys a client keeps itself, where it does.
-pub(super) const NEAR: u64 = 1000;
+pub(crate) const NEAR: u64 = 1000;
 
 /// After so many steps it is said how far it is.
 const TELL: u64 = 1 << 14;
 
 /// What is modelled.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Model {
-    pub(super) peers: u32,
-    pub(super) keys: u64,
-    pub(super) requests: u64,
-    pub(super) exponent: f64,
-    pub(super) seed: u64,
+pub(crate) struct Model {
+    pub(crate) peers: u32,
+    pub(crate) keys: u64,
+    pub(crate) requests: u64,
+    pub(crate) exponent: f64,
+    pub(crate) seed: u64,
 }
 
 /// What a ring makes of it.
 #[derive(Debug)]
-pub(super) struct Counted {
-    pub(super) name: &'static str,
+pub(crate) struct Counted {
+    pub(crate) name: &'static str,
     /// The keys of each peer by the mean, the busiest first.
-    pub(super) shares: Vec<f64>,
-    pub(super) joined: Moved,
-    pub(super) left: Moved,
-    pub(super) loads: Vec<Loaded>,
+    pub(crate) shares: Vec<f64>,
+    pub(crate) joined: Moved,
+    pub(crate) left: Moved,
+    pub(crate) loads: Vec<Loaded>,
 }
 
 /// What a change of the pool moves.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Moved {
-    pub(super) keys: u64,
+pub(crate) struct Moved {
+    pub(crate) keys: u64,
     /// Those that some peer had stored: they have to be fetched again.
-    pub(super) stored: u64,
+    pub(crate) stored: u64,
 }
 
 /// The requests, with and without a bound and a near cache.
 #[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) is_bounded: bool,
-    pub(super) is_near: bool,
-    pub(super) load: Load,
+pub(crate) struct Loaded {
+    pub(crate) is_bounded: bool,
+    pub(crate) is_near: bool,
+    pub(crate) load: Load,
 }
 
 /// One of the rings, before and after a change.
@@ -75,12 +75,12 @@ enum Either {
 
 impl Model {
     /// The steps that [`run`](Self::run) takes.
-    pub(super) fn steps(&self) -> u64 {
+    pub(crate) fn steps(&self) -> u64 {
         self.requests + self.keys
     }
 
     /// Counts it all, and says now and then how many steps were taken since it was last said.
-    pub(super) fn run(&self, mut tell: impl FnMut(u64)) -> Vec<Counted> {
+    pub(crate) fn run(&self, mut tell: impl FnMut(u64)) -> Vec<Counted> {
         let mut rings = [
             self.rings("compatible", |peers| Either::Compatible(compatible(peers))),
             self.rings("rendezvous", |peers| Either::Rendezvous(rendezvous(peers))),

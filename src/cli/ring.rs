@@ -1,15 +1,15 @@
 //! What each peer of a pool owns.
 
-use std::io::{self, Write};
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use forwardcache::{Client, HashFunction, Member, Rendezvous, Ring};
 
-use super::super::arguments::{Ring as Arguments, RingName};
-use super::super::failure::Failure;
-use super::super::pool;
+use super::arguments::{Ring as Arguments, RingName};
+use super::failure::{Failure, print};
+use super::pool;
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let options = &arguments.ring;
     let members = pool::members(&arguments.peers)?;
     // A client says which options do not go together, and what cannot be a pool.
@@ -18,15 +18,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let weighted = members.iter().map(|member| (member.url().as_str(), member.weight()));
     let shares = match options.ring {
         RingName::Compatible => {
-            let replicas = options.replicas.unwrap_or(Ring::DEFAULT_REPLICAS);
+            let replicas = options.replicas.and_then(NonZeroU32::new).unwrap_or(Ring::DEFAULT_REPLICAS);
             Ring::weighted(weighted, replicas, HashFunction::default()).shares()
         }
         RingName::Rendezvous => Rendezvous::new(weighted).shares(),
     };
-    io::stdout()
-        .lock()
-        .write_all(text(&members, &shares).as_bytes())
-        .map_err(|error| Failure::io("cannot write", &error))?;
+    print(text(&members, &shares))?;
     Ok(ExitCode::SUCCESS)
 }
 

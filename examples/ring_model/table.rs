@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Counted, Model, Moved, NEAR, SLACK};
+use crate::model::{Counted, Model, Moved, NEAR, SLACK};
 
-pub(super) fn text(model: &Model, counted: &[Counted]) -> String {
+pub(crate) fn text(model: &Model, counted: &[Counted]) -> String {
     let mut text = format!(
         "{} peers, {} keys, {} requests, zipf {}, seed {}\n\n",
         model.peers, model.keys, model.requests, model.exponent, model.seed
@@ -55,6 +55,6 @@ pub(super) fn text(model: &Model, counted: &[Counted]) -> String {
     text
 }
 
-pub(super) fn on(is_on: bool) -> &'static str {
+pub(crate) fn on(is_on: bool) -> &'static str {
     if is_on { "on" } else { "off" }
 }

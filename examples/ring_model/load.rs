@@ -4,22 +4,22 @@ use std::collections::{HashSet, VecDeque};
 
 /// A set of numbers below a bound.
 #[derive(Clone, Debug)]
-pub(super) struct BitSet(Vec<u64>);
+pub(crate) struct BitSet(Vec<u64>);
 
 impl BitSet {
-    pub(super) fn below(bound: u64) -> Self {
+    pub(crate) fn below(bound: u64) -> Self {
         Self(vec![0; usize::try_from(bound.div_ceil(64)).unwrap_or(usize::MAX)])
     }
 
-    pub(super) fn insert(&mut self, number: u64) {
+    pub(crate) fn insert(&mut self, number: u64) {
         self.0[at(number)] |= 1 << (number % 64);
     }
 
-    pub(super) fn contains(&self, number: u64) -> bool {
+    pub(crate) fn contains(&self, number: u64) -> bool {
         self.0[at(number)] >> (number % 64) & 1 == 1
     }
 
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.0.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 }
@@ -30,7 +30,7 @@ fn at(number: u64) -> usize {
 
 /// What the peers have to do, under one choice of options.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(crate) struct Load {
     /// Requests that each peer answered.
     answered: Vec<u64>,
     /// Whom each request under way is at, in the order in which they began.
@@ -48,7 +48,7 @@ pub(super) struct Load {
 
 impl Load {
     /// With this many requests under way at a time for each peer.
-    pub(super) fn new(peers: usize, keys: u64, each: usize, slack: Option<f64>, near: u64) -> Self {
+    pub(crate) fn new(peers: usize, keys: u64, each: usize, slack: Option<f64>, near: u64) -> Self {
         Self {
             answered: vec![0; peers],
             under_way: VecDeque::new(),
@@ -64,7 +64,7 @@ impl Load {
 
     /// One more request, for a key of this owner. The owners in their order are asked for only if the first
     /// has too much to do.
-    pub(super) fn request<I: Iterator<Item = usize>>(
+    pub(crate) fn request<I: Iterator<Item = usize>>(
         &mut self,
         key: u64,
         owner: usize,
@@ -106,22 +106,22 @@ impl Load {
     }
 
     /// What the busiest peer answered, by the mean.
-    pub(super) fn busiest(&self) -> f64 {
+    pub(crate) fn busiest(&self) -> f64 {
         let most = self.answered.iter().max().copied().unwrap_or_default() as f64;
         most * self.answered.len() as f64 / (self.at_peers() as f64).max(1.0)
     }
 
     /// The requests that came to the pool.
-    pub(super) fn at_peers(&self) -> u64 {
+    pub(crate) fn at_peers(&self) -> u64 {
         self.answered.iter().sum()
     }
 
-    pub(super) fn passed_on(&self) -> u64 {
+    pub(crate) fn passed_on(&self) -> u64 {
         self.passed_on
     }
 
     /// How often an origin was asked: once by each peer that had to answer for a key.
-    pub(super) fn origin_fetches(&self) -> u64 {
+    pub(crate) fn origin_fetches(&self) -> u64 {
         self.at_owner.len() + self.at_others.len() as u64
     }
 }

@@ -5,7 +5,7 @@
 /// By rejection from the area under the curve (Hörmann and Derflinger, "Rejection-inversion to generate
 /// variates from monotone discrete distributions", 1996): it needs no table, however many keys there are.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Zipf {
+pub(crate) struct Zipf {
     keys: f64,
     exponent: f64,
     begin: f64,
@@ -16,7 +16,7 @@ pub(super) struct Zipf {
 
 impl Zipf {
     /// Of this many keys, one at least, with an exponent that is not negative.
-    pub(super) fn new(keys: u64, exponent: f64) -> Self {
+    pub(crate) fn new(keys: u64, exponent: f64) -> Self {
         let keys = keys.max(1) as f64;
         let mut zipf = Self { keys, exponent, begin: 0.0, end: 0.0, safe: 0.0 };
         zipf.begin = zipf.area(1.5) - 1.0;
@@ -26,7 +26,7 @@ impl Zipf {
     }
 
     /// The next key, the most popular being 0.
-    pub(super) fn draw(&self, random: &mut Random) -> u64 {
+    pub(crate) fn draw(&self, random: &mut Random) -> u64 {
         loop {
             let area = self.end + random.unit() * (self.begin - self.end);
             let at = self.inverse(area);
@@ -38,7 +38,7 @@ impl Zipf {
     }
 
     /// The weight of the key of this rank, the most popular being 1.
-    pub(super) fn height(&self, rank: f64) -> f64 {
+    pub(crate) fn height(&self, rank: f64) -> f64 {
         rank.powf(-self.exponent)
     }
 
@@ -71,10 +71,10 @@ fn whole(rank: f64) -> u64 {
 
 /// Numbers that are the same at every run (splitmix64).
 #[derive(Clone, Debug)]
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,0 +1,68 @@
+//! Why the last response of a URL was not stored.
+
+use std::time::SystemTime;
+
+use http::StatusCode;
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use crate::policy::NotStored;
+use crate::store::Key;
+
+/// Of how many keys it is remembered.
+const CAPACITY: usize = 1024;
+
+/// The last response to a request, which was not stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastFetch {
+    pub(super) why: NotStored,
+    pub(super) status: StatusCode,
+    pub(super) at: SystemTime,
+}
+
+/// The keys whose last response was not stored; those that were fetched last.
+pub(super) struct Unstored(Mutex<LruCache<Key, LastFetch>>);
+
+impl Default for Unstored {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::unbounded()))
+    }
+}
+
+impl Unstored {
+    pub(super) fn remember(&self, key: &Key, why: NotStored, status: StatusCode, at: SystemTime) {
+        let mut keys = self.0.lock();
+        keys.put(key.clone(), LastFetch { why, status, at });
+        let forgotten = if keys.len() > CAPACITY { keys.pop_lru() } else { None };
+        drop(keys);
+        drop(forgotten);
+    }
+
+    pub(super) fn forget(&self, key: &Key) {
+        let forgotten = self.0.lock().pop_entry(key);
+        drop(forgotten);
+    }
+
+    pub(super) fn of(&self, key: &Key) -> Option<LastFetch> {
+        self.0.lock().peek(key).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn only_the_last_ones_are_remembered() {
+        let unstored = Unstored::default();
+        let key = |number: usize| Key::new(&format!("http://h/{number}"));
+        for number in 0..=CAPACITY {
+            unstored.remember(&key(number), NotStored::NoStore, StatusCode::OK, UNIX_EPOCH);
+        }
+        assert!(unstored.of(&key(0)).is_none() && unstored.of(&key(1)).is_some());
+        unstored.forget(&key(1));
+        assert!(unstored.of(&key(1)).is_none());
+    }
+}

@@ -1,0 +1,32 @@
+//! Fields that mean something else at another host than that of their origin.
+
+use http::HeaderName;
+use http::header::{ALT_SVC, CONTENT_LOCATION, LOCATION, REFRESH, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
+
+/// Fields that set something for the whole host.
+pub(crate) static SET_FOR_HOST: [HeaderName; 16] = [
+    STRICT_TRANSPORT_SECURITY,
+    ALT_SVC,
+    HeaderName::from_static("accept-ch"),
+    HeaderName::from_static("accept-ch-lifetime"),
+    HeaderName::from_static("alternate-protocol"),
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("critical-ch"),
+    HeaderName::from_static("expect-ct"),
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("origin-agent-cluster"),
+    HeaderName::from_static("public-key-pins"),
+    HeaderName::from_static("public-key-pins-report-only"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("reporting-endpoints"),
+    HeaderName::from_static("service-worker-allowed"),
+    HeaderName::from_static("speculation-rules"),
+];
+
+pub(crate) static SET_COOKIE2: HeaderName = HeaderName::from_static("set-cookie2");
+
+/// Whether a field means something else at another host.
+pub(crate) fn is_host_bound(name: &HeaderName) -> bool {
+    SET_FOR_HOST.contains(name)
+        || [&SET_COOKIE, &SET_COOKIE2, &LOCATION, &CONTENT_LOCATION, &REFRESH].contains(&name)
+}
