@@ -78,7 +78,7 @@ pub(crate) fn measure(what: What, kinds: &[Kind], rounds: u32, seconds: u32) -> 
         What::Readers => None,
         What::Handshakes => Some(tls::make_certificate(origin.home())?),
     };
-    let start = |kind: &Kind| Server::start_with(*kind, &origin, certificate.as_deref());
+    let start = |kind: &Kind| Server::start_with(*kind, &origin, certificate.as_deref(), false);
     let servers = kinds.iter().map(start).collect::<Result<Vec<Server>>>()?;
     let mut outcome = Outcome { what, servers: kinds.iter().map(|kind| (*kind, Vec::new())).collect() };
     for round in 0..rounds as usize {

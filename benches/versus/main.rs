@@ -16,6 +16,9 @@
 //! | `objects`, `start` | stored objects, the command by itself |
 //! | `figures`, `targets`, `report`, `plot` | what becomes of the figures |
 //!
+//! What is stored on disk has rows of its own, `disk-hits-1-kib`, `disk-hits-64-kib` and `disk-hits-1-mib`: any of many URLs,
+//! ten times as much as memory holds, beside nginx with its cache in the same file system.
+//!
 //! What waits has rows of its own, each a `--scenario`:
 //!
 //! | scenario | what is measured | beside |

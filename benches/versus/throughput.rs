@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::arguments::Scenario;
+use crate::client::Connection;
 use crate::figures::median;
 use crate::interruption;
 use crate::mix;
@@ -17,7 +18,9 @@ use crate::wrk::{self, Asking, Seen};
 enum Load {
     /// This path of the origin, whose body is that long.
     Hits((&'static str, u64)),
-    /// The same over TLS.
+    /// The same of so many URLs, ten times what memory holds.
+    DiskHits((&'static str, u64), u64),
+    /// Hits over TLS.
     TlsHits((&'static str, u64)),
     /// A TLS handshake for each hit of [`SMALL`].
     Handshakes {
@@ -33,7 +36,11 @@ enum Load {
 impl Load {
     fn origin(self) -> Result<Origin> {
         match self {
-            Self::Hits(_) | Self::TlsHits(_) | Self::Handshakes { .. } | Self::Misses => Origin::start(),
+            Self::Hits(_)
+            | Self::DiskHits(..)
+            | Self::TlsHits(_)
+            | Self::Handshakes { .. }
+            | Self::Misses => Origin::start(),
             Self::SlowMisses(delay, is_tls) => Origin::slow(delay, is_tls),
             Self::Mixed(delay) => Origin::slow(delay, false),
         }
@@ -46,6 +53,9 @@ impl Load {
 
 /// Those that are measured where threads or events make the difference.
 const WAITING: [Kind; 3] = [Kind::Forwardcache, Kind::Nginx, Kind::Varnish];
+
+/// Those that keep what they store in files.
+const ON_DISK: [Kind; 2] = [Kind::Forwardcache, Kind::Nginx];
 
 /// Those that speak TLS with clients.
 const TLS: [Kind; 2] = [Kind::Forwardcache, Kind::Nginx];
@@ -64,7 +74,7 @@ pub(crate) struct Throughput {
     load: Load,
 }
 
-pub(crate) const ALL: [Throughput; 12] = [
+pub(crate) const ALL: [Throughput; 15] = [
     Throughput {
         scenario: Scenario::SmallHits,
         name: "hits 1 KiB",
@@ -85,6 +95,27 @@ pub(crate) const ALL: [Throughput; 12] = [
         kinds: &Kind::ALL,
         connections: 64,
         load: Load::Hits(LARGE),
+    },
+    Throughput {
+        scenario: Scenario::SmallDiskHits,
+        name: "disk hits 1 KiB",
+        kinds: &ON_DISK,
+        connections: 64,
+        load: Load::DiskHits(SMALL, 50_000),
+    },
+    Throughput {
+        scenario: Scenario::MediumDiskHits,
+        name: "disk hits 64 KiB",
+        kinds: &ON_DISK,
+        connections: 64,
+        load: Load::DiskHits(MEDIUM, 2_500),
+    },
+    Throughput {
+        scenario: Scenario::LargeDiskHits,
+        name: "disk hits 1 MiB",
+        kinds: &ON_DISK,
+        connections: 64,
+        load: Load::DiskHits(LARGE, 160),
     },
     Throughput {
         scenario: Scenario::SmallTlsHits,
@@ -195,7 +226,8 @@ pub(crate) fn measure(what: Throughput, kinds: &[Kind], rounds: u32, seconds: u3
         true => Some(tls::make_certificate(origin.home())?),
         false => None,
     };
-    let start = |kind: &Kind| Server::start_with(*kind, &origin, certificate.as_deref());
+    let is_on_disk = matches!(what.load, Load::DiskHits(..));
+    let start = |kind: &Kind| Server::start_with(*kind, &origin, certificate.as_deref(), is_on_disk);
     let servers = kinds.iter().map(start).collect::<Result<Vec<Server>>>()?;
     let mut outcome = Outcome { what, servers: kinds.iter().map(|kind| (*kind, Vec::new())).collect() };
     let mut numbers = Numbers::default();
@@ -243,6 +275,7 @@ fn turn(
     match what.load {
         Load::Handshakes { resumes } => handshakes(server, origin, resumes, seconds),
         Load::Hits(file) | Load::TlsHits(file) => hits(server, origin, file, what.connections, seconds),
+        Load::DiskHits(file, count) => disk_hits(server, origin, file, count, what.connections, seconds),
         Load::Misses => misses(server, origin, numbers, (what.connections, None), seconds),
         Load::SlowMisses(delay, _) => {
             misses(server, origin, numbers, (what.connections, Some(delay)), seconds)
@@ -282,6 +315,51 @@ fn handshakes(server: &Server, origin: &mut Origin, resumes: bool, seconds: u32)
 
 /// The turn, if the origin was asked no more than before.
 fn all_hits(origin: &mut Origin, asked: u64, turn: Turn) -> Result<Turn> {
+    match origin.asked()? - asked {
+        0 => Ok(turn),
+        more => Err(format!("these are no hits: the origin was asked {more} times").into()),
+    }
+}
+
+/// How long a server may take for what it writes behind.
+const WRITING: Duration = Duration::from_secs(3);
+
+/// Makes sure that the server has all of them, and asks for any of them that long.
+fn disk_hits(
+    server: &Server,
+    origin: &mut Origin,
+    (path, length): (&str, u64),
+    count: u64,
+    connections: u32,
+    seconds: u32,
+) -> Result<Turn> {
+    let path = format!("{}{path}/", Origin::NUMBERED);
+    let asked = origin.asked()?;
+    let mut connection = Connection::open(server.address)?;
+    let mut fill = || -> Result<()> {
+        for number in 0..count {
+            interruption::check()?;
+            let answer = connection.get(&server.path(&format!("{path}{number}")))?;
+            if answer.status != 200 || answer.length() != length {
+                return Err(format!("status {} with {} bytes", answer.status, answer.length()).into());
+            }
+        }
+        Ok(())
+    };
+    fill()?;
+    if origin.asked()? > asked {
+        // The first time: what was not written for want of time is now.
+        std::thread::sleep(WRITING);
+        fill()?;
+        std::thread::sleep(WRITING);
+    }
+    let path = server.path(&path);
+    let asked = origin.asked()?;
+    let asking = || {
+        let asking = Asking::Among(&path, count);
+        wrk::run((server.scheme(), server.address), asking, connections, seconds, origin.home())
+    };
+    let turn = timed(server, length, asking)?.1;
     match origin.asked()? - asked {
         0 => Ok(turn),
         more => Err(format!("these are no hits: the origin was asked {more} times").into()),

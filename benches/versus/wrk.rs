@@ -16,6 +16,8 @@ pub(crate) enum Asking<'a> {
     Same(&'a str),
     /// This path with a number after it, from the one given upwards.
     Distinct(&'a str, u64),
+    /// This path with a number after it, any below the one given.
+    Among(&'a str, u64),
     /// As `Distinct`, the first requests of all connections spread over that long. An origin that takes a
     /// fixed time would answer all of them in step otherwise, and how many steps fit into a turn is chance.
     Spread(&'a str, u64, Duration),
@@ -69,6 +71,7 @@ pub(crate) fn run(
     let path = match asking {
         Asking::Same(path) => path.to_owned(),
         Asking::Distinct(path, first) | Asking::Spread(path, first, _) => format!("{path}{first}"),
+        Asking::Among(path, _) => format!("{path}0"),
     };
     let script = folder.join("wrk.lua");
     fs::write(&script, script_for(address, asking, connections))?;
@@ -89,6 +92,11 @@ fn script_for(address: SocketAddr, asking: Asking<'_>, connections: u32) -> Stri
     // Only a script with a function `request` is asked for each of them: the others cost wrk nothing.
     let request = match asking {
         Asking::Same(_) => String::new(),
+        Asking::Among(path, count) => format!(
+            "request = function()\n\
+             \x20 return 'GET {path}' .. math.random(0, {count} - 1) .. ' HTTP/1.1\\r\\nHost: {address}\\r\\n\\r\\n'\n\
+             end\n"
+        ),
         Asking::Distinct(path, first) | Asking::Spread(path, first, _) => format!(
             "local number = {first}\n\
              request = function()\n\
@@ -107,7 +115,7 @@ fn script_for(address: SocketAddr, asking: Asking<'_>, connections: u32) -> Stri
              end\n",
             over.as_millis()
         ),
-        Asking::Same(_) | Asking::Distinct(..) => String::new(),
+        Asking::Same(_) | Asking::Distinct(..) | Asking::Among(..) => String::new(),
     };
     request
         + &delay

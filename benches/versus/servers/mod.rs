@@ -82,14 +82,20 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(kind: Kind, origin: &Origin) -> Result<Self> {
-        Self::start_with(kind, origin, None)
+        Self::start_with(kind, origin, None, false)
     }
 
     /// As [`start`](Self::start); with the file of a certificate and its key it speaks TLS, which forwardcache and nginx
     /// do.
-    pub(crate) fn start_with(kind: Kind, origin: &Origin, certificate: Option<&Path>) -> Result<Self> {
+    /// On disk, what it stores is in files: of nginx it always is, and forwardcache has little memory then.
+    pub(crate) fn start_with(
+        kind: Kind,
+        origin: &Origin,
+        certificate: Option<&Path>,
+        is_on_disk: bool,
+    ) -> Result<Self> {
         let launch = |home: &Path, port| match kind {
-            Kind::Forwardcache => forwardcache::launch(home, port, origin, certificate),
+            Kind::Forwardcache => forwardcache::launch(home, port, origin, certificate, is_on_disk),
             Kind::Nginx => nginx::launch(home, port, origin, certificate),
             Kind::Varnish => varnish::launch(home, port, origin),
             Kind::Squid => squid::launch(home, port, origin),

@@ -41,6 +41,9 @@ impl Origin {
     /// Under it, with any number after it, is a body as long as that of [`SMALL`]: each a URL of its own.
     pub(crate) const DISTINCT: &str = "/miss/";
 
+    /// Under it, with the path of a file and any number after it, is what that file has: each a URL of its own.
+    pub(crate) const NUMBERED: &str = "/numbered";
+
     /// Under it, with any number after it, is an event stream without an end.
     pub(crate) const STREAM: &str = "/stream/";
 
@@ -135,6 +138,10 @@ http {{
             add_header Cache-Control "public, max-age=3600";
             add_header X-Content-Type-Options nosniff;
         }}
+        location ~ ^{numbered}(/files/[^/]*)/ {{
+            add_header Cache-Control "public, max-age=3600";
+            try_files $1 =404;
+        }}
         location {distinct} {{
             default_type "text/html; charset=utf-8";
             add_header Cache-Control "public, max-age=3600";
@@ -148,6 +155,7 @@ http {{
 }}
 "#,
         distinct = Origin::DISTINCT,
+        numbered = Origin::NUMBERED,
     );
     let file = home.join("nginx.conf");
     fs::write(&file, config)?;
