@@ -330,7 +330,8 @@ impl Inner {
     /// What is stored under a key. May block as long as the store does.
     fn find(&self, key: &Key) -> Found {
         let latest = self.store.tombstones().latest();
-        Found { variants: self.store.variants(key), latest }
+        let variants = self.store.variants(key);
+        Found { variants: self.store.all(key, variants, self.clock.now()), latest }
     }
 
     /// The same; `None` where the store may block.

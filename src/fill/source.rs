@@ -1,5 +1,6 @@
 //! Bodies that are in a file: read in blocks, by threads that may block.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read};
 use std::mem;
@@ -18,7 +19,7 @@ const BLOCK: usize = 256 * 1024;
 
 /// The bytes of a stored body.
 pub(crate) trait StoredBytes: fmt::Debug + Send + Sync {
-    /// Reads up to `most` bytes from a position on, and at least one. Blocks.
+    /// Reads up to `most` bytes from a position on, and at least one: as many as can be read at once. Blocks.
     ///
     /// # Errors
     ///
@@ -55,7 +56,7 @@ enum Slot {
     #[default]
     Empty,
     Reading(Option<Wake>),
-    Read(u64, io::Result<Bytes>),
+    Read(u64, io::Result<VecDeque<Bytes>>),
 }
 
 impl ReadAhead {
@@ -72,11 +73,16 @@ impl ReadAhead {
         let mut slot = self.0.lock();
         match mem::take(&mut *slot) {
             Slot::Read(at, read) if at == range.start => {
-                let mut bytes = read?;
-                let taken = bytes.split_to(most.min(bytes.len()));
+                let mut pieces = read?;
+                let Some(mut taken) = pieces.pop_front() else {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                };
+                if taken.len() > most {
+                    pieces.push_front(taken.split_off(most));
+                }
                 let next = at + taken.len() as u64;
-                if !bytes.is_empty() {
-                    *slot = Slot::Read(next, Ok(bytes));
+                if !pieces.is_empty() {
+                    *slot = Slot::Read(next, Ok(pieces));
                 } else if next < range.end {
                     *slot = Slot::Reading(None);
                     drop(slot);
@@ -100,11 +106,26 @@ impl ReadAhead {
     fn read(&self, source: &Arc<dyn StoredBytes>, range: Range<u64>, ledger: &Arc<Ledger>) {
         let promise = Promise { slot: Self::clone(self), at: range.start, read: None };
         let (from, ledger) = (Arc::clone(source), Arc::clone(ledger));
-        let most = usize::try_from(range.end - range.start).map_or(BLOCK, |left| left.min(BLOCK));
+        let mut left = usize::try_from(range.end - range.start).map_or(BLOCK, |left| left.min(BLOCK));
         source.spawn(Box::new(move || {
             let mut promise = promise;
-            let read = from.read(range.start, most);
-            promise.read = Some(read.map(|bytes| ledger.share(Use::Windows, bytes)));
+            let (mut at, mut pieces) = (range.start, VecDeque::new());
+            while left > 0 {
+                match from.read(at, left) {
+                    Ok(bytes) => {
+                        at += bytes.len() as u64;
+                        left = left.saturating_sub(bytes.len());
+                        pieces.push_back(ledger.share(Use::Windows, bytes));
+                    }
+                    // What came before it is right.
+                    Err(_) if !pieces.is_empty() => break,
+                    Err(error) => {
+                        promise.read = Some(Err(error));
+                        return;
+                    }
+                }
+            }
+            promise.read = Some(Ok(pieces));
         }));
     }
 }
@@ -113,7 +134,7 @@ impl ReadAhead {
 struct Promise {
     slot: ReadAhead,
     at: u64,
-    read: Option<io::Result<Bytes>>,
+    read: Option<io::Result<VecDeque<Bytes>>>,
 }
 
 impl Drop for Promise {

@@ -12,6 +12,7 @@ use super::body_file::{self, BLOCK};
 use super::core::{ByHash, Core, SMALL, charge, small_checksum};
 use super::head::{Head, Place, decode, encode};
 use super::index::{Index, Tables, failed};
+use super::known::Known;
 use super::pending::{Body, Op, Put};
 use crate::purge::{Purge, Purged};
 use crate::store::{MAX_VARIANTS, StoreError, StoredResponse, url_of};
@@ -83,16 +84,8 @@ pub(super) fn run(core: &Arc<Core>) {
 
 /// Learns what is in the index, and then sweeps files that no row names.
 fn load(core: &Arc<Core>) {
-    let entries = core.index().and_then(|index| index.entries());
-    match entries {
-        Ok(mut entries) => {
-            entries.sort_unstable_by_key(|(_, place, _)| *place);
-            let mut known = core.known.lock();
-            for (hash, _, kibibytes) in entries {
-                known.put(hash, kibibytes);
-            }
-            known.set_loaded();
-        }
+    match core.index().and_then(|index| known(&index)) {
+        Ok(known) => *core.known.lock() = known,
         Err(error) => core.trouble.report("be read", &error),
     }
     core.room.set_free(free(core));
@@ -114,15 +107,21 @@ fn load(core: &Arc<Core>) {
 
 fn reopen(core: &Core) -> Result<(), StoreError> {
     let (index, _) = Index::open(&core.directory.join("index.redb"), [0; 2])?;
-    let entries = index.entries()?;
+    *core.known.lock() = known(&index)?;
     *core.index.write() = Some(Arc::new(index));
-    let mut known = core.known.lock();
-    known.clear();
+    Ok(())
+}
+
+/// What is in the index. It is made without a lock, for which threads would have to wait that never wait for a disk.
+fn known(index: &Index) -> Result<Known, StoreError> {
+    let mut entries = index.entries()?;
+    entries.sort_unstable_by_key(|(_, place, _)| *place);
+    let mut known = Known::default();
     for (hash, _, kibibytes) in entries {
         known.put(hash, kibibytes);
     }
     known.set_loaded();
-    Ok(())
+    Ok(known)
 }
 
 /// How much may be stored.

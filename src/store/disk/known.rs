@@ -63,10 +63,6 @@ impl Known {
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        *self = Self { is_loaded: self.is_loaded, ..Self::default() };
-    }
-
     pub(super) fn use_of(&mut self, hash: u64) {
         self.slots.entry(hash).and_modify(|slot| slot.is_used = true);
     }

@@ -156,9 +156,12 @@ impl Drop for BodyWriter {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         if !state.is_finished {
-            // Whatever stays is swept at the next start.
-            let _ = fs::remove_file(self.core.file_of(self.number));
-            self.core.room.release(state.reserved);
+            // Not here, where somebody may drop it who never waits. Whatever stays is swept after the next start.
+            let (core, number, reserved) = (Arc::clone(&self.core), self.number, state.reserved);
+            self.core.lane.submit_always(Box::new(move || {
+                let _ = fs::remove_file(core.file_of(number));
+                core.room.release(reserved);
+            }));
         }
     }
 }

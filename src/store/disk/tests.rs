@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use tempfile::TempDir;
@@ -64,6 +64,14 @@ impl Scene {
     fn taken(&self) -> u64 {
         let index = self.folder.path().join("index.redb");
         self.files().iter().chain([&index]).map(|file| index::blocks(&fs::metadata(file).unwrap())).sum()
+    }
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let until = Instant::now() + LONG;
+    while !is_so() {
+        assert!(Instant::now() < until, "it takes too long");
+        thread::yield_now();
     }
 }
 
@@ -233,7 +241,7 @@ fn a_body_is_read_while_it_is_written_and_stays_only_if_it_is_whole() {
         drop(found);
         scene.reopen();
     }
-    assert_eq!(scene.files().len(), 1);
+    wait_until(|| scene.files().len() == 1);
 }
 
 #[test]
@@ -245,7 +253,7 @@ fn no_body_is_taken_that_is_larger_than_allowed_or_than_there_is_room() {
     let piece = vec![1; 1 << 20];
     assert!(spill.write(&piece).is_ok() && spill.write(&piece).is_ok() && spill.write(&piece).is_err());
     drop(spill);
-    assert!(scene.files().is_empty());
+    wait_until(|| scene.files().is_empty());
     assert!(!scene.store().put(&key(1), RULES, &response_of("a", 1, 3 << 20)));
 }
 
@@ -286,11 +294,8 @@ fn files_that_no_row_names_are_swept_at_the_next_start() {
     fs::create_dir_all(orphan.parent().unwrap()).unwrap();
     fs::write(&orphan, "left by a crash").unwrap();
     scene.reopen();
-    let until = std::time::Instant::now() + LONG;
-    while orphan.exists() && std::time::Instant::now() < until {
-        thread::yield_now();
-    }
-    assert_eq!((orphan.exists(), scene.files().len(), scene.found(1)), (false, 1, vec![Some(1)]));
+    wait_until(|| !orphan.exists());
+    assert_eq!((scene.files().len(), scene.found(1)), (1, vec![Some(1)]));
 }
 
 #[test]
@@ -348,4 +353,39 @@ fn a_directory_that_cannot_be_used_says_why_and_stays_as_it_is() {
     fs::write(damaged.path().join("index.redb"), vec![7; 100_000]).unwrap();
     let text = message(damaged.path());
     assert!(text.contains("index"), "{text}");
+}
+
+/// What is resident of this process, in bytes.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "it takes a minute: run it by its name, alone"]
+fn a_million_keys_are_there_within_a_second_and_take_less_than_a_hundred_bytes_each() {
+    let count =
+        std::env::var("FORWARDCACHE_KEYS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    let mut scene = Scene::new();
+    scene.store = Some(scene.store.take().unwrap().capacity(20 << 30));
+    let begun = Instant::now();
+    for number in 0..count {
+        let response = response("a", number);
+        while !scene.store().put(&key(number), RULES, &response) {
+            assert!(scene.store().flush(LONG));
+        }
+    }
+    assert!(scene.store().flush(LONG));
+    eprintln!("{count} keys were written in {:?}, index {}", begun.elapsed(), scene.taken());
+    scene.store = None;
+    let (before, begun) = (resident(), Instant::now());
+    scene.store = Some(DiskStore::open(scene.folder.path()).unwrap().capacity(20 << 30));
+    assert_eq!(scene.found(count / 2), [Some(count / 2)]);
+    let first = begun.elapsed();
+    wait_until(|| !scene.store().may_hold(key(count + 1).as_str()));
+    let bytes = resident().saturating_sub(before) as f64 / count as f64;
+    eprintln!("first hit after {first:?}, all known after {:?}, {bytes:.0} bytes each", begun.elapsed());
+    assert!(first < Duration::from_secs(1) && bytes < 100.0);
 }
