@@ -1,12 +1,12 @@
-//! What a hit costs, and the decisions that it is made of. In process: no socket, no thread but this.
+//! The cost of a cache hit and of the steps that it consists of, in one process and without sockets.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use divan::{Bencher, black_box};
 use forwardcache::{
-    Body, Caching, Client, Key, ManualClock, MemoryStore, NearCache, Outcome, Peer, Purge, Result, Ring,
-    RoundTrip, RoundTripFn, Store, Target,
+    Body, CanonicalUrl, Client, HttpCache, Key, ManualClock, MemoryStore, NearCache, Outcome, Peer, Purge,
+    Result, Ring, RoundTrip, RoundTripFn, Store,
 };
 use http::{Request, Response};
 
@@ -42,10 +42,10 @@ fn request() -> Request<Body> {
         .expect("the fields are well-formed")
 }
 
-fn warm() -> Caching {
+fn warm() -> HttpCache {
     let cache =
-        Caching::builder().origin(origin()).store(MemoryStore::new(1 << 20)).clock(ManualClock::new(now()));
-    let cache = cache.build().expect("it has all it needs");
+        HttpCache::builder().origin(origin()).store(MemoryStore::new(1 << 20)).clock(ManualClock::new(now()));
+    let cache = cache.build().expect("the builder is complete");
     let fetch = || cache.round_trip(request()).expect("the origin answers");
     fetch().into_body().into_bytes().expect("the body is in memory");
     assert_eq!(Outcome::of(fetch().headers()), Some(Outcome::Hit));
@@ -54,22 +54,21 @@ fn warm() -> Caching {
 
 fn peer() -> Peer {
     let builder = Peer::builder("http://10.0.0.1:3000").origin(origin()).clock(ManualClock::new(now()));
-    let peer = builder.memory(1 << 20).build().expect("it has all it needs");
+    let peer = builder.memory(1 << 20).build().expect("the builder is complete");
     let fetch = || peer.get(URL).expect("the origin answers");
     fetch().into_body().into_bytes().expect("the body is in memory");
     assert_eq!(Outcome::of(fetch().headers()), Some(Outcome::Hit));
     peer
 }
 
-/// What a program of the pool pays for what its own peer has: the URL as text, the owner on the ring, the
-/// hit, and the body.
+/// A hit in the program's own peer: parsing the URL, finding the owner on the ring, the hit, and the body.
 #[divan::bench]
 fn hit_of_a_peer(bencher: Bencher<'_, '_>) {
     let peer = peer();
     bencher.bench(|| peer.get(black_box(URL)).and_then(|response| response.into_body().into_bytes()));
 }
 
-/// A client whose owner costs nothing.
+/// A client whose requests to the owner cost nothing.
 fn client(near: NearCache) -> Client {
     let owner = RoundTripFn(|_: Request<Body>| -> Result<Response<Body>> {
         let response = Response::builder()
@@ -83,21 +82,21 @@ fn client(near: NearCache) -> Client {
         Ok(response.body(Body::from(vec![b'x'; 1024])).expect("the fields are well-formed"))
     });
     let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000", "http://10.0.0.3:3000"];
-    Client::builder().pool(pool).transport(owner).near_cache(near).build().expect("it has all it needs")
+    Client::builder().pool(pool).transport(owner).near_cache(near).build().expect("the builder is complete")
 }
 
-/// What a program pays for what is kept beside it, by the clock of the system.
+/// A hit in a near cache, with the system clock.
 #[divan::bench]
 fn hit_of_a_near_cache(bencher: Bencher<'_, '_>) {
     let near = NearCache::new().memory(1 << 20).longest(Duration::from_secs(3600));
     let client = client(near.hot(1, Duration::from_secs(3600)));
     client.get(URL).and_then(|response| response.into_body().into_bytes()).expect("the owner answers");
     bencher.bench(|| client.get(black_box(URL)).and_then(|response| response.into_body().into_bytes()));
-    assert_eq!(client.near_stats().expect("it has one").counts().origin_requests, 1);
+    assert_eq!(client.near_stats().expect("the client has a near cache").counts().origin_requests, 1);
 }
 
-/// What it adds to a request for what is not hot: once without a near cache, and once with one that counts. The owner
-/// costs nothing, so all of it is the client's own work.
+/// The overhead of a near cache for a request that is not hot: without a near cache, and with one that counts
+/// requests. The owner costs nothing, so the time is that of the client.
 #[divan::bench(args = [false, true], sample_size = 1000)]
 fn ask_the_owner(bencher: Bencher<'_, '_>, counts: bool) {
     let near = NearCache::new().memory(if counts { 16 << 20 } else { 0 });
@@ -110,20 +109,20 @@ fn ask_the_owner(bencher: Bencher<'_, '_>, counts: bool) {
     });
 }
 
-/// What a front hands to a peer and gets from it: the key is decoded from the query first.
+/// A hit through the peer's handler, as a server calls it: the key is decoded from the query first.
 #[divan::bench]
 fn hit_of_a_handler(bencher: Bencher<'_, '_>) {
     let peer = peer();
     let handler = peer.handler();
     let query = URL.replace(':', "%3A").replace('/', "%2F").replace('?', "%3F");
     let query = query.replace('=', "%3D").replace('&', "%26");
-    let asked = || Request::get(format!("/proxy?q={query}")).body(Body::empty()).expect("it is well-formed");
-    assert_eq!(Outcome::of(handler(asked()).headers()), Some(Outcome::Hit));
-    bencher.with_inputs(asked).bench_values(handler);
+    let peer_request =
+        || Request::get(format!("/proxy?q={query}")).body(Body::empty()).expect("the URL is well-formed");
+    assert_eq!(Outcome::of(handler(peer_request()).headers()), Some(Outcome::Hit));
+    bencher.with_inputs(peer_request).bench_values(handler);
 }
 
-/// A URL that nobody asked for before, from an origin that costs nothing, to its last byte; stored, in
-/// place of an older one.
+/// A miss for a new URL, from an origin that costs nothing, read to its end and stored in place of an older response.
 #[divan::bench]
 fn miss(bencher: Bencher<'_, '_>) {
     let cache = warm();
@@ -137,37 +136,37 @@ fn miss(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// One KiB with eight fields, from the request to the response with its body.
+/// A hit of 1 KiB with eight header fields, from the request to the response with its body.
 #[divan::bench]
 fn hit(bencher: Bencher<'_, '_>) {
     let cache = warm();
     bencher.with_inputs(request).bench_values(|request| cache.round_trip(request));
 }
 
-/// What the store does of it; two threads want the same lock all the time.
+/// The lookup in the store; with two threads the lock is contended.
 #[divan::bench(threads = [1, 2])]
 fn lookup(bencher: Bencher<'_, '_>) {
     let (cache, key) = (warm(), Key::new(URL));
     bencher.bench(|| cache.store().variants(black_box(&key)));
 }
 
-/// What a purge costs that finds nothing to remove, among so many responses: of one URL, and of all that
-/// begin alike.
+/// A purge that removes nothing from a store with this many responses: of one URL, and by prefix.
 #[divan::bench(args = [1_000, 100_000])]
 fn purge_of_a_url(bencher: Bencher<'_, '_>, responses: u64) {
-    let (cache, purge) = (filled(responses), Purge::url("https://other.example/").expect("it is one"));
+    let (cache, purge) = (filled(responses), Purge::url("https://other.example/").expect("the URL is valid"));
     bencher.bench(|| cache.purge(black_box(&purge)));
 }
 
 #[divan::bench(args = [1_000, 100_000])]
 fn purge_by_prefix(bencher: Bencher<'_, '_>, responses: u64) {
-    let (cache, purge) = (filled(responses), Purge::prefix("https://other.example/").expect("it is one"));
+    let (cache, purge) =
+        (filled(responses), Purge::prefix("https://other.example/").expect("the URL is valid"));
     bencher.bench(|| cache.purge(black_box(&purge)));
 }
 
-fn filled(responses: u64) -> Caching {
-    let cache = Caching::builder().origin(origin()).store(MemoryStore::new(1 << 30));
-    let cache = cache.clock(ManualClock::new(now())).build().expect("it has all it needs");
+fn filled(responses: u64) -> HttpCache {
+    let cache = HttpCache::builder().origin(origin()).store(MemoryStore::new(1 << 30));
+    let cache = cache.clock(ManualClock::new(now())).build().expect("the builder is complete");
     for number in 0..responses {
         let request = Request::get(format!("{URL}&number={number}")).body(Body::empty());
         let response =
@@ -193,5 +192,5 @@ fn ring_owner(bencher: Bencher<'_, '_>, peers: u8) {
 
 #[divan::bench]
 fn target_parse() -> bool {
-    Target::parse(black_box(URL)).is_ok()
+    CanonicalUrl::parse(black_box(URL)).is_ok()
 }

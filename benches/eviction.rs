@@ -1,5 +1,5 @@
-//! How often a store hits, against a plain LRU of the same size: Zipf traffic over 100,000 URLs, alone and
-//! with reads that come once and never again. Prints a table; the same one at every run.
+//! The hit ratio of the memory store compared to a plain LRU of the same size: Zipf traffic over 100,000 URLs, with
+//! and without URLs that are read only once. Prints a table, which is the same in every run.
 //!
 //! `cargo bench --bench eviction`
 
@@ -14,18 +14,24 @@ use http::{HeaderMap, StatusCode};
 const URLS: u64 = 100_000;
 const REQUESTS: u64 = 600_000;
 
-/// What comes before is not counted: the store is being filled.
+/// The number of requests that fill the store before counting starts.
 const WARM_UP: u64 = 200_000;
 
 fn main() {
     println!("{:<26} {:>5} {:>6} {:>7} {:>7} {:>7}", "traffic", "zipf", "store", "LRU", "ours", "gain");
-    for traffic in [Traffic::Alone, Traffic::Bursts, Traffic::Crawled, Traffic::Moving, Traffic::Round] {
+    for traffic in [
+        Traffic::ZipfOnly,
+        Traffic::ScanBursts,
+        Traffic::HalfReadOnce,
+        Traffic::MovingPopularity,
+        Traffic::Loop,
+    ] {
         for exponent in [0.8, 1.0] {
             for per_mille in [5, 10, 50, 100] {
                 let capacity = URLS * per_mille / 1000;
-                let (lru, ours) = (
+                let (lru, library) = (
                     hit_ratio(&mut Lru::new(capacity), traffic, exponent, capacity),
-                    hit_ratio(&mut Ours::new(capacity), traffic, exponent, capacity),
+                    hit_ratio(&mut LibraryStore::new(capacity), traffic, exponent, capacity),
                 );
                 println!(
                     "{:<26} {:>5.1} {:>4.1} % {:>5.1} % {:>5.1} % {:>+7.1}",
@@ -33,8 +39,8 @@ fn main() {
                     exponent,
                     per_mille as f64 / 10.0,
                     lru * 100.0,
-                    ours * 100.0,
-                    (ours - lru) * 100.0
+                    library * 100.0,
+                    (library - lru) * 100.0
                 );
             }
         }
@@ -43,68 +49,68 @@ fn main() {
 
 #[derive(Clone, Copy)]
 enum Traffic {
-    Alone,
-    /// Now and then 20,000 URLs are read once.
-    Bursts,
+    ZipfOnly,
+    /// From time to time, 20,000 URLs are read once.
+    ScanBursts,
     /// Every other request is for a URL that is read once.
-    Crawled,
-    /// What is popular changes altogether, twice.
-    Moving,
-    /// After a while the same URLs are read in the same order, round after round: nine tenths of what fits.
-    Round,
+    HalfReadOnce,
+    /// The popular URLs change completely, twice.
+    MovingPopularity,
+    /// After the warm-up, the same URLs are read in the same order repeatedly; they fill nine tenths of the capacity.
+    Loop,
 }
 
 impl Traffic {
     fn name(self) -> &'static str {
         match self {
-            Self::Alone => "alone",
-            Self::Bursts => "scans in bursts",
-            Self::Crawled => "half of it read once",
-            Self::Moving => "popularity that moves",
-            Self::Round => "a round that fits",
+            Self::ZipfOnly => "zipf only",
+            Self::ScanBursts => "scans in bursts",
+            Self::HalfReadOnce => "half read once",
+            Self::MovingPopularity => "moving popularity",
+            Self::Loop => "a loop that fits",
         }
     }
 }
 
-/// The part of the requests that hit, not counting those that come once.
-fn hit_ratio(cache: &mut impl Cache, traffic: Traffic, exponent: f64, capacity: u64) -> f64 {
+/// Returns the hit ratio, without the URLs that are read once.
+fn hit_ratio(cache: &mut impl ByteStore, traffic: Traffic, exponent: f64, capacity: u64) -> f64 {
     let zipf = Zipf::new(exponent);
     let mut random = Random(7);
     let mut hits = 0;
     let mut once = URLS * 10;
     for number in 0..REQUESTS {
         let url = match traffic {
-            Traffic::Moving => (zipf.draw(&mut random) + number / 200_000 * 31_337) % URLS,
-            Traffic::Round if number >= WARM_UP => 2 * URLS + number % (capacity * 9 / 10),
+            Traffic::MovingPopularity => (zipf.draw(&mut random) + number / 200_000 * 31_337) % URLS,
+            Traffic::Loop if number >= WARM_UP => 2 * URLS + number % (capacity * 9 / 10),
             _ => zipf.draw(&mut random),
         };
-        let is_hit = cache.ask(url);
+        let is_hit = cache.request(url);
         hits += u64::from(is_hit && number >= WARM_UP);
         let read_once = match traffic {
-            Traffic::Bursts if number % 50_000 == 0 => 20_000,
-            Traffic::Crawled => 1,
+            Traffic::ScanBursts if number % 50_000 == 0 => 20_000,
+            Traffic::HalfReadOnce => 1,
             _ => 0,
         };
         for _ in 0..read_once {
             once += 1;
-            cache.ask(once);
+            cache.request(once);
         }
     }
     hits as f64 / (REQUESTS - WARM_UP) as f64
 }
 
-trait Cache {
-    /// Whether it is there; if not, it is there afterwards.
-    fn ask(&mut self, url: u64) -> bool;
+trait ByteStore {
+    /// Returns whether the URL is stored, and stores it if not.
+    fn request(&mut self, url: u64) -> bool;
 }
 
-/// The real one.
-struct Ours {
+/// The memory store of the library.
+struct LibraryStore {
     store: MemoryStore,
     response: Arc<StoredResponse>,
 }
 
-impl Ours {
+impl LibraryStore {
     fn new(capacity: u64) -> Self {
         let validity = Validity {
             response_time: UNIX_EPOCH.into(),
@@ -127,8 +133,8 @@ impl Ours {
     }
 }
 
-impl Cache for Ours {
-    fn ask(&mut self, url: u64) -> bool {
+impl ByteStore for LibraryStore {
+    fn request(&mut self, url: u64) -> bool {
         let key = key(url);
         let is_hit = !self.store.variants(&key).expect("memory does not fail").is_empty();
         if !is_hit {
@@ -142,7 +148,7 @@ fn key(url: u64) -> Key {
     Key::new(&format!("http://a/{url:07}"))
 }
 
-/// A plain one, in the simplest way: when each URL was used last.
+/// A minimal LRU: the time of the last use of each URL.
 struct Lru {
     capacity: u64,
     now: u64,
@@ -156,8 +162,8 @@ impl Lru {
     }
 }
 
-impl Cache for Lru {
-    fn ask(&mut self, url: u64) -> bool {
+impl ByteStore for Lru {
+    fn request(&mut self, url: u64) -> bool {
         self.now += 1;
         let last = self.used.insert(url, self.now);
         self.order.insert(self.now, url);
@@ -172,7 +178,7 @@ impl Cache for Lru {
     }
 }
 
-/// Draws the n-th of the URLs in proportion to one over n to the exponent.
+/// Draws the n-th URL with a probability proportional to `1 / n^exponent`.
 struct Zipf {
     sums: Vec<f64>,
 }
@@ -195,7 +201,7 @@ impl Zipf {
     }
 }
 
-/// Numbers that are the same at every run (splitmix64).
+/// A generator with the same numbers in every run (splitmix64).
 struct Random(u64);
 
 impl Random {

@@ -1,11 +1,12 @@
-//! Placements of keys on peers, beside each other: how even, what a change moves, what a look-up and a rebuild
-//! cost. Prints a table in Markdown. What is not of the library was measured to choose, and is here alone.
+//! Compares key placement algorithms: balance, keys moved by a change, and the cost of a lookup and of a rebuild.
+//! Prints a table in Markdown. The algorithms that are not in the library were measured for comparison and exist only
+//! here.
 //!
 //! `cargo bench --bench ring [-- PEERS...]`
 //!
-//! The busiest peer and the moved keys are counted over a million keys, so that each placement is judged by the
-//! same: the counts of 10,000 peers, 100 keys each, spread by chance to some 1.4 even where the shares are
-//! equal. The column `exact` is the busiest by shares, where those can be told. Times are the best of some.
+//! The busiest peer and the moved keys are counted over a million keys, so that all algorithms are compared by the
+//! same measure. With 10,000 peers there are 100 keys each, so random variation gives a maximum of about 1.4 even for
+//! equal shares. The column `exact` is the maximum share, if it can be computed. Times are the best of ten runs.
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
@@ -22,7 +23,7 @@ fn main() {
         .map(|number| format!("https://cdn.example.com/static/assets/{number:07}/application.min.js"))
         .collect();
     println!(
-        "| peers | placement | exact | by keys | join x N | leave x N | ns a look-up | KiB | build ms |"
+        "| peers | placement | exact | by keys | join x N | leave x N | ns per lookup | KiB | build ms |"
     );
     println!("|---:|---|---:|---:|---:|---:|---:|---:|---:|");
     for count in counts {
@@ -45,22 +46,22 @@ fn main() {
 trait Candidate {
     fn new(peers: &[String]) -> Self;
 
-    /// Which of the peers, as they were given.
+    /// Returns the index of the owner in the list of peers.
     fn owner(&self, key: &str) -> usize;
 
-    /// What is timed.
+    /// The operation that is timed.
     fn look_up(&self, key: &str) {
         black_box(self.owner(key));
     }
 
     fn bytes(&self) -> usize;
 
-    /// The busiest by shares.
+    /// Returns the largest share, relative to the mean, if it can be computed.
     fn exact(&self) -> Option<f64> {
         None
     }
 
-    /// Without the peer at this place of the list.
+    /// Builds the placement without the peer at this index.
     fn without(peers: &[String], place: usize) -> Self
     where
         Self: Sized,
@@ -74,9 +75,9 @@ trait Candidate {
 fn measure<C: Candidate>(name: &str, names: &[String], keys: &[String]) {
     let (count, gone) = (names.len() - 1, names.len() / 2);
     let peers = &names[..count];
-    let began = Instant::now();
+    let started = Instant::now();
     let placement = C::new(peers);
-    let build = began.elapsed().as_secs_f64() * 1e3;
+    let build = started.elapsed().as_secs_f64() * 1e3;
     if name.contains("rendezvous") {
         &keys[..keys.len().min(1_000_000_000 / count)]
     } else {
@@ -101,19 +102,19 @@ fn measure<C: Candidate>(name: &str, names: &[String], keys: &[String]) {
     );
 }
 
-/// Nanoseconds that a look-up takes.
+/// Returns the nanoseconds per lookup.
 fn time(placement: &impl Candidate, keys: &[String]) -> f64 {
-    // So few that they stay in the processor's cache, as that of a request does; the tables have to fit too.
+    // Few enough keys to stay in the processor's cache, like the key of a real request; the tables have to fit too.
     let near = &keys[..keys.len().min(16_384)];
     let times = (0..10).map(|_| {
-        let began = Instant::now();
+        let started = Instant::now();
         near.iter().for_each(|key| placement.look_up(black_box(key)));
-        began.elapsed().as_secs_f64() * 1e9 / near.len() as f64
+        started.elapsed().as_secs_f64() * 1e9 / near.len() as f64
     });
     times.fold(f64::MAX, f64::min)
 }
 
-/// The two of the library name the owner; which of the list it is, is looked up apart, by its number.
+/// The library returns the owner's name; `Places` maps it to the index.
 struct Compatible {
     ring: Ring,
     places: Places,
@@ -180,7 +181,7 @@ fn busiest(shares: &[f64]) -> Option<f64> {
     Some(shares.iter().copied().fold(0.0, f64::max) * shares.len() as f64)
 }
 
-/// Where the names of this bench stand in its lists: by their last two numbers, so that it costs little.
+/// Maps the peer names of this benchmark to their indexes. It uses the last two numbers of the name, so it is cheap.
 struct Places(Vec<usize>);
 
 impl Places {
@@ -213,7 +214,7 @@ impl Places {
     }
 }
 
-/// As its paper has it: each peer in turn takes the first free slot of its own order of them.
+/// Maglev as in the paper: the peers take turns to claim the next free slot of their own permutation.
 struct Maglev<const BITS: u32> {
     slots: Vec<u32>,
 }
@@ -232,7 +233,7 @@ impl<const BITS: u32> Candidate for Maglev<BITS> {
                 while slots[*at] != u32::MAX {
                     *at = (*at + *step) % size;
                 }
-                slots[*at] = u32::try_from(place).expect("few peers");
+                slots[*at] = u32::try_from(place).expect("the index fits into u32");
                 free -= 1;
                 if free == 0 {
                     return Self { slots };
@@ -250,8 +251,8 @@ impl<const BITS: u32> Candidate for Maglev<BITS> {
     }
 }
 
-/// With twice as many buckets as peers at least. It has to be told who left, in which order: those who know
-/// the same list alone do not agree.
+/// AnchorHash with at least twice as many buckets as peers. It depends on the order of removals, so peers that know
+/// only the current list do not agree.
 struct Anchor {
     sizes: Vec<u32>,
     successors: Vec<u32>,
@@ -268,9 +269,9 @@ impl Anchor {
         let mut working = capacity;
         let mut remove = |bucket: usize| {
             working -= 1;
-            sizes[bucket] = u32::try_from(working).expect("few buckets");
+            sizes[bucket] = u32::try_from(working).expect("the index fits into u32");
             last[places[bucket]] = last[working];
-            successors[bucket] = u32::try_from(last[working]).expect("few buckets");
+            successors[bucket] = u32::try_from(last[working]).expect("the index fits into u32");
             places[last[working]] = places[bucket];
         };
         (peers..capacity).rev().for_each(&mut remove);
@@ -295,7 +296,7 @@ impl Candidate for Anchor {
             }
             bucket = next;
         }
-        // Here a peer that has gone leaves the list too.
+        // A removed peer is also missing from the list, so later indexes shift.
         bucket - usize::from(self.removed.is_some_and(|removed| removed < bucket))
     }
 
@@ -308,10 +309,10 @@ impl Candidate for Anchor {
     }
 }
 
-/// One point a peer on a circle of 64 bits, and the nearest of 21 places of the key.
+/// One point per peer on a circle of 64 bits; the owner is the nearest of 21 probes of the key.
 struct MultiProbe {
     points: Vec<(u64, u32)>,
-    /// The first point at or after the beginning of each of so many equal parts of the circle.
+    /// The first point at or after the start of each of the equal parts of the circle.
     index: Vec<u32>,
     shift: u32,
 }
@@ -324,7 +325,7 @@ impl Candidate for MultiProbe {
         let shift = 64 - bits;
         let begins = (0..1_u64 << bits).map(|part| part << shift);
         let first = begins.map(|begin| points.partition_point(|&(point, _)| point < begin));
-        let index = first.map(|first| u32::try_from(first).expect("few peers")).collect();
+        let index = first.map(|first| u32::try_from(first).expect("the index fits into u32")).collect();
         Self { points, index, shift }
     }
 
@@ -334,7 +335,7 @@ impl Candidate for MultiProbe {
         let mut nearest = (u64::MAX, 0);
         for probe in 0..21_u64 {
             let at = key.wrapping_add(step.wrapping_mul(probe));
-            let part = usize::try_from(at >> self.shift).expect("few parts");
+            let part = usize::try_from(at >> self.shift).expect("the index fits into usize");
             let mut next = self.index[part] as usize;
             while next < self.points.len() && self.points[next].0 < at {
                 next += 1;
@@ -350,7 +351,7 @@ impl Candidate for MultiProbe {
     }
 }
 
-/// A hash as good as the library's own, to compare what is done with it.
+/// A hash of the same quality as the library's, so that only the algorithms differ.
 fn hash(text: &str) -> u64 {
     let (words, rest) = text.as_bytes().as_chunks::<8>();
     let absorb = |hash: u64, word: [u8; 8]| {
@@ -369,8 +370,8 @@ fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// A number below `bound`, in proportion to the hash.
+/// Returns a number below `bound`, proportional to the hash.
 fn number(hash: u64, bound: usize) -> usize {
     let product = u128::from(hash) * bound as u128;
-    usize::try_from(product >> 64).expect("it is below the bound")
+    usize::try_from(product >> 64).expect("the number is below the bound")
 }

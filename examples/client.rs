@@ -1,4 +1,4 @@
-//! A plain client: fetches URLs through a pool, and says what happened to each.
+//! A client of a pool: fetches URLs and prints the outcome of each.
 //!
 //! ```sh
 //! forwardcache serve &
@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::builder().pool([peer]).build()?;
     for url in arguments {
         let response = client.get(&url)?;
-        let outcome = Outcome::of(response.headers()).map_or("not from a peer of ours", Outcome::name);
+        let outcome = Outcome::of(response.headers()).map_or("not from a peer", Outcome::name);
         let status = response.status();
         let length = response.into_body().into_bytes()?.len();
         println!("{url}: {status}, {length} bytes, {outcome}");

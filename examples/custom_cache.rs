@@ -1,7 +1,7 @@
-//! A backend of one's own: a `Cache` that keeps each record in a file, bounded by an `Lru`.
+//! Your own backend: a `ByteStore` that keeps each record in a file, bounded by an `Lru`.
 //!
-//! It is as small as it can be. One that several processes share would write to a temporary file and
-//! rename it; a record that was half written is found out by its checksum, and fetched anew.
+//! It is minimal. A backend that several processes share would write to a temporary file and rename it. The
+//! checksum of a record detects one that is only half written, and its URL is fetched again.
 //!
 //! ```sh
 //! cargo run --example custom_cache
@@ -12,24 +12,26 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use forwardcache::{BackedStore, Body, Cache, Caching, Lru, Outcome, RoundTrip, RoundTripFn, StoreError};
+use forwardcache::{
+    BackedStore, Body, ByteStore, HttpCache, Lru, Outcome, RoundTrip, RoundTripFn, StoreError,
+};
 use http::{Request, Response};
 
 #[derive(Debug)]
 struct Folder(PathBuf);
 
 impl Folder {
-    /// Keys hold any byte that a URL may hold: they are written in hexadecimal.
+    /// A key may contain any byte of a URL, so the file name is its hexadecimal form.
     fn file(&self, key: &str) -> PathBuf {
         let name: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
-        // File names are short, keys are not.
+        // Keys may be longer than file names.
         let pieces: Vec<String> =
             name.as_bytes().chunks(200).map(|piece| String::from_utf8_lossy(piece).into_owned()).collect();
         pieces.iter().fold(self.0.clone(), |path, piece| path.join(format!("{piece}.d"))).join("record")
     }
 }
 
-impl Cache for Folder {
+impl ByteStore for Folder {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         match fs::read(self.file(key)) {
             Ok(bytes) => Ok(Some(bytes.into())),
@@ -59,13 +61,13 @@ impl Cache for Folder {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("forwardcache-example-{}", std::process::id()));
     for run in ["first", "second"] {
-        // Each run is a cache of its own: what the second finds, it finds in the folder.
+        // Each run has a new cache: the second one finds the response in the folder.
         let store = BackedStore::new(Lru::new(Folder(folder.clone()), 64 << 20));
         let origin = RoundTripFn(|_| {
             let response = Response::builder().header("cache-control", "max-age=60");
-            Ok(response.body(Body::from("hello")).expect("a response of known fields"))
+            Ok(response.body(Body::from("hello")).expect("the field is well-formed"))
         });
-        let cache = Caching::builder().origin(origin).store(store).build()?;
+        let cache = HttpCache::builder().origin(origin).store(store).build()?;
         let response = cache.round_trip(Request::get("http://example.com/").body(Body::empty())?)?;
         let outcome = Outcome::of(response.headers()).map_or("unknown", Outcome::name);
         println!("{run} run: {outcome}, {}", response.into_body().into_text()?);

@@ -1,5 +1,5 @@
-//! A pool of three peers in one process, before an origin of its own. Each URL reaches the origin once,
-//! whichever peer is asked, and however often.
+//! A pool of three peers in one process, in front of its own origin. The origin receives one request for each
+//! URL, whichever peer is asked, and however often.
 //!
 //! ```sh
 //! cargo run --example pool_of_three
@@ -9,20 +9,20 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use forwardcache::{Body, EventFront, FrontOptions, Peer};
+use forwardcache::{Body, Peer, Server, ServerConfig};
 use http::{Request, Response};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&asked);
-    let origin = EventFront::bind("127.0.0.1:0", FrontOptions::new(), move |request: Request<Body>| {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
+    let origin = Server::bind("127.0.0.1:0", ServerConfig::new(), move |request: Request<Body>| {
         counter.fetch_add(1, Ordering::Relaxed);
         let mut response = Response::new(Body::from(format!("this is {}", request.uri())));
         response.headers_mut().insert("cache-control", http::HeaderValue::from_static("max-age=60"));
         response
     })?;
 
-    // The ports are known before the peers are made, because each must know the whole pool.
+    // Each peer must know the whole pool, so the ports are chosen before the peers are built.
     let mut listeners = Vec::new();
     let mut urls = Vec::new();
     for _ in 0..3 {
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut pool = Vec::new();
     for (url, listener) in urls.iter().zip(listeners) {
         let peer = Peer::builder(url).pool(urls.clone()).build()?;
-        let serving = peer.serve_on(listener, FrontOptions::new())?;
+        let serving = peer.serve_on(listener, ServerConfig::new())?;
         pool.push((peer, serving));
     }
 
@@ -41,10 +41,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for path in ["a", "b", "c"] {
             let url = format!("http://{}/{path}", origin.local_addr());
             let body = peer.get(&url)?.into_body().into_text()?;
-            println!("{} was asked for /{path}: {body}", peer.self_url());
+            println!("{} answered /{path}: {body}", peer.self_url());
         }
     }
-    println!("9 requests; the origin was asked {} times", asked.load(Ordering::Relaxed));
-    assert_eq!(asked.load(Ordering::Relaxed), 3);
+    println!("9 requests; the origin received {}", requests.load(Ordering::Relaxed));
+    assert_eq!(requests.load(Ordering::Relaxed), 3);
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! A cache before one origin: the caching engine and the front, without a pool.
+//! A cache in front of one origin: the caching engine and the server, without a pool.
 //!
 //! ```sh
 //! cargo run --example reverse_proxy -- 127.0.0.1:8080 http://example.com
 //! curl -i http://127.0.0.1:8080/
 //! ```
 
-use forwardcache::{Body, Caching, EventFront, FrontOptions, Mode, RoundTrip, Rules};
+use forwardcache::{Body, HttpCache, Mode, RoundTrip, Rules, Server, ServerConfig};
 use http::{Request, Response, StatusCode};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,17 +13,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [listen, origin] = arguments.as_slice() else {
         return Err("usage: reverse_proxy ADDRESS ORIGIN".into());
     };
-    // Strangers share this cache: the rules of a shared cache, except that what the origin marks as
-    // cacheable is cached with its cookies too.
+    // Its users do not trust each other, so the rules are those of a shared cache. The exception: responses
+    // that the origin marks as cacheable are stored even if they set cookies.
     let mut rules = Rules::new(Mode::Shared);
     rules.store_set_cookie = true;
-    let cache = Caching::builder().rules(rules).build()?;
+    let cache = HttpCache::builder().rules(rules).build()?;
     let origin = origin.trim_end_matches('/').to_owned();
     let handler = move |request: Request<Body>| {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let Ok(uri) = format!("{origin}{path}").parse() else {
-            return plain(StatusCode::BAD_REQUEST, "this is no URL of the origin");
+            return plain(StatusCode::BAD_REQUEST, "not a valid URL");
         };
         parts.uri = uri;
         parts.headers.remove("host");
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .unwrap_or_else(|error| plain(StatusCode::BAD_GATEWAY, &error.to_string()))
     };
     println!("serving on http://{listen}");
-    EventFront::bind(listen.as_str(), FrontOptions::new(), handler)?.join();
+    Server::bind(listen.as_str(), ServerConfig::new(), handler)?.join();
     Ok(())
 }
 

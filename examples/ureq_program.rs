@@ -1,4 +1,4 @@
-//! An existing program that uses ureq, made caching: it takes another agent, and nothing else changes.
+//! An existing ureq program that uses a pool: it takes another agent, and nothing else changes.
 //!
 //! ```sh
 //! forwardcache serve &
@@ -7,7 +7,7 @@
 
 use forwardcache::Client;
 
-/// The program as it was. It knows nothing of a cache.
+/// The program, unchanged. It knows nothing of a cache.
 fn title_of(agent: &ureq::Agent, url: &str) -> Result<String, ureq::Error> {
     let page = agent.get(url).header("accept", "text/html").call()?.body_mut().read_to_string()?;
     let title = page.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(peer), Some(url)) = (arguments.next(), arguments.next()) else {
         return Err("usage: ureq_program PEER URL".into());
     };
-    // It was: let agent = ureq::Agent::new_with_defaults();
+    // Before: let agent = ureq::Agent::new_with_defaults();
     let agent = forwardcache::agent(Client::builder().pool([peer]).build()?);
     println!("{}", title_of(&agent, &url)?);
     Ok(())

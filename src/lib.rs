@@ -9,7 +9,7 @@
 //! * [`Peer`] is a member of the pool: a client that owns a share and answers for it, in any server by
 //!   [`Peer::handler`] or by the bundled front with [`Peer::serve`].
 //! * [`Membership`] keeps a pool as a list says that is kept elsewhere: a file, a name, a registry.
-//! * [`Caching`] is the cache alone, over whatever answers requests: a [`RoundTrip`].
+//! * [`HttpCache`] is the cache alone, over whatever answers requests: a [`RoundTrip`].
 //!
 //! ```no_run
 //! let client = forwardcache::Client::builder().pool(["http://10.0.0.1:3000"]).build()?;
@@ -24,7 +24,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `peer` | yes | [`Peer`], [`Caching`], the stores and the rules, [`EventFront`] |
+//! | `peer` | yes | [`Peer`], [`HttpCache`], the stores and the rules, [`Server`] |
 //! | `tiny_http` | no | a second front, on the crate of that name |
 //! | `cli` | no | the command `forwardcache` |
 //!
@@ -40,104 +40,71 @@
 //!
 //! A stored response takes its head as it goes over the wire, its body, and some 500 bytes; the default store
 //! counts all of it. Reading from it copies no body.
-
+#![cfg_attr(
+    all(any(doc, doctest), feature = "peer"),
+    doc = "\n# Guide\n\nThe pages of [`guide`] explain pools, caching, security, operation and the architecture."
+)]
 // A client alone uses a part of what it is built of.
 #![cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 
-mod access;
-mod agent;
-mod body;
-mod byte_size;
-mod cache_mode;
-mod cancellation;
+mod base;
+#[cfg(feature = "peer")]
+mod cache;
 mod client;
-mod clock;
-mod deadline;
-mod digest;
-mod error;
-mod header;
-mod interim;
-mod limited_body;
-mod member;
-mod members;
-mod named;
-mod origin;
-mod peer_url;
-mod pieces;
-mod protocol;
-mod purge;
-mod ring;
-mod round_trip;
-mod stats;
-mod target;
-mod tls;
-mod token;
-
-#[cfg(feature = "peer")]
-mod at_once;
-#[cfg(feature = "peer")]
-mod caching;
-#[cfg(feature = "peer")]
-mod fill;
-#[cfg(feature = "peer")]
-mod flight;
-#[cfg(feature = "peer")]
-mod front;
 #[cfg(test)]
 #[cfg(feature = "peer")]
 mod fuzzing;
-#[cfg(feature = "peer")]
-mod handler;
-#[cfg(feature = "peer")]
-mod ledger;
-#[cfg(feature = "peer")]
-mod near;
+mod message;
+mod origin;
 #[cfg(feature = "peer")]
 mod peer;
 #[cfg(feature = "peer")]
 mod policy;
-#[cfg(feature = "peer")]
-mod polite;
+mod pool;
 #[cfg(feature = "peer")]
 mod scheduler;
 #[cfg(feature = "peer")]
+mod server;
+#[cfg(feature = "peer")]
 mod store;
 
-pub use access::{AddressClass, BadOriginRule, OriginPattern, OriginRules, Refused};
-pub use agent::{agent, agent_with_config};
-pub use body::Body;
-pub use byte_size::{BadSize, ByteSize};
-pub use cache_mode::CacheMode;
-pub use cancellation::{CancelHook, Cancellation};
-pub use client::{Client, ClientBuilder, ClientCounts, NoPeerLeft, PeerHealth, PeerState};
-pub use clock::{Clock, ManualClock, Moment, SystemClock};
-pub use deadline::Deadline;
-pub use error::{Error, ErrorKind, Result};
-pub use interim::OnInterim;
-pub use member::{BadMember, Member};
-pub use members::{Members, MembersChange, MembersDns, MembersFile, MembersFn, Membership, Polled, Watch};
+pub use base::byte_size::{ByteSize, InvalidByteSize};
+pub use base::cancellation::{CancelHook, Cancellation};
+pub use base::clock::{Clock, ManualClock, Moment, SystemClock};
+pub use base::error::{Error, ErrorKind, Result};
+pub use base::token::Tokens;
+pub use client::agent::{agent, agent_with_config};
+pub use client::membership::{Membership, MembershipWatcher, Polled};
+pub use client::{Client, ClientBuilder, ClientCounts, OnNoPeers, PeerHealth, PeerState};
+pub use message::body::Body;
+pub use message::cache_mode::CacheMode;
+pub use message::deadline::Deadline;
+pub use message::interim::OnInterim;
+pub use message::pieces::Pieces;
+pub use message::purge::{Purge, Purged};
+pub use message::round_trip::{Offline, RoundTrip, RoundTripFn};
+pub use message::stats::{Forward, Outcome};
+pub use message::url::{CanonicalUrl, InvalidUrl};
+pub use origin::access::{AddressClass, InvalidOriginRule, OriginPattern, OriginRules, Refused};
 pub use origin::{Origin, OriginBuilder};
-pub use peer_url::{BadPeerUrl, PeerUrl};
-pub use pieces::Pieces;
-pub use purge::{PeerPurged, PoolPurged, Purge, Purged};
-pub use ring::{HashFunction, Rendezvous, Ring, RingKind};
-pub use round_trip::{Nowhere, RoundTrip, RoundTripFn};
-pub use stats::{Forward, Outcome};
-pub use target::{BadTarget, Target};
-pub use token::Tokens;
+pub use pool::discovery::{Discovery, DnsDiscovery, FileDiscovery, FnDiscovery, MembershipChange};
+pub use pool::member::{InvalidMember, Member};
+pub use pool::peer_url::{InvalidPeerUrl, PeerUrl};
+pub use pool::purge::{PeerPurged, PoolPurged};
+pub use pool::ring::{HashFunction, Rendezvous, Ring, RingKind};
 
 #[cfg(feature = "peer")]
-pub use caching::{
-    Background, Caching, CachingBuilder, ExplainedResponse, Explanation, NotStoredFetch, Verdict,
+pub use base::ledger::Ledger;
+#[cfg(feature = "peer")]
+pub use cache::{
+    Background, ExplainedResponse, Explanation, HttpCache, HttpCacheBuilder, NotStoredFetch, Verdict,
 };
-#[cfg(feature = "tiny_http")]
-pub use front::TinyHttpFront;
 #[cfg(feature = "peer")]
-pub use front::{EventFront, FrontOptions, Handler, RemoteAddress, ServerTls, Serving, ShutdownHandle};
+pub use client::near_cache::NearCache;
 #[cfg(feature = "peer")]
-pub use ledger::Ledger;
+pub use message::stats::{Counts, Stats};
 #[cfg(feature = "peer")]
-pub use near::NearCache;
+pub use origin::throttle::{OriginLimits, Throttle};
 #[cfg(feature = "peer")]
 pub use peer::{Peer, PeerBuilder};
 #[cfg(feature = "peer")]
@@ -145,17 +112,21 @@ pub use policy::{
     BadLifetimeRule, Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields,
     Validity, Variant,
 };
+#[cfg(feature = "tiny_http")]
+pub use server::TinyHttpServer;
 #[cfg(feature = "peer")]
-pub use polite::{Polite, Politeness};
-#[cfg(feature = "peer")]
-pub use stats::{Counts, Stats};
+pub use server::{Handler, RemoteAddress, Server, ServerConfig, ServerHandle, ServerTls, ShutdownHandle};
 #[cfg(feature = "disk")]
 pub use store::DiskStore;
 #[cfg(feature = "peer")]
 pub use store::{
-    BackedStore, Cache, CacheKeys, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, Store, StoreError,
-    StoredResponse, Usage, Variants, default_capacity,
+    BackedStore, ByteStore, ByteStoreKeys, Key, Lru, MAX_VARIANTS, MemoryByteStore, MemoryStore, Store,
+    StoreError, StoredResponse, Usage, Variants, default_capacity,
 };
+
+// Documentation only: no other build compiles it.
+#[cfg(all(any(doc, doctest), feature = "peer"))]
+pub mod guide;
 
 /// The README, whose examples are run with the tests.
 #[cfg(all(doctest, feature = "peer"))]

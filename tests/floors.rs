@@ -1,49 +1,26 @@
-//! Imports point down only: each module of the crate uses those before it in this list, and none after.
+//! Layering: each module of the crate imports only modules that come before it in this list.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules from the ground up. What stands on one floor does not import from its neighbours to the
-/// right either, so that the whole is one order.
-const FLOORS: [&[&str]; 6] = [
-    &[
-        "named",
-        "error",
-        "clock",
-        "ring",
-        "byte_size",
-        "cache_mode",
-        "deadline",
-        "cancellation",
-        "interim",
-        "ledger",
-        "pieces",
-    ],
-    &[
-        "body",
-        "flight",
-        "limited_body",
-        "header",
-        "digest",
-        "target",
-        "access",
-        "peer_url",
-        "member",
-        "protocol",
-        "at_once",
-        "fill",
-        "purge",
-        "tls",
-        "token",
-    ],
-    &["round_trip", "stats", "policy", "store"],
-    &["scheduler", "origin", "agent", "polite", "caching"],
-    &["near", "client", "members", "handler"],
-    &["front", "peer", "fuzzing"],
+/// The top-level modules, lowest first. A module imports only modules before it in this list.
+const HALLS: [&str; 12] = [
+    "base",
+    "message",
+    "policy",
+    "pool",
+    "scheduler",
+    "store",
+    "origin",
+    "cache",
+    "client",
+    "server",
+    "peer",
+    "fuzzing",
 ];
 
 fn order() -> Vec<&'static str> {
-    FLOORS.concat()
+    HALLS.to_vec()
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -60,15 +37,15 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The top-level module that a source file belongs to.
+/// Returns the top-level module that a source file belongs to.
 fn module_of(path: &Path, root: &Path) -> String {
     let below = path.strip_prefix(root).expect("the file lies in the folder");
-    let first = below.iter().next().expect("the path names a file");
-    Path::new(first).file_stem().expect("it has a name").to_string_lossy().into_owned()
+    let first = below.iter().next().expect("the path has a file name");
+    Path::new(first).file_stem().expect("a file has a stem").to_string_lossy().into_owned()
 }
 
-/// The modules that a line of code names by `crate::`, also in a group and behind `use`.
-fn named(code: &str) -> Vec<String> {
+/// Returns the modules that the code references through `crate::`, including those in groups.
+fn referenced_modules(code: &str) -> Vec<String> {
     let name_at = |text: &str| -> String {
         text.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect()
     };
@@ -99,15 +76,14 @@ fn named(code: &str) -> Vec<String> {
     names
 }
 
-/// The code of a file: comments may name what they like, and so may tests, which look at the crate from
-/// all sides.
+/// Returns the code without comments and test modules, which may reference any module.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
-fn imports_point_down() {
+fn imports_point_to_lower_layers() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let order = order();
     let position = |module: &str| order.iter().position(|known| *known == module);
@@ -115,15 +91,15 @@ fn imports_point_down() {
     let mut checked = 0;
     for path in sources(&root) {
         let module = module_of(&path, &root);
-        if ["lib", "main", "cli"].contains(&module.as_str())
+        if ["lib", "main", "cli", "guide"].contains(&module.as_str())
             || path.ends_with("testing.rs")
             || path.ends_with("tests.rs")
             || path.iter().any(|part| part == "tests")
         {
             continue;
         }
-        let own = position(&module).unwrap_or_else(|| panic!("{module} stands on no floor"));
-        for name in named(&code(&fs::read_to_string(&path).unwrap())) {
+        let own = position(&module).unwrap_or_else(|| panic!("the module {module} is not listed in HALLS"));
+        for name in referenced_modules(&code(&fs::read_to_string(&path).unwrap())) {
             checked += 1;
             if name == module {
                 continue;
@@ -131,17 +107,17 @@ fn imports_point_down() {
             match position(&name) {
                 Some(other) if other < own => {}
                 Some(_) => upward.push(format!("{}: {name}", path.display())),
-                // Names at the root are re-exports: they have a home, and that is to be named.
-                None => upward.push(format!("{}: {name}, which is no module", path.display())),
+                // A name at the root is a re-export; import it from its own module.
+                None => upward.push(format!("{}: {name}, which is not a module", path.display())),
             }
         }
     }
-    assert!(upward.is_empty(), "these imports point up:\n{}", upward.join("\n"));
-    assert!(checked > 100, "only {checked} imports were found: the reader is broken");
+    assert!(upward.is_empty(), "these imports point to a higher layer:\n{}", upward.join("\n"));
+    assert!(checked > 100, "only {checked} imports were found: the parser is broken");
 }
 
 #[test]
-fn the_root_is_a_shop_window() {
+fn crate_root_only_reexports() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs");
     for line in code(&fs::read_to_string(root).unwrap()).lines() {
         let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("(crate) ");
@@ -162,20 +138,20 @@ fn the_root_is_a_shop_window() {
 }
 
 #[test]
-fn the_command_uses_the_public_face() {
+fn command_uses_only_the_public_api() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for path in sources(&root.join("cli")) {
         let text = code(&fs::read_to_string(&path).unwrap());
-        assert!(!text.contains("crate::"), "{} reaches past the library's face", path.display());
+        assert!(!text.contains("crate::"), "{} does not use the public API only", path.display());
     }
 }
 
 #[test]
-fn the_reader_sees_groups_paths_and_code_alone() {
+fn parser_finds_groups_and_paths_and_skips_comments_and_tests() {
     assert_eq!(
-        named("use crate::{error::{Error, Result}, body::Body, header};"),
+        referenced_modules("use crate::{error::{Error, Result}, body::Body, header};"),
         ["error", "body", "header"]
     );
-    assert_eq!(named("let x = crate::ring::Ring::new(a); crate::body"), ["ring", "body"]);
+    assert_eq!(referenced_modules("let x = crate::ring::Ring::new(a); crate::body"), ["ring", "body"]);
     assert_eq!(code("a // crate::peer\n#[cfg(test)]\nmod tests { use crate::peer; }"), "a ");
 }

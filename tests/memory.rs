@@ -1,6 +1,6 @@
-//! What a process grows by for what it stores, and whether the store knows it.
+//! The memory that stored responses take, and whether the store's own count agrees with it.
 //!
-//! The only test of its process: nothing else may take or give back memory while it measures.
+//! This file contains a single test: a concurrent test in the same process would change the measurement.
 
 #![cfg(target_os = "linux")]
 
@@ -8,17 +8,17 @@ use std::fs;
 use std::io::{Cursor, Read};
 
 use bytes::Bytes;
-use forwardcache::{Body, Caching, MemoryStore, Result, RoundTrip, RoundTripFn, Store, Usage};
+use forwardcache::{Body, HttpCache, MemoryStore, Result, RoundTrip, RoundTripFn, Store, Usage};
 use http::{Request, Response};
 
-/// What a cached object of 1 KiB with ordinary fields may take, all in all.
-const MOST_EACH: u64 = 1_900;
+/// The limit in bytes for a stored response of 1 KiB with ordinary header fields, everything included.
+const MAX_BYTES_EACH: u64 = 1_900;
 
-/// By how many parts of a hundred the store may be wrong about what it holds.
-const MOST_WRONG: u64 = 10;
+/// The limit in percent for the error of the store's count.
+const MAX_ERROR_PERCENT: u64 = 10;
 
 #[test]
-fn an_object_of_one_kibibyte_takes_little_more_and_all_of_it_is_counted() {
+fn stored_response_has_small_overhead_and_is_counted() {
     let mut caches = Vec::new();
     for (name, count, body) in [("streamed", 200_000, streamed as fn() -> Body), ("sliced", 20_000, sliced)] {
         let before = resident_bytes();
@@ -27,26 +27,26 @@ fn an_object_of_one_kibibyte_takes_little_more_and_all_of_it_is_counted() {
         let Usage { keys, bytes: counted, evictions, .. } = cache.store().usage();
         println!("{name}: {} bytes each, {} counted", grown / count, counted / count);
         assert_eq!((keys, evictions), (count, 0));
-        assert!(grown <= MOST_EACH * count, "{name}: {} bytes each", grown / count);
+        assert!(grown <= MAX_BYTES_EACH * count, "{name}: {} bytes each", grown / count);
         let wrong = grown.abs_diff(counted) * 100 / grown;
-        assert!(wrong <= MOST_WRONG, "{name}: {counted} bytes counted, {grown} taken");
-        // To the end, so that the next one does not live in what this one gives back.
+        assert!(wrong <= MAX_ERROR_PERCENT, "{name}: {counted} bytes counted, {grown} taken");
+        // Keep this cache until the end, so that the next one does not reuse its freed memory.
         caches.push(cache);
     }
 }
 
-/// As it comes over the network.
+/// A body as received from the network.
 fn streamed() -> Body {
     Body::from_reader(Cursor::new([b'x'; 1024]), Some(1024))
 }
 
-/// The middle of something larger, as a transport that reads ahead would give it.
+/// A body that is a slice of a larger buffer, as a transport with read-ahead produces it.
 fn sliced() -> Body {
     Body::from(Bytes::from(vec![b'x'; 8 * 1024]).slice(100..1124))
 }
 
-/// A cache whose objects were each used once: what is shared with an answer takes more than what never was.
-fn filled(count: u64, body: fn() -> Body) -> Caching {
+/// A cache whose responses were each used once: a body shared with a response takes more memory than one that is not.
+fn filled(count: u64, body: fn() -> Body) -> HttpCache {
     let origin = RoundTripFn(move |_: Request<Body>| -> Result<Response<Body>> {
         let response = Response::builder()
             .header("date", "Fri, 15 Jan 2027 08:00:00 GMT")
@@ -59,24 +59,24 @@ fn filled(count: u64, body: fn() -> Body) -> Caching {
             .header("x-content-type-options", "nosniff");
         Ok(response.body(body()).expect("the fields are well-formed"))
     });
-    let cache = Caching::builder().origin(origin).store(MemoryStore::new(1 << 30));
-    let cache = cache.build().expect("it has all it needs");
+    let cache = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 30));
+    let cache = cache.build().expect("the builder is complete");
     for number in 0..count {
         let url = format!("https://www.example.com/articles/title-of-some-length/{number:08}");
         let request = Request::get(&url).body(Body::empty()).expect("the URL is well-formed");
         let response = cache.round_trip(request).expect("the origin answers");
         response.into_body().read_exact(&mut [0; 1024]).expect("the body is whole");
-        let stored = cache.store().at_once(&url).expect("memory knows at once");
+        let stored = cache.store().at_once(&url).expect("a memory store answers without blocking");
         assert!(stored[0].headers().len() >= 8 && stored[0].body().clone().len() == 1024);
     }
     cache
 }
 
-/// Where pages are larger, this asks for less than it should, and does not fail for it.
+/// With larger pages the measured memory is too small, so the test is weaker but does not fail.
 const PAGE: u64 = 4096;
 
 fn resident_bytes() -> u64 {
-    let pages = fs::read_to_string("/proc/self/statm").expect("the system says");
+    let pages = fs::read_to_string("/proc/self/statm").expect("statm can be read");
     let pages: u64 = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
     pages * PAGE
 }

@@ -1,7 +1,7 @@
-//! The ring agrees, key by key, with the implementation that `vectors/ring.json` was made with.
+//! The ring assigns the same owners as the implementation that generated `vectors/ring.json`.
 //!
-//! The file holds `urls`, and `rings`: peers as listed, replicas, and the owner of every URL in turn,
-//! empty where there is none. `url_forms` holds keys with their CRC-32.
+//! The file contains `urls` and `rings`: the peers as listed, the number of replicas, and the owner of each URL in
+//! order (empty if there is no owner). `url_forms` contains keys with their CRC-32.
 
 #![allow(clippy::unwrap_used)]
 

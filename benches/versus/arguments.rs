@@ -1,4 +1,4 @@
-//! What may be typed after `--`.
+//! The command-line options after `--`.
 
 use clap::{Parser, ValueEnum};
 
@@ -8,27 +8,27 @@ use crate::servers::Kind;
 #[derive(Debug, Parser)]
 #[command(name = "versus", max_term_width = 100)]
 pub(crate) struct Arguments {
-    /// How many rounds; in each, every server has its turn
+    /// Number of rounds; in each round every server is measured once
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
 
-    /// How long each turn lasts
+    /// Duration of each measurement in seconds
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) seconds: u32,
 
-    /// Measure this alone; may be repeated
+    /// Measure only this scenario; can be repeated
     #[arg(long = "scenario", value_enum, value_name = "NAME")]
     pub(crate) scenarios: Vec<Scenario>,
 
-    /// Measure these servers alone, separated by commas
+    /// Measure only these servers, separated by commas
     #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) only: Vec<Kind>,
 
-    /// Write the results also when not all was measured
+    /// Write the results even if only a part was measured
     #[arg(long)]
     pub(crate) write: bool,
 
-    /// What `cargo bench` always says
+    /// Always passed by `cargo bench`
     #[arg(long, hide = true)]
     pub(crate) bench: bool,
 }
@@ -38,7 +38,7 @@ impl Arguments {
         self.scenarios.is_empty() || self.scenarios.contains(&scenario)
     }
 
-    /// Those of these servers that are asked for.
+    /// Returns the servers in `from` that are selected.
     pub(crate) fn chosen(&self, from: &[Kind]) -> Vec<Kind> {
         let asked_for = |kind: &Kind| self.only.is_empty() || self.only.contains(kind);
         from.iter().copied().filter(asked_for).collect()
@@ -49,7 +49,7 @@ impl Arguments {
     }
 }
 
-/// What can be measured.
+/// The scenarios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
     /// Hits of 1 KiB
@@ -79,28 +79,28 @@ pub(crate) enum Scenario {
     /// Hits of 1 MiB over TLS
     #[value(name = "tls-hits-1-mib")]
     LargeTlsHits,
-    /// Full TLS handshakes, each with one hit of 1 KiB
+    /// Full TLS handshakes, each with a hit of 1 KiB
     FullHandshakes,
-    /// TLS handshakes that resume a session, each with one hit of 1 KiB
+    /// Resumed TLS handshakes, each with a hit of 1 KiB
     ResumedHandshakes,
-    /// The times of hits of 1 KiB beside three clients that read 60 MiB as fast as they can
+    /// Hits of 1 KiB while three clients read 60 MiB as fast as they can
     Readers,
-    /// The times of hits of 1 KiB over TLS beside 500 handshakes a second
+    /// Hits of 1 KiB over TLS with 500 handshakes per second
     BesideHandshakes,
-    /// URLs of 1 KiB that nobody asked for before
+    /// Misses of 1 KiB
     Misses,
-    /// As misses, with an origin that takes 200 ms for each
+    /// Misses of 1 KiB, with an origin latency of 200 ms
     SlowMisses,
-    /// As slow misses, with an origin that speaks TLS
+    /// Misses of 1 KiB, with an origin latency of 200 ms over TLS
     SlowTlsMisses,
-    /// Hits of 1 KiB of a load in which each tenth request is a miss that takes 50 ms
+    /// Hits of 1 KiB while 10 % of the requests are misses that take 50 ms
     MixedHits,
-    /// Hits while event streams are open
+    /// Hits of 1 KiB while event streams are open
     Streams,
-    /// Hits while thousands of connections stay idle
+    /// Hits of 1 KiB while thousands of connections are idle
     Idle,
-    /// The memory that a stored object takes
+    /// Memory per stored object of 1 KiB
     Objects,
-    /// The size of the binary, its memory, and its start
+    /// Size of the binary, memory and start time
     Start,
 }

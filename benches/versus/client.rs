@@ -1,12 +1,12 @@
-//! A client of few words: for what is checked, filled and held open. What is timed is asked by wrk.
+//! A minimal HTTP client for checks, for filling caches and for idle connections. The measured load comes from wrk.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -19,18 +19,18 @@ impl Answer {
         self.body.len() as u64
     }
 
-    /// The first value of a field; its name in lower case.
+    /// Returns the first value of a field, given its name in lower case.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// What a connection is made of.
+/// The stream of a connection, with or without TLS.
 pub(crate) trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
 
-/// A connection that stays open from one request to the next.
+/// A persistent connection.
 #[derive(Debug)]
 pub(crate) struct Connection<S: Stream = TcpStream> {
     reader: BufReader<S>,
@@ -42,7 +42,7 @@ impl Connection {
         Self::with_buffer(address, 16 << 10)
     }
 
-    /// One of thousands, which keeps little.
+    /// Opens a connection with a small buffer, for thousands of connections.
     pub(crate) fn open_small(address: SocketAddr) -> io::Result<Self> {
         Self::with_buffer(address, 512)
     }
@@ -51,7 +51,7 @@ impl Connection {
         Self::over(address, bytes, |socket| socket)
     }
 
-    /// Whether the server holds it open, with nothing more to say.
+    /// Returns whether the connection is open and has nothing to read.
     pub(crate) fn is_idle(&self) -> bool {
         let socket = self.reader.get_ref();
         let asked = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
@@ -61,16 +61,16 @@ impl Connection {
 }
 
 impl<S: Stream> Connection<S> {
-    /// One over what `layer` makes of the socket.
+    /// Opens a connection over the stream that `layer` creates from the socket.
     pub(crate) fn over(
         address: SocketAddr,
         bytes: usize,
         layer: impl FnOnce(TcpStream) -> S,
     ) -> io::Result<Self> {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+        let socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
+        socket.set_write_timeout(Some(TIMEOUT))?;
         Ok(Self { reader: BufReader::with_capacity(bytes, layer(socket)), host: address })
     }
 
@@ -78,13 +78,13 @@ impl<S: Stream> Connection<S> {
         self.reader.get_ref()
     }
 
-    /// The body of that length of an answer that was [asked](Self::ask) for.
+    /// Returns a reader for a body of this length, after [`send_get`](Self::send_get).
     pub(crate) fn body(&mut self, length: u64) -> impl Read {
         self.reader.by_ref().take(length)
     }
 
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Answer> {
-        let mut answer = self.ask(path)?;
+        let mut answer = self.send_get(path)?;
         if answer.field("transfer-encoding").is_some() {
             while self.chunk(&mut answer.body)? > 0 {}
         } else if let Some(length) = answer.field("content-length") {
@@ -96,8 +96,8 @@ impl<S: Stream> Connection<S> {
         Ok(answer)
     }
 
-    /// Sends a request and reads the head of what comes back: the body is left to be read.
-    pub(crate) fn ask(&mut self, path: &str) -> io::Result<Answer> {
+    /// Sends a request and reads the head of the response, but not its body.
+    pub(crate) fn send_get(&mut self, path: &str) -> io::Result<Answer> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
         self.reader.get_mut().write_all(request.as_bytes())?;
         let line = self.line()?;
@@ -124,13 +124,13 @@ impl<S: Stream> Connection<S> {
         Ok(line.trim_end().to_owned())
     }
 
-    /// Reads one chunk of a chunked body; the length 0 is that of the last.
+    /// Reads one chunk of a chunked body. Returns its length, which is 0 for the last chunk.
     pub(crate) fn chunk(&mut self, body: &mut Vec<u8>) -> io::Result<u64> {
         let line = self.line()?;
         let digits = line.split(';').next().unwrap_or_default();
         let length = u64::from_str_radix(digits.trim(), 16).map_err(|_| malformed(&line))?;
         self.take(length, body)?;
-        // The end of the chunk; or, after the last, of the trailers, of which nobody here sends any.
+        // The line end after the chunk, or the empty line after the last chunk (the servers here send no trailers).
         self.line()?;
         Ok(length)
     }
@@ -145,7 +145,7 @@ fn malformed(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("malformed: {text:?}"))
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection.
 pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
     Connection::open(address)?.get(path)
 }

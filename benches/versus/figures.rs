@@ -1,6 +1,6 @@
-//! Medians and how figures are written.
+//! Medians and number formatting.
 
-/// The middle one; of an even number, the mean of the two in the middle. `None` of none.
+/// Returns the median; for an even count, the mean of the two middle values. `None` if there are no values.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -9,7 +9,7 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     Some(f64::midpoint(above, below))
 }
 
-/// `12,345`.
+/// Formats a number as `12,345`.
 pub(crate) fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let (sign, digits) = digits.strip_prefix('-').map_or(("", &*digits), |digits| ("-", digits));
@@ -27,7 +27,7 @@ pub(crate) fn mebibytes(bytes: f64) -> String {
     format!("{:.1} MiB", bytes / 1_048_576.0)
 }
 
-/// Three digits that tell something, in milliseconds.
+/// Formats milliseconds with about three significant digits.
 pub(crate) fn milliseconds(value: f64) -> String {
     if value < 10.0 { format!("{value:.2} ms") } else { format!("{value:.1} ms") }
 }

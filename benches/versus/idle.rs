@@ -1,5 +1,5 @@
-//! Connections that stay open, thousands that have asked once, or a hundred event streams: what each takes,
-//! and what becomes of hits meanwhile.
+//! Open connections, either thousands of idle ones or a hundred event streams: the memory and threads they take, and
+//! the rate of hits while they are open.
 
 use std::time::Duration;
 
@@ -12,28 +12,28 @@ use crate::processes::open_files;
 use crate::servers::{Kind, Origin, SMALL, Server};
 use crate::throughput;
 
-/// How many are held open that ask for nothing more.
+/// The number of idle connections.
 const CONNECTIONS: u64 = 8_000;
 
-/// How many event streams are held open.
+/// The number of event streams.
 const STREAMS: u64 = 100;
 
-/// Files that this process has open beside them.
+/// Other files that this process needs to open.
 const OTHER_FILES: u64 = 500;
 
 pub(crate) const OPEN_FILES: u64 = CONNECTIONS + OTHER_FILES;
 
-/// Connections that ask at a time.
-const ASKING: u32 = 64;
+/// The number of connections that send requests at a time.
+const LOAD_CONNECTIONS: u32 = 64;
 
-/// What is held open.
+/// The kind of open connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum HeldOpen {
     Idle,
     Streams,
 }
 
-impl What {
+impl HeldOpen {
     pub(crate) const ALL: [Self; 2] = [Self::Idle, Self::Streams];
 
     pub(crate) fn scenario(self) -> Scenario {
@@ -57,7 +57,7 @@ impl What {
         }
     }
 
-    /// Whether this process may hold that many connections at all.
+    /// Returns whether the limit of open files allows that many connections.
     pub(crate) fn is_possible(self) -> bool {
         open_files() >= self.count() + OTHER_FILES
     }
@@ -69,24 +69,24 @@ impl What {
         }
     }
 
-    /// The connection of that number.
+    /// Opens the connection with this number.
     fn open(self, server: &Server, number: u64) -> Result<Connection> {
         let mut connection = Connection::open_small(server.address)?;
         let answer = match self {
             Self::Idle => connection.get(&server.path(SMALL.0))?,
-            Self::Streams => connection.ask(&server.path(&format!("{}{number}", Origin::STREAM)))?,
+            Self::Streams => connection.send_get(&server.path(&format!("{}{number}", Origin::STREAM)))?,
         };
         if answer.status != 200 {
             return Err(format!("status {}", answer.status).into());
         }
         if !self.is_held(&mut connection, Duration::ZERO) {
-            return Err("it ends".into());
+            return Err("the connection ends".into());
         }
         Ok(connection)
     }
 
-    /// Whether the server still holds it: one that is idle has nothing to say, a stream has brought all events
-    /// of that time and one more. However the server divides them into chunks.
+    /// Returns whether the server keeps the connection open: an idle one must have nothing to read, and a stream must
+    /// have delivered all events of this time plus one, in chunks of any size.
     fn is_held(self, connection: &mut Connection, time: Duration) -> bool {
         match self {
             Self::Idle => connection.is_idle(),
@@ -105,9 +105,9 @@ impl What {
     }
 }
 
-/// One turn of one server.
+/// The results of one server in one round.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Turn {
+pub(crate) struct Measurement {
     pub(crate) threads_before: u64,
     pub(crate) threads_after: u64,
     pub(crate) bytes_per_connection: f64,
@@ -115,79 +115,82 @@ pub(crate) struct Turn {
     pub(crate) hits_with: f64,
 }
 
-/// Or the reason why the connections cannot be held: a result too, and no failure of the bench.
+/// The error is the reason why a server cannot hold the connections. It is a result and not a failure of the
+/// benchmark.
 type Held<T> = std::result::Result<T, String>;
 
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) what: What,
-    /// Of each server its turns, or why it cannot hold the connections.
-    pub(crate) servers: Vec<(Kind, Held<Vec<Turn>>)>,
+    pub(crate) case: HeldOpen,
+    /// The results of each server, or the reason why it cannot hold the connections.
+    pub(crate) servers: Vec<(Kind, Held<Vec<Measurement>>)>,
 }
 
 impl Outcome {
-    pub(crate) fn turns(&self, kind: Kind) -> &[Turn] {
+    pub(crate) fn measurements(&self, kind: Kind) -> &[Measurement] {
         let found = self.servers.iter().find(|(other, _)| *other == kind);
-        found.and_then(|(_, turns)| turns.as_deref().ok()).unwrap_or(&[])
+        found.and_then(|(_, measurements)| measurements.as_deref().ok()).unwrap_or(&[])
     }
 
-    /// The median over the rounds, `None` of a server that had no turn or could not hold the connections.
-    pub(crate) fn median(&self, kind: Kind, figure: impl Fn(&Turn) -> f64) -> Option<f64> {
-        median(self.turns(kind).iter().map(figure))
+    /// Returns the median over the rounds, or `None` if the server has no results.
+    pub(crate) fn median(&self, kind: Kind, figure: impl Fn(&Measurement) -> f64) -> Option<f64> {
+        median(self.measurements(kind).iter().map(figure))
     }
 }
 
-/// When a server cannot hold the connections, the others still have their turns.
-pub(crate) fn measure(what: What, kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outcome> {
-    let mut servers: Vec<(Kind, Held<Vec<Turn>>)> =
+/// Measures each server in each round. A server that cannot hold the connections is left out of the remaining rounds.
+pub(crate) fn measure(case: HeldOpen, kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outcome> {
+    let mut servers: Vec<(Kind, Held<Vec<Measurement>>)> =
         kinds.iter().map(|kind| (*kind, Ok(Vec::new()))).collect();
-    let name = what.name();
+    let name = case.name();
     for round in 0..rounds as usize {
         for place in 0..servers.len() {
             let index = (round + place) % servers.len();
-            let (kind, turns) = &mut servers[index];
-            let Ok(so_far) = turns else { continue };
-            let turn = turn(what, *kind, seconds).map_err(|error| format!("{name}, {kind}: {error}"))?;
-            match turn {
-                Ok(turn) => {
+            let (kind, measurements) = &mut servers[index];
+            let Ok(so_far) = measurements else { continue };
+            let measurement =
+                measure_once(case, *kind, seconds).map_err(|error| format!("{name}, {kind}: {error}"))?;
+            match measurement {
+                Ok(measurement) => {
                     eprintln!(
-                        "{name}, round {} of {rounds}: {kind:<12} {} threads, then {}; {:.0} bytes a connection; \
+                        "{name}, round {} of {rounds}: {kind:<12} {} threads, then {}; {:.0} bytes per connection; \
                          {:.0} requests/s without, {:.0} with",
                         round + 1,
-                        turn.threads_before,
-                        turn.threads_after,
-                        turn.bytes_per_connection,
-                        turn.hits_without,
-                        turn.hits_with
+                        measurement.threads_before,
+                        measurement.threads_after,
+                        measurement.bytes_per_connection,
+                        measurement.hits_without,
+                        measurement.hits_with
                     );
-                    so_far.push(turn);
+                    so_far.push(measurement);
                 }
                 Err(reason) => {
                     eprintln!("{name}, round {} of {rounds}: {kind:<12} {reason}", round + 1);
-                    *turns = Err(reason);
+                    *measurements = Err(reason);
                 }
             }
         }
     }
-    Ok(Outcome { what, servers })
+    Ok(Outcome { case, servers })
 }
 
-/// A server of its own for each, because memory once taken is seldom given back.
-fn turn(what: What, kind: Kind, seconds: u32) -> Result<Held<Turn>> {
-    let (name, count) = (what.name(), what.count());
-    let mut origin = what.origin()?;
+/// Starts a new server for each measurement, because servers rarely return memory to the system.
+fn measure_once(case: HeldOpen, kind: Kind, seconds: u32) -> Result<Held<Measurement>> {
+    let (name, count) = (case.name(), case.count());
+    let mut origin = case.origin()?;
     let server = Server::start(kind, &origin)?;
     let hits = |origin: &mut Origin| {
-        throughput::hits(&server, origin, SMALL, ASKING, seconds).map(|turn| turn.requests_per_second)
+        throughput::hits(&server, origin, SMALL, LOAD_CONNECTIONS, seconds)
+            .map(|measurement| measurement.requests_per_second)
     };
     let hits_without = hits(&mut origin)?;
     let before = server.usage();
-    let mut connections = match opened(what, &server) {
+    let mut connections = match opened(case, &server) {
         Ok(connections) => connections,
         Err(error) => {
             interruption::check()?;
-            let words = server.last_words();
-            return Ok(Err(format!("it does not hold {count} {name}: {error}\n{words}")));
+            let words = server.output_tail();
+            return Ok(Err(format!("the server does not hold {count} {name}: {error}\n{words}")));
         }
     };
     let after = server.usage();
@@ -195,16 +198,16 @@ fn turn(what: What, kind: Kind, seconds: u32) -> Result<Held<Turn>> {
         Ok(hits) => hits,
         Err(error) => {
             interruption::check()?;
-            return Ok(Err(format!("beside {count} {name} it has no hits: {error}")));
+            return Ok(Err(format!("no hits with {count} {name} open: {error}")));
         }
     };
     let time = Duration::from_secs(seconds.into());
-    let held = connections.iter_mut().map(|connection| what.is_held(connection, time));
+    let held = connections.iter_mut().map(|connection| case.is_held(connection, time));
     let held = held.filter(|is_held| *is_held).count() as u64;
     if held < count {
-        return Ok(Err(format!("of {count} {name} it has held {held}")));
+        return Ok(Err(format!("only {held} of {count} {name} were held")));
     }
-    Ok(Ok(Turn {
+    Ok(Ok(Measurement {
         threads_before: before.threads,
         threads_after: after.threads,
         bytes_per_connection: (after.resident as f64 - before.resident as f64) / count as f64,
@@ -213,12 +216,12 @@ fn turn(what: What, kind: Kind, seconds: u32) -> Result<Held<Turn>> {
     }))
 }
 
-fn opened(what: What, server: &Server) -> Result<Vec<Connection>> {
+fn opened(case: HeldOpen, server: &Server) -> Result<Vec<Connection>> {
     let mut connections = Vec::new();
-    for number in 0..what.count() {
+    for number in 0..case.count() {
         interruption::check()?;
         let connection =
-            what.open(server, number).map_err(|error| format!("after {number} of them: {error}"))?;
+            case.open(server, number).map_err(|error| format!("after {number} connections: {error}"))?;
         connections.push(connection);
     }
     Ok(connections)

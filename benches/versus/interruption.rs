@@ -1,4 +1,4 @@
-//! Whoever interrupts the bench has it end as upon a failure: servers ended, folders removed.
+//! Handles `SIGINT` and `SIGTERM` like a failure: servers are stopped and folders removed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -8,22 +8,22 @@ use signal_hook::flag;
 
 use crate::Result;
 
-static ASKED_TO_END: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// From now on `SIGINT` and `SIGTERM` end nothing by themselves, until they come again.
+/// Installs the signal handlers. The first signal sets a flag; the second one exits at once.
 pub(crate) fn watch() -> Result<()> {
     for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag as it was.
-        flag::register_conditional_shutdown(signal, 1, Arc::clone(&ASKED_TO_END))?;
-        flag::register(signal, Arc::clone(&ASKED_TO_END))?;
+        // In this order, the first signal sees the flag as unset.
+        flag::register_conditional_shutdown(signal, 1, Arc::clone(&INTERRUPTED))?;
+        flag::register(signal, Arc::clone(&INTERRUPTED))?;
     }
     Ok(())
 }
 
 /// # Errors
 ///
-/// Once it was interrupted.
+/// Returns an error after the first signal.
 pub(crate) fn check() -> std::io::Result<()> {
-    // Not of the kind `Interrupted`, which means to try again.
-    if ASKED_TO_END.load(Ordering::Relaxed) { Err(std::io::Error::other("interrupted")) } else { Ok(()) }
+    // Not `ErrorKind::Interrupted`, which callers would retry.
+    if INTERRUPTED.load(Ordering::Relaxed) { Err(std::io::Error::other("interrupted")) } else { Ok(()) }
 }

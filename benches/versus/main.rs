@@ -1,36 +1,33 @@
-//! forwardcache against nginx, Varnish and Squid, all as caches before the same origin on loopback:
+//! Compares forwardcache with nginx, Varnish and Squid as caches in front of the same origin on loopback:
 //! `cargo bench --features cli --bench versus`, with options after `--`.
 //!
-//! | file | what it holds |
+//! | module | subject |
 //! |---|---|
-//! | `arguments` | what may be typed |
-//! | `packages` | installs the rivals and wrk from Debian |
-//! | `processes` | children that end with this process, and what they take |
-//! | `interruption` | an end before the end |
-//! | `servers` | how each server is started |
-//! | `client`, `wrk` | who asks: for checks, and for figures |
-//! | `throughput`, `mix` | hits and misses in rounds, also of a slow origin; hits beside misses |
-//! | `tls` | a client that speaks TLS, and handshakes |
-//! | `beside` | the times of hits beside those who make the server work |
+//! | `arguments` | command-line options |
+//! | `packages` | installs the other servers and wrk from Debian |
+//! | `processes` | child processes that end with this one, and their resource usage |
+//! | `interruption` | signals |
+//! | `servers` | starts each server |
+//! | `client`, `wrk` | clients for checks and for the measured load |
+//! | `throughput`, `mix` | hits and misses in rounds, slow origins, hits mixed with misses |
+//! | `tls` | a TLS client, and the rate of handshakes |
+//! | `beside` | hits while other clients keep the server busy |
 //! | `idle` | idle connections and event streams |
-//! | `objects`, `start` | stored objects, the command by itself |
-//! | `figures`, `targets`, `report`, `plot` | what becomes of the figures |
+//! | `objects`, `start` | memory per stored object; size and start of the command |
+//! | `figures`, `targets`, `report`, `plot` | evaluation and output |
 //!
-//! What is stored on disk has rows of its own, `disk-hits-1-kib`, `disk-hits-64-kib` and `disk-hits-1-mib`: any of many URLs,
-//! ten times as much as memory holds, beside nginx with its cache in the same file system.
+//! Scenarios with waiting requests, each selected with `--scenario`:
 //!
-//! What waits has rows of its own, each a `--scenario`:
-//!
-//! | scenario | what is measured | beside |
+//! | scenario | measurement | compared with |
 //! |---|---|---|
-//! | `slow-misses` | misses of an origin that takes 200 ms for each, 256 connections | nginx, Varnish |
-//! | `slow-tls-misses` | the same over TLS to the origin | nginx |
-//! | `mixed-hits` | p99 of hits while each tenth request is a miss that takes 50 ms | nginx, Varnish |
+//! | `slow-misses` | misses with an origin latency of 200 ms, 256 connections | nginx, Varnish |
+//! | `slow-tls-misses` | the same with TLS to the origin | nginx |
+//! | `mixed-hits` | p99 of hits while 10 % of the requests are misses that take 50 ms | nginx, Varnish |
 //! | `tls-hits-1-kib`, `-64-kib`, `-1-mib` | hits over TLS | nginx |
-//! | `full-handshakes`, `resumed-handshakes` | connections a second, each with a TLS handshake and a hit | nginx |
-//! | `readers` | p50 of hits beside three fast readers of 60 MiB, of that without | nginx |
-//! | `beside-handshakes` | p99 of hits over TLS beside 500 handshakes a second, of that without | nginx |
-//! | `streams` | hits while 100 event streams are open, of those without | nginx |
+//! | `full-handshakes`, `resumed-handshakes` | connections per second, each with a TLS handshake and a hit | nginx |
+//! | `readers` | p50 of hits with three fast readers of 60 MiB, relative to hits without | nginx |
+//! | `beside-handshakes` | p99 of hits over TLS with 500 handshakes per second, relative to hits without | nginx |
+//! | `streams` | hits with 100 open event streams, relative to hits without | nginx |
 
 mod arguments;
 mod beside;
@@ -66,7 +63,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if !arguments.bench {
-        println!("nothing is measured by a test: `cargo bench --features cli --bench versus`");
+        println!("a test run measures nothing; run `cargo bench --features cli --bench versus`");
         return ExitCode::SUCCESS;
     }
     match run(&arguments) {
@@ -78,7 +75,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// That a target is not met is a result, and no failure.
+/// Runs the benchmark. A missed target is a result and not an error.
 fn run(arguments: &Arguments) -> Result<()> {
     processes::raise_open_files(idle::OPEN_FILES)?;
     packages::install()?;
@@ -97,24 +94,24 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn measure(arguments: &Arguments) -> Result<Results> {
     let (rounds, seconds) = (arguments.rounds, arguments.seconds);
     let mut results = Results::default();
-    for what in throughput::ALL {
-        if arguments.has(what.scenario) {
-            let outcome = throughput::measure(what, &arguments.chosen(what.kinds), rounds, seconds)?;
+    for case in throughput::ALL {
+        if arguments.has(case.scenario) {
+            let outcome = throughput::measure(case, &arguments.chosen(case.kinds), rounds, seconds)?;
             results.throughput.push(outcome);
         }
     }
-    for what in beside::What::ALL {
-        if arguments.has(what.scenario()) {
+    for case in beside::Disturbance::ALL {
+        if arguments.has(case.scenario()) {
             let kinds = arguments.chosen(&[Kind::Forwardcache, Kind::Nginx]);
-            results.beside.push(beside::measure(what, &kinds, rounds, seconds)?);
+            results.beside.push(beside::measure(case, &kinds, rounds, seconds)?);
         }
     }
-    for what in idle::What::ALL {
-        if arguments.has(what.scenario()) && what.is_possible() {
+    for case in idle::HeldOpen::ALL {
+        if arguments.has(case.scenario()) && case.is_possible() {
             let kinds = arguments.chosen(&[Kind::Forwardcache, Kind::Nginx]);
-            results.idle.push(idle::measure(what, &kinds, rounds, seconds)?);
-        } else if arguments.has(what.scenario()) {
-            eprintln!("{} are left out: they need more open files than this system allows", what.name());
+            results.idle.push(idle::measure(case, &kinds, rounds, seconds)?);
+        } else if arguments.has(case.scenario()) {
+            eprintln!("skipping {}: the limit of open files is too low", case.name());
         }
     }
     if arguments.has(Scenario::Objects) {

@@ -1,4 +1,4 @@
-//! The memory that a stored object of 1 KiB takes, with all that belongs to it.
+//! The memory per stored object of 1 KiB, including all overhead.
 
 use std::thread;
 
@@ -9,14 +9,14 @@ use crate::servers::{Kind, Origin, SMALL, Server};
 
 const COUNT: u64 = 200_000;
 
-/// How many ask at a time.
+/// The number of concurrent clients.
 const CLIENTS: u64 = 8;
 
-/// Those that keep what they store in their own memory. What nginx stores are files, which no figure of a
-/// process shows.
+/// The servers that store responses in their own memory. nginx stores files, which do not count as memory of a
+/// process.
 pub(crate) const KINDS: [Kind; 3] = [Kind::Forwardcache, Kind::Varnish, Kind::Squid];
 
-/// Of each server, how many bytes more are resident for each object.
+/// Returns the resident bytes per object for each server.
 pub(crate) fn measure(kinds: &[Kind]) -> Result<Vec<(Kind, f64)>> {
     let measured = |kind: &Kind| {
         let bytes = bytes(*kind).map_err(|error| format!("objects, {kind}: {error}"))?;
@@ -29,20 +29,20 @@ pub(crate) fn measure(kinds: &[Kind]) -> Result<Vec<(Kind, f64)>> {
 fn bytes(kind: Kind) -> Result<f64> {
     let mut origin = Origin::start()?;
     let server = Server::start(kind, &origin)?;
-    // What the first requests take is taken once.
+    // The first requests allocate memory that is not per object.
     fill(&server, COUNT, 1_000)?;
     let before = server.usage().resident;
     fill(&server, 0, COUNT)?;
     let after = server.usage().resident;
-    // Whatever is not there any more was not kept.
-    let asked = origin.asked()?;
+    // Verify that the objects are still stored.
+    let requests_before = origin.request_count()?;
     for number in (0..COUNT).step_by(997) {
         let answer = server.get(&path(number))?;
         if !server.is_hit(&answer) {
             return Err(format!("object {number} is not stored").into());
         }
     }
-    if origin.asked()? > asked {
+    if origin.request_count()? > requests_before {
         return Err("not all objects are stored".into());
     }
     Ok((after as f64 - before as f64) / COUNT as f64)
@@ -52,7 +52,7 @@ fn path(number: u64) -> String {
     format!("{}{number}", Origin::DISTINCT)
 }
 
-/// Asks for as many objects, from this number upwards.
+/// Requests `count` objects, numbered from `first`.
 fn fill(server: &Server, first: u64, count: u64) -> Result<()> {
     let share = |client: u64| -> std::io::Result<()> {
         let mut connection = Connection::open(server.address)?;

@@ -1,4 +1,4 @@
-//! The programs that are measured against, and the one that measures: installed where they are missing.
+//! Installs the other servers and wrk if they are missing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,22 +8,22 @@ use std::process::Command;
 use crate::Result;
 use crate::processes::is_root;
 
-/// Programs with the Debian package each is in.
-const NEEDED: [(&str, &str); 4] =
+/// The programs and their Debian packages.
+const PROGRAMS: [(&str, &str); 4] =
     [("nginx", "nginx-light"), ("varnishd", "varnish"), ("squid", "squid"), ("wrk", "wrk")];
 
-/// Where Debian keeps them; the path of an ordinary user does not lead to all of it.
+/// The folders in which Debian installs them; not all are in the PATH of ordinary users.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
 
-/// The whole path of an installed program.
+/// Returns the path of an installed program.
 pub(crate) fn path_of(program: &str) -> Result<PathBuf> {
     let found = FOLDERS.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file());
     found.ok_or_else(|| format!("{program} is not installed").into())
 }
 
-/// Installs what is missing, or says what to install.
+/// Installs the missing programs, or returns an error that lists them.
 pub(crate) fn install() -> Result<()> {
-    let missing: Vec<&str> = NEEDED
+    let missing: Vec<&str> = PROGRAMS
         .into_iter()
         .filter(|(program, _)| path_of(program).is_err())
         .map(|(_, package)| package)
@@ -36,13 +36,13 @@ pub(crate) fn install() -> Result<()> {
         return Err(format!("install these Debian packages first: {names}").into());
     }
     eprintln!("installing {names}");
-    let _nothing_starts = NothingStarts::from_now_on()?;
-    // A list of packages that is old, or not there, is the usual reason for a failure.
+    let _service_start_block = ServiceStartBlock::install()?;
+    // The usual reason for a failure is a missing or outdated package list.
     if apt_get("install", &missing).is_err() {
         apt_get("update", &[])?;
         apt_get("install", &missing)?;
     }
-    NEEDED.iter().try_for_each(|(program, _)| path_of(program).map(drop))
+    PROGRAMS.iter().try_for_each(|(program, _)| path_of(program).map(drop))
 }
 
 fn apt_get(verb: &str, packages: &[&str]) -> Result<()> {
@@ -50,22 +50,22 @@ fn apt_get(verb: &str, packages: &[&str]) -> Result<()> {
     command.args(["-y", "-qq", "--no-install-recommends", verb]).args(packages);
     let output = command.env("DEBIAN_FRONTEND", "noninteractive").output()?;
     if !output.status.success() {
-        let complaints = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("apt-get {verb} {}: {complaints}", packages.join(" ")).into());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("apt-get {verb} {}: {stderr}", packages.join(" ")).into());
     }
     Ok(())
 }
 
-/// The packages start their servers once installed, which would then run beside those that are measured.
-/// While this lives, Debian's policy is that nothing is started.
-struct NothingStarts {
+/// Prevents the packages from starting their servers, which would disturb the measurement, by means of Debian's
+/// `policy-rc.d`.
+struct ServiceStartBlock {
     policy: Option<PathBuf>,
 }
 
-impl NothingStarts {
-    fn from_now_on() -> Result<Self> {
+impl ServiceStartBlock {
+    fn install() -> Result<Self> {
         let path = PathBuf::from("/usr/sbin/policy-rc.d");
-        // What is there already is the policy of whoever set up the machine.
+        // Keep an existing policy of the administrator.
         if path.exists() {
             return Ok(Self { policy: None });
         }
@@ -75,7 +75,7 @@ impl NothingStarts {
     }
 }
 
-impl Drop for NothingStarts {
+impl Drop for ServiceStartBlock {
     fn drop(&mut self) {
         if let Some(path) = &self.policy {
             let _ = fs::remove_file(path);
@@ -83,7 +83,7 @@ impl Drop for NothingStarts {
     }
 }
 
-/// What each program says of its version, in the first line that has a digit.
+/// Returns the version of each program: the first number with a point in its output.
 pub(crate) fn versions() -> Vec<(&'static str, String)> {
     let asked = [("nginx", "-v"), ("varnishd", "-V"), ("squid", "-v"), ("wrk", "-v")];
     asked.into_iter().map(|(program, flag)| (program, version(program, flag).unwrap_or_default())).collect()
@@ -94,8 +94,7 @@ fn version(program: &str, flag: &str) -> Option<String> {
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     let is_number = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
-    // "nginx/1.22.1", "(varnish-7.1.1 revision …", "Version 5.7", "debian/4.1.0-3": the first word of
-    // digits and points.
+    // Examples: "nginx/1.22.1", "(varnish-7.1.1 revision …", "Version 5.7", "debian/4.1.0-3".
     let mut words = text.split(|sign: char| !(sign.is_ascii_digit() || sign == '.'));
     words.find(|word| is_number(word) && word.contains('.')).map(str::to_owned)
 }

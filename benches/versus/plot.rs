@@ -1,4 +1,5 @@
-//! Requests a second as bars: hits of two sizes, and misses of fast and slow origins, each on a scale of its own.
+//! A bar chart of requests per second: hits of two sizes, and misses with fast and slow origins, each with its own
+//! scale.
 
 use std::fmt::Write as _;
 
@@ -17,14 +18,14 @@ const SHOWN: [Scenario; 5] = [
 
 const WIDTH: f64 = 720.0;
 const LEFT: f64 = 120.0;
-/// What is left to the right of the longest bar, for its figure.
+/// The space to the right of the longest bar, for its number.
 const RIGHT: f64 = 90.0;
 const BAR: f64 = 18.0;
 const STEP: f64 = 24.0;
 const TITLE: f64 = 30.0;
 const MARGIN: f64 = 14.0;
 
-/// The colors are legible on white and on black; where the reader prefers dark, the text is light.
+/// The colors are legible on light and dark backgrounds; the text adapts to the preferred scheme.
 const STYLE: &str = "\
 text { font: 13px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #24292f; }
 .title { font-weight: 600; }
@@ -33,7 +34,7 @@ text { font: 13px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #24292
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3; } }
 ";
 
-/// An image of what was measured of that.
+/// Renders the results as SVG.
 pub(crate) fn svg(results: &Results) -> String {
     let mut body = String::new();
     let mut top = MARGIN;
@@ -44,7 +45,7 @@ pub(crate) fn svg(results: &Results) -> String {
             .filter_map(|(kind, _)| Some((*kind, outcome.median(*kind, |turn| turn.requests_per_second)?)))
             .collect();
         let most = bars.iter().map(|(_, value)| *value).fold(1.0, f64::max);
-        let name = outcome.what.name;
+        let name = outcome.case.name;
         let _ = writeln!(
             body,
             r#"<text class="title" x="{MARGIN}" y="{}">{name}, requests/s</text>"#,
@@ -68,7 +69,7 @@ pub(crate) fn svg(results: &Results) -> String {
     }
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {top}\" width=\"{WIDTH}\" \
-         height=\"{top}\" role=\"img\" aria-label=\"Requests a second of forwardcache, nginx, Varnish and \
+         height=\"{top}\" role=\"img\" aria-label=\"Requests per second of forwardcache, nginx, Varnish and \
          Squid\">\n<style>\n{STYLE}</style>\n{body}</svg>\n"
     )
 }

@@ -1,4 +1,4 @@
-//! Children that end with whoever started them, and what they take of the machine.
+//! Child processes that end with this one, and their resource usage.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 
-/// How many files a process may have open, so that thousands of connections are no matter; where the
-/// system allows less, all that it allows.
+/// The limit of open files for the servers, high enough for thousands of connections. If the system allows less, the
+/// hard limit is used.
 const OPEN_FILES: u64 = 65_536;
 
-/// Ticks of `/proc/<id>/stat` in a second: what Linux shows to programs, whatever its own clock does.
+/// The ticks per second in `/proc/<id>/stat`, which Linux fixes for user space.
 const TICKS: f64 = 100.0;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// How many files this process may have open.
+/// Returns the limit of open files of this process.
 pub(crate) fn open_files() -> u64 {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
@@ -33,8 +33,8 @@ pub(crate) fn open_files() -> u64 {
     if soft == "unlimited" { u64::MAX } else { soft.parse().unwrap_or(0) }
 }
 
-/// Goes on as the same program with a higher limit, if it is lower than `needed` and has not been raised
-/// before. Without `unsafe` a process cannot raise its own; a shell can.
+/// Re-executes this program with a higher limit of open files if the limit is below `needed`. A process cannot raise
+/// its own limit without `unsafe`, but a shell can.
 pub(crate) fn raise_open_files(needed: u64) -> Result<()> {
     const RAISED: &str = "FORWARDCACHE_VERSUS_RAISED";
     if open_files() >= needed || std::env::var_os(RAISED).is_some() {
@@ -45,7 +45,7 @@ pub(crate) fn raise_open_files(needed: u64) -> Result<()> {
     Err(command.exec().into())
 }
 
-/// A command that raises the limit of open files and becomes the program that its further arguments name.
+/// A command that raises the limit of open files and then executes the program given by its further arguments.
 fn unlimited(wrapper: &[&str]) -> Command {
     let script = format!(
         "ulimit -n {OPEN_FILES} 2>/dev/null || ulimit -n \"$(ulimit -Hn)\"; exec {} \"$@\"",
@@ -56,8 +56,8 @@ fn unlimited(wrapper: &[&str]) -> Command {
     command
 }
 
-/// A server that runs in the foreground, perhaps with children of its own. Dropping it ends all of them,
-/// by their ids; the kernel ends it when this process is killed.
+/// A server in the foreground, possibly with child processes. Dropping it ends all of them; the kernel ends it when
+/// this process is killed.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -65,8 +65,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program; what it prints goes to the file `log`. Must be called by the main thread: the
-    /// child is ended with the thread that started it.
+    /// Starts a program whose output goes to the file `log`. Must be called on the main thread, because the child
+    /// ends with the thread that started it.
     pub(crate) fn start<A: AsRef<OsStr>>(
         program: &Path,
         arguments: impl IntoIterator<Item = A>,
@@ -75,8 +75,8 @@ impl Process {
         Self::start_with(&["setpriv", "--pdeathsig", "TERM"], program, arguments, log)
     }
 
-    /// As [`start`](Self::start), as another user, if there is a choice. That it ends with this process
-    /// would be forgotten if it changed its user itself.
+    /// Like [`start`](Self::start), as another user if this process is root. A program that changes its user itself
+    /// would lose the setting that ends it with this process.
     pub(crate) fn start_as<A: AsRef<OsStr>>(
         user: &str,
         program: &Path,
@@ -108,14 +108,14 @@ impl Process {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// The last of what it printed.
-    pub(crate) fn last_words(&self) -> String {
+    /// Returns the end of the output.
+    pub(crate) fn output_tail(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
         let from = text.len().saturating_sub(2000);
         String::from_utf8_lossy(&text[from..]).into_owned()
     }
 
-    /// What it and its children take now.
+    /// Returns the current usage of the process and its children.
     pub(crate) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for process in tree(self.child.id()) {
@@ -126,8 +126,8 @@ impl Process {
         usage
     }
 
-    /// The resident memory of the process itself, with all that it shares with others.
-    pub(crate) fn whole_resident(&self) -> u64 {
+    /// Returns the resident memory of the process itself, including shared memory.
+    pub(crate) fn own_resident(&self) -> u64 {
         status_number(self.child.id(), "VmRSS:").unwrap_or(0) * 1024
     }
 }
@@ -136,17 +136,17 @@ impl Drop for Process {
     fn drop(&mut self) {
         let family = tree(self.child.id());
         if !self.has_ended() {
-            // The standard library can but kill, and then its children would live on.
+            // `Child::kill` sends SIGKILL, after which the children of the server would continue to run.
             send("TERM", self.child.id());
         }
         let asked = Instant::now();
-        while !self.has_ended() && asked.elapsed() < PATIENCE {
+        while !self.has_ended() && asked.elapsed() < TIMEOUT {
             thread::sleep(Duration::from_millis(5));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
         for process in family {
-            // An id may be another's by now; its start tells.
+            // The id may have been reused; the start time identifies the process.
             if Stat::of(process.id).is_some_and(|now| now.started == process.started) {
                 send("KILL", process.id);
             }
@@ -154,23 +154,23 @@ impl Drop for Process {
     }
 }
 
-/// By a shell, which has `kill` built in; the command is not on every machine.
+/// Sends a signal with the shell's built-in `kill`, since the command is not installed everywhere.
 fn send(signal: &str, id: u32) {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "kill -\"$1\" \"$2\"", "sh", signal, &id.to_string()]);
-    // It fails only when the process has ended by now.
+    // It fails only if the process has already ended.
     let _ = command.stderr(Stdio::null()).status();
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     pub(crate) cpu_seconds: f64,
-    /// In bytes. Of memory that processes share, each has its part: the sum counts nothing twice.
+    /// In bytes. Shared memory is divided among the processes that share it.
     pub(crate) resident: u64,
     pub(crate) threads: u64,
 }
 
-/// What `/proc/<id>/stat` says.
+/// The contents of `/proc/<id>/stat`.
 #[derive(Clone, Copy, Debug)]
 struct Stat {
     id: u32,
@@ -182,7 +182,7 @@ struct Stat {
 impl Stat {
     fn of(id: u32) -> Option<Self> {
         let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // The name before it is in parentheses, and may have any sign in it.
+        // The fields start after the program name, which is in parentheses and may contain any character.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
         Some(Self {
@@ -194,7 +194,7 @@ impl Stat {
     }
 }
 
-/// A process and all that come from it.
+/// Returns a process and all its descendants.
 fn tree(root: u32) -> Vec<Stat> {
     let mut all: BTreeMap<u32, Vec<Stat>> = BTreeMap::new();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();

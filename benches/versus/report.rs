@@ -1,4 +1,4 @@
-//! All that was measured, as tables: the same text for the terminal and for a file in Markdown.
+//! The results as tables in Markdown, for the terminal and for a file.
 
 use std::fmt::Write as _;
 use std::thread;
@@ -19,18 +19,18 @@ pub(crate) struct Results {
 
 impl Results {
     pub(crate) fn throughput(&self, scenario: Scenario) -> Option<&throughput::Outcome> {
-        self.throughput.iter().find(|outcome| outcome.what.scenario == scenario)
+        self.throughput.iter().find(|outcome| outcome.case.scenario == scenario)
     }
 
-    pub(crate) fn beside(&self, what: beside::What) -> Option<&beside::Outcome> {
-        self.beside.iter().find(|outcome| outcome.what == what)
+    pub(crate) fn beside(&self, disturbance: beside::Disturbance) -> Option<&beside::Outcome> {
+        self.beside.iter().find(|outcome| outcome.disturbance == disturbance)
     }
 
-    pub(crate) fn idle(&self, what: idle::What) -> Option<&idle::Outcome> {
-        self.idle.iter().find(|outcome| outcome.what == what)
+    pub(crate) fn idle(&self, case: idle::HeldOpen) -> Option<&idle::Outcome> {
+        self.idle.iter().find(|outcome| outcome.case == case)
     }
 
-    /// Whatever was measured, and what of the targets is met.
+    /// Returns the report of all results and targets.
     pub(crate) fn text(&self, arguments: &Arguments) -> String {
         let mut sections = vec![heading(arguments)];
         sections.extend(self.throughput.iter().map(throughput_table));
@@ -55,11 +55,11 @@ fn heading(arguments: &Arguments) -> String {
         .collect();
     format!(
         "# Versus\n\n\
-         `cargo bench --features cli --bench versus`: forwardcache {}, {}; {cores} cores, which the servers, \
-         the origin and wrk share. {} rounds, in each of which every server has its turn of {} s; medians \
-         over the rounds. The ratio is forwardcache's requests to the other's in the same round. CPU is that \
-         of the server. Resident memory leaves out what nginx stores, which is in files. Where hits are beside \
-         misses, the times are those of hits alone.\n",
+         `cargo bench --features cli --bench versus`: forwardcache {}, {}; {cores} cores shared by the servers, \
+         the origin and wrk. {} rounds, in each of which every server is measured for {} s; medians \
+         over the rounds. The ratio is forwardcache's rate divided by the other server's in the same round. CPU is that \
+         of the server. Resident memory excludes nginx's cache, which is in files. For hits with \
+         misses, the times are those of the hits.\n",
         env!("CARGO_PKG_VERSION"),
         rivals.join(", "),
         arguments.rounds,
@@ -70,70 +70,70 @@ fn heading(arguments: &Arguments) -> String {
 fn throughput_table(outcome: &throughput::Outcome) -> String {
     let mut rows = Vec::new();
     for (kind, _) in &outcome.servers {
-        let median = |figure: fn(&throughput::Turn) -> f64| outcome.median(*kind, figure).unwrap_or(0.0);
+        let median =
+            |figure: fn(&throughput::Measurement) -> f64| outcome.median(*kind, figure).unwrap_or(0.0);
         let ratio = outcome.ratio(*kind).filter(|_| *kind != Kind::Forwardcache);
         rows.push([
             kind.to_string(),
-            grouped(median(|turn| turn.requests_per_second)),
-            milliseconds(median(|turn| turn.median_milliseconds)),
-            milliseconds(median(|turn| turn.p99_milliseconds)),
-            format!("{:.4} s", median(|turn| turn.cpu)),
-            mebibytes(median(|turn| turn.resident)),
+            grouped(median(|measurement| measurement.requests_per_second)),
+            milliseconds(median(|measurement| measurement.median_milliseconds)),
+            milliseconds(median(|measurement| measurement.p99_milliseconds)),
+            format!("{:.4} s", median(|measurement| measurement.cpu)),
+            mebibytes(median(|measurement| measurement.resident)),
             ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")),
         ]);
     }
-    let columns =
-        ["server", "requests/s", "p50", "p99", "CPU per 1,000", "resident", "forwardcache is, times"];
-    format!("## {}\n\n{}", outcome.what.name, table(columns, &rows))
+    let columns = ["server", "requests/s", "p50", "p99", "CPU per 1,000", "resident", "ratio"];
+    format!("## {}\n\n{}", outcome.case.name, table(columns, &rows))
 }
 
 fn beside_table(outcome: &beside::Outcome) -> String {
     let mut rows = Vec::new();
     for (kind, _) in &outcome.servers {
-        let median = |figure: fn(&beside::Turn) -> f64| outcome.median(*kind, figure).unwrap_or(0.0);
+        let median = |figure: fn(&beside::Measurement) -> f64| outcome.median(*kind, figure).unwrap_or(0.0);
         rows.push([
             kind.to_string(),
-            milliseconds(median(|turn| turn.alone.median_milliseconds)),
-            milliseconds(median(|turn| turn.beside.median_milliseconds)),
-            milliseconds(median(|turn| turn.alone.p99_milliseconds)),
-            milliseconds(median(|turn| turn.beside.p99_milliseconds)),
-            grouped(median(|turn| turn.others)),
+            milliseconds(median(|measurement| measurement.quiet.median_milliseconds)),
+            milliseconds(median(|measurement| measurement.disturbed.median_milliseconds)),
+            milliseconds(median(|measurement| measurement.quiet.p99_milliseconds)),
+            milliseconds(median(|measurement| measurement.disturbed.p99_milliseconds)),
+            grouped(median(|measurement| measurement.others)),
         ]);
     }
-    let columns = ["server", "p50 alone", "p50 beside", "p99 alone", "p99 beside", "a second of the others"];
-    format!("## hits 1 KiB beside {}\n\n{}", outcome.what.name(), table(columns, &rows))
+    let columns = ["server", "p50 without", "p50 with", "p99 without", "p99 with", "others per second"];
+    format!("## hits 1 KiB with {}\n\n{}", outcome.disturbance.name(), table(columns, &rows))
 }
 
 fn idle_table(outcome: &idle::Outcome) -> String {
     let mut rows = Vec::new();
     let mut failures = String::new();
-    for (kind, turns) in &outcome.servers {
-        if let Err(reason) = turns {
+    for (kind, measurements) in &outcome.servers {
+        if let Err(reason) = measurements {
             let _ = writeln!(failures, "\n{kind}: {}", reason.lines().next().unwrap_or_default());
             continue;
         }
-        let median = |figure: fn(&idle::Turn) -> f64| outcome.median(*kind, figure).unwrap_or(0.0);
+        let median = |figure: fn(&idle::Measurement) -> f64| outcome.median(*kind, figure).unwrap_or(0.0);
         rows.push([
             kind.to_string(),
-            grouped(median(|turn| turn.threads_before as f64)),
-            grouped(median(|turn| turn.threads_after as f64)),
-            grouped(median(|turn| turn.bytes_per_connection)),
-            grouped(median(|turn| turn.hits_without)),
-            grouped(median(|turn| turn.hits_with)),
-            format!("{:.2}", median(|turn| turn.hits_with / turn.hits_without)),
+            grouped(median(|measurement| measurement.threads_before as f64)),
+            grouped(median(|measurement| measurement.threads_after as f64)),
+            grouped(median(|measurement| measurement.bytes_per_connection)),
+            grouped(median(|measurement| measurement.hits_without)),
+            grouped(median(|measurement| measurement.hits_with)),
+            format!("{:.2}", median(|measurement| measurement.hits_with / measurement.hits_without)),
         ]);
     }
     let columns = [
         "server",
         "threads before",
-        "threads with them",
-        "bytes each",
+        "threads with",
+        "bytes per connection",
         "requests/s without",
         "requests/s with",
         "ratio",
     ];
-    let (count, name) = (grouped(outcome.what.count() as f64), outcome.what.name());
-    format!("## hits 1 KiB beside {count} {name}\n\n{}{failures}", table(columns, &rows))
+    let (count, name) = (grouped(outcome.case.count() as f64), outcome.case.name());
+    format!("## hits 1 KiB with {count} {name}\n\n{}{failures}", table(columns, &rows))
 }
 
 fn objects_table(objects: &[(Kind, f64)]) -> String {
@@ -147,26 +147,26 @@ fn start_table(start: start::Outcome) -> String {
         ["resident memory, idle".to_owned(), mebibytes(start.idle_resident)],
         ["start to first answer".to_owned(), milliseconds(start.milliseconds)],
     ];
-    format!("## the command\n\n{}", table(["what", "forwardcache"], &rows))
+    format!("## the command\n\n{}", table(["measure", "forwardcache"], &rows))
 }
 
 fn targets_table(results: &Results) -> String {
     let rows: Vec<_> = targets::of(results)
         .into_iter()
         .map(|target| {
-            let (found, is_met) = target.found.unwrap_or_default();
-            let verdict = match (found.is_empty(), is_met) {
+            let (measured, is_met) = target.measured.unwrap_or_default();
+            let verdict = match (measured.is_empty(), is_met) {
                 (true, _) => "not measured",
                 (false, true) => "met",
                 (false, false) => "**not met**",
             };
-            [target.what.to_owned(), target.wanted, found, verdict.to_owned()]
+            [target.name.to_owned(), target.required, measured, verdict.to_owned()]
         })
         .collect();
-    format!("## targets\n\n{}", table(["what", "wanted", "found", ""], &rows))
+    format!("## targets\n\n{}", table(["target", "required", "measured", ""], &rows))
 }
 
-/// In Markdown, and aligned so that it can be read as it is: the first column to the left.
+/// Formats a Markdown table that is aligned as plain text: the first column to the left, the others to the right.
 fn table<const COLUMNS: usize>(columns: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());

@@ -1,4 +1,4 @@
-//! What the command is before it has done anything: its size, its memory, and how soon it answers.
+//! Size, memory and start time of the command.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,12 +15,12 @@ use crate::servers::{Kind, Origin, SMALL, Server, free_address};
 
 const STARTS: usize = 5;
 
-/// A peer that answers later is not slow but broken.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest time until the first response; a peer that takes longer is broken.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
-    /// Of the binary as it is released: stripped.
+    /// The size of the stripped release binary.
     pub(crate) binary_bytes: f64,
     pub(crate) idle_resident: f64,
     pub(crate) milliseconds: f64,
@@ -28,16 +28,16 @@ pub(crate) struct Outcome {
 
 pub(crate) fn measure() -> Result<Outcome> {
     let origin = Origin::start()?;
-    // The origin has all in memory that it sends.
+    // Warm up the origin, so that its file is in memory.
     client::get(origin.address, SMALL.0)?;
     let times = (0..STARTS).map(|_| first_answer(&origin)).collect::<Result<Vec<f64>>>()?;
     let server = Server::start(Kind::Forwardcache, &origin)?;
-    // Long enough for the threads that come with the start.
+    // Wait until all threads have started.
     thread::sleep(Duration::from_millis(200));
     let outcome = Outcome {
         binary_bytes: fs::metadata(BINARY)?.len() as f64,
-        idle_resident: server.whole_resident() as f64,
-        milliseconds: median(times).ok_or("nothing was started")?,
+        idle_resident: server.own_resident() as f64,
+        milliseconds: median(times).ok_or("no start was measured")?,
     };
     eprintln!(
         "start: {:.0} bytes of binary, {:.0} bytes resident, first answer after {:.1} ms",
@@ -46,7 +46,7 @@ pub(crate) fn measure() -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Milliseconds from the start of the program to the end of the first answer, fetched from the origin.
+/// Returns the milliseconds from the start of the program to the end of the first response, fetched from the origin.
 fn first_answer(origin: &Origin) -> Result<f64> {
     interruption::check()?;
     let address = free_address()?;
@@ -54,31 +54,31 @@ fn first_answer(origin: &Origin) -> Result<f64> {
     let mut command = Command::new(BINARY);
     command.args(["serve", "--listen", &address.to_string()]).env_remove("RUST_LOG");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let begun = Instant::now();
-    // Without the shell and the rest that start the others: they would be timed too.
-    let _running = Running(command.spawn()?);
-    while begun.elapsed() < PATIENCE {
+    let started = Instant::now();
+    // Started directly and not through the shell, whose time would be measured too.
+    let _child = KillOnDrop(command.spawn()?);
+    while started.elapsed() < TIMEOUT {
         if is_answered(address, &path)? {
-            return Ok(begun.elapsed().as_secs_f64() * 1e3);
+            return Ok(started.elapsed().as_secs_f64() * 1e3);
         }
         thread::sleep(Duration::from_micros(100));
     }
-    Err("a started peer does not answer".into())
+    Err("the peer does not respond".into())
 }
 
-/// `false` while nobody listens.
+/// Returns `false` while connections are refused.
 fn is_answered(address: SocketAddr, path: &str) -> Result<bool> {
     match client::get(address, path) {
         Ok(answer) if answer.status == 200 => Ok(true),
-        Ok(answer) => Err(format!("the first answer is {answer:?}").into()),
+        Ok(answer) => Err(format!("unexpected first response {answer:?}").into()),
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-struct Running(Child);
+struct KillOnDrop(Child);
 
-impl Drop for Running {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

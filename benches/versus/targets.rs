@@ -1,60 +1,71 @@
-//! What was promised, and whether it holds.
+//! The performance targets, and whether they are met.
 
 use crate::arguments::Scenario;
 use crate::report::Results;
 use crate::servers::Kind;
 use crate::{beside, idle};
 
-/// One promise.
+/// A target.
 #[derive(Debug)]
-pub(crate) struct Target {
-    pub(crate) what: &'static str,
-    pub(crate) wanted: String,
-    /// What came of it; `None` when it was not measured.
-    pub(crate) found: Option<(String, bool)>,
+pub(crate) struct CanonicalUrl {
+    pub(crate) name: &'static str,
+    pub(crate) required: String,
+    /// The measured value and whether it meets the target; `None` if it was not measured.
+    pub(crate) measured: Option<(String, bool)>,
 }
 
-pub(crate) fn of(results: &Results) -> Vec<Target> {
+pub(crate) fn of(results: &Results) -> Vec<CanonicalUrl> {
     let ratio = |scenario, rival| results.throughput(scenario).and_then(|outcome| outcome.ratio(rival));
     let mut targets = Vec::new();
-    for (what, least, found) in [
-        ("hits 1 KiB, of nginx's", 1.3, ratio(Scenario::SmallHits, Kind::Nginx)),
-        ("hits 1 KiB, of Varnish's", 1.8, ratio(Scenario::SmallHits, Kind::Varnish)),
-        ("hits 64 KiB, of nginx's", 1.0, ratio(Scenario::MediumHits, Kind::Nginx)),
-        ("hits 1 MiB, of Varnish's", 1.0, ratio(Scenario::LargeHits, Kind::Varnish)),
-        ("TLS hits 1 KiB, of nginx's", 1.3, ratio(Scenario::SmallTlsHits, Kind::Nginx)),
-        ("TLS hits 64 KiB, of nginx's", 1.3, ratio(Scenario::MediumTlsHits, Kind::Nginx)),
-        ("TLS hits 1 MiB, of nginx's", 1.0, ratio(Scenario::LargeTlsHits, Kind::Nginx)),
-        ("full TLS handshakes, of nginx's", 0.85, ratio(Scenario::FullHandshakes, Kind::Nginx)),
-        ("resumed TLS handshakes, of nginx's", 0.85, ratio(Scenario::ResumedHandshakes, Kind::Nginx)),
-        ("misses, of nginx's", 1.0, ratio(Scenario::Misses, Kind::Nginx)),
-        ("misses at 200 ms, of Varnish's", 1.0, ratio(Scenario::SlowMisses, Kind::Varnish)),
-        ("misses at 200 ms over TLS, of nginx's", 1.0, ratio(Scenario::SlowTlsMisses, Kind::Nginx)),
-        // Clients that wait for misses ask for fewer hits, and these are fast: p99 alone would praise that.
-        ("requests with 10 % of misses at 50 ms, of nginx's", 0.9, ratio(Scenario::MixedHits, Kind::Nginx)),
+    for (name, least, measured) in [
+        ("hits 1 KiB, relative to nginx", 1.3, ratio(Scenario::SmallHits, Kind::Nginx)),
+        ("hits 1 KiB, relative to Varnish", 1.8, ratio(Scenario::SmallHits, Kind::Varnish)),
+        ("hits 64 KiB, relative to nginx", 1.0, ratio(Scenario::MediumHits, Kind::Nginx)),
+        ("hits 1 MiB, relative to Varnish", 1.0, ratio(Scenario::LargeHits, Kind::Varnish)),
+        ("TLS hits 1 KiB, relative to nginx", 1.3, ratio(Scenario::SmallTlsHits, Kind::Nginx)),
+        ("TLS hits 64 KiB, relative to nginx", 1.3, ratio(Scenario::MediumTlsHits, Kind::Nginx)),
+        ("TLS hits 1 MiB, relative to nginx", 1.0, ratio(Scenario::LargeTlsHits, Kind::Nginx)),
+        ("full TLS handshakes, relative to nginx", 0.85, ratio(Scenario::FullHandshakes, Kind::Nginx)),
+        ("resumed TLS handshakes, relative to nginx", 0.85, ratio(Scenario::ResumedHandshakes, Kind::Nginx)),
+        ("misses, relative to nginx", 1.0, ratio(Scenario::Misses, Kind::Nginx)),
+        ("misses with 200 ms latency, relative to Varnish", 1.0, ratio(Scenario::SlowMisses, Kind::Varnish)),
+        (
+            "misses with 200 ms latency over TLS, relative to nginx",
+            1.0,
+            ratio(Scenario::SlowTlsMisses, Kind::Nginx),
+        ),
+        // Clients that wait for misses send fewer hits, which are then fast, so p99 of the hits is not sufficient.
+        (
+            "requests with 10 % misses of 50 ms, relative to nginx",
+            0.9,
+            ratio(Scenario::MixedHits, Kind::Nginx),
+        ),
     ] {
-        targets.push(at_least(what, least, found));
+        targets.push(at_least(name, least, measured));
     }
     targets.push(tail(results, Scenario::SmallHits, "p99 of hits 1 KiB"));
-    targets.push(tail(results, Scenario::MixedHits, "p99 of hits beside 10 % of misses at 50 ms"));
-    let readers = results.beside(beside::What::Readers);
+    targets.push(tail(results, Scenario::MixedHits, "p99 of hits with 10 % misses of 50 ms"));
+    let readers = results.beside(beside::Disturbance::Readers);
     targets.push(at_most(
-        "p50 of hits 1 KiB beside three readers of 60 MiB, of that without",
+        "p50 of hits 1 KiB with three readers of 60 MiB, relative to without",
         2.0,
         " times",
         readers.and_then(|outcome| {
-            let times =
-                |turn: &beside::Turn| turn.beside.median_milliseconds / turn.alone.median_milliseconds;
+            let times = |measurement: &beside::Measurement| {
+                measurement.disturbed.median_milliseconds / measurement.quiet.median_milliseconds
+            };
             outcome.median(Kind::Forwardcache, times)
         }),
     ));
-    let handshakes = results.beside(beside::What::Handshakes);
+    let handshakes = results.beside(beside::Disturbance::Handshakes);
     targets.push(at_most(
-        "p99 of hits 1 KiB beside 500 TLS handshakes a second, of that without",
+        "p99 of hits 1 KiB with 500 TLS handshakes per second, relative to without",
         2.0,
         " times",
         handshakes.and_then(|outcome| {
-            let times = |turn: &beside::Turn| turn.beside.p99_milliseconds / turn.alone.p99_milliseconds;
+            let times = |measurement: &beside::Measurement| {
+                measurement.disturbed.p99_milliseconds / measurement.quiet.p99_milliseconds
+            };
             outcome.median(Kind::Forwardcache, times)
         }),
     ));
@@ -65,36 +76,41 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
         "",
         object.map(|(_, bytes)| *bytes),
     ));
-    targets.extend(idle_targets(results.idle(idle::What::Idle)));
-    targets.push(streams_target(results.idle(idle::What::Streams)));
+    targets.extend(idle_targets(results.idle(idle::HeldOpen::Idle)));
+    targets.push(streams_target(results.idle(idle::HeldOpen::Streams)));
     let start = results.start;
     let mebibytes = |bytes: f64| bytes / 1_048_576.0;
-    for (what, most, unit, found) in [
+    for (name, most, unit, measured) in [
         ("size of the binary", 5.0, " MiB", start.map(|start| mebibytes(start.binary_bytes))),
         ("resident memory of an idle peer", 8.0, " MiB", start.map(|start| mebibytes(start.idle_resident))),
         ("start to first answer", 20.0, " ms", start.map(|start| start.milliseconds)),
     ] {
-        targets.push(at_most(what, most, unit, found));
+        targets.push(at_most(name, most, unit, measured));
     }
     targets
 }
 
-fn tail(results: &Results, scenario: Scenario, what: &'static str) -> Target {
+fn tail(results: &Results, scenario: Scenario, name: &'static str) -> CanonicalUrl {
     let outcome = results.throughput(scenario);
-    let p99 = |kind| outcome.and_then(|outcome| outcome.median(kind, |turn| turn.p99_milliseconds));
+    let p99 =
+        |kind| outcome.and_then(|outcome| outcome.median(kind, |measurement| measurement.p99_milliseconds));
     let (own, nginx) = (p99(Kind::Forwardcache), p99(Kind::Nginx));
-    Target {
-        what,
-        wanted: nginx.map_or("at most nginx's".to_owned(), |nginx| format!("at most nginx's {nginx:.2} ms")),
-        found: own.zip(nginx).map(|(own, nginx)| (format!("{own:.2} ms"), own <= nginx)),
+    CanonicalUrl {
+        name,
+        required: nginx
+            .map_or("at most nginx's".to_owned(), |nginx| format!("at most nginx's {nginx:.2} ms")),
+        measured: own.zip(nginx).map(|(own, nginx)| (format!("{own:.2} ms"), own <= nginx)),
     }
 }
 
-fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<Target> {
-    let turns = outcome.map_or(&[][..], |outcome| outcome.turns(Kind::Forwardcache));
-    // In the worst round: one new thread is one too many.
-    let threads = turns.iter().map(|turn| turn.threads_after.saturating_sub(turn.threads_before)).max();
-    let median = |figure: fn(&idle::Turn) -> f64| {
+fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<CanonicalUrl> {
+    let measurements = outcome.map_or(&[][..], |outcome| outcome.measurements(Kind::Forwardcache));
+    // The worst round counts: no new thread is allowed.
+    let threads = measurements
+        .iter()
+        .map(|measurement| measurement.threads_after.saturating_sub(measurement.threads_before))
+        .max();
+    let median = |figure: fn(&idle::Measurement) -> f64| {
         outcome.and_then(|outcome| outcome.median(Kind::Forwardcache, figure))
     };
     let mut targets = vec![
@@ -103,12 +119,12 @@ fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<Target> {
             "resident KiB of an idle connection",
             8.0,
             "",
-            median(|turn| turn.bytes_per_connection / 1024.0),
+            median(|measurement| measurement.bytes_per_connection / 1024.0),
         ),
         at_least(
-            "hits 1 KiB beside idle connections, of those without",
+            "hits 1 KiB with idle connections, relative to without",
             0.9,
-            median(|turn| turn.hits_with / turn.hits_without),
+            median(|measurement| measurement.hits_with / measurement.hits_without),
         ),
     ];
     for target in &mut targets {
@@ -117,33 +133,37 @@ fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<Target> {
     targets
 }
 
-fn streams_target(outcome: Option<&idle::Outcome>) -> Target {
-    let what = "hits 1 KiB beside event streams, of those without";
-    let ratio = |turn: &idle::Turn| turn.hits_with / turn.hits_without;
+fn streams_target(outcome: Option<&idle::Outcome>) -> CanonicalUrl {
+    let name = "hits 1 KiB with event streams, relative to without";
+    let ratio = |measurement: &idle::Measurement| measurement.hits_with / measurement.hits_without;
     let ratio = outcome.and_then(|outcome| outcome.median(Kind::Forwardcache, ratio));
-    let mut target = at_least(what, 0.9, ratio);
+    let mut target = at_least(name, 0.9, ratio);
     hold_or_fail(&mut target, outcome);
     target
 }
 
-/// What cannot hold the connections has met nothing that is wanted while it does.
-fn hold_or_fail(target: &mut Target, outcome: Option<&idle::Outcome>) {
+/// Marks the target as missed if forwardcache cannot hold the connections.
+fn hold_or_fail(target: &mut CanonicalUrl, outcome: Option<&idle::Outcome>) {
     let failed = outcome.is_some_and(|outcome| {
-        outcome.servers.iter().any(|(kind, turns)| *kind == Kind::Forwardcache && turns.is_err())
+        outcome
+            .servers
+            .iter()
+            .any(|(kind, measurements)| *kind == Kind::Forwardcache && measurements.is_err())
     });
     if failed {
-        target.found = Some(("it cannot hold them".to_owned(), false));
+        target.measured = Some(("connections not held".to_owned(), false));
     }
 }
 
-fn at_least(what: &'static str, least: f64, found: Option<f64>) -> Target {
-    // As many digits count as are shown: an origin of a fixed time gives all servers the same bound.
-    let found = found.map(|found| (format!("{found:.2} times"), (found * 100.0).round() >= least * 100.0));
-    Target { what, wanted: format!("at least {least} times"), found }
+fn at_least(name: &'static str, least: f64, measured: Option<f64>) -> CanonicalUrl {
+    // Compare with the displayed precision: an origin with a fixed latency limits all servers to the same rate.
+    let measured = measured
+        .map(|measured| (format!("{measured:.2} times"), (measured * 100.0).round() >= least * 100.0));
+    CanonicalUrl { name, required: format!("at least {least} times"), measured }
 }
 
-fn at_most(what: &'static str, most: f64, unit: &str, found: Option<f64>) -> Target {
+fn at_most(name: &'static str, most: f64, unit: &str, measured: Option<f64>) -> CanonicalUrl {
     let decimals = usize::from(most > 0.0 && most < 100.0);
-    let found = found.map(|found| (format!("{found:.decimals$}{unit}"), found <= most));
-    Target { what, wanted: format!("at most {most}{unit}"), found }
+    let measured = measured.map(|measured| (format!("{measured:.decimals$}{unit}"), measured <= most));
+    CanonicalUrl { name, required: format!("at most {most}{unit}"), measured }
 }

@@ -1,46 +1,38 @@
-//! Hits and misses, as many as a server can answer, also of a slow origin: every server has its turn in every
-//! round.
+//! The maximum rate of hits and misses, including slow origins. Every server is measured once per round.
 
 use std::time::Duration;
 
 use crate::Result;
 use crate::arguments::Scenario;
-use crate::client::Connection;
 use crate::figures::median;
 use crate::interruption;
 use crate::mix;
 use crate::servers::{Kind, LARGE, MEDIUM, Origin, SMALL, Server};
 use crate::tls;
-use crate::wrk::{self, Asking, Seen};
+use crate::wrk::{self, LoadResult, RequestPattern};
 
-/// What is asked for in a scenario.
+/// The requests of a scenario.
 #[derive(Clone, Copy, Debug)]
 enum Load {
-    /// This path of the origin, whose body is that long.
+    /// Hits of this path of the origin, whose body has this length.
     Hits((&'static str, u64)),
-    /// The same of so many URLs, ten times what memory holds.
-    DiskHits((&'static str, u64), u64),
-    /// Hits over TLS.
+    /// The same hits over TLS.
     TlsHits((&'static str, u64)),
-    /// A TLS handshake for each hit of [`SMALL`].
+    /// One TLS handshake for each hit of [`SMALL`].
     Handshakes {
         resumes: bool,
     },
     Misses,
-    /// Misses of an origin that takes that long for each, over TLS or not.
+    /// Misses with this origin latency, with or without TLS.
     SlowMisses(Duration, bool),
-    /// Hits, and for every nine a miss that takes that long. What is timed are the hits.
+    /// Nine hits per miss; the misses take this long, and only the hits are timed.
     Mixed(Duration),
 }
 
 impl Load {
     fn origin(self) -> Result<Origin> {
         match self {
-            Self::Hits(_)
-            | Self::DiskHits(..)
-            | Self::TlsHits(_)
-            | Self::Handshakes { .. }
-            | Self::Misses => Origin::start(),
+            Self::Hits(_) | Self::TlsHits(_) | Self::Handshakes { .. } | Self::Misses => Origin::start(),
             Self::SlowMisses(delay, is_tls) => Origin::slow(delay, is_tls),
             Self::Mixed(delay) => Origin::slow(delay, false),
         }
@@ -51,16 +43,13 @@ impl Load {
     }
 }
 
-/// Those that are measured where threads or events make the difference.
+/// The servers compared in scenarios where requests wait.
 const WAITING: [Kind; 3] = [Kind::Forwardcache, Kind::Nginx, Kind::Varnish];
 
-/// Those that keep what they store in files.
-const ON_DISK: [Kind; 2] = [Kind::Forwardcache, Kind::Nginx];
-
-/// Those that speak TLS with clients.
+/// The servers that support TLS with clients.
 const TLS: [Kind; 2] = [Kind::Forwardcache, Kind::Nginx];
 
-/// What a slow origin takes for each request, and an origin in a mix of hits and misses.
+/// The origin latency of slow misses, and of misses mixed with hits.
 const SLOW: Duration = Duration::from_millis(200);
 const MIXED: Duration = Duration::from_millis(50);
 
@@ -68,13 +57,13 @@ const MIXED: Duration = Duration::from_millis(50);
 pub(crate) struct Throughput {
     pub(crate) scenario: Scenario,
     pub(crate) name: &'static str,
-    /// Whose turns it has.
+    /// The servers that are measured.
     pub(crate) kinds: &'static [Kind],
     connections: u32,
     load: Load,
 }
 
-pub(crate) const ALL: [Throughput; 15] = [
+pub(crate) const ALL: [Throughput; 12] = [
     Throughput {
         scenario: Scenario::SmallHits,
         name: "hits 1 KiB",
@@ -95,27 +84,6 @@ pub(crate) const ALL: [Throughput; 15] = [
         kinds: &Kind::ALL,
         connections: 64,
         load: Load::Hits(LARGE),
-    },
-    Throughput {
-        scenario: Scenario::SmallDiskHits,
-        name: "disk hits 1 KiB",
-        kinds: &ON_DISK,
-        connections: 64,
-        load: Load::DiskHits(SMALL, 50_000),
-    },
-    Throughput {
-        scenario: Scenario::MediumDiskHits,
-        name: "disk hits 64 KiB",
-        kinds: &ON_DISK,
-        connections: 64,
-        load: Load::DiskHits(MEDIUM, 2_500),
-    },
-    Throughput {
-        scenario: Scenario::LargeDiskHits,
-        name: "disk hits 1 MiB",
-        kinds: &ON_DISK,
-        connections: 64,
-        load: Load::DiskHits(LARGE, 160),
     },
     Throughput {
         scenario: Scenario::SmallTlsHits,
@@ -161,212 +129,166 @@ pub(crate) const ALL: [Throughput; 15] = [
     },
     Throughput {
         scenario: Scenario::SlowMisses,
-        name: "misses at an origin of 200 ms, 256 connections",
+        name: "misses with 200 ms latency, 256 connections",
         kinds: &WAITING,
         connections: 256,
         load: Load::SlowMisses(SLOW, false),
     },
-    // Varnish does not speak TLS with origins.
+    // Varnish does not support TLS to origins.
     Throughput {
         scenario: Scenario::SlowTlsMisses,
-        name: "misses at a TLS origin of 200 ms, 256 connections",
+        name: "misses with 200 ms latency over TLS, 256 connections",
         kinds: &TLS,
         connections: 256,
         load: Load::SlowMisses(SLOW, true),
     },
     Throughput {
         scenario: Scenario::MixedHits,
-        name: "hits 1 KiB beside 10 % of misses at 50 ms",
+        name: "hits 1 KiB with 10 % misses of 50 ms",
         kinds: &WAITING,
         connections: 32,
         load: Load::Mixed(MIXED),
     },
 ];
 
-/// One turn of one server.
+/// The results of one server in one round.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Turn {
+pub(crate) struct Measurement {
     pub(crate) requests_per_second: f64,
     pub(crate) median_milliseconds: f64,
     pub(crate) p99_milliseconds: f64,
-    /// CPU milliseconds a request, which is CPU seconds per 1,000 requests.
+    /// CPU milliseconds per request, which equals CPU seconds per 1,000 requests.
     pub(crate) cpu: f64,
     pub(crate) resident: f64,
 }
 
-/// What came of a scenario: of each server the turns, in the order of the rounds.
+/// The results of a scenario: for each server those of each round, in order.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) what: Throughput,
-    pub(crate) servers: Vec<(Kind, Vec<Turn>)>,
+    pub(crate) case: Throughput,
+    pub(crate) servers: Vec<(Kind, Vec<Measurement>)>,
 }
 
 impl Outcome {
-    fn turns(&self, kind: Kind) -> &[Turn] {
-        self.servers.iter().find(|(other, _)| *other == kind).map_or(&[], |(_, turns)| turns)
+    fn measurements(&self, kind: Kind) -> &[Measurement] {
+        self.servers.iter().find(|(other, _)| *other == kind).map_or(&[], |(_, measurements)| measurements)
     }
 
-    /// The median over the rounds, `None` of a server that had no turn.
-    pub(crate) fn median(&self, kind: Kind, figure: impl Fn(&Turn) -> f64) -> Option<f64> {
-        median(self.turns(kind).iter().map(figure))
+    /// Returns the median over the rounds, or `None` if the server was not measured.
+    pub(crate) fn median(&self, kind: Kind, figure: impl Fn(&Measurement) -> f64) -> Option<f64> {
+        median(self.measurements(kind).iter().map(figure))
     }
 
-    /// How many times as many requests forwardcache answers: the median over the rounds of what came of the
-    /// same round, so that what disturbs a whole round disturbs no ratio.
+    /// Returns the rate of forwardcache divided by that of the other server: the median of the ratios within each
+    /// round, so that a disturbance of a whole round has no effect.
     pub(crate) fn ratio(&self, rival: Kind) -> Option<f64> {
-        let rounds = self.turns(Kind::Forwardcache).iter().zip(self.turns(rival));
+        let rounds = self.measurements(Kind::Forwardcache).iter().zip(self.measurements(rival));
         median(rounds.map(|(own, other)| own.requests_per_second / other.requests_per_second))
     }
 }
 
-/// Starts an origin and the servers, lets each have its turns, and ends them.
-pub(crate) fn measure(what: Throughput, kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outcome> {
-    let mut origin = what.load.origin()?;
-    let certificate = match what.load.is_over_tls() {
+/// Starts an origin and the servers, measures each server in each round, and stops them.
+pub(crate) fn measure(case: Throughput, kinds: &[Kind], rounds: u32, seconds: u32) -> Result<Outcome> {
+    let mut origin = case.load.origin()?;
+    let certificate = match case.load.is_over_tls() {
         true => Some(tls::make_certificate(origin.home())?),
         false => None,
     };
-    let is_on_disk = matches!(what.load, Load::DiskHits(..));
-    let start = |kind: &Kind| Server::start_with(*kind, &origin, certificate.as_deref(), is_on_disk);
+    let start = |kind: &Kind| Server::start_with(*kind, &origin, certificate.as_deref());
     let servers = kinds.iter().map(start).collect::<Result<Vec<Server>>>()?;
-    let mut outcome = Outcome { what, servers: kinds.iter().map(|kind| (*kind, Vec::new())).collect() };
+    let mut outcome = Outcome { case, servers: kinds.iter().map(|kind| (*kind, Vec::new())).collect() };
     let mut numbers = Numbers::default();
     for round in 0..rounds as usize {
         for place in 0..servers.len() {
             let index = (round + place) % servers.len();
             let server = &servers[index];
-            let turn = turn(what, server, &mut origin, &mut numbers, seconds).map_err(|error| {
-                format!("{}, {}: {error}\n{}", what.name, server.kind, server.last_words())
-            })?;
+            let measurement =
+                measure_once(case, server, &mut origin, &mut numbers, seconds).map_err(|error| {
+                    format!("{}, {}: {error}\n{}", case.name, server.kind, server.output_tail())
+                })?;
             eprintln!(
                 "{}, round {} of {rounds}: {:<12} {:>9.0} requests/s, p50 {:.2} ms, p99 {:.2} ms",
-                what.name,
+                case.name,
                 round + 1,
                 server.kind,
-                turn.requests_per_second,
-                turn.median_milliseconds,
-                turn.p99_milliseconds
+                measurement.requests_per_second,
+                measurement.median_milliseconds,
+                measurement.p99_milliseconds
             );
-            outcome.servers[index].1.push(turn);
+            outcome.servers[index].1.push(measurement);
         }
     }
     Ok(outcome)
 }
 
-/// Numbers of URLs that nobody asked for before.
+/// Hands out numbers of URLs that have not been requested before.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers(u64);
 
 impl Numbers {
-    /// The first of ten million, all for the caller.
+    /// Returns the first of ten million numbers that are reserved for the caller.
     pub(crate) fn take(&mut self) -> u64 {
         self.0 += 10_000_000;
         self.0
     }
 }
 
-fn turn(
-    what: Throughput,
+fn measure_once(
+    case: Throughput,
     server: &Server,
     origin: &mut Origin,
     numbers: &mut Numbers,
     seconds: u32,
-) -> Result<Turn> {
-    match what.load {
+) -> Result<Measurement> {
+    match case.load {
         Load::Handshakes { resumes } => handshakes(server, origin, resumes, seconds),
-        Load::Hits(file) | Load::TlsHits(file) => hits(server, origin, file, what.connections, seconds),
-        Load::DiskHits(file, count) => disk_hits(server, origin, file, count, what.connections, seconds),
-        Load::Misses => misses(server, origin, numbers, (what.connections, None), seconds),
+        Load::Hits(file) | Load::TlsHits(file) => hits(server, origin, file, case.connections, seconds),
+        Load::Misses => misses(server, origin, numbers, (case.connections, None), seconds),
         Load::SlowMisses(delay, _) => {
-            misses(server, origin, numbers, (what.connections, Some(delay)), seconds)
+            misses(server, origin, numbers, (case.connections, Some(delay)), seconds)
         }
-        Load::Mixed(_) => mixed(server, origin, numbers, what.connections, seconds),
+        Load::Mixed(_) => mixed(server, origin, numbers, case.connections, seconds),
     }
 }
 
-/// Makes sure that the server has it and says so, and asks for it that long.
+/// Stores the response in the server, then measures hits for this time.
 ///
 /// # Errors
 ///
-/// Also when the origin was asked meanwhile: then not all were hits.
+/// Also if a request reached the origin, because then not all were hits.
 pub(crate) fn hits(
     server: &Server,
     origin: &mut Origin,
     (path, length): (&str, u64),
     connections: u32,
     seconds: u32,
-) -> Result<Turn> {
+) -> Result<Measurement> {
     store(server, (path, length))?;
     let path = server.path(path);
-    let asked = origin.asked()?;
+    let requests_before = origin.request_count()?;
     let to = (server.scheme(), server.address);
-    let asking = || wrk::run(to, Asking::Same(&path), connections, seconds, origin.home());
-    let turn = timed(server, length, asking)?.1;
-    all_hits(origin, asked, turn)
+    let load = || wrk::run(to, RequestPattern::Same(&path), connections, seconds, origin.home());
+    let measurement = timed(server, length, load)?.1;
+    all_hits(origin, requests_before, measurement)
 }
 
-/// As [`hits`], each on a connection of its own.
-fn handshakes(server: &Server, origin: &mut Origin, resumes: bool, seconds: u32) -> Result<Turn> {
+/// Like [`hits`], with a new connection for each request.
+fn handshakes(server: &Server, origin: &mut Origin, resumes: bool, seconds: u32) -> Result<Measurement> {
     store(server, SMALL)?;
-    let asked = origin.asked()?;
-    let turn = timed(server, SMALL.1, || tls::handshakes(server, resumes, seconds))?.1;
-    all_hits(origin, asked, turn)
+    let requests_before = origin.request_count()?;
+    let measurement = timed(server, SMALL.1, || tls::handshakes(server, resumes, seconds))?.1;
+    all_hits(origin, requests_before, measurement)
 }
 
-/// The turn, if the origin was asked no more than before.
-fn all_hits(origin: &mut Origin, asked: u64, turn: Turn) -> Result<Turn> {
-    match origin.asked()? - asked {
-        0 => Ok(turn),
-        more => Err(format!("these are no hits: the origin was asked {more} times").into()),
+/// Returns the measurement if no further request has reached the origin.
+fn all_hits(origin: &mut Origin, requests_before: u64, measurement: Measurement) -> Result<Measurement> {
+    match origin.request_count()? - requests_before {
+        0 => Ok(measurement),
+        more => Err(format!("not all were hits: {more} requests reached the origin").into()),
     }
 }
 
-/// How long a server may take for what it writes behind.
-const WRITING: Duration = Duration::from_secs(3);
-
-/// Makes sure that the server has all of them, and asks for any of them that long.
-fn disk_hits(
-    server: &Server,
-    origin: &mut Origin,
-    (path, length): (&str, u64),
-    count: u64,
-    connections: u32,
-    seconds: u32,
-) -> Result<Turn> {
-    let path = format!("{}{path}/", Origin::NUMBERED);
-    let asked = origin.asked()?;
-    let mut connection = Connection::open(server.address)?;
-    let mut fill = || -> Result<()> {
-        for number in 0..count {
-            interruption::check()?;
-            let answer = connection.get(&server.path(&format!("{path}{number}")))?;
-            if answer.status != 200 || answer.length() != length {
-                return Err(format!("status {} with {} bytes", answer.status, answer.length()).into());
-            }
-        }
-        Ok(())
-    };
-    fill()?;
-    if origin.asked()? > asked {
-        // The first time: what was not written for want of time is now.
-        std::thread::sleep(WRITING);
-        fill()?;
-        std::thread::sleep(WRITING);
-    }
-    let path = server.path(&path);
-    let asked = origin.asked()?;
-    let asking = || {
-        let asking = Asking::Among(&path, count);
-        wrk::run((server.scheme(), server.address), asking, connections, seconds, origin.home())
-    };
-    let turn = timed(server, length, asking)?.1;
-    match origin.asked()? - asked {
-        0 => Ok(turn),
-        more => Err(format!("these are no hits: the origin was asked {more} times").into()),
-    }
-}
-
-/// Makes sure that the server has it and says so.
+/// Requests the path twice and verifies that the second response is a hit.
 fn store(server: &Server, (path, length): (&str, u64)) -> Result<()> {
     for is_second in [false, true] {
         let answer = server.get(path)?;
@@ -374,36 +296,37 @@ fn store(server: &Server, (path, length): (&str, u64)) -> Result<()> {
             return Err(format!("status {} with {} bytes", answer.status, answer.length()).into());
         }
         if is_second && !server.is_hit(&answer) {
-            return Err(format!("asked for the second time, it is no hit: {answer:?}").into());
+            return Err(format!("the second request is not a hit: {answer:?}").into());
         }
     }
     Ok(())
 }
 
-/// The first requests of all connections are spread over the time that the origin takes, if any.
+/// Measures misses. The first requests of all connections are spread over `spread`, if any.
 fn misses(
     server: &Server,
     origin: &mut Origin,
     numbers: &mut Numbers,
     (connections, spread): (u32, Option<Duration>),
     seconds: u32,
-) -> Result<Turn> {
+) -> Result<Measurement> {
     let first = numbers.take();
     let answer = server.get(&format!("{}{first}", Origin::DISTINCT))?;
     if answer.status != 200 || answer.length() != SMALL.1 || server.is_hit(&answer) {
-        return Err(format!("no miss of 1 KiB: {answer:?}").into());
+        return Err(format!("not a miss of 1 KiB: {answer:?}").into());
     }
     let path = server.path(Origin::DISTINCT);
-    let asked = origin.asked()?;
-    let asking = spread.map_or(Asking::Distinct(&path, first), |over| Asking::Spread(&path, first, over));
+    let requests_before = origin.request_count()?;
+    let load = spread
+        .map_or(RequestPattern::Distinct(&path, first), |over| RequestPattern::Spread(&path, first, over));
     let to = (server.scheme(), server.address);
-    let asking = || wrk::run(to, asking, connections, seconds, origin.home());
-    let (requests, turn) = timed(server, SMALL.1, asking)?;
-    let more = origin.asked()? - asked;
+    let load = || wrk::run(to, load, connections, seconds, origin.home());
+    let (requests, measurement) = timed(server, SMALL.1, load)?;
+    let more = origin.request_count()? - requests_before;
     if (more as f64) < requests {
-        return Err(format!("of {requests} requests {more} came to the origin: not all were misses").into());
+        return Err(format!("not all were misses: {more} of {requests} requests reached the origin").into());
     }
-    Ok(turn)
+    Ok(measurement)
 }
 
 fn mixed(
@@ -412,37 +335,41 @@ fn mixed(
     numbers: &mut Numbers,
     connections: u32,
     seconds: u32,
-) -> Result<Turn> {
+) -> Result<Measurement> {
     store(server, SMALL)?;
     let first = numbers.take();
-    let asked = origin.asked()?;
+    let requests_before = origin.request_count()?;
     let mut misses = 0;
-    let (_, turn) = timed(server, SMALL.1, || {
-        let seen;
-        (misses, seen) = mix::run(server, first, connections, seconds)?;
-        Ok(seen)
+    let (_, measurement) = timed(server, SMALL.1, || {
+        let result;
+        (misses, result) = mix::run(server, first, connections, seconds)?;
+        Ok(result)
     })?;
-    match origin.asked()? - asked {
-        more if more == misses => Ok(turn),
-        more => Err(format!("of {misses} misses and all hits {more} came to the origin").into()),
+    match origin.request_count()? - requests_before {
+        more if more == misses => Ok(measurement),
+        more => Err(format!("{more} requests reached the origin instead of {misses} misses").into()),
     }
 }
 
-/// The number of requests, and the rest.
-fn timed(server: &Server, length: u64, asking: impl FnOnce() -> Result<Seen>) -> Result<(f64, Turn)> {
+/// Measures a load. Returns the number of requests and the results.
+fn timed(
+    server: &Server,
+    length: u64,
+    load: impl FnOnce() -> Result<LoadResult>,
+) -> Result<(f64, Measurement)> {
     interruption::check()?;
     let before = server.usage();
-    let seen = asking()?;
+    let result = load()?;
     let after = server.usage();
-    if seen.bytes < seen.requests * length as f64 {
-        return Err(format!("{} requests brought {} bytes", seen.requests, seen.bytes).into());
+    if result.bytes < result.requests * length as f64 {
+        return Err(format!("{} requests returned only {} bytes", result.requests, result.bytes).into());
     }
-    let turn = Turn {
-        requests_per_second: seen.requests_per_second,
-        median_milliseconds: seen.median_milliseconds,
-        p99_milliseconds: seen.p99_milliseconds,
-        cpu: (after.cpu_seconds - before.cpu_seconds) * 1000.0 / seen.requests,
+    let measurement = Measurement {
+        requests_per_second: result.requests_per_second,
+        median_milliseconds: result.median_milliseconds,
+        p99_milliseconds: result.p99_milliseconds,
+        cpu: (after.cpu_seconds - before.cpu_seconds) * 1000.0 / result.requests,
         resident: after.resident as f64,
     };
-    Ok((seen.requests, turn))
+    Ok((result.requests, measurement))
 }

@@ -1,4 +1,4 @@
-//! A client that speaks TLS, and how many handshakes a server does: each connection asks for one small body.
+//! A TLS client, and the rate of handshakes of a server: each connection sends one request for a small body.
 
 use std::fs;
 use std::io;
@@ -20,12 +20,12 @@ use crate::Result;
 use crate::client::Connection;
 use crate::interruption;
 use crate::servers::{SMALL, Server};
-use crate::wrk::Seen;
+use crate::wrk::LoadResult;
 
-/// Clients that connect at a time.
+/// The number of concurrent clients.
 const CLIENTS: u32 = 8;
 
-/// Makes a certificate with a key for ECDSA on P-256, which a server shows: both in one file.
+/// Creates a server certificate with an ECDSA P-256 key, both in one file.
 pub(crate) fn make_certificate(folder: &Path) -> Result<PathBuf> {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names)?;
@@ -34,7 +34,7 @@ pub(crate) fn make_certificate(folder: &Path) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// TLS 1.3 with X25519, trusting whoever answers: what the client checks is no work of the server.
+/// TLS 1.3 with X25519. Any certificate is accepted, because verification by the client is not measured.
 pub(crate) fn config(resumes: bool) -> io::Result<Arc<ClientConfig>> {
     let mut provider = ring::default_provider();
     provider.kx_groups = vec![ring::kx_group::X25519];
@@ -42,7 +42,7 @@ pub(crate) fn config(resumes: bool) -> io::Result<Arc<ClientConfig>> {
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(io::Error::other)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_custom_certificate_verifier(Arc::new(AcceptAny))
         .with_no_client_auth();
     if !resumes {
         config.resumption = Resumption::disabled();
@@ -59,9 +59,9 @@ pub(crate) fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Re
 }
 
 #[derive(Debug)]
-struct Anybody;
+struct AcceptAny;
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -96,49 +96,48 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// Connects for that long, again and again, and asks once on each connection. The times are those of connections, from
-/// the first byte to the last.
+/// Opens connections for this time and sends one request on each. The times are those of whole connections.
 ///
 /// # Errors
 ///
-/// When any answer is an error or has another length, any connection breaks, or a session is resumed where none is to
-/// be, or the other way round.
-pub(crate) fn handshakes(server: &Server, resumes: bool, seconds: u32) -> Result<Seen> {
+/// If a response is an error or has a wrong length, if a connection breaks, or if a session is resumed contrary to
+/// `resumes`.
+pub(crate) fn handshakes(server: &Server, resumes: bool, seconds: u32) -> Result<LoadResult> {
     let until = Instant::now() + Duration::from_secs(seconds.into());
-    let begun = Instant::now();
+    let started = Instant::now();
     let (address, path) = (server.address, server.path(SMALL.0));
-    let shares = thread::scope(|scope| {
-        let start = |_| scope.spawn(|| share(address, &path, resumes, until));
+    let times = thread::scope(|scope| {
+        let start = |_| scope.spawn(|| run_client(address, &path, resumes, until));
         let clients: Vec<_> = (0..CLIENTS).map(start).collect();
         let joined =
             clients.into_iter().map(|client| Ok(client.join().map_err(|_| "a client panicked")??));
         joined.collect::<Result<Vec<Vec<f64>>>>()
     })?;
-    let elapsed = begun.elapsed().as_secs_f64();
-    Ok(Seen::of(shares.concat(), elapsed, SMALL.1)?)
+    let elapsed = started.elapsed().as_secs_f64();
+    Ok(LoadResult::of(times.concat(), elapsed, SMALL.1)?)
 }
 
-/// The microseconds that each connection took.
-fn share(address: SocketAddr, path: &str, resumes: bool, until: Instant) -> io::Result<Vec<f64>> {
+/// Returns the duration of each connection in microseconds.
+fn run_client(address: SocketAddr, path: &str, resumes: bool, until: Instant) -> io::Result<Vec<f64>> {
     let config = config(resumes)?;
     let mut times = Vec::new();
     // The first connection of a client has no session to resume.
     for is_first in std::iter::once(true).chain(std::iter::repeat(false)) {
         interruption::check()?;
-        let begun = Instant::now();
-        if begun >= until {
+        let started = Instant::now();
+        if started >= until {
             break;
         }
         let kind = once(address, path, &config)?;
         if (kind == Some(HandshakeKind::Resumed)) != (resumes && !is_first) {
-            return Err(io::Error::other(format!("a handshake is {kind:?}")));
+            return Err(io::Error::other(format!("unexpected kind of handshake: {kind:?}")));
         }
-        times.push(begun.elapsed().as_secs_f64() * 1e6);
+        times.push(started.elapsed().as_secs_f64() * 1e6);
     }
     Ok(times)
 }
 
-/// One connection with one request.
+/// Opens a connection and sends one request. Returns the kind of handshake.
 pub(crate) fn once(
     address: SocketAddr,
     path: &str,

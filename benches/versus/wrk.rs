@@ -1,4 +1,4 @@
-//! The load: wrk, with a script that says its figures so that they can be read.
+//! The load generator: wrk, with a script that prints its results in a parseable form.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,34 +9,32 @@ use std::time::Duration;
 use crate::Result;
 use crate::packages;
 
-/// What is asked for.
+/// The requests to send.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Asking<'a> {
-    /// This path, again and again.
+pub(crate) enum RequestPattern<'a> {
+    /// The same path repeatedly.
     Same(&'a str),
-    /// This path with a number after it, from the one given upwards.
+    /// The path followed by a number that increases from the given one.
     Distinct(&'a str, u64),
-    /// This path with a number after it, any below the one given.
-    Among(&'a str, u64),
-    /// As `Distinct`, the first requests of all connections spread over that long. An origin that takes a
-    /// fixed time would answer all of them in step otherwise, and how many steps fit into a turn is chance.
+    /// Like `Distinct`, with the first requests of all connections spread over this time. Otherwise an origin with a
+    /// fixed latency answers all of them in step, and the number of steps per measurement varies randomly.
     Spread(&'a str, u64, Duration),
 }
 
-/// What wrk saw.
+/// The results of wrk.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct LoadResult {
     pub(crate) requests: f64,
     pub(crate) requests_per_second: f64,
     pub(crate) median_milliseconds: f64,
     pub(crate) p99_milliseconds: f64,
-    /// Heads included.
+    /// Including heads.
     pub(crate) bytes: f64,
 }
 
-impl Seen {
-    /// What a client of this process saw: the microseconds of each request in that many seconds, and the length of each
-    /// body.
+impl LoadResult {
+    /// Computes the results of clients in this process from the microseconds of each request, the duration in
+    /// seconds and the length of each body.
     pub(crate) fn of(
         mut times: Vec<f64>,
         seconds: f64,
@@ -44,7 +42,7 @@ impl Seen {
     ) -> std::result::Result<Self, &'static str> {
         times.sort_by(f64::total_cmp);
         let percentile =
-            |percent: usize| times.get(times.len() * percent / 100).copied().ok_or("nothing was answered");
+            |percent: usize| times.get(times.len() * percent / 100).copied().ok_or("no responses");
         let requests = times.len() as f64;
         Ok(Self {
             requests,
@@ -56,26 +54,27 @@ impl Seen {
     }
 }
 
-/// Asks for that long, over that many connections at a time, by one thread.
+/// Runs the load for this time over this many connections, on one thread.
 ///
 /// # Errors
 ///
-/// When any answer is an error, any is late, or any connection breaks.
+/// If a response is an error or late, or if a connection breaks.
 pub(crate) fn run(
     (scheme, address): (&str, SocketAddr),
-    asking: Asking<'_>,
+    pattern: RequestPattern<'_>,
     connections: u32,
     seconds: u32,
     folder: &Path,
-) -> Result<Seen> {
-    let path = match asking {
-        Asking::Same(path) => path.to_owned(),
-        Asking::Distinct(path, first) | Asking::Spread(path, first, _) => format!("{path}{first}"),
-        Asking::Among(path, _) => format!("{path}0"),
+) -> Result<LoadResult> {
+    let path = match pattern {
+        RequestPattern::Same(path) => path.to_owned(),
+        RequestPattern::Distinct(path, first) | RequestPattern::Spread(path, first, _) => {
+            format!("{path}{first}")
+        }
     };
     let script = folder.join("wrk.lua");
-    fs::write(&script, script_for(address, asking, connections))?;
-    // It ends with this process too.
+    fs::write(&script, script_for(address, pattern, connections))?;
+    // The kernel ends wrk with this process.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(packages::path_of("wrk")?);
     command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--latency"]);
@@ -83,21 +82,16 @@ pub(crate) fn run(
     let output = command.output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     read(&text).map_err(|error| {
-        let complaints = String::from_utf8_lossy(&output.stderr);
-        format!("wrk: {error}\n{text}{complaints}").into()
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        format!("wrk: {error}\n{text}{stderr}").into()
     })
 }
 
-fn script_for(address: SocketAddr, asking: Asking<'_>, connections: u32) -> String {
-    // Only a script with a function `request` is asked for each of them: the others cost wrk nothing.
-    let request = match asking {
-        Asking::Same(_) => String::new(),
-        Asking::Among(path, count) => format!(
-            "request = function()\n\
-             \x20 return 'GET {path}' .. math.random(0, {count} - 1) .. ' HTTP/1.1\\r\\nHost: {address}\\r\\n\\r\\n'\n\
-             end\n"
-        ),
-        Asking::Distinct(path, first) | Asking::Spread(path, first, _) => format!(
+fn script_for(address: SocketAddr, pattern: RequestPattern<'_>, connections: u32) -> String {
+    // wrk calls `request` for each request if the script defines it, so omit it for a constant path.
+    let request = match pattern {
+        RequestPattern::Same(_) => String::new(),
+        RequestPattern::Distinct(path, first) | RequestPattern::Spread(path, first, _) => format!(
             "local number = {first}\n\
              request = function()\n\
              \x20 number = number + 1\n\
@@ -105,8 +99,8 @@ fn script_for(address: SocketAddr, asking: Asking<'_>, connections: u32) -> Stri
              end\n"
         ),
     };
-    let delay = match asking {
-        Asking::Spread(_, _, over) => format!(
+    let delay = match pattern {
+        RequestPattern::Spread(_, _, over) => format!(
             "local begun = 0\n\
              delay = function()\n\
              \x20 begun = begun + 1\n\
@@ -115,7 +109,7 @@ fn script_for(address: SocketAddr, asking: Asking<'_>, connections: u32) -> Stri
              end\n",
             over.as_millis()
         ),
-        Asking::Same(_) | Asking::Distinct(..) | Asking::Among(..) => String::new(),
+        RequestPattern::Same(_) | RequestPattern::Distinct(..) => String::new(),
     };
     request
         + &delay
@@ -127,20 +121,22 @@ fn script_for(address: SocketAddr, asking: Asking<'_>, connections: u32) -> Stri
            end\n"
 }
 
-fn read(text: &str) -> Result<Seen> {
-    let line = text.lines().find_map(|line| line.strip_prefix("versus ")).ok_or("it says no figures")?;
+fn read(text: &str) -> Result<LoadResult> {
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("versus ")).ok_or("no results in the output")?;
     let figures = line.split(' ').map(str::parse).collect::<std::result::Result<Vec<f64>, _>>()?;
     let &[requests, microseconds, median, p99, bytes, refused, broken] = &figures[..] else {
-        return Err("its figures are others".into());
+        return Err("unexpected results in the output".into());
     };
-    // wrk counts 4xx and 5xx, and prints a line about what is neither 2xx nor 3xx; nobody here redirects.
+    // wrk counts 4xx and 5xx as errors and prints "Non-2xx" for other statuses except 3xx; the servers send no
+    // redirects.
     if refused > 0.0 || broken > 0.0 || text.contains("Non-2xx") {
-        return Err(format!("{refused} answers are errors, {broken} connections broke or were late").into());
+        return Err(format!("{refused} error responses, {broken} connection errors or timeouts").into());
     }
     if requests < 1.0 {
-        return Err("nothing was answered".into());
+        return Err("no responses".into());
     }
-    Ok(Seen {
+    Ok(LoadResult {
         requests,
         requests_per_second: requests / (microseconds / 1e6),
         median_milliseconds: median / 1e3,

@@ -1,8 +1,8 @@
-//! Requests under way, and who takes the next one.
+//! Requests in flight, and the peer that serves the next one.
 
 use std::collections::{HashSet, VecDeque};
 
-/// A set of numbers below a bound.
+/// A set of integers below a bound.
 #[derive(Clone, Debug)]
 pub(crate) struct BitSet(Vec<u64>);
 
@@ -28,18 +28,18 @@ fn at(number: u64) -> usize {
     usize::try_from(number / 64).unwrap_or(usize::MAX)
 }
 
-/// What the peers have to do, under one choice of options.
+/// The load of the peers with given options.
 #[derive(Debug)]
 pub(crate) struct Load {
-    /// Requests that each peer answered.
+    /// The number of requests served by each peer.
     answered: Vec<u64>,
-    /// Whom each request under way is at, in the order in which they began.
+    /// The peer of each request in flight, oldest first.
     under_way: VecDeque<usize>,
     in_flight: Vec<u32>,
     most_under_way: usize,
-    /// How much above the mean of those under way a peer may have; none without a bound.
+    /// How far the requests in flight of a peer may exceed the mean; `None` means without limit.
     slack: Option<f64>,
-    /// The most popular keys that every client keeps itself.
+    /// The number of most popular keys in the near cache of every client.
     near: u64,
     passed_on: u64,
     at_owner: BitSet,
@@ -47,7 +47,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// With this many requests under way at a time for each peer.
+    /// Starts with `each` requests in flight per peer.
     pub(crate) fn new(peers: usize, keys: u64, each: usize, slack: Option<f64>, near: u64) -> Self {
         Self {
             answered: vec![0; peers],
@@ -71,7 +71,7 @@ impl Load {
         owners: impl FnOnce() -> I,
     ) {
         if key < self.near {
-            // Somebody had to fetch it once.
+            // The key was fetched once.
             self.at_owner.insert(key);
             return;
         }
@@ -105,13 +105,13 @@ impl Load {
         }
     }
 
-    /// What the busiest peer answered, by the mean.
+    /// Returns the load of the busiest peer, relative to the mean.
     pub(crate) fn busiest(&self) -> f64 {
         let most = self.answered.iter().max().copied().unwrap_or_default() as f64;
         most * self.answered.len() as f64 / (self.at_peers() as f64).max(1.0)
     }
 
-    /// The requests that came to the pool.
+    /// Returns the number of requests that reached the pool.
     pub(crate) fn at_peers(&self) -> u64 {
         self.answered.iter().sum()
     }
@@ -120,7 +120,7 @@ impl Load {
         self.passed_on
     }
 
-    /// How often an origin was asked: once by each peer that had to answer for a key.
+    /// Returns the number of origin fetches: one for each peer that served a key.
     pub(crate) fn origin_fetches(&self) -> u64 {
         self.at_owner.len() + self.at_others.len() as u64
     }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_bound_the_owner_answers_all() {
+    fn owner_serves_all_requests_without_a_limit() {
         let mut load = Load::new(4, 10, 2, None, 1);
         for key in [0, 1, 2, 2, 5] {
             load.request(key, 3, || 0..4);
@@ -142,10 +142,10 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_more_under_way_than_the_bound() {
+    fn no_peer_exceeds_the_limit_of_requests_in_flight() {
         let mut load = Load::new(5, 100, 8, Some(0.25), 0);
         for number in 0..500_u64 {
-            // Half of them are for one key.
+            // Half of the requests are for one key.
             let key = if number % 2 == 0 { 0 } else { number % 100 };
             let owner = usize::try_from(key % 5).unwrap();
             load.request(key, owner, || (0..5).map(move |next| (owner + next) % 5));

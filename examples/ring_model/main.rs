@@ -1,14 +1,14 @@
-//! Tries both rings on a model of a large pool: how even keys and requests are, and what a peer more or less moves.
+//! Models a large pool with both rings: the balance of keys and requests, and the keys moved by a membership change.
 //!
 //! ```sh
 //! cargo run --release --features cli --example ring_model -- --svg ring.svg
 //! ```
 //!
-//! | file | what it holds |
+//! | module | subject |
 //! |---|---|
-//! | `model` | keys, requests and changes, counted for either ring; pure |
-//! | `load` | requests under way, and who takes the next one; pure |
-//! | `zipf` | which key is asked for next; pure |
+//! | `model` | keys, requests and changes, counted for each ring |
+//! | `load` | requests in flight, and the peer that serves the next one |
+//! | `zipf` | the distribution of requested keys |
 //! | `table` | the counts as text |
 //! | `plot` | the counts as SVG |
 
@@ -27,30 +27,30 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::Model;
 
-/// Try both rings on a model of a large pool
+/// Model a large pool with both rings
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How many peers
+    /// Number of peers
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(2..=100_000))]
     peers: u32,
 
-    /// How many keys
+    /// Number of keys
     #[arg(long, value_name = "N", default_value = "10000000", value_parser = clap::value_parser!(u64).range(1..=4_000_000_000))]
     keys: u64,
 
-    /// How many requests for them
+    /// Number of requests
     #[arg(long, value_name = "N", default_value = "10000000")]
     requests: u64,
 
-    /// How much more popular some keys are: the n-th has one over n to this of the requests, from 0 to 4
+    /// Exponent of the Zipf distribution of requests, from 0 to 4
     #[arg(long, value_name = "EXPONENT", default_value = "1.0", value_parser = exponent)]
     zipf: f64,
 
-    /// Other requests for another number
+    /// Seed of the random requests
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
 
-    /// Write a plot of it to this file
+    /// Write a plot to this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
@@ -58,7 +58,7 @@ struct Arguments {
 fn exponent(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(exponent) if (0.0..=4.0).contains(&exponent) => Ok(exponent),
-        _ => Err("it is a number from 0 to 4".to_owned()),
+        _ => Err("must be a number from 0 to 4".to_owned()),
     }
 }
 
@@ -81,7 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// On a terminal alone.
+/// A progress bar, shown only on a terminal.
 fn bar(steps: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{human_pos:>12} of {human_len} [{bar:30}] {eta:>4} left");
     let bar = ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -1,4 +1,4 @@
-//! Keys, requests and changes of a large pool, counted for either ring.
+//! Keys, requests and membership changes of a large pool, counted for each ring.
 
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
@@ -8,19 +8,19 @@ use forwardcache::{HashFunction, Rendezvous, Ring};
 use crate::load::{BitSet, Load};
 use crate::zipf::{Random, Zipf};
 
-/// Requests under way at a time, for each peer.
+/// The number of requests in flight per peer.
 const UNDER_WAY: usize = 16;
 
-/// How much above the mean a peer may have under way where that is bounded.
+/// How far the requests in flight of a peer may exceed the mean, if limited.
 pub(crate) const SLACK: f64 = 0.25;
 
-/// How many of the most popular keys a client keeps itself, where it does.
+/// The number of most popular keys in a near cache, if enabled.
 pub(crate) const NEAR: u64 = 1000;
 
-/// After so many steps it is said how far it is.
+/// The number of steps between progress reports.
 const TELL: u64 = 1 << 14;
 
-/// What is modelled.
+/// The parameters of the model.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Model {
     pub(crate) peers: u32,
@@ -30,26 +30,26 @@ pub(crate) struct Model {
     pub(crate) seed: u64,
 }
 
-/// What a ring makes of it.
+/// The results of one ring.
 #[derive(Debug)]
 pub(crate) struct Counted {
     pub(crate) name: &'static str,
-    /// The keys of each peer by the mean, the busiest first.
+    /// The keys of each peer relative to the mean, largest first.
     pub(crate) shares: Vec<f64>,
     pub(crate) joined: Moved,
     pub(crate) left: Moved,
     pub(crate) loads: Vec<Loaded>,
 }
 
-/// What a change of the pool moves.
+/// The keys moved by a membership change.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Moved {
     pub(crate) keys: u64,
-    /// Those that some peer had stored: they have to be fetched again.
+    /// The moved keys that a peer had stored, which must be fetched again.
     pub(crate) stored: u64,
 }
 
-/// The requests, with and without a bound and a near cache.
+/// The load with and without a limit and a near cache.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) is_bounded: bool,
@@ -74,12 +74,12 @@ enum Either {
 }
 
 impl Model {
-    /// The steps that [`run`](Self::run) takes.
+    /// Returns the number of steps of [`run`](Self::run).
     pub(crate) fn steps(&self) -> u64 {
         self.requests + self.keys
     }
 
-    /// Counts it all, and says now and then how many steps were taken since it was last said.
+    /// Runs the model. Calls `tell` from time to time with the number of steps since the last call.
     pub(crate) fn run(&self, mut tell: impl FnMut(u64)) -> Vec<Counted> {
         let mut rings = [
             self.rings("compatible", |peers| Either::Compatible(compatible(peers))),
@@ -165,7 +165,7 @@ fn name(peer: u32) -> String {
     format!("{SCHEME}{peer}.cache.example.com:3000")
 }
 
-/// The number of that name: rings know names alone.
+/// Returns the number in a peer name, since rings only return names.
 fn number(name: &str) -> usize {
     let digits = name.as_bytes()[SCHEME.len()..].iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
@@ -173,7 +173,7 @@ fn number(name: &str) -> usize {
 
 fn spell(text: &mut String, key: u64) {
     text.clear();
-    // A String takes all that is written.
+    // Writing to a String never fails.
     let _ = write!(text, "https://example.com/{key}");
 }
 
@@ -214,7 +214,7 @@ mod tests {
     const SMALL: Model = Model { peers: 7, keys: 3000, requests: 20_000, exponent: 1.0, seed: 5 };
 
     #[test]
-    fn counts_are_those_of_looking_at_each_key() {
+    fn counts_match_a_lookup_of_each_key() {
         let mut steps = 0;
         let counted = SMALL.run(|more| steps += more);
         assert_eq!(steps, SMALL.steps());
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_evens_requests_and_costs_fetches() {
+    fn limit_balances_requests_and_causes_fetches() {
         for counted in SMALL.run(|_| ()) {
             let [plain, bounded] = [&counted.loads[0], &counted.loads[1]];
             assert!(!plain.is_bounded && bounded.is_bounded);

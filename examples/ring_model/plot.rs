@@ -1,4 +1,4 @@
-//! The counts as SVG: the keys of each peer as a line, the busiest by requests as bars.
+//! The results as SVG: the keys of each peer as a line, the load of the busiest peer as bars.
 
 use std::fmt::Write as _;
 
@@ -14,10 +14,10 @@ const BARS_LEFT: f64 = 250.0;
 const BAR: f64 = 18.0;
 const STEP: f64 = 24.0;
 
-/// More points than this of a line are not seen.
+/// The maximum number of points of a line; more are not visible.
 const POINTS: usize = 400;
 
-/// The colors are legible on white and on black; where the reader prefers dark, the text is light.
+/// The colors are legible on light and dark backgrounds; the text adapts to the preferred scheme.
 const STYLE: &str = "\
 text { font: 13px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #24292f; }
 .title { font-weight: 600; }
@@ -28,14 +28,14 @@ rect.compatible { fill: #8b949e; stroke: none; } rect.rendezvous { fill: #2f81f7
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3; } }
 ";
 
-/// An image of it. Writing to a String never fails.
+/// Renders the results as SVG. Writing to a String never fails.
 pub(crate) fn svg(model: &Model, counted: &[Counted]) -> String {
     let mut body = String::new();
     let top = lines(&mut body, counted, MARGIN);
     let height = bars(&mut body, counted, top);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
-         height=\"{height}\" role=\"img\" aria-label=\"Keys and requests of {} peers on either ring\">\n\
+         height=\"{height}\" role=\"img\" aria-label=\"Keys and requests of {} peers with each ring\">\n\
          <style>\n{STYLE}</style>\n{body}</svg>\n",
         model.peers
     )
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_and_bar_is_in_the_picture() {
+    fn svg_contains_every_line_and_bar() {
         let model = Model { peers: 5, keys: 100, requests: 200, exponent: 1.0, seed: 1 };
         let svg = svg(&model, &model.run(|_| ()));
         assert_eq!(svg.matches("<polyline").count(), 2);

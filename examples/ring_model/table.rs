@@ -1,4 +1,4 @@
-//! The counts as text, in Markdown.
+//! The results as a Markdown table.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ pub(crate) fn text(model: &Model, counted: &[Counted]) -> String {
     for ring in counted {
         let times = |moved: Moved, peers: u32| moved.keys as f64 / model.keys as f64 * f64::from(peers);
         let least = ring.shares.last().copied().unwrap_or_default();
-        // A String takes all that is written.
+        // Writing to a String never fails.
         let _ = writeln!(
             text,
             "| {} | {:.3} | {least:.3} | {:.2} | {:.2} | {} | {} |",

@@ -1,21 +1,21 @@
-//! Which key is asked for next.
+//! The distribution of requested keys.
 
-/// Draws the n-th of some keys in proportion to one over n to the exponent.
+/// Draws the n-th key with a probability proportional to `1 / n^exponent`.
 ///
-/// By rejection from the area under the curve (Hörmann and Derflinger, "Rejection-inversion to generate
-/// variates from monotone discrete distributions", 1996): it needs no table, however many keys there are.
+/// Uses rejection-inversion (Hörmann and Derflinger, "Rejection-inversion to generate variates from monotone discrete
+/// distributions", 1996), which needs no table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Zipf {
     keys: f64,
     exponent: f64,
     begin: f64,
     end: f64,
-    /// As far from a whole number the area around it is always inside of the curve.
+    /// The distance from an integer within which a draw is accepted without evaluating the curve.
     safe: f64,
 }
 
 impl Zipf {
-    /// Of this many keys, one at least, with an exponent that is not negative.
+    /// A distribution over `keys` keys, at least one, with a non-negative exponent.
     pub(crate) fn new(keys: u64, exponent: f64) -> Self {
         let keys = keys.max(1) as f64;
         let mut zipf = Self { keys, exponent, begin: 0.0, end: 0.0, safe: 0.0 };
@@ -25,7 +25,7 @@ impl Zipf {
         zipf
     }
 
-    /// The next key, the most popular being 0.
+    /// Returns the next key; 0 is the most popular.
     pub(crate) fn draw(&self, random: &mut Random) -> u64 {
         loop {
             let area = self.end + random.unit() * (self.begin - self.end);
@@ -37,7 +37,7 @@ impl Zipf {
         }
     }
 
-    /// The weight of the key of this rank, the most popular being 1.
+    /// Returns the weight of the key with this rank; rank 1 is the most popular.
     pub(crate) fn height(&self, rank: f64) -> f64 {
         rank.powf(-self.exponent)
     }
@@ -54,22 +54,22 @@ impl Zipf {
     }
 }
 
-/// (e^x - 1) / x, also near 0.
+/// `(e^x - 1) / x`, accurate near 0.
 fn expm1_over(at: f64) -> f64 {
     if at.abs() > 1e-8 { at.exp_m1() / at } else { 1.0 + at / 2.0 }
 }
 
-/// ln(1 + x) / x, also near 0.
+/// `ln(1 + x) / x`, accurate near 0.
 fn ln1p_over(at: f64) -> f64 {
     if at.abs() > 1e-8 { at.ln_1p() / at } else { 1.0 - at / 2.0 }
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a rank")]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank fits into u64")]
 fn whole(rank: f64) -> u64 {
     rank as u64
 }
 
-/// Numbers that are the same at every run (splitmix64).
+/// A generator with the same numbers in every run (splitmix64).
 #[derive(Clone, Debug)]
 pub(crate) struct Random(pub(crate) u64);
 
@@ -81,7 +81,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to 1.
+    /// Returns a number from 0 to 1.
     fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_come_as_often_as_their_ranks_say() {
+    fn frequency_of_keys_matches_their_rank() {
         for exponent in [0.0, 0.7, 1.0, 1.3] {
             let zipf = Zipf::new(50, exponent);
             let mut random = Random(3);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_is_always_drawn() {
+    fn only_key_is_always_drawn() {
         assert_eq!(Zipf::new(1, 1.0).draw(&mut Random(1)), 0);
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use forwardcache::{Body, Client, Error, EventFront, FrontOptions, ManualClock, Outcome, Peer, Serving};
+use forwardcache::{Body, Client, Error, ManualClock, Outcome, Peer, Server, ServerConfig, ServerHandle};
 use http::{Request, Response};
 use parking_lot::Mutex;
 
@@ -74,14 +74,14 @@ const LEFT_ALONE: Duration = Duration::from_secs(10);
 struct Member {
     peer: Peer,
     address: SocketAddr,
-    serving: Option<Serving>,
+    serving: Option<ServerHandle>,
 }
 
 impl Member {
     fn serve_again(&mut self) -> Result<(), Failure> {
         let listener = TcpListener::bind(self.address)
             .map_err(|error| Failure::io(format_args!("cannot listen on {}", self.address), &error))?;
-        self.serving = Some(self.peer.serve_on(listener, FrontOptions::new())?);
+        self.serving = Some(self.peer.serve_on(listener, ServerConfig::new())?);
         Ok(())
     }
 }
@@ -98,7 +98,7 @@ fn busiest(pool: &[Member], origin: SocketAddr) -> Result<usize, Failure> {
 }
 
 /// An origin whose answers may be kept for a minute.
-fn start_origin(seen: Seen) -> Result<Serving, Error> {
+fn start_origin(seen: Seen) -> Result<ServerHandle, Error> {
     let handler = move |request: Request<Body>| {
         let path = request.uri().path().to_owned();
         let body =
@@ -108,7 +108,7 @@ fn start_origin(seen: Seen) -> Result<Serving, Error> {
         response.headers_mut().insert("cache-control", http::HeaderValue::from_static("max-age=60"));
         response
     };
-    EventFront::bind("127.0.0.1:0", FrontOptions::new(), handler)
+    Server::bind("127.0.0.1:0", ServerConfig::new(), handler)
 }
 
 /// Three peers, each of which knows the other two. Whom they leave alone is decided by this clock.
@@ -123,7 +123,7 @@ fn start_pool(clock: &Arc<ManualClock>) -> Result<Vec<Member>, Failure> {
     for ((url, listener), address) in urls.iter().zip(listeners).zip(addresses) {
         let client = Client::builder().clock(Arc::clone(clock));
         let peer = Peer::builder(url).client(client).pool(urls.clone()).build()?;
-        let serving = Some(peer.serve_on(listener, FrontOptions::new())?);
+        let serving = Some(peer.serve_on(listener, ServerConfig::new())?);
         pool.push(Member { peer, address, serving });
     }
     Ok(pool)

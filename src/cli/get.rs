@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
 use forwardcache::{
-    Body, Caching, Client, Deadline, Error, MemoryStore, NoPeerLeft, Origin, Outcome, RoundTrip,
+    Body, Client, Deadline, Error, HttpCache, MemoryStore, OnNoPeers, Origin, Outcome, RoundTrip,
 };
 use http::{Request, Response};
 
@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
         }
         return fetch(arguments, request, &own_cache(arguments)?);
     }
-    let last = if arguments.peers_only { NoPeerLeft::Fail } else { NoPeerLeft::FetchDirectly };
+    let last = if arguments.peers_only { OnNoPeers::Fail } else { OnNoPeers::FetchDirectly };
     let client = pool::client(Client::builder(), reaching, last)?;
     let done = fetch(arguments, request, &client);
     if done.is_ok() && client.counts().direct_fetches > 0 {
@@ -59,17 +59,17 @@ fn fetch(arguments: &Get, request: Request<Body>, way: &impl RoundTrip) -> Resul
 }
 
 /// Without a pool, a cache of our own, so that the same rules apply.
-fn own_cache(arguments: &Get) -> Result<Caching, Error> {
+fn own_cache(arguments: &Get) -> Result<HttpCache, Error> {
     let mut origin = Origin::builder();
     if let Some(path) = &arguments.asking.reaching.ca_file {
         origin = origin.root_certificates_file(path);
     }
-    Caching::builder().origin(origin.build()?).store(MemoryStore::default()).build()
+    HttpCache::builder().origin(origin.build()?).store(MemoryStore::default()).build()
 }
 
 fn request(arguments: &Get) -> Result<Request<Body>, Failure> {
     let mut request = Request::new(Body::empty());
-    *request.uri_mut() = forwardcache::Target::parse(&arguments.url).map_err(Error::from)?.uri();
+    *request.uri_mut() = forwardcache::CanonicalUrl::parse(&arguments.url).map_err(Error::from)?.uri();
     *request.headers_mut() = fields::parsed(&arguments.asking.fields)?;
     if let Some(limit) = arguments.max_time {
         request.extensions_mut().insert(Deadline::within(limit));

@@ -5,7 +5,7 @@
 //! | `arguments` | the words that may be typed |
 //! | `failure` | one line on standard error, and the exit code |
 //! | `serve` | a peer of the pool, until it is told to end |
-//! | `front` | the front that the command line asks for |
+//! | `server` | the front that the command line asks for |
 //! | `open_files` | how many files may be open |
 //! | `get` | one URL through the pool, or cached in this process |
 //! | `why` | what would happen to a GET, as the owner of its URL says |
@@ -22,7 +22,6 @@ mod arguments;
 mod demo;
 mod failure;
 mod fields;
-mod front;
 mod get;
 mod open_files;
 mod owner;
@@ -31,6 +30,7 @@ mod progress;
 mod purge;
 mod ring;
 mod serve;
+mod server;
 mod tokens;
 mod why;
 

@@ -3,11 +3,12 @@
 use std::time::SystemTime;
 
 use forwardcache::{
-    Client, ClientBuilder, Error, Member, Members, MembersDns, MembersFile, Membership, NoPeerLeft, RingKind,
+    Client, ClientBuilder, Discovery, DnsDiscovery, Error, FileDiscovery, Member, Membership, OnNoPeers,
+    RingKind,
 };
 
 use super::arguments::{Listed, Reaching, RingName, RingOptions};
-use super::front::with;
+use super::server::with;
 use super::tokens;
 
 impl Listed {
@@ -16,12 +17,12 @@ impl Listed {
     }
 
     /// The list that is kept elsewhere, if one is. A name without a scheme is that of peers that speak this one.
-    pub(crate) fn members(&self, scheme: &str) -> Result<Option<Box<dyn Members>>, Error> {
+    pub(crate) fn members(&self, scheme: &str) -> Result<Option<Box<dyn Discovery>>, Error> {
         if let Some(path) = &self.peers_file {
-            return Ok(Some(Box::new(MembersFile::new(path))));
+            return Ok(Some(Box::new(FileDiscovery::new(path))));
         }
         let Some(name) = self.base_url(scheme) else { return Ok(None) };
-        Ok(Some(Box::new(MembersDns::new(&name)?)))
+        Ok(Some(Box::new(DnsDiscovery::new(&name)?)))
     }
 
     /// How a client is told of it, with a space in front.
@@ -50,13 +51,13 @@ impl Listed {
 }
 
 /// A client of the pool that is named, which does this when no peer is left.
-pub(crate) fn client(client: ClientBuilder, reaching: &Reaching, last: NoPeerLeft) -> Result<Client, Error> {
+pub(crate) fn client(client: ClientBuilder, reaching: &Reaching, last: OnNoPeers) -> Result<Client, Error> {
     let pool = &reaching.pool;
     let client = placing(&pool.ring, client)
         .members(members(&reaching.listed.peers)?)
         .path(&pool.path)
         .accept_unmarked(pool.go_peers)
-        .no_peer_left(last);
+        .on_no_peers(last);
     let client = with(client, reaching.ca_file.as_ref(), ClientBuilder::root_certificates_file);
     let identity = reaching.cert_file.as_ref().zip(reaching.key_file.as_ref());
     let client = with(client, identity, |client, (certificates, key)| {

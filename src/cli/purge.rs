@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use forwardcache::{Client, Error, NoPeerLeft, PeerUrl, Purge, Purged};
+use forwardcache::{Client, Error, OnNoPeers, PeerUrl, Purge, Purged};
 
 use super::arguments;
 use super::failure::{Failure, print};
@@ -14,7 +14,7 @@ pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
     let purges = purges(arguments)?.into_iter();
     let purges: Vec<_> = purges.map(|purge| if arguments.soft { purge.soft() } else { purge }).collect();
     let client = Client::builder().purge_timeout(arguments.max_time);
-    let client = pool::client(client, &arguments.reaching, NoPeerLeft::Fail)?;
+    let client = pool::client(client, &arguments.reaching, OnNoPeers::Fail)?;
     let mut went: BTreeMap<PeerUrl, Purged> = BTreeMap::new();
     let mut failed: Vec<(PeerUrl, Error)> = Vec::new();
     let mut left = client.pool();

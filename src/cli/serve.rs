@@ -6,16 +6,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use forwardcache::{
-    Client, DiskStore, Error, ErrorKind, FrontOptions, Member, Membership, NearCache, Origin, OriginBuilder,
-    Peer, PeerBuilder, Politeness, Rules, ServerTls, Serving, ShutdownHandle, Tokens,
+    Client, DiskStore, Error, ErrorKind, Member, Membership, NearCache, Origin, OriginBuilder, OriginLimits,
+    Peer, PeerBuilder, Rules, ServerConfig, ServerHandle, ServerTls, ShutdownHandle, Tokens,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::arguments::{Front, Listed, Mode, OriginArguments, RingName, Serve, UnknownFields};
 use super::failure::{Failure, print};
-use super::front::with;
-use super::{front, open_files, pool, tokens};
+use super::server::with;
+use super::{open_files, pool, server, tokens};
 
 /// How many connections there may be at the address for operators.
 const ADMIN_CONNECTIONS: usize = 256;
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let tokens = tokens::of(arguments.token_file.as_deref())?;
     let operator_tokens = arguments.operator_token_file.as_ref().map(Tokens::from_file).transpose()?;
     let (front, workers) = (arguments.front.front, arguments.front.workers);
-    let options = front::options(&arguments.front, tls.clone())?;
+    let options = server::options(&arguments.front, tls.clone())?;
     if !address.ip().is_loopback() {
         check_opening(&arguments, tokens.is_some(), address)?;
     }
@@ -60,10 +60,10 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     check_own_pool(&peer, &listed)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
         .map_err(|error| Failure::io("cannot listen for signals", &error))?;
-    let serving = front::serve(&peer, listener, front, workers, options)?;
+    let serving = server::serve(&peer, listener, front, workers, options)?;
     let admin = match admin {
         Some((listener, address)) => {
-            let options = FrontOptions::new().workers(1).io_threads(1).max_connections(ADMIN_CONNECTIONS);
+            let options = ServerConfig::new().workers(1).io_threads(1).max_connections(ADMIN_CONNECTIONS);
             // On this machine nobody is between.
             let options = match &tls {
                 Some(tls) if !address.ip().is_loopback() => options.tls(tls.clone()),
@@ -133,7 +133,7 @@ fn disk(arguments: &Serve) -> Option<DiskStore> {
 }
 
 /// Shuts the other server down too when this one ends.
-fn end_together(admin: Serving, other: ShutdownHandle) -> JoinHandle<()> {
+fn end_together(admin: ServerHandle, other: ShutdownHandle) -> JoinHandle<()> {
     thread::spawn(move || {
         admin.join();
         other.shutdown();
@@ -249,7 +249,7 @@ fn peer(
             pool::placing(&arguments.pool.ring, Client::builder()).accept_unmarked(arguments.pool.go_peers),
         )
         .rules(rules(&arguments))
-        .politeness(politeness(&arguments))
+        .origin_limits(origin_limits(&arguments))
         .network(network(&arguments.network))
         .origins(arguments.origins.unwrap_or_default())
         .pass_cookies(arguments.pass_cookies || arguments.pool.go_peers)
@@ -288,7 +288,7 @@ fn network(typed: &OriginArguments) -> OriginBuilder {
     let set = with(set, typed.origin_read_timeout, OriginBuilder::read_timeout);
     let set = with(set, typed.origin_stream_timeout, OriginBuilder::stream_timeout);
     let set = with(set, typed.origin_max_time, OriginBuilder::whole_timeout);
-    let set = with(set, typed.max_origin_head, |set, size| set.max_head(front::length(size)));
+    let set = with(set, typed.max_origin_head, |set, size| set.max_head(server::length(size)));
     let set = with(set, typed.max_origin_fields, |set, count| set.max_fields(count.into()));
     with(set, typed.user_agent.as_deref(), OriginBuilder::user_agent)
 }
@@ -297,14 +297,14 @@ fn scheme(arguments: &Serve) -> &'static str {
     if arguments.tls_cert.is_some() { "https" } else { "http" }
 }
 
-fn politeness(arguments: &Serve) -> Politeness {
-    let politeness = Politeness::new().pause_origins(arguments.pause_origins);
-    let politeness = with(politeness, arguments.origin_rate, Politeness::rate);
-    let politeness = with(politeness, arguments.origin_concurrency, Politeness::concurrent);
+fn origin_limits(arguments: &Serve) -> OriginLimits {
+    let origin_limits = OriginLimits::new().pause_origins(arguments.pause_origins);
+    let origin_limits = with(origin_limits, arguments.origin_rate, OriginLimits::rate);
+    let origin_limits = with(origin_limits, arguments.origin_concurrency, OriginLimits::concurrent);
     // The front on tiny_http does not say how many answer.
     match (arguments.front.front, arguments.front.workers) {
-        (Front::TinyHttp, Some(workers)) => politeness.max_waiting(usize::from(workers) / 2),
-        _ => politeness,
+        (Front::TinyHttp, Some(workers)) => origin_limits.max_waiting(usize::from(workers) / 2),
+        _ => origin_limits,
     }
 }
 

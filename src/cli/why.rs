@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use forwardcache::{Client, Error, NoPeerLeft, Target};
+use forwardcache::{CanonicalUrl, Client, Error, OnNoPeers};
 use http::Request;
 
 use super::arguments::Why;
@@ -11,10 +11,14 @@ use super::{fields, pool};
 
 pub(crate) fn run(arguments: &Why) -> Result<ExitCode, Failure> {
     let headers = fields::parsed(&arguments.asking.fields)?;
-    let client = pool::client(Client::builder(), &arguments.asking.reaching, NoPeerLeft::Fail)?;
+    let client = pool::client(Client::builder(), &arguments.asking.reaching, OnNoPeers::Fail)?;
     // All of what was typed is read before any of it is asked.
-    let targets: Vec<Target> =
-        arguments.urls.iter().map(|url| Target::parse(url)).collect::<Result<_, _>>().map_err(Error::from)?;
+    let targets: Vec<CanonicalUrl> = arguments
+        .urls
+        .iter()
+        .map(|url| CanonicalUrl::parse(url))
+        .collect::<Result<_, _>>()
+        .map_err(Error::from)?;
     for (at, target) in targets.iter().enumerate() {
         let mut request = Request::new(());
         *request.uri_mut() = target.uri();

@@ -6,31 +6,31 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::asking::Client;
 use super::budget::RetryBudget;
-use super::choices::NoPeerLeft;
+use super::choices::OnNoPeers;
+use super::client::Client;
 use super::counts::Counters;
-use super::disagreements::Disagreements;
+use super::dispatch::{COLLECTED, Inner};
 use super::helpers::Helpers;
 use super::peers::{self, Jitter, Peers};
 use super::pool::{self, Pool, RingChoice};
-use super::sending::{COLLECTED, Inner};
+use super::ring_mismatches::Disagreements;
 use super::watch::Watch;
-use crate::access::OriginRules;
-use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, ErrorKind, Result};
-use crate::member::Member;
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::token::Tokens;
 #[cfg(feature = "peer")]
-use crate::near::{Near, NearCache, NearParts};
+use crate::client::near_cache::{Near, NearCache, NearParts};
+use crate::message::round_trip::RoundTrip;
+use crate::origin::access::OriginRules;
 use crate::origin::{Origin, OriginBuilder};
 #[cfg(feature = "peer")]
-use crate::peer_url::PeerUrl;
-#[cfg(feature = "peer")]
 use crate::policy::Rules;
-use crate::protocol::{self, Paths};
-use crate::ring::{HashFunction, Ring, RingKind};
-use crate::round_trip::RoundTrip;
-use crate::token::Tokens;
+use crate::pool::member::Member;
+#[cfg(feature = "peer")]
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::{self, Paths};
+use crate::pool::ring::{HashFunction, Ring, RingKind};
 
 /// How long a peer may take to answer, unless told otherwise.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(70);
@@ -68,7 +68,7 @@ pub struct ClientBuilder {
     hash: Option<HashFunction>,
     network: OriginBuilder,
     transport: Option<Arc<dyn RoundTrip>>,
-    no_peer_left: NoPeerLeft,
+    on_no_peers: OnNoPeers,
     clock: Arc<dyn Clock>,
     jitter: Option<Jitter>,
     options: Options,
@@ -140,7 +140,7 @@ impl Default for ClientBuilder {
                 .idle_connections(IDLE_CONNECTIONS)
                 .idle_connections_per_origin(IDLE_CONNECTIONS_PER_PEER),
             transport: None,
-            no_peer_left: NoPeerLeft::default(),
+            on_no_peers: OnNoPeers::default(),
             clock: Arc::new(SystemClock),
             jitter: None,
             options: Options::default(),
@@ -311,7 +311,7 @@ impl ClientBuilder {
     /// that lead to a root, and its key, not encrypted. They are read once, by [`build`](Self::build).
     /// Default: none.
     ///
-    /// Peers alone are shown it: what is [fetched directly](NoPeerLeft::FetchDirectly) goes out without.
+    /// Peers alone are shown it: what is [fetched directly](OnNoPeers::FetchDirectly) goes out without.
     ///
     /// The last call counts, of this and of [`client_certificate_pem`](Self::client_certificate_pem).
     ///
@@ -360,13 +360,13 @@ impl ClientBuilder {
         self
     }
 
-    /// What to do with a request for which no peer is left. Default: [`NoPeerLeft::FetchDirectly`].
+    /// What to do with a request for which no peer is left. Default: [`OnNoPeers::FetchDirectly`].
     ///
     /// What is fetched directly is not cached, comes without the pool's credentials, and by the rules of nobody:
-    /// where peers have [`OriginRules`] that clients must not get around, choose [`NoPeerLeft::Fail`]. A
+    /// where peers have [`OriginRules`] that clients must not get around, choose [`OnNoPeers::Fail`]. A
     /// `Peer` never goes past its own rules: it answers from its own share.
-    pub fn no_peer_left(mut self, choice: NoPeerLeft) -> Self {
-        self.no_peer_left = choice;
+    pub fn on_no_peers(mut self, choice: OnNoPeers) -> Self {
+        self.on_no_peers = choice;
         self
     }
 
@@ -428,7 +428,7 @@ impl ClientBuilder {
             return Err(Error::new(ErrorKind::BadOption, text));
         }
         let ring = ring(self.ring, self.replicas, self.hash)?;
-        let fetches_directly = self.no_peer_left == NoPeerLeft::FetchDirectly;
+        let fetches_directly = self.on_no_peers == OnNoPeers::FetchDirectly;
         let mut networks = Vec::new();
         let (transport, direct): (Arc<dyn RoundTrip>, Option<Arc<dyn RoundTrip>>) = match self.transport {
             Some(transport) => (Arc::clone(&transport), fetches_directly.then_some(transport)),
@@ -504,7 +504,7 @@ impl fmt::Debug for ClientBuilder {
             .field("replicas", &self.replicas)
             .field("hash", &self.hash)
             .field("network", &self.network)
-            .field("no_peer_left", &self.no_peer_left)
+            .field("on_no_peers", &self.on_no_peers)
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
@@ -517,7 +517,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::tls::testing::{Authority, server_config};
+    use crate::base::tls::testing::{Authority, server_config};
 
     /// Whether a server that asks for a certificate, and does not insist, is shown one by this client.
     fn is_shown_it(authority: &Authority, client: impl FnOnce(String) -> Client) -> bool {
@@ -561,7 +561,7 @@ mod tests {
             Client::builder()
                 .root_certificates_file(roots.path())
                 .client_certificate_pem(made.certificate.clone(), made.key.clone())
-                .no_peer_left(NoPeerLeft::FetchDirectly)
+                .on_no_peers(OnNoPeers::FetchDirectly)
         };
         assert!(is_shown_it(&authority, |url| builder().pool([url]).build().unwrap()));
         assert!(!is_shown_it(&authority, |_| builder().build().unwrap()));

@@ -2,24 +2,24 @@
 
 use std::sync::Arc;
 
-use super::asked::Asked;
-use super::health::{Look, Ticket};
-use super::peers::Known;
+use super::circuit_breaker::{Admission, Epoch};
+use super::dispatch::{Fallback, Inner};
+use super::peers::PeerEntry;
 use super::pool::Owners;
-use super::sending::{Inner, Last};
-use crate::target::Target;
+use super::replayable_request::ReplayableRequest;
+use crate::message::url::CanonicalUrl;
 
 /// A peer that may be asked.
 #[derive(Clone)]
 pub(super) struct Candidate {
-    pub(super) peer: Arc<Known>,
-    pub(super) ticket: Ticket,
+    pub(super) peer: Arc<PeerEntry>,
+    pub(super) ticket: Epoch,
 }
 
 /// The owners of a URL that were not asked yet.
 pub(super) struct Candidates<'a> {
     owners: Owners<'a>,
-    last: &'a Last<'a>,
+    last: &'a Fallback<'a>,
     /// The first that was passed over and answers: asked where there is nobody else in the pool.
     spare: Option<Candidate>,
     /// The first that was passed over and may be back: asked where there is nobody else at all.
@@ -30,7 +30,7 @@ pub(super) struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    pub(super) fn new(owners: Owners<'a>, last: &'a Last<'a>) -> Self {
+    pub(super) fn new(owners: Owners<'a>, last: &'a Fallback<'a>) -> Self {
         Self { owners, last, spare: None, trial: None, is_own_turn: false }
     }
 }
@@ -40,7 +40,7 @@ impl Inner {
     pub(super) fn next_candidate(
         self: &Arc<Self>,
         candidates: &mut Candidates<'_>,
-        asked: &Asked,
+        asked: &ReplayableRequest,
     ) -> Option<Candidate> {
         if candidates.is_own_turn {
             return None;
@@ -48,7 +48,7 @@ impl Inner {
         for owner in &mut candidates.owners {
             match candidates.last {
                 // Those behind it have less of a right to the URL.
-                Last::Own(own, _) if **own == owner => {
+                Fallback::Own(own, _) if **own == owner => {
                     candidates.is_own_turn = true;
                     return None;
                 }
@@ -58,12 +58,12 @@ impl Inner {
             let peer = self.peers.of(&owner);
             let look = self.peers.look(&peer, || share(&asked.target));
             match look {
-                Look::Ask(ticket) if !peer.is_suspected() => return Some(Candidate { peer, ticket }),
-                Look::Skip => {}
-                Look::Ask(ticket) | Look::Spare(ticket) => {
+                Admission::Ask(ticket) if !peer.is_suspected() => return Some(Candidate { peer, ticket }),
+                Admission::Skip => {}
+                Admission::Ask(ticket) | Admission::Spare(ticket) => {
                     candidates.spare.get_or_insert(Candidate { peer, ticket });
                 }
-                Look::Trial(ticket) => {
+                Admission::Trial(ticket) => {
                     if self.peers.is_due(&peer) {
                         self.check_return(&peer);
                     }
@@ -73,9 +73,9 @@ impl Inner {
             self.counters.passed_over.count();
         }
         let has_other_way = match candidates.last {
-            Last::Own(..) => true,
-            Last::Nobody => false,
-            Last::Chosen => self.direct.is_some(),
+            Fallback::Own(..) => true,
+            Fallback::Nobody => false,
+            Fallback::Chosen => self.direct.is_some(),
         };
         let trial = candidates.trial.take().filter(|_| !has_other_way);
         candidates.spare.take().or(trial)
@@ -83,7 +83,7 @@ impl Inner {
 }
 
 /// Where among all keys this one is, in thousandths.
-fn share(target: &Target) -> u16 {
+fn share(target: &CanonicalUrl) -> u16 {
     let hash = crc32fast::hash(target.ring_key().as_bytes());
     u16::try_from(hash % 1000).unwrap_or(0)
 }

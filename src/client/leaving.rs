@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
 
-use super::asking::Client;
-use super::side_by_side::side_by_side;
-use crate::body::Body;
-use crate::peer_url::PeerUrl;
-use crate::protocol::{self, Endpoint, Within};
-use crate::target::query_escape;
+use super::client::Client;
+use super::fan_out::side_by_side;
+use crate::message::body::Body;
+use crate::message::url::query_escape;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::{self, Endpoint, Within};
 
 /// How long each of the others has to take note.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -2,59 +2,63 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `asking` | [`Client`]: its face |
+//! | `client` | [`Client`]: its face |
 //! | `builder` | [`ClientBuilder`]: pool, path, ring, time limits, transport |
 //! | `choices` | what it may be told to do where its pool does not answer |
-//! | `disagreements` | peers that know another pool |
-//! | `former` | who owned what before the pool was changed |
+//! | `ring_mismatches` | peers that know another pool |
+//! | `previous_owners` | who owned what before the pool was changed |
 //! | `of_peer` | what it does for the peer that it belongs to, and what it keeps near |
 //! | `purging` | a purge of every peer |
 //! | `leaving` | peers that say that they are about to end |
-//! | `side_by_side` | several peers that are asked at the same time |
+//! | `fan_out` | several peers that are asked at the same time |
 //! | `pool` | the peers and their ring, swapped in whole |
-//! | `asked` | a request that may be sent more than once |
+//! | `replayable_request` | a request that may be sent more than once |
 //! | `candidates` | which of the owners may be asked, one after another |
-//! | `sending` | from owner to owner until one answers; a peer's failure is told from an origin's answer |
+//! | `dispatch` | from owner to owner until one answers; a peer's failure is told from an origin's answer |
 //! | `observation` | what an answer says about the peer, and where the request goes next; pure |
 //! | `budget` | how many requests may go on because a peer was busy |
-//! | `health` | whether a peer is asked, after what it did so far; pure, over a given time |
+//! | `circuit_breaker` | whether a peer is asked, after what it did so far; pure, over a given time |
 //! | `peers` | what was learnt of each peer, with its locks |
 //! | `watch` | peers that are waited for are asked whether they are there |
 //! | `helpers` | a bounded number of threads for that |
-//! | `collecting` | a short body is read before its response is handed out |
+//! | `buffering` | a short body is read before its response is handed out |
 //! | `resume` | a body that breaks off goes on from another peer |
 //! | `counts` | what is counted |
 
-mod asked;
-mod asking;
+pub(crate) mod agent;
 mod budget;
+mod buffering;
 mod builder;
 mod candidates;
 mod choices;
-mod collecting;
+mod circuit_breaker;
+mod client;
 mod counts;
-mod disagreements;
-mod former;
-mod health;
+mod dispatch;
+mod fan_out;
 mod helpers;
 mod leaving;
+pub(crate) mod membership;
+#[cfg(feature = "peer")]
+pub(crate) mod near_cache;
 mod observation;
 #[cfg(feature = "peer")]
 mod of_peer;
 mod peers;
 mod pool;
+mod previous_owners;
 mod purging;
+mod replayable_request;
 mod resume;
-mod sending;
-mod side_by_side;
+mod ring_mismatches;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-pub use asking::Client;
 pub use builder::ClientBuilder;
-pub use choices::NoPeerLeft;
+pub use choices::OnNoPeers;
+pub use circuit_breaker::PeerState;
+pub use client::Client;
 pub use counts::ClientCounts;
-pub use health::PeerState;
 pub use peers::PeerHealth;
 pub(crate) use pool::{distinct, parse};

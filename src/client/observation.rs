@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::error::{Cause, Error, ErrorKind};
+use crate::base::error::{Cause, Error, ErrorKind};
 
 /// What was seen of a peer when it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(super) enum Next {
     OwnerOnBudget,
     /// One other owner.
     OwnerOnce,
-    Nowhere,
+    Nobody,
 }
 
 /// What follows from an observation.
@@ -97,7 +97,7 @@ impl Observation {
 
     pub(super) fn consequence(self) -> Consequence {
         use Mark::{Alive, Broken, Failed, Nothing};
-        use Next::{Nowhere, Owner, OwnerOnBudget, OwnerOnce};
+        use Next::{Nobody, Owner, OwnerOnBudget, OwnerOnce};
         let (mark, next) = match self {
             Self::Dead => (Failed, Owner),
             // Whether it is there is found out in the background.
@@ -108,8 +108,8 @@ impl Observation {
             Self::Busy => (Alive, OwnerOnBudget),
             Self::Misconfigured => (Alive, Owner),
             Self::OriginFailed => (Alive, OwnerOnce),
-            Self::Oversized => (Alive, Nowhere),
-            Self::BadRequest => (Nothing, Nowhere),
+            Self::Oversized => (Alive, Nobody),
+            Self::BadRequest => (Nothing, Nobody),
         };
         let is_setup = matches!(self, Self::Misconfigured | Self::Untrusted);
         Consequence {
@@ -189,7 +189,7 @@ impl Attempts {
             Next::OwnerOnBudget => !std::mem::replace(&mut self.was_busy, true) && has_budget(),
             // An origin that is down must not cost as many tries as there are peers.
             Next::OwnerOnce => !std::mem::replace(&mut self.origin_failed, true),
-            Next::Nowhere => false,
+            Next::Nobody => false,
         }
     }
 
@@ -220,7 +220,7 @@ mod tests {
     fn the_table_of_observations() {
         use ErrorKind::*;
         use Mark::{Alive, Broken, Failed, Nothing};
-        use Next::{Nowhere, Owner, OwnerOnBudget, OwnerOnce};
+        use Next::{Nobody, Owner, OwnerOnBudget, OwnerOnce};
         use Observation as O;
         for (error, expected, mark, next) in [
             (error(Unreachable), O::Dead, Failed, Owner),
@@ -239,17 +239,17 @@ mod tests {
             (error(BadResponse).because(Cause::Stranger), O::Stranger, Nothing, Owner),
             (error(Tls).because(Cause::Trust), O::Untrusted, Nothing, Owner),
             (error(Io).because(Cause::Trust), O::Untrusted, Nothing, Owner),
-            (error(BadResponse).because(Cause::Limits), O::Oversized, Alive, Nowhere),
+            (error(BadResponse).because(Cause::Limits), O::Oversized, Alive, Nobody),
             (told(Unreachable), O::OriginFailed, Alive, OwnerOnce),
             (told(Timeout), O::OriginFailed, Alive, OwnerOnce),
             (told(BadResponse), O::OriginFailed, Alive, OwnerOnce),
             (told(IncompleteBody), O::OriginFailed, Alive, OwnerOnce),
-            (told(OriginBusy), O::BadRequest, Nothing, Nowhere),
-            (told(Loop), O::BadRequest, Nothing, Nowhere),
-            (told(Forbidden), O::BadRequest, Nothing, Nowhere),
-            (error(BadUrl), O::BadRequest, Nothing, Nowhere),
-            (error(BadRequest), O::BadRequest, Nothing, Nowhere),
-            (error(BodyTooLarge), O::BadRequest, Nothing, Nowhere),
+            (told(OriginBusy), O::BadRequest, Nothing, Nobody),
+            (told(Loop), O::BadRequest, Nothing, Nobody),
+            (told(Forbidden), O::BadRequest, Nothing, Nobody),
+            (error(BadUrl), O::BadRequest, Nothing, Nobody),
+            (error(BadRequest), O::BadRequest, Nothing, Nobody),
+            (error(BodyTooLarge), O::BadRequest, Nothing, Nobody),
         ] {
             let found = Observation::of(&error);
             let Consequence { mark: found_mark, next: found_next, .. } = found.consequence();

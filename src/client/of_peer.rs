@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 
-use super::asked::Asked;
-use super::asking::Client;
+use super::client::Client;
+use super::dispatch::Fallback;
 use super::observation::Observation;
 use super::pool::Pool;
-use super::sending::Last;
-use crate::body::Body;
-use crate::error::Result;
-use crate::near::Near;
-use crate::peer_url::PeerUrl;
-use crate::protocol::Endpoint;
-use crate::purge::Purge;
-use crate::round_trip::RoundTrip;
-use crate::stats::Stats;
+use super::replayable_request::ReplayableRequest;
+use crate::base::error::Result;
+use crate::client::near_cache::Near;
+use crate::message::body::Body;
+use crate::message::purge::Purge;
+use crate::message::round_trip::RoundTrip;
+use crate::message::stats::Stats;
+use crate::message::url::CanonicalUrl;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::Endpoint;
 use crate::store::Usage;
-use crate::target::Target;
 
 impl Client {
     /// With a near cache, which asks the owners through this client.
@@ -48,7 +48,7 @@ impl Client {
     /// Removes what this client itself keeps near. What it was asked for before is not kept after.
     pub(crate) fn forget_own_copies(&self, purge: &Purge) {
         let Some(near) = &self.near else { return };
-        match purge.single_url().and_then(|url| Target::parse(url).ok()) {
+        match purge.single_url().and_then(|url| CanonicalUrl::parse(url).ok()) {
             Some(target) => near.forget(&target),
             None => near.forget_all(),
         }
@@ -63,14 +63,14 @@ impl Client {
     pub(crate) fn ask_former(
         &self,
         former: &PeerUrl,
-        target: &Target,
+        target: &CanonicalUrl,
         request: Request<Body>,
     ) -> Result<Response<Body>> {
-        self.inner.ask_with(former, &Asked::new(target.clone(), request), Endpoint::Proxy, |_| {})
+        self.inner.ask_with(former, &ReplayableRequest::new(target.clone(), request), Endpoint::Proxy, |_| {})
     }
 
     /// Whether this is the URL under which a peer of the pool answers.
-    pub(crate) fn is_peer(&self, target: &Target) -> bool {
+    pub(crate) fn is_peer(&self, target: &CanonicalUrl) -> bool {
         self.inner.pool.is_peer(target, &self.inner.paths)
     }
 
@@ -83,20 +83,20 @@ impl Client {
     /// is its turn, and when no other is left, as `own` does.
     pub(crate) fn round_trip_of_peer(
         &self,
-        target: &Target,
+        target: &CanonicalUrl,
         mut request: Request<Body>,
         peer: &PeerUrl,
         own: &dyn RoundTrip,
     ) -> Result<Response<Body>> {
         self.inner.limit(&mut request);
         let went_past = Cell::new(false);
-        let past = |target: &Target, request| {
+        let past = |target: &CanonicalUrl, request| {
             went_past.set(true);
-            self.inner.round_trip(Asked::new(target.clone(), request), &Last::Own(peer, own))
+            self.inner.round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::Own(peer, own))
         };
         let Some(near) = &self.near else { return past(target, request) };
         let again = request.body().is_empty().then(|| copy_of(&request));
-        let is_own = |target: &Target, own: &PeerUrl| self.inner.pool.is_own(target, own);
+        let is_own = |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target, own);
         // What went past it has been everywhere; what did not is a GET.
         match (near.round_trip(target.clone(), request, is_own, past), again) {
             // The near cache knows of no share of its peer's.

@@ -8,17 +8,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::health::{Found, Look, PeerState, Sign, Standing, Ticket};
-use crate::clock::Clock;
-use crate::error::Error;
-use crate::peer_url::PeerUrl;
+use super::circuit_breaker::{Admission, CircuitBreaker, Epoch, Evidence, Found, PeerState};
+use crate::base::clock::Clock;
+use crate::base::error::Error;
+use crate::pool::peer_url::PeerUrl;
 
 /// The operator is told once in so long of each peer that is set up wrongly.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// The peers that were asked, by their URLs.
 pub(super) struct Peers {
-    known: RwLock<HashMap<PeerUrl, Arc<Known>>>,
+    known: RwLock<HashMap<PeerUrl, Arc<PeerEntry>>>,
     clock: Arc<dyn Clock>,
     jitter: Jitter,
 }
@@ -28,9 +28,9 @@ pub(super) type Jitter = Box<dyn Fn() -> f64 + Send + Sync>;
 
 /// One peer.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct PeerEntry {
     pub(super) url: PeerUrl,
-    standing: Mutex<Standing>,
+    standing: Mutex<CircuitBreaker>,
     // What a request to a peer that is well needs to know, without the lock. Written under it.
     ticket: AtomicU64,
     is_settled: AtomicBool,
@@ -61,11 +61,11 @@ impl Peers {
         Self { known: RwLock::default(), clock, jitter }
     }
 
-    pub(super) fn of(&self, url: &PeerUrl) -> Arc<Known> {
+    pub(super) fn of(&self, url: &PeerUrl) -> Arc<PeerEntry> {
         if let Some(known) = self.known.read().get(url) {
             return Arc::clone(known);
         }
-        let new = Arc::new(Known::new(url.clone(), Standing::default()));
+        let new = Arc::new(PeerEntry::new(url.clone(), CircuitBreaker::default()));
         Arc::clone(self.known.write().entry(url.clone()).or_insert(new))
     }
 
@@ -84,24 +84,24 @@ impl Peers {
     }
 
     /// What to do about this peer with a request of this key.
-    pub(super) fn look(&self, peer: &Known, key: impl FnOnce() -> u16) -> Look {
+    pub(super) fn look(&self, peer: &PeerEntry, key: impl FnOnce() -> u16) -> Admission {
         // In this order: a ticket that is too old is not counted.
-        let ticket = Ticket(peer.ticket.load(Ordering::Acquire));
+        let ticket = Epoch(peer.ticket.load(Ordering::Acquire));
         if peer.is_settled.load(Ordering::Acquire) {
-            return Look::Ask(ticket);
+            return Admission::Ask(ticket);
         }
         let (now, key) = (self.clock.now(), key());
         peer.change(|standing| standing.look(now, key))
     }
 
     /// Whether it is time to find out whether this peer is there.
-    pub(super) fn is_due(&self, peer: &Known) -> bool {
+    pub(super) fn is_due(&self, peer: &PeerEntry) -> bool {
         let now = self.clock.now();
         peer.standing.lock().is_due(now)
     }
 
     /// What became of a request that was sent with this ticket, where that is nothing bad.
-    pub(super) fn note(&self, peer: &Known, sign: Sign, ticket: Ticket) {
+    pub(super) fn note(&self, peer: &PeerEntry, sign: Evidence, ticket: Epoch) {
         if !peer.is_settled.load(Ordering::Acquire) {
             let now = self.clock.now();
             peer.change(|standing| standing.told(sign, ticket, now, 0.0));
@@ -109,7 +109,7 @@ impl Peers {
     }
 
     /// What this error says of the peer. The first of many that fail at once is told to the log.
-    pub(super) fn told(&self, peer: &Known, sign: Sign, ticket: Ticket, error: &Error) {
+    pub(super) fn told(&self, peer: &PeerEntry, sign: Evidence, ticket: Epoch, error: &Error) {
         let (now, jitter) = (self.clock.now(), (self.jitter)());
         let is_news = peer.change(|standing| {
             let before = standing.state();
@@ -122,14 +122,14 @@ impl Peers {
     }
 
     /// It says that it is about to end.
-    pub(super) fn left(&self, peer: &Known) {
+    pub(super) fn left(&self, peer: &PeerEntry) {
         let (now, ticket) = (self.clock.now(), peer.ticket());
-        peer.change(|standing| standing.told(Sign::Leaving, ticket, now, 0.0));
+        peer.change(|standing| standing.told(Evidence::Leaving, ticket, now, 0.0));
         log::info!("{} is about to end", peer.url);
     }
 
     /// Tells the operator that something about this peer is set up wrongly; at most once a minute.
-    pub(super) fn warn(&self, peer: &Known, error: &Error) {
+    pub(super) fn warn(&self, peer: &PeerEntry, error: &Error) {
         let now = Instant::now();
         let mut warned = peer.warned.lock();
         let is_news = warned.is_none_or(|warned| now.saturating_duration_since(warned) >= QUIET);
@@ -143,7 +143,7 @@ impl Peers {
     }
 
     /// Asks whether a peer that was left alone for long enough is there; nobody else does at the same time.
-    pub(super) fn probe(&self, peer: &Known, ask: impl FnOnce() -> Found) {
+    pub(super) fn probe(&self, peer: &PeerEntry, ask: impl FnOnce() -> Found) {
         let now = self.clock.now();
         if !peer.change(|standing| standing.begin_probe(now)) {
             return;
@@ -167,7 +167,7 @@ impl Peers {
             return Vec::new();
         }
         let now = self.clock.now();
-        let is_away = |peer: &Arc<Known>| peer.standing.lock().is_away(now);
+        let is_away = |peer: &Arc<PeerEntry>| peer.standing.lock().is_away(now);
         unsettled.iter().filter(|peer| is_away(peer)).map(|peer| peer.url.clone()).collect()
     }
 }
@@ -175,7 +175,7 @@ impl Peers {
 /// The promise to say what became of a probe, kept also when asking panics.
 struct Probe<'a> {
     peers: &'a Peers,
-    peer: &'a Known,
+    peer: &'a PeerEntry,
     found: Found,
 }
 
@@ -187,7 +187,7 @@ impl Drop for Probe<'_> {
 }
 
 /// The promise that a peer has one probe at a time.
-pub(super) struct Probing(Arc<Known>);
+pub(super) struct Probing(Arc<PeerEntry>);
 
 impl Drop for Probing {
     fn drop(&mut self) {
@@ -196,8 +196,8 @@ impl Drop for Probing {
     }
 }
 
-impl Known {
-    pub(super) fn new(url: PeerUrl, standing: Standing) -> Self {
+impl PeerEntry {
+    pub(super) fn new(url: PeerUrl, standing: CircuitBreaker) -> Self {
         Self {
             url,
             ticket: AtomicU64::new(standing.ticket().0),
@@ -210,8 +210,8 @@ impl Known {
     }
 
     /// The time of its life that it is now.
-    pub(super) fn ticket(&self) -> Ticket {
-        Ticket(self.ticket.load(Ordering::Acquire))
+    pub(super) fn ticket(&self) -> Epoch {
+        Epoch(self.ticket.load(Ordering::Acquire))
     }
 
     pub(super) fn is_suspected(&self) -> bool {
@@ -228,7 +228,7 @@ impl Known {
         (!self.is_probed.swap(true, Ordering::AcqRel)).then(|| Probing(Arc::clone(self)))
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Standing) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut CircuitBreaker) -> T) -> T {
         let mut standing = self.standing.lock();
         let changed = change(&mut standing);
         // Unsettled first, and the ticket last: see `Peers::look`.
@@ -262,7 +262,7 @@ pub(super) fn random() -> Jitter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::base::clock::ManualClock;
 
     #[test]
     fn chance_is_spread_from_zero_to_one() {
@@ -278,9 +278,9 @@ mod tests {
         let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000));
         let peers = Peers::new(clock.clone(), Box::new(|| 1.0));
         let peer = peers.of(&"http://p:1".parse().unwrap());
-        let Look::Ask(ticket) = peers.look(&peer, || 0) else { panic!("it is up") };
-        let error = Error::new(crate::error::ErrorKind::Unreachable, "broken");
-        peers.told(&peer, Sign::Failed, ticket, &error);
+        let Admission::Ask(ticket) = peers.look(&peer, || 0) else { panic!("it is up") };
+        let error = Error::new(crate::base::error::ErrorKind::Unreachable, "broken");
+        peers.told(&peer, Evidence::Failed, ticket, &error);
         clock.advance(Duration::from_secs(1));
         assert!(peers.is_due(&peer));
         let probe = std::panic::AssertUnwindSafe(|| peers.probe(&peer, || panic!("on purpose")));
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_peer_has_one_probe_at_a_time() {
-        let peers = Peers::new(Arc::new(crate::clock::SystemClock), random());
+        let peers = Peers::new(Arc::new(crate::base::clock::SystemClock), random());
         let peer = peers.of(&"http://p:1".parse().unwrap());
         let claimed = peer.claim_probe();
         assert!(claimed.is_some() && peer.claim_probe().is_none());
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn who_left_the_pool_is_forgotten() {
-        let peers = Peers::new(Arc::new(crate::clock::SystemClock), random());
+        let peers = Peers::new(Arc::new(crate::base::clock::SystemClock), random());
         let (kept, gone): (PeerUrl, PeerUrl) = ("http://a".parse().unwrap(), "http://b".parse().unwrap());
         let before = [peers.of(&kept), peers.of(&gone)];
         peers.keep(std::slice::from_ref(&kept));

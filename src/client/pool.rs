@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
-use super::former::Former;
-use crate::error::{Error, ErrorKind, Result};
-use crate::member::Member;
-use crate::peer_url::{BadPeerUrl, PeerUrl};
-use crate::protocol::{Paths, PoolDigest};
-use crate::ring::{HashFunction, Placement, Rendezvous, Ring};
-use crate::target::Target;
+use super::previous_owners::Former;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::message::url::CanonicalUrl;
+use crate::pool::member::Member;
+use crate::pool::peer_url::{InvalidPeerUrl, PeerUrl};
+use crate::pool::protocol::{Paths, PoolDigest};
+use crate::pool::ring::{HashFunction, Placement, Rendezvous, Ring};
 
 /// Which ring a pool has, with what there is to choose of it.
 #[derive(Clone, Debug)]
@@ -82,7 +82,12 @@ impl Pool {
 
     /// Who owned it last before the peers were changed: somebody else than the owner and the one who asks, who is still in
     /// the pool. For a while.
-    pub(crate) fn former_owner(&self, target: &Target, asker: &PeerUrl, now: Instant) -> Option<PeerUrl> {
+    pub(crate) fn former_owner(
+        &self,
+        target: &CanonicalUrl,
+        asker: &PeerUrl,
+        now: Instant,
+    ) -> Option<PeerUrl> {
         let members = self.snapshot();
         let owner = members.owner(target);
         self.former.owner(target, now, |former| {
@@ -100,7 +105,7 @@ impl Pool {
     }
 
     /// The peer that owns what is fetched from there; `None` when there is no peer.
-    pub(crate) fn owner(&self, target: &Target) -> Option<PeerUrl> {
+    pub(crate) fn owner(&self, target: &CanonicalUrl) -> Option<PeerUrl> {
         let members = self.snapshot();
         members.owner(target).cloned()
     }
@@ -112,7 +117,7 @@ impl Pool {
 
     /// The peers in the order in which they own it while those before are away, as the pool is now, and no more
     /// than [`MOST_OWNERS`].
-    pub(crate) fn owners<'a>(&self, target: &'a Target) -> Owners<'a> {
+    pub(crate) fn owners<'a>(&self, target: &'a CanonicalUrl) -> Owners<'a> {
         let members = self.snapshot();
         let first = members.owner(target).cloned();
         // The rest is looked for when the first one is not enough.
@@ -124,12 +129,12 @@ impl Pool {
     }
 
     /// Whether this peer is the one that [owns](Self::owner) it, or nobody is.
-    pub(crate) fn is_own(&self, target: &Target, peer: &PeerUrl) -> bool {
+    pub(crate) fn is_own(&self, target: &CanonicalUrl, peer: &PeerUrl) -> bool {
         self.members.read().owner(target).is_none_or(|owner| owner == peer)
     }
 
     /// Whether this is the URL under which one of the peers answers.
-    pub(crate) fn is_peer(&self, target: &Target, paths: &Paths) -> bool {
+    pub(crate) fn is_peer(&self, target: &CanonicalUrl, paths: &Paths) -> bool {
         let without_query = target.as_str().split('?').next().unwrap_or_default();
         paths.bases(without_query).any(|base| self.has(base))
     }
@@ -180,7 +185,7 @@ impl Members {
         Self { placement: ring.place(&members), members, digest }
     }
 
-    pub(super) fn owner(&self, target: &Target) -> Option<&PeerUrl> {
+    pub(super) fn owner(&self, target: &CanonicalUrl) -> Option<&PeerUrl> {
         Some(self.members[self.placement.owner(target.ring_key())?].url())
     }
 
@@ -231,7 +236,7 @@ pub(crate) fn parse(peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<
 }
 
 /// Which one of the list it was. What cannot be read cannot be relied on to hide its userinfo either.
-fn named(peer: &str, bad: BadPeerUrl) -> Error {
+fn named(peer: &str, bad: InvalidPeerUrl) -> Error {
     let error = Error::from(bad);
     if peer.contains('@') { error } else { error.with_peer(peer) }
 }
@@ -259,7 +264,7 @@ mod tests {
             sorted.sort_unstable();
             let mut owners = std::collections::BTreeSet::new();
             for number in 0..100 {
-                let target = Target::parse(&format!("http://example.com/{number}")).unwrap();
+                let target = CanonicalUrl::parse(&format!("http://example.com/{number}")).unwrap();
                 let owner = pool.owner(&target).unwrap();
                 assert_eq!(owner.as_str(), sorted[place.owner(target.ring_key()).unwrap()]);
                 owners.insert(owner.to_string());
@@ -295,7 +300,7 @@ mod tests {
     fn owners_are_those_of_the_ring_each_once() {
         let peers: Vec<_> = (1..=20).map(|number| format!("http://p{number}")).collect();
         let pool = Pool::new(parse(&peers).unwrap(), compatible(), Duration::ZERO).unwrap();
-        let target = Target::parse("http://h/a").unwrap();
+        let target = CanonicalUrl::parse("http://h/a").unwrap();
         let owners: Vec<_> = pool.owners(&target).map(|owner| owner.to_string()).collect();
         let ring = Ring::with(peers, NonZeroU32::MIN, HashFunction::default());
         assert_eq!(owners, ring.owners(target.ring_key()).take(MOST_OWNERS).collect::<Vec<_>>());

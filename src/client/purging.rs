@@ -9,15 +9,16 @@ use std::time::Instant;
 
 use http::{Request, Response, StatusCode};
 
-use super::asking::Client;
-use super::sending::reason;
-use super::side_by_side::side_by_side;
-use crate::body::Body;
-use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
-use crate::peer_url::PeerUrl;
-use crate::protocol::{self, Hop, Scope};
-use crate::purge::{PeerPurged, PoolPurged, Purge, Purged, own_report};
+use super::client::Client;
+use super::dispatch::reason;
+use super::fan_out::side_by_side;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::message::body::Body;
+use crate::message::deadline::Deadline;
+use crate::message::purge::{Purge, Purged};
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::{self, Hop, Scope};
+use crate::pool::purge::{PeerPurged, PoolPurged, own_report};
 
 /// How long the answer of a peer about itself may be, in bytes.
 const MAX_REPORT: u64 = 16 << 10;
@@ -46,7 +47,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoPeerLeft`] when the pool has no peer. What goes wrong at a peer is in the answer.
+    /// [`ErrorKind::OnNoPeers`] when the pool has no peer. What goes wrong at a peer is in the answer.
     pub fn purge(&self, purge: &Purge) -> Result<PoolPurged> {
         self.purge_at(&self.pool(), purge)
     }
@@ -56,11 +57,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoPeerLeft`] when there is no peer among them.
+    /// [`ErrorKind::OnNoPeers`] when there is no peer among them.
     pub fn purge_at(&self, peers: &[PeerUrl], purge: &Purge) -> Result<PoolPurged> {
         let purged = self.purge_each(peers, purge);
         if peers.is_empty() {
-            return Err(Error::new(ErrorKind::NoPeerLeft, "the pool has no peer"));
+            return Err(Error::new(ErrorKind::OnNoPeers, "the pool has no peer"));
         }
         Ok(PoolPurged::new(purged))
     }
@@ -172,10 +173,10 @@ mod tests {
 
     use parking_lot::Mutex;
 
-    use super::super::side_by_side::AT_A_TIME;
+    use super::super::fan_out::AT_A_TIME;
     use super::*;
-    use crate::protocol::PoolDigest;
-    use crate::round_trip::{RoundTrip, RoundTripFn};
+    use crate::message::round_trip::{RoundTrip, RoundTripFn};
+    use crate::pool::protocol::PoolDigest;
 
     fn client(peers: usize, transport: impl RoundTrip + 'static) -> Client {
         let pool = (1..=peers).map(|port| format!("http://p:{port}/base"));
@@ -212,7 +213,7 @@ mod tests {
                 }))
         );
         client.set_pool([""; 0]).unwrap();
-        assert_eq!(client.purge(&Purge::all()).unwrap_err().kind(), ErrorKind::NoPeerLeft);
+        assert_eq!(client.purge(&Purge::all()).unwrap_err().kind(), ErrorKind::OnNoPeers);
     }
 
     #[test]

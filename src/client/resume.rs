@@ -11,17 +11,17 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use log::debug;
 
-use super::asked::{Asked, Repeatable};
-use super::collecting::LEAST_RATE;
-use super::health::Sign;
-use super::sending::{Answer, AnsweredBy, Inner, Last, is_announced};
-use crate::body::Body;
-use crate::error::{Cause, Error, ErrorKind, redacted};
-use crate::header::date;
-use crate::header::entity_tag::EntityTag;
-use crate::header::range::ContentRange;
-use crate::peer_url::PeerUrl;
-use crate::protocol::Endpoint;
+use super::buffering::LEAST_RATE;
+use super::circuit_breaker::Evidence;
+use super::dispatch::{Answer, AnsweredBy, Fallback, Inner, is_announced};
+use super::replayable_request::{Repeatable, ReplayableRequest};
+use crate::base::error::{Cause, Error, ErrorKind, redacted};
+use crate::message::body::Body;
+use crate::message::header::date;
+use crate::message::header::entity_tag::EntityTag;
+use crate::message::header::range::ContentRange;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::Endpoint;
 
 /// How often somebody may be asked for the rest of one body.
 const MOST_RESUMES: u32 = 3;
@@ -34,7 +34,7 @@ const RATE_WINDOW: Duration = Duration::from_millis(500);
 const STRONG_AFTER: Duration = Duration::from_secs(60);
 
 /// The response, whose body knows where it came from and goes on elsewhere where it may.
-pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<Asked>, answer: Answer) -> Response<Body> {
+pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<ReplayableRequest>, answer: Answer) -> Response<Body> {
     let Answer { response, from: Some(from) } = answer else { return answer.response };
     // What is in memory cannot break off.
     if response.body().as_bytes().is_some() {
@@ -64,7 +64,7 @@ struct Watched {
     /// Gone at its end: the peer has nothing more to do.
     from: Option<AnsweredBy>,
     inner: Arc<Inner>,
-    asked: Arc<Asked>,
+    asked: Arc<ReplayableRequest>,
     offset: u64,
     rest: Option<Rest>,
     rate: Rate,
@@ -150,7 +150,7 @@ impl Watched {
 
     fn ended(&mut self) {
         if let Some(from) = self.from.take().filter(|_| !self.is_checked) {
-            self.inner.peers.note(from.peer(), Sign::Whole, from.exchange().ticket);
+            self.inner.peers.note(from.peer(), Evidence::Whole, from.exchange().ticket);
         }
     }
 
@@ -205,7 +205,7 @@ impl Rest {
     fn go_on(
         &mut self,
         inner: &Arc<Inner>,
-        asked: &Asked,
+        asked: &ReplayableRequest,
         offset: u64,
         error: &Error,
     ) -> Option<(Body, Option<AnsweredBy>)> {
@@ -213,13 +213,13 @@ impl Rest {
         self.way.ask_for_the_rest(offset, &mut parts.headers);
         while let Some(left) = self.left.checked_sub(1) {
             self.left = left;
-            let asked = Arc::new(Asked {
+            let asked = Arc::new(ReplayableRequest {
                 target: asked.target.clone(),
                 parts: parts.clone(),
                 body: Repeatable::Bytes(bytes::Bytes::new()),
                 but_not: self.failed.clone(),
             });
-            let Answer { response, from } = inner.send(&asked, Endpoint::Proxy, &Last::Chosen).ok()?;
+            let Answer { response, from } = inner.send(&asked, Endpoint::Proxy, &Fallback::Chosen).ok()?;
             let (head, mut body) = response.into_parts();
             let before = self.way.before_the_rest(offset, head.status, &head.headers);
             if before.is_some_and(|before| is_skipped(&mut body, before)) {
@@ -245,7 +245,7 @@ struct Way {
 
 impl Way {
     /// `None` where its bytes cannot be told from those of another.
-    fn of(asked: &Asked, status: StatusCode, headers: &HeaderMap, body: &Body) -> Option<Self> {
+    fn of(asked: &ReplayableRequest, status: StatusCode, headers: &HeaderMap, body: &Body) -> Option<Self> {
         let is_whole = asked.parts.method == Method::GET
             && asked.body.is_empty()
             && status == StatusCode::OK

@@ -10,14 +10,14 @@ use http::header::{IF_RANGE, RANGE};
 use http::{Method, Request, Response};
 use parking_lot::{Condvar, Mutex};
 
-use super::health::{Sign, Ticket};
+use super::circuit_breaker::{Epoch, Evidence};
 use super::*;
-use crate::body::Body;
-use crate::clock::ManualClock;
-use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
-use crate::protocol;
-use crate::round_trip::{RoundTrip, RoundTripFn};
+use crate::base::clock::ManualClock;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::message::body::Body;
+use crate::message::deadline::Deadline;
+use crate::message::round_trip::{RoundTrip, RoundTripFn};
+use crate::pool::protocol;
 
 const URL: &str = "http://origin/a";
 
@@ -104,7 +104,7 @@ fn pool_of(peers: &[&str], with: impl FnOnce(ClientBuilder) -> ClientBuilder) ->
         .without_collecting()
         .jitter(Box::new(|| 1.0));
     let client = with(builder).build().unwrap();
-    let ring = crate::ring::Ring::new(peers.iter().copied());
+    let ring = crate::pool::ring::Ring::new(peers.iter().copied());
     let owners = ring.owners(URL).map(|owner| owner.strip_prefix("http://").unwrap().to_owned()).collect();
     Pool { scripted, clock, client, owners }
 }
@@ -123,7 +123,7 @@ impl Pool {
         let url = format!("http://{}", self.owners[owner]).parse().unwrap();
         let peers = &self.client.inner.peers;
         let error = Error::new(ErrorKind::Unreachable, "broken");
-        peers.told(&peers.of(&url), Sign::Failed, Ticket::default(), &error);
+        peers.told(&peers.of(&url), Evidence::Failed, Epoch::default(), &error);
     }
 
     /// Asks with so much time left.
@@ -286,8 +286,8 @@ impl Read for Reading {
 
 #[test]
 fn when_no_peer_is_left_the_origin_is_asked_or_nobody() {
-    for choice in [NoPeerLeft::FetchDirectly, NoPeerLeft::Fail] {
-        let pool = pool_with(|builder| builder.no_peer_left(choice));
+    for choice in [OnNoPeers::FetchDirectly, OnNoPeers::Fail] {
+        let pool = pool_with(|builder| builder.on_no_peers(choice));
         for owner in &pool.owners {
             pool.scripted.fails(owner, ErrorKind::Unreachable);
         }
@@ -295,7 +295,7 @@ fn when_no_peer_is_left_the_origin_is_asked_or_nobody() {
         assert_eq!(pool.scripted.asked()[..3], pool.owners);
         let second = pool.client.get(URL);
         let asked = pool.scripted.asked();
-        if choice == NoPeerLeft::FetchDirectly {
+        if choice == OnNoPeers::FetchDirectly {
             assert_eq!(first.unwrap().into_body().into_text().unwrap(), "origin");
             assert!(second.is_ok());
             // Nobody pays for a peer that is known to be down.
@@ -305,7 +305,7 @@ fn when_no_peer_is_left_the_origin_is_asked_or_nobody() {
             let owner = format!("http://{}", pool.owners[0]);
             let (first, second) = (first.unwrap_err(), second.unwrap_err());
             assert_eq!((first.kind(), first.peer()), (ErrorKind::Unreachable, Some(owner.as_str())));
-            assert_eq!((second.kind(), second.peer()), (ErrorKind::NoPeerLeft, Some(owner.as_str())));
+            assert_eq!((second.kind(), second.peer()), (ErrorKind::OnNoPeers, Some(owner.as_str())));
             assert!(asked.is_empty());
         }
     }
@@ -467,7 +467,7 @@ fn a_peer_that_refuses_this_client_is_followed_by_the_next_but_nothing_goes_past
 #[test]
 fn a_client_that_trusts_nobody_marks_nobody_and_does_not_go_past_the_pool() {
     let untrusted = |_: &Request<Body>| {
-        Err(Error::new(ErrorKind::Tls, "UnknownIssuer").because(crate::error::Cause::Trust).unsent())
+        Err(Error::new(ErrorKind::Tls, "UnknownIssuer").because(crate::base::error::Cause::Trust).unsent())
     };
     let pool = pool();
     pool.scripted.script(&pool.owners[0], untrusted);
@@ -487,7 +487,7 @@ fn a_response_that_the_limits_refuse_is_an_error_and_no_peers_fault() {
     let pool = pool();
     for owner in &pool.owners {
         pool.scripted.script(owner, |_| {
-            Err(Error::new(ErrorKind::BadResponse, "too large").because(crate::error::Cause::Limits))
+            Err(Error::new(ErrorKind::BadResponse, "too large").because(crate::base::error::Cause::Limits))
         });
     }
     for _ in 0..5 {
@@ -531,7 +531,7 @@ fn silent(
         }
         let gate = Gate::default();
         let opened = gate.clone();
-        let token = request.extensions().get::<crate::cancellation::Cancellation>().unwrap();
+        let token = request.extensions().get::<crate::base::cancellation::Cancellation>().unwrap();
         let _hook = token.on_cancel(move || opened.open());
         gate.wait();
         Err(Error::new(ErrorKind::Io, "shut"))
@@ -600,9 +600,9 @@ fn a_peer_is_probed_in_the_background_and_gets_its_keys_back() {
 
 #[test]
 fn a_peer_that_may_be_back_is_asked_where_there_is_no_other_way() {
-    let pool = pool_of(&["http://one"], |builder| builder.no_peer_left(NoPeerLeft::Fail));
+    let pool = pool_of(&["http://one"], |builder| builder.on_no_peers(OnNoPeers::Fail));
     pool.has_failed(0);
-    assert_eq!(pool.client.get(URL).unwrap_err().kind(), ErrorKind::NoPeerLeft);
+    assert_eq!(pool.client.get(URL).unwrap_err().kind(), ErrorKind::OnNoPeers);
     pool.clock.advance(Duration::from_secs(1));
     assert_eq!(pool.get(), "one");
     let pool = pool_of(&["http://one"], |builder| builder);
@@ -644,7 +644,7 @@ fn broken_bodies_mark_a_peer_when_they_repeat_and_others_have_them() {
     }
     assert_eq!((broken, pool.state(0)), (3, PeerState::Down));
     // What breaks everywhere is the response's fault.
-    let pool = pool_with(|builder| builder.no_peer_left(NoPeerLeft::Fail));
+    let pool = pool_with(|builder| builder.on_no_peers(OnNoPeers::Fail));
     for owner in &pool.owners {
         pool.scripted.script(owner, |_| Err(Error::new(ErrorKind::IncompleteBody, "cut")));
     }

@@ -15,13 +15,13 @@ use log::debug;
 use parking_lot::Mutex;
 
 use super::candidates::Candidate;
-use super::health::{Found, Sign, Ticket};
-use super::peers::{Known, Probing};
-use super::sending::Inner;
-use crate::body::Body;
-use crate::cancellation::{CancelHook, Cancellation};
-use crate::error::{Cause, Error, ErrorKind};
-use crate::protocol::{self, ConnectWithin, Within};
+use super::circuit_breaker::{Epoch, Evidence, Found};
+use super::dispatch::Inner;
+use super::peers::{PeerEntry, Probing};
+use crate::base::cancellation::{CancelHook, Cancellation};
+use crate::base::error::{Cause, Error, ErrorKind};
+use crate::message::body::Body;
+use crate::pool::protocol::{self, ConnectWithin, Within};
 
 /// After so long without a byte a peer is asked whether it is there.
 pub(super) const LATE: Duration = Duration::from_micros(LATE_MICROS);
@@ -38,8 +38,8 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// A request to a peer, and the response to it.
 pub(super) struct Exchange {
-    pub(super) peer: Arc<Known>,
-    pub(super) ticket: Ticket,
+    pub(super) peer: Arc<PeerEntry>,
+    pub(super) ticket: Epoch,
     pub(super) cancellation: Cancellation,
     epoch: Instant,
     /// Since when it is waited for, in microseconds after the epoch; 0 while it is not.
@@ -203,7 +203,7 @@ impl Inner {
     /// Deals with what is late; each peer is asked once, whatever waits for it.
     fn look_at_late(self: &Arc<Self>) {
         let now = Instant::now();
-        let mut asked: Vec<Arc<Known>> = Vec::new();
+        let mut asked: Vec<Arc<PeerEntry>> = Vec::new();
         for exchange in self.watch.all() {
             if exchange.due().is_none_or(|due| due > now) {
                 continue;
@@ -220,8 +220,8 @@ impl Inner {
     /// Has a probe of this peer run in the background, unless there is one.
     fn check(
         self: &Arc<Self>,
-        peer: &Arc<Known>,
-        ask: impl FnOnce(&Arc<Self>, &Arc<Known>) + Send + 'static,
+        peer: &Arc<PeerEntry>,
+        ask: impl FnOnce(&Arc<Self>, &Arc<PeerEntry>) + Send + 'static,
     ) {
         let Some(probing) = peer.claim_probe() else { return };
         let (inner, peer) = (Arc::clone(self), Arc::clone(peer));
@@ -234,7 +234,7 @@ impl Inner {
 
     /// Asks twice at most. What may go on elsewhere does so after the first time without an answer; after the second
     /// the peer is marked, and nothing waits for it any more.
-    fn ask_late(self: &Arc<Self>, peer: &Arc<Known>) {
+    fn ask_late(self: &Arc<Self>, peer: &Arc<PeerEntry>) {
         let ticket = peer.ticket();
         for is_last in [false, true] {
             if self.ask_health(peer, PROBE_TIMEOUT).is_some() {
@@ -247,7 +247,7 @@ impl Inner {
             peer.suspect();
             if is_last {
                 let error = Error::new(ErrorKind::Timeout, "it is late, and does not say that it is there");
-                self.peers.told(peer, Sign::Failed, ticket, &error);
+                self.peers.told(peer, Evidence::Failed, ticket, &error);
             }
             let now = Instant::now();
             for exchange in self.of_peer(peer) {
@@ -259,23 +259,23 @@ impl Inner {
         }
     }
 
-    fn of_peer(&self, peer: &Arc<Known>) -> impl Iterator<Item = Arc<Exchange>> {
+    fn of_peer(&self, peer: &Arc<PeerEntry>) -> impl Iterator<Item = Arc<Exchange>> {
         self.watch.all().into_iter().filter(move |exchange| Arc::ptr_eq(&exchange.peer, peer))
     }
 
     /// Finds out in the background whether this peer can be connected to at all: it took longer than others may wait.
-    pub(super) fn check_connection(self: &Arc<Self>, peer: &Arc<Known>) {
+    pub(super) fn check_connection(self: &Arc<Self>, peer: &Arc<PeerEntry>) {
         self.check(peer, |inner, peer| {
             let ticket = peer.ticket();
             if inner.ask_health(peer, inner.options.hop).is_none() {
                 let error = Error::new(ErrorKind::Timeout, "no connection in time");
-                inner.peers.told(peer, Sign::Failed, ticket, &error);
+                inner.peers.told(peer, Evidence::Failed, ticket, &error);
             }
         });
     }
 
     /// Finds out in the background whether a peer that was left alone for long enough is there.
-    pub(super) fn check_return(self: &Arc<Self>, peer: &Arc<Known>) {
+    pub(super) fn check_return(self: &Arc<Self>, peer: &Arc<PeerEntry>) {
         self.check(peer, |inner, peer| {
             inner.peers.probe(peer, || {
                 let Some(mut answer) = inner.ask_health(peer, LATE) else { return Found::Nothing };
@@ -288,7 +288,7 @@ impl Inner {
     }
 
     /// What the peer says to who asks whether it is there.
-    fn ask_health(&self, peer: &Known, limit: Duration) -> Option<Response<Body>> {
+    fn ask_health(&self, peer: &PeerEntry, limit: Duration) -> Option<Response<Body>> {
         self.counters.probes.count();
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = peer.url.url_below(protocol::HEALTH_PATH)?;
@@ -324,14 +324,14 @@ fn look_after(inner: &Weak<Inner>, watch: &Watch) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::health::Standing;
+    use super::super::circuit_breaker::CircuitBreaker;
     use super::*;
 
     fn exchange() -> Exchange {
-        let peer = Arc::new(Known::new("http://p:1".parse().unwrap(), Standing::default()));
+        let peer = Arc::new(PeerEntry::new("http://p:1".parse().unwrap(), CircuitBreaker::default()));
         Exchange {
             peer,
-            ticket: Ticket::default(),
+            ticket: Epoch::default(),
             cancellation: Cancellation::new(),
             epoch: Instant::now(),
             waiting_since: AtomicU64::new(0),

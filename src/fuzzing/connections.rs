@@ -9,10 +9,10 @@ use std::time::Duration;
 use http::{Request, Response};
 
 use super::mutate::Random;
-use crate::at_once::{Lane, PlainRequest, Step, Wakes};
-use crate::body::Body;
-use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving, handled};
-use crate::ledger::Ledger;
+use crate::base::ledger::Ledger;
+use crate::message::body::Body;
+use crate::message::nonblocking::{Lane, PlainRequest, Step, Wakes};
+use crate::server::{Handler, Responder, Scratch, Server, ServerConfig, ServerHandle, handled};
 use crate::store::StoredResponse;
 
 /// How long an answer may take before something hangs.
@@ -33,8 +33,8 @@ const CONTENTS: &[&[u8]] = &[
 ];
 
 /// A front that answers with what it was asked.
-pub(super) fn front() -> Serving {
-    EventFront::bind_responder("127.0.0.1:0", &FrontOptions::new(), &(Arc::new(Echo) as Arc<dyn Responder>))
+pub(super) fn front() -> ServerHandle {
+    Server::bind_responder("127.0.0.1:0", &ServerConfig::new(), &(Arc::new(Echo) as Arc<dyn Responder>))
         .expect("a loopback port is free")
 }
 

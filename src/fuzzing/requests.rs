@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, HOST, RANGE, TRANSFER_ENCODING};
 
 use super::mutate::{headers, lines};
-use crate::front::check_request_head;
-use crate::header::cache_control::{MAX_DELTA_SECONDS, RequestDirectives};
-use crate::header::range::{Requested, requested};
-use crate::target::{Target, query_escape, query_value};
+use crate::message::header::cache_control::{MAX_DELTA_SECONDS, RequestDirectives};
+use crate::message::header::range::{Requested, requested};
+use crate::message::url::{CanonicalUrl, query_escape, query_value};
+use crate::server::check_request_head;
 
 const LENGTHS: [u64; 5] = [0, 1, 1000, 1 << 62, u64::MAX];
 
@@ -43,12 +43,12 @@ fn query(query: Option<&str>) {
 }
 
 fn url(text: &str) {
-    let Ok(target) = Target::parse(text) else { return };
-    assert_eq!(Target::parse(target.as_str()).as_ref(), Ok(&target), "a canonical URL is its own");
+    let Ok(target) = CanonicalUrl::parse(text) else { return };
+    assert_eq!(CanonicalUrl::parse(target.as_str()).as_ref(), Ok(&target), "a canonical URL is its own");
     assert_eq!(target.uri().to_string(), target.as_str());
     assert!(!target.authority().contains('@') && target.path().starts_with('/'));
     if let Some(joined) = target.join(text) {
-        assert_eq!(Target::parse(joined.as_str()).as_ref(), Ok(&joined));
+        assert_eq!(CanonicalUrl::parse(joined.as_str()).as_ref(), Ok(&joined));
     }
 }
 

@@ -8,14 +8,14 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING}
 use http::{HeaderMap, Method, StatusCode};
 
 use super::mutate::{headers, lines};
-use crate::header::cache_control::{MAX_DELTA_SECONDS, RequestDirectives, ResponseDirectives};
-use crate::header::hop_by_hop;
-use crate::header::range::ContentRange;
+use crate::message::header::cache_control::{MAX_DELTA_SECONDS, RequestDirectives, ResponseDirectives};
+use crate::message::header::hop_by_hop;
+use crate::message::header::range::ContentRange;
 use crate::policy::{
     CredentialDigest, LifetimeSource, Mode, Part, Reuse, Rules, StoringRequest, Times, Validity, Variant,
     condition, freshened, implied_fields, may_serve_on_error, may_store, range_applies, reuse, validity,
 };
-use crate::store::{BackedStore, Cache, Key, MemoryCache, Store, StoredResponse};
+use crate::store::{BackedStore, ByteStore, Key, MemoryByteStore, Store, StoredResponse};
 
 /// Of the dates in the corpus.
 const NOW: u64 = 784_111_777;
@@ -113,7 +113,7 @@ fn answers(validity: &Validity, request: &RequestDirectives, rules: &Rules, now:
 /// What a cache keeps is what was stored, and what it keeps may be anything.
 fn records(status: StatusCode, response: &HeaderMap, validity: Validity, variant: Variant, head: &[u8]) {
     let key = Key::new("http://example.com/");
-    let store = BackedStore::new(MemoryCache::new());
+    let store = BackedStore::new(MemoryByteStore::new());
     let stored = StoredResponse::new(status, response, Bytes::copy_from_slice(head), validity, variant);
     let mut kept = response.clone();
     for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {

@@ -3,7 +3,7 @@
 //! ureq refuses chunk extensions of more than some bytes, which a recipient has to ignore, and takes signs in sizes. This
 //! module parses the sizes and writes them again without extensions; it drops trailers.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, ErrorKind, Result};
 
 /// How long the line of a size with its extensions, or of a trailer, may be, in bytes.
 const LONGEST_LINE: usize = 8 << 10;

@@ -8,10 +8,10 @@ use ureq::config::Config;
 use ureq::unversioned::transport::{Connector, RustlsConnector};
 
 use super::head_transport::HeadConnector;
-use super::names::Names;
 use super::resolver::OriginResolver;
 use super::socket::SocketConnector;
-use crate::access::{Asked, OriginRules};
+use crate::base::names::Names;
+use crate::origin::access::{Asked, OriginRules};
 
 /// How many pools there are at most. ureq walks the idle connections of a pool under its lock.
 const MOST_SHARDS: usize = 16;

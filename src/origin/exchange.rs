@@ -13,9 +13,9 @@ use http::StatusCode;
 use parking_lot::Mutex;
 
 use super::head::{Head, HeadLimits, Interim};
-use crate::cancellation::{CancelHook, Cancellation};
-use crate::error::{Error, ErrorKind};
-use crate::interim::OnInterim;
+use crate::base::cancellation::{CancelHook, Cancellation};
+use crate::base::error::{Error, ErrorKind};
+use crate::message::interim::OnInterim;
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Exchange>>> = const { RefCell::new(None) };

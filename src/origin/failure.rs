@@ -6,8 +6,8 @@ use std::io;
 use http::Uri;
 use ureq::Timeout;
 
-use super::cut;
-use crate::error::{Cause, Error, ErrorKind};
+use super::truncation;
+use crate::base::error::{Cause, Error, ErrorKind};
 
 /// Whether a connection ended before its response, as a kept one does that the origin had closed.
 pub(super) fn connection_was_dead(failure: &ureq::Error) -> bool {
@@ -174,7 +174,7 @@ fn is_timeout(error: &io::Error) -> bool {
 
 fn is_end_of_connection(error: &io::Error) -> bool {
     matches!(
-        cut::kind(error),
+        truncation::kind(error),
         io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted

@@ -7,8 +7,8 @@ use http::{StatusCode, Version};
 
 use super::framing::{self, Framing};
 use super::head_lines;
-use crate::error::{Cause, Error, ErrorKind, Result};
-use crate::header::hop_by_hop;
+use crate::base::error::{Cause, Error, ErrorKind, Result};
+use crate::message::header::hop_by_hop;
 
 /// How much the head of a response may be.
 #[derive(Clone, Copy, Debug)]

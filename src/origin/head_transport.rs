@@ -7,10 +7,10 @@ use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::chunks::Chunks;
-use super::cut;
 use super::exchange::Exchange;
 use super::framing::Framing;
 use super::head::HeadReader;
+use super::truncation;
 
 /// The last link in the chain of connectors.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl<T: Transport> HeadTransport<T> {
     }
 
     fn await_below(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.below.await_input(timeout).map_err(cut::packed)
+        self.below.await_input(timeout).map_err(truncation::packed)
     }
 }
 

@@ -6,11 +6,10 @@
 //! | `options` | [`OriginBuilder`]: time limits and roots, and what ureq is told |
 //! | `roots` | which root certificates are trusted |
 //! | `resolver` | from the host of a URL to the socket addresses that may be connected to |
-//! | `names` | which addresses a name has: looked up, and remembered for a while |
 //! | `request` | what of a request is sent on, and how its body is framed |
 //! | `exchange` | one request with its retry and its body: time limits, cancellation, the socket in use |
 //! | `socket` | connecting, waiting within limits, and belonging to an exchange |
-//! | `cut` | a connection that was cut, told from one that was closed |
+//! | `truncation` | a connection that was cut, told from one that was closed |
 //! | `head_transport` | reads heads below ureq, and tells it the framing alone |
 //! | `head` | the head of a response, read from pieces, within limits |
 //! | `head_lines` | the lines of a head, spelled as a strict parser reads them |
@@ -20,16 +19,15 @@
 //! | `connections` | which connections are kept, by origin |
 //! | `failure` | from ureq's errors to ours |
 
+pub(crate) mod access;
 mod chunks;
 mod connections;
-mod cut;
 mod exchange;
 mod failure;
 mod framing;
 mod head;
 mod head_lines;
 mod head_transport;
-mod names;
 mod options;
 #[cfg(test)]
 mod recipient_tests;
@@ -39,11 +37,13 @@ mod response;
 mod roots;
 mod socket;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "peer")]
+pub(crate) mod throttle;
 mod transport;
+mod truncation;
 
-pub(crate) use names::{Lookup, Names, NoAnswer, SystemLookup};
 pub use options::OriginBuilder;
 pub use transport::Origin;

@@ -13,9 +13,9 @@ use super::connections::Idle;
 use super::head::HeadLimits;
 use super::roots::Roots;
 use super::transport::Origin;
-use crate::access::OriginRules;
-use crate::error::{Error, ErrorKind, Result};
-use crate::tls::{Identity, IdentitySource, Pem};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::tls::{Identity, IdentitySource, Pem};
+use crate::origin::access::OriginRules;
 
 /// What is read from a connection at a time.
 pub(super) const INPUT_BUFFER_BYTES: usize = 16 * 1024;
@@ -480,7 +480,7 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::testing::Authority;
+    use crate::base::tls::testing::Authority;
 
     #[test]
     fn the_environment_names_no_proxy() {

@@ -6,9 +6,9 @@ use http::Request;
 
 use super::Origin;
 use super::testing::{ScriptedOrigin, accept, get, send};
-use crate::body::Body;
-use crate::error::{ErrorKind, Result};
-use crate::interim::OnInterim;
+use crate::base::error::{ErrorKind, Result};
+use crate::message::body::Body;
+use crate::message::interim::OnInterim;
 
 /// Status, value of the field `A`, and body; or the error.
 type Read = Result<(u16, String, String), ErrorKind>;

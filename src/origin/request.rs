@@ -8,10 +8,10 @@ use http::{Method, Request, Uri, Version};
 use ureq::SendBody;
 
 use super::options::OUTPUT_BUFFER_BYTES;
-use crate::body::Body;
-use crate::error::{Error, ErrorKind, Result};
-use crate::header::hop_by_hop;
-use crate::protocol::ForPeer;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::message::body::Body;
+use crate::message::header::hop_by_hop;
+use crate::pool::protocol::ForPeer;
 
 /// The head as it is sent, with the framing of the body where that is a length, and the body unless
 /// there is none. What cannot be sent is refused here, so that whatever ureq finds wrong with the

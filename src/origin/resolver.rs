@@ -10,9 +10,9 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
 use super::exchange::Exchange;
-use super::names::{Names, NoAnswer};
-use crate::access::{Asked, OriginRules};
-use crate::error::{Error, ErrorKind};
+use crate::base::error::{Error, ErrorKind};
+use crate::base::names::{Names, NoAnswer};
+use crate::origin::access::{Asked, OriginRules};
 
 /// How many addresses ureq takes: one more would be a panic.
 const MOST_ADDRESSES: usize = 16;
@@ -93,9 +93,9 @@ mod tests {
     use super::super::testing::{ScriptedLookup, ScriptedOrigin, accept, get};
     use super::super::transport::Origin;
     use super::*;
-    use crate::access::Refused;
-    use crate::clock::{ManualClock, SystemClock};
-    use crate::error::ErrorKind;
+    use crate::base::clock::{ManualClock, SystemClock};
+    use crate::base::error::ErrorKind;
+    use crate::origin::access::Refused;
 
     const LIFETIME: Duration = Duration::from_secs(30);
 

@@ -10,9 +10,9 @@ use super::exchange::{Running, cancelled};
 use super::failure;
 use super::framing::{self, Framing};
 use super::head::Head;
-use crate::body::Body;
-use crate::error::{Error, ErrorKind};
-use crate::header::hop_by_hop;
+use crate::base::error::{Error, ErrorKind};
+use crate::message::body::Body;
+use crate::message::header::hop_by_hop;
 
 /// The response as it came, without what ends at this hop, and with the body that ureq frames.
 pub(super) fn receive(head: Head, body: ureq::Body, running: Running, url: &Uri) -> Response<Body> {
@@ -108,7 +108,7 @@ mod tests {
     use super::super::Origin;
     use super::super::testing::{ScriptedOrigin, accept, get, send};
     use super::*;
-    use crate::error::Result;
+    use crate::base::error::Result;
 
     fn answered(answer: impl Into<Vec<u8>>) -> Result<Response<Body>> {
         let server = ScriptedOrigin::answering(answer);

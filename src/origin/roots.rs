@@ -4,8 +4,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use ureq::tls::{Certificate, RootCerts};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::tls::{Pem, add_roots};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::tls::{Pem, add_roots};
 
 /// The roots of the web, roots of one's own, or both.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::tls::testing::Authority;
+    use crate::base::tls::testing::Authority;
 
     fn own_root() -> String {
         Authority::new().certificate

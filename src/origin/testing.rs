@@ -10,41 +10,41 @@ use std::thread::{self, JoinHandle};
 use http::{Request, Response};
 
 use super::Origin;
-use super::names::Lookup;
-use crate::body::Body;
-use crate::error::Result;
-use crate::round_trip::RoundTrip;
+use crate::base::error::Result;
+use crate::base::names::Lookup;
+use crate::message::body::Body;
+use crate::message::round_trip::RoundTrip;
 
 /// A listener whose connections are served by a script, and what the script brought home.
-pub(super) struct ScriptedOrigin<T> {
+pub(crate) struct ScriptedOrigin<T> {
     address: SocketAddr,
     script: JoinHandle<T>,
 }
 
 impl<T: Send + 'static> ScriptedOrigin<T> {
-    pub(super) fn new(script: impl FnOnce(&TcpListener) -> T + Send + 'static) -> Self {
+    pub(crate) fn new(script: impl FnOnce(&TcpListener) -> T + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         Self { address, script: thread::spawn(move || script(&listener)) }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/a?b=c", self.address)
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// What the script returned, when it is over.
-    pub(super) fn finish(self) -> T {
+    pub(crate) fn finish(self) -> T {
         self.script.join().unwrap()
     }
 }
 
 impl ScriptedOrigin<Received> {
     /// Takes one request, answers it with these bytes, and closes the connection.
-    pub(super) fn answering(answer: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::new(move |listener| {
             let mut connection = accept(listener);
@@ -55,24 +55,24 @@ impl ScriptedOrigin<Received> {
     }
 }
 
-pub(super) fn accept(listener: &TcpListener) -> Connection {
+pub(crate) fn accept(listener: &TcpListener) -> Connection {
     Connection { stream: BufReader::new(listener.accept().unwrap().0) }
 }
 
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
 }
 
 /// A request as it was on the wire.
-pub(super) struct Received {
-    pub(super) line: String,
+pub(crate) struct Received {
+    pub(crate) line: String,
     /// Field lines in lower case, in order.
-    pub(super) fields: Vec<String>,
-    pub(super) body: Vec<u8>,
+    pub(crate) fields: Vec<String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Connection {
-    pub(super) fn receive(&mut self) -> Received {
+    pub(crate) fn receive(&mut self) -> Received {
         let line = self.line();
         let mut fields = Vec::new();
         loop {
@@ -107,25 +107,25 @@ impl Connection {
         line.trim_end_matches("\r\n").to_owned()
     }
 
-    pub(super) fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.try_send(bytes).unwrap();
     }
 
-    pub(super) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)
     }
 
     /// Waits until the other side has closed its end.
-    pub(super) fn wait_for_close(&mut self) {
+    pub(crate) fn wait_for_close(&mut self) {
         let _ = io::copy(&mut self.stream, &mut io::sink());
     }
 }
 
-pub(super) fn get(origin: &Origin, url: &str) -> Result<Response<Body>> {
+pub(crate) fn get(origin: &Origin, url: &str) -> Result<Response<Body>> {
     send(origin, Request::get(url), Body::empty())
 }
 
-pub(super) fn send(origin: &Origin, head: http::request::Builder, body: Body) -> Result<Response<Body>> {
+pub(crate) fn send(origin: &Origin, head: http::request::Builder, body: Body) -> Result<Response<Body>> {
     origin.round_trip(head.body(body).unwrap())
 }
 
@@ -133,18 +133,18 @@ type LookupScript = dyn Fn(&str, u8) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
 /// Answers for names as a script says, which is told the name and the how many-th lookup it is.
 #[derive(Clone)]
-pub(super) struct ScriptedLookup {
+pub(crate) struct ScriptedLookup {
     script: Arc<LookupScript>,
     count: Arc<AtomicU8>,
 }
 
 impl ScriptedLookup {
-    pub(super) fn new(script: impl Fn(&str, u8) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(script: impl Fn(&str, u8) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Self {
         Self { script: Arc::new(script), count: Arc::default() }
     }
 
     /// How many lookups there were.
-    pub(super) fn count(&self) -> u8 {
+    pub(crate) fn count(&self) -> u8 {
         self.count.load(Ordering::SeqCst)
     }
 }

@@ -11,12 +11,12 @@ use http::{Request, Response};
 
 use super::Origin;
 use super::testing::{ScriptedOrigin, accept, get};
-use crate::body::Body;
-use crate::cancellation::Cancellation;
-use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
-use crate::round_trip::RoundTrip;
-use crate::tls::testing::{Authority, server_config};
+use crate::base::cancellation::Cancellation;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::tls::testing::{Authority, server_config};
+use crate::message::body::Body;
+use crate::message::deadline::Deadline;
+use crate::message::round_trip::RoundTrip;
 
 /// How soon who waits is told: generous, as tests run side by side.
 const SOON: Duration = Duration::from_millis(500);

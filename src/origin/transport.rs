@@ -11,18 +11,18 @@ use ureq::{Agent, AsSendBody, Timeout};
 
 use super::connections::Connections;
 use super::exchange::{Exchange, Terms, cancelled};
-use super::names::{Names, SystemLookup};
 use super::options::{Options, OriginBuilder, Times};
 use super::{failure, request, response};
-use crate::access::{Asked, OriginRules};
-use crate::body::Body;
-use crate::cancellation::Cancellation;
-use crate::clock::SystemClock;
-use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
-use crate::interim::OnInterim;
-use crate::protocol::{self, ConnectWithin, WholeHeadWithin, Within};
-use crate::round_trip::RoundTrip;
+use crate::base::cancellation::Cancellation;
+use crate::base::clock::SystemClock;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::names::{Names, SystemLookup};
+use crate::message::body::Body;
+use crate::message::deadline::Deadline;
+use crate::message::interim::OnInterim;
+use crate::message::round_trip::RoundTrip;
+use crate::origin::access::{Asked, OriginRules};
+use crate::pool::protocol::{self, ConnectWithin, WholeHeadWithin, Within};
 
 /// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
 ///
@@ -291,7 +291,7 @@ mod tests {
 
     use super::super::testing::{Received, ScriptedOrigin, accept, get, send};
     use super::*;
-    use crate::tls::testing::{self, Authority, server_config};
+    use crate::base::tls::testing::{self, Authority, server_config};
 
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 

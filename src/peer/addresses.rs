@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::origin::{Lookup, Names};
-use crate::peer_url::PeerUrl;
-use crate::protocol::PoolDigest;
+use crate::base::names::{Lookup, Names};
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::PoolDigest;
 
 /// For how long what was resolved is taken for right.
 const LIFETIME: Duration = Duration::from_secs(60);

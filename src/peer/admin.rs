@@ -7,17 +7,17 @@ use std::sync::Arc;
 use http::{Method, Request, Response, StatusCode};
 
 use super::member::Peer;
-use crate::at_once::{Lane, PlainRequest, Step, Wakes};
-use crate::body::Body;
+use crate::base::error::{ErrorKind, Result};
+use crate::base::ledger::Ledger;
 use crate::client::PeerHealth;
-use crate::error::{ErrorKind, Result};
-use crate::front::{EventFront, FrontOptions, Handler, Responder, Scratch, Serving, handled};
-use crate::handler::{method_not_allowed, refusal};
-use crate::ledger::Ledger;
-use crate::protocol::{self, TEXT, answer};
-use crate::stats::Outcome;
+use crate::message::body::Body;
+use crate::message::nonblocking::{Lane, PlainRequest, Step, Wakes};
+use crate::message::stats::Outcome;
+use crate::message::url::CanonicalUrl;
+use crate::peer::endpoint::{method_not_allowed, refusal};
+use crate::pool::protocol::{self, TEXT, answer};
+use crate::server::{Handler, Responder, Scratch, Server, ServerConfig, ServerHandle, handled};
 use crate::store::StoredResponse;
-use crate::target::Target;
 
 /// What is taken where something is read.
 const ALLOWED: &str = "GET, HEAD";
@@ -42,7 +42,7 @@ impl Peer {
     /// | request | answer |
     /// |---|---|
     /// | `GET /healthz` | 200 and `ok`, or 503 once it [leaves](Self::leave), for whoever asks |
-    /// | `GET /readyz` | 200 and `ok`, or 503 and one line that says why it should be sent no requests: it leaves or shuts down, its memory is at its end, or a fetch has waited for a thread for more than half of [`max_queue_wait`](FrontOptions::max_queue_wait) |
+    /// | `GET /readyz` | 200 and `ok`, or 503 and one line that says why it should be sent no requests: it leaves or shuts down, its memory is at its end, or a fetch has waited for a thread for more than half of [`max_queue_wait`](ServerConfig::max_queue_wait) |
     /// | `GET /metrics` | what was counted, in the text format of Prometheus |
     /// | `GET /status` | its pool, its store and what was counted, for people |
     /// | `PURGE /purge?q=<escaped URL>` | what [`purge`](Self::purge) says, also of `?prefix=`, `?group=&origin=` and `?all` |
@@ -71,11 +71,11 @@ impl Peer {
     /// also while purges wait for other peers.
     ///
     /// ```
-    /// use forwardcache::{FrontOptions, Peer};
+    /// use forwardcache::{ServerConfig, Peer};
     ///
     /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
     /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let admin = peer.serve_admin_on(listener, FrontOptions::new().io_threads(1))?;
+    /// let admin = peer.serve_admin_on(listener, ServerConfig::new().io_threads(1))?;
     /// println!("metrics on http://{}/metrics", admin.local_addr());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -84,9 +84,9 @@ impl Peer {
     ///
     /// [`ErrorKind::Listen`] when the socket cannot be served, or when threads cannot be started.
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
-    pub fn serve_admin_on(&self, listener: TcpListener, options: FrontOptions) -> Result<Serving> {
+    pub fn serve_admin_on(&self, listener: TcpListener, options: ServerConfig) -> Result<ServerHandle> {
         let responder: Arc<dyn Responder> = Arc::new(Administering(self.clone()));
-        let serving = EventFront::responder_on(listener, &options, &responder)?;
+        let serving = Server::responder_on(listener, &options, &responder)?;
         self.is_administered_on(serving.local_addr());
         Ok(serving)
     }
@@ -197,7 +197,7 @@ impl Responder for Administering {
         }
     }
 
-    fn admit(&self, head: &Request<()>) -> Result<Option<Target>, Box<Response<Body>>> {
+    fn admit(&self, head: &Request<()>) -> Result<Option<CanonicalUrl>, Box<Response<Body>>> {
         let asked = self.0.asked_by_operator(head).map(|_| None);
         asked.map_err(|refused| self.0.inner.proxy.of_admin(*refused).into())
     }
@@ -206,8 +206,8 @@ impl Responder for Administering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::round_trip::RoundTripFn;
-    use crate::token::Tokens;
+    use crate::base::token::Tokens;
+    use crate::message::round_trip::RoundTripFn;
 
     fn peer(tokens: Option<&str>) -> Peer {
         let builder = Peer::builder("http://10.0.0.1:3000").origin(RoundTripFn(|_: Request<Body>| {

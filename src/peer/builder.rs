@@ -6,28 +6,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::addresses::MemberAddresses;
-use super::handover::Handover;
 use super::member::{Inner, Peer};
 use super::pool::InPool;
 use super::threads::PeerThreads;
-use crate::access::OriginRules;
-use crate::at_once::Spawn;
-use crate::caching::{Caching, CachingBuilder};
-use crate::client::{Client, ClientBuilder, NoPeerLeft, parse};
-use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Result};
-use crate::handler::{Allowed, OwnAddresses, Proxy, Rights};
-use crate::ledger::Ledger;
-use crate::member::Member;
-use crate::near::NearCache;
-use crate::origin::{Origin, OriginBuilder, SystemLookup};
-use crate::peer_url::PeerUrl;
+use super::warm_up::Handover;
+use crate::base::clock::Clock;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::ledger::Ledger;
+use crate::base::names::SystemLookup;
+use crate::base::token::Tokens;
+use crate::cache::{HttpCache, HttpCacheBuilder};
+use crate::client::near_cache::NearCache;
+use crate::client::{Client, ClientBuilder, OnNoPeers, parse};
+use crate::message::nonblocking::Spawn;
+use crate::message::round_trip::RoundTrip;
+use crate::origin::access::OriginRules;
+use crate::origin::throttle::{OriginLimits, Share, Throttle};
+use crate::origin::{Origin, OriginBuilder};
+use crate::peer::endpoint::{Allowed, OwnAddresses, Proxy, Rights};
 use crate::policy::{Mode, Rules};
-use crate::polite::{Polite, Politeness, Share};
-use crate::ring::{HashFunction, RingKind};
-use crate::round_trip::RoundTrip;
+use crate::pool::member::Member;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::ring::{HashFunction, RingKind};
 use crate::store::{MemoryStore, Store, default_capacity};
-use crate::token::Tokens;
 
 /// The part of its memory that is for copies of what others own.
 const NEAR: u64 = 16;
@@ -41,7 +42,7 @@ pub struct PeerBuilder {
     self_url: String,
     peers: Option<Result<Vec<Member>>>,
     client: ClientBuilder,
-    caching: CachingBuilder,
+    caching: HttpCacheBuilder,
     origin: Option<Arc<dyn RoundTrip>>,
     origins: OriginRules,
     network: OriginBuilder,
@@ -50,7 +51,7 @@ pub struct PeerBuilder {
     memory: Option<u64>,
     store: Option<Arc<dyn Store>>,
     rules: Rules,
-    politeness: Politeness,
+    origin_limits: OriginLimits,
     rights: Rights,
     pass_cookies: bool,
     near: Option<NearCache>,
@@ -63,7 +64,7 @@ impl PeerBuilder {
             self_url,
             peers: None,
             client: Client::builder(),
-            caching: Caching::builder(),
+            caching: HttpCache::builder(),
             origin: None,
             origins: OriginRules::default(),
             network: Origin::builder(),
@@ -72,7 +73,7 @@ impl PeerBuilder {
             memory: None,
             store: None,
             rules: Rules::default(),
-            politeness: Politeness::default(),
+            origin_limits: OriginLimits::default(),
             rights: Rights::default(),
             pass_cookies: false,
             near: None,
@@ -95,7 +96,7 @@ impl PeerBuilder {
 
     /// How it asks the other peers: path, ring, time limits. The pool and the near cache of this builder
     /// count, not those of the client's; and where no other peer is left it answers itself, whatever
-    /// [`no_peer_left`](ClientBuilder::no_peer_left) says. Default: [`Client::builder`].
+    /// [`on_no_peers`](ClientBuilder::on_no_peers) says. Default: [`Client::builder`].
     pub fn client(mut self, client: ClientBuilder) -> Self {
         self.client = client;
         self
@@ -319,7 +320,7 @@ impl PeerBuilder {
     /// # peer.build()?;
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
-    pub fn caching(mut self, choose: impl FnOnce(CachingBuilder) -> CachingBuilder) -> Self {
+    pub fn caching(mut self, choose: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder) -> Self {
         self.caching = choose(self.caching);
         self
     }
@@ -399,17 +400,17 @@ impl PeerBuilder {
     }
 
     /// How much the pool asks of one origin, of which this peer keeps to its share. Default: no limits, and pauses where
-    /// an origin asks for them (`Retry-After`), see [`Politeness`].
+    /// an origin asks for them (`Retry-After`), see [`OriginLimits`].
     ///
     /// ```
-    /// use forwardcache::{Peer, Politeness};
+    /// use forwardcache::{Peer, OriginLimits};
     ///
-    /// let politeness = Politeness::new().concurrent(6).rate(20.0);
-    /// let peer = Peer::builder("http://127.0.0.1:3000").politeness(politeness).build()?;
+    /// let origin_limits = OriginLimits::new().concurrent(6).rate(20.0);
+    /// let peer = Peer::builder("http://127.0.0.1:3000").origin_limits(origin_limits).build()?;
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
-    pub fn politeness(mut self, politeness: Politeness) -> Self {
-        self.politeness = politeness;
+    pub fn origin_limits(mut self, origin_limits: OriginLimits) -> Self {
+        self.origin_limits = origin_limits;
         self
     }
 
@@ -427,7 +428,7 @@ impl PeerBuilder {
     ///
     /// [`ErrorKind::BadPeer`] when its own URL or another peer's is no base
     /// URL, [`ErrorKind::BadOption`] when its near cache is larger than its memory, and for a limit of
-    /// [`Politeness`] that makes no sense, and what
+    /// [`OriginLimits`] that makes no sense, and what
     /// [`ClientBuilder::build`] fails with.
     pub fn build(mut self) -> Result<Peer> {
         let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
@@ -448,7 +449,7 @@ impl PeerBuilder {
             .client
             .members(members)
             .handover(self.handover)
-            .no_peer_left(NoPeerLeft::Fail)
+            .on_no_peers(OnNoPeers::Fail)
             .near_cache(near);
         let client = client.beside(self_url.clone(), self.rules.clone(), self.clock).build()?;
         let (origin, network): (Arc<dyn RoundTrip>, _) = match self.origin {
@@ -469,7 +470,7 @@ impl PeerBuilder {
             let (weight, total) = pool.weights(&own);
             Share { weight, total }
         });
-        let polite = Polite::made_of(origin, self.politeness, clock, stats, share)?;
+        let polite = Throttle::made_of(origin, self.origin_limits, clock, stats, share)?;
         // What a former owner has costs the origin nothing.
         let origin = Handover { client: client.clone(), self_url: self_url.clone(), origin: polite.clone() };
         let threads = PeerThreads::new(store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX)));
@@ -496,7 +497,7 @@ impl fmt::Debug for PeerBuilder {
             .field("origins", &self.origins)
             .field("memory", &self.memory)
             .field("rules", &self.rules)
-            .field("politeness", &self.politeness)
+            .field("origin_limits", &self.origin_limits)
             .finish_non_exhaustive()
     }
 }

@@ -8,26 +8,29 @@ use http::{HeaderMap, Method, Request, Response};
 
 use super::builder::PeerBuilder;
 use super::threads::PeerThreads;
-use crate::access::OriginRules;
-use crate::at_once::{PlainRequest, Step, Wakes};
-use crate::body::Body;
-use crate::caching::{Caching, Explanation};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::ledger::Ledger;
+use crate::cache::{Explanation, HttpCache};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, Result};
-use crate::front::{EventFront, FrontOptions, Handler, RemoteAddress, Responder, Scratch, Serving, handled};
-use crate::handler::{Next, OwnAddresses, Proxy};
-use crate::ledger::Ledger;
-use crate::member::Member;
+use crate::message::body::Body;
+use crate::message::nonblocking::{PlainRequest, Step, Wakes};
+use crate::message::purge::Purge;
+use crate::message::round_trip::RoundTrip;
+use crate::message::stats::{ServerStats, Stats};
+use crate::message::url::CanonicalUrl;
 use crate::origin::Origin;
-use crate::peer_url::PeerUrl;
-use crate::polite::Polite;
-use crate::protocol;
-use crate::purge::{self, PoolPurged, Purge};
-use crate::round_trip::RoundTrip;
+use crate::origin::access::OriginRules;
+use crate::origin::throttle::Throttle;
+use crate::peer::endpoint::{Next, OwnAddresses, Proxy};
+use crate::pool::member::Member;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol;
+use crate::pool::purge::{self, PoolPurged};
 use crate::scheduler::{self as sharing, Scheduler, Servers, Shares};
-use crate::stats::{FrontStats, Stats};
+use crate::server::{
+    Handler, RemoteAddress, Responder, Scratch, Server, ServerConfig, ServerHandle, handled,
+};
 use crate::store::StoredResponse;
-use crate::target::Target;
 
 /// A member of the pool: it asks like a [`Client`], and it owns a share of the URLs, which it fetches,
 /// keeps and answers for.
@@ -58,8 +61,8 @@ pub struct Peer {
 pub(super) struct Inner {
     pub(super) self_url: PeerUrl,
     pub(super) client: Client,
-    pub(super) caching: Caching,
-    pub(super) polite: Polite,
+    pub(super) caching: HttpCache,
+    pub(super) polite: Throttle,
     pub(super) own_addresses: Arc<OwnAddresses>,
     /// The network, where the peer goes there itself.
     pub(super) network: Option<Origin>,
@@ -72,7 +75,7 @@ struct OwnShare<'a>(&'a Peer);
 
 impl RoundTrip for OwnShare<'_> {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
-        let target = Target::parse(&request.uri().to_string())?;
+        let target = CanonicalUrl::parse(&request.uri().to_string())?;
         self.0.may_ask(&target)?;
         self.0.inner.caching.round_trip_to(target, request)
     }
@@ -117,14 +120,14 @@ impl Peer {
     }
 
     fn fetch(&self, method: Method, url: &str) -> Result<Response<Body>> {
-        let target = Target::parse(url)?;
+        let target = CanonicalUrl::parse(url)?;
         let mut request = Request::new(Body::empty());
         *request.method_mut() = method;
         self.send(target, request)
     }
 
     /// Sends a request for this URL, whatever its URI.
-    fn send(&self, target: Target, mut request: Request<Body>) -> Result<Response<Body>> {
+    fn send(&self, target: CanonicalUrl, mut request: Request<Body>) -> Result<Response<Body>> {
         if protocol::is_purge(request.method()) {
             let purge = match protocol::is_soft_purge(request.headers()) {
                 Some(false) => Purge::of_target(&target),
@@ -146,7 +149,7 @@ impl Peer {
     }
 
     /// As the answering side does.
-    fn may_ask(&self, target: &Target) -> Result<()> {
+    fn may_ask(&self, target: &CanonicalUrl) -> Result<()> {
         self.origins().may_ask(target).map_err(|refused| Error::from(refused).with_url(target))
     }
 
@@ -160,7 +163,7 @@ impl Peer {
     }
 
     /// Says what would happen to a GET of this URL in this peer's own share, and why: as
-    /// [`Caching::explain`] of [`caching`](Self::caching), which also takes fields of the request. What
+    /// [`HttpCache::explain`] of [`caching`](Self::caching), which also takes fields of the request. What
     /// another peer owns, [`Client::explain`] asks of that.
     ///
     /// ```
@@ -174,18 +177,18 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// As [`Caching::explain`], and [`ErrorKind::Forbidden`] where
+    /// As [`HttpCache::explain`], and [`ErrorKind::Forbidden`] where
     /// [`PeerBuilder::origins`] does not allow the URL.
     pub fn explain(&self, url: &str) -> Result<Explanation> {
         let mut request = Request::new(());
-        let target = Target::parse(url)?;
+        let target = CanonicalUrl::parse(url)?;
         self.may_ask(&target)?;
         *request.uri_mut() = target.uri();
         self.inner.caching.explain(&request)
     }
 
     /// Removes what the purge is about from the whole pool: from its own share in this process, and from those
-    /// of the others as [`Client::purge`] does. From its own share alone, [`Caching::purge`] of
+    /// of the others as [`Client::purge`] does. From its own share alone, [`HttpCache::purge`] of
     /// [`caching`](Self::caching) does.
     ///
     /// ```
@@ -294,7 +297,7 @@ impl Peer {
 
     /// Its own share: the cache that answers what it owns.
     #[must_use]
-    pub fn caching(&self) -> &Caching {
+    pub fn caching(&self) -> &HttpCache {
         &self.inner.caching
     }
 
@@ -356,8 +359,8 @@ impl Peer {
     /// # Errors
     ///
     /// [`ErrorKind::Listen`] when the address cannot be resolved or bound.
-    pub fn serve(&self, address: impl ToSocketAddrs) -> Result<Serving> {
-        self.serve_with(address, FrontOptions::new())
+    pub fn serve(&self, address: impl ToSocketAddrs) -> Result<ServerHandle> {
+        self.serve_with(address, ServerConfig::new())
     }
 
     /// As [`serve`](Self::serve), with options.
@@ -366,8 +369,8 @@ impl Peer {
     ///
     /// As [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
-    pub fn serve_with(&self, address: impl ToSocketAddrs, options: FrontOptions) -> Result<Serving> {
-        let serving = EventFront::bind_responder(address, &options, &self.responder())?;
+    pub fn serve_with(&self, address: impl ToSocketAddrs, options: ServerConfig) -> Result<ServerHandle> {
+        let serving = Server::bind_responder(address, &options, &self.responder())?;
         self.is_served_on(serving.local_addr());
         Ok(serving)
     }
@@ -379,8 +382,8 @@ impl Peer {
     ///
     /// As [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
-    pub fn serve_on(&self, listener: TcpListener, options: FrontOptions) -> Result<Serving> {
-        let serving = EventFront::responder_on(listener, &options, &self.responder())?;
+    pub fn serve_on(&self, listener: TcpListener, options: ServerConfig) -> Result<ServerHandle> {
+        let serving = Server::responder_on(listener, &options, &self.responder())?;
         self.is_served_on(serving.local_addr());
         Ok(serving)
     }
@@ -438,7 +441,7 @@ impl Responder for Answering {
         }
     }
 
-    fn admit(&self, head: &Request<()>) -> Result<Option<Target>, Box<Response<Body>>> {
+    fn admit(&self, head: &Request<()>) -> Result<Option<CanonicalUrl>, Box<Response<Body>>> {
         self.0.inner.proxy.admit(head).map(|called| called.origin())
     }
 
@@ -450,12 +453,12 @@ impl Responder for Answering {
         self.0.inner.caching.store().ledger()
     }
 
-    fn most_fetches(&self, origin: &Target) -> Option<usize> {
+    fn most_fetches(&self, origin: &CanonicalUrl) -> Option<usize> {
         let share = self.0.inner.polite.concurrency_share(origin)?;
         Some(usize::try_from(share).unwrap_or(usize::MAX))
     }
 
-    fn runs_on(&self, scheduler: &Arc<Scheduler>, stats: &Arc<FrontStats>) {
+    fn runs_on(&self, scheduler: &Arc<Scheduler>, stats: &Arc<ServerStats>) {
         // Of those who answer, so many never wait for a place at an origin.
         self.0.inner.polite.limit_waiting(scheduler.threads() / 2);
         self.0.inner.threads.servers().add(scheduler, stats);
@@ -464,7 +467,7 @@ impl Responder for Answering {
 
 impl RoundTrip for Peer {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
-        let target = Target::parse(&request.uri().to_string())?;
+        let target = CanonicalUrl::parse(&request.uri().to_string())?;
         self.send(target, request)
     }
 }

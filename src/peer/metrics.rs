@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::member::Peer;
-use crate::at_once::Refused;
+use crate::base::ledger::Use;
 use crate::client::PeerState;
-use crate::ledger::Use;
+use crate::message::nonblocking::Refused;
+use crate::message::stats::{Counts, Named, Outcome, ServerStats};
 use crate::scheduler::Numbers;
-use crate::stats::{Counts, FrontStats, Named, Outcome};
 
 /// The name of a metric, what it says, and its values with their labels. What ends with `_total` is a counter, everything
 /// else a gauge. Values of labels are names of this crate or URLs of peers: no client chooses one.
@@ -145,37 +145,37 @@ impl Peer {
     /// The connections of its fronts.
     fn connections(&self) -> Vec<Family> {
         let stats = self.servers().stats();
-        let sum = |of: fn(&FrontStats) -> u64| stats.iter().map(|stats| of(stats)).sum::<u64>();
-        let by = |label, of: fn(&FrontStats) -> Named| {
+        let sum = |of: fn(&ServerStats) -> u64| stats.iter().map(|stats| of(stats)).sum::<u64>();
+        let by = |label, of: fn(&ServerStats) -> Named| {
             // Where there is no front, the names are shown all the same.
-            let mut counts = of(&FrontStats::default());
+            let mut counts = of(&ServerStats::default());
             for (at, (_, count)) in stats.iter().flat_map(|stats| of(stats).into_iter().enumerate()) {
                 counts[at].1 += count;
             }
             counts.into_iter().map(|(name, count)| labelled(label, name, count)).collect()
         };
         vec![
-            one("open_connections", "Connections that are open.", sum(FrontStats::open)),
-            one("accepted_connections_total", "Connections that were accepted.", sum(FrontStats::accepted)),
+            one("open_connections", "Connections that are open.", sum(ServerStats::open)),
+            one("accepted_connections_total", "Connections that were accepted.", sum(ServerStats::accepted)),
             (
                 "connection_refusals_total",
                 "Connections that were refused.",
-                by("reason", FrontStats::connection_refusals),
+                by("reason", ServerStats::connection_refusals),
             ),
             (
                 "request_refusals_total",
                 "Requests that were refused before their URL was looked at.",
-                by("reason", FrontStats::request_refusals),
+                by("reason", ServerStats::request_refusals),
             ),
             one(
                 "cut_off_connections_total",
                 "Connections of slow readers that were closed for want of memory.",
-                sum(FrontStats::cut_off),
+                sum(ServerStats::cut_off),
             ),
             (
                 "tls_handshakes_total",
                 "TLS handshakes by how they ended.",
-                by("result", FrontStats::handshakes),
+                by("result", ServerStats::handshakes),
             ),
         ]
     }

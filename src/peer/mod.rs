@@ -9,18 +9,19 @@
 //! | `admin` | what it says to those who run it |
 //! | `metrics` | what it has counted, for Prometheus |
 //! | `leaving` | what it says before it ends |
-//! | `handover` | what a new owner asks of the former one |
+//! | `warm_up` | what a new owner asks of the former one |
 //! | `builder` | [`PeerBuilder`]: what it is made of |
 
 mod addresses;
 mod admin;
 mod builder;
-mod handover;
+pub(crate) mod endpoint;
 mod leaving;
 mod member;
 mod metrics;
 mod pool;
 mod threads;
+mod warm_up;
 
 pub use builder::PeerBuilder;
 pub use member::Peer;

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use super::addresses::MemberAddresses;
 use crate::client::Client;
-use crate::handler::PoolView;
-use crate::peer_url::PeerUrl;
-use crate::protocol::PoolDigest;
-use crate::purge::{PeerPurged, Purge};
-use crate::target::Target;
+use crate::message::purge::Purge;
+use crate::message::url::CanonicalUrl;
+use crate::peer::endpoint::PoolView;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::PoolDigest;
+use crate::pool::purge::PeerPurged;
 
 /// The pool of a client, seen by this peer.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ pub(super) struct InPool {
 }
 
 impl PoolView for InPool {
-    fn is_peer(&self, target: &Target) -> bool {
+    fn is_peer(&self, target: &CanonicalUrl) -> bool {
         self.client.is_peer(target)
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::at_once::{Job, Spawn};
-use crate::ledger::Ledger;
+use crate::base::ledger::Ledger;
+use crate::message::nonblocking::{Job, Spawn};
 use crate::scheduler::{PoolOptions, Scheduler, Servers};
 
 /// Those of a server that serves the peer, or, as long as there is none, some of its own: up to 64, started on demand.

@@ -8,8 +8,8 @@ use http::header::{
     DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
 };
 
-use crate::header::date;
-use crate::header::entity_tag::{self, EntityTag};
+use crate::message::header::date;
+use crate::message::header::entity_tag::{self, EntityTag};
 
 /// What the conditions of a request come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

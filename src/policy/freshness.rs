@@ -8,9 +8,9 @@ use http::{HeaderMap, StatusCode};
 use super::heuristic;
 use super::rules::Rules;
 use super::validity::{LifetimeSource, Validity};
-use crate::clock::Moment;
-use crate::header::cache_control::{ResponseDirectives, delta_seconds};
-use crate::header::{date, list};
+use crate::base::clock::Moment;
+use crate::message::header::cache_control::{ResponseDirectives, delta_seconds};
+use crate::message::header::{date, list};
 
 /// When a response was asked for and when it came.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +96,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::header::cache_control::MAX_DELTA_SECONDS;
+    use crate::message::header::cache_control::MAX_DELTA_SECONDS;
     use crate::policy::Mode;
 
     const NOW: u64 = 784_111_777;

@@ -10,8 +10,8 @@ use http::header::{DATE, LAST_MODIFIED};
 use http::{Request, Response, StatusCode};
 use http_cache_semantics::CachePolicy;
 
-use crate::header::cache_control::ResponseDirectives;
-use crate::header::date;
+use crate::message::header::cache_control::ResponseDirectives;
+use crate::message::header::date;
 
 /// Whether a lifetime may be guessed: a status that RFC 9110 section 15.1 calls heuristically
 /// cacheable, or `public` on any.

@@ -3,17 +3,17 @@
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::target::Target;
+use crate::message::url::CanonicalUrl;
 
 /// The URLs whose stored responses are to be invalidated after this response: that of the request, and
 /// those of the same origin that `Location` and `Content-Location` name. None after an error, and
 /// none for a safe method.
 pub(crate) fn invalidated(
     method: &Method,
-    target: &Target,
+    target: &CanonicalUrl,
     status: StatusCode,
     headers: &HeaderMap,
-) -> Vec<Target> {
+) -> Vec<CanonicalUrl> {
     if method.is_safe() || !(status.is_success() || status.is_redirection()) {
         return Vec::new();
     }
@@ -22,7 +22,7 @@ pub(crate) fn invalidated(
         .filter_map(|name| target.join(headers.get(name)?.to_str().ok()?))
         // Others must not be able to empty our cache of an origin that is not theirs.
         .filter(|named| named.same_origin(target));
-    let mut targets: Vec<Target> = std::iter::once(target.clone()).chain(named).collect();
+    let mut targets: Vec<CanonicalUrl> = std::iter::once(target.clone()).chain(named).collect();
     targets.dedup();
     targets
 }
@@ -38,7 +38,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
             .collect();
-        let target = Target::parse("http://example.com/a/b").unwrap();
+        let target = CanonicalUrl::parse("http://example.com/a/b").unwrap();
         invalidated(method, &target, StatusCode::from_u16(status).unwrap(), &headers)
             .iter()
             .map(ToString::to_string)

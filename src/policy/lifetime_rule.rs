@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::header::cache_control::ResponseDirectives;
-use crate::target::Target;
+use crate::message::header::cache_control::ResponseDirectives;
+use crate::message::url::CanonicalUrl;
 
 /// What a rule does to a freshness lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl LifetimeRule {
         }
     }
 
-    fn matches(&self, target: &Target, status: StatusCode) -> bool {
+    fn matches(&self, target: &CanonicalUrl, status: StatusCode) -> bool {
         let is_meant = match self.lifetime {
             _ if !self.statuses.is_empty() => self.statuses.contains(&status.as_u16()),
             Lifetime::AtMost(_) => true,
@@ -146,7 +146,7 @@ impl LifetimeRule {
 /// The first rule that matches.
 pub(crate) fn lifetime_rule<'a>(
     rules: &'a [LifetimeRule],
-    target: &Target,
+    target: &CanonicalUrl,
     status: StatusCode,
 ) -> Option<&'a LifetimeRule> {
     rules.iter().find(|rule| rule.matches(target, status))
@@ -224,7 +224,7 @@ mod tests {
             ("http://example.com/images/c.png", 200, Some(Lifetime::AtMost(HOUR))),
             ("http://example.org/", 410, Some(Lifetime::AtLeast(HOUR))),
         ] {
-            let target = Target::parse(url).unwrap();
+            let target = CanonicalUrl::parse(url).unwrap();
             let found = lifetime_rule(&rules, &target, StatusCode::from_u16(status).unwrap());
             assert_eq!(found.map(|rule| rule.lifetime), expected, "{url} {status}");
         }
@@ -237,7 +237,7 @@ mod tests {
             (Lifetime::Exactly(HOUR), false),
             (Lifetime::AtMost(HOUR), true),
         ] {
-            let (rule, target) = (LifetimeRule::new(lifetime), Target::parse("http://a.ex/").unwrap());
+            let (rule, target) = (LifetimeRule::new(lifetime), CanonicalUrl::parse("http://a.ex/").unwrap());
             for (status, expected) in
                 [(200, true), (206, true), (301, of_errors), (404, of_errors), (500, of_errors)]
             {
@@ -266,7 +266,7 @@ mod tests {
             ("*", "/v*/", "http://a.ex/v2/x", true),
             ("*", "/v1", "http://a.ex/v1/b", false),
         ] {
-            let target = Target::parse(url).unwrap();
+            let target = CanonicalUrl::parse(url).unwrap();
             assert_eq!(rule(host, path).matches(&target, StatusCode::OK), expected, "{host} {path} {url}");
         }
     }

@@ -10,7 +10,7 @@ use http::header::{
 };
 
 use super::variant::Variant;
-use crate::header::{list, quality};
+use crate::message::header::{list, quality};
 
 /// Whether a stored response with these fields fits a request that does not select it, as far as its fields tell.
 pub(crate) fn may_be_offered(variant: &Variant, stored: &HeaderMap, request: &HeaderMap) -> bool {

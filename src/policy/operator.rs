@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::lifetime_rule::LifetimeRule;
 use super::rules::Rules;
 use super::validity::{LifetimeSource, Validity};
-use crate::clock::Moment;
-use crate::header::cache_control::ResponseDirectives;
+use crate::base::clock::Moment;
+use crate::message::header::cache_control::ResponseDirectives;
 
 /// Applies the rule on its lifetime, the default of `stale-while-revalidate`, and jitter. `chance` is any number, another
 /// one for each response.

@@ -7,9 +7,9 @@ use http::header::{CONTENT_RANGE, ETAG, RANGE};
 use http::{HeaderMap, StatusCode};
 
 use super::condition::range_applies;
-use crate::header::entity_tag::EntityTag;
-use crate::header::range::{ContentRange, Requested, requested};
-use crate::pieces::Pieces;
+use crate::message::header::entity_tag::EntityTag;
+use crate::message::header::range::{ContentRange, Requested, requested};
+use crate::message::pieces::Pieces;
 
 /// One contiguous part of a representation whose length is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

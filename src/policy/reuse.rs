@@ -6,8 +6,8 @@ use http::StatusCode;
 
 use super::rules::Rules;
 use super::validity::Validity;
-use crate::clock::Moment;
-use crate::header::cache_control::RequestDirectives;
+use crate::base::clock::Moment;
+use crate::message::header::cache_control::RequestDirectives;
 
 /// What to do with a stored response that was selected for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) enum ValidateBecause {
     /// It is stale.
     Stale,
     /// The response says `no-cache`.
-    NoCache,
+    NoByteStore,
     /// The request says `no-cache`, or asks for more freshness than is left.
     Request,
 }
@@ -37,7 +37,7 @@ pub(crate) enum ValidateBecause {
 pub(crate) fn reuse(validity: &Validity, request: &RequestDirectives, now: impl Into<Moment>) -> Reuse {
     let now = now.into();
     if validity.no_cache {
-        return Reuse::Validate(ValidateBecause::NoCache);
+        return Reuse::Validate(ValidateBecause::NoByteStore);
     }
     let fresh = validity.is_fresh(now);
     if fresh && request.is_empty() {
@@ -142,7 +142,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use super::*;
-    use crate::header::cache_control::ResponseDirectives;
+    use crate::message::header::cache_control::ResponseDirectives;
     use crate::policy::{Mode, Times, validity};
 
     fn stored(control: &'static str) -> Validity {
@@ -166,11 +166,11 @@ mod tests {
     #[test]
     fn every_clause_of_section_5_2_1() {
         use Reuse::{Fresh, StaleAccepted, StaleWhileRevalidate, Validate};
-        use ValidateBecause::{NoCache, Request, Stale};
+        use ValidateBecause::{NoByteStore, Request, Stale};
         for (response, asked, age, expected) in [
             ("max-age=10", "", 9, Fresh),
             ("max-age=10", "", 10, Validate(Stale)),
-            ("max-age=10, no-cache", "", 1, Validate(NoCache)),
+            ("max-age=10, no-cache", "", 1, Validate(NoByteStore)),
             ("max-age=10", "no-cache", 1, Validate(Request)),
             ("max-age=10", "max-age=5", 5, Fresh),
             ("max-age=10", "max-age=5", 6, Validate(Request)),
@@ -187,7 +187,7 @@ mod tests {
             ("max-age=10, must-revalidate", "max-stale", 11, Validate(Stale)),
             ("max-age=10, proxy-revalidate", "max-stale", 11, Validate(Stale)),
             ("s-maxage=10", "max-stale", 11, Validate(Stale)),
-            ("max-age=10, no-cache", "max-stale", 11, Validate(NoCache)),
+            ("max-age=10, no-cache", "max-stale", 11, Validate(NoByteStore)),
             ("max-age=10, stale-while-revalidate=5", "", 14, StaleWhileRevalidate),
             ("max-age=10, stale-while-revalidate=5", "", 15, Validate(Stale)),
             ("max-age=10, stale-while-revalidate=5, must-revalidate", "", 11, Validate(Stale)),

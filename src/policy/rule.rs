@@ -5,8 +5,8 @@ use std::fmt;
 use super::reuse::Reuse;
 use super::rules::Rules;
 use super::validity::{LifetimeSource, Validity};
-use crate::clock::Moment;
-use crate::header::cache_control::{RequestDirectives, ResponseDirectives};
+use crate::base::clock::Moment;
+use crate::message::header::cache_control::{RequestDirectives, ResponseDirectives};
 
 /// The rule that decides what happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,7 +79,7 @@ impl Rule {
             Reuse::Fresh => Self::Fresh,
             Reuse::StaleAccepted => Self::RequestMaxStale,
             Reuse::StaleWhileRevalidate => Self::StaleWhileRevalidate,
-            Reuse::Validate(_) if validity.no_cache => Self::Response(Flag::NoCache),
+            Reuse::Validate(_) if validity.no_cache => Self::Response(Flag::NoByteStore),
             Reuse::Validate(_) if request.no_cache => Self::RequestNoCache,
             Reuse::Validate(_) if validity.is_fresh(now) && is_too_short => Self::RequestMinFresh,
             Reuse::Validate(_) if validity.is_fresh(now) => Self::RequestMaxAge,
@@ -123,7 +123,7 @@ impl fmt::Display for Rule {
 #[non_exhaustive]
 pub enum Flag {
     /// `no-cache`: never reused without successful validation.
-    NoCache,
+    NoByteStore,
     /// `must-revalidate`: never served stale.
     MustRevalidate,
     /// `proxy-revalidate`: the same, in shared mode.
@@ -143,7 +143,7 @@ impl Flag {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::NoCache => "no-cache",
+            Self::NoByteStore => "no-cache",
             Self::MustRevalidate => "must-revalidate",
             Self::ProxyRevalidate => "proxy-revalidate",
             Self::SMaxage => "s-maxage",
@@ -157,7 +157,7 @@ impl Flag {
     #[must_use]
     pub const fn clause(self) -> &'static str {
         match self {
-            Self::NoCache => "RFC 9111 section 5.2.2.4",
+            Self::NoByteStore => "RFC 9111 section 5.2.2.4",
             Self::MustRevalidate => "RFC 9111 section 5.2.2.2",
             Self::ProxyRevalidate => "RFC 9111 section 5.2.2.8",
             Self::SMaxage => "RFC 9111 section 5.2.2.10",
@@ -175,7 +175,7 @@ impl Flag {
     pub(crate) fn of(validity: &Validity, said: &ResponseDirectives, rules: &Rules) -> Vec<Self> {
         let shared = rules.is_shared();
         let all = [
-            (Self::NoCache, validity.no_cache),
+            (Self::NoByteStore, validity.no_cache),
             (Self::MustRevalidate, said.must_revalidate),
             (Self::ProxyRevalidate, shared && said.proxy_revalidate),
             (Self::SMaxage, shared && said.s_maxage.is_some()),
@@ -248,8 +248,8 @@ mod tests {
         for (response, request, age, expected, section) in [
             ("max-age=10", "", 9, Rule::Fresh, "4.2"),
             ("max-age=10", "", 10, Rule::Stale, "4.2.4"),
-            ("max-age=10, no-cache", "max-stale", 11, Rule::Response(Flag::NoCache), "5.2.2.4"),
-            ("max-age=10, no-cache", "no-cache", 1, Rule::Response(Flag::NoCache), "5.2.2.4"),
+            ("max-age=10, no-cache", "max-stale", 11, Rule::Response(Flag::NoByteStore), "5.2.2.4"),
+            ("max-age=10, no-cache", "no-cache", 1, Rule::Response(Flag::NoByteStore), "5.2.2.4"),
             ("max-age=10", "no-cache", 20, Rule::RequestNoCache, "5.2.1.4"),
             ("max-age=10", "max-age=5", 6, Rule::RequestMaxAge, "5.2.1.1"),
             ("max-age=10, immutable", "max-age=5", 6, Rule::Immutable, "2"),

@@ -7,8 +7,8 @@ use super::heuristic;
 use super::rules::Rules;
 use super::targeted::response_directives;
 use super::variant::varies_by_anything;
-use crate::header::cache_control::{RequestDirectives, ResponseDirectives};
-use crate::target::Target;
+use crate::message::header::cache_control::{RequestDirectives, ResponseDirectives};
+use crate::message::url::CanonicalUrl;
 
 /// Why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -169,7 +169,7 @@ pub(crate) fn may_store(
 /// `Content-Location`, and for how long (RFC 9110 section 9.3.3).
 pub(crate) fn is_answer_to_get(
     method: &Method,
-    target: &Target,
+    target: &CanonicalUrl,
     status: StatusCode,
     headers: &HeaderMap,
     rules: &Rules,

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName};
 
 use super::rules::Rules;
-use crate::header::cache_control::ResponseDirectives;
+use crate::message::header::cache_control::ResponseDirectives;
 
 /// The target list of a shared cache (section 2.2). That of a private one is empty: it is no part of what
 /// acts on behalf of an origin.
@@ -38,7 +38,7 @@ mod tests {
     use http::{HeaderValue, Method, StatusCode};
 
     use super::*;
-    use crate::header::cache_control::RequestDirectives;
+    use crate::message::header::cache_control::RequestDirectives;
     use crate::policy::{LifetimeSource, Mode, NotStored, StoringRequest, Times, may_store, validity};
 
     type Verdict = Result<(u64, LifetimeSource), &'static str>;

@@ -7,8 +7,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use crate::header::entity_tag::EntityTag;
-use crate::header::{date, hop_by_hop};
+use crate::message::header::entity_tag::EntityTag;
+use crate::message::header::{date, hop_by_hop};
 
 /// Puts our validators in place of the client's own conditions, and says whether there is one. Its range stays: if
 /// what is stored does not hold any more, it is about what takes its place (RFC 9110 section 13.2.2).

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Moment;
+use crate::base::clock::Moment;
 
 /// Which field gave a response its freshness lifetime (RFC 9111 section 4.2.1), in the order in
 /// which they are asked.

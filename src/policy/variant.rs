@@ -10,9 +10,9 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 
 use super::rules::Rules;
-use crate::at_once::{PlainField, PlainRequest};
-use crate::header::cache_control::ResponseDirectives;
-use crate::header::{list, quality};
+use crate::message::header::cache_control::ResponseDirectives;
+use crate::message::header::{list, quality};
+use crate::message::nonblocking::{PlainField, PlainRequest};
 
 /// The request fields that selected a stored response: what its `Vary` names, each with the
 /// normalised value that the request had. Sorted by name, so that equal sets are equal.

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::client::Client;
 use super::fair_share::{Claim, FairShare, Granted, Purpose};
-use crate::target::Target;
+use crate::message::url::CanonicalUrl;
 
 /// Who may occupy how many threads of a server where each request has one.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ impl Shares {
     }
 
     /// Lets this thread wait for the origin, unless too many others wait for it, or for this client. Never waits.
-    pub(crate) fn try_enter(&self, origin: Target, client: Option<Client>) -> Option<Share> {
+    pub(crate) fn try_enter(&self, origin: CanonicalUrl, client: Option<Client>) -> Option<Share> {
         let claim = Claim { purpose: Purpose::Fetch { origin, cap: None }, client };
         let granted = self.share.lock().start(&claim, Instant::now())?;
         Some(Share { of: self.clone(), granted })
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn one_origin_does_not_have_all_threads() {
         let shares = Shares::of(4);
-        let origin = |name: &str| Target::parse(&format!("http://{name}/")).unwrap();
+        let origin = |name: &str| CanonicalUrl::parse(&format!("http://{name}/")).unwrap();
         let held: Vec<Share> = std::iter::from_fn(|| shares.try_enter(origin("a"), None)).collect();
         assert_eq!(held.len(), 2);
         assert!(shares.try_enter(origin("b"), None).is_some());

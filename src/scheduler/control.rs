@@ -8,10 +8,10 @@ use super::client::Client;
 use super::fair_share::Purpose;
 use super::limits::most_threads;
 use super::pool::{Load, Pool, PoolOptions};
-use crate::at_once::{Job, Lane, Spawn};
-use crate::cancellation::Cancellation;
-use crate::ledger::Ledger;
-use crate::target::Target;
+use crate::base::cancellation::Cancellation;
+use crate::base::ledger::Ledger;
+use crate::message::nonblocking::{Job, Lane, Spawn};
+use crate::message::url::CanonicalUrl;
 
 /// The threads of a control lane, and how many jobs may wait for one.
 const CONTROL_THREADS: usize = 4;
@@ -27,7 +27,7 @@ const LEAST: usize = 4;
 const ENDING: Duration = Duration::from_secs(1);
 
 /// How many fetches of an origin the operator allows at a time. Called without any lock; must be quick.
-pub(crate) type Cap = Box<dyn Fn(&Target) -> Option<usize> + Send + Sync>;
+pub(crate) type Cap = Box<dyn Fn(&CanonicalUrl) -> Option<usize> + Send + Sync>;
 
 /// The threads of a server that may wait: a pool for fetches, and two small ones for control.
 ///

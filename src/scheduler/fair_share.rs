@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
-use crate::target::Target;
+use crate::message::url::CanonicalUrl;
 
 /// A fetch that takes longer counts as a stream, which does not keep others from its origin.
 const LONG: Duration = Duration::from_secs(60);
@@ -22,17 +22,17 @@ const MOST_REFRESHES: usize = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A fetch from this origin (`scheme://authority/`), of which the operator allows so many at a time.
-    Fetch { origin: Target, cap: Option<usize> },
+    Fetch { origin: CanonicalUrl, cap: Option<usize> },
     /// The same, for nobody in particular.
-    Refresh { origin: Target, cap: Option<usize> },
+    Refresh { origin: CanonicalUrl, cap: Option<usize> },
     /// A transfer that has begun, from this origin where that is known.
-    Transfer { origin: Option<Target> },
+    Transfer { origin: Option<CanonicalUrl> },
     /// Whatever it is.
     Any,
 }
 
 impl Purpose {
-    pub(super) fn origin(&self) -> Option<&Target> {
+    pub(super) fn origin(&self) -> Option<&CanonicalUrl> {
         match self {
             Self::Fetch { origin, .. } | Self::Refresh { origin, .. } => Some(origin),
             Self::Transfer { origin } => origin.as_ref(),
@@ -66,7 +66,7 @@ pub(super) struct FairShare {
     max: usize,
     running: usize,
     streams: usize,
-    origins: HashMap<Target, OfOrigin>,
+    origins: HashMap<CanonicalUrl, OfOrigin>,
     clients: HashMap<Client, OfClient>,
 }
 
@@ -87,7 +87,7 @@ struct OfClient {
 
 impl Granted {
     /// The origin to which a connection is to be made.
-    pub(super) fn fetches_from(&self) -> Option<&Target> {
+    pub(super) fn fetches_from(&self) -> Option<&CanonicalUrl> {
         match &self.claim.purpose {
             Purpose::Transfer { .. } => None,
             purpose => purpose.origin(),
@@ -146,7 +146,7 @@ impl FairShare {
         client.is_some_and(|client| self.of_client(client).running == 0)
     }
 
-    fn of(&self, origin: &Target) -> OfOrigin {
+    fn of(&self, origin: &CanonicalUrl) -> OfOrigin {
         self.origins.get(origin).copied().unwrap_or_default()
     }
 
@@ -262,8 +262,8 @@ mod tests {
 
     use super::*;
 
-    fn origin(number: u8) -> Target {
-        Target::parse(&format!("http://origin-{number}/")).unwrap()
+    fn origin(number: u8) -> CanonicalUrl {
+        CanonicalUrl::parse(&format!("http://origin-{number}/")).unwrap()
     }
 
     fn client(number: u8) -> Client {

@@ -14,7 +14,7 @@
 //!
 //! # Who waits for whom
 //!
-//! A job of [`Lane::Own`](crate::at_once::Lane::Own) waits for nobody, and one of [`Lane::Peers`](crate::at_once::Lane::Peers)
+//! A job of [`Lane::Own`](crate::message::nonblocking::Lane::Own) waits for nobody, and one of [`Lane::Peers`](crate::message::nonblocking::Lane::Peers)
 //! waits for the answers of other peers, which come from their `Own` threads. The threads of one lane never run jobs of
 //! the other, so two peers that purge the pool at the same time do not wait for each other, and neither waits for origins.
 

@@ -12,10 +12,10 @@ use super::client::Client;
 use super::fair_share::{Claim, FairShare, Granted, Purpose};
 use super::queue::{Entry, Queue};
 use super::ramp::{QUICK, Ramp};
-use crate::at_once::{Job, Refused, Turn};
-use crate::cancellation::Cancellation;
-use crate::ledger::{Hold, Ledger, Use};
-use crate::target::Target;
+use crate::base::cancellation::Cancellation;
+use crate::base::ledger::{Hold, Ledger, Use};
+use crate::message::nonblocking::{Job, Refused, Turn};
+use crate::message::url::CanonicalUrl;
 
 /// What the buffers of a connection to an origin take, in bytes: without TLS, and with it.
 const PLAIN_BUFFERS: u64 = 32 << 10;
@@ -139,7 +139,7 @@ pub(crate) struct Load {
     pub(crate) streams: usize,
     pub(crate) refused: [u64; Refused::ALL.len()],
     /// The origins for which most wait.
-    pub(crate) longest: Vec<(Target, usize)>,
+    pub(crate) longest: Vec<(CanonicalUrl, usize)>,
 }
 
 impl Pool {

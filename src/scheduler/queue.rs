@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::client::Client;
 use super::fair_share::{Claim, FairShare, Granted, Purpose};
-use crate::target::Target;
+use crate::message::url::CanonicalUrl;
 
 /// One that waits.
 #[derive(Debug)]
@@ -39,10 +39,10 @@ struct Round<J> {
     /// Those that are not empty, the next one first.
     turns: VecDeque<Whose>,
     /// How many wait for each origin.
-    origins: HashMap<Target, usize>,
+    origins: HashMap<CanonicalUrl, usize>,
 }
 
-type Whose = (Option<Target>, Option<Client>);
+type Whose = (Option<CanonicalUrl>, Option<Client>);
 
 impl<J> Queue<J> {
     /// A queue in which so many may wait, half of them for one origin, and a quarter for one origin and one client.
@@ -112,7 +112,7 @@ impl<J> Queue<J> {
     }
 
     /// The origins for which most wait, and how many do.
-    pub(super) fn longest(&self, most: usize) -> Vec<(Target, usize)> {
+    pub(super) fn longest(&self, most: usize) -> Vec<(CanonicalUrl, usize)> {
         let origins = self.fetches.origins.iter();
         let mut lengths: Vec<_> = origins.map(|(origin, count)| (origin.clone(), *count)).collect();
         lengths.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
@@ -222,8 +222,8 @@ mod tests {
     use super::*;
     use crate::scheduler::Client;
 
-    fn origin(number: u8) -> Target {
-        Target::parse(&format!("http://origin-{number}/")).unwrap()
+    fn origin(number: u8) -> CanonicalUrl {
+        CanonicalUrl::parse(&format!("http://origin-{number}/")).unwrap()
     }
 
     fn entry(job: u32, purpose: Purpose, client: u8) -> Entry<u32> {

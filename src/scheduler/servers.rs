@@ -6,24 +6,24 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::control::Scheduler;
-use crate::stats::FrontStats;
+use crate::message::stats::ServerStats;
 
 /// The servers that serve one peer: their threads, and what they count. All handles are the same list.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Servers(Arc<Mutex<Vec<Server>>>);
+pub(crate) struct Servers(Arc<Mutex<Vec<Entry>>>);
 
 #[derive(Debug)]
-struct Server {
+struct Entry {
     scheduler: Weak<Scheduler>,
-    stats: Arc<FrontStats>,
+    stats: Arc<ServerStats>,
 }
 
 impl Servers {
     /// A server has begun to serve the peer.
-    pub(crate) fn add(&self, scheduler: &Arc<Scheduler>, stats: &Arc<FrontStats>) {
+    pub(crate) fn add(&self, scheduler: &Arc<Scheduler>, stats: &Arc<ServerStats>) {
         let mut servers = self.0.lock();
         servers.retain(|server| server.scheduler.strong_count() > 0);
-        servers.push(Server { scheduler: Arc::downgrade(scheduler), stats: Arc::clone(stats) });
+        servers.push(Entry { scheduler: Arc::downgrade(scheduler), stats: Arc::clone(stats) });
     }
 
     /// The threads of those that have not ended.
@@ -32,7 +32,7 @@ impl Servers {
     }
 
     /// What each of them has counted.
-    pub(crate) fn stats(&self) -> Vec<Arc<FrontStats>> {
+    pub(crate) fn stats(&self) -> Vec<Arc<ServerStats>> {
         self.0.lock().iter().map(|server| Arc::clone(&server.stats)).collect()
     }
 
@@ -51,7 +51,7 @@ impl Servers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Ledger;
+    use crate::base::ledger::Ledger;
     use crate::scheduler::PoolOptions;
 
     #[test]

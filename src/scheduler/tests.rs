@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::{Client, PoolOptions, Scheduler};
-use crate::at_once::{Job, Lane, Refused, Turn};
-use crate::cancellation::Cancellation;
-use crate::ledger::Ledger;
-use crate::target::Target;
+use crate::base::cancellation::Cancellation;
+use crate::base::ledger::Ledger;
+use crate::message::nonblocking::{Job, Lane, Refused, Turn};
+use crate::message::url::CanonicalUrl;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,7 +21,7 @@ fn threads(max: usize) -> PoolOptions {
 }
 
 fn origin(name: &str) -> Lane {
-    Lane::Origin(Target::parse(&format!("http://{name}/")).unwrap())
+    Lane::Origin(CanonicalUrl::parse(&format!("http://{name}/")).unwrap())
 }
 
 fn client(number: u8) -> Option<Client> {
@@ -120,7 +120,7 @@ fn one_client_with_silent_names_leaves_others_a_thread() {
 #[test]
 fn resumed_transfers_of_one_client_leave_others_a_thread() {
     let (pool, jobs) = (scheduler(&threads(64)), Jobs::new());
-    let transfer = |name: &str| Lane::Transfer(Target::parse(&format!("http://{name}/")).ok());
+    let transfer = |name: &str| Lane::Transfer(CanonicalUrl::parse(&format!("http://{name}/")).ok());
     for number in 0..900 {
         pool.submit(jobs.long(number, transfer(&format!("silent-{}", number % 20))), client(1));
     }
@@ -243,7 +243,7 @@ fn refreshes_go_after_the_fetches() {
     let (pool, mut jobs) = (scheduler(&threads(1)), Jobs::new());
     pool.submit(jobs.long(0, origin("a")), None);
     assert_eq!(jobs.next().0, 0);
-    let refreshed = |name: &str| Lane::Refresh(Target::parse(&format!("http://{name}/")).unwrap());
+    let refreshed = |name: &str| Lane::Refresh(CanonicalUrl::parse(&format!("http://{name}/")).unwrap());
     pool.submit(jobs.quick(1, refreshed("b")), None);
     let wanted = jobs.quick(2, refreshed("c"));
     pool.submit(wanted, None);
@@ -257,7 +257,7 @@ fn a_fetch_is_refused_when_there_is_no_memory_for_its_buffers() {
     let jobs = Jobs::new();
     let ledger = Ledger::new(40 << 10);
     let pool = Scheduler::new(&threads(4), &ledger, Box::new(|_| None));
-    let secure = Lane::Origin(Target::parse("https://a/").unwrap());
+    let secure = Lane::Origin(CanonicalUrl::parse("https://a/").unwrap());
     for (number, lane, turn) in [
         (1, secure, Turn::Refused(Refused::NoMemory)),
         (2, origin("a"), Turn::Pool),
@@ -284,7 +284,7 @@ fn at_the_end_refreshes_go_first_and_then_everything() {
     let (pool, jobs) = (scheduler(&threads(1)), Jobs::new());
     pool.submit(jobs.long(0, origin("a")), None);
     assert_eq!(jobs.next(), (0, Turn::Pool));
-    let refresh = || Lane::Refresh(Target::parse("http://a/").unwrap());
+    let refresh = || Lane::Refresh(CanonicalUrl::parse("http://a/").unwrap());
     pool.submit(jobs.quick(1, refresh()), None);
     pool.submit(jobs.quick(2, origin("a")), None);
     pool.stop();

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use super::stripes::Stripes;
 use super::variants::{is_overtaken, merged, without};
-use super::{Cache, Key, Store, StoreError, StoredResponse, Usage, Variants, record, url_of};
-use crate::purge::{Purge, Purged};
+use super::{ByteStore, Key, Store, StoreError, StoredResponse, Usage, Variants, record, url_of};
+use crate::message::purge::{Purge, Purged};
 
-/// A [`Store`] of what a [`Cache`] holds: one record a key, with a version and a checksum.
+/// A [`Store`] of what a [`ByteStore`] holds: one record a key, with a version and a checksum.
 ///
 /// A record that cannot be read is an error when it is looked up, and is overwritten when something
 /// is inserted under its key. Inserts and removals of one key take turns in this process; of two
 /// processes that insert under one key of a shared backend at the same time, one may lose.
 ///
 /// ```
-/// use forwardcache::{BackedStore, Lru, MemoryCache, Store};
+/// use forwardcache::{BackedStore, Lru, MemoryByteStore, Store};
 ///
-/// let store = BackedStore::new(Lru::new(MemoryCache::new(), 64 << 20)).with_max_body(1 << 20);
+/// let store = BackedStore::new(Lru::new(MemoryByteStore::new(), 64 << 20)).with_max_body(1 << 20);
 /// assert_eq!(store.usage().capacity, 64 << 20);
 /// assert_eq!(store.max_body(), 1 << 20);
 /// ```
@@ -30,7 +30,7 @@ pub struct BackedStore<C> {
 
 const MOST_BODY: u64 = 64 << 20;
 
-impl<C: Cache> BackedStore<C> {
+impl<C: ByteStore> BackedStore<C> {
     /// A store over `cache`. It takes bodies of up to 64 MiB, or what the cache takes if that is less.
     #[must_use]
     pub fn new(cache: C) -> Self {
@@ -85,13 +85,13 @@ impl<C: Cache> BackedStore<C> {
     }
 }
 
-impl<C: Cache> Store for BackedStore<C> {
+impl<C: ByteStore> Store for BackedStore<C> {
     fn variants(&self, key: &Key) -> Result<Variants, StoreError> {
         self.read(key)?.unwrap_or_else(|| Ok(Variants::default()))
     }
 
     fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
-        let body_fits = response.body().len() as u64 <= self.max_body;
+        let body_fits = response.body_length() as u64 <= self.max_body;
         let most = self.cache.max_value();
         let fit = |all: &[Arc<StoredResponse>]| body_fits && record::length(key.as_str(), all) <= most;
 
@@ -120,7 +120,7 @@ impl<C: Cache> Store for BackedStore<C> {
         self.cache.delete(key.as_str())
     }
 
-    /// Where the cache can list its [keys](Cache::keys). Their length and that of their records is what counts
+    /// Where the cache can list its [keys](ByteStore::keys). Their length and that of their records is what counts
     /// as bytes. One that cannot be purged does not keep the others from it.
     fn purge(&self, purge: &Purge) -> Result<Option<Purged>, StoreError> {
         let Some(keys) = self.cache.keys() else { return Ok(None) };
@@ -150,11 +150,11 @@ mod tests {
 
     use super::*;
     use crate::store::testing::{Failing, body_numbers, key, response, response_of};
-    use crate::store::{Lru, MemoryCache};
+    use crate::store::{Lru, MemoryByteStore};
 
     #[test]
     fn a_record_that_cannot_be_read_is_an_error_until_it_is_overwritten() {
-        let store = BackedStore::new(MemoryCache::new());
+        let store = BackedStore::new(MemoryByteStore::new());
         store.inner().set(key(1).as_str(), Bytes::from_static(b"nonsense")).unwrap();
         assert!(store.variants(&key(1)).is_err());
         assert!(store.insert(&key(1), response("a", 1)).unwrap());
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_goes_even_when_the_new_one_does_not_fit() {
-        let store = BackedStore::new(MemoryCache::new()).with_max_body(10);
+        let store = BackedStore::new(MemoryByteStore::new()).with_max_body(10);
         store.inner().set(key(1).as_str(), Bytes::from_static(b"nonsense")).unwrap();
         assert!(!store.insert(&key(1), response_of("a", 1, 11)).unwrap());
         assert!(store.variants(&key(1)).unwrap().is_empty());
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_backend_that_mixes_up_its_keys_is_found_out() {
-        let store = BackedStore::new(MemoryCache::new());
+        let store = BackedStore::new(MemoryByteStore::new());
         store.insert(&key(1), response("a", 1)).unwrap();
         let record = store.inner().get(key(1).as_str()).unwrap().unwrap();
         store.inner().set(key(2).as_str(), record).unwrap();
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn errors_are_errors() {
-        let store = BackedStore::new(Failing::new(MemoryCache::new()));
+        let store = BackedStore::new(Failing::new(MemoryByteStore::new()));
         store.insert(&key(1), response("a", 1)).unwrap();
         store.inner().fail("get");
         assert!(store.variants(&key(1)).is_err());
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn variants_that_no_longer_fit_together_give_way_to_the_newest() {
-        let store = BackedStore::new(Lru::new(MemoryCache::new(), 3_000));
+        let store = BackedStore::new(Lru::new(MemoryByteStore::new(), 3_000));
         for number in 0..4 {
             assert!(store.insert(&key(1), response_of(&number.to_string(), number, 1_000)).unwrap());
         }
@@ -206,7 +206,7 @@ mod tests {
     fn one_that_cannot_be_purged_does_not_keep_the_others_from_it() {
         let of_first = Purge::url(key(1).url()).unwrap();
         for (calls, left) in [("keys", 0), ("get", 2), ("delete", 2)] {
-            let store = BackedStore::new(Failing::new(MemoryCache::new()));
+            let store = BackedStore::new(Failing::new(MemoryByteStore::new()));
             for number in [1, 2] {
                 store.insert(&key(number), response("a", number)).unwrap();
             }
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_record_that_cannot_be_read_is_purged_too() {
-        let store = BackedStore::new(MemoryCache::new());
+        let store = BackedStore::new(MemoryByteStore::new());
         store.inner().set(key(1).as_str(), Bytes::from_static(b"nonsense")).unwrap();
         let purged = store.purge(&Purge::prefix("http://a/").unwrap()).unwrap().unwrap();
         assert_eq!((purged.responses, purged.bytes > 0, store.usage().keys), (0, true, 0));

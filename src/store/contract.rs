@@ -7,8 +7,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::StoredResponse;
-use crate::ledger::Ledger;
-use crate::purge::{Purge, Purged};
+use crate::base::ledger::Ledger;
+use crate::message::purge::{Purge, Purged};
 
 /// What a stored response is found by: the canonical URL, and whose answer it is.
 ///

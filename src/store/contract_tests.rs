@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::thread;
 
 use super::testing::{Failing, body_numbers, grouped, key, response, response_of};
-use super::{BackedStore, Cache, Key, Lru, MAX_VARIANTS, MemoryCache, MemoryStore, Store};
-use crate::purge::{Purge, Purged};
+use super::{BackedStore, ByteStore, Key, Lru, MAX_VARIANTS, MemoryByteStore, MemoryStore, Store};
+use crate::message::purge::{Purge, Purged};
 
 const CAPACITY: u64 = 100_000;
 
@@ -13,13 +13,13 @@ fn stores() -> Vec<Box<dyn Store>> {
     vec![
         Box::new(MemoryStore::new(CAPACITY)),
         Box::new(Arc::new(MemoryStore::new(CAPACITY))),
-        Box::new(BackedStore::new(MemoryCache::new()).with_max_body(CAPACITY / 4)),
-        Box::new(BackedStore::new(Lru::new(MemoryCache::new(), CAPACITY)).with_max_body(CAPACITY / 4)),
+        Box::new(BackedStore::new(MemoryByteStore::new()).with_max_body(CAPACITY / 4)),
+        Box::new(BackedStore::new(Lru::new(MemoryByteStore::new(), CAPACITY)).with_max_body(CAPACITY / 4)),
     ]
 }
 
 fn stores_that_keep_nothing() -> Vec<Box<dyn Store>> {
-    vec![Box::new(BackedStore::new(Lru::new(MemoryCache::new(), 0))), Box::new(MemoryStore::new(0))]
+    vec![Box::new(BackedStore::new(Lru::new(MemoryByteStore::new(), 0))), Box::new(MemoryStore::new(0))]
 }
 
 fn numbers(store: &dyn Store, key: &Key) -> Vec<u64> {
@@ -125,7 +125,7 @@ fn a_bound_is_kept() {
 #[test]
 fn variants_inserted_at_the_same_time_are_all_kept() {
     let mut stores = stores();
-    stores.push(Box::new(BackedStore::new(Failing::new(MemoryCache::new()))));
+    stores.push(Box::new(BackedStore::new(Failing::new(MemoryByteStore::new()))));
     for (store, round) in stores.iter().flat_map(|store| (0..50).map(move |round| (store, key(round)))) {
         thread::scope(|scope| {
             for number in 0..4 {
@@ -205,9 +205,9 @@ fn what_keeps_nothing_has_nothing_to_purge() {
 
 /// A cache that cannot list its keys.
 #[derive(Debug)]
-struct Unlisted(MemoryCache);
+struct Unlisted(MemoryByteStore);
 
-impl Cache for Unlisted {
+impl ByteStore for Unlisted {
     fn get(&self, key: &str) -> Result<Option<bytes::Bytes>, super::StoreError> {
         self.0.get(key)
     }
@@ -223,7 +223,7 @@ impl Cache for Unlisted {
 
 #[test]
 fn a_store_whose_cache_cannot_list_its_keys_says_so_and_changes_nothing() {
-    let unlisted = || Unlisted(MemoryCache::new());
+    let unlisted = || Unlisted(MemoryByteStore::new());
     let stores: [Box<dyn Store>; 3] = [
         Box::new(BackedStore::new(unlisted())),
         Box::new(BackedStore::new(Lru::new(unlisted(), CAPACITY))),

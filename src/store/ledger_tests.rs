@@ -9,10 +9,10 @@ use http::{HeaderMap, StatusCode};
 use super::shard::{LOOKS, entry_size};
 use super::testing::{Random, body_numbers, key, response, response_of, validity, with_seed};
 use super::{Key, MemoryStore, Store, StoredResponse};
-use crate::ledger::{Hold, Ledger, Use};
-use crate::pieces::Pieces;
+use crate::base::ledger::{Hold, Ledger, Use};
+use crate::message::pieces::Pieces;
+use crate::message::purge::{Purge, Purged};
 use crate::policy::Variant;
-use crate::purge::{Purge, Purged};
 
 /// A response with a body that the ledger counts by itself.
 fn counted(ledger: &Arc<Ledger>, number: u64, size: usize) -> Arc<StoredResponse> {

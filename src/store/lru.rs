@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 
 use super::lru_index::{BOOKKEEPING, Index, size};
 use super::stripes::Stripes;
-use super::{Cache, CacheKeys, StoreError, Usage};
+use super::{ByteStore, ByteStoreKeys, StoreError, Usage};
 
 /// A cache that takes so many bytes and no more; the least recently used go when room is needed.
 ///
@@ -20,9 +20,9 @@ use super::{Cache, CacheKeys, StoreError, Usage};
 ///
 /// ```
 /// use bytes::Bytes;
-/// use forwardcache::{Cache, Lru, MemoryCache};
+/// use forwardcache::{ByteStore, Lru, MemoryByteStore};
 ///
-/// let cache = Lru::new(MemoryCache::new(), 1 << 20);
+/// let cache = Lru::new(MemoryByteStore::new(), 1 << 20);
 /// assert!(cache.set("key", Bytes::from("value"))?);
 /// assert!(!cache.set("large", Bytes::from(vec![0; 2 << 20]))?);
 /// assert_eq!(cache.usage().keys, 1);
@@ -38,7 +38,7 @@ pub struct Lru<C> {
     stripes: Stripes,
 }
 
-impl<C: Cache> Lru<C> {
+impl<C: ByteStore> Lru<C> {
     /// Bounds `cache` to this many bytes.
     #[must_use]
     pub fn new(cache: C, capacity: u64) -> Self {
@@ -75,7 +75,7 @@ impl<C: Cache> Lru<C> {
     }
 }
 
-impl<C: Cache> Cache for Lru<C> {
+impl<C: ByteStore> ByteStore for Lru<C> {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let unchanged = self.stripes.unchanged(key);
         let Some(value) = self.cache.get(key)? else {
@@ -142,7 +142,7 @@ impl<C: Cache> Cache for Lru<C> {
     }
 
     /// Those of the cache inside: what that held before is not known here.
-    fn keys(&self) -> Option<CacheKeys<'_>> {
+    fn keys(&self) -> Option<ByteStoreKeys<'_>> {
         self.cache.keys()
     }
 
@@ -166,7 +166,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::store::MemoryCache;
+    use crate::store::MemoryByteStore;
     use crate::store::testing::{Failing, Random, with_seed};
 
     fn value(length: u64) -> Bytes {
@@ -178,7 +178,7 @@ mod tests {
         count * size("a", &Bytes::new())
     }
 
-    fn keys_of(cache: &impl Cache, keys: &[&str]) -> String {
+    fn keys_of(cache: &impl ByteStore, keys: &[&str]) -> String {
         keys.iter().filter(|key| cache.get(key).unwrap().is_some()).copied().collect()
     }
 
@@ -225,7 +225,7 @@ mod tests {
             let mut random = Random::new(seed);
             let capacity = 1_000 + random.below(3_000);
             let mut twin = Twin { capacity, entries: Vec::new(), unknown: Vec::new(), evictions: 0 };
-            let persistent = MemoryCache::new();
+            let persistent = MemoryByteStore::new();
             for number in 0..6 {
                 let value = value(random.below(capacity + 200));
                 persistent.set(&number.to_string(), value.clone()).unwrap();
@@ -264,7 +264,7 @@ mod tests {
     fn many_threads_leave_index_and_cache_agreeing() {
         with_seed("many_threads_leave_index_and_cache_agreeing", |seed| {
             let keys: Vec<String> = (0..4).map(|number| number.to_string()).collect();
-            let persistent = MemoryCache::new();
+            let persistent = MemoryByteStore::new();
             for key in &keys[..2] {
                 persistent.set(key, key.clone().into()).unwrap();
             }
@@ -283,7 +283,7 @@ mod tests {
         });
     }
 
-    fn use_at_random(lru: &impl Cache, keys: &[String], random: &mut Random) {
+    fn use_at_random(lru: &impl ByteStore, keys: &[String], random: &mut Random) {
         let key = &keys[usize::try_from(random.below(keys.len() as u64)).unwrap()];
         match random.below(6) {
             0..2 => drop(lru.delete(key).unwrap()),
@@ -300,7 +300,7 @@ mod tests {
 
     /// What counts is there, and what is there counts, but for what was there from the beginning: the
     /// one value that is as short as its key.
-    fn assert_agreeing(lru: &Lru<Failing<MemoryCache>>, keys: &[String]) {
+    fn assert_agreeing(lru: &Lru<Failing<MemoryByteStore>>, keys: &[String]) {
         let index = lru.index.lock();
         for key in keys {
             let value = lru.inner().inner().get(key).unwrap();
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_goes_first() {
-        let lru = Lru::new(MemoryCache::new(), room_for(2));
+        let lru = Lru::new(MemoryByteStore::new(), room_for(2));
         lru.set("a", value(0)).unwrap();
         lru.set("b", value(0)).unwrap();
         lru.get("a").unwrap();
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_value_that_cannot_fit_removes_only_its_own_key() {
-        let lru = Lru::new(MemoryCache::new(), room_for(2));
+        let lru = Lru::new(MemoryByteStore::new(), room_for(2));
         lru.set("a", value(0)).unwrap();
         lru.set("b", value(0)).unwrap();
         assert!(!lru.set("a", value(room_for(2))).unwrap());
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_replaced_value_gives_its_room_back() {
-        let lru = Lru::new(MemoryCache::new(), room_for(2) + 100);
+        let lru = Lru::new(MemoryByteStore::new(), room_for(2) + 100);
         lru.set("a", value(100)).unwrap();
         lru.set("b", value(0)).unwrap();
         // Room for the difference is enough: nothing goes.
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn what_a_persistent_cache_held_is_found_and_then_counts() {
-        let persistent = MemoryCache::new();
+        let persistent = MemoryByteStore::new();
         persistent.set("a", value(0)).unwrap();
         persistent.set("b", value(room_for(9))).unwrap();
         let lru = Lru::new(&persistent, room_for(2));
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_key_that_the_inner_cache_forgot_stops_to_count() {
-        let lru = Lru::new(MemoryCache::new(), room_for(2));
+        let lru = Lru::new(MemoryByteStore::new(), room_for(2));
         lru.set("a", value(0)).unwrap();
         lru.inner().delete("a").unwrap();
         assert_eq!(lru.usage().keys, 1);
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn errors_are_errors_and_the_index_stays_true() {
-        let lru = Lru::new(Failing::new(MemoryCache::new()), room_for(2));
+        let lru = Lru::new(Failing::new(MemoryByteStore::new()), room_for(2));
         lru.set("a", value(0)).unwrap();
         lru.set("b", value(0)).unwrap();
         let full = lru.usage();

@@ -11,8 +11,8 @@ use parking_lot::{Mutex, RwLock};
 use super::shard::{Entry, Held, Place, Shard, entry_size};
 use super::variants::{is_overtaken, merged, without};
 use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_capacity, url_of};
-use crate::ledger::{Ledger, MakeRoom};
-use crate::purge::{Purge, Purged};
+use crate::base::ledger::{Ledger, MakeRoom};
+use crate::message::purge::{Purge, Purged};
 
 /// Stored responses in memory. When room is needed, what was asked for once goes before what was asked for
 /// again, so that reading through many URLs does not empty it.
@@ -305,7 +305,7 @@ impl Store for MemoryStore {
     fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
         let (table, text) = (&*self.table, key.as_str());
         let room = table.target(response.counted());
-        let body_fits = response.body().len() as u64 <= self.max_body;
+        let body_fits = response.body_length() as u64 <= self.max_body;
         let fit = |all: &[Arc<StoredResponse>]| body_fits && entry_size(text, all) <= room;
         let (hash, shard) = table.place(text);
         let own_text = text.into();

@@ -9,8 +9,8 @@
 //! | `shard` | what a `MemoryStore` holds behind one lock, and what of it goes first |
 //! | `allocated` | what a piece of memory takes of the process |
 //! | `purging` | which responses a purge is about |
-//! | `cache` | `Cache`: what a backend author implements, bytes by key |
-//! | `memory_cache` | `MemoryCache`: a cache in memory without a bound |
+//! | `byte_store` | `ByteStore`: what a backend author implements, bytes by key |
+//! | `memory_byte_store` | `MemoryByteStore`: a cache in memory without a bound |
 //! | `lru` | `Lru`: a bound in bytes around any cache |
 //! | `lru_index` | what `Lru` knows of the cache inside |
 //! | `backed` | `BackedStore`: a store over any cache |
@@ -22,7 +22,7 @@
 
 mod allocated;
 mod backed;
-mod cache;
+mod byte_store;
 mod capacity;
 mod contract;
 #[cfg(test)]
@@ -34,7 +34,7 @@ mod ledger_tests;
 mod lru;
 mod lru_index;
 mod memory;
-mod memory_cache;
+mod memory_byte_store;
 mod purging;
 mod record;
 mod shard;
@@ -46,14 +46,14 @@ mod tier;
 mod variants;
 
 pub use backed::BackedStore;
-pub use cache::{Cache, CacheKeys};
+pub use byte_store::{ByteStore, ByteStoreKeys};
 pub use capacity::default_capacity;
 pub use contract::{Key, MAX_VARIANTS, Store, StoreError, Usage, Variants};
 #[cfg(feature = "disk")]
 pub use disk::DiskStore;
 pub use lru::Lru;
 pub use memory::MemoryStore;
-pub use memory_cache::MemoryCache;
+pub use memory_byte_store::MemoryByteStore;
 pub(crate) use purging::url_of;
 pub(crate) use stored_response::RemoteBody;
 pub use stored_response::StoredResponse;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::contract::PARTITION;
 use super::{Key, StoredResponse, Variants};
-use crate::header::cache_groups::{self, CACHE_GROUPS};
-use crate::purge::Purge;
+use crate::message::header::cache_groups::{self, CACHE_GROUPS};
+use crate::message::purge::Purge;
 
 impl Purge {
     /// Whether a response that is stored under this key is to go.

@@ -25,8 +25,8 @@ use ::lru::LruCache;
 
 use super::allocated::allocated;
 use super::{StoredResponse, Variants, url_of};
-use crate::ledger::{Ledger, Use};
-use crate::purge::Purge;
+use crate::base::ledger::{Ledger, Use};
+use crate::message::purge::Purge;
 
 /// Which of the two queues an entry waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

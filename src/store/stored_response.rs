@@ -1,7 +1,7 @@
 //! One stored response.
 
 use std::mem::size_of;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -9,10 +9,10 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::allocated::allocated;
-use crate::digest::Digest;
-use crate::fill::StoredBytes;
-use crate::header::host_bound::is_host_bound;
-use crate::pieces::Pieces;
+use crate::message::digest::Digest;
+use crate::message::header::host_bound::is_host_bound;
+use crate::message::pieces::Pieces;
+use crate::message::stored_bytes::StoredBytes;
 use crate::policy::{Validity, Variant};
 
 /// A response as a store holds it: immutable, shared behind an `Arc`, ready to be sent.
@@ -24,25 +24,29 @@ use crate::policy::{Validity, Variant};
 #[derive(Clone, Debug)]
 pub struct StoredResponse {
     status: StatusCode,
-    /// Field lines, each `name: value\r\n` with the name in lower case; no status line, no blank line.
-    fields: Bytes,
-    body: Pieces,
+    content: Content,
     /// Of the body, as it was when it was stored. Known for the whole of what a URL names, not always for a part.
     digest: Option<Digest>,
     validity: Validity,
-    variant: Variant,
-    /// The URL for which it was fetched, where its key does not tell.
-    url: Option<Box<str>>,
+    /// What most responses lack. Beside it, because every stored response takes the memory of this struct.
+    extra: Option<Box<Extra>>,
     /// The place of the fetch that brought it among fetches and invalidations; the greater one is newer.
     sequence: u64,
     /// Whether the ledger counts the body for as long as anybody holds it.
     is_body_counted: bool,
-    /// The body, where it is not in memory.
-    remote: Option<RemoteBody>,
-    /// Whether it was read from a disk for the request at hand.
-    is_from_disk: bool,
     /// Whether a field means something else at another host.
     is_host_bound: bool,
+    /// Whether it was read from a disk for the request at hand.
+    is_from_disk: bool,
+}
+
+/// Field lines, each `name: value\r\n` with the name in lower case, without a status line or a blank line; and a body.
+#[derive(Clone, Debug)]
+enum Content {
+    /// A short body follows its head, of so many bytes, in one buffer.
+    Together(Bytes, u32),
+    Apart(Box<(Bytes, Pieces)>),
+    Remote(Box<(Bytes, RemoteBody)>),
 }
 
 /// A body that is not in memory.
@@ -51,6 +55,15 @@ pub(crate) struct RemoteBody {
     pub(crate) length: u64,
     pub(crate) source: Arc<dyn StoredBytes>,
 }
+
+#[derive(Clone, Debug, Default)]
+struct Extra {
+    variant: Variant,
+    /// The URL for which it was fetched, where its key does not tell.
+    url: Option<Box<str>>,
+}
+
+static NO_EXTRA: LazyLock<Extra> = LazyLock::new(Extra::default);
 
 impl StoredResponse {
     /// A response with these end-to-end fields. `Connection`, `Content-Length` and `Transfer-Encoding`
@@ -81,24 +94,25 @@ impl StoredResponse {
         variant: Variant,
     ) -> Self {
         let kept = || headers.iter().filter(|(name, _)| !WRITTEN_WHEN_SENT.contains(name));
-        let length = kept().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let is_copied = is_beside_head(&body);
-        let mut buffer = Vec::with_capacity(length + if is_copied { body.len() } else { 0 });
+        let length: usize = kept().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let mut buffer = Vec::with_capacity(length + if is_short(&body) { body.len() } else { 0 });
         for (name, value) in kept() {
             buffer.extend_from_slice(name.as_str().as_bytes());
             buffer.extend_from_slice(b": ");
             buffer.extend_from_slice(value.as_bytes());
             buffer.extend_from_slice(b"\r\n");
         }
-        if is_copied {
-            body.slices().for_each(|piece| buffer.extend_from_slice(piece));
-        }
-        let mut fields = Bytes::from(buffer);
-        let body = if is_copied { fields.split_off(length).into() } else { body };
-        Self::from_parts(status, fields, body, digest, validity, variant)
+        let content = match u32::try_from(buffer.len()) {
+            Ok(head) if is_short(&body) => {
+                body.slices().for_each(|piece| buffer.extend_from_slice(piece));
+                Content::Together(buffer.into(), head)
+            }
+            _ => Content::Apart(Box::new((buffer.into(), body))),
+        };
+        Self::of(status, content, digest, validity, variant)
     }
 
-    /// A response out of a record, whose field lines and digest were checked.
+    /// A response out of a record, whose field lines and digest were checked. It shares the bytes of the record.
     pub(super) fn from_parts(
         status: StatusCode,
         fields: Bytes,
@@ -107,24 +121,37 @@ impl StoredResponse {
         validity: Validity,
         variant: Variant,
     ) -> Self {
+        Self::of(status, Content::Apart(Box::new((fields, body))), digest, validity, variant)
+    }
+
+    fn of(
+        status: StatusCode,
+        content: Content,
+        digest: Option<Digest>,
+        validity: Validity,
+        variant: Variant,
+    ) -> Self {
+        let extra = (!variant.fields.is_empty()).then(|| Box::new(Extra { variant, url: None }));
+        let (sequence, is_body_counted) = (0, false);
         let response = Self {
             status,
-            fields,
-            body,
+            content,
             digest,
             validity,
-            variant,
-            url: None,
-            sequence: 0,
-            is_body_counted: false,
-            remote: None,
-            is_from_disk: false,
+            extra,
+            sequence,
+            is_body_counted,
             is_host_bound: false,
+            is_from_disk: false,
         };
         let is_host_bound = response
             .fields()
             .any(|(name, _)| HeaderName::from_bytes(name).is_ok_and(|name| is_host_bound(&name)));
         Self { is_host_bound, ..response }
+    }
+
+    fn extra(&self) -> &Extra {
+        self.extra.as_deref().unwrap_or_else(|| &NO_EXTRA)
     }
 
     /// The same response, brought by a fetch of this place in the order of fetches and invalidations.
@@ -141,34 +168,39 @@ impl StoredResponse {
 
     /// The same response, fetched for this URL, where its key is another text.
     #[must_use]
-    pub fn with_url(self, url: Option<Box<str>>) -> Self {
-        Self { url, ..self }
+    pub fn with_url(mut self, url: Option<Box<str>>) -> Self {
+        if url.is_some() || self.extra.is_some() {
+            self.extra.get_or_insert_default().url = url;
+        }
+        self
     }
 
     /// The URL for which it was fetched, where that is another text than its [key](super::Key).
     #[must_use]
     pub fn url(&self) -> Option<&str> {
-        self.url.as_deref()
+        self.extra().url.as_deref()
     }
 
     /// How many bytes of memory it holds: fields, body, variant, this struct, the `Arc` around it and
     /// what its shared bytes need to be shared, as the allocator rounds them.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let Self { status: _, fields, body, digest: _, validity: _, variant, url, .. } = self;
-        let bytes = if is_beside_head(body) {
-            shared(fields.len() + body.len())
-        } else {
-            shared(fields.len()) + pieces(body)
+        let bytes = match &self.content {
+            Content::Together(buffer, _) => shared(buffer.len()),
+            Content::Apart(apart) => {
+                allocated(size_of_val(&**apart)) + shared(apart.0.len()) + pieces(&apart.1)
+            }
+            Content::Remote(remote) => allocated(size_of_val(&**remote)) + shared(remote.0.len()),
         };
-        let values: usize = variant
-            .fields
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.as_ref().map_or(0, |value| shared(value.len())))
-            .sum();
-        let variant = if variant.fields.is_empty() { 0 } else { allocated(size_of_val(&*variant.fields)) };
-        let url = url.as_ref().map_or(0, |url| allocated(url.len()));
-        (allocated(COUNTS + size_of::<Self>()) + bytes + variant + values + url) as u64
+        let extra = self.extra.as_ref().map_or(0, |extra| {
+            let Extra { variant, url } = &**extra;
+            let value = |value: &Option<Bytes>| value.as_ref().map_or(0, |value| shared(value.len()));
+            let values = variant.fields.iter().map(|(name, text)| name.as_str().len() + value(text));
+            let fields = if variant.fields.is_empty() { 0 } else { allocated(size_of_val(&*variant.fields)) };
+            let url = url.as_ref().map_or(0, |url| allocated(url.len()));
+            allocated(size_of::<Extra>()) + fields + values.sum::<usize>() + url
+        });
+        (allocated(COUNTS + size_of::<Self>()) + bytes + extra) as u64
     }
 
     /// The same response, whose body the ledger counts by itself, as one that [`Ledger::share`](crate::Ledger) made.
@@ -181,20 +213,40 @@ impl StoredResponse {
         Self { is_body_counted: other.is_body_counted, ..self }
     }
 
-    /// The same response, whose body is not in memory.
-    pub(crate) fn with_remote(self, remote: RemoteBody) -> Self {
-        Self { body: Pieces::new(), is_body_counted: false, remote: Some(remote), ..self }
+    /// How many bytes of it the ledger counts by themselves. A body that is beside the head was copied.
+    pub(super) fn counted(&self) -> u64 {
+        match &self.content {
+            Content::Apart(apart) if self.is_body_counted => apart.1.len() as u64,
+            _ => 0,
+        }
     }
 
-    /// The same response with this body in memory.
+    /// The same response, whose body is not in memory.
+    pub(crate) fn with_remote(self, remote: RemoteBody) -> Self {
+        let content = Content::Remote(Box::new((self.field_lines(), remote)));
+        Self { content, is_body_counted: false, ..self }
+    }
+
+    /// The same response with this body in memory, which the ledger counts by itself unless it is short.
     #[cfg(feature = "disk")]
     pub(crate) fn with_body(&self, body: Pieces) -> Self {
-        Self { body, is_body_counted: true, remote: None, ..self.clone() }
+        let lines = self.field_lines();
+        let content = match u32::try_from(lines.len()) {
+            Ok(head) if is_short(&body) => {
+                let slices = [&lines[..]].into_iter().chain(body.slices());
+                Content::Together(slices.collect::<Vec<_>>().concat().into(), head)
+            }
+            _ => Content::Apart(Box::new((lines, body))),
+        };
+        Self { content, is_body_counted: true, ..self.clone() }
     }
 
     /// The body, where it is not in memory.
     pub(crate) fn remote(&self) -> Option<&RemoteBody> {
-        self.remote.as_ref()
+        match &self.content {
+            Content::Remote(remote) => Some(&remote.1),
+            Content::Together(..) | Content::Apart(_) => None,
+        }
     }
 
     /// The same response, and whether it was read from a disk for the request at hand.
@@ -209,17 +261,6 @@ impl StoredResponse {
     /// The same response with other times.
     pub(crate) fn with_validity(&self, validity: Validity) -> Self {
         Self { validity, ..self.clone() }
-    }
-
-    /// The length of the body in bytes.
-    #[must_use]
-    pub fn length(&self) -> u64 {
-        self.remote.as_ref().map_or(self.body.len() as u64, |remote| remote.length)
-    }
-
-    /// How many bytes of it the ledger counts by themselves. A body that is beside the head was copied.
-    pub(super) fn counted(&self) -> u64 {
-        if self.is_body_counted && !is_beside_head(&self.body) { self.body.len() as u64 } else { 0 }
     }
 
     /// The same response, stale since then; `None` where it was before.
@@ -243,16 +284,30 @@ impl StoredResponse {
 
     /// The end-to-end fields as field lines of HTTP/1.1, each with its line end.
     #[must_use]
-    pub fn field_lines(&self) -> &Bytes {
-        &self.fields
+    pub fn field_lines(&self) -> Bytes {
+        match &self.content {
+            Content::Together(buffer, head) => buffer.slice(..*head as usize),
+            Content::Apart(apart) => apart.0.clone(),
+            Content::Remote(remote) => remote.0.clone(),
+        }
+    }
+
+    /// As [`field_lines`](Self::field_lines), not shared.
+    pub(crate) fn lines(&self) -> &[u8] {
+        match &self.content {
+            Content::Together(buffer, head) => &buffer[..*head as usize],
+            Content::Apart(apart) => &apart.0,
+            Content::Remote(remote) => &remote.0,
+        }
     }
 
     /// The end-to-end fields as a map. The values share the stored bytes.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(16);
+        let lines = self.field_lines();
         for (name, value) in self.fields() {
-            let value = self.fields.slice_ref(value);
+            let value = lines.slice_ref(value);
             // Both came out of a map when the response was stored, or through a record's checks.
             if let (Ok(name), Ok(value)) =
                 (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(value))
@@ -277,7 +332,7 @@ impl StoredResponse {
     }
 
     fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = &self.fields[..];
+        let mut rest = self.lines();
         std::iter::from_fn(move || {
             let end = memchr::memchr(b'\n', rest)?;
             let (line, others) = rest.split_at(end + 1);
@@ -291,10 +346,34 @@ impl StoredResponse {
         })
     }
 
-    /// The body, whole; empty where it is on a disk and too large for memory, as the [length](Self::length) tells.
+    /// The body, whole; empty where it is on a disk and too large for memory, as [its length](Self::body_length) tells.
     #[must_use]
-    pub fn body(&self) -> &Pieces {
-        &self.body
+    pub fn body(&self) -> Pieces {
+        match &self.content {
+            Content::Together(buffer, head) => buffer.slice(*head as usize..).into(),
+            Content::Apart(apart) => apart.1.clone(),
+            Content::Remote(_) => Pieces::new(),
+        }
+    }
+
+    /// As the slices of [`body`](Self::body), not shared.
+    pub(crate) fn body_slices(&self) -> impl Iterator<Item = &[u8]> {
+        let (one, several) = match &self.content {
+            Content::Together(buffer, head) => (Some(&buffer[*head as usize..]), None),
+            Content::Apart(apart) => (None, Some(apart.1.slices())),
+            Content::Remote(_) => (None, None),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
+    }
+
+    /// How long the body is, in bytes.
+    #[must_use]
+    pub fn body_length(&self) -> usize {
+        match &self.content {
+            Content::Together(buffer, head) => buffer.len() - *head as usize,
+            Content::Apart(apart) => apart.1.len(),
+            Content::Remote(remote) => usize::try_from(remote.1.length).unwrap_or(usize::MAX),
+        }
     }
 
     /// The digest of the body when it was stored; `None` for a part that was joined from others.
@@ -311,7 +390,7 @@ impl StoredResponse {
     /// What selects it among the responses of its key.
     #[must_use]
     pub fn variant(&self) -> &Variant {
-        &self.variant
+        &self.extra().variant
     }
 }
 
@@ -322,7 +401,7 @@ static WRITTEN_WHEN_SENT: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFE
 /// its own, which counts where bodies are small, and copying these costs less than a microsecond.
 const BESIDE_HEAD: usize = 16 * 1024;
 
-fn is_beside_head(body: &Pieces) -> bool {
+fn is_short(body: &Pieces) -> bool {
     body.len() <= BESIDE_HEAD
 }
 
@@ -406,7 +485,7 @@ mod tests {
         };
         let small = stored(large.slice(10..BESIDE_HEAD + 10));
         assert_eq!(small.field_lines(), "etag: x\r\n");
-        assert_eq!(*small.body(), large[10..BESIDE_HEAD + 10]);
+        assert_eq!(small.body(), large[10..BESIDE_HEAD + 10]);
         let body = |stored: &StoredResponse| stored.body().as_one().unwrap().as_ptr();
         assert_eq!(small.field_lines().as_ptr_range().end, body(&small));
         assert_eq!(body(&stored(large.clone())), large.as_ptr());

@@ -11,7 +11,7 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 
-use super::{Cache, CacheKeys, Key, StoreError, StoredResponse, Usage};
+use super::{ByteStore, ByteStoreKeys, Key, StoreError, StoredResponse, Usage};
 use crate::policy::{LifetimeSource, Validity, Variant};
 
 pub(super) fn key(number: u64) -> Key {
@@ -128,7 +128,7 @@ impl<C> Failing<C> {
     }
 }
 
-impl<C: Cache> Cache for Failing<C> {
+impl<C: ByteStore> ByteStore for Failing<C> {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.call("get", || self.cache.get(key))
     }
@@ -141,7 +141,7 @@ impl<C: Cache> Cache for Failing<C> {
         self.call("delete", || self.cache.delete(key))
     }
 
-    fn keys(&self) -> Option<CacheKeys<'_>> {
+    fn keys(&self) -> Option<ByteStoreKeys<'_>> {
         let keys = self.cache.keys()?;
         if self.failing.lock().contains("keys") {
             return Some(Box::new(keys.chain([Err(StoreError::new("keys fails"))])));

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Key, StoreError, StoredResponse};
-use crate::fill::Spill;
-use crate::ledger::Ledger;
-use crate::purge::{Purge, Purged};
+use crate::base::ledger::Ledger;
+use crate::message::purge::{Purge, Purged};
+use crate::message::stored_bytes::Spill;
 
 /// How full a tier is, and what it did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

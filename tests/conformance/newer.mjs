@@ -1,13 +1,12 @@
-// What the suite's repository asks by now and its package does not, or asks otherwise.
+// Tests that the suite's repository has added or changed since its package was released.
 //
-// The package (0.4.5) takes an Age that cannot be read for the oldest one. RFC 9111 section 5.1 has it ignored, and the
-// cases were turned around since. Others were added or sharpened. Cases of interim responses and of CDNs alone are not
-// here.
+// The package (0.4.5) treats an invalid Age as very old. RFC 9111 section 5.1 says to ignore it, and the repository has
+// reversed these tests. Tests for interim responses and tests that only apply to CDNs are not included.
 
 const cached = 'cached'
 const notCached = 'not_cached'
 
-// A response with these fields, and whether the next request is answered with it.
+// A response with these fields, and the expected type of the next response.
 function then (fields, expected) {
   return [{ response_headers: fields, setup: true, pause_after: true }, { expected_type: expected }]
 }
@@ -75,7 +74,7 @@ function stale () {
   const forbidden = [['must-revalidate', false], ['proxy-revalidate', true], ['no-cache', false], ['s-maxage=2', true]]
   const window = 'max-age=1, stale-while-revalidate=4'
   return [
-    // A gateway answers for an origin that does not.
+    // The gateway must respond with 502 if the origin does not respond.
     ...forbidden.map(([directive, isOfProxies]) => ({
       id: `stale-close-${directive}`,
       name: `no stale response after ${directive}`,
@@ -92,13 +91,13 @@ function stale () {
     })),
     {
       id: 'stale-while-revalidate',
-      name: 'stale while it is revalidated',
+      name: 'stale while revalidating',
       kind: 'optimal',
       requests: then([['Cache-Control', 'max-age=1, stale-while-revalidate=3600'], ['ETag', '"abc"']], cached)
     },
     {
       id: 'stale-while-revalidate-window',
-      name: 'not stale for longer than that',
+      name: 'not stale after the window',
       requests: [
         { setup: true, pause_after: true, response_headers: [['Cache-Control', window], ['ETag', '"abc"']] },
         {
@@ -124,7 +123,7 @@ function others () {
     { id: 'other-date-update-expires-update', name: 'Expires stays', kind: 'check', requests: keeps(['Expires', month]) },
     {
       id: 'freshness-expires-invalid-date',
-      name: 'Expires beside a Date that is none',
+      name: 'Expires with an invalid Date',
       kind: 'optimal',
       requests: [
         { response_headers: [['Date', 'foo', false], ['Expires', 10]], setup: true },
@@ -148,14 +147,14 @@ function others () {
   ]
 }
 
-// The sets of the package with all that.
+// Returns the tests of the package, updated by the tests above.
 export function newer (sets) {
   const tests = new Map(sets.flatMap(set => set.tests).map(test => [test.id, test]))
   for (const test of [...ages(), ...dates(), ...stale(), ...others()]) {
     const { kind, ...known } = tests.get(test.id) ?? {}
     tests.set(test.id, { ...known, ...test })
   }
-  // What RFC 9111 section 4.4 leaves open.
+  // RFC 9111 section 4.4 leaves these cases open.
   for (const [id, test] of tests) if (/^invalidate-.*-(location|cl)$/.test(id)) test.kind = 'check'
   return [{ tests: [...tests.values()] }]
 }

@@ -1,12 +1,11 @@
-// The public HTTP cache tests, every request sent through a peer of ours.
+// Runs the public HTTP cache tests with every request sent through a peer.
 //
 //   node run.mjs shared|private|shared-package|private-package PEER-COMMAND [OPTION-OF-SERVE...]
 //
-// A mode alone runs the cases of the package with what the suite's repository has changed since (newer.mjs).
+// A mode without `-package` runs the tests of the package, updated by later changes in its repository (newer.mjs).
 //
-// Starts the suite's own server and a peer, on ports that the system chooses, prints what passed, and
-// compares what did not with the ledger. Ends with 1 when a case fails that the ledger does not name, and
-// when it names one that passes.
+// Starts the suite's server and a peer on free ports, prints the results, and compares the failures with ledger.json.
+// Exits with 1 if a test fails that is not listed in the ledger, or if a listed test passes.
 
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
@@ -35,23 +34,23 @@ const [mode, isOfPackage] = run.split('-')
 const children = []
 process.on('exit', () => children.forEach(child => child.kill()))
 
-// Starts a child and waits for the line that says where it listens.
+// Starts a child process and waits for the line that contains its address.
 function start (program, words, options, listening) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'inherit'], ...options })
     children.push(child)
-    let said = ''
+    let output = ''
     child.stdout.on('data', data => {
-      said += data
-      const found = listening.exec(said)
+      output += data
+      const found = listening.exec(output)
       if (found) resolve(found[1])
     })
     child.on('error', reject)
-    child.on('exit', code => reject(new Error(`${program} ended with ${code}: ${said}`)))
+    child.on('exit', code => reject(new Error(`${program} ended with ${code}: ${output}`)))
   })
 }
 
-// The suite's server cannot choose its port itself.
+// The suite's server needs a fixed port, so find a free one.
 function freePort () {
   return new Promise(resolve => {
     const server = net.createServer().listen(0, '127.0.0.1', () => {
@@ -74,12 +73,13 @@ await start(process.execPath, ['server/server.mjs'], {
   }
 }, /Listening on (\S+)/)
 const peerWords = ['serve', '--listen', '127.0.0.1:0', '--mode', mode, ...options]
-// The suite wants what the origin calls cacheable cached with its cookies; we do that by option alone.
+// The suite expects responses with Set-Cookie to be stored if the origin marks them cacheable, which needs an option.
 if (mode === 'shared') peerWords.push('--store-set-cookie')
 const peer = await start(command, peerWords, {}, /serving on (\S+)/)
 
 const fetch = require('node-fetch')
-// As a client of the crate, which knows the origin of a response: others get no cookies, and absolute URLs.
+// Acts as a client of this crate, which knows the origin of a response; other clients get no cookies, and absolute
+// URLs.
 const throughPeer = (url, init = {}) => {
   const headers = Array.isArray(init.headers)
     ? [...init.headers, ['forwardcache', 'conformance']]
@@ -88,7 +88,7 @@ const throughPeer = (url, init = {}) => {
 }
 
 const { runTests, getResults } = await suiteModule('client/runner.mjs')
-// Without the cases on Surrogate-Control, which no standard took up (RFC 9213 did it otherwise).
+// Surrogate-Control tests are excluded, since no standard adopted that field (see RFC 9213).
 const packaged = (await suiteModule('tests/index.mjs')).default
 const sets = isOfPackage ? packaged : newer(packaged)
 await runTests(sets, throughPeer, mode === 'private', `http://localhost:${port}`)
@@ -98,12 +98,12 @@ const kinds = { required: [0, 0], optimal: [0, 0], check: [0, 0] }
 const failures = []
 for (const test of sets.flatMap(set => set.tests)) {
   const result = results[test.id]
-  // What is about browsers alone in shared mode, or about proxies alone in private mode.
+  // Skip tests that only apply to browsers (in shared mode) or to proxies (in private mode).
   if (result === undefined) continue
   const kind = test.kind ?? 'required'
   kinds[kind][1]++
   if (result === true) kinds[kind][0]++
-  else failures.push({ kind, id: test.id, said: result.join(': ') })
+  else failures.push({ kind, id: test.id, message: result.join(': ') })
 }
 
 console.log(`${mode} mode${isOfPackage ? ', the package as it is' : ''}`)
@@ -111,20 +111,20 @@ for (const [kind, [passed, all]] of Object.entries(kinds)) {
   console.log(`  ${kind.padEnd(8)} ${String(passed).padStart(3)} of ${all}`)
 }
 let wrong = 0
-for (const { kind, id, said } of failures) {
-  // A check asks what a cache does; there is no wrong answer.
+for (const { kind, id, message } of failures) {
+  // A check only reports the behaviour of the cache, so it cannot fail.
   if (kind === 'check') {
-    console.log(`  check    ${id}: ${said}`)
+    console.log(`  check    ${id}: ${message}`)
   } else if (id in ledger) {
     console.log(`  accepted ${id}: ${ledger[id]}`)
   } else {
-    console.log(`  FAILED   ${id} (${kind}): ${said}`)
+    console.log(`  FAILED   ${id} (${kind}): ${message}`)
     wrong++
   }
 }
 for (const id of Object.keys(ledger)) {
   if (results[id] === true || results[id] === undefined) {
-    console.log(`  FAILED   ${id} is in the ledger, and ${results[id] ? 'passes' : 'was not run'}`)
+    console.log(`  FAILED   ${id} is listed in the ledger but ${results[id] ? 'passes' : 'was not run'}`)
     wrong++
   }
 }

@@ -1,16 +1,21 @@
-//! Many requests at once for one URL: how often its origin is asked, and that nobody waits for another's pace.
+//! Concurrent requests for one URL: the number of requests to its origin, and independence from slow clients.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use forwardcache::FrontOptions;
+use forwardcache::ServerConfig;
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::raw::Connection;
 
-/// Connections that have all been asked for this, as far as the peer has read them.
-fn ask(peer: &LocalPeer, url: &str, fields: impl Fn(usize) -> String, count: usize) -> Vec<Connection> {
+/// Opens connections and sends the same request on each. Returns when the peer has read all of them.
+fn send_requests(
+    peer: &LocalPeer,
+    url: &str,
+    fields: impl Fn(usize) -> String,
+    count: usize,
+) -> Vec<Connection> {
     let target = crate::local::escaped(url);
     let asked = (0..count).map(|number| {
         let mut connection = Connection::open(peer.address());
@@ -23,31 +28,31 @@ fn ask(peer: &LocalPeer, url: &str, fields: impl Fn(usize) -> String, count: usi
     asked
 }
 
-fn plain(_: usize) -> String {
+fn no_fields(_: usize) -> String {
     String::new()
 }
 
 #[test]
-fn an_origin_that_answers_garbage_is_not_asked_once_for_each_who_waits() {
+fn invalid_response_is_not_refetched_for_each_waiting_request() {
     let gate = Gate::new();
     let origin = {
         let gate = gate.clone();
         Origin::start(move |_| Reply::raw("garbage\r\n\r\n").gate_head(&gate))
     };
     let peer = LocalPeer::start();
-    let mut asking = ask(&peer, &origin.url("/"), plain, 30);
+    let mut connections = send_requests(&peer, &origin.url("/"), no_fields, 30);
     origin.wait_for(1);
-    let begun = Instant::now();
+    let started = Instant::now();
     gate.open();
-    for connection in &mut asking {
+    for connection in &mut connections {
         assert_eq!(connection.read_response().status, 502);
     }
     assert!(origin.count() <= 3, "{}", origin.count());
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[test]
-fn what_always_needs_validation_is_asked_for_by_all_together() {
+fn no_cache_requests_validate_concurrently() {
     const AT_ONCE: usize = 20;
     let gate = Gate::new();
     let origin = {
@@ -64,20 +69,20 @@ fn what_always_needs_validation_is_asked_for_by_all_together() {
             }
         })
     };
-    let peer = LocalPeer::start_on(FrontOptions::new().workers(64), |builder| builder);
+    let peer = LocalPeer::start_on(ServerConfig::new().workers(64), |builder| builder);
     assert_eq!(peer.get(&origin.url("/")).body, b"checked");
-    let mut asking = ask(&peer, &origin.url("/"), plain, AT_ONCE);
-    // It answers none of them before it has been asked by all.
+    let mut connections = send_requests(&peer, &origin.url("/"), no_fields, AT_ONCE);
+    // The origin answers none of them before it has received all of them.
     origin.wait_for(1 + AT_ONCE);
     gate.open();
-    for connection in &mut asking {
+    for connection in &mut connections {
         assert_eq!(connection.read_response().body, b"checked");
     }
     assert_eq!(origin.count(), 1 + AT_ONCE);
 }
 
 #[test]
-fn two_variants_are_fetched_about_once_each() {
+fn concurrent_variants_are_fetched_about_once_each() {
     let gate = Gate::new();
     let origin = {
         let gate = gate.clone();
@@ -92,17 +97,17 @@ fn two_variants_are_fetched_about_once_each() {
     let peer = LocalPeer::start();
     let language = |number: usize| if number.is_multiple_of(2) { "de" } else { "en" };
     let fields = |number| format!("Accept-Language: {}\r\n", language(number));
-    let mut asking = ask(&peer, &origin.url("/"), fields, 40);
+    let mut connections = send_requests(&peer, &origin.url("/"), fields, 40);
     origin.wait_for(1);
     gate.open();
-    for (number, connection) in asking.iter_mut().enumerate() {
+    for (number, connection) in connections.iter_mut().enumerate() {
         assert_eq!(connection.read_response().body, language(number).as_bytes());
     }
     assert!(origin.count() <= 4, "{}", origin.count());
 }
 
 #[test]
-fn a_reader_that_takes_nothing_does_not_slow_another_one_of_the_same_body() {
+fn stalled_reader_does_not_slow_another_reader_of_the_same_body() {
     const LENGTH: usize = 40 << 20;
     for chunked in [false, true] {
         let gate = Gate::new();
@@ -116,9 +121,9 @@ fn a_reader_that_takes_nothing_does_not_slow_another_one_of_the_same_body() {
         };
         let peer = LocalPeer::start();
         let url = origin.url("/large");
-        let _slow = peer.asked(&url);
+        let _slow = peer.start_get(&url);
         origin.wait_for(1);
-        let mut quick = peer.asked(&url);
+        let mut quick = peer.start_get(&url);
         gate.open();
         let whole = quick.read_response();
         assert!(whole.cut.is_none() && whole.body.len() == LENGTH, "{:?} {}", whole.cut, whole.body.len());
@@ -126,10 +131,13 @@ fn a_reader_that_takes_nothing_does_not_slow_another_one_of_the_same_body() {
     }
 }
 
-/// An origin of a body of this length, which knows ranges.
+/// An origin with a body of this length that supports ranges.
 fn ranges(length: usize) -> Origin {
     Origin::start(move |received: &Received| {
-        let range = received.field("range").and_then(|range| range.strip_prefix("bytes=")).expect("a range");
+        let range = received
+            .field("range")
+            .and_then(|range| range.strip_prefix("bytes="))
+            .expect("a request with a range");
         let (first, last) = range.split_once('-').unwrap();
         let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
         Reply::status(206)
@@ -141,7 +149,7 @@ fn ranges(length: usize) -> Origin {
 }
 
 #[test]
-fn a_byte_after_a_large_part_costs_what_a_byte_weighs() {
+fn appending_to_a_large_part_is_cheap() {
     const PART: usize = 48 << 20;
     const BYTES: usize = 1000;
     let origin = ranges(PART + BYTES + 10);
@@ -149,7 +157,7 @@ fn a_byte_after_a_large_part_costs_what_a_byte_weighs() {
     let url = origin.url("/large");
     let part = peer.get_with(&url, &format!("Range: bytes=0-{}\r\n", PART - 1));
     assert_eq!((part.status, part.body.len()), (206, PART));
-    let begun = Instant::now();
+    let started = Instant::now();
     let target = crate::local::escaped(&url);
     let mut connection = Connection::open(peer.address());
     for at in PART..PART + BYTES {
@@ -158,8 +166,8 @@ fn a_byte_after_a_large_part_costs_what_a_byte_weighs() {
         let byte = connection.read_response();
         assert_eq!((byte.status, &*byte.body), (206, &b"x"[..]));
     }
-    // To read all that is there for each of them would take minutes.
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    // Reading the whole stored part for each of these requests would take minutes.
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     let stored = peer.get_with(&url, &format!("Range: bytes={}-{}\r\n", PART - 1, PART + BYTES - 1));
     assert_eq!((stored.body.len(), origin.count()), (BYTES + 1, 1 + BYTES));
 }

@@ -1,4 +1,4 @@
-//! The command: what it prints, and how it ends.
+//! The command: its output and its exit status.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -16,21 +16,21 @@ fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-/// It ends with this code, having said one line with these words and nothing else.
+/// Checks that the command exits with this status and prints exactly one line to stderr, which contains `words`.
 fn assert_refuses(arguments: &[&str], code: i32, words: &str) {
     let output = run(arguments);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-    assert!(said.starts_with("forwardcache: ") && said.contains(words), "{arguments:?}: {said}");
-    assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
-    let sentences: Vec<_> = said.trim().split(": ").collect();
-    assert!(sentences.iter().enumerate().all(|(at, says)| !sentences[..at].contains(says)), "{said}");
-    assert!(!said.contains("panicked") && !said.contains("secret"), "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+    assert!(message.starts_with("forwardcache: ") && message.contains(words), "{arguments:?}: {message}");
+    assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
+    let sentences: Vec<_> = message.trim().split(": ").collect();
+    assert!(sentences.iter().enumerate().all(|(at, part)| !sentences[..at].contains(part)), "{message}");
+    assert!(!message.contains("panicked") && !message.contains("secret"), "{message}");
     assert!(output.stdout.is_empty(), "{arguments:?}");
 }
 
 #[test]
-fn a_bad_command_line_is_one_line_and_the_code_2() {
+fn usage_error_prints_one_line_and_exits_with_2() {
     for (arguments, words) in [
         (&["serve", "--no-such-flag"][..], "--no-such-flag"),
         (&["no-such-command"], "no-such-command"),
@@ -49,7 +49,6 @@ fn a_bad_command_line_is_one_line_and_the_code_2() {
         (&["serve", "--memory", "16777216TiB"], "16777216TiB"),
         (&["serve", "--listen", "127.0.0.1:0", "--origin-rate", "1e308"], "a rate"),
         (&["get", "--max-time", "1e19", "http://h"], "at most 1000000000"),
-        (&["ring", "--simulate", "--requests", "18446744073709551615"], "18446744073709551615"),
         (&["serve", "--listen", "nonsense"], "HOST:PORT"),
         (&["serve", "--listen", "0.0.0.0:0"], "--self-url"),
         (&["serve", "--listen", "127.0.0.1:0", "--store-set-cookie"], "--mode shared"),
@@ -103,19 +102,19 @@ fn a_bad_command_line_is_one_line_and_the_code_2() {
 }
 
 #[test]
-fn what_cannot_be_done_is_one_line_and_the_code_1() {
+fn runtime_error_prints_one_line_and_exits_with_1() {
     let port = Port::hold();
-    let nobody = format!("http://{}/a?secret=1", port.address());
+    let unreachable = format!("http://{}/a?secret=1", port.address());
     let peer = format!("http://{}", port.address());
-    assert_refuses(&["get", &nobody], 1, "refused");
+    assert_refuses(&["get", &unreachable], 1, "refused");
     assert_refuses(&["get", "--peers-only", "--peer", &peer, "http://host/"], 1, &peer);
     assert_refuses(&["why", "--peer", &peer, "http://host/"], 1, &peer);
     assert_refuses(&["get", "http://name.invalid/"], 1, "resolve");
 }
 
 #[test]
-fn a_peer_that_asks_who_comes_is_told() {
-    let peer = TlsOrigin::start_for_its_clients(|received| Reply::ok(received.target.clone()));
+fn command_sends_client_certificate_to_peers() {
+    let peer = TlsOrigin::start_with_client_auth(|received| Reply::ok(received.target.clone()));
     let [url, ca, me] = [
         peer.url_by_name(""),
         peer.ca_file().display().to_string(),
@@ -135,14 +134,14 @@ fn a_peer_that_asks_who_comes_is_told() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_one_line_and_the_code_1() {
+fn port_in_use_prints_one_line_and_exits_with_1() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     assert_refuses(&["serve", "--listen", &address], 1, &address);
 }
 
 #[test]
-fn help_and_version_are_answers() {
+fn help_and_version_exit_with_0() {
     for arguments in [&["--help"][..], &["help", "serve"], &["get", "--help"]] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(0));
@@ -155,7 +154,7 @@ fn help_and_version_are_answers() {
 }
 
 #[test]
-fn get_ends_as_the_origin_answered() {
+fn get_exit_code_reflects_the_status() {
     let peer = LocalPeer::start();
     for (status, code) in [(200, 0), (204, 0), (301, 0), (404, 4), (410, 4), (500, 5), (503, 5)] {
         let origin = Origin::start(move |_| match status {
@@ -172,7 +171,7 @@ fn get_ends_as_the_origin_answered() {
 }
 
 #[test]
-fn a_body_that_is_not_whole_ends_get_with_1() {
+fn get_exits_with_1_for_incomplete_body() {
     let origin = Origin::start(|_| Reply::ok("x".repeat(300_000)).cut_after(200_000));
     let peer = LocalPeer::start();
     for output in [run(["get", &origin.url("/")]), run(["get", "--peer", &peer.url(), &origin.url("/")])] {
@@ -183,7 +182,7 @@ fn a_body_that_is_not_whole_ends_get_with_1() {
 }
 
 #[test]
-fn get_shows_the_head_writes_a_file_and_sends_fields() {
+fn get_prints_the_head_writes_a_file_and_sends_fields() {
     let origin = Origin::start(|_| Reply::ok("the body").field("X-Twice", "1").field("X-Twice", "2"));
     let output = run(["get", "-i", "-H", "X-One: 1", "--header", "Accept:text/plain", &origin.url("/")]);
     let (head, body) = stdout(&output).split_once("\r\n\r\n").unwrap();
@@ -207,7 +206,7 @@ fn get_shows_the_head_writes_a_file_and_sends_fields() {
 }
 
 #[test]
-fn owner_says_who_owns_what() {
+fn owner_prints_the_owner_of_each_url() {
     let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000", "http://10.0.0.3:3000"];
     let urls: Vec<_> = (0..20).map(|number| format!("https://example.com/{number}?a=b")).collect();
     let client = Client::builder().pool(pool).build().unwrap();
@@ -223,10 +222,10 @@ fn owner_says_who_owns_what() {
 }
 
 #[test]
-fn owner_places_urls_by_the_ring_and_the_weights_that_it_is_given() {
+fn owner_uses_the_given_ring_and_weights() {
     let members = ["http://10.0.0.1:3000 weight=3", "http://10.0.0.2:3000", "http://10.0.0.3:3000"];
     let urls: Vec<_> = (0..20).map(|number| format!("https://example.com/{number}")).collect();
-    let mut said = Vec::new();
+    let mut outputs = Vec::new();
     for (name, kind) in [("compatible", RingKind::Compatible), ("rendezvous", RingKind::Rendezvous)] {
         let read = members.map(|member| Member::parse(member).unwrap());
         let client = Client::builder().ring(kind).members(read).build().unwrap();
@@ -237,13 +236,13 @@ fn owner_places_urls_by_the_ring_and_the_weights_that_it_is_given() {
         let output = run(&arguments);
         assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
         assert_eq!(stdout(&output), urls.iter().map(line).collect::<String>());
-        said.push(output.stdout);
+        outputs.push(output.stdout);
     }
-    assert_ne!(said[0], said[1]);
+    assert_ne!(outputs[0], outputs[1]);
 }
 
 #[test]
-fn ring_says_what_each_peer_owns() {
+fn ring_prints_the_share_of_each_peer() {
     for name in ["compatible", "rendezvous"] {
         let output = run(["ring", "--ring", name, "--peer", "http://a", "--peer", "http://b weight=3"]);
         assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
@@ -258,14 +257,14 @@ fn ring_says_what_each_peer_owns() {
     }
 }
 
-/// The lines of an explanation that begin with this word.
+/// Returns the rest of each line of an explanation that starts with this word.
 fn lines<'a>(output: &'a Output, word: &str) -> Vec<&'a str> {
     let words = stdout(output).lines().filter_map(|line| line.strip_prefix(word));
     words.map(str::trim).collect()
 }
 
 #[test]
-fn why_explains_what_then_happens_and_asks_no_origin() {
+fn why_predicts_the_outcome_without_contacting_the_origin() {
     let origin = Origin::start(|_| {
         Reply::ok("hello")
             .field("Cache-Control", "max-age=3600")
@@ -274,12 +273,16 @@ fn why_explains_what_then_happens_and_asks_no_origin() {
     });
     let mut process = Process::spawn(["serve", "--listen", "127.0.0.1:0"]);
     let serving = process.wait_for_line("serving on");
-    let peer = serving.split(' ').find(|word| word.starts_with("http://")).expect("it says where").to_owned();
+    let peer = serving
+        .split(' ')
+        .find(|word| word.starts_with("http://"))
+        .expect("the line contains the URL")
+        .to_owned();
     let (url, other) = (origin.url("/a?b=c"), origin.url("/other"));
     let why = |arguments: &[&str]| {
         let output = run([&["why", "--peer", &peer][..], arguments].concat());
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), message.as_str()), (Some(0), ""), "{arguments:?}");
         output
     };
     let output = why(&[&url]);
@@ -315,7 +318,7 @@ fn why_explains_what_then_happens_and_asks_no_origin() {
 }
 
 #[test]
-fn the_demo_shows_a_pool_at_work() {
+fn demo_prints_the_outcomes_of_a_pool() {
     let output = run(["demo"]);
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
     let lines: Vec<_> = stdout(&output).lines().collect();
@@ -324,20 +327,20 @@ fn the_demo_shows_a_pool_at_work() {
         lines.iter().filter(|line| line.starts_with(round) && line.contains(outcome)).count()
     };
     assert_eq!((count("first ", "  miss  "), count("second ", "  hit  ")), (6, 6));
-    // One peer is lost, and none of its URLs; it comes back, and so do they.
-    let anew = count("lost ", "  miss  ");
-    assert!((1..6).contains(&anew) && count("lost ", "  hit  ") == 6 - anew);
+    // One peer fails but its URLs are still served; after its return it owns them again.
+    let refetched = count("lost ", "  miss  ");
+    assert!((1..6).contains(&refetched) && count("lost ", "  hit  ") == 6 - refetched);
     assert_eq!((count("probed ", "  hit  "), count("back ", "  hit  ")), (6, 6));
-    let said = lines.join(" ");
+    let message = lines.join(" ");
     assert!(
-        said.contains("The origin was asked 6 times in the first round and 0 times in the second."),
-        "{said}"
+        message.contains("The origin was asked 6 times in the first round and 0 times in the second."),
+        "{message}"
     );
-    assert!(said.contains("no request failed") && said.ends_with("0 fetches."), "{said}");
+    assert!(message.contains("no request failed") && message.ends_with("0 fetches."), "{message}");
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_error() {
+fn closed_stdout_is_not_an_error() {
     let origin = Origin::start(|_| Reply::ok("x".repeat(1 << 20))).may_be_unused();
     for arguments in [
         &["get", "-i", &origin.url("/")][..],
@@ -349,13 +352,13 @@ fn a_reader_that_has_gone_is_no_error() {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), message.as_str()), (Some(0), ""), "{arguments:?}");
     }
 }
 
 #[test]
-fn serve_says_where_and_how_to_try_it() {
+fn serve_prints_its_address_and_an_example_request() {
     let origin = Origin::start(|_| Reply::ok("tried").field("Cache-Control", "max-age=60"));
     let mut process = Process::spawn(["serve", "--listen", "127.0.0.1:0"]);
     let serving = process.wait_for_line("serving on");
@@ -369,7 +372,7 @@ fn serve_says_where_and_how_to_try_it() {
     let [.., "curl", "-i", "--get", "--data-urlencode", "'q=https://example.com/'", url] = words[..] else {
         panic!("{line}")
     };
-    // What curl makes of these words.
+    // The request that curl sends with these arguments.
     let path = url.strip_prefix(&format!("http://{address}")).unwrap_or_else(|| panic!("{line}"));
     let target = format!("{path}?q={}", escaped(&origin.url("/")));
     for from_cache in [None, Some("1")] {

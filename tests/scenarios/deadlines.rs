@@ -1,4 +1,4 @@
-//! One deadline from the caller to the origin, and a soft one.
+//! Hard and soft deadlines, from the caller to the origin.
 
 use std::time::Duration;
 
@@ -9,36 +9,36 @@ use crate::local::LocalPeer;
 use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 
-const SOON: Duration = Duration::from_millis(100);
+const SHORT: Duration = Duration::from_millis(100);
 
-fn wanted(url: &str, deadline: Deadline) -> Request<&'static str> {
+fn request_with(url: &str, deadline: Deadline) -> Request<&'static str> {
     let mut request = Request::get(url).body("").unwrap();
     request.extensions_mut().insert(deadline);
     request
 }
 
 #[test]
-fn a_caller_waits_no_longer_than_it_said() {
+fn caller_deadline_is_honoured() {
     let origin = Origin::start(|_| Reply::never());
     let peer = LocalPeer::start();
-    let request = || wanted(&origin.url("/a"), Deadline::within(SOON));
+    let request = || request_with(&origin.url("/a"), Deadline::within(SHORT));
     let of_peer = peer.peer.request(request()).unwrap_err();
     assert_eq!(of_peer.kind(), ErrorKind::Timeout, "{of_peer}");
     let of_client = peer.client().request(request()).unwrap_err();
     assert_eq!(of_client.kind(), ErrorKind::Timeout, "{of_client}");
     let post = {
         let mut request = Request::post(origin.url("/a")).body("content").unwrap();
-        request.extensions_mut().insert(Deadline::within(SOON));
+        request.extensions_mut().insert(Deadline::within(SHORT));
         request
     };
     assert_eq!(peer.peer.request(post).unwrap_err().kind(), ErrorKind::Timeout);
-    let nothing_left = wanted(&origin.url("/b"), Deadline::within(Duration::ZERO));
+    let nothing_left = request_with(&origin.url("/b"), Deadline::within(Duration::ZERO));
     assert_eq!(peer.client().request(nothing_left).unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(origin.count_of("/b"), 0);
 }
 
 #[test]
-fn a_peer_is_told_what_is_left_and_answers_when_it_is_over() {
+fn peer_honours_the_remaining_deadline() {
     let origin = Origin::start(|_| Reply::never());
     let peer = LocalPeer::start();
     let answer = peer.get_with(&origin.url("/a"), "Forwardcache: deadline=100\r\n");
@@ -47,24 +47,24 @@ fn a_peer_is_told_what_is_left_and_answers_when_it_is_over() {
 }
 
 #[test]
-fn the_deadline_of_one_who_fetches_is_not_that_of_those_who_read_along() {
+fn follower_is_not_bound_by_the_deadline_of_the_leader() {
     let gate = Gate::new();
-    let held = gate.clone();
+    let held_gate = gate.clone();
     let origin = Origin::start(move |_| {
-        Reply::ok("x".repeat(200_000)).field("Cache-Control", "max-age=60").gate_body(100, &held)
+        Reply::ok("x".repeat(200_000)).field("Cache-Control", "max-age=60").gate_body(100, &held_gate)
     });
     let peer = LocalPeer::start();
     let url = origin.url("/a");
-    let hasty = peer.client().request(wanted(&url, Deadline::within(SOON))).unwrap();
-    let patient = peer.client().get(&url).unwrap();
-    let error: Error = hasty.into_body().into_bytes().unwrap_err();
+    let limited = peer.client().request(request_with(&url, Deadline::within(SHORT))).unwrap();
+    let unlimited = peer.client().get(&url).unwrap();
+    let error: Error = limited.into_body().into_bytes().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     gate.open();
-    assert_eq!(patient.into_body().into_bytes().unwrap().len(), 200_000);
+    assert_eq!(unlimited.into_body().into_bytes().unwrap().len(), 200_000);
     assert_eq!(origin.count(), 1);
 }
 
-/// An origin whose answers but the first wait for a gate.
+/// An origin whose responses wait for a gate, except the first one.
 fn slow_origin(gate: &Gate, cache_control: &'static str) -> Origin {
     let (gate, first) = (gate.clone(), std::sync::atomic::AtomicBool::new(true));
     Origin::start(move |_: &Received| {
@@ -76,7 +76,7 @@ fn slow_origin(gate: &Gate, cache_control: &'static str) -> Origin {
 }
 
 #[test]
-fn something_stale_will_do_after_the_soft_deadline_and_the_fetch_goes_on() {
+fn stale_is_served_at_the_soft_deadline_and_the_fetch_continues() {
     let (gate, clock) = (Gate::new(), std::sync::Arc::new(ManualClock::at_unix_seconds(1_900_000_000)));
     let origin = slow_origin(&gate, "max-age=60");
     let peer = LocalPeer::start_with(|builder| builder.clock(std::sync::Arc::clone(&clock)));
@@ -84,23 +84,24 @@ fn something_stale_will_do_after_the_soft_deadline_and_the_fetch_goes_on() {
     assert_eq!(peer.client().get(&url).unwrap().into_body().into_text().unwrap(), "old");
     clock.advance(Duration::from_secs(61));
     for _ in 0..2 {
-        let soft = Deadline::none().softly_within(SOON);
-        let answer = peer.client().request(wanted(&url, soft)).unwrap();
+        let soft = Deadline::none().softly_within(SHORT);
+        let answer = peer.client().request(request_with(&url, soft)).unwrap();
         assert!(matches!(Outcome::of(answer.headers()), Some(Outcome::StaleOnDeadline(_))), "{answer:?}");
         assert_eq!(answer.into_body().into_text().unwrap(), "old");
     }
-    // Both wait for one fetch, which nobody cut.
+    // Both requests share one fetch, which continues after the soft deadline.
     origin.wait_for(2);
     gate.open();
     let answer = peer.client().get(&url).unwrap();
     assert_eq!(answer.into_body().into_text().unwrap(), "new");
-    let hit = peer.client().request(wanted(&url, Deadline::none().softly_within(Duration::ZERO))).unwrap();
+    let hit =
+        peer.client().request(request_with(&url, Deadline::none().softly_within(Duration::ZERO))).unwrap();
     assert_eq!(Outcome::of(hit.headers()), Some(Outcome::Hit));
     assert_eq!(origin.count(), 2);
 }
 
 #[test]
-fn nothing_stale_is_served_where_that_is_forbidden() {
+fn stale_is_not_served_at_the_soft_deadline_if_forbidden() {
     for forbidden in ["max-age=60, must-revalidate", "no-cache, max-age=60"] {
         let (gate, clock) = (Gate::new(), std::sync::Arc::new(ManualClock::at_unix_seconds(1_900_000_000)));
         let origin = slow_origin(&gate, forbidden);
@@ -108,22 +109,22 @@ fn nothing_stale_is_served_where_that_is_forbidden() {
         let url = origin.url("/a");
         peer.client().get(&url).unwrap().into_body().into_text().unwrap();
         clock.advance(Duration::from_secs(61));
-        let both = Deadline::within(2 * SOON).softly_within(SOON);
-        let error = peer.client().request(wanted(&url, both)).unwrap_err();
+        let both = Deadline::within(2 * SHORT).softly_within(SHORT);
+        let error = peer.client().request(request_with(&url, both)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout, "{forbidden}: {error}");
         gate.open();
     }
 }
 
 #[test]
-fn many_at_the_soft_deadline_wait_no_longer_than_one() {
+fn concurrent_requests_are_all_served_at_the_soft_deadline() {
     const MANY: usize = 24;
     let (gate, clock) = (Gate::new(), std::sync::Arc::new(ManualClock::at_unix_seconds(1_900_000_000)));
-    let (held, asked) = (gate.clone(), std::sync::atomic::AtomicUsize::new(0));
+    let (held_gate, asked) = (gate.clone(), std::sync::atomic::AtomicUsize::new(0));
     let origin = Origin::start(move |_| {
         let reply = Reply::ok("old").field("Cache-Control", "max-age=60");
         let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if number < MANY { reply } else { reply.gate_head(&held) }
+        if number < MANY { reply } else { reply.gate_head(&held_gate) }
     });
     let peer = LocalPeer::start_with(|builder| builder.clock(std::sync::Arc::clone(&clock)));
     let urls: Vec<String> = (0..MANY).map(|number| origin.url(&format!("/{number}"))).collect();
@@ -131,12 +132,12 @@ fn many_at_the_soft_deadline_wait_no_longer_than_one() {
         peer.peer.get(url).unwrap().into_body().into_bytes().unwrap();
     }
     clock.advance(Duration::from_secs(61));
-    // Nobody opens the gate before all of them are answered.
+    // The gate stays closed until all of them have been answered.
     std::thread::scope(|scope| {
         for url in &urls {
             let peer = &peer.peer;
             scope.spawn(move || {
-                let answer = peer.request(wanted(url, Deadline::none().softly_within(SOON))).unwrap();
+                let answer = peer.request(request_with(url, Deadline::none().softly_within(SHORT))).unwrap();
                 assert!(matches!(Outcome::of(answer.headers()), Some(Outcome::StaleOnDeadline(_))));
             });
         }
@@ -145,36 +146,37 @@ fn many_at_the_soft_deadline_wait_no_longer_than_one() {
 }
 
 #[test]
-fn one_in_a_hurry_leaves_the_fetch_to_those_who_have_time() {
+fn fetch_restarts_for_followers_when_the_leader_times_out() {
     let (gate, first) = (Gate::new(), std::sync::atomic::AtomicBool::new(true));
-    let held = gate.clone();
+    let held_gate = gate.clone();
     let origin = Origin::start(move |_| {
         if first.swap(false, std::sync::atomic::Ordering::Relaxed) {
             return Reply::never();
         }
-        Reply::ok("hello").field("Cache-Control", "max-age=60").gate_head(&held)
+        Reply::ok("hello").field("Cache-Control", "max-age=60").gate_head(&held_gate)
     });
     let peer = LocalPeer::start();
     let url = origin.url("/a");
     std::thread::scope(|scope| {
-        let hasty = scope.spawn(|| peer.peer.request(wanted(&url, Deadline::within(5 * SOON))).unwrap_err());
+        let limited =
+            scope.spawn(|| peer.peer.request(request_with(&url, Deadline::within(5 * SHORT))).unwrap_err());
         origin.wait_for(1);
-        let patient: Vec<_> = (0..8).map(|_| scope.spawn(|| peer.peer.get(&url).unwrap())).collect();
-        assert_eq!(hasty.join().unwrap().kind(), ErrorKind::Timeout);
+        let unlimited: Vec<_> = (0..8).map(|_| scope.spawn(|| peer.peer.get(&url).unwrap())).collect();
+        assert_eq!(limited.join().unwrap().kind(), ErrorKind::Timeout);
         origin.wait_for(2);
         gate.open();
-        for asking in patient {
-            assert_eq!(asking.join().unwrap().into_body().into_text().unwrap(), "hello");
+        for response in unlimited {
+            assert_eq!(response.join().unwrap().into_body().into_text().unwrap(), "hello");
         }
     });
     assert_eq!(origin.count(), 2);
 }
 
 #[test]
-fn a_client_and_the_command_have_a_time_for_all() {
+fn client_and_command_have_a_total_timeout() {
     let origin = Origin::start(|_| Reply::never());
     let peer = LocalPeer::start();
-    let client = forwardcache::Client::builder().pool([peer.url()]).deadline(SOON).build().unwrap();
+    let client = forwardcache::Client::builder().pool([peer.url()]).deadline(SHORT).build().unwrap();
     assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::Timeout);
     let (url, peer_url) = (origin.url("/b"), peer.url());
     for way in [&["--peer", &peer_url][..], &[]] {
@@ -187,40 +189,41 @@ fn a_client_and_the_command_have_a_time_for_all() {
 }
 
 #[test]
-fn a_body_may_not_outlast_the_deadline_of_its_request() {
+fn body_is_bound_by_the_deadline_of_its_request() {
     const LENGTH: usize = 8 << 20;
     let gate = Gate::new();
-    let held = gate.clone();
-    let origin = Origin::start(move |_| Reply::ok("x".repeat(LENGTH)).gate_body(LENGTH / 2, &held));
+    let held_gate = gate.clone();
+    let origin = Origin::start(move |_| Reply::ok("x".repeat(LENGTH)).gate_body(LENGTH / 2, &held_gate));
     let peer = LocalPeer::start();
     let directly = {
-        let (head, body) = wanted(&origin.url("/a"), Deadline::within(10 * SOON)).into_parts();
+        let (head, body) = request_with(&origin.url("/a"), Deadline::within(10 * SHORT)).into_parts();
         let request = Request::from_parts(head, forwardcache::Body::from(body));
         let answer = forwardcache::RoundTrip::round_trip(&forwardcache::Origin::new(), request).unwrap();
         answer.into_body().into_bytes().unwrap_err()
     };
     assert_eq!(directly.kind(), ErrorKind::Timeout, "{directly}");
-    let answer = peer.client().request(wanted(&origin.url("/b"), Deadline::within(10 * SOON))).unwrap();
+    let answer =
+        peer.client().request(request_with(&origin.url("/b"), Deadline::within(10 * SHORT))).unwrap();
     assert_eq!(answer.into_body().into_bytes().unwrap_err().kind(), ErrorKind::Timeout);
     let typed = ["get", "--max-time", "1", "--peer", &peer.url(), "--output", "/dev/null", &origin.url("/c")];
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     let output = crate::support::process::run(typed);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert!(started.elapsed() < Duration::from_secs(4));
     gate.open();
 }
 
 #[test]
-fn limits_towards_origins_can_be_said() {
+fn origin_response_timeout_is_configurable() {
     let origin = Origin::start(|_| Reply::never());
-    let limits = forwardcache::Origin::builder().response_timeout(SOON);
+    let limits = forwardcache::Origin::builder().response_timeout(SHORT);
     let peer = LocalPeer::start_with(|builder| builder.network(limits));
     let answer = peer.get_with(&origin.url("/a"), "");
     assert_eq!((answer.status, answer.field("forwardcache-error")), (504, Some("timeout")));
 }
 
 #[test]
-fn the_command_takes_limits_towards_origins() {
+fn command_accepts_origin_timeouts_and_limits() {
     let fields = |reply: Reply| (0..20).fold(reply, |reply, number| reply.field(&format!("X-{number}"), "1"));
     let origin = Origin::start(move |received| match received.target.as_str() {
         "/silent" => Reply::never(),
@@ -233,7 +236,7 @@ fn the_command_takes_limits_towards_origins() {
     for (path, expected) in [("/silent", ErrorKind::Timeout), ("/large", ErrorKind::BadResponse)] {
         let error = forwardcache::Client::builder()
             .pool([peer.url()])
-            .no_peer_left(forwardcache::NoPeerLeft::Fail)
+            .on_no_peers(forwardcache::OnNoPeers::Fail)
             .build()
             .unwrap()
             .get(&origin.url(path))
@@ -243,11 +246,11 @@ fn the_command_takes_limits_towards_origins() {
 }
 
 #[test]
-fn a_purge_of_a_silent_peer_has_an_end() {
+fn purge_of_a_silent_peer_times_out() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let purge = forwardcache::Purge::all();
-    let client = forwardcache::Client::builder().pool([&url]).purge_timeout(SOON).build().unwrap();
+    let client = forwardcache::Client::builder().pool([&url]).purge_timeout(SHORT).build().unwrap();
     let purged = client.purge(&purge).unwrap();
     assert_eq!(purged.failed().next().unwrap().1.kind(), ErrorKind::Timeout);
     let output = crate::support::process::run(["purge", "--max-time", "0.1", "--peer", &url, "--all"]);

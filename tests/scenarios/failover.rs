@@ -1,4 +1,4 @@
-//! Peers that die, stop, or talk nonsense, and clients that hardly notice.
+//! Peers that crash, hang or send invalid HTTP, and clients that recover within their limits.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -7,22 +7,22 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forwardcache::{Body, Client, ClientBuilder, Error, ErrorKind, NoPeerLeft, Outcome, Peer, PeerState};
+use forwardcache::{Body, Client, ClientBuilder, Error, ErrorKind, OnNoPeers, Outcome, Peer, PeerState};
 use http::{Request, Response};
 
 use crate::local::{LocalPeer, listen, state};
 use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::port::Port;
-use crate::support::{Over, PATIENCE, wait_until};
+use crate::support::{SetOnDrop, TEST_TIMEOUT, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What is being done anyway does not count as waiting: processes are many here, and processors few.
+/// Scheduling delays: the tests run many processes on few processors.
 const SLACK: Duration = Duration::from_millis(1500);
 
-/// An origin that answers with the target, to be kept for a minute. It names the bytes: a peer may be killed
-/// between a head and its body.
+/// An origin that responds with the target, fresh for a minute. The `ETag` allows a body to be resumed if a peer is
+/// killed while it sends the response.
 fn origin() -> Origin {
     Origin::start(|received| {
         let reply = Reply::target(received);
@@ -42,9 +42,8 @@ fn text(response: Result<Response<Body>, Error>) -> Result<String, Error> {
     response?.into_body().into_text()
 }
 
-/// Asks for URLs of this origin on some threads while something is done, and for as long. Every one is
-/// answered.
-fn under_load(client: &Client, origin: &Origin, done: impl FnOnce(&AtomicUsize)) {
+/// Requests URLs of this origin on four threads while `action` runs. Every request must be answered.
+fn under_load(client: &Client, origin: &Origin, action: impl FnOnce(&AtomicUsize)) {
     let (is_over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
@@ -61,26 +60,26 @@ fn under_load(client: &Client, origin: &Origin, done: impl FnOnce(&AtomicUsize))
                 })
             })
             .collect();
-        let begun = Instant::now();
-        // Also when what is done panics, or the threads would go on for ever.
-        let over = Over(&is_over);
-        done(&count);
+        let started = Instant::now();
+        // Stops the threads even if `action` panics; otherwise they would run forever.
+        let over = SetOnDrop(&is_over);
+        action(&count);
         drop(over);
         for thread in threads {
             thread.join().expect("every request is answered");
         }
-        assert!(begun.elapsed() < 2 * PATIENCE);
+        assert!(started.elapsed() < 2 * TEST_TIMEOUT);
     });
 }
 
-/// Blocks until so many more requests were answered.
+/// Blocks until `more` further requests have been answered.
 fn wait_for_more(count: &AtomicUsize, more: usize) {
     let enough = count.load(Ordering::SeqCst) + more;
-    wait_until("it does not come", || count.load(Ordering::SeqCst) >= enough);
+    wait_until("too few requests are answered", || count.load(Ordering::SeqCst) >= enough);
 }
 
 #[test]
-fn one_of_three_is_killed_under_load_and_comes_back() {
+fn requests_succeed_while_one_of_three_peers_restarts() {
     let (origin, mut pool) = (origin(), pool(3));
     let client = builder(&pool).build().unwrap();
     let (victim, address) = (pool[0].url(), pool[0].address);
@@ -90,23 +89,23 @@ fn one_of_three_is_killed_under_load_and_comes_back() {
         wait_for_more(count, 200);
         assert_ne!(state(&client, &victim), PeerState::Up);
         let returned = PeerProcess::start_on(&address);
-        wait_until("it does not come", || state(&client, &victim) == PeerState::Up);
+        wait_until("the restarted peer is not marked as up", || state(&client, &victim) == PeerState::Up);
         wait_for_more(count, 200);
         pool[0] = returned;
     });
     let counts = client.counts();
     assert!(counts.failovers > 0 && counts.passed_over > 0 && counts.direct_fetches == 0, "{counts:?}");
-    // It has its keys again, and nobody is passed over.
+    // The restarted peer serves its keys again, and no peer is skipped.
     for number in 0..60 {
         assert!(text(client.get(&origin.url(&format!("/{number}")))).is_ok());
     }
     assert_eq!(client.counts().passed_over, counts.passed_over);
-    // Each peer fetched what it was asked for once, the new one too.
+    // Each peer, including the restarted one, fetches a URL at most once.
     assert!(origin.count() <= 3 * 60 + 60, "{}", origin.count());
 }
 
 #[test]
-fn two_and_then_three_of_three_are_killed_under_load() {
+fn requests_succeed_after_all_peers_are_killed() {
     let (origin, mut pool) = (origin(), pool(3));
     let client = builder(&pool).build().unwrap();
     under_load(&client, &origin, |count| {
@@ -120,16 +119,16 @@ fn two_and_then_three_of_three_are_killed_under_load() {
     });
     assert!(client.counts().direct_fetches > 0);
 
-    let strict = builder(&pool).no_peer_left(NoPeerLeft::Fail).build().unwrap();
-    for kind in [ErrorKind::Unreachable, ErrorKind::NoPeerLeft] {
-        let begun = Instant::now();
+    let strict = builder(&pool).on_no_peers(OnNoPeers::Fail).build().unwrap();
+    for kind in [ErrorKind::Unreachable, ErrorKind::OnNoPeers] {
+        let started = Instant::now();
         assert_eq!(strict.get(&origin.url("/a")).unwrap_err().kind(), kind);
-        assert!(begun.elapsed() < SECOND + SLACK);
+        assert!(started.elapsed() < SECOND + SLACK);
     }
 }
 
 #[test]
-fn a_peer_that_is_stopped_is_noticed_by_the_first_request() {
+fn first_slow_request_marks_a_stopped_peer_as_down() {
     let (origin, mut pool) = (origin(), pool(3));
     let client = builder(&pool).build().unwrap();
     let stopped = pool[0].url();
@@ -143,25 +142,25 @@ fn a_peer_that_is_stopped_is_noticed_by_the_first_request() {
     }
     pool[0].process.signal("STOP");
     let took = |url: &String| {
-        let begun = Instant::now();
+        let started = Instant::now();
         text(client.get(url)).unwrap();
-        begun.elapsed()
+        started.elapsed()
     };
-    // The signal is on its way: some may be answered yet. The first that is not waits until the peer is found to be
-    // silent.
-    wait_until("it does not come", || {
+    // The signal takes effect with a delay, so some requests may still be answered. The first one that is not waits
+    // until the peer is found to be silent.
+    wait_until("the stopped peer still answers", || {
         let first = took(&urls[0]);
         assert!(first < 2 * SECOND + SLACK, "{first:?}");
         first >= SECOND
     });
-    wait_until("it does not come", || state(&client, &stopped) == PeerState::Down);
+    wait_until("the stopped peer is not marked as down", || state(&client, &stopped) == PeerState::Down);
     let times: Vec<_> = urls.iter().map(took).collect();
     assert!(times.iter().all(|took| *took < SECOND), "{times:?}");
     let counts = client.counts();
     assert_eq!((counts.failovers, counts.direct_fetches), (1, 0));
 
     pool[0].process.signal("CONT");
-    wait_until("it does not come", || {
+    wait_until("the continued peer is not marked as up", || {
         text(client.get(&urls[0])).unwrap();
         state(&client, &stopped) == PeerState::Up
     });
@@ -172,29 +171,29 @@ fn a_peer_that_is_stopped_is_noticed_by_the_first_request() {
     assert_eq!(client.counts().passed_over, passed_over);
 }
 
-/// A pool of a real peer and of one that answers as it is told, with the URL of something that this one owns.
-fn with_bad_peer(
+/// A pool of a working peer and a scripted one, with a URL that the scripted one owns.
+fn with_scripted_peer(
     origin: &Origin,
     answer: impl Fn(&str) -> Reply + Send + Sync + 'static,
 ) -> (Origin, LocalPeer, Client, String) {
-    let bad =
+    let scripted =
         Origin::start(
             move |received| {
                 if received.target == "/healthz" { Reply::ok("ok") } else { answer(&received.target) }
             },
         );
     let good = LocalPeer::start();
-    let url = bad.url("");
+    let url = scripted.url("");
     let client = Client::builder()
         .pool([url.clone(), good.url()])
         .response_timeout(SECOND)
         .connect_timeout(SECOND)
         .idle_timeout(SECOND)
-        .no_peer_left(NoPeerLeft::Fail)
+        .on_no_peers(OnNoPeers::Fail)
         .build()
         .unwrap();
     let owned = owned_by(&client, origin, &url);
-    (bad, good, client, owned)
+    (scripted, good, client, owned)
 }
 
 fn owned_by(client: &Client, origin: &Origin, peer: &str) -> String {
@@ -208,13 +207,13 @@ fn large() -> String {
     (0..LENGTH / 10).map(|number| format!("{number:09}\n")).collect()
 }
 
-/// An origin of a large body with this validator.
+/// An origin with a large body and this validator.
 fn large_origin(tag: &'static str) -> Origin {
     Origin::start(move |_| Reply::ok(large()).field("ETag", tag).field("Cache-Control", "max-age=60"))
 }
 
 #[test]
-fn a_body_that_is_cut_or_stands_still_goes_on_from_the_next_byte_for_byte() {
+fn interrupted_body_is_resumed_from_the_next_peer() {
     let whole = || Reply::ok(large()).field("ETag", "\"a\"");
     let replies: [&dyn Fn(&Gate) -> Reply; 6] = [
         &|_| whole().reset_after(0),
@@ -229,34 +228,34 @@ fn a_body_that_is_cut_or_stands_still_goes_on_from_the_next_byte_for_byte() {
         let reply = reply(&gate);
         let shown = format!("{:.300}", format!("{reply:?}"));
         let origin = large_origin("\"a\"");
-        let (bad, _good, client, url) = with_bad_peer(&origin, move |_| reply.clone());
+        let (scripted, _good, client, url) = with_scripted_peer(&origin, move |_| reply.clone());
         let body = text(client.get(&url)).unwrap_or_else(|error| panic!("{error}: {shown}"));
         assert!(body == large(), "{shown}");
         let counts = client.counts();
-        // A reset may come before the head was read.
+        // A reset may arrive before the head has been read.
         assert_eq!(counts.resumed_bodies + counts.failovers, 1, "{shown}");
         gate.open();
-        drop(bad);
+        drop(scripted);
     }
 }
 
 #[test]
-fn a_body_that_is_cut_and_may_not_go_on_is_an_error_that_names_the_peer() {
+fn body_that_cannot_be_resumed_fails_with_the_peer_url() {
     for (first, second) in [("W/\"a\"", "W/\"a\""), ("\"a\"", "\"b\"")] {
         let origin = large_origin(second).may_be_unused();
-        let (bad, _good, client, url) =
-            with_bad_peer(&origin, move |_| Reply::ok(large()).field("ETag", first).cut_after(50_000));
+        let (scripted, _good, client, url) =
+            with_scripted_peer(&origin, move |_| Reply::ok(large()).field("ETag", first).cut_after(50_000));
         let mut body = client.get(&url).unwrap().into_body();
         let mut bytes = Vec::new();
         let error = Error::from(body.read_to_end(&mut bytes).unwrap_err());
         assert_eq!(error.kind(), ErrorKind::IncompleteBody);
-        assert_eq!((error.peer(), error.url()), (Some(bad.url("").as_str()), Some(url.as_str())));
+        assert_eq!((error.peer(), error.url()), (Some(scripted.url("").as_str()), Some(url.as_str())));
         assert!(large().as_bytes().starts_with(&bytes) && bytes.len() == 50_000);
         assert_eq!(client.counts().resumed_bodies, 0);
     }
 }
 
-/// A peer whose answers come a byte at a time, ten bytes a second, from this many bytes on.
+/// A peer that sends the first `from` bytes of its response at once, and the rest at ten bytes per second.
 fn trickling(answer: String, from: usize) -> (String, mpsc::Sender<()>) {
     let listener = listen();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -273,7 +272,7 @@ fn trickle(listener: &TcpListener, answer: &[u8], from: usize, stopped: &mpsc::R
             continue;
         }
         for byte in &answer[from..] {
-            // Nothing is waited for by this: it is the pace of the answer.
+            // Paces the response.
             match stopped.recv_timeout(Duration::from_millis(100)) {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 _ => return,
@@ -286,7 +285,7 @@ fn trickle(listener: &TcpListener, answer: &[u8], from: usize, stopped: &mpsc::R
 }
 
 #[test]
-fn a_peer_that_answers_byte_by_byte_is_given_up_in_head_and_body() {
+fn trickling_peer_is_abandoned_in_head_and_body() {
     let head = format!(
         "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nCache-Status: forwardcache; hit\r\nContent-Length: {LENGTH}\r\n\r\n"
     );
@@ -297,17 +296,17 @@ fn a_peer_that_answers_byte_by_byte_is_given_up_in_head_and_body() {
         let client = Client::builder().pool([slow.clone(), good.url()]).response_timeout(SECOND);
         let client = client.connect_timeout(SECOND).build().unwrap();
         let url = owned_by(&client, &origin, &slow);
-        let begun = Instant::now();
+        let started = Instant::now();
         let body = text(client.get(&url)).unwrap();
         assert!(body == large(), "from {from}");
-        assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+        assert!(started.elapsed() < TEST_TIMEOUT / 2, "{:?}", started.elapsed());
         let counts = client.counts();
         assert_eq!((counts.failovers, counts.resumed_bodies), if from == 0 { (1, 0) } else { (0, 1) });
     }
 }
 
 #[test]
-fn what_may_not_be_repeated_goes_on_only_from_a_peer_that_is_not_there() {
+fn post_fails_over_only_if_the_peer_was_not_reached() {
     let origin = Origin::start(|received| Reply::ok(received.body.clone()));
     let good = LocalPeer::start();
     let port = Port::hold();
@@ -318,17 +317,17 @@ fn what_may_not_be_repeated_goes_on_only_from_a_peer_that_is_not_there() {
     let answer = text(client().request(Request::post(&url).body(item()).unwrap()));
     assert_eq!(answer.unwrap(), "an item");
 
-    let (bad, _good, client, url) = with_bad_peer(&origin, |_| Reply::nothing());
+    let (scripted, _good, client, url) = with_scripted_peer(&origin, |_| Reply::nothing());
     let error = client.request(Request::post(&url).body("an item").unwrap()).unwrap_err();
-    assert_eq!((error.kind(), error.peer()), (ErrorKind::Unreachable, Some(bad.url("").as_str())));
-    // What may be repeated is, with its body.
-    let (_bad, _good, client, url) = with_bad_peer(&origin, |_| Reply::nothing());
+    assert_eq!((error.kind(), error.peer()), (ErrorKind::Unreachable, Some(scripted.url("").as_str())));
+    // An idempotent request is retried with its body.
+    let (_bad, _good, client, url) = with_scripted_peer(&origin, |_| Reply::nothing());
     assert_eq!(text(client.request(Request::put(&url).body("an item").unwrap())).unwrap(), "an item");
     assert_eq!(origin.count(), 2);
 }
 
 #[test]
-fn an_origin_that_is_down_is_no_peers_fault() {
+fn origin_failure_does_not_mark_peers() {
     let pool: Vec<_> = (0..3).map(|_| LocalPeer::start()).collect();
     let client = Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
     let port = Port::hold();
@@ -340,7 +339,7 @@ fn an_origin_that_is_down_is_no_peers_fault() {
 }
 
 #[test]
-fn an_answer_of_503_by_the_origin_is_passed_on() {
+fn origin_503_is_passed_on() {
     let origin = Origin::start(|_| Reply::status(503).body("closed today"));
     let peer = LocalPeer::start();
     let client = peer.client();
@@ -353,7 +352,7 @@ fn an_answer_of_503_by_the_origin_is_passed_on() {
 }
 
 #[test]
-fn a_peer_answers_itself_when_no_other_is_left_and_never_past_its_rules() {
+fn peer_fetches_itself_if_the_owner_is_down_within_its_rules() {
     let origin = origin();
     let (port, own) = (Port::hold(), Port::hold());
     let (dead, me) = (format!("http://{}", port.address()), format!("http://{}", own.address()));
@@ -371,7 +370,7 @@ fn a_peer_answers_itself_when_no_other_is_left_and_never_past_its_rules() {
     assert_eq!(origin.count(), 1);
     let closed = peer("public");
     assert_eq!(closed.get(&url).unwrap_err().kind(), ErrorKind::Forbidden);
-    // Its client alone does not fetch either.
+    // The client of the peer does not fetch directly either.
     assert!(closed.client().get(&url).is_err());
     assert_eq!(origin.count(), 1);
 }

@@ -1,4 +1,4 @@
-//! Origins that speak TLS: a peer fetches on the client's behalf, so HTTPS is cached too.
+//! HTTPS origins: a peer fetches on behalf of the client, so HTTPS responses are cached too.
 
 use forwardcache::{ErrorKind, Origin, Outcome};
 
@@ -7,7 +7,7 @@ use crate::support::origin::Reply;
 use crate::support::tls::TlsOrigin;
 
 #[test]
-fn https_is_cached() {
+fn https_responses_are_cached() {
     let origin = TlsOrigin::start(Reply::target);
     let peer = LocalPeer::start_with(|builder| builder.root_certificates_file(origin.ca_file()));
     for round in 0..3 {
@@ -19,7 +19,7 @@ fn https_is_cached() {
 }
 
 #[test]
-fn an_origin_is_asked_by_its_name() {
+fn host_field_contains_the_origin_name() {
     let origin = TlsOrigin::start(|received| Reply::ok(received.field("host").unwrap().to_owned()));
     let peer = LocalPeer::start_with(|builder| builder.root_certificates_file(origin.ca_file()));
     let host = format!("localhost:{}", origin.address().port());
@@ -29,7 +29,7 @@ fn an_origin_is_asked_by_its_name() {
 }
 
 #[test]
-fn an_authority_that_is_not_trusted_is_a_failure_of_tls() {
+fn untrusted_origin_certificate_is_a_tls_error() {
     let origin = TlsOrigin::replies([]).may_be_unused();
     let peer = LocalPeer::start();
     let answer = peer.get(&origin.url("/a"));
@@ -44,7 +44,7 @@ fn an_authority_that_is_not_trusted_is_a_failure_of_tls() {
 }
 
 #[test]
-fn a_peer_that_trusts_another_authority_refuses() {
+fn peer_rejects_origin_of_another_authority() {
     let (origin, other) = (TlsOrigin::replies([]).may_be_unused(), TlsOrigin::replies([]).may_be_unused());
     let trusting_other =
         Origin::builder().web_root_certificates(false).root_certificates_pem(other.ca_pem()).build().unwrap();
@@ -54,8 +54,8 @@ fn a_peer_that_trusts_another_authority_refuses() {
 }
 
 #[test]
-fn the_certificate_for_peers_is_not_for_origins() {
-    let origin = TlsOrigin::start_for_its_clients(|_| Reply::ok("hello"));
+fn client_certificate_for_peers_is_not_sent_to_origins() {
+    let origin = TlsOrigin::start_with_client_auth(|_| Reply::ok("hello"));
     let me = origin.client_file();
     let known = Origin::builder().root_certificates_pem(origin.ca_pem()).client_certificate_files(me, me);
     let peer = LocalPeer::start_with(|builder| {
@@ -68,7 +68,7 @@ fn the_certificate_for_peers_is_not_for_origins() {
 }
 
 #[test]
-fn a_body_cut_under_tls_is_not_taken_for_whole() {
+fn truncated_tls_body_is_not_stored() {
     let whole = "x".repeat(100_000);
     let origin = TlsOrigin::replies([
         Reply::ok(whole.clone()).field("Cache-Control", "max-age=60").chunked().cut_after(90_000),

@@ -1,18 +1,18 @@
-//! What arrives is what was sent: digests of origins, and of peers.
+//! Digests sent by origins and by peers, and responses that do not match them.
 
-use forwardcache::{Client, Error, ErrorKind, NoPeerLeft, Outcome};
+use forwardcache::{Client, Error, ErrorKind, OnNoPeers, Outcome};
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Origin, Reply};
 use crate::support::raw::Connection;
 
-/// `hello`, as RFC 9530 says it.
+/// The digest of `hello`, as in RFC 9530.
 const SHA_256: &str = "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:";
 const SHA_512: &str =
     "sha-512=:m3HSJL1i83hdltRq0+o9czGb+8KJDKra4t/3JRlnPKcjI8PZm6XBHXx6zG4UuMXaDEZjR1wuXDre9G9zvN7AQw==:";
 
 #[test]
-fn a_body_that_is_not_what_its_origin_announced_is_broken_off_and_not_stored() {
+fn origin_digest_mismatch_fails_the_response_and_prevents_storing() {
     for name in ["Content-Digest", "Repr-Digest"] {
         for digest in [SHA_256, SHA_512] {
             for is_chunked in [false, true] {
@@ -33,11 +33,11 @@ fn a_body_that_is_not_what_its_origin_announced_is_broken_off_and_not_stored() {
                 }
                 for _ in 0..2 {
                     let answer = peer.get(&origin.url("/wrong"));
-                    // What is short is read before anything is said of it.
-                    let is_told =
+                    // A short body with a length is verified before the head is sent, so the error has a status.
+                    let has_error_status =
                         answer.status == 502 && answer.field("forwardcache-error") == Some("digest-mismatch");
                     assert!(
-                        if is_chunked { answer.cut.is_some() } else { is_told },
+                        if is_chunked { answer.cut.is_some() } else { has_error_status },
                         "{name} {digest} {answer:?}"
                     );
                 }
@@ -53,13 +53,13 @@ fn a_body_that_is_not_what_its_origin_announced_is_broken_off_and_not_stored() {
 }
 
 #[test]
-fn a_stored_response_without_content_passes_the_check_of_a_client() {
+fn stored_response_without_body_passes_the_digest_check() {
     let origin = Origin::start(|_| {
-        // Its five bytes should not be there.
+        // A 205 must not have a body, but this origin sends five bytes.
         Reply::status(205).field("Cache-Control", "max-age=60").body("12345")
     });
     let peer = LocalPeer::start();
-    let client = Client::builder().pool([peer.url()]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let client = Client::builder().pool([peer.url()]).on_no_peers(OnNoPeers::Fail).build().unwrap();
     for _ in 0..3 {
         let response = client.get(&origin.url("/")).unwrap();
         assert_eq!(response.status(), 205);
@@ -69,23 +69,23 @@ fn a_stored_response_without_content_passes_the_check_of_a_client() {
 }
 
 #[test]
-fn everybody_who_shares_a_wrong_body_is_told() {
+fn digest_mismatch_fails_every_sharing_client() {
     let origin = Origin::start(|_| {
         Reply::ok("x".repeat(300_000)).field("Repr-Digest", SHA_256).field("Cache-Control", "max-age=60")
     });
     let peer = LocalPeer::start();
     std::thread::scope(|scope| {
-        let askers: Vec<_> =
+        let clients: Vec<_> =
             (0..8).map(|_| scope.spawn(|| peer.get(&origin.url("/a")).cut.is_some())).collect();
-        assert!(askers.into_iter().all(|asker| asker.join().unwrap()));
+        assert!(clients.into_iter().all(|client| client.join().unwrap()));
     });
     assert_eq!(peer.peer.stats().counts().stored, 0);
 }
 
 #[test]
-fn what_is_not_the_whole_is_judged_as_what_it_is() {
+fn partial_and_head_responses_are_not_checked_against_the_whole_digest() {
     let origin = Origin::start(|received| match received.field("range") {
-        // The digest is of the whole, as it should be.
+        // `Repr-Digest` covers the whole representation.
         Some(_) => {
             Reply::status(206).field("Content-Range", "bytes 1-3/5").field("Repr-Digest", SHA_256).body("ell")
         }
@@ -98,7 +98,7 @@ fn what_is_not_the_whole_is_judged_as_what_it_is() {
 }
 
 #[test]
-fn a_part_of_what_is_stored_does_not_show_the_digest_of_another_content() {
+fn range_from_the_store_drops_content_digest() {
     let origin = Origin::start(|_| {
         let reply = Reply::ok("hello").field("Repr-Digest", SHA_256).field("Content-Digest", SHA_256);
         reply.field("Cache-Control", "max-age=60").field("Last-Modified", "Fri, 15 Jan 2027 08:00:00 GMT")
@@ -112,8 +112,8 @@ fn a_part_of_what_is_stored_does_not_show_the_digest_of_another_content() {
     assert_eq!(whole.field("content-digest"), Some(SHA_256));
 }
 
-/// Stands between a client and a peer, and changes the last byte of what it hands on.
-fn altering(peer: &LocalPeer) -> Origin {
+/// A relay between a client and a peer that changes the last byte of each body.
+fn altering_relay(peer: &LocalPeer) -> Origin {
     let address = peer.address();
     Origin::start(move |received| {
         let mut connection = Connection::open(address);
@@ -140,41 +140,44 @@ fn altering(peer: &LocalPeer) -> Origin {
 }
 
 #[test]
-fn a_peer_that_alters_what_is_stored_is_found_out() {
+fn client_detects_a_body_altered_by_a_peer() {
     let origin = Origin::start(|received| {
         let body = if received.target == "/long" { "x".repeat(100_000) } else { "hello".to_owned() };
         Reply::ok(body).field("Cache-Control", "max-age=60")
     });
     let peer = LocalPeer::start();
-    let between = altering(&peer);
+    let relay = altering_relay(&peer);
     peer.get(&origin.url("/a"));
-    let client = Client::builder().pool([between.url("")]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let client = Client::builder().pool([relay.url("")]).on_no_peers(OnNoPeers::Fail).build().unwrap();
     let error: Error = client.get(&origin.url("/a")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DigestMismatch);
-    assert_eq!(error.peer(), Some(&*between.url("")));
-    // What is longer is found out at its end.
+    assert_eq!(error.peer(), Some(&*relay.url("")));
+    // A longer body is verified at its end.
     peer.get(&origin.url("/long"));
     let answer = client.get(&origin.url("/long")).unwrap();
     assert_eq!(Outcome::of(answer.headers()), Some(Outcome::Hit));
     let error: Error = answer.into_body().into_bytes().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DigestMismatch);
     let honest = peer.client().get(&origin.url("/a")).unwrap();
-    assert!(honest.headers().get("forwardcache-digest").is_none(), "it ends at the hop that it is for");
+    assert!(
+        honest.headers().get("forwardcache-digest").is_none(),
+        "the field is not passed on to the program"
+    );
     assert_eq!(honest.into_body().into_text().unwrap(), "hello");
     assert_eq!(origin.count(), 2);
-    // Where another can be asked, nobody is troubled.
-    let client = Client::builder().pool([between.url("")]).build().unwrap();
+    // With a way around the peer, the client recovers without an error.
+    let client = Client::builder().pool([relay.url("")]).build().unwrap();
     assert_eq!(client.get(&origin.url("/a")).unwrap().into_body().into_text().unwrap(), "hello");
 }
 
 #[test]
-fn nobody_who_does_not_ask_is_sent_a_digest_and_no_origin_hears_of_it() {
+fn digest_is_sent_only_on_request_and_never_requested_from_origins() {
     let origin = Origin::start(|_| {
         Reply::ok("hello").field("Cache-Control", "max-age=60").field("Forwardcache-Digest", "sha-256=:AAAA:")
     });
     let peer = LocalPeer::start();
     for _ in 0..2 {
-        // Also of what is on its way, where it is here before anything is said of it.
+        // This includes a response that is being fetched, if it is complete before its head is sent.
         let asked = peer.get_with(&origin.url("/b"), "Forwardcache: digest\r\n");
         assert_eq!(asked.field("forwardcache-digest"), Some(SHA_256));
         let answer = peer.client().get(&origin.url("/a")).unwrap();
@@ -186,8 +189,8 @@ fn nobody_who_does_not_ask_is_sent_a_digest_and_no_origin_hears_of_it() {
     assert!(origin.seen().iter().all(|received| received.field("forwardcache").is_none()));
 }
 
-/// The whole is `hello`, says the origin, and sends other parts.
-fn of_other_parts() -> Origin {
+/// An origin whose parts do not match the digest of the whole.
+fn origin_with_wrong_parts() -> Origin {
     Origin::start(|received| {
         let reply = |status: u16, body: &str| {
             let reply = Reply::status(status).body(body).field("Cache-Control", "max-age=60");
@@ -202,17 +205,17 @@ fn of_other_parts() -> Origin {
 }
 
 #[test]
-fn a_whole_of_parts_that_is_another_is_not_stored() {
-    // Completed by the peer: it is broken off, and then asked for anew.
-    let (origin, peer) = (of_other_parts(), LocalPeer::start());
+fn joined_parts_with_a_wrong_digest_are_not_stored() {
+    // The peer completes the stored part: the response is cut off, and the next request fetches the whole.
+    let (origin, peer) = (origin_with_wrong_parts(), LocalPeer::start());
     let url = origin.url("/a");
     assert_eq!(peer.get_with(&url, "Range: bytes=0-1\r\n").body, b"he");
     let answer = peer.get(&url);
     assert!(answer.status == 502 || answer.cut.is_some(), "{answer:?}");
     assert_eq!(peer.get(&url).body, b"hello");
     assert_eq!(peer.get(&url).body, b"hello");
-    // Joined as two clients asked for them: never served as a whole.
-    let (origin, peer) = (of_other_parts(), LocalPeer::start());
+    // Two stored parts are joined: the result is never served as a whole.
+    let (origin, peer) = (origin_with_wrong_parts(), LocalPeer::start());
     let url = origin.url("/a");
     peer.get_with(&url, "Range: bytes=0-1\r\n");
     peer.get_with(&url, "Range: bytes=2-4\r\n");
@@ -221,7 +224,7 @@ fn a_whole_of_parts_that_is_another_is_not_stored() {
 }
 
 #[test]
-fn what_says_nothing_of_the_content_breaks_nothing() {
+fn digests_are_ignored_on_416_and_multipart_responses() {
     let body = "x".repeat(400);
     let sum = "sha-256=:mVuuXZPIvJKlc48tuQ+l2JRJdXTvROiqcbVwJlYyWQ8=:";
     let origin = Origin::start(move |received| match &received.target[..] {

@@ -1,4 +1,4 @@
-//! A peer that is about to end: it tells, answers, and goes.
+//! A peer that shuts down: it notifies the other peers, keeps serving for a while, and exits.
 
 use forwardcache::{Client, PeerState};
 
@@ -7,7 +7,7 @@ use crate::support::origin::{Origin, Reply};
 use crate::support::process::{Process, command};
 
 #[test]
-fn the_others_are_told_and_pass_it_over() {
+fn leaving_peer_is_skipped_by_the_other_peers() {
     let pool = LocalPeer::pool(3);
     let state = |of: &LocalPeer, peer: &LocalPeer| {
         let health = of.peer.client().health();
@@ -28,7 +28,7 @@ fn the_others_are_told_and_pass_it_over() {
 }
 
 #[test]
-fn who_asks_it_is_answered_and_goes_elsewhere_from_then_on() {
+fn client_of_a_leaving_peer_is_answered_and_switches() {
     let origin = Origin::start(|received| Reply::ok(received.target.clone()));
     let pool = LocalPeer::pool(2);
     let client = Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
@@ -36,14 +36,21 @@ fn who_asks_it_is_answered_and_goes_elsewhere_from_then_on() {
     for number in 0..40 {
         let path = format!("/{number}");
         let answer = client.get(&origin.url(&path)).unwrap();
-        assert!(answer.headers().get("forwardcache-leaving").is_none(), "it ends at the hop that it is for");
+        assert!(
+            answer.headers().get("forwardcache-leaving").is_none(),
+            "the field is not passed on to the program"
+        );
         assert_eq!(answer.into_body().into_text().unwrap(), path);
     }
-    assert_eq!(pool[0].peer.stats().counts().origin_requests, 1, "the first one tells");
+    assert_eq!(
+        pool[0].peer.stats().counts().origin_requests,
+        1,
+        "only the first request reaches the leaving peer"
+    );
 }
 
 #[test]
-fn the_command_tells_the_others_answers_for_a_while_and_ends() {
+fn command_drains_before_it_exits() {
     let origin = Origin::start(|_| Reply::ok("hello"));
     let other = LocalPeer::start();
     let url = other.url();
@@ -58,15 +65,15 @@ fn the_command_tells_the_others_answers_for_a_while_and_ends() {
     let mut serving = Process::start(serve).unwrap();
     serving.wait_for_line("serving on http://");
     let get = |target: &str| send(address, "GET", target, "");
-    let asked = format!("/proxy?q={}", escaped(&origin.url("/a")));
-    assert_eq!((get("/healthz").status, get(&asked).field("forwardcache-leaving")), (200, None));
+    let proxied = format!("/proxy?q={}", escaped(&origin.url("/a")));
+    assert_eq!((get("/healthz").status, get(&proxied).field("forwardcache-leaving")), (200, None));
     serving.terminate();
     serving.wait_for_line("leaving the pool: 1 of the other peers are told");
     assert_eq!(get("/healthz").status, 503);
-    let answer = get(&asked);
+    let answer = get(&proxied);
     assert_eq!((answer.status, answer.field("forwardcache-leaving")), (200, Some("1")));
     assert!(other.peer.client().health().iter().any(|health| matches!(health.state, PeerState::Draining)));
-    // Whoever asks a second time does not want to wait.
+    // A second signal ends the process at once.
     serving.terminate();
     assert_eq!(serving.wait().code(), Some(1));
 }

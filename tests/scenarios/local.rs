@@ -1,53 +1,53 @@
-//! Peers that are served in this process.
+//! Peers that run in this process.
 
 use std::net::{SocketAddr, TcpListener};
 
-use forwardcache::{Client, FrontOptions, Peer, PeerBuilder, PeerState, Serving};
+use forwardcache::{Client, Peer, PeerBuilder, PeerState, ServerConfig, ServerHandle};
 
 use crate::support::raw::{Connection, Response};
 
 /// A peer on a loopback port, shut down when dropped.
 pub(crate) struct LocalPeer {
     pub(crate) peer: Peer,
-    serving: Serving,
+    serving: ServerHandle,
 }
 
 impl LocalPeer {
-    /// A pool of one with defaults.
+    /// A pool of one peer with default options.
     pub(crate) fn start() -> Self {
         Self::start_with(|builder| builder)
     }
 
-    /// A pool of one, built as `with` says.
+    /// A pool of one peer, configured by `with`.
     pub(crate) fn start_with(with: impl FnOnce(PeerBuilder) -> PeerBuilder) -> Self {
-        Self::start_on(FrontOptions::new(), with)
+        Self::start_on(ServerConfig::new(), with)
     }
 
-    /// A pool of one, whose front has these options.
-    pub(crate) fn start_on(options: FrontOptions, with: impl FnOnce(PeerBuilder) -> PeerBuilder) -> Self {
+    /// A pool of one peer, whose server has these options.
+    pub(crate) fn start_on(options: ServerConfig, with: impl FnOnce(PeerBuilder) -> PeerBuilder) -> Self {
         let listener = listen();
         let builder = Peer::builder(url_of(&listener));
         Self::serve(listener, options, with(builder))
     }
 
-    /// A pool of this many, each of which knows all of them.
+    /// A pool of `size` peers with identical peer lists.
     pub(crate) fn pool(size: usize) -> Vec<Self> {
         Self::pool_with(size, |builder| builder)
     }
 
-    /// The same, each built as `with` says.
+    /// Like [`pool`](Self::pool), each peer configured by `with`.
     pub(crate) fn pool_with(size: usize, with: impl Fn(PeerBuilder) -> PeerBuilder) -> Vec<Self> {
         let listeners: Vec<_> = (0..size).map(|_| listen()).collect();
         let urls: Vec<_> = listeners.iter().map(url_of).collect();
         let peers = listeners.into_iter().map(|listener| {
             let builder = Peer::builder(url_of(&listener)).pool(urls.clone());
-            Self::serve(listener, FrontOptions::new(), with(builder))
+            Self::serve(listener, ServerConfig::new(), with(builder))
         });
         peers.collect()
     }
 
-    fn serve(listener: TcpListener, options: FrontOptions, builder: PeerBuilder) -> Self {
-        let peer = builder.build().expect("the options of a peer here are good");
+    fn serve(listener: TcpListener, options: ServerConfig, builder: PeerBuilder) -> Self {
+        let peer = builder.build().expect("the options of the peer are valid");
         let serving = peer.serve_on(listener, options).expect("a bound socket can be served");
         Self { peer, serving }
     }
@@ -56,7 +56,7 @@ impl LocalPeer {
         self.serving.local_addr()
     }
 
-    /// Its base URL.
+    /// Returns the base URL of the peer.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address())
     }
@@ -65,52 +65,52 @@ impl LocalPeer {
         pool.iter().map(Self::url).collect()
     }
 
-    /// A client whose pool is this peer alone.
+    /// A client whose pool is only this peer.
     pub(crate) fn client(&self) -> Client {
-        Client::builder().pool([self.url()]).build().expect("the URL of a peer is good")
+        Client::builder().pool([self.url()]).build().expect("the URL of the peer is valid")
     }
 
-    /// A connection on which it has been asked for a URL.
-    pub(crate) fn asked(&self, url: &str) -> Connection {
-        asked(self.address(), url)
+    /// Opens a connection and sends a GET for this URL; the response is not read.
+    pub(crate) fn start_get(&self, url: &str) -> Connection {
+        start_get(self.address(), url)
     }
 
-    /// Asks it for a URL, over a socket.
+    /// Requests this URL over a socket.
     pub(crate) fn get(&self, url: &str) -> Response {
         self.get_with(url, "")
     }
 
-    /// As [`get`](Self::get), with lines of fields, each ended by `\r\n`.
+    /// Like [`get`](Self::get), with header lines that each end with `\r\n`.
     pub(crate) fn get_with(&self, url: &str, fields: &str) -> Response {
         self.send("GET", url, fields)
     }
 
-    /// Sends a request about a URL, with lines of fields and nothing behind them.
+    /// Sends a request for this URL with these header lines and no body.
     pub(crate) fn send(&self, method: &str, url: &str, fields: &str) -> Response {
         send(self.address(), method, &format!("/proxy?q={}", escaped(url)), fields)
     }
 }
 
-/// A connection on which a peer has been asked for a URL.
-pub(crate) fn asked(peer: SocketAddr, url: &str) -> Connection {
+/// Opens a connection to a peer and sends a GET for this URL; the response is not read.
+pub(crate) fn start_get(peer: SocketAddr, url: &str) -> Connection {
     let mut connection = Connection::open(peer);
     connection.write(format!("GET /proxy?q={} HTTP/1.1\r\nHost: {peer}\r\n\r\n", escaped(url)));
     connection
 }
 
-/// What this client holds of a peer of its pool.
+/// Returns the state of a peer as seen by this client.
 pub(crate) fn state(client: &Client, url: &str) -> PeerState {
     client.health().into_iter().find(|peer| peer.url.as_str() == url).unwrap().state
 }
 
-/// Sends a request for a target as it is, with lines of fields, and nothing behind them.
+/// Sends a request for this literal target with these header lines and no body.
 pub(crate) fn send(peer: SocketAddr, method: &str, target: &str, fields: &str) -> Response {
     let mut connection = Connection::open(peer);
     connection.write(format!("{method} {target} HTTP/1.1\r\nHost: {peer}\r\n{fields}\r\n"));
     if method == "HEAD" { connection.read_response_to_head() } else { connection.read_response() }
 }
 
-/// A text as the value of a query: every byte that may mean something is escaped.
+/// Percent-encodes a text as the value of a query parameter.
 pub(crate) fn escaped(text: &str) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
@@ -119,7 +119,7 @@ pub(crate) fn escaped(text: &str) -> String {
     text.bytes().map(escape).collect()
 }
 
-/// A listener on a loopback port that the system chose.
+/// A listener on a free loopback port.
 pub(crate) fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").expect("a loopback port is free")
 }

@@ -1,45 +1,42 @@
-//! Scenarios: the crate from outside, against origins that check themselves.
+//! Scenarios: integration tests against scripted origins that verify the requests they receive.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "all of this is test code, also what is outside of a `#[test]` function"
-)]
+#![allow(clippy::unwrap_used, reason = "this crate is test code, including the functions without `#[test]`")]
 
 mod local;
 mod support;
 
-mod agreement;
-mod ancestor;
-mod cancelling;
+mod cancellation;
 mod collapsing;
 mod command;
 mod deadlines;
 mod disk;
+mod errors;
 mod failover;
-mod faults;
-mod front;
+mod go_package;
 mod https;
 mod integrity;
+mod interoperability;
 mod leaving;
 mod membership;
 mod memory;
 mod metrics;
-mod near;
+mod near_cache;
 mod nginx;
-mod observations;
 mod origins;
+mod peer_health;
 mod poisoning;
-mod politeness;
 mod pool;
 mod pool_faults;
 mod privacy;
 mod processes;
 mod purge;
+mod ring_mismatch;
 mod safety;
-mod strangers;
+mod server;
 mod streams;
-mod support_itself;
+mod support_tests;
+mod throttle;
 mod tls;
 mod tokens;
-mod users;
+mod user_isolation;
 mod waiting;

@@ -1,4 +1,4 @@
-//! Who is in the pool, as a list says that is kept elsewhere.
+//! Pool membership from a list that is maintained elsewhere: a file or DNS.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,22 +7,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use forwardcache::{Client, Member, MembersFile, Membership};
+use forwardcache::{Client, FileDiscovery, Member, Membership};
 use tempfile::TempDir;
 
 use crate::local::{LocalPeer, send};
 use crate::support::origin::{Origin, Reply};
 use crate::support::process::{Process, command, run};
 
-/// Under what the peer here is known; it listens somewhere else.
+/// The URL under which the peer is known in the pool; it listens on another address.
 const OWN: &str = "http://a.example:3000";
 
 /// A list of peers in a file.
-struct List {
+struct PeerList {
     folder: TempDir,
 }
 
-impl List {
+impl PeerList {
     fn new(text: &str) -> Self {
         let list = Self { folder: tempfile::tempdir().unwrap() };
         list.replace(text);
@@ -33,7 +33,7 @@ impl List {
         self.folder.path().join("peers")
     }
 
-    /// Puts a new file in place of the old one, as a whole.
+    /// Atomically replaces the file.
     fn replace(&self, bytes: impl AsRef<[u8]>) {
         let new = self.folder.path().join("peers.new");
         fs::write(&new, bytes).unwrap();
@@ -49,7 +49,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A peer that takes its pool from this file and says all that happens.
+/// Starts a peer that reads its pool from this file, with logging enabled.
 fn serve(path: &Path, more: &[&str]) -> Process {
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--self-url", OWN, "--peers-file", text(path)];
     let mut command = command(arguments.iter().chain(more));
@@ -57,56 +57,56 @@ fn serve(path: &Path, more: &[&str]) -> Process {
     Process::start(command).unwrap()
 }
 
-/// It reads its list when it is told to, and at no other time.
-const WHEN_TOLD: &[&str] = &["--peers-interval", "3600"];
+/// Disables polling: the peer reads its list only on `SIGHUP`.
+const NO_POLLING: &[&str] = &["--peers-interval", "3600"];
 
 fn count(process: &Process, needle: &str) -> usize {
     process.stderr().lines().filter(|line| line.contains(needle)).count()
 }
 
-fn ends_well(mut process: Process) {
+fn assert_clean_exit(mut process: Process) {
     process.terminate();
     assert!(process.wait().success());
 }
 
 #[test]
-fn a_new_list_is_put_in_place_by_itself_once_it_has_stayed() {
-    let list = List::new(&format!("# us\n{OWN}\n"));
+fn changed_list_is_applied_automatically() {
+    let list = PeerList::new(&format!("# us\n{OWN}\n"));
     let process = serve(&list.path(), &[]);
     process.wait_for_line("as a pool of one");
     list.replace(format!("{OWN}\nhttp://b.example:3000 weight=3\n"));
-    let said = process.wait_for_line("joined: http://b.example:3000 weight=3");
-    assert!(said.contains("the pool has 2 members now"), "{said}");
+    let message = process.wait_for_line("joined: http://b.example:3000 weight=3");
+    assert!(message.contains("the pool has 2 members now"), "{message}");
     list.replace(format!("{OWN} weight=2\nhttp://c.example:3000\n"));
-    let said = process.wait_for_line("joined: http://c.example:3000");
+    let message = process.wait_for_line("joined: http://c.example:3000");
     assert!(
-        said.ends_with(
+        message.ends_with(
             "left: http://b.example:3000 weight=3; now with another weight: http://a.example:3000 weight=2"
         ),
-        "{said}"
+        "{message}"
     );
-    // What is wrong is said by itself too.
+    // Errors are logged without a signal too.
     list.remove();
     process.wait_for_line("the pool stays as it is: the list of peers in");
     list.replace(format!("{OWN} weight=2\nhttp://c.example:3000\n"));
     process.wait_for_line("the list of peers can be read again");
     assert_eq!((count(&process, "the pool has"), count(&process, "the pool stays as it is")), (2, 1));
-    ends_well(process);
+    assert_clean_exit(process);
 }
 
 #[test]
-fn what_is_no_list_changes_nothing_and_says_why() {
+fn invalid_list_is_rejected_with_a_reason() {
     let good = format!("{OWN}\nhttp://b.example:3000\n");
-    let list = List::new(&good);
-    let mut process = serve(&list.path(), WHEN_TOLD);
+    let list = PeerList::new(&good);
+    let mut process = serve(&list.path(), NO_POLLING);
     process.wait_for_line("one of a pool of 2");
     let cut = format!("{OWN}\nhttp://b.example:30");
     let bad_line = format!("{OWN}\nhttp://b.example:3000\nb.example\n");
     let secret = format!("{OWN}\nhttp://user:hidden@b.example:3000\n");
     let two_weights = format!("{OWN}\nhttp://b.example:3000\n{OWN} weight=2\n");
-    for (bytes, says) in [
+    for (bytes, expected) in [
         (&b""[..], "names nobody"),
-        (b"# nobody\n\n", "names nobody"),
+        (b"# no peers\n\n", "names nobody"),
         (cut.as_bytes(), "line 2 is the last one and has no line end: it may be half written"),
         (bad_line.as_bytes(), "line 3: "),
         (secret.as_bytes(), "line 2: "),
@@ -118,8 +118,8 @@ fn what_is_no_list_changes_nothing_and_says_why() {
         list.replace(bytes);
         process.signal("HUP");
         let needle =
-            format!("the peers stay as they are: the list of peers in {}: {says}", list.path().display());
-        let needle = if says == "names nobody" { "the list of peers names nobody" } else { &needle };
+            format!("the peers stay as they are: the list of peers in {}: {expected}", list.path().display());
+        let needle = if expected == "names nobody" { "the list of peers names nobody" } else { &needle };
         process.wait_for_line(needle);
     }
     list.remove();
@@ -130,22 +130,22 @@ fn what_is_no_list_changes_nothing_and_says_why() {
     process.wait_for_line("it is no regular file");
     fs::remove_dir(list.path()).unwrap();
 
-    // Nothing of all that has changed the pool.
+    // None of these lists has changed the pool.
     list.replace(format!("http://b.example:3000/\n{OWN}\n{OWN}\n"));
     process.signal("HUP");
     process.wait_for_line("the list of peers was read anew: no change");
-    let said = process.wait_for_line("it counts once");
-    assert!(said.contains("line 3 names http://a.example:3000 as line 2 does"), "{said}");
+    let message = process.wait_for_line("it counts once");
+    assert!(message.contains("line 3 names http://a.example:3000 as line 2 does"), "{message}");
     assert_eq!(count(&process, "the pool has"), 1);
     assert!(!process.stderr().contains("hidden"));
-    ends_well(process);
+    assert_clean_exit(process);
 }
 
 #[test]
-fn a_peer_that_is_left_out_of_the_list_says_so_and_serves_on() {
+fn peer_missing_from_the_list_warns_and_keeps_serving() {
     let origin = Origin::start(|_| Reply::ok("from the origin"));
-    let list = List::new(&format!("{OWN}\n"));
-    let mut process = serve(&list.path(), WHEN_TOLD);
+    let list = PeerList::new(&format!("{OWN}\n"));
+    let mut process = serve(&list.path(), NO_POLLING);
     let line = process.wait_for_line("serving on http://");
     let address =
         line.split(' ').nth(2).and_then(|url| url.strip_prefix("http://")).unwrap().parse().unwrap();
@@ -155,18 +155,18 @@ fn a_peer_that_is_left_out_of_the_list_says_so_and_serves_on() {
     let target = format!("/proxy?q={}", crate::local::escaped(&origin.url("/a")));
     let answer = send(address, "GET", &target, "");
     assert_eq!((answer.status, &answer.body[..]), (200, &b"from the origin"[..]));
-    ends_well(process);
+    assert_clean_exit(process);
 }
 
 #[test]
-fn a_list_that_is_none_is_said_at_the_start() {
-    let list = List::new("");
+fn invalid_list_fails_at_startup() {
+    let list = PeerList::new("");
     let path = list.path();
     let refused = |arguments: &[&str]| {
         let output = run(arguments);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{arguments:?}: {said}");
-        said
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), message.lines().count()), (Some(2), 1), "{arguments:?}: {message}");
+        message
     };
     let serving = ["serve", "--listen", "127.0.0.1:0", "--self-url", OWN];
     let with = |more: &[&'static str]| [&serving[..], more].concat();
@@ -202,7 +202,7 @@ fn a_list_that_is_none_is_said_at_the_start() {
 }
 
 #[test]
-fn the_addresses_of_a_name_are_peers() {
+fn dns_addresses_become_peers() {
     let own = ["--listen", "127.0.0.1:0", "--self-url", "http://127.0.0.1:3999"];
     let mut command = command(["serve", "--peers-dns", "localhost:3999"].iter().chain(&own));
     command.env("RUST_LOG", "info");
@@ -210,25 +210,25 @@ fn the_addresses_of_a_name_are_peers() {
     process.wait_for_line("serving on http://127.0.0.1:");
     process.signal("HUP");
     process.wait_for_line("the list of peers was read anew: no change");
-    ends_well(process);
+    assert_clean_exit(process);
 
     let owner = run(["owner", "--peers-dns", "https://localhost:3999", "http://h/"]);
-    let said = String::from_utf8(owner.stdout).unwrap();
+    let message = String::from_utf8(owner.stdout).unwrap();
     assert!(
-        ["https://127.0.0.1:3999\t", "https://[::1]:3999\t"].iter().any(|url| said.starts_with(url)),
-        "{said}"
+        ["https://127.0.0.1:3999\t", "https://[::1]:3999\t"].iter().any(|url| message.starts_with(url)),
+        "{message}"
     );
     let unknown = run(["owner", "--peers-dns", "no-such-name.invalid:3999", "http://h/"]);
-    let said = String::from_utf8(unknown.stderr).unwrap();
-    assert_eq!((unknown.status.code(), said.lines().count()), (Some(1), 1), "{said}");
-    assert!(said.contains("the peers at http://no-such-name.invalid:3999: the name"), "{said}");
+    let message = String::from_utf8(unknown.stderr).unwrap();
+    assert_eq!((unknown.status.code(), message.lines().count()), (Some(1), 1), "{message}");
+    assert!(message.contains("the peers at http://no-such-name.invalid:3999: the name"), "{message}");
 }
 
 #[test]
-fn who_asks_takes_the_list_of_a_file_too() {
+fn client_commands_accept_a_peers_file() {
     let origin = Origin::start(Reply::target);
     let pool = LocalPeer::pool(2);
-    let list = List::new(&format!("{}\n{}\n", pool[0].url(), pool[1].url()));
+    let list = PeerList::new(&format!("{}\n{}\n", pool[0].url(), pool[1].url()));
     let path = list.path();
     for number in 0..4 {
         let target = format!("/{number}");
@@ -246,12 +246,12 @@ fn who_asks_takes_the_list_of_a_file_too() {
 }
 
 #[test]
-fn a_pool_follows_its_file_while_it_is_asked() {
+fn pool_follows_its_file_while_in_use() {
     let origin = Origin::start(Reply::target);
     let pool = LocalPeer::pool(2);
-    let list = List::new(&format!("{}\n", pool[0].url()));
+    let list = PeerList::new(&format!("{}\n", pool[0].url()));
     let client = Client::builder().build().unwrap();
-    let mut membership = Membership::new(&client, MembersFile::new(list.path())).interval(Duration::MAX);
+    let mut membership = Membership::new(&client, FileDiscovery::new(list.path())).interval(Duration::MAX);
     membership.refresh(SystemTime::now()).unwrap();
     let watch = membership.watch().unwrap();
     let asked = |at: usize| pool[at].peer.stats().counts().origin_requests;
@@ -267,7 +267,7 @@ fn a_pool_follows_its_file_while_it_is_asked() {
 }
 
 #[test]
-fn fifty_threads_change_a_pool_while_fifty_fetch_through_it() {
+fn concurrent_membership_changes_do_not_fail_requests() {
     const THREADS: usize = 50;
     const FETCHES: usize = 20;
     let origin =
@@ -281,7 +281,7 @@ fn fifty_threads_change_a_pool_while_fifty_fetch_through_it() {
             scope.spawn(move || {
                 begin.wait();
                 for change in number.. {
-                    // Every set of the four but the empty one, each weight.
+                    // Every subset of the four peers except the empty one, with each weight.
                     let (set, weight) = (1 + change % 15, 1 + change % 3);
                     let chosen = pool.iter().enumerate().filter(|(at, _)| set & (1 << at) > 0);
                     let member =
@@ -299,7 +299,7 @@ fn fifty_threads_change_a_pool_while_fifty_fetch_through_it() {
         for number in 0..THREADS {
             let (client, origin, fetching, begin) = (&client, &origin, &fetching, &begin);
             scope.spawn(move || {
-                /// Whatever comes of it, the others are not waited for in vain.
+                /// Counts the thread as finished even if it panics; otherwise the others would wait forever.
                 struct Done<'a>(&'a AtomicUsize);
                 impl Drop for Done<'_> {
                     fn drop(&mut self) {
@@ -317,7 +317,7 @@ fn fifty_threads_change_a_pool_while_fifty_fetch_through_it() {
             });
         }
     });
-    // Each peer fetches a URL once, however often it became and ceased to be its owner.
+    // Each peer fetches a URL at most once, no matter how often it becomes and ceases to be the owner.
     for number in 0..30 {
         let count = origin.count_of(&format!("/{number}"));
         assert!((1..=4).contains(&count), "/{number}: {count}");

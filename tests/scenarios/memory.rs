@@ -1,4 +1,4 @@
-//! The memory of a real process, whatever its clients do: what is resident is read from `/proc`.
+//! The resident memory of a real process under demanding clients, read from `/proc`.
 
 #![cfg(target_os = "linux")]
 
@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 
-use crate::local::{asked, escaped, send};
+use crate::local::{escaped, send, start_get};
 use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::raw::{Connection, Response};
@@ -15,14 +15,15 @@ use crate::support::wait_until;
 const MIB: u64 = 1 << 20;
 
 impl PeerProcess {
-    /// What is resident in bytes, by the name of a line of `/proc/PID/status`.
+    /// Returns a value of `/proc/PID/status` in bytes.
     fn resident(&self, line: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let value = status.lines().find_map(|each| each.strip_prefix(line)).expect("Linux tells it");
+        let value =
+            status.lines().find_map(|each| each.strip_prefix(line)).expect("the line is in /proc/PID/status");
         value.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<u64>().unwrap() << 10
     }
 
-    /// What is resident now. From now on the most is counted anew.
+    /// Returns the resident memory and resets the peak.
     fn resident_now(&self) -> u64 {
         let mut file =
             fs::File::options().write(true).open(format!("/proc/{}/clear_refs", self.process.id())).unwrap();
@@ -30,12 +31,12 @@ impl PeerProcess {
         self.resident("VmRSS")
     }
 
-    /// The most that was resident since then.
-    fn most_resident(&self) -> u64 {
+    /// Returns the peak resident memory since the last call of [`resident_now`](Self::resident_now).
+    fn peak_resident(&self) -> u64 {
         self.resident("VmHWM")
     }
 
-    /// Asks for something small so often that all others have had their turns.
+    /// Sends small requests until the server has made progress on all other connections.
     fn settle(&self, url: &str) {
         for _ in 0..200 {
             assert_eq!(get(self, url).status, 200);
@@ -47,8 +48,8 @@ fn get(peer: &PeerProcess, url: &str) -> Response {
     send(peer.address, "GET", &format!("/proxy?q={}", escaped(url)), "")
 }
 
-/// An origin of bodies: `/LENGTH/…` has so many bytes, by the first part of its path, and may be stored.
-fn bodies(cache_control: &'static str) -> Origin {
+/// An origin whose bodies have the length given by the first segment of the path: `/LENGTH/…`.
+fn origin_of_bodies(cache_control: &'static str) -> Origin {
     Origin::start(move |received: &Received| {
         let length: usize = received.target.split('/').nth(1).unwrap().parse().unwrap();
         Reply::ok(vec![b'x'; length]).field("Cache-Control", cache_control)
@@ -59,9 +60,9 @@ fn body(origin: &Origin, length: u64, number: usize) -> String {
     origin.url(&format!("/{length}/{number}"))
 }
 
-/// Asserts that a process did not grow by more than this since it had so much.
-fn assert_grown_at_most(peer: &PeerProcess, before: u64, most: u64) {
-    let grown = peer.most_resident().saturating_sub(before);
+/// Checks that the peak memory of a process exceeds `before` by at most `most`.
+fn assert_growth_at_most(peer: &PeerProcess, before: u64, most: u64) {
+    let grown = peer.peak_resident().saturating_sub(before);
     assert!(grown <= most, "{} MiB more, of {} MiB", grown / MIB, before / MIB);
 }
 
@@ -73,8 +74,8 @@ fn ask_for_ranges(peer: SocketAddr, url: &str) -> Connection {
 }
 
 #[test]
-fn clients_that_ask_for_ranges_and_read_nothing_cost_little() {
-    let origin = bodies("max-age=600");
+fn unread_range_responses_take_little_memory() {
+    let origin = origin_of_bodies("max-age=600");
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--memory", "256MiB"]);
     let (large, small) = (body(&origin, 60 * MIB, 0), body(&origin, 10, 0));
     for url in [&large, &small] {
@@ -83,45 +84,45 @@ fn clients_that_ask_for_ranges_and_read_nothing_cost_little() {
     let before = peer.resident_now();
     let _clients: Vec<Connection> = (0..12).map(|_| ask_for_ranges(peer.address, &large)).collect();
     peer.settle(&small);
-    assert_grown_at_most(&peer, before, 30 * MIB);
+    assert_growth_at_most(&peer, before, 30 * MIB);
     assert_eq!(origin.count(), 2);
 }
 
 #[test]
-fn slow_readers_of_what_was_evicted_stay_within_the_memory() {
-    let origin = bodies("max-age=600");
+fn slow_readers_of_evicted_bodies_stay_within_the_memory_limit() {
+    let origin = origin_of_bodies("max-age=600");
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--memory", "64MiB"]);
     let small = body(&origin, 10, 0);
     let mut readers = Vec::new();
     for number in 0..20 {
         let url = body(&origin, 14 * MIB, number);
         assert_eq!(get(&peer, &url).body.len() as u64, 14 * MIB);
-        let mut reader = asked(peer.address, &url);
-        // The beginning of it is there; nothing more is taken.
+        let mut reader = start_get(peer.address, &url);
+        // The client reads the beginning and then stops.
         reader.wait_for_bytes(b"x");
         readers.push(reader);
     }
     peer.settle(&small);
-    let most = peer.most_resident();
+    let most = peer.peak_resident();
     assert!(most <= (64 + 30) * MIB, "{} MiB", most / MIB);
 }
 
 #[test]
-fn pass_through_transfers_with_slow_readers_stay_within_the_memory() {
-    let origin = bodies("no-store");
+fn pass_through_transfers_with_slow_readers_stay_within_the_memory_limit() {
+    let origin = origin_of_bodies("no-store");
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--memory", "64MiB"]);
     let small = body(&origin, 10, 0);
     assert_eq!(get(&peer, &small).status, 200);
     let before = peer.resident_now();
     let _readers: Vec<Connection> =
-        (0..20).map(|number| asked(peer.address, &body(&origin, 12 * MIB, number))).collect();
+        (0..20).map(|number| start_get(peer.address, &body(&origin, 12 * MIB, number))).collect();
     origin.wait_for(21);
     peer.settle(&small);
-    assert_grown_at_most(&peer, before, 50 * MIB);
+    assert_growth_at_most(&peer, before, 50 * MIB);
 }
 
 #[test]
-fn content_in_chunks_of_a_byte_costs_what_it_weighs() {
+fn one_byte_chunks_take_memory_in_proportion_to_their_content() {
     let gate = Gate::new();
     let origin = {
         let gate = gate.clone();
@@ -148,11 +149,11 @@ fn content_in_chunks_of_a_byte_costs_what_it_weighs() {
     for client in &mut clients {
         assert_eq!(client.read_response().body, b"50000");
     }
-    assert_grown_at_most(&peer, before, 30 * MIB);
+    assert_growth_at_most(&peer, before, 30 * MIB);
 }
 
 #[test]
-fn content_of_those_without_a_token_is_not_collected() {
+fn bodies_of_unauthorized_clients_are_not_buffered() {
     let tokens = tempfile::NamedTempFile::new().unwrap();
     fs::write(tokens.path(), "a-token-of-the-pool-that-is-long-enough\n").unwrap();
     let file = tokens.path().to_str().unwrap();
@@ -171,11 +172,11 @@ fn content_of_those_without_a_token_is_not_collected() {
     for client in &mut clients {
         assert_eq!(client.read_response().status, 407);
     }
-    assert_grown_at_most(&peer, before, 8 * MIB);
+    assert_growth_at_most(&peer, before, 8 * MIB);
 }
 
 #[test]
-fn many_variants_while_one_is_slow_leave_nothing_behind() {
+fn variants_fetched_during_a_slow_one_do_not_leak() {
     const VARIANTS: usize = 1500;
     let gate = Gate::new();
     let origin = {
@@ -211,14 +212,14 @@ fn many_variants_while_one_is_slow_leave_nothing_behind() {
     round(0);
     let before = peer.resident_now();
     round(VARIANTS);
-    assert_grown_at_most(&peer, before, 5 * MIB);
+    assert_growth_at_most(&peer, before, 5 * MIB);
     gate.open();
     assert_eq!(slow.read_response().body.len(), 200_000);
 }
 
 #[test]
-fn small_hits_have_their_turn_between_large_ranges() {
-    let origin = bodies("max-age=600");
+fn small_hits_are_served_between_large_ranges() {
+    let origin = origin_of_bodies("max-age=600");
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--memory", "256MiB"]);
     let (large, small) = (body(&origin, 60 * MIB, 0), body(&origin, 10, 0));
     for url in [&large, &small] {
@@ -227,7 +228,7 @@ fn small_hits_have_their_turn_between_large_ranges() {
     let is_over = std::sync::atomic::AtomicBool::new(false);
     let read = std::sync::atomic::AtomicU64::new(0);
     std::thread::scope(|scope| {
-        let over = crate::support::Over(&is_over);
+        let over = crate::support::SetOnDrop(&is_over);
         for _ in 0..4 {
             scope.spawn(|| {
                 while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
@@ -237,20 +238,21 @@ fn small_hits_have_their_turn_between_large_ranges() {
                 }
             });
         }
-        wait_until("nothing is read", || read.load(std::sync::atomic::Ordering::SeqCst) > 3);
+        wait_until("no large range is read", || read.load(std::sync::atomic::Ordering::SeqCst) > 3);
         let mut connection = Connection::open(peer.address);
         let target = escaped(&small);
         let mut times: Vec<_> = (0..100)
             .map(|_| {
-                let begun = std::time::Instant::now();
+                let started = std::time::Instant::now();
                 connection.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
                 assert_eq!(connection.read_response().body.len(), 10);
-                begun.elapsed()
+                started.elapsed()
             })
             .collect();
         drop(over);
         times.sort();
-        // 279 ms where a whole range had to be made before; a debug build on a busy machine is slower than a release.
+        // It took 279 ms when a whole range was built at once. A debug build on a busy machine is slower than a
+        // release.
         assert!(times[50] < std::time::Duration::from_millis(100), "{:?} {:?}", times[50], times[95]);
     });
 }

@@ -1,26 +1,26 @@
-//! What those who run a peer read of it while it serves: `/metrics`, and whether it is ready.
+//! The operator's view of a running peer: `/metrics` and readiness.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use forwardcache::{FrontOptions, Peer, ServerTls, Serving, Tokens};
+use forwardcache::{Peer, ServerConfig, ServerHandle, ServerTls, Tokens};
 
 use crate::local::{LocalPeer, escaped, listen, send};
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::raw::Connection;
 use crate::support::tls::Authority;
 use crate::support::wait_until;
-use crate::tls::{client_config, connected_by};
+use crate::tls::{client_config, connect_with};
 
 const TOKEN: &str = "a-token-of-the-pool";
 
-/// The address for those who run the peer.
-struct Admin(Serving);
+/// The admin address of a peer.
+struct Admin(ServerHandle);
 
 impl Admin {
     fn of(peer: &Peer) -> Self {
-        Self(peer.serve_admin_on(listen(), FrontOptions::new().workers(1).io_threads(1)).unwrap())
+        Self(peer.serve_admin_on(listen(), ServerConfig::new().workers(1).io_threads(1)).unwrap())
     }
 
     fn address(&self) -> SocketAddr {
@@ -32,7 +32,7 @@ impl Admin {
         text_of(send(self.address(), "GET", path, &fields))
     }
 
-    /// The value of a metric with these labels.
+    /// Returns the value of a metric, given its name with labels.
     fn value(&self, name: &str) -> u64 {
         let (status, text) = self.get("/metrics");
         assert_eq!(status, 200);
@@ -50,7 +50,7 @@ fn text_of(response: crate::support::raw::Response) -> (u16, String) {
     (response.status, String::from_utf8(response.body).unwrap())
 }
 
-fn ready(address: SocketAddr) -> (u16, String) {
+fn readiness(address: SocketAddr) -> (u16, String) {
     text_of(send(address, "GET", "/readyz", ""))
 }
 
@@ -59,16 +59,16 @@ fn is_ok(answer: &(u16, String)) -> bool {
 }
 
 #[test]
-fn operators_are_answered_while_a_purge_of_the_pool_waits() {
+fn admin_requests_are_answered_while_a_purge_waits() {
     let (own, silent) = (listen(), listen());
     let urls = [&own, &silent].map(|listener| format!("http://{}", listener.local_addr().unwrap()));
     let peer = Peer::builder(&*urls[0]).pool(&urls).build().unwrap();
-    let serving = peer.serve_on(own, FrontOptions::new().workers(1).io_threads(1)).unwrap();
-    let admin = peer.serve_admin_on(listen(), FrontOptions::new().workers(1).io_threads(1)).unwrap();
+    let serving = peer.serve_on(own, ServerConfig::new().workers(1).io_threads(1)).unwrap();
+    let admin = peer.serve_admin_on(listen(), ServerConfig::new().workers(1).io_threads(1)).unwrap();
     let purge = |address: SocketAddr, target: &str| {
         let mut connection = Connection::open(address);
         connection.write(format!("PURGE {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"));
-        // The other peer is asked, and does not answer.
+        // The other peer receives the purge and does not respond.
         let (mut asked, _) = silent.accept().unwrap();
         assert!(asked.read(&mut [0; 1024]).unwrap() > 0);
         (connection, asked)
@@ -76,9 +76,9 @@ fn operators_are_answered_while_a_purge_of_the_pool_waits() {
     let waiting = [purge(admin.local_addr(), "/purge?all"), purge(serving.local_addr(), "/proxy?all")];
     for address in [admin.local_addr(), serving.local_addr()] {
         for _ in 0..20 {
-            let begun = Instant::now();
+            let started = Instant::now();
             assert!(is_ok(&text_of(send(address, "GET", "/healthz", ""))));
-            assert!(begun.elapsed() < Duration::from_millis(250), "{:?}", begun.elapsed());
+            assert!(started.elapsed() < Duration::from_millis(250), "{:?}", started.elapsed());
         }
     }
     assert_eq!(send(admin.local_addr(), "GET", "/metrics", "").status, 200);
@@ -89,9 +89,9 @@ fn operators_are_answered_while_a_purge_of_the_pool_waits() {
 }
 
 #[test]
-fn wrong_tokens_and_refused_connections_and_requests_are_counted() {
+fn rejected_tokens_connections_and_requests_are_counted() {
     let tokens = Tokens::new([TOKEN]).unwrap();
-    let options = FrontOptions::new().max_connections(2).max_body(10);
+    let options = ServerConfig::new().max_connections(2).max_body(10);
     let peer = LocalPeer::start_on(options, |builder| builder.tokens(tokens));
     let admin = Admin::of(&peer.peer);
     let mut asking = Connection::open(peer.address());
@@ -101,7 +101,7 @@ fn wrong_tokens_and_refused_connections_and_requests_are_counted() {
     }
     assert_eq!(send(admin.address(), "GET", "/metrics", "").status, 407);
     assert_eq!(admin.value("unauthorized_requests_total"), 3);
-    // Without a token, and by a name that is not its own.
+    // Readiness needs no token and accepts any host name.
     asking.write("GET /readyz HTTP/1.1\r\nHost: another.example\r\n\r\n");
     assert!(is_ok(&text_of(asking.read_response())));
 
@@ -124,93 +124,99 @@ fn wrong_tokens_and_refused_connections_and_requests_are_counted() {
 }
 
 #[test]
-fn a_peer_is_not_ready_while_its_queue_is_old() {
+fn peer_is_not_ready_while_its_queue_is_too_old() {
     let gate = Gate::new();
     let origin = {
         let gate = gate.clone();
         Origin::start(move |received| Reply::target(received).gate_head(&gate))
     };
-    let options = FrontOptions::new().workers(2).max_queue_wait(Duration::from_secs(4));
+    let options = ServerConfig::new().workers(2).max_queue_wait(Duration::from_secs(4));
     let peer = LocalPeer::start_on(options, |builder| builder);
     let admin = Admin::of(&peer.peer);
     let mut number = 0;
     let mut ask = || {
         number += 1;
-        peer.asked(&origin.url(&format!("/{number}")))
+        peer.start_get(&origin.url(&format!("/{number}")))
     };
     let mut asking: Vec<Connection> = (0..6).map(|_| ask()).collect();
     let mut answer = (0, String::new());
-    wait_until("it is always ready", || {
-        // There is always one that waits, however slow this is.
+    wait_until("the peer stays ready", || {
+        // Keep the queue full no matter how slow the machine is.
         if admin.value("fetch_queue") < 4 {
             asking.push(ask());
         }
-        answer = ready(peer.address());
-        answer.0 == 503 && ready(admin.address()) == answer
+        answer = readiness(peer.address());
+        answer.0 == 503 && readiness(admin.address()) == answer
     });
     assert!(answer.1.contains("wait") && answer.1.lines().count() == 1, "{answer:?}");
     assert!(admin.value("fetch_threads{state=\"running\"}") > 0);
-    assert_eq!(send(peer.address(), "GET", "/healthz", "").status, 200, "it is alive all the same");
+    assert_eq!(
+        send(peer.address(), "GET", "/healthz", "").status,
+        200,
+        "the peer is alive although it is not ready"
+    );
     gate.open();
-    wait_until("it is never ready again", || is_ok(&ready(peer.address())) && is_ok(&ready(admin.address())));
+    wait_until("the peer does not become ready again", || {
+        is_ok(&readiness(peer.address())) && is_ok(&readiness(admin.address()))
+    });
 }
 
 #[test]
-fn a_peer_that_shuts_down_is_not_ready() {
+fn peer_is_not_ready_during_shutdown() {
     let listener = listen();
     let peer = Peer::builder(format!("http://{}", listener.local_addr().unwrap())).build().unwrap();
     let admin = Admin::of(&peer);
-    let serving = peer.serve_on(listener, FrontOptions::new()).unwrap();
-    assert!(is_ok(&ready(admin.address())));
+    let serving = peer.serve_on(listener, ServerConfig::new()).unwrap();
+    assert!(is_ok(&readiness(admin.address())));
     serving.shutdown();
-    let (status, text) = ready(admin.address());
+    let (status, text) = readiness(admin.address());
     assert!(status == 503 && text.contains("shutting down"), "{status} {text}");
     serving.join();
-    assert_eq!(ready(admin.address()).0, 503);
+    assert_eq!(readiness(admin.address()).0, 503);
     let again = peer.serve("127.0.0.1:0").unwrap();
-    assert!(is_ok(&ready(admin.address())) && is_ok(&ready(again.local_addr())));
+    assert!(is_ok(&readiness(admin.address())) && is_ok(&readiness(again.local_addr())));
     peer.leave();
     for address in [admin.address(), again.local_addr()] {
-        let (status, text) = ready(address);
+        let (status, text) = readiness(address);
         assert!(status == 503 && text.contains("about to end"), "{status} {text}");
     }
 }
 
 #[test]
-fn handshakes_are_counted_by_how_they_end() {
+fn handshakes_are_counted_by_result() {
     let (authority, another) = (Authority::new(), Authority::new());
     let tls = ServerTls::from_files(authority.server_file(), authority.server_file()).unwrap();
-    let peer = LocalPeer::start_on(FrontOptions::new().tls(tls), |builder| builder);
+    let peer = LocalPeer::start_on(ServerConfig::new().tls(tls), |builder| builder);
     let admin = Admin::of(&peer.peer);
     let asked = "GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let config = client_config(&authority, None);
     for (full, resumed) in [(1, 0), (1, 1)] {
-        let (mut stream, mut text) = (connected_by(peer.address(), &config), String::new());
+        let (mut stream, mut text) = (connect_with(peer.address(), &config), String::new());
         stream.write_all(asked.as_bytes()).unwrap();
         stream.read_to_string(&mut text).unwrap();
         assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("ok\n"), "{text}");
-        let counted = ["full", "resumed"].map(|result| result_of(&admin, result));
+        let counted = ["full", "resumed"].map(|result| handshakes(&admin, result));
         assert_eq!(counted, [full, resumed]);
     }
-    let mut stranger = connected_by(peer.address(), &client_config(&another, None));
+    let mut stranger = connect_with(peer.address(), &client_config(&another, None));
     stranger.write_all(asked.as_bytes()).unwrap_err();
     drop(stranger);
     admin.wait_for("tls_handshakes_total{result=\"failed\"}", 1);
-    // Who only looks whether somebody listens has begun no handshake.
+    // A connection that is closed without data does not count as a handshake.
     drop(TcpStream::connect(peer.address()).unwrap());
     admin.wait_for("accepted_connections_total", 4);
     admin.wait_for("open_connections", 0);
-    assert_eq!(["full", "resumed", "failed"].map(|result| result_of(&admin, result)), [1, 1, 1]);
+    assert_eq!(["full", "resumed", "failed"].map(|result| handshakes(&admin, result)), [1, 1, 1]);
 }
 
-fn result_of(admin: &Admin, result: &str) -> u64 {
+fn handshakes(admin: &Admin, result: &str) -> u64 {
     admin.value(&format!("tls_handshakes_total{{result=\"{result}\"}}"))
 }
 
 #[test]
-fn purges_that_wait_for_another_peer_hold_up_no_other_question() {
+fn waiting_purges_do_not_block_other_admin_requests() {
     let gate = Gate::new();
-    // Another peer that does not answer.
+    // A peer that does not respond until the gate opens.
     let other = {
         let gate = gate.clone();
         Origin::start(move |_| Reply::ok("").gate_head(&gate)).may_be_unused()

@@ -1,18 +1,19 @@
-//! A peer before a real nginx.
+//! A peer in front of a real nginx.
 
 use crate::local::LocalPeer;
 use crate::support::nginx::Nginx;
 use crate::support::raw::{Connection, Response};
 
-const TEXT: &str = "a line of text that is worth to be compressed\n";
+const TEXT: &str = "a line of text that compresses well when repeated\n";
 
 fn is_hit(response: &Response) -> bool {
-    let says = response.field("cache-status").is_some_and(|text| text.starts_with("forwardcache; hit"));
-    says && response.field("x-from-cache") == Some("1") && response.field("age").is_some()
+    let cache_status =
+        response.field("cache-status").is_some_and(|text| text.starts_with("forwardcache; hit"));
+    cache_status && response.field("x-from-cache") == Some("1") && response.field("age").is_some()
 }
 
 #[test]
-fn a_fresh_file_is_served_once_by_nginx() {
+fn fresh_file_is_fetched_once() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.txt", TEXT);
     let url = nginx.url("/fresh/file.txt");
@@ -38,7 +39,7 @@ fn a_fresh_file_is_served_once_by_nginx() {
 }
 
 #[test]
-fn a_stale_file_is_confirmed_by_its_entity_tag_and_fetched_anew_when_it_changed() {
+fn stale_file_is_revalidated_and_refetched_if_changed() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/stale/file.txt", "first");
     let url = nginx.url("/stale/file.txt");
@@ -61,7 +62,7 @@ fn a_stale_file_is_confirmed_by_its_entity_tag_and_fetched_anew_when_it_changed(
 }
 
 #[test]
-fn gzip_is_stored_as_it_came_and_apart_from_identity() {
+fn gzip_and_identity_are_stored_as_separate_variants() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     let text = TEXT.repeat(50);
     nginx.write("/fresh/file.txt", &text);
@@ -94,7 +95,7 @@ fn gzip_is_stored_as_it_came_and_apart_from_identity() {
 }
 
 #[test]
-fn who_accepts_no_gzip_never_gets_it_whoever_asked_first() {
+fn gzip_is_never_sent_to_a_client_that_does_not_accept_it() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     let text = TEXT.repeat(50);
     nginx.write("/stale/file.txt", &text);
@@ -107,7 +108,7 @@ fn who_accepts_no_gzip_never_gets_it_whoever_asked_first() {
 }
 
 #[test]
-fn who_accepts_gzip_gets_it_though_the_plain_file_is_stored() {
+fn gzip_is_fetched_although_the_plain_file_is_stored() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     let text = TEXT.repeat(50);
     for folder in ["fresh", "stale"] {
@@ -122,7 +123,7 @@ fn who_accepts_gzip_gets_it_though_the_plain_file_is_stored() {
 }
 
 #[test]
-fn a_range_is_cut_out_of_what_is_stored() {
+fn range_is_served_from_the_stored_response() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.bin", "0123456789");
     let url = nginx.url("/fresh/file.bin");
@@ -143,7 +144,7 @@ fn a_range_is_cut_out_of_what_is_stored() {
 }
 
 #[test]
-fn a_part_that_is_fetched_is_not_taken_for_the_whole() {
+fn fetched_part_is_not_served_as_the_whole() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.bin", "0123456789");
     let url = nginx.url("/fresh/file.bin");
@@ -155,7 +156,7 @@ fn a_part_that_is_fetched_is_not_taken_for_the_whole() {
 }
 
 #[test]
-fn what_comes_in_chunks_is_stored() {
+fn chunked_response_is_stored() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     let text = TEXT.repeat(5_000);
     nginx.write("/chunked/file.txt", &text);
@@ -167,7 +168,7 @@ fn what_comes_in_chunks_is_stored() {
 }
 
 #[test]
-fn what_ends_with_its_connection_is_passed_and_never_stored() {
+fn until_close_response_is_passed_and_never_stored() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     let text = TEXT.repeat(5_000);
     nginx.write("/until-close/file.txt", &text);
@@ -175,8 +176,8 @@ fn what_ends_with_its_connection_is_passed_and_never_stored() {
     for _ in 0..2 {
         let response = peer.get(&url);
         assert!(response.status == 200 && response.body == text.as_bytes());
-        let says = response.field("cache-status").unwrap();
-        assert!(says.ends_with("detail=end-not-proven"), "{says}");
+        let cache_status = response.field("cache-status").unwrap();
+        assert!(cache_status.ends_with("detail=end-not-proven"), "{cache_status}");
         assert_eq!(response.field("x-from-cache"), None);
     }
     assert_eq!(nginx.settled_count_of("/until-close/file.txt"), 2);
@@ -184,7 +185,7 @@ fn what_ends_with_its_connection_is_passed_and_never_stored() {
 }
 
 #[test]
-fn what_must_not_be_stored_is_not() {
+fn no_store_response_is_not_stored() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/no-store/file.txt", TEXT);
     let url = nginx.url("/no-store/file.txt");
@@ -198,7 +199,7 @@ fn what_must_not_be_stored_is_not() {
 }
 
 #[test]
-fn a_redirection_is_returned_and_it_is_the_programs_to_follow_it() {
+fn peer_returns_redirects_and_the_agent_follows_them() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/moved.txt", TEXT);
     let response = peer.get(&nginx.url("/status/301"));
@@ -225,7 +226,7 @@ fn statuses_are_passed_on() {
 }
 
 #[test]
-fn a_head_is_answered_without_a_body_and_from_what_get_stored() {
+fn head_is_answered_from_the_stored_get() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.txt", TEXT);
     let url = nginx.url("/fresh/file.txt");
@@ -236,7 +237,7 @@ fn a_head_is_answered_without_a_body_and_from_what_get_stored() {
     nginx.settle();
     assert_eq!(nginx.served(), ["HEAD /fresh/file.txt HTTP/1.1"]);
 
-    // The head alone is no answer to a GET.
+    // The response to a HEAD cannot answer a GET.
     assert_eq!(peer.get(&url).body, TEXT.as_bytes());
     let again = peer.send("HEAD", &url, "");
     assert!(is_hit(&again), "{again:?}");
@@ -246,7 +247,7 @@ fn a_head_is_answered_without_a_body_and_from_what_get_stored() {
 }
 
 #[test]
-fn a_client_that_has_it_already_is_told_so_by_the_peer() {
+fn conditional_request_gets_304_from_the_peer() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.txt", TEXT);
     let url = nginx.url("/fresh/file.txt");
@@ -264,7 +265,7 @@ fn a_client_that_has_it_already_is_told_so_by_the_peer() {
 }
 
 #[test]
-fn a_post_is_passed_each_time() {
+fn post_is_always_forwarded() {
     let (nginx, peer) = (Nginx::start(), LocalPeer::start());
     nginx.write("/fresh/file.txt", TEXT);
     let url = nginx.url("/fresh/file.txt");
@@ -274,7 +275,7 @@ fn a_post_is_passed_each_time() {
         assert_eq!(response.status, 405);
         assert!(response.field("cache-status").unwrap().contains("fwd=method"));
     }
-    // A POST that failed leaves alone what is stored.
+    // A failed POST does not invalidate the stored response.
     assert!(is_hit(&peer.get(&url)));
     nginx.settle();
     let posts = nginx.served().iter().filter(|line| line.starts_with("POST /fresh/file.txt ")).count();

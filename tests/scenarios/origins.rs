@@ -1,4 +1,4 @@
-//! Which origins a peer fetches: it is no way into the network that it stands in.
+//! Origin rules: a peer must not give its clients access to its internal network.
 
 use forwardcache::{AddressClass, Client, ErrorKind, OriginPattern, OriginRules, Outcome, Peer};
 
@@ -10,7 +10,7 @@ fn peer_for(rules: &str) -> LocalPeer {
     LocalPeer::start_with(|builder| builder.origins(rules.parse().unwrap()))
 }
 
-/// It is refused in one line, over the wire and in process, and nothing is stored.
+/// Checks that a URL is refused with one line of text, over the wire and in process, and that nothing is stored.
 fn assert_forbidden(peer: &LocalPeer, url: &str) {
     let answer = peer.get(url);
     assert_eq!(answer.status, 403, "{url}: {answer:?}");
@@ -32,7 +32,7 @@ fn by_name(origin: &Origin, path: &str) -> String {
 }
 
 #[test]
-fn what_belongs_to_the_machine_is_fetched_by_no_peer() {
+fn metadata_and_link_local_addresses_are_always_forbidden() {
     for rules in ["any", "public", "any,allow:*", "any,allow:0.0.0.0/0", "allow:any"] {
         let peer = peer_for(rules);
         for url in [
@@ -53,7 +53,7 @@ fn what_belongs_to_the_machine_is_fetched_by_no_peer() {
 }
 
 #[test]
-fn in_public_mode_nothing_private_is_fetched() {
+fn public_rules_forbid_private_addresses() {
     let origin = Origin::start(|_| Reply::ok("hello")).may_be_unused();
     let peer = peer_for("public");
     assert_forbidden(&peer, &origin.url("/a?secret"));
@@ -63,13 +63,13 @@ fn in_public_mode_nothing_private_is_fetched() {
         assert_forbidden(&peer, &format!("http://{host}/"));
     }
     assert_eq!(peer.peer.stats().counts().origin_requests, 0);
-    // What the name leads to is known once it is looked up.
+    // A name that resolves to a private address is refused after the lookup.
     assert_forbidden(&peer, &by_name(&origin, "/a?secret"));
     assert_eq!(origin.count(), 0);
 }
 
 #[test]
-fn a_host_that_is_allowed_by_name_is_not_allowed_to_lead_inside() {
+fn allowed_name_must_not_resolve_to_a_private_address() {
     let origin = Origin::start(|_| Reply::ok("hello"));
     for rules in ["public,allow:localhost", "allow:*", "public,allow:localhost@private"] {
         assert_forbidden(&peer_for(rules), &by_name(&origin, "/"));
@@ -87,14 +87,14 @@ fn a_host_that_is_allowed_by_name_is_not_allowed_to_lead_inside() {
 }
 
 #[test]
-fn what_is_denied_is_denied_by_every_name() {
+fn deny_rule_applies_to_every_spelling() {
     let origin = Origin::start(|_| Reply::ok("hello")).may_be_unused();
     let port = origin.address().port();
     let peer = peer_for("any,deny:loopback");
     for host in ["127.0.0.1", "localhost", "LOCALHOST", "[::ffff:127.0.0.1]", "127.0.0.2"] {
         assert_forbidden(&peer, &format!("http://{host}:{port}/"));
     }
-    // What only some take for an address is no URL.
+    // Spellings that only lenient parsers accept as an address are not valid URLs.
     for host in ["127.1", "2130706433", "0x7f.1", "0177.0.0.1", "%31%32%37.0.0.1", "１２７.0.0.1"] {
         let answer = peer.get(&format!("http://{host}:{port}/"));
         assert_eq!((answer.status, answer.field("forwardcache-error")), (400, Some("bad-url")), "{host}");
@@ -103,7 +103,7 @@ fn what_is_denied_is_denied_by_every_name() {
 }
 
 #[test]
-fn a_redirect_is_passed_on_and_not_followed() {
+fn redirect_is_passed_on_and_not_followed() {
     let origin =
         Origin::start(|_| Reply::status(302).field("Location", "http://169.254.169.254/latest/meta-data/"));
     let answer = peer_for("allow:127.0.0.1").get(&origin.url("/"));
@@ -113,7 +113,7 @@ fn a_redirect_is_passed_on_and_not_followed() {
 }
 
 #[test]
-fn what_is_stored_is_served_to_those_who_may_ask() {
+fn stored_response_is_served_only_if_the_rules_allow_its_origin() {
     let origin = Origin::start(|_| Reply::ok("hello").field("Cache-Control", "max-age=60"));
     let url = origin.url("/");
     let rules = OriginRules::listed().allow(OriginPattern::class(AddressClass::Loopback));
@@ -122,7 +122,7 @@ fn what_is_stored_is_served_to_those_who_may_ask() {
         let response = open.client().get(&url).unwrap();
         assert_eq!(Outcome::of(response.headers()).unwrap().name(), outcome);
     }
-    // Another peer over the same cache.
+    // A second peer with the same cache and stricter rules.
     let peer = Peer::builder("http://127.0.0.1:1").origin(open.peer.caching().clone());
     let closed = peer.origins(OriginRules::public()).build().unwrap();
     assert_eq!(closed.get(&url).unwrap_err().kind(), ErrorKind::Forbidden);
@@ -130,12 +130,13 @@ fn what_is_stored_is_served_to_those_who_may_ask() {
 }
 
 #[test]
-fn the_command_keeps_to_the_rules_that_it_is_given() {
+fn command_applies_the_origin_rules() {
     let origin = Origin::start(|_| Reply::ok("hello"));
     let ask = |rules: &str| {
         let process = Process::spawn(["serve", "--listen", "127.0.0.1:0", "--origins", rules]);
         let serving = process.wait_for_line("serving on");
-        let peer = serving.split(' ').find(|word| word.starts_with("http://")).expect("it says where");
+        let peer =
+            serving.split(' ').find(|word| word.starts_with("http://")).expect("the line contains the URL");
         let client = Client::builder().pool([peer]).build().unwrap();
         client.get(&origin.url("/")).map(|response| response.status().as_u16())
     };
@@ -145,7 +146,7 @@ fn the_command_keeps_to_the_rules_that_it_is_given() {
 }
 
 #[test]
-fn other_rules_are_for_all_that_is_asked_from_then_on() {
+fn changed_rules_apply_to_all_later_requests() {
     let origin = Origin::start(|_| Reply::ok("hello").field("Cache-Control", "max-age=60"));
     let (peer, url) = (peer_for("any"), origin.url("/a"));
     assert_eq!(peer.get(&url).status, 200);
@@ -153,11 +154,11 @@ fn other_rules_are_for_all_that_is_asked_from_then_on() {
     let refused = peer.get(&url);
     assert_eq!((refused.status, refused.field("forwardcache-error")), (403, Some("forbidden")));
     assert_eq!(peer.peer.get(&url).unwrap_err().kind(), ErrorKind::Forbidden);
-    // Also where a name leads there.
+    // The new rules also apply to names that resolve to a private address.
     assert_eq!(peer.get(&by_name(&origin, "/b")).status, 403);
     assert_eq!(peer.peer.origins(), OriginRules::public());
     peer.peer.set_origins(OriginRules::any());
     assert_eq!(peer.get(&url).status, 200);
     assert_eq!(peer.get(&by_name(&origin, "/b")).status, 200);
-    assert_eq!(origin.count_of("/a"), 2, "what was stored by other rules is gone");
+    assert_eq!(origin.count_of("/a"), 2, "the response stored under the previous rules has been removed");
 }

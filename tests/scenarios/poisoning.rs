@@ -1,27 +1,27 @@
-//! Tricks by which one client makes a cache answer another with what it chose. The origin here falls for all of
-//! them; nobody but the attacker may notice.
+//! Cache poisoning: one client tries to control the response that another client gets. The origin here is vulnerable
+//! to all of these attacks, but only the attacker may see the effect.
 
 use forwardcache::{Mode, Outcome, Rules, UnknownFields};
 
 use crate::local::{LocalPeer, escaped, send};
 use crate::support::origin::{Origin, Received, Reply};
 
-/// An origin that believes whatever it is told, and lets everybody store it.
-fn gullible() -> Origin {
+/// An origin that reflects every header field and makes the response cacheable by everyone.
+fn reflecting_origin() -> Origin {
     Origin::start(|received: &Received| {
-        let told: Vec<String> = received
+        let fields: Vec<String> = received
             .headers
             .iter()
             .filter(|(name, _)| *name != "via")
             .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())))
             .collect();
         let body = String::from_utf8_lossy(&received.body).into_owned();
-        let text = format!("{} {}\n{}{body}", received.method, received.target, told.concat());
+        let text = format!("{} {}\n{}{body}", received.method, received.target, fields.concat());
         Reply::ok(text).field("Cache-Control", "public, max-age=60")
     })
 }
 
-/// What is in the way of nobody: dropped on the way to the origin.
+/// Fields that are not part of the cache key and must be dropped on the way to the origin.
 const UNKEYED_FIELDS: [&str; 38] = [
     "X_Forwarded_Host: evil.example",
     "X-Original_URL: /evil",
@@ -68,9 +68,9 @@ fn is_clean(text: &[u8]) -> bool {
 }
 
 #[test]
-fn fields_that_rewrite_a_request_reach_no_origin() {
+fn rewriting_fields_are_not_forwarded() {
     for mode in [Mode::Private, Mode::Shared] {
-        let (origin, peer) = (gullible(), LocalPeer::start_with(|builder| builder.mode(mode)));
+        let (origin, peer) = (reflecting_origin(), LocalPeer::start_with(|builder| builder.mode(mode)));
         for (number, field) in UNKEYED_FIELDS.iter().enumerate() {
             let url = origin.url(&format!("/{number}"));
             for method in ["GET", "HEAD"] {
@@ -84,13 +84,13 @@ fn fields_that_rewrite_a_request_reach_no_origin() {
     }
 }
 
-/// A field that nobody has heard of, to which this origin answers without saying so.
+/// A field that the cache does not know, to which the origin responds without listing it in `Vary`.
 #[test]
-fn a_field_that_nobody_knows_poisons_nobody_where_it_selects_or_is_dropped() {
+fn unknown_field_cannot_poison_if_selected_or_dropped() {
     for (unknown_fields, reaches) in
         [(UnknownFields::Forward, true), (UnknownFields::Select, true), (UnknownFields::Drop, false)]
     {
-        let origin = gullible();
+        let origin = reflecting_origin();
         let mut rules = Rules::new(Mode::Shared);
         rules.unknown_fields = unknown_fields;
         rules.known_fields = vec!["x-harmless".parse().unwrap()];
@@ -99,32 +99,33 @@ fn a_field_that_nobody_knows_poisons_nobody_where_it_selects_or_is_dropped() {
         let attacker = peer.get_with(&url, "X-Template: evil\r\n");
         assert_eq!(is_clean(&attacker.body), !reaches);
         let victim = peer.get_with(&url, "X-Harmless: 1\r\n");
-        // By RFC 9111 alone it is the origin's to say so.
+        // With `Forward`, RFC 9111 makes the origin responsible for listing the field in `Vary`.
         assert_eq!(is_clean(&victim.body), unknown_fields != UnknownFields::Forward, "{unknown_fields:?}");
         let again = peer.get_with(&url, "X-Harmless: 2\r\n");
         assert_eq!((again.body, Outcome::of(&again.headers)), (victim.body, Some(Outcome::Hit)));
         if unknown_fields == UnknownFields::Select {
-            // Also the other way round: what was made for nobody in particular is not for whoever sends one.
+            // Conversely, a response to a request without the field is not served to a request with it.
             let other = peer.get_with(&url, "X-Template: other\r\n");
             assert!(other.body.windows(15).any(|bytes| bytes == b"template: other"), "{other:?}");
             let again = peer.get_with(&url, "X-Template: evil\r\n");
-            assert_eq!(Outcome::of(&again.headers), Some(Outcome::Hit), "what it selects is stored as well");
+            assert_eq!(Outcome::of(&again.headers), Some(Outcome::Hit), "the selected response is stored");
         }
     }
 }
 
-/// Raw requests by which the attacker hopes to fill `/a` with something of its own; `URL` stands for the escaped one.
-const CONFUSIONS: [&str; 19] = [
-    // A GET whose content the origin answers to.
+/// Raw requests with which the attacker tries to store its own response for `/a`; `URL` is replaced by the escaped
+/// URL.
+const CONFUSING_REQUESTS: [&str; 19] = [
+    // A GET with a body to which the origin responds.
     "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nevil",
     "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n",
-    // The host of the hop is not the origin's.
+    // The host of the peer differs from the host of the origin.
     "GET /proxy?q=URL HTTP/1.1\r\nHost: evil.example\r\n\r\n",
     "GET http://evil.example/proxy?q=URL HTTP/1.1\r\nHost: evil.example\r\n\r\n",
     "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
     "GET /proxy?q=URL HTTP/1.1\r\nHost : evil.example\r\n\r\n",
     "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\n X: evil\r\n\r\n",
-    // A second query, a cloaked parameter, a fragment, userinfo, another path.
+    // A second query parameter, a hidden one, a fragment, another path, a line break.
     "GET /proxy?q=URL&q=evil HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "GET /proxy?q=URL;evil=1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "GET /proxy?q=URL%3Fevil HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -134,32 +135,32 @@ const CONFUSIONS: [&str; 19] = [
     "GET /proxy?q=URL%252f..%252fevil HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "GET /proxy?q=URL%0d%0aX-Evil:evil HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "GET /proxy/evil?q=URL HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    // Another method, also of another case.
+    // An unknown method and a POST.
     "EVIL /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "POST /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nevil",
-    // What `Connection` names is gone before the key is made.
+    // Fields listed in `Connection` are removed before the key is computed.
     "GET /proxy?q=URL HTTP/1.1\r\nHost: localhost\r\nConnection: x-evil\r\nX-Evil: evil\r\n\r\n",
 ];
 
 #[test]
-fn a_confused_request_fills_no_other_key_than_its_own() {
+fn confusing_request_fills_only_its_own_key() {
     for mode in [Mode::Private, Mode::Shared] {
-        for confusion in CONFUSIONS {
-            let (origin, peer) = (gullible(), LocalPeer::start_with(|builder| builder.mode(mode)));
+        for request in CONFUSING_REQUESTS {
+            let (origin, peer) = (reflecting_origin(), LocalPeer::start_with(|builder| builder.mode(mode)));
             let url = origin.url("/a");
-            let _ = crate::support::raw::exchange(peer.address(), confusion.replace("URL", &escaped(&url)));
+            let _ = crate::support::raw::exchange(peer.address(), request.replace("URL", &escaped(&url)));
             let victim = peer.get(&url);
             assert_eq!(victim.status, 200);
-            assert!(is_clean(&victim.body), "{confusion:?}: {}", String::from_utf8_lossy(&victim.body));
+            assert!(is_clean(&victim.body), "{request:?}: {}", String::from_utf8_lossy(&victim.body));
             assert!(victim.body.starts_with(b"GET /a\n"), "{}", String::from_utf8_lossy(&victim.body));
         }
     }
 }
 
-/// What is asked for is what the key says, whatever its spelling.
+/// The URL that is requested from the origin matches the cache key, regardless of its spelling.
 #[test]
-fn the_origin_is_asked_for_what_the_key_says() {
-    let (origin, peer) = (gullible(), LocalPeer::start());
+fn requested_url_matches_the_cache_key() {
+    let (origin, peer) = (reflecting_origin(), LocalPeer::start());
     let base = origin.url("");
     for (spelling, path) in [
         ("/x/../a", "/a"),
@@ -187,9 +188,9 @@ fn the_origin_is_asked_for_what_the_key_says() {
     assert_eq!(origin.count_of("/a"), 1);
 }
 
-/// Requests that are made to fail: the failure is nobody else's.
+/// Requests that provoke a failure: the failure must not affect other clients.
 #[test]
-fn a_failure_that_one_client_provokes_is_not_stored_for_others() {
+fn provoked_failure_is_not_served_to_others() {
     let origin = Origin::start(|received: &Received| {
         let is_odd = received.headers.iter().any(|(name, value)| *name != "via" && value.len() > 4096)
             || received.field("range").is_some()
@@ -221,7 +222,7 @@ fn a_failure_that_one_client_provokes_is_not_stored_for_others() {
 }
 
 #[test]
-fn what_a_post_says_is_stored_for_nobody_where_fields_are_not_trusted() {
+fn post_response_is_not_stored_if_unknown_fields_are_untrusted() {
     for unknown_fields in [UnknownFields::Select, UnknownFields::Drop] {
         let origin = Origin::start(|received: &Received| {
             let text = format!("{} {}", received.method, String::from_utf8_lossy(&received.body));
@@ -236,9 +237,9 @@ fn what_a_post_says_is_stored_for_nobody_where_fields_are_not_trusted() {
     }
 }
 
-/// What an attacker had reflected into a field is confirmed for nobody else, though the bytes are the same.
+/// A reflected field is not confirmed for other clients by a 304, although the body is the same.
 #[test]
-fn a_304_spreads_no_answer_to_those_who_did_not_send_what_it_was_made_of() {
+fn a_304_does_not_share_reflected_fields() {
     let origin = Origin::start(|received: &Received| {
         let link = received.field("x-template").unwrap_or("none").to_owned();
         let is_known = received.field("if-none-match").is_some_and(|tags| tags.contains("\"1\""));

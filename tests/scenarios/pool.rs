@@ -1,18 +1,18 @@
-//! A pool in this process: who asks, who owns, who is down.
+//! A pool in this process: requests, ownership, failures.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use forwardcache::{Body, Client, Error, ErrorKind, Forward, NoPeerLeft, Outcome, Peer, PeerUrl};
+use forwardcache::{Body, Client, Error, ErrorKind, Forward, OnNoPeers, Outcome, Peer, PeerUrl};
 use http::{Request, Response};
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::port::Port;
 
-/// An origin that answers with the target, to be kept for a minute.
+/// An origin that responds with the target, fresh for a minute.
 fn origin() -> Origin {
     Origin::start(Reply::target)
 }
@@ -28,7 +28,7 @@ fn text(response: Result<Response<Body>, Error>) -> String {
 }
 
 #[test]
-fn every_url_reaches_the_origin_once_whoever_asks() {
+fn every_url_is_fetched_once_from_any_peer_or_client() {
     let (origin, pool) = (origin(), LocalPeer::pool(3));
     let client = client_of(&pool);
     let paths: Vec<_> = (0..30).map(|number| format!("/page?number={number}")).collect();
@@ -42,7 +42,7 @@ fn every_url_reaches_the_origin_once_whoever_asks() {
     for path in &paths {
         assert_eq!(origin.count_of(path), 1, "{path}");
     }
-    // Each peer holds what it owns, and nothing else.
+    // Each peer stores only the URLs that it owns.
     for member in &pool {
         let owned = paths
             .iter()
@@ -55,7 +55,7 @@ fn every_url_reaches_the_origin_once_whoever_asks() {
 fn peers_that_disagree_on_the_pool_answer_every_request() {
     let (origin, pool) = (origin(), LocalPeer::pool(3));
     let urls = LocalPeer::urls(&pool);
-    // Nobody names itself, so that each would hand everything on if it handed on at all.
+    // No peer lists itself, so requests would loop if peers forwarded them.
     for (number, member) in pool.iter().enumerate() {
         member.peer.set_pool([&urls[(number + 1) % 3]]).unwrap();
     }
@@ -65,14 +65,13 @@ fn peers_that_disagree_on_the_pool_answer_every_request() {
             assert_eq!(text(member.peer.get(&origin.url(&path))), path);
             assert_eq!(text(member.client().get(&origin.url(&path))), path);
         }
-        // Each is one peer's neighbour and was asked itself: one fetch for each cache at most, since who owned it
-        // before is asked first.
+        // Each cache fetches a URL at most once.
         assert!((1..=3).contains(&origin.count_of(&path)));
     }
 }
 
 #[test]
-fn a_pool_is_changed_while_it_is_used() {
+fn pool_can_be_changed_while_in_use() {
     let (origin, pool) = (origin(), LocalPeer::pool(2));
     let client = Client::builder().pool([pool[0].url()]).build().unwrap();
     assert_eq!(text(client.get(&origin.url("/a"))), "/a");
@@ -105,8 +104,8 @@ fn duplicates_and_order_do_not_matter() {
 #[test]
 fn an_empty_pool_fetches_directly_or_fails() {
     let origin = origin();
-    let client = Client::builder().no_peer_left(NoPeerLeft::Fail).build().unwrap();
-    assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::NoPeerLeft);
+    let client = Client::builder().on_no_peers(OnNoPeers::Fail).build().unwrap();
+    assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::OnNoPeers);
     assert_eq!(origin.count(), 0);
 
     let client = Client::builder().build().unwrap();
@@ -118,17 +117,17 @@ fn an_empty_pool_fetches_directly_or_fails() {
     }
     let only_cached = Request::get(origin.url("/a")).header("cache-control", "only-if-cached");
     let error = client.request(only_cached.body(Body::empty()).unwrap());
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::NoPeerLeft);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::OnNoPeers);
     assert_eq!(origin.count(), 2);
 }
 
 #[test]
-fn a_peer_that_is_down_is_named() {
+fn error_names_the_unreachable_peer() {
     let port = Port::hold();
     let down = format!("http://{}", port.address());
-    let client = Client::builder().pool([&down]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
-    // The second time it is known.
-    for kind in [ErrorKind::Unreachable, ErrorKind::NoPeerLeft] {
+    let client = Client::builder().pool([&down]).on_no_peers(OnNoPeers::Fail).build().unwrap();
+    // The second request knows that the peer is down.
+    for kind in [ErrorKind::Unreachable, ErrorKind::OnNoPeers] {
         let error = client.get("http://origin.invalid/a?b").unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert_eq!(error.peer(), Some(down.as_str()));
@@ -137,12 +136,12 @@ fn a_peer_that_is_down_is_named() {
 }
 
 #[test]
-fn a_peer_that_says_nothing_is_unreachable_too() {
+fn peer_that_closes_connections_is_unreachable() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let silent = format!("http://{}", listener.local_addr().unwrap());
-    let client = Client::builder().pool([&silent]).no_peer_left(NoPeerLeft::Fail).build().unwrap();
+    let client = Client::builder().pool([&silent]).on_no_peers(OnNoPeers::Fail).build().unwrap();
     thread::scope(|scope| {
-        // A GET is tried twice: the first connection could have been a kept one that was closed.
+        // A GET is retried once, because the first connection could have been a stale pooled one.
         scope.spawn(|| (0..2).for_each(|_| drop(listener.accept().unwrap())));
         let error = client.get("http://origin.invalid/").unwrap_err();
         assert_eq!((error.kind(), error.peer()), (ErrorKind::Unreachable, Some(silent.as_str())));
@@ -150,21 +149,21 @@ fn a_peer_that_says_nothing_is_unreachable_too() {
 }
 
 #[test]
-fn many_who_ask_at_once_cost_one_fetch() {
+fn concurrent_requests_share_one_fetch() {
     const THREADS: usize = 32;
     let gate = Gate::new();
     let (origin, pool) = (gated(&gate), LocalPeer::pool(3));
     let client = client_of(&pool);
     let begin = Barrier::new(THREADS);
-    let ask = || {
+    let fetch = || {
         begin.wait();
         text(client.get(&origin.url("/a"))).len()
     };
     thread::scope(|scope| {
-        let asking: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(fetch)).collect();
         origin.wait_for(1);
         gate.open();
-        for thread in asking {
+        for thread in threads {
             assert_eq!(thread.join().unwrap(), 200_000);
         }
     });
@@ -172,14 +171,14 @@ fn many_who_ask_at_once_cost_one_fetch() {
 }
 
 #[test]
-fn who_asks_while_a_body_is_on_its_way_reads_along() {
+fn late_request_joins_a_body_in_transit() {
     const THREADS: usize = 32;
     let gate = Gate::new();
     let origin = gated(&gate);
     let peer = Peer::builder("http://127.0.0.1:9").build().unwrap();
-    // The body goes on when everybody has a head: nobody found it stored.
+    // The body continues only after every request has its head, so none of them is a hit.
     let heads = AtomicUsize::new(0);
-    let ask = || {
+    let fetch = || {
         let response = peer.get(&origin.url("/a")).unwrap();
         if heads.fetch_add(1, Ordering::SeqCst) + 1 == THREADS {
             gate.open();
@@ -187,8 +186,8 @@ fn who_asks_while_a_body_is_on_its_way_reads_along() {
         text(Ok(response)).len()
     };
     thread::scope(|scope| {
-        let asking: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
-        for thread in asking {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(fetch)).collect();
+        for thread in threads {
             assert_eq!(thread.join().unwrap(), 200_000);
         }
     });
@@ -197,7 +196,7 @@ fn who_asks_while_a_body_is_on_its_way_reads_along() {
     assert_eq!(collapsed, THREADS as u64 - 1);
 }
 
-/// An origin whose body waits at the gate, to be kept for a minute.
+/// An origin whose body waits at the gate and is fresh for a minute.
 fn gated(gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::start(move |_| {
@@ -206,7 +205,7 @@ fn gated(gate: &Gate) -> Origin {
 }
 
 #[test]
-fn a_program_of_ureq_is_cached_by_a_client_and_by_a_peer() {
+fn ureq_agent_works_over_a_client_and_over_a_peer() {
     let (origin, pool) = (origin(), LocalPeer::pool(3));
     let agents = [forwardcache::agent(client_of(&pool)), forwardcache::agent(pool[0].peer.clone())];
     for round in 0..3 {
@@ -222,10 +221,10 @@ fn a_program_of_ureq_is_cached_by_a_client_and_by_a_peer() {
 }
 
 #[test]
-fn any_method_goes_through_with_its_body_and_the_answer_is_the_origins() {
+fn other_methods_are_forwarded_with_their_body() {
     let origin = Origin::start(|received| {
-        let said = format!("{} {}", received.method, String::from_utf8_lossy(&received.body));
-        Reply::status(201).field("X-Said", said).body(received.body.clone())
+        let message = format!("{} {}", received.method, String::from_utf8_lossy(&received.body));
+        Reply::status(201).field("X-Said", message).body(received.body.clone())
     });
     let pool = LocalPeer::pool(2);
     let client = client_of(&pool);
@@ -240,7 +239,7 @@ fn any_method_goes_through_with_its_body_and_the_answer_is_the_origins() {
 }
 
 #[test]
-fn a_post_makes_the_pool_forget_what_it_changed() {
+fn post_invalidates_the_stored_response() {
     let origin = origin();
     let pool = LocalPeer::pool(3);
     let client = client_of(&pool);
@@ -254,9 +253,9 @@ fn a_post_makes_the_pool_forget_what_it_changed() {
 }
 
 #[test]
-fn a_peer_asks_itself_without_a_socket() {
+fn peer_answers_its_own_requests_without_a_socket() {
     let origin = origin();
-    // It is never served: whatever it is asked for, it has to find in itself.
+    // The peer is not served, so it must answer every request in process.
     let port = Port::hold();
     let peer = Peer::builder(format!("http://{}", port.address())).build().unwrap();
     assert_eq!(text(peer.get(&origin.url("/a"))), "/a");

@@ -1,10 +1,10 @@
-//! Nothing that a program writes, says or keeps shows a secret that it was given.
+//! Logs, responses and stores never contain the secrets of clients.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use forwardcache::{BackedStore, Cache, MemoryCache, StoreError};
+use forwardcache::{BackedStore, ByteStore, MemoryByteStore, StoreError};
 
 use crate::local::{LocalPeer, escaped, send};
 use crate::support::origin::{Origin, Received, Reply};
@@ -12,7 +12,7 @@ use crate::support::process::{Process, command};
 use crate::support::raw::Response;
 
 const TOKEN: &str = "the-token-of-the-pool-5e6f";
-/// What users send, and what stands in URLs.
+/// Secrets in header fields; those in URLs follow below.
 const SECRETS: [(&str, &str); 9] = [
     ("Authorization", "Basic c2VjcmV0LWF1dGhvcml6YXRpb24="),
     ("Cookie", "session=secret-cookie"),
@@ -24,17 +24,17 @@ const SECRETS: [(&str, &str); 9] = [
     ("From", "secret-from@example.com"),
     ("If-None-Match", "\"secret-entity-tag\""),
 ];
-const IN_URLS: [&str; 3] = ["secret-query", "secret-user", "secret-password"];
+const SECRETS_IN_URLS: [&str; 3] = ["secret-query", "secret-user", "secret-password"];
 
 fn secrets() -> impl Iterator<Item = &'static str> {
     let values = SECRETS.iter().map(|(_, value)| value.split(['=', ' ']).next_back().unwrap());
-    values.chain(IN_URLS).chain([TOKEN])
+    values.chain(SECRETS_IN_URLS).chain([TOKEN])
 }
 
 fn assert_clean(what: &str, text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     for secret in secrets().filter(|secret| !secret.is_empty()) {
-        assert!(!text.contains(secret), "{what} shows {secret}: {text}");
+        assert!(!text.contains(secret), "{what} contains {secret}: {text}");
     }
 }
 
@@ -46,12 +46,12 @@ fn fields() -> String {
     fields
 }
 
-fn shown(answer: &Response) -> Vec<u8> {
+fn serialized(answer: &Response) -> Vec<u8> {
     let head: String = answer.headers.iter().map(|(name, value)| format!("{name}: {value:?}\n")).collect();
     [head.into_bytes(), answer.body.clone()].concat()
 }
 
-/// An origin whose answers differ by what users send, and which fails in several ways.
+/// An origin whose responses vary by secrets, and that fails in several ways.
 fn origin() -> Origin {
     Origin::start(|received: &Received| {
         let path = received.target.split('?').next().unwrap();
@@ -69,7 +69,7 @@ fn origin() -> Origin {
 }
 
 #[test]
-fn what_a_peer_and_a_client_write_and_say_shows_no_secret() {
+fn logs_and_responses_contain_no_secrets() {
     let origin = origin();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), TOKEN).unwrap();
@@ -89,9 +89,9 @@ fn what_a_peer_and_a_client_write_and_say_shows_no_secret() {
         let url = escaped(&format!("{}?key=secret-query", origin.url(path)));
         for method in ["GET", "HEAD", "POST"] {
             let answer = send(address, method, &format!("/proxy?q={url}"), &fields);
-            assert_clean("an answer", &shown(&answer));
+            assert_clean("a response", &serialized(&answer));
         }
-        // The URL is what was asked for; its query is shown to whoever asks with it.
+        // The explanation contains the requested URL with its query, so remove it before the check.
         let why = send(address, "GET", &format!("/proxy/why?q={url}"), &fields);
         let text = String::from_utf8(why.body).unwrap().replace("secret-query", "");
         assert_clean("why", text.as_bytes());
@@ -99,14 +99,14 @@ fn what_a_peer_and_a_client_write_and_say_shows_no_secret() {
     let userinfo = escaped("http://secret-user:secret-password@127.0.0.1/?secret-query");
     assert_eq!(send(address, "GET", &format!("/proxy?q={userinfo}"), &fields).status, 400);
     let bad = send(address, "GET", "/proxy?q=http%3A%2F%2Fsecret-query%2F%00", &fields);
-    assert_clean("a refusal", &shown(&bad));
+    assert_clean("a refusal", &serialized(&bad));
     for path in ["/metrics", "/status"] {
         let answer = send(admin, "GET", path, &fields);
         assert_eq!(answer.status, 200);
-        assert_clean(path, &shown(&answer));
+        assert_clean(path, &serialized(&answer));
     }
 
-    // The command, also where it fails.
+    // The command, including when it fails.
     for path in ["/a", "/cut", "/garbage"] {
         let url = format!("{}?key=secret-query", origin.url(path));
         let mut get = command(["-v", "get", "-i", "--peer", &peer, "--token-file", path_of(&file), &url]);
@@ -119,7 +119,7 @@ fn what_a_peer_and_a_client_write_and_say_shows_no_secret() {
     serving.terminate();
     assert!(serving.wait().success());
     let written = serving.stdout() + &serving.stderr();
-    assert!(written.contains("DEBUG"), "the log was looked at: {written}");
+    assert!(written.contains("DEBUG"), "the log must contain debug messages: {written}");
     assert_clean("the log", written.as_bytes());
     for received in origin.seen() {
         for hidden in ["203.0.113", TOKEN] {
@@ -132,22 +132,22 @@ fn path_of(file: &tempfile::NamedTempFile) -> &str {
     file.path().to_str().unwrap()
 }
 
-/// Keeps a copy of all that it was ever given.
+/// A cache that records everything that it receives.
 #[derive(Debug, Default)]
-struct Watched {
-    cache: MemoryCache,
-    given: Arc<Mutex<Vec<u8>>>,
+struct RecordingCache {
+    cache: MemoryByteStore,
+    recorded: Arc<Mutex<Vec<u8>>>,
 }
 
-impl Cache for Watched {
+impl ByteStore for RecordingCache {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.given.lock().unwrap().extend_from_slice(key.as_bytes());
+        self.recorded.lock().unwrap().extend_from_slice(key.as_bytes());
         self.cache.get(key)
     }
 
     fn set(&self, key: &str, value: Bytes) -> Result<bool, StoreError> {
-        self.given.lock().unwrap().extend_from_slice(key.as_bytes());
-        self.given.lock().unwrap().extend_from_slice(&value);
+        self.recorded.lock().unwrap().extend_from_slice(key.as_bytes());
+        self.recorded.lock().unwrap().extend_from_slice(&value);
         self.cache.set(key, value)
     }
 
@@ -157,17 +157,17 @@ impl Cache for Watched {
 }
 
 #[test]
-fn a_store_is_given_no_credential() {
+fn store_receives_no_credentials() {
     let origin = origin();
-    let watched = Watched::default();
-    let given = Arc::clone(&watched.given);
-    let peer = LocalPeer::start_with(|builder| builder.store(BackedStore::new(watched)));
+    let recording = RecordingCache::default();
+    let recorded = Arc::clone(&recording.recorded);
+    let peer = LocalPeer::start_with(|builder| builder.store(BackedStore::new(recording)));
     for path in ["/a", "/private", "/no-store"] {
         for _ in 0..2 {
             assert_eq!(peer.get_with(&origin.url(path), &fields()).status, 200);
         }
     }
-    let given = given.lock().unwrap();
-    assert!(given.windows(6).any(|bytes| bytes == b"cookie"), "what selects it is kept");
-    assert_clean("the store", &given);
+    let recorded = recorded.lock().unwrap();
+    assert!(recorded.windows(6).any(|bytes| bytes == b"cookie"), "the names of selecting fields are stored");
+    assert_clean("the store", &recorded);
 }

@@ -1,23 +1,23 @@
-//! A pool of processes, each started as a user would, before real origins.
+//! A pool of processes, each started as a user would, in front of real origins.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
-use crate::local::asked;
+use crate::local::start_get;
 use crate::support::nginx::Nginx;
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::port::Port;
 use crate::support::process::{Process, run};
 use crate::support::raw::Connection;
 use crate::support::tls::TlsOrigin;
-use crate::support::{PATIENCE, wait_until};
+use crate::support::{TEST_TIMEOUT, wait_until};
 
-/// Between the release of a port and a peer's `bind` another process may take it.
+/// Another process may take a port between its release and a peer's `bind`.
 const ATTEMPTS: usize = 5;
 
 pub(crate) struct PeerProcess {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
-    /// What it was started with, apart from where it listens.
+    /// The arguments except `--listen`.
     arguments: Vec<String>,
 }
 
@@ -30,19 +30,19 @@ impl PeerProcess {
         pool.iter().map(Self::url).collect()
     }
 
-    /// A pool of one on a port that the system chose.
+    /// Starts a pool of one on a free port.
     pub(crate) fn start() -> Self {
         Self::start_as("127.0.0.1:0", &[])
     }
 
-    /// A pool of one there.
+    /// Starts a pool of one on this address.
     pub(crate) fn start_on(address: &SocketAddr) -> Self {
         Self::start_with(address, Vec::new())
     }
 
-    /// The same with these options; who listens everywhere is asked on loopback.
+    /// Starts a pool of one with these options. If it listens on all interfaces, `address` is the loopback address.
     pub(crate) fn start_as(listen: &str, options: &[&str]) -> Self {
-        let mut peer = Self::start_with(&listen.parse().unwrap(), owned(options).collect());
+        let mut peer = Self::start_with(&listen.parse().unwrap(), to_strings(options).collect());
         if peer.address.ip().is_unspecified() {
             peer.address.set_ip(Ipv4Addr::LOCALHOST.into());
         }
@@ -62,27 +62,27 @@ impl PeerProcess {
         Process::spawn(listen.iter().chain(arguments))
     }
 
-    /// Kills it, if it still runs, and starts it once more where it was.
+    /// Kills the process, if it is still running, and restarts it on the same address.
     pub(crate) fn restart(&mut self) {
         self.process.kill();
         *self = Self::start_with(&self.address, std::mem::take(&mut self.arguments));
     }
 
-    /// A pool of this many, who know each other.
+    /// Starts a pool of `size` processes that know each other.
     pub(crate) fn pool(size: usize) -> Vec<Self> {
         Self::pool_as(size, &[])
     }
 
-    /// The same with these options.
+    /// Like [`pool`](Self::pool), with these options.
     pub(crate) fn pool_as(size: usize, options: &[&str]) -> Vec<Self> {
         Self::pool_with(size, |addresses| {
             let peers = addresses.iter().flat_map(|peer| ["--peer".to_owned(), format!("http://{peer}")]);
-            peers.chain(owned(options)).collect()
+            peers.chain(to_strings(options)).collect()
         })
     }
 
-    /// The same, each started with what `arguments` makes of all addresses: they have to be known before anybody
-    /// starts.
+    /// Like [`pool`](Self::pool), with arguments computed from the addresses of all peers, which are chosen before
+    /// any of them starts.
     pub(crate) fn pool_with(size: usize, arguments: impl Fn(&[SocketAddr]) -> Vec<String>) -> Vec<Self> {
         for _ in 0..ATTEMPTS {
             let ports: Vec<_> = (0..size).map(|_| Port::hold()).collect();
@@ -96,24 +96,24 @@ impl PeerProcess {
                 Self { process, address: *address, arguments: arguments.clone() }
             };
             let pool: Vec<_> = addresses.iter().map(start).collect();
-            let says = format!("one of a pool of {size}");
-            if pool.iter().all(|peer| peer.process.line(&says).is_some()) {
+            let expected = format!("one of a pool of {size}");
+            if pool.iter().all(|peer| peer.process.line(&expected).is_some()) {
                 return pool;
             }
             for peer in &pool {
-                let said = peer.process.stderr();
-                assert!(said.is_empty() || said.contains("cannot listen"), "{said}");
+                let message = peer.process.stderr();
+                assert!(message.is_empty() || message.contains("cannot listen"), "{message}");
             }
         }
-        panic!("the ports are taken in each of {ATTEMPTS} attempts");
+        panic!("a port was already in use in each of {ATTEMPTS} attempts");
     }
 }
 
-fn owned(options: &[&str]) -> impl Iterator<Item = String> {
+fn to_strings(options: &[&str]) -> impl Iterator<Item = String> {
     options.iter().copied().map(str::to_owned)
 }
 
-/// What `get` prints for a URL, asking the pool whose peers are listed in this order.
+/// Runs `get` for a URL, with the peers listed in this order. Returns its output.
 fn get(peers: &[String], url: &str) -> String {
     let mut arguments = vec!["get"];
     for peer in peers {
@@ -126,7 +126,7 @@ fn get(peers: &[String], url: &str) -> String {
 }
 
 #[test]
-fn three_processes_are_one_cache_before_nginx_and_tls() {
+fn three_processes_form_one_cache_for_http_and_https() {
     let nginx = Nginx::start();
     let tls = TlsOrigin::start(|received| {
         Reply::ok(format!("tls {}", received.target)).field("Cache-Control", "max-age=60")
@@ -148,7 +148,7 @@ fn three_processes_are_one_cache_before_nginx_and_tls() {
             assert_eq!(get(&peers, &tls.url(path)), format!("tls {path}"));
             peers.rotate_left(1);
         }
-        // Another peer comes first for each URL of the next round.
+        // Start with another peer for each URL in the next round.
         peers.swap(0, 1);
     }
     for path in &paths {
@@ -163,7 +163,7 @@ fn three_processes_are_one_cache_before_nginx_and_tls() {
 }
 
 #[test]
-fn what_is_in_flight_is_finished_before_the_end() {
+fn requests_in_flight_are_finished_before_exit() {
     for signal in ["TERM", "INT"] {
         let (head, body) = (Gate::new(), Gate::new());
         let large = "x".repeat(300_000);
@@ -175,7 +175,7 @@ fn what_is_in_flight_is_finished_before_the_end() {
             })
         };
         let mut peer = PeerProcess::start();
-        let mut waiting = ["/head", "/body"].map(|path| asked(peer.address, &origin.url(path)));
+        let mut waiting = ["/head", "/body"].map(|path| start_get(peer.address, &origin.url(path)));
         origin.wait_for(2);
 
         peer.process.signal(signal);
@@ -189,20 +189,22 @@ fn what_is_in_flight_is_finished_before_the_end() {
     }
 }
 
-/// Blocks until nobody takes connections there.
+/// Blocks until connections to this address are refused.
 fn wait_until_refused(address: SocketAddr) {
-    wait_until("it still takes connections", || TcpStream::connect_timeout(&address, PATIENCE).is_err());
+    wait_until("the peer still accepts connections", || {
+        TcpStream::connect_timeout(&address, TEST_TIMEOUT).is_err()
+    });
 }
 
 #[test]
-fn who_asks_twice_to_end_does_not_wait() {
+fn second_signal_exits_at_once() {
     let gate = Gate::new();
     let origin = {
         let gate = gate.clone();
         Origin::start(move |_| Reply::ok("never seen").gate_head(&gate))
     };
     let mut peer = PeerProcess::start();
-    let mut connection = asked(peer.address, &origin.url("/"));
+    let mut connection = start_get(peer.address, &origin.url("/"));
     origin.wait_for(1);
     peer.process.signal("INT");
     wait_until_refused(peer.address);

@@ -1,4 +1,4 @@
-//! What is stored is removed, by whoever may say so, from every peer of the pool.
+//! Purging: stored responses are removed from every peer of the pool, by authorized clients.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forwardcache::{
-    BackedStore, Body, Cache, Client, ErrorKind, FrontOptions, MemoryCache, NearCache, Outcome, Peer, Purge,
-    RoundTrip, RoundTripFn, Serving, StoreError, TinyHttpFront, Tokens,
+    BackedStore, Body, ByteStore, Client, ErrorKind, MemoryByteStore, NearCache, Outcome, Peer, Purge,
+    RoundTrip, RoundTripFn, ServerConfig, ServerHandle, StoreError, TinyHttpServer, Tokens,
 };
 use http::Request;
 
-use crate::local::{LocalPeer, asked, escaped, listen, send};
+use crate::local::{LocalPeer, escaped, listen, send, start_get};
 use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::process::{Process, run};
@@ -21,7 +21,7 @@ use crate::support::tls::Authority;
 
 const TOKEN: &str = "a-token-of-the-pool";
 
-/// What is stored by accept and by credential, and in a group.
+/// A response that varies by `Accept` and belongs to two cache groups.
 fn page(received: &Received) -> Reply {
     assert_ne!(received.method, "PURGE", "a purge reached an origin");
     Reply::ok(received.target.clone())
@@ -50,7 +50,7 @@ fn is_hit(answer: &Response) -> bool {
     Outcome::of(&answer.headers) == Some(Outcome::Hit)
 }
 
-/// What one peer may be asked for one URL, and answers from as many stored responses.
+/// Header fields that select four different stored responses of one URL.
 const FIELDS: [&str; 4] =
     ["", "Accept: b\r\n", "Authorization: anna\r\n", "Authorization: bert\r\nAccept: b\r\n"];
 
@@ -58,18 +58,18 @@ fn peer_flags(pool: &[PeerProcess]) -> Vec<String> {
     pool.iter().map(|peer| format!("--peer={}", peer.url())).collect()
 }
 
-/// How a line says that so many responses went.
-fn says(peer: &str, text: &str, responses: usize) -> bool {
+/// Returns whether the result of a purge reports this number of removed responses for a peer.
+fn reports_removal(peer: &str, text: &str, responses: usize) -> bool {
     text.lines().any(|line| {
         line.split(['\t', ' ']).next() == Some(peer) && line.contains(&format!("responses {responses} bytes"))
     })
 }
 
-/// A purge, and what was answered.
-type Form<'a> = Box<dyn Fn() -> String + 'a>;
+/// Runs a purge and returns its result.
+type PurgeForm<'a> = Box<dyn Fn() -> String + 'a>;
 
 #[test]
-fn each_of_the_four_forms_reaches_every_copy_in_every_peer_by_every_way() {
+fn every_form_of_purge_removes_every_copy_from_every_peer() {
     let (origin, other) = (Origin::start(page), Origin::start(page));
     let pool = PeerProcess::pool(3);
     let (url, sibling, stranger) = (origin.url("/a?b"), origin.url("/ab"), other.url("/a?b"));
@@ -94,7 +94,7 @@ fn each_of_the_four_forms_reaches_every_copy_in_every_peer_by_every_way() {
         assert!(purged.is_complete());
         purged.to_string()
     };
-    let forms: Vec<(Form<'_>, [bool; 3])> = vec![
+    let forms: Vec<(PurgeForm<'_>, [bool; 3])> = vec![
         (Box::new(|| wire(format!("q={}", escaped(&url)))), [false, true, true]),
         (Box::new(|| library(Purge::url(&url).unwrap())), [false, true, true]),
         (Box::new(|| command(&[&url])), [false, true, true]),
@@ -114,18 +114,18 @@ fn each_of_the_four_forms_reaches_every_copy_in_every_peer_by_every_way() {
         (Box::new(|| command(&[&url, &stranger])), [false, true, false]),
     ];
     for (number, (form, stay)) in forms.iter().enumerate() {
-        // Also from peers that do not own it: a copy is where somebody was asked for it.
+        // Request each URL from every peer, including those that do not own it: a peer stores what it is asked for.
         for (peer, url) in pool.iter().flat_map(|peer| urls.map(|url| (peer, url))) {
             for fields in FIELDS {
                 peer.get(url, fields);
                 assert!(is_hit(&peer.get(url, fields)), "{number}");
             }
         }
-        let went = stay.iter().filter(|stays| !**stays).count() * FIELDS.len();
+        let removed = stay.iter().filter(|stays| !**stays).count() * FIELDS.len();
         let text = form();
         assert_eq!(text.lines().count(), 3, "{number}: {text}");
         for peer in &pool {
-            assert!(says(&peer.url(), &text, went), "{number}: {text}");
+            assert!(reports_removal(&peer.url(), &text, removed), "{number}: {text}");
             for (url, stays) in urls.iter().zip(stay) {
                 for fields in ["Cache-Control: only-if-cached\r\n"]
                     .iter()
@@ -140,7 +140,7 @@ fn each_of_the_four_forms_reaches_every_copy_in_every_peer_by_every_way() {
 }
 
 #[test]
-fn a_peer_that_is_down_is_named_and_the_others_do_it() {
+fn purge_names_the_unreachable_peer_and_reaches_the_others() {
     let origin = Origin::start(page);
     let mut pool = PeerProcess::pool(3);
     for peer in &pool {
@@ -156,7 +156,7 @@ fn a_peer_that_is_down_is_named_and_the_others_do_it() {
     let (status, text) = pool[0].purge(&query, "");
     assert_eq!((status, text.lines().count()), (502, 3), "{text}");
     assert!(text.contains(&format!("{} failed unreachable ", lost.url())), "{text}");
-    assert!(pool.iter().all(|peer| says(&peer.url(), &text, 1)), "{text}");
+    assert!(pool.iter().all(|peer| reports_removal(&peer.url(), &text, 1)), "{text}");
 
     let purged = client.purge(&Purge::all()).unwrap();
     let failed: Vec<_> = purged.failed().map(|(peer, error)| (peer.to_string(), error.kind())).collect();
@@ -170,7 +170,7 @@ fn a_peer_that_is_down_is_named_and_the_others_do_it() {
     let (stdout, stderr) =
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!((stdout.lines().count(), stderr.lines().count()), (2, 1), "{stdout}{stderr}");
-    assert!(pool.iter().all(|peer| says(&peer.url(), &stdout, 0)), "{stdout}");
+    assert!(pool.iter().all(|peer| reports_removal(&peer.url(), &stdout, 0)), "{stdout}");
     assert!(stderr.starts_with(&format!("forwardcache: {} ", lost.url())), "{stderr}");
 
     let own = pool[0].purge("all", "Forwardcache-Scope: own\r\n");
@@ -178,7 +178,7 @@ fn a_peer_that_is_down_is_named_and_the_others_do_it() {
 }
 
 #[test]
-fn who_shows_no_token_or_another_purges_nothing() {
+fn purge_requires_a_valid_token() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), TOKEN).unwrap();
     let path = file.path().to_str().unwrap();
@@ -198,21 +198,21 @@ fn who_shows_no_token_or_another_purges_nothing() {
     }
     let refused = run(words());
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.lines().count() == 2 && said.contains("token"), "{said}");
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.lines().count() == 2 && message.contains("token"), "{message}");
     assert!(is_hit(&pool[0].get(&url, &shown)));
 
-    // What one peer passes on is shown to the others with their token.
+    // A peer passes a purge on to the other peers with their shared token.
     let (status, text) = pool[1].purge("all", &shown);
     assert_eq!(status, 200, "{text}");
-    assert!(says(&pool[0].url(), &text, 1) && says(&pool[1].url(), &text, 0), "{text}");
+    assert!(reports_removal(&pool[0].url(), &text, 1) && reports_removal(&pool[1].url(), &text, 0), "{text}");
     let done = run(words().chain(["--token-file", path]));
     assert_eq!(done.status.code(), Some(0), "{done:?}");
     assert_eq!(origin.count(), 1);
 }
 
 #[test]
-fn a_peer_that_others_reach_is_purged_by_those_of_whom_that_was_said() {
+fn public_peer_forbids_purges_unless_allowed() {
     let origin = Origin::start(page);
     let open = ["--self-url", "http://127.0.0.1:1", "--origins", "any", "--allow-anyone"];
     for (more, status) in [(&[][..], 403), (&["--allow-anyone-to-purge"], 200)] {
@@ -229,7 +229,7 @@ fn a_peer_that_others_reach_is_purged_by_those_of_whom_that_was_said() {
 }
 
 #[test]
-fn who_shows_a_certificate_may_purge_where_others_are_not_served() {
+fn client_certificate_authorizes_purging() {
     let (origin, authority) = (Origin::start(page), Authority::new());
     let server = authority.server_file().to_str().unwrap();
     let ca = authority.ca_file().to_str().unwrap();
@@ -248,22 +248,22 @@ fn who_shows_a_certificate_may_purge_where_others_are_not_served() {
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
     let purged = run(["purge", &peer, &url].iter().chain(&shown));
     let text = String::from_utf8(purged.stdout).unwrap();
-    assert!(purged.status.success() && says(&peer["--peer=".len()..], &text, 1), "{text}");
+    assert!(purged.status.success() && reports_removal(&peer["--peer=".len()..], &text, 1), "{text}");
     serving.terminate();
     assert!(serving.wait().success());
 }
 
 #[test]
-fn the_front_on_tiny_http_purges_too() {
+fn tiny_http_server_supports_purging() {
     let origin = Origin::start(page);
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--front", "tiny_http"]);
     peer.get(&origin.url("/a"), "");
     let (status, text) = peer.purge("all", "");
-    assert!(status == 200 && says(&peer.url(), &text, 1), "{status} {text}");
+    assert!(status == 200 && reports_removal(&peer.url(), &text, 1), "{status} {text}");
 }
 
 #[test]
-fn a_fetch_under_way_is_not_stored_and_not_shared_after_a_purge() {
+fn fetch_in_progress_is_not_stored_or_shared_after_a_purge() {
     let queries: [fn(&Origin) -> String; 4] = [
         |origin| format!("q={}", escaped(&origin.url("/a"))),
         |origin| format!("prefix={}", escaped(&origin.url("/"))),
@@ -275,14 +275,14 @@ fn a_fetch_under_way_is_not_stored_and_not_shared_after_a_purge() {
         let replies = [page_of("old".repeat(100_000)).gate_body(1_000, &gate), page_of("new".to_owned())];
         let origin = Origin::replies(replies);
         let peer = PeerProcess::start();
-        let mut under_way = asked(peer.address, &origin.url("/a"));
+        let mut under_way = start_get(peer.address, &origin.url("/a"));
         under_way.wait_for_bytes(b"oldo");
         let (status, text) = peer.purge(&query(&origin), "");
-        assert!(status == 200 && says(&peer.url(), &text, 0), "{text}");
+        assert!(status == 200 && reports_removal(&peer.url(), &text, 0), "{text}");
         let answer = peer.get(&origin.url("/a"), "");
         assert_eq!(answer.body, b"new");
         gate.open();
-        // Who reads already reads to the end.
+        // A response that is already being sent is completed.
         assert_eq!(under_way.read_response().body.len(), 300_000);
         let answer = peer.get(&origin.url("/a"), "");
         assert!(is_hit(&answer) && answer.body == b"new");
@@ -295,13 +295,13 @@ fn page_of(body: String) -> Reply {
 }
 
 #[test]
-fn a_peer_asks_the_others_once_and_for_their_own_alone() {
+fn purge_is_sent_once_to_each_other_peer() {
     let neighbour = Origin::start(|received| {
         assert_eq!(
             (received.method.as_str(), &*received.target),
             ("PURGE", "/proxy?prefix=http%3A%2F%2Fa%2Fb")
         );
-        // There is nobody from whom it could have got anew what it keeps near.
+        // The neighbour is only asked for its own share; a near cache needs no second purge.
         assert_eq!(received.headers["forwardcache-scope"], "own");
         Reply::ok("me responses 7 bytes 70\n")
     });
@@ -310,7 +310,10 @@ fn a_peer_asks_the_others_once_and_for_their_own_alone() {
     let purge = Purge::prefix("http://a/b").unwrap();
     let local = LocalPeer::start_with(|builder| builder.pool([neighbour_url.clone()]));
     let (status, text) = self::purge(local.address(), "prefix=http%3A%2F%2Fa%2Fb", "");
-    assert!(status == 200 && says(&neighbour_url, &text, 7) && says(&local.url(), &text, 0), "{text}");
+    assert!(
+        status == 200 && reports_removal(&neighbour_url, &text, 7) && reports_removal(&local.url(), &text, 0),
+        "{text}"
+    );
     assert_eq!(neighbour.count(), 1);
     let purged = local.peer.purge(&purge);
     assert_eq!((purged.peers.len(), purged.total().responses), (2, 7));
@@ -323,7 +326,7 @@ fn a_peer_asks_the_others_once_and_for_their_own_alone() {
 }
 
 #[test]
-fn a_kept_connection_that_has_died_is_no_peer_that_is_down() {
+fn purge_retries_on_a_stale_pooled_connection() {
     let neighbour = Origin::start(|_| Reply::ok("me responses 1 bytes 10\n").close_silently());
     let client = Client::builder().pool([neighbour.url("")]).build().unwrap();
     for _ in 0..3 {
@@ -333,7 +336,7 @@ fn a_kept_connection_that_has_died_is_no_peer_that_is_down() {
 }
 
 #[test]
-fn the_method_is_a_purge_in_the_library_too_and_reaches_no_origin() {
+fn purge_method_in_the_library_reaches_no_origin() {
     let origin = Origin::start(page);
     let pool = LocalPeer::pool(2);
     let client = Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
@@ -346,10 +349,10 @@ fn the_method_is_a_purge_in_the_library_too_and_reaches_no_origin() {
         let answer = answer.unwrap();
         assert_eq!(answer.status(), 200);
         let text = answer.into_body().into_text().unwrap();
-        assert!(pool.iter().all(|peer| says(&peer.url(), &text, 1)), "{text}");
+        assert!(pool.iter().all(|peer| reports_removal(&peer.url(), &text, 1)), "{text}");
     }
     let direct = Client::builder().build().unwrap();
-    assert_eq!(direct.request(request()).unwrap_err().kind(), ErrorKind::NoPeerLeft);
+    assert_eq!(direct.request(request()).unwrap_err().kind(), ErrorKind::OnNoPeers);
     let alone = pool[0].peer.caching();
     let refused = RoundTrip::round_trip(alone, request()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::BadRequest);
@@ -357,11 +360,11 @@ fn the_method_is_a_purge_in_the_library_too_and_reaches_no_origin() {
     assert_eq!(why.status, 405);
 }
 
-/// A cache that does not list its keys.
+/// A backend cache that does not list its keys.
 #[derive(Debug, Default)]
-struct Unlisted(MemoryCache);
+struct UnlistedCache(MemoryByteStore);
 
-impl Cache for Unlisted {
+impl ByteStore for UnlistedCache {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.0.get(key)
     }
@@ -376,9 +379,9 @@ impl Cache for Unlisted {
 }
 
 #[test]
-fn what_a_backend_cannot_list_is_gone_and_not_counted() {
+fn purge_of_an_unlisted_backend_removes_without_counting() {
     let origin = Origin::start(page);
-    let peer = LocalPeer::start_with(|builder| builder.store(BackedStore::new(Unlisted::default())));
+    let peer = LocalPeer::start_with(|builder| builder.store(BackedStore::new(UnlistedCache::default())));
     let url = origin.url("/a");
     for query in [
         format!("q={}", escaped(&url)),
@@ -399,27 +402,30 @@ fn what_a_backend_cannot_list_is_gone_and_not_counted() {
 }
 
 #[test]
-fn tokens_are_enough_wherever_a_peer_is_served() {
+fn token_authorizes_purging_in_a_foreign_server() {
     let tokens = Tokens::new([TOKEN]).unwrap();
     let listener = listen();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let peer = Peer::builder(&url).tokens(tokens.clone()).build().unwrap();
-    // Its handler is in some server of which it knows nothing.
-    let ask = |field: &str| {
+    // The handler may run in a server that the peer does not control.
+    let send_purge = |field: &str| {
         let request =
             Request::builder().method("PURGE").uri("/proxy?all").header("proxy-authorization", field);
         peer.handler()(request.body(Body::empty()).unwrap()).status()
     };
-    assert_eq!([ask(""), ask(&format!("Bearer {TOKEN}"))].map(|status| status.as_u16()), [407, 200]);
+    assert_eq!(
+        [send_purge(""), send_purge(&format!("Bearer {TOKEN}"))].map(|status| status.as_u16()),
+        [407, 200]
+    );
     let handler = Peer::builder(&url).build().unwrap().handler();
     let request = Request::builder().method("PURGE").uri("/proxy?all").body(Body::empty()).unwrap();
     assert_eq!(handler(request).status(), 403);
 }
 
 #[test]
-fn a_bad_command_line_purges_nothing() {
+fn purge_usage_error_exits_with_2() {
     let peer = "--peer=http://127.0.0.1:1";
-    for (words, says) in [
+    for (words, expected) in [
         (&["purge", "--all"][..], "--peer"),
         (&["purge", peer], "required"),
         (&["purge", peer, "--all", "http://a/"], "--all"),
@@ -433,14 +439,14 @@ fn a_bad_command_line_purges_nothing() {
         (&["purge", "--peer=nonsense", "http://a/"], "absolute"),
     ] {
         let refused = run(words);
-        let said = String::from_utf8(refused.stderr).unwrap();
-        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "{words:?}: {said}");
-        assert!(said.lines().count() == 1 && said.contains(says), "{words:?}: {said}");
+        let message = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "{words:?}: {message}");
+        assert!(message.lines().count() == 1 && message.contains(expected), "{words:?}: {message}");
     }
 }
 
 #[test]
-fn what_is_near_another_peer_does_not_come_back_from_one_that_is_purged_later() {
+fn purge_does_not_leave_an_old_copy_in_a_near_cache() {
     let text = Arc::new(Mutex::new("old"));
     let origin = || {
         let text = Arc::clone(&text);
@@ -465,17 +471,17 @@ fn what_is_near_another_peer_does_not_come_back_from_one_that_is_purged_later() 
     let get = |peer: &Peer| peer.get(&url).unwrap().into_body().into_text().unwrap();
     assert_eq!([get(&b), get(&b), get(&b)], ["old"; 3]);
 
-    // The owner is not purged before the other is, and has been asked anew what it forgot.
-    let (done, is_asked) = mpsc::channel();
-    let is_asked = Mutex::new(is_asked);
-    let (of_b, of_c, asking, asked) = (b.handler(), c.handler(), b.clone(), url.clone());
+    // Delay the purge of the owner until the other peer has been purged and has fetched the old response again.
+    let (done, purge_allowed) = mpsc::channel();
+    let purge_allowed = Mutex::new(purge_allowed);
+    let (of_b, of_c, other_peer, purged_url) = (b.handler(), c.handler(), b.clone(), url.clone());
     let transport = RoundTripFn(move |request: Request<Body>| {
         let is_own = request.headers()["forwardcache-scope"] == "own";
         Ok(match (request.uri().host().unwrap(), is_own) {
             ("b", true) => {
                 let answer = of_b(request);
                 for _ in 0..2 {
-                    assert_eq!(asking.get(&asked).unwrap().into_body().into_text().unwrap(), "old");
+                    assert_eq!(other_peer.get(&purged_url).unwrap().into_body().into_text().unwrap(), "old");
                 }
                 done.send(()).unwrap();
                 answer
@@ -483,7 +489,7 @@ fn what_is_near_another_peer_does_not_come_back_from_one_that_is_purged_later() 
             ("b", false) => of_b(request),
             (_, is_own) => {
                 if is_own {
-                    is_asked.lock().unwrap().recv().unwrap();
+                    purge_allowed.lock().unwrap().recv().unwrap();
                 }
                 of_c(request)
             }
@@ -496,8 +502,7 @@ fn what_is_near_another_peer_does_not_come_back_from_one_that_is_purged_later() 
     assert_eq!([get(&c), get(&b)], ["new"; 2]);
 }
 
-/// Two peers that know each other, each with the socket on which it is to be served. `first` is called before either
-/// has the other purge its own share.
+/// Two peers that know each other, each with a listener. `first` is called before a peer sends a purge to the other.
 fn two_peers(first: impl Fn() + Clone + Send + Sync + 'static) -> [(Peer, TcpListener); 2] {
     let listeners = [listen(), listen()];
     let urls = listeners.each_ref().map(|listener| format!("http://{}", listener.local_addr().unwrap()));
@@ -512,13 +517,13 @@ fn two_peers(first: impl Fn() + Clone + Send + Sync + 'static) -> [(Peer, TcpLis
     })
 }
 
-fn served(peers: [(Peer, TcpListener); 2], workers: usize) -> [Serving; 2] {
-    peers.map(|(peer, listener)| peer.serve_on(listener, FrontOptions::new().workers(workers)).unwrap())
+fn served(peers: [(Peer, TcpListener); 2], workers: usize) -> [ServerHandle; 2] {
+    peers.map(|(peer, listener)| peer.serve_on(listener, ServerConfig::new().workers(workers)).unwrap())
 }
 
 #[test]
-fn two_peers_of_one_worker_each_purge_each_other() {
-    // Nobody is asked before both wait for the other.
+fn single_worker_peers_can_purge_each_other() {
+    // Neither purge is sent before both peers wait for each other.
     let both = Arc::new(Barrier::new(2));
     let serving = served(
         two_peers(move || {
@@ -536,7 +541,7 @@ fn two_peers_of_one_worker_each_purge_each_other() {
 }
 
 #[test]
-fn of_many_purges_at_two_peers_each_is_done_or_told_to_come_again() {
+fn concurrent_purges_finish_or_get_retry_after() {
     let serving = served(two_peers(|| {}), 1);
     thread::scope(|scope| {
         for number in 0..40 {
@@ -559,21 +564,21 @@ fn of_many_purges_at_two_peers_each_is_done_or_told_to_come_again() {
 }
 
 #[test]
-fn on_tiny_http_a_worker_is_left_for_its_own_share() {
+fn tiny_http_reserves_a_worker_for_purges_from_peers() {
     let (entered, is_waiting) = mpsc::channel();
-    let goes_on = Arc::new(Barrier::new(3));
-    let waits = Arc::clone(&goes_on);
+    let barrier = Arc::new(Barrier::new(3));
+    let waits = Arc::clone(&barrier);
     let peers = two_peers(move || {
         entered.send(()).unwrap();
         waits.wait();
     });
     let serving = peers.map(|(peer, listener)| {
-        let options = FrontOptions::new().workers(2);
-        let serving = TinyHttpFront::on(listener, options, peer.handler()).unwrap();
+        let options = ServerConfig::new().workers(2);
+        let serving = TinyHttpServer::on(listener, options, peer.handler()).unwrap();
         peer.is_served_on(serving.local_addr());
         serving
     });
-    let addresses = serving.each_ref().map(Serving::local_addr);
+    let addresses = serving.each_ref().map(ServerHandle::local_addr);
     thread::scope(|scope| {
         let under_way = addresses.map(|peer| scope.spawn(move || purge(peer, "all", "")));
         under_way.iter().for_each(|_| is_waiting.recv().unwrap());
@@ -581,7 +586,7 @@ fn on_tiny_http_a_worker_is_left_for_its_own_share() {
             assert_eq!(purge(peer, "all", "").0, 503);
             assert_eq!(purge(peer, "all", "Forwardcache-Scope: own\r\n").0, 200);
         }
-        goes_on.wait();
+        barrier.wait();
         for done in under_way {
             let (status, text) = done.join().unwrap();
             assert_eq!((status, text.lines().count()), (200, 2), "{text}");
@@ -589,9 +594,9 @@ fn on_tiny_http_a_worker_is_left_for_its_own_share() {
     });
 }
 
-/// What is purged softly is validated, at every peer, and served when the origin fails.
+/// After a soft purge, every peer revalidates its responses, and serves them stale if the origin fails.
 #[test]
-fn a_soft_purge_of_the_pool_keeps_what_is_stored() {
+fn soft_purge_keeps_responses_for_revalidation() {
     let origin = Origin::start(|received| {
         let reply = match received.field("If-None-Match") {
             Some(_) => Reply::status(304),
@@ -612,11 +617,11 @@ fn a_soft_purge_of_the_pool_keeps_what_is_stored() {
         get(number);
     }
     let prefix = format!("{base}/");
-    let what = [vec!["--prefix", &prefix], vec!["--group", "news", "--origin", &base], vec!["--all"]];
-    for what in what {
+    let targets = [vec!["--prefix", &prefix], vec!["--group", "news", "--origin", &base], vec!["--all"]];
+    for target in targets {
         let before = origin.count();
         let flags = peer_flags(&pool);
-        let typed = ["purge", "--soft"].into_iter().chain(flags.iter().map(String::as_str)).chain(what);
+        let typed = ["purge", "--soft"].into_iter().chain(flags.iter().map(String::as_str)).chain(target);
         let output = run(typed);
         assert!(output.status.success(), "{output:?}");
         for number in 0..12 {

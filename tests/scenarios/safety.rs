@@ -1,8 +1,8 @@
-//! What somebody else's web page, or a request that was meant for another server, can make a peer without a token do.
+//! Protection of a peer without a token against foreign web pages and requests meant for other servers.
 
 use std::net::SocketAddr;
 
-use forwardcache::{FrontOptions, Outcome};
+use forwardcache::{Outcome, ServerConfig};
 
 use crate::local::{LocalPeer, escaped, listen};
 use crate::processes::PeerProcess;
@@ -15,8 +15,8 @@ fn origin() -> Origin {
     })
 }
 
-/// Sends a head as it is, without the empty line at its end.
-fn ask(peer: SocketAddr, head: &str) -> Response {
+/// Sends a head and the empty line after it.
+fn send_head(peer: SocketAddr, head: &str) -> Response {
     let mut connection = Connection::open(peer);
     connection.write(format!("{head}\r\n"));
     connection.read_response()
@@ -28,7 +28,7 @@ fn is_sandboxed(response: &Response) -> bool {
 }
 
 #[test]
-fn only_loopback_localhost_and_its_own_authority_are_taken_as_host_also_for_hits() {
+fn peer_without_token_accepts_only_local_hosts_and_its_own() {
     let (origin, peer) = (origin(), LocalPeer::start());
     let target = format!("/proxy?q={}", escaped(&origin.url("/a")));
     assert_eq!(peer.get(&origin.url("/a")).status, 200);
@@ -52,14 +52,15 @@ fn only_loopback_localhost_and_its_own_authority_are_taken_as_host_also_for_hits
         (String::new(), 421),
         ("localhost@evil.example".to_owned(), 400),
     ] {
-        // The second field makes it a request that the event loop does not answer by itself.
+        // With `max-stale`, the request is not answered by the event loop.
         for more in ["", "Cache-Control: max-stale=1\r\n"] {
-            let response = ask(peer.address(), &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{more}"));
+            let response =
+                send_head(peer.address(), &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{more}"));
             assert_eq!(response.status, status, "{host} {more}");
             assert!(is_sandboxed(&response), "{host} {more}");
         }
         for path in ["/healthz", "/readyz"] {
-            let response = ask(peer.address(), &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n"));
+            let response = send_head(peer.address(), &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n"));
             assert_eq!(response.status, if status == 400 { 400 } else { 200 }, "{host} {path}");
             assert!(is_sandboxed(&response));
         }
@@ -68,11 +69,11 @@ fn only_loopback_localhost_and_its_own_authority_are_taken_as_host_also_for_hits
 }
 
 #[test]
-fn the_own_authority_has_the_port_of_the_own_url() {
+fn own_host_includes_the_port_of_the_own_url() {
     let listener = listen();
     let port = listener.local_addr().unwrap().port();
     let peer = forwardcache::Peer::builder("http://cache.example:3000").build().unwrap();
-    let serving = peer.serve_on(listener, FrontOptions::new()).unwrap();
+    let serving = peer.serve_on(listener, ServerConfig::new()).unwrap();
     for (host, status) in [
         ("cache.example:3000".to_owned(), 400),
         ("CACHE.example:3000".to_owned(), 400),
@@ -82,13 +83,13 @@ fn the_own_authority_has_the_port_of_the_own_url() {
         ("cache.example.:3000".to_owned(), 421),
         ("user@cache.example:3000".to_owned(), 400),
     ] {
-        let response = ask(serving.local_addr(), &format!("GET /proxy HTTP/1.1\r\nHost: {host}\r\n"));
+        let response = send_head(serving.local_addr(), &format!("GET /proxy HTTP/1.1\r\nHost: {host}\r\n"));
         assert_eq!(response.status, status, "{host}");
     }
 }
 
 #[test]
-fn an_absolute_form_is_for_the_peers_own_authority() {
+fn absolute_form_must_name_the_peer() {
     let (origin, peer) = (origin(), LocalPeer::start());
     let target = format!("/proxy?q={}", escaped(&origin.url("/a")));
     for (authority, host, status) in [
@@ -98,18 +99,20 @@ fn an_absolute_form_is_for_the_peers_own_authority() {
         ("http://0.0.0.0".to_owned(), "localhost", 421),
         ("http://user@localhost".to_owned(), "localhost", 400),
     ] {
-        let response = ask(peer.address(), &format!("GET {authority}{target} HTTP/1.1\r\nHost: {host}\r\n"));
+        let response =
+            send_head(peer.address(), &format!("GET {authority}{target} HTTP/1.1\r\nHost: {host}\r\n"));
         assert_eq!(response.status, status, "{authority}");
-        let response = ask(peer.address(), &format!("GET {authority}/healthz HTTP/1.1\r\nHost: {host}\r\n"));
+        let response =
+            send_head(peer.address(), &format!("GET {authority}/healthz HTTP/1.1\r\nHost: {host}\r\n"));
         assert_eq!(response.status, status, "{authority}");
     }
 }
 
 #[test]
-fn whatever_it_says_runs_in_no_browser() {
+fn every_response_is_sandboxed() {
     let (origin, peer) =
-        (origin(), LocalPeer::start_on(FrontOptions::new().max_connections_per_address(64), |b| b));
-    let admin = peer.peer.serve_admin_on(listen(), FrontOptions::new().io_threads(1)).unwrap();
+        (origin(), LocalPeer::start_on(ServerConfig::new().max_connections_per_address(64), |b| b));
+    let admin = peer.peer.serve_admin_on(listen(), ServerConfig::new().io_threads(1)).unwrap();
     let (address, host) = (peer.address(), "Host: localhost\r\n");
     let target = format!("/proxy?q={}", escaped(&origin.url("/a")));
     let down = format!("/proxy?q={}", escaped("http://127.0.0.1:1/"));
@@ -137,19 +140,21 @@ fn whatever_it_says_runs_in_no_browser() {
         (admin.local_addr(), format!("GET / HTTP/1.1\r\n{host}"), 404),
         (admin.local_addr(), "GET /status HTTP/1.1\r\nHost: 0.0.0.0\r\n".to_owned(), 421),
     ] {
-        let response = ask(peer, &format!("{head}Connection: close\r\n"));
+        let response = send_head(peer, &format!("{head}Connection: close\r\n"));
         assert_eq!(response.status, status, "{head}");
         assert!(is_sandboxed(&response), "{head}: {:?}", response.headers);
     }
-    crate::support::wait_until("the connection is not closed", || {
-        let numbers =
-            String::from_utf8(ask(admin.local_addr(), &format!("GET /metrics HTTP/1.1\r\n{host}")).body);
+    crate::support::wait_until("the connections are not closed", || {
+        let numbers = String::from_utf8(
+            send_head(admin.local_addr(), &format!("GET /metrics HTTP/1.1\r\n{host}")).body,
+        );
         numbers.unwrap().contains("forwardcache_open_connections 0\n")
     });
     let _held: Vec<_> = (0..64).map(|_| Connection::open(address)).collect();
-    crate::support::wait_until("the connection is not counted", || {
-        let numbers =
-            String::from_utf8(ask(admin.local_addr(), &format!("GET /metrics HTTP/1.1\r\n{host}")).body);
+    crate::support::wait_until("the connections are not counted", || {
+        let numbers = String::from_utf8(
+            send_head(admin.local_addr(), &format!("GET /metrics HTTP/1.1\r\n{host}")).body,
+        );
         numbers.unwrap().contains("forwardcache_open_connections 64\n")
     });
     let response = Connection::open(address).read_response();
@@ -157,7 +162,7 @@ fn whatever_it_says_runs_in_no_browser() {
 }
 
 #[test]
-fn a_client_of_the_pool_gets_what_the_origin_said() {
+fn client_does_not_see_sandbox_fields() {
     let (origin, peer) = (origin(), LocalPeer::start());
     for _ in 0..2 {
         let response = peer.client().get(&origin.url("/a")).unwrap();
@@ -166,14 +171,15 @@ fn a_client_of_the_pool_gets_what_the_origin_said() {
     }
 }
 
-/// What a page can send, as browsers send it where they know no `Sec-Fetch-Site`.
+/// Requests that a page can send from a browser that does not support `Sec-Fetch-Site`.
 #[test]
-fn a_page_makes_it_fetch_purge_and_tell_nothing() {
+fn cross_origin_page_is_refused() {
     let (origin, peer) = (origin().may_be_unused(), LocalPeer::start());
     let target = format!("/proxy?q={}", escaped(&origin.url("/a")));
     let host = format!("Host: {}\r\nOrigin: http://evil.example\r\n", peer.address());
     for head in [
-        // A simple GET that wants to read, a simple POST, a preflight, what follows it, and a WebSocket.
+        // A simple GET, a simple POST, a preflight and the request after it, a simple POST to an endpoint, a WebSocket
+        // and an explanation.
         format!("GET {target} HTTP/1.1\r\n{host}"),
         format!("POST {target} HTTP/1.1\r\n{host}Content-Type: text/plain\r\nContent-Length: 0\r\n"),
         format!("OPTIONS {target} HTTP/1.1\r\n{host}Access-Control-Request-Method: PURGE\r\n"),
@@ -182,28 +188,28 @@ fn a_page_makes_it_fetch_purge_and_tell_nothing() {
         format!("GET {target} HTTP/1.1\r\n{host}Connection: Upgrade\r\nUpgrade: websocket\r\n"),
         format!("GET {} HTTP/1.1\r\n{host}", target.replacen("proxy", "proxy/why", 1)),
     ] {
-        let response = ask(peer.address(), &head);
+        let response = send_head(peer.address(), &head);
         assert_eq!(response.status, 403, "{head}");
         assert!(response.headers.keys().all(|name| !name.as_str().starts_with("access-control-")), "{head}");
     }
     assert_eq!(origin.count(), 0);
-    // Also when it is stored: the answer says nothing of that.
+    // The response does not reveal whether the URL is stored.
     assert_eq!(peer.get(&origin.url("/a")).status, 200);
-    let stored = ask(peer.address(), &format!("GET {target} HTTP/1.1\r\n{host}"));
-    let other = ask(peer.address(), &format!("GET {target}b HTTP/1.1\r\n{host}"));
+    let stored = send_head(peer.address(), &format!("GET {target} HTTP/1.1\r\n{host}"));
+    let other = send_head(peer.address(), &format!("GET {target}b HTTP/1.1\r\n{host}"));
     assert_eq!((stored.status, stored.body), (other.status, other.body));
     assert_eq!((stored.status, Outcome::of(&stored.headers)), (403, None));
 }
 
 #[test]
-fn no_socket_of_its_own_is_an_origin() {
+fn peer_does_not_fetch_from_its_own_sockets() {
     let mut peer = PeerProcess::start_as("127.0.0.1:0", &["--admin", "127.0.0.1:0"]);
     let line = peer.process.wait_for_line("metrics on http://");
     let admin: SocketAddr = line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
     for port in [peer.address.port(), admin.port()] {
         for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"] {
             let target = format!("/proxy?q={}", escaped(&format!("http://{host}:{port}/status")));
-            let response = ask(peer.address, &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n"));
+            let response = send_head(peer.address, &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n"));
             assert_eq!(response.status, 508, "{host}:{port}");
         }
     }
@@ -212,7 +218,7 @@ fn no_socket_of_its_own_is_an_origin() {
 }
 
 #[test]
-fn fields_that_some_origins_take_for_framing_are_not_sent_on() {
+fn underscore_variants_of_connection_fields_are_not_forwarded() {
     let (origin, peer) = (Origin::start(|_| Reply::ok("hello")), LocalPeer::start());
     let fields = "Content_Length: 5\r\nTransfer_Encoding: chunked\r\nProxy_Authorization: x\r\nKeep_Alive: 1\r\n\
         Proxy_Connection: close\r\nX_Other: 1\r\n";
@@ -227,9 +233,9 @@ fn fields_that_some_origins_take_for_framing_are_not_sent_on() {
 }
 
 #[test]
-fn what_cannot_become_a_request_is_refused_while_its_head_is_still_to_come() {
+fn invalid_head_is_rejected_before_its_end() {
     let peer =
-        LocalPeer::start_on(FrontOptions::new().head_timeout(std::time::Duration::from_secs(3600)), |b| b);
+        LocalPeer::start_on(ServerConfig::new().head_timeout(std::time::Duration::from_secs(3600)), |b| b);
     for (bytes, status) in [
         ("GET /\r\n", 400),
         ("GET / \r\n", 400),

@@ -1,11 +1,11 @@
-//! Answers on their way: who shares them, who waits for them, and who does not.
+//! Responses in transit: shared fetches, slow readers and waiting requests.
 //!
-//! Each peer here has one worker and one thread that reads: whatever occupied it would be seen.
+//! Each peer here has one worker and one I/O thread, so that a blocked thread is noticed.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use forwardcache::{Body, FrontOptions, Outcome, PeerBuilder, Result, RoundTripFn};
+use forwardcache::{Body, Outcome, PeerBuilder, Result, RoundTripFn, ServerConfig};
 use http::{Request, Response};
 
 use crate::local::LocalPeer;
@@ -15,16 +15,16 @@ use crate::support::store::CheckedStore;
 
 const LARGE: usize = 8 << 20;
 
-fn alone(with: impl FnOnce(PeerBuilder) -> PeerBuilder) -> LocalPeer {
-    LocalPeer::start_on(FrontOptions::new().workers(1).io_threads(1), with)
+fn single_worker_peer(with: impl FnOnce(PeerBuilder) -> PeerBuilder) -> LocalPeer {
+    LocalPeer::start_on(ServerConfig::new().workers(1).io_threads(1), with)
 }
 
 fn outcome(response: &crate::support::raw::Response) -> Option<Outcome> {
     Outcome::of(&response.headers)
 }
 
-/// `/stored` can be kept, `/gated/…` waits at the gate with its head, `/half/…` with its body, `/large` is
-/// large.
+/// `/gated/…` holds its head at the gate, `/half/…` its body, `/secret` may not be stored, `/large` is large, and all
+/// other targets can be stored.
 fn origin(gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::start(move |received: &Received| {
@@ -40,15 +40,15 @@ fn origin(gate: &Gate) -> Origin {
 }
 
 #[test]
-fn hits_are_answered_while_every_worker_waits() {
+fn hits_are_served_while_every_worker_waits() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder));
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder));
     peer.get(&origin.url("/stored"));
-    let mut waiting = peer.asked(&origin.url("/gated/a"));
+    let mut waiting = peer.start_get(&origin.url("/gated/a"));
     origin.wait_for(2);
-    // Nor do those take part in it that ask for something else, or the same.
-    let mut others: Vec<Connection> = (0..8).map(|_| peer.asked(&origin.url("/gated/a"))).collect();
-    let mut queued = peer.asked(&origin.url("/other"));
+    // Requests for other URLs, and for the same one, do not use a worker either.
+    let mut others: Vec<Connection> = (0..8).map(|_| peer.start_get(&origin.url("/gated/a"))).collect();
+    let mut queued = peer.start_get(&origin.url("/other"));
     for _ in 0..4 {
         assert_eq!(outcome(&peer.get(&origin.url("/stored"))), Some(Outcome::Hit));
     }
@@ -65,12 +65,12 @@ fn hits_are_answered_while_every_worker_waits() {
 }
 
 #[test]
-fn who_joins_late_gets_the_beginning_while_the_rest_is_on_its_way() {
+fn late_follower_gets_the_beginning_while_the_rest_is_fetched() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder));
-    let mut first = peer.asked(&origin.url("/half/a"));
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder));
+    let mut first = peer.start_get(&origin.url("/half/a"));
     first.wait_for_bytes(&[b'x'; 1000]);
-    let mut late = peer.asked(&origin.url("/half/a"));
+    let mut late = peer.start_get(&origin.url("/half/a"));
     late.wait_for_bytes(&[b'x'; 1000]);
     gate.open();
     for connection in [&mut first, &mut late] {
@@ -82,12 +82,12 @@ fn who_joins_late_gets_the_beginning_while_the_rest_is_on_its_way() {
 }
 
 #[test]
-fn a_leader_that_leaves_leaves_the_others_their_answer() {
+fn follower_gets_its_response_after_the_leader_disconnects() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder));
-    let mut first = peer.asked(&origin.url("/half/a"));
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder));
+    let mut first = peer.start_get(&origin.url("/half/a"));
     first.wait_for_bytes(&[b'x'; 1000]);
-    let mut other = peer.asked(&origin.url("/half/a"));
+    let mut other = peer.start_get(&origin.url("/half/a"));
     other.wait_for_bytes(&[b'x'; 1000]);
     drop(first);
     gate.open();
@@ -96,60 +96,60 @@ fn a_leader_that_leaves_leaves_the_others_their_answer() {
 }
 
 #[test]
-fn what_its_one_reader_leaves_is_stored_where_little_is_missing() {
+fn abandoned_fetch_is_stored_if_little_is_missing() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder));
-    let mut first = peer.asked(&origin.url("/half/a"));
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder));
+    let mut first = peer.start_get(&origin.url("/half/a"));
     first.wait_for_bytes(&[b'x'; 1000]);
     drop(first);
     gate.open();
-    // The one worker is free when it is stored.
+    // The only worker is free, so the body has been stored.
     assert_eq!(peer.get(&origin.url("/other")).status, 200);
     assert_eq!(outcome(&peer.get(&origin.url("/half/a"))), Some(Outcome::Hit));
     assert_eq!(origin.count(), 2);
 }
 
 #[test]
-fn an_answer_that_may_not_be_shared_releases_everybody() {
+fn unshareable_response_releases_the_followers() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder));
-    let mut asking: Vec<Connection> = (0..6).map(|_| peer.asked(&origin.url("/secret"))).collect();
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder));
+    let mut connections: Vec<Connection> = (0..6).map(|_| peer.start_get(&origin.url("/secret"))).collect();
     origin.wait_for(1);
     gate.open();
-    for connection in &mut asking {
+    for connection in &mut connections {
         assert_eq!(connection.read_response().body, b"own");
     }
     assert_eq!(origin.count(), 6);
 }
 
 #[test]
-fn a_leader_that_panics_releases_everybody() {
+fn panicking_leader_releases_the_followers() {
     let gate = Gate::new();
-    let (waits, has_panicked) = (gate.clone(), AtomicBool::new(false));
-    let peer = alone(|builder| {
+    let (held_gate, has_panicked) = (gate.clone(), AtomicBool::new(false));
+    let peer = single_worker_peer(|builder| {
         builder.origin(RoundTripFn(move |_: Request<Body>| -> Result<Response<Body>> {
-            waits.wait();
-            assert!(has_panicked.swap(true, Ordering::SeqCst), "the first one panics");
+            held_gate.wait();
+            assert!(has_panicked.swap(true, Ordering::SeqCst), "panic of the first fetch");
             Ok(Response::new(Body::from("fetched")))
         }))
     });
-    let mut asking: Vec<Connection> = (0..4).map(|_| peer.asked("http://origin.invalid/")).collect();
+    let mut connections: Vec<Connection> = (0..4).map(|_| peer.start_get("http://origin.invalid/")).collect();
     gate.open();
     let mut statuses: Vec<u16> =
-        asking.iter_mut().map(|connection| connection.read_response().status).collect();
+        connections.iter_mut().map(|connection| connection.read_response().status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 200, 500]);
 }
 
 #[test]
-fn a_slow_reader_of_what_is_stored_or_shared_holds_no_worker() {
+fn slow_reader_of_a_shared_body_occupies_no_worker() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder));
-    // Nobody reads these: what the sockets do not take waits.
-    let _first = peer.asked(&origin.url("/large"));
-    let _other = peer.asked(&origin.url("/large"));
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder));
+    // The clients do not read, so the peer holds what the sockets do not take.
+    let _first = peer.start_get(&origin.url("/large"));
+    let _other = peer.start_get(&origin.url("/large"));
     assert_eq!(peer.get(&origin.url("/other")).status, 200);
-    // The first of these may still find it on its way.
+    // This request may still join the fetch.
     assert_eq!(peer.get(&origin.url("/large")).body.len(), LARGE);
     let hit = peer.get(&origin.url("/large"));
     assert_eq!((hit.body.len(), outcome(&hit)), (LARGE, Some(Outcome::Hit)));
@@ -157,25 +157,25 @@ fn a_slow_reader_of_what_is_stored_or_shared_holds_no_worker() {
 }
 
 #[test]
-fn a_slow_reader_of_what_only_passes_holds_no_worker_either() {
+fn slow_reader_of_a_pass_through_body_occupies_no_worker() {
     let origin = Origin::start(|received| {
         let length = if received.target == "/large" { LARGE } else { 1 };
         Reply::ok(vec![b'x'; length]).field("Cache-Control", "no-store")
     });
-    let peer = alone(|builder| builder);
-    let mut slow = peer.asked(&origin.url("/large"));
+    let peer = single_worker_peer(|builder| builder);
+    let mut slow = peer.start_get(&origin.url("/large"));
     slow.wait_for_bytes(&[b'x'; 1000]);
     for _ in 0..3 {
         assert_eq!(peer.get(&origin.url("/small")).body, b"x");
     }
-    // It gets all of it, once it reads.
+    // The slow client gets the whole body once it reads.
     assert_eq!(slow.read_response().body.len(), LARGE);
 }
 
 #[test]
-fn bodies_that_are_on_their_way_do_not_have_all_workers() {
+fn incoming_bodies_do_not_occupy_all_workers() {
     let origin = Origin::start(|received| Reply::ok(received.body.len().to_string()));
-    let peer = LocalPeer::start_on(FrontOptions::new().workers(16), |builder| builder);
+    let peer = LocalPeer::start_on(ServerConfig::new().workers(16), |builder| builder);
     let target = format!("/proxy?q={}", crate::local::escaped(&origin.url("/")));
     let begin = || {
         let mut connection = Connection::open(peer.address());
@@ -202,13 +202,13 @@ fn bodies_that_are_on_their_way_do_not_have_all_workers() {
 }
 
 #[test]
-fn a_hit_that_takes_longer_than_a_connection_may_be_idle_is_whole() {
+fn slow_hit_is_not_cut_by_the_idle_timeout() {
     let gate = Gate::new();
-    let options = FrontOptions::new().io_threads(1).idle_timeout(std::time::Duration::from_millis(100));
+    let options = ServerConfig::new().io_threads(1).idle_timeout(std::time::Duration::from_millis(100));
     let (origin, peer) = (origin(&gate), LocalPeer::start_on(options, |builder| builder));
     assert_eq!(peer.get(&origin.url("/large")).body.len(), LARGE);
-    let mut slow = peer.asked(&origin.url("/large"));
-    // That one is idle for its time, and then another.
+    let mut slow = peer.start_get(&origin.url("/large"));
+    // Wait for two idle timeouts of other connections.
     for _ in 0..2 {
         assert!(Connection::open(peer.address()).read_to_end().is_empty());
     }
@@ -218,11 +218,11 @@ fn a_hit_that_takes_longer_than_a_connection_may_be_idle_is_whole() {
 }
 
 #[test]
-fn an_origin_cannot_fail_in_a_peers_name() {
+fn origin_cannot_forge_a_peer_error() {
     let origin = Origin::start(|_| {
         Reply::ok("fine").field("Cache-Control", "max-age=60").field("Forwardcache-Error", "timeout")
     });
-    let peer = alone(|builder| builder);
+    let peer = single_worker_peer(|builder| builder);
     for _ in 0..2 {
         assert_eq!(peer.get(&origin.url("/a")).field("forwardcache-error"), None);
         assert_eq!(peer.client().get(&origin.url("/a")).unwrap().status(), 200);
@@ -231,15 +231,15 @@ fn an_origin_cannot_fail_in_a_peers_name() {
 }
 
 #[test]
-fn a_store_that_panics_ends_one_connection_at_most() {
+fn panicking_store_ends_at_most_one_connection() {
     let gate = Gate::new();
     let store = CheckedStore::new(1 << 20, |key| {
-        assert!(!key.ends_with("/panic"), "a store of a test panics");
+        assert!(!key.ends_with("/panic"), "panic of a test store");
         Ok(())
     });
-    let (origin, peer) = (origin(&gate), alone(|builder| builder.store(store)));
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder.store(store)));
     for _ in 0..3 {
-        let mut connection = peer.asked(&origin.url("/panic"));
+        let mut connection = peer.start_get(&origin.url("/panic"));
         connection.finish_writing();
         connection.read_to_end();
         assert_eq!(peer.get(&origin.url("/stored")).status, 200);
@@ -248,9 +248,9 @@ fn a_store_that_panics_ends_one_connection_at_most() {
 }
 
 #[test]
-fn what_is_larger_than_the_store_takes_streams_through_and_is_not_stored() {
+fn body_larger_than_the_store_passes_through() {
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), alone(|builder| builder.memory(1 << 20)));
+    let (origin, peer) = (origin(&gate), single_worker_peer(|builder| builder.memory(1 << 20)));
     for _ in 0..2 {
         let response = peer.get(&origin.url("/large"));
         assert_eq!((response.body.len(), response.cut), (LARGE, None));
@@ -260,22 +260,22 @@ fn what_is_larger_than_the_store_takes_streams_through_and_is_not_stored() {
 }
 
 #[test]
-fn a_body_that_breaks_off_is_seen_to_by_everybody() {
+fn truncated_body_fails_for_every_client() {
     let gate = Gate::new();
-    let waits = gate.clone();
+    let held_gate = gate.clone();
     let origin = Origin::start(move |_| {
         Reply::ok(vec![b'x'; 200_000])
             .field("Cache-Control", "max-age=60")
-            .gate_body(100_000, &waits)
+            .gate_body(100_000, &held_gate)
             .cut_after(150_000)
     });
-    let peer = alone(|builder| builder);
-    let mut asking = [peer.asked(&origin.url("/a")), peer.asked(&origin.url("/a"))];
-    for connection in &mut asking {
+    let peer = single_worker_peer(|builder| builder);
+    let mut connections = [peer.start_get(&origin.url("/a")), peer.start_get(&origin.url("/a"))];
+    for connection in &mut connections {
         connection.wait_for_bytes(&[b'x'; 1000]);
     }
     gate.open();
-    for connection in &mut asking {
+    for connection in &mut connections {
         assert!(connection.read_response().cut.is_some());
     }
     assert_eq!(peer.peer.caching().store().usage().keys, 0);
@@ -283,9 +283,9 @@ fn a_body_that_breaks_off_is_seen_to_by_everybody() {
 }
 
 #[test]
-fn a_request_body_of_any_size_goes_through() {
+fn request_bodies_of_any_size_are_forwarded() {
     let origin = Origin::start(|received| Reply::ok(received.body.len().to_string()));
-    let peer = alone(|builder| builder);
+    let peer = single_worker_peer(|builder| builder);
     for length in [0, 1, 60_000, 70_000, 3_000_000] {
         let body = vec![b'y'; length];
         for is_chunked in [false, true] {
@@ -313,7 +313,7 @@ fn a_request_body_of_any_size_goes_through() {
 }
 
 #[test]
-fn a_short_body_of_a_slow_origin_streams_through_the_pool_with_one_fetch() {
+fn short_body_of_a_slow_origin_streams_through_the_pool() {
     let gates: Vec<Gate> = (0..3).map(|_| Gate::new()).collect();
     let held = gates.clone();
     let origin = Origin::start(move |_| {
@@ -332,7 +332,7 @@ fn a_short_body_of_a_slow_origin_streams_through_the_pool_with_one_fetch() {
     for (number, expected) in b"1234".iter().enumerate() {
         body.read_exact(&mut byte).unwrap();
         assert_eq!(byte[0], *expected);
-        // The origin sends the next byte only now, when this one has gone all the way.
+        // The origin sends the next byte only after this one has reached the client.
         if let Some(gate) = gates.get(number) {
             gate.open();
         }

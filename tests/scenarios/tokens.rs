@@ -1,6 +1,6 @@
-//! Who may ask a peer: those who show its token.
+//! Access to a peer requires its token.
 
-use forwardcache::{Client, ErrorKind, FrontOptions, Outcome, Peer, Tokens};
+use forwardcache::{Client, ErrorKind, Outcome, Peer, ServerConfig, Tokens};
 
 use crate::local::{LocalPeer, escaped, listen, send};
 use crate::processes::PeerProcess;
@@ -16,25 +16,25 @@ fn origin() -> Origin {
     Origin::start(Reply::target)
 }
 
-fn guarded(tokens: &Tokens) -> LocalPeer {
+fn peer_with_tokens(tokens: &Tokens) -> LocalPeer {
     LocalPeer::start_with(|builder| builder.tokens(tokens.clone()))
 }
 
-fn shown(token: &str) -> String {
+fn token_field(token: &str) -> String {
     format!("Proxy-Authorization: Bearer {token}\r\n")
 }
 
 #[test]
-fn who_shows_no_token_or_another_is_not_answered_also_when_it_is_stored() {
-    let (origin, peer) = (origin(), guarded(&Tokens::new([OLD]).unwrap()));
+fn request_without_valid_token_gets_407_even_for_a_hit() {
+    let (origin, peer) = (origin(), peer_with_tokens(&Tokens::new([OLD]).unwrap()));
     let url = origin.url("/a");
     let wrong = [
         String::new(),
-        shown(NEW),
-        shown(""),
+        token_field(NEW),
+        token_field(""),
         format!("Proxy-Authorization: Basic {OLD}\r\n"),
         format!("Authorization: Bearer {OLD}\r\n"),
-        shown(OLD) + &shown(OLD),
+        token_field(OLD) + &token_field(OLD),
     ];
     for round in 0..2 {
         for fields in &wrong {
@@ -48,7 +48,7 @@ fn who_shows_no_token_or_another_is_not_answered_also_when_it_is_stored() {
             let range = fields.clone() + "Range: bytes=0-0\r\n";
             assert_eq!(peer.get_with(&url, &range).status, 407);
         }
-        let answer = peer.get_with(&url, &shown(OLD));
+        let answer = peer.get_with(&url, &token_field(OLD));
         assert_eq!((answer.status, &answer.body[..]), (200, &b"/a"[..]));
         assert_eq!(Outcome::of(&answer.headers) == Some(Outcome::Hit), round > 0);
     }
@@ -58,10 +58,10 @@ fn who_shows_no_token_or_another_is_not_answered_also_when_it_is_stored() {
 }
 
 #[test]
-fn no_origin_is_shown_the_token() {
-    let (origin, peer) = (origin(), guarded(&Tokens::new([OLD]).unwrap()));
-    peer.get_with(&origin.url("/a"), &shown(OLD));
-    peer.send("DELETE", &origin.url("/a"), &shown(OLD));
+fn token_is_not_forwarded_to_origins() {
+    let (origin, peer) = (origin(), peer_with_tokens(&Tokens::new([OLD]).unwrap()));
+    peer.get_with(&origin.url("/a"), &token_field(OLD));
+    peer.send("DELETE", &origin.url("/a"), &token_field(OLD));
     assert_eq!(origin.count(), 2);
     for received in origin.seen() {
         assert!(!format!("{received:?}").contains(OLD), "{received:?}");
@@ -69,12 +69,12 @@ fn no_origin_is_shown_the_token() {
 }
 
 #[test]
-fn a_token_is_changed_without_an_interruption() {
+fn token_can_be_rotated_without_interruption() {
     let (origin, file) = (origin(), tempfile::NamedTempFile::new().unwrap());
     std::fs::write(file.path(), OLD).unwrap();
     let tokens = Tokens::from_file(file.path()).unwrap();
-    let peer = guarded(&tokens);
-    let statuses = || [OLD, NEW].map(|token| peer.get_with(&origin.url("/a"), &shown(token)).status);
+    let peer = peer_with_tokens(&tokens);
+    let statuses = || [OLD, NEW].map(|token| peer.get_with(&origin.url("/a"), &token_field(token)).status);
     assert_eq!(statuses(), [200, 407]);
     std::fs::write(file.path(), format!("{OLD}\n{NEW}\n")).unwrap();
     tokens.reload().unwrap();
@@ -86,7 +86,7 @@ fn a_token_is_changed_without_an_interruption() {
 }
 
 #[test]
-fn a_client_and_the_peers_of_a_pool_show_it_to_each_other() {
+fn clients_and_peers_send_the_token_to_peers() {
     let (origin, tokens) = (origin(), Tokens::new([OLD]).unwrap());
     let listeners = [listen(), listen(), listen()];
     let urls: Vec<String> =
@@ -96,7 +96,7 @@ fn a_client_and_the_peers_of_a_pool_show_it_to_each_other() {
         .zip(&urls)
         .map(|(listener, url)| {
             let peer = Peer::builder(url).pool(urls.clone()).tokens(tokens.clone()).build().unwrap();
-            let serving = peer.serve_on(listener, FrontOptions::new()).unwrap();
+            let serving = peer.serve_on(listener, ServerConfig::new()).unwrap();
             (peer, serving)
         })
         .collect();
@@ -116,7 +116,7 @@ fn a_client_and_the_peers_of_a_pool_show_it_to_each_other() {
 }
 
 #[test]
-fn nothing_is_opened_to_others_until_it_is_said_for_whom_and_to_what() {
+fn public_listener_requires_access_and_origin_options() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), OLD).unwrap();
     let path = file.path().to_str().unwrap();
@@ -126,7 +126,7 @@ fn nothing_is_opened_to_others_until_it_is_said_for_whom_and_to_what() {
             .chain(more.iter().copied())
             .collect()
     }
-    for (more, says) in [
+    for (more, expected) in [
         (&[][..], &["--token-file", "--tls-client-ca", "--allow-anyone", "--origins"][..]),
         (&["--allow-anyone"], &["--origins"]),
         (&["--token-file", path], &["--origins"]),
@@ -135,9 +135,9 @@ fn nothing_is_opened_to_others_until_it_is_said_for_whom_and_to_what() {
     ] {
         let refused = run(serve(more));
         assert_eq!(refused.status.code(), Some(2), "{more:?}");
-        let said = String::from_utf8(refused.stderr).unwrap();
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(says.iter().all(|word| said.contains(word)), "{said}");
+        let message = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert!(expected.iter().all(|word| message.contains(word)), "{message}");
     }
     for more in [&["--allow-anyone", "--origins", "any"][..], &["--token-file", path, "--origins", "public"]]
     {
@@ -149,7 +149,7 @@ fn nothing_is_opened_to_others_until_it_is_said_for_whom_and_to_what() {
 }
 
 #[test]
-fn the_command_takes_tokens_from_files_and_shows_them_to_nobody_else() {
+fn command_reads_tokens_from_files_and_never_logs_them() {
     let (origin, file) = (origin(), tempfile::NamedTempFile::new().unwrap());
     std::fs::write(file.path(), OLD).unwrap();
     let path = file.path().to_str().unwrap();
@@ -161,8 +161,8 @@ fn the_command_takes_tokens_from_files_and_shows_them_to_nobody_else() {
     let url = origin.url("/a");
     let refused = run(["get", "--peer", peer, &url]);
     assert_eq!(refused.status.code(), Some(1));
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.contains("token") && said.lines().count() == 1, "{said}");
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("token") && message.lines().count() == 1, "{message}");
     let answered = run(["get", "--peer", peer, "--token-file", path, &url]);
     assert_eq!((answered.status.code(), &answered.stdout[..]), (Some(0), &b"/a"[..]));
     let mut by_environment = command(["-v", "get", "--peer", peer, &url]);
@@ -183,13 +183,13 @@ fn the_command_takes_tokens_from_files_and_shows_them_to_nobody_else() {
 
 const OPERATOR: &str = "a-token-of-the-operators";
 
-/// Sends a request that shows this token, if one.
+/// Sends a request with this token, if any. Returns the status.
 fn status(peer: &PeerProcess, method: &str, target: &str, token: Option<&str>) -> u16 {
-    send(peer.address, method, target, &token.map(shown).unwrap_or_default()).status
+    send(peer.address, method, target, &token.map(token_field).unwrap_or_default()).status
 }
 
 #[test]
-fn reading_and_operating_are_separate_rights_where_there_are_operator_tokens() {
+fn operator_tokens_separate_reading_from_operating() {
     let origin = origin();
     let (readers, operators) =
         (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
@@ -208,36 +208,36 @@ fn reading_and_operating_are_separate_rights_where_there_are_operator_tokens() {
     };
     let target = format!("/proxy?q={}", escaped(&origin.url("/a")));
     let leaving = format!("/proxy/leaving?q={}", escaped(&two.url()));
-    for (method, target, by_nobody, by_reader, by_operator) in [
+    for (method, target, without_token, by_reader, by_operator) in [
         ("GET", target.as_str(), 407, 200, 200),
         ("GET", &target.replacen("proxy", "proxy/why", 1), 407, 200, 200),
         ("PURGE", "/proxy?all", 407, 403, 200),
         ("POST", &leaving, 407, 403, 204),
     ] {
-        assert_eq!(status(one, method, target, None), by_nobody, "{method} {target}");
+        assert_eq!(status(one, method, target, None), without_token, "{method} {target}");
         assert_eq!(status(one, method, target, Some(NEW)), 407, "{method} {target}");
         assert_eq!(status(one, method, target, Some(OLD)), by_reader, "{method} {target}");
-        // A purge of the pool goes to the other peers, which want to see it as well.
+        // A purge is passed on to the other peers, which require the operator token too.
         assert_eq!(status(one, method, target, Some(OPERATOR)), by_operator, "{method} {target}");
     }
     assert_eq!(command("get", reading, &origin.url("/b")).0, Some(0));
-    let (code, said) = command("purge", reading, "--all");
-    assert!(code == Some(1) && said.contains("operator token"), "{said}");
+    let (code, message) = command("purge", reading, "--all");
+    assert!(code == Some(1) && message.contains("operator token"), "{message}");
     assert_eq!(command("purge", operating, "--all"), (Some(0), String::new()));
 
-    // A new token goes in behind the old one, and the old one goes out; what is no token changes nothing.
+    // Rotate the token: add the new one, then remove the old one. An invalid file changes nothing.
     std::fs::write(operators.path(), format!("{OPERATOR}\n{NEW}\n")).unwrap();
     pool.iter_mut().for_each(|peer| peer.process.signal("HUP"));
     let purged = |peer: &PeerProcess, token| status(peer, "PURGE", "/proxy?all", Some(token));
-    wait_until("the new token is not read", || pool.iter().all(|peer| purged(peer, NEW) == 200));
+    wait_until("the new token is not accepted", || pool.iter().all(|peer| purged(peer, NEW) == 200));
     std::fs::write(operators.path(), NEW).unwrap();
     pool.iter_mut().for_each(|peer| peer.process.signal("HUP"));
-    wait_until("the old token is not forgotten", || pool.iter().all(|peer| purged(peer, OPERATOR) == 407));
+    wait_until("the old token is still accepted", || pool.iter().all(|peer| purged(peer, OPERATOR) == 407));
     assert!(pool.iter().all(|peer| purged(peer, NEW) == 200 && purged(peer, OLD) == 403));
     std::fs::write(operators.path(), "short").unwrap();
     pool[0].process.signal("HUP");
-    let said = pool[0].process.wait_for_line("the operator tokens stay as they are");
-    assert!(said.contains(operating), "{said}");
+    let message = pool[0].process.wait_for_line("the operator tokens stay as they are");
+    assert!(message.contains(operating), "{message}");
     assert_eq!(purged(&pool[0], NEW), 200);
 
     let last = &mut pool[2].process;
@@ -247,12 +247,12 @@ fn reading_and_operating_are_separate_rights_where_there_are_operator_tokens() {
 }
 
 #[test]
-fn operator_tokens_alone_leave_reading_to_everybody() {
+fn operator_tokens_without_reader_tokens_leave_reading_open() {
     let (origin, operators) = (origin(), Tokens::new([OPERATOR]).unwrap());
     let peer = LocalPeer::start_with(|builder| builder.operator_tokens(operators).purge_by_anyone(true));
-    let admin = peer.peer.serve_admin_on(listen(), FrontOptions::new()).unwrap();
+    let admin = peer.peer.serve_admin_on(listen(), ServerConfig::new()).unwrap();
     assert_eq!(peer.get(&origin.url("/a")).status, 200);
-    for (token, expected) in [(String::new(), 407), (shown(OLD), 407), (shown(OPERATOR), 200)] {
+    for (token, expected) in [(String::new(), 407), (token_field(OLD), 407), (token_field(OPERATOR), 200)] {
         assert_eq!(send(peer.address(), "PURGE", "/proxy?all", &token).status, expected);
         assert_eq!(send(admin.local_addr(), "PURGE", "/purge?all", &token).status, expected);
         assert_eq!(send(admin.local_addr(), "GET", "/status", &token).status, 200);

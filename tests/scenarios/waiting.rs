@@ -1,28 +1,29 @@
-//! What waits: for origins that are slow or silent, for clients that leave, for memory.
+//! Requests that wait: for slow or silent origins, for clients that disconnect, for memory.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use forwardcache::{Body, Cancellation, EventFront, FrontOptions, Ledger, Result, RoundTripFn, Tokens};
+use forwardcache::{Body, Cancellation, Ledger, Result, RoundTripFn, Server, ServerConfig, Tokens};
 use http::{Request, Response};
 
 use crate::local::{LocalPeer, escaped};
-use crate::support::PATIENCE;
+use crate::support::TEST_TIMEOUT;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::raw::Connection;
 use crate::support::store::CheckedStore;
 
-/// What is asked for elsewhere is answered within this; where it is not, nothing comes for seconds.
-const SOON: Duration = Duration::from_secs(3);
+/// Other requests must be answered within this time. A blocked request takes many seconds.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
-/// As many threads as the command has.
-fn large() -> FrontOptions {
-    FrontOptions::new().workers(1024)
+/// As many worker threads as the command starts.
+fn many_workers() -> ServerConfig {
+    ServerConfig::new().workers(1024)
 }
 
-/// An origin that answers `/quick/…` at once, `/stream/…` with events until the gate opens, and all others then.
+/// An origin that answers `/quick/…` at once, `/stream/…` with an event stream until the gate opens, and all other
+/// requests when the gate opens.
 fn origin(gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::start(move |received: &Received| match received.target.split('/').nth(1) {
@@ -34,175 +35,180 @@ fn origin(gate: &Gate) -> Origin {
     })
 }
 
-/// Asks for what has to be fetched, what would happen to it, and that it be removed, each of which is answered.
-fn everything_else_is_answered(peer: &LocalPeer, elsewhere: &Origin) {
-    let begun = Instant::now();
+/// Checks that a fetch, an explanation and a purge are answered in time.
+fn assert_other_requests_are_answered(peer: &LocalPeer, elsewhere: &Origin) {
+    let started = Instant::now();
     let url = elsewhere.url("/quick/a");
     assert_eq!(peer.get(&url).status, 200);
     let why = crate::local::send(peer.address(), "GET", &format!("/proxy/why?q={}", escaped(&url)), "");
     assert_eq!(why.status, 200);
     assert_eq!(peer.send("PURGE", &url, "").status, 200);
-    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert!(started.elapsed() < ANSWER_LIMIT, "{:?}", started.elapsed());
 }
 
 #[test]
-fn many_misses_at_a_slow_origin_wait_for_it_together() {
+fn misses_wait_for_a_slow_origin_concurrently() {
     const MISSES: usize = 200;
     let gate = Gate::new();
-    let (origin, peer) = (origin(&gate), LocalPeer::start_on(large(), |builder| builder));
-    let mut asking: Vec<Connection> =
-        (0..MISSES).map(|number| peer.asked(&origin.url(&format!("/slow/{number}")))).collect();
-    // It answers the first one when it has heard of the last.
+    let (origin, peer) = (origin(&gate), LocalPeer::start_on(many_workers(), |builder| builder));
+    let mut connections: Vec<Connection> =
+        (0..MISSES).map(|number| peer.start_get(&origin.url(&format!("/slow/{number}")))).collect();
+    // The origin answers the first request only after it has received the last one.
     origin.wait_for(MISSES);
     gate.open();
-    for (number, connection) in asking.iter_mut().enumerate() {
+    for (number, connection) in connections.iter_mut().enumerate() {
         assert_eq!(connection.read_response().body, format!("/slow/{number}").as_bytes());
     }
 }
 
 #[test]
-fn open_streams_hold_up_nothing_else() {
+fn open_streams_do_not_block_other_requests() {
     let gate = Gate::new();
     let (origin, elsewhere) = (origin(&gate), origin(&gate));
-    let peer = LocalPeer::start_on(large(), |builder| builder);
+    let peer = LocalPeer::start_on(many_workers(), |builder| builder);
     let mut streams: Vec<Connection> =
-        (0..100).map(|number| peer.asked(&origin.url(&format!("/stream/{number}")))).collect();
+        (0..100).map(|number| peer.start_get(&origin.url(&format!("/stream/{number}")))).collect();
     streams.iter_mut().for_each(|stream| stream.wait_for_bytes(b"8\r\ndata: 1\n\r\n"));
-    everything_else_is_answered(&peer, &elsewhere);
-    everything_else_is_answered(&peer, &origin);
+    assert_other_requests_are_answered(&peer, &elsewhere);
+    assert_other_requests_are_answered(&peer, &origin);
     gate.open();
 }
 
 #[test]
-fn a_silent_origin_holds_up_nothing_else() {
+fn silent_origin_does_not_block_other_requests() {
     let gate = Gate::new();
     let (silent, elsewhere) = (origin(&gate), origin(&gate));
-    let peer = LocalPeer::start_on(large(), |builder| builder);
-    let _asking: Vec<Connection> =
-        (0..300).map(|number| peer.asked(&silent.url(&format!("/silent/{number}")))).collect();
+    let peer = LocalPeer::start_on(many_workers(), |builder| builder);
+    let _connections: Vec<Connection> =
+        (0..300).map(|number| peer.start_get(&silent.url(&format!("/silent/{number}")))).collect();
     silent.wait_for(200);
-    everything_else_is_answered(&peer, &elsewhere);
+    assert_other_requests_are_answered(&peer, &elsewhere);
     gate.open();
 }
 
 #[test]
-fn one_client_that_asks_for_silent_names_leaves_others_their_part() {
+fn client_with_many_silent_origins_does_not_block_other_clients() {
     let gate = Gate::new();
-    let waits = gate.clone();
+    let held_gate = gate.clone();
     let peer = LocalPeer::start_with(|builder| {
         builder.origin(RoundTripFn(move |request: Request<Body>| -> Result<Response<Body>> {
             if request.uri().host().is_some_and(|host| host.starts_with("silent")) {
-                waits.wait();
+                held_gate.wait();
             }
             Ok(Response::new(Body::from("here")))
         }))
     });
-    let _asking: Vec<Connection> = (0..1000)
-        .map(|number| peer.asked(&format!("http://silent-{}.example/{number}", number % 20)))
+    let _connections: Vec<Connection> = (0..1000)
+        .map(|number| peer.start_get(&format!("http://silent-{}.example/{number}", number % 20)))
         .collect();
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut other = Connection::open_from(Ipv4Addr::new(127, 0, 0, 2), peer.address());
     let target = escaped("http://another.example/");
     other.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: {}\r\n\r\n", peer.address()));
     assert_eq!(other.read_response().body, b"here");
-    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert!(started.elapsed() < ANSWER_LIMIT, "{:?}", started.elapsed());
     gate.open();
 }
 
-/// A front whose handler says what it was asked, and then waits until it is cancelled.
-fn waiting(workers: usize) -> (forwardcache::Serving, Receiver<String>, Receiver<()>) {
-    let ((says, said), (cancels, cancelled)) = (unbounded(), unbounded());
+/// A server whose handler reports the path and then waits until it is cancelled.
+fn cancellable_server(workers: usize) -> (forwardcache::ServerHandle, Receiver<String>, Receiver<()>) {
+    let ((path_sender, paths), (cancel_sender, cancellations)) = (unbounded(), unbounded());
     let handler = move |request: Request<Body>| {
-        says.send(request.uri().path().to_owned()).unwrap();
-        let (tell, told) = bounded::<()>(1);
-        let token = request.extensions().get::<Cancellation>().expect("a request can be cancelled").clone();
-        let hook = token.on_cancel(move || drop(tell));
+        path_sender.send(request.uri().path().to_owned()).unwrap();
+        let (cancel_signal, cancelled) = bounded::<()>(1);
+        let token =
+            request.extensions().get::<Cancellation>().expect("the request has a cancellation").clone();
+        let hook = token.on_cancel(move || drop(cancel_signal));
         if request.uri().path() != "/quick" {
-            assert!(told.recv_timeout(PATIENCE).is_err(), "nobody cancels it");
-            cancels.send(()).unwrap();
+            assert!(cancelled.recv_timeout(TEST_TIMEOUT).is_err(), "the request is not cancelled");
+            cancel_sender.send(()).unwrap();
         }
         drop(hook);
         Response::new(Body::from("done"))
     };
-    (EventFront::bind("127.0.0.1:0", FrontOptions::new().workers(workers), handler).unwrap(), said, cancelled)
+    (
+        Server::bind("127.0.0.1:0", ServerConfig::new().workers(workers), handler).unwrap(),
+        paths,
+        cancellations,
+    )
 }
 
-fn ask(address: SocketAddr, path: &str) -> Connection {
+fn send_get(address: SocketAddr, path: &str) -> Connection {
     let mut connection = Connection::open(address);
     connection.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     connection
 }
 
 #[test]
-fn what_a_client_waits_for_is_cancelled_when_it_leaves() {
-    let (serving, said, cancelled) = waiting(4);
-    for leaves_by_end in [true, false] {
-        let mut connection = ask(serving.local_addr(), "/a");
-        assert_eq!(said.recv_timeout(PATIENCE).unwrap(), "/a");
-        if leaves_by_end {
+fn handler_is_cancelled_when_the_client_disconnects() {
+    let (serving, paths, cancellations) = cancellable_server(4);
+    for half_close in [true, false] {
+        let mut connection = send_get(serving.local_addr(), "/a");
+        assert_eq!(paths.recv_timeout(TEST_TIMEOUT).unwrap(), "/a");
+        if half_close {
             connection.finish_writing();
         } else {
             drop(connection);
         }
-        cancelled.recv_timeout(PATIENCE).expect("the handler is told");
+        cancellations.recv_timeout(TEST_TIMEOUT).expect("the handler is cancelled");
     }
 }
 
 #[test]
-fn what_is_queued_is_not_begun_when_its_client_has_left() {
-    let (serving, said, cancelled) = waiting(1);
-    let first = ask(serving.local_addr(), "/first");
-    assert_eq!(said.recv_timeout(PATIENCE).unwrap(), "/first");
-    let mut queued = ask(serving.local_addr(), "/queued");
+fn queued_request_is_dropped_when_the_client_disconnects() {
+    let (serving, paths, cancellations) = cancellable_server(1);
+    let first = send_get(serving.local_addr(), "/first");
+    assert_eq!(paths.recv_timeout(TEST_TIMEOUT).unwrap(), "/first");
+    let mut queued = send_get(serving.local_addr(), "/queued");
     queued.finish_writing();
-    // Its end has been seen.
+    // The server has noticed the disconnect.
     assert!(queued.read_to_end().is_empty());
     drop(first);
-    cancelled.recv_timeout(PATIENCE).expect("the first one is told");
-    assert_eq!(ask(serving.local_addr(), "/quick").read_response().status, 200);
-    assert_eq!(said.recv_timeout(PATIENCE).unwrap(), "/quick");
+    cancellations.recv_timeout(TEST_TIMEOUT).expect("the first request is cancelled");
+    assert_eq!(send_get(serving.local_addr(), "/quick").read_response().status, 200);
+    assert_eq!(paths.recv_timeout(TEST_TIMEOUT).unwrap(), "/quick");
 }
 
 #[test]
-fn one_who_says_that_nothing_follows_still_gets_what_is_there() {
+fn hit_is_sent_after_a_half_close() {
     let gate = Gate::new();
     let (origin, peer) = (origin(&gate), LocalPeer::start());
     let url = origin.url("/quick/a");
     assert_eq!(peer.get(&url).status, 200);
-    let mut connection = peer.asked(&url);
+    let mut connection = peer.start_get(&url);
     connection.finish_writing();
     assert_eq!(connection.read_response().body, b"/quick/a");
     assert!(connection.read_to_end().is_empty());
 }
 
-/// A body that gives what comes through a channel.
-struct Fed(Receiver<Vec<u8>>);
+/// A body that yields the pieces received from a channel.
+struct ChannelBody(Receiver<Vec<u8>>);
 
-impl std::io::Read for Fed {
+impl std::io::Read for ChannelBody {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let piece = self.0.recv_timeout(PATIENCE).map_err(std::io::Error::other)?;
+        let piece = self.0.recv_timeout(TEST_TIMEOUT).map_err(std::io::Error::other)?;
         buffer[..piece.len()].copy_from_slice(&piece);
         Ok(piece.len())
     }
 }
 
 #[test]
-fn a_stream_ends_at_its_source_when_its_client_has_left() {
-    let (feed, fed): (Sender<Vec<u8>>, _) = bounded(0);
-    let handler = move |_: Request<Body>| Response::new(Body::from_reader(Fed(fed.clone()), None));
-    let serving = EventFront::bind("127.0.0.1:0", FrontOptions::new(), handler).unwrap();
-    let mut connection = ask(serving.local_addr(), "/stream");
-    feed.send(b"first".to_vec()).unwrap();
+fn stream_source_is_dropped_when_the_client_disconnects() {
+    let (piece_sender, pieces): (Sender<Vec<u8>>, _) = bounded(0);
+    let handler = move |_: Request<Body>| Response::new(Body::from_reader(ChannelBody(pieces.clone()), None));
+    let serving = Server::bind("127.0.0.1:0", ServerConfig::new(), handler).unwrap();
+    let mut connection = send_get(serving.local_addr(), "/stream");
+    piece_sender.send(b"first".to_vec()).unwrap();
     connection.wait_for_bytes(b"5\r\nfirst\r\n");
     drop(connection);
-    // Nobody takes more of it, once the end has been seen. The handler has a receiver of its own.
-    crate::support::wait_until("the stream goes on", || {
-        feed.send_timeout(b"more".to_vec(), Duration::from_millis(20)).is_err()
+    // Once the server has noticed the disconnect, it reads no more. The handler keeps its own receiver.
+    crate::support::wait_until("the stream is still read", || {
+        piece_sender.send_timeout(b"more".to_vec(), Duration::from_millis(20)).is_err()
     });
 }
 
 #[test]
-fn content_is_not_asked_for_before_it_is_known_who_sends_it() {
+fn body_is_not_requested_before_authorization() {
     let tokens = Tokens::new(["a-token-of-the-pool"]).unwrap();
     let peer = LocalPeer::start_with(|builder| builder.tokens(tokens));
     let target = format!("/proxy?q={}", escaped("http://origin.invalid/"));
@@ -225,17 +231,17 @@ fn content_is_not_asked_for_before_it_is_known_who_sends_it() {
     }
 }
 
-fn accounted(limit: u64) -> (LocalPeer, Arc<Ledger>) {
+fn peer_with_ledger(limit: u64) -> (LocalPeer, Arc<Ledger>) {
     let ledger = Ledger::new(limit);
     let store = CheckedStore::with_ledger(64 << 20, &ledger);
-    let options = FrontOptions::new().max_head(64 << 20);
+    let options = ServerConfig::new().max_head(64 << 20);
     (LocalPeer::start_on(options, |builder| builder.store(store)), ledger)
 }
 
 #[test]
-fn content_in_chunks_of_a_byte_is_held_within_the_memory_that_there_is() {
-    // What has been read and not been looked at counts too.
-    let (peer, ledger) = accounted(20 << 10);
+fn one_byte_chunks_are_limited_by_the_ledger() {
+    // Bytes that have been read but not parsed count too.
+    let (peer, ledger) = peer_with_ledger(20 << 10);
     let mut connection = Connection::open(peer.address());
     let target = escaped("http://origin.invalid/");
     let head =
@@ -244,27 +250,27 @@ fn content_in_chunks_of_a_byte_is_held_within_the_memory_that_there_is() {
     let response = connection.read_response();
     assert_eq!((response.status, response.field("connection")), (503, Some("close")));
     assert!(connection.read_to_end().is_empty());
-    crate::support::wait_until("it is still held", || ledger.total() == 0);
+    crate::support::wait_until("the memory is not released", || ledger.total() == 0);
 }
 
 #[test]
-fn the_slowest_reader_is_cut_off_when_the_memory_is_at_its_end() {
+fn slowest_reader_is_cut_off_when_memory_is_exhausted() {
     const LARGE: usize = 16 << 20;
     let origin = Origin::start(|received: &Received| {
         let length = if received.target == "/large" { LARGE } else { 10 };
         Reply::ok(vec![b'x'; length]).field("Cache-Control", "max-age=60")
     });
-    let (peer, ledger) = accounted(20 << 20);
+    let (peer, ledger) = peer_with_ledger(20 << 20);
     for path in ["/large", "/small"] {
         peer.peer.get(&origin.url(path)).unwrap().into_body().into_bytes().unwrap();
     }
-    let mut slow = peer.asked(&origin.url("/large"));
+    let mut slow = peer.start_get(&origin.url("/large"));
     slow.wait_for_bytes(b"x");
-    // A head that does not end takes memory that nobody can refuse.
+    // A head that never ends takes memory that cannot be refused.
     let mut long = Connection::open(peer.address());
     long.write(format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: {}", "x".repeat(8 << 20)));
-    crate::support::wait_until("it is not held", || ledger.total() > 20 << 20);
+    crate::support::wait_until("the memory of the head is not counted", || ledger.total() > 20 << 20);
     assert_eq!(peer.get(&origin.url("/small")).body.len(), 10);
-    crate::support::wait_until("nobody is cut off", || slow.is_reset());
+    crate::support::wait_until("the slow reader is not cut off", || slow.is_reset());
     assert_eq!(peer.get(&origin.url("/small")).status, 200);
 }

@@ -1,4 +1,4 @@
-//! The command of this crate, as it is released.
+//! The release build of this crate's command.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,26 +9,12 @@ use crate::processes::Process;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_forwardcache");
 
-/// Its memory where most of what it stores is on the disk.
-const ON_DISK: u64 = 16 << 20;
-
-/// A limit that keeps clients apart in daily life, and is in the way of one that is all of them.
+/// Raises the limit of connections per address, since the load comes from a single address.
 const CONNECTIONS: [&str; 2] = ["--max-connections-per-address", "20000"];
 
-pub(super) fn launch(
-    home: &Path,
-    port: u16,
-    origin: &Origin,
-    certificate: Option<&Path>,
-    is_on_disk: bool,
-) -> Result<Process> {
+pub(super) fn launch(home: &Path, port: u16, origin: &Origin, certificate: Option<&Path>) -> Result<Process> {
     let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), format!("127.0.0.1:{port}")];
-    let memory = if is_on_disk { ON_DISK } else { MEMORY };
-    arguments.extend(["--memory".to_owned(), format!("{}MiB", memory >> 20)]);
-    if is_on_disk {
-        arguments.extend(["--store".to_owned(), home.join("store").display().to_string()]);
-        arguments.extend(["--disk".to_owned(), format!("{}MiB", MEMORY >> 20)]);
-    }
+    arguments.extend(["--memory".to_owned(), format!("{}MiB", MEMORY >> 20)]);
     let help = Command::new(BINARY).args(["serve", "--help"]).output()?;
     if String::from_utf8_lossy(&help.stdout).contains(CONNECTIONS[0]) {
         arguments.extend(CONNECTIONS.map(str::to_owned));
@@ -43,7 +29,7 @@ pub(super) fn launch(
     Process::start(Path::new(BINARY), arguments, &home.join("log"))
 }
 
-/// Where a peer has what an origin, `http://host:port`, has at that path.
+/// Returns the path on a peer for a path of an origin, `http://host:port`.
 pub(crate) fn path(origin: &str, path: &str) -> String {
     let url = format!("{origin}{path}");
     format!("/proxy?q={}", url.replace(':', "%3A").replace('/', "%2F"))

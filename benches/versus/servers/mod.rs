@@ -1,11 +1,11 @@
-//! The servers, each on a free loopback port, with all that it writes in a folder in memory.
+//! The servers, each on a free loopback port with a temporary folder in memory.
 //!
-//! | file | what it starts |
+//! | module | server |
 //! |---|---|
-//! | `origin` | where all fetch from: an nginx, or what `slow` holds |
-//! | `slow` | an origin of this process, which lets each request wait, and has event streams |
+//! | `origin` | the origin: an nginx, or the one in `slow` |
+//! | `slow` | an origin in this process with a fixed latency and event streams |
 //! | `forwardcache` | the command of this crate |
-//! | `nginx`, `varnish`, `squid` | what it is measured against, each as a cache before the origin |
+//! | `nginx`, `varnish`, `squid` | the other servers, each as a cache in front of the origin |
 
 pub(crate) mod forwardcache;
 mod nginx;
@@ -35,13 +35,13 @@ use crate::tls;
 
 pub(crate) use origin::{HUGE, LARGE, MEDIUM, Origin, SMALL};
 
-/// The memory that each may use for what it stores.
+/// The memory limit of each cache in bytes.
 pub(crate) const MEMORY: u64 = 1 << 30;
 
-/// Between the choice of a free port and the server's `bind` another process may take it.
+/// Another process may take a free port between its choice and the server's `bind`.
 const ATTEMPTS: u32 = 3;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
@@ -66,41 +66,35 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A cache before the origin. Dropping it ends it.
+/// A cache in front of the origin, stopped when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
-    /// Its scheme, host and port.
+    /// The scheme, host and port of the origin.
     origin: String,
-    /// How it is asked, if it speaks TLS.
+    /// The configuration of its clients, if it uses TLS.
     tls: Option<Arc<ClientConfig>>,
-    // Ended before its folder is removed.
+    // Dropped before the folder is removed.
     process: Process,
     _home: TempDir,
 }
 
 impl Server {
     pub(crate) fn start(kind: Kind, origin: &Origin) -> Result<Self> {
-        Self::start_with(kind, origin, None, false)
+        Self::start_with(kind, origin, None)
     }
 
-    /// As [`start`](Self::start); with the file of a certificate and its key it speaks TLS, which forwardcache and nginx
-    /// do.
-    /// On disk, what it stores is in files: of nginx it always is, and forwardcache has little memory then.
-    pub(crate) fn start_with(
-        kind: Kind,
-        origin: &Origin,
-        certificate: Option<&Path>,
-        is_on_disk: bool,
-    ) -> Result<Self> {
+    /// Like [`start`](Self::start). With a file that contains a certificate and its key, the server uses TLS; only
+    /// forwardcache and nginx support that here.
+    pub(crate) fn start_with(kind: Kind, origin: &Origin, certificate: Option<&Path>) -> Result<Self> {
         let launch = |home: &Path, port| match kind {
-            Kind::Forwardcache => forwardcache::launch(home, port, origin, certificate, is_on_disk),
+            Kind::Forwardcache => forwardcache::launch(home, port, origin, certificate),
             Kind::Nginx => nginx::launch(home, port, origin, certificate),
             Kind::Varnish => varnish::launch(home, port, origin),
             Kind::Squid => squid::launch(home, port, origin),
         };
-        let (process, address, home) = started(&kind.to_string(), launch)?;
+        let (process, address, home) = start_process(&kind.to_string(), launch)?;
         let tls = certificate.map(|_| tls::config(false)).transpose()?;
         Ok(Self { kind, address, origin: origin.url(), tls, process, _home: home })
     }
@@ -113,7 +107,7 @@ impl Server {
         if self.is_tls() { "https" } else { "http" }
     }
 
-    /// Where this server has what the origin has at that path.
+    /// Returns the path on this server for a path of the origin.
     pub(crate) fn path(&self, path: &str) -> String {
         match self.kind {
             Kind::Forwardcache => forwardcache::path(&self.origin, path),
@@ -129,7 +123,7 @@ impl Server {
         }
     }
 
-    /// Whether it says that an answer came from its cache.
+    /// Returns whether the response is marked as a cache hit.
     pub(crate) fn is_hit(&self, answer: &Answer) -> bool {
         match self.kind {
             Kind::Forwardcache => answer.field("x-from-cache") == Some("1"),
@@ -141,47 +135,47 @@ impl Server {
         self.process.usage()
     }
 
-    pub(crate) fn whole_resident(&self) -> u64 {
-        self.process.whole_resident()
+    pub(crate) fn own_resident(&self) -> u64 {
+        self.process.own_resident()
     }
 
-    pub(crate) fn last_words(&self) -> String {
-        self.process.last_words()
+    pub(crate) fn output_tail(&self) -> String {
+        self.process.output_tail()
     }
 }
 
-/// A process that `launch` starts, once it can be connected to.
-fn started(
+/// Starts a process with `launch` and waits until it accepts connections.
+fn start_process(
     name: &str,
     launch: impl Fn(&Path, u16) -> Result<Process>,
 ) -> Result<(Process, SocketAddr, TempDir)> {
-    let mut complaints = String::new();
+    let mut stderr = String::new();
     for _ in 0..ATTEMPTS {
         let home = home()?;
         let address = free_address()?;
         let mut process = launch(home.path(), address.port())?;
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE && !process.has_ended() {
-            if TcpStream::connect_timeout(&address, PATIENCE).is_ok() {
+        let started = Instant::now();
+        while started.elapsed() < TIMEOUT && !process.has_ended() {
+            if TcpStream::connect_timeout(&address, TIMEOUT).is_ok() {
                 return Ok((process, address, home));
             }
             thread::sleep(Duration::from_millis(5));
         }
-        complaints = process.last_words();
+        stderr = process.output_tail();
     }
-    Err(format!("{name} does not start:\n{complaints}").into())
+    Err(format!("{name} does not start:\n{stderr}").into())
 }
 
 pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// A folder in memory, if there is room in one, so that nobody is measured by the disk. Servers that change their
-/// user can write there.
+/// Creates a temporary folder, in memory if there is enough space, so that the disk does not affect the results. It
+/// is writable for servers that change their user.
 pub(crate) fn home() -> Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("versus-");
-    // Containers often have but 64 MiB there.
+    // Containers often have only 64 MiB there.
     let memory = Path::new("/dev/shm");
     let has_room = free_bytes(memory).is_ok_and(|free| free >= 2 * MEMORY);
     let folder = if has_room { builder.tempdir_in(memory)? } else { builder.tempdir()? };
@@ -192,5 +186,5 @@ pub(crate) fn home() -> Result<TempDir> {
 fn free_bytes(folder: &Path) -> Result<u64> {
     let output = Command::new("df").args(["-B1", "--output=avail"]).arg(folder).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.lines().nth(1).ok_or("df says nothing")?.trim().parse()?)
+    Ok(text.lines().nth(1).ok_or("unexpected output of df")?.trim().parse()?)
 }

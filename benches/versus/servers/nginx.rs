@@ -1,7 +1,7 @@
-//! nginx with `proxy_cache`, its cache in memory.
+//! nginx with `proxy_cache`, with the cache in memory.
 //!
-//! Not with `tcp_nopush`, which often goes with `sendfile`: on loopback the end of an answer of 64 KiB then
-//! waits some 40 ms for the client's acknowledgement, and nginx would be a tenth of itself.
+//! `tcp_nopush`, which is often combined with `sendfile`, is off: on loopback it delays the end of a response of 64
+//! KiB by about 40 ms until the client's acknowledgement, which reduces nginx to a tenth of its rate.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::processes::Process;
 pub(super) fn launch(home: &Path, port: u16, origin: &Origin, certificate: Option<&Path>) -> Result<Process> {
     let folder = home.display();
     let most = MEMORY.min(free_bytes(home)? / 2);
-    // A process for each core is what nginx advises.
+    // nginx recommends one worker process per core.
     let workers = thread::available_parallelism()?;
     let (address, scheme) = (origin.address, origin.scheme());
     let tls = origin.authority().map_or(String::new(), |file| {

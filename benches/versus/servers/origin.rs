@@ -1,4 +1,4 @@
-//! Where all fetch from: an nginx that answers from memory, and counts; or an origin that lets requests wait.
+//! The origin: an nginx that responds from memory and counts requests, or one with a fixed latency.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::slow::Slow;
-use super::{home, started};
+use super::{home, start_process};
 use crate::Result;
 use crate::client;
 use crate::packages;
 use crate::processes::Process;
 
-/// What it has that is always the same: the path, and how long the body is.
+/// The static files: path and length.
 pub(crate) const SMALL: (&str, u64) = ("/files/1-kib", 1 << 10);
 pub(crate) const MEDIUM: (&str, u64) = ("/files/64-kib", 64 << 10);
 pub(crate) const LARGE: (&str, u64) = ("/files/1-mib", 1 << 20);
@@ -23,83 +23,81 @@ pub(crate) const HUGE: (&str, u64) = ("/files/60-mib", 60 << 20);
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
-    by: By,
-    /// The file of the certificate that it shows, if it speaks TLS.
+    backend: Backend,
+    /// The file with its certificate if it uses TLS.
     authority: Option<PathBuf>,
     home: TempDir,
 }
 
-/// Who answers.
+/// The implementation.
 #[derive(Debug)]
-enum By {
-    /// And how often it was asked for its count, which it counts too.
+enum Backend {
+    /// An nginx process, and the number of requests for its counter, which it counts too.
     Nginx(Process, u64),
     Slow(Slow),
 }
 
 impl Origin {
-    /// Under it, with any number after it, is a body as long as that of [`SMALL`]: each a URL of its own.
+    /// The prefix of distinct URLs: each number appended to it gives a URL with a body as long as that of [`SMALL`].
     pub(crate) const DISTINCT: &str = "/miss/";
 
-    /// Under it, with the path of a file and any number after it, is what that file has: each a URL of its own.
-    pub(crate) const NUMBERED: &str = "/numbered";
-
-    /// Under it, with any number after it, is an event stream without an end.
+    /// The prefix of event streams: each number appended to it gives a stream without end.
     pub(crate) const STREAM: &str = "/stream/";
 
-    /// An event of a stream, and the time between two of them.
+    /// An event of a stream, and the interval between events.
     pub(crate) const EVENT: &str = "data: tick\n\n";
     pub(crate) const EVENTS: Duration = Duration::from_millis(500);
 
     pub(crate) fn start() -> Result<Self> {
-        let (process, address, home) = started("the origin", launch)?;
-        Ok(Self { address, by: By::Nginx(process, 0), authority: None, home })
+        let (process, address, home) = start_process("the origin", launch)?;
+        Ok(Self { address, backend: Backend::Nginx(process, 0), authority: None, home })
     }
 
-    /// One that takes that long for each of [`DISTINCT`](Self::DISTINCT), over TLS or not, and has
-    /// [`STREAM`](Self::STREAM) too. Of the others it has [`SMALL`], at once.
+    /// Starts an origin with this latency for [`DISTINCT`](Self::DISTINCT), with or without TLS. It also serves
+    /// [`STREAM`](Self::STREAM), and [`SMALL`] without latency.
     pub(crate) fn slow(delay: Duration, is_tls: bool) -> Result<Self> {
         let home = home()?;
         let authority = is_tls.then(|| home.path().join("certificate.pem"));
         let slow = Slow::start(delay, authority.as_deref())?;
-        Ok(Self { address: slow.address, by: By::Slow(slow), authority, home })
+        Ok(Self { address: slow.address, backend: Backend::Slow(slow), authority, home })
     }
 
     pub(crate) fn scheme(&self) -> &'static str {
         if self.authority.is_some() { "https" } else { "http" }
     }
 
-    /// Its scheme, host and port.
+    /// Returns the scheme, host and port.
     pub(crate) fn url(&self) -> String {
         format!("{}://{}", self.scheme(), self.address)
     }
 
-    /// The file of the certificate to trust, if it speaks TLS.
+    /// Returns the file with the certificate to trust if the origin uses TLS.
     pub(crate) fn authority(&self) -> Option<&Path> {
         self.authority.as_deref()
     }
 
-    /// A folder for what is needed as long as the origin is.
+    /// Returns a folder that exists as long as the origin.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// How many requests it was sent so far, without this question and those like it.
-    pub(crate) fn asked(&mut self) -> Result<u64> {
-        let (process, questions) = match &mut self.by {
-            By::Nginx(process, questions) => (process, questions),
-            By::Slow(slow) => return Ok(slow.asked()),
+    /// Returns the number of requests received so far, without those for the counter.
+    pub(crate) fn request_count(&mut self) -> Result<u64> {
+        let (process, counter_requests) = match &mut self.backend {
+            Backend::Nginx(process, counter_requests) => (process, counter_requests),
+            Backend::Slow(slow) => return Ok(slow.request_count()),
         };
         if process.has_ended() {
-            return Err(format!("the origin has ended:\n{}", process.last_words()).into());
+            return Err(format!("the origin has ended:\n{}", process.output_tail()).into());
         }
         let answer = client::get(self.address, "/count")?;
-        *questions += 1;
-        // The third number of the third line: "server accepts handled requests", and then their numbers.
+        *counter_requests += 1;
+        // The third line contains the numbers of "server accepts handled requests".
         let text = String::from_utf8(answer.body)?;
         let numbers = text.lines().nth(2).unwrap_or_default();
-        let requests: u64 = numbers.split_whitespace().nth(2).ok_or("the origin does not count")?.parse()?;
-        Ok(requests - *questions)
+        let requests: u64 =
+            numbers.split_whitespace().nth(2).ok_or("the origin's counter cannot be parsed")?.parse()?;
+        Ok(requests - *counter_requests)
     }
 }
 
@@ -138,10 +136,6 @@ http {{
             add_header Cache-Control "public, max-age=3600";
             add_header X-Content-Type-Options nosniff;
         }}
-        location ~ ^{numbered}(/files/[^/]*)/ {{
-            add_header Cache-Control "public, max-age=3600";
-            try_files $1 =404;
-        }}
         location {distinct} {{
             default_type "text/html; charset=utf-8";
             add_header Cache-Control "public, max-age=3600";
@@ -155,7 +149,6 @@ http {{
 }}
 "#,
         distinct = Origin::DISTINCT,
-        numbered = Origin::NUMBERED,
     );
     let file = home.join("nginx.conf");
     fs::write(&file, config)?;

@@ -1,5 +1,5 @@
-//! An origin of this process that lets each request wait, as far origins do, and that has event streams. A
-//! connection has a thread with a small stack: hundreds of them sleep at a time, and cost nothing.
+//! An origin in this process with a fixed latency and event streams. Each connection has a thread with a small stack;
+//! hundreds of sleeping threads use no CPU time.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -20,10 +20,10 @@ use crate::Result;
 
 const STACK: usize = 256 << 10;
 
-/// More than any request here has before its body, and none has a body.
+/// The limit for the head of a request; no request here has a body.
 const HEAD: usize = 16 << 10;
 
-/// Dropping it ends it: its connections with their clients, or with what they do.
+/// Dropping it stops accepting; open connections end with their clients or after their current response.
 #[derive(Debug)]
 pub(super) struct Slow {
     pub(super) address: SocketAddr,
@@ -34,37 +34,37 @@ pub(super) struct Slow {
 struct Shared {
     delay: Duration,
     tls: Option<Arc<ServerConfig>>,
-    asked: AtomicU64,
+    requests: AtomicU64,
     has_ended: AtomicBool,
 }
 
 impl Slow {
-    /// Each request under [`Origin::DISTINCT`] takes that long. With `certificate`, it speaks TLS, and whoever
-    /// trusts the certificate in that file trusts it.
+    /// Starts the origin with this latency under [`Origin::DISTINCT`]. With `certificate`, it uses TLS and writes its
+    /// certificate to that file.
     pub(super) fn start(delay: Duration, certificate: Option<&Path>) -> Result<Self> {
         let tls = certificate.map(tls_config).transpose()?;
-        // What the standard library lets wait for `accept` is fewer than connect here at a time.
+        // The backlog of the standard library is too small for the number of simultaneous connections.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
         socket.listen(4096)?;
         let listener = TcpListener::from(socket);
         let address = listener.local_addr()?;
-        let (asked, has_ended) = (AtomicU64::new(0), AtomicBool::new(false));
-        let shared = Arc::new(Shared { delay, tls, asked, has_ended });
+        let (requests, has_ended) = (AtomicU64::new(0), AtomicBool::new(false));
+        let shared = Arc::new(Shared { delay, tls, requests, has_ended });
         let of_listener = Arc::clone(&shared);
         thread::Builder::new().name("origin".to_owned()).spawn(move || accept(&listener, &of_listener))?;
         Ok(Self { address, shared })
     }
 
-    pub(super) fn asked(&self) -> u64 {
-        self.shared.asked.load(Ordering::Relaxed)
+    pub(super) fn request_count(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Slow {
     fn drop(&mut self) {
         self.shared.has_ended.store(true, Ordering::Relaxed);
-        // It waits for a connection, and looks only then.
+        // Connect to wake `accept`, so that it sees the flag.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -88,12 +88,12 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let Ok(socket) = socket else { continue };
         let shared = Arc::clone(shared);
-        // Where no thread can be had, the connection ends: whoever asks is told so by that.
+        // If no thread can be created, the connection is closed.
         let _ = thread::Builder::new().stack_size(STACK).spawn(move || serve(socket, &shared));
     }
 }
 
-/// Until the client ends the connection.
+/// Serves requests until the client closes the connection.
 fn serve(socket: TcpStream, shared: &Shared) -> io::Result<()> {
     socket.set_nodelay(true)?;
     match &shared.tls {
@@ -110,7 +110,7 @@ fn serve_on(mut stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
     let small = vec![b'x'; usize::try_from(SMALL.1).unwrap_or(0)];
     let mut head = Vec::with_capacity(1 << 10);
     while read_head(&mut stream, &mut head)? {
-        shared.asked.fetch_add(1, Ordering::Relaxed);
+        shared.requests.fetch_add(1, Ordering::Relaxed);
         let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
         let target = str::from_utf8(line).unwrap_or_default().split(' ').nth(1).unwrap_or_default();
         if target.starts_with(Origin::STREAM) {
@@ -132,7 +132,7 @@ fn serve_on(mut stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
     Ok(())
 }
 
-/// `false` at the end of the connection. No client here sends a request before the last is answered.
+/// Reads the head of a request. Returns `false` at the end of the connection. Clients here do not pipeline.
 fn read_head(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<bool> {
     head.clear();
     let mut piece = [0; 2048];
@@ -146,9 +146,9 @@ fn read_head(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Until the client or the origin ends.
+/// Sends events until the client disconnects or the origin is dropped.
 fn send_events(stream: &mut impl Write, shared: &Shared) -> io::Result<()> {
-    // The last field has nginx pass on each event when it comes.
+    // X-Accel-Buffering makes nginx pass on each event immediately.
     stream.write_all(
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\
           Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n\r\n",

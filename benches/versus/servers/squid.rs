@@ -1,5 +1,5 @@
-//! Squid as an accelerator, with its cache in memory. One process: its workers share no memory cache
-//! without a helper that is started in the background.
+//! Squid as an accelerator, with its cache in memory. It runs as a single process, because its workers can share a
+//! memory cache only with the help of a background process.
 
 use std::fs;
 use std::path::Path;

@@ -30,7 +30,7 @@ sub vcl_deliver {{
     let file = home.join("rules.vcl");
     fs::write(&file, rules)?;
     let arguments = [
-        // In the foreground; no console; as whoever started it.
+        // Run in the foreground, without a console, as the current user.
         "-F".to_owned(),
         "-T".to_owned(),
         "none".to_owned(),
@@ -44,7 +44,7 @@ sub vcl_deliver {{
         format!("127.0.0.1:{port}"),
         "-s".to_owned(),
         format!("malloc,{MEMORY}b"),
-        // Enough threads from the start for every connection that asks.
+        // Start enough threads for every connection.
         "-p".to_owned(),
         "thread_pools=2".to_owned(),
         "-p".to_owned(),

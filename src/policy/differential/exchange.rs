@@ -12,8 +12,8 @@ use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy};
 use proptest::prelude::*;
 
 use super::Answer;
-use crate::header::cache_control::{RequestDirectives, ResponseDirectives};
-use crate::header::date;
+use crate::message::header::cache_control::{RequestDirectives, ResponseDirectives};
+use crate::message::header::date;
 use crate::policy::{
     CredentialDigest, Mode, Reuse, Rules, StoringRequest, Times, Variant, implied_fields, may_store, reuse,
     validity,

@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::exchange::{AgeForm, Argument, DAY, Exchange};
-use crate::header::cache_control::MAX_DELTA_SECONDS;
+use crate::message::header::cache_control::MAX_DELTA_SECONDS;
 
 /// Who is right about a difference, or what the freedom was used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::head::{Head, Place, decode, encode};
 use super::index::{Index, Tables, failed};
 use super::known::Known;
 use super::pending::{Body, Op, Put};
-use crate::purge::{Purge, Purged};
+use crate::message::purge::{Purge, Purged};
 use crate::store::{MAX_VARIANTS, StoreError, StoredResponse, url_of};
 
 /// How long a disk that failed is left alone.
@@ -209,7 +209,7 @@ fn commit(core: &Arc<Core>, ops: &[Arc<Op>]) -> Result<Vec<Result<Purged, StoreE
 fn size(op: &Op) -> u64 {
     match op {
         Op::Put(put) => {
-            let body = put.response.body().len() as u64;
+            let body = put.in_memory();
             let body = if body <= SMALL { 2 * body } else { body_file::file_length(body) + 4096 };
             body + 4096
         }
@@ -266,7 +266,7 @@ fn write_put(
     let old = heads.iter().position(|head| head.response.variant() == response.variant());
     let is_overtaken = old.is_some_and(|at| heads[at].response.sequence() > response.sequence());
     let is_same = |head: &Head| {
-        head.length == response.length()
+        head.length == response.body_length() as u64
             && response.digest().is_some()
             && head.response.digest() == response.digest()
     };
@@ -297,7 +297,7 @@ fn write_put(
         Head {
             number,
             place,
-            length: response.length(),
+            length: response.body_length() as u64,
             rules: *rules,
             response: StoredResponse::clone(response),
         },

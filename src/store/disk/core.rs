@@ -18,10 +18,10 @@ use super::pending::{Body, Op, Pending, Put};
 use super::room::Room;
 use super::stored_body::StoredBody;
 use super::trouble::Trouble;
-use crate::digest::Digest;
-use crate::fill::StoredBytes;
-use crate::ledger::{Ledger, Use};
-use crate::pieces::Pieces;
+use crate::base::ledger::{Ledger, Use};
+use crate::message::digest::Digest;
+use crate::message::pieces::Pieces;
+use crate::message::stored_bytes::StoredBytes;
 use crate::store::{Key, RemoteBody, StoreError, StoredResponse};
 
 /// The largest body that is in the index, in bytes.

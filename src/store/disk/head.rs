@@ -11,8 +11,8 @@
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::digest::Digest;
-use crate::pieces::Pieces;
+use crate::message::digest::Digest;
+use crate::message::pieces::Pieces;
 use crate::store::record::read::{Reader, check_fields, corrupt, cut_short};
 use crate::store::record::write::{Sink, write_validity, write_variant};
 use crate::store::{MAX_VARIANTS, StoreError, StoredResponse};
@@ -56,7 +56,7 @@ pub(super) fn encode(key: &str, heads: &[Head]) -> Vec<u8> {
         row.number(*length);
         row.number(*rules);
         row.write(&response.status().as_u16().to_be_bytes());
-        row.block(response.field_lines());
+        row.block(response.lines());
         let digest = response.digest().map_or([0; 32], |digest| *digest.as_bytes());
         row.write(&digest);
         write_validity(&mut row, response.validity());

@@ -47,9 +47,9 @@ use self::pending::{Body, Op, Put};
 use self::stored_body::BodyWriter;
 use super::tier::{Tier, TierUsage, Work};
 use super::{Key, StoreError, StoredResponse, Usage, url_of};
-use crate::fill::Spill;
-use crate::ledger::Ledger;
-use crate::purge::{Purge, Purged};
+use crate::base::ledger::Ledger;
+use crate::message::purge::{Purge, Purged};
+use crate::message::stored_bytes::Spill;
 
 /// How much a store may take that was given no capacity, in bytes.
 const CAPACITY: u64 = 1 << 30;
@@ -59,7 +59,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Stored responses in a directory, below those in memory: they are there after a restart, and may be larger than memory.
 ///
-/// A cache has it by [`CachingBuilder::disk`](crate::CachingBuilder::disk) or
+/// A cache has it by [`HttpCacheBuilder::disk`](crate::HttpCacheBuilder::disk) or
 /// [`PeerBuilder::disk`](crate::PeerBuilder::disk). What it stores is written behind, a second later at most; what is
 /// invalidated is gone for good before the call returns. Whatever is read is checked; what is not what was written is
 /// removed, and asked of the origin again. A disk that fails costs requests to origins, and no request.
@@ -68,12 +68,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The directory belongs to the store: it has to be empty or one of its own.
 ///
 /// ```
-/// use forwardcache::{Caching, DiskStore};
+/// use forwardcache::{HttpCache, DiskStore};
 ///
 /// # let directory = tempfile::tempdir().unwrap();
 /// # let directory = directory.path().join("cache");
 /// let disk = DiskStore::open(&directory)?.capacity(50 << 30);
-/// let cache = Caching::builder().disk(&disk).build().unwrap();
+/// let cache = HttpCache::builder().disk(&disk).build().unwrap();
 /// # Ok::<(), forwardcache::StoreError>(())
 /// ```
 ///
@@ -176,7 +176,7 @@ impl DiskStore {
     fn put_as(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, body: Body) -> bool {
         let core = self.core();
         let hash = core.hash(key.as_str());
-        let is_taken = may_write(key, response) && response.length() <= core.max_body() && {
+        let is_taken = may_write(key, response) && response.body_length() as u64 <= core.max_body() && {
             let (key, response) = (key.clone(), Arc::clone(response));
             core.sequence.fetch_max(response.sequence(), Ordering::Relaxed);
             core.pending.push(hash, Op::Put(Put { key, hash, rules, response, body }))

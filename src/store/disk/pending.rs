@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::core::ByHash;
-use crate::purge::{Purge, Purged};
+use crate::message::purge::{Purge, Purged};
 use crate::store::{Key, StoreError, StoredResponse};
 
 /// For how long something may wait.
@@ -49,7 +49,12 @@ pub(super) enum Body {
 
 impl Put {
     fn bytes(&self) -> u64 {
-        1024 + self.response.body().len() as u64
+        1024 + self.in_memory()
+    }
+
+    /// How many bytes of the body are in memory.
+    pub(super) fn in_memory(&self) -> u64 {
+        if self.response.remote().is_some() { 0 } else { self.response.body_length() as u64 }
     }
 }
 

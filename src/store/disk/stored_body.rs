@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::body_file::{self, BLOCK, file_length};
 use super::core::Core;
 use super::head::Place;
-use crate::fill::{Spill, StoredBytes};
+use crate::message::stored_bytes::{Spill, StoredBytes};
 
 /// For how many bytes room is made at a time.
 const STEP: u64 = 1 << 20;

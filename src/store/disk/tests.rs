@@ -9,7 +9,7 @@ use http::HeaderValue;
 use tempfile::TempDir;
 
 use super::*;
-use crate::fill::StoredReader;
+use crate::message::stored_bytes::StoredReader;
 use crate::store::testing::{Random, grouped, key, response, response_of, validity, with_seed};
 
 const RULES: u64 = 7;
@@ -47,7 +47,7 @@ impl Scene {
         let found = self.store().find(&key(number), RULES).unwrap();
         let body = |stored: &Arc<StoredResponse>| {
             let loaded = self.store().load(&key(number), stored).ok()?;
-            assert_eq!(loaded.digest(), Some(crate::digest::Digest::of_pieces(loaded.body())));
+            assert_eq!(loaded.digest(), Some(crate::message::digest::Digest::of_pieces(&loaded.body())));
             Some(u64::from_be_bytes(*loaded.body().to_bytes().first_chunk().unwrap()))
         };
         found.iter().map(body).collect()
@@ -123,7 +123,7 @@ fn a_new_head_of_the_same_body_writes_no_body() {
     let fresh = StoredResponse::with_digest(
         first.status(),
         &headers,
-        first.body().clone(),
+        first.body(),
         first.digest(),
         validity(),
         first.variant().clone(),
@@ -222,7 +222,7 @@ fn a_body_is_read_while_it_is_written_and_stays_only_if_it_is_whole() {
         validity(),
         crate::policy::Variant::default(),
     ));
-    let source: Arc<dyn crate::fill::StoredBytes> = spill;
+    let source: Arc<dyn crate::message::stored_bytes::StoredBytes> = spill;
     let head = Arc::new(head.with_remote(crate::store::RemoteBody { length: 3_000_000, source }));
     assert!(scene.store().put_spilled(&key(1), RULES, &head, number));
     drop(head);
@@ -305,13 +305,13 @@ fn nothing_that_depends_on_credentials_or_sets_them_is_written() {
     let with = |name: &'static str| {
         let mut headers = plain.headers();
         headers.insert(name, HeaderValue::from_static("secret=1"));
-        let (body, validity) = (plain.body().clone(), *plain.validity());
+        let (body, validity) = (plain.body(), *plain.validity());
         Arc::new(StoredResponse::new(plain.status(), &headers, body, validity, plain.variant().clone()))
     };
     let by = |name: &'static str| {
         let fields = Box::new([(http::HeaderName::from_static(name), Some(bytes::Bytes::from_static(b"x")))]);
         let variant = crate::policy::Variant { fields };
-        let (body, validity) = (plain.body().clone(), *plain.validity());
+        let (body, validity) = (plain.body(), *plain.validity());
         Arc::new(StoredResponse::new(plain.status(), &plain.headers(), body, validity, variant))
     };
     let store = scene.store();

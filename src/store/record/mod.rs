@@ -85,7 +85,7 @@ mod tests {
 
     use super::read::check_fields;
     use super::*;
-    use crate::clock::Moment;
+    use crate::base::clock::Moment;
     use crate::policy::{LifetimeSource, Validity, Variant};
     use crate::store::testing::{response, validity};
 
@@ -209,8 +209,8 @@ mod tests {
             });
             // Where the change made another valid record, its field lines are still lines.
             for response in decoded("key", record).iter().flat_map(|all| all.iter()) {
-                check_fields(response.field_lines()).unwrap();
-                prop_assert_eq!(response.headers().len(), lines(response.field_lines()));
+                check_fields(&response.field_lines()).unwrap();
+                prop_assert_eq!(response.headers().len(), lines(&response.field_lines()));
             }
         }
 

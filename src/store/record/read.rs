@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::THIS_PROCESS;
-use crate::clock::Moment;
-use crate::digest::Digest;
+use crate::base::clock::Moment;
+use crate::message::digest::Digest;
 use crate::policy::{LifetimeSource, Validity, Variant};
 use crate::store::{StoreError, StoredResponse};
 

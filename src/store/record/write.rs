@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{MAGIC, THIS_PROCESS, VERSION};
-use crate::clock::Moment;
-use crate::digest::Digest;
+use crate::base::clock::Moment;
+use crate::message::digest::Digest;
 use crate::policy::{LifetimeSource, Validity, Variant};
 use crate::store::StoredResponse;
 
@@ -15,7 +15,7 @@ pub(in crate::store) trait Sink {
 
     /// The digest of a body, computed if it is not known.
     fn digest(&mut self, response: &StoredResponse) {
-        let digest = response.digest().unwrap_or_else(|| Digest::of_pieces(response.body()));
+        let digest = response.digest().unwrap_or_else(|| Digest::of_pieces(&response.body()));
         self.write(digest.as_bytes());
     }
 
@@ -75,8 +75,8 @@ pub(super) fn write_record(sink: &mut impl Sink, key: &str, responses: &[Arc<Sto
     sink.number(responses.len() as u64);
     for response in responses {
         sink.write(&response.status().as_u16().to_be_bytes());
-        sink.block(response.field_lines());
-        sink.number(response.body().len() as u64);
+        sink.block(&response.field_lines());
+        sink.number(response.body_length() as u64);
         response.body().slices().for_each(|piece| sink.write(piece));
         sink.digest(response);
         write_validity(sink, response.validity());

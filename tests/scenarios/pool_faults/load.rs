@@ -1,4 +1,4 @@
-//! Threads that ask while something is done, and what they saw.
+//! Threads that send requests while a fault is injected, and their results.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,15 +9,15 @@ use forwardcache::{Body, Client, ClientBuilder, Deadline, Error, ErrorKind, Outc
 use http::{Request, Response};
 use parking_lot::{Condvar, Mutex};
 
-use super::world::{self, World};
-use crate::support::{Over, PATIENCE};
+use super::versioned_origin::{self, VersionedOrigin};
+use crate::support::{SetOnDrop, TEST_TIMEOUT};
 
-/// A request that took longer was held up by a peer.
-const HELD_UP: Duration = Duration::from_millis(500);
+/// Requests that take longer than this were delayed by a peer.
+const SLOW_REQUEST: Duration = Duration::from_millis(500);
 
 const THREADS: usize = 4;
 
-/// How many URLs are asked for.
+/// The number of distinct URLs.
 const URLS: usize = 60;
 
 /// A client with default settings.
@@ -25,30 +25,30 @@ pub(super) fn client(pool: impl IntoIterator<Item = String>) -> ClientBuilder {
     Client::builder().pool(pool)
 }
 
-/// Asks for a URL, and waits for no longer than a test may.
-pub(super) fn get(whom: &impl RoundTrip, url: &str) -> Result<Response<Body>, Error> {
+/// Requests a URL, with a deadline shorter than the test's timeout.
+pub(super) fn get(transport: &impl RoundTrip, url: &str) -> Result<Response<Body>, Error> {
     let mut request = Request::get(url).body(Body::empty()).unwrap();
-    request.extensions_mut().insert(Deadline::within(PATIENCE / 2));
-    whom.round_trip(request)
+    request.extensions_mut().insert(Deadline::within(TEST_TIMEOUT / 2));
+    transport.round_trip(request)
 }
 
-/// Who is asked for a URL.
-pub(super) type Asking<'a> = dyn Fn(&str) -> Result<Response<Body>, Error> + Sync + 'a;
+/// Sends a request for a URL.
+pub(super) type Fetch<'a> = dyn Fn(&str) -> Result<Response<Body>, Error> + Sync + 'a;
 
-/// What all threads saw.
+/// The results of all threads.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct LoadResults {
     pub(super) requests: usize,
     pub(super) failures: BTreeMap<&'static str, usize>,
     pub(super) longest: Duration,
-    /// Those that a peer held up.
+    /// The number of requests that were delayed by a peer.
     pub(super) slow: usize,
     pub(super) outcomes: BTreeMap<&'static str, usize>,
-    /// What was wrong: bytes, versions, ages.
+    /// Wrong bytes, versions or ages.
     pub(super) wrong: Vec<String>,
 }
 
-impl Seen {
+impl LoadResults {
     pub(super) fn failed(&self) -> usize {
         self.failures.values().sum()
     }
@@ -62,100 +62,104 @@ impl Seen {
     }
 }
 
-/// The threads, for what is done meanwhile.
+/// The running threads.
 pub(super) struct Load {
-    seen: Mutex<Seen>,
+    results: Mutex<LoadResults>,
     changed: Condvar,
     is_over: AtomicBool,
 }
 
 impl Load {
-    /// Blocks until so many more requests were answered, or failed.
+    /// Blocks until `more` further requests have finished, successfully or not.
     pub(super) fn wait_for_more(&self, more: usize) {
-        let mut seen = self.seen.lock();
-        let enough = seen.requests + more;
-        let waiting = |seen: &mut Seen| seen.requests < enough && seen.wrong.is_empty();
-        let waited = self.changed.wait_while_for(&mut seen, waiting, PATIENCE);
-        assert!(!waited.timed_out(), "no request is answered any more: {seen:?}");
+        let mut results = self.results.lock();
+        let enough = results.requests + more;
+        let waiting = |results: &mut LoadResults| results.requests < enough && results.wrong.is_empty();
+        let waited = self.changed.wait_while_for(&mut results, waiting, TEST_TIMEOUT);
+        assert!(!waited.timed_out(), "no request finishes any more: {results:?}");
     }
 
-    /// Blocks until it is so, which what is asked brings about.
-    pub(super) fn wait_until(&self, is_so: impl Fn() -> bool) {
-        let begun = Instant::now();
-        while !is_so() {
-            assert!(begun.elapsed() < PATIENCE, "it does not come");
+    /// Blocks until `condition` returns true, while requests continue.
+    pub(super) fn wait_until(&self, condition: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !condition() {
+            assert!(started.elapsed() < TEST_TIMEOUT, "the condition did not become true");
             self.wait_for_more(1);
         }
     }
 
-    /// So many of all that were asked so far came this way.
+    /// Returns the number of requests so far with this outcome.
     pub(super) fn outcome(&self, name: &str) -> usize {
-        self.seen.lock().outcome(name)
+        self.results.lock().outcome(name)
     }
 
     pub(super) fn failed(&self) -> usize {
-        self.seen.lock().failed()
+        self.results.lock().failed()
     }
 
-    /// Asks for one URL after another. No answer may be of a version that is too old.
-    fn ask(&self, world: &World, asking: &Asking<'_>, first: usize) {
+    /// Requests one URL after another until the load ends.
+    fn run_requests(&self, origin: &VersionedOrigin, fetch: &Fetch<'_>, first: usize) {
         let mut number = first;
         while !self.is_over.load(Ordering::SeqCst) {
             let target = format!("/{}", number % URLS);
-            let (url, oldest) = (world.url(&target), world.oldest());
-            let begun = Instant::now();
-            let answer = asking(&url);
-            let outcome = answer.as_ref().ok().and_then(|answer| Outcome::of(answer.headers()));
-            let age = answer.as_ref().ok().and_then(|answer| answer.headers().get("age").cloned());
-            let read = world::read(&target, |version| version >= oldest, answer);
-            let took = begun.elapsed();
-            let mut seen = self.seen.lock();
-            seen.requests += 1;
-            seen.longest = seen.longest.max(took);
-            seen.slow += usize::from(took > HELD_UP);
+            let (url, oldest) = (origin.url(&target), origin.oldest());
+            let started = Instant::now();
+            let response = fetch(&url);
+            let outcome = response.as_ref().ok().and_then(|response| Outcome::of(response.headers()));
+            let age = response.as_ref().ok().and_then(|response| response.headers().get("age").cloned());
+            let read = versioned_origin::read(&target, |version| version >= oldest, response);
+            let took = started.elapsed();
+            let mut results = self.results.lock();
+            results.requests += 1;
+            results.longest = results.longest.max(took);
+            results.slow += usize::from(took > SLOW_REQUEST);
             match read {
                 Ok(()) => {
                     let name = outcome.map_or("uncached", Outcome::name);
-                    *seen.outcomes.entry(name).or_default() += 1;
+                    *results.outcomes.entry(name).or_default() += 1;
                 }
-                Err(Ok(error)) => *seen.failures.entry(error.kind().name()).or_default() += 1,
-                Err(Err(wrong)) => seen.wrong.push(wrong),
+                Err(Ok(error)) => *results.failures.entry(error.kind().name()).or_default() += 1,
+                Err(Err(wrong)) => results.wrong.push(wrong),
             }
-            // Nothing here is kept for longer than an hour.
+            // No response in these scenarios is stored for longer than an hour.
             let is_age = |age: u64| age <= 3600;
             if let Some(age) = age.filter(|age| !age.to_str().is_ok_and(|age| age.parse().is_ok_and(is_age)))
             {
-                seen.wrong.push(format!("{target}: an age of {age:?}"));
+                results.wrong.push(format!("{target}: invalid Age {age:?}"));
             }
-            drop(seen);
+            drop(results);
             self.changed.notify_all();
             number += 1;
         }
     }
 }
 
-/// Asks for the URLs of this origin on some threads while something is done, and for as long.
-pub(super) fn under_load(world: &World, asking: &Asking<'_>, done: impl FnOnce(&Load)) -> Seen {
-    under_load_of(THREADS, world, asking, done)
+/// Sends requests for URLs of this origin on [`THREADS`] threads while `action` runs.
+pub(super) fn under_load(
+    origin: &VersionedOrigin,
+    fetch: &Fetch<'_>,
+    action: impl FnOnce(&Load),
+) -> LoadResults {
+    under_load_of(THREADS, origin, fetch, action)
 }
 
-/// The same on so many threads.
+/// Like [`under_load`], with this number of threads.
 pub(super) fn under_load_of(
     threads: usize,
-    world: &World,
-    asking: &Asking<'_>,
-    done: impl FnOnce(&Load),
-) -> Seen {
-    let load = Load { seen: Mutex::default(), changed: Condvar::new(), is_over: AtomicBool::new(false) };
+    origin: &VersionedOrigin,
+    fetch: &Fetch<'_>,
+    action: impl FnOnce(&Load),
+) -> LoadResults {
+    let load = Load { results: Mutex::default(), changed: Condvar::new(), is_over: AtomicBool::new(false) };
     thread::scope(|scope| {
         for first in 0..threads {
             let load = &load;
-            scope.spawn(move || load.ask(world, asking, first * URLS / threads));
+            scope.spawn(move || load.run_requests(origin, fetch, first * URLS / threads));
         }
-        // Also when what is done panics, or the threads would go on for ever.
-        let over = Over(&load.is_over);
-        done(&load);
+        // Stops the threads even if `action` panics; otherwise they would run forever.
+        let over = SetOnDrop(&load.is_over);
+        action(&load);
         drop(over);
     });
-    load.seen.into_inner()
+    load.results.into_inner()
 }

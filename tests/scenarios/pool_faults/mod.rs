@@ -1,36 +1,37 @@
+//! Faults injected into a pool under load.
 //!
-//! | file | what it holds |
+//! | module | subject |
 //! |---|---|
-//! | `world` | an origin whose bodies follow from the URL, and what is right of an answer |
-//! | `load` | threads that ask while something is done, and what they saw |
-//! | `table` | the rows, and the bounds that hold for them |
-//! | `gone` | peers that are killed or stopped |
-//! | `between` | peers that do not see each other, or know different pools |
-//! | `nonsense` | a peer that resets, cuts, trickles, or talks nonsense |
-//! | `around` | an origin that is down, lists that are none, a clock that is set, a pool that changes |
-//! | `chance` | the world of a random run, and what is right of each answer |
-//! | `random` | random faults for a bounded time, with what must hold whatever they are |
+//! | `versioned_origin` | an origin whose bodies are derived from the URL, and the check of a response |
+//! | `load` | threads that send requests while a fault is injected, and their results |
+//! | `table` | the results of each scenario and their limits |
+//! | `killed_peers` | peers that are killed or stopped |
+//! | `partitions` | peers that cannot reach each other, or have different peer lists |
+//! | `faulty_peer` | a peer that resets, truncates, trickles or sends invalid HTTP |
+//! | `environment` | origin outages, invalid peer lists, clock changes, membership changes |
+//! | `changing_origin` | the origin of the random run, and the check of each response |
+//! | `random_faults` | random faults for a limited time, and the invariants that must hold |
 
-mod around;
-mod between;
-mod chance;
-mod gone;
+mod changing_origin;
+mod environment;
+mod faulty_peer;
+mod killed_peers;
 mod load;
-mod nonsense;
-mod random;
+mod partitions;
+mod random_faults;
 mod table;
-mod world;
+mod versioned_origin;
 
 use self::table::Table;
 
 #[test]
-fn what_a_client_sees_of_a_pool_in_which_something_breaks() {
+fn pool_serves_requests_despite_faults() {
     let mut table = Table::default();
-    gone::rows(&mut table);
-    between::rows(&mut table);
-    nonsense::rows(&mut table);
-    around::rows(&mut table);
-    // The table is for people, also where all is well.
+    killed_peers::rows(&mut table);
+    partitions::rows(&mut table);
+    faulty_peer::rows(&mut table);
+    environment::rows(&mut table);
+    // Printed even if every check passes.
     println!("{table}");
     table.check();
 }

@@ -1,15 +1,15 @@
-//! The rows, and the bounds that hold for them.
+//! The results of each scenario and their limits.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::load::Seen;
+use super::load::LoadResults;
 
-/// What is being done anyway does not count as waiting: processes are many here, and processors few.
+/// Scheduling delays: the tests run many processes on few processors.
 const SLACK: Duration = Duration::from_millis(1500);
 
-/// How much longer a request may take than without the fault.
-pub(super) const BOUND: Duration = Duration::from_secs(2);
+/// The longest that a request may take.
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 pub(super) struct Table {
@@ -17,81 +17,84 @@ pub(super) struct Table {
 }
 
 struct Row {
-    what: String,
-    seen: Seen,
+    name: String,
+    results: LoadResults,
     bound: Duration,
-    promised: String,
-    client_saw: String,
-    broken: Vec<String>,
+    may_fail: String,
+    observations: String,
+    violations: Vec<String>,
 }
 
 impl Table {
-    /// A row in which every request is answered, each within this time.
-    pub(super) fn all_answered(&mut self, what: &str, seen: Seen, bound: Duration) -> &mut Self {
-        let failed = seen.failed();
-        self.row(what, "0", seen, bound).and(failed == 0, "no request fails")
+    /// Adds a row in which no request fails and each finishes within `bound`.
+    pub(super) fn all_answered(&mut self, name: &str, results: LoadResults, bound: Duration) -> &mut Self {
+        let failed = results.failed();
+        self.row(name, "0", results, bound).require(failed == 0, "no request may fail")
     }
 
-    /// A row of which this is promised about failures.
-    pub(super) fn row(&mut self, what: &str, promised: &str, seen: Seen, bound: Duration) -> &mut Self {
-        let outcomes = seen.outcomes.iter().map(|(name, count)| format!("{count} {name}"));
-        let client_saw = outcomes.collect::<Vec<_>>().join(", ");
-        let (what, promised) = (what.to_owned(), promised.to_owned());
-        let (longest, wrong) = (seen.longest, seen.wrong.clone());
-        self.rows.push(Row { what, seen, bound, promised, client_saw, broken: wrong });
-        self.and(longest < bound + SLACK, "no request takes longer than it may")
+    /// Adds a row; `may_fail` describes which requests may fail.
+    pub(super) fn row(
+        &mut self,
+        name: &str,
+        may_fail: &str,
+        results: LoadResults,
+        bound: Duration,
+    ) -> &mut Self {
+        let outcomes = results.outcomes.iter().map(|(name, count)| format!("{count} {name}"));
+        let observations = outcomes.collect::<Vec<_>>().join(", ");
+        let (name, may_fail) = (name.to_owned(), may_fail.to_owned());
+        let (longest, wrong) = (results.longest, results.wrong.clone());
+        self.rows.push(Row { name, results, bound, may_fail, observations, violations: wrong });
+        self.require(longest < bound + SLACK, "every request must finish within its limit")
     }
 
-    /// Something more that the client saw, for the last row.
-    pub(super) fn saw(&mut self, what: impl fmt::Display) -> &mut Self {
-        let row = self.rows.last_mut().expect("a row was begun");
-        row.client_saw = format!("{}; {what}", row.client_saw);
+    /// Appends to the observations of the last row.
+    pub(super) fn note(&mut self, text: impl fmt::Display) -> &mut Self {
+        let row = self.rows.last_mut().expect("a row has been added");
+        row.observations = format!("{}; {text}", row.observations);
         self
     }
 
-    /// Something more that has to be so, for the last row.
-    pub(super) fn and(&mut self, is_so: bool, what: &str) -> &mut Self {
-        let row = self.rows.last_mut().expect("a row was begun");
-        if !is_so {
-            row.broken.push(format!("it is promised that {what}"));
+    /// Adds a condition that must hold to the last row.
+    pub(super) fn require(&mut self, condition: bool, what: &str) -> &mut Self {
+        let row = self.rows.last_mut().expect("a row has been added");
+        if !condition {
+            row.violations.push(format!("violated: {what}"));
         }
         self
     }
 
     /// # Panics
     ///
-    /// When anything was not as promised.
+    /// If a condition of any row does not hold.
     pub(super) fn check(&self) {
-        let broken = self.rows.iter().flat_map(|row| {
-            let shown = row.broken.iter().take(5);
-            shown.map(|broken| format!("{}: {broken} ({:?})", row.what, row.seen.failures))
+        let violations = self.rows.iter().flat_map(|row| {
+            let shown = row.violations.iter().take(5);
+            shown.map(|violation| format!("{}: {violation} ({:?})", row.name, row.results.failures))
         });
-        let broken: Vec<_> = broken.collect();
-        assert!(broken.is_empty(), "{self}\n{}", broken.join("\n"));
+        let violations: Vec<_> = violations.collect();
+        assert!(violations.is_empty(), "{self}\n{}", violations.join("\n"));
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "| what breaks | requests | failed | may fail | longest | may take | what the client saw |"
-        )?;
+        writeln!(f, "| fault | requests | failed | may fail | longest | limit | observations |")?;
         writeln!(f, "|---|--:|--:|--:|--:|--:|---|")?;
         for row in &self.rows {
-            let Row { what, seen, bound, promised, client_saw, .. } = row;
-            let (requests, failed) = (seen.requests, seen.failed());
-            let (longest, bound) = (seen.longest.as_secs_f64(), bound.as_secs_f64());
+            let Row { name, results, bound, may_fail, observations, .. } = row;
+            let (requests, failed) = (results.requests, results.failed());
+            let (longest, bound) = (results.longest.as_secs_f64(), bound.as_secs_f64());
             writeln!(
                 f,
-                "| {what} | {requests} | {failed} | {promised} | {longest:.3} s | {bound:.1} s | {client_saw} |"
+                "| {name} | {requests} | {failed} | {may_fail} | {longest:.3} s | {bound:.1} s | {observations} |"
             )?;
         }
         Ok(())
     }
 }
 
-/// A row that a panic leaves unfinished is not lost with the others.
+/// Prints the rows so far after a panic; otherwise they would be lost.
 impl Drop for Table {
     fn drop(&mut self) {
         if std::thread::panicking() {

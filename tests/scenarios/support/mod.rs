@@ -1,18 +1,18 @@
-//! What scenarios are made of.
+//! Helpers shared by the scenarios.
 //!
 //! | module | subject |
 //! |---|---|
 //! | `origin` | a scripted origin that checks itself |
-//! | `tls` | the same origin behind TLS, with an authority of its own |
-//! | `nginx` | a real nginx with a folder for each way to be cached |
-//! | `raw` | a client that speaks to a server byte by byte |
-//! | `port` | a port that nobody else takes |
-//! | `process` | a child, and the command of this crate as one |
-//! | `output` | what a child prints, as it prints it |
-//! | `relay` | a relay before a server, which can do harm to what it relays |
-//! | `store` | a store over memory that a test can make fail |
-//! | `random` | chance that can be had again |
-//! | `wire` | HTTP/1.1 messages read strictly |
+//! | `tls` | the same origin behind TLS, with its own certificate authority |
+//! | `nginx` | a real nginx with a folder per caching behaviour |
+//! | `raw` | a client that exchanges raw bytes with a server |
+//! | `port` | a reserved loopback port |
+//! | `process` | child processes, including the command of this crate |
+//! | `output` | captures the output of a child process as it is printed |
+//! | `relay` | a TCP relay in front of a server that injects faults |
+//! | `store` | a memory store with a check that can fail |
+//! | `random` | reproducible pseudo-random numbers |
+//! | `wire` | a strict parser for HTTP/1.1 messages |
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -30,22 +30,22 @@ pub(crate) mod store;
 pub(crate) mod tls;
 pub(crate) mod wire;
 
-/// How long anything here waits for what must come before the test fails. No test passes by it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest that a test waits for anything before it fails. A passing test never waits this long.
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Blocks until it is so, and fails saying `what` is wrong where it never is.
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
+/// Blocks until `condition` returns true. Panics with `what` after [`TEST_TIMEOUT`].
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < TEST_TIMEOUT, "{what}");
         thread::yield_now();
     }
 }
 
-/// It is over when this is dropped.
-pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
+/// Sets the flag to true when dropped.
+pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }

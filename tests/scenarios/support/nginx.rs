@@ -1,4 +1,4 @@
-//! A real nginx with a folder for each way to be cached.
+//! A real nginx with a folder per caching behaviour.
 
 use std::fs;
 use std::io;
@@ -14,12 +14,12 @@ use super::port::Port;
 use super::process::Process;
 use super::raw;
 
-/// Between the release of a port and nginx's `bind` another process may take it.
+/// Another process may take a port between its release and nginx's `bind`.
 const ATTEMPTS: usize = 5;
 
-/// An nginx of its own on a loopback port, ended when dropped. What it serves:
+/// A separate nginx process on a loopback port, stopped when dropped. It serves:
 ///
-/// | path | how |
+/// | path | behaviour |
 /// |---|---|
 /// | `/` | files without `Cache-Control` |
 /// | `/fresh/` | `max-age=3600` |
@@ -27,14 +27,13 @@ const ATTEMPTS: usize = 5;
 /// | `/no-cache/`, `/no-store/` | the directive of that name |
 /// | `/private/` | `private, max-age=3600` |
 /// | `/immutable/` | `max-age=31536000, immutable` |
-/// | `/chunked/` | in chunks, `max-age=3600`; `<!--#` in a file is an include |
-/// | `/until-close/` | ended by the end of the connection, else as `/chunked/` |
+/// | `/chunked/` | chunked, `max-age=3600`; `<!--#` in a file starts an include directive |
+/// | `/until-close/` | body delimited by the end of the connection, otherwise like `/chunked/` |
 /// | `/status/404`, `/status/410`, `/status/500` | that status |
-/// | `/status/301` | a redirection to `/fresh/moved.txt` |
+/// | `/status/301` | a redirect to `/fresh/moved.txt` |
 ///
-/// Every file has an `ETag` and a `Last-Modified`. All but the two folders without a length know
-/// ranges, and send `.txt`, `.html`, `.css` and `.json` of 20 bytes and more gzipped to who accepts
-/// that.
+/// Every file has an `ETag` and a `Last-Modified`. All folders except `/chunked/` and `/until-close/` support ranges,
+/// and gzip `.txt`, `.html`, `.css` and `.json` files of at least 20 bytes if the client accepts it.
 pub(crate) struct Nginx {
     process: Process,
     home: TempDir,
@@ -46,15 +45,15 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// # Panics
     ///
-    /// When nginx is not installed or does not start: a scenario is never skipped.
+    /// If nginx is not installed or does not start: no scenario is skipped.
     pub(crate) fn start() -> Self {
         let home = tempfile::Builder::new().prefix("nginx-").tempdir().expect("a folder can be made");
         fs::create_dir(home.path().join("files")).expect("a folder can be made in a new one");
-        let mut complaints = String::new();
+        let mut last_stderr = String::new();
         for _ in 0..ATTEMPTS {
             let port = Port::hold().release();
             let process = launch(&home, port);
-            // It is printed after the address is bound and listened on.
+            // nginx prints this line after it has bound the address and listens.
             if process.line("getrlimit(").is_some() {
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
                 return Self {
@@ -65,22 +64,22 @@ impl Nginx {
                     markers: AtomicU64::new(0),
                 };
             }
-            complaints = process.stderr();
+            last_stderr = process.stderr();
         }
-        panic!("nginx does not start:\n{complaints}");
+        panic!("nginx did not start:\n{last_stderr}");
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The URL of a path, which begins with `/`.
+    /// Returns the URL of a path, which starts with `/`.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Makes this the file at `path`, whole at once. Each write has an `ETag` and a `Last-Modified`
-    /// of its own, some years ago, however fast writes follow each other.
+    /// Atomically replaces the file at `path`. Each write gets a new `ETag` and `Last-Modified`, several years in the
+    /// past, no matter how quickly writes follow each other.
     pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let number = self.writes.fetch_add(1, Ordering::Relaxed);
         let modified = UNIX_EPOCH + Duration::from_secs(1_600_000_000 + 60 * number);
@@ -93,27 +92,27 @@ impl Nginx {
         fs::rename(&unfinished, file).expect("a file can be moved in a folder");
     }
 
-    /// The request lines logged so far. A line is logged after its response was sent, so the client
-    /// may have it before: [`settle`](Self::settle) waits for that.
+    /// Returns the request lines logged so far. nginx logs a request after sending the response, so the client may
+    /// have the response first; [`settle`](Self::settle) waits for the log line.
     pub(crate) fn served(&self) -> Vec<String> {
         let log = self.process.stdout();
         let requests = log.lines().filter(|line| !line.starts_with("GET /settled?"));
         requests.map(str::to_owned).collect()
     }
 
-    /// How many requests for this target (path and query) are logged so far, of any method.
+    /// Returns the number of logged requests for this target (path and query), with any method.
     pub(crate) fn count_of(&self, target: &str) -> usize {
         self.served().iter().filter(|line| line.split(' ').nth(1) == Some(target)).count()
     }
 
-    /// As [`count_of`](Self::count_of), once every request answered before this call is logged.
+    /// Like [`count_of`](Self::count_of), but waits until every request answered before this call is logged.
     pub(crate) fn settled_count_of(&self, target: &str) -> usize {
         self.settle();
         self.count_of(target)
     }
 
-    /// Blocks until every request answered before this call is logged: a single process logs a
-    /// request where it sends the last of the answer, so that the line of one asked now comes later.
+    /// Blocks until every request answered before this call is logged. A single process logs requests in the order in
+    /// which it finishes their responses, so the log line of a new request comes last.
     pub(crate) fn settle(&self) {
         let marker = format!("GET /settled?{} HTTP/1.1", self.markers.fetch_add(1, Ordering::Relaxed));
         raw::exchange(self.address, format!("{marker}\r\nHost: settled\r\nConnection: close\r\n\r\n"));
@@ -130,7 +129,7 @@ fn launch(home: &TempDir, port: u16) -> Process {
     let config = include_str!("nginx.conf").replace("@HOME@", folder).replace("@PORT@", &port.to_string());
     let file = home.path().join("nginx.conf");
     fs::write(&file, config).expect("a file can be written in a new folder");
-    // Debian keeps it where the path of an ordinary user does not lead.
+    // Debian installs nginx in a folder that is not in the PATH of ordinary users.
     for program in ["nginx", "/usr/sbin/nginx"] {
         let mut command = Command::new(program);
         command.args(["-e", "stderr", "-p", folder, "-c"]).arg(&file);
@@ -140,5 +139,5 @@ fn launch(home: &TempDir, port: u16) -> Process {
             Err(error) => panic!("cannot start {program}: {error}"),
         }
     }
-    panic!("nginx is not installed, and no test is skipped for that: `tests/run` says what the tests need")
+    panic!("nginx is not installed, which these tests require: see `tests/run`")
 }

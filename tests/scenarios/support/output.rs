@@ -1,4 +1,4 @@
-//! What a child prints, as it prints it.
+//! Captures the output of a child process as it is printed.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::PATIENCE;
+use super::TEST_TIMEOUT;
 use super::wire::find;
 
-/// What was read from the pipes of a child, by a thread for each pipe, so that it never blocks on
-/// a full one.
+/// Output read from the pipes of a child process. One thread per pipe reads continuously, so the child never blocks
+/// on a full pipe.
 pub(crate) struct Output<const PIPES: usize> {
     shared: Arc<Shared<PIPES>>,
     readers: Vec<JoinHandle<()>>,
@@ -37,8 +37,8 @@ impl<const PIPES: usize> Output<PIPES> {
         Self { readers: readers.collect(), shared }
     }
 
-    /// Blocks until any of the pipes has had a whole line with this text in it, and returns the
-    /// first such line; `None` if the pipes end without it, or after [`PATIENCE`].
+    /// Blocks until a pipe contains a complete line with `needle`, and returns the first such line. Returns `None` if
+    /// the pipes end without it, or after [`TEST_TIMEOUT`].
     pub(crate) fn wait_for_line(&self, needle: &str) -> Option<String> {
         let mut found = None;
         let mut searched = [0; PIPES];
@@ -49,24 +49,24 @@ impl<const PIPES: usize> Output<PIPES> {
                 found = state.search(&mut searched, needle);
                 found.is_none() && state.ended < PIPES
             },
-            PATIENCE,
+            TEST_TIMEOUT,
         );
         found
     }
 
-    /// Blocks until the child has closed every pipe, as its end does. Returns whether it did.
+    /// Blocks until every pipe is closed. Returns whether that happened within [`TEST_TIMEOUT`].
     pub(crate) fn wait_for_end(&self) -> bool {
         let mut state = self.shared.state.lock();
-        self.shared.changed.wait_while_for(&mut state, |state| state.ended < PIPES, PATIENCE);
+        self.shared.changed.wait_while_for(&mut state, |state| state.ended < PIPES, TEST_TIMEOUT);
         state.ended == PIPES
     }
 
-    /// What came from this pipe so far.
+    /// Returns the bytes read from this pipe so far.
     pub(crate) fn printed(&self, pipe: usize) -> Vec<u8> {
         self.shared.state.lock().printed[pipe].clone()
     }
 
-    /// What came from this pipe so far, as text.
+    /// Returns the output of this pipe so far as text.
     pub(crate) fn text(&self, pipe: usize) -> String {
         String::from_utf8_lossy(&self.printed(pipe)).into_owned()
     }
@@ -74,7 +74,7 @@ impl<const PIPES: usize> Output<PIPES> {
 
 impl<const PIPES: usize> Drop for Output<PIPES> {
     fn drop(&mut self) {
-        // A grandchild may hold a pipe open: its reader is then left behind instead of waited for.
+        // A grandchild may keep a pipe open; in that case the reader threads are not joined.
         if self.wait_for_end() {
             self.readers.drain(..).for_each(|reader| reader.join().expect("a reader does not panic"));
         }
@@ -99,7 +99,7 @@ impl<const PIPES: usize> Shared<PIPES> {
 }
 
 impl<const PIPES: usize> State<PIPES> {
-    /// The first whole line with this text, from where the last search ended.
+    /// Returns the first complete line that contains `needle`, starting where the last search ended.
     fn search(&self, searched: &mut [usize; PIPES], needle: &str) -> Option<String> {
         for (printed, from) in self.printed.iter().zip(searched) {
             while let Some(length) = find(&printed[*from..], b"\n") {

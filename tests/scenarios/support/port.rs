@@ -1,11 +1,10 @@
-//! A port that nobody else takes.
+//! A reserved loopback port.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-/// A loopback port that is bound and not listened on: connecting to it is refused, and no other
-/// test is given it.
+/// A loopback port that is bound but not listening: connections are refused, and no other test gets the same port.
 pub(crate) struct Port {
     socket: Socket,
 }
@@ -22,7 +21,7 @@ impl Port {
         address.as_socket().expect("an IPv4 socket has an IPv4 address")
     }
 
-    /// Lets go of the port for a server that is started now.
+    /// Releases the port for a server that starts next.
     pub(crate) fn release(self) -> u16 {
         self.address().port()
     }

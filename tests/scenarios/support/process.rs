@@ -1,4 +1,4 @@
-//! A child, and the command of this crate as one.
+//! Child processes, including the command of this crate.
 
 #[cfg(feature = "cli")]
 use std::ffi::OsStr;
@@ -7,14 +7,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use super::PATIENCE;
+use super::TEST_TIMEOUT;
 use super::output::Output;
 
 const STDOUT: usize = 0;
 const STDERR: usize = 1;
 
-/// The command of this crate with these arguments, and nothing of the environment that changes what
-/// it does.
+/// Returns the command of this crate with these arguments, without the environment variables that change its
+/// behaviour.
 #[cfg(feature = "cli")]
 pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forwardcache"));
@@ -25,11 +25,11 @@ pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -
     command
 }
 
-/// Runs the command to its end.
+/// Runs the command of this crate until it exits.
 ///
 /// # Panics
 ///
-/// When it does not end within [`PATIENCE`].
+/// If it does not exit within [`TEST_TIMEOUT`].
 #[cfg(feature = "cli")]
 pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> std::process::Output {
     let mut process = Process::spawn(arguments);
@@ -38,7 +38,7 @@ pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> st
     std::process::Output { status, stdout: printed(STDOUT), stderr: printed(STDERR) }
 }
 
-/// A child. Dropping it kills it, if it still runs, and waits for its end.
+/// A child process. Dropping it kills it, if it is still running, and waits for it.
 pub(crate) struct Process {
     child: Child,
     output: Output<2>,
@@ -52,7 +52,7 @@ impl Process {
         Self::start(command).expect("the command was built with this test")
     }
 
-    /// Starts any command, without input.
+    /// Starts any command, with no standard input.
     pub(crate) fn start(mut command: Command) -> io::Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
@@ -65,77 +65,77 @@ impl Process {
         self.child.id()
     }
 
-    /// Blocks until a line with this text is printed on either stream, and returns the first one. A
-    /// line printed before counts.
+    /// Blocks until a line that contains `needle` is printed to either stream, and returns the first such line. Lines
+    /// that were printed before the call count too.
     ///
     /// # Panics
     ///
-    /// When the child ends without it, or does not print it within [`PATIENCE`].
+    /// If the child exits without printing such a line, or does not print it within [`TEST_TIMEOUT`].
     pub(crate) fn wait_for_line(&self, needle: &str) -> String {
         self.line(needle).unwrap_or_else(|| {
-            panic!("no line with {needle:?}; stdout:\n{}\nstderr:\n{}", self.stdout(), self.stderr())
+            panic!("no line contains {needle:?}; stdout:\n{}\nstderr:\n{}", self.stdout(), self.stderr())
         })
     }
 
-    /// As [`wait_for_line`](Self::wait_for_line), with `None` for what panics there.
+    /// Like [`wait_for_line`](Self::wait_for_line), but returns `None` instead of panicking.
     pub(crate) fn line(&self, needle: &str) -> Option<String> {
         self.output.wait_for_line(needle)
     }
 
-    /// What was printed on the standard output so far.
+    /// Returns the standard output so far.
     pub(crate) fn stdout(&self) -> String {
         self.output.text(STDOUT)
     }
 
-    /// What was printed on the standard error so far.
+    /// Returns the standard error so far.
     pub(crate) fn stderr(&self) -> String {
         self.output.text(STDERR)
     }
 
-    /// Ends the child at once, by `SIGKILL`.
+    /// Kills the child with `SIGKILL` and waits for it.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a child of ours can be killed");
         self.wait();
     }
 
-    /// Asks the child to end, by `SIGTERM`.
+    /// Sends `SIGTERM` to the child.
     pub(crate) fn terminate(&mut self) {
         self.signal("TERM");
     }
 
-    /// Whether it has not ended.
+    /// Returns whether the child is still running.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child can be waited for").is_none()
     }
 
-    /// Sends a signal, by its name without `SIG`.
+    /// Sends a signal, named without `SIG`.
     ///
     /// # Panics
     ///
-    /// When the child has ended and been waited for: its id may be another's by now.
+    /// If the child has already exited: its process id may have been reused.
     pub(crate) fn signal(&mut self, name: &str) {
         let ended = self.child.try_wait().expect("a child can be waited for");
-        assert!(ended.is_none(), "the child has ended: {ended:?}");
+        assert!(ended.is_none(), "the child has already exited: {ended:?}");
         let id = self.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
-        assert!(sent.expect("the command `kill` is there").success(), "cannot send {name} to {id}");
+        assert!(sent.expect("the command `kill` exists").success(), "cannot send {name} to {id}");
     }
 
-    /// Blocks until the child has ended.
+    /// Blocks until the child has exited.
     ///
     /// # Panics
     ///
-    /// When it does not end within [`PATIENCE`].
+    /// If it does not exit within [`TEST_TIMEOUT`].
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        // The end of its streams is the sign of its end that can be waited for with a limit.
+        // Waiting for the end of its output is the only wait that can have a timeout.
         let ended = self.output.wait_for_end();
-        assert!(ended, "it runs on; stdout:\n{}\nstderr:\n{}", self.stdout(), self.stderr());
-        let begun = Instant::now();
+        assert!(ended, "the child is still running; stdout:\n{}\nstderr:\n{}", self.stdout(), self.stderr());
+        let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 return status;
             }
-            assert!(begun.elapsed() < PATIENCE, "it closed its streams and runs on");
+            assert!(started.elapsed() < TEST_TIMEOUT, "the child closed its output and is still running");
             thread::yield_now();
         }
     }
@@ -143,7 +143,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
+        // These fail only if the child has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

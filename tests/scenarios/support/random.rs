@@ -1,6 +1,6 @@
-//! Chance that can be had again.
+//! Reproducible pseudo-random numbers.
 
-/// Numbers that depend on the seed alone (splitmix64).
+/// A generator whose numbers depend only on the seed (splitmix64).
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
@@ -17,7 +17,7 @@ impl Random {
         number ^ (number >> 31)
     }
 
-    /// A number below this one, which is not zero.
+    /// Returns a number below `bound`, which must not be zero.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound as u64).unwrap()
     }

@@ -1,4 +1,4 @@
-//! A relay before a server, which can do harm to what it relays.
+//! A TCP relay in front of a server that injects faults.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,32 +9,32 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use socket2::SockRef;
 
-use super::PATIENCE;
+use super::TEST_TIMEOUT;
 
-/// What is done to what passes. The answers about health pass in any case but the first two: a server that says that
-/// it is there, and is of no use, is the worst one.
+/// A fault that the relay injects. Health checks (`/healthz`) pass unchanged except under the first two faults: a
+/// peer that passes its health checks but fails its requests is the hardest case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Harm {
-    /// Every connection is reset, those that there are too.
-    Away,
-    /// Nothing passes in either direction.
+pub(crate) enum Fault {
+    /// All connections are reset, including existing ones.
+    ResetAll,
+    /// Nothing is forwarded in either direction.
     Silent,
-    /// The connection is reset behind the head of a response.
+    /// The connection is reset after the head of the response.
     ResetAfterHead,
-    /// It is reset in the middle of its body.
+    /// The connection is reset in the middle of the body.
     ResetInBody,
-    /// It is closed there.
+    /// The connection is closed in the middle of the body.
     CutInBody,
-    /// What comes is no HTTP.
+    /// The response is not valid HTTP.
     Garbage,
-    /// A byte comes, and the next one a second later: from the head on, or behind it.
+    /// One byte per second is forwarded, starting with the head or with the body.
     TrickledHead,
     TrickledBody,
-    /// A byte of the body is another, where the digest of the body is told before.
-    Altered,
+    /// One byte of the body is changed, if the head contains a digest of the body.
+    CorruptBody,
 }
 
-/// Connections go through it until it is dropped.
+/// Relays connections until it is dropped.
 pub(crate) struct Relay {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -49,7 +49,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    harm: Option<Harm>,
+    record_error: Option<Fault>,
     is_closing: bool,
     sockets: Vec<Weak<TcpStream>>,
     threads: Vec<JoinHandle<()>>,
@@ -65,16 +65,16 @@ impl Relay {
         Self { shared, address, accepting: Some(accepting) }
     }
 
-    /// Its base URL.
+    /// Returns the base URL of the relay.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Does this from now on, or nothing.
-    pub(crate) fn set(&self, harm: Option<Harm>) {
+    /// Injects this fault from now on; `None` forwards everything.
+    pub(crate) fn set(&self, record_error: Option<Fault>) {
         let mut state = self.shared.state.lock();
-        state.harm = harm;
-        if harm == Some(Harm::Away) {
+        state.record_error = record_error;
+        if record_error == Some(Fault::ResetAll) {
             state.cut();
         }
         self.shared.changed.notify_all();
@@ -88,8 +88,8 @@ impl Drop for Relay {
         state.cut();
         drop(state);
         self.shared.changed.notify_all();
-        // Only so that `accept` returns and sees that it is over.
-        let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
+        // Wakes `accept` so that it sees that the relay is closing.
+        let _ = TcpStream::connect_timeout(&self.address, TEST_TIMEOUT);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }
@@ -109,32 +109,32 @@ impl State {
     }
 }
 
-/// Resets the connection when the last who reads or writes on it is gone: both are told to go. A connection may have
-/// ended by itself.
+/// Resets the connection once both threads have dropped their handle; the shutdown makes both stop. The connection
+/// may already have ended, so failures are ignored.
 fn reset(socket: &TcpStream) {
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
     let _ = socket.shutdown(Shutdown::Read);
 }
 
-/// Closes the connection, unless it is to be reset.
+/// Closes the connection, unless it is about to be reset.
 fn close(socket: &TcpStream) {
     let is_reset = SockRef::from(socket).linger().is_ok_and(|linger| linger == Some(Duration::ZERO));
-    // To shut it down for writing would end it in good order.
+    // Shutting down the write side would end the connection in an orderly way.
     let _ = socket.shutdown(if is_reset { Shutdown::Read } else { Shutdown::Both });
 }
 
 fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     loop {
         let (client, _) = listener.accept().expect("a listening socket accepts");
-        let harm = {
+        let record_error = {
             let state = shared.state.lock();
             if state.is_closing {
                 return;
             }
-            state.harm
+            state.record_error
         };
-        let server = TcpStream::connect_timeout(&shared.server, PATIENCE).ok();
-        let Some(server) = server.filter(|_| harm != Some(Harm::Away)) else {
+        let server = TcpStream::connect_timeout(&shared.server, TEST_TIMEOUT).ok();
+        let Some(server) = server.filter(|_| record_error != Some(Fault::ResetAll)) else {
             reset(&client);
             continue;
         };
@@ -145,10 +145,10 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
             shared: Arc::clone(shared),
             client: Arc::new(client),
             server: Arc::new(server),
-            asked: Arc::default(),
+            pending_fault: Arc::default(),
         };
         let mut state = shared.state.lock();
-        if state.is_closing || state.harm == Some(Harm::Away) {
+        if state.is_closing || state.record_error == Some(Fault::ResetAll) {
             reset(&pair.client);
             continue;
         }
@@ -161,29 +161,29 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     }
 }
 
-/// A connection, and the one to the server that it goes on in. No client here sends a request before it has the
-/// response to the one before.
+/// A client connection and the matching server connection. Clients in these tests do not pipeline: they send a
+/// request only after the previous response.
 #[derive(Clone)]
 struct Pair {
     shared: Arc<Shared>,
     client: Arc<TcpStream>,
     server: Arc<TcpStream>,
-    /// A request has gone out, and this is to be done to its response.
-    asked: Arc<Mutex<Option<Option<Harm>>>>,
+    /// Set when a request was forwarded: the fault to inject into its response.
+    pending_fault: Arc<Mutex<Option<Option<Fault>>>>,
 }
 
 impl Pair {
     fn requests(&self) {
         let mut buffer = vec![0; 16 << 10];
         while let Ok(count @ 1..) = (&*self.client).read(&mut buffer) {
-            let harm = self.shared.state.lock().harm;
-            if harm == Some(Harm::Silent) {
+            let record_error = self.shared.state.lock().record_error;
+            if record_error == Some(Fault::Silent) {
                 continue;
             }
             let is_head = buffer[..count].windows(10).any(|window| window == b" HTTP/1.1\r");
             let is_health = buffer.starts_with(b"GET /healthz ");
             if is_head {
-                *self.asked.lock() = Some(harm.filter(|_| !is_health));
+                *self.pending_fault.lock() = Some(record_error.filter(|_| !is_health));
             }
             if (&*self.server).write_all(&buffer[..count]).is_err() {
                 break;
@@ -193,34 +193,34 @@ impl Pair {
     }
 
     fn responses(&self) {
-        let (mut buffer, mut response) = (vec![0; 16 << 10], Passing::default());
+        let (mut buffer, mut response) = (vec![0; 16 << 10], ForwardedResponse::default());
         while let Ok(count @ 1..) = (&*self.server).read(&mut buffer) {
-            if let Some(harm) = self.asked.lock().take() {
-                response = Passing { harm, ..Passing::default() };
+            if let Some(record_error) = self.pending_fault.lock().take() {
+                response = ForwardedResponse { record_error, ..ForwardedResponse::default() };
             }
-            if self.shared.state.lock().harm == Some(Harm::Silent) {
+            if self.shared.state.lock().record_error == Some(Fault::Silent) {
                 continue;
             }
-            if !response.pass(self, &mut buffer[..count]) {
+            if !response.forward(self, &mut buffer[..count]) {
                 break;
             }
         }
         self.end();
     }
 
-    /// Writes to the client, and says whether it took it.
+    /// Writes to the client. Returns whether that succeeded.
     fn send(&self, bytes: &[u8]) -> bool {
         (&*self.client).write_all(bytes).is_ok()
     }
 
     fn trickle(&self, bytes: &[u8]) -> bool {
-        bytes.iter().all(|byte| self.send(&[*byte]) && self.is_on_after_a_second())
+        bytes.iter().all(|byte| self.send(&[*byte]) && self.wait_a_second())
     }
 
-    /// The pace of what trickles: nothing is waited for by this.
-    fn is_on_after_a_second(&self) -> bool {
+    /// Paces the trickle. Returns whether the relay is still open.
+    fn wait_a_second(&self) -> bool {
         let mut state = self.shared.state.lock();
-        let waiting = |state: &mut State| !state.is_closing && state.harm.is_some();
+        let waiting = |state: &mut State| !state.is_closing && state.record_error.is_some();
         self.shared.changed.wait_while_for(&mut state, waiting, Duration::from_secs(1));
         !state.is_closing
     }
@@ -231,25 +231,25 @@ impl Pair {
     }
 }
 
-/// A response that passes.
+/// A response that is being forwarded.
 #[derive(Default)]
-struct Passing {
-    harm: Option<Harm>,
+struct ForwardedResponse {
+    record_error: Option<Fault>,
     head: Vec<u8>,
     has_body: bool,
     has_digest: bool,
 }
 
-impl Passing {
-    /// Whether the connection goes on.
-    fn pass(&mut self, pair: &Pair, bytes: &mut [u8]) -> bool {
-        let Some(harm) = self.harm else { return pair.send(bytes) };
-        match harm {
-            Harm::Garbage => {
-                pair.send(b"\0\x01\x02 is no HTTP\r\n\r\n");
+impl ForwardedResponse {
+    /// Forwards the bytes. Returns whether the connection stays open.
+    fn forward(&mut self, pair: &Pair, bytes: &mut [u8]) -> bool {
+        let Some(record_error) = self.record_error else { return pair.send(bytes) };
+        match record_error {
+            Fault::Garbage => {
+                pair.send(b"\0\x01\x02 is not HTTP\r\n\r\n");
                 return false;
             }
-            Harm::TrickledHead => return pair.trickle(bytes),
+            Fault::TrickledHead => return pair.trickle(bytes),
             _ => {}
         }
         let mut body = bytes;
@@ -266,7 +266,7 @@ impl Passing {
             if !pair.send(&self.head) {
                 return false;
             }
-            if harm == Harm::ResetAfterHead {
+            if record_error == Fault::ResetAfterHead {
                 reset(&pair.client);
                 return false;
             }
@@ -276,18 +276,18 @@ impl Passing {
             return true;
         }
         let half = body.len() / 2;
-        match harm {
-            Harm::ResetInBody => {
+        match record_error {
+            Fault::ResetInBody => {
                 pair.send(&body[..half]);
                 reset(&pair.client);
                 false
             }
-            Harm::CutInBody => {
+            Fault::CutInBody => {
                 pair.send(&body[..half]);
                 false
             }
-            Harm::TrickledBody => pair.trickle(body),
-            Harm::Altered if self.has_digest => {
+            Fault::TrickledBody => pair.trickle(body),
+            Fault::CorruptBody if self.has_digest => {
                 body[half] ^= 1;
                 self.has_digest = false;
                 pair.send(body)

@@ -1,4 +1,4 @@
-//! A store over memory that a test can look into, and make fail.
+//! A memory store with a check that can fail.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use forwardcache::{Key, Ledger, MemoryStore, Store, StoreError, StoredResponse, 
 
 type Check = dyn Fn(&str) -> Result<(), StoreError> + Send + Sync;
 
-/// Everything goes to a `MemoryStore`, once the check has let the key through.
+/// A `MemoryStore` whose operations call a check with their key first, and fail if the check does.
 pub(crate) struct CheckedStore {
     store: MemoryStore,
     check: Box<Check>,
@@ -15,7 +15,7 @@ pub(crate) struct CheckedStore {
 }
 
 impl CheckedStore {
-    /// One of so many bytes.
+    /// A store with this capacity and this check.
     pub(crate) fn new(
         bytes: u64,
         check: impl Fn(&str) -> Result<(), StoreError> + Send + Sync + 'static,
@@ -23,7 +23,7 @@ impl CheckedStore {
         Self { store: MemoryStore::new(bytes), check: Box::new(check), ledger: None }
     }
 
-    /// One that says that others share this account with it.
+    /// A store with this capacity that shares a ledger and has no check.
     pub(crate) fn with_ledger(bytes: u64, ledger: &Arc<Ledger>) -> Self {
         Self { ledger: Some(Arc::clone(ledger)), ..Self::new(bytes, |_| Ok(())) }
     }

@@ -1,4 +1,4 @@
-//! The scripted origin behind TLS, with an authority of its own.
+//! The scripted origin behind TLS, with its own certificate authority.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -17,8 +17,8 @@ use tempfile::NamedTempFile;
 
 use super::origin::{Origin, Received, Reply, Socket, Stream, in_order};
 
-/// An [`Origin`] that speaks TLS, for `localhost` and `127.0.0.1`. Its certificate is signed by an
-/// authority made for it alone.
+/// An [`Origin`] that uses TLS, for `localhost` and `127.0.0.1`. Its certificate is signed by a certificate authority
+/// created for this origin.
 pub(crate) struct TlsOrigin {
     origin: Origin,
     ca_pem: String,
@@ -27,20 +27,23 @@ pub(crate) struct TlsOrigin {
 }
 
 impl TlsOrigin {
-    /// As [`Origin::start`].
+    /// Like [`Origin::start`].
     pub(crate) fn start(handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_as(false, handler)
     }
 
-    /// As [`start`](Self::start), for clients alone that show a certificate of its authority.
-    pub(crate) fn start_for_its_clients(
+    /// Like [`start`](Self::start), but accepts only clients with a certificate of the same authority.
+    pub(crate) fn start_with_client_auth(
         handler: impl Fn(&Received) -> Reply + Send + Sync + 'static,
     ) -> Self {
         Self::start_as(true, handler)
     }
 
-    fn start_as(for_its_clients: bool, handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
-        let Certified { ca_pem, client_pem, config, .. } = certified(for_its_clients);
+    fn start_as(
+        requires_client_auth: bool,
+        handler: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let Certified { ca_pem, client_pem, config, .. } = certified(requires_client_auth);
         let (ca_file, client_file) = (file(&ca_pem), file(&client_pem));
         let layer = move |socket| -> io::Result<Box<dyn Stream>> {
             let session = ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
@@ -49,32 +52,32 @@ impl TlsOrigin {
         Self { origin: Origin::start_over("https", layer, handler), ca_pem, ca_file, client_file }
     }
 
-    /// As [`Origin::replies`].
+    /// Like [`Origin::replies`].
     pub(crate) fn replies(replies: impl IntoIterator<Item = Reply>) -> Self {
         Self::start(in_order(replies))
     }
 
-    /// As [`Origin::may_be_unused`].
+    /// Like [`Origin::may_be_unused`].
     pub(crate) fn may_be_unused(self) -> Self {
         Self { origin: self.origin.may_be_unused(), ..self }
     }
 
-    /// The URL of a path under the name `localhost`, where [`url`](Origin::url) has the address.
+    /// Returns the URL of a path with the host `localhost`; [`url`](Origin::url) uses the address instead.
     pub(crate) fn url_by_name(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.address().port())
     }
 
-    /// The authority's certificate.
+    /// Returns the certificate of the authority.
     pub(crate) fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// A file with the authority's certificate, for as long as the origin lives.
+    /// A file with the certificate of the authority. It exists as long as the origin.
     pub(crate) fn ca_file(&self) -> &Path {
         self.ca_file.path()
     }
 
-    /// A file with a client's certificate of this authority and its key, for as long as the origin lives.
+    /// A file with a client certificate signed by this authority and its key. It exists as long as the origin.
     pub(crate) fn client_file(&self) -> &Path {
         self.client_file.path()
     }
@@ -88,8 +91,8 @@ impl Deref for TlsOrigin {
     }
 }
 
-/// An authority made for one test, and what it signed: certificates with their keys, for a server that is
-/// `localhost` and `127.0.0.1`, and for a client.
+/// A certificate authority for one test, with a server certificate for `localhost` and `127.0.0.1` and a client
+/// certificate, each with its key.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     ca_file: NamedTempFile,
@@ -104,10 +107,10 @@ impl Authority {
         Self { issuer, ca_file, server_file, client_file }
     }
 
-    /// As [`new`](Self::new), with a client's certificate that is good for that long from now on, in whole seconds.
+    /// Like [`new`](Self::new), with a client certificate that is valid for this time from now on, in whole seconds.
     pub(crate) fn with_client_for(time: Duration) -> Self {
         let mut authority = Self::new();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
         let until = Duration::from_secs((now + time).as_secs());
         authority.client_file = file(&client_of(&authority.issuer, Some(until)));
         authority
@@ -161,7 +164,7 @@ impl Stream for TlsStream {
     }
 }
 
-/// What an authority was made for.
+/// The certificates and keys of an authority, in PEM, and the configuration of its server.
 struct Certified {
     issuer: Issuer<'static, KeyPair>,
     ca_pem: String,
@@ -170,9 +173,9 @@ struct Certified {
     config: Arc<ServerConfig>,
 }
 
-/// A client's certificate with its key, good until so long after 1970.
+/// Creates a client certificate with its key, valid until this time after 1970.
 fn client_of(issuer: &Issuer<'static, KeyPair>, until: Option<Duration>) -> String {
-    let mut client = CertificateParams::new(Vec::new()).expect("no name is no bad name");
+    let mut client = CertificateParams::new(Vec::new()).expect("an empty list of names is valid");
     if let Some(until) = until {
         client.not_after = date_time_ymd(1970, 1, 1) + until;
     }
@@ -180,8 +183,8 @@ fn client_of(issuer: &Issuer<'static, KeyPair>, until: Option<Duration>) -> Stri
     client.signed_by(&key, issuer).expect("the authority signs").pem() + &key.serialize_pem()
 }
 
-fn certified(for_its_clients: bool) -> Certified {
-    let mut authority = CertificateParams::new(Vec::new()).expect("no name is no bad name");
+fn certified(requires_client_auth: bool) -> Certified {
+    let mut authority = CertificateParams::new(Vec::new()).expect("an empty list of names is valid");
     authority.distinguished_name.push(DnType::CommonName, "an authority for one test");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -190,7 +193,7 @@ fn certified(for_its_clients: bool) -> Certified {
     let issuer = Issuer::new(authority, authority_key);
 
     let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-    let server = CertificateParams::new(names).expect("the names are names");
+    let server = CertificateParams::new(names).expect("the names are valid");
     let server_key = KeyPair::generate().expect("a key can be made");
     let certificate = server.signed_by(&server_key, &issuer).expect("the authority signs");
     let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
@@ -202,15 +205,15 @@ fn certified(for_its_clients: bool) -> Certified {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .expect("ring has ciphers for the default versions");
-    let builder = if for_its_clients {
+    let builder = if requires_client_auth {
         let mut roots = RootCertStore::empty();
-        roots.add(ca.der().clone()).expect("the authority is one");
+        roots.add(ca.der().clone()).expect("the certificate is that of an authority");
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
         builder.with_client_cert_verifier(verifier.build().expect("there is a root"))
     } else {
         builder.with_no_client_auth()
     };
-    let config = builder.with_single_cert(chain, key).expect("the key is the certificate's");
+    let config = builder.with_single_cert(chain, key).expect("the key matches the certificate");
     Certified {
         ca_pem: ca.pem(),
         server_pem: certificate.pem() + &server_key.serialize_pem(),

@@ -1,5 +1,5 @@
-//! HTTP/1.1 messages read off a stream, strictly: both the origins and the raw client refuse what
-//! RFC 9112 forbids instead of guessing, so that a test sees it.
+//! A strict parser for HTTP/1.1 messages. The origins and the raw client reject messages that violate RFC 9112, so
+//! that a test fails on them.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -8,13 +8,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 const MAX_FIELDS: usize = 128;
 
-/// A stream with what was read from it and not yet used.
+/// A stream with a buffer of bytes that have been read but not consumed.
 pub(crate) struct Reader<S> {
     stream: S,
     unused: Vec<u8>,
 }
 
-/// How long a body is, and how that is known.
+/// How the length of a body is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     Nothing,
@@ -23,7 +23,7 @@ pub(crate) enum Framing {
     UntilClose,
 }
 
-/// A request's head.
+/// The head of a request.
 pub(crate) struct RequestHead {
     pub(crate) method: Method,
     pub(crate) target: String,
@@ -32,12 +32,12 @@ pub(crate) struct RequestHead {
     pub(crate) headers: HeaderMap,
 }
 
-/// The message breaks RFC 9112. It travels inside an [`io::Error`].
+/// A violation of RFC 9112, carried inside an [`io::Error`].
 #[derive(Debug)]
 pub(crate) struct Malformed(String);
 
 impl Malformed {
-    /// The malformation that this error carries, if it is one.
+    /// Returns the violation that this error carries, if any.
     pub(crate) fn within(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
@@ -68,12 +68,12 @@ impl<S: Read> Reader<S> {
         &mut self.stream
     }
 
-    /// What was read and not used.
+    /// Returns the bytes that have been read but not consumed.
     pub(crate) fn unused(&self) -> &[u8] {
         &self.unused
     }
 
-    /// A head with the empty line that ends it, or `None` if the stream ended before it began.
+    /// Reads a head including the empty line at its end. Returns `None` if the stream ends before its first byte.
     pub(crate) fn head(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(at) = find(&self.unused, b"\r\n\r\n") {
@@ -85,7 +85,7 @@ impl<S: Read> Reader<S> {
         }
     }
 
-    /// Adds the whole body to `body`; on an error, what had arrived is there. Returns the trailers.
+    /// Appends the whole body to `body` and returns the trailers. After an error, `body` contains the bytes received.
     pub(crate) fn body(&mut self, framing: Framing, body: &mut Vec<u8>) -> io::Result<HeaderMap> {
         match framing {
             Framing::Nothing => {}
@@ -96,7 +96,7 @@ impl<S: Read> Reader<S> {
         Ok(HeaderMap::new())
     }
 
-    /// Adds everything up to the end of the stream.
+    /// Appends everything up to the end of the stream.
     pub(crate) fn rest(&mut self, into: &mut Vec<u8>) -> io::Result<()> {
         loop {
             into.append(&mut self.unused);
@@ -124,7 +124,7 @@ impl<S: Read> Reader<S> {
             let line = self.line()?;
             let digits = line.split(';').next().unwrap_or_default().trim_end();
             if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(malformed(format!("the chunk size {line:?}")));
+                return Err(malformed(format!("invalid chunk size {line:?}")));
             }
             let size = u64::from_str_radix(digits, 16).map_err(|error| malformed(error.to_string()))?;
             if size == 0 {
@@ -132,7 +132,7 @@ impl<S: Read> Reader<S> {
             }
             self.exactly(size, into)?;
             if !self.line()?.is_empty() {
-                return Err(malformed("a chunk longer than its size"));
+                return Err(malformed("a chunk is longer than its size"));
             }
         }
     }
@@ -144,7 +144,7 @@ impl<S: Read> Reader<S> {
             if line.is_empty() {
                 return Ok(trailers);
             }
-            let (name, value) = line.split_once(':').ok_or_else(|| malformed("a trailer without a colon"))?;
+            let (name, value) = line.split_once(':').ok_or_else(|| malformed("a trailer has no colon"))?;
             add_field(&mut trailers, name, value.trim().as_bytes())?;
         }
     }
@@ -153,7 +153,7 @@ impl<S: Read> Reader<S> {
         loop {
             if let Some(at) = find(&self.unused, b"\r\n") {
                 let line = self.unused.drain(..at + 2).take(at).collect();
-                return String::from_utf8(line).map_err(|_| malformed("a line that is not text"));
+                return String::from_utf8(line).map_err(|_| malformed("a line is not valid UTF-8"));
             }
             if self.fill()? == 0 {
                 return Err(ended_early());
@@ -161,7 +161,7 @@ impl<S: Read> Reader<S> {
         }
     }
 
-    /// Reads more. Returns how much, and 0 at the end of the stream.
+    /// Reads more bytes. Returns how many, or 0 at the end of the stream.
     pub(crate) fn fill(&mut self) -> io::Result<usize> {
         let mut block = [0; 16 * 1024];
         loop {
@@ -177,13 +177,13 @@ impl<S: Read> Reader<S> {
     }
 }
 
-/// A request's head in parts, with what RFC 9112 asks of `Host` checked (section 3.2).
+/// Parses the head of a request and checks its `Host` field (RFC 9112, section 3.2).
 pub(crate) fn request_head(bytes: &[u8]) -> io::Result<RequestHead> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(bytes) {
         Ok(httparse::Status::Complete(used)) if used == bytes.len() => {}
-        Ok(_) => return Err(malformed("a head with an empty line inside")),
+        Ok(_) => return Err(malformed("the head contains an empty line")),
         Err(error) => return Err(malformed(error.to_string())),
     }
     let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
@@ -198,24 +198,24 @@ pub(crate) fn request_head(bytes: &[u8]) -> io::Result<RequestHead> {
     Ok(RequestHead { method, target, minor, headers })
 }
 
-/// A response's status and fields.
+/// Parses the status and the fields of a response.
 pub(crate) fn response_head(bytes: &[u8]) -> io::Result<(u16, HeaderMap)> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut fields);
     match parsed.parse(bytes) {
         Ok(httparse::Status::Complete(used)) if used == bytes.len() => {}
-        Ok(_) => return Err(malformed("a head with an empty line inside")),
+        Ok(_) => return Err(malformed("the head contains an empty line")),
         Err(error) => return Err(malformed(error.to_string())),
     }
     Ok((parsed.code.unwrap_or_default(), header_map(parsed.headers)?))
 }
 
-/// How a request's body is framed (RFC 9112, section 6.3).
+/// Determines the framing of a request's body (RFC 9112, section 6.3).
 pub(crate) fn request_framing(headers: &HeaderMap) -> io::Result<Framing> {
     Ok(declared_framing(headers)?.unwrap_or(Framing::Nothing))
 }
 
-/// How a response's body is framed, given its status and whether it answers a `HEAD`.
+/// Determines the framing of a response's body from its status and fields, and whether it answers a `HEAD`.
 pub(crate) fn response_framing(status: u16, to_head: bool, headers: &HeaderMap) -> io::Result<Framing> {
     let declared = declared_framing(headers)?;
     if has_no_body(status, to_head) {
@@ -229,12 +229,12 @@ pub(crate) fn has_no_body(status: u16, to_head: bool) -> bool {
     to_head || matches!(status, 100..=199 | 204 | 304)
 }
 
-/// The first value of a field, if it is there and is text.
+/// Returns the first value of a field, or `None` if the field is missing or is not text.
 pub(crate) fn field<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Whether a field that is a list of tokens has this one.
+/// Returns whether a field that holds a list of tokens contains `token`.
 pub(crate) fn has_token(headers: &HeaderMap, name: &str, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|member| member.trim().eq_ignore_ascii_case(token))
@@ -253,9 +253,10 @@ fn declared_framing(headers: &HeaderMap) -> io::Result<Option<Framing>> {
         ([length], []) => {
             let digits = length.to_str().unwrap_or_default();
             if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(malformed(format!("the length {length:?}")));
+                return Err(malformed(format!("invalid Content-Length {length:?}")));
             }
-            let length = digits.parse().map_err(|_| malformed(format!("the length {length:?}")))?;
+            let length =
+                digits.parse().map_err(|_| malformed(format!("invalid Content-Length {length:?}")))?;
             Ok(Some(Framing::Length(length)))
         }
         _ => Err(malformed(format!("Content-Length {lengths:?} with Transfer-Encoding {codings:?}"))),

@@ -10,7 +10,7 @@ use super::stream::reset_on_close;
 use super::{Gate, Piece, Received, Reply, Stream};
 use crate::support::wire::{self, Malformed, Reader};
 
-/// What becomes of the connection after a reply.
+/// The state of the connection after a reply.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
     Next,
@@ -19,13 +19,13 @@ enum After {
     Reset,
 }
 
-/// Answers what comes on this connection until it ends.
+/// Answers the requests on this connection until it ends.
 pub(super) fn serve(shared: &Shared, stream: Box<dyn Stream>, connection: usize) {
     let mut reader = Reader::new(stream);
     loop {
         match exchange(shared, &mut reader, connection) {
             Ok(After::Next) => {}
-            // The client may be gone: there is nobody left to tell.
+            // The client may have disconnected, so a failure is ignored.
             Ok(After::Finish) => return drop(reader.stream_mut().finish()),
             Ok(After::Cut) => return,
             Ok(After::Reset) => {
@@ -34,7 +34,7 @@ pub(super) fn serve(shared: &Shared, stream: Box<dyn Stream>, connection: usize)
             }
             Err(error) => {
                 if let Some(malformed) = Malformed::within(&error) {
-                    shared.fault(format!("it was sent a malformed request: {malformed}"));
+                    shared.record_error(format!("it received a malformed request: {malformed}"));
                     let _ = answer(&mut **reader.stream_mut(), &Method::GET, true, &Reply::status(400));
                 }
                 return;
@@ -125,7 +125,7 @@ fn head(message: &Message, method: &Method, ending: Ending) -> Vec<u8> {
         head.extend_from_slice(value);
         head.extend_from_slice(b"\r\n");
     }
-    // A HEAD is told the length that a GET would have; a 204 or 304 only what was asked for.
+    // A response to HEAD has the length that a GET would have. A 204 or 304 has a length only if the test sets one.
     let has_framing = method == Method::HEAD || !wire::has_no_body(status, false);
     let framing = match message.framing {
         ReplyFraming::Announcing(length) => format!("Content-Length: {length}\r\n"),

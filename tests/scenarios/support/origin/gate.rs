@@ -1,12 +1,12 @@
-//! A point where a reply stops until the test goes on.
+//! Pauses a reply until the test continues.
 
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::support::PATIENCE;
+use crate::support::TEST_TIMEOUT;
 
-/// Shut at first, and open for good once opened. Clones are the same gate.
+/// Closed at first; once opened it stays open. Clones share the same gate.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gate(Arc<Inner>);
 
@@ -34,10 +34,10 @@ impl Gate {
     ///
     /// # Panics
     ///
-    /// When nobody opens it within [`PATIENCE`]: the test forgot to.
+    /// If the gate is not opened within [`TEST_TIMEOUT`].
     pub(crate) fn wait(&self) {
         let mut open = self.0.open.lock();
-        let waited = self.0.opened.wait_while_for(&mut open, |open| !*open, PATIENCE);
-        assert!(!waited.timed_out(), "nobody opened the gate in {PATIENCE:?}");
+        let waited = self.0.opened.wait_while_for(&mut open, |open| !*open, TEST_TIMEOUT);
+        assert!(!waited.timed_out(), "the gate was not opened within {TEST_TIMEOUT:?}");
     }
 }

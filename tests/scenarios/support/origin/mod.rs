@@ -2,12 +2,12 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `server` | `Origin`: listens, counts, and fails the test in `Drop` |
+//! | `server` | `Origin`: listens, records requests, and fails the test in `Drop` |
 //! | `connection` | one connection: requests in, replies out |
-//! | `reply` | `Reply`: what is answered and how it is put on the wire |
-//! | `received` | `Received`: a request as it came |
-//! | `gate` | `Gate`: a point where a reply stops until the test goes on |
-//! | `stream` | what a connection asks of a socket, with TLS or without |
+//! | `reply` | `Reply`: the scripted response and how it is sent |
+//! | `received` | `Received`: a recorded request |
+//! | `gate` | `Gate`: pauses a reply until the test continues |
+//! | `stream` | the socket operations that a connection needs, with or without TLS |
 
 mod connection;
 mod gate;

@@ -1,4 +1,4 @@
-//! A request as it came.
+//! A recorded request.
 
 use http::{HeaderMap, Method};
 
@@ -12,12 +12,12 @@ pub(crate) struct Received {
     pub(crate) headers: HeaderMap,
     /// The whole body, without chunks.
     pub(crate) body: Vec<u8>,
-    /// Which connection it came on, counted from 0 in the order they were accepted.
+    /// The index of its connection, counted from 0 in the order in which they were accepted.
     pub(crate) connection: usize,
 }
 
 impl Received {
-    /// The first value of a field, if it is there and is text.
+    /// Returns the first value of a header field, or `None` if the field is missing or is not text.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         wire::field(&self.headers, name)
     }

@@ -1,9 +1,9 @@
-//! What is answered and how it is put on the wire.
+//! The scripted response and how it is sent.
 
 use super::{Gate, Received};
 
-/// A reply. Framed by `Content-Length` on a connection that is kept, unless told otherwise; it has
-/// no field that was not asked for but those of its framing.
+/// A scripted reply. By default it has `Content-Length` framing and keeps the connection open. It contains no header
+/// fields except those added explicitly and those for framing.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     pub(super) content: Content,
@@ -47,7 +47,7 @@ pub(super) enum Ending {
     ResetAfter(usize),
 }
 
-/// A part of a raw reply: bytes sent by one write, or a gate to wait for.
+/// A part of a raw reply: bytes sent with one write, or a gate to wait for.
 #[derive(Clone, Debug)]
 pub(crate) enum Piece {
     Bytes(Vec<u8>),
@@ -73,7 +73,7 @@ impl From<&Gate> for Piece {
 }
 
 impl Reply {
-    /// A message with this status and an empty body.
+    /// A reply with this status and an empty body.
     pub(crate) fn status(status: u16) -> Self {
         Self::of(Content::Message(Message {
             status,
@@ -83,7 +83,7 @@ impl Reply {
         }))
     }
 
-    /// A `200` with the target of the request, to be kept for a minute.
+    /// A `200` whose body is the target of the request, fresh for 60 seconds.
     pub(crate) fn target(received: &Received) -> Self {
         Self::ok(received.target.clone()).field("Cache-Control", "max-age=60")
     }
@@ -93,34 +93,34 @@ impl Reply {
         Self::status(200).body(body)
     }
 
-    /// These bytes, whatever they are, and then the end of the connection (but see [`keep_alive`]).
+    /// Sends these bytes unchanged, then closes the connection (unless [`keep_alive`] is set).
     ///
     /// [`keep_alive`]: Self::keep_alive
     pub(crate) fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self::raw_pieces([Piece::Bytes(bytes.into())])
     }
 
-    /// As [`raw`](Self::raw), each piece by a write of its own.
+    /// Like [`raw`](Self::raw), but sends each piece with a separate write.
     pub(crate) fn raw_pieces(pieces: impl IntoIterator<Item = Piece>) -> Self {
         Self::of(Content::Raw(pieces.into_iter().collect()))
     }
 
-    /// The connection ends without a byte.
+    /// Closes the connection without sending a byte.
     pub(crate) fn nothing() -> Self {
         Self::of(Content::Nothing)
     }
 
-    /// The connection is reset without a byte.
+    /// Resets the connection without sending a byte.
     pub(crate) fn nothing_by_reset() -> Self {
         Self::of(Content::Reset)
     }
 
-    /// No byte, for as long as the client waits.
+    /// Sends nothing until the client closes the connection.
     pub(crate) fn never() -> Self {
         Self::of(Content::Never)
     }
 
-    /// Adds a field.
+    /// Adds a header field.
     pub(crate) fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.message("a field").fields.push((name.to_owned(), value.as_ref().to_vec()));
         self
@@ -131,68 +131,68 @@ impl Reply {
         self
     }
 
-    /// Sends this `Content-Length`, also on a reply that has no body. When it is more than the body
-    /// has, the connection is cut after the body, unless an ending is chosen.
+    /// Sends this `Content-Length`, even on a reply without a body. If it exceeds the length of the body, the
+    /// connection is cut after the body, unless another ending is set.
     pub(crate) fn announcing(self, length: u64) -> Self {
         self.framed(ReplyFraming::Announcing(length))
     }
 
-    /// Sends the body in chunks, and in more than one if it has two bytes.
+    /// Sends the body in chunks: at least two if the body has two bytes or more.
     pub(crate) fn chunked(self) -> Self {
         self.framed(ReplyFraming::Chunked)
     }
 
-    /// Ends the body by the end of the connection, said by `Connection: close`.
+    /// Delimits the body by the end of the connection and sends `Connection: close`.
     pub(crate) fn until_close(self) -> Self {
         self.framed(ReplyFraming::UntilClose)
     }
 
-    /// Sends no field on framing, and changes nothing else.
+    /// Sends no framing fields; nothing else changes.
     pub(crate) fn unframed(self) -> Self {
         self.framed(ReplyFraming::Unframed)
     }
 
-    /// Sends nothing until the gate is open.
+    /// Sends nothing until the gate opens.
     pub(crate) fn gate_head(mut self, gate: &Gate) -> Self {
         self.head_gate = Some(gate.clone());
         self
     }
 
-    /// Stops after this many bytes of the body until the gate is open. The head is sent before.
+    /// Pauses after `after` bytes of the body until the gate opens. The head is sent before that.
     pub(crate) fn gate_body(mut self, after: usize, gate: &Gate) -> Self {
         self.message("a gate in the body");
         self.body_gates.push((after, gate.clone()));
         self
     }
 
-    /// Ends the connection after this many bytes of the body, in TLS without saying so.
+    /// Closes the connection after `length` bytes of the body; with TLS, without `close_notify`.
     pub(crate) fn cut_after(mut self, length: usize) -> Self {
         self.message("a cut in the body");
         self.ending(Ending::CutAfter(length))
     }
 
-    /// Resets the connection after this many bytes of the body.
+    /// Resets the connection after `length` bytes of the body.
     pub(crate) fn reset_after(mut self, length: usize) -> Self {
         self.message("a reset in the body");
         self.ending(Ending::ResetAfter(length))
     }
 
-    /// Says `Connection: close`, and closes after the reply.
+    /// Sends `Connection: close` and closes the connection after the reply.
     pub(crate) fn close(self) -> Self {
         self.ending(Ending::Close)
     }
 
-    /// Closes after the reply without having said so.
+    /// Closes the connection after the reply without sending `Connection: close`.
     pub(crate) fn close_silently(self) -> Self {
         self.ending(Ending::CloseSilently)
     }
 
-    /// Keeps the connection, also where this reply would not.
+    /// Keeps the connection open even if this reply would normally close it.
     pub(crate) fn keep_alive(self) -> Self {
         self.ending(Ending::KeepAlive)
     }
 
-    /// Every gate that the reply may stop at.
+    /// Returns every gate in this reply.
     pub(super) fn gates(&self) -> impl Iterator<Item = &Gate> {
         let pieces = if let Content::Raw(pieces) = &self.content { pieces.as_slice() } else { &[] };
         let in_pieces = pieces.iter().filter_map(|piece| match piece {
@@ -219,7 +219,7 @@ impl Reply {
     fn message(&mut self, what: &str) -> &mut Message {
         match &mut self.content {
             Content::Message(message) => message,
-            other => panic!("{other:?} cannot have {what}"),
+            other => panic!("{other:?} does not support {what}"),
         }
     }
 }

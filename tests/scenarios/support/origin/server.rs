@@ -1,4 +1,4 @@
-//! The origin: listens, counts, and fails the test in `Drop`.
+//! The origin: listens, records requests, and fails the test in `Drop`.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -12,18 +12,17 @@ use parking_lot::{Condvar, Mutex};
 
 use super::connection::serve;
 use super::{Gate, Received, Reply, Socket, Stream};
-use crate::support::PATIENCE;
+use crate::support::TEST_TIMEOUT;
 
 type Handler = dyn Fn(&Received) -> Reply + Send + Sync;
 type Layer = dyn Fn(Socket) -> io::Result<Box<dyn Stream>> + Send + Sync;
 
-/// A server on a loopback port that answers as scripted, a thread per connection.
+/// A server on a loopback port that sends scripted replies, with one thread per connection.
 ///
 /// # Panics
 ///
-/// Dropping it fails the test if it was never asked (see [`may_be_unused`](Self::may_be_unused)),
-/// if a handler panicked, if it had fewer replies than requests, if it was sent a request that
-/// RFC 9112 forbids, or if a thread of it does not end.
+/// Dropping it fails the test in these cases: it received no request (see [`may_be_unused`](Self::may_be_unused)), a
+/// handler panicked, there were more requests than replies, a request violated RFC 9112, or a thread did not end.
 pub(crate) struct Origin {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -31,7 +30,7 @@ pub(crate) struct Origin {
     may_be_unused: bool,
 }
 
-/// What the origin and the threads of its connections share.
+/// State shared by the origin and its connection threads.
 pub(super) struct Shared {
     handler: Box<Handler>,
     layer: Box<Layer>,
@@ -42,27 +41,27 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct State {
     seen: Vec<Received>,
-    faults: Vec<String>,
+    errors: Vec<String>,
     gates: Vec<Gate>,
     sockets: Vec<Weak<TcpStream>>,
     threads: Vec<JoinHandle<()>>,
-    living: usize,
+    running: usize,
     closing: bool,
 }
 
 impl Origin {
-    /// An origin that answers with what the handler returns. It is called on many threads.
+    /// Starts an origin that sends the reply returned by `handler`, which is called on many threads.
     pub(crate) fn start(handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_over("http", |socket| Ok(Box::new(socket)), handler)
     }
 
-    /// An origin that gives these replies, in the order in which requests come. A request more is
-    /// answered with `500`, and the drop fails.
+    /// Starts an origin that sends these replies in the order in which requests arrive. Any further request gets
+    /// `500` and makes the drop fail.
     pub(crate) fn replies(replies: impl IntoIterator<Item = Reply>) -> Self {
         Self::start(in_order(replies))
     }
 
-    /// An origin whose sockets are wrapped by `layer`.
+    /// Starts an origin whose sockets are wrapped by `layer`.
     pub(crate) fn start_over(
         scheme: &'static str,
         layer: impl Fn(Socket) -> io::Result<Box<dyn Stream>> + Send + Sync + 'static,
@@ -81,13 +80,13 @@ impl Origin {
         Self { shared, address, scheme, may_be_unused: false }
     }
 
-    /// An origin that need not be asked.
+    /// Allows the origin to receive no request.
     pub(crate) fn may_be_unused(mut self) -> Self {
         self.may_be_unused = true;
         self
     }
 
-    /// The URL of a path, which begins with `/`.
+    /// Returns the URL of a path, which starts with `/`.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.address)
     }
@@ -96,29 +95,29 @@ impl Origin {
         self.address
     }
 
-    /// Every request received so far, in order.
+    /// Returns every request received so far, in order.
     pub(crate) fn seen(&self) -> Vec<Received> {
         self.shared.state.lock().seen.clone()
     }
 
-    /// How many requests were received so far.
+    /// Returns the number of requests received so far.
     pub(crate) fn count(&self) -> usize {
         self.shared.state.lock().seen.len()
     }
 
-    /// How many requests for this target (path and query) were received so far.
+    /// Returns the number of requests received so far for this target (path and query).
     pub(crate) fn count_of(&self, target: &str) -> usize {
         self.shared.state.lock().seen.iter().filter(|received| received.target == target).count()
     }
 
-    /// Blocks until this many requests have been received, answered or not.
+    /// Blocks until this many requests have been received, whether or not they have been answered.
     ///
     /// # Panics
     ///
-    /// When they do not come within [`PATIENCE`].
+    /// If they do not arrive within [`TEST_TIMEOUT`].
     pub(crate) fn wait_for(&self, requests: usize) {
         let mut state = self.shared.state.lock();
-        self.shared.changed.wait_while_for(&mut state, |state| state.seen.len() < requests, PATIENCE);
+        self.shared.changed.wait_while_for(&mut state, |state| state.seen.len() < requests, TEST_TIMEOUT);
         let seen = state.seen.len();
         drop(state);
         assert!(seen >= requests, "waited for {requests} requests and received {seen}");
@@ -129,23 +128,23 @@ impl Origin {
         let mut state = self.shared.state.lock();
         state.closing = true;
         for socket in state.sockets.drain(..).filter_map(|socket| socket.upgrade()) {
-            // It may have ended by itself.
+            // The connection may already be closed.
             let _ = socket.shutdown(Shutdown::Both);
         }
         state.gates.drain(..).for_each(|gate| gate.open());
         drop(state);
-        // Only so that `accept` returns and sees that the origin is closing.
-        let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
+        // Wakes `accept` so that it sees that the origin is closing.
+        let _ = TcpStream::connect_timeout(&self.address, TEST_TIMEOUT);
 
         let mut state = self.shared.state.lock();
-        self.shared.changed.wait_while_for(&mut state, |state| state.living > 0, PATIENCE);
-        if state.living > 0 {
+        self.shared.changed.wait_while_for(&mut state, |state| state.running > 0, TEST_TIMEOUT);
+        if state.running > 0 {
             return false;
         }
         let threads = std::mem::take(&mut state.threads);
         drop(state);
-        let faults: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().err()).collect();
-        faults.iter().for_each(|panic| self.shared.fault(message_of(&**panic)));
+        let errors: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().err()).collect();
+        errors.iter().for_each(|panic| self.shared.record_error(message_of(&**panic)));
         true
     }
 }
@@ -157,31 +156,31 @@ impl Drop for Origin {
             return;
         }
         let state = self.shared.state.lock();
-        let (asked, mut faults) = (!state.seen.is_empty(), state.faults.clone());
+        let (was_used, mut errors) = (!state.seen.is_empty(), state.errors.clone());
         drop(state);
         if !ended {
-            faults.push(format!("a thread did not end in {PATIENCE:?}"));
+            errors.push(format!("a thread did not end within {TEST_TIMEOUT:?}"));
         }
-        if !asked && !self.may_be_unused {
-            faults.push("it was never asked".to_owned());
+        if !was_used && !self.may_be_unused {
+            errors.push("it received no request".to_owned());
         }
-        assert!(faults.is_empty(), "the origin {}: {}", self.url("/"), faults.join("; "));
+        assert!(errors.is_empty(), "the origin {}: {}", self.url("/"), errors.join("; "));
     }
 }
 
 impl Shared {
-    /// Notes something for which the drop of the origin fails.
-    pub(super) fn fault(&self, what: impl Into<String>) {
-        self.state.lock().faults.push(what.into());
+    /// Records an error that makes the drop of the origin fail.
+    pub(super) fn record_error(&self, what: impl Into<String>) {
+        self.state.lock().errors.push(what.into());
     }
 
-    /// Counts the request and asks the handler.
+    /// Records the request and calls the handler.
     pub(super) fn reply_to(&self, received: &Received) -> Reply {
         self.state.lock().seen.push(received.clone());
         self.changed.notify_all();
-        // The handler is the test's: a panic is kept for the drop instead of lost with the thread.
+        // Keeps a panic of the handler for `Drop`; otherwise it is lost with the thread.
         let reply = catch_unwind(AssertUnwindSafe(|| (self.handler)(received))).unwrap_or_else(|panic| {
-            self.fault(format!("its handler panicked: {}", message_of(&*panic)));
+            self.record_error(format!("its handler panicked: {}", message_of(&*panic)));
             Reply::status(500)
         });
         let mut state = self.state.lock();
@@ -194,21 +193,21 @@ impl Shared {
     }
 
     fn spawn(self: &Arc<Self>, state: &mut State, work: impl FnOnce() + Send + 'static) {
-        let living = Living(Arc::clone(self));
-        state.living += 1;
+        let running = RunningThread(Arc::clone(self));
+        state.running += 1;
         state.threads.push(thread::spawn(move || {
-            let _living = living;
+            let _living = running;
             work();
         }));
     }
 }
 
-/// A thread that has not ended.
-struct Living(Arc<Shared>);
+/// Counts a running thread until it is dropped.
+struct RunningThread(Arc<Shared>);
 
-impl Drop for Living {
+impl Drop for RunningThread {
     fn drop(&mut self) {
-        self.0.state.lock().living -= 1;
+        self.0.state.lock().running -= 1;
         self.0.changed.notify_all();
     }
 }
@@ -216,7 +215,7 @@ impl Drop for Living {
 fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     for connection in 0.. {
         let (socket, _) = listener.accept().expect("a listening socket accepts");
-        // Without it a part of a reply may wait for the client's acknowledgement of the last one.
+        // Without this, part of a reply may be delayed until the client acknowledges the previous part.
         socket.set_nodelay(true).expect("TCP_NODELAY can be set on a socket");
         let socket = Arc::new(socket);
         let mut state = shared.state.lock();
@@ -233,7 +232,7 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     }
 }
 
-/// A handler that gives these replies in order.
+/// Returns a handler that sends these replies in order.
 pub(crate) fn in_order(
     replies: impl IntoIterator<Item = Reply>,
 ) -> impl Fn(&Received) -> Reply + Send + Sync + 'static {

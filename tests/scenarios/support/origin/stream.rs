@@ -1,4 +1,4 @@
-//! What a connection asks of a socket, with TLS or without.
+//! The socket operations that a connection needs, with or without TLS.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 /// A byte stream over a socket.
 pub(crate) trait Stream: Read + Write + Send {
-    /// The socket below.
+    /// The underlying socket.
     fn socket(&self) -> &TcpStream;
 
-    /// Says that nothing follows. To drop the stream without it is a cut, which TLS can tell.
+    /// Signals the end of the stream. In TLS, dropping the stream without this call is detectable as truncation.
     fn finish(&mut self) -> io::Result<()>;
 }
 
 /// A plain socket.
 ///
-/// The origin keeps only a `Weak` of it: a duplicated descriptor would keep the connection open
-/// after the thread that answers on it wanted it closed or reset.
+/// The origin keeps only a `Weak` reference: a duplicated descriptor would keep the connection open after its thread
+/// closes or resets it.
 pub(crate) struct Socket(pub(super) Arc<TcpStream>);
 
 impl Read for Socket {
@@ -46,7 +46,7 @@ impl Stream for Socket {
     }
 }
 
-/// Makes the coming close of this socket a reset (`RST`) instead of an orderly end.
+/// Makes the next close of this socket a reset (`RST`) instead of an orderly end.
 pub(super) fn reset_on_close(socket: &TcpStream) -> io::Result<()> {
     socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO))
 }

@@ -1,0 +1,293 @@
+//! A stored response as an answer to a request (RFC 9111 section 4).
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::header::{
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED, RANGE,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use super::incoming::Incoming;
+use super::ranges::{self, Slice};
+use crate::base::clock::Moment;
+use crate::base::ledger::Ledger;
+use crate::cache::fill::is_bodiless;
+use crate::message::body::Body;
+use crate::message::digest::{CONTENT_DIGEST, REPR_DIGEST};
+use crate::message::header::number;
+use crate::message::header::range::{ContentRange, Requested, requested};
+use crate::message::pieces::Pieces;
+use crate::message::stats::{CacheStatus, X_FROM_CACHE};
+use crate::message::stored_bytes::StoredReader;
+use crate::policy::{CDN_CACHE_CONTROL, Condition, Part, Validity, condition, range_applies};
+use crate::pool::protocol;
+use crate::store::{RemoteBody, StoredResponse};
+
+/// Answers with a stored response: whole, a part of it, or that the client has it already.
+pub(crate) fn answer(
+    stored: &StoredResponse,
+    incoming: &Incoming,
+    status: CacheStatus<'_>,
+    now: Moment,
+    ledger: &Arc<Ledger>,
+) -> Response<Body> {
+    if let Some(remote) = stored.remote() {
+        return answer_remote(stored, remote, incoming, status, now, ledger);
+    }
+    let mut headers = stored.headers();
+    let mut code = stored.status();
+    let (mut body, mut is_whole) = (stored.body(), true);
+    if is_bodiless(code, &Method::GET) {
+        // Whatever the origin sent with it.
+        (body, is_whole) = (Pieces::new(), false);
+    }
+    let conditions_apply = matches!(code, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+    if conditions_apply
+        && condition(&incoming.headers, &headers, stored.validity().response_time.wall())
+            == Condition::NotModified
+    {
+        code = StatusCode::NOT_MODIFIED;
+        (body, is_whole) = (Pieces::new(), false);
+        keep_for_not_modified(&mut headers);
+    } else {
+        if conditions_apply
+            && incoming.method == Method::GET
+            && let Some(part) = part(code, &body, &mut headers, incoming)
+        {
+            (code, body) = part;
+            is_whole = false;
+        }
+        // RFC 9110 section 8.6: none on a 204.
+        if code != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_LENGTH, number::value(body.len() as u64));
+        }
+    }
+    decorate(&mut headers, stored.validity(), status, now);
+    if incoming.is_head() || !is_whole {
+        headers.remove(&CONTENT_DIGEST);
+    }
+    if incoming.is_head() {
+        return response(code, headers, Body::empty());
+    }
+    // That of a part is not known, and computing it costs what hashing its bytes does.
+    if incoming.hop.wants_digest
+        && !body.is_empty()
+        && let Some(digest) = stored.digest().filter(|_| is_whole)
+    {
+        protocol::announce_digest(&mut headers, digest);
+    }
+    response(code, headers, Body::from(body))
+}
+
+/// The same of a response whose body is read from a disk as it is sent. Several ranges are answered with the whole.
+fn answer_remote(
+    stored: &StoredResponse,
+    remote: &RemoteBody,
+    incoming: &Incoming,
+    status: CacheStatus<'_>,
+    now: Moment,
+    ledger: &Arc<Ledger>,
+) -> Response<Body> {
+    let mut headers = stored.headers();
+    // A 304 or 204 has none, whatever the origin sent with it.
+    let length = if is_bodiless(stored.status(), &Method::GET) { 0 } else { remote.length };
+    let (mut code, mut range, mut is_whole) = (stored.status(), 0..length, true);
+    let is_ok = code == StatusCode::OK;
+    if is_ok
+        && condition(&incoming.headers, &headers, stored.validity().response_time.wall())
+            == Condition::NotModified
+    {
+        (code, range, is_whole) = (StatusCode::NOT_MODIFIED, 0..0, false);
+        keep_for_not_modified(&mut headers);
+    } else {
+        if is_ok && incoming.method == Method::GET {
+            match requested_of(&headers, incoming, remote.length) {
+                Some(Requested::Whole) => {
+                    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+                }
+                Some(Requested::Parts(parts)) if parts.len() == 1 => {
+                    let (start, end) = parts[0];
+                    let place = ContentRange { start, end, complete: Some(remote.length) };
+                    headers.insert(CONTENT_RANGE, ranges::text(place.text()));
+                    (code, range, is_whole) = (StatusCode::PARTIAL_CONTENT, start..end, false);
+                }
+                Some(Requested::Unsatisfiable) => {
+                    make_unsatisfiable(&mut headers, ranges::text(format!("bytes */{}", remote.length)));
+                    (code, range, is_whole) = (StatusCode::RANGE_NOT_SATISFIABLE, 0..0, false);
+                }
+                Some(Requested::Parts(_)) | None => {}
+            }
+        }
+        if code != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_LENGTH, number::value(range.end - range.start));
+        }
+    }
+    decorate(&mut headers, stored.validity(), status, now);
+    if incoming.is_head() || !is_whole {
+        headers.remove(&CONTENT_DIGEST);
+    }
+    if incoming.is_head() {
+        return response(code, headers, Body::empty());
+    }
+    if incoming.hop.wants_digest
+        && let Some(digest) = stored.digest().filter(|_| is_whole)
+    {
+        protocol::announce_digest(&mut headers, digest);
+    }
+    response(code, headers, StoredReader::body(Arc::clone(&remote.source), range, Arc::clone(ledger)))
+}
+
+/// What of a whole a request asks for by its one `Range` field, where that applies.
+fn requested_of(headers: &HeaderMap, incoming: &Incoming, length: u64) -> Option<Requested> {
+    let mut lines = incoming.headers.get_all(RANGE).into_iter();
+    let (Some(range), None) = (lines.next(), lines.next()) else { return None };
+    range_applies(&incoming.headers, headers).then(|| requested(range.as_bytes(), length))
+}
+
+/// What came in place of a stored response, as the client asked for it: it may have that already, or want a part that the
+/// origin does not cut.
+pub(crate) fn as_asked(response: Response<Body>, incoming: &Incoming, now: SystemTime) -> Response<Body> {
+    if response.status() != StatusCode::OK {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    if condition(&incoming.headers, &parts.headers, now) == Condition::NotModified {
+        parts.status = StatusCode::NOT_MODIFIED;
+        keep_for_not_modified(&mut parts.headers);
+        parts.headers.remove(&CONTENT_DIGEST);
+        return Response::from_parts(parts, Body::empty());
+    }
+    let body = match body.as_pieces().filter(|_| incoming.method == Method::GET) {
+        Some(whole) => match part(parts.status, whole, &mut parts.headers, incoming) {
+            Some((code, cut)) => {
+                parts.status = code;
+                Body::from(cut)
+            }
+            None => return Response::from_parts(parts, body),
+        },
+        None => match one_part(&mut parts.headers, body, incoming) {
+            Ok(cut) => {
+                parts.status = StatusCode::PARTIAL_CONTENT;
+                cut
+            }
+            Err(body) => return Response::from_parts(parts, body),
+        },
+    };
+    parts.headers.remove(&CONTENT_DIGEST);
+    parts.headers.insert(CONTENT_LENGTH, number::value(body.length().unwrap_or_default()));
+    Response::from_parts(parts, body)
+}
+
+/// The one part of a body on its way that a GET asks for; the body itself where it does not.
+fn one_part(headers: &mut HeaderMap, body: Body, incoming: &Incoming) -> Result<Body, Body> {
+    let mut lines = incoming.headers.get_all(RANGE).into_iter();
+    let (Some(range), None, Some(length)) = (lines.next(), lines.next(), body.length()) else {
+        return Err(body);
+    };
+    let is_about_it = incoming.method == Method::GET && range_applies(&incoming.headers, headers);
+    let Requested::Parts(parts) = requested(range.as_bytes(), length) else { return Err(body) };
+    let ([(start, end)], true) = (&parts[..], is_about_it) else { return Err(body) };
+    let (start, end) = (*start, *end);
+    let text = ContentRange { start, end, complete: Some(length) }.text();
+    headers.insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are visible ASCII"));
+    Ok(Body::from_reader(Skipping { body, left: start }.take(end - start), Some(end - start)))
+}
+
+/// A body without its beginning.
+struct Skipping {
+    body: Body,
+    left: u64,
+}
+
+impl Read for Skipping {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left > 0 {
+            let mut beginning = self.body.by_ref().take(self.left);
+            self.left -= io::copy(&mut beginning, &mut io::sink())?;
+        }
+        if self.left > 0 { Ok(0) } else { self.body.read(buffer) }
+    }
+}
+
+/// Adds what a response from a cache says of itself: its age, and how it came about.
+pub(crate) fn decorate(headers: &mut HeaderMap, validity: &Validity, status: CacheStatus<'_>, now: Moment) {
+    headers.insert(AGE, number::value(validity.age(now).as_secs()));
+    if status.outcome().is_from_store() {
+        headers.insert(&X_FROM_CACHE, HeaderValue::from_static("1"));
+    }
+    status.time_to_live(validity.remaining(now), validity.staleness(now)).append_to(headers);
+}
+
+/// A response of these parts.
+pub(crate) fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// A 304 does not describe a body that it does not have (RFC 9110 section 15.4.5).
+fn keep_for_not_modified(headers: &mut HeaderMap) {
+    for name in [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE] {
+        headers.remove(name);
+    }
+}
+
+/// It is about this range: nothing of the whole's is true of it, least of all for how long.
+fn make_unsatisfiable(headers: &mut HeaderMap, content_range: HeaderValue) {
+    keep_for_not_modified(headers);
+    for name in [&ETAG, &EXPIRES, &LAST_MODIFIED, &CDN_CACHE_CONTROL, &REPR_DIGEST] {
+        headers.remove(name);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_RANGE, content_range);
+}
+
+/// What of a stored part a request asks for that was found to be answered by it.
+fn part_of_part(stored: Part, body: &Pieces, headers: &mut HeaderMap, incoming: &Incoming) -> Option<Pieces> {
+    let Range { start, end } = stored.answers(&incoming.headers, headers)?;
+    let at = |position: u64| usize::try_from(position - stored.start).ok();
+    let (from, to) = (at(start)?, at(end)?);
+    let content_range = HeaderValue::try_from(Part { start, end, ..stored }.text()).ok()?;
+    headers.insert(CONTENT_RANGE, content_range);
+    (to <= body.len() && to - from < body.len()).then(|| body.slice(from..to))
+}
+
+/// The part of what is stored that `Range` asks for (RFC 9110 section 14.2); `None` for all of it.
+fn part(
+    code: StatusCode,
+    body: &Pieces,
+    headers: &mut HeaderMap,
+    incoming: &Incoming,
+) -> Option<(StatusCode, Pieces)> {
+    if let Some(stored) = Part::of(code, headers) {
+        return part_of_part(stored, body, headers, incoming).map(|part| (code, part));
+    }
+    let mut lines = incoming.headers.get_all(RANGE).into_iter();
+    let (Some(range), None) = (lines.next(), lines.next()) else { return None };
+    if !range_applies(&incoming.headers, headers) {
+        return None;
+    }
+    match ranges::slice(range.as_bytes(), body, headers.get(CONTENT_TYPE)) {
+        Slice::Whole => {
+            headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+            None
+        }
+        Slice::One { body, content_range } => {
+            headers.insert(CONTENT_RANGE, content_range);
+            Some((StatusCode::PARTIAL_CONTENT, body))
+        }
+        Slice::Several { body, content_type } => {
+            headers.insert(CONTENT_TYPE, content_type);
+            Some((StatusCode::PARTIAL_CONTENT, body))
+        }
+        Slice::Unsatisfiable { content_range } => {
+            make_unsatisfiable(headers, content_range);
+            Some((StatusCode::RANGE_NOT_SATISFIABLE, Pieces::new()))
+        }
+    }
+}

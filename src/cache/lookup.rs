@@ -1,0 +1,164 @@
+//! What the stored responses of a key are good for.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_LANGUAGE, ETAG, LAST_MODIFIED};
+use http::{HeaderValue, StatusCode};
+
+use super::credential::KeyedDigest;
+use super::incoming::Incoming;
+use crate::base::clock::Moment;
+use crate::message::header::entity_tag::EntityTag;
+use crate::message::stats::{Forward, Outcome};
+use crate::policy::{Part, Reuse, ValidateBecause, is_due_early, may_be_offered, reuse, strong_tag};
+use crate::store::{StoredResponse, Variants};
+
+/// What to do with a request.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    /// Answer with this.
+    Serve(Arc<StoredResponse>, Outcome),
+    /// Ask the origin.
+    Forward(Plan),
+}
+
+/// How to ask the origin.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) why: Forward,
+    /// The stored response that the request selects, which may be served if the origin fails.
+    pub(crate) selected: Option<Arc<StoredResponse>>,
+    /// What a 304 could confirm: the selected response, or, where none is selected, all that have a strong
+    /// entity tag (RFC 9111 section 4.1). A weak one may be that of several encodings.
+    pub(crate) candidates: Vec<Arc<StoredResponse>>,
+    /// The beginning of what the request asks for, of which the rest is to be fetched.
+    pub(crate) beginning: Option<Arc<StoredResponse>>,
+}
+
+impl Plan {
+    pub(crate) fn without_store(why: Forward) -> Self {
+        Self { why, selected: None, candidates: Vec::new(), beginning: None }
+    }
+
+    /// All that it was made of.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = &Arc<StoredResponse>> {
+        self.selected.iter().chain(&self.candidates).chain(&self.beginning)
+    }
+
+    /// Whether each request has to ask the origin whether what is stored still holds, so that nobody gains by waiting
+    /// for another request.
+    pub(crate) fn is_always_validated(&self) -> bool {
+        let validity = self.selected.as_ref().map(|stored| stored.validity());
+        validity.is_some_and(|validity| validity.no_cache || validity.lifetime.is_zero())
+    }
+
+    pub(crate) fn entity_tags(&self) -> Vec<HeaderValue> {
+        self.candidates
+            .iter()
+            .filter_map(|candidate| HeaderValue::from_bytes(candidate.field(&ETAG)?).ok())
+            .collect()
+    }
+
+    /// The date to ask with: that of the one selected response. Of several, none would be right.
+    pub(crate) fn last_modified(&self) -> Option<HeaderValue> {
+        let selected = self.selected.as_ref().filter(|_| !self.candidates.is_empty());
+        HeaderValue::from_bytes(selected?.field(&LAST_MODIFIED)?).ok()
+    }
+
+    /// The same without our conditions, for the whole.
+    pub(crate) fn unconditional(&self) -> Self {
+        Self { selected: self.selected.clone(), ..Self::without_store(self.why) }
+    }
+}
+
+/// Decides what a request is answered with at this time.
+pub(crate) fn lookup(variants: &Variants, incoming: &Incoming, digest: &KeyedDigest, now: Moment) -> Lookup {
+    let Some(selected) = selected(variants, incoming, digest) else {
+        let why = if variants.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
+        // What was made for one user is no guess at what another would get; and a weak tag may stand for
+        // several encodings, as may a strong one of an origin that does not know better.
+        let is_candidate = |stored: &&Arc<StoredResponse>| {
+            // What was made of a field that others do not send may show in its fields, whatever its bytes are.
+            !incoming.selects_by_unknown
+                && stored.status() != StatusCode::PARTIAL_CONTENT
+                && stored.field(&ETAG).and_then(EntityTag::parse).is_some_and(EntityTag::is_strong)
+                && stored.variant().is_for_credentials_of(&incoming.headers, digest)
+                && may_be_offered(stored.variant(), &stored.headers(), &incoming.headers)
+        };
+        let candidates = variants.iter().filter(is_candidate).cloned().collect();
+        return Lookup::Forward(Plan { candidates, ..Plan::without_store(why) });
+    };
+    if selected.status() == StatusCode::PARTIAL_CONTENT {
+        return lookup_in_part(selected, incoming, now);
+    }
+    let outcome = match reuse(selected.validity(), &incoming.directives, now) {
+        Reuse::Fresh if is_due_early(selected.validity(), incoming.early_refresh, now) => {
+            return forward(Forward::Stale, selected);
+        }
+        Reuse::Fresh => Outcome::Hit,
+        Reuse::StaleAccepted => Outcome::StaleAccepted,
+        // A refresh itself asks the origin.
+        Reuse::StaleWhileRevalidate if !incoming.is_refresh => Outcome::StaleWhileRevalidate,
+        Reuse::StaleWhileRevalidate
+        | Reuse::Validate(ValidateBecause::Stale | ValidateBecause::NoByteStore) => {
+            return forward(Forward::Stale, selected);
+        }
+        Reuse::Validate(ValidateBecause::Request) => return forward(Forward::Request, selected),
+    };
+    Lookup::Serve(Arc::clone(selected), outcome)
+}
+
+/// The stored response that the request's fields select.
+pub(crate) fn selected<'a>(
+    variants: &'a Variants,
+    incoming: &Incoming,
+    digest: &KeyedDigest,
+) -> Option<&'a Arc<StoredResponse>> {
+    let mut answering = variants.iter().filter(|stored| incoming.is_answered_by(stored.variant()));
+    let mut matching = answering.clone().filter(|stored| stored.variant().matches(&incoming.headers, digest));
+    // Some origins leave Vary out where a request states no preference (RFC 9111 section 4.1).
+    matching
+        .clone()
+        .find(|stored| stored.variant().is_by_any())
+        .or_else(|| matching.next())
+        .or_else(|| answering.find(|stored| is_in_the_language_wanted(stored, incoming, digest)))
+}
+
+/// A part answers a range within it, while it is fresh; and if it is the beginning, it may become the whole.
+fn lookup_in_part(stored: &Arc<StoredResponse>, incoming: &Incoming, now: Moment) -> Lookup {
+    let headers = stored.headers();
+    let part = Part::of(stored.status(), &headers);
+    let outcome = match reuse(stored.validity(), &incoming.directives, now) {
+        Reuse::Fresh => Outcome::Hit,
+        Reuse::StaleAccepted => Outcome::StaleAccepted,
+        Reuse::Validate(ValidateBecause::Request) => {
+            return Lookup::Forward(Plan::without_store(Forward::Request));
+        }
+        Reuse::StaleWhileRevalidate | Reuse::Validate(_) => {
+            return Lookup::Forward(Plan::without_store(Forward::Stale));
+        }
+    };
+    let Some(part) = part.filter(|_| !incoming.is_head()) else {
+        return Lookup::Forward(Plan::without_store(Forward::Partial));
+    };
+    if part.answers(&incoming.headers, &headers).is_some() {
+        return Lookup::Serve(Arc::clone(stored), outcome);
+    }
+    let is_beginning = part.start == 0 && strong_tag(&headers).is_some() && incoming.may_collapse();
+    let beginning = is_beginning.then(|| Arc::clone(stored));
+    Lookup::Forward(Plan { beginning, ..Plan::without_store(Forward::Partial) })
+}
+
+fn is_in_the_language_wanted(stored: &StoredResponse, incoming: &Incoming, digest: &KeyedDigest) -> bool {
+    stored
+        .field(&CONTENT_LANGUAGE)
+        .is_some_and(|language| stored.variant().matches_in_language(&incoming.headers, language, digest))
+}
+
+fn forward(why: Forward, selected: &Arc<StoredResponse>) -> Lookup {
+    Lookup::Forward(Plan {
+        selected: Some(Arc::clone(selected)),
+        candidates: vec![Arc::clone(selected)],
+        ..Plan::without_store(why)
+    })
+}

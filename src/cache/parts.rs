@@ -1,0 +1,150 @@
+//! Parts of a body: kept, joined with what is there, completed.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use super::engine::Inner;
+use super::forwarding::Received;
+use super::guarded_store::GuardedStore;
+use super::incoming::Incoming;
+use super::step::Head;
+use super::tombstones::Fetch;
+use crate::base::cancellation::Cancellation;
+use crate::base::ledger::{Ledger, Use};
+use crate::cache::fill::{Fill, Whole};
+use crate::message::body::Body;
+use crate::message::digest::{CONTENT_DIGEST, Digest, announced_of_whole, checked};
+use crate::message::pieces::Pieces;
+use crate::message::stats::CacheStatus;
+use crate::policy::{Part, are_of_one, combined, freshened, strong_tag};
+use crate::store::StoredResponse;
+
+/// Asks for what a stored part, which begins at the beginning, lacks; only if it is still of the same bytes.
+pub(super) fn ask_for_the_rest(request: &mut HeaderMap, stored: &StoredResponse) {
+    let Some(part) = Part::of(stored.status(), &stored.headers()) else { return };
+    let Some(tag) = stored.field(&ETAG).and_then(|tag| HeaderValue::from_bytes(tag).ok()) else { return };
+    let range = HeaderValue::try_from(format!("bytes={}-", part.end));
+    request.insert(RANGE, range.expect("digits are visible ASCII"));
+    request.insert(IF_RANGE, tag);
+}
+
+/// What came for [`ask_for_the_rest`], made the whole by what is stored: `None` where it is not the rest.
+pub(super) fn whole(received: Received, stored: &StoredResponse) -> Option<Received> {
+    let fields = stored.headers();
+    let known = Part::of(stored.status(), &fields)?;
+    let rest = Part::of(received.status, &received.headers)?;
+    let fits = rest.start == known.end
+        && rest.end == rest.complete
+        && rest.complete == known.complete
+        && received.body.end_is_proven()
+        && received.body.length().is_none_or(|length| length == rest.length());
+    if !fits || !are_of_one(&fields, &received.headers) {
+        return None;
+    }
+    let mut headers = freshened(&fields, &received.headers);
+    headers.remove(CONTENT_RANGE);
+    // It was that of the part.
+    headers.remove(&CONTENT_DIGEST);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(known.complete));
+    let rest = Body::from_reader(received.body, Some(rest.length()));
+    let body = Body::with_beginning(stored.body(), rest);
+    Some(Received { status: StatusCode::OK, headers, body, times: received.times })
+}
+
+impl Inner {
+    /// Hands a part on, and keeps it.
+    pub(super) fn keep_part(
+        &self,
+        incoming: &Incoming,
+        received: Received,
+        status: CacheStatus<'_>,
+        (fetch, cancellation): (Fetch, Cancellation),
+    ) -> Response<Body> {
+        let fields = received.fields_to_store(&self.rules, self.by());
+        let Received { status: code, headers, body, times } = received;
+        let head = Head::of(self, incoming, code, fields, times);
+        let (store, ledger) = (self.store.clone(), Arc::clone(&self.ledger));
+        let commit = move |whole, digest| {
+            let Whole::Pieces(pieces) = whole else { return };
+            let part = head.to_stored(pieces, digest, fetch.sequence());
+            if let Some(joined) = joined(&store, &ledger, &fetch, &part) {
+                store.insert(&fetch, &joined);
+            }
+        };
+        let body = Fill::start(body, self.keeping(cancellation, Box::new(commit))).into_body();
+        self.hand_on(incoming, code, headers, body, status.stored())
+    }
+
+    /// Whether what came is kept, and can be completed by what comes later.
+    pub(super) fn is_part_to_complete(&self, incoming: &Incoming, received: &Received) -> bool {
+        strong_tag(&received.headers).is_some() && self.is_part_to_keep(incoming, received)
+    }
+
+    /// Whether what came is a part worth keeping: one, of known place and length, that might be stored if it
+    /// were the whole.
+    pub(super) fn is_part_to_keep(&self, incoming: &Incoming, received: &Received) -> bool {
+        let Some(part) = Part::of(received.status, &received.headers) else { return false };
+        if !incoming.headers.contains_key(RANGE) {
+            return false;
+        }
+        let is_storable = self.may_store(incoming, StatusCode::OK, &received.headers);
+        // A length that contradicts the place means that one of them is wrong.
+        received.body.length() == Some(part.length())
+            && part.length() <= self.store.max_body_in_memory()
+            && is_storable.is_ok()
+    }
+}
+
+/// Whether these bytes are the whole that the fields of both parts announce, as far as they do.
+fn is_announced(parts: [&HeaderMap; 2], whole: &Pieces) -> bool {
+    let mut expected: Vec<_> = parts.into_iter().flat_map(announced_of_whole).collect();
+    expected.dedup();
+    checked(Body::from(whole.clone()), expected, || ()).is_ok()
+}
+
+/// What is to be stored when this part has come: it alone, or joined with the part that is stored; `None`
+/// where the whole is.
+fn joined(
+    store: &GuardedStore,
+    ledger: &Arc<Ledger>,
+    fetch: &Fetch,
+    new: &Arc<StoredResponse>,
+) -> Option<Arc<StoredResponse>> {
+    let variants = store.variants(fetch.key());
+    let Some(stored) = variants.iter().find(|stored| stored.variant() == new.variant()) else {
+        return Some(Arc::clone(new));
+    };
+    let (fields, new_fields) = (stored.headers(), new.headers());
+    if stored.status() != StatusCode::PARTIAL_CONTENT {
+        // A part of other bytes says that the whole has changed.
+        let has_changed = strong_tag(&fields).is_some() && !are_of_one(&fields, &new_fields);
+        return (has_changed && strong_tag(&new_fields).is_some()).then(|| Arc::clone(new));
+    }
+    let parts = Part::of(stored.status(), &fields).zip(Part::of(new.status(), &new_fields));
+    let joined = parts
+        .filter(|_| are_of_one(&fields, &new_fields))
+        .and_then(|(one, other)| {
+            let share = |bytes| ledger.share(Use::Bodies, bytes);
+            combined((one, &stored.body()), (other, &new.body()), share)
+        })
+        .filter(|(part, _)| part.length() <= store.max_body_in_memory())
+        // A whole that is another than both say is none.
+        .filter(|(part, pieces)| !part.is_whole() || is_announced([&fields, &new_fields], pieces));
+    let Some((part, pieces)) = joined else { return Some(Arc::clone(new)) };
+    let mut headers = freshened(&fields, &new_fields);
+    headers.remove(&CONTENT_DIGEST);
+    let status = if part.is_whole() {
+        headers.remove(CONTENT_RANGE);
+        StatusCode::OK
+    } else {
+        headers.insert(CONTENT_RANGE, HeaderValue::try_from(part.text()).expect("digits are visible ASCII"));
+        StatusCode::PARTIAL_CONTENT
+    };
+    let (validity, variant) = (*new.validity(), new.variant().clone());
+    let digest = part.is_whole().then(|| Digest::of_pieces(&pieces));
+    let joined = StoredResponse::with_digest(status, &headers, pieces, digest, validity, variant);
+    let joined = joined.with_sequence(fetch.sequence()).with_url(new.url().map(Into::into));
+    Some(Arc::new(joined.with_counted_body()))
+}

@@ -1,0 +1,331 @@
+//! Requests step by step, as an event loop takes them: who leads, who waits, and what becomes of each.
+
+use super::*;
+use crate::message::body::Wake;
+use crate::message::deadline::Deadline;
+use crate::message::nonblocking::{Job, Step, Turn, Waiting};
+use crate::message::purge::Purge;
+
+type Answered = Result<Response<Body>>;
+
+impl Scene {
+    fn step(&self, fields: &[(&str, &str)]) -> Step<Answered> {
+        self.step_until(fields, Deadline::none())
+    }
+
+    fn step_until(&self, fields: &[(&str, &str)], deadline: Deadline) -> Step<Answered> {
+        let mut request = Request::get(URL);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let wake = || -> Wake { Arc::new(|| ()) };
+        let request = request.extension(deadline).body(()).unwrap();
+        self.cache.step(CanonicalUrl::parse(URL).unwrap(), request, &wake)
+    }
+}
+
+#[track_caller]
+fn leads(step: Step<Answered>) -> (Job, Waiting<Answered>) {
+    match step {
+        Step::Fetch(job, waiting) => (job, waiting),
+        Step::Wait(_) => panic!("it waits for another request"),
+        Step::Serve(_) | Step::Lost => panic!("it is answered"),
+    }
+}
+
+#[track_caller]
+fn waits(step: Step<Answered>) -> Waiting<Answered> {
+    match step {
+        Step::Wait(waiting) => waiting,
+        Step::Fetch(..) => panic!("it fetches"),
+        Step::Serve(_) | Step::Lost => panic!("it is answered"),
+    }
+}
+
+#[track_caller]
+fn is_served(step: Step<Answered>) -> Answered {
+    match step {
+        Step::Serve(answer) => answer,
+        Step::Wait(_) | Step::Fetch(..) | Step::Lost => panic!("it is not answered"),
+    }
+}
+
+#[track_caller]
+fn reads(waiting: Waiting<Answered>) -> Answer {
+    Answer::read(is_served((waiting.again)()).unwrap())
+}
+
+#[test]
+fn a_failure_is_shared_with_all_who_waited_and_remembered_for_a_second() {
+    for (kind, others_fail) in [(ErrorKind::BadResponse, false), (ErrorKind::Unresolved, true)] {
+        let scene = Scene::new();
+        let (job, own) = leads(scene.step(&[]));
+        let others: Vec<_> = (0..29).map(|_| waits(scene.step(&[]))).collect();
+        scene.fail(kind);
+        job.take(Turn::Pool);
+        for waiting in others.into_iter().chain([own]) {
+            assert_eq!(is_served((waiting.again)()).unwrap_err().kind(), kind);
+        }
+        assert_eq!(is_served(scene.step(&[])).unwrap_err().kind(), kind);
+        // One that insists is not told of what is past.
+        leads(scene.step(&[("cache-control", "no-cache")]));
+        let other = || scene.send("GET", "http://example.com/other", &[]);
+        if others_fail {
+            assert_eq!(other().unwrap_err().kind(), kind);
+        } else {
+            scene.answer(200, FRESH, "other");
+            assert!(other().is_ok());
+        }
+        scene.pass(1);
+        leads(scene.step(&[]));
+    }
+}
+
+#[test]
+fn where_the_request_may_be_to_blame_one_of_those_who_wait_leads() {
+    let scene = Scene::new();
+    let (job, own) = leads(scene.step(&[]));
+    let (first, second) = (waits(scene.step(&[])), waits(scene.step(&[])));
+    scene.fail(ErrorKind::BadRequest);
+    job.take(Turn::Pool);
+    assert_eq!(is_served((own.again)()).unwrap_err().kind(), ErrorKind::BadRequest);
+    let (job, first) = leads((first.again)());
+    let second = waits((second.again)());
+    scene.answer(200, FRESH, "one");
+    job.take(Turn::Pool);
+    assert_eq!(reads(first).body, "one");
+    reads(second).is(Outcome::Hit, "one");
+    assert_eq!(scene.times_asked(), 2);
+}
+
+#[test]
+fn a_short_failure_of_the_origin_is_everybodys_unless_it_forbids_that() {
+    for (fields, is_shared) in [(&[][..], true), (&[("cache-control", "no-store")], false)] {
+        let scene = Scene::new();
+        let (job, own) = leads(scene.step(&[]));
+        let other = waits(scene.step(&[]));
+        scene.answer(503, fields, Body::from_reader(&b"busy"[..], Some(4)));
+        job.take(Turn::Pool);
+        reads(own).is(Outcome::Miss(Forward::UriMiss), "busy");
+        if is_shared {
+            let answer = reads(other);
+            assert_eq!((answer.status, &*answer.body), (503, "busy"));
+            assert_eq!(Outcome::of(&answer.headers), Some(Outcome::Collapsed(Forward::UriMiss)));
+        } else {
+            leads((other.again)());
+        }
+        // Nothing of it is remembered: the next request asks, and others wait for it.
+        leads(scene.step(&[]));
+    }
+}
+
+#[test]
+fn each_variant_is_fetched_once() {
+    let scene = Scene::new();
+    let fields = [("cache-control", "max-age=60"), ("vary", "accept")];
+    let (a, b) = ([("accept", "a")], [("accept", "b")]);
+    let (job, own) = leads(scene.step(&a));
+    let (other_a, b1, b2) = (waits(scene.step(&a)), waits(scene.step(&b)), waits(scene.step(&b)));
+    let (send, pipe) = pipe();
+    scene.answer(200, &fields, Body::from_reader(pipe, None));
+    let fetching = thread::spawn(move || job.take(Turn::Pool));
+    let mut own = own;
+    // The head has landed when the request has its response.
+    let own = loop {
+        match (own.again)() {
+            Step::Serve(answer) => break answer.unwrap(),
+            Step::Wait(waiting) => own = waiting,
+            Step::Fetch(..) | Step::Lost => panic!("its fetch is under way"),
+        }
+    };
+    let b1 = leads((b1.again)());
+    let b2 = waits((b2.again)());
+    let late = waits(scene.step(&b));
+    scene.answer(200, &fields, "b");
+    b1.0.take(Turn::Pool);
+    assert_eq!(reads(b1.1).body, "b");
+    reads(b2).is(Outcome::Hit, "b");
+    reads(late).is(Outcome::Hit, "b");
+    send.send(Ok(b"a")).unwrap();
+    drop(send);
+    fetching.join().unwrap();
+    assert_eq!(own.into_body().into_text().unwrap(), "a");
+    assert_eq!(reads(other_a).body, "a");
+    assert_eq!(scene.times_asked(), 2);
+}
+
+#[test]
+fn nobody_waits_for_another_request_where_each_has_to_be_validated() {
+    for fields in ["no-cache", "max-age=0"] {
+        let scene = Scene::new();
+        scene.answer(200, &[("cache-control", fields), ("etag", "\"1\"")], "one");
+        scene.get(&[]);
+        let (one, other) = (leads(scene.step(&[])), leads(scene.step(&[])));
+        for (job, waiting) in [one, other] {
+            scene.answer(304, &[("cache-control", fields), ("etag", "\"1\"")], "");
+            job.take(Turn::Pool);
+            reads(waiting).is(Outcome::Revalidated(Forward::Stale), "one");
+        }
+    }
+}
+
+#[test]
+fn a_fetch_is_cancelled_when_the_last_one_who_waits_leaves() {
+    let scene = Scene::new();
+    let (job, own) = leads(scene.step(&[]));
+    let other = waits(scene.step(&[]));
+    drop(own);
+    assert!(!job.cancellation.is_cancelled());
+    drop(other);
+    assert!(job.cancellation.is_cancelled());
+    // The next request does not wait for what nobody fetches.
+    let (next, waiting) = leads(scene.step(&[]));
+    drop(job);
+    assert!(!next.cancellation.is_cancelled());
+    scene.answer(200, FRESH, "one");
+    next.take(Turn::Pool);
+    assert_eq!(reads(waiting).body, "one");
+
+    let (job, own) = leads(scene.step(&[("cache-control", "no-cache")]));
+    drop(own);
+    assert!(job.cancellation.is_cancelled());
+}
+
+#[test]
+fn nobody_joins_a_fetch_that_began_before_an_invalidation() {
+    for purge in [Purge::url(URL).unwrap(), Purge::prefix("http://example.com/").unwrap(), Purge::all()] {
+        let scene = Scene::new();
+        let (old, own) = leads(scene.step(&[]));
+        scene.cache.purge(&purge);
+        let (new, waiting) = leads(scene.step(&[]));
+        scene.answer(200, FRESH, "old").answer(200, FRESH, "new");
+        old.take(Turn::Pool);
+        assert_eq!(reads(own).body, "old");
+        new.take(Turn::Pool);
+        assert_eq!(reads(waiting).body, "new");
+        scene.get(&[]).is(Outcome::Hit, "new");
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_run_gets_what_is_stale_or_an_error() {
+    let scene = Scene::new();
+    let refused = Turn::Refused(crate::message::nonblocking::Refused::QueueFull);
+    let (job, own) = leads(scene.step(&[]));
+    let other = waits(scene.step(&[]));
+    job.take(refused);
+    let is_refused = |waiting: Waiting<Answered>| {
+        let error = is_served((waiting.again)()).unwrap_err();
+        let after = Some(Duration::from_secs(1));
+        assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Unavailable, after));
+    };
+    is_refused(own);
+    // The other may have a share of its own, and leads.
+    let (job, other) = leads((other.again)());
+    job.take(refused);
+    is_refused(other);
+    scene.answer(200, &[("cache-control", "max-age=60, stale-if-error=600")], "one");
+    scene.get(&[]);
+    scene.pass(61);
+    let (job, own) = leads(scene.step(&[]));
+    job.take(refused);
+    reads(own).is(Outcome::StaleOnError(Forward::Stale), "one");
+}
+
+#[test]
+fn at_the_soft_deadline_it_is_served_stale_unless_that_was_purged() {
+    for is_purged in [false, true] {
+        let scene = Scene::new();
+        scene.answer(200, FRESH, "old");
+        scene.get(&[]);
+        scene.pass(61);
+        let at_once = Deadline::none().softly_within(Duration::ZERO);
+        let (job, own) = leads(scene.step_until(&[], at_once));
+        assert!(own.is_soft && own.until.is_some());
+        let other = waits(scene.step(&[]));
+        if is_purged {
+            scene.cache.purge(&Purge::url(URL).unwrap());
+            let own = waits((own.again)());
+            scene.answer(200, FRESH, "new");
+            job.take(Turn::Pool);
+            assert_eq!(reads(own).body, "new");
+        } else {
+            reads(own).is(Outcome::StaleOnDeadline(Forward::Stale), "old");
+            assert!(!job.cancellation.is_cancelled());
+            drop(other);
+            assert!(!job.cancellation.is_cancelled(), "what is fetched is for the next request");
+            scene.answer(200, FRESH, "new");
+            job.take(Turn::Pool);
+            scene.get(&[]).is(Outcome::Hit, "new");
+        }
+    }
+}
+
+#[test]
+fn one_that_waits_fails_at_its_deadline_and_leaves_the_fetch_to_the_others() {
+    let scene = Scene::new();
+    let (job, own) = leads(scene.step_until(&[], Deadline::within(Duration::ZERO)));
+    let other = waits(scene.step(&[]));
+    assert_eq!(is_served((own.again)()).unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(!job.cancellation.is_cancelled());
+    scene.answer(200, FRESH, "one");
+    job.take(Turn::Pool);
+    reads(other).is(Outcome::Hit, "one");
+}
+
+#[test]
+fn those_who_wait_read_along_though_the_one_who_leads_has_left() {
+    let scene = Scene::built(|cache| cache.worth_finishing(0));
+    let (job, own) = leads(scene.step(&[]));
+    let mut other = waits(scene.step(&[]));
+    let (send, pipe) = pipe();
+    scene.answer(200, FRESH, Body::from_reader(pipe, Some(6)));
+    drop(own);
+    let fetching = thread::spawn(move || job.take(Turn::Pool));
+    let response = loop {
+        match (other.again)() {
+            Step::Serve(answer) => break answer.unwrap(),
+            Step::Wait(waiting) => other = waiting,
+            Step::Fetch(..) | Step::Lost => panic!("it reads along"),
+        }
+    };
+    send.send(Ok(b"one")).unwrap();
+    send.send(Ok(b"two")).unwrap();
+    assert_eq!(response.into_body().into_text().unwrap(), "onetwo");
+    fetching.join().unwrap();
+    scene.get(&[]).is(Outcome::Hit, "onetwo");
+    assert_eq!(scene.times_asked(), 1);
+}
+
+#[test]
+fn what_is_left_running_at_the_soft_deadline_is_fetched_to_its_end() {
+    let scene = Scene::built(|cache| cache.worth_finishing(0));
+    scene.answer(200, FRESH, "old");
+    scene.get(&[]);
+    scene.pass(61);
+    let (job, own) = leads(scene.step_until(&[], Deadline::none().softly_within(Duration::ZERO)));
+    reads(own).is(Outcome::StaleOnDeadline(Forward::Stale), "old");
+    scene.answer(200, FRESH, Body::from_reader(io::repeat(b'x').take(200_000), Some(200_000)));
+    job.take(Turn::Pool);
+    assert_eq!(scene.get(&[]).is(Outcome::Hit, &"x".repeat(200_000)).status, 200);
+}
+
+#[test]
+fn a_failure_made_for_one_user_is_not_given_to_another() {
+    let authorization: &[(&str, &str)] = &[("authorization", "Bearer a")];
+    for (asked, answered, is_shared) in
+        [(authorization, ("x-a", "1"), false), (&[], ("set-cookie", "a=b"), false), (&[], ("x-a", "1"), true)]
+    {
+        let scene = Scene::shared();
+        let (job, own) = leads(scene.step(asked));
+        let other = waits(scene.step(&[]));
+        scene.answer(500, &[answered], Body::from_reader(&b"failed"[..], Some(6)));
+        job.take(Turn::Pool);
+        assert_eq!(reads(own).status, 500);
+        if is_shared {
+            assert_eq!(reads(other).status, 500);
+        } else {
+            leads((other.again)());
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A body that is waited for no longer than ureq's limits say.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
+
+use crate::base::error::{Error, ErrorKind};
+use crate::message::body::Body;
+use crate::message::deadline::Deadline;
+use crate::message::limited_body::{limited, too_late};
+
+/// How much is read at a time.
+const PIECE: usize = 16 << 10;
+
+/// The same body, whose reads end at this time: what waits without a limit of its own waits on another thread.
+pub(super) fn until(body: Body, until: Instant) -> Body {
+    match body.into_growing() {
+        Ok((stream, length)) => limited(Body::from_growing(stream, length), Deadline::at(until)),
+        Err(body) if body.as_bytes().is_some() => body,
+        Err(body) => body.read_through(|body| ReadAhead::start(body, until)),
+    }
+}
+
+/// Two pieces ahead at most. The thread ends with the body, or with its first read after this is dropped.
+struct ReadAhead {
+    /// Never locked: a body is `Send`, and a receiver is not `Sync`.
+    pieces: Mutex<Receiver<io::Result<Bytes>>>,
+    piece: Bytes,
+    has_ended: bool,
+    until: Instant,
+}
+
+impl ReadAhead {
+    fn start(mut body: Body, until: Instant) -> Self {
+        let (give, pieces) = sync_channel(1);
+        let read = move || {
+            let mut buffer = vec![0; PIECE];
+            loop {
+                let piece = match body.read(&mut buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    read => read.map(|count| Bytes::copy_from_slice(&buffer[..count])),
+                };
+                let is_last = piece.as_ref().map_or(true, Bytes::is_empty);
+                if give.send(piece).is_err() || is_last {
+                    return;
+                }
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("forwardcache-agent".to_owned()).spawn(read) {
+            log::error!("no thread can be started for a body: {error}");
+        }
+        Self { pieces: Mutex::new(pieces), piece: Bytes::new(), has_ended: false, until }
+    }
+}
+
+impl Read for ReadAhead {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.piece.is_empty() && !out.is_empty() && !self.has_ended {
+            let left = self.until.saturating_duration_since(Instant::now());
+            self.piece = match self.pieces.get_mut().recv_timeout(left) {
+                Ok(piece) => piece?,
+                Err(RecvTimeoutError::Timeout) => return Err(too_late()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::new(ErrorKind::Io, "the body is read no more").into());
+                }
+            };
+            self.has_ended = self.piece.is_empty();
+        }
+        let count = self.piece.len().min(out.len());
+        self.piece.copy_to_slice(&mut out[..count]);
+        Ok(count)
+    }
+}

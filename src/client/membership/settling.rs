@@ -1,0 +1,146 @@
+//! When a list that differs is put in place: once it has stayed the same for a while.
+//!
+//! A list is often written in several steps, and half of one is as well-formed as the whole. So a change has to
+//! be seen twice, some time apart, before it counts.
+
+use std::time::{Duration, SystemTime};
+
+use crate::pool::member::Member;
+
+/// A list that differs from the pool, and since when it has been seen.
+#[derive(Debug, Default)]
+pub(super) struct Settling {
+    candidate: Option<(Vec<Member>, SystemTime)>,
+}
+
+/// What follows from a reading.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// The list is the pool's.
+    Same,
+    /// It differs, and has not stayed so for long enough.
+    Wait,
+    /// It has.
+    Swap(Vec<Member>),
+}
+
+impl Settling {
+    /// A list was read. It is sorted as the pool is, so that order is no difference; `None` stands for the
+    /// list of the last reading.
+    pub(super) fn seen(
+        &mut self,
+        read: Option<Vec<Member>>,
+        pool: &[Member],
+        settle: Duration,
+        now: SystemTime,
+    ) -> Decision {
+        let former = self.candidate.take();
+        let Some(list) = read.or_else(|| former.as_ref().map(|(list, _)| list.clone())) else {
+            return Decision::Same;
+        };
+        if list == pool {
+            return Decision::Same;
+        }
+        let since = match former {
+            // A clock that went back says nothing of how long ago it was.
+            Some((seen, since)) if seen == list && since <= now => since,
+            _ => now,
+        };
+        if now.duration_since(since).is_ok_and(|age| age >= settle) {
+            return Decision::Swap(list);
+        }
+        self.candidate = Some((list, since));
+        Decision::Wait
+    }
+
+    /// Nothing could be read: what was seen before has not stayed.
+    pub(super) fn start_over(&mut self) {
+        self.candidate = None;
+    }
+
+    /// Whether a list waits to be seen again.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.candidate.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTLE: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn list(urls: &str) -> Vec<Member> {
+        urls.split(' ').map(|host| format!("http://{host}:1").parse().unwrap()).collect()
+    }
+
+    /// What is decided at this second about this list, or about the last one again.
+    fn seen(settling: &mut Settling, second: u64, read: Option<&str>) -> Decision {
+        settling.seen(read.map(list), &list("a b"), SETTLE, at(second))
+    }
+
+    #[test]
+    fn a_change_counts_once_it_has_stayed() {
+        let mut settling = Settling::default();
+        assert_eq!(seen(&mut settling, 0, Some("a b")), Decision::Same);
+        assert!(!settling.is_waiting());
+        assert_eq!(seen(&mut settling, 1, Some("a b c")), Decision::Wait);
+        assert!(settling.is_waiting());
+        assert_eq!(seen(&mut settling, 10, Some("a b c")), Decision::Wait);
+        assert_eq!(seen(&mut settling, 11, Some("a b c")), Decision::Swap(list("a b c")));
+        assert!(!settling.is_waiting());
+    }
+
+    #[test]
+    fn one_that_changes_again_begins_again() {
+        let mut settling = Settling::default();
+        assert_eq!(seen(&mut settling, 0, Some("a")), Decision::Wait);
+        assert_eq!(seen(&mut settling, 9, Some("a c")), Decision::Wait);
+        assert_eq!(seen(&mut settling, 18, Some("a c")), Decision::Wait);
+        assert_eq!(seen(&mut settling, 19, Some("a c")), Decision::Swap(list("a c")));
+    }
+
+    #[test]
+    fn one_that_is_taken_back_never_was() {
+        let mut settling = Settling::default();
+        assert_eq!(seen(&mut settling, 0, Some("a")), Decision::Wait);
+        assert_eq!(seen(&mut settling, 20, Some("a b")), Decision::Same);
+        assert_eq!(seen(&mut settling, 21, Some("a")), Decision::Wait);
+    }
+
+    #[test]
+    fn nothing_new_is_the_same_again() {
+        let mut settling = Settling::default();
+        assert_eq!(seen(&mut settling, 0, None), Decision::Same);
+        assert_eq!(seen(&mut settling, 1, Some("a")), Decision::Wait);
+        assert_eq!(seen(&mut settling, 2, None), Decision::Wait);
+        assert_eq!(seen(&mut settling, 11, None), Decision::Swap(list("a")));
+    }
+
+    #[test]
+    fn a_failure_between_begins_again() {
+        let mut settling = Settling::default();
+        assert_eq!(seen(&mut settling, 0, Some("a")), Decision::Wait);
+        settling.start_over();
+        assert_eq!(seen(&mut settling, 20, Some("a")), Decision::Wait);
+    }
+
+    #[test]
+    fn a_clock_that_went_back_begins_again() {
+        let mut settling = Settling::default();
+        assert_eq!(seen(&mut settling, 1000, Some("a")), Decision::Wait);
+        assert_eq!(seen(&mut settling, 5, Some("a")), Decision::Wait);
+        assert_eq!(seen(&mut settling, 15, Some("a")), Decision::Swap(list("a")));
+    }
+
+    #[test]
+    fn without_a_time_to_settle_it_counts_at_once() {
+        let mut settling = Settling::default();
+        let decision = settling.seen(Some(list("c")), &list("a"), Duration::ZERO, at(0));
+        assert_eq!(decision, Decision::Swap(list("c")));
+    }
+}

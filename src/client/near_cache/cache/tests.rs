@@ -1,0 +1,496 @@
+//! A near cache before an owner, which is a cache of its own before a scripted origin.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+use parking_lot::Mutex;
+
+use super::*;
+use crate::base::clock::ManualClock;
+use crate::base::error::{Error, ErrorKind};
+use crate::message::round_trip::RoundTripFn;
+use crate::message::stats::Outcome;
+use crate::policy::{Lifetime, LifetimeRule};
+
+const URL: &str = "http://example.com/a";
+const MEMORY: u64 = 1 << 20;
+
+type Fields = &'static [(&'static str, &'static str)];
+
+struct Scene {
+    near: Near,
+    owner: HttpCache,
+    clock: Arc<ManualClock>,
+    is_owner_down: Arc<AtomicBool>,
+    asked: Arc<Mutex<Vec<HeaderMap>>>,
+}
+
+impl Scene {
+    fn new(fields: Fields) -> Self {
+        Self::with(fields, 5, Rules::default(), |near| near)
+    }
+
+    /// The origin answers with these fields and a body of this size, the owner has these rules.
+    fn with(fields: Fields, size: usize, rules: Rules, options: impl FnOnce(NearCache) -> NearCache) -> Self {
+        let clock = Arc::new(ManualClock::at_unix_seconds(1_800_000_000));
+        let origin = RoundTripFn(move |_| {
+            let mut response = Response::builder();
+            for (name, value) in fields {
+                response = response.header(*name, *value);
+            }
+            Ok(response.body(Body::from(vec![b'x'; size])).unwrap())
+        });
+        let owner = HttpCache::builder()
+            .origin(origin)
+            .store(MemoryStore::new(16 * MEMORY))
+            .clock(Arc::clone(&clock))
+            .rules(rules)
+            .pseudonym("owner")
+            .build()
+            .unwrap();
+        let (is_owner_down, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let to_owner = {
+            let (owner, is_down, asked) = (owner.clone(), Arc::clone(&is_owner_down), Arc::clone(&asked));
+            RoundTripFn(move |request: Request<Body>| {
+                if is_down.load(Ordering::Relaxed) {
+                    return Err(Error::new(ErrorKind::Unreachable, "the owner is down"));
+                }
+                asked.lock().push(request.headers().clone());
+                owner.round_trip(request)
+            })
+        };
+        let parts = NearParts {
+            options: options(NearCache::new().memory(MEMORY).longest(Duration::from_secs(60))),
+            owner: Arc::new(to_owner),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            own: None,
+            rules: None,
+        };
+        let near = Near::new(parts).unwrap().unwrap();
+        Self { near, owner, clock, is_owner_down, asked }
+    }
+
+    fn send(&self, method: &str, url: &str, fields: &[(&str, &str)]) -> Result<Response<Body>> {
+        let mut request = Request::builder().method(method).uri(url);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let past = |_: &CanonicalUrl, request| self.near.parts.owner.round_trip(request);
+        let (mut parts, body) = self
+            .near
+            .round_trip(CanonicalUrl::parse(url).unwrap(), request, |_, _| false, past)?
+            .into_parts();
+        let body = Body::from(body.into_bytes()?);
+        parts.extensions.clear();
+        Ok(Response::from_parts(parts, body))
+    }
+
+    fn get(&self) -> Response<Body> {
+        self.send("GET", URL, &[]).unwrap()
+    }
+
+    /// Until it is hot, and once more, so that it is kept.
+    fn heat(&self) {
+        for _ in 0..9 {
+            self.get();
+        }
+    }
+
+    /// How many requests have reached the owner.
+    fn asked(&self) -> usize {
+        self.asked.lock().len()
+    }
+}
+
+fn status_of(response: &Response<Body>) -> Vec<String> {
+    let values = response.headers().get_all("cache-status").iter();
+    values.map(|value| value.to_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_is_hot_is_answered_beside_the_one_who_asks() {
+    let scene = Scene::new(&[("cache-control", "max-age=60"), ("via", "1.1 far")]);
+    for number in 1..=8 {
+        assert_eq!(status_of(&scene.get()).len(), 1, "{number}");
+        assert_eq!(scene.asked(), number);
+    }
+    scene.clock.advance(Duration::from_secs(1));
+    let response = scene.get();
+    assert_eq!(scene.asked(), 8);
+    let said = ["forwardcache; hit; ttl=60", "forwardcache-near; hit; ttl=59"];
+    assert_eq!(status_of(&response), said);
+    assert_eq!(Outcome::of(response.headers()), Some(Outcome::Hit));
+    assert_eq!(response.headers()["x-from-cache"], "1");
+    assert_eq!(response.headers()["age"], "1");
+    let via: Vec<_> = response.headers().get_all("via").iter().collect();
+    assert_eq!(via, ["1.1 far", "1.1 owner"], "it is no hop");
+    assert!(scene.asked.lock().iter().all(|headers| !headers.contains_key("via")));
+    assert_eq!(response.into_body().into_text().unwrap(), "xxxxx");
+    let counts = scene.near.stats().counts();
+    assert_eq!((counts.of(Outcome::Hit), counts.origin_requests), (1, 1));
+}
+
+#[test]
+fn what_it_fetches_is_as_the_owner_answered_it() {
+    let scene = Scene::new(&[("cache-control", "max-age=60"), ("etag", "\"a\"")]);
+    for _ in 0..7 {
+        scene.get();
+    }
+    let through = scene.get();
+    assert_eq!(scene.near.stats().counts().origin_requests, 1);
+    let directly = scene.owner.round_trip(Request::get(URL).body(Body::empty()).unwrap()).unwrap();
+    assert_eq!(through.headers(), directly.headers());
+}
+
+#[test]
+fn freshness_ends_when_the_owners_does() {
+    for (fields, lifetime) in [
+        (&[("cache-control", "max-age=30")][..], 30),
+        (&[("cache-control", "max-age=30"), ("age", "10")], 20),
+        // The owner is a private cache: what is for shared ones, or for those of a network, is not about it.
+        (&[("cache-control", "max-age=30, s-maxage=600")], 30),
+        (&[("cache-control", "max-age=30"), ("cdn-cache-control", "max-age=600")], 30),
+    ] {
+        let scene = Scene::new(fields);
+        for _ in 0..16 {
+            scene.get();
+        }
+        let asked = scene.asked();
+        // Still hot then, though not by much.
+        let second = Duration::from_secs(1);
+        for _ in 1..lifetime {
+            scene.clock.advance(second);
+            scene.get();
+        }
+        assert_eq!(scene.asked(), asked, "{fields:?}");
+        scene.clock.advance(second - Duration::from_millis(1));
+        scene.get();
+        assert_eq!(scene.asked(), asked, "{fields:?}");
+        scene.clock.advance(Duration::from_millis(1));
+        scene.get();
+        assert_eq!(scene.asked(), asked + 1, "{fields:?}");
+    }
+}
+
+#[test]
+fn what_the_operator_says_at_the_owner_counts_here() {
+    let rules = Rules {
+        lifetimes: vec![LifetimeRule::new(Lifetime::AtMost(Duration::from_secs(5)))],
+        ..Rules::default()
+    };
+    let scene = Scene::with(&[("cache-control", "max-age=600")], 5, rules, |near| near);
+    scene.heat();
+    assert_eq!(scene.near.stats().counts().of(Outcome::Hit), 1);
+    scene.clock.advance(Duration::from_secs(5));
+    assert_ne!(Outcome::of(scene.get().headers()), Some(Outcome::Hit));
+}
+
+#[test]
+fn what_may_not_be_shared_or_kept_never_is() {
+    for (fields, size) in [
+        (&[("cache-control", "private, max-age=60")][..], 5),
+        (&[("cache-control", "no-store")], 5),
+        (&[("cache-control", "no-cache, max-age=60")], 5),
+        (&[("cache-control", "max-age=60"), ("set-cookie", "a=b")], 5),
+        (&[("cache-control", "private, max-age=60"), ("cdn-cache-control", "private, max-age=60")], 5),
+        (&[("cache-control", "max-age=60"), ("vary", "*")], 5),
+        (&[("cache-control", "max-age=0")], 5),
+        (&[("last-modified", "Fri, 15 Jan 2027 00:00:00 GMT")], 16 * 1024 + 1),
+        (&[("cache-control", "max-age=60")], 16 * 1024 + 1),
+    ] {
+        let scene = Scene::with(fields, size, Rules::default(), |near| near);
+        for number in 1..=20 {
+            assert_eq!(scene.get().body().length(), Some(size as u64));
+            assert_eq!(scene.asked(), number, "{fields:?}");
+        }
+        assert_eq!(scene.near.usage().keys, 0, "{fields:?}");
+    }
+}
+
+#[test]
+fn what_is_asked_for_in_a_way_of_its_own_goes_past_it() {
+    let scene = Scene::new(&[("cache-control", "public, max-age=60"), ("etag", "\"a\"")]);
+    let fields = [
+        ("authorization", "Basic YQ=="),
+        ("cookie", "a=b"),
+        ("range", "bytes=0-1"),
+        ("if-none-match", "\"a\""),
+        ("if-modified-since", "Fri, 15 Jan 2027 00:00:00 GMT"),
+        ("if-match", "\"a\""),
+        ("cache-control", "no-cache"),
+        ("cache-control", "max-stale"),
+        ("pragma", "no-cache"),
+    ];
+    for field in fields {
+        for _ in 0..20 {
+            scene.send("GET", URL, &[field]).unwrap();
+        }
+    }
+    for _ in 0..20 {
+        scene.send("HEAD", URL, &[]).unwrap();
+    }
+    assert_eq!(scene.asked(), 20 * (fields.len() + 1));
+    assert_eq!(scene.near.stats().counts().to_string(), Stats::default().counts().to_string());
+    // Nor did any of it make the URL hot.
+    for _ in 0..7 {
+        scene.get();
+    }
+    assert_eq!(scene.near.stats().counts().origin_requests, 0);
+}
+
+#[test]
+fn what_selects_the_owners_answer_selects_the_copy() {
+    let scene = Scene::new(&[("cache-control", "max-age=60"), ("vary", "accept-language")]);
+    scene.heat();
+    for (field, asks) in [
+        (("accept-language", "de"), true),
+        (("accept-language", "de"), true),
+        (("accept-language", "de"), false),
+        (("user-agent", "another"), false),
+    ] {
+        let before = scene.asked();
+        scene.send("GET", URL, &[field]).unwrap();
+        assert_eq!(scene.asked() > before, asks, "{field:?}");
+    }
+}
+
+/// The owner may make such a field select, and does not say so in `Vary`.
+#[test]
+fn what_no_standard_knows_selects_in_any_case() {
+    let scene = Scene::new(&[("cache-control", "max-age=60")]);
+    for _ in 0..9 {
+        scene.send("GET", URL, &[("x-unknown", "1")]).unwrap();
+    }
+    let asked = scene.asked();
+    scene.send("GET", URL, &[("x-unknown", "1")]).unwrap();
+    assert_eq!(scene.asked(), asked);
+    for field in [("x-unknown", "2"), ("accept", "*/*")] {
+        let before = scene.asked();
+        scene.send("GET", URL, &[field]).unwrap();
+        assert_eq!(scene.asked(), before + 1, "{field:?}");
+    }
+}
+
+#[test]
+fn an_owner_that_is_down_is_not_missed_while_the_copy_is_fresh() {
+    for (control, longest, until) in [
+        ("max-age=30", 60, 30),
+        ("max-age=30", 10, 30),
+        ("max-age=30, must-revalidate", 10, 29),
+        ("max-age=30, stale-if-error=5", 10, 35),
+        ("max-age=30, stale-while-revalidate=5", 10, 30),
+    ] {
+        let fields: Fields = Box::leak(Box::new([("cache-control", control)]));
+        let longest = Duration::from_secs(longest);
+        let scene = Scene::with(fields, 5, Rules::default(), |near| near.longest(longest).hot(1, longest));
+        scene.get();
+        scene.get();
+        scene.is_owner_down.store(true, Ordering::Relaxed);
+        for second in 0..=until {
+            assert!(scene.send("GET", URL, &[]).is_ok(), "{control} {longest:?} {second}");
+            scene.clock.advance(Duration::from_secs(1));
+        }
+        let error = scene.send("GET", URL, &[]).unwrap_err();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Unreachable, "the owner is down"));
+    }
+}
+
+#[test]
+fn after_the_longest_time_the_owner_says_whether_the_copy_holds() {
+    let ten = Duration::from_secs(10);
+    let fields = &[("cache-control", "max-age=600"), ("etag", "\"a\"")];
+    let scene = Scene::with(fields, 5, Rules::default(), |near| near.longest(ten).hot(1, ten));
+    scene.get();
+    scene.get();
+    scene.clock.advance(ten);
+    let response = scene.get();
+    assert_eq!(
+        status_of(&response),
+        [
+            "forwardcache; hit; ttl=590",
+            "forwardcache-near; fwd=stale; fwd-status=304; ttl=10; detail=revalidated"
+        ]
+    );
+    assert_eq!(response.headers()["age"], "10");
+    assert_eq!(response.into_body().into_text().unwrap(), "xxxxx");
+    let asked = scene.asked();
+    scene.clock.advance(ten - Duration::from_millis(1));
+    assert_eq!(Outcome::of(scene.get().headers()), Some(Outcome::Hit));
+    assert_eq!(scene.asked(), asked);
+}
+
+#[test]
+fn a_reload_and_an_unsafe_request_take_the_copy_with_them() {
+    for (method, fields, forgets) in [
+        ("GET", &[("cache-control", "no-cache")][..], true),
+        ("GET", &[("pragma", "no-cache")], true),
+        ("GET", &[("cache-control", "max-age=5")], true),
+        ("GET", &[("cookie", "a=b")], false),
+        ("HEAD", &[], false),
+        ("POST", &[], true),
+        ("DELETE", &[("authorization", "Basic YQ==")], true),
+    ] {
+        let scene = Scene::new(&[("cache-control", "max-age=60")]);
+        scene.heat();
+        assert_eq!(scene.near.usage().keys, 1);
+        scene.send(method, URL, fields).unwrap();
+        assert_eq!(scene.near.usage().keys, u64::from(!forgets), "{method} {fields:?}");
+    }
+}
+
+#[test]
+fn what_it_has_is_forgotten_when_told() {
+    let scene = Scene::new(&[("cache-control", "max-age=60")]);
+    scene.heat();
+    scene.near.forget(&CanonicalUrl::parse("http://example.com/b").unwrap());
+    assert_eq!(scene.near.usage().keys, 1);
+    scene.near.forget(&CanonicalUrl::parse(URL).unwrap());
+    assert_eq!(scene.near.usage().keys, 0);
+    scene.get();
+    assert_eq!(scene.near.usage().keys, 1);
+    scene.near.forget_all();
+    assert_eq!(scene.near.usage().keys, 0);
+    assert_eq!(scene.near.stats().counts().of(Outcome::Hit), 1);
+}
+
+#[test]
+fn it_keeps_to_its_memory() {
+    let scene = Scene::with(&[("cache-control", "max-age=60")], 8 << 10, Rules::default(), |near| near);
+    assert_eq!(scene.near.usage().capacity, MEMORY);
+    for round in 0..9 {
+        for number in 0..300 {
+            scene.send("GET", &format!("http://example.com/{number}"), &[]).unwrap();
+            let usage = scene.near.usage();
+            assert!(usage.bytes <= MEMORY, "{round} {number}: {usage:?}");
+        }
+    }
+    let usage = scene.near.usage();
+    assert!(usage.keys > 50 && usage.evictions > 0, "{usage:?}");
+}
+
+#[test]
+fn what_the_peer_owns_itself_needs_no_copy() {
+    let mut scene = Scene::new(&[("cache-control", "max-age=60")]);
+    scene.near.parts.own = Some(PeerUrl::parse("http://me:3000").unwrap());
+    let target = CanonicalUrl::parse(URL).unwrap();
+    for _ in 0..20 {
+        let past = |_: &CanonicalUrl, request| scene.near.parts.owner.round_trip(request);
+        let request = Request::get(URL).body(Body::empty()).unwrap();
+        let is_own = |_: &CanonicalUrl, own: &PeerUrl| own.as_str() == "http://me:3000";
+        scene.near.round_trip(target.clone(), request, is_own, past).unwrap();
+    }
+    assert_eq!((scene.asked(), scene.near.usage().keys), (20, 0));
+}
+
+#[test]
+fn one_who_is_no_peer_of_this_make_is_asked_every_time() {
+    let mut scene = Scene::new(&[]);
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let other = RoundTripFn(move |_| {
+        *count.lock() += 1;
+        let response = Response::builder().header("cache-control", "max-age=60").header("x-from-cache", "1");
+        Ok(response.header("cache-status", "Other; hit; ttl=60").body(Body::from("hello")).unwrap())
+    });
+    scene.near.parts.owner = Arc::new(other);
+    scene.near.forget_all();
+    for number in 1..=20 {
+        let response = scene.get();
+        assert_eq!((response.status(), *asked.lock()), (StatusCode::OK, number));
+        assert_eq!(status_of(&response), ["Other; hit; ttl=60"]);
+        assert_eq!(response.headers()["x-from-cache"], "1");
+    }
+}
+
+#[test]
+fn options_that_cannot_be_are_refused() {
+    let second = Duration::from_secs(1);
+    for (options, refused) in [
+        (NearCache::new(), None),
+        (NearCache::new().memory(0), None),
+        (NearCache::new().memory(32 << 10), None),
+        (
+            NearCache::new().memory(1),
+            Some("1 bytes are too few for a near cache: 32768 are enough, and 0 is none"),
+        ),
+        (NearCache::new().hot(0, second), Some("0 requests cannot make a key hot: 1 to 2047 can")),
+        (NearCache::new().hot(2048, second), Some("2048 requests cannot make a key hot: 1 to 2047 can")),
+        (NearCache::new().hot(8, Duration::ZERO), Some("the time in which requests make a key hot is zero")),
+    ] {
+        let clock = Arc::new(ManualClock::at_unix_seconds(0));
+        let owner = Arc::new(crate::message::round_trip::Offline);
+        let near = Near::new(NearParts { options, owner, clock, own: None, rules: None });
+        let error = near.err().map(|error| (error.kind(), error.message().to_owned()));
+        assert_eq!(error, refused.map(|text| (ErrorKind::BadOption, text.to_owned())));
+    }
+    assert_eq!(NearCache::new().or_memory(1000).bytes(), 0);
+    assert_eq!(NearCache::new().memory(64 << 10).or_memory(1 << 20).bytes(), 64 << 10);
+}
+
+#[test]
+fn those_who_ask_at_once_ask_the_owner_once_and_hear_of_an_error_from_it() {
+    let ten = Duration::from_secs(10);
+    let scene = Scene::with(&[("cache-control", "max-age=60")], 5, Rules::default(), |near| near.hot(1, ten));
+    scene.get();
+    scene.near.forget_all();
+    let asked = scene.asked();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(scene.get().into_body().into_text().unwrap(), "xxxxx"));
+        }
+    });
+    assert_eq!(scene.asked(), asked + 1);
+    scene.near.forget_all();
+    scene.is_owner_down.store(true, Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let error = scene.send("GET", URL, &[]).unwrap_err();
+                // What a cache tells those who waited has the URL; what the owner says here has not.
+                assert_eq!((error.kind(), error.url()), (ErrorKind::Unreachable, None));
+            });
+        }
+    });
+}
+
+#[test]
+fn a_group_that_is_invalidated_past_it_is_forgotten() {
+    let fields: Fields =
+        &[("cache-control", "max-age=60"), ("cache-groups", "\"a\""), ("cache-group-invalidation", "\"a\"")];
+    let scene = Scene::new(fields);
+    scene.heat();
+    let asked = scene.asked();
+    scene.get();
+    assert_eq!(scene.asked(), asked);
+    scene.send("POST", "http://example.com/another", &[]).unwrap();
+    scene.get();
+    assert_eq!(scene.asked(), asked + 2);
+}
+
+#[test]
+fn what_another_confirms_without_saying_for_how_long_is_used_once() {
+    let ten = Duration::from_secs(10);
+    let mut scene = Scene::with(&[], 5, Rules::default(), |near| near.longest(ten).hot(1, ten));
+    scene.near.parts.owner = Arc::new(RoundTripFn(|request: Request<Body>| {
+        let response = Response::builder().header("etag", "\"a\"").header("cache-control", "max-age=60");
+        Ok(if request.headers().contains_key("if-none-match") {
+            response.status(304).body(Body::empty()).unwrap()
+        } else {
+            let response = response.header("cache-status", "forwardcache; hit; ttl=60");
+            response.body(Body::from("hello")).unwrap()
+        })
+    }));
+    scene.near.forget_all();
+    scene.get();
+    assert_eq!(scene.near.usage().keys, 1);
+    scene.clock.advance(ten);
+    let response = scene.get();
+    assert_eq!(
+        status_of(&response),
+        ["forwardcache-near; fwd=stale; fwd-status=304; ttl=0; detail=revalidated"]
+    );
+    assert_eq!(response.into_body().into_text().unwrap(), "hello");
+    assert_eq!(scene.near.usage().keys, 0);
+}

@@ -1,0 +1,213 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::base::clock::{Clock, ManualClock};
+
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Numbers that depend on the seed alone (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn fraction(&mut self) -> f64 {
+        f64::from(u32::try_from(self.next() >> 32).unwrap()) / f64::from(u32::MAX)
+    }
+}
+
+fn with_seeds(run: impl Fn(Random)) {
+    let first = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    for seed in first..first + 8 {
+        eprintln!("seed {seed}");
+        run(Random(seed));
+    }
+}
+
+/// The same count without limits: of every key, in floating point.
+#[derive(Default)]
+struct Twin(HashMap<u64, (f64, SystemTime)>);
+
+impl Twin {
+    fn count(&mut self, key: u64, now: SystemTime) -> f64 {
+        let (count, last) = self.0.entry(key).or_insert((0.0, now));
+        let elapsed = now.duration_since(*last).unwrap().as_secs_f64();
+        *count = *count * (-elapsed / WINDOW.as_secs_f64()).exp() + 1.0;
+        *last = now;
+        *count
+    }
+}
+
+fn clock() -> ManualClock {
+    ManualClock::at_unix_seconds(1_800_000_000)
+}
+
+fn url(key: u64) -> String {
+    format!("http://example.com/articles/{key}")
+}
+
+fn requests_until_hot(keys: &HotKeys, clock: &ManualClock, every: Duration) -> Option<u32> {
+    (1..=100).find(|_| {
+        clock.advance(every);
+        keys.count("http://example.com/a", clock.now())
+    })
+}
+
+#[test]
+fn a_burst_and_a_rate_are_hot_and_less_is_not() {
+    for (every, expected) in [(0, Some(8)), (100, Some(8)), (500, Some(10)), (1000, Some(13)), (1500, None)] {
+        let (keys, clock) = (HotKeys::new(1 << 16, 8, WINDOW), clock());
+        assert_eq!(requests_until_hot(&keys, &clock, Duration::from_millis(every)), expected, "{every}");
+    }
+}
+
+#[test]
+fn a_key_cools_down() {
+    let (keys, clock) = (HotKeys::new(1 << 16, 8, WINDOW), clock());
+    for _ in 0..1000 {
+        keys.count("a", clock.now());
+    }
+    // However hot it was, it counts twice what makes it hot: the factor of e is a window.
+    clock.advance(Duration::from_secs(6));
+    assert!(keys.count("a", clock.now()));
+    clock.advance(Duration::from_secs(10));
+    assert!(!keys.count("a", clock.now()));
+    clock.advance(Duration::from_secs(1_000_000));
+    for _ in 0..7 {
+        assert!(!keys.count("a", clock.now()));
+    }
+    assert!(keys.count("a", clock.now()));
+}
+
+#[test]
+fn a_clock_that_goes_back_neither_freezes_a_count_nor_fails() {
+    let (keys, clock) = (HotKeys::new(1 << 16, 8, WINDOW), clock());
+    for _ in 0..16 {
+        keys.count("a", clock.now());
+    }
+    clock.set(UNIX_EPOCH + Duration::from_secs(60));
+    assert!(!keys.count("a", clock.now()));
+    clock.set(UNIX_EPOCH - Duration::from_secs(60));
+    assert_eq!(requests_until_hot(&keys, &clock, Duration::ZERO), Some(8));
+}
+
+#[test]
+fn the_memory_is_what_was_said_within_bounds() {
+    for (bytes, buckets) in [(0, 16), (1024, 16), (2047, 16), (2048, 32), (100_000, 1024), (u64::MAX, 4096)] {
+        let keys = HotKeys::new(bytes, 8, WINDOW);
+        assert_eq!(keys.buckets.len(), buckets, "{bytes}");
+        assert!(keys.bytes() < (buckets as u64) * 64 + 2048);
+    }
+}
+
+#[test]
+fn extremes_of_the_options_count() {
+    let now = clock().now();
+    let keys = HotKeys::new(0, MOST_REQUESTS, Duration::MAX);
+    assert_eq!((1..10_000).find(|_| keys.count("a", now)), Some(MOST_REQUESTS));
+    let keys = HotKeys::new(0, 1, Duration::from_nanos(1));
+    assert!(keys.count("a", now));
+}
+
+/// As long as there is room for all, a key is hot exactly when the twin says so.
+#[test]
+fn it_does_what_an_exact_twin_does_where_there_is_room() {
+    with_seeds(|mut random| {
+        let (keys, clock, mut twin) = (HotKeys::new(1 << 20, 8, WINDOW), clock(), Twin::default());
+        let (mut hot, mut cold) = (0, 0);
+        for _ in 0..50_000 {
+            clock.advance(Duration::from_millis(random.below(8)));
+            let key = random.below(1 + random.0 % 200);
+            let exact = twin.count(key, clock.now());
+            let is_hot = keys.count(&url(key), clock.now());
+            // Where it is capped, the twin is not: it may stay hot for longer.
+            if let Some((count, _)) = twin.0.get_mut(&key) {
+                *count = count.min(16.0);
+            }
+            if exact > 7.9 {
+                assert!(is_hot, "{exact}");
+                hot += 1;
+            } else if exact < 7.1 {
+                assert!(!is_hot, "{exact}");
+                cold += 1;
+            }
+        }
+        assert!(hot > 1000 && cold > 1000, "{hot} {cold}");
+    });
+}
+
+/// Zipf traffic over many more keys than there are counters.
+#[test]
+fn of_zipf_traffic_what_is_hot_is_found_and_nothing_else() {
+    const KEYS: u64 = 100_000;
+    let mut sums = Vec::new();
+    let mut sum = 0.0;
+    for rank in 1..=KEYS {
+        sum += 1.0 / f64::from(u32::try_from(rank).unwrap());
+        sums.push(sum);
+    }
+    with_seeds(|mut random| {
+        let (keys, clock, mut twin) = (HotKeys::new(16 << 10, 8, WINDOW), clock(), Twin::default());
+        let (mut hot, mut found, mut mistaken) = (0_u32, 0_u32, 0);
+        // 2,000 requests a second for two minutes, in 2,048 counters.
+        for _ in 0..240_000 {
+            clock.advance(Duration::from_micros(500));
+            let drawn = random.fraction() * sum;
+            let key = sums.partition_point(|sum| *sum < drawn) as u64;
+            let exact = twin.count(key, clock.now());
+            let is_hot = keys.count(&url(key), clock.now());
+            // A key is known by 22 bits of its hash, and now and then they are those of a hot one.
+            mistaken += u32::from(is_hot && exact <= 7.0);
+            if exact > 16.0 {
+                hot += 1;
+                found += u32::from(is_hot);
+            }
+        }
+        assert!(hot > 50_000 && f64::from(found) > 0.97 * f64::from(hot), "{found} of {hot}");
+        assert!(mistaken < 100, "{mistaken} of 240,000");
+    });
+}
+
+#[test]
+fn a_flood_of_keys_that_are_asked_for_once_makes_none_hot() {
+    let (keys, clock) = (HotKeys::new(16 << 10, 8, WINDOW), clock());
+    let mut hot = 0;
+    for number in 0..500_000_u64 {
+        clock.advance(Duration::from_micros(20));
+        assert!(!keys.count(&url(1_000_000 + number), clock.now()));
+        // And 100 requests a second for one, of 50,000.
+        if number % 500 == 0 {
+            hot += u32::from(keys.count("http://example.com/hot", clock.now()));
+        }
+    }
+    assert!(hot > 900, "{hot} of 1000");
+}
+
+#[test]
+fn threads_that_count_at_once_lose_nothing() {
+    let now = clock().now();
+    for _ in 0..50 {
+        let keys = HotKeys::new(0, 2000, WINDOW);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..490 {
+                        keys.count("a", now);
+                    }
+                });
+            }
+        });
+        let until = (1..=2000).find(|_| keys.count("a", now)).unwrap();
+        assert_eq!(until, 40);
+    }
+}

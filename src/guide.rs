@@ -1,0 +1,26 @@
+//! The pages of `docs/`, with their examples tested.
+//!
+//! Start with [`architecture`] to change the code, and with [`operation`] to run peers.
+
+/// Includes a page, and leads its links to the other pages here instead of to their files.
+macro_rules! page {
+    ($name:ident, $file:literal) => {
+        #[doc = "[architecture]: crate::guide::architecture"]
+        #[doc = "[guide]: crate::guide::operation"]
+        #[doc = "[pools]: crate::guide::pools"]
+        #[doc = "[security]: crate::guide::security"]
+        #[doc = "[caching]: crate::guide::caching"]
+        #[doc = "[performance]: crate::guide::performance"]
+        #[doc = ""]
+        #[doc = include_str!($file)]
+        pub mod $name {}
+    };
+}
+
+page!(architecture, "../docs/architecture.md");
+page!(operation, "../docs/guide.md");
+page!(pools, "../docs/pools.md");
+page!(security, "../docs/security.md");
+page!(caching, "../docs/caching.md");
+page!(performance, "../docs/performance.md");
+page!(go_package, "../docs/go-package.md");

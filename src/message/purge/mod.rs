@@ -1,0 +1,8 @@
+//! Which responses to remove, and how many were removed.
+
+mod purged;
+mod what;
+
+pub use purged::Purged;
+pub use what::Purge;
+pub(crate) use what::What;

@@ -1,0 +1,120 @@
+//! How often what happened.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::outcome::Outcome;
+use crate::message::purge::Purged;
+
+/// Declares the counters that are of no outcome: what each is called, and what counts one.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $field:ident = $name:literal $(by $count:ident)?,)+) => {
+        /// Counters of one cache. Counting is one relaxed addition; reading them is not a consistent cut.
+        #[derive(Debug, Default)]
+        pub struct Stats {
+            outcomes: [AtomicU64; Outcome::NAMES.len()],
+            $($field: AtomicU64,)+
+        }
+
+        impl Stats {
+            /// How often what has happened so far.
+            #[must_use]
+            pub fn counts(&self) -> Counts {
+                let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+                Counts { outcomes: self.outcomes.each_ref().map(read), $($field: read(&self.$field),)+ }
+            }
+
+            $($(pub(crate) fn $count(&self) {
+                self.$field.fetch_add(1, Ordering::Relaxed);
+            })?)+
+        }
+
+        /// What [`Stats`] had counted at one moment. Its `Display` is one `name count` a line.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Counts {
+            outcomes: [u64; Outcome::NAMES.len()],
+            $($(#[$doc])* pub $field: u64,)+
+        }
+
+        impl Counts {
+            /// All counters with their names: the outcomes in the order of [`Outcome::NAMES`], then the others.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                Outcome::NAMES.into_iter().zip(self.outcomes).chain([$(($name, self.$field),)+])
+            }
+        }
+    };
+}
+
+counters! {
+    /// Requests sent to origins, validations among them.
+    origin_requests = "origin-requests" by count_origin_request,
+    /// Responses refreshed after they were served stale; they are no outcome of a request.
+    refreshes = "refreshes" by count_refresh,
+    /// Responses given to the store and taken by it.
+    stored = "stored" by count_stored,
+    /// Times that the store failed; the requests went on to the origin.
+    store_errors = "store-errors" by count_store_error,
+    /// Responses that were read from the disk.
+    disk_answers = "disk-answers" by count_disk_answer,
+    /// Bodies that were not what their origin said that they are; their transfer was broken off.
+    digest_mismatches = "digest-mismatches" by count_digest_mismatch,
+    /// Requests of those who know another pool than the peer that was asked.
+    disagreements = "disagreements" by count_disagreement,
+    /// Purges that this cache was asked for.
+    purges = "purges",
+    /// Responses that went by them, as far as they were counted.
+    purged = "purged",
+    /// Requests that waited because the limit of their origin was reached.
+    origin_waits = "origin-waits" by count_origin_wait,
+    /// Requests that were not sent because the limit of their origin was reached, or it asked to be left alone.
+    origin_refusals = "origin-refusals" by count_origin_refusal,
+    /// Requests that were answered with 407: without a token, or with a wrong one.
+    unauthorized = "unauthorized" by count_unauthorized,
+}
+
+impl Stats {
+    pub(crate) fn count(&self, outcome: Outcome) {
+        self.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_purge(&self, purged: Purged) {
+        self.purges.fetch_add(1, Ordering::Relaxed);
+        self.purged.fetch_add(purged.responses, Ordering::Relaxed);
+    }
+}
+
+impl Counts {
+    /// How many requests had this outcome, whatever they were forwarded for.
+    #[must_use]
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome.index()]
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.iter().try_for_each(|(name, count)| writeln!(f, "{name} {count}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::stats::Forward;
+
+    #[test]
+    fn each_outcome_is_counted_under_its_name() {
+        let stats = Stats::default();
+        stats.count(Outcome::Hit);
+        stats.count(Outcome::Miss(Forward::UriMiss));
+        stats.count(Outcome::Miss(Forward::VaryMiss));
+        stats.count_store_error();
+        let counts = stats.counts();
+        assert_eq!(counts.of(Outcome::Hit), 1);
+        assert_eq!(counts.of(Outcome::Miss(Forward::Stale)), 2);
+        assert_eq!(counts.of(Outcome::OnlyIfCached), 0);
+        let text = counts.to_string();
+        assert!(text.contains("hit 1\n") && text.contains("miss 2\n") && text.contains("store-errors 1\n"));
+    }
+}

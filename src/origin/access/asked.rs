@@ -1,0 +1,99 @@
+use std::net::IpAddr;
+
+use http::Uri;
+use http::uri::Scheme;
+
+use crate::message::url::CanonicalUrl;
+
+/// What of a URL rules look at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(super) is_https: bool,
+    /// Without brackets.
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn of(target: &'a CanonicalUrl) -> Self {
+        Self { is_https: target.is_https(), host: target.host(), port: target.port() }
+    }
+
+    /// Of a URL with a host, which may be spelled in any way.
+    pub(crate) fn of_uri(uri: &'a Uri) -> Option<Self> {
+        let is_https = uri.scheme() == Some(&Scheme::HTTPS);
+        let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        Some(Self { is_https, host: without_brackets(uri.host()?), port })
+    }
+
+    /// Of the text of a [`CanonicalUrl`], not read again. It says nothing of a text that is none.
+    pub(crate) fn of_canonical(url: &'a str) -> Option<Self> {
+        let (is_https, rest) = match url.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, url.strip_prefix("http://")?),
+        };
+        let authority = &rest[..rest.find('/')?];
+        let host_end = match authority.rfind(']') {
+            Some(bracket) => bracket + 1,
+            None => authority.find(':').unwrap_or(authority.len()),
+        };
+        let (host, port) = authority.split_at(host_end);
+        let port = match port.strip_prefix(':') {
+            Some(port) => port.parse().ok()?,
+            None if is_https => 443,
+            None => 80,
+        };
+        Some(Self { is_https, host: without_brackets(host), port })
+    }
+
+    /// The host without brackets, in whatever case it was spelled.
+    pub(crate) fn host(&self) -> &'a str {
+        self.host
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The address, where the host is one.
+    pub(crate) fn literal_address(&self) -> Option<IpAddr> {
+        // Names of letters are told at a glance from what is worth reading.
+        let is_like_one = self.host.ends_with(|last: char| last.is_ascii_digit()) || self.host.contains(':');
+        if is_like_one { self.host.parse().ok() } else { None }
+    }
+}
+
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_readings_are_one() {
+        for url in [
+            "http://example.com/",
+            "https://example.com/a?b",
+            "https://example.com:80/:443/",
+            "http://10.0.0.1:8080/",
+            "http://[::1]/",
+            "https://[fd00::1]:8443/]",
+            "http://a/@b:1/",
+        ] {
+            let target = CanonicalUrl::parse(url).unwrap();
+            let uri: Uri = url.parse().unwrap();
+            let parts = |asked: Asked<'_>| {
+                (asked.is_https, asked.host.to_owned(), asked.port, asked.literal_address())
+            };
+            let expected =
+                (target.is_https(), target.host().to_owned(), target.port(), target.literal_address());
+            assert_eq!(parts(Asked::of(&target)), expected, "{url}");
+            assert_eq!(parts(Asked::of_uri(&uri).unwrap()), expected, "{url}");
+            assert_eq!(parts(Asked::of_canonical(url).unwrap()), expected, "{url}");
+        }
+        assert!(Asked::of_canonical("ftp://a/").is_none());
+        assert!(Asked::of_canonical("http://a").is_none());
+    }
+}

@@ -1,0 +1,37 @@
+use std::fmt;
+
+use crate::base::error::{Error, ErrorKind};
+
+/// Why a text is no rule about origins: one line that shows the part of the text it is about.
+///
+/// ```
+/// use forwardcache::OriginRules;
+///
+/// let bad = OriginRules::parse("public,allow:10.0.0.1/8").unwrap_err();
+/// assert_eq!(bad.to_string(), "bad rule \"10.0.0.1/8\": the address has bits beyond the prefix");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidOriginRule {
+    text: String,
+    reason: &'static str,
+}
+
+impl InvalidOriginRule {
+    pub(super) fn new(text: impl Into<String>, reason: &'static str) -> Self {
+        Self { text: text.into(), reason }
+    }
+}
+
+impl fmt::Display for InvalidOriginRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bad rule {:?}: {}", self.text, self.reason)
+    }
+}
+
+impl std::error::Error for InvalidOriginRule {}
+
+impl From<InvalidOriginRule> for Error {
+    fn from(bad: InvalidOriginRule) -> Self {
+        Self::new(ErrorKind::BadOption, bad.to_string()).with_source(bad)
+    }
+}

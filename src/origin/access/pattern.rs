@@ -1,0 +1,96 @@
+use std::net::IpAddr;
+
+use super::address_class::{AddressClass, leads_to_the_machine};
+use super::asked::Asked;
+use super::embedded;
+use super::host_pattern::HostPattern;
+use super::network::Network;
+
+/// Which origins a rule of [`OriginRules`](super::OriginRules) is about: by scheme, host, port, and the
+/// address that a connection goes to. What is not said does not matter.
+///
+/// It is written `[SCHEME://]PLACE[:PORTS]`, and shown so:
+///
+/// | place | meant are |
+/// |---|---|
+/// | `example.com` | this host |
+/// | `*.example.com` | all below it, at any depth, and not itself |
+/// | `api-*.example.com` | within a label an asterisk stands for anything, and for nothing |
+/// | `*` | every host |
+/// | `10.1.0.0/16`, `10.1.2.3`, `[fd00::/8]`, `[::1]` | whatever is connected to there, however its host is written |
+/// | `private` | the same, by the [name](AddressClass::name) of an [`AddressClass`] |
+/// | `any` | the same, for every address but those that have to be named |
+/// | `intranet.example@private` | this host, and only when it is connected to there |
+///
+/// Ports are one, or a range: `:8080`, `:8000-8999`. Without, all of them are meant.
+///
+/// ```
+/// use forwardcache::{AddressClass, OriginPattern};
+///
+/// let pattern: OriginPattern = "HTTPS://*.Corp.example.@10.0.0.0/8:8443".parse()?;
+/// assert_eq!(pattern.to_string(), "https://*.corp.example@10.0.0.0/8:8443");
+/// assert_eq!(OriginPattern::class(AddressClass::Loopback).to_string(), "loopback");
+/// # Ok::<(), forwardcache::InvalidOriginRule>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginPattern {
+    pub(super) is_https: Option<bool>,
+    pub(super) host: Option<HostPattern>,
+    pub(super) addresses: Option<Addresses>,
+    pub(super) ports: Option<(u16, u16)>,
+}
+
+/// Which addresses are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Addresses {
+    Any,
+    Class(AddressClass),
+    Network(Network),
+}
+
+impl OriginPattern {
+    /// Whatever is connected to at an address of this class.
+    #[must_use]
+    pub fn class(class: AddressClass) -> Self {
+        Self { is_https: None, host: None, addresses: Some(Addresses::Class(class)), ports: None }
+    }
+
+    /// Whether the URL is meant, as far as it says.
+    pub(super) fn is_about(&self, asked: &Asked<'_>) -> bool {
+        self.is_https.is_none_or(|is_https| is_https == asked.is_https)
+            && self.ports.is_none_or(|(first, last)| (first..=last).contains(&asked.port))
+            && self.host.as_ref().is_none_or(|host| {
+                // A name is spelled in any case outside of a `CanonicalUrl`.
+                if asked.host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                    host.matches(&asked.host.to_ascii_lowercase())
+                } else {
+                    host.matches(asked.host)
+                }
+            })
+    }
+}
+
+impl Addresses {
+    /// Whether a rule that allows these allows this one. What leads to the machine's own has to be named.
+    pub(super) fn allow(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Any => !leads_to_the_machine(address),
+            Self::Class(class) => {
+                let is_of_it = AddressClass::of(address) == *class;
+                is_of_it && (class.is_of_the_machine() || !leads_to_the_machine(address))
+            }
+            Self::Network(network) if leads_to_the_machine(address) => network.names(address),
+            Self::Network(network) => network.contains(address),
+        }
+    }
+
+    /// Whether a rule that denies these denies this one: also for what it may be taken for.
+    pub(super) fn deny(&self, address: IpAddr) -> bool {
+        let is_meant = |address| match self {
+            Self::Any => true,
+            Self::Class(class) => AddressClass::of(address) == *class,
+            Self::Network(network) => network.contains(address),
+        };
+        is_meant(address) || embedded::addresses(address).any(|within| is_meant(IpAddr::V4(within)))
+    }
+}

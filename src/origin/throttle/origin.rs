@@ -1,0 +1,98 @@
+//! The state of one origin: the fetches that run, the requests that wait, and the rate.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use super::bucket::Bucket;
+use super::options::{Limits, OriginLimits};
+
+/// Tells one waiting request from another.
+pub(super) type Ticket = u64;
+
+/// The decision on one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// The fetch starts, and has to give its place back.
+    Go,
+    /// The request waits: until something changes, or for this long, if that is known.
+    Wait(Option<Duration>),
+    /// The request would wait for too long, or too many wait; when to try again.
+    Full(Duration),
+}
+
+/// When to try again, where that is not known.
+pub(super) const SOON: Duration = Duration::from_secs(1);
+
+/// What is known of one origin.
+#[derive(Debug)]
+pub(super) struct OriginState {
+    pub(super) in_flight: u32,
+    queue: VecDeque<Ticket>,
+    bucket: Option<Bucket>,
+    pub(super) used: SystemTime,
+}
+
+impl OriginState {
+    pub(super) fn new(limits: Limits, now: SystemTime) -> Self {
+        Self { in_flight: 0, queue: VecDeque::new(), bucket: limits.rate.map(Bucket::full), used: now }
+    }
+
+    /// Decides on a request that arrives, or that waits. `limits` are this peer's share at this moment.
+    pub(super) fn admit(
+        &mut self,
+        ticket: Ticket,
+        limits: Limits,
+        options: &OriginLimits,
+        now: SystemTime,
+    ) -> Admission {
+        self.used = now;
+        if let (Some(bucket), Some(rate)) = (&mut self.bucket, limits.rate) {
+            bucket.set_rate(rate, now);
+        }
+        let place = self.queue.iter().position(|waiting| *waiting == ticket);
+        let ahead = place.unwrap_or(self.queue.len());
+        let has_room = limits.concurrent.is_none_or(|most| self.in_flight < most);
+        let mut again = None;
+        if ahead == 0 && has_room {
+            if self.bucket.as_mut().is_none_or(|bucket| bucket.take(now)) {
+                self.leave(ticket);
+                self.in_flight += 1;
+                return Admission::Go;
+            }
+            again = Some(self.wait(1, now));
+        }
+        if place.is_none() {
+            let wait = self.wait(u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1), now);
+            if self.queue.len() >= options.max_waiting || wait > options.patience {
+                return Admission::Full(if wait.is_zero() { SOON } else { wait });
+            }
+            self.queue.push_back(ticket);
+        }
+        Admission::Wait(again)
+    }
+
+    /// Takes a request out of the queue.
+    pub(super) fn leave(&mut self, ticket: Ticket) {
+        self.queue.retain(|waiting| *waiting != ticket);
+    }
+
+    /// How long the rate makes the last of so many requests wait.
+    fn wait(&self, requests: u32, now: SystemTime) -> Duration {
+        self.bucket.map(|bucket| bucket.wait(requests, now)).unwrap_or_default()
+    }
+
+    /// When a request that waited in vain may try again.
+    pub(super) fn again(&self, now: SystemTime) -> Duration {
+        let wait = self.wait(1, now);
+        if wait.is_zero() { SOON } else { wait }
+    }
+
+    pub(super) fn is_in_use(&self) -> bool {
+        self.in_flight > 0 || !self.queue.is_empty()
+    }
+
+    /// Whether a new state would be the same.
+    pub(super) fn is_idle(&self, now: SystemTime) -> bool {
+        !self.is_in_use() && self.bucket.is_none_or(|bucket| bucket.is_full(now))
+    }
+}

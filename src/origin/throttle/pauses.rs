@@ -1,0 +1,104 @@
+//! Which requests are held back because an origin asked for time.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode};
+
+use super::pause::Pause;
+use crate::message::url::CanonicalUrl;
+
+/// The greatest number of pauses that are remembered.
+const MOST: usize = 4096;
+
+/// The requests that one pause concerns.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Scope {
+    /// The URL `scheme://authority/`.
+    pub(super) origin: CanonicalUrl,
+    /// A keyed digest of `Authorization`; `None` for requests without it, and for all where whole origins are paused.
+    pub(super) credential: Option<u64>,
+}
+
+/// The pauses, by what they concern.
+#[derive(Debug, Default)]
+pub(super) struct Pauses {
+    by_scope: HashMap<Scope, Pause>,
+}
+
+impl Pauses {
+    /// How much of the pause of these requests is left.
+    pub(super) fn left(&self, scope: &Scope, now: SystemTime) -> Option<Duration> {
+        self.by_scope.get(scope)?.left(now)
+    }
+
+    /// Notes the response of an origin; how long the pause is, where this response began or prolonged it.
+    pub(super) fn answered(
+        &mut self,
+        scope: &Scope,
+        status: StatusCode,
+        headers: &HeaderMap,
+        longest: Duration,
+        now: SystemTime,
+    ) -> Option<Duration> {
+        let known = self.by_scope.get(scope);
+        let mut pause = known.copied().unwrap_or_default();
+        let is_longer = pause.answered(status, headers, longest, now);
+        if pause.is_over(now) {
+            if known.is_some() {
+                self.by_scope.remove(scope);
+            }
+            return None;
+        }
+        if known.is_none() && self.by_scope.len() >= MOST {
+            self.make_room(longest, now);
+        }
+        self.by_scope.insert(scope.clone(), pause);
+        pause.left(now).filter(|_| is_longer)
+    }
+
+    /// Removes what is over, or else the pause that ends first.
+    fn make_room(&mut self, longest: Duration, now: SystemTime) {
+        self.by_scope.retain(|_, pause| !pause.is_forgotten(longest, now));
+        if self.by_scope.len() >= MOST {
+            let first = self.by_scope.iter().min_by_key(|(_, pause)| pause.left(now));
+            if let Some(scope) = first.map(|(scope, _)| scope.clone()) {
+                self.by_scope.remove(&scope);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use http::HeaderValue;
+    use http::header::RETRY_AFTER;
+
+    use super::*;
+
+    #[test]
+    fn their_number_is_bounded_and_the_one_that_ends_first_makes_room() {
+        let (longest, now) = (Duration::from_secs(10_000), UNIX_EPOCH + Duration::from_secs(1_000_000));
+        let origin = CanonicalUrl::parse("http://example.com/").unwrap();
+        let mut pauses = Pauses::default();
+        let scope = |number: u64| Scope { origin: origin.clone(), credential: Some(number) };
+        let fields = |seconds: u64| {
+            HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(&seconds.to_string()).unwrap())])
+        };
+        let most = u64::try_from(MOST).unwrap();
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        for number in 0..=most {
+            let began = pauses.answered(&scope(number), status, &fields(number + 100), longest, now);
+            assert_eq!(began, Some(Duration::from_secs(number + 100)));
+        }
+        assert_eq!(pauses.by_scope.len(), MOST);
+        assert_eq!(pauses.left(&scope(0), now), None);
+        assert_eq!(pauses.left(&scope(1), now), Some(Duration::from_secs(101)));
+        // What is over is forgotten by the next response.
+        let later = now + Duration::from_secs(101);
+        pauses.answered(&scope(1), StatusCode::OK, &HeaderMap::new(), longest, later);
+        assert_eq!(pauses.by_scope.len(), MOST - 1);
+    }
+}

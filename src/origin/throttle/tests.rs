@@ -1,0 +1,406 @@
+//! Requests to origins, with a clock that is moved by hand.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use http::{Request, Response};
+
+use super::options::Share;
+use super::{OriginLimits, Throttle};
+use crate::base::clock::ManualClock;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::message::body::Body;
+use crate::message::round_trip::{RoundTrip, RoundTripFn};
+use crate::message::stats::Stats;
+use crate::message::url::CanonicalUrl;
+
+const URL: &str = "http://example.com/a";
+
+/// Longer than any test takes: what waits is woken, and does not wake by itself.
+const LONG: Duration = Duration::from_secs(60);
+
+struct Scene {
+    polite: Throttle,
+    clock: Arc<ManualClock>,
+    stats: Arc<Stats>,
+    /// The number of peers of weight 1, of which this is one.
+    peers: Arc<AtomicU32>,
+}
+
+impl Scene {
+    fn new(origin_limits: OriginLimits, origin: impl RoundTrip + 'static) -> Self {
+        let clock = Arc::new(ManualClock::at_unix_seconds(784_111_777));
+        let stats = Arc::new(Stats::default());
+        let peers = Arc::new(AtomicU32::new(1));
+        let counted = Arc::clone(&peers);
+        let share = Box::new(move || Share { weight: 1, total: counted.load(Ordering::SeqCst) });
+        let polite =
+            Throttle::made_of(Arc::new(origin), origin_limits, clock.clone(), Arc::clone(&stats), share)
+                .unwrap();
+        Self { polite, clock, stats, peers }
+    }
+
+    fn get(&self, url: &str) -> Result<Response<Body>> {
+        self.polite.round_trip(Request::get(url).body(Body::empty()).unwrap())
+    }
+
+    fn pass(&self, milliseconds: u64) {
+        self.clock.advance(Duration::from_millis(milliseconds));
+    }
+
+    #[track_caller]
+    fn is_refused(&self, url: &str, after: Duration) {
+        let error = self.get(url).unwrap_err();
+        assert_eq!((error.kind(), error.retry_after()), (ErrorKind::OriginBusy, Some(after)), "{error}");
+    }
+}
+
+/// An origin whose bodies come as streams.
+fn streaming() -> impl RoundTrip {
+    RoundTripFn(|_| Ok(Response::new(Body::from_reader(&b"hello"[..], Some(5)))))
+}
+
+#[test]
+fn no_more_are_sent_than_the_rate_allows() {
+    let scene = Scene::new(OriginLimits::new().rate(2.0).burst(3).patience(Duration::ZERO), streaming());
+    for _ in 0..3 {
+        scene.get(URL).unwrap();
+    }
+    scene.is_refused(URL, Duration::from_millis(500));
+    // Another origin has a budget of its own: another host, port or scheme.
+    for url in ["http://example.org/a", "http://example.com:81/a", "https://example.com/a"] {
+        scene.get(url).unwrap();
+    }
+    scene.is_refused("http://example.com/another?path", Duration::from_millis(500));
+    scene.pass(499);
+    scene.is_refused(URL, Duration::from_millis(1));
+    scene.pass(1);
+    scene.get(URL).unwrap();
+    scene.is_refused(URL, Duration::from_millis(500));
+    let counts = scene.stats.counts();
+    assert_eq!((counts.origin_waits, counts.origin_refusals), (0, 4));
+}
+
+#[test]
+fn unsafe_methods_count_and_are_sent_once() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let origin = RoundTripFn(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(Body::empty()))
+    });
+    let scene = Scene::new(OriginLimits::new().rate(1.0).patience(Duration::ZERO), origin);
+    let post = || scene.polite.round_trip(Request::post(URL).body(Body::from("abc")).unwrap());
+    post().unwrap();
+    assert_eq!(post().unwrap_err().kind(), ErrorKind::OriginBusy);
+    assert_eq!(sent.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_place_is_held_until_the_body_is_at_its_end() {
+    type End = fn(Response<Body>);
+    let read_all: End = |response| drop(response.into_body().into_bytes().unwrap());
+    let read_what_is_announced: End = |response| {
+        let mut body = response.into_body();
+        body.read_exact(&mut [0; 5]).unwrap();
+        std::mem::forget(body);
+    };
+    let let_go: End = drop;
+    for end in [read_all, read_what_is_announced, let_go] {
+        let scene = Scene::new(OriginLimits::new().concurrent(1).patience(Duration::ZERO), streaming());
+        let response = scene.get(URL).unwrap();
+        scene.is_refused(URL, Duration::from_secs(1));
+        end(response);
+        scene.get(URL).unwrap();
+    }
+}
+
+#[test]
+fn what_fails_and_what_panics_gives_its_place_back() {
+    let round = AtomicUsize::new(0);
+    let origin = RoundTripFn(move |_| match round.fetch_add(1, Ordering::SeqCst) {
+        0 => Err(Error::new(ErrorKind::Timeout, "no answer in time")),
+        1 => panic!("a bug"),
+        2 => {
+            struct Cut;
+            impl Read for Cut {
+                fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                }
+            }
+            Ok(Response::new(Body::from_reader(Cut, None)))
+        }
+        _ => Ok(Response::new(Body::from("in memory"))),
+    });
+    let scene = Scene::new(OriginLimits::new().concurrent(1).patience(Duration::ZERO), origin);
+    assert_eq!(scene.get(URL).unwrap_err().kind(), ErrorKind::Timeout);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(scene.get(URL))));
+    assert!(panicked.is_err());
+    let mut body = scene.get(URL).unwrap().into_body();
+    body.read(&mut [0; 5]).unwrap_err();
+    let whole = scene.get(URL).unwrap();
+    // What is in memory is at its end.
+    scene.get(URL).unwrap();
+    assert_eq!(whole.into_body().as_bytes().unwrap(), "in memory");
+}
+
+#[test]
+fn what_ends_with_its_connection_still_says_so() {
+    let origin = RoundTripFn(|_| Ok(Response::new(Body::until_close(&b"hello"[..]))));
+    let scene = Scene::new(OriginLimits::new().concurrent(1), origin);
+    assert!(!scene.get(URL).unwrap().body().end_is_proven());
+}
+
+/// An origin that tells in which order requests come, each of which has its place until the test ends it.
+fn in_turn() -> (impl RoundTrip, mpsc::Receiver<(String, mpsc::Sender<()>)>) {
+    let (came, coming) = mpsc::channel();
+    let came = Mutex::new(came);
+    let origin = RoundTripFn(move |request: Request<Body>| {
+        let (end, ended) = mpsc::channel::<()>();
+        came.lock().unwrap().send((request.uri().path().to_owned(), end)).unwrap();
+        let _ = ended.recv();
+        Ok(Response::new(Body::empty()))
+    });
+    (origin, coming)
+}
+
+#[test]
+fn who_has_waited_longest_goes_first() {
+    let (origin, coming) = in_turn();
+    let scene = Scene::new(OriginLimits::new().concurrent(1).patience(LONG), origin);
+    thread::scope(|scope| {
+        for number in 0..8 {
+            let scene = &scene;
+            scope.spawn(move || scene.get(&format!("http://example.com/{number}")).unwrap());
+            // The next one comes when this one waits.
+            while scene.polite.waiting() < number {
+                thread::yield_now();
+            }
+            if number == 0 {
+                while scene.polite.in_flight("http://example.com/") == 0 {
+                    thread::yield_now();
+                }
+            }
+        }
+        for number in 0..8 {
+            let (path, end) = coming.recv_timeout(LONG).unwrap();
+            assert_eq!(path, format!("/{number}"));
+            assert!(coming.try_recv().is_err());
+            drop(end);
+        }
+    });
+    let counts = scene.stats.counts();
+    assert_eq!((counts.origin_waits, counts.origin_refusals), (7, 0));
+    assert_eq!((scene.polite.waiting(), scene.polite.in_flight("http://example.com/")), (0, 0));
+}
+
+#[test]
+fn too_many_do_not_wait() {
+    let origin_limits = OriginLimits::new().concurrent(1).patience(LONG).max_waiting(2);
+    for most in [usize::MAX, 1] {
+        let allowed = most.min(2);
+        let (origin, coming) = in_turn();
+        let scene = Scene::new(origin_limits.clone(), origin);
+        scene.polite.limit_waiting(most);
+        thread::scope(|scope| {
+            let first = scope.spawn(|| scene.get(URL).map(drop));
+            let (_, end) = coming.recv_timeout(LONG).unwrap();
+            let waiting: Vec<_> = (0..allowed).map(|_| scope.spawn(|| scene.get(URL).map(drop))).collect();
+            while scene.polite.waiting() < allowed {
+                thread::yield_now();
+            }
+            scene.is_refused(URL, Duration::from_secs(1));
+            drop(end);
+            first.join().unwrap().unwrap();
+            // They take their turns in the order in which they came, which need not be this one.
+            for _ in 0..allowed {
+                drop(coming.recv_timeout(LONG).unwrap());
+            }
+            for thread in waiting {
+                thread.join().unwrap().unwrap();
+            }
+        });
+    }
+}
+
+#[test]
+fn who_would_wait_in_vain_does_not_wait() {
+    let origin_limits = OriginLimits::new().rate(0.1).patience(Duration::from_secs(9));
+    let scene = Scene::new(origin_limits, streaming());
+    scene.get(URL).unwrap();
+    scene.is_refused(URL, Duration::from_secs(10));
+    scene.pass(10_000);
+    scene.get(URL).unwrap();
+    assert_eq!(scene.stats.counts().origin_waits, 0);
+}
+
+#[test]
+fn patience_ends() {
+    let (origin, coming) = in_turn();
+    let origin_limits = OriginLimits::new().concurrent(1).patience(Duration::from_millis(20));
+    let scene = Scene::new(origin_limits, origin);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| scene.get(URL).map(drop));
+        let (_, end) = coming.recv_timeout(LONG).unwrap();
+        scene.is_refused(URL, Duration::from_secs(1));
+        assert_eq!((scene.polite.waiting(), scene.stats.counts().origin_waits), (0, 1));
+        drop(end);
+        first.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn an_origin_that_asked_for_time_is_not_asked_again_before_then() {
+    let later = "Sun, 06 Nov 1994 08:50:37 GMT";
+    for (status, field, seconds) in [(429, Some("60"), 60), (503, Some(later), 60), (429, None, 1)] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let origin = RoundTripFn(move |_| {
+            let first = counted.fetch_add(1, Ordering::SeqCst) == 0;
+            let response = Response::builder().status(if first { status } else { 200 });
+            let response = match field {
+                Some(value) => response.header("retry-after", value),
+                None => response,
+            };
+            Ok(response.body(Body::empty()).unwrap())
+        });
+        let scene = Scene::new(OriginLimits::new(), origin);
+        assert_eq!(scene.get(URL).unwrap().status(), status);
+        // Wherever on that origin, and at once.
+        scene.is_refused("http://example.com/b", Duration::from_secs(seconds));
+        assert_eq!(scene.get("http://example.org/").unwrap().status(), 200);
+        scene.pass(seconds * 1_000 - 1);
+        scene.is_refused(URL, Duration::from_millis(1));
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        scene.pass(1);
+        assert_eq!(scene.get(URL).unwrap().status(), 200);
+        let counts = scene.stats.counts();
+        assert_eq!((counts.origin_waits, counts.origin_refusals), (0, 2));
+    }
+}
+
+#[test]
+fn who_waits_when_the_origin_asks_for_time_waits_no_longer() {
+    let begin = Arc::new(Barrier::new(2));
+    let waiting = Arc::clone(&begin);
+    let origin = RoundTripFn(move |_| {
+        waiting.wait();
+        waiting.wait();
+        Ok(Response::builder().status(503).header("retry-after", "30").body(Body::empty()).unwrap())
+    });
+    let scene = Scene::new(OriginLimits::new().concurrent(1).patience(LONG), origin);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| scene.get(URL).map(|response| response.status()));
+        begin.wait();
+        let second = scope.spawn(|| scene.is_refused(URL, Duration::from_secs(30)));
+        while scene.polite.waiting() < 1 {
+            thread::yield_now();
+        }
+        begin.wait();
+        second.join().unwrap();
+        assert_eq!(first.join().unwrap().unwrap(), 503);
+    });
+}
+
+/// An origin that asks all who show this credential for time, and answers all others.
+fn limiting(credential: Option<&'static str>) -> impl RoundTrip {
+    RoundTripFn(move |request: Request<Body>| {
+        let shown = request.headers().get("authorization").map(|value| value.to_str().unwrap());
+        let response = Response::builder().status(if shown == credential { 429 } else { 200 });
+        Ok(response.header("retry-after", "30").body(Body::empty()).unwrap())
+    })
+}
+
+#[test]
+fn a_pause_concerns_one_credential_at_one_origin() {
+    for limited in [Some("Bearer a"), None] {
+        let scene = Scene::new(OriginLimits::new(), limiting(limited));
+        let send = |method: &str, url: &str, credential: Option<&str>| {
+            let request = Request::builder().method(method).uri(url);
+            let request = match credential {
+                Some(credential) => request.header("authorization", credential),
+                None => request,
+            };
+            let response = scene.polite.round_trip(request.body(Body::empty()).unwrap());
+            response.map(|response| response.status().as_u16()).map_err(|error| error.kind())
+        };
+        assert_eq!(send("GET", URL, limited), Ok(429));
+        for method in ["GET", "POST"] {
+            assert_eq!(send(method, URL, limited), Err(ErrorKind::OriginBusy));
+            assert_eq!(send(method, "http://example.org/", limited), Ok(429));
+            for other in [Some("Bearer a"), Some("Bearer b"), None] {
+                if other != limited {
+                    assert_eq!(send(method, URL, other), Ok(200), "{other:?}");
+                }
+            }
+            scene.pass(30_000);
+            assert_eq!(send(method, URL, limited), Ok(429));
+        }
+    }
+}
+
+#[test]
+fn a_whole_origin_pauses_where_that_was_chosen() {
+    let scene = Scene::new(OriginLimits::new().pause_origins(true), limiting(Some("Bearer a")));
+    let with = Request::get(URL).header("authorization", "Bearer a").body(Body::empty()).unwrap();
+    assert_eq!(scene.polite.round_trip(with).unwrap().status(), 429);
+    scene.is_refused(URL, Duration::from_secs(30));
+    let post = scene.polite.round_trip(Request::post(URL).body(Body::empty()).unwrap());
+    assert_eq!(post.unwrap_err().kind(), ErrorKind::OriginBusy);
+    assert_eq!(scene.get("http://example.org/").unwrap().status(), 200);
+}
+
+#[test]
+fn a_change_of_the_pool_changes_the_share_at_once() {
+    let origin = CanonicalUrl::parse(URL).unwrap().origin();
+    let origin_limits = OriginLimits::new().concurrent(4).patience(Duration::ZERO);
+    let scene = Scene::new(origin_limits, streaming());
+    let mut held = Vec::new();
+    for (peers, share) in [(4, 1), (2, 2), (1, 4), (9, 1)] {
+        scene.peers.store(peers, Ordering::SeqCst);
+        assert_eq!(scene.polite.concurrency_share(&origin), Some(share));
+        while held.len() < share as usize {
+            held.push(scene.get(URL).unwrap());
+        }
+        scene.is_refused(URL, Duration::from_secs(1));
+    }
+    assert_eq!(Scene::new(OriginLimits::new(), streaming()).polite.concurrency_share(&origin), None);
+}
+
+#[test]
+fn a_request_that_waits_sees_that_the_share_has_grown() {
+    let (origin, coming) = in_turn();
+    let scene = Scene::new(OriginLimits::new().concurrent(2).patience(LONG), origin);
+    scene.peers.store(2, Ordering::SeqCst);
+    thread::scope(|scope| {
+        scope.spawn(|| scene.get(URL).unwrap());
+        let first = coming.recv_timeout(LONG).unwrap();
+        scope.spawn(|| scene.get(URL).unwrap());
+        while scene.polite.waiting() < 1 {
+            thread::yield_now();
+        }
+        scene.peers.store(1, Ordering::SeqCst);
+        drop(coming.recv_timeout(LONG).unwrap());
+        drop(first);
+    });
+}
+
+#[test]
+fn no_pause_is_made_where_none_is_wanted() {
+    let origin = RoundTripFn(|_| {
+        Ok(Response::builder().status(429).header("retry-after", "30").body(Body::empty()).unwrap())
+    });
+    let scene = Scene::new(OriginLimits::new().longest_pause(Duration::ZERO), origin);
+    for _ in 0..3 {
+        assert_eq!(scene.get(URL).unwrap().status(), 429);
+    }
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused() {
+    let error = Throttle::new(streaming(), OriginLimits::new().concurrent(0)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadOption);
+}

@@ -1,0 +1,219 @@
+//! A peer as a pool's list names it: where it answers, and how large its share is.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+use crate::base::error::{Error, ErrorKind};
+use crate::pool::peer_url::{InvalidPeerUrl, PeerUrl};
+
+/// A peer of a pool, and its weight.
+///
+/// A peer of weight 3 owns three times as many keys as one of weight 1, which is what a peer has unless it
+/// is said. All members of a pool must agree on the weights, as they must on the peers.
+///
+/// In a list it is its base URL, and `weight=N` behind a space if that is not 1:
+///
+/// ```
+/// use forwardcache::Member;
+///
+/// let member = Member::parse("http://10.0.1.1:3000/ weight=3")?;
+/// assert_eq!(member.url().as_str(), "http://10.0.1.1:3000");
+/// assert_eq!(member.weight().get(), 3);
+/// assert_eq!(member.to_string(), "http://10.0.1.1:3000 weight=3");
+///
+/// let member = Member::parse("http://10.0.1.2:3000")?;
+/// assert_eq!(member.weight().get(), 1);
+/// assert_eq!(member.to_string(), "http://10.0.1.2:3000");
+/// # Ok::<(), forwardcache::InvalidMember>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Member {
+    url: PeerUrl,
+    weight: NonZeroU32,
+}
+
+impl Member {
+    /// The greatest weight, 1,000: what a ring costs grows with the weights.
+    pub const MAX_WEIGHT: NonZeroU32 = NonZeroU32::new(1000).expect("1000 is not zero");
+
+    /// The peer that answers there, with a weight of 1.
+    #[must_use]
+    pub fn new(url: PeerUrl) -> Self {
+        Self { url, weight: NonZeroU32::MIN }
+    }
+
+    /// The same peer with this weight.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidMember::Weight`] above [`MAX_WEIGHT`](Self::MAX_WEIGHT).
+    pub fn with_weight(self, weight: NonZeroU32) -> Result<Self, InvalidMember> {
+        if weight > Self::MAX_WEIGHT {
+            return Err(InvalidMember::Weight);
+        }
+        Ok(Self { weight, ..self })
+    }
+
+    /// Reads `URL` or `URL weight=N`. White space around them does not count.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidMember`]: the URL is none of a peer, the weight is no whole number from 1 to
+    /// [`MAX_WEIGHT`](Self::MAX_WEIGHT), or more follows.
+    pub fn parse(text: &str) -> Result<Self, InvalidMember> {
+        let mut words = text.split_ascii_whitespace();
+        let member = Self::new(PeerUrl::parse(words.next().unwrap_or_default()).map_err(InvalidMember::Url)?);
+        let Some(option) = words.next() else { return Ok(member) };
+        let weight = option.strip_prefix("weight=").ok_or(InvalidMember::Option)?;
+        // The parser of numbers would take a sign too.
+        if !weight.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(InvalidMember::Weight);
+        }
+        let member = member.with_weight(weight.parse().map_err(|_| InvalidMember::Weight)?)?;
+        match words.next() {
+            Some(_) => Err(InvalidMember::Option),
+            None => Ok(member),
+        }
+    }
+
+    /// Where it answers.
+    #[must_use]
+    pub fn url(&self) -> &PeerUrl {
+        &self.url
+    }
+
+    /// How many times as many keys it owns as a peer of weight 1.
+    #[must_use]
+    pub fn weight(&self) -> NonZeroU32 {
+        self.weight
+    }
+}
+
+impl From<PeerUrl> for Member {
+    fn from(url: PeerUrl) -> Self {
+        Self::new(url)
+    }
+}
+
+impl FromStr for Member {
+    type Err = InvalidMember;
+
+    fn from_str(text: &str) -> Result<Self, InvalidMember> {
+        Self::parse(text)
+    }
+}
+
+/// What [`Member::parse`] reads: the weight is left out where it is 1.
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.url, f)?;
+        if self.weight > NonZeroU32::MIN {
+            write!(f, " weight={}", self.weight)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a text is no member of a pool.
+///
+/// Its text is one line and shows nothing of what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum InvalidMember {
+    /// Its URL is not the base URL of a peer.
+    Url(InvalidPeerUrl),
+    /// Its weight is no whole number from 1 to [`Member::MAX_WEIGHT`].
+    Weight,
+    /// Something else than one weight follows the URL.
+    Option,
+}
+
+impl fmt::Display for InvalidMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(bad) => fmt::Display::fmt(bad, f),
+            Self::Weight => {
+                write!(f, "the weight of a peer is a whole number from 1 to {}", Member::MAX_WEIGHT)
+            }
+            Self::Option => f.write_str("the URL of a peer may be followed by weight=N, and by nothing else"),
+        }
+    }
+}
+
+impl std::error::Error for InvalidMember {}
+
+impl From<InvalidPeerUrl> for InvalidMember {
+    fn from(bad: InvalidPeerUrl) -> Self {
+        Self::Url(bad)
+    }
+}
+
+impl From<InvalidMember> for Error {
+    fn from(bad: InvalidMember) -> Self {
+        match bad {
+            InvalidMember::Url(bad) => bad.into(),
+            other => Self::new(ErrorKind::BadPeer, other.to_string()).with_source(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::url::InvalidUrl;
+
+    fn weight(weight: u32) -> NonZeroU32 {
+        NonZeroU32::new(weight).unwrap()
+    }
+
+    #[test]
+    fn what_is_shown_is_read_again() {
+        for (text, url, expected, shown) in [
+            ("http://h:1", "http://h:1", 1, "http://h:1"),
+            (" HTTP://H:1/\t weight=3\r\n", "http://h:1", 3, "http://h:1 weight=3"),
+            ("http://h:1 weight=1", "http://h:1", 1, "http://h:1"),
+            ("http://h:1/a weight=007", "http://h:1/a", 7, "http://h:1/a weight=7"),
+            ("http://h:1 weight=1000", "http://h:1", 1000, "http://h:1 weight=1000"),
+        ] {
+            let member = Member::parse(text).unwrap();
+            assert_eq!(member.url().as_str(), url);
+            assert_eq!(member.weight(), weight(expected));
+            assert_eq!(member.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(member));
+        }
+    }
+
+    #[test]
+    fn texts_that_are_no_member() {
+        for (text, expected) in [
+            ("", InvalidMember::Url(InvalidPeerUrl::Url(InvalidUrl::Empty))),
+            ("weight=3", InvalidMember::Url(InvalidPeerUrl::Url(InvalidUrl::NotAbsolute))),
+            ("http://h:1?weight=3", InvalidMember::Url(InvalidPeerUrl::Query)),
+            ("http://h:1 weight=", InvalidMember::Weight),
+            ("http://h:1 weight=0", InvalidMember::Weight),
+            ("http://h:1 weight=+3", InvalidMember::Weight),
+            ("http://h:1 weight=-3", InvalidMember::Weight),
+            ("http://h:1 weight=1.5", InvalidMember::Weight),
+            ("http://h:1 weight=1001", InvalidMember::Weight),
+            ("http://h:1 weight=4294967297", InvalidMember::Weight),
+            ("http://h:1 weight", InvalidMember::Option),
+            ("http://h:1 Weight=3", InvalidMember::Option),
+            ("http://h:1 http://h:2", InvalidMember::Option),
+            ("http://h:1 weight=3 weight=3", InvalidMember::Option),
+            ("http://h:1 weight=3 # three", InvalidMember::Option),
+        ] {
+            assert_eq!(Member::parse(text), Err(expected), "{text}");
+            assert_eq!(Error::from(expected).kind(), ErrorKind::BadPeer);
+            assert!(!expected.to_string().contains('\n'));
+        }
+    }
+
+    #[test]
+    fn a_weight_has_an_end() {
+        let member = Member::new(PeerUrl::parse("http://h:1").unwrap());
+        assert_eq!(member.weight(), NonZeroU32::MIN);
+        assert_eq!(member.clone().with_weight(weight(1001)), Err(InvalidMember::Weight));
+        assert_eq!(member.with_weight(Member::MAX_WEIGHT).unwrap().weight(), weight(1000));
+    }
+}

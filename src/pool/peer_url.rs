@@ -1,0 +1,261 @@
+//! The base URL of a peer.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use http::Uri;
+
+use crate::base::error::{Error, ErrorKind};
+use crate::message::url::{CanonicalUrl, InvalidUrl, push_spelled, query_escape};
+
+/// The base URL at which a peer answers: an `http` or `https` URL such as `http://10.0.1.1:3000`,
+/// with a path in front of the peer's own if it stands behind a prefix.
+///
+/// It has one spelling, that of a [`CanonicalUrl`] without the slash at its end: `http://Host:80/` and
+/// `http://host` are one peer. The ring hashes this text. An implementation that hashes a peer as
+/// its list spells it agrees if its list uses this spelling: lower case, no slash at the end, and no
+/// port where it is that of the scheme.
+///
+/// ```
+/// use forwardcache::{PeerUrl, CanonicalUrl};
+///
+/// let peer = PeerUrl::parse("http://10.0.1.1:3000/")?;
+/// assert_eq!(peer.as_str(), "http://10.0.1.1:3000");
+/// let target = CanonicalUrl::parse("http://example.com/a?b=c")?;
+/// assert_eq!(
+///     peer.request_url("/proxy", &target),
+///     "http://10.0.1.1:3000/proxy?q=http%3A%2F%2Fexample.com%2Fa%3Fb%3Dc"
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerUrl {
+    // Its path ends in a slash, and there is no query.
+    base: CanonicalUrl,
+}
+
+impl PeerUrl {
+    /// Reads the base URL of a peer. Slashes at its end are dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPeerUrl`]: it is no absolute `http` or `https` URL, or it has userinfo, a query or a
+    /// fragment, even an empty one.
+    pub fn parse(url: &str) -> Result<Self, InvalidPeerUrl> {
+        let target = CanonicalUrl::parse(url).map_err(InvalidPeerUrl::Url)?;
+        // A target forgets its fragment.
+        if url.contains('#') {
+            return Err(InvalidPeerUrl::Fragment);
+        }
+        if target.query().is_some() {
+            return Err(InvalidPeerUrl::Query);
+        }
+        let base = format!("{}/", target.as_str().trim_end_matches('/'));
+        Ok(Self { base: CanonicalUrl::parse(&base).map_err(InvalidPeerUrl::Url)? })
+    }
+
+    /// The canonical text, without a slash at its end: what the ring hashes.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let base = self.base.as_str();
+        base.strip_suffix('/').unwrap_or(base)
+    }
+
+    /// The host, with the port if it is not that of the scheme.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.base.authority()
+    }
+
+    /// The host, without brackets.
+    pub(crate) fn host(&self) -> &str {
+        self.base.host()
+    }
+
+    /// The port, from the URL or by its scheme.
+    #[cfg(feature = "peer")]
+    pub(crate) fn port(&self) -> u16 {
+        self.base.port()
+    }
+
+    /// The port of its scheme.
+    #[cfg(feature = "peer")]
+    pub(crate) fn default_port(&self) -> u16 {
+        if self.base.is_https() { 443 } else { 80 }
+    }
+
+    /// The same, with this address in place of the host.
+    pub(crate) fn at(&self, address: IpAddr) -> Result<Self, InvalidPeerUrl> {
+        let scheme = if self.base.is_https() { "https" } else { "http" };
+        let address = SocketAddr::new(address.to_canonical(), self.base.port());
+        Self::parse(&format!("{scheme}://{address}{}", self.base.path()))
+    }
+
+    /// The URL below the base that this path, which begins with a slash, names.
+    pub(crate) fn url_below(&self, path: &str) -> Option<Uri> {
+        format!("{}{path}", self.as_str()).parse().ok()
+    }
+
+    /// The URL that asks this peer for `target`: `<base><path>?q=<target, escaped>`.
+    ///
+    /// A slash in front of `path` may be left out. Bytes of it that cannot stand in a path, `?` and
+    /// `#` among them, are escaped.
+    ///
+    /// # Panics
+    ///
+    /// If `path` is so long, about 10 KiB at least, that no URI can hold the whole.
+    #[must_use]
+    pub fn request_url(&self, path: &str, target: &CanonicalUrl) -> Uri {
+        self.url_with_query(path, &format!("q={}", query_escape(target.as_str())))
+    }
+
+    /// The same with any query, escaped.
+    pub(crate) fn url_with_query(&self, path: &str, query: &str) -> Uri {
+        let mut url = self.base.as_str().to_owned();
+        for (at, part) in path.strip_prefix('/').unwrap_or(path).split('?').enumerate() {
+            if at > 0 {
+                url.push_str("%3F");
+            }
+            push_spelled(&mut url, part);
+        }
+        url.push('?');
+        url.push_str(query);
+        url.parse().expect("a canonical base, a path and a query, all escaped, are a URI")
+    }
+}
+
+impl FromStr for PeerUrl {
+    type Err = InvalidPeerUrl;
+
+    fn from_str(url: &str) -> Result<Self, InvalidPeerUrl> {
+        Self::parse(url)
+    }
+}
+
+impl fmt::Display for PeerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a text is not the base URL of a peer.
+///
+/// Its text is one line and shows nothing of the URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum InvalidPeerUrl {
+    /// It is no URL that could be fetched.
+    Url(InvalidUrl),
+    /// It has a query.
+    Query,
+    /// It has a fragment.
+    Fragment,
+}
+
+impl fmt::Display for InvalidPeerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(bad) => write!(f, "a peer cannot be asked there: {bad}"),
+            Self::Query => f.write_str("the URL of a peer has a query"),
+            Self::Fragment => f.write_str("the URL of a peer has a fragment"),
+        }
+    }
+}
+
+impl std::error::Error for InvalidPeerUrl {}
+
+impl From<InvalidPeerUrl> for Error {
+    fn from(bad: InvalidPeerUrl) -> Self {
+        Self::new(ErrorKind::BadPeer, bad.to_string()).with_source(bad)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::url::query_value;
+
+    fn canonical(url: &str) -> String {
+        PeerUrl::parse(url).unwrap_or_else(|bad| panic!("{url}: {bad}")).to_string()
+    }
+
+    #[test]
+    fn one_spelling_for_one_peer() {
+        for (url, expected) in [
+            ("http://h:1", "http://h:1"),
+            ("http://h:1/", "http://h:1"),
+            ("HTTP://H:1//", "http://h:1"),
+            ("http://h:80", "http://h"),
+            ("https://h:443/", "https://h"),
+            ("http://h:443", "http://h:443"),
+            ("http://h:1/cache", "http://h:1/cache"),
+            ("http://h:1/a/../cache/", "http://h:1/cache"),
+            ("http://[::1]:3000/", "http://[::1]:3000"),
+        ] {
+            assert_eq!(canonical(url), expected, "{url}");
+            assert_eq!(canonical(expected), expected);
+        }
+        assert_eq!(PeerUrl::parse("http://h:1").unwrap(), PeerUrl::parse("http://H:1/").unwrap());
+        assert_eq!(PeerUrl::parse("https://h:443/c").unwrap().authority(), "h");
+    }
+
+    #[test]
+    fn the_peers_of_the_vectors_stay_as_they_are() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/vectors/ring.json")).unwrap();
+        let rings = vectors["rings"].as_array().unwrap();
+        let peers: Vec<&str> = rings
+            .iter()
+            .flat_map(|ring| ring["peers"].as_array().unwrap())
+            .map(|peer| peer.as_str().unwrap())
+            .collect();
+        assert!(!peers.is_empty());
+        for peer in peers {
+            assert_eq!(canonical(peer), peer);
+        }
+    }
+
+    #[test]
+    fn texts_that_are_no_base_url() {
+        for (url, expected) in [
+            ("", InvalidPeerUrl::Url(InvalidUrl::Empty)),
+            ("h:1", InvalidPeerUrl::Url(InvalidUrl::NotAbsolute)),
+            ("http://", InvalidPeerUrl::Url(InvalidUrl::NoHost)),
+            ("http://u@h:1", InvalidPeerUrl::Url(InvalidUrl::UserInfo)),
+            ("http://h:1/?", InvalidPeerUrl::Query),
+            ("http://h:1?a=b", InvalidPeerUrl::Query),
+            ("http://h:1/#", InvalidPeerUrl::Fragment),
+        ] {
+            assert_eq!(PeerUrl::parse(url), Err(expected), "{url}");
+        }
+        let error = Error::from(InvalidPeerUrl::Query);
+        assert_eq!(error.kind(), ErrorKind::BadPeer);
+    }
+
+    #[test]
+    fn a_request_names_its_target_in_the_query() {
+        let target = CanonicalUrl::parse("https://example.com/a%20b").unwrap();
+        for (base, path, expected) in [
+            ("http://h:1", "/proxy", "http://h:1/proxy"),
+            ("http://h:1/", "proxy", "http://h:1/proxy"),
+            ("http://h:1/cache/", "/proxy", "http://h:1/cache/proxy"),
+            ("http://h:1", "/", "http://h:1/"),
+            ("http://h:1", "", "http://h:1/"),
+            ("http://h:1", "/a b?c#d", "http://h:1/a%20b%3Fc%23d"),
+        ] {
+            let url = PeerUrl::parse(base).unwrap().request_url(path, &target);
+            assert_eq!(url, *format!("{expected}?q=https%3A%2F%2Fexample.com%2Fa%2520b"));
+            assert_eq!(query_value(url.query(), "q").unwrap().as_deref(), Some(target.as_str()));
+        }
+    }
+
+    #[test]
+    fn the_longest_target_can_be_asked_of_the_longest_base() {
+        let long = |url: &str| format!("{url}{}", "%FF".repeat((8192 - url.len() - 1) / 3));
+        let target = CanonicalUrl::parse(&long("http://a/?")).unwrap();
+        let peer = PeerUrl::parse(&long("http://h:1/")).unwrap();
+        let url = peer.request_url("/proxy", &target);
+        assert_eq!(query_value(url.query(), "q").unwrap().as_deref(), Some(target.as_str()));
+    }
+}
