@@ -89,7 +89,7 @@ impl GuardedStore {
         if self.insert_by(fetch, &loaded, write) == Some(false) {
             self.answer("remove", self.store.remove(key).map(|_| ()));
         }
-        Some(Arc::new(loaded.from_disk(true)))
+        Some(Arc::new(loaded.as_from_disk()))
     }
 
     /// What takes a body while it comes, in a lower tier.

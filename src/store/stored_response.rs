@@ -249,9 +249,9 @@ impl StoredResponse {
         }
     }
 
-    /// The same response, and whether it was read from a disk for the request at hand.
-    pub(crate) fn from_disk(&self, is_from_disk: bool) -> Self {
-        Self { is_from_disk, ..self.clone() }
+    /// The same response, which was read from a disk for the request at hand.
+    pub(crate) fn as_from_disk(&self) -> Self {
+        Self { is_from_disk: true, ..self.clone() }
     }
 
     pub(crate) fn is_from_disk(&self) -> bool {

@@ -65,6 +65,9 @@ pub(super) struct Source {
     pub(super) beginning: Pieces,
 }
 
+/// What a body that is not stored had for that.
+pub(super) type Unused = (Option<Commit>, Option<Arc<dyn Spill>>);
+
 impl State {
     pub(super) fn new(source: Source, commit: Option<Commit>) -> Self {
         let (mut kept, mut received) = (Kept::default(), 0);
@@ -140,8 +143,9 @@ impl State {
         self.forget_read();
     }
 
-    /// Gives up the file, and with it the readers that need it: gives what they are to be woken by.
-    pub(super) fn lose_file(&mut self) -> ((Option<Commit>, Option<Arc<dyn Spill>>), Vec<Wake>) {
+    /// Gives up the file, and with it the readers that need it: gives what is to be dropped, and what they are to be woken
+    /// by.
+    pub(super) fn lose_file(&mut self) -> (Unused, Vec<Wake>) {
         let from = self.kept.start().unwrap_or(self.received);
         let unused = (self.commit.take(), self.spill.take());
         let (stay, cut): (Vec<Position>, Vec<Position>) =

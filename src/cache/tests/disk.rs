@@ -245,12 +245,13 @@ fn what_was_stored_under_other_rules_is_not_for_this_cache() {
 #[test]
 fn nothing_of_a_credential_is_in_the_directory() {
     let mut cache = Restarted::new(1 << 20);
-    let secret = "c0ffee-5ecret";
-    let cases: [(&[(&str, &str)], &[(&str, &str)]); 4] = [
-        (&[("authorization", secret)], FRESH),
-        (&[("cookie", secret)], &[("cache-control", "private, max-age=60")]),
-        (&[("x-api-key", secret)], &[("cache-control", "max-age=60"), ("vary", "x-api-key")]),
-        (&[], &[("cache-control", "max-age=60"), ("set-cookie", secret)]),
+    const SECRET: &str = "c0ffee-5ecret";
+    type Fields = &'static [(&'static str, &'static str)];
+    let cases: [(Fields, Fields); 4] = [
+        (&[("authorization", SECRET)], FRESH),
+        (&[("cookie", SECRET)], &[("cache-control", "private, max-age=60")]),
+        (&[("x-api-key", SECRET)], &[("cache-control", "max-age=60"), ("vary", "x-api-key")]),
+        (&[], &[("cache-control", "max-age=60"), ("set-cookie", SECRET)]),
     ];
     for (asked_with, fields) in cases {
         cache.answer(200, fields, "body");
@@ -259,9 +260,9 @@ fn nothing_of_a_credential_is_in_the_directory() {
     }
     cache.restart(1);
     let index = std::fs::read(cache.folder.path().join("index.redb")).unwrap();
-    assert!(!index.windows(secret.len()).any(|bytes| bytes == secret.as_bytes()));
+    assert!(!index.windows(SECRET.len()).any(|bytes| bytes == SECRET.as_bytes()));
     cache.answer(200, FRESH, "anew");
-    cache.get(&[("authorization", secret)]).is(Outcome::Miss(Forward::UriMiss), "anew");
+    cache.get(&[("authorization", SECRET)]).is(Outcome::Miss(Forward::UriMiss), "anew");
 }
 
 #[test]
