@@ -89,6 +89,7 @@ impl Variant {
     }
 
     /// Whether a credential is among what selected it.
+    #[cfg(feature = "disk")]
     pub(crate) fn has_credentials(&self) -> bool {
         self.fields.iter().any(|(name, value)| value.is_some() && is_credential(name))
     }
