@@ -26,7 +26,15 @@ impl Restarted {
     }
 
     fn open(&mut self) {
-        let disk = DiskStore::open(self.folder.path()).unwrap();
+        // A look-up that has just ended may hold the store for a moment longer.
+        let begun = std::time::Instant::now();
+        let disk = loop {
+            match DiskStore::open(self.folder.path()) {
+                Ok(disk) => break disk,
+                Err(error) => assert!(begun.elapsed() < LONG, "{error}"),
+            }
+            thread::yield_now();
+        };
         let build = |cache: HttpCacheBuilder| {
             cache.rules(Rules::new(self.mode)).store(MemoryStore::new(self.memory)).disk(&disk)
         };
