@@ -1,4 +1,4 @@
-//! How old a response was when it came, and for how long it is fresh (RFC 9111 sections 4.2.1, 4.2.3).
+//! Computes the age of a response on arrival and its freshness lifetime (RFC 9111 sections 4.2.1 and 4.2.3).
 
 use std::time::{Duration, SystemTime};
 
@@ -12,14 +12,14 @@ use crate::base::clock::Moment;
 use crate::message::header::cache_control::{ResponseDirectives, delta_seconds};
 use crate::message::header::{date, list};
 
-/// When a response was asked for and when it came.
+/// When the request was sent and when the response was received.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     pub(crate) request: Moment,
     pub(crate) response: Moment,
 }
 
-/// All that later decisions need of a response that is about to be stored.
+/// Computes the times and flags of a response that is about to be stored.
 pub(crate) fn validity(
     status: StatusCode,
     headers: &HeaderMap,
@@ -37,7 +37,7 @@ pub(crate) fn validity(
         lifetime_source,
         stale_while_revalidate: directives.stale_while_revalidate.unwrap_or_default(),
         stale_if_error: directives.stale_if_error,
-        // The fields that a qualified no-cache names are not stored.
+        // The fields that a qualified no-cache names are not stored, so they do not count here.
         no_cache: directives.no_cache,
         // Section 5.2.2.10: s-maxage implies proxy-revalidate.
         must_revalidate: directives.must_revalidate
@@ -60,7 +60,7 @@ fn lifetime(
         return (lifetime, LifetimeSource::MaxAge);
     }
     if !directives.are_targeted && headers.contains_key(EXPIRES) {
-        // An Expires that is no date, above all "0", is in the past (section 5.3).
+        // An invalid Expires, in particular "0", means a time in the past (section 5.3).
         let lifetime = date::of(headers, &EXPIRES)
             .and_then(|expires| expires.duration_since(generated).ok())
             .unwrap_or_default();
@@ -74,16 +74,16 @@ fn lifetime(
     }
 }
 
-/// `corrected_initial_age` of section 4.2.3.
+/// Returns the `corrected_initial_age` of section 4.2.3.
 fn initial_age(headers: &HeaderMap, generated: SystemTime, times: Times) -> Duration {
     let apparent = times.response.wall().duration_since(generated).unwrap_or_default();
     let delay = times.response.since(times.request);
     let stated = age_field(headers);
-    // HTTP dates have whole seconds: the fraction of the receiving clock is not age.
+    // HTTP dates have whole seconds, so the fraction of a second of the local clock must not count as age.
     Duration::from_secs(apparent.as_secs()).max(stated.saturating_add(delay))
 }
 
-/// The `Age` field (section 5.1): its first member counts, and one that is not a number is ignored.
+/// Returns the `Age` field (section 5.1). Only its first member counts; an invalid one counts as zero.
 fn age_field(headers: &HeaderMap) -> Duration {
     list::members_of(headers, &AGE).next().and_then(delta_seconds).unwrap_or_default()
 }
@@ -119,9 +119,9 @@ mod tests {
         validity(StatusCode::OK, &headers, &ResponseDirectives::of(&headers), times, &Rules::new(mode))
     }
 
-    /// One row a clause: fields, lifetime and source in private mode, in shared mode.
+    /// The columns: fields, then lifetime and source in private mode and in shared mode.
     #[test]
-    fn the_lifetime_of_section_4_2_1() {
+    fn the_lifetime_follows_section_4_2_1() {
         use LifetimeSource::{Expires, Heuristic, MaxAge, None, SMaxage};
         const DATE: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
         let rows: &[(&[(&'static str, &str)], _, _)] = &[
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_initial_age_of_section_4_2_3() {
+    fn the_initial_age_follows_section_4_2_3() {
         for (fields, age) in [
             (&[][..], 2),
             (&[("age", "30")], 32),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_forbids_staleness_depends_on_whose_cache_it_is() {
+    fn the_directives_against_stale_responses_depend_on_the_mode() {
         for (field, private, shared) in [
             ("max-age=1", false, false),
             ("must-revalidate", true, true),
@@ -191,7 +191,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_field_makes_the_arithmetic_panic(age in ".{0,30}", control in ".{0,60}", expires in ".{0,30}") {
+        fn no_field_makes_the_computation_panic(age in ".{0,30}", control in ".{0,60}", expires in ".{0,30}") {
             let fields: HeaderMap = [(AGE, age), (http::header::CACHE_CONTROL, control), (EXPIRES, expires)]
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)))
