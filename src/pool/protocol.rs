@@ -1,22 +1,24 @@
-//! What peers and their clients say to each other beyond HTTP: one path and a few fields.
+//! The protocol between peers and their clients: paths and header fields beyond plain HTTP.
 //!
-//! `GET <path>?q=<escaped URL>` is the Go package's protocol, and a pool may mix peers of both. The rest
-//! is ours: `GET <path>/why?q=<escaped URL>` says what the former would do, `POST <path>/leaving?q=<escaped base URL>`
-//! that a peer is about to end, `PURGE <path>?...` removes what is stored: from
-//! the peer that is asked and, unless the request says that it is about that one's own share, from all others, which
-//! it asks for theirs, and then to forget what they keep near; and the fields are
+//! `GET <path>?q=<escaped URL>` fetches a URL through a peer. It is also the protocol of the Go package, so a pool may mix
+//! peers of both. These requests are extensions:
 //!
-//! | field | in | what it says |
+//! * `GET <path>/why?q=<escaped URL>` explains how the peer would answer that request.
+//! * `POST <path>/leaving?q=<escaped base URL>` reports that a peer is about to shut down.
+//! * `PURGE <path>?...` removes stored responses. Unless the request has a scope, the receiving peer purges the whole
+//!   pool: it asks all other peers to purge their own shares, and then to purge their near caches.
+//!
+//! | field | in | meaning |
 //! |---|---|---|
-//! | `Forwardcache` | requests | what the asker wants beside the response, see [`Hop`]; who sends it knows of which origin a response is |
-//! | `Forwardcache-Scope` | requests | `own`: a purge is about the share of the peer that is asked; `near`: about its copies of what others own, see [`Scope`] |
-//! | `Forwardcache-Purge` | requests | `soft`: a purge marks what is stored as stale, and removes nothing |
-//! | `Sec-Forwardcache` | requests | that they are of no page of the web |
-//! | `Forwardcache-Peer` | responses | that a peer answers, and which version of this it speaks: every response to a request with `Forwardcache` has it |
-//! | `Forwardcache-Error` | responses | that a peer made it itself because it could not get the origin's |
-//! | `Forwardcache-Members` | responses | the [`PoolDigest`] of a peer that was asked with another |
-//! | `Forwardcache-Leaving` | responses | that the peer is about to end |
-//! | `Forwardcache-Digest` | responses | the digest of the content, as in RFC 9530, for this hop alone |
+//! | `Forwardcache` | requests | options of the client, see [`Hop`]; a client that sends it knows to which origin a response belongs |
+//! | `Forwardcache-Scope` | requests | `own`: a purge is limited to the receiving peer's own share; `near`: to its near cache, see [`Scope`] |
+//! | `Forwardcache-Purge` | requests | `soft`: a purge marks responses as stale and removes nothing |
+//! | `Sec-Forwardcache` | requests | the request does not come from a web page |
+//! | `Forwardcache-Peer` | responses | the protocol version of the peer; each response to a request with `Forwardcache` has it |
+//! | `Forwardcache-Error` | responses | the peer generated the response, because it could not get one from the origin |
+//! | `Forwardcache-Members` | responses | the [`PoolDigest`] of the peer, if the request had a different one |
+//! | `Forwardcache-Leaving` | responses | the peer is about to shut down |
+//! | `Forwardcache-Digest` | responses | the digest of the content, as in RFC 9530, for this hop only |
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
@@ -29,73 +31,72 @@ use crate::message::body::Body;
 use crate::message::deadline::Deadline;
 use crate::message::digest::Digest;
 
-/// The path under which a peer answers, unless told otherwise.
+/// The default path at which a peer answers.
 pub(crate) const DEFAULT_PATH: &str = "/proxy";
 
-/// The path under which a peer says that it is there, below its base URL. A peer of another make answers
-/// something else, and is there as well.
+/// The path, below the base URL, at which a peer reports that it is alive. A peer of another implementation may answer with
+/// an error, which also shows that it is alive.
 pub(crate) const HEALTH_PATH: &str = "/healthz";
 
-/// The path under which a peer says whether it should be sent requests, below its base URL.
+/// The path, below the base URL, at which a peer reports whether it is ready for requests.
 pub(crate) const READY_PATH: &str = "/readyz";
 
-/// The query parameter that holds the URL.
+/// The query parameter for the URL.
 pub(crate) const QUERY: &str = "q";
 
-/// The field that says what went wrong at a peer: the name of an [`ErrorKind`].
+/// The field with the reason for a peer's failure: the name of an [`ErrorKind`].
 static ERROR: HeaderName = HeaderName::from_static("forwardcache-error");
 
-/// Says that a peer answers: whatever lacks it comes from another program.
+/// The field that identifies a peer. A response without it comes from another program.
 static PEER: HeaderName = HeaderName::from_static("forwardcache-peer");
 
 /// The version of this protocol.
 const VERSION: &str = "1";
 
-/// See [`Hop`].
+/// The field for the options of a client, see [`Hop`].
 pub(crate) static HOP: HeaderName = HeaderName::from_static("forwardcache");
 
-/// Says that a program asks, and no page of the web: what begins with `Sec-` no page can set (Fetch, forbidden
-/// request-headers). It goes along with [`HOP`], and ends there too.
+/// The field that shows that the request comes from a program and not from a web page. A page cannot set fields that begin
+/// with `Sec-` (Fetch standard, forbidden request-headers). It accompanies [`HOP`] and is not forwarded.
 pub(crate) static NO_PAGE: HeaderName = HeaderName::from_static("sec-forwardcache");
 
-/// The digest of the content over one hop.
+/// The field for the digest of the content over one hop.
 static DIGEST: HeaderName = HeaderName::from_static("forwardcache-digest");
 
-/// The pool as the one who answers knows it.
+/// The field for the pool digest of the responding peer.
 static MEMBERS: HeaderName = HeaderName::from_static("forwardcache-members");
 
-/// The field of a purge that says whose copies it is about, see [`Scope`].
+/// The field for the scope of a purge, see [`Scope`].
 static SCOPE: HeaderName = HeaderName::from_static("forwardcache-scope");
 
-/// The method that asks for a purge.
+/// The method of a purge request.
 const PURGE: &str = "PURGE";
 
 pub(crate) fn purge() -> Method {
-    Method::from_bytes(PURGE.as_bytes()).expect("it is a token")
+    Method::from_bytes(PURGE.as_bytes()).expect("PURGE is a valid method")
 }
 
 pub(crate) fn is_purge(method: &Method) -> bool {
     method.as_str() == PURGE
 }
 
-/// Whose copies a purge is about.
+/// Which copies a purge removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// Those of every peer. It is what a purge is about that does not say so.
+    /// The copies of all peers. The default, without a field.
     Pool,
-    /// Those of the peer that is asked, which asks nobody.
+    /// The copies in the share of the receiving peer, which forwards the purge to no other peer.
     Own,
-    /// What the peer that is asked keeps near of what others own, and nothing else. It is said once all have purged
-    /// their own shares: until then, a copy could be given anew by one who had not. Peers of an older release take it
-    /// for a bad request.
+    /// The copies in the near cache of the receiving peer. This is sent after all peers have purged their own shares;
+    /// before that, a peer that has not yet purged could serve a new copy. Peers of older releases answer 400.
     Near,
 }
 
 impl Scope {
-    /// What a purge says; `None` where that is something else.
+    /// Returns the scope of a purge request, or `None` if the field is invalid.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut said = headers.get_all(&SCOPE).into_iter();
-        match (said.next().map(HeaderValue::as_bytes), said.next()) {
+        let mut lines = headers.get_all(&SCOPE).into_iter();
+        match (lines.next().map(HeaderValue::as_bytes), lines.next()) {
             (None, _) => Some(Self::Pool),
             (Some(b"own"), None) => Some(Self::Own),
             (Some(b"near"), None) => Some(Self::Near),
@@ -103,7 +104,7 @@ impl Scope {
         }
     }
 
-    /// Says it.
+    /// Sets the scope of a purge request.
     pub(crate) fn put(self, headers: &mut HeaderMap) {
         match self {
             Self::Pool => drop(headers.remove(&SCOPE)),
@@ -113,87 +114,86 @@ impl Scope {
     }
 }
 
-/// The field of a purge that says how it is done.
-static HOW: HeaderName = HeaderName::from_static("forwardcache-purge");
+/// The field for the mode of a purge.
+static PURGE_MODE: HeaderName = HeaderName::from_static("forwardcache-purge");
 
-/// Whether a purge is soft; `None` where it says something else.
+/// Returns whether a purge is soft, or `None` if the field is invalid.
 #[cfg_attr(not(feature = "peer"), allow(dead_code))]
 pub(crate) fn is_soft_purge(headers: &HeaderMap) -> Option<bool> {
-    let mut said = headers.get_all(&HOW).into_iter();
-    match (said.next(), said.next()) {
+    let mut lines = headers.get_all(&PURGE_MODE).into_iter();
+    match (lines.next(), lines.next()) {
         (None, _) => Some(false),
-        (Some(how), None) if how.as_bytes().eq_ignore_ascii_case(b"soft") => Some(true),
+        (Some(mode), None) if mode.as_bytes().eq_ignore_ascii_case(b"soft") => Some(true),
         _ => None,
     }
 }
 
-/// Says that a purge is soft.
+/// Marks a purge request as soft.
 pub(crate) fn ask_for_soft_purge(headers: &mut HeaderMap) {
-    headers.insert(&HOW, HeaderValue::from_static("soft"));
+    headers.insert(&PURGE_MODE, HeaderValue::from_static("soft"));
 }
 
-/// Says that a peer is about to end.
+/// The field that reports that a peer is about to shut down.
 static LEAVING: HeaderName = HeaderName::from_static("forwardcache-leaving");
 
-/// Marks a response, in its extensions, as one of a peer that is about to end.
+/// A response extension: the response comes from a peer that is about to shut down.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IsLeaving;
 
-/// Marks a request, in its extensions, as one to a peer: what it says in `Proxy-Authorization` is meant for
-/// that peer, and not to be left out on the way there.
+/// A request extension: the request is sent to a peer, so its `Proxy-Authorization` is meant for that peer and must not be
+/// removed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForPeer;
 
-/// Says, in the extensions of a request, how long it may take to the head of its response, where that is less than what
-/// the transport allows all requests.
+/// A request extension: the time limit for the head of the response, if it is shorter than the transport's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Within(pub(crate) Duration);
 
-/// Says, in the extensions of a request, how long its connection may take, where that is less than the transport allows.
+/// A request extension: the time limit for connecting, if it is shorter than the transport's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectWithin(pub(crate) Duration);
 
-/// Says, in the extensions of a request, how long the head of its response may take from its first byte on. A peer
-/// writes a head in one piece.
+/// A request extension: the time limit for the head of the response, counted from its first byte. A peer writes a head in
+/// one piece.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WholeHeadWithin(pub(crate) Duration);
 
-/// Marks a response, in its extensions, as one that no peer gave, because none was left.
+/// A response extension: the response does not come from a peer, because no peer was available.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FetchedDirectly;
 
-/// Says that a peer answers.
+/// Marks a response as that of a peer.
 pub(crate) fn mark_peer(headers: &mut HeaderMap) {
     headers.insert(&PEER, HeaderValue::from_static(VERSION));
 }
 
-/// The same as a field line.
+/// Writes the mark of [`mark_peer`] as a field line.
 pub(crate) fn write_peer(lines: &mut String) {
     // Writing to a String cannot fail.
     let _ = write!(lines, "{}: {VERSION}\r\n", PEER.as_str());
 }
 
-/// Whether a peer answers; the mark ends here.
+/// Removes the mark of a peer, and returns whether there was one.
 pub(crate) fn take_peer(headers: &mut HeaderMap) -> bool {
     headers.remove(&PEER).is_some()
 }
 
-/// Whether a request comes from a client of the pool, which is to be told that a peer answers.
+/// Returns whether a request comes from a client of the pool, so that the response needs the mark of a peer.
 pub(crate) fn is_over_hop(headers: &HeaderMap) -> bool {
     headers.contains_key(&HOP)
 }
 
-/// Marks a response as one that says why there is no other.
+/// Marks a response as generated by this peer because of an error.
 pub(crate) fn mark_failure(headers: &mut HeaderMap, kind: ErrorKind) {
     headers.insert(&ERROR, HeaderValue::from_static(kind.name()));
 }
 
-/// Takes the mark off a response that is none of a peer's own: an origin cannot fail in a peer's name.
+/// Removes the error mark from a response of an origin, because only peers may set it.
 pub(crate) fn remove_failure(headers: &mut HeaderMap) {
     headers.remove(&ERROR);
 }
 
-/// Takes off whatever only a peer says.
+/// Removes all fields that only peers may set.
 pub(crate) fn remove_marks(headers: &mut HeaderMap) {
     remove_failure(headers);
     headers.remove(&PEER);
@@ -202,17 +202,17 @@ pub(crate) fn remove_marks(headers: &mut HeaderMap) {
     headers.remove(&LEAVING);
 }
 
-/// What the one who asks says to the one who is asked, beside the request: one field that ends there, whose
-/// members are separated by commas. What is not understood is passed over: it is of a newer release.
+/// The options that a client sends to a peer in one field, separated by commas. The field is not forwarded. Unknown
+/// members are ignored, because they may come from a newer release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hop {
-    /// `digest`: the digest of the content is to be sent along where it is known.
+    /// `digest`: the peer sends the digest of the content if it knows it.
     pub(crate) wants_digest: bool,
-    /// `deadline=<milliseconds>`: how much is left of the asker's time.
+    /// `deadline=<milliseconds>`: the remaining time of the client.
     pub(crate) deadline: Option<Duration>,
-    /// `soft=<milliseconds>`: after how much of it something stale will do.
+    /// `soft=<milliseconds>`: the time after which a stale response is acceptable.
     pub(crate) soft_deadline: Option<Duration>,
-    /// `members=<digest>`: the pool as the asker knows it.
+    /// `members=<digest>`: the pool digest of the client.
     pub(crate) members: Option<PoolDigest>,
 }
 
@@ -235,26 +235,26 @@ impl Hop {
         hop
     }
 
-    /// Until when the answer is wanted, from now on, unless that was said in this process.
-    pub(crate) fn until(&self, said: Option<Deadline>) -> Option<Deadline> {
-        if said.is_some() || (self.deadline.is_none() && self.soft_deadline.is_none()) {
-            return said;
+    /// Returns the deadline of the request, counted from now, unless this process already has a deadline for it.
+    pub(crate) fn until(&self, known: Option<Deadline>) -> Option<Deadline> {
+        if known.is_some() || (self.deadline.is_none() && self.soft_deadline.is_none()) {
+            return known;
         }
         Deadline::of_remaining(self.deadline, self.soft_deadline, Instant::now())
     }
 
-    /// What a request says.
+    /// Returns the options of a request.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         headers.get(&HOP).map_or_else(Self::default, |field| Self::parse(field.as_bytes()))
     }
 
-    /// What a request says, which it does not say any further.
+    /// Removes the options from a request and returns them.
     pub(crate) fn take(headers: &mut HeaderMap) -> Self {
         headers.remove(&NO_PAGE);
         headers.remove(&HOP).map_or_else(Self::default, |field| Self::parse(field.as_bytes()))
     }
 
-    /// Says it.
+    /// Sets the options of a request.
     pub(crate) fn put(self, headers: &mut HeaderMap) {
         let milliseconds =
             |name: &str, left: Option<Duration>| left.map(|left| format!("{name}={}", left.as_millis()));
@@ -272,13 +272,13 @@ impl Hop {
     }
 }
 
-/// What tells one pool from another: its members, their weights, and how keys are placed on them. Two who have the
-/// same agree on every owner.
+/// A digest of a pool: its members, their weights, and the placement of keys. Two programs with the same digest agree on
+/// the owner of each key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolDigest(u64);
 
 impl PoolDigest {
-    /// Of all that placement depends on, as text.
+    /// Computes the digest of a text that contains all inputs of the placement.
     pub(crate) fn of(text: &str) -> Self {
         let mut first = [0; 8];
         first.copy_from_slice(&Digest::of(text.as_bytes()).as_bytes()[..8]);
@@ -297,46 +297,45 @@ impl fmt::Display for PoolDigest {
     }
 }
 
-/// Tells one who knows another pool which one this peer knows.
+/// Tells the client the pool digest of this peer, because the client has a different one.
 pub(crate) fn announce_members(headers: &mut HeaderMap, own: PoolDigest) {
     if let Ok(value) = HeaderValue::try_from(own.to_string()) {
         headers.insert(&MEMBERS, value);
     }
 }
 
-/// The same as a field line.
+/// Writes the field of [`announce_members`] as a field line.
 pub(crate) fn write_members(lines: &mut String, own: PoolDigest) {
     // Writing to a String cannot fail.
     let _ = write!(lines, "{}: {own}\r\n", MEMBERS.as_str());
 }
 
-/// What the peer knows of the pool, where that is another than was asked with.
+/// Removes and returns the pool digest of a peer that has a different one than the client.
 pub(crate) fn take_members(headers: &mut HeaderMap) -> Option<PoolDigest> {
     headers.remove(&MEMBERS).and_then(|field| PoolDigest::parse(field.as_bytes()))
 }
 
-/// Says with an answer that there will not be many more.
+/// Announces with a response that this peer is about to shut down.
 pub(crate) fn announce_leaving(headers: &mut HeaderMap) {
     headers.insert(&LEAVING, HeaderValue::from_static("1"));
 }
 
-/// Whether the peer is about to end.
+/// Removes the announcement, and returns whether the peer is about to shut down.
 pub(crate) fn take_leaving(headers: &mut HeaderMap) -> bool {
     headers.remove(&LEAVING).is_some()
 }
 
-/// A number of them; `None` for what is none, or longer than anybody waits.
+/// Parses a number of milliseconds; `None` if it is invalid or has more than 12 digits.
 fn milliseconds(text: &[u8]) -> Option<Duration> {
     let digits = (1..=12).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
     digits.then(|| std::str::from_utf8(text).ok()?.parse().ok().map(Duration::from_millis))?
 }
 
-/// Marks a response, in its extensions, as one whose digest is to be sent along if its content is known before its
-/// head goes out.
+/// A response extension: the client wants the digest, if the content is known before the head is sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WantsDigest;
 
-/// Sends the digest of the content along.
+/// Sets the digest of the content.
 pub(crate) fn announce_digest(headers: &mut HeaderMap, digest: Digest) {
     let mut text = String::with_capacity(64);
     digest.write(&mut text);
@@ -345,7 +344,7 @@ pub(crate) fn announce_digest(headers: &mut HeaderMap, digest: Digest) {
     }
 }
 
-/// The same as a field line.
+/// Writes the field of [`announce_digest`] as a field line.
 pub(crate) fn write_digest(lines: &mut String, digest: Digest) {
     lines.push_str(DIGEST.as_str());
     lines.push_str(": ");
@@ -353,36 +352,36 @@ pub(crate) fn write_digest(lines: &mut String, digest: Digest) {
     lines.push_str("\r\n");
 }
 
-/// The digest that came along, which ends here.
+/// Removes and returns the digest of the content.
 pub(crate) fn take_digest(headers: &mut HeaderMap) -> Option<Digest> {
     headers.remove(&DIGEST).and_then(|field| Digest::parse(field.as_bytes()))
 }
 
-/// What went wrong at the peer, where the response says so.
+/// Returns the error at the peer, if the response has an error mark.
 pub(crate) fn failure(headers: &HeaderMap) -> Option<ErrorKind> {
     let name = headers.get(&ERROR)?.to_str().ok()?;
-    // A newer peer may know more kinds.
+    // A newer peer may send an unknown kind.
     Some(ErrorKind::from_name(name).unwrap_or(ErrorKind::Io))
 }
 
-/// Whether it can be the path of a peer: absolute, and nothing that would end or change it in a URL.
+/// Returns whether a text can be the path of a peer: absolute, without characters that have a meaning in a URL.
 pub(crate) fn is_path(path: &str) -> bool {
     path.starts_with('/')
         && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte))
 }
 
-/// What a peer is asked for under its path, and below it.
+/// An endpoint of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    /// What a URL names.
+    /// Fetches a URL.
     Proxy,
-    /// What it would do under its path.
+    /// Explains how the peer would answer that request.
     Why,
-    /// To take note that another peer is leaving.
+    /// Receives the report that another peer is leaving.
     Leaving,
 }
 
-/// The paths of all that a peer is asked for.
+/// The paths of all endpoints.
 #[derive(Clone, Debug)]
 pub(crate) struct Paths([(Endpoint, String); 3]);
 
@@ -398,21 +397,21 @@ impl Paths {
         &self.0[endpoint as usize].1
     }
 
-    /// What is asked for under this path.
+    /// Returns the endpoint with this path.
     pub(crate) fn endpoint(&self, path: &str) -> Option<Endpoint> {
         self.0.iter().find(|(_, own)| own == path).map(|(endpoint, _)| *endpoint)
     }
 
-    /// The URLs below which this one, without its query, would be of a peer.
+    /// Returns the possible base URLs of a peer if this URL, without its query, is that of an endpoint.
     pub(crate) fn bases<'a>(&'a self, url: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter_map(|(_, path)| url.strip_suffix(path.as_str()))
     }
 }
 
-/// The type of what is said to people.
+/// The content type of text for humans.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
-/// An answer that a peer makes itself, and nobody stores.
+/// Creates a response of the peer itself, which no cache stores.
 pub(crate) fn answer(content_type: &'static str, text: String) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
     let headers = response.headers_mut();
@@ -426,7 +425,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_explanation_stands_below_the_path() {
+    fn other_endpoints_are_below_the_path() {
         for (path, why) in [("/proxy", "/proxy/why"), ("/a/", "/a/why"), ("/", "/why")] {
             let paths = Paths::under(path.to_owned());
             assert_eq!(paths.of(Endpoint::Why), why);
@@ -436,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_found_by_its_mark() {
+    fn a_failure_has_a_mark() {
         let mut headers = HeaderMap::new();
         assert_eq!(failure(&headers), None);
         mark_failure(&mut headers, ErrorKind::Timeout);
@@ -448,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_over_a_hop_is_understood() {
+    fn the_options_of_a_hop_can_be_parsed() {
         let hop = Hop {
             wants_digest: true,
             deadline: Some(Duration::from_millis(1500)),
@@ -467,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scope_of_a_purge_is_said_once_or_not_at_all() {
+    fn a_purge_has_at_most_one_scope() {
         assert!(is_purge(&purge()) && !is_purge(&Method::GET));
         let mut headers = HeaderMap::new();
         for scope in [Scope::Pool, Scope::Own, Scope::Near, Scope::Pool, Scope::Near] {
@@ -481,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn paths() {
+    fn a_path_is_absolute_and_plain() {
         for (path, good) in [("/proxy", true), ("/", true), ("/a/b", true), ("proxy", false), ("/a?b", false)]
         {
             assert_eq!(is_path(path), good, "{path}");

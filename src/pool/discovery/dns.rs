@@ -1,4 +1,4 @@
-//! The addresses of a name as members.
+//! Discovery of members by DNS.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::base::names::{Lookup, Names, NoAnswer, SystemLookup};
 use crate::pool::member::Member;
 use crate::pool::peer_url::PeerUrl;
 
-/// The addresses of a name (A and AAAA) as members: each address is a peer, of weight 1.
+/// Discovers members by DNS: each address of a name (A and AAAA) is a peer with weight 1.
 ///
-/// Every peer has to know the others under the same base URLs: so each of them calls itself by its address too, as
-/// in `http://10.0.0.1:3000`. With `https` their certificates have to name the addresses.
+/// All peers must know each other under the same base URLs. So each peer uses its address as its own URL too, such as
+/// `http://10.0.0.1:3000`. With `https`, the peers' certificates must be valid for their addresses.
 ///
-/// The system is asked, which also looks into its hosts file, and tells no TTL: how long an answer holds is said by
-/// [`ttl`](Self::ttl). That it fails, or knows of no address, changes nothing: a name server that is down does not
-/// empty a pool.
+/// The lookup uses the system's resolver, which also reads the hosts file and returns no TTL. Therefore
+/// [`ttl`](Self::ttl) sets how long an answer is used. A failed lookup, or one without addresses, changes nothing: an
+/// unavailable name server does not empty a pool.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -31,7 +31,7 @@ use crate::pool::peer_url::PeerUrl;
 /// ```
 #[derive(Debug)]
 pub struct DnsDiscovery {
-    /// The URL that each peer has, with its address in place of the name.
+    /// The URL of each peer, with the name in place of its address.
     base: PeerUrl,
     names: Arc<Names>,
     ttl: Duration,
@@ -39,45 +39,45 @@ pub struct DnsDiscovery {
 }
 
 impl DnsDiscovery {
-    /// The addresses of this name: `NAME:PORT`, or the base URL that a peer would have if the name was its own, such
-    /// as `https://pool.example:3000`.
+    /// Creates a source for the addresses of `name`: either `NAME:PORT`, or the base URL of a peer with the name as its
+    /// host, such as `https://pool.example:3000`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadPeer`] when it is neither.
+    /// [`ErrorKind::BadPeer`] if the name has neither form.
     pub fn new(name: &str) -> Result<Self> {
         Self::with_lookup(name, SystemLookup)
     }
 
     pub(super) fn with_lookup(name: &str, lookup: impl Lookup + 'static) -> Result<Self> {
         let bad = |why: String| {
-            // What cannot be read cannot be relied on to hide its userinfo.
+            // An invalid URL cannot be redacted reliably, so a text that may have userinfo is not shown.
             let shown = if name.contains('@') { String::new() } else { format!(" {name:?}") };
-            Error::new(ErrorKind::BadPeer, format!("the name of a pool{shown}: {why}"))
+            Error::new(ErrorKind::BadPeer, format!("invalid pool name{shown}: {why}"))
         };
         let has_scheme = name.contains("://");
         let url = if has_scheme { name.to_owned() } else { format!("http://{name}") };
         let base = PeerUrl::parse(&url).map_err(|error| bad(error.to_string()).with_source(error))?;
         if !has_scheme && !ends_in_port(name) {
-            return Err(bad("write NAME:PORT".to_owned()));
+            return Err(bad("the port is missing: write NAME:PORT".to_owned()));
         }
         Ok(Self {
             base,
-            // Nothing is remembered: how long an answer holds is the interval here.
+            // `ttl` limits how long an answer is used, so the lookup itself caches nothing.
             names: Names::unremembered(lookup),
             ttl: Duration::from_secs(30),
             timeout: Duration::from_secs(10),
         })
     }
 
-    /// How long an answer holds: the interval between lookups. Default: 30 seconds.
+    /// Sets how long an answer is used: the interval between lookups. Default: 30 seconds.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// How long a lookup may take until it counts as failed. Default: 10 seconds.
+    /// Sets how long a lookup may take before it fails. Default: 10 seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -133,7 +133,7 @@ mod tests {
     use crate::client::Client;
     use crate::client::membership::Membership;
 
-    /// Answers as the closure does.
+    /// A lookup that calls the closure.
     struct Scripted<F>(F);
 
     impl<F> std::fmt::Debug for Scripted<F> {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_not_looked_up() {
+    fn an_address_needs_no_lookup() {
         let lookup = || Scripted(|name: &str| panic!("{name}"));
         for (name, expected) in
             [("10.0.0.1:3000", "http://10.0.0.1:3000"), ("[::1]:3000", "http://[::1]:3000")]
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_with_a_port_is_refused_without_its_secrets() {
+    fn an_invalid_name_is_refused_without_showing_its_password() {
         for bad in
             ["", "pool.example", "pool.example:", "pool.example:0", "[::1]", ":3000", "ftp://pool.example"]
         {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_an_error_and_not_an_empty_pool() {
+    fn a_failed_lookup_is_an_error_and_not_an_empty_pool() {
         let empty = Scripted(|_: &str| Ok(Vec::new()));
         let failing = Scripted(|_: &str| Err(io::Error::other("no such name")));
         let failure = |mut dns: DnsDiscovery| {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_stays_while_there_is_no_answer_and_whatever_the_order() {
+    fn the_pool_is_unchanged_by_failed_lookups_and_by_another_order() {
         let answers = Mutex::new(vec![
             Ok(addresses(&["10.0.0.1"])),
             Err(io::Error::other("no such name")),
@@ -238,8 +238,8 @@ mod tests {
         let dns = DnsDiscovery::with_lookup("pool.example:3000", lookup).unwrap();
         let mut membership = Membership::new(&client, dns);
         let mut refresh = || {
-            let said = membership.refresh(SystemTime::UNIX_EPOCH).map(|change| change.to_string());
-            (said.unwrap_or_else(|error| error.kind().to_string()), client.pool().len())
+            let text = membership.refresh(SystemTime::UNIX_EPOCH).map(|change| change.to_string());
+            (text.unwrap_or_else(|error| error.kind().to_string()), client.pool().len())
         };
         assert_eq!(refresh(), ("joined: http://10.0.0.1:3000, http://10.0.0.2:3000".to_owned(), 2));
         assert_eq!(refresh(), ("no change".to_owned(), 2));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lookup_that_hangs_is_given_up() {
+    fn a_lookup_that_hangs_times_out() {
         let (hold, held) = mpsc::channel::<()>();
         let held = Mutex::new(held);
         let hanging = Scripted(move |_: &str| {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_holds_for_its_ttl() {
+    fn an_answer_is_used_for_its_ttl() {
         let dns = DnsDiscovery::new("pool.example:3000").unwrap();
         assert_eq!(dns.interval(), Duration::from_secs(30));
         assert_eq!(dns.ttl(Duration::from_secs(5)).interval(), Duration::from_secs(5));
