@@ -1,4 +1,4 @@
-//! Threads that are started on demand and end when they are idle.
+//! Threads that start on demand and end when idle.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{self, AssertUnwindSafe};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::client::Client;
-use super::fair_share::{Claim, FairShare, Granted, Purpose};
+use super::fair_share::{Claim, FairShare, Grant, Purpose};
 use super::queue::{Entry, Queue};
 use super::ramp::{QUICK, Ramp};
 use crate::base::cancellation::Cancellation;
@@ -17,40 +17,41 @@ use crate::base::ledger::{Hold, Ledger, Use};
 use crate::message::nonblocking::{Job, Refused, Turn};
 use crate::message::url::CanonicalUrl;
 
-/// What the buffers of a connection to an origin take, in bytes: without TLS, and with it.
+/// The memory of a connection's buffers in bytes: without TLS, and with TLS.
 const PLAIN_BUFFERS: u64 = 32 << 10;
 const TLS_BUFFERS: u64 = 64 << 10;
 
-/// How often what waits and what runs is looked through, however many ask for it.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+/// The least time between two ticks, however often [`Pool::tick`] is called.
+const TICK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often, and in what time, a fetch looks again for the memory of its buffers.
-const MEMORY_LOOKS: u32 = 20;
-const MEMORY_LOOK: Duration = Duration::from_millis(50);
+/// How often a fetch retries to reserve the memory of its buffers, and the delay between two attempts.
+const MEMORY_RETRIES: u32 = 20;
+const MEMORY_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// In how many looks nothing may wait before a thread no longer watches.
-const QUIET_LOOKS: u32 = 16;
+/// The number of rounds without ready jobs after which a thread stops watching.
+const QUIET_ROUNDS: u32 = 16;
 
-/// How a pool is made.
+/// The options of a pool.
 #[derive(Clone, Debug)]
 pub(crate) struct PoolOptions {
+    /// The name of the threads.
     pub(crate) name: &'static str,
-    /// How many threads there are at most; at least one.
+    /// The greatest number of threads; at least one.
     pub(crate) max: usize,
-    /// How many stay when they are idle.
+    /// The number of idle threads that do not end.
     pub(crate) min: usize,
-    /// How many jobs may wait; half of them for one origin, and a quarter for one origin and one client.
+    /// The greatest number of queued jobs; at most half of them for one origin, a quarter for one origin and client.
     pub(crate) queue: usize,
-    /// How long a job may wait; `None` is without end.
+    /// How long a job may wait in the queue; `None` means without limit.
     pub(crate) longest_wait: Option<Duration>,
-    /// How long a thread waits for the next job before it ends.
+    /// How long a thread stays idle before it ends.
     pub(crate) idle: Duration,
-    /// The stack of a thread, in bytes.
+    /// The size of a thread's stack in bytes.
     pub(crate) stack: usize,
 }
 
 impl Default for PoolOptions {
-    /// What an embedded peer has.
+    /// Returns the options of an embedded peer.
     fn default() -> Self {
         Self {
             name: "worker",
@@ -64,7 +65,7 @@ impl Default for PoolOptions {
     }
 }
 
-/// A handle of a pool. All handles are the same pool.
+/// A handle of a pool. All clones are the same pool.
 #[derive(Clone)]
 pub(super) struct Pool {
     inner: Arc<Inner>,
@@ -74,7 +75,7 @@ struct Inner {
     options: PoolOptions,
     ledger: Arc<Ledger>,
     state: Mutex<State>,
-    /// Something has ended.
+    /// Notified when a job or a thread has ended.
     ended: Condvar,
 }
 
@@ -84,61 +85,61 @@ struct State {
     phase: Phase,
     share: FairShare,
     queue: Queue<Job>,
-    /// Whether nothing that waits may start.
+    /// Whether no queued job may start.
     is_settled: bool,
-    /// Whether those may be looked for once more that wait and whose clients have left.
-    may_look_for_left: bool,
-    looked: Option<Instant>,
-    /// Those that may start and wait for a thread to come.
+    /// Whether the next full queue may be searched for jobs whose clients have left. Set by each tick.
+    may_drop_abandoned: bool,
+    last_tick: Option<Instant>,
+    /// Jobs that may start and wait for a thread.
     ready: VecDeque<(u64, Job)>,
-    /// Those and the ones that are being run.
+    /// The ready jobs and the jobs that a thread runs.
     running: HashMap<u64, Running>,
-    last: u64,
+    last_number: u64,
     threads: usize,
-    /// The threads that wait to be called. The last one is called first: what it needs is still in the caches of a
-    /// processor, and those that are not needed come to the end of their time.
+    /// The idle threads. The last one is woken first: its data are still in the CPU's caches, and the others can reach
+    /// the end of their idle time.
     idle: Vec<Arc<Condvar>>,
-    /// Those that were called or started for a job and have not come yet.
-    coming: usize,
+    /// The number of threads that were woken or started for a job and have not taken one yet.
+    waking: usize,
     ramp: Ramp,
     watch: Watch,
     refused: [u64; Refused::ALL.len()],
 }
 
-/// Whether a thread looks in each [`QUICK`] for jobs that no thread has taken.
+/// Whether a thread checks once in each [`QUICK`] for ready jobs that no thread has taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Watch {
     Off,
-    /// The next thread that comes does so.
+    /// The next thread that wakes becomes the watcher.
     Wanted,
     On,
 }
 
 struct Running {
-    granted: Granted,
+    grant: Grant,
     cancellation: Cancellation,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// Nothing is refreshed any more.
+    /// Refreshes are refused.
     Stopping,
-    /// Nothing is begun any more.
+    /// All new jobs are refused.
     Closed,
 }
 
-/// What a pool is doing.
+/// The present load of a pool.
 #[derive(Debug)]
 pub(crate) struct Load {
     pub(crate) running: usize,
     pub(crate) idle: usize,
     pub(crate) queued: usize,
-    /// How long the oldest of those has waited.
+    /// How long the oldest queued job has waited.
     pub(crate) oldest: Duration,
     pub(crate) streams: usize,
     pub(crate) refused: [u64; Refused::ALL.len()],
-    /// The origins for which most wait.
+    /// The origins with the most queued fetches.
     pub(crate) longest: Vec<(CanonicalUrl, usize)>,
 }
 
@@ -149,15 +150,15 @@ impl Pool {
             share: FairShare::new(options.max.max(1)),
             queue: Queue::new(options.queue.max(1)),
             is_settled: true,
-            may_look_for_left: true,
-            looked: None,
+            may_drop_abandoned: true,
+            last_tick: None,
             ready: VecDeque::new(),
             running: HashMap::new(),
-            last: 0,
+            last_number: 0,
             threads: 0,
             idle: Vec::new(),
-            coming: 0,
-            ramp: Ramp::new(at_once()),
+            waking: 0,
+            ramp: Ramp::new(initial_ramp()),
             watch: Watch::Off,
             refused: Default::default(),
         };
@@ -169,7 +170,7 @@ impl Pool {
         self.inner.state.lock().phase == Phase::Open
     }
 
-    /// Has a thread run the job when it is its turn, or refuses it on this one. Never waits.
+    /// Runs the job on a thread when its turn comes, or refuses it on the present thread. Never blocks.
     pub(super) fn submit(&self, job: Job, purpose: Purpose, client: Option<Client>) {
         let now = Instant::now();
         let until = match purpose {
@@ -177,20 +178,20 @@ impl Pool {
             _ => self.inner.options.longest_wait.and_then(|wait| now.checked_add(wait)),
         };
         let entry = Entry { job, claim: Claim { purpose, client }, since: now, until };
-        let mut left = Vec::new();
+        let mut abandoned = Vec::new();
         let mut state = self.inner.state.lock();
         let is_refresh = matches!(entry.claim.purpose, Purpose::Refresh { .. });
         let refused = if state.phase == Phase::Closed || (state.phase == Phase::Stopping && is_refresh) {
             Some((entry, Refused::ShuttingDown))
         } else {
-            // What waits already may not start, unless that is about to be found.
+            // Queued jobs cannot start, unless the queue is about to be checked.
             let waiting = state.start(entry, now).and_then(|entry| state.queue.push(entry).err());
             let waiting = waiting.and_then(|entry| {
-                if !std::mem::take(&mut state.may_look_for_left) {
+                if !std::mem::take(&mut state.may_drop_abandoned) {
                     return Some(entry);
                 }
-                // Those whose clients have left make room.
-                left = state.queue.take(|entry| entry.job.cancellation.is_cancelled());
+                // Jobs whose clients have left make room.
+                abandoned = state.queue.extract(|entry| entry.job.cancellation.is_cancelled());
                 state.queue.push(entry).err()
             });
             waiting.map(|entry| (entry, Refused::QueueFull))
@@ -198,64 +199,64 @@ impl Pool {
         if let Some((_, why)) = &refused {
             state.refused[*why as usize] += 1;
         }
-        let wanted = self.inner.arrange(&mut state, now, 0);
+        let to_start = self.inner.schedule(&mut state, now, 0);
         drop(state);
-        self.start_threads(wanted);
-        drop(left);
+        self.start_threads(to_start);
+        drop(abandoned);
         if let Some((entry, why)) = refused {
             refuse(entry.job, why);
         }
     }
 
-    /// Refuses what has waited for too long, and counts what has run for long as a stream. To be called now and then;
-    /// never waits.
+    /// Refuses jobs that have waited for too long, and counts jobs that have run for long as streams. The server must call
+    /// this regularly. Never blocks.
     pub(super) fn tick(&self, now: Instant) {
         let mut state = self.inner.state.lock();
-        if state.looked.is_some_and(|looked| now.saturating_duration_since(looked) < BETWEEN_LOOKS) {
+        if state.last_tick.is_some_and(|last_tick| now.saturating_duration_since(last_tick) < TICK_INTERVAL) {
             return;
         }
-        state.looked = Some(now);
-        state.may_look_for_left = true;
+        state.last_tick = Some(now);
+        state.may_drop_abandoned = true;
         let State { share, running, is_settled, .. } = &mut *state;
         for running in running.values_mut() {
-            *is_settled &= !share.move_to_streams_if_long(&mut running.granted, now);
+            *is_settled &= !share.move_to_streams_if_long(&mut running.grant, now);
         }
         let late = if state.queue.len() == 0 {
             Vec::new()
         } else {
-            state.queue.take(|entry| entry.until.is_some_and(|until| until <= now))
+            state.queue.extract(|entry| entry.until.is_some_and(|until| until <= now))
         };
         state.refused[Refused::QueuedTooLong as usize] += late.len() as u64;
-        let wanted = self.inner.arrange(&mut state, now, 0);
+        let to_start = self.inner.schedule(&mut state, now, 0);
         drop(state);
-        self.start_threads(wanted);
+        self.start_threads(to_start);
         late.into_iter().for_each(|entry| refuse(entry.job, Refused::QueuedTooLong));
     }
 
-    /// Counts a running job among the streams.
-    pub(super) fn is_stream(&self, job: &Cancellation) {
+    /// Counts a running job as a stream.
+    pub(super) fn mark_stream(&self, job: &Cancellation) {
         let mut state = self.inner.state.lock();
         let State { share, running, is_settled, .. } = &mut *state;
         if let Some(running) = running.values_mut().find(|running| running.cancellation.is_same(job)) {
-            *is_settled &= !share.move_to_streams(&mut running.granted);
+            *is_settled &= !share.move_to_streams(&mut running.grant);
         }
-        let wanted = self.inner.arrange(&mut state, Instant::now(), 0);
+        let to_start = self.inner.schedule(&mut state, Instant::now(), 0);
         drop(state);
-        self.start_threads(wanted);
+        self.start_threads(to_start);
     }
 
-    /// Drops refreshes from now on; everything else goes on.
+    /// Drops queued and future refreshes. All other jobs continue.
     pub(super) fn stop(&self) {
         let mut state = self.inner.state.lock();
         if state.phase == Phase::Open {
             state.phase = Phase::Stopping;
         }
-        let dropped = state.queue.take(|entry| matches!(entry.claim.purpose, Purpose::Refresh { .. }));
+        let dropped = state.queue.extract(|entry| matches!(entry.claim.purpose, Purpose::Refresh { .. }));
         drop(state);
         dropped.into_iter().for_each(|entry| refuse(entry.job, Refused::ShuttingDown));
     }
 
-    /// Waits until nothing is left to do, or until then.
+    /// Waits until no job is left, or until the given time.
     pub(super) fn wait_until_idle(&self, until: Instant) {
         let mut state = self.inner.state.lock();
         while state.queue.len() > 0 || !state.running.is_empty() {
@@ -265,11 +266,12 @@ impl Pool {
         }
     }
 
-    /// Refuses what waits, and cancels what runs.
+    /// Refuses queued jobs, and cancels running ones.
     pub(super) fn close(&self) {
         let mut state = self.inner.state.lock();
         state.phase = Phase::Closed;
-        let mut refused: Vec<Job> = state.queue.take(|_| true).into_iter().map(|entry| entry.job).collect();
+        let mut refused: Vec<Job> =
+            state.queue.extract(|_| true).into_iter().map(|entry| entry.job).collect();
         for (number, job) in std::mem::take(&mut state.ready) {
             self.inner.finish(&mut state, number);
             refused.push(job);
@@ -277,22 +279,22 @@ impl Pool {
         state.refused[Refused::ShuttingDown as usize] += refused.len() as u64;
         let running: Vec<Cancellation> =
             state.running.values().map(|running| running.cancellation.clone()).collect();
-        while let Some(seat) = state.idle.pop() {
-            seat.notify_one();
+        while let Some(wakeup) = state.idle.pop() {
+            wakeup.notify_one();
         }
         drop(state);
         refused.into_iter().for_each(|job| refuse(job, Refused::ShuttingDown));
         running.iter().for_each(Cancellation::cancel);
     }
 
-    /// Waits until all threads have ended, or until then; says how many have not.
+    /// Waits until all threads have ended or the given time has passed. Returns the number of remaining threads.
     pub(super) fn wait_for_threads(&self, until: Instant) -> usize {
         let mut state = self.inner.state.lock();
         while state.threads > 0 && !self.inner.ended.wait_until(&mut state, until).timed_out() {}
         state.threads
     }
 
-    /// Whether the oldest job that waits has waited for more than half as long as it may.
+    /// Returns whether the oldest queued job has waited for more than half of the time limit.
     pub(super) fn is_behind(&self, now: Instant) -> bool {
         let Some(longest) = self.inner.options.longest_wait else { return false };
         let oldest = self.inner.state.lock().queue.oldest();
@@ -308,7 +310,7 @@ impl Pool {
             oldest: state.queue.oldest().map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
             streams: state.share.streams(),
             refused: state.refused,
-            longest: state.queue.longest(20),
+            longest: state.queue.busiest_origins(20),
         }
     }
 
@@ -318,51 +320,51 @@ impl Pool {
 }
 
 impl State {
-    /// The entry back, where it may not start.
+    /// Starts the job, or returns the entry if it may not start.
     fn start(&mut self, entry: Entry<Job>, now: Instant) -> Option<Entry<Job>> {
         match self.share.start(&entry.claim, now) {
-            Some(granted) => self.ready(entry, granted),
+            Some(grant) => self.make_ready(entry, grant),
             None => return Some(entry),
         }
         None
     }
 
-    fn ready(&mut self, entry: Entry<Job>, granted: Granted) {
-        self.last += 1;
+    fn make_ready(&mut self, entry: Entry<Job>, grant: Grant) {
+        self.last_number += 1;
         let cancellation = entry.job.cancellation.clone();
-        self.running.insert(self.last, Running { granted, cancellation });
-        self.ready.push_back((self.last, entry.job));
+        self.running.insert(self.last_number, Running { grant, cancellation });
+        self.ready.push_back((self.last_number, entry.job));
     }
 
-    /// How many threads wait to be called, and how many may be started.
-    fn spare(&self) -> usize {
+    /// Returns the number of threads that can be woken or started.
+    fn available_threads(&self) -> usize {
         self.idle.len() + self.share.max().saturating_sub(self.threads)
     }
 
-    /// Calls so many threads, as far as there are some; says how many have to be started.
-    fn call(&mut self, count: usize) -> usize {
-        for called in 0..count {
-            let Some(seat) = self.idle.pop() else {
-                let wanted = (count - called).min(self.spare());
-                self.coming += wanted;
-                self.threads += wanted;
-                return wanted;
+    /// Wakes as many threads as possible, up to `count`. Returns how many must be started.
+    fn wake(&mut self, count: usize) -> usize {
+        for woken in 0..count {
+            let Some(wakeup) = self.idle.pop() else {
+                let to_start = (count - woken).min(self.available_threads());
+                self.waking += to_start;
+                self.threads += to_start;
+                return to_start;
             };
-            self.coming += 1;
-            seat.notify_one();
+            self.waking += 1;
+            wakeup.notify_one();
         }
         0
     }
 
-    /// Takes this seat off those that are called; says whether it was there, and not called meanwhile.
-    fn is_no_longer_idle(&mut self, seat: &Arc<Condvar>) -> bool {
-        let at = self.idle.iter().position(|idle| Arc::ptr_eq(idle, seat));
+    /// Removes this thread from the idle ones. Returns `false` if it was woken in between.
+    fn remove_idle(&mut self, wakeup: &Arc<Condvar>) -> bool {
+        let at = self.idle.iter().position(|idle| Arc::ptr_eq(idle, wakeup));
         at.map(|at| self.idle.remove(at)).is_some()
     }
 
-    /// What the connection of this job to its origin takes, in bytes.
+    /// Returns the memory of this job's connection to its origin in bytes.
     fn buffers_of(&self, number: u64) -> u64 {
-        self.running.get(&number).map_or(0, |running| match running.granted.fetches_from() {
+        self.running.get(&number).map_or(0, |running| match running.grant.fetches_from() {
             Some(origin) if origin.is_https() => TLS_BUFFERS,
             Some(_) => PLAIN_BUFFERS,
             None => 0,
@@ -371,33 +373,33 @@ impl State {
 }
 
 impl Inner {
-    /// Makes those ready that may start; says how many threads have to be started for them. The caller takes so many
-    /// of them itself.
-    fn arrange(&self, state: &mut State, now: Instant, own: usize) -> usize {
+    /// Makes queued jobs ready that may start. Returns how many threads must be started for them. The calling thread takes
+    /// `own` of the ready jobs itself.
+    fn schedule(&self, state: &mut State, now: Instant, own: usize) -> usize {
         if state.phase == Phase::Closed {
             return 0;
         }
         while !state.is_settled {
             match state.queue.next(&mut state.share, now) {
-                Some((entry, granted)) => state.ready(entry, granted),
+                Some((entry, grant)) => state.make_ready(entry, grant),
                 None => state.is_settled = true,
             }
         }
-        let covered = state.coming - usize::from(state.watch == Watch::Wanted);
-        let uncovered = state.ready.len().saturating_sub(own + covered);
-        if uncovered == 0 {
+        let served = state.waking - usize::from(state.watch == Watch::Wanted);
+        let unserved = state.ready.len().saturating_sub(own + served);
+        if unserved == 0 {
             return 0;
         }
-        // One thread that watches, and one for the jobs.
-        let may_watch = state.watch != Watch::Off || state.spare() > 1;
-        let called =
-            if may_watch { uncovered.min(state.ramp.free(now).saturating_sub(covered)) } else { uncovered };
-        let mut wanted = state.call(called);
-        if called < uncovered && state.watch == Watch::Off && state.spare() > 0 {
+        // Watching needs two threads: the watcher, and one for the jobs.
+        let may_watch = state.watch != Watch::Off || state.available_threads() > 1;
+        let woken =
+            if may_watch { unserved.min(state.ramp.remaining(now).saturating_sub(served)) } else { unserved };
+        let mut to_start = state.wake(woken);
+        if woken < unserved && state.watch == Watch::Off && state.available_threads() > 0 {
             state.watch = Watch::Wanted;
-            wanted += state.call(1);
+            to_start += state.wake(1);
         }
-        wanted
+        to_start
     }
 
     fn start_threads(inner: &Arc<Self>, count: usize) {
@@ -406,15 +408,15 @@ impl Inner {
             let thread =
                 thread::Builder::new().name(inner.options.name.to_owned()).stack_size(inner.options.stack);
             let Err(error) = thread.spawn(move || Self::work(&own)) else { continue };
-            log::warn!("no thread can be started: {error}");
+            log::warn!("cannot start a thread: {error}");
             let mut state = inner.state.lock();
-            state.coming -= 1;
+            state.waking -= 1;
             state.threads -= 1;
             if state.watch == Watch::Wanted {
                 state.watch = Watch::Off;
             }
             if state.threads > 0 {
-                // Whoever gets free takes it.
+                // Another thread takes the job when it becomes free.
                 continue;
             }
             let unstarted = std::mem::take(&mut state.ready);
@@ -427,37 +429,37 @@ impl Inner {
         }
     }
 
-    /// What a thread does.
+    /// Runs the loop of a thread.
     fn work(inner: &Arc<Self>) {
-        let seat = Arc::new(Condvar::new());
+        let wakeup = Arc::new(Condvar::new());
         let mut state = inner.state.lock();
-        state.coming -= 1;
+        state.waking -= 1;
         loop {
             if state.watch == Watch::Wanted {
-                state = Self::watch(inner, state, &seat);
+                state = Self::watch(inner, state, &wakeup);
             }
             while let Some((number, job)) = state.ready.pop_front() {
-                state.ramp.began(number, Instant::now());
+                state.ramp.job_started(number, Instant::now());
                 let buffers = state.buffers_of(number);
                 drop(state);
                 inner.run(job, buffers);
                 state = inner.state.lock();
                 let now = Instant::now();
-                state.ramp.ended(number, now);
+                state.ramp.job_ended(number, now);
                 inner.finish(&mut state, number);
-                state = Self::arranged(inner, state, now, 1);
+                state = Self::schedule_and_start(inner, state, now, 1);
             }
             if state.phase == Phase::Closed {
                 break;
             }
-            state.idle.push(Arc::clone(&seat));
-            let is_over = seat.wait_for(&mut state, inner.options.idle).timed_out();
-            if is_over && state.is_no_longer_idle(&seat) {
+            state.idle.push(Arc::clone(&wakeup));
+            let is_over = wakeup.wait_for(&mut state, inner.options.idle).timed_out();
+            if is_over && state.remove_idle(&wakeup) {
                 if state.threads > inner.options.min {
                     break;
                 }
             } else if state.phase != Phase::Closed {
-                state.coming -= 1;
+                state.waking -= 1;
             }
         }
         state.threads -= 1;
@@ -465,21 +467,21 @@ impl Inner {
         inner.ended.notify_all();
     }
 
-    /// Has threads begin what no thread has taken for [`QUICK`], until for some time there is nothing of the kind.
-    fn watch<'a>(inner: &'a Arc<Self>, mut state: Guard<'a>, seat: &Condvar) -> Guard<'a> {
+    /// Wakes threads for jobs that no thread has taken for [`QUICK`], until there have been none for some rounds.
+    fn watch<'a>(inner: &'a Arc<Self>, mut state: Guard<'a>, wakeup: &Condvar) -> Guard<'a> {
         state.watch = Watch::On;
         let mut quiet = 0;
-        while quiet < QUIET_LOOKS && state.phase != Phase::Closed {
-            seat.wait_for(&mut state, QUICK);
+        while quiet < QUIET_ROUNDS && state.phase != Phase::Closed {
+            wakeup.wait_for(&mut state, QUICK);
             if state.ready.is_empty() {
                 quiet += 1;
                 continue;
             }
             quiet = 0;
-            state.ramp.look();
-            state = Self::arranged(inner, state, Instant::now(), 0);
-            if state.spare() == 0 && state.coming == 0 {
-                // Nobody else can take it.
+            state.ramp.adjust();
+            state = Self::schedule_and_start(inner, state, Instant::now(), 0);
+            if state.available_threads() == 0 && state.waking == 0 {
+                // No other thread can take the job.
                 break;
             }
         }
@@ -487,18 +489,23 @@ impl Inner {
         state
     }
 
-    /// Arranges what waits, and starts the threads that it needs.
-    fn arranged<'a>(inner: &'a Arc<Self>, mut state: Guard<'a>, now: Instant, own: usize) -> Guard<'a> {
-        let wanted = inner.arrange(&mut state, now, own);
-        if wanted > 0 {
+    /// Schedules queued jobs and starts the threads that they need.
+    fn schedule_and_start<'a>(
+        inner: &'a Arc<Self>,
+        mut state: Guard<'a>,
+        now: Instant,
+        own: usize,
+    ) -> Guard<'a> {
+        let to_start = inner.schedule(&mut state, now, own);
+        if to_start > 0 {
             drop(state);
-            Self::start_threads(inner, wanted);
+            Self::start_threads(inner, to_start);
             state = inner.state.lock();
         }
         state
     }
 
-    /// Runs a job that needs so many bytes of buffers, whatever it does.
+    /// Runs a job after reserving its buffers. A panic of the job does not end the thread.
     fn run(&self, job: Job, buffers: u64) {
         if job.cancellation.is_cancelled() {
             let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(job)));
@@ -514,22 +521,23 @@ impl Inner {
         drop(held);
     }
 
-    /// Reserves the buffers of a fetch. Waits a moment for clients that do not read to be cut off, holding nothing.
+    /// Reserves the memory of a fetch's buffers. Without free memory, waits a moment, holding no lock, for slow clients to be
+    /// disconnected.
     fn memory_for(&self, buffers: u64, cancellation: &Cancellation) -> Option<Hold> {
-        for _ in 0..MEMORY_LOOKS {
+        for _ in 0..MEMORY_RETRIES {
             let held = self.ledger.reserve(Use::Fetches, buffers);
             if held.is_some() || cancellation.is_cancelled() {
                 return held;
             }
-            thread::sleep(MEMORY_LOOK);
+            thread::sleep(MEMORY_RETRY_DELAY);
         }
         self.ledger.reserve(Use::Fetches, buffers)
     }
 
-    /// Takes a job off the counts.
+    /// Removes a job from the counts.
     fn finish(&self, state: &mut State, number: u64) {
         if let Some(running) = state.running.remove(&number) {
-            state.share.finish(&running.granted);
+            state.share.finish(&running.grant);
             state.is_settled = false;
         }
         if state.running.is_empty() {
@@ -538,12 +546,12 @@ impl Inner {
     }
 }
 
-/// How many jobs are begun at once before it is known whether they are quick.
-fn at_once() -> usize {
+/// Returns how many jobs may start at once before the pool knows whether they are quick.
+fn initial_ramp() -> usize {
     thread::available_parallelism().map_or(4, |cores| (2 * cores.get()).max(4))
 }
 
-/// Has a job answer without being run.
+/// Lets a job answer without running it.
 fn refuse(job: Job, why: Refused) {
     if panic::catch_unwind(AssertUnwindSafe(|| job.take(Turn::Refused(why)))).is_err() {
         log::error!("a job panicked when it was refused");
