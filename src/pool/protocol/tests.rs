@@ -1,3 +1,8 @@
+use std::time::Duration;
+
+use http::Method;
+
+use super::purge::SCOPE;
 use super::*;
 
 #[test]
