@@ -7,6 +7,7 @@
 //! | file | the question that it answers |
 //! |---|---|
 //! | `rules` | Is the cache private or shared, and what does the operator choose where the RFC leaves a choice? |
+//! | `unknown_fields` | How are request fields treated that are not standardised? |
 //! | `request_fields` | Which request fields are forwarded to the origin, and which of them select the response? |
 //! | `targeted` | Which response field holds the directives for this cache? |
 //! | `storing` | May this response be stored? |
@@ -44,6 +45,7 @@ mod rule;
 mod rules;
 mod storing;
 mod targeted;
+mod unknown_fields;
 mod validation;
 mod validity;
 mod variant;
@@ -57,7 +59,6 @@ pub use lifetime_text::BadLifetimeRule;
 pub(crate) use offered::may_be_offered;
 pub(crate) use operator::{apply_rules, is_due_early};
 pub(crate) use partial::{Part, are_of_one, combined, strong_tag};
-pub use request_fields::UnknownFields;
 pub(crate) use request_fields::{is_known, remove_unsent, selecting};
 pub(crate) use reuse::{
     Reuse, ValidateBecause, may_serve_in_grace, may_serve_offline, may_serve_on_error, reuse,
@@ -68,6 +69,7 @@ pub(crate) use storing::{
     NotStored, Request as StoringRequest, has_explicit_lifetime, is_answer_to_get, may_store,
 };
 pub(crate) use targeted::{CDN_CACHE_CONTROL, response_directives};
+pub use unknown_fields::UnknownFields;
 pub(crate) use validation::{HeadSays, Validators, confirmed, freshened, head_says, validators};
 pub use validity::{LifetimeSource, Validity};
 pub use variant::Variant;

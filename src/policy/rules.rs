@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::lifetime_rule::LifetimeRule;
-use super::request_fields::UnknownFields;
+use super::unknown_fields::UnknownFields;
 
 /// Whether one party or several share the cache (RFC 9111 section 1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

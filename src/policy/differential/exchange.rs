@@ -11,7 +11,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy};
 use proptest::prelude::*;
 
-use super::Answer;
 use crate::message::header::cache_control::{RequestDirectives, ResponseDirectives};
 use crate::message::header::date;
 use crate::policy::{
@@ -83,6 +82,25 @@ pub(super) enum AgeForm {
     /// Followed by another member.
     First,
     Invalid,
+}
+
+/// The decisions on one exchange.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Answer {
+    pub(super) stored: bool,
+    /// Zero if the response is not stored.
+    pub(super) lifetime: Duration,
+    pub(super) age: Duration,
+    /// Whether the later request is answered without contacting the origin.
+    pub(super) served: bool,
+}
+
+impl Answer {
+    pub(super) fn is_bolder_than(&self, other: &Self) -> bool {
+        (self.stored && !other.stored)
+            || (self.served && !other.served)
+            || (self.stored && other.stored && (self.lifetime > other.lifetime || self.age < other.age))
+    }
 }
 
 pub(super) struct Ours {

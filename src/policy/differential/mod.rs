@@ -14,7 +14,6 @@ mod exchange;
 mod ledger;
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -75,24 +74,5 @@ fn each_difference_from_the_library_is_in_the_ledger() {
         let Difference { name, verdict, clause, .. } = difference;
         println!("{count:>6} {verdict:?}: {name} ({clause})");
         assert!(count > 0 || seed != SEED, "the entry explains no difference: {name}");
-    }
-}
-
-/// The decisions on one exchange.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Answer {
-    stored: bool,
-    /// Zero if the response is not stored.
-    lifetime: Duration,
-    age: Duration,
-    /// Whether the later request is answered without contacting the origin.
-    served: bool,
-}
-
-impl Answer {
-    fn is_bolder_than(&self, other: &Self) -> bool {
-        (self.stored && !other.stored)
-            || (self.served && !other.served)
-            || (self.stored && other.stored && (self.lifetime > other.lifetime || self.age < other.age))
     }
 }

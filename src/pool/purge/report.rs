@@ -16,7 +16,7 @@ use std::fmt;
 
 use http::{Response, StatusCode};
 
-use super::PoolPurged;
+use super::purged::PoolPurged;
 use crate::message::body::Body;
 use crate::message::purge::Purged;
 use crate::pool::protocol::{TEXT, answer};
