@@ -1,31 +1,31 @@
-//! The chunked coding on its way in, spelled as ureq reads it (RFC 9112 section 7.1).
+//! Normalises the chunked coding of a response for ureq (RFC 9112 section 7.1).
 //!
-//! ureq refuses chunk extensions of more than some bytes, which a recipient has to ignore, and takes signs in sizes. This
-//! module parses the sizes and writes them again without extensions; it drops trailers.
+//! ureq rejects long chunk extensions, which a recipient must ignore, and accepts signs in chunk sizes. This
+//! module parses each size strictly and writes it again without extensions. It drops trailers.
 
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// How long the line of a size with its extensions, or of a trailer, may be, in bytes.
+/// The longest chunk-size line (with extensions) or trailer line, in bytes.
 const LONGEST_LINE: usize = 8 << 10;
 
-/// How long all trailers together may be, in bytes.
+/// The largest size of all trailers together, in bytes.
 const LONGEST_TRAILERS: usize = 64 << 10;
 
-/// Where in the coding the next byte stands.
+/// The parser's position in the coding.
 #[derive(Debug)]
 enum Place {
-    /// In a line that begins a chunk.
+    /// In the line with a chunk size.
     Size,
-    /// In data, of which so many bytes are to come.
+    /// In chunk data; the value is the number of bytes still to read.
     Data(u64),
-    /// In the empty line behind the data of a chunk.
+    /// In the empty line after the data of a chunk.
     DataEnd,
-    /// Behind the last chunk, in trailers.
+    /// In the trailers after the last chunk; the value is their size so far in bytes.
     Trailers(usize),
     End,
 }
 
-/// Reads the coding piece by piece.
+/// An incremental parser of the chunked coding.
 #[derive(Debug)]
 pub(super) struct Chunks {
     place: Place,
@@ -37,16 +37,17 @@ impl Chunks {
         Self { place: Place::Size, line: Vec::new() }
     }
 
-    /// Whether the end of the coding was read.
+    /// Whether the parser has read the end of the body.
     pub(super) const fn have_ended(&self) -> bool {
         matches!(self.place, Place::End)
     }
 
-    /// Appends to `out` what ureq is to read of the input; returns how much of the input belongs to the coding.
+    /// Parses `input`, appends the normalised coding to `out`, and returns the number of input bytes that
+    /// belong to the body.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadResponse`] when it is not chunked, or a line is too long.
+    /// [`ErrorKind::BadResponse`] if the input is not valid chunked coding or a line is too long.
     pub(super) fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize> {
         let mut rest = input;
         while !rest.is_empty() && !self.have_ended() {
@@ -89,7 +90,8 @@ impl Chunks {
         Ok(input.len() - rest.len())
     }
 
-    /// Moves input to the line up to its end; whether the end was there. The line is without it then.
+    /// Moves input to `self.line` up to the end of the line. Returns whether the line is complete; a complete
+    /// line has no line ending.
     fn take_line(&mut self, input: &mut &[u8]) -> Result<bool> {
         let end = input.iter().position(|byte| *byte == b'\n');
         let (taken, rest) = input.split_at(end.map_or(input.len(), |at| at + 1));
@@ -105,13 +107,13 @@ impl Chunks {
     }
 }
 
-/// The size that a line announces. Extensions are ignored.
+/// Parses the chunk size of a line and ignores extensions.
 fn size(line: &[u8]) -> Result<u64> {
     let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    // `from_str_radix` accepts a sign, and reports overflow.
+    // `from_str_radix` accepts a sign, so check the digits first. It reports overflow.
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
     let size = is_number.then(|| u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-    // Data has an empty line behind it.
+    // Buffers are indexed by `usize`.
     size.flatten().filter(|size| usize::try_from(*size).is_ok()).ok_or_else(bad)
 }
 

@@ -1,4 +1,4 @@
-//! Which connections are kept, by origin: origins that differ seldom share a lock.
+//! Pools of idle connections, sharded by origin so that requests to different origins rarely share a lock.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
@@ -13,10 +13,10 @@ use super::socket::SocketConnector;
 use crate::base::names::Names;
 use crate::origin::access::{Asked, OriginRules};
 
-/// How many pools there are at most. ureq walks the idle connections of a pool under its lock.
+/// The largest number of pools. ureq scans the idle connections of a pool under its lock.
 const MOST_SHARDS: usize = 16;
 
-/// How many idle connections are kept.
+/// The limits on idle connections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Idle {
     pub(super) of_all: usize,
@@ -30,18 +30,18 @@ impl Default for Idle {
 }
 
 impl Idle {
-    /// How many pools these are spread over, each with room for all of one origin.
+    /// The number of pools. Each pool has room for all idle connections of one origin.
     fn shards(self) -> usize {
         (self.of_all / self.of_each.max(1)).clamp(1, MOST_SHARDS)
     }
 
-    /// Of all origins of one pool.
+    /// The limit for all origins of one pool.
     pub(super) fn of_shard(self) -> usize {
         self.of_all / self.shards()
     }
 }
 
-/// The rules and the configuration, and the connections that were made by them.
+/// The rules and the ureq configuration in force, with the connections made under them.
 pub(super) struct Connections {
     pub(super) rules: OriginRules,
     pub(super) config: Config,
@@ -55,7 +55,7 @@ impl Connections {
         Self { rules, config, names: Arc::clone(names), shards }
     }
 
-    /// The agent that keeps the connections to this origin.
+    /// Returns the agent that keeps the connections to this origin.
     pub(super) fn to(&self, origin: Option<&Asked<'_>>) -> &Agent {
         let mut hasher = DefaultHasher::new();
         origin.map(|origin| (origin.host().to_ascii_lowercase(), origin.port())).hash(&mut hasher);

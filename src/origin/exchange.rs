@@ -1,8 +1,9 @@
-//! One exchange with an origin: its time limits, its cancellation, and the socket that it uses at the moment.
+//! An exchange: one request to an origin and its response, with time limits, cancellation and the current
+//! socket.
 //!
-//! ureq asks its resolver, connector and transport on the thread that runs the request, so the exchange of that thread
-//! is theirs ([`Exchange::enter`]). A transport keeps the exchange until its connection is returned: the body may be
-//! read elsewhere.
+//! ureq calls its resolver, connector and transport on the thread that runs the request. They find the
+//! exchange in a thread-local variable, which [`Exchange::enter`] sets. A transport keeps a reference to the
+//! exchange until its connection is returned to the pool, because another thread may read the body.
 
 use std::cell::RefCell;
 use std::net::{Shutdown, TcpStream};
@@ -21,42 +22,43 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Exchange>>> = const { RefCell::new(None) };
 }
 
-/// A request, its one retry, and the response with its body.
+/// The state of one request (with its single retry) and its response (with its body).
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) terms: Terms,
     state: Mutex<State>,
 }
 
-/// What is fixed before an exchange begins.
+/// The settings of an exchange, fixed before it starts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Terms {
-    /// Name, connection, handshake, head and retry end here.
+    /// The deadline for name lookup, connection, TLS handshake, response head and retry together.
     pub(super) head_by: Option<Instant>,
-    /// Where content is sent: the head may take this long after the last of it.
+    /// For a request with content: the longest time from the last content byte sent to the end of the
+    /// response head.
     pub(super) head_after_content: Option<Duration>,
-    /// The head may take this long from its first byte on.
+    /// The longest time from the first byte of the response head to its end.
     pub(super) whole_head: Option<Duration>,
-    /// The connection may take this long.
+    /// The longest time to connect.
     pub(super) connect: Option<Duration>,
-    /// Everything ends here, the body included.
+    /// The deadline for the whole exchange, including the body.
     pub(super) whole_by: Option<Instant>,
-    /// Whether the request's method is `HEAD`: its response has no body.
+    /// Whether the method is `HEAD`, whose response has no body.
     pub(super) is_head: bool,
     pub(super) head_limits: HeadLimits,
     pub(super) cancellation: Option<Cancellation>,
-    /// Who receives interim responses.
+    /// The callback for interim responses.
     pub(super) on_interim: Option<OnInterim>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The socket of this exchange, while a connection is its own.
+    /// The socket in use, while its connection belongs to this exchange.
     socket: Option<Arc<TcpStream>>,
-    /// When the last content was sent.
+    /// The time when request content was last sent.
     sent: Option<Instant>,
     head: Option<Head>,
-    /// When the first bytes of the head came.
+    /// The time when the first bytes of the head arrived.
     head_began: Option<Instant>,
     phase: Phase,
 }
@@ -75,17 +77,18 @@ impl Exchange {
         Arc::new(Self { terms, state: Mutex::default() })
     }
 
-    /// The exchange that this thread runs.
+    /// Returns the exchange that runs on this thread.
     pub(super) fn current() -> Option<Arc<Self>> {
         CURRENT.with_borrow(Clone::clone)
     }
 
-    /// Makes it the exchange of this thread, until the guard is dropped. A nested request has its own.
+    /// Makes this the current exchange of the thread until the guard is dropped. A nested request has its own
+    /// exchange.
     pub(super) fn enter(self: &Arc<Self>) -> Entered {
         Entered { before: CURRENT.replace(Some(Arc::clone(self))) }
     }
 
-    /// Has its socket shut when it is cancelled, for as long as the guard lives.
+    /// Shuts down the socket when the request is cancelled, as long as the guard lives.
     pub(super) fn watched(self: Arc<Self>) -> Running {
         let hook = self.terms.cancellation.as_ref().map(|cancellation| {
             let exchange = Arc::clone(&self);
@@ -95,18 +98,19 @@ impl Exchange {
     }
 
     fn shut(&self) {
-        // Under the lock: the connection cannot be returned meanwhile. Shutting never waits.
+        // The lock prevents that the connection is returned to the pool at the same time. `shutdown` does not
+        // block.
         if let Some(socket) = &self.state.lock().socket {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 
-    /// This socket is its own from now on.
+    /// Records the socket that this exchange uses from now on.
     pub(super) fn take(&self, socket: &Arc<TcpStream>) {
         self.state.lock().socket = Some(Arc::clone(socket));
     }
 
-    /// This socket is no longer its own.
+    /// Forgets this socket, so that a later cancellation does not shut it down.
     pub(super) fn give_back(&self, socket: &Arc<TcpStream>) {
         let mut state = self.state.lock();
         if state.socket.as_ref().is_some_and(|own| Arc::ptr_eq(own, socket)) {
@@ -120,12 +124,12 @@ impl Exchange {
 
     /// # Errors
     ///
-    /// When it was cancelled.
+    /// [`ErrorKind::Cancelled`] if the request was cancelled.
     pub(super) fn check(&self) -> Result<(), ureq::Error> {
         if self.is_cancelled() { Err(ureq::Error::Other(Box::new(cancelled()))) } else { Ok(()) }
     }
 
-    /// Until when the socket may be waited for; `None` where nothing limits it.
+    /// Returns the deadline for the next wait on the socket; `None` if there is no limit.
     pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {
         let state = self.state.lock();
         let limit = match state.phase {
@@ -141,26 +145,27 @@ impl Exchange {
         limit.into_iter().chain(self.terms.whole_by).min()
     }
 
-    /// Whether the body may no longer be read.
+    /// Whether the deadline for the whole exchange has passed.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.terms.whole_by.is_some_and(|whole_by| now >= whole_by)
     }
 
-    /// Some of the request was taken by the socket.
+    /// Records that the socket accepted some bytes of the request.
     pub(super) fn sent(&self, now: Instant) {
         if self.terms.head_after_content.is_some() {
             self.state.lock().sent = Some(now);
         }
     }
 
-    /// Since when a part of a head is here, if one is. The head of an interim response is none of the final one's.
+    /// Records when an incomplete head began to arrive; `None` clears the time. An interim response does not
+    /// start the clock for the final response.
     pub(super) fn head_began(&self, since: Option<Instant>) {
         let began = &mut self.state.lock().head_began;
         *began = since.map(|since| began.unwrap_or(since));
     }
 
-    /// Hands on an interim response. Whoever asked has been told to send its content (100) by others, or does not wait for
-    /// that.
+    /// Passes an interim response to the caller. 100 (Continue) is not passed on: the server answers `Expect`
+    /// for its own clients.
     pub(super) fn tell(&self, interim: &Interim) {
         if let Some(on_interim) = &self.terms.on_interim
             && interim.status != StatusCode::CONTINUE
@@ -169,7 +174,7 @@ impl Exchange {
         }
     }
 
-    /// Whether its head takes too long from its first byte on.
+    /// Whether the head takes too long from its first byte on.
     pub(super) fn is_head_too_slow(&self, now: Instant) -> bool {
         let state = self.state.lock();
         let times = self.terms.whole_head.zip(state.head_began);
@@ -177,7 +182,7 @@ impl Exchange {
             && times.is_some_and(|(limit, began)| now.saturating_duration_since(began) >= limit)
     }
 
-    /// The head that the transport has read.
+    /// Stores the head that the transport has read.
     pub(super) fn put_head(&self, head: Head) {
         self.state.lock().head = Some(head);
     }
@@ -186,25 +191,25 @@ impl Exchange {
         self.state.lock().head.take()
     }
 
-    /// From now on the body is read, which may stop for so long.
+    /// Starts the body phase. `silence` limits the time without any byte from the origin.
     pub(super) fn begin_body(&self, silence: Option<Duration>) {
         self.state.lock().phase = Phase::Body { silence };
     }
 }
 
-/// What a cancelled exchange fails with.
+/// The error of a cancelled exchange.
 pub(super) fn cancelled() -> Error {
     Error::new(ErrorKind::Cancelled, "the fetch was cancelled")
 }
 
-/// An exchange that is cut off when its request is cancelled.
+/// An exchange whose socket is shut down when its request is cancelled.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) exchange: Arc<Exchange>,
     _hook: Option<CancelHook>,
 }
 
-/// Puts back the exchange that the thread ran before.
+/// Restores the previous exchange of the thread when dropped.
 pub(super) struct Entered {
     before: Option<Arc<Exchange>>,
 }
@@ -241,7 +246,7 @@ mod tests {
         );
         running.begin_body(None);
         assert_eq!(running.wait_until(now), at(100));
-        // While content is sent, the time for the head begins anew.
+        // While content is being sent, each write restarts the time for the head.
         let sending = Terms { head_by: None, head_after_content: Some(Duration::from_secs(60)), ..terms };
         let sending = exchange(sending);
         sending.sent(now + Duration::from_secs(20));
@@ -257,7 +262,7 @@ mod tests {
         running.head_began(Some(now));
         running.head_began(Some(later));
         assert!(running.is_head_too_slow(later));
-        // What was here was the whole of an interim response.
+        // The bytes so far were a complete interim response.
         running.head_began(None);
         assert!(!running.is_head_too_slow(later) && running.wait_until(later).is_none());
         running.head_began(Some(later));

@@ -1,4 +1,4 @@
-//! From ureq's errors to ours.
+//! Converts ureq's errors to [`Error`].
 
 use std::error::Error as StdError;
 use std::io;
@@ -9,12 +9,12 @@ use ureq::Timeout;
 use super::truncation;
 use crate::base::error::{Cause, Error, ErrorKind};
 
-/// Whether a connection ended before its response, as a kept one does that the origin had closed.
+/// Whether the connection ended before the response, as an idle connection does if the origin has closed it.
 pub(super) fn connection_was_dead(failure: &ureq::Error) -> bool {
     matches!(failure, ureq::Error::Io(error) if is_end_of_connection(error))
 }
 
-/// Why there is no response.
+/// Converts a failure before the response head.
 pub(super) fn before_response(failure: ureq::Error, url: &Uri) -> Error {
     let failure = match ours_within(failure) {
         Ok(ours) => return ours.with_url(url),
@@ -25,7 +25,7 @@ pub(super) fn before_response(failure: ureq::Error, url: &Uri) -> Error {
         ureq::Error::Timeout(phase) => (ErrorKind::Timeout, timeout_text(*phase)),
         ureq::Error::HostNotFound => (ErrorKind::Unresolved, "the host's name cannot be resolved"),
         ureq::Error::ConnectionFailed => (ErrorKind::Unreachable, "no connection"),
-        // Its text is the URL, secrets and all.
+        // The error's text is the full URL, which may contain secrets.
         ureq::Error::BadUri(_) => {
             return Error::new(ErrorKind::BadUrl, "the URL cannot be fetched").with_url(url);
         }
@@ -43,7 +43,7 @@ pub(super) fn before_response(failure: ureq::Error, url: &Uri) -> Error {
     if is_unsent { error.unsent() } else { error }
 }
 
-/// What is known of it beside its kind.
+/// Returns the cause of a failure, if it is more specific than the error kind.
 fn cause(failure: &ureq::Error) -> Option<Cause> {
     let tls = match failure {
         ureq::Error::LargeResponseHeader(..) => return Some(Cause::Limits),
@@ -58,7 +58,7 @@ fn cause(failure: &ureq::Error) -> Option<Cause> {
     tls.is_some_and(is_of_trust).then_some(Cause::Trust)
 }
 
-/// Whether this program's roots do not know the other, or the other's do not know this program.
+/// Whether the peer's certificate has an unknown issuer, or the peer rejects this program's certificate.
 fn is_of_trust(error: &rustls::Error) -> bool {
     use rustls::AlertDescription::{
         AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked,
@@ -81,8 +81,8 @@ fn is_of_trust(error: &rustls::Error) -> bool {
     }
 }
 
-/// Whether there was no connection that anything could have been sent on. Failures that a connection may meet
-/// later too say nothing.
+/// Whether the request certainly was not sent, because no connection was made. Failures that can also happen
+/// on an open connection do not count.
 fn is_unsent(failure: &ureq::Error) -> bool {
     match failure {
         ureq::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
@@ -92,7 +92,7 @@ fn is_unsent(failure: &ureq::Error) -> bool {
     }
 }
 
-/// Why the body ends here, with what is left of its announced length.
+/// Converts a failure within the body. `left` is the number of bytes still missing, if the length is known.
 pub(super) fn within_body(error: io::Error, left: Option<u64>) -> Error {
     let failure = match ours_within(ureq::Error::from(error)) {
         Ok(ours) => return ours,
@@ -112,7 +112,7 @@ pub(super) fn within_body(error: io::Error, left: Option<u64>) -> Error {
     explained(kind, says, failure)
 }
 
-/// The body ended before its announced end.
+/// The error for a body that ended before its announced end.
 pub(super) fn incomplete(left: Option<u64>) -> Error {
     let message = match left {
         Some(left) => format!("the body ended {left} bytes short of its length"),
@@ -121,7 +121,8 @@ pub(super) fn incomplete(left: Option<u64>) -> Error {
     Error::new(ErrorKind::IncompleteBody, message)
 }
 
-/// An error that was ours before it went through ureq: of the resolver, or of the request's body.
+/// Unwraps an [`Error`] of this crate that passed through ureq: from the resolver, the head parser or the
+/// request body.
 fn ours_within(failure: ureq::Error) -> Result<Error, ureq::Error> {
     match failure {
         ureq::Error::Other(inner) => inner.downcast().map(|ours| *ours).map_err(ureq::Error::Other),
@@ -182,7 +183,7 @@ fn is_end_of_connection(error: &io::Error) -> bool {
     )
 }
 
-/// One line that says what and why, for those who print no chain of causes.
+/// Builds a one-line message with the cause, for callers that do not print the chain of sources.
 fn explained(kind: ErrorKind, says: &str, failure: ureq::Error) -> Error {
     let message = match &failure {
         ureq::Error::Timeout(_) => says.to_owned(),

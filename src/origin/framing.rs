@@ -1,11 +1,11 @@
-//! Where the body of a response ends, where that can be trusted.
+//! Determines where the body of a response ends, and rejects ambiguous framing.
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{StatusCode, Version};
 
 use crate::message::header::list;
 
-/// What says where the body ends (RFC 9112 section 6.3).
+/// What delimits the body (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     Nothing,
@@ -23,12 +23,12 @@ pub(super) fn of(
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err("the response switches protocols, which nobody asked for");
     }
-    // Whatever the fields say (RFC 9112 section 6.3).
+    // These responses never have a body, whatever their header fields say (RFC 9112 section 6.3).
     if is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(Framing::Nothing);
     }
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        // Where two recipients may see two ends, a third may hide a response of its own between them.
+        // Recipients that disagree about the end of the body allow response smuggling.
         if headers.contains_key(header::CONTENT_LENGTH) {
             return Err("the response has both Transfer-Encoding and Content-Length");
         }
@@ -52,7 +52,8 @@ pub(super) fn of(
     }
 }
 
-/// The one length that all members of all lines say; `None` where one is no number, or two differ.
+/// Returns the length on which all members of all `Content-Length` lines agree; `None` if one is not a number
+/// or two differ.
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     let mut members = list::members_of(headers, &header::CONTENT_LENGTH);
     let length = number(members.next()?)?;
@@ -65,8 +66,9 @@ fn number(member: &[u8]) -> Option<u64> {
     is_number.then(|| str::from_utf8(digits).ok()?.parse().ok())?
 }
 
-/// A repeated length is passed on once (RFC 9110 section 8.6); one that is wrong, or beside `Transfer-Encoding`, is not
-/// passed on at all (RFC 9112 section 6.3). The fields are as they came.
+/// Merges a repeated `Content-Length` into one (RFC 9110 section 8.6). Removes an invalid one, and one beside
+/// `Transfer-Encoding` (RFC 9112 section 6.3). `headers` are those received, before hop-by-hop fields are
+/// removed.
 pub(super) fn keep_one_length(headers: &mut HeaderMap) {
     if !headers.contains_key(header::CONTENT_LENGTH) {
         return;
@@ -77,7 +79,7 @@ pub(super) fn keep_one_length(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether the connection ends with the response (RFC 9112 section 9.3).
+/// Whether the connection closes after the response (RFC 9112 section 9.3).
 pub(super) fn closes(version: Version, headers: &HeaderMap) -> bool {
     let says = |option: &[u8]| {
         list::members_of(headers, &header::CONNECTION).any(|member| member.eq_ignore_ascii_case(option))

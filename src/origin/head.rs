@@ -1,6 +1,6 @@
-//! The head of a response, read from pieces: limits, interim responses, and the framing of the body.
+//! Parses the head of a response incrementally: limits, interim responses, and the framing of the body.
 //!
-//! Heads that can be read in one way only are read, however they are spelled: see `head_lines`.
+//! The parser accepts every spelling that has exactly one meaning; see `head_lines`.
 
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
@@ -10,12 +10,12 @@ use super::head_lines;
 use crate::base::error::{Cause, Error, ErrorKind, Result};
 use crate::message::header::hop_by_hop;
 
-/// How much the head of a response may be.
+/// The limits on the head of a response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeadLimits {
-    /// In bytes, with the interim responses before it.
+    /// The largest size in bytes, including the interim responses before the final head. Default: 64 KiB.
     pub(super) bytes: usize,
-    /// Field lines.
+    /// The largest number of field lines. Default: 256.
     pub(super) fields: usize,
 }
 
@@ -25,7 +25,7 @@ impl Default for HeadLimits {
     }
 }
 
-/// The head of a final response, and how its body is framed.
+/// The head of a final response, and the framing of its body.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
@@ -35,8 +35,9 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// A head for ureq, which frames the body and returns the connection: the same framing and nothing else. The
-    /// status is 200, so that ureq sees no redirect and no method's exception.
+    /// Returns the head that ureq reads instead. ureq decodes the body and manages the connection, so this
+    /// head contains only the framing. Its status is 200, so that ureq neither follows redirects nor applies
+    /// exceptions for a status or method.
     pub(super) fn for_ureq(&self) -> Vec<u8> {
         let mut text = String::from("HTTP/1.1 200 OK\r\n");
         match self.framing {
@@ -60,7 +61,7 @@ pub(super) struct Interim {
     pub(super) headers: HeaderMap,
 }
 
-/// Collects the head of a final response, and of the interim responses before it.
+/// Collects the head of a final response and the interim responses before it.
 #[derive(Debug)]
 pub(super) struct HeadReader {
     limits: HeadLimits,
@@ -71,26 +72,27 @@ pub(super) struct HeadReader {
 }
 
 impl HeadReader {
-    /// For the response to a request, whose method may be `HEAD`.
+    /// Creates a reader for one response. `is_head` is whether the request's method is `HEAD`.
     pub(super) fn new(limits: HeadLimits, is_head: bool) -> Self {
         Self { limits, is_head, bytes: Vec::new(), passed_over: 0, interim: Vec::new() }
     }
 
-    /// The interim responses that are whole and were not taken yet.
+    /// Returns the complete interim responses that were not yet taken.
     pub(super) fn take_interim(&mut self) -> Vec<Interim> {
         std::mem::take(&mut self.interim)
     }
 
-    /// Whether a part of a head is here.
+    /// Whether a part of a head has arrived.
     pub(super) fn has_begun(&self) -> bool {
         !self.bytes.is_empty()
     }
 
-    /// Takes input, and says how much of it belongs to heads; with the final head, once it is whole.
+    /// Parses input. Returns the number of bytes that belong to heads, and the final head once it is
+    /// complete.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadResponse`] when it is over the limits, no HTTP, or framed in a way that cannot be trusted.
+    /// [`ErrorKind::BadResponse`] if the head exceeds the limits, is not valid HTTP, or has ambiguous framing.
     pub(super) fn push(&mut self, input: &[u8]) -> Result<(usize, Option<Head>)> {
         let mut taken = 0;
         while taken < input.len() {
@@ -124,14 +126,14 @@ impl HeadReader {
 
 const NOT_HTTP: &str = "the response is not good HTTP";
 
-/// Whether this can be the beginning of a head: what is none may be without an end.
+/// Whether these bytes can begin a head. Other input is rejected early, because it may never end.
 fn may_be_http(bytes: &[u8]) -> bool {
     let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
     bytes[begin..].iter().zip(b"HTTP/").all(|(byte, expected)| byte == expected)
 }
 
-/// Where the empty line ends, with lines before `before` known to hold none but maybe the beginning of one. Empty
-/// lines before the status line are part of the head.
+/// Returns the end of the empty line that ends the head. `before` is the length that an earlier call has
+/// searched. Empty lines before the status line belong to the head.
 fn end_of_head(bytes: &[u8], before: usize) -> Option<usize> {
     let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let from = before.saturating_sub(3).max(begin);
@@ -146,13 +148,13 @@ fn end_of_head(bytes: &[u8], before: usize) -> Option<usize> {
 
 fn parse(bytes: &[u8], most_fields: usize) -> Result<(StatusCode, Version, HeaderMap)> {
     let lines = head_lines::normalised(bytes);
-    // No more of them than there are lines.
+    // Allocate no more fields than there are lines.
     let lines_of_fields = lines.iter().filter(|byte| **byte == b'\n').count();
     let mut fields = vec![httparse::EMPTY_HEADER; most_fields.min(lines_of_fields)];
     let mut parsed = httparse::Response::new(&mut fields);
     let mut config = httparse::ParserConfig::default();
-    // RFC 9112 sections 5.1 and 4: a proxy removes white space between the name and the colon; the words of the status
-    // line may be further apart.
+    // RFC 9112 section 5.1: a proxy removes whitespace between a field name and the colon. Section 4: the
+    // words of the status line may be separated by several spaces.
     config.allow_spaces_after_header_name_in_responses(true);
     config.allow_multiple_spaces_in_response_status_delimiters(true);
     let not_http = |source: &dyn std::fmt::Display| bad(&format!("{NOT_HTTP}: {source}"));
@@ -241,7 +243,7 @@ mod tests {
         assert!(read(&with(257)).unwrap_err().to_string().contains("more than 256 fields"));
         let long = format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "x".repeat(64 * 1024));
         assert!(read(&long).unwrap_err().to_string().contains("too large"));
-        // Interim responses count too.
+        // Interim responses count towards the limit.
         let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(3000);
         assert!(reader().push(interim.as_bytes()).is_err());
     }

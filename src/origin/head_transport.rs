@@ -1,5 +1,6 @@
-//! Heads of responses are read here, below ureq, which is told the framing alone, and a cut from an end. Chunked bodies
-//! are spelled as ureq reads them.
+//! A ureq transport that reads response heads itself and gives ureq a head that contains only the framing.
+//!
+//! It also normalises chunked bodies, and distinguishes a reset connection from a closed one.
 
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use super::framing::Framing;
 use super::head::HeadReader;
 use super::truncation;
 
-/// The last link in the chain of connectors.
+/// The last connector in ureq's chain.
 #[derive(Debug)]
 pub(super) struct HeadConnector;
 
@@ -32,16 +33,16 @@ impl<In: Transport> Connector<In> for HeadConnector {
 #[derive(Debug)]
 pub(super) struct HeadTransport<T> {
     below: T,
-    /// Whether a request was sent whose response has not begun.
+    /// Whether a request was sent and its response head has not been read.
     awaits_head: bool,
-    /// The coding of the body, until its end was read.
+    /// The parser of a chunked body, until the end of that body.
     chunks: Option<Chunks>,
     made: Made,
 }
 
 impl<T: Transport> HeadTransport<T> {
-    /// Reads the head of a response, gives it to the exchange, and makes one for ureq. `false` at the end of the
-    /// connection.
+    /// Reads the head of a response, stores it in the exchange, and prepares the head for ureq. Returns
+    /// `false` at the end of the connection.
     fn read_head(&mut self, exchange: &Exchange, timeout: NextTimeout) -> Result<bool, Error> {
         let mut reader = HeadReader::new(exchange.terms.head_limits, exchange.terms.is_head);
         loop {
@@ -67,7 +68,7 @@ impl<T: Transport> HeadTransport<T> {
         }
     }
 
-    /// Reads more of a chunked body. `false` at the end of the connection.
+    /// Reads more of a chunked body. Returns `false` at the end of the connection.
     fn read_chunks(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let Some(mut chunks) = self.chunks.take() else { return self.await_below(timeout) };
         loop {
@@ -118,7 +119,7 @@ impl<T: Transport> Transport for HeadTransport<T> {
     }
 
     fn is_open(&mut self) -> bool {
-        // A connection that is kept needs no memory.
+        // An idle connection keeps no buffer.
         self.made = Made::default();
         self.chunks.is_none() && self.below.is_open()
     }
@@ -128,7 +129,7 @@ impl<T: Transport> Transport for HeadTransport<T> {
     }
 }
 
-/// Input that was made here. Nothing is written to it.
+/// Input for ureq that this module produced. Nothing is written to these buffers.
 #[derive(Debug, Default)]
 struct Made {
     bytes: Vec<u8>,
@@ -136,7 +137,7 @@ struct Made {
 }
 
 impl Made {
-    /// Lets go of what was consumed.
+    /// Drops the consumed bytes.
     fn compact(&mut self) {
         self.bytes.drain(..self.from);
         self.from = 0;

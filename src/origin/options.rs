@@ -1,4 +1,4 @@
-//! Time limits and roots, and what ureq is told.
+//! The options of an [`Origin`](super::Origin), and the configuration for ureq.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,23 +17,24 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::tls::{Identity, IdentitySource, Pem};
 use crate::origin::access::OriginRules;
 
-/// What is read from a connection at a time.
+/// The size of the input buffer of a connection, in bytes.
 pub(super) const INPUT_BUFFER_BYTES: usize = 16 * 1024;
 
-/// The longest line of a request, field or start line, has to fit in here.
+/// The size of the output buffer, in bytes. Each line of a request (start line or field) has to fit.
 pub(super) const OUTPUT_BUFFER_BYTES: usize = 32 * 1024;
 
-/// What a request is sent with that has no `User-Agent`.
+/// The `User-Agent` for requests that have none.
 const USER_AGENT: &str =
     concat!("forwardcache/", env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
 
-/// The longest time limit that ureq is told: it adds limits to the time without looking for an overflow.
+/// The longest time limit that ureq receives. ureq adds limits to the current time without a check for
+/// overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
-/// More fields than this are never allowed.
+/// The largest value of [`OriginBuilder::max_fields`].
 const MOST_FIELDS: usize = 4096;
 
-/// Chooses how an [`Origin`] connects.
+/// Options of an [`Origin`].
 ///
 /// | option | default |
 /// |---|---|
@@ -52,11 +53,11 @@ const MOST_FIELDS: usize = 4096;
 /// | [`rules`](Self::rules) | [`OriginRules::any`] |
 /// | [`name_lifetime`](Self::name_lifetime) | 30 s |
 /// | [`web_root_certificates`](Self::web_root_certificates) | trusted |
-/// | [`root_certificates_pem`](Self::root_certificates_pem) | none besides |
+/// | [`root_certificates_pem`](Self::root_certificates_pem) | no additional roots |
 /// | [`client_certificate_pem`](Self::client_certificate_pem) | none |
 ///
-/// A [`Deadline`](crate::Deadline) in the extensions of a request is a further limit. A body that keeps coming may take
-/// as long as it likes, unless one of the two limits the whole.
+/// A [`Deadline`](crate::Deadline) in the extensions of a request is an additional limit. Without a deadline
+/// or a [`whole_timeout`](Self::whole_timeout), a body may take any time as long as bytes keep arriving.
 ///
 /// ```
 /// use std::time::Duration;
@@ -77,7 +78,7 @@ pub struct OriginBuilder {
     trust: TrustSource,
 }
 
-/// Where the root certificates and the client certificate come from.
+/// The sources of the root certificates and the client certificate.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TrustSource {
     without_web_roots: bool,
@@ -86,7 +87,7 @@ pub(super) struct TrustSource {
 }
 
 impl TrustSource {
-    /// Reads all of it, and checks it.
+    /// Reads all sources and checks the certificates.
     pub(super) fn read(&self) -> Result<TlsConfig> {
         let mut roots = Roots::default();
         for pem in &self.roots {
@@ -98,7 +99,8 @@ impl TrustSource {
         let tls = TlsConfig::builder().root_certs(roots.into_root_certs());
         let Some(source) = &self.identity else { return Ok(tls.build()) };
         let ClientIdentity { certificate, provider } = ClientIdentity::new(&source.read()?)?;
-        // ureq panics at the first request when it cannot use them: what checked them has to be what uses them.
+        // ureq panics at the first request if it cannot use the key, so it must use the same provider that
+        // checked the key.
         Ok(tls.client_cert(Some(certificate)).unversioned_rustls_crypto_provider(provider).build())
     }
 }
@@ -107,11 +109,11 @@ impl TrustSource {
 pub(super) struct Times {
     resolve: Duration,
     connect: Duration,
-    /// Up to the head of the response.
+    /// The time up to the end of the response head.
     pub(super) response: Duration,
-    /// The longest silence in a body.
+    /// The longest silence within a body.
     pub(super) read: Duration,
-    /// The same in a stream of events.
+    /// The longest silence within an event stream.
     pub(super) stream: Duration,
     write: Duration,
     pub(super) whole: Option<Duration>,
@@ -134,40 +136,40 @@ impl Default for Times {
 }
 
 impl OriginBuilder {
-    /// How long finding the host's addresses may take.
+    /// Sets the time limit for resolving the host name. Default: 5 s.
     pub fn resolve_timeout(mut self, limit: Duration) -> Self {
         self.times.resolve = limit;
         self
     }
 
-    /// How long connecting may take, over all addresses and with the TLS handshake.
+    /// Sets the time limit for connecting: over all addresses, including the TLS handshake. Default: 10 s.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.times.connect = limit;
         self
     }
 
-    /// How long it may take to the end of the response's head: finding the addresses, connecting, the handshake, and
-    /// the one retry together. A request that sends content has as long from the last of it that the origin took.
-    /// Default: 60 s.
+    /// Sets the time limit up to the end of the response head: name lookup, connection, TLS handshake and the
+    /// single retry together. For a request with content, the limit restarts whenever the origin accepts more
+    /// of the content. Default: 60 s.
     pub fn response_timeout(mut self, limit: Duration) -> Self {
         self.times.response = limit;
         self
     }
 
-    /// How long the origin may be silent within a body. Default: 60 s.
+    /// Sets how long the origin may be silent within a body. Default: 60 s.
     pub fn read_timeout(mut self, limit: Duration) -> Self {
         self.times.read = limit;
         self
     }
 
-    /// The same in a body of the type `text/event-stream` or `multipart/x-mixed-replace`, whose origin says nothing while
-    /// nothing happens. Default: one hour.
+    /// Sets how long the origin may be silent within a body of type `text/event-stream` or
+    /// `multipart/x-mixed-replace`. Such an origin sends nothing until an event occurs. Default: 1 hour.
     pub fn stream_timeout(mut self, limit: Duration) -> Self {
         self.times.stream = limit;
         self
     }
 
-    /// How long a request may take in all, its response's body included. Default: for ever.
+    /// Sets the time limit for a whole request, including the body of the response. Default: no limit.
     ///
     /// ```
     /// use std::time::Duration;
@@ -182,51 +184,54 @@ impl OriginBuilder {
         self
     }
 
-    /// How many bytes the head of a response may have, with the interim responses before it. A longer one is
-    /// refused as [`ErrorKind::BadResponse`]. A [`Client`](crate::Client) takes 1 MiB and 4096 fields of a peer.
-    /// Default: 64 KiB.
+    /// Sets the largest size of a response head in bytes, including the interim responses before it. A larger
+    /// head fails with [`ErrorKind::BadResponse`]. A [`Client`](crate::Client) accepts 1 MiB and 4096 fields
+    /// from a peer. Default: 64 KiB.
     pub fn max_head(mut self, bytes: usize) -> Self {
         self.head_limits.bytes = bytes;
         self
     }
 
-    /// How many field lines the head of a response may have, 4096 at most. Default: 256.
+    /// Sets the largest number of field lines in a response head, at most 4096. Default: 256.
     pub fn max_fields(mut self, lines: usize) -> Self {
         self.head_limits.fields = lines;
         self
     }
 
-    /// The `User-Agent` of requests that have none; empty: they are sent without. Default: `forwardcache/` and the version
-    /// of this crate, as in `forwardcache/0.1`.
+    /// Sets the `User-Agent` of requests that have none. If the value is empty, such requests are sent
+    /// without this field. Default: `forwardcache/` and the version of this crate, such as
+    /// `forwardcache/0.1`.
     pub fn user_agent(mut self, value: impl Into<String>) -> Self {
         self.user_agent = Some(value.into());
         self
     }
 
-    /// How many idle connections are kept in all, for 20 s each. One over TLS takes about 48 KiB. Default: 2048.
+    /// Sets the number of idle connections to all origins together. Each is kept for at most 20 s; a TLS
+    /// connection takes about 48 KiB. Default: 2048.
     pub fn idle_connections(mut self, most: usize) -> Self {
         self.idle.of_all = most;
         self
     }
 
-    /// How many idle connections are kept to each origin: as many requests at a time find one. Default: 256.
+    /// Sets the number of idle connections to each origin, which should be the number of concurrent requests
+    /// to it. Default: 256.
     pub fn idle_connections_per_origin(mut self, most: usize) -> Self {
         self.idle.of_each = most;
         self
     }
 
-    /// How long the origin may take nothing of a request that is being sent.
+    /// Sets how long a write may wait until the origin accepts more bytes of the request. Default: 30 s.
     pub fn write_timeout(mut self, limit: Duration) -> Self {
         self.times.write = limit;
         self
     }
 
-    /// Which origins may be fetched; all others fail with [`ErrorKind::Forbidden`]. Default:
-    /// [`OriginRules::any`].
+    /// Sets the rules for allowed origins. Requests to other origins fail with [`ErrorKind::Forbidden`].
+    /// Default: [`OriginRules::any`].
     ///
-    /// They are asked twice: about the URL, before a name is looked up, and about every address that a
-    /// connection could go to. Those that are forbidden are left out; where none is left, there is no
-    /// connection. [`Origin::set_rules`] puts others in their place.
+    /// The rules are checked twice: for the URL, before the name lookup, and for each address before a
+    /// connection is made. Forbidden addresses are skipped; if none is left, the request fails.
+    /// [`Origin::set_rules`] replaces the rules later.
     ///
     /// ```
     /// use forwardcache::{ErrorKind, Origin, OriginRules, RoundTrip};
@@ -241,12 +246,11 @@ impl OriginBuilder {
         self
     }
 
-    /// For how long the addresses of a name are used before it is looked up again. Zero: they are not kept.
-    /// Default: 30 s.
+    /// Sets how long the addresses of a host name are cached. Zero disables this cache. Default: 30 s.
     ///
-    /// That a name has no address is remembered for 2 s at most, and of 1024 names the latest. Whatever is
-    /// remembered is judged by the rules of the moment. Names are looked up by the system, by 8 threads at
-    /// most, which live only while there is something to look up.
+    /// A name without an address is cached for at most 2 s. At most 1024 names are cached; the least recent
+    /// is evicted. Cached addresses are checked against the current rules. The system resolver is called on
+    /// at most 8 threads, which end when there is nothing to look up.
     ///
     /// ```
     /// use std::time::Duration;
@@ -261,39 +265,38 @@ impl OriginBuilder {
         self
     }
 
-    /// Whether the root certificates of the web are trusted, which they are unless this says otherwise.
+    /// Sets whether the root certificates of the web are trusted. Default: `true`.
     ///
-    /// `false` leaves those given here, for a network whose origins all have certificates of their own
-    /// authority.
+    /// With `false`, only the roots given here are trusted. This suits a network whose origins all have
+    /// certificates of a private authority.
     pub fn web_root_certificates(mut self, trusted: bool) -> Self {
         self.trust.without_web_roots = !trusted;
         self
     }
 
-    /// Trusts these root certificates too: PEM, one or more, anything else in it is passed over.
+    /// Trusts these root certificates too: one or more in PEM. Other PEM sections are ignored.
     ///
-    /// May be called more than once.
+    /// May be called several times.
     pub fn root_certificates_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.trust.roots.push(Pem::Given(pem.into()));
         self
     }
 
-    /// Trusts the root certificates of this PEM file too. It is read once, by
-    /// [`build`](Self::build).
+    /// Trusts the root certificates of this PEM file too. [`build`](Self::build) reads the file once.
     pub fn root_certificates_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.trust.roots.push(Pem::File(path.into()));
         self
     }
 
-    /// Shows this certificate to servers that ask for one, and proves with its key that it is this program's:
-    /// PEM, the certificate first and then those that lead to a root, and a key in PKCS#8, PKCS#1 or SEC1
-    /// that is not encrypted. Default: none, and the server decides what it makes of that.
+    /// Sets the client certificate and its private key, for servers that request one. Both are PEM: the
+    /// certificate first, then its intermediates; the key in PKCS#8, PKCS#1 or SEC1, not encrypted. Default:
+    /// none.
     ///
-    /// **Every** server that asks is shown it, whoever it is, and learns who asks. An [`Origin`] with a
-    /// certificate is for the servers that are meant to know, not for any URL that comes along: a
-    /// [`Client`](crate::Client) takes one for its peers alone.
+    /// **Every** server that requests a certificate receives it and learns the identity of this client. Use
+    /// an [`Origin`] with a certificate only for known servers, not for arbitrary URLs. A
+    /// [`Client`](crate::Client) uses its certificate only for its peers.
     ///
-    /// The last call counts, of this and of [`client_certificate_files`](Self::client_certificate_files).
+    /// The last call of this method and [`client_certificate_files`](Self::client_certificate_files) wins.
     ///
     /// ```
     /// use forwardcache::{ErrorKind, Origin};
@@ -311,8 +314,8 @@ impl OriginBuilder {
         self
     }
 
-    /// As [`client_certificate_pem`](Self::client_certificate_pem), from two PEM files, or twice the same one.
-    /// They are read once, by [`build`](Self::build).
+    /// Like [`client_certificate_pem`](Self::client_certificate_pem), but from two PEM files, which may be
+    /// the same file. [`build`](Self::build) reads them once.
     ///
     /// ```no_run
     /// use forwardcache::Origin;
@@ -330,25 +333,30 @@ impl OriginBuilder {
         self
     }
 
-    /// As if none had been chosen.
+    /// Restores the default `User-Agent`.
     pub(crate) fn with_default_user_agent(mut self) -> Self {
         self.user_agent = None;
         self
     }
 
-    /// For servers that are not meant to know who asks.
+    /// Removes the client certificate, for servers that must not learn the client's identity.
     pub(crate) fn without_client_certificate(mut self) -> Self {
         self.trust.identity = None;
         self
     }
 
-    /// Checks the options and makes the [`Origin`]. It connects to nothing yet.
+    /// Checks the options and creates the [`Origin`]. Does not connect.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] for a limit of zero, a `User-Agent` that no field can have, for a file that cannot be read, for PEM
-    /// without a certificate or with one that cannot be used, when no root would be trusted at all, and for
-    /// a client certificate whose key is not there, cannot be used, or belongs to another.
+    /// [`ErrorKind::BadOption`] in these cases:
+    ///
+    /// * a limit is zero or out of range;
+    /// * the `User-Agent` is not a valid field value;
+    /// * a file cannot be read;
+    /// * PEM contains no certificate, or one that cannot be used;
+    /// * no root certificate would be trusted;
+    /// * the key of the client certificate is missing, cannot be used, or belongs to another certificate.
     pub fn build(self) -> Result<Origin> {
         let times = self.times;
         for (name, limit) in [
@@ -391,7 +399,7 @@ fn user_agent(value: &str) -> Result<Option<HeaderValue>> {
     Some(value).filter(|value| !value.is_empty()).map(HeaderValue::from_str).transpose().map_err(|_| bad())
 }
 
-/// Options that have been checked.
+/// Checked options.
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) times: Times,
@@ -400,11 +408,11 @@ pub(super) struct Options {
     pub(super) idle: Idle,
     pub(super) rules: OriginRules,
     pub(super) trust: TrustSource,
-    /// What was read of it.
+    /// The TLS configuration that was read from `trust`.
     pub(super) tls: TlsConfig,
 }
 
-/// An [`Identity`] as ureq takes it.
+/// An [`Identity`] in ureq's types.
 #[derive(Debug)]
 struct ClientIdentity {
     certificate: ClientCert,
@@ -415,7 +423,7 @@ impl ClientIdentity {
     fn new(identity: &Identity) -> Result<Self> {
         let chain: Vec<_> =
             identity.certified.cert.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-        // The one way to give ureq a key of whatever kind; it reads what `Identity` has read.
+        // ureq accepts keys of every type only as PEM. `Identity` has checked this text.
         let key = PrivateKey::from_pem(&identity.key_text)
             .map_err(|_| Error::new(ErrorKind::BadOption, "the private key cannot be used"))?;
         Ok(Self {
@@ -449,14 +457,14 @@ impl Options {
         self.times.name_lifetime
     }
 
-    /// What ureq is told, with this for TLS.
+    /// Returns the configuration for ureq with these TLS settings.
     pub(super) fn config(&self, tls: TlsConfig) -> Config {
         let (times, idle) = (&self.times, self.idle);
         Config::builder()
-            // A response is a response, whatever its status, and redirects are the client's.
+            // Every status is a response, and redirects are left to the client.
             .http_status_as_error(false)
             .max_redirects(0)
-            // Otherwise taken from the environment.
+            // By default, ureq takes the proxy from the environment.
             .proxy(None)
             .user_agent("")
             .accept("")
@@ -470,7 +478,8 @@ impl Options {
             .max_idle_age(Duration::from_secs(20))
             .timeout_resolve(Some(times.resolve.min(LONGEST)))
             .timeout_connect(Some(times.connect.min(LONGEST)))
-            // The other limits are those of the exchange: ureq fixes its own before the head is there.
+            // The exchange enforces the other limits, because ureq fixes its limits before the response head
+            // is known.
             .timeout_per_write(Some(times.write.min(LONGEST)))
             .tls_config(tls)
             .build()

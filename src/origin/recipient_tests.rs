@@ -1,4 +1,4 @@
-//! The duties of a recipient of responses by RFC 9112, section by section, over real sockets.
+//! The requirements of RFC 9112 for recipients of responses, section by section, over real sockets.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use crate::base::error::{ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::interim::OnInterim;
 
-/// Status, value of the field `A`, and body; or the error.
+/// Status, value of the field `A`, and body; or the error kind.
 type Read = Result<(u16, String, String), ErrorKind>;
 
 fn ok(status: u16, field: &str, body: &str) -> Read {
@@ -141,7 +141,7 @@ fn every_duty_of_a_recipient() {
     }
 }
 
-/// Section 9.2: bytes that follow a response are not the response to the next request.
+/// Section 9.2: bytes after a response are not the response to the next request.
 #[test]
 fn what_follows_a_response_is_never_taken_for_another() {
     for (ok, extra) in [
@@ -185,7 +185,7 @@ fn a_connection_is_used_again_after_a_chunked_body() {
     server.finish();
 }
 
-/// RFC 9110 section 15.2: interim responses are handed on as they come, before the final one.
+/// RFC 9110 section 15.2: interim responses are passed on as they arrive, before the final response.
 #[test]
 fn interim_responses_are_told() {
     let told = Arc::new(Mutex::new(Vec::new()));

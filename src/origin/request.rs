@@ -1,4 +1,4 @@
-//! What of a request is sent on, and how its body is framed.
+//! Prepares a request for sending: its header fields and the framing of its body.
 
 use std::io::{self, Read};
 
@@ -13,9 +13,11 @@ use crate::message::body::Body;
 use crate::message::header::hop_by_hop;
 use crate::pool::protocol::ForPeer;
 
-/// The head as it is sent, with the framing of the body where that is a length, and the body unless
-/// there is none. What cannot be sent is refused here, so that whatever ureq finds wrong with the
-/// protocol later is the origin's doing.
+/// Returns the head to send and the body, if there is one. The head contains `Content-Length` if the length
+/// is known.
+///
+/// Rejects requests that cannot be sent. A protocol error that ureq reports later is therefore the origin's
+/// fault.
 pub(super) fn prepare(request: Request<Body>) -> Result<(Request<()>, Option<RequestBody>)> {
     let (mut parts, body) = request.into_parts();
     check_url(&parts.uri).map_err(|says| Error::new(ErrorKind::BadUrl, says).with_url(&parts.uri))?;
@@ -26,7 +28,8 @@ pub(super) fn prepare(request: Request<Body>) -> Result<(Request<()>, Option<Req
     if let Some(credential) = credential {
         parts.headers.insert(header::PROXY_AUTHORIZATION, credential);
     }
-    // The framing is this hop's, `Host` is the URL's, and nobody here waits for a 100.
+    // The framing belongs to this connection, `Host` follows from the URL, and this client never waits for
+    // 100 (Continue).
     for name in [header::CONTENT_LENGTH, header::EXPECT, header::HOST] {
         parts.headers.remove(name);
     }
@@ -59,7 +62,7 @@ fn check_url(url: &Uri) -> Result<(), &'static str> {
     if authority.host().is_empty() {
         return Err("the URL has no host");
     }
-    // Otherwise an impossible port would stand for the scheme's own.
+    // ureq would silently replace an invalid port by the default port of the scheme.
     let port = authority.as_str()[authority.host().len()..].trim_start_matches(':');
     if !port.is_empty() && !port.parse::<u16>().is_ok_and(|port| port > 0) {
         return Err("the URL has a bad port");
@@ -71,7 +74,7 @@ fn check_head(method: &Method, url: &Uri, headers: &HeaderMap) -> Result<(), &'s
     if method == Method::CONNECT {
         return Err("CONNECT asks for a tunnel, and there is none here");
     }
-    // " HTTP/1.1", a slash that may be added, and the ends of lines.
+    // " HTTP/1.1", a slash that may be added, and line endings.
     const LINE_OVERHEAD: usize = 20;
     let target = url.path_and_query().map_or(1, |target| target.as_str().len());
     if method.as_str().len() + target + LINE_OVERHEAD > OUTPUT_BUFFER_BYTES {
@@ -89,15 +92,17 @@ fn check_head(method: &Method, url: &Uri, headers: &HeaderMap) -> Result<(), &'s
     Ok(())
 }
 
-/// Methods whose requests say so when they have no content (RFC 9110 section 8.6).
+/// Whether requests with this method announce `Content-Length: 0` if they have no content (RFC 9110 section
+/// 8.6).
 fn expects_content(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
-/// The body on its way out: exactly as long as was announced, or an error of ours.
+/// The body of a request while it is sent: yields exactly the announced length, or fails with an [`Error`] of
+/// this crate.
 ///
-/// An error of the body would otherwise pass for one of the connection, and a body that ends too soon
-/// would be waited for without end.
+/// Without this wrapper, a failure of the body would look like a failure of the connection, and the origin
+/// would wait without limit for a body that is too short.
 pub(super) struct RequestBody {
     body: Body,
     left: Option<u64>,

@@ -1,4 +1,4 @@
-//! From the host of a URL to the socket addresses that may be connected to.
+//! Resolves the host of a URL to the socket addresses that the rules allow.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::base::error::{Error, ErrorKind};
 use crate::base::names::{Names, NoAnswer};
 use crate::origin::access::{Asked, OriginRules};
 
-/// How many addresses ureq takes: one more would be a panic.
+/// The largest number of addresses that ureq's list holds; ureq panics on one more.
 const MOST_ADDRESSES: usize = 16;
 
-/// Answers for literal addresses itself, and asks for names.
+/// Resolves literal addresses itself and looks up names through [`Names`].
 ///
-/// The connection goes to exactly the addresses returned here, and no name is looked up in between: what was
-/// judged is what is connected to.
+/// ureq connects to exactly the addresses returned here and does not look up the name again. The checked
+/// address is therefore the one that is connected to.
 #[derive(Debug)]
 pub(super) struct OriginResolver {
     pub(super) names: Arc<Names>,
@@ -61,7 +61,7 @@ impl Resolver for OriginResolver {
 
 impl OriginResolver {
     fn addresses_of(&self, name: &str, timeout: NextTimeout) -> Result<Arc<[IpAddr]>, ureq::Error> {
-        // Too far away to be told is no limit.
+        // A time limit beyond the clock's range is no limit.
         let limit = (!timeout.after.is_not_happening()).then_some(*timeout.after);
         let (now, exchange) = (Instant::now(), Exchange::current());
         let deadline = limit
@@ -71,7 +71,7 @@ impl OriginResolver {
             .min();
         self.names.addresses(&name.to_ascii_lowercase(), deadline).map_err(|why| match why {
             NoAnswer::InTime => ureq::Error::Timeout(timeout.reason),
-            // The system's word on a name is an error of I/O like any other: named here, where it is known.
+            // Name the error here: later it would look like any other I/O error.
             NoAnswer::Because(error) => {
                 unresolved(format!("the host's name cannot be resolved: {error}"), ureq::Error::Io(error))
             }
@@ -104,7 +104,7 @@ mod tests {
         OriginResolver { names, rules: rules.parse().unwrap() }
     }
 
-    /// The addresses that would be connected to.
+    /// Returns the addresses that ureq would connect to.
     fn resolved(resolver: &OriginResolver, url: &str) -> Result<Vec<String>, Error> {
         let timeout = NextTimeout::default();
         match resolver.resolve(&url.parse().unwrap(), &Config::default(), timeout) {
@@ -197,7 +197,7 @@ mod tests {
         drop(hold);
     }
 
-    /// An origin whose names are those of this lookup.
+    /// Returns an origin that resolves names through this lookup.
     fn origin(lookup: &ScriptedLookup, clock: &Arc<ManualClock>, rules: &str) -> Origin {
         let names = Names::new(lookup.clone(), Arc::clone(clock) as _, LIFETIME);
         let options = Options { rules: rules.parse().unwrap(), ..Options::default() };
@@ -215,7 +215,7 @@ mod tests {
             connection.receive();
             connection.send(OK);
         });
-        // Whoever looked the name up a second time would be led elsewhere.
+        // A second lookup would return another address.
         let lookup = ScriptedLookup::new(|_, count| Ok(vec![IpAddr::from([127, 0, 0, count])]));
         let clock = Arc::new(ManualClock::at_unix_seconds(1000));
         let origin = origin(&lookup, &clock, "listed,allow:a.example@127.0.0.1");
@@ -224,7 +224,8 @@ mod tests {
             assert_eq!(get(&origin, &url).unwrap().into_body().into_text().unwrap(), "ok");
         }
         assert_eq!(lookup.count(), 1);
-        // Later it leads elsewhere, and not even a connection that is kept is used for it.
+        // After its lifetime the name resolves to a forbidden address, and the idle connection is not used
+        // either.
         clock.advance(LIFETIME);
         assert_eq!(get(&origin, &url).unwrap_err().kind(), ErrorKind::Forbidden);
         assert_eq!(lookup.count(), 2);
@@ -248,7 +249,7 @@ mod tests {
             let mut first = accept(listener);
             first.receive();
             first.send(OK);
-            // Closed by who kept it, and not used for the next request.
+            // The client closes the idle connection instead of using it again.
             first.wait_for_close();
             let mut second = accept(listener);
             second.receive();

@@ -1,4 +1,4 @@
-//! A response, and its body on its way in.
+//! Builds the response and its body stream.
 
 use std::io::{self, Read};
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::base::error::{Error, ErrorKind};
 use crate::message::body::Body;
 use crate::message::header::hop_by_hop;
 
-/// The response as it came, without what ends at this hop, and with the body that ureq frames.
+/// Returns the response without hop-by-hop fields, with the body that ureq decodes.
 pub(super) fn receive(head: Head, body: ureq::Body, running: Running, url: &Uri) -> Response<Body> {
     let Head { status, version, mut headers, framing } = head;
     let reader = |left| BodyStream {
@@ -38,10 +38,12 @@ pub(super) fn receive(head: Head, body: ureq::Body, running: Running, url: &Uri)
     response
 }
 
-/// The body on its way in. `Ok(0)` only at the end that the framing announced; once it failed it
-/// fails for good, where ureq's reader would go on to say that it ended.
+/// The body of a response while it arrives.
+///
+/// `read` returns `Ok(0)` only at the end that the framing announced. After a failure, every further call
+/// fails, whereas ureq's reader would report the end of the body.
 struct BodyStream {
-    /// Gone when the body has ended, so that the connection is free before the body is dropped.
+    /// `None` after the end of the body, so that the connection is free before the body is dropped.
     reader: Option<(BodyReader<'static>, Running)>,
     left: Option<u64>,
     failed: Option<(ErrorKind, String)>,
@@ -65,7 +67,7 @@ impl Read for BodyStream {
         if buffer.is_empty() {
             return Ok(0);
         }
-        // Also where bytes are here already.
+        // Check before reading, because buffered bytes may be available.
         if exchange.is_cancelled() {
             return Err(self.fail(cancelled()));
         }
@@ -87,7 +89,8 @@ impl Read for BodyStream {
                     return Err(self.fail(error));
                 }
                 if *left == 0 {
-                    // This read takes nothing from the wire: it lets ureq have its connection back.
+                    // This read takes no bytes from the network. It lets ureq return the connection to its
+                    // pool.
                     let _ = reader.read(&mut [0]);
                     self.reader = None;
                 }

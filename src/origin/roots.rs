@@ -1,4 +1,4 @@
-//! Which root certificates are trusted.
+//! The trusted root certificates.
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -7,7 +7,7 @@ use ureq::tls::{Certificate, RootCerts};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::tls::{Pem, add_roots};
 
-/// The roots of the web, roots of one's own, or both.
+/// The root certificates of the web, additional root certificates, or both.
 #[derive(Debug, Default)]
 pub(super) struct Roots {
     own: Vec<CertificateDer<'static>>,
@@ -15,7 +15,12 @@ pub(super) struct Roots {
 }
 
 impl Roots {
-    /// ureq passes over a root that it cannot use, so each is tried here.
+    /// Adds the certificates of a PEM text. ureq silently skips a root that it cannot use, so each one is
+    /// checked here.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadOption`] if the PEM cannot be read or a certificate cannot be used.
     pub(super) fn add(&mut self, pem: &Pem) -> Result<()> {
         self.own.extend(add_roots(&mut RootCertStore::empty(), pem)?);
         Ok(())
@@ -34,7 +39,7 @@ impl Roots {
         if self.own.is_empty() {
             return RootCerts::WebPki;
         }
-        // Roots of one's own replace those of the web in ureq, so these are added by hand.
+        // ureq replaces its default roots if others are given, so both sets are passed.
         let web = if self.without_web { &[] } else { webpki_root_certs::TLS_SERVER_ROOT_CERTS };
         let own = self.own.iter().map(|der| Certificate::from_der(der).to_owned());
         web.iter().map(|der| Certificate::from_der(der)).chain(own).into()

@@ -1,4 +1,4 @@
-//! Sockets: connecting, waiting within limits, and belonging to an exchange.
+//! TCP connections with time limits, each tied to the exchange that uses it.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -14,7 +14,7 @@ use ureq::{Error, Timeout};
 use super::exchange::Exchange;
 use super::options::INPUT_BUFFER_BYTES;
 
-/// The first link in the chain of connectors: plain TCP.
+/// The first connector in ureq's chain: plain TCP.
 #[derive(Debug)]
 pub(super) struct SocketConnector;
 
@@ -32,7 +32,7 @@ impl Connector<()> for SocketConnector {
         if details.config.no_delay() {
             socket.set_nodelay(true)?;
         }
-        // Beneath TLS whole lines need not fit.
+        // Only plain HTTP needs a buffer that holds a whole line.
         let output =
             if details.needs_tls() { INPUT_BUFFER_BYTES } else { details.config.output_buffer_size() };
         let sizes = (details.config.input_buffer_size(), output);
@@ -49,7 +49,7 @@ impl Connector<()> for SocketConnector {
     }
 }
 
-/// Tries one address after another: each may take half of the time that is left, the last one all of it.
+/// Tries the addresses in order. Each attempt gets half of the remaining time, the last one all of it.
 fn connect(
     addresses: &[SocketAddr],
     until: Option<Instant>,
@@ -81,7 +81,7 @@ fn connect(
     Err(failure)
 }
 
-/// Until when a socket may be waited for: what ureq says, and what the exchange says.
+/// Returns the earlier of ureq's deadline and the exchange's deadline.
 fn until(timeout: NextTimeout, exchange: Option<&Exchange>, now: Instant) -> Option<Instant> {
     let said = (!timeout.after.is_not_happening()).then(|| now.checked_add(*timeout.after)).flatten();
     said.into_iter().chain(exchange.and_then(|exchange| exchange.wait_until(now))).min()
@@ -93,18 +93,18 @@ fn is_timeout(error: &io::Error) -> bool {
 
 pub(super) struct SocketTransport {
     socket: Arc<TcpStream>,
-    /// Of the buffers for input and output, once there is some.
+    /// The sizes of the input and output buffers, which are allocated on first use.
     sizes: (usize, usize),
     buffers: LazyBuffers,
-    /// Whose connection it is. Nobody's while it is kept.
+    /// The exchange that uses the connection; `None` while the connection is idle.
     exchange: Option<Arc<Exchange>>,
-    /// The time limits that the socket has.
+    /// The time limits that are set on the socket.
     reading: Option<Duration>,
     writing: Option<Duration>,
 }
 
 impl SocketTransport {
-    /// Belongs to the exchange of this thread, unless it belongs to one already.
+    /// Attaches the connection to the exchange of this thread, unless it is attached already.
     fn join(&mut self) -> Result<(), Error> {
         if self.exchange.is_none()
             && let Some(exchange) = Exchange::current()
@@ -115,7 +115,7 @@ impl SocketTransport {
         self.check()
     }
 
-    /// Says whether it belonged to an exchange.
+    /// Detaches the connection from its exchange. Returns whether it was attached.
     fn leave(&mut self) -> bool {
         let exchange = self.exchange.take();
         exchange.inspect(|exchange| exchange.give_back(&self.socket)).is_some()
@@ -136,7 +136,7 @@ impl SocketTransport {
         if written == 0 { Err(Error::Io(io::ErrorKind::WriteZero.into())) } else { Ok(written) }
     }
 
-    /// Reads or writes once, as soon as the socket can.
+    /// Reads or writes once, as soon as the socket is ready.
     fn within(
         &mut self,
         timeout: NextTimeout,
@@ -160,7 +160,7 @@ impl SocketTransport {
             match once(self) {
                 Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {
                     self.check()?;
-                    // A socket that does not block would spin here until its limit.
+                    // A non-blocking socket would make this loop spin until the deadline.
                     self.socket.set_nonblocking(false)?;
                 }
                 result => return Ok(result?),
@@ -175,14 +175,15 @@ enum Way {
     Out,
 }
 
-/// How long may still be waited.
+/// Returns the remaining time; an error if none is left.
 fn left(until: Option<Instant>, reason: Timeout) -> Result<Option<Duration>, Error> {
     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
     if left.is_some_and(|left| left.is_zero()) { Err(Error::Timeout(reason)) } else { Ok(left) }
 }
 
-/// The limit to give a socket that has `set`, so that it waits no longer than `left`: somewhat less, so that it fits the
-/// next wait too and saves a system call. Who wakes too soon waits again.
+/// Returns the time limit to set on a socket whose current limit is `set`, so that it waits no longer than
+/// `left`; `None` if the current limit is good enough. The limit is somewhat shorter than `left`, so that it
+/// also fits the next wait and saves a system call. A wait that ends early is repeated.
 fn limit_to_set(set: Option<Duration>, left: Option<Duration>) -> Option<Option<Duration>> {
     const SHORT: Duration = Duration::from_millis(100);
     match (set, left) {
@@ -203,7 +204,7 @@ impl Transport for SocketTransport {
         let mut from = 0;
         while from < amount {
             let written = self.write(from, amount, timeout);
-            // What a socket says that was shut is no answer.
+            // Report the cancellation rather than the error of the socket that it shut down.
             self.check()?;
             from += written?;
             if let Some(exchange) = &self.exchange {
@@ -216,23 +217,23 @@ impl Transport for SocketTransport {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.join()?;
         let read = self.read(timeout);
-        // A socket that was shut seems to have ended well.
+        // A read on a socket that was shut down looks like a regular end.
         self.check()?;
         let amount = read?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }
 
-    /// Asked between two exchanges, so that the one before has ended: whoever cancels it shuts nothing any more. ureq
-    /// asks when a connection is returned and again when it is taken; only then the socket is asked, and what was shut
-    /// before is seen.
+    /// Called by ureq between two exchanges: when a connection is returned, and again when it is taken. The
+    /// first call detaches the connection, so that a later cancellation cannot shut it down. Only the second
+    /// call reads from the socket, and sees whether it was shut down before.
     fn is_open(&mut self) -> bool {
         let is_returned = self.leave();
         if !self.buffers.input().is_empty() {
-            // Under TLS, records that nobody asked for are here and not in the socket.
+            // Under TLS, unsolicited records are in this buffer and not in the socket.
             return false;
         }
-        // A connection that is kept needs no memory.
+        // An idle connection keeps no buffer.
         self.buffers = LazyBuffers::new(self.sizes.0, self.sizes.1);
         if is_returned {
             return true;
@@ -241,7 +242,7 @@ impl Transport for SocketTransport {
         if socket.set_nonblocking(true).is_err() {
             return false;
         }
-        // Bytes that nobody asked for are as bad as an end.
+        // Unsolicited bytes make a connection as unusable as its end does.
         let is_quiet = socket.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         is_quiet && socket.set_nonblocking(false).is_ok()
     }

@@ -1,4 +1,4 @@
-//! Time limits, cancellation and kept connections, with real sockets.
+//! Time limits, cancellation and idle connections, with real sockets.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ use crate::message::body::Body;
 use crate::message::deadline::Deadline;
 use crate::message::round_trip::RoundTrip;
 
-/// How soon who waits is told: generous, as tests run side by side.
+/// The time within which a waiting thread must notice an event: generous, because tests run in parallel.
 const SOON: Duration = Duration::from_millis(500);
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -28,14 +28,15 @@ fn ask(origin: &Origin, url: &str, extension: impl Clone + Send + Sync + 'static
     origin.round_trip(request)
 }
 
-/// Reads to the end, and says how it failed.
+/// Reads the body up to its failure. Returns the bytes before it and the error.
 fn failure_of(mut body: Body) -> (Vec<u8>, Error) {
     let mut bytes = Vec::new();
     let error = body.read_to_end(&mut bytes).unwrap_err();
     (bytes, error.into())
 }
 
-/// Answers with this, says so, and waits until the other side is gone.
+/// Starts an origin that sends these bytes, signals the receiver, and waits until the client closes the
+/// connection.
 fn stalling(answer: &'static [u8]) -> (ScriptedOrigin<()>, mpsc::Receiver<()>) {
     let (tell, told) = mpsc::channel();
     let server = ScriptedOrigin::new(move |listener| {
@@ -233,7 +234,7 @@ fn a_whole_transfer_may_have_a_limit() {
     server.finish();
 }
 
-/// Answers any number of connections, and counts them.
+/// Starts an origin that serves any number of connections. Returns its URL and the number of connections.
 fn counting() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -245,7 +246,7 @@ fn counting() -> (String, Arc<AtomicUsize>) {
             let mut socket = socket.unwrap();
             thread::spawn(move || {
                 let mut request = [0; 1024];
-                // A request is short enough to come in one piece.
+                // A request is short enough to arrive in one read.
                 while socket.read(&mut request).is_ok_and(|count| count > 0) {
                     socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
                 }
@@ -266,7 +267,7 @@ fn as_many_connections_are_kept_as_were_used_at_a_time() {
             for _ in 0..AT_A_TIME {
                 scope.spawn(|| {
                     let body = get(origin, url).unwrap().into_body();
-                    // Nobody returns a connection before all have one.
+                    // No thread returns its connection before all threads have one.
                     all_are_there.wait();
                     assert_eq!(body.into_text().unwrap(), "ok");
                 });

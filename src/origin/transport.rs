@@ -1,4 +1,4 @@
-//! A request goes out, its response comes back.
+//! [`Origin`]: sends a request and returns its response.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,26 +24,24 @@ use crate::message::round_trip::RoundTrip;
 use crate::origin::access::{Asked, OriginRules};
 use crate::pool::protocol::{self, ConnectWithin, WholeHeadWithin, Within};
 
-/// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
+/// The [`RoundTrip`] that sends requests to origins over the network (`http` and `https`).
 ///
-/// What comes back is what the origin said: redirects are returned and not followed, an encoded body
-/// stays encoded, no field is added to the request but `Host`, the framing and a
-/// [`User-Agent`](OriginBuilder::user_agent) where there is none, and the environment's
-/// proxy settings are not looked at. Hop-by-hop fields are removed in both directions.
+/// The response is what the origin sent: redirects are not followed, and an encoded body stays encoded. The
+/// request gains only `Host`, the framing, and a [`User-Agent`](OriginBuilder::user_agent) if it has none.
+/// Hop-by-hop fields are removed in both directions. Proxy settings of the environment are ignored.
 ///
-/// A response is trusted only as far as its framing can be: one with both `Transfer-Encoding` and
-/// `Content-Length`, or with any coding but `chunked`, is refused as
-/// [`BadResponse`](crate::ErrorKind::BadResponse); one that ends with its connection comes as a body
-/// whose [end is not proven](Body::end_is_proven).
+/// Responses with ambiguous framing fail with [`BadResponse`](crate::ErrorKind::BadResponse): those with both
+/// `Transfer-Encoding` and `Content-Length`, or with a coding other than `chunked`. The
+/// [end](Body::end_is_proven) of a body that is delimited by the end of the connection is not proven.
 ///
-/// Connections are kept and used again. When a kept one turns out to be dead, a `GET` or `HEAD`
-/// without a body is sent once more, on a fresh one; and so is a `PURGE`, which is for peers.
+/// Connections are kept and reused. If an idle connection turns out to be closed, a `GET` or `HEAD` without a
+/// body is sent once more on a new connection. The same is true of `PURGE`, which goes to peers.
 ///
-/// Time limits are those of [`OriginBuilder`], and a [`Deadline`] in the extensions of a request: past it the request
-/// fails as [`ErrorKind::Timeout`], and so does reading the body. A [`Cancellation`] in the extensions cuts the
-/// connection when it is cancelled, up to the end of the body: who waits for the origin gets
-/// [`ErrorKind::Cancelled`] at once. Finding the host's addresses and connecting are not interrupted: they have short
-/// limits of their own.
+/// [`OriginBuilder`] sets time limits. A [`Deadline`] in the extensions of a request is an additional limit: after it, the request or the read of its body fails with [`ErrorKind::Timeout`].
+///
+/// A [`Cancellation`] in the extensions shuts down the connection when it is cancelled, up to the end of the
+/// body. The caller gets [`ErrorKind::Cancelled`] at once. A name lookup and a connection attempt are not
+/// interrupted; each has a short limit of its own.
 ///
 /// Cloning is cheap, and clones share their connections.
 ///
@@ -65,19 +63,19 @@ pub struct Origin {
 struct Inner {
     options: Options,
     names: Arc<Names>,
-    /// Held while certificates are read, so that what was read last is what stays.
+    /// Serialises reloads, so that the certificates read last are the ones that stay.
     reloading: Mutex<()>,
     current: RwLock<Arc<Connections>>,
 }
 
 impl Origin {
-    /// With the default time limits and the roots of the web: see [`OriginBuilder`].
+    /// Creates an origin with default options: see [`OriginBuilder`].
     #[must_use]
     pub fn new() -> Self {
         Self::with_options(Options::default())
     }
 
-    /// To choose time limits and root certificates.
+    /// Returns a builder with default options.
     pub fn builder() -> OriginBuilder {
         OriginBuilder::default()
     }
@@ -94,10 +92,10 @@ impl Origin {
         Self { inner: Arc::new(Inner { options, names, reloading: Mutex::new(()), current }) }
     }
 
-    /// Puts these rules in place of those before, for this and all its clones.
+    /// Replaces the rules for this origin and all its clones.
     ///
-    /// Whoever asks from now on is judged by them, and on a connection that was made by them: those that are
-    /// kept are given up. A request that is under way ends as it began.
+    /// The new rules apply to all later requests, and idle connections made under the old rules are closed.
+    /// Running requests finish under the old rules.
     ///
     /// ```
     /// use forwardcache::{Origin, OriginRules};
@@ -110,10 +108,11 @@ impl Origin {
         self.inner.replace(|current| (current.config.clone(), rules));
     }
 
-    /// Reads the files of [root certificates](OriginBuilder::root_certificates_file) and of the
-    /// [client certificate](OriginBuilder::client_certificate_files) again, for this and all its clones. Requests from
-    /// now on use what they hold, on connections of their own: those that are kept are given up. A request that is
-    /// under way ends as it began.
+    /// Reads the files of [root certificates](OriginBuilder::root_certificates_file) and of the [client
+    /// certificate](OriginBuilder::client_certificate_files) again, for this origin and all its clones.
+    ///
+    /// Later requests use the new certificates on new connections, and idle connections are closed. Running
+    /// requests finish with the old certificates.
     ///
     /// ```
     /// use forwardcache::Origin;
@@ -124,7 +123,7 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] as [`OriginBuilder::build`], naming the file. Nothing is changed then.
+    /// [`ErrorKind::BadOption`] as for [`OriginBuilder::build`]; the message names the file. The old certificates then stay in force.
     pub fn reload_certificates(&self) -> Result<()> {
         let _one_at_a_time = self.inner.reloading.lock();
         let tls = self.inner.options.trust.read()?;
@@ -133,7 +132,7 @@ impl Origin {
         Ok(())
     }
 
-    /// The rules that are in force.
+    /// Returns the rules in force.
     #[must_use]
     pub fn rules(&self) -> OriginRules {
         self.inner.current.read().rules.clone()
@@ -141,18 +140,18 @@ impl Origin {
 }
 
 impl Inner {
-    /// Makes connections anew from now on, by what is chosen.
+    /// Replaces the connections by new ones with the chosen configuration and rules.
     fn replace(&self, choose: impl FnOnce(&Connections) -> (Config, OriginRules)) {
         let mut current = self.current.write();
         let (config, rules) = choose(&current);
         let next = Arc::new(Connections::new(config, self.options.idle, &self.names, rules));
         let before = std::mem::replace(&mut *current, next);
         drop(current);
-        // Connections are closed when the last request that uses them is done: not while others wait for the lock.
+        // Drop after the unlock: this may close connections, and other threads may wait for the lock.
         drop(before);
     }
 
-    /// The limits of this request.
+    /// Returns the time limits and other settings of this request.
     fn terms(&self, request: &Request<Body>, begun: Instant) -> Terms {
         let extensions = request.extensions();
         let deadline = Deadline::of(extensions);
@@ -177,9 +176,12 @@ impl Inner {
     }
 }
 
-/// A kept connection may die between the moment it is found open and its use. Nothing tells that from an origin that
-/// answers nothing, so what may safely be repeated is repeated once, past all kept connections (RFC 9112 section
-/// 9.3.1), in the time that the first try has left.
+/// Sends a request that may be repeated, and retries it once if an idle connection turns out to be closed
+/// (RFC 9112 section 9.3.1).
+///
+/// An idle connection can close between the check and its use. This looks the same as an origin that closes
+/// every connection without a response, so there is one retry only. It uses a new connection, within the time
+/// that the first attempt has left.
 fn send_repeatable(
     agent: &Agent,
     exchange: &Exchange,
@@ -197,7 +199,7 @@ fn send_repeatable(
     agent.run(agent.configure_request(head).max_idle_age(Duration::ZERO).build())
 }
 
-/// The request with what it says of the time for its connection, where that is less than the agent allows.
+/// Applies the request's own connection time limit, if it is shorter than the agent's.
 fn connecting<B: AsSendBody>(agent: &Agent, exchange: &Exchange, request: Request<B>) -> Request<B> {
     let Some(limit) = exchange.terms.connect else { return request };
     let limit = agent.config().timeouts().connect.into_iter().chain([limit]).min();
@@ -209,7 +211,7 @@ fn is_late(exchange: &Exchange) -> bool {
     exchange.wait_until(now).is_some_and(|until| until <= now)
 }
 
-/// How long the body may stop: streams of events are silent while nothing happens.
+/// Returns how long the body may be silent. Event streams are silent until an event occurs.
 fn silence(times: &Times, headers: &HeaderMap) -> Duration {
     const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"multipart/x-mixed-replace"];
     let field = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -256,7 +258,7 @@ impl RoundTrip for Origin {
                 return Error::new(ErrorKind::BadResponse, text).with_url(&url);
             }
             let error = failure::before_response(failure, &url);
-            // It may have moved.
+            // The host may have moved to another address.
             if let (ErrorKind::Unreachable, Some(host)) = (error.kind(), url.host()) {
                 self.inner.names.forget(&host.to_ascii_lowercase());
             }
@@ -536,7 +538,7 @@ mod tests {
 
     #[test]
     fn a_name_that_cannot_be_is_unresolved() {
-        // Longer than a label may be, so that no name server is asked.
+        // Longer than a DNS label may be, so that no name server is queried.
         let error = get(&Origin::new(), &format!("http://{}.invalid/", "x".repeat(64))).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unresolved);
         assert!(error.to_string().starts_with("the host's name cannot be resolved: "));
@@ -569,8 +571,8 @@ mod tests {
         server.finish();
     }
 
-    /// An origin with a certificate of this authority, which asks its clients for one of that, if it is
-    /// there; and whether it came to an answer.
+    /// Starts an origin with a certificate of this authority. If `of_clients` is given, the origin requires a
+    /// client certificate of that authority. The script returns whether a response was sent.
     fn tls_origin(authority: &Authority, of_clients: Option<&Authority>) -> ScriptedOrigin<bool> {
         let config = server_config(authority, of_clients.map(|authority| (authority, true)));
         ScriptedOrigin::new(move |listener| {
@@ -583,7 +585,7 @@ mod tests {
         let connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
         let mut stream = rustls::StreamOwned::new(connection, stream);
         if let Err(error) = stream.read(&mut [0; 4096]) {
-            // A connection that is closed with bytes unread is reset, and the alert may go with it.
+            // Closing a socket with unread bytes resets the connection, and the TLS alert may be lost.
             stream.sock.shutdown(Shutdown::Write)?;
             std::io::copy(&mut stream.sock, &mut std::io::sink())?;
             return Err(error);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::address_class::AddressClass;
 use super::invalid_rule::InvalidOriginRule;
 
-/// A range of addresses that begin with the same bits.
+/// A range of addresses with a common prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Network {
     /// All bits after the prefix are zero.
@@ -13,8 +13,10 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// The addresses that share so many bits with this one, which has to be the first of them: whoever
-    /// writes `10.1.2.3/8` may mean either.
+    /// Creates the range of addresses that share their first `prefix` bits with `first`.
+    ///
+    /// `first` must be the first address of the range, because `10.1.2.3/8` could mean a single address or
+    /// the whole range.
     pub(super) fn new(first: IpAddr, prefix: u8) -> Result<Self, InvalidOriginRule> {
         if prefix > width(first) {
             return Err(InvalidOriginRule::new(
@@ -29,7 +31,7 @@ impl Network {
         Ok(Self { first, prefix })
     }
 
-    /// `10.0.0.0/8`, or an address alone.
+    /// Parses `10.0.0.0/8` or a single address. `None` if the text does not begin with an address.
     pub(super) fn parse(text: &str) -> Option<Result<Self, InvalidOriginRule>> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
@@ -55,8 +57,9 @@ impl Network {
         self.first.is_ipv6()
     }
 
-    /// Whether it is said so closely that it must be meant: a metadata address, or what has one embedded,
-    /// alone; a link-local one also by a network of such.
+    /// Whether the network names this address specifically enough to open a link-local or metadata address. A
+    /// single address always does. A link-local address is also named by a network that contains only
+    /// link-local addresses.
     pub(super) fn names(&self, address: IpAddr) -> bool {
         if !self.contains(address) {
             return false;
@@ -77,7 +80,7 @@ fn width(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// The bits of the address, those of an IPv4 address at the end.
+/// Returns the bits of the address; those of an IPv4 address are the low ones.
 fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => u128::from(address.to_bits()),
@@ -85,10 +88,10 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-/// The bits of the prefix, of so many.
+/// Returns a mask of the first `prefix` of `width` bits.
 fn mask(prefix: u8, width: u8) -> u128 {
     let host = u32::from(width - prefix);
-    // All bits may be beyond the prefix.
+    // The shift overflows if all 128 bits are beyond the prefix.
     let of_host = 1_u128.checked_shl(host).map_or(u128::MAX, |next| next - 1);
     !of_host
 }

@@ -1,4 +1,4 @@
-//! How an [`OriginPattern`] is written.
+//! Parses and displays an [`OriginPattern`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,7 +47,7 @@ impl FromStr for OriginPattern {
     }
 }
 
-/// What stands before the colon, and after it. Those of an IPv6 address stand in brackets.
+/// Splits at the colon before the ports. The colons of an IPv6 address are within brackets.
 fn split_ports(text: &str) -> (&str, Option<&str>) {
     let from = text.rfind(']').unwrap_or(0);
     match text[from..].find(':') {
@@ -66,7 +66,7 @@ fn read_ports(text: &str) -> Option<(u16, u16)> {
     (first <= last).then_some((first, last))
 }
 
-/// `None` where it has the form of neither.
+/// Parses a class or a network. `None` if the text looks like neither.
 fn read_addresses(text: &str) -> Option<Result<Addresses, InvalidOriginRule>> {
     if text.eq_ignore_ascii_case(ANY) {
         return Some(Ok(Addresses::Any));
@@ -93,7 +93,7 @@ impl fmt::Display for OriginPattern {
         }
         if let Some(host) = &self.host {
             write!(f, "{host}")?;
-            // The name of a host may be that of a class.
+            // Without the `@`, a host name could be read as the name of a class.
             if self.addresses.is_some() {
                 f.write_str("@")?;
             }

@@ -5,8 +5,8 @@ use crate::base::error::{Error, ErrorKind};
 
 /// Why an origin may not be fetched.
 ///
-/// Its text is one line for a person who asked for it. It shows neither the operator's rules nor the address
-/// that a name leads to.
+/// The text is one line for the client. It reveals neither the operator's rules nor the address that a name
+/// resolves to.
 ///
 /// ```
 /// use forwardcache::{OriginRules, CanonicalUrl};
@@ -18,9 +18,9 @@ use crate::base::error::{Error, ErrorKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refused {
-    /// A rule denies it.
+    /// A rule denies the origin.
     Denied,
-    /// Only what a rule allows may be fetched, and none allows this.
+    /// No rule allows the origin, and the base is `listed`.
     NotListed,
     /// The address is of this class, and no rule allows it.
     Address(AddressClass),
@@ -40,7 +40,7 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Of the kind [`ErrorKind::Forbidden`].
+/// Converts to an error of the kind [`ErrorKind::Forbidden`].
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         Self::new(ErrorKind::Forbidden, refused.to_string()).with_source(refused)

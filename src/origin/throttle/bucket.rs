@@ -1,11 +1,12 @@
-//! How often an origin may be asked: a token bucket, as one moment.
+//! A token bucket that limits the rate of requests to an origin.
 //!
-//! It is the generic cell rate algorithm: in place of a level that has to be filled up, it keeps the moment at which
-//! the bucket will be full. So it needs no timer, is exact in integers, and costs two additions a request.
+//! It implements the generic cell rate algorithm: instead of the number of tokens, it keeps the time at which
+//! the bucket will be full. It therefore needs no timer, is exact in integers, and costs two additions for
+//! each request.
 
 use std::time::{Duration, SystemTime};
 
-/// One token every `interval`, and at most `burst` of them at once.
+/// A rate of one token every `interval`, with at most `burst` tokens at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rate {
     pub(super) interval: Duration,
@@ -13,13 +14,13 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// How long an empty bucket takes to fill.
+    /// Returns the time in which an empty bucket fills.
     fn depth(self) -> Duration {
         self.interval.saturating_mul(self.burst)
     }
 }
 
-/// Lets `burst + t / interval` requests through in any time `t`, and no more.
+/// A bucket that allows at most `burst + t / interval` requests in any period `t`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
     rate: Rate,
@@ -31,7 +32,7 @@ impl Bucket {
         Self { rate, full_at: None }
     }
 
-    /// Goes on with another rate. The number of tokens stays, up to the new burst.
+    /// Changes the rate. The number of tokens stays the same, up to the new burst.
     pub(super) fn set_rate(&mut self, rate: Rate, now: SystemTime) {
         if rate == self.rate {
             return;
@@ -47,7 +48,8 @@ impl Bucket {
         self.rate = rate;
     }
 
-    /// How long it takes to fill. If the clock went back, no longer than an empty bucket does.
+    /// Returns the time until the bucket is full. It is never longer than an empty bucket takes, even if the
+    /// clock went back.
     fn debt(&self, now: SystemTime) -> Duration {
         let debt = self.full_at.and_then(|at| at.duration_since(now).ok()).unwrap_or_default();
         debt.min(self.rate.depth())
@@ -57,18 +59,18 @@ impl Bucket {
         self.debt(now).is_zero()
     }
 
-    /// How long it takes until this many tokens are there; they may be more than it ever holds at once.
+    /// Returns the time until `tokens` tokens are available. `tokens` may exceed the burst.
     pub(super) fn wait(&self, tokens: u32, now: SystemTime) -> Duration {
         let needed = self.debt(now).saturating_add(self.rate.interval.saturating_mul(tokens));
         needed.saturating_sub(self.rate.depth())
     }
 
-    /// Takes a token, if there is one.
+    /// Takes a token if one is available. Returns whether it did.
     pub(super) fn take(&mut self, now: SystemTime) -> bool {
         let is_there = self.wait(1, now).is_zero();
         if is_there {
             let debt = self.debt(now).saturating_add(self.rate.interval);
-            // No clock shows a later date: the bucket stays as it is.
+            // Beyond the last date that the clock can represent, the bucket stays as it is.
             self.full_at = now.checked_add(debt).or(self.full_at);
         }
         is_there
@@ -81,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// A linear congruential generator, so that a failure can be run again.
+    /// A linear congruential generator, so that a failure can be reproduced.
     struct Dice(u64);
 
     impl Dice {
@@ -91,7 +93,8 @@ mod tests {
         }
     }
 
-    /// The same by its promise: a request is let through if no time that ends with it then holds too many.
+    /// A reference implementation: allows a request if no period that ends with it contains too many
+    /// requests.
     struct Twin {
         rate: Rate,
         taken: Vec<SystemTime>,
@@ -151,11 +154,11 @@ mod tests {
         let now = UNIX_EPOCH + Duration::from_secs(1_000);
         let mut bucket = Bucket::full(whole);
         assert!(bucket.take(now));
-        // Five tokens are more than the share holds.
+        // Five tokens exceed the burst of the share.
         bucket.set_rate(share, now);
         assert!(bucket.take(now) && bucket.take(now) && !bucket.take(now));
         assert_eq!(bucket.wait(1, now), Duration::from_millis(300));
-        // Half a token stays half a token.
+        // Half a token remains half a token.
         let later = now + Duration::from_millis(150);
         bucket.set_rate(whole, later);
         assert_eq!(bucket.wait(1, later), Duration::from_millis(50));

@@ -1,4 +1,4 @@
-//! The state of one origin: the fetches that run, the requests that wait, and the rate.
+//! The state of one origin: the running fetches, the waiting requests, and the rate.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
@@ -6,24 +6,25 @@ use std::time::{Duration, SystemTime};
 use super::bucket::Bucket;
 use super::options::{Limits, OriginLimits};
 
-/// Tells one waiting request from another.
+/// The identity of a waiting request.
 pub(super) type Ticket = u64;
 
 /// The decision on one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// The fetch starts, and has to give its place back.
+    /// The fetch starts, and has to return its permit.
     Go,
-    /// The request waits: until something changes, or for this long, if that is known.
+    /// The request waits until something changes, or for this long, if known.
     Wait(Option<Duration>),
-    /// The request would wait for too long, or too many wait; when to try again.
+    /// The request is refused, because it would wait too long or too many requests wait. Contains the time
+    /// until a retry.
     Full(Duration),
 }
 
-/// When to try again, where that is not known.
+/// The time until a retry, if it is not known.
 pub(super) const SOON: Duration = Duration::from_secs(1);
 
-/// What is known of one origin.
+/// The state of one origin.
 #[derive(Debug)]
 pub(super) struct OriginState {
     pub(super) in_flight: u32,
@@ -37,7 +38,7 @@ impl OriginState {
         Self { in_flight: 0, queue: VecDeque::new(), bucket: limits.rate.map(Bucket::full), used: now }
     }
 
-    /// Decides on a request that arrives, or that waits. `limits` are this peer's share at this moment.
+    /// Decides on a new or waiting request. `limits` are the current share of this peer.
     pub(super) fn admit(
         &mut self,
         ticket: Ticket,
@@ -71,17 +72,17 @@ impl OriginState {
         Admission::Wait(again)
     }
 
-    /// Takes a request out of the queue.
+    /// Removes a request from the queue.
     pub(super) fn leave(&mut self, ticket: Ticket) {
         self.queue.retain(|waiting| *waiting != ticket);
     }
 
-    /// How long the rate makes the last of so many requests wait.
+    /// Returns how long the rate delays the last of this many requests.
     fn wait(&self, requests: u32, now: SystemTime) -> Duration {
         self.bucket.map(|bucket| bucket.wait(requests, now)).unwrap_or_default()
     }
 
-    /// When a request that waited in vain may try again.
+    /// Returns the time until a retry for a request that waited in vain.
     pub(super) fn again(&self, now: SystemTime) -> Duration {
         let wait = self.wait(1, now);
         if wait.is_zero() { SOON } else { wait }
@@ -91,7 +92,7 @@ impl OriginState {
         self.in_flight > 0 || !self.queue.is_empty()
     }
 
-    /// Whether a new state would be the same.
+    /// Whether this state equals a new one, so that it can be forgotten.
     pub(super) fn is_idle(&self, now: SystemTime) -> bool {
         !self.is_in_use() && self.bucket.is_none_or(|bucket| bucket.is_full(now))
     }

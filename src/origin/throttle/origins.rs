@@ -1,4 +1,4 @@
-//! The origins of which something has to be remembered.
+//! The states of all origins that are in use or have a rate to remember.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -7,14 +7,14 @@ use super::options::Limits;
 use super::origin::OriginState;
 use crate::message::url::CanonicalUrl;
 
-/// The greatest number of origins, of some 200 bytes each.
+/// The largest number of origins, of about 200 bytes each.
 const MOST: usize = 4096;
 
 /// The state of each origin, by the URL `scheme://authority/`.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     by_origin: HashMap<CanonicalUrl, OriginState>,
-    /// At this number of origins, idle ones are removed.
+    /// The number of origins at which idle ones are removed.
     enough: usize,
 }
 
@@ -23,8 +23,8 @@ impl Origins {
         self.by_origin.get_mut(origin)
     }
 
-    /// The state of this origin. `None` where all [`MOST`] states are in use: the limit of one origin is not exceeded
-    /// because there are many others.
+    /// Returns the state of this origin. `None` if all [`MOST`] states are in use: an origin's limit must
+    /// hold even if there are many other origins.
     pub(super) fn of(
         &mut self,
         origin: &CanonicalUrl,
@@ -34,7 +34,7 @@ impl Origins {
         if !self.by_origin.contains_key(origin) {
             if self.by_origin.len() >= self.enough.max(16) {
                 self.by_origin.retain(|_, state| !state.is_idle(now));
-                // So looking through all of them costs each new one a step or two.
+                // Doubling the threshold keeps the cost of these scans constant for each new origin.
                 self.enough = (2 * self.by_origin.len()).min(MOST);
             }
             if self.by_origin.len() >= MOST && !self.forget_the_oldest() {
@@ -45,7 +45,8 @@ impl Origins {
         self.by_origin.get_mut(origin)
     }
 
-    /// Removes the state that was not used for the longest time, though its bucket is not full.
+    /// Removes the least recently used state that is not in use, even if its bucket is not full. Returns
+    /// whether there was one.
     fn forget_the_oldest(&mut self) -> bool {
         let unused = self.by_origin.iter().filter(|(_, state)| !state.is_in_use());
         let oldest = unused.min_by_key(|(_, state)| state.used).map(|(origin, _)| origin.clone());
@@ -78,18 +79,18 @@ mod tests {
         for number in 0..MOST {
             assert_eq!(admit(&mut origins, number, now), Some(Admission::Go));
         }
-        // Each is in use, and none is forgotten for one more.
+        // All states are in use, so none is removed for one more.
         assert_eq!(admit(&mut origins, MOST, now), None);
         for number in 0..MOST {
             let state = origins.find(&origin(number)).unwrap();
             state.in_flight -= 1;
-            // The one at 7 was used before the others.
+            // State 7 is the least recently used.
             state.used = if number == 7 { UNIX_EPOCH } else { now };
         }
-        // Their buckets are not full, so they are not idle: the oldest makes room.
+        // The buckets are not full, so the states are not idle: the least recently used one is removed.
         assert_eq!(admit(&mut origins, MOST, now), Some(Admission::Go));
         assert!(origins.find(&origin(7)).is_none() && origins.by_origin.len() == MOST);
-        // A second later, all but the one in use are what new ones would be.
+        // A second later, all states but the one in use equal new ones.
         assert_eq!(admit(&mut origins, MOST + 1, now + Duration::from_secs(1)), Some(Admission::Go));
         assert_eq!(origins.by_origin.len(), 2);
     }

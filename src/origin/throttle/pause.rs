@@ -1,7 +1,8 @@
-//! How long requests to an origin pause, by its responses: `Retry-After`, 429 and 503.
+//! The length of a pause, from the responses of an origin: `Retry-After`, 429 and 503.
 //!
-//! RFC 6585 section 4 leaves open what an origin counts: by resource, by user or across the server. A pause concerns
-//! the requests with the same credential to the same origin, see [`Scope`](super::pauses::Scope).
+//! RFC 6585 section 4 does not define whether an origin counts requests by resource, by user or in total.
+//! Here, a pause applies to requests with the same credential to the same origin; see
+//! [`Scope`](super::pauses::Scope).
 
 use std::time::{Duration, SystemTime};
 
@@ -10,11 +11,11 @@ use http::{HeaderMap, StatusCode};
 
 use crate::message::header::date;
 
-/// The pause after a 429 without `Retry-After`; doubled each time.
+/// The first pause after a 429 without `Retry-After`. It doubles with each such response in a row.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// The time in `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date. Of several values, the longest; any other
-/// value is ignored.
+/// Returns the time in `Retry-After` (RFC 9110 section 10.2.3), which is a number of seconds or a date. The
+/// longest of several values is used; invalid values are ignored.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     headers.get_all(RETRY_AFTER).into_iter().filter_map(|line| one(line.as_bytes(), now)).max()
 }
@@ -22,24 +23,24 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
 fn one(value: &[u8], now: SystemTime) -> Option<Duration> {
     let value = value.trim_ascii();
     if !value.is_empty() && value.iter().all(u8::is_ascii_digit) {
-        // A number too great for 64 bits is longer than any pause.
+        // A number that exceeds 64 bits is longer than any pause.
         let seconds = std::str::from_utf8(value).ok()?.parse().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds));
     }
-    // A date in the past asks for no pause.
+    // A date in the past requests no pause.
     date::parse(value).map(|date| date.duration_since(now).unwrap_or_default())
 }
 
-/// One pause.
+/// A pause, and the number of 429 responses that led to it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pause {
     span: Option<(SystemTime, SystemTime)>,
-    /// The number of 429 in a row without `Retry-After`.
+    /// The number of consecutive 429 responses without `Retry-After`.
     in_a_row: u32,
 }
 
 impl Pause {
-    /// How much is left. If the clock went back, no more than the whole pause.
+    /// Returns the rest of the pause. It is never longer than the whole pause, even if the clock went back.
     pub(super) fn left(&self, now: SystemTime) -> Option<Duration> {
         let (began, end) = self.span?;
         let whole = end.duration_since(began).unwrap_or_default();
@@ -52,12 +53,13 @@ impl Pause {
         self.left(now).is_none() && self.in_a_row == 0
     }
 
-    /// Whether it has been over for so long that the number of 429 in a row no longer counts.
+    /// Whether the pause ended so long ago that consecutive 429 responses no longer count.
     pub(super) fn is_forgotten(&self, longest: Duration, now: SystemTime) -> bool {
         self.span.is_none_or(|(_, end)| now.duration_since(end).is_ok_and(|past| past > longest))
     }
 
-    /// Pauses for this long from now on, if that ends later; whether it does.
+    /// Extends the pause to `by` from now, if that ends later than the current pause. Returns whether it
+    /// does.
     fn extend(&mut self, by: Duration, now: SystemTime) -> bool {
         let is_longer = self.left(now).is_none_or(|left| left < by) && !by.is_zero();
         if is_longer && let Some(end) = now.checked_add(by) {
@@ -66,7 +68,7 @@ impl Pause {
         is_longer
     }
 
-    /// Notes a response; whether the pause now ends later than before.
+    /// Updates the pause after a response. Returns whether the pause now ends later than before.
     pub(super) fn answered(
         &mut self,
         status: StatusCode,
@@ -89,7 +91,7 @@ impl Pause {
                 self.in_a_row = 0;
                 self.extend(time.min(longest), now)
             }
-            // Responses to requests that ran at the same time do not count.
+            // Responses to concurrent requests do not count as consecutive.
             None if status == StatusCode::TOO_MANY_REQUESTS && self.left(now).is_none() => {
                 let time = FIRST.saturating_mul(1 << self.in_a_row.min(16));
                 self.in_a_row = self.in_a_row.saturating_add(1);
@@ -153,7 +155,7 @@ mod tests {
         for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
             assert!(pause.answered(StatusCode::TOO_MANY_REQUESTS, &none, LONGEST, now));
             assert_eq!(pause.left(now), Some(Duration::from_secs(seconds)));
-            // Those that were under way at the same time.
+            // Responses to concurrent requests.
             assert!(!pause.answered(StatusCode::TOO_MANY_REQUESTS, &none, LONGEST, now));
             assert!(!pause.answered(StatusCode::OK, &none, LONGEST, now));
             assert_eq!(pause.left(now), Some(Duration::from_secs(seconds)));

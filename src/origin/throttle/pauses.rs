@@ -1,4 +1,4 @@
-//! Which requests are held back because an origin asked for time.
+//! The current pauses, by origin and credential.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -8,31 +8,33 @@ use http::{HeaderMap, StatusCode};
 use super::pause::Pause;
 use crate::message::url::CanonicalUrl;
 
-/// The greatest number of pauses that are remembered.
+/// The largest number of pauses.
 const MOST: usize = 4096;
 
-/// The requests that one pause concerns.
+/// The requests to which a pause applies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Scope {
     /// The URL `scheme://authority/`.
     pub(super) origin: CanonicalUrl,
-    /// A keyed digest of `Authorization`; `None` for requests without it, and for all where whole origins are paused.
+    /// A keyed digest of `Authorization`; `None` for requests without it, and for all requests if whole
+    /// origins are paused.
     pub(super) credential: Option<u64>,
 }
 
-/// The pauses, by what they concern.
+/// The current pauses, by scope.
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
     by_scope: HashMap<Scope, Pause>,
 }
 
 impl Pauses {
-    /// How much of the pause of these requests is left.
+    /// Returns the rest of the pause for these requests.
     pub(super) fn left(&self, scope: &Scope, now: SystemTime) -> Option<Duration> {
         self.by_scope.get(scope)?.left(now)
     }
 
-    /// Notes the response of an origin; how long the pause is, where this response began or prolonged it.
+    /// Updates the pauses after a response. Returns the length of the pause if this response started or
+    /// extended it.
     pub(super) fn answered(
         &mut self,
         scope: &Scope,
@@ -57,7 +59,7 @@ impl Pauses {
         pause.left(now).filter(|_| is_longer)
     }
 
-    /// Removes what is over, or else the pause that ends first.
+    /// Removes the pauses that ended long ago, or else the pause that ends first.
     fn make_room(&mut self, longest: Duration, now: SystemTime) {
         self.by_scope.retain(|_, pause| !pause.is_forgotten(longest, now));
         if self.by_scope.len() >= MOST {
@@ -96,7 +98,7 @@ mod tests {
         assert_eq!(pauses.by_scope.len(), MOST);
         assert_eq!(pauses.left(&scope(0), now), None);
         assert_eq!(pauses.left(&scope(1), now), Some(Duration::from_secs(101)));
-        // What is over is forgotten by the next response.
+        // The next response in the same scope removes a pause that is over.
         let later = now + Duration::from_secs(101);
         pauses.answered(&scope(1), StatusCode::OK, &HeaderMap::new(), longest, later);
         assert_eq!(pauses.by_scope.len(), MOST - 1);

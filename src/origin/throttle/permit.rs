@@ -1,4 +1,4 @@
-//! The place of a fetch that runs, held until its body ends.
+//! The permit of a running fetch, held until the body ends.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::throttle::Shared;
 use crate::message::body::Body;
 use crate::message::url::CanonicalUrl;
 
-/// One of the concurrent fetches of an origin; dropping it gives it back.
+/// One of the concurrent fetches from an origin. Dropping it returns the permit.
 pub(super) struct Place {
     pub(super) shared: Arc<Shared>,
     pub(super) origin: CanonicalUrl,
@@ -19,13 +19,13 @@ impl Drop for Place {
     }
 }
 
-/// A body that holds a place.
+/// A body that holds a permit.
 struct Held {
     body: Body,
     place: Option<Place>,
 }
 
-/// The body, which gives the place back when it ends, fails or is dropped.
+/// Wraps a body so that it returns the permit when it ends, fails or is dropped.
 pub(super) fn held(body: Body, place: Place) -> Body {
     if body.as_bytes().is_some() || body.is_empty() {
         return body;
@@ -38,7 +38,7 @@ impl Read for Held {
         let read = self.body.read(buffer);
         let is_over = match &read {
             Ok(0) => !buffer.is_empty(),
-            // A reader that knows the length does not read on to see the end.
+            // A reader that knows the length does not read once more to see the end.
             Ok(_) => self.body.is_empty(),
             Err(error) => error.kind() != io::ErrorKind::Interrupted,
         };

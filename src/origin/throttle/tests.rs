@@ -1,4 +1,4 @@
-//! Requests to origins, with a clock that is moved by hand.
+//! Requests to origins, with a manual clock.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -19,14 +19,14 @@ use crate::message::url::CanonicalUrl;
 
 const URL: &str = "http://example.com/a";
 
-/// Longer than any test takes: what waits is woken, and does not wake by itself.
+/// Longer than any test takes: waiting requests must be woken, because they do not time out.
 const LONG: Duration = Duration::from_secs(60);
 
 struct Scene {
     polite: Throttle,
     clock: Arc<ManualClock>,
     stats: Arc<Stats>,
-    /// The number of peers of weight 1, of which this is one.
+    /// The number of peers with weight 1, including this one.
     peers: Arc<AtomicU32>,
 }
 
@@ -58,7 +58,7 @@ impl Scene {
     }
 }
 
-/// An origin whose bodies come as streams.
+/// An origin whose bodies are streams.
 fn streaming() -> impl RoundTrip {
     RoundTripFn(|_| Ok(Response::new(Body::from_reader(&b"hello"[..], Some(5)))))
 }
@@ -70,7 +70,7 @@ fn no_more_are_sent_than_the_rate_allows() {
         scene.get(URL).unwrap();
     }
     scene.is_refused(URL, Duration::from_millis(500));
-    // Another origin has a budget of its own: another host, port or scheme.
+    // Each scheme, host and port has a limit of its own.
     for url in ["http://example.org/a", "http://example.com:81/a", "https://example.com/a"] {
         scene.get(url).unwrap();
     }
@@ -142,7 +142,7 @@ fn what_fails_and_what_panics_gives_its_place_back() {
     let mut body = scene.get(URL).unwrap().into_body();
     body.read(&mut [0; 5]).unwrap_err();
     let whole = scene.get(URL).unwrap();
-    // What is in memory is at its end.
+    // A body in memory has ended already.
     scene.get(URL).unwrap();
     assert_eq!(whole.into_body().as_bytes().unwrap(), "in memory");
 }
@@ -154,7 +154,7 @@ fn what_ends_with_its_connection_still_says_so() {
     assert!(!scene.get(URL).unwrap().body().end_is_proven());
 }
 
-/// An origin that tells in which order requests come, each of which has its place until the test ends it.
+/// An origin that reports the order of requests. Each request keeps its permit until the test ends it.
 fn in_turn() -> (impl RoundTrip, mpsc::Receiver<(String, mpsc::Sender<()>)>) {
     let (came, coming) = mpsc::channel();
     let came = Mutex::new(came);
@@ -175,7 +175,7 @@ fn who_has_waited_longest_goes_first() {
         for number in 0..8 {
             let scene = &scene;
             scope.spawn(move || scene.get(&format!("http://example.com/{number}")).unwrap());
-            // The next one comes when this one waits.
+            // The next request starts once this one waits.
             while scene.polite.waiting() < number {
                 thread::yield_now();
             }
@@ -215,7 +215,7 @@ fn too_many_do_not_wait() {
             scene.is_refused(URL, Duration::from_secs(1));
             drop(end);
             first.join().unwrap().unwrap();
-            // They take their turns in the order in which they came, which need not be this one.
+            // The order of arrival may differ from the order of the threads.
             for _ in 0..allowed {
                 drop(coming.recv_timeout(LONG).unwrap());
             }
@@ -269,7 +269,7 @@ fn an_origin_that_asked_for_time_is_not_asked_again_before_then() {
         });
         let scene = Scene::new(OriginLimits::new(), origin);
         assert_eq!(scene.get(URL).unwrap().status(), status);
-        // Wherever on that origin, and at once.
+        // The pause applies to every path of that origin, without a wait.
         scene.is_refused("http://example.com/b", Duration::from_secs(seconds));
         assert_eq!(scene.get("http://example.org/").unwrap().status(), 200);
         scene.pass(seconds * 1_000 - 1);
@@ -305,7 +305,7 @@ fn who_waits_when_the_origin_asks_for_time_waits_no_longer() {
     });
 }
 
-/// An origin that asks all who show this credential for time, and answers all others.
+/// An origin that responds with 429 to requests with this credential, and with 200 to all others.
 fn limiting(credential: Option<&'static str>) -> impl RoundTrip {
     RoundTripFn(move |request: Request<Body>| {
         let shown = request.headers().get("authorization").map(|value| value.to_str().unwrap());

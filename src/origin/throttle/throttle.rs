@@ -1,4 +1,4 @@
-//! The [`RoundTrip`] before an origin that holds requests back.
+//! The [`RoundTrip`] in front of an origin that delays or refuses requests.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -25,10 +25,11 @@ use crate::message::round_trip::RoundTrip;
 use crate::message::stats::Stats;
 use crate::message::url::CanonicalUrl;
 
-/// A [`RoundTrip`] that asks no origin for more than it may, by [`OriginLimits`].
+/// A [`RoundTrip`] that limits the requests to each origin by [`OriginLimits`].
 ///
-/// It belongs between a [`HttpCache`](crate::HttpCache) and what fetches; a [`Peer`](crate::Peer) has one there already,
-/// which keeps to that peer's share of the pool's limits. This one knows of no pool: its limits are its own.
+/// It belongs between an [`HttpCache`](crate::HttpCache) and the [`Origin`](crate::Origin). A
+/// [`Peer`](crate::Peer) contains one that uses the peer's share of the pool's limits. A `Throttle` that you
+/// create is not part of a pool and uses the whole limits.
 ///
 /// ```
 /// use forwardcache::{Body, HttpCache, Throttle, OriginLimits, RoundTrip, RoundTripFn};
@@ -45,28 +46,28 @@ use crate::message::url::CanonicalUrl;
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
 ///
-/// Cloning it is cheap and gives the same one.
+/// Cloning is cheap, and clones share their limits.
 #[derive(Clone)]
 pub struct Throttle {
     shared: Arc<Shared>,
     next: Arc<dyn RoundTrip>,
 }
 
-/// Says which part of the limits is this peer's at the moment. It is called before every fetch if there are limits, so
-/// it must be cheap, and must not block.
+/// Returns the current share of this peer. It is called before every fetch if there are limits, so it must be
+/// cheap and must not block.
 type ShareNow = Box<dyn Fn() -> Share + Send + Sync>;
 
-/// What all clones share.
+/// The state that all clones share.
 pub(super) struct Shared {
     options: OriginLimits,
     limits: Limits,
     clock: Arc<dyn Clock>,
     stats: Arc<Stats>,
     share: ShareNow,
-    /// Keys the digests of credentials.
+    /// The key for the digests of credentials.
     credentials: RandomState,
     tickets: AtomicU64,
-    /// The greatest number of waiting requests, for all origins together.
+    /// The largest number of waiting requests, for all origins together.
     most_waiting: AtomicUsize,
     state: Mutex<State>,
     /// Notified of every change that a waiting request may wait for.
@@ -81,18 +82,18 @@ struct State {
     waiting: usize,
 }
 
-/// The shortest wait: so that a clock that stands still is not read without end.
+/// The shortest wait, so that a manual clock that stands still causes no busy loop.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The longest wait before a request looks again: nothing notifies it when the pool changes.
+/// The longest wait before a request checks again, because no notification is sent when the pool changes.
 const LONGEST: Duration = Duration::from_secs(1);
 
 impl Throttle {
-    /// Stands before `next`.
+    /// Creates a throttle in front of `next`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] for a limit that makes no sense.
+    /// [`ErrorKind::BadOption`] if a limit is out of range.
     pub fn new(next: impl RoundTrip + 'static, origin_limits: OriginLimits) -> Result<Self> {
         let (clock, whole) = (Arc::new(SystemClock), Box::new(|| Share::WHOLE));
         Self::made_of(Arc::new(next), origin_limits, clock, Arc::default(), whole)
@@ -120,20 +121,22 @@ impl Throttle {
         Ok(Self { shared: Arc::new(shared), next })
     }
 
-    /// How many fetches from this origin may run at a time at this moment: the share of this peer in
-    /// [`OriginLimits::concurrent`], at least 1; `None` without a limit. A scheduler that starts no more of them never
-    /// has a thread wait for a place. It is cheap, and never blocks. Today it is the same for all origins.
+    /// Returns how many fetches from this origin may run at the same time: this peer's current share of
+    /// [`OriginLimits::concurrent`], at least 1. `None` without a limit.
+    ///
+    /// A scheduler that never starts more fetches never blocks a thread on a permit. The call is cheap and
+    /// never blocks. Currently, the result is the same for all origins.
     #[must_use]
     pub fn concurrency_share(&self, _origin: &CanonicalUrl) -> Option<u32> {
         self.shared.limits.concurrent.and_then(|_| self.shared.limits_now().concurrent)
     }
 
-    /// Lets no more than this many requests wait, for all origins together.
+    /// Limits the number of waiting requests, for all origins together.
     pub(crate) fn limit_waiting(&self, most: usize) {
         self.shared.most_waiting.fetch_min(most, Ordering::Relaxed);
     }
 
-    /// One with this clock, for tests elsewhere.
+    /// Creates a throttle with this clock and without a pool, for tests of other modules.
     #[cfg(test)]
     pub(crate) fn alone(
         next: impl RoundTrip + 'static,
@@ -173,20 +176,20 @@ impl RoundTrip for Throttle {
 }
 
 impl Shared {
-    /// The share of this peer at this moment. Where there are no limits, there is nothing to share.
+    /// Returns the limits of this peer at this moment. If there are no limits, the share is not computed.
     fn limits_now(&self) -> Limits {
         if self.limits.is_none() { self.limits } else { self.limits.share((self.share)()) }
     }
 
-    /// The requests that a pause holds back together with this one.
+    /// Returns the scope of pauses that apply to this request.
     fn scope(&self, target: &CanonicalUrl, headers: &HeaderMap) -> Scope {
         let credential = list::joined(headers, &AUTHORIZATION).filter(|_| !self.options.pause_origins);
         let credential = credential.map(|credential| self.credentials.hash_one(credential));
         Scope { origin: target.origin(), credential }
     }
 
-    /// Waits for a place, as long as there is a chance of one, and no longer than this limit. No place is needed where
-    /// there are no limits.
+    /// Waits for a permit, at most for `limit`, and fails early if the wait would be in vain. `None` if there
+    /// are no limits and no permit is needed.
     fn enter(self: &Arc<Self>, scope: &Scope, limit: Option<Duration>) -> Result<Option<Place>> {
         let begun = Instant::now();
         let patience = limit.into_iter().chain([self.options.patience]).min().unwrap_or_default();
@@ -233,7 +236,7 @@ impl Shared {
         Error::new(ErrorKind::OriginBusy, text).with_retry_after(after)
     }
 
-    /// Notes the response of an origin.
+    /// Updates the pauses after a response.
     fn answered(&self, scope: &Scope, status: StatusCode, headers: &HeaderMap) {
         let longest = self.options.longest_pause;
         if longest.is_zero() {
@@ -242,7 +245,7 @@ impl Shared {
         let now = self.clock.now();
         let pause = self.state.lock().pauses.answered(scope, status, headers, longest, now);
         if let Some(left) = pause {
-            // Requests that wait are refused now.
+            // Waiting requests are refused now.
             self.changed.notify_all();
             debug!("{} answered {}: a pause of {} ms", scope.origin, status.as_u16(), left.as_millis());
         }
@@ -256,7 +259,7 @@ impl Shared {
     }
 }
 
-/// A request that waits; dropping it takes the request out of the queue.
+/// A waiting request. Dropping it removes the request from the queue.
 struct Turn<'a> {
     shared: &'a Shared,
     origin: &'a CanonicalUrl,
@@ -271,7 +274,7 @@ impl Drop for Turn<'_> {
             origin.leave(self.ticket);
         }
         drop(state);
-        // Another request is the first in the queue now.
+        // Another request is now the first in the queue.
         self.shared.changed.notify_all();
     }
 }

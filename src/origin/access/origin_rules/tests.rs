@@ -53,7 +53,7 @@ fn what_a_url_says() {
         ("allow:example.com:80", "https://example.com/", UNLISTED),
         ("allow:example.com:8000-8999", "https://example.com:8999/", OK),
         ("allow:example.com:8000-8999", "https://example.com:9000/", UNLISTED),
-        // A name may lead to what is listed, and that is known later.
+        // A name may resolve to an allowed address, which is checked later.
         ("allow:10.0.0.0/8", "http://example.com/", OK),
         ("allow:10.0.0.0/8:8080", "http://example.com/", UNLISTED),
         ("allow:10.0.0.0/8", "http://10.1.2.3/", OK),
@@ -98,7 +98,7 @@ fn where_a_name_leads() {
         ("public", "0.0.0.0", class(Unspecified)),
         ("public", "::ffff:8.8.8.8", class(Embedded)),
         ("public", "2002:808:808::1", class(Embedded)),
-        // A host that is allowed by its name does not get further than any other.
+        // A host that is allowed by name gets no further than any other host.
         ("public,allow:a.example", "10.0.0.1", class(Private)),
         ("public,allow:a.example", "169.254.169.254", class(CloudMetadata)),
         ("public,allow:*", "127.0.0.1", class(Loopback)),
@@ -106,7 +106,7 @@ fn where_a_name_leads() {
         ("allow:a.example", "10.0.0.1", class(Private)),
         ("any,allow:a.example", "10.0.0.1", OK),
         ("any,allow:a.example", "169.254.1.1", class(LinkLocal)),
-        // Unless the rule says where that is.
+        // A rule with addresses allows a host at those addresses.
         ("public,allow:a.example@private", "10.0.0.1", OK),
         ("public,allow:a.example@private", "127.0.0.1", class(Loopback)),
         ("public,allow:a.example@private", "8.8.8.8", OK),
@@ -121,7 +121,7 @@ fn where_a_name_leads() {
         ("public,allow:loopback", "::ffff:127.0.0.1", class(Embedded)),
         ("public,allow:embedded", "::ffff:127.0.0.1", OK),
         ("public,allow:[::ffff:0:0/96]", "::ffff:127.0.0.1", OK),
-        // What has to be named.
+        // Link-local and metadata addresses must be named.
         ("any,allow:any", "169.254.169.254", class(CloudMetadata)),
         ("any,allow:0.0.0.0/0", "169.254.169.254", class(CloudMetadata)),
         ("any,allow:0.0.0.0/0", "169.254.1.1", class(LinkLocal)),
@@ -136,7 +136,7 @@ fn where_a_name_leads() {
         ("any,allow:embedded", "::ffff:169.254.169.254", class(Embedded)),
         ("any,allow:[::/0]", "64:ff9b::169.254.169.254", class(Embedded)),
         ("any,allow:shared-space,allow:private", "100.100.100.200", class(CloudMetadata)),
-        // The first that matches.
+        // The first rule that matches decides.
         ("any,deny:loopback", "127.0.0.1", DENIED),
         ("any,deny:loopback", "::ffff:127.0.0.1", DENIED),
         ("any,deny:loopback,allow:a.example", "127.0.0.1", DENIED),
@@ -153,7 +153,7 @@ fn where_a_name_leads() {
     }
 }
 
-/// No spelling of an address gets past: it is no URL, or it is the address that it is.
+/// Every spelling of a forbidden address is either not a valid URL, or is recognised as that address.
 #[test]
 fn every_spelling_of_a_forbidden_address() {
     for host in [
@@ -286,7 +286,7 @@ fn trusted_servers_may_be_anywhere() {
 }
 
 proptest! {
-    /// Whatever the rules say by name, `public` never gets to an address that is not.
+    /// Rules about names never let `public` reach an address that is not public.
     #[test]
     fn no_rule_about_names_opens_an_address(
         address: IpAddr,
