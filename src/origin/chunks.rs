@@ -6,14 +6,14 @@
 use crate::base::error::{Error, ErrorKind, Result};
 
 /// The longest chunk-size line (with extensions) or trailer line, in bytes.
-const LONGEST_LINE: usize = 8 << 10;
+const MAX_LINE_BYTES: usize = 8 << 10;
 
 /// The largest size of all trailers together, in bytes.
-const LONGEST_TRAILERS: usize = 64 << 10;
+const MAX_TRAILER_BYTES: usize = 64 << 10;
 
 /// The parser's position in the coding.
 #[derive(Debug)]
-enum Place {
+enum State {
     /// In the line with a chunk size.
     Size,
     /// In chunk data; the value is the number of bytes still to read.
@@ -27,19 +27,19 @@ enum Place {
 
 /// An incremental parser of the chunked coding.
 #[derive(Debug)]
-pub(super) struct Chunks {
-    place: Place,
+pub(super) struct ChunkParser {
+    state: State,
     line: Vec<u8>,
 }
 
-impl Chunks {
+impl ChunkParser {
     pub(super) const fn new() -> Self {
-        Self { place: Place::Size, line: Vec::new() }
+        Self { state: State::Size, line: Vec::new() }
     }
 
     /// Whether the parser has read the end of the body.
-    pub(super) const fn have_ended(&self) -> bool {
-        matches!(self.place, Place::End)
+    pub(super) const fn has_ended(&self) -> bool {
+        matches!(self.state, State::End)
     }
 
     /// Parses `input`, appends the normalised coding to `out`, and returns the number of input bytes that
@@ -50,40 +50,40 @@ impl Chunks {
     /// [`ErrorKind::BadResponse`] if the input is not valid chunked coding or a line is too long.
     pub(super) fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize> {
         let mut rest = input;
-        while !rest.is_empty() && !self.have_ended() {
-            if let Place::Data(left) = &mut self.place {
+        while !rest.is_empty() && !self.has_ended() {
+            if let State::Data(left) = &mut self.state {
                 let count = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
                 out.extend_from_slice(&rest[..count]);
                 rest = &rest[count..];
                 *left -= count as u64;
                 if *left == 0 {
-                    self.place = Place::DataEnd;
+                    self.state = State::DataEnd;
                 }
                 continue;
             }
             if !self.take_line(&mut rest)? {
                 break;
             }
-            self.place = match self.place {
-                Place::DataEnd if self.line.is_empty() => {
+            self.state = match self.state {
+                State::DataEnd if self.line.is_empty() => {
                     out.extend_from_slice(b"\r\n");
-                    Place::Size
+                    State::Size
                 }
-                Place::Size => match size(&self.line)? {
-                    0 => Place::Trailers(0),
+                State::Size => match size(&self.line)? {
+                    0 => State::Trailers(0),
                     size => {
                         out.extend_from_slice(format!("{size:x}\r\n").as_bytes());
-                        Place::Data(size)
+                        State::Data(size)
                     }
                 },
-                Place::Trailers(_) if self.line.is_empty() => {
+                State::Trailers(_) if self.line.is_empty() => {
                     out.extend_from_slice(b"0\r\n\r\n");
-                    Place::End
+                    State::End
                 }
-                Place::Trailers(length) if length + self.line.len() <= LONGEST_TRAILERS => {
-                    Place::Trailers(length + self.line.len())
+                State::Trailers(length) if length + self.line.len() <= MAX_TRAILER_BYTES => {
+                    State::Trailers(length + self.line.len())
                 }
-                _ => return Err(bad()),
+                _ => return Err(invalid()),
             };
             self.line.clear();
         }
@@ -97,8 +97,8 @@ impl Chunks {
         let (taken, rest) = input.split_at(end.map_or(input.len(), |at| at + 1));
         self.line.extend_from_slice(taken);
         *input = rest;
-        if self.line.len() > LONGEST_LINE || (end.is_some() && !self.line.ends_with(b"\r\n")) {
-            return Err(bad());
+        if self.line.len() > MAX_LINE_BYTES || (end.is_some() && !self.line.ends_with(b"\r\n")) {
+            return Err(invalid());
         }
         if end.is_some() {
             self.line.truncate(self.line.len() - 2);
@@ -114,11 +114,11 @@ fn size(line: &[u8]) -> Result<u64> {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
     let size = is_number.then(|| u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
     // Buffers are indexed by `usize`.
-    size.flatten().filter(|size| usize::try_from(*size).is_ok()).ok_or_else(bad)
+    size.flatten().filter(|size| usize::try_from(*size).is_ok()).ok_or_else(invalid)
 }
 
-fn bad() -> Error {
-    Error::new(ErrorKind::BadResponse, "the body is not framed as announced: it is not in chunks")
+fn invalid() -> Error {
+    Error::new(ErrorKind::BadResponse, "the body of the response is not valid chunked coding")
 }
 
 #[cfg(test)]
@@ -126,11 +126,11 @@ mod tests {
     use super::*;
 
     fn read(coded: &[u8], step: usize) -> Result<(String, usize, bool)> {
-        let (mut chunks, mut out, mut taken) = (Chunks::new(), Vec::new(), 0);
+        let (mut chunks, mut out, mut taken) = (ChunkParser::new(), Vec::new(), 0);
         for piece in coded.chunks(step) {
             taken += chunks.push(piece, &mut out)?;
         }
-        Ok((String::from_utf8(out).unwrap(), taken, chunks.have_ended()))
+        Ok((String::from_utf8(out).unwrap(), taken, chunks.has_ended()))
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
         {
             assert_eq!(read(coded.as_bytes(), 100).unwrap_err().kind(), ErrorKind::BadResponse, "{coded:?}");
         }
-        assert!(read(&[b'1'; LONGEST_LINE + 1], 100).is_err());
+        assert!(read(&[b'1'; MAX_LINE_BYTES + 1], 100).is_err());
         let trailers = format!("0\r\n{}", "a: b\r\n".repeat(20_000));
         assert!(read(trailers.as_bytes(), 100).is_err());
     }

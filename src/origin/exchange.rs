@@ -33,16 +33,16 @@ pub(super) struct Exchange {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Terms {
     /// The deadline for name lookup, connection, TLS handshake, response head and retry together.
-    pub(super) head_by: Option<Instant>,
+    pub(super) head_deadline: Option<Instant>,
     /// For a request with content: the longest time from the last content byte sent to the end of the
     /// response head.
-    pub(super) head_after_content: Option<Duration>,
+    pub(super) head_timeout_after_content: Option<Duration>,
     /// The longest time from the first byte of the response head to its end.
-    pub(super) whole_head: Option<Duration>,
+    pub(super) head_read_timeout: Option<Duration>,
     /// The longest time to connect.
-    pub(super) connect: Option<Duration>,
+    pub(super) connect_timeout: Option<Duration>,
     /// The deadline for the whole exchange, including the body.
-    pub(super) whole_by: Option<Instant>,
+    pub(super) whole_deadline: Option<Instant>,
     /// Whether the method is `HEAD`, whose response has no body.
     pub(super) is_head: bool,
     pub(super) head_limits: HeadLimits,
@@ -56,7 +56,7 @@ struct State {
     /// The socket in use, while its connection belongs to this exchange.
     socket: Option<Arc<TcpStream>>,
     /// The time when request content was last sent.
-    sent: Option<Instant>,
+    last_sent: Option<Instant>,
     head: Option<Head>,
     /// The time when the first bytes of the head arrived.
     head_began: Option<Instant>,
@@ -68,7 +68,7 @@ enum Phase {
     #[default]
     Head,
     Body {
-        silence: Option<Duration>,
+        max_silence: Option<Duration>,
     },
 }
 
@@ -84,21 +84,21 @@ impl Exchange {
 
     /// Makes this the current exchange of the thread until the guard is dropped. A nested request has its own
     /// exchange.
-    pub(super) fn enter(self: &Arc<Self>) -> Entered {
-        Entered { before: CURRENT.replace(Some(Arc::clone(self))) }
+    pub(super) fn enter(self: &Arc<Self>) -> CurrentGuard {
+        CurrentGuard { previous: CURRENT.replace(Some(Arc::clone(self))) }
     }
 
     /// Shuts down the socket when the request is cancelled, as long as the guard lives.
-    pub(super) fn watched(self: Arc<Self>) -> Running {
+    pub(super) fn cancellable(self: Arc<Self>) -> CancellableExchange {
         let hook = self.terms.cancellation.as_ref().map(|cancellation| {
             let exchange = Arc::clone(&self);
-            cancellation.on_cancel(move || exchange.shut())
+            cancellation.on_cancel(move || exchange.shut_down())
         });
-        Running { exchange: self, _hook: hook }
+        CancellableExchange { exchange: self, _hook: hook }
     }
 
-    fn shut(&self) {
-        // The lock prevents that the connection is returned to the pool at the same time. `shutdown` does not
+    fn shut_down(&self) {
+        // The lock keeps the connection from being returned to the pool meanwhile. `shutdown` does not
         // block.
         if let Some(socket) = &self.state.lock().socket {
             let _ = socket.shutdown(Shutdown::Both);
@@ -106,12 +106,12 @@ impl Exchange {
     }
 
     /// Records the socket that this exchange uses from now on.
-    pub(super) fn take(&self, socket: &Arc<TcpStream>) {
+    pub(super) fn attach_socket(&self, socket: &Arc<TcpStream>) {
         self.state.lock().socket = Some(Arc::clone(socket));
     }
 
     /// Forgets this socket, so that a later cancellation does not shut it down.
-    pub(super) fn give_back(&self, socket: &Arc<TcpStream>) {
+    pub(super) fn detach_socket(&self, socket: &Arc<TcpStream>) {
         let mut state = self.state.lock();
         if state.socket.as_ref().is_some_and(|own| Arc::ptr_eq(own, socket)) {
             state.socket = None;
@@ -125,48 +125,48 @@ impl Exchange {
     /// # Errors
     ///
     /// [`ErrorKind::Cancelled`] if the request was cancelled.
-    pub(super) fn check(&self) -> Result<(), ureq::Error> {
-        if self.is_cancelled() { Err(ureq::Error::Other(Box::new(cancelled()))) } else { Ok(()) }
+    pub(super) fn check_cancelled(&self) -> Result<(), ureq::Error> {
+        if self.is_cancelled() { Err(ureq::Error::Other(Box::new(cancelled_error()))) } else { Ok(()) }
     }
 
     /// Returns the deadline for the next wait on the socket; `None` if there is no limit.
-    pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let state = self.state.lock();
         let limit = match state.phase {
             Phase::Head => {
-                let after_content = self.terms.head_after_content;
-                let renewed = after_content.and_then(|limit| state.sent.unwrap_or(now).checked_add(limit));
-                let whole = self.terms.whole_head.zip(state.head_began);
+                let after_content = self.terms.head_timeout_after_content;
+                let renewed = after_content.and_then(|limit| state.last_sent.unwrap_or(now).checked_add(limit));
+                let whole = self.terms.head_read_timeout.zip(state.head_began);
                 let whole = whole.and_then(|(limit, began)| began.checked_add(limit));
-                self.terms.head_by.into_iter().chain(renewed).chain(whole).min()
+                self.terms.head_deadline.into_iter().chain(renewed).chain(whole).min()
             }
-            Phase::Body { silence } => silence.and_then(|silence| now.checked_add(silence)),
+            Phase::Body { max_silence } => max_silence.and_then(|max_silence| now.checked_add(max_silence)),
         };
-        limit.into_iter().chain(self.terms.whole_by).min()
+        limit.into_iter().chain(self.terms.whole_deadline).min()
     }
 
     /// Whether the deadline for the whole exchange has passed.
-    pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.terms.whole_by.is_some_and(|whole_by| now >= whole_by)
+    pub(super) fn is_past_whole_deadline(&self, now: Instant) -> bool {
+        self.terms.whole_deadline.is_some_and(|whole_deadline| now >= whole_deadline)
     }
 
     /// Records that the socket accepted some bytes of the request.
-    pub(super) fn sent(&self, now: Instant) {
-        if self.terms.head_after_content.is_some() {
-            self.state.lock().sent = Some(now);
+    pub(super) fn note_sent(&self, now: Instant) {
+        if self.terms.head_timeout_after_content.is_some() {
+            self.state.lock().last_sent = Some(now);
         }
     }
 
     /// Records when an incomplete head began to arrive; `None` clears the time. An interim response does not
     /// start the clock for the final response.
-    pub(super) fn head_began(&self, since: Option<Instant>) {
+    pub(super) fn note_head_began(&self, since: Option<Instant>) {
         let began = &mut self.state.lock().head_began;
         *began = since.map(|since| began.unwrap_or(since));
     }
 
     /// Passes an interim response to the caller. 100 (Continue) is not passed on: the server answers `Expect`
     /// for its own clients.
-    pub(super) fn tell(&self, interim: &Interim) {
+    pub(super) fn pass_on_interim(&self, interim: &Interim) {
         if let Some(on_interim) = &self.terms.on_interim
             && interim.status != StatusCode::CONTINUE
         {
@@ -177,13 +177,13 @@ impl Exchange {
     /// Whether the head takes too long from its first byte on.
     pub(super) fn is_head_too_slow(&self, now: Instant) -> bool {
         let state = self.state.lock();
-        let times = self.terms.whole_head.zip(state.head_began);
+        let timeouts = self.terms.head_read_timeout.zip(state.head_began);
         state.head.is_none()
-            && times.is_some_and(|(limit, began)| now.saturating_duration_since(began) >= limit)
+            && timeouts.is_some_and(|(limit, began)| now.saturating_duration_since(began) >= limit)
     }
 
     /// Stores the head that the transport has read.
-    pub(super) fn put_head(&self, head: Head) {
+    pub(super) fn set_head(&self, head: Head) {
         self.state.lock().head = Some(head);
     }
 
@@ -191,32 +191,32 @@ impl Exchange {
         self.state.lock().head.take()
     }
 
-    /// Starts the body phase. `silence` limits the time without any byte from the origin.
-    pub(super) fn begin_body(&self, silence: Option<Duration>) {
-        self.state.lock().phase = Phase::Body { silence };
+    /// Starts the body phase. `max_silence` limits the time without any byte from the origin.
+    pub(super) fn begin_body(&self, max_silence: Option<Duration>) {
+        self.state.lock().phase = Phase::Body { max_silence };
     }
 }
 
 /// The error of a cancelled exchange.
-pub(super) fn cancelled() -> Error {
-    Error::new(ErrorKind::Cancelled, "the fetch was cancelled")
+pub(super) fn cancelled_error() -> Error {
+    Error::new(ErrorKind::Cancelled, "the request was cancelled")
 }
 
 /// An exchange whose socket is shut down when its request is cancelled.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct CancellableExchange {
     pub(super) exchange: Arc<Exchange>,
     _hook: Option<CancelHook>,
 }
 
 /// Restores the previous exchange of the thread when dropped.
-pub(super) struct Entered {
-    before: Option<Arc<Exchange>>,
+pub(super) struct CurrentGuard {
+    previous: Option<Arc<Exchange>>,
 }
 
-impl Drop for Entered {
+impl Drop for CurrentGuard {
     fn drop(&mut self) {
-        drop(CURRENT.replace(self.before.take()));
+        drop(CURRENT.replace(self.previous.take()));
     }
 }
 
@@ -234,38 +234,38 @@ mod tests {
     fn an_attempt_has_one_deadline_and_a_body_a_limit_of_silence() {
         let now = Instant::now();
         let at = |seconds| Some(now + Duration::from_secs(seconds));
-        let terms = Terms { head_by: at(60), whole_by: at(100), ..Terms::default() };
+        let terms = Terms { head_deadline: at(60), whole_deadline: at(100), ..Terms::default() };
         let running = exchange(terms.clone());
-        assert_eq!(running.wait_until(now + Duration::from_secs(59)), at(60));
+        assert_eq!(running.next_deadline(now + Duration::from_secs(59)), at(60));
         running.begin_body(Some(Duration::from_secs(30)));
-        assert_eq!(running.wait_until(now + Duration::from_secs(61)), at(91));
-        assert_eq!(running.wait_until(now + Duration::from_secs(80)), at(100));
+        assert_eq!(running.next_deadline(now + Duration::from_secs(61)), at(91));
+        assert_eq!(running.next_deadline(now + Duration::from_secs(80)), at(100));
         assert!(
-            !running.is_over(now + Duration::from_secs(99))
-                && running.is_over(now + Duration::from_secs(100))
+            !running.is_past_whole_deadline(now + Duration::from_secs(99))
+                && running.is_past_whole_deadline(now + Duration::from_secs(100))
         );
         running.begin_body(None);
-        assert_eq!(running.wait_until(now), at(100));
+        assert_eq!(running.next_deadline(now), at(100));
         // While content is being sent, each write restarts the time for the head.
-        let sending = Terms { head_by: None, head_after_content: Some(Duration::from_secs(60)), ..terms };
+        let sending = Terms { head_deadline: None, head_timeout_after_content: Some(Duration::from_secs(60)), ..terms };
         let sending = exchange(sending);
-        sending.sent(now + Duration::from_secs(20));
-        assert_eq!(sending.wait_until(now + Duration::from_secs(25)), at(80));
+        sending.note_sent(now + Duration::from_secs(20));
+        assert_eq!(sending.next_deadline(now + Duration::from_secs(25)), at(80));
     }
 
     #[test]
     fn the_time_for_a_whole_head_is_that_of_the_final_one() {
         let now = Instant::now();
-        let terms = Terms { whole_head: Some(Duration::from_secs(1)), ..Terms::default() };
+        let terms = Terms { head_read_timeout: Some(Duration::from_secs(1)), ..Terms::default() };
         let running = exchange(terms);
         let later = now + Duration::from_secs(2);
-        running.head_began(Some(now));
-        running.head_began(Some(later));
+        running.note_head_began(Some(now));
+        running.note_head_began(Some(later));
         assert!(running.is_head_too_slow(later));
         // The bytes so far were a complete interim response.
-        running.head_began(None);
-        assert!(!running.is_head_too_slow(later) && running.wait_until(later).is_none());
-        running.head_began(Some(later));
+        running.note_head_began(None);
+        assert!(!running.is_head_too_slow(later) && running.next_deadline(later).is_none());
+        running.note_head_began(Some(later));
         assert!(!running.is_head_too_slow(later));
     }
 
@@ -294,13 +294,13 @@ mod tests {
         let (kept, returned) = (connect(), connect());
         let cancellation = Cancellation::new();
         let terms = Terms { cancellation: Some(cancellation.clone()), ..Terms::default() };
-        let running = exchange(terms).watched();
-        running.exchange.take(&returned);
-        running.exchange.give_back(&returned);
-        running.exchange.take(&kept);
+        let running = exchange(terms).cancellable();
+        running.exchange.attach_socket(&returned);
+        running.exchange.detach_socket(&returned);
+        running.exchange.attach_socket(&kept);
         cancellation.cancel();
         assert_eq!((&*kept).read(&mut [0]).unwrap(), 0);
-        assert!(running.exchange.check().is_err());
+        assert!(running.exchange.check_cancelled().is_err());
         (&*returned).write_all(b"x").unwrap();
     }
 }

@@ -8,24 +8,33 @@ use crate::message::header::list;
 /// What delimits the body (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    Nothing,
+    /// The response has no body.
+    NoBody,
+    /// `Content-Length`, in bytes.
     Length(u64),
+    /// `Transfer-Encoding: chunked`.
     Chunked,
-    Connection,
+    /// The end of the connection.
+    UntilClose,
 }
 
-pub(super) fn of(
+/// Determines the framing of a response. `is_head` is whether the request's method is `HEAD`.
+///
+/// # Errors
+///
+/// A message if the framing is invalid or ambiguous.
+pub(super) fn determine(
     status: StatusCode,
     version: Version,
     headers: &HeaderMap,
     is_head: bool,
 ) -> Result<Framing, &'static str> {
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err("the response switches protocols, which nobody asked for");
+        return Err("the response switches protocols, although the request did not ask for that");
     }
     // These responses never have a body, whatever their header fields say (RFC 9112 section 6.3).
     if is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        return Ok(Framing::Nothing);
+        return Ok(Framing::NoBody);
     }
     if headers.contains_key(header::TRANSFER_ENCODING) {
         // Recipients that disagree about the end of the body allow response smuggling.
@@ -43,12 +52,12 @@ pub(super) fn of(
         return Ok(Framing::Chunked);
     }
     if !headers.contains_key(header::CONTENT_LENGTH) {
-        return Ok(Framing::Connection);
+        return Ok(Framing::UntilClose);
     }
     match content_length(headers) {
-        Some(0) => Ok(Framing::Nothing),
+        Some(0) => Ok(Framing::NoBody),
         Some(length) => Ok(Framing::Length(length)),
-        None => Err("the response has a bad Content-Length"),
+        None => Err("the response has an invalid Content-Length"),
     }
 }
 
@@ -69,7 +78,7 @@ fn number(member: &[u8]) -> Option<u64> {
 /// Merges a repeated `Content-Length` into one (RFC 9110 section 8.6). Removes an invalid one, and one beside
 /// `Transfer-Encoding` (RFC 9112 section 6.3). `headers` are those received, before hop-by-hop fields are
 /// removed.
-pub(super) fn keep_one_length(headers: &mut HeaderMap) {
+pub(super) fn merge_content_length(headers: &mut HeaderMap) {
     if !headers.contains_key(header::CONTENT_LENGTH) {
         return;
     }
@@ -79,12 +88,12 @@ pub(super) fn keep_one_length(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether the connection closes after the response (RFC 9112 section 9.3).
-pub(super) fn closes(version: Version, headers: &HeaderMap) -> bool {
-    let says = |option: &[u8]| {
+/// Whether the connection closes_connection after the response (RFC 9112 section 9.3).
+pub(super) fn closes_connection(version: Version, headers: &HeaderMap) -> bool {
+    let has_option = |option: &[u8]| {
         list::members_of(headers, &header::CONNECTION).any(|member| member.eq_ignore_ascii_case(option))
     };
-    says(b"close") || (version < Version::HTTP_11 && !says(b"keep-alive"))
+    has_option(b"close") || (version < Version::HTTP_11 && !has_option(b"keep-alive"))
 }
 
 #[cfg(test)]
@@ -96,7 +105,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        of(StatusCode::from_u16(status).unwrap(), version, &headers, false).ok()
+        determine(StatusCode::from_u16(status).unwrap(), version, &headers, false).ok()
     }
 
     #[test]
@@ -109,16 +118,16 @@ mod tests {
             (v11, 200, &[(cl, "7")], Some(Framing::Length(7))),
             (v11, 200, &[(cl, "7, 7")], Some(Framing::Length(7))),
             (v11, 200, &[(cl, "7"), (cl, "7")], Some(Framing::Length(7))),
-            (v11, 200, &[(cl, "0")], Some(Framing::Nothing)),
-            (v11, 200, &[], Some(Framing::Connection)),
-            (v10, 200, &[], Some(Framing::Connection)),
+            (v11, 200, &[(cl, "0")], Some(Framing::NoBody)),
+            (v11, 200, &[], Some(Framing::UntilClose)),
+            (v10, 200, &[], Some(Framing::UntilClose)),
             (v10, 200, &[(cl, "7")], Some(Framing::Length(7))),
             (v11, 200, &[(te, ", chunked,")], Some(Framing::Chunked)),
             (v11, 200, &[(cl, "7,, 7,")], Some(Framing::Length(7))),
-            (v11, 204, &[(cl, "7")], Some(Framing::Nothing)),
-            (v11, 204, &[(te, "chunked"), (cl, "7")], Some(Framing::Nothing)),
-            (v11, 304, &[(cl, "x")], Some(Framing::Nothing)),
-            (v11, 304, &[(cl, "7")], Some(Framing::Nothing)),
+            (v11, 204, &[(cl, "7")], Some(Framing::NoBody)),
+            (v11, 204, &[(te, "chunked"), (cl, "7")], Some(Framing::NoBody)),
+            (v11, 304, &[(cl, "x")], Some(Framing::NoBody)),
+            (v11, 304, &[(cl, "7")], Some(Framing::NoBody)),
             (v11, 200, &[(te, "chunked"), (cl, "7")], None),
             (v11, 200, &[(te, "gzip, chunked")], None),
             (v11, 200, &[(te, "gzip"), (te, "chunked")], None),
@@ -141,14 +150,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("7, 7"));
         headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("7"));
-        keep_one_length(&mut headers);
+        merge_content_length(&mut headers);
         assert_eq!(headers.get_all(header::CONTENT_LENGTH).iter().collect::<Vec<_>>(), ["7"]);
         let mut with_coding = headers.clone();
         with_coding.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        keep_one_length(&mut with_coding);
+        merge_content_length(&mut with_coding);
         assert!(!with_coding.contains_key(header::CONTENT_LENGTH));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("x"));
-        keep_one_length(&mut headers);
+        merge_content_length(&mut headers);
         assert!(headers.is_empty());
     }
 
@@ -162,7 +171,7 @@ mod tests {
         ] {
             let fields = value.map(|value| (header::CONNECTION, HeaderValue::from_static(value)));
             let headers = fields.into_iter().collect::<HeaderMap>();
-            assert_eq!(closes(version, &headers), expected, "{version:?} {value:?}");
+            assert_eq!(closes_connection(version, &headers), expected, "{version:?} {value:?}");
         }
     }
 }

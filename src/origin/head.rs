@@ -41,12 +41,12 @@ impl Head {
     pub(super) fn for_ureq(&self) -> Vec<u8> {
         let mut text = String::from("HTTP/1.1 200 OK\r\n");
         match self.framing {
-            Framing::Nothing => text.push_str("content-length: 0\r\n"),
+            Framing::NoBody => text.push_str("content-length: 0\r\n"),
             Framing::Length(length) => text.push_str(&format!("content-length: {length}\r\n")),
             Framing::Chunked => text.push_str("transfer-encoding: chunked\r\n"),
-            Framing::Connection => {}
+            Framing::UntilClose => {}
         }
-        if framing::closes(self.version, &self.headers) {
+        if framing::closes_connection(self.version, &self.headers) {
             text.push_str("connection: close\r\n");
         }
         text.push_str("\r\n");
@@ -67,14 +67,14 @@ pub(super) struct HeadReader {
     limits: HeadLimits,
     is_head: bool,
     bytes: Vec<u8>,
-    passed_over: usize,
+    interim_bytes: usize,
     interim: Vec<Interim>,
 }
 
 impl HeadReader {
     /// Creates a reader for one response. `is_head` is whether the request's method is `HEAD`.
     pub(super) fn new(limits: HeadLimits, is_head: bool) -> Self {
-        Self { limits, is_head, bytes: Vec::new(), passed_over: 0, interim: Vec::new() }
+        Self { limits, is_head, bytes: Vec::new(), interim_bytes: 0, interim: Vec::new() }
     }
 
     /// Returns the complete interim responses that were not yet taken.
@@ -100,31 +100,31 @@ impl HeadReader {
             self.bytes.extend_from_slice(&input[taken..]);
             let end = end_of_head(&self.bytes, before);
             let length = end.unwrap_or(self.bytes.len());
-            if self.passed_over + length > self.limits.bytes {
-                return Err(bad("the head of the response is too large").because(Cause::Limits));
+            if self.interim_bytes + length > self.limits.bytes {
+                return Err(invalid("the head of the response is too large").because(Cause::Limits));
             }
             let Some(end) = end else {
-                return if may_be_http(&self.bytes) { Ok((input.len(), None)) } else { Err(bad(NOT_HTTP)) };
+                return if may_be_http(&self.bytes) { Ok((input.len(), None)) } else { Err(invalid(NOT_HTTP)) };
             };
             taken += end - before;
             self.bytes.truncate(end);
             let (status, version, mut headers) = parse(&self.bytes, self.limits.fields)?;
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-                self.passed_over += end;
+                self.interim_bytes += end;
                 self.bytes.clear();
                 hop_by_hop::remove(&mut headers);
                 headers.remove(CONTENT_LENGTH);
                 self.interim.push(Interim { status, headers });
                 continue;
             }
-            let framing = framing::of(status, version, &headers, self.is_head).map_err(bad)?;
+            let framing = framing::determine(status, version, &headers, self.is_head).map_err(invalid)?;
             return Ok((taken, Some(Head { status, version, headers, framing })));
         }
         Ok((taken, None))
     }
 }
 
-const NOT_HTTP: &str = "the response is not good HTTP";
+const NOT_HTTP: &str = "the response is not valid HTTP";
 
 /// Whether these bytes can begin a head. Other input is rejected early, because it may never end.
 fn may_be_http(bytes: &[u8]) -> bool {
@@ -146,24 +146,24 @@ fn end_of_head(bytes: &[u8], before: usize) -> Option<usize> {
     })
 }
 
-fn parse(bytes: &[u8], most_fields: usize) -> Result<(StatusCode, Version, HeaderMap)> {
+fn parse(bytes: &[u8], max_fields: usize) -> Result<(StatusCode, Version, HeaderMap)> {
     let lines = head_lines::normalised(bytes);
     // Allocate no more fields than there are lines.
     let lines_of_fields = lines.iter().filter(|byte| **byte == b'\n').count();
-    let mut fields = vec![httparse::EMPTY_HEADER; most_fields.min(lines_of_fields)];
+    let mut fields = vec![httparse::EMPTY_HEADER; max_fields.min(lines_of_fields)];
     let mut parsed = httparse::Response::new(&mut fields);
     let mut config = httparse::ParserConfig::default();
     // RFC 9112 section 5.1: a proxy removes whitespace between a field name and the colon. Section 4: the
     // words of the status line may be separated by several spaces.
     config.allow_spaces_after_header_name_in_responses(true);
     config.allow_multiple_spaces_in_response_status_delimiters(true);
-    let not_http = |source: &dyn std::fmt::Display| bad(&format!("{NOT_HTTP}: {source}"));
+    let not_http = |source: &dyn std::fmt::Display| invalid(&format!("{NOT_HTTP}: {source}"));
     match config.parse_response(&mut parsed, &lines) {
         Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(not_http(&"its head has no end")),
+        Ok(httparse::Status::Partial) => return Err(not_http(&"its head does not end")),
         Err(httparse::Error::TooManyHeaders) => {
-            let text = format!("the head of the response has more than {most_fields} fields");
-            return Err(bad(&text).because(Cause::Limits));
+            let text = format!("the head of the response has more than {max_fields} fields");
+            return Err(invalid(&text).because(Cause::Limits));
         }
         Err(error) => return Err(not_http(&error)),
     }
@@ -178,8 +178,8 @@ fn parse(bytes: &[u8], most_fields: usize) -> Result<(StatusCode, Version, Heade
     Ok((status, version, headers))
 }
 
-fn bad(says: &str) -> Error {
-    Error::new(ErrorKind::BadResponse, says)
+fn invalid(text: &str) -> Error {
+    Error::new(ErrorKind::BadResponse, text)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use rustls::crypto::CryptoProvider;
 use ureq::config::Config;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, TlsConfig};
 
-use super::connections::Idle;
+use super::connections::IdleLimits;
 use super::head::HeadLimits;
 use super::roots::Roots;
 use super::transport::Origin;
@@ -29,10 +29,10 @@ const USER_AGENT: &str =
 
 /// The longest time limit that ureq receives. ureq adds limits to the current time without a check for
 /// overflow.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 86_400);
 
 /// The largest value of [`OriginBuilder::max_fields`].
-const MOST_FIELDS: usize = 4096;
+const MAX_FIELDS: usize = 4096;
 
 /// Options of an [`Origin`].
 ///
@@ -70,10 +70,10 @@ const MOST_FIELDS: usize = 4096;
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct OriginBuilder {
-    times: Times,
+    timeouts: Timeouts,
     head_limits: HeadLimits,
     user_agent: Option<String>,
-    idle: Idle,
+    idle: IdleLimits,
     rules: OriginRules,
     trust: TrustSource,
 }
@@ -94,7 +94,7 @@ impl TrustSource {
             roots.add(pem)?;
         }
         if self.without_web_roots {
-            roots.leave_out_the_web()?;
+            roots.exclude_web_roots()?;
         }
         let tls = TlsConfig::builder().root_certs(roots.into_root_certs());
         let Some(source) = &self.identity else { return Ok(tls.build()) };
@@ -106,7 +106,7 @@ impl TrustSource {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Times {
+pub(super) struct Timeouts {
     resolve: Duration,
     connect: Duration,
     /// The time up to the end of the response head.
@@ -120,7 +120,7 @@ pub(super) struct Times {
     name_lifetime: Duration,
 }
 
-impl Default for Times {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             resolve: Duration::from_secs(5),
@@ -138,13 +138,13 @@ impl Default for Times {
 impl OriginBuilder {
     /// Sets the time limit for resolving the host name. Default: 5 s.
     pub fn resolve_timeout(mut self, limit: Duration) -> Self {
-        self.times.resolve = limit;
+        self.timeouts.resolve = limit;
         self
     }
 
     /// Sets the time limit for connecting: over all addresses, including the TLS handshake. Default: 10 s.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.times.connect = limit;
+        self.timeouts.connect = limit;
         self
     }
 
@@ -152,20 +152,20 @@ impl OriginBuilder {
     /// single retry together. For a request with content, the limit restarts whenever the origin accepts more
     /// of the content. Default: 60 s.
     pub fn response_timeout(mut self, limit: Duration) -> Self {
-        self.times.response = limit;
+        self.timeouts.response = limit;
         self
     }
 
     /// Sets how long the origin may be silent within a body. Default: 60 s.
     pub fn read_timeout(mut self, limit: Duration) -> Self {
-        self.times.read = limit;
+        self.timeouts.read = limit;
         self
     }
 
     /// Sets how long the origin may be silent within a body of type `text/event-stream` or
     /// `multipart/x-mixed-replace`. Such an origin sends nothing until an event occurs. Default: 1 hour.
     pub fn stream_timeout(mut self, limit: Duration) -> Self {
-        self.times.stream = limit;
+        self.timeouts.stream = limit;
         self
     }
 
@@ -180,7 +180,7 @@ impl OriginBuilder {
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn whole_timeout(mut self, limit: Duration) -> Self {
-        self.times.whole = Some(limit);
+        self.timeouts.whole = Some(limit);
         self
     }
 
@@ -209,20 +209,20 @@ impl OriginBuilder {
     /// Sets the number of idle connections to all origins together. Each is kept for at most 20 s; a TLS
     /// connection takes about 48 KiB. Default: 2048.
     pub fn idle_connections(mut self, most: usize) -> Self {
-        self.idle.of_all = most;
+        self.idle.total = most;
         self
     }
 
     /// Sets the number of idle connections to each origin, which should be the number of concurrent requests
     /// to it. Default: 256.
     pub fn idle_connections_per_origin(mut self, most: usize) -> Self {
-        self.idle.of_each = most;
+        self.idle.per_origin = most;
         self
     }
 
     /// Sets how long a write may wait until the origin accepts more bytes of the request. Default: 30 s.
     pub fn write_timeout(mut self, limit: Duration) -> Self {
-        self.times.write = limit;
+        self.timeouts.write = limit;
         self
     }
 
@@ -261,7 +261,7 @@ impl OriginBuilder {
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn name_lifetime(mut self, lifetime: Duration) -> Self {
-        self.times.name_lifetime = lifetime;
+        self.timeouts.name_lifetime = lifetime;
         self
     }
 
@@ -276,7 +276,7 @@ impl OriginBuilder {
 
     /// Trusts these root certificates too: one or more in PEM. Other PEM sections are ignored.
     ///
-    /// May be called several times.
+    /// May be called several timeouts.
     pub fn root_certificates_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.trust.roots.push(Pem::Given(pem.into()));
         self
@@ -358,15 +358,15 @@ impl OriginBuilder {
     /// * no root certificate would be trusted;
     /// * the key of the client certificate is missing, cannot be used, or belongs to another certificate.
     pub fn build(self) -> Result<Origin> {
-        let times = self.times;
+        let timeouts = self.timeouts;
         for (name, limit) in [
-            ("resolve", times.resolve),
-            ("connect", times.connect),
-            ("response", times.response),
-            ("read", times.read),
-            ("stream", times.stream),
-            ("write", times.write),
-            ("whole", times.whole.unwrap_or(Duration::MAX)),
+            ("resolve", timeouts.resolve),
+            ("connect", timeouts.connect),
+            ("response", timeouts.response),
+            ("read", timeouts.read),
+            ("stream", timeouts.stream),
+            ("write", timeouts.write),
+            ("whole", timeouts.whole.unwrap_or(Duration::MAX)),
         ] {
             if limit.is_zero() {
                 return Err(Error::new(
@@ -375,15 +375,15 @@ impl OriginBuilder {
                 ));
             }
         }
-        if self.head_limits.bytes == 0 || !(1..=MOST_FIELDS).contains(&self.head_limits.fields) {
-            let text = format!("the head of a response has a byte at least, and 1 to {MOST_FIELDS} fields");
+        if self.head_limits.bytes == 0 || !(1..=MAX_FIELDS).contains(&self.head_limits.fields) {
+            let text = format!("the limits on a response head must be at least 1 byte and 1 to {MAX_FIELDS} fields");
             return Err(Error::new(ErrorKind::BadOption, text));
         }
         let user_agent = user_agent(self.user_agent.as_deref().unwrap_or(USER_AGENT))?;
         let tls = self.trust.read()?;
         let (head_limits, idle, rules) = (self.head_limits, self.idle, self.rules);
         Ok(Origin::with_options(Options {
-            times,
+            timeouts,
             head_limits,
             user_agent,
             idle,
@@ -395,17 +395,17 @@ impl OriginBuilder {
 }
 
 fn user_agent(value: &str) -> Result<Option<HeaderValue>> {
-    let bad = || Error::new(ErrorKind::BadOption, format!("{value:?} cannot be the value of User-Agent"));
+    let bad = || Error::new(ErrorKind::BadOption, format!("invalid User-Agent {value:?}: it is not a valid field value"));
     Some(value).filter(|value| !value.is_empty()).map(HeaderValue::from_str).transpose().map_err(|_| bad())
 }
 
 /// Checked options.
 #[derive(Debug)]
 pub(super) struct Options {
-    pub(super) times: Times,
+    pub(super) timeouts: Timeouts,
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) head_limits: HeadLimits,
-    pub(super) idle: Idle,
+    pub(super) idle: IdleLimits,
     pub(super) rules: OriginRules,
     pub(super) trust: TrustSource,
     /// The TLS configuration that was read from `trust`.
@@ -425,7 +425,7 @@ impl ClientIdentity {
             identity.certified.cert.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
         // ureq accepts keys of every type only as PEM. `Identity` has checked this text.
         let key = PrivateKey::from_pem(&identity.key_text)
-            .map_err(|_| Error::new(ErrorKind::BadOption, "the private key cannot be used"))?;
+            .map_err(|_| Error::new(ErrorKind::BadOption, "cannot use the private key of the client certificate"))?;
         Ok(Self {
             certificate: ClientCert::new_with_certs(&chain, key),
             provider: Arc::clone(&identity.provider),
@@ -436,10 +436,10 @@ impl ClientIdentity {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            times: Times::default(),
+            timeouts: Timeouts::default(),
             user_agent: Some(HeaderValue::from_static(USER_AGENT)),
             head_limits: HeadLimits::default(),
-            idle: Idle::default(),
+            idle: IdleLimits::default(),
             rules: OriginRules::default(),
             trust: TrustSource::default(),
             tls: TlsConfig::default(),
@@ -449,17 +449,17 @@ impl Default for Options {
 
 impl Options {
     #[cfg(test)]
-    pub(super) fn resolving_within(limit: Duration) -> Self {
-        Self { times: Times { resolve: limit, ..Times::default() }, ..Self::default() }
+    pub(super) fn with_resolve_timeout(limit: Duration) -> Self {
+        Self { timeouts: Timeouts { resolve: limit, ..Timeouts::default() }, ..Self::default() }
     }
 
     pub(super) fn name_lifetime(&self) -> Duration {
-        self.times.name_lifetime
+        self.timeouts.name_lifetime
     }
 
     /// Returns the configuration for ureq with these TLS settings.
     pub(super) fn config(&self, tls: TlsConfig) -> Config {
-        let (times, idle) = (&self.times, self.idle);
+        let (timeouts, idle) = (&self.timeouts, self.idle);
         Config::builder()
             // Every status is a response, and redirects are left to the client.
             .http_status_as_error(false)
@@ -473,14 +473,14 @@ impl Options {
             .no_delay(true)
             .input_buffer_size(INPUT_BUFFER_BYTES)
             .output_buffer_size(OUTPUT_BUFFER_BYTES)
-            .max_idle_connections(idle.of_shard())
-            .max_idle_connections_per_host(idle.of_each)
+            .max_idle_connections(idle.per_shard())
+            .max_idle_connections_per_host(idle.per_origin)
             .max_idle_age(Duration::from_secs(20))
-            .timeout_resolve(Some(times.resolve.min(LONGEST)))
-            .timeout_connect(Some(times.connect.min(LONGEST)))
+            .timeout_resolve(Some(timeouts.resolve.min(MAX_TIMEOUT)))
+            .timeout_connect(Some(timeouts.connect.min(MAX_TIMEOUT)))
             // The exchange enforces the other limits, because ureq fixes its limits before the response head
             // is known.
-            .timeout_per_write(Some(times.write.min(LONGEST)))
+            .timeout_per_write(Some(timeouts.write.min(MAX_TIMEOUT)))
             .tls_config(tls)
             .build()
     }

@@ -20,7 +20,7 @@ use crate::pool::protocol::ForPeer;
 /// fault.
 pub(super) fn prepare(request: Request<Body>) -> Result<(Request<()>, Option<RequestBody>)> {
     let (mut parts, body) = request.into_parts();
-    check_url(&parts.uri).map_err(|says| Error::new(ErrorKind::BadUrl, says).with_url(&parts.uri))?;
+    check_url(&parts.uri).map_err(|text| Error::new(ErrorKind::BadUrl, text).with_url(&parts.uri))?;
 
     let for_peer = parts.extensions.get::<ForPeer>().is_some();
     let credential = parts.headers.get(header::PROXY_AUTHORIZATION).filter(|_| for_peer).cloned();
@@ -38,7 +38,7 @@ pub(super) fn prepare(request: Request<Body>) -> Result<(Request<()>, Option<Req
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length.unwrap_or(0)));
     }
     check_head(&parts.method, &parts.uri, &parts.headers)
-        .map_err(|says| Error::new(ErrorKind::BadRequest, says).with_url(&parts.uri))?;
+        .map_err(|text| Error::new(ErrorKind::BadRequest, text).with_url(&parts.uri))?;
 
     let mut head = Request::new(());
     *head.method_mut() = parts.method;
@@ -57,7 +57,7 @@ fn check_url(url: &Uri) -> Result<(), &'static str> {
         return Err("the URL has no host");
     };
     if authority.as_str().contains('@') {
-        return Err("the URL has userinfo");
+        return Err("the URL has userinfo, which is not supported");
     }
     if authority.host().is_empty() {
         return Err("the URL has no host");
@@ -65,29 +65,29 @@ fn check_url(url: &Uri) -> Result<(), &'static str> {
     // ureq would silently replace an invalid port by the default port of the scheme.
     let port = authority.as_str()[authority.host().len()..].trim_start_matches(':');
     if !port.is_empty() && !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        return Err("the URL has a bad port");
+        return Err("the URL has an invalid port");
     }
     Ok(())
 }
 
 fn check_head(method: &Method, url: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
     if method == Method::CONNECT {
-        return Err("CONNECT asks for a tunnel, and there is none here");
+        return Err("CONNECT is not supported: this client opens no tunnels");
     }
     // " HTTP/1.1", a slash that may be added, and line endings.
     const LINE_OVERHEAD: usize = 20;
     let target = url.path_and_query().map_or(1, |target| target.as_str().len());
     if method.as_str().len() + target + LINE_OVERHEAD > OUTPUT_BUFFER_BYTES {
-        return Err("the URL is too long to be sent");
+        return Err("the URL is too long: a request line has at most 32 KiB");
     }
     if headers
         .iter()
         .any(|(name, value)| name.as_str().len() + value.len() + LINE_OVERHEAD > OUTPUT_BUFFER_BYTES)
     {
-        return Err("a field is too long to be sent");
+        return Err("a header field is too long: a field line has at most 32 KiB");
     }
     if headers.get(header::AUTHORIZATION).is_some_and(|value| value.to_str().is_err()) {
-        return Err("the field Authorization is not ASCII");
+        return Err("the header field Authorization is not ASCII");
     }
     Ok(())
 }
@@ -131,7 +131,7 @@ impl Read for RequestBody {
         };
         if let Some(left) = &mut self.left {
             if count == 0 {
-                let message = format!("the request's body ended {left} bytes short of its length");
+                let message = format!("the body of the request ended {left} bytes before its announced length");
                 return Err(Error::new(ErrorKind::IncompleteBody, message).into());
             }
             *left -= count as u64;
@@ -143,7 +143,7 @@ impl Read for RequestBody {
 fn unreadable(error: io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(ours) => ours,
-        Err(error) => Error::new(ErrorKind::Io, format!("the request's body cannot be read: {error}"))
+        Err(error) => Error::new(ErrorKind::Io, format!("cannot read the body of the request: {error}"))
             .with_source(error),
     }
 }
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(read(b"abcdef", 4).unwrap(), b"abcd");
         let error = Error::from(read(b"ab", 4).unwrap_err());
         assert_eq!(error.kind(), ErrorKind::IncompleteBody);
-        assert_eq!(error.to_string(), "the request's body ended 2 bytes short of its length");
+        assert_eq!(error.to_string(), "the body of the request ended 2 bytes before its announced length");
     }
 
     #[test]
@@ -244,6 +244,6 @@ mod tests {
         let mut body = RequestBody { body: Body::from_reader(Broken, None), left: None };
         let error = Error::from(body.read(&mut [0; 8]).unwrap_err());
         assert_eq!(error.kind(), ErrorKind::Io);
-        assert!(error.to_string().starts_with("the request's body cannot be read"));
+        assert!(error.to_string().starts_with("cannot read the body of the request"));
     }
 }

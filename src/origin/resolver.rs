@@ -15,7 +15,7 @@ use crate::base::names::{Names, NoAnswer};
 use crate::origin::access::{Asked, OriginRules};
 
 /// The largest number of addresses that ureq's list holds; ureq panics on one more.
-const MOST_ADDRESSES: usize = 16;
+const MAX_ADDRESSES: usize = 16;
 
 /// Resolves literal addresses itself and looks up names through [`Names`].
 ///
@@ -48,13 +48,13 @@ impl Resolver for OriginResolver {
             may_connect.is_ok()
         });
         let mut addresses = self.empty();
-        for socket in allowed.take(MOST_ADDRESSES) {
+        for socket in allowed.take(MAX_ADDRESSES) {
             addresses.push(socket);
         }
         match refused {
             _ if !addresses.is_empty() => Ok(addresses),
             Some(refused) => Err(ureq::Error::Other(Box::new(Error::from(refused)))),
-            None => Err(unresolved("the host's name has no address".to_owned(), ureq::Error::HostNotFound)),
+            None => Err(unresolved("the host name has no address".to_owned(), ureq::Error::HostNotFound)),
         }
     }
 }
@@ -67,13 +67,13 @@ impl OriginResolver {
         let deadline = limit
             .and_then(|limit| now.checked_add(limit))
             .into_iter()
-            .chain(exchange.and_then(|exchange| exchange.wait_until(now)))
+            .chain(exchange.and_then(|exchange| exchange.next_deadline(now)))
             .min();
         self.names.addresses(&name.to_ascii_lowercase(), deadline).map_err(|why| match why {
             NoAnswer::InTime => ureq::Error::Timeout(timeout.reason),
             // Name the error here: later it would look like any other I/O error.
             NoAnswer::Because(error) => {
-                unresolved(format!("the host's name cannot be resolved: {error}"), ureq::Error::Io(error))
+                unresolved(format!("cannot resolve the host name: {error}"), ureq::Error::Io(error))
             }
         })
     }
@@ -166,7 +166,7 @@ mod tests {
         let failing = ScriptedLookup::new(|_, _| Err(io::Error::other("no such name")));
         let refused = resolved(&resolver(&failing, "public"), "http://a.example/").unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unresolved);
-        assert_eq!(refused.message(), "the host's name cannot be resolved: no such name");
+        assert_eq!(refused.message(), "cannot resolve the host name: no such name");
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
             Ok(bad.chain(good).collect())
         });
         let found = resolved(&resolver(&lookup, "public"), "http://a.example/").unwrap();
-        assert_eq!((found.len(), found[0].as_str()), (MOST_ADDRESSES, "8.8.0.0:80"));
+        assert_eq!((found.len(), found[0].as_str()), (MAX_ADDRESSES, "8.8.0.0:80"));
     }
 
     #[test]
@@ -190,10 +190,10 @@ mod tests {
             Ok(Vec::new())
         });
         let names = Names::new(lookup, Arc::new(SystemClock), LIFETIME);
-        let options = Options::resolving_within(Duration::from_millis(1));
+        let options = Options::with_resolve_timeout(Duration::from_millis(1));
         let error = get(&Origin::with_names(options, names), "http://a.example/").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert_eq!(error.message(), "the host's name was not resolved in time");
+        assert_eq!(error.message(), "the host name was not resolved in time");
         drop(hold);
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use http::{Response, Uri};
 use ureq::BodyReader;
 
-use super::exchange::{Running, cancelled};
+use super::exchange::{CancellableExchange, cancelled_error};
 use super::failure;
 use super::framing::{self, Framing};
 use super::head::Head;
@@ -15,7 +15,7 @@ use crate::message::body::Body;
 use crate::message::header::hop_by_hop;
 
 /// Returns the response without hop-by-hop fields, with the body that ureq decodes.
-pub(super) fn receive(head: Head, body: ureq::Body, running: Running, url: &Uri) -> Response<Body> {
+pub(super) fn build(head: Head, body: ureq::Body, running: CancellableExchange, url: &Uri) -> Response<Body> {
     let Head { status, version, mut headers, framing } = head;
     let reader = |left| BodyStream {
         reader: Some((body.into_reader(), running)),
@@ -24,12 +24,12 @@ pub(super) fn receive(head: Head, body: ureq::Body, running: Running, url: &Uri)
         url: url.clone(),
     };
     let body = match framing {
-        Framing::Nothing => Body::empty(),
+        Framing::NoBody => Body::empty(),
         Framing::Length(length) => Body::from_reader(reader(Some(length)), Some(length)),
         Framing::Chunked => Body::from_reader(reader(None), None),
-        Framing::Connection => Body::until_close(reader(None)),
+        Framing::UntilClose => Body::until_close(reader(None)),
     };
-    framing::keep_one_length(&mut headers);
+    framing::merge_content_length(&mut headers);
     hop_by_hop::remove(&mut headers);
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -44,7 +44,7 @@ pub(super) fn receive(head: Head, body: ureq::Body, running: Running, url: &Uri)
 /// fails, whereas ureq's reader would report the end of the body.
 struct BodyStream {
     /// `None` after the end of the body, so that the connection is free before the body is dropped.
-    reader: Option<(BodyReader<'static>, Running)>,
+    reader: Option<(BodyReader<'static>, CancellableExchange)>,
     left: Option<u64>,
     failed: Option<(ErrorKind, String)>,
     url: Uri,
@@ -63,16 +63,16 @@ impl Read for BodyStream {
         if let Some((kind, message)) = &self.failed {
             return Err(Error::new(*kind, message.clone()).with_url(&self.url).into());
         }
-        let Some((reader, Running { exchange, .. })) = &mut self.reader else { return Ok(0) };
+        let Some((reader, CancellableExchange { exchange, .. })) = &mut self.reader else { return Ok(0) };
         if buffer.is_empty() {
             return Ok(0);
         }
         // Check before reading, because buffered bytes may be available.
         if exchange.is_cancelled() {
-            return Err(self.fail(cancelled()));
+            return Err(self.fail(cancelled_error()));
         }
-        if exchange.is_over(Instant::now()) {
-            return Err(self.fail(Error::new(ErrorKind::Timeout, "the time for the body is over")));
+        if exchange.is_past_whole_deadline(Instant::now()) {
+            return Err(self.fail(Error::new(ErrorKind::Timeout, "the deadline for the body has passed")));
         }
         let count = match reader.read(buffer) {
             Ok(count) => count,
@@ -173,9 +173,9 @@ mod tests {
 
     #[test]
     fn a_body_that_is_cut_short_never_passes_for_a_whole_one() {
-        for (answer, says) in [
-            ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcd", "6 bytes short"),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "10 bytes short"),
+        for (answer, text) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcd", "6 bytes before"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "10 bytes before"),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n", "last chunk"),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nab", "last chunk"),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4", "last chunk"),
@@ -184,7 +184,7 @@ mod tests {
             let mut taken = Vec::new();
             let error = Error::from(body.read_to_end(&mut taken).unwrap_err());
             assert_eq!(error.kind(), ErrorKind::IncompleteBody, "{answer}");
-            assert!(error.to_string().contains(says), "{error}");
+            assert!(error.to_string().contains(text), "{error}");
             assert!(error.url().is_some_and(|url| url.ends_with("/a")));
             let again = Error::from(body.read(&mut [0; 8]).unwrap_err());
             assert_eq!(again.kind(), ErrorKind::IncompleteBody, "it ended when asked again: {answer}");

@@ -11,7 +11,7 @@ use crate::base::tls::{Pem, add_roots};
 #[derive(Debug, Default)]
 pub(super) struct Roots {
     own: Vec<CertificateDer<'static>>,
-    without_web: bool,
+    excludes_web: bool,
 }
 
 impl Roots {
@@ -26,12 +26,12 @@ impl Roots {
         Ok(())
     }
 
-    pub(super) fn leave_out_the_web(&mut self) -> Result<()> {
+    pub(super) fn exclude_web_roots(&mut self) -> Result<()> {
         if self.own.is_empty() {
-            let text = "without the root certificates of the web others must be given";
+            let text = "no root certificate is trusted: add one, or trust those of the web";
             return Err(Error::new(ErrorKind::BadOption, text));
         }
-        self.without_web = true;
+        self.excludes_web = true;
         Ok(())
     }
 
@@ -40,7 +40,7 @@ impl Roots {
             return RootCerts::WebPki;
         }
         // ureq replaces its default roots if others are given, so both sets are passed.
-        let web = if self.without_web { &[] } else { webpki_root_certs::TLS_SERVER_ROOT_CERTS };
+        let web = if self.excludes_web { &[] } else { webpki_root_certs::TLS_SERVER_ROOT_CERTS };
         let own = self.own.iter().map(|der| Certificate::from_der(der).to_owned());
         web.iter().map(|der| Certificate::from_der(der)).chain(own).into()
     }
@@ -81,7 +81,7 @@ mod tests {
 
         let mut roots = Roots::default();
         roots.add(&given(own_root())).unwrap();
-        roots.leave_out_the_web().unwrap();
+        roots.exclude_web_roots().unwrap();
         assert_eq!(count(roots), 1);
     }
 
@@ -101,7 +101,7 @@ mod tests {
         let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let broken = "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n";
         let mut roots = Roots::default();
-        for (failure, says) in [
+        for (failure, text) in [
             (roots.add(&Pem::File(missing)), "missing.pem cannot be read"),
             (roots.add(&given("hello")), "there is no root certificate"),
             (roots.add(&given(garbage)), "cannot be used"),
@@ -109,7 +109,7 @@ mod tests {
         ] {
             let error = failure.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadOption);
-            assert!(error.to_string().contains(says), "{error}");
+            assert!(error.to_string().contains(text), "{error}");
             assert_eq!(error.to_string().lines().count(), 1);
         }
     }

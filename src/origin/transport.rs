@@ -10,8 +10,8 @@ use ureq::config::Config;
 use ureq::{Agent, AsSendBody, Timeout};
 
 use super::connections::Connections;
-use super::exchange::{Exchange, Terms, cancelled};
-use super::options::{Options, OriginBuilder, Times};
+use super::exchange::{Exchange, Terms, cancelled_error};
+use super::options::{Options, OriginBuilder, Timeouts};
 use super::{failure, request, response};
 use crate::base::cancellation::Cancellation;
 use crate::base::clock::SystemClock;
@@ -95,7 +95,7 @@ impl Origin {
     /// Replaces the rules for this origin and all its clones.
     ///
     /// The new rules apply to all later requests, and idle connections made under the old rules are closed.
-    /// Running requests finish under the old rules.
+    /// CancellableExchange requests finish under the old rules.
     ///
     /// ```
     /// use forwardcache::{Origin, OriginRules};
@@ -111,7 +111,7 @@ impl Origin {
     /// Reads the files of [root certificates](OriginBuilder::root_certificates_file) and of the [client
     /// certificate](OriginBuilder::client_certificate_files) again, for this origin and all its clones.
     ///
-    /// Later requests use the new certificates on new connections, and idle connections are closed. Running
+    /// Later requests use the new certificates on new connections, and idle connections are closed. CancellableExchange
     /// requests finish with the old certificates.
     ///
     /// ```
@@ -159,15 +159,15 @@ impl Inner {
         let is_for_head = deadline.is_some_and(|deadline| deadline.is_for_head());
         let within = extensions.get::<Within>().and_then(|Within(limit)| begun.checked_add(*limit));
         let has_content = !request.body().is_empty();
-        let head = self.options.times.response;
+        let head = self.options.timeouts.response;
         let own = if has_content { None } else { begun.checked_add(head) };
-        let whole = self.options.times.whole.and_then(|limit| begun.checked_add(limit));
+        let whole = self.options.timeouts.whole.and_then(|limit| begun.checked_add(limit));
         Terms {
-            head_by: own.into_iter().chain(within).chain(hard.filter(|_| is_for_head)).min(),
-            head_after_content: has_content.then_some(head),
-            whole_by: whole.into_iter().chain(hard.filter(|_| !is_for_head)).min(),
-            whole_head: extensions.get().map(|WholeHeadWithin(limit)| *limit),
-            connect: extensions.get().map(|ConnectWithin(limit)| *limit),
+            head_deadline: own.into_iter().chain(within).chain(hard.filter(|_| is_for_head)).min(),
+            head_timeout_after_content: has_content.then_some(head),
+            whole_deadline: whole.into_iter().chain(hard.filter(|_| !is_for_head)).min(),
+            head_read_timeout: extensions.get().map(|WholeHeadWithin(limit)| *limit),
+            connect_timeout: extensions.get().map(|ConnectWithin(limit)| *limit),
             is_head: request.method() == Method::HEAD,
             head_limits: self.options.head_limits,
             cancellation: extensions.get::<Cancellation>().cloned(),
@@ -182,42 +182,42 @@ impl Inner {
 /// An idle connection can close between the check and its use. This looks the same as an origin that closes
 /// every connection without a response, so there is one retry only. It uses a new connection, within the time
 /// that the first attempt has left.
-fn send_repeatable(
+fn send_with_retry(
     agent: &Agent,
     exchange: &Exchange,
     head: Request<()>,
 ) -> Result<Response<ureq::Body>, ureq::Error> {
-    let failure = match agent.run(connecting(agent, exchange, head.clone())) {
-        Err(failure) if failure::connection_was_dead(&failure) => failure,
+    let failure = match agent.run(with_connect_timeout(agent, exchange, head.clone())) {
+        Err(failure) if failure::is_dead_connection(&failure) => failure,
         answer => return answer,
     };
-    if is_late(exchange) {
+    if is_past_deadline(exchange) {
         return Err(ureq::Error::Timeout(Timeout::Global));
     }
-    log::debug!("sent once more on a fresh connection after: {failure}");
-    let head = connecting(agent, exchange, head);
+    log::debug!("retrying the request on a new connection after: {failure}");
+    let head = with_connect_timeout(agent, exchange, head);
     agent.run(agent.configure_request(head).max_idle_age(Duration::ZERO).build())
 }
 
 /// Applies the request's own connection time limit, if it is shorter than the agent's.
-fn connecting<B: AsSendBody>(agent: &Agent, exchange: &Exchange, request: Request<B>) -> Request<B> {
-    let Some(limit) = exchange.terms.connect else { return request };
+fn with_connect_timeout<B: AsSendBody>(agent: &Agent, exchange: &Exchange, request: Request<B>) -> Request<B> {
+    let Some(limit) = exchange.terms.connect_timeout else { return request };
     let limit = agent.config().timeouts().connect.into_iter().chain([limit]).min();
     agent.configure_request(request).timeout_connect(limit).build()
 }
 
-fn is_late(exchange: &Exchange) -> bool {
+fn is_past_deadline(exchange: &Exchange) -> bool {
     let now = Instant::now();
-    exchange.wait_until(now).is_some_and(|until| until <= now)
+    exchange.next_deadline(now).is_some_and(|deadline| deadline <= now)
 }
 
 /// Returns how long the body may be silent. Event streams are silent until an event occurs.
-fn silence(times: &Times, headers: &HeaderMap) -> Duration {
+fn max_silence(timeouts: &Timeouts, headers: &HeaderMap) -> Duration {
     const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"multipart/x-mixed-replace"];
     let field = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let media_type = field.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let is_stream = STREAMS.iter().any(|stream| media_type.eq_ignore_ascii_case(stream));
-    if is_stream { times.stream } else { times.read }
+    if is_stream { timeouts.stream } else { timeouts.read }
 }
 
 impl RoundTrip for Origin {
@@ -233,28 +233,28 @@ impl RoundTrip for Origin {
         if let Some(asked) = &asked {
             connections.rules.may_be_asked(asked).map_err(|refused| Error::from(refused).with_url(&url))?;
         }
-        let agent = connections.to(asked.as_ref());
-        let running = Exchange::new(terms).watched();
+        let agent = connections.agent_for(asked.as_ref());
+        let running = Exchange::new(terms).cancellable();
         if running.exchange.is_cancelled() {
-            return Err(cancelled().with_url(&url));
+            return Err(cancelled_error().with_url(&url));
         }
-        if is_late(&running.exchange) {
-            return Err(Error::new(ErrorKind::Timeout, "no time is left to ask").with_url(&url));
+        if is_past_deadline(&running.exchange) {
+            return Err(Error::new(ErrorKind::Timeout, "the deadline of the request has passed").with_url(&url));
         }
         let may_be_repeated = method == Method::GET || method == Method::HEAD || protocol::is_purge(&method);
         let entered = running.exchange.enter();
         let answer = match body {
-            None if may_be_repeated => send_repeatable(agent, &running.exchange, head),
-            None => agent.run(connecting(agent, &running.exchange, head)),
+            None if may_be_repeated => send_with_retry(agent, &running.exchange, head),
+            None => agent.run(with_connect_timeout(agent, &running.exchange, head)),
             Some(body) => {
                 let request = head.map(|()| body.into_send_body());
-                agent.run(connecting(agent, &running.exchange, request))
+                agent.run(with_connect_timeout(agent, &running.exchange, request))
             }
         };
         drop(entered);
         let answer = answer.map_err(|failure| {
             if running.exchange.is_head_too_slow(Instant::now()) {
-                let text = "the head of the response comes too slowly";
+                let text = "the origin sends the head of the response too slowly";
                 return Error::new(ErrorKind::BadResponse, text).with_url(&url);
             }
             let error = failure::before_response(failure, &url);
@@ -264,10 +264,10 @@ impl RoundTrip for Origin {
             }
             error
         })?;
-        let no_head = || Error::new(ErrorKind::BadResponse, "the response has no head").with_url(&url);
+        let no_head = || Error::new(ErrorKind::BadResponse, "ureq returned a response whose head was not read").with_url(&url);
         let head = running.exchange.take_head().ok_or_else(no_head)?;
-        running.exchange.begin_body(Some(silence(&self.inner.options.times, &head.headers)));
-        Ok(response::receive(head, answer.into_body(), running, &url))
+        running.exchange.begin_body(Some(max_silence(&self.inner.options.timeouts, &head.headers)));
+        Ok(response::build(head, answer.into_body(), running, &url))
     }
 }
 
@@ -280,7 +280,7 @@ impl Default for Origin {
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Origin")
-            .field("times", &self.inner.options.times)
+            .field("timeouts", &self.inner.options.timeouts)
             .field("rules", &self.rules())
             .finish_non_exhaustive()
     }
@@ -450,10 +450,10 @@ mod tests {
                 request.extensions_mut().insert(Within(seconds * second));
             }
             let terms = origin.inner.terms(&request, begun);
-            assert_eq!((terms.head_by, terms.whole_by), (at(head), at(whole)), "{deadline:?} {within:?}");
+            assert_eq!((terms.head_deadline, terms.whole_deadline), (at(head), at(whole)), "{deadline:?} {within:?}");
             let sending = request.map(|_| Body::from("content"));
             let terms = origin.inner.terms(&sending, begun);
-            assert_eq!(terms.head_after_content, Some(9 * second));
+            assert_eq!(terms.head_timeout_after_content, Some(9 * second));
         }
 
         let limit = Duration::from_millis(100);
@@ -541,7 +541,7 @@ mod tests {
         // Longer than a DNS label may be, so that no name server is queried.
         let error = get(&Origin::new(), &format!("http://{}.invalid/", "x".repeat(64))).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unresolved);
-        assert!(error.to_string().starts_with("the host's name cannot be resolved: "));
+        assert!(error.to_string().starts_with("cannot resolve the host name: "));
     }
 
     #[test]
@@ -555,7 +555,7 @@ mod tests {
         let origin = Origin::builder().response_timeout(limit).build().unwrap();
         let error = get(&origin, &server.url()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert!(error.to_string().starts_with("no answer in time: http://127.0.0.1"), "{error}");
+        assert!(error.to_string().starts_with("no response in time: http://127.0.0.1"), "{error}");
         server.finish();
     }
 

@@ -11,14 +11,14 @@ use std::io;
 use ureq::Error;
 
 /// Hides the kind of an error that reports a truncated connection.
-pub(super) fn packed(failure: Error) -> Error {
+pub(super) fn hide_kind(failure: Error) -> Error {
     match failure {
-        Error::Io(error) if is_cut(error.kind()) => Error::Io(io::Error::other(Cut(error))),
+        Error::Io(error) if is_truncation(error.kind()) => Error::Io(io::Error::other(Truncated(error))),
         other => other,
     }
 }
 
-fn is_cut(kind: io::ErrorKind) -> bool {
+fn is_truncation(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
@@ -26,22 +26,22 @@ fn is_cut(kind: io::ErrorKind) -> bool {
 }
 
 /// Returns the original kind of an error.
-pub(super) fn kind(error: &io::Error) -> io::ErrorKind {
-    let packed = error.get_ref().and_then(|inner| inner.downcast_ref::<Cut>());
-    packed.map_or_else(|| error.kind(), |Cut(error)| error.kind())
+pub(super) fn original_kind(error: &io::Error) -> io::ErrorKind {
+    let hidden = error.get_ref().and_then(|inner| inner.downcast_ref::<Truncated>());
+    hidden.map_or_else(|| error.kind(), |Truncated(error)| error.kind())
 }
 
 /// The error of a truncated connection.
 #[derive(Debug)]
-struct Cut(io::Error);
+struct Truncated(io::Error);
 
-impl fmt::Display for Cut {
+impl fmt::Display for Truncated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl StdError for Cut {
+impl StdError for Truncated {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source()
     }

@@ -1,4 +1,4 @@
-//! What every store must do, whatever is behind it.
+//! The contract of [`Store`], tested with all stores.
 
 use std::sync::Arc;
 use std::thread;
@@ -150,7 +150,8 @@ fn some_keep_nothing_and_say_so() {
     }
 }
 
-/// Two URLs with two variants each and another user's copy, one of another origin, and one in a group.
+/// Stores two URLs with two variants and a partitioned response each, one response of another origin, and one
+/// in a group.
 fn filled(store: &dyn Store) {
     for number in [1, 2] {
         store.insert(&key(number), response("a", 10 * number)).unwrap();
@@ -203,7 +204,7 @@ fn what_keeps_nothing_has_nothing_to_purge() {
     }
 }
 
-/// A cache that cannot list its keys.
+/// A backend that cannot list its keys.
 #[derive(Debug)]
 struct Unlisted(MemoryByteStore);
 

@@ -1,13 +1,15 @@
-//! How a new response joins those that are stored under its key.
+//! Merges a new response into the stored variants of its key.
 
 use std::sync::Arc;
 
 use super::{MAX_VARIANTS, StoredResponse, Variants};
 use crate::policy::Variant;
 
-/// The stored responses with `new` among them: before those that are not newer, in place of the one with the same
-/// variant. Past [`MAX_VARIANTS`], and while they do not fit, the oldest goes. `None` when `new` does
-/// not even fit alone.
+/// Returns the stored responses with `new` inserted before all that are not newer. It replaces the response
+/// with the same variant.
+///
+/// The oldest responses are dropped if there are more than [`MAX_VARIANTS`], and as long as they do not fit.
+/// `None` if `new` itself does not fit.
 pub(super) fn merged(
     stored: &[Arc<StoredResponse>],
     new: &Arc<StoredResponse>,
@@ -28,12 +30,12 @@ pub(super) fn merged(
     Some(all.into())
 }
 
-/// Whether something newer than `new` is stored for its variant.
+/// Whether a newer response than `new` is stored for its variant.
 pub(super) fn is_overtaken(stored: &[Arc<StoredResponse>], new: &StoredResponse) -> bool {
     stored.iter().any(|old| old.variant() == new.variant() && old.sequence() > new.sequence())
 }
 
-/// The stored responses without the one of this variant.
+/// Returns the stored responses except the one with this variant.
 pub(super) fn without(stored: &[Arc<StoredResponse>], variant: &Variant) -> Variants {
     stored.iter().filter(|old| old.variant() != variant).cloned().collect()
 }
@@ -61,7 +63,7 @@ mod tests {
         }
         assert_eq!(all.len(), MAX_VARIANTS);
         assert_eq!(body_numbers(&all).last(), Some(&3));
-        // One that takes another's place pushes nothing out.
+        // A replacement drops no other variant.
         let all = merged(&all, &response("3", 99), |_| true).unwrap();
         assert_eq!(all.len(), MAX_VARIANTS);
         assert_eq!(body_numbers(&all).last(), Some(&4));

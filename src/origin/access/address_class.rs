@@ -72,18 +72,17 @@ impl AddressClass {
         Self::ALL.into_iter().find(|class| class.name() == name)
     }
 
-    /// Whether addresses of this class serve only the local machine, so that a rule has to name the class
-    /// itself.
-    pub(super) fn is_of_the_machine(self) -> bool {
+    /// Whether a rule must name this class to allow its addresses: link-local and metadata addresses.
+    pub(super) fn is_restricted(self) -> bool {
         matches!(self, Self::LinkLocal | Self::CloudMetadata)
     }
 }
 
 /// Whether a connection to this address may reach a link-local or metadata address, directly or through an
 /// embedded IPv4 address.
-pub(super) fn leads_to_the_machine(address: IpAddr) -> bool {
-    AddressClass::of(address).is_of_the_machine()
-        || embedded::addresses(address).any(|within| AddressClass::of(IpAddr::V4(within)).is_of_the_machine())
+pub(super) fn may_reach_restricted(address: IpAddr) -> bool {
+    AddressClass::of(address).is_restricted()
+        || embedded::addresses(address).any(|within| AddressClass::of(IpAddr::V4(within)).is_restricted())
 }
 
 fn is_cloud_metadata(address: IpAddr) -> bool {
@@ -220,10 +219,10 @@ mod tests {
             "2600::5efe:169.254.169.254",
             "64:ff9b::100.100.100.200",
         ] {
-            assert!(leads_to_the_machine(address.parse().unwrap()), "{address}");
+            assert!(may_reach_restricted(address.parse().unwrap()), "{address}");
         }
         for address in ["127.0.0.1", "10.0.0.1", "8.8.8.8", "::ffff:10.0.0.1", "2002:808:808::1", "2600::1"] {
-            assert!(!leads_to_the_machine(address.parse().unwrap()), "{address}");
+            assert!(!may_reach_restricted(address.parse().unwrap()), "{address}");
         }
     }
 }

@@ -59,8 +59,8 @@ impl<'a> Asked<'a> {
     /// Returns the address if the host is a literal one.
     pub(crate) fn literal_address(&self) -> Option<IpAddr> {
         // A cheap test that spares most names the attempt to parse them.
-        let is_like_one = self.host.ends_with(|last: char| last.is_ascii_digit()) || self.host.contains(':');
-        if is_like_one { self.host.parse().ok() } else { None }
+        let may_be_address = self.host.ends_with(|last: char| last.is_ascii_digit()) || self.host.contains(':');
+        if may_be_address { self.host.parse().ok() } else { None }
     }
 }
 

@@ -16,7 +16,7 @@ impl HostPattern {
         let bad = |reason| Err(InvalidOriginRule::new(text, reason));
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         if name.is_empty() {
-            return bad("no host is named");
+            return bad("no host is given");
         }
         if !name.is_ascii() {
             return bad("the host is not ASCII: write it in punycode (xn--)");
@@ -28,11 +28,11 @@ impl HostPattern {
                     .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'*'))
         };
         if name.len() > 253 || !name.split('.').all(is_label) {
-            return bad("it is neither the name of a host, an address, a network, nor a class of addresses");
+            return bad("this is neither a host name, an address, a network, nor a class of addresses");
         }
         // `10.0.*` would match the spelling of an address.
         if name != "*" && name.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'*')) {
-            return bad("addresses are named as a network, such as 10.0.0.0/8");
+            return bad("write addresses as a network, such as 10.0.0.0/8");
         }
         let is_plain = !name.strip_prefix("*.").unwrap_or(&name).contains('*');
         Ok(Self { text: name, is_plain })

@@ -24,7 +24,7 @@ impl InvalidOriginRule {
 
 impl fmt::Display for InvalidOriginRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bad rule {:?}: {}", self.text, self.reason)
+        write!(f, "invalid rule {:?}: {}", self.text, self.reason)
     }
 }
 

@@ -60,7 +60,7 @@ impl Network {
     /// Whether the network names this address specifically enough to open a link-local or metadata address. A
     /// single address always does. A link-local address is also named by a network that contains only
     /// link-local addresses.
-    pub(super) fn names(&self, address: IpAddr) -> bool {
+    pub(super) fn names_specifically(&self, address: IpAddr) -> bool {
         if !self.contains(address) {
             return false;
         }
@@ -162,7 +162,7 @@ mod tests {
             ("::ffff:169.254.0.0/112", "::ffff:169.254.1.1", false),
             ("::ffff:169.254.1.1", "::ffff:169.254.1.1", true),
         ] {
-            assert_eq!(network(text).names(address.parse().unwrap()), named, "{text} {address}");
+            assert_eq!(network(text).names_specifically(address.parse().unwrap()), named, "{text} {address}");
         }
     }
 }

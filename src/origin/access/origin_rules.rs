@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::address_class::{AddressClass, leads_to_the_machine};
+use super::address_class::{AddressClass, may_reach_restricted};
 use super::asked::Asked;
 use super::invalid_rule::InvalidOriginRule;
 use super::pattern::OriginPattern;
@@ -155,13 +155,13 @@ impl OriginRules {
                 (Some(_), _) => {
                     return Err(InvalidOriginRule::new(
                         part,
-                        "it can only stand at the beginning, before all rules",
+                        "public, any and listed are only valid at the beginning, before all rules",
                     ));
                 }
                 (None, Some(("allow", pattern))) => rules.allow(pattern.parse()?),
                 (None, Some(("deny", pattern))) => rules.deny(pattern.parse()?),
                 (None, _) => {
-                    let reason = "it is public, any or listed, or begins with allow: or deny:";
+                    let reason = "expected public, any or listed, or a rule that begins with allow: or deny:";
                     return Err(InvalidOriginRule::new(part, reason));
                 }
             };
@@ -199,7 +199,7 @@ impl OriginRules {
         // Whether a rule that depends on the address may still allow the origin, once the address is known.
         let mut may_be_allowed = false;
         for Rule { allows, pattern } in &self.inner.rules {
-            if !pattern.is_about(asked) {
+            if !pattern.matches_url(asked) {
                 continue;
             }
             match (allows, &pattern.addresses) {
@@ -218,18 +218,18 @@ impl OriginRules {
 
     /// Like [`may_connect`](Self::may_connect).
     pub(crate) fn may_be_connected(&self, asked: &Asked<'_>, address: IpAddr) -> Result<(), Refused> {
-        let by_base = self.base_lets_through(address);
+        let by_base = self.base_allows(address);
         let mut is_listed = self.inner.base != Base::Listed;
         for Rule { allows, pattern } in &self.inner.rules {
-            if !pattern.is_about(asked) {
+            if !pattern.matches_url(asked) {
                 continue;
             }
             match (allows, &pattern.addresses) {
-                (true, Some(addresses)) if addresses.allow(address) => return Ok(()),
+                (true, Some(addresses)) if addresses.allows(address) => return Ok(()),
                 (true, None) if by_base => return Ok(()),
                 (true, None) => is_listed = true,
                 (false, None) => return Err(Refused::Denied),
-                (false, Some(addresses)) if addresses.deny(address) => return Err(Refused::Denied),
+                (false, Some(addresses)) if addresses.denies(address) => return Err(Refused::Denied),
                 _ => {}
             }
         }
@@ -240,9 +240,9 @@ impl OriginRules {
         }
     }
 
-    fn base_lets_through(&self, address: IpAddr) -> bool {
+    fn base_allows(&self, address: IpAddr) -> bool {
         match self.inner.base {
-            Base::Any => !leads_to_the_machine(address),
+            Base::Any => !may_reach_restricted(address),
             Base::Public | Base::Listed => AddressClass::of(address) == AddressClass::Public,
         }
     }

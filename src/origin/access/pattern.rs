@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use super::address_class::{AddressClass, leads_to_the_machine};
+use super::address_class::{AddressClass, may_reach_restricted};
 use super::asked::Asked;
 use super::embedded;
 use super::host_pattern::HostPattern;
@@ -56,7 +56,7 @@ impl OriginPattern {
     }
 
     /// Whether the pattern matches the URL, regardless of addresses.
-    pub(super) fn is_about(&self, asked: &Asked<'_>) -> bool {
+    pub(super) fn matches_url(&self, asked: &Asked<'_>) -> bool {
         self.is_https.is_none_or(|is_https| is_https == asked.is_https)
             && self.ports.is_none_or(|(first, last)| (first..=last).contains(&asked.port))
             && self.host.as_ref().is_none_or(|host| {
@@ -73,20 +73,20 @@ impl OriginPattern {
 impl Addresses {
     /// Whether a rule that allows these addresses allows this one. Link-local and metadata addresses must be
     /// named.
-    pub(super) fn allow(&self, address: IpAddr) -> bool {
+    pub(super) fn allows(&self, address: IpAddr) -> bool {
         match self {
-            Self::Any => !leads_to_the_machine(address),
+            Self::Any => !may_reach_restricted(address),
             Self::Class(class) => {
                 let is_of_it = AddressClass::of(address) == *class;
-                is_of_it && (class.is_of_the_machine() || !leads_to_the_machine(address))
+                is_of_it && (class.is_restricted() || !may_reach_restricted(address))
             }
-            Self::Network(network) if leads_to_the_machine(address) => network.names(address),
+            Self::Network(network) if may_reach_restricted(address) => network.names_specifically(address),
             Self::Network(network) => network.contains(address),
         }
     }
 
     /// Whether a rule that denies these addresses denies this one, or an IPv4 address embedded in it.
-    pub(super) fn deny(&self, address: IpAddr) -> bool {
+    pub(super) fn denies(&self, address: IpAddr) -> bool {
         let is_meant = |address| match self {
             Self::Any => true,
             Self::Class(class) => AddressClass::of(address) == *class,

@@ -23,22 +23,22 @@ impl FromStr for OriginPattern {
         };
         let (place, ports) = split_ports(rest);
         let ports = match ports {
-            Some(ports) => Some(read_ports(ports).ok_or_else(|| {
+            Some(ports) => Some(parse_ports(ports).ok_or_else(|| {
                 let reason =
-                    "after the colon stands no port, nor a range of such; an IPv6 address needs brackets";
+                    "the text after the colon is not a port or a range of ports; an IPv6 address needs brackets";
                 InvalidOriginRule::new(text, reason)
             })?),
             None => None,
         };
         let (host, addresses) = match place.split_once('@') {
             Some((host, addresses)) => {
-                let read = read_addresses(addresses).unwrap_or_else(|| {
-                    let reason = "after the @ stands no network, nor a class of addresses";
+                let read = parse_addresses(addresses).unwrap_or_else(|| {
+                    let reason = "the text after the @ is neither a network nor a class of addresses";
                     Err(InvalidOriginRule::new(text, reason))
                 });
                 (Some(HostPattern::parse(host)?), Some(read?))
             }
-            None => match read_addresses(place) {
+            None => match parse_addresses(place) {
                 Some(addresses) => (None, Some(addresses?)),
                 None => (Some(HostPattern::parse(place)?), None),
             },
@@ -56,7 +56,7 @@ fn split_ports(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn read_ports(text: &str) -> Option<(u16, u16)> {
+fn parse_ports(text: &str) -> Option<(u16, u16)> {
     let port = |text: &str| {
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse().ok().filter(|port| is_number && *port > 0)
@@ -67,7 +67,7 @@ fn read_ports(text: &str) -> Option<(u16, u16)> {
 }
 
 /// Parses a class or a network. `None` if the text looks like neither.
-fn read_addresses(text: &str) -> Option<Result<Addresses, InvalidOriginRule>> {
+fn parse_addresses(text: &str) -> Option<Result<Addresses, InvalidOriginRule>> {
     if text.eq_ignore_ascii_case(ANY) {
         return Some(Ok(Addresses::Any));
     }
@@ -78,7 +78,7 @@ fn read_addresses(text: &str) -> Option<Result<Addresses, InvalidOriginRule>> {
     let network = Network::parse(within.unwrap_or(text))?;
     Some(match network {
         Ok(network) if within.is_some() != network.is_v6() => {
-            Err(InvalidOriginRule::new(text, "brackets are for IPv6 addresses, and for nothing else"))
+            Err(InvalidOriginRule::new(text, "brackets are for IPv6 addresses only, which need them"))
         }
         network => network.map(Addresses::Network),
     })

@@ -28,7 +28,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub(super) fn full(rate: Rate) -> Self {
+    pub(super) fn new(rate: Rate) -> Self {
         Self { rate, full_at: None }
     }
 
@@ -67,13 +67,13 @@ impl Bucket {
 
     /// Takes a token if one is available. Returns whether it did.
     pub(super) fn take(&mut self, now: SystemTime) -> bool {
-        let is_there = self.wait(1, now).is_zero();
-        if is_there {
+        let is_available = self.wait(1, now).is_zero();
+        if is_available {
             let debt = self.debt(now).saturating_add(self.rate.interval);
             // Beyond the last date that the clock can represent, the bucket stays as it is.
             self.full_at = now.checked_add(debt).or(self.full_at);
         }
-        is_there
+        is_available
     }
 }
 
@@ -84,9 +84,9 @@ mod tests {
     use super::*;
 
     /// A linear congruential generator, so that a failure can be reproduced.
-    struct Dice(u64);
+    struct Rng(u64);
 
-    impl Dice {
+    impl Rng {
         fn below(&mut self, end: u64) -> u64 {
             self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (self.0 >> 33) % end
@@ -95,12 +95,12 @@ mod tests {
 
     /// A reference implementation: allows a request if no period that ends with it contains too many
     /// requests.
-    struct Twin {
+    struct Model {
         rate: Rate,
         taken: Vec<SystemTime>,
     }
 
-    impl Twin {
+    impl Model {
         fn take(&mut self, now: SystemTime) -> bool {
             let fits = (0..self.taken.len()).all(|from| {
                 let past = now.duration_since(self.taken[from]).unwrap().as_nanos();
@@ -117,21 +117,21 @@ mod tests {
     #[test]
     fn over_long_runs_it_lets_through_what_its_promise_allows_and_nothing_else() {
         for seed in 0..40 {
-            let mut dice = Dice(seed);
-            let interval = Duration::from_nanos(1 + dice.below(2_000_000_000));
-            let rate = Rate { interval, burst: 1 + u32::try_from(dice.below(12)).unwrap() };
-            let mut twin = Twin { rate, taken: Vec::new() };
-            let mut bucket = Bucket::full(rate);
+            let mut rng = Rng(seed);
+            let interval = Duration::from_nanos(1 + rng.below(2_000_000_000));
+            let rate = Rate { interval, burst: 1 + u32::try_from(rng.below(12)).unwrap() };
+            let mut model = Model { rate, taken: Vec::new() };
+            let mut bucket = Bucket::new(rate);
             let mut now = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
             for step in 0..400 {
                 let most = u64::try_from(interval.as_nanos()).unwrap() * if step % 7 == 0 { 9 } else { 2 };
-                now += Duration::from_nanos(dice.below(most.max(2)));
+                now += Duration::from_nanos(rng.below(most.max(2)));
                 let wait = bucket.wait(1, now);
                 let taken = bucket.take(now);
-                assert_eq!(taken, twin.take(now), "seed {seed}, step {step}");
+                assert_eq!(taken, model.take(now), "seed {seed}, step {step}");
                 assert_eq!(wait.is_zero(), taken, "seed {seed}, step {step}");
             }
-            assert!(twin.taken.len() > 20, "seed {seed}");
+            assert!(model.taken.len() > 20, "seed {seed}");
         }
     }
 
@@ -139,7 +139,7 @@ mod tests {
     fn a_clock_that_went_back_costs_no_more_than_the_burst() {
         let rate = Rate { interval: Duration::from_secs(1), burst: 2 };
         let now = UNIX_EPOCH + Duration::from_secs(100_000);
-        let mut bucket = Bucket::full(rate);
+        let mut bucket = Bucket::new(rate);
         assert!(bucket.take(now) && bucket.take(now) && !bucket.take(now));
         let before = now - Duration::from_secs(50_000);
         assert!(bucket.wait(1, before) <= Duration::from_secs(2));
@@ -152,7 +152,7 @@ mod tests {
             Rate { interval: Duration::from_millis(300), burst: 2 },
         );
         let now = UNIX_EPOCH + Duration::from_secs(1_000);
-        let mut bucket = Bucket::full(whole);
+        let mut bucket = Bucket::new(whole);
         assert!(bucket.take(now));
         // Five tokens exceed the burst of the share.
         bucket.set_rate(share, now);

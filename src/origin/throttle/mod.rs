@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `throttle` | [`Throttle`]: the [`RoundTrip`](crate::RoundTrip) that delays or refuses requests |
 //! | `options` | [`OriginLimits`]: the limits, and the share of one peer |
-//! | `permit` | the permit of a running fetch, held until its body ends |
+//! | `permit` | the permit of a running fetch, with_permit until its body ends |
 //! | `shared` | the state behind the lock, and the threads that wait for a permit |
 //! | `origins` | the states of all origins, bounded in number |
 //! | `origin` | the state of one origin: running fetches, waiting requests, rate |

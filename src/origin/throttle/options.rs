@@ -73,7 +73,7 @@ impl Share {
 
     /// Returns this share of a limit, rounded down, but at least one. With zero, no peer could fetch from the
     /// origin.
-    fn of(self, limit: u32) -> u32 {
+    fn part_of(self, limit: u32) -> u32 {
         let part = u64::from(limit) * u64::from(self.weight) / u64::from(self.total.max(1));
         u32::try_from(part).unwrap_or(limit).clamp(1, limit.max(1))
     }
@@ -81,12 +81,12 @@ impl Share {
 
 impl Limits {
     /// Returns the limits of one peer.
-    pub(super) fn share(self, share: Share) -> Self {
+    pub(super) fn for_share(self, share: Share) -> Self {
         let rate = |rate: Rate| Rate {
             interval: rate.interval.saturating_mul(share.total.max(1)) / share.weight.max(1),
-            burst: share.of(rate.burst),
+            burst: share.part_of(rate.burst),
         };
-        Self { concurrent: self.concurrent.map(|most| share.of(most)), rate: self.rate.map(rate) }
+        Self { concurrent: self.concurrent.map(|most| share.part_of(most)), rate: self.rate.map(rate) }
     }
 
     pub(super) fn is_none(self) -> bool {
@@ -123,8 +123,8 @@ impl OriginLimits {
     /// In any period of `t` seconds, at most [`burst`](Self::burst) plus `t` times the rate requests are
     /// sent.
     #[must_use]
-    pub fn rate(mut self, requests_a_second: f64) -> Self {
-        self.rate = Some(requests_a_second);
+    pub fn rate(mut self, requests_per_second: f64) -> Self {
+        self.rate = Some(requests_per_second);
         self
     }
 
@@ -136,7 +136,7 @@ impl OriginLimits {
         self
     }
 
-    /// Sets how long a request may wait for its turn. With zero, requests do not wait. Default: 5 seconds.
+    /// Sets how long a request may wait for its waiting_request. With zero, requests do not wait. Default: 5 seconds.
     #[must_use]
     pub fn patience(mut self, time: Duration) -> Self {
         self.patience = time;
@@ -176,19 +176,19 @@ impl OriginLimits {
     pub(super) fn limits(&self) -> Result<Limits> {
         let bad = |text: &str| Err(Error::new(ErrorKind::BadOption, text));
         if self.concurrent == Some(0) {
-            return bad("an origin of which nothing may be fetched: concurrent must be at least 1");
+            return bad("the limit concurrent must be at least 1");
         }
         if self.burst == Some(0) {
-            return bad("an origin that may be sent no request: burst must be at least 1");
+            return bad("the limit burst must be at least 1");
         }
         let Some(rate) = self.rate else {
             return match self.burst {
-                Some(_) => bad("a burst is about a rate, and none was chosen"),
+                Some(_) => bad("a burst requires a rate"),
                 None => Ok(Limits { concurrent: self.concurrent, rate: None }),
             };
         };
         if !(0.001..=1_000_000.0).contains(&rate) {
-            return bad("a rate must be from 0.001 to 1000000 requests a second");
+            return bad("a rate must be from 0.001 to 1000000 requests per second");
         }
         // The number of whole requests in one second, at most a million.
         let in_a_second = (1..=1_000_000).take_while(|number| f64::from(*number) <= rate).last().unwrap_or(1);
@@ -247,7 +247,7 @@ mod tests {
         for (weight, total, concurrent, burst, interval) in
             [(1, 1, 7, 10, 100), (1, 3, 2, 3, 300), (2, 3, 4, 6, 150), (1, 9, 1, 1, 900), (5, 0, 7, 10, 20)]
         {
-            let share = limits.share(Share { weight, total });
+            let share = limits.for_share(Share { weight, total });
             assert_eq!(share.concurrent, Some(concurrent), "{weight} of {total}");
             let interval = Duration::from_millis(interval);
             assert_eq!(share.rate, Some(Rate { interval, burst }), "{weight} of {total}");

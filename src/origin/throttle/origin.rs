@@ -18,11 +18,11 @@ pub(super) enum Admission {
     Wait(Option<Duration>),
     /// The request is refused, because it would wait too long or too many requests wait. Contains the time
     /// until a retry.
-    Full(Duration),
+    Refuse(Duration),
 }
 
 /// The time until a retry, if it is not known.
-pub(super) const SOON: Duration = Duration::from_secs(1);
+pub(super) const DEFAULT_RETRY: Duration = Duration::from_secs(1);
 
 /// The state of one origin.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) struct OriginState {
 
 impl OriginState {
     pub(super) fn new(limits: Limits, now: SystemTime) -> Self {
-        Self { in_flight: 0, queue: VecDeque::new(), bucket: limits.rate.map(Bucket::full), used: now }
+        Self { in_flight: 0, queue: VecDeque::new(), bucket: limits.rate.map(Bucket::new), used: now }
     }
 
     /// Decides on a new or waiting request. `limits` are the current share of this peer.
@@ -50,22 +50,22 @@ impl OriginState {
         if let (Some(bucket), Some(rate)) = (&mut self.bucket, limits.rate) {
             bucket.set_rate(rate, now);
         }
-        let place = self.queue.iter().position(|waiting| *waiting == ticket);
-        let ahead = place.unwrap_or(self.queue.len());
+        let position = self.queue.iter().position(|waiting| *waiting == ticket);
+        let ahead = position.unwrap_or(self.queue.len());
         let has_room = limits.concurrent.is_none_or(|most| self.in_flight < most);
         let mut again = None;
         if ahead == 0 && has_room {
             if self.bucket.as_mut().is_none_or(|bucket| bucket.take(now)) {
-                self.leave(ticket);
+                self.remove(ticket);
                 self.in_flight += 1;
                 return Admission::Go;
             }
-            again = Some(self.wait(1, now));
+            again = Some(self.rate_delay(1, now));
         }
-        if place.is_none() {
-            let wait = self.wait(u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1), now);
+        if position.is_none() {
+            let wait = self.rate_delay(u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1), now);
             if self.queue.len() >= options.max_waiting || wait > options.patience {
-                return Admission::Full(if wait.is_zero() { SOON } else { wait });
+                return Admission::Refuse(if wait.is_zero() { DEFAULT_RETRY } else { wait });
             }
             self.queue.push_back(ticket);
         }
@@ -73,19 +73,19 @@ impl OriginState {
     }
 
     /// Removes a request from the queue.
-    pub(super) fn leave(&mut self, ticket: Ticket) {
+    pub(super) fn remove(&mut self, ticket: Ticket) {
         self.queue.retain(|waiting| *waiting != ticket);
     }
 
     /// Returns how long the rate delays the last of this many requests.
-    fn wait(&self, requests: u32, now: SystemTime) -> Duration {
+    fn rate_delay(&self, requests: u32, now: SystemTime) -> Duration {
         self.bucket.map(|bucket| bucket.wait(requests, now)).unwrap_or_default()
     }
 
     /// Returns the time until a retry for a request that waited in vain.
-    pub(super) fn again(&self, now: SystemTime) -> Duration {
-        let wait = self.wait(1, now);
-        if wait.is_zero() { SOON } else { wait }
+    pub(super) fn retry_after(&self, now: SystemTime) -> Duration {
+        let wait = self.rate_delay(1, now);
+        if wait.is_zero() { DEFAULT_RETRY } else { wait }
     }
 
     pub(super) fn is_in_use(&self) -> bool {

@@ -12,15 +12,15 @@ use http::{HeaderMap, StatusCode};
 use crate::message::header::date;
 
 /// The first pause after a 429 without `Retry-After`. It doubles with each such response in a row.
-const FIRST: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Returns the time in `Retry-After` (RFC 9110 section 10.2.3), which is a number of seconds or a date. The
 /// longest of several values is used; invalid values are ignored.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    headers.get_all(RETRY_AFTER).into_iter().filter_map(|line| one(line.as_bytes(), now)).max()
+    headers.get_all(RETRY_AFTER).into_iter().filter_map(|line| parse_value(line.as_bytes(), now)).max()
 }
 
-fn one(value: &[u8], now: SystemTime) -> Option<Duration> {
+fn parse_value(value: &[u8], now: SystemTime) -> Option<Duration> {
     let value = value.trim_ascii();
     if !value.is_empty() && value.iter().all(u8::is_ascii_digit) {
         // A number that exceeds 64 bits is longer than any pause.
@@ -36,12 +36,12 @@ fn one(value: &[u8], now: SystemTime) -> Option<Duration> {
 pub(super) struct Pause {
     span: Option<(SystemTime, SystemTime)>,
     /// The number of consecutive 429 responses without `Retry-After`.
-    in_a_row: u32,
+    consecutive_429: u32,
 }
 
 impl Pause {
     /// Returns the rest of the pause. It is never longer than the whole pause, even if the clock went back.
-    pub(super) fn left(&self, now: SystemTime) -> Option<Duration> {
+    pub(super) fn remaining(&self, now: SystemTime) -> Option<Duration> {
         let (began, end) = self.span?;
         let whole = end.duration_since(began).unwrap_or_default();
         let left = end.duration_since(now).ok()?;
@@ -50,18 +50,18 @@ impl Pause {
 
     /// Whether nothing has to be remembered.
     pub(super) fn is_over(&self, now: SystemTime) -> bool {
-        self.left(now).is_none() && self.in_a_row == 0
+        self.remaining(now).is_none() && self.consecutive_429 == 0
     }
 
     /// Whether the pause ended so long ago that consecutive 429 responses no longer count.
-    pub(super) fn is_forgotten(&self, longest: Duration, now: SystemTime) -> bool {
-        self.span.is_none_or(|(_, end)| now.duration_since(end).is_ok_and(|past| past > longest))
+    pub(super) fn is_expired(&self, max_pause: Duration, now: SystemTime) -> bool {
+        self.span.is_none_or(|(_, end)| now.duration_since(end).is_ok_and(|past| past > max_pause))
     }
 
     /// Extends the pause to `by` from now, if that ends later than the current pause. Returns whether it
     /// does.
     fn extend(&mut self, by: Duration, now: SystemTime) -> bool {
-        let is_longer = self.left(now).is_none_or(|left| left < by) && !by.is_zero();
+        let is_longer = self.remaining(now).is_none_or(|left| left < by) && !by.is_zero();
         if is_longer && let Some(end) = now.checked_add(by) {
             self.span = Some((now, end));
         }
@@ -69,18 +69,18 @@ impl Pause {
     }
 
     /// Updates the pause after a response. Returns whether the pause now ends later than before.
-    pub(super) fn answered(
+    pub(super) fn note_response(
         &mut self,
         status: StatusCode,
         headers: &HeaderMap,
-        longest: Duration,
+        max_pause: Duration,
         now: SystemTime,
     ) -> bool {
         let asked_for = match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => retry_after(headers, now),
             _ => {
                 // A response to a request from before the pause does not end it.
-                if self.left(now).is_none() {
+                if self.remaining(now).is_none() {
                     *self = Self::default();
                 }
                 return false;
@@ -88,14 +88,14 @@ impl Pause {
         };
         match asked_for {
             Some(time) => {
-                self.in_a_row = 0;
-                self.extend(time.min(longest), now)
+                self.consecutive_429 = 0;
+                self.extend(time.min(max_pause), now)
             }
             // Responses to concurrent requests do not count as consecutive.
-            None if status == StatusCode::TOO_MANY_REQUESTS && self.left(now).is_none() => {
-                let time = FIRST.saturating_mul(1 << self.in_a_row.min(16));
-                self.in_a_row = self.in_a_row.saturating_add(1);
-                self.extend(time.min(longest), now)
+            None if status == StatusCode::TOO_MANY_REQUESTS && self.remaining(now).is_none() => {
+                let time = FIRST_PAUSE.saturating_mul(1 << self.consecutive_429.min(16));
+                self.consecutive_429 = self.consecutive_429.saturating_add(1);
+                self.extend(time.min(max_pause), now)
             }
             None => false,
         }
@@ -153,22 +153,22 @@ mod tests {
         let (mut pause, none) = (Pause::default(), HeaderMap::new());
         let mut now = at(0);
         for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
-            assert!(pause.answered(StatusCode::TOO_MANY_REQUESTS, &none, LONGEST, now));
-            assert_eq!(pause.left(now), Some(Duration::from_secs(seconds)));
+            assert!(pause.note_response(StatusCode::TOO_MANY_REQUESTS, &none, LONGEST, now));
+            assert_eq!(pause.remaining(now), Some(Duration::from_secs(seconds)));
             // Responses to concurrent requests.
-            assert!(!pause.answered(StatusCode::TOO_MANY_REQUESTS, &none, LONGEST, now));
-            assert!(!pause.answered(StatusCode::OK, &none, LONGEST, now));
-            assert_eq!(pause.left(now), Some(Duration::from_secs(seconds)));
+            assert!(!pause.note_response(StatusCode::TOO_MANY_REQUESTS, &none, LONGEST, now));
+            assert!(!pause.note_response(StatusCode::OK, &none, LONGEST, now));
+            assert_eq!(pause.remaining(now), Some(Duration::from_secs(seconds)));
             now += Duration::from_secs(seconds);
-            assert_eq!(pause.left(now), None);
+            assert_eq!(pause.remaining(now), None);
             assert!(!pause.is_over(now));
         }
-        assert!(!pause.is_forgotten(LONGEST, now + LONGEST));
-        assert!(pause.is_forgotten(LONGEST, now + LONGEST + Duration::from_secs(1)));
-        pause.answered(StatusCode::OK, &none, LONGEST, now);
+        assert!(!pause.is_expired(LONGEST, now + LONGEST));
+        assert!(pause.is_expired(LONGEST, now + LONGEST + Duration::from_secs(1)));
+        pause.note_response(StatusCode::OK, &none, LONGEST, now);
         assert!(pause.is_over(now));
-        pause.answered(StatusCode::TOO_MANY_REQUESTS, &none, LONGEST, now);
-        assert_eq!(pause.left(now), Some(Duration::from_secs(1)));
+        pause.note_response(StatusCode::TOO_MANY_REQUESTS, &none, LONGEST, now);
+        assert_eq!(pause.remaining(now), Some(Duration::from_secs(1)));
     }
 
     #[test]
@@ -187,8 +187,8 @@ mod tests {
         ] {
             let mut pause = Pause::default();
             let status = StatusCode::from_u16(status).unwrap();
-            let changed = pause.answered(status, &fields(lines), LONGEST, at(0));
-            assert_eq!(pause.left(at(0)), seconds.map(Duration::from_secs), "{status} {lines:?}");
+            let changed = pause.note_response(status, &fields(lines), LONGEST, at(0));
+            assert_eq!(pause.remaining(at(0)), seconds.map(Duration::from_secs), "{status} {lines:?}");
             assert_eq!(changed, seconds.is_some());
         }
     }
@@ -199,8 +199,8 @@ mod tests {
         assert!(pause.extend(Duration::from_secs(30), at(1_000)));
         assert!(!pause.extend(Duration::from_secs(10), at(1_000)));
         assert!(pause.extend(Duration::from_secs(31), at(1_000)));
-        assert_eq!(pause.left(at(1_010)), Some(Duration::from_secs(21)));
-        assert_eq!(pause.left(at(5)), Some(Duration::from_secs(31)));
-        assert_eq!(pause.left(at(1_031)), None);
+        assert_eq!(pause.remaining(at(1_010)), Some(Duration::from_secs(21)));
+        assert_eq!(pause.remaining(at(5)), Some(Duration::from_secs(31)));
+        assert_eq!(pause.remaining(at(1_031)), None);
     }
 }

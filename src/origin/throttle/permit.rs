@@ -1,4 +1,4 @@
-//! The permit of a running fetch, held until the body ends.
+//! The permit of a running fetch, with_permit until the body ends.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -8,32 +8,32 @@ use crate::message::body::Body;
 use crate::message::url::CanonicalUrl;
 
 /// One of the concurrent fetches from an origin. Dropping it returns the permit.
-pub(super) struct Place {
+pub(super) struct Permit {
     pub(super) shared: Arc<Shared>,
     pub(super) origin: CanonicalUrl,
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.shared.give_back(&self.origin);
+        self.shared.return_permit(&self.origin);
     }
 }
 
 /// A body that holds a permit.
-struct Held {
+struct PermitBody {
     body: Body,
-    place: Option<Place>,
+    permit: Option<Permit>,
 }
 
 /// Wraps a body so that it returns the permit when it ends, fails or is dropped.
-pub(super) fn held(body: Body, place: Place) -> Body {
+pub(super) fn with_permit(body: Body, permit: Permit) -> Body {
     if body.as_bytes().is_some() || body.is_empty() {
         return body;
     }
-    body.read_through(|body| Held { body, place: Some(place) })
+    body.read_through(|body| PermitBody { body, permit: Some(permit) })
 }
 
-impl Read for Held {
+impl Read for PermitBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.body.read(buffer);
         let is_over = match &read {
@@ -43,7 +43,7 @@ impl Read for Held {
             Err(error) => error.kind() != io::ErrorKind::Interrupted,
         };
         if is_over {
-            self.place = None;
+            self.permit = None;
         }
         read
     }

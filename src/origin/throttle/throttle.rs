@@ -12,10 +12,10 @@ use log::debug;
 use parking_lot::{Condvar, Mutex};
 
 use super::options::{Limits, OriginLimits, Share};
-use super::origin::{Admission, SOON, Ticket};
+use super::origin::{Admission, DEFAULT_RETRY, Ticket};
 use super::origins::Origins;
 use super::pauses::{Pauses, Scope};
-use super::permit::{Place, held};
+use super::permit::{Permit, with_permit};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
@@ -55,7 +55,7 @@ pub struct Throttle {
 
 /// Returns the current share of this peer. It is called before every fetch if there are limits, so it must be
 /// cheap and must not block.
-type ShareNow = Box<dyn Fn() -> Share + Send + Sync>;
+type CurrentShare = Box<dyn Fn() -> Share + Send + Sync>;
 
 /// The state that all clones share.
 pub(super) struct Shared {
@@ -63,12 +63,12 @@ pub(super) struct Shared {
     limits: Limits,
     clock: Arc<dyn Clock>,
     stats: Arc<Stats>,
-    share: ShareNow,
+    share: CurrentShare,
     /// The key for the digests of credentials.
     credentials: RandomState,
     tickets: AtomicU64,
     /// The largest number of waiting requests, for all origins together.
-    most_waiting: AtomicUsize,
+    max_waiting: AtomicUsize,
     state: Mutex<State>,
     /// Notified of every change that a waiting request may wait for.
     changed: Condvar,
@@ -83,10 +83,10 @@ struct State {
 }
 
 /// The shortest wait, so that a manual clock that stands still causes no busy loop.
-const SHORTEST: Duration = Duration::from_millis(1);
+const MIN_WAIT: Duration = Duration::from_millis(1);
 
 /// The longest wait before a request checks again, because no notification is sent when the pool changes.
-const LONGEST: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 impl Throttle {
     /// Creates a throttle in front of `next`.
@@ -104,7 +104,7 @@ impl Throttle {
         options: OriginLimits,
         clock: Arc<dyn Clock>,
         stats: Arc<Stats>,
-        share: ShareNow,
+        share: CurrentShare,
     ) -> Result<Self> {
         let shared = Shared {
             limits: options.limits()?,
@@ -114,7 +114,7 @@ impl Throttle {
             share,
             credentials: RandomState::new(),
             tickets: AtomicU64::new(0),
-            most_waiting: AtomicUsize::new(usize::MAX),
+            max_waiting: AtomicUsize::new(usize::MAX),
             state: Mutex::default(),
             changed: Condvar::new(),
         };
@@ -128,12 +128,12 @@ impl Throttle {
     /// never blocks. Currently, the result is the same for all origins.
     #[must_use]
     pub fn concurrency_share(&self, _origin: &CanonicalUrl) -> Option<u32> {
-        self.shared.limits.concurrent.and_then(|_| self.shared.limits_now().concurrent)
+        self.shared.limits.concurrent.and_then(|_| self.shared.current_limits().concurrent)
     }
 
     /// Limits the number of waiting requests, for all origins together.
     pub(crate) fn limit_waiting(&self, most: usize) {
-        self.shared.most_waiting.fetch_min(most, Ordering::Relaxed);
+        self.shared.max_waiting.fetch_min(most, Ordering::Relaxed);
     }
 
     /// Creates a throttle with this clock and without a pool, for tests of other modules.
@@ -155,7 +155,7 @@ impl Throttle {
     #[cfg(test)]
     pub(super) fn in_flight(&self, origin: &str) -> u32 {
         let origin = CanonicalUrl::parse(origin).unwrap();
-        self.shared.state.lock().origins.find(&origin).map_or(0, |state| state.in_flight)
+        self.shared.state.lock().origins.get_mut(&origin).map_or(0, |state| state.in_flight)
     }
 }
 
@@ -165,11 +165,11 @@ impl RoundTrip for Throttle {
         let limit =
             Deadline::of(request.extensions()).and_then(|deadline| deadline.remaining(Instant::now()));
         let scope = self.shared.scope(&target, request.headers());
-        let place = self.shared.enter(&scope, limit).map_err(|error| error.with_url(&target))?;
+        let permit = self.shared.acquire(&scope, limit).map_err(|error| error.with_url(&target))?;
         let response = self.next.round_trip(request)?;
-        self.shared.answered(&scope, response.status(), response.headers());
-        Ok(match place {
-            Some(place) => response.map(|body| held(body, place)),
+        self.shared.note_response(&scope, response.status(), response.headers());
+        Ok(match permit {
+            Some(permit) => response.map(|body| with_permit(body, permit)),
             None => response,
         })
     }
@@ -177,8 +177,8 @@ impl RoundTrip for Throttle {
 
 impl Shared {
     /// Returns the limits of this peer at this moment. If there are no limits, the share is not computed.
-    fn limits_now(&self) -> Limits {
-        if self.limits.is_none() { self.limits } else { self.limits.share((self.share)()) }
+    fn current_limits(&self) -> Limits {
+        if self.limits.is_none() { self.limits } else { self.limits.for_share((self.share)()) }
     }
 
     /// Returns the scope of pauses that apply to this request.
@@ -190,43 +190,43 @@ impl Shared {
 
     /// Waits for a permit, at most for `limit`, and fails early if the wait would be in vain. `None` if there
     /// are no limits and no permit is needed.
-    fn enter(self: &Arc<Self>, scope: &Scope, limit: Option<Duration>) -> Result<Option<Place>> {
+    fn acquire(self: &Arc<Self>, scope: &Scope, limit: Option<Duration>) -> Result<Option<Permit>> {
         let begun = Instant::now();
-        let patience = limit.into_iter().chain([self.options.patience]).min().unwrap_or_default();
+        let max_wait = limit.into_iter().chain([self.options.patience]).min().unwrap_or_default();
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        let mut turn = None;
+        let mut waiting_request = None;
         loop {
-            let (limits, now) = (self.limits_now(), self.clock.now());
+            let (limits, now) = (self.current_limits(), self.clock.now());
             let mut state = self.state.lock();
             let State { origins, pauses, waiting } = &mut *state;
-            if let Some(left) = pauses.left(scope, now) {
+            if let Some(left) = pauses.remaining(scope, now) {
                 return Err(self.refused("the origin asked for a pause", left));
             }
             if limits.is_none() {
                 return Ok(None);
             }
             let reached = |after| Err(self.refused("the origin's limit is reached", after));
-            let Some(origin) = origins.of(&scope.origin, limits, now) else { return reached(SOON) };
+            let Some(origin) = origins.get_or_insert(&scope.origin, limits, now) else { return reached(DEFAULT_RETRY) };
             let again = match origin.admit(ticket, limits, &self.options, now) {
                 Admission::Go => {
-                    let place = Place { shared: Arc::clone(self), origin: scope.origin.clone() };
-                    return Ok(Some(place));
+                    let permit = Permit { shared: Arc::clone(self), origin: scope.origin.clone() };
+                    return Ok(Some(permit));
                 }
-                Admission::Full(after) => return reached(after),
+                Admission::Refuse(after) => return reached(after),
                 Admission::Wait(again) => again,
             };
-            let left = patience.saturating_sub(begun.elapsed());
-            let are_too_many = turn.is_none() && *waiting >= self.most_waiting.load(Ordering::Relaxed);
-            if left.is_zero() || are_too_many {
-                origin.leave(ticket);
-                return reached(origin.again(now));
+            let left = max_wait.saturating_sub(begun.elapsed());
+            let too_many_wait = waiting_request.is_none() && *waiting >= self.max_waiting.load(Ordering::Relaxed);
+            if left.is_zero() || too_many_wait {
+                origin.remove(ticket);
+                return reached(origin.retry_after(now));
             }
-            if turn.is_none() {
+            if waiting_request.is_none() {
                 *waiting += 1;
                 self.stats.count_origin_wait();
-                turn = Some(Turn { shared: self, origin: &scope.origin, ticket });
+                waiting_request = Some(WaitingRequest { shared: self, origin: &scope.origin, ticket });
             }
-            let pause = again.unwrap_or(LONGEST).min(left).clamp(SHORTEST, LONGEST);
+            let pause = again.unwrap_or(MAX_WAIT).min(left).clamp(MIN_WAIT, MAX_WAIT);
             self.changed.wait_for(&mut state, pause);
         }
     }
@@ -237,22 +237,22 @@ impl Shared {
     }
 
     /// Updates the pauses after a response.
-    fn answered(&self, scope: &Scope, status: StatusCode, headers: &HeaderMap) {
+    fn note_response(&self, scope: &Scope, status: StatusCode, headers: &HeaderMap) {
         let longest = self.options.longest_pause;
         if longest.is_zero() {
             return;
         }
         let now = self.clock.now();
-        let pause = self.state.lock().pauses.answered(scope, status, headers, longest, now);
+        let pause = self.state.lock().pauses.note_response(scope, status, headers, longest, now);
         if let Some(left) = pause {
             // Waiting requests are refused now.
             self.changed.notify_all();
-            debug!("{} answered {}: a pause of {} ms", scope.origin, status.as_u16(), left.as_millis());
+            debug!("{} responded with {}: pausing for {} ms", scope.origin, status.as_u16(), left.as_millis());
         }
     }
 
-    pub(super) fn give_back(&self, origin: &CanonicalUrl) {
-        if let Some(state) = self.state.lock().origins.find(origin) {
+    pub(super) fn return_permit(&self, origin: &CanonicalUrl) {
+        if let Some(state) = self.state.lock().origins.get_mut(origin) {
             state.in_flight = state.in_flight.saturating_sub(1);
         }
         self.changed.notify_all();
@@ -260,18 +260,18 @@ impl Shared {
 }
 
 /// A waiting request. Dropping it removes the request from the queue.
-struct Turn<'a> {
+struct WaitingRequest<'a> {
     shared: &'a Shared,
     origin: &'a CanonicalUrl,
     ticket: Ticket,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for WaitingRequest<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         state.waiting -= 1;
-        if let Some(origin) = state.origins.find(self.origin) {
-            origin.leave(self.ticket);
+        if let Some(origin) = state.origins.get_mut(self.origin) {
+            origin.remove(self.ticket);
         }
         drop(state);
         // Another request is now the first in the queue.
