@@ -100,7 +100,9 @@ pub(super) fn within_body(error: io::Error, left: Option<u64>) -> Error {
     };
     let (kind, text) = match &failure {
         ureq::Error::Timeout(_) => (ErrorKind::Timeout, "the origin sent no more of the body in time"),
-        ureq::Error::Io(error) if is_timeout(error) => (ErrorKind::Timeout, "the origin sent no more of the body in time"),
+        ureq::Error::Io(error) if is_timeout(error) => {
+            (ErrorKind::Timeout, "the origin sent no more of the body in time")
+        }
         ureq::Error::Io(error) if is_end_of_connection(error) => {
             return incomplete(left).with_source(failure);
         }
@@ -152,7 +154,9 @@ fn timeout_text(phase: Timeout) -> &'static str {
     match phase {
         Timeout::Resolve => "the host name was not resolved in time",
         Timeout::Connect => "cannot connect in time",
-        Timeout::SendRequest | Timeout::SendBody | Timeout::PerWrite => "the origin did not accept the request in time",
+        Timeout::SendRequest | Timeout::SendBody | Timeout::PerWrite => {
+            "the origin did not accept the request in time"
+        }
         _ => "no response in time",
     }
 }

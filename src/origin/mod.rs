@@ -29,6 +29,7 @@
 //! load on each origin.
 
 pub(crate) mod access;
+mod builder;
 mod chunks;
 mod connections;
 mod exchange;
@@ -54,5 +55,5 @@ pub(crate) mod throttle;
 mod transport;
 mod truncation;
 
-pub use options::OriginBuilder;
+pub use builder::OriginBuilder;
 pub use transport::Origin;

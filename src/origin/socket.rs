@@ -32,8 +32,11 @@ impl Connector<()> for SocketConnector {
             socket.set_nodelay(true)?;
         }
         // Only plain HTTP needs a buffer that holds a whole line.
-        let output =
-            if details.needs_tls() { details.config.input_buffer_size() } else { details.config.output_buffer_size() };
+        let output = if details.needs_tls() {
+            details.config.input_buffer_size()
+        } else {
+            details.config.output_buffer_size()
+        };
         let sizes = (details.config.input_buffer_size(), output);
         let mut transport = SocketTransport {
             socket: Arc::new(socket),
@@ -125,7 +128,9 @@ impl SocketTransport {
     }
 
     fn read(&mut self, timeout: NextTimeout) -> Result<usize, Error> {
-        self.transfer(timeout.for_read(), Direction::In, |own| (&*own.socket).read(own.buffers.input_append_buf()))
+        self.transfer(timeout.for_read(), Direction::In, |own| {
+            (&*own.socket).read(own.buffers.input_append_buf())
+        })
     }
 
     fn write(&mut self, from: usize, amount: usize, timeout: NextTimeout) -> Result<usize, Error> {
@@ -174,14 +179,18 @@ enum Direction {
     Out,
 }
 
-/// Returns the remaining time; an error if none is remaining.
+/// Returns the remaining time; an error if no time is left.
 fn remaining(deadline: Option<Instant>, reason: Timeout) -> Result<Option<Duration>, Error> {
     let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    if remaining.is_some_and(|remaining| remaining.is_zero()) { Err(Error::Timeout(reason)) } else { Ok(remaining) }
+    if remaining.is_some_and(|remaining| remaining.is_zero()) {
+        Err(Error::Timeout(reason))
+    } else {
+        Ok(remaining)
+    }
 }
 
 /// Returns the time limit to set on a socket whose current limit is `set`, so that it waits no longer than
-/// `left`; `None` if the current limit is good enough. The limit is somewhat shorter than `remaining`, so that it
+/// `remaining`; `None` if the current limit is good enough. The limit is somewhat shorter than `remaining`, so that it
 /// also fits the next wait and saves a system call. A wait that ends early is repeated.
 fn limit_to_set(set: Option<Duration>, remaining: Option<Duration>) -> Option<Option<Duration>> {
     const SHORT: Duration = Duration::from_millis(100);

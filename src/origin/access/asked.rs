@@ -59,7 +59,8 @@ impl<'a> Asked<'a> {
     /// Returns the address if the host is a literal one.
     pub(crate) fn literal_address(&self) -> Option<IpAddr> {
         // A cheap test that spares most names the attempt to parse them.
-        let may_be_address = self.host.ends_with(|last: char| last.is_ascii_digit()) || self.host.contains(':');
+        let may_be_address =
+            self.host.ends_with(|last: char| last.is_ascii_digit()) || self.host.contains(':');
         if may_be_address { self.host.parse().ok() } else { None }
     }
 }

@@ -6,8 +6,8 @@
 //! |---|---|
 //! | `throttle` | [`Throttle`]: the [`RoundTrip`](crate::RoundTrip) that delays or refuses requests |
 //! | `options` | [`OriginLimits`]: the limits, and the share of one peer |
-//! | `permit` | the permit of a running fetch, with_permit until its body ends |
-//! | `shared` | the state behind the lock, and the threads that wait for a permit |
+//! | `permit` | a body that holds the permit of its fetch |
+//! | `shared` | the state behind the lock: permits, and the requests that wait for one |
 //! | `origins` | the states of all origins, bounded in number |
 //! | `origin` | the state of one origin: running fetches, waiting requests, rate |
 //! | `bucket` | a token bucket |
@@ -34,6 +34,7 @@ mod origins;
 mod pause;
 mod pauses;
 mod permit;
+mod shared;
 mod throttle;
 
 #[cfg(test)]

@@ -1,23 +1,9 @@
-//! The permit of a running fetch, with_permit until the body ends.
+//! A body that holds the permit of its fetch.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 
-use super::throttle::Shared;
+use super::shared::Permit;
 use crate::message::body::Body;
-use crate::message::url::CanonicalUrl;
-
-/// One of the concurrent fetches from an origin. Dropping it returns the permit.
-pub(super) struct Permit {
-    pub(super) shared: Arc<Shared>,
-    pub(super) origin: CanonicalUrl,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.shared.return_permit(&self.origin);
-    }
-}
 
 /// A body that holds a permit.
 struct PermitBody {

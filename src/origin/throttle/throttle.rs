@@ -1,26 +1,18 @@
 //! The [`RoundTrip`] in front of an origin that delays or refuses requests.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Request, Response, StatusCode};
-use log::debug;
-use parking_lot::{Condvar, Mutex};
+use http::{Request, Response};
 
-use super::options::{Limits, OriginLimits, Share};
-use super::origin::{Admission, DEFAULT_RETRY, Ticket};
-use super::origins::Origins;
-use super::pauses::{Pauses, Scope};
-use super::permit::{Permit, with_permit};
+use super::options::{OriginLimits, Share};
+use super::permit::with_permit;
+use super::shared::{CurrentShare, Shared};
 use crate::base::clock::{Clock, SystemClock};
-use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::error::Result;
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
-use crate::message::header::list;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::Stats;
 use crate::message::url::CanonicalUrl;
@@ -53,41 +45,6 @@ pub struct Throttle {
     next: Arc<dyn RoundTrip>,
 }
 
-/// Returns the current share of this peer. It is called before every fetch if there are limits, so it must be
-/// cheap and must not block.
-type CurrentShare = Box<dyn Fn() -> Share + Send + Sync>;
-
-/// The state that all clones share.
-pub(super) struct Shared {
-    options: OriginLimits,
-    limits: Limits,
-    clock: Arc<dyn Clock>,
-    stats: Arc<Stats>,
-    share: CurrentShare,
-    /// The key for the digests of credentials.
-    credentials: RandomState,
-    tickets: AtomicU64,
-    /// The largest number of waiting requests, for all origins together.
-    max_waiting: AtomicUsize,
-    state: Mutex<State>,
-    /// Notified of every change that a waiting request may wait for.
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    origins: Origins,
-    pauses: Pauses,
-    /// The number of waiting requests, for all origins together.
-    waiting: usize,
-}
-
-/// The shortest wait, so that a manual clock that stands still causes no busy loop.
-const MIN_WAIT: Duration = Duration::from_millis(1);
-
-/// The longest wait before a request checks again, because no notification is sent when the pool changes.
-const MAX_WAIT: Duration = Duration::from_secs(1);
-
 impl Throttle {
     /// Creates a throttle in front of `next`.
     ///
@@ -106,18 +63,7 @@ impl Throttle {
         stats: Arc<Stats>,
         share: CurrentShare,
     ) -> Result<Self> {
-        let shared = Shared {
-            limits: options.limits()?,
-            options,
-            clock,
-            stats,
-            share,
-            credentials: RandomState::new(),
-            tickets: AtomicU64::new(0),
-            max_waiting: AtomicUsize::new(usize::MAX),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        };
+        let shared = Shared::new(options, clock, stats, share)?;
         Ok(Self { shared: Arc::new(shared), next })
     }
 
@@ -128,12 +74,12 @@ impl Throttle {
     /// never blocks. Currently, the result is the same for all origins.
     #[must_use]
     pub fn concurrency_share(&self, _origin: &CanonicalUrl) -> Option<u32> {
-        self.shared.limits.concurrent.and_then(|_| self.shared.current_limits().concurrent)
+        self.shared.concurrency_share()
     }
 
     /// Limits the number of waiting requests, for all origins together.
     pub(crate) fn limit_waiting(&self, most: usize) {
-        self.shared.max_waiting.fetch_min(most, Ordering::Relaxed);
+        self.shared.limit_waiting(most);
     }
 
     /// Creates a throttle with this clock and without a pool, for tests of other modules.
@@ -149,13 +95,13 @@ impl Throttle {
 
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.shared.state.lock().waiting
+        self.shared.waiting()
     }
 
     #[cfg(test)]
     pub(super) fn in_flight(&self, origin: &str) -> u32 {
         let origin = CanonicalUrl::parse(origin).unwrap();
-        self.shared.state.lock().origins.get_mut(&origin).map_or(0, |state| state.in_flight)
+        self.shared.in_flight(&origin)
     }
 }
 
@@ -175,112 +121,8 @@ impl RoundTrip for Throttle {
     }
 }
 
-impl Shared {
-    /// Returns the limits of this peer at this moment. If there are no limits, the share is not computed.
-    fn current_limits(&self) -> Limits {
-        if self.limits.is_none() { self.limits } else { self.limits.for_share((self.share)()) }
-    }
-
-    /// Returns the scope of pauses that apply to this request.
-    fn scope(&self, target: &CanonicalUrl, headers: &HeaderMap) -> Scope {
-        let credential = list::joined(headers, &AUTHORIZATION).filter(|_| !self.options.pause_origins);
-        let credential = credential.map(|credential| self.credentials.hash_one(credential));
-        Scope { origin: target.origin(), credential }
-    }
-
-    /// Waits for a permit, at most for `limit`, and fails early if the wait would be in vain. `None` if there
-    /// are no limits and no permit is needed.
-    fn acquire(self: &Arc<Self>, scope: &Scope, limit: Option<Duration>) -> Result<Option<Permit>> {
-        let begun = Instant::now();
-        let max_wait = limit.into_iter().chain([self.options.patience]).min().unwrap_or_default();
-        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        let mut waiting_request = None;
-        loop {
-            let (limits, now) = (self.current_limits(), self.clock.now());
-            let mut state = self.state.lock();
-            let State { origins, pauses, waiting } = &mut *state;
-            if let Some(left) = pauses.remaining(scope, now) {
-                return Err(self.refused("the origin asked for a pause", left));
-            }
-            if limits.is_none() {
-                return Ok(None);
-            }
-            let reached = |after| Err(self.refused("the origin's limit is reached", after));
-            let Some(origin) = origins.get_or_insert(&scope.origin, limits, now) else { return reached(DEFAULT_RETRY) };
-            let again = match origin.admit(ticket, limits, &self.options, now) {
-                Admission::Go => {
-                    let permit = Permit { shared: Arc::clone(self), origin: scope.origin.clone() };
-                    return Ok(Some(permit));
-                }
-                Admission::Refuse(after) => return reached(after),
-                Admission::Wait(again) => again,
-            };
-            let left = max_wait.saturating_sub(begun.elapsed());
-            let too_many_wait = waiting_request.is_none() && *waiting >= self.max_waiting.load(Ordering::Relaxed);
-            if left.is_zero() || too_many_wait {
-                origin.remove(ticket);
-                return reached(origin.retry_after(now));
-            }
-            if waiting_request.is_none() {
-                *waiting += 1;
-                self.stats.count_origin_wait();
-                waiting_request = Some(WaitingRequest { shared: self, origin: &scope.origin, ticket });
-            }
-            let pause = again.unwrap_or(MAX_WAIT).min(left).clamp(MIN_WAIT, MAX_WAIT);
-            self.changed.wait_for(&mut state, pause);
-        }
-    }
-
-    fn refused(&self, text: &str, after: Duration) -> Error {
-        self.stats.count_origin_refusal();
-        Error::new(ErrorKind::OriginBusy, text).with_retry_after(after)
-    }
-
-    /// Updates the pauses after a response.
-    fn note_response(&self, scope: &Scope, status: StatusCode, headers: &HeaderMap) {
-        let longest = self.options.longest_pause;
-        if longest.is_zero() {
-            return;
-        }
-        let now = self.clock.now();
-        let pause = self.state.lock().pauses.note_response(scope, status, headers, longest, now);
-        if let Some(left) = pause {
-            // Waiting requests are refused now.
-            self.changed.notify_all();
-            debug!("{} responded with {}: pausing for {} ms", scope.origin, status.as_u16(), left.as_millis());
-        }
-    }
-
-    pub(super) fn return_permit(&self, origin: &CanonicalUrl) {
-        if let Some(state) = self.state.lock().origins.get_mut(origin) {
-            state.in_flight = state.in_flight.saturating_sub(1);
-        }
-        self.changed.notify_all();
-    }
-}
-
-/// A waiting request. Dropping it removes the request from the queue.
-struct WaitingRequest<'a> {
-    shared: &'a Shared,
-    origin: &'a CanonicalUrl,
-    ticket: Ticket,
-}
-
-impl Drop for WaitingRequest<'_> {
-    fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        state.waiting -= 1;
-        if let Some(origin) = state.origins.get_mut(self.origin) {
-            origin.remove(self.ticket);
-        }
-        drop(state);
-        // Another request is now the first in the queue.
-        self.shared.changed.notify_all();
-    }
-}
-
 impl fmt::Debug for Throttle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Throttle").field("origin_limits", &self.shared.options).finish_non_exhaustive()
+        f.debug_struct("Throttle").field("origin_limits", self.shared.options()).finish_non_exhaustive()
     }
 }
