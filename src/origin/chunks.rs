@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn extensions_and_trailers_are_left_out_wherever_the_bytes_are_cut() {
+    fn extensions_and_trailers_are_dropped_at_every_split_of_the_input() {
         let extension = format!(";name=\"{}\"", "x".repeat(1000));
         let coded = format!("003 {extension}\r\nabc\r\nA\r\n0123456789\r\n000;a\r\nX-Sum: 1\r\n\r\nHTTP/1.1");
         for step in 1..coded.len() {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_chunked_is_refused() {
+    fn invalid_chunked_coding_is_rejected() {
         for coded in
             ["x\r\n", "\r\n", "+1\r\na", "-1\r\n", "1\na", "1\r\nab\r\n", "fffffffffffffffff\r\n", "0\r\n\n"]
         {

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_of_all_holds_over_all_pools() {
+    fn total_idle_limit_is_divided_among_the_pools() {
         for (total, per_origin, expected) in [
             (4096, 256, (16, 256)),
             (1600, 64, (16, 100)),

@@ -98,7 +98,7 @@ impl Exchange {
     }
 
     fn shut_down(&self) {
-        // The lock keeps the connection from being returned to the pool meanwhile. `shutdown` does not
+        // Under the lock, the connection cannot be returned to the pool. `shutdown` does not
         // block.
         if let Some(socket) = &self.state.lock().socket {
             let _ = socket.shutdown(Shutdown::Both);
@@ -129,7 +129,7 @@ impl Exchange {
         if self.is_cancelled() { Err(ureq::Error::Other(Box::new(cancelled_error()))) } else { Ok(()) }
     }
 
-    /// Returns the deadline for the next wait on the socket; `None` if there is no limit.
+    /// Returns the deadline for the next wait on the socket; `None` without a limit.
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let state = self.state.lock();
         let limit = match state.phase {

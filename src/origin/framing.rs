@@ -5,7 +5,7 @@ use http::{StatusCode, Version};
 
 use crate::message::header::list;
 
-/// What delimits the body (RFC 9112 section 6.3).
+/// The delimiter of the body (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// The response has no body.

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_spelling_has_its_one_meaning() {
+    fn lenient_spellings_are_normalised() {
         for (head, expected) in [
             ("\r\n\nHTTP/1.1 200 OK\r\nA: 1\r\n\r\n", "HTTP/1.1 200 OK\r\nA: 1\r\n\r\n"),
             ("HTTP/1.1 200 OK\nA: 1\n\n", "HTTP/1.1 200 OK\r\nA: 1\r\n\r\n"),
@@ -94,14 +94,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_spelled_well_stays_so(head in "[\\r\\n\\t\0 A:1]{0,40}") {
+        fn normalising_twice_changes_nothing_more(head in "[\\r\\n\\t\0 A:1]{0,40}") {
             let once = normalised(head.as_bytes());
             prop_assert_eq!(normalised(&once), once);
         }
     }
 
     #[test]
-    fn a_framing_field_is_not_repaired() {
+    fn framing_fields_are_not_repaired() {
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1\x003\r\n\r\n";
         assert!(normalised(head).contains(&0));
     }

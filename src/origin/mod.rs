@@ -25,7 +25,7 @@
 //! | `response` | builds the response and its body stream |
 //! | `failure` | converts ureq's errors to [`Error`](crate::Error) |
 //!
-//! Two folders stand beside these files: `access` decides which origins may be fetched, `throttle` limits the
+//! Two folders follow: `access` decides which origins may be fetched, `throttle` limits the
 //! load on each origin.
 
 pub(crate) mod access;

@@ -61,7 +61,7 @@ impl Resolver for OriginResolver {
 
 impl OriginResolver {
     fn addresses_of(&self, name: &str, timeout: NextTimeout) -> Result<Arc<[IpAddr]>, ureq::Error> {
-        // A time limit beyond the clock's range is no limit.
+        // A time limit beyond the clock's range means no limit.
         let limit = (!timeout.after.is_not_happening()).then_some(*timeout.after);
         let (now, exchange) = (Instant::now(), Exchange::current());
         let deadline = limit

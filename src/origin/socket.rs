@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_set_where_it_is_needed() {
+    fn socket_timeout_is_set_only_if_needed() {
         let millis = |count| Some(Duration::from_millis(count));
         for (set, remaining, expected) in [
             (None, None, None),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_after_another_is_tried_within_one_limit() {
+    fn addresses_are_tried_in_order_within_one_deadline() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
         let closed = {

@@ -14,7 +14,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_in_steps_of_two_words() {
+    fn allocations_are_multiples_of_two_words() {
         let words = |count: usize| count * size_of::<usize>();
         assert_eq!(allocated(0), words(4));
         assert_eq!(allocated(words(3)), words(4));

@@ -155,7 +155,7 @@ mod tests {
     use crate::store::{Lru, MemoryByteStore};
 
     #[test]
-    fn a_record_that_cannot_be_read_is_an_error_until_it_is_overwritten() {
+    fn unreadable_record_is_an_error_until_it_is_overwritten() {
         let store = BackedStore::new(MemoryByteStore::new());
         store.inner().set(key(1).as_str(), Bytes::from_static(b"nonsense")).unwrap();
         assert!(store.variants(&key(1)).is_err());
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_goes_even_when_the_new_one_does_not_fit() {
+    fn unreadable_record_is_deleted_even_if_the_new_response_does_not_fit() {
         let store = BackedStore::new(MemoryByteStore::new()).with_max_body(10);
         store.inner().set(key(1).as_str(), Bytes::from_static(b"nonsense")).unwrap();
         assert!(!store.insert(&key(1), response_of("a", 1, 11)).unwrap());
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_that_mixes_up_its_keys_is_found_out() {
+    fn record_under_the_wrong_key_is_rejected() {
         let store = BackedStore::new(MemoryByteStore::new());
         store.insert(&key(1), response("a", 1)).unwrap();
         let record = store.inner().get(key(1).as_str()).unwrap().unwrap();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_errors() {
+    fn backend_errors_are_reported() {
         let store = BackedStore::new(Failing::new(MemoryByteStore::new()));
         store.insert(&key(1), response("a", 1)).unwrap();
         store.inner().fail("get");
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn variants_that_no_longer_fit_together_give_way_to_the_newest() {
+    fn oldest_variants_are_dropped_if_the_record_is_too_large() {
         let store = BackedStore::new(Lru::new(MemoryByteStore::new(), 3_000));
         for number in 0..4 {
             assert!(store.insert(&key(1), response_of(&number.to_string(), number, 1_000)).unwrap());
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_purged_does_not_keep_the_others_from_it() {
+    fn failed_purge_of_one_key_does_not_stop_the_others() {
         let of_first = Purge::url(key(1).url()).unwrap();
         for (calls, left) in [("keys", 0), ("get", 2), ("delete", 2)] {
             let store = BackedStore::new(Failing::new(MemoryByteStore::new()));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_cannot_be_read_is_purged_too() {
+    fn unreadable_record_is_purged() {
         let store = BackedStore::new(MemoryByteStore::new());
         store.inner().set(key(1).as_str(), Bytes::from_static(b"nonsense")).unwrap();
         let purged = store.purge(&Purge::prefix("http://a/").unwrap()).unwrap().unwrap();

@@ -80,14 +80,14 @@ mod tests {
         ("/proc/meminfo", "MemFree:  1 kB\nMemTotal:       2048 kB\nBuffers: 0 kB\n");
 
     #[test]
-    fn a_machine_without_groups_has_its_memory() {
+    fn memory_of_the_machine_is_the_limit_without_groups() {
         assert_eq!(limit_of(&[MACHINE]), Some(2048 * 1024));
         assert_eq!(limit_of(&[]), None);
         assert_eq!(limit_of(&[("/proc/meminfo", "MemTotal: many\n")]), None);
     }
 
     #[test]
-    fn version_two_takes_the_least_of_the_group_and_those_above() {
+    fn version_two_uses_the_least_limit_of_group_and_parents() {
         let group = ("/proc/self/cgroup", "0::/system.slice/cache.service\n");
         let own = ("/sys/fs/cgroup/system.slice/cache.service/memory.max", "max\n");
         let high = ("/sys/fs/cgroup/system.slice/cache.service/memory.high", "900000\n");
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_container_the_root_shows_the_limit() {
+    fn limit_of_a_container_is_read_at_the_root() {
         let root = ("/sys/fs/cgroup/memory.max", "300000\n");
         assert_eq!(limit_of(&[MACHINE, ("/proc/self/cgroup", "0::/\n"), root]), Some(300_000));
         let old = ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "400000\n");
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn version_one_without_a_limit_says_a_huge_number() {
+    fn huge_limit_of_version_one_means_no_limit() {
         let groups = ("/proc/self/cgroup", "4:memory:/a:b\n");
         let own = ("/sys/fs/cgroup/memory/a:b/memory.limit_in_bytes", "9223372036854771712\n");
         assert_eq!(limit_of(&[MACHINE, groups, own]), Some(2048 * 1024));

@@ -97,8 +97,8 @@ impl Model {
 }
 
 #[test]
-fn it_leaves_others_what_a_naive_twin_leaves_them() {
-    with_seed("it_leaves_others_what_a_naive_twin_leaves_them", |seed| {
+fn ledger_agrees_with_the_reference_model() {
+    with_seed("ledger_agrees_with_the_reference_model", |seed| {
         let mut random = Random::new(seed);
         let ledger = Ledger::new(1_200_000 + random.below(800_000));
         let limit = ledger.limit();
@@ -171,7 +171,7 @@ fn it_leaves_others_what_a_naive_twin_leaves_them() {
 }
 
 #[test]
-fn a_reservation_evicts_down_to_a_quarter_and_is_refused_then() {
+fn reservations_evict_down_to_a_quarter() {
     let ledger = Ledger::new(100_000);
     let store = MemoryStore::with_ledger(Arc::clone(&ledger));
     for number in 0..200 {
@@ -181,7 +181,7 @@ fn a_reservation_evicts_down_to_a_quarter_and_is_refused_then() {
     let full = store.usage();
     assert!(full.bytes > 100_000 - size && full.bytes <= 100_000);
     assert!(ledger.reserve(Use::Windows, 80_000).is_none());
-    assert_eq!(store.usage(), full, "nothing is evicted for what cannot fit");
+    assert_eq!(store.usage(), full, "a reservation that cannot fit evicts nothing");
     let hold = ledger.reserve(Use::Windows, 74_000).unwrap();
     assert!((24_000..=26_000).contains(&store.usage().bytes));
     assert!(ledger.reserve(Use::Windows, 5_000).is_none());
@@ -190,7 +190,7 @@ fn a_reservation_evicts_down_to_a_quarter_and_is_refused_then() {
 }
 
 #[test]
-fn what_is_evicted_and_still_read_is_no_room() {
+fn evicted_bodies_count_while_they_are_read() {
     let ledger = Ledger::new(200_000);
     let store = MemoryStore::with_ledger(Arc::clone(&ledger));
     let read: Vec<Pieces> = (0..6)
@@ -212,7 +212,7 @@ fn what_is_evicted_and_still_read_is_no_room() {
 }
 
 #[test]
-fn many_threads_reserve_and_store_and_leave_nothing() {
+fn concurrent_reservations_and_inserts_stay_balanced() {
     let ledger = Ledger::new(400_000);
     let store = MemoryStore::with_ledger(Arc::clone(&ledger));
     thread::scope(|scope| {
@@ -238,7 +238,7 @@ fn many_threads_reserve_and_store_and_leave_nothing() {
 }
 
 #[test]
-fn a_store_made_anew_is_the_one_that_is_asked_to_evict() {
+fn with_shards_registers_the_new_table() {
     let ledger = Ledger::new(100_000);
     let store = MemoryStore::with_ledger(Arc::clone(&ledger)).with_shards(std::num::NonZeroUsize::MIN);
     store.insert(&key(1), response_of("", 1, 15_000)).unwrap();
@@ -248,7 +248,7 @@ fn a_store_made_anew_is_the_one_that_is_asked_to_evict() {
 }
 
 #[test]
-fn the_purge_of_a_url_looks_at_no_other_entry() {
+fn purge_of_a_url_visits_only_its_entries() {
     let store = MemoryStore::new(1 << 30);
     for number in 0..40_000 {
         let own = if number % 4 == 0 { Key::partitioned(key(number).url(), 7) } else { key(number) };

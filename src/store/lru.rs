@@ -223,8 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn it_does_what_a_naive_twin_does() {
-        with_seed("it_does_what_a_naive_twin_does", |seed| {
+    fn store_agrees_with_the_reference_model() {
+        with_seed("store_agrees_with_the_reference_model", |seed| {
             let mut random = Random::new(seed);
             let capacity = 1_000 + random.below(3_000);
             let mut model = Model { capacity, entries: Vec::new(), unknown: Vec::new(), evictions: 0 };
@@ -264,8 +264,8 @@ mod tests {
     }
 
     #[test]
-    fn many_threads_leave_index_and_cache_agreeing() {
-        with_seed("many_threads_leave_index_and_cache_agreeing", |seed| {
+    fn concurrent_use_keeps_index_and_backend_consistent() {
+        with_seed("concurrent_use_keeps_index_and_backend_consistent", |seed| {
             let keys: Vec<String> = (0..4).map(|number| number.to_string()).collect();
             let persistent = MemoryByteStore::new();
             for key in &keys[..2] {
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_goes_first() {
+    fn least_recently_used_key_is_evicted_first() {
         let lru = Lru::new(MemoryByteStore::new(), room_for(2));
         lru.set("a", value(0)).unwrap();
         lru.set("b", value(0)).unwrap();
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_fit_removes_only_its_own_key() {
+    fn too_large_value_removes_only_its_own_key() {
         let lru = Lru::new(MemoryByteStore::new(), room_for(2));
         lru.set("a", value(0)).unwrap();
         lru.set("b", value(0)).unwrap();
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_value_gives_its_room_back() {
+    fn replaced_value_frees_its_space() {
         let lru = Lru::new(MemoryByteStore::new(), room_for(2) + 100);
         lru.set("a", value(100)).unwrap();
         lru.set("b", value(0)).unwrap();
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_persistent_cache_held_is_found_and_then_counts() {
+    fn persistent_values_are_found_and_then_counted() {
         let persistent = MemoryByteStore::new();
         persistent.set("a", value(0)).unwrap();
         persistent.set("b", value(room_for(9))).unwrap();
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_the_inner_cache_forgot_stops_to_count() {
+    fn key_forgotten_by_the_backend_stops_counting() {
         let lru = Lru::new(MemoryByteStore::new(), room_for(2));
         lru.set("a", value(0)).unwrap();
         lru.inner().delete("a").unwrap();
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_errors_and_the_index_stays_true() {
+    fn backend_errors_keep_the_index_consistent() {
         let lru = Lru::new(Failing::new(MemoryByteStore::new()), room_for(2));
         lru.set("a", value(0)).unwrap();
         lru.set("b", value(0)).unwrap();

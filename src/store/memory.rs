@@ -502,8 +502,8 @@ mod tests {
     }
 
     #[test]
-    fn it_does_what_a_naive_twin_does() {
-        with_seed("it_does_what_a_naive_twin_does", |seed| {
+    fn store_agrees_with_the_reference_model() {
+        with_seed("store_agrees_with_the_reference_model", |seed| {
             let mut random = Random::new(seed);
             let capacity = 3_000 + random.below(20_000);
             let store = one_shard(capacity);
@@ -529,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_oldest_in_the_whole_store_goes_first_whatever_its_shard() {
+    fn oldest_entry_of_all_shards_is_evicted_first() {
         let size = entry_size(key(0).as_str(), &[response("", 10)]);
         let store = MemoryStore::new(10 * size).with_max_body(size);
         for number in 0..30 {
@@ -544,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_once_does_not_push_out_what_is_read_again() {
+    fn entries_used_once_do_not_evict_reused_ones() {
         let size = entry_size(key(0).as_str(), &[response("", 10)]);
         let store = MemoryStore::new(20 * size).with_max_body(size);
         for number in 0..10 {
@@ -560,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_that_would_fit_hits_although_the_store_is_full_of_what_was_read_before() {
+    fn cycle_that_fits_hits_in_a_store_full_of_old_entries() {
         let size = entry_size(key(0).as_str(), &[response("", 10)]);
         let store = one_shard(20 * size);
         for number in (100..120).chain(100..120) {
@@ -580,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_probation_stays_although_it_is_new() {
+    fn new_entry_larger_than_probation_is_kept() {
         let store = MemoryStore::new(100_000);
         for number in 0..30 {
             store.insert(&key(number), response_of("", number, 3_000)).unwrap();
@@ -591,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_are_in_use_one_goes_all_the_same() {
+    fn an_entry_is_evicted_even_if_all_are_in_use() {
         let store = MemoryStore::new(1_000_000);
         for number in 0..900 {
             store.insert(&key(number), response_of("", number, 2_000)).unwrap();
@@ -604,7 +604,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_no_use() {
+    fn peek_does_not_count_as_a_use() {
         let size = entry_size(key(0).as_str(), &[response("", 10)]);
         let store = MemoryStore::new(3 * size).with_max_body(size);
         assert!(store.peek(&key(0)).unwrap().is_empty());
@@ -616,7 +616,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hit_shares_what_is_stored() {
+    fn hit_shares_the_stored_response() {
         let store = MemoryStore::new(1 << 20);
         let new = response("", 1);
         store.insert(&key(1), Arc::clone(&new)).unwrap();
@@ -626,7 +626,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_pushes_nothing_out_but_the_one_it_replaces() {
+    fn too_large_response_evicts_only_the_replaced_variant() {
         let store = one_shard(4_000);
         store.insert(&key(1), response("a", 1)).unwrap();
         store.insert(&key(1), response("b", 2)).unwrap();
@@ -641,7 +641,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_past_its_limit_is_not_stored_though_it_would_fit() {
+    fn body_over_max_body_is_not_stored() {
         let store = MemoryStore::new(1 << 20).with_max_body(100);
         assert!(store.insert(&key(1), response_of("", 1, 100)).unwrap());
         assert!(!store.insert(&key(1), response_of("", 2, 101)).unwrap());
@@ -649,7 +649,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_body_is_a_quarter_at_most_and_fits_by_default() {
+    fn default_max_body_is_at_most_a_quarter() {
         assert_eq!(MemoryStore::new(256 << 20).max_body(), 64 << 20);
         assert_eq!(MemoryStore::new(1000).max_body(), 250);
         assert_eq!(MemoryStore::new(1 << 40).max_body(), 64 << 20);
@@ -660,8 +660,8 @@ mod tests {
     }
 
     #[test]
-    fn many_threads_leave_a_consistent_count() {
-        with_seed("many_threads_leave_a_consistent_count", |seed| {
+    fn concurrent_use_keeps_usage_consistent() {
+        with_seed("concurrent_use_keeps_usage_consistent", |seed| {
             let store = MemoryStore::new(20_000);
             thread::scope(|scope| {
                 for thread in 0..4 {

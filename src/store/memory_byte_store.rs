@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn usage_follows_replacing_and_deleting() {
+    fn usage_follows_set_and_delete() {
         let cache = MemoryByteStore::new();
         cache.set("a", Bytes::from_static(b"12345")).unwrap();
         let five = cache.usage().bytes;

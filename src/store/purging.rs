@@ -72,7 +72,7 @@ mod tests {
     use crate::store::testing::{body_numbers, grouped, response};
 
     #[test]
-    fn a_partition_is_told_from_the_url_before_it() {
+    fn url_of_removes_the_partition() {
         for url in
             ["", "http://a/", "http://a/0123456789012345678901234567890123456789", "\u{e9}\u{e9}\u{e9}"]
         {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_group_those_alone_that_are_in_it() {
+    fn group_purge_removes_only_its_members() {
         let purge = Purge::group("http://a", "news").unwrap();
         let (news, sport) = (grouped("a", 1, "news"), grouped("b", 2, "sport"));
         assert!(purge.matches(&Key::new("http://a/1"), &news));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_soft_purge_makes_stale_what_was_fresh_and_nothing_older() {
+    fn soft_purge_affects_only_fresh_responses() {
         let fresh = response("a", 1);
         let now = fresh.validity().response_time;
         let purge = Purge::all().soft().at(now.wall());

@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_never_answers_for_another_of_the_same_hash() {
+    fn keys_with_the_same_hash_are_not_confused() {
         let (mut shard, held) = new();
         assert!(put(&mut shard, 7, "one", &held).is_none());
         assert!(shard.used(7, "other").is_none());
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn all_keys_of_a_url_are_found_and_no_other_is_looked_at() {
+    fn all_keys_of_a_url_are_found_without_visiting_others() {
         let (mut shard, held) = new();
         let (url, other) = (Key::new("http://h/"), Key::new("http://h/2"));
         let of = |number: u128| Key::partitioned(url.url(), number);
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn what_left_is_remembered_for_as_long_as_the_shard_is_full() {
+    fn number_of_remembered_keys_is_bounded() {
         let mut departed = Departed::default();
         for hash in [1, 2, 1, 3, 4] {
             departed.remember(hash, 3);

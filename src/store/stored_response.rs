@@ -381,7 +381,7 @@ mod tests {
     use crate::policy::LifetimeSource;
 
     #[test]
-    fn the_fields_come_out_as_they_went_in() {
+    fn fields_are_unchanged() {
         let mut headers = HeaderMap::new();
         headers.append("etag", HeaderValue::from_static("\"a, b\""));
         headers.append("link", HeaderValue::from_static("<a>"));
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn framing_is_left_out() {
+    fn framing_fields_are_dropped() {
         let mut headers = HeaderMap::new();
         for name in ["connection", "content-length", "transfer-encoding", "content-type"] {
             headers.append(name, HeaderValue::from_static("x"));
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_counts_fields_body_and_variant() {
+    fn size_counts_fields_body_and_variant() {
         let size = |value: &str, body: &'static [u8], variant: Variant| {
             let mut headers = HeaderMap::new();
             headers.append("x", HeaderValue::from_str(value).unwrap());
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_body_is_one_buffer_with_its_head_and_keeps_no_other() {
+    fn short_body_shares_one_buffer_with_its_head() {
         let large = Bytes::from(vec![b'x'; 1 << 20]);
         let stored = |body: Bytes| {
             let mut headers = HeaderMap::new();

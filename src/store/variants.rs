@@ -46,7 +46,7 @@ mod tests {
     use crate::store::testing::{body_numbers, response};
 
     #[test]
-    fn the_new_one_comes_first_and_replaces_its_equal() {
+    fn new_response_comes_first_and_replaces_its_variant() {
         let stored = [response("a", 1), response("b", 2), response("c", 3)];
         let all = merged(&stored, &response("b", 4), |_| true).unwrap();
         assert_eq!(body_numbers(&all), [4, 1, 3]);
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn past_the_limit_the_oldest_goes() {
+    fn oldest_variant_is_dropped_over_the_limit() {
         let mut all = Variants::default();
         for number in 0..MAX_VARIANTS as u64 + 3 {
             all = merged(&all, &response(&number.to_string(), number), |_| true).unwrap();
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_until_the_rest_fit() {
+    fn oldest_variants_are_dropped_until_the_rest_fits() {
         let stored = [response("a", 1), response("b", 2)];
         let all = merged(&stored, &response("c", 3), |all| all.len() <= 2).unwrap();
         assert_eq!(body_numbers(&all), [3, 1]);

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_readings_are_one() {
+    fn all_constructors_agree() {
         for url in [
             "http://example.com/",
             "https://example.com/a?b",

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_that_is_in_use() {
+    fn every_embedding_is_recognised() {
         for (address, expected) in [
             ("::ffff:1.2.3.4", "1.2.3.4"),
             ("::1.2.3.4", "1.2.3.4"),

@@ -4,12 +4,12 @@ use super::*;
 use crate::base::tls::testing::Authority;
 
 #[test]
-fn the_environment_names_no_proxy() {
+fn proxy_settings_of_the_environment_are_ignored() {
     assert!(Options::default().config(TlsConfig::default()).proxy().is_none());
 }
 
 #[test]
-fn a_long_download_is_not_cut() {
+fn bodies_have_no_default_time_limit() {
     let timeouts = Options::default().config(TlsConfig::default()).timeouts();
     assert_eq!(timeouts.global, None);
     assert_eq!(timeouts.per_call, None);
@@ -18,7 +18,7 @@ fn a_long_download_is_not_cut() {
 }
 
 #[test]
-fn no_time_at_all_is_refused() {
+fn zero_limits_are_rejected() {
     let error = Origin::builder().read_timeout(Duration::ZERO).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadOption);
     assert_eq!(error.to_string(), "the read timeout must be longer than zero");
@@ -28,7 +28,7 @@ fn no_time_at_all_is_refused() {
 }
 
 #[test]
-fn endless_limits_are_no_panic() {
+fn unlimited_timeouts_do_not_panic() {
     let server = super::super::testing::ScriptedOrigin::answering(
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec(),
     );
@@ -42,7 +42,7 @@ fn endless_limits_are_no_panic() {
 }
 
 #[test]
-fn a_key_of_another_certificate_is_refused_at_once() {
+fn key_of_another_certificate_is_rejected_by_build() {
     let authority = Authority::new();
     let (one, other) = (authority.sign("one"), authority.sign("other"));
     let error = Origin::builder().client_certificate_pem(one.certificate, other.key).build().unwrap_err();
@@ -53,7 +53,7 @@ fn a_key_of_another_certificate_is_refused_at_once() {
 }
 
 #[test]
-fn no_key_is_shown() {
+fn debug_output_contains_no_private_key() {
     let made = Authority::new().sign("one");
     let line = made.key.lines().nth(1).unwrap();
     let builder = Origin::builder().client_certificate_pem(made.certificate.clone(), made.key.clone());
@@ -63,7 +63,7 @@ fn no_key_is_shown() {
 }
 
 #[test]
-fn an_origin_that_trusts_nobody_is_refused() {
+fn origin_without_any_trusted_root_is_rejected() {
     let error = Origin::builder().web_root_certificates(false).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadOption);
 }

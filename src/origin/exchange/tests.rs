@@ -7,7 +7,7 @@ fn exchange(terms: Terms) -> Arc<Exchange> {
 }
 
 #[test]
-fn an_attempt_has_one_deadline_and_a_body_a_limit_of_silence() {
+fn head_has_a_deadline_and_body_a_silence_limit() {
     let now = Instant::now();
     let at = |seconds| Some(now + Duration::from_secs(seconds));
     let terms = Terms { head_deadline: at(60), whole_deadline: at(100), ..Terms::default() };
@@ -31,7 +31,7 @@ fn an_attempt_has_one_deadline_and_a_body_a_limit_of_silence() {
 }
 
 #[test]
-fn the_time_for_a_whole_head_is_that_of_the_final_one() {
+fn head_read_timeout_starts_with_the_final_head() {
     let now = Instant::now();
     let terms = Terms { head_read_timeout: Some(Duration::from_secs(1)), ..Terms::default() };
     let running = exchange(terms);
@@ -47,7 +47,7 @@ fn the_time_for_a_whole_head_is_that_of_the_final_one() {
 }
 
 #[test]
-fn a_thread_has_the_exchange_that_it_entered_last() {
+fn current_exchange_is_the_one_entered_last() {
     let is_current =
         |exchange: &Arc<Exchange>| Exchange::current().is_some_and(|current| Arc::ptr_eq(&current, exchange));
     let (outer, inner) = (exchange(Terms::default()), exchange(Terms::default()));
@@ -62,7 +62,7 @@ fn a_thread_has_the_exchange_that_it_entered_last() {
 }
 
 #[test]
-fn a_socket_that_was_given_back_is_not_shut() {
+fn cancellation_does_not_shut_down_a_detached_socket() {
     use std::io::{Read, Write};
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -9,7 +9,7 @@ fn framing_of(version: Version, status: u16, fields: &[(&'static str, &'static s
 }
 
 #[test]
-fn framing_is_trusted_only_where_it_is_unambiguous() {
+fn only_unambiguous_framing_is_accepted() {
     let te = "transfer-encoding";
     let cl = "content-length";
     let (v10, v11) = (Version::HTTP_10, Version::HTTP_11);
@@ -46,7 +46,7 @@ fn framing_is_trusted_only_where_it_is_unambiguous() {
 }
 
 #[test]
-fn a_repeated_length_is_passed_on_once() {
+fn repeated_content_length_is_merged() {
     let mut headers = HeaderMap::new();
     headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("7, 7"));
     headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("7"));
@@ -62,7 +62,7 @@ fn a_repeated_length_is_passed_on_once() {
 }
 
 #[test]
-fn connections_end_where_the_response_says_so() {
+fn response_decides_whether_the_connection_closes() {
     for (version, value, expected) in [
         (Version::HTTP_11, None, false),
         (Version::HTTP_11, Some("x, Close"), true),

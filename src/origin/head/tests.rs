@@ -12,7 +12,7 @@ fn read(text: &str) -> Result<Head> {
 }
 
 #[test]
-fn a_head_may_come_in_any_pieces() {
+fn head_is_parsed_at_every_split_of_the_input() {
     let text = "\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 404 Not Found\r\nA: 1\r\nContent-Length: 4\r\n\r\nbody";
     for size in 1..=text.len() {
         let (mut reader, mut taken, mut found) = (reader(), 0, None);
@@ -32,7 +32,7 @@ fn a_head_may_come_in_any_pieces() {
 }
 
 #[test]
-fn what_can_be_read_in_one_way_only_is_read() {
+fn unambiguous_heads_are_accepted_and_others_rejected() {
     let head = read("HTTP/1.2 200 OK\r\nContent-Length : 3\r\n\r\n").unwrap();
     assert_eq!((head.version, head.framing), (Version::HTTP_11, Framing::Length(3)));
     assert_eq!(read("HTTP/1.1 200\nA: b\n\n").unwrap().headers["a"], "b");
@@ -60,7 +60,7 @@ fn fields_and_bytes_are_limited() {
 }
 
 #[test]
-fn ureq_is_told_the_framing_alone() {
+fn head_for_ureq_contains_only_the_framing() {
     let text = |head: &str| String::from_utf8(read(head).unwrap().for_ureq()).unwrap();
     let moved = "HTTP/1.0 302 Found\r\nLocation: /\r\nContent-Length: 7\r\n\r\n";
     assert_eq!(text(moved), "HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\n");

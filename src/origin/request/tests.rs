@@ -5,7 +5,7 @@ fn prepared(request: http::request::Builder, body: Body) -> Result<Request<()>> 
 }
 
 #[test]
-fn what_ends_at_this_hop_is_not_sent() {
+fn hop_by_hop_fields_are_not_sent() {
     let request = Request::get("http://example.com/")
         .header("host", "elsewhere")
         .header("content-length", "5")
@@ -21,7 +21,7 @@ fn what_ends_at_this_hop_is_not_sent() {
 }
 
 #[test]
-fn a_length_is_announced_where_it_says_something() {
+fn content_length_is_sent_if_it_is_meaningful() {
     let length = |method: &str, body: Body| {
         let head = prepared(Request::builder().method(method).uri("http://h/"), body).unwrap();
         head.headers().get(header::CONTENT_LENGTH).map(|value| value.to_str().unwrap().to_owned())
@@ -34,7 +34,7 @@ fn a_length_is_announced_where_it_says_something() {
 }
 
 #[test]
-fn only_plain_absolute_urls_are_fetched() {
+fn only_absolute_http_urls_without_userinfo_are_fetched() {
     for url in [
         "/path",
         "ftp://example.com/",
@@ -54,7 +54,7 @@ fn only_plain_absolute_urls_are_fetched() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_the_requests_fault() {
+fn unsendable_requests_are_bad_requests() {
     let long = "x".repeat(OUTPUT_BUFFER_BYTES);
     let obs_text = HeaderValue::from_bytes(b"Basic \xff").unwrap();
     for request in [
@@ -69,7 +69,7 @@ fn what_cannot_be_sent_is_the_requests_fault() {
 }
 
 #[test]
-fn a_body_is_exactly_as_long_as_announced() {
+fn request_body_has_exactly_the_announced_length() {
     let read = |bytes: &'static [u8], length| {
         let body = Body::from_reader(bytes, Some(length));
         let mut out = Vec::new();
@@ -82,7 +82,7 @@ fn a_body_is_exactly_as_long_as_announced() {
 }
 
 #[test]
-fn a_body_that_cannot_be_read_is_told_from_a_broken_connection() {
+fn failure_of_the_request_body_is_not_a_connection_failure() {
     struct Broken;
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

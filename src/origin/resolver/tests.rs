@@ -46,21 +46,21 @@ fn literal_addresses_need_no_lookup() {
 }
 
 #[test]
-fn what_only_the_system_takes_for_an_address_is_a_name() {
+fn numeric_host_that_is_not_a_literal_address_is_a_name() {
     let lookup = leads_to(&["127.0.0.1"]);
     let refused = resolved(&resolver(&lookup, "public"), "http://2130706433/").unwrap_err();
     assert_eq!((refused.kind(), lookup.count()), (ErrorKind::Forbidden, 1));
 }
 
 #[test]
-fn of_good_and_bad_addresses_the_good_ones_are_left() {
+fn forbidden_addresses_are_skipped() {
     let lookup = leads_to(&["127.0.0.1", "8.8.8.8", "::1", "::ffff:8.8.4.4", "2600::1", "169.254.169.254"]);
     let found = resolved(&resolver(&lookup, "public"), "https://A.example/").unwrap();
     assert_eq!(found, ["8.8.8.8:443", "[2600::1]:443"]);
 }
 
 #[test]
-fn where_no_good_one_is_left_it_is_forbidden() {
+fn request_is_forbidden_if_all_addresses_are_forbidden() {
     let lookup = leads_to(&["10.0.0.1", "::1"]);
     let refused = resolved(&resolver(&lookup, "public"), "http://a.example/").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Forbidden);
@@ -70,7 +70,7 @@ fn where_no_good_one_is_left_it_is_forbidden() {
 }
 
 #[test]
-fn no_address_is_told_from_none_that_is_allowed() {
+fn unresolved_name_differs_from_a_forbidden_one() {
     let refused = resolved(&resolver(&leads_to(&[]), "public"), "http://a.example/").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unresolved);
     let failing = ScriptedLookup::new(|_, _| Err(io::Error::other("no such name")));
@@ -80,7 +80,7 @@ fn no_address_is_told_from_none_that_is_allowed() {
 }
 
 #[test]
-fn a_thousand_addresses_are_sixteen() {
+fn at_most_sixteen_addresses_are_returned() {
     let lookup = ScriptedLookup::new(|_, _| {
         let bad = (0..20).map(|last| IpAddr::from([10, 0, 0, last]));
         let good =
@@ -92,7 +92,7 @@ fn a_thousand_addresses_are_sixteen() {
 }
 
 #[test]
-fn a_lookup_that_hangs_is_given_up_in_time() {
+fn slow_lookup_times_out() {
     let (hold, held) = std::sync::mpsc::channel::<()>();
     let held = parking_lot::Mutex::new(held);
     let lookup = ScriptedLookup::new(move |_, _| {
@@ -117,7 +117,7 @@ fn origin(lookup: &ScriptedLookup, clock: &Arc<ManualClock>, rules: &str) -> Ori
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 #[test]
-fn what_was_judged_is_what_is_connected_to() {
+fn checked_address_is_the_one_connected_to() {
     let server = ScriptedOrigin::new(|listener| {
         let mut connection = accept(listener);
         connection.receive();
@@ -143,7 +143,7 @@ fn what_was_judged_is_what_is_connected_to() {
 }
 
 #[test]
-fn a_url_that_is_forbidden_is_not_looked_up() {
+fn name_of_a_forbidden_url_is_not_looked_up() {
     let lookup = leads_to(&["8.8.8.8"]);
     let origin = origin(&lookup, &Arc::new(ManualClock::at_unix_seconds(1000)), "public,deny:*.bad.example");
     let error = get(&origin, "http://A.bad.example/a?secret").unwrap_err();
@@ -153,7 +153,7 @@ fn a_url_that_is_forbidden_is_not_looked_up() {
 }
 
 #[test]
-fn connections_do_not_outlive_the_rules_they_were_made_by() {
+fn new_rules_close_idle_connections() {
     let server = ScriptedOrigin::new(|listener| {
         let mut first = accept(listener);
         first.receive();
@@ -175,7 +175,7 @@ fn connections_do_not_outlive_the_rules_they_were_made_by() {
 }
 
 #[test]
-fn a_name_that_led_to_nobody_is_looked_up_again() {
+fn name_is_looked_up_again_after_an_unreachable_address() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = nobody.local_addr().unwrap().port();
     drop(nobody);

@@ -15,7 +15,7 @@ fn answered(answer: impl Into<Vec<u8>>) -> Result<Response<Body>> {
 }
 
 #[test]
-fn an_encoded_body_is_passed_on_as_it_is() {
+fn encoded_body_is_not_decoded() {
     let gzip = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03\xcbH\xcd\xc9\xc9\x07\0\x86\xa6\x106\x05\0\0\0";
     let mut answer =
         format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", gzip.len())
@@ -43,7 +43,7 @@ fn any_status_is_a_response() {
 }
 
 #[test]
-fn fields_come_as_they_were_sent() {
+fn end_to_end_fields_are_unchanged() {
     let response = answered(
         &b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nX-Name: caf\xe9\r\nSet-Cookie: b=2\r\nConnection: close, x-hop\r\n\
            X-Hop: 1\r\nKeep-Alive: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"[..],
@@ -57,7 +57,7 @@ fn fields_come_as_they_were_sent() {
 }
 
 #[test]
-fn a_length_is_information_where_there_is_no_body() {
+fn response_to_head_keeps_its_content_length() {
     let server = ScriptedOrigin::answering(&b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"[..]);
     let response = send(&Origin::new(), http::Request::head(server.url()), Body::empty()).unwrap();
     assert_eq!(server.finish().line, "HEAD /a?b=c HTTP/1.1");
@@ -66,7 +66,7 @@ fn a_length_is_information_where_there_is_no_body() {
 }
 
 #[test]
-fn a_body_that_is_cut_short_never_passes_for_a_whole_one() {
+fn truncated_body_is_an_error() {
     for (answer, text) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcd", "6 bytes before"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "10 bytes before"),
@@ -87,14 +87,14 @@ fn a_body_that_is_cut_short_never_passes_for_a_whole_one() {
 }
 
 #[test]
-fn chunks_that_are_none_are_a_bad_response() {
+fn invalid_chunks_are_a_bad_response() {
     let response =
         answered("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nabcd\r\n0\r\n\r\n").unwrap();
     assert_eq!(response.into_body().into_bytes().unwrap_err().kind(), ErrorKind::BadResponse);
 }
 
 #[test]
-fn an_end_that_is_the_connections_proves_nothing() {
+fn end_of_the_connection_does_not_prove_the_end_of_the_body() {
     for answer in ["HTTP/1.1 200 OK\r\n\r\nabcd", "HTTP/1.0 200 OK\r\n\r\nabcd"] {
         let body = answered(answer).unwrap().into_body();
         assert!(!body.end_is_proven());
@@ -104,7 +104,7 @@ fn an_end_that_is_the_connections_proves_nothing() {
 }
 
 #[test]
-fn ambiguous_framing_is_refused() {
+fn ambiguous_framing_is_rejected() {
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
@@ -121,7 +121,7 @@ fn ambiguous_framing_is_refused() {
 }
 
 #[test]
-fn a_body_that_stalls_is_given_up() {
+fn stalled_body_times_out() {
     let server = ScriptedOrigin::new(|listener| {
         let mut connection = accept(listener);
         connection.receive();
@@ -138,7 +138,7 @@ fn a_body_that_stalls_is_given_up() {
 }
 
 #[test]
-fn a_connection_is_free_with_the_last_byte_of_its_body() {
+fn connection_is_free_after_the_last_byte_of_the_body() {
     let server = ScriptedOrigin::new(|listener| {
         let mut connection = accept(listener);
         for _ in 0..2 {

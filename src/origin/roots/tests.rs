@@ -19,12 +19,12 @@ fn count(roots: Roots) -> usize {
 }
 
 #[test]
-fn without_roots_of_ones_own_the_web_is_trusted() {
+fn web_roots_are_trusted_by_default() {
     assert!(matches!(Roots::default().into_root_certs(), RootCerts::WebPki));
 }
 
 #[test]
-fn own_roots_are_added_to_those_of_the_web_or_replace_them() {
+fn own_roots_extend_or_replace_web_roots() {
     let mut roots = Roots::default();
     roots.add(&given(own_root() + &own_root())).unwrap();
     assert_eq!(count(roots), 2 + webpki_root_certs::TLS_SERVER_ROOT_CERTS.len());
@@ -36,7 +36,7 @@ fn own_roots_are_added_to_those_of_the_web_or_replace_them() {
 }
 
 #[test]
-fn a_file_is_read() {
+fn roots_are_read_from_a_file() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(own_root().as_bytes()).unwrap();
     let mut roots = Roots::default();
@@ -45,7 +45,7 @@ fn a_file_is_read() {
 }
 
 #[test]
-fn what_cannot_be_used_is_one_line_that_says_so() {
+fn error_for_unusable_roots_is_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing.pem");
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

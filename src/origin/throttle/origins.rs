@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_idle_is_forgotten_and_what_is_in_use_is_not() {
+    fn idle_states_are_removed_and_used_ones_kept() {
         let options = OriginLimits::new().concurrent(1).rate(1.0);
         let limits = options.limits().unwrap();
         let now = UNIX_EPOCH + Duration::from_secs(1_000_000);

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn their_number_is_bounded_and_the_one_that_ends_first_makes_room() {
+    fn number_of_pauses_is_bounded() {
         let (longest, now) = (Duration::from_secs(10_000), UNIX_EPOCH + Duration::from_secs(1_000_000));
         let origin = CanonicalUrl::parse("http://example.com/").unwrap();
         let mut pauses = Pauses::default();

@@ -105,7 +105,7 @@ impl Shared {
         self.state.lock().origins.get_mut(origin).map_or(0, |state| state.in_flight)
     }
 
-    /// Returns the limits of this peer at this moment. If there are no limits, the share is not computed.
+    /// Returns the limits of this peer at this moment. Computes the share only if there are limits.
     fn current_limits(&self) -> Limits {
         if self.limits.is_none() { self.limits } else { self.limits.for_share((self.share)()) }
     }

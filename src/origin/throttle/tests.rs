@@ -64,7 +64,7 @@ fn streaming() -> impl RoundTrip {
 }
 
 #[test]
-fn no_more_are_sent_than_the_rate_allows() {
+fn rate_limits_the_requests() {
     let fixture = Fixture::new(OriginLimits::new().rate(2.0).burst(3).patience(Duration::ZERO), streaming());
     for _ in 0..3 {
         fixture.get(URL).unwrap();
@@ -85,7 +85,7 @@ fn no_more_are_sent_than_the_rate_allows() {
 }
 
 #[test]
-fn unsafe_methods_count_and_are_sent_once() {
+fn unsafe_methods_count_and_are_not_repeated() {
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&sent);
     let origin = RoundTripFn(move |_| {
@@ -100,7 +100,7 @@ fn unsafe_methods_count_and_are_sent_once() {
 }
 
 #[test]
-fn a_place_is_held_until_the_body_is_at_its_end() {
+fn permit_is_held_until_the_body_ends() {
     type End = fn(Response<Body>);
     let read_all: End = |response| drop(response.into_body().into_bytes().unwrap());
     let read_what_is_announced: End = |response| {
@@ -119,7 +119,7 @@ fn a_place_is_held_until_the_body_is_at_its_end() {
 }
 
 #[test]
-fn what_fails_and_what_panics_gives_its_place_back() {
+fn failures_and_panics_return_the_permit() {
     let round = AtomicUsize::new(0);
     let origin = RoundTripFn(move |_| match round.fetch_add(1, Ordering::SeqCst) {
         0 => Err(Error::new(ErrorKind::Timeout, "no answer in time")),
@@ -148,7 +148,7 @@ fn what_fails_and_what_panics_gives_its_place_back() {
 }
 
 #[test]
-fn what_ends_with_its_connection_still_says_so() {
+fn unproven_end_stays_unproven() {
     let origin = RoundTripFn(|_| Ok(Response::new(Body::until_close(&b"hello"[..]))));
     let fixture = Fixture::new(OriginLimits::new().concurrent(1), origin);
     assert!(!fixture.get(URL).unwrap().body().end_is_proven());
@@ -168,7 +168,7 @@ fn in_turn() -> (impl RoundTrip, mpsc::Receiver<(String, mpsc::Sender<()>)>) {
 }
 
 #[test]
-fn who_has_waited_longest_goes_first() {
+fn waiting_requests_are_served_in_order() {
     let (origin, coming) = in_turn();
     let fixture = Fixture::new(OriginLimits::new().concurrent(1).patience(LONG), origin);
     thread::scope(|scope| {
@@ -198,7 +198,7 @@ fn who_has_waited_longest_goes_first() {
 }
 
 #[test]
-fn too_many_do_not_wait() {
+fn requests_over_max_waiting_are_refused() {
     let origin_limits = OriginLimits::new().concurrent(1).patience(LONG).max_waiting(2);
     for most in [usize::MAX, 1] {
         let allowed = most.min(2);
@@ -227,7 +227,7 @@ fn too_many_do_not_wait() {
 }
 
 #[test]
-fn who_would_wait_in_vain_does_not_wait() {
+fn hopeless_request_is_refused_at_once() {
     let origin_limits = OriginLimits::new().rate(0.1).patience(Duration::from_secs(9));
     let fixture = Fixture::new(origin_limits, streaming());
     fixture.get(URL).unwrap();
@@ -238,7 +238,7 @@ fn who_would_wait_in_vain_does_not_wait() {
 }
 
 #[test]
-fn patience_ends() {
+fn waiting_request_times_out() {
     let (origin, coming) = in_turn();
     let origin_limits = OriginLimits::new().concurrent(1).patience(Duration::from_millis(20));
     let fixture = Fixture::new(origin_limits, origin);
@@ -253,7 +253,7 @@ fn patience_ends() {
 }
 
 #[test]
-fn an_origin_that_asked_for_time_is_not_asked_again_before_then() {
+fn paused_origin_gets_no_request_until_the_pause_ends() {
     let later = "Sun, 06 Nov 1994 08:50:37 GMT";
     for (status, field, seconds) in [(429, Some("60"), 60), (503, Some(later), 60), (429, None, 1)] {
         let asked = Arc::new(AtomicUsize::new(0));
@@ -283,7 +283,7 @@ fn an_origin_that_asked_for_time_is_not_asked_again_before_then() {
 }
 
 #[test]
-fn who_waits_when_the_origin_asks_for_time_waits_no_longer() {
+fn pause_refuses_waiting_requests() {
     let begin = Arc::new(Barrier::new(2));
     let waiting = Arc::clone(&begin);
     let origin = RoundTripFn(move |_| {
@@ -315,7 +315,7 @@ fn limiting(credential: Option<&'static str>) -> impl RoundTrip {
 }
 
 #[test]
-fn a_pause_concerns_one_credential_at_one_origin() {
+fn pause_applies_to_one_credential_at_one_origin() {
     for limited in [Some("Bearer a"), None] {
         let fixture = Fixture::new(OriginLimits::new(), limiting(limited));
         let send = |method: &str, url: &str, credential: Option<&str>| {
@@ -343,7 +343,7 @@ fn a_pause_concerns_one_credential_at_one_origin() {
 }
 
 #[test]
-fn a_whole_origin_pauses_where_that_was_chosen() {
+fn pause_origins_pauses_the_whole_origin() {
     let fixture = Fixture::new(OriginLimits::new().pause_origins(true), limiting(Some("Bearer a")));
     let with = Request::get(URL).header("authorization", "Bearer a").body(Body::empty()).unwrap();
     assert_eq!(fixture.throttle.round_trip(with).unwrap().status(), 429);
@@ -354,7 +354,7 @@ fn a_whole_origin_pauses_where_that_was_chosen() {
 }
 
 #[test]
-fn a_change_of_the_pool_changes_the_share_at_once() {
+fn pool_change_changes_the_share_at_once() {
     let origin = CanonicalUrl::parse(URL).unwrap().origin();
     let origin_limits = OriginLimits::new().concurrent(4).patience(Duration::ZERO);
     let fixture = Fixture::new(origin_limits, streaming());
@@ -371,7 +371,7 @@ fn a_change_of_the_pool_changes_the_share_at_once() {
 }
 
 #[test]
-fn a_request_that_waits_sees_that_the_share_has_grown() {
+fn waiting_request_sees_a_larger_share() {
     let (origin, coming) = in_turn();
     let fixture = Fixture::new(OriginLimits::new().concurrent(2).patience(LONG), origin);
     fixture.peers.store(2, Ordering::SeqCst);
@@ -389,7 +389,7 @@ fn a_request_that_waits_sees_that_the_share_has_grown() {
 }
 
 #[test]
-fn no_pause_is_made_where_none_is_wanted() {
+fn zero_longest_pause_disables_pauses() {
     let origin = RoundTripFn(|_| {
         Ok(Response::builder().status(429).header("retry-after", "30").body(Body::empty()).unwrap())
     });
@@ -400,7 +400,7 @@ fn no_pause_is_made_where_none_is_wanted() {
 }
 
 #[test]
-fn limits_that_make_no_sense_are_refused() {
+fn throttle_rejects_invalid_limits() {
     let error = Throttle::new(streaming(), OriginLimits::new().concurrent(0)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadOption);
 }

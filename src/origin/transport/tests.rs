@@ -15,7 +15,7 @@ fn received(head: impl FnOnce(String) -> http::request::Builder, body: Body) -> 
 }
 
 #[test]
-fn nothing_is_added_but_the_host_and_who_asks() {
+fn only_host_and_user_agent_are_added() {
     for (origin, user_agent) in [
         (Origin::new(), Some("forwardcache/0.1")),
         (Origin::builder().build().unwrap(), Some("forwardcache/0.1")),
@@ -36,7 +36,7 @@ fn nothing_is_added_but_the_host_and_who_asks() {
 }
 
 #[test]
-fn fields_are_sent_as_they_were_given() {
+fn request_fields_are_sent_unchanged() {
     let obs_text = HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap();
     let received = received(
         |url| {
@@ -69,7 +69,7 @@ fn every_method_may_have_a_body() {
 }
 
 #[test]
-fn every_method_may_have_none() {
+fn every_method_may_have_no_body() {
     for method in ["POST", "PUT", "PATCH", "DELETE", "GET", "OPTIONS", "PROPFIND"] {
         let received = received(|url| Request::builder().method(method).uri(url), Body::empty());
         let announces = received.fields.contains(&"content-length: 0".to_owned());
@@ -79,7 +79,7 @@ fn every_method_may_have_none() {
 }
 
 #[test]
-fn a_body_of_unknown_length_is_sent_in_chunks() {
+fn body_of_unknown_length_is_chunked() {
     for method in ["POST", "GET", "PROPFIND"] {
         let text = "x".repeat(100_000);
         let body = Body::from_reader(std::io::Cursor::new(text.clone()), None);
@@ -90,14 +90,14 @@ fn a_body_of_unknown_length_is_sent_in_chunks() {
 }
 
 #[test]
-fn a_large_body_of_known_length_is_sent_whole() {
+fn large_body_of_known_length_is_sent_completely() {
     let text = "x".repeat(1_000_000);
     let received = received(Request::post, Body::from(text.clone()));
     assert!(received.body == text.as_bytes());
 }
 
 #[test]
-fn a_body_that_breaks_off_is_not_the_origins_fault() {
+fn truncated_request_body_is_not_an_origin_failure() {
     let server = ScriptedOrigin::new(|listener| accept(listener).wait_for_close());
     let body = Body::from_reader(&b"abc"[..], Some(5));
     let error = send(&Origin::new(), Request::post(server.url()), body).unwrap_err();
@@ -106,7 +106,7 @@ fn a_body_that_breaks_off_is_not_the_origins_fault() {
 }
 
 #[test]
-fn a_kept_connection_that_is_dead_costs_one_more_try() {
+fn dead_idle_connection_causes_one_retry() {
     let server = ScriptedOrigin::new(|listener| {
         let mut first = accept(listener);
         first.receive();
@@ -126,7 +126,7 @@ fn a_kept_connection_that_is_dead_costs_one_more_try() {
 }
 
 #[test]
-fn an_origin_that_never_answers_is_tried_twice_and_no_more() {
+fn origin_that_closes_every_connection_is_tried_twice() {
     let server = ScriptedOrigin::new(|listener| {
         for _ in 0..2 {
             accept(listener).receive();
@@ -135,11 +135,11 @@ fn an_origin_that_never_answers_is_tried_twice_and_no_more() {
     });
     let error = get(&Origin::new(), &server.url()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    assert!(nobody_else_came(&server.finish()));
+    assert!(no_more_connections(&server.finish()));
 }
 
 #[test]
-fn a_second_try_has_the_time_that_the_first_has_left() {
+fn retry_shares_the_deadline_of_the_first_attempt() {
     let second = Duration::from_secs(1);
     let begun = Instant::now();
     let deadline = Deadline::of_remaining(Some(5 * second), None, begun).unwrap();
@@ -182,11 +182,11 @@ fn a_second_try_has_the_time_that_the_first_has_left() {
     let error = get(&origin, &server.url()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     assert!((limit..10 * limit).contains(&begun.elapsed()));
-    assert!(nobody_else_came(&server.finish()));
+    assert!(no_more_connections(&server.finish()));
 }
 
 #[test]
-fn what_may_not_be_repeated_is_sent_once() {
+fn unrepeatable_requests_are_sent_once() {
     for (method, body) in [("POST", Body::from("abc")), ("POST", Body::empty()), ("GET", Body::from("abc"))] {
         let server = ScriptedOrigin::new(|listener| {
             let mut connection = accept(listener);
@@ -199,17 +199,17 @@ fn what_may_not_be_repeated_is_sent_once() {
         get(&origin, &server.url()).unwrap().into_body().into_bytes().unwrap();
         let error = send(&origin, Request::builder().method(method).uri(server.url()), body).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unreachable);
-        assert!(nobody_else_came(&server.finish()), "{method}");
+        assert!(no_more_connections(&server.finish()), "{method}");
     }
 }
 
-fn nobody_else_came(listener: &TcpListener) -> bool {
+fn no_more_connections(listener: &TcpListener) -> bool {
     listener.set_nonblocking(true).unwrap();
     listener.accept().is_err()
 }
 
 #[test]
-fn a_head_without_end_is_given_up() {
+fn endless_head_is_rejected() {
     const ENDLESS: u64 = 300 << 20;
     let server = ScriptedOrigin::new(|listener| {
         let mut connection = accept(listener);
@@ -238,7 +238,7 @@ fn too_many_fields_are_a_bad_response() {
 }
 
 #[test]
-fn a_port_that_nobody_listens_on_is_unreachable() {
+fn closed_port_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/a?secret", listener.local_addr().unwrap());
     drop(listener);
@@ -249,7 +249,7 @@ fn a_port_that_nobody_listens_on_is_unreachable() {
 }
 
 #[test]
-fn a_name_that_cannot_be_is_unresolved() {
+fn impossible_name_is_unresolved() {
     // Longer than a DNS label may be, so that no name server is queried.
     let error = get(&Origin::new(), &format!("http://{}.invalid/", "x".repeat(64))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unresolved);
@@ -257,7 +257,7 @@ fn a_name_that_cannot_be_is_unresolved() {
 }
 
 #[test]
-fn an_origin_that_is_silent_is_given_up() {
+fn silent_origin_times_out() {
     let server = ScriptedOrigin::new(|listener| {
         let mut connection = accept(listener);
         connection.receive();
@@ -272,7 +272,7 @@ fn an_origin_that_is_silent_is_given_up() {
 }
 
 #[test]
-fn an_origin_that_does_not_speak_tls_fails_the_handshake() {
+fn origin_without_tls_fails_the_handshake() {
     let server = ScriptedOrigin::new(|listener| {
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
@@ -310,7 +310,7 @@ fn https(server: &ScriptedOrigin<bool>) -> String {
 }
 
 #[test]
-fn a_root_of_ones_own_is_trusted_once_it_is_given() {
+fn configured_root_is_trusted() {
     let authority = Authority::new();
     let server = tls_origin(&authority, None);
     let origin = Origin::builder().root_certificates_pem(authority.certificate).build().unwrap();
@@ -319,7 +319,7 @@ fn a_root_of_ones_own_is_trusted_once_it_is_given() {
 }
 
 #[test]
-fn a_certificate_of_nobody_known_fails_the_handshake() {
+fn certificate_with_unknown_issuer_fails_the_handshake() {
     let server = tls_origin(&Authority::new(), None);
     let error = get(&Origin::new(), &https(&server)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
@@ -328,7 +328,7 @@ fn a_certificate_of_nobody_known_fails_the_handshake() {
 }
 
 #[test]
-fn whoever_asks_for_a_certificate_gets_the_one_that_was_given() {
+fn client_certificate_is_sent_to_servers_that_request_one() {
     let (authority, of_clients) = (Authority::new(), Authority::new());
     let made = of_clients.sign("a client");
     let directory = tempfile::tempdir().unwrap();
@@ -350,7 +350,7 @@ fn whoever_asks_for_a_certificate_gets_the_one_that_was_given() {
 }
 
 #[test]
-fn a_key_may_come_in_every_form() {
+fn client_key_may_have_every_supported_format() {
     let authority = Authority::new();
     for text in [testing::PKCS1, testing::SEC1] {
         let server = tls_origin(&authority, None);
@@ -362,7 +362,7 @@ fn a_key_may_come_in_every_form() {
 }
 
 #[test]
-fn reloaded_certificates_are_for_new_connections_and_bad_files_change_nothing() {
+fn reload_applies_to_new_connections_and_keeps_old_certificates_on_error() {
     let (authority, of_clients) = (Authority::new(), Authority::new());
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
@@ -384,7 +384,7 @@ fn reloaded_certificates_are_for_new_connections_and_bad_files_change_nothing() 
     origin.set_rules(OriginRules::trusting());
     assert_eq!(ask(&origin), None);
     write(&authority.certificate, &of_clients.sign("a client"));
-    assert_eq!(ask(&origin), None, "until it is told");
+    assert_eq!(ask(&origin), None, "the files were not read again yet");
     origin.clone().reload_certificates().unwrap();
     assert_eq!(ask(&origin), Some(200));
     assert_eq!(origin.rules(), OriginRules::trusting());
@@ -399,7 +399,7 @@ fn reloaded_certificates_are_for_new_connections_and_bad_files_change_nothing() 
 }
 
 #[test]
-fn what_was_connected_before_a_reload_is_not_used_after_it() {
+fn reload_closes_idle_connections() {
     let server = ScriptedOrigin::new(|listener| {
         for _ in 0..2 {
             let mut connection = accept(listener);
@@ -417,7 +417,7 @@ fn what_was_connected_before_a_reload_is_not_used_after_it() {
 }
 
 #[test]
-fn without_the_certificate_that_is_asked_for_the_handshake_fails() {
+fn handshake_fails_without_the_requested_certificate() {
     let (authority, of_clients) = (Authority::new(), Authority::new());
     let builder = Origin::builder().root_certificates_pem(authority.certificate.clone());
     let made = authority.sign("a client of another authority");
@@ -430,7 +430,7 @@ fn without_the_certificate_that_is_asked_for_the_handshake_fails() {
 }
 
 #[test]
-fn one_origin_serves_many_threads() {
+fn origin_is_send_sync_and_clone() {
     fn shared<T: Send + Sync + Clone + 'static>(_: &T) {}
     shared(&Origin::new());
 }

@@ -177,7 +177,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(key in ".{0,40}", all in prop::collection::vec(responses(), 0..5)) {
+        fn encoded_records_can_be_decoded(key in ".{0,40}", all in prop::collection::vec(responses(), 0..5)) {
             let record = encode(&key, &all);
             prop_assert_eq!(record.len() as u64, length(&key, &all));
             let read = decode(&key, &record).unwrap();
@@ -188,13 +188,13 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_refused_without_panic(bytes in any::<Vec<u8>>()) {
+        fn arbitrary_bytes_are_rejected_without_panic(bytes in any::<Vec<u8>>()) {
             prop_assert!(decoded("key", bytes).is_err());
         }
 
         /// The checksum is valid, so that the bytes reach every part of the reader.
         #[test]
-        fn any_content_is_read_without_panic(
+        fn arbitrary_content_is_read_without_panic(
             all in prop::collection::vec(responses(), 1..3),
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
             cut in prop::option::of(any::<prop::sample::Index>()),
@@ -216,7 +216,7 @@ mod tests {
         }
 
         #[test]
-        fn one_wrong_byte_is_found_out(at in any::<prop::sample::Index>(), by in 1..=255_u8) {
+        fn one_wrong_byte_is_detected(at in any::<prop::sample::Index>(), by in 1..=255_u8) {
             let mut record = encode("key", &[response("a", 1), response("b", 2)]).to_vec();
             let at = at.index(record.len());
             record[at] ^= by;
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_says_why_it_cannot_be_read() {
+    fn error_says_why_a_record_is_unreadable() {
         let record = encode("key", &[response("a", 1)]);
         assert!(message(decoded("key", Bytes::new())).contains("cut short"));
         assert!(message(decoded("key", record.slice(..record.len() - 1))).contains("checksum"));
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_was_altered_before_the_record_was_made_is_found_out() {
+    fn body_altered_before_encoding_is_detected() {
         let number = 0x1122_3344_5566_7788_u64;
         let record = encode("key", &[response("a", number)]);
         let body = record.windows(8).position(|bytes| bytes == number.to_be_bytes()).unwrap();
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn no_field_line_can_end_the_head() {
+    fn field_lines_that_end_the_head_are_rejected() {
         for good in ["", "a: b\r\n", "a: \r\nb: c: d\r\n"] {
             assert!(check_fields(good.as_bytes()).is_ok(), "{good:?}");
         }
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_shares_the_bytes_of_its_record() {
+    fn body_shares_the_bytes_of_its_record() {
         let record = encode("key", &[response("a", 1)]);
         let read = decode("key", &record).unwrap();
         assert!(record.as_ptr_range().contains(&read[0].body().as_one().unwrap().as_ptr()));

@@ -8,7 +8,7 @@ fn class(address: &str) -> AddressClass {
 /// registries; blocks with a registry of their own, such as multicast; and the neighbours of a block that
 /// belong to another class.
 #[test]
-fn the_registries_of_iana() {
+fn classes_match_the_iana_registries() {
     use AddressClass::*;
     for (expected, addresses) in [
         (Unspecified, "0.0.0.0 0.255.255.255 ::"),
@@ -47,7 +47,7 @@ fn the_registries_of_iana() {
 }
 
 #[test]
-fn classes_are_found_by_their_names() {
+fn classes_are_parsed_from_their_names() {
     for class in AddressClass::ALL {
         assert_eq!(AddressClass::from_name(class.name()), Some(class));
     }
@@ -55,7 +55,7 @@ fn classes_are_found_by_their_names() {
 }
 
 #[test]
-fn whatever_wraps_the_metadata_address_leads_there() {
+fn embedded_metadata_addresses_are_restricted() {
     for address in [
         "169.254.169.254",
         "169.254.1.1",

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn names_and_asterisks() {
+fn patterns_match_hosts() {
     for (pattern, hosts, others) in [
         ("example.com", "example.com example.com.", "a.example.com example.co xexample.com example.com.x"),
         ("EXAMPLE.com.", "example.com", "example.org"),
@@ -27,7 +27,7 @@ fn names_and_asterisks() {
 }
 
 #[test]
-fn what_is_no_host() {
+fn invalid_hosts_are_rejected() {
     for text in
         ["", ".", "a..b", ".a", "a b", "bücher.example", "10.0.*", "10.*.*.*", "127.1", "a/b", "*.", "a%41"]
     {

@@ -5,7 +5,7 @@ fn network(text: &str) -> Network {
 }
 
 #[test]
-fn first_and_last_are_within_and_their_neighbours_are_not() {
+fn network_contains_exactly_its_range() {
     for (text, within, without) in [
         ("10.0.0.0/8", "10.0.0.0 10.255.255.255", "9.255.255.255 11.0.0.0 ::ffff:10.0.0.1 ::10.0.0.1"),
         ("192.0.2.6", "192.0.2.6", "192.0.2.5 192.0.2.7"),
@@ -26,7 +26,7 @@ fn first_and_last_are_within_and_their_neighbours_are_not() {
 }
 
 #[test]
-fn what_is_no_network() {
+fn invalid_networks_are_rejected() {
     for text in ["10.0.0.1/8", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/x", "::1/64"] {
         assert!(Network::parse(text).unwrap().is_err(), "{text}");
     }
@@ -36,7 +36,7 @@ fn what_is_no_network() {
 }
 
 #[test]
-fn a_wide_network_does_not_name_the_machines_own() {
+fn wide_network_does_not_name_restricted_addresses() {
     for (text, address, named) in [
         ("0.0.0.0/0", "169.254.1.1", false),
         ("169.0.0.0/8", "169.254.1.1", false),

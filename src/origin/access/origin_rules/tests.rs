@@ -25,7 +25,7 @@ fn class(class: AddressClass) -> Result<(), Refused> {
 }
 
 #[test]
-fn what_a_url_says() {
+fn urls_are_checked_by_the_rules() {
     use AddressClass::*;
     for (text, url, expected) in [
         ("any", "http://example.com/", OK),
@@ -82,7 +82,7 @@ fn what_a_url_says() {
 }
 
 #[test]
-fn where_a_name_leads() {
+fn addresses_are_checked_by_the_rules() {
     use AddressClass::*;
     for (text, to, expected) in [
         ("any", "127.0.0.1", OK),
@@ -155,7 +155,7 @@ fn where_a_name_leads() {
 
 /// Every spelling of a forbidden address is either not a valid URL, or is recognised as that address.
 #[test]
-fn every_spelling_of_a_forbidden_address() {
+fn every_spelling_of_a_forbidden_address_is_rejected() {
     for host in [
         "2130706433",
         "017700000001",
@@ -234,7 +234,7 @@ fn every_spelling_of_a_forbidden_address() {
 }
 
 #[test]
-fn what_is_shown_can_be_read() {
+fn displayed_text_can_be_parsed() {
     for (text, shown) in [
         ("any", "any"),
         ("public", "public"),
@@ -249,7 +249,7 @@ fn what_is_shown_can_be_read() {
 }
 
 #[test]
-fn what_cannot_be_read() {
+fn invalid_rules_are_rejected() {
     for (text, words) in [
         ("", "public, any or listed"),
         ("public,", "public, any or listed"),
@@ -270,7 +270,7 @@ fn what_cannot_be_read() {
 }
 
 #[test]
-fn a_refusal_is_one_line_without_the_rules() {
+fn refusal_is_one_line_without_the_rules() {
     for refused in [Refused::Denied, Refused::NotListed, Refused::Address(AddressClass::Private)] {
         let error = Error::from(refused);
         assert_eq!(error.kind(), ErrorKind::Forbidden);
@@ -279,7 +279,7 @@ fn a_refusal_is_one_line_without_the_rules() {
 }
 
 #[test]
-fn trusted_servers_may_be_anywhere() {
+fn trusting_rules_allow_every_address() {
     for url in ["http://169.254.1.1/", "http://[fe80::1]/", "http://169.254.169.254/", "http://127.0.0.1/"] {
         assert_eq!(OriginRules::trusting().may_ask(&CanonicalUrl::parse(url).unwrap()), OK, "{url}");
     }
@@ -288,7 +288,7 @@ fn trusted_servers_may_be_anywhere() {
 proptest! {
     /// Rules about names never let `public` reach an address that is not public.
     #[test]
-    fn no_rule_about_names_opens_an_address(
+    fn rules_about_names_open_no_address(
         address: IpAddr,
         names in prop::collection::vec("(allow|deny):(https?://)?([a-z]{1,3}|\\*)(\\.example)?(:80)?", 0..4),
     ) {

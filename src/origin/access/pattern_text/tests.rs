@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_is_shown_can_be_read() {
+fn displayed_text_can_be_parsed() {
     for (text, shown) in [
         ("example.com", "example.com"),
         ("Example.COM.:80", "example.com:80"),
@@ -24,7 +24,7 @@ fn what_is_shown_can_be_read() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_why() {
+fn parse_error_names_the_problem() {
     for (text, words) in [
         ("", "no host"),
         ("ftp://a", "scheme"),

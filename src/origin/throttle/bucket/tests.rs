@@ -34,7 +34,7 @@ impl Model {
 }
 
 #[test]
-fn over_long_runs_it_lets_through_what_its_promise_allows_and_nothing_else() {
+fn bucket_agrees_with_the_reference_model() {
     for seed in 0..40 {
         let mut rng = Rng(seed);
         let interval = Duration::from_nanos(1 + rng.below(2_000_000_000));
@@ -55,7 +55,7 @@ fn over_long_runs_it_lets_through_what_its_promise_allows_and_nothing_else() {
 }
 
 #[test]
-fn a_clock_that_went_back_costs_no_more_than_the_burst() {
+fn clock_going_back_delays_at_most_a_full_burst() {
     let rate = Rate { interval: Duration::from_secs(1), burst: 2 };
     let now = UNIX_EPOCH + Duration::from_secs(100_000);
     let mut bucket = Bucket::new(rate);
@@ -65,7 +65,7 @@ fn a_clock_that_went_back_costs_no_more_than_the_burst() {
 }
 
 #[test]
-fn a_change_of_the_rate_keeps_the_tokens_up_to_the_new_burst() {
+fn rate_change_keeps_tokens_up_to_the_new_burst() {
     let (whole, share) = (
         Rate { interval: Duration::from_millis(100), burst: 6 },
         Rate { interval: Duration::from_millis(300), burst: 2 },

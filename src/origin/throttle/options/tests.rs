@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_limits_are_rejected() {
     let new = OriginLimits::new;
     for (origin_limits, word) in [
         (new().concurrent(0), "concurrent"),
@@ -20,7 +20,7 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn a_burst_is_a_second_unless_it_is_chosen() {
+fn default_burst_is_one_second_of_the_rate() {
     for (rate, burst, interval) in [(0.1, 1, 10_000), (1.0, 1, 1_000), (2.5, 2, 400), (50.0, 50, 20)] {
         let limits = OriginLimits::new().rate(rate).limits().unwrap();
         assert_eq!(limits.rate, Some(Rate { interval: Duration::from_millis(interval), burst }), "{rate}");
@@ -30,7 +30,7 @@ fn a_burst_is_a_second_unless_it_is_chosen() {
 }
 
 #[test]
-fn a_share_is_by_weight_and_at_least_one() {
+fn share_is_by_weight_and_at_least_one() {
     let limits = OriginLimits::new().concurrent(7).rate(10.0).limits().unwrap();
     for (weight, total, concurrent, burst, interval) in
         [(1, 1, 7, 10, 100), (1, 3, 2, 3, 300), (2, 3, 4, 6, 150), (1, 9, 1, 1, 900), (5, 0, 7, 10, 20)]

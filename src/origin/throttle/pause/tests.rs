@@ -19,7 +19,7 @@ fn fields(lines: &[&str]) -> HeaderMap {
 }
 
 #[test]
-fn seconds_and_dates_and_nothing_else() {
+fn retry_after_is_seconds_or_a_date() {
     for (lines, expected) in [
         (&["120"][..], Some(120)),
         (&[" 7 "], Some(7)),
@@ -43,7 +43,7 @@ fn seconds_and_dates_and_nothing_else() {
 }
 
 #[test]
-fn what_says_nothing_of_the_time_is_left_alone_for_longer_each_time() {
+fn pause_doubles_for_consecutive_429_without_retry_after() {
     let (mut pause, none) = (Pause::default(), HeaderMap::new());
     let mut now = at(0);
     for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
@@ -66,7 +66,7 @@ fn what_says_nothing_of_the_time_is_left_alone_for_longer_each_time() {
 }
 
 #[test]
-fn what_is_asked_for_is_done_up_to_the_longest() {
+fn retry_after_is_honoured_up_to_the_longest_pause() {
     for (status, lines, seconds) in [
         (429, &["30"][..], Some(30)),
         (503, &["30"], Some(30)),
@@ -88,7 +88,7 @@ fn what_is_asked_for_is_done_up_to_the_longest() {
 }
 
 #[test]
-fn it_is_not_shortened_and_a_clock_that_went_back_does_not_lengthen_it() {
+fn pause_is_never_shortened_nor_lengthened_by_the_clock() {
     let mut pause = Pause::default();
     assert!(pause.extend(Duration::from_secs(30), at(1_000)));
     assert!(!pause.extend(Duration::from_secs(10), at(1_000)));
