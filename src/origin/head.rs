@@ -92,7 +92,8 @@ impl HeadReader {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadResponse`] if the head exceeds the limits, is not valid HTTP, or has ambiguous framing.
+    /// [`ErrorKind::BadResponse`] if the head exceeds the limits, is not valid HTTP, or has ambiguous
+    /// framing.
     pub(super) fn push(&mut self, input: &[u8]) -> Result<(usize, Option<Head>)> {
         let mut taken = 0;
         while taken < input.len() {

@@ -190,8 +190,8 @@ fn remaining(deadline: Option<Instant>, reason: Timeout) -> Result<Option<Durati
 }
 
 /// Returns the time limit to set on a socket whose current limit is `set`, so that it waits no longer than
-/// `remaining`; `None` if the current limit is good enough. The limit is somewhat shorter than `remaining`, so that it
-/// also fits the next wait and saves a system call. A wait that ends early is repeated.
+/// `remaining`; `None` if the current limit is good enough. The limit is somewhat shorter than `remaining`,
+/// so that it also fits the next wait and saves a system call. A wait that ends early is repeated.
 fn limit_to_set(set: Option<Duration>, remaining: Option<Duration>) -> Option<Option<Duration>> {
     const SHORT: Duration = Duration::from_millis(100);
     match (set, remaining) {

@@ -27,8 +27,8 @@ use crate::pool::protocol::{self, ConnectWithin, WholeHeadWithin, Within};
 /// The [`RoundTrip`] that sends requests to origins over the network (`http` and `https`).
 ///
 /// The response is what the origin sent: redirects are not followed, and an encoded body stays encoded. The
-/// request gains only `Host`, the framing, and a [`User-Agent`](super::OriginBuilder::user_agent) if it has none.
-/// Hop-by-hop fields are removed in both directions. Proxy settings of the environment are ignored.
+/// request gains only `Host`, the framing, and a [`User-Agent`](super::OriginBuilder::user_agent) if it has
+/// none. Hop-by-hop fields are removed in both directions. Proxy settings of the environment are ignored.
 ///
 /// Responses with ambiguous framing fail with [`BadResponse`](crate::ErrorKind::BadResponse): those with both
 /// `Transfer-Encoding` and `Content-Length`, or with a coding other than `chunked`. The
@@ -37,7 +37,8 @@ use crate::pool::protocol::{self, ConnectWithin, WholeHeadWithin, Within};
 /// Connections are kept and reused. If an idle connection turns out to be closed, a `GET` or `HEAD` without a
 /// body is sent once more on a new connection. The same is true of `PURGE`, which goes to peers.
 ///
-/// [`OriginBuilder`](super::OriginBuilder) sets time limits. A [`Deadline`] in the extensions of a request is an additional limit: after it, the request or the read of its body fails with [`ErrorKind::Timeout`].
+/// [`OriginBuilder`](super::OriginBuilder) sets time limits. A [`Deadline`] in the extensions of a request is
+/// an additional limit: after it, the request or the read of its body fails with [`ErrorKind::Timeout`].
 ///
 /// A [`Cancellation`] in the extensions shuts down the connection when it is cancelled, up to the end of the
 /// body. The caller gets [`ErrorKind::Cancelled`] at once. A name lookup and a connection attempt are not
@@ -103,8 +104,9 @@ impl Origin {
         self.inner.replace(|current| (current.config.clone(), rules));
     }
 
-    /// Reads the files of [root certificates](super::OriginBuilder::root_certificates_file) and of the [client
-    /// certificate](super::OriginBuilder::client_certificate_files) again, for this origin and all its clones.
+    /// Reads the files of [root certificates](super::OriginBuilder::root_certificates_file) and of the
+    /// [client certificate](super::OriginBuilder::client_certificate_files) again, for this origin and all
+    /// its clones.
     ///
     /// Later requests use the new certificates on new connections, and idle connections are closed. Running
     /// requests finish with the old certificates.
@@ -118,7 +120,8 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] as for [`OriginBuilder::build`](super::OriginBuilder::build); the message names the file. The old certificates then stay in force.
+    /// [`ErrorKind::BadOption`] as for [`OriginBuilder::build`](super::OriginBuilder::build); the message
+    /// names the file. The old certificates then stay in force.
     pub fn reload_certificates(&self) -> Result<()> {
         let _one_at_a_time = self.inner.reloading.lock();
         let tls = self.inner.options.trust.read()?;

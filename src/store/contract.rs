@@ -157,7 +157,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the backend fails. The other responses are still purged, and the cache ignores the rest as described above.
+    /// [`StoreError`] if the backend fails. The other responses are still purged, and the cache ignores the
+    /// rest as described above.
     fn purge(&self, purge: &Purge) -> Result<Option<Purged>, StoreError> {
         let _ = purge;
         Ok(None)

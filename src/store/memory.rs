@@ -88,8 +88,8 @@ impl MemoryStore {
         Self { table: Table::new(ledger, SHARDS), max_body }
     }
 
-    /// Sets the number of shards. Each has a lock of its own, so more shards let more threads use the store at
-    /// the same time. Call this before anything is stored, because it drops all entries.
+    /// Sets the number of shards. Each has a lock of its own, so more shards let more threads use the store
+    /// at the same time. Call this before anything is stored, because it drops all entries.
     #[must_use]
     pub fn with_shards(self, count: NonZeroUsize) -> Self {
         let ledger = Arc::clone(self.table.ledger());

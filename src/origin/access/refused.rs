@@ -13,7 +13,7 @@ use crate::base::error::{Error, ErrorKind};
 ///
 /// let refused = OriginRules::any().may_ask(&CanonicalUrl::parse("http://169.254.169.254/").unwrap()).unwrap_err();
 /// assert_eq!(refused.to_string(),
-///     "this origin is not fetched from here: its address is of the class cloud-metadata");
+///     "fetching from this origin is forbidden: its address has the class cloud-metadata");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -29,10 +29,10 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Denied => f.write_str("this origin is not fetched from here: a rule denies it"),
-            Self::NotListed => f.write_str("this origin is not fetched from here: no rule allows it"),
+            Self::Denied => f.write_str("fetching from this origin is forbidden: a rule denies it"),
+            Self::NotListed => f.write_str("fetching from this origin is forbidden: no rule allows it"),
             Self::Address(class) => {
-                write!(f, "this origin is not fetched from here: its address is of the class {class}")
+                write!(f, "fetching from this origin is forbidden: its address has the class {class}")
             }
         }
     }

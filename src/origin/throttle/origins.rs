@@ -23,8 +23,8 @@ impl Origins {
         self.by_origin.get_mut(origin)
     }
 
-    /// Returns the state of this origin. `None` if all [`MAX_ORIGINS`] states are in use: an origin's limit must
-    /// hold even if there are many other origins.
+    /// Returns the state of this origin. `None` if all [`MAX_ORIGINS`] states are in use: an origin's limit
+    /// must hold even if there are many other origins.
     pub(super) fn get_or_insert(
         &mut self,
         origin: &CanonicalUrl,
