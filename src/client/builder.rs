@@ -2,20 +2,21 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::RetryBudget;
-use super::choices::OnNoPeers;
 use super::client::Client;
 use super::counts::Counters;
-use super::dispatch::{COLLECTED, Inner};
+use super::exchange::Watch;
 use super::helpers::Helpers;
+use super::inner::Inner;
+use super::members::{self, RingChoice};
+use super::on_no_peers::OnNoPeers;
+use super::options::{HEAD_TIMEOUT, Options};
 use super::peers::{self, Jitter, Peers};
-use super::pool::{self, Pool, RingChoice};
+use super::pool::Pool;
 use super::ring_mismatches::Disagreements;
-use super::watch::Watch;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::token::Tokens;
@@ -32,20 +33,13 @@ use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{self, Paths};
 use crate::pool::ring::{HashFunction, Ring, RingKind};
 
-/// How long a peer may take to answer, unless told otherwise.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(70);
-
-/// How long connecting to one may take, unless told otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+mod network;
 
 /// How many peers are asked at a time whether they are there.
 const PROBERS: usize = 16;
 
 /// How many short bodies are read at a time while their callers wait for them.
 const READERS: usize = 64;
-
-/// How long a purge of all peers may take.
-const PURGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A peer may be allowed larger heads of origins than by default, and adds fields of its own.
 const MAX_HEAD: usize = 1 << 20;
@@ -75,42 +69,6 @@ pub struct ClientBuilder {
     handover: Duration,
     #[cfg(feature = "peer")]
     near: NearOptions,
-}
-
-/// What a client keeps of what it is told.
-#[derive(Debug)]
-pub(super) struct Options {
-    pub(super) tokens: Option<Tokens>,
-    /// For purging and leaving, where they need another one.
-    pub(super) operator_tokens: Option<Tokens>,
-    /// For how long a request may take that has no deadline of its own.
-    pub(super) deadline: Option<Duration>,
-    pub(super) soft_deadline: Option<Duration>,
-    pub(super) purge_timeout: Duration,
-    /// Up to how many bytes a body is read before its response is handed out.
-    pub(super) collected: u64,
-    /// How long all owners together may take to answer, but for the last connection.
-    pub(super) head_timeout: Duration,
-    /// How long connecting to a peer may take.
-    pub(super) hop: Duration,
-    /// Whether 5xx responses that do not say that a peer gave them are the origin's.
-    pub(super) accepts_unmarked: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            tokens: None,
-            operator_tokens: None,
-            deadline: None,
-            soft_deadline: None,
-            purge_timeout: PURGE_TIMEOUT,
-            collected: COLLECTED,
-            head_timeout: HEAD_TIMEOUT,
-            hop: CONNECT_TIMEOUT,
-            accepts_unmarked: false,
-        }
-    }
 }
 
 /// What a client is told of its near cache, and a peer of that of its client.
@@ -151,11 +109,18 @@ impl Default for ClientBuilder {
     }
 }
 
+impl Client {
+    /// A client to put together.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+}
+
 impl ClientBuilder {
     /// The peers, as base URLs such as `http://10.0.0.1:3000`. The order does not matter; each counts
     /// once, with a weight of 1. Default: none.
     pub fn pool(mut self, peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.peers = pool::parse(peers.into_iter().map(Into::into));
+        self.peers = members::parse(peers.into_iter().map(Into::into));
         self
     }
 
@@ -223,47 +188,6 @@ impl ClientBuilder {
         self
     }
 
-    /// How long connecting to a peer may take, the TLS handshake included: one that takes longer has failed. The next
-    /// owner is tried after 300 milliseconds already. Default: 2 seconds.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.network = self.network.connect_timeout(timeout);
-        self.options.hop = timeout;
-        self
-    }
-
-    /// How long a peer may take to answer, connecting included: it may have to ask the origin first. Default: 70 seconds,
-    /// somewhat more than a peer gives an origin.
-    pub fn response_timeout(mut self, timeout: Duration) -> Self {
-        self.network = self.network.response_timeout(timeout);
-        self.options.head_timeout = timeout;
-        self
-    }
-
-    /// How long a transfer may stand still in either direction. Default: 30 seconds.
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.network = self.network.read_timeout(timeout).write_timeout(timeout);
-        self
-    }
-
-    /// How many idle connections are kept in all, for 20 seconds each. Default: 1600, 16 for each of 100 peers.
-    ///
-    /// ```
-    /// use forwardcache::Client;
-    ///
-    /// let client = Client::builder().idle_connections(400).idle_connections_per_peer(100).build()?;
-    /// # Ok::<(), forwardcache::Error>(())
-    /// ```
-    pub fn idle_connections(mut self, most: usize) -> Self {
-        self.network = self.network.idle_connections(most);
-        self
-    }
-
-    /// How many idle connections are kept to each peer: as many requests at a time find one. Default: 64.
-    pub fn idle_connections_per_peer(mut self, most: usize) -> Self {
-        self.network = self.network.idle_connections_per_origin(most);
-        self
-    }
-
     /// How long a purge of all peers may take. Who has not answered by then counts as one that may still hold what was to
     /// go. Default: 10 seconds.
     pub fn purge_timeout(mut self, limit: Duration) -> Self {
@@ -298,53 +222,6 @@ impl ClientBuilder {
     #[cfg(test)]
     pub(super) fn without_collecting(mut self) -> Self {
         self.options.collected = 0;
-        self
-    }
-
-    /// Certificates in PEM to trust beside those of the web, for peers that speak HTTPS.
-    pub fn root_certificates_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.network = self.network.root_certificates_file(path);
-        self
-    }
-
-    /// Shows this certificate to peers that ask for one: two PEM files, the certificate first and then those
-    /// that lead to a root, and its key, not encrypted. They are read once, by [`build`](Self::build).
-    /// Default: none.
-    ///
-    /// Peers alone are shown it: what is [fetched directly](OnNoPeers::FetchDirectly) goes out without.
-    ///
-    /// The last call counts, of this and of [`client_certificate_pem`](Self::client_certificate_pem).
-    ///
-    /// ```no_run
-    /// use forwardcache::Client;
-    ///
-    /// let pool = ["https://10.0.0.1:3000", "https://10.0.0.2:3000"];
-    /// let client = Client::builder().pool(pool).client_certificate_files("me.pem", "me.key").build()?;
-    /// # Ok::<(), forwardcache::Error>(())
-    /// ```
-    pub fn client_certificate_files(
-        mut self,
-        certificates: impl Into<PathBuf>,
-        key: impl Into<PathBuf>,
-    ) -> Self {
-        self.network = self.network.client_certificate_files(certificates, key);
-        self
-    }
-
-    /// As [`client_certificate_files`](Self::client_certificate_files), with the PEM itself.
-    ///
-    /// ```
-    /// use forwardcache::{Client, ErrorKind};
-    ///
-    /// let refused = Client::builder().client_certificate_pem("no certificate", "no key").build();
-    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::BadOption);
-    /// ```
-    pub fn client_certificate_pem(
-        mut self,
-        certificates: impl Into<Vec<u8>>,
-        key: impl Into<Vec<u8>>,
-    ) -> Self {
-        self.network = self.network.client_certificate_pem(certificates, key);
         self
     }
 
@@ -511,59 +388,4 @@ impl fmt::Debug for ClientBuilder {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-    use std::thread;
-
-    use super::*;
-    use crate::base::tls::testing::{Authority, server_config};
-
-    /// Whether a server that asks for a certificate, and does not insist, is shown one by this client.
-    fn is_shown_it(authority: &Authority, client: impl FnOnce(String) -> Client) -> bool {
-        let config = Arc::new(server_config(authority, Some((authority, false))));
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-        let server = thread::spawn(move || {
-            let connection = rustls::ServerConnection::new(config).unwrap();
-            let mut stream = rustls::StreamOwned::new(connection, listener.accept().unwrap().0);
-            let _ = stream.read(&mut [0; 4096]).unwrap();
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
-            stream.conn.peer_certificates().is_some()
-        });
-        client(url.clone()).get(&url).unwrap();
-        server.join().unwrap()
-    }
-
-    #[test]
-    fn what_does_not_go_together_is_refused() {
-        let rendezvous = || Client::builder().ring(RingKind::Rendezvous).pool(["http://a", "http://b"]);
-        for (builder, words) in [
-            (rendezvous().replicas(50), "replicas"),
-            (rendezvous().hash(HashFunction::default()), "hash"),
-            (Client::builder().replicas(0), "at least one replica"),
-            (Client::builder().replicas(10_001), "at most 10000"),
-        ] {
-            let error = builder.build().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BadOption);
-            assert!(error.message().contains(words), "{error}");
-        }
-        rendezvous().build().unwrap();
-    }
-
-    #[test]
-    fn its_certificate_is_for_peers_and_not_for_origins() {
-        let authority = Authority::new();
-        let made = authority.sign("a client");
-        let roots = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(roots.path(), &authority.certificate).unwrap();
-        let builder = || {
-            Client::builder()
-                .root_certificates_file(roots.path())
-                .client_certificate_pem(made.certificate.clone(), made.key.clone())
-                .on_no_peers(OnNoPeers::FetchDirectly)
-        };
-        assert!(is_shown_it(&authority, |url| builder().pool([url]).build().unwrap()));
-        assert!(!is_shown_it(&authority, |_| builder().build().unwrap()));
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::circuit_breaker::{Admission, Epoch};
-use super::dispatch::{Fallback, Inner};
+use super::inner::{Fallback, Inner};
 use super::peers::PeerEntry;
 use super::pool::Owners;
 use super::replayable_request::ReplayableRequest;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
 
-use super::builder::ClientBuilder;
+use super::answer::Answer;
 use super::counts::ClientCounts;
-use super::dispatch::{Answer, Fallback, Inner};
+use super::inner::{Fallback, Inner};
+use super::members;
 use super::peers::PeerHealth;
-use super::pool;
 use super::replayable_request::ReplayableRequest;
 use crate::base::error::{Error, ErrorKind, Result};
 #[cfg(feature = "peer")]
@@ -32,9 +32,9 @@ use crate::pool::purge;
 /// it does not say so within half a second, the request goes to the next owner; if it does, its origin is slow, and is
 /// waited for. A request that may be repeated goes on to the next owner when a peer fails at it; any other does
 /// only where nothing of it was sent. All owners together may take as long as one
-/// ([`response_timeout`](ClientBuilder::response_timeout)) and a connection may take. A body that breaks off goes on from the next owner where a strong validator proves that
+/// ([`response_timeout`](crate::ClientBuilder::response_timeout)) and a connection may take. A body that breaks off goes on from the next owner where a strong validator proves that
 /// the bytes are the same. When no peer is left, the origin is asked directly, unless
-/// [`on_no_peers`](ClientBuilder::on_no_peers) says otherwise.
+/// [`on_no_peers`](crate::ClientBuilder::on_no_peers) says otherwise.
 ///
 /// It blocks, and may be called from many threads at once; cloning it is cheap and gives the same client.
 ///
@@ -60,11 +60,6 @@ pub struct Client {
 const MAX_EXPLANATION: u64 = 1 << 20;
 
 impl Client {
-    /// A client to put together.
-    pub fn builder() -> ClientBuilder {
-        ClientBuilder::default()
-    }
-
     pub(super) fn new(inner: Inner) -> Self {
         Self {
             inner: Arc::new(inner),
@@ -146,9 +141,9 @@ impl Client {
         Ok(String::from_utf8_lossy(&text).replace(is_bad, "?"))
     }
 
-    /// Reads the files of [root certificates](ClientBuilder::root_certificates_file) and of the
-    /// [client certificate](ClientBuilder::client_certificate_files) again. Requests from now on use what they hold, on
-    /// connections of their own; requests under way end as they began. A [transport](ClientBuilder::transport) of your
+    /// Reads the files of [root certificates](crate::ClientBuilder::root_certificates_file) and of the
+    /// [client certificate](crate::ClientBuilder::client_certificate_files) again. Requests from now on use what they hold, on
+    /// connections of their own; requests under way end as they began. A [transport](crate::ClientBuilder::transport) of your
     /// own has its own certificates.
     ///
     /// # Errors
@@ -165,7 +160,7 @@ impl Client {
     ///
     /// [`ErrorKind::BadPeer`] when one of them is no base URL; nothing is changed then.
     pub fn set_pool(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
-        self.set_listed(pool::parse(peers)?)
+        self.set_listed(members::parse(peers)?)
     }
 
     /// As [`set_pool`](Self::set_pool), with weights.
@@ -267,63 +262,4 @@ impl fmt::Debug for Client {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    #[cfg(feature = "peer")]
-    use crate::message::round_trip::Offline;
-    use crate::message::round_trip::RoundTripFn;
-
-    fn client(transport: impl RoundTrip + 'static) -> Client {
-        Client::builder().pool(["http://peer:1/base"]).transport(transport).build().unwrap()
-    }
-
-    fn explain(client: &Client, method: &str) -> Result<String> {
-        let request = Request::builder().method(method).uri("http://h/a").header("accept-language", "de");
-        client.explain(&request.body(()).unwrap())
-    }
-
-    #[test]
-    fn the_owner_is_asked_to_explain() {
-        let client = client(RoundTripFn(|request: Request<Body>| {
-            assert_eq!(request.headers()["accept-language"], "de");
-            Ok(Response::new(Body::from(format!("{}\n\u{1b}[2J", request.uri()))))
-        }));
-        let text = explain(&client, "GET").unwrap();
-        assert_eq!(text, "http://peer:1/base/proxy/why?q=http%3A%2F%2Fh%2Fa\n?[2J");
-        assert_eq!(explain(&client, "POST").unwrap_err().kind(), ErrorKind::BadRequest);
-        client.set_pool([""; 0]).unwrap();
-        assert_eq!(explain(&client, "GET").unwrap_err().kind(), ErrorKind::OnNoPeers);
-    }
-
-    #[test]
-    fn a_peer_that_does_not_explain_is_named() {
-        for (mark, kind) in [(None, ErrorKind::BadResponse), (Some(ErrorKind::Loop), ErrorKind::Loop)] {
-            let client = client(RoundTripFn(move |_| {
-                let mut response = Response::new(Body::from("404 page not found\n"));
-                *response.status_mut() = StatusCode::NOT_FOUND;
-                if let Some(kind) = mark {
-                    protocol::mark_failure(response.headers_mut(), kind);
-                }
-                Ok(response)
-            }));
-            let error = explain(&client, "GET").unwrap_err();
-            assert_eq!((error.kind(), error.peer()), (kind, Some("http://peer:1/base")));
-        }
-    }
-
-    #[cfg(feature = "peer")]
-    #[test]
-    fn a_peer_is_no_origin_under_any_of_its_paths() {
-        let client = client(Offline);
-        for (url, is_peer) in [
-            ("http://peer:1/base/proxy?q=a", true),
-            ("http://peer:1/base/proxy/why?q=a", true),
-            ("http://peer:1/base/proxy/leaving?q=a", true),
-            ("HTTP://Peer:1/base/proxy", true),
-            ("http://peer:1/proxy", false),
-            ("http://peer:1/base/other", false),
-        ] {
-            assert_eq!(client.is_peer(&CanonicalUrl::parse(url).unwrap()), is_peer, "{url}");
-        }
-    }
-}
+mod tests;

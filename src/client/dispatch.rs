@@ -4,38 +4,30 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{PROXY_AUTHORIZATION, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, Request, Response};
-use log::{debug, warn};
+use log::debug;
 
-use super::budget::RetryBudget;
+use super::announced_digest::{expecting, whole};
+use super::answer::{Answer, AnsweredBy};
 use super::buffering;
-use super::builder::Options;
 use super::candidates::{Candidate, Candidates};
 use super::circuit_breaker::{Epoch, Evidence};
-use super::counts::Counters;
-use super::helpers::Helpers;
+use super::inner::{Fallback, Inner};
 use super::observation::{Attempts, Mark, Observation, is_strangers};
-use super::peers::{PeerEntry, Peers};
-use super::pool::Pool;
+use super::peers::PeerEntry;
 use super::replayable_request::ReplayableRequest;
 use super::resume;
-use super::ring_mismatches::Disagreements;
-use super::watch::{Exchange, Listed, Watch};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Cause, Error, ErrorKind, Result, redacted};
-use crate::base::token::Tokens;
 use crate::message::body::Body;
-use crate::message::deadline::Deadline;
-use crate::message::digest::{Expected, announced, checked};
 use crate::message::header::cache_control::RequestDirectives;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::Outcome;
 use crate::message::url::CanonicalUrl;
-use crate::origin::Origin;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{
-    self, ConnectWithin, Endpoint, FetchedDirectly, ForPeer, IsLeaving, Paths, WholeHeadWithin, Within,
+    self, ConnectWithin, Endpoint, FetchedDirectly, IsLeaving, WholeHeadWithin, Within,
 };
 
 /// After so long without a connection the next owner is tried.
@@ -46,68 +38,6 @@ const WHOLE_HEAD: Duration = Duration::from_secs(1);
 
 /// How much of a peer's own words about its failure is read, in bytes.
 const MAX_REASON: u64 = 1024;
-
-/// What the clones of a client share.
-pub(super) struct Inner {
-    pub(super) pool: Pool,
-    pub(super) paths: Paths,
-    pub(super) transport: Arc<dyn RoundTrip>,
-    /// The networks that these two use, where they are not of the program's own.
-    pub(super) networks: Vec<Origin>,
-    /// What fetches when there is no peer, if that was chosen.
-    pub(super) direct: Option<Arc<dyn RoundTrip>>,
-    pub(super) options: Options,
-    pub(super) disagreements: Disagreements,
-    pub(super) peers: Peers,
-    pub(super) counters: Counters,
-    pub(super) retries: RetryBudget,
-    /// Who asks peers whether they are there, and who reads short bodies while a caller waits for them.
-    pub(super) probers: Helpers,
-    pub(super) readers: Helpers,
-    pub(super) watch: Watch,
-}
-
-/// Who answers when no peer is left.
-pub(super) enum Fallback<'a> {
-    /// The origin, or nobody, as the client was told.
-    Chosen,
-    /// Nobody: only a peer can.
-    Nobody,
-    /// The peer that asks, whose URL this is: also where it is its turn.
-    Own(&'a PeerUrl, &'a dyn RoundTrip),
-}
-
-/// A response, and who gave it.
-pub(super) struct Answer {
-    pub(super) response: Response<Body>,
-    pub(super) from: Option<AnsweredBy>,
-}
-
-/// The peer that gave a response.
-pub(super) struct AnsweredBy {
-    pub(super) listed: Listed,
-    /// Whether the peer had the body in its store when it answered.
-    pub(super) is_stored: bool,
-    /// How long its beginning has been waited for.
-    pub(super) waited: Duration,
-}
-
-impl AnsweredBy {
-    pub(super) fn exchange(&self) -> &Exchange {
-        &self.listed.exchange
-    }
-
-    pub(super) fn peer(&self) -> &PeerEntry {
-        &self.exchange().peer
-    }
-}
-
-fn show(tokens: Option<&Tokens>, request: &mut Request<Body>) {
-    if let Some(credential) = tokens.and_then(Tokens::credential) {
-        request.headers_mut().insert(PROXY_AUTHORIZATION, credential);
-        request.extensions_mut().insert(ForPeer);
-    }
-}
 
 impl Inner {
     /// Sends what is asked and returns the response, whose body goes on elsewhere where it breaks off and may.
@@ -129,25 +59,6 @@ impl Inner {
             })
         });
         whole(resume::watched(self, &asked, answer), on_mismatch)
-    }
-
-    /// Gives a request the time that all have, unless it says otherwise.
-    pub(super) fn limit(&self, request: &mut Request<Body>) {
-        let (hard, soft) = (self.options.deadline, self.options.soft_deadline);
-        if (hard.is_some() || soft.is_some()) && Deadline::of(request.extensions()).is_none() {
-            let deadline = hard.map_or_else(Deadline::none, Deadline::within);
-            request.extensions_mut().insert(soft.map_or(deadline, |soft| deadline.softly_within(soft)));
-        }
-    }
-
-    /// Has a request to a peer show the token, which is taken from whatever is not marked as one.
-    pub(super) fn show_token(&self, request: &mut Request<Body>) {
-        show(self.options.tokens.as_ref(), request);
-    }
-
-    /// As [`show_token`](Self::show_token), for a request that purges, or says that a peer leaves.
-    pub(super) fn show_operator_token(&self, request: &mut Request<Body>) {
-        show(self.options.operator_tokens.as_ref().or(self.options.tokens.as_ref()), request);
     }
 
     /// Sends what is asked to its owners, one after another.
@@ -379,54 +290,6 @@ impl Inner {
         // What is not in memory is checked as it is read, also where its end comes from another.
         if response.body().as_bytes().is_some() { whole(response, None) } else { Ok(response) }
     }
-}
-
-/// The usual [`Inner::collected`]: as much as peers send in one piece.
-pub(super) const COLLECTED: u64 = 64 << 10;
-
-/// What a body has to be, and who sent it.
-#[derive(Clone)]
-struct Announced {
-    expected: Vec<Expected>,
-    peer: PeerUrl,
-    target: CanonicalUrl,
-}
-
-/// The response, with what its peer and the origin say of its body kept beside it.
-fn expecting(response: Response<Body>, asked: &ReplayableRequest, peer: &PeerUrl) -> Response<Body> {
-    let (mut parts, body) = response.into_parts();
-    let mut expected = announced(&asked.parts.method, parts.status, &parts.headers);
-    expected.extend(protocol::take_digest(&mut parts.headers).map(Expected::from));
-    if !expected.is_empty() {
-        parts.extensions.insert(Announced { expected, peer: peer.clone(), target: asked.target.clone() });
-    }
-    Response::from_parts(parts, body)
-}
-
-/// The response, whose body fails where it is not the one that the peer, or the origin, says that it sends: also where
-/// the end of it came from another. `on_mismatch` is told of one that is read later.
-pub(super) fn whole(
-    response: Response<Body>,
-    on_mismatch: Option<Box<dyn FnOnce() + Send>>,
-) -> Result<Response<Body>> {
-    let (mut parts, body) = response.into_parts();
-    let Some(Announced { expected, peer, target }) = parts.extensions.remove() else {
-        return Ok(Response::from_parts(parts, body));
-    };
-    let (kind, shown, sender) = (ErrorKind::DigestMismatch, redacted(target.as_str()), peer.clone());
-    let told = move || {
-        warn!("{kind} {shown} the body that {sender} sent has another digest than was announced");
-        if let Some(on_mismatch) = on_mismatch {
-            on_mismatch();
-        }
-    };
-    let body = checked(body, expected, told).map_err(|error| error.with_url(&target).with_peer(&peer))?;
-    Ok(Response::from_parts(parts, body))
-}
-
-/// Whether a digest of its body was announced.
-pub(super) fn is_announced(extensions: &http::Extensions) -> bool {
-    extensions.get::<Announced>().is_some()
 }
 
 /// After how long a peer says that it is worth trying again.

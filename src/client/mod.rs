@@ -26,24 +26,31 @@
 //! | `counts` | what is counted |
 
 pub(crate) mod agent;
+mod announced_digest;
+mod answer;
 mod budget;
 mod buffering;
 mod builder;
 mod candidates;
-mod choices;
 mod circuit_breaker;
 mod client;
 mod counts;
 mod dispatch;
+mod exchange;
 mod fan_out;
 mod helpers;
+mod inner;
 mod leaving;
+mod liveness;
+mod members;
 pub(crate) mod membership;
 #[cfg(feature = "peer")]
 pub(crate) mod near_cache;
 mod observation;
+mod on_no_peers;
+mod options;
 #[cfg(feature = "peer")]
-mod of_peer;
+mod peer_support;
 mod peers;
 mod pool;
 mod previous_owners;
@@ -53,12 +60,11 @@ mod resume;
 mod ring_mismatches;
 #[cfg(test)]
 mod tests;
-mod watch;
 
 pub use builder::ClientBuilder;
-pub use choices::OnNoPeers;
 pub use circuit_breaker::PeerState;
 pub use client::Client;
 pub use counts::ClientCounts;
+pub(crate) use members::{distinct, parse};
+pub use on_no_peers::OnNoPeers;
 pub use peers::PeerHealth;
-pub(crate) use pool::{distinct, parse};

@@ -545,7 +545,7 @@ fn a_peer_that_does_not_say_that_it_is_there_is_given_up_and_marked() {
     pool.scripted.script(&pool.owners[0], silent(gone));
     let begun = Instant::now();
     assert_eq!(pool.get(), pool.owners[1]);
-    assert!(begun.elapsed() >= watch::LATE && begun.elapsed() < 3 * watch::LATE);
+    assert!(begun.elapsed() >= exchange::LATE && begun.elapsed() < 3 * exchange::LATE);
     wait_until(|| pool.state(0) == PeerState::Down);
     assert_eq!(pool.client.counts().probes, 2);
     // What may not be repeated fails once the peer is marked.

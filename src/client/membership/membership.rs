@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 
 use super::failures::Failures;
 use super::settling::{Decision, Settling};
-use super::watch::MembershipWatcher;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::client::{Client, distinct};
 use crate::pool::discovery::Discovery;
@@ -53,7 +52,7 @@ pub struct Membership {
     settling: Settling,
     failures: Failures,
     /// Whether the pool may still be changed; held while it is, so that nothing changes it afterwards.
-    may_change: Arc<Mutex<bool>>,
+    pub(super) may_change: Arc<Mutex<bool>>,
 }
 
 /// The shortest time between two readings: whoever says less would have a thread that does nothing else.
@@ -184,16 +183,6 @@ impl Membership {
                 Err(error)
             }
         }
-    }
-
-    /// Has a thread [poll](Self::poll) in time, until the returned guard is dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Io`] when no thread can be started.
-    pub fn watch(self) -> Result<MembershipWatcher> {
-        let may_change = Arc::clone(&self.may_change);
-        MembershipWatcher::start(self, may_change)
     }
 
     fn read(&mut self, now: SystemTime, settle: Duration) -> Result<Polled> {

@@ -23,6 +23,18 @@ pub struct MembershipWatcher {
     may_change: Arc<Mutex<bool>>,
 }
 
+impl Membership {
+    /// Has a thread [poll](Self::poll) in time, until the returned guard is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] when no thread can be started.
+    pub fn watch(self) -> Result<MembershipWatcher> {
+        let may_change = Arc::clone(&self.may_change);
+        MembershipWatcher::start(self, may_change)
+    }
+}
+
 /// Somebody wants the list to be read now, and may wait for what comes of it.
 struct Ask {
     answer: Option<SyncSender<Result<MembershipChange>>>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 
 use super::client::Client;
-use super::dispatch::Fallback;
+use super::inner::Fallback;
 use super::observation::Observation;
 use super::pool::Pool;
 use super::replayable_request::ReplayableRequest;

@@ -4,7 +4,6 @@
 //! it is waited for; one thread looks at the list, sleeps until the next may be late, and ends when nothing was listed
 //! for a while. Probes run on threads of their own, of which there are few, one for a peer at a time.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -12,20 +11,16 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use log::debug;
-use parking_lot::Mutex;
 
 use super::candidates::Candidate;
-use super::circuit_breaker::{Epoch, Evidence, Found};
-use super::dispatch::Inner;
+use super::circuit_breaker::{Evidence, Found};
+use super::exchange::{Exchange, LATE, OUT_OF_TIME, SILENT, Watch};
+use super::inner::Inner;
 use super::peers::{PeerEntry, Probing};
 use crate::base::cancellation::{CancelHook, Cancellation};
-use crate::base::error::{Cause, Error, ErrorKind};
+use crate::base::error::{Error, ErrorKind};
 use crate::message::body::Body;
 use crate::pool::protocol::{self, ConnectWithin, Within};
-
-/// After so long without a byte a peer is asked whether it is there.
-pub(super) const LATE: Duration = Duration::from_micros(LATE_MICROS);
-const LATE_MICROS: u64 = 1_000_000;
 
 /// How long the answer to that may take.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -35,100 +30,6 @@ const NAP: Duration = Duration::from_millis(20);
 
 /// After so long without an exchange it ends.
 const IDLE: Duration = Duration::from_secs(10);
-
-/// A request to a peer, and the response to it.
-pub(super) struct Exchange {
-    pub(super) peer: Arc<PeerEntry>,
-    pub(super) ticket: Epoch,
-    pub(super) cancellation: Cancellation,
-    epoch: Instant,
-    /// Since when it is waited for, in microseconds after the epoch; 0 while it is not.
-    waiting_since: AtomicU64,
-    /// When the peer was last found to be there while this was waited for.
-    asked_at: AtomicU64,
-    /// When the head has to be there; 0 where nothing says so, or it is.
-    head_by: AtomicU64,
-    /// Whether it may go on elsewhere.
-    may_be_repeated: AtomicBool,
-    given_up: AtomicU8,
-}
-
-const SILENT: u8 = 1;
-const OUT_OF_TIME: u8 = 2;
-
-impl Exchange {
-    fn micros(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.epoch).as_micros()).unwrap_or(u64::MAX).max(1)
-    }
-
-    /// It is waited for from now on.
-    pub(super) fn wait(&self) {
-        self.waiting_since.store(self.micros(Instant::now()), Ordering::Relaxed);
-    }
-
-    /// Something has come.
-    pub(super) fn has_come(&self) {
-        self.waiting_since.store(0, Ordering::Relaxed);
-    }
-
-    /// The head has come. `may_be_repeated`: the rest of the body may come from elsewhere.
-    pub(super) fn has_head(&self) {
-        self.has_come();
-        self.head_by.store(0, Ordering::Relaxed);
-    }
-
-    pub(super) fn set_may_be_repeated(&self, may_be_repeated: bool) {
-        self.may_be_repeated.store(may_be_repeated, Ordering::Relaxed);
-    }
-
-    /// When it may be late, in microseconds after the epoch.
-    fn due(&self) -> Option<Instant> {
-        let since = self.waiting_since.load(Ordering::Relaxed);
-        let late = since.max(self.asked_at.load(Ordering::Relaxed)) + LATE_MICROS;
-        let head_by = Some(self.head_by.load(Ordering::Relaxed)).filter(|head_by| *head_by > 0);
-        let due = head_by.map_or(late, |head_by| head_by.min(late));
-        (since > 0).then(|| self.epoch + Duration::from_micros(due))
-    }
-
-    fn is_late(&self, now: u64) -> bool {
-        let since = self.waiting_since.load(Ordering::Relaxed);
-        since > 0 && now.saturating_sub(since) >= LATE_MICROS
-    }
-
-    fn is_out_of_time(&self, now: u64) -> bool {
-        let head_by = self.head_by.load(Ordering::Relaxed);
-        head_by > 0 && now >= head_by
-    }
-
-    fn give_up(&self, why: u8) {
-        // The first reason is told.
-        let _ = self.given_up.compare_exchange(0, why, Ordering::AcqRel, Ordering::Relaxed);
-        self.cancellation.cancel();
-    }
-
-    /// Why it failed: what the transport says of an exchange that was given up is of no use.
-    pub(super) fn failed(&self, error: Error) -> Error {
-        match self.given_up.load(Ordering::Acquire) {
-            SILENT => {
-                let text = "the peer is late, and does not say that it is there";
-                Error::new(ErrorKind::Timeout, text).because(Cause::Silent).with_source(error)
-            }
-            OUT_OF_TIME => Error::new(ErrorKind::Timeout, "no answer in time").with_source(error),
-            _ => error,
-        }
-    }
-}
-
-/// The exchanges with peers that last.
-#[derive(Clone, Default)]
-pub(super) struct Watch(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    exchanges: HashMap<u64, Arc<Exchange>>,
-    next: u64,
-    is_running: bool,
-}
 
 /// An exchange, listed until this is dropped.
 pub(super) struct Listed {
@@ -144,12 +45,6 @@ impl Drop for Listed {
     fn drop(&mut self) {
         let listed = self.inner.watch.0.lock().exchanges.remove(&self.number);
         drop(listed);
-    }
-}
-
-impl Watch {
-    fn all(&self) -> Vec<Arc<Exchange>> {
-        self.0.lock().exchanges.values().cloned().collect()
     }
 }
 
@@ -319,63 +214,5 @@ fn look_after(inner: &Weak<Inner>, watch: &Watch) {
         thread::sleep(nap);
         let Some(inner) = inner.upgrade() else { return };
         inner.look_at_late();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::circuit_breaker::CircuitBreaker;
-    use super::*;
-
-    fn exchange() -> Exchange {
-        let peer = Arc::new(PeerEntry::new("http://p:1".parse().unwrap(), CircuitBreaker::default()));
-        Exchange {
-            peer,
-            ticket: Epoch::default(),
-            cancellation: Cancellation::new(),
-            epoch: Instant::now(),
-            waiting_since: AtomicU64::new(0),
-            asked_at: AtomicU64::new(0),
-            head_by: AtomicU64::new(0),
-            may_be_repeated: AtomicBool::new(true),
-            given_up: AtomicU8::new(0),
-        }
-    }
-
-    #[test]
-    fn it_is_late_a_second_after_it_is_waited_for_and_after_each_answer_to_that() {
-        let exchange = exchange();
-        let after = |micros| Some(exchange.epoch + Duration::from_micros(micros));
-        assert_eq!((exchange.due(), exchange.is_late(u64::MAX)), (None, false));
-        exchange.waiting_since.store(5, Ordering::Relaxed);
-        assert_eq!(
-            (exchange.due(), exchange.is_late(1_000_004), exchange.is_late(1_000_005)),
-            (after(1_000_005), false, true)
-        );
-        exchange.asked_at.store(1_500_000, Ordering::Relaxed);
-        assert_eq!(exchange.due(), after(2_500_000));
-        exchange.head_by.store(2_000_000, Ordering::Relaxed);
-        assert_eq!((exchange.due(), exchange.is_out_of_time(1_999_999)), (after(2_000_000), false));
-        exchange.has_head();
-        assert_eq!((exchange.due(), exchange.is_out_of_time(u64::MAX)), (None, false));
-    }
-
-    #[test]
-    fn what_was_given_up_says_why() {
-        let broken = || Error::new(ErrorKind::Io, "broken");
-        for (why, kind, cause) in [
-            (0, ErrorKind::Io, None),
-            (SILENT, ErrorKind::Timeout, Some(Cause::Silent)),
-            (OUT_OF_TIME, ErrorKind::Timeout, None),
-        ] {
-            let exchange = exchange();
-            if why > 0 {
-                exchange.give_up(why);
-                exchange.give_up(3 - why);
-                assert!(exchange.cancellation.is_cancelled());
-            }
-            let error = exchange.failed(broken());
-            assert_eq!((error.kind(), error.cause()), (kind, cause));
-        }
     }
 }

@@ -1,0 +1,79 @@
+use std::sync::mpsc;
+
+use super::*;
+
+/// A piece for each that is sent; the end where nobody sends any more.
+struct Sent(mpsc::Receiver<io::Result<u8>>);
+
+impl Read for Sent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.recv() {
+            Ok(byte) => {
+                buffer[0] = byte?;
+                Ok(1)
+            }
+            Err(_) => Ok(0),
+        }
+    }
+}
+
+fn scene() -> (mpsc::Sender<io::Result<u8>>, Response<Body>) {
+    let (sender, receiver) = mpsc::channel();
+    (sender, Response::new(Body::from_reader(Sent(receiver), Some(3))))
+}
+
+fn sent(text: &[u8]) -> Response<Body> {
+    let (sender, response) = scene();
+    text.iter().for_each(|byte| sender.send(Ok(*byte)).unwrap());
+    response
+}
+
+fn beside(response: Response<Body>, patience: Duration) -> Result<Response<Body>> {
+    collect_beside(response, &Helpers::new(1), &Cancellation::new(), patience)
+}
+
+#[test]
+fn what_comes_in_time_is_in_memory() {
+    let long = Duration::from_secs(20);
+    for response in [collect(sent(b"abc"), long).unwrap(), beside(sent(b"abc"), long).unwrap()] {
+        assert_eq!(response.body().as_bytes().map(|bytes| &bytes[..]), Some(&b"abc"[..]));
+    }
+}
+
+#[test]
+fn what_comes_slowly_is_handed_out_as_it_comes() {
+    let (sender, response) = scene();
+    let mut body = beside(response, Duration::ZERO).unwrap().into_body();
+    assert_eq!((body.length(), body.as_bytes()), (Some(3), None));
+    let mut piece = [0; 8];
+    for byte in b"abc" {
+        sender.send(Ok(*byte)).unwrap();
+        assert_eq!((body.read(&mut piece).unwrap(), piece[0]), (1, *byte));
+    }
+    drop(sender);
+    assert_eq!(body.read(&mut piece).unwrap(), 0);
+    let whole = collect(sent(b"abc"), Duration::ZERO).unwrap().into_body();
+    assert_eq!((whole.length(), whole.as_bytes()), (Some(3), None));
+    assert_eq!(whole.into_text().unwrap(), "abc");
+}
+
+#[test]
+fn what_breaks_off_in_time_is_an_error_and_later_one_of_the_body() {
+    let cut = || Err(Error::new(ErrorKind::IncompleteBody, "cut").into());
+    let (sender, response) = scene();
+    sender.send(cut()).unwrap();
+    let error = beside(response, Duration::from_secs(20)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::IncompleteBody);
+    let (sender, response) = scene();
+    let body = beside(response, Duration::ZERO).unwrap().into_body();
+    sender.send(cut()).unwrap();
+    assert_eq!(body.into_bytes().unwrap_err().kind(), ErrorKind::IncompleteBody);
+}
+
+#[test]
+fn a_body_that_nobody_reads_any_more_is_cancelled() {
+    let (_sender, response) = scene();
+    let cancellation = Cancellation::new();
+    drop(collect_beside(response, &Helpers::new(1), &cancellation, Duration::ZERO).unwrap());
+    assert!(cancellation.is_cancelled());
+}

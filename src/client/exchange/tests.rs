@@ -1,0 +1,54 @@
+use super::super::circuit_breaker::CircuitBreaker;
+use super::*;
+
+fn exchange() -> Exchange {
+    let peer = Arc::new(PeerEntry::new("http://p:1".parse().unwrap(), CircuitBreaker::default()));
+    Exchange {
+        peer,
+        ticket: Epoch::default(),
+        cancellation: Cancellation::new(),
+        epoch: Instant::now(),
+        waiting_since: AtomicU64::new(0),
+        asked_at: AtomicU64::new(0),
+        head_by: AtomicU64::new(0),
+        may_be_repeated: AtomicBool::new(true),
+        given_up: AtomicU8::new(0),
+    }
+}
+
+#[test]
+fn it_is_late_a_second_after_it_is_waited_for_and_after_each_answer_to_that() {
+    let exchange = exchange();
+    let after = |micros| Some(exchange.epoch + Duration::from_micros(micros));
+    assert_eq!((exchange.due(), exchange.is_late(u64::MAX)), (None, false));
+    exchange.waiting_since.store(5, Ordering::Relaxed);
+    assert_eq!(
+        (exchange.due(), exchange.is_late(1_000_004), exchange.is_late(1_000_005)),
+        (after(1_000_005), false, true)
+    );
+    exchange.asked_at.store(1_500_000, Ordering::Relaxed);
+    assert_eq!(exchange.due(), after(2_500_000));
+    exchange.head_by.store(2_000_000, Ordering::Relaxed);
+    assert_eq!((exchange.due(), exchange.is_out_of_time(1_999_999)), (after(2_000_000), false));
+    exchange.has_head();
+    assert_eq!((exchange.due(), exchange.is_out_of_time(u64::MAX)), (None, false));
+}
+
+#[test]
+fn what_was_given_up_says_why() {
+    let broken = || Error::new(ErrorKind::Io, "broken");
+    for (why, kind, cause) in [
+        (0, ErrorKind::Io, None),
+        (SILENT, ErrorKind::Timeout, Some(Cause::Silent)),
+        (OUT_OF_TIME, ErrorKind::Timeout, None),
+    ] {
+        let exchange = exchange();
+        if why > 0 {
+            exchange.give_up(why);
+            exchange.give_up(3 - why);
+            assert!(exchange.cancellation.is_cancelled());
+        }
+        let error = exchange.failed(broken());
+        assert_eq!((error.kind(), error.cause()), (kind, cause));
+    }
+}

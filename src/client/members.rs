@@ -1,0 +1,100 @@
+//! The members of a pool at one time, and where the ring places them.
+
+use std::num::NonZeroU32;
+
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::message::url::CanonicalUrl;
+use crate::pool::member::Member;
+use crate::pool::peer_url::{InvalidPeerUrl, PeerUrl};
+use crate::pool::protocol::PoolDigest;
+use crate::pool::ring::{HashFunction, Placement, Rendezvous, Ring};
+
+/// Which ring a pool has, with what there is to choose of it.
+#[derive(Clone, Debug)]
+pub(crate) enum RingChoice {
+    Compatible { replicas: NonZeroU32, hash: HashFunction },
+    Rendezvous,
+}
+
+impl RingChoice {
+    pub(super) fn place(&self, members: &[Member]) -> Placement {
+        let weighted = members.iter().map(|member| (member.url().as_str(), member.weight()));
+        match self {
+            Self::Compatible { replicas, hash } => {
+                Placement::Compatible(Ring::weighted(weighted, *replicas, hash.clone()))
+            }
+            Self::Rendezvous => Placement::Rendezvous(Rendezvous::new(weighted)),
+        }
+    }
+}
+
+/// The members at one time.
+#[derive(Debug)]
+pub(super) struct Members {
+    pub(super) placement: Placement,
+    /// In the order of the placement: by their text.
+    pub(super) members: Vec<Member>,
+    pub(super) digest: PoolDigest,
+}
+
+impl Members {
+    /// Of members that are [distinct].
+    pub(super) fn new(members: Vec<Member>, digest: PoolDigest, ring: &RingChoice) -> Self {
+        Self { placement: ring.place(&members), members, digest }
+    }
+
+    pub(super) fn owner(&self, target: &CanonicalUrl) -> Option<&PeerUrl> {
+        Some(self.members[self.placement.owner(target.ring_key())?].url())
+    }
+
+    pub(super) fn has(&self, url: &str) -> bool {
+        self.members.binary_search_by(|member| member.url().as_str().cmp(url)).is_ok()
+    }
+}
+
+/// Each once, sorted by their text.
+pub(crate) fn distinct(mut members: Vec<Member>) -> Result<Vec<Member>> {
+    members.sort_unstable_by(|one, other| {
+        one.url().as_str().cmp(other.url().as_str()).then(one.weight().cmp(&other.weight()))
+    });
+    members.dedup();
+    if let Some(twice) = members.windows(2).find(|two| two[0].url() == two[1].url()) {
+        let text =
+            format!("a peer is listed with two weights, {} and {}", twice[0].weight(), twice[1].weight());
+        return Err(Error::new(ErrorKind::BadPeer, text).with_peer(twice[0].url()));
+    }
+    Ok(members)
+}
+
+/// Of the members, their weights, and how keys are placed on them.
+pub(super) fn digest(ring: &RingChoice, members: &[Member]) -> PoolDigest {
+    let mut text = String::new();
+    match ring {
+        RingChoice::Compatible { replicas, hash } => {
+            text.push_str(&format!("compatible {replicas}\n"));
+            // A function has no name: what it makes of a text tells it from others.
+            for probe in ["", "a", "http://example.com/"] {
+                text.push_str(&format!("{}\n", hash.hash(probe.as_bytes())));
+            }
+        }
+        RingChoice::Rendezvous => text.push_str("rendezvous\n"),
+    }
+    for member in members {
+        text.push_str(&format!("{member}\n"));
+    }
+    PoolDigest::of(&text)
+}
+
+/// Reads a list of peers, all or none.
+pub(crate) fn parse(peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<Member>> {
+    peers
+        .into_iter()
+        .map(|peer| PeerUrl::parse(peer.as_ref()).map(Member::new).map_err(|bad| named(peer.as_ref(), bad)))
+        .collect()
+}
+
+/// Which one of the list it was. What cannot be read cannot be relied on to hide its userinfo either.
+fn named(peer: &str, bad: InvalidPeerUrl) -> Error {
+    let error = Error::from(bad);
+    if peer.contains('@') { error } else { error.with_peer(peer) }
+}

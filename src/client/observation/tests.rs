@@ -1,0 +1,129 @@
+use std::time::Duration;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn error(kind: ErrorKind) -> Error {
+    Error::new(kind, "broken")
+}
+
+fn told(kind: ErrorKind) -> Error {
+    error(kind).told_by_peer("http://peer:1")
+}
+
+#[test]
+fn the_table_of_observations() {
+    use ErrorKind::*;
+    use Mark::{Alive, Broken, Failed, Nothing};
+    use Next::{Nobody, Owner, OwnerOnBudget, OwnerOnce};
+    use Observation as O;
+    for (error, expected, mark, next) in [
+        (error(Unreachable), O::Dead, Failed, Owner),
+        (error(Unresolved), O::Dead, Failed, Owner),
+        (error(BadResponse), O::Dead, Failed, Owner),
+        (error(Tls), O::Dead, Failed, Owner),
+        (error(Io), O::Dead, Failed, Owner),
+        (error(Timeout).unsent(), O::Unconnected, Nothing, Owner),
+        (error(Timeout).because(Cause::Silent), O::Silent, Nothing, Owner),
+        (error(Timeout), O::Late, Nothing, Owner),
+        (error(IncompleteBody), O::BrokenBody, Broken, Owner),
+        (error(DigestMismatch), O::BrokenBody, Broken, Owner),
+        (told(Unavailable), O::Busy, Alive, OwnerOnBudget),
+        (told(Unauthorized), O::Misconfigured, Alive, Owner),
+        (told(BadPeer), O::Misconfigured, Alive, Owner),
+        (error(BadResponse).because(Cause::Stranger), O::Stranger, Nothing, Owner),
+        (error(Tls).because(Cause::Trust), O::Untrusted, Nothing, Owner),
+        (error(Io).because(Cause::Trust), O::Untrusted, Nothing, Owner),
+        (error(BadResponse).because(Cause::Limits), O::Oversized, Alive, Nobody),
+        (told(Unreachable), O::OriginFailed, Alive, OwnerOnce),
+        (told(Timeout), O::OriginFailed, Alive, OwnerOnce),
+        (told(BadResponse), O::OriginFailed, Alive, OwnerOnce),
+        (told(IncompleteBody), O::OriginFailed, Alive, OwnerOnce),
+        (told(OriginBusy), O::BadRequest, Nothing, Nobody),
+        (told(Loop), O::BadRequest, Nothing, Nobody),
+        (told(Forbidden), O::BadRequest, Nothing, Nobody),
+        (error(BadUrl), O::BadRequest, Nothing, Nobody),
+        (error(BadRequest), O::BadRequest, Nothing, Nobody),
+        (error(BodyTooLarge), O::BadRequest, Nothing, Nobody),
+    ] {
+        let found = Observation::of(&error);
+        let Consequence { mark: found_mark, next: found_next, .. } = found.consequence();
+        assert_eq!((found, found_mark, found_next), (expected, mark, next), "{error:?}");
+    }
+}
+
+#[test]
+fn only_an_error_of_a_server_without_the_mark_is_a_strangers() {
+    for (status, is_marked, accepts, expected) in [
+        (502, false, false, true),
+        (503, false, false, true),
+        (503, true, false, false),
+        (503, false, true, false),
+        (200, false, false, false),
+        (404, false, false, false),
+    ] {
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(is_strangers(status, is_marked, accepts), expected, "{status}");
+    }
+}
+
+#[test]
+fn all_together_take_as_long_as_one_and_a_hop() {
+    for (head_timeout, hop, elapsed, limit) in [
+        (60, 10, 0, Some(60)),
+        (60, 10, 10, Some(50)),
+        (60, 10, 55, Some(10)),
+        (60, 10, 65, Some(5)),
+        (60, 10, 70, None),
+        (1, 10, 1, Some(1)),
+        (1, 10, 2, None),
+    ] {
+        let attempts = Attempts::new(true, head_timeout * SECOND, hop * SECOND);
+        let found = attempts.next(elapsed * SECOND);
+        assert_eq!(found, limit.map(|limit| limit * SECOND), "{head_timeout} {hop} {elapsed}");
+    }
+}
+
+fn attempts(is_idempotent: bool) -> Attempts {
+    Attempts::new(is_idempotent, 60 * SECOND, 10 * SECOND)
+}
+
+#[test]
+fn an_origin_that_is_down_costs_one_more_try_and_a_busy_peer_one_of_the_budget() {
+    let mut one = attempts(true);
+    assert!(one.goes_on(&error(ErrorKind::Unreachable), true, || false));
+    assert!(one.may_fetch_directly());
+    assert!(one.goes_on(&told(ErrorKind::Unreachable), true, || false));
+    assert!(!one.goes_on(&told(ErrorKind::Timeout), true, || false));
+    assert!(!one.may_fetch_directly());
+    assert!(!attempts(true).goes_on(&told(ErrorKind::Unavailable), true, || false));
+    let mut busy = attempts(false);
+    assert!(busy.goes_on(&told(ErrorKind::Unavailable), true, || true));
+    assert!(!busy.goes_on(&told(ErrorKind::Unavailable), true, || true));
+    assert!(!busy.may_fetch_directly());
+}
+
+#[test]
+fn what_may_not_be_repeated_goes_on_only_where_nothing_has_begun() {
+    let mut attempts = attempts(false);
+    for (error, can_repeat, expected) in [
+        (error(ErrorKind::Unreachable), true, false),
+        (error(ErrorKind::Timeout).because(Cause::Silent), true, false),
+        (told(ErrorKind::Timeout), true, false),
+        (told(ErrorKind::Unauthorized), true, true),
+        (error(ErrorKind::Unreachable).unsent(), true, true),
+        (error(ErrorKind::Unreachable).unsent(), false, false),
+    ] {
+        assert_eq!(attempts.goes_on(&error, can_repeat, || true), expected, "{error:?}");
+    }
+}
+
+#[test]
+fn a_fault_of_the_setup_never_leads_past_the_pool() {
+    let trust = || error(ErrorKind::Tls).because(Cause::Trust);
+    let mut local = attempts(true);
+    assert!(local.goes_on(&trust(), true, || true) && !local.may_fetch_directly());
+    // One peer that is not trusted among those that are away is a fault of that peer.
+    assert!(local.goes_on(&error(ErrorKind::Unreachable), true, || true) && local.may_fetch_directly());
+}

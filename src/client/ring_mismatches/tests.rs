@@ -1,0 +1,46 @@
+use super::super::members::{RingChoice, parse};
+use super::*;
+
+fn pool(peers: &[&str]) -> Pool {
+    Pool::new(parse(peers).unwrap(), RingChoice::Rendezvous, Duration::ZERO).unwrap()
+}
+
+#[test]
+fn what_a_peer_says_is_news_once_and_another_thing_after_a_while() {
+    let (disagreements, pool) = (Disagreements::default(), pool(&["http://a", "http://b"]));
+    let (one, other) = ("http://a".parse().unwrap(), "http://b".parse().unwrap());
+    let begun = Instant::now();
+    for (peer, said, second, expected) in [
+        (&one, "1", 0, true),
+        (&one, "1", 1, false),
+        (&one, "2", 1, false),
+        (&other, "2", 1, true),
+        (&one, "1", 59, false),
+        (&one, "1", 60, false),
+        (&one, "2", 60, true),
+        (&one, "3", 119, false),
+        (&one, "3", 120, true),
+    ] {
+        let now = begun + Duration::from_secs(second);
+        let found = disagreements.is_news(peer, PoolDigest::of(said), &pool, now);
+        assert_eq!(found, expected, "{peer} {said} {second}");
+    }
+}
+
+#[test]
+fn only_peers_of_the_pool_are_remembered() {
+    let (disagreements, pool) = (Disagreements::default(), pool(&[]));
+    let (said, now) = (PoolDigest::of("another"), Instant::now());
+    let stranger = "http://stranger".parse().unwrap();
+    for number in 0..10 {
+        let peer = format!("http://p{number}");
+        pool.set(parse([&peer]).unwrap()).unwrap();
+        let peer = peer.parse().unwrap();
+        assert!(disagreements.is_news(&peer, said, &pool, now));
+        assert!(!disagreements.is_news(&peer, said, &pool, now));
+        assert!(!disagreements.is_news(&stranger, said, &pool, now));
+        assert_eq!(disagreements.said.lock().keys().collect::<Vec<_>>(), [&peer]);
+    }
+    disagreements.note(&stranger, said, &pool, now);
+    assert_eq!(disagreements.count(), 1);
+}
