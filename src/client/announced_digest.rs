@@ -11,7 +11,7 @@ use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol;
 
-/// What a body has to be, and who sent it.
+/// The digests announced for a body, and the peer that sent it.
 #[derive(Clone)]
 struct Announced {
     expected: Vec<Expected>,
@@ -19,7 +19,7 @@ struct Announced {
     target: CanonicalUrl,
 }
 
-/// The response, with what its peer and the origin say of its body kept beside it.
+/// Moves the announced digests of the body from the header fields to the response's extensions.
 pub(super) fn expecting(
     response: Response<Body>,
     asked: &ReplayableRequest,
@@ -34,8 +34,9 @@ pub(super) fn expecting(
     Response::from_parts(parts, body)
 }
 
-/// The response, whose body fails where it is not the one that the peer, or the origin, says that it sends: also where
-/// the end of it came from another. `on_mismatch` is told of one that is read later.
+/// Returns a response whose body fails if it does not match the digest that the peer or the origin announced,
+/// even if another peer continued the body. A body in memory is checked at once; for any other body,
+/// `on_mismatch` is called when the mismatch is found.
 pub(super) fn whole(
     response: Response<Body>,
     on_mismatch: Option<Box<dyn FnOnce() + Send>>,
@@ -46,7 +47,7 @@ pub(super) fn whole(
     };
     let (kind, shown, sender) = (ErrorKind::DigestMismatch, redacted(target.as_str()), peer.clone());
     let told = move || {
-        warn!("{kind} {shown} the body that {sender} sent has another digest than was announced");
+        warn!("{kind}: the body of {shown} from {sender} does not match its announced digest");
         if let Some(on_mismatch) = on_mismatch {
             on_mismatch();
         }
@@ -55,7 +56,7 @@ pub(super) fn whole(
     Ok(Response::from_parts(parts, body))
 }
 
-/// Whether a digest of its body was announced.
+/// Returns whether a digest of the body was announced.
 pub(super) fn is_announced(extensions: &http::Extensions) -> bool {
     extensions.get::<Announced>().is_some()
 }

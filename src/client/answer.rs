@@ -9,18 +9,18 @@ use super::liveness::Listed;
 use super::peers::PeerEntry;
 use crate::message::body::Body;
 
-/// A response, and who gave it.
+/// A response, and the peer that sent it; `from` is `None` for the fallback.
 pub(super) struct Answer {
     pub(super) response: Response<Body>,
     pub(super) from: Option<AnsweredBy>,
 }
 
-/// The peer that gave a response.
+/// The peer that sent a response.
 pub(super) struct AnsweredBy {
     pub(super) listed: Listed,
-    /// Whether the peer had the body in its store when it answered.
+    /// Whether the peer had the whole body in its store when it responded.
     pub(super) is_stored: bool,
-    /// How long its beginning has been waited for.
+    /// How long the client waited for the beginning of the body.
     pub(super) waited: Duration,
 }
 

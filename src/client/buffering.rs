@@ -1,6 +1,7 @@
-//! A short body, read before its response is handed out: a peer that breaks off in it costs the caller nothing.
+//! Reads a short body before its response is returned, so that a peer that breaks off in it costs the caller
+//! nothing.
 //!
-//! What takes longer than [`PATIENCE`] is handed out as it comes.
+//! A body that takes longer than [`MAX_WAIT`] is returned while it arrives.
 
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
@@ -15,20 +16,21 @@ use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 
-/// How long the caller waits for the whole body before it gets what has come.
+/// How long the caller waits for the whole body before it gets the part that has arrived.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 
-/// With fewer bytes a second than this, a peer that has the whole body has failed: it demands as much of its clients.
+/// Minimum rate in bytes per second of a body that the peer has completely; below it, the peer has failed.
+/// Peers demand the same rate of their clients.
 pub(super) const LEAST_RATE: f64 = 256.0;
 
-/// After how long that is seen of a short body.
+/// How long a short body is read before its rate is checked.
 const TOO_SLOW: Duration = Duration::from_millis(500);
 
-/// How much is read at a time.
+/// Bytes per read.
 const PIECE: usize = 8 << 10;
 
-/// The response with its body in memory, or with one whose beginning has been read. Each read may wait for as long as
-/// the body does: it is for one that the peer has whole.
+/// Returns the response with its body in memory, or with a body whose beginning has been read. Use this only
+/// for a body that the peer has completely: a single read blocks as long as the body does.
 pub(super) fn collect(response: Response<Body>, patience: Duration) -> Result<Response<Body>> {
     let (parts, mut body) = response.into_parts();
     let (length, begun) = (body.length(), Instant::now());
@@ -45,9 +47,9 @@ pub(super) fn collect(response: Response<Body>, patience: Duration) -> Result<Re
         if length.is_some_and(|length| bytes.len() as u64 >= length) {
             continue;
         }
-        // The peer has it whole, and nothing of it was handed out: somebody else may have it faster.
+        // The peer has the whole body, and the caller has received none of it, so another owner may be faster.
         if waited >= TOO_SLOW && (bytes.len() as f64) < LEAST_RATE * waited.as_secs_f64() {
-            return Err(Error::new(ErrorKind::Timeout, "the body comes too slowly"));
+            return Err(Error::new(ErrorKind::Timeout, "the body arrives too slowly"));
         }
         if waited >= patience {
             let body = Body::from_reader(Cursor::new(bytes).chain(body), length);
@@ -56,8 +58,8 @@ pub(super) fn collect(response: Response<Body>, patience: Duration) -> Result<Re
     }
 }
 
-/// The same for a body that may come slowly: a helper reads it, and the caller waits no longer than `patience`. Where no
-/// helper is free, the body is handed out as it is.
+/// Like [`buffer`], for a body that may arrive slowly: a helper thread reads it, and the caller waits for at
+/// most `patience`. If no helper is free, the response is returned as it is.
 pub(super) fn collect_beside(
     response: Response<Body>,
     helpers: &Helpers,
@@ -66,13 +68,13 @@ pub(super) fn collect_beside(
 ) -> Result<Response<Body>> {
     let (parts, body) = response.into_parts();
     let length = body.length();
-    // It comes back where no helper is free.
+    // The body is taken back out of this slot if no helper is free.
     let body = Arc::new(Mutex::new(Some(body)));
     let pipe = Arc::new(Pipe::default());
     let (given, filled) = (Arc::clone(&body), Arc::clone(&pipe));
     let is_read = helpers.run(Box::new(move || {
         let body = given.lock().take();
-        // Also when reading panics, nobody waits for ever.
+        // If reading panics, the drop of `writer` wakes the caller.
         let filling = Filling(&filled);
         if let Some(body) = body {
             filling.fill(body);
@@ -95,7 +97,7 @@ pub(super) fn collect_beside(
     Ok(Response::from_parts(parts, body))
 }
 
-/// Between the helper that reads and the caller: as long as a short body.
+/// Connects the helper that reads with the caller. Holds at most one short body.
 #[derive(Default)]
 struct Pipe {
     state: Mutex<Filled>,
@@ -130,13 +132,14 @@ impl Filling<'_> {
 
 impl Drop for Filling<'_> {
     fn drop(&mut self) {
-        let lost = || Err(io::Error::other(Error::new(ErrorKind::Io, "the body was lost")));
+        let lost =
+            || Err(io::Error::other(Error::new(ErrorKind::Io, "the thread that read the body has panicked")));
         self.0.state.lock().end.get_or_insert_with(lost);
         self.0.changed.notify_all();
     }
 }
 
-/// The reading end.
+/// The caller's end of a [`Pipe`].
 struct Piped {
     pipe: Arc<Pipe>,
     taken: usize,
@@ -150,10 +153,11 @@ impl Read for Piped {
         self.pipe.changed.wait_while(&mut state, |state| state.bytes.len() == taken && state.end.is_none());
         let left = &state.bytes[taken..];
         if left.is_empty() {
-            // An error is told once; what is read after it is at its end no less.
+            // The original error is returned once. Later reads must fail too: the body must never appear
+            // complete.
             return match state.end.take() {
                 Some(Err(error)) => {
-                    state.end = Some(Err(io::Error::other("the body broke off before")));
+                    state.end = Some(Err(io::Error::other("the body has failed before")));
                     Err(error)
                 }
                 end => {
@@ -172,7 +176,7 @@ impl Read for Piped {
 
 impl Drop for Piped {
     fn drop(&mut self) {
-        // The helper has others to read for.
+        // The helper must become free for other bodies.
         if self.pipe.state.lock().end.is_none() {
             self.cancellation.cancel();
         }

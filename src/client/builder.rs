@@ -1,4 +1,4 @@
-//! What a [`Client`] is made of.
+//! The builder of a [`Client`].
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -35,24 +35,24 @@ use crate::pool::ring::{HashFunction, Ring, RingKind};
 
 mod network;
 
-/// How many peers are asked at a time whether they are there.
+/// Maximum number of concurrent health probes.
 const PROBERS: usize = 16;
 
-/// How many short bodies are read at a time while their callers wait for them.
+/// Maximum number of short bodies that helper threads read at the same time.
 const READERS: usize = 64;
 
-/// A peer may be allowed larger heads of origins than by default, and adds fields of its own.
+/// Peers may accept larger heads from origins than the default, and they add header fields of their own.
 const MAX_HEAD: usize = 1 << 20;
 const MAX_FIELDS: usize = 4096;
 
-/// Fits 100 peers.
+/// Enough for 100 peers.
 const IDLE_CONNECTIONS: usize = 1600;
 const IDLE_CONNECTIONS_PER_PEER: usize = 64;
 
-/// The most points that a peer may have on the compatible ring for each of its weight.
+/// Maximum number of points on the compatible ring for each unit of a peer's weight.
 const MOST_REPLICAS: u32 = 10_000;
 
-/// Puts a [`Client`] together. Every part has a default.
+/// Builds a [`Client`]. Every option has a default.
 #[must_use]
 pub struct ClientBuilder {
     peers: Result<Vec<Member>>,
@@ -71,7 +71,7 @@ pub struct ClientBuilder {
     near: NearOptions,
 }
 
-/// What a client is told of its near cache, and a peer of that of its client.
+/// Options of the near cache, and the values that a peer passes for the near cache of its own client.
 #[cfg(feature = "peer")]
 #[derive(Default)]
 struct NearOptions {
@@ -89,7 +89,7 @@ impl Default for ClientBuilder {
             ring: RingKind::default(),
             replicas: None,
             hash: None,
-            // A peer adds what the request has not.
+            // Peers add a `User-Agent` if the request has none.
             network: Origin::builder()
                 .user_agent("")
                 .response_timeout(HEAD_TIMEOUT)
@@ -110,22 +110,22 @@ impl Default for ClientBuilder {
 }
 
 impl Client {
-    /// A client to put together.
+    /// Returns a builder with the default options.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 }
 
 impl ClientBuilder {
-    /// The peers, as base URLs such as `http://10.0.0.1:3000`. The order does not matter; each counts
-    /// once, with a weight of 1. Default: none.
+    /// Sets the peers as base URLs such as `http://10.0.0.1:3000`, each with a weight of 1. Order and
+    /// duplicates do not matter. Default: none.
     pub fn pool(mut self, peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.peers = members::parse(peers.into_iter().map(Into::into));
         self
     }
 
-    /// The peers with their weights, in place of [`pool`](Self::pool); the last call of the two counts. The
-    /// order does not matter; each counts once. All members of a pool must agree on the weights.
+    /// Sets the peers with their weights. Replaces an earlier [`pool`](Self::pool) or `members` call. Order
+    /// and duplicates do not matter. All members of a pool must agree on the weights.
     ///
     /// ```
     /// use forwardcache::{Client, Member};
@@ -141,26 +141,27 @@ impl ClientBuilder {
         self
     }
 
-    /// Shows the first of these tokens to the peers, and to nobody else. Default: none.
+    /// Sends the first of these tokens to the peers, and only to them. Default: none.
     pub fn tokens(mut self, tokens: Tokens) -> Self {
         self.options.tokens = Some(tokens);
         self
     }
 
-    /// Shows the first of these tokens instead of one of [`tokens`](Self::tokens) where the client purges, or says that
-    /// a peer leaves: for peers that have operator tokens. Default: none.
+    /// Sends the first of these tokens, instead of one of [`tokens`](Self::tokens), with purges and leave
+    /// notices, for peers that require operator tokens. Default: none.
     pub fn operator_tokens(mut self, tokens: Tokens) -> Self {
         self.options.operator_tokens = Some(tokens);
         self
     }
 
-    /// The path under which the peers answer. Default: `/proxy`.
+    /// Sets the path of the peers' endpoint. Default: `/proxy`.
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
     }
 
-    /// How URLs are placed on peers. Default: [`RingKind::Compatible`]. All members of a pool must agree.
+    /// Sets the ring that assigns URLs to peers. Default: [`RingKind::Compatible`]. All members of a pool must
+    /// agree.
     ///
     /// ```
     /// use forwardcache::{Client, RingKind};
@@ -181,22 +182,23 @@ impl ClientBuilder {
         self
     }
 
-    /// What places peers and URLs on the compatible ring. Default: CRC-32 (IEEE). All members of a pool must
+    /// Sets the hash function of the compatible ring. Default: CRC-32 (IEEE). All members of a pool must
     /// agree.
     pub fn hash(mut self, hash: HashFunction) -> Self {
         self.hash = Some(hash);
         self
     }
 
-    /// How long a purge of all peers may take. Who has not answered by then counts as one that may still hold what was to
-    /// go. Default: 10 seconds.
+    /// Limits how long a purge of all peers may take. A peer that has not answered by then is reported as
+    /// failed: it may still hold what was to be purged. Default: 10 seconds.
     pub fn purge_timeout(mut self, limit: Duration) -> Self {
         self.options.purge_timeout = limit;
         self
     }
 
-    /// For how long a request may take, its body included, that has no [`Deadline`](crate::Deadline) of its own. What
-    /// is left of it travels to the peer and to the origin. Default: for ever, as far as the other limits let it.
+    /// Limits how long a request may take, including the response body, unless it has a
+    /// [`Deadline`](crate::Deadline) of its own. The client sends the remaining time to the peer, which limits
+    /// the fetch from the origin. Default: no limit beyond the other timeouts.
     ///
     /// ```
     /// use std::time::Duration;
@@ -211,14 +213,14 @@ impl ClientBuilder {
         self
     }
 
-    /// After how long something stale will do, where RFC 9111 and the peer's rules allow it, for such a request. Default:
-    /// never.
+    /// Sets the time after which such a request accepts a stale response, if RFC 9111 and the peer's rules
+    /// allow one. Default: never.
     pub fn soft_deadline(mut self, limit: Duration) -> Self {
         self.options.soft_deadline = Some(limit);
         self
     }
 
-    /// Reads no body before its response is handed out, however short.
+    /// Returns every response before its body is read, however short the body is.
     #[cfg(test)]
     pub(super) fn without_collecting(mut self) -> Self {
         self.options.collected = 0;
@@ -230,26 +232,26 @@ impl ClientBuilder {
         self
     }
 
-    /// What carries requests to the peers, in place of the network; the time limits and certificates
-    /// above are its own business then. Default: [`Origin`] with those limits.
+    /// Replaces the network as the transport to the peers. The transport is then responsible for time limits
+    /// and certificates. Default: an [`Origin`] with the limits set here.
     pub fn transport(mut self, transport: impl RoundTrip + 'static) -> Self {
         self.transport = Some(Arc::new(transport));
         self
     }
 
-    /// What to do with a request for which no peer is left. Default: [`OnNoPeers::FetchDirectly`].
+    /// Sets how the client handles a request when no peer is left. Default: [`OnNoPeers::FetchDirectly`].
     ///
-    /// What is fetched directly is not cached, comes without the pool's credentials, and by the rules of nobody:
-    /// where peers have [`OriginRules`] that clients must not get around, choose [`OnNoPeers::Fail`]. A
-    /// `Peer` never goes past its own rules: it answers from its own share.
+    /// A direct fetch is not cached, carries no credentials of the pool, and ignores the [`OriginRules`] of
+    /// the peers. If clients must not bypass those rules, choose [`OnNoPeers::Fail`]. A `Peer` never bypasses
+    /// its own rules: it answers from its own cache.
     pub fn on_no_peers(mut self, choice: OnNoPeers) -> Self {
         self.on_no_peers = choice;
         self
     }
 
-    /// Whether a response with a 5xx status counts as the origin's although it does not say that a peer gave it. Peers
-    /// of the Go package do not say so. Default: `false`; such a response comes from another program, and the next
-    /// owner is asked.
+    /// Accepts a 5xx response without the mark of a peer as the origin's response. Peers of the Go package do
+    /// not set that mark. Default: `false`: such a response is attributed to another program, and the client
+    /// asks the next owner.
     ///
     /// ```
     /// use forwardcache::Client;
@@ -262,7 +264,7 @@ impl ClientBuilder {
         self
     }
 
-    /// What says when a peer that failed is tried again. Default: the system's clock.
+    /// Sets the clock that decides when a failed peer is tried again. Default: the system's clock.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
@@ -274,34 +276,33 @@ impl ClientBuilder {
         self
     }
 
-    /// What it keeps a copy of itself, of what it asks the peers for often: nothing unless this gives it
-    /// [memory](NearCache::memory). Default: nothing.
+    /// Sets the near cache: local copies of responses that this client requests often. It is off until it has
+    /// [memory](NearCache::memory). Default: off.
     ///
-    /// Of an answer that came through it see [`NearCache`].
+    /// [`NearCache`] describes how a response shows that it came through the near cache.
     #[cfg(feature = "peer")]
     pub fn near_cache(mut self, near: NearCache) -> Self {
         self.near.cache = near;
         self
     }
 
-    /// Stands beside this peer, which has a share of its own, rules that all of the pool have, and maybe a clock.
+    /// Configures the client of a peer: the peer's URL, the rules of its pool, and optionally its clock.
     #[cfg(feature = "peer")]
     pub(crate) fn beside(mut self, own: PeerUrl, rules: Rules, clock: Option<Arc<dyn Clock>>) -> Self {
         self.near = NearOptions { own: Some(own), rules: Some(rules), clock, ..self.near };
         self
     }
 
-    /// The client.
+    /// Builds the client.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadPeer`] for a peer that is no base URL, and for one with two weights;
-    /// [`ErrorKind::BadOption`] for a path that is none, for no replicas, for replicas or a hash with a ring
-    /// that has none, for a limit of zero, for a near cache that cannot be, and for certificates or a key that cannot be used.
+    /// [`ErrorKind::BadPeer`] if a peer is not a base URL or is listed with two weights;
+    /// [`ErrorKind::BadOption`] for an invalid path, zero replicas, replicas or a hash with the rendezvous
+    /// ring, a limit of zero, invalid near cache options, or unusable certificates or keys.
     pub fn build(self) -> Result<Client> {
         if !protocol::is_path(&self.path) {
-            let text =
-                format!("{:?} is no path that a peer can answer under: it must begin with /", self.path);
+            let text = format!("invalid path {:?} of the peers: it must begin with \"/\"", self.path);
             return Err(Error::new(ErrorKind::BadOption, text));
         }
         let ring = ring(self.ring, self.replicas, self.hash)?;
@@ -310,11 +311,11 @@ impl ClientBuilder {
         let (transport, direct): (Arc<dyn RoundTrip>, Option<Arc<dyn RoundTrip>>) = match self.transport {
             Some(transport) => (Arc::clone(&transport), fetches_directly.then_some(transport)),
             None => {
-                // The peers are those that this program was told, wherever they are.
+                // The peers are configured by the operator, so that no origin rules apply to them.
                 let to_peers =
                     self.network.clone().connect_timeout(self.options.hop).rules(OriginRules::trusting());
                 let to_peers = to_peers.build()?;
-                // Origins are anybody: who asks is for peers to know.
+                // Origins can be any server, and only peers may learn the identity of this client.
                 let to_origins = self.network.without_client_certificate().with_default_user_agent();
                 let direct = if fetches_directly { Some(to_origins.build()?) } else { None };
                 networks.push(to_peers.clone());
@@ -353,21 +354,23 @@ impl ClientBuilder {
     }
 }
 
-/// What was chosen, if it goes together.
+/// Combines the ring options; fails if they contradict each other.
 fn ring(kind: RingKind, replicas: Option<u32>, hash: Option<HashFunction>) -> Result<RingChoice> {
     let refused = |text: &str| Err(Error::new(ErrorKind::BadOption, text));
     match kind {
-        RingKind::Rendezvous if replicas.is_some() => refused("replicas are for the compatible ring alone"),
+        RingKind::Rendezvous if replicas.is_some() => {
+            refused("replicas apply only to the compatible ring: remove them or choose that ring")
+        }
         RingKind::Rendezvous if hash.is_some() => {
-            refused("a hash can be chosen for the compatible ring alone")
+            refused("a hash applies only to the compatible ring: remove it or choose that ring")
         }
         RingKind::Rendezvous => Ok(RingChoice::Rendezvous),
         RingKind::Compatible if replicas.is_some_and(|replicas| replicas > MOST_REPLICAS) => {
-            refused("a ring has at most 10000 replicas a peer")
+            refused("too many replicas: the compatible ring has at most 10000 for each peer")
         }
         RingKind::Compatible => match NonZeroU32::new(replicas.unwrap_or(Ring::DEFAULT_REPLICAS.get())) {
             Some(replicas) => Ok(RingChoice::Compatible { replicas, hash: hash.unwrap_or_default() }),
-            None => refused("a ring needs at least one replica a peer"),
+            None => refused("no replicas: the compatible ring needs at least one replica for each peer"),
         },
     }
 }

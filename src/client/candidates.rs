@@ -1,4 +1,4 @@
-//! Which of the owners of a URL may be asked, one after another.
+//! Selects the owners of a URL that may be asked, in order of preference.
 
 use std::sync::Arc;
 
@@ -9,23 +9,22 @@ use super::pool::Owners;
 use super::replayable_request::ReplayableRequest;
 use crate::message::url::CanonicalUrl;
 
-/// A peer that may be asked.
+/// A peer that may be asked, with the epoch in which the request is sent.
 #[derive(Clone)]
 pub(super) struct Candidate {
     pub(super) peer: Arc<PeerEntry>,
     pub(super) ticket: Epoch,
 }
 
-/// The owners of a URL that were not asked yet.
+/// The owners of a URL that have not been asked yet.
 pub(super) struct Candidates<'a> {
     owners: Owners<'a>,
     last: &'a Fallback<'a>,
-    /// The first that was passed over and answers: asked where there is nobody else in the pool.
+    /// The first skipped peer that responds: used if no other peer is left.
     spare: Option<Candidate>,
-    /// The first that was passed over and may be back: asked where there is nobody else at all.
+    /// The first skipped peer that may be up again: used if the request would fail otherwise.
     trial: Option<Candidate>,
-    /// Whether those who have more of a right to the URL than the peer that asks are behind: it stays so, however
-    /// often the next is asked for.
+    /// Whether the asking peer itself is the next owner in order. Stays true once set.
     is_own_turn: bool,
 }
 
@@ -36,7 +35,7 @@ impl<'a> Candidates<'a> {
 }
 
 impl Inner {
-    /// The next owner that may be asked; those that are passed over on the way are counted.
+    /// Returns the next owner that may be asked, and counts the peers that are skipped.
     pub(super) fn next_candidate(
         self: &Arc<Self>,
         candidates: &mut Candidates<'_>,
@@ -47,7 +46,7 @@ impl Inner {
         }
         for owner in &mut candidates.owners {
             match candidates.last {
-                // Those behind it have less of a right to the URL.
+                // The peers after it rank lower than the asking peer.
                 Fallback::Own(own, _) if **own == owner => {
                     candidates.is_own_turn = true;
                     return None;
@@ -82,7 +81,7 @@ impl Inner {
     }
 }
 
-/// Where among all keys this one is, in thousandths.
+/// Returns the position of this URL among all keys, in thousandths.
 fn share(target: &CanonicalUrl) -> u16 {
     let hash = crc32fast::hash(target.ring_key().as_bytes());
     u16::try_from(hash % 1000).unwrap_or(0)

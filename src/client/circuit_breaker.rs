@@ -1,42 +1,41 @@
-//! Whether a peer is asked: what it did so far, and when it is tried again. Pure, over a given time.
+//! The health of one peer as a state machine over a given time. Pure.
 
 use std::time::{Duration, SystemTime};
 
 use crate::base::named::named;
 
-/// How long a peer is left alone after its first failure; twice as long after each that follows.
+/// Pause after a peer's first failure. Each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long at most.
+/// Maximum pause after a failure.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long it takes until a peer that returned has all of its keys again. It returns with an empty cache as
-/// often as not: who had its keys meanwhile has what it would have to fetch.
+/// Time in which a recovered peer gets its keys back. It often returns with an empty cache, while the peers
+/// that took over its keys have the responses.
 const RETURN: Duration = Duration::from_secs(5);
 
-/// How long a peer that leaves is left alone before it is asked whether it is back.
+/// Pause before the first probe of a peer that is stopping, and between later probes.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// So many broken bodies on end, of more than one URL, are the peer's.
+/// Number of consecutive broken bodies, of more than one URL, that count as a failure of the peer.
 const BROKEN: u32 = 3;
 
-/// What is known of one peer.
+/// The circuit breaker of one peer.
 ///
-/// Many requests are under way at a time, and all of them fail when a peer dies: that is one failure. So each
-/// holds the [`Epoch`] of the moment when it was sent, and what is told with one of an earlier time is not
-/// counted.
+/// When a peer dies, all requests in progress to it fail; they count as one failure. To that end, each request
+/// holds the [`Epoch`] in which it was sent, and results from earlier epochs are ignored.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CircuitBreaker {
     state: State,
-    /// Since the last answer.
+    /// Failures since the last response.
     failures: u32,
-    /// Bodies that were broken since the last whole one, and of which URL the last of them was.
+    /// Broken bodies since the last complete one, and the hash of the URL of the last broken one.
     broken: u32,
     broken_url: u32,
     ticket: Epoch,
 }
 
-/// Which time of a peer's life it was.
+/// Numbers the periods between two changes of a peer's state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Epoch(pub(super) u64);
 
@@ -44,68 +43,68 @@ pub(super) struct Epoch(pub(super) u64);
 enum State {
     #[default]
     Up,
-    /// Left alone up to then.
+    /// No requests until this time.
     Away { until: SystemTime, why: Why },
-    /// It is being asked whether it is there.
+    /// A probe is running.
     Probing { why: Why },
-    /// It is there, and its keys come back.
+    /// It is up again, and its keys return gradually.
     Returning { since: SystemTime },
 }
 
-/// What a peer is away for.
+/// Why a peer gets no requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
     Failed,
-    /// It said that it leaves.
+    /// It announced that it is stopping.
     Leaving,
 }
 
 named! {
-    /// What a peer's standing is, as it is shown: `up`, `down`, `draining`, `probing` or `returning`.
+    /// The state of a peer: `up`, `down`, `draining`, `probing` or `returning`.
     #[non_exhaustive]
     pub enum PeerState: ALL {
-        /// It is asked for what it owns.
+        /// It gets requests for the URLs that it owns.
         Up = "up",
-        /// It failed, and is left alone for a while.
+        /// It failed, and gets no requests for a while.
         Down = "down",
-        /// It said that it leaves: it gets no new requests until it is back.
+        /// It announced that it is stopping. It gets no requests until a probe finds it up again.
         Draining = "draining",
-        /// It was left alone for long enough, and is asked in the background whether it is there again.
+        /// Its pause is over, and a background probe checks whether it is up again.
         Probing = "probing",
-        /// It is there again, and is asked for more of its share from second to second.
+        /// It is up again, and its share of requests grows from second to second.
         Returning = "returning",
     }
 }
 
-/// What to do about a peer.
+/// Whether a request may be sent to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Ask it.
+    /// Send the request.
     Ask(Epoch),
-    /// Pass it over, and ask it where no other is left: it answers.
+    /// Skip the peer unless no other peer is left: it responds, but does not have all of its keys back.
     Spare(Epoch),
-    /// Pass it over, and ask it only where the request would fail otherwise: it may be back.
+    /// Skip the peer unless the request would fail otherwise: it may be up again.
     Trial(Epoch),
-    /// Pass it over.
+    /// Skip the peer.
     Skip,
 }
 
-/// What became of a request to a peer, as far as it says something about the peer.
+/// What the result of a request shows about the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// It answered.
+    /// The peer sent a response head.
     Answered,
-    /// A body came whole.
+    /// A body arrived completely.
     Whole,
-    /// It is not there, or takes nothing.
+    /// The peer is down or does not accept requests.
     Failed,
-    /// The body of this URL, by its hash, was broken.
+    /// The body of the URL with this hash was broken.
     Broken(u32),
-    /// It says that it is about to end.
+    /// The peer announced that it is about to stop.
     Leaving,
 }
 
-/// What a probe found.
+/// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     There,
@@ -114,7 +113,8 @@ pub(super) enum Found {
 }
 
 impl CircuitBreaker {
-    /// What to do with a request whose key is this one, in thousandths of all keys.
+    /// Decides whether to send a request to this peer. `key` is the position of the request's URL among all
+    /// keys, in thousandths.
     pub(super) fn look(&mut self, now: SystemTime, key: u16) -> Admission {
         match self.state {
             State::Up => Admission::Ask(self.ticket),
@@ -123,7 +123,7 @@ impl CircuitBreaker {
             State::Returning { since } => {
                 let returned = now.duration_since(since).unwrap_or(RETURN);
                 if returned >= RETURN {
-                    // What was sent before goes on as it began.
+                    // The epoch stays, so that requests in progress still count.
                     self.state = State::Up;
                     return Admission::Ask(self.ticket);
                 }
@@ -137,15 +137,15 @@ impl CircuitBreaker {
         }
     }
 
-    /// Whether it was left alone for long enough.
+    /// Returns whether the pause is over.
     pub(super) fn is_due(&self, now: SystemTime) -> bool {
         let State::Away { until, .. } = self.state else { return false };
-        // A clock that was set back must not keep it away for longer than any pause.
+        // A clock that was set back must not extend the pause.
         let left = until.duration_since(now).unwrap_or_default();
         left.is_zero() || left > LONGEST_PAUSE
     }
 
-    /// Whether it is left alone at this time, because it failed or because it is leaving.
+    /// Returns whether the peer gets no requests at this time, because it failed or is stopping.
     pub(super) fn is_away(&self, now: SystemTime) -> bool {
         match self.state {
             State::Away { .. } => !self.is_due(now),
@@ -154,7 +154,8 @@ impl CircuitBreaker {
         }
     }
 
-    /// Begins a probe, whose result [`probed`](Self::probed) takes, where it is time for one.
+    /// Begins a probe if one is due; [`finish_probe`](Self::finish_probe) takes its result. Returns whether it
+    /// began.
     pub(super) fn begin_probe(&mut self, now: SystemTime) -> bool {
         let State::Away { why, .. } = self.state else { return false };
         let is_due = self.is_due(now);
@@ -164,13 +165,13 @@ impl CircuitBreaker {
         is_due
     }
 
-    /// What became of a request that was sent with this ticket. `jitter` is from 0 to 1.
+    /// Records the result of a request sent in this epoch. `jitter` is between 0 and 1.
     pub(super) fn told(&mut self, sign: Evidence, ticket: Epoch, now: SystemTime, jitter: f64) {
         if ticket != self.ticket {
             return;
         }
         match sign {
-            // It answers already before the pause is over.
+            // The peer responded before its pause was over.
             Evidence::Answered
                 if matches!(self.state, State::Away { why: Why::Failed, .. } | State::Probing { .. }) =>
             {
@@ -179,7 +180,7 @@ impl CircuitBreaker {
             Evidence::Answered => self.failures = 0,
             Evidence::Whole => self.broken = 0,
             Evidence::Failed => self.fail(now, jitter),
-            // One URL that its origin breaks off takes no peer out of the pool.
+            // A single URL whose origin breaks off must not take a peer out of the pool.
             Evidence::Broken(url) if self.broken > 0 && url == self.broken_url => {}
             Evidence::Broken(url) => {
                 (self.broken, self.broken_url) = (self.broken + 1, url);
@@ -193,7 +194,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// What a probe found.
+    /// The result of a probe.
     pub(super) fn probed(&mut self, found: Found, now: SystemTime, jitter: f64) {
         let State::Probing { why } = self.state else { return };
         match (found, why) {
@@ -221,7 +222,7 @@ impl CircuitBreaker {
         self.ticket
     }
 
-    /// Whether it is up, and nothing is held against it.
+    /// Returns whether the peer is up and has no recent failures.
     pub(super) fn is_settled(&self) -> bool {
         self.state == State::Up && self.failures == 0 && self.broken == 0
     }
@@ -242,7 +243,7 @@ impl CircuitBreaker {
         self.failures
     }
 
-    /// Up to when it is left alone.
+    /// Returns the end of the pause, if there is one.
     pub(super) fn until(&self) -> Option<SystemTime> {
         match self.state {
             State::Away { until, .. } => Some(until),
@@ -251,8 +252,8 @@ impl CircuitBreaker {
     }
 }
 
-/// How long a peer is left alone after so many failures. The second half of the time is left to chance, so
-/// that those who saw it fail at one moment do not come back at one.
+/// Returns the pause after this many failures. Its second half is random, so that clients that saw the same
+/// failure do not return at the same moment.
 fn pause(failures: u32, jitter: f64) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
     doubled.min(LONGEST_PAUSE).mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))

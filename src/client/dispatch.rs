@@ -1,4 +1,4 @@
-//! A request on its way through the pool: from owner to owner until one answers.
+//! Sends a request to its owners, one after another, until one responds.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,17 +30,17 @@ use crate::pool::protocol::{
     self, ConnectWithin, Endpoint, FetchedDirectly, IsLeaving, WholeHeadWithin, Within,
 };
 
-/// After so long without a connection the next owner is tried.
+/// The next owner is tried after this time without a connection.
 const BESIDE: Duration = Duration::from_millis(300);
 
-/// How long the head of a response may take from its first byte on: a peer writes it in one piece.
+/// Time limit from the first byte of a response head to its last: peers write heads in one piece.
 const WHOLE_HEAD: Duration = Duration::from_secs(1);
 
-/// How much of a peer's own words about its failure is read, in bytes.
+/// Maximum number of bytes read of a peer's description of its failure.
 const MAX_REASON: u64 = 1024;
 
 impl Inner {
-    /// Sends what is asked and returns the response, whose body goes on elsewhere where it breaks off and may.
+    /// Sends a request. If the peer breaks off in the body, another peer continues it if possible.
     pub(super) fn round_trip(
         self: &Arc<Self>,
         asked: ReplayableRequest,
@@ -54,14 +54,15 @@ impl Inner {
             let (inner, asked, exchange) =
                 (Arc::clone(self), Arc::clone(&asked), Arc::clone(&from.listed.exchange));
             Box::new(move || {
-                let error = Error::new(ErrorKind::DigestMismatch, "its bodies are not what it announces");
+                let error =
+                    Error::new(ErrorKind::DigestMismatch, "its bodies do not match their announced digests");
                 inner.peers.told(&exchange.peer, inner.broken(&asked), exchange.ticket, &error);
             })
         });
         whole(resume::watched(self, &asked, answer), on_mismatch)
     }
 
-    /// Sends what is asked to its owners, one after another.
+    /// Sends a request to its owners, one after another, and finally to the fallback.
     pub(super) fn send(
         self: &Arc<Self>,
         asked: &Arc<ReplayableRequest>,
@@ -74,7 +75,7 @@ impl Inner {
         let (mut first_error, mut broken) = (None, Vec::new());
         let hop = self.options.hop;
         let mut candidates = Candidates::new(self.pool.owners(&asked.target), last);
-        // Those that took too long to connect: they are tried again where nobody else answers.
+        // Owners without a connection so far: tried again if no other owner responds.
         let mut unconnected = VecDeque::new();
         loop {
             let next =
@@ -85,7 +86,7 @@ impl Inner {
             };
             let error = match self.ask(&candidate, asked, endpoint, head, connect) {
                 Ok(answer) => {
-                    // Somebody else has it whole: it was not the response's fault.
+                    // Another peer has the complete body, so the broken bodies were the fault of their peers.
                     for (Candidate { peer, ticket }, error) in broken {
                         self.peers.told(&peer, self.broken(asked), ticket, &error);
                     }
@@ -110,12 +111,12 @@ impl Inner {
         self.send_last(asked, attempts.may_fetch_directly(), first_error, last)
     }
 
-    /// What a broken body of this request says of its peer.
+    /// Returns the evidence that a broken body of this request is against its peer.
     pub(super) fn broken(&self, asked: &ReplayableRequest) -> Evidence {
         Evidence::Broken(crc32fast::hash(asked.target.as_str().as_bytes()))
     }
 
-    /// Sends it past the pool, where that may be.
+    /// Sends a request to the fallback, if that is allowed.
     fn send_last(
         &self,
         asked: &ReplayableRequest,
@@ -125,7 +126,7 @@ impl Inner {
     ) -> Result<Answer> {
         let way: &dyn RoundTrip = match last {
             Fallback::Own(_, own) => own,
-            // No cache is left that could have it.
+            // `only-if-cached` forbids a fetch, and no cache is left.
             Fallback::Chosen if RequestDirectives::of(&asked.parts.headers).only_if_cached => {
                 return Err(first_error.unwrap_or_else(|| self.on_no_peers(&asked.target)));
             }
@@ -146,12 +147,14 @@ impl Inner {
     fn on_no_peers(&self, target: &CanonicalUrl) -> Error {
         let error = |text| Error::new(ErrorKind::OnNoPeers, text).with_url(target);
         match self.pool.owners(target).next() {
-            None => error("the pool has no peer"),
-            Some(owner) => error("every peer failed lately and is left alone for a while").with_peer(owner),
+            None => error("the pool has no peers"),
+            Some(owner) => {
+                error("every peer has failed recently and is not tried again yet").with_peer(owner)
+            }
         }
     }
 
-    /// Asks this peer, and remembers how it did.
+    /// Sends a request to this peer, and records the result in the peer's circuit breaker.
     pub(super) fn ask(
         self: &Arc<Self>,
         candidate: &Candidate,
@@ -203,7 +206,7 @@ impl Inner {
                 let about = |error: Error| error.with_url(&asked.target).with_peer(&peer.url);
                 let error = if error.is_told_by_peer() { error } else { about(exchange.failed(error)) };
                 debug!("{} {} {}", error.kind(), shown(), peer.url);
-                // A caller in a hurry says nothing of the peer.
+                // A caller's deadline or cancellation is not the peer's failure.
                 if !asked.is_over() {
                     self.observe(peer, *ticket, &error);
                 }
@@ -212,14 +215,14 @@ impl Inner {
         }
     }
 
-    /// Holds against a peer what its failure says of it.
+    /// Records a failure in the circuit breaker of the peer, and warns if it is misconfigured.
     fn observe(&self, peer: &PeerEntry, ticket: Epoch, error: &Error) {
         let consequence = Observation::of(error).consequence();
         match consequence.mark {
             Mark::Failed => self.peers.told(peer, Evidence::Failed, ticket, error),
             Mark::Alive => self.peers.note(peer, Evidence::Answered, ticket),
             _ if error.is_told_by_peer() => self.peers.note(peer, Evidence::Answered, ticket),
-            // Only once somebody else had it whole.
+            // Recorded once another peer has sent the complete body.
             Mark::Broken | Mark::Nothing => {}
         }
         if consequence.warns {
@@ -227,7 +230,7 @@ impl Inner {
         }
     }
 
-    /// Asks this peer, with what `prepare` adds to the request.
+    /// Sends a request to this peer; `prepare` may change it first.
     pub(super) fn ask_with(
         &self,
         peer: &PeerUrl,
@@ -251,8 +254,10 @@ impl Inner {
         }
         match protocol::failure(response.headers()) {
             None if is_strangers(response.status(), is_marked, self.options.accepts_unmarked) => {
-                let text =
-                    format!("it answers {} and does not say that it is a peer", response.status().as_u16());
+                let text = format!(
+                    "it responds with status {} without the mark of a peer: another program may listen at this URL",
+                    response.status().as_u16()
+                );
                 Err(about(Error::new(ErrorKind::BadResponse, text).because(Cause::Stranger)).with_peer(peer))
             }
             None => Ok(expecting(response, asked, peer)),
@@ -267,8 +272,8 @@ impl Inner {
         }
     }
 
-    /// The response with its body in memory and found to be right, where it is short, may be asked for again, and comes
-    /// in time.
+    /// Returns the response with its body in memory and verified, if the body is short, may be requested
+    /// again, and arrives in time.
     fn collected(
         &self,
         response: Response<Body>,
@@ -287,22 +292,22 @@ impl Inner {
         } else {
             buffering::collect_beside(response, &self.readers, cancellation, buffering::PATIENCE)?
         };
-        // What is not in memory is checked as it is read, also where its end comes from another.
+        // Any other body is verified while the caller reads it, including a part that another peer continues.
         if response.body().as_bytes().is_some() { whole(response, None) } else { Ok(response) }
     }
 }
 
-/// After how long a peer says that it is worth trying again.
+/// Reads the `Retry-After` field of a peer's response, in seconds.
 fn seconds(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
-/// What a peer says about its failure: the first line.
+/// Reads the first line of a peer's description of its failure.
 pub(super) fn reason(body: Body) -> String {
     let text = body.into_bytes_limited(MAX_REASON).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().next().unwrap_or_default().trim();
-    // It goes into logs and on terminals.
+    // The line goes into logs and on terminals, so that control characters must not pass.
     let line = line.replace(char::is_control, "?");
     if line.is_empty() { "the peer failed".to_owned() } else { line }
 }

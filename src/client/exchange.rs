@@ -12,23 +12,24 @@ use super::peers::PeerEntry;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Cause, Error, ErrorKind};
 
-/// After so long without a byte a peer is asked whether it is there.
+/// A peer that sends no byte for this time is probed.
 pub(super) const LATE: Duration = Duration::from_micros(LATE_MICROS);
 const LATE_MICROS: u64 = 1_000_000;
 
-/// A request to a peer, and the response to it.
+/// A request in progress to a peer.
 pub(super) struct Exchange {
     pub(super) peer: Arc<PeerEntry>,
     pub(super) ticket: Epoch,
     pub(super) cancellation: Cancellation,
     pub(super) epoch: Instant,
-    /// Since when it is waited for, in microseconds after the epoch; 0 while it is not.
+    /// Since when the client has been waiting, in microseconds after `begun`; 0 while it is not waiting.
     pub(super) waiting_since: AtomicU64,
-    /// When the peer was last found to be there while this was waited for.
+    /// When the last probe during this wait succeeded, in microseconds after `begun`.
     pub(super) asked_at: AtomicU64,
-    /// When the head has to be there; 0 where nothing says so, or it is.
+    /// Time limit of the response head, in microseconds after `begun`; 0 if there is none or the head has
+    /// arrived.
     pub(super) head_by: AtomicU64,
-    /// Whether it may go on elsewhere.
+    /// Whether another peer may continue the exchange.
     pub(super) may_be_repeated: AtomicBool,
     pub(super) given_up: AtomicU8,
 }
@@ -41,17 +42,17 @@ impl Exchange {
         u64::try_from(at.saturating_duration_since(self.epoch).as_micros()).unwrap_or(u64::MAX).max(1)
     }
 
-    /// It is waited for from now on.
+    /// Records that the client starts to wait.
     pub(super) fn wait(&self) {
         self.waiting_since.store(self.micros(Instant::now()), Ordering::Relaxed);
     }
 
-    /// Something has come.
+    /// Records that data has arrived.
     pub(super) fn has_come(&self) {
         self.waiting_since.store(0, Ordering::Relaxed);
     }
 
-    /// The head has come. `may_be_repeated`: the rest of the body may come from elsewhere.
+    /// Records that the response head has arrived.
     pub(super) fn has_head(&self) {
         self.has_come();
         self.head_by.store(0, Ordering::Relaxed);
@@ -61,7 +62,7 @@ impl Exchange {
         self.may_be_repeated.store(may_be_repeated, Ordering::Relaxed);
     }
 
-    /// When it may be late, in microseconds after the epoch.
+    /// Returns when the exchange has to be checked next; `None` while the client is not waiting.
     pub(super) fn due(&self) -> Option<Instant> {
         let since = self.waiting_since.load(Ordering::Relaxed);
         let late = since.max(self.asked_at.load(Ordering::Relaxed)) + LATE_MICROS;
@@ -81,25 +82,27 @@ impl Exchange {
     }
 
     pub(super) fn give_up(&self, why: u8) {
-        // The first reason is told.
+        // The first reason is kept.
         let _ = self.given_up.compare_exchange(0, why, Ordering::AcqRel, Ordering::Relaxed);
         self.cancellation.cancel();
     }
 
-    /// Why it failed: what the transport says of an exchange that was given up is of no use.
+    /// Returns the reason if the client gave up this exchange, instead of the transport's error, which only
+    /// reports the cancellation.
     pub(super) fn failed(&self, error: Error) -> Error {
         match self.given_up.load(Ordering::Acquire) {
             SILENT => {
-                let text = "the peer is late, and does not say that it is there";
+                let text = "the peer is late and its health check got no response";
                 Error::new(ErrorKind::Timeout, text).because(Cause::Silent).with_source(error)
             }
-            OUT_OF_TIME => Error::new(ErrorKind::Timeout, "no answer in time").with_source(error),
+            OUT_OF_TIME => Error::new(ErrorKind::Timeout, "the peer did not respond within the time limit")
+                .with_source(error),
             _ => error,
         }
     }
 }
 
-/// The exchanges with peers that last.
+/// The exchanges in progress.
 #[derive(Clone, Default)]
 pub(super) struct Watch(pub(super) Arc<Mutex<State>>);
 

@@ -21,38 +21,38 @@ use crate::origin::Origin;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{ForPeer, Paths};
 
-/// What the clones of a client share.
+/// The state that all clones of a client share.
 pub(super) struct Inner {
     pub(super) pool: Pool,
     pub(super) paths: Paths,
     pub(super) transport: Arc<dyn RoundTrip>,
-    /// The networks that these two use, where they are not of the program's own.
+    /// The networks of `transport` and `direct`, unless the program supplied its own transport.
     pub(super) networks: Vec<Origin>,
-    /// What fetches when there is no peer, if that was chosen.
+    /// Fetches from origins when no peer is left, if that option is set.
     pub(super) direct: Option<Arc<dyn RoundTrip>>,
     pub(super) options: Options,
     pub(super) disagreements: Disagreements,
     pub(super) peers: Peers,
     pub(super) counters: Counters,
     pub(super) retries: RetryBudget,
-    /// Who asks peers whether they are there, and who reads short bodies while a caller waits for them.
+    /// Helper threads: `probers` run health probes, `readers` read short bodies on behalf of callers.
     pub(super) probers: Helpers,
     pub(super) readers: Helpers,
     pub(super) watch: Watch,
 }
 
-/// Who answers when no peer is left.
+/// What handles a request when no peer is left.
 pub(super) enum Fallback<'a> {
-    /// The origin, or nobody, as the client was told.
+    /// The origin or an error, as [`OnNoPeers`](super::OnNoPeers) specifies.
     Chosen,
-    /// Nobody: only a peer can.
+    /// An error: only a peer can handle the request.
     Nobody,
-    /// The peer that asks, whose URL this is: also where it is its turn.
+    /// The cache of the asking peer, which has this URL. Also used when this peer is the next owner in order.
     Own(&'a PeerUrl, &'a dyn RoundTrip),
 }
 
 impl Inner {
-    /// Gives a request the time that all have, unless it says otherwise.
+    /// Adds the client's default deadlines, unless the request has its own.
     pub(super) fn limit(&self, request: &mut Request<Body>) {
         let (hard, soft) = (self.options.deadline, self.options.soft_deadline);
         if (hard.is_some() || soft.is_some()) && Deadline::of(request.extensions()).is_none() {
@@ -61,12 +61,13 @@ impl Inner {
         }
     }
 
-    /// Has a request to a peer show the token, which is taken from whatever is not marked as one.
+    /// Adds the pool's token to a request to a peer. The transport removes credentials from requests without
+    /// the `ForPeer` mark.
     pub(super) fn show_token(&self, request: &mut Request<Body>) {
         show(self.options.tokens.as_ref(), request);
     }
 
-    /// As [`show_token`](Self::show_token), for a request that purges, or says that a peer leaves.
+    /// Like [`add_token`](Self::add_token), for purges and leave notices.
     pub(super) fn show_operator_token(&self, request: &mut Request<Body>) {
         show(self.options.operator_tokens.as_ref().or(self.options.tokens.as_ref()), request);
     }

@@ -1,4 +1,4 @@
-//! Peers that say that they are about to end.
+//! Leave notices: a peer tells the others that it is about to stop.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -12,18 +12,18 @@ use crate::message::url::query_escape;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{self, Endpoint, Within};
 
-/// How long each of the others has to take note.
+/// Time limit for each peer to acknowledge the notice.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Client {
-    /// Tells all other peers that this one is leaving; says how many took note.
+    /// Sends a leave notice to all other peers; returns how many acknowledged it.
     pub(crate) fn tell_of_leaving(&self, own: &PeerUrl) -> usize {
-        // A transport that panics has told nobody.
+        // A transport that panics counts as not acknowledged.
         let tell = |peer: &PeerUrl| catch_unwind(AssertUnwindSafe(|| self.tell(peer, own))).unwrap_or(false);
         side_by_side(&self.others(own), tell).into_iter().filter(|(_, is_told)| *is_told).count()
     }
 
-    /// The peers of the pool but this one.
+    /// Returns all peers of the pool except this one.
     pub(super) fn others(&self, own: &PeerUrl) -> Vec<PeerUrl> {
         self.pool().into_iter().filter(|peer| peer != own).collect()
     }
@@ -40,8 +40,8 @@ impl Client {
         self.inner.transport.round_trip(request).is_ok_and(|answer| answer.status() == StatusCode::NO_CONTENT)
     }
 
-    /// This peer is about to end: it is asked no more until it is found to be there again. Says whether it is one of
-    /// the pool.
+    /// Stops sending requests to a peer that is about to stop, until a probe finds it up again. Returns
+    /// whether the peer is a member of the pool.
     pub(crate) fn is_left_by(&self, peer: &PeerUrl) -> bool {
         let is_known = self.inner.pool.has(peer.as_str());
         if is_known {

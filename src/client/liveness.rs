@@ -1,8 +1,8 @@
-//! Peers that are waited for: where one is late, it is asked in the background whether it is there, and given up if not.
+//! Probes peers that are late, and gives up their exchanges if they do not respond.
 //!
-//! A caller waits on its own thread. Each exchange with a peer is listed here while it lasts, with the time since when
-//! it is waited for; one thread looks at the list, sleeps until the next may be late, and ends when nothing was listed
-//! for a while. Probes run on threads of their own, of which there are few, one for a peer at a time.
+//! A caller waits on its own thread. Each exchange with a peer is registered here while it lasts, with the
+//! time since when the caller has been waiting. One monitor thread sleeps until the next exchange may be late,
+//! and ends after a while without exchanges. Probes run on a few helper threads, at most one per peer.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -22,22 +22,22 @@ use crate::base::error::{Error, ErrorKind};
 use crate::message::body::Body;
 use crate::pool::protocol::{self, ConnectWithin, Within};
 
-/// How long the answer to that may take.
+/// Time limit of a health probe.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long the thread sleeps at least.
+/// Minimum sleep of the monitor thread.
 const NAP: Duration = Duration::from_millis(20);
 
-/// After so long without an exchange it ends.
+/// The monitor thread ends after this time without an exchange.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// An exchange, listed until this is dropped.
+/// An exchange, registered until this is dropped.
 pub(super) struct Listed {
     pub(super) exchange: Arc<Exchange>,
-    /// Who looks after it.
+    /// Keeps the state alive that the monitor thread refers to weakly.
     inner: Arc<Inner>,
     number: u64,
-    /// Ends it when the caller's own request is cancelled.
+    /// Cancels the exchange when the caller's request is cancelled.
     _hook: Option<CancelHook>,
 }
 
@@ -49,8 +49,8 @@ impl Drop for Listed {
 }
 
 impl Inner {
-    /// Lists an exchange that begins, and is waited for. `head` is how long the head may take; `None` where something
-    /// is sent first, however long that takes. The caller's request is cancelled by `cancellation`.
+    /// Registers an exchange, and starts to wait. `head` limits the time until the response head; `None` if a
+    /// body of unknown duration is sent first. `cancellation` is that of the caller's request.
     pub(super) fn begin(
         self: &Arc<Self>,
         candidate: &Candidate,
@@ -88,14 +88,14 @@ impl Inner {
             let (inner, watch) = (Arc::downgrade(self), self.watch.clone());
             let thread = thread::Builder::new().name("forwardcache-watch".to_owned());
             if let Err(error) = thread.spawn(move || look_after(&inner, &watch)) {
-                debug!("no thread to look after peers can be started: {error}");
+                debug!("cannot start the thread that monitors peers: {error}");
                 self.watch.0.lock().is_running = false;
             }
         }
         Listed { exchange, inner: Arc::clone(self), number, _hook: hook }
     }
 
-    /// Deals with what is late; each peer is asked once, whatever waits for it.
+    /// Gives up exchanges whose time limit has passed, and probes late peers, each once.
     fn look_at_late(self: &Arc<Self>) {
         let now = Instant::now();
         let mut asked: Vec<Arc<PeerEntry>> = Vec::new();
@@ -112,7 +112,7 @@ impl Inner {
         }
     }
 
-    /// Has a probe of this peer run in the background, unless there is one.
+    /// Starts a probe of this peer on a helper thread, unless one is running.
     fn check(
         self: &Arc<Self>,
         peer: &Arc<PeerEntry>,
@@ -120,15 +120,15 @@ impl Inner {
     ) {
         let Some(probing) = peer.claim_probe() else { return };
         let (inner, peer) = (Arc::clone(self), Arc::clone(peer));
-        // Where no thread is free, whoever is late next asks again.
+        // If no helper is free, the next late exchange starts the probe.
         self.probers.run(Box::new(move || {
             let _probing: Probing = probing;
             ask(&inner, &peer);
         }));
     }
 
-    /// Asks twice at most. What may go on elsewhere does so after the first time without an answer; after the second
-    /// the peer is marked, and nothing waits for it any more.
+    /// Probes a late peer up to twice. If the first probe fails, exchanges that another peer may continue are
+    /// given up. If the second fails too, the peer counts as failed, and all its late exchanges are given up.
     fn ask_late(self: &Arc<Self>, peer: &Arc<PeerEntry>) {
         let ticket = peer.ticket();
         for is_last in [false, true] {
@@ -141,7 +141,7 @@ impl Inner {
             }
             peer.suspect();
             if is_last {
-                let error = Error::new(ErrorKind::Timeout, "it is late, and does not say that it is there");
+                let error = Error::new(ErrorKind::Timeout, "it is late and its health check got no response");
                 self.peers.told(peer, Evidence::Failed, ticket, &error);
             }
             let now = Instant::now();
@@ -158,18 +158,18 @@ impl Inner {
         self.watch.all().into_iter().filter(move |exchange| Arc::ptr_eq(&exchange.peer, peer))
     }
 
-    /// Finds out in the background whether this peer can be connected to at all: it took longer than others may wait.
+    /// Probes in the background whether this peer accepts connections: an earlier attempt was too slow.
     pub(super) fn check_connection(self: &Arc<Self>, peer: &Arc<PeerEntry>) {
         self.check(peer, |inner, peer| {
             let ticket = peer.ticket();
             if inner.ask_health(peer, inner.options.hop).is_none() {
-                let error = Error::new(ErrorKind::Timeout, "no connection in time");
+                let error = Error::new(ErrorKind::Timeout, "no connection within the time limit");
                 inner.peers.told(peer, Evidence::Failed, ticket, &error);
             }
         });
     }
 
-    /// Finds out in the background whether a peer that was left alone for long enough is there.
+    /// Probes in the background whether a peer whose pause is over is up again.
     pub(super) fn check_return(self: &Arc<Self>, peer: &Arc<PeerEntry>) {
         self.check(peer, |inner, peer| {
             inner.peers.probe(peer, || {
@@ -182,7 +182,7 @@ impl Inner {
         });
     }
 
-    /// What the peer says to who asks whether it is there.
+    /// Requests `/healthz` of the peer; `None` if it does not respond.
     fn ask_health(&self, peer: &PeerEntry, limit: Duration) -> Option<Response<Body>> {
         self.counters.probes.count();
         let mut request = Request::new(Body::empty());
@@ -190,12 +190,12 @@ impl Inner {
         request.extensions_mut().insert(Within(limit));
         request.extensions_mut().insert(ConnectWithin(limit));
         let answer = self.transport.round_trip(request).ok();
-        debug!("{} is {}there", peer.url, if answer.is_some() { "" } else { "not " });
+        debug!("peer {} is {}up", peer.url, if answer.is_some() { "" } else { "not " });
         answer
     }
 }
 
-/// The work of the thread.
+/// The loop of the monitor thread.
 fn look_after(inner: &Weak<Inner>, watch: &Watch) {
     let mut idle_since = Instant::now();
     loop {
@@ -207,7 +207,7 @@ fn look_after(inner: &Weak<Inner>, watch: &Watch) {
             state.is_running = false;
             return;
         }
-        // What begins meanwhile is late after that.
+        // Exchanges that start during the sleep are due later.
         let due = state.exchanges.values().filter_map(|exchange| exchange.due()).min();
         drop(state);
         let nap = due.map_or(LATE, |due| due.saturating_duration_since(now).clamp(NAP, LATE));

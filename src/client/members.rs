@@ -9,7 +9,7 @@ use crate::pool::peer_url::{InvalidPeerUrl, PeerUrl};
 use crate::pool::protocol::PoolDigest;
 use crate::pool::ring::{HashFunction, Placement, Rendezvous, Ring};
 
-/// Which ring a pool has, with what there is to choose of it.
+/// The kind of ring and its parameters.
 #[derive(Clone, Debug)]
 pub(crate) enum RingChoice {
     Compatible { replicas: NonZeroU32, hash: HashFunction },
@@ -28,17 +28,17 @@ impl RingChoice {
     }
 }
 
-/// The members at one time.
+/// The members at one time, with their ring. Immutable.
 #[derive(Debug)]
 pub(super) struct Members {
     pub(super) placement: Placement,
-    /// In the order of the placement: by their text.
+    /// Sorted by URL text, as the ring numbers them.
     pub(super) members: Vec<Member>,
     pub(super) digest: PoolDigest,
 }
 
 impl Members {
-    /// Of members that are [distinct].
+    /// Places members that are already [`distinct`].
     pub(super) fn new(members: Vec<Member>, digest: PoolDigest, ring: &RingChoice) -> Self {
         Self { placement: ring.place(&members), members, digest }
     }
@@ -52,27 +52,30 @@ impl Members {
     }
 }
 
-/// Each once, sorted by their text.
+/// Sorts members by URL text and removes duplicates.
 pub(crate) fn distinct(mut members: Vec<Member>) -> Result<Vec<Member>> {
     members.sort_unstable_by(|one, other| {
         one.url().as_str().cmp(other.url().as_str()).then(one.weight().cmp(&other.weight()))
     });
     members.dedup();
     if let Some(twice) = members.windows(2).find(|two| two[0].url() == two[1].url()) {
-        let text =
-            format!("a peer is listed with two weights, {} and {}", twice[0].weight(), twice[1].weight());
+        let text = format!(
+            "a peer is listed with two weights, {} and {}: list it once",
+            twice[0].weight(),
+            twice[1].weight()
+        );
         return Err(Error::new(ErrorKind::BadPeer, text).with_peer(twice[0].url()));
     }
     Ok(members)
 }
 
-/// Of the members, their weights, and how keys are placed on them.
+/// Computes a digest of the members, their weights, and the ring parameters.
 pub(super) fn digest(ring: &RingChoice, members: &[Member]) -> PoolDigest {
     let mut text = String::new();
     match ring {
         RingChoice::Compatible { replicas, hash } => {
             text.push_str(&format!("compatible {replicas}\n"));
-            // A function has no name: what it makes of a text tells it from others.
+            // A hash function has no name, so that a few of its results identify it.
             for probe in ["", "a", "http://example.com/"] {
                 text.push_str(&format!("{}\n", hash.hash(probe.as_bytes())));
             }
@@ -85,7 +88,7 @@ pub(super) fn digest(ring: &RingChoice, members: &[Member]) -> PoolDigest {
     PoolDigest::of(&text)
 }
 
-/// Reads a list of peers, all or none.
+/// Parses a list of base URLs; fails if one of them is not valid.
 pub(crate) fn parse(peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<Member>> {
     peers
         .into_iter()
@@ -93,7 +96,8 @@ pub(crate) fn parse(peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<
         .collect()
 }
 
-/// Which one of the list it was. What cannot be read cannot be relied on to hide its userinfo either.
+/// Adds the peer's text to the error, unless the text may contain userinfo: an invalid URL cannot be redacted
+/// reliably.
 fn named(peer: &str, bad: InvalidPeerUrl) -> Error {
     let error = Error::from(bad);
     if peer.contains('@') { error } else { error.with_peer(peer) }

@@ -1,71 +1,73 @@
-//! What an answer of a peer, or its lack, says about the peer, and what follows. Pure.
+//! Classifies a peer's failure, and decides what it means for the peer and the request. Pure.
 
 use http::StatusCode;
 
 use crate::base::error::{Cause, Error, ErrorKind};
 
-/// What was seen of a peer when it was asked.
+/// How a request to a peer failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Observation {
-    /// The connection was refused, or reset before a head; what came is not valid HTTP; the peer's TLS failed.
+    /// The connection was refused or reset before a response head, the response is not valid HTTP, or the
+    /// peer's TLS failed.
     Dead,
-    /// There was no connection yet when the next owner was tried.
+    /// No connection was established before the next owner was tried.
     Unconnected,
-    /// The head, or the rest of the body, was late, and `/healthz` was not answered either.
+    /// The response head or the rest of the body was late, and `/healthz` did not respond either.
     Silent,
-    /// Its time was over while the peer answered `/healthz`: the origin is slow.
+    /// The time limit passed although the peer answered `/healthz`: the origin is slow.
     Late,
-    /// The body was cut, came too slowly, or is not the one that was announced.
+    /// The body was truncated, arrived too slowly, or does not match its announced digest.
     BrokenBody,
-    /// The peer has too much to do.
+    /// The peer is overloaded.
     Busy,
-    /// The peer refuses this client, or does not have this path.
+    /// The peer rejects this client, or does not have this path.
     Misconfigured,
-    /// The response comes from another program.
+    /// Another program sent the response.
     Stranger,
     /// This client does not trust the peer's certificate, or the peer does not trust this client's.
     Untrusted,
-    /// The limits of this client refuse the response.
+    /// The response exceeds limits of this client.
     Oversized,
     /// The peer reports that the origin failed.
     OriginFailed,
-    /// The request itself cannot be answered, wherever it goes.
+    /// The request itself is at fault, whichever peer it goes to.
     BadRequest,
 }
 
-/// What is held against the peer.
+/// The effect of a failure on the state of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     Nothing,
-    /// It answers.
+    /// The peer responds.
     Alive,
-    /// It is left alone for a while.
+    /// The peer failed and is skipped for a while.
     Failed,
-    /// The same when it repeats.
+    /// The peer counts as failed if this repeats.
     Broken,
 }
 
-/// Where the request goes next, if it may be sent once more.
+/// Where the request is sent next, if it may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Owner,
-    /// One other owner, where the retry budget allows it.
+    /// One other owner, if the retry budget allows it.
     OwnerOnBudget,
     /// One other owner.
     OwnerOnce,
     Nobody,
 }
 
-/// What follows from an observation.
+/// The consequence of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Consequence {
     pub(super) mark: Mark,
     pub(super) next: Next,
-    /// Whether the peer has not begun with the request, so that it may be sent elsewhere whatever its method.
+    /// Whether the peer has not started to process the request, so that even a request that is not idempotent
+    /// may be sent elsewhere.
     pub(super) is_unbegun: bool,
-    /// Whether the operator has to be told: something is set up wrongly.
+    /// Whether to log a warning: something is configured wrongly.
     pub(super) warns: bool,
-    /// Whether the request may go past the pool if no owner answers.
+    /// Whether the request may bypass the pool if no owner answers.
     pub(super) may_go_past: bool,
 }
 
@@ -100,7 +102,7 @@ impl Observation {
         use Next::{Nobody, Owner, OwnerOnBudget, OwnerOnce};
         let (mark, next) = match self {
             Self::Dead => (Failed, Owner),
-            // Whether it is there is found out in the background.
+            // A background probe finds out whether the peer is up.
             Self::Unconnected | Self::Silent | Self::Late | Self::Stranger | Self::Untrusted => {
                 (Nothing, Owner)
             }
@@ -122,14 +124,15 @@ impl Observation {
     }
 }
 
-/// Whether a response comes from another program: a balancer, or whatever answers where a peer was.
+/// Returns whether another program than a peer sent a response: a load balancer, or a server that now has the
+/// peer's address.
 pub(super) fn is_strangers(status: StatusCode, is_marked: bool, accepts_unmarked: bool) -> bool {
     status.is_server_error() && !is_marked && !accepts_unmarked
 }
 
-/// What may still be tried for one request.
+/// The attempts of one request.
 ///
-/// All peers together may take as long as one may, and a connection on top.
+/// All peers together may take as long as one peer plus one connection.
 #[derive(Debug)]
 pub(super) struct Attempts {
     is_idempotent: bool,
@@ -137,14 +140,15 @@ pub(super) struct Attempts {
     hop: std::time::Duration,
     origin_failed: bool,
     was_busy: bool,
-    /// Whether some attempt allowed it to go past the pool, and whether one forbade it.
+    /// Whether a failed attempt allowed the request to bypass the pool, and whether one failed because of the
+    /// configuration.
     may_go_past: bool,
     is_held_back: bool,
 }
 
 impl Attempts {
-    /// Of a request that may be repeated (RFC 9110 section 9.2.2) or not; `head_timeout` is how long one peer may
-    /// take, and `hop` how long one may that is asked when that time is over.
+    /// Starts the attempts of a request. `head_timeout` limits all attempts together; `connect_timeout` is the
+    /// minimum for an attempt that starts late. For idempotence see RFC 9110 section 9.2.2.
     pub(super) fn new(
         is_idempotent: bool,
         head_timeout: std::time::Duration,
@@ -161,14 +165,15 @@ impl Attempts {
         }
     }
 
-    /// How long the next attempt may take, after so long; `None` where there is none.
+    /// Returns how long the next attempt may take; `None` if the time is over.
     pub(super) fn next(&self, elapsed: std::time::Duration) -> Option<std::time::Duration> {
         let left = self.head_timeout.saturating_add(self.hop).saturating_sub(elapsed);
         let limit = self.head_timeout.saturating_sub(elapsed).max(self.hop).min(left);
         (!limit.is_zero()).then_some(limit)
     }
 
-    /// Whether it goes on after this error. `can_repeat`: its body can be sent again; `has_budget` takes a token.
+    /// Records the failure of an attempt, and returns whether to try the next owner. `can_repeat`: the body
+    /// can be sent again. `has_budget` takes a token of the retry budget.
     pub(super) fn goes_on(
         &mut self,
         error: &Error,
@@ -187,14 +192,14 @@ impl Attempts {
         match next {
             Next::Owner => true,
             Next::OwnerOnBudget => !std::mem::replace(&mut self.was_busy, true) && has_budget(),
-            // An origin that is down must not cost as many tries as there are peers.
+            // A failed origin must not cost one attempt per peer.
             Next::OwnerOnce => !std::mem::replace(&mut self.origin_failed, true),
             Next::Nobody => false,
         }
     }
 
-    /// Whether the origin may be asked directly in the end: not after a peer has tried, not while the pool is busy,
-    /// and not where all that is wrong is how this client or its peers were set up.
+    /// Returns whether the client may fetch directly in the end: not if a peer has tried the origin, if the
+    /// pool is busy, or if only the configuration of this client or its peers is wrong.
     pub(super) fn may_fetch_directly(&self) -> bool {
         !self.origin_failed && !self.was_busy && (self.may_go_past || !self.is_held_back)
     }

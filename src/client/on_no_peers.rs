@@ -1,15 +1,15 @@
-//! What a client may be told to do where its pool does not answer.
+//! The option for requests that no peer can answer.
 
-/// What a client does with a request for which no peer is left: its pool has none, or all of them failed, just
-/// now or lately.
+/// Selects how a client handles a request when no peer is left: the pool is empty, or every peer has failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnNoPeers {
-    /// It goes to its origin, uncached: a cache that is away must not be a program that is away. It is
-    /// fetched past the rules on origins that the peers may have. Not where the pool is busy, where a peer reports
-    /// that the origin failed, or where all that is wrong is how this client was set up.
+    /// Fetches the URL from its origin without a cache, so that a program keeps working while its cache is
+    /// down. Origin rules of the peers do not apply. The client never fetches directly when a peer is busy,
+    /// when a peer reports that the origin failed, or when only the configuration of this client or its peers
+    /// is wrong.
     #[default]
     FetchDirectly,
-    /// It fails: with the error of the first peer that was asked, or as
-    /// [`ErrorKind::OnNoPeers`](crate::ErrorKind::OnNoPeers) when none was.
+    /// Fails with the error of the first peer that was asked, or with
+    /// [`ErrorKind::OnNoPeers`](crate::ErrorKind::OnNoPeers) if no peer was asked.
     Fail,
 }

@@ -4,35 +4,35 @@ use std::time::Duration;
 
 use crate::base::token::Tokens;
 
-/// How long a peer may take to answer, unless told otherwise.
+/// Default of [`response_timeout`](super::ClientBuilder::response_timeout).
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(70);
 
-/// How long connecting to one may take, unless told otherwise.
+/// Default of [`connect_timeout`](super::ClientBuilder::connect_timeout).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a purge of all peers may take.
+/// Default of [`purge_timeout`](super::ClientBuilder::purge_timeout).
 const PURGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The usual [`Inner::collected`]: as much as peers send in one piece.
+/// Default of [`Options::buffer_limit`]: as much as peers send in one piece.
 pub(super) const COLLECTED: u64 = 64 << 10;
 
-/// What a client keeps of what it is told.
+/// The options of a client, set by its builder.
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) tokens: Option<Tokens>,
-    /// For purging and leaving, where they need another one.
+    /// Tokens for purges and leave notices, if they differ from `tokens`.
     pub(super) operator_tokens: Option<Tokens>,
-    /// For how long a request may take that has no deadline of its own.
+    /// Time limit of requests that have no deadline of their own.
     pub(super) deadline: Option<Duration>,
     pub(super) soft_deadline: Option<Duration>,
     pub(super) purge_timeout: Duration,
-    /// Up to how many bytes a body is read before its response is handed out.
+    /// Bodies of up to this many bytes are read before their response is returned.
     pub(super) collected: u64,
-    /// How long all owners together may take to answer, but for the last connection.
+    /// Time limit for the response heads of all owners together; the last attempt may add `connect_timeout`.
     pub(super) head_timeout: Duration,
-    /// How long connecting to a peer may take.
+    /// Time limit for connecting to one peer.
     pub(super) hop: Duration,
-    /// Whether 5xx responses that do not say that a peer gave them are the origin's.
+    /// Whether 5xx responses without the mark of a peer count as the origin's.
     pub(super) accepts_unmarked: bool,
 }
 

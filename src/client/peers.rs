@@ -1,4 +1,4 @@
-//! What a client has learnt of each peer. All its clones know it.
+//! The circuit breakers of all peers, shared by the clones of a client.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -13,46 +13,46 @@ use crate::base::clock::Clock;
 use crate::base::error::Error;
 use crate::pool::peer_url::PeerUrl;
 
-/// The operator is told once in so long of each peer that is set up wrongly.
+/// At most one warning per misconfigured peer in this time.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// The peers that were asked, by their URLs.
+/// The peers that this client has used, by URL.
 pub(super) struct Peers {
     known: RwLock<HashMap<PeerUrl, Arc<PeerEntry>>>,
     clock: Arc<dyn Clock>,
     jitter: Jitter,
 }
 
-/// Where chance comes from: a number from 0 to 1.
+/// A source of random numbers between 0 and 1.
 pub(super) type Jitter = Box<dyn Fn() -> f64 + Send + Sync>;
 
-/// One peer.
+/// One peer and its state.
 #[derive(Debug)]
 pub(super) struct PeerEntry {
     pub(super) url: PeerUrl,
     standing: Mutex<CircuitBreaker>,
-    // What a request to a peer that is well needs to know, without the lock. Written under it.
+    // Copies of the breaker's state, so that requests to a healthy peer take no lock. Written under the lock.
     ticket: AtomicU64,
     is_settled: AtomicBool,
-    /// Whether it is being probed.
+    /// Whether a probe is running.
     is_probed: AtomicBool,
-    /// Whether it did not answer the first of two probes.
+    /// Whether the first of two probes failed.
     is_suspected: AtomicBool,
-    /// When the operator was told last that it is set up wrongly.
+    /// When the last warning about the configuration of this peer was logged.
     warned: Mutex<Option<Instant>>,
 }
 
-/// What is known of a peer, for whoever watches a client.
+/// The health of a peer, as returned by [`Client::health`](crate::Client::health).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PeerHealth {
     /// Its base URL.
     pub url: PeerUrl,
-    /// Whether it is asked.
+    /// Whether the peer gets requests.
     pub state: PeerState,
-    /// How often it failed since it last answered.
+    /// Failures since the last response.
     pub failures: u32,
-    /// Up to when it is left alone, where it is down.
+    /// End of the pause if the peer is down.
     pub until: Option<SystemTime>,
 }
 
@@ -69,7 +69,7 @@ impl Peers {
         Arc::clone(self.known.write().entry(url.clone()).or_insert(new))
     }
 
-    /// Forgets all but these.
+    /// Forgets all peers except these.
     pub(super) fn keep(&self, peers: &[PeerUrl]) {
         let mut kept = HashMap::new();
         let mut known = self.known.write();
@@ -83,9 +83,9 @@ impl Peers {
         drop(former);
     }
 
-    /// What to do about this peer with a request of this key.
+    /// Decides whether to send a request with this key to the peer.
     pub(super) fn look(&self, peer: &PeerEntry, key: impl FnOnce() -> u16) -> Admission {
-        // In this order: a ticket that is too old is not counted.
+        // The epoch must be read first: a result with an outdated epoch is ignored.
         let ticket = Epoch(peer.ticket.load(Ordering::Acquire));
         if peer.is_settled.load(Ordering::Acquire) {
             return Admission::Ask(ticket);
@@ -94,13 +94,13 @@ impl Peers {
         peer.change(|standing| standing.look(now, key))
     }
 
-    /// Whether it is time to find out whether this peer is there.
+    /// Returns whether a probe of this peer is due.
     pub(super) fn is_due(&self, peer: &PeerEntry) -> bool {
         let now = self.clock.now();
         peer.standing.lock().is_due(now)
     }
 
-    /// What became of a request that was sent with this ticket, where that is nothing bad.
+    /// Records a result that is not a failure, for a request sent in this epoch.
     pub(super) fn note(&self, peer: &PeerEntry, sign: Evidence, ticket: Epoch) {
         if !peer.is_settled.load(Ordering::Acquire) {
             let now = self.clock.now();
@@ -108,7 +108,7 @@ impl Peers {
         }
     }
 
-    /// What this error says of the peer. The first of many that fail at once is told to the log.
+    /// Records a failure. If it changes the state of the peer, it is logged once.
     pub(super) fn told(&self, peer: &PeerEntry, sign: Evidence, ticket: Epoch, error: &Error) {
         let (now, jitter) = (self.clock.now(), (self.jitter)());
         let is_news = peer.change(|standing| {
@@ -117,18 +117,18 @@ impl Peers {
             before != standing.state()
         });
         if is_news {
-            log::warn!("{} is passed over for a while: {}", peer.url, error.message());
+            log::warn!("peer {} failed and is skipped for a while: {}", peer.url, error.message());
         }
     }
 
-    /// It says that it is about to end.
+    /// Records that the peer announced that it is about to stop.
     pub(super) fn left(&self, peer: &PeerEntry) {
         let (now, ticket) = (self.clock.now(), peer.ticket());
         peer.change(|standing| standing.told(Evidence::Leaving, ticket, now, 0.0));
-        log::info!("{} is about to end", peer.url);
+        log::info!("peer {} is about to stop and gets no new requests", peer.url);
     }
 
-    /// Tells the operator that something about this peer is set up wrongly; at most once a minute.
+    /// Logs that a peer is misconfigured, at most once a minute.
     pub(super) fn warn(&self, peer: &PeerEntry, error: &Error) {
         let now = Instant::now();
         let mut warned = peer.warned.lock();
@@ -138,11 +138,15 @@ impl Peers {
         }
         drop(warned);
         if is_news {
-            log::warn!("{} cannot be used as a peer: {}", peer.url, error.message());
+            log::warn!(
+                "peer {} cannot be used, check its configuration and this program's: {}",
+                peer.url,
+                error.message()
+            );
         }
     }
 
-    /// Asks whether a peer that was left alone for long enough is there; nobody else does at the same time.
+    /// Probes a peer whose pause is over, unless another thread does so already.
     pub(super) fn probe(&self, peer: &PeerEntry, ask: impl FnOnce() -> Found) {
         let now = self.clock.now();
         if !peer.change(|standing| standing.begin_probe(now)) {
@@ -152,12 +156,12 @@ impl Peers {
         probe.found = ask();
     }
 
-    /// Of these peers, also those that were not asked yet.
+    /// Returns the health of these peers, including peers that this client has not used yet.
     pub(super) fn health(&self, peers: Vec<PeerUrl>) -> Vec<PeerHealth> {
         peers.into_iter().map(|url| self.of(&url).health()).collect()
     }
 
-    /// Those that are known to be away.
+    /// Returns the peers that are known to be down or stopping.
     pub(super) fn away(&self) -> Vec<PeerUrl> {
         let known = self.known.read();
         let unsettled = known.values().filter(|peer| !peer.is_settled.load(Ordering::Acquire));
@@ -172,7 +176,7 @@ impl Peers {
     }
 }
 
-/// The promise to say what became of a probe, kept also when asking panics.
+/// Records the result of a probe on drop, so that a probe that panics counts as failed.
 struct Probe<'a> {
     peers: &'a Peers,
     peer: &'a PeerEntry,
@@ -186,7 +190,7 @@ impl Drop for Probe<'_> {
     }
 }
 
-/// The promise that a peer has one probe at a time.
+/// The right to probe a peer; on drop, another thread may probe it.
 pub(super) struct Probing(Arc<PeerEntry>);
 
 impl Drop for Probing {
@@ -209,7 +213,7 @@ impl PeerEntry {
         }
     }
 
-    /// The time of its life that it is now.
+    /// Returns the current epoch.
     pub(super) fn ticket(&self) -> Epoch {
         Epoch(self.ticket.load(Ordering::Acquire))
     }
@@ -218,12 +222,12 @@ impl PeerEntry {
         self.is_suspected.load(Ordering::Relaxed)
     }
 
-    /// It did not answer the first of two probes: until the second is over, others are asked before it.
+    /// Marks that the first of two probes failed: until the second ends, other peers are preferred.
     pub(super) fn suspect(&self) {
         self.is_suspected.store(true, Ordering::Relaxed);
     }
 
-    /// The right to probe it; `None` while somebody has it.
+    /// Claims the right to probe this peer; `None` while another thread has it.
     pub(super) fn claim_probe(self: &Arc<Self>) -> Option<Probing> {
         (!self.is_probed.swap(true, Ordering::AcqRel)).then(|| Probing(Arc::clone(self)))
     }
@@ -231,7 +235,7 @@ impl PeerEntry {
     fn change<T>(&self, change: impl FnOnce(&mut CircuitBreaker) -> T) -> T {
         let mut standing = self.standing.lock();
         let changed = change(&mut standing);
-        // Unsettled first, and the ticket last: see `Peers::look`.
+        // `is_settled` first and the epoch last: `Peers::admit` reads them in the opposite order.
         self.is_settled.store(standing.is_settled(), Ordering::Release);
         self.ticket.store(standing.ticket().0, Ordering::Release);
         changed
@@ -248,7 +252,7 @@ impl PeerEntry {
     }
 }
 
-/// Chance that needs no crate: the seeds of hash maps are random.
+/// Returns random numbers without another crate: seeds of hash maps are random.
 pub(super) fn random() -> Jitter {
     let (seed, count) = (RandomState::new(), AtomicU64::new(0));
     Box::new(move || {

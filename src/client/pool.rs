@@ -1,4 +1,4 @@
-//! The peers and their ring: immutable, swapped in whole.
+//! The pool of a client: its members can be replaced while requests run.
 
 use std::iter;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use crate::pool::member::Member;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{Paths, PoolDigest};
 
-/// A pool that can be changed while it is used. A request keeps the ring it began with.
+/// A pool whose members can be replaced as a whole. A request keeps the ring that it started with.
 #[derive(Debug)]
 pub(crate) struct Pool {
     members: RwLock<Arc<Members>>,
     former: Former,
-    /// For how long former owners are remembered.
+    /// How long previous owners are remembered after a change.
     handover: Duration,
     ring: RingChoice,
 }
 
-/// The owners of a URL, in order.
+/// The owners of a URL, in order of preference.
 pub(crate) type Owners<'a> = Box<dyn Iterator<Item = PeerUrl> + 'a>;
 
 impl Pool {
-    /// One that remembers for so long who owned what before it was changed.
+    /// Creates a pool that remembers previous owners for `handover` after each change.
     pub(crate) fn new(members: Vec<Member>, ring: RingChoice, handover: Duration) -> Result<Self> {
         let members = distinct(members)?;
         let digest = digest(&ring, &members);
@@ -40,11 +40,11 @@ impl Pool {
         })
     }
 
-    /// Puts these peers in place of those before.
+    /// Replaces the members.
     pub(crate) fn set(&self, members: Vec<Member>) -> Result<()> {
         let members = distinct(members)?;
         let digest = digest(&self.ring, &members);
-        // Nothing changes, least of all who owned what before, and a large ring takes a while to be placed.
+        // An unchanged list must not overwrite the previous owners, and placing a large ring is slow.
         if digest == self.digest() {
             return Ok(());
         }
@@ -54,8 +54,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Who owned it last before the peers were changed: somebody else than the owner and the one who asks, who is still in
-    /// the pool. For a while.
+    /// Returns the last owner before the members changed, while it is remembered. That peer differs from the
+    /// current owner and from `asker`, and is still a member of the pool.
     pub(crate) fn former_owner(
         &self,
         target: &CanonicalUrl,
@@ -73,28 +73,28 @@ impl Pool {
         &self.former
     }
 
-    /// What tells it from a pool of others.
+    /// Returns the digest that tells this pool from others.
     pub(crate) fn digest(&self) -> PoolDigest {
         self.members.read().digest
     }
 
-    /// The peer that owns what is fetched from there; `None` when there is no peer.
+    /// Returns the peer that owns this URL; `None` if the pool is empty.
     pub(crate) fn owner(&self, target: &CanonicalUrl) -> Option<PeerUrl> {
         let members = self.snapshot();
         members.owner(target).cloned()
     }
 
-    /// How many peers there are.
+    /// Returns the number of members.
     pub(crate) fn size(&self) -> usize {
         self.members.read().members.len()
     }
 
-    /// The peers in the order in which they own it while those before are away, as the pool is now, and no more
-    /// than [`MOST_OWNERS`].
+    /// Returns the owners of a URL in order of preference, at most [`MAX_OWNERS`]. Later changes of the pool
+    /// do not affect the iterator.
     pub(crate) fn owners<'a>(&self, target: &'a CanonicalUrl) -> Owners<'a> {
         let members = self.snapshot();
         let first = members.owner(target).cloned();
-        // The rest is looked for when the first one is not enough.
+        // Computed lazily: the first owner is usually enough.
         let rest = iter::once_with(move || {
             let rest = members.placement.owners(target.ring_key()).take(MOST_OWNERS).skip(1);
             rest.map(|owner| members.members[owner].url().clone()).collect::<Vec<_>>()
@@ -102,24 +102,24 @@ impl Pool {
         Box::new(first.into_iter().chain(rest.flatten()))
     }
 
-    /// Whether this peer is the one that [owns](Self::owner) it, or nobody is.
+    /// Returns whether this peer [owns](Self::owner) the URL, or the pool is empty.
     pub(crate) fn is_own(&self, target: &CanonicalUrl, peer: &PeerUrl) -> bool {
         self.members.read().owner(target).is_none_or(|owner| owner == peer)
     }
 
-    /// Whether this is the URL under which one of the peers answers.
+    /// Returns whether this is the URL of an endpoint of one of the peers.
     pub(crate) fn is_peer(&self, target: &CanonicalUrl, paths: &Paths) -> bool {
         let without_query = target.as_str().split('?').next().unwrap_or_default();
         paths.bases(without_query).any(|base| self.has(base))
     }
 
-    /// Whether one of the peers has this base URL, as it is written here.
+    /// Returns whether one of the peers has exactly this base URL.
     pub(crate) fn has(&self, url: &str) -> bool {
         self.snapshot().has(url)
     }
 
-    /// The weight of this peer, and that of it and all others but those that are away. A peer that is no member counts
-    /// as one of weight 1.
+    /// Returns the weight of this peer, and the total weight of this peer and all other members except those
+    /// in `away`. A peer that is not a member counts with weight 1.
     pub(crate) fn weights(&self, own: &PeerUrl, away: &[PeerUrl]) -> (u32, u32) {
         let (mut weight, mut others) = (1, 0_u32);
         for member in &self.snapshot().members {
@@ -132,12 +132,12 @@ impl Pool {
         (weight, others.saturating_add(weight))
     }
 
-    /// The peers, each once, sorted.
+    /// Returns the base URLs of the members, sorted, each once.
     pub(crate) fn peers(&self) -> Vec<PeerUrl> {
         self.snapshot().members.iter().map(|member| member.url().clone()).collect()
     }
 
-    /// The peers with their weights, each once, sorted.
+    /// Returns the members, sorted, each once.
     pub(crate) fn members(&self) -> Vec<Member> {
         self.snapshot().members.clone()
     }
@@ -147,7 +147,7 @@ impl Pool {
     }
 }
 
-/// In a large pool, a request is not carried to everybody.
+/// Maximum number of owners that one request tries in a large pool.
 const MOST_OWNERS: usize = 16;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The members before the last few changes, for a while.
+//! Remembers the members before the last few changes of the pool, for a limited time, so that a new owner can
+//! fetch a URL from the previous one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,13 +13,13 @@ use crate::message::purge::Purge;
 use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 
-/// How many changes are remembered at most.
+/// Maximum number of remembered changes.
 const MOST_CHANGES: usize = 4;
 
-/// How many purges are remembered at most. One more, and no former owner is asked for anything.
+/// Maximum number of remembered purges. One more clears all previous owners.
 const MOST_PURGES: usize = 64;
 
-/// Who owned what before the pool was changed, and what was purged since.
+/// The members before recent changes, and the purges since then.
 #[derive(Debug, Default)]
 pub(crate) struct Former {
     is_any: AtomicBool,
@@ -27,24 +28,24 @@ pub(crate) struct Former {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The oldest first.
+    /// Oldest first.
     changes: VecDeque<Change>,
-    /// Those who did not answer when they were asked, since the last change.
+    /// Previous owners that did not respond since the last change.
     gone: Vec<PeerUrl>,
 }
 
 #[derive(Debug)]
 struct Change {
-    /// Those before it.
+    /// The members before the change.
     members: Arc<Members>,
-    /// Without end, where it is beyond what a clock can tell.
+    /// When the change is forgotten; `None` if that time is out of the clock's range.
     until: Option<Instant>,
-    /// What was purged after it and before the next one.
+    /// Purges between this change and the next.
     purges: Vec<Purge>,
 }
 
 impl State {
-    /// Returns what is remembered no longer.
+    /// Adds a change; returns the expired changes, to be dropped outside the lock.
     fn remember(&mut self, members: Arc<Members>, until: Option<Instant>, now: Instant) -> Vec<Change> {
         self.gone.clear();
         let mut before = self.take_overdue(now);
@@ -64,7 +65,7 @@ impl State {
         self.changes.drain(..overdue).collect()
     }
 
-    /// Whether there is still room for what was purged.
+    /// Adds a purge. Returns `false` if there is no room for it.
     fn purge(&mut self, purge: &Purge) -> bool {
         if self.purges().any(|before| before == purge) {
             return true;
@@ -80,8 +81,8 @@ impl State {
         self.changes.iter().flat_map(|change| &change.purges)
     }
 
-    /// The newest former owner that may be asked. Where that did not answer before, no older one is: what that has may
-    /// have been changed by way of the newer one.
+    /// Returns the newest previous owner that may be asked. If that one has not responded before, no older
+    /// owner is returned: its response may be older than an update that went through the newer one.
     fn owner(&self, target: &CanonicalUrl, may_be_asked: impl Fn(&PeerUrl) -> bool) -> Option<PeerUrl> {
         if self.purges().any(|purge| purge.covers(target.as_str())) {
             return None;
@@ -93,7 +94,7 @@ impl State {
 }
 
 impl Former {
-    /// For so long from now on.
+    /// Remembers these members for the time `handover`.
     pub(super) fn remember(&self, members: Arc<Members>, handover: Duration, now: Instant) {
         let mut state = self.state.lock();
         let before = state.remember(members, now.checked_add(handover), now);
@@ -102,7 +103,7 @@ impl Former {
         drop(before);
     }
 
-    /// Nobody is asked for what they have.
+    /// Forgets all previous owners.
     pub(crate) fn forget(&self) {
         let mut state = self.state.lock();
         let before = std::mem::take(&mut *state);
@@ -111,19 +112,19 @@ impl Former {
         drop(before);
     }
 
-    /// Nobody is asked for what this covers.
+    /// Excludes URLs that this purge covers from [`owner`](Self::owner).
     pub(crate) fn purge(&self, purge: &Purge) {
         if !self.state.lock().purge(purge) {
             self.forget();
         }
     }
 
-    /// Whether it is worth asking for one.
+    /// Returns whether any previous owner is remembered. Takes no lock.
     pub(crate) fn are_any(&self) -> bool {
         self.is_any.load(Ordering::Relaxed)
     }
 
-    /// Who owned it last, of those who may be asked.
+    /// Returns the last previous owner for which `may_be_asked` returns true.
     pub(super) fn owner(
         &self,
         target: &CanonicalUrl,
@@ -139,7 +140,7 @@ impl Former {
         owner
     }
 
-    /// It did not answer.
+    /// Records that this previous owner did not respond.
     pub(crate) fn is_gone(&self, peer: &PeerUrl) {
         let mut state = self.state.lock();
         if !state.changes.is_empty() && !state.gone.contains(peer) {

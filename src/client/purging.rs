@@ -1,9 +1,9 @@
 //! A purge of the whole pool, in two rounds.
 //!
-//! In the first, every peer purges its own share, and forgets what it keeps near of what others own. One that has
-//! done so may be asked in the same moment for what another owns that has not, and then keeps near, for as long as
-//! that lasts, what was to go. So there is a second round, once all have answered: each forgets again what it keeps
-//! near, which by now comes from nobody but those who have purged it. Last comes what this client keeps near.
+//! In the first round, every peer purges its own cache and its near cache. A peer that has already done so may
+//! fetch a URL again from an owner that has not purged yet, and then keep the old response in its near cache.
+//! The second round prevents that: once all peers have answered, each clears its near cache again, which by
+//! then only holds responses of peers that have purged. Finally, this client clears its own near cache.
 
 use std::time::Instant;
 
@@ -20,53 +20,52 @@ use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{self, Hop, Scope};
 use crate::pool::purge::{PeerPurged, PoolPurged, own_report};
 
-/// How long the answer of a peer about itself may be, in bytes.
+/// Maximum length of a peer's purge report, in bytes.
 const MAX_REPORT: u64 = 16 << 10;
 
 impl Client {
-    /// Has every peer of the pool remove what the purge is about, and says for each what went, or why it could
-    /// not be asked: a copy may be with any of them, not with the owner alone.
+    /// Purges matching responses on every peer of the pool, since any peer may have a copy. Returns the result
+    /// for each peer.
     ///
-    /// The peers are asked side by side, up to 16 at a time, all within the
-    /// [`purge_timeout`](crate::ClientBuilder::purge_timeout); and once all
-    /// have answered, those that did it are asked again, to forget what their near caches were given in between. One that
-    /// could not be reached may still hold, and serve, what was to go: see [`PoolPurged::failed`]. A purge may
-    /// be repeated.
+    /// The client asks up to 16 peers at the same time; all must answer within the
+    /// [`purge_timeout`](crate::ClientBuilder::purge_timeout). Then a second round clears the near caches of
+    /// the peers that succeeded. A peer that could not be reached may still hold and serve matching responses:
+    /// see [`PoolPurged::failed`]. A purge can be repeated.
     ///
     /// ```no_run
     /// use forwardcache::{Client, Purge};
     ///
     /// let client = Client::builder().pool(["http://10.0.0.1:3000", "http://10.0.0.2:3000"]).build()?;
     /// let purged = client.purge(&Purge::prefix("https://example.com/news/")?)?;
-    /// println!("{} responses went", purged.total().responses);
+    /// println!("{} responses purged", purged.total().responses);
     /// for (peer, error) in purged.failed() {
-    ///     eprintln!("{peer} still has what it had: {error}");
+    ///     eprintln!("{peer} may still have old responses: {error}");
     /// }
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OnNoPeers`] when the pool has no peer. What goes wrong at a peer is in the answer.
+    /// [`ErrorKind::OnNoPeers`] if the pool is empty. Errors of single peers are part of the result.
     pub fn purge(&self, purge: &Purge) -> Result<PoolPurged> {
         self.purge_at(&self.pool(), purge)
     }
 
-    /// As [`purge`](Self::purge), by these peers alone: by those that are left of several purges where one of the pool
-    /// has failed.
+    /// Like [`purge`](Self::purge), for these peers only: a program that purges several times can leave out
+    /// peers that have failed before.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OnNoPeers`] when there is no peer among them.
+    /// [`ErrorKind::OnNoPeers`] if `peers` is empty.
     pub fn purge_at(&self, peers: &[PeerUrl], purge: &Purge) -> Result<PoolPurged> {
         let purged = self.purge_each(peers, purge);
         if peers.is_empty() {
-            return Err(Error::new(ErrorKind::OnNoPeers, "the pool has no peer"));
+            return Err(Error::new(ErrorKind::OnNoPeers, "the pool has no peers"));
         }
         Ok(PoolPurged::new(purged))
     }
 
-    /// The same at all peers but this one, which purges itself.
+    /// Purges all peers except this one, which purges itself.
     pub(crate) fn purge_others(&self, purge: &Purge, own: &PeerUrl) -> Vec<PeerPurged> {
         self.purge_each(&self.others(own), purge)
     }
@@ -75,12 +74,12 @@ impl Client {
         let deadline = Deadline::within(self.inner.options.purge_timeout);
         let purged = side_by_side(peers, |peer| self.purge_peer(peer, purge, deadline));
         let mut purged: Vec<_> = purged.into_iter().map(|(_, purged)| purged).collect();
-        // What one alone keeps near is of nobody that was purged after it.
+        // With a single peer, no response in its near cache can come from a peer that purged later.
         if peers.len() > 1 {
             let done = purged.iter().filter(|peer| peer.result.is_ok()).map(|peer| peer.peer.clone());
             let done: Vec<_> = done.collect();
             for (peer, forgot) in side_by_side(&done, |peer| self.forget_near_at(peer, purge, deadline)) {
-                // It may have near what went from its share.
+                // Its near cache may still hold a purged response.
                 if let Err(error) = forgot
                     && let Some(purged) = purged.iter_mut().find(|purged| purged.peer == peer)
                 {
@@ -88,13 +87,13 @@ impl Client {
                 }
             }
         }
-        // Last, as until then it could be given anew what was to go.
+        // This must be the last step: before it, this client could receive an old response again.
         #[cfg(feature = "peer")]
         self.forget_own_copies(purge);
         purged
     }
 
-    /// Has one peer purge its own share, and compares which pool it knows.
+    /// Purges one peer's own cache, and compares its list of members with this client's.
     fn purge_peer(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> PeerPurged {
         let mut answer = self.ask_to_purge(peer, purge, Scope::Own, deadline);
         let other = answer.as_mut().ok().and_then(|answer| protocol::take_members(answer.headers_mut()));
@@ -106,16 +105,19 @@ impl Client {
         purged
     }
 
-    /// Has one peer, whose own share is purged, forget what it keeps near.
+    /// Clears the near cache of one peer that has purged its own cache.
     fn forget_near_at(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> Result<()> {
         let response = self.ask_to_purge(peer, purge, Scope::Near, deadline)?;
-        // One of an older release, which took the first round and does not know of a second.
+        // Peers of older releases reject the second round with 400.
         if response.status() == StatusCode::BAD_REQUEST {
             return Ok(());
         }
         let response = told(peer, response)?;
         if !response.status().is_success() {
-            let text = format!("the peer forgets nothing: it answers {}", response.status().as_u16());
+            let text = format!(
+                "the peer did not clear its near cache: it responds with status {}",
+                response.status().as_u16()
+            );
             return Err(Error::new(ErrorKind::BadResponse, text).with_peer(peer));
         }
         Ok(())
@@ -136,7 +138,7 @@ impl Client {
             protocol::ask_for_soft_purge(request.headers_mut());
         }
         if scope == Scope::Own {
-            // Asked once which pool it knows, it is counted once.
+            // Sent in one round only, so that a peer with other members is counted once.
             let members = Some(self.inner.pool.digest());
             Hop { members, ..Hop::default() }.put(request.headers_mut());
         }
@@ -146,19 +148,22 @@ impl Client {
     }
 }
 
-/// What a peer says that it purged of its own share.
+/// Reads a peer's report of what it purged from its own cache.
 fn own_share(peer: &PeerUrl, response: Response<Body>) -> Result<Purged> {
     let response = told(peer, response)?;
     let bad = |text: String| Error::new(ErrorKind::BadResponse, text).with_peer(peer);
     if response.status() != StatusCode::OK {
-        return Err(bad(format!("the peer purges nothing: it answers {}", response.status().as_u16())));
+        return Err(bad(format!(
+            "the peer did not purge: it responds with status {}",
+            response.status().as_u16()
+        )));
     }
     let text = response.into_body().into_bytes_limited(MAX_REPORT).map_err(|error| error.with_peer(peer))?;
     let purged = own_report(&String::from_utf8_lossy(&text));
-    purged.ok_or_else(|| bad("the peer does not say what it purged".to_owned()))
+    purged.ok_or_else(|| bad("the purge report of the peer is not valid".to_owned()))
 }
 
-/// The answer of a peer, or what it says went wrong.
+/// Returns the response, or the failure that the peer reports in it.
 fn told(peer: &PeerUrl, response: Response<Body>) -> Result<Response<Body>> {
     match protocol::failure(response.headers()) {
         Some(kind) => Err(Error::new(kind, reason(response.into_body())).told_by_peer(peer)),

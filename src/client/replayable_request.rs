@@ -18,12 +18,12 @@ use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{Hop, PoolDigest};
 
-/// What is asked for, apart from whom.
+/// A request before it is addressed to a peer.
 pub(super) struct ReplayableRequest {
     pub(super) target: CanonicalUrl,
     pub(super) parts: Parts,
     pub(super) body: Repeatable,
-    /// Peers that are not to be asked: they have just failed at this.
+    /// Peers to skip because they have just failed at this request.
     pub(super) but_not: Vec<PeerUrl>,
 }
 
@@ -35,7 +35,8 @@ impl ReplayableRequest {
         Self { target, parts, body: Repeatable::new(body), but_not: Vec::new() }
     }
 
-    /// What is said beside it to whoever is asked now, who is to know which pool is known here.
+    /// Returns the fields for the next hop: the remaining time, and the digest of the pool that this client
+    /// knows.
     pub(super) fn hop(&self, members: PoolDigest) -> Hop {
         let (deadline, now) = (self.deadline(), Instant::now());
         Hop {
@@ -46,7 +47,7 @@ impl ReplayableRequest {
         }
     }
 
-    /// Whether nobody waits for an answer any more.
+    /// Returns whether the caller has cancelled the request or its deadline has passed.
     pub(super) fn is_over(&self) -> bool {
         let cancellation: Option<&Cancellation> = self.parts.extensions.get();
         self.left().is_some_and(|left| left.is_zero()) || cancellation.is_some_and(Cancellation::is_cancelled)
@@ -60,7 +61,7 @@ impl ReplayableRequest {
         Deadline::of(&self.parts.extensions)
     }
 
-    /// The request as it goes to this URL.
+    /// Returns a copy of the request, addressed to this URL.
     pub(super) fn request(&self, url: Uri) -> Request<Body> {
         let mut parts = self.parts.clone();
         parts.uri = url;
@@ -68,11 +69,11 @@ impl ReplayableRequest {
     }
 }
 
-/// A body to send.
+/// A request body that may be sent more than once.
 pub(super) enum Repeatable {
-    /// As often as need be.
+    /// In memory: can be sent any number of times.
     Bytes(Bytes),
-    /// Once: but as long as nobody has read from it, that once is to come.
+    /// A stream: can be sent again until its first byte has been read.
     Stream { body: Arc<Mutex<Option<Body>>>, length: Option<u64> },
 }
 
@@ -101,7 +102,7 @@ impl Repeatable {
         matches!(self, Self::Bytes(bytes) if bytes.is_empty())
     }
 
-    /// Whether it can be sent, also after it was.
+    /// Returns whether the body can be sent (again).
     pub(super) fn is_whole(&self) -> bool {
         match self {
             Self::Bytes(_) => true,
@@ -110,7 +111,7 @@ impl Repeatable {
     }
 }
 
-/// Takes the body when it is first read.
+/// Takes the body out of the shared slot at the first read.
 struct Lent {
     body: Arc<Mutex<Option<Body>>>,
     own: Option<Body>,
@@ -123,7 +124,7 @@ impl Read for Lent {
         }
         match &mut self.own {
             Some(body) => body.read(buffer),
-            None => Err(io::Error::other("the body was sent before")),
+            None => Err(io::Error::other("the request body has already been sent and cannot be repeated")),
         }
     }
 }
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_lent_again_and_again() {
+    fn body_in_memory_can_be_sent_repeatedly() {
         let body = Repeatable::new(Body::from("abc"));
         for _ in 0..2 {
             assert_eq!(body.lend().into_text().unwrap(), "abc");
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_lent_until_it_is_read() {
+    fn stream_can_be_sent_until_it_is_read() {
         let body = Repeatable::new(Body::from_reader(&b"abc"[..], Some(3)));
         assert_eq!(body.lend().length(), Some(3));
         drop(body.lend());

@@ -1,4 +1,4 @@
-//! A body that goes on from another peer when the one that sent it breaks off.
+//! Continues a body from another peer when the peer that sent it breaks off.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -25,20 +25,20 @@ use crate::message::header::range::ContentRange;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::Endpoint;
 
-/// How often somebody may be asked for the rest of one body.
+/// Maximum number of attempts to continue one body.
 const MOST_RESUMES: u32 = 3;
 
-/// Over how long the rate of a body is measured.
+/// Time over which the rate of a body is measured.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
 
-/// A date of modification names exact bytes when the response is so much younger (RFC 9110 section 8.8.2.2):
-/// the clocks that gave the two may differ.
+/// A `Last-Modified` date is a strong validator if the response is at least this much younger (RFC 9110
+/// section 8.8.2.2), since the clocks that set the two dates may differ.
 const STRONG_AFTER: Duration = Duration::from_secs(60);
 
-/// The response, whose body knows where it came from and goes on elsewhere where it may.
+/// Returns a response whose body records failures of its peer and continues from another peer if possible.
 pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<ReplayableRequest>, answer: Answer) -> Response<Body> {
     let Answer { response, from: Some(from) } = answer else { return answer.response };
-    // What is in memory cannot break off.
+    // A body in memory cannot break off.
     if response.body().as_bytes().is_some() {
         return response;
     }
@@ -60,29 +60,29 @@ pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<ReplayableRequest>, answer
     Response::from_parts(parts, body)
 }
 
-/// A body from a peer.
+/// A body from a peer, which another peer can continue.
 struct Watched {
     body: Body,
-    /// Gone at its end: the peer has nothing more to do.
+    /// `None` after the end of the body: the exchange is over.
     from: Option<AnsweredBy>,
     inner: Arc<Inner>,
     asked: Arc<ReplayableRequest>,
     offset: u64,
     rest: Option<Rest>,
     rate: Rate,
-    /// Whether something behind this finds out if the bytes are right.
+    /// Whether the reader of this body verifies its digest.
     is_checked: bool,
 }
 
-/// How the rest of a body may be had from somebody else.
+/// How another peer can continue a body.
 struct Rest {
     way: Way,
     left: u32,
-    /// Those who broke off, or have another body.
+    /// Peers that broke off, or that have another body.
     failed: Vec<PeerUrl>,
 }
 
-/// How fast a body comes, by the time that was waited for it: how often it is read is the reader's business.
+/// The rate of a body. Only time spent waiting for data counts, not the time that the reader takes.
 #[derive(Debug, Default)]
 struct Rate {
     waited: Duration,
@@ -90,7 +90,7 @@ struct Rate {
 }
 
 impl Rate {
-    /// Whether it was too slow over the time of a window that has just ended.
+    /// Adds a read. At the end of each window, returns whether the body was too slow in it.
     fn is_too_slow(&mut self, waited: Duration, bytes: usize) -> bool {
         self.waited += waited;
         self.bytes += bytes as u64;
@@ -138,14 +138,15 @@ impl Watched {
             exchange.has_come();
         }
         let count = read?;
-        // What a peer has whole comes as fast as the peer is; what does not come whole is no use to the reader.
+        // A peer that has the whole body can send it at once; a body that cannot be continued is not cut off
+        // for being slow.
         let is_judged = self.rest.is_some() && self.from.as_ref().is_some_and(|from| from.is_stored);
         let is_at_end = self
             .rest
             .as_ref()
             .is_some_and(|rest| rest.way.length.is_some_and(|length| length <= self.offset + count as u64));
         if is_judged && count > 0 && !is_at_end && self.rate.is_too_slow(begun.elapsed(), count) {
-            return Err(Error::new(ErrorKind::Timeout, "the body comes too slowly").into());
+            return Err(Error::new(ErrorKind::Timeout, "the body arrives too slowly").into());
         }
         Ok(count)
     }
@@ -165,9 +166,9 @@ impl Watched {
         }
     }
 
-    /// Whether the rest comes from somebody else from now on.
+    /// Continues the body from another peer. Returns `false` if that is not possible.
     fn goes_on(&mut self, error: &Error) -> bool {
-        // Nobody waits for it: what a caller has no time for says nothing of the peer.
+        // The caller no longer waits, which is not the peer's failure.
         if self.asked.is_over() {
             return false;
         }
@@ -175,7 +176,7 @@ impl Watched {
             self.tell_broken(error);
             return false;
         };
-        // Nothing is missing.
+        // The body is already complete.
         if rest.way.length == Some(self.offset) {
             return false;
         }
@@ -185,7 +186,7 @@ impl Watched {
         let Some((body, from)) = rest.go_on(&self.inner, &self.asked, self.offset, error) else {
             return false;
         };
-        // Somebody else has it: it was not the response's fault.
+        // Another peer has the body, so the failure was this peer's fault.
         self.tell_broken(error);
         if let Some(from) = &from {
             from.exchange().set_may_be_repeated(true);
@@ -203,7 +204,7 @@ impl Watched {
 }
 
 impl Rest {
-    /// The rest of the body from this offset on, from somebody else.
+    /// Requests the body from this offset on from other peers.
     fn go_on(
         &mut self,
         inner: &Arc<Inner>,
@@ -227,17 +228,17 @@ impl Rest {
             if before.is_some_and(|before| is_skipped(&mut body, before)) {
                 inner.counters.resumed_bodies.count();
                 let url = redacted(asked.target.as_str());
-                debug!("{url} goes on at byte {offset} after: {error}");
+                debug!("{url} continues from another peer at byte {offset} after: {error}");
                 return Some((body, from));
             }
-            // It has another body, or breaks off as well: the next one may not.
+            // This peer has another body or broke off too; the next one may not.
             self.failed.push(from?.peer().url.clone());
         }
         None
     }
 }
 
-/// By what the rest of a response is known.
+/// What identifies the bytes of a response, so that another peer can continue them.
 #[derive(Debug)]
 struct Way {
     field: HeaderName,
@@ -246,7 +247,8 @@ struct Way {
 }
 
 impl Way {
-    /// `None` where its bytes cannot be told from those of another.
+    /// Returns `None` if the response has no strong validator, or is not a complete 200 response to a plain
+    /// GET.
     fn of(asked: &ReplayableRequest, status: StatusCode, headers: &HeaderMap, body: &Body) -> Option<Self> {
         let is_whole = asked.parts.method == Method::GET
             && asked.body.is_empty()
@@ -261,17 +263,17 @@ impl Way {
     }
 
     fn ask_for_the_rest(&self, offset: u64, headers: &mut HeaderMap) {
-        // What made the whole the answer is behind us.
+        // The conditions led to this response; they must not apply to the rest.
         for name in [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
             headers.remove(name);
         }
         let range = HeaderValue::try_from(format!("bytes={offset}-"));
-        headers.insert(RANGE, range.expect("a number is good in a field"));
+        headers.insert(RANGE, range.expect("digits are valid in a header value"));
         headers.insert(IF_RANGE, self.validator.clone());
     }
 
-    /// How much of this comes before the rest of the same bytes: nothing, or all that came already where it is
-    /// the whole once more, as from an origin that knows no ranges. `None` where the bytes may be others.
+    /// Returns how many bytes of this response precede the offset: zero, or all bytes before it if the origin
+    /// does not support ranges and sends the whole body again. `None` if the bytes may differ.
     fn before_the_rest(&self, offset: u64, status: StatusCode, headers: &HeaderMap) -> Option<u64> {
         if headers.get(&self.field) != Some(&self.validator) {
             return None;
@@ -286,7 +288,7 @@ impl Way {
         };
         let is_same = match (self.length, complete) {
             (Some(length), Some(complete)) => length == complete,
-            // A part has to say what it is a part of.
+            // A partial response must specify the complete length.
             (_, None) => status == StatusCode::OK,
             (None, Some(_)) => true,
         };
@@ -298,15 +300,15 @@ fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads so many bytes past; says whether they came.
+/// Skips this many bytes; returns whether they were there.
 fn is_skipped(body: &mut Body, bytes: u64) -> bool {
     bytes == 0 || io::copy(&mut body.take(bytes), &mut io::sink()).is_ok_and(|count| count == bytes)
 }
 
-/// The field that names these exact bytes.
+/// Returns the header field that identifies the exact bytes of the body.
 fn strong_validator(headers: &HeaderMap) -> Option<(HeaderName, HeaderValue)> {
     if let Some(tag) = headers.get(ETAG) {
-        // An unquoted one would be no good in If-Range.
+        // `If-Range` requires a quoted entity tag.
         let is_strong = tag.as_bytes().starts_with(b"\"")
             && EntityTag::parse(tag.as_bytes()).is_some_and(EntityTag::is_strong);
         return is_strong.then(|| (ETAG, tag.clone()));

@@ -1,4 +1,4 @@
-//! Peers that know another pool.
+//! Counts and logs peers whose list of members differs from this client's.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,19 +11,21 @@ use super::pool::Pool;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::PoolDigest;
 
-/// What one peer says is logged once in so long: one that is being changed all the time, or is no peer at all, must
-/// not fill the log.
+/// At most one log line per peer in this time: a peer whose list changes constantly, or a program that is not
+/// a peer, must not fill the log.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// What peers said of the pool that is not what the client knows, counted, and logged when it is new.
+/// Mismatches between this client's pool and the pools that peers report: each is counted, and logged if it is
+/// new.
 #[derive(Debug, Default)]
 pub(super) struct Disagreements {
     count: AtomicU64,
-    /// Of no more peers than the pool had when the last of them was added.
+    /// The last mismatch logged for each peer; at most as many entries as the pool had members when the last
+    /// was added.
     said: Mutex<HashMap<PeerUrl, Said>>,
 }
 
-/// What was logged last of one peer, and when.
+/// The last mismatch logged for one peer.
 #[derive(Debug)]
 struct Said {
     members: PoolDigest,
@@ -31,11 +33,13 @@ struct Said {
 }
 
 impl Disagreements {
-    /// Whoever is no peer of the pool any more is counted alone: that it knows another one is no news.
+    /// Counts a mismatch, and logs it if it is new. A peer that has left the pool is counted but never logged.
     pub(super) fn note(&self, peer: &PeerUrl, members: PoolDigest, pool: &Pool, now: Instant) {
         self.count.fetch_add(1, Ordering::Relaxed);
         if self.is_news(peer, members, pool, now) {
-            warn!("{peer} knows another pool ({members}) than this program: their lists of members differ");
+            warn!(
+                "{peer} has another list of members (digest {members}) than this program: give both the same list"
+            );
         }
     }
 
@@ -53,7 +57,7 @@ impl Disagreements {
         }
         let mut said = self.said.lock();
         said.retain(|known, _| peers.contains(known));
-        // Another may have been here meanwhile.
+        // Another thread may have inserted an entry since the lock was released.
         said.insert(peer.clone(), Said { members, logged: now }).is_none()
     }
 

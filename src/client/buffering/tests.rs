@@ -2,7 +2,7 @@ use std::sync::mpsc;
 
 use super::*;
 
-/// A piece for each that is sent; the end where nobody sends any more.
+/// Yields each byte that the test sends; ends when the sender is dropped.
 struct Sent(mpsc::Receiver<io::Result<u8>>);
 
 impl Read for Sent {
@@ -33,7 +33,7 @@ fn beside(response: Response<Body>, patience: Duration) -> Result<Response<Body>
 }
 
 #[test]
-fn what_comes_in_time_is_in_memory() {
+fn body_that_arrives_in_time_is_in_memory() {
     let long = Duration::from_secs(20);
     for response in [collect(sent(b"abc"), long).unwrap(), beside(sent(b"abc"), long).unwrap()] {
         assert_eq!(response.body().as_bytes().map(|bytes| &bytes[..]), Some(&b"abc"[..]));
@@ -41,7 +41,7 @@ fn what_comes_in_time_is_in_memory() {
 }
 
 #[test]
-fn what_comes_slowly_is_handed_out_as_it_comes() {
+fn slow_body_is_returned_while_it_arrives() {
     let (sender, response) = scene();
     let mut body = beside(response, Duration::ZERO).unwrap().into_body();
     assert_eq!((body.length(), body.as_bytes()), (Some(3), None));
@@ -58,7 +58,7 @@ fn what_comes_slowly_is_handed_out_as_it_comes() {
 }
 
 #[test]
-fn what_breaks_off_in_time_is_an_error_and_later_one_of_the_body() {
+fn early_failure_fails_the_request_and_a_late_one_the_body() {
     let cut = || Err(Error::new(ErrorKind::IncompleteBody, "cut").into());
     let (sender, response) = scene();
     sender.send(cut()).unwrap();
@@ -71,7 +71,7 @@ fn what_breaks_off_in_time_is_an_error_and_later_one_of_the_body() {
 }
 
 #[test]
-fn a_body_that_nobody_reads_any_more_is_cancelled() {
+fn dropped_body_cancels_the_exchange() {
     let (_sender, response) = scene();
     let cancellation = Cancellation::new();
     drop(collect_beside(response, &Helpers::new(1), &cancellation, Duration::ZERO).unwrap());

@@ -6,29 +6,30 @@ use std::time::Duration;
 use super::ClientBuilder;
 
 impl ClientBuilder {
-    /// How long connecting to a peer may take, the TLS handshake included: one that takes longer has failed. The next
-    /// owner is tried after 300 milliseconds already. Default: 2 seconds.
+    /// Limits how long connecting to a peer may take, including the TLS handshake. After 300 milliseconds
+    /// without a connection, the client also tries the next owner. Default: 2 seconds.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.connect_timeout(timeout);
         self.options.hop = timeout;
         self
     }
 
-    /// How long a peer may take to answer, connecting included: it may have to ask the origin first. Default: 70 seconds,
-    /// somewhat more than a peer gives an origin.
+    /// Limits how long a peer may take to send the response head, including the connection and the peer's own
+    /// fetch from the origin. Default: 70 seconds, slightly more than a peer allows an origin.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.response_timeout(timeout);
         self.options.head_timeout = timeout;
         self
     }
 
-    /// How long a transfer may stand still in either direction. Default: 30 seconds.
+    /// Limits how long a transfer may make no progress in either direction. Default: 30 seconds.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.read_timeout(timeout).write_timeout(timeout);
         self
     }
 
-    /// How many idle connections are kept in all, for 20 seconds each. Default: 1600, 16 for each of 100 peers.
+    /// Sets how many idle connections the client keeps in total, each for 20 seconds. Default: 1600, 16 for
+    /// each of 100 peers.
     ///
     /// ```
     /// use forwardcache::Client;
@@ -41,25 +42,26 @@ impl ClientBuilder {
         self
     }
 
-    /// How many idle connections are kept to each peer: as many requests at a time find one. Default: 64.
+    /// Sets how many idle connections the client keeps to each peer. Default: 64.
     pub fn idle_connections_per_peer(mut self, most: usize) -> Self {
         self.network = self.network.idle_connections_per_origin(most);
         self
     }
 
-    /// Certificates in PEM to trust beside those of the web, for peers that speak HTTPS.
+    /// Trusts the PEM certificates in this file, in addition to the public roots, for peers that use HTTPS.
     pub fn root_certificates_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.network = self.network.root_certificates_file(path);
         self
     }
 
-    /// Shows this certificate to peers that ask for one: two PEM files, the certificate first and then those
-    /// that lead to a root, and its key, not encrypted. They are read once, by [`build`](Self::build).
+    /// Presents this client certificate to peers that request one. Both files are PEM: the certificate first,
+    /// then its chain towards a root; and its unencrypted key. [`build`](Self::build) reads them once.
     /// Default: none.
     ///
-    /// Peers alone are shown it: what is [fetched directly](OnNoPeers::FetchDirectly) goes out without.
+    /// Only peers receive the certificate; [direct fetches](crate::OnNoPeers::FetchDirectly) do not present
+    /// it.
     ///
-    /// The last call counts, of this and of [`client_certificate_pem`](Self::client_certificate_pem).
+    /// The last call of this method or [`client_certificate_pem`](Self::client_certificate_pem) takes effect.
     ///
     /// ```no_run
     /// use forwardcache::Client;
@@ -77,7 +79,7 @@ impl ClientBuilder {
         self
     }
 
-    /// As [`client_certificate_files`](Self::client_certificate_files), with the PEM itself.
+    /// Like [`client_certificate_files`](Self::client_certificate_files), with the PEM text itself.
     ///
     /// ```
     /// use forwardcache::{Client, ErrorKind};

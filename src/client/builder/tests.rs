@@ -5,8 +5,8 @@ use std::thread;
 use super::*;
 use crate::base::tls::testing::{Authority, server_config};
 
-/// Whether a server that asks for a certificate, and does not insist, is shown one by this client.
-fn is_shown_it(authority: &Authority, client: impl FnOnce(String) -> Client) -> bool {
+/// Returns whether the client presents a certificate to a server that requests one without requiring it.
+fn presents_certificate(authority: &Authority, client: impl FnOnce(String) -> Client) -> bool {
     let config = Arc::new(server_config(authority, Some((authority, false))));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
@@ -22,7 +22,7 @@ fn is_shown_it(authority: &Authority, client: impl FnOnce(String) -> Client) -> 
 }
 
 #[test]
-fn what_does_not_go_together_is_refused() {
+fn contradictory_ring_options_are_rejected() {
     let rendezvous = || Client::builder().ring(RingKind::Rendezvous).pool(["http://a", "http://b"]);
     for (builder, words) in [
         (rendezvous().replicas(50), "replicas"),
@@ -38,7 +38,7 @@ fn what_does_not_go_together_is_refused() {
 }
 
 #[test]
-fn its_certificate_is_for_peers_and_not_for_origins() {
+fn client_certificate_goes_to_peers_and_not_to_origins() {
     let authority = Authority::new();
     let made = authority.sign("a client");
     let roots = tempfile::NamedTempFile::new().unwrap();
@@ -49,6 +49,6 @@ fn its_certificate_is_for_peers_and_not_for_origins() {
             .client_certificate_pem(made.certificate.clone(), made.key.clone())
             .on_no_peers(OnNoPeers::FetchDirectly)
     };
-    assert!(is_shown_it(&authority, |url| builder().pool([url]).build().unwrap()));
-    assert!(!is_shown_it(&authority, |_| builder().build().unwrap()));
+    assert!(presents_certificate(&authority, |url| builder().pool([url]).build().unwrap()));
+    assert!(!presents_certificate(&authority, |_| builder().build().unwrap()));
 }

@@ -13,7 +13,7 @@ fn ask(standing: &mut CircuitBreaker, millis: u64) -> Epoch {
     }
 }
 
-/// A peer that failed at 0 and is down up to 1000.
+/// Returns the breaker of a peer that failed at 0 and is down until 1000.
 fn down() -> CircuitBreaker {
     let mut standing = CircuitBreaker::default();
     let ticket = ask(&mut standing, 0);
@@ -22,7 +22,7 @@ fn down() -> CircuitBreaker {
 }
 
 #[test]
-fn pauses_double_up_to_a_minute_and_half_of_each_is_chance() {
+fn pauses_double_up_to_a_minute_and_half_of_each_is_random() {
     for (failures, seconds) in [(1, 1.0), (2, 2.0), (3, 4.0), (6, 32.0), (7, 60.0), (u32::MAX, 60.0)] {
         assert_eq!(pause(failures, 1.0), Duration::from_secs_f64(seconds), "{failures}");
         assert_eq!(pause(failures, 0.0), Duration::from_secs_f64(seconds / 2.0), "{failures}");
@@ -31,7 +31,7 @@ fn pauses_double_up_to_a_minute_and_half_of_each_is_chance() {
 }
 
 #[test]
-fn a_peer_that_failed_is_passed_over_and_then_probed_once() {
+fn failed_peer_is_skipped_and_then_probed_once() {
     let mut standing = down();
     assert_eq!((standing.state(), standing.until()), (PeerState::Down, Some(at(1000))));
     assert_eq!(standing.look(at(999), 0), Admission::Skip);
@@ -44,7 +44,7 @@ fn a_peer_that_failed_is_passed_over_and_then_probed_once() {
 }
 
 #[test]
-fn it_gets_its_keys_back_little_by_little() {
+fn returning_peer_gets_its_keys_back_gradually() {
     let mut standing = down();
     assert!(standing.begin_probe(at(1000)));
     standing.probed(Found::There, at(1000), 1.0);
@@ -63,20 +63,20 @@ fn it_gets_its_keys_back_little_by_little() {
 }
 
 #[test]
-fn all_that_fail_at_once_are_one_failure() {
+fn simultaneous_failures_count_once() {
     let mut standing = CircuitBreaker::default();
     let tickets: Vec<_> = (0..100).map(|_| ask(&mut standing, 0)).collect();
     for ticket in &tickets {
         standing.told(Evidence::Failed, *ticket, at(5), 1.0);
     }
     assert_eq!((standing.failures(), standing.until()), (1, Some(at(1005))));
-    // What was answered before it died does not bring it back.
+    // A response from before the failure does not change the state.
     standing.told(Evidence::Answered, tickets[0], at(6), 1.0);
     assert_eq!(standing.state(), PeerState::Down);
 }
 
 #[test]
-fn broken_bodies_count_when_they_repeat_and_not_when_one_url_does() {
+fn consecutive_broken_bodies_of_several_urls_are_a_failure() {
     let mut standing = CircuitBreaker::default();
     let ticket = ask(&mut standing, 0);
     (0..10).for_each(|_| standing.told(Evidence::Broken(1), ticket, at(0), 1.0));
@@ -93,7 +93,7 @@ fn broken_bodies_count_when_they_repeat_and_not_when_one_url_does() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_does_not_keep_it_down() {
+fn clock_set_back_does_not_extend_the_pause() {
     let mut standing = down();
     let earlier = at(0) - Duration::from_secs(3600);
     assert!(standing.begin_probe(earlier));
@@ -102,7 +102,7 @@ fn a_clock_that_was_set_back_does_not_keep_it_down() {
 }
 
 #[test]
-fn a_peer_that_leaves_drains_and_never_escalates() {
+fn pause_of_a_stopping_peer_never_grows() {
     let mut standing = CircuitBreaker::default();
     let ticket = ask(&mut standing, 0);
     standing.told(Evidence::Leaving, ticket, at(0), 1.0);
@@ -120,9 +120,9 @@ fn a_peer_that_leaves_drains_and_never_escalates() {
 }
 
 #[test]
-fn a_trial_that_is_answered_brings_it_back() {
+fn trial_with_a_response_marks_the_peer_as_returning() {
     let mut standing = down();
-    let Admission::Trial(ticket) = standing.look(at(1000), 0) else { panic!("it may be back") };
+    let Admission::Trial(ticket) = standing.look(at(1000), 0) else { panic!("no trial") };
     standing.told(Evidence::Answered, ticket, at(1000), 1.0);
     assert_eq!(standing.state(), PeerState::Returning);
 }

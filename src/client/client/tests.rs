@@ -13,7 +13,7 @@ fn explain(client: &Client, method: &str) -> Result<String> {
 }
 
 #[test]
-fn the_owner_is_asked_to_explain() {
+fn explain_asks_the_owner() {
     let client = client(RoundTripFn(|request: Request<Body>| {
         assert_eq!(request.headers()["accept-language"], "de");
         Ok(Response::new(Body::from(format!("{}\n\u{1b}[2J", request.uri()))))
@@ -26,7 +26,7 @@ fn the_owner_is_asked_to_explain() {
 }
 
 #[test]
-fn a_peer_that_does_not_explain_is_named() {
+fn explain_error_names_the_peer() {
     for (mark, kind) in [(None, ErrorKind::BadResponse), (Some(ErrorKind::Loop), ErrorKind::Loop)] {
         let client = client(RoundTripFn(move |_| {
             let mut response = Response::new(Body::from("404 page not found\n"));
@@ -43,7 +43,7 @@ fn a_peer_that_does_not_explain_is_named() {
 
 #[cfg(feature = "peer")]
 #[test]
-fn a_peer_is_no_origin_under_any_of_its_paths() {
+fn urls_of_peer_endpoints_are_recognised() {
     let client = client(Offline);
     for (url, is_peer) in [
         ("http://peer:1/base/proxy?q=a", true),

@@ -17,7 +17,7 @@ fn exchange() -> Exchange {
 }
 
 #[test]
-fn it_is_late_a_second_after_it_is_waited_for_and_after_each_answer_to_that() {
+fn exchange_is_due_a_second_after_the_wait_or_the_last_probe() {
     let exchange = exchange();
     let after = |micros| Some(exchange.epoch + Duration::from_micros(micros));
     assert_eq!((exchange.due(), exchange.is_late(u64::MAX)), (None, false));
@@ -35,7 +35,7 @@ fn it_is_late_a_second_after_it_is_waited_for_and_after_each_answer_to_that() {
 }
 
 #[test]
-fn what_was_given_up_says_why() {
+fn failure_reports_why_the_exchange_was_given_up() {
     let broken = || Error::new(ErrorKind::Io, "broken");
     for (why, kind, cause) in [
         (0, ErrorKind::Io, None),

@@ -1,16 +1,17 @@
-//! Which failures have been told of: a log that repeats itself at every reading is read by nobody.
+//! Remembers which failures have been logged, so that the log does not repeat them at every reading.
 
-/// How many are told apart until a reading succeeds. A text that differs each time would fill the log too.
+/// Maximum number of distinct failures to log until a reading succeeds; limits the log if the text differs
+/// each time.
 const MOST: usize = 8;
 
-/// The failures since the last reading that succeeded.
+/// The failures logged since the last successful reading.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     told: Vec<String>,
 }
 
 impl Failures {
-    /// Whether this failure is to be told of: the first time.
+    /// Records a failure; returns whether it is new and has to be logged.
     pub(super) fn is_news(&mut self, text: &str) -> bool {
         if self.told.len() >= MOST || self.told.iter().any(|told| told == text) {
             return false;
@@ -19,7 +20,7 @@ impl Failures {
         true
     }
 
-    /// A reading succeeded. Returns whether one had failed before.
+    /// Clears the failures after a successful reading; returns whether there were any.
     pub(super) fn end(&mut self) -> bool {
         !std::mem::take(&mut self.told).is_empty()
     }
@@ -30,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_told_once_until_it_is_over() {
+    fn failure_is_logged_once_until_a_reading_succeeds() {
         let mut failures = Failures::default();
         assert!(!failures.end());
         let news = ["a", "b", "a", "b", "b"].map(|text| failures.is_news(text));
@@ -40,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_another_each_time_is_told_so_often_and_no_more() {
+    fn number_of_distinct_failures_is_limited() {
         let mut failures = Failures::default();
         let told = (0..1000).filter(|number: &i32| failures.is_news(&number.to_string())).count();
         assert_eq!(told, MOST);

@@ -1,32 +1,32 @@
-//! When a list that differs is put in place: once it has stayed the same for a while.
+//! Decides when a changed list replaces the pool: once it has been stable for a while.
 //!
-//! A list is often written in several steps, and half of one is as well-formed as the whole. So a change has to
-//! be seen twice, some time apart, before it counts.
+//! A list is often written in several steps, and half of it can be well-formed. So two readings, some time
+//! apart, must see a change before it takes effect.
 
 use std::time::{Duration, SystemTime};
 
 use crate::pool::member::Member;
 
-/// A list that differs from the pool, and since when it has been seen.
+/// A list that differs from the pool, and the time since when it has been stable.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
     candidate: Option<(Vec<Member>, SystemTime)>,
 }
 
-/// What follows from a reading.
+/// The decision after a reading.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// The list is the pool's.
+    /// The list equals the pool.
     Same,
-    /// It differs, and has not stayed so for long enough.
+    /// The list differs, but has not been stable for long enough.
     Wait,
-    /// It has.
+    /// The list has been stable for long enough.
     Swap(Vec<Member>),
 }
 
 impl Settling {
-    /// A list was read. It is sorted as the pool is, so that order is no difference; `None` stands for the
-    /// list of the last reading.
+    /// Decides about a list that was just read. The list must be sorted as the pool is. `None` means that it
+    /// is unchanged since the last reading.
     pub(super) fn seen(
         &mut self,
         read: Option<Vec<Member>>,
@@ -42,7 +42,7 @@ impl Settling {
             return Decision::Same;
         }
         let since = match former {
-            // A clock that went back says nothing of how long ago it was.
+            // If the clock was set back, the age is unknown.
             Some((seen, since)) if seen == list && since <= now => since,
             _ => now,
         };
@@ -53,12 +53,12 @@ impl Settling {
         Decision::Wait
     }
 
-    /// Nothing could be read: what was seen before has not stayed.
+    /// Restarts the waiting time after a failed reading.
     pub(super) fn start_over(&mut self) {
         self.candidate = None;
     }
 
-    /// Whether a list waits to be seen again.
+    /// Returns whether a changed list waits for its next reading.
     pub(super) fn is_waiting(&self) -> bool {
         self.candidate.is_some()
     }

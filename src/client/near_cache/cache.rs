@@ -1,4 +1,4 @@
-//! What goes through the near cache, what goes past it, and what it forgets.
+//! The near cache: which requests it serves, and when it drops a copy.
 
 use std::sync::Arc;
 
@@ -23,35 +23,35 @@ use crate::policy::{Mode, Rules, UnknownFields};
 use crate::pool::peer_url::PeerUrl;
 use crate::store::{MemoryStore, Usage};
 
-/// What a near cache is made of.
+/// The parts of a near cache.
 pub(crate) struct NearParts {
     pub(crate) options: NearCache,
-    /// Asks the owner of whatever it is given.
+    /// Sends each request to the owner of its URL.
     pub(crate) owner: Arc<dyn RoundTrip>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The peer that it is beside, which needs no copies of what it owns itself.
+    /// The peer that this near cache belongs to, which needs no copies of its own URLs.
     pub(crate) own: Option<PeerUrl>,
-    /// The rules of that peer, and with it of the pool; where they are not known, the strictest.
+    /// The rules of that peer, which its whole pool has; the strictest if they are not known.
     pub(crate) rules: Option<Rules>,
 }
 
-/// A small cache of what is asked of other peers often.
+/// A small cache of responses that are often requested from other peers.
 pub(crate) struct Near {
     hot: HotKeys,
     parts: NearParts,
     stats: Arc<Stats>,
-    /// Another one is put in its place to forget everything.
+    /// Replaced by a new cache to forget everything.
     caching: RwLock<HttpCache>,
 }
 
-/// The part of the memory that the counters take, at most.
+/// The counters take at most this fraction of the memory.
 const COUNTERS: u64 = 32;
 
-/// The largest body is this part of the memory, and this many bytes at most.
+/// Default maximum size of a body: this fraction of the memory, and at most `MAX_BODY` bytes.
 const SHARE_OF_A_BODY: u64 = 64;
 const MOST_BODY: u64 = 256 << 10;
 
-/// Who says any of these wants an answer of its own, or one that is made for it.
+/// A request with one of these fields may need a response that is different from the copy.
 static NOT_PLAIN: [HeaderName; 10] = [
     AUTHORIZATION,
     COOKIE,
@@ -66,11 +66,11 @@ static NOT_PLAIN: [HeaderName; 10] = [
 ];
 
 impl Near {
-    /// The near cache; `None` where it is given no memory.
+    /// Creates the near cache; `None` if it has no memory.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`](crate::ErrorKind::BadOption) for options that cannot be.
+    /// [`ErrorKind::BadOption`](crate::ErrorKind::BadOption) for invalid options.
     pub(crate) fn new(parts: NearParts) -> Result<Option<Self>> {
         let options = &parts.options;
         options.check()?;
@@ -83,9 +83,9 @@ impl Near {
         Ok(Some(Self { hot, parts, stats, caching }))
     }
 
-    /// Answers a request for this URL, or lets it be answered past this cache.
+    /// Serves a request from the cache, or sends it on with `bypass`. `is_own` returns whether a peer owns the
+    /// URL; it is called for hot URLs only.
     ///
-    /// `is_own` says whether a peer owns the URL; it is asked of what is hot alone.
     pub(crate) fn round_trip(
         &self,
         target: CanonicalUrl,
@@ -105,7 +105,7 @@ impl Near {
         let response = past(&target, request)?;
         let caching = self.caching();
         if wants_newer {
-            // What this one was shown, the next one is not to be shown an older one of.
+            // After a forced reload, later requests must never see an older response.
             caching.forget(&target);
         }
         caching.forget_after(&method, &target, response.status(), response.headers());
@@ -116,12 +116,12 @@ impl Near {
         self.caching.read().clone()
     }
 
-    /// Forgets what it has of a URL.
+    /// Drops the copies of a URL.
     pub(crate) fn forget(&self, target: &CanonicalUrl) {
         self.caching().forget(target);
     }
 
-    /// Forgets all that it has. What is under way then is stored where nobody looks any more.
+    /// Drops all copies. A response in transit is then stored in the old cache, which is no longer used.
     pub(crate) fn forget_all(&self) {
         let empty = caching(&self.parts, &self.hot, &self.stats);
         let former = std::mem::replace(&mut *self.caching.write(), empty);
@@ -132,14 +132,14 @@ impl Near {
         &self.stats
     }
 
-    /// What it takes of what it may take, the counters included.
+    /// Returns the memory use and capacity, including the counters.
     pub(crate) fn usage(&self) -> Usage {
         let (store, counters) = (self.caching().store().usage(), self.hot.bytes());
         Usage { bytes: store.bytes + counters, capacity: store.capacity + counters, ..store }
     }
 }
 
-/// Whether anybody who asks for this URL may be given the same answer.
+/// Returns whether any other request for this URL may get the same response.
 fn is_plain(request: &Request<Body>) -> bool {
     let headers = request.headers();
     *request.method() == Method::GET
@@ -147,7 +147,7 @@ fn is_plain(request: &Request<Body>) -> bool {
         && !headers.keys().any(|name| NOT_PLAIN.contains(name))
 }
 
-/// Whether what is stored would not do for this request, however fresh.
+/// Returns whether the request asks for a newer response than a fresh copy.
 fn wants_newer(headers: &HeaderMap) -> bool {
     let directives = RequestDirectives::of(headers);
     directives.no_cache || directives.max_age.is_some() || directives.min_fresh.is_some()
@@ -159,9 +159,9 @@ fn caching(parts: &NearParts, hot: &HotKeys, stats: &Arc<Stats>) -> HttpCache {
     let store = MemoryStore::new(options.bytes().saturating_sub(hot.bytes())).with_max_body(max_body);
     let rules = Rules {
         heuristic_cap: std::time::Duration::ZERO,
-        // Unless the owner is known to allow it.
+        // Only the owner's rules can allow stale responses.
         stale_on_error: parts.rules.as_ref().map(|rules| rules.stale_on_error).unwrap_or_default(),
-        // The owner may select by them, and does not say so in `Vary`.
+        // The owner may select responses by unknown fields without listing them in `Vary`.
         unknown_fields: UnknownFields::Select,
         known_fields: parts.rules.as_ref().map(|rules| rules.known_fields.clone()).unwrap_or_default(),
         ..Rules::new(Mode::Shared)
@@ -175,7 +175,7 @@ fn caching(parts: &NearParts, hot: &HotKeys, stats: &Arc<Stats>) -> HttpCache {
         .background(Background::CallerRuns)
         .near(NearRules { longest: options.longest })
         .build()
-        .expect("no option of it can be bad")
+        .expect("the options of a near cache were checked before")
 }
 
 #[cfg(test)]

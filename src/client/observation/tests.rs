@@ -13,7 +13,7 @@ fn told(kind: ErrorKind) -> Error {
 }
 
 #[test]
-fn the_table_of_observations() {
+fn errors_are_classified() {
     use ErrorKind::*;
     use Mark::{Alive, Broken, Failed, Nothing};
     use Next::{Nobody, Owner, OwnerOnBudget, OwnerOnce};
@@ -54,7 +54,7 @@ fn the_table_of_observations() {
 }
 
 #[test]
-fn only_an_error_of_a_server_without_the_mark_is_a_strangers() {
+fn unmarked_server_error_is_from_another_program() {
     for (status, is_marked, accepts, expected) in [
         (502, false, false, true),
         (503, false, false, true),
@@ -69,7 +69,7 @@ fn only_an_error_of_a_server_without_the_mark_is_a_strangers() {
 }
 
 #[test]
-fn all_together_take_as_long_as_one_and_a_hop() {
+fn all_attempts_take_as_long_as_one_and_a_connection() {
     for (head_timeout, hop, elapsed, limit) in [
         (60, 10, 0, Some(60)),
         (60, 10, 10, Some(50)),
@@ -90,7 +90,7 @@ fn attempts(is_idempotent: bool) -> Attempts {
 }
 
 #[test]
-fn an_origin_that_is_down_costs_one_more_try_and_a_busy_peer_one_of_the_budget() {
+fn failed_origin_is_tried_twice_and_a_busy_peer_spends_budget() {
     let mut one = attempts(true);
     assert!(one.goes_on(&error(ErrorKind::Unreachable), true, || false));
     assert!(one.may_fetch_directly());
@@ -105,7 +105,7 @@ fn an_origin_that_is_down_costs_one_more_try_and_a_busy_peer_one_of_the_budget()
 }
 
 #[test]
-fn what_may_not_be_repeated_goes_on_only_where_nothing_has_begun() {
+fn request_that_is_not_idempotent_is_retried_only_if_unprocessed() {
     let mut attempts = attempts(false);
     for (error, can_repeat, expected) in [
         (error(ErrorKind::Unreachable), true, false),
@@ -120,10 +120,10 @@ fn what_may_not_be_repeated_goes_on_only_where_nothing_has_begun() {
 }
 
 #[test]
-fn a_fault_of_the_setup_never_leads_past_the_pool() {
+fn misconfiguration_never_bypasses_the_pool() {
     let trust = || error(ErrorKind::Tls).because(Cause::Trust);
     let mut local = attempts(true);
     assert!(local.goes_on(&trust(), true, || true) && !local.may_fetch_directly());
-    // One peer that is not trusted among those that are away is a fault of that peer.
+    // With other peers down, one untrusted peer is that peer's fault.
     assert!(local.goes_on(&error(ErrorKind::Unreachable), true, || true) && local.may_fetch_directly());
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::base::clock::ManualClock;
 
 #[test]
-fn chance_is_spread_from_zero_to_one() {
+fn random_numbers_are_spread_from_zero_to_one() {
     let random = random();
     let numbers: Vec<f64> = (0..1000).map(|_| random()).collect();
     assert!(numbers.iter().all(|number| (0.0..=1.0).contains(number)));
@@ -11,7 +11,7 @@ fn chance_is_spread_from_zero_to_one() {
 }
 
 #[test]
-fn a_probe_that_panics_has_failed() {
+fn probe_that_panics_counts_as_failed() {
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000));
     let peers = Peers::new(clock.clone(), Box::new(|| 1.0));
     let peer = peers.of(&"http://p:1".parse().unwrap());
@@ -36,7 +36,7 @@ fn a_peer_has_one_probe_at_a_time() {
 }
 
 #[test]
-fn who_left_the_pool_is_forgotten() {
+fn peers_that_left_the_pool_are_forgotten() {
     let peers = Peers::new(Arc::new(crate::base::clock::SystemClock), random());
     let (kept, gone): (PeerUrl, PeerUrl) = ("http://a".parse().unwrap(), "http://b".parse().unwrap());
     let before = [peers.of(&kept), peers.of(&gone)];

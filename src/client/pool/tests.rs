@@ -14,8 +14,8 @@ fn compatible() -> RingChoice {
 }
 
 #[test]
-fn the_owner_is_found_where_the_order_of_urls_is_not_that_of_their_texts() {
-    // With a slash behind them, as URLs have it, the order of the first two is the other way round.
+fn owners_are_numbered_in_order_of_url_text() {
+    // With a trailing slash, as in URLs, the first two would be in reverse order.
     let listed = ["http://h-x", "http://h", "http://h.y", "http://h:1/a", "http://h:1"];
     for ring in [compatible(), RingChoice::Rendezvous] {
         let pool = Pool::new(members(&listed), ring.clone(), Duration::ZERO).unwrap();
@@ -34,7 +34,7 @@ fn the_owner_is_found_where_the_order_of_urls_is_not_that_of_their_texts() {
 }
 
 #[test]
-fn pools_that_place_in_another_way_have_another_digest() {
+fn digest_depends_on_the_ring_parameters() {
     let listed = members(&["http://a weight=2", "http://b"]);
     let digest = |ring| Pool::new(listed.clone(), ring, Duration::ZERO).unwrap().digest();
     let replicas = NonZeroU32::new(2).unwrap();
@@ -45,7 +45,7 @@ fn pools_that_place_in_another_way_have_another_digest() {
 }
 
 #[test]
-fn a_peer_with_two_weights_changes_nothing() {
+fn peer_with_two_weights_is_rejected() {
     let pool = Pool::new(members(&["http://a weight=2", "http://a weight=2"]), compatible(), Duration::ZERO)
         .unwrap();
     let error = pool.set(members(&["http://b", "http://a weight=3", "http://a"])).unwrap_err();
@@ -56,7 +56,7 @@ fn a_peer_with_two_weights_changes_nothing() {
 }
 
 #[test]
-fn owners_are_those_of_the_ring_each_once() {
+fn owners_follow_the_ring_without_duplicates() {
     let peers: Vec<_> = (1..=20).map(|number| format!("http://p{number}")).collect();
     let pool = Pool::new(parse(&peers).unwrap(), compatible(), Duration::ZERO).unwrap();
     let target = CanonicalUrl::parse("http://h/a").unwrap();
@@ -69,7 +69,7 @@ fn owners_are_those_of_the_ring_each_once() {
 }
 
 #[test]
-fn weights_are_those_of_all_who_are_not_away() {
+fn total_weight_excludes_peers_that_are_away() {
     let member = |text: &str| text.parse::<Member>().unwrap();
     let members = ["http://a:1 weight=2", "http://b:1", "http://c:1 weight=5"].map(member);
     let url = |text: &str| text.parse::<PeerUrl>().unwrap();
@@ -81,7 +81,7 @@ fn weights_are_those_of_all_who_are_not_away() {
 }
 
 #[test]
-fn the_bad_one_of_a_list_is_named_without_its_secrets() {
+fn parse_error_names_the_peer_without_its_secrets() {
     for (peer, named) in [
         ("nonsense", Some("nonsense")),
         ("http://b:3000/?secret", Some("http://b:3000/")),

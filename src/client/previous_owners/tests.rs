@@ -4,7 +4,7 @@ use super::*;
 
 const HANDOVER: Duration = Duration::from_secs(60);
 
-/// Those who were alone before each of the changes, the oldest first, each a second after the one before.
+/// Records one change per second; before each, one of these peers was the only member. Oldest first.
 fn changed(alone: &[&str], begun: Instant) -> Former {
     let former = Former::default();
     for (peer, second) in alone.iter().zip(0..) {
@@ -25,7 +25,7 @@ fn owner(former: &Former, url: &str, now: Instant, members: &[&str]) -> Option<S
 }
 
 #[test]
-fn the_newest_that_may_be_asked_is_and_each_for_its_time() {
+fn newest_eligible_owner_is_returned_until_it_expires() {
     let begun = Instant::now();
     let former = changed(&["http://a", "http://b", "http://c"], begun);
     let all = ["http://a", "http://b", "http://c"];
@@ -48,7 +48,7 @@ fn the_newest_that_may_be_asked_is_and_each_for_its_time() {
 }
 
 #[test]
-fn no_more_than_four_changes_are_remembered_and_none_for_no_time() {
+fn at_most_four_changes_are_remembered() {
     let begun = Instant::now();
     let former = changed(&["http://a", "http://b", "http://c", "http://d", "http://e"], begun);
     let now = begun + Duration::from_secs(5);
@@ -61,7 +61,7 @@ fn no_more_than_four_changes_are_remembered_and_none_for_no_time() {
 }
 
 #[test]
-fn one_that_is_gone_is_passed_over_for_nobody() {
+fn unresponsive_owner_is_not_replaced_by_an_older_one() {
     let begun = Instant::now();
     let former = changed(&["http://a", "http://b"], begun);
     let all = ["http://a", "http://b"];
@@ -73,7 +73,7 @@ fn one_that_is_gone_is_passed_over_for_nobody() {
 }
 
 #[test]
-fn a_purge_excludes_what_it_covers() {
+fn purge_excludes_the_urls_that_it_covers() {
     let begun = Instant::now();
     let group = Purge::group("http://g", "news").unwrap();
     for (purge, covered, other) in [
@@ -84,13 +84,13 @@ fn a_purge_excludes_what_it_covers() {
         let former = changed(&["http://a", "http://b"], begun);
         former.purge(&purge);
         let after = begun + Duration::from_secs(2);
-        // What was purged stays so after the next change.
+        // A purge stays in force after the next change.
         remember(&former, "http://c", after);
         for member in ["http://a", "http://b", "http://c"] {
             assert_eq!(owner(&former, covered, after, &[member]), None, "{purge}");
             assert_eq!(owner(&former, other, after, &[member]).as_deref(), Some(member), "{purge}");
         }
-        // The purge was after a change that is too long ago to matter.
+        // The purge belongs to a change that has expired.
         let late = begun + Duration::from_secs(61);
         assert_eq!(owner(&former, covered, late, &["http://c"]).as_deref(), Some("http://c"));
     }
@@ -100,7 +100,7 @@ fn a_purge_excludes_what_it_covers() {
 }
 
 #[test]
-fn more_purges_than_are_remembered_exclude_everything() {
+fn too_many_purges_exclude_every_url() {
     let (begun, former) = (Instant::now(), changed(&["http://a"], Instant::now()));
     let purge = |number: usize| Purge::url(&format!("http://h/{number}")).unwrap();
     for _ in 0..2 {
@@ -110,7 +110,7 @@ fn more_purges_than_are_remembered_exclude_everything() {
     former.purge(&purge(MOST_PURGES));
     assert!(!former.are_any());
     assert_eq!(owner(&former, "http://h/", begun, &["http://a"]), None);
-    // Nothing is remembered without a change.
+    // Without a change, purges are not remembered.
     former.purge(&purge(0));
     remember(&former, "http://a", begun);
     assert_eq!(owner(&former, "http://h/0", begun, &["http://a"]).as_deref(), Some("http://a"));

@@ -18,7 +18,7 @@ fn answer(status: u16, text: &str) -> Response<Body> {
 }
 
 #[test]
-fn every_peer_is_asked_for_its_own_share() {
+fn purge_asks_every_peer_for_its_own_cache() {
     let client = client(
         3,
         RoundTripFn(|request: Request<Body>| {
@@ -46,13 +46,13 @@ fn every_peer_is_asked_for_its_own_share() {
 }
 
 #[test]
-fn a_peer_that_does_not_do_it_is_named_and_the_others_do_it() {
+fn failed_peers_are_reported_and_the_others_purge() {
     use ErrorKind::{BadResponse, BodyTooLarge, Forbidden, Unreachable};
     let client = client(
         6,
         RoundTripFn(|request: Request<Body>| {
             Ok(match request.uri().port_u16().unwrap() {
-                1 => return Err(Error::new(Unreachable, "nobody is there")),
+                1 => return Err(Error::new(Unreachable, "no peer listens")),
                 2 => {
                     let mut refused = answer(403, "not by you\nsecond line\n");
                     protocol::mark_failure(refused.headers_mut(), Forbidden);
@@ -76,7 +76,7 @@ fn a_peer_that_does_not_do_it_is_named_and_the_others_do_it() {
 }
 
 #[test]
-fn a_peer_that_knows_another_pool_is_named() {
+fn purge_reports_peers_with_another_pool() {
     let client = client(
         3,
         RoundTripFn(|request: Request<Body>| {
@@ -86,7 +86,7 @@ fn a_peer_that_knows_another_pool_is_named() {
             let mut answer = answer(200, "p responses 1 bytes 2\n");
             match request.uri().port_u16().unwrap() {
                 1 => protocol::announce_members(answer.headers_mut(), PoolDigest::of("another")),
-                // It does not forget what it has near.
+                // This peer does not clear its near cache.
                 2 if is_first_round => {
                     protocol::announce_members(answer.headers_mut(), PoolDigest::of("another"));
                 }
@@ -103,7 +103,7 @@ fn a_peer_that_knows_another_pool_is_named() {
 }
 
 #[test]
-fn what_is_near_is_forgotten_once_every_own_share_is_purged() {
+fn near_caches_are_cleared_after_all_peers_have_purged() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let client = client(4, {
         let asked = Arc::clone(&asked);
@@ -112,9 +112,9 @@ fn what_is_near_is_forgotten_once_every_own_share_is_purged() {
             let scope = request.headers()["forwardcache-scope"].to_str().unwrap().to_owned();
             asked.lock().push((scope.clone(), port));
             Ok(match (&*scope, port) {
-                (_, 1) => return Err(Error::new(ErrorKind::Unreachable, "nobody is there")),
+                (_, 1) => return Err(Error::new(ErrorKind::Unreachable, "no peer listens")),
                 ("own", _) => answer(200, "p responses 1 bytes 2\n"),
-                // As an older release does.
+                // The response of an older release.
                 (_, 2) => {
                     let mut refused = answer(400, "forwardcache-scope says something else than own\n");
                     protocol::mark_failure(refused.headers_mut(), ErrorKind::BadRequest);
@@ -141,8 +141,8 @@ fn what_is_near_is_forgotten_once_every_own_share_is_purged() {
 }
 
 #[test]
-fn peers_are_asked_side_by_side_and_not_too_many_at_a_time() {
-    // Nobody is answered before sixteen have been asked, and a seventeenth waits.
+fn purge_asks_sixteen_peers_at_a_time() {
+    // No request is answered until sixteen have arrived; a seventeenth has to wait.
     let together = Barrier::new(AT_A_TIME);
     let under_way = AtomicUsize::new(0);
     let client = client(

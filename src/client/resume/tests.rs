@@ -6,7 +6,7 @@ fn headers(fields: &[(&str, &str)]) -> HeaderMap {
 }
 
 #[test]
-fn strong_validators() {
+fn strong_validators_are_recognised() {
     const NOON: &str = "Sun, 06 Nov 1994 12:00:00 GMT";
     for (fields, expected) in [
         (&[("etag", "\"a\"")][..], Some(ETAG)),
@@ -25,18 +25,18 @@ fn strong_validators() {
 }
 
 #[test]
-fn what_is_slow_is_seen_after_a_window() {
+fn slow_body_is_detected_at_the_end_of_a_window() {
     let tenth = RATE_WINDOW / 10;
     let mut rate = Rate::default();
     assert!((0..9).all(|_| !rate.is_too_slow(tenth, 1)));
     assert!(rate.is_too_slow(tenth, 1));
-    // From the beginning.
+    // A new window starts.
     assert!((0..9).all(|_| !rate.is_too_slow(tenth, 13)));
     assert!(!rate.is_too_slow(tenth, 100));
 }
 
 #[test]
-fn the_rest_of_the_same_bytes_and_nothing_else() {
+fn only_the_rest_of_the_same_bytes_is_accepted() {
     let way = Way { field: ETAG, validator: HeaderValue::from_static("\"a\""), length: Some(10) };
     for (status, tag, field, value, expected) in [
         (206, "\"a\"", "content-range", "bytes 4-9/10", Some(0)),
@@ -63,7 +63,7 @@ fn the_rest_of_the_same_bytes_and_nothing_else() {
 }
 
 #[test]
-fn the_rest_is_asked_for_without_the_first_conditions() {
+fn request_for_the_rest_drops_the_original_conditions() {
     let way = Way { field: ETAG, validator: HeaderValue::from_static("\"a\""), length: None };
     let mut fields = headers(&[("if-none-match", "\"b\""), ("accept", "x/y")]);
     way.ask_for_the_rest(7, &mut fields);

@@ -6,7 +6,7 @@ fn pool(peers: &[&str]) -> Pool {
 }
 
 #[test]
-fn what_a_peer_says_is_news_once_and_another_thing_after_a_while() {
+fn mismatch_is_logged_once_and_a_new_one_after_a_minute() {
     let (disagreements, pool) = (Disagreements::default(), pool(&["http://a", "http://b"]));
     let (one, other) = ("http://a".parse().unwrap(), "http://b".parse().unwrap());
     let begun = Instant::now();
@@ -28,7 +28,7 @@ fn what_a_peer_says_is_news_once_and_another_thing_after_a_while() {
 }
 
 #[test]
-fn only_peers_of_the_pool_are_remembered() {
+fn mismatches_are_remembered_for_pool_members_only() {
     let (disagreements, pool) = (Disagreements::default(), pool(&[]));
     let (said, now) = (PoolDigest::of("another"), Instant::now());
     let stranger = "http://stranger".parse().unwrap();

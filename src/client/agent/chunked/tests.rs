@@ -12,7 +12,7 @@ fn decoded(pieces: &[&[u8]], limit: usize) -> Result<Option<Vec<u8>>> {
 
 proptest! {
     #[test]
-    fn it_does_not_matter_where_the_bytes_are_cut(
+    fn input_may_be_split_anywhere(
         chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6),
         step in 1_usize..50,
     ) {
@@ -30,19 +30,19 @@ proptest! {
     }
 
     #[test]
-    fn no_input_makes_it_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn no_input_causes_a_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = decoded(&[&input], 50);
     }
 }
 
 #[test]
-fn extensions_and_trailers_are_passed_over() {
+fn extensions_and_trailers_are_ignored() {
     let coded = b"3 ; a=b\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n";
     assert_eq!(decoded(&[coded], 10).unwrap().unwrap(), b"abc");
 }
 
 #[test]
-fn what_is_not_chunked_is_refused() {
+fn invalid_chunks_are_rejected() {
     for coded in
         [&b"x\r\n"[..], b"\r\n", b"+1\r\na", b"-1\r\n", b"1\na", b"1\r\nab\r\n", b"fffffffffffffffff\r\n"]
     {
@@ -53,7 +53,7 @@ fn what_is_not_chunked_is_refused() {
 }
 
 #[test]
-fn the_body_does_not_grow_past_its_limit() {
+fn body_limit_is_enforced() {
     assert_eq!(decoded(&[b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n"], 4).unwrap().unwrap(), b"abcd");
     assert_eq!(decoded(&[b"2\r\nab\r\n3\r\ncde"], 4).unwrap_err().kind(), ErrorKind::BadRequest);
 }

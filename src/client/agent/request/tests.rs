@@ -9,7 +9,7 @@ fn read(url: &'static str, pieces: &[&[u8]], limit: usize) -> Result<Request<Bod
 }
 
 #[test]
-fn it_does_not_matter_where_the_bytes_are_cut() {
+fn input_may_be_split_anywhere() {
     let bytes = b"PUT /a?b HTTP/1.1\r\nhost: h:81\r\ncontent-length: 3\r\nx-a: 1\r\nx-a: 2\r\n\r\nabc";
     for step in 1..=bytes.len() {
         let pieces: Vec<&[u8]> = bytes.chunks(step).collect();
@@ -23,7 +23,7 @@ fn it_does_not_matter_where_the_bytes_are_cut() {
 }
 
 #[test]
-fn fields_of_the_connection_are_not_passed_on() {
+fn connection_fields_are_not_passed_on() {
     let bytes = b"POST / HTTP/1.1\r\nhost: h\r\nconnection: close, x-hop\r\nx-hop: 1\r\nte: trailers\r\n\
         transfer-encoding: chunked\r\nexpect: 100-continue\r\naccept-encoding: gzip\r\n\r\n0\r\n\r\n";
     let request = read("http://h/", &[bytes], 3).unwrap();
@@ -32,13 +32,13 @@ fn fields_of_the_connection_are_not_passed_on() {
 }
 
 #[test]
-fn userinfo_does_not_stay_in_the_url() {
+fn userinfo_is_removed_from_the_url() {
     let request = read("https://me:secret@h:8443/a?b", &[b"GET /a?b HTTP/1.1\r\n\r\n"], 0).unwrap();
     assert_eq!(request.uri(), "https://h:8443/a?b");
 }
 
 #[test]
-fn a_host_field_has_to_name_the_host_of_the_url() {
+fn host_field_must_match_the_url() {
     for (url, host, is_good) in [
         ("http://h/", "H:80", true),
         ("https://h:443/", "h", true),
@@ -53,7 +53,7 @@ fn a_host_field_has_to_name_the_host_of_the_url() {
 }
 
 #[test]
-fn a_body_larger_than_the_limit_is_refused_before_it_is_read() {
+fn body_over_the_limit_is_rejected_before_it_is_read() {
     let mut incoming = IncomingRequest::new(Uri::from_static("http://h/"), 3);
     let error = incoming.push(b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadRequest);
@@ -63,7 +63,7 @@ fn a_body_larger_than_the_limit_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn what_is_not_a_whole_request_is_refused() {
+fn incomplete_request_is_rejected() {
     for bytes in [
         &b""[..],
         b"GET / HTTP/1.1\r\n",
@@ -81,7 +81,7 @@ fn what_is_not_a_whole_request_is_refused() {
 }
 
 #[test]
-fn going_on_is_said_once_and_only_when_a_body_is_held_back() {
+fn continue_is_sent_once_and_only_if_ureq_waits_for_it() {
     let head = b"POST / HTTP/1.1\r\nexpect: 100-Continue\r\ncontent-length: 3\r\n\r\n";
     let mut incoming = IncomingRequest::new(Uri::from_static("http://h/"), 3);
     assert!(!incoming.awaits_continue());

@@ -10,13 +10,13 @@ fn list(urls: &str) -> Vec<Member> {
     urls.split(' ').map(|host| format!("http://{host}:1").parse().unwrap()).collect()
 }
 
-/// What is decided at this second about this list, or about the last one again.
+/// Returns the decision at this second about this list; `None` repeats the last list.
 fn seen(settling: &mut Settling, second: u64, read: Option<&str>) -> Decision {
     settling.seen(read.map(list), &list("a b"), SETTLE, at(second))
 }
 
 #[test]
-fn a_change_counts_once_it_has_stayed() {
+fn change_takes_effect_once_it_is_stable() {
     let mut settling = Settling::default();
     assert_eq!(seen(&mut settling, 0, Some("a b")), Decision::Same);
     assert!(!settling.is_waiting());
@@ -28,7 +28,7 @@ fn a_change_counts_once_it_has_stayed() {
 }
 
 #[test]
-fn one_that_changes_again_begins_again() {
+fn another_change_restarts_the_wait() {
     let mut settling = Settling::default();
     assert_eq!(seen(&mut settling, 0, Some("a")), Decision::Wait);
     assert_eq!(seen(&mut settling, 9, Some("a c")), Decision::Wait);
@@ -37,7 +37,7 @@ fn one_that_changes_again_begins_again() {
 }
 
 #[test]
-fn one_that_is_taken_back_never_was() {
+fn reverted_change_is_forgotten() {
     let mut settling = Settling::default();
     assert_eq!(seen(&mut settling, 0, Some("a")), Decision::Wait);
     assert_eq!(seen(&mut settling, 20, Some("a b")), Decision::Same);
@@ -45,7 +45,7 @@ fn one_that_is_taken_back_never_was() {
 }
 
 #[test]
-fn nothing_new_is_the_same_again() {
+fn unchanged_list_counts_as_the_last_one() {
     let mut settling = Settling::default();
     assert_eq!(seen(&mut settling, 0, None), Decision::Same);
     assert_eq!(seen(&mut settling, 1, Some("a")), Decision::Wait);
@@ -54,7 +54,7 @@ fn nothing_new_is_the_same_again() {
 }
 
 #[test]
-fn a_failure_between_begins_again() {
+fn failed_reading_restarts_the_wait() {
     let mut settling = Settling::default();
     assert_eq!(seen(&mut settling, 0, Some("a")), Decision::Wait);
     settling.start_over();
@@ -62,7 +62,7 @@ fn a_failure_between_begins_again() {
 }
 
 #[test]
-fn a_clock_that_went_back_begins_again() {
+fn clock_set_back_restarts_the_wait() {
     let mut settling = Settling::default();
     assert_eq!(seen(&mut settling, 1000, Some("a")), Decision::Wait);
     assert_eq!(seen(&mut settling, 5, Some("a")), Decision::Wait);
@@ -70,7 +70,7 @@ fn a_clock_that_went_back_begins_again() {
 }
 
 #[test]
-fn without_a_time_to_settle_it_counts_at_once() {
+fn change_takes_effect_at_once_without_settle_time() {
     let mut settling = Settling::default();
     let decision = settling.seen(Some(list("c")), &list("a"), Duration::ZERO, at(0));
     assert_eq!(decision, Decision::Swap(list("c")));
