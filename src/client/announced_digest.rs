@@ -13,23 +13,27 @@ use crate::pool::protocol;
 
 /// The digests announced for a body, and the peer that sent it.
 #[derive(Clone)]
-struct Announced {
+struct AnnouncedDigest {
     expected: Vec<Expected>,
     peer: PeerUrl,
     target: CanonicalUrl,
 }
 
 /// Moves the announced digests of the body from the header fields to the response's extensions.
-pub(super) fn expecting(
+pub(super) fn with_announced_digest(
     response: Response<Body>,
-    asked: &ReplayableRequest,
+    replayable: &ReplayableRequest,
     peer: &PeerUrl,
 ) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
-    let mut expected = announced(&asked.parts.method, parts.status, &parts.headers);
+    let mut expected = announced(&replayable.parts.method, parts.status, &parts.headers);
     expected.extend(protocol::take_digest(&mut parts.headers).map(Expected::from));
     if !expected.is_empty() {
-        parts.extensions.insert(Announced { expected, peer: peer.clone(), target: asked.target.clone() });
+        parts.extensions.insert(AnnouncedDigest {
+            expected,
+            peer: peer.clone(),
+            target: replayable.target.clone(),
+        });
     }
     Response::from_parts(parts, body)
 }
@@ -37,12 +41,12 @@ pub(super) fn expecting(
 /// Returns a response whose body fails if it does not match the digest that the peer or the origin announced,
 /// even if another peer continued the body. A body in memory is checked at once; for any other body,
 /// `on_mismatch` is called when the mismatch is found.
-pub(super) fn whole(
+pub(super) fn verified(
     response: Response<Body>,
     on_mismatch: Option<Box<dyn FnOnce() + Send>>,
 ) -> Result<Response<Body>> {
     let (mut parts, body) = response.into_parts();
-    let Some(Announced { expected, peer, target }) = parts.extensions.remove() else {
+    let Some(AnnouncedDigest { expected, peer, target }) = parts.extensions.remove() else {
         return Ok(Response::from_parts(parts, body));
     };
     let (kind, shown, sender) = (ErrorKind::DigestMismatch, redacted(target.as_str()), peer.clone());
@@ -57,6 +61,6 @@ pub(super) fn whole(
 }
 
 /// Returns whether a digest of the body was announced.
-pub(super) fn is_announced(extensions: &http::Extensions) -> bool {
-    extensions.get::<Announced>().is_some()
+pub(super) fn has_announced_digest(extensions: &http::Extensions) -> bool {
+    extensions.get::<AnnouncedDigest>().is_some()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Response;
 
 use super::exchange::Exchange;
-use super::liveness::Listed;
+use super::liveness::RegisteredExchange;
 use super::peers::PeerEntry;
 use crate::message::body::Body;
 
@@ -17,7 +17,7 @@ pub(super) struct Answer {
 
 /// The peer that sent a response.
 pub(super) struct AnsweredBy {
-    pub(super) listed: Listed,
+    pub(super) registered: RegisteredExchange,
     /// Whether the peer had the whole body in its store when it responded.
     pub(super) is_stored: bool,
     /// How long the client waited for the beginning of the body.
@@ -26,7 +26,7 @@ pub(super) struct AnsweredBy {
 
 impl AnsweredBy {
     pub(super) fn exchange(&self) -> &Exchange {
-        &self.listed.exchange
+        &self.registered.exchange
     }
 
     pub(super) fn peer(&self) -> &PeerEntry {

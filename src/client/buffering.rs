@@ -17,25 +17,25 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 
 /// How long the caller waits for the whole body before it gets the part that has arrived.
-pub(super) const PATIENCE: Duration = Duration::from_millis(100);
+pub(super) const MAX_WAIT: Duration = Duration::from_millis(100);
 
 /// Minimum rate in bytes per second of a body that the peer has completely; below it, the peer has failed.
 /// Peers demand the same rate of their clients.
-pub(super) const LEAST_RATE: f64 = 256.0;
+pub(super) const MIN_RATE: f64 = 256.0;
 
 /// How long a short body is read before its rate is checked.
-const TOO_SLOW: Duration = Duration::from_millis(500);
+const RATE_CHECK_AFTER: Duration = Duration::from_millis(500);
 
 /// Bytes per read.
-const PIECE: usize = 8 << 10;
+const PIECE_SIZE: usize = 8 << 10;
 
 /// Returns the response with its body in memory, or with a body whose beginning has been read. Use this only
 /// for a body that the peer has completely: a single read blocks as long as the body does.
-pub(super) fn collect(response: Response<Body>, patience: Duration) -> Result<Response<Body>> {
+pub(super) fn buffer(response: Response<Body>, patience: Duration) -> Result<Response<Body>> {
     let (parts, mut body) = response.into_parts();
     let (length, begun) = (body.length(), Instant::now());
     let mut bytes = Vec::with_capacity(length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0));
-    let mut piece = [0; PIECE];
+    let mut piece = [0; PIECE_SIZE];
     loop {
         match body.read(&mut piece) {
             Ok(0) => return Ok(Response::from_parts(parts, Body::from(Bytes::from(bytes)))),
@@ -48,7 +48,7 @@ pub(super) fn collect(response: Response<Body>, patience: Duration) -> Result<Re
             continue;
         }
         // The peer has the whole body, and the caller has received none of it, so another owner may be faster.
-        if waited >= TOO_SLOW && (bytes.len() as f64) < LEAST_RATE * waited.as_secs_f64() {
+        if waited >= RATE_CHECK_AFTER && (bytes.len() as f64) < MIN_RATE * waited.as_secs_f64() {
             return Err(Error::new(ErrorKind::Timeout, "the body arrives too slowly"));
         }
         if waited >= patience {
@@ -60,7 +60,7 @@ pub(super) fn collect(response: Response<Body>, patience: Duration) -> Result<Re
 
 /// Like [`buffer`], for a body that may arrive slowly: a helper thread reads it, and the caller waits for at
 /// most `patience`. If no helper is free, the response is returned as it is.
-pub(super) fn collect_beside(
+pub(super) fn buffer_on_helper(
     response: Response<Body>,
     helpers: &Helpers,
     cancellation: &Cancellation,
@@ -75,9 +75,9 @@ pub(super) fn collect_beside(
     let is_read = helpers.run(Box::new(move || {
         let body = given.lock().take();
         // If reading panics, the drop of `writer` wakes the caller.
-        let filling = Filling(&filled);
+        let writer = PipeWriter(&filled);
         if let Some(body) = body {
-            filling.fill(body);
+            writer.copy_from(body);
         }
     }));
     if !is_read {
@@ -91,7 +91,7 @@ pub(super) fn collect_beside(
         Some(Err(error)) => return Err(error.into()),
         None => {
             drop(state);
-            Body::from_reader(Piped { pipe, taken: 0, cancellation: cancellation.clone() }, length)
+            Body::from_reader(PipeReader { pipe, taken: 0, cancellation: cancellation.clone() }, length)
         }
     };
     Ok(Response::from_parts(parts, body))
@@ -100,21 +100,21 @@ pub(super) fn collect_beside(
 /// Connects the helper that reads with the caller. Holds at most one short body.
 #[derive(Default)]
 struct Pipe {
-    state: Mutex<Filled>,
+    state: Mutex<PipeState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Filled {
+struct PipeState {
     bytes: Vec<u8>,
     end: Option<io::Result<()>>,
 }
 
-struct Filling<'a>(&'a Pipe);
+struct PipeWriter<'a>(&'a Pipe);
 
-impl Filling<'_> {
-    fn fill(&self, mut body: Body) {
-        let mut piece = [0; PIECE];
+impl PipeWriter<'_> {
+    fn copy_from(&self, mut body: Body) {
+        let mut piece = [0; PIECE_SIZE];
         let end = loop {
             match body.read(&mut piece) {
                 Ok(0) => break Ok(()),
@@ -130,7 +130,7 @@ impl Filling<'_> {
     }
 }
 
-impl Drop for Filling<'_> {
+impl Drop for PipeWriter<'_> {
     fn drop(&mut self) {
         let lost =
             || Err(io::Error::other(Error::new(ErrorKind::Io, "the thread that read the body has panicked")));
@@ -140,13 +140,13 @@ impl Drop for Filling<'_> {
 }
 
 /// The caller's end of a [`Pipe`].
-struct Piped {
+struct PipeReader {
     pipe: Arc<Pipe>,
     taken: usize,
     cancellation: Cancellation,
 }
 
-impl Read for Piped {
+impl Read for PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.pipe.state.lock();
         let taken = self.taken;
@@ -174,7 +174,7 @@ impl Read for Piped {
     }
 }
 
-impl Drop for Piped {
+impl Drop for PipeReader {
     fn drop(&mut self) {
         // The helper must become free for other bodies.
         if self.pipe.state.lock().end.is_none() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::budget::RetryBudget;
 use super::client::Client;
 use super::counts::Counters;
-use super::exchange::Watch;
+use super::exchange::Exchanges;
 use super::helpers::Helpers;
 use super::inner::Inner;
 use super::members::{self, RingChoice};
@@ -16,12 +16,12 @@ use super::on_no_peers::OnNoPeers;
 use super::options::{HEAD_TIMEOUT, Options};
 use super::peers::{self, Jitter, Peers};
 use super::pool::Pool;
-use super::ring_mismatches::Disagreements;
+use super::ring_mismatches::RingMismatches;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::token::Tokens;
 #[cfg(feature = "peer")]
-use crate::client::near_cache::{Near, NearCache, NearParts};
+use crate::client::near_cache::{NearCache, NearCacheParts, NearHttpCache};
 use crate::message::round_trip::RoundTrip;
 use crate::origin::access::OriginRules;
 use crate::origin::{Origin, OriginBuilder};
@@ -36,10 +36,10 @@ use crate::pool::ring::{HashFunction, Ring, RingKind};
 mod network;
 
 /// Maximum number of concurrent health probes.
-const PROBERS: usize = 16;
+const MAX_PROBERS: usize = 16;
 
 /// Maximum number of short bodies that helper threads read at the same time.
-const READERS: usize = 64;
+const MAX_READERS: usize = 64;
 
 /// Peers may accept larger heads from origins than the default, and they add header fields of their own.
 const MAX_HEAD: usize = 1 << 20;
@@ -50,7 +50,7 @@ const IDLE_CONNECTIONS: usize = 1600;
 const IDLE_CONNECTIONS_PER_PEER: usize = 64;
 
 /// Maximum number of points on the compatible ring for each unit of a peer's weight.
-const MOST_REPLICAS: u32 = 10_000;
+const MAX_REPLICAS: u32 = 10_000;
 
 /// Builds a [`Client`]. Every option has a default.
 #[must_use]
@@ -77,7 +77,7 @@ pub struct ClientBuilder {
 struct NearOptions {
     cache: NearCache,
     clock: Option<Arc<dyn Clock>>,
-    own: Option<PeerUrl>,
+    self_url: Option<PeerUrl>,
     rules: Option<Rules>,
 }
 
@@ -175,8 +175,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How many points each peer has on the compatible ring, for each of its weight. Default: 50. All members
-    /// of a pool must agree.
+    /// Sets the number of points on the compatible ring for each unit of a peer's weight. Default: 50. All
+    /// members of a pool must agree.
     pub fn replicas(mut self, replicas: u32) -> Self {
         self.replicas = Some(replicas);
         self
@@ -222,8 +222,8 @@ impl ClientBuilder {
 
     /// Returns every response before its body is read, however short the body is.
     #[cfg(test)]
-    pub(super) fn without_collecting(mut self) -> Self {
-        self.options.collected = 0;
+    pub(super) fn without_buffering(mut self) -> Self {
+        self.options.buffer_limit = 0;
         self
     }
 
@@ -288,8 +288,8 @@ impl ClientBuilder {
 
     /// Configures the client of a peer: the peer's URL, the rules of its pool, and optionally its clock.
     #[cfg(feature = "peer")]
-    pub(crate) fn beside(mut self, own: PeerUrl, rules: Rules, clock: Option<Arc<dyn Clock>>) -> Self {
-        self.near = NearOptions { own: Some(own), rules: Some(rules), clock, ..self.near };
+    pub(crate) fn beside(mut self, self_url: PeerUrl, rules: Rules, clock: Option<Arc<dyn Clock>>) -> Self {
+        self.near = NearOptions { self_url: Some(self_url), rules: Some(rules), clock, ..self.near };
         self
     }
 
@@ -312,8 +312,11 @@ impl ClientBuilder {
             Some(transport) => (Arc::clone(&transport), fetches_directly.then_some(transport)),
             None => {
                 // The peers are configured by the operator, so that no origin rules apply to them.
-                let to_peers =
-                    self.network.clone().connect_timeout(self.options.hop).rules(OriginRules::trusting());
+                let to_peers = self
+                    .network
+                    .clone()
+                    .connect_timeout(self.options.connect_timeout)
+                    .rules(OriginRules::trusting());
                 let to_peers = to_peers.build()?;
                 // Origins can be any server, and only peers may learn the identity of this client.
                 let to_origins = self.network.without_client_certificate().with_default_user_agent();
@@ -333,19 +336,19 @@ impl ClientBuilder {
             networks,
             direct,
             options: self.options,
-            disagreements: Disagreements::default(),
+            ring_mismatches: RingMismatches::default(),
             peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random)),
             counters: Counters::default(),
             retries: RetryBudget::default(),
-            probers: Helpers::new(PROBERS),
-            readers: Helpers::new(READERS),
-            watch: Watch::default(),
+            probers: Helpers::new(MAX_PROBERS),
+            readers: Helpers::new(MAX_READERS),
+            exchanges: Exchanges::default(),
         });
         #[cfg(feature = "peer")]
         let client = {
-            let NearOptions { cache, clock: own_clock, own, rules } = self.near;
+            let NearOptions { cache, clock: own_clock, self_url, rules } = self.near;
             let (owner, clock) = (Arc::new(client.clone()), own_clock.unwrap_or(clock));
-            match Near::new(NearParts { options: cache, owner, clock, own, rules })? {
+            match NearHttpCache::new(NearCacheParts { options: cache, owner, clock, own: self_url, rules })? {
                 Some(near) => client.with_near(near),
                 None => client,
             }
@@ -365,7 +368,7 @@ fn ring(kind: RingKind, replicas: Option<u32>, hash: Option<HashFunction>) -> Re
             refused("a hash applies only to the compatible ring: remove it or choose that ring")
         }
         RingKind::Rendezvous => Ok(RingChoice::Rendezvous),
-        RingKind::Compatible if replicas.is_some_and(|replicas| replicas > MOST_REPLICAS) => {
+        RingKind::Compatible if replicas.is_some_and(|replicas| replicas > MAX_REPLICAS) => {
             refused("too many replicas: the compatible ring has at most 10000 for each peer")
         }
         RingKind::Compatible => match NonZeroU32::new(replicas.unwrap_or(Ring::DEFAULT_REPLICAS.get())) {

@@ -13,24 +13,24 @@ use crate::message::url::CanonicalUrl;
 #[derive(Clone)]
 pub(super) struct Candidate {
     pub(super) peer: Arc<PeerEntry>,
-    pub(super) ticket: Epoch,
+    pub(super) epoch: Epoch,
 }
 
 /// The owners of a URL that have not been asked yet.
 pub(super) struct Candidates<'a> {
     owners: Owners<'a>,
-    last: &'a Fallback<'a>,
+    fallback: &'a Fallback<'a>,
     /// The first skipped peer that responds: used if no other peer is left.
-    spare: Option<Candidate>,
+    last_resort: Option<Candidate>,
     /// The first skipped peer that may be up again: used if the request would fail otherwise.
     trial: Option<Candidate>,
     /// Whether the asking peer itself is the next owner in order. Stays true once set.
-    is_own_turn: bool,
+    has_reached_self: bool,
 }
 
 impl<'a> Candidates<'a> {
-    pub(super) fn new(owners: Owners<'a>, last: &'a Fallback<'a>) -> Self {
-        Self { owners, last, spare: None, trial: None, is_own_turn: false }
+    pub(super) fn new(owners: Owners<'a>, fallback: &'a Fallback<'a>) -> Self {
+        Self { owners, fallback, last_resort: None, trial: None, has_reached_self: false }
     }
 }
 
@@ -39,50 +39,50 @@ impl Inner {
     pub(super) fn next_candidate(
         self: &Arc<Self>,
         candidates: &mut Candidates<'_>,
-        asked: &ReplayableRequest,
+        replayable: &ReplayableRequest,
     ) -> Option<Candidate> {
-        if candidates.is_own_turn {
+        if candidates.has_reached_self {
             return None;
         }
         for owner in &mut candidates.owners {
-            match candidates.last {
+            match candidates.fallback {
                 // The peers after it rank lower than the asking peer.
-                Fallback::Own(own, _) if **own == owner => {
-                    candidates.is_own_turn = true;
+                Fallback::OwnCache(own, _) if **own == owner => {
+                    candidates.has_reached_self = true;
                     return None;
                 }
-                _ if asked.but_not.contains(&owner) => continue,
+                _ if replayable.excluded.contains(&owner) => continue,
                 _ => {}
             }
-            let peer = self.peers.of(&owner);
-            let look = self.peers.look(&peer, || share(&asked.target));
-            match look {
-                Admission::Ask(ticket) if !peer.is_suspected() => return Some(Candidate { peer, ticket }),
+            let peer = self.peers.entry(&owner);
+            let admission = self.peers.admit(&peer, || key_position(&replayable.target));
+            match admission {
+                Admission::Ask(epoch) if !peer.is_suspected() => return Some(Candidate { peer, epoch }),
                 Admission::Skip => {}
-                Admission::Ask(ticket) | Admission::Spare(ticket) => {
-                    candidates.spare.get_or_insert(Candidate { peer, ticket });
+                Admission::Ask(epoch) | Admission::LastResort(epoch) => {
+                    candidates.last_resort.get_or_insert(Candidate { peer, epoch });
                 }
-                Admission::Trial(ticket) => {
+                Admission::Trial(epoch) => {
                     if self.peers.is_due(&peer) {
-                        self.check_return(&peer);
+                        self.probe_return(&peer);
                     }
-                    candidates.trial.get_or_insert(Candidate { peer, ticket });
+                    candidates.trial.get_or_insert(Candidate { peer, epoch });
                 }
             }
             self.counters.passed_over.count();
         }
-        let has_other_way = match candidates.last {
-            Fallback::Own(..) => true,
-            Fallback::Nobody => false,
-            Fallback::Chosen => self.direct.is_some(),
+        let has_other_way = match candidates.fallback {
+            Fallback::OwnCache(..) => true,
+            Fallback::Fail => false,
+            Fallback::Configured => self.direct.is_some(),
         };
         let trial = candidates.trial.take().filter(|_| !has_other_way);
-        candidates.spare.take().or(trial)
+        candidates.last_resort.take().or(trial)
     }
 }
 
 /// Returns the position of this URL among all keys, in thousandths.
-fn share(target: &CanonicalUrl) -> u16 {
+fn key_position(target: &CanonicalUrl) -> u16 {
     let hash = crc32fast::hash(target.ring_key().as_bytes());
     u16::try_from(hash % 1000).unwrap_or(0)
 }

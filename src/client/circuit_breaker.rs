@@ -12,13 +12,13 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Time in which a recovered peer gets its keys back. It often returns with an empty cache, while the peers
 /// that took over its keys have the responses.
-const RETURN: Duration = Duration::from_secs(5);
+const RAMP_UP: Duration = Duration::from_secs(5);
 
 /// Pause before the first probe of a peer that is stopping, and between later probes.
-const DRAIN: Duration = Duration::from_secs(1);
+const LEAVING_PAUSE: Duration = Duration::from_secs(1);
 
 /// Number of consecutive broken bodies, of more than one URL, that count as a failure of the peer.
-const BROKEN: u32 = 3;
+const MAX_BROKEN_BODIES: u32 = 3;
 
 /// The circuit breaker of one peer.
 ///
@@ -30,9 +30,9 @@ pub(super) struct CircuitBreaker {
     /// Failures since the last response.
     failures: u32,
     /// Broken bodies since the last complete one, and the hash of the URL of the last broken one.
-    broken: u32,
+    broken_bodies: u32,
     broken_url: u32,
-    ticket: Epoch,
+    epoch: Epoch,
 }
 
 /// Numbers the periods between two changes of a peer's state.
@@ -44,16 +44,16 @@ enum State {
     #[default]
     Up,
     /// No requests until this time.
-    Away { until: SystemTime, why: Why },
+    Away { until: SystemTime, reason: AwayReason },
     /// A probe is running.
-    Probing { why: Why },
+    Probing { reason: AwayReason },
     /// It is up again, and its keys return gradually.
     Returning { since: SystemTime },
 }
 
 /// Why a peer gets no requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
+enum AwayReason {
     Failed,
     /// It announced that it is stopping.
     Leaving,
@@ -82,7 +82,7 @@ pub(super) enum Admission {
     /// Send the request.
     Ask(Epoch),
     /// Skip the peer unless no other peer is left: it responds, but does not have all of its keys back.
-    Spare(Epoch),
+    LastResort(Epoch),
     /// Skip the peer unless the request would fail otherwise: it may be up again.
     Trial(Epoch),
     /// Skip the peer.
@@ -95,43 +95,43 @@ pub(super) enum Evidence {
     /// The peer sent a response head.
     Answered,
     /// A body arrived completely.
-    Whole,
+    BodyComplete,
     /// The peer is down or does not accept requests.
     Failed,
     /// The body of the URL with this hash was broken.
-    Broken(u32),
+    BodyBroken(u32),
     /// The peer announced that it is about to stop.
     Leaving,
 }
 
 /// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    There,
+pub(super) enum ProbeResult {
+    Up,
     Leaving,
-    Nothing,
+    Down,
 }
 
 impl CircuitBreaker {
     /// Decides whether to send a request to this peer. `key` is the position of the request's URL among all
     /// keys, in thousandths.
-    pub(super) fn look(&mut self, now: SystemTime, key: u16) -> Admission {
+    pub(super) fn admit(&mut self, now: SystemTime, key: u16) -> Admission {
         match self.state {
-            State::Up => Admission::Ask(self.ticket),
+            State::Up => Admission::Ask(self.epoch),
             State::Away { .. } if !self.is_due(now) => Admission::Skip,
-            State::Away { .. } | State::Probing { .. } => Admission::Trial(self.ticket),
+            State::Away { .. } | State::Probing { .. } => Admission::Trial(self.epoch),
             State::Returning { since } => {
-                let returned = now.duration_since(since).unwrap_or(RETURN);
-                if returned >= RETURN {
+                let returned = now.duration_since(since).unwrap_or(RAMP_UP);
+                if returned >= RAMP_UP {
                     // The epoch stays, so that requests in progress still count.
                     self.state = State::Up;
-                    return Admission::Ask(self.ticket);
+                    return Admission::Ask(self.epoch);
                 }
-                let has = returned.as_millis() * 1000 / RETURN.as_millis();
+                let has = returned.as_millis() * 1000 / RAMP_UP.as_millis();
                 if u128::from(key) < has {
-                    Admission::Ask(self.ticket)
+                    Admission::Ask(self.epoch)
                 } else {
-                    Admission::Spare(self.ticket)
+                    Admission::LastResort(self.epoch)
                 }
             }
         }
@@ -157,35 +157,38 @@ impl CircuitBreaker {
     /// Begins a probe if one is due; [`finish_probe`](Self::finish_probe) takes its result. Returns whether it
     /// began.
     pub(super) fn begin_probe(&mut self, now: SystemTime) -> bool {
-        let State::Away { why, .. } = self.state else { return false };
+        let State::Away { reason, .. } = self.state else { return false };
         let is_due = self.is_due(now);
         if is_due {
-            self.enter(State::Probing { why });
+            self.enter(State::Probing { reason });
         }
         is_due
     }
 
     /// Records the result of a request sent in this epoch. `jitter` is between 0 and 1.
-    pub(super) fn told(&mut self, sign: Evidence, ticket: Epoch, now: SystemTime, jitter: f64) {
-        if ticket != self.ticket {
+    pub(super) fn record(&mut self, evidence: Evidence, epoch: Epoch, now: SystemTime, jitter: f64) {
+        if epoch != self.epoch {
             return;
         }
-        match sign {
+        match evidence {
             // The peer responded before its pause was over.
             Evidence::Answered
-                if matches!(self.state, State::Away { why: Why::Failed, .. } | State::Probing { .. }) =>
+                if matches!(
+                    self.state,
+                    State::Away { reason: AwayReason::Failed, .. } | State::Probing { .. }
+                ) =>
             {
                 self.enter(State::Returning { since: now });
             }
             Evidence::Answered => self.failures = 0,
-            Evidence::Whole => self.broken = 0,
+            Evidence::BodyComplete => self.broken_bodies = 0,
             Evidence::Failed => self.fail(now, jitter),
             // A single URL whose origin breaks off must not take a peer out of the pool.
-            Evidence::Broken(url) if self.broken > 0 && url == self.broken_url => {}
-            Evidence::Broken(url) => {
-                (self.broken, self.broken_url) = (self.broken + 1, url);
-                if self.broken >= BROKEN {
-                    self.broken = 0;
+            Evidence::BodyBroken(url) if self.broken_bodies > 0 && url == self.broken_url => {}
+            Evidence::BodyBroken(url) => {
+                (self.broken_bodies, self.broken_url) = (self.broken_bodies + 1, url);
+                if self.broken_bodies >= MAX_BROKEN_BODIES {
+                    self.broken_bodies = 0;
                     self.fail(now, jitter);
                 }
             }
@@ -195,44 +198,43 @@ impl CircuitBreaker {
     }
 
     /// The result of a probe.
-    pub(super) fn probed(&mut self, found: Found, now: SystemTime, jitter: f64) {
-        let State::Probing { why } = self.state else { return };
-        match (found, why) {
-            (Found::There, _) => self.enter(State::Returning { since: now }),
-            (Found::Leaving, _) | (Found::Nothing, Why::Leaving) => self.drain(now),
-            (Found::Nothing, Why::Failed) => self.fail(now, jitter),
+    pub(super) fn finish_probe(&mut self, found: ProbeResult, now: SystemTime, jitter: f64) {
+        let State::Probing { reason } = self.state else { return };
+        match (found, reason) {
+            (ProbeResult::Up, _) => self.enter(State::Returning { since: now }),
+            (ProbeResult::Leaving, _) | (ProbeResult::Down, AwayReason::Leaving) => self.drain(now),
+            (ProbeResult::Down, AwayReason::Failed) => self.fail(now, jitter),
         }
     }
 
     fn fail(&mut self, now: SystemTime, jitter: f64) {
         self.failures = self.failures.saturating_add(1);
-        self.enter(State::Away { until: now + pause(self.failures, jitter), why: Why::Failed });
+        self.enter(State::Away { until: now + pause(self.failures, jitter), reason: AwayReason::Failed });
     }
 
     fn drain(&mut self, now: SystemTime) {
-        self.enter(State::Away { until: now + DRAIN, why: Why::Leaving });
+        self.enter(State::Away { until: now + LEAVING_PAUSE, reason: AwayReason::Leaving });
     }
 
     fn enter(&mut self, state: State) {
         self.state = state;
-        self.ticket = Epoch(self.ticket.0 + 1);
+        self.epoch = Epoch(self.epoch.0 + 1);
     }
 
-    pub(super) fn ticket(&self) -> Epoch {
-        self.ticket
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Returns whether the peer is up and has no recent failures.
     pub(super) fn is_settled(&self) -> bool {
-        self.state == State::Up && self.failures == 0 && self.broken == 0
+        self.state == State::Up && self.failures == 0 && self.broken_bodies == 0
     }
 
     pub(super) fn state(&self) -> PeerState {
         match self.state {
             State::Up => PeerState::Up,
-            State::Away { why: Why::Leaving, .. } | State::Probing { why: Why::Leaving } => {
-                PeerState::Draining
-            }
+            State::Away { reason: AwayReason::Leaving, .. }
+            | State::Probing { reason: AwayReason::Leaving } => PeerState::Draining,
             State::Away { .. } => PeerState::Down,
             State::Probing { .. } => PeerState::Probing,
             State::Returning { .. } => PeerState::Returning,

@@ -13,7 +13,7 @@ use super::peers::PeerHealth;
 use super::replayable_request::ReplayableRequest;
 use crate::base::error::{Error, ErrorKind, Result};
 #[cfg(feature = "peer")]
-use crate::client::near_cache::Near;
+use crate::client::near_cache::NearHttpCache;
 use crate::message::body::Body;
 use crate::message::purge::Purge;
 use crate::message::round_trip::{self, RoundTrip};
@@ -59,7 +59,7 @@ use crate::pool::purge;
 pub struct Client {
     pub(super) inner: Arc<Inner>,
     #[cfg(feature = "peer")]
-    pub(super) near: Option<Arc<Near>>,
+    pub(super) near: Option<Arc<NearHttpCache>>,
 }
 
 /// Maximum length of an explanation in bytes: enough for all stored variants of one URL.
@@ -88,7 +88,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn head(&self, url: &str) -> Result<Response<Body>> {
         round_trip::send(self, Method::HEAD, url)
     }
@@ -104,7 +104,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn request(&self, request: Request<impl Into<Body>>) -> Result<Response<Body>> {
         self.round_trip(request.map(Into::into))
     }
@@ -131,10 +131,10 @@ impl Client {
         }
         let mut asking = Request::new(Body::empty());
         asking.headers_mut().clone_from(request.headers());
-        let asked = Arc::new(ReplayableRequest::new(target, asking));
-        let Answer { response, from, .. } = self.inner.send(&asked, Endpoint::Why, &Fallback::Nobody)?;
+        let replayable = Arc::new(ReplayableRequest::new(target, asking));
+        let Answer { response, from, .. } = self.inner.send(&replayable, Endpoint::Why, &Fallback::Fail)?;
         let about = |error: Error| {
-            let error = error.with_url(&asked.target);
+            let error = error.with_url(&replayable.target);
             if let Some(from) = &from { error.with_peer(&from.peer().url) } else { error }
         };
         if response.status() != StatusCode::OK {
@@ -157,7 +157,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`Origin::reload_certificates`](crate::Origin::reload_certificates).
+    /// Same as [`Origin::reload_certificates`](crate::Origin::reload_certificates).
     pub fn reload_certificates(&self) -> Result<()> {
         self.inner.networks.iter().try_for_each(Origin::reload_certificates)
     }
@@ -182,7 +182,7 @@ impl Client {
 
     fn set_listed(&self, members: Vec<Member>) -> Result<()> {
         self.inner.pool.set(members)?;
-        self.inner.peers.keep(&self.inner.pool.peers());
+        self.inner.peers.retain(&self.inner.pool.peers());
         Ok(())
     }
 
@@ -203,7 +203,7 @@ impl Client {
     /// until the lists agree.
     #[must_use]
     pub fn disagreements(&self) -> u64 {
-        self.inner.disagreements.count()
+        self.inner.ring_mismatches.count()
     }
 
     /// Returns the peer that owns a URL; `None` if the pool is empty.
@@ -244,7 +244,7 @@ impl Client {
 
 impl RoundTrip for Client {
     fn round_trip(&self, mut request: Request<Body>) -> Result<Response<Body>> {
-        self.inner.limit(&mut request);
+        self.inner.add_deadline(&mut request);
         let target = CanonicalUrl::parse(&request.uri().to_string())?;
         if protocol::is_purge(request.method()) {
             return Ok(purge::response(&self.purge(&Purge::of_target(&target))?));
@@ -253,10 +253,10 @@ impl RoundTrip for Client {
         if let Some(near) = &self.near {
             let is_own = |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target, own);
             return near.round_trip(target, request, is_own, |target, request| {
-                self.inner.round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::Chosen)
+                self.inner.round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::Configured)
             });
         }
-        self.inner.round_trip(ReplayableRequest::new(target, request), &Fallback::Chosen)
+        self.inner.round_trip(ReplayableRequest::new(target, request), &Fallback::Configured)
     }
 }
 

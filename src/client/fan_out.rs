@@ -9,13 +9,10 @@ use parking_lot::Mutex;
 use crate::pool::peer_url::PeerUrl;
 
 /// Maximum number of peers asked concurrently.
-pub(super) const AT_A_TIME: usize = 16;
+pub(super) const MAX_CONCURRENT: usize = 16;
 
 /// Calls `ask` for each peer, up to [`MAX_CONCURRENT`] at a time; returns the results in any order.
-pub(super) fn side_by_side<T: Send>(
-    peers: &[PeerUrl],
-    ask: impl Fn(&PeerUrl) -> T + Sync,
-) -> Vec<(PeerUrl, T)> {
+pub(super) fn fan_out<T: Send>(peers: &[PeerUrl], ask: impl Fn(&PeerUrl) -> T + Sync) -> Vec<(PeerUrl, T)> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(peers.len()));
     let work = || {
@@ -26,7 +23,7 @@ pub(super) fn side_by_side<T: Send>(
     };
     thread::scope(|scope| {
         // The calling thread works too, so that the calls complete even if no thread can be started.
-        for _ in 1..peers.len().min(AT_A_TIME) {
+        for _ in 1..peers.len().min(MAX_CONCURRENT) {
             let thread = thread::Builder::new().name("ask-peers".to_owned());
             if let Err(error) = thread.spawn_scoped(scope, work) {
                 debug!("cannot start a thread to ask peers, using fewer threads: {error}");

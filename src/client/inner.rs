@@ -7,12 +7,12 @@ use http::header::PROXY_AUTHORIZATION;
 
 use super::budget::RetryBudget;
 use super::counts::Counters;
-use super::exchange::Watch;
+use super::exchange::Exchanges;
 use super::helpers::Helpers;
 use super::options::Options;
 use super::peers::Peers;
 use super::pool::Pool;
-use super::ring_mismatches::Disagreements;
+use super::ring_mismatches::RingMismatches;
 use crate::base::token::Tokens;
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
@@ -31,29 +31,29 @@ pub(super) struct Inner {
     /// Fetches from origins when no peer is left, if that option is set.
     pub(super) direct: Option<Arc<dyn RoundTrip>>,
     pub(super) options: Options,
-    pub(super) disagreements: Disagreements,
+    pub(super) ring_mismatches: RingMismatches,
     pub(super) peers: Peers,
     pub(super) counters: Counters,
     pub(super) retries: RetryBudget,
     /// Helper threads: `probers` run health probes, `readers` read short bodies on behalf of callers.
     pub(super) probers: Helpers,
     pub(super) readers: Helpers,
-    pub(super) watch: Watch,
+    pub(super) exchanges: Exchanges,
 }
 
 /// What handles a request when no peer is left.
 pub(super) enum Fallback<'a> {
     /// The origin or an error, as [`OnNoPeers`](super::OnNoPeers) specifies.
-    Chosen,
+    Configured,
     /// An error: only a peer can handle the request.
-    Nobody,
+    Fail,
     /// The cache of the asking peer, which has this URL. Also used when this peer is the next owner in order.
-    Own(&'a PeerUrl, &'a dyn RoundTrip),
+    OwnCache(&'a PeerUrl, &'a dyn RoundTrip),
 }
 
 impl Inner {
     /// Adds the client's default deadlines, unless the request has its own.
-    pub(super) fn limit(&self, request: &mut Request<Body>) {
+    pub(super) fn add_deadline(&self, request: &mut Request<Body>) {
         let (hard, soft) = (self.options.deadline, self.options.soft_deadline);
         if (hard.is_some() || soft.is_some()) && Deadline::of(request.extensions()).is_none() {
             let deadline = hard.map_or_else(Deadline::none, Deadline::within);
@@ -63,17 +63,17 @@ impl Inner {
 
     /// Adds the pool's token to a request to a peer. The transport removes credentials from requests without
     /// the `ForPeer` mark.
-    pub(super) fn show_token(&self, request: &mut Request<Body>) {
-        show(self.options.tokens.as_ref(), request);
+    pub(super) fn add_token(&self, request: &mut Request<Body>) {
+        add(self.options.tokens.as_ref(), request);
     }
 
     /// Like [`add_token`](Self::add_token), for purges and leave notices.
-    pub(super) fn show_operator_token(&self, request: &mut Request<Body>) {
-        show(self.options.operator_tokens.as_ref().or(self.options.tokens.as_ref()), request);
+    pub(super) fn add_operator_token(&self, request: &mut Request<Body>) {
+        add(self.options.operator_tokens.as_ref().or(self.options.tokens.as_ref()), request);
     }
 }
 
-fn show(tokens: Option<&Tokens>, request: &mut Request<Body>) {
+fn add(tokens: Option<&Tokens>, request: &mut Request<Body>) {
     if let Some(credential) = tokens.and_then(Tokens::credential) {
         request.headers_mut().insert(PROXY_AUTHORIZATION, credential);
         request.extensions_mut().insert(ForPeer);

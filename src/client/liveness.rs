@@ -13,10 +13,10 @@ use http::{Request, Response};
 use log::debug;
 
 use super::candidates::Candidate;
-use super::circuit_breaker::{Evidence, Found};
-use super::exchange::{Exchange, LATE, OUT_OF_TIME, SILENT, Watch};
+use super::circuit_breaker::{Evidence, ProbeResult};
+use super::exchange::{Exchange, Exchanges, LATE_AFTER, SILENT, TIMED_OUT};
 use super::inner::Inner;
-use super::peers::{PeerEntry, Probing};
+use super::peers::{PeerEntry, ProbeClaim};
 use crate::base::cancellation::{CancelHook, Cancellation};
 use crate::base::error::{Error, ErrorKind};
 use crate::message::body::Body;
@@ -26,13 +26,13 @@ use crate::pool::protocol::{self, ConnectWithin, Within};
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Minimum sleep of the monitor thread.
-const NAP: Duration = Duration::from_millis(20);
+const MIN_SLEEP: Duration = Duration::from_millis(20);
 
 /// The monitor thread ends after this time without an exchange.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// An exchange, registered until this is dropped.
-pub(super) struct Listed {
+pub(super) struct RegisteredExchange {
     pub(super) exchange: Arc<Exchange>,
     /// Keeps the state alive that the monitor thread refers to weakly.
     inner: Arc<Inner>,
@@ -41,79 +41,79 @@ pub(super) struct Listed {
     _hook: Option<CancelHook>,
 }
 
-impl Drop for Listed {
+impl Drop for RegisteredExchange {
     fn drop(&mut self) {
-        let listed = self.inner.watch.0.lock().exchanges.remove(&self.number);
-        drop(listed);
+        let registered = self.inner.exchanges.0.lock().exchanges.remove(&self.number);
+        drop(registered);
     }
 }
 
 impl Inner {
     /// Registers an exchange, and starts to wait. `head` limits the time until the response head; `None` if a
     /// body of unknown duration is sent first. `cancellation` is that of the caller's request.
-    pub(super) fn begin(
+    pub(super) fn begin_exchange(
         self: &Arc<Self>,
         candidate: &Candidate,
         may_be_repeated: bool,
         head: Option<Duration>,
         cancellation: Option<&Cancellation>,
-    ) -> Listed {
-        let epoch = Instant::now();
+    ) -> RegisteredExchange {
+        let begun = Instant::now();
         let exchange = Arc::new(Exchange {
             peer: Arc::clone(&candidate.peer),
-            ticket: candidate.ticket,
+            epoch: candidate.epoch,
             cancellation: Cancellation::new(),
-            epoch,
+            begun,
             waiting_since: AtomicU64::new(0),
-            asked_at: AtomicU64::new(0),
+            alive_at: AtomicU64::new(0),
             head_by: AtomicU64::new(0),
             may_be_repeated: AtomicBool::new(may_be_repeated),
             given_up: AtomicU8::new(0),
         });
-        if let Some(until) = head.and_then(|head| epoch.checked_add(head)) {
+        if let Some(until) = head.and_then(|head| begun.checked_add(head)) {
             exchange.head_by.store(exchange.micros(until), Ordering::Relaxed);
         }
-        exchange.wait();
+        exchange.start_waiting();
         let hook = cancellation.map(|outer| {
             let own = exchange.cancellation.clone();
             outer.on_cancel(move || own.cancel())
         });
-        let mut state = self.watch.0.lock();
+        let mut state = self.exchanges.0.lock();
         let number = state.next;
         state.next += 1;
         state.exchanges.insert(number, Arc::clone(&exchange));
         let is_running = std::mem::replace(&mut state.is_running, true);
         drop(state);
         if !is_running {
-            let (inner, watch) = (Arc::downgrade(self), self.watch.clone());
+            let (inner, exchanges) = (Arc::downgrade(self), self.exchanges.clone());
             let thread = thread::Builder::new().name("forwardcache-watch".to_owned());
-            if let Err(error) = thread.spawn(move || look_after(&inner, &watch)) {
+            if let Err(error) = thread.spawn(move || run_monitor(&inner, &exchanges)) {
                 debug!("cannot start the thread that monitors peers: {error}");
-                self.watch.0.lock().is_running = false;
+                self.exchanges.0.lock().is_running = false;
             }
         }
-        Listed { exchange, inner: Arc::clone(self), number, _hook: hook }
+        RegisteredExchange { exchange, inner: Arc::clone(self), number, _hook: hook }
     }
 
     /// Gives up exchanges whose time limit has passed, and probes late peers, each once.
-    fn look_at_late(self: &Arc<Self>) {
+    fn give_up_late(self: &Arc<Self>) {
         let now = Instant::now();
         let mut asked: Vec<Arc<PeerEntry>> = Vec::new();
-        for exchange in self.watch.all() {
+        for exchange in self.exchanges.all() {
             if exchange.due().is_none_or(|due| due > now) {
                 continue;
             }
-            if exchange.is_out_of_time(exchange.micros(now)) {
-                exchange.give_up(OUT_OF_TIME);
+            if exchange.is_timed_out(exchange.micros(now)) {
+                exchange.give_up(TIMED_OUT);
             } else if !asked.iter().any(|peer| Arc::ptr_eq(peer, &exchange.peer)) {
                 asked.push(Arc::clone(&exchange.peer));
-                self.check(&exchange.peer, Self::ask_late);
+                self.start_probe(&exchange.peer, Self::probe_late);
             }
         }
     }
 
     /// Starts a probe of this peer on a helper thread, unless one is running.
-    fn check(
+    fn start_probe(
         self: &Arc<Self>,
         peer: &Arc<PeerEntry>,
         ask: impl FnOnce(&Arc<Self>, &Arc<PeerEntry>) + Send + 'static,
@@ -122,30 +122,30 @@ impl Inner {
         let (inner, peer) = (Arc::clone(self), Arc::clone(peer));
         // If no helper is free, the next late exchange starts the probe.
         self.probers.run(Box::new(move || {
-            let _probing: Probing = probing;
+            let _probing: ProbeClaim = probing;
             ask(&inner, &peer);
         }));
     }
 
     /// Probes a late peer up to twice. If the first probe fails, exchanges that another peer may continue are
     /// given up. If the second fails too, the peer counts as failed, and all its late exchanges are given up.
-    fn ask_late(self: &Arc<Self>, peer: &Arc<PeerEntry>) {
-        let ticket = peer.ticket();
+    fn probe_late(self: &Arc<Self>, peer: &Arc<PeerEntry>) {
+        let epoch = peer.epoch();
         for is_last in [false, true] {
-            if self.ask_health(peer, PROBE_TIMEOUT).is_some() {
+            if self.fetch_health(peer, PROBE_TIMEOUT).is_some() {
                 let now = Instant::now();
-                for exchange in self.of_peer(peer) {
-                    exchange.asked_at.store(exchange.micros(now), Ordering::Relaxed);
+                for exchange in self.exchanges_with(peer) {
+                    exchange.alive_at.store(exchange.micros(now), Ordering::Relaxed);
                 }
                 return;
             }
             peer.suspect();
             if is_last {
                 let error = Error::new(ErrorKind::Timeout, "it is late and its health check got no response");
-                self.peers.told(peer, Evidence::Failed, ticket, &error);
+                self.peers.record_error(peer, Evidence::Failed, epoch, &error);
             }
             let now = Instant::now();
-            for exchange in self.of_peer(peer) {
+            for exchange in self.exchanges_with(peer) {
                 let may_go = is_last || exchange.may_be_repeated.load(Ordering::Relaxed);
                 if may_go && exchange.is_late(exchange.micros(now)) {
                     exchange.give_up(SILENT);
@@ -154,36 +154,36 @@ impl Inner {
         }
     }
 
-    fn of_peer(&self, peer: &Arc<PeerEntry>) -> impl Iterator<Item = Arc<Exchange>> {
-        self.watch.all().into_iter().filter(move |exchange| Arc::ptr_eq(&exchange.peer, peer))
+    fn exchanges_with(&self, peer: &Arc<PeerEntry>) -> impl Iterator<Item = Arc<Exchange>> {
+        self.exchanges.all().into_iter().filter(move |exchange| Arc::ptr_eq(&exchange.peer, peer))
     }
 
     /// Probes in the background whether this peer accepts connections: an earlier attempt was too slow.
-    pub(super) fn check_connection(self: &Arc<Self>, peer: &Arc<PeerEntry>) {
-        self.check(peer, |inner, peer| {
-            let ticket = peer.ticket();
-            if inner.ask_health(peer, inner.options.hop).is_none() {
+    pub(super) fn probe_connection(self: &Arc<Self>, peer: &Arc<PeerEntry>) {
+        self.start_probe(peer, |inner, peer| {
+            let epoch = peer.epoch();
+            if inner.fetch_health(peer, inner.options.connect_timeout).is_none() {
                 let error = Error::new(ErrorKind::Timeout, "no connection within the time limit");
-                inner.peers.told(peer, Evidence::Failed, ticket, &error);
+                inner.peers.record_error(peer, Evidence::Failed, epoch, &error);
             }
         });
     }
 
     /// Probes in the background whether a peer whose pause is over is up again.
-    pub(super) fn check_return(self: &Arc<Self>, peer: &Arc<PeerEntry>) {
-        self.check(peer, |inner, peer| {
+    pub(super) fn probe_return(self: &Arc<Self>, peer: &Arc<PeerEntry>) {
+        self.start_probe(peer, |inner, peer| {
             inner.peers.probe(peer, || {
-                let Some(mut answer) = inner.ask_health(peer, LATE) else { return Found::Nothing };
+                let Some(mut answer) = inner.fetch_health(peer, LATE_AFTER) else { return ProbeResult::Down };
                 if protocol::take_leaving(answer.headers_mut()) {
-                    return Found::Leaving;
+                    return ProbeResult::Leaving;
                 }
-                if answer.status().is_server_error() { Found::Nothing } else { Found::There }
+                if answer.status().is_server_error() { ProbeResult::Down } else { ProbeResult::Up }
             });
         });
     }
 
     /// Requests `/healthz` of the peer; `None` if it does not respond.
-    fn ask_health(&self, peer: &PeerEntry, limit: Duration) -> Option<Response<Body>> {
+    fn fetch_health(&self, peer: &PeerEntry, limit: Duration) -> Option<Response<Body>> {
         self.counters.probes.count();
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = peer.url.url_below(protocol::HEALTH_PATH)?;
@@ -196,11 +196,11 @@ impl Inner {
 }
 
 /// The loop of the monitor thread.
-fn look_after(inner: &Weak<Inner>, watch: &Watch) {
+fn run_monitor(inner: &Weak<Inner>, exchanges: &Exchanges) {
     let mut idle_since = Instant::now();
     loop {
         let now = Instant::now();
-        let mut state = watch.0.lock();
+        let mut state = exchanges.0.lock();
         if !state.exchanges.is_empty() {
             idle_since = now;
         } else if now.saturating_duration_since(idle_since) >= IDLE {
@@ -210,9 +210,10 @@ fn look_after(inner: &Weak<Inner>, watch: &Watch) {
         // Exchanges that start during the sleep are due later.
         let due = state.exchanges.values().filter_map(|exchange| exchange.due()).min();
         drop(state);
-        let nap = due.map_or(LATE, |due| due.saturating_duration_since(now).clamp(NAP, LATE));
-        thread::sleep(nap);
+        let sleep =
+            due.map_or(LATE_AFTER, |due| due.saturating_duration_since(now).clamp(MIN_SLEEP, LATE_AFTER));
+        thread::sleep(sleep);
         let Some(inner) = inner.upgrade() else { return };
-        inner.look_at_late();
+        inner.give_up_late();
     }
 }

@@ -92,13 +92,15 @@ pub(super) fn digest(ring: &RingChoice, members: &[Member]) -> PoolDigest {
 pub(crate) fn parse(peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<Member>> {
     peers
         .into_iter()
-        .map(|peer| PeerUrl::parse(peer.as_ref()).map(Member::new).map_err(|bad| named(peer.as_ref(), bad)))
+        .map(|peer| {
+            PeerUrl::parse(peer.as_ref()).map(Member::new).map_err(|bad| with_peer_text(peer.as_ref(), bad))
+        })
         .collect()
 }
 
 /// Adds the peer's text to the error, unless the text may contain userinfo: an invalid URL cannot be redacted
 /// reliably.
-fn named(peer: &str, bad: InvalidPeerUrl) -> Error {
+fn with_peer_text(peer: &str, bad: InvalidPeerUrl) -> Error {
     let error = Error::from(bad);
     if peer.contains('@') { error } else { error.with_peer(peer) }
 }

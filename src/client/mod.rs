@@ -1,22 +1,21 @@
-//! The client of a pool: sends each request to the peer that owns its URL, and to the next owner if that peer fails.
+//! The client of a pool. It sends each request to the peer that owns its URL, or to the next owner if that fails.
 //!
 //! [`Client`] is the entry. A request takes this way through the files:
 //!
 //! ```text
-//! client        near_cache: a fresh local copy of a popular URL? ──────────────▶ response
+//! client      near_cache has a fresh copy? ── yes ──▶ response
 //!    │ no
-//! dispatch      next owner that may be asked (candidates, circuit_breaker) ◀────────────┐
-//!    │                │ no owner left                                                    │
-//!    │                └──▶ fallback: origin, the peer's own cache, or an error (inner)   │
-//!    ▼                                                                                   │
-//! liveness      register the exchange; probe a peer that is late                         │
-//!    │                                                                                   │
-//! transport     send the request, read the response head                                 │
-//!    │                                        failure: observation classifies it, ───────┤
-//! buffering     read a short body                                                        │
-//!    │                                        circuit_breaker records it                 │
-//!    ▼                                                                                   │
-//! resume        return the body; if it breaks off, continue it from another peer ────────┘
+//!    ▼
+//! dispatch    candidates: which owner is next? ── none left ──▶ fallback (inner): the origin,
+//!    │                           ▲                              the peer's own cache, or an error
+//!    ▼                           │
+//! liveness    registers the exchange, and probes a late peer
+//!    ▼                           │
+//! transport   sends the request, and reads the response head
+//!    ▼                           │ failure: observation classifies it,
+//! buffering   reads a short body │ peers records it, dispatch goes on
+//!    ▼                           │
+//! resume      returns the body; if it breaks off, another peer continues it
 //! ```
 //!
 //! Files in reading order:

@@ -23,7 +23,7 @@ pub(super) enum Observation {
     /// The peer rejects this client, or does not have this path.
     Misconfigured,
     /// Another program sent the response.
-    Stranger,
+    NotAPeer,
     /// This client does not trust the peer's certificate, or the peer does not trust this client's.
     Untrusted,
     /// The response exceeds limits of this client.
@@ -54,7 +54,7 @@ pub(super) enum Next {
     OwnerOnBudget,
     /// One other owner.
     OwnerOnce,
-    Nobody,
+    Fail,
 }
 
 /// The consequence of a failure.
@@ -64,11 +64,11 @@ pub(super) struct Consequence {
     pub(super) next: Next,
     /// Whether the peer has not started to process the request, so that even a request that is not idempotent
     /// may be sent elsewhere.
-    pub(super) is_unbegun: bool,
+    pub(super) is_unprocessed: bool,
     /// Whether to log a warning: something is configured wrongly.
-    pub(super) warns: bool,
+    pub(super) needs_warning: bool,
     /// Whether the request may bypass the pool if no owner answers.
-    pub(super) may_go_past: bool,
+    pub(super) may_bypass_pool: bool,
 }
 
 impl Observation {
@@ -80,7 +80,7 @@ impl Observation {
         match (error.kind(), error.is_told_by_peer(), error.cause()) {
             (_, false, Some(Cause::Trust)) => Self::Untrusted,
             (_, false, Some(Cause::Limits)) => Self::Oversized,
-            (_, false, Some(Cause::Stranger)) => Self::Stranger,
+            (_, false, Some(Cause::Stranger)) => Self::NotAPeer,
             (_, false, Some(Cause::Silent)) => Self::Silent,
             (Unavailable, ..) => Self::Busy,
             (Unauthorized | BadPeer, true, _) => Self::Misconfigured,
@@ -99,34 +99,34 @@ impl Observation {
 
     pub(super) fn consequence(self) -> Consequence {
         use Mark::{Alive, Broken, Failed, Nothing};
-        use Next::{Nobody, Owner, OwnerOnBudget, OwnerOnce};
+        use Next::{Fail, Owner, OwnerOnBudget, OwnerOnce};
         let (mark, next) = match self {
             Self::Dead => (Failed, Owner),
             // A background probe finds out whether the peer is up.
-            Self::Unconnected | Self::Silent | Self::Late | Self::Stranger | Self::Untrusted => {
+            Self::Unconnected | Self::Silent | Self::Late | Self::NotAPeer | Self::Untrusted => {
                 (Nothing, Owner)
             }
             Self::BrokenBody => (Broken, Owner),
             Self::Busy => (Alive, OwnerOnBudget),
             Self::Misconfigured => (Alive, Owner),
             Self::OriginFailed => (Alive, OwnerOnce),
-            Self::Oversized => (Alive, Nobody),
-            Self::BadRequest => (Nothing, Nobody),
+            Self::Oversized => (Alive, Fail),
+            Self::BadRequest => (Nothing, Fail),
         };
         let is_setup = matches!(self, Self::Misconfigured | Self::Untrusted);
         Consequence {
             mark,
             next,
-            is_unbegun: is_setup || matches!(self, Self::Busy | Self::Unconnected),
-            warns: is_setup || self == Self::Stranger,
-            may_go_past: !is_setup && !matches!(self, Self::Busy | Self::OriginFailed),
+            is_unprocessed: is_setup || matches!(self, Self::Busy | Self::Unconnected),
+            needs_warning: is_setup || self == Self::NotAPeer,
+            may_bypass_pool: !is_setup && !matches!(self, Self::Busy | Self::OriginFailed),
         }
     }
 }
 
 /// Returns whether another program than a peer sent a response: a load balancer, or a server that now has the
 /// peer's address.
-pub(super) fn is_strangers(status: StatusCode, is_marked: bool, accepts_unmarked: bool) -> bool {
+pub(super) fn is_from_another_program(status: StatusCode, is_marked: bool, accepts_unmarked: bool) -> bool {
     status.is_server_error() && !is_marked && !accepts_unmarked
 }
 
@@ -137,13 +137,13 @@ pub(super) fn is_strangers(status: StatusCode, is_marked: bool, accepts_unmarked
 pub(super) struct Attempts {
     is_idempotent: bool,
     head_timeout: std::time::Duration,
-    hop: std::time::Duration,
+    connect_timeout: std::time::Duration,
     origin_failed: bool,
     was_busy: bool,
     /// Whether a failed attempt allowed the request to bypass the pool, and whether one failed because of the
     /// configuration.
-    may_go_past: bool,
-    is_held_back: bool,
+    may_bypass_pool: bool,
+    was_misconfigured: bool,
 }
 
 impl Attempts {
@@ -152,41 +152,41 @@ impl Attempts {
     pub(super) fn new(
         is_idempotent: bool,
         head_timeout: std::time::Duration,
-        hop: std::time::Duration,
+        connect_timeout: std::time::Duration,
     ) -> Self {
         Self {
             is_idempotent,
             head_timeout,
-            hop: hop.min(head_timeout),
+            connect_timeout: connect_timeout.min(head_timeout),
             origin_failed: false,
             was_busy: false,
-            may_go_past: false,
-            is_held_back: false,
+            may_bypass_pool: false,
+            was_misconfigured: false,
         }
     }
 
     /// Returns how long the next attempt may take; `None` if the time is over.
     pub(super) fn next(&self, elapsed: std::time::Duration) -> Option<std::time::Duration> {
-        let left = self.head_timeout.saturating_add(self.hop).saturating_sub(elapsed);
-        let limit = self.head_timeout.saturating_sub(elapsed).max(self.hop).min(left);
+        let left = self.head_timeout.saturating_add(self.connect_timeout).saturating_sub(elapsed);
+        let limit = self.head_timeout.saturating_sub(elapsed).max(self.connect_timeout).min(left);
         (!limit.is_zero()).then_some(limit)
     }
 
     /// Records the failure of an attempt, and returns whether to try the next owner. `can_repeat`: the body
     /// can be sent again. `has_budget` takes a token of the retry budget.
-    pub(super) fn goes_on(
+    pub(super) fn record_error(
         &mut self,
         error: &Error,
         can_repeat: bool,
         has_budget: impl FnOnce() -> bool,
     ) -> bool {
         let observation = Observation::of(error);
-        let Consequence { next, is_unbegun, may_go_past, .. } = observation.consequence();
+        let Consequence { next, is_unprocessed, may_bypass_pool, .. } = observation.consequence();
         match observation {
-            Observation::Misconfigured | Observation::Untrusted => self.is_held_back = true,
-            _ => self.may_go_past |= may_go_past,
+            Observation::Misconfigured | Observation::Untrusted => self.was_misconfigured = true,
+            _ => self.may_bypass_pool |= may_bypass_pool,
         }
-        if !can_repeat || !(self.is_idempotent || error.is_unsent() || is_unbegun) {
+        if !can_repeat || !(self.is_idempotent || error.is_unsent() || is_unprocessed) {
             return false;
         }
         match next {
@@ -194,14 +194,14 @@ impl Attempts {
             Next::OwnerOnBudget => !std::mem::replace(&mut self.was_busy, true) && has_budget(),
             // A failed origin must not cost one attempt per peer.
             Next::OwnerOnce => !std::mem::replace(&mut self.origin_failed, true),
-            Next::Nobody => false,
+            Next::Fail => false,
         }
     }
 
     /// Returns whether the client may fetch directly in the end: not if a peer has tried the origin, if the
     /// pool is busy, or if only the configuration of this client or its peers is wrong.
     pub(super) fn may_fetch_directly(&self) -> bool {
-        !self.origin_failed && !self.was_busy && (self.may_go_past || !self.is_held_back)
+        !self.origin_failed && !self.was_busy && (self.may_bypass_pool || !self.was_misconfigured)
     }
 }
 

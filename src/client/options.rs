@@ -14,7 +14,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const PURGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Default of [`Options::buffer_limit`]: as much as peers send in one piece.
-pub(super) const COLLECTED: u64 = 64 << 10;
+pub(super) const DEFAULT_BUFFER_LIMIT: u64 = 64 << 10;
 
 /// The options of a client, set by its builder.
 #[derive(Debug)]
@@ -27,11 +27,11 @@ pub(super) struct Options {
     pub(super) soft_deadline: Option<Duration>,
     pub(super) purge_timeout: Duration,
     /// Bodies of up to this many bytes are read before their response is returned.
-    pub(super) collected: u64,
+    pub(super) buffer_limit: u64,
     /// Time limit for the response heads of all owners together; the last attempt may add `connect_timeout`.
     pub(super) head_timeout: Duration,
     /// Time limit for connecting to one peer.
-    pub(super) hop: Duration,
+    pub(super) connect_timeout: Duration,
     /// Whether 5xx responses without the mark of a peer count as the origin's.
     pub(super) accepts_unmarked: bool,
 }
@@ -44,9 +44,9 @@ impl Default for Options {
             deadline: None,
             soft_deadline: None,
             purge_timeout: PURGE_TIMEOUT,
-            collected: COLLECTED,
+            buffer_limit: DEFAULT_BUFFER_LIMIT,
             head_timeout: HEAD_TIMEOUT,
-            hop: CONNECT_TIMEOUT,
+            connect_timeout: CONNECT_TIMEOUT,
             accepts_unmarked: false,
         }
     }

@@ -11,7 +11,7 @@ use super::observation::Observation;
 use super::pool::Pool;
 use super::replayable_request::ReplayableRequest;
 use crate::base::error::Result;
-use crate::client::near_cache::Near;
+use crate::client::near_cache::NearHttpCache;
 use crate::message::body::Body;
 use crate::message::purge::Purge;
 use crate::message::round_trip::RoundTrip;
@@ -23,7 +23,7 @@ use crate::store::Usage;
 
 impl Client {
     /// Returns this client with a near cache, which asks the owners through it.
-    pub(super) fn with_near(self, near: Near) -> Self {
+    pub(super) fn with_near(self, near: NearHttpCache) -> Self {
         Self { near: Some(Arc::new(near)), ..self }
     }
 
@@ -67,7 +67,12 @@ impl Client {
         target: &CanonicalUrl,
         request: Request<Body>,
     ) -> Result<Response<Body>> {
-        self.inner.ask_with(former, &ReplayableRequest::new(target.clone(), request), Endpoint::Proxy, |_| {})
+        self.inner.send_to_peer(
+            former,
+            &ReplayableRequest::new(target.clone(), request),
+            Endpoint::Proxy,
+            |_| {},
+        )
     }
 
     /// Returns whether this is the URL of an endpoint of one of the peers.
@@ -90,11 +95,12 @@ impl Client {
         peer: &PeerUrl,
         own: &dyn RoundTrip,
     ) -> Result<Response<Body>> {
-        self.inner.limit(&mut request);
+        self.inner.add_deadline(&mut request);
         let went_past = Cell::new(false);
         let past = |target: &CanonicalUrl, request| {
             went_past.set(true);
-            self.inner.round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::Own(peer, own))
+            self.inner
+                .round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::OwnCache(peer, own))
         };
         let Some(near) = &self.near else { return past(target, request) };
         let again = request.body().is_empty().then(|| copy_of(&request));

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::circuit_breaker::{Admission, CircuitBreaker, Epoch, Evidence, Found, PeerState};
+use super::circuit_breaker::{Admission, CircuitBreaker, Epoch, Evidence, PeerState, ProbeResult};
 use crate::base::clock::Clock;
 use crate::base::error::Error;
 use crate::pool::peer_url::PeerUrl;
 
 /// At most one warning per misconfigured peer in this time.
-const QUIET: Duration = Duration::from_secs(60);
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The peers that this client has used, by URL.
 pub(super) struct Peers {
@@ -30,12 +30,12 @@ pub(super) type Jitter = Box<dyn Fn() -> f64 + Send + Sync>;
 #[derive(Debug)]
 pub(super) struct PeerEntry {
     pub(super) url: PeerUrl,
-    standing: Mutex<CircuitBreaker>,
+    breaker: Mutex<CircuitBreaker>,
     // Copies of the breaker's state, so that requests to a healthy peer take no lock. Written under the lock.
-    ticket: AtomicU64,
+    epoch: AtomicU64,
     is_settled: AtomicBool,
     /// Whether a probe is running.
-    is_probed: AtomicBool,
+    is_being_probed: AtomicBool,
     /// Whether the first of two probes failed.
     is_suspected: AtomicBool,
     /// When the last warning about the configuration of this peer was logged.
@@ -61,7 +61,7 @@ impl Peers {
         Self { known: RwLock::default(), clock, jitter }
     }
 
-    pub(super) fn of(&self, url: &PeerUrl) -> Arc<PeerEntry> {
+    pub(super) fn entry(&self, url: &PeerUrl) -> Arc<PeerEntry> {
         if let Some(known) = self.known.read().get(url) {
             return Arc::clone(known);
         }
@@ -70,7 +70,7 @@ impl Peers {
     }
 
     /// Forgets all peers except these.
-    pub(super) fn keep(&self, peers: &[PeerUrl]) {
+    pub(super) fn retain(&self, peers: &[PeerUrl]) {
         let mut kept = HashMap::new();
         let mut known = self.known.write();
         for peer in peers {
@@ -84,37 +84,37 @@ impl Peers {
     }
 
     /// Decides whether to send a request with this key to the peer.
-    pub(super) fn look(&self, peer: &PeerEntry, key: impl FnOnce() -> u16) -> Admission {
+    pub(super) fn admit(&self, peer: &PeerEntry, key: impl FnOnce() -> u16) -> Admission {
         // The epoch must be read first: a result with an outdated epoch is ignored.
-        let ticket = Epoch(peer.ticket.load(Ordering::Acquire));
+        let epoch = Epoch(peer.epoch.load(Ordering::Acquire));
         if peer.is_settled.load(Ordering::Acquire) {
-            return Admission::Ask(ticket);
+            return Admission::Ask(epoch);
         }
         let (now, key) = (self.clock.now(), key());
-        peer.change(|standing| standing.look(now, key))
+        peer.change(|breaker| breaker.admit(now, key))
     }
 
     /// Returns whether a probe of this peer is due.
     pub(super) fn is_due(&self, peer: &PeerEntry) -> bool {
         let now = self.clock.now();
-        peer.standing.lock().is_due(now)
+        peer.breaker.lock().is_due(now)
     }
 
     /// Records a result that is not a failure, for a request sent in this epoch.
-    pub(super) fn note(&self, peer: &PeerEntry, sign: Evidence, ticket: Epoch) {
+    pub(super) fn record(&self, peer: &PeerEntry, evidence: Evidence, epoch: Epoch) {
         if !peer.is_settled.load(Ordering::Acquire) {
             let now = self.clock.now();
-            peer.change(|standing| standing.told(sign, ticket, now, 0.0));
+            peer.change(|breaker| breaker.record(evidence, epoch, now, 0.0));
         }
     }
 
     /// Records a failure. If it changes the state of the peer, it is logged once.
-    pub(super) fn told(&self, peer: &PeerEntry, sign: Evidence, ticket: Epoch, error: &Error) {
+    pub(super) fn record_error(&self, peer: &PeerEntry, evidence: Evidence, epoch: Epoch, error: &Error) {
         let (now, jitter) = (self.clock.now(), (self.jitter)());
-        let is_news = peer.change(|standing| {
-            let before = standing.state();
-            standing.told(sign, ticket, now, jitter);
-            before != standing.state()
+        let is_news = peer.change(|breaker| {
+            let before = breaker.state();
+            breaker.record(evidence, epoch, now, jitter);
+            before != breaker.state()
         });
         if is_news {
             log::warn!("peer {} failed and is skipped for a while: {}", peer.url, error.message());
@@ -122,9 +122,9 @@ impl Peers {
     }
 
     /// Records that the peer announced that it is about to stop.
-    pub(super) fn left(&self, peer: &PeerEntry) {
-        let (now, ticket) = (self.clock.now(), peer.ticket());
-        peer.change(|standing| standing.told(Evidence::Leaving, ticket, now, 0.0));
+    pub(super) fn record_leaving(&self, peer: &PeerEntry) {
+        let (now, epoch) = (self.clock.now(), peer.epoch());
+        peer.change(|breaker| breaker.record(Evidence::Leaving, epoch, now, 0.0));
         log::info!("peer {} is about to stop and gets no new requests", peer.url);
     }
 
@@ -132,7 +132,7 @@ impl Peers {
     pub(super) fn warn(&self, peer: &PeerEntry, error: &Error) {
         let now = Instant::now();
         let mut warned = peer.warned.lock();
-        let is_news = warned.is_none_or(|warned| now.saturating_duration_since(warned) >= QUIET);
+        let is_news = warned.is_none_or(|warned| now.saturating_duration_since(warned) >= WARN_INTERVAL);
         if is_news {
             *warned = Some(now);
         }
@@ -147,18 +147,18 @@ impl Peers {
     }
 
     /// Probes a peer whose pause is over, unless another thread does so already.
-    pub(super) fn probe(&self, peer: &PeerEntry, ask: impl FnOnce() -> Found) {
+    pub(super) fn probe(&self, peer: &PeerEntry, ask: impl FnOnce() -> ProbeResult) {
         let now = self.clock.now();
-        if !peer.change(|standing| standing.begin_probe(now)) {
+        if !peer.change(|breaker| breaker.begin_probe(now)) {
             return;
         }
-        let mut probe = Probe { peers: self, peer, found: Found::Nothing };
+        let mut probe = ProbeGuard { peers: self, peer, found: ProbeResult::Down };
         probe.found = ask();
     }
 
     /// Returns the health of these peers, including peers that this client has not used yet.
     pub(super) fn health(&self, peers: Vec<PeerUrl>) -> Vec<PeerHealth> {
-        peers.into_iter().map(|url| self.of(&url).health()).collect()
+        peers.into_iter().map(|url| self.entry(&url).health()).collect()
     }
 
     /// Returns the peers that are known to be down or stopping.
@@ -171,51 +171,51 @@ impl Peers {
             return Vec::new();
         }
         let now = self.clock.now();
-        let is_away = |peer: &Arc<PeerEntry>| peer.standing.lock().is_away(now);
+        let is_away = |peer: &Arc<PeerEntry>| peer.breaker.lock().is_away(now);
         unsettled.iter().filter(|peer| is_away(peer)).map(|peer| peer.url.clone()).collect()
     }
 }
 
 /// Records the result of a probe on drop, so that a probe that panics counts as failed.
-struct Probe<'a> {
+struct ProbeGuard<'a> {
     peers: &'a Peers,
     peer: &'a PeerEntry,
-    found: Found,
+    found: ProbeResult,
 }
 
-impl Drop for Probe<'_> {
+impl Drop for ProbeGuard<'_> {
     fn drop(&mut self) {
         let (now, jitter) = (self.peers.clock.now(), (self.peers.jitter)());
-        self.peer.change(|standing| standing.probed(self.found, now, jitter));
+        self.peer.change(|breaker| breaker.finish_probe(self.found, now, jitter));
     }
 }
 
 /// The right to probe a peer; on drop, another thread may probe it.
-pub(super) struct Probing(Arc<PeerEntry>);
+pub(super) struct ProbeClaim(Arc<PeerEntry>);
 
-impl Drop for Probing {
+impl Drop for ProbeClaim {
     fn drop(&mut self) {
         self.0.is_suspected.store(false, Ordering::Relaxed);
-        self.0.is_probed.store(false, Ordering::Release);
+        self.0.is_being_probed.store(false, Ordering::Release);
     }
 }
 
 impl PeerEntry {
-    pub(super) fn new(url: PeerUrl, standing: CircuitBreaker) -> Self {
+    pub(super) fn new(url: PeerUrl, breaker: CircuitBreaker) -> Self {
         Self {
             url,
-            ticket: AtomicU64::new(standing.ticket().0),
-            is_settled: AtomicBool::new(standing.is_settled()),
-            standing: Mutex::new(standing),
-            is_probed: AtomicBool::new(false),
+            epoch: AtomicU64::new(breaker.epoch().0),
+            is_settled: AtomicBool::new(breaker.is_settled()),
+            breaker: Mutex::new(breaker),
+            is_being_probed: AtomicBool::new(false),
             is_suspected: AtomicBool::new(false),
             warned: Mutex::new(None),
         }
     }
 
     /// Returns the current epoch.
-    pub(super) fn ticket(&self) -> Epoch {
-        Epoch(self.ticket.load(Ordering::Acquire))
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
     }
 
     pub(super) fn is_suspected(&self) -> bool {
@@ -228,26 +228,26 @@ impl PeerEntry {
     }
 
     /// Claims the right to probe this peer; `None` while another thread has it.
-    pub(super) fn claim_probe(self: &Arc<Self>) -> Option<Probing> {
-        (!self.is_probed.swap(true, Ordering::AcqRel)).then(|| Probing(Arc::clone(self)))
+    pub(super) fn claim_probe(self: &Arc<Self>) -> Option<ProbeClaim> {
+        (!self.is_being_probed.swap(true, Ordering::AcqRel)).then(|| ProbeClaim(Arc::clone(self)))
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut CircuitBreaker) -> T) -> T {
-        let mut standing = self.standing.lock();
-        let changed = change(&mut standing);
+        let mut breaker = self.breaker.lock();
+        let changed = change(&mut breaker);
         // `is_settled` first and the epoch last: `Peers::admit` reads them in the opposite order.
-        self.is_settled.store(standing.is_settled(), Ordering::Release);
-        self.ticket.store(standing.ticket().0, Ordering::Release);
+        self.is_settled.store(breaker.is_settled(), Ordering::Release);
+        self.epoch.store(breaker.epoch().0, Ordering::Release);
         changed
     }
 
     fn health(&self) -> PeerHealth {
-        let standing = self.standing.lock().clone();
+        let breaker = self.breaker.lock().clone();
         PeerHealth {
             url: self.url.clone(),
-            state: standing.state(),
-            failures: standing.failures(),
-            until: standing.until(),
+            state: breaker.state(),
+            failures: breaker.failures(),
+            until: breaker.until(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 
 use super::members::{Members, RingChoice, digest, distinct};
-use super::previous_owners::Former;
+use super::previous_owners::PreviousOwners;
 use crate::base::error::Result;
 use crate::message::url::CanonicalUrl;
 use crate::pool::member::Member;
@@ -18,7 +18,7 @@ use crate::pool::protocol::{Paths, PoolDigest};
 #[derive(Debug)]
 pub(crate) struct Pool {
     members: RwLock<Arc<Members>>,
-    former: Former,
+    previous_owners: PreviousOwners,
     /// How long previous owners are remembered after a change.
     handover: Duration,
     ring: RingChoice,
@@ -34,7 +34,7 @@ impl Pool {
         let digest = digest(&ring, &members);
         Ok(Self {
             members: RwLock::new(Arc::new(Members::new(members, digest, &ring))),
-            former: Former::default(),
+            previous_owners: PreviousOwners::default(),
             handover,
             ring,
         })
@@ -50,7 +50,7 @@ impl Pool {
         }
         let members = Arc::new(Members::new(members, digest, &self.ring));
         let former = std::mem::replace(&mut *self.members.write(), members);
-        self.former.remember(former, self.handover, Instant::now());
+        self.previous_owners.remember(former, self.handover, Instant::now());
         Ok(())
     }
 
@@ -64,13 +64,14 @@ impl Pool {
     ) -> Option<PeerUrl> {
         let members = self.snapshot();
         let owner = members.owner(target);
-        self.former.owner(target, now, |former| {
+        self.previous_owners.owner(target, now, |former| {
             former != asker && owner != Some(former) && members.has(former.as_str())
         })
     }
 
-    pub(crate) fn former(&self) -> &Former {
-        &self.former
+    /// Returns the owners before recent changes.
+    pub(crate) fn former(&self) -> &PreviousOwners {
+        &self.previous_owners
     }
 
     /// Returns the digest that tells this pool from others.
@@ -96,7 +97,7 @@ impl Pool {
         let first = members.owner(target).cloned();
         // Computed lazily: the first owner is usually enough.
         let rest = iter::once_with(move || {
-            let rest = members.placement.owners(target.ring_key()).take(MOST_OWNERS).skip(1);
+            let rest = members.placement.owners(target.ring_key()).take(MAX_OWNERS).skip(1);
             rest.map(|owner| members.members[owner].url().clone()).collect::<Vec<_>>()
         });
         Box::new(first.into_iter().chain(rest.flatten()))
@@ -148,7 +149,7 @@ impl Pool {
 }
 
 /// Maximum number of owners that one request tries in a large pool.
-const MOST_OWNERS: usize = 16;
+const MAX_OWNERS: usize = 16;
 
 #[cfg(test)]
 mod tests;

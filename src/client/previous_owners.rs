@@ -14,14 +14,14 @@ use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 
 /// Maximum number of remembered changes.
-const MOST_CHANGES: usize = 4;
+const MAX_CHANGES: usize = 4;
 
 /// Maximum number of remembered purges. One more clears all previous owners.
-const MOST_PURGES: usize = 64;
+const MAX_PURGES: usize = 64;
 
 /// The members before recent changes, and the purges since then.
 #[derive(Debug, Default)]
-pub(crate) struct Former {
+pub(crate) struct PreviousOwners {
     is_any: AtomicBool,
     state: Mutex<State>,
 }
@@ -31,7 +31,7 @@ struct State {
     /// Oldest first.
     changes: VecDeque<Change>,
     /// Previous owners that did not respond since the last change.
-    gone: Vec<PeerUrl>,
+    unresponsive: Vec<PeerUrl>,
 }
 
 #[derive(Debug)]
@@ -47,12 +47,12 @@ struct Change {
 impl State {
     /// Adds a change; returns the expired changes, to be dropped outside the lock.
     fn remember(&mut self, members: Arc<Members>, until: Option<Instant>, now: Instant) -> Vec<Change> {
-        self.gone.clear();
+        self.unresponsive.clear();
         let mut before = self.take_overdue(now);
         if until.is_some_and(|until| until <= now) {
             return before;
         }
-        if self.changes.len() == MOST_CHANGES {
+        if self.changes.len() == MAX_CHANGES {
             before.extend(self.changes.pop_front());
         }
         self.changes.push_back(Change { members, until, purges: Vec::new() });
@@ -70,7 +70,7 @@ impl State {
         if self.purges().any(|before| before == purge) {
             return true;
         }
-        let has_room = !purge.is_of_all() && self.purges().count() < MOST_PURGES;
+        let has_room = !purge.is_of_all() && self.purges().count() < MAX_PURGES;
         if has_room && let Some(last) = self.changes.back_mut() {
             last.purges.push(purge.clone());
         }
@@ -89,11 +89,11 @@ impl State {
         }
         let owners = self.changes.iter().rev().filter_map(|change| change.members.owner(target));
         let owner = { owners }.find(|owner| may_be_asked(owner))?;
-        (!self.gone.contains(owner)).then(|| owner.clone())
+        (!self.unresponsive.contains(owner)).then(|| owner.clone())
     }
 }
 
-impl Former {
+impl PreviousOwners {
     /// Remembers these members for the time `handover`.
     pub(super) fn remember(&self, members: Arc<Members>, handover: Duration, now: Instant) {
         let mut state = self.state.lock();
@@ -143,8 +143,8 @@ impl Former {
     /// Records that this previous owner did not respond.
     pub(crate) fn is_gone(&self, peer: &PeerUrl) {
         let mut state = self.state.lock();
-        if !state.changes.is_empty() && !state.gone.contains(peer) {
-            state.gone.push(peer.clone());
+        if !state.changes.is_empty() && !state.unresponsive.contains(peer) {
+            state.unresponsive.push(peer.clone());
         }
     }
 }

@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 
 use super::client::Client;
 use super::dispatch::reason;
-use super::fan_out::side_by_side;
+use super::fan_out::fan_out;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
@@ -72,13 +72,13 @@ impl Client {
 
     fn purge_each(&self, peers: &[PeerUrl], purge: &Purge) -> Vec<PeerPurged> {
         let deadline = Deadline::within(self.inner.options.purge_timeout);
-        let purged = side_by_side(peers, |peer| self.purge_peer(peer, purge, deadline));
+        let purged = fan_out(peers, |peer| self.purge_peer(peer, purge, deadline));
         let mut purged: Vec<_> = purged.into_iter().map(|(_, purged)| purged).collect();
         // With a single peer, no response in its near cache can come from a peer that purged later.
         if peers.len() > 1 {
             let done = purged.iter().filter(|peer| peer.result.is_ok()).map(|peer| peer.peer.clone());
             let done: Vec<_> = done.collect();
-            for (peer, forgot) in side_by_side(&done, |peer| self.forget_near_at(peer, purge, deadline)) {
+            for (peer, forgot) in fan_out(&done, |peer| self.clear_near_cache_at(peer, purge, deadline)) {
                 // Its near cache may still hold a purged response.
                 if let Err(error) = forgot
                     && let Some(purged) = purged.iter_mut().find(|purged| purged.peer == peer)
@@ -95,24 +95,25 @@ impl Client {
 
     /// Purges one peer's own cache, and compares its list of members with this client's.
     fn purge_peer(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> PeerPurged {
-        let mut answer = self.ask_to_purge(peer, purge, Scope::Own, deadline);
+        let mut answer = self.send_purge(peer, purge, Scope::Own, deadline);
         let other = answer.as_mut().ok().and_then(|answer| protocol::take_members(answer.headers_mut()));
         if let Some(members) = other {
-            self.inner.disagreements.note(peer, members, &self.inner.pool, Instant::now());
+            self.inner.ring_mismatches.note(peer, members, &self.inner.pool, Instant::now());
         }
-        let mut purged = PeerPurged::new(peer.clone(), answer.and_then(|answer| own_share(peer, answer)));
+        let mut purged =
+            PeerPurged::new(peer.clone(), answer.and_then(|answer| own_share_report(peer, answer)));
         purged.knows_other_pool = other.is_some();
         purged
     }
 
     /// Clears the near cache of one peer that has purged its own cache.
-    fn forget_near_at(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> Result<()> {
-        let response = self.ask_to_purge(peer, purge, Scope::Near, deadline)?;
+    fn clear_near_cache_at(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> Result<()> {
+        let response = self.send_purge(peer, purge, Scope::Near, deadline)?;
         // Peers of older releases reject the second round with 400.
         if response.status() == StatusCode::BAD_REQUEST {
             return Ok(());
         }
-        let response = told(peer, response)?;
+        let response = accepted(peer, response)?;
         if !response.status().is_success() {
             let text = format!(
                 "the peer did not clear its near cache: it responds with status {}",
@@ -123,7 +124,7 @@ impl Client {
         Ok(())
     }
 
-    fn ask_to_purge(
+    fn send_purge(
         &self,
         peer: &PeerUrl,
         purge: &Purge,
@@ -143,14 +144,14 @@ impl Client {
             Hop { members, ..Hop::default() }.put(request.headers_mut());
         }
         request.extensions_mut().insert(deadline);
-        self.inner.show_operator_token(&mut request);
+        self.inner.add_operator_token(&mut request);
         self.inner.transport.round_trip(request).map_err(|error| error.with_peer(peer))
     }
 }
 
 /// Reads a peer's report of what it purged from its own cache.
-fn own_share(peer: &PeerUrl, response: Response<Body>) -> Result<Purged> {
-    let response = told(peer, response)?;
+fn own_share_report(peer: &PeerUrl, response: Response<Body>) -> Result<Purged> {
+    let response = accepted(peer, response)?;
     let bad = |text: String| Error::new(ErrorKind::BadResponse, text).with_peer(peer);
     if response.status() != StatusCode::OK {
         return Err(bad(format!(
@@ -164,7 +165,7 @@ fn own_share(peer: &PeerUrl, response: Response<Body>) -> Result<Purged> {
 }
 
 /// Returns the response, or the failure that the peer reports in it.
-fn told(peer: &PeerUrl, response: Response<Body>) -> Result<Response<Body>> {
+fn accepted(peer: &PeerUrl, response: Response<Body>) -> Result<Response<Body>> {
     match protocol::failure(response.headers()) {
         Some(kind) => Err(Error::new(kind, reason(response.into_body())).told_by_peer(peer)),
         None => Ok(response),

@@ -11,12 +11,12 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use log::debug;
 
-use super::announced_digest::is_announced;
+use super::announced_digest::has_announced_digest;
 use super::answer::{Answer, AnsweredBy};
-use super::buffering::LEAST_RATE;
+use super::buffering::MIN_RATE;
 use super::circuit_breaker::Evidence;
 use super::inner::{Fallback, Inner};
-use super::replayable_request::{Repeatable, ReplayableRequest};
+use super::replayable_request::{ReplayableBody, ReplayableRequest};
 use crate::base::error::{Cause, Error, ErrorKind, redacted};
 use crate::message::body::Body;
 use crate::message::header::date;
@@ -26,7 +26,7 @@ use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::Endpoint;
 
 /// Maximum number of attempts to continue one body.
-const MOST_RESUMES: u32 = 3;
+const MAX_RESUMES: u32 = 3;
 
 /// Time over which the rate of a body is measured.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
@@ -36,48 +36,53 @@ const RATE_WINDOW: Duration = Duration::from_millis(500);
 const STRONG_AFTER: Duration = Duration::from_secs(60);
 
 /// Returns a response whose body records failures of its peer and continues from another peer if possible.
-pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<ReplayableRequest>, answer: Answer) -> Response<Body> {
+pub(super) fn resumable(
+    inner: &Arc<Inner>,
+    replayable: &Arc<ReplayableRequest>,
+    answer: Answer,
+) -> Response<Body> {
     let Answer { response, from: Some(from) } = answer else { return answer.response };
     // A body in memory cannot break off.
     if response.body().as_bytes().is_some() {
         return response;
     }
     let (parts, body) = response.into_parts();
-    let way = Way::of(asked, parts.status, &parts.headers, &body);
-    from.exchange().set_may_be_repeated(way.is_some());
+    let identity = BodyIdentity::of(replayable, parts.status, &parts.headers, &body);
+    from.exchange().set_may_be_repeated(identity.is_some());
     let rate = Rate { waited: from.waited, bytes: 0 };
-    let rest = way.map(|way| Rest { way, left: MOST_RESUMES, failed: Vec::new() });
-    let body = body.read_through(|body| Watched {
+    let rest =
+        identity.map(|identity| Continuation { identity, attempts_left: MAX_RESUMES, failed: Vec::new() });
+    let body = body.read_through(|body| ResumableBody {
         body,
         from: Some(from),
         inner: Arc::clone(inner),
-        asked: Arc::clone(asked),
+        replayable: Arc::clone(replayable),
         offset: 0,
         rest,
         rate,
-        is_checked: is_announced(&parts.extensions),
+        is_checked: has_announced_digest(&parts.extensions),
     });
     Response::from_parts(parts, body)
 }
 
 /// A body from a peer, which another peer can continue.
-struct Watched {
+struct ResumableBody {
     body: Body,
     /// `None` after the end of the body: the exchange is over.
     from: Option<AnsweredBy>,
     inner: Arc<Inner>,
-    asked: Arc<ReplayableRequest>,
+    replayable: Arc<ReplayableRequest>,
     offset: u64,
-    rest: Option<Rest>,
+    rest: Option<Continuation>,
     rate: Rate,
     /// Whether the reader of this body verifies its digest.
     is_checked: bool,
 }
 
 /// How another peer can continue a body.
-struct Rest {
-    way: Way,
-    left: u32,
+struct Continuation {
+    identity: BodyIdentity,
+    attempts_left: u32,
     /// Peers that broke off, or that have another body.
     failed: Vec<PeerUrl>,
 }
@@ -97,18 +102,18 @@ impl Rate {
         if self.waited < RATE_WINDOW {
             return false;
         }
-        let is_slow = (self.bytes as f64) < LEAST_RATE * self.waited.as_secs_f64();
+        let is_slow = (self.bytes as f64) < MIN_RATE * self.waited.as_secs_f64();
         *self = Self::default();
         is_slow
     }
 }
 
-impl Read for Watched {
+impl Read for ResumableBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let failed = match self.read_once(buffer) {
                 Ok(0) if !buffer.is_empty() => {
-                    self.ended();
+                    self.finish();
                     return Ok(0);
                 }
                 Ok(count) => {
@@ -116,9 +121,9 @@ impl Read for Watched {
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-                Err(error) => self.about(Error::from(error)),
+                Err(error) => self.with_context(Error::from(error)),
             };
-            if !self.goes_on(&failed) {
+            if !self.resume(&failed) {
                 self.rest = None;
                 return Err(failed.into());
             }
@@ -126,68 +131,69 @@ impl Read for Watched {
     }
 }
 
-impl Watched {
+impl ResumableBody {
     fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let exchange = self.from.as_ref().map(AnsweredBy::exchange);
         if let Some(exchange) = exchange {
-            exchange.wait();
+            exchange.start_waiting();
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         let read = self.body.read(buffer);
         if let Some(exchange) = exchange {
-            exchange.has_come();
+            exchange.stop_waiting();
         }
         let count = read?;
         // A peer that has the whole body can send it at once; a body that cannot be continued is not cut off
         // for being slow.
         let is_judged = self.rest.is_some() && self.from.as_ref().is_some_and(|from| from.is_stored);
-        let is_at_end = self
-            .rest
-            .as_ref()
-            .is_some_and(|rest| rest.way.length.is_some_and(|length| length <= self.offset + count as u64));
-        if is_judged && count > 0 && !is_at_end && self.rate.is_too_slow(begun.elapsed(), count) {
+        let is_at_end = self.rest.as_ref().is_some_and(|rest| {
+            rest.identity.length.is_some_and(|length| length <= self.offset + count as u64)
+        });
+        if is_judged && count > 0 && !is_at_end && self.rate.is_too_slow(started.elapsed(), count) {
             return Err(Error::new(ErrorKind::Timeout, "the body arrives too slowly").into());
         }
         Ok(count)
     }
 
-    fn ended(&mut self) {
+    fn finish(&mut self) {
         if let Some(from) = self.from.take().filter(|_| !self.is_checked) {
-            self.inner.peers.note(from.peer(), Evidence::Whole, from.exchange().ticket);
+            self.inner.peers.record(from.peer(), Evidence::BodyComplete, from.exchange().epoch);
         }
     }
 
-    fn about(&self, error: Error) -> Error {
+    fn with_context(&self, error: Error) -> Error {
         match &self.from {
-            Some(from) => {
-                from.exchange().failed(error).with_url(&self.asked.target).with_peer(&from.peer().url)
-            }
-            None => error.with_url(&self.asked.target),
+            Some(from) => from
+                .exchange()
+                .explain_failure(error)
+                .with_url(&self.replayable.target)
+                .with_peer(&from.peer().url),
+            None => error.with_url(&self.replayable.target),
         }
     }
 
     /// Continues the body from another peer. Returns `false` if that is not possible.
-    fn goes_on(&mut self, error: &Error) -> bool {
+    fn resume(&mut self, error: &Error) -> bool {
         // The caller no longer waits, which is not the peer's failure.
-        if self.asked.is_over() {
+        if self.replayable.is_abandoned() {
             return false;
         }
         let Some(rest) = &mut self.rest else {
-            self.tell_broken(error);
+            self.record_broken_body(error);
             return false;
         };
         // The body is already complete.
-        if rest.way.length == Some(self.offset) {
+        if rest.identity.length == Some(self.offset) {
             return false;
         }
         if let Some(from) = &self.from {
             rest.failed.push(from.peer().url.clone());
         }
-        let Some((body, from)) = rest.go_on(&self.inner, &self.asked, self.offset, error) else {
+        let Some((body, from)) = rest.fetch_rest(&self.inner, &self.replayable, self.offset, error) else {
             return false;
         };
         // Another peer has the body, so the failure was this peer's fault.
-        self.tell_broken(error);
+        self.record_broken_body(error);
         if let Some(from) = &from {
             from.exchange().set_may_be_repeated(true);
         }
@@ -195,39 +201,40 @@ impl Watched {
         true
     }
 
-    fn tell_broken(&self, error: &Error) {
+    fn record_broken_body(&self, error: &Error) {
         if let Some(from) = self.from.as_ref().filter(|_| error.cause() != Some(Cause::Silent)) {
-            let sign = self.inner.broken(&self.asked);
-            self.inner.peers.told(from.peer(), sign, from.exchange().ticket, error);
+            let evidence = self.inner.broken_body_evidence(&self.replayable);
+            self.inner.peers.record_error(from.peer(), evidence, from.exchange().epoch, error);
         }
     }
 }
 
-impl Rest {
+impl Continuation {
     /// Requests the body from this offset on from other peers.
-    fn go_on(
+    fn fetch_rest(
         &mut self,
         inner: &Arc<Inner>,
-        asked: &ReplayableRequest,
+        replayable: &ReplayableRequest,
         offset: u64,
         error: &Error,
     ) -> Option<(Body, Option<AnsweredBy>)> {
-        let mut parts = asked.parts.clone();
-        self.way.ask_for_the_rest(offset, &mut parts.headers);
-        while let Some(left) = self.left.checked_sub(1) {
-            self.left = left;
-            let asked = Arc::new(ReplayableRequest {
-                target: asked.target.clone(),
+        let mut parts = replayable.parts.clone();
+        self.identity.request_rest(offset, &mut parts.headers);
+        while let Some(attempts_left) = self.attempts_left.checked_sub(1) {
+            self.attempts_left = attempts_left;
+            let replayable = Arc::new(ReplayableRequest {
+                target: replayable.target.clone(),
                 parts: parts.clone(),
-                body: Repeatable::Bytes(bytes::Bytes::new()),
-                but_not: self.failed.clone(),
+                body: ReplayableBody::Bytes(bytes::Bytes::new()),
+                excluded: self.failed.clone(),
             });
-            let Answer { response, from } = inner.send(&asked, Endpoint::Proxy, &Fallback::Chosen).ok()?;
+            let Answer { response, from } =
+                inner.send(&replayable, Endpoint::Proxy, &Fallback::Configured).ok()?;
             let (head, mut body) = response.into_parts();
-            let before = self.way.before_the_rest(offset, head.status, &head.headers);
-            if before.is_some_and(|before| is_skipped(&mut body, before)) {
+            let before = self.identity.bytes_before_rest(offset, head.status, &head.headers);
+            if before.is_some_and(|before| skip(&mut body, before)) {
                 inner.counters.resumed_bodies.count();
-                let url = redacted(asked.target.as_str());
+                let url = redacted(replayable.target.as_str());
                 debug!("{url} continues from another peer at byte {offset} after: {error}");
                 return Some((body, from));
             }
@@ -240,20 +247,25 @@ impl Rest {
 
 /// What identifies the bytes of a response, so that another peer can continue them.
 #[derive(Debug)]
-struct Way {
+struct BodyIdentity {
     field: HeaderName,
     validator: HeaderValue,
     length: Option<u64>,
 }
 
-impl Way {
+impl BodyIdentity {
     /// Returns `None` if the response has no strong validator, or is not a complete 200 response to a plain
     /// GET.
-    fn of(asked: &ReplayableRequest, status: StatusCode, headers: &HeaderMap, body: &Body) -> Option<Self> {
-        let is_whole = asked.parts.method == Method::GET
-            && asked.body.is_empty()
+    fn of(
+        replayable: &ReplayableRequest,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &Body,
+    ) -> Option<Self> {
+        let is_whole = replayable.parts.method == Method::GET
+            && replayable.body.is_empty()
             && status == StatusCode::OK
-            && !asked.parts.headers.contains_key(RANGE)
+            && !replayable.parts.headers.contains_key(RANGE)
             && body.end_is_proven();
         if !is_whole {
             return None;
@@ -262,7 +274,7 @@ impl Way {
         Some(Self { field, validator, length: body.length().or_else(|| length(headers)) })
     }
 
-    fn ask_for_the_rest(&self, offset: u64, headers: &mut HeaderMap) {
+    fn request_rest(&self, offset: u64, headers: &mut HeaderMap) {
         // The conditions led to this response; they must not apply to the rest.
         for name in [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
             headers.remove(name);
@@ -274,7 +286,7 @@ impl Way {
 
     /// Returns how many bytes of this response precede the offset: zero, or all bytes before it if the origin
     /// does not support ranges and sends the whole body again. `None` if the bytes may differ.
-    fn before_the_rest(&self, offset: u64, status: StatusCode, headers: &HeaderMap) -> Option<u64> {
+    fn bytes_before_rest(&self, offset: u64, status: StatusCode, headers: &HeaderMap) -> Option<u64> {
         if headers.get(&self.field) != Some(&self.validator) {
             return None;
         }
@@ -301,7 +313,7 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Skips this many bytes; returns whether they were there.
-fn is_skipped(body: &mut Body, bytes: u64) -> bool {
+fn skip(body: &mut Body, bytes: u64) -> bool {
     bytes == 0 || io::copy(&mut body.take(bytes), &mut io::sink()).is_ok_and(|count| count == bytes)
 }
 

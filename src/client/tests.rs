@@ -21,7 +21,7 @@ use crate::pool::protocol;
 
 const URL: &str = "http://origin/a";
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const MAX_WAIT: Duration = Duration::from_secs(20);
 
 type Script = Box<dyn Fn(&Request<Body>) -> Result<Response<Body>> + Send + Sync>;
 
@@ -101,7 +101,7 @@ fn pool_of(peers: &[&str], with: impl FnOnce(ClientBuilder) -> ClientBuilder) ->
         .pool(peers.iter().copied())
         .transport(scripted.clone())
         .clock(Arc::clone(&clock))
-        .without_collecting()
+        .without_buffering()
         .jitter(Box::new(|| 1.0));
     let client = with(builder).build().unwrap();
     let ring = crate::pool::ring::Ring::new(peers.iter().copied());
@@ -123,7 +123,7 @@ impl Pool {
         let url = format!("http://{}", self.owners[owner]).parse().unwrap();
         let peers = &self.client.inner.peers;
         let error = Error::new(ErrorKind::Unreachable, "broken");
-        peers.told(&peers.of(&url), Evidence::Failed, Epoch::default(), &error);
+        peers.record_error(&peers.entry(&url), Evidence::Failed, Epoch::default(), &error);
     }
 
     /// Sends a request with this much time left.
@@ -142,7 +142,7 @@ impl Pool {
 fn wait_until(is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "it does not come");
+        assert!(begun.elapsed() < MAX_WAIT, "it does not come");
         std::thread::yield_now();
     }
 }
@@ -160,7 +160,7 @@ impl Gate {
     }
 
     fn wait(&self) {
-        self.inner.1.wait_while_for(&mut self.inner.0.lock(), |is_open| !*is_open, PATIENCE);
+        self.inner.1.wait_while_for(&mut self.inner.0.lock(), |is_open| !*is_open, MAX_WAIT);
     }
 }
 
@@ -545,7 +545,7 @@ fn silent_peer_is_given_up_and_marked() {
     pool.scripted.script(&pool.owners[0], silent(gone));
     let begun = Instant::now();
     assert_eq!(pool.get(), pool.owners[1]);
-    assert!(begun.elapsed() >= exchange::LATE && begun.elapsed() < 3 * exchange::LATE);
+    assert!(begun.elapsed() >= exchange::LATE_AFTER && begun.elapsed() < 3 * exchange::LATE_AFTER);
     wait_until(|| pool.state(0) == PeerState::Down);
     assert_eq!(pool.client.counts().probes, 2);
     // A request that is not idempotent fails once the peer is marked.

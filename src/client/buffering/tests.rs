@@ -28,14 +28,14 @@ fn sent(text: &[u8]) -> Response<Body> {
     response
 }
 
-fn beside(response: Response<Body>, patience: Duration) -> Result<Response<Body>> {
-    collect_beside(response, &Helpers::new(1), &Cancellation::new(), patience)
+fn on_helper(response: Response<Body>, patience: Duration) -> Result<Response<Body>> {
+    buffer_on_helper(response, &Helpers::new(1), &Cancellation::new(), patience)
 }
 
 #[test]
 fn body_that_arrives_in_time_is_in_memory() {
     let long = Duration::from_secs(20);
-    for response in [collect(sent(b"abc"), long).unwrap(), beside(sent(b"abc"), long).unwrap()] {
+    for response in [buffer(sent(b"abc"), long).unwrap(), on_helper(sent(b"abc"), long).unwrap()] {
         assert_eq!(response.body().as_bytes().map(|bytes| &bytes[..]), Some(&b"abc"[..]));
     }
 }
@@ -43,7 +43,7 @@ fn body_that_arrives_in_time_is_in_memory() {
 #[test]
 fn slow_body_is_returned_while_it_arrives() {
     let (sender, response) = scene();
-    let mut body = beside(response, Duration::ZERO).unwrap().into_body();
+    let mut body = on_helper(response, Duration::ZERO).unwrap().into_body();
     assert_eq!((body.length(), body.as_bytes()), (Some(3), None));
     let mut piece = [0; 8];
     for byte in b"abc" {
@@ -52,7 +52,7 @@ fn slow_body_is_returned_while_it_arrives() {
     }
     drop(sender);
     assert_eq!(body.read(&mut piece).unwrap(), 0);
-    let whole = collect(sent(b"abc"), Duration::ZERO).unwrap().into_body();
+    let whole = buffer(sent(b"abc"), Duration::ZERO).unwrap().into_body();
     assert_eq!((whole.length(), whole.as_bytes()), (Some(3), None));
     assert_eq!(whole.into_text().unwrap(), "abc");
 }
@@ -62,10 +62,10 @@ fn early_failure_fails_the_request_and_a_late_one_the_body() {
     let cut = || Err(Error::new(ErrorKind::IncompleteBody, "cut").into());
     let (sender, response) = scene();
     sender.send(cut()).unwrap();
-    let error = beside(response, Duration::from_secs(20)).unwrap_err();
+    let error = on_helper(response, Duration::from_secs(20)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::IncompleteBody);
     let (sender, response) = scene();
-    let body = beside(response, Duration::ZERO).unwrap().into_body();
+    let body = on_helper(response, Duration::ZERO).unwrap().into_body();
     sender.send(cut()).unwrap();
     assert_eq!(body.into_bytes().unwrap_err().kind(), ErrorKind::IncompleteBody);
 }
@@ -74,6 +74,6 @@ fn early_failure_fails_the_request_and_a_late_one_the_body() {
 fn dropped_body_cancels_the_exchange() {
     let (_sender, response) = scene();
     let cancellation = Cancellation::new();
-    drop(collect_beside(response, &Helpers::new(1), &cancellation, Duration::ZERO).unwrap());
+    drop(buffer_on_helper(response, &Helpers::new(1), &cancellation, Duration::ZERO).unwrap());
     assert!(cancellation.is_cancelled());
 }

@@ -10,7 +10,7 @@ impl ClientBuilder {
     /// without a connection, the client also tries the next owner. Default: 2 seconds.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.connect_timeout(timeout);
-        self.options.hop = timeout;
+        self.options.connect_timeout = timeout;
         self
     }
 

@@ -5,11 +5,11 @@ fn exchange() -> Exchange {
     let peer = Arc::new(PeerEntry::new("http://p:1".parse().unwrap(), CircuitBreaker::default()));
     Exchange {
         peer,
-        ticket: Epoch::default(),
+        epoch: Epoch::default(),
         cancellation: Cancellation::new(),
-        epoch: Instant::now(),
+        begun: Instant::now(),
         waiting_since: AtomicU64::new(0),
-        asked_at: AtomicU64::new(0),
+        alive_at: AtomicU64::new(0),
         head_by: AtomicU64::new(0),
         may_be_repeated: AtomicBool::new(true),
         given_up: AtomicU8::new(0),
@@ -19,19 +19,19 @@ fn exchange() -> Exchange {
 #[test]
 fn exchange_is_due_a_second_after_the_wait_or_the_last_probe() {
     let exchange = exchange();
-    let after = |micros| Some(exchange.epoch + Duration::from_micros(micros));
+    let after = |micros| Some(exchange.begun + Duration::from_micros(micros));
     assert_eq!((exchange.due(), exchange.is_late(u64::MAX)), (None, false));
     exchange.waiting_since.store(5, Ordering::Relaxed);
     assert_eq!(
         (exchange.due(), exchange.is_late(1_000_004), exchange.is_late(1_000_005)),
         (after(1_000_005), false, true)
     );
-    exchange.asked_at.store(1_500_000, Ordering::Relaxed);
+    exchange.alive_at.store(1_500_000, Ordering::Relaxed);
     assert_eq!(exchange.due(), after(2_500_000));
     exchange.head_by.store(2_000_000, Ordering::Relaxed);
-    assert_eq!((exchange.due(), exchange.is_out_of_time(1_999_999)), (after(2_000_000), false));
-    exchange.has_head();
-    assert_eq!((exchange.due(), exchange.is_out_of_time(u64::MAX)), (None, false));
+    assert_eq!((exchange.due(), exchange.is_timed_out(1_999_999)), (after(2_000_000), false));
+    exchange.receive_head();
+    assert_eq!((exchange.due(), exchange.is_timed_out(u64::MAX)), (None, false));
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn failure_reports_why_the_exchange_was_given_up() {
     for (why, kind, cause) in [
         (0, ErrorKind::Io, None),
         (SILENT, ErrorKind::Timeout, Some(Cause::Silent)),
-        (OUT_OF_TIME, ErrorKind::Timeout, None),
+        (TIMED_OUT, ErrorKind::Timeout, None),
     ] {
         let exchange = exchange();
         if why > 0 {
@@ -48,7 +48,7 @@ fn failure_reports_why_the_exchange_was_given_up() {
             exchange.give_up(3 - why);
             assert!(exchange.cancellation.is_cancelled());
         }
-        let error = exchange.failed(broken());
+        let error = exchange.explain_failure(broken());
         assert_eq!((error.kind(), error.cause()), (kind, cause));
     }
 }

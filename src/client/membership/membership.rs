@@ -58,7 +58,7 @@ pub struct Membership {
 }
 
 /// Minimum time between two readings, so that the thread does not use a whole core.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The result of [`Membership::poll`].
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl Membership {
         match self.read(now, self.settle) {
             Ok(polled) => polled,
             Err(error) => {
-                if self.failures.is_news(&error.to_string()) {
+                if self.failures.record(&error.to_string()) {
                     warn!("the pool stays as it is: {error}");
                 }
                 Polled::Failed(error)
@@ -165,8 +165,7 @@ impl Membership {
         let interval = self.interval.unwrap_or_else(|| self.source.interval());
         let interval = if self.settling.is_waiting() { interval.min(self.settle) } else { interval };
         // If the clock was set back, the age is unknown: read now.
-        now.duration_since(last)
-            .map_or(Duration::ZERO, |age| interval.max(SHORTEST_INTERVAL).saturating_sub(age))
+        now.duration_since(last).map_or(Duration::ZERO, |age| interval.max(MIN_INTERVAL).saturating_sub(age))
     }
 
     /// Reads the list now and applies it at once, without time to settle, because a caller vouches for it.
@@ -182,7 +181,7 @@ impl Membership {
             Ok(_) => Ok(MembershipChange::default()),
             Err(error) => {
                 // The caller gets this error, so that `poll` need not log it again.
-                self.failures.is_news(&error.to_string());
+                self.failures.record(&error.to_string());
                 Err(error)
             }
         }
@@ -190,21 +189,21 @@ impl Membership {
 
     fn read(&mut self, now: SystemTime, settle: Duration) -> Result<Polled> {
         self.last_reading = Some(now);
-        let read = match self.listed() {
+        let read = match self.read_list() {
             Ok(read) => read,
             Err(error) => {
-                self.settling.start_over();
+                self.settling.reset();
                 return Err(error);
             }
         };
         let pool = self.client.members();
-        let polled = match self.settling.seen(read, &pool, settle, now) {
+        let polled = match self.settling.observe(read, &pool, settle, now) {
             Decision::Same => Polled::Same,
             // A later reading may still fail, so that earlier failures are not over yet.
             Decision::Wait => return Ok(Polled::Settling),
-            Decision::Swap(list) => self.swap(&pool, list)?.map_or(Polled::Same, Polled::Changed),
+            Decision::Replace(list) => self.replace_pool(&pool, list)?.map_or(Polled::Same, Polled::Changed),
         };
-        if self.failures.end() {
+        if self.failures.clear() {
             info!("the list of peers can be read again");
         }
         Ok(polled)
@@ -212,7 +211,7 @@ impl Membership {
 
     /// Reads the list and returns it sorted, without duplicates; `None` if it is unchanged since the last
     /// reading.
-    fn listed(&mut self) -> Result<Option<Vec<Member>>> {
+    fn read_list(&mut self) -> Result<Option<Vec<Member>>> {
         let source = AssertUnwindSafe(&mut self.source);
         // A panic in a custom `Discovery` must not end the thread.
         let read = catch_unwind(move || { source }.read())
@@ -226,10 +225,10 @@ impl Membership {
     }
 
     /// Replaces the pool, unless changes have been forbidden.
-    fn swap(&self, pool: &[Member], list: Vec<Member>) -> Result<Option<MembershipChange>> {
+    fn replace_pool(&self, pool: &[Member], list: Vec<Member>) -> Result<Option<MembershipChange>> {
         let change = MembershipChange::between(pool, &list);
         let count = list.len();
-        let is_without_us =
+        let unlisted_self =
             self.self_url.as_ref().filter(|own| !list.iter().any(|member| member.url() == *own));
         {
             // The only custom code called under the lock is the hash function of the ring, which is pure.
@@ -240,7 +239,7 @@ impl Membership {
             self.client.set_members(list)?;
         }
         info!("the pool has {count} members now; {change}");
-        if let Some(own) = is_without_us {
+        if let Some(own) = unlisted_self {
             warn!("this peer ({own}) is not in the new list of peers: it keeps serving but owns no URLs");
         }
         Ok(Some(change))

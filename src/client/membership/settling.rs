@@ -21,13 +21,13 @@ pub(super) enum Decision {
     /// The list differs, but has not been stable for long enough.
     Wait,
     /// The list has been stable for long enough.
-    Swap(Vec<Member>),
+    Replace(Vec<Member>),
 }
 
 impl Settling {
     /// Decides about a list that was just read. The list must be sorted as the pool is. `None` means that it
     /// is unchanged since the last reading.
-    pub(super) fn seen(
+    pub(super) fn observe(
         &mut self,
         read: Option<Vec<Member>>,
         pool: &[Member],
@@ -47,14 +47,14 @@ impl Settling {
             _ => now,
         };
         if now.duration_since(since).is_ok_and(|age| age >= settle) {
-            return Decision::Swap(list);
+            return Decision::Replace(list);
         }
         self.candidate = Some((list, since));
         Decision::Wait
     }
 
     /// Restarts the waiting time after a failed reading.
-    pub(super) fn start_over(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.candidate = None;
     }
 

@@ -20,7 +20,7 @@ use crate::pool::discovery::MembershipChange;
 #[must_use = "the pool follows its list until this is dropped"]
 pub struct MembershipWatcher {
     /// Dropping the sender ends the thread.
-    asks: Sender<Ask>,
+    requests: Sender<RefreshRequest>,
     may_change: Arc<Mutex<bool>>,
 }
 
@@ -38,21 +38,21 @@ impl Membership {
 }
 
 /// A request to read the list now; `answer` receives the result if the caller waits for it.
-struct Ask {
+struct RefreshRequest {
     answer: Option<SyncSender<Result<MembershipChange>>>,
 }
 
 impl MembershipWatcher {
     pub(super) fn start(membership: Membership, may_change: Arc<Mutex<bool>>) -> Result<Self> {
-        let (asks, asked) = mpsc::channel();
+        let (requests, receiver) = mpsc::channel();
         thread::Builder::new()
             .name("forwardcache-members".to_owned())
-            .spawn(move || keep(membership, &asked))
+            .spawn(move || run(membership, &receiver))
             .map_err(|error| {
                 Error::new(ErrorKind::Io, "cannot start the thread that watches the list of peers")
                     .with_source(error)
             })?;
-        Ok(Self { asks, may_change })
+        Ok(Self { requests, may_change })
     }
 
     /// Has the thread read the list now, and returns the result of [`Membership::refresh`].
@@ -63,14 +63,14 @@ impl MembershipWatcher {
     pub fn refresh(&self) -> Result<MembershipChange> {
         let (answer, answered) = mpsc::sync_channel(1);
         let has_ended = || Error::new(ErrorKind::Io, "the thread that watches the pool has ended");
-        self.asks.send(Ask { answer: Some(answer) }).map_err(|_| has_ended())?;
+        self.requests.send(RefreshRequest { answer: Some(answer) }).map_err(|_| has_ended())?;
         answered.recv().map_err(|_| has_ended())?
     }
 
     /// Has the thread read the list soon, without waiting, for callers that must not block, such as a signal
     /// handler thread. A failure is logged as an error.
     pub fn refresh_soon(&self) {
-        if self.asks.send(Ask { answer: None }).is_err() {
+        if self.requests.send(RefreshRequest { answer: None }).is_err() {
             error!("the thread that watches the pool has ended");
         }
     }
@@ -90,21 +90,21 @@ impl fmt::Debug for MembershipWatcher {
 }
 
 /// The loop of the thread.
-fn keep(mut membership: Membership, asked: &Receiver<Ask>) {
+fn run(mut membership: Membership, requests: &Receiver<RefreshRequest>) {
     loop {
-        match asked.recv_timeout(membership.until_due(SystemClock.now())) {
+        match requests.recv_timeout(membership.until_due(SystemClock.now())) {
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 membership.poll(SystemClock.now());
             }
-            Ok(Ask { answer: Some(answer) }) => {
+            Ok(RefreshRequest { answer: Some(answer) }) => {
                 // The caller may no longer wait.
                 let _ = answer.send(membership.refresh(SystemClock.now()));
             }
-            Ok(Ask { answer: None }) => match membership.refresh(SystemClock.now()) {
+            Ok(RefreshRequest { answer: None }) => match membership.refresh(SystemClock.now()) {
                 Ok(change) if change.is_empty() => info!("the list of peers was read again: {change}"),
                 Ok(_) => {}
-                Err(error) => error!("the pool stays as it is: {error}"),
+                Err(error) => error!("refresh failed, the pool stays as it is: {error}"),
             },
         }
     }

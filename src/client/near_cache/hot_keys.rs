@@ -26,7 +26,7 @@ const COUNT_BITS: u32 = 18;
 const ONE: u64 = 1 << 6;
 
 /// Maximum number of requests per window: a count must have room for twice as many.
-pub(crate) const MOST_REQUESTS: u32 = 2047;
+pub(crate) const MAX_REQUESTS: u32 = 2047;
 
 /// Minimum number of ticks per window; the maximum is twice as many.
 const TICKS_A_WINDOW: u64 = 256;
@@ -36,11 +36,11 @@ const TICKS: u64 = 1 << TICK_BITS;
 const FACTOR_BITS: u32 = 16;
 
 /// After this many ticks a count is zero: at least 8 windows, a factor of *e* to the power of -8.
-const FADED: u64 = 64 * 64;
+const DECAYED: u64 = 64 * 64;
 
 const BUCKET_BYTES: usize = size_of::<Bucket>();
-const FEWEST_BUCKETS: usize = 16;
-const MOST_BUCKETS: usize = 4096;
+const MIN_BUCKETS: usize = 16;
+const MAX_BUCKETS: usize = 4096;
 
 #[derive(Default)]
 #[repr(align(64))]
@@ -67,8 +67,8 @@ impl HotKeys {
     /// many requests in this window.
     pub(crate) fn new(bytes: u64, requests: u32, window: Duration) -> Self {
         let buckets = usize::try_from(bytes).unwrap_or(usize::MAX) / BUCKET_BYTES;
-        let buckets: u64 = 1 << buckets.clamp(FEWEST_BUCKETS, MOST_BUCKETS).ilog2();
-        let requests = requests.clamp(1, MOST_REQUESTS);
+        let buckets: u64 = 1 << buckets.clamp(MIN_BUCKETS, MAX_BUCKETS).ilog2();
+        let requests = requests.clamp(1, MAX_REQUESTS);
         let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
         let tick_bits = (window / TICKS_A_WINDOW).max(1).ilog2();
         let left = |ticks: usize| {
@@ -115,7 +115,7 @@ impl HotKeys {
         let bucket = &self.buckets[index].0;
         loop {
             let (counter, before) = self.counter(bucket, tag, tick);
-            let count = if before.tag() == tag { self.faded(before, tick) } else { 0 };
+            let count = if before.tag() == tag { self.decayed(before, tick) } else { 0 };
             let more = (count + ONE).min(2 * self.hot);
             let after = Counter::new(tag, tick, more);
             if before == after {
@@ -138,7 +138,7 @@ impl HotKeys {
         let mut least = 0;
         let mut least_count = u64::MAX;
         for (at, counter) in counters.iter().enumerate() {
-            let count = self.faded(*counter, tick);
+            let count = self.decayed(*counter, tick);
             if count < least_count {
                 (least, least_count) = (at, count);
             }
@@ -147,13 +147,13 @@ impl HotKeys {
     }
 
     /// Returns the decayed count.
-    fn faded(&self, counter: Counter, tick: u64) -> u64 {
+    fn decayed(&self, counter: Counter, tick: u64) -> u64 {
         let forth = tick.wrapping_sub(counter.tick()) % TICKS;
         let elapsed = forth.min(TICKS - forth);
         if elapsed == 0 {
             return counter.count();
         }
-        if elapsed >= FADED {
+        if elapsed >= DECAYED {
             return 0;
         }
         let (times, rest) = (elapsed / 64, elapsed % 64);

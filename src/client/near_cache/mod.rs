@@ -10,5 +10,5 @@ mod cache;
 mod hot_keys;
 mod options;
 
-pub(crate) use cache::{Near, NearParts};
+pub(crate) use cache::{NearCacheParts, NearHttpCache};
 pub use options::NearCache;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::hot_keys::MOST_REQUESTS;
+use super::hot_keys::MAX_REQUESTS;
 use crate::base::error::{Error, ErrorKind, Result};
 
 /// Options of a near cache: local copies of responses that a client or a peer often requests from other peers,
@@ -37,7 +37,7 @@ pub struct NearCache {
 }
 
 /// Minimum memory: with less, the counters would leave no room for copies.
-const FEWEST_BYTES: u64 = 32 << 10;
+const MIN_BYTES: u64 = 32 << 10;
 
 impl Default for NearCache {
     fn default() -> Self {
@@ -91,7 +91,7 @@ impl NearCache {
 
     /// Sets the memory unless it was set before; zero if this is too little for a near cache.
     pub(crate) fn or_memory(self, bytes: u64) -> Self {
-        let bytes = if bytes < FEWEST_BYTES { 0 } else { bytes };
+        let bytes = if bytes < MIN_BYTES { 0 } else { bytes };
         Self { memory: self.memory.or(Some(bytes)), ..self }
     }
 
@@ -107,15 +107,15 @@ impl NearCache {
     /// [`ErrorKind::BadOption`] for invalid options.
     pub(super) fn check(&self) -> Result<()> {
         let bad = |text: String| Err(Error::new(ErrorKind::BadOption, text));
-        if !(1..=MOST_REQUESTS).contains(&self.requests) {
+        if !(1..=MAX_REQUESTS).contains(&self.requests) {
             return bad(format!(
-                "invalid number of requests {} that make a URL hot: it must be from 1 to {MOST_REQUESTS}",
+                "invalid number of requests {} that make a URL hot: it must be from 1 to {MAX_REQUESTS}",
                 self.requests
             ));
         }
-        if (1..FEWEST_BYTES).contains(&self.bytes()) {
+        if (1..MIN_BYTES).contains(&self.bytes()) {
             return bad(format!(
-                "{} bytes are too few for a near cache: use at least {FEWEST_BYTES}, or 0 to turn it off",
+                "{} bytes are too few for a near cache: use at least {MIN_BYTES}, or 0 to turn it off",
                 self.bytes()
             ));
         }

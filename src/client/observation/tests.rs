@@ -16,7 +16,7 @@ fn told(kind: ErrorKind) -> Error {
 fn errors_are_classified() {
     use ErrorKind::*;
     use Mark::{Alive, Broken, Failed, Nothing};
-    use Next::{Nobody, Owner, OwnerOnBudget, OwnerOnce};
+    use Next::{Fail, Owner, OwnerOnBudget, OwnerOnce};
     use Observation as O;
     for (error, expected, mark, next) in [
         (error(Unreachable), O::Dead, Failed, Owner),
@@ -32,20 +32,20 @@ fn errors_are_classified() {
         (told(Unavailable), O::Busy, Alive, OwnerOnBudget),
         (told(Unauthorized), O::Misconfigured, Alive, Owner),
         (told(BadPeer), O::Misconfigured, Alive, Owner),
-        (error(BadResponse).because(Cause::Stranger), O::Stranger, Nothing, Owner),
+        (error(BadResponse).because(Cause::Stranger), O::NotAPeer, Nothing, Owner),
         (error(Tls).because(Cause::Trust), O::Untrusted, Nothing, Owner),
         (error(Io).because(Cause::Trust), O::Untrusted, Nothing, Owner),
-        (error(BadResponse).because(Cause::Limits), O::Oversized, Alive, Nobody),
+        (error(BadResponse).because(Cause::Limits), O::Oversized, Alive, Fail),
         (told(Unreachable), O::OriginFailed, Alive, OwnerOnce),
         (told(Timeout), O::OriginFailed, Alive, OwnerOnce),
         (told(BadResponse), O::OriginFailed, Alive, OwnerOnce),
         (told(IncompleteBody), O::OriginFailed, Alive, OwnerOnce),
-        (told(OriginBusy), O::BadRequest, Nothing, Nobody),
-        (told(Loop), O::BadRequest, Nothing, Nobody),
-        (told(Forbidden), O::BadRequest, Nothing, Nobody),
-        (error(BadUrl), O::BadRequest, Nothing, Nobody),
-        (error(BadRequest), O::BadRequest, Nothing, Nobody),
-        (error(BodyTooLarge), O::BadRequest, Nothing, Nobody),
+        (told(OriginBusy), O::BadRequest, Nothing, Fail),
+        (told(Loop), O::BadRequest, Nothing, Fail),
+        (told(Forbidden), O::BadRequest, Nothing, Fail),
+        (error(BadUrl), O::BadRequest, Nothing, Fail),
+        (error(BadRequest), O::BadRequest, Nothing, Fail),
+        (error(BodyTooLarge), O::BadRequest, Nothing, Fail),
     ] {
         let found = Observation::of(&error);
         let Consequence { mark: found_mark, next: found_next, .. } = found.consequence();
@@ -64,13 +64,13 @@ fn unmarked_server_error_is_from_another_program() {
         (404, false, false, false),
     ] {
         let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(is_strangers(status, is_marked, accepts), expected, "{status}");
+        assert_eq!(is_from_another_program(status, is_marked, accepts), expected, "{status}");
     }
 }
 
 #[test]
 fn all_attempts_take_as_long_as_one_and_a_connection() {
-    for (head_timeout, hop, elapsed, limit) in [
+    for (head_timeout, connect_timeout, elapsed, limit) in [
         (60, 10, 0, Some(60)),
         (60, 10, 10, Some(50)),
         (60, 10, 55, Some(10)),
@@ -79,9 +79,9 @@ fn all_attempts_take_as_long_as_one_and_a_connection() {
         (1, 10, 1, Some(1)),
         (1, 10, 2, None),
     ] {
-        let attempts = Attempts::new(true, head_timeout * SECOND, hop * SECOND);
+        let attempts = Attempts::new(true, head_timeout * SECOND, connect_timeout * SECOND);
         let found = attempts.next(elapsed * SECOND);
-        assert_eq!(found, limit.map(|limit| limit * SECOND), "{head_timeout} {hop} {elapsed}");
+        assert_eq!(found, limit.map(|limit| limit * SECOND), "{head_timeout} {connect_timeout} {elapsed}");
     }
 }
 
@@ -92,15 +92,15 @@ fn attempts(is_idempotent: bool) -> Attempts {
 #[test]
 fn failed_origin_is_tried_twice_and_a_busy_peer_spends_budget() {
     let mut one = attempts(true);
-    assert!(one.goes_on(&error(ErrorKind::Unreachable), true, || false));
+    assert!(one.record_error(&error(ErrorKind::Unreachable), true, || false));
     assert!(one.may_fetch_directly());
-    assert!(one.goes_on(&told(ErrorKind::Unreachable), true, || false));
-    assert!(!one.goes_on(&told(ErrorKind::Timeout), true, || false));
+    assert!(one.record_error(&told(ErrorKind::Unreachable), true, || false));
+    assert!(!one.record_error(&told(ErrorKind::Timeout), true, || false));
     assert!(!one.may_fetch_directly());
-    assert!(!attempts(true).goes_on(&told(ErrorKind::Unavailable), true, || false));
+    assert!(!attempts(true).record_error(&told(ErrorKind::Unavailable), true, || false));
     let mut busy = attempts(false);
-    assert!(busy.goes_on(&told(ErrorKind::Unavailable), true, || true));
-    assert!(!busy.goes_on(&told(ErrorKind::Unavailable), true, || true));
+    assert!(busy.record_error(&told(ErrorKind::Unavailable), true, || true));
+    assert!(!busy.record_error(&told(ErrorKind::Unavailable), true, || true));
     assert!(!busy.may_fetch_directly());
 }
 
@@ -115,7 +115,7 @@ fn request_that_is_not_idempotent_is_retried_only_if_unprocessed() {
         (error(ErrorKind::Unreachable).unsent(), true, true),
         (error(ErrorKind::Unreachable).unsent(), false, false),
     ] {
-        assert_eq!(attempts.goes_on(&error, can_repeat, || true), expected, "{error:?}");
+        assert_eq!(attempts.record_error(&error, can_repeat, || true), expected, "{error:?}");
     }
 }
 
@@ -123,7 +123,7 @@ fn request_that_is_not_idempotent_is_retried_only_if_unprocessed() {
 fn misconfiguration_never_bypasses_the_pool() {
     let trust = || error(ErrorKind::Tls).because(Cause::Trust);
     let mut local = attempts(true);
-    assert!(local.goes_on(&trust(), true, || true) && !local.may_fetch_directly());
+    assert!(local.record_error(&trust(), true, || true) && !local.may_fetch_directly());
     // With other peers down, one untrusted peer is that peer's fault.
-    assert!(local.goes_on(&error(ErrorKind::Unreachable), true, || true) && local.may_fetch_directly());
+    assert!(local.record_error(&error(ErrorKind::Unreachable), true, || true) && local.may_fetch_directly());
 }

@@ -14,10 +14,10 @@ fn random_numbers_are_spread_from_zero_to_one() {
 fn probe_that_panics_counts_as_failed() {
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000));
     let peers = Peers::new(clock.clone(), Box::new(|| 1.0));
-    let peer = peers.of(&"http://p:1".parse().unwrap());
-    let Admission::Ask(ticket) = peers.look(&peer, || 0) else { panic!("it is up") };
+    let peer = peers.entry(&"http://p:1".parse().unwrap());
+    let Admission::Ask(epoch) = peers.admit(&peer, || 0) else { panic!("it is up") };
     let error = Error::new(crate::base::error::ErrorKind::Unreachable, "broken");
-    peers.told(&peer, Evidence::Failed, ticket, &error);
+    peers.record_error(&peer, Evidence::Failed, epoch, &error);
     clock.advance(Duration::from_secs(1));
     assert!(peers.is_due(&peer));
     let probe = std::panic::AssertUnwindSafe(|| peers.probe(&peer, || panic!("on purpose")));
@@ -26,9 +26,9 @@ fn probe_that_panics_counts_as_failed() {
 }
 
 #[test]
-fn a_peer_has_one_probe_at_a_time() {
+fn peer_has_one_probe_at_a_time() {
     let peers = Peers::new(Arc::new(crate::base::clock::SystemClock), random());
-    let peer = peers.of(&"http://p:1".parse().unwrap());
+    let peer = peers.entry(&"http://p:1".parse().unwrap());
     let claimed = peer.claim_probe();
     assert!(claimed.is_some() && peer.claim_probe().is_none());
     drop(claimed);
@@ -39,8 +39,8 @@ fn a_peer_has_one_probe_at_a_time() {
 fn peers_that_left_the_pool_are_forgotten() {
     let peers = Peers::new(Arc::new(crate::base::clock::SystemClock), random());
     let (kept, gone): (PeerUrl, PeerUrl) = ("http://a".parse().unwrap(), "http://b".parse().unwrap());
-    let before = [peers.of(&kept), peers.of(&gone)];
-    peers.keep(std::slice::from_ref(&kept));
-    assert!(Arc::ptr_eq(&before[0], &peers.of(&kept)));
-    assert!(!Arc::ptr_eq(&before[1], &peers.of(&gone)));
+    let before = [peers.entry(&kept), peers.entry(&gone)];
+    peers.retain(std::slice::from_ref(&kept));
+    assert!(Arc::ptr_eq(&before[0], &peers.entry(&kept)));
+    assert!(!Arc::ptr_eq(&before[1], &peers.entry(&gone)));
 }

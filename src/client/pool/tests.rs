@@ -16,11 +16,11 @@ fn compatible() -> RingChoice {
 #[test]
 fn owners_are_numbered_in_order_of_url_text() {
     // With a trailing slash, as in URLs, the first two would be in reverse order.
-    let listed = ["http://h-x", "http://h", "http://h.y", "http://h:1/a", "http://h:1"];
+    let registered = ["http://h-x", "http://h", "http://h.y", "http://h:1/a", "http://h:1"];
     for ring in [compatible(), RingChoice::Rendezvous] {
-        let pool = Pool::new(members(&listed), ring.clone(), Duration::ZERO).unwrap();
-        let place = ring.place(&members(&listed));
-        let mut sorted = listed;
+        let pool = Pool::new(members(&registered), ring.clone(), Duration::ZERO).unwrap();
+        let place = ring.place(&members(&registered));
+        let mut sorted = registered;
         sorted.sort_unstable();
         let mut owners = std::collections::BTreeSet::new();
         for number in 0..100 {
@@ -35,8 +35,8 @@ fn owners_are_numbered_in_order_of_url_text() {
 
 #[test]
 fn digest_depends_on_the_ring_parameters() {
-    let listed = members(&["http://a weight=2", "http://b"]);
-    let digest = |ring| Pool::new(listed.clone(), ring, Duration::ZERO).unwrap().digest();
+    let registered = members(&["http://a weight=2", "http://b"]);
+    let digest = |ring| Pool::new(registered.clone(), ring, Duration::ZERO).unwrap().digest();
     let replicas = NonZeroU32::new(2).unwrap();
     let other = RingChoice::Compatible { replicas, hash: HashFunction::default() };
     assert_ne!(digest(compatible()), digest(RingChoice::Rendezvous));
@@ -62,7 +62,7 @@ fn owners_follow_the_ring_without_duplicates() {
     let target = CanonicalUrl::parse("http://h/a").unwrap();
     let owners: Vec<_> = pool.owners(&target).map(|owner| owner.to_string()).collect();
     let ring = Ring::with(peers, NonZeroU32::MIN, HashFunction::default());
-    assert_eq!(owners, ring.owners(target.ring_key()).take(MOST_OWNERS).collect::<Vec<_>>());
+    assert_eq!(owners, ring.owners(target.ring_key()).take(MAX_OWNERS).collect::<Vec<_>>());
     assert_eq!(pool.owners(&target).next(), pool.owner(&target));
     pool.set(Vec::new()).unwrap();
     assert_eq!(pool.owners(&target).next(), None);

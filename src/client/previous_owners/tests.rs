@@ -5,20 +5,20 @@ use super::*;
 const HANDOVER: Duration = Duration::from_secs(60);
 
 /// Records one change per second; before each, one of these peers was the only member. Oldest first.
-fn changed(alone: &[&str], begun: Instant) -> Former {
-    let former = Former::default();
+fn changed(alone: &[&str], begun: Instant) -> PreviousOwners {
+    let former = PreviousOwners::default();
     for (peer, second) in alone.iter().zip(0..) {
         remember(&former, peer, begun + Duration::from_secs(second));
     }
     former
 }
 
-fn remember(former: &Former, peer: &str, now: Instant) {
+fn remember(former: &PreviousOwners, peer: &str, now: Instant) {
     let pool = Pool::new(parse([peer]).unwrap(), RingChoice::Rendezvous, Duration::ZERO).unwrap();
     former.remember(pool.snapshot(), HANDOVER, now);
 }
 
-fn owner(former: &Former, url: &str, now: Instant, members: &[&str]) -> Option<String> {
+fn owner(former: &PreviousOwners, url: &str, now: Instant, members: &[&str]) -> Option<String> {
     let target = CanonicalUrl::parse(url).unwrap();
     let owner = former.owner(&target, now, |peer| members.contains(&peer.as_str()));
     owner.map(|owner| owner.to_string())
@@ -54,7 +54,7 @@ fn at_most_four_changes_are_remembered() {
     let now = begun + Duration::from_secs(5);
     assert_eq!(owner(&former, "http://h/", now, &["http://a"]), None);
     assert_eq!(owner(&former, "http://h/", now, &["http://b"]).as_deref(), Some("http://b"));
-    let former = Former::default();
+    let former = PreviousOwners::default();
     let pool = Pool::new(parse(["http://a"]).unwrap(), RingChoice::Rendezvous, Duration::ZERO).unwrap();
     former.remember(pool.snapshot(), Duration::ZERO, begun);
     assert!(!former.are_any());
@@ -104,10 +104,10 @@ fn too_many_purges_exclude_every_url() {
     let (begun, former) = (Instant::now(), changed(&["http://a"], Instant::now()));
     let purge = |number: usize| Purge::url(&format!("http://h/{number}")).unwrap();
     for _ in 0..2 {
-        (0..MOST_PURGES).for_each(|number| former.purge(&purge(number)));
+        (0..MAX_PURGES).for_each(|number| former.purge(&purge(number)));
     }
     assert_eq!(owner(&former, "http://h/", begun, &["http://a"]).as_deref(), Some("http://a"));
-    former.purge(&purge(MOST_PURGES));
+    former.purge(&purge(MAX_PURGES));
     assert!(!former.are_any());
     assert_eq!(owner(&former, "http://h/", begun, &["http://a"]), None);
     // Without a change, purges are not remembered.

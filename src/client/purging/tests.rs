@@ -3,7 +3,7 @@ use std::sync::{Arc, Barrier};
 
 use parking_lot::Mutex;
 
-use super::super::fan_out::AT_A_TIME;
+use super::super::fan_out::MAX_CONCURRENT;
 use super::*;
 use crate::message::round_trip::{RoundTrip, RoundTripFn};
 use crate::pool::protocol::PoolDigest;
@@ -143,12 +143,12 @@ fn near_caches_are_cleared_after_all_peers_have_purged() {
 #[test]
 fn purge_asks_sixteen_peers_at_a_time() {
     // No request is answered until sixteen have arrived; a seventeenth has to wait.
-    let together = Barrier::new(AT_A_TIME);
+    let together = Barrier::new(MAX_CONCURRENT);
     let under_way = AtomicUsize::new(0);
     let client = client(
-        2 * AT_A_TIME,
+        2 * MAX_CONCURRENT,
         RoundTripFn(move |_| {
-            assert!(under_way.fetch_add(1, Ordering::SeqCst) < AT_A_TIME);
+            assert!(under_way.fetch_add(1, Ordering::SeqCst) < MAX_CONCURRENT);
             together.wait();
             under_way.fetch_sub(1, Ordering::SeqCst);
             Ok(answer(200, "p responses 1 bytes 2\n"))

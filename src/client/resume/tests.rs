@@ -37,7 +37,8 @@ fn slow_body_is_detected_at_the_end_of_a_window() {
 
 #[test]
 fn only_the_rest_of_the_same_bytes_is_accepted() {
-    let way = Way { field: ETAG, validator: HeaderValue::from_static("\"a\""), length: Some(10) };
+    let identity =
+        BodyIdentity { field: ETAG, validator: HeaderValue::from_static("\"a\""), length: Some(10) };
     for (status, tag, field, value, expected) in [
         (206, "\"a\"", "content-range", "bytes 4-9/10", Some(0)),
         (206, "\"a\"", "content-range", "bytes 0-9/10", Some(4)),
@@ -58,14 +59,14 @@ fn only_the_rest_of_the_same_bytes_is_accepted() {
     ] {
         let headers = headers(&[("etag", tag), (field, value)]);
         let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(way.before_the_rest(4, status, &headers), expected, "{status} {tag} {value}");
+        assert_eq!(identity.bytes_before_rest(4, status, &headers), expected, "{status} {tag} {value}");
     }
 }
 
 #[test]
 fn request_for_the_rest_drops_the_original_conditions() {
-    let way = Way { field: ETAG, validator: HeaderValue::from_static("\"a\""), length: None };
+    let identity = BodyIdentity { field: ETAG, validator: HeaderValue::from_static("\"a\""), length: None };
     let mut fields = headers(&[("if-none-match", "\"b\""), ("accept", "x/y")]);
-    way.ask_for_the_rest(7, &mut fields);
+    identity.request_rest(7, &mut fields);
     assert_eq!(fields, headers(&[("accept", "x/y"), ("range", "bytes=7-"), ("if-range", "\"a\"")]));
 }

@@ -7,10 +7,10 @@ fn pool(peers: &[&str]) -> Pool {
 
 #[test]
 fn mismatch_is_logged_once_and_a_new_one_after_a_minute() {
-    let (disagreements, pool) = (Disagreements::default(), pool(&["http://a", "http://b"]));
+    let (mismatches, pool) = (RingMismatches::default(), pool(&["http://a", "http://b"]));
     let (one, other) = ("http://a".parse().unwrap(), "http://b".parse().unwrap());
     let begun = Instant::now();
-    for (peer, said, second, expected) in [
+    for (peer, reported, second, expected) in [
         (&one, "1", 0, true),
         (&one, "1", 1, false),
         (&one, "2", 1, false),
@@ -22,25 +22,25 @@ fn mismatch_is_logged_once_and_a_new_one_after_a_minute() {
         (&one, "3", 120, true),
     ] {
         let now = begun + Duration::from_secs(second);
-        let found = disagreements.is_news(peer, PoolDigest::of(said), &pool, now);
-        assert_eq!(found, expected, "{peer} {said} {second}");
+        let found = mismatches.remember(peer, PoolDigest::of(reported), &pool, now);
+        assert_eq!(found, expected, "{peer} {reported} {second}");
     }
 }
 
 #[test]
 fn mismatches_are_remembered_for_pool_members_only() {
-    let (disagreements, pool) = (Disagreements::default(), pool(&[]));
-    let (said, now) = (PoolDigest::of("another"), Instant::now());
+    let (mismatches, pool) = (RingMismatches::default(), pool(&[]));
+    let (reported, now) = (PoolDigest::of("another"), Instant::now());
     let stranger = "http://stranger".parse().unwrap();
     for number in 0..10 {
         let peer = format!("http://p{number}");
         pool.set(parse([&peer]).unwrap()).unwrap();
         let peer = peer.parse().unwrap();
-        assert!(disagreements.is_news(&peer, said, &pool, now));
-        assert!(!disagreements.is_news(&peer, said, &pool, now));
-        assert!(!disagreements.is_news(&stranger, said, &pool, now));
-        assert_eq!(disagreements.said.lock().keys().collect::<Vec<_>>(), [&peer]);
+        assert!(mismatches.remember(&peer, reported, &pool, now));
+        assert!(!mismatches.remember(&peer, reported, &pool, now));
+        assert!(!mismatches.remember(&stranger, reported, &pool, now));
+        assert_eq!(mismatches.logged_mismatches.lock().keys().collect::<Vec<_>>(), [&peer]);
     }
-    disagreements.note(&stranger, said, &pool, now);
-    assert_eq!(disagreements.count(), 1);
+    mismatches.note(&stranger, reported, &pool, now);
+    assert_eq!(mismatches.count(), 1);
 }

@@ -12,7 +12,7 @@ fn list(urls: &str) -> Vec<Member> {
 
 /// Returns the decision at this second about this list; `None` repeats the last list.
 fn seen(settling: &mut Settling, second: u64, read: Option<&str>) -> Decision {
-    settling.seen(read.map(list), &list("a b"), SETTLE, at(second))
+    settling.observe(read.map(list), &list("a b"), SETTLE, at(second))
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn change_takes_effect_once_it_is_stable() {
     assert_eq!(seen(&mut settling, 1, Some("a b c")), Decision::Wait);
     assert!(settling.is_waiting());
     assert_eq!(seen(&mut settling, 10, Some("a b c")), Decision::Wait);
-    assert_eq!(seen(&mut settling, 11, Some("a b c")), Decision::Swap(list("a b c")));
+    assert_eq!(seen(&mut settling, 11, Some("a b c")), Decision::Replace(list("a b c")));
     assert!(!settling.is_waiting());
 }
 
@@ -33,7 +33,7 @@ fn another_change_restarts_the_wait() {
     assert_eq!(seen(&mut settling, 0, Some("a")), Decision::Wait);
     assert_eq!(seen(&mut settling, 9, Some("a c")), Decision::Wait);
     assert_eq!(seen(&mut settling, 18, Some("a c")), Decision::Wait);
-    assert_eq!(seen(&mut settling, 19, Some("a c")), Decision::Swap(list("a c")));
+    assert_eq!(seen(&mut settling, 19, Some("a c")), Decision::Replace(list("a c")));
 }
 
 #[test]
@@ -50,14 +50,14 @@ fn unchanged_list_counts_as_the_last_one() {
     assert_eq!(seen(&mut settling, 0, None), Decision::Same);
     assert_eq!(seen(&mut settling, 1, Some("a")), Decision::Wait);
     assert_eq!(seen(&mut settling, 2, None), Decision::Wait);
-    assert_eq!(seen(&mut settling, 11, None), Decision::Swap(list("a")));
+    assert_eq!(seen(&mut settling, 11, None), Decision::Replace(list("a")));
 }
 
 #[test]
 fn failed_reading_restarts_the_wait() {
     let mut settling = Settling::default();
     assert_eq!(seen(&mut settling, 0, Some("a")), Decision::Wait);
-    settling.start_over();
+    settling.reset();
     assert_eq!(seen(&mut settling, 20, Some("a")), Decision::Wait);
 }
 
@@ -66,12 +66,12 @@ fn clock_set_back_restarts_the_wait() {
     let mut settling = Settling::default();
     assert_eq!(seen(&mut settling, 1000, Some("a")), Decision::Wait);
     assert_eq!(seen(&mut settling, 5, Some("a")), Decision::Wait);
-    assert_eq!(seen(&mut settling, 15, Some("a")), Decision::Swap(list("a")));
+    assert_eq!(seen(&mut settling, 15, Some("a")), Decision::Replace(list("a")));
 }
 
 #[test]
 fn change_takes_effect_at_once_without_settle_time() {
     let mut settling = Settling::default();
-    let decision = settling.seen(Some(list("c")), &list("a"), Duration::ZERO, at(0));
-    assert_eq!(decision, Decision::Swap(list("c")));
+    let decision = settling.observe(Some(list("c")), &list("a"), Duration::ZERO, at(0));
+    assert_eq!(decision, Decision::Replace(list("c")));
 }

@@ -19,7 +19,7 @@ const MEMORY: u64 = 1 << 20;
 type Fields = &'static [(&'static str, &'static str)];
 
 struct Scene {
-    near: Near,
+    near: NearHttpCache,
     owner: HttpCache,
     clock: Arc<ManualClock>,
     is_owner_down: Arc<AtomicBool>,
@@ -61,14 +61,14 @@ impl Scene {
                 owner.round_trip(request)
             })
         };
-        let parts = NearParts {
+        let parts = NearCacheParts {
             options: options(NearCache::new().memory(MEMORY).longest(Duration::from_secs(60))),
             owner: Arc::new(to_owner),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             own: None,
             rules: None,
         };
-        let near = Near::new(parts).unwrap().unwrap();
+        let near = NearHttpCache::new(parts).unwrap().unwrap();
         Self { near, owner, clock, is_owner_down, asked }
     }
 
@@ -78,10 +78,10 @@ impl Scene {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
-        let past = |_: &CanonicalUrl, request| self.near.parts.owner.round_trip(request);
+        let bypass = |_: &CanonicalUrl, request| self.near.parts.owner.round_trip(request);
         let (mut parts, body) = self
             .near
-            .round_trip(CanonicalUrl::parse(url).unwrap(), request, |_, _| false, past)?
+            .round_trip(CanonicalUrl::parse(url).unwrap(), request, |_, _| false, bypass)?
             .into_parts();
         let body = Body::from(body.into_bytes()?);
         parts.extensions.clear();
@@ -378,10 +378,10 @@ fn urls_of_the_own_peer_are_not_copied() {
     scene.near.parts.own = Some(PeerUrl::parse("http://me:3000").unwrap());
     let target = CanonicalUrl::parse(URL).unwrap();
     for _ in 0..20 {
-        let past = |_: &CanonicalUrl, request| scene.near.parts.owner.round_trip(request);
+        let bypass = |_: &CanonicalUrl, request| scene.near.parts.owner.round_trip(request);
         let request = Request::get(URL).body(Body::empty()).unwrap();
         let is_own = |_: &CanonicalUrl, own: &PeerUrl| own.as_str() == "http://me:3000";
-        scene.near.round_trip(target.clone(), request, is_own, past).unwrap();
+        scene.near.round_trip(target.clone(), request, is_own, bypass).unwrap();
     }
     assert_eq!((scene.asked(), scene.near.usage().keys), (20, 0));
 }
@@ -432,7 +432,7 @@ fn invalid_options_are_rejected() {
     ] {
         let clock = Arc::new(ManualClock::at_unix_seconds(0));
         let owner = Arc::new(crate::message::round_trip::Offline);
-        let near = Near::new(NearParts { options, owner, clock, own: None, rules: None });
+        let near = NearHttpCache::new(NearCacheParts { options, owner, clock, own: None, rules: None });
         let error = near.err().map(|error| (error.kind(), error.message().to_owned()));
         assert_eq!(error, refused.map(|text| (ErrorKind::BadOption, text.to_owned())));
     }

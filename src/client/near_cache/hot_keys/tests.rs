@@ -36,9 +36,9 @@ fn with_seeds(run: impl Fn(Random)) {
 
 /// An exact model: a decaying count of every key, in floating point.
 #[derive(Default)]
-struct Twin(HashMap<u64, (f64, SystemTime)>);
+struct ExactModel(HashMap<u64, (f64, SystemTime)>);
 
-impl Twin {
+impl ExactModel {
     fn count(&mut self, key: u64, now: SystemTime) -> f64 {
         let (count, last) = self.0.entry(key).or_insert((0.0, now));
         let elapsed = now.duration_since(*last).unwrap().as_secs_f64();
@@ -113,8 +113,8 @@ fn memory_is_as_configured_within_bounds() {
 #[test]
 fn extreme_options_work() {
     let now = clock().now();
-    let keys = HotKeys::new(0, MOST_REQUESTS, Duration::MAX);
-    assert_eq!((1..10_000).find(|_| keys.count("a", now)), Some(MOST_REQUESTS));
+    let keys = HotKeys::new(0, MAX_REQUESTS, Duration::MAX);
+    assert_eq!((1..10_000).find(|_| keys.count("a", now)), Some(MAX_REQUESTS));
     let keys = HotKeys::new(0, 1, Duration::from_nanos(1));
     assert!(keys.count("a", now));
 }
@@ -123,15 +123,15 @@ fn extreme_options_work() {
 #[test]
 fn hot_keys_match_the_exact_model() {
     with_seeds(|mut random| {
-        let (keys, clock, mut twin) = (HotKeys::new(1 << 20, 8, WINDOW), clock(), Twin::default());
+        let (keys, clock, mut model) = (HotKeys::new(1 << 20, 8, WINDOW), clock(), ExactModel::default());
         let (mut hot, mut cold) = (0, 0);
         for _ in 0..50_000 {
             clock.advance(Duration::from_millis(random.below(8)));
             let key = random.below(1 + random.0 % 200);
-            let exact = twin.count(key, clock.now());
+            let exact = model.count(key, clock.now());
             let is_hot = keys.count(&url(key), clock.now());
             // The model has no limit on counts, so that it may stay hot for longer.
-            if let Some((count, _)) = twin.0.get_mut(&key) {
+            if let Some((count, _)) = model.0.get_mut(&key) {
                 *count = count.min(16.0);
             }
             if exact > 7.9 {
@@ -157,14 +157,14 @@ fn only_hot_keys_of_zipf_traffic_are_found() {
         sums.push(sum);
     }
     with_seeds(|mut random| {
-        let (keys, clock, mut twin) = (HotKeys::new(16 << 10, 8, WINDOW), clock(), Twin::default());
+        let (keys, clock, mut model) = (HotKeys::new(16 << 10, 8, WINDOW), clock(), ExactModel::default());
         let (mut hot, mut found, mut mistaken) = (0_u32, 0_u32, 0);
         // 2,000 requests a second for two minutes, in 2,048 counters.
         for _ in 0..240_000 {
             clock.advance(Duration::from_micros(500));
             let drawn = random.fraction() * sum;
             let key = sums.partition_point(|sum| *sum < drawn) as u64;
-            let exact = twin.count(key, clock.now());
+            let exact = model.count(key, clock.now());
             let is_hot = keys.count(&url(key), clock.now());
             // A key has a tag of 22 bits, which occasionally equals that of a hot key.
             mistaken += u32::from(is_hot && exact <= 7.0);
