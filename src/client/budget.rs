@@ -1,13 +1,13 @@
-//! How many requests may go on to another owner because one was busy: a token bucket that requests fill.
+//! Limits retries after a busy peer: a token bucket that requests fill.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// In tenths of a token: a program of one request must be able to go on.
+/// Unit: a tenth of a token. Not zero, so that a program that sends a single request can retry it.
 const AT_FIRST: u32 = 10 * TOKEN;
 const MOST: u32 = 100 * TOKEN;
 const TOKEN: u32 = 10;
 
-/// Starts with ten tokens; each request adds a tenth of one.
+/// A bucket that starts with ten tokens; each request adds a tenth of one, up to 100 tokens.
 #[derive(Debug)]
 pub(super) struct RetryBudget(AtomicU32);
 
@@ -24,7 +24,7 @@ impl RetryBudget {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| (held < MOST).then_some(held + 1));
     }
 
-    /// Whether there was a token to take.
+    /// Takes a token; returns `false` if there is none.
     pub(super) fn take(&self) -> bool {
         let take = |held: u32| held.checked_sub(TOKEN);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_tokens_and_one_of_ten_requests() {
+    fn budget_starts_with_ten_tokens_and_gains_one_per_ten_requests() {
         let budget = RetryBudget::default();
         assert!((0..10).all(|_| budget.take()) && !budget.take());
         (0..25).for_each(|_| budget.add_request());

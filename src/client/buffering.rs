@@ -1,6 +1,7 @@
-//! A short body, read before its response is handed out: a peer that breaks off in it costs the caller nothing.
+//! Reads a short body before its response is returned, so that a peer that breaks off in it costs the caller
+//! nothing.
 //!
-//! What takes longer than [`PATIENCE`] is handed out as it comes.
+//! A body that takes longer than [`MAX_WAIT`] is returned while it arrives.
 
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
@@ -15,25 +16,26 @@ use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 
-/// How long the caller waits for the whole body before it gets what has come.
-pub(super) const PATIENCE: Duration = Duration::from_millis(100);
+/// How long the caller waits for the whole body before it gets the part that has arrived.
+pub(super) const MAX_WAIT: Duration = Duration::from_millis(100);
 
-/// With fewer bytes a second than this, a peer that has the whole body has failed: it demands as much of its clients.
-pub(super) const LEAST_RATE: f64 = 256.0;
+/// Minimum rate in bytes per second of a body that the peer has completely; below it, the peer has failed.
+/// Peers demand the same rate of their clients.
+pub(super) const MIN_RATE: f64 = 256.0;
 
-/// After how long that is seen of a short body.
-const TOO_SLOW: Duration = Duration::from_millis(500);
+/// How long a short body is read before its rate is checked.
+const RATE_CHECK_AFTER: Duration = Duration::from_millis(500);
 
-/// How much is read at a time.
-const PIECE: usize = 8 << 10;
+/// Bytes per read.
+const PIECE_SIZE: usize = 8 << 10;
 
-/// The response with its body in memory, or with one whose beginning has been read. Each read may wait for as long as
-/// the body does: it is for one that the peer has whole.
-pub(super) fn collect(response: Response<Body>, patience: Duration) -> Result<Response<Body>> {
+/// Returns the response with its body in memory, or with a body whose beginning has been read. Use this only
+/// for a body that the peer has completely: a single read blocks as long as the body does.
+pub(super) fn buffer(response: Response<Body>, patience: Duration) -> Result<Response<Body>> {
     let (parts, mut body) = response.into_parts();
     let (length, begun) = (body.length(), Instant::now());
     let mut bytes = Vec::with_capacity(length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0));
-    let mut piece = [0; PIECE];
+    let mut piece = [0; PIECE_SIZE];
     loop {
         match body.read(&mut piece) {
             Ok(0) => return Ok(Response::from_parts(parts, Body::from(Bytes::from(bytes)))),
@@ -45,9 +47,9 @@ pub(super) fn collect(response: Response<Body>, patience: Duration) -> Result<Re
         if length.is_some_and(|length| bytes.len() as u64 >= length) {
             continue;
         }
-        // The peer has it whole, and nothing of it was handed out: somebody else may have it faster.
-        if waited >= TOO_SLOW && (bytes.len() as f64) < LEAST_RATE * waited.as_secs_f64() {
-            return Err(Error::new(ErrorKind::Timeout, "the body comes too slowly"));
+        // The peer has the whole body, and the caller has received none of it, so another owner may be faster.
+        if waited >= RATE_CHECK_AFTER && (bytes.len() as f64) < MIN_RATE * waited.as_secs_f64() {
+            return Err(Error::new(ErrorKind::Timeout, "the body arrives too slowly"));
         }
         if waited >= patience {
             let body = Body::from_reader(Cursor::new(bytes).chain(body), length);
@@ -56,9 +58,9 @@ pub(super) fn collect(response: Response<Body>, patience: Duration) -> Result<Re
     }
 }
 
-/// The same for a body that may come slowly: a helper reads it, and the caller waits no longer than `patience`. Where no
-/// helper is free, the body is handed out as it is.
-pub(super) fn collect_beside(
+/// Like [`buffer`], for a body that may arrive slowly: a helper thread reads it, and the caller waits for at
+/// most `patience`. If no helper is free, the response is returned as it is.
+pub(super) fn buffer_on_helper(
     response: Response<Body>,
     helpers: &Helpers,
     cancellation: &Cancellation,
@@ -66,16 +68,16 @@ pub(super) fn collect_beside(
 ) -> Result<Response<Body>> {
     let (parts, body) = response.into_parts();
     let length = body.length();
-    // It comes back where no helper is free.
+    // The body is taken back out of this slot if no helper is free.
     let body = Arc::new(Mutex::new(Some(body)));
     let pipe = Arc::new(Pipe::default());
     let (given, filled) = (Arc::clone(&body), Arc::clone(&pipe));
     let is_read = helpers.run(Box::new(move || {
         let body = given.lock().take();
-        // Also when reading panics, nobody waits for ever.
-        let filling = Filling(&filled);
+        // If reading panics, the drop of `writer` wakes the caller.
+        let writer = PipeWriter(&filled);
         if let Some(body) = body {
-            filling.fill(body);
+            writer.copy_from(body);
         }
     }));
     if !is_read {
@@ -89,30 +91,30 @@ pub(super) fn collect_beside(
         Some(Err(error)) => return Err(error.into()),
         None => {
             drop(state);
-            Body::from_reader(Piped { pipe, taken: 0, cancellation: cancellation.clone() }, length)
+            Body::from_reader(PipeReader { pipe, taken: 0, cancellation: cancellation.clone() }, length)
         }
     };
     Ok(Response::from_parts(parts, body))
 }
 
-/// Between the helper that reads and the caller: as long as a short body.
+/// Connects the helper that reads with the caller. Holds at most one short body.
 #[derive(Default)]
 struct Pipe {
-    state: Mutex<Filled>,
+    state: Mutex<PipeState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Filled {
+struct PipeState {
     bytes: Vec<u8>,
     end: Option<io::Result<()>>,
 }
 
-struct Filling<'a>(&'a Pipe);
+struct PipeWriter<'a>(&'a Pipe);
 
-impl Filling<'_> {
-    fn fill(&self, mut body: Body) {
-        let mut piece = [0; PIECE];
+impl PipeWriter<'_> {
+    fn copy_from(&self, mut body: Body) {
+        let mut piece = [0; PIECE_SIZE];
         let end = loop {
             match body.read(&mut piece) {
                 Ok(0) => break Ok(()),
@@ -128,32 +130,34 @@ impl Filling<'_> {
     }
 }
 
-impl Drop for Filling<'_> {
+impl Drop for PipeWriter<'_> {
     fn drop(&mut self) {
-        let lost = || Err(io::Error::other(Error::new(ErrorKind::Io, "the body was lost")));
+        let lost =
+            || Err(io::Error::other(Error::new(ErrorKind::Io, "the thread that read the body has panicked")));
         self.0.state.lock().end.get_or_insert_with(lost);
         self.0.changed.notify_all();
     }
 }
 
-/// The reading end.
-struct Piped {
+/// The caller's end of a [`Pipe`].
+struct PipeReader {
     pipe: Arc<Pipe>,
     taken: usize,
     cancellation: Cancellation,
 }
 
-impl Read for Piped {
+impl Read for PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.pipe.state.lock();
         let taken = self.taken;
         self.pipe.changed.wait_while(&mut state, |state| state.bytes.len() == taken && state.end.is_none());
         let left = &state.bytes[taken..];
         if left.is_empty() {
-            // An error is told once; what is read after it is at its end no less.
+            // The original error is returned once. Later reads must fail too: the body must never appear
+            // complete.
             return match state.end.take() {
                 Some(Err(error)) => {
-                    state.end = Some(Err(io::Error::other("the body broke off before")));
+                    state.end = Some(Err(io::Error::other("the body has failed before")));
                     Err(error)
                 }
                 end => {
@@ -170,9 +174,9 @@ impl Read for Piped {
     }
 }
 
-impl Drop for Piped {
+impl Drop for PipeReader {
     fn drop(&mut self) {
-        // The helper has others to read for.
+        // The helper must become free for other bodies.
         if self.pipe.state.lock().end.is_none() {
             self.cancellation.cancel();
         }
@@ -180,84 +184,4 @@ impl Drop for Piped {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-
-    /// A piece for each that is sent; the end where nobody sends any more.
-    struct Sent(mpsc::Receiver<io::Result<u8>>);
-
-    impl Read for Sent {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            match self.0.recv() {
-                Ok(byte) => {
-                    buffer[0] = byte?;
-                    Ok(1)
-                }
-                Err(_) => Ok(0),
-            }
-        }
-    }
-
-    fn scene() -> (mpsc::Sender<io::Result<u8>>, Response<Body>) {
-        let (sender, receiver) = mpsc::channel();
-        (sender, Response::new(Body::from_reader(Sent(receiver), Some(3))))
-    }
-
-    fn sent(text: &[u8]) -> Response<Body> {
-        let (sender, response) = scene();
-        text.iter().for_each(|byte| sender.send(Ok(*byte)).unwrap());
-        response
-    }
-
-    fn beside(response: Response<Body>, patience: Duration) -> Result<Response<Body>> {
-        collect_beside(response, &Helpers::new(1), &Cancellation::new(), patience)
-    }
-
-    #[test]
-    fn what_comes_in_time_is_in_memory() {
-        let long = Duration::from_secs(20);
-        for response in [collect(sent(b"abc"), long).unwrap(), beside(sent(b"abc"), long).unwrap()] {
-            assert_eq!(response.body().as_bytes().map(|bytes| &bytes[..]), Some(&b"abc"[..]));
-        }
-    }
-
-    #[test]
-    fn what_comes_slowly_is_handed_out_as_it_comes() {
-        let (sender, response) = scene();
-        let mut body = beside(response, Duration::ZERO).unwrap().into_body();
-        assert_eq!((body.length(), body.as_bytes()), (Some(3), None));
-        let mut piece = [0; 8];
-        for byte in b"abc" {
-            sender.send(Ok(*byte)).unwrap();
-            assert_eq!((body.read(&mut piece).unwrap(), piece[0]), (1, *byte));
-        }
-        drop(sender);
-        assert_eq!(body.read(&mut piece).unwrap(), 0);
-        let whole = collect(sent(b"abc"), Duration::ZERO).unwrap().into_body();
-        assert_eq!((whole.length(), whole.as_bytes()), (Some(3), None));
-        assert_eq!(whole.into_text().unwrap(), "abc");
-    }
-
-    #[test]
-    fn what_breaks_off_in_time_is_an_error_and_later_one_of_the_body() {
-        let cut = || Err(Error::new(ErrorKind::IncompleteBody, "cut").into());
-        let (sender, response) = scene();
-        sender.send(cut()).unwrap();
-        let error = beside(response, Duration::from_secs(20)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::IncompleteBody);
-        let (sender, response) = scene();
-        let body = beside(response, Duration::ZERO).unwrap().into_body();
-        sender.send(cut()).unwrap();
-        assert_eq!(body.into_bytes().unwrap_err().kind(), ErrorKind::IncompleteBody);
-    }
-
-    #[test]
-    fn a_body_that_nobody_reads_any_more_is_cancelled() {
-        let (_sender, response) = scene();
-        let cancellation = Cancellation::new();
-        drop(collect_beside(response, &Helpers::new(1), &cancellation, Duration::ZERO).unwrap());
-        assert!(cancellation.is_cancelled());
-    }
-}
+mod tests;

@@ -1,26 +1,27 @@
-//! What a [`Client`] is made of.
+//! The builder of a [`Client`].
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::RetryBudget;
-use super::choices::OnNoPeers;
 use super::client::Client;
 use super::counts::Counters;
-use super::dispatch::{COLLECTED, Inner};
+use super::exchange::Exchanges;
 use super::helpers::Helpers;
+use super::inner::Inner;
+use super::members::{self, RingChoice};
+use super::on_no_peers::OnNoPeers;
+use super::options::{HEAD_TIMEOUT, Options};
 use super::peers::{self, Jitter, Peers};
-use super::pool::{self, Pool, RingChoice};
-use super::ring_mismatches::Disagreements;
-use super::watch::Watch;
+use super::pool::Pool;
+use super::ring_mismatches::RingMismatches;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::token::Tokens;
 #[cfg(feature = "peer")]
-use crate::client::near_cache::{Near, NearCache, NearParts};
+use crate::client::near_cache::{NearCache, NearCacheParts, NearHttpCache};
 use crate::message::round_trip::RoundTrip;
 use crate::origin::access::OriginRules;
 use crate::origin::{Origin, OriginBuilder};
@@ -32,33 +33,26 @@ use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{self, Paths};
 use crate::pool::ring::{HashFunction, Ring, RingKind};
 
-/// How long a peer may take to answer, unless told otherwise.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(70);
+mod network;
 
-/// How long connecting to one may take, unless told otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum number of concurrent health probes.
+const MAX_PROBERS: usize = 16;
 
-/// How many peers are asked at a time whether they are there.
-const PROBERS: usize = 16;
+/// Maximum number of short bodies that helper threads read at the same time.
+const MAX_READERS: usize = 64;
 
-/// How many short bodies are read at a time while their callers wait for them.
-const READERS: usize = 64;
-
-/// How long a purge of all peers may take.
-const PURGE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A peer may be allowed larger heads of origins than by default, and adds fields of its own.
+/// Peers may accept larger heads from origins than the default, and they add header fields of their own.
 const MAX_HEAD: usize = 1 << 20;
 const MAX_FIELDS: usize = 4096;
 
-/// Fits 100 peers.
+/// Enough for 100 peers.
 const IDLE_CONNECTIONS: usize = 1600;
 const IDLE_CONNECTIONS_PER_PEER: usize = 64;
 
-/// The most points that a peer may have on the compatible ring for each of its weight.
-const MOST_REPLICAS: u32 = 10_000;
+/// Maximum number of points on the compatible ring for each unit of a peer's weight.
+const MAX_REPLICAS: u32 = 10_000;
 
-/// Puts a [`Client`] together. Every part has a default.
+/// Builds a [`Client`]. Every option has a default.
 #[must_use]
 pub struct ClientBuilder {
     peers: Result<Vec<Member>>,
@@ -77,49 +71,13 @@ pub struct ClientBuilder {
     near: NearOptions,
 }
 
-/// What a client keeps of what it is told.
-#[derive(Debug)]
-pub(super) struct Options {
-    pub(super) tokens: Option<Tokens>,
-    /// For purging and leaving, where they need another one.
-    pub(super) operator_tokens: Option<Tokens>,
-    /// For how long a request may take that has no deadline of its own.
-    pub(super) deadline: Option<Duration>,
-    pub(super) soft_deadline: Option<Duration>,
-    pub(super) purge_timeout: Duration,
-    /// Up to how many bytes a body is read before its response is handed out.
-    pub(super) collected: u64,
-    /// How long all owners together may take to answer, but for the last connection.
-    pub(super) head_timeout: Duration,
-    /// How long connecting to a peer may take.
-    pub(super) hop: Duration,
-    /// Whether 5xx responses that do not say that a peer gave them are the origin's.
-    pub(super) accepts_unmarked: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            tokens: None,
-            operator_tokens: None,
-            deadline: None,
-            soft_deadline: None,
-            purge_timeout: PURGE_TIMEOUT,
-            collected: COLLECTED,
-            head_timeout: HEAD_TIMEOUT,
-            hop: CONNECT_TIMEOUT,
-            accepts_unmarked: false,
-        }
-    }
-}
-
-/// What a client is told of its near cache, and a peer of that of its client.
+/// Options of the near cache, and the values that a peer passes for the near cache of its own client.
 #[cfg(feature = "peer")]
 #[derive(Default)]
 struct NearOptions {
     cache: NearCache,
     clock: Option<Arc<dyn Clock>>,
-    own: Option<PeerUrl>,
+    self_url: Option<PeerUrl>,
     rules: Option<Rules>,
 }
 
@@ -131,7 +89,7 @@ impl Default for ClientBuilder {
             ring: RingKind::default(),
             replicas: None,
             hash: None,
-            // A peer adds what the request has not.
+            // Peers add a `User-Agent` if the request has none.
             network: Origin::builder()
                 .user_agent("")
                 .response_timeout(HEAD_TIMEOUT)
@@ -151,16 +109,23 @@ impl Default for ClientBuilder {
     }
 }
 
+impl Client {
+    /// Returns a builder with the default options.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+}
+
 impl ClientBuilder {
-    /// The peers, as base URLs such as `http://10.0.0.1:3000`. The order does not matter; each counts
-    /// once, with a weight of 1. Default: none.
+    /// Sets the peers as base URLs such as `http://10.0.0.1:3000`, each with a weight of 1. Order and
+    /// duplicates do not matter. Default: none.
     pub fn pool(mut self, peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.peers = pool::parse(peers.into_iter().map(Into::into));
+        self.peers = members::parse(peers.into_iter().map(Into::into));
         self
     }
 
-    /// The peers with their weights, in place of [`pool`](Self::pool); the last call of the two counts. The
-    /// order does not matter; each counts once. All members of a pool must agree on the weights.
+    /// Sets the peers with their weights. Replaces an earlier [`pool`](Self::pool) or `members` call. Order
+    /// and duplicates do not matter. All members of a pool must agree on the weights.
     ///
     /// ```
     /// use forwardcache::{Client, Member};
@@ -176,26 +141,27 @@ impl ClientBuilder {
         self
     }
 
-    /// Shows the first of these tokens to the peers, and to nobody else. Default: none.
+    /// Sends the first of these tokens to the peers, and only to them. Default: none.
     pub fn tokens(mut self, tokens: Tokens) -> Self {
         self.options.tokens = Some(tokens);
         self
     }
 
-    /// Shows the first of these tokens instead of one of [`tokens`](Self::tokens) where the client purges, or says that
-    /// a peer leaves: for peers that have operator tokens. Default: none.
+    /// Sends the first of these tokens, instead of one of [`tokens`](Self::tokens), with purges and leave
+    /// notices, for peers that require operator tokens. Default: none.
     pub fn operator_tokens(mut self, tokens: Tokens) -> Self {
         self.options.operator_tokens = Some(tokens);
         self
     }
 
-    /// The path under which the peers answer. Default: `/proxy`.
+    /// Sets the path of the peers' endpoint. Default: `/proxy`.
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
     }
 
-    /// How URLs are placed on peers. Default: [`RingKind::Compatible`]. All members of a pool must agree.
+    /// Sets the ring that assigns URLs to peers. Default: [`RingKind::Compatible`]. All members of a pool must
+    /// agree.
     ///
     /// ```
     /// use forwardcache::{Client, RingKind};
@@ -209,70 +175,30 @@ impl ClientBuilder {
         self
     }
 
-    /// How many points each peer has on the compatible ring, for each of its weight. Default: 50. All members
-    /// of a pool must agree.
+    /// Sets the number of points on the compatible ring for each unit of a peer's weight. Default: 50. All
+    /// members of a pool must agree.
     pub fn replicas(mut self, replicas: u32) -> Self {
         self.replicas = Some(replicas);
         self
     }
 
-    /// What places peers and URLs on the compatible ring. Default: CRC-32 (IEEE). All members of a pool must
+    /// Sets the hash function of the compatible ring. Default: CRC-32 (IEEE). All members of a pool must
     /// agree.
     pub fn hash(mut self, hash: HashFunction) -> Self {
         self.hash = Some(hash);
         self
     }
 
-    /// How long connecting to a peer may take, the TLS handshake included: one that takes longer has failed. The next
-    /// owner is tried after 300 milliseconds already. Default: 2 seconds.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.network = self.network.connect_timeout(timeout);
-        self.options.hop = timeout;
-        self
-    }
-
-    /// How long a peer may take to answer, connecting included: it may have to ask the origin first. Default: 70 seconds,
-    /// somewhat more than a peer gives an origin.
-    pub fn response_timeout(mut self, timeout: Duration) -> Self {
-        self.network = self.network.response_timeout(timeout);
-        self.options.head_timeout = timeout;
-        self
-    }
-
-    /// How long a transfer may stand still in either direction. Default: 30 seconds.
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.network = self.network.read_timeout(timeout).write_timeout(timeout);
-        self
-    }
-
-    /// How many idle connections are kept in all, for 20 seconds each. Default: 1600, 16 for each of 100 peers.
-    ///
-    /// ```
-    /// use forwardcache::Client;
-    ///
-    /// let client = Client::builder().idle_connections(400).idle_connections_per_peer(100).build()?;
-    /// # Ok::<(), forwardcache::Error>(())
-    /// ```
-    pub fn idle_connections(mut self, most: usize) -> Self {
-        self.network = self.network.idle_connections(most);
-        self
-    }
-
-    /// How many idle connections are kept to each peer: as many requests at a time find one. Default: 64.
-    pub fn idle_connections_per_peer(mut self, most: usize) -> Self {
-        self.network = self.network.idle_connections_per_origin(most);
-        self
-    }
-
-    /// How long a purge of all peers may take. Who has not answered by then counts as one that may still hold what was to
-    /// go. Default: 10 seconds.
+    /// Limits how long a purge of all peers may take. A peer that has not answered by then is reported as
+    /// failed: it may still hold what was to be purged. Default: 10 seconds.
     pub fn purge_timeout(mut self, limit: Duration) -> Self {
         self.options.purge_timeout = limit;
         self
     }
 
-    /// For how long a request may take, its body included, that has no [`Deadline`](crate::Deadline) of its own. What
-    /// is left of it travels to the peer and to the origin. Default: for ever, as far as the other limits let it.
+    /// Limits how long a request may take, including the response body, unless it has a
+    /// [`Deadline`](crate::Deadline) of its own. The client sends the remaining time to the peer, which limits
+    /// the fetch from the origin. Default: no limit beyond the other timeouts.
     ///
     /// ```
     /// use std::time::Duration;
@@ -287,64 +213,17 @@ impl ClientBuilder {
         self
     }
 
-    /// After how long something stale will do, where RFC 9111 and the peer's rules allow it, for such a request. Default:
-    /// never.
+    /// Sets the time after which such a request accepts a stale response, if RFC 9111 and the peer's rules
+    /// allow one. Default: never.
     pub fn soft_deadline(mut self, limit: Duration) -> Self {
         self.options.soft_deadline = Some(limit);
         self
     }
 
-    /// Reads no body before its response is handed out, however short.
+    /// Returns every response before its body is read, however short the body is.
     #[cfg(test)]
-    pub(super) fn without_collecting(mut self) -> Self {
-        self.options.collected = 0;
-        self
-    }
-
-    /// Certificates in PEM to trust beside those of the web, for peers that speak HTTPS.
-    pub fn root_certificates_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.network = self.network.root_certificates_file(path);
-        self
-    }
-
-    /// Shows this certificate to peers that ask for one: two PEM files, the certificate first and then those
-    /// that lead to a root, and its key, not encrypted. They are read once, by [`build`](Self::build).
-    /// Default: none.
-    ///
-    /// Peers alone are shown it: what is [fetched directly](OnNoPeers::FetchDirectly) goes out without.
-    ///
-    /// The last call counts, of this and of [`client_certificate_pem`](Self::client_certificate_pem).
-    ///
-    /// ```no_run
-    /// use forwardcache::Client;
-    ///
-    /// let pool = ["https://10.0.0.1:3000", "https://10.0.0.2:3000"];
-    /// let client = Client::builder().pool(pool).client_certificate_files("me.pem", "me.key").build()?;
-    /// # Ok::<(), forwardcache::Error>(())
-    /// ```
-    pub fn client_certificate_files(
-        mut self,
-        certificates: impl Into<PathBuf>,
-        key: impl Into<PathBuf>,
-    ) -> Self {
-        self.network = self.network.client_certificate_files(certificates, key);
-        self
-    }
-
-    /// As [`client_certificate_files`](Self::client_certificate_files), with the PEM itself.
-    ///
-    /// ```
-    /// use forwardcache::{Client, ErrorKind};
-    ///
-    /// let refused = Client::builder().client_certificate_pem("no certificate", "no key").build();
-    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::BadOption);
-    /// ```
-    pub fn client_certificate_pem(
-        mut self,
-        certificates: impl Into<Vec<u8>>,
-        key: impl Into<Vec<u8>>,
-    ) -> Self {
-        self.network = self.network.client_certificate_pem(certificates, key);
+    pub(super) fn without_buffering(mut self) -> Self {
+        self.options.buffer_limit = 0;
         self
     }
 
@@ -353,26 +232,26 @@ impl ClientBuilder {
         self
     }
 
-    /// What carries requests to the peers, in place of the network; the time limits and certificates
-    /// above are its own business then. Default: [`Origin`] with those limits.
+    /// Replaces the network as the transport to the peers. The transport is then responsible for time limits
+    /// and certificates. Default: an [`Origin`] with the limits set here.
     pub fn transport(mut self, transport: impl RoundTrip + 'static) -> Self {
         self.transport = Some(Arc::new(transport));
         self
     }
 
-    /// What to do with a request for which no peer is left. Default: [`OnNoPeers::FetchDirectly`].
+    /// Sets how the client handles a request when no peer is left. Default: [`OnNoPeers::FetchDirectly`].
     ///
-    /// What is fetched directly is not cached, comes without the pool's credentials, and by the rules of nobody:
-    /// where peers have [`OriginRules`] that clients must not get around, choose [`OnNoPeers::Fail`]. A
-    /// `Peer` never goes past its own rules: it answers from its own share.
+    /// A direct fetch is not cached, carries no credentials of the pool, and ignores the [`OriginRules`] of
+    /// the peers. If clients must not bypass those rules, choose [`OnNoPeers::Fail`]. A `Peer` never bypasses
+    /// its own rules: it answers from its own cache.
     pub fn on_no_peers(mut self, choice: OnNoPeers) -> Self {
         self.on_no_peers = choice;
         self
     }
 
-    /// Whether a response with a 5xx status counts as the origin's although it does not say that a peer gave it. Peers
-    /// of the Go package do not say so. Default: `false`; such a response comes from another program, and the next
-    /// owner is asked.
+    /// Accepts a 5xx response without the mark of a peer as the origin's response. Peers of the Go package do
+    /// not set that mark. Default: `false`: such a response is attributed to another program, and the client
+    /// asks the next owner.
     ///
     /// ```
     /// use forwardcache::Client;
@@ -385,7 +264,7 @@ impl ClientBuilder {
         self
     }
 
-    /// What says when a peer that failed is tried again. Default: the system's clock.
+    /// Sets the clock that decides when a failed peer is tried again. Default: the system's clock.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
@@ -397,34 +276,33 @@ impl ClientBuilder {
         self
     }
 
-    /// What it keeps a copy of itself, of what it asks the peers for often: nothing unless this gives it
-    /// [memory](NearCache::memory). Default: nothing.
+    /// Sets the near cache: local copies of responses that this client requests often. It is off until it has
+    /// [memory](NearCache::memory). Default: off.
     ///
-    /// Of an answer that came through it see [`NearCache`].
+    /// [`NearCache`] describes how a response shows that it came through the near cache.
     #[cfg(feature = "peer")]
     pub fn near_cache(mut self, near: NearCache) -> Self {
         self.near.cache = near;
         self
     }
 
-    /// Stands beside this peer, which has a share of its own, rules that all of the pool have, and maybe a clock.
+    /// Configures the client of a peer: the peer's URL, the rules of its pool, and optionally its clock.
     #[cfg(feature = "peer")]
-    pub(crate) fn beside(mut self, own: PeerUrl, rules: Rules, clock: Option<Arc<dyn Clock>>) -> Self {
-        self.near = NearOptions { own: Some(own), rules: Some(rules), clock, ..self.near };
+    pub(crate) fn beside(mut self, self_url: PeerUrl, rules: Rules, clock: Option<Arc<dyn Clock>>) -> Self {
+        self.near = NearOptions { self_url: Some(self_url), rules: Some(rules), clock, ..self.near };
         self
     }
 
-    /// The client.
+    /// Builds the client.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadPeer`] for a peer that is no base URL, and for one with two weights;
-    /// [`ErrorKind::BadOption`] for a path that is none, for no replicas, for replicas or a hash with a ring
-    /// that has none, for a limit of zero, for a near cache that cannot be, and for certificates or a key that cannot be used.
+    /// [`ErrorKind::BadPeer`] if a peer is not a base URL or is listed with two weights;
+    /// [`ErrorKind::BadOption`] for an invalid path, zero replicas, replicas or a hash with the rendezvous
+    /// ring, a limit of zero, invalid near cache options, or unusable certificates or keys.
     pub fn build(self) -> Result<Client> {
         if !protocol::is_path(&self.path) {
-            let text =
-                format!("{:?} is no path that a peer can answer under: it must begin with /", self.path);
+            let text = format!("invalid path {:?} of the peers: it must begin with \"/\"", self.path);
             return Err(Error::new(ErrorKind::BadOption, text));
         }
         let ring = ring(self.ring, self.replicas, self.hash)?;
@@ -433,11 +311,14 @@ impl ClientBuilder {
         let (transport, direct): (Arc<dyn RoundTrip>, Option<Arc<dyn RoundTrip>>) = match self.transport {
             Some(transport) => (Arc::clone(&transport), fetches_directly.then_some(transport)),
             None => {
-                // The peers are those that this program was told, wherever they are.
-                let to_peers =
-                    self.network.clone().connect_timeout(self.options.hop).rules(OriginRules::trusting());
+                // The peers are configured by the operator, so that no origin rules apply to them.
+                let to_peers = self
+                    .network
+                    .clone()
+                    .connect_timeout(self.options.connect_timeout)
+                    .rules(OriginRules::trusting());
                 let to_peers = to_peers.build()?;
-                // Origins are anybody: who asks is for peers to know.
+                // Origins can be any server, and only peers may learn the identity of this client.
                 let to_origins = self.network.without_client_certificate().with_default_user_agent();
                 let direct = if fetches_directly { Some(to_origins.build()?) } else { None };
                 networks.push(to_peers.clone());
@@ -455,19 +336,19 @@ impl ClientBuilder {
             networks,
             direct,
             options: self.options,
-            disagreements: Disagreements::default(),
+            ring_mismatches: RingMismatches::default(),
             peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random)),
             counters: Counters::default(),
             retries: RetryBudget::default(),
-            probers: Helpers::new(PROBERS),
-            readers: Helpers::new(READERS),
-            watch: Watch::default(),
+            probers: Helpers::new(MAX_PROBERS),
+            readers: Helpers::new(MAX_READERS),
+            exchanges: Exchanges::default(),
         });
         #[cfg(feature = "peer")]
         let client = {
-            let NearOptions { cache, clock: own_clock, own, rules } = self.near;
+            let NearOptions { cache, clock: own_clock, self_url, rules } = self.near;
             let (owner, clock) = (Arc::new(client.clone()), own_clock.unwrap_or(clock));
-            match Near::new(NearParts { options: cache, owner, clock, own, rules })? {
+            match NearHttpCache::new(NearCacheParts { options: cache, owner, clock, own: self_url, rules })? {
                 Some(near) => client.with_near(near),
                 None => client,
             }
@@ -476,21 +357,23 @@ impl ClientBuilder {
     }
 }
 
-/// What was chosen, if it goes together.
+/// Combines the ring options; fails if they contradict each other.
 fn ring(kind: RingKind, replicas: Option<u32>, hash: Option<HashFunction>) -> Result<RingChoice> {
     let refused = |text: &str| Err(Error::new(ErrorKind::BadOption, text));
     match kind {
-        RingKind::Rendezvous if replicas.is_some() => refused("replicas are for the compatible ring alone"),
+        RingKind::Rendezvous if replicas.is_some() => {
+            refused("replicas apply only to the compatible ring: remove them or choose that ring")
+        }
         RingKind::Rendezvous if hash.is_some() => {
-            refused("a hash can be chosen for the compatible ring alone")
+            refused("a hash applies only to the compatible ring: remove it or choose that ring")
         }
         RingKind::Rendezvous => Ok(RingChoice::Rendezvous),
-        RingKind::Compatible if replicas.is_some_and(|replicas| replicas > MOST_REPLICAS) => {
-            refused("a ring has at most 10000 replicas a peer")
+        RingKind::Compatible if replicas.is_some_and(|replicas| replicas > MAX_REPLICAS) => {
+            refused("too many replicas: the compatible ring has at most 10000 for each peer")
         }
         RingKind::Compatible => match NonZeroU32::new(replicas.unwrap_or(Ring::DEFAULT_REPLICAS.get())) {
             Some(replicas) => Ok(RingChoice::Compatible { replicas, hash: hash.unwrap_or_default() }),
-            None => refused("a ring needs at least one replica a peer"),
+            None => refused("no replicas: the compatible ring needs at least one replica for each peer"),
         },
     }
 }
@@ -511,59 +394,4 @@ impl fmt::Debug for ClientBuilder {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-    use std::thread;
-
-    use super::*;
-    use crate::base::tls::testing::{Authority, server_config};
-
-    /// Whether a server that asks for a certificate, and does not insist, is shown one by this client.
-    fn is_shown_it(authority: &Authority, client: impl FnOnce(String) -> Client) -> bool {
-        let config = Arc::new(server_config(authority, Some((authority, false))));
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-        let server = thread::spawn(move || {
-            let connection = rustls::ServerConnection::new(config).unwrap();
-            let mut stream = rustls::StreamOwned::new(connection, listener.accept().unwrap().0);
-            let _ = stream.read(&mut [0; 4096]).unwrap();
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
-            stream.conn.peer_certificates().is_some()
-        });
-        client(url.clone()).get(&url).unwrap();
-        server.join().unwrap()
-    }
-
-    #[test]
-    fn what_does_not_go_together_is_refused() {
-        let rendezvous = || Client::builder().ring(RingKind::Rendezvous).pool(["http://a", "http://b"]);
-        for (builder, words) in [
-            (rendezvous().replicas(50), "replicas"),
-            (rendezvous().hash(HashFunction::default()), "hash"),
-            (Client::builder().replicas(0), "at least one replica"),
-            (Client::builder().replicas(10_001), "at most 10000"),
-        ] {
-            let error = builder.build().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BadOption);
-            assert!(error.message().contains(words), "{error}");
-        }
-        rendezvous().build().unwrap();
-    }
-
-    #[test]
-    fn its_certificate_is_for_peers_and_not_for_origins() {
-        let authority = Authority::new();
-        let made = authority.sign("a client");
-        let roots = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(roots.path(), &authority.certificate).unwrap();
-        let builder = || {
-            Client::builder()
-                .root_certificates_file(roots.path())
-                .client_certificate_pem(made.certificate.clone(), made.key.clone())
-                .on_no_peers(OnNoPeers::FetchDirectly)
-        };
-        assert!(is_shown_it(&authority, |url| builder().pool([url]).build().unwrap()));
-        assert!(!is_shown_it(&authority, |_| builder().build().unwrap()));
-    }
-}
+mod tests;

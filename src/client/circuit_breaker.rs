@@ -1,42 +1,41 @@
-//! Whether a peer is asked: what it did so far, and when it is tried again. Pure, over a given time.
+//! The health of one peer as a state machine over a given time. Pure.
 
 use std::time::{Duration, SystemTime};
 
 use crate::base::named::named;
 
-/// How long a peer is left alone after its first failure; twice as long after each that follows.
+/// Pause after a peer's first failure. Each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long at most.
+/// Maximum pause after a failure.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long it takes until a peer that returned has all of its keys again. It returns with an empty cache as
-/// often as not: who had its keys meanwhile has what it would have to fetch.
-const RETURN: Duration = Duration::from_secs(5);
+/// Time in which a recovered peer gets its keys back. It often returns with an empty cache, while the peers
+/// that took over its keys have the responses.
+const RAMP_UP: Duration = Duration::from_secs(5);
 
-/// How long a peer that leaves is left alone before it is asked whether it is back.
-const DRAIN: Duration = Duration::from_secs(1);
+/// Pause before the first probe of a peer that is stopping, and between later probes.
+const LEAVING_PAUSE: Duration = Duration::from_secs(1);
 
-/// So many broken bodies on end, of more than one URL, are the peer's.
-const BROKEN: u32 = 3;
+/// Number of consecutive broken bodies, of more than one URL, that count as a failure of the peer.
+const MAX_BROKEN_BODIES: u32 = 3;
 
-/// What is known of one peer.
+/// The circuit breaker of one peer.
 ///
-/// Many requests are under way at a time, and all of them fail when a peer dies: that is one failure. So each
-/// holds the [`Epoch`] of the moment when it was sent, and what is told with one of an earlier time is not
-/// counted.
+/// When a peer dies, all requests in progress to it fail; they count as one failure. To that end, each request
+/// holds the [`Epoch`] in which it was sent, and results from earlier epochs are ignored.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CircuitBreaker {
     state: State,
-    /// Since the last answer.
+    /// Failures since the last response.
     failures: u32,
-    /// Bodies that were broken since the last whole one, and of which URL the last of them was.
-    broken: u32,
+    /// Broken bodies since the last complete one, and the hash of the URL of the last broken one.
+    broken_bodies: u32,
     broken_url: u32,
-    ticket: Epoch,
+    epoch: Epoch,
 }
 
-/// Which time of a peer's life it was.
+/// Numbers the periods between two changes of a peer's state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Epoch(pub(super) u64);
 
@@ -44,108 +43,109 @@ pub(super) struct Epoch(pub(super) u64);
 enum State {
     #[default]
     Up,
-    /// Left alone up to then.
-    Away { until: SystemTime, why: Why },
-    /// It is being asked whether it is there.
-    Probing { why: Why },
-    /// It is there, and its keys come back.
+    /// No requests until this time.
+    Away { until: SystemTime, reason: AwayReason },
+    /// A probe is running.
+    Probing { reason: AwayReason },
+    /// It is up again, and its keys return gradually.
     Returning { since: SystemTime },
 }
 
-/// What a peer is away for.
+/// Why a peer gets no requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
+enum AwayReason {
     Failed,
-    /// It said that it leaves.
+    /// It announced that it is stopping.
     Leaving,
 }
 
 named! {
-    /// What a peer's standing is, as it is shown: `up`, `down`, `draining`, `probing` or `returning`.
+    /// The state of a peer: `up`, `down`, `draining`, `probing` or `returning`.
     #[non_exhaustive]
     pub enum PeerState: ALL {
-        /// It is asked for what it owns.
+        /// It gets requests for the URLs that it owns.
         Up = "up",
-        /// It failed, and is left alone for a while.
+        /// It failed, and gets no requests for a while.
         Down = "down",
-        /// It said that it leaves: it gets no new requests until it is back.
+        /// It announced that it is stopping. It gets no requests until a probe finds it up again.
         Draining = "draining",
-        /// It was left alone for long enough, and is asked in the background whether it is there again.
+        /// Its pause is over, and a background probe checks whether it is up again.
         Probing = "probing",
-        /// It is there again, and is asked for more of its share from second to second.
+        /// It is up again, and its share of requests grows from second to second.
         Returning = "returning",
     }
 }
 
-/// What to do about a peer.
+/// Whether a request may be sent to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Ask it.
+    /// Send the request.
     Ask(Epoch),
-    /// Pass it over, and ask it where no other is left: it answers.
-    Spare(Epoch),
-    /// Pass it over, and ask it only where the request would fail otherwise: it may be back.
+    /// Skip the peer unless no other peer is left: it responds, but does not have all of its keys back.
+    LastResort(Epoch),
+    /// Skip the peer unless the request would fail otherwise: it may be up again.
     Trial(Epoch),
-    /// Pass it over.
+    /// Skip the peer.
     Skip,
 }
 
-/// What became of a request to a peer, as far as it says something about the peer.
+/// What the result of a request shows about the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// It answered.
+    /// The peer sent a response head.
     Answered,
-    /// A body came whole.
-    Whole,
-    /// It is not there, or takes nothing.
+    /// A body arrived completely.
+    BodyComplete,
+    /// The peer is down or does not accept requests.
     Failed,
-    /// The body of this URL, by its hash, was broken.
-    Broken(u32),
-    /// It says that it is about to end.
+    /// The body of the URL with this hash was broken.
+    BodyBroken(u32),
+    /// The peer announced that it is about to stop.
     Leaving,
 }
 
-/// What a probe found.
+/// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    There,
+pub(super) enum ProbeResult {
+    Up,
     Leaving,
-    Nothing,
+    Down,
 }
 
 impl CircuitBreaker {
-    /// What to do with a request whose key is this one, in thousandths of all keys.
-    pub(super) fn look(&mut self, now: SystemTime, key: u16) -> Admission {
+    /// Decides whether to send a request to this peer. `key` is the position of the request's URL among all
+    /// keys, in thousandths.
+    pub(super) fn admit(&mut self, now: SystemTime, key: u16) -> Admission {
         match self.state {
-            State::Up => Admission::Ask(self.ticket),
+            State::Up => Admission::Ask(self.epoch),
             State::Away { .. } if !self.is_due(now) => Admission::Skip,
-            State::Away { .. } | State::Probing { .. } => Admission::Trial(self.ticket),
+            State::Away { .. } | State::Probing { .. } => Admission::Trial(self.epoch),
             State::Returning { since } => {
-                let returned = now.duration_since(since).unwrap_or(RETURN);
-                if returned >= RETURN {
-                    // What was sent before goes on as it began.
+                let returned = now.duration_since(since).unwrap_or(RAMP_UP);
+                if returned >= RAMP_UP {
+                    // The epoch stays, so that requests in progress still count.
                     self.state = State::Up;
-                    return Admission::Ask(self.ticket);
+                    return Admission::Ask(self.epoch);
                 }
-                let has = returned.as_millis() * 1000 / RETURN.as_millis();
+                let has = returned.as_millis() * 1000 / RAMP_UP.as_millis();
                 if u128::from(key) < has {
-                    Admission::Ask(self.ticket)
+                    Admission::Ask(self.epoch)
                 } else {
-                    Admission::Spare(self.ticket)
+                    Admission::LastResort(self.epoch)
                 }
             }
         }
     }
 
-    /// Whether it was left alone for long enough.
+    /// Returns whether the pause is over.
     pub(super) fn is_due(&self, now: SystemTime) -> bool {
         let State::Away { until, .. } = self.state else { return false };
-        // A clock that was set back must not keep it away for longer than any pause.
+        // A clock that was set back must not extend the pause.
         let left = until.duration_since(now).unwrap_or_default();
         left.is_zero() || left > LONGEST_PAUSE
     }
 
-    /// Whether it is left alone at this time, because it failed or because it is leaving.
+    /// Returns whether the peer gets no requests at this time, because it failed or is stopping.
     pub(super) fn is_away(&self, now: SystemTime) -> bool {
         match self.state {
             State::Away { .. } => !self.is_due(now),
@@ -154,37 +154,41 @@ impl CircuitBreaker {
         }
     }
 
-    /// Begins a probe, whose result [`probed`](Self::probed) takes, where it is time for one.
+    /// Begins a probe if one is due; [`finish_probe`](Self::finish_probe) takes its result. Returns whether it
+    /// began.
     pub(super) fn begin_probe(&mut self, now: SystemTime) -> bool {
-        let State::Away { why, .. } = self.state else { return false };
+        let State::Away { reason, .. } = self.state else { return false };
         let is_due = self.is_due(now);
         if is_due {
-            self.enter(State::Probing { why });
+            self.enter(State::Probing { reason });
         }
         is_due
     }
 
-    /// What became of a request that was sent with this ticket. `jitter` is from 0 to 1.
-    pub(super) fn told(&mut self, sign: Evidence, ticket: Epoch, now: SystemTime, jitter: f64) {
-        if ticket != self.ticket {
+    /// Records the result of a request sent in this epoch. `jitter` is between 0 and 1.
+    pub(super) fn record(&mut self, evidence: Evidence, epoch: Epoch, now: SystemTime, jitter: f64) {
+        if epoch != self.epoch {
             return;
         }
-        match sign {
-            // It answers already before the pause is over.
+        match evidence {
+            // The peer responded before its pause was over.
             Evidence::Answered
-                if matches!(self.state, State::Away { why: Why::Failed, .. } | State::Probing { .. }) =>
+                if matches!(
+                    self.state,
+                    State::Away { reason: AwayReason::Failed, .. } | State::Probing { .. }
+                ) =>
             {
                 self.enter(State::Returning { since: now });
             }
             Evidence::Answered => self.failures = 0,
-            Evidence::Whole => self.broken = 0,
+            Evidence::BodyComplete => self.broken_bodies = 0,
             Evidence::Failed => self.fail(now, jitter),
-            // One URL that its origin breaks off takes no peer out of the pool.
-            Evidence::Broken(url) if self.broken > 0 && url == self.broken_url => {}
-            Evidence::Broken(url) => {
-                (self.broken, self.broken_url) = (self.broken + 1, url);
-                if self.broken >= BROKEN {
-                    self.broken = 0;
+            // A single URL whose origin breaks off must not take a peer out of the pool.
+            Evidence::BodyBroken(url) if self.broken_bodies > 0 && url == self.broken_url => {}
+            Evidence::BodyBroken(url) => {
+                (self.broken_bodies, self.broken_url) = (self.broken_bodies + 1, url);
+                if self.broken_bodies >= MAX_BROKEN_BODIES {
+                    self.broken_bodies = 0;
                     self.fail(now, jitter);
                 }
             }
@@ -193,45 +197,44 @@ impl CircuitBreaker {
         }
     }
 
-    /// What a probe found.
-    pub(super) fn probed(&mut self, found: Found, now: SystemTime, jitter: f64) {
-        let State::Probing { why } = self.state else { return };
-        match (found, why) {
-            (Found::There, _) => self.enter(State::Returning { since: now }),
-            (Found::Leaving, _) | (Found::Nothing, Why::Leaving) => self.drain(now),
-            (Found::Nothing, Why::Failed) => self.fail(now, jitter),
+    /// The result of a probe.
+    pub(super) fn finish_probe(&mut self, found: ProbeResult, now: SystemTime, jitter: f64) {
+        let State::Probing { reason } = self.state else { return };
+        match (found, reason) {
+            (ProbeResult::Up, _) => self.enter(State::Returning { since: now }),
+            (ProbeResult::Leaving, _) | (ProbeResult::Down, AwayReason::Leaving) => self.drain(now),
+            (ProbeResult::Down, AwayReason::Failed) => self.fail(now, jitter),
         }
     }
 
     fn fail(&mut self, now: SystemTime, jitter: f64) {
         self.failures = self.failures.saturating_add(1);
-        self.enter(State::Away { until: now + pause(self.failures, jitter), why: Why::Failed });
+        self.enter(State::Away { until: now + pause(self.failures, jitter), reason: AwayReason::Failed });
     }
 
     fn drain(&mut self, now: SystemTime) {
-        self.enter(State::Away { until: now + DRAIN, why: Why::Leaving });
+        self.enter(State::Away { until: now + LEAVING_PAUSE, reason: AwayReason::Leaving });
     }
 
     fn enter(&mut self, state: State) {
         self.state = state;
-        self.ticket = Epoch(self.ticket.0 + 1);
+        self.epoch = Epoch(self.epoch.0 + 1);
     }
 
-    pub(super) fn ticket(&self) -> Epoch {
-        self.ticket
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
-    /// Whether it is up, and nothing is held against it.
+    /// Returns whether the peer is up and has no recent failures.
     pub(super) fn is_settled(&self) -> bool {
-        self.state == State::Up && self.failures == 0 && self.broken == 0
+        self.state == State::Up && self.failures == 0 && self.broken_bodies == 0
     }
 
     pub(super) fn state(&self) -> PeerState {
         match self.state {
             State::Up => PeerState::Up,
-            State::Away { why: Why::Leaving, .. } | State::Probing { why: Why::Leaving } => {
-                PeerState::Draining
-            }
+            State::Away { reason: AwayReason::Leaving, .. }
+            | State::Probing { reason: AwayReason::Leaving } => PeerState::Draining,
             State::Away { .. } => PeerState::Down,
             State::Probing { .. } => PeerState::Probing,
             State::Returning { .. } => PeerState::Returning,
@@ -242,7 +245,7 @@ impl CircuitBreaker {
         self.failures
     }
 
-    /// Up to when it is left alone.
+    /// Returns the end of the pause, if there is one.
     pub(super) fn until(&self) -> Option<SystemTime> {
         match self.state {
             State::Away { until, .. } => Some(until),
@@ -251,141 +254,12 @@ impl CircuitBreaker {
     }
 }
 
-/// How long a peer is left alone after so many failures. The second half of the time is left to chance, so
-/// that those who saw it fail at one moment do not come back at one.
+/// Returns the pause after this many failures. Its second half is random, so that clients that saw the same
+/// failure do not return at the same moment.
 fn pause(failures: u32, jitter: f64) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
     doubled.min(LONGEST_PAUSE).mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::UNIX_EPOCH;
-
-    use super::*;
-
-    fn at(millis: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(1_000_000) + Duration::from_millis(millis)
-    }
-
-    fn ask(standing: &mut CircuitBreaker, millis: u64) -> Epoch {
-        match standing.look(at(millis), 0) {
-            Admission::Ask(ticket) => ticket,
-            other => panic!("{other:?} at {millis}"),
-        }
-    }
-
-    /// A peer that failed at 0 and is down up to 1000.
-    fn down() -> CircuitBreaker {
-        let mut standing = CircuitBreaker::default();
-        let ticket = ask(&mut standing, 0);
-        standing.told(Evidence::Failed, ticket, at(0), 1.0);
-        standing
-    }
-
-    #[test]
-    fn pauses_double_up_to_a_minute_and_half_of_each_is_chance() {
-        for (failures, seconds) in [(1, 1.0), (2, 2.0), (3, 4.0), (6, 32.0), (7, 60.0), (u32::MAX, 60.0)] {
-            assert_eq!(pause(failures, 1.0), Duration::from_secs_f64(seconds), "{failures}");
-            assert_eq!(pause(failures, 0.0), Duration::from_secs_f64(seconds / 2.0), "{failures}");
-        }
-        assert_eq!(pause(1, f64::INFINITY), FIRST_PAUSE);
-    }
-
-    #[test]
-    fn a_peer_that_failed_is_passed_over_and_then_probed_once() {
-        let mut standing = down();
-        assert_eq!((standing.state(), standing.until()), (PeerState::Down, Some(at(1000))));
-        assert_eq!(standing.look(at(999), 0), Admission::Skip);
-        assert!(!standing.begin_probe(at(999)));
-        assert!(matches!(standing.look(at(1000), 0), Admission::Trial(_)));
-        assert!(standing.begin_probe(at(1000)) && !standing.begin_probe(at(1000)));
-        assert!(matches!(standing.look(at(1000), 0), Admission::Trial(_)));
-        standing.probed(Found::Nothing, at(1000), 1.0);
-        assert_eq!((standing.failures(), standing.until()), (2, Some(at(3000))));
-    }
-
-    #[test]
-    fn it_gets_its_keys_back_little_by_little() {
-        let mut standing = down();
-        assert!(standing.begin_probe(at(1000)));
-        standing.probed(Found::There, at(1000), 1.0);
-        let ticket = standing.ticket();
-        for (millis, key, is_asked) in
-            [(1001, 0, false), (1100, 19, true), (1100, 20, false), (3500, 499, true), (5990, 999, false)]
-        {
-            let expected = if is_asked { Admission::Ask(ticket) } else { Admission::Spare(ticket) };
-            assert_eq!(standing.look(at(millis), key), expected, "{key} at {millis}");
-        }
-        assert_eq!(standing.state(), PeerState::Returning);
-        assert_eq!(standing.look(at(6000), 999), Admission::Ask(ticket));
-        assert!(!standing.is_settled());
-        standing.told(Evidence::Answered, ticket, at(6000), 1.0);
-        assert!(standing.is_settled());
-    }
-
-    #[test]
-    fn all_that_fail_at_once_are_one_failure() {
-        let mut standing = CircuitBreaker::default();
-        let tickets: Vec<_> = (0..100).map(|_| ask(&mut standing, 0)).collect();
-        for ticket in &tickets {
-            standing.told(Evidence::Failed, *ticket, at(5), 1.0);
-        }
-        assert_eq!((standing.failures(), standing.until()), (1, Some(at(1005))));
-        // What was answered before it died does not bring it back.
-        standing.told(Evidence::Answered, tickets[0], at(6), 1.0);
-        assert_eq!(standing.state(), PeerState::Down);
-    }
-
-    #[test]
-    fn broken_bodies_count_when_they_repeat_and_not_when_one_url_does() {
-        let mut standing = CircuitBreaker::default();
-        let ticket = ask(&mut standing, 0);
-        (0..10).for_each(|_| standing.told(Evidence::Broken(1), ticket, at(0), 1.0));
-        standing.told(Evidence::Broken(2), ticket, at(0), 1.0);
-        assert_eq!(standing.state(), PeerState::Up);
-        standing.told(Evidence::Whole, ticket, at(0), 1.0);
-        for url in 1..3 {
-            standing.told(Evidence::Broken(url), ticket, at(0), 1.0);
-            standing.told(Evidence::Answered, ticket, at(0), 1.0);
-        }
-        assert_eq!(standing.state(), PeerState::Up);
-        standing.told(Evidence::Broken(3), ticket, at(0), 1.0);
-        assert_eq!((standing.state(), standing.until()), (PeerState::Down, Some(at(1000))));
-    }
-
-    #[test]
-    fn a_clock_that_was_set_back_does_not_keep_it_down() {
-        let mut standing = down();
-        let earlier = at(0) - Duration::from_secs(3600);
-        assert!(standing.begin_probe(earlier));
-        standing.probed(Found::There, at(0), 1.0);
-        assert!(matches!(standing.look(earlier, 999), Admission::Ask(_)));
-    }
-
-    #[test]
-    fn a_peer_that_leaves_drains_and_never_escalates() {
-        let mut standing = CircuitBreaker::default();
-        let ticket = ask(&mut standing, 0);
-        standing.told(Evidence::Leaving, ticket, at(0), 1.0);
-        standing.told(Evidence::Failed, ticket, at(0), 1.0);
-        for second in 1..100 {
-            assert_eq!((standing.state(), standing.failures()), (PeerState::Draining, 0));
-            assert_eq!(standing.until(), Some(at(second * 1000)));
-            assert!(standing.begin_probe(at(second * 1000)));
-            let found = if second % 2 == 0 { Found::Leaving } else { Found::Nothing };
-            standing.probed(found, at(second * 1000), 1.0);
-        }
-        assert!(standing.begin_probe(at(1_000_000)));
-        standing.probed(Found::There, at(1_000_000), 1.0);
-        assert_eq!(standing.state(), PeerState::Returning);
-    }
-
-    #[test]
-    fn a_trial_that_is_answered_brings_it_back() {
-        let mut standing = down();
-        let Admission::Trial(ticket) = standing.look(at(1000), 0) else { panic!("it may be back") };
-        standing.told(Evidence::Answered, ticket, at(1000), 1.0);
-        assert_eq!(standing.state(), PeerState::Returning);
-    }
-}
+mod tests;

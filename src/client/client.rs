@@ -1,19 +1,19 @@
-//! Routing a request to the peer that owns its URL.
+//! The public interface: requests, purges and explanations through a pool.
 
 use std::fmt;
 use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
 
-use super::builder::ClientBuilder;
+use super::answer::Answer;
 use super::counts::ClientCounts;
-use super::dispatch::{Answer, Fallback, Inner};
+use super::inner::{Fallback, Inner};
+use super::members;
 use super::peers::PeerHealth;
-use super::pool;
 use super::replayable_request::ReplayableRequest;
 use crate::base::error::{Error, ErrorKind, Result};
 #[cfg(feature = "peer")]
-use crate::client::near_cache::Near;
+use crate::client::near_cache::NearHttpCache;
 use crate::message::body::Body;
 use crate::message::purge::Purge;
 use crate::message::round_trip::{self, RoundTrip};
@@ -24,19 +24,25 @@ use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{self, Endpoint};
 use crate::pool::purge;
 
-/// Asks a pool: every request goes to the one peer that owns its URL, and to the next one while that is away.
+/// Sends requests to a pool: each request goes to the peer that owns its URL, or to the next owner while that
+/// peer is down.
 ///
-/// A peer that cannot be asked is left alone for a while, from a second up to a minute, and then asked in the background
-/// whether it is there again before it gets its share back, within five seconds. Meanwhile the next owner on the ring has
-/// its URLs. A peer that does not begin to answer within a second is asked on another connection whether it is there: if
-/// it does not say so within half a second, the request goes to the next owner; if it does, its origin is slow, and is
-/// waited for. A request that may be repeated goes on to the next owner when a peer fails at it; any other does
-/// only where nothing of it was sent. All owners together may take as long as one
-/// ([`response_timeout`](ClientBuilder::response_timeout)) and a connection may take. A body that breaks off goes on from the next owner where a strong validator proves that
-/// the bytes are the same. When no peer is left, the origin is asked directly, unless
-/// [`on_no_peers`](ClientBuilder::on_no_peers) says otherwise.
+/// **Failed peers.** The client skips a failed peer for a second at first, and for up to a minute after
+/// repeated failures. The next owner on the ring takes over its URLs. Then a background probe checks whether
+/// the peer has recovered; if so, the peer gets its share back within five seconds.
 ///
-/// It blocks, and may be called from many threads at once; cloning it is cheap and gives the same client.
+/// **Slow peers.** If a peer does not start to respond within a second, the client probes it on another
+/// connection. If the probe gets no response within half a second, the request goes to the next owner. If it
+/// does, the origin is slow, and the client keeps waiting.
+///
+/// **Retries.** A request that may be repeated goes to the next owner if a peer fails at it; any other request
+/// does only if nothing of it was sent. All owners together may take as long as one
+/// [`response_timeout`](crate::ClientBuilder::response_timeout) plus one connection. If a body breaks off, the
+/// client continues it from the next owner, provided that a strong validator proves that the bytes are the
+/// same. If no peer is left, the client asks the origin directly, unless
+/// [`on_no_peers`](crate::ClientBuilder::on_no_peers) specifies otherwise.
+///
+/// A client blocks. Threads can share it; a clone is cheap and uses the same pool and state.
 ///
 /// ```no_run
 /// use forwardcache::Client;
@@ -47,24 +53,19 @@ use crate::pool::purge;
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
 ///
-/// Requests reach the peers with all their fields, `Authorization` and `Cookie` among them, as they would
-/// have reached the origin: use `https` peers where the network between is not trusted.
+/// Peers receive all header fields of a request, including `Authorization` and `Cookie`, as the origin would.
+/// Use `https` peers if the network between is not trusted.
 #[derive(Clone)]
 pub struct Client {
     pub(super) inner: Arc<Inner>,
     #[cfg(feature = "peer")]
-    pub(super) near: Option<Arc<Near>>,
+    pub(super) near: Option<Arc<NearHttpCache>>,
 }
 
-/// How long an explanation may be, in bytes: all that may be stored of one URL, with room.
+/// Maximum length of an explanation in bytes: enough for all stored variants of one URL.
 const MAX_EXPLANATION: u64 = 1 << 20;
 
 impl Client {
-    /// A client to put together.
-    pub fn builder() -> ClientBuilder {
-        ClientBuilder::default()
-    }
-
     pub(super) fn new(inner: Inner) -> Self {
         Self {
             inner: Arc::new(inner),
@@ -73,21 +74,21 @@ impl Client {
         }
     }
 
-    /// Fetches a URL through the pool. Any status is a success.
+    /// Fetches a URL through the pool. Every HTTP status is returned as a response.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadUrl`] when it is not an absolute `http` or `https` URL, and what
-    /// [`round_trip`](Self::round_trip) fails with.
+    /// [`ErrorKind::BadUrl`] if `url` is not an absolute `http` or `https` URL, and every error of
+    /// [`round_trip`](Self::round_trip).
     pub fn get(&self, url: &str) -> Result<Response<Body>> {
         round_trip::send(self, Method::GET, url)
     }
 
-    /// As [`get`](Self::get), for the head alone.
+    /// Like [`get`](Self::get), for the response head only.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn head(&self, url: &str) -> Result<Response<Body>> {
         round_trip::send(self, Method::HEAD, url)
     }
@@ -103,13 +104,13 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn request(&self, request: Request<impl Into<Body>>) -> Result<Response<Body>> {
         self.round_trip(request.map(Into::into))
     }
 
-    /// Asks the owner of a URL, or who stands in for it, what would happen to this GET at this moment, and why.
-    /// Nothing is fetched and nothing changes. The answer is text for people, several lines of it.
+    /// Asks the owner of a URL, or the next owner while that one is down, what would happen to this GET now,
+    /// and why. Nothing is fetched or changed. Returns several lines of text for people.
     ///
     /// ```no_run
     /// # let client = forwardcache::Client::builder().build()?;
@@ -120,8 +121,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadRequest`] when it is no GET, [`ErrorKind::OnNoPeers`] when no peer is left,
-    /// [`ErrorKind::BadResponse`] when the peer is one that explains nothing, and otherwise as
+    /// [`ErrorKind::BadRequest`] if the method is not GET, [`ErrorKind::OnNoPeers`] if no peer is left,
+    /// [`ErrorKind::BadResponse`] if the peer does not support explanations, and otherwise as
     /// [`get`](Self::get).
     pub fn explain(&self, request: &Request<()>) -> Result<String> {
         let target = CanonicalUrl::parse(&request.uri().to_string())?;
@@ -130,88 +131,91 @@ impl Client {
         }
         let mut asking = Request::new(Body::empty());
         asking.headers_mut().clone_from(request.headers());
-        let asked = Arc::new(ReplayableRequest::new(target, asking));
-        let Answer { response, from, .. } = self.inner.send(&asked, Endpoint::Why, &Fallback::Nobody)?;
+        let replayable = Arc::new(ReplayableRequest::new(target, asking));
+        let Answer { response, from, .. } = self.inner.send(&replayable, Endpoint::Why, &Fallback::Fail)?;
         let about = |error: Error| {
-            let error = error.with_url(&asked.target);
+            let error = error.with_url(&replayable.target);
             if let Some(from) = &from { error.with_peer(&from.peer().url) } else { error }
         };
         if response.status() != StatusCode::OK {
-            let text = format!("the peer explains nothing: it answers {}", response.status().as_u16());
+            let text = format!(
+                "the peer does not explain requests: it responds with status {}",
+                response.status().as_u16()
+            );
             return Err(about(Error::new(ErrorKind::BadResponse, text)));
         }
         let text = response.into_body().into_bytes_limited(MAX_EXPLANATION).map_err(about)?;
-        // It goes on terminals.
+        // The text may be printed on a terminal, so that control characters must not pass.
         let is_bad = |letter: char| letter.is_control() && letter != '\n';
         Ok(String::from_utf8_lossy(&text).replace(is_bad, "?"))
     }
 
-    /// Reads the files of [root certificates](ClientBuilder::root_certificates_file) and of the
-    /// [client certificate](ClientBuilder::client_certificate_files) again. Requests from now on use what they hold, on
-    /// connections of their own; requests under way end as they began. A [transport](ClientBuilder::transport) of your
-    /// own has its own certificates.
+    /// Reads the files of [root certificates](crate::ClientBuilder::root_certificates_file) and of the [client
+    /// certificate](crate::ClientBuilder::client_certificate_files) again. New requests use them on new
+    /// connections; requests in progress keep the old ones. A custom
+    /// [transport](crate::ClientBuilder::transport) manages its own certificates.
     ///
     /// # Errors
     ///
-    /// As [`Origin::reload_certificates`](crate::Origin::reload_certificates).
+    /// Same as [`Origin::reload_certificates`](crate::Origin::reload_certificates).
     pub fn reload_certificates(&self) -> Result<()> {
         self.inner.networks.iter().try_for_each(Origin::reload_certificates)
     }
 
-    /// Puts these peers in place of those before, each with a weight of 1. Requests under way keep the old
-    /// ones.
+    /// Replaces the peers of the pool, each with a weight of 1. Requests in progress keep the old pool.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadPeer`] when one of them is no base URL; nothing is changed then.
+    /// [`ErrorKind::BadPeer`] if one of them is not a base URL; the pool stays as it is.
     pub fn set_pool(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
-        self.set_listed(pool::parse(peers)?)
+        self.set_listed(members::parse(peers)?)
     }
 
-    /// As [`set_pool`](Self::set_pool), with weights.
+    /// Like [`set_pool`](Self::set_pool), with weights.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadPeer`] when one of them is listed with two weights; nothing is changed then.
+    /// [`ErrorKind::BadPeer`] if a peer is listed with two weights; the pool stays as it is.
     pub fn set_members(&self, members: impl IntoIterator<Item = Member>) -> Result<()> {
         self.set_listed(members.into_iter().collect())
     }
 
     fn set_listed(&self, members: Vec<Member>) -> Result<()> {
         self.inner.pool.set(members)?;
-        self.inner.peers.keep(&self.inner.pool.peers());
+        self.inner.peers.retain(&self.inner.pool.peers());
         Ok(())
     }
 
-    /// The peers with their weights, each once, sorted.
+    /// Returns the peers with their weights, sorted, each once.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         self.inner.pool.members()
     }
 
-    /// The peers, each once, sorted.
+    /// Returns the peers, sorted, each once.
     #[must_use]
     pub fn pool(&self) -> Vec<PeerUrl> {
         self.inner.pool.peers()
     }
 
-    /// How often a peer said that it knows another pool than this client. It answers all the same; what it does not
-    /// own is fetched once more than it need be, until both know the same.
+    /// Returns how many responses came from a peer whose list of members differs from this client's. Such
+    /// peers still answer, but a URL that such a peer does not own may be fetched once more than necessary
+    /// until the lists agree.
     #[must_use]
     pub fn disagreements(&self) -> u64 {
-        self.inner.disagreements.count()
+        self.inner.ring_mismatches.count()
     }
 
-    /// The peer that owns a URL; `None` when there is no peer.
+    /// Returns the peer that owns a URL; `None` if the pool is empty.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadUrl`] when it is not an absolute `http` or `https` URL.
+    /// [`ErrorKind::BadUrl`] if `url` is not an absolute `http` or `https` URL.
     pub fn owner(&self, url: &str) -> Result<Option<PeerUrl>> {
         Ok(self.inner.pool.owner(&CanonicalUrl::parse(url)?))
     }
 
-    /// What is known of each peer of the pool: whether it is asked, and how it does.
+    /// Returns the health of each peer of the pool.
     ///
     /// ```
     /// use forwardcache::{Client, PeerState};
@@ -226,13 +230,13 @@ impl Client {
         self.inner.peers.health(self.pool())
     }
 
-    /// What it did so far.
+    /// Returns the counters of this client and its clones.
     #[must_use]
     pub fn counts(&self) -> ClientCounts {
         self.inner.counters.read()
     }
 
-    /// The path under which the peers answer.
+    /// Returns the path of the peers' endpoint.
     pub(crate) fn path(&self) -> &str {
         self.inner.paths.of(Endpoint::Proxy)
     }
@@ -240,7 +244,7 @@ impl Client {
 
 impl RoundTrip for Client {
     fn round_trip(&self, mut request: Request<Body>) -> Result<Response<Body>> {
-        self.inner.limit(&mut request);
+        self.inner.add_deadline(&mut request);
         let target = CanonicalUrl::parse(&request.uri().to_string())?;
         if protocol::is_purge(request.method()) {
             return Ok(purge::response(&self.purge(&Purge::of_target(&target))?));
@@ -249,10 +253,10 @@ impl RoundTrip for Client {
         if let Some(near) = &self.near {
             let is_own = |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target, own);
             return near.round_trip(target, request, is_own, |target, request| {
-                self.inner.round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::Chosen)
+                self.inner.round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::Configured)
             });
         }
-        self.inner.round_trip(ReplayableRequest::new(target, request), &Fallback::Chosen)
+        self.inner.round_trip(ReplayableRequest::new(target, request), &Fallback::Configured)
     }
 }
 
@@ -267,63 +271,4 @@ impl fmt::Debug for Client {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    #[cfg(feature = "peer")]
-    use crate::message::round_trip::Offline;
-    use crate::message::round_trip::RoundTripFn;
-
-    fn client(transport: impl RoundTrip + 'static) -> Client {
-        Client::builder().pool(["http://peer:1/base"]).transport(transport).build().unwrap()
-    }
-
-    fn explain(client: &Client, method: &str) -> Result<String> {
-        let request = Request::builder().method(method).uri("http://h/a").header("accept-language", "de");
-        client.explain(&request.body(()).unwrap())
-    }
-
-    #[test]
-    fn the_owner_is_asked_to_explain() {
-        let client = client(RoundTripFn(|request: Request<Body>| {
-            assert_eq!(request.headers()["accept-language"], "de");
-            Ok(Response::new(Body::from(format!("{}\n\u{1b}[2J", request.uri()))))
-        }));
-        let text = explain(&client, "GET").unwrap();
-        assert_eq!(text, "http://peer:1/base/proxy/why?q=http%3A%2F%2Fh%2Fa\n?[2J");
-        assert_eq!(explain(&client, "POST").unwrap_err().kind(), ErrorKind::BadRequest);
-        client.set_pool([""; 0]).unwrap();
-        assert_eq!(explain(&client, "GET").unwrap_err().kind(), ErrorKind::OnNoPeers);
-    }
-
-    #[test]
-    fn a_peer_that_does_not_explain_is_named() {
-        for (mark, kind) in [(None, ErrorKind::BadResponse), (Some(ErrorKind::Loop), ErrorKind::Loop)] {
-            let client = client(RoundTripFn(move |_| {
-                let mut response = Response::new(Body::from("404 page not found\n"));
-                *response.status_mut() = StatusCode::NOT_FOUND;
-                if let Some(kind) = mark {
-                    protocol::mark_failure(response.headers_mut(), kind);
-                }
-                Ok(response)
-            }));
-            let error = explain(&client, "GET").unwrap_err();
-            assert_eq!((error.kind(), error.peer()), (kind, Some("http://peer:1/base")));
-        }
-    }
-
-    #[cfg(feature = "peer")]
-    #[test]
-    fn a_peer_is_no_origin_under_any_of_its_paths() {
-        let client = client(Offline);
-        for (url, is_peer) in [
-            ("http://peer:1/base/proxy?q=a", true),
-            ("http://peer:1/base/proxy/why?q=a", true),
-            ("http://peer:1/base/proxy/leaving?q=a", true),
-            ("HTTP://Peer:1/base/proxy", true),
-            ("http://peer:1/proxy", false),
-            ("http://peer:1/base/other", false),
-        ] {
-            assert_eq!(client.is_peer(&CanonicalUrl::parse(url).unwrap()), is_peer, "{url}");
-        }
-    }
-}
+mod tests;

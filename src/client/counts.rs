@@ -1,22 +1,22 @@
-//! What a client counts.
+//! The counters of a client.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a client and its clones did so far.
+/// A snapshot of the counters that a client and its clones share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientCounts {
-    /// Requests it was given.
+    /// Requests to the client.
     pub requests: u64,
-    /// Times that a request went on to another owner after one had failed.
+    /// Retries at another owner after an owner failed.
     pub failovers: u64,
-    /// Times that an owner was passed over because of how it did before.
+    /// Owners skipped because of earlier failures.
     pub passed_over: u64,
-    /// Requests that went to their origins because no peer was left.
+    /// Requests sent directly to the origin because no peer was left.
     pub direct_fetches: u64,
-    /// Times that a body went on from another owner.
+    /// Bodies continued from another owner.
     pub resumed_bodies: u64,
-    /// Times that a peer was asked whether it is there.
+    /// Health probes.
     pub probes: u64,
 }
 

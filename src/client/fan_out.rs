@@ -1,4 +1,4 @@
-//! Several peers that are asked at the same time.
+//! Sends to several peers concurrently.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -8,14 +8,11 @@ use parking_lot::Mutex;
 
 use crate::pool::peer_url::PeerUrl;
 
-/// How many peers are asked at a time.
-pub(super) const AT_A_TIME: usize = 16;
+/// Maximum number of peers asked concurrently.
+pub(super) const MAX_CONCURRENT: usize = 16;
 
-/// What comes of asking each of them, in any order.
-pub(super) fn side_by_side<T: Send>(
-    peers: &[PeerUrl],
-    ask: impl Fn(&PeerUrl) -> T + Sync,
-) -> Vec<(PeerUrl, T)> {
+/// Calls `ask` for each peer, up to [`MAX_CONCURRENT`] at a time; returns the results in any order.
+pub(super) fn fan_out<T: Send>(peers: &[PeerUrl], ask: impl Fn(&PeerUrl) -> T + Sync) -> Vec<(PeerUrl, T)> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(peers.len()));
     let work = || {
@@ -25,11 +22,11 @@ pub(super) fn side_by_side<T: Send>(
         }
     };
     thread::scope(|scope| {
-        // This thread works too, so that a thread which cannot be started costs time alone.
-        for _ in 1..peers.len().min(AT_A_TIME) {
+        // The calling thread works too, so that the calls complete even if no thread can be started.
+        for _ in 1..peers.len().min(MAX_CONCURRENT) {
             let thread = thread::Builder::new().name("ask-peers".to_owned());
             if let Err(error) = thread.spawn_scoped(scope, work) {
-                debug!("no thread to ask peers can be started: {error}");
+                debug!("cannot start a thread to ask peers, using fewer threads: {error}");
             }
         }
         work();

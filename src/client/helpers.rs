@@ -1,4 +1,4 @@
-//! Threads that wait for peers, so that a caller need not.
+//! A bounded pool of threads for work that waits for peers, so that the caller's thread does not wait.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// Threads that wait for peers, so that somebody else need not. They are started when they are needed, and end
-/// when nothing was to do for a while.
+/// A bounded pool of threads that wait for peers on behalf of callers. Threads start on demand and end after
+/// [`IDLE`] without work.
 pub(super) struct Helpers {
     shared: Arc<Shared>,
     most: usize,
@@ -32,12 +32,12 @@ struct State {
 const IDLE: Duration = Duration::from_secs(10);
 
 impl Helpers {
-    /// So many threads at most.
+    /// Creates a pool of at most this many threads.
     pub(super) fn new(most: usize) -> Self {
         Self { shared: Arc::default(), most }
     }
 
-    /// Has it done by a helper; says whether there is one.
+    /// Runs the job on a helper thread. Returns `false`, without running the job, if no thread is free.
     pub(super) fn run(&self, job: Job) -> bool {
         let mut state = self.shared.state.lock();
         if state.idle > state.jobs.len() {
@@ -57,7 +57,7 @@ impl Helpers {
     }
 }
 
-/// One of the threads, counted until it ends, however that is.
+/// One of the threads. `Drop` keeps the count of threads correct even if a job panics.
 struct Helper {
     shared: Arc<Shared>,
 }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_helper_is_used_again_and_there_are_only_so_many() {
+    fn helpers_are_bounded() {
         let helpers = Helpers::new(4);
         let (sender, receiver) = mpsc::channel();
         let gate = Arc::new((Mutex::new(false), Condvar::new()));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_that_panics_leaves_room_for_another() {
+    fn helper_that_panics_frees_its_place() {
         let helpers = Helpers::new(4);
         let helper = Helper { shared: Arc::clone(&helpers.shared) };
         helpers.shared.state.lock().threads += 1;

@@ -1,49 +1,78 @@
-//! The asking side: every request goes to the peer that owns its URL, and on to the next while that is away.
+//! The client of a pool. It sends each request to the peer that owns its URL, or to the next owner if that fails.
+//!
+//! [`Client`] is the entry. A request takes this way through the files:
+//!
+//! ```text
+//! client      near_cache has a fresh copy? ── yes ──▶ response
+//!    │ no
+//!    ▼
+//! dispatch    candidates: which owner is next? ── none left ──▶ fallback (inner): the origin,
+//!    │                           ▲                              the peer's own cache, or an error
+//!    ▼                           │
+//! liveness    registers the exchange, and probes a late peer
+//!    ▼                           │
+//! transport   sends the request, and reads the response head
+//!    ▼                           │ failure: observation classifies it,
+//! buffering   reads a short body │ peers records it, dispatch goes on
+//!    ▼                           │
+//! resume      returns the body; if it breaks off, another peer continues it
+//! ```
+//!
+//! Files in reading order:
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `client` | [`Client`]: its face |
-//! | `builder` | [`ClientBuilder`]: pool, path, ring, time limits, transport |
-//! | `choices` | what it may be told to do where its pool does not answer |
-//! | `ring_mismatches` | peers that know another pool |
-//! | `previous_owners` | who owned what before the pool was changed |
-//! | `of_peer` | what it does for the peer that it belongs to, and what it keeps near |
-//! | `purging` | a purge of every peer |
-//! | `leaving` | peers that say that they are about to end |
-//! | `fan_out` | several peers that are asked at the same time |
-//! | `pool` | the peers and their ring, swapped in whole |
+//! | `client` | [`Client`]: the public methods |
+//! | `builder` `options` `on_no_peers` | [`ClientBuilder`] and the options that it sets |
+//! | `inner` | the state that clones share, and the fallbacks |
+//! | `members` `pool` | the members with their ring, and how they are replaced |
 //! | `replayable_request` | a request that may be sent more than once |
-//! | `candidates` | which of the owners may be asked, one after another |
-//! | `dispatch` | from owner to owner until one answers; a peer's failure is told from an origin's answer |
-//! | `observation` | what an answer says about the peer, and where the request goes next; pure |
-//! | `budget` | how many requests may go on because a peer was busy |
-//! | `circuit_breaker` | whether a peer is asked, after what it did so far; pure, over a given time |
-//! | `peers` | what was learnt of each peer, with its locks |
-//! | `watch` | peers that are waited for are asked whether they are there |
-//! | `helpers` | a bounded number of threads for that |
-//! | `buffering` | a short body is read before its response is handed out |
-//! | `resume` | a body that breaks off goes on from another peer |
-//! | `counts` | what is counted |
+//! | `candidates` | the owners that may be asked, in order of preference |
+//! | `dispatch` `answer` | tries owner after owner until one responds |
+//! | `observation` | classifies failures, and decides what follows; pure |
+//! | `budget` | limits retries after busy peers |
+//! | `circuit_breaker` | the health of one peer as a state machine over a given time; pure |
+//! | `peers` | the circuit breakers of all peers, with their locks |
+//! | `exchange` `liveness` | requests in progress; probes peers that are late or return |
+//! | `helpers` | a bounded pool of threads for probes and short bodies |
+//! | `buffering` | reads a short body before its response is returned |
+//! | `announced_digest` | verifies bodies against announced digests |
+//! | `resume` | continues a broken body from another peer |
+//! | `counts` | the counters |
+//! | `fan_out` | sends to several peers concurrently |
+//! | `purging` `leaving` | purges of all peers, and leave notices to them |
+//! | `previous_owners` `ring_mismatches` | owners before the last changes, and peers with another list |
+//! | `peer_support` | functions for the `Peer` that this client belongs to |
+//! | `near_cache/` | local copies of popular URLs |
+//! | `membership/` | keeps the pool equal to a list |
+//! | `agent/` | a ureq agent on top of any [`RoundTrip`](crate::RoundTrip) |
 
 pub(crate) mod agent;
+mod announced_digest;
+mod answer;
 mod budget;
 mod buffering;
 mod builder;
 mod candidates;
-mod choices;
 mod circuit_breaker;
 mod client;
 mod counts;
 mod dispatch;
+mod exchange;
 mod fan_out;
 mod helpers;
+mod inner;
 mod leaving;
+mod liveness;
+mod members;
 pub(crate) mod membership;
 #[cfg(feature = "peer")]
 pub(crate) mod near_cache;
 mod observation;
+mod on_no_peers;
+mod options;
 #[cfg(feature = "peer")]
-mod of_peer;
+mod peer_support;
 mod peers;
 mod pool;
 mod previous_owners;
@@ -53,12 +82,11 @@ mod resume;
 mod ring_mismatches;
 #[cfg(test)]
 mod tests;
-mod watch;
 
 pub use builder::ClientBuilder;
-pub use choices::OnNoPeers;
 pub use circuit_breaker::PeerState;
 pub use client::Client;
 pub use counts::ClientCounts;
+pub(crate) use members::{distinct, parse};
+pub use on_no_peers::OnNoPeers;
 pub use peers::PeerHealth;
-pub(crate) use pool::{distinct, parse};

@@ -1,4 +1,4 @@
-//! What a client has learnt of each peer. All its clones know it.
+//! The circuit breakers of all peers, shared by the clones of a client.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -8,51 +8,51 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::circuit_breaker::{Admission, CircuitBreaker, Epoch, Evidence, Found, PeerState};
+use super::circuit_breaker::{Admission, CircuitBreaker, Epoch, Evidence, PeerState, ProbeResult};
 use crate::base::clock::Clock;
 use crate::base::error::Error;
 use crate::pool::peer_url::PeerUrl;
 
-/// The operator is told once in so long of each peer that is set up wrongly.
-const QUIET: Duration = Duration::from_secs(60);
+/// At most one warning per misconfigured peer in this time.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The peers that were asked, by their URLs.
+/// The peers that this client has used, by URL.
 pub(super) struct Peers {
     known: RwLock<HashMap<PeerUrl, Arc<PeerEntry>>>,
     clock: Arc<dyn Clock>,
     jitter: Jitter,
 }
 
-/// Where chance comes from: a number from 0 to 1.
+/// A source of random numbers between 0 and 1.
 pub(super) type Jitter = Box<dyn Fn() -> f64 + Send + Sync>;
 
-/// One peer.
+/// One peer and its state.
 #[derive(Debug)]
 pub(super) struct PeerEntry {
     pub(super) url: PeerUrl,
-    standing: Mutex<CircuitBreaker>,
-    // What a request to a peer that is well needs to know, without the lock. Written under it.
-    ticket: AtomicU64,
+    breaker: Mutex<CircuitBreaker>,
+    // Copies of the breaker's state, so that requests to a healthy peer take no lock. Written under the lock.
+    epoch: AtomicU64,
     is_settled: AtomicBool,
-    /// Whether it is being probed.
-    is_probed: AtomicBool,
-    /// Whether it did not answer the first of two probes.
+    /// Whether a probe is running.
+    is_being_probed: AtomicBool,
+    /// Whether the first of two probes failed.
     is_suspected: AtomicBool,
-    /// When the operator was told last that it is set up wrongly.
+    /// When the last warning about the configuration of this peer was logged.
     warned: Mutex<Option<Instant>>,
 }
 
-/// What is known of a peer, for whoever watches a client.
+/// The health of a peer, as returned by [`Client::health`](crate::Client::health).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PeerHealth {
     /// Its base URL.
     pub url: PeerUrl,
-    /// Whether it is asked.
+    /// Whether the peer gets requests.
     pub state: PeerState,
-    /// How often it failed since it last answered.
+    /// Failures since the last response.
     pub failures: u32,
-    /// Up to when it is left alone, where it is down.
+    /// End of the pause if the peer is down.
     pub until: Option<SystemTime>,
 }
 
@@ -61,7 +61,7 @@ impl Peers {
         Self { known: RwLock::default(), clock, jitter }
     }
 
-    pub(super) fn of(&self, url: &PeerUrl) -> Arc<PeerEntry> {
+    pub(super) fn entry(&self, url: &PeerUrl) -> Arc<PeerEntry> {
         if let Some(known) = self.known.read().get(url) {
             return Arc::clone(known);
         }
@@ -69,8 +69,8 @@ impl Peers {
         Arc::clone(self.known.write().entry(url.clone()).or_insert(new))
     }
 
-    /// Forgets all but these.
-    pub(super) fn keep(&self, peers: &[PeerUrl]) {
+    /// Forgets all peers except these.
+    pub(super) fn retain(&self, peers: &[PeerUrl]) {
         let mut kept = HashMap::new();
         let mut known = self.known.write();
         for peer in peers {
@@ -83,81 +83,85 @@ impl Peers {
         drop(former);
     }
 
-    /// What to do about this peer with a request of this key.
-    pub(super) fn look(&self, peer: &PeerEntry, key: impl FnOnce() -> u16) -> Admission {
-        // In this order: a ticket that is too old is not counted.
-        let ticket = Epoch(peer.ticket.load(Ordering::Acquire));
+    /// Decides whether to send a request with this key to the peer.
+    pub(super) fn admit(&self, peer: &PeerEntry, key: impl FnOnce() -> u16) -> Admission {
+        // The epoch must be read first: a result with an outdated epoch is ignored.
+        let epoch = Epoch(peer.epoch.load(Ordering::Acquire));
         if peer.is_settled.load(Ordering::Acquire) {
-            return Admission::Ask(ticket);
+            return Admission::Ask(epoch);
         }
         let (now, key) = (self.clock.now(), key());
-        peer.change(|standing| standing.look(now, key))
+        peer.change(|breaker| breaker.admit(now, key))
     }
 
-    /// Whether it is time to find out whether this peer is there.
+    /// Returns whether a probe of this peer is due.
     pub(super) fn is_due(&self, peer: &PeerEntry) -> bool {
         let now = self.clock.now();
-        peer.standing.lock().is_due(now)
+        peer.breaker.lock().is_due(now)
     }
 
-    /// What became of a request that was sent with this ticket, where that is nothing bad.
-    pub(super) fn note(&self, peer: &PeerEntry, sign: Evidence, ticket: Epoch) {
+    /// Records a result that is not a failure, for a request sent in this epoch.
+    pub(super) fn record(&self, peer: &PeerEntry, evidence: Evidence, epoch: Epoch) {
         if !peer.is_settled.load(Ordering::Acquire) {
             let now = self.clock.now();
-            peer.change(|standing| standing.told(sign, ticket, now, 0.0));
+            peer.change(|breaker| breaker.record(evidence, epoch, now, 0.0));
         }
     }
 
-    /// What this error says of the peer. The first of many that fail at once is told to the log.
-    pub(super) fn told(&self, peer: &PeerEntry, sign: Evidence, ticket: Epoch, error: &Error) {
+    /// Records a failure. If it changes the state of the peer, it is logged once.
+    pub(super) fn record_error(&self, peer: &PeerEntry, evidence: Evidence, epoch: Epoch, error: &Error) {
         let (now, jitter) = (self.clock.now(), (self.jitter)());
-        let is_news = peer.change(|standing| {
-            let before = standing.state();
-            standing.told(sign, ticket, now, jitter);
-            before != standing.state()
+        let is_news = peer.change(|breaker| {
+            let before = breaker.state();
+            breaker.record(evidence, epoch, now, jitter);
+            before != breaker.state()
         });
         if is_news {
-            log::warn!("{} is passed over for a while: {}", peer.url, error.message());
+            log::warn!("peer {} failed and is skipped for a while: {}", peer.url, error.message());
         }
     }
 
-    /// It says that it is about to end.
-    pub(super) fn left(&self, peer: &PeerEntry) {
-        let (now, ticket) = (self.clock.now(), peer.ticket());
-        peer.change(|standing| standing.told(Evidence::Leaving, ticket, now, 0.0));
-        log::info!("{} is about to end", peer.url);
+    /// Records that the peer announced that it is about to stop.
+    pub(super) fn record_leaving(&self, peer: &PeerEntry) {
+        let (now, epoch) = (self.clock.now(), peer.epoch());
+        peer.change(|breaker| breaker.record(Evidence::Leaving, epoch, now, 0.0));
+        log::info!("peer {} is about to stop and gets no new requests", peer.url);
     }
 
-    /// Tells the operator that something about this peer is set up wrongly; at most once a minute.
+    /// Logs that a peer is misconfigured, at most once a minute.
     pub(super) fn warn(&self, peer: &PeerEntry, error: &Error) {
         let now = Instant::now();
         let mut warned = peer.warned.lock();
-        let is_news = warned.is_none_or(|warned| now.saturating_duration_since(warned) >= QUIET);
+        let is_news = warned.is_none_or(|warned| now.saturating_duration_since(warned) >= WARN_INTERVAL);
         if is_news {
             *warned = Some(now);
         }
         drop(warned);
         if is_news {
-            log::warn!("{} cannot be used as a peer: {}", peer.url, error.message());
+            log::warn!(
+                "peer {} cannot be used, check its configuration and this program's: {}",
+                peer.url,
+                error.message()
+            );
         }
     }
 
-    /// Asks whether a peer that was left alone for long enough is there; nobody else does at the same time.
-    pub(super) fn probe(&self, peer: &PeerEntry, ask: impl FnOnce() -> Found) {
+    /// Probes a peer whose pause is over, unless another thread does so already.
+    pub(super) fn probe(&self, peer: &PeerEntry, ask: impl FnOnce() -> ProbeResult) {
         let now = self.clock.now();
-        if !peer.change(|standing| standing.begin_probe(now)) {
+        if !peer.change(|breaker| breaker.begin_probe(now)) {
             return;
         }
-        let mut probe = Probe { peers: self, peer, found: Found::Nothing };
+        let mut probe = ProbeGuard { peers: self, peer, found: ProbeResult::Down };
         probe.found = ask();
     }
 
-    /// Of these peers, also those that were not asked yet.
+    /// Returns the health of these peers, including peers that this client has not used yet.
     pub(super) fn health(&self, peers: Vec<PeerUrl>) -> Vec<PeerHealth> {
-        peers.into_iter().map(|url| self.of(&url).health()).collect()
+        peers.into_iter().map(|url| self.entry(&url).health()).collect()
     }
 
-    /// Those that are known to be away.
+    /// Returns the peers that are known to be down or stopping.
     pub(super) fn away(&self) -> Vec<PeerUrl> {
         let known = self.known.read();
         let unsettled = known.values().filter(|peer| !peer.is_settled.load(Ordering::Acquire));
@@ -167,88 +171,88 @@ impl Peers {
             return Vec::new();
         }
         let now = self.clock.now();
-        let is_away = |peer: &Arc<PeerEntry>| peer.standing.lock().is_away(now);
+        let is_away = |peer: &Arc<PeerEntry>| peer.breaker.lock().is_away(now);
         unsettled.iter().filter(|peer| is_away(peer)).map(|peer| peer.url.clone()).collect()
     }
 }
 
-/// The promise to say what became of a probe, kept also when asking panics.
-struct Probe<'a> {
+/// Records the result of a probe on drop, so that a probe that panics counts as failed.
+struct ProbeGuard<'a> {
     peers: &'a Peers,
     peer: &'a PeerEntry,
-    found: Found,
+    found: ProbeResult,
 }
 
-impl Drop for Probe<'_> {
+impl Drop for ProbeGuard<'_> {
     fn drop(&mut self) {
         let (now, jitter) = (self.peers.clock.now(), (self.peers.jitter)());
-        self.peer.change(|standing| standing.probed(self.found, now, jitter));
+        self.peer.change(|breaker| breaker.finish_probe(self.found, now, jitter));
     }
 }
 
-/// The promise that a peer has one probe at a time.
-pub(super) struct Probing(Arc<PeerEntry>);
+/// The right to probe a peer; on drop, another thread may probe it.
+pub(super) struct ProbeClaim(Arc<PeerEntry>);
 
-impl Drop for Probing {
+impl Drop for ProbeClaim {
     fn drop(&mut self) {
         self.0.is_suspected.store(false, Ordering::Relaxed);
-        self.0.is_probed.store(false, Ordering::Release);
+        self.0.is_being_probed.store(false, Ordering::Release);
     }
 }
 
 impl PeerEntry {
-    pub(super) fn new(url: PeerUrl, standing: CircuitBreaker) -> Self {
+    pub(super) fn new(url: PeerUrl, breaker: CircuitBreaker) -> Self {
         Self {
             url,
-            ticket: AtomicU64::new(standing.ticket().0),
-            is_settled: AtomicBool::new(standing.is_settled()),
-            standing: Mutex::new(standing),
-            is_probed: AtomicBool::new(false),
+            epoch: AtomicU64::new(breaker.epoch().0),
+            is_settled: AtomicBool::new(breaker.is_settled()),
+            breaker: Mutex::new(breaker),
+            is_being_probed: AtomicBool::new(false),
             is_suspected: AtomicBool::new(false),
             warned: Mutex::new(None),
         }
     }
 
-    /// The time of its life that it is now.
-    pub(super) fn ticket(&self) -> Epoch {
-        Epoch(self.ticket.load(Ordering::Acquire))
+    /// Returns the current epoch.
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
     }
 
     pub(super) fn is_suspected(&self) -> bool {
         self.is_suspected.load(Ordering::Relaxed)
     }
 
-    /// It did not answer the first of two probes: until the second is over, others are asked before it.
+    /// Marks that the first of two probes failed: until the second ends, other peers are preferred.
     pub(super) fn suspect(&self) {
         self.is_suspected.store(true, Ordering::Relaxed);
     }
 
-    /// The right to probe it; `None` while somebody has it.
-    pub(super) fn claim_probe(self: &Arc<Self>) -> Option<Probing> {
-        (!self.is_probed.swap(true, Ordering::AcqRel)).then(|| Probing(Arc::clone(self)))
+    /// Claims the right to probe this peer; `None` while another thread has it.
+    pub(super) fn claim_probe(self: &Arc<Self>) -> Option<ProbeClaim> {
+        (!self.is_being_probed.swap(true, Ordering::AcqRel)).then(|| ProbeClaim(Arc::clone(self)))
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut CircuitBreaker) -> T) -> T {
-        let mut standing = self.standing.lock();
-        let changed = change(&mut standing);
-        // Unsettled first, and the ticket last: see `Peers::look`.
-        self.is_settled.store(standing.is_settled(), Ordering::Release);
-        self.ticket.store(standing.ticket().0, Ordering::Release);
+        let mut breaker = self.breaker.lock();
+        let changed = change(&mut breaker);
+        // `is_settled` first and the epoch last: `Peers::admit` reads them in the opposite order.
+        self.is_settled.store(breaker.is_settled(), Ordering::Release);
+        self.epoch.store(breaker.epoch().0, Ordering::Release);
         changed
     }
 
     fn health(&self) -> PeerHealth {
-        let standing = self.standing.lock().clone();
+        let breaker = self.breaker.lock().clone();
         PeerHealth {
             url: self.url.clone(),
-            state: standing.state(),
-            failures: standing.failures(),
-            until: standing.until(),
+            state: breaker.state(),
+            failures: breaker.failures(),
+            until: breaker.until(),
         }
     }
 }
 
-/// Chance that needs no crate: the seeds of hash maps are random.
+/// Returns random numbers without another crate: seeds of hash maps are random.
 pub(super) fn random() -> Jitter {
     let (seed, count) = (RandomState::new(), AtomicU64::new(0));
     Box::new(move || {
@@ -260,51 +264,4 @@ pub(super) fn random() -> Jitter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::clock::ManualClock;
-
-    #[test]
-    fn chance_is_spread_from_zero_to_one() {
-        let random = random();
-        let numbers: Vec<f64> = (0..1000).map(|_| random()).collect();
-        assert!(numbers.iter().all(|number| (0.0..=1.0).contains(number)));
-        let mean = numbers.iter().sum::<f64>() / 1000.0;
-        assert!((0.4..0.6).contains(&mean), "{mean}");
-    }
-
-    #[test]
-    fn a_probe_that_panics_has_failed() {
-        let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000));
-        let peers = Peers::new(clock.clone(), Box::new(|| 1.0));
-        let peer = peers.of(&"http://p:1".parse().unwrap());
-        let Admission::Ask(ticket) = peers.look(&peer, || 0) else { panic!("it is up") };
-        let error = Error::new(crate::base::error::ErrorKind::Unreachable, "broken");
-        peers.told(&peer, Evidence::Failed, ticket, &error);
-        clock.advance(Duration::from_secs(1));
-        assert!(peers.is_due(&peer));
-        let probe = std::panic::AssertUnwindSafe(|| peers.probe(&peer, || panic!("on purpose")));
-        assert!(std::panic::catch_unwind(probe).is_err());
-        assert_eq!((peer.health().state, peer.health().failures), (PeerState::Down, 2));
-    }
-
-    #[test]
-    fn a_peer_has_one_probe_at_a_time() {
-        let peers = Peers::new(Arc::new(crate::base::clock::SystemClock), random());
-        let peer = peers.of(&"http://p:1".parse().unwrap());
-        let claimed = peer.claim_probe();
-        assert!(claimed.is_some() && peer.claim_probe().is_none());
-        drop(claimed);
-        assert!(peer.claim_probe().is_some());
-    }
-
-    #[test]
-    fn who_left_the_pool_is_forgotten() {
-        let peers = Peers::new(Arc::new(crate::base::clock::SystemClock), random());
-        let (kept, gone): (PeerUrl, PeerUrl) = ("http://a".parse().unwrap(), "http://b".parse().unwrap());
-        let before = [peers.of(&kept), peers.of(&gone)];
-        peers.keep(std::slice::from_ref(&kept));
-        assert!(Arc::ptr_eq(&before[0], &peers.of(&kept)));
-        assert!(!Arc::ptr_eq(&before[1], &peers.of(&gone)));
-    }
-}
+mod tests;

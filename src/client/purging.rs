@@ -1,9 +1,9 @@
 //! A purge of the whole pool, in two rounds.
 //!
-//! In the first, every peer purges its own share, and forgets what it keeps near of what others own. One that has
-//! done so may be asked in the same moment for what another owns that has not, and then keeps near, for as long as
-//! that lasts, what was to go. So there is a second round, once all have answered: each forgets again what it keeps
-//! near, which by now comes from nobody but those who have purged it. Last comes what this client keeps near.
+//! In the first round, every peer purges its own cache and its near cache. A peer that has already done so may
+//! fetch a URL again from an owner that has not purged yet, and then keep the old response in its near cache.
+//! The second round prevents that: once all peers have answered, each clears its near cache again, which by
+//! then only holds responses of peers that have purged. Finally, this client clears its own near cache.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 
 use super::client::Client;
 use super::dispatch::reason;
-use super::fan_out::side_by_side;
+use super::fan_out::fan_out;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
@@ -20,67 +20,66 @@ use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{self, Hop, Scope};
 use crate::pool::purge::{PeerPurged, PoolPurged, own_report};
 
-/// How long the answer of a peer about itself may be, in bytes.
+/// Maximum length of a peer's purge report, in bytes.
 const MAX_REPORT: u64 = 16 << 10;
 
 impl Client {
-    /// Has every peer of the pool remove what the purge is about, and says for each what went, or why it could
-    /// not be asked: a copy may be with any of them, not with the owner alone.
+    /// Purges matching responses on every peer of the pool, since any peer may have a copy. Returns the result
+    /// for each peer.
     ///
-    /// The peers are asked side by side, up to 16 at a time, all within the
-    /// [`purge_timeout`](crate::ClientBuilder::purge_timeout); and once all
-    /// have answered, those that did it are asked again, to forget what their near caches were given in between. One that
-    /// could not be reached may still hold, and serve, what was to go: see [`PoolPurged::failed`]. A purge may
-    /// be repeated.
+    /// The client asks up to 16 peers at the same time; all must answer within the
+    /// [`purge_timeout`](crate::ClientBuilder::purge_timeout). Then a second round clears the near caches of
+    /// the peers that succeeded. A peer that could not be reached may still hold and serve matching responses:
+    /// see [`PoolPurged::failed`]. A purge can be repeated.
     ///
     /// ```no_run
     /// use forwardcache::{Client, Purge};
     ///
     /// let client = Client::builder().pool(["http://10.0.0.1:3000", "http://10.0.0.2:3000"]).build()?;
     /// let purged = client.purge(&Purge::prefix("https://example.com/news/")?)?;
-    /// println!("{} responses went", purged.total().responses);
+    /// println!("{} responses purged", purged.total().responses);
     /// for (peer, error) in purged.failed() {
-    ///     eprintln!("{peer} still has what it had: {error}");
+    ///     eprintln!("{peer} may still have old responses: {error}");
     /// }
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OnNoPeers`] when the pool has no peer. What goes wrong at a peer is in the answer.
+    /// [`ErrorKind::OnNoPeers`] if the pool is empty. Errors of single peers are part of the result.
     pub fn purge(&self, purge: &Purge) -> Result<PoolPurged> {
         self.purge_at(&self.pool(), purge)
     }
 
-    /// As [`purge`](Self::purge), by these peers alone: by those that are left of several purges where one of the pool
-    /// has failed.
+    /// Like [`purge`](Self::purge), for these peers only: a program that purges several times can leave out
+    /// peers that have failed before.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OnNoPeers`] when there is no peer among them.
+    /// [`ErrorKind::OnNoPeers`] if `peers` is empty.
     pub fn purge_at(&self, peers: &[PeerUrl], purge: &Purge) -> Result<PoolPurged> {
         let purged = self.purge_each(peers, purge);
         if peers.is_empty() {
-            return Err(Error::new(ErrorKind::OnNoPeers, "the pool has no peer"));
+            return Err(Error::new(ErrorKind::OnNoPeers, "the pool has no peers"));
         }
         Ok(PoolPurged::new(purged))
     }
 
-    /// The same at all peers but this one, which purges itself.
+    /// Purges all peers except this one, which purges itself.
     pub(crate) fn purge_others(&self, purge: &Purge, own: &PeerUrl) -> Vec<PeerPurged> {
         self.purge_each(&self.others(own), purge)
     }
 
     fn purge_each(&self, peers: &[PeerUrl], purge: &Purge) -> Vec<PeerPurged> {
         let deadline = Deadline::within(self.inner.options.purge_timeout);
-        let purged = side_by_side(peers, |peer| self.purge_peer(peer, purge, deadline));
+        let purged = fan_out(peers, |peer| self.purge_peer(peer, purge, deadline));
         let mut purged: Vec<_> = purged.into_iter().map(|(_, purged)| purged).collect();
-        // What one alone keeps near is of nobody that was purged after it.
+        // With a single peer, no response in its near cache can come from a peer that purged later.
         if peers.len() > 1 {
             let done = purged.iter().filter(|peer| peer.result.is_ok()).map(|peer| peer.peer.clone());
             let done: Vec<_> = done.collect();
-            for (peer, forgot) in side_by_side(&done, |peer| self.forget_near_at(peer, purge, deadline)) {
-                // It may have near what went from its share.
+            for (peer, forgot) in fan_out(&done, |peer| self.clear_near_cache_at(peer, purge, deadline)) {
+                // Its near cache may still hold a purged response.
                 if let Err(error) = forgot
                     && let Some(purged) = purged.iter_mut().find(|purged| purged.peer == peer)
                 {
@@ -88,40 +87,44 @@ impl Client {
                 }
             }
         }
-        // Last, as until then it could be given anew what was to go.
+        // This must be the last step: before it, this client could receive an old response again.
         #[cfg(feature = "peer")]
         self.forget_own_copies(purge);
         purged
     }
 
-    /// Has one peer purge its own share, and compares which pool it knows.
+    /// Purges one peer's own cache, and compares its list of members with this client's.
     fn purge_peer(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> PeerPurged {
-        let mut answer = self.ask_to_purge(peer, purge, Scope::Own, deadline);
+        let mut answer = self.send_purge(peer, purge, Scope::Own, deadline);
         let other = answer.as_mut().ok().and_then(|answer| protocol::take_members(answer.headers_mut()));
         if let Some(members) = other {
-            self.inner.disagreements.note(peer, members, &self.inner.pool, Instant::now());
+            self.inner.ring_mismatches.note(peer, members, &self.inner.pool, Instant::now());
         }
-        let mut purged = PeerPurged::new(peer.clone(), answer.and_then(|answer| own_share(peer, answer)));
+        let mut purged =
+            PeerPurged::new(peer.clone(), answer.and_then(|answer| own_share_report(peer, answer)));
         purged.knows_other_pool = other.is_some();
         purged
     }
 
-    /// Has one peer, whose own share is purged, forget what it keeps near.
-    fn forget_near_at(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> Result<()> {
-        let response = self.ask_to_purge(peer, purge, Scope::Near, deadline)?;
-        // One of an older release, which took the first round and does not know of a second.
+    /// Clears the near cache of one peer that has purged its own cache.
+    fn clear_near_cache_at(&self, peer: &PeerUrl, purge: &Purge, deadline: Deadline) -> Result<()> {
+        let response = self.send_purge(peer, purge, Scope::Near, deadline)?;
+        // Peers of older releases reject the second round with 400.
         if response.status() == StatusCode::BAD_REQUEST {
             return Ok(());
         }
-        let response = told(peer, response)?;
+        let response = accepted(peer, response)?;
         if !response.status().is_success() {
-            let text = format!("the peer forgets nothing: it answers {}", response.status().as_u16());
+            let text = format!(
+                "the peer did not clear its near cache: it responds with status {}",
+                response.status().as_u16()
+            );
             return Err(Error::new(ErrorKind::BadResponse, text).with_peer(peer));
         }
         Ok(())
     }
 
-    fn ask_to_purge(
+    fn send_purge(
         &self,
         peer: &PeerUrl,
         purge: &Purge,
@@ -136,30 +139,33 @@ impl Client {
             protocol::ask_for_soft_purge(request.headers_mut());
         }
         if scope == Scope::Own {
-            // Asked once which pool it knows, it is counted once.
+            // Sent in one round only, so that a peer with other members is counted once.
             let members = Some(self.inner.pool.digest());
             Hop { members, ..Hop::default() }.put(request.headers_mut());
         }
         request.extensions_mut().insert(deadline);
-        self.inner.show_operator_token(&mut request);
+        self.inner.add_operator_token(&mut request);
         self.inner.transport.round_trip(request).map_err(|error| error.with_peer(peer))
     }
 }
 
-/// What a peer says that it purged of its own share.
-fn own_share(peer: &PeerUrl, response: Response<Body>) -> Result<Purged> {
-    let response = told(peer, response)?;
+/// Reads a peer's report of what it purged from its own cache.
+fn own_share_report(peer: &PeerUrl, response: Response<Body>) -> Result<Purged> {
+    let response = accepted(peer, response)?;
     let bad = |text: String| Error::new(ErrorKind::BadResponse, text).with_peer(peer);
     if response.status() != StatusCode::OK {
-        return Err(bad(format!("the peer purges nothing: it answers {}", response.status().as_u16())));
+        return Err(bad(format!(
+            "the peer did not purge: it responds with status {}",
+            response.status().as_u16()
+        )));
     }
     let text = response.into_body().into_bytes_limited(MAX_REPORT).map_err(|error| error.with_peer(peer))?;
     let purged = own_report(&String::from_utf8_lossy(&text));
-    purged.ok_or_else(|| bad("the peer does not say what it purged".to_owned()))
+    purged.ok_or_else(|| bad("the purge report of the peer is not valid".to_owned()))
 }
 
-/// The answer of a peer, or what it says went wrong.
-fn told(peer: &PeerUrl, response: Response<Body>) -> Result<Response<Body>> {
+/// Returns the response, or the failure that the peer reports in it.
+fn accepted(peer: &PeerUrl, response: Response<Body>) -> Result<Response<Body>> {
     match protocol::failure(response.headers()) {
         Some(kind) => Err(Error::new(kind, reason(response.into_body())).told_by_peer(peer)),
         None => Ok(response),
@@ -167,167 +173,4 @@ fn told(peer: &PeerUrl, response: Response<Body>) -> Result<Response<Body>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Arc, Barrier};
-
-    use parking_lot::Mutex;
-
-    use super::super::fan_out::AT_A_TIME;
-    use super::*;
-    use crate::message::round_trip::{RoundTrip, RoundTripFn};
-    use crate::pool::protocol::PoolDigest;
-
-    fn client(peers: usize, transport: impl RoundTrip + 'static) -> Client {
-        let pool = (1..=peers).map(|port| format!("http://p:{port}/base"));
-        Client::builder().pool(pool).transport(transport).build().unwrap()
-    }
-
-    fn answer(status: u16, text: &str) -> Response<Body> {
-        Response::builder().status(status).body(Body::from(text.to_owned())).unwrap()
-    }
-
-    #[test]
-    fn every_peer_is_asked_for_its_own_share() {
-        let client = client(
-            3,
-            RoundTripFn(|request: Request<Body>| {
-                assert_eq!((request.method().as_str(), request.uri().path()), ("PURGE", "/base/proxy"));
-                if request.headers()["forwardcache-scope"] == "near" {
-                    return Ok(answer(204, ""));
-                }
-                assert_eq!(request.headers()["forwardcache-scope"], "own");
-                assert_eq!(request.uri().query(), Some("group=a+b&origin=http%3A%2F%2Fh"));
-                let port = request.uri().port_u16().unwrap();
-                Ok(answer(200, &format!("http://p:{port}/base responses {port} bytes 10\n")))
-            }),
-        );
-        let purged = client.purge(&Purge::group("http://h", "a b").unwrap()).unwrap();
-        let went: Vec<_> =
-            purged.peers.iter().map(|peer| (peer.peer.as_str(), *peer.result.as_ref().unwrap())).collect();
-        assert_eq!(
-            went,
-            [1, 2, 3]
-                .map(|number| (["", "http://p:1/base", "http://p:2/base", "http://p:3/base"][number], {
-                    Purged::new(number as u64, 10)
-                }))
-        );
-        client.set_pool([""; 0]).unwrap();
-        assert_eq!(client.purge(&Purge::all()).unwrap_err().kind(), ErrorKind::OnNoPeers);
-    }
-
-    #[test]
-    fn a_peer_that_does_not_do_it_is_named_and_the_others_do_it() {
-        use ErrorKind::{BadResponse, BodyTooLarge, Forbidden, Unreachable};
-        let client = client(
-            6,
-            RoundTripFn(|request: Request<Body>| {
-                Ok(match request.uri().port_u16().unwrap() {
-                    1 => return Err(Error::new(Unreachable, "nobody is there")),
-                    2 => {
-                        let mut refused = answer(403, "not by you\nsecond line\n");
-                        protocol::mark_failure(refused.headers_mut(), Forbidden);
-                        refused
-                    }
-                    3 => answer(501, ""),
-                    4 => answer(200, "<html>the page of an origin</html>\n"),
-                    5 => answer(200, &"x".repeat(20_000)),
-                    _ => answer(200, "http://p:6/base responses unknown bytes unknown\n"),
-                })
-            }),
-        );
-        let purged = client.purge(&Purge::all()).unwrap();
-        assert!(!purged.is_complete() && !purged.total().is_counted);
-        let failed: Vec<_> = purged.failed().map(|(_, error)| error.kind()).collect();
-        assert_eq!(failed, [Unreachable, Forbidden, BadResponse, BadResponse, BodyTooLarge]);
-        for (peer, error) in purged.failed() {
-            assert_eq!(error.peer(), Some(peer.as_str()));
-        }
-        assert_eq!(purged.failed().nth(1).unwrap().1.message(), "not by you");
-    }
-
-    #[test]
-    fn a_peer_that_knows_another_pool_is_named() {
-        let client = client(
-            3,
-            RoundTripFn(|request: Request<Body>| {
-                let is_first_round = request.headers()["forwardcache-scope"] == "own";
-                let asked_with = Hop::of(request.headers()).members;
-                assert_eq!(asked_with.is_some(), is_first_round);
-                let mut answer = answer(200, "p responses 1 bytes 2\n");
-                match request.uri().port_u16().unwrap() {
-                    1 => protocol::announce_members(answer.headers_mut(), PoolDigest::of("another")),
-                    // It does not forget what it has near.
-                    2 if is_first_round => {
-                        protocol::announce_members(answer.headers_mut(), PoolDigest::of("another"));
-                    }
-                    2 => *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
-                    _ => {}
-                }
-                Ok(answer)
-            }),
-        );
-        let purged = client.purge(&Purge::all()).unwrap();
-        let said: Vec<_> =
-            purged.peers.iter().map(|peer| (peer.knows_other_pool, peer.result.is_ok())).collect();
-        assert_eq!(said, [(true, true), (true, false), (false, true)]);
-        assert_eq!(client.disagreements(), 2);
-    }
-
-    #[test]
-    fn what_is_near_is_forgotten_once_every_own_share_is_purged() {
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let client = client(4, {
-            let asked = Arc::clone(&asked);
-            RoundTripFn(move |request: Request<Body>| {
-                let port = request.uri().port_u16().unwrap();
-                let scope = request.headers()["forwardcache-scope"].to_str().unwrap().to_owned();
-                asked.lock().push((scope.clone(), port));
-                Ok(match (&*scope, port) {
-                    (_, 1) => return Err(Error::new(ErrorKind::Unreachable, "nobody is there")),
-                    ("own", _) => answer(200, "p responses 1 bytes 2\n"),
-                    // As an older release does.
-                    (_, 2) => {
-                        let mut refused = answer(400, "forwardcache-scope says something else than own\n");
-                        protocol::mark_failure(refused.headers_mut(), ErrorKind::BadRequest);
-                        refused
-                    }
-                    (_, 3) => answer(503, ""),
-                    _ => answer(204, ""),
-                })
-            })
-        });
-        let purged = client.purge(&Purge::all()).unwrap();
-        let failed: Vec<_> =
-            purged.failed().map(|(peer, error)| (peer.as_str().to_owned(), error.kind())).collect();
-        let names =
-            [("http://p:1/base", ErrorKind::Unreachable), ("http://p:3/base", ErrorKind::BadResponse)];
-        assert_eq!(failed, names.map(|(peer, kind)| (peer.to_owned(), kind)));
-        assert_eq!((purged.peers.len(), purged.total()), (4, Purged::new(2, 4)));
-        let mut rounds = asked.lock().clone();
-        rounds[..4].sort();
-        rounds[4..].sort();
-        let said = |scope: &str, ports: &[u16]| -> Vec<_> {
-            ports.iter().map(|port| (scope.to_owned(), *port)).collect()
-        };
-        assert_eq!(rounds, [said("own", &[1, 2, 3, 4]), said("near", &[2, 3, 4])].concat());
-    }
-
-    #[test]
-    fn peers_are_asked_side_by_side_and_not_too_many_at_a_time() {
-        // Nobody is answered before sixteen have been asked, and a seventeenth waits.
-        let together = Barrier::new(AT_A_TIME);
-        let under_way = AtomicUsize::new(0);
-        let client = client(
-            2 * AT_A_TIME,
-            RoundTripFn(move |_| {
-                assert!(under_way.fetch_add(1, Ordering::SeqCst) < AT_A_TIME);
-                together.wait();
-                under_way.fetch_sub(1, Ordering::SeqCst);
-                Ok(answer(200, "p responses 1 bytes 2\n"))
-            }),
-        );
-        let purged = client.purge(&Purge::all()).unwrap();
-        assert_eq!(purged.total(), Purged::new(32, 64));
-    }
-}
+mod tests;

@@ -18,13 +18,13 @@ use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{Hop, PoolDigest};
 
-/// What is asked for, apart from whom.
+/// A request before it is addressed to a peer.
 pub(super) struct ReplayableRequest {
     pub(super) target: CanonicalUrl,
     pub(super) parts: Parts,
-    pub(super) body: Repeatable,
-    /// Peers that are not to be asked: they have just failed at this.
-    pub(super) but_not: Vec<PeerUrl>,
+    pub(super) body: ReplayableBody,
+    /// Peers to skip because they have just failed at this request.
+    pub(super) excluded: Vec<PeerUrl>,
 }
 
 impl ReplayableRequest {
@@ -32,10 +32,11 @@ impl ReplayableRequest {
         let (mut parts, body) = request.into_parts();
         hop_by_hop::remove(&mut parts.headers);
         parts.headers.remove(HOST);
-        Self { target, parts, body: Repeatable::new(body), but_not: Vec::new() }
+        Self { target, parts, body: ReplayableBody::new(body), excluded: Vec::new() }
     }
 
-    /// What is said beside it to whoever is asked now, who is to know which pool is known here.
+    /// Returns the fields for the next hop: the remaining time, and the digest of the pool that this client
+    /// knows.
     pub(super) fn hop(&self, members: PoolDigest) -> Hop {
         let (deadline, now) = (self.deadline(), Instant::now());
         Hop {
@@ -46,8 +47,8 @@ impl ReplayableRequest {
         }
     }
 
-    /// Whether nobody waits for an answer any more.
-    pub(super) fn is_over(&self) -> bool {
+    /// Returns whether the caller has cancelled the request or its deadline has passed.
+    pub(super) fn is_abandoned(&self) -> bool {
         let cancellation: Option<&Cancellation> = self.parts.extensions.get();
         self.left().is_some_and(|left| left.is_zero()) || cancellation.is_some_and(Cancellation::is_cancelled)
     }
@@ -60,7 +61,7 @@ impl ReplayableRequest {
         Deadline::of(&self.parts.extensions)
     }
 
-    /// The request as it goes to this URL.
+    /// Returns a copy of the request, addressed to this URL.
     pub(super) fn request(&self, url: Uri) -> Request<Body> {
         let mut parts = self.parts.clone();
         parts.uri = url;
@@ -68,15 +69,15 @@ impl ReplayableRequest {
     }
 }
 
-/// A body to send.
-pub(super) enum Repeatable {
-    /// As often as need be.
+/// A request body that may be sent more than once.
+pub(super) enum ReplayableBody {
+    /// In memory: can be sent any number of times.
     Bytes(Bytes),
-    /// Once: but as long as nobody has read from it, that once is to come.
+    /// A stream: can be sent again until its first byte has been read.
     Stream { body: Arc<Mutex<Option<Body>>>, length: Option<u64> },
 }
 
-impl Repeatable {
+impl ReplayableBody {
     fn new(body: Body) -> Self {
         match body.as_bytes() {
             Some(bytes) => Self::Bytes(bytes.clone()),
@@ -92,7 +93,7 @@ impl Repeatable {
             Self::Bytes(bytes) if bytes.is_empty() => Body::empty(),
             Self::Bytes(bytes) => Body::from(bytes.clone()),
             Self::Stream { body, length } => {
-                Body::from_reader(Lent { body: Arc::clone(body), own: None }, *length)
+                Body::from_reader(LazyBody { body: Arc::clone(body), source: None }, *length)
             }
         }
     }
@@ -101,8 +102,8 @@ impl Repeatable {
         matches!(self, Self::Bytes(bytes) if bytes.is_empty())
     }
 
-    /// Whether it can be sent, also after it was.
-    pub(super) fn is_whole(&self) -> bool {
+    /// Returns whether the body can be sent (again).
+    pub(super) fn may_be_sent(&self) -> bool {
         match self {
             Self::Bytes(_) => true,
             Self::Stream { body, .. } => body.lock().is_some(),
@@ -110,20 +111,20 @@ impl Repeatable {
     }
 }
 
-/// Takes the body when it is first read.
-struct Lent {
+/// Takes the body out of the shared slot at the first read.
+struct LazyBody {
     body: Arc<Mutex<Option<Body>>>,
-    own: Option<Body>,
+    source: Option<Body>,
 }
 
-impl Read for Lent {
+impl Read for LazyBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.own.is_none() {
-            self.own = self.body.lock().take();
+        if self.source.is_none() {
+            self.source = self.body.lock().take();
         }
-        match &mut self.own {
+        match &mut self.source {
             Some(body) => body.read(buffer),
-            None => Err(io::Error::other("the body was sent before")),
+            None => Err(io::Error::other("the request body has already been sent and cannot be repeated")),
         }
     }
 }
@@ -133,23 +134,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_lent_again_and_again() {
-        let body = Repeatable::new(Body::from("abc"));
+    fn body_in_memory_can_be_sent_repeatedly() {
+        let body = ReplayableBody::new(Body::from("abc"));
         for _ in 0..2 {
             assert_eq!(body.lend().into_text().unwrap(), "abc");
-            assert!(body.is_whole() && !body.is_empty());
+            assert!(body.may_be_sent() && !body.is_empty());
         }
-        assert!(Repeatable::new(Body::empty()).is_empty());
+        assert!(ReplayableBody::new(Body::empty()).is_empty());
     }
 
     #[test]
-    fn a_stream_is_lent_until_it_is_read() {
-        let body = Repeatable::new(Body::from_reader(&b"abc"[..], Some(3)));
+    fn stream_can_be_sent_until_it_is_read() {
+        let body = ReplayableBody::new(Body::from_reader(&b"abc"[..], Some(3)));
         assert_eq!(body.lend().length(), Some(3));
         drop(body.lend());
-        assert!(body.is_whole());
+        assert!(body.may_be_sent());
         assert_eq!(body.lend().into_text().unwrap(), "abc");
-        assert!(!body.is_whole());
+        assert!(!body.may_be_sent());
         assert!(body.lend().into_text().is_err());
     }
 }

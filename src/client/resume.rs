@@ -1,4 +1,4 @@
-//! A body that goes on from another peer when the one that sent it breaks off.
+//! Continues a body from another peer when the peer that sent it breaks off.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -11,10 +11,12 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use log::debug;
 
-use super::buffering::LEAST_RATE;
+use super::announced_digest::has_announced_digest;
+use super::answer::{Answer, AnsweredBy};
+use super::buffering::MIN_RATE;
 use super::circuit_breaker::Evidence;
-use super::dispatch::{Answer, AnsweredBy, Fallback, Inner, is_announced};
-use super::replayable_request::{Repeatable, ReplayableRequest};
+use super::inner::{Fallback, Inner};
+use super::replayable_request::{ReplayableBody, ReplayableRequest};
 use crate::base::error::{Cause, Error, ErrorKind, redacted};
 use crate::message::body::Body;
 use crate::message::header::date;
@@ -23,64 +25,69 @@ use crate::message::header::range::ContentRange;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::Endpoint;
 
-/// How often somebody may be asked for the rest of one body.
-const MOST_RESUMES: u32 = 3;
+/// Maximum number of attempts to continue one body.
+const MAX_RESUMES: u32 = 3;
 
-/// Over how long the rate of a body is measured.
+/// Time over which the rate of a body is measured.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
 
-/// A date of modification names exact bytes when the response is so much younger (RFC 9110 section 8.8.2.2):
-/// the clocks that gave the two may differ.
+/// A `Last-Modified` date is a strong validator if the response is at least this much younger (RFC 9110
+/// section 8.8.2.2), since the clocks that set the two dates may differ.
 const STRONG_AFTER: Duration = Duration::from_secs(60);
 
-/// The response, whose body knows where it came from and goes on elsewhere where it may.
-pub(super) fn watched(inner: &Arc<Inner>, asked: &Arc<ReplayableRequest>, answer: Answer) -> Response<Body> {
+/// Returns a response whose body records failures of its peer and continues from another peer if possible.
+pub(super) fn resumable(
+    inner: &Arc<Inner>,
+    replayable: &Arc<ReplayableRequest>,
+    answer: Answer,
+) -> Response<Body> {
     let Answer { response, from: Some(from) } = answer else { return answer.response };
-    // What is in memory cannot break off.
+    // A body in memory cannot break off.
     if response.body().as_bytes().is_some() {
         return response;
     }
     let (parts, body) = response.into_parts();
-    let way = Way::of(asked, parts.status, &parts.headers, &body);
-    from.exchange().set_may_be_repeated(way.is_some());
+    let identity = BodyIdentity::of(replayable, parts.status, &parts.headers, &body);
+    from.exchange().set_may_be_repeated(identity.is_some());
     let rate = Rate { waited: from.waited, bytes: 0 };
-    let rest = way.map(|way| Rest { way, left: MOST_RESUMES, failed: Vec::new() });
-    let body = body.read_through(|body| Watched {
+    let rest =
+        identity.map(|identity| Continuation { identity, attempts_left: MAX_RESUMES, failed: Vec::new() });
+    let body = body.read_through(|body| ResumableBody {
         body,
         from: Some(from),
         inner: Arc::clone(inner),
-        asked: Arc::clone(asked),
+        replayable: Arc::clone(replayable),
         offset: 0,
         rest,
         rate,
-        is_checked: is_announced(&parts.extensions),
+        is_checked: has_announced_digest(&parts.extensions),
     });
     Response::from_parts(parts, body)
 }
 
-/// A body from a peer.
-struct Watched {
+/// A body from a peer, which another peer can continue.
+struct ResumableBody {
     body: Body,
-    /// Gone at its end: the peer has nothing more to do.
+    /// `None` after the end of the body: the exchange is over.
     from: Option<AnsweredBy>,
     inner: Arc<Inner>,
-    asked: Arc<ReplayableRequest>,
+    replayable: Arc<ReplayableRequest>,
     offset: u64,
-    rest: Option<Rest>,
+    rest: Option<Continuation>,
     rate: Rate,
-    /// Whether something behind this finds out if the bytes are right.
+    /// Whether the reader of this body verifies its digest.
     is_checked: bool,
 }
 
-/// How the rest of a body may be had from somebody else.
-struct Rest {
-    way: Way,
-    left: u32,
-    /// Those who broke off, or have another body.
+/// How another peer can continue a body.
+struct Continuation {
+    identity: BodyIdentity,
+    attempts_left: u32,
+    /// Peers that broke off, or that have another body.
     failed: Vec<PeerUrl>,
 }
 
-/// How fast a body comes, by the time that was waited for it: how often it is read is the reader's business.
+/// The rate of a body. Only time spent waiting for data counts, not the time that the reader takes.
 #[derive(Debug, Default)]
 struct Rate {
     waited: Duration,
@@ -88,25 +95,25 @@ struct Rate {
 }
 
 impl Rate {
-    /// Whether it was too slow over the time of a window that has just ended.
+    /// Adds a read. At the end of each window, returns whether the body was too slow in it.
     fn is_too_slow(&mut self, waited: Duration, bytes: usize) -> bool {
         self.waited += waited;
         self.bytes += bytes as u64;
         if self.waited < RATE_WINDOW {
             return false;
         }
-        let is_slow = (self.bytes as f64) < LEAST_RATE * self.waited.as_secs_f64();
+        let is_slow = (self.bytes as f64) < MIN_RATE * self.waited.as_secs_f64();
         *self = Self::default();
         is_slow
     }
 }
 
-impl Read for Watched {
+impl Read for ResumableBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let failed = match self.read_once(buffer) {
                 Ok(0) if !buffer.is_empty() => {
-                    self.ended();
+                    self.finish();
                     return Ok(0);
                 }
                 Ok(count) => {
@@ -114,9 +121,9 @@ impl Read for Watched {
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-                Err(error) => self.about(Error::from(error)),
+                Err(error) => self.with_context(Error::from(error)),
             };
-            if !self.goes_on(&failed) {
+            if !self.resume(&failed) {
                 self.rest = None;
                 return Err(failed.into());
             }
@@ -124,67 +131,69 @@ impl Read for Watched {
     }
 }
 
-impl Watched {
+impl ResumableBody {
     fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let exchange = self.from.as_ref().map(AnsweredBy::exchange);
         if let Some(exchange) = exchange {
-            exchange.wait();
+            exchange.start_waiting();
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         let read = self.body.read(buffer);
         if let Some(exchange) = exchange {
-            exchange.has_come();
+            exchange.stop_waiting();
         }
         let count = read?;
-        // What a peer has whole comes as fast as the peer is; what does not come whole is no use to the reader.
+        // A peer that has the whole body can send it at once; a body that cannot be continued is not cut off
+        // for being slow.
         let is_judged = self.rest.is_some() && self.from.as_ref().is_some_and(|from| from.is_stored);
-        let is_at_end = self
-            .rest
-            .as_ref()
-            .is_some_and(|rest| rest.way.length.is_some_and(|length| length <= self.offset + count as u64));
-        if is_judged && count > 0 && !is_at_end && self.rate.is_too_slow(begun.elapsed(), count) {
-            return Err(Error::new(ErrorKind::Timeout, "the body comes too slowly").into());
+        let is_at_end = self.rest.as_ref().is_some_and(|rest| {
+            rest.identity.length.is_some_and(|length| length <= self.offset + count as u64)
+        });
+        if is_judged && count > 0 && !is_at_end && self.rate.is_too_slow(started.elapsed(), count) {
+            return Err(Error::new(ErrorKind::Timeout, "the body arrives too slowly").into());
         }
         Ok(count)
     }
 
-    fn ended(&mut self) {
+    fn finish(&mut self) {
         if let Some(from) = self.from.take().filter(|_| !self.is_checked) {
-            self.inner.peers.note(from.peer(), Evidence::Whole, from.exchange().ticket);
+            self.inner.peers.record(from.peer(), Evidence::BodyComplete, from.exchange().epoch);
         }
     }
 
-    fn about(&self, error: Error) -> Error {
+    fn with_context(&self, error: Error) -> Error {
         match &self.from {
-            Some(from) => {
-                from.exchange().failed(error).with_url(&self.asked.target).with_peer(&from.peer().url)
-            }
-            None => error.with_url(&self.asked.target),
+            Some(from) => from
+                .exchange()
+                .explain_failure(error)
+                .with_url(&self.replayable.target)
+                .with_peer(&from.peer().url),
+            None => error.with_url(&self.replayable.target),
         }
     }
 
-    /// Whether the rest comes from somebody else from now on.
-    fn goes_on(&mut self, error: &Error) -> bool {
-        // Nobody waits for it: what a caller has no time for says nothing of the peer.
-        if self.asked.is_over() {
+    /// Continues the body from another peer. Returns `false` if that is not possible.
+    fn resume(&mut self, error: &Error) -> bool {
+        // The caller no longer waits, which is not the peer's failure.
+        if self.replayable.is_abandoned() {
             return false;
         }
         let Some(rest) = &mut self.rest else {
-            self.tell_broken(error);
+            self.record_broken_body(error);
             return false;
         };
-        // Nothing is missing.
-        if rest.way.length == Some(self.offset) {
+        // The body is already complete.
+        if rest.identity.length == Some(self.offset) {
             return false;
         }
         if let Some(from) = &self.from {
             rest.failed.push(from.peer().url.clone());
         }
-        let Some((body, from)) = rest.go_on(&self.inner, &self.asked, self.offset, error) else {
+        let Some((body, from)) = rest.fetch_rest(&self.inner, &self.replayable, self.offset, error) else {
             return false;
         };
-        // Somebody else has it: it was not the response's fault.
-        self.tell_broken(error);
+        // Another peer has the body, so the failure was this peer's fault.
+        self.record_broken_body(error);
         if let Some(from) = &from {
             from.exchange().set_may_be_repeated(true);
         }
@@ -192,64 +201,71 @@ impl Watched {
         true
     }
 
-    fn tell_broken(&self, error: &Error) {
+    fn record_broken_body(&self, error: &Error) {
         if let Some(from) = self.from.as_ref().filter(|_| error.cause() != Some(Cause::Silent)) {
-            let sign = self.inner.broken(&self.asked);
-            self.inner.peers.told(from.peer(), sign, from.exchange().ticket, error);
+            let evidence = self.inner.broken_body_evidence(&self.replayable);
+            self.inner.peers.record_error(from.peer(), evidence, from.exchange().epoch, error);
         }
     }
 }
 
-impl Rest {
-    /// The rest of the body from this offset on, from somebody else.
-    fn go_on(
+impl Continuation {
+    /// Requests the body from this offset on from other peers.
+    fn fetch_rest(
         &mut self,
         inner: &Arc<Inner>,
-        asked: &ReplayableRequest,
+        replayable: &ReplayableRequest,
         offset: u64,
         error: &Error,
     ) -> Option<(Body, Option<AnsweredBy>)> {
-        let mut parts = asked.parts.clone();
-        self.way.ask_for_the_rest(offset, &mut parts.headers);
-        while let Some(left) = self.left.checked_sub(1) {
-            self.left = left;
-            let asked = Arc::new(ReplayableRequest {
-                target: asked.target.clone(),
+        let mut parts = replayable.parts.clone();
+        self.identity.request_rest(offset, &mut parts.headers);
+        while let Some(attempts_left) = self.attempts_left.checked_sub(1) {
+            self.attempts_left = attempts_left;
+            let replayable = Arc::new(ReplayableRequest {
+                target: replayable.target.clone(),
                 parts: parts.clone(),
-                body: Repeatable::Bytes(bytes::Bytes::new()),
-                but_not: self.failed.clone(),
+                body: ReplayableBody::Bytes(bytes::Bytes::new()),
+                excluded: self.failed.clone(),
             });
-            let Answer { response, from } = inner.send(&asked, Endpoint::Proxy, &Fallback::Chosen).ok()?;
+            let Answer { response, from } =
+                inner.send(&replayable, Endpoint::Proxy, &Fallback::Configured).ok()?;
             let (head, mut body) = response.into_parts();
-            let before = self.way.before_the_rest(offset, head.status, &head.headers);
-            if before.is_some_and(|before| is_skipped(&mut body, before)) {
+            let before = self.identity.bytes_before_rest(offset, head.status, &head.headers);
+            if before.is_some_and(|before| skip(&mut body, before)) {
                 inner.counters.resumed_bodies.count();
-                let url = redacted(asked.target.as_str());
-                debug!("{url} goes on at byte {offset} after: {error}");
+                let url = redacted(replayable.target.as_str());
+                debug!("{url} continues from another peer at byte {offset} after: {error}");
                 return Some((body, from));
             }
-            // It has another body, or breaks off as well: the next one may not.
+            // This peer has another body or broke off too; the next one may not.
             self.failed.push(from?.peer().url.clone());
         }
         None
     }
 }
 
-/// By what the rest of a response is known.
+/// What identifies the bytes of a response, so that another peer can continue them.
 #[derive(Debug)]
-struct Way {
+struct BodyIdentity {
     field: HeaderName,
     validator: HeaderValue,
     length: Option<u64>,
 }
 
-impl Way {
-    /// `None` where its bytes cannot be told from those of another.
-    fn of(asked: &ReplayableRequest, status: StatusCode, headers: &HeaderMap, body: &Body) -> Option<Self> {
-        let is_whole = asked.parts.method == Method::GET
-            && asked.body.is_empty()
+impl BodyIdentity {
+    /// Returns `None` if the response has no strong validator, or is not a complete 200 response to a plain
+    /// GET.
+    fn of(
+        replayable: &ReplayableRequest,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &Body,
+    ) -> Option<Self> {
+        let is_whole = replayable.parts.method == Method::GET
+            && replayable.body.is_empty()
             && status == StatusCode::OK
-            && !asked.parts.headers.contains_key(RANGE)
+            && !replayable.parts.headers.contains_key(RANGE)
             && body.end_is_proven();
         if !is_whole {
             return None;
@@ -258,19 +274,19 @@ impl Way {
         Some(Self { field, validator, length: body.length().or_else(|| length(headers)) })
     }
 
-    fn ask_for_the_rest(&self, offset: u64, headers: &mut HeaderMap) {
-        // What made the whole the answer is behind us.
+    fn request_rest(&self, offset: u64, headers: &mut HeaderMap) {
+        // The conditions led to this response; they must not apply to the rest.
         for name in [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
             headers.remove(name);
         }
         let range = HeaderValue::try_from(format!("bytes={offset}-"));
-        headers.insert(RANGE, range.expect("a number is good in a field"));
+        headers.insert(RANGE, range.expect("digits are valid in a header value"));
         headers.insert(IF_RANGE, self.validator.clone());
     }
 
-    /// How much of this comes before the rest of the same bytes: nothing, or all that came already where it is
-    /// the whole once more, as from an origin that knows no ranges. `None` where the bytes may be others.
-    fn before_the_rest(&self, offset: u64, status: StatusCode, headers: &HeaderMap) -> Option<u64> {
+    /// Returns how many bytes of this response precede the offset: zero, or all bytes before it if the origin
+    /// does not support ranges and sends the whole body again. `None` if the bytes may differ.
+    fn bytes_before_rest(&self, offset: u64, status: StatusCode, headers: &HeaderMap) -> Option<u64> {
         if headers.get(&self.field) != Some(&self.validator) {
             return None;
         }
@@ -284,7 +300,7 @@ impl Way {
         };
         let is_same = match (self.length, complete) {
             (Some(length), Some(complete)) => length == complete,
-            // A part has to say what it is a part of.
+            // A partial response must specify the complete length.
             (_, None) => status == StatusCode::OK,
             (None, Some(_)) => true,
         };
@@ -296,15 +312,15 @@ fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads so many bytes past; says whether they came.
-fn is_skipped(body: &mut Body, bytes: u64) -> bool {
+/// Skips this many bytes; returns whether they were there.
+fn skip(body: &mut Body, bytes: u64) -> bool {
     bytes == 0 || io::copy(&mut body.take(bytes), &mut io::sink()).is_ok_and(|count| count == bytes)
 }
 
-/// The field that names these exact bytes.
+/// Returns the header field that identifies the exact bytes of the body.
 fn strong_validator(headers: &HeaderMap) -> Option<(HeaderName, HeaderValue)> {
     if let Some(tag) = headers.get(ETAG) {
-        // An unquoted one would be no good in If-Range.
+        // `If-Range` requires a quoted entity tag.
         let is_strong = tag.as_bytes().starts_with(b"\"")
             && EntityTag::parse(tag.as_bytes()).is_some_and(EntityTag::is_strong);
         return is_strong.then(|| (ETAG, tag.clone()));
@@ -316,79 +332,4 @@ fn strong_validator(headers: &HeaderMap) -> Option<(HeaderName, HeaderValue)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
-        let field = |(name, value): &(&str, &str)| (name.parse().unwrap(), value.parse().unwrap());
-        fields.iter().map(field).collect::<HeaderMap>()
-    }
-
-    #[test]
-    fn strong_validators() {
-        const NOON: &str = "Sun, 06 Nov 1994 12:00:00 GMT";
-        for (fields, expected) in [
-            (&[("etag", "\"a\"")][..], Some(ETAG)),
-            (&[("etag", "W/\"a\"")], None),
-            (&[("etag", "a")], None),
-            (
-                &[("etag", "W/\"a\""), ("last-modified", "Sun, 06 Nov 1994 11:00:00 GMT"), ("date", NOON)],
-                None,
-            ),
-            (&[("last-modified", "Sun, 06 Nov 1994 11:59:00 GMT"), ("date", NOON)], Some(LAST_MODIFIED)),
-            (&[("last-modified", "Sun, 06 Nov 1994 11:59:01 GMT"), ("date", NOON)], None),
-            (&[("last-modified", "Sun, 06 Nov 1994 12:59:01 GMT"), ("date", NOON)], None),
-            (&[("last-modified", "Sun, 06 Nov 1994 11:00:00 GMT")], None),
-            (&[], None),
-        ] {
-            let found = strong_validator(&headers(fields)).map(|(field, _)| field);
-            assert_eq!(found, expected, "{fields:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_slow_is_seen_after_a_window() {
-        let tenth = RATE_WINDOW / 10;
-        let mut rate = Rate::default();
-        assert!((0..9).all(|_| !rate.is_too_slow(tenth, 1)));
-        assert!(rate.is_too_slow(tenth, 1));
-        // From the beginning.
-        assert!((0..9).all(|_| !rate.is_too_slow(tenth, 13)));
-        assert!(!rate.is_too_slow(tenth, 100));
-    }
-
-    #[test]
-    fn the_rest_of_the_same_bytes_and_nothing_else() {
-        let way = Way { field: ETAG, validator: HeaderValue::from_static("\"a\""), length: Some(10) };
-        for (status, tag, field, value, expected) in [
-            (206, "\"a\"", "content-range", "bytes 4-9/10", Some(0)),
-            (206, "\"a\"", "content-range", "bytes 0-9/10", Some(4)),
-            (206, "\"b\"", "content-range", "bytes 4-9/10", None),
-            (206, "W/\"a\"", "content-range", "bytes 4-9/10", None),
-            (206, "\"a\"", "content-range", "bytes 3-9/10", None),
-            (206, "\"a\"", "content-range", "bytes 5-9/10", None),
-            (206, "\"a\"", "content-range", "bytes 4-8/10", None),
-            (206, "\"a\"", "content-range", "bytes 4-10/11", None),
-            (206, "\"a\"", "content-range", "bytes 4-9/*", None),
-            (206, "\"a\"", "content-range", "4-9", None),
-            (206, "\"a\"", "content-length", "6", None),
-            (200, "\"a\"", "content-length", "10", Some(4)),
-            (200, "\"a\"", "x-none", "1", Some(4)),
-            (200, "\"a\"", "content-length", "11", None),
-            (200, "\"b\"", "content-length", "10", None),
-            (304, "\"a\"", "content-length", "10", None),
-        ] {
-            let headers = headers(&[("etag", tag), (field, value)]);
-            let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(way.before_the_rest(4, status, &headers), expected, "{status} {tag} {value}");
-        }
-    }
-
-    #[test]
-    fn the_rest_is_asked_for_without_the_first_conditions() {
-        let way = Way { field: ETAG, validator: HeaderValue::from_static("\"a\""), length: None };
-        let mut fields = headers(&[("if-none-match", "\"b\""), ("accept", "x/y")]);
-        way.ask_for_the_rest(7, &mut fields);
-        assert_eq!(fields, headers(&[("accept", "x/y"), ("range", "bytes=7-"), ("if-range", "\"a\"")]));
-    }
-}
+mod tests;

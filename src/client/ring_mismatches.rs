@@ -1,4 +1,4 @@
-//! Peers that know another pool.
+//! Counts and logs peers whose list of members differs from this client's.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,50 +11,55 @@ use super::pool::Pool;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::PoolDigest;
 
-/// What one peer says is logged once in so long: one that is being changed all the time, or is no peer at all, must
-/// not fill the log.
-const QUIET: Duration = Duration::from_secs(60);
+/// At most one log line per peer in this time: a peer whose list changes constantly, or a program that is not
+/// a peer, must not fill the log.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What peers said of the pool that is not what the client knows, counted, and logged when it is new.
+/// Mismatches between this client's pool and the pools that peers report: each is counted, and logged if it is
+/// new.
 #[derive(Debug, Default)]
-pub(super) struct Disagreements {
+pub(super) struct RingMismatches {
     count: AtomicU64,
-    /// Of no more peers than the pool had when the last of them was added.
-    said: Mutex<HashMap<PeerUrl, Said>>,
+    /// The last mismatch logged for each peer; at most as many entries as the pool had members when the last
+    /// was added.
+    logged_mismatches: Mutex<HashMap<PeerUrl, LoggedMismatch>>,
 }
 
-/// What was logged last of one peer, and when.
+/// The last mismatch logged for one peer.
 #[derive(Debug)]
-struct Said {
+struct LoggedMismatch {
     members: PoolDigest,
-    logged: Instant,
+    at: Instant,
 }
 
-impl Disagreements {
-    /// Whoever is no peer of the pool any more is counted alone: that it knows another one is no news.
+impl RingMismatches {
+    /// Counts a mismatch, and logs it if it is new. A peer that has left the pool is counted but never logged.
     pub(super) fn note(&self, peer: &PeerUrl, members: PoolDigest, pool: &Pool, now: Instant) {
         self.count.fetch_add(1, Ordering::Relaxed);
-        if self.is_news(peer, members, pool, now) {
-            warn!("{peer} knows another pool ({members}) than this program: their lists of members differ");
+        if self.remember(peer, members, pool, now) {
+            warn!(
+                "{peer} has another list of members (digest {members}) than this program: give both the same list"
+            );
         }
     }
 
-    fn is_news(&self, peer: &PeerUrl, members: PoolDigest, pool: &Pool, now: Instant) -> bool {
-        if let Some(said) = self.said.lock().get_mut(peer) {
-            let is_news = said.members != members && now.saturating_duration_since(said.logged) >= QUIET;
-            if is_news {
-                *said = Said { members, logged: now };
+    /// Remembers a mismatch; returns whether it is new and has to be logged.
+    fn remember(&self, peer: &PeerUrl, members: PoolDigest, pool: &Pool, now: Instant) -> bool {
+        if let Some(last) = self.logged_mismatches.lock().get_mut(peer) {
+            let is_new = last.members != members && now.saturating_duration_since(last.at) >= LOG_INTERVAL;
+            if is_new {
+                *last = LoggedMismatch { members, at: now };
             }
-            return is_news;
+            return is_new;
         }
         let peers = pool.peers();
         if !peers.contains(peer) {
             return false;
         }
-        let mut said = self.said.lock();
-        said.retain(|known, _| peers.contains(known));
-        // Another may have been here meanwhile.
-        said.insert(peer.clone(), Said { members, logged: now }).is_none()
+        let mut logged_mismatches = self.logged_mismatches.lock();
+        logged_mismatches.retain(|known, _| peers.contains(known));
+        // Another thread may have inserted an entry since the lock was released.
+        logged_mismatches.insert(peer.clone(), LoggedMismatch { members, at: now }).is_none()
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -63,51 +68,4 @@ impl Disagreements {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::pool::{RingChoice, parse};
-    use super::*;
-
-    fn pool(peers: &[&str]) -> Pool {
-        Pool::new(parse(peers).unwrap(), RingChoice::Rendezvous, Duration::ZERO).unwrap()
-    }
-
-    #[test]
-    fn what_a_peer_says_is_news_once_and_another_thing_after_a_while() {
-        let (disagreements, pool) = (Disagreements::default(), pool(&["http://a", "http://b"]));
-        let (one, other) = ("http://a".parse().unwrap(), "http://b".parse().unwrap());
-        let begun = Instant::now();
-        for (peer, said, second, expected) in [
-            (&one, "1", 0, true),
-            (&one, "1", 1, false),
-            (&one, "2", 1, false),
-            (&other, "2", 1, true),
-            (&one, "1", 59, false),
-            (&one, "1", 60, false),
-            (&one, "2", 60, true),
-            (&one, "3", 119, false),
-            (&one, "3", 120, true),
-        ] {
-            let now = begun + Duration::from_secs(second);
-            let found = disagreements.is_news(peer, PoolDigest::of(said), &pool, now);
-            assert_eq!(found, expected, "{peer} {said} {second}");
-        }
-    }
-
-    #[test]
-    fn only_peers_of_the_pool_are_remembered() {
-        let (disagreements, pool) = (Disagreements::default(), pool(&[]));
-        let (said, now) = (PoolDigest::of("another"), Instant::now());
-        let stranger = "http://stranger".parse().unwrap();
-        for number in 0..10 {
-            let peer = format!("http://p{number}");
-            pool.set(parse([&peer]).unwrap()).unwrap();
-            let peer = peer.parse().unwrap();
-            assert!(disagreements.is_news(&peer, said, &pool, now));
-            assert!(!disagreements.is_news(&peer, said, &pool, now));
-            assert!(!disagreements.is_news(&stranger, said, &pool, now));
-            assert_eq!(disagreements.said.lock().keys().collect::<Vec<_>>(), [&peer]);
-        }
-        disagreements.note(&stranger, said, &pool, now);
-        assert_eq!(disagreements.count(), 1);
-    }
-}
+mod tests;

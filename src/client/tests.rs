@@ -1,4 +1,4 @@
-//! A pool of scripted peers, and time that is moved by hand.
+//! Tests of a client with scripted peers and a manual clock.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -21,11 +21,11 @@ use crate::pool::protocol;
 
 const URL: &str = "http://origin/a";
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const MAX_WAIT: Duration = Duration::from_secs(20);
 
 type Script = Box<dyn Fn(&Request<Body>) -> Result<Response<Body>> + Send + Sync>;
 
-/// A transport on which each peer does what its script says. Whoever has none answers.
+/// A transport on which each peer follows its script. A peer without a script responds with its name.
 #[derive(Clone, Default)]
 struct Scripted {
     inner: Arc<Inner>,
@@ -34,7 +34,7 @@ struct Scripted {
 #[derive(Default)]
 struct Inner {
     scripts: Mutex<HashMap<String, Arc<Script>>>,
-    /// Who was asked, in order: `1`, `1 health`, `origin`.
+    /// The requests in order: `1`, `1 health`, `origin`.
     asked: Mutex<Vec<String>>,
 }
 
@@ -47,7 +47,7 @@ impl Scripted {
         self.inner.scripts.lock().insert(peer.to_owned(), Arc::new(Box::new(script)));
     }
 
-    /// This peer does nothing but fail in this way.
+    /// Makes every request to this peer fail with this error.
     fn fails(&self, peer: &str, kind: ErrorKind) {
         self.script(peer, move |_| Err(Error::new(kind, "broken")));
     }
@@ -56,7 +56,7 @@ impl Scripted {
         self.inner.scripts.lock().remove(peer);
     }
 
-    /// Who was asked since the last time.
+    /// Returns the requests since the last call.
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.inner.asked.lock())
     }
@@ -101,7 +101,7 @@ fn pool_of(peers: &[&str], with: impl FnOnce(ClientBuilder) -> ClientBuilder) ->
         .pool(peers.iter().copied())
         .transport(scripted.clone())
         .clock(Arc::clone(&clock))
-        .without_collecting()
+        .without_buffering()
         .jitter(Box::new(|| 1.0));
     let client = with(builder).build().unwrap();
     let ring = crate::pool::ring::Ring::new(peers.iter().copied());
@@ -118,15 +118,15 @@ impl Pool {
         self.client.request(Request::builder().method(method).uri(URL).body(body.into()).unwrap())
     }
 
-    /// As if this owner had failed.
+    /// Records a failure of this owner.
     fn has_failed(&self, owner: usize) {
         let url = format!("http://{}", self.owners[owner]).parse().unwrap();
         let peers = &self.client.inner.peers;
         let error = Error::new(ErrorKind::Unreachable, "broken");
-        peers.told(&peers.of(&url), Evidence::Failed, Epoch::default(), &error);
+        peers.record_error(&peers.entry(&url), Evidence::Failed, Epoch::default(), &error);
     }
 
-    /// Asks with so much time left.
+    /// Sends a request with this much time left.
     fn get_within(&self, limit: Duration) -> Result<String> {
         let mut request = Request::get(URL).body(Body::empty()).unwrap();
         request.extensions_mut().insert(Deadline::within(limit));
@@ -142,12 +142,12 @@ impl Pool {
 fn wait_until(is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "it does not come");
+        assert!(begun.elapsed() < MAX_WAIT, "it does not come");
         std::thread::yield_now();
     }
 }
 
-/// What waits until it is opened.
+/// A gate: threads wait until it is opened.
 #[derive(Clone, Default)]
 struct Gate {
     inner: Arc<(Mutex<bool>, Condvar)>,
@@ -160,12 +160,12 @@ impl Gate {
     }
 
     fn wait(&self) {
-        self.inner.1.wait_while_for(&mut self.inner.0.lock(), |is_open| !*is_open, PATIENCE);
+        self.inner.1.wait_while_for(&mut self.inner.0.lock(), |is_open| !*is_open, MAX_WAIT);
     }
 }
 
 #[test]
-fn a_peer_that_cannot_be_asked_is_followed_by_the_next() {
+fn failed_peer_is_followed_by_the_next() {
     for kind in
         [ErrorKind::Unreachable, ErrorKind::Unresolved, ErrorKind::Tls, ErrorKind::BadResponse, ErrorKind::Io]
     {
@@ -179,7 +179,7 @@ fn a_peer_that_cannot_be_asked_is_followed_by_the_next() {
 }
 
 #[test]
-fn what_is_the_requests_fault_is_final() {
+fn errors_of_the_request_are_final() {
     for kind in [ErrorKind::BadRequest, ErrorKind::BadUrl, ErrorKind::Forbidden, ErrorKind::Loop] {
         let pool = pool();
         pool.scripted.fails(&pool.owners[0], kind);
@@ -188,7 +188,7 @@ fn what_is_the_requests_fault_is_final() {
     }
 }
 
-/// As a peer says it in its own name.
+/// Returns an error response of a peer.
 fn told(kind: ErrorKind) -> Result<Response<Body>> {
     let mut response = Response::builder().status(502).body(Body::from("broken")).unwrap();
     protocol::mark_failure(response.headers_mut(), kind);
@@ -196,7 +196,7 @@ fn told(kind: ErrorKind) -> Result<Response<Body>> {
 }
 
 #[test]
-fn an_origin_that_fails_two_peers_is_not_tried_by_a_third_nor_directly() {
+fn failed_origin_is_tried_by_two_peers_only() {
     let pool = pool();
     for owner in &pool.owners {
         pool.scripted.script(owner, |_| told(ErrorKind::Timeout));
@@ -208,7 +208,7 @@ fn an_origin_that_fails_two_peers_is_not_tried_by_a_third_nor_directly() {
 }
 
 #[test]
-fn a_peer_alone_that_says_its_origin_fails_is_believed() {
+fn origin_failure_reported_by_the_only_peer_is_final() {
     let pool = pool();
     pool.client.set_pool(["http://one"]).unwrap();
     pool.scripted.script("one", |_| told(ErrorKind::Unreachable));
@@ -217,7 +217,7 @@ fn a_peer_alone_that_says_its_origin_fails_is_believed() {
 }
 
 #[test]
-fn an_answer_of_the_origin_is_one_whatever_its_status() {
+fn origin_response_is_final_whatever_its_status() {
     for status in [502, 503, 504] {
         let pool = pool();
         pool.scripted.script(&pool.owners[0], move |_| {
@@ -232,7 +232,7 @@ fn an_answer_of_the_origin_is_one_whatever_its_status() {
 }
 
 #[test]
-fn what_may_not_be_repeated_goes_on_only_when_nothing_was_sent() {
+fn request_that_is_not_idempotent_is_retried_only_if_unsent() {
     let pool = pool();
     pool.scripted.fails(&pool.owners[0], ErrorKind::Unreachable);
     let error = pool.send(Method::POST, "item").unwrap_err();
@@ -247,7 +247,7 @@ fn what_may_not_be_repeated_goes_on_only_when_nothing_was_sent() {
 }
 
 #[test]
-fn a_body_that_was_read_is_not_sent_again() {
+fn request_body_that_was_read_is_not_sent_again() {
     let pool = pool();
     let was_read = Arc::new(AtomicBool::new(false));
     let reads = Arc::clone(&was_read);
@@ -263,7 +263,7 @@ fn a_body_that_was_read_is_not_sent_again() {
     }
     let inner = pool.scripted.clone();
     let request = Request::builder().method(Method::PUT).uri(URL).body(stream).unwrap();
-    // The first of them reads, and then fails.
+    // The first peer reads the body and then fails.
     let transport = RoundTripFn(move |mut request: Request<Body>| {
         std::mem::take(request.body_mut()).into_bytes()?;
         inner.round_trip(request)
@@ -285,7 +285,7 @@ impl Read for Reading {
 }
 
 #[test]
-fn when_no_peer_is_left_the_origin_is_asked_or_nobody() {
+fn without_peers_the_origin_is_asked_or_the_request_fails() {
     for choice in [OnNoPeers::FetchDirectly, OnNoPeers::Fail] {
         let pool = pool_with(|builder| builder.on_no_peers(choice));
         for owner in &pool.owners {
@@ -298,7 +298,7 @@ fn when_no_peer_is_left_the_origin_is_asked_or_nobody() {
         if choice == OnNoPeers::FetchDirectly {
             assert_eq!(first.unwrap().into_body().into_text().unwrap(), "origin");
             assert!(second.is_ok());
-            // Nobody pays for a peer that is known to be down.
+            // Requests do not wait for a peer that is known to be down.
             assert_eq!(asked, ["origin"]);
             assert_eq!(pool.client.counts().direct_fetches, 2);
         } else {
@@ -311,7 +311,7 @@ fn when_no_peer_is_left_the_origin_is_asked_or_nobody() {
     }
 }
 
-/// A body of which so much comes before it breaks off, and what its head says.
+/// A body that breaks off after these bytes, with these header fields.
 fn broken(bytes: &'static str, fields: &[(&str, &str)]) -> Response<Body> {
     let mut left = bytes.as_bytes();
     let reader = Reading(Box::new(move |buffer| match left.read(buffer)? {
@@ -325,7 +325,7 @@ fn broken(bytes: &'static str, fields: &[(&str, &str)]) -> Response<Body> {
     response.body(Body::from_reader(reader, Some(10))).unwrap()
 }
 
-/// The rest of `0123456789`, as whoever has it under this tag gives it.
+/// The response of a peer to the request for the rest of `0123456789`, with this entity tag.
 fn rest(request: &Request<Body>, tag: &str) -> Response<Body> {
     let range = request.headers().get(RANGE).unwrap().to_str().unwrap();
     let first: usize = range.strip_prefix("bytes=").unwrap().trim_end_matches('-').parse().unwrap();
@@ -338,7 +338,7 @@ fn rest(request: &Request<Body>, tag: &str) -> Response<Body> {
 }
 
 #[test]
-fn a_body_that_breaks_off_goes_on_from_the_next() {
+fn broken_body_continues_from_the_next_peer() {
     let pool = pool();
     pool.scripted.script(&pool.owners[0], |_| Ok(broken("0123", &[("etag", "\"a\"")])));
     pool.scripted.script(&pool.owners[1], |request| Ok(rest(request, "\"a\"")));
@@ -348,7 +348,7 @@ fn a_body_that_breaks_off_goes_on_from_the_next() {
 }
 
 #[test]
-fn a_body_goes_on_again_when_the_next_breaks_off_too() {
+fn body_continues_again_if_the_next_peer_breaks_off() {
     let pool = pool();
     pool.scripted.script(&pool.owners[0], |_| Ok(broken("01", &[("etag", "\"a\"")])));
     pool.scripted.script(&pool.owners[1], |_| {
@@ -363,7 +363,7 @@ fn a_body_goes_on_again_when_the_next_breaks_off_too() {
 }
 
 #[test]
-fn a_body_that_its_reader_has_no_time_for_says_nothing_of_the_peer() {
+fn deadline_of_the_reader_is_not_held_against_the_peer() {
     let pool = pool();
     for owner in &pool.owners {
         pool.scripted.script(owner, |_| Ok(broken("0123", &[("etag", "\"a\"")])));
@@ -374,7 +374,7 @@ fn a_body_that_its_reader_has_no_time_for_says_nothing_of_the_peer() {
 }
 
 #[test]
-fn what_may_be_another_body_is_not_appended() {
+fn body_without_the_same_strong_validator_is_not_continued() {
     for (first, second) in [("W/\"a\"", "W/\"a\""), ("\"a\"", "\"b\"")] {
         let pool = pool();
         pool.scripted.script(&pool.owners[0], move |_| Ok(broken("0123", &[("etag", first)])));
@@ -391,7 +391,7 @@ fn what_may_be_another_body_is_not_appended() {
 }
 
 #[test]
-fn an_explanation_is_asked_of_who_stands_in() {
+fn next_owner_explains_if_the_first_is_down() {
     let pool = pool();
     pool.scripted.fails(&pool.owners[0], ErrorKind::Unreachable);
     let request = Request::get(URL).body(()).unwrap();
@@ -401,18 +401,18 @@ fn an_explanation_is_asked_of_who_stands_in() {
     }
     pool.scripted.asked();
     assert!(pool.client.explain(&request).is_err());
-    // An origin explains nothing.
+    // An origin does not explain requests.
     assert!(!pool.scripted.asked().contains(&"origin".to_owned()));
 }
 
 #[test]
-fn a_client_is_shared_between_threads() {
+fn client_is_send_sync_and_clone() {
     fn shared<T: Send + Sync + Clone + 'static>(_: &T) {}
     shared(&pool().client);
 }
 
 #[test]
-fn a_busy_peer_is_not_marked_and_one_other_is_asked() {
+fn busy_peer_is_not_marked_and_one_other_is_asked() {
     let pool = pool();
     let busy = |_: &Request<Body>| {
         let mut response = told(ErrorKind::Unavailable)?;
@@ -420,7 +420,7 @@ fn a_busy_peer_is_not_marked_and_one_other_is_asked() {
         Ok(response)
     };
     pool.scripted.script(&pool.owners[0], busy);
-    // It has begun with nothing, so that anything may go on.
+    // A busy peer has not processed the request, so that any method may be retried.
     let answer = pool.send(Method::POST, " item").unwrap();
     assert_eq!(answer.into_body().into_text().unwrap(), format!("{} item", pool.owners[1]));
     assert_eq!(pool.state(0), PeerState::Up);
@@ -429,7 +429,7 @@ fn a_busy_peer_is_not_marked_and_one_other_is_asked() {
     let error = pool.client.get(URL).unwrap_err();
     assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Unavailable, Some(Duration::from_secs(7))));
     assert_eq!(pool.scripted.asked(), pool.owners[..2]);
-    // The budget is spent: one in ten goes on.
+    // The budget is spent: one in ten requests is retried.
     pool.scripted.answers(&pool.owners[1]);
     let went_on = (0..40).filter(|_| pool.client.get(URL).is_ok()).count();
     assert_eq!(went_on, 12);
@@ -437,7 +437,7 @@ fn a_busy_peer_is_not_marked_and_one_other_is_asked() {
 }
 
 #[test]
-fn what_is_no_peer_is_followed_by_the_next_unless_it_may_be_unmarked() {
+fn unmarked_server_error_is_followed_by_the_next_peer() {
     let unmarked = |_: &Request<Body>| Ok(Response::builder().status(502).body(Body::empty()).unwrap());
     let pool = pool();
     pool.scripted.script(&pool.owners[0], unmarked);
@@ -448,7 +448,7 @@ fn what_is_no_peer_is_followed_by_the_next_unless_it_may_be_unmarked() {
 }
 
 #[test]
-fn a_peer_that_refuses_this_client_is_followed_by_the_next_but_nothing_goes_past_the_pool() {
+fn misconfigured_peer_is_followed_by_the_next_but_never_bypassed() {
     for kind in [ErrorKind::Unauthorized, ErrorKind::BadPeer] {
         let pool = pool();
         pool.scripted.script(&pool.owners[0], move |_| told(kind));
@@ -465,7 +465,7 @@ fn a_peer_that_refuses_this_client_is_followed_by_the_next_but_nothing_goes_past
 }
 
 #[test]
-fn a_client_that_trusts_nobody_marks_nobody_and_does_not_go_past_the_pool() {
+fn untrusted_peers_are_neither_marked_nor_bypassed() {
     let untrusted = |_: &Request<Body>| {
         Err(Error::new(ErrorKind::Tls, "UnknownIssuer").because(crate::base::error::Cause::Trust).unsent())
     };
@@ -483,7 +483,7 @@ fn a_client_that_trusts_nobody_marks_nobody_and_does_not_go_past_the_pool() {
 }
 
 #[test]
-fn a_response_that_the_limits_refuse_is_an_error_and_no_peers_fault() {
+fn response_over_the_limits_is_not_the_peers_fault() {
     let pool = pool();
     for owner in &pool.owners {
         pool.scripted.script(owner, |_| {
@@ -498,7 +498,7 @@ fn a_response_that_the_limits_refuse_is_an_error_and_no_peers_fault() {
 }
 
 #[test]
-fn the_next_is_tried_before_a_connection_has_failed_and_it_is_tried_again_in_the_end() {
+fn slow_connection_is_overtaken_and_tried_again_last() {
     let pool = pool_with(|builder| builder.connect_timeout(Duration::from_secs(1)));
     let (first, health) = (pool.owners[0].clone(), Gate::default());
     let gate = health.clone();
@@ -521,7 +521,7 @@ fn the_next_is_tried_before_a_connection_has_failed_and_it_is_tried_again_in_the
     health.open();
 }
 
-/// A peer that says nothing until the exchange is cancelled, and of its health what `health` says.
+/// A peer that sends nothing until the exchange is cancelled, and handles health checks with `health`.
 fn silent(
     health: impl Fn() -> Result<Response<Body>> + Send + Sync + 'static,
 ) -> impl Fn(&Request<Body>) -> Result<Response<Body>> + Send + Sync + 'static {
@@ -539,16 +539,16 @@ fn silent(
 }
 
 #[test]
-fn a_peer_that_does_not_say_that_it_is_there_is_given_up_and_marked() {
+fn silent_peer_is_given_up_and_marked() {
     let pool = pool();
     let gone = || Err(Error::new(ErrorKind::Timeout, "no answer"));
     pool.scripted.script(&pool.owners[0], silent(gone));
     let begun = Instant::now();
     assert_eq!(pool.get(), pool.owners[1]);
-    assert!(begun.elapsed() >= watch::LATE && begun.elapsed() < 3 * watch::LATE);
+    assert!(begun.elapsed() >= exchange::LATE_AFTER && begun.elapsed() < 3 * exchange::LATE_AFTER);
     wait_until(|| pool.state(0) == PeerState::Down);
     assert_eq!(pool.client.counts().probes, 2);
-    // What may not be repeated fails once the peer is marked.
+    // A request that is not idempotent fails once the peer is marked.
     let pool = self::pool();
     pool.scripted.script(&pool.owners[0], silent(gone));
     let error = pool.send(Method::POST, "item").unwrap_err();
@@ -557,7 +557,7 @@ fn a_peer_that_does_not_say_that_it_is_there_is_given_up_and_marked() {
 }
 
 #[test]
-fn a_peer_that_says_that_it_is_there_is_waited_for() {
+fn late_peer_with_a_good_health_check_is_waited_for() {
     let pool = pool();
     let (gate, answered) = (Gate::default(), Gate::default());
     let (head, said) = (gate.clone(), answered.clone());
@@ -580,7 +580,7 @@ fn a_peer_that_says_that_it_is_there_is_waited_for() {
 }
 
 #[test]
-fn a_peer_is_probed_in_the_background_and_gets_its_keys_back() {
+fn failed_peer_is_probed_in_the_background_and_returns() {
     let pool = pool();
     let owner = pool.owners[0].clone();
     pool.scripted.fails(&owner, ErrorKind::Unreachable);
@@ -590,7 +590,7 @@ fn a_peer_is_probed_in_the_background_and_gets_its_keys_back() {
     assert_eq!((pool.get(), pool.scripted.asked()), (pool.owners[1].clone(), vec![pool.owners[1].clone()]));
     pool.scripted.answers(&owner);
     pool.clock.advance(Duration::from_millis(1));
-    // Nobody waits for the probe.
+    // Requests do not wait for the probe.
     assert_eq!(pool.get(), pool.owners[1]);
     wait_until(|| pool.state(0) == PeerState::Returning);
     pool.clock.advance(Duration::from_secs(5));
@@ -599,7 +599,7 @@ fn a_peer_is_probed_in_the_background_and_gets_its_keys_back() {
 }
 
 #[test]
-fn a_peer_that_may_be_back_is_asked_where_there_is_no_other_way() {
+fn peer_due_for_a_probe_is_asked_if_no_other_is_left() {
     let pool = pool_of(&["http://one"], |builder| builder.on_no_peers(OnNoPeers::Fail));
     pool.has_failed(0);
     assert_eq!(pool.client.get(URL).unwrap_err().kind(), ErrorKind::OnNoPeers);
@@ -612,7 +612,7 @@ fn a_peer_that_may_be_back_is_asked_where_there_is_no_other_way() {
 }
 
 #[test]
-fn a_peer_that_leaves_gets_nothing_new_until_it_is_back() {
+fn stopping_peer_gets_no_requests_until_it_is_back() {
     let pool = pool();
     pool.scripted.script(&pool.owners[0], |_| {
         let mut response = Response::new(Body::from("leaving"));
@@ -631,7 +631,7 @@ fn a_peer_that_leaves_gets_nothing_new_until_it_is_back() {
 }
 
 #[test]
-fn broken_bodies_mark_a_peer_when_they_repeat_and_others_have_them() {
+fn repeated_broken_bodies_mark_a_peer_if_others_have_them() {
     let urls: Vec<_> = (0..).map(|number| format!("http://origin/{number}")).take(40).collect();
     let pool = pool();
     let first = format!("http://{}", pool.owners[0]);
@@ -643,7 +643,7 @@ fn broken_bodies_mark_a_peer_when_they_repeat_and_others_have_them() {
         pool.client.get(url).unwrap();
     }
     assert_eq!((broken, pool.state(0)), (3, PeerState::Down));
-    // What breaks everywhere is the response's fault.
+    // A body that breaks at every peer is the origin's fault.
     let pool = pool_with(|builder| builder.on_no_peers(OnNoPeers::Fail));
     for owner in &pool.owners {
         pool.scripted.script(owner, |_| Err(Error::new(ErrorKind::IncompleteBody, "cut")));

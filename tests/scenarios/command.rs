@@ -61,7 +61,7 @@ fn usage_error_prints_one_line_and_exits_with_2() {
         (&["serve", "--replicas", "0"], "0"),
         (
             &["serve", "--listen", "127.0.0.1:0", "--ring", "rendezvous", "--replicas", "9"],
-            "replicas are for",
+            "replicas apply only to",
         ),
         (&["ring"], "--peer"),
         (&["ring", "--peer", "http://h", "--simulate"], "--simulate"),

@@ -105,8 +105,8 @@ fn invalid_list_is_rejected_with_a_reason() {
     let secret = format!("{OWN}\nhttp://user:hidden@b.example:3000\n");
     let two_weights = format!("{OWN}\nhttp://b.example:3000\n{OWN} weight=2\n");
     for (bytes, expected) in [
-        (&b""[..], "names nobody"),
-        (b"# no peers\n\n", "names nobody"),
+        (&b""[..], "is empty"),
+        (b"# no peers\n\n", "is empty"),
         (cut.as_bytes(), "line 2 is the last one and has no line end: it may be half written"),
         (bad_line.as_bytes(), "line 3: "),
         (secret.as_bytes(), "line 2: "),
@@ -118,8 +118,8 @@ fn invalid_list_is_rejected_with_a_reason() {
         list.replace(bytes);
         process.signal("HUP");
         let needle =
-            format!("the peers stay as they are: the list of peers in {}: {expected}", list.path().display());
-        let needle = if expected == "names nobody" { "the list of peers names nobody" } else { &needle };
+            format!("the pool stays as it is: the list of peers in {}: {expected}", list.path().display());
+        let needle = if expected == "is empty" { "the list of peers is empty" } else { &needle };
         process.wait_for_line(needle);
     }
     list.remove();
@@ -133,7 +133,7 @@ fn invalid_list_is_rejected_with_a_reason() {
     // None of these lists has changed the pool.
     list.replace(format!("http://b.example:3000/\n{OWN}\n{OWN}\n"));
     process.signal("HUP");
-    process.wait_for_line("the list of peers was read anew: no change");
+    process.wait_for_line("the list of peers was read again: no change");
     let message = process.wait_for_line("it counts once");
     assert!(message.contains("line 3 names http://a.example:3000 as line 2 does"), "{message}");
     assert_eq!(count(&process, "the pool has"), 1);
@@ -176,7 +176,7 @@ fn invalid_list_fails_at_startup() {
         arguments.push(&path);
         refused(&arguments)
     };
-    assert!(file(&path).contains("names nobody"));
+    assert!(file(&path).contains("the list of peers is empty"));
     list.replace("http://b.example:3000\nnonsense\n");
     assert!(file(&path).contains("line 2"));
     list.replace(format!("{OWN}\nhttp://b.exa"));
@@ -209,7 +209,7 @@ fn dns_addresses_become_peers() {
     let mut process = Process::start(command).unwrap();
     process.wait_for_line("serving on http://127.0.0.1:");
     process.signal("HUP");
-    process.wait_for_line("the list of peers was read anew: no change");
+    process.wait_for_line("the list of peers was read again: no change");
     assert_clean_exit(process);
 
     let owner = run(["owner", "--peers-dns", "https://localhost:3999", "http://h/"]);

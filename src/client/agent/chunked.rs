@@ -1,22 +1,22 @@
-//! The chunked coding of request bodies, undone (RFC 9112 section 7.1).
+//! Decodes chunked request bodies (RFC 9112 section 7.1).
 
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// A line of the coding is a size or a trailer: longer ones are nonsense.
+/// Maximum length of a line, which is a chunk size or a trailer field.
 const LINE_LIMIT: usize = 8 << 10;
 
-/// Where in the coding the next byte stands.
+/// The decoder's position in the coding.
 #[derive(Debug)]
 pub(super) enum ChunkedDecoder {
-    /// In a line that begins a chunk.
+    /// In the line with a chunk size.
     Size(Vec<u8>),
-    /// In data, of which so many bytes are to come.
+    /// In chunk data, with this many bytes left.
     Data(u64),
-    /// In the empty line behind a chunk's data.
+    /// In the line end after chunk data.
     DataEnd(Vec<u8>),
-    /// In a line behind the last chunk. Trailers are dropped.
+    /// In a trailer line after the last chunk. Trailers are dropped.
     Trailer(Vec<u8>),
-    /// Behind it all.
+    /// After the end.
     End,
 }
 
@@ -29,7 +29,7 @@ impl ChunkedDecoder {
         matches!(self, Self::End)
     }
 
-    /// Decodes `input` onto `body`, which does not grow past `limit`.
+    /// Decodes `input` and appends it to `body`, which does not grow beyond `limit`.
     pub(super) fn push(&mut self, mut input: &[u8], body: &mut Vec<u8>, limit: usize) -> Result<()> {
         while !input.is_empty() {
             match self {
@@ -74,7 +74,7 @@ impl ChunkedDecoder {
     }
 }
 
-/// Moves input to `line` up to a line's end, and says whether the end was there.
+/// Moves input to `line` up to a line end; returns whether the line end was found.
 fn take_line(line: &mut Vec<u8>, input: &mut &[u8]) -> Result<bool> {
     let end = input.iter().position(|byte| *byte == b'\n');
     let (taken, rest) = input.split_at(end.map_or(input.len(), |at| at + 1));
@@ -93,10 +93,10 @@ fn take_line(line: &mut Vec<u8>, input: &mut &[u8]) -> Result<bool> {
     Ok(true)
 }
 
-/// The size that a line announces; extensions are passed over.
+/// Parses the chunk size in a line; ignores chunk extensions.
 fn size(line: &[u8]) -> Result<u64> {
     let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    // `from_str_radix` would take a sign.
+    // `from_str_radix` would accept a sign.
     if !digits.iter().all(u8::is_ascii_hexdigit) {
         return Err(bad());
     }
@@ -104,72 +104,12 @@ fn size(line: &[u8]) -> Result<u64> {
 }
 
 fn bad() -> Error {
-    Error::new(ErrorKind::BadRequest, "the body of the request is not in chunks")
+    Error::new(ErrorKind::BadRequest, "the request body is not validly chunked")
 }
 
 pub(super) fn too_large(limit: usize) -> Error {
-    Error::new(ErrorKind::BadRequest, format!("the body of the request is larger than {limit} bytes"))
+    Error::new(ErrorKind::BadRequest, format!("the request body is larger than the limit of {limit} bytes"))
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn decoded(pieces: &[&[u8]], limit: usize) -> Result<Option<Vec<u8>>> {
-        let (mut decoder, mut body) = (ChunkedDecoder::new(), Vec::new());
-        for piece in pieces {
-            decoder.push(piece, &mut body, limit)?;
-        }
-        Ok(decoder.is_complete().then_some(body))
-    }
-
-    proptest! {
-        #[test]
-        fn it_does_not_matter_where_the_bytes_are_cut(
-            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6),
-            step in 1_usize..50,
-        ) {
-            let mut coded = Vec::new();
-            for chunk in &chunks {
-                coded.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-                coded.extend_from_slice(chunk);
-                coded.extend_from_slice(b"\r\n");
-            }
-            coded.extend_from_slice(b"0\r\n\r\n");
-            let pieces: Vec<&[u8]> = coded.chunks(step).collect();
-            prop_assert_eq!(decoded(&pieces, 1000).unwrap(), Some(chunks.concat()));
-            let cut: Vec<&[u8]> = coded[..coded.len() - 1].chunks(step).collect();
-            prop_assert_eq!(decoded(&cut, 1000).unwrap(), None);
-        }
-
-        #[test]
-        fn no_input_makes_it_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decoded(&[&input], 50);
-        }
-    }
-
-    #[test]
-    fn extensions_and_trailers_are_passed_over() {
-        let coded = b"3 ; a=b\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n";
-        assert_eq!(decoded(&[coded], 10).unwrap().unwrap(), b"abc");
-    }
-
-    #[test]
-    fn what_is_not_chunked_is_refused() {
-        for coded in
-            [&b"x\r\n"[..], b"\r\n", b"+1\r\na", b"-1\r\n", b"1\na", b"1\r\nab\r\n", b"fffffffffffffffff\r\n"]
-        {
-            assert_eq!(decoded(&[coded], 10).unwrap_err().kind(), ErrorKind::BadRequest, "{coded:?}");
-        }
-        assert!(decoded(&[b"0\r\n\r\nmore"], 10).is_err());
-        assert!(decoded(&[&[b'1'; LINE_LIMIT + 1]], 10).is_err());
-    }
-
-    #[test]
-    fn the_body_does_not_grow_past_its_limit() {
-        assert_eq!(decoded(&[b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n"], 4).unwrap().unwrap(), b"abcd");
-        assert_eq!(decoded(&[b"2\r\nab\r\n3\r\ncde"], 4).unwrap_err().kind(), ErrorKind::BadRequest);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! The public functions, and what ureq is given in place of sockets and DNS.
+//! The public functions, and the replacements of ureq's sockets and DNS.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,11 +12,11 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 use super::transport::Exchange;
 use crate::message::round_trip::RoundTrip;
 
-/// A [`ureq::Agent`] whose requests go through `round_trip`: code written for ureq gains a cache by
-/// taking this agent.
+/// Returns a [`ureq::Agent`] whose requests go through `round_trip`. Code written for ureq gains a cache by
+/// using this agent.
 ///
-/// The configuration is ureq's default without a proxy; see [`agent_with_config`] for another, and
-/// for what a configuration means here.
+/// The agent uses ureq's default configuration without a proxy. [`agent_with_config`] takes another
+/// configuration and describes which options apply.
 ///
 /// ```
 /// use forwardcache::{Body, RoundTripFn};
@@ -32,9 +32,8 @@ use crate::message::round_trip::RoundTrip;
 ///
 /// # Errors of its requests
 ///
-/// An error of the round trip, and one of the response's body, reaches the caller as
-/// [`ureq::Error::Io`] with a [`forwardcache::Error`](crate::Error) inside. It comes out by
-/// conversion:
+/// Errors of the round trip and of the response body reach the caller as [`ureq::Error::Io`] with a
+/// [`forwardcache::Error`](crate::Error) inside, which a conversion extracts:
 ///
 /// ```
 /// use forwardcache::{Error, ErrorKind, Offline};
@@ -46,44 +45,44 @@ use crate::message::round_trip::RoundTrip;
 /// assert_eq!(error.url(), Some("http://example.com/"));
 /// ```
 ///
-/// The same conversion makes [`ErrorKind::Io`](crate::ErrorKind::Io) of ureq's own errors.
+/// The same conversion turns ureq's own errors into [`ErrorKind::Io`](crate::ErrorKind::Io).
 ///
-/// A request fails as [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) when its method is
-/// `CONNECT`, its body is larger than 64 MiB, or its `Host` field names another host than its URL.
+/// A request fails with [`ErrorKind::BadRequest`](crate::ErrorKind::BadRequest) if its method is `CONNECT`,
+/// its body is larger than 64 MiB, or its `Host` field does not match its URL.
 pub fn agent(round_trip: impl RoundTrip + 'static) -> ureq::Agent {
     agent_with_config(round_trip, Config::builder().proxy(None).build())
 }
 
-/// As [`agent`], with a configuration of ureq.
+/// Like [`agent`], with a ureq configuration.
 ///
-/// Whatever ureq does above its connections stays as configured: redirects, status codes as errors,
-/// middleware, `https_only`, the fields that it adds, cookies and decompression where its features
-/// are on, and the sizes of buffers and of a response's head.
+/// Options above the connection work as usual: redirects, status codes as errors, middleware, `https_only`,
+/// automatic header fields, cookies and decompression (if their features are enabled), and the sizes of
+/// buffers and response heads.
 ///
-/// What concerns connections means nothing here, because there are none: proxies (those of the
-/// environment too), TLS, address families, `no_delay`, and the pool's sizes and ages. `https` URLs
-/// pass as they are; whether TLS is spoken is the business of the round trip.
+/// Connection options have no effect, since there are no connections: proxies (including those from the
+/// environment), TLS, address families, `no_delay`, and the sizes and ages of the connection pool. `https`
+/// URLs pass unchanged; the round trip decides whether to use TLS.
 ///
 /// # Timeouts
 ///
-/// The round trip runs on the thread that makes the request. What ureq allows for the head (`timeout_global`,
-/// `timeout_per_call`, `timeout_recv_response`, of the agent or of one request) is its
-/// [`Deadline`](crate::Deadline), which those of this crate keep; one of your own that does not look at it is not
-/// interrupted. The body is waited for until the earliest of `timeout_global`, `timeout_per_call` and
-/// `timeout_recv_body`, whatever it comes from: a thread of its own reads it where one of them is set. Each fails as
-/// [`ureq::Error::Timeout`]. Limits for names, connections, and sending mean nothing, nor do `timeout_per_read` and
-/// `timeout_per_write`: nothing is sent. [`ureq::Agent::shutdown`] does not interrupt a round trip: it refuses
-/// those to come.
+/// The round trip runs on the caller's thread. ureq's limits for the response head (`timeout_global`,
+/// `timeout_per_call`, `timeout_recv_response`, of the agent or of one request) become its
+/// [`Deadline`](crate::Deadline). The round trips of this crate honour it; a custom one that ignores it is not
+/// interrupted. Reading the body ends at the earliest of `timeout_global`, `timeout_per_call` and
+/// `timeout_recv_body`; if one of them is set, a separate thread reads the body. Each limit fails as
+/// [`ureq::Error::Timeout`]. Limits for name resolution, connecting and sending have no effect, nor do
+/// `timeout_per_read` and `timeout_per_write`. [`ureq::Agent::shutdown`] does not interrupt a round trip; it
+/// rejects later requests.
 ///
 /// # Bodies
 ///
-/// The body of a request is held in memory, up to 64 MiB, before the round trip begins. The body of
-/// a response is passed on piece by piece as it is read. Its end without an error means what
-/// [`Body::end_is_proven`](crate::Body::end_is_proven) says of the round trip's body, and one that is
-/// dropped before its end is dropped where it stands.
+/// A request body is buffered in memory, up to 64 MiB, before the round trip starts. A response body is
+/// streamed as the caller reads it. Whether its end without an error proves that it is complete is what
+/// [`Body::end_is_proven`](crate::Body::end_is_proven) of the round trip's body returns. A body that the
+/// caller drops early is dropped without reading the rest.
 ///
-/// ureq rejects a response of more than 128 field lines, as it would from the network. Extensions of
-/// the round trip's response do not pass.
+/// ureq rejects a response with more than 128 header fields, as it would from the network. Extensions of the
+/// response are not passed on.
 ///
 /// ```
 /// use forwardcache::{Body, RoundTripFn};
@@ -102,12 +101,12 @@ pub fn agent(round_trip: impl RoundTrip + 'static) -> ureq::Agent {
 /// # Ok::<(), ureq::Error>(())
 /// ```
 pub fn agent_with_config(round_trip: impl RoundTrip + 'static, config: Config) -> ureq::Agent {
-    // A configuration cannot be stripped of its proxy from outside ureq. It need not be: a proxy acts
-    // in the connectors of ureq, and none of them is in this agent.
+    // ureq offers no way to remove the proxy from a configuration. That is not necessary: ureq's own
+    // connectors use the proxy, and this agent has none of them.
     ureq::Agent::with_parts(config, RoundTripConnector(Arc::new(round_trip)), NoResolver)
 }
 
-/// In place of ureq's connectors: every request gets an exchange of its own.
+/// Replaces ureq's connectors: every request gets its own exchange.
 struct RoundTripConnector(Arc<dyn RoundTrip>);
 
 impl Connector for RoundTripConnector {
@@ -128,7 +127,7 @@ impl fmt::Debug for RoundTripConnector {
     }
 }
 
-/// In place of DNS: one address for every name, and it is never used.
+/// Replaces DNS: returns one address for every name; it is never used.
 #[derive(Debug)]
 struct NoResolver;
 

@@ -1,17 +1,17 @@
 //! A `ureq::Agent` whose requests go through a [`RoundTrip`](crate::RoundTrip) and not to the network.
 //!
-//! ureq speaks HTTP/1.1 over a transport that it lets others provide. The one here is no connection:
-//! it reads the request out of what ureq writes, makes the round trip on the caller's thread, and
-//! writes the response as ureq asks for it.
+//! ureq speaks HTTP/1.1 over a transport that a program can replace. This transport is not a connection: it
+//! parses the request that ureq writes, runs the round trip on the caller's thread, and serialises the
+//! response as ureq reads it.
 //!
-//! | file | what lives there |
+//! | file | what it holds |
 //! |---|---|
-//! | `connector` | the public functions, and what ureq is given in place of sockets and DNS |
-//! | `transport` | one exchange: the order of things, and errors on their way through ureq |
-//! | `request` | from the bytes that ureq writes to a request |
-//! | `chunked` | the chunked coding of request bodies, undone |
-//! | `response` | from a response to the bytes that ureq reads |
-//! | `read_ahead` | a body that is waited for no longer than ureq's limits say |
+//! | `connector` | the public functions, and the replacements of ureq's sockets and DNS |
+//! | `transport` | one request and its response, and how errors pass through ureq |
+//! | `request` | parses the bytes that ureq writes into a request |
+//! | `chunked` | decodes chunked request bodies |
+//! | `response` | serialises a response into the bytes that ureq reads |
+//! | `read_ahead` | a body whose reads end at ureq's time limit |
 
 mod chunked;
 mod connector;

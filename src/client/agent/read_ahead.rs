@@ -1,4 +1,4 @@
-//! A body that is waited for no longer than ureq's limits say.
+//! A body whose reads end at ureq's time limit.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -13,10 +13,11 @@ use crate::message::body::Body;
 use crate::message::deadline::Deadline;
 use crate::message::limited_body::{limited, too_late};
 
-/// How much is read at a time.
+/// Bytes per read.
 const PIECE: usize = 16 << 10;
 
-/// The same body, whose reads end at this time: what waits without a limit of its own waits on another thread.
+/// Returns a body whose reads fail after this time. A body that cannot limit its own reads is read on another
+/// thread.
 pub(super) fn until(body: Body, until: Instant) -> Body {
     match body.into_growing() {
         Ok((stream, length)) => limited(Body::from_growing(stream, length), Deadline::at(until)),
@@ -25,9 +26,10 @@ pub(super) fn until(body: Body, until: Instant) -> Body {
     }
 }
 
-/// Two pieces ahead at most. The thread ends with the body, or with its first read after this is dropped.
+/// Reads at most two pieces ahead. The thread ends with the body, or with its first read after this is
+/// dropped.
 struct ReadAhead {
-    /// Never locked: a body is `Send`, and a receiver is not `Sync`.
+    /// Never locked: it makes the receiver `Sync`, which a body must be.
     pieces: Mutex<Receiver<io::Result<Bytes>>>,
     piece: Bytes,
     has_ended: bool,
@@ -51,7 +53,7 @@ impl ReadAhead {
             }
         };
         if let Err(error) = thread::Builder::new().name("forwardcache-agent".to_owned()).spawn(read) {
-            log::error!("no thread can be started for a body: {error}");
+            log::error!("cannot start a thread to read a response body: {error}");
         }
         Self { pieces: Mutex::new(pieces), piece: Bytes::new(), has_ended: false, until }
     }
@@ -65,7 +67,11 @@ impl Read for ReadAhead {
                 Ok(piece) => piece?,
                 Err(RecvTimeoutError::Timeout) => return Err(too_late()),
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::new(ErrorKind::Io, "the body is read no more").into());
+                    return Err(Error::new(
+                        ErrorKind::Io,
+                        "the thread that reads the response body has ended",
+                    )
+                    .into());
                 }
             };
             self.has_ended = self.piece.is_empty();

@@ -1,4 +1,4 @@
-//! From the bytes that ureq writes to a request.
+//! Parses the bytes that ureq writes into a request.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme};
@@ -9,16 +9,16 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::header::hop_by_hop;
 
-/// The announced length is believed up to here when memory is set aside.
+/// Maximum memory reserved for an announced length before data arrives.
 const BODY_CAPACITY: usize = 1 << 20;
 
-/// A request on its way in.
+/// A request that ureq is writing.
 #[derive(Debug)]
 pub(super) struct IncomingRequest {
     url: Uri,
     limit: usize,
     head_bytes: Vec<u8>,
-    /// There once the empty line has come.
+    /// Set once the empty line after the head has arrived.
     head: Option<Head>,
     body: Vec<u8>,
 }
@@ -33,18 +33,18 @@ struct Head {
 
 #[derive(Debug)]
 enum Framing {
-    /// So many bytes are to come.
+    /// This many bytes are left.
     Sized(usize),
     Chunked(ChunkedDecoder),
 }
 
 impl IncomingRequest {
-    /// A request for `url`, with a body of no more than `limit` bytes.
+    /// Starts a request for `url`, with a body of at most `limit` bytes.
     pub(super) fn new(url: Uri, limit: usize) -> Self {
         Self { url, limit, head_bytes: Vec::new(), head: None, body: Vec::new() }
     }
 
-    /// Takes what ureq writes.
+    /// Parses the next bytes that ureq writes.
     pub(super) fn push(&mut self, input: &[u8]) -> Result<()> {
         self.push_parts(input).map_err(|error| error.with_url(&self.url))
     }
@@ -74,20 +74,21 @@ impl IncomingRequest {
         };
         match &mut head.framing {
             Framing::Chunked(decoder) => decoder.push(input, &mut self.body, self.limit),
-            // ureq writes nothing, again and again, when a body ends before its announced length.
+            // ureq repeats empty writes when a body ends before its announced length.
             Framing::Sized(left) if input.is_empty() && *left > 0 => {
-                Err(bad("the body is shorter than announced"))
+                Err(bad("the request body is shorter than its announced length"))
             }
             Framing::Sized(left) => {
-                *left =
-                    left.checked_sub(input.len()).ok_or_else(|| bad("the body is longer than announced"))?;
+                *left = left
+                    .checked_sub(input.len())
+                    .ok_or_else(|| bad("the request body is longer than its announced length"))?;
                 self.body.extend_from_slice(input);
                 Ok(())
             }
         }
     }
 
-    /// Whether ureq holds the body back until it is told to go on. Said once.
+    /// Returns `true` once if ureq waits for `100 Continue` before it sends the body.
     pub(super) fn awaits_continue(&mut self) -> bool {
         let is_whole = self.is_whole();
         match &mut self.head {
@@ -103,7 +104,7 @@ impl IncomingRequest {
         })
     }
 
-    /// The request, for a round trip.
+    /// Returns the request, complete, for the round trip.
     pub(super) fn finish(self) -> Result<Request<Body>> {
         let url = self.url.clone();
         self.into_request().map_err(|error| error.with_url(url))
@@ -111,23 +112,23 @@ impl IncomingRequest {
 
     fn into_request(self) -> Result<Request<Body>> {
         if !self.is_whole() {
-            return Err(bad("a response was asked for before the request was written"));
+            return Err(bad("ureq read the response before it had written the whole request"));
         }
         let Some(Head { method, mut headers, .. }) = self.head else {
-            return Err(bad("no request was written"));
+            return Err(bad("ureq read the response before it had written a request"));
         };
         if method == Method::CONNECT {
-            return Err(bad("CONNECT asks for a tunnel, and there is none here"));
+            return Err(bad("the CONNECT method is not supported by this agent"));
         }
         let url = without_userinfo(self.url)?;
         if let Some(host) = headers.remove(header::HOST)
             && !names_host_of(&host, &url)
         {
-            return Err(bad("the Host field names another host than the URL"));
+            return Err(bad("the Host field does not match the host of the URL"));
         }
         hop_by_hop::remove(&mut headers);
         headers.remove(header::CONTENT_LENGTH);
-        // Answered here.
+        // This transport handles `Expect` itself.
         headers.remove(header::EXPECT);
         let mut request = Request::new(Body::from(self.body));
         *request.method_mut() = method;
@@ -142,7 +143,7 @@ impl Head {
         let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
         let mut fields = vec![httparse::EMPTY_HEADER; lines];
         let mut parsed = httparse::Request::new(&mut fields);
-        let not_http = || bad("the request is not HTTP");
+        let not_http = || bad("ureq wrote an invalid HTTP request head");
         if parsed.parse(bytes).map_err(|error| not_http().with_source(error))?.is_partial() {
             return Err(not_http());
         }
@@ -165,12 +166,12 @@ impl Head {
 }
 
 impl Framing {
-    /// As ureq frames it: chunked wins over a length.
+    /// Follows ureq: chunked takes precedence over a length.
     fn of(headers: &HeaderMap, limit: usize) -> Result<Self> {
         let mut codings = headers.get_all(header::TRANSFER_ENCODING).into_iter();
         if let Some(coding) = codings.next() {
             if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
-                return Err(bad("the only transfer coding of requests is chunked"));
+                return Err(bad("unsupported transfer coding in the request: only chunked is supported"));
             }
             return Ok(Self::Chunked(ChunkedDecoder::new()));
         }
@@ -181,7 +182,7 @@ impl Framing {
             .to_str()
             .ok()
             .and_then(|length| length.trim().parse().ok())
-            .ok_or_else(|| bad("the Content-Length field is not a number"))?;
+            .ok_or_else(|| bad("the Content-Length field of the request is not a number"))?;
         match usize::try_from(length) {
             Ok(length) if length <= limit => Ok(Self::Sized(length)),
             _ => Err(too_large(limit)),
@@ -189,9 +190,9 @@ impl Framing {
     }
 }
 
-/// ureq has made an `Authorization` field of it.
+/// Removes userinfo, from which ureq has made an `Authorization` field.
 fn without_userinfo(url: Uri) -> Result<Uri> {
-    let unusable = || Error::new(ErrorKind::BadUrl, "the URL cannot be used");
+    let unusable = || Error::new(ErrorKind::BadUrl, "the URL is not valid without its userinfo");
     let mut parts = url.into_parts();
     if let Some(authority) = &parts.authority
         && let Some((_, host)) = authority.as_str().rsplit_once('@')
@@ -201,8 +202,8 @@ fn without_userinfo(url: Uri) -> Result<Uri> {
     Uri::from_parts(parts).map_err(|error| unusable().with_source(error))
 }
 
-/// A round trip goes by the URL alone. A `Host` field that says something else would be lost without
-/// a word.
+/// Returns whether a `Host` field names the host of the URL. A round trip uses only the URL, so that a
+/// different `Host` field would be lost silently.
 fn names_host_of(field: &HeaderValue, url: &Uri) -> bool {
     let default = if url.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
     let Some(named) = field.to_str().ok().and_then(|host| host.trim().parse::<Authority>().ok()) else {
@@ -219,100 +220,4 @@ fn bad(message: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(url: &'static str, pieces: &[&[u8]], limit: usize) -> Result<Request<Body>> {
-        let mut incoming = IncomingRequest::new(Uri::from_static(url), limit);
-        for piece in pieces {
-            incoming.push(piece)?;
-        }
-        incoming.finish()
-    }
-
-    #[test]
-    fn it_does_not_matter_where_the_bytes_are_cut() {
-        let bytes = b"PUT /a?b HTTP/1.1\r\nhost: h:81\r\ncontent-length: 3\r\nx-a: 1\r\nx-a: 2\r\n\r\nabc";
-        for step in 1..=bytes.len() {
-            let pieces: Vec<&[u8]> = bytes.chunks(step).collect();
-            let request = read("http://h:81/a?b", &pieces, 3).unwrap();
-            assert_eq!(request.method(), Method::PUT);
-            assert_eq!(request.uri(), "http://h:81/a?b");
-            assert_eq!(request.headers().get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
-            assert_eq!(request.headers().len(), 2);
-            assert_eq!(request.into_body().into_text().unwrap(), "abc");
-        }
-    }
-
-    #[test]
-    fn fields_of_the_connection_are_not_passed_on() {
-        let bytes = b"POST / HTTP/1.1\r\nhost: h\r\nconnection: close, x-hop\r\nx-hop: 1\r\nte: trailers\r\n\
-            transfer-encoding: chunked\r\nexpect: 100-continue\r\naccept-encoding: gzip\r\n\r\n0\r\n\r\n";
-        let request = read("http://h/", &[bytes], 3).unwrap();
-        assert_eq!(request.headers().keys().collect::<Vec<_>>(), ["accept-encoding"]);
-        assert!(request.body().is_empty());
-    }
-
-    #[test]
-    fn userinfo_does_not_stay_in_the_url() {
-        let request = read("https://me:secret@h:8443/a?b", &[b"GET /a?b HTTP/1.1\r\n\r\n"], 0).unwrap();
-        assert_eq!(request.uri(), "https://h:8443/a?b");
-    }
-
-    #[test]
-    fn a_host_field_has_to_name_the_host_of_the_url() {
-        for (url, host, is_good) in [
-            ("http://h/", "H:80", true),
-            ("https://h:443/", "h", true),
-            ("http://[::1]:8080/", "[::1]:8080", true),
-            ("http://h/", "h:443", false),
-            ("http://h/", "other", false),
-            ("http://h/", "", false),
-        ] {
-            let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
-            assert_eq!(read(url, &[head.as_bytes()], 0).is_ok(), is_good, "{url} {host}");
-        }
-    }
-
-    #[test]
-    fn a_body_larger_than_the_limit_is_refused_before_it_is_read() {
-        let mut incoming = IncomingRequest::new(Uri::from_static("http://h/"), 3);
-        let error = incoming.push(b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::BadRequest);
-        assert_eq!(error.url(), Some("http://h/"));
-        let pieces = [&b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"[..], b"4\r\nabcd"];
-        assert_eq!(read("http://h/", &pieces, 3).unwrap_err().kind(), ErrorKind::BadRequest);
-    }
-
-    #[test]
-    fn what_is_not_a_whole_request_is_refused() {
-        for bytes in [
-            &b""[..],
-            b"GET / HTTP/1.1\r\n",
-            b"no http\r\n\r\n",
-            b"CONNECT h:1 HTTP/1.1\r\n\r\n",
-            b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\nabc",
-            b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nabc",
-            b"POST / HTTP/1.1\r\ncontent-length: x\r\n\r\n",
-            b"POST / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
-            b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n",
-        ] {
-            let error = read("http://h/", &[bytes], 10).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BadRequest, "{}", bytes.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn going_on_is_said_once_and_only_when_a_body_is_held_back() {
-        let head = b"POST / HTTP/1.1\r\nexpect: 100-Continue\r\ncontent-length: 3\r\n\r\n";
-        let mut incoming = IncomingRequest::new(Uri::from_static("http://h/"), 3);
-        assert!(!incoming.awaits_continue());
-        incoming.push(head).unwrap();
-        assert!(incoming.awaits_continue());
-        assert!(!incoming.awaits_continue());
-
-        let mut incoming = IncomingRequest::new(Uri::from_static("http://h/"), 3);
-        incoming.push(&[&head[..], b"abc"].concat()).unwrap();
-        assert!(!incoming.awaits_continue());
-    }
-}
+mod tests;

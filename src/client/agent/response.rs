@@ -1,4 +1,4 @@
-//! From a response to the bytes that ureq reads.
+//! Serialises a response into the bytes that ureq reads.
 
 use std::io::{self, Read};
 use std::mem;
@@ -13,63 +13,64 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::header::hop_by_hop;
 
-/// How much of a body of unknown length goes into one chunk.
+/// Maximum chunk size of a body of unknown length.
 const CHUNK_SIZE: usize = 16 << 10;
 
-/// A response on its way out: the head at once, the body as it is asked for.
+/// A response being written: first the head, then the body as ureq reads it.
 #[derive(Debug)]
 pub(super) struct OutgoingResponse {
     url: Uri,
-    /// Written before anything else, from `pending_from` on.
+    /// Bytes to write next, starting at `pending_from`.
     pending: Vec<u8>,
     pending_from: usize,
     framing: Framing,
-    /// Never locked: a transport has to be `Sync`, and a body is not.
+    /// Never locked: makes the body `Sync`, as a transport must be.
     body: Mutex<Body>,
     is_limited: bool,
 }
 
 #[derive(Debug)]
 enum Framing {
-    /// Nothing but the head.
+    /// No body.
     None,
-    /// So many bytes are to come.
+    /// This many bytes are left.
     Sized(u64),
     Chunked,
-    /// Ends with the connection: the end of such a body proves nothing, and must not seem to.
+    /// The body ends with the connection. Such an end does not prove that the body is complete, and ureq must
+    /// not report that it does.
     UntilClose,
 }
 
 impl OutgoingResponse {
-    /// The response to a request with this method for this URL.
+    /// Prepares the response to a request with this method and URL.
     pub(super) fn new(method: &Method, url: Uri, response: Response<Body>) -> Result<Self> {
         let (mut parts, body) = response.into_parts();
         let status = parts.status;
         if status.is_informational() {
             return Err(Error::new(
                 ErrorKind::BadResponse,
-                format!("the response has the interim status {}", status.as_u16()),
+                format!("the round trip returned a response with the interim status {}", status.as_u16()),
             )
             .with_url(url));
         }
         hop_by_hop::remove(&mut parts.headers);
         let framing = Framing::of(method, status, &body);
         match framing {
-            // The length that GET, or a 200, would have had stays (RFC 9110 section 8.6).
+            // Keeps the length that a GET or a 200 response would have (RFC 9110 section 8.6).
             Framing::None if status != StatusCode::NO_CONTENT => {}
             _ => drop(parts.headers.remove(header::CONTENT_LENGTH)),
         }
         let pending = head(status, &parts.headers, &framing);
         let mut outgoing =
             Self { url, pending, pending_from: 0, framing, body: Mutex::new(body), is_limited: false };
-        // ureq will not ask for a body of no bytes.
+        // ureq does not read a body of zero bytes.
         if matches!(outgoing.framing, Framing::Sized(0)) {
             outgoing.expect_end()?;
         }
         Ok(outgoing)
     }
 
-    /// Has waiting for the body end at this time. The first call counts.
+    /// Sets the time limit for reading the body. Only the first call has an effect.
     pub(super) fn limit(&mut self, until: Instant) {
         if !self.is_limited {
             self.is_limited = true;
@@ -78,9 +79,9 @@ impl OutgoingResponse {
         }
     }
 
-    /// Writes what comes next, and says how much it was: nothing, once the response is whole.
+    /// Writes the next bytes into `buffer` and returns their number; zero at the end of the response.
     ///
-    /// Not to be called again after an error.
+    /// Must not be called again after an error.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
         if let Some(count) = self.fill_from_pending(buffer) {
             return Ok(count);
@@ -126,7 +127,7 @@ impl OutgoingResponse {
         Some(count)
     }
 
-    /// Puts the next chunk, or the last one, where it is written from.
+    /// Encodes the next chunk, or the last one, into `pending`.
     fn next_chunk(&mut self) -> Result<()> {
         let mut data = [0; CHUNK_SIZE];
         let count = self.read(&mut data)?;
@@ -141,8 +142,8 @@ impl OutgoingResponse {
         Ok(())
     }
 
-    /// The last bytes of a body of known length go out only once its end has been seen: ureq stops at
-    /// the length, and a body may still say then that it is broken, or keep itself only then.
+    /// Reads the end of a body of known length before its last bytes are written. ureq stops at the length,
+    /// but a body may report only at its end that it is broken, and a cache stores it only there.
     fn expect_end(&mut self) -> Result<()> {
         if self.read(&mut [0])? == 0 {
             return Ok(());
@@ -162,7 +163,7 @@ impl OutgoingResponse {
 }
 
 impl Framing {
-    /// RFC 9112 section 6.3.
+    /// Selects the framing of the body (RFC 9112 section 6.3).
     fn of(method: &Method, status: StatusCode, body: &Body) -> Self {
         if *method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
             return Self::None;

@@ -1,4 +1,4 @@
-//! The agent as its user sees it: everything here goes through ureq.
+//! Tests the agent through ureq's public interface.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn respond(status: u16, fields: &[(&str, &str)], body: impl Into<Body>) -> Resul
     Ok(builder.body(body.into()).unwrap())
 }
 
-/// A body that yields so many bytes in pieces, then ends as told.
+/// A body that yields this many bytes in pieces, and then ends or fails.
 struct Pieces {
     left: usize,
     largest: Arc<AtomicUsize>,
@@ -41,7 +41,7 @@ impl Read for Pieces {
         let count = self.left.min(buffer.len());
         buffer[..count].fill(b'x');
         self.left -= count;
-        // Said once, as a careless reader would.
+        // Fails once only, as a careless reader would.
         match self.end.filter(|_| count == 0) {
             Some(kind) => {
                 self.end = None;
@@ -57,7 +57,7 @@ fn pieces(left: usize, length: Option<u64>, end: Option<ErrorKind>) -> Body {
 }
 
 #[test]
-fn a_request_arrives_with_its_url_and_its_own_fields_alone() {
+fn request_has_its_url_and_its_own_fields_only() {
     let agent = agent_of(|request| {
         assert_eq!(request.method(), Method::GET);
         assert_eq!(request.uri(), "http://example.com:8080/a/b?c=d");
@@ -86,17 +86,17 @@ fn https_passes_without_tls_and_userinfo_becomes_a_field() {
     assert_eq!(response.body_mut().read_to_string().unwrap(), "safe");
 
     let config = Config::builder().https_only(true).build();
-    let agent = agent_with_config(RoundTripFn(|_| response_of_nothing()), config);
+    let agent = agent_with_config(RoundTripFn(|_| empty_response()), config);
     assert!(agent.get("https://example.com/").call().is_ok());
     assert!(matches!(agent.get("http://example.com/").call(), Err(ureq::Error::RequireHttpsOnly(_))));
 }
 
-fn response_of_nothing() -> Result<Response<Body>> {
+fn empty_response() -> Result<Response<Body>> {
     respond(200, &[], "")
 }
 
 #[test]
-fn responses_without_a_body_keep_what_they_say_of_one() {
+fn responses_without_a_body_keep_its_fields() {
     let agent = agent_of(|request| match request.uri().path() {
         "/head" => {
             assert_eq!(request.method(), Method::HEAD);
@@ -104,7 +104,7 @@ fn responses_without_a_body_keep_what_they_say_of_one() {
         }
         "/304" => respond(304, &[("content-length", "99"), ("etag", "\"a\"")], ()),
         "/204" => respond(204, &[("content-length", "0")], ()),
-        _ => response_of_nothing(),
+        _ => empty_response(),
     });
     let mut head = agent.head("http://h/head").call().unwrap();
     assert_eq!(head.headers()["content-length"], "1234");
@@ -122,7 +122,7 @@ fn responses_without_a_body_keep_what_they_say_of_one() {
 }
 
 #[test]
-fn bodies_of_requests_arrive_whole() {
+fn request_bodies_arrive_completely() {
     let agent = agent_of(|request| {
         assert_eq!(request.method(), Method::POST);
         assert!(!request.headers().contains_key("content-length"));
@@ -140,7 +140,7 @@ fn bodies_of_requests_arrive_whole() {
 }
 
 #[test]
-fn a_body_that_awaits_to_be_asked_for_is_asked_for() {
+fn expect_continue_is_answered() {
     let calls = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&calls);
     let round_trip = RoundTripFn(move |request: Request<Body>| {
@@ -148,7 +148,7 @@ fn a_body_that_awaits_to_be_asked_for_is_asked_for() {
         assert!(!request.headers().contains_key("expect"));
         respond(200, &[], request.into_body())
     });
-    // No wait would end by itself.
+    // Without `100 Continue`, ureq would wait for ever.
     let config = Config::builder().timeout_await_100(None).build();
     let agent = agent_with_config(round_trip, config);
     let mut response = agent.post("http://h/").header("expect", "100-continue").send("hello").unwrap();
@@ -157,14 +157,14 @@ fn a_body_that_awaits_to_be_asked_for_is_asked_for() {
 }
 
 #[test]
-fn a_request_that_is_shorter_than_it_says_fails_and_is_not_sent() {
+fn request_body_shorter_than_its_length_fails() {
     let agent = agent_of(|_| panic!("the request was not whole"));
     let error = agent.post("http://h/").header("content-length", "10").send("hello").unwrap_err();
     assert_eq!(Error::from(error.into_io()).kind(), ErrorKind::BadRequest);
 }
 
 #[test]
-fn requests_that_cannot_be_made_here_fail() {
+fn unsupported_requests_fail() {
     let agent = agent_of(|_| panic!("such a request is not sent"));
     let other_host = agent.get("http://h/").header("host", "other").call().unwrap_err();
     assert_eq!(Error::from(other_host.into_io()).kind(), ErrorKind::BadRequest);
@@ -175,7 +175,7 @@ fn requests_that_cannot_be_made_here_fail() {
 }
 
 #[test]
-fn a_status_is_an_error_or_not_as_configured() {
+fn status_is_an_error_as_configured() {
     let fails = RoundTripFn(|_: Request<Body>| respond(500, &[], "sorry"));
     assert!(matches!(agent(fails).get("http://h/").call(), Err(ureq::Error::StatusCode(500))));
     let config = Config::builder().http_status_as_error(false).build();
@@ -191,7 +191,7 @@ fn redirects_are_followed_through_round_trips() {
             "http://a/1/x" => respond(302, &[("location", "y?z")], "moved"),
             "http://a/1/y?z" => respond(301, &[("location", "https://b/2")], pieces(40_000, None, None)),
             "https://b/2" => respond(200, &[], "there"),
-            url => panic!("nobody was sent to {url}"),
+            url => panic!("unexpected request for {url}"),
         })
     };
     let mut response = agent(redirecting()).get("http://a/1/x").call().unwrap();
@@ -203,7 +203,7 @@ fn redirects_are_followed_through_round_trips() {
 }
 
 #[test]
-fn a_large_body_passes_in_pieces_and_only_as_it_is_read() {
+fn large_body_is_streamed_as_it_is_read() {
     const SIZE: usize = 5 << 20;
     for length in [Some(SIZE as u64), None] {
         let (largest, given) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
@@ -233,7 +233,7 @@ fn a_large_body_passes_in_pieces_and_only_as_it_is_read() {
 }
 
 #[test]
-fn a_body_that_ends_with_its_connection_does_not_pass_for_one_that_is_proven() {
+fn body_without_a_proven_end_is_not_reported_complete() {
     let agent = agent_of(|request| {
         let end = (request.uri().path() == "/cut").then_some(ErrorKind::IncompleteBody);
         let body = Pieces { left: 300_000, largest: Arc::default(), end };
@@ -248,12 +248,12 @@ fn a_body_that_ends_with_its_connection_does_not_pass_for_one_that_is_proven() {
 }
 
 #[test]
-fn a_body_that_fails_does_not_end_and_says_why() {
+fn failed_body_never_ends_and_reports_why() {
     for (length, end) in [
         (Some(100_001), Some(ErrorKind::IncompleteBody)),
         (None, Some(ErrorKind::IncompleteBody)),
         (None, Some(ErrorKind::Timeout)),
-        // All bytes there, and only then found broken.
+        // All bytes arrive before the failure.
         (Some(100_000), Some(ErrorKind::Unreachable)),
     ] {
         let agent = agent_of(move |_| respond(200, &[], pieces(100_000, length, end)));
@@ -261,14 +261,14 @@ fn a_body_that_fails_does_not_end_and_says_why() {
         let mut read = Vec::new();
         let error = reader.read_to_end(&mut read).unwrap_err();
         assert_eq!(Some(Error::from(error).kind()), end);
-        // Nor does it end for a caller who asks again.
+        // A second read must not report the end.
         let error = reader.read(&mut [0; 10]).unwrap_err();
         assert_eq!(Some(Error::from(error).kind()), end);
     }
 }
 
 #[test]
-fn a_body_of_another_length_than_announced_is_an_error() {
+fn body_of_the_wrong_length_is_an_error() {
     for (length, kind) in [(9, ErrorKind::BadResponse), (11, ErrorKind::IncompleteBody)] {
         let agent = agent_of(move |_| respond(200, &[], pieces(10, Some(length), None)));
         let error = agent.get("http://h/").call().unwrap().body_mut().read_to_vec().unwrap_err();
@@ -281,7 +281,7 @@ fn a_body_of_another_length_than_announced_is_an_error() {
 }
 
 #[test]
-fn the_end_of_a_body_of_known_length_is_read() {
+fn end_of_a_body_of_known_length_is_read() {
     struct Ends(bool, Arc<AtomicUsize>);
     impl Read for Ends {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -304,7 +304,7 @@ fn the_end_of_a_body_of_known_length_is_read() {
 }
 
 #[test]
-fn an_error_of_the_round_trip_comes_out_as_it_went_in() {
+fn error_of_the_round_trip_is_preserved() {
     let error = agent(Offline).get("http://h/a?secret").call().unwrap_err();
     let error = Error::from(error.into_io());
     assert_eq!(error.kind(), ErrorKind::Unreachable);
@@ -319,7 +319,7 @@ fn an_error_of_the_round_trip_comes_out_as_it_went_in() {
 }
 
 #[test]
-fn an_interim_response_is_no_response() {
+fn interim_response_is_rejected() {
     for status in [100, 101, 103] {
         let agent = agent_of(move |_| respond(status, &[], ()));
         let error = agent.get("http://h/").call().unwrap_err();
@@ -328,7 +328,7 @@ fn an_interim_response_is_no_response() {
 }
 
 #[test]
-fn fields_of_the_response_are_kept_with_duplicates_and_any_bytes() {
+fn response_fields_keep_duplicates_and_all_bytes() {
     let agent = agent_of(|_| {
         let mut response = respond(
             299,
@@ -357,17 +357,17 @@ fn fields_of_the_response_are_kept_with_duplicates_and_any_bytes() {
 }
 
 #[test]
-fn a_proxy_is_not_used() {
+fn proxy_is_not_used() {
     let config = Config::builder().proxy(Some(Proxy::new("http://127.0.0.1:1").unwrap())).build();
     let answer = RoundTripFn(|request: Request<Body>| {
         assert_eq!(request.uri(), "https://example.com/a");
-        response_of_nothing()
+        empty_response()
     });
     assert!(agent_with_config(answer, config).get("https://example.com/a").call().is_ok());
 }
 
 #[test]
-fn the_smallest_buffers_are_enough() {
+fn smallest_buffers_suffice() {
     let config = Config::builder().input_buffer_size(0).output_buffer_size(0).build();
     let agent = agent_with_config(
         RoundTripFn(|request: Request<Body>| respond(200, &[], request.into_body())),
@@ -409,7 +409,7 @@ fn threads_share_an_agent() {
     assert_eq!(calls.load(Ordering::Relaxed), 800);
 }
 
-/// Waits for ever, or until nobody holds the other end.
+/// Waits until the other end is dropped.
 struct Stuck(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
 
 impl Read for Stuck {
@@ -420,9 +420,9 @@ impl Read for Stuck {
 }
 
 #[test]
-fn limits_of_ureq_for_the_head_are_the_round_trips_deadline() {
+fn head_timeouts_become_the_deadline() {
     const SHORT: Duration = Duration::from_millis(100);
-    // Waits as long as it may, as an origin does that is silent.
+    // Waits until its deadline, like a silent origin.
     let waiting = || {
         agent_of(|request| {
             let deadline = Deadline::of(request.extensions()).expect("there is a limit");
@@ -443,20 +443,20 @@ fn limits_of_ureq_for_the_head_are_the_round_trips_deadline() {
     let of_agent = agent_with_config(
         RoundTripFn(|request: Request<Body>| {
             assert!(Deadline::of(request.extensions()).is_some_and(|deadline| deadline.is_for_head()));
-            response_of_nothing()
+            empty_response()
         }),
         config,
     );
     assert!(of_agent.get("http://h/").call().is_ok());
     let unlimited = agent_of(|request| {
         assert_eq!(Deadline::of(request.extensions()), None);
-        response_of_nothing()
+        empty_response()
     });
     assert!(unlimited.get("http://h/").call().is_ok());
 }
 
 #[test]
-fn limits_of_ureq_for_the_body_end_waiting_for_it() {
+fn body_timeouts_end_the_read() {
     const SHORT: Duration = Duration::from_millis(500);
     let stuck = |config: Config| {
         let (keep, held) = std::sync::mpsc::channel();
@@ -493,7 +493,7 @@ fn limits_of_ureq_for_the_body_end_waiting_for_it() {
     let failure = read(request.call().unwrap());
     assert!(matches!(failure, ureq::Error::Timeout(ureq::Timeout::RecvBody)), "{failure:?}");
 
-    // What comes in time comes whole.
+    // A body within the limit arrives completely.
     let agent = agent_with_config(
         RoundTripFn(|_| respond(200, &[], pieces(100_000, None, None))),
         none().timeout_global(Some(Duration::from_secs(60))).build(),

@@ -1,4 +1,4 @@
-//! One exchange: the order of things, and errors on their way through ureq.
+//! One request and its response, and how errors pass through ureq.
 
 use std::fmt;
 use std::io;
@@ -15,15 +15,15 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::deadline::Deadline;
 use crate::message::round_trip::RoundTrip;
 
-/// How much of a request's body is held in memory.
+/// Maximum size of a request body, which is buffered in memory.
 const REQUEST_BODY_LIMIT: usize = 64 << 20;
 
-/// No buffer is smaller than this, whatever is configured.
+/// Minimum buffer size, whatever is configured.
 const SMALLEST_BUFFER: usize = 1024;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// What ureq takes for a connection: one request and its response.
+/// Acts as a connection for ureq: one request and its response.
 pub(super) struct Exchange {
     round_trip: Arc<dyn RoundTrip>,
     buffers: LazyBuffers,
@@ -34,8 +34,8 @@ pub(super) struct Exchange {
 enum State {
     Request(IncomingRequest),
     Response(OutgoingResponse),
-    /// Final. ureq lets its caller go on reading after an error, and a body that failed may claim
-    /// that it has ended: it must not be asked again.
+    /// Final. ureq lets its caller read on after an error, and a body that has failed may then report its end,
+    /// so that it must not be read again.
     Failed(ErrorKind),
 }
 
@@ -55,7 +55,7 @@ impl Exchange {
     fn take_output(&mut self, amount: usize) -> Result<()> {
         match &mut self.state {
             State::Request(request) => request.push(&self.buffers.output()[..amount]),
-            State::Response(_) => Err(Error::new(ErrorKind::BadRequest, "more than one request was written")),
+            State::Response(_) => Err(Error::new(ErrorKind::BadRequest, "ureq wrote more than one request")),
             State::Failed(kind) => Err(failed_before(*kind)),
         }
     }
@@ -88,11 +88,11 @@ impl Exchange {
         Ok(count)
     }
 
-    /// Remembers a failure, and wraps it for ureq.
+    /// Records a failure, and wraps it for ureq.
     fn fail(&mut self, error: Error) -> ureq::Error {
         self.state = State::Failed(error.kind());
-        // Not as `UnexpectedEof`, the kind of a cut: ureq takes that for the end of a connection, and
-        // what went wrong would be lost.
+        // `UnexpectedEof` must not be used: ureq treats it as the end of the connection, and the error would
+        // be lost.
         let kind = match error.kind() {
             ErrorKind::Timeout => io::ErrorKind::TimedOut,
             _ => io::ErrorKind::Other,
@@ -101,11 +101,11 @@ impl Exchange {
     }
 }
 
-/// A limit that ureq has for what comes next.
+/// A time limit that ureq sets for the next step.
 #[derive(Clone, Copy)]
 struct Limit {
     until: Instant,
-    /// Whether it goes on to the end of the body.
+    /// Whether the limit includes the body.
     is_for_all: bool,
 }
 
@@ -127,7 +127,7 @@ impl Limit {
 }
 
 fn failed_before(kind: ErrorKind) -> Error {
-    Error::new(kind, "the exchange has failed before")
+    Error::new(kind, "this request has already failed")
 }
 
 impl Transport for Exchange {
@@ -144,20 +144,20 @@ impl Transport for Exchange {
         let count = self.give_input(limit).map_err(|error| {
             let is_limits = error.kind() == ErrorKind::Timeout && limit.is_some_and(Limit::is_over);
             let failure = self.fail(error);
-            // As ureq says it, where it is a limit of ureq.
+            // ureq's own limits are reported as ureq's timeout.
             if is_limits { ureq::Error::Timeout(timeout.reason) } else { failure }
         })?;
         self.buffers.input_appended(count);
         Ok(count > 0)
     }
 
-    /// An exchange is over with its response: never pooled.
+    /// ureq must not pool an exchange: it ends with its response.
     fn is_open(&mut self) -> bool {
         false
     }
 
-    /// ureq refuses `https` over a transport that is not TLS. Here nothing leaves the process, and
-    /// the round trip is told the scheme.
+    /// ureq rejects `https` over a transport without TLS. Here nothing leaves the process, and the round trip
+    /// receives the URL with its scheme.
     fn is_tls(&self) -> bool {
         self.is_https
     }

@@ -1,27 +1,28 @@
-//! Which failures have been told of: a log that repeats itself at every reading is read by nobody.
+//! Remembers which failures have been logged, so that the log does not repeat them at every reading.
 
-/// How many are told apart until a reading succeeds. A text that differs each time would fill the log too.
-const MOST: usize = 8;
+/// Maximum number of distinct failures to log until a reading succeeds; limits the log if the text differs
+/// each time.
+const MAX_FAILURES: usize = 8;
 
-/// The failures since the last reading that succeeded.
+/// The failures logged since the last successful reading.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    told: Vec<String>,
+    logged: Vec<String>,
 }
 
 impl Failures {
-    /// Whether this failure is to be told of: the first time.
-    pub(super) fn is_news(&mut self, text: &str) -> bool {
-        if self.told.len() >= MOST || self.told.iter().any(|told| told == text) {
+    /// Records a failure; returns whether it is new and has to be logged.
+    pub(super) fn record(&mut self, text: &str) -> bool {
+        if self.logged.len() >= MAX_FAILURES || self.logged.iter().any(|logged| logged == text) {
             return false;
         }
-        self.told.push(text.to_owned());
+        self.logged.push(text.to_owned());
         true
     }
 
-    /// A reading succeeded. Returns whether one had failed before.
-    pub(super) fn end(&mut self) -> bool {
-        !std::mem::take(&mut self.told).is_empty()
+    /// Clears the failures after a successful reading; returns whether there were any.
+    pub(super) fn clear(&mut self) -> bool {
+        !std::mem::take(&mut self.logged).is_empty()
     }
 }
 
@@ -30,19 +31,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_told_once_until_it_is_over() {
+    fn failure_is_logged_once_until_a_reading_succeeds() {
         let mut failures = Failures::default();
-        assert!(!failures.end());
-        let news = ["a", "b", "a", "b", "b"].map(|text| failures.is_news(text));
-        assert_eq!(news, [true, true, false, false, false]);
-        assert!(failures.end());
-        assert!(failures.is_news("a"));
+        assert!(!failures.clear());
+        let is_new = ["a", "b", "a", "b", "b"].map(|text| failures.record(text));
+        assert_eq!(is_new, [true, true, false, false, false]);
+        assert!(failures.clear());
+        assert!(failures.record("a"));
     }
 
     #[test]
-    fn a_text_that_is_another_each_time_is_told_so_often_and_no_more() {
+    fn number_of_distinct_failures_is_limited() {
         let mut failures = Failures::default();
-        let told = (0..1000).filter(|number: &i32| failures.is_news(&number.to_string())).count();
-        assert_eq!(told, MOST);
+        let logged = (0..1000).filter(|number: &i32| failures.record(&number.to_string())).count();
+        assert_eq!(logged, MAX_FAILURES);
     }
 }

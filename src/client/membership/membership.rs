@@ -1,4 +1,4 @@
-//! Reads a list, decides, and puts it in place of the one before.
+//! Reads a list of members and replaces the pool of a client.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 
 use super::failures::Failures;
 use super::settling::{Decision, Settling};
-use super::watch::MembershipWatcher;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::client::{Client, distinct};
 use crate::pool::discovery::Discovery;
@@ -18,18 +17,19 @@ use crate::pool::discovery::MembershipChange;
 use crate::pool::member::Member;
 use crate::pool::peer_url::PeerUrl;
 
-/// Keeps the pool of a client as a list says that is kept elsewhere: reads it from time to time, and puts a list
-/// that has changed in place of the one before, as a whole. Requests under way keep the pool they began with.
+/// Keeps the pool of a client equal to a list that is maintained elsewhere: reads the list from time to time,
+/// and replaces the pool as a whole when the list has changed. Requests in progress keep the pool that they
+/// started with.
 ///
-/// * A list that cannot be read, that names a peer with two weights, or that is empty, changes nothing. The log says
-///   why by `warn`, once for as long as it lasts.
-/// * A change counts when it has been seen twice, some time apart: see [`settle`](Self::settle).
-/// * Who joined and who left is logged by `info`, in one line.
-/// * The list is what counts: what is set by [`Client::set_members`] or [`Client::set_pool`] meanwhile stays until the
+/// * A list that cannot be read, is empty, or lists a peer with two weights changes nothing. The reason is
+///   logged once as a warning.
+/// * A change takes effect once two readings, some time apart, have seen it: see [`settle`](Self::settle).
+/// * One `info` line lists the members that joined and left.
+/// * The list takes precedence: members set by [`Client::set_members`] or [`Client::set_pool`] last until the
 ///   next reading.
 ///
-/// [`watch`](Self::watch) has a thread do it in time. A program that wants none calls [`poll`](Self::poll) when it
-/// likes.
+/// [`watch`](Self::watch) starts a thread that polls the list. A program without that thread calls
+/// [`poll`](Self::poll) itself.
 ///
 /// ```no_run
 /// use std::time::SystemTime;
@@ -37,8 +37,8 @@ use crate::pool::peer_url::PeerUrl;
 ///
 /// let client = Client::builder().build()?;
 /// let mut membership = Membership::new(&client, FileDiscovery::new("/etc/forwardcache/peers"));
-/// membership.refresh(SystemTime::now())?; // There is a list from the beginning, or an error.
-/// let watch = membership.watch()?; // Until this is dropped.
+/// membership.refresh(SystemTime::now())?; // Read the list once, or fail.
+/// let watch = membership.watch()?; // Polls until this is dropped.
 /// let response = client.get("https://example.com/")?;
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
@@ -52,31 +52,32 @@ pub struct Membership {
     last_reading: Option<SystemTime>,
     settling: Settling,
     failures: Failures,
-    /// Whether the pool may still be changed; held while it is, so that nothing changes it afterwards.
-    may_change: Arc<Mutex<bool>>,
+    /// Whether the pool may still be changed. Locked during a change, so that no change happens after it is
+    /// set to `false`.
+    pub(super) may_change: Arc<Mutex<bool>>,
 }
 
-/// The shortest time between two readings: whoever says less would have a thread that does nothing else.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+/// Minimum time between two readings, so that the thread does not use a whole core.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What came of a [`Membership::poll`].
+/// The result of [`Membership::poll`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Polled {
-    /// It was not time yet; nothing was read.
+    /// The next reading is not due; nothing was read.
     NotDue,
-    /// The list is that of the pool.
+    /// The list equals the pool.
     Same,
-    /// The list differs, and has not stayed so for long enough.
+    /// The list differs from the pool, but has not been stable for long enough.
     Settling,
-    /// The list has been put in place.
+    /// The list has replaced the pool.
     Changed(MembershipChange),
-    /// There is no list that could be put in place; the pool stays as it is.
+    /// Reading failed, or the list is not valid; the pool stays as it is.
     Failed(Error),
 }
 
 impl Membership {
-    /// Keeps the pool of this client, and of its clones, as this list says.
+    /// Keeps the pool of this client and its clones equal to the list that `source` provides.
     #[must_use]
     pub fn new(client: &Client, source: impl Discovery + 'static) -> Self {
         Self {
@@ -93,39 +94,40 @@ impl Membership {
         }
     }
 
-    /// How long a list has to stay as it is before it is put in place. A change is read again after that time, or
-    /// sooner. Default: 1 second; with none at all it counts at once.
+    /// Sets how long a changed list must be stable before it replaces the pool. After a change is seen, the
+    /// list is read again after this time at the latest. Default: 1 second. Zero makes a change take effect at
+    /// once.
     #[must_use]
     pub fn settle(mut self, time: Duration) -> Self {
         self.settle = time;
         self
     }
 
-    /// How long after a reading the next one is due; 10 milliseconds at least. Default: what the list itself says
-    /// in [`Discovery::interval`].
+    /// Sets the time between two readings, at least 10 milliseconds. Default: [`Discovery::interval`] of the
+    /// list.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);
         self
     }
 
-    /// Whether an empty list is one, which leaves a pool of nobody. Default: no, it is an error, since an
-    /// empty list is most often an accident, and with it every request would fail at once.
+    /// Accepts an empty list, which leaves the pool without peers. Default: `false`, an empty list is an
+    /// error: it is usually a mistake, and every request would fail at once.
     #[must_use]
     pub fn allow_empty(mut self, may_be_empty: bool) -> Self {
         self.may_be_empty = may_be_empty;
         self
     }
 
-    /// The pool is that of this peer: the log says by `warn` when a list does not have it, which leaves it
-    /// serving and owning nothing.
+    /// Sets the URL of the peer that this process runs. A warning is logged when a new list does not contain
+    /// that peer, which then keeps serving but owns no URLs.
     #[must_use]
     pub fn self_url(mut self, peer: PeerUrl) -> Self {
         self.self_url = Some(peer);
         self
     }
 
-    /// Reads the list, if it is time to. Blocks for as long as [`Discovery::read`] does.
+    /// Reads the list if a reading is due. Blocks as long as [`Discovery::read`] does.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -148,7 +150,7 @@ impl Membership {
         match self.read(now, self.settle) {
             Ok(polled) => polled,
             Err(error) => {
-                if self.failures.is_news(&error.to_string()) {
+                if self.failures.record(&error.to_string()) {
                     warn!("the pool stays as it is: {error}");
                 }
                 Polled::Failed(error)
@@ -156,90 +158,80 @@ impl Membership {
         }
     }
 
-    /// How long it is until a [`poll`](Self::poll) does something.
+    /// Returns the time until [`poll`](Self::poll) reads the list again; zero if it is due.
     #[must_use]
     pub fn until_due(&self, now: SystemTime) -> Duration {
         let Some(last) = self.last_reading else { return Duration::ZERO };
         let interval = self.interval.unwrap_or_else(|| self.source.interval());
         let interval = if self.settling.is_waiting() { interval.min(self.settle) } else { interval };
-        // A clock that went back says nothing of how long ago it was: it is time then.
-        now.duration_since(last)
-            .map_or(Duration::ZERO, |age| interval.max(SHORTEST_INTERVAL).saturating_sub(age))
+        // If the clock was set back, the age is unknown: read now.
+        now.duration_since(last).map_or(Duration::ZERO, |age| interval.max(MIN_INTERVAL).saturating_sub(age))
     }
 
-    /// Reads the list now, and puts it in place at once if it differs, without time to settle: somebody
-    /// says that it is as it is to be. Returns what changed, which may be nothing.
+    /// Reads the list now and applies it at once, without time to settle, because a caller vouches for it.
+    /// Returns the change, which may be empty.
     ///
     /// # Errors
     ///
-    /// Those of [`Discovery::read`]; [`ErrorKind::BadPeer`] for a list that is empty, unless it
-    /// [may](Self::allow_empty), or that names a peer with two weights. The pool stays as it is then.
+    /// Errors of [`Discovery::read`]; [`ErrorKind::BadPeer`] if the list is empty, unless
+    /// [allowed](Self::allow_empty), or lists a peer with two weights. The pool then stays as it is.
     pub fn refresh(&mut self, now: SystemTime) -> Result<MembershipChange> {
         match self.read(now, Duration::ZERO) {
             Ok(Polled::Changed(change)) => Ok(change),
             Ok(_) => Ok(MembershipChange::default()),
             Err(error) => {
-                // Who is told of it here need not be told once more.
-                self.failures.is_news(&error.to_string());
+                // The caller gets this error, so that `poll` need not log it again.
+                self.failures.record(&error.to_string());
                 Err(error)
             }
         }
     }
 
-    /// Has a thread [poll](Self::poll) in time, until the returned guard is dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Io`] when no thread can be started.
-    pub fn watch(self) -> Result<MembershipWatcher> {
-        let may_change = Arc::clone(&self.may_change);
-        MembershipWatcher::start(self, may_change)
-    }
-
     fn read(&mut self, now: SystemTime, settle: Duration) -> Result<Polled> {
         self.last_reading = Some(now);
-        let read = match self.listed() {
+        let read = match self.read_list() {
             Ok(read) => read,
             Err(error) => {
-                self.settling.start_over();
+                self.settling.reset();
                 return Err(error);
             }
         };
         let pool = self.client.members();
-        let polled = match self.settling.seen(read, &pool, settle, now) {
+        let polled = match self.settling.observe(read, &pool, settle, now) {
             Decision::Same => Polled::Same,
-            // What settles may fail yet.
+            // A later reading may still fail, so that earlier failures are not over yet.
             Decision::Wait => return Ok(Polled::Settling),
-            Decision::Swap(list) => self.swap(&pool, list)?.map_or(Polled::Same, Polled::Changed),
+            Decision::Replace(list) => self.replace_pool(&pool, list)?.map_or(Polled::Same, Polled::Changed),
         };
-        if self.failures.end() {
+        if self.failures.clear() {
             info!("the list of peers can be read again");
         }
         Ok(polled)
     }
 
-    /// The list as it is now, sorted, each member once.
-    fn listed(&mut self) -> Result<Option<Vec<Member>>> {
+    /// Reads the list and returns it sorted, without duplicates; `None` if it is unchanged since the last
+    /// reading.
+    fn read_list(&mut self) -> Result<Option<Vec<Member>>> {
         let source = AssertUnwindSafe(&mut self.source);
-        // Whoever wrote it, the pool is watched on.
+        // A panic in a custom `Discovery` must not end the thread.
         let read = catch_unwind(move || { source }.read())
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "reading the list of peers panicked")))?;
         let Some(list) = read else { return Ok(None) };
         let list = distinct(list)?;
         if list.is_empty() && !self.may_be_empty {
-            return Err(Error::new(ErrorKind::BadPeer, "the list of peers names nobody"));
+            return Err(Error::new(ErrorKind::BadPeer, "the list of peers is empty"));
         }
         Ok(Some(list))
     }
 
-    /// Puts this list in place, if nobody has forbidden it since.
-    fn swap(&self, pool: &[Member], list: Vec<Member>) -> Result<Option<MembershipChange>> {
+    /// Replaces the pool, unless changes have been forbidden.
+    fn replace_pool(&self, pool: &[Member], list: Vec<Member>) -> Result<Option<MembershipChange>> {
         let change = MembershipChange::between(pool, &list);
         let count = list.len();
-        let is_without_us =
+        let unlisted_self =
             self.self_url.as_ref().filter(|own| !list.iter().any(|member| member.url() == *own));
         {
-            // All that is foreign below is the hash of the ring, a pure function.
+            // The only custom code called under the lock is the hash function of the ring, which is pure.
             let may_change = self.may_change.lock();
             if !*may_change {
                 return Ok(None);
@@ -247,8 +239,8 @@ impl Membership {
             self.client.set_members(list)?;
         }
         info!("the pool has {count} members now; {change}");
-        if let Some(own) = is_without_us {
-            warn!("this peer ({own}) is not in the new list of peers: it serves on, and owns nothing");
+        if let Some(own) = unlisted_self {
+            warn!("this peer ({own}) is not in the new list of peers: it keeps serving but owns no URLs");
         }
         Ok(Some(change))
     }

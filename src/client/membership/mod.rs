@@ -1,11 +1,12 @@
-//! Keeps the pool of a client equal to a list that somebody else maintains.
+//! Keeps the pool of a client equal to a list that a file, DNS or another [`Discovery`](crate::Discovery)
+//! provides.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `settling` | when a list that differs is put in place |
-//! | `failures` | which failures have been told of |
-//! | `membership` | [`Membership`]: reads, decides, and puts a list in place of the one before |
-//! | `watch` | [`MembershipWatcher`]: the thread that does so in time |
+//! | `settling` | decides when a changed list replaces the pool |
+//! | `failures` | which failures have been logged |
+//! | `membership` | [`Membership`]: reads the list and replaces the pool |
+//! | `watch` | [`MembershipWatcher`]: the thread that polls the list |
 
 mod failures;
 mod membership;

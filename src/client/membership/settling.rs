@@ -1,33 +1,33 @@
-//! When a list that differs is put in place: once it has stayed the same for a while.
+//! Decides when a changed list replaces the pool: once it has been stable for a while.
 //!
-//! A list is often written in several steps, and half of one is as well-formed as the whole. So a change has to
-//! be seen twice, some time apart, before it counts.
+//! A list is often written in several steps, and half of it can be well-formed. So two readings, some time
+//! apart, must see a change before it takes effect.
 
 use std::time::{Duration, SystemTime};
 
 use crate::pool::member::Member;
 
-/// A list that differs from the pool, and since when it has been seen.
+/// A list that differs from the pool, and the time since when it has been stable.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
     candidate: Option<(Vec<Member>, SystemTime)>,
 }
 
-/// What follows from a reading.
+/// The decision after a reading.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// The list is the pool's.
+    /// The list equals the pool.
     Same,
-    /// It differs, and has not stayed so for long enough.
+    /// The list differs, but has not been stable for long enough.
     Wait,
-    /// It has.
-    Swap(Vec<Member>),
+    /// The list has been stable for long enough.
+    Replace(Vec<Member>),
 }
 
 impl Settling {
-    /// A list was read. It is sorted as the pool is, so that order is no difference; `None` stands for the
-    /// list of the last reading.
-    pub(super) fn seen(
+    /// Decides about a list that was just read. The list must be sorted as the pool is. `None` means that it
+    /// is unchanged since the last reading.
+    pub(super) fn observe(
         &mut self,
         read: Option<Vec<Member>>,
         pool: &[Member],
@@ -42,105 +42,27 @@ impl Settling {
             return Decision::Same;
         }
         let since = match former {
-            // A clock that went back says nothing of how long ago it was.
+            // If the clock was set back, the age is unknown.
             Some((seen, since)) if seen == list && since <= now => since,
             _ => now,
         };
         if now.duration_since(since).is_ok_and(|age| age >= settle) {
-            return Decision::Swap(list);
+            return Decision::Replace(list);
         }
         self.candidate = Some((list, since));
         Decision::Wait
     }
 
-    /// Nothing could be read: what was seen before has not stayed.
-    pub(super) fn start_over(&mut self) {
+    /// Restarts the waiting time after a failed reading.
+    pub(super) fn reset(&mut self) {
         self.candidate = None;
     }
 
-    /// Whether a list waits to be seen again.
+    /// Returns whether a changed list waits for its next reading.
     pub(super) fn is_waiting(&self) -> bool {
         self.candidate.is_some()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SETTLE: Duration = Duration::from_secs(10);
-
-    fn at(seconds: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    fn list(urls: &str) -> Vec<Member> {
-        urls.split(' ').map(|host| format!("http://{host}:1").parse().unwrap()).collect()
-    }
-
-    /// What is decided at this second about this list, or about the last one again.
-    fn seen(settling: &mut Settling, second: u64, read: Option<&str>) -> Decision {
-        settling.seen(read.map(list), &list("a b"), SETTLE, at(second))
-    }
-
-    #[test]
-    fn a_change_counts_once_it_has_stayed() {
-        let mut settling = Settling::default();
-        assert_eq!(seen(&mut settling, 0, Some("a b")), Decision::Same);
-        assert!(!settling.is_waiting());
-        assert_eq!(seen(&mut settling, 1, Some("a b c")), Decision::Wait);
-        assert!(settling.is_waiting());
-        assert_eq!(seen(&mut settling, 10, Some("a b c")), Decision::Wait);
-        assert_eq!(seen(&mut settling, 11, Some("a b c")), Decision::Swap(list("a b c")));
-        assert!(!settling.is_waiting());
-    }
-
-    #[test]
-    fn one_that_changes_again_begins_again() {
-        let mut settling = Settling::default();
-        assert_eq!(seen(&mut settling, 0, Some("a")), Decision::Wait);
-        assert_eq!(seen(&mut settling, 9, Some("a c")), Decision::Wait);
-        assert_eq!(seen(&mut settling, 18, Some("a c")), Decision::Wait);
-        assert_eq!(seen(&mut settling, 19, Some("a c")), Decision::Swap(list("a c")));
-    }
-
-    #[test]
-    fn one_that_is_taken_back_never_was() {
-        let mut settling = Settling::default();
-        assert_eq!(seen(&mut settling, 0, Some("a")), Decision::Wait);
-        assert_eq!(seen(&mut settling, 20, Some("a b")), Decision::Same);
-        assert_eq!(seen(&mut settling, 21, Some("a")), Decision::Wait);
-    }
-
-    #[test]
-    fn nothing_new_is_the_same_again() {
-        let mut settling = Settling::default();
-        assert_eq!(seen(&mut settling, 0, None), Decision::Same);
-        assert_eq!(seen(&mut settling, 1, Some("a")), Decision::Wait);
-        assert_eq!(seen(&mut settling, 2, None), Decision::Wait);
-        assert_eq!(seen(&mut settling, 11, None), Decision::Swap(list("a")));
-    }
-
-    #[test]
-    fn a_failure_between_begins_again() {
-        let mut settling = Settling::default();
-        assert_eq!(seen(&mut settling, 0, Some("a")), Decision::Wait);
-        settling.start_over();
-        assert_eq!(seen(&mut settling, 20, Some("a")), Decision::Wait);
-    }
-
-    #[test]
-    fn a_clock_that_went_back_begins_again() {
-        let mut settling = Settling::default();
-        assert_eq!(seen(&mut settling, 1000, Some("a")), Decision::Wait);
-        assert_eq!(seen(&mut settling, 5, Some("a")), Decision::Wait);
-        assert_eq!(seen(&mut settling, 15, Some("a")), Decision::Swap(list("a")));
-    }
-
-    #[test]
-    fn without_a_time_to_settle_it_counts_at_once() {
-        let mut settling = Settling::default();
-        let decision = settling.seen(Some(list("c")), &list("a"), Duration::ZERO, at(0));
-        assert_eq!(decision, Decision::Swap(list("c")));
-    }
-}
+mod tests;

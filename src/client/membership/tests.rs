@@ -1,4 +1,4 @@
-//! A pool that is kept as a list says, with a list and a time that are moved by hand.
+//! Tests membership with a list and a clock that the test controls.
 
 use std::fs;
 use std::io;
@@ -35,7 +35,7 @@ fn hosts(client: &Client) -> String {
     hosts.join(" ")
 }
 
-/// A list that a test changes, and how often it was read.
+/// A list that the test changes, and that counts its readings.
 #[derive(Clone, Debug)]
 struct Board {
     state: Arc<Mutex<(std::result::Result<String, String>, usize)>>,
@@ -46,7 +46,7 @@ impl Board {
         Self { state: Arc::new(Mutex::new((Ok(hosts.to_owned()), 0))) }
     }
 
-    fn says(&self, hosts: &str) {
+    fn set_list(&self, hosts: &str) {
         self.state.lock().0 = Ok(hosts.to_owned());
     }
 
@@ -74,7 +74,7 @@ impl Discovery for Board {
     }
 }
 
-/// A pool of `a` and `b`, its list, and a clock.
+/// A pool of `a` and `b`, its list, its membership and a clock.
 fn watched() -> (Client, Board, Membership, ManualClock) {
     let (client, board) = (client("a b"), Board::new("b a"));
     let membership = Membership::new(&client, board.clone());
@@ -82,16 +82,16 @@ fn watched() -> (Client, Board, Membership, ManualClock) {
 }
 
 #[test]
-fn a_change_is_put_in_place_when_it_has_stayed() {
+fn change_is_applied_once_it_is_stable() {
     let (client, board, mut membership, clock) = watched();
     assert!(matches!(membership.poll(clock.now()), Polled::Same));
-    board.says("b c");
+    board.set_list("b c");
     assert!(matches!(membership.poll(clock.now()), Polled::NotDue));
     assert_eq!((board.count(), membership.until_due(clock.now())), (1, 5 * SECOND));
     clock.advance(5 * SECOND);
     assert!(matches!(membership.poll(clock.now()), Polled::Settling));
     assert_eq!(hosts(&client), "a b");
-    // It is looked at again sooner than in five seconds.
+    // The next reading is due in less than five seconds.
     assert_eq!(membership.until_due(clock.now()), SECOND);
     clock.advance(SECOND);
     let polled = membership.poll(clock.now());
@@ -100,24 +100,24 @@ fn a_change_is_put_in_place_when_it_has_stayed() {
 }
 
 #[test]
-fn a_list_that_fails_changes_nothing_and_what_came_before_it_has_not_stayed() {
+fn failed_reading_changes_nothing_and_restarts_the_wait() {
     let (client, board, mut membership, clock) = watched();
     let mut poll = || {
         clock.advance(5 * SECOND);
         membership.poll(clock.now()).to_string()
     };
-    board.says("c");
+    board.set_list("c");
     assert_eq!(poll(), "settling");
     board.fails("it burns");
     assert_eq!((poll(), poll()), ("failed: it burns".to_owned(), "failed: it burns".to_owned()));
-    board.says("c");
+    board.set_list("c");
     assert_eq!(poll(), "settling");
     assert_eq!(hosts(&client), "a b");
     assert!(poll().starts_with("changed: joined: http://c:1"));
 }
 
 #[test]
-fn what_is_no_list_is_refused_whoever_made_it() {
+fn invalid_list_is_rejected_for_every_source() {
     let client = client("a b");
     let now = SystemTime::UNIX_EPOCH;
     let refused = |list: Vec<Member>| {
@@ -125,11 +125,11 @@ fn what_is_no_list_is_refused_whoever_made_it() {
         assert_eq!((error.kind(), hosts(&client).as_str()), (ErrorKind::BadPeer, "a b"));
         error.to_string()
     };
-    assert_eq!(refused(Vec::new()), "the list of peers names nobody");
+    assert_eq!(refused(Vec::new()), "the list of peers is empty");
     let two_weights = ["http://c:1", "http://c:1 weight=2"].map(|text| text.parse().unwrap()).to_vec();
     assert_eq!(
         refused(two_weights),
-        "a peer is listed with two weights, 1 and 2 (asking the peer http://c:1)"
+        "a peer is listed with two weights, 1 and 2: list it once (asking the peer http://c:1)"
     );
 
     let change = Membership::new(&client, members("c c d c")).refresh(now).unwrap();
@@ -139,7 +139,7 @@ fn what_is_no_list_is_refused_whoever_made_it() {
 }
 
 #[test]
-fn a_reading_that_panics_is_one_that_failed() {
+fn reading_that_panics_counts_as_failed() {
     let client = client("a");
     let mut membership = Membership::new(&client, FnDiscovery(|| panic!("a bug of its own")));
     for _ in 0..2 {
@@ -149,7 +149,7 @@ fn a_reading_that_panics_is_one_that_failed() {
     assert_eq!(hosts(&client), "a");
 }
 
-/// Knows of no list.
+/// A source without a list.
 #[derive(Debug)]
 struct Silent;
 
@@ -164,7 +164,7 @@ impl Discovery for Silent {
 }
 
 #[test]
-fn no_list_changes_nothing() {
+fn missing_list_changes_nothing() {
     let client = client("a");
     let mut membership = Membership::new(&client, Silent);
     assert!(matches!(membership.poll(SystemTime::UNIX_EPOCH), Polled::Same));
@@ -174,10 +174,10 @@ fn no_list_changes_nothing() {
 }
 
 #[test]
-fn who_asks_does_not_wait_for_it_to_settle_or_to_be_due() {
+fn refresh_applies_a_change_at_once() {
     let (client, board, mut membership, clock) = watched();
     membership.poll(clock.now());
-    board.says("a c");
+    board.set_list("a c");
     let change = membership.refresh(clock.now()).unwrap();
     assert_eq!(
         (change.to_string().as_str(), hosts(&client).as_str()),
@@ -188,7 +188,7 @@ fn who_asks_does_not_wait_for_it_to_settle_or_to_be_due() {
 }
 
 #[test]
-fn what_was_set_past_the_list_stays_until_the_next_reading() {
+fn members_set_by_hand_last_until_the_next_reading() {
     let (client, _board, mut membership, clock) = watched();
     client.set_pool(["http://z:1"]).unwrap();
     membership.refresh(clock.now()).unwrap();
@@ -196,7 +196,7 @@ fn what_was_set_past_the_list_stays_until_the_next_reading() {
 }
 
 #[test]
-fn the_order_of_a_list_is_never_a_change() {
+fn order_of_a_list_does_not_matter() {
     let client = client("");
     let texts = [
         "http://a",
@@ -218,7 +218,7 @@ fn the_order_of_a_list_is_never_a_change() {
 }
 
 #[test]
-fn a_weight_is_a_change() {
+fn changed_weight_is_a_change() {
     let client = client("a b");
     let list: Vec<Member> = vec!["http://a:1 weight=3".parse().unwrap(), "http://b:1".parse().unwrap()];
     let change = Membership::new(&client, list.clone()).refresh(SystemTime::UNIX_EPOCH).unwrap();
@@ -227,7 +227,7 @@ fn a_weight_is_a_change() {
 }
 
 #[test]
-fn a_clock_that_goes_back_makes_it_due() {
+fn clock_set_back_makes_a_reading_due() {
     let (_client, board, mut membership, clock) = watched();
     membership.poll(clock.now());
     clock.set(SystemTime::UNIX_EPOCH);
@@ -236,7 +236,7 @@ fn a_clock_that_goes_back_makes_it_due() {
 }
 
 #[test]
-fn an_interval_of_nothing_is_a_short_one() {
+fn zero_interval_is_raised_to_the_minimum() {
     let (_client, _board, membership, clock) = watched();
     let mut membership = membership.interval(Duration::ZERO);
     membership.poll(clock.now());
@@ -244,7 +244,7 @@ fn an_interval_of_nothing_is_a_short_one() {
 }
 
 #[test]
-fn a_file_that_is_written_in_two_steps_is_read_when_it_is_whole() {
+fn half_written_file_is_not_applied() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
     let client = client("a b");
@@ -263,10 +263,10 @@ fn a_file_that_is_written_in_two_steps_is_read_when_it_is_whole() {
     let whole = "http://b:1\nhttp://c:1\nhttp://d:1\n";
     for (text, says) in [
         (None, "No such file or directory (os error 2)"),
-        (Some(""), "the list of peers names nobody"),
-        (Some("# nobody\n"), "the list of peers names nobody"),
+        (Some(""), "the list of peers is empty"),
+        (Some("# no peers\n"), "the list of peers is empty"),
         (Some("http://b:1\nhttp://c:"), "it may be half written"),
-        // As well-formed as the whole: it has not stayed.
+        // Well-formed although incomplete: it was not stable.
         (Some("http://b:1\nhttp://c:1\n"), "settling"),
         (Some(whole), "settling"),
     ] {
@@ -279,7 +279,7 @@ fn a_file_that_is_written_in_two_steps_is_read_when_it_is_whole() {
 }
 
 #[test]
-fn a_file_can_be_written_anew_while_it_is_read() {
+fn file_can_be_replaced_while_it_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
     let replace = |text: &str| {
@@ -305,7 +305,7 @@ fn a_file_can_be_written_anew_while_it_is_read() {
     });
 }
 
-/// Waits for its answers, says when it is asked, and says when it is dropped.
+/// A source that reports each reading, waits for the test to provide the list, and reports its drop.
 #[derive(Debug)]
 struct Slow {
     begun: Sender<&'static str>,
@@ -325,7 +325,7 @@ impl Discovery for Slow {
 
 impl Drop for Slow {
     fn drop(&mut self) {
-        // The test may be over.
+        // The test may have ended.
         let _ = self.begun.send("dropped");
     }
 }
@@ -336,7 +336,7 @@ fn slow() -> (Slow, Receiver<&'static str>, Sender<Vec<Member>>) {
 }
 
 #[test]
-fn a_watch_reads_when_it_is_asked_to_and_ends_when_it_is_dropped() {
+fn watcher_refreshes_on_request_and_ends_on_drop() {
     let (slow, begins, answer) = slow();
     let client = client("a");
     let watch = Membership::new(&client, slow).settle(Duration::ZERO).watch().unwrap();
@@ -351,13 +351,13 @@ fn a_watch_reads_when_it_is_asked_to_and_ends_when_it_is_dropped() {
     assert_eq!(hosts(&client), "d");
     drop(answer);
     assert_eq!(watch.refresh().unwrap_err().to_string(), "no answer");
-    // It waits for the next reading, which is never, and ends all the same.
+    // The thread ends even though the next reading is never due.
     drop(watch);
     assert!(begins.iter().any(|said| said == "dropped"));
 }
 
 #[test]
-fn what_is_being_read_when_a_watch_is_dropped_changes_nothing() {
+fn list_read_during_the_drop_of_the_watcher_is_not_applied() {
     let (slow, begins, answer) = slow();
     let client = client("a");
     let watch = Membership::new(&client, slow).settle(Duration::ZERO).watch().unwrap();
@@ -369,26 +369,26 @@ fn what_is_being_read_when_a_watch_is_dropped_changes_nothing() {
 }
 
 #[test]
-fn a_watch_polls_by_itself() {
+fn watcher_polls_by_itself() {
     let (read, reads) = mpsc::channel();
     let mut number = 0;
     let list = FnDiscovery(move || {
         number += 1;
-        // Nobody listens when the test is over.
+        // The test may have ended.
         let _ = read.send(number);
         Ok(members("b"))
     });
     let client = client("a");
     let membership = Membership::new(&client, list).interval(Duration::ZERO).settle(Duration::ZERO);
     let watch = membership.watch().unwrap();
-    // When it reads for the second time it has put the first in place.
+    // At the second reading, the first list has been applied.
     assert_eq!((reads.recv(), reads.recv()), (Ok(1), Ok(2)));
     assert_eq!(hosts(&client), "b");
     drop(watch);
 }
 
 #[test]
-fn a_peer_that_is_not_in_the_list_is_left_out_of_the_pool() {
+fn own_peer_that_is_not_listed_leaves_the_pool() {
     let client = client("a b");
     let own = PeerUrl::parse("http://a:1").unwrap();
     let mut membership = Membership::new(&client, members("b c")).self_url(own);
@@ -397,7 +397,7 @@ fn a_peer_that_is_not_in_the_list_is_left_out_of_the_pool() {
 }
 
 #[test]
-fn lists_of_any_kind_can_be_chosen_between() {
+fn boxed_source_can_be_chosen_at_run_time() {
     fn chosen(file: Option<&Path>) -> Box<dyn Discovery> {
         match file {
             Some(path) => Box::new(FileDiscovery::new(path)),

@@ -1,4 +1,4 @@
-//! The thread that reads a list in time.
+//! The thread that polls the list of members.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,47 +13,64 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::pool::discovery::MembershipChange;
 
-/// A pool that is kept as its list says, until this is dropped: see [`Membership::watch`].
+/// Keeps the pool equal to its list until this is dropped: see [`Membership::watch`].
 ///
-/// From then on the pool stays as it is, even if a list is being read just then, and the thread ends.
-#[must_use = "the pool is watched until this is dropped"]
+/// After the drop the pool no longer changes, even if the list is being read at that moment, and the thread
+/// ends.
+#[must_use = "the pool follows its list until this is dropped"]
 pub struct MembershipWatcher {
-    /// When it is gone, the thread ends.
-    asks: Sender<Ask>,
+    /// Dropping the sender ends the thread.
+    requests: Sender<RefreshRequest>,
     may_change: Arc<Mutex<bool>>,
 }
 
-/// Somebody wants the list to be read now, and may wait for what comes of it.
-struct Ask {
+impl Membership {
+    /// Starts a thread that calls [`poll`](Self::poll) whenever it is due, until the returned guard is
+    /// dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if no thread can be started.
+    pub fn watch(self) -> Result<MembershipWatcher> {
+        let may_change = Arc::clone(&self.may_change);
+        MembershipWatcher::start(self, may_change)
+    }
+}
+
+/// A request to read the list now; `answer` receives the result if the caller waits for it.
+struct RefreshRequest {
     answer: Option<SyncSender<Result<MembershipChange>>>,
 }
 
 impl MembershipWatcher {
     pub(super) fn start(membership: Membership, may_change: Arc<Mutex<bool>>) -> Result<Self> {
-        let (asks, asked) = mpsc::channel();
+        let (requests, receiver) = mpsc::channel();
         thread::Builder::new()
             .name("forwardcache-members".to_owned())
-            .spawn(move || keep(membership, &asked))
-            .map_err(|error| Error::new(ErrorKind::Io, "the pool cannot be watched").with_source(error))?;
-        Ok(Self { asks, may_change })
+            .spawn(move || run(membership, &receiver))
+            .map_err(|error| {
+                Error::new(ErrorKind::Io, "cannot start the thread that watches the list of peers")
+                    .with_source(error)
+            })?;
+        Ok(Self { requests, may_change })
     }
 
-    /// Has the list read now, and waits for what comes of it: as [`Membership::refresh`].
+    /// Has the thread read the list now, and returns the result of [`Membership::refresh`].
     ///
     /// # Errors
     ///
-    /// As [`Membership::refresh`].
+    /// Like [`Membership::refresh`]; [`ErrorKind::Io`] if the thread has ended.
     pub fn refresh(&self) -> Result<MembershipChange> {
         let (answer, answered) = mpsc::sync_channel(1);
         let has_ended = || Error::new(ErrorKind::Io, "the thread that watches the pool has ended");
-        self.asks.send(Ask { answer: Some(answer) }).map_err(|_| has_ended())?;
+        self.requests.send(RefreshRequest { answer: Some(answer) }).map_err(|_| has_ended())?;
         answered.recv().map_err(|_| has_ended())?
     }
 
-    /// Has the list read as soon as may be, without waiting for it: for whoever must not block, such as
-    /// the thread that takes signals. What comes of it is logged, by `error` where it fails.
+    /// Has the thread read the list soon, without waiting, for callers that must not block, such as a signal
+    /// handler thread. A failure is logged as an error.
     pub fn refresh_soon(&self) {
-        if self.asks.send(Ask { answer: None }).is_err() {
+        if self.requests.send(RefreshRequest { answer: None }).is_err() {
             error!("the thread that watches the pool has ended");
         }
     }
@@ -61,7 +78,7 @@ impl MembershipWatcher {
 
 impl Drop for MembershipWatcher {
     fn drop(&mut self) {
-        // The thread is not waited for: it may be reading.
+        // Joining the thread could block: it may be reading.
         *self.may_change.lock() = false;
     }
 }
@@ -72,22 +89,22 @@ impl fmt::Debug for MembershipWatcher {
     }
 }
 
-/// The thread's work.
-fn keep(mut membership: Membership, asked: &Receiver<Ask>) {
+/// The loop of the thread.
+fn run(mut membership: Membership, requests: &Receiver<RefreshRequest>) {
     loop {
-        match asked.recv_timeout(membership.until_due(SystemClock.now())) {
+        match requests.recv_timeout(membership.until_due(SystemClock.now())) {
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 membership.poll(SystemClock.now());
             }
-            Ok(Ask { answer: Some(answer) }) => {
-                // Whoever asked may have gone.
+            Ok(RefreshRequest { answer: Some(answer) }) => {
+                // The caller may no longer wait.
                 let _ = answer.send(membership.refresh(SystemClock.now()));
             }
-            Ok(Ask { answer: None }) => match membership.refresh(SystemClock.now()) {
-                Ok(change) if change.is_empty() => info!("the list of peers was read anew: {change}"),
+            Ok(RefreshRequest { answer: None }) => match membership.refresh(SystemClock.now()) {
+                Ok(change) if change.is_empty() => info!("the list of peers was read again: {change}"),
                 Ok(_) => {}
-                Err(error) => error!("the peers stay as they are: {error}"),
+                Err(error) => error!("refresh failed, the pool stays as it is: {error}"),
             },
         }
     }

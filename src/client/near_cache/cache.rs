@@ -1,4 +1,4 @@
-//! What goes through the near cache, what goes past it, and what it forgets.
+//! The near cache: which requests it serves, and when it drops a copy.
 
 use std::sync::Arc;
 
@@ -23,36 +23,36 @@ use crate::policy::{Mode, Rules, UnknownFields};
 use crate::pool::peer_url::PeerUrl;
 use crate::store::{MemoryStore, Usage};
 
-/// What a near cache is made of.
-pub(crate) struct NearParts {
+/// The parts of a near cache.
+pub(crate) struct NearCacheParts {
     pub(crate) options: NearCache,
-    /// Asks the owner of whatever it is given.
+    /// Sends each request to the owner of its URL.
     pub(crate) owner: Arc<dyn RoundTrip>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The peer that it is beside, which needs no copies of what it owns itself.
+    /// The peer that this near cache belongs to, which needs no copies of its own URLs.
     pub(crate) own: Option<PeerUrl>,
-    /// The rules of that peer, and with it of the pool; where they are not known, the strictest.
+    /// The rules of that peer, which its whole pool has; the strictest if they are not known.
     pub(crate) rules: Option<Rules>,
 }
 
-/// A small cache of what is asked of other peers often.
-pub(crate) struct Near {
+/// A small cache of responses that are often requested from other peers.
+pub(crate) struct NearHttpCache {
     hot: HotKeys,
-    parts: NearParts,
+    parts: NearCacheParts,
     stats: Arc<Stats>,
-    /// Another one is put in its place to forget everything.
-    caching: RwLock<HttpCache>,
+    /// Replaced by a new cache to forget everything.
+    cache: RwLock<HttpCache>,
 }
 
-/// The part of the memory that the counters take, at most.
-const COUNTERS: u64 = 32;
+/// The counters take at most this fraction of the memory.
+const COUNTER_SHARE: u64 = 32;
 
-/// The largest body is this part of the memory, and this many bytes at most.
-const SHARE_OF_A_BODY: u64 = 64;
-const MOST_BODY: u64 = 256 << 10;
+/// Default maximum size of a body: this fraction of the memory, and at most `MAX_BODY` bytes.
+const BODY_SHARE: u64 = 64;
+const MAX_BODY: u64 = 256 << 10;
 
-/// Who says any of these wants an answer of its own, or one that is made for it.
-static NOT_PLAIN: [HeaderName; 10] = [
+/// A request with one of these fields may need a response that is different from the copy.
+static EXCLUDING_FIELDS: [HeaderName; 10] = [
     AUTHORIZATION,
     COOKIE,
     RANGE,
@@ -65,66 +65,65 @@ static NOT_PLAIN: [HeaderName; 10] = [
     PRAGMA,
 ];
 
-impl Near {
-    /// The near cache; `None` where it is given no memory.
+impl NearHttpCache {
+    /// Creates the near cache; `None` if it has no memory.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`](crate::ErrorKind::BadOption) for options that cannot be.
-    pub(crate) fn new(parts: NearParts) -> Result<Option<Self>> {
+    /// [`ErrorKind::BadOption`](crate::ErrorKind::BadOption) for invalid options.
+    pub(crate) fn new(parts: NearCacheParts) -> Result<Option<Self>> {
         let options = &parts.options;
         options.check()?;
         if options.bytes() == 0 {
             return Ok(None);
         }
-        let hot = HotKeys::new(options.bytes() / COUNTERS, options.requests, options.window);
+        let hot = HotKeys::new(options.bytes() / COUNTER_SHARE, options.requests, options.window);
         let stats = Arc::<Stats>::default();
-        let caching = RwLock::new(caching(&parts, &hot, &stats));
-        Ok(Some(Self { hot, parts, stats, caching }))
+        let cache = RwLock::new(cache(&parts, &hot, &stats));
+        Ok(Some(Self { hot, parts, stats, cache }))
     }
 
-    /// Answers a request for this URL, or lets it be answered past this cache.
-    ///
-    /// `is_own` says whether a peer owns the URL; it is asked of what is hot alone.
+    /// Serves a request from the cache, or sends it on with `bypass`. `is_own` returns whether a peer owns the
+    /// URL; it is called for hot URLs only.
     pub(crate) fn round_trip(
         &self,
         target: CanonicalUrl,
         request: Request<Body>,
         is_own: impl FnOnce(&CanonicalUrl, &PeerUrl) -> bool,
-        past: impl FnOnce(&CanonicalUrl, Request<Body>) -> Result<Response<Body>>,
+        bypass: impl FnOnce(&CanonicalUrl, Request<Body>) -> Result<Response<Body>>,
     ) -> Result<Response<Body>> {
-        if is_plain(&request) {
+        if is_shareable(&request) {
             let is_hot = self.hot.count(target.as_str(), self.parts.clock.now());
             return if is_hot && !self.parts.own.as_ref().is_some_and(|own| is_own(&target, own)) {
-                self.caching().round_trip_to(target, request)
+                self.cache().round_trip_to(target, request)
             } else {
-                past(&target, request)
+                bypass(&target, request)
             };
         }
-        let (method, wants_newer) = (request.method().clone(), wants_newer(request.headers()));
-        let response = past(&target, request)?;
-        let caching = self.caching();
-        if wants_newer {
-            // What this one was shown, the next one is not to be shown an older one of.
-            caching.forget(&target);
+        let (method, demands_newer) = (request.method().clone(), demands_newer(request.headers()));
+        let response = bypass(&target, request)?;
+        let cache = self.cache();
+        if demands_newer {
+            // After a forced reload, later requests must never see an older response.
+            cache.forget(&target);
         }
-        caching.forget_after(&method, &target, response.status(), response.headers());
+        cache.forget_after(&method, &target, response.status(), response.headers());
         Ok(response)
     }
 
-    fn caching(&self) -> HttpCache {
-        self.caching.read().clone()
+    fn cache(&self) -> HttpCache {
+        self.cache.read().clone()
     }
 
-    /// Forgets what it has of a URL.
+    /// Drops the copies of a URL.
     pub(crate) fn forget(&self, target: &CanonicalUrl) {
-        self.caching().forget(target);
+        self.cache().forget(target);
     }
 
-    /// Forgets all that it has. What is under way then is stored where nobody looks any more.
+    /// Drops all copies. A response in transit is then stored in the old cache, which is no longer used.
     pub(crate) fn forget_all(&self) {
-        let empty = caching(&self.parts, &self.hot, &self.stats);
-        let former = std::mem::replace(&mut *self.caching.write(), empty);
+        let empty = cache(&self.parts, &self.hot, &self.stats);
+        let former = std::mem::replace(&mut *self.cache.write(), empty);
         drop(former);
     }
 
@@ -132,36 +131,36 @@ impl Near {
         &self.stats
     }
 
-    /// What it takes of what it may take, the counters included.
+    /// Returns the memory use and capacity, including the counters.
     pub(crate) fn usage(&self) -> Usage {
-        let (store, counters) = (self.caching().store().usage(), self.hot.bytes());
+        let (store, counters) = (self.cache().store().usage(), self.hot.bytes());
         Usage { bytes: store.bytes + counters, capacity: store.capacity + counters, ..store }
     }
 }
 
-/// Whether anybody who asks for this URL may be given the same answer.
-fn is_plain(request: &Request<Body>) -> bool {
+/// Returns whether any other request for this URL may get the same response.
+fn is_shareable(request: &Request<Body>) -> bool {
     let headers = request.headers();
     *request.method() == Method::GET
         && request.body().is_empty()
-        && !headers.keys().any(|name| NOT_PLAIN.contains(name))
+        && !headers.keys().any(|name| EXCLUDING_FIELDS.contains(name))
 }
 
-/// Whether what is stored would not do for this request, however fresh.
-fn wants_newer(headers: &HeaderMap) -> bool {
+/// Returns whether the request asks for a newer response than a fresh copy.
+fn demands_newer(headers: &HeaderMap) -> bool {
     let directives = RequestDirectives::of(headers);
     directives.no_cache || directives.max_age.is_some() || directives.min_fresh.is_some()
 }
 
-fn caching(parts: &NearParts, hot: &HotKeys, stats: &Arc<Stats>) -> HttpCache {
+fn cache(parts: &NearCacheParts, hot: &HotKeys, stats: &Arc<Stats>) -> HttpCache {
     let options = &parts.options;
-    let max_body = options.max_body.unwrap_or(MOST_BODY.min(options.bytes() / SHARE_OF_A_BODY));
+    let max_body = options.max_body.unwrap_or(MAX_BODY.min(options.bytes() / BODY_SHARE));
     let store = MemoryStore::new(options.bytes().saturating_sub(hot.bytes())).with_max_body(max_body);
     let rules = Rules {
         heuristic_cap: std::time::Duration::ZERO,
-        // Unless the owner is known to allow it.
+        // Only the owner's rules can allow stale responses.
         stale_on_error: parts.rules.as_ref().map(|rules| rules.stale_on_error).unwrap_or_default(),
-        // The owner may select by them, and does not say so in `Vary`.
+        // The owner may select responses by unknown fields without listing them in `Vary`.
         unknown_fields: UnknownFields::Select,
         known_fields: parts.rules.as_ref().map(|rules| rules.known_fields.clone()).unwrap_or_default(),
         ..Rules::new(Mode::Shared)
@@ -175,7 +174,7 @@ fn caching(parts: &NearParts, hot: &HotKeys, stats: &Arc<Stats>) -> HttpCache {
         .background(Background::CallerRuns)
         .near(NearRules { longest: options.longest })
         .build()
-        .expect("no option of it can be bad")
+        .expect("the options of a near cache were checked before")
 }
 
 #[cfg(test)]

@@ -1,82 +1,83 @@
-//! Which keys are asked for often: a count of each that fades, in a table of fixed size.
+//! Finds keys that are requested often: a decaying count of each, in a table of fixed size.
 //!
-//! A key's count grows by one with each request and falls by the factor *e* in each window of time, so it comes to
-//! the number of requests in a window where they come evenly, and a burst counts as what it is.
+//! The count of a key grows by one with each request and decays by the factor *e* in each time window. At a
+//! steady rate, it approaches the number of requests in a window; a burst counts in full.
 //!
-//! The table has buckets of eight counters, one cache line each. A key has a tag in the one bucket that its hash
-//! chooses; one that comes new takes the place of the counter that has faded most, and starts at one. So a count is
-//! never more than the true one (but for two keys with one tag in one bucket, one pair in 4 million), and is less
-//! where more keys than a bucket holds push each other out: in a flood of keys that are asked for once, it takes a
-//! higher rate to be hot, and none of the flood is.
+//! The table has buckets of eight counters, one cache line each. The hash of a key selects one bucket, in
+//! which the key has a tag. A new key replaces the counter that has decayed most, and starts at one. So a
+//! count never exceeds the true count, except that about one pair of keys in 4 million shares a tag and a
+//! bucket. A count is too low if more keys than a bucket holds replace each other: in a flood of keys that are
+//! requested once, a key needs a higher rate to be hot, and no key of the flood is hot.
 //!
-//! The roads not taken: a count-min sketch of the same size errs the other way, and in such a flood (more than some
-//! thousand requests a second for different keys) takes all of them for hot; space-saving, where a new key inherits
-//! the count that it replaces, does too; and to let in a new key by a throw of dice makes it chance what is hot.
+//! Rejected alternatives: a count-min sketch of the same size overestimates, and in such a flood (more than a
+//! few thousand requests per second for different keys) reports all of them as hot; so does space-saving,
+//! where a new key inherits the count that it replaces; random admission of new keys makes the result random.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A counter is a tag, the tick at which it was last counted up, and the count at that time, in this many bits each.
+/// A counter holds a tag, the tick of its last increment, and the count at that time. These are the bits of
+/// the last two.
 const TICK_BITS: u32 = 24;
 const COUNT_BITS: u32 = 18;
 
-/// A request, in a count: it has six bits behind the point.
+/// One request, as a fixed-point count with six fractional bits.
 const ONE: u64 = 1 << 6;
 
-/// The highest rate that can be asked for, in requests a window: twice as many have to fit into a count.
-pub(crate) const MOST_REQUESTS: u32 = 2047;
+/// Maximum number of requests per window: a count must have room for twice as many.
+pub(crate) const MAX_REQUESTS: u32 = 2047;
 
-/// The fewest ticks that a window has; it has twice as many at most.
+/// Minimum number of ticks per window; the maximum is twice as many.
 const TICKS_A_WINDOW: u64 = 256;
 const TICKS: u64 = 1 << TICK_BITS;
 
-/// Factors have this many bits behind the point.
+/// Decay factors have this many fractional bits.
 const FACTOR_BITS: u32 = 16;
 
-/// After this many ticks nothing is left of a count. They are 8 windows at least: *e* to the power of -8.
-const FADED: u64 = 64 * 64;
+/// After this many ticks a count is zero: at least 8 windows, a factor of *e* to the power of -8.
+const DECAYED: u64 = 64 * 64;
 
 const BUCKET_BYTES: usize = size_of::<Bucket>();
-const FEWEST_BUCKETS: usize = 16;
-const MOST_BUCKETS: usize = 4096;
+const MIN_BUCKETS: usize = 16;
+const MAX_BUCKETS: usize = 4096;
 
 #[derive(Default)]
 #[repr(align(64))]
 struct Bucket([AtomicU64; 8]);
 
-/// Counts requests by key and says which keys are asked for often. No lock: a count is one exchange of one word, and
-/// none while a key that is far from cooling down is asked for again within the same tick.
+/// Counts requests by key and finds keys that are requested often. Takes no lock: a request changes one word
+/// atomically, or nothing if the key is far above the limit and was requested in the same tick.
 pub(crate) struct HotKeys {
-    /// As many as a power of two, so that one is chosen by the bits of this mask.
+    /// A power of two of buckets, selected with the bits of `mask`.
     buckets: Box<[Bucket]>,
     mask: u64,
-    /// The count from which on a key is hot.
+    /// The count at which a key becomes hot.
     hot: u64,
-    /// A tick has as many nanoseconds as a power of two, this one, so that none is found by a division.
+    /// A tick has 2 to the power of `tick_bits` nanoseconds, so that no division is needed.
     tick_bits: u32,
     seed: u64,
-    /// What is left after so many ticks, and after so many times 64 of them.
+    /// Decay factors for 0 to 63 ticks, and for 0 to 63 times 64 ticks.
     fine: [u64; 64],
     coarse: [u64; 64],
 }
 
 impl HotKeys {
-    /// Counters in about this many bytes, but 1 KiB at least and 256 KiB at most. Hot is what is asked for this often
-    /// in this time.
+    /// Creates counters in about this many bytes, at least 1 KiB and at most 256 KiB. A key is hot after this
+    /// many requests in this window.
     pub(crate) fn new(bytes: u64, requests: u32, window: Duration) -> Self {
         let buckets = usize::try_from(bytes).unwrap_or(usize::MAX) / BUCKET_BYTES;
-        let buckets: u64 = 1 << buckets.clamp(FEWEST_BUCKETS, MOST_BUCKETS).ilog2();
-        let requests = requests.clamp(1, MOST_REQUESTS);
+        let buckets: u64 = 1 << buckets.clamp(MIN_BUCKETS, MAX_BUCKETS).ilog2();
+        let requests = requests.clamp(1, MAX_REQUESTS);
         let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
         let tick_bits = (window / TICKS_A_WINDOW).max(1).ilog2();
         let left = |ticks: usize| {
-            #[allow(clippy::cast_precision_loss, reason = "more is precise than factors are")]
+            #[allow(clippy::cast_precision_loss, reason = "f64 is more precise than the factors")]
             let windows = ticks as f64 * (1_u64 << tick_bits) as f64 / window.max(1) as f64;
             #[allow(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
-                reason = "it is from 0 to 2^16"
+                reason = "the value is between 0 and 2^16"
             )]
             let factor = ((-windows).exp() * f64::from(1 << FACTOR_BITS)).round() as u64;
             factor
@@ -92,14 +93,14 @@ impl HotKeys {
         }
     }
 
-    /// How many bytes it takes.
+    /// Returns the memory use in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         (self.buckets.len() * BUCKET_BYTES + size_of::<Self>()) as u64
     }
 
-    /// Counts a request for this key; says whether the key is hot by now.
+    /// Counts a request for this key; returns whether the key is hot.
     ///
-    /// The time need not come in order: a clock that goes back makes counts fade as one that goes forth.
+    /// Times need not be in order: a clock that is set back decays counts like one that runs forward.
     pub(crate) fn count(&self, key: &str, now: SystemTime) -> bool {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let nanoseconds =
@@ -114,7 +115,7 @@ impl HotKeys {
         let bucket = &self.buckets[index].0;
         loop {
             let (counter, before) = self.counter(bucket, tag, tick);
-            let count = if before.tag() == tag { self.faded(before, tick) } else { 0 };
+            let count = if before.tag() == tag { self.decayed(before, tick) } else { 0 };
             let more = (count + ONE).min(2 * self.hot);
             let after = Counter::new(tag, tick, more);
             if before == after {
@@ -128,7 +129,7 @@ impl HotKeys {
         }
     }
 
-    /// The counter of this tag, or the one to give up for it: the one that has faded most.
+    /// Returns the counter of this tag, or the counter to replace: the one that has decayed most.
     fn counter<'a>(&self, bucket: &'a [AtomicU64; 8], tag: u64, tick: u64) -> (&'a AtomicU64, Counter) {
         let counters = bucket.each_ref().map(|counter| Counter(counter.load(Ordering::Relaxed)));
         if let Some(at) = counters.iter().position(|counter| counter.tag() == tag && counter.count() > 0) {
@@ -137,7 +138,7 @@ impl HotKeys {
         let mut least = 0;
         let mut least_count = u64::MAX;
         for (at, counter) in counters.iter().enumerate() {
-            let count = self.faded(*counter, tick);
+            let count = self.decayed(*counter, tick);
             if count < least_count {
                 (least, least_count) = (at, count);
             }
@@ -145,14 +146,14 @@ impl HotKeys {
         (&bucket[least], counters[least])
     }
 
-    /// What is left of a count.
-    fn faded(&self, counter: Counter, tick: u64) -> u64 {
+    /// Returns the decayed count.
+    fn decayed(&self, counter: Counter, tick: u64) -> u64 {
         let forth = tick.wrapping_sub(counter.tick()) % TICKS;
         let elapsed = forth.min(TICKS - forth);
         if elapsed == 0 {
             return counter.count();
         }
-        if elapsed >= FADED {
+        if elapsed >= DECAYED {
             return 0;
         }
         let (times, rest) = (elapsed / 64, elapsed % 64);
@@ -162,8 +163,8 @@ impl HotKeys {
         (count * self.coarse[at(times)] + round) >> FACTOR_BITS
     }
 
-    /// Of the quality that a table needs, in a fraction of the time that the standard library's takes. Who can make
-    /// keys collide all the same makes the keys of one bucket count as less.
+    /// A seeded hash that is good enough for a table and much faster than the standard library's. An attacker
+    /// who finds colliding keys can only lower the counts in one bucket.
     fn hash(&self, key: &str) -> u64 {
         const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
         let (words, rest) = key.as_bytes().as_chunks::<8>();
@@ -178,7 +179,7 @@ impl HotKeys {
     }
 }
 
-/// Both halves of the product in one word.
+/// Multiplies, and combines both halves of the product.
 fn folded(word: u64, factor: u64) -> u64 {
     let product = u128::from(word) * u128::from(factor);
     #[expect(clippy::cast_possible_truncation, reason = "each half is one word")]

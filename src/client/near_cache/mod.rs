@@ -1,14 +1,14 @@
-//! A small cache beside whoever asks, for what is asked for often and owned by somebody else.
+//! A small local cache, in a client or a peer, of responses that it often requests from other peers.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `cache` | `Near`: what goes through it, what past it, and what it forgets |
-//! | `hot_keys` | `HotKeys`: which keys are asked for often, by rate |
-//! | `options` | [`NearCache`]: how much memory, what is hot, what is too large |
+//! | `cache` | `NearHttpCache`: which requests it serves, and when it drops a copy |
+//! | `hot_keys` | `HotKeys`: which URLs are requested often |
+//! | `options` | [`NearCache`]: the options |
 
 mod cache;
 mod hot_keys;
 mod options;
 
-pub(crate) use cache::{Near, NearParts};
+pub(crate) use cache::{NearCacheParts, NearHttpCache};
 pub use options::NearCache;

@@ -1,20 +1,21 @@
-//! What a near cache may take and what it is for.
+//! The options of a near cache.
 
 use std::time::Duration;
 
-use super::hot_keys::MOST_REQUESTS;
+use super::hot_keys::MAX_REQUESTS;
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// A near cache: a small local copy of what a client or a peer asks others for often, so that a key that is hot is
-/// not all asked of one owner.
+/// Options of a near cache: local copies of responses that a client or a peer often requests from other peers,
+/// so that one owner does not receive all requests for a popular URL.
 ///
-/// What goes in is a GET without credentials, conditions, ranges and wishes of its own, for a URL that this process
-/// asks for [so often](Self::hot) that it is worth it, and what comes of it is kept by the rules of a shared cache, if
-/// it is not [too large](Self::max_body). A copy is fresh for as long as the owner said that its own is, and no
-/// longer than [a limit](Self::longest) without the owner being asked. What is asked of it in another way, a reload
-/// or a POST, goes to the owner, and takes the copy with it.
+/// The near cache serves GET requests without credentials, conditions, ranges or cache directives, for URLs
+/// that this process requests [often](Self::hot). It stores responses by the rules of a shared cache, unless
+/// they are [too large](Self::max_body). A copy is fresh as long as the owner's response; after [a
+/// limit](Self::longest), the owner is asked whether it still holds. Any other request for the URL, such as a
+/// reload or a POST, goes to the owner and drops the copy.
 ///
-/// An answer from it has a member of its own in `Cache-Status`, behind the owner's: `forwardcache-near; hit`.
+/// A response from the near cache has an additional member in `Cache-Status`, after the owner's:
+/// `forwardcache-near; hit`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,8 +36,8 @@ pub struct NearCache {
     pub(super) longest: Duration,
 }
 
-/// With less than that, it would be counters and little else.
-const FEWEST_BYTES: u64 = 32 << 10;
+/// Minimum memory: with less, the counters would leave no room for copies.
+const MIN_BYTES: u64 = 32 << 10;
 
 impl Default for NearCache {
     fn default() -> Self {
@@ -51,73 +52,75 @@ impl Default for NearCache {
 }
 
 impl NearCache {
-    /// The defaults.
+    /// Returns the default options.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many bytes it takes: copies, and the counts by which it tells what is hot. Zero: there is none;
-    /// otherwise 32 KiB at least. Default: of
-    /// a peer, a sixteenth of its [memory](crate::PeerBuilder::memory), out of which it is taken in any case; of a
-    /// client, zero.
+    /// Sets the memory in bytes for copies and for the counters that find popular URLs. Zero turns the near
+    /// cache off; otherwise the minimum is 32 KiB. Default: for a client, zero; for a peer, a sixteenth of its
+    /// [memory](crate::PeerBuilder::memory). A peer's near cache is always part of that memory.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self
     }
 
-    /// What is hot: so many requests in such a time, from this process alone. Requests fade: one counts for less the
-    /// longer it is ago, by the factor *e* in each such time. So it is a burst of this many, or this rate for some
-    /// while. Default: 8 requests in 10 seconds. From 1 to 2047 requests.
+    /// Sets how often this process must request a URL to keep a copy of it: `requests`, from 1 to 2047, within
+    /// `within`. The weight of a past request decays by the factor *e* in each such time, so that a burst of
+    /// this size or a steady rate of this size suffices. Default: 8 requests in 10 seconds.
     pub fn hot(mut self, requests: u32, within: Duration) -> Self {
         self.requests = requests;
         self.window = within;
         self
     }
 
-    /// The largest body that is kept, in bytes. Default: 256 KiB, or a 64th of the memory if that is less.
+    /// Sets the maximum size of a stored body in bytes. Default: 256 KiB, or a 64th of the memory if that is
+    /// less.
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = Some(bytes);
         self
     }
 
-    /// For how long a copy answers before the owner is asked whether it still holds, however long it is fresh: until
-    /// then nothing is known here of what others made the owner forget. While the owner cannot be asked, the copy
-    /// answers until it is stale. Default: 10 seconds.
+    /// Sets how long a fresh copy is used before the owner is asked whether it still holds. Until then, this
+    /// process does not notice invalidations at the owner. While the owner cannot be reached, the copy is used
+    /// until it is stale. Default: 10 seconds.
     pub fn longest(mut self, time: Duration) -> Self {
         self.longest = time;
         self
     }
 
-    /// With this much memory where nothing was said, if that is enough for one.
+    /// Sets the memory unless it was set before; zero if this is too little for a near cache.
     pub(crate) fn or_memory(self, bytes: u64) -> Self {
-        let bytes = if bytes < FEWEST_BYTES { 0 } else { bytes };
+        let bytes = if bytes < MIN_BYTES { 0 } else { bytes };
         Self { memory: self.memory.or(Some(bytes)), ..self }
     }
 
-    /// How many bytes it takes; zero where nobody said.
+    /// Returns the memory in bytes; zero if it was not set.
     pub(crate) fn bytes(&self) -> u64 {
         self.memory.unwrap_or_default()
     }
 
+    /// Validates the options.
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] for what cannot be.
+    /// [`ErrorKind::BadOption`] for invalid options.
     pub(super) fn check(&self) -> Result<()> {
         let bad = |text: String| Err(Error::new(ErrorKind::BadOption, text));
-        if !(1..=MOST_REQUESTS).contains(&self.requests) {
+        if !(1..=MAX_REQUESTS).contains(&self.requests) {
             return bad(format!(
-                "{} requests cannot make a key hot: 1 to {MOST_REQUESTS} can",
+                "invalid number of requests {} that make a URL hot: it must be from 1 to {MAX_REQUESTS}",
                 self.requests
             ));
         }
-        if (1..FEWEST_BYTES).contains(&self.bytes()) {
+        if (1..MIN_BYTES).contains(&self.bytes()) {
             return bad(format!(
-                "{} bytes are too few for a near cache: {FEWEST_BYTES} are enough, and 0 is none",
+                "{} bytes are too few for a near cache: use at least {MIN_BYTES}, or 0 to turn it off",
                 self.bytes()
             ));
         }
         if self.window.is_zero() {
-            return bad("the time in which requests make a key hot is zero".to_owned());
+            return bad("invalid time in which requests make a URL hot: it must not be zero".to_owned());
         }
         Ok(())
     }

@@ -108,7 +108,7 @@ fn lists(table: &mut Table) {
                     peer.process
                         .stderr()
                         .lines()
-                        .filter(|line| line.contains("the peers stay as they are"))
+                        .filter(|line| line.contains("refresh failed, the pool stays as it is"))
                         .count()
                 };
                 load.wait_until(|| rejections(peer) >= rejected);

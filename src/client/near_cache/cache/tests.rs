@@ -1,4 +1,4 @@
-//! A near cache before an owner, which is a cache of its own before a scripted origin.
+//! Tests a near cache in front of an owner, which is an `HttpCache` in front of a scripted origin.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,7 +19,7 @@ const MEMORY: u64 = 1 << 20;
 type Fields = &'static [(&'static str, &'static str)];
 
 struct Scene {
-    near: Near,
+    near: NearHttpCache,
     owner: HttpCache,
     clock: Arc<ManualClock>,
     is_owner_down: Arc<AtomicBool>,
@@ -31,7 +31,8 @@ impl Scene {
         Self::with(fields, 5, Rules::default(), |near| near)
     }
 
-    /// The origin answers with these fields and a body of this size, the owner has these rules.
+    /// Creates an origin that responds with these fields and a body of this size, and an owner with these
+    /// rules.
     fn with(fields: Fields, size: usize, rules: Rules, options: impl FnOnce(NearCache) -> NearCache) -> Self {
         let clock = Arc::new(ManualClock::at_unix_seconds(1_800_000_000));
         let origin = RoundTripFn(move |_| {
@@ -60,14 +61,14 @@ impl Scene {
                 owner.round_trip(request)
             })
         };
-        let parts = NearParts {
+        let parts = NearCacheParts {
             options: options(NearCache::new().memory(MEMORY).longest(Duration::from_secs(60))),
             owner: Arc::new(to_owner),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             own: None,
             rules: None,
         };
-        let near = Near::new(parts).unwrap().unwrap();
+        let near = NearHttpCache::new(parts).unwrap().unwrap();
         Self { near, owner, clock, is_owner_down, asked }
     }
 
@@ -77,10 +78,10 @@ impl Scene {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
-        let past = |_: &CanonicalUrl, request| self.near.parts.owner.round_trip(request);
+        let bypass = |_: &CanonicalUrl, request| self.near.parts.owner.round_trip(request);
         let (mut parts, body) = self
             .near
-            .round_trip(CanonicalUrl::parse(url).unwrap(), request, |_, _| false, past)?
+            .round_trip(CanonicalUrl::parse(url).unwrap(), request, |_, _| false, bypass)?
             .into_parts();
         let body = Body::from(body.into_bytes()?);
         parts.extensions.clear();
@@ -91,14 +92,14 @@ impl Scene {
         self.send("GET", URL, &[]).unwrap()
     }
 
-    /// Until it is hot, and once more, so that it is kept.
+    /// Requests the URL until it is hot, and once more, so that the copy is stored.
     fn heat(&self) {
         for _ in 0..9 {
             self.get();
         }
     }
 
-    /// How many requests have reached the owner.
+    /// Returns how many requests have reached the owner.
     fn asked(&self) -> usize {
         self.asked.lock().len()
     }
@@ -110,7 +111,7 @@ fn status_of(response: &Response<Body>) -> Vec<String> {
 }
 
 #[test]
-fn what_is_hot_is_answered_beside_the_one_who_asks() {
+fn hot_url_is_served_locally() {
     let scene = Scene::new(&[("cache-control", "max-age=60"), ("via", "1.1 far")]);
     for number in 1..=8 {
         assert_eq!(status_of(&scene.get()).len(), 1, "{number}");
@@ -125,7 +126,7 @@ fn what_is_hot_is_answered_beside_the_one_who_asks() {
     assert_eq!(response.headers()["x-from-cache"], "1");
     assert_eq!(response.headers()["age"], "1");
     let via: Vec<_> = response.headers().get_all("via").iter().collect();
-    assert_eq!(via, ["1.1 far", "1.1 owner"], "it is no hop");
+    assert_eq!(via, ["1.1 far", "1.1 owner"], "a near cache adds no Via entry");
     assert!(scene.asked.lock().iter().all(|headers| !headers.contains_key("via")));
     assert_eq!(response.into_body().into_text().unwrap(), "xxxxx");
     let counts = scene.near.stats().counts();
@@ -133,7 +134,7 @@ fn what_is_hot_is_answered_beside_the_one_who_asks() {
 }
 
 #[test]
-fn what_it_fetches_is_as_the_owner_answered_it() {
+fn first_response_is_the_owners() {
     let scene = Scene::new(&[("cache-control", "max-age=60"), ("etag", "\"a\"")]);
     for _ in 0..7 {
         scene.get();
@@ -145,11 +146,12 @@ fn what_it_fetches_is_as_the_owner_answered_it() {
 }
 
 #[test]
-fn freshness_ends_when_the_owners_does() {
+fn copy_is_fresh_as_long_as_the_owners_response() {
     for (fields, lifetime) in [
         (&[("cache-control", "max-age=30")][..], 30),
         (&[("cache-control", "max-age=30"), ("age", "10")], 20),
-        // The owner is a private cache: what is for shared ones, or for those of a network, is not about it.
+        // To the near cache, the owner is a private response: directives for shared caches or CDNs do not
+        // apply.
         (&[("cache-control", "max-age=30, s-maxage=600")], 30),
         (&[("cache-control", "max-age=30"), ("cdn-cache-control", "max-age=600")], 30),
     ] {
@@ -158,7 +160,7 @@ fn freshness_ends_when_the_owners_does() {
             scene.get();
         }
         let asked = scene.asked();
-        // Still hot then, though not by much.
+        // One request per second keeps the URL just hot.
         let second = Duration::from_secs(1);
         for _ in 1..lifetime {
             scene.clock.advance(second);
@@ -175,7 +177,7 @@ fn freshness_ends_when_the_owners_does() {
 }
 
 #[test]
-fn what_the_operator_says_at_the_owner_counts_here() {
+fn freshness_rules_of_the_owner_apply() {
     let rules = Rules {
         lifetimes: vec![LifetimeRule::new(Lifetime::AtMost(Duration::from_secs(5)))],
         ..Rules::default()
@@ -188,7 +190,7 @@ fn what_the_operator_says_at_the_owner_counts_here() {
 }
 
 #[test]
-fn what_may_not_be_shared_or_kept_never_is() {
+fn uncacheable_responses_are_not_stored() {
     for (fields, size) in [
         (&[("cache-control", "private, max-age=60")][..], 5),
         (&[("cache-control", "no-store")], 5),
@@ -210,7 +212,7 @@ fn what_may_not_be_shared_or_kept_never_is() {
 }
 
 #[test]
-fn what_is_asked_for_in_a_way_of_its_own_goes_past_it() {
+fn special_requests_bypass_the_near_cache() {
     let scene = Scene::new(&[("cache-control", "public, max-age=60"), ("etag", "\"a\"")]);
     let fields = [
         ("authorization", "Basic YQ=="),
@@ -233,7 +235,7 @@ fn what_is_asked_for_in_a_way_of_its_own_goes_past_it() {
     }
     assert_eq!(scene.asked(), 20 * (fields.len() + 1));
     assert_eq!(scene.near.stats().counts().to_string(), Stats::default().counts().to_string());
-    // Nor did any of it make the URL hot.
+    // None of these requests made the URL hot.
     for _ in 0..7 {
         scene.get();
     }
@@ -241,7 +243,7 @@ fn what_is_asked_for_in_a_way_of_its_own_goes_past_it() {
 }
 
 #[test]
-fn what_selects_the_owners_answer_selects_the_copy() {
+fn vary_selects_the_copy() {
     let scene = Scene::new(&[("cache-control", "max-age=60"), ("vary", "accept-language")]);
     scene.heat();
     for (field, asks) in [
@@ -256,9 +258,9 @@ fn what_selects_the_owners_answer_selects_the_copy() {
     }
 }
 
-/// The owner may make such a field select, and does not say so in `Vary`.
+/// The owner may select responses by such a field without listing it in `Vary`.
 #[test]
-fn what_no_standard_knows_selects_in_any_case() {
+fn unknown_fields_select_the_copy() {
     let scene = Scene::new(&[("cache-control", "max-age=60")]);
     for _ in 0..9 {
         scene.send("GET", URL, &[("x-unknown", "1")]).unwrap();
@@ -274,7 +276,7 @@ fn what_no_standard_knows_selects_in_any_case() {
 }
 
 #[test]
-fn an_owner_that_is_down_is_not_missed_while_the_copy_is_fresh() {
+fn copy_is_served_while_the_owner_is_down() {
     for (control, longest, until) in [
         ("max-age=30", 60, 30),
         ("max-age=30", 10, 30),
@@ -298,7 +300,7 @@ fn an_owner_that_is_down_is_not_missed_while_the_copy_is_fresh() {
 }
 
 #[test]
-fn after_the_longest_time_the_owner_says_whether_the_copy_holds() {
+fn copy_is_revalidated_after_the_longest_time() {
     let ten = Duration::from_secs(10);
     let fields = &[("cache-control", "max-age=600"), ("etag", "\"a\"")];
     let scene = Scene::with(fields, 5, Rules::default(), |near| near.longest(ten).hot(1, ten));
@@ -322,7 +324,7 @@ fn after_the_longest_time_the_owner_says_whether_the_copy_holds() {
 }
 
 #[test]
-fn a_reload_and_an_unsafe_request_take_the_copy_with_them() {
+fn reload_and_unsafe_request_drop_the_copy() {
     for (method, fields, forgets) in [
         ("GET", &[("cache-control", "no-cache")][..], true),
         ("GET", &[("pragma", "no-cache")], true),
@@ -341,7 +343,7 @@ fn a_reload_and_an_unsafe_request_take_the_copy_with_them() {
 }
 
 #[test]
-fn what_it_has_is_forgotten_when_told() {
+fn forget_drops_copies() {
     let scene = Scene::new(&[("cache-control", "max-age=60")]);
     scene.heat();
     scene.near.forget(&CanonicalUrl::parse("http://example.com/b").unwrap());
@@ -356,7 +358,7 @@ fn what_it_has_is_forgotten_when_told() {
 }
 
 #[test]
-fn it_keeps_to_its_memory() {
+fn memory_limit_is_kept() {
     let scene = Scene::with(&[("cache-control", "max-age=60")], 8 << 10, Rules::default(), |near| near);
     assert_eq!(scene.near.usage().capacity, MEMORY);
     for round in 0..9 {
@@ -371,21 +373,21 @@ fn it_keeps_to_its_memory() {
 }
 
 #[test]
-fn what_the_peer_owns_itself_needs_no_copy() {
+fn urls_of_the_own_peer_are_not_copied() {
     let mut scene = Scene::new(&[("cache-control", "max-age=60")]);
     scene.near.parts.own = Some(PeerUrl::parse("http://me:3000").unwrap());
     let target = CanonicalUrl::parse(URL).unwrap();
     for _ in 0..20 {
-        let past = |_: &CanonicalUrl, request| scene.near.parts.owner.round_trip(request);
+        let bypass = |_: &CanonicalUrl, request| scene.near.parts.owner.round_trip(request);
         let request = Request::get(URL).body(Body::empty()).unwrap();
         let is_own = |_: &CanonicalUrl, own: &PeerUrl| own.as_str() == "http://me:3000";
-        scene.near.round_trip(target.clone(), request, is_own, past).unwrap();
+        scene.near.round_trip(target.clone(), request, is_own, bypass).unwrap();
     }
     assert_eq!((scene.asked(), scene.near.usage().keys), (20, 0));
 }
 
 #[test]
-fn one_who_is_no_peer_of_this_make_is_asked_every_time() {
+fn responses_of_other_programs_are_not_stored() {
     let mut scene = Scene::new(&[]);
     let asked = Arc::new(Mutex::new(0));
     let count = Arc::clone(&asked);
@@ -405,7 +407,7 @@ fn one_who_is_no_peer_of_this_make_is_asked_every_time() {
 }
 
 #[test]
-fn options_that_cannot_be_are_refused() {
+fn invalid_options_are_rejected() {
     let second = Duration::from_secs(1);
     for (options, refused) in [
         (NearCache::new(), None),
@@ -413,15 +415,24 @@ fn options_that_cannot_be_are_refused() {
         (NearCache::new().memory(32 << 10), None),
         (
             NearCache::new().memory(1),
-            Some("1 bytes are too few for a near cache: 32768 are enough, and 0 is none"),
+            Some("1 bytes are too few for a near cache: use at least 32768, or 0 to turn it off"),
         ),
-        (NearCache::new().hot(0, second), Some("0 requests cannot make a key hot: 1 to 2047 can")),
-        (NearCache::new().hot(2048, second), Some("2048 requests cannot make a key hot: 1 to 2047 can")),
-        (NearCache::new().hot(8, Duration::ZERO), Some("the time in which requests make a key hot is zero")),
+        (
+            NearCache::new().hot(0, second),
+            Some("invalid number of requests 0 that make a URL hot: it must be from 1 to 2047"),
+        ),
+        (
+            NearCache::new().hot(2048, second),
+            Some("invalid number of requests 2048 that make a URL hot: it must be from 1 to 2047"),
+        ),
+        (
+            NearCache::new().hot(8, Duration::ZERO),
+            Some("invalid time in which requests make a URL hot: it must not be zero"),
+        ),
     ] {
         let clock = Arc::new(ManualClock::at_unix_seconds(0));
         let owner = Arc::new(crate::message::round_trip::Offline);
-        let near = Near::new(NearParts { options, owner, clock, own: None, rules: None });
+        let near = NearHttpCache::new(NearCacheParts { options, owner, clock, own: None, rules: None });
         let error = near.err().map(|error| (error.kind(), error.message().to_owned()));
         assert_eq!(error, refused.map(|text| (ErrorKind::BadOption, text.to_owned())));
     }
@@ -430,7 +441,7 @@ fn options_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn those_who_ask_at_once_ask_the_owner_once_and_hear_of_an_error_from_it() {
+fn concurrent_requests_share_one_fetch_and_its_error() {
     let ten = Duration::from_secs(10);
     let scene = Scene::with(&[("cache-control", "max-age=60")], 5, Rules::default(), |near| near.hot(1, ten));
     scene.get();
@@ -448,7 +459,7 @@ fn those_who_ask_at_once_ask_the_owner_once_and_hear_of_an_error_from_it() {
         for _ in 0..8 {
             scope.spawn(|| {
                 let error = scene.send("GET", URL, &[]).unwrap_err();
-                // What a cache tells those who waited has the URL; what the owner says here has not.
+                // The cache adds the URL to the error for waiting requests; the owner's own error has none.
                 assert_eq!((error.kind(), error.url()), (ErrorKind::Unreachable, None));
             });
         }
@@ -456,7 +467,7 @@ fn those_who_ask_at_once_ask_the_owner_once_and_hear_of_an_error_from_it() {
 }
 
 #[test]
-fn a_group_that_is_invalidated_past_it_is_forgotten() {
+fn group_invalidation_drops_the_copies() {
     let fields: Fields =
         &[("cache-control", "max-age=60"), ("cache-groups", "\"a\""), ("cache-group-invalidation", "\"a\"")];
     let scene = Scene::new(fields);
@@ -470,7 +481,7 @@ fn a_group_that_is_invalidated_past_it_is_forgotten() {
 }
 
 #[test]
-fn what_another_confirms_without_saying_for_how_long_is_used_once() {
+fn revalidated_response_without_freshness_is_used_once() {
     let ten = Duration::from_secs(10);
     let mut scene = Scene::with(&[], 5, Rules::default(), |near| near.longest(ten).hot(1, ten));
     scene.near.parts.owner = Arc::new(RoundTripFn(|request: Request<Body>| {

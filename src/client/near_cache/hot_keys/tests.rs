@@ -5,7 +5,7 @@ use crate::base::clock::{Clock, ManualClock};
 
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Numbers that depend on the seed alone (splitmix64).
+/// Random numbers determined by the seed (splitmix64).
 struct Random(u64);
 
 impl Random {
@@ -34,11 +34,11 @@ fn with_seeds(run: impl Fn(Random)) {
     }
 }
 
-/// The same count without limits: of every key, in floating point.
+/// An exact model: a decaying count of every key, in floating point.
 #[derive(Default)]
-struct Twin(HashMap<u64, (f64, SystemTime)>);
+struct ExactModel(HashMap<u64, (f64, SystemTime)>);
 
-impl Twin {
+impl ExactModel {
     fn count(&mut self, key: u64, now: SystemTime) -> f64 {
         let (count, last) = self.0.entry(key).or_insert((0.0, now));
         let elapsed = now.duration_since(*last).unwrap().as_secs_f64();
@@ -64,7 +64,7 @@ fn requests_until_hot(keys: &HotKeys, clock: &ManualClock, every: Duration) -> O
 }
 
 #[test]
-fn a_burst_and_a_rate_are_hot_and_less_is_not() {
+fn burst_or_steady_rate_makes_a_key_hot() {
     for (every, expected) in [(0, Some(8)), (100, Some(8)), (500, Some(10)), (1000, Some(13)), (1500, None)] {
         let (keys, clock) = (HotKeys::new(1 << 16, 8, WINDOW), clock());
         assert_eq!(requests_until_hot(&keys, &clock, Duration::from_millis(every)), expected, "{every}");
@@ -72,12 +72,12 @@ fn a_burst_and_a_rate_are_hot_and_less_is_not() {
 }
 
 #[test]
-fn a_key_cools_down() {
+fn key_cools_down() {
     let (keys, clock) = (HotKeys::new(1 << 16, 8, WINDOW), clock());
     for _ in 0..1000 {
         keys.count("a", clock.now());
     }
-    // However hot it was, it counts twice what makes it hot: the factor of e is a window.
+    // Counts are limited to twice the hot count, so that a key cools down within a window.
     clock.advance(Duration::from_secs(6));
     assert!(keys.count("a", clock.now()));
     clock.advance(Duration::from_secs(10));
@@ -90,7 +90,7 @@ fn a_key_cools_down() {
 }
 
 #[test]
-fn a_clock_that_goes_back_neither_freezes_a_count_nor_fails() {
+fn clock_set_back_does_not_freeze_counts() {
     let (keys, clock) = (HotKeys::new(1 << 16, 8, WINDOW), clock());
     for _ in 0..16 {
         keys.count("a", clock.now());
@@ -102,7 +102,7 @@ fn a_clock_that_goes_back_neither_freezes_a_count_nor_fails() {
 }
 
 #[test]
-fn the_memory_is_what_was_said_within_bounds() {
+fn memory_is_as_configured_within_bounds() {
     for (bytes, buckets) in [(0, 16), (1024, 16), (2047, 16), (2048, 32), (100_000, 1024), (u64::MAX, 4096)] {
         let keys = HotKeys::new(bytes, 8, WINDOW);
         assert_eq!(keys.buckets.len(), buckets, "{bytes}");
@@ -111,27 +111,27 @@ fn the_memory_is_what_was_said_within_bounds() {
 }
 
 #[test]
-fn extremes_of_the_options_count() {
+fn extreme_options_work() {
     let now = clock().now();
-    let keys = HotKeys::new(0, MOST_REQUESTS, Duration::MAX);
-    assert_eq!((1..10_000).find(|_| keys.count("a", now)), Some(MOST_REQUESTS));
+    let keys = HotKeys::new(0, MAX_REQUESTS, Duration::MAX);
+    assert_eq!((1..10_000).find(|_| keys.count("a", now)), Some(MAX_REQUESTS));
     let keys = HotKeys::new(0, 1, Duration::from_nanos(1));
     assert!(keys.count("a", now));
 }
 
-/// As long as there is room for all, a key is hot exactly when the twin says so.
+/// If every key has a counter, a key is hot exactly if it is hot in the model.
 #[test]
-fn it_does_what_an_exact_twin_does_where_there_is_room() {
+fn hot_keys_match_the_exact_model() {
     with_seeds(|mut random| {
-        let (keys, clock, mut twin) = (HotKeys::new(1 << 20, 8, WINDOW), clock(), Twin::default());
+        let (keys, clock, mut model) = (HotKeys::new(1 << 20, 8, WINDOW), clock(), ExactModel::default());
         let (mut hot, mut cold) = (0, 0);
         for _ in 0..50_000 {
             clock.advance(Duration::from_millis(random.below(8)));
             let key = random.below(1 + random.0 % 200);
-            let exact = twin.count(key, clock.now());
+            let exact = model.count(key, clock.now());
             let is_hot = keys.count(&url(key), clock.now());
-            // Where it is capped, the twin is not: it may stay hot for longer.
-            if let Some((count, _)) = twin.0.get_mut(&key) {
+            // The model has no limit on counts, so that it may stay hot for longer.
+            if let Some((count, _)) = model.0.get_mut(&key) {
                 *count = count.min(16.0);
             }
             if exact > 7.9 {
@@ -146,9 +146,9 @@ fn it_does_what_an_exact_twin_does_where_there_is_room() {
     });
 }
 
-/// Zipf traffic over many more keys than there are counters.
+/// Zipf-distributed traffic over many more keys than counters.
 #[test]
-fn of_zipf_traffic_what_is_hot_is_found_and_nothing_else() {
+fn only_hot_keys_of_zipf_traffic_are_found() {
     const KEYS: u64 = 100_000;
     let mut sums = Vec::new();
     let mut sum = 0.0;
@@ -157,16 +157,16 @@ fn of_zipf_traffic_what_is_hot_is_found_and_nothing_else() {
         sums.push(sum);
     }
     with_seeds(|mut random| {
-        let (keys, clock, mut twin) = (HotKeys::new(16 << 10, 8, WINDOW), clock(), Twin::default());
+        let (keys, clock, mut model) = (HotKeys::new(16 << 10, 8, WINDOW), clock(), ExactModel::default());
         let (mut hot, mut found, mut mistaken) = (0_u32, 0_u32, 0);
         // 2,000 requests a second for two minutes, in 2,048 counters.
         for _ in 0..240_000 {
             clock.advance(Duration::from_micros(500));
             let drawn = random.fraction() * sum;
             let key = sums.partition_point(|sum| *sum < drawn) as u64;
-            let exact = twin.count(key, clock.now());
+            let exact = model.count(key, clock.now());
             let is_hot = keys.count(&url(key), clock.now());
-            // A key is known by 22 bits of its hash, and now and then they are those of a hot one.
+            // A key has a tag of 22 bits, which occasionally equals that of a hot key.
             mistaken += u32::from(is_hot && exact <= 7.0);
             if exact > 16.0 {
                 hot += 1;
@@ -179,7 +179,7 @@ fn of_zipf_traffic_what_is_hot_is_found_and_nothing_else() {
 }
 
 #[test]
-fn a_flood_of_keys_that_are_asked_for_once_makes_none_hot() {
+fn flood_of_single_requests_makes_no_key_hot() {
     let (keys, clock) = (HotKeys::new(16 << 10, 8, WINDOW), clock());
     let mut hot = 0;
     for number in 0..500_000_u64 {
@@ -194,7 +194,7 @@ fn a_flood_of_keys_that_are_asked_for_once_makes_none_hot() {
 }
 
 #[test]
-fn threads_that_count_at_once_lose_nothing() {
+fn concurrent_counts_are_not_lost() {
     let now = clock().now();
     for _ in 0..50 {
         let keys = HotKeys::new(0, 2000, WINDOW);
