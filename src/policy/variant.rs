@@ -87,6 +87,12 @@ impl Variant {
         self.fields.iter().any(|(field, _)| field == name)
     }
 
+    /// Returns whether a credential of the request selected the response.
+    #[cfg(feature = "disk")]
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.fields.iter().any(|(name, value)| value.is_some() && is_credential(name))
+    }
+
     /// Returns whether any field belongs to the variant.
     pub(crate) fn is_by_any(&self) -> bool {
         !self.fields.is_empty()
