@@ -1,8 +1,8 @@
 //! Computes the heuristic freshness lifetime of a response without an explicit one (RFC 9111 section 4.2.2).
 //!
-//! The crate `http-cache-semantics` computes the value: ten percent of the time since `Last-Modified`. This module decides
-//! whether a heuristic is allowed and caps the result, because the crate applies its heuristic to every status and
-//! without a cap.
+//! The crate `http-cache-semantics` computes the value: ten percent of the time since `Last-Modified`. This module
+//! decides whether a heuristic is allowed and caps the result, because the crate applies its heuristic to every status
+//! and without a cap.
 
 use std::time::{Duration, SystemTime};
 

@@ -22,8 +22,8 @@ pub enum Lifetime {
 /// A rule on the freshness lifetime of responses, selected by URL and status.
 ///
 /// The rule changes for how long a response is fresh, never whether it may be stored or reused. Directives such as
-/// `no-store`, `no-cache` and `private` keep their effect, unless the rule [overrides](Self::override_no_store) them. If
-/// several rules match, the first one applies. For the text form, see [`FromStr`](#impl-FromStr-for-LifetimeRule).
+/// `no-store`, `no-cache` and `private` keep their effect, unless the rule [overrides](Self::override_no_store) them.
+/// If several rules match, the first one applies. For the text form, see [`FromStr`](#impl-FromStr-for-LifetimeRule).
 ///
 /// ```
 /// use std::time::Duration;
@@ -66,8 +66,8 @@ impl LifetimeRule {
     }
 
     /// Limits the rule to hosts that match this pattern, ignoring case. `*` matches any characters, including dots. A
-    /// pattern with a port, such as `example.com:8443`, matches only that port; otherwise it matches all ports. Default: all
-    /// hosts.
+    /// pattern with a port, such as `example.com:8443`, matches only that port; otherwise it matches all ports.
+    /// Default: all hosts.
     #[must_use]
     pub fn host(mut self, pattern: impl Into<String>) -> Self {
         let pattern = pattern.into().to_ascii_lowercase();
@@ -77,8 +77,8 @@ impl LifetimeRule {
         self
     }
 
-    /// Limits the rule to paths that match this pattern. `*` matches any characters, including slashes. A pattern that ends
-    /// with `/` also matches all paths below it. The path does not include the query. Default: all paths.
+    /// Limits the rule to paths that match this pattern. `*` matches any characters, including slashes. A pattern that
+    /// ends with `/` also matches all paths below it. The path does not include the query. Default: all paths.
     #[must_use]
     pub fn path(mut self, pattern: impl Into<String>) -> Self {
         self.path = pattern.into();
@@ -101,9 +101,9 @@ impl LifetimeRule {
         self
     }
 
-    /// Ignores `private` in responses: shared mode stores such a response, and private mode serves it to requests with other
-    /// cookies. **A user may get a response that was generated for another user**, unless the origin sends `private` by
-    /// mistake. Default: only private mode stores such a response, separately for each cookie.
+    /// Ignores `private` in responses: shared mode stores such a response, and private mode serves it to requests with
+    /// other cookies. **A user may get a response that was generated for another user**, unless the origin sends
+    /// `private` by mistake. Default: only private mode stores such a response, separately for each cookie.
     #[must_use]
     pub fn override_private(mut self) -> Self {
         self.overrides_private = true;
@@ -177,8 +177,8 @@ impl Lifetime {
     }
 }
 
-/// Returns whether a text matches a pattern in which `*` matches any bytes. On a mismatch, the matcher goes back only to
-/// the last `*`, so that no pattern takes exponential time.
+/// Returns whether a text matches a pattern in which `*` matches any bytes. On a mismatch, the matcher goes back only
+/// to the last `*`, so that no pattern takes exponential time.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut position) = (0, 0);
     let mut last_star = None;

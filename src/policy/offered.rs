@@ -1,8 +1,8 @@
 //! Selects the stored responses whose entity tags a request may offer to the origin although it does not select them.
 //!
-//! RFC 9111 section 4.1 allows a cache to offer the entity tags of all stored responses. But many origins use one tag for
-//! all encodings and languages of a resource. A 304 would then give the client a response that it cannot decode, or one in
-//! a language that it does not prefer.
+//! RFC 9111 section 4.1 allows a cache to offer the entity tags of all stored responses. But many origins use one tag
+//! for all encodings and languages of a resource. A 304 would then give the client a response that it cannot decode, or
+//! one in a language that it does not prefer.
 
 use http::HeaderMap;
 use http::header::{
@@ -23,8 +23,9 @@ pub(crate) fn may_be_offered(variant: &Variant, stored: &HeaderMap, request: &He
             .is_none_or(|value| value.is_none() && !request.contains_key(ACCEPT_CHARSET))
 }
 
-/// Returns whether the content coding suits the request. A coded response suits a request that names each of its codings.
-/// A response without a coding suits a request that accepts no coding beyond those that the origin has already declined.
+/// Returns whether the content coding suits the request. A coded response suits a request that names each of its
+/// codings. A response without a coding suits a request that accepts no coding beyond those that the origin has already
+/// declined.
 fn has_suitable_coding(variant: &Variant, stored: &HeaderMap, request: &HeaderMap) -> bool {
     let asked = || list::members_of(request, &ACCEPT_ENCODING);
     let mut codings = list::members_of(stored, &CONTENT_ENCODING)

@@ -8,8 +8,8 @@ use super::validity::{LifetimeSource, Validity};
 use crate::base::clock::Moment;
 use crate::message::header::cache_control::ResponseDirectives;
 
-/// Applies the operator's lifetime rule, the default of `stale-while-revalidate`, and jitter. `chance` is a random number
-/// for each response.
+/// Applies the operator's lifetime rule, the default of `stale-while-revalidate`, and jitter. `chance` is a random
+/// number for each response.
 pub(crate) fn apply_rules(
     validity: &mut Validity,
     directives: &ResponseDirectives,
@@ -40,7 +40,8 @@ fn shorten_by_jitter(lifetime: Duration, percent: u8, chance: u64) -> Duration {
     lifetime.saturating_sub(Duration::from_millis(u64::try_from(part).unwrap_or(u64::MAX)))
 }
 
-/// Returns whether a fresh response should be refreshed early, because less than this percentage of its lifetime is left.
+/// Returns whether a fresh response should be refreshed early, because less than this percentage of its lifetime is
+/// left.
 pub(crate) fn is_due_early(validity: &Validity, percent: u8, now: impl Into<Moment>) -> bool {
     percent > 0
         && !validity.no_cache

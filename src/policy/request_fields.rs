@@ -2,16 +2,16 @@
 //!
 //! A cache serves one client a response that another client's request caused. If an origin uses a field that belongs
 //! neither to the key nor to `Vary`, one client can affect the responses of all clients: this is cache poisoning.
-//! Therefore, fields that name the client or rewrite the request are not forwarded, and fields that are not standardised
-//! can be configured to select the response.
+//! Therefore, fields that name the client or rewrite the request are not forwarded, and fields that are not
+//! standardised can be configured to select the response.
 use http::header::HeaderName;
 use http::{HeaderMap, Method};
 
 use super::rules::Rules;
 use super::unknown_fields::UnknownFields;
 
-/// Fields that name the client, or that specify another URL than the request line. Names have hyphens here; servers that
-/// read fields as variables treat an underscore as a hyphen.
+/// Fields that name the client, or that specify another URL than the request line. Names have hyphens here; servers
+/// that read fields as variables treat an underscore as a hyphen.
 const ABOUT_THE_CLIENT: [&str; 51] = [
     "base-url",
     "cf-connecting-ip",

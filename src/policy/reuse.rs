@@ -93,8 +93,8 @@ fn is_too_old(validity: &Validity, request: &RequestDirectives, now: Moment) -> 
 /// RFC 5861 section 4).
 ///
 /// The request's `stale-if-error` takes precedence over the response's, and that over the operator's default. Without
-/// `stale-if-error` in the request, the request must also accept a stale response. `no-cache` and `must-revalidate` of the
-/// response forbid it in any case. A stored error response never replaces a newer error.
+/// `stale-if-error` in the request, the request must also accept a stale response. `no-cache` and `must-revalidate` of
+/// the response forbid it in any case. A stored error response never replaces a newer error.
 pub(crate) fn may_serve_on_error(
     status: StatusCode,
     validity: &Validity,

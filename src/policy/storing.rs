@@ -165,8 +165,8 @@ pub(crate) fn may_store(
     if has_lifetime { Ok(()) } else { Err(NotStored::NoLifetime) }
 }
 
-/// Returns whether the response to a POST also answers a GET for the same URL: its `Content-Location` is that URL, and it
-/// has an explicit lifetime (RFC 9110 section 9.3.3).
+/// Returns whether the response to a POST also answers a GET for the same URL: its `Content-Location` is that URL, and
+/// it has an explicit lifetime (RFC 9110 section 9.3.3).
 pub(crate) fn is_answer_to_get(
     method: &Method,
     target: &CanonicalUrl,

@@ -5,15 +5,15 @@ use http::{HeaderMap, HeaderName};
 use super::rules::Rules;
 use crate::message::header::cache_control::ResponseDirectives;
 
-/// The target list of a shared cache (section 2.2). A private cache has an empty list, because it does not act on behalf
-/// of an origin.
+/// The target list of a shared cache (section 2.2). A private cache has an empty list, because it does not act on
+/// behalf of an origin.
 static TARGET_LIST: [HeaderName; 1] = [CDN_CACHE_CONTROL];
 
 /// `CDN-Cache-Control` (RFC 9213 section 3).
 pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
-/// Returns the directives of a response for this cache. The first valid field of the target list replaces `Cache-Control`
-/// and `Expires`; without one, `Cache-Control` counts.
+/// Returns the directives of a response for this cache. The first valid field of the target list replaces
+/// `Cache-Control` and `Expires`; without one, `Cache-Control` counts.
 pub(crate) fn response_directives(headers: &HeaderMap, rules: &Rules) -> ResponseDirectives {
     let targets = if rules.is_shared() { &TARGET_LIST[..] } else { &[] };
     targets

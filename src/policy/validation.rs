@@ -43,15 +43,15 @@ pub(crate) struct Validators<'a> {
     pub(crate) last_modified: Option<&'a [u8]>,
 }
 
-/// Returns the index of the stored response that a 304 confirms (section 4.3.4). `stored` holds the validators that were
-/// sent.
+/// Returns the index of the stored response that a 304 confirms (section 4.3.4). `stored` holds the validators that
+/// were sent.
 ///
 /// If the request selects the only stored response, the 304 confirms it unless their entity tags differ, or, where one
-/// of them has no tag, their dates: then the 304 is about a response that is not stored. The 304 may omit its validators,
-/// and a gateway may have weakened one of the tags.
+/// of them has no tag, their dates: then the 304 is about a response that is not stored. The 304 may omit its
+/// validators, and a gateway may have weakened one of the tags.
 ///
-/// A response that the request does not select is confirmed only if the 304 has the same strong tag. Gzip and identity may
-/// share a weak tag, and the client must not get the wrong one.
+/// A response that the request does not select is confirmed only if the 304 has the same strong tag. Gzip and identity
+/// may share a weak tag, and the client must not get the wrong one.
 pub(crate) fn confirmed(stored: &[Validators<'_>], is_selected: bool, update: &HeaderMap) -> Option<usize> {
     let named = update.get(ETAG).and_then(|tag| EntityTag::parse(tag.as_bytes()));
     let tag_of = |tag: Option<_>| tag.and_then(EntityTag::parse);
@@ -84,8 +84,8 @@ static BODY_FIELDS: [HeaderName; 7] = [
 /// Returns the fields of a stored response after a 304 or a HEAD response confirmed it: fields of the update are added,
 /// and replace all lines of existing fields of the same name.
 ///
-/// `Age` is taken only from the update, because it is the age of the confirmation. If the update has no `Date`, the stored
-/// `Date` is removed, because it would make the confirmed response look old.
+/// `Age` is taken only from the update, because it is the age of the confirmation. If the update has no `Date`, the
+/// stored `Date` is removed, because it would make the confirmed response look old.
 pub(crate) fn freshened(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     let mut update = update.clone();
     hop_by_hop::remove(&mut update);

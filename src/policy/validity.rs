@@ -23,8 +23,8 @@ pub enum LifetimeSource {
 
 /// The times and flags of a stored response that decide on its reuse.
 ///
-/// Ages and lifetimes are whole seconds in HTTP. The fraction of `response_time` is kept, so that an age is rounded only
-/// once.
+/// Ages and lifetimes are whole seconds in HTTP. The fraction of `response_time` is kept, so that an age is rounded
+/// only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     /// When the response was received (`response_time` of RFC 9111 section 4.2.3).
@@ -37,8 +37,8 @@ pub struct Validity {
     pub lifetime_source: LifetimeSource,
     /// For how long past its freshness the response may be served while it is refreshed (RFC 5861 section 3).
     pub stale_while_revalidate: Duration,
-    /// For how long past its freshness the response may be served if the origin fails (RFC 5861 section 4). `None` if the
-    /// response does not specify it.
+    /// For how long past its freshness the response may be served if the origin fails (RFC 5861 section 4). `None` if
+    /// the response does not specify it.
     pub stale_if_error: Option<Duration>,
     /// `no-cache`: the response is never reused without successful validation.
     pub no_cache: bool,
@@ -49,8 +49,8 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Returns the `current_age` (RFC 9111 section 4.2.3). The time since arrival is the greater of the wall clock's and the
-    /// monotonic clock's: the first may be set back, and the second stops while the machine sleeps.
+    /// Returns the `current_age` (RFC 9111 section 4.2.3). The time since arrival is the greater of the wall clock's
+    /// and the monotonic clock's: the first may be set back, and the second stops while the machine sleeps.
     #[must_use]
     pub fn age(&self, now: impl Into<Moment>) -> Duration {
         self.initial_age.saturating_add(now.into().since(self.response_time))

@@ -54,8 +54,8 @@ pub(crate) trait CredentialDigest {
 }
 
 impl Variant {
-    /// Returns the variant of this response: the request's values of the fields that `Vary` names and of those in `implied`.
-    /// Not for a response that [varies by anything](varies_by_anything).
+    /// Returns the variant of this response: the request's values of the fields that `Vary` names and of those in
+    /// `implied`. Not for a response that [varies by anything](varies_by_anything).
     pub(crate) fn of(
         response: &HeaderMap,
         implied: &[HeaderName],
@@ -87,7 +87,7 @@ impl Variant {
         self.fields.iter().any(|(field, _)| field == name)
     }
 
-    /// Returns whether a credential belongs to the variant.
+    /// Returns whether a credential of the request selected the response.
     #[cfg(feature = "disk")]
     pub(crate) fn has_credentials(&self) -> bool {
         self.fields.iter().any(|(name, value)| value.is_some() && is_credential(name))
@@ -98,8 +98,8 @@ impl Variant {
         !self.fields.is_empty()
     }
 
-    /// Returns the normalised value of a field of the variant: `Some(None)` if the request had no such field, `None` if the
-    /// field does not belong to the variant.
+    /// Returns the normalised value of a field of the variant: `Some(None)` if the request had no such field, `None` if
+    /// the field does not belong to the variant.
     pub(crate) fn selected_by(&self, name: &HeaderName) -> Option<Option<&[u8]>> {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_deref())
     }
@@ -128,8 +128,8 @@ impl Variant {
         Some(true)
     }
 
-    /// Returns whether this request selects the response although its `Accept-Language` differs: the request prefers one
-    /// language, and the response is in that language. No server could do better (RFC 9110 section 12.5.4).
+    /// Returns whether this request selects the response although its `Accept-Language` differs: the request prefers
+    /// one language, and the response is in that language. No server could do better (RFC 9110 section 12.5.4).
     pub(crate) fn matches_in_language(
         &self,
         request: &HeaderMap,
@@ -144,7 +144,8 @@ impl Variant {
         })
     }
 
-    /// Returns whether this request has the credentials of the request that fetched the response, whatever its other fields.
+    /// Returns whether this request has the credentials of the request that fetched the response, whatever its other
+    /// fields.
     pub(crate) fn is_for_credentials_of(&self, request: &HeaderMap, digest: &impl CredentialDigest) -> bool {
         self.fields
             .iter()
@@ -153,8 +154,8 @@ impl Variant {
     }
 }
 
-/// Returns whether a field may hold credentials: the standard fields, and fields whose name suggests so. Such a value is
-/// compared by its digest and never stored.
+/// Returns whether a field may hold credentials: the standard fields, and fields whose name suggests so. Such a value
+/// is compared by its digest and never stored.
 fn is_credential(name: &HeaderName) -> bool {
     const WORDS: [&str; 8] = ["auth", "cookie", "token", "key", "secret", "session", "signature", "password"];
     WORDS.iter().any(|word| name.as_str().contains(word))
@@ -204,8 +205,8 @@ fn is_plain(value: &[u8]) -> bool {
     value.iter().all(|byte| !byte.is_ascii_uppercase() && !matches!(byte, b',' | b' ' | b'\t' | b'"'))
 }
 
-/// Returns a list member without optional whitespace around its delimiters. Whitespace inside a quoted string or between
-/// words has a meaning and stays.
+/// Returns a list member without optional whitespace around its delimiters. Whitespace inside a quoted string or
+/// between words has a meaning and stays.
 fn without_space(member: &[u8]) -> Vec<u8> {
     let parts: Vec<&[u8]> = list::split(member, b';').map(<[u8]>::trim_ascii).collect();
     parts.join(&b";"[..])

@@ -9,8 +9,8 @@ use crate::pool::peer_url::{InvalidPeerUrl, PeerUrl};
 
 /// A peer of a pool, and its weight.
 ///
-/// A peer with weight 3 owns three times as many keys as a peer with the default weight of 1. All members of a pool must
-/// agree on the weights, as on the peers.
+/// A peer with weight 3 owns three times as many keys as a peer with the default weight of 1. All members of a pool
+/// must agree on the weights, as on the peers.
 ///
 /// The text form is the base URL, followed by a space and `weight=N` if the weight is not 1:
 ///

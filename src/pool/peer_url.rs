@@ -13,8 +13,8 @@ use crate::message::url::{CanonicalUrl, InvalidUrl, push_spelled, query_escape};
 /// prefix.
 ///
 /// Each peer has one canonical text: that of a [`CanonicalUrl`] without the final slash. `http://Host:80/` and
-/// `http://host` are the same peer. The ring hashes this text. An implementation that hashes a peer's URL as listed gets
-/// the same result if its list uses the canonical text: lower case, no final slash, and no default port.
+/// `http://host` are the same peer. The ring hashes this text. An implementation that hashes a peer's URL as listed
+/// gets the same result if its list uses the canonical text: lower case, no final slash, and no default port.
 ///
 /// ```
 /// use forwardcache::{PeerUrl, CanonicalUrl};
@@ -98,7 +98,8 @@ impl PeerUrl {
 
     /// Returns the URL that requests `target` from this peer: `<base><path>?q=<target, escaped>`.
     ///
-    /// The leading slash of `path` is optional. Bytes that are not allowed in a path, including `?` and `#`, are escaped.
+    /// The leading slash of `path` is optional. Bytes that are not allowed in a path, including `?` and `#`, are
+    /// escaped.
     ///
     /// # Panics
     ///

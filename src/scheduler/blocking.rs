@@ -26,7 +26,8 @@ impl Shares {
         Self { share: Arc::new(Mutex::new(FairShare::new(threads))) }
     }
 
-    /// Returns a permit to wait for the origin, or `None` if too many threads wait for this origin or client. Never blocks.
+    /// Returns a permit to wait for the origin, or `None` if too many threads wait for this origin or client. Never
+    /// blocks.
     pub(crate) fn try_enter(&self, origin: CanonicalUrl, client: Option<Client>) -> Option<Share> {
         let claim = Claim { purpose: Purpose::Fetch { origin, cap: None }, client };
         let grant = self.share.lock().start(&claim, Instant::now())?;

@@ -51,7 +51,8 @@ pub(crate) struct Numbers {
 }
 
 impl Scheduler {
-    /// Creates a scheduler. The options limit its threads, and so do the system's limits and a quarter of the memory limit.
+    /// Creates a scheduler. The options limit its threads, and so do the system's limits and a quarter of the memory
+    /// limit.
     pub(crate) fn new(options: &PoolOptions, ledger: &Arc<Ledger>, cap: Cap) -> Self {
         let affordable =
             usize::try_from(ledger.limit() / 4 / FETCH_MEMORY).unwrap_or(usize::MAX).max(MIN_FETCHES);
@@ -71,8 +72,8 @@ impl Scheduler {
         self.threads
     }
 
-    /// Runs the job on a thread of the pool when its turn comes, or refuses it on the present thread. The job learns which.
-    /// Never blocks. `client` is `None` for a peer of the pool and for the cache itself.
+    /// Runs the job on a thread of the pool when its turn comes, or refuses it on the present thread. The job learns
+    /// which. Never blocks. `client` is `None` for a peer of the pool and for the cache itself.
     pub(crate) fn submit(&self, job: Job, client: Option<Client>) {
         let (pool, purpose) = match &job.lane {
             Lane::Origin(origin) => {
@@ -104,8 +105,8 @@ impl Scheduler {
         self.fetches.stop();
     }
 
-    /// Shuts down: waits until no job is left or `until` has passed, refuses queued jobs, cancels running jobs, and waits for
-    /// the threads to end.
+    /// Shuts down: waits until no job is left or `until` has passed, refuses queued jobs, cancels running jobs, and
+    /// waits for the threads to end.
     pub(crate) fn finish(&self, until: Instant) {
         self.pools().for_each(|pool| pool.wait_until_idle(until));
         self.close();

@@ -1,14 +1,14 @@
-//! Decides how many threads of a pool an origin and a client may occupy. These are pure functions: they never block, and
-//! times are arguments.
+//! Decides how many threads of a pool an origin and a client may occupy. These are pure functions: they never block,
+//! and times are arguments.
 //!
-//! A fetch or a transfer starts only if fewer threads wait for its origin than are free. This is the dynamic threshold of
-//! Choudhury and Hahne for shared buffers. An origin that does not answer occupies half of the pool, a second one half of
-//! the rest.
+//! A fetch or a transfer starts only if fewer threads wait for its origin than are free. This is the dynamic threshold
+//! of Choudhury and Hahne for shared buffers. An origin that does not answer occupies half of the pool, a second one
+//! half of the rest.
 //!
 //! A client may occupy almost twice as many threads as are free: two thirds of the pool if there is no other client. So
-//! a client that waits for an unresponsive origin can still use another origin. A client without a running job may start
-//! one regardless of its origin. The last eighth of the pool is reserved for transfers, and for fetches for which neither
-//! the client nor the origin occupies a thread.
+//! a client that waits for an unresponsive origin can still use another origin. A client without a running job may
+//! start one regardless of its origin. The last eighth of the pool is reserved for transfers, and for fetches for which
+//! neither the client nor the origin occupies a thread.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -175,8 +175,8 @@ impl FairShare {
         Some(Grant { claim: claim.clone(), since: now, is_stream: false })
     }
 
-    /// Counts a fetch or a transfer as a stream, if there is room for another stream: half of the pool in total, an eighth
-    /// of the pool for each client. Returns whether it did.
+    /// Counts a fetch or a transfer as a stream, if there is room for another stream: half of the pool in total, an
+    /// eighth of the pool for each client. Returns whether it did.
     pub(super) fn move_to_streams(&mut self, grant: &mut Grant) -> bool {
         let client_usage = grant.claim.client.map_or(0, |client| self.client_usage(client).streams);
         if grant.is_stream

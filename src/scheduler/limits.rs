@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-/// Returns the greatest number of threads of a pool that the system's limits allow: half of the limit of open files, and
-/// half of the limit of threads in the process's control groups. Without known limits, returns `usize::MAX`.
+/// Returns the greatest number of threads of a pool that the system's limits allow: half of the limit of open files,
+/// and half of the limit of threads in the process's control groups. Without known limits, returns `usize::MAX`.
 pub(super) fn max_threads() -> usize {
     max_threads_from(|path| fs::read_to_string(path).ok())
 }

@@ -18,8 +18,8 @@
 //!
 //! A job of [`Lane::Own`](crate::message::nonblocking::Lane::Own) never waits for another peer. A job of
 //! [`Lane::Peers`](crate::message::nonblocking::Lane::Peers) waits for the responses of other peers, which their `Own`
-//! threads generate. The threads of one lane never run jobs of the other. Therefore two peers that purge the pool at the
-//! same time do not wait for each other, and neither waits for an origin.
+//! threads generate. The threads of one lane never run jobs of the other. Therefore two peers that purge the pool at
+//! the same time do not wait for each other, and neither waits for an origin.
 
 mod blocking;
 mod client;

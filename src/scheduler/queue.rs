@@ -1,8 +1,9 @@
-//! The jobs that wait for a thread, and which is next. These are pure functions: they never block, and times are arguments.
+//! The jobs that wait for a thread, and which is next. These are pure functions: they never block, and times are
+//! arguments.
 //!
-//! Continued transfers go first, then jobs without an origin, then fetches, then refreshes. Each kind has a queue for each
-//! origin and client. A free thread takes turns among the queues whose first job may start: first those of clients without
-//! a running job.
+//! Continued transfers go first, then jobs without an origin, then fetches, then refreshes. Each kind has a queue for
+//! each origin and client. A free thread takes turns among the queues whose first job may start: first those of clients
+//! without a running job.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -126,8 +127,8 @@ impl<J> RoundRobin<J> {
         Self { count: 0, queues: HashMap::new(), turns: VecDeque::new(), origins: HashMap::new() }
     }
 
-    /// Returns whether the origin, or the origin and the client, already has its part of the capacity: half for an origin,
-    /// a quarter for an origin and a client.
+    /// Returns whether the origin, or the origin and the client, already has its part of the capacity: half for an
+    /// origin, a quarter for an origin and a client.
     fn is_full_for(&self, claim: &Claim, capacity: usize) -> bool {
         let Some(origin) = claim.purpose.origin() else { return false };
         let own = claim.client.and_then(|_| self.queues.get(&queue_key(claim))).map_or(0, VecDeque::len);

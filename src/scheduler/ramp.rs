@@ -1,9 +1,9 @@
 //! Decides how many jobs may start on additional threads, so that not each quick job wakes a thread. These are pure
 //! functions: times are arguments.
 //!
-//! Waking a thread costs more than a fetch from a near origin. If enough jobs started within the last [`QUICK`], another
-//! job waits for a thread that ends one of them: they will soon end, or turn out to be slow and no longer count. As long
-//! as none of them ends, the allowed number doubles in each round.
+//! Waking a thread costs more than a fetch from a near origin. If enough jobs started within the last [`QUICK`],
+//! another job waits for a thread that ends one of them: they will soon end, or turn out to be slow and no longer
+//! count. As long as none of them ends, the allowed number doubles in each round.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

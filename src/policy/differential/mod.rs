@@ -1,9 +1,10 @@
-//! Compares this cache's decisions with those of `http-cache-semantics`, an independent implementation of the same RFCs.
+//! Compares this cache's decisions with those of `http-cache-semantics`, an independent implementation of the same
+//! RFCs.
 //!
 //! Both judge the same random exchanges, which are written in a form that both can parse. The ledger explains each
-//! difference: an entry rewrites an exchange into one for which the library gives the right result for the original. With
-//! all entries applied, both must agree to the second. The test fails if no entry explains a difference, if an entry is
-//! wrong, and if an entry explains nothing.
+//! difference: an entry rewrites an exchange into one for which the library gives the right result for the original.
+//! With all entries applied, both must agree to the second. The test fails if no entry explains a difference, if an
+//! entry is wrong, and if an entry explains nothing.
 //!
 //! | file | content |
 //! |---|---|

@@ -29,9 +29,9 @@ use crate::pool::member::Member;
 /// with a complete line, it looks like a shorter list; therefore a new list must stay unchanged for a while before it
 /// takes effect: see [`Membership::settle`](crate::Membership::settle).
 ///
-/// The whole file is read at each [`interval`](Discovery::interval), by default every second, because the times and sizes
-/// that file systems report do not reveal every change. File notifications are not used: they differ between systems and
-/// do not work on network file systems.
+/// The whole file is read at each [`interval`](Discovery::interval), by default every second, because the times and
+/// sizes that file systems report do not reveal every change. File notifications are not used: they differ between
+/// systems and do not work on network file systems.
 ///
 /// ```
 /// use std::time::SystemTime;

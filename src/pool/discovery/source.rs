@@ -54,7 +54,8 @@ impl Discovery for Vec<Member> {
     }
 }
 
-/// A closure as a [`Discovery`], called once a second unless the [`Membership`](crate::Membership) sets another interval.
+/// A closure as a [`Discovery`], called once a second unless the [`Membership`](crate::Membership) sets another
+/// interval.
 ///
 /// ```
 /// use std::time::SystemTime;

@@ -14,8 +14,8 @@ pub(crate) struct FetchedDirectly;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WantsDigest;
 
-/// A request extension: the request is sent to a peer, so its `Proxy-Authorization` is meant for that peer and must not be
-/// removed.
+/// A request extension: the request is sent to a peer, so its `Proxy-Authorization` is meant for that peer and must not
+/// be removed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForPeer;
 
@@ -27,7 +27,7 @@ pub(crate) struct Within(pub(crate) Duration);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectWithin(pub(crate) Duration);
 
-/// A request extension: the time limit for the head of the response, counted from its first byte. A peer writes a head in
-/// one piece.
+/// A request extension: the time limit for the head of the response, counted from its first byte. A peer writes a head
+/// in one piece.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WholeHeadWithin(pub(crate) Duration);

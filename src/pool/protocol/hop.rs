@@ -11,8 +11,8 @@ use crate::message::digest::Digest;
 /// The field for the options of a client, see [`Hop`].
 pub(crate) static HOP: HeaderName = HeaderName::from_static("forwardcache");
 
-/// The field that shows that the request comes from a program and not from a web page. A page cannot set fields that begin
-/// with `Sec-` (Fetch standard, forbidden request-headers). It accompanies [`HOP`] and is not forwarded.
+/// The field that shows that the request comes from a program and not from a web page. A page cannot set fields that
+/// begin with `Sec-` (Fetch standard, forbidden request-headers). It accompanies [`HOP`] and is not forwarded.
 pub(crate) static NO_PAGE: HeaderName = HeaderName::from_static("sec-forwardcache");
 
 /// Returns whether a request comes from a client of the pool, so that the response needs the mark of a peer.
@@ -90,8 +90,8 @@ impl Hop {
     }
 }
 
-/// A digest of a pool: its members, their weights, and the placement of keys. Two programs with the same digest agree on
-/// the owner of each key.
+/// A digest of a pool: its members, their weights, and the placement of keys. Two programs with the same digest agree
+/// on the owner of each key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolDigest(pub(super) u64);
 

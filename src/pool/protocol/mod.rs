@@ -1,7 +1,7 @@
 //! The protocol between peers and their clients: paths and header fields beyond plain HTTP.
 //!
-//! `GET <path>?q=<escaped URL>` fetches a URL through a peer. It is also the protocol of the Go package, so a pool may mix
-//! peers of both. These requests are extensions:
+//! `GET <path>?q=<escaped URL>` fetches a URL through a peer. It is also the protocol of the Go package, so a pool may
+//! mix peers of both. These requests are extensions:
 //!
 //! * `GET <path>/why?q=<escaped URL>` explains how the peer would answer that request.
 //! * `POST <path>/leaving?q=<escaped base URL>` reports that a peer is about to shut down.

@@ -3,8 +3,8 @@
 /// The default path at which a peer answers.
 pub(crate) const DEFAULT_PATH: &str = "/proxy";
 
-/// The path, below the base URL, at which a peer reports that it is alive. A peer of another implementation may answer with
-/// an error, which also shows that it is alive.
+/// The path, below the base URL, at which a peer reports that it is alive. A peer of another implementation may answer
+/// with an error, which also shows that it is alive.
 pub(crate) const HEALTH_PATH: &str = "/healthz";
 
 /// The path, below the base URL, at which a peer reports whether it is ready for requests.

@@ -12,8 +12,8 @@ pub struct PeerPurged {
     pub peer: PeerUrl,
     /// The number of removed responses, or the error if the peer could not be reached or did not purge.
     pub result: Result<Purged, Error>,
-    /// Whether the peer reported that it knows a different pool than the sender of the purge. Then there may be peers that
-    /// did not receive the purge. `false` if the peer reported nothing.
+    /// Whether the peer reported that it knows a different pool than the sender of the purge. Then there may be peers
+    /// that did not receive the purge. `false` if the peer reported nothing.
     pub knows_other_pool: bool,
 }
 

@@ -48,8 +48,8 @@ impl Ring {
 
     /// Creates a ring of these peers with `replicas` points for each peer, and with this hash function.
     ///
-    /// More points distribute the keys more evenly and cost 8 bytes each. All members of a pool must use the same number and
-    /// the same function.
+    /// More points distribute the keys more evenly and cost 8 bytes each. All members of a pool must use the same
+    /// number and the same function.
     ///
     /// # Panics
     ///
@@ -63,8 +63,8 @@ impl Ring {
         Self::weighted(peers.into_iter().map(|peer| (peer, NonZeroU32::MIN)), replicas, hash)
     }
 
-    /// Like [`with`](Self::with), with `replicas` points multiplied by its weight for each peer. A peer that is listed twice
-    /// counts once, with the greater weight.
+    /// Like [`with`](Self::with), with `replicas` points multiplied by its weight for each peer. A peer that is listed
+    /// twice counts once, with the greater weight.
     ///
     /// If all weights are 1, the ring equals that of [`with`](Self::with).
     ///
@@ -141,8 +141,8 @@ impl Ring {
             .take(self.peers.len())
     }
 
-    /// Returns the exact part of the circle that each of the [`peers`](Self::peers) owns. The parts add up to 1. With a hash
-    /// function that distributes keys evenly, each is also the peer's part of the keys.
+    /// Returns the exact part of the circle that each of the [`peers`](Self::peers) owns. The parts add up to 1. With a
+    /// hash function that distributes keys evenly, each is also the peer's part of the keys.
     #[must_use]
     pub fn shares(&self) -> Vec<f64> {
         let mut owned = vec![0_u64; self.peers.len()];
@@ -167,7 +167,8 @@ impl Ring {
         self.replicas
     }
 
-    /// Returns the index of the first point at or after the key, or the number of points if the key is after the last one.
+    /// Returns the index of the first point at or after the key, or the number of points if the key is after the last
+    /// one.
     fn first_point(&self, key: &str) -> usize {
         let hash = self.hash.hash(key.as_bytes());
         self.points.partition_point(|&point| point < hash)

@@ -32,8 +32,8 @@ pub(super) fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// Combines two hashes: the halves of a 128-bit product. It is cheaper than [`mix`], and sufficient for two hashes that are
-/// already well mixed.
+/// Combines two hashes: the halves of a 128-bit product. It is cheaper than [`mix`], and sufficient for two hashes that
+/// are already well mixed.
 #[inline]
 #[allow(clippy::cast_possible_truncation, reason = "the cast takes the lower half")]
 pub(super) fn fold(one: u64, other: u64) -> u64 {

@@ -32,8 +32,8 @@ impl Placement {
         }
     }
 
-    /// Returns the indices of all peers, each once, in the order in which they own this key if all peers before them are
-    /// removed. The iterator computes only as much as the caller consumes.
+    /// Returns the indices of all peers, each once, in the order in which they own this key if all peers before them
+    /// are removed. The iterator computes only as much as the caller consumes.
     pub(crate) fn owners(&self, key: &str) -> impl Iterator<Item = usize> {
         let (one, other) = match self {
             Self::Compatible(ring) => (Some(ring.owner_indices(key)), None),

@@ -6,16 +6,16 @@ use std::num::NonZeroU32;
 
 use super::mixing::{fold, hash, mix};
 
-/// The number of peers that a lookup compares without a branch: among the first peers, the minimum changes too often for
-/// the CPU to predict the branch.
+/// The number of peers that a lookup compares without a branch: among the first peers, the minimum changes too often
+/// for the CPU to predict the branch.
 const BRANCHLESS: usize = 16;
 
 /// A placement of keys on peers in exact proportion to their weights: weighted rendezvous hashing, without a table.
 ///
 /// Each peer has a score for each key: `-ln(u) / weight`, where `u` lies between 0 and 1 and comes from the hashes of
 /// both. The peer with the smallest score owns the key. So all programs that know the same peers and weights agree on
-/// each owner without communication, regardless of the order of the list. When a peer joins or leaves, only its own share
-/// moves. A lookup computes one product for each peer.
+/// each owner without communication, regardless of the order of the list. When a peer joins or leaves, only its own
+/// share moves. A lookup computes one product for each peer.
 ///
 /// A placement is immutable: when the pool changes, a new one replaces it. It differs from that of a
 /// [`Ring`](crate::Ring), so a pool must use one of the two.
@@ -86,8 +86,8 @@ impl TwoSmallest {
 }
 
 impl Rendezvous {
-    /// Creates a placement over these peers with their weights. A peer that is listed twice counts once, with the greater
-    /// weight.
+    /// Creates a placement over these peers with their weights. A peer that is listed twice counts once, with the
+    /// greater weight.
     ///
     /// A peer with weight 3 has three times the share of a peer with weight 1.
     #[must_use]
@@ -106,8 +106,8 @@ impl Rendezvous {
         Some(&self.names[self.owner_index(key)?])
     }
 
-    /// Returns all peers, each once, in the order of their scores: the order in which they own this key if all peers before
-    /// them are removed.
+    /// Returns all peers, each once, in the order of their scores: the order in which they own this key if all peers
+    /// before them are removed.
     ///
     /// The iterator computes little more than the caller consumes.
     pub fn owners<'ring>(&'ring self, key: &str) -> impl Iterator<Item = &'ring str> + use<'ring> {
@@ -120,7 +120,8 @@ impl Rendezvous {
         &self.names
     }
 
-    /// Returns the part of all keys that each of the [`peers`](Self::peers) owns: its weight divided by the sum of weights.
+    /// Returns the part of all keys that each of the [`peers`](Self::peers) owns: its weight divided by the sum of
+    /// weights.
     #[must_use]
     pub fn shares(&self) -> Vec<f64> {
         let weights = self.peers.iter().map(|peer| f64::from(peer.weight.get()));
@@ -158,8 +159,8 @@ impl Rendezvous {
     }
 }
 
-/// An iterator over all peers in the order of their scores. It computes a score only when the peer's bound is the smallest
-/// entry. An entry that is a score and the smallest is smaller than all other scores.
+/// An iterator over all peers in the order of their scores. It computes a score only when the peer's bound is the
+/// smallest entry. An entry that is a score and the smallest is smaller than all other scores.
 pub(super) struct OwnersByScore<'ring> {
     peers: &'ring [Peer],
     key: u64,

@@ -119,8 +119,8 @@ impl Pool {
         }
     }
 
-    /// Refuses jobs that have waited for too long, and counts jobs that have run for long as streams. The server must call
-    /// this regularly. Never blocks.
+    /// Refuses jobs that have waited for too long, and counts jobs that have run for long as streams. The server must
+    /// call this regularly. Never blocks.
     pub(super) fn tick(&self, now: Instant) {
         let mut state = self.inner.state.lock();
         if state.last_tick.is_some_and(|last_tick| now.saturating_duration_since(last_tick) < TICK_INTERVAL) {

@@ -41,7 +41,8 @@ pub(super) struct State {
     pub(super) refused: [u64; Refused::ALL.len()],
 }
 
-/// Whether a thread checks once in each [`QUICK`](crate::scheduler::ramp::QUICK) for ready jobs that no thread has taken.
+/// Whether a thread checks once in each [`QUICK`](crate::scheduler::ramp::QUICK) for ready jobs that no thread has
+/// taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Watch {
     Off,
@@ -116,8 +117,8 @@ impl State {
         })
     }
 
-    /// Makes queued jobs ready that may start. Returns how many threads must be started for them. The calling thread takes
-    /// `own` of the ready jobs itself.
+    /// Makes queued jobs ready that may start. Returns how many threads must be started for them. The calling thread
+    /// takes `own` of the ready jobs itself.
     pub(super) fn schedule(&mut self, now: Instant, own: usize) -> usize {
         if self.phase == Phase::Closed {
             return 0;

@@ -152,8 +152,8 @@ impl Inner {
         drop(held);
     }
 
-    /// Reserves the memory of a fetch's buffers. Without free memory, waits a moment, holding no lock, for slow clients to be
-    /// disconnected.
+    /// Reserves the memory of a fetch's buffers. Without free memory, waits a moment, holding no lock, for slow clients
+    /// to be disconnected.
     fn memory_for(&self, buffers: u64, cancellation: &Cancellation) -> Option<Hold> {
         for _ in 0..MEMORY_RETRIES {
             let held = self.ledger.reserve(Use::Fetches, buffers);
