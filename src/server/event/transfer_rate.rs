@@ -1,36 +1,37 @@
-//! Whether a client is fast enough. Pure: the time is an argument.
+//! Detects clients that are too slow. Pure: the time is an argument.
 
 use std::time::Instant;
 
 use crate::server::options::ServerConfig;
 
-/// How much a client has sent or taken since it has been waited for.
+/// The number of bytes that a client has transferred since the server began to wait for it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct TransferRate {
     since: Option<Instant>,
     moved: u64,
 }
 
-impl Pace {
-    /// From now on the client is waited for.
+impl TransferRate {
+    /// Starts measuring, unless started already.
     pub(super) fn start(&mut self, now: Instant) {
         if self.since.is_none() {
             *self = Self { since: Some(now), moved: 0 };
         }
     }
 
-    /// It has moved so many bytes, and is still waited for.
-    pub(super) fn moved(&mut self, bytes: usize, now: Instant) {
+    /// Counts transferred bytes and continues measuring.
+    pub(super) fn add(&mut self, bytes: usize, now: Instant) {
         self.start(now);
         self.moved += bytes as u64;
     }
 
-    /// It is not waited for any more.
+    /// Stops measuring.
     pub(super) fn stop(&mut self) {
         self.since = None;
     }
 
-    /// Whether it was too slow, looked at over the time that a client may do nothing.
+    /// Returns whether the client was too slow over the last window of `write_timeout`. Then starts the next
+    /// window.
     pub(super) fn is_too_slow(&mut self, options: &ServerConfig, now: Instant) -> bool {
         let window = options.write_timeout;
         let Some(since) = self.since.filter(|since| now.saturating_duration_since(*since) >= window) else {
@@ -51,29 +52,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_is_given_up_that_moves_too_little_in_any_window() {
+    fn a_client_below_the_rate_in_any_window_is_too_slow() {
         let options = ServerConfig::new().write_timeout(Duration::from_secs(10)).min_transfer_rate(100);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut pace = Pace::default();
-        assert!(!pace.is_too_slow(&options, at(100)), "nobody waits for it");
-        pace.start(at(0));
-        assert!(!pace.is_too_slow(&options, at(9)));
-        pace.moved(1000, at(9));
-        assert!(!pace.is_too_slow(&options, at(10)));
-        pace.moved(999, at(19));
-        assert!(pace.is_too_slow(&options, at(20)));
-        pace.stop();
-        assert!(!pace.is_too_slow(&options, at(100)));
+        let mut transfer_rate = TransferRate::default();
+        assert!(!transfer_rate.is_too_slow(&options, at(100)), "measuring has not started");
+        transfer_rate.start(at(0));
+        assert!(!transfer_rate.is_too_slow(&options, at(9)));
+        transfer_rate.add(1000, at(9));
+        assert!(!transfer_rate.is_too_slow(&options, at(10)));
+        transfer_rate.add(999, at(19));
+        assert!(transfer_rate.is_too_slow(&options, at(20)));
+        transfer_rate.stop();
+        assert!(!transfer_rate.is_too_slow(&options, at(100)));
     }
 
     #[test]
-    fn without_a_rate_a_single_byte_is_enough() {
+    fn without_a_minimum_rate_one_byte_per_window_is_enough() {
         let options = ServerConfig::new().write_timeout(Duration::from_secs(10)).min_transfer_rate(0);
         let start = Instant::now();
-        let mut pace = Pace::default();
-        pace.moved(1, start);
-        assert!(!pace.is_too_slow(&options, start + Duration::from_secs(10)));
-        assert!(pace.is_too_slow(&options, start + Duration::from_secs(20)));
+        let mut transfer_rate = TransferRate::default();
+        transfer_rate.add(1, start);
+        assert!(!transfer_rate.is_too_slow(&options, start + Duration::from_secs(10)));
+        assert!(transfer_rate.is_too_slow(&options, start + Duration::from_secs(20)));
     }
 }

@@ -1,26 +1,26 @@
-//! Whose turn is next among connections that wait for one. Pure.
+//! Takes turns among waiting connections, by client. Pure.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::scheduler::Client;
 
-/// Connections in the order in which they came, one of each client after the other: however many connections a client
-/// has, every client has as many turns as the others.
+/// A queue of connections that gives each client the same number of turns, however many connections the
+/// client has.
 #[derive(Debug, Default)]
-pub(super) struct Rotation {
-    /// Each client once that has connections waiting.
+pub(super) struct RoundRobin {
+    /// Each client with waiting connections, once.
     clients: VecDeque<Client>,
     waiting: HashMap<Client, VecDeque<usize>>,
     count: usize,
 }
 
-impl Rotation {
-    /// How many connections wait.
+impl RoundRobin {
+    /// Returns the number of waiting connections.
     pub(super) fn len(&self) -> usize {
         self.count
     }
 
-    /// A connection of that client waits from now on.
+    /// Adds a connection of the client.
     pub(super) fn push(&mut self, client: Client, connection: usize) {
         let own = self.waiting.entry(client).or_default();
         if own.is_empty() {
@@ -30,7 +30,7 @@ impl Rotation {
         self.count += 1;
     }
 
-    /// The next one, which waits no more.
+    /// Removes and returns the next connection.
     pub(super) fn pop(&mut self) -> Option<usize> {
         let client = self.clients.pop_front()?;
         let own = self.waiting.get_mut(&client)?;
@@ -50,17 +50,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_client_has_its_turn_however_many_connections_another_has() {
+    fn each_client_gets_the_same_number_of_turns() {
         let [one, other, third] = [1, 2, 3].map(|number| Client::of([10, 0, 0, number].into()));
-        let mut rotation = Rotation::default();
-        (0..4).for_each(|number| rotation.push(one, number));
-        rotation.push(other, 10);
-        let first = [rotation.pop(), rotation.pop()];
-        rotation.push(third, 20);
-        rotation.push(other, 11);
-        let rest: Vec<usize> = std::iter::from_fn(|| rotation.pop()).collect();
+        let mut round_robin = RoundRobin::default();
+        (0..4).for_each(|number| round_robin.push(one, number));
+        round_robin.push(other, 10);
+        let first = [round_robin.pop(), round_robin.pop()];
+        round_robin.push(third, 20);
+        round_robin.push(other, 11);
+        let rest: Vec<usize> = std::iter::from_fn(|| round_robin.pop()).collect();
         assert_eq!(first, [Some(0), Some(10)]);
         assert_eq!(rest, [1, 20, 11, 2, 3]);
-        assert!(rotation.len() == 0 && rotation.waiting.is_empty());
+        assert!(round_robin.len() == 0 && round_robin.waiting.is_empty());
     }
 }

@@ -1,0 +1,52 @@
+//! Frees connections that tiny_http has accepted and forgotten.
+//!
+//! tiny_http's thread pool starts a thread for a connection only if no thread is idle, and its count of idle
+//! threads lags behind. In a burst of connections, some are therefore queued for a thread that another
+//! connection has taken. They wait until some connection ends, which with persistent connections may be
+//! never. A connection that ends at once resolves this: its thread continues with a queued one.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::server::server_handle::Lifetime;
+
+/// Interval between connections: the maximum wait of a single forgotten connection.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// Periodically connects to `state` and disconnects, until the server stops.
+pub(super) fn connect_periodically(state: SocketAddr, lifetime: &Lifetime) {
+    let address = reachable(state);
+    loop {
+        lifetime.pause(INTERVAL);
+        if lifetime.is_stopping() {
+            return;
+        }
+        if let Err(error) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
+            log::debug!("the server cannot connect to itself: {error}");
+        }
+    }
+}
+
+/// Returns the address to connect to; an unspecified address becomes the loopback address.
+fn reachable(state: SocketAddr) -> SocketAddr {
+    let ip = match state.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, state.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_becomes_loopback() {
+        for (state, expected) in
+            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("192.0.2.1:1", "192.0.2.1:1")]
+        {
+            assert_eq!(reachable(state.parse().unwrap()), expected.parse().unwrap());
+        }
+    }
+}
