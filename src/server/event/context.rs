@@ -1,7 +1,10 @@
 //! State that the connections of one I/O thread share.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
+
+use http::HeaderMap;
 
 use super::budget::Budget;
 use super::inbox::Inbox;
@@ -84,6 +87,12 @@ impl ThreadContext {
         if self.input.is_empty() {
             self.input = vec![0; INPUT].into();
         }
+    }
+
+    /// Returns the client to which the jobs of a request are charged; `None` for a peer of the pool.
+    pub(super) fn charged_client(&self, remote: SocketAddr, head: &HeaderMap) -> Option<Client> {
+        let is_by_a_peer = self.responder.is_by_a_peer(head, remote.ip(), self.shows_certificates);
+        (!is_by_a_peer).then(|| Client::of(remote.ip()))
     }
 
     pub(super) fn next_exchange(&mut self) -> u64 {

@@ -52,7 +52,7 @@ pub(super) enum Sink {
     /// Memory: the request is dispatched once its body is complete.
     Collect(Box<Collected>),
     /// The handler, which already runs.
-    UploadWriter(UploadWriter),
+    Upload(UploadWriter),
     /// No destination: the bytes are discarded.
     Discard,
 }
@@ -128,7 +128,7 @@ impl Receiving {
     /// Returns whether the sink accepts more of the body.
     pub(super) fn has_room(&self) -> bool {
         match &self.sink {
-            Sink::UploadWriter(upload) => upload.has_room(),
+            Sink::Upload(upload) => upload.has_room(),
             Sink::Collect(_) | Sink::Discard => true,
         }
     }

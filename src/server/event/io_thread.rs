@@ -1,24 +1,23 @@
 //! An I/O thread: an event loop over the sockets of many connections. It never blocks on anything else.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use super::admission::{Admission, ConnectionPermit};
+use super::acceptor::Acceptor;
+use super::admission::ConnectionPermit;
 use super::budget::MAX_BYTES;
 use super::connection::{Connection, Next};
 use super::context::ThreadContext;
-use super::inbox::{Inbox, InboxReceiver, Message};
+use super::inbox::{InboxReceiver, Message};
 use super::round_robin::RoundRobin;
 use super::transport::Transport;
-use crate::message::stats::ConnectionRefusal;
 use crate::server::options::ServerConfig;
 use crate::server::server_handle::Lifetime;
 
@@ -26,12 +25,6 @@ pub(super) const WAKER: Token = Token(0);
 const LISTENER: Token = Token(1);
 /// Tokens from here on belong to connections.
 const FIRST: usize = 2;
-
-/// Pause in accepting after the system ran out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Maximum number of connections to accept before other connections get their turn.
-const MAX_ACCEPTS_PER_TURN: usize = 64;
 
 /// Number of immediately served connections for which one TLS handshake may continue; at least one handshake
 /// continues in each turn. A handshake takes about as long as that many hits.
@@ -47,12 +40,6 @@ const MAX_CUT_OFFS: usize = 4;
 /// The shortest and the longest interval between checks of deadlines.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_CHECK_INTERVAL: Duration = Duration::from_millis(250);
-
-/// The complete response on a connection over the limit.
-const OVER_LIMIT_RESPONSE: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
-    cache-control: no-store\r\ncontent-security-policy: sandbox\r\nx-content-type-options: nosniff\r\n\
-    forwardcache-error: unavailable\r\nforwardcache-peer: 1\r\nconnection: close\r\n\r\n";
 
 pub(super) struct IoThread {
     poll: Poll,
@@ -71,39 +58,6 @@ pub(super) struct IoThread {
     was_over_limit: bool,
     /// See [`Ledger::unstarted`](crate::base::ledger::Ledger).
     unstarted: u64,
-}
-
-/// Accepts connections and distributes them to the I/O threads.
-pub(super) struct Acceptor {
-    pub(super) listener: TcpListener,
-    pub(super) admission: Arc<Admission>,
-    /// The inboxes of all threads; the accepting thread's own is first.
-    pub(super) inboxes: Vec<Inbox>,
-    next: usize,
-    /// A spare file descriptor. If there is no other left, the acceptor uses it to accept and close the next
-    /// connection, so that its client does not wait.
-    spare: Option<File>,
-    retry_at: Option<Instant>,
-    /// Whether the last attempt failed for want of file descriptors, which has been logged.
-    is_exhausted: bool,
-}
-
-impl Acceptor {
-    pub(super) fn new(listener: TcpListener, admission: Arc<Admission>, inboxes: Vec<Inbox>) -> Self {
-        Self {
-            listener,
-            admission,
-            inboxes,
-            next: 0,
-            spare: spare_descriptor(),
-            retry_at: None,
-            is_exhausted: false,
-        }
-    }
-}
-
-fn spare_descriptor() -> Option<File> {
-    File::open("/dev/null").ok()
 }
 
 impl IoThread {
@@ -254,55 +208,7 @@ impl IoThread {
 
     fn accept(&mut self) {
         let Some(acceptor) = &mut self.acceptor else { return };
-        acceptor.retry_at = None;
-        let mut own = Vec::new();
-        for turn in 0.. {
-            // Open connections get their turn as well.
-            if turn == MAX_ACCEPTS_PER_TURN {
-                acceptor.retry_at = Some(self.context.now);
-                break;
-            }
-            match acceptor.listener.accept() {
-                Ok((socket, remote)) => {
-                    acceptor.is_exhausted = false;
-                    let Some(permit) = acceptor.admission.admit(remote.ip()) else {
-                        log::debug!("a connection over the limit is rejected");
-                        reject(&socket, self.context.options.tls.is_some());
-                        continue;
-                    };
-                    let turn = acceptor.next;
-                    acceptor.next = (turn + 1) % acceptor.inboxes.len();
-                    if turn == 0 {
-                        own.push((socket, remote, permit));
-                    } else {
-                        acceptor.inboxes[turn].send(Message::Serve(socket, remote, permit));
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if is_exhaustion(&error) => {
-                    if !acceptor.is_exhausted {
-                        log::warn!("cannot accept connections: {error}; raise the limit of open files");
-                    }
-                    acceptor.is_exhausted = true;
-                    self.context.stats.count_connection_refusal(ConnectionRefusal::NoDescriptors);
-                    // Use the spare descriptor to accept and close one waiting connection.
-                    if acceptor.spare.take().is_some() {
-                        drop(acceptor.listener.accept());
-                    }
-                    acceptor.spare = spare_descriptor();
-                    acceptor.retry_at = Some(self.context.now + ACCEPT_PAUSE);
-                    break;
-                }
-                // The error concerns only the next connection.
-                Err(error) if is_about_one_connection(&error) => {}
-                Err(error) => {
-                    log::debug!("accepting connections pauses: {error}");
-                    acceptor.retry_at = Some(self.context.now + ACCEPT_PAUSE);
-                    break;
-                }
-            }
-        }
-        for (socket, remote, permit) in own {
+        for (socket, remote, permit) in acceptor.accept(&self.context) {
             self.serve(socket, remote, permit);
         }
     }
@@ -467,38 +373,6 @@ fn check_interval(options: &ServerConfig) -> Duration {
     let ServerConfig { head_timeout, idle_timeout, handshake_timeout, write_timeout, .. } = options;
     let shortest = head_timeout.min(idle_timeout).min(handshake_timeout).min(write_timeout);
     (*shortest / 4).clamp(MIN_CHECK_INTERVAL, MAX_CHECK_INTERVAL)
-}
-
-/// Responds with 503 to a connection over the limit, as far as that is possible without waiting.
-fn reject(socket: &TcpStream, is_tls: bool) {
-    let mut socket = socket;
-    if !is_tls {
-        let _ = socket.write(OVER_LIMIT_RESPONSE);
-    }
-    let _ = socket.shutdown(Shutdown::Write);
-    // If the socket were closed with unread input, the client's system would discard the response.
-    let _ = socket.read(&mut [0; 16 << 10]);
-}
-
-/// Returns whether the process or the system has no file descriptors or no socket memory left.
-fn is_exhaustion(error: &io::Error) -> bool {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    let number = error.raw_os_error();
-    matches!(number, Some(ENFILE | EMFILE))
-        || matches!(error.kind(), io::ErrorKind::OutOfMemory)
-        || (cfg!(target_os = "linux") && number == Some(105))
-}
-
-fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::TimedOut
-    )
 }
 
 #[cfg(test)]

@@ -8,10 +8,12 @@
 //! | `io_thread` | the loop of one thread: socket events, messages, deadlines, fair turns |
 //! | `acceptor` | accepting connections and distributing them to the threads |
 //! | `context` | state that the connections of one thread share |
-//! | `connection` | one connection: its state machine, and its deadlines |
+//! | `connection` | one connection: its state machine |
 //! | `connection/reading` | reading and validating heads; sending hits |
-//! | `connection/content` | receiving the body of a request |
+//! | `connection/content` | receiving request bodies |
 //! | `connection/response` | passing a request to the responder, and sending the response |
+//! | `connection/deadlines` | the deadlines of a connection |
+//! | `connection/rejections` | reasons for rejecting requests, and their metric labels |
 //! | `exchange` | one request and its response |
 //! | `input` | received bytes that are not processed yet |
 //! | `head_end` | finding the end of a request head; pure |
@@ -43,6 +45,7 @@
 //! The I/O thread reads a growing response body as it arrives. A worker fetches that body at the origin's speed,
 //! independently of its readers, and is free again once the body is complete.
 
+mod acceptor;
 mod admission;
 mod budget;
 mod connection;

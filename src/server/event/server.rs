@@ -10,10 +10,11 @@ use mio::{Poll, Waker};
 use parking_lot::Mutex;
 use socket2::Socket;
 
+use super::acceptor::Acceptor;
 use super::admission::{Admission, max_connections};
 use super::context::ThreadContext;
 use super::inbox::{Inbox, Message, inbox};
-use super::io_thread::{Acceptor, IoThread, WAKER};
+use super::io_thread::{IoThread, WAKER};
 use super::upload::UploadLimits;
 use crate::base::error::Result;
 use crate::base::ledger::Ledger;

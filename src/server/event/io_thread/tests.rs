@@ -1,3 +1,4 @@
+use std::io::{Read, Write};
 use std::net::TcpStream as Client;
 
 use rustls::pki_types::CertificateDer;
@@ -9,6 +10,7 @@ use crate::base::ledger::Use;
 use crate::base::tls::testing::Authority;
 use crate::message::stats::ServerStats;
 use crate::server::ServerTls;
+use crate::server::event::admission::Admission;
 
 #[test]
 fn a_panic_ends_one_connection_and_the_buffer_is_replaced() {
