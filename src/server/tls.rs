@@ -20,8 +20,9 @@ use crate::base::tls::{Identity, IdentitySource, Pem, add_roots};
 /// The certificate and key of a TLS server, and which clients it accepts. All of it comes from PEM files,
 /// which the constructor reads and [`reload`](Self::reload) reads again.
 ///
-/// Supports TLS 1.2 and 1.3 (AES-128 preferred) and HTTP/1.1 only. Does not check revocation lists: to lock
-/// out a client before its certificate expires, replace the authority that signed the certificate.
+/// Supports TLS 1.2 and 1.3 (AES-128 preferred) and HTTP/1.1 only. Does not check revocation lists. To lock
+/// out one client before its certificate expires, that certificate must come from an authority that signed no
+/// others, so that you can remove the authority.
 ///
 /// Clones share their state: a reload through one clone takes effect for all.
 ///

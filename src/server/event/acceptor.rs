@@ -32,8 +32,8 @@ pub(super) struct Acceptor {
     /// The inboxes of all threads; the accepting thread's own is first.
     pub(super) inboxes: Vec<Inbox>,
     next: usize,
-    /// A spare file descriptor. If there is no other left, the acceptor uses it to accept and close the next
-    /// connection, so that its client does not wait.
+    /// A spare file descriptor. If no other is left, the acceptor closes it, and accepts and closes the next
+    /// connection with it, so that the client does not wait.
     spare: Option<File>,
     pub(super) retry_at: Option<Instant>,
     /// Whether the last attempt failed for want of file descriptors, which has been logged.
@@ -59,7 +59,7 @@ impl Acceptor {
         context: &ThreadContext,
     ) -> Vec<(TcpStream, SocketAddr, ConnectionPermit)> {
         self.retry_at = None;
-        let mut own = Vec::new();
+        let mut for_this_thread = Vec::new();
         for turn in 0.. {
             // Open connections get their turn as well.
             if turn == MAX_ACCEPTS_PER_TURN {
@@ -77,7 +77,7 @@ impl Acceptor {
                     let turn = self.next;
                     self.next = (turn + 1) % self.inboxes.len();
                     if turn == 0 {
-                        own.push((socket, remote, permit));
+                        for_this_thread.push((socket, remote, permit));
                     } else {
                         self.inboxes[turn].send(Message::Serve(socket, remote, permit));
                     }
@@ -106,7 +106,7 @@ impl Acceptor {
                 }
             }
         }
-        own
+        for_this_thread
     }
 }
 

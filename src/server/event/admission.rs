@@ -12,8 +12,8 @@ use crate::scheduler::Client;
 /// Counts the open connections of a server.
 #[derive(Debug)]
 pub(super) struct Admission {
-    most: usize,
-    most_per_client: usize,
+    max: usize,
+    max_per_client: usize,
     counts: Mutex<Counts>,
     stats: Arc<ServerStats>,
 }
@@ -32,24 +32,24 @@ pub(super) struct ConnectionPermit {
 }
 
 impl Admission {
-    pub(super) fn new(most: usize, most_per_client: usize, stats: Arc<ServerStats>) -> Arc<Self> {
-        Arc::new(Self { most, most_per_client, counts: Mutex::default(), stats })
+    pub(super) fn new(max: usize, max_per_client: usize, stats: Arc<ServerStats>) -> Arc<Self> {
+        Arc::new(Self { max, max_per_client, counts: Mutex::default(), stats })
     }
 
     /// Admits a connection from this address, unless a limit is reached.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionPermit> {
         let client = Client::of(address);
         let mut counts = self.counts.lock();
-        if counts.all >= self.most {
+        if counts.all >= self.max {
             self.stats.count_connection_refusal(ConnectionRefusal::TooMany);
             return None;
         }
-        let own = counts.by_client.entry(client).or_default();
-        if *own >= self.most_per_client {
+        let count = counts.by_client.entry(client).or_default();
+        if *count >= self.max_per_client {
             self.stats.count_connection_refusal(ConnectionRefusal::TooManyOfAddress);
             return None;
         }
-        *own += 1;
+        *count += 1;
         counts.all += 1;
         drop(counts);
         self.stats.count_accepted();
@@ -62,9 +62,9 @@ impl Drop for ConnectionPermit {
         self.admission.stats.count_closed();
         let mut counts = self.admission.counts.lock();
         counts.all -= 1;
-        if let Some(own) = counts.by_client.get_mut(&self.client) {
-            *own -= 1;
-            if *own == 0 {
+        if let Some(count) = counts.by_client.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
                 counts.by_client.remove(&self.client);
             }
         }

@@ -39,7 +39,7 @@ use crate::scheduler::Client;
 const LINGERING: Duration = Duration::from_secs(1);
 const LINGERING_BYTES: usize = 64 << 10;
 
-/// What the I/O thread does with a connection next.
+/// The next action of the I/O thread for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Wait for the socket or for another thread.
@@ -49,6 +49,7 @@ pub(super) enum Next {
     Close,
 }
 
+/// The state of one connection.
 pub(super) struct Connection {
     transport: Transport,
     remote: SocketAddr,
@@ -57,7 +58,7 @@ pub(super) struct Connection {
     outbound: Outbound,
     exchange: Option<Box<Exchange>>,
     /// Whether the last complete head is a HEAD request, so that an error response has no body.
-    is_for_head: bool,
+    is_head_request: bool,
     /// Whether it is in a queue of the I/O thread.
     pub(super) is_queued: bool,
     /// Its budget in the current turn of the loop.
@@ -109,7 +110,7 @@ impl Connection {
             input: Input::default(),
             outbound: Outbound::default(),
             exchange: None,
-            is_for_head: false,
+            is_head_request: false,
             is_queued: false,
             budget: Budget::default(),
             may_read: true,
@@ -151,7 +152,7 @@ impl Connection {
     }
 
     /// Returns the number of bytes that may still be transferred in this turn of the loop.
-    pub(super) fn left(&self, context: &ThreadContext) -> usize {
+    pub(super) fn remaining_bytes(&self, context: &ThreadContext) -> usize {
         self.budget.for_turn(context.turn_number).bytes()
     }
 
@@ -168,12 +169,13 @@ impl Connection {
 
     /// Updates the ledger with the memory that only this connection uses.
     fn update_ledger(&mut self, context: &ThreadContext) {
-        let own = (self.input.bytes().len() + self.outbound.own() + self.transport.buffered()) as u64;
+        let private_bytes =
+            (self.input.bytes().len() + self.outbound.private_bytes() + self.transport.buffered()) as u64;
         match &mut self.held {
-            _ if own == 0 => self.held = None,
-            Some(held) if held.bytes() == own => {}
-            Some(held) => held.set(own),
-            None => self.held = Some(context.ledger.hold(Use::Connections, own)),
+            _ if private_bytes == 0 => self.held = None,
+            Some(held) if held.bytes() == private_bytes => {}
+            Some(held) => held.set(private_bytes),
+            None => self.held = Some(context.ledger.hold(Use::Connections, private_bytes)),
         }
     }
 
@@ -194,6 +196,7 @@ impl Connection {
         self.transport.abort();
     }
 
+    /// Does the next piece of work, if there is one.
     fn step(&mut self, context: &mut ThreadContext) -> Next {
         // A client that has closed its sending side while it waits for a response has left; nginx interprets
         // FIN in the same way.
@@ -207,8 +210,8 @@ impl Connection {
             // The client may read its response only after it has sent its body, so keep receiving to avoid a
             // deadlock.
             let is_sending = |exchange: &Exchange| matches!(exchange.reply, Reply::Sending(_));
-            let takes_content = self.exchange.as_deref().is_some_and(is_sending);
-            return if takes_content { self.receive_body(context) } else { Next::Wait };
+            let accepts_body = self.exchange.as_deref().is_some_and(is_sending);
+            return if accepts_body { self.receive_body(context) } else { Next::Wait };
         }
         if !self.outbound.is_empty() || self.transport.wants_write() || self.closing == Closing::Written {
             return self.flush(context);
@@ -267,11 +270,12 @@ impl Connection {
                 self.writing.add(count, context.now);
                 Next::Wait
             }
-            Err(error) => self.lost(&error),
+            Err(error) => self.connection_lost(&error),
         }
     }
 
-    fn lost(&mut self, error: &io::Error) -> Next {
+    /// Logs that the connection was lost.
+    fn connection_lost(&mut self, error: &io::Error) -> Next {
         log::debug!("a connection was lost: {error}");
         Next::Close
     }

@@ -1,4 +1,4 @@
-//! State that the connections of one I/O thread share.
+//! [`ThreadContext`]: what an I/O thread passes to each of its connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ const INPUT: usize = 64 << 10;
 /// Maximum number of bodies that are kept after their clients left, so that they can be stored.
 const MAX_FINISHING: usize = 64;
 
+/// State that the connections of one I/O thread share.
 pub(super) struct ThreadContext {
     pub(super) responder: Arc<dyn Responder>,
     pub(super) scheduler: Arc<Scheduler>,
@@ -83,7 +84,7 @@ impl ThreadContext {
     }
 
     /// Replaces the buffer that a panic may have lost.
-    pub(super) fn restore(&mut self) {
+    pub(super) fn restore_buffer(&mut self) {
         if self.input.is_empty() {
             self.input = vec![0; INPUT].into();
         }
@@ -150,8 +151,7 @@ mod testing {
     use crate::message::body::Body;
     use crate::message::nonblocking::{PlainRequest, Step, Wakes};
     use crate::scheduler::PoolOptions;
-    use crate::server::event::inbox::{InboxReceiver, inbox};
-    use crate::server::event::io_thread::WAKER;
+    use crate::server::event::inbox::{InboxReceiver, WAKER, inbox};
     use crate::server::handler::Handler;
     use crate::store::StoredResponse;
 
@@ -176,7 +176,7 @@ mod testing {
     }
 
     impl ThreadContext {
-        pub(in super::super) fn in_test(poll: &Poll, options: ServerConfig) -> (Self, InboxReceiver) {
+        pub(in super::super) fn for_test(poll: &Poll, options: ServerConfig) -> (Self, InboxReceiver) {
             let (inbox, messages) = inbox(Waker::new(poll.registry(), WAKER).unwrap());
             let ledger = Ledger::new(u64::MAX);
             let scheduler = Arc::new(Scheduler::new(&PoolOptions::default(), &ledger, Box::new(|_| None)));

@@ -145,7 +145,7 @@ impl Sending {
         match self.framing {
             Framing::Length(length) if self.sent > length => return false,
             Framing::Chunked => {
-                outbound.push_own(format!("{:x}\r\n", piece.len()).into());
+                outbound.push_private(format!("{:x}\r\n", piece.len()).into());
                 outbound.push(piece);
                 outbound.push(Bytes::from_static(b"\r\n"));
             }

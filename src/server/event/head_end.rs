@@ -19,10 +19,10 @@ pub(super) enum Scan {
 ///
 /// Rejects a line that ends with a bare LF. RFC 9112 section 2.2 permits a recipient to accept that line end,
 /// but two recipients that differ in this see different messages.
-pub(super) fn head_end(bytes: &[u8], from: usize, most: usize) -> Scan {
+pub(super) fn head_end(bytes: &[u8], from: usize, max: usize) -> Scan {
     for at in memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at) {
         // The size limit comes first, so that the result does not depend on how the bytes are split.
-        if at >= most {
+        if at >= max {
             break;
         }
         if at == 0 || bytes[at - 1] != b'\r' {
@@ -33,10 +33,10 @@ pub(super) fn head_end(bytes: &[u8], from: usize, most: usize) -> Scan {
             return Scan::Complete(at + 1);
         }
     }
-    if bytes.len() < most {
+    if bytes.len() < max {
         return Scan::Incomplete(bytes.len());
     }
-    let rejection = if memchr::memchr(b'\n', bytes).is_none_or(|end| end >= most) {
+    let rejection = if memchr::memchr(b'\n', bytes).is_none_or(|end| end >= max) {
         Rejection { status: StatusCode::URI_TOO_LONG, reason: "the request line is too long" }
     } else {
         Rejection {
@@ -44,7 +44,7 @@ pub(super) fn head_end(bytes: &[u8], from: usize, most: usize) -> Scan {
             reason: "the header fields are too large",
         }
     };
-    Scan::Rejected(rejection, most)
+    Scan::Rejected(rejection, max)
 }
 
 /// Returns the number of bytes of empty lines before the request line, which a server ignores (RFC 9112

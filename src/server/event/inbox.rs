@@ -10,6 +10,9 @@ use mio::net::TcpStream;
 use super::admission::ConnectionPermit;
 use crate::message::body::Wake;
 
+/// The token of the event that wakes an I/O thread for its messages.
+pub(super) const WAKER: mio::Token = mio::Token(0);
+
 /// A message to an I/O thread.
 pub(super) enum Message {
     /// Serve this connection from now on.
@@ -44,6 +47,7 @@ pub(super) struct InboxReceiver {
     is_woken: Arc<AtomicBool>,
 }
 
+/// Creates an inbox, whose messages wake the thread through `waker`.
 pub(super) fn inbox(waker: mio::Waker) -> (Inbox, InboxReceiver) {
     let (send, receive) = unbounded();
     let is_woken = Arc::new(AtomicBool::new(false));
@@ -52,6 +56,7 @@ pub(super) fn inbox(waker: mio::Waker) -> (Inbox, InboxReceiver) {
 }
 
 impl Inbox {
+    /// Sends a message and wakes the thread.
     pub(super) fn send(&self, message: Message) {
         // Sending fails only after the thread has ended.
         if self.messages.send(message).is_ok()

@@ -15,13 +15,12 @@ use super::admission::ConnectionPermit;
 use super::budget::MAX_BYTES;
 use super::connection::{Connection, Next};
 use super::context::ThreadContext;
-use super::inbox::{InboxReceiver, Message};
+use super::inbox::{InboxReceiver, Message, WAKER};
 use super::round_robin::RoundRobin;
 use super::transport::Transport;
 use crate::server::options::ServerConfig;
 use crate::server::server_handle::Lifetime;
 
-pub(super) const WAKER: Token = Token(0);
 const LISTENER: Token = Token(1);
 /// Tokens from here on belong to connections.
 const FIRST: usize = 2;
@@ -41,6 +40,7 @@ const MAX_CUT_OFFS: usize = 4;
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
+/// The state of an I/O thread.
 pub(super) struct IoThread {
     poll: Poll,
     messages: InboxReceiver,
@@ -107,7 +107,7 @@ impl IoThread {
         }
         self.context.now = Instant::now();
         self.context.turn_number += 1;
-        let mut state = 0;
+        let mut served = 0;
         // Accept new connections last: they may reuse the numbers of connections that end in this turn, and
         // events of the old ones must not be applied to them.
         let (mut has_messages, mut has_arrivals) = (false, false);
@@ -126,14 +126,14 @@ impl IoThread {
                     }
                     let is_read_closed = event.is_read_closed() || event.is_error();
                     connection.set_ready(event.is_readable(), is_read_closed, event.is_writable());
-                    state += usize::from(self.advance_or_queue(number));
+                    served += usize::from(self.advance_or_queue(number));
                 }
             }
         }
         if has_messages {
             self.read_messages();
         }
-        let mut bulk_bytes = MAX_BYTES + state * BULK_BYTES_PER_HIT;
+        let mut bulk_bytes = MAX_BYTES + served * BULK_BYTES_PER_HIT;
         for _ in 0..self.bulk.len() {
             if bulk_bytes == 0 {
                 break;
@@ -145,7 +145,7 @@ impl IoThread {
         if has_arrivals || retry_at.is_some_and(|at| at <= self.context.now) {
             self.accept();
         }
-        for _ in 0..=state / HITS_PER_HANDSHAKE {
+        for _ in 0..=served / HITS_PER_HANDSHAKE {
             let Some(number) = self.handshakes.pop() else { break };
             self.advance_queued(number);
         }
@@ -256,7 +256,7 @@ impl IoThread {
     fn advance_queued(&mut self, number: usize) -> usize {
         let Some(connection) = self.connections.get_mut(number) else { return 0 };
         connection.is_queued = false;
-        let left = connection.left(&self.context);
+        let left = connection.remaining_bytes(&self.context);
         self.advance(number);
         left.saturating_sub(self.context.budget.bytes())
     }
@@ -320,7 +320,7 @@ fn enqueue(to: &mut RoundRobin, number: usize, connection: &mut Connection) {
 fn catch_panic(context: &mut ThreadContext, act: impl FnOnce(&mut ThreadContext) -> Next) -> Next {
     panic::catch_unwind(AssertUnwindSafe(|| act(context))).unwrap_or_else(|_| {
         log::error!("a connection panicked and is closed");
-        context.restore();
+        context.restore_buffer();
         Next::Close
     })
 }

@@ -16,14 +16,14 @@ const SLICES: usize = 16;
 pub(super) struct Outbound {
     pieces: VecDeque<Piece>,
     length: usize,
-    own: usize,
+    private: usize,
 }
 
 #[derive(Debug)]
 struct Piece {
     bytes: Bytes,
     /// Whether only this connection holds the bytes.
-    is_own: bool,
+    is_private: bool,
 }
 
 /// The result of a flush.
@@ -49,25 +49,25 @@ impl Outbound {
 
     /// Returns the memory that only this connection uses, in bytes: its own pieces and the list of all
     /// pieces.
-    pub(super) fn own(&self) -> usize {
-        self.own + self.pieces.len() * size_of::<Piece>()
+    pub(super) fn private_bytes(&self) -> usize {
+        self.private + self.pieces.len() * size_of::<Piece>()
     }
 
     /// Queues bytes whose memory another owner accounts for.
     pub(super) fn push(&mut self, bytes: Bytes) {
-        self.push_piece(Piece { bytes, is_own: false });
+        self.push_piece(Piece { bytes, is_private: false });
     }
 
     /// Queues bytes whose memory this connection accounts for.
-    pub(super) fn push_own(&mut self, bytes: Bytes) {
-        self.push_piece(Piece { bytes, is_own: true });
+    pub(super) fn push_private(&mut self, bytes: Bytes) {
+        self.push_piece(Piece { bytes, is_private: true });
     }
 
     fn push_piece(&mut self, piece: Piece) {
         let length = piece.bytes.len();
         if length > 0 {
             self.length += length;
-            self.own += if piece.is_own { length } else { 0 };
+            self.private += if piece.is_private { length } else { 0 };
             self.pieces.push_back(piece);
         }
     }
@@ -120,7 +120,7 @@ impl Outbound {
         while let Some(first) = self.pieces.front_mut() {
             let taken = count.min(first.bytes.len());
             self.length -= taken;
-            self.own -= if first.is_own { taken } else { 0 };
+            self.private -= if first.is_private { taken } else { 0 };
             count -= taken;
             first.bytes.advance(taken);
             if !first.bytes.is_empty() {
@@ -145,12 +145,15 @@ mod tests {
         let mut transport = Transport::plain(mio::net::TcpStream::from_std(client));
         let _server = listener.accept().unwrap();
         let mut outbound = Outbound::default();
-        outbound.push_own(Bytes::from(vec![1; 1000]));
+        outbound.push_private(Bytes::from(vec![1; 1000]));
         outbound.push(Bytes::from(vec![2; 5000]));
         let mut budget = Budget::default();
         budget.charge(budget.bytes() - 4000);
         assert_eq!(outbound.flush(&mut transport, &mut budget).unwrap(), (4000, Flushed::Some));
-        assert_eq!((budget.bytes(), outbound.length(), outbound.own()), (0, 2000, size_of::<Piece>()));
+        assert_eq!(
+            (budget.bytes(), outbound.length(), outbound.private_bytes()),
+            (0, 2000, size_of::<Piece>())
+        );
         let mut budget = budget.for_turn(1);
         assert_eq!(outbound.flush(&mut transport, &mut budget).unwrap(), (2000, Flushed::All));
         assert!(outbound.is_empty() && outbound.length() == 0);

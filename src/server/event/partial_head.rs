@@ -24,10 +24,10 @@ pub(super) fn find_fault(head: &[u8], from: usize, limits: &HeadLimits) -> Optio
     }
     // The line that was incomplete in the previous call, or the first field line.
     let since = memrchr(b'\n', &head[..from]).unwrap_or(first) + 1;
-    let mut begin = since;
+    let mut line_start = since;
     for end in memchr_iter(b'\n', &head[since..]).map(|end| since + end) {
-        let line = &head[begin..=end];
-        begin = end + 1;
+        let line = &head[line_start..=end];
+        line_start = end + 1;
         if let Err(error) = httparse::parse_headers(line, &mut [httparse::EMPTY_HEADER]) {
             return Some(rejection_of(error, head));
         }

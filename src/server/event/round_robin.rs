@@ -22,21 +22,21 @@ impl RoundRobin {
 
     /// Adds a connection of the client.
     pub(super) fn push(&mut self, client: Client, connection: usize) {
-        let own = self.waiting.entry(client).or_default();
-        if own.is_empty() {
+        let connections = self.waiting.entry(client).or_default();
+        if connections.is_empty() {
             self.clients.push_back(client);
         }
-        own.push_back(connection);
+        connections.push_back(connection);
         self.count += 1;
     }
 
     /// Removes and returns the next connection.
     pub(super) fn pop(&mut self) -> Option<usize> {
         let client = self.clients.pop_front()?;
-        let own = self.waiting.get_mut(&client)?;
-        let connection = own.pop_front();
+        let connections = self.waiting.get_mut(&client)?;
+        let connection = connections.pop_front();
         self.count -= 1;
-        if own.is_empty() {
+        if connections.is_empty() {
             self.waiting.remove(&client);
         } else {
             self.clients.push_back(client);

@@ -13,8 +13,8 @@ use socket2::Socket;
 use super::acceptor::Acceptor;
 use super::admission::{Admission, max_connections};
 use super::context::ThreadContext;
-use super::inbox::{Inbox, Message, inbox};
-use super::io_thread::{IoThread, WAKER};
+use super::inbox::{Inbox, Message, WAKER, inbox};
+use super::io_thread::IoThread;
 use super::upload::UploadLimits;
 use crate::base::error::Result;
 use crate::base::ledger::Ledger;
@@ -27,7 +27,7 @@ use crate::server::options::ServerConfig;
 use crate::server::server_handle::{Lifetime, RunningServer, ServerHandle};
 
 /// Additional time for threads to end after the drain deadline, when their fetches are cancelled.
-const ENDING_TIME: Duration = Duration::from_secs(2);
+const END_GRACE: Duration = Duration::from_secs(2);
 
 /// The HTTP server: a fixed number of I/O threads over non-blocking sockets, and workers, which may block and
 /// are started on demand.
@@ -137,10 +137,10 @@ fn start_threads(
     options: &ServerConfig,
     responder: &Arc<dyn Responder>,
 ) -> io::Result<ServerHandle> {
-    let lifetime = Lifetime::new(options.drain_deadline, ENDING_TIME);
+    let lifetime = Lifetime::new(options.drain_deadline, END_GRACE);
     let ledger = responder.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
-    let allowing = Arc::clone(responder);
-    let cap = Box::new(move |origin: &CanonicalUrl| allowing.most_fetches(origin));
+    let limits_of = Arc::clone(responder);
+    let cap = Box::new(move |origin: &CanonicalUrl| limits_of.most_fetches(origin));
     let scheduler = Arc::new(Scheduler::new(&options.worker_options(), &ledger, cap));
     let stats = Arc::new(ServerStats::default());
     responder.runs_on(&scheduler, &stats);
@@ -163,10 +163,10 @@ fn start_threads(
     // If a later step fails, dropping the handle ends the threads that were started.
     let serving = ServerHandle::new(address, Arc::clone(&state) as Arc<dyn RunningServer>);
     let uploads = UploadLimits::new(scheduler.threads());
-    let allowed = most_open_files().map_or(usize::MAX, |files| max_connections(files, scheduler.threads()));
-    let (most, most_of_address) =
-        (options.max_connections_within(allowed), options.max_connections_per_address);
-    let admission = Admission::new(most, most_of_address, Arc::clone(&stats));
+    let permitted = most_open_files().map_or(usize::MAX, |files| max_connections(files, scheduler.threads()));
+    let (max, max_per_client) =
+        (options.max_connections_within(permitted), options.max_connections_per_address);
+    let admission = Admission::new(max, max_per_client, Arc::clone(&stats));
     for (number, (poll, inbox, messages)) in threads.into_iter().enumerate() {
         let acceptor =
             listener.take().map(|listener| Acceptor::new(listener, Arc::clone(&admission), inboxes.clone()));
@@ -182,7 +182,7 @@ fn start_threads(
         let thread = IoThread::new(poll, messages, acceptor, context, Arc::clone(&lifetime))?;
         let guard = lifetime.register_thread();
         let vital = ShutdownOnExit(Arc::clone(&state));
-        thread::Builder::new().name(format!("front-{number}")).spawn(move || {
+        thread::Builder::new().name(format!("server-io-{number}")).spawn(move || {
             thread.run();
             drop(vital);
             drop(guard);

@@ -8,21 +8,21 @@ use crate::server::options::ServerConfig;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TransferRate {
     since: Option<Instant>,
-    moved: u64,
+    bytes: u64,
 }
 
 impl TransferRate {
     /// Starts measuring, unless started already.
     pub(super) fn start(&mut self, now: Instant) {
         if self.since.is_none() {
-            *self = Self { since: Some(now), moved: 0 };
+            *self = Self { since: Some(now), bytes: 0 };
         }
     }
 
     /// Counts transferred bytes and continues measuring.
-    pub(super) fn add(&mut self, bytes: usize, now: Instant) {
+    pub(super) fn add(&mut self, count: usize, now: Instant) {
         self.start(now);
-        self.moved += bytes as u64;
+        self.bytes += count as u64;
     }
 
     /// Stops measuring.
@@ -30,17 +30,17 @@ impl TransferRate {
         self.since = None;
     }
 
-    /// Returns whether the client was too slow over the last window of `write_timeout`. Then starts the next
-    /// window.
-    pub(super) fn is_too_slow(&mut self, options: &ServerConfig, now: Instant) -> bool {
+    /// Ends the current window of `write_timeout`, if it is over, and starts the next one. Returns whether the
+    /// client was too slow in the window that ended.
+    pub(super) fn check_window(&mut self, options: &ServerConfig, now: Instant) -> bool {
         let window = options.write_timeout;
         let Some(since) = self.since.filter(|since| now.saturating_duration_since(*since) >= window) else {
             return false;
         };
         let millis = u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
-        let least = (options.min_transfer_rate.saturating_mul(millis) / 1000).max(1);
-        let is_too_slow = self.moved < least;
-        *self = Self { since: Some(now), moved: 0 };
+        let min_bytes = (options.min_transfer_rate.saturating_mul(millis) / 1000).max(1);
+        let is_too_slow = self.bytes < min_bytes;
+        *self = Self { since: Some(now), bytes: 0 };
         is_too_slow
     }
 }
@@ -57,15 +57,15 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut transfer_rate = TransferRate::default();
-        assert!(!transfer_rate.is_too_slow(&options, at(100)), "measuring has not started");
+        assert!(!transfer_rate.check_window(&options, at(100)), "measuring has not started");
         transfer_rate.start(at(0));
-        assert!(!transfer_rate.is_too_slow(&options, at(9)));
+        assert!(!transfer_rate.check_window(&options, at(9)));
         transfer_rate.add(1000, at(9));
-        assert!(!transfer_rate.is_too_slow(&options, at(10)));
+        assert!(!transfer_rate.check_window(&options, at(10)));
         transfer_rate.add(999, at(19));
-        assert!(transfer_rate.is_too_slow(&options, at(20)));
+        assert!(transfer_rate.check_window(&options, at(20)));
         transfer_rate.stop();
-        assert!(!transfer_rate.is_too_slow(&options, at(100)));
+        assert!(!transfer_rate.check_window(&options, at(100)));
     }
 
     #[test]
@@ -74,7 +74,7 @@ mod tests {
         let start = Instant::now();
         let mut transfer_rate = TransferRate::default();
         transfer_rate.add(1, start);
-        assert!(!transfer_rate.is_too_slow(&options, start + Duration::from_secs(10)));
-        assert!(transfer_rate.is_too_slow(&options, start + Duration::from_secs(20)));
+        assert!(!transfer_rate.check_window(&options, start + Duration::from_secs(10)));
+        assert!(transfer_rate.check_window(&options, start + Duration::from_secs(20)));
     }
 }

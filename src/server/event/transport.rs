@@ -164,9 +164,9 @@ impl Tls {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
             _ => {}
         }
-        let state = processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let io_state = processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         // The next read reports the client's `close_notify`.
-        let is_drained = is_short && !state.peer_has_closed();
+        let is_drained = is_short && !io_state.peer_has_closed();
         match self.session.reader().read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => match received {
                 0 => Ok(ReadResult { count: 0, is_drained: false }),
@@ -189,12 +189,12 @@ impl Tls {
         }
         if self.session.is_handshaking() {
             self.handshake_bytes += received;
-            let most = if self.state.requires_certificates() {
+            let max = if self.state.requires_certificates() {
                 MAX_HANDSHAKE_WITH_CERTIFICATES
             } else {
                 MAX_HANDSHAKE
             };
-            if self.handshake_bytes > most {
+            if self.handshake_bytes > max {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     "the client's TLS handshake is too long",

@@ -45,8 +45,8 @@ impl UploadLimits {
         Arc::new(Self { workers, counts: Mutex::default(), collecting: Mutex::default() })
     }
 
-    /// Returns a permit for an upload to this origin by this client; `None` as the client is a peer of the
-    /// pool.
+    /// Returns a permit for an upload to this origin of this client; a client of `None` is a peer
+    /// of the pool.
     pub(super) fn acquire(
         self: &Arc<Self>,
         origin: Option<CanonicalUrl>,
@@ -55,8 +55,9 @@ impl UploadLimits {
         let mut counts = self.counts.lock();
         let of_origin = origin.as_ref().and_then(|origin| counts.by_origin.get(origin));
         let of_client = client.and_then(|client| counts.by_client.get(&client));
-        let most = (self.workers / 8).max(1);
-        if counts.all >= (self.workers / 2).max(1) || of_origin.max(of_client).is_some_and(|own| *own >= most)
+        let max_share = (self.workers / 8).max(1);
+        if counts.all >= (self.workers / 2).max(1)
+            || of_origin.max(of_client).is_some_and(|count| *count >= max_share)
         {
             return None;
         }
@@ -81,15 +82,16 @@ const MAX_COLLECTING: usize = 256;
 pub(super) struct CollectPermit(Option<(Arc<UploadLimits>, Client)>);
 
 impl UploadLimits {
-    /// Returns a permit for collecting a request body of this client; `None` is a peer of the pool.
+    /// Returns a permit for collecting a request body of this client; a client of `None` is a
+    /// peer of the pool.
     pub(super) fn acquire_collecting(self: &Arc<Self>, client: Option<Client>) -> Option<CollectPermit> {
         let Some(client) = client else { return Some(CollectPermit(None)) };
         let mut collecting = self.collecting.lock();
-        let own = collecting.entry(client).or_default();
-        if *own >= MAX_COLLECTING {
+        let count = collecting.entry(client).or_default();
+        if *count >= MAX_COLLECTING {
             return None;
         }
-        *own += 1;
+        *count += 1;
         drop(collecting);
         Some(CollectPermit(Some((Arc::clone(self), client))))
     }
@@ -179,11 +181,8 @@ pub(super) fn upload(
         }),
         changed: Condvar::new(),
     });
-    let uploaded = UploadReader { shared: Arc::clone(&shared) };
-    (
-        UploadWriter { shared, ledger: Arc::clone(ledger), _permit: permit },
-        Body::from_reader(uploaded, length),
-    )
+    let reader = UploadReader { shared: Arc::clone(&shared) };
+    (UploadWriter { shared, ledger: Arc::clone(ledger), _permit: permit }, Body::from_reader(reader, length))
 }
 
 impl State {

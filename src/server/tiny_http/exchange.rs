@@ -25,7 +25,7 @@ const READ_AHEAD: usize = 1024;
 /// Size of the pieces in which a body is read and discarded.
 const PIECE: usize = 8 << 10;
 
-/// What a worker needs to process requests.
+/// The state that all workers share.
 pub(super) struct Exchange {
     pub(super) handler: Box<dyn Handler>,
     pub(super) rejecter: Rejecter,
@@ -71,7 +71,7 @@ impl Exchange {
             Err(BodyFailure::Incomplete) => {
                 let incomplete =
                     Rejection { status: StatusCode::BAD_REQUEST, reason: "the request body is incomplete" };
-                return write_refusal(request, incomplete);
+                return write_rejection(request, incomplete);
             }
         };
         let method = head.method().clone();
@@ -239,11 +239,11 @@ fn reject(request: Request, rejection: Rejection) {
     if is_body_pending(&request) {
         abandon(request, rejection.status);
     } else {
-        write_refusal(request, rejection);
+        write_rejection(request, rejection);
     }
 }
 
-fn write_refusal(request: Request, rejection: Rejection) {
+fn write_rejection(request: Request, rejection: Rejection) {
     let method = Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default();
     let recipient = recipient_of(&request, method, false);
     response::write(request.into_writer(), text(rejection.status, rejection.reason), &recipient);

@@ -33,9 +33,9 @@ struct Queue {
 impl Queues {
     /// Creates the queues, and the receiving ends for requests without and with a body.
     pub(super) fn new(queue_length: usize, max_body: u64) -> (Self, QueueReceivers, QueueReceivers) {
-        let (without_body, ends_without) = Queue::new(queue_length);
-        let (with_body, ends_with) = Queue::new(queue_length);
-        (Self { without_body, with_body, max_body }, ends_without, ends_with)
+        let (without_body, receivers_without) = Queue::new(queue_length);
+        let (with_body, receivers_with) = Queue::new(queue_length);
+        (Self { without_body, with_body, max_body }, receivers_without, receivers_with)
     }
 
     /// Puts a request into its queue.

@@ -13,9 +13,9 @@ use crate::server::server_handle::Lifetime;
 /// Interval between connections: the maximum wait of a single forgotten connection.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Periodically connects to `state` and disconnects, until the server stops.
-pub(super) fn connect_periodically(state: SocketAddr, lifetime: &Lifetime) {
-    let address = reachable(state);
+/// Periodically connects to `served` and disconnects, until the server stops.
+pub(super) fn connect_periodically(served: SocketAddr, lifetime: &Lifetime) {
+    let address = reachable(served);
     loop {
         lifetime.pause(INTERVAL);
         if lifetime.is_stopping() {
@@ -28,13 +28,13 @@ pub(super) fn connect_periodically(state: SocketAddr, lifetime: &Lifetime) {
 }
 
 /// Returns the address to connect to; an unspecified address becomes the loopback address.
-fn reachable(state: SocketAddr) -> SocketAddr {
-    let ip = match state.ip() {
+fn reachable(served: SocketAddr) -> SocketAddr {
+    let ip = match served.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    SocketAddr::new(ip, state.port())
+    SocketAddr::new(ip, served.port())
 }
 
 #[cfg(test)]
@@ -43,10 +43,10 @@ mod tests {
 
     #[test]
     fn an_unspecified_address_becomes_loopback() {
-        for (state, expected) in
+        for (served, expected) in
             [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("192.0.2.1:1", "192.0.2.1:1")]
         {
-            assert_eq!(reachable(state.parse().unwrap()), expected.parse().unwrap());
+            assert_eq!(reachable(served.parse().unwrap()), expected.parse().unwrap());
         }
     }
 }

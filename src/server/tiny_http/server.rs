@@ -25,9 +25,9 @@ use crate::server::server_handle::{Lifetime, RunningServer, ServerHandle};
 /// commonly keep an idle connection.
 const REJECTION_PERIOD: Duration = Duration::from_secs(60);
 /// Maximum number of times that tiny_http is restarted on the same socket after a failed `accept`.
-const RESTARTS: usize = 64;
+const MAX_RESTARTS: usize = 64;
 /// Pause before each restart, because the usual cause is a lack of file descriptors.
-const PAUSE: Duration = Duration::from_secs(1);
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// An HTTP server on the crate `tiny_http`: a fixed pool of workers with a bounded queue.
 ///
@@ -165,25 +165,25 @@ impl TinyHttpServer {
         let exchange = Arc::new(Exchange { handler: Box::new(handler), rejecter });
         let workers = options.worker_count();
         let body_workers = (workers / 4).max(2);
-        for (name, ends, workers) in
-            [("front", without_body, workers), ("front-body", with_body, body_workers)]
+        for (name, receivers, workers) in
+            [("http", without_body, workers), ("http-body", with_body, body_workers)]
         {
             for number in 0..workers {
                 let guard = state.lifetime.register_thread();
-                let work = ends.worker(&exchange);
+                let work = receivers.worker(&exchange);
                 spawn(format!("{name}-{number}"), move || {
                     work();
                     drop(guard);
                 })
                 .map_err(failed)?;
             }
-            spawn(format!("{name}-door"), ends.rejecter(&exchange.rejecter)).map_err(failed)?;
+            spawn(format!("{name}-reject"), receivers.rejecter(&exchange.rejecter)).map_err(failed)?;
         }
         let server = state.start_server().map_err(failed)?;
         let dispatcher = Arc::clone(&state);
-        spawn("front-dispatch".to_owned(), move || dispatcher.dispatch(&server, queues)).map_err(failed)?;
+        spawn("http-dispatch".to_owned(), move || dispatcher.dispatch(&server, queues)).map_err(failed)?;
         let lifetime = Arc::clone(&state.lifetime);
-        spawn("front-nudge".to_owned(), move || self_connect::connect_periodically(address, &lifetime))
+        spawn("http-connect".to_owned(), move || self_connect::connect_periodically(address, &lifetime))
             .map_err(failed)?;
         log::info!("serving on {address}");
         Ok(serving)
@@ -223,7 +223,7 @@ impl ServerState {
             match server.recv() {
                 Ok(request) => queues.route(request),
                 Err(_) if self.lifetime.is_stopping() => break,
-                Err(error) => self.accept_again(&error, &queues),
+                Err(error) => self.restart(&error, &queues),
             }
         }
         // tiny_http's queue is in order, so all requests received before the shutdown have been routed.
@@ -239,20 +239,20 @@ impl ServerState {
 
     /// Starts another instance of tiny_http, because tiny_http stops accepting at the first error. The
     /// previous instance is kept for its open connections.
-    fn accept_again(self: &Arc<Self>, error: &io::Error, queues: &Queues) {
+    fn restart(self: &Arc<Self>, error: &io::Error, queues: &Queues) {
         log::error!("accepting connections failed: {error}");
         let (state, queues) = (Arc::clone(self), queues.clone());
         let again = move || {
-            state.lifetime.pause(PAUSE);
+            state.lifetime.pause(RESTART_PAUSE);
             match state.start_server() {
                 Ok(server) => state.dispatch(&server, queues),
                 Err(_) if state.lifetime.is_stopping() => {}
                 Err(error) => state.give_up(&error),
             }
         };
-        if self.restarts.fetch_add(1, Ordering::Relaxed) >= RESTARTS {
+        if self.restarts.fetch_add(1, Ordering::Relaxed) >= MAX_RESTARTS {
             self.give_up(error);
-        } else if let Err(error) = spawn("front-dispatch".to_owned(), again) {
+        } else if let Err(error) = spawn("http-dispatch".to_owned(), again) {
             self.give_up(&error);
         }
     }

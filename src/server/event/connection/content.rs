@@ -21,7 +21,7 @@ const MAX_COLLECTED: usize = 64 << 10;
 
 impl Connection {
     /// Starts an exchange: dispatches the request, or receives its body first.
-    pub(super) fn begin(&mut self, head: RequestHead, context: &mut ThreadContext) {
+    pub(super) fn start_exchange(&mut self, head: RequestHead, context: &mut ThreadContext) {
         let RequestHead { request, body, persistent } = head;
         let summary = RequestSummary {
             method: request.method().clone(),
@@ -29,7 +29,7 @@ impl Connection {
             // After a successful CONNECT the client sends bytes that are not HTTP (RFC 9110 section 9.3.6).
             persistent: persistent && !context.is_stopping && *request.method() != Method::CONNECT,
         };
-        let expects = match expectation(&request) {
+        let expects = match expects_continue(&request) {
             Ok(expects) => expects && body != RequestBody::None,
             Err(rejection) => return self.reject(rejection, context),
         };
@@ -85,12 +85,13 @@ impl Connection {
     }
 
     /// Sends 100 (Continue) if the client waits for it (RFC 9110 section 15.2.1).
-    fn send_continue(&mut self, is_waited_for: bool) {
-        if is_waited_for {
+    fn send_continue(&mut self, is_expected: bool) {
+        if is_expected {
             self.outbound.push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
         }
     }
 
+    /// Processes a part of the request body. Returns the number of bytes consumed.
     pub(super) fn consume_body(&mut self, bytes: &[u8], context: &mut ThreadContext) -> usize {
         let Some(exchange) = &mut self.exchange else { return 0 };
         let Some(receiving) = &mut exchange.receiving else { return 0 };
@@ -174,7 +175,7 @@ impl Connection {
 }
 
 /// Returns whether the client waits for 100 (Continue) before it sends the body (RFC 9110 section 10.1.1).
-fn expectation(request: &Request<()>) -> Result<bool, Rejection> {
+fn expects_continue(request: &Request<()>) -> Result<bool, Rejection> {
     if request.version() != Version::HTTP_11 {
         return Ok(false);
     }

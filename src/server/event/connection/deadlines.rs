@@ -24,7 +24,7 @@ impl Connection {
                 Next::Wait
             };
         }
-        if self.writing.is_too_slow(options, now) {
+        if self.writing.check_window(options, now) {
             log::debug!("a client reads its response too slowly; its connection is aborted");
             self.transport.abort();
             return Next::Close;
@@ -48,7 +48,7 @@ impl Connection {
         };
         match &exchange.reply {
             Reply::NotDispatched | Reply::Waiting(_) | Reply::Sending(_)
-                if self.reading.is_too_slow(options, now) =>
+                if self.reading.check_window(options, now) =>
             {
                 self.fail_body(late, context);
                 Next::Again

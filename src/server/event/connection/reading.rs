@@ -25,9 +25,9 @@ const SLICES: usize = 16;
 impl Connection {
     /// Processes buffered input, or reads more from the socket.
     pub(super) fn receive(&mut self, context: &mut ThreadContext) -> Next {
-        if self.input.is_worth_a_look() {
+        if self.input.has_unscanned_bytes() {
             let mut input = std::mem::take(&mut self.input);
-            let consumed = self.consume(input.bytes(), input.looked_at(), context);
+            let consumed = self.consume(input.bytes(), input.scanned(), context);
             input.consume(consumed);
             self.input = input;
             return Next::Again;
@@ -37,10 +37,10 @@ impl Connection {
         }
         let mut buffer = std::mem::take(&mut context.input);
         // Bytes after a head may have to be buffered until its request is complete.
-        let most =
+        let max =
             if self.exchange.is_some() { buffer.len() } else { buffer.len().min(context.options.max_head) };
-        let next = match self.transport.read(&mut buffer[..most]) {
-            Ok(read) if read.count == 0 => self.ended(context),
+        let next = match self.transport.read(&mut buffer[..max]) {
+            Ok(read) if read.count == 0 => self.input_ended(context),
             Ok(read) => {
                 context.budget.charge(read.count);
                 // If the end of input arrived with these bytes, the system does not report it again.
@@ -61,7 +61,7 @@ impl Connection {
             }
             // Bytes arrived, but they have no content (TLS).
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Next::Again,
-            Err(error) => self.lost(&error),
+            Err(error) => self.connection_lost(&error),
         };
         context.input = buffer;
         next
@@ -84,7 +84,7 @@ impl Connection {
     }
 
     /// Handles the end of the client's input.
-    fn ended(&mut self, context: &mut ThreadContext) -> Next {
+    fn input_ended(&mut self, context: &mut ThreadContext) -> Next {
         if self.exchange.is_none() {
             return Next::Close;
         }
@@ -93,8 +93,8 @@ impl Connection {
         Next::Again
     }
 
-    /// Processes one head, or a part of a body. The first `looked_at` bytes were scanned before.
-    fn consume(&mut self, bytes: &[u8], looked_at: usize, context: &mut ThreadContext) -> Consumed {
+    /// Processes one head, or a part of a body. The first `scanned` bytes were scanned before.
+    fn consume(&mut self, bytes: &[u8], scanned: usize, context: &mut ThreadContext) -> Consumed {
         if self.exchange.is_some() {
             return Consumed::whole(self.consume_body(bytes, context));
         }
@@ -109,20 +109,20 @@ impl Connection {
             self.reject(request_head::bad("not an HTTP request"), context);
             return Consumed::whole(bytes.len());
         }
-        let from = if before > 0 { 0 } else { looked_at };
+        let from = if before > 0 { 0 } else { scanned };
         match head_end(rest, from, context.options.max_head) {
             Scan::Complete(length) => {
                 self.head_since = None;
                 self.consume_head(&rest[..length], context);
                 Consumed::whole(before + length)
             }
-            Scan::Incomplete(looked_at) => {
+            Scan::Incomplete(scanned) => {
                 if let Some(rejection) = partial_head::find_fault(rest, from, &context.limits) {
                     self.reject_head(rest, rejection, context);
                     return Consumed::whole(bytes.len());
                 }
                 self.head_since.get_or_insert(context.now);
-                Consumed { used: before, looked_at: Some(looked_at) }
+                Consumed { used: before, scanned: Some(scanned) }
             }
             Scan::Rejected(rejection, end) => {
                 match partial_head::find_fault(&rest[..end], from, &context.limits) {
@@ -136,12 +136,13 @@ impl Connection {
 
     /// Rejects a head; `head` is the part of it that is known.
     fn reject_head(&mut self, head: &[u8], rejection: Rejection, context: &mut ThreadContext) {
-        self.is_for_head = head.starts_with(b"HEAD ");
+        self.is_head_request = head.starts_with(b"HEAD ");
         self.reject(rejection, context);
     }
 
+    /// Parses a complete head. Sends a hit, starts an exchange, or rejects the request.
     fn consume_head(&mut self, head: &[u8], context: &mut ThreadContext) {
-        self.is_for_head = head.starts_with(b"HEAD ");
+        self.is_head_request = head.starts_with(b"HEAD ");
         let mut fields = [const { MaybeUninit::uninit() }; FIELDS_LIMIT];
         let mut parsed = httparse::Request::new(&mut []);
         match parsed.parse_with_uninit_headers(head, &mut fields) {
@@ -176,7 +177,7 @@ impl Connection {
         let checked =
             request_head::check(&context.limits, method.as_bytes(), target.as_bytes(), (1, minor), fields);
         match checked {
-            Ok(head) => self.begin(head, context),
+            Ok(head) => self.start_exchange(head, context),
             Err(rejection) => self.reject(rejection, context),
         }
     }
@@ -215,7 +216,7 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // The next read reports the error again.
                 Err(error) => {
-                    self.lost(&error);
+                    self.connection_lost(&error);
                     self.closing = Closing::Written;
                     return;
                 }
@@ -226,16 +227,16 @@ impl Connection {
             }
         }
         // Queue the bytes that the socket did not accept.
-        let mut left_of = |length: usize| {
+        let mut take_written = |length: usize| {
             let done = written.min(length);
             written -= done;
             done
         };
-        let done = left_of(status.len());
-        self.outbound.push_own(Bytes::copy_from_slice(&status[done..]));
-        self.outbound.push(stored.field_lines().slice(left_of(fields.len())..));
-        let done = left_of(lines.len());
-        self.outbound.push_own(Bytes::copy_from_slice(&lines.as_bytes()[done..]));
-        stored.body().iter().for_each(|piece| self.outbound.push(piece.slice(left_of(piece.len())..)));
+        let done = take_written(status.len());
+        self.outbound.push_private(Bytes::copy_from_slice(&status[done..]));
+        self.outbound.push(stored.field_lines().slice(take_written(fields.len())..));
+        let done = take_written(lines.len());
+        self.outbound.push_private(Bytes::copy_from_slice(&lines.as_bytes()[done..]));
+        stored.body().iter().for_each(|piece| self.outbound.push(piece.slice(take_written(piece.len())..)));
     }
 }

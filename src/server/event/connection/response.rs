@@ -61,8 +61,8 @@ impl Connection {
 
     /// Continues an exchange after a wake-up for it.
     pub(in crate::server::event) fn wake_up(&mut self, serial: u64, context: &mut ThreadContext) {
-        let is_meant = |exchange: &Exchange| exchange.serial == serial;
-        if self.exchange.as_deref().is_some_and(is_meant) {
+        let has_serial = |exchange: &Exchange| exchange.serial == serial;
+        if self.exchange.as_deref().is_some_and(has_serial) {
             self.poll_responder(context);
         }
     }
@@ -73,7 +73,7 @@ impl Connection {
         if !matches!(exchange.reply, Reply::Waiting(_)) {
             return;
         }
-        self.outbound.push_own(std::mem::take(&mut *exchange.interim.lock()).into());
+        self.outbound.push_private(std::mem::take(&mut *exchange.interim.lock()).into());
         if let Reply::Waiting(waiting) = std::mem::replace(&mut exchange.reply, Reply::NotDispatched) {
             let step = panic::catch_unwind(AssertUnwindSafe(waiting.again));
             self.apply_step(step.unwrap_or(Step::Lost), context);
@@ -103,7 +103,7 @@ impl Connection {
         exchange.summary.persistent &= exchange.receiving.is_none() && !context.is_stopping;
         let head = response_head::encode(parts, &exchange.summary, body.length(), SystemTime::now());
         exchange.summary.persistent &= head.framing != Framing::UntilClose;
-        self.outbound.push_own(head.bytes.into());
+        self.outbound.push_private(head.bytes.into());
         exchange.reply = match (head.framing, body.into_growing()) {
             (Framing::None, Ok((stream, _))) => {
                 context.release_body(stream, exchange.origin.take(), exchange.client);
@@ -161,7 +161,7 @@ impl Connection {
     pub(super) fn reject(&mut self, rejection: Rejection, context: &mut ThreadContext) {
         log::debug!("request rejected: {}", rejection.reason);
         context.stats.count_request_refusal(kind_of(rejection));
-        let method = if self.is_for_head { Method::HEAD } else { Method::GET };
+        let method = if self.is_head_request { Method::HEAD } else { Method::GET };
         let summary = RequestSummary { method, version: Version::HTTP_11, persistent: false };
         self.head_since = None;
         self.reading.stop();

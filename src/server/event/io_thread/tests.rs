@@ -15,7 +15,7 @@ use crate::server::event::admission::Admission;
 #[test]
 fn a_panic_ends_one_connection_and_the_buffer_is_replaced() {
     let poll = Poll::new().unwrap();
-    let (mut context, _messages) = ThreadContext::in_test(&poll, ServerConfig::new());
+    let (mut context, _messages) = ThreadContext::for_test(&poll, ServerConfig::new());
     let next = catch_panic(&mut context, |context| {
         context.input = Box::default();
         panic!("test panic of a body")
@@ -27,7 +27,7 @@ fn a_panic_ends_one_connection_and_the_buffer_is_replaced() {
 /// Starts a thread with `count` connected clients.
 fn thread_with_clients(options: ServerConfig, count: usize) -> (IoThread, Vec<Client>) {
     let poll = Poll::new().unwrap();
-    let (context, messages) = ThreadContext::in_test(&poll, options);
+    let (context, messages) = ThreadContext::for_test(&poll, options);
     let lifetime = Lifetime::new(Duration::ZERO, Duration::ZERO);
     let mut thread = IoThread::new(poll, messages, None, context, lifetime).unwrap();
     let admission = Admission::new(count, count, Arc::new(ServerStats::default()));
