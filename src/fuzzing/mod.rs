@@ -41,7 +41,7 @@ impl Drop for Replay {
     }
 }
 
-fn fuzz(what: &str, corpus: &Corpus, execute: impl Fn(&[u8], &mut Random)) {
+fn fuzz(target: &str, corpus: &Corpus, execute: impl Fn(&[u8], &mut Random)) {
     let seconds = number("FORWARDCACHE_FUZZ_SECONDS").map(Duration::from_secs);
     let moment = u64::from(UNIX_EPOCH.elapsed().unwrap().subsec_nanos()) << 32;
     let first = number("FORWARDCACHE_SEED").unwrap_or(if seconds.is_some() { moment } else { 1 });
@@ -55,7 +55,7 @@ fn fuzz(what: &str, corpus: &Corpus, execute: impl Fn(&[u8], &mut Random)) {
         execute(&head, &mut random);
         executions += 1;
     }
-    println!("{what}: {executions} executions from FORWARDCACHE_SEED={first}");
+    println!("{target}: {executions} executions from FORWARDCACHE_SEED={first}");
 }
 
 #[test]

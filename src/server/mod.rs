@@ -1,7 +1,7 @@
 //! The HTTP server: reads requests from sockets, passes them to a [`Handler`], and writes the responses.
 //!
-//! The entry is [`Server::bind`]: it starts the threads and returns a [`ServerHandle`]. The hall knows requests, responses
-//! and threads; a [`Handler`] decides about caches and pools.
+//! The entry is [`Server::bind`]: it starts the threads and returns a [`ServerHandle`]. The server processes
+//! requests and responses only; its [`Handler`] decides about caches and pools.
 //!
 //! In reading order:
 //!

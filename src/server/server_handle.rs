@@ -220,7 +220,7 @@ impl Lifetime {
     }
 }
 
-/// Guard that a thread holds until it ends.
+/// A guard that a thread holds until it ends.
 pub(super) struct ThreadGuard {
     lifetime: Arc<Lifetime>,
 }
