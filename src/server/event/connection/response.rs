@@ -142,7 +142,7 @@ impl Connection {
                 return Next::Again;
             }
             Ok(Grown::End) => {
-                log::warn!("a response body is shorter than its Content-Length; the connection is aborted")
+                log::warn!("a response body is shorter than its Content-Length; the connection is aborted");
             }
             Ok(Grown::Pending) => {
                 // Usually a worker already reads the body.
