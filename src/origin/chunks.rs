@@ -1,102 +1,104 @@
-//! The chunked coding on its way in, spelled as ureq reads it (RFC 9112 section 7.1).
+//! Normalises the chunked coding of a response for ureq (RFC 9112 section 7.1).
 //!
-//! ureq refuses chunk extensions of more than some bytes, which a recipient has to ignore, and takes signs in sizes. This
-//! module parses the sizes and writes them again without extensions; it drops trailers.
+//! ureq rejects long chunk extensions, which a recipient must ignore, and accepts signs in chunk sizes. This
+//! module parses each size strictly and writes it again without extensions. It drops trailers.
 
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// How long the line of a size with its extensions, or of a trailer, may be, in bytes.
-const LONGEST_LINE: usize = 8 << 10;
+/// The longest chunk-size line (with extensions) or trailer line, in bytes.
+const MAX_LINE_BYTES: usize = 8 << 10;
 
-/// How long all trailers together may be, in bytes.
-const LONGEST_TRAILERS: usize = 64 << 10;
+/// The largest size of all trailers together, in bytes.
+const MAX_TRAILER_BYTES: usize = 64 << 10;
 
-/// Where in the coding the next byte stands.
+/// The parser's position in the coding.
 #[derive(Debug)]
-enum Place {
-    /// In a line that begins a chunk.
+enum State {
+    /// In the line with a chunk size.
     Size,
-    /// In data, of which so many bytes are to come.
+    /// In chunk data; the value is the number of bytes still to read.
     Data(u64),
-    /// In the empty line behind the data of a chunk.
+    /// In the empty line after the data of a chunk.
     DataEnd,
-    /// Behind the last chunk, in trailers.
+    /// In the trailers after the last chunk; the value is their size so far in bytes.
     Trailers(usize),
     End,
 }
 
-/// Reads the coding piece by piece.
+/// An incremental parser of the chunked coding.
 #[derive(Debug)]
-pub(super) struct Chunks {
-    place: Place,
+pub(super) struct ChunkParser {
+    state: State,
     line: Vec<u8>,
 }
 
-impl Chunks {
+impl ChunkParser {
     pub(super) const fn new() -> Self {
-        Self { place: Place::Size, line: Vec::new() }
+        Self { state: State::Size, line: Vec::new() }
     }
 
-    /// Whether the end of the coding was read.
-    pub(super) const fn have_ended(&self) -> bool {
-        matches!(self.place, Place::End)
+    /// Whether the parser has read the end of the body.
+    pub(super) const fn has_ended(&self) -> bool {
+        matches!(self.state, State::End)
     }
 
-    /// Appends to `out` what ureq is to read of the input; returns how much of the input belongs to the coding.
+    /// Parses `input`, appends the normalised coding to `out`, and returns the number of input bytes that
+    /// belong to the body.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadResponse`] when it is not chunked, or a line is too long.
+    /// [`ErrorKind::BadResponse`] if the input is not valid chunked coding or a line is too long.
     pub(super) fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize> {
         let mut rest = input;
-        while !rest.is_empty() && !self.have_ended() {
-            if let Place::Data(left) = &mut self.place {
+        while !rest.is_empty() && !self.has_ended() {
+            if let State::Data(left) = &mut self.state {
                 let count = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
                 out.extend_from_slice(&rest[..count]);
                 rest = &rest[count..];
                 *left -= count as u64;
                 if *left == 0 {
-                    self.place = Place::DataEnd;
+                    self.state = State::DataEnd;
                 }
                 continue;
             }
             if !self.take_line(&mut rest)? {
                 break;
             }
-            self.place = match self.place {
-                Place::DataEnd if self.line.is_empty() => {
+            self.state = match self.state {
+                State::DataEnd if self.line.is_empty() => {
                     out.extend_from_slice(b"\r\n");
-                    Place::Size
+                    State::Size
                 }
-                Place::Size => match size(&self.line)? {
-                    0 => Place::Trailers(0),
+                State::Size => match size(&self.line)? {
+                    0 => State::Trailers(0),
                     size => {
                         out.extend_from_slice(format!("{size:x}\r\n").as_bytes());
-                        Place::Data(size)
+                        State::Data(size)
                     }
                 },
-                Place::Trailers(_) if self.line.is_empty() => {
+                State::Trailers(_) if self.line.is_empty() => {
                     out.extend_from_slice(b"0\r\n\r\n");
-                    Place::End
+                    State::End
                 }
-                Place::Trailers(length) if length + self.line.len() <= LONGEST_TRAILERS => {
-                    Place::Trailers(length + self.line.len())
+                State::Trailers(length) if length + self.line.len() <= MAX_TRAILER_BYTES => {
+                    State::Trailers(length + self.line.len())
                 }
-                _ => return Err(bad()),
+                _ => return Err(invalid()),
             };
             self.line.clear();
         }
         Ok(input.len() - rest.len())
     }
 
-    /// Moves input to the line up to its end; whether the end was there. The line is without it then.
+    /// Moves input to `self.line` up to the end of the line. Returns whether the line is complete; a complete
+    /// line has no line ending.
     fn take_line(&mut self, input: &mut &[u8]) -> Result<bool> {
         let end = input.iter().position(|byte| *byte == b'\n');
         let (taken, rest) = input.split_at(end.map_or(input.len(), |at| at + 1));
         self.line.extend_from_slice(taken);
         *input = rest;
-        if self.line.len() > LONGEST_LINE || (end.is_some() && !self.line.ends_with(b"\r\n")) {
-            return Err(bad());
+        if self.line.len() > MAX_LINE_BYTES || (end.is_some() && !self.line.ends_with(b"\r\n")) {
+            return Err(invalid());
         }
         if end.is_some() {
             self.line.truncate(self.line.len() - 2);
@@ -105,18 +107,18 @@ impl Chunks {
     }
 }
 
-/// The size that a line announces. Extensions are ignored.
+/// Parses the chunk size of a line and ignores extensions.
 fn size(line: &[u8]) -> Result<u64> {
     let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    // `from_str_radix` accepts a sign, and reports overflow.
+    // `from_str_radix` accepts a sign, so check the digits first. It reports overflow.
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
     let size = is_number.then(|| u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-    // Data has an empty line behind it.
-    size.flatten().filter(|size| usize::try_from(*size).is_ok()).ok_or_else(bad)
+    // Buffers are indexed by `usize`.
+    size.flatten().filter(|size| usize::try_from(*size).is_ok()).ok_or_else(invalid)
 }
 
-fn bad() -> Error {
-    Error::new(ErrorKind::BadResponse, "the body is not framed as announced: it is not in chunks")
+fn invalid() -> Error {
+    Error::new(ErrorKind::BadResponse, "the body of the response is not valid chunked coding")
 }
 
 #[cfg(test)]
@@ -124,15 +126,15 @@ mod tests {
     use super::*;
 
     fn read(coded: &[u8], step: usize) -> Result<(String, usize, bool)> {
-        let (mut chunks, mut out, mut taken) = (Chunks::new(), Vec::new(), 0);
+        let (mut chunks, mut out, mut taken) = (ChunkParser::new(), Vec::new(), 0);
         for piece in coded.chunks(step) {
             taken += chunks.push(piece, &mut out)?;
         }
-        Ok((String::from_utf8(out).unwrap(), taken, chunks.have_ended()))
+        Ok((String::from_utf8(out).unwrap(), taken, chunks.has_ended()))
     }
 
     #[test]
-    fn extensions_and_trailers_are_left_out_wherever_the_bytes_are_cut() {
+    fn extensions_and_trailers_are_dropped_at_every_split_of_the_input() {
         let extension = format!(";name=\"{}\"", "x".repeat(1000));
         let coded = format!("003 {extension}\r\nabc\r\nA\r\n0123456789\r\n000;a\r\nX-Sum: 1\r\n\r\nHTTP/1.1");
         for step in 1..coded.len() {
@@ -143,13 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_chunked_is_refused() {
+    fn invalid_chunked_coding_is_rejected() {
         for coded in
             ["x\r\n", "\r\n", "+1\r\na", "-1\r\n", "1\na", "1\r\nab\r\n", "fffffffffffffffff\r\n", "0\r\n\n"]
         {
             assert_eq!(read(coded.as_bytes(), 100).unwrap_err().kind(), ErrorKind::BadResponse, "{coded:?}");
         }
-        assert!(read(&[b'1'; LONGEST_LINE + 1], 100).is_err());
+        assert!(read(&[b'1'; MAX_LINE_BYTES + 1], 100).is_err());
         let trailers = format!("0\r\n{}", "a: b\r\n".repeat(20_000));
         assert!(read(trailers.as_bytes(), 100).is_err());
     }

@@ -1,4 +1,4 @@
-//! Which connections are kept, by origin: origins that differ seldom share a lock.
+//! Pools of idle connections, sharded by origin so that requests to different origins rarely share a lock.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
@@ -13,35 +13,35 @@ use super::socket::SocketConnector;
 use crate::base::names::Names;
 use crate::origin::access::{Asked, OriginRules};
 
-/// How many pools there are at most. ureq walks the idle connections of a pool under its lock.
-const MOST_SHARDS: usize = 16;
+/// The largest number of pools. ureq scans the idle connections of a pool under its lock.
+const MAX_SHARDS: usize = 16;
 
-/// How many idle connections are kept.
+/// The limits on idle connections.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Idle {
-    pub(super) of_all: usize,
-    pub(super) of_each: usize,
+pub(super) struct IdleLimits {
+    pub(super) total: usize,
+    pub(super) per_origin: usize,
 }
 
-impl Default for Idle {
+impl Default for IdleLimits {
     fn default() -> Self {
-        Self { of_all: 2048, of_each: 256 }
+        Self { total: 2048, per_origin: 256 }
     }
 }
 
-impl Idle {
-    /// How many pools these are spread over, each with room for all of one origin.
+impl IdleLimits {
+    /// The number of pools. Each pool has room for all idle connections of one origin.
     fn shards(self) -> usize {
-        (self.of_all / self.of_each.max(1)).clamp(1, MOST_SHARDS)
+        (self.total / self.per_origin.max(1)).clamp(1, MAX_SHARDS)
     }
 
-    /// Of all origins of one pool.
-    pub(super) fn of_shard(self) -> usize {
-        self.of_all / self.shards()
+    /// The limit for all origins of one pool.
+    pub(super) fn per_shard(self) -> usize {
+        self.total / self.shards()
     }
 }
 
-/// The rules and the configuration, and the connections that were made by them.
+/// The rules and the ureq configuration in force, with the connections made under them.
 pub(super) struct Connections {
     pub(super) rules: OriginRules,
     pub(super) config: Config,
@@ -50,13 +50,13 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(config: Config, idle: Idle, names: &Arc<Names>, rules: OriginRules) -> Self {
+    pub(super) fn new(config: Config, idle: IdleLimits, names: &Arc<Names>, rules: OriginRules) -> Self {
         let shards = (0..idle.shards()).map(|_| OnceLock::new()).collect();
         Self { rules, config, names: Arc::clone(names), shards }
     }
 
-    /// The agent that keeps the connections to this origin.
-    pub(super) fn to(&self, origin: Option<&Asked<'_>>) -> &Agent {
+    /// Returns the agent that keeps the connections to this origin.
+    pub(super) fn agent_for(&self, origin: Option<&Asked<'_>>) -> &Agent {
         let mut hasher = DefaultHasher::new();
         origin.map(|origin| (origin.host().to_ascii_lowercase(), origin.port())).hash(&mut hasher);
         #[allow(clippy::cast_possible_truncation, reason = "some bits of a hash")]
@@ -74,16 +74,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_of_all_holds_over_all_pools() {
-        for (of_all, of_each, expected) in [
+    fn total_idle_limit_is_divided_among_the_pools() {
+        for (total, per_origin, expected) in [
             (4096, 256, (16, 256)),
             (1600, 64, (16, 100)),
             (64, 64, (1, 64)),
             (10, 256, (1, 10)),
             (0, 0, (1, 0)),
         ] {
-            let idle = Idle { of_all, of_each };
-            assert_eq!((idle.shards(), idle.of_shard()), expected, "{of_all} {of_each}");
+            let idle = IdleLimits { total, per_origin };
+            assert_eq!((idle.shards(), idle.per_shard()), expected, "{total} {per_origin}");
         }
     }
 }

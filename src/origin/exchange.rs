@@ -1,8 +1,9 @@
-//! One exchange with an origin: its time limits, its cancellation, and the socket that it uses at the moment.
+//! An exchange: one request to an origin and its response, with time limits, cancellation and the current
+//! socket.
 //!
-//! ureq asks its resolver, connector and transport on the thread that runs the request, so the exchange of that thread
-//! is theirs ([`Exchange::enter`]). A transport keeps the exchange until its connection is returned: the body may be
-//! read elsewhere.
+//! ureq calls its resolver, connector and transport on the thread that runs the request. They find the
+//! exchange in a thread-local variable, which [`Exchange::enter`] sets. A transport keeps a reference to the
+//! exchange until its connection is returned to the pool, because another thread may read the body.
 
 use std::cell::RefCell;
 use std::net::{Shutdown, TcpStream};
@@ -21,42 +22,43 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Exchange>>> = const { RefCell::new(None) };
 }
 
-/// A request, its one retry, and the response with its body.
+/// The state of one request (with its single retry) and its response (with its body).
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) terms: Terms,
     state: Mutex<State>,
 }
 
-/// What is fixed before an exchange begins.
+/// The settings of an exchange, fixed before it starts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Terms {
-    /// Name, connection, handshake, head and retry end here.
-    pub(super) head_by: Option<Instant>,
-    /// Where content is sent: the head may take this long after the last of it.
-    pub(super) head_after_content: Option<Duration>,
-    /// The head may take this long from its first byte on.
-    pub(super) whole_head: Option<Duration>,
-    /// The connection may take this long.
-    pub(super) connect: Option<Duration>,
-    /// Everything ends here, the body included.
-    pub(super) whole_by: Option<Instant>,
-    /// Whether the request's method is `HEAD`: its response has no body.
+    /// The deadline for name lookup, connection, TLS handshake, response head and retry together.
+    pub(super) head_deadline: Option<Instant>,
+    /// For a request with content: the longest time from the last content byte sent to the end of the
+    /// response head.
+    pub(super) head_timeout_after_content: Option<Duration>,
+    /// The longest time from the first byte of the response head to its end.
+    pub(super) head_read_timeout: Option<Duration>,
+    /// The longest time to connect.
+    pub(super) connect_timeout: Option<Duration>,
+    /// The deadline for the whole exchange, including the body.
+    pub(super) whole_deadline: Option<Instant>,
+    /// Whether the method is `HEAD`, whose response has no body.
     pub(super) is_head: bool,
     pub(super) head_limits: HeadLimits,
     pub(super) cancellation: Option<Cancellation>,
-    /// Who receives interim responses.
+    /// The callback for interim responses.
     pub(super) on_interim: Option<OnInterim>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The socket of this exchange, while a connection is its own.
+    /// The socket in use, while its connection belongs to this exchange.
     socket: Option<Arc<TcpStream>>,
-    /// When the last content was sent.
-    sent: Option<Instant>,
+    /// The time when request content was last sent.
+    last_sent: Option<Instant>,
     head: Option<Head>,
-    /// When the first bytes of the head came.
+    /// The time when the first bytes of the head arrived.
     head_began: Option<Instant>,
     phase: Phase,
 }
@@ -66,7 +68,7 @@ enum Phase {
     #[default]
     Head,
     Body {
-        silence: Option<Duration>,
+        max_silence: Option<Duration>,
     },
 }
 
@@ -75,39 +77,41 @@ impl Exchange {
         Arc::new(Self { terms, state: Mutex::default() })
     }
 
-    /// The exchange that this thread runs.
+    /// Returns the exchange that runs on this thread.
     pub(super) fn current() -> Option<Arc<Self>> {
         CURRENT.with_borrow(Clone::clone)
     }
 
-    /// Makes it the exchange of this thread, until the guard is dropped. A nested request has its own.
-    pub(super) fn enter(self: &Arc<Self>) -> Entered {
-        Entered { before: CURRENT.replace(Some(Arc::clone(self))) }
+    /// Makes this the current exchange of the thread until the guard is dropped. A nested request has its own
+    /// exchange.
+    pub(super) fn enter(self: &Arc<Self>) -> CurrentGuard {
+        CurrentGuard { previous: CURRENT.replace(Some(Arc::clone(self))) }
     }
 
-    /// Has its socket shut when it is cancelled, for as long as the guard lives.
-    pub(super) fn watched(self: Arc<Self>) -> Running {
+    /// Shuts down the socket when the request is cancelled, as long as the guard lives.
+    pub(super) fn cancellable(self: Arc<Self>) -> CancellableExchange {
         let hook = self.terms.cancellation.as_ref().map(|cancellation| {
             let exchange = Arc::clone(&self);
-            cancellation.on_cancel(move || exchange.shut())
+            cancellation.on_cancel(move || exchange.shut_down())
         });
-        Running { exchange: self, _hook: hook }
+        CancellableExchange { exchange: self, _hook: hook }
     }
 
-    fn shut(&self) {
-        // Under the lock: the connection cannot be returned meanwhile. Shutting never waits.
+    fn shut_down(&self) {
+        // Under the lock, the connection cannot be returned to the pool. `shutdown` does not
+        // block.
         if let Some(socket) = &self.state.lock().socket {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 
-    /// This socket is its own from now on.
-    pub(super) fn take(&self, socket: &Arc<TcpStream>) {
+    /// Records the socket that this exchange uses from now on.
+    pub(super) fn attach_socket(&self, socket: &Arc<TcpStream>) {
         self.state.lock().socket = Some(Arc::clone(socket));
     }
 
-    /// This socket is no longer its own.
-    pub(super) fn give_back(&self, socket: &Arc<TcpStream>) {
+    /// Forgets this socket, so that a later cancellation does not shut it down.
+    pub(super) fn detach_socket(&self, socket: &Arc<TcpStream>) {
         let mut state = self.state.lock();
         if state.socket.as_ref().is_some_and(|own| Arc::ptr_eq(own, socket)) {
             state.socket = None;
@@ -120,48 +124,50 @@ impl Exchange {
 
     /// # Errors
     ///
-    /// When it was cancelled.
-    pub(super) fn check(&self) -> Result<(), ureq::Error> {
-        if self.is_cancelled() { Err(ureq::Error::Other(Box::new(cancelled()))) } else { Ok(()) }
+    /// [`ErrorKind::Cancelled`] if the request was cancelled.
+    pub(super) fn check_cancelled(&self) -> Result<(), ureq::Error> {
+        if self.is_cancelled() { Err(ureq::Error::Other(Box::new(cancelled_error()))) } else { Ok(()) }
     }
 
-    /// Until when the socket may be waited for; `None` where nothing limits it.
-    pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {
+    /// Returns the deadline for the next wait on the socket; `None` without a limit.
+    pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let state = self.state.lock();
         let limit = match state.phase {
             Phase::Head => {
-                let after_content = self.terms.head_after_content;
-                let renewed = after_content.and_then(|limit| state.sent.unwrap_or(now).checked_add(limit));
-                let whole = self.terms.whole_head.zip(state.head_began);
+                let after_content = self.terms.head_timeout_after_content;
+                let renewed =
+                    after_content.and_then(|limit| state.last_sent.unwrap_or(now).checked_add(limit));
+                let whole = self.terms.head_read_timeout.zip(state.head_began);
                 let whole = whole.and_then(|(limit, began)| began.checked_add(limit));
-                self.terms.head_by.into_iter().chain(renewed).chain(whole).min()
+                self.terms.head_deadline.into_iter().chain(renewed).chain(whole).min()
             }
-            Phase::Body { silence } => silence.and_then(|silence| now.checked_add(silence)),
+            Phase::Body { max_silence } => max_silence.and_then(|max_silence| now.checked_add(max_silence)),
         };
-        limit.into_iter().chain(self.terms.whole_by).min()
+        limit.into_iter().chain(self.terms.whole_deadline).min()
     }
 
-    /// Whether the body may no longer be read.
-    pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.terms.whole_by.is_some_and(|whole_by| now >= whole_by)
+    /// Whether the deadline for the whole exchange has passed.
+    pub(super) fn is_past_whole_deadline(&self, now: Instant) -> bool {
+        self.terms.whole_deadline.is_some_and(|whole_deadline| now >= whole_deadline)
     }
 
-    /// Some of the request was taken by the socket.
-    pub(super) fn sent(&self, now: Instant) {
-        if self.terms.head_after_content.is_some() {
-            self.state.lock().sent = Some(now);
+    /// Records that the socket accepted some bytes of the request.
+    pub(super) fn note_sent(&self, now: Instant) {
+        if self.terms.head_timeout_after_content.is_some() {
+            self.state.lock().last_sent = Some(now);
         }
     }
 
-    /// Since when a part of a head is here, if one is. The head of an interim response is none of the final one's.
-    pub(super) fn head_began(&self, since: Option<Instant>) {
+    /// Records when an incomplete head began to arrive; `None` clears the time. An interim response does not
+    /// start the clock for the final response.
+    pub(super) fn note_head_began(&self, since: Option<Instant>) {
         let began = &mut self.state.lock().head_began;
         *began = since.map(|since| began.unwrap_or(since));
     }
 
-    /// Hands on an interim response. Whoever asked has been told to send its content (100) by others, or does not wait for
-    /// that.
-    pub(super) fn tell(&self, interim: &Interim) {
+    /// Passes an interim response to the caller. 100 (Continue) is not passed on: the server answers `Expect`
+    /// for its own clients.
+    pub(super) fn pass_on_interim(&self, interim: &Interim) {
         if let Some(on_interim) = &self.terms.on_interim
             && interim.status != StatusCode::CONTINUE
         {
@@ -169,16 +175,16 @@ impl Exchange {
         }
     }
 
-    /// Whether its head takes too long from its first byte on.
+    /// Whether the head takes too long from its first byte on.
     pub(super) fn is_head_too_slow(&self, now: Instant) -> bool {
         let state = self.state.lock();
-        let times = self.terms.whole_head.zip(state.head_began);
+        let timeouts = self.terms.head_read_timeout.zip(state.head_began);
         state.head.is_none()
-            && times.is_some_and(|(limit, began)| now.saturating_duration_since(began) >= limit)
+            && timeouts.is_some_and(|(limit, began)| now.saturating_duration_since(began) >= limit)
     }
 
-    /// The head that the transport has read.
-    pub(super) fn put_head(&self, head: Head) {
+    /// Stores the head that the transport has read.
+    pub(super) fn set_head(&self, head: Head) {
         self.state.lock().head = Some(head);
     }
 
@@ -186,116 +192,34 @@ impl Exchange {
         self.state.lock().head.take()
     }
 
-    /// From now on the body is read, which may stop for so long.
-    pub(super) fn begin_body(&self, silence: Option<Duration>) {
-        self.state.lock().phase = Phase::Body { silence };
+    /// Starts the body phase. `max_silence` limits the time without any byte from the origin.
+    pub(super) fn begin_body(&self, max_silence: Option<Duration>) {
+        self.state.lock().phase = Phase::Body { max_silence };
     }
 }
 
-/// What a cancelled exchange fails with.
-pub(super) fn cancelled() -> Error {
-    Error::new(ErrorKind::Cancelled, "the fetch was cancelled")
+/// The error of a cancelled exchange.
+pub(super) fn cancelled_error() -> Error {
+    Error::new(ErrorKind::Cancelled, "the request was cancelled")
 }
 
-/// An exchange that is cut off when its request is cancelled.
+/// An exchange whose socket is shut down when its request is cancelled.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct CancellableExchange {
     pub(super) exchange: Arc<Exchange>,
     _hook: Option<CancelHook>,
 }
 
-/// Puts back the exchange that the thread ran before.
-pub(super) struct Entered {
-    before: Option<Arc<Exchange>>,
+/// Restores the previous exchange of the thread when dropped.
+pub(super) struct CurrentGuard {
+    previous: Option<Arc<Exchange>>,
 }
 
-impl Drop for Entered {
+impl Drop for CurrentGuard {
     fn drop(&mut self) {
-        drop(CURRENT.replace(self.before.take()));
+        drop(CURRENT.replace(self.previous.take()));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-
-    fn exchange(terms: Terms) -> Arc<Exchange> {
-        Exchange::new(terms)
-    }
-
-    #[test]
-    fn an_attempt_has_one_deadline_and_a_body_a_limit_of_silence() {
-        let now = Instant::now();
-        let at = |seconds| Some(now + Duration::from_secs(seconds));
-        let terms = Terms { head_by: at(60), whole_by: at(100), ..Terms::default() };
-        let running = exchange(terms.clone());
-        assert_eq!(running.wait_until(now + Duration::from_secs(59)), at(60));
-        running.begin_body(Some(Duration::from_secs(30)));
-        assert_eq!(running.wait_until(now + Duration::from_secs(61)), at(91));
-        assert_eq!(running.wait_until(now + Duration::from_secs(80)), at(100));
-        assert!(
-            !running.is_over(now + Duration::from_secs(99))
-                && running.is_over(now + Duration::from_secs(100))
-        );
-        running.begin_body(None);
-        assert_eq!(running.wait_until(now), at(100));
-        // While content is sent, the time for the head begins anew.
-        let sending = Terms { head_by: None, head_after_content: Some(Duration::from_secs(60)), ..terms };
-        let sending = exchange(sending);
-        sending.sent(now + Duration::from_secs(20));
-        assert_eq!(sending.wait_until(now + Duration::from_secs(25)), at(80));
-    }
-
-    #[test]
-    fn the_time_for_a_whole_head_is_that_of_the_final_one() {
-        let now = Instant::now();
-        let terms = Terms { whole_head: Some(Duration::from_secs(1)), ..Terms::default() };
-        let running = exchange(terms);
-        let later = now + Duration::from_secs(2);
-        running.head_began(Some(now));
-        running.head_began(Some(later));
-        assert!(running.is_head_too_slow(later));
-        // What was here was the whole of an interim response.
-        running.head_began(None);
-        assert!(!running.is_head_too_slow(later) && running.wait_until(later).is_none());
-        running.head_began(Some(later));
-        assert!(!running.is_head_too_slow(later));
-    }
-
-    #[test]
-    fn a_thread_has_the_exchange_that_it_entered_last() {
-        let is_current = |exchange: &Arc<Exchange>| {
-            Exchange::current().is_some_and(|current| Arc::ptr_eq(&current, exchange))
-        };
-        let (outer, inner) = (exchange(Terms::default()), exchange(Terms::default()));
-        let entered = outer.enter();
-        {
-            let _entered = inner.enter();
-            assert!(is_current(&inner));
-        }
-        assert!(is_current(&outer));
-        drop(entered);
-        assert!(Exchange::current().is_none());
-    }
-
-    #[test]
-    fn a_socket_that_was_given_back_is_not_shut() {
-        use std::io::{Read, Write};
-
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let connect = || Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-        let (kept, returned) = (connect(), connect());
-        let cancellation = Cancellation::new();
-        let terms = Terms { cancellation: Some(cancellation.clone()), ..Terms::default() };
-        let running = exchange(terms).watched();
-        running.exchange.take(&returned);
-        running.exchange.give_back(&returned);
-        running.exchange.take(&kept);
-        cancellation.cancel();
-        assert_eq!((&*kept).read(&mut [0]).unwrap(), 0);
-        assert!(running.exchange.check().is_err());
-        (&*returned).write_all(b"x").unwrap();
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! From ureq's errors to ours.
+//! Converts ureq's errors to [`Error`].
 
 use std::error::Error as StdError;
 use std::io;
@@ -9,41 +9,41 @@ use ureq::Timeout;
 use super::truncation;
 use crate::base::error::{Cause, Error, ErrorKind};
 
-/// Whether a connection ended before its response, as a kept one does that the origin had closed.
-pub(super) fn connection_was_dead(failure: &ureq::Error) -> bool {
+/// Whether the connection ended before the response, as an idle connection does if the origin has closed it.
+pub(super) fn is_dead_connection(failure: &ureq::Error) -> bool {
     matches!(failure, ureq::Error::Io(error) if is_end_of_connection(error))
 }
 
-/// Why there is no response.
+/// Converts a failure before the response head.
 pub(super) fn before_response(failure: ureq::Error, url: &Uri) -> Error {
-    let failure = match ours_within(failure) {
+    let failure = match unwrap_own_error(failure) {
         Ok(ours) => return ours.with_url(url),
         Err(failure) => failure,
     };
-    let (kind, says) = match &failure {
+    let (kind, text) = match &failure {
         ureq::Error::Io(error) => before_response_io(error),
         ureq::Error::Timeout(phase) => (ErrorKind::Timeout, timeout_text(*phase)),
-        ureq::Error::HostNotFound => (ErrorKind::Unresolved, "the host's name cannot be resolved"),
-        ureq::Error::ConnectionFailed => (ErrorKind::Unreachable, "no connection"),
-        // Its text is the URL, secrets and all.
+        ureq::Error::HostNotFound => (ErrorKind::Unresolved, "cannot resolve the host name"),
+        ureq::Error::ConnectionFailed => (ErrorKind::Unreachable, "cannot connect"),
+        // The error's text is the full URL, which may contain secrets.
         ureq::Error::BadUri(_) => {
-            return Error::new(ErrorKind::BadUrl, "the URL cannot be fetched").with_url(url);
+            return Error::new(ErrorKind::BadUrl, "the URL is not valid").with_url(url);
         }
         _ if is_tls(&failure) => (ErrorKind::Tls, "the TLS handshake failed"),
         ureq::Error::Protocol(_) | ureq::Error::Http(_) => {
-            (ErrorKind::BadResponse, "the response is not good HTTP")
+            (ErrorKind::BadResponse, "the response is not valid HTTP")
         }
         _ => (ErrorKind::Io, "the request failed"),
     };
     let (is_unsent, cause) = (is_unsent(&failure), cause(&failure));
-    let mut error = explained(kind, says, failure).with_url(url);
+    let mut error = explained(kind, text, failure).with_url(url);
     if let Some(cause) = cause {
         error = error.because(cause);
     }
     if is_unsent { error.unsent() } else { error }
 }
 
-/// What is known of it beside its kind.
+/// Returns the cause of a failure, if it is more specific than the error kind.
 fn cause(failure: &ureq::Error) -> Option<Cause> {
     let tls = match failure {
         ureq::Error::LargeResponseHeader(..) => return Some(Cause::Limits),
@@ -55,11 +55,11 @@ fn cause(failure: &ureq::Error) -> Option<Cause> {
         ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
         _ => None,
     };
-    tls.is_some_and(is_of_trust).then_some(Cause::Trust)
+    tls.is_some_and(is_trust_error).then_some(Cause::Trust)
 }
 
-/// Whether this program's roots do not know the other, or the other's do not know this program.
-fn is_of_trust(error: &rustls::Error) -> bool {
+/// Whether the server's certificate has an unknown issuer, or the server rejects the client certificate.
+fn is_trust_error(error: &rustls::Error) -> bool {
     use rustls::AlertDescription::{
         AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked,
         CertificateUnknown, UnknownCA, UnsupportedCertificate,
@@ -81,8 +81,8 @@ fn is_of_trust(error: &rustls::Error) -> bool {
     }
 }
 
-/// Whether there was no connection that anything could have been sent on. Failures that a connection may meet
-/// later too say nothing.
+/// Whether the request certainly was not sent, because no connection was made. Failures that can also happen
+/// on an open connection do not count.
 fn is_unsent(failure: &ureq::Error) -> bool {
     match failure {
         ureq::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
@@ -92,37 +92,40 @@ fn is_unsent(failure: &ureq::Error) -> bool {
     }
 }
 
-/// Why the body ends here, with what is left of its announced length.
+/// Converts a failure within the body. `left` is the number of bytes still missing, if the length is known.
 pub(super) fn within_body(error: io::Error, left: Option<u64>) -> Error {
-    let failure = match ours_within(ureq::Error::from(error)) {
+    let failure = match unwrap_own_error(ureq::Error::from(error)) {
         Ok(ours) => return ours,
         Err(failure) => failure,
     };
-    let (kind, says) = match &failure {
-        ureq::Error::Timeout(_) => (ErrorKind::Timeout, "the body stalled"),
-        ureq::Error::Io(error) if is_timeout(error) => (ErrorKind::Timeout, "the body stalled"),
+    let (kind, text) = match &failure {
+        ureq::Error::Timeout(_) => (ErrorKind::Timeout, "the origin sent no more of the body in time"),
+        ureq::Error::Io(error) if is_timeout(error) => {
+            (ErrorKind::Timeout, "the origin sent no more of the body in time")
+        }
         ureq::Error::Io(error) if is_end_of_connection(error) => {
             return incomplete(left).with_source(failure);
         }
         ureq::Error::BodyStalled => return incomplete(left).with_source(failure),
-        _ if is_tls(&failure) => (ErrorKind::Tls, "TLS failed within the body"),
-        ureq::Error::Protocol(_) => (ErrorKind::BadResponse, "the body is not framed as announced"),
-        _ => (ErrorKind::Io, "the body cannot be read"),
+        _ if is_tls(&failure) => (ErrorKind::Tls, "a TLS error interrupted the body"),
+        ureq::Error::Protocol(_) => (ErrorKind::BadResponse, "the body of the response has invalid framing"),
+        _ => (ErrorKind::Io, "cannot read the body"),
     };
-    explained(kind, says, failure)
+    explained(kind, text, failure)
 }
 
-/// The body ended before its announced end.
+/// The error for a body that ended before its announced end.
 pub(super) fn incomplete(left: Option<u64>) -> Error {
     let message = match left {
-        Some(left) => format!("the body ended {left} bytes short of its length"),
+        Some(left) => format!("the body ended {left} bytes before its announced length"),
         None => "the body ended before its last chunk".to_owned(),
     };
     Error::new(ErrorKind::IncompleteBody, message)
 }
 
-/// An error that was ours before it went through ureq: of the resolver, or of the request's body.
-fn ours_within(failure: ureq::Error) -> Result<Error, ureq::Error> {
+/// Unwraps an [`Error`] of this crate that passed through ureq: from the resolver, the head parser or the
+/// request body.
+fn unwrap_own_error(failure: ureq::Error) -> Result<Error, ureq::Error> {
     match failure {
         ureq::Error::Other(inner) => inner.downcast().map(|ours| *ours).map_err(ureq::Error::Other),
         ureq::Error::Io(error) => error.downcast().map_err(ureq::Error::Io),
@@ -133,7 +136,7 @@ fn ours_within(failure: ureq::Error) -> Result<Error, ureq::Error> {
 fn before_response_io(error: &io::Error) -> (ErrorKind, &'static str) {
     match error.kind() {
         _ if is_rustls(error) => (ErrorKind::Tls, "the TLS handshake failed"),
-        _ if is_timeout(error) => (ErrorKind::Timeout, "no answer in time"),
+        _ if is_timeout(error) => (ErrorKind::Timeout, "no response in time"),
         _ if is_end_of_connection(error) => {
             (ErrorKind::Unreachable, "the connection ended before a response")
         }
@@ -142,17 +145,19 @@ fn before_response_io(error: &io::Error) -> (ErrorKind, &'static str) {
         | io::ErrorKind::NetworkUnreachable
         | io::ErrorKind::NetworkDown
         | io::ErrorKind::AddrNotAvailable
-        | io::ErrorKind::NotConnected => (ErrorKind::Unreachable, "no connection"),
+        | io::ErrorKind::NotConnected => (ErrorKind::Unreachable, "cannot connect"),
         _ => (ErrorKind::Io, "the request failed"),
     }
 }
 
 fn timeout_text(phase: Timeout) -> &'static str {
     match phase {
-        Timeout::Resolve => "the host's name was not resolved in time",
-        Timeout::Connect => "no connection in time",
-        Timeout::SendRequest | Timeout::SendBody | Timeout::PerWrite => "the request was not taken in time",
-        _ => "no answer in time",
+        Timeout::Resolve => "the host name was not resolved in time",
+        Timeout::Connect => "cannot connect in time",
+        Timeout::SendRequest | Timeout::SendBody | Timeout::PerWrite => {
+            "the origin did not accept the request in time"
+        }
+        _ => "no response in time",
     }
 }
 
@@ -174,7 +179,7 @@ fn is_timeout(error: &io::Error) -> bool {
 
 fn is_end_of_connection(error: &io::Error) -> bool {
     matches!(
-        truncation::kind(error),
+        truncation::original_kind(error),
         io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
@@ -182,12 +187,12 @@ fn is_end_of_connection(error: &io::Error) -> bool {
     )
 }
 
-/// One line that says what and why, for those who print no chain of causes.
-fn explained(kind: ErrorKind, says: &str, failure: ureq::Error) -> Error {
+/// Builds a one-line message with the cause, for callers that do not print the chain of sources.
+fn explained(kind: ErrorKind, text: &str, failure: ureq::Error) -> Error {
     let message = match &failure {
-        ureq::Error::Timeout(_) => says.to_owned(),
-        ureq::Error::Io(error) => format!("{says}: {error}"),
-        other => format!("{says}: {other}"),
+        ureq::Error::Timeout(_) => text.to_owned(),
+        ureq::Error::Io(error) => format!("{text}: {error}"),
+        other => format!("{text}: {other}"),
     };
     Error::new(kind, message).with_source(failure)
 }

@@ -1,34 +1,43 @@
-//! Where the body of a response ends, where that can be trusted.
+//! Determines where the body of a response ends, and rejects ambiguous framing.
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{StatusCode, Version};
 
 use crate::message::header::list;
 
-/// What says where the body ends (RFC 9112 section 6.3).
+/// The delimiter of the body (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    Nothing,
+    /// The response has no body.
+    NoBody,
+    /// `Content-Length`, in bytes.
     Length(u64),
+    /// `Transfer-Encoding: chunked`.
     Chunked,
-    Connection,
+    /// The end of the connection.
+    UntilClose,
 }
 
-pub(super) fn of(
+/// Determines the framing of a response. `is_head` is whether the request's method is `HEAD`.
+///
+/// # Errors
+///
+/// A message if the framing is invalid or ambiguous.
+pub(super) fn determine(
     status: StatusCode,
     version: Version,
     headers: &HeaderMap,
     is_head: bool,
 ) -> Result<Framing, &'static str> {
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err("the response switches protocols, which nobody asked for");
+        return Err("the response switches protocols, although the request did not ask for that");
     }
-    // Whatever the fields say (RFC 9112 section 6.3).
+    // These responses never have a body, whatever their header fields say (RFC 9112 section 6.3).
     if is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        return Ok(Framing::Nothing);
+        return Ok(Framing::NoBody);
     }
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        // Where two recipients may see two ends, a third may hide a response of its own between them.
+        // Recipients that disagree about the end of the body allow response smuggling.
         if headers.contains_key(header::CONTENT_LENGTH) {
             return Err("the response has both Transfer-Encoding and Content-Length");
         }
@@ -43,16 +52,17 @@ pub(super) fn of(
         return Ok(Framing::Chunked);
     }
     if !headers.contains_key(header::CONTENT_LENGTH) {
-        return Ok(Framing::Connection);
+        return Ok(Framing::UntilClose);
     }
     match content_length(headers) {
-        Some(0) => Ok(Framing::Nothing),
+        Some(0) => Ok(Framing::NoBody),
         Some(length) => Ok(Framing::Length(length)),
-        None => Err("the response has a bad Content-Length"),
+        None => Err("the response has an invalid Content-Length"),
     }
 }
 
-/// The one length that all members of all lines say; `None` where one is no number, or two differ.
+/// Returns the length on which all members of all `Content-Length` lines agree; `None` if one is not a number
+/// or two differ.
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     let mut members = list::members_of(headers, &header::CONTENT_LENGTH);
     let length = number(members.next()?)?;
@@ -65,9 +75,10 @@ fn number(member: &[u8]) -> Option<u64> {
     is_number.then(|| str::from_utf8(digits).ok()?.parse().ok())?
 }
 
-/// A repeated length is passed on once (RFC 9110 section 8.6); one that is wrong, or beside `Transfer-Encoding`, is not
-/// passed on at all (RFC 9112 section 6.3). The fields are as they came.
-pub(super) fn keep_one_length(headers: &mut HeaderMap) {
+/// Merges a repeated `Content-Length` into one (RFC 9110 section 8.6). Removes an invalid one, and one beside
+/// `Transfer-Encoding` (RFC 9112 section 6.3). `headers` are those received, before hop-by-hop fields are
+/// removed.
+pub(super) fn merge_content_length(headers: &mut HeaderMap) {
     if !headers.contains_key(header::CONTENT_LENGTH) {
         return;
     }
@@ -77,90 +88,13 @@ pub(super) fn keep_one_length(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether the connection ends with the response (RFC 9112 section 9.3).
-pub(super) fn closes(version: Version, headers: &HeaderMap) -> bool {
-    let says = |option: &[u8]| {
+/// Whether the connection closes after the response (RFC 9112 section 9.3).
+pub(super) fn closes_connection(version: Version, headers: &HeaderMap) -> bool {
+    let has_option = |option: &[u8]| {
         list::members_of(headers, &header::CONNECTION).any(|member| member.eq_ignore_ascii_case(option))
     };
-    says(b"close") || (version < Version::HTTP_11 && !says(b"keep-alive"))
+    has_option(b"close") || (version < Version::HTTP_11 && !has_option(b"keep-alive"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn framing_of(version: Version, status: u16, fields: &[(&'static str, &'static str)]) -> Option<Framing> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        of(StatusCode::from_u16(status).unwrap(), version, &headers, false).ok()
-    }
-
-    #[test]
-    fn framing_is_trusted_only_where_it_is_unambiguous() {
-        let te = "transfer-encoding";
-        let cl = "content-length";
-        let (v10, v11) = (Version::HTTP_10, Version::HTTP_11);
-        for (version, status, fields, expected) in [
-            (v11, 200, &[(te, "Chunked ")][..], Some(Framing::Chunked)),
-            (v11, 200, &[(cl, "7")], Some(Framing::Length(7))),
-            (v11, 200, &[(cl, "7, 7")], Some(Framing::Length(7))),
-            (v11, 200, &[(cl, "7"), (cl, "7")], Some(Framing::Length(7))),
-            (v11, 200, &[(cl, "0")], Some(Framing::Nothing)),
-            (v11, 200, &[], Some(Framing::Connection)),
-            (v10, 200, &[], Some(Framing::Connection)),
-            (v10, 200, &[(cl, "7")], Some(Framing::Length(7))),
-            (v11, 200, &[(te, ", chunked,")], Some(Framing::Chunked)),
-            (v11, 200, &[(cl, "7,, 7,")], Some(Framing::Length(7))),
-            (v11, 204, &[(cl, "7")], Some(Framing::Nothing)),
-            (v11, 204, &[(te, "chunked"), (cl, "7")], Some(Framing::Nothing)),
-            (v11, 304, &[(cl, "x")], Some(Framing::Nothing)),
-            (v11, 304, &[(cl, "7")], Some(Framing::Nothing)),
-            (v11, 200, &[(te, "chunked"), (cl, "7")], None),
-            (v11, 200, &[(te, "gzip, chunked")], None),
-            (v11, 200, &[(te, "gzip"), (te, "chunked")], None),
-            (v11, 200, &[(te, "chunked"), (te, "chunked")], None),
-            (v11, 200, &[(te, "identity")], None),
-            (v11, 200, &[(te, "")], None),
-            (v11, 200, &[(cl, "+7")], None),
-            (v11, 200, &[(cl, "7, 8")], None),
-            (v11, 200, &[(cl, "7"), (cl, "8")], None),
-            (v11, 200, &[(cl, "")], None),
-            (v10, 200, &[(te, "chunked")], None),
-            (v11, 101, &[], None),
-        ] {
-            assert_eq!(framing_of(version, status, fields), expected, "{version:?} {status} {fields:?}");
-        }
-    }
-
-    #[test]
-    fn a_repeated_length_is_passed_on_once() {
-        let mut headers = HeaderMap::new();
-        headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("7, 7"));
-        headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("7"));
-        keep_one_length(&mut headers);
-        assert_eq!(headers.get_all(header::CONTENT_LENGTH).iter().collect::<Vec<_>>(), ["7"]);
-        let mut with_coding = headers.clone();
-        with_coding.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        keep_one_length(&mut with_coding);
-        assert!(!with_coding.contains_key(header::CONTENT_LENGTH));
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("x"));
-        keep_one_length(&mut headers);
-        assert!(headers.is_empty());
-    }
-
-    #[test]
-    fn connections_end_where_the_response_says_so() {
-        for (version, value, expected) in [
-            (Version::HTTP_11, None, false),
-            (Version::HTTP_11, Some("x, Close"), true),
-            (Version::HTTP_10, None, true),
-            (Version::HTTP_10, Some("Keep-Alive"), false),
-        ] {
-            let fields = value.map(|value| (header::CONNECTION, HeaderValue::from_static(value)));
-            let headers = fields.into_iter().collect::<HeaderMap>();
-            assert_eq!(closes(version, &headers), expected, "{version:?} {value:?}");
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
-//! The head of a response, read from pieces: limits, interim responses, and the framing of the body.
+//! Parses the head of a response incrementally: limits, interim responses, and the framing of the body.
 //!
-//! Heads that can be read in one way only are read, however they are spelled: see `head_lines`.
+//! The parser accepts every spelling that has exactly one meaning; see `head_lines`.
 
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
@@ -10,12 +10,12 @@ use super::head_lines;
 use crate::base::error::{Cause, Error, ErrorKind, Result};
 use crate::message::header::hop_by_hop;
 
-/// How much the head of a response may be.
+/// The limits on the head of a response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeadLimits {
-    /// In bytes, with the interim responses before it.
+    /// The largest size in bytes, including the interim responses before the final head. Default: 64 KiB.
     pub(super) bytes: usize,
-    /// Field lines.
+    /// The largest number of field lines. Default: 256.
     pub(super) fields: usize,
 }
 
@@ -25,7 +25,7 @@ impl Default for HeadLimits {
     }
 }
 
-/// The head of a final response, and how its body is framed.
+/// The head of a final response, and the framing of its body.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
@@ -35,17 +35,18 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// A head for ureq, which frames the body and returns the connection: the same framing and nothing else. The
-    /// status is 200, so that ureq sees no redirect and no method's exception.
+    /// Returns the head that ureq reads instead. ureq decodes the body and manages the connection, so this
+    /// head contains only the framing. Its status is 200, so that ureq neither follows redirects nor applies
+    /// exceptions for a status or method.
     pub(super) fn for_ureq(&self) -> Vec<u8> {
         let mut text = String::from("HTTP/1.1 200 OK\r\n");
         match self.framing {
-            Framing::Nothing => text.push_str("content-length: 0\r\n"),
+            Framing::NoBody => text.push_str("content-length: 0\r\n"),
             Framing::Length(length) => text.push_str(&format!("content-length: {length}\r\n")),
             Framing::Chunked => text.push_str("transfer-encoding: chunked\r\n"),
-            Framing::Connection => {}
+            Framing::UntilClose => {}
         }
-        if framing::closes(self.version, &self.headers) {
+        if framing::closes_connection(self.version, &self.headers) {
             text.push_str("connection: close\r\n");
         }
         text.push_str("\r\n");
@@ -60,37 +61,39 @@ pub(super) struct Interim {
     pub(super) headers: HeaderMap,
 }
 
-/// Collects the head of a final response, and of the interim responses before it.
+/// Collects the head of a final response and the interim responses before it.
 #[derive(Debug)]
 pub(super) struct HeadReader {
     limits: HeadLimits,
     is_head: bool,
     bytes: Vec<u8>,
-    passed_over: usize,
+    interim_bytes: usize,
     interim: Vec<Interim>,
 }
 
 impl HeadReader {
-    /// For the response to a request, whose method may be `HEAD`.
+    /// Creates a reader for one response. `is_head` is whether the request's method is `HEAD`.
     pub(super) fn new(limits: HeadLimits, is_head: bool) -> Self {
-        Self { limits, is_head, bytes: Vec::new(), passed_over: 0, interim: Vec::new() }
+        Self { limits, is_head, bytes: Vec::new(), interim_bytes: 0, interim: Vec::new() }
     }
 
-    /// The interim responses that are whole and were not taken yet.
+    /// Returns the complete interim responses that were not yet taken.
     pub(super) fn take_interim(&mut self) -> Vec<Interim> {
         std::mem::take(&mut self.interim)
     }
 
-    /// Whether a part of a head is here.
+    /// Whether a part of a head has arrived.
     pub(super) fn has_begun(&self) -> bool {
         !self.bytes.is_empty()
     }
 
-    /// Takes input, and says how much of it belongs to heads; with the final head, once it is whole.
+    /// Parses input. Returns the number of bytes that belong to heads, and the final head once it is
+    /// complete.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadResponse`] when it is over the limits, no HTTP, or framed in a way that cannot be trusted.
+    /// [`ErrorKind::BadResponse`] if the head exceeds the limits, is not valid HTTP, or has ambiguous
+    /// framing.
     pub(super) fn push(&mut self, input: &[u8]) -> Result<(usize, Option<Head>)> {
         let mut taken = 0;
         while taken < input.len() {
@@ -98,40 +101,44 @@ impl HeadReader {
             self.bytes.extend_from_slice(&input[taken..]);
             let end = end_of_head(&self.bytes, before);
             let length = end.unwrap_or(self.bytes.len());
-            if self.passed_over + length > self.limits.bytes {
-                return Err(bad("the head of the response is too large").because(Cause::Limits));
+            if self.interim_bytes + length > self.limits.bytes {
+                return Err(invalid("the head of the response is too large").because(Cause::Limits));
             }
             let Some(end) = end else {
-                return if may_be_http(&self.bytes) { Ok((input.len(), None)) } else { Err(bad(NOT_HTTP)) };
+                return if may_be_http(&self.bytes) {
+                    Ok((input.len(), None))
+                } else {
+                    Err(invalid(NOT_HTTP))
+                };
             };
             taken += end - before;
             self.bytes.truncate(end);
             let (status, version, mut headers) = parse(&self.bytes, self.limits.fields)?;
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-                self.passed_over += end;
+                self.interim_bytes += end;
                 self.bytes.clear();
                 hop_by_hop::remove(&mut headers);
                 headers.remove(CONTENT_LENGTH);
                 self.interim.push(Interim { status, headers });
                 continue;
             }
-            let framing = framing::of(status, version, &headers, self.is_head).map_err(bad)?;
+            let framing = framing::determine(status, version, &headers, self.is_head).map_err(invalid)?;
             return Ok((taken, Some(Head { status, version, headers, framing })));
         }
         Ok((taken, None))
     }
 }
 
-const NOT_HTTP: &str = "the response is not good HTTP";
+const NOT_HTTP: &str = "the response is not valid HTTP";
 
-/// Whether this can be the beginning of a head: what is none may be without an end.
+/// Whether these bytes can begin a head. Other input is rejected early, because it may never end.
 fn may_be_http(bytes: &[u8]) -> bool {
     let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
     bytes[begin..].iter().zip(b"HTTP/").all(|(byte, expected)| byte == expected)
 }
 
-/// Where the empty line ends, with lines before `before` known to hold none but maybe the beginning of one. Empty
-/// lines before the status line are part of the head.
+/// Returns the end of the empty line that ends the head. `before` is the length that an earlier call has
+/// searched. Empty lines before the status line belong to the head.
 fn end_of_head(bytes: &[u8], before: usize) -> Option<usize> {
     let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let from = before.saturating_sub(3).max(begin);
@@ -144,24 +151,24 @@ fn end_of_head(bytes: &[u8], before: usize) -> Option<usize> {
     })
 }
 
-fn parse(bytes: &[u8], most_fields: usize) -> Result<(StatusCode, Version, HeaderMap)> {
+fn parse(bytes: &[u8], max_fields: usize) -> Result<(StatusCode, Version, HeaderMap)> {
     let lines = head_lines::normalised(bytes);
-    // No more of them than there are lines.
+    // Allocate no more fields than there are lines.
     let lines_of_fields = lines.iter().filter(|byte| **byte == b'\n').count();
-    let mut fields = vec![httparse::EMPTY_HEADER; most_fields.min(lines_of_fields)];
+    let mut fields = vec![httparse::EMPTY_HEADER; max_fields.min(lines_of_fields)];
     let mut parsed = httparse::Response::new(&mut fields);
     let mut config = httparse::ParserConfig::default();
-    // RFC 9112 sections 5.1 and 4: a proxy removes white space between the name and the colon; the words of the status
-    // line may be further apart.
+    // RFC 9112 section 5.1: a proxy removes whitespace between a field name and the colon. Section 4: the
+    // words of the status line may be separated by several spaces.
     config.allow_spaces_after_header_name_in_responses(true);
     config.allow_multiple_spaces_in_response_status_delimiters(true);
-    let not_http = |source: &dyn std::fmt::Display| bad(&format!("{NOT_HTTP}: {source}"));
+    let not_http = |source: &dyn std::fmt::Display| invalid(&format!("{NOT_HTTP}: {source}"));
     match config.parse_response(&mut parsed, &lines) {
         Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(not_http(&"its head has no end")),
+        Ok(httparse::Status::Partial) => return Err(not_http(&"its head does not end")),
         Err(httparse::Error::TooManyHeaders) => {
-            let text = format!("the head of the response has more than {most_fields} fields");
-            return Err(bad(&text).because(Cause::Limits));
+            let text = format!("the head of the response has more than {max_fields} fields");
+            return Err(invalid(&text).because(Cause::Limits));
         }
         Err(error) => return Err(not_http(&error)),
     }
@@ -176,82 +183,9 @@ fn parse(bytes: &[u8], most_fields: usize) -> Result<(StatusCode, Version, Heade
     Ok((status, version, headers))
 }
 
-fn bad(says: &str) -> Error {
-    Error::new(ErrorKind::BadResponse, says)
+fn invalid(text: &str) -> Error {
+    Error::new(ErrorKind::BadResponse, text)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reader() -> HeadReader {
-        HeadReader::new(HeadLimits::default(), false)
-    }
-
-    fn read(text: &str) -> Result<Head> {
-        reader().push(text.as_bytes()).map(|(taken, head)| {
-            assert_eq!(taken, text.len());
-            head.unwrap()
-        })
-    }
-
-    #[test]
-    fn a_head_may_come_in_any_pieces() {
-        let text = "\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 404 Not Found\r\nA: 1\r\nContent-Length: 4\r\n\r\nbody";
-        for size in 1..=text.len() {
-            let (mut reader, mut taken, mut found) = (reader(), 0, None);
-            let mut rest = text.as_bytes();
-            while found.is_none() {
-                let piece = &rest[..size.min(rest.len())];
-                let (count, head) = reader.push(piece).unwrap();
-                taken += count;
-                found = head;
-                rest = &rest[count..];
-            }
-            let head = found.unwrap();
-            assert_eq!((taken, head.status.as_u16()), (text.len() - 4, 404), "{size}");
-            assert_eq!(
-                (&head.headers["a"], head.framing),
-                (&HeaderValue::from_static("1"), Framing::Length(4))
-            );
-            assert!(!head.headers.contains_key("link"));
-        }
-    }
-
-    #[test]
-    fn what_can_be_read_in_one_way_only_is_read() {
-        let head = read("HTTP/1.2 200 OK\r\nContent-Length : 3\r\n\r\n").unwrap();
-        assert_eq!((head.version, head.framing), (Version::HTTP_11, Framing::Length(3)));
-        assert_eq!(read("HTTP/1.1 200\nA: b\n\n").unwrap().headers["a"], "b");
-        for text in [
-            "HTTP/2.0 200 OK\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nA b\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding : chunked\r\n\r\n",
-            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
-            "garbage\r\n\r\n",
-        ] {
-            assert_eq!(read(text).unwrap_err().kind(), ErrorKind::BadResponse, "{text}");
-        }
-    }
-
-    #[test]
-    fn fields_and_bytes_are_limited() {
-        let with = |fields: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(fields));
-        assert_eq!(read(&with(256)).unwrap().headers.len(), 256);
-        assert!(read(&with(257)).unwrap_err().to_string().contains("more than 256 fields"));
-        let long = format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "x".repeat(64 * 1024));
-        assert!(read(&long).unwrap_err().to_string().contains("too large"));
-        // Interim responses count too.
-        let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(3000);
-        assert!(reader().push(interim.as_bytes()).is_err());
-    }
-
-    #[test]
-    fn ureq_is_told_the_framing_alone() {
-        let text = |head: &str| String::from_utf8(read(head).unwrap().for_ureq()).unwrap();
-        let moved = "HTTP/1.0 302 Found\r\nLocation: /\r\nContent-Length: 7\r\n\r\n";
-        assert_eq!(text(moved), "HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\n");
-        let kept = "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n";
-        assert_eq!(text(kept), "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-    }
-}
+mod tests;

@@ -1,21 +1,22 @@
-//! The lines of a head, spelled as a strict parser reads them.
+//! Normalises the lines of a head before a strict parser reads them.
 //!
-//! RFC 9112 has recipients read more than it lets senders write. Each of these has one meaning, and is given it here:
+//! RFC 9112 lets recipients accept more than senders may write. Each of these spellings has one meaning:
 //!
 //! | input | meaning | section |
 //! |---|---|---|
-//! | empty lines before the status line | nothing | 2.2 |
+//! | empty lines before the status line | ignored | 2.2 |
 //! | lines that end with LF only | lines | 2.2 |
 //! | CR within a line | a space | 2.2 |
-//! | lines before the first field that begin with white space | nothing | 2.2 |
-//! | a later minor version | the latest that is known | RFC 9110 2.5 |
-//! | other white space in the status line | a space | 4 |
-//! | a field continued on the next line (obs-fold) | the value, with a space between | 5.2 |
+//! | lines before the first field that begin with whitespace | ignored | 2.2 |
+//! | a later minor version | the highest supported version | RFC 9110 2.5 |
+//! | other whitespace in the status line | a space | 4 |
+//! | a field continued on the next line (obs-fold) | the value, joined by a space | 5.2 |
 //! | control characters in a value | spaces | RFC 9110 5.5 |
 //!
-//! A field that frames the message is not repaired where it has control characters: two readers could disagree.
+//! `Content-Length` and `Transfer-Encoding` are not repaired if they contain control characters, because two
+//! recipients could read them differently.
 
-/// The same head in lines that end with CR LF.
+/// Returns the head with normalised lines that end with CR LF.
 pub(super) fn normalised(head: &[u8]) -> Vec<u8> {
     let begin = head.iter().position(|byte| !is_line_end(*byte)).unwrap_or(head.len());
     let mut lines = head[begin..].split(|byte| *byte == b'\n').map(without_cr);
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_spelling_has_its_one_meaning() {
+    fn lenient_spellings_are_normalised() {
         for (head, expected) in [
             ("\r\n\nHTTP/1.1 200 OK\r\nA: 1\r\n\r\n", "HTTP/1.1 200 OK\r\nA: 1\r\n\r\n"),
             ("HTTP/1.1 200 OK\nA: 1\n\n", "HTTP/1.1 200 OK\r\nA: 1\r\n\r\n"),
@@ -93,14 +94,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_spelled_well_stays_so(head in "[\\r\\n\\t\0 A:1]{0,40}") {
+        fn normalising_twice_changes_nothing_more(head in "[\\r\\n\\t\0 A:1]{0,40}") {
             let once = normalised(head.as_bytes());
             prop_assert_eq!(normalised(&once), once);
         }
     }
 
     #[test]
-    fn a_framing_field_is_not_repaired() {
+    fn framing_fields_are_not_repaired() {
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1\x003\r\n\r\n";
         assert!(normalised(head).contains(&0));
     }

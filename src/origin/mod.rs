@@ -1,25 +1,35 @@
-//! The way to origins: a [`RoundTrip`](crate::RoundTrip) over ureq.
+//! The network: [`Origin`] sends requests to origins over ureq, as a [`RoundTrip`](crate::RoundTrip).
 //!
-//! | file | what it holds |
+//! ureq connects, speaks TLS and keeps connections. This hall adds what a shared cache needs: rules for
+//! allowed origins, time limits that can be cancelled, and a strict reader of response heads and framing.
+//!
+//! Files in reading order:
+//!
+//! | file | content |
 //! |---|---|
-//! | `transport` | [`Origin`]: a request goes out, its response comes back, one retry at most |
-//! | `options` | [`OriginBuilder`]: time limits and roots, and what ureq is told |
-//! | `roots` | which root certificates are trusted |
-//! | `resolver` | from the host of a URL to the socket addresses that may be connected to |
-//! | `request` | what of a request is sent on, and how its body is framed |
-//! | `exchange` | one request with its retry and its body: time limits, cancellation, the socket in use |
-//! | `socket` | connecting, waiting within limits, and belonging to an exchange |
-//! | `truncation` | a connection that was cut, told from one that was closed |
-//! | `head_transport` | reads heads below ureq, and tells it the framing alone |
-//! | `head` | the head of a response, read from pieces, within limits |
-//! | `head_lines` | the lines of a head, spelled as a strict parser reads them |
-//! | `chunks` | the chunked coding, spelled as ureq reads it |
-//! | `framing` | where the body of a response ends, where that can be trusted |
-//! | `response` | a response, and its body on its way in |
-//! | `connections` | which connections are kept, by origin |
-//! | `failure` | from ureq's errors to ours |
+//! | `transport` | [`Origin`], the entry: sends a request, retries it at most once, and returns the response |
+//! | `builder` | [`OriginBuilder`]: the public options |
+//! | `options` | the checked options, and the configuration for ureq |
+//! | `roots` | the trusted root certificates |
+//! | `request` | the header fields and body of a request as they are sent |
+//! | `exchange` | the state of one request and its response: time limits, cancellation, current socket |
+//! | `socket` | TCP connections with time limits, tied to an exchange |
+//! | `resolver` | resolves a host name to the allowed socket addresses |
+//! | `connections` | pools of idle connections, sharded by origin |
+//! | `head_transport` | reads response heads below ureq and gives ureq a head that contains only the framing |
+//! | `head` | parses the head of a response within limits |
+//! | `head_lines` | normalises the lines of a head before a strict parser reads them |
+//! | `framing` | where the body of a response ends |
+//! | `chunks` | normalises the chunked coding for ureq |
+//! | `truncation` | distinguishes a reset connection from a closed one |
+//! | `response` | builds the response and its body stream |
+//! | `failure` | converts ureq's errors to [`Error`](crate::Error) |
+//!
+//! Two folders follow: `access` decides which origins may be fetched, `throttle` limits the
+//! load on each origin.
 
 pub(crate) mod access;
+mod builder;
 mod chunks;
 mod connections;
 mod exchange;
@@ -45,5 +55,5 @@ pub(crate) mod throttle;
 mod transport;
 mod truncation;
 
-pub use options::OriginBuilder;
+pub use builder::OriginBuilder;
 pub use transport::Origin;

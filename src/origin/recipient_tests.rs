@@ -1,4 +1,4 @@
-//! The duties of a recipient of responses by RFC 9112, section by section, over real sockets.
+//! The requirements of RFC 9112 for recipients of responses, section by section, over real sockets.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use crate::base::error::{ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::interim::OnInterim;
 
-/// Status, value of the field `A`, and body; or the error.
+/// Status, value of the field `A`, and body; or the error kind.
 type Read = Result<(u16, String, String), ErrorKind>;
 
 fn ok(status: u16, field: &str, body: &str) -> Read {
@@ -32,7 +32,7 @@ fn read(method: &str, answer: &[u8]) -> Read {
 }
 
 #[test]
-fn every_duty_of_a_recipient() {
+fn every_requirement_on_recipients_holds() {
     const BAD: Read = Err(ErrorKind::BadResponse);
     const CUT: Read = Err(ErrorKind::IncompleteBody);
     let head = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\nok");
@@ -82,7 +82,7 @@ fn every_duty_of_a_recipient() {
         ("5.2: obs-fold", head("A: 1\r\n 2\r\n\t3\r\nContent-Length:\r\n 2"), ok(200, "1 2 3", "ok")),
         ("5.2: obs-fold makes two lengths", head("Content-Length: 2\r\n 1"), BAD),
         (
-            "RFC 9110 5.5: NUL and its like",
+            "RFC 9110 5.5: NUL and other control characters",
             head("A: 1\x002\x013\r\nContent-Length: 2"),
             ok(200, "1 2 3", "ok"),
         ),
@@ -98,12 +98,12 @@ fn every_duty_of_a_recipient() {
         ("6.3: another coding", chunked("0\r\n\r\n").replace("chunked", "gzip, chunked"), BAD),
         ("6.3: chunked is not the last", chunked("ok").replace("chunked", "chunked, gzip"), BAD),
         (
-            "6.3: no content whatever it says",
+            "6.3: a 204 has no body",
             "HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\nA: 1\r\n\r\n".to_owned(),
             ok(204, "1", ""),
         ),
         (
-            "6.3: nor in a 304",
+            "6.3: a 304 has no body",
             "HTTP/1.1 304 No\r\nContent-Length: x\r\nA: 1\r\n\r\n".to_owned(),
             ok(304, "1", ""),
         ),
@@ -141,9 +141,9 @@ fn every_duty_of_a_recipient() {
     }
 }
 
-/// Section 9.2: bytes that follow a response are not the response to the next request.
+/// Section 9.2: bytes after a response are not the response to the next request.
 #[test]
-fn what_follows_a_response_is_never_taken_for_another() {
+fn bytes_after_a_response_are_not_another_response() {
     for (ok, extra) in [
         ("Content-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"),
         (
@@ -169,7 +169,7 @@ fn what_follows_a_response_is_never_taken_for_another() {
 }
 
 #[test]
-fn a_connection_is_used_again_after_a_chunked_body() {
+fn connection_is_reused_after_a_chunked_body() {
     let server = ScriptedOrigin::new(|listener| {
         let mut connection = accept(listener);
         for _ in 0..3 {
@@ -185,9 +185,9 @@ fn a_connection_is_used_again_after_a_chunked_body() {
     server.finish();
 }
 
-/// RFC 9110 section 15.2: interim responses are handed on as they come, before the final one.
+/// RFC 9110 section 15.2: interim responses are passed on as they arrive, before the final response.
 #[test]
-fn interim_responses_are_told() {
+fn interim_responses_are_passed_on() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let server = ScriptedOrigin::new({
         let told = Arc::clone(&told);

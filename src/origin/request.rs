@@ -1,4 +1,4 @@
-//! What of a request is sent on, and how its body is framed.
+//! Prepares a request for sending: its header fields and the framing of its body.
 
 use std::io::{self, Read};
 
@@ -13,12 +13,14 @@ use crate::message::body::Body;
 use crate::message::header::hop_by_hop;
 use crate::pool::protocol::ForPeer;
 
-/// The head as it is sent, with the framing of the body where that is a length, and the body unless
-/// there is none. What cannot be sent is refused here, so that whatever ureq finds wrong with the
-/// protocol later is the origin's doing.
+/// Returns the head to send and the body, if there is one. The head contains `Content-Length` if the length
+/// is known.
+///
+/// Rejects requests that cannot be sent. A protocol error that ureq reports later is therefore the origin's
+/// fault.
 pub(super) fn prepare(request: Request<Body>) -> Result<(Request<()>, Option<RequestBody>)> {
     let (mut parts, body) = request.into_parts();
-    check_url(&parts.uri).map_err(|says| Error::new(ErrorKind::BadUrl, says).with_url(&parts.uri))?;
+    check_url(&parts.uri).map_err(|text| Error::new(ErrorKind::BadUrl, text).with_url(&parts.uri))?;
 
     let for_peer = parts.extensions.get::<ForPeer>().is_some();
     let credential = parts.headers.get(header::PROXY_AUTHORIZATION).filter(|_| for_peer).cloned();
@@ -26,7 +28,8 @@ pub(super) fn prepare(request: Request<Body>) -> Result<(Request<()>, Option<Req
     if let Some(credential) = credential {
         parts.headers.insert(header::PROXY_AUTHORIZATION, credential);
     }
-    // The framing is this hop's, `Host` is the URL's, and nobody here waits for a 100.
+    // The framing belongs to this connection, `Host` follows from the URL, and this client never waits for
+    // 100 (Continue).
     for name in [header::CONTENT_LENGTH, header::EXPECT, header::HOST] {
         parts.headers.remove(name);
     }
@@ -35,7 +38,7 @@ pub(super) fn prepare(request: Request<Body>) -> Result<(Request<()>, Option<Req
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length.unwrap_or(0)));
     }
     check_head(&parts.method, &parts.uri, &parts.headers)
-        .map_err(|says| Error::new(ErrorKind::BadRequest, says).with_url(&parts.uri))?;
+        .map_err(|text| Error::new(ErrorKind::BadRequest, text).with_url(&parts.uri))?;
 
     let mut head = Request::new(());
     *head.method_mut() = parts.method;
@@ -54,50 +57,52 @@ fn check_url(url: &Uri) -> Result<(), &'static str> {
         return Err("the URL has no host");
     };
     if authority.as_str().contains('@') {
-        return Err("the URL has userinfo");
+        return Err("the URL has userinfo, which is not supported");
     }
     if authority.host().is_empty() {
         return Err("the URL has no host");
     }
-    // Otherwise an impossible port would stand for the scheme's own.
+    // ureq would silently replace an invalid port by the default port of the scheme.
     let port = authority.as_str()[authority.host().len()..].trim_start_matches(':');
     if !port.is_empty() && !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        return Err("the URL has a bad port");
+        return Err("the URL has an invalid port");
     }
     Ok(())
 }
 
 fn check_head(method: &Method, url: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
     if method == Method::CONNECT {
-        return Err("CONNECT asks for a tunnel, and there is none here");
+        return Err("CONNECT is not supported: this client opens no tunnels");
     }
-    // " HTTP/1.1", a slash that may be added, and the ends of lines.
+    // " HTTP/1.1", a slash that may be added, and line endings.
     const LINE_OVERHEAD: usize = 20;
     let target = url.path_and_query().map_or(1, |target| target.as_str().len());
     if method.as_str().len() + target + LINE_OVERHEAD > OUTPUT_BUFFER_BYTES {
-        return Err("the URL is too long to be sent");
+        return Err("the URL is too long: a request line has at most 32 KiB");
     }
     if headers
         .iter()
         .any(|(name, value)| name.as_str().len() + value.len() + LINE_OVERHEAD > OUTPUT_BUFFER_BYTES)
     {
-        return Err("a field is too long to be sent");
+        return Err("a header field is too long: a field line has at most 32 KiB");
     }
     if headers.get(header::AUTHORIZATION).is_some_and(|value| value.to_str().is_err()) {
-        return Err("the field Authorization is not ASCII");
+        return Err("the header field Authorization is not ASCII");
     }
     Ok(())
 }
 
-/// Methods whose requests say so when they have no content (RFC 9110 section 8.6).
+/// Whether requests with this method announce `Content-Length: 0` if they have no content (RFC 9110 section
+/// 8.6).
 fn expects_content(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
-/// The body on its way out: exactly as long as was announced, or an error of ours.
+/// The body of a request while it is sent: yields exactly the announced length, or fails with an [`Error`] of
+/// this crate.
 ///
-/// An error of the body would otherwise pass for one of the connection, and a body that ends too soon
-/// would be waited for without end.
+/// Without this wrapper, a failure of the body would look like a failure of the connection, and the origin
+/// would wait without limit for a body that is too short.
 pub(super) struct RequestBody {
     body: Body,
     left: Option<u64>,
@@ -126,7 +131,8 @@ impl Read for RequestBody {
         };
         if let Some(left) = &mut self.left {
             if count == 0 {
-                let message = format!("the request's body ended {left} bytes short of its length");
+                let message =
+                    format!("the body of the request ended {left} bytes before its announced length");
                 return Err(Error::new(ErrorKind::IncompleteBody, message).into());
             }
             *left -= count as u64;
@@ -138,107 +144,10 @@ impl Read for RequestBody {
 fn unreadable(error: io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(ours) => ours,
-        Err(error) => Error::new(ErrorKind::Io, format!("the request's body cannot be read: {error}"))
+        Err(error) => Error::new(ErrorKind::Io, format!("cannot read the body of the request: {error}"))
             .with_source(error),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn prepared(request: http::request::Builder, body: Body) -> Result<Request<()>> {
-        prepare(request.body(body).unwrap()).map(|(head, _)| head)
-    }
-
-    #[test]
-    fn what_ends_at_this_hop_is_not_sent() {
-        let request = Request::get("http://example.com/")
-            .header("host", "elsewhere")
-            .header("content-length", "5")
-            .header("transfer-encoding", "chunked")
-            .header("expect", "100-continue")
-            .header("connection", "x-hop")
-            .header("x-hop", "1")
-            .header("accept", "text/plain")
-            .version(Version::HTTP_2);
-        let head = prepared(request, Body::empty()).unwrap();
-        assert_eq!(head.headers().keys().collect::<Vec<_>>(), ["accept"]);
-        assert_eq!(head.version(), Version::HTTP_11);
-    }
-
-    #[test]
-    fn a_length_is_announced_where_it_says_something() {
-        let length = |method: &str, body: Body| {
-            let head = prepared(Request::builder().method(method).uri("http://h/"), body).unwrap();
-            head.headers().get(header::CONTENT_LENGTH).map(|value| value.to_str().unwrap().to_owned())
-        };
-        assert_eq!(length("GET", Body::empty()), None);
-        assert_eq!(length("DELETE", Body::empty()), None);
-        assert_eq!(length("POST", Body::empty()).as_deref(), Some("0"));
-        assert_eq!(length("GET", Body::from("abc")).as_deref(), Some("3"));
-        assert_eq!(length("PUT", Body::from_reader(&b"abc"[..], None)), None);
-    }
-
-    #[test]
-    fn only_plain_absolute_urls_are_fetched() {
-        for url in [
-            "/path",
-            "ftp://example.com/",
-            "example.com:80",
-            "http://user:pass@example.com/",
-            "http://user@example.com/",
-            "http://example.com:99999/",
-            "http://example.com:0/",
-        ] {
-            let error = prepared(Request::get(url), Body::empty()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BadUrl, "{url}");
-            assert!(!error.to_string().contains("pass"), "{error}");
-        }
-        for url in ["http://example.com", "HTTPS://example.com:/", "http://[::1]:8080/?q"] {
-            assert!(prepared(Request::get(url), Body::empty()).is_ok(), "{url}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_sent_is_the_requests_fault() {
-        let long = "x".repeat(OUTPUT_BUFFER_BYTES);
-        let obs_text = HeaderValue::from_bytes(b"Basic \xff").unwrap();
-        for request in [
-            Request::connect("http://example.com:443"),
-            Request::get(format!("http://example.com/{long}")),
-            Request::get("http://example.com/").header("x-long", &long),
-            Request::get("http://example.com/").header("authorization", obs_text),
-        ] {
-            let error = prepared(request, Body::empty()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BadRequest, "{error}");
-        }
-    }
-
-    #[test]
-    fn a_body_is_exactly_as_long_as_announced() {
-        let read = |bytes: &'static [u8], length| {
-            let body = Body::from_reader(bytes, Some(length));
-            let mut out = Vec::new();
-            RequestBody { body, left: Some(length) }.read_to_end(&mut out).map(|_| out)
-        };
-        assert_eq!(read(b"abcdef", 4).unwrap(), b"abcd");
-        let error = Error::from(read(b"ab", 4).unwrap_err());
-        assert_eq!(error.kind(), ErrorKind::IncompleteBody);
-        assert_eq!(error.to_string(), "the request's body ended 2 bytes short of its length");
-    }
-
-    #[test]
-    fn a_body_that_cannot_be_read_is_told_from_a_broken_connection() {
-        struct Broken;
-        impl Read for Broken {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::ConnectionReset.into())
-            }
-        }
-        let mut body = RequestBody { body: Body::from_reader(Broken, None), left: None };
-        let error = Error::from(body.read(&mut [0; 8]).unwrap_err());
-        assert_eq!(error.kind(), ErrorKind::Io);
-        assert!(error.to_string().starts_with("the request's body cannot be read"));
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! From the host of a URL to the socket addresses that may be connected to.
+//! Resolves the host of a URL to the socket addresses that the rules allow.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::base::error::{Error, ErrorKind};
 use crate::base::names::{Names, NoAnswer};
 use crate::origin::access::{Asked, OriginRules};
 
-/// How many addresses ureq takes: one more would be a panic.
-const MOST_ADDRESSES: usize = 16;
+/// The largest number of addresses that ureq's list holds; ureq panics on one more.
+const MAX_ADDRESSES: usize = 16;
 
-/// Answers for literal addresses itself, and asks for names.
+/// Resolves literal addresses itself and looks up names through [`Names`].
 ///
-/// The connection goes to exactly the addresses returned here, and no name is looked up in between: what was
-/// judged is what is connected to.
+/// ureq connects to exactly the addresses returned here and does not look up the name again. The checked
+/// address is therefore the one that is connected to.
 #[derive(Debug)]
 pub(super) struct OriginResolver {
     pub(super) names: Arc<Names>,
@@ -48,32 +48,32 @@ impl Resolver for OriginResolver {
             may_connect.is_ok()
         });
         let mut addresses = self.empty();
-        for socket in allowed.take(MOST_ADDRESSES) {
+        for socket in allowed.take(MAX_ADDRESSES) {
             addresses.push(socket);
         }
         match refused {
             _ if !addresses.is_empty() => Ok(addresses),
             Some(refused) => Err(ureq::Error::Other(Box::new(Error::from(refused)))),
-            None => Err(unresolved("the host's name has no address".to_owned(), ureq::Error::HostNotFound)),
+            None => Err(unresolved("the host name has no address".to_owned(), ureq::Error::HostNotFound)),
         }
     }
 }
 
 impl OriginResolver {
     fn addresses_of(&self, name: &str, timeout: NextTimeout) -> Result<Arc<[IpAddr]>, ureq::Error> {
-        // Too far away to be told is no limit.
+        // A time limit beyond the clock's range means no limit.
         let limit = (!timeout.after.is_not_happening()).then_some(*timeout.after);
         let (now, exchange) = (Instant::now(), Exchange::current());
         let deadline = limit
             .and_then(|limit| now.checked_add(limit))
             .into_iter()
-            .chain(exchange.and_then(|exchange| exchange.wait_until(now)))
+            .chain(exchange.and_then(|exchange| exchange.next_deadline(now)))
             .min();
         self.names.addresses(&name.to_ascii_lowercase(), deadline).map_err(|why| match why {
             NoAnswer::InTime => ureq::Error::Timeout(timeout.reason),
-            // The system's word on a name is an error of I/O like any other: named here, where it is known.
+            // Name the error here: later it would look like any other I/O error.
             NoAnswer::Because(error) => {
-                unresolved(format!("the host's name cannot be resolved: {error}"), ureq::Error::Io(error))
+                unresolved(format!("cannot resolve the host name: {error}"), ureq::Error::Io(error))
             }
         })
     }
@@ -84,196 +84,4 @@ fn unresolved(message: String, failure: ureq::Error) -> ureq::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io;
-    use std::net::TcpListener;
-    use std::time::Duration;
-
-    use super::super::options::Options;
-    use super::super::testing::{ScriptedLookup, ScriptedOrigin, accept, get};
-    use super::super::transport::Origin;
-    use super::*;
-    use crate::base::clock::{ManualClock, SystemClock};
-    use crate::base::error::ErrorKind;
-    use crate::origin::access::Refused;
-
-    const LIFETIME: Duration = Duration::from_secs(30);
-
-    fn resolver(lookup: &ScriptedLookup, rules: &str) -> OriginResolver {
-        let names = Names::new(lookup.clone(), Arc::new(SystemClock), LIFETIME);
-        OriginResolver { names, rules: rules.parse().unwrap() }
-    }
-
-    /// The addresses that would be connected to.
-    fn resolved(resolver: &OriginResolver, url: &str) -> Result<Vec<String>, Error> {
-        let timeout = NextTimeout::default();
-        match resolver.resolve(&url.parse().unwrap(), &Config::default(), timeout) {
-            Ok(addresses) => Ok(addresses.iter().map(ToString::to_string).collect()),
-            Err(ureq::Error::Other(error)) => Err(*error.downcast::<Error>().unwrap()),
-            Err(other) => panic!("{other}"),
-        }
-    }
-
-    fn leads_to(addresses: &'static [&'static str]) -> ScriptedLookup {
-        ScriptedLookup::new(move |_, _| {
-            Ok(addresses.iter().map(|address| address.parse().unwrap()).collect())
-        })
-    }
-
-    #[test]
-    fn literal_addresses_need_no_lookup() {
-        let lookup = leads_to(&[]);
-        let resolver = resolver(&lookup, "any");
-        for (url, expected) in [
-            ("http://192.0.2.1/", "192.0.2.1:80"),
-            ("https://192.0.2.1", "192.0.2.1:443"),
-            ("http://[2001:db8::1]:8080/", "[2001:db8::1]:8080"),
-        ] {
-            assert_eq!(resolved(&resolver, url).unwrap(), [expected]);
-        }
-        assert_eq!(lookup.count(), 0);
-    }
-
-    #[test]
-    fn what_only_the_system_takes_for_an_address_is_a_name() {
-        let lookup = leads_to(&["127.0.0.1"]);
-        let refused = resolved(&resolver(&lookup, "public"), "http://2130706433/").unwrap_err();
-        assert_eq!((refused.kind(), lookup.count()), (ErrorKind::Forbidden, 1));
-    }
-
-    #[test]
-    fn of_good_and_bad_addresses_the_good_ones_are_left() {
-        let lookup =
-            leads_to(&["127.0.0.1", "8.8.8.8", "::1", "::ffff:8.8.4.4", "2600::1", "169.254.169.254"]);
-        let found = resolved(&resolver(&lookup, "public"), "https://A.example/").unwrap();
-        assert_eq!(found, ["8.8.8.8:443", "[2600::1]:443"]);
-    }
-
-    #[test]
-    fn where_no_good_one_is_left_it_is_forbidden() {
-        let lookup = leads_to(&["10.0.0.1", "::1"]);
-        let refused = resolved(&resolver(&lookup, "public"), "http://a.example/").unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Forbidden);
-        let first = std::error::Error::source(&refused).unwrap().downcast_ref::<Refused>();
-        assert!(matches!(first, Some(Refused::Address(class)) if class.name() == "private"), "{refused:?}");
-        assert!(!refused.to_string().contains("10.0.0.1"));
-    }
-
-    #[test]
-    fn no_address_is_told_from_none_that_is_allowed() {
-        let refused = resolved(&resolver(&leads_to(&[]), "public"), "http://a.example/").unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Unresolved);
-        let failing = ScriptedLookup::new(|_, _| Err(io::Error::other("no such name")));
-        let refused = resolved(&resolver(&failing, "public"), "http://a.example/").unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Unresolved);
-        assert_eq!(refused.message(), "the host's name cannot be resolved: no such name");
-    }
-
-    #[test]
-    fn a_thousand_addresses_are_sixteen() {
-        let lookup = ScriptedLookup::new(|_, _| {
-            let bad = (0..20).map(|last| IpAddr::from([10, 0, 0, last]));
-            let good = (0..980_u16)
-                .map(|number| IpAddr::from([8, 8, number.to_be_bytes()[0], number.to_be_bytes()[1]]));
-            Ok(bad.chain(good).collect())
-        });
-        let found = resolved(&resolver(&lookup, "public"), "http://a.example/").unwrap();
-        assert_eq!((found.len(), found[0].as_str()), (MOST_ADDRESSES, "8.8.0.0:80"));
-    }
-
-    #[test]
-    fn a_lookup_that_hangs_is_given_up_in_time() {
-        let (hold, held) = std::sync::mpsc::channel::<()>();
-        let held = parking_lot::Mutex::new(held);
-        let lookup = ScriptedLookup::new(move |_, _| {
-            let _ = held.lock().recv();
-            Ok(Vec::new())
-        });
-        let names = Names::new(lookup, Arc::new(SystemClock), LIFETIME);
-        let options = Options::resolving_within(Duration::from_millis(1));
-        let error = get(&Origin::with_names(options, names), "http://a.example/").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert_eq!(error.message(), "the host's name was not resolved in time");
-        drop(hold);
-    }
-
-    /// An origin whose names are those of this lookup.
-    fn origin(lookup: &ScriptedLookup, clock: &Arc<ManualClock>, rules: &str) -> Origin {
-        let names = Names::new(lookup.clone(), Arc::clone(clock) as _, LIFETIME);
-        let options = Options { rules: rules.parse().unwrap(), ..Options::default() };
-        Origin::with_names(options, names)
-    }
-
-    const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-
-    #[test]
-    fn what_was_judged_is_what_is_connected_to() {
-        let server = ScriptedOrigin::new(|listener| {
-            let mut connection = accept(listener);
-            connection.receive();
-            connection.send(OK);
-            connection.receive();
-            connection.send(OK);
-        });
-        // Whoever looked the name up a second time would be led elsewhere.
-        let lookup = ScriptedLookup::new(|_, count| Ok(vec![IpAddr::from([127, 0, 0, count])]));
-        let clock = Arc::new(ManualClock::at_unix_seconds(1000));
-        let origin = origin(&lookup, &clock, "listed,allow:a.example@127.0.0.1");
-        let url = format!("http://a.example:{}/", server.address().port());
-        for _ in 0..2 {
-            assert_eq!(get(&origin, &url).unwrap().into_body().into_text().unwrap(), "ok");
-        }
-        assert_eq!(lookup.count(), 1);
-        // Later it leads elsewhere, and not even a connection that is kept is used for it.
-        clock.advance(LIFETIME);
-        assert_eq!(get(&origin, &url).unwrap_err().kind(), ErrorKind::Forbidden);
-        assert_eq!(lookup.count(), 2);
-        server.finish();
-    }
-
-    #[test]
-    fn a_url_that_is_forbidden_is_not_looked_up() {
-        let lookup = leads_to(&["8.8.8.8"]);
-        let origin =
-            origin(&lookup, &Arc::new(ManualClock::at_unix_seconds(1000)), "public,deny:*.bad.example");
-        let error = get(&origin, "http://A.bad.example/a?secret").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Forbidden);
-        assert!(!error.to_string().contains("secret"));
-        assert_eq!(lookup.count(), 0);
-    }
-
-    #[test]
-    fn connections_do_not_outlive_the_rules_they_were_made_by() {
-        let server = ScriptedOrigin::new(|listener| {
-            let mut first = accept(listener);
-            first.receive();
-            first.send(OK);
-            // Closed by who kept it, and not used for the next request.
-            first.wait_for_close();
-            let mut second = accept(listener);
-            second.receive();
-            second.send(OK);
-        });
-        let origin = Origin::new();
-        let clone = origin.clone();
-        get(&origin, &server.url()).unwrap().into_body().into_bytes().unwrap();
-        clone.set_rules(OriginRules::public());
-        assert_eq!(get(&origin, &server.url()).unwrap_err().kind(), ErrorKind::Forbidden);
-        clone.set_rules(OriginRules::any());
-        get(&origin, &server.url()).unwrap().into_body().into_bytes().unwrap();
-        server.finish();
-    }
-
-    #[test]
-    fn a_name_that_led_to_nobody_is_looked_up_again() {
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = nobody.local_addr().unwrap().port();
-        drop(nobody);
-        let lookup = leads_to(&["127.0.0.1"]);
-        let origin = origin(&lookup, &Arc::new(ManualClock::at_unix_seconds(1000)), "any");
-        for count in 1..3 {
-            let error = get(&origin, &format!("http://a.example:{port}/")).unwrap_err();
-            assert_eq!((error.kind(), lookup.count()), (ErrorKind::Unreachable, count));
-        }
-    }
-}
+mod tests;

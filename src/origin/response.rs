@@ -1,4 +1,4 @@
-//! A response, and its body on its way in.
+//! Builds the response and its body stream.
 
 use std::io::{self, Read};
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use http::{Response, Uri};
 use ureq::BodyReader;
 
-use super::exchange::{Running, cancelled};
+use super::exchange::{CancellableExchange, cancelled_error};
 use super::failure;
 use super::framing::{self, Framing};
 use super::head::Head;
@@ -14,8 +14,8 @@ use crate::base::error::{Error, ErrorKind};
 use crate::message::body::Body;
 use crate::message::header::hop_by_hop;
 
-/// The response as it came, without what ends at this hop, and with the body that ureq frames.
-pub(super) fn receive(head: Head, body: ureq::Body, running: Running, url: &Uri) -> Response<Body> {
+/// Returns the response without hop-by-hop fields, with the body that ureq decodes.
+pub(super) fn build(head: Head, body: ureq::Body, running: CancellableExchange, url: &Uri) -> Response<Body> {
     let Head { status, version, mut headers, framing } = head;
     let reader = |left| BodyStream {
         reader: Some((body.into_reader(), running)),
@@ -24,12 +24,12 @@ pub(super) fn receive(head: Head, body: ureq::Body, running: Running, url: &Uri)
         url: url.clone(),
     };
     let body = match framing {
-        Framing::Nothing => Body::empty(),
+        Framing::NoBody => Body::empty(),
         Framing::Length(length) => Body::from_reader(reader(Some(length)), Some(length)),
         Framing::Chunked => Body::from_reader(reader(None), None),
-        Framing::Connection => Body::until_close(reader(None)),
+        Framing::UntilClose => Body::until_close(reader(None)),
     };
-    framing::keep_one_length(&mut headers);
+    framing::merge_content_length(&mut headers);
     hop_by_hop::remove(&mut headers);
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -38,11 +38,13 @@ pub(super) fn receive(head: Head, body: ureq::Body, running: Running, url: &Uri)
     response
 }
 
-/// The body on its way in. `Ok(0)` only at the end that the framing announced; once it failed it
-/// fails for good, where ureq's reader would go on to say that it ended.
+/// The body of a response while it arrives.
+///
+/// `read` returns `Ok(0)` only at the end that the framing announced. After a failure, every further call
+/// fails, whereas ureq's reader would report the end of the body.
 struct BodyStream {
-    /// Gone when the body has ended, so that the connection is free before the body is dropped.
-    reader: Option<(BodyReader<'static>, Running)>,
+    /// `None` after the end of the body, so that the connection is free before the body is dropped.
+    reader: Option<(BodyReader<'static>, CancellableExchange)>,
     left: Option<u64>,
     failed: Option<(ErrorKind, String)>,
     url: Uri,
@@ -61,16 +63,16 @@ impl Read for BodyStream {
         if let Some((kind, message)) = &self.failed {
             return Err(Error::new(*kind, message.clone()).with_url(&self.url).into());
         }
-        let Some((reader, Running { exchange, .. })) = &mut self.reader else { return Ok(0) };
+        let Some((reader, CancellableExchange { exchange, .. })) = &mut self.reader else { return Ok(0) };
         if buffer.is_empty() {
             return Ok(0);
         }
-        // Also where bytes are here already.
+        // Check before reading, because buffered bytes may be available.
         if exchange.is_cancelled() {
-            return Err(self.fail(cancelled()));
+            return Err(self.fail(cancelled_error()));
         }
-        if exchange.is_over(Instant::now()) {
-            return Err(self.fail(Error::new(ErrorKind::Timeout, "the time for the body is over")));
+        if exchange.is_past_whole_deadline(Instant::now()) {
+            return Err(self.fail(Error::new(ErrorKind::Timeout, "the deadline for the body has passed")));
         }
         let count = match reader.read(buffer) {
             Ok(count) => count,
@@ -87,7 +89,8 @@ impl Read for BodyStream {
                     return Err(self.fail(error));
                 }
                 if *left == 0 {
-                    // This read takes nothing from the wire: it lets ureq have its connection back.
+                    // This read takes no bytes from the network. It lets ureq return the connection to its
+                    // pool.
                     let _ = reader.read(&mut [0]);
                     self.reader = None;
                 }
@@ -100,161 +103,4 @@ impl Read for BodyStream {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use http::header;
-
-    use super::super::Origin;
-    use super::super::testing::{ScriptedOrigin, accept, get, send};
-    use super::*;
-    use crate::base::error::Result;
-
-    fn answered(answer: impl Into<Vec<u8>>) -> Result<Response<Body>> {
-        let server = ScriptedOrigin::answering(answer);
-        let response = get(&Origin::new(), &server.url());
-        server.finish();
-        response
-    }
-
-    #[test]
-    fn an_encoded_body_is_passed_on_as_it_is() {
-        let gzip = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03\xcbH\xcd\xc9\xc9\x07\0\x86\xa6\x106\x05\0\0\0";
-        let mut answer =
-            format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", gzip.len())
-                .into_bytes();
-        answer.extend(gzip);
-        let response = answered(answer).unwrap();
-        assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip");
-        assert_eq!(response.headers()[header::CONTENT_LENGTH], "25");
-        assert_eq!(response.into_body().into_bytes().unwrap(), &gzip[..]);
-    }
-
-    #[test]
-    fn any_status_is_a_response() {
-        for (answer, status) in [
-            ("HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 4\r\n\r\ngone", 302),
-            ("HTTP/1.1 500 Oh\r\nContent-Length: 4\r\n\r\ngone", 500),
-            ("HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngone\r\n0\r\n\r\n", 404),
-            ("HTTP/1.1 103 Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngone", 200),
-        ] {
-            let response = answered(answer).unwrap();
-            assert_eq!(response.status(), status);
-            assert!(response.body().end_is_proven());
-            assert_eq!(response.into_body().into_text().unwrap(), "gone");
-        }
-    }
-
-    #[test]
-    fn fields_come_as_they_were_sent() {
-        let response = answered(
-            &b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nX-Name: caf\xe9\r\nSet-Cookie: b=2\r\nConnection: close, x-hop\r\n\
-               X-Hop: 1\r\nKeep-Alive: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"[..],
-        )
-        .unwrap();
-        let headers = response.headers();
-        assert_eq!(headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
-        assert_eq!(headers["x-name"].as_bytes(), b"caf\xe9");
-        assert_eq!(headers.len(), 3);
-        assert!(response.extensions().is_empty());
-    }
-
-    #[test]
-    fn a_length_is_information_where_there_is_no_body() {
-        let server = ScriptedOrigin::answering(&b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"[..]);
-        let response = send(&Origin::new(), http::Request::head(server.url()), Body::empty()).unwrap();
-        assert_eq!(server.finish().line, "HEAD /a?b=c HTTP/1.1");
-        assert_eq!(response.headers()[header::CONTENT_LENGTH], "7");
-        assert!(response.body().is_empty());
-    }
-
-    #[test]
-    fn a_body_that_is_cut_short_never_passes_for_a_whole_one() {
-        for (answer, says) in [
-            ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcd", "6 bytes short"),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "10 bytes short"),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n", "last chunk"),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nab", "last chunk"),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4", "last chunk"),
-        ] {
-            let mut body = answered(answer).unwrap().into_body();
-            let mut taken = Vec::new();
-            let error = Error::from(body.read_to_end(&mut taken).unwrap_err());
-            assert_eq!(error.kind(), ErrorKind::IncompleteBody, "{answer}");
-            assert!(error.to_string().contains(says), "{error}");
-            assert!(error.url().is_some_and(|url| url.ends_with("/a")));
-            let again = Error::from(body.read(&mut [0; 8]).unwrap_err());
-            assert_eq!(again.kind(), ErrorKind::IncompleteBody, "it ended when asked again: {answer}");
-            assert_eq!(again.to_string(), error.to_string());
-        }
-    }
-
-    #[test]
-    fn chunks_that_are_none_are_a_bad_response() {
-        let response =
-            answered("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nabcd\r\n0\r\n\r\n")
-                .unwrap();
-        assert_eq!(response.into_body().into_bytes().unwrap_err().kind(), ErrorKind::BadResponse);
-    }
-
-    #[test]
-    fn an_end_that_is_the_connections_proves_nothing() {
-        for answer in ["HTTP/1.1 200 OK\r\n\r\nabcd", "HTTP/1.0 200 OK\r\n\r\nabcd"] {
-            let body = answered(answer).unwrap().into_body();
-            assert!(!body.end_is_proven());
-            assert_eq!(body.length(), None);
-            assert_eq!(body.into_text().unwrap(), "abcd");
-        }
-    }
-
-    #[test]
-    fn ambiguous_framing_is_refused() {
-        for answer in [
-            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
-            "HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\nabcd",
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-            "HTTP/2.0 200 OK\r\n\r\n",
-            "220 smtp.example ready\r\n",
-        ] {
-            let error = answered(answer).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BadResponse, "{answer}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_body_that_stalls_is_given_up() {
-        let server = ScriptedOrigin::new(|listener| {
-            let mut connection = accept(listener);
-            connection.receive();
-            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcd");
-            connection.wait_for_close();
-        });
-        let origin = Origin::builder().read_timeout(Duration::from_millis(300)).build().unwrap();
-        let mut body = get(&origin, &server.url()).unwrap().into_body();
-        let mut taken = Vec::new();
-        let error = Error::from(body.read_to_end(&mut taken).unwrap_err());
-        assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert_eq!(taken, b"abcd");
-        server.finish();
-    }
-
-    #[test]
-    fn a_connection_is_free_with_the_last_byte_of_its_body() {
-        let server = ScriptedOrigin::new(|listener| {
-            let mut connection = accept(listener);
-            for _ in 0..2 {
-                connection.receive();
-                connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd");
-            }
-        });
-        let origin = Origin::new();
-        let mut held = get(&origin, &server.url()).unwrap().into_body();
-        held.read_exact(&mut [0; 4]).unwrap();
-        assert_eq!(get(&origin, &server.url()).unwrap().into_body().into_text().unwrap(), "abcd");
-        assert_eq!(held.read(&mut [0; 4]).unwrap(), 0);
-        server.finish();
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Which root certificates are trusted.
+//! The trusted root certificates.
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -7,26 +7,31 @@ use ureq::tls::{Certificate, RootCerts};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::tls::{Pem, add_roots};
 
-/// The roots of the web, roots of one's own, or both.
+/// The root certificates of the web, additional root certificates, or both.
 #[derive(Debug, Default)]
 pub(super) struct Roots {
     own: Vec<CertificateDer<'static>>,
-    without_web: bool,
+    excludes_web: bool,
 }
 
 impl Roots {
-    /// ureq passes over a root that it cannot use, so each is tried here.
+    /// Adds the certificates of a PEM text. ureq silently skips a root that it cannot use, so each one is
+    /// checked here.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BadOption`] if the PEM cannot be read or a certificate cannot be used.
     pub(super) fn add(&mut self, pem: &Pem) -> Result<()> {
         self.own.extend(add_roots(&mut RootCertStore::empty(), pem)?);
         Ok(())
     }
 
-    pub(super) fn leave_out_the_web(&mut self) -> Result<()> {
+    pub(super) fn exclude_web_roots(&mut self) -> Result<()> {
         if self.own.is_empty() {
-            let text = "without the root certificates of the web others must be given";
+            let text = "no root certificate is trusted: add one, or trust those of the web";
             return Err(Error::new(ErrorKind::BadOption, text));
         }
-        self.without_web = true;
+        self.excludes_web = true;
         Ok(())
     }
 
@@ -34,78 +39,12 @@ impl Roots {
         if self.own.is_empty() {
             return RootCerts::WebPki;
         }
-        // Roots of one's own replace those of the web in ureq, so these are added by hand.
-        let web = if self.without_web { &[] } else { webpki_root_certs::TLS_SERVER_ROOT_CERTS };
+        // ureq replaces its default roots if others are given, so both sets are passed.
+        let web = if self.excludes_web { &[] } else { webpki_root_certs::TLS_SERVER_ROOT_CERTS };
         let own = self.own.iter().map(|der| Certificate::from_der(der).to_owned());
         web.iter().map(|der| Certificate::from_der(der)).chain(own).into()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-    use crate::base::tls::testing::Authority;
-
-    fn own_root() -> String {
-        Authority::new().certificate
-    }
-
-    fn given(pem: impl Into<Vec<u8>>) -> Pem {
-        Pem::Given(pem.into())
-    }
-
-    fn count(roots: Roots) -> usize {
-        match roots.into_root_certs() {
-            RootCerts::Specific(certificates) => certificates.len(),
-            other => panic!("not specific: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn without_roots_of_ones_own_the_web_is_trusted() {
-        assert!(matches!(Roots::default().into_root_certs(), RootCerts::WebPki));
-    }
-
-    #[test]
-    fn own_roots_are_added_to_those_of_the_web_or_replace_them() {
-        let mut roots = Roots::default();
-        roots.add(&given(own_root() + &own_root())).unwrap();
-        assert_eq!(count(roots), 2 + webpki_root_certs::TLS_SERVER_ROOT_CERTS.len());
-
-        let mut roots = Roots::default();
-        roots.add(&given(own_root())).unwrap();
-        roots.leave_out_the_web().unwrap();
-        assert_eq!(count(roots), 1);
-    }
-
-    #[test]
-    fn a_file_is_read() {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(own_root().as_bytes()).unwrap();
-        let mut roots = Roots::default();
-        roots.add(&Pem::File(file.path().to_owned())).unwrap();
-        assert_eq!(roots.own.len(), 1);
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_one_line_that_says_so() {
-        let directory = tempfile::tempdir().unwrap();
-        let missing = directory.path().join("missing.pem");
-        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        let broken = "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n";
-        let mut roots = Roots::default();
-        for (failure, says) in [
-            (roots.add(&Pem::File(missing)), "missing.pem cannot be read"),
-            (roots.add(&given("hello")), "there is no root certificate"),
-            (roots.add(&given(garbage)), "cannot be used"),
-            (roots.add(&given(broken)), "not PEM"),
-        ] {
-            let error = failure.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BadOption);
-            assert!(error.to_string().contains(says), "{error}");
-            assert_eq!(error.to_string().lines().count(), 1);
-        }
-    }
-}
+mod tests;

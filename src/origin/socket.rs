@@ -1,4 +1,4 @@
-//! Sockets: connecting, waiting within limits, and belonging to an exchange.
+//! TCP connections with time limits, each tied to the exchange that uses it.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -12,9 +12,8 @@ use ureq::unversioned::transport::{
 use ureq::{Error, Timeout};
 
 use super::exchange::Exchange;
-use super::options::INPUT_BUFFER_BYTES;
 
-/// The first link in the chain of connectors: plain TCP.
+/// The first connector in ureq's chain: plain TCP.
 #[derive(Debug)]
 pub(super) struct SocketConnector;
 
@@ -27,46 +26,49 @@ impl Connector<()> for SocketConnector {
         _: Option<()>,
     ) -> Result<Option<SocketTransport>, Error> {
         let exchange = Exchange::current();
-        let until = until(details.timeout, exchange.as_deref(), Instant::now());
-        let socket = connect(&details.addrs, until, exchange.as_deref())?;
+        let deadline = deadline(details.timeout, exchange.as_deref(), Instant::now());
+        let socket = connect(&details.addrs, deadline, exchange.as_deref())?;
         if details.config.no_delay() {
             socket.set_nodelay(true)?;
         }
-        // Beneath TLS whole lines need not fit.
-        let output =
-            if details.needs_tls() { INPUT_BUFFER_BYTES } else { details.config.output_buffer_size() };
+        // Only plain HTTP needs a buffer that holds a whole line.
+        let output = if details.needs_tls() {
+            details.config.input_buffer_size()
+        } else {
+            details.config.output_buffer_size()
+        };
         let sizes = (details.config.input_buffer_size(), output);
         let mut transport = SocketTransport {
             socket: Arc::new(socket),
             sizes,
             buffers: LazyBuffers::new(sizes.0, sizes.1),
             exchange: None,
-            reading: None,
-            writing: None,
+            read_limit: None,
+            write_limit: None,
         };
-        transport.join()?;
+        transport.attach()?;
         Ok(Some(transport))
     }
 }
 
-/// Tries one address after another: each may take half of the time that is left, the last one all of it.
+/// Tries the addresses in order. Each attempt gets half of the remaining time, the last one all of it.
 fn connect(
     addresses: &[SocketAddr],
-    until: Option<Instant>,
+    deadline: Option<Instant>,
     exchange: Option<&Exchange>,
 ) -> Result<TcpStream, Error> {
     const SHORTEST: Duration = Duration::from_millis(10);
     let mut failure = Error::ConnectionFailed;
     for (at, address) in addresses.iter().enumerate() {
         if let Some(exchange) = exchange {
-            exchange.check()?;
+            exchange.check_cancelled()?;
         }
         let is_last = at + 1 == addresses.len();
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let tried = match left {
+        let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let tried = match remaining {
             Some(Duration::ZERO) => return Err(Error::Timeout(Timeout::Connect)),
-            Some(left) => {
-                let share = if is_last { left } else { left / 2 };
+            Some(remaining) => {
+                let share = if is_last { remaining } else { remaining / 2 };
                 TcpStream::connect_timeout(address, share.max(SHORTEST))
             }
             None => TcpStream::connect(address),
@@ -76,15 +78,15 @@ fn connect(
             Err(error) if is_timeout(&error) => Error::Timeout(Timeout::Connect),
             Err(error) => Error::Io(error),
         };
-        log::debug!("no connection to {address}: {failure}");
+        log::debug!("cannot connect to {address}: {failure}");
     }
     Err(failure)
 }
 
-/// Until when a socket may be waited for: what ureq says, and what the exchange says.
-fn until(timeout: NextTimeout, exchange: Option<&Exchange>, now: Instant) -> Option<Instant> {
-    let said = (!timeout.after.is_not_happening()).then(|| now.checked_add(*timeout.after)).flatten();
-    said.into_iter().chain(exchange.and_then(|exchange| exchange.wait_until(now))).min()
+/// Returns the earlier of ureq's deadline and the exchange's deadline.
+fn deadline(timeout: NextTimeout, exchange: Option<&Exchange>, now: Instant) -> Option<Instant> {
+    let from_ureq = (!timeout.after.is_not_happening()).then(|| now.checked_add(*timeout.after)).flatten();
+    from_ureq.into_iter().chain(exchange.and_then(|exchange| exchange.next_deadline(now))).min()
 }
 
 fn is_timeout(error: &io::Error) -> bool {
@@ -93,74 +95,76 @@ fn is_timeout(error: &io::Error) -> bool {
 
 pub(super) struct SocketTransport {
     socket: Arc<TcpStream>,
-    /// Of the buffers for input and output, once there is some.
+    /// The sizes of the input and output buffers, which are allocated on first use.
     sizes: (usize, usize),
     buffers: LazyBuffers,
-    /// Whose connection it is. Nobody's while it is kept.
+    /// The exchange that uses the connection; `None` while the connection is idle.
     exchange: Option<Arc<Exchange>>,
-    /// The time limits that the socket has.
-    reading: Option<Duration>,
-    writing: Option<Duration>,
+    /// The time limits that are set on the socket.
+    read_limit: Option<Duration>,
+    write_limit: Option<Duration>,
 }
 
 impl SocketTransport {
-    /// Belongs to the exchange of this thread, unless it belongs to one already.
-    fn join(&mut self) -> Result<(), Error> {
+    /// Attaches the connection to the exchange of this thread, unless it is attached already.
+    fn attach(&mut self) -> Result<(), Error> {
         if self.exchange.is_none()
             && let Some(exchange) = Exchange::current()
         {
-            exchange.take(&self.socket);
+            exchange.attach_socket(&self.socket);
             self.exchange = Some(exchange);
         }
         self.check()
     }
 
-    /// Says whether it belonged to an exchange.
-    fn leave(&mut self) -> bool {
+    /// Detaches the connection from its exchange. Returns whether it was attached.
+    fn detach(&mut self) -> bool {
         let exchange = self.exchange.take();
-        exchange.inspect(|exchange| exchange.give_back(&self.socket)).is_some()
+        exchange.inspect(|exchange| exchange.detach_socket(&self.socket)).is_some()
     }
 
     fn check(&self) -> Result<(), Error> {
-        self.exchange.as_ref().map_or(Ok(()), |exchange| exchange.check())
+        self.exchange.as_ref().map_or(Ok(()), |exchange| exchange.check_cancelled())
     }
 
     fn read(&mut self, timeout: NextTimeout) -> Result<usize, Error> {
-        self.within(timeout.for_read(), Way::In, |own| (&*own.socket).read(own.buffers.input_append_buf()))
+        self.transfer(timeout.for_read(), Direction::In, |own| {
+            (&*own.socket).read(own.buffers.input_append_buf())
+        })
     }
 
     fn write(&mut self, from: usize, amount: usize, timeout: NextTimeout) -> Result<usize, Error> {
-        let written = self.within(timeout.for_write(), Way::Out, |own| {
+        let written = self.transfer(timeout.for_write(), Direction::Out, |own| {
             (&*own.socket).write(&own.buffers.output()[from..amount])
         })?;
         if written == 0 { Err(Error::Io(io::ErrorKind::WriteZero.into())) } else { Ok(written) }
     }
 
-    /// Reads or writes once, as soon as the socket can.
-    fn within(
+    /// Reads or writes once, as soon as the socket is ready.
+    fn transfer(
         &mut self,
         timeout: NextTimeout,
-        way: Way,
+        direction: Direction,
         mut once: impl FnMut(&mut Self) -> io::Result<usize>,
     ) -> Result<usize, Error> {
-        let until = until(timeout, self.exchange.as_deref(), Instant::now());
+        let deadline = deadline(timeout, self.exchange.as_deref(), Instant::now());
         loop {
-            let left = left(until, timeout.reason)?;
-            let set = match way {
-                Way::In => &mut self.reading,
-                Way::Out => &mut self.writing,
+            let remaining = remaining(deadline, timeout.reason)?;
+            let set = match direction {
+                Direction::In => &mut self.read_limit,
+                Direction::Out => &mut self.write_limit,
             };
-            if let Some(limit) = limit_to_set(*set, left) {
-                match way {
-                    Way::In => self.socket.set_read_timeout(limit)?,
-                    Way::Out => self.socket.set_write_timeout(limit)?,
+            if let Some(limit) = limit_to_set(*set, remaining) {
+                match direction {
+                    Direction::In => self.socket.set_read_timeout(limit)?,
+                    Direction::Out => self.socket.set_write_timeout(limit)?,
                 }
                 *set = limit;
             }
             match once(self) {
                 Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {
                     self.check()?;
-                    // A socket that does not block would spin here until its limit.
+                    // A non-blocking socket would make this loop spin until the deadline.
                     self.socket.set_nonblocking(false)?;
                 }
                 result => return Ok(result?),
@@ -170,26 +174,31 @@ impl SocketTransport {
 }
 
 #[derive(Clone, Copy)]
-enum Way {
+enum Direction {
     In,
     Out,
 }
 
-/// How long may still be waited.
-fn left(until: Option<Instant>, reason: Timeout) -> Result<Option<Duration>, Error> {
-    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-    if left.is_some_and(|left| left.is_zero()) { Err(Error::Timeout(reason)) } else { Ok(left) }
+/// Returns the remaining time; an error if no time is left.
+fn remaining(deadline: Option<Instant>, reason: Timeout) -> Result<Option<Duration>, Error> {
+    let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    if remaining.is_some_and(|remaining| remaining.is_zero()) {
+        Err(Error::Timeout(reason))
+    } else {
+        Ok(remaining)
+    }
 }
 
-/// The limit to give a socket that has `set`, so that it waits no longer than `left`: somewhat less, so that it fits the
-/// next wait too and saves a system call. Who wakes too soon waits again.
-fn limit_to_set(set: Option<Duration>, left: Option<Duration>) -> Option<Option<Duration>> {
+/// Returns the time limit to set on a socket whose current limit is `set`, so that it waits no longer than
+/// `remaining`; `None` if the current limit is good enough. The limit is somewhat shorter than `remaining`,
+/// so that it also fits the next wait and saves a system call. A wait that ends early is repeated.
+fn limit_to_set(set: Option<Duration>, remaining: Option<Duration>) -> Option<Option<Duration>> {
     const SHORT: Duration = Duration::from_millis(100);
-    match (set, left) {
+    match (set, remaining) {
         (None, None) => None,
-        (Some(set), Some(left)) if set <= left && left / 2 <= set => None,
-        (_, Some(left)) if left > SHORT => Some(Some(left - left / 8)),
-        (_, left) => Some(left),
+        (Some(set), Some(remaining)) if set <= remaining && remaining / 2 <= set => None,
+        (_, Some(remaining)) if remaining > SHORT => Some(Some(remaining - remaining / 8)),
+        (_, remaining) => Some(remaining),
     }
 }
 
@@ -199,40 +208,40 @@ impl Transport for SocketTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.join()?;
+        self.attach()?;
         let mut from = 0;
         while from < amount {
             let written = self.write(from, amount, timeout);
-            // What a socket says that was shut is no answer.
+            // Report the cancellation rather than the error of the socket that it shut down.
             self.check()?;
             from += written?;
             if let Some(exchange) = &self.exchange {
-                exchange.sent(Instant::now());
+                exchange.note_sent(Instant::now());
             }
         }
         Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.join()?;
+        self.attach()?;
         let read = self.read(timeout);
-        // A socket that was shut seems to have ended well.
+        // A read on a socket that was shut down looks like a regular end.
         self.check()?;
         let amount = read?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }
 
-    /// Asked between two exchanges, so that the one before has ended: whoever cancels it shuts nothing any more. ureq
-    /// asks when a connection is returned and again when it is taken; only then the socket is asked, and what was shut
-    /// before is seen.
+    /// Called by ureq between two exchanges: when a connection is returned, and again when it is taken. The
+    /// first call detaches the connection, so that a later cancellation cannot shut it down. Only the second
+    /// call reads from the socket, and sees whether it was shut down before.
     fn is_open(&mut self) -> bool {
-        let is_returned = self.leave();
+        let is_returned = self.detach();
         if !self.buffers.input().is_empty() {
-            // Under TLS, records that nobody asked for are here and not in the socket.
+            // Under TLS, unsolicited records are in this buffer and not in the socket.
             return false;
         }
-        // A connection that is kept needs no memory.
+        // An idle connection keeps no buffer.
         self.buffers = LazyBuffers::new(self.sizes.0, self.sizes.1);
         if is_returned {
             return true;
@@ -241,7 +250,7 @@ impl Transport for SocketTransport {
         if socket.set_nonblocking(true).is_err() {
             return false;
         }
-        // Bytes that nobody asked for are as bad as an end.
+        // Unsolicited bytes make a connection as unusable as its end does.
         let is_quiet = socket.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         is_quiet && socket.set_nonblocking(false).is_ok()
     }
@@ -249,7 +258,7 @@ impl Transport for SocketTransport {
 
 impl Drop for SocketTransport {
     fn drop(&mut self) {
-        let _ = self.leave();
+        let _ = self.detach();
     }
 }
 
@@ -264,9 +273,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_set_where_it_is_needed() {
+    fn socket_timeout_is_set_only_if_needed() {
         let millis = |count| Some(Duration::from_millis(count));
-        for (set, left, expected) in [
+        for (set, remaining, expected) in [
             (None, None, None),
             (None, millis(8000), Some(millis(7000))),
             (None, millis(80), Some(millis(80))),
@@ -275,20 +284,20 @@ mod tests {
             (millis(7000), millis(4000), Some(millis(3500))),
             (millis(7000), millis(80_000), Some(millis(70_000))),
         ] {
-            assert_eq!(limit_to_set(set, left), expected, "{set:?} {left:?}");
+            assert_eq!(limit_to_set(set, remaining), expected, "{set:?} {remaining:?}");
         }
     }
 
     #[test]
-    fn one_address_after_another_is_tried_within_one_limit() {
+    fn addresses_are_tried_in_order_within_one_deadline() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
         let closed = {
             let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             other.local_addr().unwrap()
         };
-        let until = Some(Instant::now() + Duration::from_secs(60));
-        assert_eq!(connect(&[closed, open], until, None).unwrap().peer_addr().unwrap(), open);
+        let deadline = Some(Instant::now() + Duration::from_secs(60));
+        assert_eq!(connect(&[closed, open], deadline, None).unwrap().peer_addr().unwrap(), open);
         assert!(matches!(
             connect(&[open], Some(Instant::now()), None),
             Err(Error::Timeout(Timeout::Connect))

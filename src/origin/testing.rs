@@ -1,4 +1,4 @@
-//! Origins that follow a script: real sockets on the loopback, one thread each.
+//! Origins that follow a script: real sockets on the loopback interface, one thread each.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,7 +15,7 @@ use crate::base::names::Lookup;
 use crate::message::body::Body;
 use crate::message::round_trip::RoundTrip;
 
-/// A listener whose connections are served by a script, and what the script brought home.
+/// A listener whose connections are served by a script that returns a value.
 pub(crate) struct ScriptedOrigin<T> {
     address: SocketAddr,
     script: JoinHandle<T>,
@@ -36,14 +36,14 @@ impl<T: Send + 'static> ScriptedOrigin<T> {
         self.address
     }
 
-    /// What the script returned, when it is over.
+    /// Waits for the script and returns its value.
     pub(crate) fn finish(self) -> T {
         self.script.join().unwrap()
     }
 }
 
 impl ScriptedOrigin<Received> {
-    /// Takes one request, answers it with these bytes, and closes the connection.
+    /// Accepts one request, sends these bytes as the response, and closes the connection.
     pub(crate) fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::new(move |listener| {
@@ -63,7 +63,7 @@ pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
 }
 
-/// A request as it was on the wire.
+/// A request as it was received.
 pub(crate) struct Received {
     pub(crate) line: String,
     /// Field lines in lower case, in order.
@@ -115,7 +115,7 @@ impl Connection {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// Waits until the other side has closed its end.
+    /// Waits until the client has closed its end of the connection.
     pub(crate) fn wait_for_close(&mut self) {
         let _ = io::copy(&mut self.stream, &mut io::sink());
     }
@@ -131,7 +131,8 @@ pub(crate) fn send(origin: &Origin, head: http::request::Builder, body: Body) ->
 
 type LookupScript = dyn Fn(&str, u8) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// Answers for names as a script says, which is told the name and the how many-th lookup it is.
+/// A name lookup that follows a script. The script receives the name and the number of the lookup, counted
+/// from 1.
 #[derive(Clone)]
 pub(crate) struct ScriptedLookup {
     script: Arc<LookupScript>,
@@ -143,7 +144,7 @@ impl ScriptedLookup {
         Self { script: Arc::new(script), count: Arc::default() }
     }
 
-    /// How many lookups there were.
+    /// Returns the number of lookups so far.
     pub(crate) fn count(&self) -> u8 {
         self.count.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! Time limits, cancellation and kept connections, with real sockets.
+//! Time limits, cancellation and idle connections, with real sockets.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ use crate::message::body::Body;
 use crate::message::deadline::Deadline;
 use crate::message::round_trip::RoundTrip;
 
-/// How soon who waits is told: generous, as tests run side by side.
+/// The time within which a waiting thread must notice an event: generous, because tests run in parallel.
 const SOON: Duration = Duration::from_millis(500);
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -28,14 +28,15 @@ fn ask(origin: &Origin, url: &str, extension: impl Clone + Send + Sync + 'static
     origin.round_trip(request)
 }
 
-/// Reads to the end, and says how it failed.
+/// Reads the body up to its failure. Returns the bytes before it and the error.
 fn failure_of(mut body: Body) -> (Vec<u8>, Error) {
     let mut bytes = Vec::new();
     let error = body.read_to_end(&mut bytes).unwrap_err();
     (bytes, error.into())
 }
 
-/// Answers with this, says so, and waits until the other side is gone.
+/// Starts an origin that sends these bytes, signals the receiver, and waits until the client closes the
+/// connection.
 fn stalling(answer: &'static [u8]) -> (ScriptedOrigin<()>, mpsc::Receiver<()>) {
     let (tell, told) = mpsc::channel();
     let server = ScriptedOrigin::new(move |listener| {
@@ -49,7 +50,7 @@ fn stalling(answer: &'static [u8]) -> (ScriptedOrigin<()>, mpsc::Receiver<()>) {
 }
 
 #[test]
-fn a_silent_origin_is_left_at_once_when_the_request_is_cancelled() {
+fn cancellation_ends_the_wait_for_a_silent_origin() {
     let (server, asked) = stalling(b"");
     let token = Cancellation::new();
     let (url, given) = (server.url(), token.clone());
@@ -67,7 +68,7 @@ fn a_silent_origin_is_left_at_once_when_the_request_is_cancelled() {
 }
 
 #[test]
-fn a_body_that_is_cancelled_is_no_whole_one() {
+fn cancelled_body_is_an_error() {
     for answer in [
         &b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n"[..],
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n",
@@ -96,7 +97,7 @@ fn a_body_that_is_cancelled_is_no_whole_one() {
 }
 
 #[test]
-fn a_cancelled_request_is_not_sent_at_all() {
+fn cancelled_request_is_not_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let token = Cancellation::new();
     token.cancel();
@@ -108,7 +109,7 @@ fn a_cancelled_request_is_not_sent_at_all() {
 }
 
 #[test]
-fn a_connection_that_serves_another_request_is_not_shut() {
+fn cancellation_spares_a_connection_used_by_another_request() {
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let (go_on, may_go_on) = mpsc::channel::<()>();
     let server = ScriptedOrigin::new(move |listener| {
@@ -132,7 +133,7 @@ fn a_connection_that_serves_another_request_is_not_shut() {
 }
 
 #[test]
-fn a_handshake_can_be_cancelled_too() {
+fn tls_handshake_can_be_cancelled() {
     let (tell, told) = mpsc::channel();
     let server = ScriptedOrigin::new(move |listener| {
         let (mut socket, _) = listener.accept().unwrap();
@@ -149,7 +150,7 @@ fn a_handshake_can_be_cancelled_too() {
 }
 
 #[test]
-fn a_body_over_tls_can_be_cancelled() {
+fn body_over_tls_can_be_cancelled() {
     let authority = Authority::new();
     let config = Arc::new(server_config(&authority, None));
     let server = ScriptedOrigin::new(move |listener| {
@@ -171,7 +172,7 @@ fn a_body_over_tls_can_be_cancelled() {
 }
 
 #[test]
-fn a_deadline_covers_the_body_unless_others_read_along() {
+fn deadline_covers_the_body_unless_it_is_for_the_head() {
     const SLOW: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nslow";
     let (server, _) = stalling(SLOW);
     let begun = Instant::now();
@@ -191,7 +192,7 @@ fn a_deadline_covers_the_body_unless_others_read_along() {
 }
 
 #[test]
-fn bytes_that_drip_do_not_outlast_a_deadline() {
+fn slow_bytes_do_not_extend_a_deadline() {
     let server = ScriptedOrigin::new(|listener| {
         let mut connection = accept(listener);
         connection.receive();
@@ -209,7 +210,7 @@ fn bytes_that_drip_do_not_outlast_a_deadline() {
 }
 
 #[test]
-fn silence_in_a_body_is_limited_by_its_type() {
+fn silence_limit_depends_on_the_content_type() {
     let origin = Origin::builder().read_timeout(SHORT).stream_timeout(3 * SHORT).build().unwrap();
     for (answer, limit) in [
         (&b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"[..], SHORT),
@@ -225,7 +226,7 @@ fn silence_in_a_body_is_limited_by_its_type() {
 }
 
 #[test]
-fn a_whole_transfer_may_have_a_limit() {
+fn whole_timeout_covers_the_body() {
     let (server, _) = stalling(b"HTTP/1.1 200 OK\r\n\r\n");
     let origin = Origin::builder().whole_timeout(SHORT).build().unwrap();
     let body = get(&origin, &server.url()).unwrap().into_body();
@@ -233,7 +234,7 @@ fn a_whole_transfer_may_have_a_limit() {
     server.finish();
 }
 
-/// Answers any number of connections, and counts them.
+/// Starts an origin that serves any number of connections. Returns its URL and the number of connections.
 fn counting() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -245,7 +246,7 @@ fn counting() -> (String, Arc<AtomicUsize>) {
             let mut socket = socket.unwrap();
             thread::spawn(move || {
                 let mut request = [0; 1024];
-                // A request is short enough to come in one piece.
+                // A request is short enough to arrive in one read.
                 while socket.read(&mut request).is_ok_and(|count| count > 0) {
                     socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
                 }
@@ -256,7 +257,7 @@ fn counting() -> (String, Arc<AtomicUsize>) {
 }
 
 #[test]
-fn as_many_connections_are_kept_as_were_used_at_a_time() {
+fn all_concurrently_used_connections_are_kept() {
     const AT_A_TIME: usize = 64;
     let (url, count) = counting();
     let origin = Origin::new();
@@ -266,7 +267,7 @@ fn as_many_connections_are_kept_as_were_used_at_a_time() {
             for _ in 0..AT_A_TIME {
                 scope.spawn(|| {
                     let body = get(origin, url).unwrap().into_body();
-                    // Nobody returns a connection before all have one.
+                    // No thread returns its connection before all threads have one.
                     all_are_there.wait();
                     assert_eq!(body.into_text().unwrap(), "ok");
                 });
@@ -278,7 +279,7 @@ fn as_many_connections_are_kept_as_were_used_at_a_time() {
 }
 
 #[test]
-fn heads_are_read_within_these_limits() {
+fn head_limits_are_enforced() {
     let fields = |count: usize| {
         let lines: String = (0..count).map(|number| format!("X-{number}: 1\r\n")).collect();
         format!("HTTP/1.1 200 OK\r\n{lines}Content-Length : 2\r\n\r\nok")

@@ -1,4 +1,4 @@
-//! A request goes out, its response comes back.
+//! [`Origin`]: sends a request and returns its response.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use ureq::config::Config;
 use ureq::{Agent, AsSendBody, Timeout};
 
 use super::connections::Connections;
-use super::exchange::{Exchange, Terms, cancelled};
-use super::options::{Options, OriginBuilder, Times};
+use super::exchange::{Exchange, Terms, cancelled_error};
+use super::options::{Options, Timeouts};
 use super::{failure, request, response};
 use crate::base::cancellation::Cancellation;
 use crate::base::clock::SystemClock;
@@ -24,26 +24,25 @@ use crate::message::round_trip::RoundTrip;
 use crate::origin::access::{Asked, OriginRules};
 use crate::pool::protocol::{self, ConnectWithin, WholeHeadWithin, Within};
 
-/// The [`RoundTrip`] that goes to the origin over the network, `http` and `https`.
+/// The [`RoundTrip`] that sends requests to origins over the network (`http` and `https`).
 ///
-/// What comes back is what the origin said: redirects are returned and not followed, an encoded body
-/// stays encoded, no field is added to the request but `Host`, the framing and a
-/// [`User-Agent`](OriginBuilder::user_agent) where there is none, and the environment's
-/// proxy settings are not looked at. Hop-by-hop fields are removed in both directions.
+/// The response is what the origin sent: redirects are not followed, and an encoded body stays encoded. The
+/// request gains only `Host`, the framing, and a [`User-Agent`](super::OriginBuilder::user_agent) if it has
+/// none. Hop-by-hop fields are removed in both directions. Proxy settings of the environment are ignored.
 ///
-/// A response is trusted only as far as its framing can be: one with both `Transfer-Encoding` and
-/// `Content-Length`, or with any coding but `chunked`, is refused as
-/// [`BadResponse`](crate::ErrorKind::BadResponse); one that ends with its connection comes as a body
-/// whose [end is not proven](Body::end_is_proven).
+/// Responses with ambiguous framing fail with [`BadResponse`](crate::ErrorKind::BadResponse): those with both
+/// `Transfer-Encoding` and `Content-Length`, or with a coding other than `chunked`. The
+/// [end](Body::end_is_proven) of a body that is delimited by the end of the connection is not proven.
 ///
-/// Connections are kept and used again. When a kept one turns out to be dead, a `GET` or `HEAD`
-/// without a body is sent once more, on a fresh one; and so is a `PURGE`, which is for peers.
+/// Connections are kept and reused. If an idle connection turns out to be closed, a `GET` or `HEAD` without a
+/// body is sent once more on a new connection. The same is true of `PURGE`, which goes to peers.
 ///
-/// Time limits are those of [`OriginBuilder`], and a [`Deadline`] in the extensions of a request: past it the request
-/// fails as [`ErrorKind::Timeout`], and so does reading the body. A [`Cancellation`] in the extensions cuts the
-/// connection when it is cancelled, up to the end of the body: who waits for the origin gets
-/// [`ErrorKind::Cancelled`] at once. Finding the host's addresses and connecting are not interrupted: they have short
-/// limits of their own.
+/// [`OriginBuilder`](super::OriginBuilder) sets time limits. A [`Deadline`] in the extensions of a request is
+/// an additional limit: after it, the request or the read of its body fails with [`ErrorKind::Timeout`].
+///
+/// A [`Cancellation`] in the extensions shuts down the connection when it is cancelled, up to the end of the
+/// body. The caller gets [`ErrorKind::Cancelled`] at once. A name lookup and a connection attempt are not
+/// interrupted; each has a short limit of its own.
 ///
 /// Cloning is cheap, and clones share their connections.
 ///
@@ -65,21 +64,16 @@ pub struct Origin {
 struct Inner {
     options: Options,
     names: Arc<Names>,
-    /// Held while certificates are read, so that what was read last is what stays.
+    /// Serialises reloads, so that the certificates read last are the ones that stay.
     reloading: Mutex<()>,
     current: RwLock<Arc<Connections>>,
 }
 
 impl Origin {
-    /// With the default time limits and the roots of the web: see [`OriginBuilder`].
+    /// Creates an origin with default options: see [`OriginBuilder`](super::OriginBuilder).
     #[must_use]
     pub fn new() -> Self {
         Self::with_options(Options::default())
-    }
-
-    /// To choose time limits and root certificates.
-    pub fn builder() -> OriginBuilder {
-        OriginBuilder::default()
     }
 
     pub(super) fn with_options(options: Options) -> Self {
@@ -94,10 +88,10 @@ impl Origin {
         Self { inner: Arc::new(Inner { options, names, reloading: Mutex::new(()), current }) }
     }
 
-    /// Puts these rules in place of those before, for this and all its clones.
+    /// Replaces the rules for this origin and all its clones.
     ///
-    /// Whoever asks from now on is judged by them, and on a connection that was made by them: those that are
-    /// kept are given up. A request that is under way ends as it began.
+    /// The new rules apply to all later requests, and idle connections made under the old rules are closed.
+    /// Running requests finish under the old rules.
     ///
     /// ```
     /// use forwardcache::{Origin, OriginRules};
@@ -110,10 +104,12 @@ impl Origin {
         self.inner.replace(|current| (current.config.clone(), rules));
     }
 
-    /// Reads the files of [root certificates](OriginBuilder::root_certificates_file) and of the
-    /// [client certificate](OriginBuilder::client_certificate_files) again, for this and all its clones. Requests from
-    /// now on use what they hold, on connections of their own: those that are kept are given up. A request that is
-    /// under way ends as it began.
+    /// Reads the files of [root certificates](super::OriginBuilder::root_certificates_file) and of the
+    /// [client certificate](super::OriginBuilder::client_certificate_files) again, for this origin and all
+    /// its clones.
+    ///
+    /// Later requests use the new certificates on new connections, and idle connections are closed. Running
+    /// requests finish with the old certificates.
     ///
     /// ```
     /// use forwardcache::Origin;
@@ -124,7 +120,8 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] as [`OriginBuilder::build`], naming the file. Nothing is changed then.
+    /// [`ErrorKind::BadOption`] as for [`OriginBuilder::build`](super::OriginBuilder::build); the message
+    /// names the file. The old certificates then stay in force.
     pub fn reload_certificates(&self) -> Result<()> {
         let _one_at_a_time = self.inner.reloading.lock();
         let tls = self.inner.options.trust.read()?;
@@ -133,7 +130,7 @@ impl Origin {
         Ok(())
     }
 
-    /// The rules that are in force.
+    /// Returns the rules in force.
     #[must_use]
     pub fn rules(&self) -> OriginRules {
         self.inner.current.read().rules.clone()
@@ -141,18 +138,18 @@ impl Origin {
 }
 
 impl Inner {
-    /// Makes connections anew from now on, by what is chosen.
+    /// Replaces the connections by new ones with the chosen configuration and rules.
     fn replace(&self, choose: impl FnOnce(&Connections) -> (Config, OriginRules)) {
         let mut current = self.current.write();
         let (config, rules) = choose(&current);
         let next = Arc::new(Connections::new(config, self.options.idle, &self.names, rules));
         let before = std::mem::replace(&mut *current, next);
         drop(current);
-        // Connections are closed when the last request that uses them is done: not while others wait for the lock.
+        // Drop after the unlock: this may close connections, and other threads may wait for the lock.
         drop(before);
     }
 
-    /// The limits of this request.
+    /// Returns the time limits and other settings of this request.
     fn terms(&self, request: &Request<Body>, begun: Instant) -> Terms {
         let extensions = request.extensions();
         let deadline = Deadline::of(extensions);
@@ -160,15 +157,15 @@ impl Inner {
         let is_for_head = deadline.is_some_and(|deadline| deadline.is_for_head());
         let within = extensions.get::<Within>().and_then(|Within(limit)| begun.checked_add(*limit));
         let has_content = !request.body().is_empty();
-        let head = self.options.times.response;
+        let head = self.options.timeouts.response;
         let own = if has_content { None } else { begun.checked_add(head) };
-        let whole = self.options.times.whole.and_then(|limit| begun.checked_add(limit));
+        let whole = self.options.timeouts.whole.and_then(|limit| begun.checked_add(limit));
         Terms {
-            head_by: own.into_iter().chain(within).chain(hard.filter(|_| is_for_head)).min(),
-            head_after_content: has_content.then_some(head),
-            whole_by: whole.into_iter().chain(hard.filter(|_| !is_for_head)).min(),
-            whole_head: extensions.get().map(|WholeHeadWithin(limit)| *limit),
-            connect: extensions.get().map(|ConnectWithin(limit)| *limit),
+            head_deadline: own.into_iter().chain(within).chain(hard.filter(|_| is_for_head)).min(),
+            head_timeout_after_content: has_content.then_some(head),
+            whole_deadline: whole.into_iter().chain(hard.filter(|_| !is_for_head)).min(),
+            head_read_timeout: extensions.get().map(|WholeHeadWithin(limit)| *limit),
+            connect_timeout: extensions.get().map(|ConnectWithin(limit)| *limit),
             is_head: request.method() == Method::HEAD,
             head_limits: self.options.head_limits,
             cancellation: extensions.get::<Cancellation>().cloned(),
@@ -177,45 +174,52 @@ impl Inner {
     }
 }
 
-/// A kept connection may die between the moment it is found open and its use. Nothing tells that from an origin that
-/// answers nothing, so what may safely be repeated is repeated once, past all kept connections (RFC 9112 section
-/// 9.3.1), in the time that the first try has left.
-fn send_repeatable(
+/// Sends a request that may be repeated, and retries it once if an idle connection turns out to be closed
+/// (RFC 9112 section 9.3.1).
+///
+/// An idle connection can close between the check and its use. This looks the same as an origin that closes
+/// every connection without a response, so there is one retry only. It uses a new connection, within the time
+/// that the first attempt has left.
+fn send_with_retry(
     agent: &Agent,
     exchange: &Exchange,
     head: Request<()>,
 ) -> Result<Response<ureq::Body>, ureq::Error> {
-    let failure = match agent.run(connecting(agent, exchange, head.clone())) {
-        Err(failure) if failure::connection_was_dead(&failure) => failure,
+    let failure = match agent.run(with_connect_timeout(agent, exchange, head.clone())) {
+        Err(failure) if failure::is_dead_connection(&failure) => failure,
         answer => return answer,
     };
-    if is_late(exchange) {
+    if is_past_deadline(exchange) {
         return Err(ureq::Error::Timeout(Timeout::Global));
     }
-    log::debug!("sent once more on a fresh connection after: {failure}");
-    let head = connecting(agent, exchange, head);
+    log::debug!("retrying the request on a new connection after: {failure}");
+    let head = with_connect_timeout(agent, exchange, head);
     agent.run(agent.configure_request(head).max_idle_age(Duration::ZERO).build())
 }
 
-/// The request with what it says of the time for its connection, where that is less than the agent allows.
-fn connecting<B: AsSendBody>(agent: &Agent, exchange: &Exchange, request: Request<B>) -> Request<B> {
-    let Some(limit) = exchange.terms.connect else { return request };
+/// Applies the request's own connection time limit, if it is shorter than the agent's.
+fn with_connect_timeout<B: AsSendBody>(
+    agent: &Agent,
+    exchange: &Exchange,
+    request: Request<B>,
+) -> Request<B> {
+    let Some(limit) = exchange.terms.connect_timeout else { return request };
     let limit = agent.config().timeouts().connect.into_iter().chain([limit]).min();
     agent.configure_request(request).timeout_connect(limit).build()
 }
 
-fn is_late(exchange: &Exchange) -> bool {
+fn is_past_deadline(exchange: &Exchange) -> bool {
     let now = Instant::now();
-    exchange.wait_until(now).is_some_and(|until| until <= now)
+    exchange.next_deadline(now).is_some_and(|deadline| deadline <= now)
 }
 
-/// How long the body may stop: streams of events are silent while nothing happens.
-fn silence(times: &Times, headers: &HeaderMap) -> Duration {
+/// Returns how long the body may be silent. Event streams are silent until an event occurs.
+fn max_silence(timeouts: &Timeouts, headers: &HeaderMap) -> Duration {
     const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"multipart/x-mixed-replace"];
     let field = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let media_type = field.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let is_stream = STREAMS.iter().any(|stream| media_type.eq_ignore_ascii_case(stream));
-    if is_stream { times.stream } else { times.read }
+    if is_stream { timeouts.stream } else { timeouts.read }
 }
 
 impl RoundTrip for Origin {
@@ -231,41 +235,46 @@ impl RoundTrip for Origin {
         if let Some(asked) = &asked {
             connections.rules.may_be_asked(asked).map_err(|refused| Error::from(refused).with_url(&url))?;
         }
-        let agent = connections.to(asked.as_ref());
-        let running = Exchange::new(terms).watched();
+        let agent = connections.agent_for(asked.as_ref());
+        let running = Exchange::new(terms).cancellable();
         if running.exchange.is_cancelled() {
-            return Err(cancelled().with_url(&url));
+            return Err(cancelled_error().with_url(&url));
         }
-        if is_late(&running.exchange) {
-            return Err(Error::new(ErrorKind::Timeout, "no time is left to ask").with_url(&url));
+        if is_past_deadline(&running.exchange) {
+            return Err(
+                Error::new(ErrorKind::Timeout, "the deadline of the request has passed").with_url(&url)
+            );
         }
         let may_be_repeated = method == Method::GET || method == Method::HEAD || protocol::is_purge(&method);
         let entered = running.exchange.enter();
         let answer = match body {
-            None if may_be_repeated => send_repeatable(agent, &running.exchange, head),
-            None => agent.run(connecting(agent, &running.exchange, head)),
+            None if may_be_repeated => send_with_retry(agent, &running.exchange, head),
+            None => agent.run(with_connect_timeout(agent, &running.exchange, head)),
             Some(body) => {
                 let request = head.map(|()| body.into_send_body());
-                agent.run(connecting(agent, &running.exchange, request))
+                agent.run(with_connect_timeout(agent, &running.exchange, request))
             }
         };
         drop(entered);
         let answer = answer.map_err(|failure| {
             if running.exchange.is_head_too_slow(Instant::now()) {
-                let text = "the head of the response comes too slowly";
+                let text = "the origin sends the head of the response too slowly";
                 return Error::new(ErrorKind::BadResponse, text).with_url(&url);
             }
             let error = failure::before_response(failure, &url);
-            // It may have moved.
+            // The host may have moved to another address.
             if let (ErrorKind::Unreachable, Some(host)) = (error.kind(), url.host()) {
                 self.inner.names.forget(&host.to_ascii_lowercase());
             }
             error
         })?;
-        let no_head = || Error::new(ErrorKind::BadResponse, "the response has no head").with_url(&url);
+        let no_head = || {
+            Error::new(ErrorKind::BadResponse, "ureq returned a response whose head was not read")
+                .with_url(&url)
+        };
         let head = running.exchange.take_head().ok_or_else(no_head)?;
-        running.exchange.begin_body(Some(silence(&self.inner.options.times, &head.headers)));
-        Ok(response::receive(head, answer.into_body(), running, &url))
+        running.exchange.begin_body(Some(max_silence(&self.inner.options.timeouts, &head.headers)));
+        Ok(response::build(head, answer.into_body(), running, &url))
     }
 }
 
@@ -278,446 +287,11 @@ impl Default for Origin {
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Origin")
-            .field("times", &self.inner.options.times)
+            .field("timeouts", &self.inner.options.timeouts)
             .field("rules", &self.rules())
             .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::{Shutdown, TcpListener, TcpStream};
-
-    use super::super::testing::{Received, ScriptedOrigin, accept, get, send};
-    use super::*;
-    use crate::base::tls::testing::{self, Authority, server_config};
-
-    const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-
-    fn received(head: impl FnOnce(String) -> http::request::Builder, body: Body) -> Received {
-        let server = ScriptedOrigin::answering(OK);
-        let response = send(&Origin::new(), head(server.url()), body).unwrap();
-        assert_eq!(response.into_body().into_text().unwrap(), "ok");
-        server.finish()
-    }
-
-    #[test]
-    fn nothing_is_added_but_the_host_and_who_asks() {
-        for (origin, user_agent) in [
-            (Origin::new(), Some("forwardcache/0.1")),
-            (Origin::builder().build().unwrap(), Some("forwardcache/0.1")),
-            (Origin::builder().user_agent("me").build().unwrap(), Some("me")),
-            (Origin::builder().user_agent("").build().unwrap(), None),
-        ] {
-            let server = ScriptedOrigin::answering(OK);
-            let address = server.address();
-            get(&origin, &server.url()).unwrap();
-            let mut received = server.finish();
-            assert_eq!(received.line, "GET /a?b=c HTTP/1.1");
-            let mut expected = vec![format!("host: {address}")];
-            expected.extend(user_agent.map(|value| format!("user-agent: {value}")));
-            received.fields.sort();
-            assert_eq!(received.fields, expected);
-        }
-        assert_eq!(Origin::builder().user_agent("a\nb").build().unwrap_err().kind(), ErrorKind::BadOption);
-    }
-
-    #[test]
-    fn fields_are_sent_as_they_were_given() {
-        let obs_text = HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap();
-        let received = received(
-            |url| {
-                Request::get(url)
-                    .header("x-list", "1")
-                    .header("user-agent", "me")
-                    .header("x-list", "2")
-                    .header("x-name", obs_text)
-                    .header("host", "elsewhere")
-                    .header("connection", "x-hop")
-                    .header("x-hop", "1")
-            },
-            Body::empty(),
-        );
-        let (hosts, others): (Vec<_>, Vec<_>) =
-            received.fields.into_iter().partition(|field| field.starts_with("host:"));
-        assert_eq!(others, ["x-list: 1", "x-list: 2", "user-agent: me", "x-name: caf\u{e9}"]);
-        assert_eq!(hosts.len(), 1);
-        assert!(hosts[0].starts_with("host: 127.0.0.1:"));
-    }
-
-    #[test]
-    fn every_method_may_have_a_body() {
-        for method in ["POST", "PUT", "PATCH", "DELETE", "GET", "OPTIONS", "PROPFIND"] {
-            let received = received(|url| Request::builder().method(method).uri(url), Body::from("abc"));
-            assert_eq!(received.line, format!("{method} /a?b=c HTTP/1.1"));
-            assert!(received.fields.contains(&"content-length: 3".to_owned()), "{method}");
-            assert_eq!(received.body, b"abc");
-        }
-    }
-
-    #[test]
-    fn every_method_may_have_none() {
-        for method in ["POST", "PUT", "PATCH", "DELETE", "GET", "OPTIONS", "PROPFIND"] {
-            let received = received(|url| Request::builder().method(method).uri(url), Body::empty());
-            let announces = received.fields.contains(&"content-length: 0".to_owned());
-            assert_eq!(announces, method.starts_with('P') && method != "PROPFIND", "{method}");
-            assert_eq!(received.fields.len(), 2 + usize::from(announces));
-        }
-    }
-
-    #[test]
-    fn a_body_of_unknown_length_is_sent_in_chunks() {
-        for method in ["POST", "GET", "PROPFIND"] {
-            let text = "x".repeat(100_000);
-            let body = Body::from_reader(std::io::Cursor::new(text.clone()), None);
-            let received = received(|url| Request::builder().method(method).uri(url), body);
-            assert!(received.fields.contains(&"transfer-encoding: chunked".to_owned()), "{method}");
-            assert_eq!(received.body, text.as_bytes());
-        }
-    }
-
-    #[test]
-    fn a_large_body_of_known_length_is_sent_whole() {
-        let text = "x".repeat(1_000_000);
-        let received = received(Request::post, Body::from(text.clone()));
-        assert!(received.body == text.as_bytes());
-    }
-
-    #[test]
-    fn a_body_that_breaks_off_is_not_the_origins_fault() {
-        let server = ScriptedOrigin::new(|listener| accept(listener).wait_for_close());
-        let body = Body::from_reader(&b"abc"[..], Some(5));
-        let error = send(&Origin::new(), Request::post(server.url()), body).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::IncompleteBody);
-        server.finish();
-    }
-
-    #[test]
-    fn a_kept_connection_that_is_dead_costs_one_more_try() {
-        let server = ScriptedOrigin::new(|listener| {
-            let mut first = accept(listener);
-            first.receive();
-            first.send(OK);
-            first.receive();
-            drop(first);
-            let mut second = accept(listener);
-            second.receive();
-            second.send(OK);
-        });
-        let origin = Origin::new();
-        for _ in 0..2 {
-            let response = get(&origin, &server.url()).unwrap();
-            assert_eq!(response.into_body().into_text().unwrap(), "ok");
-        }
-        server.finish();
-    }
-
-    #[test]
-    fn an_origin_that_never_answers_is_tried_twice_and_no_more() {
-        let server = ScriptedOrigin::new(|listener| {
-            for _ in 0..2 {
-                accept(listener).receive();
-            }
-            listener.try_clone().unwrap()
-        });
-        let error = get(&Origin::new(), &server.url()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unreachable);
-        assert!(nobody_else_came(&server.finish()));
-    }
-
-    #[test]
-    fn a_second_try_has_the_time_that_the_first_has_left() {
-        let second = Duration::from_secs(1);
-        let begun = Instant::now();
-        let deadline = Deadline::of_remaining(Some(5 * second), None, begun).unwrap();
-        let origin = Origin::builder().response_timeout(9 * second).build().unwrap();
-        let at = |seconds: Option<u32>| seconds.map(|seconds| begun + seconds * second);
-        for (deadline, within, head, whole) in [
-            (None, None, Some(9), None),
-            (Some(deadline), None, Some(9), Some(5)),
-            (Some(deadline.for_head()), None, Some(5), None),
-            (None, Some(3), Some(3), None),
-            (Some(deadline.for_head()), Some(3), Some(3), None),
-        ] {
-            let mut request = Request::get("http://a/").body(Body::empty()).unwrap();
-            if let Some(deadline) = deadline {
-                request.extensions_mut().insert(deadline);
-            }
-            if let Some(seconds) = within {
-                request.extensions_mut().insert(Within(seconds * second));
-            }
-            let terms = origin.inner.terms(&request, begun);
-            assert_eq!((terms.head_by, terms.whole_by), (at(head), at(whole)), "{deadline:?} {within:?}");
-            let sending = request.map(|_| Body::from("content"));
-            let terms = origin.inner.terms(&sending, begun);
-            assert_eq!(terms.head_after_content, Some(9 * second));
-        }
-
-        let limit = Duration::from_millis(100);
-        let server = ScriptedOrigin::new(move |listener| {
-            accept(listener).receive();
-            let mut second = accept(listener);
-            second.receive();
-            second.wait_for_close();
-            listener.try_clone().unwrap()
-        });
-        let origin = Origin::builder().response_timeout(limit).build().unwrap();
-        let error = get(&origin, &server.url()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-        assert!((limit..10 * limit).contains(&begun.elapsed()));
-        assert!(nobody_else_came(&server.finish()));
-    }
-
-    #[test]
-    fn what_may_not_be_repeated_is_sent_once() {
-        for (method, body) in
-            [("POST", Body::from("abc")), ("POST", Body::empty()), ("GET", Body::from("abc"))]
-        {
-            let server = ScriptedOrigin::new(|listener| {
-                let mut connection = accept(listener);
-                connection.receive();
-                connection.send(OK);
-                connection.receive();
-                listener.try_clone().unwrap()
-            });
-            let origin = Origin::new();
-            get(&origin, &server.url()).unwrap().into_body().into_bytes().unwrap();
-            let error = send(&origin, Request::builder().method(method).uri(server.url()), body).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Unreachable);
-            assert!(nobody_else_came(&server.finish()), "{method}");
-        }
-    }
-
-    fn nobody_else_came(listener: &TcpListener) -> bool {
-        listener.set_nonblocking(true).unwrap();
-        listener.accept().is_err()
-    }
-
-    #[test]
-    fn a_head_without_end_is_given_up() {
-        const ENDLESS: u64 = 300 << 20;
-        let server = ScriptedOrigin::new(|listener| {
-            let mut connection = accept(listener);
-            connection.receive();
-            connection.send(b"HTTP/1.1 200 OK\r\nX-Long: ");
-            let piece = [b'a'; 64 * 1024];
-            let mut sent = 0;
-            while sent < ENDLESS && connection.try_send(&piece).is_ok() {
-                sent += piece.len() as u64;
-            }
-            sent
-        });
-        let error = get(&Origin::new(), &server.url()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::BadResponse);
-        assert!(server.finish() < ENDLESS);
-    }
-
-    #[test]
-    fn too_many_fields_are_a_bad_response() {
-        let mut answer = b"HTTP/1.1 200 OK\r\n".to_vec();
-        answer.extend(b"a: b\r\n".repeat(1000));
-        answer.extend(b"\r\n");
-        let server = ScriptedOrigin::answering(answer);
-        assert_eq!(get(&Origin::new(), &server.url()).unwrap_err().kind(), ErrorKind::BadResponse);
-        server.finish();
-    }
-
-    #[test]
-    fn a_port_that_nobody_listens_on_is_unreachable() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/a?secret", listener.local_addr().unwrap());
-        drop(listener);
-        let error = get(&Origin::new(), &url).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unreachable);
-        assert_eq!(error.url(), url.strip_suffix("?secret"));
-        assert!(std::error::Error::source(&error).is_some());
-    }
-
-    #[test]
-    fn a_name_that_cannot_be_is_unresolved() {
-        // Longer than a label may be, so that no name server is asked.
-        let error = get(&Origin::new(), &format!("http://{}.invalid/", "x".repeat(64))).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unresolved);
-        assert!(error.to_string().starts_with("the host's name cannot be resolved: "));
-    }
-
-    #[test]
-    fn an_origin_that_is_silent_is_given_up() {
-        let server = ScriptedOrigin::new(|listener| {
-            let mut connection = accept(listener);
-            connection.receive();
-            connection.wait_for_close();
-        });
-        let limit = Duration::from_millis(50);
-        let origin = Origin::builder().response_timeout(limit).build().unwrap();
-        let error = get(&origin, &server.url()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert!(error.to_string().starts_with("no answer in time: http://127.0.0.1"), "{error}");
-        server.finish();
-    }
-
-    #[test]
-    fn an_origin_that_does_not_speak_tls_fails_the_handshake() {
-        let server = ScriptedOrigin::new(|listener| {
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
-            std::io::copy(&mut stream, &mut std::io::sink()).ok();
-        });
-        let url = server.url().replace("http:", "https:");
-        assert_eq!(get(&Origin::new(), &url).unwrap_err().kind(), ErrorKind::Tls);
-        server.finish();
-    }
-
-    /// An origin with a certificate of this authority, which asks its clients for one of that, if it is
-    /// there; and whether it came to an answer.
-    fn tls_origin(authority: &Authority, of_clients: Option<&Authority>) -> ScriptedOrigin<bool> {
-        let config = server_config(authority, of_clients.map(|authority| (authority, true)));
-        ScriptedOrigin::new(move |listener| {
-            let (stream, _) = listener.accept().unwrap();
-            answer_over_tls(stream, config).is_ok()
-        })
-    }
-
-    fn answer_over_tls(stream: TcpStream, config: rustls::ServerConfig) -> std::io::Result<()> {
-        let connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
-        let mut stream = rustls::StreamOwned::new(connection, stream);
-        if let Err(error) = stream.read(&mut [0; 4096]) {
-            // A connection that is closed with bytes unread is reset, and the alert may go with it.
-            stream.sock.shutdown(Shutdown::Write)?;
-            std::io::copy(&mut stream.sock, &mut std::io::sink())?;
-            return Err(error);
-        }
-        stream.write_all(OK)
-    }
-
-    fn https(server: &ScriptedOrigin<bool>) -> String {
-        format!("https://localhost:{}/", server.address().port())
-    }
-
-    #[test]
-    fn a_root_of_ones_own_is_trusted_once_it_is_given() {
-        let authority = Authority::new();
-        let server = tls_origin(&authority, None);
-        let origin = Origin::builder().root_certificates_pem(authority.certificate).build().unwrap();
-        assert_eq!(get(&origin, &https(&server)).unwrap().into_body().into_text().unwrap(), "ok");
-        assert!(server.finish());
-    }
-
-    #[test]
-    fn a_certificate_of_nobody_known_fails_the_handshake() {
-        let server = tls_origin(&Authority::new(), None);
-        let error = get(&Origin::new(), &https(&server)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Tls);
-        assert!(error.to_string().contains("UnknownIssuer"), "{error}");
-        assert!(!server.finish());
-    }
-
-    #[test]
-    fn whoever_asks_for_a_certificate_gets_the_one_that_was_given() {
-        let (authority, of_clients) = (Authority::new(), Authority::new());
-        let made = of_clients.sign("a client");
-        let directory = tempfile::tempdir().unwrap();
-        let (certificates, key) = (directory.path().join("client.pem"), directory.path().join("client.key"));
-        std::fs::write(&certificates, &made.certificate).unwrap();
-        std::fs::write(&key, &made.key).unwrap();
-        let builder = Origin::builder().root_certificates_pem(authority.certificate.clone());
-        for builder in [
-            builder.clone().client_certificate_files(certificates, key),
-            builder.client_certificate_pem(made.certificate, made.key),
-        ] {
-            let origin = builder.build().unwrap();
-            for of_clients in [Some(&of_clients), None] {
-                let server = tls_origin(&authority, of_clients);
-                assert_eq!(get(&origin, &https(&server)).unwrap().into_body().into_text().unwrap(), "ok");
-                assert!(server.finish());
-            }
-        }
-    }
-
-    #[test]
-    fn a_key_may_come_in_every_form() {
-        let authority = Authority::new();
-        for text in [testing::PKCS1, testing::SEC1] {
-            let server = tls_origin(&authority, None);
-            let builder = Origin::builder().root_certificates_pem(authority.certificate.clone());
-            let origin = builder.client_certificate_pem(text, text).build().unwrap();
-            get(&origin, &https(&server)).unwrap();
-            assert!(server.finish());
-        }
-    }
-
-    #[test]
-    fn reloaded_certificates_are_for_new_connections_and_bad_files_change_nothing() {
-        let (authority, of_clients) = (Authority::new(), Authority::new());
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        let write = |roots: &str, made: &testing::Made| {
-            std::fs::write(path("roots"), roots).unwrap();
-            std::fs::write(path("certificate"), &made.certificate).unwrap();
-            std::fs::write(path("key"), &made.key).unwrap();
-        };
-        let ask = |origin: &Origin| {
-            let server = tls_origin(&authority, Some(&of_clients));
-            let answer = get(origin, &https(&server)).map(|response| response.status().as_u16());
-            assert_eq!(server.finish(), answer.is_ok());
-            answer.ok()
-        };
-        let other = Authority::new();
-        write(&other.certificate, &other.sign("a client"));
-        let builder = Origin::builder().root_certificates_file(path("roots"));
-        let origin = builder.client_certificate_files(path("certificate"), path("key")).build().unwrap();
-        origin.set_rules(OriginRules::trusting());
-        assert_eq!(ask(&origin), None);
-        write(&authority.certificate, &of_clients.sign("a client"));
-        assert_eq!(ask(&origin), None, "until it is told");
-        origin.clone().reload_certificates().unwrap();
-        assert_eq!(ask(&origin), Some(200));
-        assert_eq!(origin.rules(), OriginRules::trusting());
-        for name in ["roots", "certificate", "key"] {
-            let good = std::fs::read(path(name)).unwrap();
-            std::fs::write(path(name), "nothing").unwrap();
-            let error = origin.reload_certificates().unwrap_err();
-            assert!(error.to_string().contains(path(name).to_str().unwrap()), "{error}");
-            assert_eq!(ask(&origin), Some(200));
-            std::fs::write(path(name), good).unwrap();
-        }
-    }
-
-    #[test]
-    fn what_was_connected_before_a_reload_is_not_used_after_it() {
-        let server = ScriptedOrigin::new(|listener| {
-            for _ in 0..2 {
-                let mut connection = accept(listener);
-                connection.receive();
-                connection.send(OK);
-                connection.wait_for_close();
-            }
-        });
-        let origin = Origin::new();
-        for _ in 0..2 {
-            get(&origin, &server.url()).unwrap().into_body().into_bytes().unwrap();
-            origin.reload_certificates().unwrap();
-        }
-        server.finish();
-    }
-
-    #[test]
-    fn without_the_certificate_that_is_asked_for_the_handshake_fails() {
-        let (authority, of_clients) = (Authority::new(), Authority::new());
-        let builder = Origin::builder().root_certificates_pem(authority.certificate.clone());
-        let made = authority.sign("a client of another authority");
-        for builder in [builder.clone(), builder.client_certificate_pem(made.certificate, made.key)] {
-            let server = tls_origin(&authority, Some(&of_clients));
-            let error = get(&builder.build().unwrap(), &https(&server)).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
-            assert!(!server.finish());
-        }
-    }
-
-    #[test]
-    fn one_origin_serves_many_threads() {
-        fn shared<T: Send + Sync + Clone + 'static>(_: &T) {}
-        shared(&Origin::new());
-    }
-}
+mod tests;

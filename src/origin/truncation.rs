@@ -1,8 +1,8 @@
-//! A connection that was cut is told from one that was closed.
+//! Distinguishes a connection that was reset from one that was closed.
 //!
-//! ureq takes a reset, and the end of a TLS stream without its goodbye, for the end of a body that is
-//! ended by its connection: such a body would look whole (RFC 9112 section 9.8). It does so by the kind of
-//! the error, so here that kind is packed away.
+//! For a body delimited by the end of the connection, ureq treats a reset, and a TLS stream without
+//! `close_notify`, as a regular end. A truncated body would then look complete (RFC 9112 section 9.8). ureq
+//! decides by the kind of the error, so this module hides that kind from it.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,38 +10,38 @@ use std::io;
 
 use ureq::Error;
 
-/// The failure of a read, packed where it says that the connection was cut.
-pub(super) fn packed(failure: Error) -> Error {
+/// Hides the kind of an error that reports a truncated connection.
+pub(super) fn hide_kind(failure: Error) -> Error {
     match failure {
-        Error::Io(error) if is_cut(error.kind()) => Error::Io(io::Error::other(Cut(error))),
+        Error::Io(error) if is_truncation(error.kind()) => Error::Io(io::Error::other(Truncated(error))),
         other => other,
     }
 }
 
-fn is_cut(kind: io::ErrorKind) -> bool {
+fn is_truncation(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
     )
 }
 
-/// The kind of an error, unpacked.
-pub(super) fn kind(error: &io::Error) -> io::ErrorKind {
-    let packed = error.get_ref().and_then(|inner| inner.downcast_ref::<Cut>());
-    packed.map_or_else(|| error.kind(), |Cut(error)| error.kind())
+/// Returns the original kind of an error.
+pub(super) fn original_kind(error: &io::Error) -> io::ErrorKind {
+    let hidden = error.get_ref().and_then(|inner| inner.downcast_ref::<Truncated>());
+    hidden.map_or_else(|| error.kind(), |Truncated(error)| error.kind())
 }
 
-/// What the connection said when it was cut.
+/// The error of a truncated connection.
 #[derive(Debug)]
-struct Cut(io::Error);
+struct Truncated(io::Error);
 
-impl fmt::Display for Cut {
+impl fmt::Display for Truncated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl StdError for Cut {
+impl StdError for Truncated {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source()
     }

@@ -1,4 +1,4 @@
-//! How old a response was when it came, and for how long it is fresh (RFC 9111 sections 4.2.1, 4.2.3).
+//! Computes the age of a response on arrival and its freshness lifetime (RFC 9111 sections 4.2.1 and 4.2.3).
 
 use std::time::{Duration, SystemTime};
 
@@ -12,14 +12,14 @@ use crate::base::clock::Moment;
 use crate::message::header::cache_control::{ResponseDirectives, delta_seconds};
 use crate::message::header::{date, list};
 
-/// When a response was asked for and when it came.
+/// When the request was sent and when the response was received.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     pub(crate) request: Moment,
     pub(crate) response: Moment,
 }
 
-/// All that later decisions need of a response that is about to be stored.
+/// Computes the times and flags of a response that is about to be stored.
 pub(crate) fn validity(
     status: StatusCode,
     headers: &HeaderMap,
@@ -37,7 +37,7 @@ pub(crate) fn validity(
         lifetime_source,
         stale_while_revalidate: directives.stale_while_revalidate.unwrap_or_default(),
         stale_if_error: directives.stale_if_error,
-        // The fields that a qualified no-cache names are not stored.
+        // The fields that a qualified no-cache names are not stored, so they do not count here.
         no_cache: directives.no_cache,
         // Section 5.2.2.10: s-maxage implies proxy-revalidate.
         must_revalidate: directives.must_revalidate
@@ -60,7 +60,7 @@ fn lifetime(
         return (lifetime, LifetimeSource::MaxAge);
     }
     if !directives.are_targeted && headers.contains_key(EXPIRES) {
-        // An Expires that is no date, above all "0", is in the past (section 5.3).
+        // An invalid Expires, in particular "0", means a time in the past (section 5.3).
         let lifetime = date::of(headers, &EXPIRES)
             .and_then(|expires| expires.duration_since(generated).ok())
             .unwrap_or_default();
@@ -74,134 +74,19 @@ fn lifetime(
     }
 }
 
-/// `corrected_initial_age` of section 4.2.3.
+/// Returns the `corrected_initial_age` of section 4.2.3.
 fn initial_age(headers: &HeaderMap, generated: SystemTime, times: Times) -> Duration {
     let apparent = times.response.wall().duration_since(generated).unwrap_or_default();
     let delay = times.response.since(times.request);
     let stated = age_field(headers);
-    // HTTP dates have whole seconds: the fraction of the receiving clock is not age.
+    // HTTP dates have whole seconds, so the fraction of a second of the local clock must not count as age.
     Duration::from_secs(apparent.as_secs()).max(stated.saturating_add(delay))
 }
 
-/// The `Age` field (section 5.1): its first member counts, and one that is not a number is ignored.
+/// Returns the `Age` field (section 5.1). Only its first member counts; an invalid one counts as zero.
 fn age_field(headers: &HeaderMap) -> Duration {
     list::members_of(headers, &AGE).next().and_then(delta_seconds).unwrap_or_default()
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::UNIX_EPOCH;
-
-    use http::HeaderValue;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::message::header::cache_control::MAX_DELTA_SECONDS;
-    use crate::policy::Mode;
-
-    const NOW: u64 = 784_111_777;
-
-    fn at(seconds: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_str(value).unwrap());
-        }
-        headers
-    }
-
-    fn of(mode: Mode, fields: &[(&'static str, &str)]) -> Validity {
-        let headers = headers(fields);
-        let times = Times { request: at(NOW - 2).into(), response: at(NOW).into() };
-        validity(StatusCode::OK, &headers, &ResponseDirectives::of(&headers), times, &Rules::new(mode))
-    }
-
-    /// One row a clause: fields, lifetime and source in private mode, in shared mode.
-    #[test]
-    fn the_lifetime_of_section_4_2_1() {
-        use LifetimeSource::{Expires, Heuristic, MaxAge, None, SMaxage};
-        const DATE: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
-        let rows: &[(&[(&'static str, &str)], _, _)] = &[
-            (&[("cache-control", "s-maxage=1, max-age=2"), ("expires", "0")], (2, MaxAge), (1, SMaxage)),
-            (&[("cache-control", "max-age=2"), ("expires", "0")], (2, MaxAge), (2, MaxAge)),
-            (&[DATE, ("expires", "Sun, 06 Nov 1994 08:49:40 GMT")], (3, Expires), (3, Expires)),
-            (&[DATE, ("expires", "Sun, 06 Nov 1994 08:49:30 GMT")], (0, Expires), (0, Expires)),
-            (&[DATE, ("expires", "THU, 06 NOV 1994 08:49:40 gmt")], (3, Expires), (3, Expires)),
-            (&[DATE, ("expires", "Thu Nov  6 08:49:40 1994")], (3, Expires), (3, Expires)),
-            (&[DATE, ("expires", "Sun, 06 Nov 1994 08:49:40 UTC")], (0, Expires), (0, Expires)),
-            (&[("last-modified", "yesterday")], (0, None), (0, None)),
-            (&[("expires", "0")], (0, Expires), (0, Expires)),
-            (&[("expires", "Sun, 06 Nov 1994 08:49:40 GMT")], (3, Expires), (3, Expires)),
-            (&[DATE, ("last-modified", "Sun, 06 Nov 1994 08:48:37 GMT")], (6, Heuristic), (6, Heuristic)),
-            (&[], (0, None), (0, None)),
-        ];
-        for (fields, private, shared) in rows {
-            for (mode, (seconds, source)) in [(Mode::Private, private), (Mode::Shared, shared)] {
-                let validity = of(mode, fields);
-                assert_eq!(validity.lifetime.as_secs(), *seconds, "{fields:?} {mode:?}");
-                assert_eq!(validity.lifetime_source, *source, "{fields:?} {mode:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_initial_age_of_section_4_2_3() {
-        for (fields, age) in [
-            (&[][..], 2),
-            (&[("age", "30")], 32),
-            (&[("date", "Sun, 06 Nov 1994 08:48:37 GMT")], 60),
-            (&[("date", "Sun, 06 Nov 1994 09:49:37 GMT")], 2),
-            (&[("age", "7200, 0")], 7202),
-            (&[("age", "0, 7200")], 2),
-            (&[("age", "7200"), ("age", "0")], 7202),
-            (&[("age", "0"), ("age", "7200")], 2),
-            (&[("age", "0, 0")], 2),
-            (&[("age", "0"), ("age", "0")], 2),
-            (&[("age", "3600, 3600")], 3602),
-            (&[("age", "abc")], 2),
-            (&[("age", "abc, 7200")], 2),
-            (&[("age", "-1")], 2),
-            (&[("age", "3.5")], 2),
-            (&[("age", "7200.0")], 2),
-            (&[("age", "7200;a=b")], 2),
-            (&[("age", "")], 2),
-            (&[("date", "nonsense")], 2),
-            (&[("age", "18446744073709551615")], MAX_DELTA_SECONDS + 2),
-        ] {
-            assert_eq!(of(Mode::Private, fields).initial_age.as_secs(), age, "{fields:?}");
-        }
-    }
-
-    #[test]
-    fn what_forbids_staleness_depends_on_whose_cache_it_is() {
-        for (field, private, shared) in [
-            ("max-age=1", false, false),
-            ("must-revalidate", true, true),
-            ("proxy-revalidate", false, true),
-            ("s-maxage=1", false, true),
-        ] {
-            assert_eq!(of(Mode::Private, &[("cache-control", field)]).must_revalidate, private, "{field}");
-            assert_eq!(of(Mode::Shared, &[("cache-control", field)]).must_revalidate, shared, "{field}");
-        }
-        assert!(!of(Mode::Private, &[("cache-control", "no-cache=\"set-cookie\"")]).no_cache);
-    }
-
-    proptest! {
-        #[test]
-        fn no_field_makes_the_arithmetic_panic(age in ".{0,30}", control in ".{0,60}", expires in ".{0,30}") {
-            let fields: HeaderMap = [(AGE, age), (http::header::CACHE_CONTROL, control), (EXPIRES, expires)]
-                .into_iter()
-                .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)))
-                .collect();
-            let times = Times { request: at(NOW).into(), response: at(NOW).into() };
-            for mode in [Mode::Private, Mode::Shared] {
-                let directives = ResponseDirectives::of(&fields);
-                let validity = validity(StatusCode::OK, &fields, &directives, times, &Rules::new(mode));
-                let _ = (validity.age(at(u32::MAX.into())), validity.remaining(UNIX_EPOCH));
-            }
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
-//! For how long a response is fresh whose origin does not say (RFC 9111 section 4.2.2).
+//! Computes the heuristic freshness lifetime of a response without an explicit one (RFC 9111 section 4.2.2).
 //!
-//! The guess itself is http-cache-semantics' own, asked with canonical fields and only here: ten per
-//! cent of the time since `Last-Modified`. What it is not asked is whether one may guess at all, and
-//! for how long at most: it guesses for every status and without a cap.
+//! The crate `http-cache-semantics` computes the value: ten percent of the time since `Last-Modified`. This module decides
+//! whether a heuristic is allowed and caps the result, because the crate applies its heuristic to every status and
+//! without a cap.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,14 +13,14 @@ use http_cache_semantics::CachePolicy;
 use crate::message::header::cache_control::ResponseDirectives;
 use crate::message::header::date;
 
-/// Whether a lifetime may be guessed: a status that RFC 9110 section 15.1 calls heuristically
-/// cacheable, or `public` on any.
+/// Returns whether a heuristic lifetime is allowed: for a status that RFC 9110 section 15.1 calls heuristically
+/// cacheable, and for any status with `public`.
 pub(crate) fn is_allowed(status: StatusCode, directives: &ResponseDirectives) -> bool {
     directives.public
         || matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// The guessed freshness lifetime.
+/// Returns the heuristic freshness lifetime, at most `cap`. A `cap` of zero turns the heuristic off.
 pub(crate) fn lifetime(generated: SystemTime, last_modified: SystemTime, cap: Duration) -> Duration {
     if cap.is_zero() || last_modified >= generated {
         return Duration::ZERO;
@@ -41,7 +41,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     #[test]
-    fn a_tenth_of_the_time_unchanged_up_to_the_cap() {
+    fn the_heuristic_lifetime_is_a_tenth_of_the_unmodified_time_up_to_the_cap() {
         let generated = UNIX_EPOCH + DAY * 1000;
         for (unchanged, expected) in [
             (Duration::from_secs(1000), Duration::from_secs(100)),

@@ -1,13 +1,13 @@
-//! What an unsafe request makes doubtful (RFC 9111 section 4.4).
+//! Selects the URLs that an unsafe request invalidates (RFC 9111 section 4.4).
 
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::message::url::CanonicalUrl;
 
-/// The URLs whose stored responses are to be invalidated after this response: that of the request, and
-/// those of the same origin that `Location` and `Content-Location` name. None after an error, and
-/// none for a safe method.
+/// Returns the URLs whose stored responses are invalidated by this response to an unsafe request: the URL of the
+/// request, and the URLs of the same origin in `Location` and `Content-Location`. Returns no URL for an error response
+/// or a safe method.
 pub(crate) fn invalidated(
     method: &Method,
     target: &CanonicalUrl,
@@ -20,7 +20,7 @@ pub(crate) fn invalidated(
     let named = [LOCATION, CONTENT_LOCATION]
         .into_iter()
         .filter_map(|name| target.join(headers.get(name)?.to_str().ok()?))
-        // Others must not be able to empty our cache of an origin that is not theirs.
+        // An origin must not be able to invalidate responses of another origin.
         .filter(|named| named.same_origin(target));
     let mut targets: Vec<CanonicalUrl> = std::iter::once(target.clone()).chain(named).collect();
     targets.dedup();
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_methods_with_a_non_error_answer() {
+    fn a_successful_unsafe_request_invalidates_its_url() {
         let own = ["http://example.com/a/b"];
         assert_eq!(after(&Method::POST, 200, &[]), own);
         assert_eq!(after(&Method::from_bytes(b"M-SEARCH").unwrap(), 303, &[]), own);
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn named_urls_of_the_same_origin_alone() {
+    fn only_named_urls_of_the_same_origin_are_invalidated() {
         let fields = [("location", "/c"), ("content-location", "http://example.com:80/d")];
         assert_eq!(
             after(&Method::POST, 201, &fields),

@@ -1,5 +1,4 @@
-//! What the operator says of freshness where the origin's word is not enough: a lifetime of one's own, a cap,
-//! or how long an error is remembered.
+//! The operator's lifetime rules: a fixed lifetime, a minimum, or a cap, by host, path and status.
 
 use std::time::Duration;
 
@@ -8,23 +7,23 @@ use http::StatusCode;
 use crate::message::header::cache_control::ResponseDirectives;
 use crate::message::url::CanonicalUrl;
 
-/// What a rule does to a freshness lifetime.
+/// The effect of a rule on a freshness lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lifetime {
-    /// It is this long, whatever the origin says of its length.
+    /// Replaces the lifetime by this one.
     Exactly(Duration),
-    /// It is at least this long.
+    /// Raises a shorter lifetime to this one.
     AtLeast(Duration),
-    /// It is at most this long: a cap.
+    /// Caps a longer lifetime at this one.
     AtMost(Duration),
 }
 
-/// A rule on the freshness lifetime of responses, by where they come from and by their status.
+/// A rule on the freshness lifetime of responses, selected by URL and status.
 ///
-/// It is about how long, never about whether: what says `no-store`, `no-cache` or `private`, or is not to be
-/// stored for any other reason, stays what it is, unless the rule [overrides](Self::override_no_store) that. Of several
-/// rules that match, the first counts. As text, see [`FromStr`](#impl-FromStr-for-LifetimeRule).
+/// The rule changes for how long a response is fresh, never whether it may be stored or reused. Directives such as
+/// `no-store`, `no-cache` and `private` keep their effect, unless the rule [overrides](Self::override_no_store) them. If
+/// several rules match, the first one applies. For the text form, see [`FromStr`](#impl-FromStr-for-LifetimeRule).
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,11 +31,11 @@ pub enum Lifetime {
 ///
 /// let mut rules = Rules::default();
 /// rules.lifetimes = vec![
-///     // An hour for the pictures of a host that says nothing useful.
+///     // At least an hour for the pictures of a host without useful lifetimes.
 ///     LifetimeRule::new(Lifetime::AtLeast(Duration::from_secs(3600))).host("*.example.com").path("/images/*"),
-///     // What is not there is remembered for ten seconds, wherever it is not.
+///     // Remember 404 for ten seconds, for all hosts.
 ///     LifetimeRule::new(Lifetime::Exactly(Duration::from_secs(10))).status(404),
-///     // Nothing for longer than a day.
+///     // Keep no response fresh for longer than a day.
 ///     LifetimeRule::new(Lifetime::AtMost(Duration::from_secs(86_400))),
 /// ];
 /// ```
@@ -52,7 +51,7 @@ pub struct LifetimeRule {
 }
 
 impl LifetimeRule {
-    /// A rule for every success; an [`AtMost`](Lifetime::AtMost), for every response.
+    /// Creates a rule for all successful responses; for [`AtMost`](Lifetime::AtMost), for all responses.
     #[must_use]
     pub fn new(lifetime: Lifetime) -> Self {
         Self {
@@ -66,9 +65,9 @@ impl LifetimeRule {
         }
     }
 
-    /// For hosts that match this pattern alone: `*` stands for any letters, dots among them. Capitals do not
-    /// matter. With a port, as in `example.com:8443`, it is for that port alone; without, for every port. Default: every
-    /// host.
+    /// Limits the rule to hosts that match this pattern, ignoring case. `*` matches any characters, including dots. A
+    /// pattern with a port, such as `example.com:8443`, matches only that port; otherwise it matches all ports. Default: all
+    /// hosts.
     #[must_use]
     pub fn host(mut self, pattern: impl Into<String>) -> Self {
         let pattern = pattern.into().to_ascii_lowercase();
@@ -78,33 +77,33 @@ impl LifetimeRule {
         self
     }
 
-    /// For paths that match this pattern alone: `*` stands for any letters, slashes among them. One that ends with `/`
-    /// also matches everything below it. The query is no part of the path. Default: every path.
+    /// Limits the rule to paths that match this pattern. `*` matches any characters, including slashes. A pattern that ends
+    /// with `/` also matches all paths below it. The path does not include the query. Default: all paths.
     #[must_use]
     pub fn path(mut self, pattern: impl Into<String>) -> Self {
         self.path = pattern.into();
         self
     }
 
-    /// For this status, beside those named before. Default: successes (200 to 299); of an
-    /// [`AtMost`](Lifetime::AtMost), every status.
+    /// Adds a status to which the rule applies. Default: successes (200 to 299); for [`AtMost`](Lifetime::AtMost), all
+    /// statuses.
     #[must_use]
     pub fn status(mut self, status: u16) -> Self {
         self.statuses.push(status);
         self
     }
 
-    /// Stores responses that say `no-store` too. The origin meant them not to be stored: this is for origins that are
-    /// known to say so by mistake. Default: they are not stored.
+    /// Stores responses with `no-store` too, for origins that are known to send it by mistake. Default: `no-store` is
+    /// honoured.
     #[must_use]
     pub fn override_no_store(mut self) -> Self {
         self.overrides_no_store = true;
         self
     }
 
-    /// Takes responses that say `private` for responses that do not: shared mode stores them, and private mode gives them
-    /// to requests with other cookies. **One user is given what was made for another one**, unless the origin says
-    /// `private` by mistake. Default: they are stored in private mode alone, and kept apart.
+    /// Ignores `private` in responses: shared mode stores such a response, and private mode serves it to requests with other
+    /// cookies. **A user may get a response that was generated for another user**, unless the origin sends `private` by
+    /// mistake. Default: only private mode stores such a response, separately for each cookie.
     #[must_use]
     pub fn override_private(mut self) -> Self {
         self.overrides_private = true;
@@ -115,12 +114,12 @@ impl LifetimeRule {
         self.lifetime
     }
 
-    /// Whether it gives a lifetime to what has none.
+    /// Returns whether the rule sets a lifetime for responses without one.
     pub(crate) fn gives_lifetime(&self) -> bool {
-        self.lifetime.gives_one()
+        self.lifetime.is_positive_minimum()
     }
 
-    /// Takes out of the directives of a response what it overrides.
+    /// Removes the directives that this rule overrides.
     pub(crate) fn override_directives(&self, directives: &mut ResponseDirectives) {
         directives.no_store &= !self.overrides_no_store;
         if self.overrides_private {
@@ -130,20 +129,20 @@ impl LifetimeRule {
     }
 
     fn matches(&self, target: &CanonicalUrl, status: StatusCode) -> bool {
-        let is_meant = match self.lifetime {
+        let matches_status = match self.lifetime {
             _ if !self.statuses.is_empty() => self.statuses.contains(&status.as_u16()),
             Lifetime::AtMost(_) => true,
             Lifetime::Exactly(_) | Lifetime::AtLeast(_) => status.is_success(),
         };
-        let (path, asked) = (self.path.as_bytes(), target.path().as_bytes());
-        is_meant
+        let (pattern, path) = (self.path.as_bytes(), target.path().as_bytes());
+        matches_status
             && self.port.is_none_or(|port| port == target.port())
             && glob(self.host.as_bytes(), target.host().as_bytes())
-            && (glob(path, asked) || (path.ends_with(b"/") && glob(&[path, b"*"].concat(), asked)))
+            && (glob(pattern, path) || (pattern.ends_with(b"/") && glob(&[pattern, b"*"].concat(), path)))
     }
 }
 
-/// The first rule that matches.
+/// Returns the first rule that matches.
 pub(crate) fn lifetime_rule<'a>(
     rules: &'a [LifetimeRule],
     target: &CanonicalUrl,
@@ -152,7 +151,7 @@ pub(crate) fn lifetime_rule<'a>(
     rules.iter().find(|rule| rule.matches(target, status))
 }
 
-/// A pattern of hosts, and the port behind it. An IPv6 address with a port has brackets.
+/// Splits a host pattern into host and port. An IPv6 address needs brackets if a port follows.
 pub(super) fn host_and_port(pattern: &str) -> (&str, Option<u16>) {
     let split = pattern.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
     let number = |port: &str| port.parse().ok().filter(|port| *port > 0);
@@ -163,23 +162,23 @@ pub(super) fn host_and_port(pattern: &str) -> (&str, Option<u16>) {
 }
 
 impl Lifetime {
-    /// The lifetime under this rule.
-    pub(crate) fn of(self, said: Duration) -> Duration {
+    /// Applies the rule to the lifetime of a response.
+    pub(crate) fn of(self, original: Duration) -> Duration {
         match self {
             Self::Exactly(lifetime) => lifetime,
-            Self::AtLeast(least) => said.max(least),
-            Self::AtMost(most) => said.min(most),
+            Self::AtLeast(least) => original.max(least),
+            Self::AtMost(most) => original.min(most),
         }
     }
 
-    /// Whether it gives a lifetime to what has none.
-    fn gives_one(self) -> bool {
+    /// Returns whether the rule sets a lifetime for responses without one.
+    fn is_positive_minimum(self) -> bool {
         matches!(self, Self::Exactly(lifetime) | Self::AtLeast(lifetime) if !lifetime.is_zero())
     }
 }
 
-/// Whether a text matches a pattern in which `*` stands for any bytes. Linear but for going back to the last
-/// `*`, so that no pattern makes it slow.
+/// Returns whether a text matches a pattern in which `*` matches any bytes. On a mismatch, the matcher goes back only to
+/// the last `*`, so that no pattern takes exponential time.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut position) = (0, 0);
     let mut last_star = None;
@@ -190,10 +189,10 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
         } else if pattern.get(at) == Some(&text[position]) {
             at += 1;
             position += 1;
-        } else if let Some((star, began)) = last_star {
+        } else if let Some((star, start)) = last_star {
             at = star + 1;
-            position = began + 1;
-            last_star = Some((star, began + 1));
+            position = start + 1;
+            last_star = Some((star, start + 1));
         } else {
             return false;
         }
@@ -202,95 +201,4 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    #[test]
-    fn the_first_rule_that_matches_counts() {
-        let rules = [
-            LifetimeRule::new(Lifetime::Exactly(HOUR)).host("*.Example.com").path("/images/*").status(200),
-            LifetimeRule::new(Lifetime::AtLeast(HOUR)).status(404).status(410),
-            LifetimeRule::new(Lifetime::AtMost(HOUR)).host("example.com"),
-        ];
-        for (url, status, expected) in [
-            ("http://a.example.com/images/b/c.png?x=/other", 200, Some(Lifetime::Exactly(HOUR))),
-            ("https://a.example.com:8443/images/c.png", 200, Some(Lifetime::Exactly(HOUR))),
-            ("http://a.example.com/images/c.png", 404, Some(Lifetime::AtLeast(HOUR))),
-            ("http://a.example.com/other", 200, None),
-            ("http://example.com/images/c.png", 200, Some(Lifetime::AtMost(HOUR))),
-            ("http://example.org/", 410, Some(Lifetime::AtLeast(HOUR))),
-        ] {
-            let target = CanonicalUrl::parse(url).unwrap();
-            let found = lifetime_rule(&rules, &target, StatusCode::from_u16(status).unwrap());
-            assert_eq!(found.map(|rule| rule.lifetime), expected, "{url} {status}");
-        }
-    }
-
-    #[test]
-    fn without_a_status_only_successes_are_given_a_lifetime() {
-        for (lifetime, of_errors) in [
-            (Lifetime::AtLeast(HOUR), false),
-            (Lifetime::Exactly(HOUR), false),
-            (Lifetime::AtMost(HOUR), true),
-        ] {
-            let (rule, target) = (LifetimeRule::new(lifetime), CanonicalUrl::parse("http://a.ex/").unwrap());
-            for (status, expected) in
-                [(200, true), (206, true), (301, of_errors), (404, of_errors), (500, of_errors)]
-            {
-                let status = StatusCode::from_u16(status).unwrap();
-                assert_eq!(rule.matches(&target, status), expected, "{lifetime:?} {status}");
-            }
-            assert!(rule.status(404).matches(&target, StatusCode::NOT_FOUND));
-        }
-    }
-
-    #[test]
-    fn a_port_and_what_is_below_a_path_are_matched() {
-        let rule = |host: &str, path: &str| LifetimeRule::new(Lifetime::AtMost(HOUR)).host(host).path(path);
-        for (host, path, url, expected) in [
-            ("a.ex:8443", "*", "https://a.ex:8443/", true),
-            ("a.ex:8443", "*", "https://a.ex/", false),
-            ("a.ex:443", "*", "https://a.ex/", true),
-            ("a.ex:443", "*", "http://a.ex/", false),
-            ("*:80", "*", "http://b.ex/", true),
-            ("[::1]:81", "*", "http://[::1]:81/", true),
-            ("[::1]", "*", "http://[::1]:81/", true),
-            ("::1", "*", "http://[::1]/", true),
-            ("*", "/v1/", "http://a.ex/v1/", true),
-            ("*", "/v1/", "http://a.ex/v1/b/c?d", true),
-            ("*", "/v1/", "http://a.ex/v1", false),
-            ("*", "/v*/", "http://a.ex/v2/x", true),
-            ("*", "/v1", "http://a.ex/v1/b", false),
-        ] {
-            let target = CanonicalUrl::parse(url).unwrap();
-            assert_eq!(rule(host, path).matches(&target, StatusCode::OK), expected, "{host} {path} {url}");
-        }
-    }
-
-    #[test]
-    fn what_a_rule_does() {
-        assert_eq!(Lifetime::Exactly(HOUR).of(HOUR * 2), HOUR);
-        assert_eq!(Lifetime::AtLeast(HOUR).of(HOUR / 2), HOUR);
-        assert_eq!(Lifetime::AtLeast(HOUR).of(HOUR * 2), HOUR * 2);
-        assert_eq!(Lifetime::AtMost(HOUR).of(HOUR * 2), HOUR);
-    }
-
-    proptest! {
-        /// The twin tries every way to divide the text.
-        #[test]
-        fn a_pattern_matches_as_its_naive_twin(pattern in "[ab*]{0,6}", text in "[ab]{0,8}") {
-            fn naive(pattern: &[u8], text: &[u8]) -> bool {
-                match pattern.split_first() {
-                    None => text.is_empty(),
-                    Some((b'*', rest)) => (0..=text.len()).any(|skip| naive(rest, &text[skip..])),
-                    Some((byte, rest)) => text.split_first().is_some_and(|(first, text)| first == byte && naive(rest, text)),
-                }
-            }
-            prop_assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), naive(pattern.as_bytes(), text.as_bytes()));
-        }
-    }
-}
+mod tests;

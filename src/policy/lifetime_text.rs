@@ -1,4 +1,4 @@
-//! A rule on lifetimes as an operator types it.
+//! Parses the text form of a lifetime rule.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use super::lifetime_rule::{Lifetime, LifetimeRule, host_and_port};
 
-/// Reads words such as `host=api.example.com path=/v1/ status=200 at-least=1h`, in any order:
+/// Parses words such as `host=api.example.com path=/v1/ status=200 at-least=1h`, in any order:
 ///
 /// | word | meaning | default |
 /// |---|---|---|
-/// | `host=PATTERN` or `host=PATTERN:PORT` | see [`LifetimeRule::host`] | every host |
-/// | `path=PATTERN` | see [`LifetimeRule::path`] | every path |
+/// | `host=PATTERN` or `host=PATTERN:PORT` | see [`LifetimeRule::host`] | all hosts |
+/// | `path=PATTERN` | see [`LifetimeRule::path`] | all paths |
 /// | `status=CODE,...` | see [`LifetimeRule::status`] | successes; for `at-most`, all |
-/// | `exactly=TIME`, `at-least=TIME`, `at-most=TIME` | the [`Lifetime`]; one of them | |
-/// | `override=WORD,...` | `no-store`, `private`: see [`LifetimeRule::override_no_store`] | |
+/// | `exactly=TIME`, `at-least=TIME`, `at-most=TIME` | the [`Lifetime`]; exactly one is required | |
+/// | `override=WORD,...` | `no-store`, `private`: see [`LifetimeRule::override_no_store`] | none |
 ///
-/// A time is a whole number with a unit: `s`, `m`, `h`, `d` or `w`; without one it is in seconds.
+/// A time is a whole number with the unit `s`, `m`, `h`, `d` or `w`. Without a unit, it is in seconds.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,7 +28,7 @@ use super::lifetime_rule::{Lifetime, LifetimeRule, host_and_port};
 /// let same = LifetimeRule::new(Lifetime::AtLeast(Duration::from_secs(3600)));
 /// assert_eq!(rule, same.host("api.example.com").path("/v1/").status(200));
 /// let error = "host=api.example.com".parse::<LifetimeRule>().unwrap_err();
-/// assert_eq!(error.to_string(), "a lifetime is missing: exactly=, at-least= or at-most=, as in at-least=1h");
+/// assert_eq!(error.to_string(), "the lifetime is missing: add exactly=, at-least= or at-most=, as in at-least=1h");
 /// # Ok::<(), forwardcache::BadLifetimeRule>(())
 /// ```
 impl FromStr for LifetimeRule {
@@ -59,17 +59,17 @@ impl FromStr for LifetimeRule {
                 }
                 _ => {
                     let known = "host, path, status, exactly, at-least, at-most and override";
-                    return Err(bad(format!("{name:?} is unknown: the words are {known}")));
+                    return Err(bad(format!("unknown word {name:?}: use {known}")));
                 }
             };
             if !is_new && matches!(name, "host" | "path") {
                 return Err(twice());
             }
             if !is_new {
-                return Err(bad("more than one of exactly=, at-least= and at-most= is given".to_owned()));
+                return Err(bad("give only one of exactly=, at-least= and at-most=".to_owned()));
             }
         }
-        let missing = "a lifetime is missing: exactly=, at-least= or at-most=, as in at-least=1h";
+        let missing = "the lifetime is missing: add exactly=, at-least= or at-most=, as in at-least=1h";
         let mut rule = Self::new(lifetime.ok_or_else(|| bad(missing.to_owned()))?);
         rule = host.into_iter().fold(rule, Self::host);
         rule = path.into_iter().fold(rule, Self::path);
@@ -90,11 +90,11 @@ impl FromStr for LifetimeRule {
 fn host_pattern(value: &str) -> Result<String, BadLifetimeRule> {
     let bad = |problem: &str| bad(format!("host={value}: {problem}"));
     if value.is_empty() || value.contains('/') || value.contains('@') || value.contains('?') {
-        return Err(bad("a host is expected, or a pattern such as *.example.com, without scheme and path"));
+        return Err(bad("give a host or a pattern such as *.example.com, without scheme and path"));
     }
     match host_and_port(value) {
         (host, Some(_)) if !host.is_empty() => Ok(value.to_owned()),
-        // All that is left with a colon is an IPv6 address, or a mistake.
+        // A host with a colon but without a port is an IPv6 address, or an error.
         (host, None) if !host.contains(':') || is_ipv6(host) => Ok(value.to_owned()),
         _ => Err(bad("the port is not a number from 1 to 65535")),
     }
@@ -106,17 +106,17 @@ fn is_ipv6(host: &str) -> bool {
 
 fn path_pattern(value: &str) -> Result<String, BadLifetimeRule> {
     if !value.starts_with(['/', '*']) {
-        return Err(bad(format!("path={value}: a path begins with / or *")));
+        return Err(bad(format!("path={value}: a path must begin with / or *")));
     }
     if value.contains(['?', '#']) {
-        return Err(bad(format!("path={value}: the query is not part of the path")));
+        return Err(bad(format!("path={value}: remove the query, which is not part of the path")));
     }
     Ok(value.to_owned())
 }
 
 fn status(code: &str) -> Result<u16, BadLifetimeRule> {
     let code_of = |code: &str| code.parse().ok().filter(|code| (200..=599).contains(code));
-    code_of(code).ok_or_else(|| bad(format!("status={code}: a status is a number from 200 to 599")))
+    code_of(code).ok_or_else(|| bad(format!("status={code}: a status must be a number from 200 to 599")))
 }
 
 fn time(word: &str, value: &str) -> Result<Duration, BadLifetimeRule> {
@@ -130,15 +130,15 @@ fn time(word: &str, value: &str) -> Result<Duration, BadLifetimeRule> {
         "w" => Some(7 * 24 * 60 * 60),
         _ => None,
     };
-    // Ages beyond this are not told apart (RFC 9111 section 1.2.2).
+    // RFC 9111 section 1.2.2: caches may treat all greater ages alike.
     let time =
         seconds.zip(number.parse().ok()).and_then(|(unit, number): (u64, u64)| unit.checked_mul(number));
     let time = time.filter(|time| u32::try_from(*time).is_ok());
-    let form = "a time is a whole number with s, m, h, d or w behind it, as in 90s or 1h";
+    let form = "a time must be a whole number followed by s, m, h, d or w, as in 90s or 1h";
     time.map(Duration::from_secs).ok_or_else(|| bad(format!("{word}: {form}")))
 }
 
-/// Why a text is not a [`LifetimeRule`].
+/// Describes why a text is not a valid [`LifetimeRule`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLifetimeRule(String);
 
@@ -155,61 +155,4 @@ impl fmt::Display for BadLifetimeRule {
 impl StdError for BadLifetimeRule {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_word_is_read() {
-        let hour = Duration::from_secs(3600);
-        for (text, expected) in [
-            ("exactly=0", LifetimeRule::new(Lifetime::Exactly(Duration::ZERO))),
-            ("at-most=60m", LifetimeRule::new(Lifetime::AtMost(hour))),
-            ("at-least=3600s host=a.ex:8443", LifetimeRule::new(Lifetime::AtLeast(hour)).host("a.ex:8443")),
-            ("host=[::1]:80 at-least=1h", LifetimeRule::new(Lifetime::AtLeast(hour)).host("[::1]:80")),
-            ("host=::1 at-least=1h", LifetimeRule::new(Lifetime::AtLeast(hour)).host("::1")),
-            (
-                "  at-least=1h  status=404,410 status=200 override=no-store,private ",
-                LifetimeRule::new(Lifetime::AtLeast(hour))
-                    .status(404)
-                    .status(410)
-                    .status(200)
-                    .override_no_store()
-                    .override_private(),
-            ),
-        ] {
-            assert_eq!(text.parse(), Ok(expected), "{text}");
-        }
-    }
-
-    #[test]
-    fn each_kind_of_bad_input_has_its_error() {
-        for (text, says) in [
-            ("", "a lifetime is missing"),
-            ("host=a.ex", "a lifetime is missing"),
-            ("1h", "is not of the form NAME=VALUE"),
-            ("method=GET at-least=1h", "\"method\" is unknown"),
-            ("at-least=1h at-most=2h", "more than one of"),
-            ("at-least=1h at-least=1h", "more than one of"),
-            ("host=a host=b at-least=1h", "host is given twice"),
-            ("host= at-least=1h", "a host is expected"),
-            ("host=http://a.ex at-least=1h", "without scheme"),
-            ("host=a.ex:http at-least=1h", "the port is not a number"),
-            ("host=a.ex:0 at-least=1h", "the port is not a number"),
-            ("host=a.ex:70000 at-least=1h", "the port is not a number"),
-            ("host=:80 at-least=1h", "the port is not a number"),
-            ("path=v1 at-least=1h", "a path begins with /"),
-            ("path=/v1?a at-least=1h", "the query is not part"),
-            ("status=2xx at-least=1h", "a status is a number"),
-            ("status=99 at-least=1h", "a status is a number"),
-            ("at-least=", "a time is a whole number"),
-            ("at-least=1.5h", "a time is a whole number"),
-            ("at-least=-1h", "a time is a whole number"),
-            ("at-least=1y", "a time is a whole number"),
-            ("at-least=9999999999999w", "a time is a whole number"),
-            ("at-least=1h override=no-cache", "only no-store and private"),
-        ] {
-            let error = text.parse::<LifetimeRule>().unwrap_err().to_string();
-            assert!(error.contains(says) && error.lines().count() == 1, "{text:?}: {error}");
-        }
-    }
-}
+mod tests;

@@ -1,26 +1,32 @@
-//! RFC 9111 as pure questions over fields and a given time. Nothing here reads a clock, a socket or a
+//! RFC 9111 as pure functions of header fields and a given time. No function in this hall reads a clock, a socket or a
 //! store.
 //!
-//! | file | the question |
+//! Entries: [`may_store`] decides whether a response is stored, [`validity`] computes what later decisions need, and
+//! [`reuse`] decides whether a stored response answers a request. Reading order:
+//!
+//! | file | the question that it answers |
 //! |---|---|
-//! | `rules` | whose cache is it, and how bold may it be? |
-//! | `request_fields` | what of a request is the origin shown, and what of that selects its answer? |
-//! | `targeted` | which of its fields says how a response may be cached? |
-//! | `storing` | may this response be stored? |
-//! | `freshness` | how old was it when it came, and for how long is it fresh? |
-//! | `lifetime_rule` | for how long, where the operator says so? |
-//! | `lifetime_text` | the same, as an operator types it |
-//! | `operator` | what do the operator's rules make of these? |
-//! | `heuristic` | for how long, where the origin does not say? |
-//! | `validity` | the answers to these two, kept with the response |
-//! | `reuse` | may it answer this request now? |
-//! | `rule` | which rule decided that, and where does it stand? |
-//! | `variant` | which of several stored responses answers this request? |
-//! | `offered` | of which stored responses that it does not select may a request offer the entity tags? |
-//! | `validation` | what asks the origin whether it still holds, and what does a 304 change? |
-//! | `condition` | what does the client's own condition or range ask of a stored response? |
-//! | `partial` | what is a part good for, and when may two be combined? |
-//! | `invalidation` | what does an unsafe request make doubtful? |
+//! | `rules` | Is the cache private or shared, and what does the operator choose where the RFC leaves a choice? |
+//! | `unknown_fields` | How are request fields treated that are not standardised? |
+//! | `request_fields` | Which request fields are forwarded to the origin, and which of them select the response? |
+//! | `targeted` | Which response field holds the directives for this cache? |
+//! | `storing` | May this response be stored? |
+//! | `freshness` | How old was the response on arrival, and for how long is it fresh? |
+//! | `lifetime_rule` | Which lifetime has the operator set? |
+//! | `lifetime_text` | How is a lifetime rule parsed from text? |
+//! | `operator` | How do the operator's rules change the lifetime of a response? |
+//! | `heuristic` | For how long is a response fresh if the origin does not specify a lifetime? |
+//! | `validity` | Which times and flags are kept with a stored response? |
+//! | `reuse` | May a stored response answer this request now? |
+//! | `rule` | Which rule decided that, and in which RFC section is it specified? |
+//! | `variant` | Which of several stored responses for a URL answers this request? |
+//! | `offered` | Which entity tags of other variants may a request offer to the origin? |
+//! | `validation` | Which validators are sent to the origin, and what does a 304 change? |
+//! | `condition` | What do the client's own conditions or its range mean for a stored response? |
+//! | `partial` | Which ranges does a stored part answer, and when may two parts be combined? |
+//! | `invalidation` | Which URLs does an unsafe request invalidate? |
+//!
+//! `differential` (tests only) compares these decisions with those of the crate `http-cache-semantics`.
 
 mod condition;
 #[cfg(test)]
@@ -39,6 +45,7 @@ mod rule;
 mod rules;
 mod storing;
 mod targeted;
+mod unknown_fields;
 mod validation;
 mod validity;
 mod variant;
@@ -52,7 +59,6 @@ pub use lifetime_text::BadLifetimeRule;
 pub(crate) use offered::may_be_offered;
 pub(crate) use operator::{apply_rules, is_due_early};
 pub(crate) use partial::{Part, are_of_one, combined, strong_tag};
-pub use request_fields::UnknownFields;
 pub(crate) use request_fields::{is_known, remove_unsent, selecting};
 pub(crate) use reuse::{
     Reuse, ValidateBecause, may_serve_in_grace, may_serve_offline, may_serve_on_error, reuse,
@@ -63,6 +69,7 @@ pub(crate) use storing::{
     NotStored, Request as StoringRequest, has_explicit_lifetime, is_answer_to_get, may_store,
 };
 pub(crate) use targeted::{CDN_CACHE_CONTROL, response_directives};
+pub use unknown_fields::UnknownFields;
 pub(crate) use validation::{HeadSays, Validators, confirmed, freshened, head_says, validators};
 pub use validity::{LifetimeSource, Validity};
 pub use variant::Variant;

@@ -1,4 +1,4 @@
-//! Applies the operator's rules to the validity of a response that is about to be stored.
+//! Applies the operator's rules to the validity of a response before it is stored.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::validity::{LifetimeSource, Validity};
 use crate::base::clock::Moment;
 use crate::message::header::cache_control::ResponseDirectives;
 
-/// Applies the rule on its lifetime, the default of `stale-while-revalidate`, and jitter. `chance` is any number, another
-/// one for each response.
+/// Applies the operator's lifetime rule, the default of `stale-while-revalidate`, and jitter. `chance` is a random number
+/// for each response.
 pub(crate) fn apply_rules(
     validity: &mut Validity,
     directives: &ResponseDirectives,
@@ -23,15 +23,15 @@ pub(crate) fn apply_rules(
             (validity.lifetime, validity.lifetime_source) = (lifetime, LifetimeSource::Rule);
         }
     }
-    // A response that is stale from the start is validated each time.
+    // A response that was never fresh is validated for each request.
     if directives.stale_while_revalidate.is_none() && !validity.lifetime.is_zero() {
         validity.stale_while_revalidate = rules.stale_while_revalidate;
     }
-    validity.lifetime = less_jitter(validity.lifetime, rules.jitter, chance);
+    validity.lifetime = shorten_by_jitter(validity.lifetime, rules.jitter, chance);
 }
 
-/// The lifetime less a random part of this many percent of it.
-fn less_jitter(lifetime: Duration, percent: u8, chance: u64) -> Duration {
+/// Returns the lifetime less a random part of at most this percentage.
+fn shorten_by_jitter(lifetime: Duration, percent: u8, chance: u64) -> Duration {
     if percent == 0 {
         return lifetime;
     }
@@ -40,7 +40,7 @@ fn less_jitter(lifetime: Duration, percent: u8, chance: u64) -> Duration {
     lifetime.saturating_sub(Duration::from_millis(u64::try_from(part).unwrap_or(u64::MAX)))
 }
 
-/// Whether a fresh response is to be refreshed, because less than this many percent of its lifetime is left.
+/// Returns whether a fresh response should be refreshed early, because less than this percentage of its lifetime is left.
 pub(crate) fn is_due_early(validity: &Validity, percent: u8, now: impl Into<Moment>) -> bool {
     percent > 0
         && !validity.no_cache
@@ -48,60 +48,4 @@ pub(crate) fn is_due_early(validity: &Validity, percent: u8, now: impl Into<Mome
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::UNIX_EPOCH;
-
-    use http::header::CACHE_CONTROL;
-    use http::{HeaderMap, HeaderValue, StatusCode};
-
-    use super::*;
-    use crate::policy::{Lifetime, Times, validity};
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    fn applied(control: &'static str, rule: Option<Lifetime>, rules: &Rules, chance: u64) -> Validity {
-        let headers: HeaderMap = [(CACHE_CONTROL, HeaderValue::from_static(control))].into_iter().collect();
-        let directives = ResponseDirectives::of(&headers);
-        let times = Times { request: UNIX_EPOCH.into(), response: UNIX_EPOCH.into() };
-        let mut validity = validity(StatusCode::OK, &headers, &directives, times, rules);
-        apply_rules(&mut validity, &directives, rule.map(LifetimeRule::new).as_ref(), rules, chance);
-        validity
-    }
-
-    #[test]
-    fn stale_while_revalidate_has_a_default_for_what_was_fresh_once() {
-        let rules = Rules { stale_while_revalidate: HOUR, ..Rules::default() };
-        for (control, rule, expected) in [
-            ("max-age=10", None, HOUR),
-            ("max-age=10, stale-while-revalidate=5", None, Duration::from_secs(5)),
-            ("max-age=10, stale-while-revalidate=0", None, Duration::ZERO),
-            ("max-age=0", None, Duration::ZERO),
-            ("max-age=0", Some(Lifetime::AtLeast(HOUR)), HOUR),
-            ("max-age=10", Some(Lifetime::Exactly(Duration::ZERO)), Duration::ZERO),
-        ] {
-            assert_eq!(
-                applied(control, rule, &rules, 0).stale_while_revalidate,
-                expected,
-                "{control} {rule:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn jitter_makes_lifetimes_shorter_and_by_no_more_than_it_says() {
-        let rules = Rules { jitter: 10, ..Rules::default() };
-        let lifetimes: Vec<_> =
-            (0..1024).map(|chance| applied("max-age=3600", None, &rules, chance).lifetime).collect();
-        assert_eq!(lifetimes[0], HOUR);
-        assert!(lifetimes.iter().all(|lifetime| (HOUR * 9 / 10..=HOUR).contains(lifetime)));
-        assert!(lifetimes[1023] < HOUR * 901 / 1000);
-        assert_eq!(applied("max-age=3600", None, &Rules::default(), 1000).lifetime, HOUR);
-    }
-
-    #[test]
-    fn the_last_part_of_a_lifetime_is_early_enough() {
-        let validity = applied("max-age=100", None, &Rules::default(), 0);
-        let is_due = |percent, age| is_due_early(&validity, percent, UNIX_EPOCH + Duration::from_secs(age));
-        assert!(!is_due(0, 99) && !is_due(10, 90) && is_due(10, 91) && is_due(100, 1));
-    }
-}
+mod tests;

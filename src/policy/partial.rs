@@ -1,4 +1,4 @@
-//! Parts of a representation: stored, served from, and combined (RFC 9111 sections 3.3 and 3.4).
+//! Handles parts of a representation: which ranges they answer, and how they combine (RFC 9111 sections 3.3 and 3.4).
 
 use std::ops::Range;
 
@@ -15,15 +15,15 @@ use crate::message::pieces::Pieces;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) start: u64,
-    /// Exclusive.
+    /// The first byte after the part.
     pub(crate) end: u64,
-    /// The length of the whole.
+    /// The length of the whole representation.
     pub(crate) complete: u64,
 }
 
 impl Part {
-    /// The part that a 206 with these fields brings; `None` for several parts at once, and where the fields
-    /// leave open what it is a part of.
+    /// Returns the part that a 206 with these fields contains. Returns `None` for several parts in one response, and if
+    /// the position or the complete length is unknown.
     pub(crate) fn of(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
         let mut lines = headers.get_all(CONTENT_RANGE).into_iter();
         let (line, None) = (lines.next()?, lines.next()) else { return None };
@@ -40,7 +40,7 @@ impl Part {
         self.length() == self.complete
     }
 
-    /// The range that a request asks for, where it is one and lies within this part.
+    /// Returns the requested range if the request has a single range and it lies within this part.
     pub(crate) fn answers(self, request: &HeaderMap, stored: &HeaderMap) -> Option<Range<u64>> {
         let mut lines = request.get_all(RANGE).into_iter();
         let (line, None) = (lines.next()?, lines.next()) else { return None };
@@ -50,12 +50,12 @@ impl Part {
         (holds && range_applies(request, stored)).then_some(start..end)
     }
 
-    /// Its `Content-Range`.
+    /// Formats the value of the `Content-Range` field.
     pub(crate) fn text(self) -> String {
         ContentRange { start: self.start, end: self.end, complete: Some(self.complete) }.text()
     }
 
-    /// Both as one, where they touch.
+    /// Returns the union of two parts if they touch or overlap.
     fn joined(self, other: Self) -> Option<Self> {
         let touches = self.start <= other.end && other.start <= self.end;
         (touches && self.complete == other.complete).then_some(Self {
@@ -66,19 +66,19 @@ impl Part {
     }
 }
 
-/// Whether parts with these fields are of the same bytes: both have the same strong entity tag. Nothing less
-/// allows to combine them.
+/// Returns whether parts with these fields belong to the same representation: both have the same strong entity tag. RFC
+/// 9111 section 3.4 allows combining only then.
 pub(crate) fn are_of_one(one: &HeaderMap, other: &HeaderMap) -> bool {
     strong_tag(one).zip(strong_tag(other)).is_some_and(|(one, other)| one.matches_strongly(other))
 }
 
-/// The entity tag, where it is strong.
+/// Returns the entity tag if it is strong.
 pub(crate) fn strong_tag(headers: &HeaderMap) -> Option<EntityTag<'_>> {
     headers.get(ETAG).and_then(|value| EntityTag::parse(value.as_bytes())).filter(|tag| tag.is_strong())
 }
 
-/// Combines two parts of the same bytes; `None` where something between them is missing. Shares their pieces: only small
-/// neighbours are merged, into one that `share` makes.
+/// Combines two parts of the same representation. Returns `None` if there is a gap between them. The result shares the
+/// pieces of both; only small neighbours are merged, into a piece that `share` allocates.
 pub(crate) fn combined(
     one: (Part, &Pieces),
     other: (Part, &Pieces),
@@ -86,7 +86,7 @@ pub(crate) fn combined(
 ) -> Option<(Part, Pieces)> {
     let whole = one.0.joined(other.0)?;
     let (first, second) = if one.0.start <= other.0.start { (one, other) } else { (other, one) };
-    // What both have is taken from the first: it is the same.
+    // Overlapping bytes are equal in both parts: take them from the first.
     let known = usize::try_from(first.0.end.saturating_sub(second.0.start)).ok()?;
     let rest = second.1.slice(known.min(second.1.len())..second.1.len());
     let pieces = first.1.joined(&rest, share);
@@ -94,77 +94,4 @@ pub(crate) fn combined(
 }
 
 #[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        fields.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
-    }
-
-    #[test]
-    fn what_a_206_brings() {
-        let part = |range| Part::of(StatusCode::PARTIAL_CONTENT, &headers(&[("content-range", range)]));
-        assert_eq!(part("bytes 4-8/10"), Some(Part { start: 4, end: 9, complete: 10 }));
-        for unknown in ["bytes 4-8/*", "bytes */10", "lines 4-8/10", "bytes 8-4/10", "bytes 4-10/10", ""] {
-            assert_eq!(part(unknown), None, "{unknown}");
-        }
-        assert_eq!(Part::of(StatusCode::PARTIAL_CONTENT, &headers(&[])), None);
-        assert_eq!(Part::of(StatusCode::OK, &headers(&[("content-range", "bytes 4-8/10")])), None);
-    }
-
-    #[test]
-    fn what_lies_within_is_served() {
-        let part = Part { start: 4, end: 9, complete: 10 };
-        let stored = headers(&[("etag", "\"a\"")]);
-        for (range, expected) in [
-            ("bytes=4-8", Some(4..9)),
-            ("bytes=5-6", Some(5..7)),
-            ("bytes=4-", None),
-            ("bytes=-5", None),
-            ("bytes=3-5", None),
-            ("bytes=4-4,6-6", None),
-            ("bytes=20-", None),
-        ] {
-            assert_eq!(part.answers(&headers(&[("range", range)]), &stored), expected, "{range}");
-        }
-        let end = Part { start: 5, end: 10, complete: 10 };
-        assert_eq!(end.answers(&headers(&[("range", "bytes=-5")]), &stored), Some(5..10));
-        assert_eq!(end.answers(&headers(&[("range", "bytes=6-")]), &stored), Some(6..10));
-        assert_eq!(end.answers(&headers(&[]), &stored), None);
-        let other = headers(&[("range", "bytes=6-"), ("if-range", "\"b\"")]);
-        assert_eq!(end.answers(&other, &stored), None);
-    }
-
-    #[test]
-    fn only_a_common_strong_tag_combines() {
-        let (strong, weak) = (headers(&[("etag", "\"a\"")]), headers(&[("etag", "W/\"a\"")]));
-        assert!(are_of_one(&strong, &strong));
-        assert!(!are_of_one(&strong, &weak));
-        assert!(!are_of_one(&weak, &weak));
-        assert!(!are_of_one(&headers(&[]), &headers(&[])));
-    }
-
-    proptest! {
-        #[test]
-        fn parts_that_touch_are_one_and_others_are_not(
-            (start, end) in (0_usize..20).prop_flat_map(|start| (Just(start), start + 1..=20)),
-            (from, to) in (0_usize..20).prop_flat_map(|from| (Just(from), from + 1..=20)),
-            size in 1_usize..5,
-        ) {
-            let whole: Vec<u8> = (0..20).collect();
-            let part = |start: usize, end: usize| Part { start: start as u64, end: end as u64, complete: 20 };
-            let pieces = |bytes: &[u8]| bytes.chunks(size).map(Bytes::copy_from_slice).collect::<Pieces>();
-            let one = (part(start, end), &pieces(&whole[start..end]));
-            let other = (part(from, to), &pieces(&whole[from..to]));
-            let touch = start <= to && from <= end;
-            let expected = touch.then(|| {
-                let (low, high) = (start.min(from), end.max(to));
-                (part(low, high), Bytes::copy_from_slice(&whole[low..high]).into())
-            });
-            prop_assert_eq!(combined(one, other, |bytes| bytes.into_vec().into()), expected);
-        }
-    }
-}
+mod tests;

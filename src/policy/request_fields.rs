@@ -1,33 +1,17 @@
-//! Which fields of a request an origin is shown, and which of them select what it answers.
+//! Selects the request fields that are forwarded to the origin, and those that select a response.
 //!
-//! A cache answers one client with what another one caused. Whatever an origin makes of a field that neither the key
-//! nor `Vary` knows, everybody gets: that is how caches are poisoned. So what names the client or rewrites the
-//! request is not sent on, and what no standard knows can be told to select the answer.
-
+//! A cache serves one client a response that another client's request caused. If an origin uses a field that belongs
+//! neither to the key nor to `Vary`, one client can affect the responses of all clients: this is cache poisoning.
+//! Therefore, fields that name the client or rewrite the request are not forwarded, and fields that are not standardised
+//! can be configured to select the response.
 use http::header::HeaderName;
 use http::{HeaderMap, Method};
 
 use super::rules::Rules;
+use super::unknown_fields::UnknownFields;
 
-/// What becomes of request fields that no standard knows and that are not among
-/// [`Rules::known_fields`](crate::Rules::known_fields), where a response may be stored.
-///
-/// By RFC 9111 an origin names in `Vary` what it answers to. One that does not can be made to answer everybody with
-/// what it made of the field of one client. Where clients of one cache do not trust each other, this closes that.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum UnknownFields {
-    /// They are sent to the origin, which is believed. The default.
-    #[default]
-    Forward,
-    /// They are sent, and select the answer as if `Vary` named them: what was made of one answers nobody who does not
-    /// send the same.
-    Select,
-    /// They are not sent.
-    Drop,
-}
-
-/// Fields that name the client to whom they are about, or that say what was asked for, other than the request line
-/// does. Servers that read fields as variables take an underscore for a hyphen.
+/// Fields that name the client, or that specify another URL than the request line. Names have hyphens here; servers that
+/// read fields as variables treat an underscore as a hyphen.
 const ABOUT_THE_CLIENT: [&str; 51] = [
     "base-url",
     "cf-connecting-ip",
@@ -82,8 +66,8 @@ const ABOUT_THE_CLIENT: [&str; 51] = [
     "z-forwarded-for",
 ];
 
-/// Beginnings of such names.
-const FAMILIES: [&str; 7] = [
+/// Prefixes of such names.
+const CLIENT_PREFIXES: [&str; 7] = [
     "cloudfront-viewer-",
     "ssl-client-",
     "x-forward",
@@ -93,11 +77,11 @@ const FAMILIES: [&str; 7] = [
     "x-envoy-original",
 ];
 
-/// Fields by which a request claims to be of another method: of no use to a GET but to make it something else.
-const OF_ANOTHER_METHOD: [&str; 4] =
+/// Fields that replace the method of a request. They could turn a GET into another request.
+const METHOD_OVERRIDES: [&str; 4] =
     ["x-http-method", "x-http-method-override", "x-method", "x-method-override"];
 
-/// Fields of which a GET without content has no use (RFC 9110 sections 8 and 7.6.2).
+/// Fields without a meaning for a GET without content (RFC 9110 sections 8 and 7.6.2).
 const ABOUT_CONTENT: [&str; 6] = [
     "content-encoding",
     "content-language",
@@ -107,20 +91,20 @@ const ABOUT_CONTENT: [&str; 6] = [
     "max-forwards",
 ];
 
-/// Takes out of a request what no origin is to see.
+/// Removes the fields that no origin may receive.
 pub(crate) fn remove_unsent(method: &Method, headers: &mut HeaderMap, rules: &Rules) {
     let may_be_stored = matches!(*method, Method::GET | Method::HEAD);
     let drops = may_be_stored && rules.unknown_fields == UnknownFields::Drop;
     let is_unsent = |name: &HeaderName| {
         let text = name.as_str();
-        // Most names do not begin like one of them.
-        let may_be = matches!(
+        // Fast path: most names have another first letter.
+        let may_be_listed = matches!(
             text.as_bytes().first(),
             Some(b'x' | b'f' | b'c' | b't' | b'p' | b'b' | b'r' | b's' | b'w' | b'z' | b'm')
         );
-        (may_be && is_never_sent(text, may_be_stored)) || (drops && !is_known(name, rules))
+        (may_be_listed && is_never_sent(text, may_be_stored)) || (drops && !is_known(name, rules))
     };
-    // Most requests have none.
+    // Fast path: most requests have no such field.
     if !headers.keys().any(is_unsent) {
         return;
     }
@@ -130,7 +114,7 @@ pub(crate) fn remove_unsent(method: &Method, headers: &mut HeaderMap, rules: &Ru
     }
 }
 
-/// The fields of a request that select what it was answered with, whatever `Vary` says.
+/// Returns the fields of a request that select its response, regardless of `Vary`.
 pub(crate) fn selecting<'a>(
     headers: &'a HeaderMap,
     rules: &'a Rules,
@@ -140,10 +124,11 @@ pub(crate) fn selecting<'a>(
 }
 
 fn is_about_the_client(name: &str) -> bool {
-    FAMILIES.iter().any(|family| name.starts_with(family)) || ABOUT_THE_CLIENT.binary_search(&name).is_ok()
+    CLIENT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || ABOUT_THE_CLIENT.binary_search(&name).is_ok()
 }
 
-/// Whether a field is never sent with a request that may be stored, or with any.
+/// Returns whether a field is never forwarded: with any request, or with a request whose response may be stored.
 fn is_never_sent(name: &str, may_be_stored: bool) -> bool {
     let hyphened;
     let name = if name.contains('_') {
@@ -153,11 +138,11 @@ fn is_never_sent(name: &str, may_be_stored: bool) -> bool {
         name
     };
     is_about_the_client(name)
-        || (may_be_stored && (OF_ANOTHER_METHOD.contains(&name) || ABOUT_CONTENT.contains(&name)))
+        || (may_be_stored && (METHOD_OVERRIDES.contains(&name) || ABOUT_CONTENT.contains(&name)))
 }
 
-/// Fields that the standards give a meaning, so that an origin which answers to one knows that it has to name it in
-/// `Vary`; and those by which requests are counted and traced, to which none answers.
+/// Standardised fields, for which an origin knows that it must name them in `Vary`, and fields for tracing and counting
+/// requests, which do not affect responses.
 const KNOWN: [&str; 61] = [
     "accept",
     "accept-charset",
@@ -231,73 +216,4 @@ pub(crate) fn is_known(name: &HeaderName, rules: &Rules) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::Mode;
-
-    fn headers(names: &[&str]) -> HeaderMap {
-        names.iter().map(|name| (name.parse::<HeaderName>().unwrap(), "x".parse().unwrap())).collect()
-    }
-
-    fn rules(unknown_fields: UnknownFields) -> Rules {
-        Rules { unknown_fields, known_fields: vec!["x-mine".parse().unwrap()], ..Rules::new(Mode::Shared) }
-    }
-
-    fn sent(method: &Method, names: &[&str], unknown_fields: UnknownFields) -> Vec<String> {
-        let mut headers = headers(names);
-        remove_unsent(method, &mut headers, &rules(unknown_fields));
-        headers.keys().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn the_lists_are_in_order() {
-        assert!(ABOUT_THE_CLIENT.is_sorted() && KNOWN.is_sorted());
-        let first = ['x', 'f', 'c', 't', 'p', 'b', 'r', 's', 'w', 'z', 'm'];
-        let all = ABOUT_THE_CLIENT.iter().chain(&OF_ANOTHER_METHOD).chain(&FAMILIES).chain(&ABOUT_CONTENT);
-        assert!(all.into_iter().all(|name| name.starts_with(first)));
-    }
-
-    #[test]
-    fn no_origin_is_told_who_asks_or_for_what_else() {
-        for method in [Method::GET, Method::POST] {
-            for name in ABOUT_THE_CLIENT.into_iter().chain([
-                "x-forwarded-for",
-                "x-forwarded-host",
-                "x-forwarded",
-                "x_forwarded_host",
-                "x-original_url",
-                "x-middleware-rewrite",
-                "ssl-client-cert",
-            ]) {
-                assert!(sent(&method, &[name], UnknownFields::Forward).is_empty(), "{name}");
-            }
-        }
-        for name in OF_ANOTHER_METHOD {
-            assert!(sent(&Method::GET, &[name], UnknownFields::Forward).is_empty());
-            assert_eq!(sent(&Method::POST, &[name], UnknownFields::Forward), [name]);
-        }
-        let names = ["accept", "x-anything"];
-        assert_eq!(sent(&Method::GET, &names, UnknownFields::Forward), names);
-    }
-
-    #[test]
-    fn what_is_not_known_is_dropped_from_what_may_be_stored_where_that_is_wanted() {
-        let names = ["accept", "sec-fetch-mode", "x-b3-spanid", "x-mine", "x-anything"];
-        assert_eq!(sent(&Method::GET, &names, UnknownFields::Drop), names[..4]);
-        assert_eq!(sent(&Method::POST, &names, UnknownFields::Drop), names);
-        assert_eq!(sent(&Method::GET, &names, UnknownFields::Select), names);
-    }
-
-    #[test]
-    fn what_is_not_known_selects_where_that_is_wanted() {
-        let headers = headers(&["accept", "cookie", "x-mine", "x-anything"]);
-        for (unknown_fields, selecting_fields) in [
-            (UnknownFields::Forward, &[][..]),
-            (UnknownFields::Drop, &[]),
-            (UnknownFields::Select, &["x-anything"]),
-        ] {
-            let rules = rules(unknown_fields);
-            assert_eq!(selecting(&headers, &rules).collect::<Vec<_>>(), selecting_fields);
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Which rule decides whether a stored response answers a request, and where it stands.
+//! Names the rule that decided whether a stored response answers a request, and its RFC section.
 
 use std::fmt;
 
@@ -8,42 +8,42 @@ use super::validity::{LifetimeSource, Validity};
 use crate::base::clock::Moment;
 use crate::message::header::cache_control::{RequestDirectives, ResponseDirectives};
 
-/// The rule that decides what happens to a request.
+/// The rule that decided how a request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
-    /// Only GET and HEAD are answered from the store.
+    /// The method is not GET or HEAD; only these are answered from the store.
     Method,
-    /// `If-Match` or `If-Unmodified-Since` is about the origin's state: only the origin can say.
+    /// The request has `If-Match` or `If-Unmodified-Since`, which only the origin can evaluate.
     OriginCondition,
-    /// Nothing is stored under the URL.
+    /// No response is stored for the URL.
     NothingStored,
-    /// What is stored was selected by other request fields.
+    /// The stored responses have other values of the request fields that `Vary` names.
     NotSelected,
-    /// It is fresh.
+    /// The stored response is fresh.
     Fresh,
-    /// It is stale.
+    /// The stored response is stale.
     Stale,
-    /// It is stale, and may be served while it is refreshed.
+    /// The stored response is stale and may be served while it is refreshed.
     StaleWhileRevalidate,
-    /// It is stale, and the request takes it so: `max-stale`.
+    /// The stored response is stale, and the request accepts that with `max-stale`.
     RequestMaxStale,
-    /// The request says `no-cache`.
+    /// The request has `no-cache`.
     RequestNoCache,
-    /// It is older than the request's `max-age`.
+    /// The stored response is older than the request's `max-age`.
     RequestMaxAge,
-    /// It is fresh for less than the request's `min-fresh`.
+    /// The stored response stays fresh for less than the request's `min-fresh`.
     RequestMinFresh,
-    /// It is fresh and immutable, so that the request's `max-age` is none of its business.
+    /// The stored response is fresh and immutable, so the request's `max-age` does not count.
     Immutable,
-    /// The response forbids it.
+    /// A directive of the response forbids reuse.
     Response(Flag),
-    /// A part is stored, and the request asks for something beyond it.
+    /// Only a part is stored, and the request needs bytes beyond it.
     Partial,
 }
 
 impl Rule {
-    /// Where it stands, such as `RFC 9111 section 4.2`.
+    /// Returns the RFC section, such as `RFC 9111 section 4.2`.
     #[must_use]
     pub const fn clause(self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ impl Rule {
         }
     }
 
-    /// The rule behind a decision of [`reuse`](super::reuse::reuse).
+    /// Returns the rule behind a decision of [`reuse`](super::reuse::reuse).
     pub(crate) fn behind(
         decision: Reuse,
         validity: &Validity,
@@ -83,7 +83,7 @@ impl Rule {
             Reuse::Validate(_) if request.no_cache => Self::RequestNoCache,
             Reuse::Validate(_) if validity.is_fresh(now) && is_too_short => Self::RequestMinFresh,
             Reuse::Validate(_) if validity.is_fresh(now) => Self::RequestMaxAge,
-            // Whether or not something would have let it be served stale.
+            // The directive forbids serving stale, even if another rule would allow it.
             Reuse::Validate(_) if validity.must_revalidate => {
                 let forbids = flags.iter().copied().find(|flag| flag.forbids_stale());
                 Self::Response(forbids.unwrap_or(Flag::MustRevalidate))
@@ -95,51 +95,55 @@ impl Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let says = match self {
+        let text = match self {
             Self::Method => "only GET and HEAD are answered from the store",
             Self::OriginCondition => "If-Match and If-Unmodified-Since ask for the origin's state",
             Self::NothingStored => "nothing is stored under this URL",
-            Self::NotSelected => "what is stored was selected by other request fields",
-            Self::Fresh => "it is fresh",
-            Self::Stale => "it is stale",
-            Self::StaleWhileRevalidate => "it is stale, and may be served while it is refreshed",
-            Self::RequestMaxStale => "it is stale, and the request takes it so (max-stale)",
-            Self::RequestNoCache => "the request says no-cache",
-            Self::RequestMaxAge => "it is older than the request's max-age",
-            Self::RequestMinFresh => "it is not fresh for as long as the request's min-fresh",
-            Self::Immutable => "it is fresh and immutable, whatever the request's max-age",
-            Self::Partial => "a part is stored, and the request asks for something beyond it",
-            Self::Response(flag) if flag.forbids_stale() => {
-                return write!(f, "it is stale, and the response says {flag}");
+            Self::NotSelected => "the stored responses are for other values of the request fields in Vary",
+            Self::Fresh => "the stored response is fresh",
+            Self::Stale => "the stored response is stale",
+            Self::StaleWhileRevalidate => {
+                "the stored response is stale and may be served while it is refreshed"
             }
-            Self::Response(flag) => return write!(f, "the response says {flag}"),
+            Self::RequestMaxStale => "the stored response is stale, and the request accepts that (max-stale)",
+            Self::RequestNoCache => "the request has no-cache",
+            Self::RequestMaxAge => "the stored response is older than the request's max-age",
+            Self::RequestMinFresh => "the stored response stays fresh for less than the request's min-fresh",
+            Self::Immutable => {
+                "the stored response is fresh and immutable, so the request's max-age does not count"
+            }
+            Self::Partial => "only a part is stored, and the request needs bytes beyond it",
+            Self::Response(flag) if flag.forbids_stale() => {
+                return write!(f, "the stored response is stale and has {flag}");
+            }
+            Self::Response(flag) => return write!(f, "the stored response has {flag}"),
         };
-        f.write_str(says)
+        f.write_str(text)
     }
 }
 
-/// What the `Cache-Control` of a stored response says beside numbers, as far as it counts in this cache.
+/// A directive without a number in the `Cache-Control` of a stored response that counts in this cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Flag {
-    /// `no-cache`: never reused without successful validation.
+    /// `no-cache`: the response is never reused without successful validation.
     NoByteStore,
-    /// `must-revalidate`: never served stale.
+    /// `must-revalidate`: the response is never served stale.
     MustRevalidate,
-    /// `proxy-revalidate`: the same, in shared mode.
+    /// `proxy-revalidate`: like `must-revalidate`, in shared mode.
     ProxyRevalidate,
-    /// `s-maxage`, which in shared mode means `proxy-revalidate` too.
+    /// `s-maxage`, which in shared mode implies `proxy-revalidate`.
     SMaxage,
-    /// `private`: made for one user.
+    /// `private`: the response was generated for one user.
     Private,
-    /// `public`: for everybody.
+    /// `public`: any cache may store the response.
     Public,
-    /// `immutable`: it does not change while it is fresh.
+    /// `immutable`: the response does not change while it is fresh.
     Immutable,
 }
 
 impl Flag {
-    /// The directive.
+    /// Returns the name of the directive.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -153,7 +157,7 @@ impl Flag {
         }
     }
 
-    /// Where it stands, such as `RFC 9111 section 5.2.2.4`.
+    /// Returns the RFC section, such as `RFC 9111 section 5.2.2.4`.
     #[must_use]
     pub const fn clause(self) -> &'static str {
         match self {
@@ -171,19 +175,19 @@ impl Flag {
         matches!(self, Self::MustRevalidate | Self::ProxyRevalidate | Self::SMaxage)
     }
 
-    /// Those of a stored response.
-    pub(crate) fn of(validity: &Validity, said: &ResponseDirectives, rules: &Rules) -> Vec<Self> {
+    /// Returns the flags of a stored response.
+    pub(crate) fn of(validity: &Validity, directives: &ResponseDirectives, rules: &Rules) -> Vec<Self> {
         let shared = rules.is_shared();
         let all = [
             (Self::NoByteStore, validity.no_cache),
-            (Self::MustRevalidate, said.must_revalidate),
-            (Self::ProxyRevalidate, shared && said.proxy_revalidate),
-            (Self::SMaxage, shared && said.s_maxage.is_some()),
-            (Self::Private, said.private),
-            (Self::Public, said.public),
+            (Self::MustRevalidate, directives.must_revalidate),
+            (Self::ProxyRevalidate, shared && directives.proxy_revalidate),
+            (Self::SMaxage, shared && directives.s_maxage.is_some()),
+            (Self::Private, directives.private),
+            (Self::Public, directives.public),
             (Self::Immutable, validity.immutable),
         ];
-        all.into_iter().filter(|(_, is_said)| *is_said).map(|(flag, _)| flag).collect()
+        all.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).collect()
     }
 }
 
@@ -194,7 +198,7 @@ impl fmt::Display for Flag {
 }
 
 impl LifetimeSource {
-    /// Where it stands, such as `RFC 9111 section 5.2.2.1`.
+    /// Returns the RFC section, such as `RFC 9111 section 5.2.2.1`.
     #[must_use]
     pub const fn clause(self) -> &'static str {
         match self {
@@ -213,68 +217,12 @@ impl fmt::Display for LifetimeSource {
             Self::SMaxage => "s-maxage",
             Self::MaxAge => "max-age",
             Self::Expires => "Expires",
-            Self::Heuristic => "guessed from Last-Modified",
+            Self::Heuristic => "heuristic from Last-Modified",
             Self::Rule => "a rule of the operator",
-            Self::None => "nothing says for how long",
+            Self::None => "no lifetime is specified",
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
-    use http::header::CACHE_CONTROL;
-    use http::{HeaderMap, HeaderValue, StatusCode};
-
-    use super::*;
-    use crate::policy::{Mode, Times, reuse, validity};
-
-    fn rule(response: &'static str, request: &str, age: u64, mode: Mode) -> Rule {
-        let fields = |text: &str| -> HeaderMap {
-            [(CACHE_CONTROL, HeaderValue::from_str(text).unwrap())].into_iter().collect()
-        };
-        let (headers, rules) = (fields(response), Rules::new(mode));
-        let said = ResponseDirectives::of(&headers);
-        let times = Times { request: UNIX_EPOCH.into(), response: UNIX_EPOCH.into() };
-        let validity = validity(StatusCode::OK, &headers, &said, times, &rules);
-        let (asked, now) = (RequestDirectives::of(&fields(request)), UNIX_EPOCH + Duration::from_secs(age));
-        let decision = reuse(&validity, &asked, now);
-        Rule::behind(decision, &validity, &Flag::of(&validity, &said, &rules), &asked, now)
-    }
-
-    #[test]
-    fn every_decision_has_its_rule() {
-        for (response, request, age, expected, section) in [
-            ("max-age=10", "", 9, Rule::Fresh, "4.2"),
-            ("max-age=10", "", 10, Rule::Stale, "4.2.4"),
-            ("max-age=10, no-cache", "max-stale", 11, Rule::Response(Flag::NoByteStore), "5.2.2.4"),
-            ("max-age=10, no-cache", "no-cache", 1, Rule::Response(Flag::NoByteStore), "5.2.2.4"),
-            ("max-age=10", "no-cache", 20, Rule::RequestNoCache, "5.2.1.4"),
-            ("max-age=10", "max-age=5", 6, Rule::RequestMaxAge, "5.2.1.1"),
-            ("max-age=10, immutable", "max-age=5", 6, Rule::Immutable, "2"),
-            ("max-age=10", "min-fresh=5, max-age=1", 6, Rule::RequestMinFresh, "5.2.1.3"),
-            ("max-age=10", "max-stale=5", 15, Rule::RequestMaxStale, "5.2.1.2"),
-            ("max-age=10", "max-stale=5", 16, Rule::Stale, "4.2.4"),
-            ("max-age=10, must-revalidate", "max-stale", 11, Rule::Response(Flag::MustRevalidate), "5.2.2.2"),
-            ("max-age=10, stale-while-revalidate=5", "", 11, Rule::StaleWhileRevalidate, "3"),
-        ] {
-            let found = rule(response, request, age, Mode::Private);
-            assert_eq!(found, expected, "{response} | {request} | {age}");
-            assert!(found.clause().ends_with(&format!("section {section}")), "{found}: {}", found.clause());
-        }
-    }
-
-    #[test]
-    fn shared_mode_has_its_own_prohibitions() {
-        for (response, shared, section) in [
-            ("max-age=1, proxy-revalidate", Flag::ProxyRevalidate, "5.2.2.8"),
-            ("max-age=1, s-maxage=1", Flag::SMaxage, "5.2.2.10"),
-        ] {
-            let found = rule(response, "", 2, Mode::Shared);
-            assert_eq!(found, Rule::Response(shared));
-            assert!(found.clause().ends_with(section));
-            assert_eq!(rule(response, "", 2, Mode::Private), Rule::Stale);
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! May this response be stored? (RFC 9111 section 3)
+//! Decides whether a response may be stored (RFC 9111 section 3).
 
 use http::header::{AUTHORIZATION, CONTENT_LOCATION, EXPIRES, SET_COOKIE};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
@@ -10,41 +10,41 @@ use super::variant::varies_by_anything;
 use crate::message::header::cache_control::{RequestDirectives, ResponseDirectives};
 use crate::message::url::CanonicalUrl;
 
-/// Why a response is not stored.
+/// The reason why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum NotStored {
-    /// Only responses to GET are stored (section 3: "the request method is understood by the cache").
+    /// The method is not GET (section 3: "the request method is understood by the cache").
     Method,
-    /// The request said `no-store` (section 5.2.1.5).
+    /// The request has `no-store` (section 5.2.1.5).
     RequestNoStore,
-    /// The response said `no-store` (section 5.2.2.5).
+    /// The response has `no-store` (section 5.2.2.5).
     NoStore,
-    /// `private` in shared mode (section 5.2.2.7).
+    /// The response has `private`, in shared mode (section 5.2.2.7).
     Private,
-    /// The request had `Authorization`, and the response does not let others have it (section 3.5).
+    /// The request had `Authorization`, and no directive of the response allows sharing (section 3.5).
     Authorization,
-    /// It sets a cookie, in shared mode (section 7.3).
+    /// The response sets a cookie, in shared mode (section 7.3).
     SetCookie,
-    /// `Vary: *`, or one that is not a list of names: no request would match it (section 4.1).
+    /// `Vary` is `*` or not a list of field names: no request would match (section 4.1).
     VaryAny,
-    /// Part of a body, or the answer to a condition: not a whole response (sections 3.3 and 3.4).
+    /// The response is a part of a body or the result of a condition, not a whole response (sections 3.3 and 3.4).
     NotWhole,
-    /// It is about who asks, and how, and is stored by no cache (RFC 6585).
+    /// The status depends on the client and its behaviour; no cache stores it (RFC 6585).
     AboutRequest,
-    /// `must-understand` with a status that is not understood (section 5.2.2.3).
+    /// The response has `must-understand`, and this cache does not understand its status (section 5.2.2.3).
     NotUnderstood,
-    /// Nothing gives it a lifetime, and its status allows no guess (section 4.2.2).
+    /// The response has no explicit lifetime, and its status allows no heuristic (section 4.2.2).
     NoLifetime,
-    /// Its body ends where the connection does, so that nobody can say that it is whole.
+    /// The body ends when the connection closes, so the cache cannot prove that it is complete.
     EndNotProven,
-    /// It is larger than the store takes.
+    /// The body is larger than the store accepts.
     TooLarge,
-    /// A stream of events: it has no end worth waiting for.
+    /// The response is a stream of events, which does not end.
     EventStream,
 }
 
 impl NotStored {
-    /// Whether the response itself says so, so that the next one most likely will too.
+    /// Returns whether the response itself is the reason, so that the next response will probably not be stored either.
     pub(crate) const fn is_of_response(self) -> bool {
         match self {
             Self::NoStore
@@ -61,7 +61,7 @@ impl NotStored {
         }
     }
 
-    /// Where it stands, or which limit it is.
+    /// Returns the RFC section, or the limit that applied.
     pub(crate) const fn clause(self) -> &'static str {
         match self {
             Self::Method => "RFC 9111 section 3",
@@ -77,11 +77,11 @@ impl NotStored {
             Self::NoLifetime => "RFC 9111 section 4.2.2",
             Self::EndNotProven => "RFC 9112 section 8",
             Self::TooLarge => "the limit max_body",
-            Self::EventStream => "a stream of events has no end",
+            Self::EventStream => "an event stream has no end",
         }
     }
 
-    /// The name for `Cache-Status` and logs.
+    /// Returns the name for `Cache-Status` and logs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Method => "method",
@@ -102,7 +102,7 @@ impl NotStored {
     }
 }
 
-/// What matters of the request.
+/// The parts of a request that decide whether its response may be stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a Method,
@@ -110,7 +110,7 @@ pub(crate) struct Request<'a> {
     pub(crate) directives: &'a RequestDirectives,
 }
 
-/// Whether the response may be stored.
+/// Returns whether the response may be stored, or the reason why not.
 pub(crate) fn may_store(
     request: Request<'_>,
     status: StatusCode,
@@ -124,19 +124,19 @@ pub(crate) fn may_store(
     if request.directives.no_store {
         return Err(NotStored::RequestNoStore);
     }
-    // What answers a range or a condition, also one that does not exist or hold, says nothing to those who
-    // ask for the whole.
+    // The response to a range or a conditional request, satisfiable or not, does not answer requests for the whole
+    // representation.
     if matches!(status.as_u16(), 100..200 | 206 | 226 | 304 | 412 | 416 | 417) {
         return Err(NotStored::NotWhole);
     }
-    // RFC 6585 sections 3 to 6, whatever else the response says.
+    // RFC 6585 sections 3 to 6 forbid storing these, regardless of directives.
     if matches!(status.as_u16(), 428 | 429 | 431 | 511) {
         return Err(NotStored::AboutRequest);
     }
     if directives.must_understand && !is_understood(status) {
         return Err(NotStored::NotUnderstood);
     }
-    // Section 5.2.2.3: where it is understood, must-understand takes the place of no-store.
+    // Section 5.2.2.3: must-understand overrides no-store if the status is understood.
     if directives.no_store && !directives.must_understand {
         return Err(NotStored::NoStore);
     }
@@ -147,8 +147,8 @@ pub(crate) fn may_store(
         if directives.private {
             return Err(NotStored::Private);
         }
-        let for_others = directives.public || directives.s_maxage.is_some() || directives.must_revalidate;
-        if request.headers.contains_key(AUTHORIZATION) && !for_others {
+        let allows_sharing = directives.public || directives.s_maxage.is_some() || directives.must_revalidate;
+        if request.headers.contains_key(AUTHORIZATION) && !allows_sharing {
             return Err(NotStored::Authorization);
         }
         let is_stored =
@@ -165,8 +165,8 @@ pub(crate) fn may_store(
     if has_lifetime { Ok(()) } else { Err(NotStored::NoLifetime) }
 }
 
-/// Whether the answer to a POST is also what a GET for the same URL would be answered with: it says so by
-/// `Content-Location`, and for how long (RFC 9110 section 9.3.3).
+/// Returns whether the response to a POST also answers a GET for the same URL: its `Content-Location` is that URL, and it
+/// has an explicit lifetime (RFC 9110 section 9.3.3).
 pub(crate) fn is_answer_to_get(
     method: &Method,
     target: &CanonicalUrl,
@@ -181,7 +181,7 @@ pub(crate) fn is_answer_to_get(
         && location.as_ref() == Some(target)
 }
 
-/// Whether a response says for how long it is fresh.
+/// Returns whether the response has an explicit freshness lifetime.
 pub(crate) fn has_explicit_lifetime(headers: &HeaderMap, rules: &Rules) -> bool {
     let directives = response_directives(headers, rules);
     directives.max_age.is_some()
@@ -189,12 +189,12 @@ pub(crate) fn has_explicit_lifetime(headers: &HeaderMap, rules: &Rules) -> bool 
         || has_expires(headers, &directives)
 }
 
-/// Whether `Expires` gives it a lifetime, be it a past one.
+/// Returns whether `Expires` sets the lifetime, even if its date has passed.
 fn has_expires(headers: &HeaderMap, directives: &ResponseDirectives) -> bool {
     !directives.are_targeted && headers.contains_key(EXPIRES)
 }
 
-/// The final statuses whose caching requirements this cache knows (RFC 9110 section 15).
+/// Returns whether this cache knows the caching requirements of a final status (RFC 9110 section 15).
 fn is_understood(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
@@ -223,160 +223,4 @@ fn is_understood(status: StatusCode) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-    use crate::policy::Mode;
-
-    fn verdict(mode: Mode, request: &[(&str, &str)], status: u16, response: &[(&str, &str)]) -> &'static str {
-        let map = |fields: &[(&str, &str)]| -> HeaderMap {
-            fields
-                .iter()
-                .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
-                .collect::<Vec<(HeaderName, HeaderValue)>>()
-                .into_iter()
-                .fold(HeaderMap::new(), |mut map, (name, value)| {
-                    map.append(name, value);
-                    map
-                })
-        };
-        let (request, response) = (map(request), map(response));
-        may_store(
-            Request { method: &Method::GET, headers: &request, directives: &RequestDirectives::of(&request) },
-            StatusCode::from_u16(status).unwrap(),
-            &response,
-            &ResponseDirectives::of(&response),
-            &Rules::new(mode),
-        )
-        .map_or_else(NotStored::name, |()| "stored")
-    }
-
-    /// One row a clause: request fields, status, response fields, in private mode, in shared mode.
-    #[test]
-    fn every_clause_of_section_3() {
-        type Fields = &'static [(&'static str, &'static str)];
-        let rows: &[(&str, Fields, u16, Fields, &str, &str)] = &[
-            ("3: heuristically cacheable status", &[], 200, &[], "stored", "stored"),
-            ("3: status without a guess", &[], 302, &[], "no-lifetime", "no-lifetime"),
-            ("3: explicit lifetime", &[], 302, &[("cache-control", "max-age=1")], "stored", "stored"),
-            ("3: unknown status", &[], 599, &[("expires", "0")], "stored", "stored"),
-            ("3: public", &[], 500, &[("cache-control", "public")], "stored", "stored"),
-            (
-                "3: s-maxage is for shared caches",
-                &[],
-                302,
-                &[("cache-control", "s-maxage=1")],
-                "no-lifetime",
-                "stored",
-            ),
-            (
-                "3: private is a lifetime of its own",
-                &[],
-                302,
-                &[("cache-control", "private")],
-                "stored",
-                "private",
-            ),
-            ("3.3: of a range", &[], 416, &[("cache-control", "max-age=1")], "not-whole", "not-whole"),
-            ("3.3: partial", &[], 206, &[("cache-control", "max-age=1")], "not-whole", "not-whole"),
-            ("RFC 3229: a change", &[], 226, &[("cache-control", "max-age=1")], "not-whole", "not-whole"),
-            (
-                "3.5: credentials",
-                &[("authorization", "x")],
-                200,
-                &[("cache-control", "max-age=1")],
-                "stored",
-                "authorization",
-            ),
-            (
-                "3.5: public",
-                &[("authorization", "x")],
-                200,
-                &[("cache-control", "public")],
-                "stored",
-                "stored",
-            ),
-            (
-                "3.5: s-maxage",
-                &[("authorization", "x")],
-                200,
-                &[("cache-control", "s-maxage=1")],
-                "stored",
-                "stored",
-            ),
-            (
-                "3.5: must-revalidate",
-                &[("authorization", "x")],
-                200,
-                &[("cache-control", "must-revalidate")],
-                "stored",
-                "stored",
-            ),
-            ("4.1: Vary: *", &[], 200, &[("vary", "accept"), ("vary", "*")], "vary-any", "vary-any"),
-            ("4.1: no list of names", &[], 200, &[("vary", "foo bar")], "vary-any", "vary-any"),
-            ("4.1: a bad member", &[], 200, &[("vary", "accept, user-agent)")], "vary-any", "vary-any"),
-            (
-                "5.2.1.5: no-store",
-                &[("cache-control", "no-store")],
-                200,
-                &[],
-                "request-no-store",
-                "request-no-store",
-            ),
-            (
-                "5.2.2.5: no-store",
-                &[],
-                200,
-                &[("cache-control", "max-age=1, No-Store")],
-                "no-store",
-                "no-store",
-            ),
-            (
-                "5.2.2.3: must-understand",
-                &[],
-                200,
-                &[("cache-control", "no-store, must-understand")],
-                "stored",
-                "stored",
-            ),
-            (
-                "5.2.2.3: not understood",
-                &[],
-                599,
-                &[("cache-control", "max-age=1, must-understand")],
-                "not-understood",
-                "not-understood",
-            ),
-            ("5.2.2.7: private", &[], 200, &[("cache-control", "private, max-age=1")], "stored", "private"),
-            (
-                "5.2.2.7: private about a field",
-                &[],
-                200,
-                &[("cache-control", "private=\"x-a\"")],
-                "stored",
-                "stored",
-            ),
-            (
-                "7.3: cookies",
-                &[],
-                200,
-                &[("set-cookie", "a=b"), ("cache-control", "max-age=1")],
-                "stored",
-                "set-cookie",
-            ),
-            (
-                "5.2.2.7: a cookie that is not stored",
-                &[],
-                200,
-                &[("set-cookie", "a=b"), ("cache-control", "max-age=1, private=\"set-cookie\"")],
-                "stored",
-                "stored",
-            ),
-        ];
-        for (clause, request, status, response, private, shared) in rows {
-            assert_eq!(verdict(Mode::Private, request, *status, response), *private, "{clause}, private");
-            assert_eq!(verdict(Mode::Shared, request, *status, response), *shared, "{clause}, shared");
-        }
-    }
-}
+mod tests;

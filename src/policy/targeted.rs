@@ -1,19 +1,19 @@
-//! Which of the fields of a response says how it may be cached (RFC 9213).
+//! Selects the field of a response that holds the directives for this cache (RFC 9213).
 
 use http::{HeaderMap, HeaderName};
 
 use super::rules::Rules;
 use crate::message::header::cache_control::ResponseDirectives;
 
-/// The target list of a shared cache (section 2.2). That of a private one is empty: it is no part of what
-/// acts on behalf of an origin.
+/// The target list of a shared cache (section 2.2). A private cache has an empty list, because it does not act on behalf
+/// of an origin.
 static TARGET_LIST: [HeaderName; 1] = [CDN_CACHE_CONTROL];
 
 /// `CDN-Cache-Control` (RFC 9213 section 3).
 pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
-/// What a response allows this cache: what the first valid field of the target list says, which takes the
-/// place of `Cache-Control` and `Expires`; where there is none, what `Cache-Control` says.
+/// Returns the directives of a response for this cache. The first valid field of the target list replaces `Cache-Control`
+/// and `Expires`; without one, `Cache-Control` counts.
 pub(crate) fn response_directives(headers: &HeaderMap, rules: &Rules) -> ResponseDirectives {
     let targets = if rules.is_shared() { &TARGET_LIST[..] } else { &[] };
     targets
@@ -23,7 +23,7 @@ pub(crate) fn response_directives(headers: &HeaderMap, rules: &Rules) -> Respons
 }
 
 impl ResponseDirectives {
-    /// The fields of the response that are not stored: those that a qualified `no-cache` names, and in a shared cache
+    /// Returns the response fields that are not stored: those that a qualified `no-cache` names, and in a shared cache
     /// those that a qualified `private` names (RFC 9111 section 3.1).
     pub(crate) fn unstored_fields(&self, rules: &Rules) -> impl Iterator<Item = &HeaderName> {
         let private = if rules.is_shared() { &self.private_fields[..] } else { &[] };
@@ -32,132 +32,4 @@ impl ResponseDirectives {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, SystemTime};
-
-    use http::{HeaderValue, Method, StatusCode};
-
-    use super::*;
-    use crate::message::header::cache_control::RequestDirectives;
-    use crate::policy::{LifetimeSource, Mode, NotStored, StoringRequest, Times, may_store, validity};
-
-    type Verdict = Result<(u64, LifetimeSource), &'static str>;
-
-    /// Whether a 302 is stored, and if so, for how long it is fresh.
-    fn verdict(mode: Mode, fields: &[(&'static str, &'static str)]) -> Verdict {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        let rules = Rules::new(mode);
-        let directives = response_directives(&headers, &rules);
-        let request = StoringRequest {
-            method: &Method::GET,
-            headers: &HeaderMap::new(),
-            directives: &RequestDirectives::default(),
-        };
-        may_store(request, StatusCode::FOUND, &headers, &directives, &rules).map_err(NotStored::name)?;
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let times = Times { request: now.into(), response: now.into() };
-        let validity = validity(StatusCode::FOUND, &headers, &directives, times, &rules);
-        Ok((validity.lifetime.as_secs(), validity.lifetime_source))
-    }
-
-    #[test]
-    fn every_clause_in_shared_mode() {
-        use LifetimeSource::{Expires, MaxAge, SMaxage};
-        type Fields = &'static [(&'static str, &'static str)];
-        const IN_3_SECONDS: (&str, &str) = ("expires", "Sun, 06 Nov 1994 08:49:40 GMT");
-        const FALLBACK: (&str, &str) = ("cache-control", "max-age=7");
-        let rows: &[(&str, Fields, Verdict)] = &[
-            (
-                "3.1: takes the place of Cache-Control",
-                &[("cache-control", "max-age=60, s-maxage=120"), ("cdn-cache-control", "max-age=600")],
-                Ok((600, MaxAge)),
-            ),
-            (
-                "3.1: also of its no-store",
-                &[("cdn-cache-control", "max-age=600"), ("cache-control", "no-store, private")],
-                Ok((600, MaxAge)),
-            ),
-            (
-                "3.1: an unknown directive takes it too",
-                &[("cache-control", "max-age=60"), ("cdn-cache-control", "none")],
-                Err("no-lifetime"),
-            ),
-            ("2.2: and that of Expires", &[IN_3_SECONDS, ("cdn-cache-control", "none")], Err("no-lifetime")),
-            (
-                "2.2: Expires is no lifetime beside it",
-                &[IN_3_SECONDS, ("cdn-cache-control", "public")],
-                Ok((0, LifetimeSource::None)),
-            ),
-            ("2.2: without it, Expires counts", &[IN_3_SECONDS], Ok((3, Expires))),
-            ("2.1: empty", &[FALLBACK, ("cdn-cache-control", "")], Ok((7, MaxAge))),
-            ("2.1: nothing but space", &[FALLBACK, ("cdn-cache-control", "  ")], Ok((7, MaxAge))),
-            ("2.1: no dictionary", &[FALLBACK, ("cdn-cache-control", "max-age=600, &&&")], Ok((7, MaxAge))),
-            ("2.1: upper case", &[FALLBACK, ("cdn-cache-control", "Max-Age=600")], Ok((7, MaxAge))),
-            ("2.1: invalid beside Expires", &[IN_3_SECONDS, ("cdn-cache-control", "a b")], Ok((3, Expires))),
-            (
-                "2.1: one bad line of several",
-                &[FALLBACK, ("cdn-cache-control", "max-age=600"), ("cdn-cache-control", "no store")],
-                Ok((7, MaxAge)),
-            ),
-            (
-                "2.1: several lines are one field",
-                &[FALLBACK, ("cdn-cache-control", "max-age=600"), ("cdn-cache-control", "no-store")],
-                Err("no-store"),
-            ),
-            ("2.1: parameters", &[("cdn-cache-control", "max-age=600;a=1, foo")], Ok((600, MaxAge))),
-            ("8941 4.2.2: the last", &[("cdn-cache-control", "max-age=1, max-age=600")], Ok((600, MaxAge))),
-            ("2.1: a string", &[FALLBACK, ("cdn-cache-control", "max-age=\"600\"")], Ok((0, MaxAge))),
-            ("2.1: a decimal", &[FALLBACK, ("cdn-cache-control", "max-age=600.0")], Ok((0, MaxAge))),
-            ("2.1: a token", &[FALLBACK, ("cdn-cache-control", "max-age=a600")], Ok((0, MaxAge))),
-            ("2.1: no value", &[FALLBACK, ("cdn-cache-control", "max-age")], Ok((0, MaxAge))),
-            ("9111 1.2.2: negative", &[FALLBACK, ("cdn-cache-control", "max-age=-600")], Ok((0, MaxAge))),
-            ("9111 1.2.2: large", &[("cdn-cache-control", "max-age=999999999999999")], Ok((1 << 31, MaxAge))),
-            ("2.2: no-store", &[FALLBACK, ("cdn-cache-control", "max-age=600, no-store")], Err("no-store")),
-            ("2.2: private", &[FALLBACK, ("cdn-cache-control", "max-age=600, private")], Err("private")),
-            ("2.1: private=?0", &[FALLBACK, ("cdn-cache-control", "max-age=6, private=?0")], Err("private")),
-            ("2.1: private=x", &[FALLBACK, ("cdn-cache-control", "max-age=6, private=x")], Err("private")),
-            (
-                "9111 5.2.2.7: private about a field",
-                &[("cdn-cache-control", "max-age=6, private=\"x-a\"")],
-                Ok((6, MaxAge)),
-            ),
-            ("2.1: public=?0", &[("cdn-cache-control", "public=?0")], Err("no-lifetime")),
-            ("2.2: public", &[("cdn-cache-control", "public")], Ok((0, LifetimeSource::None))),
-            ("2.2: s-maxage", &[("cdn-cache-control", "max-age=1, s-maxage=2")], Ok((2, SMaxage))),
-            ("2.2: others' fields", &[FALLBACK, ("examplecdn-cache-control", "no-store")], Ok((7, MaxAge))),
-        ];
-        for (clause, fields, expected) in rows {
-            assert_eq!(verdict(Mode::Shared, fields), *expected, "{clause}");
-        }
-    }
-
-    #[test]
-    fn a_private_cache_is_not_its_target() {
-        let fields = [("cache-control", "max-age=7"), ("cdn-cache-control", "no-store")];
-        assert_eq!(verdict(Mode::Private, &fields), Ok((7, LifetimeSource::MaxAge)));
-        let fields = [("cache-control", "no-store"), ("cdn-cache-control", "max-age=7")];
-        assert_eq!(verdict(Mode::Private, &fields), Err("no-store"));
-    }
-
-    #[test]
-    fn what_it_says_of_reuse_counts() {
-        for (control, no_cache, must_revalidate) in [
-            ("max-age=1", false, false),
-            ("no-cache, must-revalidate", true, true),
-            ("no-cache=1", true, false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert("cache-control", HeaderValue::from_static("no-cache, must-revalidate"));
-            headers.insert(CDN_CACHE_CONTROL, HeaderValue::from_static(control));
-            let directives = response_directives(&headers, &Rules::new(Mode::Shared));
-            assert_eq!(
-                (directives.no_cache, directives.must_revalidate),
-                (no_cache, must_revalidate),
-                "{control}"
-            );
-        }
-    }
-}
+mod tests;

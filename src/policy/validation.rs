@@ -1,5 +1,5 @@
-//! Asking the origin whether a stored response still holds, and what its answer changes (RFC 9111
-//! sections 3.2, 4.3.1, 4.3.4 and 4.3.5).
+//! Validates stored responses with the origin: which validators are sent, and what the origin's response changes (RFC
+//! 9111 sections 3.2, 4.3.1, 4.3.4 and 4.3.5).
 
 use http::header::{
     AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName, IF_MODIFIED_SINCE,
@@ -10,11 +10,12 @@ use http::{HeaderMap, HeaderValue};
 use crate::message::header::entity_tag::EntityTag;
 use crate::message::header::{date, hop_by_hop};
 
-/// Puts our validators in place of the client's own conditions, and says whether there is one. Its range stays: if
-/// what is stored does not hold any more, it is about what takes its place (RFC 9110 section 13.2.2).
+/// Replaces the client's conditions by the validators of stored responses, and returns whether there is a validator.
+/// The client's range stays: if the stored response is outdated, the range applies to its replacement (RFC 9110
+/// section 13.2.2).
 ///
-/// `entity_tags` are those of all stored responses that an answer could confirm; `last_modified` is
-/// given where it is one response alone.
+/// `entity_tags` are the tags of all stored responses that the origin could confirm. `last_modified` is given only for
+/// a single stored response.
 pub(crate) fn validators(
     request: &mut HeaderMap,
     entity_tags: &[HeaderValue],
@@ -35,20 +36,22 @@ pub(crate) fn validators(
     request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE)
 }
 
-/// A stored response's validators.
+/// The validators of a stored response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Validators<'a> {
     pub(crate) entity_tag: Option<&'a [u8]>,
     pub(crate) last_modified: Option<&'a [u8]>,
 }
 
-/// Which of the stored responses that we asked about a 304 confirms (section 4.3.4), given the validators of each.
+/// Returns the index of the stored response that a 304 confirms (section 4.3.4). `stored` holds the validators that were
+/// sent.
 ///
-/// A 304 to a question about the one that the request selects is about that one, unless it has another entity tag, or
-/// another date where one of them has no tag: then it is about a response that we do not have. A 304 may leave its
-/// validators out, and a gateway may have weakened one of the tags. Of those that the request does not select it has to
-/// name one, and strongly: gzip and identity may share a weak tag, and a request that selects neither must not be given
-/// the wrong one.
+/// If the request selects the only stored response, the 304 confirms it unless their entity tags differ, or, where one
+/// of them has no tag, their dates: then the 304 is about a response that is not stored. The 304 may omit its validators,
+/// and a gateway may have weakened one of the tags.
+///
+/// A response that the request does not select is confirmed only if the 304 has the same strong tag. Gzip and identity may
+/// share a weak tag, and the client must not get the wrong one.
 pub(crate) fn confirmed(stored: &[Validators<'_>], is_selected: bool, update: &HeaderMap) -> Option<usize> {
     let named = update.get(ETAG).and_then(|tag| EntityTag::parse(tag.as_bytes()));
     let tag_of = |tag: Option<_>| tag.and_then(EntityTag::parse);
@@ -57,7 +60,7 @@ pub(crate) fn confirmed(stored: &[Validators<'_>], is_selected: bool, update: &H
             (Some(known), Some(named)) => known.matches_weakly(named),
             _ => {
                 let known = selected.last_modified.and_then(date::parse);
-                known.zip(date::of(update, &LAST_MODIFIED)).is_none_or(|(known, said)| known == said)
+                known.zip(date::of(update, &LAST_MODIFIED)).is_none_or(|(known, received)| known == received)
             }
         };
         return is_confirmed.then_some(0);
@@ -66,9 +69,9 @@ pub(crate) fn confirmed(stored: &[Validators<'_>], is_selected: bool, update: &H
     stored.iter().position(|stored| tag_of(stored.entity_tag).is_some_and(|tag| tag.matches_strongly(named)))
 }
 
-/// Fields that describe the stored bytes, which neither a 304 nor a HEAD brings anew (section 3.2).
-/// `Content-MD5` is obsolete and still sent; the entity tag is what selected the response.
-static ABOUT_THE_BODY: [HeaderName; 7] = [
+/// Fields that describe the stored bytes; a 304 or a HEAD response does not update them (section 3.2). `Content-MD5` is
+/// obsolete, but some origins still send it. The entity tag selected the stored response, so it stays.
+static BODY_FIELDS: [HeaderName; 7] = [
     CONTENT_ENCODING,
     CONTENT_LENGTH,
     HeaderName::from_static("content-md5"),
@@ -78,15 +81,15 @@ static ABOUT_THE_BODY: [HeaderName; 7] = [
     HeaderName::from_static("repr-digest"),
 ];
 
-/// The fields of a stored response after a 304 or a HEAD confirmed it: new ones added, present ones
-/// replaced with all their lines.
+/// Returns the fields of a stored response after a 304 or a HEAD response confirmed it: fields of the update are added,
+/// and replace all lines of existing fields of the same name.
 ///
-/// `Age` is that of the update alone: it says how old the confirmation is. A `Date` that the update
-/// does not bring is taken away, because it would make the confirmed response look old.
+/// `Age` is taken only from the update, because it is the age of the confirmation. If the update has no `Date`, the stored
+/// `Date` is removed, because it would make the confirmed response look old.
 pub(crate) fn freshened(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     let mut update = update.clone();
     hop_by_hop::remove(&mut update);
-    for name in &ABOUT_THE_BODY {
+    for name in &BODY_FIELDS {
         update.remove(name);
     }
     let mut merged = stored.clone();
@@ -101,19 +104,19 @@ pub(crate) fn freshened(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     merged
 }
 
-/// What a 200 to a HEAD says of a stored response (section 4.3.5).
+/// The result of comparing a 200 to a HEAD request with a stored response (section 4.3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeadSays {
-    /// A validator matches, and nothing contradicts: it is as good as confirmed.
+    /// A validator matches and nothing differs: the stored response is confirmed.
     Confirmed,
-    /// A validator or the length differs: it has changed.
+    /// A validator or the length differs: the stored response is outdated.
     Changed,
-    /// Nothing that would tell. Taking that for a confirmation would let any client keep a response fresh
-    /// for ever whose origin sends no validators.
+    /// Neither side has a validator to compare. Such a HEAD must not confirm the response: otherwise any client could
+    /// keep a response without validators fresh forever.
     Nothing,
 }
 
-/// Compares a stored response, whose body has this length, with the fields of a HEAD.
+/// Compares a stored response with a body of `stored_length` bytes with the fields of a HEAD response.
 pub(crate) fn head_says(stored: &HeaderMap, stored_length: usize, head: &HeaderMap) -> HeadSays {
     let tag = |headers: &HeaderMap| headers.get(ETAG).cloned();
     let tags_agree = tag(head).map(|received| {
@@ -126,8 +129,8 @@ pub(crate) fn head_says(stored: &HeaderMap, stored_length: usize, head: &HeaderM
     let dates_agree = head.get(LAST_MODIFIED).map(|received| stored.get(LAST_MODIFIED) == Some(received));
     let lengths_agree =
         head.get(CONTENT_LENGTH).map(|received| received.as_bytes() == stored_length.to_string().as_bytes());
-    let said = [tags_agree, dates_agree, lengths_agree];
-    if said.contains(&Some(false)) {
+    let comparisons = [tags_agree, dates_agree, lengths_agree];
+    if comparisons.contains(&Some(false)) {
         HeadSays::Changed
     } else if tags_agree == Some(true) || dates_agree == Some(true) {
         HeadSays::Confirmed
@@ -137,133 +140,4 @@ pub(crate) fn head_says(stored: &HeaderMap, stored_length: usize, head: &HeaderM
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
-
-    #[test]
-    fn our_validators_take_the_place_of_the_clients() {
-        let mut request = headers(&[
-            ("if-none-match", "\"theirs\""),
-            ("if-modified-since", "then"),
-            ("range", "bytes=0-1"),
-            ("if-range", "\"x\""),
-            ("accept", "a"),
-        ]);
-        let tags = [HeaderValue::from_static("\"a\""), HeaderValue::from_static("W/\"b\"")];
-        assert!(validators(&mut request, &tags, None));
-        let expected = [
-            ("accept", "a"),
-            ("range", "bytes=0-1"),
-            ("if-range", "\"x\""),
-            ("if-none-match", "\"a\", W/\"b\""),
-        ];
-        assert_eq!(request, headers(&expected));
-        assert!(!validators(&mut request, &[], None));
-        assert!(validators(&mut request, &[], Some(HeaderValue::from_static("now"))));
-    }
-
-    #[test]
-    fn a_304_confirms_the_selected_one_or_names_another() {
-        const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
-        const NOW: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
-        let of = |tag: Option<&'static str>, date: Option<&'static str>| Validators {
-            entity_tag: tag.map(str::as_bytes),
-            last_modified: date.map(str::as_bytes),
-        };
-        let (a, b) = (of(Some("\"a\""), None), of(Some("W/\"b\""), None));
-        let (none, dated) = (of(None, None), of(None, Some(THEN)));
-        let silent = headers(&[]);
-        let naming = |tag| headers(&[("etag", tag)]);
-        for (tags, is_selected, update, expected) in [
-            (&[a][..], true, &silent, Some(0)),
-            (&[a], true, &naming("\"c\""), None),
-            (&[a], true, &naming("W/\"c\""), None),
-            (&[a], true, &naming("\"a\""), Some(0)),
-            (&[a], true, &naming("W/\"a\""), Some(0)),
-            (&[b], true, &naming("\"b\""), Some(0)),
-            (&[b], true, &naming("\"c\""), None),
-            (&[none], true, &naming("\"c\""), Some(0)),
-            (&[dated], true, &naming("\"c\""), Some(0)),
-            (&[dated], true, &silent, Some(0)),
-            (&[dated], true, &headers(&[("last-modified", THEN)]), Some(0)),
-            (&[dated], true, &headers(&[("last-modified", NOW)]), None),
-            (&[dated], true, &headers(&[("last-modified", "nonsense")]), Some(0)),
-            (&[of(Some("\"a\""), Some(THEN))], true, &headers(&[("last-modified", NOW)]), None),
-            (
-                &[of(Some("\"a\""), Some(THEN))],
-                true,
-                &headers(&[("last-modified", NOW), ("etag", "\"a\"")]),
-                Some(0),
-            ),
-            (&[a], false, &silent, None),
-            (&[a], false, &naming("\"a\""), Some(0)),
-            (&[a], false, &naming("W/\"a\""), None),
-            (&[b], false, &naming("\"b\""), None),
-            (&[b], false, &naming("W/\"b\""), None),
-            (&[b, none, a], false, &naming("\"a\""), Some(2)),
-            (&[a, b], false, &naming("\"c\""), None),
-            (&[a, b], false, &silent, None),
-            (&[], false, &silent, None),
-        ] {
-            assert_eq!(confirmed(tags, is_selected, update), expected, "{tags:?} {is_selected} {update:?}");
-        }
-    }
-
-    #[test]
-    fn a_304_adds_replaces_and_keeps() {
-        let stored = headers(&[
-            ("x-kept", "1"),
-            ("link", "<old>"),
-            ("age", "5"),
-            ("date", "then"),
-            ("etag", "\"a\""),
-            ("content-type", "text/plain"),
-        ]);
-        let update = headers(&[
-            ("link", "<one>"),
-            ("link", "<two>"),
-            ("x-new", "1"),
-            ("etag", "\"b\""),
-            ("content-length", "0"),
-            ("content-type", "text/html"),
-            ("connection", "x-hop"),
-            ("x-hop", "1"),
-        ]);
-        let expected = headers(&[
-            ("x-kept", "1"),
-            ("etag", "\"a\""),
-            ("link", "<one>"),
-            ("link", "<two>"),
-            ("x-new", "1"),
-            ("content-type", "text/html"),
-        ]);
-        assert_eq!(freshened(&stored, &update), expected);
-    }
-
-    #[test]
-    fn a_head_confirms_contradicts_or_says_nothing() {
-        use HeadSays::{Changed, Confirmed, Nothing};
-        let stored = headers(&[("etag", "\"a\""), ("last-modified", "then")]);
-        for (head, says) in [
-            (&[][..], Nothing),
-            (&[("content-length", "3")], Nothing),
-            (&[("etag", "W/\"a\""), ("content-length", "3")], Confirmed),
-            (&[("last-modified", "then")], Confirmed),
-            (&[("etag", "\"a\""), ("last-modified", "now")], Changed),
-            (&[("etag", "\"b\"")], Changed),
-            (&[("last-modified", "now")], Changed),
-            (&[("content-length", "4")], Changed),
-        ] {
-            assert_eq!(head_says(&stored, 3, &headers(head)), says, "{head:?}");
-        }
-        assert_eq!(head_says(&headers(&[]), 3, &headers(&[("etag", "\"a\"")])), Changed);
-    }
-}
+mod tests;

@@ -1,10 +1,12 @@
-//! The members of a pool, which of them owns a URL, and what peers say to each other.
+//! The members of a pool, the owner of each URL, and the protocol between peers.
+//!
+//! Entry: `ring::Placement`, which names the owners of a URL. Reading order:
 //!
 //! | module | content |
 //! |---|---|
 //! | `peer_url`, `member` | the base URL of a peer, and its weight |
-//! | `ring` | who owns a URL: [`Rendezvous`](ring::Rendezvous), and the ring of the Go package |
-//! | `discovery` | where the list of members comes from: a file, DNS, a closure |
+//! | `ring` | the owner of a URL: [`Rendezvous`](ring::Rendezvous), and the ring of the Go package |
+//! | `discovery` | sources for the list of members: a file, DNS, a closure |
 //! | `protocol` | paths and header fields between clients and peers |
 //! | `purge` | purges between peers: requests and reports |
 //!

@@ -9,13 +9,12 @@ use http::Uri;
 use crate::base::error::{Error, ErrorKind};
 use crate::message::url::{CanonicalUrl, InvalidUrl, push_spelled, query_escape};
 
-/// The base URL at which a peer answers: an `http` or `https` URL such as `http://10.0.1.1:3000`,
-/// with a path in front of the peer's own if it stands behind a prefix.
+/// The base URL of a peer: an `http` or `https` URL such as `http://10.0.1.1:3000`, with a path if the peer is behind a
+/// prefix.
 ///
-/// It has one spelling, that of a [`CanonicalUrl`] without the slash at its end: `http://Host:80/` and
-/// `http://host` are one peer. The ring hashes this text. An implementation that hashes a peer as
-/// its list spells it agrees if its list uses this spelling: lower case, no slash at the end, and no
-/// port where it is that of the scheme.
+/// Each peer has one canonical text: that of a [`CanonicalUrl`] without the final slash. `http://Host:80/` and
+/// `http://host` are the same peer. The ring hashes this text. An implementation that hashes a peer's URL as listed gets
+/// the same result if its list uses the canonical text: lower case, no final slash, and no default port.
 ///
 /// ```
 /// use forwardcache::{PeerUrl, CanonicalUrl};
@@ -31,20 +30,20 @@ use crate::message::url::{CanonicalUrl, InvalidUrl, push_spelled, query_escape};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerUrl {
-    // Its path ends in a slash, and there is no query.
+    // Invariant: the path ends with a slash, and there is no query.
     base: CanonicalUrl,
 }
 
 impl PeerUrl {
-    /// Reads the base URL of a peer. Slashes at its end are dropped.
+    /// Parses the base URL of a peer. Trailing slashes are removed.
     ///
     /// # Errors
     ///
-    /// [`InvalidPeerUrl`]: it is no absolute `http` or `https` URL, or it has userinfo, a query or a
-    /// fragment, even an empty one.
+    /// [`InvalidPeerUrl`] if the text is not an absolute `http` or `https` URL, or has userinfo, a query or a fragment,
+    /// even an empty one.
     pub fn parse(url: &str) -> Result<Self, InvalidPeerUrl> {
         let target = CanonicalUrl::parse(url).map_err(InvalidPeerUrl::Url)?;
-        // A target forgets its fragment.
+        // `CanonicalUrl` drops the fragment.
         if url.contains('#') {
             return Err(InvalidPeerUrl::Fragment);
         }
@@ -55,62 +54,61 @@ impl PeerUrl {
         Ok(Self { base: CanonicalUrl::parse(&base).map_err(InvalidPeerUrl::Url)? })
     }
 
-    /// The canonical text, without a slash at its end: what the ring hashes.
+    /// Returns the canonical text, without a final slash. The ring hashes this text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         let base = self.base.as_str();
         base.strip_suffix('/').unwrap_or(base)
     }
 
-    /// The host, with the port if it is not that of the scheme.
+    /// Returns the host, with the port unless it is the default port of the scheme.
     #[must_use]
     pub fn authority(&self) -> &str {
         self.base.authority()
     }
 
-    /// The host, without brackets.
+    /// Returns the host, without brackets.
     pub(crate) fn host(&self) -> &str {
         self.base.host()
     }
 
-    /// The port, from the URL or by its scheme.
+    /// Returns the port of the URL, or the default port of its scheme.
     #[cfg(feature = "peer")]
     pub(crate) fn port(&self) -> u16 {
         self.base.port()
     }
 
-    /// The port of its scheme.
+    /// Returns the default port of the scheme.
     #[cfg(feature = "peer")]
     pub(crate) fn default_port(&self) -> u16 {
         if self.base.is_https() { 443 } else { 80 }
     }
 
-    /// The same, with this address in place of the host.
+    /// Returns the URL with this address in place of the host.
     pub(crate) fn at(&self, address: IpAddr) -> Result<Self, InvalidPeerUrl> {
         let scheme = if self.base.is_https() { "https" } else { "http" };
         let address = SocketAddr::new(address.to_canonical(), self.base.port());
         Self::parse(&format!("{scheme}://{address}{}", self.base.path()))
     }
 
-    /// The URL below the base that this path, which begins with a slash, names.
+    /// Returns the URL of a path below the base. The path must begin with a slash.
     pub(crate) fn url_below(&self, path: &str) -> Option<Uri> {
         format!("{}{path}", self.as_str()).parse().ok()
     }
 
-    /// The URL that asks this peer for `target`: `<base><path>?q=<target, escaped>`.
+    /// Returns the URL that requests `target` from this peer: `<base><path>?q=<target, escaped>`.
     ///
-    /// A slash in front of `path` may be left out. Bytes of it that cannot stand in a path, `?` and
-    /// `#` among them, are escaped.
+    /// The leading slash of `path` is optional. Bytes that are not allowed in a path, including `?` and `#`, are escaped.
     ///
     /// # Panics
     ///
-    /// If `path` is so long, about 10 KiB at least, that no URI can hold the whole.
+    /// Panics if the URL would exceed the greatest length of a URI, which needs a `path` of about 10 KiB.
     #[must_use]
     pub fn request_url(&self, path: &str, target: &CanonicalUrl) -> Uri {
         self.url_with_query(path, &format!("q={}", query_escape(target.as_str())))
     }
 
-    /// The same with any query, escaped.
+    /// Like [`request_url`](Self::request_url), with any escaped query.
     pub(crate) fn url_with_query(&self, path: &str, query: &str) -> Uri {
         let mut url = self.base.as_str().to_owned();
         for (at, part) in path.strip_prefix('/').unwrap_or(path).split('?').enumerate() {
@@ -121,7 +119,7 @@ impl PeerUrl {
         }
         url.push('?');
         url.push_str(query);
-        url.parse().expect("a canonical base, a path and a query, all escaped, are a URI")
+        url.parse().expect("an escaped base, path and query form a URI")
     }
 }
 
@@ -139,26 +137,26 @@ impl fmt::Display for PeerUrl {
     }
 }
 
-/// Why a text is not the base URL of a peer.
+/// Describes why a text is not the base URL of a peer.
 ///
-/// Its text is one line and shows nothing of the URL.
+/// The message is one line and shows nothing of the URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InvalidPeerUrl {
-    /// It is no URL that could be fetched.
+    /// The text is not a valid URL.
     Url(InvalidUrl),
-    /// It has a query.
+    /// The URL has a query.
     Query,
-    /// It has a fragment.
+    /// The URL has a fragment.
     Fragment,
 }
 
 impl fmt::Display for InvalidPeerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url(bad) => write!(f, "a peer cannot be asked there: {bad}"),
-            Self::Query => f.write_str("the URL of a peer has a query"),
-            Self::Fragment => f.write_str("the URL of a peer has a fragment"),
+            Self::Url(error) => write!(f, "invalid URL of a peer: {error}"),
+            Self::Query => f.write_str("the URL of a peer must not have a query"),
+            Self::Fragment => f.write_str("the URL of a peer must not have a fragment"),
         }
     }
 }
@@ -172,90 +170,4 @@ impl From<InvalidPeerUrl> for Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::message::url::query_value;
-
-    fn canonical(url: &str) -> String {
-        PeerUrl::parse(url).unwrap_or_else(|bad| panic!("{url}: {bad}")).to_string()
-    }
-
-    #[test]
-    fn one_spelling_for_one_peer() {
-        for (url, expected) in [
-            ("http://h:1", "http://h:1"),
-            ("http://h:1/", "http://h:1"),
-            ("HTTP://H:1//", "http://h:1"),
-            ("http://h:80", "http://h"),
-            ("https://h:443/", "https://h"),
-            ("http://h:443", "http://h:443"),
-            ("http://h:1/cache", "http://h:1/cache"),
-            ("http://h:1/a/../cache/", "http://h:1/cache"),
-            ("http://[::1]:3000/", "http://[::1]:3000"),
-        ] {
-            assert_eq!(canonical(url), expected, "{url}");
-            assert_eq!(canonical(expected), expected);
-        }
-        assert_eq!(PeerUrl::parse("http://h:1").unwrap(), PeerUrl::parse("http://H:1/").unwrap());
-        assert_eq!(PeerUrl::parse("https://h:443/c").unwrap().authority(), "h");
-    }
-
-    #[test]
-    fn the_peers_of_the_vectors_stay_as_they_are() {
-        let vectors: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/vectors/ring.json")).unwrap();
-        let rings = vectors["rings"].as_array().unwrap();
-        let peers: Vec<&str> = rings
-            .iter()
-            .flat_map(|ring| ring["peers"].as_array().unwrap())
-            .map(|peer| peer.as_str().unwrap())
-            .collect();
-        assert!(!peers.is_empty());
-        for peer in peers {
-            assert_eq!(canonical(peer), peer);
-        }
-    }
-
-    #[test]
-    fn texts_that_are_no_base_url() {
-        for (url, expected) in [
-            ("", InvalidPeerUrl::Url(InvalidUrl::Empty)),
-            ("h:1", InvalidPeerUrl::Url(InvalidUrl::NotAbsolute)),
-            ("http://", InvalidPeerUrl::Url(InvalidUrl::NoHost)),
-            ("http://u@h:1", InvalidPeerUrl::Url(InvalidUrl::UserInfo)),
-            ("http://h:1/?", InvalidPeerUrl::Query),
-            ("http://h:1?a=b", InvalidPeerUrl::Query),
-            ("http://h:1/#", InvalidPeerUrl::Fragment),
-        ] {
-            assert_eq!(PeerUrl::parse(url), Err(expected), "{url}");
-        }
-        let error = Error::from(InvalidPeerUrl::Query);
-        assert_eq!(error.kind(), ErrorKind::BadPeer);
-    }
-
-    #[test]
-    fn a_request_names_its_target_in_the_query() {
-        let target = CanonicalUrl::parse("https://example.com/a%20b").unwrap();
-        for (base, path, expected) in [
-            ("http://h:1", "/proxy", "http://h:1/proxy"),
-            ("http://h:1/", "proxy", "http://h:1/proxy"),
-            ("http://h:1/cache/", "/proxy", "http://h:1/cache/proxy"),
-            ("http://h:1", "/", "http://h:1/"),
-            ("http://h:1", "", "http://h:1/"),
-            ("http://h:1", "/a b?c#d", "http://h:1/a%20b%3Fc%23d"),
-        ] {
-            let url = PeerUrl::parse(base).unwrap().request_url(path, &target);
-            assert_eq!(url, *format!("{expected}?q=https%3A%2F%2Fexample.com%2Fa%2520b"));
-            assert_eq!(query_value(url.query(), "q").unwrap().as_deref(), Some(target.as_str()));
-        }
-    }
-
-    #[test]
-    fn the_longest_target_can_be_asked_of_the_longest_base() {
-        let long = |url: &str| format!("{url}{}", "%FF".repeat((8192 - url.len() - 1) / 3));
-        let target = CanonicalUrl::parse(&long("http://a/?")).unwrap();
-        let peer = PeerUrl::parse(&long("http://h:1/")).unwrap();
-        let url = peer.request_url("/proxy", &target);
-        assert_eq!(query_value(url.query(), "q").unwrap().as_deref(), Some(target.as_str()));
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Shares of a server whose threads belong to somebody else.
+//! Limits how many threads of a blocking server wait for the same origin or client.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,19 +6,19 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::client::Client;
-use super::fair_share::{Claim, FairShare, Granted, Purpose};
+use super::fair_share::{Claim, FairShare, Grant, Purpose};
 use crate::message::url::CanonicalUrl;
 
-/// Who may occupy how many threads of a server where each request has one.
+/// The shares of a server that gives each request its own thread. All clones are the same shares.
 #[derive(Clone, Debug)]
 pub(crate) struct Shares {
     share: Arc<Mutex<FairShare>>,
 }
 
-/// A thread that waits for an origin, until it is dropped.
+/// A permit for one thread to wait for an origin. Dropping it gives the thread back.
 pub(crate) struct Share {
     of: Shares,
-    granted: Granted,
+    grant: Grant,
 }
 
 impl Shares {
@@ -26,17 +26,17 @@ impl Shares {
         Self { share: Arc::new(Mutex::new(FairShare::new(threads))) }
     }
 
-    /// Lets this thread wait for the origin, unless too many others wait for it, or for this client. Never waits.
+    /// Returns a permit to wait for the origin, or `None` if too many threads wait for this origin or client. Never blocks.
     pub(crate) fn try_enter(&self, origin: CanonicalUrl, client: Option<Client>) -> Option<Share> {
         let claim = Claim { purpose: Purpose::Fetch { origin, cap: None }, client };
-        let granted = self.share.lock().start(&claim, Instant::now())?;
-        Some(Share { of: self.clone(), granted })
+        let grant = self.share.lock().start(&claim, Instant::now())?;
+        Some(Share { of: self.clone(), grant })
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.of.share.lock().finish(&self.granted);
+        self.of.share.lock().finish(&self.grant);
     }
 }
 
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_origin_does_not_have_all_threads() {
+    fn one_origin_cannot_occupy_all_threads() {
         let shares = Shares::of(4);
         let origin = |name: &str| CanonicalUrl::parse(&format!("http://{name}/")).unwrap();
         let held: Vec<Share> = std::iter::from_fn(|| shares.try_enter(origin("a"), None)).collect();

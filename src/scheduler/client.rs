@@ -1,9 +1,9 @@
-//! For whom a job is done.
+//! The client on whose behalf a job runs.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Whoever has a share of the threads of its own: an address, or an IPv6 network of 64 bits, which is what one customer
-/// has.
+/// A client that gets its own share of the threads: an IPv4 address, or an IPv6 network of 64 bits, which is what one
+/// customer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Client(IpAddr);
 

@@ -1,34 +1,34 @@
-//! How many threads and open files the system has room for.
+//! The system's limits of threads and open files.
 
 use std::fs;
 use std::path::Path;
 
-/// The most threads of a pool that the limits of this process allow: half of what it may have open, and half of the
-/// threads that its control groups allow. Where the system says nothing there is no limit.
-pub(super) fn most_threads() -> usize {
-    most(|path| fs::read_to_string(path).ok())
+/// Returns the greatest number of threads of a pool that the system's limits allow: half of the limit of open files, and
+/// half of the limit of threads in the process's control groups. Without known limits, returns `usize::MAX`.
+pub(super) fn max_threads() -> usize {
+    max_threads_from(|path| fs::read_to_string(path).ok())
 }
 
-/// How many files this process may have open, where the system says that.
+/// Returns the limit of open files of this process, if the system reports it.
 pub(crate) fn most_open_files() -> Option<usize> {
-    open_files(&fs::read_to_string("/proc/self/limits").ok()?)
+    parse_open_files(&fs::read_to_string("/proc/self/limits").ok()?)
 }
 
-fn most(read: impl Fn(&Path) -> Option<String>) -> usize {
-    let files = read(Path::new("/proc/self/limits")).and_then(|text| open_files(&text));
+fn max_threads_from(read: impl Fn(&Path) -> Option<String>) -> usize {
+    let files = read(Path::new("/proc/self/limits")).and_then(|text| parse_open_files(&text));
     let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
-    let threads = groups.lines().filter_map(|line| threads(line, &read)).min();
+    let threads = groups.lines().filter_map(|line| max_threads_of_group(line, &read)).min();
     files.into_iter().chain(threads).min().map_or(usize::MAX, |limit| (limit / 2).max(1))
 }
 
-/// The soft limit of `Max open files`.
-fn open_files(limits: &str) -> Option<usize> {
+/// Returns the soft limit in the line `Max open files` of `/proc/self/limits`.
+fn parse_open_files(limits: &str) -> Option<usize> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// `pids.max` of a group of `/proc/self/cgroup` and of those above it.
-fn threads(line: &str, read: &impl Fn(&Path) -> Option<String>) -> Option<usize> {
+/// Returns the smallest `pids.max` of a control group, given as a line of `/proc/self/cgroup`, and of its parents.
+fn max_threads_of_group(line: &str, read: &impl Fn(&Path) -> Option<String>) -> Option<usize> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (controllers, group) = (parts.next()?, parts.next()?);
     let root = match controllers {
@@ -45,13 +45,13 @@ mod tests {
     use super::*;
 
     fn most_of(files: &[(&str, &str)]) -> usize {
-        most(|path| {
+        max_threads_from(|path| {
             files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned())
         })
     }
 
     #[test]
-    fn half_of_the_least_limit_counts() {
+    fn half_of_the_smallest_limit_applies() {
         let files =
             ("/proc/self/limits", "Limit   Soft\nMax open files            1024       4096     files\n");
         let group = ("/proc/self/cgroup", "0::/system/cache\n");

@@ -1,26 +1,29 @@
-//! Threads for what has to wait, and who gets the next one.
+//! Worker threads for jobs that may block, shared fairly between origins and clients.
 //!
-//! | file | what it holds |
+//! Entry: [`Scheduler::submit`]. Reading order:
+//!
+//! | file | content |
 //! |---|---|
-//! | `fair_share` | [`FairShare`](fair_share::FairShare): how many threads an origin and a client may have; pure |
-//! | `ramp` | how many jobs are begun at once before it is known whether they are quick |
-//! | `queue` | [`Queue`](queue::Queue): what waits for a thread, and what is next; pure |
-//! | `pool` | [`Pool`](pool::Pool): threads that are started on demand and end when they are idle |
-//! | `control` | [`Scheduler`]: a pool for fetches, and two small ones for control |
+//! | `client` | [`Client`]: the client on whose behalf a job runs |
+//! | `fair_share` | [`FairShare`](fair_share::FairShare): how many threads an origin and a client may occupy; pure |
+//! | `queue` | [`Queue`](queue::Queue): the jobs that wait for a thread, and which is next; pure |
+//! | `ramp` | [`Ramp`](ramp::Ramp): how many jobs may start on additional threads at a time; pure |
+//! | `pool` | [`Pool`](pool::Pool): threads that start on demand and end when idle |
+//! | `dispatch` | [`Scheduler`]: a pool for fetches, and two small pools for control |
 //! | `servers` | [`Servers`]: the servers of one peer |
-//! | `client` | [`Client`]: for whom a job is done |
-//! | `blocking` | [`Shares`]: shares of a server whose threads belong to somebody else |
-//! | `limits` | how many threads and open files the system has room for |
+//! | `blocking` | [`Shares`]: limits for a server with its own threads |
+//! | `limits` | the system's limits of threads and open files |
 //!
-//! # Who waits for whom
+//! # Why peers do not deadlock
 //!
-//! A job of [`Lane::Own`](crate::message::nonblocking::Lane::Own) waits for nobody, and one of [`Lane::Peers`](crate::message::nonblocking::Lane::Peers)
-//! waits for the answers of other peers, which come from their `Own` threads. The threads of one lane never run jobs of
-//! the other, so two peers that purge the pool at the same time do not wait for each other, and neither waits for origins.
+//! A job of [`Lane::Own`](crate::message::nonblocking::Lane::Own) never waits for another peer. A job of
+//! [`Lane::Peers`](crate::message::nonblocking::Lane::Peers) waits for the responses of other peers, which their `Own`
+//! threads generate. The threads of one lane never run jobs of the other. Therefore two peers that purge the pool at the
+//! same time do not wait for each other, and neither waits for an origin.
 
 mod blocking;
 mod client;
-mod control;
+mod dispatch;
 mod fair_share;
 mod limits;
 mod pool;
@@ -32,7 +35,7 @@ mod tests;
 
 pub(crate) use blocking::{Share, Shares};
 pub(crate) use client::Client;
-pub(crate) use control::{Numbers, Scheduler};
+pub(crate) use dispatch::{Numbers, Scheduler};
 pub(crate) use limits::most_open_files;
 pub(crate) use pool::PoolOptions;
 pub(crate) use servers::Servers;

@@ -1,14 +1,14 @@
-//! The servers of a peer.
+//! The servers of one peer.
 
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::control::Scheduler;
+use super::dispatch::Scheduler;
 use crate::message::stats::ServerStats;
 
-/// The servers that serve one peer: their threads, and what they count. All handles are the same list.
+/// The servers of one peer: their schedulers and statistics. All clones are the same list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Servers(Arc<Mutex<Vec<Entry>>>);
 
@@ -19,30 +19,30 @@ struct Entry {
 }
 
 impl Servers {
-    /// A server has begun to serve the peer.
+    /// Adds a server of the peer.
     pub(crate) fn add(&self, scheduler: &Arc<Scheduler>, stats: &Arc<ServerStats>) {
         let mut servers = self.0.lock();
         servers.retain(|server| server.scheduler.strong_count() > 0);
         servers.push(Entry { scheduler: Arc::downgrade(scheduler), stats: Arc::clone(stats) });
     }
 
-    /// The threads of those that have not ended.
+    /// Returns the schedulers of the servers that have not ended.
     pub(crate) fn schedulers(&self) -> Vec<Arc<Scheduler>> {
         self.0.lock().iter().filter_map(|server| server.scheduler.upgrade()).collect()
     }
 
-    /// What each of them has counted.
+    /// Returns the statistics of each server.
     pub(crate) fn stats(&self) -> Vec<Arc<ServerStats>> {
         self.0.lock().iter().map(|server| Arc::clone(&server.stats)).collect()
     }
 
-    /// Whether there were servers, and each is shutting down or has ended.
+    /// Returns whether there were servers, and each of them is shutting down or has ended.
     pub(crate) fn are_stopping(&self) -> bool {
-        let were_some = !self.0.lock().is_empty();
-        were_some && !self.schedulers().iter().any(|scheduler| scheduler.is_open())
+        let had_servers = !self.0.lock().is_empty();
+        had_servers && !self.schedulers().iter().any(|scheduler| scheduler.is_open())
     }
 
-    /// Whether a fetch of one of them has waited for more than half as long as it may.
+    /// Returns whether a fetch of any server has waited for more than half of its time limit.
     pub(crate) fn are_behind(&self, now: Instant) -> bool {
         self.schedulers().iter().any(|scheduler| scheduler.is_behind(now))
     }
@@ -55,9 +55,9 @@ mod tests {
     use crate::scheduler::PoolOptions;
 
     #[test]
-    fn servers_are_stopping_when_none_serves_any_more() {
+    fn servers_are_stopping_when_none_is_open() {
         let servers = Servers::default();
-        assert!(!servers.are_stopping(), "another server may call the handler");
+        assert!(!servers.are_stopping(), "a server of another kind may call the handler");
         let start = || {
             let scheduler =
                 Arc::new(Scheduler::new(&PoolOptions::default(), &Ledger::new(1 << 30), Box::new(|_| None)));

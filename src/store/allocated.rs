@@ -1,7 +1,8 @@
-//! What a piece of memory takes of the process.
+//! The memory that an allocation takes.
 
-/// What an allocation of this many bytes takes: with the word that the allocator keeps before it, in
-/// steps of two words, and no less than four (glibc; others differ by a few parts of a hundred).
+/// Returns the memory that an allocation of this many bytes takes: the bytes and one word of the allocator,
+/// rounded up to two words, at least four words. This is exact for glibc; other allocators differ by a few
+/// percent.
 pub(super) const fn allocated(bytes: usize) -> usize {
     const WORD: usize = size_of::<usize>();
     let taken = (bytes + WORD).next_multiple_of(2 * WORD);
@@ -13,7 +14,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_in_steps_of_two_words() {
+    fn allocations_are_multiples_of_two_words() {
         let words = |count: usize| count * size_of::<usize>();
         assert_eq!(allocated(0), words(4));
         assert_eq!(allocated(words(3)), words(4));

@@ -1,4 +1,4 @@
-//! A store over any cache.
+//! A [`Store`] over any [`ByteStore`].
 
 use std::sync::Arc;
 
@@ -7,11 +7,12 @@ use super::variants::{is_overtaken, merged, without};
 use super::{ByteStore, Key, Store, StoreError, StoredResponse, Usage, Variants, record, url_of};
 use crate::message::purge::{Purge, Purged};
 
-/// A [`Store`] of what a [`ByteStore`] holds: one record a key, with a version and a checksum.
+/// A [`Store`] that keeps its responses in a [`ByteStore`]: one record for each key, with a version and a
+/// checksum.
 ///
-/// A record that cannot be read is an error when it is looked up, and is overwritten when something
-/// is inserted under its key. Inserts and removals of one key take turns in this process; of two
-/// processes that insert under one key of a shared backend at the same time, one may lose.
+/// A lookup of an unreadable record fails, and the next insert under its key overwrites it. Inserts and
+/// removals of the same key run one after the other in this process. If two processes insert under the same
+/// key of a shared backend at the same time, one insert may be lost.
 ///
 /// ```
 /// use forwardcache::{BackedStore, Lru, MemoryByteStore, Store};
@@ -24,26 +25,27 @@ use crate::message::purge::{Purge, Purged};
 pub struct BackedStore<C> {
     cache: C,
     max_body: u64,
-    /// Held from reading a record to writing it back.
+    /// Held from reading a record until it is written back.
     stripes: Stripes,
 }
 
-const MOST_BODY: u64 = 64 << 20;
+const MAX_BODY: u64 = 64 << 20;
 
 impl<C: ByteStore> BackedStore<C> {
-    /// A store over `cache`. It takes bodies of up to 64 MiB, or what the cache takes if that is less.
+    /// Creates a store over `cache`. The largest body is 64 MiB, or the largest value of the backend if that
+    /// is smaller.
     #[must_use]
     pub fn new(cache: C) -> Self {
-        Self { cache, max_body: MOST_BODY, stripes: Stripes::new() }
+        Self { cache, max_body: MAX_BODY, stripes: Stripes::new() }
     }
 
-    /// With this many bytes as the largest body that is stored.
+    /// Sets the largest body that is stored, in bytes.
     #[must_use]
     pub fn with_max_body(self, bytes: u64) -> Self {
         Self { max_body: bytes, ..self }
     }
 
-    /// The cache inside.
+    /// Returns the backend.
     #[must_use]
     pub fn inner(&self) -> &C {
         &self.cache
@@ -54,17 +56,17 @@ impl<C: ByteStore> BackedStore<C> {
         Ok(record.map(|record| record::decode(key.as_str(), &record)))
     }
 
-    /// Removes what is to be purged of one key of the cache.
+    /// Removes the responses of one backend key that match the purge.
     fn purge_key(&self, key: &str, purge: &Purge) -> Result<Purged, StoreError> {
         let url = url_of(key);
         if !purge.may_be_about(url) {
             return Ok(Purged::default());
         }
-        let _alone = self.stripes.alone(key);
+        let _guard = self.stripes.alone(key);
         let Some(record) = self.cache.get(key)? else { return Ok(Purged::default()) };
         let length = (key.len() + record.len()) as u64;
         let Ok(stored) = record::decode(key, &record) else {
-            // Nobody knows what it was. It answers for nothing, and takes room.
+            // An unreadable record cannot be matched. It serves no request and takes space, so it is deleted.
             self.cache.delete(key)?;
             return Ok(Purged::new(0, length));
         };
@@ -78,7 +80,7 @@ impl<C: ByteStore> BackedStore<C> {
         }
         let bytes = (record.len() as u64).saturating_sub(record::length(key, &stay));
         if !self.cache.set(key, record::encode(key, &stay))? {
-            // What is smaller than before does not fit any more: nothing is held under the key then.
+            // The smaller record was refused, and a backend that refuses a value keeps nothing under the key.
             return Ok(Purged::new(stored.len() as u64, length));
         }
         Ok(Purged::new(responses, bytes))
@@ -95,10 +97,10 @@ impl<C: ByteStore> Store for BackedStore<C> {
         let most = self.cache.max_value();
         let fit = |all: &[Arc<StoredResponse>]| body_fits && record::length(key.as_str(), all) <= most;
 
-        let _alone = self.stripes.alone(key.as_str());
+        let _guard = self.stripes.alone(key.as_str());
         let read = self.read(key)?;
         let is_held = read.is_some();
-        // What cannot be read is lost already.
+        // An unreadable record is lost already.
         let stored = read.and_then(Result::ok).unwrap_or_default();
         if is_overtaken(&stored, &response) {
             return Ok(false);
@@ -116,12 +118,12 @@ impl<C: ByteStore> Store for BackedStore<C> {
     }
 
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
-        let _alone = self.stripes.alone(key.as_str());
+        let _guard = self.stripes.alone(key.as_str());
         self.cache.delete(key.as_str())
     }
 
-    /// Where the cache can list its [keys](ByteStore::keys). Their length and that of their records is what counts
-    /// as bytes. One that cannot be purged does not keep the others from it.
+    /// Purges if the backend can list its [keys](ByteStore::keys); otherwise returns `None`. The counted
+    /// bytes are those of the keys and records. If one key fails, the others are still purged.
     fn purge(&self, purge: &Purge) -> Result<Option<Purged>, StoreError> {
         let Some(keys) = self.cache.keys() else { return Ok(None) };
         let mut purged = Purged::default();
@@ -153,7 +155,7 @@ mod tests {
     use crate::store::{Lru, MemoryByteStore};
 
     #[test]
-    fn a_record_that_cannot_be_read_is_an_error_until_it_is_overwritten() {
+    fn unreadable_record_is_an_error_until_it_is_overwritten() {
         let store = BackedStore::new(MemoryByteStore::new());
         store.inner().set(key(1).as_str(), Bytes::from_static(b"nonsense")).unwrap();
         assert!(store.variants(&key(1)).is_err());
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_goes_even_when_the_new_one_does_not_fit() {
+    fn unreadable_record_is_deleted_even_if_the_new_response_does_not_fit() {
         let store = BackedStore::new(MemoryByteStore::new()).with_max_body(10);
         store.inner().set(key(1).as_str(), Bytes::from_static(b"nonsense")).unwrap();
         assert!(!store.insert(&key(1), response_of("a", 1, 11)).unwrap());
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_that_mixes_up_its_keys_is_found_out() {
+    fn record_under_the_wrong_key_is_rejected() {
         let store = BackedStore::new(MemoryByteStore::new());
         store.insert(&key(1), response("a", 1)).unwrap();
         let record = store.inner().get(key(1).as_str()).unwrap().unwrap();
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_errors() {
+    fn backend_errors_are_reported() {
         let store = BackedStore::new(Failing::new(MemoryByteStore::new()));
         store.insert(&key(1), response("a", 1)).unwrap();
         store.inner().fail("get");
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn variants_that_no_longer_fit_together_give_way_to_the_newest() {
+    fn oldest_variants_are_dropped_if_the_record_is_too_large() {
         let store = BackedStore::new(Lru::new(MemoryByteStore::new(), 3_000));
         for number in 0..4 {
             assert!(store.insert(&key(1), response_of(&number.to_string(), number, 1_000)).unwrap());
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_purged_does_not_keep_the_others_from_it() {
+    fn failed_purge_of_one_key_does_not_stop_the_others() {
         let of_first = Purge::url(key(1).url()).unwrap();
         for (calls, left) in [("keys", 0), ("get", 2), ("delete", 2)] {
             let store = BackedStore::new(Failing::new(MemoryByteStore::new()));
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_cannot_be_read_is_purged_too() {
+    fn unreadable_record_is_purged() {
         let store = BackedStore::new(MemoryByteStore::new());
         store.inner().set(key(1).as_str(), Bytes::from_static(b"nonsense")).unwrap();
         let purged = store.purge(&Purge::prefix("http://a/").unwrap()).unwrap().unwrap();

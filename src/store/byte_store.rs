@@ -1,4 +1,4 @@
-//! What a backend author implements: bytes by key.
+//! The trait for storage backends: bytes by key.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,24 +7,23 @@ use bytes::Bytes;
 
 use super::{StoreError, Usage};
 
-/// The keys that a cache holds, one after the other.
+/// An iterator over the keys of a [`ByteStore`].
 pub type ByteStoreKeys<'a> = Box<dyn Iterator<Item = Result<String, StoreError>> + 'a>;
 
-/// Bytes by key: the small trait for those who keep responses somewhere else, on a disk or in a
-/// server. [`BackedStore`](super::BackedStore) makes a [`Store`](super::Store) of it, and
-/// [`Lru`](super::Lru) bounds it.
+/// A storage backend that keeps bytes by key, such as a disk or a server. [`BackedStore`](super::BackedStore)
+/// makes it a [`Store`](super::Store), and [`Lru`](super::Lru) limits its size.
 ///
 /// # Contract
 ///
-/// * Called from many threads at once. Calls may block; a backend that waits for something should have
-///   a timeout of its own, because a request waits with it.
-/// * It may forget anything at any time. What `get` gives for a key must be, byte by byte, what was last
-///   set for it.
-/// * After `set` said `Ok(false)`, nothing is held under the key. After an error of `set` or `delete`
-///   it may hold the old value, the new one, or none.
-/// * An error means that it could not say or do. It is counted and logged, and the origin is asked
-///   instead: it never becomes the client's error.
-/// * Keys are text without line ends: a URL, and perhaps a space and more. They may be long.
+/// * Methods are called from many threads at once. They may block, but should have a timeout, because a
+///   request waits for them.
+/// * The backend may forget any key at any time. `get` must return exactly the bytes that were last set for
+///   the key.
+/// * After `set` returns `Ok(false)`, nothing is stored under the key. After an error of `set` or `delete`,
+///   the old value, the new value, or nothing may be stored.
+/// * An error means that the backend failed. The cache counts and logs it and asks the origin instead; the
+///   client does not see it.
+/// * Keys are text without line breaks: a URL, sometimes followed by a space and more text. They may be long.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -55,48 +54,49 @@ pub type ByteStoreKeys<'a> = Box<dyn Iterator<Item = Result<String, StoreError>>
 /// # let _: &dyn forwardcache::Store = &store;
 /// ```
 pub trait ByteStore: fmt::Debug + Send + Sync {
-    /// What was last set for the key.
+    /// Returns the value that was last set for the key.
     ///
     /// # Errors
     ///
-    /// When the backend fails.
+    /// [`StoreError`] if the backend fails.
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
 
-    /// Holds the value under the key, in place of what was there. Says whether it does: `false` when
-    /// the value is larger than it takes.
+    /// Stores the value under the key and replaces the old one. Returns `false` if the value is too large;
+    /// nothing is then stored under the key.
     ///
     /// # Errors
     ///
-    /// When the backend fails.
+    /// [`StoreError`] if the backend fails.
     fn set(&self, key: &str, value: Bytes) -> Result<bool, StoreError>;
 
-    /// Forgets the key; says whether there was something.
+    /// Deletes the key. Returns whether it was stored.
     ///
     /// # Errors
     ///
-    /// When the backend fails.
+    /// [`StoreError`] if the backend fails.
     fn delete(&self, key: &str) -> Result<bool, StoreError>;
 
-    /// All keys that it holds, each once, or `None` where it cannot list them, as by default: a
-    /// [purge](super::Store::purge) of what begins alike, or of everything, asks for them. Keys that are set or
-    /// deleted meanwhile may come or not. Between two of them others are set and deleted, so no lock may be
-    /// held there.
+    /// Returns all keys, each once; `None` if the backend cannot list them. Default: `None`.
+    ///
+    /// A [purge](super::Store::purge) needs the keys. Keys that are set
+    /// or deleted during the iteration may or may not appear. The caller sets and deletes keys between two
+    /// items, so the iterator must not hold a lock.
     fn keys(&self) -> Option<ByteStoreKeys<'_>> {
         None
     }
 
-    /// The largest value in bytes that is worth offering. Unbounded where a backend does not say.
+    /// Returns the largest value in bytes that the backend accepts. Default: no limit.
     fn max_value(&self) -> u64 {
         u64::MAX
     }
 
-    /// How full it is. All zero where a backend does not know.
+    /// Returns how full the backend is. Default: all zero, which means unknown.
     fn usage(&self) -> Usage {
         Usage::default()
     }
 }
 
-/// A shared, boxed or borrowed cache is a cache.
+/// Implements the trait for shared, boxed and borrowed backends.
 macro_rules! forward {
     ($($pointer:ty),*) => {$(
         impl<C: ByteStore + ?Sized> ByteStore for $pointer {

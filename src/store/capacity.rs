@@ -1,13 +1,13 @@
-//! How much memory a store takes where nobody says.
+//! The default capacity of a [`MemoryStore`](super::MemoryStore).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The byte budget of a [`MemoryStore`](super::MemoryStore) that was given none: 256 MiB, or a quarter of
-/// the memory that the process may use, whichever is less.
+/// Returns the default capacity of a [`MemoryStore`](super::MemoryStore) in bytes: 256 MiB, or a quarter of
+/// the memory available to the process if that is less.
 ///
-/// What it may use is the least of the machine's memory and the limits of its control groups (version
-/// 1 and 2, each with those above it). Where the system does not say, it is 256 MiB.
+/// The available memory is the least of the machine's memory and the limits of all control groups of the
+/// process (version 1 and 2, including parent groups). If none of them can be read, the capacity is 256 MiB.
 ///
 /// ```
 /// let bytes = forwardcache::default_capacity();
@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 #[must_use]
 pub fn default_capacity() -> u64 {
     let read = |path: &Path| fs::read_to_string(path).ok();
-    MOST.min(memory_limit(read).map_or(MOST, |limit| limit / SHARE))
+    MAX_DEFAULT.min(memory_limit(read).map_or(MAX_DEFAULT, |limit| limit / PART_OF_MEMORY))
 }
 
-const MOST: u64 = 256 << 20;
-const SHARE: u64 = 4;
+const MAX_DEFAULT: u64 = 256 << 20;
+const PART_OF_MEMORY: u64 = 4;
 
-/// The least of all limits that these files state.
+/// Returns the least of all limits in the system's files.
 fn memory_limit(read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     let machine = read(Path::new("/proc/meminfo")).and_then(|text| total_memory(&text));
     let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
@@ -30,17 +30,17 @@ fn memory_limit(read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     machine.into_iter().chain(limits).min()
 }
 
-/// `MemTotal` of `/proc/meminfo`, in bytes.
+/// Returns `MemTotal` of `/proc/meminfo` in bytes.
 fn total_memory(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
 }
 
-/// The files that limit a process with this `/proc/self/cgroup`.
+/// Returns the limit files for a process with this `/proc/self/cgroup`, including those of parent groups.
 ///
-/// Those of all groups above count too. In a container the group's own path is often not to be seen
-/// while the root shows the container's limit, so files that do not exist are no error.
+/// In a container, the path of the group is often not visible, while the root shows the container's limit.
+/// Missing files are therefore ignored.
 fn limit_files(groups: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {
@@ -61,7 +61,7 @@ fn limit_files(groups: &str) -> Vec<PathBuf> {
     files
 }
 
-/// What such a file says. `max` is no limit; nor is zero, which would forbid the process itself.
+/// Parses a limit file. `max` means no limit, and so does zero, which would forbid the process itself.
 fn limit(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|limit| *limit > 0)
 }
@@ -80,14 +80,14 @@ mod tests {
         ("/proc/meminfo", "MemFree:  1 kB\nMemTotal:       2048 kB\nBuffers: 0 kB\n");
 
     #[test]
-    fn a_machine_without_groups_has_its_memory() {
+    fn memory_of_the_machine_is_the_limit_without_groups() {
         assert_eq!(limit_of(&[MACHINE]), Some(2048 * 1024));
         assert_eq!(limit_of(&[]), None);
         assert_eq!(limit_of(&[("/proc/meminfo", "MemTotal: many\n")]), None);
     }
 
     #[test]
-    fn version_two_takes_the_least_of_the_group_and_those_above() {
+    fn version_two_uses_the_least_limit_of_group_and_parents() {
         let group = ("/proc/self/cgroup", "0::/system.slice/cache.service\n");
         let own = ("/sys/fs/cgroup/system.slice/cache.service/memory.max", "max\n");
         let high = ("/sys/fs/cgroup/system.slice/cache.service/memory.high", "900000\n");
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_container_the_root_shows_the_limit() {
+    fn limit_of_a_container_is_read_at_the_root() {
         let root = ("/sys/fs/cgroup/memory.max", "300000\n");
         assert_eq!(limit_of(&[MACHINE, ("/proc/self/cgroup", "0::/\n"), root]), Some(300_000));
         let old = ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "400000\n");
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn version_one_without_a_limit_says_a_huge_number() {
+    fn huge_limit_of_version_one_means_no_limit() {
         let groups = ("/proc/self/cgroup", "4:memory:/a:b\n");
         let own = ("/sys/fs/cgroup/memory/a:b/memory.limit_in_bytes", "9223372036854771712\n");
         assert_eq!(limit_of(&[MACHINE, groups, own]), Some(2048 * 1024));

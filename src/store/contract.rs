@@ -1,4 +1,4 @@
-//! What the caching engine asks of a store.
+//! The trait [`Store`], its keys and its errors.
 
 use std::borrow::Borrow;
 use std::error::Error as StdError;
@@ -10,54 +10,55 @@ use super::StoredResponse;
 use crate::base::ledger::Ledger;
 use crate::message::purge::{Purge, Purged};
 
-/// What a stored response is found by: the canonical URL, and whose answer it is.
+/// The key of stored responses: the canonical URL, and a partition for responses to requests with
+/// credentials.
 ///
-/// The partition keeps the answers to one credential apart from those to another (RFC 9111 section
-/// 7): a keyed digest, so that a key never shows the credential.
+/// The partition separates the responses to one credential from all others (RFC 9111 section 7). It is a
+/// keyed digest, so a key never reveals the credential.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     text: Box<str>,
     url_length: usize,
 }
 
-/// How long a partition is in the text of a key: a space and 32 digits.
+/// The length of a partition in the text of a key: a space and 32 hexadecimal digits.
 pub(super) const PARTITION: usize = 33;
 
 impl Key {
-    /// The key of what anybody may be answered with.
+    /// Creates the key of responses that may be served to every client.
     #[must_use]
     pub fn new(url: &str) -> Self {
         Self { text: url.into(), url_length: url.len() }
     }
 
-    /// The key of what only the holder of one credential may be answered with.
+    /// Creates the key of responses that may be served only to clients with one credential.
     #[must_use]
     pub fn partitioned(url: &str, partition: u128) -> Self {
         Self { text: format!("{url} {partition:032x}").into(), url_length: url.len() }
     }
 
-    /// The URL.
+    /// Returns the URL.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.text[..self.url_length]
     }
 
-    /// The whole key, as a byte-level backend knows it: the URL, and after a space (which no URL
-    /// holds) the partition.
+    /// Returns the text of the key, as a [`ByteStore`](super::ByteStore) sees it: the URL, followed by a
+    /// space and the partition if there is one. A URL contains no space.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 }
 
-/// By its text alone, which is all of it: where the URL ends, a space says.
+/// Hashes only the text: it determines `url_length`, because a space ends the URL.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.hash(state);
     }
 }
 
-/// So that a key is found by its [text](Key::as_str), without making one.
+/// Allows lookups by the [text](Key::as_str) of a key, without an allocation.
 impl Borrow<str> for Key {
     fn borrow(&self) -> &str {
         &self.text
@@ -70,102 +71,113 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The responses stored under one key, the newest first. Never two with the same variant.
+/// The responses stored under one key, the newest first. No two have the same variant.
 pub type Variants = Arc<[Arc<StoredResponse>]>;
 
 /// How full a store is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// How many keys it holds.
+    /// The number of keys.
     pub keys: u64,
-    /// How many bytes it takes: heads, bodies, keys and bookkeeping.
+    /// The size in bytes: heads, bodies, keys and bookkeeping.
     pub bytes: u64,
-    /// How many bytes it may take.
+    /// The limit of the size in bytes.
     pub capacity: u64,
-    /// How many keys it has given up for room since it was made.
+    /// The number of keys evicted since the store was created.
     pub evictions: u64,
 }
 
-/// Stored responses by key.
+/// Storage for responses by key.
 ///
 /// # Contract
 ///
-/// * Called from many threads at once, on every request. `variants` of an in-memory store must be
-///   cheap; of others it may block as long as its backend's own timeout.
-/// * It may forget anything at any time; it must never return what was not inserted under that key.
-/// * An error means that the store could not say or do; the engine counts it, logs it and goes on
-///   to the origin. It never becomes the client's error.
+/// * Methods are called from many threads at once, on every request. `variants` of a store in memory must be
+///   cheap. Other stores may block as long as the timeout of their backend.
+/// * The store may forget a response at any time. It must never return a response that was not inserted under
+///   that key.
+/// * An error means that the store failed. The cache counts and logs it and asks the origin instead; the
+///   client does not see it.
 pub trait Store: fmt::Debug + Send + Sync {
-    /// What is stored under the key; empty where nothing is.
+    /// Returns the responses stored under the key; empty if there are none.
     ///
     /// # Errors
     ///
-    /// When the backend fails or holds a record that cannot be read.
+    /// [`StoreError`] if the backend fails or the record cannot be read.
     fn variants(&self, key: &Key) -> Result<Variants, StoreError>;
 
-    /// The same, found by the [text](Key::as_str) of a key, where nothing has to be waited for; `None` where
-    /// something would. It is called by threads that serve thousands of connections: a store that may wait
-    /// for a disk, a network or a long lock leaves it as it is. By default it never knows.
+    /// Looks up the [text](Key::as_str) of a key without blocking. `None` if the lookup would have to wait.
+    /// Default: `None`.
+    ///
+    /// Threads that serve thousands of connections call this method. A store that may wait for a disk, a
+    /// network or a contended lock should keep the default.
     fn at_once(&self, key: &str) -> Option<Variants> {
         let _ = key;
         None
     }
 
-    /// The same for one who only looks: it should not count as a use of what is stored. By default it does.
+    /// Returns the responses stored under the key, for diagnostics: it should not count as a use for
+    /// eviction. Default: calls [`variants`](Self::variants).
     ///
     /// # Errors
     ///
-    /// As [`variants`](Self::variants).
+    /// Like [`variants`](Self::variants).
     fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
         self.variants(key)
     }
 
-    /// Stores a response in place of the one with the same [`Variant`](crate::Variant), beside those
-    /// with others; past [`MAX_VARIANTS`] the oldest goes. Says whether it was stored: `false` when it
-    /// is larger than the store takes. The one with the same variant is gone even then: something newer
-    /// came after it. Nothing else is. A response of a smaller [sequence](StoredResponse::sequence) than the stored one
-    /// of its variant is not stored, and changes nothing.
+    /// Stores a response. It replaces the response with the same [`Variant`](crate::Variant) and keeps the
+    /// others. The oldest variant is dropped if there are more than [`MAX_VARIANTS`].
+    ///
+    /// Returns whether the response was stored. It is not stored in two cases:
+    ///
+    /// * It is too large. The response with the same variant is still removed, because it is outdated; the
+    ///   others stay.
+    /// * Its [sequence](StoredResponse::sequence) is smaller than that of the stored response with the same
+    ///   variant. Nothing changes.
     ///
     /// # Errors
     ///
-    /// When the backend fails.
+    /// [`StoreError`] if the backend fails.
     fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError>;
 
-    /// Removes all that is stored under the key; says whether there was something.
+    /// Removes all responses stored under the key. Returns whether there were any.
     ///
     /// # Errors
     ///
-    /// When the backend fails.
+    /// [`StoreError`] if the backend fails.
     fn remove(&self, key: &Key) -> Result<bool, StoreError>;
 
-    /// Removes all that the purge is about, under whatever key: each response that it
-    /// [matches](Purge::matches). Where it is [soft](Purge::is_soft), [what it makes of a response](Purge::stale) is
-    /// stored in its place. Says how much that was, or `None` where the store cannot list what it
-    /// holds, as by default; what is older than the purge counts as not stored then, for as long as this
-    /// process lives. It may take a while, in which others use the store: none of its locks is held for long.
+    /// Removes all responses that [match](Purge::matches) the purge, under every key. A
+    /// [soft](Purge::is_soft) purge replaces them by [stale copies](Purge::stale) instead.
+    ///
+    /// Returns the number of responses and bytes, or `None` if the store cannot list its keys. Default:
+    /// `None`. The cache then ignores responses older than the purge, as long as this process lives.
+    ///
+    /// A purge may take a while. Other calls run at the same time, so no lock may be held for long.
     ///
     /// # Errors
     ///
-    /// When the backend fails. What could be removed is, and the rest counts as not stored, as above.
+    /// [`StoreError`] if the backend fails. The other responses are still purged, and the cache ignores the
+    /// rest as described above.
     fn purge(&self, purge: &Purge) -> Result<Option<Purged>, StoreError> {
         let _ = purge;
         Ok(None)
     }
 
-    /// The largest body in bytes that is worth offering.
+    /// Returns the largest body in bytes that the store accepts.
     fn max_body(&self) -> u64;
 
-    /// How full it is.
+    /// Returns how full the store is.
     fn usage(&self) -> Usage;
 
-    /// The account of memory that the store keeps its entries in, for a cache that enters what it holds itself.
-    /// `None`, as by default: the store keeps its own account.
+    /// Returns the memory ledger that counts the store's entries, so that the cache can count its own memory
+    /// there. Default: `None`, for a store with its own accounting.
     fn ledger(&self) -> Option<Arc<Ledger>> {
         None
     }
 }
 
-/// A shared or boxed store is a store.
+/// Implements the trait for shared and boxed stores.
 macro_rules! forward {
     ($($pointer:ty),*) => {$(
         impl<S: Store + ?Sized> Store for $pointer {
@@ -210,11 +222,12 @@ macro_rules! forward {
 
 forward!(Arc<S>, Box<S>);
 
-/// How many responses are kept for one key: enough for the encodings and languages of a page, few
-/// enough that a `Vary` on something random cannot fill the store.
+/// The largest number of variants stored for one key. It suffices for the encodings and languages of a page,
+/// and keeps a `Vary` on a random field from
+/// filling the store.
 pub const MAX_VARIANTS: usize = 16;
 
-/// Why a store could not say or do.
+/// The error of a store or backend.
 #[derive(Debug)]
 pub struct StoreError {
     message: String,
@@ -222,12 +235,12 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// An error that says `message`.
+    /// Creates an error with this message.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), source: None }
     }
 
-    /// The same error with its cause.
+    /// Adds the cause of the error.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());

@@ -1,4 +1,4 @@
-//! What every store must do, whatever is behind it.
+//! The contract of [`Store`], tested with all stores.
 
 use std::sync::Arc;
 use std::thread;
@@ -18,7 +18,7 @@ fn stores() -> Vec<Box<dyn Store>> {
     ]
 }
 
-fn stores_that_keep_nothing() -> Vec<Box<dyn Store>> {
+fn stores_without_capacity() -> Vec<Box<dyn Store>> {
     vec![Box::new(BackedStore::new(Lru::new(MemoryByteStore::new(), 0))), Box::new(MemoryStore::new(0))]
 }
 
@@ -27,7 +27,7 @@ fn numbers(store: &dyn Store, key: &Key) -> Vec<u64> {
 }
 
 #[test]
-fn what_is_inserted_is_found_whole_under_its_key_alone() {
+fn inserted_response_is_found_only_under_its_key() {
     for store in stores() {
         let new = response_of("a", 7, 500);
         let of_somebody = Key::partitioned(key(1).url(), 5);
@@ -45,7 +45,7 @@ fn what_is_inserted_is_found_whole_under_its_key_alone() {
 }
 
 #[test]
-fn variants_stand_side_by_side_the_newest_first() {
+fn variants_are_ordered_newest_first() {
     for store in stores() {
         for (variant, number) in [("a", 1), ("b", 2), ("a", 3)] {
             assert!(store.insert(&key(1), response(variant, number)).unwrap());
@@ -61,7 +61,7 @@ fn variants_stand_side_by_side_the_newest_first() {
 }
 
 #[test]
-fn removing_says_whether_there_was_something() {
+fn remove_returns_whether_the_key_was_stored() {
     for store in stores() {
         store.insert(&key(1), response("a", 1)).unwrap();
         store.insert(&key(1), response("b", 2)).unwrap();
@@ -74,7 +74,7 @@ fn removing_says_whether_there_was_something() {
 }
 
 #[test]
-fn what_is_too_large_removes_only_what_it_replaces() {
+fn too_large_response_removes_only_the_replaced_variant() {
     for store in stores() {
         let too_large = store.max_body() + 1;
         store.insert(&key(1), response("a", 1)).unwrap();
@@ -91,7 +91,7 @@ fn what_is_too_large_removes_only_what_it_replaces() {
 }
 
 #[test]
-fn usage_returns_to_nothing() {
+fn usage_returns_to_zero() {
     for store in stores() {
         assert_eq!((store.usage().keys, store.usage().bytes), (0, 0));
         for number in 0..5 {
@@ -109,7 +109,7 @@ fn usage_returns_to_nothing() {
 }
 
 #[test]
-fn a_bound_is_kept() {
+fn capacity_is_never_exceeded() {
     for store in stores().into_iter().filter(|store| store.usage().capacity < u64::MAX) {
         for number in 0..100 {
             assert!(store.insert(&key(number), response_of("a", number, 5_000)).unwrap());
@@ -123,7 +123,7 @@ fn a_bound_is_kept() {
 }
 
 #[test]
-fn variants_inserted_at_the_same_time_are_all_kept() {
+fn concurrently_inserted_variants_are_all_kept() {
     let mut stores = stores();
     stores.push(Box::new(BackedStore::new(Failing::new(MemoryByteStore::new()))));
     for (store, round) in stores.iter().flat_map(|store| (0..50).map(move |round| (store, key(round)))) {
@@ -140,8 +140,8 @@ fn variants_inserted_at_the_same_time_are_all_kept() {
 }
 
 #[test]
-fn some_keep_nothing_and_say_so() {
-    for store in stores_that_keep_nothing() {
+fn stores_without_capacity_store_nothing() {
+    for store in stores_without_capacity() {
         assert!(!store.insert(&key(1), response("a", 1)).unwrap());
         assert!(store.variants(&key(1)).unwrap().is_empty());
         assert!(!store.remove(&key(1)).unwrap());
@@ -150,7 +150,8 @@ fn some_keep_nothing_and_say_so() {
     }
 }
 
-/// Two URLs with two variants each and another user's copy, one of another origin, and one in a group.
+/// Stores two URLs with two variants and a partitioned response each, one response of another origin, and one
+/// in a group.
 fn filled(store: &dyn Store) {
     for number in [1, 2] {
         store.insert(&key(number), response("a", 10 * number)).unwrap();
@@ -170,7 +171,7 @@ fn all_numbers(store: &dyn Store) -> Vec<u64> {
 }
 
 #[test]
-fn a_purge_removes_what_it_is_about_and_says_how_much_that_was() {
+fn purge_removes_and_counts_matching_responses() {
     for (purge, left) in [
         (Purge::url("http://a/001").unwrap(), &[20, 21, 22, 23, 30][..]),
         (Purge::url("http://a/00").unwrap(), &[10, 11, 12, 20, 21, 22, 23, 30]),
@@ -197,13 +198,13 @@ fn a_purge_removes_what_it_is_about_and_says_how_much_that_was() {
 }
 
 #[test]
-fn what_keeps_nothing_has_nothing_to_purge() {
-    for store in stores_that_keep_nothing() {
+fn purge_of_an_empty_store_removes_nothing() {
+    for store in stores_without_capacity() {
         assert_eq!(store.purge(&Purge::all()).unwrap(), Some(Purged::default()));
     }
 }
 
-/// A cache that cannot list its keys.
+/// A backend that cannot list its keys.
 #[derive(Debug)]
 struct Unlisted(MemoryByteStore);
 
@@ -222,7 +223,7 @@ impl ByteStore for Unlisted {
 }
 
 #[test]
-fn a_store_whose_cache_cannot_list_its_keys_says_so_and_changes_nothing() {
+fn purge_returns_none_if_the_backend_cannot_list_keys() {
     let unlisted = || Unlisted(MemoryByteStore::new());
     let stores: [Box<dyn Store>; 3] = [
         Box::new(BackedStore::new(unlisted())),
@@ -237,7 +238,7 @@ fn a_store_whose_cache_cannot_list_its_keys_says_so_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_purged_while_others_store_is_counted_once() {
+fn concurrent_purges_count_each_response_once() {
     for store in stores() {
         let purged: u64 = thread::scope(|scope| {
             let inserting = scope.spawn(|| {

@@ -1,4 +1,4 @@
-//! What a store that shares its ledger with others promises them.
+//! Tests of a store that shares its ledger with other users.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::message::pieces::Pieces;
 use crate::message::purge::{Purge, Purged};
 use crate::policy::Variant;
 
-/// A response with a body that the ledger counts by itself.
+/// A response whose body the ledger counts separately.
 fn counted(ledger: &Arc<Ledger>, number: u64, size: usize) -> Arc<StoredResponse> {
     let mut body = number.to_be_bytes().to_vec();
     body.resize(size, b'.');
@@ -26,22 +26,22 @@ fn counted(ledger: &Arc<Ledger>, number: u64, size: usize) -> Arc<StoredResponse
 
 const LARGE: usize = 20_000;
 const KEYS: u64 = 60;
-/// More than an entry of two variants takes.
+/// Larger than any entry with two variants.
 const LARGEST: u64 = 100_000;
 
-/// The same account kept in the simplest way: all that is held is listed, and added up after each step.
-struct Twin {
+/// A simple reference model of the ledger: lists everything and sums it up after each step.
+struct Model {
     ledger: Arc<Ledger>,
     store: MemoryStore,
     holds: Vec<Hold>,
-    /// Bodies that somebody reads.
+    /// Bodies that are being read.
     readers: Vec<Pieces>,
-    /// The bodies that the ledger counts by themselves: their numbers and lengths.
+    /// The lengths of the separately counted bodies, by number.
     counted: HashMap<u64, u64>,
     evictions: u64,
 }
 
-impl Twin {
+impl Model {
     fn keys() -> impl Iterator<Item = Key> {
         let partitioned = (0..KEYS).map(|number| Key::partitioned(key(number % 5).url(), number.into()));
         (0..KEYS).map(key).chain(partitioned)
@@ -56,7 +56,7 @@ impl Twin {
         }
     }
 
-    /// Adds up; says how much the entries take, and how much everything else.
+    /// Checks all sums. Returns the size of the entries and the size of everything else.
     fn check(&mut self) -> (u64, u64) {
         let all: Vec<_> = Self::keys().map(|key| (self.store.peek(&key).unwrap(), key)).collect();
         let sizes =
@@ -84,7 +84,7 @@ impl Twin {
         assert_eq!(self.ledger.held(Use::Entries), table - own);
         let floor = self.ledger.limit() / 4;
         if usage.evictions > self.evictions {
-            // The one that was evicted last, and a new one that was taken back.
+            // Allow for the entry that was evicted last, and for a new one that was removed again.
             assert!(table + 2 * LARGEST > floor, "evicted further than a quarter");
         }
         self.evictions = usage.evictions;
@@ -97,33 +97,33 @@ impl Twin {
 }
 
 #[test]
-fn it_leaves_others_what_a_naive_twin_leaves_them() {
-    with_seed("it_leaves_others_what_a_naive_twin_leaves_them", |seed| {
+fn ledger_agrees_with_the_reference_model() {
+    with_seed("ledger_agrees_with_the_reference_model", |seed| {
         let mut random = Random::new(seed);
         let ledger = Ledger::new(1_200_000 + random.below(800_000));
         let limit = ledger.limit();
         let store = MemoryStore::with_ledger(Arc::clone(&ledger));
         let (holds, readers, counted_bodies) = (Vec::new(), Vec::new(), HashMap::new());
         let (ledger_of_twin, evictions) = (Arc::clone(&ledger), 0);
-        let mut twin =
-            Twin { ledger: ledger_of_twin, store, holds, readers, counted: counted_bodies, evictions };
+        let mut model =
+            Model { ledger: ledger_of_twin, store, holds, readers, counted: counted_bodies, evictions };
         for number in 0..400 {
-            let key = Twin::a_key(&mut random);
-            let (table, rest) = twin.check();
+            let key = Model::a_key(&mut random);
+            let (table, rest) = model.check();
             match random.below(12) {
-                0 => drop(twin.store.remove(&key).unwrap()),
-                1 => drop(twin.store.purge(&Purge::url(key.url()).unwrap()).unwrap()),
+                0 => drop(model.store.remove(&key).unwrap()),
+                1 => drop(model.store.purge(&Purge::url(key.url()).unwrap()).unwrap()),
                 2 => {
-                    let all = twin.store.variants(&key).unwrap();
-                    twin.readers.extend(all.first().map(|response| response.body().clone()));
+                    let all = model.store.variants(&key).unwrap();
+                    model.readers.extend(all.first().map(|response| response.body().clone()));
                 }
-                3 if !twin.readers.is_empty() => {
-                    let at = random.below(twin.readers.len() as u64);
-                    twin.readers.swap_remove(usize::try_from(at).unwrap());
+                3 if !model.readers.is_empty() => {
+                    let at = random.below(model.readers.len() as u64);
+                    model.readers.swap_remove(usize::try_from(at).unwrap());
                 }
-                4 if !twin.holds.is_empty() => {
-                    let at = random.below(twin.holds.len() as u64);
-                    twin.holds.swap_remove(usize::try_from(at).unwrap());
+                4 if !model.holds.is_empty() => {
+                    let at = random.below(model.holds.len() as u64);
+                    model.holds.swap_remove(usize::try_from(at).unwrap());
                 }
                 5 | 6 => {
                     let bytes = 1 + random.below(limit / 5);
@@ -133,45 +133,45 @@ fn it_leaves_others_what_a_naive_twin_leaves_them() {
                         assert!(ledger.total() <= limit);
                         assert!(rest + bytes + table - most <= limit + LARGEST);
                     } else {
-                        let is_read = !twin.readers.is_empty();
+                        let is_read = !model.readers.is_empty();
                         assert!(rest + bytes + table - most > limit || is_read, "refused though it fits");
                     }
-                    twin.holds.extend(hold);
+                    model.holds.extend(hold);
                 }
                 7 if random.below(4) == 0 => {
-                    twin.holds.push(ledger.hold(Use::Fetches, random.below(limit / 3)));
-                    // Nobody evicts for it until there is a reservation.
+                    model.holds.push(ledger.hold(Use::Fetches, random.below(limit / 3)));
+                    // `hold` does not evict; the next reservation does.
                     drop(ledger.reserve(Use::Fetches, 1));
                 }
                 8..10 => {
                     let size = LARGE + usize::try_from(random.below(30_000)).unwrap();
                     let new = counted(&ledger, number, size);
-                    twin.counted.insert(number, size as u64);
+                    model.counted.insert(number, size as u64);
                     if random.below(3) == 0 {
-                        twin.readers.push(new.body().clone());
+                        model.readers.push(new.body().clone());
                     }
-                    let is_stored = twin.store.insert(&key, new).unwrap();
+                    let is_stored = model.store.insert(&key, new).unwrap();
                     assert!(!is_stored || ledger.total() <= limit);
                 }
                 _ => {
                     let new = response_of("", number, random.below(40_000));
-                    let is_stored = twin.store.insert(&key, new).unwrap();
+                    let is_stored = model.store.insert(&key, new).unwrap();
                     assert!(!is_stored || ledger.total() <= limit);
                 }
             }
-            let (table, rest) = twin.check();
-            // A reader that left, or a hold that was given back, makes the target larger, never smaller.
-            assert!(table <= twin.target(rest), "{table} with {rest} elsewhere, of {limit}");
+            let (table, rest) = model.check();
+            // A dropped reader or hold only raises the target.
+            assert!(table <= model.target(rest), "{table} with {rest} elsewhere, of {limit}");
         }
-        assert!(twin.evictions > 0);
-        let Twin { store, holds, readers, .. } = twin;
+        assert!(model.evictions > 0);
+        let Model { store, holds, readers, .. } = model;
         drop((store, holds, readers));
         assert_eq!(ledger.total(), 0);
     });
 }
 
 #[test]
-fn a_reservation_evicts_down_to_a_quarter_and_is_refused_then() {
+fn reservations_evict_down_to_a_quarter() {
     let ledger = Ledger::new(100_000);
     let store = MemoryStore::with_ledger(Arc::clone(&ledger));
     for number in 0..200 {
@@ -181,7 +181,7 @@ fn a_reservation_evicts_down_to_a_quarter_and_is_refused_then() {
     let full = store.usage();
     assert!(full.bytes > 100_000 - size && full.bytes <= 100_000);
     assert!(ledger.reserve(Use::Windows, 80_000).is_none());
-    assert_eq!(store.usage(), full, "nothing is evicted for what cannot fit");
+    assert_eq!(store.usage(), full, "a reservation that cannot fit evicts nothing");
     let hold = ledger.reserve(Use::Windows, 74_000).unwrap();
     assert!((24_000..=26_000).contains(&store.usage().bytes));
     assert!(ledger.reserve(Use::Windows, 5_000).is_none());
@@ -190,7 +190,7 @@ fn a_reservation_evicts_down_to_a_quarter_and_is_refused_then() {
 }
 
 #[test]
-fn what_is_evicted_and_still_read_is_no_room() {
+fn evicted_bodies_count_while_they_are_read() {
     let ledger = Ledger::new(200_000);
     let store = MemoryStore::with_ledger(Arc::clone(&ledger));
     let read: Vec<Pieces> = (0..6)
@@ -212,7 +212,7 @@ fn what_is_evicted_and_still_read_is_no_room() {
 }
 
 #[test]
-fn many_threads_reserve_and_store_and_leave_nothing() {
+fn concurrent_reservations_and_inserts_stay_balanced() {
     let ledger = Ledger::new(400_000);
     let store = MemoryStore::with_ledger(Arc::clone(&ledger));
     thread::scope(|scope| {
@@ -238,7 +238,7 @@ fn many_threads_reserve_and_store_and_leave_nothing() {
 }
 
 #[test]
-fn a_store_made_anew_is_the_one_that_is_asked_to_evict() {
+fn with_shards_registers_the_new_table() {
     let ledger = Ledger::new(100_000);
     let store = MemoryStore::with_ledger(Arc::clone(&ledger)).with_shards(std::num::NonZeroUsize::MIN);
     store.insert(&key(1), response_of("", 1, 15_000)).unwrap();
@@ -248,7 +248,7 @@ fn a_store_made_anew_is_the_one_that_is_asked_to_evict() {
 }
 
 #[test]
-fn the_purge_of_a_url_looks_at_no_other_entry() {
+fn purge_of_a_url_visits_only_its_entries() {
     let store = MemoryStore::new(1 << 30);
     for number in 0..40_000 {
         let own = if number % 4 == 0 { Key::partitioned(key(number).url(), 7) } else { key(number) };

@@ -1,4 +1,4 @@
-//! A bound in bytes around any cache.
+//! A size limit around any [`ByteStore`].
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -7,16 +7,15 @@ use super::lru_index::{BOOKKEEPING, Index, size};
 use super::stripes::Stripes;
 use super::{ByteStore, ByteStoreKeys, StoreError, Usage};
 
-/// A cache that takes so many bytes and no more; the least recently used go when room is needed.
+/// A [`ByteStore`] with a size limit in bytes. It evicts the least recently used keys when it needs space.
 ///
-/// Keys, values and bookkeeping count. A value that cannot fit is not stored, and pushes nothing out.
+/// Keys, values and bookkeeping count. A value that cannot fit is not stored and evicts nothing.
 ///
-/// What the inner cache already held, because it outlives the process, is found when it is asked for,
-/// and counts from then on: until then this cannot know of it. A key that the inner cache forgot stops
-/// to count when it is asked for.
+/// A persistent backend may contain values from earlier processes. Such a value is found when it is read, and
+/// counts from then on. A key that the backend forgot stops counting when it is read.
 ///
-/// Room is made before a value is set. When that fails, the value is not set: a backend that cannot
-/// delete does not grow for ever.
+/// Space is freed before a value is set. If that fails, the value is not set, so a backend that cannot delete
+/// does not grow without limit.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -32,36 +31,38 @@ use super::{ByteStore, ByteStoreKeys, StoreError, Usage};
 pub struct Lru<C> {
     cache: C,
     capacity: u64,
-    /// What `cache` holds. Never held over a call of `cache`; always changed under the key's stripe,
-    /// together with `cache`, so that the two agree.
+    /// The keys in `cache`. The lock is never held during a call of `cache`. Both change together under the
+    /// key's stripe, so that they agree.
     index: Mutex<Index>,
     stripes: Stripes,
 }
 
 impl<C: ByteStore> Lru<C> {
-    /// Bounds `cache` to this many bytes.
+    /// Limits `cache` to this many bytes.
     #[must_use]
     pub fn new(cache: C, capacity: u64) -> Self {
         Self { cache, capacity, index: Mutex::new(Index::new()), stripes: Stripes::new() }
     }
 
-    /// The cache inside. What is set or deleted there directly is found out when it is asked for here.
+    /// Returns the backend. `Lru` notices a value that is set or deleted there directly when its key is next
+    /// read.
     #[must_use]
     pub fn inner(&self) -> &C {
         &self.cache
     }
 
-    /// Evicts until `needed` more bytes fit.
+    /// Evicts keys until `needed` more bytes fit.
     fn make_room(&self, needed: u64) -> Result<(), StoreError> {
         let victim = || self.index.lock().victim(self.capacity, needed);
         while let Some(key) = victim() {
-            let alone = self.stripes.alone(&key);
-            // While this waited for the stripe, the key may have been used or removed.
+            let guard = self.stripes.alone(&key);
+            // The key may have been used or removed while this thread waited for the stripe.
             if victim().as_ref() != Some(&key) {
                 continue;
             }
             if let Err(error) = self.cache.delete(&key) {
-                // Still there, so it still counts; but another comes first the next time.
+                // The value is still stored, so it still counts. The touch makes another key the next
+                // candidate.
                 self.index.lock().touch(&key);
                 return Err(error);
             }
@@ -69,7 +70,7 @@ impl<C: ByteStore> Lru<C> {
             index.forget(&key);
             index.evictions += 1;
             drop(index);
-            drop(alone);
+            drop(guard);
         }
         Ok(())
     }
@@ -77,7 +78,7 @@ impl<C: ByteStore> Lru<C> {
 
 impl<C: ByteStore> ByteStore for Lru<C> {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        let unchanged = self.stripes.unchanged(key);
+        let guard = self.stripes.unchanged(key);
         let Some(value) = self.cache.get(key)? else {
             self.index.lock().forget(key);
             return Ok(None);
@@ -86,10 +87,10 @@ impl<C: ByteStore> ByteStore for Lru<C> {
         if size <= self.capacity {
             self.index.lock().account(key, size);
         }
-        drop(unchanged);
+        drop(guard);
 
-        // Both change something only after the inner cache surprised us. The value was found all the
-        // same: what fails here fails again, and is told, when something is set.
+        // Only an unexpected value in the backend makes this necessary. A failure here is ignored because the
+        // value was found; the next `set` fails for the same reason and reports it.
         let _ = if size > self.capacity { self.delete(key).map(drop) } else { self.make_room(0) };
         Ok(Some(value))
     }
@@ -100,15 +101,17 @@ impl<C: ByteStore> ByteStore for Lru<C> {
             self.delete(key)?;
             return Ok(false);
         }
-        // The key itself is made the last to go, as its old value is about to give up its room.
+        // The touch makes the key itself the last candidate for eviction, because its old value is about to
+        // be replaced.
         let held = self.index.lock().touch(key);
         self.make_room(size.saturating_sub(held))?;
 
-        let alone = self.stripes.alone(key);
+        let guard = self.stripes.alone(key);
         let is_stored = match self.cache.set(key, value) {
             Ok(is_stored) => is_stored,
             Err(error) => {
-                // Old, new or nothing: make it nothing, or else count the larger of the two.
+                // The backend may contain the old value, the new one, or nothing. Delete it, or else count
+                // the larger of the two.
                 let is_gone = self.cache.delete(key).is_ok();
                 let mut index = self.index.lock();
                 if is_gone {
@@ -127,21 +130,21 @@ impl<C: ByteStore> ByteStore for Lru<C> {
             index.forget(key);
         }
         drop(index);
-        drop(alone);
+        drop(guard);
 
-        // Another thread may have filled the same room.
+        // Another thread may have used the same space.
         self.make_room(0)?;
         Ok(is_stored)
     }
 
     fn delete(&self, key: &str) -> Result<bool, StoreError> {
-        let _alone = self.stripes.alone(key);
+        let _guard = self.stripes.alone(key);
         let was_there = self.cache.delete(key)?;
         self.index.lock().forget(key);
         Ok(was_there)
     }
 
-    /// Those of the cache inside: what that held before is not known here.
+    /// Returns the keys of the backend, including those that are not counted yet.
     fn keys(&self) -> Option<ByteStoreKeys<'_>> {
         self.cache.keys()
     }
@@ -173,7 +176,7 @@ mod tests {
         Bytes::from(vec![b'.'; usize::try_from(length).unwrap()])
     }
 
-    /// What `count` keys of one letter with empty values take.
+    /// Returns the size of `count` keys of one letter with empty values.
     fn room_for(count: u64) -> u64 {
         count * size("a", &Bytes::new())
     }
@@ -182,16 +185,16 @@ mod tests {
         keys.iter().filter(|key| cache.get(key).unwrap().is_some()).copied().collect()
     }
 
-    /// The same promise kept in the simplest way: a list, the least recently used first.
-    struct Twin {
+    /// A simple reference model: a list, the least recently used key first.
+    struct Model {
         capacity: u64,
         entries: Vec<(String, Bytes)>,
-        /// What the inner cache holds and nobody asked for yet.
+        /// Values in the backend that were not read yet.
         unknown: Vec<(String, Bytes)>,
         evictions: u64,
     }
 
-    impl Twin {
+    impl Model {
         fn take(&mut self, key: &str) -> Option<Bytes> {
             for entries in [&mut self.entries, &mut self.unknown] {
                 if let Some(at) = entries.iter().position(|(other, _)| other == key) {
@@ -220,56 +223,56 @@ mod tests {
     }
 
     #[test]
-    fn it_does_what_a_naive_twin_does() {
-        with_seed("it_does_what_a_naive_twin_does", |seed| {
+    fn store_agrees_with_the_reference_model() {
+        with_seed("store_agrees_with_the_reference_model", |seed| {
             let mut random = Random::new(seed);
             let capacity = 1_000 + random.below(3_000);
-            let mut twin = Twin { capacity, entries: Vec::new(), unknown: Vec::new(), evictions: 0 };
+            let mut model = Model { capacity, entries: Vec::new(), unknown: Vec::new(), evictions: 0 };
             let persistent = MemoryByteStore::new();
             for number in 0..6 {
                 let value = value(random.below(capacity + 200));
                 persistent.set(&number.to_string(), value.clone()).unwrap();
-                twin.unknown.push((number.to_string(), value));
+                model.unknown.push((number.to_string(), value));
             }
             let lru = Lru::new(persistent, capacity);
             for _ in 0..2_000 {
                 let key = random.below(12).to_string();
                 match random.below(8) {
-                    0 => assert_eq!(lru.delete(&key).unwrap(), twin.take(&key).is_some()),
+                    0 => assert_eq!(lru.delete(&key).unwrap(), model.take(&key).is_some()),
                     1..4 => {
-                        let expected = twin.take(&key);
+                        let expected = model.take(&key);
                         assert_eq!(lru.get(&key).unwrap(), expected);
                         if let Some(value) = expected {
-                            twin.put(&key, value);
+                            model.put(&key, value);
                         }
                     }
                     _ => {
                         let length =
                             if random.below(20) == 0 { capacity } else { random.below(capacity / 3) };
                         let value = value(length);
-                        assert_eq!(lru.set(&key, value.clone()).unwrap(), twin.put(&key, value));
+                        assert_eq!(lru.set(&key, value.clone()).unwrap(), model.put(&key, value));
                     }
                 }
                 let usage = lru.usage();
-                assert_eq!((usage.keys, usage.bytes), (twin.entries.len() as u64, twin.bytes()));
-                assert_eq!(usage.evictions, twin.evictions);
+                assert_eq!((usage.keys, usage.bytes), (model.entries.len() as u64, model.bytes()));
+                assert_eq!(usage.evictions, model.evictions);
                 assert!(usage.bytes <= capacity);
                 let inner = lru.inner().usage().keys;
-                assert_eq!(inner, (twin.entries.len() + twin.unknown.len()) as u64);
+                assert_eq!(inner, (model.entries.len() + model.unknown.len()) as u64);
             }
         });
     }
 
     #[test]
-    fn many_threads_leave_index_and_cache_agreeing() {
-        with_seed("many_threads_leave_index_and_cache_agreeing", |seed| {
+    fn concurrent_use_keeps_index_and_backend_consistent() {
+        with_seed("concurrent_use_keeps_index_and_backend_consistent", |seed| {
             let keys: Vec<String> = (0..4).map(|number| number.to_string()).collect();
             let persistent = MemoryByteStore::new();
             for key in &keys[..2] {
                 persistent.set(key, key.clone().into()).unwrap();
             }
             let lru = Lru::new(Failing::new(persistent), 1_000);
-            // Short rounds, as the next use of a key would heal what went wrong.
+            // Short rounds, because the next use of a key would repair an inconsistency.
             for round in 0..200 {
                 thread::scope(|scope| {
                     for thread in 0..4 {
@@ -298,8 +301,8 @@ mod tests {
         }
     }
 
-    /// What counts is there, and what is there counts, but for what was there from the beginning: the
-    /// one value that is as short as its key.
+    /// Checks that exactly the stored values count. Only values from before the start, which are as short as
+    /// their keys, need not count.
     fn assert_agreeing(lru: &Lru<Failing<MemoryByteStore>>, keys: &[String]) {
         let index = lru.index.lock();
         for key in keys {
@@ -314,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_goes_first() {
+    fn least_recently_used_key_is_evicted_first() {
         let lru = Lru::new(MemoryByteStore::new(), room_for(2));
         lru.set("a", value(0)).unwrap();
         lru.set("b", value(0)).unwrap();
@@ -325,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_fit_removes_only_its_own_key() {
+    fn too_large_value_removes_only_its_own_key() {
         let lru = Lru::new(MemoryByteStore::new(), room_for(2));
         lru.set("a", value(0)).unwrap();
         lru.set("b", value(0)).unwrap();
@@ -336,11 +339,11 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_value_gives_its_room_back() {
+    fn replaced_value_frees_its_space() {
         let lru = Lru::new(MemoryByteStore::new(), room_for(2) + 100);
         lru.set("a", value(100)).unwrap();
         lru.set("b", value(0)).unwrap();
-        // Room for the difference is enough: nothing goes.
+        // Space for the difference suffices: nothing is evicted.
         lru.set("a", value(99)).unwrap();
         lru.set("a", value(100)).unwrap();
         assert_eq!(lru.usage().bytes, room_for(2) + 100);
@@ -348,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_persistent_cache_held_is_found_and_then_counts() {
+    fn persistent_values_are_found_and_then_counted() {
         let persistent = MemoryByteStore::new();
         persistent.set("a", value(0)).unwrap();
         persistent.set("b", value(room_for(9))).unwrap();
@@ -356,14 +359,14 @@ mod tests {
         assert_eq!(lru.usage().keys, 0);
         assert_eq!(lru.get("a").unwrap(), Some(value(0)));
         assert_eq!(lru.usage().bytes, room_for(1));
-        // Too large to keep; given once, and gone.
+        // A value that is too large is returned once and then deleted.
         assert_eq!(lru.get("b").unwrap(), Some(value(room_for(9))));
         assert_eq!(lru.get("b").unwrap(), None);
         assert_eq!(lru.usage().bytes, room_for(1));
     }
 
     #[test]
-    fn a_key_that_the_inner_cache_forgot_stops_to_count() {
+    fn key_forgotten_by_the_backend_stops_counting() {
         let lru = Lru::new(MemoryByteStore::new(), room_for(2));
         lru.set("a", value(0)).unwrap();
         lru.inner().delete("a").unwrap();
@@ -373,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_errors_and_the_index_stays_true() {
+    fn backend_errors_keep_the_index_consistent() {
         let lru = Lru::new(Failing::new(MemoryByteStore::new()), room_for(2));
         lru.set("a", value(0)).unwrap();
         lru.set("b", value(0)).unwrap();
@@ -383,23 +386,23 @@ mod tests {
         assert!(lru.get("a").is_err());
         lru.inner().fail("delete");
         assert!(lru.delete("a").is_err());
-        // There is no room and none can be made: nothing is set, nothing is lost.
+        // No space can be freed, so nothing is set and nothing is lost.
         assert!(lru.set("c", value(0)).is_err());
         assert_eq!(lru.usage(), full);
         assert_eq!(keys_of(lru.inner().inner(), &["a", "b", "c"]), "ab");
 
-        // The one that could not be deleted is not tried first again.
+        // The key that could not be deleted is not the first candidate again.
         lru.inner().fail("");
         assert!(lru.set("c", value(0)).unwrap());
         assert_eq!(keys_of(lru.inner().inner(), &["a", "b", "c"]), "ac");
 
-        // What may be half written is deleted.
+        // A value that may be incomplete is deleted.
         lru.inner().fail("set");
         assert!(lru.set("a", value(0)).is_err());
         assert_eq!(keys_of(lru.inner().inner(), &["a", "b", "c"]), "c");
         assert_eq!(lru.usage().bytes, room_for(1));
 
-        // Or else it counts as the larger of what it was and might be.
+        // If it cannot be deleted, the larger of the old and the new size counts.
         lru.inner().fail("set delete");
         assert!(lru.set("c", value(50)).is_err());
         assert_eq!(lru.usage().bytes, room_for(1) + 50);

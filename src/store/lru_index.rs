@@ -1,4 +1,4 @@
-//! What a bounded cache knows of the cache inside: its keys, and what each takes.
+//! The keys of an [`Lru`](super::Lru) and their sizes.
 
 use std::fmt;
 use std::hash::RandomState;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lru::LruCache;
 
-/// The keys in the order of use, each with what it takes.
+/// The keys in the order of use, with the size of each.
 pub(super) struct Index {
     pub(super) sizes: LruCache<Arc<str>, u64, RandomState>,
     pub(super) bytes: u64,
@@ -20,7 +20,7 @@ impl Index {
         Self { sizes: LruCache::unbounded_with_hasher(RandomState::new()), bytes: 0, evictions: 0 }
     }
 
-    /// The key is used now, and takes this much.
+    /// Marks the key as used now and sets its size.
     pub(super) fn account(&mut self, key: &str, size: u64) {
         let held = match self.sizes.get_mut(key) {
             Some(held) => std::mem::replace(held, size),
@@ -29,7 +29,7 @@ impl Index {
         self.bytes = self.bytes - held + size;
     }
 
-    /// The key is used now. Gives what it takes; nothing, where it is unknown.
+    /// Marks the key as used now. Returns its size, or 0 if it is not in the index.
     pub(super) fn touch(&mut self, key: &str) -> u64 {
         self.sizes.get(key).copied().unwrap_or(0)
     }
@@ -38,7 +38,7 @@ impl Index {
         self.bytes -= self.sizes.pop(key).unwrap_or(0);
     }
 
-    /// What has to go first for `needed` more bytes to fit.
+    /// Returns the next key to evict if `needed` more bytes do not fit.
     pub(super) fn victim(&self, capacity: u64, needed: u64) -> Option<Arc<str>> {
         let is_over = self.bytes.saturating_add(needed) > capacity;
         if is_over { self.sizes.peek_lru().map(|(key, _)| Arc::clone(key)) } else { None }
@@ -51,13 +51,14 @@ impl fmt::Debug for Index {
     }
 }
 
-/// What a key takes. Its text counts twice: the index and the inner cache each keep it.
+/// Returns the size of a key and its value. The key's text counts twice, because the index and the backend
+/// each store it.
 pub(super) fn size(key: &str, value: &Bytes) -> u64 {
     BOOKKEEPING + 2 * key.len() as u64 + value.len() as u64
 }
 
-/// A key's node in the list (the pair and two links), its slot in the table (two words and a byte, of
-/// which up to half are empty), the counts of the shared key, and the allocator's two words for each
-/// of node and key.
+/// The key's node in the list (the pair and two links), its slot in the table (two words and a byte; up to
+/// half of the slots are empty), the reference counts of the shared key, and two words of the allocator for
+/// both node and key.
 pub(super) const BOOKKEEPING: u64 =
     (size_of::<(Arc<str>, u64)>() + (2 + 2 * 2 + 1 + 2 + 2 * 2) * size_of::<usize>()) as u64;

@@ -1,4 +1,4 @@
-//! The default store: parsed responses in memory, within a byte budget.
+//! The default store: parsed responses in memory, within a limit in bytes.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -14,16 +14,18 @@ use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_cap
 use crate::base::ledger::{Ledger, MakeRoom};
 use crate::message::purge::{Purge, Purged};
 
-/// Stored responses in memory. When room is needed, what was asked for once goes before what was asked for
-/// again, so that reading through many URLs does not empty it.
+/// A store in memory. It evicts entries that were used once before entries that were used again, so that a
+/// scan over many URLs does not empty it.
 ///
-/// The budget is that of a [`Ledger`], in which others enter what they hold: the store gets what they leave, and gives
-/// it up when they need it, down to a quarter of the limit. It covers keys, heads, bodies and bookkeeping, counted and
-/// not guessed. A response that cannot fit is not stored, and pushes nothing out. A hit parses nothing and copies no
-/// body: it gives a reference to what is stored.
+/// The limit is that of a [`Ledger`], which counts the memory of other users too. The store uses the memory
+/// that they leave. It evicts entries when they need more, but keeps at least a quarter of the limit. Keys,
+/// heads, bodies and bookkeeping are counted exactly.
 ///
-/// The budget is one for the whole store, so that a body may be larger than a shard's share of it.
-/// Only the locks are sharded. What goes first is therefore the oldest of the whole store.
+/// A response that cannot fit is not stored and evicts nothing. A hit parses nothing and copies no body: it
+/// returns a reference to the stored response.
+///
+/// The limit applies to the whole store, so a body may be larger than one shard's part of it. Only the locks
+/// are sharded; eviction removes the oldest entry of the whole store.
 ///
 /// ```
 /// use forwardcache::{MemoryStore, Store};
@@ -37,64 +39,66 @@ pub struct MemoryStore {
     max_body: u64,
 }
 
-/// What the store holds, which the ledger can ask to evict.
+/// The entries of the store. The ledger asks the table to evict.
 struct Table {
     shards: Box<[RwLock<Shard>]>,
-    /// By which entries are found. Random, because URLs are chosen by strangers.
+    /// Hashes keys. It is keyed randomly, because clients choose the URLs.
     hasher: RandomState,
     held: Held,
-    /// How many bytes of evicted bodies the ledger still counts, because they are about to be dropped.
+    /// The bytes of evicted bodies that the ledger still counts until they are dropped.
     leaving: AtomicU64,
     evictions: AtomicU64,
-    /// Counts what is put into a queue: the time in which one thing is older than another.
+    /// A logical clock that advances whenever an entry enters a queue. It orders entries by age.
     time: AtomicU64,
-    /// Held while entries are evicted, so that two threads do not both make the same room.
+    /// Held during eviction, so that two threads do not both evict for the same need.
     evicting: Mutex<()>,
 }
 
 const SHARDS: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
-const MOST_BODY: u64 = 64 << 20;
+const MAX_BODY: u64 = 64 << 20;
 
-/// The part of the store that is for what nobody asked for again yet.
-const PROBATION: u64 = 10;
+/// Entries that were not used again get one part in this many of the limit.
+const PROBATION_PART: u64 = 10;
 
-/// How many entries may be passed over for the one that is evicted. Where all are in use, looking for one
-/// that is not would take longer than its loss costs.
-const CHANCES: u32 = 16;
+/// The number of used entries that an eviction may pass over. If all entries are in use, a longer search
+/// would cost more than the loss of an entry.
+const MAX_PASSED_OVER: u32 = 16;
 
-/// How many keys are purged under a lock before others have their turn.
-const PURGED_AT_A_TIME: usize = 256;
+/// The number of keys that a purge handles under one lock.
+const PURGE_BATCH: usize = 256;
 
-/// The part of the limit that the store keeps, whatever others need.
-const KEPT: u64 = 4;
+/// The store always keeps one part in this many of the limit.
+const KEPT_PART: u64 = 4;
 
 impl MemoryStore {
-    /// A store that takes this many bytes, in 16 shards. It takes bodies of up to 64 MiB or a quarter
-    /// of the capacity, whichever is less.
+    /// Creates a store with this capacity in bytes and 16 shards. The largest body is 64 MiB or a quarter of
+    /// the capacity, whichever is less.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
         Self::with_ledger(Ledger::new(bytes))
     }
 
-    /// A store that takes what others leave of the limit of this account, and at least a quarter of it. An account
-    /// asks one store to evict, the first: a second one evicts only for what it stores itself.
+    /// Creates a store that uses the memory that other users of the ledger leave, and at least a quarter of
+    /// its limit.
+    ///
+    /// A ledger asks only one store to evict: the first one. A second store evicts only for its own inserts.
     #[must_use]
     pub fn with_ledger(ledger: Arc<Ledger>) -> Self {
-        let max_body = MOST_BODY.min(ledger.limit() / 4);
+        let max_body = MAX_BODY.min(ledger.limit() / 4);
         Self { table: Table::new(ledger, SHARDS), max_body }
     }
 
-    /// With this many shards: how many threads can look things up at the same time. To be said before
-    /// anything is stored, as what was stored is dropped.
+    /// Sets the number of shards. Each has a lock of its own, so more shards let more threads use the store
+    /// at the same time. Call this before anything is stored, because it drops all entries.
     #[must_use]
     pub fn with_shards(self, count: NonZeroUsize) -> Self {
         let ledger = Arc::clone(self.table.ledger());
-        // Before the new table, so that the ledger asks that one.
+        // Drop the old table first, so that the ledger registers the new one.
         drop(self.table);
         Self { table: Table::new(ledger, count), max_body: self.max_body }
     }
 
-    /// With this many bytes as the largest body that is stored.
+    /// Sets the largest body that is stored, in bytes.
     #[must_use]
     pub fn with_max_body(self, bytes: u64) -> Self {
         Self { max_body: bytes, ..self }
@@ -126,12 +130,13 @@ impl Table {
         self.ledger().limit()
     }
 
-    /// The key's hash, and the shard that all keys of its URL are in.
+    /// Returns the key's hash, and the shard of all keys with the same URL.
     fn place(&self, key: &str) -> (u64, &RwLock<Shard>) {
         let hash = self.hasher.hash_one(key);
         let url = url_of(key);
         let hash_of_url = if url.len() < key.len() { self.hasher.hash_one(url) } else { hash };
-        // The low half chooses the slot in the shard's tables: it must not be the same for all of them.
+        // The low half of the hash selects the slot in the shard's tables, so it must differ between the keys
+        // of a shard.
         let index = (hash_of_url >> 32) % self.shards.len() as u64;
         (hash, &self.shards[usize::try_from(index).expect("less than the number of shards")])
     }
@@ -145,44 +150,45 @@ impl Table {
         self.time.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// What the ledger counts, without what is about to be dropped.
+    /// Returns the bytes that the ledger counts, without those of evicted entries.
     fn total(&self) -> u64 {
         self.ledger().total().saturating_sub(self.leaving.load(Ordering::Relaxed))
     }
 
-    /// How much all entries together may take, where the ledger counts `own` bytes of a new one already.
+    /// Returns the limit for all entries together. `own` is the number of bytes of a new entry that the
+    /// ledger counts already.
     fn target(&self, own: u64) -> u64 {
         let rest = self.total().saturating_sub(self.held.all() + own);
-        self.limit().saturating_sub(rest).max(self.limit() / KEPT)
+        self.limit().saturating_sub(rest).max(self.limit() / KEPT_PART)
     }
 
-    fn is_to_evict(&self) -> bool {
-        self.total() > self.limit() && self.held.all() > self.limit() / KEPT
+    fn must_evict(&self) -> bool {
+        self.total() > self.limit() && self.held.all() > self.limit() / KEPT_PART
     }
 
-    /// Evicts until the entries are within their target. An evicted body counts for as long as somebody reads it:
-    /// then others have to go as well.
+    /// Evicts until the entries are within their limit. The body of an evicted entry counts as long as it is
+    /// being read, so more entries may have to be evicted.
     fn evict(&self, size_of_new: u64) {
-        while self.is_to_evict() {
+        while self.must_evict() {
             let evicted = self.evict_some(size_of_new);
             self.evictions.fetch_add(evicted.entries.len() as u64, Ordering::Relaxed);
             if evicted.entries.is_empty() {
                 break;
             }
-            // Megabytes are given back here, where nobody waits for it.
+            // The evicted entries are dropped here, without a lock, because freeing megabytes takes time.
         }
     }
 
-    /// Evicts as if nobody read what is evicted. What was just put in may have `size_of_new` of probation for itself:
-    /// what is larger than all of probation could never be stored otherwise.
+    /// Evicts as if no evicted body were being read. Probation is extended by `size_of_new`, the size of the
+    /// entry that was just inserted. Otherwise an entry larger than probation could never be stored.
     fn evict_some(&self, size_of_new: u64) -> Evicted<'_> {
         let mut evicted = Evicted { entries: Vec::new(), leaving: Leaving { of: &self.leaving, bytes: 0 } };
         let evicting = self.evicting.lock();
-        let share = (self.limit() / PROBATION).saturating_add(size_of_new);
+        let share = (self.limit() / PROBATION_PART).saturating_add(size_of_new);
         let mut oldest: Vec<[Option<u64>; 2]> =
             self.shards.iter().map(|shard| shard.read().oldest()).collect();
-        let mut chances = CHANCES;
-        while self.is_to_evict() {
+        let mut chances = MAX_PASSED_OVER;
+        while self.must_evict() {
             let oldest_of = |place: Place| {
                 let since = |index: usize| Some((oldest[index][place as usize]?, index));
                 (0..oldest.len()).filter_map(since).min().map(|(_, index)| (place, index))
@@ -197,7 +203,7 @@ impl Table {
             let out = shard.pass_over_or_evict(place, chances > 0, self.now(), &self.held);
             oldest[index] = shard.oldest();
             drop(shard);
-            chances = if out.is_some() { CHANCES } else { chances.saturating_sub(1) };
+            chances = if out.is_some() { MAX_PASSED_OVER } else { chances.saturating_sub(1) };
             if let Some(entry) = out {
                 evicted.leaving.add(entry.counted());
                 evicted.entries.push(entry);
@@ -207,8 +213,8 @@ impl Table {
         evicted
     }
 
-    /// Takes the response out again, if it is still there.
-    fn take_back(&self, key: &str, response: &Arc<StoredResponse>) {
+    /// Removes the response again, if it is still stored.
+    fn remove_response(&self, key: &str, response: &Arc<StoredResponse>) {
         let (hash, shard) = self.place(key);
         let text = key.into();
         let mut shard = shard.write();
@@ -229,11 +235,11 @@ impl Table {
         }
     }
 
-    /// A few at a time.
+    /// Purges a shard in batches, so that its lock is never held for long.
     fn purge(&self, shard: &RwLock<Shard>, purge: &Purge, own_hash: Option<u64>) -> Purged {
         let hashes = shard.read().to_purge(purge, own_hash);
         let mut purged = Purged::default();
-        for hashes in hashes.chunks(PURGED_AT_A_TIME) {
+        for hashes in hashes.chunks(PURGE_BATCH) {
             let mut gone = Vec::with_capacity(hashes.len());
             let mut locked = shard.write();
             gone.extend(hashes.iter().filter_map(|hash| locked.purge(*hash, purge, &self.held)));
@@ -252,17 +258,17 @@ impl MakeRoom for Table {
 
     fn most_room(&self) -> u64 {
         let leaving = self.leaving.load(Ordering::Relaxed);
-        self.held.all().saturating_sub(self.limit() / KEPT) + leaving
+        self.held.all().saturating_sub(self.limit() / KEPT_PART) + leaving
     }
 }
 
-/// Evicted entries, to be dropped without a lock, before what is said of them.
+/// Evicted entries, to be dropped without a lock, and before `leaving`.
 struct Evicted<'a> {
     entries: Vec<Entry>,
     leaving: Leaving<'a>,
 }
 
-/// Bytes that are said to be about to be dropped.
+/// The bytes in `Table::leaving` that belong to one eviction.
 struct Leaving<'a> {
     of: &'a AtomicU64,
     bytes: u64,
@@ -281,7 +287,7 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// Of the capacity that [`default_capacity`] gives.
+/// Creates a store with the capacity [`default_capacity`].
 impl Default for MemoryStore {
     fn default() -> Self {
         Self::new(default_capacity())
@@ -323,11 +329,11 @@ impl Store for MemoryStore {
         drop(shard);
         drop((replaced, stored));
 
-        // Only now: the bytes are in memory anyway, and one shard's lock is held at a time.
+        // Evict after the insert: the bytes are in memory anyway, and only one shard is locked at a time.
         table.evict(size);
         if is_stored && table.total() > table.limit() {
-            // The entries are down to what they keep in any case, and others need the rest.
-            table.take_back(text, &response);
+            // The entries are at their guaranteed minimum, and the other users need the rest.
+            table.remove_response(text, &response);
             return Ok(false);
         }
         Ok(is_stored)
@@ -339,7 +345,7 @@ impl Store for MemoryStore {
         Ok(removed.is_some())
     }
 
-    /// Shard by shard, and in each a few at a time. What is stored of one URL is in one shard, and found there.
+    /// Purges shard by shard, in batches. All keys of one URL are in the same shard.
     fn purge(&self, purge: &Purge) -> Result<Option<Purged>, StoreError> {
         let table = &*self.table;
         Ok(Some(match purge.single_url().map(|url| table.place(url)) {
@@ -393,34 +399,34 @@ mod tests {
         MemoryStore::new(capacity).with_shards(NonZeroUsize::MIN).with_max_body(capacity)
     }
 
-    /// The same promises kept in the simplest way: two lists, the oldest first.
+    /// A simple reference model: two lists, the oldest entry first.
     #[derive(Default)]
-    struct Twin {
+    struct Model {
         capacity: u64,
-        probation: Vec<TwinEntry>,
-        proven: Vec<TwinEntry>,
+        probation: Vec<ModelEntry>,
+        proven: Vec<ModelEntry>,
         departed: Vec<Key>,
         evictions: u64,
     }
 
-    struct TwinEntry {
+    struct ModelEntry {
         key: Key,
         all: Vec<Arc<StoredResponse>>,
         uses: u8,
     }
 
-    impl TwinEntry {
+    impl ModelEntry {
         fn size(&self) -> u64 {
             entry_size(self.key.as_str(), &self.all)
         }
     }
 
-    fn bytes_of(entries: &[TwinEntry]) -> u64 {
-        entries.iter().map(TwinEntry::size).sum()
+    fn bytes_of(entries: &[ModelEntry]) -> u64 {
+        entries.iter().map(ModelEntry::size).sum()
     }
 
-    impl Twin {
-        fn list_with(&mut self, key: &Key) -> Option<(&mut Vec<TwinEntry>, usize)> {
+    impl Model {
+        fn list_with(&mut self, key: &Key) -> Option<(&mut Vec<ModelEntry>, usize)> {
             [&mut self.probation, &mut self.proven].into_iter().find_map(|list| {
                 let at = list.iter().position(|entry| entry.key == *key)?;
                 Some((list, at))
@@ -440,11 +446,11 @@ mod tests {
         fn insert(&mut self, key: &Key, response: Arc<StoredResponse>) -> bool {
             let room = self.capacity;
             let is_remembered = self.departed.contains(key);
-            let new = || TwinEntry { key: key.clone(), all: Vec::new(), uses: 0 };
+            let new = || ModelEntry { key: key.clone(), all: Vec::new(), uses: 0 };
             let (list, mut entry) = match self.list_with(key) {
                 Some((list, at)) => {
                     let old = list.remove(at);
-                    (list, TwinEntry { uses: MOST_USES.min(old.uses + 1), ..old })
+                    (list, ModelEntry { uses: MOST_USES.min(old.uses + 1), ..old })
                 }
                 None if is_remembered => (&mut self.proven, new()),
                 None => (&mut self.probation, new()),
@@ -466,7 +472,7 @@ mod tests {
         }
 
         fn make_room(&mut self, size_of_new: u64) {
-            let mut chances = CHANCES;
+            let mut chances = MAX_PASSED_OVER;
             while self.bytes() > self.capacity {
                 let is_full = bytes_of(&self.probation) > self.capacity / 10 + size_of_new;
                 let from_probation = is_full || self.proven.is_empty();
@@ -486,7 +492,7 @@ mod tests {
                     self.departed.drain(..self.departed.len().saturating_sub(most));
                 }
                 self.evictions += 1;
-                chances = CHANCES;
+                chances = MAX_PASSED_OVER;
             }
         }
 
@@ -496,39 +502,39 @@ mod tests {
     }
 
     #[test]
-    fn it_does_what_a_naive_twin_does() {
-        with_seed("it_does_what_a_naive_twin_does", |seed| {
+    fn store_agrees_with_the_reference_model() {
+        with_seed("store_agrees_with_the_reference_model", |seed| {
             let mut random = Random::new(seed);
             let capacity = 3_000 + random.below(20_000);
             let store = one_shard(capacity);
-            let mut twin = Twin { capacity, ..Twin::default() };
+            let mut model = Model { capacity, ..Model::default() };
             for number in 0..2_000 {
                 let key = key(random.below(20));
                 match random.below(10) {
-                    0 => assert_eq!(store.remove(&key).unwrap(), twin.remove(&key)),
-                    1..4 => assert_eq!(body_numbers(&store.variants(&key).unwrap()), twin.variants(&key)),
+                    0 => assert_eq!(store.remove(&key).unwrap(), model.remove(&key)),
+                    1..4 => assert_eq!(body_numbers(&store.variants(&key).unwrap()), model.variants(&key)),
                     _ => {
                         let size = if random.below(20) == 0 { capacity } else { random.below(capacity / 3) };
                         let new = response_of(&random.below(3).to_string(), number, size);
-                        assert_eq!(store.insert(&key, Arc::clone(&new)).unwrap(), twin.insert(&key, new));
+                        assert_eq!(store.insert(&key, Arc::clone(&new)).unwrap(), model.insert(&key, new));
                     }
                 }
                 let usage = store.usage();
-                let keys = (twin.probation.len() + twin.proven.len()) as u64;
-                assert_eq!((usage.keys, usage.bytes), (keys, twin.bytes()));
-                assert_eq!(usage.evictions, twin.evictions);
+                let keys = (model.probation.len() + model.proven.len()) as u64;
+                assert_eq!((usage.keys, usage.bytes), (keys, model.bytes()));
+                assert_eq!(usage.evictions, model.evictions);
                 assert!(usage.bytes <= capacity);
             }
         });
     }
 
     #[test]
-    fn what_is_oldest_in_the_whole_store_goes_first_whatever_its_shard() {
+    fn oldest_entry_of_all_shards_is_evicted_first() {
         let size = entry_size(key(0).as_str(), &[response("", 10)]);
         let store = MemoryStore::new(10 * size).with_max_body(size);
         for number in 0..30 {
             assert!(store.insert(&key(number), response("", number)).unwrap());
-            // Used after every insert, it is never the oldest.
+            // Key 0 is used after every insert, so it is never the oldest.
             assert_eq!(store.variants(&key(0)).unwrap().len(), 1);
         }
         let left: HashSet<u64> =
@@ -538,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_once_does_not_push_out_what_is_read_again() {
+    fn entries_used_once_do_not_evict_reused_ones() {
         let size = entry_size(key(0).as_str(), &[response("", 10)]);
         let store = MemoryStore::new(20 * size).with_max_body(size);
         for number in 0..10 {
@@ -554,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_that_would_fit_hits_although_the_store_is_full_of_what_was_read_before() {
+    fn cycle_that_fits_hits_in_a_store_full_of_old_entries() {
         let size = entry_size(key(0).as_str(), &[response("", 10)]);
         let store = one_shard(20 * size);
         for number in (100..120).chain(100..120) {
@@ -574,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_probation_stays_although_it_is_new() {
+    fn new_entry_larger_than_probation_is_kept() {
         let store = MemoryStore::new(100_000);
         for number in 0..30 {
             store.insert(&key(number), response_of("", number, 3_000)).unwrap();
@@ -585,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_are_in_use_one_goes_all_the_same() {
+    fn an_entry_is_evicted_even_if_all_are_in_use() {
         let store = MemoryStore::new(1_000_000);
         for number in 0..900 {
             store.insert(&key(number), response_of("", number, 2_000)).unwrap();
@@ -598,7 +604,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_no_use() {
+    fn peek_does_not_count_as_a_use() {
         let size = entry_size(key(0).as_str(), &[response("", 10)]);
         let store = MemoryStore::new(3 * size).with_max_body(size);
         assert!(store.peek(&key(0)).unwrap().is_empty());
@@ -610,7 +616,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hit_shares_what_is_stored() {
+    fn hit_shares_the_stored_response() {
         let store = MemoryStore::new(1 << 20);
         let new = response("", 1);
         store.insert(&key(1), Arc::clone(&new)).unwrap();
@@ -620,7 +626,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_pushes_nothing_out_but_the_one_it_replaces() {
+    fn too_large_response_evicts_only_the_replaced_variant() {
         let store = one_shard(4_000);
         store.insert(&key(1), response("a", 1)).unwrap();
         store.insert(&key(1), response("b", 2)).unwrap();
@@ -635,7 +641,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_past_its_limit_is_not_stored_though_it_would_fit() {
+    fn body_over_max_body_is_not_stored() {
         let store = MemoryStore::new(1 << 20).with_max_body(100);
         assert!(store.insert(&key(1), response_of("", 1, 100)).unwrap());
         assert!(!store.insert(&key(1), response_of("", 2, 101)).unwrap());
@@ -643,7 +649,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_body_is_a_quarter_at_most_and_fits_by_default() {
+    fn default_max_body_is_at_most_a_quarter() {
         assert_eq!(MemoryStore::new(256 << 20).max_body(), 64 << 20);
         assert_eq!(MemoryStore::new(1000).max_body(), 250);
         assert_eq!(MemoryStore::new(1 << 40).max_body(), 64 << 20);
@@ -654,8 +660,8 @@ mod tests {
     }
 
     #[test]
-    fn many_threads_leave_a_consistent_count() {
-        with_seed("many_threads_leave_a_consistent_count", |seed| {
+    fn concurrent_use_keeps_usage_consistent() {
+        with_seed("concurrent_use_keeps_usage_consistent", |seed| {
             let store = MemoryStore::new(20_000);
             thread::scope(|scope| {
                 for thread in 0..4 {

@@ -1,4 +1,4 @@
-//! A cache in memory without a bound.
+//! Bytes in memory without a limit.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,8 +9,8 @@ use parking_lot::RwLock;
 
 use super::{ByteStore, ByteStoreKeys, StoreError, Usage};
 
-/// Bytes by key in memory, without a bound: for tests, for what is known to be small, and under
-/// [`Lru`](super::Lru). [`MemoryStore`](super::MemoryStore) is what serves requests fast.
+/// A [`ByteStore`] in memory without a size limit: for tests, for small amounts of data, and as the backend
+/// of [`Lru`](super::Lru). [`MemoryStore`](super::MemoryStore) is the faster store for serving requests.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -39,14 +39,14 @@ impl fmt::Debug for Held {
 }
 
 impl MemoryByteStore {
-    /// An empty cache.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 }
 
-/// The pair, and what table and allocator need around it.
+/// The pair, and the overhead of the table and the allocator.
 const BOOKKEEPING: u64 = (2 * size_of::<(Box<str>, Bytes)>() + 4 * size_of::<usize>()) as u64;
 
 fn size(key: &str, value: &Bytes) -> u64 {
@@ -77,7 +77,7 @@ impl ByteStore for MemoryByteStore {
         Ok(old.is_some())
     }
 
-    /// Those at the moment of the call.
+    /// Returns the keys at the time of the call.
     fn keys(&self) -> Option<ByteStoreKeys<'_>> {
         let keys: Vec<String> = self.held.read().values.keys().map(|key| key.as_ref().to_owned()).collect();
         Some(Box::new(keys.into_iter().map(Ok)))
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn usage_follows_replacing_and_deleting() {
+    fn usage_follows_set_and_delete() {
         let cache = MemoryByteStore::new();
         cache.set("a", Bytes::from_static(b"12345")).unwrap();
         let five = cache.usage().bytes;

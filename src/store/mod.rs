@@ -1,22 +1,29 @@
-//! Where stored responses live.
+//! Storage for responses. A cache uses it through the trait `Store`; `MemoryStore` is the default.
 //!
-//! | file | what it holds |
+//! To keep responses elsewhere, implement `ByteStore` (bytes by key) and wrap it in `Lru` (a size limit) and
+//! `BackedStore` (which makes it a `Store`).
+//!
+//! Files in reading order:
+//!
+//! | file | content |
 //! |---|---|
+//! | `contract` | `Store`, the entry: responses by key |
 //! | `stored_response` | one response, immutable and ready to be sent |
-//! | `contract` | `Store`: what the caching engine uses, responses by key |
-//! | `variants` | how a new response joins those of its key |
-//! | `memory` | `MemoryStore`: the default, parsed responses within a byte budget |
-//! | `shard` | what a `MemoryStore` holds behind one lock, and what of it goes first |
-//! | `allocated` | what a piece of memory takes of the process |
-//! | `purging` | which responses a purge is about |
-//! | `byte_store` | `ByteStore`: what a backend author implements, bytes by key |
-//! | `memory_byte_store` | `MemoryByteStore`: a cache in memory without a bound |
-//! | `lru` | `Lru`: a bound in bytes around any cache |
-//! | `lru_index` | what `Lru` knows of the cache inside |
-//! | `backed` | `BackedStore`: a store over any cache |
-//! | `record` | the bytes that a cache holds for a key |
-//! | `stripes` | locks by key, for what takes several steps over a backend |
-//! | `capacity` | how much memory a store takes where nobody says |
+//! | `variants` | merges a new response into the stored variants of its key |
+//! | `memory` | `MemoryStore`: parsed responses in memory, within a limit in bytes |
+//! | `shard` | the entries of a `MemoryStore` behind one lock, and their eviction order |
+//! | `allocated` | the memory that an allocation takes |
+//! | `capacity` | the default capacity of a `MemoryStore` |
+//! | `purging` | matches stored responses against a purge |
+//! | `byte_store` | `ByteStore`: the trait for backends, bytes by key |
+//! | `memory_byte_store` | `MemoryByteStore`: bytes in memory without a limit |
+//! | `lru` | `Lru`: a size limit around any `ByteStore` |
+//! | `lru_index` | the keys of an `Lru` and their sizes |
+//! | `backed` | `BackedStore`: a `Store` over any `ByteStore` |
+//! | `record` | the binary format of the responses of one key |
+//! | `stripes` | locks by key, for operations that need several backend calls |
+//! | `tier` | `Tier`: the storage below the store in memory |
+//! | `disk` | `DiskStore`: the tier that outlives the process |
 
 mod allocated;
 mod backed;
@@ -25,6 +32,8 @@ mod capacity;
 mod contract;
 #[cfg(test)]
 mod contract_tests;
+#[cfg(feature = "disk")]
+mod disk;
 #[cfg(test)]
 mod ledger_tests;
 mod lru;
@@ -38,14 +47,19 @@ mod stored_response;
 mod stripes;
 #[cfg(test)]
 mod testing;
+mod tier;
 mod variants;
 
 pub use backed::BackedStore;
 pub use byte_store::{ByteStore, ByteStoreKeys};
 pub use capacity::default_capacity;
 pub use contract::{Key, MAX_VARIANTS, Store, StoreError, Usage, Variants};
+#[cfg(feature = "disk")]
+pub use disk::DiskStore;
 pub use lru::Lru;
 pub use memory::MemoryStore;
 pub use memory_byte_store::MemoryByteStore;
 pub(crate) use purging::url_of;
+pub(crate) use stored_response::RemoteBody;
 pub use stored_response::StoredResponse;
+pub(crate) use tier::Tier;

@@ -1,4 +1,4 @@
-//! Which stored responses a purge is about.
+//! Matches stored responses against a [`Purge`].
 
 use std::sync::Arc;
 
@@ -8,28 +8,29 @@ use crate::message::header::cache_groups::{self, CACHE_GROUPS};
 use crate::message::purge::Purge;
 
 impl Purge {
-    /// Whether a response that is stored under this key is to go.
+    /// Whether the purge applies to a response stored under this key.
     #[must_use]
     pub fn matches(&self, key: &Key, response: &StoredResponse) -> bool {
         self.is_about(key.url(), response)
     }
 
-    /// Whether it changes what is stored under a key with this URL.
+    /// Whether the purge changes a response stored under a key with this URL.
     pub(super) fn changes(&self, key_url: &str, response: &StoredResponse) -> bool {
         self.is_about(key_url, response) && (!self.is_soft() || self.stale(response).is_some())
     }
 
-    /// The same response, which is stale since the time of this [soft](Self::soft) purge; `None` where it was before.
+    /// Returns a copy of the response that is stale since the time of this [soft](Self::soft) purge. `None`
+    /// if the response was stale already.
     ///
-    /// A [`Store`](crate::Store) of your own that purges puts it in the place of the response; where there is none, the
-    /// response stays as it is.
+    /// A custom [`Store`](crate::Store) that supports purges replaces the response by this copy. If the
+    /// result is `None`, it leaves the response unchanged.
     #[must_use]
     pub fn stale(&self, response: &StoredResponse) -> Option<Arc<StoredResponse>> {
         let at = self.time().filter(|_| self.is_soft())?;
         response.stale_since(at).map(Arc::new)
     }
 
-    /// Whether it is about this response by the URL in its key.
+    /// Whether the purge applies to a response stored under a key with this URL.
     pub(crate) fn is_about(&self, key_url: &str, response: &StoredResponse) -> bool {
         let url = response.url().filter(|_| !self.is_about_keys()).unwrap_or(key_url);
         if !self.covers(url) || !self.is_about_sequence(response.sequence()) {
@@ -39,13 +40,13 @@ impl Purge {
         cache_groups::names(response.values(&CACHE_GROUPS)).iter().any(|name| *name == group.as_bytes())
     }
 
-    /// Whether something that is stored under a key with this URL may have to go.
+    /// Whether the purge may apply to a response stored under a key with this URL.
     pub(super) fn may_be_about(&self, key_url: &str) -> bool {
         !self.is_about_keys() || self.covers(key_url)
     }
 
-    /// The responses under a key as they are after it, in their order, and how many it was about; `None` where it
-    /// changes nothing.
+    /// Returns the responses of a key after the purge, in the same order, and the number of affected
+    /// responses. `None` if nothing changes.
     pub(super) fn those_that_stay(
         &self,
         key_url: &str,
@@ -59,7 +60,7 @@ impl Purge {
     }
 }
 
-/// The URL in the text of a key, which ends where a space begins its partition.
+/// Returns the URL in the text of a key. The partition begins with a space.
 pub(crate) fn url_of(key: &str) -> &str {
     let end = key.len().checked_sub(PARTITION).filter(|end| key.as_bytes()[*end] == b' ');
     end.map_or(key, |end| &key[..end])
@@ -71,7 +72,7 @@ mod tests {
     use crate::store::testing::{body_numbers, grouped, response};
 
     #[test]
-    fn a_partition_is_told_from_the_url_before_it() {
+    fn url_of_removes_the_partition() {
         for url in
             ["", "http://a/", "http://a/0123456789012345678901234567890123456789", "\u{e9}\u{e9}\u{e9}"]
         {
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_group_those_alone_that_are_in_it() {
+    fn group_purge_removes_only_its_members() {
         let purge = Purge::group("http://a", "news").unwrap();
         let (news, sport) = (grouped("a", 1, "news"), grouped("b", 2, "sport"));
         assert!(purge.matches(&Key::new("http://a/1"), &news));
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_soft_purge_makes_stale_what_was_fresh_and_nothing_older() {
+    fn soft_purge_affects_only_fresh_responses() {
         let fresh = response("a", 1);
         let now = fresh.validity().response_time;
         let purge = Purge::all().soft().at(now.wall());

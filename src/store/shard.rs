@@ -1,18 +1,18 @@
-//! A share of what a [`MemoryStore`](super::MemoryStore) holds, and the order in which it goes.
+//! One shard of a [`MemoryStore`](super::MemoryStore), and its eviction order.
 //!
 //! The order is that of S3-FIFO (Yang and others, SOSP 2023):
 //!
 //! ```text
-//!             new                        used since
-//! insert ─────────────▶ on probation ──────────────────▶ proven ◀──┐ used since
-//!    │                        │                            │ └─────┘
-//!    │ left lately            └── not used: evicted, and   └── not used: evicted
-//!    └───────▶ proven             remembered for a while
+//!               new                    used since
+//!    insert ─────────────▶ probation ──────────────────▶ proven ◀──┐ used since
+//!      │                       │                           │ └─────┘
+//!      │ evicted recently      └── not used: evicted, and  └── not used: evicted
+//!      └───────▶ proven            remembered for a while
 //! ```
 //!
-//! What is asked for once passes through probation, a tenth of the store, and pushes out nothing that is
-//! asked for again. Who comes back soon after it left belongs to the proven at once: without that memory,
-//! a round of requests that is longer than probation would never hit. A use moves nothing, it is counted.
+//! An entry that is used once passes through probation, a tenth of the store, and evicts nothing that is used
+//! again. An entry that returns soon after its eviction becomes proven at once. Without that memory, a cycle
+//! of requests longer than probation would never hit. A use moves no entry; it only increments a counter.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -28,21 +28,21 @@ use super::{StoredResponse, Variants, url_of};
 use crate::base::ledger::{Ledger, Use};
 use crate::message::purge::Purge;
 
-/// Which of the two queues an entry waits in.
+/// The queue of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Probation,
     Proven,
 }
 
-/// What is stored under one key.
+/// The responses stored under one key.
 pub(super) struct Entry {
     text: Box<str>,
     pub(super) variants: Variants,
-    /// When it was put where it is.
+    /// The logical time when the entry entered its queue.
     since: u64,
-    /// How often it was used since then, up to [`MOST_USES`]. One use less than there were, when two
-    /// threads count theirs at the same time, does no harm.
+    /// The number of uses since then, up to [`MOST_USES`]. Two concurrent increments may count as one, which
+    /// does no harm.
     uses: AtomicU8,
 }
 
@@ -51,7 +51,7 @@ impl Entry {
         Size { all: entry_size(&self.text, &self.variants), counted: self.counted() }
     }
 
-    /// How many bytes of it the ledger counts already.
+    /// Returns the bytes of this entry that the ledger counts separately.
     pub(super) fn counted(&self) -> u64 {
         self.variants.iter().map(|response| response.counted()).sum()
     }
@@ -66,46 +66,49 @@ impl Entry {
 
 #[cfg(test)]
 std::thread_local! {
-    /// At how many entries this thread has looked to see whether they are to be purged.
+    /// The number of entries that this thread has matched against a purge.
     pub(super) static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// How many bytes an entry takes, and how many of them are bodies that the ledger counts already.
+/// The size of an entry in bytes, and the part of it in bodies that the ledger counts separately.
 #[derive(Clone, Copy)]
 struct Size {
     all: u64,
     counted: u64,
 }
 
-/// What was purged of a key, to be dropped without a lock.
+/// The purged responses of a key, to be dropped without a lock.
 pub(super) struct Gone {
-    /// What was stored, with what stays. It is here to be dropped.
+    /// All responses before the purge, kept only until they are dropped.
     _before: Variants,
     pub(super) responses: usize,
     pub(super) bytes: u64,
 }
 
-/// More uses than this say nothing about the next one.
+/// The limit of the use counter. Higher counts do not predict the next use better.
 pub(super) const MOST_USES: u8 = 3;
 
-/// Found by the keyed hash of their text. No two texts with one hash are ever met by chance or found by
-/// a stranger; were there any, the later would take the place of the earlier, and never answer for it.
+/// Entries by the keyed hash of their key. Two keys with the same hash are practically impossible, by chance
+/// or by attack. If there were two, the later entry would replace the earlier one and never be returned for
+/// its key.
 pub(super) struct Shard {
     probation: Queue,
     proven: Queue,
     departed: Departed,
-    /// The keys of somebody's partition: the hash of the URL, and that of the key. All keys of a URL are in one shard.
+    /// The keys with a partition, as pairs of the hash of the URL and the hash of the key. All keys of a URL
+    /// are in one shard.
     partitions: BTreeSet<(u64, u64)>,
-    /// That of the store.
+    /// The hasher of the store.
     hasher: RandomState,
 }
 
-/// In the order in which they came; the oldest is what this type calls the least recently used.
-/// Unbounded, because it is bytes that are bounded.
+/// Entries in the order of insertion; `LruCache` calls the oldest one the least recently used. The number of
+/// entries is not limited, because their bytes are.
 type Queue = LruCache<u64, Entry, BuildHasherDefault<IsHash>>;
 
-/// How many bytes all shards hold. Changed only under the lock of the shard whose entry changes, so they
-/// never miss one. What the ledger does not count already is entered there, and taken off with this.
+/// The size of all shards in bytes. It changes only under the lock of the shard whose entry changes, so it
+/// misses none. Bytes that the ledger does not count separately are added to the ledger here, and removed
+/// again when this is dropped.
 pub(super) struct Held {
     ledger: Arc<Ledger>,
     all: AtomicU64,
@@ -156,14 +159,14 @@ impl Drop for Held {
 }
 
 impl Shard {
-    /// One of a store that finds its keys by this hasher.
+    /// Creates an empty shard. `hasher` is the hasher of the store.
     pub(super) fn new(hasher: RandomState) -> Self {
         let queue = || LruCache::unbounded_with_hasher(BuildHasherDefault::default());
         let (departed, partitions) = (Departed::default(), BTreeSet::new());
         Self { probation: queue(), proven: queue(), departed, partitions, hasher }
     }
 
-    /// How many keys it holds.
+    /// Returns the number of keys.
     pub(super) fn len(&self) -> usize {
         self.probation.len() + self.proven.len()
     }
@@ -183,7 +186,7 @@ impl Shard {
         self.of_hash(hash).filter(|entry| *entry.text == *key)
     }
 
-    /// By what a key of somebody's partition is found from its URL.
+    /// Returns the pair for a key with a partition, by which it can be found from its URL.
     fn partition(&self, hash: u64, key: &str) -> Option<(u64, u64)> {
         let url = url_of(key);
         (url.len() < key.len()).then(|| (self.hasher.hash_one(url), hash))
@@ -195,24 +198,25 @@ impl Shard {
         }
     }
 
-    /// What is stored under the key. It is no use of it.
+    /// Returns the responses of the key without counting a use.
     pub(super) fn peek(&self, hash: u64, key: &str) -> Option<&Variants> {
         self.entry(hash, key).map(|entry| &entry.variants)
     }
 
-    /// What is stored under the key, which is used now.
+    /// Returns the responses of the key and counts a use.
     pub(super) fn used(&self, hash: u64, key: &str) -> Option<&Variants> {
         let entry = self.entry(hash, key)?;
         let uses = entry.uses.load(Ordering::Relaxed);
-        // What is used all the time is not written to: threads would take turns for it.
+        // Do not write to an entry that is used all the time, because threads would contend for its cache
+        // line.
         if uses < MOST_USES {
             entry.uses.store(uses + 1, Ordering::Relaxed);
         }
         Some(&entry.variants)
     }
 
-    /// Puts the responses in place of what the key has, and gives that back to be dropped without a lock.
-    /// The key is the newest of its queue then.
+    /// Replaces the responses of the key and makes its entry the newest of its queue. Returns the old entry,
+    /// to be dropped without a lock.
     pub(super) fn put(
         &mut self,
         hash: u64,
@@ -225,7 +229,7 @@ impl Shard {
             .into_iter()
             .find_map(|place| Some((place, *self.queue(place).peek_mut(&hash)?.uses.get_mut())));
         let (place, uses) = match known {
-            // One that is stored anew is in use.
+            // A new insert counts as a use.
             Some((place, uses)) => (place, (uses + 1).min(MOST_USES)),
             None if self.departed.is_remembered(hash) => (Place::Proven, 0),
             None => (Place::Probation, 0),
@@ -242,7 +246,7 @@ impl Shard {
         old
     }
 
-    /// Takes out what the key has.
+    /// Removes and returns the entry of the key.
     pub(super) fn remove(&mut self, hash: u64, key: &str, held: &Held) -> Option<Entry> {
         self.peek(hash, key)?;
         [Place::Proven, Place::Probation].into_iter().find_map(|place| {
@@ -253,7 +257,7 @@ impl Shard {
         })
     }
 
-    /// The hashes of the keys of which something is to be purged. A single URL comes with its own hash.
+    /// Returns the hashes of the keys that the purge changes. For a single URL, `own_hash` is its hash.
     pub(super) fn to_purge(&self, purge: &Purge, own_hash: Option<u64>) -> Vec<u64> {
         if let Some(own) = own_hash {
             let partitions = self.partitions.range((own, 0)..=(own, u64::MAX)).map(|(_, hash)| *hash);
@@ -264,7 +268,7 @@ impl Shard {
         entries.filter(|(_, entry)| entry.is_to_be_purged(purge)).map(|(hash, _)| *hash).collect()
     }
 
-    /// Takes out what of this key is to be purged. What stays of the key stays where it is.
+    /// Purges the responses of this key. The remaining ones stay where they are.
     pub(super) fn purge(&mut self, hash: u64, purge: &Purge, held: &Held) -> Option<Gone> {
         [Place::Proven, Place::Probation].into_iter().find_map(|place| {
             let entry = self.queue(place).peek_mut(&hash)?;
@@ -287,13 +291,13 @@ impl Shard {
         })
     }
 
-    /// Since when the oldest of each queue has been there.
+    /// Returns the logical time of the oldest entry of each queue.
     pub(super) fn oldest(&self) -> [Option<u64>; 2] {
         [&self.probation, &self.proven].map(|queue| Some(queue.peek_lru()?.1.since))
     }
 
-    /// Takes out the oldest of a queue, or lets it stay among the proven because it was used, where it
-    /// may have that chance.
+    /// Removes the oldest entry of a queue and returns it. If it was used and `has_chance` is set, moves it
+    /// to the proven queue instead and returns `None`.
     pub(super) fn pass_over_or_evict(
         &mut self,
         place: Place,
@@ -306,7 +310,7 @@ impl Shard {
         held.subtract(place, size);
         let uses = oldest.uses.get_mut();
         if *uses > 0 && has_chance {
-            // On the way out of probation the uses are spent at once, later one at a time.
+            // Leaving probation resets the counter; leaving the proven queue decrements it.
             *uses = if place == Place::Probation { 0 } else { *uses - 1 };
             oldest.since = now;
             held.add(Place::Proven, size);
@@ -322,7 +326,7 @@ impl Shard {
     }
 }
 
-/// Which keys left probation lately without having been used: their hashes.
+/// The hashes of the keys that recently left probation without a use.
 #[derive(Default)]
 struct Departed {
     order: VecDeque<u64>,
@@ -334,7 +338,7 @@ impl Departed {
         self.hashes.contains(&hash)
     }
 
-    /// Remembers one more, and no more than `most` of them.
+    /// Remembers a key, and forgets the oldest ones so that at most `most` remain.
     fn remember(&mut self, hash: u64, most: usize) {
         if self.hashes.insert(hash) {
             self.order.push_back(hash);
@@ -347,7 +351,7 @@ impl Departed {
     }
 }
 
-/// The hash of what is a hash already. Its high half chooses the shard, its low half the slot.
+/// A hasher for values that are hashes already. The high half selects the shard, the low half the slot.
 #[derive(Default)]
 struct IsHash(u64);
 
@@ -365,18 +369,20 @@ impl Hasher for IsHash {
     }
 }
 
-/// What a key with these responses takes: its node in a queue, its text, its responses and their set; its
-/// slots in the tables, one of a queue that it may have left, as tables do not shrink; and what is
-/// remembered of another key, since no more are remembered than there are here. What is found by its URL takes a place
-/// in a tree for that.
+/// Returns the size of an entry in bytes.
+///
+/// It consists of the node in a queue, the key's text, the responses and their list. Two slots are counted,
+/// because tables do not shrink and the entry may have left one in the other queue. One remembered key is
+/// counted, because at most as many keys are remembered as entries exist. A key with a partition also has a
+/// node in a tree.
 pub(super) fn entry_size(key: &str, variants: &[Arc<StoredResponse>]) -> u64 {
     const LINKS: usize = 2 * size_of::<usize>();
     const NODE: usize = allocated(size_of::<(u64, Entry)>() + LINKS);
-    /// Two words and a byte, of which an eighth to a half are empty.
+    /// Two words and a byte; an eighth to a half of the slots are empty.
     const SLOT: usize = (2 * size_of::<usize>() + 1) * 3 / 2;
     const REMEMBERED: usize = (2 * size_of::<u64>() + 1) * 3 / 2;
     const COUNTS: usize = 2 * size_of::<usize>();
-    /// Of which a half may be empty, with its share of the nodes above it.
+    /// Up to half of the leaf may be empty; includes a share of the inner nodes.
     const PARTITION: usize = 3 * size_of::<(u64, u64)>();
     let partition = if url_of(key).len() < key.len() { PARTITION } else { 0 };
     let set = allocated(COUNTS + size_of_val(variants));
@@ -399,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_never_answers_for_another_of_the_same_hash() {
+    fn keys_with_the_same_hash_are_not_confused() {
         let (mut shard, held) = new();
         assert!(put(&mut shard, 7, "one", &held).is_none());
         assert!(shard.used(7, "other").is_none());
@@ -415,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn all_keys_of_a_url_are_found_and_no_other_is_looked_at() {
+    fn all_keys_of_a_url_are_found_without_visiting_others() {
         let (mut shard, held) = new();
         let (url, other) = (Key::new("http://h/"), Key::new("http://h/2"));
         let of = |number: u128| Key::partitioned(url.url(), number);
@@ -445,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn what_left_is_remembered_for_as_long_as_the_shard_is_full() {
+    fn number_of_remembered_keys_is_bounded() {
         let mut departed = Departed::default();
         for hash in [1, 2, 1, 3, 4] {
             departed.remember(hash, 3);

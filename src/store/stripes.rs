@@ -1,20 +1,20 @@
-//! Locks by key, for what takes several steps over a backend.
+//! Locks by key, for operations that need several backend calls.
 
 use std::hash::{BuildHasher, RandomState};
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// A fixed number of locks; a key always has the same one, and shares it with others.
+/// A fixed number of locks. Each key has one of them, and several keys share a lock.
 ///
-/// A stripe is held over backend calls: that is what it is for. So nobody holds two of them, and only
-/// locks that are never held over a call are taken inside one.
+/// A lock may be held during backend calls. A thread must therefore never hold two of them, and may take only
+/// such locks inside that are never held during a backend call.
 #[derive(Debug)]
 pub(super) struct Stripes {
     locks: Box<[RwLock<()>]>,
     hasher: RandomState,
 }
 
-/// Many more than threads, so that keys seldom wait for one another.
+/// Many more locks than threads, so that threads rarely wait for another key.
 const COUNT: usize = 64;
 
 impl Stripes {
@@ -22,12 +22,12 @@ impl Stripes {
         Self { locks: (0..COUNT).map(|_| RwLock::new(())).collect(), hasher: RandomState::new() }
     }
 
-    /// Nobody changes the key while the guard lives.
+    /// Prevents changes of the key until the guard is dropped.
     pub(super) fn unchanged(&self, key: &str) -> RwLockReadGuard<'_, ()> {
         self.lock_of(key).read()
     }
 
-    /// Nobody else reads or changes the key while the guard lives.
+    /// Prevents other reads and changes of the key until the guard is dropped.
     pub(super) fn alone(&self, key: &str) -> RwLockWriteGuard<'_, ()> {
         self.lock_of(key).write()
     }

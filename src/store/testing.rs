@@ -1,4 +1,4 @@
-//! What the tests of the stores share: responses to tell apart, and randomness that can be replayed.
+//! Helpers for the tests of the stores: distinguishable responses, and reproducible randomness.
 
 use std::env;
 use std::panic::{self, AssertUnwindSafe};
@@ -18,12 +18,12 @@ pub(super) fn key(number: u64) -> Key {
     Key::new(&format!("http://a/{number:03}"))
 }
 
-/// A small response whose body is `number`.
+/// Creates a small response whose body is `number`.
 pub(super) fn response(variant: &str, number: u64) -> Arc<StoredResponse> {
     response_of(variant, number, 0)
 }
 
-/// A small response that is in a group.
+/// Creates a small response that belongs to a cache group.
 pub(super) fn grouped(variant: &str, number: u64, group: &str) -> Arc<StoredResponse> {
     let plain = response(variant, number);
     let mut headers = plain.headers();
@@ -32,7 +32,7 @@ pub(super) fn grouped(variant: &str, number: u64, group: &str) -> Arc<StoredResp
     Arc::new(StoredResponse::new(plain.status(), &headers, body, validity, variant))
 }
 
-/// A response whose body starts with `number` and is `size` bytes long, or as long as `number`.
+/// Creates a response whose body starts with `number` and is `size` bytes long, but at least 8 bytes.
 pub(super) fn response_of(variant: &str, number: u64, size: u64) -> Arc<StoredResponse> {
     let mut body = number.to_be_bytes().to_vec();
     body.resize(body.len().max(usize::try_from(size).unwrap()), b'.');
@@ -57,14 +57,15 @@ pub(super) fn validity() -> Validity {
     }
 }
 
-/// The numbers that the bodies start with.
+/// Returns the numbers at the start of the bodies.
 pub(super) fn body_numbers(all: &[Arc<StoredResponse>]) -> Vec<u64> {
     all.iter()
         .map(|response| u64::from_be_bytes(response.body().to_bytes()[..8].try_into().unwrap()))
         .collect()
 }
 
-/// Runs a test with several seeds. One that fails is printed, and `FORWARDCACHE_SEED` replays it alone.
+/// Runs a test with several seeds. If one fails, its seed is printed; `FORWARDCACHE_SEED` runs only that
+/// seed.
 pub(super) fn with_seed(test: &str, run: impl Fn(u64)) {
     if let Ok(seed) = env::var("FORWARDCACHE_SEED") {
         return run(seed.parse().expect("FORWARDCACHE_SEED is a number"));
@@ -78,7 +79,7 @@ pub(super) fn with_seed(test: &str, run: impl Fn(u64)) {
     }
 }
 
-/// Numbers that depend on the seed alone (splitmix64).
+/// A pseudorandom generator with a seed (splitmix64).
 pub(super) struct Random(u64);
 
 impl Random {
@@ -86,7 +87,7 @@ impl Random {
         Self(seed)
     }
 
-    /// A number less than `bound`.
+    /// Returns a number less than `bound`.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -95,7 +96,7 @@ impl Random {
     }
 }
 
-/// A cache that fails on command, and lets other threads run in every call.
+/// A backend that fails on demand and yields to other threads in every call.
 #[derive(Debug)]
 pub(super) struct Failing<C> {
     cache: C,
@@ -111,12 +112,12 @@ impl<C> Failing<C> {
         &self.cache
     }
 
-    /// From now on the calls that are named here fail, and no others.
+    /// Makes the methods named here fail, and no others.
     pub(super) fn fail(&self, calls: &'static str) {
         *self.failing.lock() = calls;
     }
 
-    /// Other threads run before the call and after it, while its result is not yet known to the caller.
+    /// Yields to other threads before the call, and after it while the caller does not know the result yet.
     fn call<T>(&self, name: &str, call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         if self.failing.lock().contains(name) {
             return Err(StoreError::new(format!("{name} fails")));

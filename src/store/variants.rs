@@ -1,13 +1,15 @@
-//! How a new response joins those that are stored under its key.
+//! Merges a new response into the stored variants of its key.
 
 use std::sync::Arc;
 
 use super::{MAX_VARIANTS, StoredResponse, Variants};
 use crate::policy::Variant;
 
-/// The stored responses with `new` among them: before those that are not newer, in place of the one with the same
-/// variant. Past [`MAX_VARIANTS`], and while they do not fit, the oldest goes. `None` when `new` does
-/// not even fit alone.
+/// Returns the stored responses with `new` inserted before all that are not newer. It replaces the response
+/// with the same variant.
+///
+/// The oldest responses are dropped if there are more than [`MAX_VARIANTS`], and as long as they do not fit.
+/// `None` if `new` itself does not fit.
 pub(super) fn merged(
     stored: &[Arc<StoredResponse>],
     new: &Arc<StoredResponse>,
@@ -28,12 +30,12 @@ pub(super) fn merged(
     Some(all.into())
 }
 
-/// Whether something newer than `new` is stored for its variant.
+/// Whether a newer response than `new` is stored for its variant.
 pub(super) fn is_overtaken(stored: &[Arc<StoredResponse>], new: &StoredResponse) -> bool {
     stored.iter().any(|old| old.variant() == new.variant() && old.sequence() > new.sequence())
 }
 
-/// The stored responses without the one of this variant.
+/// Returns the stored responses except the one with this variant.
 pub(super) fn without(stored: &[Arc<StoredResponse>], variant: &Variant) -> Variants {
     stored.iter().filter(|old| old.variant() != variant).cloned().collect()
 }
@@ -44,7 +46,7 @@ mod tests {
     use crate::store::testing::{body_numbers, response};
 
     #[test]
-    fn the_new_one_comes_first_and_replaces_its_equal() {
+    fn new_response_comes_first_and_replaces_its_variant() {
         let stored = [response("a", 1), response("b", 2), response("c", 3)];
         let all = merged(&stored, &response("b", 4), |_| true).unwrap();
         assert_eq!(body_numbers(&all), [4, 1, 3]);
@@ -54,21 +56,21 @@ mod tests {
     }
 
     #[test]
-    fn past_the_limit_the_oldest_goes() {
+    fn oldest_variant_is_dropped_over_the_limit() {
         let mut all = Variants::default();
         for number in 0..MAX_VARIANTS as u64 + 3 {
             all = merged(&all, &response(&number.to_string(), number), |_| true).unwrap();
         }
         assert_eq!(all.len(), MAX_VARIANTS);
         assert_eq!(body_numbers(&all).last(), Some(&3));
-        // One that takes another's place pushes nothing out.
+        // A replacement drops no other variant.
         let all = merged(&all, &response("3", 99), |_| true).unwrap();
         assert_eq!(all.len(), MAX_VARIANTS);
         assert_eq!(body_numbers(&all).last(), Some(&4));
     }
 
     #[test]
-    fn the_oldest_go_until_the_rest_fit() {
+    fn oldest_variants_are_dropped_until_the_rest_fits() {
         let stored = [response("a", 1), response("b", 2)];
         let all = merged(&stored, &response("c", 3), |all| all.len() <= 2).unwrap();
         assert_eq!(body_numbers(&all), [3, 1]);

@@ -298,7 +298,7 @@ fn why_predicts_the_outcome_without_contacting_the_origin() {
         lines(&output, "verdict "),
         ["hit: answered from the store with 200", "forward (uri-miss): the origin is asked"]
     );
-    assert_eq!(lines(&output, "rule ")[0], "it is fresh (RFC 9111 section 4.2)");
+    assert_eq!(lines(&output, "rule ")[0], "the stored response is fresh (RFC 9111 section 4.2)");
     assert!(lines(&output, "outlook ")[0].ends_with("after that it is validated with its entity tag."));
     assert_eq!(lines(&output, "  vary "), ["accept-language: de"]);
     for (field, verdict) in [
@@ -311,7 +311,7 @@ fn why_predicts_the_outcome_without_contacting_the_origin() {
         assert!(!stdout(&output).contains("secret"));
     }
     let output = why(&["-H", german, "-H", "Cache-Control: no-cache", &url]);
-    assert_eq!(lines(&output, "rule "), ["the request says no-cache (RFC 9111 section 5.2.1.4)"]);
+    assert_eq!(lines(&output, "rule "), ["the request has no-cache (RFC 9111 section 5.2.1.4)"]);
     assert_eq!(origin.count(), 1);
     process.terminate();
     assert_eq!(process.wait().code(), Some(0));

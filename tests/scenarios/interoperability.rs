@@ -160,9 +160,9 @@ fn head_over_the_default_limits_is_accepted_from_a_peer() {
 #[test]
 fn invalid_lifetime_rule_is_a_usage_error() {
     for (rule, expected) in [
-        ("host=a.ex", "a lifetime is missing"),
+        ("host=a.ex", "the lifetime is missing"),
         ("host=a.ex:http at-least=1h", "the port is not a number"),
-        ("at-least=1y", "a time is a whole number"),
+        ("at-least=1y", "a time must be a whole number"),
     ] {
         let output = run(["serve", "--listen", "127.0.0.1:0", "--lifetime", rule]);
         assert_eq!(output.status.code(), Some(2));

@@ -127,7 +127,7 @@ fn invalid_list_is_rejected_with_a_reason() {
     process.wait_for_line("cannot be read: No such file or directory");
     fs::create_dir(list.path()).unwrap();
     process.signal("HUP");
-    process.wait_for_line("it is no regular file");
+    process.wait_for_line("it is not a regular file");
     fs::remove_dir(list.path()).unwrap();
 
     // None of these lists has changed the pool.

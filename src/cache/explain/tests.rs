@@ -108,7 +108,7 @@ fn what_is_fresh_is_a_hit() {
         "url       http://example.com/a?b=c\n\
          cache     private mode\n\
          verdict   hit: answered from the store with 200\n\
-         rule      it is fresh (RFC 9111 section 4.2)\n\
+         rule      the stored response is fresh (RFC 9111 section 4.2)\n\
          outlook   Fresh for another 3590 s; after that it is validated with its entity tag.\n\
          stored    1 response\n\
          \n\
@@ -172,7 +172,7 @@ fn the_windows_and_flags_are_told_with_their_clauses() {
     let text = explanation.to_string();
     for words in [
         "shared mode\n",
-        "rule      it is stale, and the response says proxy-revalidate (RFC 9111 section 5.2.2.8)\n",
+        "rule      the stored response is stale and has proxy-revalidate (RFC 9111 section 5.2.2.8)\n",
         "age     6 s of 5 s (s-maxage, RFC 9111 section 5.2.2.10)\n          stale for 1 s\n",
         "stale-while-revalidate for 3 s (RFC 5861 section 3)\n",
         "stale-if-error for 4 s (RFC 5861 section 4)\n",
@@ -196,7 +196,7 @@ fn a_guessed_lifetime_says_so() {
         "Fresh for another 8580 s; after that it is validated with its Last-Modified date."
     );
     let text = explanation.to_string();
-    assert!(text.contains("(guessed from Last-Modified, RFC 9111 section 4.2.2)"), "{text}");
+    assert!(text.contains("(heuristic from Last-Modified, RFC 9111 section 4.2.2)"), "{text}");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use super::embedded;
 use crate::base::named::named;
 
 named! {
-    /// What kind of address one is, by the special-purpose registries of IANA (RFC 6890) and a list of the
-    /// addresses at which clouds tell their machines who they are.
+    /// The class of an IP address, by IANA's special-purpose address registries (RFC 6890) and a list of
+    /// metadata addresses of cloud providers.
     ///
     /// ```
     /// use forwardcache::AddressClass;
@@ -16,42 +16,45 @@ named! {
     /// ```
     #[non_exhaustive]
     pub enum AddressClass: pub ALL {
-        /// An address of the internet, as far as addresses tell.
+        /// A public address: no registry lists it.
         Public = "public",
-        /// This machine: `127.0.0.0/8`, `::1`.
+        /// This host: `127.0.0.0/8`, `::1`.
         Loopback = "loopback",
-        /// A network of one's own: `10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16` (RFC 1918), `fc00::/7` (RFC
+        /// A private network: `10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16` (RFC 1918), `fc00::/7` (RFC
         /// 4193), and `fec0::/10`.
         Private = "private",
-        /// What providers share among their customers: `100.64.0.0/10` (RFC 6598).
+        /// Addresses that a provider shares among its customers (carrier-grade NAT): `100.64.0.0/10` (RFC
+        /// 6598).
         SharedSpace = "shared-space",
-        /// The wire that this machine is at: `169.254.0.0/16`, `fe80::/10`.
+        /// The local network segment: `169.254.0.0/16`, `fe80::/10`.
         LinkLocal = "link-local",
-        /// Where a cloud tells a machine its secrets: `169.254.169.254`, `fd00:ec2::254`, `100.100.100.200` and
-        /// their like. None of them is of any other class.
+        /// Metadata services, which hand out credentials to cloud machines: `169.254.169.254`,
+        /// `fd00:ec2::254`, `100.100.100.200` and others. None of them belongs to another class.
         CloudMetadata = "cloud-metadata",
-        /// `224.0.0.0/4`, `ff00::/8`.
+        /// Multicast groups: `224.0.0.0/4`, `ff00::/8`.
         Multicast = "multicast",
-        /// `255.255.255.255`.
+        /// The broadcast address `255.255.255.255`.
         Broadcast = "broadcast",
-        /// `0.0.0.0/8`, `::`: most systems take it for themselves.
+        /// `0.0.0.0/8`, `::`. Most systems treat these addresses as this host.
         Unspecified = "unspecified",
-        /// `192.0.2.0/24`, `198.51.100.0/24`, `203.0.113.0/24`, `2001:db8::/32`, `3fff::/20`.
+        /// Addresses for documentation: `192.0.2.0/24`, `198.51.100.0/24`, `203.0.113.0/24`, `2001:db8::/32`,
+        /// `3fff::/20`.
         Documentation = "documentation",
-        /// `198.18.0.0/15`, `2001:2::/48`.
+        /// Addresses for benchmarks: `198.18.0.0/15`, `2001:2::/48`.
         Benchmark = "benchmark",
-        /// What is set aside for protocols or for later: `192.0.0.0/24`, `192.88.99.0/24`, `240.0.0.0/4`, what is
-        /// left of `2001::/23`, and all outside of `2000::/3` that is nothing else.
+        /// Addresses reserved for protocols or for future use: `192.0.0.0/24`, `192.88.99.0/24`,
+        /// `240.0.0.0/4`, the rest of `2001::/23`, and all addresses outside `2000::/3` that belong to no
+        /// other class.
         Reserved = "reserved",
-        /// An IPv6 address with an IPv4 address in it, which a gateway or the system itself may take it for:
-        /// `::ffff:0:0/96`, `::ffff:0:0:0/96`, `::/96`, NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), 6to4
-        /// (`2002::/16`), Teredo (`2001::/32`), and the interface identifiers of ISATAP (RFC 5214).
+        /// An IPv6 address that contains an IPv4 address, to which a gateway or the system may connect
+        /// instead: `::ffff:0:0/96`, `::ffff:0:0:0/96`, `::/96`, NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`),
+        /// 6to4 (`2002::/16`), Teredo (`2001::/32`), and the interface identifiers of ISATAP (RFC 5214).
         Embedded = "embedded",
     }
 }
 
 impl AddressClass {
-    /// The class of this address. What it may have embedded is not looked at.
+    /// Returns the class of this address. The class of an embedded IPv4 address does not matter.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         if is_cloud_metadata(address) {
@@ -63,23 +66,23 @@ impl AddressClass {
         }
     }
 
-    /// The class of this [`name`](Self::name).
+    /// Returns the class with this [`name`](Self::name).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.name() == name)
     }
 
-    /// Whether an origin has no business there, whoever asks, so that a rule has to name the class itself.
-    pub(super) fn is_of_the_machine(self) -> bool {
+    /// Whether a rule must name this class to allow its addresses: link-local and metadata addresses.
+    pub(super) fn is_restricted(self) -> bool {
         matches!(self, Self::LinkLocal | Self::CloudMetadata)
     }
 }
 
-/// Whether whoever connects to this address may come out at a link-local or metadata address: it is one, or
-/// it has one embedded.
-pub(super) fn leads_to_the_machine(address: IpAddr) -> bool {
-    AddressClass::of(address).is_of_the_machine()
-        || embedded::addresses(address).any(|within| AddressClass::of(IpAddr::V4(within)).is_of_the_machine())
+/// Whether a connection to this address may reach a link-local or metadata address, directly or through an
+/// embedded IPv4 address.
+pub(super) fn may_reach_restricted(address: IpAddr) -> bool {
+    AddressClass::of(address).is_restricted()
+        || embedded::addresses(address).any(|within| AddressClass::of(IpAddr::V4(within)).is_restricted())
 }
 
 fn is_cloud_metadata(address: IpAddr) -> bool {
@@ -88,7 +91,7 @@ fn is_cloud_metadata(address: IpAddr) -> bool {
             address.octets(),
             // Most clouds; containers and pods of AWS; Scaleway; Tencent.
             [169, 254, 169, 254] | [169, 254, 170, 2 | 23] | [169, 254, 42, 42] | [169, 254, 0, 23]
-            // Alibaba; Oracle; the wire server of Azure, an address that would be public.
+            // Alibaba; Oracle; the wire server of Azure, whose address would be public.
             | [100, 100, 100, 200] | [192, 0, 0, 192] | [168, 63, 129, 16]
         ),
         IpAddr::V6(address) => matches!(
@@ -123,7 +126,7 @@ fn of_v4(address: Ipv4Addr) -> AddressClass {
 }
 
 fn of_v6(address: Ipv6Addr) -> AddressClass {
-    // The order counts: what is written first is the more specific, or as much as that.
+    // The order matters: more specific blocks come first.
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => AddressClass::Unspecified,
         [0, 0, 0, 0, 0, 0, 0, 1] => AddressClass::Loopback,
@@ -140,86 +143,4 @@ fn of_v6(address: Ipv6Addr) -> AddressClass {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn class(address: &str) -> AddressClass {
-        AddressClass::of(address.parse().unwrap())
-    }
-
-    /// The first and the last address of every block of the IANA IPv4 and IPv6 Special-Purpose Address
-    /// Registries, and of what they do not list because it has a registry of its own; and the neighbours of
-    /// a block where they are something else.
-    #[test]
-    fn the_registries_of_iana() {
-        use AddressClass::*;
-        for (expected, addresses) in [
-            (Unspecified, "0.0.0.0 0.255.255.255 ::"),
-            (Loopback, "127.0.0.0 127.0.0.1 127.255.255.255 ::1"),
-            (Private, "10.0.0.0 10.255.255.255 172.16.0.0 172.31.255.255 192.168.0.0 192.168.255.255"),
-            (Private, "fc00:: fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff fec0:: feff:ffff::1"),
-            (SharedSpace, "100.64.0.0 100.127.255.255"),
-            (LinkLocal, "169.254.0.0 169.254.255.255 fe80:: fe80::1 febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-            (CloudMetadata, "169.254.169.254 169.254.170.2 100.100.100.200 192.0.0.192 168.63.129.16"),
-            (CloudMetadata, "fd00:ec2::254 fd20:ce::254 fe80::a9fe:a9fe"),
-            (Multicast, "224.0.0.0 239.255.255.255 ff00:: ff02::1 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-            (Broadcast, "255.255.255.255"),
-            (Documentation, "192.0.2.0 192.0.2.255 198.51.100.0 198.51.100.255 203.0.113.0 203.0.113.255"),
-            (Documentation, "2001:db8:: 2001:db8:ffff:ffff:ffff:ffff:ffff:ffff 3fff:: 3fff:fff:ffff::1"),
-            (Benchmark, "198.18.0.0 198.19.255.255 2001:2:: 2001:2:0:ffff:ffff:ffff:ffff:ffff"),
-            (Reserved, "192.0.0.0 192.0.0.8 192.0.0.170 192.0.0.255 192.88.99.0 192.88.99.255"),
-            (Reserved, "240.0.0.0 255.255.255.254 255.255.0.0"),
-            (Reserved, "100:: 100::ffff:ffff:ffff:ffff 100:0:0:1:: 5f00::1 4000:: 1fff:ffff::1 e000::1"),
-            (Reserved, "2001:1::1 2001:3::1 2001:10::1 2001:20::1 2001:1ff:ffff::1 2001:2:1::1"),
-            (Embedded, "::2 ::127.0.0.1 ::ffff:0.0.0.0 ::ffff:255.255.255.255 ::ffff:0:10.0.0.1"),
-            (Embedded, "64:ff9b:: 64:ff9b::255.255.255.255 64:ff9b:1:: 64:ff9b:1:ffff:ffff:ffff:ffff:ffff"),
-            (Embedded, "2002:: 2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff 2001:: 2001:0:ffff:ffff::1"),
-            (Embedded, "2600::5efe:10.0.0.1 2600::200:5efe:8.8.8.8 2600:1:2:3:200:5efe:1.2.3.4"),
-            (Public, "1.0.0.0 8.8.8.8 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255"),
-            (Public, "128.0.0.0 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 192.0.1.0 192.0.3.0"),
-            (Public, "192.88.98.255 192.88.100.0 192.167.255.255 192.169.0.0 198.17.255.255 198.20.0.0"),
-            (Public, "198.51.99.255 198.51.101.0 203.0.112.255 203.0.114.0 223.255.255.255 192.31.196.1"),
-            (Public, "192.52.193.1 192.175.48.1 168.63.129.17"),
-            (Public, "2000:: 2001:200:: 2001:db7:: 2001:db9:: 2003:: 2600::1 2620:4f:8000::1 3ffe::1"),
-            (Public, "3fff:1000::1 2a00:1450:4001::200e 2600::5eff:10.0.0.1"),
-        ] {
-            for address in addresses.split(' ') {
-                assert_eq!(class(address), expected, "{address}");
-            }
-        }
-    }
-
-    #[test]
-    fn classes_are_found_by_their_names() {
-        for class in AddressClass::ALL {
-            assert_eq!(AddressClass::from_name(class.name()), Some(class));
-        }
-        assert_eq!(AddressClass::from_name("any"), None);
-    }
-
-    #[test]
-    fn whatever_wraps_the_metadata_address_leads_there() {
-        for address in [
-            "169.254.169.254",
-            "169.254.1.1",
-            "fe80::1",
-            "fd00:ec2::254",
-            "::ffff:169.254.169.254",
-            "::169.254.169.254",
-            "::ffff:0:169.254.1.1",
-            "64:ff9b::169.254.169.254",
-            "64:ff9b:1::169.254.169.254",
-            "64:ff9b:1:a9fe:a9:fe00::",
-            "2002:a9fe:a9fe::1",
-            "2001:0:a9fe:a9fe::1",
-            "2001::5601:5601",
-            "2600::5efe:169.254.169.254",
-            "64:ff9b::100.100.100.200",
-        ] {
-            assert!(leads_to_the_machine(address.parse().unwrap()), "{address}");
-        }
-        for address in ["127.0.0.1", "10.0.0.1", "8.8.8.8", "::ffff:10.0.0.1", "2002:808:808::1", "2600::1"] {
-            assert!(!leads_to_the_machine(address.parse().unwrap()), "{address}");
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use http::uri::Scheme;
 
 use crate::message::url::CanonicalUrl;
 
-/// What of a URL rules look at.
+/// The parts of a URL that rules match.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
     pub(super) is_https: bool,
@@ -19,14 +19,15 @@ impl<'a> Asked<'a> {
         Self { is_https: target.is_https(), host: target.host(), port: target.port() }
     }
 
-    /// Of a URL with a host, which may be spelled in any way.
+    /// Reads a URI that has a host. The case of letters does not matter.
     pub(crate) fn of_uri(uri: &'a Uri) -> Option<Self> {
         let is_https = uri.scheme() == Some(&Scheme::HTTPS);
         let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
         Some(Self { is_https, host: without_brackets(uri.host()?), port })
     }
 
-    /// Of the text of a [`CanonicalUrl`], not read again. It says nothing of a text that is none.
+    /// Reads the text of a [`CanonicalUrl`] without parsing it again. The result is meaningless for any other
+    /// text.
     pub(crate) fn of_canonical(url: &'a str) -> Option<Self> {
         let (is_https, rest) = match url.strip_prefix("https://") {
             Some(rest) => (true, rest),
@@ -46,7 +47,7 @@ impl<'a> Asked<'a> {
         Some(Self { is_https, host: without_brackets(host), port })
     }
 
-    /// The host without brackets, in whatever case it was spelled.
+    /// Returns the host without brackets, in its original case.
     pub(crate) fn host(&self) -> &'a str {
         self.host
     }
@@ -55,11 +56,12 @@ impl<'a> Asked<'a> {
         self.port
     }
 
-    /// The address, where the host is one.
+    /// Returns the address if the host is a literal one.
     pub(crate) fn literal_address(&self) -> Option<IpAddr> {
-        // Names of letters are told at a glance from what is worth reading.
-        let is_like_one = self.host.ends_with(|last: char| last.is_ascii_digit()) || self.host.contains(':');
-        if is_like_one { self.host.parse().ok() } else { None }
+        // A cheap test that spares most names the attempt to parse them.
+        let may_be_address =
+            self.host.ends_with(|last: char| last.is_ascii_digit()) || self.host.contains(':');
+        if may_be_address { self.host.parse().ok() } else { None }
     }
 }
 
@@ -72,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_readings_are_one() {
+    fn all_constructors_agree() {
         for url in [
             "http://example.com/",
             "https://example.com/a?b",

@@ -1,10 +1,10 @@
-//! The IPv4 addresses within an IPv6 address: a gateway, or the system itself, may connect to them instead.
+//! The IPv4 addresses embedded in an IPv6 address. A gateway or the system may connect to them instead.
 //!
-//! What a network translates with a prefix of its own cannot be seen.
+//! Addresses that a network translates with a prefix of its own cannot be recognised.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// What this address may be taken for. Where several readings are in use, all of them.
+/// Returns the embedded addresses: all of them if several interpretations are in use.
 pub(super) fn addresses(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
     let mut found = [None; 4];
     if let IpAddr::V6(address) = address {
@@ -12,14 +12,15 @@ pub(super) fn addresses(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
         let at = |places: [usize; 4]| Some(Ipv4Addr::from(places.map(|place| bytes[place])));
         let last = at([12, 13, 14, 15]);
         match address.segments() {
-            // Unspecified and loopback have the form of the next, and are neither.
+            // The unspecified and the loopback address match the next pattern, but embed nothing.
             [0, 0, 0, 0, 0, 0, 0, 0 | 1] => {}
-            // IPv4-compatible and IPv4-mapped (RFC 4291 section 2.5.5), IPv4-translated (RFC 2765 section 2.1).
+            // IPv4-compatible and IPv4-mapped (RFC 4291 section 2.5.5), IPv4-translated (RFC 2765 section
+            // 2.1).
             [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => found[0] = last,
             // NAT64 (RFC 6052 section 2.1).
             [0x0064, 0xff9b, 0, 0, 0, 0, ..] => found[0] = last,
-            // NAT64 of the network's own (RFC 8215), whose prefix may have any of the lengths of RFC 6052
-            // section 2.2; the byte 8 is of none.
+            // NAT64 for local use (RFC 8215). The prefix may have any length of RFC 6052 section 2.2; byte 8
+            // is never part of the IPv4 address.
             [0x0064, 0xff9b, 1, ..] => {
                 found = [at([6, 7, 9, 10]), at([7, 9, 10, 11]), at([9, 10, 11, 12]), last];
             }
@@ -30,7 +31,7 @@ pub(super) fn addresses(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
                 found[0] = at([4, 5, 6, 7]);
                 found[1] = last.map(|inverted| !inverted);
             }
-            // ISATAP (RFC 5214 section 6.1), whatever the prefix.
+            // ISATAP (RFC 5214 section 6.1), with any prefix.
             [_, _, _, _, 0 | 0x0200, 0x5efe, ..] => found[0] = last,
             _ => {}
         }
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_that_is_in_use() {
+    fn every_embedding_is_recognised() {
         for (address, expected) in [
             ("::ffff:1.2.3.4", "1.2.3.4"),
             ("::1.2.3.4", "1.2.3.4"),

@@ -2,13 +2,13 @@ use std::fmt;
 
 use crate::base::error::{Error, ErrorKind};
 
-/// Why a text is no rule about origins: one line that shows the part of the text it is about.
+/// The error for an invalid origin rule. Its text is one line that quotes the invalid part.
 ///
 /// ```
 /// use forwardcache::OriginRules;
 ///
 /// let bad = OriginRules::parse("public,allow:10.0.0.1/8").unwrap_err();
-/// assert_eq!(bad.to_string(), "bad rule \"10.0.0.1/8\": the address has bits beyond the prefix");
+/// assert_eq!(bad.to_string(), "invalid rule \"10.0.0.1/8\": the address has bits beyond the prefix");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidOriginRule {
@@ -24,7 +24,7 @@ impl InvalidOriginRule {
 
 impl fmt::Display for InvalidOriginRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bad rule {:?}: {}", self.text, self.reason)
+        write!(f, "invalid rule {:?}: {}", self.text, self.reason)
     }
 }
 

@@ -1,20 +1,23 @@
-//! Which origins may be fetched: by what a URL says, and by the address that a connection goes to.
+//! Decides which origins may be fetched, by the URL and by the address that a connection goes to.
 //!
-//! A peer fetches what it is asked for, from where it stands. What is decided here keeps it from being a way
-//! into the network that it stands in. All of it is pure: a URL and an address in, a decision out.
+//! A peer fetches any URL that a client requests, from inside its network. These rules keep clients from
+//! reaching that network through the peer. The whole module is pure: it takes a URL and an address, and
+//! returns a decision.
 //!
-//! | file | what lives there |
+//! The entry is [`OriginRules`]. Files in reading order:
+//!
+//! | file | content |
 //! |---|---|
-//! | `address_class` | [`AddressClass`]: what kind of address one is, by the registries of IANA |
-//! | `embedded` | the IPv4 addresses within an IPv6 address |
-//! | `network` | a range of addresses, as CIDR writes it |
-//! | `host_pattern` | which names of hosts are meant |
+//! | `origin_rules` | [`OriginRules`]: the ordered list of rules and the two decisions |
 //! | `pattern` | [`OriginPattern`]: scheme, host, port and addresses together |
-//! | `pattern_text` | the same as it is written in an option |
-//! | `origin_rules` | [`OriginRules`]: what is allowed and what is denied, in order |
-//! | `asked` | what of a URL is looked at |
+//! | `pattern_text` | parses and displays patterns |
+//! | `host_pattern` | a pattern of host names |
+//! | `network` | a range of addresses in CIDR notation |
+//! | `address_class` | [`AddressClass`]: the class of an address, by IANA's registries |
+//! | `embedded` | the IPv4 addresses embedded in an IPv6 address |
+//! | `asked` | the parts of a URL that rules match |
 //! | `refused` | [`Refused`]: why an origin may not be fetched |
-//! | `invalid_rule` | [`InvalidOriginRule`]: why a text is no rule |
+//! | `invalid_rule` | [`InvalidOriginRule`]: why a rule is invalid |
 
 mod address_class;
 mod asked;

@@ -3,45 +3,45 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::address_class::{AddressClass, leads_to_the_machine};
+use super::address_class::{AddressClass, may_reach_restricted};
 use super::asked::Asked;
 use super::invalid_rule::InvalidOriginRule;
 use super::pattern::OriginPattern;
 use super::refused::Refused;
 use crate::message::url::CanonicalUrl;
 
-/// Which origins may be fetched.
+/// Rules that decide which origins may be fetched.
 ///
-/// Rules allow or deny, in order, and the first that matches counts. Where none does, it is as the base says:
+/// Rules allow or deny, in order; the first rule that matches decides. If none matches, the base decides:
 ///
-/// | base | without a rule |
+/// | base | origins allowed without a rule |
 /// |---|---|
-/// | [`any`](Self::any), the default of the library | every origin, but those that have to be named |
-/// | [`public`](Self::public) | origins at an address of the internet: [`AddressClass::Public`] |
+/// | [`any`](Self::any), the default of the library | all, except link-local and metadata addresses |
+/// | [`public`](Self::public) | those at a public address: [`AddressClass::Public`] |
 /// | [`listed`](Self::listed) | none |
 ///
-/// Two questions are asked. [`may_ask`](Self::may_ask) is about a URL, before a name is resolved;
-/// [`may_connect`](Self::may_connect) is about the very address that a connection goes to, once it is known.
-/// What is fetched has passed both.
+/// The rules are checked twice: [`may_ask`](Self::may_ask) checks a URL before its host name is resolved, and
+/// [`may_connect`](Self::may_connect) checks the resolved address before the connection is made. A fetch
+/// needs both.
 ///
-/// **A name alone opens no network.** Whoever owns a name says where it leads, and may say something else a
-/// moment later (DNS rebinding). So a rule that allows a host, without addresses, matches only where it leads
-/// to an address that the base lets through, which is a public one for `public` and `listed`. For an address
-/// that it does not let through, the next rule is looked at. A host within one's own network is allowed
-/// together with where that is: `allow:intranet.example@10.0.0.0/8`.
+/// **A host name never opens a private network.** The owner of a name decides which address it resolves to,
+/// and may change it at any moment (DNS rebinding). A rule that allows a host without addresses therefore
+/// matches only if the host resolves to an address that the base allows. For `public` and `listed`, that is a
+/// public address. For any other address, the next rule is tried. To allow a host in a private network, give
+/// its addresses too: `allow:intranet.example@10.0.0.0/8`.
 ///
-/// **Some addresses have to be named.** Where a cloud hands out its secrets, and what is on the wire of this
-/// machine alone ([`AddressClass::CloudMetadata`], [`AddressClass::LinkLocal`], and what has such an address
-/// embedded), nothing is fetched from, by any base. Only a rule opens them that names the class, or a network
-/// that can mean nothing else: link-local addresses alone, or the very address.
+/// **Some addresses must be named.** No base allows link-local and metadata addresses
+/// ([`AddressClass::LinkLocal`], [`AddressClass::CloudMetadata`]), or addresses that embed one of them. Only
+/// a rule that names the class, the exact address, or a network of only link-local addresses allows them.
 ///
-/// **An address is what it may be taken for.** A rule that denies addresses also denies those of IPv6 that have
-/// one of them [embedded](AddressClass::Embedded); a rule that allows addresses does not allow those. What a
-/// network translates with a prefix of its own cannot be seen: deny that prefix. Where a machine reaches IPv4 by
-/// NAT64 alone, `public,deny:private,deny:loopback,allow:[64:ff9b::/96]` is what lets it.
+/// **Embedded addresses count when denying.** A rule that denies addresses also denies IPv6 addresses that
+/// [embed](AddressClass::Embedded) one of them. A rule that allows addresses does not allow IPv6 addresses
+/// that embed them. Addresses that a network translates with a prefix of its own cannot be recognised: deny
+/// that prefix. A machine that reaches IPv4 only through NAT64 needs
+/// `public,deny:private,deny:loopback,allow:[64:ff9b::/96]`.
 ///
-/// As text it is the base and the rules, with commas between; without a base it is `listed`. The page of
-/// [`OriginPattern`] says how a rule is written.
+/// The text form is the base and the rules, separated by commas. The default base is `listed`.
+/// [`OriginPattern`] describes the syntax of a rule.
 ///
 /// ```
 /// use forwardcache::{AddressClass, OriginRules, Refused, CanonicalUrl};
@@ -63,7 +63,7 @@ use crate::message::url::CanonicalUrl;
 /// # Ok::<(), forwardcache::InvalidOriginRule>(())
 /// ```
 ///
-/// Cloning it is cheap.
+/// Cloning is cheap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginRules {
     inner: Arc<Inner>,
@@ -93,38 +93,38 @@ impl OriginRules {
         Self { inner: Arc::new(Inner { base, rules: Vec::new() }) }
     }
 
-    /// Every origin, but those that have to be named.
+    /// Allows every origin except those at link-local and metadata addresses.
     #[must_use]
     pub fn any() -> Self {
         Self::on(Base::Any)
     }
 
-    /// Origins at a public address.
+    /// Allows origins at a public address.
     #[must_use]
     pub fn public() -> Self {
         Self::on(Base::Public)
     }
 
-    /// Origins that a rule allows, and no others.
+    /// Allows only origins that a rule allows.
     #[must_use]
     pub fn listed() -> Self {
         Self::on(Base::Listed)
     }
 
-    /// For servers that the operator has named one by one: wherever they are.
+    /// Allows every origin at every address, for servers that the operator has configured one by one.
     pub(crate) fn trusting() -> Self {
         [AddressClass::LinkLocal, AddressClass::CloudMetadata]
             .into_iter()
             .fold(Self::any(), |rules, class| rules.allow(OriginPattern::class(class)))
     }
 
-    /// Allows these, unless a rule before denies them.
+    /// Adds a rule that allows these origins, unless an earlier rule denies them.
     #[must_use]
     pub fn allow(self, pattern: OriginPattern) -> Self {
         self.with(Rule { allows: true, pattern })
     }
 
-    /// Denies these, unless a rule before allows them.
+    /// Adds a rule that denies these origins, unless an earlier rule allows them.
     #[must_use]
     pub fn deny(self, pattern: OriginPattern) -> Self {
         self.with(Rule { allows: false, pattern })
@@ -135,12 +135,12 @@ impl OriginRules {
         self
     }
 
-    /// Reads rules: `public`, `any` or `listed`, and then `allow:` or `deny:` with a pattern, as often as
-    /// wanted, with commas between. Without the first it is `listed`.
+    /// Parses rules: `public`, `any` or `listed`, followed by any number of `allow:PATTERN` and
+    /// `deny:PATTERN`, separated by commas. The default base is `listed`.
     ///
     /// # Errors
     ///
-    /// [`InvalidOriginRule`] says which part cannot be read, and why.
+    /// [`InvalidOriginRule`] names the part that is invalid, and the reason.
     pub fn parse(text: &str) -> Result<Self, InvalidOriginRule> {
         let mut rules = Self::listed();
         for (at, part) in text.split(',').map(str::trim).enumerate() {
@@ -155,13 +155,13 @@ impl OriginRules {
                 (Some(_), _) => {
                     return Err(InvalidOriginRule::new(
                         part,
-                        "it can only stand at the beginning, before all rules",
+                        "public, any and listed are only valid at the beginning, before all rules",
                     ));
                 }
                 (None, Some(("allow", pattern))) => rules.allow(pattern.parse()?),
                 (None, Some(("deny", pattern))) => rules.deny(pattern.parse()?),
                 (None, _) => {
-                    let reason = "it is public, any or listed, or begins with allow: or deny:";
+                    let reason = "expected public, any or listed, or a rule that begins with allow: or deny:";
                     return Err(InvalidOriginRule::new(part, reason));
                 }
             };
@@ -169,36 +169,37 @@ impl OriginRules {
         Ok(rules)
     }
 
-    /// Whether this URL may be asked for, by what it says: scheme, host, port, and the address where the host
-    /// is one.
+    /// Decides whether this URL may be requested, by its scheme, host, port, and address if the host is a
+    /// literal one.
     ///
-    /// Where the host is a name, what is allowed here may still be refused for the address that it leads to.
+    /// If the host is a name, [`may_connect`](Self::may_connect) may still refuse the address that it
+    /// resolves to.
     ///
     /// # Errors
     ///
-    /// [`Refused`] says why not.
+    /// [`Refused`] contains the reason.
     pub fn may_ask(&self, target: &CanonicalUrl) -> Result<(), Refused> {
         self.may_be_asked(&Asked::of(target))
     }
 
-    /// Whether a connection for this URL may go to this address.
+    /// Decides whether a connection for this URL may go to this address.
     ///
     /// # Errors
     ///
-    /// [`Refused`] says why not.
+    /// [`Refused`] contains the reason.
     pub fn may_connect(&self, target: &CanonicalUrl, address: IpAddr) -> Result<(), Refused> {
         self.may_be_connected(&Asked::of(target), address)
     }
 
-    /// As [`may_ask`](Self::may_ask).
+    /// Like [`may_ask`](Self::may_ask).
     pub(crate) fn may_be_asked(&self, asked: &Asked<'_>) -> Result<(), Refused> {
         if let Some(address) = asked.literal_address() {
             return self.may_be_connected(asked, address);
         }
-        // What a rule says that is about addresses is not known before there is one.
+        // Whether a rule that depends on the address may still allow the origin, once the address is known.
         let mut may_be_allowed = false;
         for Rule { allows, pattern } in &self.inner.rules {
-            if !pattern.is_about(asked) {
+            if !pattern.matches_url(asked) {
                 continue;
             }
             match (allows, &pattern.addresses) {
@@ -215,20 +216,20 @@ impl OriginRules {
         }
     }
 
-    /// As [`may_connect`](Self::may_connect).
+    /// Like [`may_connect`](Self::may_connect).
     pub(crate) fn may_be_connected(&self, asked: &Asked<'_>, address: IpAddr) -> Result<(), Refused> {
-        let by_base = self.base_lets_through(address);
+        let by_base = self.base_allows(address);
         let mut is_listed = self.inner.base != Base::Listed;
         for Rule { allows, pattern } in &self.inner.rules {
-            if !pattern.is_about(asked) {
+            if !pattern.matches_url(asked) {
                 continue;
             }
             match (allows, &pattern.addresses) {
-                (true, Some(addresses)) if addresses.allow(address) => return Ok(()),
+                (true, Some(addresses)) if addresses.allows(address) => return Ok(()),
                 (true, None) if by_base => return Ok(()),
                 (true, None) => is_listed = true,
                 (false, None) => return Err(Refused::Denied),
-                (false, Some(addresses)) if addresses.deny(address) => return Err(Refused::Denied),
+                (false, Some(addresses)) if addresses.denies(address) => return Err(Refused::Denied),
                 _ => {}
             }
         }
@@ -239,15 +240,15 @@ impl OriginRules {
         }
     }
 
-    fn base_lets_through(&self, address: IpAddr) -> bool {
+    fn base_allows(&self, address: IpAddr) -> bool {
         match self.inner.base {
-            Base::Any => !leads_to_the_machine(address),
+            Base::Any => !may_reach_restricted(address),
             Base::Public | Base::Listed => AddressClass::of(address) == AddressClass::Public,
         }
     }
 }
 
-/// [`OriginRules::any`].
+/// Returns [`OriginRules::any`].
 impl Default for OriginRules {
     fn default() -> Self {
         Self::any()
@@ -262,7 +263,7 @@ impl FromStr for OriginRules {
     }
 }
 
-/// The text that [`OriginRules::parse`] reads.
+/// Displays the rules in the syntax of [`OriginRules::parse`].
 impl fmt::Display for OriginRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.inner.base {

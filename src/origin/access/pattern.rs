@@ -1,28 +1,28 @@
 use std::net::IpAddr;
 
-use super::address_class::{AddressClass, leads_to_the_machine};
+use super::address_class::{AddressClass, may_reach_restricted};
 use super::asked::Asked;
 use super::embedded;
 use super::host_pattern::HostPattern;
 use super::network::Network;
 
-/// Which origins a rule of [`OriginRules`](super::OriginRules) is about: by scheme, host, port, and the
-/// address that a connection goes to. What is not said does not matter.
+/// A pattern of origins in a rule of [`OriginRules`](super::OriginRules): scheme, host, port, and the address
+/// that a connection goes to. A part that is left out matches everything.
 ///
-/// It is written `[SCHEME://]PLACE[:PORTS]`, and shown so:
+/// The syntax is `[SCHEME://]PLACE[:PORTS]`:
 ///
-/// | place | meant are |
+/// | place | matches |
 /// |---|---|
 /// | `example.com` | this host |
-/// | `*.example.com` | all below it, at any depth, and not itself |
-/// | `api-*.example.com` | within a label an asterisk stands for anything, and for nothing |
+/// | `*.example.com` | all its subdomains, at any depth, but not the host itself |
+/// | `api-*.example.com` | within a label, an asterisk matches any characters, including none |
 /// | `*` | every host |
-/// | `10.1.0.0/16`, `10.1.2.3`, `[fd00::/8]`, `[::1]` | whatever is connected to there, however its host is written |
-/// | `private` | the same, by the [name](AddressClass::name) of an [`AddressClass`] |
-/// | `any` | the same, for every address but those that have to be named |
-/// | `intranet.example@private` | this host, and only when it is connected to there |
+/// | `10.1.0.0/16`, `10.1.2.3`, `[fd00::/8]`, `[::1]` | every host at these addresses |
+/// | `private` | every host at an address of the [`AddressClass`] with this [name](AddressClass::name) |
+/// | `any` | every host at any address, except link-local and metadata addresses |
+/// | `intranet.example@private` | this host, if it is at an address of this class |
 ///
-/// Ports are one, or a range: `:8080`, `:8000-8999`. Without, all of them are meant.
+/// `PORTS` is a port or a range: `:8080`, `:8000-8999`. The default is all ports.
 ///
 /// ```
 /// use forwardcache::{AddressClass, OriginPattern};
@@ -40,7 +40,7 @@ pub struct OriginPattern {
     pub(super) ports: Option<(u16, u16)>,
 }
 
-/// Which addresses are meant.
+/// The addresses of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Addresses {
     Any,
@@ -49,18 +49,18 @@ pub(super) enum Addresses {
 }
 
 impl OriginPattern {
-    /// Whatever is connected to at an address of this class.
+    /// Matches every origin at an address of this class.
     #[must_use]
     pub fn class(class: AddressClass) -> Self {
         Self { is_https: None, host: None, addresses: Some(Addresses::Class(class)), ports: None }
     }
 
-    /// Whether the URL is meant, as far as it says.
-    pub(super) fn is_about(&self, asked: &Asked<'_>) -> bool {
+    /// Whether the pattern matches the URL, regardless of addresses.
+    pub(super) fn matches_url(&self, asked: &Asked<'_>) -> bool {
         self.is_https.is_none_or(|is_https| is_https == asked.is_https)
             && self.ports.is_none_or(|(first, last)| (first..=last).contains(&asked.port))
             && self.host.as_ref().is_none_or(|host| {
-                // A name is spelled in any case outside of a `CanonicalUrl`.
+                // Outside a `CanonicalUrl`, a host name may contain upper case letters.
                 if asked.host.bytes().any(|byte| byte.is_ascii_uppercase()) {
                     host.matches(&asked.host.to_ascii_lowercase())
                 } else {
@@ -71,21 +71,22 @@ impl OriginPattern {
 }
 
 impl Addresses {
-    /// Whether a rule that allows these allows this one. What leads to the machine's own has to be named.
-    pub(super) fn allow(&self, address: IpAddr) -> bool {
+    /// Whether a rule that allows these addresses allows this one. Link-local and metadata addresses must be
+    /// named.
+    pub(super) fn allows(&self, address: IpAddr) -> bool {
         match self {
-            Self::Any => !leads_to_the_machine(address),
+            Self::Any => !may_reach_restricted(address),
             Self::Class(class) => {
                 let is_of_it = AddressClass::of(address) == *class;
-                is_of_it && (class.is_of_the_machine() || !leads_to_the_machine(address))
+                is_of_it && (class.is_restricted() || !may_reach_restricted(address))
             }
-            Self::Network(network) if leads_to_the_machine(address) => network.names(address),
+            Self::Network(network) if may_reach_restricted(address) => network.names_specifically(address),
             Self::Network(network) => network.contains(address),
         }
     }
 
-    /// Whether a rule that denies these denies this one: also for what it may be taken for.
-    pub(super) fn deny(&self, address: IpAddr) -> bool {
+    /// Whether a rule that denies these addresses denies this one, or an IPv4 address embedded in it.
+    pub(super) fn denies(&self, address: IpAddr) -> bool {
         let is_meant = |address| match self {
             Self::Any => true,
             Self::Class(class) => AddressClass::of(address) == *class,

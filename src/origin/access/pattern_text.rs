@@ -1,4 +1,4 @@
-//! How an [`OriginPattern`] is written.
+//! Parses and displays an [`OriginPattern`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,22 +23,22 @@ impl FromStr for OriginPattern {
         };
         let (place, ports) = split_ports(rest);
         let ports = match ports {
-            Some(ports) => Some(read_ports(ports).ok_or_else(|| {
+            Some(ports) => Some(parse_ports(ports).ok_or_else(|| {
                 let reason =
-                    "after the colon stands no port, nor a range of such; an IPv6 address needs brackets";
+                    "the text after the colon is not a port or a range of ports; an IPv6 address needs brackets";
                 InvalidOriginRule::new(text, reason)
             })?),
             None => None,
         };
         let (host, addresses) = match place.split_once('@') {
             Some((host, addresses)) => {
-                let read = read_addresses(addresses).unwrap_or_else(|| {
-                    let reason = "after the @ stands no network, nor a class of addresses";
+                let read = parse_addresses(addresses).unwrap_or_else(|| {
+                    let reason = "the text after the @ is neither a network nor a class of addresses";
                     Err(InvalidOriginRule::new(text, reason))
                 });
                 (Some(HostPattern::parse(host)?), Some(read?))
             }
-            None => match read_addresses(place) {
+            None => match parse_addresses(place) {
                 Some(addresses) => (None, Some(addresses?)),
                 None => (Some(HostPattern::parse(place)?), None),
             },
@@ -47,7 +47,7 @@ impl FromStr for OriginPattern {
     }
 }
 
-/// What stands before the colon, and after it. Those of an IPv6 address stand in brackets.
+/// Splits at the colon before the ports. The colons of an IPv6 address are within brackets.
 fn split_ports(text: &str) -> (&str, Option<&str>) {
     let from = text.rfind(']').unwrap_or(0);
     match text[from..].find(':') {
@@ -56,7 +56,7 @@ fn split_ports(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn read_ports(text: &str) -> Option<(u16, u16)> {
+fn parse_ports(text: &str) -> Option<(u16, u16)> {
     let port = |text: &str| {
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse().ok().filter(|port| is_number && *port > 0)
@@ -66,8 +66,8 @@ fn read_ports(text: &str) -> Option<(u16, u16)> {
     (first <= last).then_some((first, last))
 }
 
-/// `None` where it has the form of neither.
-fn read_addresses(text: &str) -> Option<Result<Addresses, InvalidOriginRule>> {
+/// Parses a class or a network. `None` if the text looks like neither.
+fn parse_addresses(text: &str) -> Option<Result<Addresses, InvalidOriginRule>> {
     if text.eq_ignore_ascii_case(ANY) {
         return Some(Ok(Addresses::Any));
     }
@@ -78,7 +78,7 @@ fn read_addresses(text: &str) -> Option<Result<Addresses, InvalidOriginRule>> {
     let network = Network::parse(within.unwrap_or(text))?;
     Some(match network {
         Ok(network) if within.is_some() != network.is_v6() => {
-            Err(InvalidOriginRule::new(text, "brackets are for IPv6 addresses, and for nothing else"))
+            Err(InvalidOriginRule::new(text, "brackets are for IPv6 addresses only, which need them"))
         }
         network => network.map(Addresses::Network),
     })
@@ -93,7 +93,7 @@ impl fmt::Display for OriginPattern {
         }
         if let Some(host) = &self.host {
             write!(f, "{host}")?;
-            // The name of a host may be that of a class.
+            // Without the `@`, a host name could be read as the name of a class.
             if self.addresses.is_some() {
                 f.write_str("@")?;
             }
@@ -113,62 +113,4 @@ impl fmt::Display for OriginPattern {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_shown_can_be_read() {
-        for (text, shown) in [
-            ("example.com", "example.com"),
-            ("Example.COM.:80", "example.com:80"),
-            ("https://*.example.com", "https://*.example.com"),
-            ("HTTP://*:8000-8999", "http://*:8000-8999"),
-            ("10.1.0.0/16:8080", "10.1.0.0/16:8080"),
-            ("10.1.2.3", "10.1.2.3/32"),
-            ("[fd00::/8]:1-65535", "[fd00::/8]:1-65535"),
-            ("[::1]", "[::1/128]"),
-            ("PRIVATE", "private"),
-            ("any:443", "any:443"),
-            ("intranet.example@private:8080", "intranet.example@private:8080"),
-            ("private@any", "private@any"),
-            ("https://*.a@[fd00::/8]:8443", "https://*.a@[fd00::/8]:8443"),
-        ] {
-            let pattern: OriginPattern = text.parse().unwrap_or_else(|bad| panic!("{text}: {bad}"));
-            assert_eq!(pattern.to_string(), shown, "{text}");
-            assert_eq!(shown.parse().as_ref(), Ok(&pattern), "{shown}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_told_why() {
-        for (text, words) in [
-            ("", "no host"),
-            ("ftp://a", "scheme"),
-            ("a:0", "port"),
-            ("a:", "port"),
-            ("a:x", "port"),
-            ("a:9-8", "port"),
-            ("a:1-", "port"),
-            ("a:+1", "port"),
-            ("a:65536", "port"),
-            ("fd00::/8", "brackets"),
-            ("::1", "brackets"),
-            ("[10.0.0.0/8]", "brackets"),
-            ("[fd00::/8", "brackets"),
-            ("10.0.0.1/8", "bits"),
-            ("10.0.0.0/33", "longer"),
-            ("10.0.0.0/x", "number"),
-            ("10.0.0.*", "network"),
-            ("a@b", "after the @"),
-            ("a@10.0.0.1/8", "bits"),
-            ("@private", "no host"),
-            ("a/b", "neither"),
-            ("http://a/", "neither"),
-            ("a@private@any", "after the @"),
-            ("lööp", "punycode"),
-        ] {
-            let bad = text.parse::<OriginPattern>().unwrap_err().to_string();
-            assert!(bad.contains(words) && bad.lines().count() == 1, "{text}: {bad}");
-        }
-    }
-}
+mod tests;

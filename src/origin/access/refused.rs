@@ -5,22 +5,22 @@ use crate::base::error::{Error, ErrorKind};
 
 /// Why an origin may not be fetched.
 ///
-/// Its text is one line for a person who asked for it. It shows neither the operator's rules nor the address
-/// that a name leads to.
+/// The text is one line for the client. It reveals neither the operator's rules nor the address that a name
+/// resolves to.
 ///
 /// ```
 /// use forwardcache::{OriginRules, CanonicalUrl};
 ///
 /// let refused = OriginRules::any().may_ask(&CanonicalUrl::parse("http://169.254.169.254/").unwrap()).unwrap_err();
 /// assert_eq!(refused.to_string(),
-///     "this origin is not fetched from here: its address is of the class cloud-metadata");
+///     "fetching from this origin is forbidden: its address has the class cloud-metadata");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refused {
-    /// A rule denies it.
+    /// A rule denies the origin.
     Denied,
-    /// Only what a rule allows may be fetched, and none allows this.
+    /// No rule allows the origin, and the base is `listed`.
     NotListed,
     /// The address is of this class, and no rule allows it.
     Address(AddressClass),
@@ -29,10 +29,10 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Denied => f.write_str("this origin is not fetched from here: a rule denies it"),
-            Self::NotListed => f.write_str("this origin is not fetched from here: no rule allows it"),
+            Self::Denied => f.write_str("fetching from this origin is forbidden: a rule denies it"),
+            Self::NotListed => f.write_str("fetching from this origin is forbidden: no rule allows it"),
             Self::Address(class) => {
-                write!(f, "this origin is not fetched from here: its address is of the class {class}")
+                write!(f, "fetching from this origin is forbidden: its address has the class {class}")
             }
         }
     }
@@ -40,7 +40,7 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Of the kind [`ErrorKind::Forbidden`].
+/// Converts to an error of the kind [`ErrorKind::Forbidden`].
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         Self::new(ErrorKind::Forbidden, refused.to_string()).with_source(refused)

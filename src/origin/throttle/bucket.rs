@@ -1,11 +1,12 @@
-//! How often an origin may be asked: a token bucket, as one moment.
+//! A token bucket that limits the rate of requests to an origin.
 //!
-//! It is the generic cell rate algorithm: in place of a level that has to be filled up, it keeps the moment at which
-//! the bucket will be full. So it needs no timer, is exact in integers, and costs two additions a request.
+//! It implements the generic cell rate algorithm: instead of the number of tokens, it keeps the time at which
+//! the bucket will be full. It therefore needs no timer, is exact in integers, and costs two additions for
+//! each request.
 
 use std::time::{Duration, SystemTime};
 
-/// One token every `interval`, and at most `burst` of them at once.
+/// A rate of one token every `interval`, with at most `burst` tokens at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rate {
     pub(super) interval: Duration,
@@ -13,13 +14,13 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// How long an empty bucket takes to fill.
+    /// Returns the time in which an empty bucket fills.
     fn depth(self) -> Duration {
         self.interval.saturating_mul(self.burst)
     }
 }
 
-/// Lets `burst + t / interval` requests through in any time `t`, and no more.
+/// A bucket that allows at most `burst + t / interval` requests in any period `t`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
     rate: Rate,
@@ -27,11 +28,11 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub(super) fn full(rate: Rate) -> Self {
+    pub(super) fn new(rate: Rate) -> Self {
         Self { rate, full_at: None }
     }
 
-    /// Goes on with another rate. The number of tokens stays, up to the new burst.
+    /// Changes the rate. The number of tokens stays the same, up to the new burst.
     pub(super) fn set_rate(&mut self, rate: Rate, now: SystemTime) {
         if rate == self.rate {
             return;
@@ -47,7 +48,8 @@ impl Bucket {
         self.rate = rate;
     }
 
-    /// How long it takes to fill. If the clock went back, no longer than an empty bucket does.
+    /// Returns the time until the bucket is full. It is never longer than an empty bucket takes, even if the
+    /// clock went back.
     fn debt(&self, now: SystemTime) -> Duration {
         let debt = self.full_at.and_then(|at| at.duration_since(now).ok()).unwrap_or_default();
         debt.min(self.rate.depth())
@@ -57,107 +59,23 @@ impl Bucket {
         self.debt(now).is_zero()
     }
 
-    /// How long it takes until this many tokens are there; they may be more than it ever holds at once.
+    /// Returns the time until `tokens` tokens are available. `tokens` may exceed the burst.
     pub(super) fn wait(&self, tokens: u32, now: SystemTime) -> Duration {
         let needed = self.debt(now).saturating_add(self.rate.interval.saturating_mul(tokens));
         needed.saturating_sub(self.rate.depth())
     }
 
-    /// Takes a token, if there is one.
+    /// Takes a token if one is available. Returns whether it did.
     pub(super) fn take(&mut self, now: SystemTime) -> bool {
-        let is_there = self.wait(1, now).is_zero();
-        if is_there {
+        let is_available = self.wait(1, now).is_zero();
+        if is_available {
             let debt = self.debt(now).saturating_add(self.rate.interval);
-            // No clock shows a later date: the bucket stays as it is.
+            // Beyond the last date that the clock can represent, the bucket stays as it is.
             self.full_at = now.checked_add(debt).or(self.full_at);
         }
-        is_there
+        is_available
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::UNIX_EPOCH;
-
-    use super::*;
-
-    /// A linear congruential generator, so that a failure can be run again.
-    struct Dice(u64);
-
-    impl Dice {
-        fn below(&mut self, end: u64) -> u64 {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (self.0 >> 33) % end
-        }
-    }
-
-    /// The same by its promise: a request is let through if no time that ends with it then holds too many.
-    struct Twin {
-        rate: Rate,
-        taken: Vec<SystemTime>,
-    }
-
-    impl Twin {
-        fn take(&mut self, now: SystemTime) -> bool {
-            let fits = (0..self.taken.len()).all(|from| {
-                let past = now.duration_since(self.taken[from]).unwrap().as_nanos();
-                let allowed = u128::from(self.rate.burst) + past / self.rate.interval.as_nanos();
-                ((self.taken.len() - from + 1) as u128) <= allowed
-            });
-            if fits {
-                self.taken.push(now);
-            }
-            fits
-        }
-    }
-
-    #[test]
-    fn over_long_runs_it_lets_through_what_its_promise_allows_and_nothing_else() {
-        for seed in 0..40 {
-            let mut dice = Dice(seed);
-            let interval = Duration::from_nanos(1 + dice.below(2_000_000_000));
-            let rate = Rate { interval, burst: 1 + u32::try_from(dice.below(12)).unwrap() };
-            let mut twin = Twin { rate, taken: Vec::new() };
-            let mut bucket = Bucket::full(rate);
-            let mut now = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-            for step in 0..400 {
-                let most = u64::try_from(interval.as_nanos()).unwrap() * if step % 7 == 0 { 9 } else { 2 };
-                now += Duration::from_nanos(dice.below(most.max(2)));
-                let wait = bucket.wait(1, now);
-                let taken = bucket.take(now);
-                assert_eq!(taken, twin.take(now), "seed {seed}, step {step}");
-                assert_eq!(wait.is_zero(), taken, "seed {seed}, step {step}");
-            }
-            assert!(twin.taken.len() > 20, "seed {seed}");
-        }
-    }
-
-    #[test]
-    fn a_clock_that_went_back_costs_no_more_than_the_burst() {
-        let rate = Rate { interval: Duration::from_secs(1), burst: 2 };
-        let now = UNIX_EPOCH + Duration::from_secs(100_000);
-        let mut bucket = Bucket::full(rate);
-        assert!(bucket.take(now) && bucket.take(now) && !bucket.take(now));
-        let before = now - Duration::from_secs(50_000);
-        assert!(bucket.wait(1, before) <= Duration::from_secs(2));
-    }
-
-    #[test]
-    fn a_change_of_the_rate_keeps_the_tokens_up_to_the_new_burst() {
-        let (whole, share) = (
-            Rate { interval: Duration::from_millis(100), burst: 6 },
-            Rate { interval: Duration::from_millis(300), burst: 2 },
-        );
-        let now = UNIX_EPOCH + Duration::from_secs(1_000);
-        let mut bucket = Bucket::full(whole);
-        assert!(bucket.take(now));
-        // Five tokens are more than the share holds.
-        bucket.set_rate(share, now);
-        assert!(bucket.take(now) && bucket.take(now) && !bucket.take(now));
-        assert_eq!(bucket.wait(1, now), Duration::from_millis(300));
-        // Half a token stays half a token.
-        let later = now + Duration::from_millis(150);
-        bucket.set_rate(whole, later);
-        assert_eq!(bucket.wait(1, later), Duration::from_millis(50));
-    }
-}
+mod tests;

@@ -1,25 +1,31 @@
-//! Limits on what is asked of one origin, and pauses that origins ask for.
+//! Limits the load on each origin, and pauses when an origin asks for it.
+//!
+//! The entry is [`Throttle`]. Files in reading order:
 //!
 //! | file | content |
 //! |---|---|
-//! | `throttle` | [`Throttle`]: the [`RoundTrip`](crate::RoundTrip) that holds requests back |
+//! | `throttle` | [`Throttle`]: the [`RoundTrip`](crate::RoundTrip) that delays or refuses requests |
 //! | `options` | [`OriginLimits`]: the limits, and the share of one peer |
-//! | `permit` | the place of a running fetch, held until its body ends |
-//! | `origins` | the state of all origins, bounded in number |
+//! | `permit` | a body that holds the permit of its fetch |
+//! | `shared` | the state behind the lock: permits, and the requests that wait for one |
+//! | `origins` | the states of all origins, bounded in number |
 //! | `origin` | the state of one origin: running fetches, waiting requests, rate |
 //! | `bucket` | a token bucket |
-//! | `pauses` | the remembered pauses, by origin and credential |
-//! | `pause` | `Retry-After`, 429 and 503 |
+//! | `pauses` | the current pauses, by origin and credential |
+//! | `pause` | one pause, from `Retry-After`, 429 and 503 |
 //!
-//! `asking` and `place` hold the clock, the lock and the waiting threads. All others decide over a given time.
+//! `throttle`, `permit` and `shared` use the clock, the lock and the waiting threads. The other files are
+//! pure functions of a given time.
 //!
 //! # Shares
 //!
-//! The limits are those of the whole pool. Peers do not talk about them: each keeps to its share, which is the limit
-//! times its own weight over the weights of all members that it does not know to be away. The share is computed anew
-//! for each request, so a change of the pool takes effect at once. The pool as a whole exceeds a limit only where
-//! shares do not add up to it: every share is at least one fetch at a time and a burst of one, and peers that do not
-//! see each other, or know different members, count fewer weights, up to the whole limit each.
+//! The limits are those of the whole pool. Peers do not negotiate: each uses its share, which is the limit
+//! times its own weight over the weights of all members that are not known to be away. The share is computed
+//! for each request, so a change of the pool takes effect at once.
+//!
+//! The pool as a whole exceeds a limit in two cases. Each share is at least one concurrent fetch and a burst
+//! of one, so that many peers may add up to more than the limit. And peers that do not see each other, or
+//! know different members, count too few weights; each of them may use up to the whole limit.
 
 mod bucket;
 mod options;
@@ -28,6 +34,7 @@ mod origins;
 mod pause;
 mod pauses;
 mod permit;
+mod shared;
 mod throttle;
 
 #[cfg(test)]

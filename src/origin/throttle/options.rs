@@ -1,35 +1,39 @@
-//! How much may be asked of one origin.
+//! The limits for one origin, and the share of one peer.
 
 use std::time::Duration;
 
 use super::bucket::Rate;
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// How much may be asked of one origin: of one scheme, host and port.
+/// Limits on the requests to one origin, that is, one scheme, host and port.
 ///
 /// | option | default |
 /// |---|---|
-/// | [`concurrent`](Self::concurrent) | as many as there are |
-/// | [`rate`](Self::rate) | as often as there is something to ask |
-/// | [`burst`](Self::burst) | what the rate allows in a second, at least 1 |
+/// | [`concurrent`](Self::concurrent) | no limit |
+/// | [`rate`](Self::rate) | no limit |
+/// | [`burst`](Self::burst) | the requests of one second at that rate, at least 1 |
 /// | [`patience`](Self::patience) | 5 s |
 /// | [`max_waiting`](Self::max_waiting) | 64 requests |
 /// | [`longest_pause`](Self::longest_pause) | 5 min |
 /// | [`pause_origins`](Self::pause_origins) | `false` |
 ///
-/// The limits are those of the whole pool, so all its peers must have the same. Each [`Peer`](crate::Peer) keeps to its
-/// share: the limit times its weight over the weights of all members that it does not know to be away, but at least
-/// one fetch at a time. When the pool changes, so do the shares, at once. A share that a peer does not use is not given
-/// to others. The pool exceeds a limit where there are more peers than places, and while peers do not see each other or
-/// know different members: each then counts fewer members, and may use up to the whole limit.
+/// The limits are those of the whole pool, so all peers must have the same ones. Each [`Peer`](crate::Peer)
+/// uses its share: the limit times its weight over the weights of all members that are not known to be away,
+/// but at least one concurrent fetch. When the pool changes, the shares change at once. A peer cannot use the
+/// unused share of another peer.
 ///
-/// A request over the limit waits, first come, first served. If it would have to wait for longer than
-/// [`patience`](Self::patience), or too many wait, it fails as [`ErrorKind::OriginBusy`] with
-/// [`Error::retry_after`]; a cache above answers with a stale response, where that is allowed.
+/// The pool exceeds a limit if there are more peers than allowed fetches, and while peers do not see each
+/// other or know different members. Each peer then counts fewer members and may use up to the whole limit.
 ///
-/// An origin that answers 429, or 503 with `Retry-After`, is sent no more requests with the same `Authorization` (or,
-/// if the request had none, no more requests without it) until that time is over. They fail as
-/// [`ErrorKind::OriginBusy`]. All other requests go on, unless [`pause_origins`](Self::pause_origins) is set.
+/// A request over the limit waits; requests are served in the order of arrival. If the request would wait
+/// longer than [`patience`](Self::patience), or too many requests wait, it fails with
+/// [`ErrorKind::OriginBusy`] and [`Error::retry_after`]. A cache above then serves a stale response, if that
+/// is allowed.
+///
+/// After a 429, or a 503 with `Retry-After`, no more requests with the same `Authorization` are sent to the
+/// origin until the given time has passed. If the request had no `Authorization`, this applies to requests
+/// without it. They fail with [`ErrorKind::OriginBusy`]. Other requests are still sent, unless
+/// [`pause_origins`](Self::pause_origins) is set.
 ///
 /// ```
 /// use forwardcache::{Peer, OriginLimits};
@@ -49,14 +53,14 @@ pub struct OriginLimits {
     pub(super) pause_origins: bool,
 }
 
-/// The limits of one origin.
+/// The checked limits of one origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) concurrent: Option<u32>,
     pub(super) rate: Option<Rate>,
 }
 
-/// The part of the pool's limits that one peer may use: its weight, of the weights of all members.
+/// The share of one peer in the pool's limits: its own weight over the weights of all members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
     pub(crate) weight: u32,
@@ -64,24 +68,25 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Outside a pool.
+    /// The share outside a pool.
     pub(super) const WHOLE: Self = Self { weight: 1, total: 1 };
 
-    /// The part of this number, rounded down, but at least one: an origin that nobody may ask would be down.
-    fn of(self, limit: u32) -> u32 {
+    /// Returns this share of a limit, rounded down, but at least one. With zero, no peer could fetch from the
+    /// origin.
+    fn part_of(self, limit: u32) -> u32 {
         let part = u64::from(limit) * u64::from(self.weight) / u64::from(self.total.max(1));
         u32::try_from(part).unwrap_or(limit).clamp(1, limit.max(1))
     }
 }
 
 impl Limits {
-    /// The part of one peer.
-    pub(super) fn share(self, share: Share) -> Self {
+    /// Returns the limits of one peer.
+    pub(super) fn for_share(self, share: Share) -> Self {
         let rate = |rate: Rate| Rate {
             interval: rate.interval.saturating_mul(share.total.max(1)) / share.weight.max(1),
-            burst: share.of(rate.burst),
+            burst: share.part_of(rate.burst),
         };
-        Self { concurrent: self.concurrent.map(|most| share.of(most)), rate: self.rate.map(rate) }
+        Self { concurrent: self.concurrent.map(|most| share.part_of(most)), rate: self.rate.map(rate) }
     }
 
     pub(super) fn is_none(self) -> bool {
@@ -90,7 +95,7 @@ impl Limits {
 }
 
 impl OriginLimits {
-    /// The defaults: no limits, and pauses where an origin asks for them.
+    /// Creates the default options: no limits, and pauses if an origin asks for them.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -104,85 +109,88 @@ impl OriginLimits {
         }
     }
 
-    /// How many fetches from one origin may be under way at a time; at least one. A fetch is under way until its body
-    /// is at its end, or given up. Default: any number.
+    /// Sets the number of concurrent fetches from one origin; at least one. A fetch runs until its body ends
+    /// or is dropped. Default: no limit.
     #[must_use]
     pub fn concurrent(mut self, fetches: u32) -> Self {
         self.concurrent = Some(fetches);
         self
     }
 
-    /// How many requests a second one origin may be sent, validations and unsafe methods among them: from 0.001 to
-    /// 1,000,000. Default: any number.
+    /// Sets the number of requests to one origin per second, including validations and unsafe methods: from
+    /// 0.001 to 1,000,000. Default: no limit.
     ///
-    /// In any time of `t` seconds no more than [`burst`](Self::burst) and `t` times the rate are sent.
+    /// In any period of `t` seconds, at most [`burst`](Self::burst) plus `t` times the rate requests are
+    /// sent.
     #[must_use]
-    pub fn rate(mut self, requests_a_second: f64) -> Self {
-        self.rate = Some(requests_a_second);
+    pub fn rate(mut self, requests_per_second: f64) -> Self {
+        self.rate = Some(requests_per_second);
         self
     }
 
-    /// How many requests may be sent at once after a rest; at least one. It is about the [`rate`](Self::rate).
-    /// Default: what that allows in a second, at least one.
+    /// Sets the number of requests that may be sent at once after an idle period; at least one. Requires a
+    /// [`rate`](Self::rate). Default: the requests of one second at that rate, at least one.
     #[must_use]
     pub fn burst(mut self, requests: u32) -> Self {
         self.burst = Some(requests);
         self
     }
 
-    /// How long a request may wait for its place. Zero: it does not wait. Default: 5 seconds.
+    /// Sets how long a request may wait for its turn. With zero, requests do not wait. Default: 5 seconds.
     #[must_use]
     pub fn patience(mut self, time: Duration) -> Self {
         self.patience = time;
         self
     }
 
-    /// How many requests may wait for one origin. In a peer that is served by the bundled front, never more than half
-    /// of its [workers](crate::ServerConfig::workers) wait for all origins together, so that the others go on.
-    /// Default: 64.
+    /// Sets how many requests may wait for one origin. In a peer behind the bundled server, at most half of
+    /// the [workers](crate::ServerConfig::workers) wait for all origins together, so that the other workers
+    /// stay available. Default: 64.
     #[must_use]
     pub fn max_waiting(mut self, requests: usize) -> Self {
         self.max_waiting = requests;
         self
     }
 
-    /// The longest pause for an origin that answers 429, or 503 with `Retry-After` (RFC 9110 section 10.2.3), whatever
-    /// it asks for. A 429 without `Retry-After` makes a pause of one second, and of twice as long each time in a row.
-    /// At most 4,096 pauses are remembered. Zero: no pauses. Default: 5 minutes.
+    /// Sets the longest pause for an origin that responds with 429, or with 503 and `Retry-After` (RFC 9110
+    /// section 10.2.3). Longer values of `Retry-After` are cut to this limit.
+    ///
+    /// A 429 without `Retry-After` causes a pause of one second, doubled with each such response in a row. At
+    /// most 4,096 pauses are remembered. Zero disables pauses. Default: 5 minutes.
     #[must_use]
     pub fn longest_pause(mut self, time: Duration) -> Self {
         self.longest_pause = time;
         self
     }
 
-    /// Whether a pause holds back all requests to the origin, of all clients and with any method, and not only those
-    /// with the same `Authorization`. Default: `false`, so that the response to one client's requests does not stop
-    /// those of another.
+    /// Sets whether a pause holds back all requests to the origin, of all clients and methods, instead of
+    /// only those with the same `Authorization`. Default: `false`, so that a response to one client does not
+    /// hold back other clients.
     #[must_use]
     pub fn pause_origins(mut self, yes: bool) -> Self {
         self.pause_origins = yes;
         self
     }
 
-    /// The limits, if they make sense.
+    /// Checks the options and returns the limits.
     pub(super) fn limits(&self) -> Result<Limits> {
         let bad = |text: &str| Err(Error::new(ErrorKind::BadOption, text));
         if self.concurrent == Some(0) {
-            return bad("an origin of which nothing may be fetched: concurrent must be at least 1");
+            return bad("the limit concurrent must be at least 1");
         }
         if self.burst == Some(0) {
-            return bad("an origin that may be sent no request: burst must be at least 1");
+            return bad("the limit burst must be at least 1");
         }
         let Some(rate) = self.rate else {
             return match self.burst {
-                Some(_) => bad("a burst is about a rate, and none was chosen"),
+                Some(_) => bad("a burst requires a rate"),
                 None => Ok(Limits { concurrent: self.concurrent, rate: None }),
             };
         };
         if !(0.001..=1_000_000.0).contains(&rate) {
-            return bad("a rate must be from 0.001 to 1000000 requests a second");
+            return bad("a rate must be from 0.001 to 1000000 requests per second");
         }
-        // A million at most, and no fraction.
+        // The number of whole requests in one second, at most a million.
         let in_a_second = (1..=1_000_000).take_while(|number| f64::from(*number) <= rate).last().unwrap_or(1);
         let burst = self.burst.unwrap_or(in_a_second);
         let rate = Rate { interval: Duration::from_secs_f64(1.0 / rate), burst };
@@ -197,52 +205,4 @@ impl Default for OriginLimits {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_makes_no_sense_is_refused() {
-        let new = OriginLimits::new;
-        for (origin_limits, word) in [
-            (new().concurrent(0), "concurrent"),
-            (new().rate(1.0).burst(0), "burst"),
-            (new().burst(5), "rate"),
-            (new().rate(0.0), "0.001"),
-            (new().rate(-1.0), "0.001"),
-            (new().rate(f64::NAN), "0.001"),
-            (new().rate(f64::INFINITY), "0.001"),
-        ] {
-            let error = origin_limits.limits().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BadOption);
-            assert!(error.message().contains(word), "{}", error.message());
-        }
-        assert!(new().limits().unwrap().is_none());
-    }
-
-    #[test]
-    fn a_burst_is_a_second_unless_it_is_chosen() {
-        for (rate, burst, interval) in [(0.1, 1, 10_000), (1.0, 1, 1_000), (2.5, 2, 400), (50.0, 50, 20)] {
-            let limits = OriginLimits::new().rate(rate).limits().unwrap();
-            assert_eq!(
-                limits.rate,
-                Some(Rate { interval: Duration::from_millis(interval), burst }),
-                "{rate}"
-            );
-        }
-        let limits = OriginLimits::new().rate(1.0).burst(7).limits().unwrap();
-        assert_eq!(limits.rate.unwrap().burst, 7);
-    }
-
-    #[test]
-    fn a_share_is_by_weight_and_at_least_one() {
-        let limits = OriginLimits::new().concurrent(7).rate(10.0).limits().unwrap();
-        for (weight, total, concurrent, burst, interval) in
-            [(1, 1, 7, 10, 100), (1, 3, 2, 3, 300), (2, 3, 4, 6, 150), (1, 9, 1, 1, 900), (5, 0, 7, 10, 20)]
-        {
-            let share = limits.share(Share { weight, total });
-            assert_eq!(share.concurrent, Some(concurrent), "{weight} of {total}");
-            let interval = Duration::from_millis(interval);
-            assert_eq!(share.rate, Some(Rate { interval, burst }), "{weight} of {total}");
-        }
-    }
-}
+mod tests;

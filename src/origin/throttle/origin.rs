@@ -1,4 +1,4 @@
-//! The state of one origin: the fetches that run, the requests that wait, and the rate.
+//! The state of one origin: the running fetches, the waiting requests, and the rate.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
@@ -6,24 +6,25 @@ use std::time::{Duration, SystemTime};
 use super::bucket::Bucket;
 use super::options::{Limits, OriginLimits};
 
-/// Tells one waiting request from another.
+/// The identity of a waiting request.
 pub(super) type Ticket = u64;
 
 /// The decision on one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// The fetch starts, and has to give its place back.
+    /// The fetch starts, and has to return its permit.
     Go,
-    /// The request waits: until something changes, or for this long, if that is known.
+    /// The request waits until something changes, or for this long, if known.
     Wait(Option<Duration>),
-    /// The request would wait for too long, or too many wait; when to try again.
-    Full(Duration),
+    /// The request is refused, because it would wait too long or too many requests wait. Contains the time
+    /// until a retry.
+    Refuse(Duration),
 }
 
-/// When to try again, where that is not known.
-pub(super) const SOON: Duration = Duration::from_secs(1);
+/// The time until a retry, if it is not known.
+pub(super) const DEFAULT_RETRY: Duration = Duration::from_secs(1);
 
-/// What is known of one origin.
+/// The state of one origin.
 #[derive(Debug)]
 pub(super) struct OriginState {
     pub(super) in_flight: u32,
@@ -34,10 +35,10 @@ pub(super) struct OriginState {
 
 impl OriginState {
     pub(super) fn new(limits: Limits, now: SystemTime) -> Self {
-        Self { in_flight: 0, queue: VecDeque::new(), bucket: limits.rate.map(Bucket::full), used: now }
+        Self { in_flight: 0, queue: VecDeque::new(), bucket: limits.rate.map(Bucket::new), used: now }
     }
 
-    /// Decides on a request that arrives, or that waits. `limits` are this peer's share at this moment.
+    /// Decides on a new or waiting request. `limits` are the current share of this peer.
     pub(super) fn admit(
         &mut self,
         ticket: Ticket,
@@ -49,49 +50,49 @@ impl OriginState {
         if let (Some(bucket), Some(rate)) = (&mut self.bucket, limits.rate) {
             bucket.set_rate(rate, now);
         }
-        let place = self.queue.iter().position(|waiting| *waiting == ticket);
-        let ahead = place.unwrap_or(self.queue.len());
+        let position = self.queue.iter().position(|waiting| *waiting == ticket);
+        let ahead = position.unwrap_or(self.queue.len());
         let has_room = limits.concurrent.is_none_or(|most| self.in_flight < most);
         let mut again = None;
         if ahead == 0 && has_room {
             if self.bucket.as_mut().is_none_or(|bucket| bucket.take(now)) {
-                self.leave(ticket);
+                self.remove(ticket);
                 self.in_flight += 1;
                 return Admission::Go;
             }
-            again = Some(self.wait(1, now));
+            again = Some(self.rate_delay(1, now));
         }
-        if place.is_none() {
-            let wait = self.wait(u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1), now);
+        if position.is_none() {
+            let wait = self.rate_delay(u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1), now);
             if self.queue.len() >= options.max_waiting || wait > options.patience {
-                return Admission::Full(if wait.is_zero() { SOON } else { wait });
+                return Admission::Refuse(if wait.is_zero() { DEFAULT_RETRY } else { wait });
             }
             self.queue.push_back(ticket);
         }
         Admission::Wait(again)
     }
 
-    /// Takes a request out of the queue.
-    pub(super) fn leave(&mut self, ticket: Ticket) {
+    /// Removes a request from the queue.
+    pub(super) fn remove(&mut self, ticket: Ticket) {
         self.queue.retain(|waiting| *waiting != ticket);
     }
 
-    /// How long the rate makes the last of so many requests wait.
-    fn wait(&self, requests: u32, now: SystemTime) -> Duration {
+    /// Returns how long the rate delays the last of this many requests.
+    fn rate_delay(&self, requests: u32, now: SystemTime) -> Duration {
         self.bucket.map(|bucket| bucket.wait(requests, now)).unwrap_or_default()
     }
 
-    /// When a request that waited in vain may try again.
-    pub(super) fn again(&self, now: SystemTime) -> Duration {
-        let wait = self.wait(1, now);
-        if wait.is_zero() { SOON } else { wait }
+    /// Returns the time until a retry for a request that waited in vain.
+    pub(super) fn retry_after(&self, now: SystemTime) -> Duration {
+        let wait = self.rate_delay(1, now);
+        if wait.is_zero() { DEFAULT_RETRY } else { wait }
     }
 
     pub(super) fn is_in_use(&self) -> bool {
         self.in_flight > 0 || !self.queue.is_empty()
     }
 
-    /// Whether a new state would be the same.
+    /// Whether this state equals a new one, so that it can be forgotten.
     pub(super) fn is_idle(&self, now: SystemTime) -> bool {
         !self.is_in_use() && self.bucket.is_none_or(|bucket| bucket.is_full(now))
     }

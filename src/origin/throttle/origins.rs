@@ -1,4 +1,4 @@
-//! The origins of which something has to be remembered.
+//! The states of all origins that are in use or have a rate to remember.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -7,37 +7,37 @@ use super::options::Limits;
 use super::origin::OriginState;
 use crate::message::url::CanonicalUrl;
 
-/// The greatest number of origins, of some 200 bytes each.
-const MOST: usize = 4096;
+/// The largest number of origins, of about 200 bytes each.
+const MAX_ORIGINS: usize = 4096;
 
 /// The state of each origin, by the URL `scheme://authority/`.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     by_origin: HashMap<CanonicalUrl, OriginState>,
-    /// At this number of origins, idle ones are removed.
-    enough: usize,
+    /// The number of origins at which idle ones are removed.
+    sweep_at: usize,
 }
 
 impl Origins {
-    pub(super) fn find(&mut self, origin: &CanonicalUrl) -> Option<&mut OriginState> {
+    pub(super) fn get_mut(&mut self, origin: &CanonicalUrl) -> Option<&mut OriginState> {
         self.by_origin.get_mut(origin)
     }
 
-    /// The state of this origin. `None` where all [`MOST`] states are in use: the limit of one origin is not exceeded
-    /// because there are many others.
-    pub(super) fn of(
+    /// Returns the state of this origin. `None` if all [`MAX_ORIGINS`] states are in use: an origin's limit
+    /// must hold even if there are many other origins.
+    pub(super) fn get_or_insert(
         &mut self,
         origin: &CanonicalUrl,
         limits: Limits,
         now: SystemTime,
     ) -> Option<&mut OriginState> {
         if !self.by_origin.contains_key(origin) {
-            if self.by_origin.len() >= self.enough.max(16) {
+            if self.by_origin.len() >= self.sweep_at.max(16) {
                 self.by_origin.retain(|_, state| !state.is_idle(now));
-                // So looking through all of them costs each new one a step or two.
-                self.enough = (2 * self.by_origin.len()).min(MOST);
+                // Doubling the threshold keeps the cost of these scans constant for each new origin.
+                self.sweep_at = (2 * self.by_origin.len()).min(MAX_ORIGINS);
             }
-            if self.by_origin.len() >= MOST && !self.forget_the_oldest() {
+            if self.by_origin.len() >= MAX_ORIGINS && !self.evict_oldest() {
                 return None;
             }
             self.by_origin.insert(origin.clone(), OriginState::new(limits, now));
@@ -45,8 +45,9 @@ impl Origins {
         self.by_origin.get_mut(origin)
     }
 
-    /// Removes the state that was not used for the longest time, though its bucket is not full.
-    fn forget_the_oldest(&mut self) -> bool {
+    /// Removes the least recently used state that is not in use, even if its bucket is not full. Returns
+    /// whether there was one.
+    fn evict_oldest(&mut self) -> bool {
         let unused = self.by_origin.iter().filter(|(_, state)| !state.is_in_use());
         let oldest = unused.min_by_key(|(_, state)| state.used).map(|(origin, _)| origin.clone());
         oldest.and_then(|origin| self.by_origin.remove(&origin)).is_some()
@@ -66,31 +67,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_idle_is_forgotten_and_what_is_in_use_is_not() {
+    fn idle_states_are_removed_and_used_ones_kept() {
         let options = OriginLimits::new().concurrent(1).rate(1.0);
         let limits = options.limits().unwrap();
         let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
         let mut origins = Origins::default();
         let admit = |origins: &mut Origins, number: usize, now| {
-            let state = origins.of(&origin(number), limits, now);
+            let state = origins.get_or_insert(&origin(number), limits, now);
             state.map(|state| state.admit(0, limits, &options, now))
         };
-        for number in 0..MOST {
+        for number in 0..MAX_ORIGINS {
             assert_eq!(admit(&mut origins, number, now), Some(Admission::Go));
         }
-        // Each is in use, and none is forgotten for one more.
-        assert_eq!(admit(&mut origins, MOST, now), None);
-        for number in 0..MOST {
-            let state = origins.find(&origin(number)).unwrap();
+        // All states are in use, so none is removed for one more.
+        assert_eq!(admit(&mut origins, MAX_ORIGINS, now), None);
+        for number in 0..MAX_ORIGINS {
+            let state = origins.get_mut(&origin(number)).unwrap();
             state.in_flight -= 1;
-            // The one at 7 was used before the others.
+            // State 7 is the least recently used.
             state.used = if number == 7 { UNIX_EPOCH } else { now };
         }
-        // Their buckets are not full, so they are not idle: the oldest makes room.
-        assert_eq!(admit(&mut origins, MOST, now), Some(Admission::Go));
-        assert!(origins.find(&origin(7)).is_none() && origins.by_origin.len() == MOST);
-        // A second later, all but the one in use are what new ones would be.
-        assert_eq!(admit(&mut origins, MOST + 1, now + Duration::from_secs(1)), Some(Admission::Go));
+        // The buckets are not full, so the states are not idle: the least recently used one is removed.
+        assert_eq!(admit(&mut origins, MAX_ORIGINS, now), Some(Admission::Go));
+        assert!(origins.get_mut(&origin(7)).is_none() && origins.by_origin.len() == MAX_ORIGINS);
+        // A second later, all states but the one in use equal new ones.
+        assert_eq!(admit(&mut origins, MAX_ORIGINS + 1, now + Duration::from_secs(1)), Some(Admission::Go));
         assert_eq!(origins.by_origin.len(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! Which requests are held back because an origin asked for time.
+//! The current pauses, by origin and credential.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -8,32 +8,34 @@ use http::{HeaderMap, StatusCode};
 use super::pause::Pause;
 use crate::message::url::CanonicalUrl;
 
-/// The greatest number of pauses that are remembered.
-const MOST: usize = 4096;
+/// The largest number of pauses.
+const MAX_PAUSES: usize = 4096;
 
-/// The requests that one pause concerns.
+/// The requests to which a pause applies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Scope {
     /// The URL `scheme://authority/`.
     pub(super) origin: CanonicalUrl,
-    /// A keyed digest of `Authorization`; `None` for requests without it, and for all where whole origins are paused.
+    /// A keyed digest of `Authorization`; `None` for requests without it, and for all requests if whole
+    /// origins are paused.
     pub(super) credential: Option<u64>,
 }
 
-/// The pauses, by what they concern.
+/// The current pauses, by scope.
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
     by_scope: HashMap<Scope, Pause>,
 }
 
 impl Pauses {
-    /// How much of the pause of these requests is left.
-    pub(super) fn left(&self, scope: &Scope, now: SystemTime) -> Option<Duration> {
-        self.by_scope.get(scope)?.left(now)
+    /// Returns the rest of the pause for these requests.
+    pub(super) fn remaining(&self, scope: &Scope, now: SystemTime) -> Option<Duration> {
+        self.by_scope.get(scope)?.remaining(now)
     }
 
-    /// Notes the response of an origin; how long the pause is, where this response began or prolonged it.
-    pub(super) fn answered(
+    /// Updates the pauses after a response. Returns the length of the pause if this response started or
+    /// extended it.
+    pub(super) fn note_response(
         &mut self,
         scope: &Scope,
         status: StatusCode,
@@ -43,25 +45,25 @@ impl Pauses {
     ) -> Option<Duration> {
         let known = self.by_scope.get(scope);
         let mut pause = known.copied().unwrap_or_default();
-        let is_longer = pause.answered(status, headers, longest, now);
+        let is_longer = pause.note_response(status, headers, longest, now);
         if pause.is_over(now) {
             if known.is_some() {
                 self.by_scope.remove(scope);
             }
             return None;
         }
-        if known.is_none() && self.by_scope.len() >= MOST {
+        if known.is_none() && self.by_scope.len() >= MAX_PAUSES {
             self.make_room(longest, now);
         }
         self.by_scope.insert(scope.clone(), pause);
-        pause.left(now).filter(|_| is_longer)
+        pause.remaining(now).filter(|_| is_longer)
     }
 
-    /// Removes what is over, or else the pause that ends first.
+    /// Removes the pauses that ended long ago, or else the pause that ends first.
     fn make_room(&mut self, longest: Duration, now: SystemTime) {
-        self.by_scope.retain(|_, pause| !pause.is_forgotten(longest, now));
-        if self.by_scope.len() >= MOST {
-            let first = self.by_scope.iter().min_by_key(|(_, pause)| pause.left(now));
+        self.by_scope.retain(|_, pause| !pause.is_expired(longest, now));
+        if self.by_scope.len() >= MAX_PAUSES {
+            let first = self.by_scope.iter().min_by_key(|(_, pause)| pause.remaining(now));
             if let Some(scope) = first.map(|(scope, _)| scope.clone()) {
                 self.by_scope.remove(&scope);
             }
@@ -79,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn their_number_is_bounded_and_the_one_that_ends_first_makes_room() {
+    fn number_of_pauses_is_bounded() {
         let (longest, now) = (Duration::from_secs(10_000), UNIX_EPOCH + Duration::from_secs(1_000_000));
         let origin = CanonicalUrl::parse("http://example.com/").unwrap();
         let mut pauses = Pauses::default();
@@ -87,18 +89,18 @@ mod tests {
         let fields = |seconds: u64| {
             HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(&seconds.to_string()).unwrap())])
         };
-        let most = u64::try_from(MOST).unwrap();
+        let most = u64::try_from(MAX_PAUSES).unwrap();
         let status = StatusCode::TOO_MANY_REQUESTS;
         for number in 0..=most {
-            let began = pauses.answered(&scope(number), status, &fields(number + 100), longest, now);
+            let began = pauses.note_response(&scope(number), status, &fields(number + 100), longest, now);
             assert_eq!(began, Some(Duration::from_secs(number + 100)));
         }
-        assert_eq!(pauses.by_scope.len(), MOST);
-        assert_eq!(pauses.left(&scope(0), now), None);
-        assert_eq!(pauses.left(&scope(1), now), Some(Duration::from_secs(101)));
-        // What is over is forgotten by the next response.
+        assert_eq!(pauses.by_scope.len(), MAX_PAUSES);
+        assert_eq!(pauses.remaining(&scope(0), now), None);
+        assert_eq!(pauses.remaining(&scope(1), now), Some(Duration::from_secs(101)));
+        // The next response in the same scope removes a pause that is over.
         let later = now + Duration::from_secs(101);
-        pauses.answered(&scope(1), StatusCode::OK, &HeaderMap::new(), longest, later);
-        assert_eq!(pauses.by_scope.len(), MOST - 1);
+        pauses.note_response(&scope(1), StatusCode::OK, &HeaderMap::new(), longest, later);
+        assert_eq!(pauses.by_scope.len(), MAX_PAUSES - 1);
     }
 }

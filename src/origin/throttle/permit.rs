@@ -1,49 +1,35 @@
-//! The place of a fetch that runs, held until its body ends.
+//! A body that holds the permit of its fetch.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 
-use super::throttle::Shared;
+use super::shared::Permit;
 use crate::message::body::Body;
-use crate::message::url::CanonicalUrl;
 
-/// One of the concurrent fetches of an origin; dropping it gives it back.
-pub(super) struct Place {
-    pub(super) shared: Arc<Shared>,
-    pub(super) origin: CanonicalUrl,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.shared.give_back(&self.origin);
-    }
-}
-
-/// A body that holds a place.
-struct Held {
+/// A body that holds a permit.
+struct PermitBody {
     body: Body,
-    place: Option<Place>,
+    permit: Option<Permit>,
 }
 
-/// The body, which gives the place back when it ends, fails or is dropped.
-pub(super) fn held(body: Body, place: Place) -> Body {
+/// Wraps a body so that it returns the permit when it ends, fails or is dropped.
+pub(super) fn with_permit(body: Body, permit: Permit) -> Body {
     if body.as_bytes().is_some() || body.is_empty() {
         return body;
     }
-    body.read_through(|body| Held { body, place: Some(place) })
+    body.read_through(|body| PermitBody { body, permit: Some(permit) })
 }
 
-impl Read for Held {
+impl Read for PermitBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.body.read(buffer);
         let is_over = match &read {
             Ok(0) => !buffer.is_empty(),
-            // A reader that knows the length does not read on to see the end.
+            // A reader that knows the length does not read once more to see the end.
             Ok(_) => self.body.is_empty(),
             Err(error) => error.kind() != io::ErrorKind::Interrupted,
         };
         if is_over {
-            self.place = None;
+            self.permit = None;
         }
         read
     }

@@ -1,4 +1,4 @@
-//! Requests to origins, with a clock that is moved by hand.
+//! Requests to origins, with a manual clock.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -19,32 +19,32 @@ use crate::message::url::CanonicalUrl;
 
 const URL: &str = "http://example.com/a";
 
-/// Longer than any test takes: what waits is woken, and does not wake by itself.
+/// Longer than any test takes: waiting requests must be woken, because they do not time out.
 const LONG: Duration = Duration::from_secs(60);
 
-struct Scene {
-    polite: Throttle,
+struct Fixture {
+    throttle: Throttle,
     clock: Arc<ManualClock>,
     stats: Arc<Stats>,
-    /// The number of peers of weight 1, of which this is one.
+    /// The number of peers with weight 1, including this one.
     peers: Arc<AtomicU32>,
 }
 
-impl Scene {
+impl Fixture {
     fn new(origin_limits: OriginLimits, origin: impl RoundTrip + 'static) -> Self {
         let clock = Arc::new(ManualClock::at_unix_seconds(784_111_777));
         let stats = Arc::new(Stats::default());
         let peers = Arc::new(AtomicU32::new(1));
         let counted = Arc::clone(&peers);
         let share = Box::new(move || Share { weight: 1, total: counted.load(Ordering::SeqCst) });
-        let polite =
+        let throttle =
             Throttle::made_of(Arc::new(origin), origin_limits, clock.clone(), Arc::clone(&stats), share)
                 .unwrap();
-        Self { polite, clock, stats, peers }
+        Self { throttle, clock, stats, peers }
     }
 
     fn get(&self, url: &str) -> Result<Response<Body>> {
-        self.polite.round_trip(Request::get(url).body(Body::empty()).unwrap())
+        self.throttle.round_trip(Request::get(url).body(Body::empty()).unwrap())
     }
 
     fn pass(&self, milliseconds: u64) {
@@ -52,55 +52,55 @@ impl Scene {
     }
 
     #[track_caller]
-    fn is_refused(&self, url: &str, after: Duration) {
+    fn assert_refused(&self, url: &str, after: Duration) {
         let error = self.get(url).unwrap_err();
         assert_eq!((error.kind(), error.retry_after()), (ErrorKind::OriginBusy, Some(after)), "{error}");
     }
 }
 
-/// An origin whose bodies come as streams.
+/// An origin whose bodies are streams.
 fn streaming() -> impl RoundTrip {
     RoundTripFn(|_| Ok(Response::new(Body::from_reader(&b"hello"[..], Some(5)))))
 }
 
 #[test]
-fn no_more_are_sent_than_the_rate_allows() {
-    let scene = Scene::new(OriginLimits::new().rate(2.0).burst(3).patience(Duration::ZERO), streaming());
+fn rate_limits_the_requests() {
+    let fixture = Fixture::new(OriginLimits::new().rate(2.0).burst(3).patience(Duration::ZERO), streaming());
     for _ in 0..3 {
-        scene.get(URL).unwrap();
+        fixture.get(URL).unwrap();
     }
-    scene.is_refused(URL, Duration::from_millis(500));
-    // Another origin has a budget of its own: another host, port or scheme.
+    fixture.assert_refused(URL, Duration::from_millis(500));
+    // Each scheme, host and port has a limit of its own.
     for url in ["http://example.org/a", "http://example.com:81/a", "https://example.com/a"] {
-        scene.get(url).unwrap();
+        fixture.get(url).unwrap();
     }
-    scene.is_refused("http://example.com/another?path", Duration::from_millis(500));
-    scene.pass(499);
-    scene.is_refused(URL, Duration::from_millis(1));
-    scene.pass(1);
-    scene.get(URL).unwrap();
-    scene.is_refused(URL, Duration::from_millis(500));
-    let counts = scene.stats.counts();
+    fixture.assert_refused("http://example.com/another?path", Duration::from_millis(500));
+    fixture.pass(499);
+    fixture.assert_refused(URL, Duration::from_millis(1));
+    fixture.pass(1);
+    fixture.get(URL).unwrap();
+    fixture.assert_refused(URL, Duration::from_millis(500));
+    let counts = fixture.stats.counts();
     assert_eq!((counts.origin_waits, counts.origin_refusals), (0, 4));
 }
 
 #[test]
-fn unsafe_methods_count_and_are_sent_once() {
+fn unsafe_methods_count_and_are_not_repeated() {
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&sent);
     let origin = RoundTripFn(move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
         Ok(Response::new(Body::empty()))
     });
-    let scene = Scene::new(OriginLimits::new().rate(1.0).patience(Duration::ZERO), origin);
-    let post = || scene.polite.round_trip(Request::post(URL).body(Body::from("abc")).unwrap());
+    let fixture = Fixture::new(OriginLimits::new().rate(1.0).patience(Duration::ZERO), origin);
+    let post = || fixture.throttle.round_trip(Request::post(URL).body(Body::from("abc")).unwrap());
     post().unwrap();
     assert_eq!(post().unwrap_err().kind(), ErrorKind::OriginBusy);
     assert_eq!(sent.load(Ordering::SeqCst), 1);
 }
 
 #[test]
-fn a_place_is_held_until_the_body_is_at_its_end() {
+fn permit_is_held_until_the_body_ends() {
     type End = fn(Response<Body>);
     let read_all: End = |response| drop(response.into_body().into_bytes().unwrap());
     let read_what_is_announced: End = |response| {
@@ -110,16 +110,16 @@ fn a_place_is_held_until_the_body_is_at_its_end() {
     };
     let let_go: End = drop;
     for end in [read_all, read_what_is_announced, let_go] {
-        let scene = Scene::new(OriginLimits::new().concurrent(1).patience(Duration::ZERO), streaming());
-        let response = scene.get(URL).unwrap();
-        scene.is_refused(URL, Duration::from_secs(1));
+        let fixture = Fixture::new(OriginLimits::new().concurrent(1).patience(Duration::ZERO), streaming());
+        let response = fixture.get(URL).unwrap();
+        fixture.assert_refused(URL, Duration::from_secs(1));
         end(response);
-        scene.get(URL).unwrap();
+        fixture.get(URL).unwrap();
     }
 }
 
 #[test]
-fn what_fails_and_what_panics_gives_its_place_back() {
+fn failures_and_panics_return_the_permit() {
     let round = AtomicUsize::new(0);
     let origin = RoundTripFn(move |_| match round.fetch_add(1, Ordering::SeqCst) {
         0 => Err(Error::new(ErrorKind::Timeout, "no answer in time")),
@@ -135,26 +135,26 @@ fn what_fails_and_what_panics_gives_its_place_back() {
         }
         _ => Ok(Response::new(Body::from("in memory"))),
     });
-    let scene = Scene::new(OriginLimits::new().concurrent(1).patience(Duration::ZERO), origin);
-    assert_eq!(scene.get(URL).unwrap_err().kind(), ErrorKind::Timeout);
-    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(scene.get(URL))));
+    let fixture = Fixture::new(OriginLimits::new().concurrent(1).patience(Duration::ZERO), origin);
+    assert_eq!(fixture.get(URL).unwrap_err().kind(), ErrorKind::Timeout);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(fixture.get(URL))));
     assert!(panicked.is_err());
-    let mut body = scene.get(URL).unwrap().into_body();
+    let mut body = fixture.get(URL).unwrap().into_body();
     body.read(&mut [0; 5]).unwrap_err();
-    let whole = scene.get(URL).unwrap();
-    // What is in memory is at its end.
-    scene.get(URL).unwrap();
+    let whole = fixture.get(URL).unwrap();
+    // A body in memory has ended already.
+    fixture.get(URL).unwrap();
     assert_eq!(whole.into_body().as_bytes().unwrap(), "in memory");
 }
 
 #[test]
-fn what_ends_with_its_connection_still_says_so() {
+fn unproven_end_stays_unproven() {
     let origin = RoundTripFn(|_| Ok(Response::new(Body::until_close(&b"hello"[..]))));
-    let scene = Scene::new(OriginLimits::new().concurrent(1), origin);
-    assert!(!scene.get(URL).unwrap().body().end_is_proven());
+    let fixture = Fixture::new(OriginLimits::new().concurrent(1), origin);
+    assert!(!fixture.get(URL).unwrap().body().end_is_proven());
 }
 
-/// An origin that tells in which order requests come, each of which has its place until the test ends it.
+/// An origin that reports the order of requests. Each request keeps its permit until the test ends it.
 fn in_turn() -> (impl RoundTrip, mpsc::Receiver<(String, mpsc::Sender<()>)>) {
     let (came, coming) = mpsc::channel();
     let came = Mutex::new(came);
@@ -168,19 +168,19 @@ fn in_turn() -> (impl RoundTrip, mpsc::Receiver<(String, mpsc::Sender<()>)>) {
 }
 
 #[test]
-fn who_has_waited_longest_goes_first() {
+fn waiting_requests_are_served_in_order() {
     let (origin, coming) = in_turn();
-    let scene = Scene::new(OriginLimits::new().concurrent(1).patience(LONG), origin);
+    let fixture = Fixture::new(OriginLimits::new().concurrent(1).patience(LONG), origin);
     thread::scope(|scope| {
         for number in 0..8 {
-            let scene = &scene;
-            scope.spawn(move || scene.get(&format!("http://example.com/{number}")).unwrap());
-            // The next one comes when this one waits.
-            while scene.polite.waiting() < number {
+            let fixture = &fixture;
+            scope.spawn(move || fixture.get(&format!("http://example.com/{number}")).unwrap());
+            // The next request starts once this one waits.
+            while fixture.throttle.waiting() < number {
                 thread::yield_now();
             }
             if number == 0 {
-                while scene.polite.in_flight("http://example.com/") == 0 {
+                while fixture.throttle.in_flight("http://example.com/") == 0 {
                     thread::yield_now();
                 }
             }
@@ -192,30 +192,30 @@ fn who_has_waited_longest_goes_first() {
             drop(end);
         }
     });
-    let counts = scene.stats.counts();
+    let counts = fixture.stats.counts();
     assert_eq!((counts.origin_waits, counts.origin_refusals), (7, 0));
-    assert_eq!((scene.polite.waiting(), scene.polite.in_flight("http://example.com/")), (0, 0));
+    assert_eq!((fixture.throttle.waiting(), fixture.throttle.in_flight("http://example.com/")), (0, 0));
 }
 
 #[test]
-fn too_many_do_not_wait() {
+fn requests_over_max_waiting_are_refused() {
     let origin_limits = OriginLimits::new().concurrent(1).patience(LONG).max_waiting(2);
     for most in [usize::MAX, 1] {
         let allowed = most.min(2);
         let (origin, coming) = in_turn();
-        let scene = Scene::new(origin_limits.clone(), origin);
-        scene.polite.limit_waiting(most);
+        let fixture = Fixture::new(origin_limits.clone(), origin);
+        fixture.throttle.limit_waiting(most);
         thread::scope(|scope| {
-            let first = scope.spawn(|| scene.get(URL).map(drop));
+            let first = scope.spawn(|| fixture.get(URL).map(drop));
             let (_, end) = coming.recv_timeout(LONG).unwrap();
-            let waiting: Vec<_> = (0..allowed).map(|_| scope.spawn(|| scene.get(URL).map(drop))).collect();
-            while scene.polite.waiting() < allowed {
+            let waiting: Vec<_> = (0..allowed).map(|_| scope.spawn(|| fixture.get(URL).map(drop))).collect();
+            while fixture.throttle.waiting() < allowed {
                 thread::yield_now();
             }
-            scene.is_refused(URL, Duration::from_secs(1));
+            fixture.assert_refused(URL, Duration::from_secs(1));
             drop(end);
             first.join().unwrap().unwrap();
-            // They take their turns in the order in which they came, which need not be this one.
+            // The order of arrival may differ from the order of the threads.
             for _ in 0..allowed {
                 drop(coming.recv_timeout(LONG).unwrap());
             }
@@ -227,33 +227,33 @@ fn too_many_do_not_wait() {
 }
 
 #[test]
-fn who_would_wait_in_vain_does_not_wait() {
+fn hopeless_request_is_refused_at_once() {
     let origin_limits = OriginLimits::new().rate(0.1).patience(Duration::from_secs(9));
-    let scene = Scene::new(origin_limits, streaming());
-    scene.get(URL).unwrap();
-    scene.is_refused(URL, Duration::from_secs(10));
-    scene.pass(10_000);
-    scene.get(URL).unwrap();
-    assert_eq!(scene.stats.counts().origin_waits, 0);
+    let fixture = Fixture::new(origin_limits, streaming());
+    fixture.get(URL).unwrap();
+    fixture.assert_refused(URL, Duration::from_secs(10));
+    fixture.pass(10_000);
+    fixture.get(URL).unwrap();
+    assert_eq!(fixture.stats.counts().origin_waits, 0);
 }
 
 #[test]
-fn patience_ends() {
+fn waiting_request_times_out() {
     let (origin, coming) = in_turn();
     let origin_limits = OriginLimits::new().concurrent(1).patience(Duration::from_millis(20));
-    let scene = Scene::new(origin_limits, origin);
+    let fixture = Fixture::new(origin_limits, origin);
     thread::scope(|scope| {
-        let first = scope.spawn(|| scene.get(URL).map(drop));
+        let first = scope.spawn(|| fixture.get(URL).map(drop));
         let (_, end) = coming.recv_timeout(LONG).unwrap();
-        scene.is_refused(URL, Duration::from_secs(1));
-        assert_eq!((scene.polite.waiting(), scene.stats.counts().origin_waits), (0, 1));
+        fixture.assert_refused(URL, Duration::from_secs(1));
+        assert_eq!((fixture.throttle.waiting(), fixture.stats.counts().origin_waits), (0, 1));
         drop(end);
         first.join().unwrap().unwrap();
     });
 }
 
 #[test]
-fn an_origin_that_asked_for_time_is_not_asked_again_before_then() {
+fn paused_origin_gets_no_request_until_the_pause_ends() {
     let later = "Sun, 06 Nov 1994 08:50:37 GMT";
     for (status, field, seconds) in [(429, Some("60"), 60), (503, Some(later), 60), (429, None, 1)] {
         let asked = Arc::new(AtomicUsize::new(0));
@@ -267,23 +267,23 @@ fn an_origin_that_asked_for_time_is_not_asked_again_before_then() {
             };
             Ok(response.body(Body::empty()).unwrap())
         });
-        let scene = Scene::new(OriginLimits::new(), origin);
-        assert_eq!(scene.get(URL).unwrap().status(), status);
-        // Wherever on that origin, and at once.
-        scene.is_refused("http://example.com/b", Duration::from_secs(seconds));
-        assert_eq!(scene.get("http://example.org/").unwrap().status(), 200);
-        scene.pass(seconds * 1_000 - 1);
-        scene.is_refused(URL, Duration::from_millis(1));
+        let fixture = Fixture::new(OriginLimits::new(), origin);
+        assert_eq!(fixture.get(URL).unwrap().status(), status);
+        // The pause applies to every path of that origin, without a wait.
+        fixture.assert_refused("http://example.com/b", Duration::from_secs(seconds));
+        assert_eq!(fixture.get("http://example.org/").unwrap().status(), 200);
+        fixture.pass(seconds * 1_000 - 1);
+        fixture.assert_refused(URL, Duration::from_millis(1));
         assert_eq!(asked.load(Ordering::SeqCst), 2);
-        scene.pass(1);
-        assert_eq!(scene.get(URL).unwrap().status(), 200);
-        let counts = scene.stats.counts();
+        fixture.pass(1);
+        assert_eq!(fixture.get(URL).unwrap().status(), 200);
+        let counts = fixture.stats.counts();
         assert_eq!((counts.origin_waits, counts.origin_refusals), (0, 2));
     }
 }
 
 #[test]
-fn who_waits_when_the_origin_asks_for_time_waits_no_longer() {
+fn pause_refuses_waiting_requests() {
     let begin = Arc::new(Barrier::new(2));
     let waiting = Arc::clone(&begin);
     let origin = RoundTripFn(move |_| {
@@ -291,12 +291,12 @@ fn who_waits_when_the_origin_asks_for_time_waits_no_longer() {
         waiting.wait();
         Ok(Response::builder().status(503).header("retry-after", "30").body(Body::empty()).unwrap())
     });
-    let scene = Scene::new(OriginLimits::new().concurrent(1).patience(LONG), origin);
+    let fixture = Fixture::new(OriginLimits::new().concurrent(1).patience(LONG), origin);
     thread::scope(|scope| {
-        let first = scope.spawn(|| scene.get(URL).map(|response| response.status()));
+        let first = scope.spawn(|| fixture.get(URL).map(|response| response.status()));
         begin.wait();
-        let second = scope.spawn(|| scene.is_refused(URL, Duration::from_secs(30)));
-        while scene.polite.waiting() < 1 {
+        let second = scope.spawn(|| fixture.assert_refused(URL, Duration::from_secs(30)));
+        while fixture.throttle.waiting() < 1 {
             thread::yield_now();
         }
         begin.wait();
@@ -305,7 +305,7 @@ fn who_waits_when_the_origin_asks_for_time_waits_no_longer() {
     });
 }
 
-/// An origin that asks all who show this credential for time, and answers all others.
+/// An origin that responds with 429 to requests with this credential, and with 200 to all others.
 fn limiting(credential: Option<&'static str>) -> impl RoundTrip {
     RoundTripFn(move |request: Request<Body>| {
         let shown = request.headers().get("authorization").map(|value| value.to_str().unwrap());
@@ -315,16 +315,16 @@ fn limiting(credential: Option<&'static str>) -> impl RoundTrip {
 }
 
 #[test]
-fn a_pause_concerns_one_credential_at_one_origin() {
+fn pause_applies_to_one_credential_at_one_origin() {
     for limited in [Some("Bearer a"), None] {
-        let scene = Scene::new(OriginLimits::new(), limiting(limited));
+        let fixture = Fixture::new(OriginLimits::new(), limiting(limited));
         let send = |method: &str, url: &str, credential: Option<&str>| {
             let request = Request::builder().method(method).uri(url);
             let request = match credential {
                 Some(credential) => request.header("authorization", credential),
                 None => request,
             };
-            let response = scene.polite.round_trip(request.body(Body::empty()).unwrap());
+            let response = fixture.throttle.round_trip(request.body(Body::empty()).unwrap());
             response.map(|response| response.status().as_u16()).map_err(|error| error.kind())
         };
         assert_eq!(send("GET", URL, limited), Ok(429));
@@ -336,71 +336,71 @@ fn a_pause_concerns_one_credential_at_one_origin() {
                     assert_eq!(send(method, URL, other), Ok(200), "{other:?}");
                 }
             }
-            scene.pass(30_000);
+            fixture.pass(30_000);
             assert_eq!(send(method, URL, limited), Ok(429));
         }
     }
 }
 
 #[test]
-fn a_whole_origin_pauses_where_that_was_chosen() {
-    let scene = Scene::new(OriginLimits::new().pause_origins(true), limiting(Some("Bearer a")));
+fn pause_origins_pauses_the_whole_origin() {
+    let fixture = Fixture::new(OriginLimits::new().pause_origins(true), limiting(Some("Bearer a")));
     let with = Request::get(URL).header("authorization", "Bearer a").body(Body::empty()).unwrap();
-    assert_eq!(scene.polite.round_trip(with).unwrap().status(), 429);
-    scene.is_refused(URL, Duration::from_secs(30));
-    let post = scene.polite.round_trip(Request::post(URL).body(Body::empty()).unwrap());
+    assert_eq!(fixture.throttle.round_trip(with).unwrap().status(), 429);
+    fixture.assert_refused(URL, Duration::from_secs(30));
+    let post = fixture.throttle.round_trip(Request::post(URL).body(Body::empty()).unwrap());
     assert_eq!(post.unwrap_err().kind(), ErrorKind::OriginBusy);
-    assert_eq!(scene.get("http://example.org/").unwrap().status(), 200);
+    assert_eq!(fixture.get("http://example.org/").unwrap().status(), 200);
 }
 
 #[test]
-fn a_change_of_the_pool_changes_the_share_at_once() {
+fn pool_change_changes_the_share_at_once() {
     let origin = CanonicalUrl::parse(URL).unwrap().origin();
     let origin_limits = OriginLimits::new().concurrent(4).patience(Duration::ZERO);
-    let scene = Scene::new(origin_limits, streaming());
-    let mut held = Vec::new();
+    let fixture = Fixture::new(origin_limits, streaming());
+    let mut with_permit = Vec::new();
     for (peers, share) in [(4, 1), (2, 2), (1, 4), (9, 1)] {
-        scene.peers.store(peers, Ordering::SeqCst);
-        assert_eq!(scene.polite.concurrency_share(&origin), Some(share));
-        while held.len() < share as usize {
-            held.push(scene.get(URL).unwrap());
+        fixture.peers.store(peers, Ordering::SeqCst);
+        assert_eq!(fixture.throttle.concurrency_share(&origin), Some(share));
+        while with_permit.len() < share as usize {
+            with_permit.push(fixture.get(URL).unwrap());
         }
-        scene.is_refused(URL, Duration::from_secs(1));
+        fixture.assert_refused(URL, Duration::from_secs(1));
     }
-    assert_eq!(Scene::new(OriginLimits::new(), streaming()).polite.concurrency_share(&origin), None);
+    assert_eq!(Fixture::new(OriginLimits::new(), streaming()).throttle.concurrency_share(&origin), None);
 }
 
 #[test]
-fn a_request_that_waits_sees_that_the_share_has_grown() {
+fn waiting_request_sees_a_larger_share() {
     let (origin, coming) = in_turn();
-    let scene = Scene::new(OriginLimits::new().concurrent(2).patience(LONG), origin);
-    scene.peers.store(2, Ordering::SeqCst);
+    let fixture = Fixture::new(OriginLimits::new().concurrent(2).patience(LONG), origin);
+    fixture.peers.store(2, Ordering::SeqCst);
     thread::scope(|scope| {
-        scope.spawn(|| scene.get(URL).unwrap());
+        scope.spawn(|| fixture.get(URL).unwrap());
         let first = coming.recv_timeout(LONG).unwrap();
-        scope.spawn(|| scene.get(URL).unwrap());
-        while scene.polite.waiting() < 1 {
+        scope.spawn(|| fixture.get(URL).unwrap());
+        while fixture.throttle.waiting() < 1 {
             thread::yield_now();
         }
-        scene.peers.store(1, Ordering::SeqCst);
+        fixture.peers.store(1, Ordering::SeqCst);
         drop(coming.recv_timeout(LONG).unwrap());
         drop(first);
     });
 }
 
 #[test]
-fn no_pause_is_made_where_none_is_wanted() {
+fn zero_longest_pause_disables_pauses() {
     let origin = RoundTripFn(|_| {
         Ok(Response::builder().status(429).header("retry-after", "30").body(Body::empty()).unwrap())
     });
-    let scene = Scene::new(OriginLimits::new().longest_pause(Duration::ZERO), origin);
+    let fixture = Fixture::new(OriginLimits::new().longest_pause(Duration::ZERO), origin);
     for _ in 0..3 {
-        assert_eq!(scene.get(URL).unwrap().status(), 429);
+        assert_eq!(fixture.get(URL).unwrap().status(), 429);
     }
 }
 
 #[test]
-fn limits_that_make_no_sense_are_refused() {
+fn throttle_rejects_invalid_limits() {
     let error = Throttle::new(streaming(), OriginLimits::new().concurrent(0)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadOption);
 }

@@ -1,34 +1,27 @@
-//! The [`RoundTrip`] before an origin that holds requests back.
+//! The [`RoundTrip`] in front of an origin that delays or refuses requests.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Request, Response, StatusCode};
-use log::debug;
-use parking_lot::{Condvar, Mutex};
+use http::{Request, Response};
 
-use super::options::{Limits, OriginLimits, Share};
-use super::origin::{Admission, SOON, Ticket};
-use super::origins::Origins;
-use super::pauses::{Pauses, Scope};
-use super::permit::{Place, held};
+use super::options::{OriginLimits, Share};
+use super::permit::with_permit;
+use super::shared::{CurrentShare, Shared};
 use crate::base::clock::{Clock, SystemClock};
-use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::error::Result;
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
-use crate::message::header::list;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::Stats;
 use crate::message::url::CanonicalUrl;
 
-/// A [`RoundTrip`] that asks no origin for more than it may, by [`OriginLimits`].
+/// A [`RoundTrip`] that limits the requests to each origin by [`OriginLimits`].
 ///
-/// It belongs between a [`HttpCache`](crate::HttpCache) and what fetches; a [`Peer`](crate::Peer) has one there already,
-/// which keeps to that peer's share of the pool's limits. This one knows of no pool: its limits are its own.
+/// It belongs between an [`HttpCache`](crate::HttpCache) and the [`Origin`](crate::Origin). A
+/// [`Peer`](crate::Peer) contains one that uses the peer's share of the pool's limits. A `Throttle` that you
+/// create is not part of a pool and uses the whole limits.
 ///
 /// ```
 /// use forwardcache::{Body, HttpCache, Throttle, OriginLimits, RoundTrip, RoundTripFn};
@@ -45,54 +38,19 @@ use crate::message::url::CanonicalUrl;
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
 ///
-/// Cloning it is cheap and gives the same one.
+/// Cloning is cheap, and clones share their limits.
 #[derive(Clone)]
 pub struct Throttle {
     shared: Arc<Shared>,
     next: Arc<dyn RoundTrip>,
 }
 
-/// Says which part of the limits is this peer's at the moment. It is called before every fetch if there are limits, so
-/// it must be cheap, and must not block.
-type ShareNow = Box<dyn Fn() -> Share + Send + Sync>;
-
-/// What all clones share.
-pub(super) struct Shared {
-    options: OriginLimits,
-    limits: Limits,
-    clock: Arc<dyn Clock>,
-    stats: Arc<Stats>,
-    share: ShareNow,
-    /// Keys the digests of credentials.
-    credentials: RandomState,
-    tickets: AtomicU64,
-    /// The greatest number of waiting requests, for all origins together.
-    most_waiting: AtomicUsize,
-    state: Mutex<State>,
-    /// Notified of every change that a waiting request may wait for.
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    origins: Origins,
-    pauses: Pauses,
-    /// The number of waiting requests, for all origins together.
-    waiting: usize,
-}
-
-/// The shortest wait: so that a clock that stands still is not read without end.
-const SHORTEST: Duration = Duration::from_millis(1);
-
-/// The longest wait before a request looks again: nothing notifies it when the pool changes.
-const LONGEST: Duration = Duration::from_secs(1);
-
 impl Throttle {
-    /// Stands before `next`.
+    /// Creates a throttle in front of `next`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] for a limit that makes no sense.
+    /// [`ErrorKind::BadOption`] if a limit is out of range.
     pub fn new(next: impl RoundTrip + 'static, origin_limits: OriginLimits) -> Result<Self> {
         let (clock, whole) = (Arc::new(SystemClock), Box::new(|| Share::WHOLE));
         Self::made_of(Arc::new(next), origin_limits, clock, Arc::default(), whole)
@@ -103,37 +61,28 @@ impl Throttle {
         options: OriginLimits,
         clock: Arc<dyn Clock>,
         stats: Arc<Stats>,
-        share: ShareNow,
+        share: CurrentShare,
     ) -> Result<Self> {
-        let shared = Shared {
-            limits: options.limits()?,
-            options,
-            clock,
-            stats,
-            share,
-            credentials: RandomState::new(),
-            tickets: AtomicU64::new(0),
-            most_waiting: AtomicUsize::new(usize::MAX),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        };
+        let shared = Shared::new(options, clock, stats, share)?;
         Ok(Self { shared: Arc::new(shared), next })
     }
 
-    /// How many fetches from this origin may run at a time at this moment: the share of this peer in
-    /// [`OriginLimits::concurrent`], at least 1; `None` without a limit. A scheduler that starts no more of them never
-    /// has a thread wait for a place. It is cheap, and never blocks. Today it is the same for all origins.
+    /// Returns how many fetches from this origin may run at the same time: this peer's current share of
+    /// [`OriginLimits::concurrent`], at least 1. `None` without a limit.
+    ///
+    /// A scheduler that never starts more fetches never blocks a thread on a permit. The call is cheap and
+    /// never blocks. Currently, the result is the same for all origins.
     #[must_use]
     pub fn concurrency_share(&self, _origin: &CanonicalUrl) -> Option<u32> {
-        self.shared.limits.concurrent.and_then(|_| self.shared.limits_now().concurrent)
+        self.shared.concurrency_share()
     }
 
-    /// Lets no more than this many requests wait, for all origins together.
+    /// Limits the number of waiting requests, for all origins together.
     pub(crate) fn limit_waiting(&self, most: usize) {
-        self.shared.most_waiting.fetch_min(most, Ordering::Relaxed);
+        self.shared.limit_waiting(most);
     }
 
-    /// One with this clock, for tests elsewhere.
+    /// Creates a throttle with this clock and without a pool, for tests of other modules.
     #[cfg(test)]
     pub(crate) fn alone(
         next: impl RoundTrip + 'static,
@@ -146,13 +95,13 @@ impl Throttle {
 
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.shared.state.lock().waiting
+        self.shared.waiting()
     }
 
     #[cfg(test)]
     pub(super) fn in_flight(&self, origin: &str) -> u32 {
         let origin = CanonicalUrl::parse(origin).unwrap();
-        self.shared.state.lock().origins.find(&origin).map_or(0, |state| state.in_flight)
+        self.shared.in_flight(&origin)
     }
 }
 
@@ -162,122 +111,18 @@ impl RoundTrip for Throttle {
         let limit =
             Deadline::of(request.extensions()).and_then(|deadline| deadline.remaining(Instant::now()));
         let scope = self.shared.scope(&target, request.headers());
-        let place = self.shared.enter(&scope, limit).map_err(|error| error.with_url(&target))?;
+        let permit = self.shared.acquire(&scope, limit).map_err(|error| error.with_url(&target))?;
         let response = self.next.round_trip(request)?;
-        self.shared.answered(&scope, response.status(), response.headers());
-        Ok(match place {
-            Some(place) => response.map(|body| held(body, place)),
+        self.shared.note_response(&scope, response.status(), response.headers());
+        Ok(match permit {
+            Some(permit) => response.map(|body| with_permit(body, permit)),
             None => response,
         })
     }
 }
 
-impl Shared {
-    /// The share of this peer at this moment. Where there are no limits, there is nothing to share.
-    fn limits_now(&self) -> Limits {
-        if self.limits.is_none() { self.limits } else { self.limits.share((self.share)()) }
-    }
-
-    /// The requests that a pause holds back together with this one.
-    fn scope(&self, target: &CanonicalUrl, headers: &HeaderMap) -> Scope {
-        let credential = list::joined(headers, &AUTHORIZATION).filter(|_| !self.options.pause_origins);
-        let credential = credential.map(|credential| self.credentials.hash_one(credential));
-        Scope { origin: target.origin(), credential }
-    }
-
-    /// Waits for a place, as long as there is a chance of one, and no longer than this limit. No place is needed where
-    /// there are no limits.
-    fn enter(self: &Arc<Self>, scope: &Scope, limit: Option<Duration>) -> Result<Option<Place>> {
-        let begun = Instant::now();
-        let patience = limit.into_iter().chain([self.options.patience]).min().unwrap_or_default();
-        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        let mut turn = None;
-        loop {
-            let (limits, now) = (self.limits_now(), self.clock.now());
-            let mut state = self.state.lock();
-            let State { origins, pauses, waiting } = &mut *state;
-            if let Some(left) = pauses.left(scope, now) {
-                return Err(self.refused("the origin asked for a pause", left));
-            }
-            if limits.is_none() {
-                return Ok(None);
-            }
-            let reached = |after| Err(self.refused("the origin's limit is reached", after));
-            let Some(origin) = origins.of(&scope.origin, limits, now) else { return reached(SOON) };
-            let again = match origin.admit(ticket, limits, &self.options, now) {
-                Admission::Go => {
-                    let place = Place { shared: Arc::clone(self), origin: scope.origin.clone() };
-                    return Ok(Some(place));
-                }
-                Admission::Full(after) => return reached(after),
-                Admission::Wait(again) => again,
-            };
-            let left = patience.saturating_sub(begun.elapsed());
-            let are_too_many = turn.is_none() && *waiting >= self.most_waiting.load(Ordering::Relaxed);
-            if left.is_zero() || are_too_many {
-                origin.leave(ticket);
-                return reached(origin.again(now));
-            }
-            if turn.is_none() {
-                *waiting += 1;
-                self.stats.count_origin_wait();
-                turn = Some(Turn { shared: self, origin: &scope.origin, ticket });
-            }
-            let pause = again.unwrap_or(LONGEST).min(left).clamp(SHORTEST, LONGEST);
-            self.changed.wait_for(&mut state, pause);
-        }
-    }
-
-    fn refused(&self, text: &str, after: Duration) -> Error {
-        self.stats.count_origin_refusal();
-        Error::new(ErrorKind::OriginBusy, text).with_retry_after(after)
-    }
-
-    /// Notes the response of an origin.
-    fn answered(&self, scope: &Scope, status: StatusCode, headers: &HeaderMap) {
-        let longest = self.options.longest_pause;
-        if longest.is_zero() {
-            return;
-        }
-        let now = self.clock.now();
-        let pause = self.state.lock().pauses.answered(scope, status, headers, longest, now);
-        if let Some(left) = pause {
-            // Requests that wait are refused now.
-            self.changed.notify_all();
-            debug!("{} answered {}: a pause of {} ms", scope.origin, status.as_u16(), left.as_millis());
-        }
-    }
-
-    pub(super) fn give_back(&self, origin: &CanonicalUrl) {
-        if let Some(state) = self.state.lock().origins.find(origin) {
-            state.in_flight = state.in_flight.saturating_sub(1);
-        }
-        self.changed.notify_all();
-    }
-}
-
-/// A request that waits; dropping it takes the request out of the queue.
-struct Turn<'a> {
-    shared: &'a Shared,
-    origin: &'a CanonicalUrl,
-    ticket: Ticket,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        state.waiting -= 1;
-        if let Some(origin) = state.origins.find(self.origin) {
-            origin.leave(self.ticket);
-        }
-        drop(state);
-        // Another request is the first in the queue now.
-        self.shared.changed.notify_all();
-    }
-}
-
 impl fmt::Debug for Throttle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Throttle").field("origin_limits", &self.shared.options).finish_non_exhaustive()
+        f.debug_struct("Throttle").field("origin_limits", self.shared.options()).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! A random exchange, spelled plainly, and how each side judges it.
+//! Generates random exchanges in plain form, and lets both sides judge them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,7 +11,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy};
 use proptest::prelude::*;
 
-use super::Answer;
 use crate::message::header::cache_control::{RequestDirectives, ResponseDirectives};
 use crate::message::header::date;
 use crate::policy::{
@@ -19,7 +18,7 @@ use crate::policy::{
     validity,
 };
 
-/// When every response comes.
+/// When each response arrives, in seconds since the Unix epoch.
 const NOW: i64 = 1_700_000_000;
 pub(super) const DAY: i64 = 86_400;
 
@@ -40,14 +39,14 @@ pub(super) struct Exchange {
     pub(super) has_tag: bool,
     pub(super) vary: Option<&'static str>,
     pub(super) sets_cookie: bool,
-    /// Between the request and its response.
+    /// Seconds between the request and its response.
     pub(super) delay: u64,
-    /// Between the response and the later request; the clock may go back.
+    /// Seconds between the response and the later request; negative if the clock is set back.
     pub(super) elapsed: i64,
     pub(super) again: Fields,
-    /// Only in what is given to the library: whether `immutable` gives a lifetime.
+    /// For the library only: whether `immutable` gives a lifetime.
     pub(super) guesses_for_immutable: bool,
-    /// Only in what is given to the library: whether the later request cannot be answered at once.
+    /// For the library only: whether the later request needs validation.
     pub(super) asks_first: bool,
 }
 
@@ -73,16 +72,35 @@ pub(super) enum Argument {
 pub(super) enum Expires {
     Never,
     At(i64),
-    /// In capitals, with the weekday of another day.
+    /// In capitals, with a wrong weekday.
     Spelled(i64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum AgeForm {
     Plain,
-    /// The first of several members.
+    /// Followed by another member.
     First,
     Invalid,
+}
+
+/// The decisions on one exchange.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Answer {
+    pub(super) stored: bool,
+    /// Zero if the response is not stored.
+    pub(super) lifetime: Duration,
+    pub(super) age: Duration,
+    /// Whether the later request is answered without contacting the origin.
+    pub(super) served: bool,
+}
+
+impl Answer {
+    pub(super) fn is_bolder_than(&self, other: &Self) -> bool {
+        (self.stored && !other.stored)
+            || (self.served && !other.served)
+            || (self.stored && other.stored && (self.lifetime > other.lifetime || self.age < other.age))
+    }
 }
 
 pub(super) struct Ours {
@@ -91,11 +109,11 @@ pub(super) struct Ours {
 }
 
 impl Exchange {
-    pub(super) fn says(&self, directive: &str) -> bool {
+    pub(super) fn has(&self, directive: &str) -> bool {
         self.response.contains_key(directive)
     }
 
-    /// Has the library not store it.
+    /// Makes the library not store the response.
     pub(super) fn refuse(&mut self) {
         self.response.remove("must-understand");
         self.asked.control.insert("no-store", Argument::None);
@@ -136,7 +154,7 @@ impl Exchange {
         *again.headers_mut() = self.again.headers();
         let now = at(self.elapsed);
         let served = matches!(policy.before_request(&again, now), BeforeRequest::Fresh(_));
-        // The lifetime itself is private: it is what is left at age zero.
+        // The lifetime is a private field of the library: it equals the remaining time at age zero.
         let lifetime = Self { age: None, ..self.clone() }.policy().time_to_live(at(0));
         Answer { stored: true, lifetime, age: policy.age(now), served: served && !self.asks_first }
     }
@@ -231,7 +249,7 @@ pub(super) fn at(offset: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(NOW + offset).unwrap())
 }
 
-/// Tells credentials apart by themselves: there are two.
+/// Uses the credentials themselves as digests; there are only two.
 pub(super) struct Verbatim;
 
 impl CredentialDigest for Verbatim {
@@ -240,7 +258,7 @@ impl CredentialDigest for Verbatim {
     }
 }
 
-/// Few values, and close to each other, so that the borders are met.
+/// Few values close to each other, so that limits are hit.
 fn seconds() -> impl Strategy<Value = u64> {
     prop_oneof![
         12 => 0..15_u64,
@@ -302,7 +320,7 @@ fn later_request() -> impl Strategy<Value = Fields> {
             1 => flag(&["no-cache", "no-store"]),
             3 => flag(&["max-stale"]),
             9 => timed(&["max-age", "min-fresh", "max-stale", "max-stale"]).prop_map(|(name, argument)| {
-                // What is asked for beyond 2^31 is another question than what is given.
+                // The library treats limits beyond 2^31 seconds differently, which is not the subject here.
                 let Argument::Seconds(seconds) = argument else { return (name, argument) };
                 (name, Argument::Seconds(seconds.min(1 << 31)))
             }),

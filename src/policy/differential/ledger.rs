@@ -1,20 +1,20 @@
-//! Where this cache and the library differ, why, and who is right.
+//! The known differences between this cache and the library: the reason, and which side is right.
 
 use http::Method;
 
 use super::exchange::{AgeForm, Argument, DAY, Exchange};
 use crate::message::header::cache_control::MAX_DELTA_SECONDS;
 
-/// Who is right about a difference, or what the freedom was used for.
+/// Which side is right about a difference, or how a freedom is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The library serves or keeps what it must not.
+    /// The library serves or stores a response that it must not.
     LibraryTooBold,
-    /// The library refuses what the RFC allows and a cache is there for.
+    /// The library refuses a response that the RFC allows and a cache should serve.
     LibraryTooStrict,
-    /// Both may be; this cache takes the stricter one.
+    /// Both behaviours are allowed; this cache chooses the stricter one.
     StricterByChoice,
-    /// It shows in numbers, and in no answer.
+    /// The computed times differ, but no decision does.
     NoEffect,
 }
 
@@ -22,18 +22,18 @@ pub(super) struct Difference {
     pub(super) name: &'static str,
     pub(super) verdict: Verdict,
     pub(super) clause: &'static str,
-    /// Changes the second, given the original, where this difference is about it.
+    /// Changes the second exchange if this difference applies to the first, the original.
     pub(super) amend: fn(&Exchange, &mut Exchange),
 }
 
 use Verdict::{LibraryTooBold, LibraryTooStrict, NoEffect, StricterByChoice};
 
-/// In the order in which they are applied.
+/// The differences in the order in which they are applied.
 pub(super) const LEDGER: &[Difference] = &[
     Difference {
-        name: "only responses to GET are kept",
+        name: "only responses to GET are stored",
         verdict: StricterByChoice,
-        clause: "RFC 9111 section 3; what answers a POST is kept only as section 9.3.3 of RFC 9110 says",
+        clause: "RFC 9111 section 3; a response to POST is stored only under RFC 9110 section 9.3.3",
         amend: |original, amended| {
             if original.method != Method::GET {
                 amended.refuse();
@@ -41,9 +41,9 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "Vary: * is not kept",
+        name: "a response with Vary: * is not stored",
         verdict: StricterByChoice,
-        clause: "RFC 9111 section 4.1: it matches no request; nor does what is not a list of names",
+        clause: "RFC 9111 section 4.1: it matches no request, and neither does an invalid Vary",
         amend: |original, amended| {
             if original.vary.is_some_and(|vary| vary.contains(['*', ')']) || vary == "cookie bar") {
                 amended.refuse();
@@ -51,9 +51,9 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "what sets a cookie is not shared",
+        name: "a response that sets a cookie is not shared",
         verdict: StricterByChoice,
-        clause: "RFC 9111 section 7.3; the library keeps it with no lifetime, and serves it by max-stale",
+        clause: "RFC 9111 section 7.3; the library stores it without a lifetime, and serves it with max-stale",
         amend: |original, amended| {
             if original.shared && original.sets_cookie {
                 amended.refuse();
@@ -65,7 +65,7 @@ pub(super) const LEDGER: &[Difference] = &[
         verdict: LibraryTooStrict,
         clause: "RFC 9111 section 5.2.2.3: no-store is then ignored",
         amend: |original, amended| {
-            if original.says("must-understand") {
+            if original.has("must-understand") {
                 amended.response.remove("no-store");
             }
         },
@@ -73,18 +73,18 @@ pub(super) const LEDGER: &[Difference] = &[
     Difference {
         name: "a status that is not understood",
         verdict: LibraryTooStrict,
-        clause: "RFC 9111 section 3: it needs to be understood only where must-understand says so",
+        clause: "RFC 9111 section 3: the status must be understood only with must-understand",
         amend: |original, amended| {
             let is_whole = !matches!(original.status, 206 | 304 | 412 | 416);
-            let must_be_understood = original.says("must-understand") && original.status == 599;
+            let must_be_understood = original.has("must-understand") && original.status == 599;
             if is_whole && matches!(original.status, 403 | 500 | 599) && !must_be_understood {
-                // Understood by the library, and without a lifetime of its own.
+                // A status that the library understands, and that allows no heuristic.
                 amended.status = 302;
             }
         },
     },
     Difference {
-        name: "private is a lifetime of its own",
+        name: "private allows storing without a lifetime",
         verdict: LibraryTooStrict,
         clause: "RFC 9111 section 3: \"a private response directive, if the cache is not shared\"",
         amend: |original, amended| {
@@ -94,9 +94,9 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "private about one field",
+        name: "private for one field",
         verdict: LibraryTooStrict,
-        clause: "RFC 9111 section 5.2.2.7: a qualified private is about the fields that it names",
+        clause: "RFC 9111 section 5.2.2.7: a qualified private applies only to the fields that it names",
         amend: |original, amended| {
             if original.shared && original.response.get("private") == Some(&Argument::Field) {
                 amended.response.remove("private");
@@ -106,29 +106,28 @@ pub(super) const LEDGER: &[Difference] = &[
     Difference {
         name: "a private response answers one cookie",
         verdict: StricterByChoice,
-        clause: "RFC 9111 section 4: the one party may hold several sessions",
+        clause: "RFC 9111 section 4: one party may have several sessions",
         amend: |original, amended| {
-            // Also where only some of its fields are private.
-            if !original.shared && original.says("private") && original.asked.cookie != original.again.cookie
-            {
+            // This also holds if only some of its fields are private.
+            if !original.shared && original.has("private") && original.asked.cookie != original.again.cookie {
                 amended.again.control.insert("no-cache", Argument::None);
             }
         },
     },
     Difference {
-        name: "no guess for other statuses",
+        name: "no heuristic for other statuses",
         verdict: LibraryTooBold,
         clause: "RFC 9111 section 4.2.2: only heuristically cacheable statuses, or public",
         amend: |original, amended| {
-            if matches!(original.status, 302 | 303 | 307 | 403 | 500 | 599) && !original.says("public") {
+            if matches!(original.status, 302 | 303 | 307 | 403 | 500 | 599) && !original.has("public") {
                 amended.last_modified = None;
             }
         },
     },
     Difference {
-        name: "a guess has a cap",
+        name: "a heuristic lifetime has a cap",
         verdict: StricterByChoice,
-        clause: "RFC 9111 section 4.2.2; a day, as Rules says",
+        clause: "RFC 9111 section 4.2.2; a day, the default of Rules",
         amend: |original, amended| {
             let generated = original.date.unwrap_or_default();
             if original.last_modified.is_some_and(|modified| modified < generated - 10 * DAY)
@@ -139,19 +138,19 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "immutable is no lifetime",
+        name: "immutable gives no lifetime",
         verdict: LibraryTooBold,
-        clause: "RFC 8246 section 2: it says nothing past the freshness lifetime",
+        clause: "RFC 8246 section 2: it has no effect past the freshness lifetime",
         amend: |original, amended| {
-            if original.says("immutable") {
+            if original.has("immutable") {
                 amended.guesses_for_immutable = false;
             }
         },
     },
     Difference {
-        name: "a lifetime stops at 2^31",
+        name: "a lifetime is capped at 2^31 seconds",
         verdict: StricterByChoice,
-        clause: "RFC 9111 section 1.2.2: that, or the largest number there is room for",
+        clause: "RFC 9111 section 1.2.2: that value, or the largest representable one",
         amend: |_, amended| {
             for argument in amended.response.values_mut() {
                 if let Argument::Seconds(seconds) = argument {
@@ -161,7 +160,7 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "the first member of Age counts, and one that is not a number is ignored",
+        name: "the first member of Age counts, and an invalid one is ignored",
         verdict: LibraryTooBold,
         clause: "RFC 9111 section 5.1",
         amend: |original, amended| match original.age_form {
@@ -171,13 +170,13 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "an age stops at 2^31",
+        name: "an age is capped at 2^31 seconds",
         verdict: NoEffect,
-        clause: "RFC 9111 section 1.2.2: nothing is fresh for longer than that",
+        clause: "RFC 9111 section 1.2.2: no response is fresh for longer",
         amend: |_, amended| amended.age = amended.age.map(|age| age.min(MAX_DELTA_SECONDS)),
     },
     Difference {
-        name: "the time that the answer took is age",
+        name: "the delay of the response counts as age",
         verdict: LibraryTooBold,
         clause: "RFC 9111 section 4.2.3: corrected_age_value",
         amend: |original, amended| {
@@ -187,7 +186,7 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "a Date that has passed is age",
+        name: "the time since Date counts as age",
         verdict: LibraryTooBold,
         clause: "RFC 9111 section 4.2.3: apparent_age",
         amend: |original, amended| {
@@ -198,15 +197,15 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "Pragma of a response",
+        name: "Pragma in a response",
         verdict: LibraryTooStrict,
-        clause: "RFC 9111 section 5.4: it is specified for requests alone",
+        clause: "RFC 9111 section 5.4: Pragma is specified only for requests",
         amend: |_, amended| amended.response_pragma = false,
     },
     Difference {
-        name: "Pragma beside Cache-Control",
+        name: "Pragma next to Cache-Control",
         verdict: LibraryTooStrict,
-        clause: "RFC 9111 section 5.4: it counts where there is no Cache-Control",
+        clause: "RFC 9111 section 5.4: Pragma counts only without Cache-Control",
         amend: |original, amended| {
             if !original.again.control.is_empty() {
                 amended.again.pragma = false;
@@ -214,7 +213,7 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "max-stale up to and including",
+        name: "max-stale is inclusive",
         verdict: LibraryTooStrict,
         clause: "RFC 9111 section 5.2.1.2: \"by no more than the specified number of seconds\"",
         amend: |_, amended| {
@@ -224,14 +223,14 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "stale while it is refreshed",
+        name: "a stale response is served while it is refreshed",
         verdict: LibraryTooStrict,
         clause: "RFC 5861 section 3",
         amend: |original, amended| {
             let Some(Argument::Seconds(allowed)) = original.response.get("stale-while-revalidate") else {
                 return;
             };
-            // A request that says what it takes takes no more.
+            // A request with its own limits accepts nothing beyond them.
             let limits = ["max-stale", "max-age", "min-fresh"];
             if limits.iter().all(|name| !original.again.control.contains_key(name)) {
                 amended.again.control.insert("max-stale", Argument::Seconds(*allowed));
@@ -239,9 +238,9 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "proxy-revalidate is fresh before it is stale",
+        name: "proxy-revalidate allows fresh responses",
         verdict: LibraryTooStrict,
-        clause: "RFC 9111 section 5.2.2.8: it forbids only stale answers",
+        clause: "RFC 9111 section 5.2.2.8: it forbids only stale responses",
         amend: |original, amended| {
             if original.shared {
                 amended.response.remove("proxy-revalidate");
@@ -249,35 +248,35 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "proxy-revalidate is never stale",
+        name: "proxy-revalidate forbids stale responses",
         verdict: LibraryTooBold,
         clause: "RFC 9111 section 5.2.2.8",
         amend: |original, amended| {
-            if original.shared && original.says("proxy-revalidate") {
+            if original.shared && original.has("proxy-revalidate") {
                 amended.again.control.remove("max-stale");
             }
         },
     },
     Difference {
-        name: "s-maxage is never stale",
+        name: "s-maxage forbids stale responses",
         verdict: LibraryTooBold,
         clause: "RFC 9111 section 5.2.2.10: it implies proxy-revalidate",
         amend: |original, amended| {
-            if original.shared && original.says("s-maxage") {
+            if original.shared && original.has("s-maxage") {
                 amended.again.control.remove("max-stale");
             }
         },
     },
     Difference {
-        name: "no-cache has a lifetime",
+        name: "a response with no-cache has a lifetime",
         verdict: LibraryTooStrict,
-        clause: "RFC 9111 section 4.2.1: it is reported, and counts when a HEAD or a 304 takes no-cache back",
+        clause: "RFC 9111 section 4.2.1: it is reported, and counts if a HEAD or a 304 removes no-cache",
         amend: |_, amended| {
             amended.response.remove("no-cache");
         },
     },
     Difference {
-        name: "no-cache is stronger than max-stale",
+        name: "no-cache takes precedence over max-stale",
         verdict: LibraryTooBold,
         clause: "RFC 9111 section 5.2.2.4: not \"without forwarding it for validation\"",
         amend: |original, amended| {
@@ -287,19 +286,19 @@ pub(super) const LEDGER: &[Difference] = &[
         },
     },
     Difference {
-        name: "a reload does not reach past immutable",
+        name: "a fresh immutable response is not reloaded",
         verdict: LibraryTooStrict,
-        clause: "RFC 8246 section 2: while it is fresh, a client should not ask for it again",
+        clause: "RFC 8246 section 2: while the response is fresh, a client should not validate it",
         amend: |original, amended| {
-            if original.says("immutable") && original.ours().is_fresh {
+            if original.has("immutable") && original.ours().is_fresh {
                 amended.again.control.remove("max-age");
             }
         },
     },
     Difference {
-        name: "case and space of languages",
+        name: "case and whitespace in Accept-Language",
         verdict: LibraryTooStrict,
-        clause: "RFC 9111 section 4.1: what is equal in meaning matches",
+        clause: "RFC 9111 section 4.1: values with the same meaning match",
         amend: |original, amended| {
             let canonical = |language: Option<&'static str>| match language {
                 Some("DE, en") => Some("de,en"),
@@ -314,8 +313,8 @@ pub(super) const LEDGER: &[Difference] = &[
 ];
 
 impl Exchange {
-    /// Amended by all entries, or all but one.
-    pub(super) fn amended_but(&self, omitted: Option<usize>) -> Self {
+    /// Returns the exchange amended by all entries except the omitted one.
+    pub(super) fn amended_except(&self, omitted: Option<usize>) -> Self {
         let mut amended = self.clone();
         for (index, difference) in LEDGER.iter().enumerate() {
             if Some(index) != omitted {

@@ -1,4 +1,4 @@
-//! A list of members in a file.
+//! Discovery of members from a file.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -11,7 +11,7 @@ use super::source::Discovery;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::pool::member::Member;
 
-/// A list of members in a file: one a line, its base URL and `weight=N` behind it if that is not 1.
+/// Reads the list of members from a file: one base URL on each line, followed by `weight=N` if the weight is not 1.
 ///
 /// ```text
 /// # The pool of the second floor.
@@ -19,19 +19,19 @@ use crate::pool::member::Member;
 /// http://10.0.0.2:3000 weight=3    # the large one
 /// ```
 ///
-/// What follows a `#` at the beginning of a word is a comment; empty lines do not count. A peer that stands there
-/// twice counts once, and the log says so. A line that is no member spoils the whole file, and so does a peer with
-/// two different weights: the pool stays as it is, and the log says which line it is. The same holds for a file that
-/// is not there, that is no text, that is longer than 1 MiB, or that is no regular file.
+/// A `#` at the beginning of a word starts a comment; empty lines are ignored. A peer that is listed twice counts once,
+/// and the log reports it. The whole file is refused if a line is invalid or if a peer has two different weights: the
+/// pool stays as it is, and the log names the line. The same holds for a file that is missing, not UTF-8, longer than
+/// 1 MiB, or not a regular file.
 ///
-/// **Replace the file by renaming** a new one over it: whoever reads then sees the old list or the new one. A file that
-/// is written in place can be read in the midst of it. A last line without a line end is taken for half of one and
-/// refuses the file; a list that ends with a line, and lacks some, cannot be told from a shorter one. It has to stay
-/// like that for a while to count: see [`Membership::settle`](crate::Membership::settle).
+/// **Replace the file by renaming** a new file over it, so that readers see either the old list or the new one. A file
+/// that is written in place can be read half written. If its last line has no line end, the file is refused. If it ends
+/// with a complete line, it looks like a shorter list; therefore a new list must stay unchanged for a while before it
+/// takes effect: see [`Membership::settle`](crate::Membership::settle).
 ///
-/// The file is read whole at each [`interval`](Discovery::interval), a second unless it is said otherwise: what file
-/// systems say of times and sizes does not tell every change. There is no notification by the system, which each
-/// system has of its own, and which network file systems do not have.
+/// The whole file is read at each [`interval`](Discovery::interval), by default every second, because the times and sizes
+/// that file systems report do not reveal every change. File notifications are not used: they differ between systems and
+/// do not work on network file systems.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -45,7 +45,7 @@ use crate::pool::member::Member;
 /// membership.refresh(SystemTime::now())?;
 /// assert_eq!(client.pool().len(), 2);
 ///
-/// // A list that is none changes nothing.
+/// // An invalid list changes nothing.
 /// std::fs::write(&path, "http://10.0.0.1:3000\nhttp://10.0.0.2:30").unwrap();
 /// let error = membership.refresh(SystemTime::now()).unwrap_err();
 /// assert!(error.message().contains("line 2"));
@@ -55,131 +55,58 @@ use crate::pool::member::Member;
 #[derive(Debug)]
 pub struct FileDiscovery {
     path: PathBuf,
-    /// What was said last of peers that stand there twice.
-    told: Vec<String>,
+    /// The repeated peers that were reported last.
+    reported_repeats: Vec<String>,
 }
 
-/// How long a list may be, in bytes: some twenty thousand members.
-const MOST: u64 = 1 << 20;
+/// The greatest size of a list in bytes: about 20,000 members.
+const MAX_BYTES: u64 = 1 << 20;
 
 impl FileDiscovery {
-    /// The list in this file, which need not be there yet.
+    /// Creates a source that reads this file. The file may be missing at first.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), told: Vec::new() }
+        Self { path: path.into(), reported_repeats: Vec::new() }
     }
 
-    /// Says of the peers that stand there twice, unless it was said of them already.
-    fn tell(&mut self, told: Vec<String>) {
-        if told != self.told && !told.is_empty() {
-            warn!("the list of peers in {}: {}", self.path.display(), told.join("; "));
+    /// Logs a warning about peers that are listed twice, once for the same repeats.
+    fn warn_of_repeats(&mut self, repeats: Vec<String>) {
+        if repeats != self.reported_repeats && !repeats.is_empty() {
+            warn!("the list of peers in {}: {}", self.path.display(), repeats.join("; "));
         }
-        self.told = told;
+        self.reported_repeats = repeats;
     }
 }
 
 impl Discovery for FileDiscovery {
     fn read(&mut self) -> Result<Option<Vec<Member>>> {
-        let text = text(&self.path)?;
-        let list = list::parse(&text).map_err(|bad| bad_list(&self.path, &bad))?;
-        self.tell(list.repeated);
+        let text = read_text(&self.path)?;
+        let list = list::parse(&text).map_err(|problem| invalid_list(&self.path, &problem))?;
+        self.warn_of_repeats(list.repeated);
         Ok(Some(list.members))
     }
 }
 
-fn text(path: &Path) -> Result<String> {
-    let unread = |error: std::io::Error| {
+fn read_text(path: &Path) -> Result<String> {
+    let unreadable = |error: std::io::Error| {
         let text = format!("the list of peers in {} cannot be read: {error}", path.display());
         Error::new(ErrorKind::BadOption, text).with_source(error)
     };
-    // Opening a pipe waits until somebody writes to it.
-    if !fs::metadata(path).map_err(unread)?.is_file() {
-        return Err(bad_list(path, "it is no regular file"));
+    // Opening a named pipe would wait for a writer.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(invalid_list(path, "it is not a regular file"));
     }
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes)).map_err(unread)?;
-    if bytes.len() as u64 > MOST {
-        return Err(bad_list(path, "it is longer than 1 MiB"));
+    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(invalid_list(path, "it is longer than 1 MiB"));
     }
-    String::from_utf8(bytes).map_err(|_| bad_list(path, "it is no text in UTF-8"))
+    String::from_utf8(bytes).map_err(|_| invalid_list(path, "it is not valid UTF-8"))
 }
 
-fn bad_list(path: &Path, why: &str) -> Error {
+fn invalid_list(path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::BadPeer, format!("the list of peers in {}: {why}", path.display()))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn refused(file: &mut FileDiscovery) -> String {
-        file.read().unwrap_err().to_string()
-    }
-
-    #[test]
-    fn what_stands_there_now_is_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("peers");
-        let mut file = FileDiscovery::new(&path);
-        for (text, count) in [("http://a:1\n", 1), ("http://a:1\nhttp://b:1\n", 2), ("# nobody\n", 0)] {
-            fs::write(&path, text).unwrap();
-            assert_eq!(file.read().unwrap().unwrap().len(), count);
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_read_says_which_file_and_why() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("peers");
-        let named = format!("the list of peers in {}", path.display());
-        let mut file = FileDiscovery::new(&path);
-        assert_eq!(
-            refused(&mut file),
-            format!("{named} cannot be read: No such file or directory (os error 2)")
-        );
-        assert_eq!(file.read().unwrap_err().kind(), ErrorKind::BadOption);
-        for (bytes, why) in [
-            (b"http://a:1\n\xff\n".to_vec(), "it is no text in UTF-8"),
-            (b"# long\n".repeat(200_000), "it is longer than 1 MiB"),
-            (
-                b"http://a:1\nhttp://b:3".to_vec(),
-                "line 2 is the last one and has no line end: it may be half written",
-            ),
-        ] {
-            fs::write(&path, bytes).unwrap();
-            assert_eq!(refused(&mut file), format!("{named}: {why}"));
-            assert_eq!(file.read().unwrap_err().kind(), ErrorKind::BadPeer);
-        }
-        assert_eq!(
-            refused(&mut FileDiscovery::new(folder.path())),
-            format!("the list of peers in {}: it is no regular file", folder.path().display())
-        );
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn a_pipe_is_not_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&path).status();
-        assert!(made.expect("the command `mkfifo` is there").success());
-        assert!(refused(&mut FileDiscovery::new(path)).ends_with("it is no regular file"));
-    }
-
-    #[test]
-    fn what_stands_there_twice_is_told_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("peers");
-        let mut file = FileDiscovery::new(&path);
-        fs::write(&path, "http://a:1\nhttp://a:1\n").unwrap();
-        for _ in 0..2 {
-            assert_eq!(file.read().unwrap().unwrap().len(), 1);
-            assert_eq!(file.told, ["line 2 names http://a:1 as line 1 does: it counts once"]);
-        }
-        fs::write(&path, "http://a:1\n").unwrap();
-        file.read().unwrap();
-        assert!(file.told.is_empty());
-    }
-}
+mod tests;

@@ -1,11 +1,11 @@
-//! Where the list of a pool's members comes from.
+//! Sources for the list of a pool's members.
 //!
 //! | file | content |
 //! |---|---|
-//! | `source` | [`Discovery`]: the trait; a closure as a source, and no source at all |
-//! | `file`, `list` | [`FileDiscovery`]: a list in a file, and its text, line by line |
+//! | `source` | [`Discovery`]: the trait; a fixed list and a closure as sources |
+//! | `file`, `list` | [`FileDiscovery`]: a list in a file, and the parser for its text |
 //! | `dns` | [`DnsDiscovery`]: the addresses of a name |
-//! | `change` | [`MembershipChange`]: who joined and who left |
+//! | `change` | [`MembershipChange`]: the difference between two lists |
 
 mod change;
 mod dns;

@@ -1,4 +1,4 @@
-//! Where a list of members comes from.
+//! The trait for sources of a list of members.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,28 +6,28 @@ use std::time::Duration;
 use crate::base::error::Result;
 use crate::pool::member::Member;
 
-/// Where the list of a pool's members comes from: a file, a name, a registry of your own.
+/// A source for the list of a pool's members: a file, a DNS name, a registry of your own.
 ///
-/// A `Vec<Member>` is one that never changes, and [`FnDiscovery`] makes one of a closure.
+/// A `Vec<Member>` is a source that never changes. [`FnDiscovery`] makes a source from a closure.
 ///
 /// # Contract
 ///
-/// * `read` gives the whole list as it is now, in any order. `None` says that nothing is known which is newer
-///   than what was told before; the pool stays as it is.
-/// * It is called by one thread at a time: each [`interval`](Self::interval), sooner while a change
-///   settles, and whenever somebody asks for it. It may block; nobody but the watch waits for it.
-/// * An error changes nothing: the pool keeps the members that it has, and the error's text is logged, once for as
-///   long as it lasts. So the text says which list it was and what is wrong with it, and shows no secret.
-/// * It does not log what goes wrong itself, and does not try again by itself.
+/// * `read` returns the whole present list, in any order. `None` means that there is no newer list; the pool stays as it
+///   is.
+/// * One thread at a time calls `read`: at each [`interval`](Self::interval), more often while a change settles, and
+///   on request. `read` may block; only the membership watcher waits for it.
+/// * After an error, the pool keeps its members. The text of the error is logged once for as long as the error lasts. So
+///   it should name the list and the problem, and contain no secret.
+/// * `read` itself neither logs errors nor retries.
 pub trait Discovery: fmt::Debug + Send {
-    /// Reads the list anew.
+    /// Reads the present list.
     ///
     /// # Errors
     ///
-    /// When there is no list, or not the whole of it.
+    /// Returns an error if the list is missing or incomplete.
     fn read(&mut self) -> Result<Option<Vec<Member>>>;
 
-    /// How long after a reading the next one is due. Must be cheap. Default: 1 second.
+    /// Returns the time between two reads. Must be cheap. Default: 1 second.
     fn interval(&self) -> Duration {
         Duration::from_secs(1)
     }
@@ -43,7 +43,7 @@ impl Discovery for Box<dyn Discovery> {
     }
 }
 
-/// A fixed list, which need be read only once.
+/// A fixed list, which is read only once.
 impl Discovery for Vec<Member> {
     fn read(&mut self) -> Result<Option<Vec<Member>>> {
         Ok(Some(self.clone()))
@@ -54,7 +54,7 @@ impl Discovery for Vec<Member> {
     }
 }
 
-/// A closure as [`Discovery`], asked once a second unless the [`Membership`](crate::Membership) says otherwise.
+/// A closure as a [`Discovery`], called once a second unless the [`Membership`](crate::Membership) sets another interval.
 ///
 /// ```
 /// use std::time::SystemTime;

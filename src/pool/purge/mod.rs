@@ -1,10 +1,10 @@
-//! Purges between peers: requests, and reports of what was removed.
+//! Purges between peers: requests, and reports of what each peer removed.
 //!
-//! | file | what it holds |
+//! | file | content |
 //! |---|---|
-//! | `wire` | the same as the query of a request between peers |
-//! | `purged` | [`PeerPurged`], [`PoolPurged`]: what went, and who could not be asked |
-//! | `report` | the same as lines of an answer |
+//! | `purged` | [`PeerPurged`], [`PoolPurged`]: the result at each peer |
+//! | `report` | the text form of these results, one line for each peer |
+//! | `wire` | the query of a purge request between peers |
 
 mod purged;
 mod report;

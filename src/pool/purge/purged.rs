@@ -1,19 +1,19 @@
-//! What went, and who could not be asked.
+//! The result of a purge at one peer and in a pool.
 
 use crate::base::error::Error;
 use crate::message::purge::Purged;
 use crate::pool::peer_url::PeerUrl;
 
-/// What became of a purge at one peer.
+/// The result of a purge at one peer.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct PeerPurged {
     /// The peer.
     pub peer: PeerUrl,
-    /// What went there, or why it could not be asked, or did not do it.
+    /// The number of removed responses, or the error if the peer could not be reached or did not purge.
     pub result: Result<Purged, Error>,
-    /// Whether it said that it knows another pool than whoever asked it: there may be peers that were not asked. `false`
-    /// where it said nothing.
+    /// Whether the peer reported that it knows a different pool than the sender of the purge. Then there may be peers that
+    /// did not receive the purge. `false` if the peer reported nothing.
     pub knows_other_pool: bool,
 }
 
@@ -23,11 +23,11 @@ impl PeerPurged {
     }
 }
 
-/// What became of a purge in a pool: one entry a peer, in the order of their URLs.
+/// The result of a purge in a pool: one entry for each peer, sorted by URL.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct PoolPurged {
-    /// The peers, each once.
+    /// The peers, each listed once.
     pub peers: Vec<PeerPurged>,
 }
 
@@ -37,14 +37,13 @@ impl PoolPurged {
         Self { peers }
     }
 
-    /// Whether every peer did it. Where not, what was to go may still be served by those that
-    /// [failed](Self::failed).
+    /// Returns whether each peer purged. If not, the [failed](Self::failed) peers may still serve the purged responses.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.peers.iter().all(|peer| peer.result.is_ok())
     }
 
-    /// What went from all of those that did it.
+    /// Returns the sum of what all successful peers removed.
     #[must_use]
     pub fn total(&self) -> Purged {
         self.peers
@@ -54,7 +53,7 @@ impl PoolPurged {
             .fold(Purged::default(), Purged::and)
     }
 
-    /// The peers that did not do it, and why.
+    /// Returns the peers that did not purge, each with its error.
     pub fn failed(&self) -> impl Iterator<Item = (&PeerUrl, &Error)> {
         self.peers.iter().filter_map(|peer| Some((&peer.peer, peer.result.as_ref().err()?)))
     }
@@ -66,7 +65,7 @@ mod tests {
     use crate::base::error::ErrorKind;
 
     #[test]
-    fn what_was_not_counted_somewhere_is_not_counted_in_all() {
+    fn the_total_is_unknown_if_one_peer_did_not_count() {
         let counted = Purged::new(1, 10).and(Purged::new(2, 20));
         assert_eq!(counted, Purged::new(3, 30));
         assert_eq!(counted.to_string(), "responses 3 bytes 30");
@@ -76,9 +75,9 @@ mod tests {
     }
 
     #[test]
-    fn who_failed_is_named_and_not_counted() {
+    fn a_failed_peer_is_listed_and_not_counted() {
         let peer = |url: &str| PeerUrl::parse(url).unwrap();
-        let down = Error::new(ErrorKind::Unreachable, "nobody is there");
+        let down = Error::new(ErrorKind::Unreachable, "connection refused");
         let purged = PoolPurged::new(vec![
             PeerPurged::new(peer("http://b:1"), Err(down)),
             PeerPurged::new(peer("http://a:1"), Ok(Purged::new(2, 20))),

@@ -1,22 +1,22 @@
-//! What went, as an answer: one line a peer, whose words are separated by one space each.
+//! The text form of a purge's result: one line for each peer, with words separated by single spaces.
 //!
 //! ```text
 //! <peer> responses <count> bytes <count>
 //! <peer> responses unknown bytes unknown
 //! <peer> responses <count> bytes <count> other-pool
-//! <peer> failed <kind> <why, in words>
+//! <peer> failed <kind> <reason, in words>
 //! ```
 //!
-//! `other-pool` follows where the peer said that it knows another pool than the one who asked it.
+//! `other-pool` follows if the peer knows a different pool than the sender of the purge.
 //!
-//! Lines are easier than JSON for a shell, and need no parser that the crate does not have. The status says
-//! whether every peer did it: 200, or 502.
+//! Lines are easier to use than JSON in a shell, and need no parser of their own. The status tells whether each peer
+//! purged: 200 if so, otherwise 502.
 
 use std::fmt;
 
 use http::{Response, StatusCode};
 
-use super::PoolPurged;
+use super::purged::PoolPurged;
 use crate::message::body::Body;
 use crate::message::purge::Purged;
 use crate::pool::protocol::{TEXT, answer};
@@ -36,7 +36,7 @@ impl fmt::Display for PoolPurged {
     }
 }
 
-/// The answer to whoever asked for it.
+/// Creates the response to a purge request.
 pub(crate) fn response(purged: &PoolPurged) -> Response<Body> {
     let mut response = answer(TEXT, purged.to_string());
     if purged.failed().next().is_some() {
@@ -45,7 +45,7 @@ pub(crate) fn response(purged: &PoolPurged) -> Response<Body> {
     response
 }
 
-/// What a peer says that it purged itself: its answer has one line.
+/// Parses the report of a single peer about its own store: one line.
 pub(crate) fn own_report(text: &str) -> Option<Purged> {
     let line = text.strip_suffix('\n')?;
     let words: Vec<&str> = line.split(' ').collect();
@@ -57,58 +57,10 @@ pub(crate) fn own_report(text: &str) -> Option<Purged> {
 }
 
 fn count(word: &str) -> Option<u64> {
-    // A number may have a sign where it is parsed.
+    // `parse` would also accept a sign.
     let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
     word.parse().ok().filter(|_| is_number)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::error::{Error, ErrorKind};
-    use crate::pool::peer_url::PeerUrl;
-    use crate::pool::purge::PeerPurged;
-
-    fn pool(results: Vec<Result<Purged, Error>>) -> PoolPurged {
-        let peer = |number: usize| PeerUrl::parse(&format!("http://p:{}", number + 1)).unwrap();
-        let peers = results.into_iter().enumerate();
-        PoolPurged::new(peers.map(|(number, result)| PeerPurged::new(peer(number), result)).collect())
-    }
-
-    #[test]
-    fn a_line_a_peer_and_the_status_of_all() {
-        let answer = response(&pool(vec![Ok(Purged::new(2, 30)), Ok(Purged::uncounted())]));
-        assert!(answer.status() == StatusCode::OK && answer.headers()["cache-control"] == "no-store");
-        let text = answer.into_body().into_text().unwrap();
-        assert_eq!(text, "http://p:1 responses 2 bytes 30\nhttp://p:2 responses unknown bytes unknown\n");
-        let mut purged = pool(vec![Ok(Purged::new(2, 30)), Ok(Purged::uncounted())]);
-        purged.peers.iter_mut().for_each(|peer| peer.knows_other_pool = true);
-        let text = "http://p:1 responses 2 bytes 30 other-pool\nhttp://p:2 responses unknown bytes unknown other-pool\n";
-        assert_eq!(purged.to_string(), text);
-        let down = Error::new(ErrorKind::Unreachable, "nobody is there").with_peer("http://p:2");
-        let answer = response(&pool(vec![Ok(Purged::default()), Err(down)]));
-        assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
-        let text = answer.into_body().into_text().unwrap();
-        assert_eq!(text, "http://p:1 responses 0 bytes 0\nhttp://p:2 failed unreachable nobody is there\n");
-    }
-
-    #[test]
-    fn a_peers_own_line_is_read_back() {
-        for purged in [Purged::new(0, 0), Purged::new(3, u64::MAX), Purged::uncounted()] {
-            assert_eq!(own_report(&pool(vec![Ok(purged)]).to_string()), Some(purged));
-        }
-        for text in [
-            "",
-            "\n",
-            "http://p:1 responses 1 bytes 2",
-            "http://p:1 responses 1 bytes 2\nhttp://p:2 responses 1 bytes 2\n",
-            "http://p:1 responses +1 bytes 2\n",
-            "http://p:1 responses 1 bytes\n",
-            "http://p:1 responses 1 bytes 99999999999999999999\n",
-            "http://p:1 failed unreachable nobody\n",
-            "<html>\n",
-        ] {
-            assert_eq!(own_report(text), None, "{text:?}");
-        }
-    }
-}
+mod tests;

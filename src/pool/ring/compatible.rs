@@ -1,4 +1,4 @@
-//! The consistent hash ring of the Go package.
+//! The consistent hash ring, with the same results as the ring of the Go package.
 
 use std::cmp::Reverse;
 use std::fmt::{self, Write as _};
@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 /// A consistent hash ring over the names of peers.
 ///
-/// Every peer has some points on a circle of 32 bits, at the hash of `<i><peer>` for `i` from 0 in
-/// decimal; a key belongs to the peer of the first point at or after its own hash, wrapping. So all
-/// who know the same peers agree on every owner without talking, and one peer more or less moves
-/// only the keys that come to it or were its own.
+/// Each peer has several points on a circle of 2^32 positions: the hashes of `<i><peer>`, where `i` counts from 0 in
+/// decimal. The owner of a key is the peer of the first point at or after the key's hash, wrapping around. So all
+/// programs that know the same peers agree on each owner without communication. When a peer joins or leaves, only the
+/// keys that it gains or loses move.
 ///
-/// The order in which peers are listed never matters, and one listed twice counts once. A ring never
-/// changes: where peers come and go, a new one takes its place.
+/// The order in which peers are listed has no effect, and a peer that is listed twice counts once. A ring is immutable:
+/// when the pool changes, a new ring replaces it.
 ///
 /// ```
 /// use forwardcache::Ring;
@@ -25,8 +25,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Ring {
     peers: Box<[String]>,
-    // Point by point in the order of the circle: where it is, and whose. Apart, since a search reads
-    // only the first.
+    // The points, sorted, and the peer of each point, in separate arrays because a search reads only the points.
     points: Box<[u32]>,
     point_peers: Box<[u32]>,
     replicas: NonZeroU32,
@@ -34,27 +33,27 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// The points of each peer unless another number is chosen: 50, as the Go ancestor has it.
+    /// The default number of points for each peer: 50, as in the Go package.
     pub const DEFAULT_REPLICAS: NonZeroU32 = NonZeroU32::new(50).expect("50 is not zero");
 
-    /// A ring of these peers with [`DEFAULT_REPLICAS`](Self::DEFAULT_REPLICAS) and CRC-32.
+    /// Creates a ring of these peers with [`DEFAULT_REPLICAS`](Self::DEFAULT_REPLICAS) and CRC-32.
     ///
     /// # Panics
     ///
-    /// If there are 2^32 peers or more.
+    /// Panics if there are 2^32 peers or more.
     #[must_use]
     pub fn new(peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self::with(peers, Self::DEFAULT_REPLICAS, HashFunction::default())
     }
 
-    /// A ring of these peers with so many points for each, and this hash.
+    /// Creates a ring of these peers with `replicas` points for each peer, and with this hash function.
     ///
-    /// More points spread the keys more evenly and cost 8 bytes each. All members of a pool must
-    /// choose the same.
+    /// More points distribute the keys more evenly and cost 8 bytes each. All members of a pool must use the same number and
+    /// the same function.
     ///
     /// # Panics
     ///
-    /// If there are 2^32 peers or more.
+    /// Panics if there are 2^32 peers or more.
     #[must_use]
     pub fn with(
         peers: impl IntoIterator<Item = impl Into<String>>,
@@ -64,10 +63,10 @@ impl Ring {
         Self::weighted(peers.into_iter().map(|peer| (peer, NonZeroU32::MIN)), replicas, hash)
     }
 
-    /// As [`with`](Self::with), where the points of each peer are `replicas` times its weight. One listed twice
+    /// Like [`with`](Self::with), with `replicas` points multiplied by its weight for each peer. A peer that is listed twice
     /// counts once, with the greater weight.
     ///
-    /// Where all weights are 1, it is the ring of [`with`](Self::with).
+    /// If all weights are 1, the ring equals that of [`with`](Self::with).
     ///
     /// ```
     /// use std::num::NonZeroU32;
@@ -81,7 +80,7 @@ impl Ring {
     ///
     /// # Panics
     ///
-    /// If there are 2^32 peers or more.
+    /// Panics if there are 2^32 peers or more.
     #[must_use]
     pub fn weighted(
         peers: impl IntoIterator<Item = (impl Into<String>, NonZeroU32)>,
@@ -92,35 +91,34 @@ impl Ring {
             peers.into_iter().map(|(peer, weight)| (peer.into(), weight)).collect();
         peers.sort_unstable_by(|one, other| one.0.cmp(&other.0).then(other.1.cmp(&one.1)));
         peers.dedup_by(|later, kept| later.0 == kept.0);
-        assert!(u32::try_from(peers.len()).is_ok(), "a ring holds fewer than 2^32 peers");
+        assert!(u32::try_from(peers.len()).is_ok(), "a ring has fewer than 2^32 peers");
 
         let mut circle: Vec<(u32, u32)> = Vec::new();
         let mut point = String::new();
         for (index, (peer, weight)) in (0..=u32::MAX).zip(&peers) {
             for replica in 0..u64::from(replicas.get()) * u64::from(weight.get()) {
                 point.clear();
-                write!(point, "{replica}{peer}").expect("a String takes all that is written");
+                write!(point, "{replica}{peer}").expect("writing to a String cannot fail");
                 circle.push((hash.hash(point.as_bytes()), index));
             }
         }
-        // Where two peers have the same point, the greater name goes first: the ancestor lets the one
-        // added last win, so this is what it does with a sorted list.
+        // If two peers have the same point, the greater name comes first. The Go package lets the peer added last win,
+        // which is the greater name in a sorted list.
         circle.sort_unstable_by_key(|&(point, index)| (point, Reverse(index)));
         let (points, point_peers): (Vec<u32>, Vec<u32>) = circle.into_iter().unzip();
         let peers: Vec<String> = peers.into_iter().map(|(peer, _)| peer).collect();
         Self { peers: peers.into(), points: points.into(), point_peers: point_peers.into(), replicas, hash }
     }
 
-    /// The peer that owns this key; none if there are no peers.
+    /// Returns the peer that owns this key, or `None` if there are no peers.
     #[must_use]
     pub fn owner(&self, key: &str) -> Option<&str> {
         Some(&self.peers[self.owner_index(key)?])
     }
 
-    /// All peers, each once, in the order in which they own this key while those before are away.
+    /// Returns all peers, each once, in the order in which they own this key if all peers before them are removed.
     ///
-    /// The order is what a ring without those peers would say of the key. Only as much of the ring is
-    /// walked as is asked for.
+    /// The iterator walks only as much of the ring as the caller consumes.
     pub fn owners<'ring>(&'ring self, key: &str) -> impl Iterator<Item = &'ring str> + use<'ring> {
         self.owner_indices(key).map(|index| self.peers[index].as_str())
     }
@@ -139,16 +137,16 @@ impl Ring {
             .chain(before)
             .map(|&index| index as usize)
             .filter(move |&index| !std::mem::replace(&mut seen[index], true))
-            // Else the iterator would walk the rest of the circle in vain.
+            // Without the limit, the iterator would walk the rest of the circle after the last peer.
             .take(self.peers.len())
     }
 
-    /// The part of the circle that each of the [`peers`](Self::peers) owns, exactly: together 1. With a hash that
-    /// spreads the keys evenly, it is its part of them.
+    /// Returns the exact part of the circle that each of the [`peers`](Self::peers) owns. The parts add up to 1. With a hash
+    /// function that distributes keys evenly, each is also the peer's part of the keys.
     #[must_use]
     pub fn shares(&self) -> Vec<f64> {
         let mut owned = vec![0_u64; self.peers.len()];
-        // What is before the first point and after the last belongs to the first.
+        // The positions before the first point and after the last point belong to the first point.
         let mut before = self.points.last().map_or(0, |&last| i64::from(last) - (1 << 32));
         for (&point, &peer) in self.points.iter().zip(&self.point_peers) {
             owned[peer as usize] += before.abs_diff(i64::from(point));
@@ -157,19 +155,19 @@ impl Ring {
         owned.into_iter().map(|owned| owned as f64 / (1_u64 << 32) as f64).collect()
     }
 
-    /// The peers, sorted and each once.
+    /// Returns the peers, sorted, each once.
     #[must_use]
     pub fn peers(&self) -> &[String] {
         &self.peers
     }
 
-    /// The points of each peer of weight 1.
+    /// Returns the number of points of a peer with weight 1.
     #[must_use]
     pub fn replicas(&self) -> NonZeroU32 {
         self.replicas
     }
 
-    /// The first point at or after the key, or the number of points where the key is past the last.
+    /// Returns the index of the first point at or after the key, or the number of points if the key is after the last one.
     fn first_point(&self, key: &str) -> usize {
         let hash = self.hash.hash(key.as_bytes());
         self.points.partition_point(|&point| point < hash)
@@ -186,9 +184,9 @@ impl fmt::Debug for Ring {
     }
 }
 
-/// A hash of bytes to the circle of a [`Ring`]; CRC-32 (IEEE) unless another is chosen.
+/// A hash function from bytes to the circle of a [`Ring`]. Default: CRC-32 (IEEE).
 ///
-/// All members of a pool must have the same, in every release: it must not be seeded at random.
+/// All members of a pool must use the same function, in all releases, so it must not have a random seed.
 ///
 /// ```
 /// use forwardcache::HashFunction;
@@ -208,12 +206,12 @@ pub struct HashFunction {
 type Function = dyn Fn(&[u8]) -> u32 + Send + Sync;
 
 impl HashFunction {
-    /// This function, which must give the same for the same bytes, always.
+    /// Wraps a function, which must always return the same hash for the same bytes.
     pub fn new(function: impl Fn(&[u8]) -> u32 + Send + Sync + 'static) -> Self {
         Self { function: Arc::new(function) }
     }
 
-    /// The hash of `bytes`.
+    /// Returns the hash of `bytes`.
     #[must_use]
     pub fn hash(&self, bytes: &[u8]) -> u32 {
         (self.function)(bytes)
@@ -233,156 +231,4 @@ impl fmt::Debug for HashFunction {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// So narrow that points of different peers often fall together.
-    fn narrow() -> HashFunction {
-        HashFunction::new(|bytes| crc32fast::hash(bytes) % 64)
-    }
-
-    fn keys() -> impl Iterator<Item = String> {
-        (0..200).map(|number| format!("http://example.com/{number}"))
-    }
-
-    fn some_peers() -> impl Strategy<Value = BTreeSet<String>> {
-        prop::collection::btree_set("http://[a-z]{1,3}:[1-9]", 1..8)
-    }
-
-    fn either_hash() -> impl Strategy<Value = HashFunction> {
-        any::<bool>().prop_map(|wide| if wide { HashFunction::default() } else { narrow() })
-    }
-
-    #[test]
-    fn no_peers_own_nothing() {
-        let ring = Ring::new(Vec::<String>::new());
-        assert_eq!(ring.owner("a"), None);
-        assert_eq!(ring.owners("a").count(), 0);
-        assert!(ring.peers().is_empty());
-    }
-
-    #[test]
-    fn the_first_point_at_or_after_the_key_wrapping() {
-        // Peers and keys are their own hash; the points of `20` are `020` and `120`.
-        let number = HashFunction::new(|bytes| std::str::from_utf8(bytes).unwrap().parse().unwrap());
-        let ring = Ring::with(["20", "50"], NonZeroU32::new(2).unwrap(), number);
-        for (key, owner) in
-            [("0", "20"), ("20", "20"), ("21", "50"), ("50", "50"), ("51", "20"), ("120", "20")]
-        {
-            assert_eq!(ring.owner(key), Some(owner), "{key}");
-        }
-        assert_eq!(ring.owner("121"), Some("50"));
-        assert_eq!(ring.owner("150"), Some("50"));
-        assert_eq!(ring.owner("151"), Some("20"), "past the last point");
-    }
-
-    #[test]
-    fn of_peers_with_the_same_point_the_greater_name_is_first() {
-        let ring = Ring::with(["b", "c", "a"], NonZeroU32::MIN, HashFunction::new(|_| 7));
-        assert_eq!(ring.owners("key").collect::<Vec<_>>(), ["c", "b", "a"]);
-        assert_eq!(ring.owner("key"), Some("c"));
-    }
-
-    #[test]
-    fn a_weight_multiplies_the_points() {
-        let weights = [("a", 1), ("b", 3), ("a", 2)];
-        let weighted = weights.map(|(peer, weight)| (peer, NonZeroU32::new(weight).unwrap()));
-        let ring = Ring::weighted(weighted, NonZeroU32::new(10).unwrap(), HashFunction::default());
-        assert_eq!(ring.peers(), ["a", "b"]);
-        let points = |peer| ring.point_peers.iter().filter(|&&owner| owner == peer).count();
-        assert_eq!((points(0), points(1)), (20, 30));
-        assert_eq!(ring.replicas().get(), 10);
-    }
-
-    #[test]
-    fn shares_are_what_all_keys_find() {
-        // A circle of which every place can be asked for: the hash of a number is itself.
-        let hash = HashFunction::new(|bytes| match std::str::from_utf8(bytes).unwrap().parse::<u32>() {
-            Ok(number) => number << 24,
-            Err(_) => crc32fast::hash(bytes) & 0xff00_0000,
-        });
-        let ring = Ring::with(["a", "b", "c"], NonZeroU32::new(3).unwrap(), hash);
-        let mut found = [0.0; 3];
-        for number in 0..256 {
-            let owner = ring.owner(&number.to_string()).unwrap();
-            found[ring.peers().iter().position(|peer| peer == owner).unwrap()] += 1.0 / 256.0;
-        }
-        assert_eq!(ring.shares(), found);
-        assert!(Ring::new([""; 0]).shares().is_empty());
-    }
-
-    #[test]
-    fn peers_are_sorted_and_counted_once() {
-        let ring = Ring::new(["b", "a", "b"]);
-        assert_eq!(ring.peers(), ["a", "b"]);
-        assert_eq!(ring.points.len(), 100);
-    }
-
-    #[test]
-    fn one_more_of_ten_takes_about_an_eleventh() {
-        let peers: Vec<String> = (1..=11).map(|number| format!("http://10.0.1.{number}:3000")).collect();
-        let before = Ring::new(&peers[..10]);
-        let after = Ring::new(&peers);
-        let keys =
-            (0..20_000).map(|number| format!("https://cdn.example.com/{number}/app.js?v={}", number % 13));
-        let moved = keys.filter(|key| before.owner(key) != after.owner(key)).count();
-        let fair = 20_000 / 11;
-        assert!((fair / 2..fair * 2).contains(&moved), "{moved} moved, {fair} would be fair");
-    }
-
-    proptest! {
-        #[test]
-        fn the_order_of_the_list_does_not_matter(
-            peers in some_peers().prop_flat_map(|peers| {
-                let listed: Vec<String> = peers.into_iter().collect();
-                (Just(listed.clone()), Just(listed).prop_shuffle())
-            }),
-            hash in either_hash(),
-        ) {
-            let (sorted, shuffled) = peers;
-            let twice = shuffled.iter().chain(&shuffled[..1]).cloned();
-            let one = Ring::with(sorted.clone(), Ring::DEFAULT_REPLICAS, hash.clone());
-            let other = Ring::with(twice, Ring::DEFAULT_REPLICAS, hash);
-            for key in keys() {
-                prop_assert_eq!(one.owner(&key), other.owner(&key));
-            }
-        }
-
-        #[test]
-        fn a_new_peer_takes_keys_and_moves_no_other(
-            peers in some_peers(),
-            new in "http://[0-9]{3}",
-            hash in either_hash(),
-        ) {
-            let before = Ring::with(peers.clone(), Ring::DEFAULT_REPLICAS, hash.clone());
-            let after = Ring::with(peers.into_iter().chain([new.clone()]), Ring::DEFAULT_REPLICAS, hash);
-            for key in keys() {
-                let owner = after.owner(&key).unwrap();
-                prop_assert!(owner == new || Some(owner) == before.owner(&key));
-            }
-        }
-
-        #[test]
-        fn the_next_owner_is_that_of_the_ring_without_those_before(
-            peers in some_peers(),
-            hash in either_hash(),
-        ) {
-            let ring = Ring::with(peers.clone(), Ring::DEFAULT_REPLICAS, hash.clone());
-            for key in keys().take(20) {
-                let owners: Vec<&str> = ring.owners(&key).collect();
-                prop_assert_eq!(owners.len(), peers.len());
-                let mut left = peers.clone();
-                for owner in owners {
-                    let smaller = Ring::with(left.iter(), Ring::DEFAULT_REPLICAS, hash.clone());
-                    prop_assert_eq!(smaller.owner(&key), Some(owner));
-                    left.remove(owner);
-                }
-                prop_assert!(left.is_empty());
-            }
-        }
-    }
-}
+mod tests;

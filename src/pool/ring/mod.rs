@@ -1,11 +1,11 @@
-//! Which peer owns a key, and who follows when it is away.
+//! The owner of a key, and the peers that follow if the owner is down.
 //!
-//! | file | what it holds |
+//! | file | content |
 //! |---|---|
-//! | `compatible` | [`Ring`]: points on a circle, as the Go package has it |
-//! | `rendezvous` | [`Rendezvous`]: the peer of the smallest score, by weight, without a table |
-//! | `mixing` | a hash of 64 bits that stays as it is |
-//! | `placement` | one of the two, as chosen |
+//! | `compatible` | [`Ring`]: points on a circle, with the results of the Go package |
+//! | `rendezvous` | [`Rendezvous`]: the peer with the smallest weighted score owns the key; no table |
+//! | `mixing` | a 64-bit hash that never changes |
+//! | `placement` | the configured one of the two |
 
 mod compatible;
 mod mixing;

@@ -1,22 +1,22 @@
-//! One of the two placements, as chosen.
+//! The configured placement of keys on peers.
 
 use super::compatible::Ring;
 use super::rendezvous::Rendezvous;
 
-/// How keys are placed on peers. All members of a pool must have the same.
+/// How keys are placed on peers. All members of a pool must use the same kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RingKind {
-    /// [`Ring`]: that of the Go package, so that its peers and clients may be in the pool. The
-    /// busiest of 20 peers owns some 1.35 times the mean.
+    /// [`Ring`]: the ring of the Go package, so that its peers and clients can be in the pool. The busiest of 20 peers
+    /// owns about 1.35 times the mean.
     #[default]
     Compatible,
-    /// [`Rendezvous`]: shares are exactly in proportion to the weights, and a change moves no more than it must. A
-    /// look-up takes longer the more peers there are: some 50 ns with 10, 1.5 us with 1,000.
+    /// [`Rendezvous`]: shares are exactly proportional to the weights, and a change of the pool moves the fewest keys
+    /// possible. The time of a lookup grows with the number of peers: about 50 ns for 10, 1.5 us for 1,000.
     Rendezvous,
 }
 
-/// A placement of keys on peers. It never changes.
+/// An immutable placement of keys on peers.
 #[derive(Clone, Debug)]
 pub(crate) enum Placement {
     Compatible(Ring),
@@ -24,7 +24,7 @@ pub(crate) enum Placement {
 }
 
 impl Placement {
-    /// Which one of the peers, sorted by name and each once, owns this key; none if there are no peers.
+    /// Returns the index of the owner in the sorted list of peers, or `None` if there are no peers.
     pub(crate) fn owner(&self, key: &str) -> Option<usize> {
         match self {
             Self::Compatible(ring) => ring.owner_index(key),
@@ -32,8 +32,8 @@ impl Placement {
         }
     }
 
-    /// All of them, each once, in the order in which they own this key while those before are away. No more
-    /// is looked for than is asked for.
+    /// Returns the indices of all peers, each once, in the order in which they own this key if all peers before them are
+    /// removed. The iterator computes only as much as the caller consumes.
     pub(crate) fn owners(&self, key: &str) -> impl Iterator<Item = usize> {
         let (one, other) = match self {
             Self::Compatible(ring) => (Some(ring.owner_indices(key)), None),
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn either_says_what_its_ring_says() {
+    fn a_placement_agrees_with_its_ring() {
         let peers = [("http://a", NonZeroU32::new(2).unwrap()), ("http://b", NonZeroU32::MIN)];
         let names = ["http://a", "http://b"];
         let ring = Ring::weighted(peers, Ring::DEFAULT_REPLICAS, HashFunction::default());

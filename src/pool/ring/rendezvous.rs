@@ -6,18 +6,19 @@ use std::num::NonZeroU32;
 
 use super::mixing::{fold, hash, mix};
 
-/// So many peers are compared without a branch: the first ones change the minimum too often to be predicted.
-const FIRST: usize = 16;
+/// The number of peers that a lookup compares without a branch: among the first peers, the minimum changes too often for
+/// the CPU to predict the branch.
+const BRANCHLESS: usize = 16;
 
 /// A placement of keys on peers in exact proportion to their weights: weighted rendezvous hashing, without a table.
 ///
-/// Each peer has a score for each key, `-ln(u) / weight` with a `u` between 0 and 1 from the hashes of both, and the
-/// peer of the smallest score owns the key. So all who know the same peers and weights agree on every owner without
-/// talking, in whichever order they list them. When a peer joins or leaves, its own share moves and nothing else. A
-/// look-up computes one product for each peer.
+/// Each peer has a score for each key: `-ln(u) / weight`, where `u` lies between 0 and 1 and comes from the hashes of
+/// both. The peer with the smallest score owns the key. So all programs that know the same peers and weights agree on
+/// each owner without communication, regardless of the order of the list. When a peer joins or leaves, only its own share
+/// moves. A lookup computes one product for each peer.
 ///
-/// It never changes: where peers come and go, a new one takes its place. It agrees with no
-/// [`Ring`](crate::Ring), so a pool has to choose one of the two.
+/// A placement is immutable: when the pool changes, a new one replaces it. It differs from that of a
+/// [`Ring`](crate::Ring), so a pool must use one of the two.
 ///
 /// ```
 /// use std::num::NonZeroU32;
@@ -39,7 +40,7 @@ pub struct Rendezvous {
 #[derive(Clone, Debug)]
 struct Peer {
     seed: u64,
-    /// One by its weight.
+    /// The reciprocal of the weight.
     scale: f64,
     weight: NonZeroU32,
 }
@@ -49,13 +50,13 @@ impl Peer {
         Self { seed: mix(!hash(name)), scale: 1.0 / f64::from(weight.get()), weight }
     }
 
-    /// A number from 0 to 1, without the 1: it is 1 - u.
+    /// Returns a number from 0 (inclusive) to 1 (exclusive): `1 - u`.
     #[inline]
     fn distance(&self, key: u64) -> f64 {
         (fold(self.seed, key) >> 11).cast_signed() as f64 * (1.0 / (1_u64 << 53) as f64)
     }
 
-    /// At most the score, and near it where it is small. It takes no logarithm.
+    /// Returns a lower bound of the score that is close to the score if that is small. It needs no logarithm.
     #[inline]
     fn bound(&self, key: u64) -> f64 {
         self.distance(key) * self.scale
@@ -63,19 +64,19 @@ impl Peer {
 
     fn score(&self, key: u64) -> f64 {
         let distance = self.distance(key);
-        // Whatever the logarithm is rounded to, it is not below the bound.
+        // `max` keeps the score from being below the bound because of rounding.
         (-(-distance).ln_1p()).max(distance) * self.scale
     }
 }
 
-/// The two least bounds. As bits, positive numbers have the same order.
-struct Least {
+/// The two smallest bounds. They are kept as bits, because positive floats and their bits have the same order.
+struct TwoSmallest {
     first: u64,
     index: usize,
     second: u64,
 }
 
-impl Least {
+impl TwoSmallest {
     #[inline]
     fn insert(&mut self, index: usize, bound: u64) {
         self.second = self.second.min(self.first.max(bound));
@@ -85,9 +86,10 @@ impl Least {
 }
 
 impl Rendezvous {
-    /// The placement over these peers, with their weights. One listed twice counts once, with the greater.
+    /// Creates a placement over these peers with their weights. A peer that is listed twice counts once, with the greater
+    /// weight.
     ///
-    /// A peer of weight 3 has three times the share of one of weight 1.
+    /// A peer with weight 3 has three times the share of a peer with weight 1.
     #[must_use]
     pub fn new(peers: impl IntoIterator<Item = (impl Into<String>, NonZeroU32)>) -> Self {
         let mut peers: Vec<(String, NonZeroU32)> =
@@ -98,27 +100,27 @@ impl Rendezvous {
         Self { names: peers.into_iter().map(|(name, _)| name).collect(), peers: prepared }
     }
 
-    /// The peer that owns this key; none if there are no peers.
+    /// Returns the peer that owns this key, or `None` if there are no peers.
     #[must_use]
     pub fn owner(&self, key: &str) -> Option<&str> {
         Some(&self.names[self.owner_index(key)?])
     }
 
-    /// All peers, each once, in the order in which they own this key while those before are away: that of their
-    /// scores, and so what a placement without those before would say.
+    /// Returns all peers, each once, in the order of their scores: the order in which they own this key if all peers before
+    /// them are removed.
     ///
-    /// Little more is computed than is asked for.
+    /// The iterator computes little more than the caller consumes.
     pub fn owners<'ring>(&'ring self, key: &str) -> impl Iterator<Item = &'ring str> + use<'ring> {
         self.owner_indices(key).map(|index| self.names[index].as_str())
     }
 
-    /// The peers, sorted and each once.
+    /// Returns the peers, sorted, each once.
     #[must_use]
     pub fn peers(&self) -> &[String] {
         &self.names
     }
 
-    /// The part of all keys that each of the [`peers`](Self::peers) owns: its part of the sum of all weights.
+    /// Returns the part of all keys that each of the [`peers`](Self::peers) owns: its weight divided by the sum of weights.
     #[must_use]
     pub fn shares(&self) -> Vec<f64> {
         let weights = self.peers.iter().map(|peer| f64::from(peer.weight.get()));
@@ -128,44 +130,44 @@ impl Rendezvous {
 
     pub(super) fn owner_index(&self, key: &str) -> Option<usize> {
         let key = hash(key);
-        let mut least = Least { first: u64::MAX, index: 0, second: u64::MAX };
-        let (first, rest) = self.peers.split_at(self.peers.len().min(FIRST));
+        let mut smallest = TwoSmallest { first: u64::MAX, index: 0, second: u64::MAX };
+        let (first, rest) = self.peers.split_at(self.peers.len().min(BRANCHLESS));
         for (index, peer) in first.iter().enumerate() {
-            least.insert(index, peer.bound(key).to_bits());
+            smallest.insert(index, peer.bound(key).to_bits());
         }
-        for (index, peer) in (FIRST..).zip(rest) {
+        for (index, peer) in (BRANCHLESS..).zip(rest) {
             let bound = peer.bound(key).to_bits();
-            if bound < least.second {
-                least.insert(index, bound);
+            if bound < smallest.second {
+                smallest.insert(index, bound);
             }
         }
-        let score = self.peers.get(least.index)?.score(key);
-        if score.to_bits() < least.second {
-            return Some(least.index);
+        let score = self.peers.get(smallest.index)?.score(key);
+        if score.to_bits() < smallest.second {
+            return Some(smallest.index);
         }
-        // Seldom: those alone can have a smaller score, or the same, whose bound allows it.
-        let near = self.peers.iter().enumerate().filter(|(_, peer)| peer.bound(key) <= score);
-        near.map(|(index, peer)| (peer.score(key).to_bits(), index)).min().map(|(_, index)| index)
+        // A rare case: only peers whose bound is at most this score can have a smaller or equal score.
+        let candidates = self.peers.iter().enumerate().filter(|(_, peer)| peer.bound(key) <= score);
+        candidates.map(|(index, peer)| (peer.score(key).to_bits(), index)).min().map(|(_, index)| index)
     }
 
-    pub(super) fn owner_indices<'ring>(&'ring self, key: &str) -> Succession<'ring> {
+    pub(super) fn owner_indices<'ring>(&'ring self, key: &str) -> OwnersByScore<'ring> {
         let key = hash(key);
         let bounds = self.peers.iter().enumerate();
         let rank = |(index, peer): (usize, &Peer)| Reverse((peer.bound(key).to_bits(), false, index));
-        Succession { peers: &self.peers, key, ranked: bounds.map(rank).collect() }
+        OwnersByScore { peers: &self.peers, key, ranked: bounds.map(rank).collect() }
     }
 }
 
-/// All peers by their scores. A score is computed when its bound is the least: what comes first with its score is
-/// before all others.
-pub(super) struct Succession<'ring> {
+/// An iterator over all peers in the order of their scores. It computes a score only when the peer's bound is the smallest
+/// entry. An entry that is a score and the smallest is smaller than all other scores.
+pub(super) struct OwnersByScore<'ring> {
     peers: &'ring [Peer],
     key: u64,
-    /// A bound or a score, whether it is a score, and whose.
+    /// Entries of a bound or a score, whether it is a score, and the index of the peer.
     ranked: BinaryHeap<Reverse<(u64, bool, usize)>>,
 }
 
-impl Iterator for Succession<'_> {
+impl Iterator for OwnersByScore<'_> {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {

@@ -1,17 +1,18 @@
-//! The bytes that a backend holds for a key: its stored responses, with a version and a checksum.
+//! The binary format in which a [`ByteStore`](super::ByteStore) stores the responses of one key, with a
+//! version and a checksum.
 //!
 //! ```text
 //! magic "fwdc" | version | key | count | response ... | CRC-32 of all before
 //! response: status | field lines | body | SHA-256 of the body | validity | variant | sequence | URL
 //! ```
 //!
-//! Numbers are big-endian; a text or a body follows its length. The key is inside, so that a backend
-//! that mixes up its keys is found out. The checksum finds an accident to the record, the digest also one to
-//! the body before it was written. Neither finds a forger: who can write to the backend can answer for every
-//! site.
+//! Numbers are big-endian; texts and bodies are preceded by their length. The record contains the key, so
+//! that a backend that mixes up its keys is detected. The checksum detects accidental damage to the record,
+//! and the digest also damage to the body before it was written. Neither detects forgery: an attacker who can
+//! write to the backend can replace every response.
 
-mod read;
-mod write;
+pub(super) mod read;
+pub(super) mod write;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
@@ -24,16 +25,16 @@ use write::{Length, write_record};
 
 const MAGIC: &[u8; 4] = b"fwdc";
 
-/// Counts up with every change of the format. A record of another version cannot be read, and is
+/// The version of the format, incremented with every change. A record of another version is unreadable and is
 /// overwritten by the next insert.
 const VERSION: u32 = 4;
 
 const CHECKSUM: usize = 4;
 
-/// Tells this process from others that write records; never zero.
+/// A random identifier of this process, never zero.
 static THIS_PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(()) | 1);
 
-/// The record of these responses.
+/// Encodes the responses of a key.
 pub(super) fn encode(key: &str, responses: &[Arc<StoredResponse>]) -> Bytes {
     let length = usize::try_from(length(key, responses)).expect("the parts are in memory");
     let mut record = Vec::with_capacity(length);
@@ -43,29 +44,29 @@ pub(super) fn encode(key: &str, responses: &[Arc<StoredResponse>]) -> Bytes {
     record.into()
 }
 
-/// How long the record of these responses is.
+/// Returns the length of the record in bytes.
 pub(super) fn length(key: &str, responses: &[Arc<StoredResponse>]) -> u64 {
     let mut length = Length(CHECKSUM as u64);
     write_record(&mut length, key, responses);
     length.0
 }
 
-/// The responses in a record. Bodies and field lines share its bytes.
+/// Decodes a record. Bodies and field lines share its bytes.
 pub(super) fn decode(key: &str, record: &Bytes) -> Result<Variants, StoreError> {
     let end = record.len().checked_sub(CHECKSUM).ok_or_else(cut_short)?;
     let mut reader = Reader { rest: record.slice(..end) };
     if reader.bytes(MAGIC.len() as u64)? != MAGIC[..] {
-        return Err(corrupt("does not start as one"));
+        return Err(corrupt("does not begin with the magic bytes"));
     }
     let version = u32::from_be_bytes(reader.array()?);
     if version != VERSION {
-        return Err(corrupt(format!("is of version {version}, and {VERSION} is understood")));
+        return Err(corrupt(format!("has version {version}; only version {VERSION} is supported")));
     }
     if crc32fast::hash(&record[..end]).to_be_bytes() != record[end..] {
         return Err(corrupt("does not match its checksum"));
     }
     if reader.block()? != key.as_bytes() {
-        return Err(corrupt("is of another key"));
+        return Err(corrupt("belongs to another key"));
     }
     let count = reader.number()?;
     if count > MAX_VARIANTS as u64 {
@@ -73,7 +74,7 @@ pub(super) fn decode(key: &str, record: &Bytes) -> Result<Variants, StoreError> 
     }
     let responses: Variants =
         (0..count).map(|_| reader.response().map(Arc::new)).collect::<Result<_, _>>()?;
-    if reader.rest.is_empty() { Ok(responses) } else { Err(corrupt("goes on after its end")) }
+    if reader.rest.is_empty() { Ok(responses) } else { Err(corrupt("has bytes after its end")) }
 }
 
 #[cfg(test)]
@@ -97,7 +98,7 @@ mod tests {
         result.unwrap_err().to_string()
     }
 
-    /// With the checksum made right again.
+    /// Changes a record and computes its checksum again.
     fn changed(record: &Bytes, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut record = record[..record.len() - CHECKSUM].to_vec();
         change(&mut record);
@@ -176,7 +177,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(key in ".{0,40}", all in prop::collection::vec(responses(), 0..5)) {
+        fn encoded_records_can_be_decoded(key in ".{0,40}", all in prop::collection::vec(responses(), 0..5)) {
             let record = encode(&key, &all);
             prop_assert_eq!(record.len() as u64, length(&key, &all));
             let read = decode(&key, &record).unwrap();
@@ -187,13 +188,13 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_refused_without_panic(bytes in any::<Vec<u8>>()) {
+        fn arbitrary_bytes_are_rejected_without_panic(bytes in any::<Vec<u8>>()) {
             prop_assert!(decoded("key", bytes).is_err());
         }
 
-        /// The checksum is right, so that the bytes reach every part of the reader.
+        /// The checksum is valid, so that the bytes reach every part of the reader.
         #[test]
-        fn any_content_is_read_without_panic(
+        fn arbitrary_content_is_read_without_panic(
             all in prop::collection::vec(responses(), 1..3),
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
             cut in prop::option::of(any::<prop::sample::Index>()),
@@ -207,7 +208,7 @@ mod tests {
                     record.truncate(cut.index(record.len()));
                 }
             });
-            // Where the change made another valid record, its field lines are still lines.
+            // If the changed record is still valid, its field lines are well-formed.
             for response in decoded("key", record).iter().flat_map(|all| all.iter()) {
                 check_fields(&response.field_lines()).unwrap();
                 prop_assert_eq!(response.headers().len(), lines(&response.field_lines()));
@@ -215,7 +216,7 @@ mod tests {
         }
 
         #[test]
-        fn one_wrong_byte_is_found_out(at in any::<prop::sample::Index>(), by in 1..=255_u8) {
+        fn one_wrong_byte_is_detected(at in any::<prop::sample::Index>(), by in 1..=255_u8) {
             let mut record = encode("key", &[response("a", 1), response("b", 2)]).to_vec();
             let at = at.index(record.len());
             record[at] ^= by;
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_says_why_it_cannot_be_read() {
+    fn error_says_why_a_record_is_unreadable() {
         let record = encode("key", &[response("a", 1)]);
         assert!(message(decoded("key", Bytes::new())).contains("cut short"));
         assert!(message(decoded("key", record.slice(..record.len() - 1))).contains("checksum"));
@@ -242,16 +243,16 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_was_altered_before_the_record_was_made_is_found_out() {
+    fn body_altered_before_encoding_is_detected() {
         let number = 0x1122_3344_5566_7788_u64;
         let record = encode("key", &[response("a", number)]);
         let body = record.windows(8).position(|bytes| bytes == number.to_be_bytes()).unwrap();
         let altered = changed(&record, |record| record[body] ^= 1);
-        assert!(message(decoded("key", altered)).contains("not the one that was stored"));
+        assert!(message(decoded("key", altered)).contains("does not match its digest"));
     }
 
     #[test]
-    fn no_field_line_can_end_the_head() {
+    fn field_lines_that_end_the_head_are_rejected() {
         for good in ["", "a: b\r\n", "a: \r\nb: c: d\r\n"] {
             assert!(check_fields(good.as_bytes()).is_ok(), "{good:?}");
         }
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_shares_the_bytes_of_its_record() {
+    fn body_shares_the_bytes_of_its_record() {
         let record = encode("key", &[response("a", 1)]);
         let read = decode("key", &record).unwrap();
         assert!(record.as_ptr_range().contains(&read[0].body().as_one().unwrap().as_ptr()));

@@ -1,4 +1,4 @@
-//! Reading a record. Whatever its bytes are, they are read or refused.
+//! Reads a record. Arbitrary bytes are either decoded or rejected, without a panic.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,13 +11,13 @@ use crate::message::digest::Digest;
 use crate::policy::{LifetimeSource, Validity, Variant};
 use crate::store::{StoreError, StoredResponse};
 
-/// What of a record is still to be read.
-pub(super) struct Reader {
-    pub(super) rest: Bytes,
+/// The rest of a record.
+pub(in crate::store) struct Reader {
+    pub(in crate::store) rest: Bytes,
 }
 
 impl Reader {
-    pub(super) fn bytes(&mut self, count: u64) -> Result<Bytes, StoreError> {
+    pub(in crate::store) fn bytes(&mut self, count: u64) -> Result<Bytes, StoreError> {
         let count = usize::try_from(count).map_err(|_| cut_short())?;
         if count > self.rest.len() {
             return Err(cut_short());
@@ -25,36 +25,36 @@ impl Reader {
         Ok(self.rest.split_to(count))
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+    pub(in crate::store) fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
         let (array, _) = self.rest.split_first_chunk().ok_or_else(cut_short)?;
         let array = *array;
         self.rest = self.rest.slice(N..);
         Ok(array)
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, StoreError> {
+    pub(in crate::store) fn number(&mut self) -> Result<u64, StoreError> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn block(&mut self) -> Result<Bytes, StoreError> {
+    pub(in crate::store) fn block(&mut self) -> Result<Bytes, StoreError> {
         let length = self.number()?;
         self.bytes(length)
     }
 
-    fn flag(&mut self) -> Result<bool, StoreError> {
+    pub(in crate::store) fn flag(&mut self) -> Result<bool, StoreError> {
         match self.array()? {
             [0] => Ok(false),
             [1] => Ok(true),
-            _ => Err(corrupt("has a flag that is neither set nor unset")),
+            _ => Err(corrupt("has an invalid flag")),
         }
     }
 
     fn duration(&mut self) -> Result<Duration, StoreError> {
         let seconds = self.number()?;
         let nanoseconds = u32::from_be_bytes(self.array()?);
-        // More would carry into the seconds, and panic where these are at their end.
+        // `Duration::new` would carry more nanoseconds into the seconds, and panic on overflow.
         if nanoseconds >= 1_000_000_000 {
-            return Err(corrupt("has a second of too many nanoseconds"));
+            return Err(corrupt("has an invalid duration"));
         }
         Ok(Duration::new(seconds, nanoseconds))
     }
@@ -64,39 +64,39 @@ impl Reader {
         let distance = self.duration()?;
         let time =
             if is_before { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
-        time.ok_or_else(|| corrupt("has a time that this system cannot tell"))
+        time.ok_or_else(|| corrupt("has a time that this system cannot represent"))
     }
 
     fn moment(&mut self) -> Result<Moment, StoreError> {
         let wall = self.time()?;
         let process = self.number()?;
         let steady = self.duration()?;
-        // The steady time of another process began at another moment.
+        // The steady clock of another process has another origin.
         Ok(Moment::new(wall, Some(steady).filter(|_| process == *THIS_PROCESS)))
     }
 
-    pub(super) fn response(&mut self) -> Result<StoredResponse, StoreError> {
+    pub(in crate::store) fn response(&mut self) -> Result<StoredResponse, StoreError> {
         let status = StatusCode::from_u16(u16::from_be_bytes(self.array()?))
-            .map_err(|error| corrupt("has a status that is none").with_source(error))?;
+            .map_err(|error| corrupt("has an invalid status").with_source(error))?;
         let fields = self.block()?;
         check_fields(&fields)?;
         let body = self.block()?;
         let digest = Digest::from_bytes(self.array()?);
         if Digest::of(&body) != digest {
-            return Err(corrupt("has a body that is not the one that was stored"));
+            return Err(corrupt("has a body that does not match its digest"));
         }
         let validity = self.validity()?;
         let variant = self.variant()?;
         let sequence = self.number()?;
         let url = self.block()?;
-        let url = str::from_utf8(&url).map_err(|error| corrupt("has a bad URL").with_source(error))?;
+        let url = str::from_utf8(&url).map_err(|error| corrupt("has an invalid URL").with_source(error))?;
         let url = (!url.is_empty()).then(|| url.into());
         let response =
             StoredResponse::from_parts(status, fields, body.into(), Some(digest), validity, variant);
         Ok(response.with_sequence(sequence).with_url(url))
     }
 
-    fn validity(&mut self) -> Result<Validity, StoreError> {
+    pub(in crate::store) fn validity(&mut self) -> Result<Validity, StoreError> {
         // Struct fields are evaluated in the order in which they are written here.
         Ok(Validity {
             response_time: self.moment()?,
@@ -109,12 +109,12 @@ impl Reader {
                 [3] => LifetimeSource::Heuristic,
                 [4] => LifetimeSource::None,
                 [5] => LifetimeSource::Rule,
-                _ => return Err(corrupt("has a lifetime of unknown source")),
+                _ => return Err(corrupt("has an unknown lifetime source")),
             },
             stale_while_revalidate: self.duration()?,
             stale_if_error: {
-                let is_said = self.flag()?;
-                Some(self.duration()?).filter(|_| is_said)
+                let is_present = self.flag()?;
+                Some(self.duration()?).filter(|_| is_present)
             },
             no_cache: self.flag()?,
             must_revalidate: self.flag()?,
@@ -122,13 +122,14 @@ impl Reader {
         })
     }
 
-    fn variant(&mut self) -> Result<Variant, StoreError> {
+    pub(in crate::store) fn variant(&mut self) -> Result<Variant, StoreError> {
         let count = self.number()?;
         let fields = (0..count).map(|_| {
             let name = HeaderName::from_bytes(&self.block()?)
-                .map_err(|error| corrupt("has a bad field name").with_source(error))?;
+                .map_err(|error| corrupt("has an invalid field name").with_source(error))?;
             let is_present = self.flag()?;
-            // Small, and compared often: not worth keeping a whole record in memory for.
+            // The value is small and often compared, so it is copied instead of keeping the whole record in
+            // memory.
             let value = Bytes::copy_from_slice(&self.block()?);
             Ok((name, Some(value).filter(|_| is_present)))
         });
@@ -136,8 +137,8 @@ impl Reader {
     }
 }
 
-/// Field lines are sent as they are, so nothing may pass that would end the head early.
-pub(super) fn check_fields(fields: &[u8]) -> Result<(), StoreError> {
+/// Rejects field lines that could end the head early, because the lines are sent unchanged.
+pub(in crate::store) fn check_fields(fields: &[u8]) -> Result<(), StoreError> {
     let mut rest = fields;
     while !rest.is_empty() {
         let is_field = |line: &[u8]| {
@@ -148,17 +149,17 @@ pub(super) fn check_fields(fields: &[u8]) -> Result<(), StoreError> {
         };
         let end = rest.windows(2).position(|pair| pair == b"\r\n");
         let Some(end) = end.filter(|end| is_field(&rest[..*end]) == Some(true)) else {
-            return Err(corrupt("has a bad field line"));
+            return Err(corrupt("has an invalid field line"));
         };
         rest = &rest[end + 2..];
     }
     Ok(())
 }
 
-pub(super) fn corrupt(problem: impl AsRef<str>) -> StoreError {
+pub(in crate::store) fn corrupt(problem: impl AsRef<str>) -> StoreError {
     StoreError::new(format!("the stored record {}", problem.as_ref()))
 }
 
-pub(super) fn cut_short() -> StoreError {
+pub(in crate::store) fn cut_short() -> StoreError {
     corrupt("is cut short")
 }

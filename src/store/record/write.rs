@@ -1,4 +1,4 @@
-//! Writing a record.
+//! Writes a record.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,11 +9,11 @@ use crate::message::digest::Digest;
 use crate::policy::{LifetimeSource, Validity, Variant};
 use crate::store::StoredResponse;
 
-/// Where a record goes: into a buffer, or into the sum of its length.
-pub(super) trait Sink {
+/// The destination of a record: a buffer, or a counter of its length.
+pub(in crate::store) trait Sink {
     fn write(&mut self, bytes: &[u8]);
 
-    /// The digest of a body, computed if it is not known.
+    /// Writes the digest of the body, and computes it if it is not known.
     fn digest(&mut self, response: &StoredResponse) {
         let digest = response.digest().unwrap_or_else(|| Digest::of_pieces(&response.body()));
         self.write(digest.as_bytes());
@@ -67,7 +67,7 @@ impl Sink for Length {
     }
 }
 
-/// All but the checksum.
+/// Writes everything except the checksum.
 pub(super) fn write_record(sink: &mut impl Sink, key: &str, responses: &[Arc<StoredResponse>]) {
     sink.write(MAGIC);
     sink.write(&VERSION.to_be_bytes());
@@ -82,13 +82,13 @@ pub(super) fn write_record(sink: &mut impl Sink, key: &str, responses: &[Arc<Sto
         write_validity(sink, response.validity());
         write_variant(sink, response.variant());
         sink.number(response.sequence());
-        // No URL is empty.
+        // An empty text means no URL.
         sink.block(response.url().unwrap_or_default().as_bytes());
     }
 }
 
-fn write_validity(sink: &mut impl Sink, validity: &Validity) {
-    // By name and without `..`: a new field has to be written too.
+pub(in crate::store) fn write_validity(sink: &mut impl Sink, validity: &Validity) {
+    // Listed without `..`, so that a new field must be written too.
     let Validity {
         response_time,
         initial_age,
@@ -119,7 +119,7 @@ fn write_validity(sink: &mut impl Sink, validity: &Validity) {
     }
 }
 
-fn write_variant(sink: &mut impl Sink, variant: &Variant) {
+pub(in crate::store) fn write_variant(sink: &mut impl Sink, variant: &Variant) {
     let Variant { fields } = variant;
     sink.number(fields.len() as u64);
     for (name, value) in fields {

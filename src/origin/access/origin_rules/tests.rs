@@ -25,7 +25,7 @@ fn class(class: AddressClass) -> Result<(), Refused> {
 }
 
 #[test]
-fn what_a_url_says() {
+fn urls_are_checked_by_the_rules() {
     use AddressClass::*;
     for (text, url, expected) in [
         ("any", "http://example.com/", OK),
@@ -53,7 +53,7 @@ fn what_a_url_says() {
         ("allow:example.com:80", "https://example.com/", UNLISTED),
         ("allow:example.com:8000-8999", "https://example.com:8999/", OK),
         ("allow:example.com:8000-8999", "https://example.com:9000/", UNLISTED),
-        // A name may lead to what is listed, and that is known later.
+        // A name may resolve to an allowed address, which is checked later.
         ("allow:10.0.0.0/8", "http://example.com/", OK),
         ("allow:10.0.0.0/8:8080", "http://example.com/", UNLISTED),
         ("allow:10.0.0.0/8", "http://10.1.2.3/", OK),
@@ -82,7 +82,7 @@ fn what_a_url_says() {
 }
 
 #[test]
-fn where_a_name_leads() {
+fn addresses_are_checked_by_the_rules() {
     use AddressClass::*;
     for (text, to, expected) in [
         ("any", "127.0.0.1", OK),
@@ -98,7 +98,7 @@ fn where_a_name_leads() {
         ("public", "0.0.0.0", class(Unspecified)),
         ("public", "::ffff:8.8.8.8", class(Embedded)),
         ("public", "2002:808:808::1", class(Embedded)),
-        // A host that is allowed by its name does not get further than any other.
+        // A host that is allowed by name gets no further than any other host.
         ("public,allow:a.example", "10.0.0.1", class(Private)),
         ("public,allow:a.example", "169.254.169.254", class(CloudMetadata)),
         ("public,allow:*", "127.0.0.1", class(Loopback)),
@@ -106,7 +106,7 @@ fn where_a_name_leads() {
         ("allow:a.example", "10.0.0.1", class(Private)),
         ("any,allow:a.example", "10.0.0.1", OK),
         ("any,allow:a.example", "169.254.1.1", class(LinkLocal)),
-        // Unless the rule says where that is.
+        // A rule with addresses allows a host at those addresses.
         ("public,allow:a.example@private", "10.0.0.1", OK),
         ("public,allow:a.example@private", "127.0.0.1", class(Loopback)),
         ("public,allow:a.example@private", "8.8.8.8", OK),
@@ -121,7 +121,7 @@ fn where_a_name_leads() {
         ("public,allow:loopback", "::ffff:127.0.0.1", class(Embedded)),
         ("public,allow:embedded", "::ffff:127.0.0.1", OK),
         ("public,allow:[::ffff:0:0/96]", "::ffff:127.0.0.1", OK),
-        // What has to be named.
+        // Link-local and metadata addresses must be named.
         ("any,allow:any", "169.254.169.254", class(CloudMetadata)),
         ("any,allow:0.0.0.0/0", "169.254.169.254", class(CloudMetadata)),
         ("any,allow:0.0.0.0/0", "169.254.1.1", class(LinkLocal)),
@@ -136,7 +136,7 @@ fn where_a_name_leads() {
         ("any,allow:embedded", "::ffff:169.254.169.254", class(Embedded)),
         ("any,allow:[::/0]", "64:ff9b::169.254.169.254", class(Embedded)),
         ("any,allow:shared-space,allow:private", "100.100.100.200", class(CloudMetadata)),
-        // The first that matches.
+        // The first rule that matches decides.
         ("any,deny:loopback", "127.0.0.1", DENIED),
         ("any,deny:loopback", "::ffff:127.0.0.1", DENIED),
         ("any,deny:loopback,allow:a.example", "127.0.0.1", DENIED),
@@ -153,9 +153,9 @@ fn where_a_name_leads() {
     }
 }
 
-/// No spelling of an address gets past: it is no URL, or it is the address that it is.
+/// Every spelling of a forbidden address is either not a valid URL, or is recognised as that address.
 #[test]
-fn every_spelling_of_a_forbidden_address() {
+fn every_spelling_of_a_forbidden_address_is_rejected() {
     for host in [
         "2130706433",
         "017700000001",
@@ -234,7 +234,7 @@ fn every_spelling_of_a_forbidden_address() {
 }
 
 #[test]
-fn what_is_shown_can_be_read() {
+fn displayed_text_can_be_parsed() {
     for (text, shown) in [
         ("any", "any"),
         ("public", "public"),
@@ -249,7 +249,7 @@ fn what_is_shown_can_be_read() {
 }
 
 #[test]
-fn what_cannot_be_read() {
+fn invalid_rules_are_rejected() {
     for (text, words) in [
         ("", "public, any or listed"),
         ("public,", "public, any or listed"),
@@ -270,7 +270,7 @@ fn what_cannot_be_read() {
 }
 
 #[test]
-fn a_refusal_is_one_line_without_the_rules() {
+fn refusal_is_one_line_without_the_rules() {
     for refused in [Refused::Denied, Refused::NotListed, Refused::Address(AddressClass::Private)] {
         let error = Error::from(refused);
         assert_eq!(error.kind(), ErrorKind::Forbidden);
@@ -279,16 +279,16 @@ fn a_refusal_is_one_line_without_the_rules() {
 }
 
 #[test]
-fn trusted_servers_may_be_anywhere() {
+fn trusting_rules_allow_every_address() {
     for url in ["http://169.254.1.1/", "http://[fe80::1]/", "http://169.254.169.254/", "http://127.0.0.1/"] {
         assert_eq!(OriginRules::trusting().may_ask(&CanonicalUrl::parse(url).unwrap()), OK, "{url}");
     }
 }
 
 proptest! {
-    /// Whatever the rules say by name, `public` never gets to an address that is not.
+    /// Rules about names never let `public` reach an address that is not public.
     #[test]
-    fn no_rule_about_names_opens_an_address(
+    fn rules_about_names_open_no_address(
         address: IpAddr,
         names in prop::collection::vec("(allow|deny):(https?://)?([a-z]{1,3}|\\*)(\\.example)?(:80)?", 0..4),
     ) {

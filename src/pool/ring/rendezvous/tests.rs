@@ -1,4 +1,4 @@
-//! The promises of rendezvous hashing, beside a naive twin that sorts all scores.
+//! Tests of the properties of rendezvous hashing, also against a reference implementation that sorts all scores.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,8 @@ fn keys(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(|number| format!("https://example.com/{number}"))
 }
 
-/// All peers by score and name.
-fn naive(peers: &BTreeMap<String, NonZeroU32>, key: &str) -> Vec<String> {
+/// Returns all peers sorted by score and name.
+fn sorted_by_score(peers: &BTreeMap<String, NonZeroU32>, key: &str) -> Vec<String> {
     let mut scored: Vec<(f64, &String)> = peers
         .iter()
         .map(|(name, weight)| {
@@ -36,20 +36,20 @@ fn naive(peers: &BTreeMap<String, NonZeroU32>, key: &str) -> Vec<String> {
 
 proptest! {
     #[test]
-    fn it_says_what_sorting_all_scores_says(
+    fn the_owners_are_those_of_the_reference_implementation(
         peers in prop::collection::btree_map((0..500_u32).prop_map(name), (1..1000_u32).prop_map(weight), 1..80),
         keys in prop::collection::vec("[ -~]{0,40}", 20),
     ) {
         let ring = Rendezvous::new(peers.clone());
         for key in keys {
-            let sorted = naive(&peers, &key);
+                let sorted = sorted_by_score(&peers, &key);
             prop_assert_eq!(ring.owner(&key), Some(sorted[0].as_str()));
             prop_assert!(ring.owners(&key).eq(sorted.iter().map(String::as_str)));
         }
     }
 
     #[test]
-    fn a_peer_that_joins_takes_keys_and_nothing_else_moves(
+    fn a_joining_peer_takes_keys_and_other_keys_stay(
         peers in prop::collection::btree_map((0..500_u32).prop_map(name), (1..20_u32).prop_map(weight), 1..40),
         joining in (1..20_u32).prop_map(weight),
         seed in any::<u64>(),
@@ -65,19 +65,19 @@ proptest! {
     }
 }
 
-/// The sum of squares that tells counts from what is expected of them.
+/// Returns the chi-square statistic of counts against their expected values.
 fn chi_square(counts: &[u32], expected: &[f64]) -> f64 {
     let square = |(count, expected): (&u32, &f64)| (f64::from(*count) - expected).powi(2) / expected;
     counts.iter().zip(expected).map(square).sum()
 }
 
-/// Above the mean by five standard deviations: chance gets there once in a million times.
-fn most(degrees: usize) -> f64 {
+/// Returns a limit for chi-square, five standard deviations above the mean. Chance exceeds it once in a million runs.
+fn chi_square_limit(degrees: usize) -> f64 {
     degrees as f64 + 5.0 * (2.0 * degrees as f64).sqrt() + 10.0
 }
 
 #[test]
-fn shares_are_in_proportion_to_weights_for_owners_and_those_who_follow() {
+fn shares_are_proportional_to_weights_for_first_and_second_owners() {
     for count in [2, 10, 40] {
         let weights: Vec<u32> = (0..count).map(|number| number % 7 + 1).collect();
         let total: u32 = weights.iter().sum();
@@ -94,8 +94,8 @@ fn shares_are_in_proportion_to_weights_for_owners_and_those_who_follow() {
         let firsts: Vec<u32> = pairs.chunks(size).map(|row| row.iter().sum()).collect();
         let fair: Vec<f64> = ring.shares().iter().map(|share| share * drawn as f64).collect();
         let found = chi_square(&firsts, &fair);
-        assert!(found < most(size - 1), "{count}: {found}");
-        // Whose keys they were says nothing of who follows.
+        assert!(found < chi_square_limit(size - 1), "{count}: {found}");
+        // The second owner must be independent of the first.
         let expected =
             |first: usize, second: usize| fair[first] * part(second) / (f64::from(total) - part(first));
         let apart =
@@ -103,12 +103,12 @@ fn shares_are_in_proportion_to_weights_for_owners_and_those_who_follow() {
         let (counts, fair): (Vec<u32>, Vec<f64>) =
             apart.map(|(first, second)| (pairs[first * size + second], expected(first, second))).unzip();
         let found = chi_square(&counts, &fair);
-        assert!(found < most(counts.len()), "{count}: {found} for those who follow");
+        assert!(found < chi_square_limit(counts.len()), "{count}: {found} for second owners");
     }
 }
 
 #[test]
-fn one_of_many_joining_moves_its_share() {
+fn a_peer_that_joins_many_takes_its_share() {
     let ring = |count: u32| Rendezvous::new((0..count).map(|number| (name(number), NonZeroU32::MIN)));
     let (before, after) = (ring(100), ring(101));
     let moved = keys(100_000).filter(|key| before.owner(key) != after.owner(key)).count();
@@ -116,7 +116,7 @@ fn one_of_many_joining_moves_its_share() {
 }
 
 #[test]
-fn no_peer_and_one_peer() {
+fn a_placement_may_have_no_peer_or_one() {
     let none = Rendezvous::new([] as [(&str, NonZeroU32); 0]);
     assert_eq!((none.owner("a"), none.owners("a").count()), (None, 0));
     assert!(none.shares().is_empty());
@@ -126,7 +126,7 @@ fn no_peer_and_one_peer() {
 }
 
 #[test]
-fn the_order_of_the_list_does_not_matter_and_the_greater_weight_counts() {
+fn the_order_of_the_list_does_not_matter_and_the_greater_weight_wins() {
     let listed = [("b", weight(2)), ("a", weight(1)), ("c", weight(5)), ("b", weight(3))];
     let one = Rendezvous::new(listed);
     let other = Rendezvous::new([("c", weight(5)), ("b", weight(3)), ("a", weight(1))]);
@@ -136,7 +136,7 @@ fn the_order_of_the_list_does_not_matter_and_the_greater_weight_counts() {
 }
 
 #[test]
-fn of_equal_scores_the_lesser_name_is_first() {
+fn the_lesser_name_comes_first_at_equal_scores() {
     let peer = Peer { seed: 7, scale: 1.0, weight: NonZeroU32::MIN };
     let peers = vec![peer; 40].into();
     let ring = Rendezvous { names: (0..40).map(name).collect(), peers };

@@ -1,4 +1,4 @@
-//! A pool for fetches, and two small ones for control.
+//! Dispatches jobs to three pools: one for fetches, and two small ones for control.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,32 +6,32 @@ use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::fair_share::Purpose;
-use super::limits::most_threads;
+use super::limits::max_threads;
 use super::pool::{Load, Pool, PoolOptions};
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::Ledger;
 use crate::message::nonblocking::{Job, Lane, Spawn};
 use crate::message::url::CanonicalUrl;
 
-/// The threads of a control lane, and how many jobs may wait for one.
+/// The number of threads of each control pool, and the number of jobs that may wait for one.
 const CONTROL_THREADS: usize = 4;
 const CONTROL_QUEUE: usize = 64;
 
-/// What a fetch costs in memory: the buffers of its connection, with TLS, and the part of a stack that it touches.
-const FETCH: u64 = 96 << 10;
+/// The memory of one fetch in bytes: the buffers of its connection, with TLS, and the used part of a stack.
+const FETCH_MEMORY: u64 = 96 << 10;
 
-/// A server with very little memory still fetches so much at a time.
-const LEAST: usize = 4;
+/// The number of concurrent fetches that are always allowed, even with very little memory.
+const MIN_FETCHES: usize = 4;
 
-/// How long threads may take to end once their jobs are cancelled.
-const ENDING: Duration = Duration::from_secs(1);
+/// How long threads may take to end after their jobs are cancelled.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
 
-/// How many fetches of an origin the operator allows at a time. Called without any lock; must be quick.
+/// Returns the operator's limit of concurrent fetches from an origin. It is called without a lock and must be quick.
 pub(crate) type Cap = Box<dyn Fn(&CanonicalUrl) -> Option<usize> + Send + Sync>;
 
-/// The threads of a server that may wait: a pool for fetches, and two small ones for control.
+/// The threads of a server that may block: a pool for fetches, and two small pools for control.
 ///
-/// It has no thread before there is a job. Dropping it refuses what waits and cancels what runs.
+/// Threads start on demand. Dropping the scheduler refuses queued jobs and cancels running ones.
 pub(crate) struct Scheduler {
     fetches: Pool,
     peers: Pool,
@@ -40,21 +40,22 @@ pub(crate) struct Scheduler {
     cap: Cap,
 }
 
-/// What it is doing.
+/// The present load of a scheduler.
 #[derive(Debug)]
 pub(crate) struct Numbers {
-    /// How many threads for fetches there may be.
+    /// The greatest number of threads for fetches.
     pub(crate) threads: usize,
     pub(crate) fetches: Load,
-    /// Jobs of the two control lanes that run, and that wait.
+    /// The numbers of running and of queued jobs in the two control pools.
     pub(crate) control: (usize, usize),
 }
 
 impl Scheduler {
-    /// Threads as the options say, but no more than the system has room for and a quarter of the memory pays for.
+    /// Creates a scheduler. The options limit its threads, and so do the system's limits and a quarter of the memory limit.
     pub(crate) fn new(options: &PoolOptions, ledger: &Arc<Ledger>, cap: Cap) -> Self {
-        let paid = usize::try_from(ledger.limit() / 4 / FETCH).unwrap_or(usize::MAX).max(LEAST);
-        let threads = options.max.min(paid).min(most_threads()).max(1);
+        let affordable =
+            usize::try_from(ledger.limit() / 4 / FETCH_MEMORY).unwrap_or(usize::MAX).max(MIN_FETCHES);
+        let threads = options.max.min(affordable).min(max_threads()).max(1);
         let control = |name| {
             let options =
                 PoolOptions { name, max: CONTROL_THREADS, min: 0, queue: CONTROL_QUEUE, ..options.clone() };
@@ -65,13 +66,13 @@ impl Scheduler {
         Self { fetches, peers, own, threads, cap }
     }
 
-    /// How many threads for fetches there may be.
+    /// Returns the greatest number of threads for fetches.
     pub(crate) fn threads(&self) -> usize {
         self.threads
     }
 
-    /// Has a thread run the job when it is its turn, or refuses it on this one: whoever waits for it is told in either
-    /// case. Never waits. `client` is `None` for a peer of the pool, and for the cache itself.
+    /// Runs the job on a thread of the pool when its turn comes, or refuses it on the present thread. The job learns which.
+    /// Never blocks. `client` is `None` for a peer of the pool and for the cache itself.
     pub(crate) fn submit(&self, job: Job, client: Option<Client>) {
         let (pool, purpose) = match &job.lane {
             Lane::Origin(origin) => {
@@ -88,39 +89,39 @@ impl Scheduler {
         pool.submit(job, purpose, client);
     }
 
-    /// Refuses what has waited for too long. To be called now and then; never waits.
+    /// Refuses jobs that have waited for too long. The server must call this regularly. Never blocks.
     pub(crate) fn tick(&self, now: Instant) {
         self.pools().for_each(|pool| pool.tick(now));
     }
 
-    /// The job whose cancellation this is has turned out to be a stream, which may last.
+    /// Counts the job with this cancellation as a stream, which may run for a long time.
     pub(crate) fn is_stream(&self, job: &Cancellation) {
-        self.fetches.is_stream(job);
+        self.fetches.mark_stream(job);
     }
 
-    /// Drops refreshes from now on; everything else goes on.
+    /// Drops queued and future refreshes. All other jobs continue.
     pub(crate) fn stop(&self) {
         self.fetches.stop();
     }
 
-    /// Waits until nothing is left to do, and at most until then; refuses what still waits, cancels what still runs,
-    /// and waits for the threads to end.
+    /// Shuts down: waits until no job is left or `until` has passed, refuses queued jobs, cancels running jobs, and waits for
+    /// the threads to end.
     pub(crate) fn finish(&self, until: Instant) {
         self.pools().for_each(|pool| pool.wait_until_idle(until));
         self.close();
-        let until = Instant::now() + ENDING;
-        let left: usize = self.pools().map(|pool| pool.wait_for_threads(until)).sum();
-        if left > 0 {
-            log::warn!("{left} threads are still at work");
+        let until = Instant::now() + SHUTDOWN_TIME;
+        let remaining: usize = self.pools().map(|pool| pool.wait_for_threads(until)).sum();
+        if remaining > 0 {
+            log::warn!("{remaining} threads are still running after shutdown");
         }
     }
 
-    /// Refuses what waits, and cancels what runs.
+    /// Refuses queued jobs and cancels running ones.
     pub(crate) fn close(&self) {
         self.pools().for_each(Pool::close);
     }
 
-    /// Whether a fetch has waited for more than half as long as it may. Never waits.
+    /// Returns whether a fetch has waited for more than half of the time limit for waiting. Never blocks.
     pub(crate) fn is_behind(&self, now: Instant) -> bool {
         self.fetches.is_behind(now)
     }
@@ -155,9 +156,9 @@ impl fmt::Debug for Scheduler {
     }
 }
 
-/// Jobs of the cache itself.
+/// For the jobs of the cache itself.
 impl Scheduler {
-    /// Whether it still takes jobs of every kind.
+    /// Returns whether the scheduler still accepts all kinds of jobs.
     pub(crate) fn is_open(&self) -> bool {
         self.fetches.is_open()
     }
