@@ -1,5 +1,4 @@
-//! What must hold for a connection: however its bytes are split, the same requests are seen and the same
-//! answers given.
+//! Checks that the server sends the same responses however the bytes of a connection are split.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -15,10 +14,10 @@ use crate::message::nonblocking::{Lane, PlainRequest, Step, Wakes};
 use crate::server::{Handler, Responder, Scratch, Server, ServerConfig, ServerHandle, handled};
 use crate::store::StoredResponse;
 
-/// How long an answer may take before something hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time after which a missing response counts as a hang.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What may stand behind a head.
+/// Byte sequences that may follow a head.
 const CONTENTS: &[&[u8]] = &[
     b"",
     b"",
@@ -32,13 +31,14 @@ const CONTENTS: &[&[u8]] = &[
     b"\r\n\r\n",
 ];
 
-/// A front that answers with what it was asked.
-pub(super) fn front() -> ServerHandle {
+/// Starts a server that describes each request in its response.
+pub(super) fn start_server() -> ServerHandle {
     Server::bind_responder("127.0.0.1:0", &ServerConfig::new(), &(Arc::new(Echo) as Arc<dyn Responder>))
         .expect("a loopback port is free")
 }
 
-/// Says what it was asked. What has come whole it answers at once: whoever has said its last word does not wait.
+/// Describes the request in the response. It responds at once to a complete request, because the server drops
+/// unfinished requests of a client that has closed its sending side.
 struct Echo;
 
 impl Handler for Echo {
@@ -46,7 +46,7 @@ impl Handler for Echo {
         let (method, target) = (request.method().clone(), request.uri().clone());
         let fields = request.headers().len();
         let body = request.into_body().into_bytes();
-        let body = body.as_ref().map_or("cut".to_owned(), |body| body.escape_ascii().to_string());
+        let body = body.as_ref().map_or("incomplete".to_owned(), |body| body.escape_ascii().to_string());
         Response::new(Body::from(format!("{method} {target} {fields} {body}")))
     }
 }
@@ -64,7 +64,7 @@ impl Responder for Echo {
     }
 }
 
-/// Heads with something behind each, as one connection brings them.
+/// Concatenates heads with a random byte sequence after each.
 pub(super) fn message(heads: impl Iterator<Item = Vec<u8>>, random: &mut Random) -> Vec<u8> {
     let mut message = Vec::new();
     for head in heads {
@@ -87,13 +87,13 @@ pub(super) fn check(address: SocketAddr, message: &[u8], random: &mut Random) {
     assert_eq!(split, whole, "{}", message.escape_ascii());
 }
 
-/// All that comes back, but for the time of day.
+/// Returns all responses, without their dates.
 fn answers<'a>(address: SocketAddr, pieces: impl Iterator<Item = &'a [u8]>) -> String {
-    let mut socket = TcpStream::connect(address).expect("the front takes connections");
+    let mut socket = TcpStream::connect(address).expect("the server accepts connections");
     socket.set_nodelay(true).expect("TCP_NODELAY can be set");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    socket.set_read_timeout(Some(TIMEOUT)).expect("a timeout can be set");
     for piece in pieces {
-        // It may have heard enough.
+        // The server may have closed the connection.
         if socket.write_all(piece).is_err() {
             break;
         }

@@ -1,15 +1,15 @@
-//! Heads that were bent: what comes off the wire must break no rule, whatever it is.
+//! Fuzz tests: whatever bytes arrive, the parsers must keep their invariants.
 //!
-//! Real heads are mutated, read without mercy, and put through all that reads them. Each execution depends
-//! on its number alone: one that fails prints it, and `FORWARDCACHE_SEED` starts there again. Without
-//! `FORWARDCACHE_FUZZ_SECONDS` a fixed number of them runs, from a fixed start.
+//! The tests mutate real heads and pass them to all parsers. Each execution depends only on its number: a
+//! failed execution prints the number, and `FORWARDCACHE_SEED` starts there again. Without
+//! `FORWARDCACHE_FUZZ_SECONDS`, a fixed number of executions runs from a fixed seed.
 //!
-//! | file | what it holds |
+//! | file | subject |
 //! |---|---|
-//! | `mutate` | a head, and how it is bent |
-//! | `requests` | what must hold for every request head |
-//! | `connections` | what must hold for a connection, however its bytes are split |
-//! | `responses` | what must hold for every response head |
+//! | `mutate` | mutation and lenient parsing of heads |
+//! | `requests` | invariants of every request head |
+//! | `connections` | the server's behaviour does not depend on how bytes are split |
+//! | `responses` | invariants of every response head |
 
 mod connections;
 mod mutate;
@@ -25,10 +25,12 @@ use self::mutate::{Corpus, Random};
 const EXECUTIONS: u64 = 5_000;
 
 fn number(variable: &str) -> Option<u64> {
-    env::var(variable).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+    env::var(variable)
+        .ok()
+        .map(|value| value.parse().unwrap_or_else(|_| panic!("{variable} must be a number")))
 }
 
-/// Says how to come back to a failure.
+/// Prints the seed of a failed execution.
 struct Replay(u64);
 
 impl Drop for Replay {
@@ -39,7 +41,7 @@ impl Drop for Replay {
     }
 }
 
-fn fuzz(what: &str, corpus: &Corpus, execute: impl Fn(&[u8], &mut Random)) {
+fn fuzz(target: &str, corpus: &Corpus, execute: impl Fn(&[u8], &mut Random)) {
     let seconds = number("FORWARDCACHE_FUZZ_SECONDS").map(Duration::from_secs);
     let moment = u64::from(UNIX_EPOCH.elapsed().unwrap().subsec_nanos()) << 32;
     let first = number("FORWARDCACHE_SEED").unwrap_or(if seconds.is_some() { moment } else { 1 });
@@ -49,39 +51,39 @@ fn fuzz(what: &str, corpus: &Corpus, execute: impl Fn(&[u8], &mut Random)) {
         let seed = first.wrapping_add(executions);
         let _replay = Replay(seed);
         let mut random = Random::new(seed);
-        let head = corpus.bent(&mut random);
+        let head = corpus.mutated(&mut random);
         execute(&head, &mut random);
         executions += 1;
     }
-    println!("{what}: {executions} executions from FORWARDCACHE_SEED={first}");
+    println!("{target}: {executions} executions from FORWARDCACHE_SEED={first}");
 }
 
 #[test]
-fn no_request_head_breaks_a_rule() {
+fn every_request_head_keeps_the_invariants() {
     let corpus = Corpus::new(include_str!("../../tests/corpus/requests.txt"));
     fuzz("requests", &corpus, |head, _| requests::check(head));
 }
 
 #[test]
-fn no_split_of_a_connection_changes_what_is_seen() {
+fn splitting_the_bytes_of_a_connection_does_not_change_the_responses() {
     let corpus = Corpus::new(include_str!("../../tests/corpus/requests.txt"));
-    let front = connections::front();
+    let server = connections::start_server();
     fuzz("connections", &corpus, |head, random| {
         let others = random.below(3);
         let heads: Vec<Vec<u8>> =
-            [head.to_vec()].into_iter().chain((0..others).map(|_| corpus.bent(random))).collect();
+            [head.to_vec()].into_iter().chain((0..others).map(|_| corpus.mutated(random))).collect();
         let message = connections::message(heads.into_iter(), random);
-        connections::check(front.local_addr(), &message, random);
+        connections::check(server.local_addr(), &message, random);
     });
 }
 
 #[test]
-fn no_response_head_breaks_a_rule() {
+fn every_response_head_keeps_the_invariants() {
     let corpus = Corpus::new(include_str!("../../tests/corpus/responses.txt"));
     let requests = Corpus::new(include_str!("../../tests/corpus/requests.txt"));
     fuzz("responses", &corpus, |head, random| {
-        let (asked, again) = (requests.bent(random), requests.bent(random));
-        let update = corpus.bent(random);
-        responses::check(head, &update, &asked, &again, random.below(200));
+        let (request_head, next_request) = (requests.mutated(random), requests.mutated(random));
+        let update = corpus.mutated(random);
+        responses::check(head, &update, &request_head, &next_request, random.below(200));
     });
 }

@@ -1,8 +1,8 @@
-//! A head, taken apart without mercy, and how it is bent.
+//! Mutates heads, and parses them leniently.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Numbers that depend on the seed alone (splitmix64).
+/// A random number generator whose numbers depend only on the seed (splitmix64).
 pub(super) struct Random(u64);
 
 impl Random {
@@ -17,7 +17,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Any number below this one, which is not zero.
+    /// Returns a number below `end`, which must not be zero.
     pub(super) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap()
     }
@@ -26,14 +26,14 @@ impl Random {
         all[self.below(all.len())]
     }
 
-    /// Two places in order, the first within and the second at most at the end.
+    /// Returns two offsets in order, at most `length`.
     fn span(&mut self, length: usize) -> (usize, usize) {
         let start = self.below(length + 1);
         (start, start + self.below((length - start).min(40) + 1))
     }
 }
 
-/// What readers look for, and what makes them stumble.
+/// Words that parsers look for, and separators that may confuse them.
 const WORDS: &[&str] = &[
     "no-store",
     "no-cache",
@@ -123,24 +123,24 @@ const NUMBERS: &[&str] = &[
     "99999999999999999999999999",
 ];
 
-/// Heads to begin with.
+/// The heads from which mutations start.
 pub(super) struct Corpus(Vec<Vec<u8>>);
 
 impl Corpus {
-    /// Heads with a blank line between them.
+    /// Reads heads that blank lines separate.
     pub(super) fn new(text: &str) -> Self {
         let heads: Vec<Vec<u8>> = text.split("\n\n").map(|head| head.trim().as_bytes().to_vec()).collect();
-        assert!(heads.len() > 1, "there are heads to begin with");
+        assert!(heads.len() > 1, "the corpus must have several heads");
         Self(heads)
     }
 
-    fn any<'a>(&'a self, random: &mut Random) -> &'a [u8] {
+    fn pick_head<'a>(&'a self, random: &mut Random) -> &'a [u8] {
         &self.0[random.below(self.0.len())]
     }
 
-    /// One of the heads, bent in up to eight places.
-    pub(super) fn bent(&self, random: &mut Random) -> Vec<u8> {
-        let mut head = self.any(random).to_vec();
+    /// Returns one of the heads with up to eight mutations.
+    pub(super) fn mutated(&self, random: &mut Random) -> Vec<u8> {
+        let mut head = self.pick_head(random).to_vec();
         for _ in 0..random.below(9) {
             let (start, end) = random.span(head.len());
             match random.below(8) {
@@ -152,13 +152,13 @@ impl Corpus {
                 }
                 2 if start < head.len() => head[start] ^= 1 << random.below(8),
                 3 => {
-                    let other = self.any(random);
+                    let other = self.pick_head(random);
                     let (from, to) = random.span(other.len());
                     head.splice(start..end, other[from..to].iter().copied());
                 }
                 4 | 5 => drop(head.splice(start..start, random.pick(WORDS).bytes())),
                 _ => {
-                    // Another number in the place of one.
+                    // Replace a number by another.
                     let Some(first) = head.iter().skip(start).position(u8::is_ascii_digit) else { continue };
                     let first = start + first;
                     let digits = head[first..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -173,7 +173,7 @@ impl Corpus {
 /// Name and value of a field line.
 type Line<'a> = (&'a [u8], &'a [u8]);
 
-/// The first line and the field lines of a head.
+/// Splits a head into its first line and its field lines.
 pub(super) fn lines(head: &[u8]) -> (&[u8], Vec<Line<'_>>) {
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let first = lines.next().unwrap_or_default();
@@ -184,7 +184,7 @@ pub(super) fn lines(head: &[u8]) -> (&[u8], Vec<Line<'_>>) {
     (first, fields.collect())
 }
 
-/// The fields that can be fields at all.
+/// Returns the syntactically valid fields.
 pub(super) fn headers(head: &[u8]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines(head).1 {

@@ -1,4 +1,4 @@
-//! What must hold for every request head.
+//! Invariants of every request head.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) fn check(head: &[u8]) {
         let headers = request.headers();
         let count = |name| headers.get_all(name).iter().count();
         assert!(count(HOST) == 1 || (count(HOST) == 0 && version == (1, 0)));
-        assert!(count(CONTENT_LENGTH) + count(TRANSFER_ENCODING) <= 1, "one framing");
+        assert!(count(CONTENT_LENGTH) + count(TRANSFER_ENCODING) <= 1, "there is at most one framing field");
         query(request.uri().query());
     }
     if let Ok(text) = std::str::from_utf8(target) {
@@ -44,7 +44,7 @@ fn query(query: Option<&str>) {
 
 fn url(text: &str) {
     let Ok(target) = CanonicalUrl::parse(text) else { return };
-    assert_eq!(CanonicalUrl::parse(target.as_str()).as_ref(), Ok(&target), "a canonical URL is its own");
+    assert_eq!(CanonicalUrl::parse(target.as_str()).as_ref(), Ok(&target), "canonicalization is idempotent");
     assert_eq!(target.uri().to_string(), target.as_str());
     assert!(!target.authority().contains('@') && target.path().starts_with('/'));
     if let Some(joined) = target.join(text) {

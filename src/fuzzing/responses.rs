@@ -1,4 +1,4 @@
-//! What must hold for every response head.
+//! Invariants of every response head.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,35 +17,44 @@ use crate::policy::{
 };
 use crate::store::{BackedStore, ByteStore, Key, MemoryByteStore, Store, StoredResponse};
 
-/// Of the dates in the corpus.
+/// The time of the dates in the corpus, in seconds since the epoch.
 const NOW: u64 = 784_111_777;
 
-pub(super) fn check(head: &[u8], update: &[u8], asked: &[u8], again: &[u8], elapsed: usize) {
+pub(super) fn check(head: &[u8], update: &[u8], request_head: &[u8], next_request: &[u8], elapsed: usize) {
     let status = std::str::from_utf8(lines(head).0.get(9..12).unwrap_or_default());
     let status = status.ok().and_then(|status| status.parse().ok()).unwrap_or(StatusCode::OK);
-    let (response, update, asked, again) = (headers(head), headers(update), headers(asked), headers(again));
+    let (response, update, request_head, next_request) =
+        (headers(head), headers(update), headers(request_head), headers(next_request));
     let directives = ResponseDirectives::of(&response);
     numbers(&directives);
-    parts(status, &response, &again);
+    parts(status, &response, &next_request);
     merging(&response, &update);
 
     let times = Times { request: at(NOW - 1).into(), response: at(NOW).into() };
     let now = at(NOW + elapsed as u64);
-    let _ = (condition(&again, &response, times.response.wall()), range_applies(&again, &response));
+    let _ =
+        (condition(&next_request, &response, times.response.wall()), range_applies(&next_request, &response));
     let stored = [Mode::Private, Mode::Shared].map(|mode| {
         let rules = Rules::new(mode);
         let validity = validity(status, &response, &directives, times, &rules);
         time_passes(&validity, &rules, now);
-        answers(&validity, &RequestDirectives::of(&again), &rules, now);
-        let asking = RequestDirectives::of(&asked);
-        let request = StoringRequest { method: &Method::GET, headers: &asked, directives: &asking };
-        let variant = Variant::of(&response, &implied_fields(&[], &directives, &rules), &asked, &Sum);
-        assert!(variant.matches(&asked, &Sum), "what selected it selects it again");
+        answers(&validity, &RequestDirectives::of(&next_request), &rules, now);
+        let asking = RequestDirectives::of(&request_head);
+        let request = StoringRequest { method: &Method::GET, headers: &request_head, directives: &asking };
+        let variant =
+            Variant::of(&response, &implied_fields(&[], &directives, &rules), &request_head, &TestDigest);
+        assert!(variant.matches(&request_head, &TestDigest), "a variant must match its own request");
         records(status, &response, validity, variant, head);
         may_store(request, status, &response, &directives, &rules).is_ok()
     });
-    assert!(!(stored.contains(&true) && plainly_forbidden(&response)), "no-store was not seen");
-    assert!(stored[0] || !stored[1] || directives.s_maxage.is_some(), "a shared cache is the stricter one");
+    assert!(
+        !(stored.contains(&true) && plainly_forbidden(&response)),
+        "a response with no-store must not be stored"
+    );
+    assert!(
+        stored[0] || !stored[1] || directives.s_maxage.is_some(),
+        "a shared cache must be at least as strict"
+    );
 }
 
 fn numbers(directives: &ResponseDirectives) {
@@ -54,30 +63,33 @@ fn numbers(directives: &ResponseDirectives) {
     assert!(all.into_iter().flatten().all(|seconds| seconds.as_secs() <= MAX_DELTA_SECONDS));
 }
 
-/// Another reading of `no-store`, for fields in which there is nothing to unquote, or nothing that can be unquoted.
+/// A second parser for `no-store`, for fields that have no quoted parts or none that can be parsed.
 fn plainly_forbidden(response: &HeaderMap) -> bool {
     let lines = response.get_all(CACHE_CONTROL).iter().map(|line| String::from_utf8_lossy(line.as_bytes()));
     let lines: Vec<_> = lines.map(|line| line.to_ascii_lowercase()).collect();
     let is_open = |line: &String| line.matches('"').count() % 2 == 1 && !line.contains('\\');
     let is_plain = |line: &String| !line.contains(['"', '\\']);
-    let says = |line: &String| line.split(',').any(|member| member.trim_matches([' ', '\t']) == "no-store");
+    let has_no_store =
+        |line: &String| line.split(',').any(|member| member.trim_matches([' ', '\t']) == "no-store");
     let may_be_read = lines.iter().all(is_plain) || lines.iter().any(is_open);
-    may_be_read && !lines.iter().any(|line| line.contains("must-understand")) && lines.iter().any(says)
+    may_be_read
+        && !lines.iter().any(|line| line.contains("must-understand"))
+        && lines.iter().any(has_no_store)
 }
 
-fn parts(status: StatusCode, response: &HeaderMap, again: &HeaderMap) {
+fn parts(status: StatusCode, response: &HeaderMap, next_request: &HeaderMap) {
     let Some(part) = Part::of(status, response) else { return };
     assert!(part.start < part.end && part.end <= part.complete && part.length() > 0);
-    let read = ContentRange::parse(part.text().as_bytes()).expect("what is written can be read");
+    let read = ContentRange::parse(part.text().as_bytes()).expect("an encoded Content-Range must parse");
     assert_eq!((read.start, read.end, read.complete), (part.start, part.end, Some(part.complete)));
-    if let Some(range) = part.answers(again, response) {
+    if let Some(range) = part.answers(next_request, response) {
         assert!(part.start <= range.start && range.start < range.end && range.end <= part.end);
     }
 }
 
 fn merging(response: &HeaderMap, update: &HeaderMap) {
     let once = freshened(response, update);
-    assert_eq!(freshened(&once, update), once, "the same 304 changes nothing twice");
+    assert_eq!(freshened(&once, update), once, "applying a 304 twice must change nothing");
     let mut bare = response.clone();
     hop_by_hop::remove(&mut bare);
     let known = bare.clone();
@@ -89,7 +101,7 @@ fn merging(response: &HeaderMap, update: &HeaderMap) {
 fn time_passes(validity: &Validity, rules: &Rules, now: SystemTime) {
     let most = match validity.lifetime_source {
         LifetimeSource::SMaxage | LifetimeSource::MaxAge => Duration::from_secs(MAX_DELTA_SECONDS),
-        // As far as HTTP dates reach: four digits of a year.
+        // HTTP dates have years of four digits.
         LifetimeSource::Expires => Duration::from_secs(10_000 * 366 * 86_400),
         LifetimeSource::Heuristic => rules.heuristic_cap,
         LifetimeSource::Rule | LifetimeSource::None => Duration::ZERO,
@@ -97,7 +109,7 @@ fn time_passes(validity: &Validity, rules: &Rules, now: SystemTime) {
     assert!(validity.lifetime <= most, "{validity:?}");
     let later = now + Duration::from_secs(1);
     assert!(validity.age(later) > validity.age(now));
-    assert!(validity.is_fresh(now) || !validity.is_fresh(later), "nothing becomes fresh by waiting");
+    assert!(validity.is_fresh(now) || !validity.is_fresh(later), "a stale response must not become fresh");
     assert_eq!(validity.is_fresh(now), validity.remaining(now) > Duration::ZERO);
 }
 
@@ -110,7 +122,7 @@ fn answers(validity: &Validity, request: &RequestDirectives, rules: &Rules, now:
     assert!(!asks_first || fresh || !may_serve_on_error(StatusCode::OK, validity, request, rules, now));
 }
 
-/// What a cache keeps is what was stored, and what it keeps may be anything.
+/// A stored record reads back unchanged, and a corrupt record is an error.
 fn records(status: StatusCode, response: &HeaderMap, validity: Validity, variant: Variant, head: &[u8]) {
     let key = Key::new("http://example.com/");
     let store = BackedStore::new(MemoryByteStore::new());
@@ -122,20 +134,20 @@ fn records(status: StatusCode, response: &HeaderMap, validity: Validity, variant
     assert_eq!(stored.headers(), kept);
     assert!(store.insert(&key, Arc::new(stored.clone())).unwrap());
     let read = store.variants(&key).unwrap();
-    let [read] = &read[..] else { panic!("one was stored, not {}", read.len()) };
+    let [read] = &read[..] else { panic!("expected 1 stored response, found {}", read.len()) };
     assert_eq!((read.status(), read.headers()), (status, kept));
     assert_eq!((read.validity(), read.variant(), read.body()), (&validity, stored.variant(), stored.body()));
     store.inner().set(key.as_str(), Bytes::copy_from_slice(head)).unwrap();
-    assert!(store.variants(&key).is_err(), "a head is no record");
+    assert!(store.variants(&key).is_err(), "a head must not decode as a record");
 }
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-struct Sum;
+struct TestDigest;
 
-impl CredentialDigest for Sum {
+impl CredentialDigest for TestDigest {
     fn digest(&self, credential: &[u8]) -> u128 {
         credential.iter().fold(7, |sum: u128, byte| sum.wrapping_mul(31).wrapping_add(u128::from(*byte)))
     }

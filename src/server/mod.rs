@@ -1,42 +1,47 @@
-//! Fronts: from sockets to a [`Handler`], and back.
+//! The HTTP server: reads requests from sockets, passes them to a [`Handler`], and writes the responses.
 //!
-//! | file | what it holds |
+//! The entry is [`Server::bind`]: it starts the threads and returns a [`ServerHandle`]. The server processes
+//! requests and responses only; its [`Handler`] decides about caches and pools.
+//!
+//! In reading order:
+//!
+//! | file | subject |
 //! |---|---|
-//! | `serve` | [`Handler`], and what a front tells it beside the request |
+//! | `handler` | [`Handler`], the interface for users, and [`Responder`], the non-blocking interface for peers |
 //! | `options` | [`ServerConfig`]: threads, queue, limits, deadlines |
-//! | `serving` | [`ServerHandle`]: a front that runs; shutting it down, waiting for its end |
-//! | `tls` | [`ServerTls`]: what a front proves itself with, and whom it lets in |
-//! | `sessions` | TLS sessions that clients may resume |
-//! | `request_head` | which heads are refused, and with what; pure |
-//! | `response_head` | the head of a response as bytes, and how its body is framed; pure |
-//! | `answer` | what a front says itself |
+//! | `server_handle` | [`ServerHandle`]: a running server, its shutdown and its end |
+//! | `event` | [`Server`]: the event loop over non-blocking sockets |
+//! | `request_head` | validation of request heads; pure |
+//! | `response_head` | encoding of response heads, and the framing of bodies; pure |
+//! | `error_response` | responses that the server itself generates |
 //! | `listener` | the listening socket and the options that accepted sockets inherit |
-//! | `event` | [`Server`]: the front on sockets that never wait |
-//! | `tiny_http` | [`TinyHttpServer`]: the front on the crate of that name (feature `tiny_http`) |
+//! | `tls` | [`ServerTls`]: the server's certificate, and the verification of clients |
+//! | `sessions` | the TLS session cache |
+//! | `tiny_http` | [`TinyHttpServer`]: the second server, on the crate of that name (feature `tiny_http`) |
 
-mod answer;
+mod error_response;
 mod event;
+mod handler;
 mod listener;
 mod options;
 mod request_head;
 mod response_head;
-mod serve;
-mod serving;
+mod server_handle;
 mod sessions;
 #[cfg(feature = "tiny_http")]
 mod tiny_http;
 mod tls;
 
 pub use event::Server;
+pub use handler::{Handler, RemoteAddress};
+pub(crate) use handler::{Responder, Scratch, handled};
 pub use options::ServerConfig;
-pub use serve::{Handler, RemoteAddress};
-pub(crate) use serve::{Responder, Scratch, handled};
-pub use serving::{ServerHandle, ShutdownHandle};
+pub use server_handle::{ServerHandle, ShutdownHandle};
 #[cfg(feature = "tiny_http")]
 pub use tiny_http::TinyHttpServer;
 pub use tls::ServerTls;
 
-/// What the front makes of a request head, for tests of all that reads one.
+/// Validates a request head, for the fuzz tests.
 #[cfg(test)]
 pub(crate) fn check_request_head<'a>(
     method: &[u8],

@@ -1,4 +1,4 @@
-//! The options of a front.
+//! The options of a server.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::request_head::HeadLimits;
 use super::tls::ServerTls;
 use crate::scheduler::PoolOptions;
 
-/// How a front serves: threads, queue, limits and deadlines.
+/// The options of a server: threads, queue, limits and deadlines.
 ///
 /// | option | default |
 /// |---|---|
@@ -33,8 +33,9 @@ use crate::scheduler::PoolOptions;
 /// | [`drain_deadline`](Self::drain_deadline) | 10 s |
 /// | [`tls`](Self::tls) | none |
 ///
-/// The front on tiny_http knows `workers`, `queue_length`, `max_body`, `write_timeout` and `drain_deadline`
-/// alone: there is no way to tell tiny_http of the others. It has a fixed number of workers, by default 64.
+/// `TinyHttpServer` supports only `workers`, `queue_length`, `max_body`, `write_timeout` and
+/// `drain_deadline`: tiny_http has no settings for the others. It starts a fixed number of workers, by
+/// default 64.
 ///
 /// ```
 /// use std::time::Duration;
@@ -66,17 +67,17 @@ pub struct ServerConfig {
     pub(super) tls: Option<ServerTls>,
 }
 
-const CONNECTIONS: usize = 16_384;
+const DEFAULT_MAX_CONNECTIONS: usize = 16_384;
 
-/// More fields than that are refused, whatever the options say.
-pub(super) const MOST_FIELDS: usize = 256;
+/// Upper bound of [`ServerConfig::max_fields`].
+pub(super) const FIELDS_LIMIT: usize = 256;
 
-const MOST_IO_THREADS: usize = 1024;
-const MOST_WORKERS: usize = 10_000;
-const MOST_QUEUED: usize = 1_000_000;
+const IO_THREADS_LIMIT: usize = 1024;
+const WORKERS_LIMIT: usize = 10_000;
+const QUEUE_LIMIT: usize = 1_000_000;
 
 impl ServerConfig {
-    /// The defaults.
+    /// Creates the options with their default values.
     #[must_use]
     pub fn new() -> Self {
         let cores = thread::available_parallelism().map_or(2, usize::from);
@@ -103,49 +104,49 @@ impl ServerConfig {
         }
     }
 
-    /// How many threads read and write; at least one. They never wait for an origin, and answer what is
-    /// stored themselves; 1024 at most. Default: the number of cores.
+    /// Sets the number of I/O threads, from 1 to 1024. They read requests, serve stored responses, and never
+    /// wait for an origin. Default: the number of cores.
     #[must_use]
     pub fn io_threads(mut self, threads: usize) -> Self {
-        self.io_threads = threads.clamp(1, MOST_IO_THREADS);
+        self.io_threads = threads.clamp(1, IO_THREADS_LIMIT);
         self
     }
 
-    /// How many threads may wait for origins, or run the handler; at least one and at most 10,000: a process that starts
-    /// more may run out of memory maps, which ends it.
+    /// Sets the maximum number of worker threads, from 1 to 10,000. Workers fetch from origins and run the
+    /// handler. A process that starts more threads may exhaust its memory maps, which ends it.
     ///
-    /// They are started when there is something to do, and end after a minute without. A peer has fewer of them where
-    /// its memory, its file descriptors or its control group do not suffice. A fetch starts only while fewer threads
-    /// wait for its origin than are free, so that an origin that does not answer takes half of them at most; a client
-    /// has two thirds at most. Default: 64.
+    /// The server starts workers on demand, and each ends after a minute without work. A peer starts fewer if
+    /// its memory, its file descriptors or its control group do not suffice. A fetch starts only if fewer
+    /// workers wait for the same origin than are free, so an unresponsive origin takes at most half of the
+    /// workers. One client takes at most two thirds. Default: 64.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers.clamp(1, MOST_WORKERS));
+        self.workers = Some(workers.clamp(1, WORKERS_LIMIT));
         self
     }
 
-    /// How many of the [`workers`](Self::workers) stay when they have nothing to do. Default: none.
+    /// Sets how many [`workers`](Self::workers) are kept when idle. Default: 0.
     #[must_use]
     pub fn min_workers(mut self, workers: usize) -> Self {
         self.min_workers = workers;
         self
     }
 
-    /// The stack of a worker, in bytes; at least 64 KiB. A [`RoundTrip`](crate::RoundTrip) of one's own runs on it.
-    /// Default: 1 MiB.
+    /// Sets the stack size of a worker, in bytes; at least 64 KiB. A custom [`RoundTrip`](crate::RoundTrip)
+    /// runs on this stack. Default: 1 MiB.
     #[must_use]
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = bytes.max(64 << 10);
         self
     }
 
-    /// The number of threads where it is fixed: on tiny_http.
+    /// Returns the fixed number of workers of the tiny_http server.
     #[cfg(feature = "tiny_http")]
     pub(super) fn worker_count(&self) -> usize {
         self.workers.unwrap_or(PoolOptions::default().max)
     }
 
-    pub(super) fn pool(&self) -> PoolOptions {
+    pub(super) fn worker_options(&self) -> PoolOptions {
         let defaults = PoolOptions::default();
         PoolOptions {
             max: self.workers.unwrap_or(defaults.max),
@@ -157,7 +158,7 @@ impl ServerConfig {
         }
     }
 
-    /// How long a request may wait for a worker. One that has waited for longer is answered with 503 and
+    /// Sets how long a request may wait for a worker. After that time the server responds with 503 and
     /// `Retry-After: 1`. Default: 10 s.
     #[must_use]
     pub fn max_queue_wait(mut self, longest: Duration) -> Self {
@@ -165,121 +166,125 @@ impl ServerConfig {
         self
     }
 
-    /// How many requests may wait for a worker, and half as many for one origin; at least one and at most 1,000,000. Whoever comes on top of
-    /// that is turned away with 503 and `Retry-After: 1`. Default: 1024.
+    /// Sets how many requests may wait for a worker, from 1 to 1,000,000; at most half of them for one
+    /// origin. The server rejects further requests with 503 and `Retry-After: 1`. Default: 1024.
     #[must_use]
     pub fn queue_length(mut self, requests: usize) -> Self {
-        self.queue_length = requests.clamp(1, MOST_QUEUED);
+        self.queue_length = requests.clamp(1, QUEUE_LIMIT);
         self
     }
 
-    /// How large the head of a request may be, request line and fields, in bytes; at least 256. A longer one
-    /// is answered with 431. Default: 16 KiB.
+    /// Sets the maximum size of a request head (request line and fields), in bytes; at least 256. A larger
+    /// head gets 431. Default: 16 KiB.
     #[must_use]
     pub fn max_head(mut self, bytes: usize) -> Self {
         self.max_head = bytes.max(256);
         self
     }
 
-    /// How many fields the head of a request may have, 256 at most; more are answered with 431. Default: 100.
+    /// Sets the maximum number of fields in a request head, at most 256. More fields get 431. Default: 100.
     #[must_use]
     pub fn max_fields(mut self, fields: usize) -> Self {
-        self.max_fields = fields.min(MOST_FIELDS);
+        self.max_fields = fields.min(FIELDS_LIMIT);
         self
     }
 
-    /// How long a request target may be, in bytes; a longer one is answered with 414. Default: 8 KiB.
+    /// Sets the maximum length of a request target, in bytes. A longer target gets 414. Default: 8 KiB.
     #[must_use]
     pub fn max_target(mut self, bytes: usize) -> Self {
         self.max_target = bytes;
         self
     }
 
-    /// How large the body of a request may be, in bytes; a larger one is answered with 413.
-    /// Bodies of responses have no limit. Default: 64 MiB.
+    /// Sets the maximum size of a request body, in bytes. A larger body gets 413. Response bodies have no
+    /// limit. Default: 64 MiB.
     #[must_use]
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = bytes;
         self
     }
 
-    /// How many connections there may be at a time; at least one. One more is answered with 503 and closed. Fewer where
-    /// the process may not open that many files (`ulimit -n`), of which a quarter, up to 2,048, or one for each of the
-    /// [`workers`](Self::workers) is left for origins. Default: 16,384.
+    /// Sets the maximum number of open connections; at least 1. The server sends 503 on a further connection
+    /// and closes it. The limit is lower if the process may not open enough files (`ulimit -n`): a quarter of
+    /// them (at most 2,048, but at least one for each of the [`workers`](Self::workers)) is reserved for
+    /// connections to origins. Default: 16,384.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = Some(connections.max(1));
         self
     }
 
-    /// The same, where so many are allowed. That there are fewer than somebody said is a warning.
-    pub(super) fn connections(&self, allowed: usize) -> usize {
-        let wanted = self.max_connections.unwrap_or(CONNECTIONS);
+    /// Returns the maximum number of connections if the open-file limit permits `allowed`. Logs a warning if
+    /// that is fewer than the program configured.
+    pub(super) fn max_connections_within(&self, allowed: usize) -> usize {
+        let wanted = self.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS);
         if allowed < wanted {
             let level = if self.max_connections.is_some() { Level::Warn } else { Level::Info };
             log::log!(
                 level,
-                "{allowed} connections at most, not {wanted}: this process may open no more files"
+                "the limit of open files permits {allowed} connections, not {wanted}: raise it with ulimit -n"
             );
         }
         wanted.min(allowed)
     }
 
-    /// How many of them may come from one client (an address, or an IPv6 network of 64 bits); at least one. Default: 4,096.
+    /// Sets the maximum number of open connections of one client (an IPv4 address or a /64 IPv6 network); at
+    /// least 1. Default: 4,096.
     #[must_use]
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
         self.max_connections_per_address = connections.max(1);
         self
     }
 
-    /// How long the head of a request may take from its first byte to its last, however it comes. A later one
-    /// is answered with 408. Default: 10 s.
+    /// Sets the time between the first and the last byte of a request head. A later head gets 408. Default:
+    /// 10 s.
     #[must_use]
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.head_timeout = timeout;
         self
     }
 
-    /// How long a connection may be without a request before it is closed. Default: 60 s.
+    /// Sets how long a connection may be idle before the server closes it. Default: 60 s.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// How long a TLS handshake may take. Default: 10 s.
+    /// Sets how long a TLS handshake may take. Default: 10 s.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
         self
     }
 
-    /// How long a client may take nothing of its response, or send nothing of its request's body, before it
-    /// is given up; at least 100 ms. The smallest rate is measured over as long. Default: 30 s.
+    /// Sets how long a client may read nothing of its response, or send nothing of its request body, before
+    /// the server closes the connection; at least 100 ms. The server measures
+    /// [`min_transfer_rate`](Self::min_transfer_rate) over the same time. Default: 30 s.
     #[must_use]
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout.max(Duration::from_millis(100));
         self
     }
 
-    /// How many bytes a second a client has to send or take while it is waited for. Zero: any. One that is
-    /// slower is answered with 408, if it can be, and its connection closed. Default: 256.
+    /// Sets the minimum rate, in bytes per second, at which a client must send its request body and read its
+    /// response. Zero accepts any rate. The server sends 408 to a slower client, if no response has started,
+    /// and closes the connection. Default: 256.
     #[must_use]
     pub fn min_transfer_rate(mut self, bytes_per_second: u64) -> Self {
         self.min_transfer_rate = bytes_per_second;
         self
     }
 
-    /// How long a shutdown waits for requests that are in flight or queued. What is not answered then is
-    /// broken off; `TinyHttpServer` answers with 503 what is still queued. Default: 10 s.
+    /// Sets how long a shutdown waits for requests that are in progress or queued. Then the server aborts
+    /// them; `TinyHttpServer` responds with 503 to those still queued. Default: 10 s.
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline;
         self
     }
 
-    /// Serves with TLS, and nothing without it. What is [reloaded](ServerTls::reload) is for connections that
-    /// are made from then on. Default: without TLS.
+    /// Serves TLS only. A [reload](ServerTls::reload) takes effect for later connections. Default: no TLS.
     #[must_use]
     pub fn tls(mut self, tls: ServerTls) -> Self {
         self.tls = Some(tls);
@@ -302,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_serve_nobody_is_raised() {
+    fn values_that_serve_no_request_are_raised() {
         let options = ServerConfig::new()
             .io_threads(0)
             .workers(0)
@@ -311,19 +316,22 @@ mod tests {
             .max_connections(0)
             .max_connections_per_address(0)
             .write_timeout(Duration::ZERO);
-        assert_eq!((options.io_threads, options.pool().max, options.queue_length), (1, 1, 1));
-        assert_eq!((options.connections(usize::MAX), options.max_connections_per_address), (1, 1));
+        assert_eq!((options.io_threads, options.worker_options().max, options.queue_length), (1, 1, 1));
+        assert_eq!((options.max_connections_within(usize::MAX), options.max_connections_per_address), (1, 1));
         assert_eq!(
-            (ServerConfig::new().connections(9), ServerConfig::new().connections(usize::MAX)),
+            (
+                ServerConfig::new().max_connections_within(9),
+                ServerConfig::new().max_connections_within(usize::MAX)
+            ),
             (9, 16_384)
         );
         assert!(options.write_timeout > Duration::ZERO && options.max_head > 0);
     }
 
     #[test]
-    fn what_would_end_the_process_is_lowered() {
+    fn values_that_exhaust_the_process_are_lowered() {
         let options = ServerConfig::new().io_threads(usize::MAX).workers(usize::MAX).queue_length(usize::MAX);
-        assert_eq!((options.io_threads, options.queue_length), (MOST_IO_THREADS, MOST_QUEUED));
-        assert_eq!(options.pool().max, MOST_WORKERS);
+        assert_eq!((options.io_threads, options.queue_length), (IO_THREADS_LIMIT, QUEUE_LIMIT));
+        assert_eq!(options.worker_options().max, WORKERS_LIMIT);
     }
 }

@@ -1,4 +1,4 @@
-//! TLS sessions that clients may resume. Finding, adding and removing one costs the same however many there are.
+//! The TLS session cache. The cost of each operation does not depend on the number of sessions.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,32 +6,34 @@ use std::fmt;
 use parking_lot::Mutex;
 use rustls::server::StoresServerSessions;
 
-/// How many sessions are kept at least, if they are no larger than `BYTES`: the last ones. Twice as many at most.
+/// Number of most recent sessions to keep, if they are smaller than `BYTES`. The cache holds at most twice as
+/// many.
 const SESSIONS: usize = 10_000;
 
-/// How many bytes they may have, and twice as many at most: a session holds the certificates of its client.
+/// Size of the most recent sessions to keep, in bytes. The cache holds at most twice as much. A session
+/// contains the client's certificates.
 const BYTES: usize = 8 << 20;
 
-/// What a session costs beside its key and its value, about.
+/// Approximate memory of a session in addition to its key and value, in bytes.
 const OVERHEAD: usize = 64;
 
-/// The sessions of a front that began with the same files.
+/// The sessions that started with the same certificate files.
 #[derive(Default)]
 pub(super) struct Sessions {
     generations: Mutex<Generations>,
 }
 
-/// When the young ones are many enough they become the old ones, and those that were old are gone.
+/// Two generations. When the young generation is full it replaces the old one, whose sessions are discarded.
 #[derive(Default)]
 struct Generations {
     young: HashMap<Vec<u8>, Vec<u8>>,
     old: HashMap<Vec<u8>, Vec<u8>>,
-    /// Of the young ones, since they are that.
+    /// Size of the young generation.
     bytes: usize,
 }
 
 impl Sessions {
-    /// No session of before can be resumed.
+    /// Discards all sessions.
     pub(super) fn clear(&self) {
         let before = std::mem::take(&mut *self.generations.lock());
         drop(before);
@@ -51,7 +53,7 @@ impl StoresServerSessions for Sessions {
         generations.bytes += size;
         generations.young.insert(key, value);
         drop(generations);
-        // Thousands of them: nobody waits for that.
+        // Freeing thousands of sessions must not happen under the lock.
         drop(before);
         true
     }
@@ -71,7 +73,7 @@ impl StoresServerSessions for Sessions {
     }
 }
 
-/// Without what is secret.
+/// Omits the sessions, which contain secrets.
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sessions").finish_non_exhaustive()
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_ten_thousand_are_kept_and_no_more_than_twice_as_many() {
+    fn the_last_ten_thousand_sessions_are_kept_and_at_most_twice_as_many() {
         let sessions = Sessions::default();
         (0..5 * SESSIONS / 2).for_each(|number| put(&sessions, number, 200));
         assert!((3 * SESSIONS / 2..5 * SESSIONS / 2).all(|number| has(&sessions, number)));
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn large_ones_are_fewer() {
+    fn the_size_of_all_sessions_is_limited() {
         let sessions = Sessions::default();
         (0..1000).for_each(|number| put(&sessions, number, 60_000));
         let kept = (0..1000).filter(|number| has(&sessions, *number)).count();

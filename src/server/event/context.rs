@@ -1,11 +1,14 @@
-//! What the connections of one thread have in common.
+//! [`ThreadContext`]: what an I/O thread passes to each of its connections.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::inbox::Mailbox;
-use super::turn::Turn;
-use super::upload::Places;
+use http::HeaderMap;
+
+use super::budget::Budget;
+use super::inbox::Inbox;
+use super::upload::UploadLimits;
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::Ledger;
 use crate::message::body::{Driver, FINISHING, Growing};
@@ -13,50 +16,51 @@ use crate::message::nonblocking::{self, Job, Lane};
 use crate::message::stats::ServerStats;
 use crate::message::url::CanonicalUrl;
 use crate::scheduler::{Client, Scheduler};
+use crate::server::handler::{Responder, Scratch};
 use crate::server::options::ServerConfig;
 use crate::server::request_head::HeadLimits;
-use crate::server::serve::{Responder, Scratch};
 use crate::server::tls::ServerTls;
 
-/// How much is read from a socket at a time, in bytes.
+/// Maximum number of bytes to read from a socket at once.
 const INPUT: usize = 64 << 10;
 
-/// How many bodies are held whose clients have left and that are worth finishing.
-const MOST_FINISHING: usize = 64;
+/// Maximum number of bodies that are kept after their clients left, so that they can be stored.
+const MAX_FINISHING: usize = 64;
 
-pub(super) struct Surroundings {
+/// State that the connections of one I/O thread share.
+pub(super) struct ThreadContext {
     pub(super) responder: Arc<dyn Responder>,
     pub(super) scheduler: Arc<Scheduler>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) stats: Arc<ServerStats>,
-    pub(super) uploads: Arc<Places>,
-    /// Whether each client has shown a certificate of those that the options name.
+    pub(super) uploads: Arc<UploadLimits>,
+    /// Whether all clients have shown a certificate, because the TLS configuration requires one.
     pub(super) shows_certificates: bool,
     pub(super) options: ServerConfig,
     pub(super) limits: HeadLimits,
-    pub(super) mailbox: Mailbox,
-    /// What is read goes through here.
+    pub(super) inbox: Inbox,
+    /// Buffer for reading from sockets.
     pub(super) input: Box<[u8]>,
     pub(super) scratch: Scratch,
     pub(super) now: Instant,
-    /// The number of the turn of the loop, and what the connection that is advanced has done in it.
+    /// The number of the current turn of the loop.
     pub(super) turn_number: u64,
-    pub(super) turn: Turn,
+    pub(super) budget: Budget,
     pub(super) is_stopping: bool,
     last_exchange: u64,
-    /// Bodies whose clients have left, until when.
+    /// Bodies whose clients have left, each with the time when it is abandoned.
     finishing: Vec<(Box<dyn Growing>, Instant)>,
 }
 
-impl Surroundings {
+impl ThreadContext {
     pub(super) fn new(
         responder: Arc<dyn Responder>,
         scheduler: Arc<Scheduler>,
         ledger: Arc<Ledger>,
         stats: Arc<ServerStats>,
-        uploads: Arc<Places>,
+        uploads: Arc<UploadLimits>,
         options: ServerConfig,
-        mailbox: Mailbox,
+        inbox: Inbox,
     ) -> Self {
         Self {
             responder,
@@ -64,26 +68,32 @@ impl Surroundings {
             ledger,
             stats,
             uploads,
-            shows_certificates: options.tls.as_ref().is_some_and(ServerTls::asks_for_certificates),
+            shows_certificates: options.tls.as_ref().is_some_and(ServerTls::requires_certificates),
             limits: options.head_limits(),
             options,
-            mailbox,
+            inbox,
             input: vec![0; INPUT].into(),
             scratch: Scratch::default(),
             now: Instant::now(),
             turn_number: 0,
-            turn: Turn::default(),
+            budget: Budget::default(),
             is_stopping: false,
             last_exchange: 0,
             finishing: Vec::new(),
         }
     }
 
-    /// Puts back what somebody may have taken who did not come back.
-    pub(super) fn restore(&mut self) {
+    /// Replaces the buffer that a panic may have lost.
+    pub(super) fn restore_buffer(&mut self) {
         if self.input.is_empty() {
             self.input = vec![0; INPUT].into();
         }
+    }
+
+    /// Returns the client to which the jobs of a request are charged; `None` for a peer of the pool.
+    pub(super) fn charged_client(&self, remote: SocketAddr, head: &HeaderMap) -> Option<Client> {
+        let is_by_a_peer = self.responder.is_by_a_peer(head, remote.ip(), self.shows_certificates);
+        (!is_by_a_peer).then(|| Client::of(remote.ip()))
     }
 
     pub(super) fn next_exchange(&mut self) -> u64 {
@@ -91,7 +101,7 @@ impl Surroundings {
         self.last_exchange
     }
 
-    /// Moves a body on.
+    /// Submits a job that reads a body from its origin.
     pub(super) fn transfer(&self, driver: Driver, origin: Option<CanonicalUrl>, client: Option<Client>) {
         let job = Job::new(Lane::Transfer(origin), Cancellation::new(), move |turn| {
             if turn == nonblocking::Turn::Pool {
@@ -101,14 +111,15 @@ impl Surroundings {
         self.scheduler.submit(job, client);
     }
 
-    /// Lets go of a body that is not read to its end. One that is worth finishing gets a little time for that.
-    pub(super) fn let_go(
+    /// Releases a body that no client reads any more. A body that is nearly complete gets a short time to
+    /// finish.
+    pub(super) fn release_body(
         &mut self,
         stream: Box<dyn Growing>,
         origin: Option<CanonicalUrl>,
         client: Option<Client>,
     ) {
-        if !stream.is_worth_finishing() || self.finishing.len() >= MOST_FINISHING || self.is_stopping {
+        if !stream.is_worth_finishing() || self.finishing.len() >= MAX_FINISHING || self.is_stopping {
             return stream.abandon();
         }
         if let Some(driver) = stream.driver() {
@@ -117,15 +128,15 @@ impl Surroundings {
         self.finishing.push((stream, self.now + FINISHING));
     }
 
-    /// Lets go of what was not finished in time.
-    pub(super) fn look_at_the_clock(&mut self) {
+    /// Abandons bodies that did not finish in time, and advances the scheduler's clock.
+    pub(super) fn check_deadlines(&mut self) {
         let now = self.now;
         let is_late = |(_, until): &mut (Box<dyn Growing>, Instant)| *until <= now;
         self.finishing.extract_if(.., is_late).for_each(|(stream, _)| stream.abandon());
         self.scheduler.tick(now);
     }
 
-    /// Whether something is still to be let go of.
+    /// Returns whether released bodies are still finishing.
     pub(super) fn is_finishing(&self) -> bool {
         !self.finishing.is_empty()
     }
@@ -140,22 +151,21 @@ mod testing {
     use crate::message::body::Body;
     use crate::message::nonblocking::{PlainRequest, Step, Wakes};
     use crate::scheduler::PoolOptions;
-    use crate::server::event::inbox::{Letters, mailbox};
-    use crate::server::event::io_thread::WAKER;
-    use crate::server::serve::Handler;
+    use crate::server::event::inbox::{InboxReceiver, WAKER, inbox};
+    use crate::server::handler::Handler;
     use crate::store::StoredResponse;
 
-    /// Answers at once: with 8 MiB where a path says that it is large.
-    struct AtOnce;
+    /// Responds at once: with 8 MiB for `/large`, with 10 bytes for other paths.
+    struct ImmediateResponder;
 
-    impl Handler for AtOnce {
+    impl Handler for ImmediateResponder {
         fn handle(&self, request: Request<Body>) -> Response<Body> {
             let length = if request.uri().path() == "/large" { 8 << 20 } else { 10 };
             Response::new(Body::from(vec![b'x'; length]))
         }
     }
 
-    impl Responder for AtOnce {
+    impl Responder for ImmediateResponder {
         fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
             None
         }
@@ -165,13 +175,16 @@ mod testing {
         }
     }
 
-    impl Surroundings {
-        pub(in super::super) fn in_test(poll: &Poll, options: ServerConfig) -> (Self, Letters) {
-            let (mailbox, letters) = mailbox(Waker::new(poll.registry(), WAKER).unwrap());
+    impl ThreadContext {
+        pub(in super::super) fn for_test(poll: &Poll, options: ServerConfig) -> (Self, InboxReceiver) {
+            let (inbox, messages) = inbox(Waker::new(poll.registry(), WAKER).unwrap());
             let ledger = Ledger::new(u64::MAX);
             let scheduler = Arc::new(Scheduler::new(&PoolOptions::default(), &ledger, Box::new(|_| None)));
-            let (stats, places) = (Arc::default(), Places::new(8));
-            (Self::new(Arc::new(AtOnce), scheduler, ledger, stats, places, options, mailbox), letters)
+            let (stats, limits) = (Arc::default(), UploadLimits::new(8));
+            (
+                Self::new(Arc::new(ImmediateResponder), scheduler, ledger, stats, limits, options, inbox),
+                messages,
+            )
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One request on a connection and its answer.
+//! One request on a connection and its response.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::decoder::Decoder;
 use super::outbound::Outbound;
-use super::upload::{Collecting, Upload};
+use super::upload::{CollectPermit, UploadWriter};
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::Hold;
 use crate::message::body::{Body, Growing, Wake};
@@ -16,60 +16,60 @@ use crate::message::nonblocking::Waiting;
 use crate::message::url::CanonicalUrl;
 use crate::scheduler::Client;
 use crate::server::request_head::RequestBody;
-use crate::server::response_head::{Asked, Framing};
+use crate::server::response_head::{Framing, RequestSummary};
 
-/// A request whose head has come, until its answer is written.
+/// A request from the time its head is complete until its response is written.
 pub(super) struct Exchange {
-    /// By which letters about it are known.
+    /// Identifies the exchange in messages to the I/O thread.
     pub(super) serial: u64,
-    pub(super) asked: Asked,
-    /// Whose share its jobs take from.
+    pub(super) summary: RequestSummary,
+    /// The client to which its jobs are charged; `None` for a peer of the pool.
     pub(super) client: Option<Client>,
-    /// From which origin the body of its answer comes, where that is known.
+    /// The origin of the response body, if known.
     pub(super) origin: Option<CanonicalUrl>,
-    /// Its last job.
+    /// The token of its last job.
     pub(super) job: Option<Cancellation>,
-    /// Its content, as long as it has not come to its end.
+    /// The request body, while it is still arriving.
     pub(super) receiving: Option<Receiving>,
-    /// Interim responses that wait to be written, as bytes.
+    /// Encoded interim responses that wait to be written.
     pub(super) interim: Interims,
     pub(super) reply: Reply,
 }
 
-/// Interim responses that come on other threads.
+/// Interim responses, added by worker threads.
 pub(super) type Interims = Arc<Mutex<Vec<u8>>>;
 
-/// Content that is coming.
+/// A request body that is still arriving.
 pub(super) struct Receiving {
     pub(super) decoder: Decoder,
-    /// How much of it has come, in bytes.
+    /// Number of body bytes received.
     pub(super) received: u64,
     pub(super) sink: Sink,
 }
 
-/// Where content goes.
+/// The destination of a request body.
 pub(super) enum Sink {
-    /// Into memory, until the request is handed on with all of it.
+    /// Memory: the request is dispatched once its body is complete.
     Collect(Box<Collected>),
-    /// To whoever handles the request already.
-    Upload(Upload),
-    /// Nowhere.
+    /// The handler, which already runs.
+    Upload(UploadWriter),
+    /// No destination: the bytes are discarded.
     Discard,
 }
 
-/// Content that has come, of a request that is handed on with all of it.
+/// A request that is dispatched once its body is complete, and the body so far.
 pub(super) struct Collected {
     pub(super) request: Request<()>,
     pub(super) bytes: Vec<u8>,
     pub(super) hold: Hold,
-    /// For which origin it is.
+    /// The origin that the body is sent to, if known.
     pub(super) origin: Option<CanonicalUrl>,
-    pub(super) _place: Collecting,
+    pub(super) _permit: CollectPermit,
 }
 
 impl Collected {
-    /// Takes more; `false` where there is no memory for it.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> bool {
+    /// Appends bytes. Returns `false` if the memory limit is reached.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         let has_room = self.hold.try_grow(bytes.len() as u64);
         if has_room {
             self.bytes.extend_from_slice(bytes);
@@ -78,19 +78,19 @@ impl Collected {
     }
 }
 
-/// How far the answer is.
+/// The progress of the response.
 pub(super) enum Reply {
-    /// Nobody has been asked yet.
-    NotAsked,
-    /// Another thread works on it.
+    /// The request has not been dispatched.
+    NotDispatched,
+    /// The responder has not produced a response yet.
     Waiting(Waiting<Response<Body>>),
-    /// Its head is written, its body grows.
+    /// The head is written or queued; the body is still growing.
     Sending(Sending),
-    /// All of it is written, or waits to be.
+    /// All of the response is written or queued.
     Done,
 }
 
-/// A body that is sent as it grows.
+/// A response body that is sent while it grows.
 pub(super) struct Sending {
     pub(super) stream: Box<dyn Growing>,
     pub(super) wake: Option<Wake>,
@@ -99,15 +99,24 @@ pub(super) struct Sending {
 }
 
 impl Exchange {
-    /// Whether the answer is still to come, at least a part of it, where the client has sent everything and its end.
-    pub(super) fn is_left_by_its_client(&self) -> bool {
+    /// Returns whether the request is complete and its response is not.
+    pub(super) fn is_response_pending(&self) -> bool {
         self.receiving.is_none() && matches!(self.reply, Reply::Waiting(_) | Reply::Sending(_))
     }
 
-    pub(super) fn new(serial: u64, asked: Asked, receiving: Option<Receiving>) -> Box<Self> {
+    pub(super) fn new(serial: u64, summary: RequestSummary, receiving: Option<Receiving>) -> Box<Self> {
         let (client, origin, job) = (None, None, None);
         let interim = Interims::default();
-        Box::new(Self { serial, asked, client, origin, job, receiving, interim, reply: Reply::NotAsked })
+        Box::new(Self {
+            serial,
+            summary,
+            client,
+            origin,
+            job,
+            receiving,
+            interim,
+            reply: Reply::NotDispatched,
+        })
     }
 }
 
@@ -116,7 +125,7 @@ impl Receiving {
         Self { decoder: Decoder::new(body), received: 0, sink }
     }
 
-    /// Whether more may be read from the connection.
+    /// Returns whether the sink accepts more of the body.
     pub(super) fn has_room(&self) -> bool {
         match &self.sink {
             Sink::Upload(upload) => upload.has_room(),
@@ -130,13 +139,13 @@ impl Sending {
         Self { stream, wake: None, framing, sent: 0 }
     }
 
-    /// Sends a piece; `false` where it is more than was announced.
+    /// Queues a piece. Returns `false` if the body exceeds its announced length.
     pub(super) fn push(&mut self, piece: Bytes, outbound: &mut Outbound) -> bool {
         self.sent += piece.len() as u64;
         match self.framing {
             Framing::Length(length) if self.sent > length => return false,
             Framing::Chunked => {
-                outbound.push_own(format!("{:x}\r\n", piece.len()).into());
+                outbound.push_private(format!("{:x}\r\n", piece.len()).into());
                 outbound.push(piece);
                 outbound.push(Bytes::from_static(b"\r\n"));
             }
@@ -145,12 +154,12 @@ impl Sending {
         true
     }
 
-    /// Whether as much was sent as was announced.
-    pub(super) fn is_whole(&self) -> bool {
+    /// Returns whether the body has its announced length.
+    pub(super) fn is_complete(&self) -> bool {
         !matches!(self.framing, Framing::Length(length) if self.sent != length)
     }
 
-    /// Says that this was all.
+    /// Queues the end of the body.
     pub(super) fn end(&self, outbound: &mut Outbound) {
         if self.framing == Framing::Chunked {
             outbound.push(Bytes::from_static(b"0\r\n\r\n"));

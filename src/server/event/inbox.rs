@@ -1,4 +1,4 @@
-//! What other threads have for a thread that serves connections.
+//! Messages from other threads to an I/O thread.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,73 +7,79 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::net::TcpStream;
 
-use super::admission::Admitted;
+use super::admission::ConnectionPermit;
 use crate::message::body::Wake;
 
-/// One thing to tell.
-pub(super) enum Letter {
-    /// A connection to serve.
-    Take(TcpStream, SocketAddr, Admitted),
-    /// It is worth looking after a request again.
-    Look(Address),
-    /// The front is shutting down.
+/// The token of the event that wakes an I/O thread for its messages.
+pub(super) const WAKER: mio::Token = mio::Token(0);
+
+/// A message to an I/O thread.
+pub(super) enum Message {
+    /// Serve this connection from now on.
+    Serve(TcpStream, SocketAddr, ConnectionPermit),
+    /// The exchange may be able to make progress.
+    Continue(ExchangeId),
+    /// The server is shutting down.
     Stop,
 }
 
-/// Which request of which connection is meant. A connection that is gone, and a request that is over, get
-/// nothing.
+/// Identifies a request of a connection. Messages for a closed connection or a finished request have no
+/// effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Address {
+pub(super) struct ExchangeId {
     pub(super) connection: usize,
-    /// No two requests of a thread have the same.
+    /// Unique among the requests of a thread.
     pub(super) exchange: u64,
 }
 
-/// Where letters are left; never waits.
+/// The sending end of an inbox; sending never blocks.
 #[derive(Clone)]
-pub(super) struct Mailbox {
-    letters: Sender<Letter>,
+pub(super) struct Inbox {
+    messages: Sender<Message>,
     waker: Arc<mio::Waker>,
-    /// Whether the thread has been woken and has not looked yet: once is enough.
+    /// Whether the thread has been woken and has not read its messages yet; one wake-up is enough.
     is_woken: Arc<AtomicBool>,
 }
 
-/// Where they are taken out.
-pub(super) struct Letters {
-    letters: Receiver<Letter>,
+/// The receiving end of an inbox.
+pub(super) struct InboxReceiver {
+    messages: Receiver<Message>,
     is_woken: Arc<AtomicBool>,
 }
 
-pub(super) fn mailbox(waker: mio::Waker) -> (Mailbox, Letters) {
+/// Creates an inbox, whose messages wake the thread through `waker`.
+pub(super) fn inbox(waker: mio::Waker) -> (Inbox, InboxReceiver) {
     let (send, receive) = unbounded();
     let is_woken = Arc::new(AtomicBool::new(false));
-    let letters = Letters { letters: receive, is_woken: Arc::clone(&is_woken) };
-    (Mailbox { letters: send, waker: Arc::new(waker), is_woken }, letters)
+    let messages = InboxReceiver { messages: receive, is_woken: Arc::clone(&is_woken) };
+    (Inbox { messages: send, waker: Arc::new(waker), is_woken }, messages)
 }
 
-impl Mailbox {
-    pub(super) fn leave(&self, letter: Letter) {
-        // A thread that has ended needs no letters.
-        if self.letters.send(letter).is_ok()
+impl Inbox {
+    /// Sends a message and wakes the thread.
+    pub(super) fn send(&self, message: Message) {
+        // Sending fails only after the thread has ended.
+        if self.messages.send(message).is_ok()
             && !self.is_woken.swap(true, Ordering::SeqCst)
             && let Err(error) = self.waker.wake()
         {
-            log::error!("a thread of the front cannot be woken: {error}");
+            log::error!("cannot wake an I/O thread of the server: {error}");
         }
     }
 
-    /// What wakes the thread for this request.
-    pub(super) fn wake(&self, address: Address) -> Wake {
-        let mailbox = self.clone();
-        Arc::new(move || mailbox.leave(Letter::Look(address)))
+    /// Returns a callback that makes the thread continue this request.
+    pub(super) fn wake(&self, id: ExchangeId) -> Wake {
+        let inbox = self.clone();
+        Arc::new(move || inbox.send(Message::Continue(id)))
     }
 }
 
-impl Letters {
-    /// Those that are here. To be asked again only when woken again.
-    pub(super) fn take(&self) -> impl Iterator<Item = Letter> {
-        // In one order with the letters: one that is left later finds it unset, and wakes.
+impl InboxReceiver {
+    /// Returns the pending messages. The thread must call this after each wake-up.
+    pub(super) fn take(&self) -> impl Iterator<Item = Message> {
+        // Cleared before reading: a message that is sent later finds the flag unset and wakes the thread
+        // again.
         self.is_woken.swap(false, Ordering::SeqCst);
-        self.letters.try_iter()
+        self.messages.try_iter()
     }
 }

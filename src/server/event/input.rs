@@ -1,28 +1,28 @@
-//! What a client has sent and nobody has worked on yet.
+//! Bytes that a client has sent and that are not processed yet.
 
-/// Bytes in order, of which the first are taken. It holds no memory while it is empty: most connections wait
-/// for their next request most of the time.
+/// A buffer that is consumed from its front. It uses no memory while it is empty, because most connections
+/// are idle most of the time.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     bytes: Vec<u8>,
     start: usize,
-    /// How many bytes from there on were looked at, and found not to be a whole head.
-    looked_at: Option<usize>,
+    /// Number of bytes after `start` that were scanned without finding a complete head.
+    scanned: Option<usize>,
 }
 
-/// What a look at some bytes came to.
+/// The result of processing some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Consumed {
-    /// So many are done with.
+    /// Number of bytes consumed.
     pub(super) used: usize,
-    /// So many of the others need not be looked at again, and are of no use before more has come.
-    pub(super) looked_at: Option<usize>,
+    /// Number of further bytes that were scanned and are useless until more bytes arrive.
+    pub(super) scanned: Option<usize>,
 }
 
 impl Consumed {
-    /// Those that are left may be worth a look at once.
+    /// The rest may be processed at once.
     pub(super) fn whole(used: usize) -> Self {
-        Self { used, looked_at: None }
+        Self { used, scanned: None }
     }
 }
 
@@ -31,38 +31,38 @@ impl Input {
         self.start == self.bytes.len()
     }
 
-    /// Whether there is something that was not looked at in vain.
-    pub(super) fn is_worth_a_look(&self) -> bool {
-        self.bytes().len() > self.looked_at.unwrap_or(0)
+    /// Returns whether there are bytes that were not scanned yet.
+    pub(super) fn has_unscanned_bytes(&self) -> bool {
+        self.bytes().len() > self.scanned.unwrap_or(0)
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 
-    pub(super) fn looked_at(&self) -> usize {
-        self.looked_at.unwrap_or(0)
+    pub(super) fn scanned(&self) -> usize {
+        self.scanned.unwrap_or(0)
     }
 
-    /// More has come.
+    /// Appends received bytes.
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.start);
         self.start = 0;
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Keeps what is left of bytes that were looked at without being kept first.
+    /// Appends the unconsumed rest of bytes that were processed without being buffered first.
     pub(super) fn keep(&mut self, bytes: &[u8], consumed: Consumed) {
         if consumed.used < bytes.len() {
             self.bytes.extend_from_slice(&bytes[consumed.used..]);
-            self.looked_at = consumed.looked_at;
+            self.scanned = consumed.scanned;
         }
     }
 
-    /// The first of them are done with.
+    /// Removes consumed bytes from the front.
     pub(super) fn consume(&mut self, consumed: Consumed) {
         self.start += consumed.used;
-        self.looked_at = consumed.looked_at;
+        self.scanned = consumed.scanned;
         if self.is_empty() {
             *self = Self::default();
         }
@@ -74,17 +74,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_looked_at_in_vain_is_not_looked_at_until_more_comes() {
+    fn scanned_bytes_are_not_scanned_again_until_more_arrive() {
         let mut input = Input::default();
-        assert!(!input.is_worth_a_look());
-        input.keep(b"xGET", Consumed { used: 1, looked_at: Some(3) });
-        assert!(!input.is_worth_a_look() && !input.is_empty());
+        assert!(!input.has_unscanned_bytes());
+        input.keep(b"xGET", Consumed { used: 1, scanned: Some(3) });
+        assert!(!input.has_unscanned_bytes() && !input.is_empty());
         input.extend(b" /..");
-        assert!(input.is_worth_a_look());
-        assert_eq!((input.bytes(), input.looked_at()), (&b"GET /.."[..], 3));
+        assert!(input.has_unscanned_bytes());
+        assert_eq!((input.bytes(), input.scanned()), (&b"GET /.."[..], 3));
         input.consume(Consumed::whole(5));
-        assert_eq!((input.bytes(), input.looked_at()), (&b".."[..], 0));
-        assert!(input.is_worth_a_look());
+        assert_eq!((input.bytes(), input.scanned()), (&b".."[..], 0));
+        assert!(input.has_unscanned_bytes());
         input.consume(Consumed::whole(2));
         assert!(input.is_empty() && input.bytes.capacity() == 0);
     }

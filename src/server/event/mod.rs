@@ -1,44 +1,53 @@
-//! The front on sockets that never wait.
+//! The event loop: a fixed number of I/O threads over non-blocking sockets.
 //!
-//! | file | what it holds |
+//! The entry is [`Server::bind`]. In reading order:
+//!
+//! | file | subject |
 //! |---|---|
 //! | `server` | [`Server`]: its threads, from start to shutdown |
-//! | `io_thread` | a thread that serves connections: it accepts, waits for sockets, looks at the clock |
-//! | `context` | what the connections of one thread have in common |
-//! | `connection` | one connection: its requests, each read, handed on and answered |
-//! | `exchange` | one request and its answer |
-//! | `input` | what a client has sent and nobody has worked on |
-//! | `head_end` | where the head of a request ends; pure |
-//! | `begun_head` | what is wrong with a head that is not whole; pure |
-//! | `decoder` | content out of its framing; pure |
-//! | `upload` | content on its way to whoever handles the request |
-//! | `outbound` | what is to be written and has not been taken |
+//! | `io_thread` | the loop of one thread: socket events, messages, deadlines, fair turns |
+//! | `acceptor` | accepting connections and distributing them to the threads |
+//! | `context` | state that the connections of one thread share |
+//! | `connection` | one connection: its state machine |
+//! | `connection/reading` | reading and validating heads; sending hits |
+//! | `connection/content` | receiving request bodies |
+//! | `connection/response` | passing a request to the responder, and sending the response |
+//! | `connection/deadlines` | the deadlines of a connection |
+//! | `connection/rejections` | reasons for rejecting requests, and their metric labels |
+//! | `exchange` | one request and its response |
+//! | `input` | received bytes that are not processed yet |
+//! | `head_end` | finding the end of a request head; pure |
+//! | `partial_head` | finding faults in an incomplete head; pure |
+//! | `decoder` | removing the framing of a request body; pure |
+//! | `upload` | passing a request body to the handler while it arrives |
+//! | `outbound` | output that the socket has not accepted yet |
 //! | `transport` | the bytes of a connection, plain or through TLS |
-//! | `rotation` | whose turn is next; pure |
-//! | `turn` | how much one connection may do before the others; pure |
-//! | `pace` | whether a client is fast enough; pure |
-//! | `admission` | how many connections there may be |
-//! | `inbox` | what other threads have for one that serves connections |
+//! | `round_robin` | fair turns for clients; pure |
+//! | `budget` | how much one connection may do in a turn of the loop; pure |
+//! | `transfer_rate` | whether a client is fast enough; pure |
+//! | `admission` | limits for the number of connections |
+//! | `inbox` | messages from other threads to an I/O thread |
 //!
-//! # How it serves
+//! # The life of a request
 //!
 //! ```text
 //!             hit: one read, one write
-//! socket ───▶ io thread ◀───────────────▶ Responder::hit, at_once      never wait
+//! socket ───▶ I/O thread ◀───────────────▶ Responder::hit, Responder::step    never block
 //!                │   ▲
-//!            job │   │ letter
+//!            job │   │ message
 //!                ▼   │
-//!           scheduler ───────────────────▶ Handler::handle              may wait
+//!           scheduler ───────────────────▶ Handler::handle                    may block
 //! ```
 //!
-//! Connections that have a response to write that did not go out at once, and TLS handshakes, have their turn when
-//! everybody else has been served, a few of them before others are looked at again.
+//! Each turn of the loop first serves connections that complete at once. Then a bounded number of the others gets a
+//! turn: connections that have more of a response to write, and TLS handshakes.
 //!
-//! A response that is still coming is read by the io thread as it grows; a worker moves it on as fast as
-//! its origin sends it, whoever reads it, and is free again when it has come.
+//! The I/O thread reads a growing response body as it arrives. A worker fetches that body at the origin's speed,
+//! independently of its readers, and is free again once the body is complete.
 
+mod acceptor;
 mod admission;
-mod begun_head;
+mod budget;
 mod connection;
 mod context;
 mod decoder;
@@ -48,11 +57,11 @@ mod inbox;
 mod input;
 mod io_thread;
 mod outbound;
-mod pace;
-mod rotation;
+mod partial_head;
+mod round_robin;
 mod server;
+mod transfer_rate;
 mod transport;
-mod turn;
 mod upload;
 
 pub use server::Server;

@@ -1,39 +1,39 @@
-//! What is to be written to a connection and has not been taken yet.
+//! Output of a connection that its socket has not accepted yet.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes};
 
+use super::budget::Budget;
 use super::transport::Transport;
-use super::turn::Turn;
 
-/// How many pieces go out in one call at most.
+/// Maximum number of pieces in one vectored write.
 const SLICES: usize = 16;
 
-/// Pieces in order. Shared bytes are not copied.
+/// A queue of pieces. Shared bytes are not copied.
 #[derive(Debug, Default)]
 pub(super) struct Outbound {
     pieces: VecDeque<Piece>,
     length: usize,
-    own: usize,
+    private: usize,
 }
 
 #[derive(Debug)]
 struct Piece {
     bytes: Bytes,
-    /// Whether they are held for this connection alone.
-    is_own: bool,
+    /// Whether only this connection holds the bytes.
+    is_private: bool,
 }
 
-/// How a write ended.
+/// The result of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flushed {
-    /// Nothing is left.
+    /// The queue is empty.
     All,
-    /// As much was written as was allowed.
+    /// The budget is used up.
     Some,
-    /// The socket takes no more for now.
+    /// The socket accepts no more bytes for now.
     Blocked,
 }
 
@@ -42,48 +42,49 @@ impl Outbound {
         self.pieces.is_empty()
     }
 
-    /// How many bytes wait.
+    /// Returns the number of queued bytes.
     pub(super) fn length(&self) -> usize {
         self.length
     }
 
-    /// How many bytes are held for this connection alone: its own, and the list of all pieces.
-    pub(super) fn own(&self) -> usize {
-        self.own + self.pieces.len() * size_of::<Piece>()
+    /// Returns the memory that only this connection uses, in bytes: its own pieces and the list of all
+    /// pieces.
+    pub(super) fn private_bytes(&self) -> usize {
+        self.private + self.pieces.len() * size_of::<Piece>()
     }
 
-    /// Takes bytes that somebody else holds, or has counted.
+    /// Queues bytes whose memory another owner accounts for.
     pub(super) fn push(&mut self, bytes: Bytes) {
-        self.push_piece(Piece { bytes, is_own: false });
+        self.push_piece(Piece { bytes, is_private: false });
     }
 
-    /// Takes bytes of this connection's own.
-    pub(super) fn push_own(&mut self, bytes: Bytes) {
-        self.push_piece(Piece { bytes, is_own: true });
+    /// Queues bytes whose memory this connection accounts for.
+    pub(super) fn push_private(&mut self, bytes: Bytes) {
+        self.push_piece(Piece { bytes, is_private: true });
     }
 
     fn push_piece(&mut self, piece: Piece) {
         let length = piece.bytes.len();
         if length > 0 {
             self.length += length;
-            self.own += if piece.is_own { length } else { 0 };
+            self.private += if piece.is_private { length } else { 0 };
             self.pieces.push_back(piece);
         }
     }
 
-    /// Writes as much as is taken, and no more than the turn allows; says how much that was.
+    /// Writes as much as the socket accepts and the budget allows. Returns the number of bytes written.
     pub(super) fn flush(
         &mut self,
         transport: &mut Transport,
-        turn: &mut Turn,
+        budget: &mut Budget,
     ) -> io::Result<(usize, Flushed)> {
         let mut written = 0;
         while !self.pieces.is_empty() {
-            if turn.bytes() == 0 {
+            if budget.bytes() == 0 {
                 return Ok((written, Flushed::Some));
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let (mut count, mut left) = (0, turn.bytes());
+            let (mut count, mut left) = (0, budget.bytes());
             for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
                 let length = piece.bytes.len().min(left);
                 *slice = IoSlice::new(&piece.bytes[..length]);
@@ -98,7 +99,7 @@ impl Outbound {
                 Ok(count) => {
                     self.advance(count);
                     written += count;
-                    turn.moved(count);
+                    budget.charge(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok((written, Flushed::Blocked));
@@ -106,7 +107,7 @@ impl Outbound {
                 Err(error) => return Err(error),
             }
         }
-        // Its room is of no use to a connection that waits for its next request.
+        // Frees the queue's memory: an idle connection does not need it.
         self.pieces = VecDeque::new();
         match transport.flush() {
             Ok(()) => Ok((written, Flushed::All)),
@@ -119,7 +120,7 @@ impl Outbound {
         while let Some(first) = self.pieces.front_mut() {
             let taken = count.min(first.bytes.len());
             self.length -= taken;
-            self.own -= if first.is_own { taken } else { 0 };
+            self.private -= if first.is_private { taken } else { 0 };
             count -= taken;
             first.bytes.advance(taken);
             if !first.bytes.is_empty() {
@@ -137,21 +138,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_is_written_than_is_allowed_at_a_time_and_what_waits_is_counted() {
+    fn a_flush_respects_the_budget_and_queued_bytes_are_counted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_nonblocking(true).unwrap();
         let mut transport = Transport::plain(mio::net::TcpStream::from_std(client));
         let _server = listener.accept().unwrap();
         let mut outbound = Outbound::default();
-        outbound.push_own(Bytes::from(vec![1; 1000]));
+        outbound.push_private(Bytes::from(vec![1; 1000]));
         outbound.push(Bytes::from(vec![2; 5000]));
-        let mut turn = Turn::default();
-        turn.moved(turn.bytes() - 4000);
-        assert_eq!(outbound.flush(&mut transport, &mut turn).unwrap(), (4000, Flushed::Some));
-        assert_eq!((turn.bytes(), outbound.length(), outbound.own()), (0, 2000, size_of::<Piece>()));
-        let mut turn = turn.at(1);
-        assert_eq!(outbound.flush(&mut transport, &mut turn).unwrap(), (2000, Flushed::All));
+        let mut budget = Budget::default();
+        budget.charge(budget.bytes() - 4000);
+        assert_eq!(outbound.flush(&mut transport, &mut budget).unwrap(), (4000, Flushed::Some));
+        assert_eq!(
+            (budget.bytes(), outbound.length(), outbound.private_bytes()),
+            (0, 2000, size_of::<Piece>())
+        );
+        let mut budget = budget.for_turn(1);
+        assert_eq!(outbound.flush(&mut transport, &mut budget).unwrap(), (2000, Flushed::All));
         assert!(outbound.is_empty() && outbound.length() == 0);
     }
 }

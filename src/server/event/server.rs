@@ -1,4 +1,4 @@
-//! The front's threads, from start to shutdown.
+//! [`Server`]: its threads, from start to shutdown.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -10,34 +10,34 @@ use mio::{Poll, Waker};
 use parking_lot::Mutex;
 use socket2::Socket;
 
-use super::admission::{Admission, most_connections};
-use super::context::Surroundings;
-use super::inbox::{Letter, Mailbox, mailbox};
-use super::io_thread::{Acceptor, IoThread, WAKER};
-use super::upload::Places;
+use super::acceptor::Acceptor;
+use super::admission::{Admission, max_connections};
+use super::context::ThreadContext;
+use super::inbox::{Inbox, Message, WAKER, inbox};
+use super::io_thread::IoThread;
+use super::upload::UploadLimits;
 use crate::base::error::Result;
 use crate::base::ledger::Ledger;
 use crate::message::stats::ServerStats;
 use crate::message::url::CanonicalUrl;
 use crate::scheduler::{Scheduler, most_open_files};
+use crate::server::handler::{BlockingHandler, Handler, Responder};
 use crate::server::listener::{self, listen_error};
 use crate::server::options::ServerConfig;
-use crate::server::serve::{Handler, Responder, Unhurried};
-use crate::server::serving::{Lifetime, Running, ServerHandle};
+use crate::server::server_handle::{Lifetime, RunningServer, ServerHandle};
 
-/// How long threads may take to end once the drain deadline has passed and their fetches are cancelled.
-const ENDING: Duration = Duration::from_secs(2);
+/// Additional time for threads to end after the drain deadline, when their fetches are cancelled.
+const END_GRACE: Duration = Duration::from_secs(2);
 
-/// The front of a peer: a fixed number of threads over sockets that never wait, and workers that do, started
-/// on demand.
+/// The HTTP server: a fixed number of I/O threads over non-blocking sockets, and workers, which may block and
+/// are started on demand.
 ///
-/// What is stored is answered by the threads that read; whatever somebody has to wait for goes to the
-/// workers, through a bounded queue. A connection costs no thread, and no memory to speak of while it waits
-/// for its next request. Everything that a client can send or leave out has a limit or a deadline: see
-/// [`ServerConfig`].
+/// I/O threads serve stored responses. All other requests go to the workers through a bounded queue. An idle
+/// connection uses no thread and little memory. Everything that a client can send or leave out has a limit or
+/// a deadline: see [`ServerConfig`].
 ///
-/// It reads HTTP/1.1 and HTTP/1.0 strictly (RFC 9112): where two readers of one message could disagree about
-/// its end, it is refused, and the connection closed. It speaks TLS where the options say so.
+/// The server parses HTTP/1.1 and HTTP/1.0 strictly (RFC 9112): it rejects a message whose end is ambiguous,
+/// and closes the connection. It uses TLS if [`ServerConfig::tls`] is set.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Server;
@@ -45,10 +45,10 @@ pub struct Server;
 impl Server {
     /// Listens on `address` and serves `handler` until the returned [`ServerHandle`] is shut down.
     ///
-    /// Of several addresses the first that can be bound is taken; port 0 lets the system choose.
+    /// Binds the first address that can be bound; with port 0 the system chooses a port.
     ///
-    /// A handler of one's own is run by the workers alone; a [`Peer`](crate::Peer) that is
-    /// [served](crate::Peer::serve) also answers what is stored on the threads that read.
+    /// Only workers run a custom handler. A [served](crate::Peer::serve) [`Peer`](crate::Peer) also responds
+    /// on the I/O threads if it has a stored response.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -69,7 +69,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Listen`](crate::ErrorKind::Listen) when the address cannot be resolved or bound, or when
+    /// [`ErrorKind::Listen`](crate::ErrorKind::Listen) if the address cannot be resolved or bound, or if
     /// threads cannot be started.
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn bind(
@@ -77,22 +77,22 @@ impl Server {
         options: ServerConfig,
         handler: impl Handler + 'static,
     ) -> Result<ServerHandle> {
-        Self::bind_responder(address, &options, &unhurried(handler))
+        Self::bind_responder(address, &options, &blocking(handler))
     }
 
-    /// As [`bind`](Self::bind), on a socket that listens already: its address is known before anybody is
-    /// served.
+    /// Like [`bind`](Self::bind), with a socket that already listens, so that its address is known before the
+    /// server starts.
     ///
     /// # Errors
     ///
-    /// As [`bind`](Self::bind).
+    /// The errors of [`bind`](Self::bind).
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn on(
         listener: TcpListener,
         options: ServerConfig,
         handler: impl Handler + 'static,
     ) -> Result<ServerHandle> {
-        Self::responder_on(listener, &options, &unhurried(handler))
+        Self::responder_on(listener, &options, &blocking(handler))
     }
 
     pub(crate) fn bind_responder(
@@ -109,15 +109,15 @@ impl Server {
         options: &ServerConfig,
         responder: &Arc<dyn Responder>,
     ) -> Result<ServerHandle> {
-        let failed = |error: io::Error| listen_error("cannot serve on this socket", error);
+        let failed = |error: io::Error| listen_error("cannot serve on the given socket", error);
         let address = listener.local_addr().map_err(failed)?;
-        let socket = listener::take(listener, options.write_timeout).map_err(failed)?;
+        let socket = listener::adopt(listener, options.write_timeout).map_err(failed)?;
         start(address, socket, options, responder)
     }
 }
 
-fn unhurried(handler: impl Handler + 'static) -> Arc<dyn Responder> {
-    Arc::new(Unhurried(handler))
+fn blocking(handler: impl Handler + 'static) -> Arc<dyn Responder> {
+    Arc::new(BlockingHandler(handler))
 }
 
 fn start(
@@ -137,11 +137,11 @@ fn start_threads(
     options: &ServerConfig,
     responder: &Arc<dyn Responder>,
 ) -> io::Result<ServerHandle> {
-    let lifetime = Lifetime::new(options.drain_deadline, ENDING);
+    let lifetime = Lifetime::new(options.drain_deadline, END_GRACE);
     let ledger = responder.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
-    let allowing = Arc::clone(responder);
-    let cap = Box::new(move |origin: &CanonicalUrl| allowing.most_fetches(origin));
-    let scheduler = Arc::new(Scheduler::new(&options.pool(), &ledger, cap));
+    let limits_of = Arc::clone(responder);
+    let cap = Box::new(move |origin: &CanonicalUrl| limits_of.most_fetches(origin));
+    let scheduler = Arc::new(Scheduler::new(&options.worker_options(), &ledger, cap));
     let stats = Arc::new(ServerStats::default());
     responder.runs_on(&scheduler, &stats);
     let shared = socket.try_clone()?;
@@ -150,92 +150,92 @@ fn start_threads(
     let mut threads = Vec::new();
     for _ in 0..options.io_threads {
         let poll = Poll::new()?;
-        let (mailbox, letters) = mailbox(Waker::new(poll.registry(), WAKER)?);
-        threads.push((poll, mailbox, letters));
+        let (inbox, messages) = inbox(Waker::new(poll.registry(), WAKER)?);
+        threads.push((poll, inbox, messages));
     }
-    let mailboxes: Vec<Mailbox> = threads.iter().map(|(_, mailbox, _)| mailbox.clone()).collect();
-    let front = Arc::new(Front {
+    let inboxes: Vec<Inbox> = threads.iter().map(|(_, inbox, _)| inbox.clone()).collect();
+    let state = Arc::new(ServerState {
         lifetime: Arc::clone(&lifetime),
         socket: Mutex::new(Some(socket)),
-        mailboxes: mailboxes.clone(),
+        inboxes: inboxes.clone(),
         scheduler: Arc::clone(&scheduler),
     });
-    // Dropped on the way out by an error, it ends what has been started.
-    let serving = ServerHandle::new(address, Arc::clone(&front) as Arc<dyn Running>);
-    let uploads = Places::new(scheduler.threads());
-    let allowed = most_open_files().map_or(usize::MAX, |files| most_connections(files, scheduler.threads()));
-    let (most, most_of_address) = (options.connections(allowed), options.max_connections_per_address);
-    let admission = Admission::new(most, most_of_address, Arc::clone(&stats));
-    for (number, (poll, mailbox, letters)) in threads.into_iter().enumerate() {
-        let acceptor = listener
-            .take()
-            .map(|listener| Acceptor::new(listener, Arc::clone(&admission), mailboxes.clone()));
-        let around = Surroundings::new(
+    // If a later step fails, dropping the handle ends the threads that were started.
+    let serving = ServerHandle::new(address, Arc::clone(&state) as Arc<dyn RunningServer>);
+    let uploads = UploadLimits::new(scheduler.threads());
+    let permitted = most_open_files().map_or(usize::MAX, |files| max_connections(files, scheduler.threads()));
+    let (max, max_per_client) =
+        (options.max_connections_within(permitted), options.max_connections_per_address);
+    let admission = Admission::new(max, max_per_client, Arc::clone(&stats));
+    for (number, (poll, inbox, messages)) in threads.into_iter().enumerate() {
+        let acceptor =
+            listener.take().map(|listener| Acceptor::new(listener, Arc::clone(&admission), inboxes.clone()));
+        let context = ThreadContext::new(
             Arc::clone(responder),
             Arc::clone(&scheduler),
             Arc::clone(&ledger),
             Arc::clone(&stats),
             Arc::clone(&uploads),
             options.clone(),
-            mailbox,
+            inbox,
         );
-        let thread = IoThread::new(poll, letters, acceptor, around, Arc::clone(&lifetime))?;
-        let finishing = lifetime.enter();
-        let vital = Vital(Arc::clone(&front));
-        thread::Builder::new().name(format!("front-{number}")).spawn(move || {
+        let thread = IoThread::new(poll, messages, acceptor, context, Arc::clone(&lifetime))?;
+        let guard = lifetime.register_thread();
+        let vital = ShutdownOnExit(Arc::clone(&state));
+        thread::Builder::new().name(format!("server-io-{number}")).spawn(move || {
             thread.run();
             drop(vital);
-            drop(finishing);
+            drop(guard);
         })?;
     }
     log::info!("serving on {address}");
     Ok(serving)
 }
 
-/// Held by a thread that serves connections. If it ends before the shutdown, by a panic or an error, the connections
-/// that it would be given next are lost: the front shuts down, so that its end is seen.
-struct Vital(Arc<Front>);
+/// Guard of an I/O thread. If the thread ends before the shutdown, by a panic or an error, connections
+/// assigned to it would be lost. The guard therefore shuts the server down, so that the failure is visible.
+struct ShutdownOnExit(Arc<ServerState>);
 
-impl Drop for Vital {
+impl Drop for ShutdownOnExit {
     fn drop(&mut self) {
         if !self.0.lifetime.is_stopping() {
-            log::error!("a thread that serves connections has ended: shutting down");
+            log::error!("an I/O thread of the server has ended unexpectedly; the server shuts down");
             self.0.lifetime.fail();
             self.0.shutdown();
         }
     }
 }
 
-struct Front {
+struct ServerState {
     lifetime: Arc<Lifetime>,
     /// The listening socket, until shutdown.
     socket: Mutex<Option<Socket>>,
-    mailboxes: Vec<Mailbox>,
+    inboxes: Vec<Inbox>,
     scheduler: Arc<Scheduler>,
 }
 
-impl Running for Front {
+impl RunningServer for ServerState {
     fn shutdown(&self) {
-        // Before anybody may find that all threads have ended.
-        let finishing = self.lifetime.enter();
-        if !self.lifetime.begin_to_stop() {
+        // Registered first, so that `join` cannot return before the drain thread has ended.
+        let guard = self.lifetime.register_thread();
+        if !self.lifetime.start_stopping() {
             return;
         }
         let socket = self.socket.lock().take();
         if let Some(socket) = socket {
             listener::close(&socket);
         }
-        for mailbox in &self.mailboxes {
-            mailbox.leave(Letter::Stop);
+        for inbox in &self.inboxes {
+            inbox.send(Message::Stop);
         }
         self.scheduler.stop();
         let (scheduler, lifetime) = (Arc::clone(&self.scheduler), Arc::clone(&self.lifetime));
         let drain = move || {
-            scheduler.finish(lifetime.wait_for_the_others());
-            drop(finishing);
+            scheduler.finish(lifetime.wait_for_other_threads());
+            drop(guard);
         };
         if let Err(error) = thread::Builder::new().name("drain".to_owned()).spawn(drain) {
-            log::warn!("what is under way is ended at once: {error}");
+            log::warn!("cannot start the drain thread: {error}; requests in progress are aborted");
             self.scheduler.close();
         }
     }
@@ -246,82 +246,4 @@ impl Running for Front {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
-
-    use http::{Request, Response};
-
-    use super::*;
-    use crate::base::ledger::{MakeRoom, Use};
-    use crate::message::body::Body;
-    use crate::message::nonblocking::{PlainRequest, Step, Wakes};
-    use crate::server::serve::Scratch;
-    use crate::store::StoredResponse;
-
-    struct FaultyStore;
-
-    impl MakeRoom for FaultyStore {
-        fn make_room(&self) {
-            panic!("a store of a test panics");
-        }
-
-        fn most_room(&self) -> u64 {
-            0
-        }
-    }
-
-    struct Responding(Arc<Ledger>);
-
-    impl Handler for Responding {
-        fn handle(&self, _: Request<Body>) -> Response<Body> {
-            Response::new(Body::from("hello"))
-        }
-    }
-
-    impl Responder for Responding {
-        fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
-            None
-        }
-
-        fn step(self: Arc<Self>, request: Request<Body>, _: Wakes<'_>) -> Step<Response<Body>> {
-            Step::Serve(self.handle(request))
-        }
-
-        fn ledger(&self) -> Option<Arc<Ledger>> {
-            Some(Arc::clone(&self.0))
-        }
-    }
-
-    #[test]
-    fn a_panic_outside_of_a_connection_shuts_the_front_down_as_failed() {
-        let (ledger, store) = (Ledger::new(1000), Arc::new(FaultyStore));
-        let weak = Arc::downgrade(&store);
-        ledger.set_store(weak);
-        let responder: Arc<dyn Responder> = Arc::new(Responding(Arc::clone(&ledger)));
-        let options = ServerConfig::new().io_threads(2).head_timeout(Duration::from_millis(40));
-        let serving = Server::bind_responder("127.0.0.1:0", &options, &responder).unwrap();
-        let mut client = TcpStream::connect(serving.local_addr()).unwrap();
-        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let mut status = [0; 12];
-        client.read_exact(&mut status).unwrap();
-        assert_eq!(&status, b"HTTP/1.1 200");
-        assert!(!serving.has_failed());
-        let _held = ledger.hold(Use::Bodies, 2000);
-        let handle = serving.shutdown_handle();
-        serving.join();
-        assert!(handle.has_failed());
-        // Whoever waits for the connection of either thread learns of the end.
-        client.read_to_end(&mut Vec::new()).ok();
-    }
-
-    #[test]
-    fn a_shutdown_is_no_failure() {
-        let responder: Arc<dyn Responder> = Arc::new(Responding(Ledger::new(1000)));
-        let serving = Server::bind_responder("127.0.0.1:0", &ServerConfig::new(), &responder).unwrap();
-        serving.shutdown();
-        let handle = serving.shutdown_handle();
-        serving.join();
-        assert!(!handle.has_failed());
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! The bytes of one connection, plain or through TLS. Nothing here waits.
+//! The bytes of one connection, plain or through TLS. Nothing here blocks.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -9,17 +9,17 @@ use rustls::pki_types::UnixTime;
 use rustls::{HandshakeKind, ServerConnection};
 
 use crate::message::stats::{Handshake, ServerStats};
-use crate::server::tls::Served;
+use crate::server::tls::TlsState;
 
-/// How much of what is written may be encrypted before the socket takes it, in bytes: a body of 64 KiB with its head.
-const KEPT: usize = 80 << 10;
+/// Maximum number of output bytes to encrypt before the socket accepts them: a piece of 64 KiB with its head.
+const MAX_BUFFERED: usize = 80 << 10;
 
-/// How much a client may send before its handshake is done, in bytes; rustls keeps what is no whole message yet. Where
-/// clients show certificates, as much as a message can have.
-const HANDSHAKE: usize = 16 << 10;
-const HANDSHAKE_WITH_CERTIFICATES: usize = 96 << 10;
+/// Maximum number of bytes that a client may send before its handshake is complete, because rustls buffers
+/// incomplete messages. With client certificates: the maximum size of a handshake message.
+const MAX_HANDSHAKE: usize = 16 << 10;
+const MAX_HANDSHAKE_WITH_CERTIFICATES: usize = 96 << 10;
 
-/// A connection's bytes.
+/// The byte stream of a connection.
 #[derive(Debug)]
 pub(super) enum Transport {
     Plain(TcpStream),
@@ -30,29 +30,29 @@ pub(super) enum Transport {
 pub(super) struct Tls {
     socket: TcpStream,
     session: ServerConnection,
-    served: Arc<Served>,
+    state: Arc<TlsState>,
     handshake: Progress,
     stats: Arc<ServerStats>,
-    /// How many bytes of what was taken are kept back, about.
-    kept: usize,
-    /// How many bytes of a handshake have come that is not done.
-    begun: usize,
+    /// Approximate number of accepted output bytes that the socket has not accepted yet.
+    buffered: usize,
+    /// Number of bytes received for an incomplete handshake.
+    handshake_bytes: usize,
 }
 
-/// How far a handshake is.
+/// The progress of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
-    /// The client has sent nothing.
+    /// The client has not sent anything.
     Silent,
     Begun,
     Done,
 }
 
-/// What one read brought.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ReadSome {
+pub(super) struct ReadResult {
     pub(super) count: usize,
-    /// Whether nothing more is to be had before the socket says so.
+    /// Whether the next input follows only after a new event for the socket.
     pub(super) is_drained: bool,
 }
 
@@ -61,11 +61,19 @@ impl Transport {
         Self::Plain(socket)
     }
 
-    pub(super) fn tls(socket: TcpStream, served: Arc<Served>, stats: Arc<ServerStats>) -> io::Result<Self> {
-        let mut session = ServerConnection::new(Arc::clone(&served.config)).map_err(io::Error::other)?;
-        session.set_buffer_limit(Some(KEPT));
+    pub(super) fn tls(socket: TcpStream, state: Arc<TlsState>, stats: Arc<ServerStats>) -> io::Result<Self> {
+        let mut session = ServerConnection::new(Arc::clone(&state.config)).map_err(io::Error::other)?;
+        session.set_buffer_limit(Some(MAX_BUFFERED));
         let handshake = Progress::Silent;
-        Ok(Self::Tls(Box::new(Tls { socket, session, served, handshake, stats, kept: 0, begun: 0 })))
+        Ok(Self::Tls(Box::new(Tls {
+            socket,
+            session,
+            state,
+            handshake,
+            stats,
+            buffered: 0,
+            handshake_bytes: 0,
+        })))
     }
 
     pub(super) fn socket(&mut self) -> &mut TcpStream {
@@ -79,31 +87,32 @@ impl Transport {
         matches!(self, Self::Tls(tls) if tls.session.is_handshaking())
     }
 
-    /// How many bytes are kept back here that were taken, about.
-    pub(super) fn kept(&self) -> usize {
+    /// Returns the approximate number of bytes that are buffered here.
+    pub(super) fn buffered(&self) -> usize {
         match self {
             Self::Plain(_) => 0,
-            Self::Tls(tls) => tls.kept + tls.begun,
+            Self::Tls(tls) => tls.buffered + tls.handshake_bytes,
         }
     }
 
-    /// Reads what has come; a count of zero is the end.
+    /// Reads available input. A count of zero is the end.
     ///
     /// # Errors
     ///
-    /// Also [`io::ErrorKind::Interrupted`], where something has come that is no content, and more may have.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<ReadSome> {
+    /// Besides errors of the socket, [`io::ErrorKind::Interrupted`] if TLS records without content arrived;
+    /// there may be more input.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<ReadResult> {
         match self {
             Self::Plain(socket) => {
                 let count = uninterrupted(|| socket.read(buffer))?;
-                // What comes after a short read makes the socket ready anew, an end too.
-                Ok(ReadSome { count, is_drained: count < buffer.len() })
+                // After a short read, further input (or its end) causes a new event.
+                Ok(ReadResult { count, is_drained: count < buffer.len() })
             }
             Self::Tls(tls) => tls.read(buffer),
         }
     }
 
-    /// Writes as much as is taken at once.
+    /// Writes as many bytes as are accepted without blocking.
     pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => uninterrupted(|| socket.write_vectored(slices)),
@@ -111,12 +120,12 @@ impl Transport {
         }
     }
 
-    /// Whether something that was taken is still kept back here.
+    /// Returns whether accepted output is still buffered here.
     pub(super) fn wants_write(&self) -> bool {
         matches!(self, Self::Tls(tls) if tls.session.wants_write())
     }
 
-    /// Writes what was taken and is still kept back here.
+    /// Writes buffered output.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(_) => Ok(()),
@@ -124,7 +133,7 @@ impl Transport {
         }
     }
 
-    /// Says that nothing more will be written.
+    /// Closes the sending side.
     pub(super) fn finish(&mut self) {
         if let Self::Tls(tls) = self {
             tls.session.send_close_notify();
@@ -133,61 +142,71 @@ impl Transport {
         let _ = self.socket().shutdown(Shutdown::Write);
     }
 
-    /// Makes the end of the connection an abort that the client cannot take for the end of a body.
+    /// Makes closing the socket send RST, which the client cannot take for the end of a body.
     pub(super) fn abort(&mut self) {
         let _ = socket2::SockRef::from(&*self.socket()).set_linger(Some(std::time::Duration::ZERO));
     }
 }
 
 impl Tls {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<ReadSome> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<ReadResult> {
         match self.session.reader().read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            read => return Ok(ReadSome { count: read?, is_drained: false }),
+            read => return Ok(ReadResult { count: read?, is_drained: false }),
         }
-        let mut socket = Noting { socket: &mut self.socket, is_short: false };
-        let came = uninterrupted(|| self.session.read_tls(&mut socket))?;
+        let mut socket = ShortReadDetector { socket: &mut self.socket, is_short: false };
+        let received = uninterrupted(|| self.session.read_tls(&mut socket))?;
         let is_short = socket.is_short;
         let processed = self.session.process_new_packets();
-        self.finish_handshake(came)?;
-        // The handshake's answers, or the alert that says what is wrong.
+        self.finish_handshake(received)?;
+        // Send the handshake messages, or the alert with the reason of a failure.
         match self.flush() {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
             _ => {}
         }
-        let state = processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        // That the client says no more is told by the next read.
-        let is_drained = is_short && !state.peer_has_closed();
+        let io_state = processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        // The next read reports the client's `close_notify`.
+        let is_drained = is_short && !io_state.peer_has_closed();
         match self.session.reader().read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match came {
-                0 => Ok(ReadSome { count: 0, is_drained: false }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match received {
+                0 => Ok(ReadResult { count: 0, is_drained: false }),
                 _ if is_drained => Err(error),
-                // No more at a time: what comes may be without end, and hold nothing.
+                // Stop here: an endless sequence of records without content must not occupy the thread.
                 _ => Err(io::ErrorKind::Interrupted.into()),
             },
-            read => read.map(|count| ReadSome { count, is_drained: is_drained && count < buffer.len() }),
+            read => read.map(|count| ReadResult { count, is_drained: is_drained && count < buffer.len() }),
         }
     }
 
-    /// Takes note of how far the handshake is, now that so many bytes have come.
+    /// Updates the progress of the handshake after `received` bytes have arrived.
     ///
     /// # Errors
     ///
-    /// When it is done, and this client is not served.
-    fn finish_handshake(&mut self, came: usize) -> io::Result<()> {
-        if self.handshake == Progress::Silent && came > 0 {
+    /// Returns an error if the handshake is too long or the client is not accepted.
+    fn finish_handshake(&mut self, received: usize) -> io::Result<()> {
+        if self.handshake == Progress::Silent && received > 0 {
             self.handshake = Progress::Begun;
         }
         if self.session.is_handshaking() {
-            self.begun += came;
-            let most = if self.served.verifies() { HANDSHAKE_WITH_CERTIFICATES } else { HANDSHAKE };
-            if self.begun > most {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "its handshake is too long"));
+            self.handshake_bytes += received;
+            let max = if self.state.requires_certificates() {
+                MAX_HANDSHAKE_WITH_CERTIFICATES
+            } else {
+                MAX_HANDSHAKE
+            };
+            if self.handshake_bytes > max {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the client's TLS handshake is too long",
+                ));
             }
         } else if self.handshake == Progress::Begun {
-            self.begun = 0;
-            if !self.served.admits(&self.session, UnixTime::now()) {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "its certificate is good no more"));
+            self.handshake_bytes = 0;
+            if !self.state.verify_resumed_session(&self.session, UnixTime::now()) {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the client's certificate is no longer valid",
+                ));
             }
             self.handshake = Progress::Done;
             self.stats.count_handshake(match self.session.handshake_kind() {
@@ -203,10 +222,10 @@ impl Tls {
             self.flush()?;
         }
         let count = self.session.writer().write_vectored(slices)?;
-        self.kept += count;
+        self.buffered += count;
         match self.flush() {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            // It has room for some at least, as it was empty.
+            // rustls accepted at least some bytes, because its buffer was empty.
             _ => Ok(count),
         }
     }
@@ -214,20 +233,20 @@ impl Tls {
     fn flush(&mut self) -> io::Result<()> {
         while self.session.wants_write() {
             let count = uninterrupted(|| self.session.write_tls(&mut self.socket))?;
-            self.kept = self.kept.saturating_sub(count);
+            self.buffered = self.buffered.saturating_sub(count);
         }
-        self.kept = 0;
+        self.buffered = 0;
         Ok(())
     }
 }
 
-/// A socket of which is noted whether it had less than was asked for: what comes then makes it ready anew.
-struct Noting<'a> {
+/// Detects a short read, after which further input causes a new event.
+struct ShortReadDetector<'a> {
     socket: &'a mut TcpStream,
     is_short: bool,
 }
 
-impl Read for Noting<'_> {
+impl Read for ShortReadDetector<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.socket.read(buffer)?;
         self.is_short = count < buffer.len();

@@ -1,4 +1,4 @@
-//! One request: its head is checked, its body read, the handler called, and the answer written.
+//! Processes one request: validates its head, reads its body, calls the handler, and writes the response.
 
 use std::io::{self, Read};
 use std::mem;
@@ -9,67 +9,69 @@ use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 use tiny_http::Request;
 
-use super::answer::{self, Recipient};
+use super::response::{self, Recipient};
 use crate::message::body::Body;
-use crate::server::answer::{text, unavailable};
-use crate::server::request_head::{self, HeadLimits, Refusal, RequestBody, RequestHead};
-use crate::server::response_head::Asked;
-use crate::server::serve::{Handler, RemoteAddress};
-use crate::server::serving::Lifetime;
+use crate::server::error_response::{text, unavailable};
+use crate::server::handler::{Handler, RemoteAddress};
+use crate::server::request_head::{self, HeadLimits, Rejection, RequestBody, RequestHead};
+use crate::server::response_head::RequestSummary;
+use crate::server::server_handle::Lifetime;
 
-/// A URL of 8 KiB, each byte of it escaped as `%XX`, and a path. They apply to what has been read already.
+/// The target limit permits a URL of 8 KiB with each byte escaped as `%XX`, and a path. tiny_http has already
+/// read the head when these limits apply.
 const LIMITS: HeadLimits = HeadLimits { fields: 100, field_bytes: 64 << 10, target: 25 << 10 };
-/// tiny_http reads a body up to that length before anybody sees the request.
+/// tiny_http reads bodies up to this length before it hands out the request.
 const READ_AHEAD: usize = 1024;
-/// In how large pieces a body is read that nobody wants.
+/// Size of the pieces in which a body is read and discarded.
 const PIECE: usize = 8 << 10;
 
-/// What a worker needs to answer.
+/// The state that all workers share.
 pub(super) struct Exchange {
     pub(super) handler: Box<dyn Handler>,
-    pub(super) door: Door,
+    pub(super) rejecter: Rejecter,
 }
 
-/// What it takes to turn somebody away. It outlives the workers and their handler.
+/// Rejects requests. It outlives the workers and their handler.
 #[derive(Clone)]
-pub(super) struct Door {
+pub(super) struct Rejecter {
     pub(super) max_body: u64,
     pub(super) lifetime: Arc<Lifetime>,
 }
 
 /// Why a request does not reach the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TurnedAway {
+pub(super) enum RejectReason {
     /// The queue is full.
     Busy,
-    /// The front is shutting down.
+    /// The server is shutting down.
     Stopping,
     /// The announced body is larger than the limit.
     TooLarge,
 }
 
 impl Exchange {
-    /// Answers the request. Whatever panics on the way ends this request alone.
-    pub(super) fn answer(&self, request: Request) {
-        unwinding_ends_here(|| self.exchange(request));
+    /// Processes the request. A panic ends only this request.
+    pub(super) fn process(&self, request: Request) {
+        catch_panic(|| self.exchange(request));
     }
 
     fn exchange(&self, mut request: Request) {
-        if self.door.lifetime.is_over() {
-            return self.door.say_why(request, TurnedAway::Stopping);
+        if self.rejecter.lifetime.is_deadline_over() {
+            return self.rejecter.send_rejection(request, RejectReason::Stopping);
         }
         let RequestHead { request: head, body, persistent } = match checked_head(&request) {
             Ok(head) => head,
-            Err(refusal) => return refuse(request, refusal),
+            Err(rejection) => return reject(request, rejection),
         };
-        let body = match read_body(&mut request, body, self.door.max_body) {
+        let body = match read_body(&mut request, body, self.rejecter.max_body) {
             Ok(body) => body,
-            Err(BodyFailure::TooLarge) => return condemn(request, StatusCode::PAYLOAD_TOO_LARGE),
-            // Where a malformed body ends is anybody's guess.
-            Err(BodyFailure::Malformed) => return condemn(request, StatusCode::BAD_REQUEST),
-            Err(BodyFailure::Cut) => {
-                let cut = Refusal { status: StatusCode::BAD_REQUEST, reason: "the body is incomplete" };
-                return write_refusal(request, cut);
+            Err(BodyFailure::TooLarge) => return abandon(request, StatusCode::PAYLOAD_TOO_LARGE),
+            // The end of a malformed body is unknown.
+            Err(BodyFailure::Malformed) => return abandon(request, StatusCode::BAD_REQUEST),
+            Err(BodyFailure::Incomplete) => {
+                let incomplete =
+                    Rejection { status: StatusCode::BAD_REQUEST, reason: "the request body is incomplete" };
+                return write_rejection(request, incomplete);
             }
         };
         let method = head.method().clone();
@@ -79,44 +81,45 @@ impl Exchange {
         }
         let response = panic::catch_unwind(AssertUnwindSafe(|| self.handler.handle(head)));
         let response = response.unwrap_or_else(|_| {
-            log::error!("the handler panicked; the request is answered with 500");
+            log::error!("the handler panicked; the server sends 500");
             text(StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
         });
-        let recipient = recipient_of(&request, method, persistent && !self.door.lifetime.is_stopping());
-        // The body has been read, so nothing is left to drain when this releases the reader.
-        answer::write(request.into_writer(), response, &recipient);
+        let recipient = recipient_of(&request, method, persistent && !self.rejecter.lifetime.is_stopping());
+        // The body was read completely, so dropping the reader drains nothing.
+        response::write(request.into_writer(), response, &recipient);
     }
 }
 
-impl Door {
-    /// Tells the request that it was turned away.
-    pub(super) fn turn_away(&self, request: Request, why: TurnedAway) {
-        unwinding_ends_here(|| self.say_why(request, why));
+impl Rejecter {
+    /// Sends the response for a rejected request.
+    pub(super) fn reject(&self, request: Request, why: RejectReason) {
+        catch_panic(|| self.send_rejection(request, why));
     }
 
-    fn say_why(&self, mut request: Request, why: TurnedAway) {
+    fn send_rejection(&self, mut request: Request, why: RejectReason) {
         let reason = match why {
-            TurnedAway::TooLarge => return condemn(request, StatusCode::PAYLOAD_TOO_LARGE),
-            TurnedAway::Busy => "too many requests are waiting",
-            TurnedAway::Stopping => "shutting down",
+            RejectReason::TooLarge => return abandon(request, StatusCode::PAYLOAD_TOO_LARGE),
+            RejectReason::Busy => "too many requests are queued",
+            RejectReason::Stopping => "the server is shutting down",
         };
         let head = match checked_head(&request) {
             Ok(head) => head,
-            Err(refusal) => return refuse(request, refusal),
+            Err(rejection) => return reject(request, rejection),
         };
         match discard_body(&mut request, head.body, self.max_body) {
-            Ok(()) | Err(BodyFailure::Cut) => {}
-            Err(BodyFailure::TooLarge) => return condemn(request, StatusCode::PAYLOAD_TOO_LARGE),
-            Err(BodyFailure::Malformed) => return condemn(request, StatusCode::BAD_REQUEST),
+            Ok(()) | Err(BodyFailure::Incomplete) => {}
+            Err(BodyFailure::TooLarge) => return abandon(request, StatusCode::PAYLOAD_TOO_LARGE),
+            Err(BodyFailure::Malformed) => return abandon(request, StatusCode::BAD_REQUEST),
         }
         let response = unavailable(reason);
-        let persistent = head.persistent && why == TurnedAway::Busy && !self.lifetime.is_stopping();
+        let persistent = head.persistent && why == RejectReason::Busy && !self.lifetime.is_stopping();
         let recipient = recipient_of(&request, head.request.method().clone(), persistent);
-        answer::write(request.into_writer(), response, &recipient);
+        response::write(request.into_writer(), response, &recipient);
     }
 }
 
-/// Whether reading the body would wait for the client, so that the reader is still bound to it.
+/// Returns whether reading the body may wait for the client. The request then still holds the connection's
+/// reader.
 pub(super) fn is_body_pending(request: &Request) -> bool {
     field(request, "Transfer-Encoding").is_some()
         || request.body_length().is_some_and(|length| length > READ_AHEAD)
@@ -124,7 +127,7 @@ pub(super) fn is_body_pending(request: &Request) -> bool {
             && (field(request, "Expect").is_some() || asks_for_upgrade(request)))
 }
 
-/// The first field of that name: what tiny_http goes by.
+/// Returns the first field of that name, which is the one that tiny_http evaluates.
 fn field<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {
     request.headers().iter().find(|header| header.field.equiv(name)).map(|header| header.value.as_str())
 }
@@ -133,14 +136,17 @@ fn asks_for_upgrade(request: &Request) -> bool {
     field(request, "Connection").is_some_and(|value| value.to_ascii_lowercase().contains("upgrade"))
 }
 
-/// Whether tiny_http closes the connection behind the answer: its own rule, to the letter.
+/// Returns whether tiny_http closes the connection after the response. Replicates tiny_http's own rule
+/// exactly.
 fn will_close(request: &Request) -> bool {
-    let old = request.http_version().0 == 1 && request.http_version().1 == 0;
+    let is_http_1_0 = request.http_version().0 == 1 && request.http_version().1 == 0;
     match field(request, "Connection").map(str::to_ascii_lowercase) {
         Some(value) => {
-            value.contains("close") || value.contains("upgrade") || (old && !value.contains("keep-alive"))
+            value.contains("close")
+                || value.contains("upgrade")
+                || (is_http_1_0 && !value.contains("keep-alive"))
         }
-        None => old,
+        None => is_http_1_0,
     }
 }
 
@@ -150,10 +156,10 @@ fn recipient_of(request: &Request, method: Method, persistent: bool) -> Recipien
         (1, 0) => Version::HTTP_10,
         _ => Version::HTTP_11,
     };
-    Recipient { asked: Asked { method, version, persistent: persistent && !closes }, closes }
+    Recipient { summary: RequestSummary { method, version, persistent: persistent && !closes }, closes }
 }
 
-fn checked_head(request: &Request) -> Result<RequestHead, Refusal> {
+fn checked_head(request: &Request) -> Result<RequestHead, Rejection> {
     let version = request.http_version();
     let fields =
         request.headers().iter().map(|header| (header.field.as_str().as_bytes(), header.value.as_bytes()));
@@ -164,29 +170,29 @@ fn checked_head(request: &Request) -> Result<RequestHead, Refusal> {
         (version.0, version.1),
         fields,
     )?;
-    // tiny_http then hands out the connection as it is, and neither chunks nor a length.
+    // For an upgrade, tiny_http hands out the raw connection and removes no framing.
     if head.body != RequestBody::None && asks_for_upgrade(request) {
-        let reason = "a body and an upgrade do not go together";
-        return Err(Refusal { status: StatusCode::BAD_REQUEST, reason });
+        let reason = "a request for an upgrade must not have a body";
+        return Err(Rejection { status: StatusCode::BAD_REQUEST, reason });
     }
     Ok(head)
 }
 
 enum BodyFailure {
-    /// The connection ended first.
-    Cut,
+    /// The connection ended before the body.
+    Incomplete,
     Malformed,
     TooLarge,
 }
 
 impl From<io::Error> for BodyFailure {
     fn from(error: io::Error) -> Self {
-        log::debug!("reading a request body: {error}");
+        log::debug!("reading a request body failed: {error}");
         Self::Malformed
     }
 }
 
-/// The whole body, in memory: the reader is part of the request, and so is the writer.
+/// Reads the whole body into memory, because the request owns both the reader and the writer.
 fn read_body(request: &mut Request, body: RequestBody, limit: u64) -> Result<Body, BodyFailure> {
     let expected = match body {
         RequestBody::None => return Ok(Body::empty()),
@@ -200,7 +206,7 @@ fn read_body(request: &mut Request, body: RequestBody, limit: u64) -> Result<Bod
     Ok(Body::from(Bytes::from(bytes)))
 }
 
-/// As [`read_body`], keeping nothing.
+/// Like [`read_body`], but discards the body.
 fn discard_body(request: &mut Request, body: RequestBody, limit: u64) -> Result<(), BodyFailure> {
     let expected = match body {
         RequestBody::None => return Ok(()),
@@ -221,47 +227,47 @@ fn discard_body(request: &mut Request, body: RequestBody, limit: u64) -> Result<
 
 fn check_length(count: u64, expected: Option<u64>, limit: u64) -> Result<(), BodyFailure> {
     match expected {
-        Some(expected) if count < expected => Err(BodyFailure::Cut),
+        Some(expected) if count < expected => Err(BodyFailure::Incomplete),
         None if count > limit => Err(BodyFailure::TooLarge),
         _ => Ok(()),
     }
 }
 
-/// Answers a request whose head is refused.
-fn refuse(request: Request, refusal: Refusal) {
-    log::debug!("a request is refused: {}", refusal.reason);
+/// Responds to a request with an invalid head.
+fn reject(request: Request, rejection: Rejection) {
+    log::debug!("request rejected: {}", rejection.reason);
     if is_body_pending(&request) {
-        condemn(request, refusal.status);
+        abandon(request, rejection.status);
     } else {
-        write_refusal(request, refusal);
+        write_rejection(request, rejection);
     }
 }
 
-fn write_refusal(request: Request, refusal: Refusal) {
+fn write_rejection(request: Request, rejection: Rejection) {
     let method = Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default();
     let recipient = recipient_of(&request, method, false);
-    answer::write(request.into_writer(), text(refusal.status, refusal.reason), &recipient);
+    response::write(request.into_writer(), text(rejection.status, rejection.reason), &recipient);
 }
 
-/// Answers a request and leaves its connection silent for ever.
+/// Responds to a request and leaves its connection open without ever reading or writing again.
 ///
-/// Whatever releases the reader of a request first drains it, into a buffer as large as the client
-/// announced: that panics, or aborts the process, for some announcements, and waits for the client
-/// for others; and what is left of a chunked body would be taken for the next request. So the
-/// reader is forgotten, and with it the thread and the file descriptors of the connection.
+/// Dropping the reader of a request drains it first, into a buffer of the announced length. Depending on the
+/// announcement that panics, aborts the process, or waits for the client; and the rest of a chunked body
+/// would be read as the next request. Therefore the reader is leaked, and with it the thread and the file
+/// descriptors of the connection.
 ///
-/// `Request::upgrade` is the one way to the writer that keeps the reader. It writes no framing of
-/// its own; the name of the protocol brings it along.
-fn condemn(request: Request, status: StatusCode) {
+/// `Request::upgrade` is the only access to the writer that keeps the reader. It writes no framing of its
+/// own, so the name of the protocol contains the framing.
+fn abandon(request: Request, status: StatusCode) {
     const PROTOCOL: &str =
         "HTTP/1.1\r\nConnection: close\r\nForwardcache-Error: bad-request\r\nContent-Length: 0";
-    log::warn!("a connection is abandoned after {status}: the body of its request must not be read");
+    log::warn!("a connection is abandoned after {status}: the request body cannot be read safely");
     let response = tiny_http::Response::empty(status.as_u16());
     mem::forget(request.upgrade(PROTOCOL, response));
 }
 
-fn unwinding_ends_here(work: impl FnOnce()) {
+fn catch_panic(work: impl FnOnce()) {
     if panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
-        log::error!("a request ended in a panic");
+        log::error!("processing a request panicked");
     }
 }

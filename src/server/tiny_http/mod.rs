@@ -1,28 +1,28 @@
-//! The front on the crate `tiny_http`: small, and for trusted clients only.
+//! The second server, on the crate `tiny_http`: small, and only for trusted clients.
 //!
-//! | file | what it holds |
+//! | file | subject |
 //! |---|---|
 //! | `server` | [`TinyHttpServer`]: its threads, from start to shutdown |
-//! | `lanes` | two bounded queues, and who is turned away |
-//! | `exchange` | one request, from its checked head to the handler's answer |
-//! | `nudge` | a connection now and then, which frees those that tiny_http forgot |
-//! | `answer` | one response on its way to the wire |
+//! | `queues` | two bounded queues, and the rejection of requests over the limit |
+//! | `exchange` | one request, from the validation of its head to its response |
+//! | `self_connect` | periodic connections, which free those that tiny_http forgot |
+//! | `response` | sending one response |
 //!
-//! # How it serves
+//! # The life of a request
 //!
-//! tiny_http has one thread for each connection and puts what it reads into one queue. A dispatcher
-//! takes requests from there and offers each to one of two lanes: requests without a body, or with a
-//! short one that has been read already, and requests whose body is still to be read. A lane is a
-//! bounded queue, a fixed number of workers, and one thread that tells those who find the queue full.
-//! So a client that announces a body and does not send it holds up nobody without a body. A worker
-//! reads the body, calls the handler and writes the answer.
+//! The entry is [`TinyHttpServer::bind`]. tiny_http reads each connection on a thread of its own and puts the
+//! requests into one queue. A dispatcher takes requests from there and puts them into one of two bounded
+//! queues: one for requests without a body or with a short one that has been read already, one for requests
+//! whose body is still to be read. Each queue has a fixed number of workers, and one thread that responds to
+//! the requests that find it full. Therefore a client that does not send its announced body delays no request
+//! without one. A worker reads the body, calls the handler and writes the response.
 //!
-//! Its limits stand at [`TinyHttpServer`].
+//! [`TinyHttpServer`] lists the limits of this server.
 
-mod answer;
 mod exchange;
-mod lanes;
-mod nudge;
+mod queues;
+mod response;
+mod self_connect;
 mod server;
 #[cfg(test)]
 mod tests;

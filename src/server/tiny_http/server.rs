@@ -1,4 +1,4 @@
-//! The threads of the front, from start to shutdown.
+//! [`TinyHttpServer`]: its threads, from start to shutdown.
 
 use std::io;
 use std::mem;
@@ -12,67 +12,67 @@ use parking_lot::Mutex;
 use socket2::Socket;
 use tiny_http::Server;
 
-use super::exchange::{Door, Exchange};
-use super::lanes::Lanes;
-use super::nudge;
+use super::exchange::{Exchange, Rejecter};
+use super::queues::Queues;
+use super::self_connect;
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::server::handler::Handler;
 use crate::server::listener::{self, listen_error};
 use crate::server::options::ServerConfig;
-use crate::server::serve::Handler;
-use crate::server::serving::{Lifetime, Running, ServerHandle};
+use crate::server::server_handle::{Lifetime, RunningServer, ServerHandle};
 
-/// How long requests are still told, after a shutdown, that there is nobody any more. Longer than
-/// clients commonly keep an idle connection.
-const AFTERMATH: Duration = Duration::from_secs(60);
-/// How often tiny_http is started anew on the same socket, after an `accept` that failed.
-const RESTARTS: usize = 64;
-/// How long before each of those: what failed was most often a lack of file descriptors.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Time after a shutdown during which requests on open connections still get 503. It is longer than clients
+/// commonly keep an idle connection.
+const REJECTION_PERIOD: Duration = Duration::from_secs(60);
+/// Maximum number of times that tiny_http is restarted on the same socket after a failed `accept`.
+const MAX_RESTARTS: usize = 64;
+/// Pause before each restart, because the usual cause is a lack of file descriptors.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// The front on the crate `tiny_http`: a fixed pool of workers behind a bounded queue.
+/// An HTTP server on the crate `tiny_http`: a fixed pool of workers with a bounded queue.
 ///
-/// It is for trusted clients, on a loopback address best of all. tiny_http bounds neither the size of
-/// a head nor the number of connections, has no timeout for reading, and cannot close a connection; a
-/// hostile client can take the process down with it.
+/// Use it only for trusted clients, preferably on a loopback address. tiny_http limits neither the size of a
+/// head nor the number of connections, has no read timeout, and cannot close a connection; a hostile client
+/// can bring down the process.
 ///
-/// Requests without a body, or with one of up to 1 KiB, are served by the [workers] of the options.
-/// Requests with a larger body have a quarter as many workers of their own, at least two, and a queue
-/// of their own: a body that does not come holds up none of the others. Bodies of requests are read
-/// into memory.
+/// The [workers] of the options serve requests without a body or with a body of up to 1 KiB. Requests with a
+/// larger body have their own queue and a quarter as many workers of their own, at least two, so that a
+/// client that does not send its body delays no other requests. Request bodies are read into memory.
 ///
 /// # Limits
 ///
-/// They come with tiny_http 0.12 and cannot be mended from outside. Bind it to a loopback address or
-/// to a network where every client is trusted.
+/// These limits are those of tiny_http 0.12. Bind the server to a loopback address or to a network in which
+/// every client is trusted.
 ///
-/// * **Heads have no limit while they are read.** A client that sends an endless request line, or one
-///   huge field, takes as much memory; the limits here apply to a head that is complete.
-/// * **Reading has no timeout.** A connection on which nothing comes costs a thread and two file
-///   descriptors for as long as it lasts, and a body that does not come holds a worker of its lane.
-///   (A receive timeout on the listener would end `accept` as well.)
-/// * **Connections have no limit.** When file descriptors or threads run out, tiny_http's accepting
-///   thread may die without a word. An `accept` that merely fails is taken up again after a second.
-/// * **A burst of connections may leave some waiting:** tiny_http forgets them until another connection
-///   ends, so one is made and ended four times a second. Those show up in a count of connections.
-/// * **Pipelining has no limit.** Answers of a connection go out in order, so a slow request holds the
-///   workers that have the requests behind it.
-/// * **A connection cannot be closed from here.** tiny_http closes it when the client asked for that,
-///   and not otherwise. Hence:
-///   * an error is answered with `Connection: close`, and closing is left to the client;
-///   * a request whose body must not be read (too large, or framed in a doubtful way) is answered
-///     and never released, since releasing it would allocate as much as the client announced: its
-///     connection stays silent, and a thread and its file descriptors are lost;
-///   * a streamed response goes out in chunks, even when its length is known, so that one that
-///     breaks off can be told by a line that is no chunk size. A client that asked for the connection
-///     to be closed gets the length instead, and sees the connection close short of it;
-///   * a streamed response for an HTTP/1.0 client is collected first, up to 16 MiB; a larger one is
-///     answered with 505, unless its length is known and the connection closes behind it.
-/// * **A chunked request body that is cut inside a chunk looks whole.**
-/// * **A folded field line arrives as a field of its own,** a byte above 0x7F in a head ends the
-///   connection without an answer, a version above 1.1 leaves the connection silent, and trailers are an
-///   error. Do not put it behind a proxy that reads heads differently.
-/// * **After a shutdown** requests on connections still open are answered with 503 for a minute;
-///   from then on they get no answer until the process ends.
+/// * **The size of a head is not limited while it is read.** An endless request line or a huge field uses as
+///   much memory as the client sends; the limits here apply to complete heads.
+/// * **Reading has no timeout.** A silent connection uses a thread and two file descriptors as long as it is
+///   open, and a body that does not arrive occupies a worker. (A receive timeout on the listener would end
+///   `accept` as well.)
+/// * **The number of connections is not limited.** If file descriptors or threads run out, tiny_http's
+///   accepting thread may end silently. After a failed `accept` the server starts accepting again, one second
+///   later.
+/// * **Some connections of a burst may wait.** tiny_http serves them only when another connection ends, so
+///   the server connects to itself four times a second. A count of connections includes these.
+/// * **Pipelining is not limited.** A connection's responses are sent in order, so a slow request occupies
+///   the workers of the requests after it.
+/// * **The server cannot close a connection.** tiny_http closes it only if the client requested that.
+///   Therefore:
+///   * error responses have `Connection: close`, and the client has to close the connection;
+///   * if a request body cannot be read safely (too large, or with ambiguous framing), the server responds
+///     and leaks the request, because dropping it would allocate as much memory as the client announced. The
+///     connection stays silent and keeps a thread and its file descriptors;
+///   * a streamed response is sent in chunks even if its length is known, so that an invalid chunk size can
+///     mark a failure. If the client asked to close the connection, the response has its length instead, and
+///     a failure closes the connection early;
+///   * a streamed response for an HTTP/1.0 client is collected first, up to 16 MiB. A larger one becomes a
+///     505, unless its length is known and the connection closes afterwards.
+/// * **A chunked request body that ends inside a chunk appears complete.**
+/// * **Other deviations:** a folded field line becomes a field of its own, a byte above 0x7F in a head ends
+///   the connection without a response, a version above 1.1 leaves the connection silent, and trailers are an
+///   error. Do not use the server behind a proxy that parses heads differently.
+/// * **After a shutdown** requests on open connections get 503 for one minute, and then no response until the
+///   process ends.
 /// * **No TLS.**
 ///
 /// [workers]: ServerConfig::workers
@@ -83,7 +83,7 @@ pub struct TinyHttpServer;
 impl TinyHttpServer {
     /// Listens on `address` and serves `handler` until the returned [`ServerHandle`] is shut down.
     ///
-    /// Of several addresses the first that can be bound is taken; port 0 lets the system choose.
+    /// Binds the first address that can be bound; with port 0 the system chooses a port.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -104,8 +104,8 @@ impl TinyHttpServer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Listen`] when the address cannot be resolved or bound, or when threads cannot
-    /// be started; [`ErrorKind::BadOption`] when it is to speak TLS.
+    /// [`ErrorKind::Listen`] if the address cannot be resolved or bound, or if threads cannot be started;
+    /// [`ErrorKind::BadOption`] if the options have TLS.
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn bind(
         address: impl ToSocketAddrs,
@@ -116,21 +116,21 @@ impl TinyHttpServer {
         Self::start(address, socket, &options, handler)
     }
 
-    /// As [`bind`](Self::bind), on a socket that listens already: its address is known before anybody is
-    /// served.
+    /// Like [`bind`](Self::bind), with a socket that already listens, so that its address is known before the
+    /// server starts.
     ///
     /// # Errors
     ///
-    /// As [`bind`](Self::bind).
+    /// The errors of [`bind`](Self::bind).
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn on(
         listener: TcpListener,
         options: ServerConfig,
         handler: impl Handler + 'static,
     ) -> Result<ServerHandle> {
-        let failed = |error: io::Error| listen_error("cannot serve on this socket", error);
+        let failed = |error: io::Error| listen_error("cannot serve on the given socket", error);
         let address = listener.local_addr().map_err(failed)?;
-        let socket = listener::take(listener, options.write_timeout).map_err(failed)?;
+        let socket = listener::adopt(listener, options.write_timeout).map_err(failed)?;
         Self::start(address, socket, &options, handler)
     }
 
@@ -142,45 +142,49 @@ impl TinyHttpServer {
     ) -> Result<ServerHandle> {
         let failed = |error: io::Error| listen_error(&format!("cannot serve on {address}"), error);
         if options.tls.is_some() {
-            return Err(Error::new(ErrorKind::BadOption, "the front on tiny_http does not speak TLS"));
+            return Err(Error::new(
+                ErrorKind::BadOption,
+                "TinyHttpServer does not support TLS: remove the option or use Server",
+            ));
         }
         let address = socket.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
         let failed = |error: io::Error| listen_error(&format!("cannot serve on {address}"), error);
 
         let lifetime = Lifetime::new(options.drain_deadline, Duration::ZERO);
-        let front = Arc::new(Front {
+        let state = Arc::new(ServerState {
             lifetime: Arc::clone(&lifetime),
             socket: Mutex::new(Some(socket)),
             servers: Mutex::new(Vec::new()),
             restarts: AtomicUsize::new(0),
         });
-        // Dropped on the way out by an error, it ends what has been started.
-        let serving = ServerHandle::new(address, Arc::clone(&front) as Arc<dyn Running>);
+        // If a later step fails, dropping the handle ends the threads that were started.
+        let serving = ServerHandle::new(address, Arc::clone(&state) as Arc<dyn RunningServer>);
 
-        let (lanes, without_body, with_body) = Lanes::new(options.queue_length, options.max_body);
-        let door = Door { max_body: options.max_body, lifetime };
-        let exchange = Arc::new(Exchange { handler: Box::new(handler), door });
+        let (queues, without_body, with_body) = Queues::new(options.queue_length, options.max_body);
+        let rejecter = Rejecter { max_body: options.max_body, lifetime };
+        let exchange = Arc::new(Exchange { handler: Box::new(handler), rejecter });
         let workers = options.worker_count();
         let body_workers = (workers / 4).max(2);
-        for (name, ends, workers) in
-            [("front", without_body, workers), ("front-body", with_body, body_workers)]
+        for (name, receivers, workers) in
+            [("http", without_body, workers), ("http-body", with_body, body_workers)]
         {
             for number in 0..workers {
-                let finishing = front.lifetime.enter();
-                let work = ends.worker(&exchange);
+                let guard = state.lifetime.register_thread();
+                let work = receivers.worker(&exchange);
                 spawn(format!("{name}-{number}"), move || {
                     work();
-                    drop(finishing);
+                    drop(guard);
                 })
                 .map_err(failed)?;
             }
-            spawn(format!("{name}-door"), ends.doorkeeper(&exchange.door)).map_err(failed)?;
+            spawn(format!("{name}-reject"), receivers.rejecter(&exchange.rejecter)).map_err(failed)?;
         }
-        let server = front.start_server().map_err(failed)?;
-        let dispatcher = Arc::clone(&front);
-        spawn("front-dispatch".to_owned(), move || dispatcher.dispatch(&server, lanes)).map_err(failed)?;
-        let lifetime = Arc::clone(&front.lifetime);
-        spawn("front-nudge".to_owned(), move || nudge::keep_nudging(address, &lifetime)).map_err(failed)?;
+        let server = state.start_server().map_err(failed)?;
+        let dispatcher = Arc::clone(&state);
+        spawn("http-dispatch".to_owned(), move || dispatcher.dispatch(&server, queues)).map_err(failed)?;
+        let lifetime = Arc::clone(&state.lifetime);
+        spawn("http-connect".to_owned(), move || self_connect::connect_periodically(address, &lifetime))
+            .map_err(failed)?;
         log::info!("serving on {address}");
         Ok(serving)
     }
@@ -190,80 +194,80 @@ fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name).spawn(work).map(drop)
 }
 
-struct Front {
+struct ServerState {
     lifetime: Arc<Lifetime>,
     /// The listening socket, until shutdown.
     socket: Mutex<Option<Socket>>,
-    /// More than one when `accept` has failed: the connections of the former one live on.
+    /// More than one after `accept` has failed: the connections of the previous instance continue.
     servers: Mutex<Vec<Arc<Server>>>,
     restarts: AtomicUsize,
 }
 
-impl Front {
-    /// Starts a tiny_http on the socket.
+impl ServerState {
+    /// Starts an instance of tiny_http on the socket.
     fn start_server(&self) -> io::Result<Arc<Server>> {
         let shared = self.socket.lock().as_ref().map(listener::share);
-        let shared = shared.unwrap_or_else(|| Err(io::Error::other("shutting down")))?;
+        let shared = shared.unwrap_or_else(|| Err(io::Error::other("the server is shutting down")))?;
         let server = Arc::new(Server::from_listener(shared, None).map_err(io::Error::other)?);
         self.servers.lock().push(Arc::clone(&server));
         if self.lifetime.is_stopping() {
-            // A shutdown in between may have missed it.
+            // A concurrent shutdown may not have seen the new instance.
             server.unblock();
         }
         Ok(server)
     }
 
-    /// Takes requests from tiny_http until shutdown, and a while longer.
-    fn dispatch(self: &Arc<Self>, server: &Arc<Server>, mut lanes: Lanes) {
+    /// Takes requests from tiny_http until the shutdown, and for `REJECTION_PERIOD` after it.
+    fn dispatch(self: &Arc<Self>, server: &Arc<Server>, mut queues: Queues) {
         loop {
             match server.recv() {
-                Ok(request) => lanes.route(request),
+                Ok(request) => queues.route(request),
                 Err(_) if self.lifetime.is_stopping() => break,
-                Err(error) => self.accept_again(&error, &lanes),
+                Err(error) => self.restart(&error, &queues),
             }
         }
-        // What was received before the shutdown has been routed: tiny_http's queue is in order.
-        lanes.stop_work();
-        let end = Instant::now() + AFTERMATH;
+        // tiny_http's queue is in order, so all requests received before the shutdown have been routed.
+        queues.close();
+        let end = Instant::now() + REJECTION_PERIOD;
         while let Some(left) = end.checked_duration_since(Instant::now()) {
-            // Neither an error nor an early return says that the time is over.
+            // Errors and early returns do not mean that the time is over.
             if let Ok(Some(request)) = server.recv_timeout(left) {
-                lanes.route(request);
+                queues.route(request);
             }
         }
     }
 
-    /// tiny_http stops accepting at the first error, of whatever kind. Its open connections go on, so it
-    /// is kept, and another is started beside it.
-    fn accept_again(self: &Arc<Self>, error: &io::Error, lanes: &Lanes) {
+    /// Starts another instance of tiny_http, because tiny_http stops accepting at the first error. The
+    /// previous instance is kept for its open connections.
+    fn restart(self: &Arc<Self>, error: &io::Error, queues: &Queues) {
         log::error!("accepting connections failed: {error}");
-        let (front, lanes) = (Arc::clone(self), lanes.clone());
+        let (state, queues) = (Arc::clone(self), queues.clone());
         let again = move || {
-            front.lifetime.pause(PAUSE);
-            match front.start_server() {
-                Ok(server) => front.dispatch(&server, lanes),
-                Err(_) if front.lifetime.is_stopping() => {}
-                Err(error) => front.give_up(&error),
+            state.lifetime.pause(RESTART_PAUSE);
+            match state.start_server() {
+                Ok(server) => state.dispatch(&server, queues),
+                Err(_) if state.lifetime.is_stopping() => {}
+                Err(error) => state.give_up(&error),
             }
         };
-        if self.restarts.fetch_add(1, Ordering::Relaxed) >= RESTARTS {
+        if self.restarts.fetch_add(1, Ordering::Relaxed) >= MAX_RESTARTS {
             self.give_up(error);
-        } else if let Err(error) = spawn("front-dispatch".to_owned(), again) {
+        } else if let Err(error) = spawn("http-dispatch".to_owned(), again) {
             self.give_up(&error);
         }
     }
 
-    /// Better an end that is seen than a port at which nobody listens.
+    /// Shuts the server down as failed, so that the failure is visible.
     fn give_up(&self, error: &io::Error) {
-        log::error!("connections are no longer accepted, shutting down: {error}");
+        log::error!("cannot accept connections any more, the server shuts down: {error}");
         self.lifetime.fail();
         self.shutdown();
     }
 }
 
-impl Running for Front {
+impl RunningServer for ServerState {
     fn shutdown(&self) {
-        if !self.lifetime.begin_to_stop() {
+        if !self.lifetime.start_stopping() {
             return;
         }
         let socket = self.socket.lock().take();

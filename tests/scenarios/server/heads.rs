@@ -97,7 +97,7 @@ fn rejection_states_the_reason_in_one_line() {
     let mut connection = server.connect();
     connection.write("GET / HTTP/1.1\r\n\r\n");
     let response = connection.read_response();
-    assert_eq!(response.body, b"there is no Host field");
+    assert_eq!(response.body, b"the Host field is missing");
     assert_eq!(response.field("forwardcache-error"), Some("bad-request"));
 }
 

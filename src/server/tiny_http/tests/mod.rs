@@ -1,4 +1,4 @@
-//! The front over real sockets, spoken to byte by byte.
+//! Tests of the tiny_http server over real sockets, byte by byte.
 
 mod requests;
 mod responses;
@@ -22,7 +22,7 @@ fn serve_with(options: ServerConfig, handler: impl Handler + 'static) -> ServerH
     TinyHttpServer::bind("127.0.0.1:0", options, handler).unwrap()
 }
 
-/// Answers with method, target and body of the request.
+/// Responds with method, target and body of the request.
 fn echo(request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let text = format!("{} {} {}", parts.method, parts.uri, body.into_text().unwrap());
@@ -46,7 +46,7 @@ impl Client {
 
     fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        // A test that would hang fails instead.
+        // The timeout makes a hanging test fail.
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         Self { stream: BufReader::new(stream) }
     }
@@ -110,7 +110,7 @@ impl Client {
         }
     }
 
-    /// Whether the connection has ended cleanly, with nothing left on it.
+    /// Returns whether the connection has ended cleanly, with no bytes left.
     fn is_at_end(&mut self) -> bool {
         self.stream.read(&mut [0]).is_ok_and(|count| count == 0)
     }

@@ -1,4 +1,4 @@
-//! What reaches the handler, and what does not.
+//! Requests that reach the handler, and requests that do not.
 
 use crossbeam_channel::unbounded;
 use http::{Method, Request, Response};
@@ -39,7 +39,7 @@ fn bodies_reach_the_handler() {
 }
 
 #[test]
-fn a_body_that_is_cut_does_not_reach_the_handler() {
+fn an_incomplete_body_does_not_reach_the_handler() {
     let (handled, has_handled) = unbounded();
     let serving = serve(move |_: Request<Body>| {
         handled.send(()).unwrap();
@@ -53,7 +53,7 @@ fn a_body_that_is_cut_does_not_reach_the_handler() {
 }
 
 #[test]
-fn bad_heads_are_refused() {
+fn invalid_heads_are_rejected() {
     let serving = serve(|_: Request<Body>| Response::new(Body::from("must not be reached")));
     let long = "a".repeat(30 << 10);
     let many = "X: 1\r\n".repeat(101);
@@ -97,7 +97,7 @@ fn bad_heads_are_refused() {
 }
 
 #[test]
-fn what_follows_a_doubtful_body_is_not_taken_for_a_request() {
+fn bytes_after_an_ambiguous_body_are_not_read_as_a_request() {
     let (handled, has_handled) = unbounded();
     let serving = serve(move |request: Request<Body>| {
         handled.send(request.uri().path().to_owned()).unwrap();
@@ -117,7 +117,7 @@ fn what_follows_a_doubtful_body_is_not_taken_for_a_request() {
 }
 
 #[test]
-fn a_body_over_the_limit_is_a_413_and_ends_nothing() {
+fn a_body_over_the_limit_gets_413_and_other_requests_continue() {
     let serving = serve_with(ServerConfig::new().workers(1).max_body(10_000), echo);
     for length in ["10001", "100000000000000", "18446744073709551615"] {
         for method in [Method::GET, Method::POST] {
@@ -138,7 +138,7 @@ fn a_body_over_the_limit_is_a_413_and_ends_nothing() {
 }
 
 #[test]
-fn the_handler_knows_who_asks() {
+fn the_handler_gets_the_clients_address() {
     let serving = serve(|request: Request<Body>| {
         let RemoteAddress(address) = request.extensions().get().copied().unwrap();
         Response::new(address.to_string().into())

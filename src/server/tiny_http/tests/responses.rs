@@ -1,4 +1,4 @@
-//! What reaches the client.
+//! Responses as the client receives them.
 
 use std::io::{self, Read};
 
@@ -8,7 +8,7 @@ use http::{Method, Request, Response};
 use super::{Client, echo, serve};
 use crate::message::body::Body;
 
-/// A stream that yields these pieces, one a read, and then ends as it is told.
+/// A stream that yields one piece for each read, and then the result of `end`.
 struct Pieces {
     pieces: std::vec::IntoIter<Vec<u8>>,
     end: End,
@@ -35,7 +35,7 @@ fn fails() -> io::Result<usize> {
 }
 
 #[test]
-fn a_connection_serves_one_request_after_the_other() {
+fn a_connection_serves_several_requests() {
     let serving = serve(echo);
     let mut client = Client::of(&serving);
     for target in ["/a", "/b?q=1", "/c%20d"] {
@@ -49,7 +49,7 @@ fn a_connection_serves_one_request_after_the_other() {
 }
 
 #[test]
-fn a_client_that_says_close_sees_the_end() {
+fn a_connection_closes_if_the_client_asks_for_it() {
     let serving = serve(echo);
     let mut client = Client::of(&serving);
     client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -66,8 +66,8 @@ fn responses_without_content_send_none() {
             "/head" => response.header("content-length", "77").body(Body::empty()),
             "/stream" => response.body(Body::from_reader(io::repeat(7), Some(1 << 40))),
             "/shared" => response.body(Body::from("12345")),
-            "/204" => response.status(204).body(Body::from("must not be seen")),
-            "/304" => response.status(304).header("etag", "\"1\"").body(Body::from("must not be seen")),
+            "/204" => response.status(204).body(Body::from("must not be sent")),
+            "/304" => response.status(304).header("etag", "\"1\"").body(Body::from("must not be sent")),
             path => panic!("{path}"),
         };
         response.unwrap()
@@ -84,7 +84,7 @@ fn responses_without_content_send_none() {
     let answer = client.get("/304");
     assert_eq!((answer.status, answer.field("content-length")), (304, None));
     assert_eq!(answer.field("etag"), Some("\"1\""));
-    // Whatever had been sent as a body would stand before this.
+    // Body bytes of the previous responses would precede this response.
     assert_eq!(client.get("/shared").text(), "12345");
 }
 
@@ -104,7 +104,7 @@ fn large_shared_bytes_arrive_intact() {
 }
 
 #[test]
-fn fields_go_out_as_the_handler_gave_them() {
+fn the_handlers_fields_are_sent_unchanged() {
     let serving = serve(|_: Request<Body>| {
         let response = Response::builder().header("date", "Thu, 01 Jan 1970 00:00:00 GMT");
         let response = response.header("link", "a").header("link", "b").header("connection", "upgrade");
@@ -118,7 +118,7 @@ fn fields_go_out_as_the_handler_gave_them() {
 }
 
 #[test]
-fn a_stream_goes_out_in_chunks() {
+fn a_stream_is_sent_in_chunks() {
     let serving = serve(|request: Request<Body>| {
         let body = match request.uri().path() {
             "/unknown" => Body::from_reader(Pieces::new(&[b"one", b"two"], || Ok(0)), None),
@@ -137,7 +137,7 @@ fn a_stream_goes_out_in_chunks() {
     assert_eq!((answer.field("content-length"), answer.text()), (Some("6"), "onetwo"));
     let answer = client.get("/long");
     assert_eq!((answer.field("content-length"), answer.body.len()), (None, 300_000));
-    // To a client that wants the connection closed, the length can be told.
+    // A client that asks to close the connection gets the length.
     client.send("GET /long HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let answer = client.answer(&Method::GET);
     assert_eq!((answer.field("content-length"), answer.body.len()), (Some("300000"), 300_000));
@@ -145,7 +145,7 @@ fn a_stream_goes_out_in_chunks() {
 }
 
 #[test]
-fn a_stream_that_breaks_off_is_seen_to() {
+fn an_incomplete_stream_is_detected_by_the_client() {
     let long = Some(1 << 20);
     let ends: [(End, Option<u64>); 4] =
         [(fails, None), (|| panic!("the stream panics"), None), (fails, long), (|| Ok(0), long)];
@@ -155,18 +155,18 @@ fn a_stream_that_breaks_off_is_seen_to() {
         });
         let mut client = Client::of(&serving);
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        let broken = client.try_answer(&Method::GET).err().expect("the response is not whole");
-        assert_eq!(broken.kind(), io::ErrorKind::InvalidData);
+        let bad_gateway = client.try_answer(&Method::GET).err().expect("the response is incomplete");
+        assert_eq!(bad_gateway.kind(), io::ErrorKind::InvalidData);
 
         let mut client = Client::of(&serving);
         client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        let broken = client.try_answer(&Method::GET).err().expect("the response is not whole");
-        assert!(matches!(broken.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof));
+        let bad_gateway = client.try_answer(&Method::GET).err().expect("the response is incomplete");
+        assert!(matches!(bad_gateway.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof));
     }
 }
 
 #[test]
-fn a_stream_that_fails_before_its_first_byte_is_a_502_marked_as_no_answer() {
+fn a_stream_that_fails_before_its_first_byte_becomes_a_marked_502() {
     let ends: [(End, Option<u64>, &str); 4] = [
         (fails, None, "io"),
         (|| panic!("the stream panics"), None, "io"),
@@ -185,7 +185,7 @@ fn a_stream_that_fails_before_its_first_byte_is_a_502_marked_as_no_answer() {
 }
 
 #[test]
-fn an_http_1_0_client_gets_neither_chunks_nor_a_torso() {
+fn an_http_1_0_client_gets_neither_chunks_nor_a_partial_response() {
     let serving = serve(|request: Request<Body>| {
         Response::new(match request.uri().path() {
             "/bytes" => Body::from("bytes"),
@@ -199,8 +199,8 @@ fn an_http_1_0_client_gets_neither_chunks_nor_a_torso() {
         ("/bytes", 200, 5),
         ("/unknown", 200, 200_000),
         ("/known", 200, 20 << 20),
-        ("/large", 505, 39),
-        ("/fails", 502, 22),
+        ("/large", 505, 38),
+        ("/fails", 502, 26),
     ];
     for (target, status, length) in cases {
         let mut client = Client::of(&serving);

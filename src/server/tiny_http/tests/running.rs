@@ -1,4 +1,4 @@
-//! Workers, queues, and the end.
+//! Workers, queues, and the shutdown.
 
 use std::io::{self, Read};
 use std::net::{TcpListener, TcpStream};
@@ -14,13 +14,13 @@ use crate::base::error::ErrorKind;
 use crate::message::body::Body;
 use crate::server::{Handler, ServerConfig};
 
-/// A handler that says when it has begun and goes on when it is let.
+/// A handler that reports when it starts, and returns when it is released.
 fn gated() -> (impl Handler, Receiver<()>, Sender<()>) {
     let (begun, has_begun) = unbounded();
     let (go_on, may_go_on) = unbounded::<()>();
     let handler = move |_: Request<Body>| {
         begun.send(()).unwrap();
-        // A gate that is dropped is open.
+        // Dropping the sender releases the handler.
         let _ = may_go_on.recv();
         Response::new(Body::from("done"))
     };
@@ -28,7 +28,7 @@ fn gated() -> (impl Handler, Receiver<()>, Sender<()>) {
 }
 
 #[test]
-fn a_panic_ends_one_request_and_nothing_else() {
+fn a_panic_ends_only_one_request() {
     struct PanicsWhenDropped;
     impl Read for PanicsWhenDropped {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -59,24 +59,24 @@ fn a_panic_ends_one_request_and_nothing_else() {
 }
 
 #[test]
-fn who_finds_the_queue_full_is_told_to_come_back() {
+fn a_request_that_finds_the_queue_full_gets_503_with_retry_after() {
     let (handler, has_begun, go_on) = gated();
     let serving = serve_with(ServerConfig::new().workers(1).queue_length(1), handler);
     let mut first = Client::of(&serving);
     first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     has_begun.recv().unwrap();
 
-    // The worker is busy. Of two more one is queued, the other turned away: whichever it is.
+    // The worker is busy. Of two more requests one is queued and the other is rejected, in either order.
     let (answers, answered) = unbounded();
     let address = serving.local_addr();
     for _ in 0..2 {
         let answers = answers.clone();
         std::thread::spawn(move || answers.send(Client::connect(address).get("/")).unwrap());
     }
-    let turned_away = answered.recv().unwrap();
-    assert_eq!((turned_away.status, turned_away.field("retry-after")), (503, Some("1")));
+    let rejected = answered.recv().unwrap();
+    assert_eq!((rejected.status, rejected.field("retry-after")), (503, Some("1")));
 
-    // A request with a body that has to wait for its client is not in their way, nor they in its.
+    // Requests with a larger body have a queue of their own.
     let mut with_body = Client::of(&serving);
     with_body.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n{:2000}", ""));
     has_begun.recv().unwrap();
@@ -87,7 +87,7 @@ fn who_finds_the_queue_full_is_told_to_come_back() {
 }
 
 #[test]
-fn a_body_that_does_not_come_holds_up_nobody_without_one() {
+fn a_missing_body_does_not_delay_requests_without_one() {
     let serving = serve_with(ServerConfig::new().workers(1), echo);
     let waiting: Vec<_> = (0..8)
         .map(|_| {
@@ -101,7 +101,7 @@ fn a_body_that_does_not_come_holds_up_nobody_without_one() {
 }
 
 #[test]
-fn a_client_that_does_not_read_gives_its_worker_back() {
+fn a_client_that_does_not_read_frees_its_worker_after_the_timeout() {
     let options = ServerConfig::new().workers(1).write_timeout(Duration::from_millis(200));
     let serving = serve_with(options, |request: Request<Body>| {
         Response::new(match request.uri().path() {
@@ -116,7 +116,7 @@ fn a_client_that_does_not_read_gives_its_worker_back() {
 }
 
 #[test]
-fn a_shutdown_answers_what_is_in_flight_and_lets_nobody_in() {
+fn a_shutdown_completes_requests_in_progress_and_stops_accepting() {
     let (handler, has_begun, go_on) = gated();
     let options = ServerConfig::new().workers(1).drain_deadline(Duration::from_secs(3600));
     let serving = serve_with(options, handler);
@@ -141,7 +141,7 @@ fn a_shutdown_answers_what_is_in_flight_and_lets_nobody_in() {
 }
 
 #[test]
-fn at_the_drain_deadline_the_queue_is_told_and_the_wait_is_over() {
+fn at_the_drain_deadline_queued_requests_get_503_and_join_returns() {
     let (handler, has_begun, go_on) = gated();
     let options = ServerConfig::new().workers(1).queue_length(2).drain_deadline(Duration::ZERO);
     let serving = serve_with(options, handler);
@@ -151,7 +151,7 @@ fn at_the_drain_deadline_the_queue_is_told_and_the_wait_is_over() {
     clients[1].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     clients[2].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
 
-    // The handler is still at the gate: this returns all the same.
+    // The handler has not been released; dropping the handle returns nevertheless.
     drop(serving);
     drop(go_on);
     assert_eq!(clients[0].answer(&Method::GET).text(), "done");
@@ -160,7 +160,7 @@ fn at_the_drain_deadline_the_queue_is_told_and_the_wait_is_over() {
 }
 
 #[test]
-fn a_handle_ends_the_wait_of_another_thread() {
+fn a_shutdown_handle_ends_a_join_in_another_thread() {
     let serving = serve(echo);
     let address = serving.local_addr();
     let handle = serving.shutdown_handle();
@@ -184,7 +184,7 @@ fn a_port_can_be_served_again_after_a_shutdown() {
 }
 
 #[test]
-fn a_port_in_use_is_an_error_that_names_it() {
+fn the_error_for_a_port_in_use_names_the_address() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let error = TinyHttpServer::bind(address, ServerConfig::new(), echo).err().unwrap();
@@ -193,7 +193,7 @@ fn a_port_in_use_is_an_error_that_names_it() {
 }
 
 #[test]
-fn the_handler_is_dropped_when_the_front_has_ended() {
+fn the_handler_is_dropped_after_the_server_has_ended() {
     let witness = Arc::new(());
     let held = Arc::clone(&witness);
     let serving = serve(move |_: Request<Body>| {

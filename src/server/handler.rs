@@ -1,4 +1,4 @@
-//! What a front hands requests to.
+//! [`Handler`] and [`Responder`]: the interfaces to which the server passes requests.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use http::{HeaderMap, Request, Response};
 use crate::base::cancellation::Cancellation;
 use crate::message::nonblocking::{Lane, PlainRequest, Step, Turn, Wakes};
 
-use super::answer::{broken, unavailable};
+use super::error_response::{bad_gateway, unavailable};
 use crate::base::ledger::Ledger;
 use crate::cache::fill::prepared;
 use crate::message::body::Body;
@@ -17,22 +17,22 @@ use crate::message::url::CanonicalUrl;
 use crate::scheduler::Scheduler;
 use crate::store::StoredResponse;
 
-/// Whatever answers the requests that a front receives.
+/// Responds to the requests that a server receives.
 ///
 /// # Contract
 ///
-/// * It never fails: a failure is a response too, with a status that says so.
-/// * The request's URI is the target as received: path and query, mostly. A client may also send
-///   the absolute form (RFC 9112 section 3.2.2), and then scheme and authority are there too.
-/// * The request's fields are the fields as received, `Connection` and its like among them.
-/// * The request's extensions hold the [`RemoteAddress`], and in HTTP/1.1 an [`OnInterim`](crate::OnInterim), by which
-///   interim responses may be sent before the response.
-/// * It may block; it then holds one worker of the front. A panic is answered with 500 and
-///   ends nothing else.
-/// * It is called from many threads at once.
-/// * The response's `Date` and framing fields are the front's affair: `Content-Length`,
-///   `Transfer-Encoding` and other hop-by-hop fields are dropped and written anew. Only the
-///   `Content-Length` of a response to `HEAD`, and of a 304, is kept.
+/// * `handle` never fails: it reports a failure as a response with an error status.
+/// * The request's URI is the target as received, usually path and query. If the client sends the absolute
+///   form (RFC 9112 section 3.2.2), the URI also has scheme and authority.
+/// * The request's fields are the fields as received, including hop-by-hop fields like `Connection`.
+/// * The request's extensions hold the [`RemoteAddress`] and, for HTTP/1.1, an
+///   [`OnInterim`](crate::OnInterim) with which the handler may send interim responses before the response.
+/// * `handle` may block; it then occupies one worker of the server. If it panics, the server responds with
+///   500, and other requests are not affected.
+/// * The server calls `handle` from many threads at once.
+/// * The server owns `Date` and the framing: it drops `Content-Length`, `Transfer-Encoding` and other
+///   hop-by-hop fields of the response and writes its own. It keeps only the `Content-Length` of a response
+///   to `HEAD` and of a 304.
 ///
 /// A closure is a handler:
 ///
@@ -46,7 +46,7 @@ use crate::store::StoredResponse;
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
 pub trait Handler: Send + Sync {
-    /// Answers the request.
+    /// Responds to the request.
     fn handle(&self, request: Request<Body>) -> Response<Body>;
 }
 
@@ -59,62 +59,65 @@ where
     }
 }
 
-/// A handler that can also be asked by threads which never wait.
+/// A handler that I/O threads may call as well, because it never blocks them.
 pub(crate) trait Responder: Handler {
-    /// A stored response that answers a plain request as it is. Never waits.
+    /// Returns a stored response that can be sent unchanged for a plain request. Never blocks.
     fn hit(&self, request: &PlainRequest<'_>, scratch: &mut Scratch) -> Option<Arc<StoredResponse>>;
 
-    /// What to do for a request, whose content may still be coming. Never waits.
+    /// Returns the next step for a request; its body may still be arriving. Never blocks.
     fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>>;
 
-    /// Whether this may be asked, before any content is read; says for which origin the content is, if for one. Never
-    /// waits.
+    /// Decides from the head whether a request is allowed, before the server reads its body. Returns the
+    /// origin that the body is sent to, if any. Never blocks.
     ///
     /// # Errors
     ///
-    /// What is said instead.
+    /// Returns the response to send if the request is not allowed.
     fn admit(&self, _head: &Request<()>) -> Result<Option<CanonicalUrl>, Box<Response<Body>>> {
         Ok(None)
     }
 
-    /// Whether a request that was admitted comes from a peer of the pool: those have no share of their own. Never waits.
+    /// Returns whether an admitted request comes from a peer of the pool; the limits per client do not apply
+    /// to peers. Never blocks.
     fn is_by_a_peer(&self, _head: &HeaderMap, _remote: IpAddr, _shows_certificate: bool) -> bool {
         false
     }
 
-    /// The account of memory that it has part in.
+    /// Returns the memory ledger that the responder uses, if any. Default: `None`, so the server creates one
+    /// without a limit.
     fn ledger(&self) -> Option<Arc<Ledger>> {
         None
     }
 
-    /// How many fetches of an origin the operator allows at a time. Quick.
+    /// Returns the maximum number of concurrent fetches from the origin, if the operator configured one. Must
+    /// be fast.
     fn most_fetches(&self, _origin: &CanonicalUrl) -> Option<usize> {
         None
     }
 
-    /// Its jobs are run by these threads from now on, and its connections are counted here.
+    /// Receives the scheduler that will run the responder's jobs, and the server's connection counters.
     fn runs_on(&self, _scheduler: &Arc<Scheduler>, _stats: &Arc<ServerStats>) {}
 }
 
-/// Room for what [`Responder::hit`] puts together, used again and again.
+/// Buffers that an I/O thread reuses for each call of [`Responder::hit`].
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// The URL that is asked for.
+    /// The requested URL.
     pub(crate) url: Vec<u8>,
-    /// Field lines of the answer beside those that are stored.
+    /// Field lines to send in addition to the stored ones.
     pub(crate) lines: String,
 }
 
-/// A handler that is known to answer in its own time only.
-pub(crate) struct Unhurried<H>(pub(crate) H);
+/// Adapts a handler that may block: each request runs on a worker.
+pub(crate) struct BlockingHandler<H>(pub(crate) H);
 
-impl<H: Handler> Handler for Unhurried<H> {
+impl<H: Handler> Handler for BlockingHandler<H> {
     fn handle(&self, request: Request<Body>) -> Response<Body> {
         self.0.handle(request)
     }
 }
 
-impl<H: Handler + 'static> Responder for Unhurried<H> {
+impl<H: Handler + 'static> Responder for BlockingHandler<H> {
     fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
         None
     }
@@ -124,7 +127,7 @@ impl<H: Handler + 'static> Responder for Unhurried<H> {
     }
 }
 
-/// Has a thread that may block answer the request.
+/// Runs `handle` for the request on a worker thread.
 pub(crate) fn handled(
     lane: Lane,
     ledger: Arc<Ledger>,
@@ -143,14 +146,14 @@ pub(crate) fn handled(
             prepared(handle(request), &method, &ledger, &token)
         }
     });
-    response.map(|response| response.unwrap_or_else(|error| broken(&error)))
+    response.map(|response| response.unwrap_or_else(|error| bad_gateway(&error)))
 }
 
-/// Where the request came from: an extension of every request that a front hands on.
+/// The client's address, an extension of each request that a server passes to its handler.
 ///
-/// It is the other end of the connection, which may be a proxy.
+/// If the client connects through a proxy, this is the proxy's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RemoteAddress(
-    /// Address and port of the other end.
+    /// IP address and port.
     pub SocketAddr,
 );

@@ -1,4 +1,4 @@
-//! A front that runs, and its end.
+//! A running server: shutting it down and waiting for its threads.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// A front that serves. Dropping it shuts the front down and waits for the end.
+/// A running server. Dropping the handle shuts the server down and waits until it has ended.
 ///
-/// [`join`](Self::join) waits until somebody shuts the front down, by a [`ShutdownHandle`] for
-/// example, and until what was in flight has been answered.
+/// [`join`](Self::join) waits until the server is shut down, for example by a [`ShutdownHandle`], and
+/// requests in progress are complete.
 #[derive(Debug)]
 pub struct ServerHandle {
     local_address: SocketAddr,
@@ -19,48 +19,49 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    pub(super) fn new(local_address: SocketAddr, running: Arc<dyn Running>) -> Self {
+    pub(super) fn new(local_address: SocketAddr, running: Arc<dyn RunningServer>) -> Self {
         Self { local_address, handle: ShutdownHandle { running } }
     }
 
-    /// The address that is served, with the port that port 0 became.
+    /// Returns the address on which the server listens. If port 0 was requested, the address has the port
+    /// that the system chose.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_address
     }
 
-    /// Something to shut the front down with, from another thread.
+    /// Returns a handle that shuts the server down from another thread.
     #[must_use]
     pub fn shutdown_handle(&self) -> ShutdownHandle {
         self.handle.clone()
     }
 
-    /// As [`ShutdownHandle::shutdown`].
+    /// Like [`ShutdownHandle::shutdown`].
     pub fn shutdown(&self) {
         self.handle.shutdown();
     }
 
-    /// As [`ShutdownHandle::has_failed`].
+    /// Like [`ShutdownHandle::has_failed`].
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.handle.has_failed()
     }
 
-    /// Waits for the end: until the front is shut down and either everything in flight and queued
-    /// has been answered or the drain deadline has passed. It does not itself shut down.
+    /// Waits until the server is shut down and all requests in progress or queued are complete, or the drain
+    /// deadline has passed. Does not initiate the shutdown.
     pub fn join(self) {
-        self.handle.running.lifetime().wait_for_the_end();
+        self.handle.running.lifetime().wait_for_end();
     }
 }
 
 impl Drop for ServerHandle {
     fn drop(&mut self) {
         self.shutdown();
-        self.handle.running.lifetime().wait_for_the_end();
+        self.handle.running.lifetime().wait_for_end();
     }
 }
 
-/// Shuts a front down, from any thread: one that waits for a signal, for example.
+/// Shuts a server down from any thread, for example one that waits for a signal.
 ///
 /// ```
 /// use forwardcache::{Body, ServerConfig, Server};
@@ -75,19 +76,20 @@ impl Drop for ServerHandle {
 /// ```
 #[derive(Clone)]
 pub struct ShutdownHandle {
-    running: Arc<dyn Running>,
+    running: Arc<dyn RunningServer>,
 }
 
 impl ShutdownHandle {
-    /// Begins to shut down, and returns at once: the port accepts nobody any more, what is in flight
-    /// or queued is still answered, and open connections are closed: once they are answered, or at once
-    /// where nothing was asked. A second call does nothing.
+    /// Starts the shutdown and returns at once. The server stops listening, completes the requests that are
+    /// in progress or queued, and closes connections: idle ones at once, the others after their response.
+    /// Further calls do nothing.
     pub fn shutdown(&self) {
         self.running.shutdown();
     }
 
-    /// Whether the front shut down by itself, because a thread that it cannot do without has ended: by a panic, or by an
-    /// error of the system. The log says which. A program that serves nothing else should then end as failed.
+    /// Returns whether the server shut down because one of its essential threads ended, by a panic or a
+    /// system error. The log has the reason. A program that does nothing else should then exit with a failure
+    /// status.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.running.lifetime().has_failed()
@@ -100,18 +102,18 @@ impl fmt::Debug for ShutdownHandle {
     }
 }
 
-/// What every kind of front lets others do to it while it runs.
-pub(super) trait Running: Send + Sync {
-    /// Begins to shut down; idempotent, and does not wait.
+/// The operations of a running server that do not depend on its kind.
+pub(super) trait RunningServer: Send + Sync {
+    /// Starts the shutdown and does not wait; further calls do nothing.
     fn shutdown(&self);
 
     fn lifetime(&self) -> &Lifetime;
 }
 
-/// Which threads of a front still have work to finish, and until when they may.
+/// Counts the threads that have not ended, and holds the deadline of a shutdown.
 pub(super) struct Lifetime {
     drain_deadline: Duration,
-    /// How long threads may take to end once the deadline has passed.
+    /// Additional time for threads to end after the drain deadline.
     grace: Duration,
     stopping: AtomicBool,
     failed: AtomicBool,
@@ -136,18 +138,18 @@ impl Lifetime {
         })
     }
 
-    /// One more thread whose end is waited for; it holds the guard.
-    pub(super) fn enter(self: &Arc<Self>) -> Finishing {
+    /// Registers a thread. A shutdown waits until the returned guard is dropped.
+    pub(super) fn register_thread(self: &Arc<Self>) -> ThreadGuard {
         self.state.lock().threads += 1;
-        Finishing { lifetime: Arc::clone(self) }
+        ThreadGuard { lifetime: Arc::clone(self) }
     }
 
-    /// Whether this call was the first.
-    pub(super) fn begin_to_stop(&self) -> bool {
+    /// Starts the shutdown. Returns whether this call was the first.
+    pub(super) fn start_stopping(&self) -> bool {
         let first = !self.stopping.swap(true, Ordering::AcqRel);
         if first {
             let now = Instant::now();
-            // A deadline beyond what the clock can say is no deadline worth the name: a year.
+            // A deadline that `Instant` cannot represent becomes one year.
             let end = now.checked_add(self.drain_deadline);
             self.state.lock().end = end.or(now.checked_add(Duration::from_secs(365 * 86_400)));
             self.changed.notify_all();
@@ -159,7 +161,7 @@ impl Lifetime {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Takes note that the front ends for a fault of its own. Called before its shutdown.
+    /// Records that the server ends because of a failure. Must be called before the shutdown.
     pub(super) fn fail(&self) {
         self.failed.store(true, Ordering::Release);
     }
@@ -168,12 +170,12 @@ impl Lifetime {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Whether it is too late to begin with what is still queued.
-    pub(super) fn is_over(&self) -> bool {
+    /// Returns whether the drain deadline has passed, so that queued requests must not be started.
+    pub(super) fn is_deadline_over(&self) -> bool {
         self.is_stopping() && self.state.lock().end.is_some_and(|end| Instant::now() >= end)
     }
 
-    /// Waits for as long as `pause`, or less when stopping begins.
+    /// Waits for `pause`, or until a shutdown starts.
     #[cfg(feature = "tiny_http")]
     pub(super) fn pause(&self, pause: Duration) {
         let mut state = self.state.lock();
@@ -182,8 +184,9 @@ impl Lifetime {
         }
     }
 
-    /// Waits until this thread is the last one, or the drain deadline has passed; says when that is.
-    pub(super) fn wait_for_the_others(&self) -> Instant {
+    /// Waits until all other registered threads have ended or the drain deadline has passed. Returns the
+    /// deadline, or the current time if there is no other thread.
+    pub(super) fn wait_for_other_threads(&self) -> Instant {
         let mut state = self.state.lock();
         while let Some(end) = state.end {
             if state.threads <= 1 || self.changed.wait_until(&mut state, end).timed_out() {
@@ -193,7 +196,7 @@ impl Lifetime {
         Instant::now()
     }
 
-    pub(super) fn wait_for_the_end(&self) {
+    pub(super) fn wait_for_end(&self) {
         let mut state = self.state.lock();
         loop {
             match state.end {
@@ -204,7 +207,9 @@ impl Lifetime {
                         let threads = state.threads;
                         drop(state);
                         if threads > 0 {
-                            log::warn!("the front ends with {threads} threads still at work");
+                            log::warn!(
+                                "the server ends while {threads} of its threads are still running: they exceeded the drain deadline"
+                            );
                         }
                         return;
                     }
@@ -215,12 +220,12 @@ impl Lifetime {
     }
 }
 
-/// Held by a thread of a front until it has finished.
-pub(super) struct Finishing {
+/// A guard that a thread holds until it ends.
+pub(super) struct ThreadGuard {
     lifetime: Arc<Lifetime>,
 }
 
-impl Drop for Finishing {
+impl Drop for ThreadGuard {
     fn drop(&mut self) {
         self.lifetime.state.lock().threads -= 1;
         self.lifetime.changed.notify_all();
@@ -232,32 +237,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_waits_for_the_last_thread() {
+    fn join_waits_for_the_last_thread() {
         let lifetime = Lifetime::new(Duration::from_secs(3600), Duration::ZERO);
-        let finishing = lifetime.enter();
-        assert!(lifetime.begin_to_stop());
-        assert!(!lifetime.begin_to_stop());
-        assert!(!lifetime.is_over());
-        let thread = std::thread::spawn(move || drop(finishing));
-        lifetime.wait_for_the_end();
+        let guard = lifetime.register_thread();
+        assert!(lifetime.start_stopping());
+        assert!(!lifetime.start_stopping());
+        assert!(!lifetime.is_deadline_over());
+        let thread = std::thread::spawn(move || drop(guard));
+        lifetime.wait_for_end();
         thread.join().unwrap();
         assert_eq!(lifetime.state.lock().threads, 0);
     }
 
     #[test]
-    fn a_thread_that_does_not_finish_is_left_behind_at_the_deadline() {
+    fn join_returns_at_the_deadline_although_a_thread_still_runs() {
         let lifetime = Lifetime::new(Duration::ZERO, Duration::ZERO);
-        let finishing = lifetime.enter();
-        lifetime.begin_to_stop();
-        lifetime.wait_for_the_end();
-        assert!(lifetime.is_over());
-        drop(finishing);
+        let guard = lifetime.register_thread();
+        lifetime.start_stopping();
+        lifetime.wait_for_end();
+        assert!(lifetime.is_deadline_over());
+        drop(guard);
     }
 
     #[test]
-    fn an_endless_deadline_is_no_panic() {
+    fn an_unrepresentable_deadline_does_not_panic() {
         let lifetime = Lifetime::new(Duration::MAX, Duration::ZERO);
-        assert!(lifetime.begin_to_stop());
-        lifetime.wait_for_the_end();
+        assert!(lifetime.start_stopping());
+        lifetime.wait_for_end();
     }
 }

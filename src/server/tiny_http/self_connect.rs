@@ -1,21 +1,20 @@
 //! Frees connections that tiny_http has accepted and forgotten.
 //!
-//! Its pool starts a thread for a connection only when no thread is waiting for one, and goes by a
-//! count that lags behind: of a burst of connections some are left for a thread that another
-//! connection has already taken. They are served when some connection ends, which with
-//! connections that are kept alive may be never. A connection that ends at once sees to it: its thread
-//! goes on to one that was left.
+//! tiny_http's thread pool starts a thread for a connection only if no thread is idle, and its count of idle
+//! threads lags behind. In a burst of connections, some are therefore queued for a thread that another
+//! connection has taken. They wait until some connection ends, which with persistent connections may be
+//! never. A connection that ends at once resolves this: its thread continues with a queued one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::server::serving::Lifetime;
+use crate::server::server_handle::Lifetime;
 
-/// How often: what a forgotten connection waits at most, unless there are several.
+/// Interval between connections: the maximum wait of a single forgotten connection.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Connects to `served` and leaves again, until the front stops.
-pub(super) fn keep_nudging(served: SocketAddr, lifetime: &Lifetime) {
+/// Periodically connects to `served` and disconnects, until the server stops.
+pub(super) fn connect_periodically(served: SocketAddr, lifetime: &Lifetime) {
     let address = reachable(served);
     loop {
         lifetime.pause(INTERVAL);
@@ -23,12 +22,12 @@ pub(super) fn keep_nudging(served: SocketAddr, lifetime: &Lifetime) {
             return;
         }
         if let Err(error) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
-            log::debug!("the front cannot reach itself: {error}");
+            log::debug!("the server cannot connect to itself: {error}");
         }
     }
 }
 
-/// The address to connect to for one that may stand for all addresses.
+/// Returns the address to connect to; an unspecified address becomes the loopback address.
 fn reachable(served: SocketAddr) -> SocketAddr {
     let ip = match served.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -43,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_stands_for_all_is_reached_at_home() {
+    fn an_unspecified_address_becomes_loopback() {
         for (served, expected) in
             [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("192.0.2.1:1", "192.0.2.1:1")]
         {

@@ -1,4 +1,4 @@
-//! What a front says itself.
+//! Responses that the server itself generates.
 
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
@@ -9,7 +9,8 @@ use crate::base::error::{Error, ErrorKind};
 use crate::message::body::Body;
 use crate::pool::protocol;
 
-/// An answer of the front's own: marked as such, or a client of the pool would take it for the origin's.
+/// Builds a plain-text response. It is marked as the server's own, so that a client of the pool does not take
+/// it for the origin's response.
 pub(super) fn text(status: StatusCode, line: &'static str) -> Response<Body> {
     let kind = match status {
         StatusCode::SERVICE_UNAVAILABLE => ErrorKind::Unavailable,
@@ -29,18 +30,18 @@ pub(super) fn text(status: StatusCode, line: &'static str) -> Response<Body> {
     response
 }
 
-/// Nobody can answer now; later somebody may.
+/// Builds a 503 with `Retry-After: 1`.
 pub(super) fn unavailable(why: &'static str) -> Response<Body> {
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
-/// What is said where a response cannot be read, as long as nothing of it has been sent.
-pub(super) fn broken(error: &Error) -> Response<Body> {
-    log::warn!("a response could not be read: {error}");
-    let mut response = text(StatusCode::BAD_GATEWAY, "the response broke off");
-    // Without it a client would take this for the origin's own answer.
+/// Builds the 502 (Bad Gateway) for a response whose body failed before any byte of it was sent.
+pub(super) fn bad_gateway(error: &Error) -> Response<Body> {
+    log::warn!("cannot read a response body: {error}; the server sends 502");
+    let mut response = text(StatusCode::BAD_GATEWAY, "the response is incomplete");
+    // Without this mark a client of the pool would take the response for the origin's.
     protocol::mark_failure(response.headers_mut(), error.kind());
     response
 }

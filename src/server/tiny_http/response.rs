@@ -1,5 +1,4 @@
-//! One response on its way to the wire: the head and what there is of the body in one write, then
-//! the rest.
+//! Sends one response: the head and the available part of the body in one write, then the rest.
 
 use std::io::{self, Read, Write};
 use std::mem;
@@ -13,49 +12,51 @@ use crate::base::error::{Error, ErrorKind};
 use crate::cache::fill::is_bodiless;
 use crate::message::body::Body;
 use crate::pool::protocol;
-use crate::server::answer::text;
-use crate::server::response_head::{self, Asked, Framing};
+use crate::server::error_response::text;
+use crate::server::response_head::{self, Framing, RequestSummary};
 
-/// How much of a body goes out in one write with the head, and in one chunk.
+/// Maximum number of body bytes in the write with the head, and in one chunk.
 const PIECE: usize = 64 << 10;
-/// How much of a stream is collected for a client that knows no chunks.
-const COLLECTED: u64 = 16 << 20;
-/// Where a chunk size belongs: no client takes this for one, and so the response is seen to have broken
-/// off. There is no other way: the connection cannot be closed from here.
-const BREAK: &[u8] = b"*** the response broke off\r\n\r\n";
+/// Maximum size of a streamed body that is collected for an HTTP/1.0 client.
+const MAX_COLLECTED: u64 = 16 << 20;
+/// Sent in place of a chunk size to mark an incomplete response: no client can parse it. tiny_http offers no
+/// way to close the connection.
+const FAILURE_MARK: &[u8] = b"*** the response is incomplete\r\n\r\n";
 
-/// Whom the response is for.
+/// The properties of the client's request that determine how its response is sent.
 #[derive(Debug)]
 pub(super) struct Recipient {
-    pub(super) asked: Asked,
-    /// Whether the connection closes when the writer is dropped.
+    pub(super) summary: RequestSummary,
+    /// Whether tiny_http closes the connection when the writer is dropped.
     pub(super) closes: bool,
 }
 
-/// Writes the response and lets go of the writer, so that the next response of the connection may follow.
+/// Writes the response and drops the writer, which lets the connection's next response follow.
 pub(super) fn write(mut writer: Box<dyn Write + Send>, response: Response<Body>, recipient: &Recipient) {
     let prepared = panic::catch_unwind(AssertUnwindSafe(|| prepare(final_response(response), recipient)));
-    // The body is dropped after the writer: a panic there then costs nobody an answer.
+    // The body is dropped after the writer, so that a panic in its `drop` cannot spoil the response.
     let (parts, mut content) = prepared.unwrap_or_else(|_| {
-        log::error!("the body of a response panicked; the request is answered with 500");
-        spoken(StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
+        log::error!("a response body panicked; the server sends 500");
+        text_response(StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
     });
     match send(&mut *writer, parts, &mut content, recipient) {
         Ok(()) => drop(writer),
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-            // The connection may still be open, and a later response written behind this torso would
-            // be taken for its rest. What keeps the writer keeps those back.
-            log::warn!("a client did not read its response in time; its connection is abandoned");
+            // The connection may still be open. A later response must not follow the incomplete one; keeping
+            // the writer prevents that.
+            log::warn!(
+                "a client did not read its response within the write timeout; its connection is abandoned"
+            );
             mem::forget(writer);
         }
-        Err(error) => log::debug!("a client went away during its response: {error}"),
+        Err(error) => log::debug!("a client disconnected during its response: {error}"),
     }
 }
 
-/// What follows the head.
+/// The bytes after the head.
 enum Content {
     Bytes(Bytes),
-    /// The first piece, and the stream that it came from.
+    /// The first piece of a stream, and the rest of the stream.
     Stream {
         first: Vec<u8>,
         rest: Body,
@@ -72,42 +73,45 @@ impl Content {
     }
 }
 
-/// A handler's last word cannot be an interim response.
+/// Replaces an interim response by a 500: a handler must return a final response.
 fn final_response(response: Response<Body>) -> Response<Body> {
     if response.status().is_informational() {
-        log::error!("the handler answered with the interim status {}", response.status());
+        log::error!(
+            "the handler returned the interim status {} as its response; the server sends 500",
+            response.status()
+        );
         return text(StatusCode::INTERNAL_SERVER_ERROR, "the handler failed");
     }
     response
 }
 
-/// Finds how the body can be sent, and its first piece: as long as no head has gone out, a body that fails
-/// is still an honest 502.
+/// Chooses how to send the body, and reads its first piece. If the body fails before the head is sent, the
+/// response becomes a 502.
 fn prepare(response: Response<Body>, recipient: &Recipient) -> (response::Parts, Content) {
     let (parts, body) = response.into_parts();
-    if is_bodiless(parts.status, &recipient.asked.method) {
+    if is_bodiless(parts.status, &recipient.summary.method) {
         let length = body.length();
         return (parts, Content::Stream { first: Vec::new(), rest: body, length });
     }
     match content_of(body, recipient) {
         Ok(content) => (parts, content),
         Err(error) => {
-            log::warn!("a response could not be read: {error}");
+            log::warn!("cannot read a response body: {error}");
             let (status, line) = if error.kind() == ErrorKind::BodyTooLarge {
-                (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this response is too large for HTTP/1.0")
+                (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "the response is too large for HTTP/1.0")
             } else {
-                (StatusCode::BAD_GATEWAY, "the response broke off")
+                (StatusCode::BAD_GATEWAY, "the response is incomplete")
             };
-            let (mut parts, content) = spoken(status, line);
-            // Without it a client would take this for the origin's own answer.
+            let (mut parts, content) = text_response(status, line);
+            // Without this mark a client of the pool would take the response for the origin's.
             protocol::mark_failure(&mut parts.headers, error.kind());
             (parts, content)
         }
     }
 }
 
-/// A response of one line.
-fn spoken(status: StatusCode, line: &'static str) -> (response::Parts, Content) {
+/// Builds a response with one line of text.
+fn text_response(status: StatusCode, line: &'static str) -> (response::Parts, Content) {
     (text(status, line).into_parts().0, Content::Bytes(Bytes::from_static(line.as_bytes())))
 }
 
@@ -118,40 +122,40 @@ fn content_of(mut body: Body, recipient: &Recipient) -> Result<Content, Error> {
     let length = body.length();
     let sent_with_length = recipient.closes && length.is_some();
     if length.is_some_and(|length| length <= PIECE as u64) {
-        return collected(body, PIECE as u64).map(Content::Bytes);
+        return collect(body, PIECE as u64).map(Content::Bytes);
     }
-    if recipient.asked.version == Version::HTTP_10 && !sent_with_length {
-        return collected(body, COLLECTED).map(Content::Bytes);
+    if recipient.summary.version == Version::HTTP_10 && !sent_with_length {
+        return collect(body, MAX_COLLECTED).map(Content::Bytes);
     }
     let mut first = vec![0; PIECE];
     let count = read_some(&mut body, &mut first)?;
     first.truncate(count);
     if count == 0 {
         return match length {
-            Some(_) => Err(cut()),
+            Some(_) => Err(incomplete()),
             None => Ok(Content::Bytes(Bytes::new())),
         };
     }
     Ok(Content::Stream { first, rest: body, length: length.filter(|_| sent_with_length) })
 }
 
-/// The whole of a body that is as long as it said.
-fn collected(body: Body, limit: u64) -> Result<Bytes, Error> {
+/// Reads a whole body and checks its announced length.
+fn collect(body: Body, limit: u64) -> Result<Bytes, Error> {
     let length = body.length();
     let bytes = panic::catch_unwind(AssertUnwindSafe(|| body.into_bytes_limited(limit)))
-        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the stream panicked")))?;
-    if length.is_some_and(|length| length != bytes.len() as u64) { Err(cut()) } else { Ok(bytes) }
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the body panicked")))?;
+    if length.is_some_and(|length| length != bytes.len() as u64) { Err(incomplete()) } else { Ok(bytes) }
 }
 
-fn cut() -> Error {
-    Error::new(ErrorKind::IncompleteBody, "the body is not as long as it said")
+fn incomplete() -> Error {
+    Error::new(ErrorKind::IncompleteBody, "the body does not have its announced length")
 }
 
-/// One read; a panic of the stream is a failure of the stream.
+/// Reads once. A panic of the stream becomes an error.
 fn read_some(body: &mut Body, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         let read = panic::catch_unwind(AssertUnwindSafe(|| body.read(buffer)))
-            .unwrap_or_else(|_| Err(io::Error::other("the stream panicked")));
+            .unwrap_or_else(|_| Err(io::Error::other("the body panicked")));
         match read {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             read => return read,
@@ -159,14 +163,14 @@ fn read_some(body: &mut Body, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Sends everything. An error is one of the connection; a body that fails is told to the client.
+/// Sends head and body. Returns errors of the connection only; a failed body is signalled to the client.
 fn send(
     writer: &mut dyn Write,
     parts: response::Parts,
     content: &mut Content,
     recipient: &Recipient,
 ) -> io::Result<()> {
-    let head = response_head::encode(parts, &recipient.asked, content.length(), SystemTime::now());
+    let head = response_head::encode(parts, &recipient.summary, content.length(), SystemTime::now());
     let mut first_write = head.bytes;
     match (head.framing, content) {
         (Framing::None, _) => writer.write_all(&first_write)?,
@@ -186,7 +190,7 @@ fn send(
             send_length(writer, rest, mem::take(first), length)?;
         }
         (Framing::UntilClose, Content::Stream { .. }) => {
-            unreachable!("a stream without a length is collected for a client that knows no chunks")
+            unreachable!("a stream of unknown length is collected for an HTTP/1.0 client")
         }
     }
     writer.flush()
@@ -198,7 +202,7 @@ fn push_chunk(bytes: &mut Vec<u8>, data: &[u8]) {
     bytes.extend_from_slice(b"\r\n");
 }
 
-/// Each piece goes out as it comes: the stream may be slow, and its reader waiting.
+/// Flushes each piece: the stream may be slow, and the client waits for its bytes.
 fn send_chunks(writer: &mut dyn Write, first: Vec<u8>, body: &mut Body, buffer: Vec<u8>) -> io::Result<()> {
     let (mut frame, mut buffer) = (first, buffer);
     buffer.resize(PIECE, 0);
@@ -210,14 +214,17 @@ fn send_chunks(writer: &mut dyn Write, first: Vec<u8>, body: &mut Body, buffer: 
             Ok(0) if body.length().is_none_or(|left| left == 0) => return writer.write_all(b"0\r\n\r\n"),
             Ok(count) if count > 0 => push_chunk(&mut frame, &buffer[..count]),
             failed => {
-                log::warn!("a response broke off: {}", failed.err().unwrap_or_else(|| cut().into()));
-                return writer.write_all(BREAK);
+                log::warn!(
+                    "reading a response body failed: {}; the response is incomplete",
+                    failed.err().unwrap_or_else(|| incomplete().into())
+                );
+                return writer.write_all(FAILURE_MARK);
             }
         }
     }
 }
 
-/// The connection closes behind it, so that a client sees what is missing.
+/// The connection closes afterwards, so the client can detect missing bytes.
 fn send_length(writer: &mut dyn Write, body: &mut Body, buffer: Vec<u8>, length: u64) -> io::Result<()> {
     let mut left = length.saturating_sub(buffer.len() as u64);
     let mut buffer = buffer;
@@ -231,7 +238,10 @@ fn send_length(writer: &mut dyn Write, body: &mut Body, buffer: Vec<u8>, length:
                 left -= count as u64;
             }
             failed => {
-                log::warn!("a response broke off: {}", failed.err().unwrap_or_else(|| cut().into()));
+                log::warn!(
+                    "reading a response body failed: {}; the response is incomplete",
+                    failed.err().unwrap_or_else(|| incomplete().into())
+                );
                 return Ok(());
             }
         }

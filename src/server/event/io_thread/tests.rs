@@ -1,0 +1,127 @@
+use std::io::{Read, Write};
+use std::net::TcpStream as Client;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+use super::*;
+use crate::base::ledger::Use;
+use crate::base::tls::testing::Authority;
+use crate::message::stats::ServerStats;
+use crate::server::ServerTls;
+use crate::server::event::admission::Admission;
+
+#[test]
+fn a_panic_ends_one_connection_and_the_buffer_is_replaced() {
+    let poll = Poll::new().unwrap();
+    let (mut context, _messages) = ThreadContext::for_test(&poll, ServerConfig::new());
+    let next = catch_panic(&mut context, |context| {
+        context.input = Box::default();
+        panic!("test panic of a body")
+    });
+    assert!(matches!(next, Next::Close) && !context.input.is_empty());
+    assert!(matches!(catch_panic(&mut context, |_| Next::Wait), Next::Wait));
+}
+
+/// Starts a thread with `count` connected clients.
+fn thread_with_clients(options: ServerConfig, count: usize) -> (IoThread, Vec<Client>) {
+    let poll = Poll::new().unwrap();
+    let (context, messages) = ThreadContext::for_test(&poll, options);
+    let lifetime = Lifetime::new(Duration::ZERO, Duration::ZERO);
+    let mut thread = IoThread::new(poll, messages, None, context, lifetime).unwrap();
+    let admission = Admission::new(count, count, Arc::new(ServerStats::default()));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let clients = (0..count).map(|_| {
+        let client = Client::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, remote) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let permit = admission.admit(remote.ip()).unwrap();
+        thread.serve(TcpStream::from_std(socket), remote, permit);
+        client.set_nonblocking(true).unwrap();
+        client
+    });
+    let clients = clients.collect();
+    (thread, clients)
+}
+
+/// Returns the number of bytes that have arrived.
+fn received(mut client: &Client) -> usize {
+    let mut count = 0;
+    let mut buffer = [0; 64 << 10];
+    while let Ok(more) = client.read(&mut buffer) {
+        count += more;
+    }
+    count
+}
+
+#[test]
+fn few_handshakes_continue_in_each_turn() {
+    let authority = Authority::new();
+    let made = authority.sign("localhost");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), made.certificate + &made.key).unwrap();
+    let tls = ServerTls::from_files(file.path(), file.path()).unwrap();
+    let (mut thread, mut clients) = thread_with_clients(ServerConfig::new().tls(tls), 12);
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(crate::base::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let config = Arc::new(config);
+    for client in &mut clients {
+        let name = "localhost".try_into().unwrap();
+        ClientConnection::new(Arc::clone(&config), name).unwrap().write_tls(client).unwrap();
+    }
+    let mut events = Events::with_capacity(64);
+    let (mut answered, mut turns) = (0, 0);
+    while answered < clients.len() {
+        assert!(thread.run_turn(&mut events));
+        turns += 1;
+        answered += clients.iter().filter(|client| received(client) > 0).count();
+        assert!(answered <= turns, "{answered} in {turns} turns");
+    }
+}
+
+#[test]
+fn pipelined_input_is_buffered_up_to_the_head_limit() {
+    let (mut thread, clients) = thread_with_clients(ServerConfig::new(), 1);
+    let requests = "GET /large HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1500);
+    (&clients[0]).write_all(requests.as_bytes()).unwrap();
+    let mut events = Events::with_capacity(64);
+    for _ in 0..100 {
+        assert!(thread.run_turn(&mut events));
+        received(&clients[0]);
+        let held = thread.context.ledger.held(Use::Connections);
+        assert!(held > 0 && held < 17 << 10, "{held}");
+    }
+}
+
+#[test]
+fn large_responses_respect_their_budget_and_small_requests_come_first() {
+    // The bodies exceed the socket buffers, and the clients read as fast as the server writes.
+    let (mut thread, clients) = thread_with_clients(ServerConfig::new(), 3);
+    let mut totals = [0; 2];
+    let mut events = Events::with_capacity(64);
+    for mut client in &clients[..2] {
+        client.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    }
+    let mut small = 0;
+    for turn in 1..400 {
+        (&clients[2]).write_all(b"GET /small HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        assert!(thread.run_turn(&mut events));
+        small += usize::from(received(&clients[2]) > 0);
+        assert_eq!(small, turn, "each turn serves the small request");
+        totals.iter_mut().zip(&clients).for_each(|(total, client)| *total += received(client));
+        // Each turn may also transfer bytes for the three immediately served connections.
+        let most = turn * (2 * MAX_BYTES + 3 * BULK_BYTES_PER_HIT);
+        assert!(totals.iter().all(|total| *total <= turn * MAX_BYTES), "{totals:?} in {turn} turns");
+        assert!(totals.iter().sum::<usize>() <= most, "{totals:?} in {turn} turns");
+        if totals.iter().all(|total| *total > 8 << 20) {
+            return;
+        }
+    }
+    panic!("{totals:?}");
+}
