@@ -5,11 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::addresses::MemberAddresses;
-use super::member::{Inner, Peer};
-use super::pool::InPool;
-use super::threads::PeerThreads;
-use super::warm_up::Handover;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::ledger::Ledger;
@@ -23,7 +18,12 @@ use crate::message::round_trip::RoundTrip;
 use crate::origin::access::OriginRules;
 use crate::origin::throttle::{OriginLimits, Share, Throttle};
 use crate::origin::{Origin, OriginBuilder};
+use crate::peer::addresses::MemberAddresses;
 use crate::peer::endpoint::{Allowed, OwnAddresses, Proxy, Rights};
+use crate::peer::member::{Inner, Peer};
+use crate::peer::pool::InPool;
+use crate::peer::threads::PeerThreads;
+use crate::peer::warm_up::Handover;
 use crate::policy::{Mode, Rules};
 use crate::pool::member::Member;
 use crate::pool::peer_url::PeerUrl;
@@ -59,7 +59,7 @@ pub struct PeerBuilder {
 }
 
 impl PeerBuilder {
-    pub(super) fn new(self_url: String) -> Self {
+    pub(in crate::peer) fn new(self_url: String) -> Self {
         Self {
             self_url,
             peers: None,
