@@ -236,7 +236,7 @@ fn operator_tokens_separate_reading_from_operating() {
     assert!(pool.iter().all(|peer| purged(peer, NEW) == 200 && purged(peer, OLD) == 403));
     std::fs::write(operators.path(), "short").unwrap();
     pool[0].process.signal("HUP");
-    let message = pool[0].process.wait_for_line("the operator tokens stay as they are");
+    let message = pool[0].process.wait_for_line("cannot reload the operator tokens");
     assert!(message.contains(operating), "{message}");
     assert_eq!(purged(&pool[0], NEW), 200);
 
