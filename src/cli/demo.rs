@@ -44,7 +44,7 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
     let others: Vec<usize> = (0..PEERS).filter(|index| *index != failed).collect();
     let others = |number: usize| others[number % others.len()];
     pool[failed].server.take();
-    let without = round("failed", &pool, &others)?;
+    let refetched = round("failed", &pool, &others)?;
     // After a pause of about a second, another peer probes the failed one, which then regains its share within five
     // seconds.
     pool[failed].serve_again()?;
@@ -57,12 +57,12 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
     print(table(&rows))?;
     print(format_args!(
         "\nThe origin received {first} requests in the first round and {second} in the second. Then {failed} failed:\n\
-         no request failed, and the other peers fetched {without} of its URLs. After it recovered, the pool used its stored\n\
+         no request failed, and the other peers fetched {refetched} of its URLs. After it recovered, the pool used its stored\n\
          responses again: {recovered} fetches.\n"
     ))?;
     drop(pool);
     origin.shutdown();
-    if (first, second, recovered) == (PATHS.len(), 0, 0) && without > 0 {
+    if (first, second, recovered) == (PATHS.len(), 0, 0) && refetched > 0 {
         Ok(ExitCode::SUCCESS)
     } else {
         Err(Failure::failed("the pool sent more requests to the origin than necessary"))

@@ -42,7 +42,7 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) cache: CacheArguments,
 
-    /// What to do with nonstandard header fields of a GET request: forward them to the origin, select responses by
+    /// How to handle nonstandard header fields of a GET request: forward them to the origin, select responses by
     /// them too (as if Vary listed them), or drop them. If the clients of the cache do not trust each other, use
     /// select or drop, so that no client can poison the responses of the others
     #[arg(long, value_enum, default_value_t = UnknownFields::Forward)]

@@ -4,7 +4,7 @@ use crossbeam_channel::{Receiver, unbounded};
 
 use super::*;
 
-/// Waits for each answer to be given.
+/// A resolver that waits until the test provides each result.
 #[derive(Debug)]
 struct Scripted(Receiver<io::Result<Vec<IpAddr>>>);
 
@@ -15,15 +15,15 @@ impl Lookup for Scripted {
 }
 
 #[test]
-fn literals_are_known_at_once_and_names_once_they_are_resolved() {
+fn literal_addresses_match_at_once_and_names_after_resolving() {
     let (answer, answers) = unbounded();
     let (addresses, start) = (MemberAddresses::new(Scripted(answers)), Instant::now());
     let members = |urls: &[&str]| urls.iter().map(|url| PeerUrl::parse(url).unwrap()).collect();
     let both = || members(&["http://10.0.0.1:3000", "http://[2001:db8::1]", "http://two.example"]);
     let (pool, other) = (PoolDigest::of("pool"), PoolDigest::of("other"));
-    let has = |address: &str, pool, now| addresses.has(address.parse().unwrap(), pool, now, both);
+    let has = |address: &str, pool, now| addresses.contain(address.parse().unwrap(), pool, now, both);
     let until_resolved = || {
-        while addresses.known.lock().is_resolving {
+        while addresses.resolved.lock().is_resolving {
             thread::yield_now();
         }
     };
@@ -32,12 +32,12 @@ fn literals_are_known_at_once_and_names_once_they_are_resolved() {
     answer.send(Ok(vec!["10.0.0.2".parse().unwrap()])).unwrap();
     until_resolved();
     assert!(has("10.0.0.2", pool, start) && !has("10.0.0.3", pool, start));
-    // It cannot be resolved any more.
+    // The name can no longer be resolved, so its last addresses stay valid.
     answer.send(Err(io::ErrorKind::TimedOut.into())).unwrap();
     assert!(has("10.0.0.2", pool, start + LIFETIME));
     until_resolved();
     assert!(has("10.0.0.2", pool, start + LIFETIME));
     let rest = || members(&["http://10.0.0.1:3000"]);
-    assert!(!addresses.has("10.0.0.2".parse().unwrap(), other, start + LIFETIME, rest));
-    assert!(addresses.has("10.0.0.1".parse().unwrap(), other, start + LIFETIME, rest));
+    assert!(!addresses.contain("10.0.0.2".parse().unwrap(), other, start + LIFETIME, rest));
+    assert!(addresses.contain("10.0.0.1".parse().unwrap(), other, start + LIFETIME, rest));
 }

@@ -23,7 +23,7 @@ fn ask(peer: &Peer, method: &str, path: &str, token: Option<&str>) -> (u16, Stri
 }
 
 #[test]
-fn what_was_counted_is_told_and_no_url() {
+fn metrics_and_status_contain_counters_and_no_urls() {
     let peer = peer(None);
     for _ in 0..3 {
         peer.get("http://secret.example/a?token=secret").unwrap();
@@ -57,7 +57,7 @@ fn what_was_counted_is_told_and_no_url() {
 }
 
 #[test]
-fn a_near_cache_is_counted_apart() {
+fn near_cache_has_separate_metrics() {
     let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
     let peer = Peer::builder(pool[0]).pool(pool).memory(1 << 20).build().unwrap();
     let (metrics, status) = (ask(&peer, "GET", "/metrics", None).1, ask(&peer, "GET", "/status", None).1);
@@ -73,7 +73,7 @@ fn a_near_cache_is_counted_apart() {
 }
 
 #[test]
-fn who_is_not_known_learns_that_it_lives_and_no_more() {
+fn only_health_checks_need_no_token() {
     let peer = peer(Some("a-token-of-the-pool"));
     for path in ["/healthz", "/readyz"] {
         assert_eq!(ask(&peer, "GET", path, None), (200, "ok\n".to_owned()));
@@ -88,7 +88,7 @@ fn who_is_not_known_learns_that_it_lives_and_no_more() {
 }
 
 #[test]
-fn what_is_stored_is_removed() {
+fn purge_removes_stored_responses() {
     let peer = peer(None);
     peer.get("http://a.example/").unwrap();
     assert_eq!(ask(&peer, "GET", "/purge?all", None).0, 405);
@@ -99,7 +99,7 @@ fn what_is_stored_is_removed() {
 }
 
 #[test]
-fn no_page_of_the_web_reads_it() {
+fn admin_address_refuses_web_pages() {
     let peer = peer(None);
     for (name, value, status) in [
         ("sec-fetch-site", "cross-site", 403),
@@ -115,7 +115,7 @@ fn no_page_of_the_web_reads_it() {
 }
 
 #[test]
-fn what_is_not_there_is_told_apart() {
+fn unknown_paths_and_methods_are_refused() {
     let peer = peer(None);
     assert_eq!(ask(&peer, "GET", "/", None).0, 404);
     assert_eq!(ask(&peer, "GET", "/proxy?q=http%3A%2F%2Fa%2F", None).0, 404);

@@ -1,4 +1,4 @@
-//! How a peer knows a URL that leads back to itself.
+//! The addresses of a peer itself, to recognize its own authority and URLs that lead back to it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,41 +7,44 @@ use parking_lot::RwLock;
 use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 
-/// The addresses on which a peer and its admin side are being served.
+/// The addresses on which a peer serves clients and operators.
 #[derive(Debug, Default)]
 pub(crate) struct OwnAddresses {
+    /// Addresses for clients and peers.
     bound: RwLock<Vec<SocketAddr>>,
-    /// Those of the admin side.
+    /// Addresses for operators.
     admin: RwLock<Vec<SocketAddr>>,
 }
 
 impl OwnAddresses {
+    /// Adds an address for clients and peers.
     pub(crate) fn add(&self, address: SocketAddr) {
         self.bound.write().push(address);
     }
 
+    /// Adds an address for operators.
     pub(crate) fn add_admin(&self, address: SocketAddr) {
         self.admin.write().push(address);
     }
 
-    /// Whether the peer is served, and only on loopback addresses.
-    pub(crate) fn are_of_this_machine_alone(&self) -> bool {
+    /// Returns whether the peer serves clients, and only on loopback addresses.
+    pub(crate) fn are_all_loopback(&self) -> bool {
         let bound = self.bound.read();
         !bound.is_empty() && bound.iter().all(is_loopback)
     }
 
-    /// Whether every address of the admin side that is known is a loopback address.
-    pub(crate) fn is_admin_of_this_machine(&self) -> bool {
+    /// Returns whether all known addresses for operators are loopback addresses.
+    pub(crate) fn are_admin_all_loopback(&self) -> bool {
         self.admin.read().iter().all(is_loopback)
     }
 
-    /// Whether an authority (RFC 9110 section 4.2) is one under which only this peer can be reached: a loopback
-    /// address or `localhost` with any port, a bound socket, or the host of the peer's own URL with the port of that
-    /// URL or of a bound socket.
+    /// Returns whether an authority (RFC 9110 section 4.2) can belong only to this peer: a loopback address or
+    /// `localhost` with any port, a bound socket, or the host of the peer's own URL with the port of that URL or of a
+    /// bound socket.
     ///
-    /// A web page can have a name of its own resolve to a loopback address, and would then be of one origin with what
-    /// this peer answers. Letter case and the default port make no difference; a trailing dot does, and userinfo is
-    /// never accepted.
+    /// Any other name is rejected, because a web site can let its own name resolve to a loopback address (DNS rebinding).
+    /// Its pages would then have the same origin as the responses of this peer. Letter case and an explicit default port
+    /// make no difference. A trailing dot does, and userinfo is never accepted.
     pub(crate) fn has_authority(&self, authority: &[u8], default_port: u16, own: &PeerUrl) -> bool {
         let Ok(authority) = std::str::from_utf8(authority) else { return false };
         if authority.eq_ignore_ascii_case(own.authority()) {
@@ -69,24 +72,24 @@ impl OwnAddresses {
         })
     }
 
-    /// Whether the URL names one of them: as an address, as `localhost`, or by the host of the peer's own URL. Any
-    /// other name that resolves to one of them is found by `Via` or `Host` when the request comes back.
-    pub(crate) fn are_named_by(&self, target: &CanonicalUrl, own: &PeerUrl) -> bool {
+    /// Returns whether the URL leads to one of these addresses: by address, as `localhost`, or by the host of the peer's
+    /// own URL. If any other name resolves to one of them, the request comes back, and `Via` or `Host` reveals the loop.
+    pub(crate) fn has_url(&self, target: &CanonicalUrl, own: &PeerUrl) -> bool {
         let host = target.host().trim_start_matches('[').trim_end_matches(']');
         let is_localhost = host.eq_ignore_ascii_case("localhost");
         let literal = host.parse::<IpAddr>().ok();
-        let is_named = |address: &SocketAddr| {
+        let is_match = |address: &SocketAddr| {
             let bound = address.ip();
             address.port() == target.port()
                 && (host.eq_ignore_ascii_case(own.host())
                     || match literal {
-                        Some(named) => is_reached_by(bound, named),
+                        Some(named) => accepts_connections_to(bound, named),
                         None => {
                             is_localhost && (bound.to_canonical().is_loopback() || bound.is_unspecified())
                         }
                     })
         };
-        self.bound.read().iter().any(is_named) || self.admin.read().iter().any(is_named)
+        self.bound.read().iter().any(is_match) || self.admin.read().iter().any(is_match)
     }
 }
 
@@ -94,13 +97,13 @@ fn is_loopback(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-/// The host, with its brackets, and the port of an authority without userinfo.
+/// Returns the host, including brackets, and the port of an authority. Returns `None` if it has userinfo or is invalid.
 fn split(authority: &str, default_port: u16) -> Option<(&str, u16)> {
-    let host_ends = match authority.strip_prefix('[') {
+    let host_end = match authority.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,
         None => authority.find(':').unwrap_or(authority.len()),
     };
-    let (host, port) = authority.split_at(host_ends);
+    let (host, port) = authority.split_at(host_end);
     let port = match port.strip_prefix(':') {
         None if port.is_empty() => default_port,
         Some("") => default_port,
@@ -110,9 +113,9 @@ fn split(authority: &str, default_port: u16) -> Option<(&str, u16)> {
     (!host.contains('@')).then_some((host, port))
 }
 
-/// Whether a socket bound to `own` takes connections to `named`, as far as that can be known here: one
-/// bound to every address of the machine takes those to loopback, and to the unspecified address.
-fn is_reached_by(own: IpAddr, named: IpAddr) -> bool {
+/// Returns whether a socket bound to `own` accepts connections to `named`, as far as the two addresses show it. A socket
+/// bound to the unspecified address accepts connections to loopback addresses and to the unspecified address.
+fn accepts_connections_to(own: IpAddr, named: IpAddr) -> bool {
     let named = named.to_canonical();
     let unspecified =
         named == IpAddr::V4(Ipv4Addr::UNSPECIFIED) || named == IpAddr::V6(Ipv6Addr::UNSPECIFIED);

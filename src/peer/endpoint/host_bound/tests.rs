@@ -8,7 +8,7 @@ fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 #[test]
-fn references_are_made_absolute() {
+fn relative_references_become_absolute() {
     let target = CanonicalUrl::parse("https://a.ex/b/c?d").unwrap();
     for (given, expected) in [
         ("/x?y#z", "https://a.ex/x?y#z"),
@@ -23,7 +23,7 @@ fn references_are_made_absolute() {
     ] {
         for name in ["location", "content-location"] {
             let mut headers = fields(&[(name, given)]);
-            for_another_host(&mut headers, &target, false);
+            rewrite_for_other_host(&mut headers, &target, false);
             assert_eq!(headers[name], expected, "{name}: {given}");
         }
     }
@@ -34,13 +34,13 @@ fn references_are_made_absolute() {
         ("5; url=http://b.ex/", "5; url=http://b.ex/"),
     ] {
         let mut headers = fields(&[("refresh", given)]);
-        for_another_host(&mut headers, &target, false);
+        rewrite_for_other_host(&mut headers, &target, false);
         assert_eq!(headers["refresh"], expected);
     }
 }
 
 #[test]
-fn what_is_set_for_a_host_is_removed_and_cookies_unless_they_are_wanted() {
+fn host_policies_are_removed_and_cookies_too_unless_passed() {
     let target = CanonicalUrl::parse("https://a.ex/").unwrap();
     let given = || {
         let mut headers = fields(&[("set-cookie", "a=1"), ("set-cookie2", "b=2"), ("etag", "\"x\"")]);
@@ -48,9 +48,9 @@ fn what_is_set_for_a_host_is_removed_and_cookies_unless_they_are_wanted() {
         headers
     };
     let mut headers = given();
-    for_another_host(&mut headers, &target, false);
+    rewrite_for_other_host(&mut headers, &target, false);
     assert_eq!(headers.keys().collect::<Vec<_>>(), ["etag"]);
     let mut headers = given();
-    for_another_host(&mut headers, &target, true);
+    rewrite_for_other_host(&mut headers, &target, true);
     assert_eq!(headers.len(), 3);
 }

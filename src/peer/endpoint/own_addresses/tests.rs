@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn an_authority_is_loopback_localhost_or_the_peers_own() {
+fn own_authorities_are_loopback_localhost_and_the_own_url() {
     let own = PeerUrl::parse("http://cache.example:3000").unwrap();
     let addresses = OwnAddresses::default();
     addresses.add("0.0.0.0:3000".parse().unwrap());
@@ -67,19 +67,19 @@ fn an_authority_is_loopback_localhost_or_the_peers_own() {
         assert_eq!(addresses.has_authority(authority.as_bytes(), port, &own), is_own, "{authority}");
     }
     let own = PeerUrl::parse("http://127.0.0.1:3000").unwrap();
-    assert!(addresses.has_authority(b"127.0.0.1:5000", 80, &own), "a port that is forwarded");
+    assert!(addresses.has_authority(b"127.0.0.1:5000", 80, &own), "a forwarded port");
     let own = PeerUrl::parse("http://[2001:db8::1]:3000").unwrap();
     assert!(addresses.has_authority(b"[2001:DB8::1]:3000", 80, &own));
     assert!(!addresses.has_authority(b"[2001:db8::2]:3000", 80, &own));
 }
 
 #[test]
-fn one_address_that_others_reach_is_enough_for_all() {
+fn one_reachable_address_makes_the_peer_reachable() {
     let addresses = OwnAddresses::default();
-    assert!(!addresses.are_of_this_machine_alone());
+    assert!(!addresses.are_all_loopback());
     addresses.add_admin("0.0.0.0:3001".parse().unwrap());
-    assert!(!addresses.is_admin_of_this_machine());
-    for (bound, alone) in [
+    assert!(!addresses.are_admin_all_loopback());
+    for (bound, is_loopback) in [
         ("127.0.0.1:3000", true),
         ("[::1]:3000", true),
         ("[::ffff:127.0.0.1]:3000", true),
@@ -87,12 +87,12 @@ fn one_address_that_others_reach_is_enough_for_all() {
         ("127.0.0.1:3001", false),
     ] {
         addresses.add(bound.parse().unwrap());
-        assert_eq!(addresses.are_of_this_machine_alone(), alone, "{bound}");
+        assert_eq!(addresses.are_all_loopback(), is_loopback, "{bound}");
     }
 }
 
 #[test]
-fn a_peers_own_addresses_in_their_spellings() {
+fn own_url_is_recognized_in_every_spelling() {
     for (bound, url, own) in [
         ("127.0.0.1:3000", "http://127.0.0.1:3000/", true),
         ("127.0.0.1:3000", "http://localhost:3000/", true),
@@ -111,12 +111,12 @@ fn a_peers_own_addresses_in_their_spellings() {
         ("10.0.0.1:3001", "http://cache.example:3002/", false),
     ] {
         let self_url = PeerUrl::parse("http://cache.example:3000").unwrap();
-        let is_named = |add: fn(&OwnAddresses, SocketAddr)| {
+        let is_own_url = |add: fn(&OwnAddresses, SocketAddr)| {
             let addresses = OwnAddresses::default();
             add(&addresses, bound.parse().unwrap());
-            addresses.are_named_by(&CanonicalUrl::parse(url).unwrap(), &self_url)
+            addresses.has_url(&CanonicalUrl::parse(url).unwrap(), &self_url)
         };
-        assert_eq!(is_named(OwnAddresses::add), own, "{bound} {url}");
-        assert_eq!(is_named(OwnAddresses::add_admin), own, "the admin side: {bound} {url}");
+        assert_eq!(is_own_url(OwnAddresses::add), own, "{bound} {url}");
+        assert_eq!(is_own_url(OwnAddresses::add_admin), own, "admin address: {bound} {url}");
     }
 }

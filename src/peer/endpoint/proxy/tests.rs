@@ -1,12 +1,16 @@
 use super::*;
+use crate::message::nonblocking::BodyOf;
+use crate::message::purge::Purge;
 use crate::message::round_trip::{Offline, RoundTrip, RoundTripFn};
 use crate::peer::endpoint::Rights;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::purge::PeerPurged;
 use crate::store::MemoryStore;
 
 #[derive(Debug)]
-struct Neighbour(PeerUrl);
+struct TestPool(PeerUrl);
 
-impl PoolView for Neighbour {
+impl PoolView for TestPool {
     fn is_peer(&self, target: &CanonicalUrl) -> bool {
         target.authority() == "neighbour:3000"
     }
@@ -23,29 +27,29 @@ impl PoolView for Neighbour {
         &self.0
     }
 
-    fn is_left_by(&self, peer: &PeerUrl) -> bool {
+    fn note_leaving(&self, peer: &PeerUrl) -> bool {
         peer.as_str() == "http://neighbour:3000"
     }
 
-    fn purge_former(&self, _: &Purge) {
-        unreachable!("nothing is purged here")
+    fn purge_previous_owners(&self, _: &Purge) {
+        unreachable!("these tests purge nothing")
     }
 
-    fn forget_near(&self, _: &Purge) {
-        unreachable!("nothing is purged here")
+    fn purge_near_cache(&self, _: &Purge) {
+        unreachable!("these tests purge nothing")
     }
 
     fn is_alone(&self) -> bool {
-        unreachable!("nothing is purged here")
+        unreachable!("these tests purge nothing")
     }
 
     fn purge_others(&self, _: &Purge) -> Vec<PeerPurged> {
-        unreachable!("nothing is purged here")
+        unreachable!("these tests purge nothing")
     }
 }
 
-fn neighbour() -> Neighbour {
-    Neighbour(PeerUrl::parse("http://me.example:3000").unwrap())
+fn test_pool() -> TestPool {
+    TestPool(PeerUrl::parse("http://me.example:3000").unwrap())
 }
 
 fn proxy(origin: impl RoundTrip + 'static) -> Proxy {
@@ -53,11 +57,11 @@ fn proxy(origin: impl RoundTrip + 'static) -> Proxy {
 }
 
 fn proxy_for(origin: impl RoundTrip + 'static, origins: &str) -> Proxy {
-    let caching = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).pseudonym("me");
+    let cache = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).pseudonym("me");
     let own = Arc::new(OwnAddresses::default());
     own.add("127.0.0.1:3000".parse().unwrap());
-    let allowed = Allowed::new(Rights::default(), origins.parse().unwrap());
-    Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(neighbour()), allowed)
+    let access = AccessRules::new(Rights::default(), origins.parse().unwrap());
+    Proxy::new("/proxy".to_owned(), cache.build().unwrap(), own, Box::new(test_pool()), access)
 }
 
 fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
@@ -68,7 +72,7 @@ fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
 }
 
 #[test]
-fn bad_requests_are_told_what_is_bad() {
+fn invalid_request_gets_the_reason_in_one_line() {
     let proxy = proxy(Offline);
     let long = format!("/proxy?q=http://h/{}", "a".repeat(8192));
     for (uri, status, words) in [
@@ -103,7 +107,7 @@ fn bad_requests_are_told_what_is_bad() {
 }
 
 #[test]
-fn methods() {
+fn all_methods_except_connect_and_trace_are_forwarded() {
     let proxy = proxy(RoundTripFn(|request: Request<Body>| {
         Ok(Response::new(Body::from(request.method().to_string())))
     }));
@@ -119,7 +123,7 @@ fn methods() {
 }
 
 #[test]
-fn why_says_what_would_happen_and_asks_nobody() {
+fn why_explains_without_a_request_to_the_origin() {
     let proxy = proxy(RoundTripFn(|request: Request<Body>| {
         assert_eq!(request.uri(), "http://h/");
         let response = Response::builder().header("cache-control", "max-age=60");
@@ -163,29 +167,29 @@ fn why_says_what_would_happen_and_asks_nobody() {
 }
 
 #[test]
-fn whoever_asks_hears_that_it_is_there() {
+fn health_checks_need_no_token() {
     let tokens = Some(crate::base::token::Tokens::new(["correct-horse-battery"]).unwrap());
     let mut proxy = proxy(Offline);
-    proxy.allowed = Allowed::new(Rights { tokens, ..Rights::default() }, "any".parse().unwrap());
+    proxy.access = AccessRules::new(Rights { tokens, ..Rights::default() }, "any".parse().unwrap());
     assert_eq!(ask(&proxy, Request::get("/proxy?q=http://h/")).0, 407);
     for method in ["GET", "HEAD"] {
         let request = || Request::builder().method(method).uri("/healthz");
         assert_eq!(ask(&proxy, request()), (200, "ok\n".to_owned()));
-        assert!(matches!(proxy.admit(&request().body(()).unwrap()), Ok(Called::Health)));
+        assert!(matches!(proxy.admit(&request().body(()).unwrap()), Ok(Action::Health)));
     }
     assert_eq!(ask(&proxy, Request::get("/readyz").header("host", "any")), (200, "ok\n".to_owned()));
     assert_eq!(ask(&proxy, Request::post("/healthz")).0, 405);
-    assert_eq!(proxy.caching.stats().counts().unauthorized, 1);
+    assert_eq!(proxy.cache.stats().counts().unauthorized, 1);
     assert_eq!(ask(&proxy, Request::get("/healthz/")).0, 404);
 }
 
 #[test]
-fn a_peer_is_not_ready_while_memory_or_its_servers_are_at_their_end() {
+fn peer_is_not_ready_without_memory_or_while_its_servers_stop() {
     let servers = Servers::default();
-    let proxy = proxy(Offline).served_by(servers.clone());
+    let proxy = proxy(Offline).with_servers(servers.clone());
     let ready = || ask(&proxy, Request::get("/readyz"));
     assert_eq!(ready(), (200, "ok\n".to_owned()));
-    let ledger = proxy.caching.store().ledger().unwrap();
+    let ledger = proxy.cache.store().ledger().unwrap();
     let held = ledger.hold(crate::base::ledger::Use::Content, ledger.limit() + 1);
     let (status, text) = ready();
     assert!(status == 503 && text.contains("memory") && text.lines().count() == 1, "{text}");
@@ -197,11 +201,11 @@ fn a_peer_is_not_ready_while_memory_or_its_servers_are_at_their_end() {
     assert_eq!(ready().0, 200);
     scheduler.stop();
     assert_eq!(ready(), (503, "the server of this peer is shutting down\n".to_owned()));
-    assert_eq!(ask(&proxy, Request::get("/healthz")).0, 200, "it is there all the same");
+    assert_eq!(ask(&proxy, Request::get("/healthz")).0, 200, "it is alive but not ready");
 }
 
 #[test]
-fn a_request_over_its_share_is_answered_with_what_is_stored_or_told_to_come_again() {
+fn request_over_its_share_gets_a_stored_response_or_503() {
     let proxy = proxy(RoundTripFn(|_: Request<Body>| {
         Ok(Response::builder().header("cache-control", "max-age=0").body(Body::from("old")).unwrap())
     }));
@@ -209,13 +213,13 @@ fn a_request_over_its_share_is_answered_with_what_is_stored_or_told_to_come_agai
     let ask = |method: &str, path: &str| {
         let uri = format!("/proxy?q=http%3A%2F%2Fh%2F{path}");
         let request = Request::builder().method(method).uri(uri).body(Body::empty()).unwrap();
-        let response = proxy.handle_in_turn(request, Some(&shares), || None);
+        let response = proxy.handle_with_shares(request, Some(&shares), || None);
         (response.status().as_u16(), response.into_body().into_text().unwrap())
     };
     let held = || shares.try_enter(CanonicalUrl::parse("http://other/").unwrap(), None).unwrap();
     assert_eq!(ask("GET", "a"), (200, "old".to_owned()));
     let share = held();
-    assert_eq!(ask("GET", "a"), (200, "old".to_owned()), "it is stale");
+    assert_eq!(ask("GET", "a"), (200, "old".to_owned()), "the stale response is served");
     assert_eq!((ask("GET", "b").0, ask("POST", "a").0), (503, 503));
     drop(share);
     assert_eq!(ask("GET", "b").0, 200);
@@ -223,7 +227,7 @@ fn a_request_over_its_share_is_answered_with_what_is_stored_or_told_to_come_agai
 }
 
 #[test]
-fn options_go_as_far_as_they_may() {
+fn options_honours_max_forwards() {
     let proxy = proxy(RoundTripFn(|request: Request<Body>| {
         let left = request.headers().get("max-forwards").map(|left| left.to_str().unwrap().to_owned());
         Ok(Response::new(Body::from(left.unwrap_or_default())))
@@ -235,7 +239,7 @@ fn options_go_as_far_as_they_may() {
 }
 
 #[test]
-fn a_request_that_was_here_before_is_a_loop() {
+fn own_pseudonym_in_via_is_a_loop() {
     let proxy = proxy(Offline);
     let request = Request::get("/proxy?q=http://h/").header("via", "1.1 other, 1.1 me");
     assert_eq!(ask(&proxy, request).0, 508);
@@ -244,7 +248,7 @@ fn a_request_that_was_here_before_is_a_loop() {
 }
 
 #[test]
-fn the_body_of_a_response_that_grows_is_known_by_its_origin() {
+fn streamed_body_carries_its_origin() {
     let proxy = proxy(RoundTripFn(|request: Request<Body>| {
         let is_whole = request.uri().path() == "/whole";
         let body = if is_whole { Body::from("a") } else { Body::from_reader(&b"a"[..], None) };
@@ -259,7 +263,7 @@ fn the_body_of_a_response_that_grows_is_known_by_its_origin() {
 }
 
 #[test]
-fn an_origin_cannot_fail_in_the_peers_name() {
+fn failure_field_of_an_origin_is_removed() {
     let proxy = proxy(RoundTripFn(|_| {
         Ok(Response::builder().header("forwardcache-error", "timeout").body(Body::empty()).unwrap())
     }));
@@ -268,7 +272,7 @@ fn an_origin_cannot_fail_in_the_peers_name() {
 }
 
 #[test]
-fn an_origin_that_is_forbidden_is_refused_before_anybody_is_asked() {
+fn forbidden_origin_is_refused_without_a_request() {
     let proxy = proxy_for(Offline, "public,deny:*.bad.example");
     for url in ["http://127.0.0.1/", "http://[::1]/", "http://169.254.169.254/", "http://a.bad.example/"] {
         for path in ["/proxy", "/proxy/why"] {
@@ -285,17 +289,17 @@ fn an_origin_that_is_forbidden_is_refused_before_anybody_is_asked() {
 }
 
 #[test]
-fn what_is_stored_of_an_origin_that_is_forbidden_is_not_served() {
+fn stored_response_of_a_forbidden_origin_is_not_served() {
     let origin = RoundTripFn(|_| {
         Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
     });
     let open = proxy(origin);
     let closed = Proxy::new(
         "/proxy".to_owned(),
-        open.caching.clone(),
+        open.cache.clone(),
         Arc::default(),
-        Box::new(neighbour()),
-        Allowed::new(Rights::default(), "any,deny:h".parse().unwrap()),
+        Box::new(test_pool()),
+        AccessRules::new(Rights::default(), "any,deny:h".parse().unwrap()),
     );
     let target = "/proxy?q=http%3A%2F%2Fh%2F";
     assert_eq!(ask(&open, Request::get(target)), (200, "hello".to_owned()));
@@ -309,7 +313,7 @@ fn what_is_stored_of_an_origin_that_is_forbidden_is_not_served() {
 }
 
 #[test]
-fn a_page_of_the_web_is_not_answered_where_anybody_may_ask() {
+fn peer_without_token_refuses_web_pages() {
     let open = proxy(RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("hello")))));
     let request = || Request::get("/proxy?q=http://h/").header("host", "127.0.0.1:3000");
     for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 403), ("none", 200)] {
@@ -326,27 +330,28 @@ fn a_page_of_the_web_is_not_answered_where_anybody_may_ask() {
             assert_eq!(ask(&open, asked.header(fields.0, fields.1)).0, 403, "{method} {fields:?}");
         }
     }
-    // A page of this very peer could set what is no field of browsers; a program says more.
+    // A page that this peer served could set the field of a hop, but not a field that starts with `sec-`.
     let own_page = || request().header("sec-fetch-site", "same-origin").header("forwardcache", "digest");
     assert_eq!(ask(&open, own_page()).0, 403);
     assert_eq!(ask(&open, own_page().header("sec-forwardcache", "1")).0, 200);
     let own = Arc::new(OwnAddresses::default());
     own.add("127.0.0.1:3000".parse().unwrap());
     let tokens = crate::base::token::Tokens::new(["a-token-of-the-pool"]).unwrap();
-    let allowed = Allowed::new(Rights { tokens: Some(tokens), ..Rights::default() }, "any".parse().unwrap());
-    let guarded = Proxy::new("/proxy".to_owned(), open.caching.clone(), own, Box::new(neighbour()), allowed);
+    let access =
+        AccessRules::new(Rights { tokens: Some(tokens), ..Rights::default() }, "any".parse().unwrap());
+    let guarded = Proxy::new("/proxy".to_owned(), open.cache.clone(), own, Box::new(test_pool()), access);
     let shown =
         Request::get("/proxy?q=http://h/").header("proxy-authorization", "Bearer a-token-of-the-pool");
     let shown = shown.header("host", "any.example").header("sec-fetch-site", "cross-site");
-    assert_eq!(ask(&guarded, shown).0, 200, "no page can show a token");
+    assert_eq!(ask(&guarded, shown).0, 200, "a page cannot send a token");
 }
 
 #[test]
-fn the_authority_of_an_absolute_form_is_the_peers_own_and_counts_in_place_of_host() {
+fn absolute_target_must_name_this_peer_and_replaces_host() {
     let open = proxy(RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("hello")))));
     let mut guarded = proxy(RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("hello")))));
     let tokens = Some(crate::base::token::Tokens::new(["a-token-of-the-pool"]).unwrap());
-    guarded.allowed = Allowed::new(Rights { tokens, ..Rights::default() }, "any".parse().unwrap());
+    guarded.access = AccessRules::new(Rights { tokens, ..Rights::default() }, "any".parse().unwrap());
     for (authority, host, status) in [
         ("http://me.example:3000", "me.example:3000", 200),
         ("http://ME.example:3000", "evil.example", 200),
@@ -368,14 +373,14 @@ fn the_authority_of_an_absolute_form_is_the_peers_own_and_counts_in_place_of_hos
             }
         }
     }
-    // A check of health need not know the peer's name.
+    // A health check need not know the name of the peer.
     for path in ["/healthz", "/readyz"] {
         assert_eq!(ask(&open, Request::get(path).header("host", "10.1.2.3:3000")).0, 200);
     }
 }
 
 #[test]
-fn without_a_token_every_response_is_sandboxed_except_to_clients_of_the_pool() {
+fn peer_without_token_sandboxes_responses_except_for_clients() {
     let origin = RoundTripFn(|_| {
         let response = Response::builder().header("cache-control", "max-age=60");
         Ok(response
@@ -407,44 +412,48 @@ fn without_a_token_every_response_is_sandboxed_except_to_clients_of_the_pool() {
         assert!(policies(&proxy, get(uri)).contains(&"sandbox".to_owned()), "{uri}");
     }
     let hop = get("/proxy?q=http://h/").header("forwardcache", "digest");
-    assert_eq!(policies(&proxy, hop), ["default-src 'self'"], "no page can send it");
+    assert_eq!(policies(&proxy, hop), ["default-src 'self'"], "a page cannot send it");
     let tokens = Some(crate::base::token::Tokens::new(["a-token-of-the-pool"]).unwrap());
-    proxy.allowed = Allowed::new(Rights { tokens, ..Rights::default() }, "any".parse().unwrap());
+    proxy.access = AccessRules::new(Rights { tokens, ..Rights::default() }, "any".parse().unwrap());
     let shown = get("/proxy?q=http://h/").header("proxy-authorization", "Bearer a-token-of-the-pool");
     assert_eq!(policies(&proxy, shown), ["default-src 'self'"]);
 }
 
 #[test]
-fn a_peer_is_who_says_so_is_known_and_has_the_address_of_a_member() {
+fn peer_is_recognized_by_hop_credential_and_address() {
     let open = proxy(Offline);
     let tokens = crate::base::token::Tokens::new(["a-token-of-the-pool"]).unwrap();
-    let allowed = Allowed::new(Rights { tokens: Some(tokens), ..Rights::default() }, "any".parse().unwrap());
-    let (caching, url) = (open.caching.clone(), "/proxy".to_owned());
-    let guarded = Proxy::new(url, caching, Arc::default(), Box::new(neighbour()), allowed);
+    let access =
+        AccessRules::new(Rights { tokens: Some(tokens), ..Rights::default() }, "any".parse().unwrap());
+    let (cache, url) = (open.cache.clone(), "/proxy".to_owned());
+    let guarded = Proxy::new(url, cache, Arc::default(), Box::new(test_pool()), access);
     let mut hop = HeaderMap::new();
     Hop::default().put(&mut hop);
     let (member, stranger) = ([10, 0, 0, 2].into(), [10, 0, 0, 3].into());
-    assert!(guarded.is_by_a_peer(&hop, member, false) && open.is_by_a_peer(&hop, member, true));
-    assert!(!open.is_by_a_peer(&hop, member, false), "anybody can say so");
-    assert!(!guarded.is_by_a_peer(&HeaderMap::new(), member, true), "a program beside a peer");
-    assert!(!guarded.is_by_a_peer(&hop, stranger, true), "anybody who has a token");
+    assert!(guarded.is_from_peer(&hop, member, false) && open.is_from_peer(&hop, member, true));
+    assert!(!open.is_from_peer(&hop, member, false), "any client can send the field");
+    assert!(
+        !guarded.is_from_peer(&HeaderMap::new(), member, true),
+        "another program on the machine of a peer"
+    );
+    assert!(!guarded.is_from_peer(&hop, stranger, true), "a client with a token, but not a member");
 }
 
 #[test]
-fn a_peer_that_is_about_to_end_says_so_and_answers() {
+fn leaving_peer_announces_it_and_keeps_serving() {
     let proxy = proxy(RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("hello")))));
     let get = |uri: &str| {
         let mut response = proxy.handle(Request::get(uri).body(Body::empty()).unwrap());
         (response.status().as_u16(), protocol::take_leaving(response.headers_mut()))
     };
     assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((200, false), (200, false)));
-    assert!(proxy.begins_to_leave() && !proxy.begins_to_leave());
+    assert!(proxy.start_leaving() && !proxy.start_leaving());
     assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((503, true), (200, true)));
     assert_eq!(get("/readyz"), (503, false));
 }
 
 #[test]
-fn another_peer_that_is_about_to_end_is_taken_note_of() {
+fn leaving_notice_is_accepted_only_for_other_members() {
     for (method, query, status) in [
         ("POST", "?q=http%3A%2F%2Fneighbour%3A3000", 204),
         ("POST", "?q=http%3A%2F%2Fstranger%3A3000", 400),
@@ -459,7 +468,7 @@ fn another_peer_that_is_about_to_end_is_taken_note_of() {
 }
 
 #[test]
-fn it_is_said_when_it_is_worth_asking_again() {
+fn retry_after_is_rounded_up_to_seconds() {
     for (time, field) in [(0, "1"), (1, "1"), (2_000, "2"), (2_001, "3"), (299_999, "300")] {
         let proxy = proxy(RoundTripFn(move |_| {
             let error = Error::new(ErrorKind::OriginBusy, "the origin's limit is reached");
@@ -473,7 +482,7 @@ fn it_is_said_when_it_is_worth_asking_again() {
 }
 
 #[test]
-fn who_knows_another_pool_is_answered_and_told() {
+fn client_with_another_pool_gets_the_response_and_the_digest() {
     let proxy = proxy(RoundTripFn(|request: Request<Body>| {
         assert!(!request.headers().contains_key(&protocol::HOP));
         Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
@@ -489,11 +498,11 @@ fn who_knows_another_pool_is_answered_and_told() {
     for _ in 0..2 {
         assert_eq!((told(None), told(Some(ours)), told(Some(theirs))), (None, None, Some(ours)));
     }
-    assert_eq!(proxy.caching.stats().counts().disagreements, 2);
+    assert_eq!(proxy.cache.stats().counts().disagreements, 2);
 }
 
 #[test]
-fn failures_are_told_apart() {
+fn each_error_kind_has_a_status_and_a_detail() {
     for (kind, status) in [
         (ErrorKind::Timeout, 504),
         (ErrorKind::Unresolved, 502),

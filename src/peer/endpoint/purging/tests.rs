@@ -11,7 +11,7 @@ use crate::cache::HttpCache;
 use crate::message::purge::Purged;
 use crate::message::round_trip::RoundTripFn;
 use crate::message::url::CanonicalUrl;
-use crate::peer::endpoint::{Allowed, OwnAddresses, PoolView, Rights};
+use crate::peer::endpoint::{AccessRules, OwnAddresses, PoolView, Rights};
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::PoolDigest;
 use crate::store::MemoryStore;
@@ -19,22 +19,22 @@ use crate::store::MemoryStore;
 const TOKEN: &str = "a-token-of-the-pool";
 
 #[derive(Debug)]
-struct OneOfThree {
+struct TestPool {
     url: PeerUrl,
-    forgotten: Arc<Mutex<Vec<String>>>,
-    /// Is waited for twice by whoever has the others purge.
-    meets: Option<Arc<Barrier>>,
+    near_purges: Arc<Mutex<Vec<String>>>,
+    /// `purge_others` waits twice at this barrier.
+    barrier: Option<Arc<Barrier>>,
     is_alone: bool,
 }
 
-impl Default for OneOfThree {
+impl Default for TestPool {
     fn default() -> Self {
         let url = PeerUrl::parse("http://two:1").unwrap();
-        Self { url, forgotten: Arc::default(), meets: None, is_alone: false }
+        Self { url, near_purges: Arc::default(), barrier: None, is_alone: false }
     }
 }
 
-impl PoolView for OneOfThree {
+impl PoolView for TestPool {
     fn is_peer(&self, _: &CanonicalUrl) -> bool {
         false
     }
@@ -51,14 +51,14 @@ impl PoolView for OneOfThree {
         &self.url
     }
 
-    fn is_left_by(&self, _: &PeerUrl) -> bool {
+    fn note_leaving(&self, _: &PeerUrl) -> bool {
         false
     }
 
-    fn purge_former(&self, _: &Purge) {}
+    fn purge_previous_owners(&self, _: &Purge) {}
 
-    fn forget_near(&self, purge: &Purge) {
-        self.forgotten.lock().push(purge.query());
+    fn purge_near_cache(&self, purge: &Purge) {
+        self.near_purges.lock().push(purge.query());
     }
 
     fn is_alone(&self) -> bool {
@@ -67,12 +67,12 @@ impl PoolView for OneOfThree {
 
     fn purge_others(&self, _: &Purge) -> Vec<PeerPurged> {
         assert!(!self.is_alone);
-        if let Some(meets) = &self.meets {
-            meets.wait();
-            meets.wait();
+        if let Some(barrier) = &self.barrier {
+            barrier.wait();
+            barrier.wait();
         }
         let peer = |url: &str| PeerUrl::parse(url).unwrap();
-        let down = Error::new(ErrorKind::Unreachable, "nobody is there");
+        let down = Error::new(ErrorKind::Unreachable, "no peer listens");
         vec![
             PeerPurged::new(peer("http://three:1"), Err(down)),
             PeerPurged::new(peer("http://one:1"), Ok(Purged::new(4, 40))),
@@ -80,22 +80,22 @@ impl PoolView for OneOfThree {
     }
 }
 
-/// A peer that is served on these addresses, before an origin that is asked by GET alone.
+/// Returns a peer that is served on these addresses. Its origin accepts only GET.
 fn proxy(served: &[&str], tokens: Option<Tokens>, purge_by_anyone: bool) -> Proxy {
-    proxy_in(OneOfThree::default(), served, tokens, purge_by_anyone)
+    proxy_in(TestPool::default(), served, tokens, purge_by_anyone)
 }
 
-fn proxy_in(pool: OneOfThree, served: &[&str], tokens: Option<Tokens>, purge_by_anyone: bool) -> Proxy {
+fn proxy_in(pool: TestPool, served: &[&str], tokens: Option<Tokens>, purge_by_anyone: bool) -> Proxy {
     let origin = RoundTripFn(|request: Request<Body>| {
         assert_eq!(request.method(), "GET");
         Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
     });
-    let caching = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
+    let cache = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
     let own_addresses = OwnAddresses::default();
     served.iter().for_each(|address| own_addresses.add(address.parse().unwrap()));
     let rights = Rights { tokens, purge_by_anyone, ..Rights::default() };
-    let allowed = Allowed::new(rights, "any,deny:bad".parse().unwrap());
-    Proxy::new("/proxy".to_owned(), caching, Arc::new(own_addresses), Box::new(pool), allowed)
+    let access = AccessRules::new(rights, "any,deny:bad".parse().unwrap());
+    Proxy::new("/proxy".to_owned(), cache, Arc::new(own_addresses), Box::new(pool), access)
 }
 
 fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
@@ -108,7 +108,7 @@ fn purge(query: &str) -> http::request::Builder {
 }
 
 #[test]
-fn those_may_purge_of_whom_it_was_said() {
+fn purge_needs_a_token_or_loopback_or_permission() {
     let tokens = || Some(Tokens::new([TOKEN]).unwrap());
     let shown = format!("Bearer {TOKEN}");
     for (served, tokens, by_anyone, field, expected) in [
@@ -129,7 +129,7 @@ fn those_may_purge_of_whom_it_was_said() {
 }
 
 #[test]
-fn it_purges_itself_and_the_others_or_itself_alone() {
+fn scope_selects_the_pool_or_only_this_peer() {
     let proxy = proxy(&["127.0.0.1:3000"], None, false);
     for path in ["a", "b", "b?c"] {
         let request = Request::get(format!("/proxy?q=http%3A%2F%2Fh%2F{path}"));
@@ -142,15 +142,15 @@ fn it_purges_itself_and_the_others_or_itself_alone() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!((status, lines.len()), (502, 3), "{text}");
     assert_eq!(lines[0], "http://one:1 responses 4 bytes 40");
-    assert_eq!(lines[1], "http://three:1 failed unreachable nobody is there");
+    assert_eq!(lines[1], "http://three:1 failed unreachable no peer listens");
     assert!(lines[2].starts_with("http://two:1 responses 2 bytes "), "{text}");
     assert_eq!(own("?all"), (200, "http://two:1 responses 0 bytes 0\n".to_owned()));
-    // What may not be fetched may have been stored before.
+    // A response may have been stored before its origin was forbidden.
     assert_eq!(own("?q=http%3A%2F%2Fbad%2Fa").0, 200);
 }
 
 #[test]
-fn who_knows_another_pool_is_purged_for_and_told() {
+fn client_with_another_pool_purges_and_gets_the_digest() {
     let proxy = proxy(&["127.0.0.1:3000"], None, false);
     let told = |members: Option<PoolDigest>| {
         let request = purge("?all").header("forwardcache-scope", "own");
@@ -164,71 +164,71 @@ fn who_knows_another_pool_is_purged_for_and_told() {
     };
     let (ours, theirs) = (PoolDigest::of("ours"), PoolDigest::of("theirs"));
     assert_eq!((told(None), told(Some(ours)), told(Some(theirs))), (None, None, Some(ours)));
-    assert_eq!(proxy.caching.stats().counts().disagreements, 1);
+    assert_eq!(proxy.cache.stats().counts().disagreements, 1);
 }
 
 #[test]
-fn what_is_near_is_forgotten_and_what_is_its_own_stays() {
+fn what_is_near_is_near_purges_and_what_is_its_own_stays() {
     let near = || purge("?q=http%3A%2F%2Fh%2Fa").header("forwardcache-scope", "near");
-    let pool = OneOfThree::default();
-    let forgotten = Arc::clone(&pool.forgotten);
+    let pool = TestPool::default();
+    let near_purges = Arc::clone(&pool.near_purges);
     let peer = proxy_in(pool, &["127.0.0.1:3000"], None, false);
     assert_eq!(ask(&peer, Request::get("/proxy?q=http%3A%2F%2Fh%2Fa")).0, 200);
     assert_eq!(ask(&peer, near()), (204, String::new()));
-    assert_eq!((peer.caching.store().usage().keys, peer.caching.stats().counts().purges), (1, 0));
-    assert_eq!(*forgotten.lock(), ["q=http%3A%2F%2Fh%2Fa"]);
-    let pool = OneOfThree::default();
-    let forgotten = Arc::clone(&pool.forgotten);
+    assert_eq!((peer.cache.store().usage().keys, peer.cache.stats().counts().purges), (1, 0));
+    assert_eq!(*near_purges.lock(), ["q=http%3A%2F%2Fh%2Fa"]);
+    let pool = TestPool::default();
+    let near_purges = Arc::clone(&pool.near_purges);
     assert_eq!(ask(&proxy_in(pool, &["10.0.0.1:3000"], None, false), near()).0, 403);
-    assert!(forgotten.lock().is_empty());
+    assert!(near_purges.lock().is_empty());
 }
 
 #[test]
-fn one_has_the_others_purge_at_a_time_where_threads_do_everything() {
-    let meets = Arc::new(Barrier::new(2));
-    let pool = OneOfThree { meets: Some(Arc::clone(&meets)), ..OneOfThree::default() };
+fn one_pool_purge_runs_at_a_time_on_shared_threads() {
+    let barrier = Arc::new(Barrier::new(2));
+    let pool = TestPool { barrier: Some(Arc::clone(&barrier)), ..TestPool::default() };
     let proxy = proxy_in(pool, &["127.0.0.1:3000"], None, false);
-    let in_turn = |request: http::request::Builder| {
-        proxy.handle_in_turn(request.body(Body::empty()).unwrap(), None, || None)
+    let handle = |request: http::request::Builder| {
+        proxy.handle_with_shares(request.body(Body::empty()).unwrap(), None, || None)
     };
-    assert_eq!(in_turn(Request::get("/proxy?q=http%3A%2F%2Fh%2Fa")).status(), 200);
-    // What was held is given back.
+    assert_eq!(handle(Request::get("/proxy?q=http%3A%2F%2Fh%2Fa")).status(), 200);
+    // The second round shows that the lock was released.
     for _ in 0..2 {
         thread::scope(|scope| {
-            let under_way = scope.spawn(|| in_turn(purge("?q=http%3A%2F%2Fh%2Fb")).status());
-            meets.wait();
-            let counted = proxy.caching.stats().counts().purges;
-            let response = in_turn(purge("?all"));
+            let running = scope.spawn(|| handle(purge("?q=http%3A%2F%2Fh%2Fb")).status());
+            barrier.wait();
+            let counted = proxy.cache.stats().counts().purges;
+            let response = handle(purge("?all"));
             assert_eq!(
                 (response.status().as_u16(), &response.headers()["retry-after"]),
                 (503, &"1".parse().unwrap())
             );
             assert_eq!(protocol::failure(response.headers()), Some(ErrorKind::Unavailable));
             assert_eq!(response.into_body().into_text().unwrap().lines().count(), 1);
-            assert_eq!(proxy.caching.stats().counts().purges, counted);
-            assert_eq!(proxy.caching.store().usage().keys, 1);
+            assert_eq!(proxy.cache.stats().counts().purges, counted);
+            assert_eq!(proxy.cache.store().usage().keys, 1);
             for (scope, status) in [("own", 200), ("near", 204)] {
                 let request = purge("?q=http%3A%2F%2Fh%2Fb").header("forwardcache-scope", scope);
-                assert_eq!(in_turn(request).status(), status);
+                assert_eq!(handle(request).status(), status);
             }
-            meets.wait();
-            assert_eq!(under_way.join().unwrap(), 502);
+            barrier.wait();
+            assert_eq!(running.join().unwrap(), 502);
         });
     }
 }
 
 #[test]
-fn where_one_answers_alone_it_waits_for_nobody() {
+fn pool_of_one_purges_without_waiting() {
     let proxy =
-        proxy_in(OneOfThree { is_alone: true, ..OneOfThree::default() }, &["127.0.0.1:3000"], None, false);
-    let _under_way = proxy.purging.lock();
-    let response = proxy.handle_in_turn(purge("?all").body(Body::empty()).unwrap(), None, || None);
+        proxy_in(TestPool { is_alone: true, ..TestPool::default() }, &["127.0.0.1:3000"], None, false);
+    let _running = proxy.pool_purge.lock();
+    let response = proxy.handle_with_shares(purge("?all").body(Body::empty()).unwrap(), None, || None);
     assert_eq!(response.status(), 200);
     assert_eq!(response.into_body().into_text().unwrap().lines().count(), 1);
 }
 
 #[test]
-fn what_is_no_purge_is_refused_and_changes_nothing() {
+fn invalid_purge_is_refused_and_changes_nothing() {
     let proxy = proxy(&["127.0.0.1:3000"], None, false);
     ask(&proxy, Request::get("/proxy?q=http%3A%2F%2Fh%2Fa"));
     for query in ["", "?q=", "?q=foo", "?q=http://h/?a&all", "?prefix=http://h", "?group=a", "?all=1"] {
@@ -240,6 +240,6 @@ fn what_is_no_purge_is_refused_and_changes_nothing() {
         assert_eq!(ask(&proxy, request).0, 400, "{scope}");
     }
     assert_eq!(ask(&proxy, Request::builder().method("PURGE").uri("/other?all")).0, 404);
-    assert_eq!(proxy.caching.store().usage().keys, 1);
-    assert_eq!(proxy.caching.stats().counts().purges, 0);
+    assert_eq!(proxy.cache.store().usage().keys, 1);
+    assert_eq!(proxy.cache.stats().counts().purges, 0);
 }
