@@ -25,7 +25,7 @@ const ALLOWED: &str = "GET, HEAD";
 /// The method of `/purge`.
 const ALLOWED_FOR_PURGE: &str = "PURGE";
 
-/// What an operator requests.
+/// The operation that an operator requests.
 #[derive(Clone, Copy, Debug)]
 enum AdminAction {
     Health,

@@ -1,4 +1,4 @@
-//! What an admitted request asks for.
+//! [`Action`]: the operation that an admitted request asks for.
 
 use http::{Request, Response};
 
@@ -6,7 +6,7 @@ use crate::message::body::Body;
 use crate::message::nonblocking::{Lane, Step};
 use crate::message::url::CanonicalUrl;
 
-/// What an admitted request asks for.
+/// The operation that an admitted request asks for.
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Report whether the peer is alive.

@@ -132,7 +132,7 @@ fn last_recipient() -> Response<Body> {
 fn target(query: Option<&str>) -> Result<CanonicalUrl, String> {
     // More than one parameter usually means that the URL is not escaped. The part after its first & would be lost.
     if query.is_some_and(|query| query.split('&').filter(|pair| !pair.is_empty()).count() > 1) {
-        return Err("the query has parameters other than q: escape the URL in q".to_owned());
+        return Err("the query has parameters other than q: the URL in q must be escaped".to_owned());
     }
     let url = query_value(query, protocol::QUERY)?;
     let url = url.ok_or("the query has no q: request ?q= followed by the escaped URL")?;

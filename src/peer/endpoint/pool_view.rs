@@ -1,4 +1,4 @@
-//! What the endpoint needs to know about its pool.
+//! [`PoolView`]: the pool, as the endpoint sees it.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! What a response of the endpoint depends on apart from the cache.
+//! [`ResponseContext`]: turns a result of the cache into the response of this peer.
 
 use std::error::Error as _;
 

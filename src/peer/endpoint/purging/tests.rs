@@ -168,7 +168,7 @@ fn client_with_another_pool_purges_and_gets_the_digest() {
 }
 
 #[test]
-fn what_is_near_is_near_purges_and_what_is_its_own_stays() {
+fn scope_near_purges_only_the_near_cache() {
     let near = || purge("?q=http%3A%2F%2Fh%2Fa").header("forwardcache-scope", "near");
     let pool = TestPool::default();
     let near_purges = Arc::clone(&pool.near_purges);
