@@ -242,7 +242,7 @@ fn operator_tokens_separate_reading_from_operating() {
 
     let last = &mut pool[2].process;
     last.terminate();
-    last.wait_for_line("leaving the pool: 2 of the other peers are told");
+    last.wait_for_line("leaving the pool: notified 2 other peers");
     assert!(last.wait().success());
 }
 

@@ -65,7 +65,7 @@ pub(crate) enum Command {
     Ring(Ring),
     /// Remove stored responses from every peer of the pool: by URL, by prefix, by cache group, or all of them
     ///
-    /// List every peer of the pool. The command prints one line for each peer with the number of removed responses.
+    /// Specify every peer of the pool. The command prints one line for each peer with the number and size of removed responses.
     /// Exit codes: 0 if every peer purged; 1 if a peer failed, which is named and may still serve
     /// the responses; 2 for an invalid command line.
     Purge(Purge),

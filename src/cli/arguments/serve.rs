@@ -23,7 +23,7 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) peer_list: PeerList,
 
-    /// How often serve reads the list of peers again [default: 1 for a file, 30 for a DNS name]
+    /// Interval at which serve reads the list of peers again [default: 1 for a file, 30 for a DNS name]
     #[arg(long, value_name = "SECONDS", requires = "external_list", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) peers_interval: Option<u32>,
 
@@ -31,7 +31,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<ByteSize>,
 
-    /// Caching rules: private for clients that trust each other, shared for clients that do not
+    /// Caching rules: private for users that trust each other (or a single one), shared for users that do not
     #[arg(long, value_enum, default_value_t = Mode::Private)]
     pub(crate) mode: Mode,
 
@@ -154,17 +154,17 @@ pub(crate) struct CacheArguments {
     #[arg(long = "lifetime", value_name = "RULE")]
     pub(crate) lifetimes: Vec<LifetimeRule>,
 
-    /// How long after it became stale a response may be served if the origin fails, unless the response specifies it
+    /// How long a stale response may be served if the origin fails, unless the response itself specifies a time
     /// [default: 86400]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) stale_on_error: Option<u32>,
 
-    /// How long after it became stale a response may be served while it is refreshed, unless the response specifies it
+    /// How long a stale response may be served while it is refreshed, unless the response itself specifies a time
     /// [default: 0]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) stale_while_revalidate: Option<u32>,
 
-    /// How long after it became stale a response may be served while another request for it waits for the origin
+    /// How long a stale response may be served while another request for the same response waits for the origin
     /// [default: 0]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) grace: Option<u32>,

@@ -1,6 +1,6 @@
 //! The endpoint of a peer: from a request to a response, independent of sockets.
 //!
-//! The entry is [`Proxy`]. A request passes `gate` and `admission`, which read only its head and return an [`Action`] or
+//! The entry is [`Proxy`]. A request passes `gate` and `admission`, which read only its head and return an `Action` or
 //! a refusal. `proxy` then runs the action.
 //!
 //! | file | content |
@@ -8,14 +8,14 @@
 //! | `pool_view` | [`PoolView`]: the pool, as the endpoint sees it |
 //! | `access` | tokens, and the origins that may be fetched |
 //! | `own_addresses` | the addresses of this peer, to recognize its own authority and URLs that lead back to it |
-//! | `action` | [`Action`]: the operation that an admitted request asks for |
+//! | `action` | the operation that an admitted request asks for |
 //! | `proxy` | [`Proxy`]: runs actions; stored responses, fetches, explanations |
 //! | `gate` | refuses requests that are misdirected, come from a web page, or lack a right |
 //! | `admission` | from the head of a request to an action |
 //! | `purging` | `PURGE`: removes stored responses here and at the other peers |
 //! | `status` | `/healthz`, `/readyz` and `/proxy/leaving` |
 //! | `readiness` | whether a peer is ready; pure |
-//! | `response` | [`ResponseContext`]: turns a result of the cache into the response of this peer |
+//! | `response` | turns a result of the cache into the response of this peer |
 //! | `host_bound` | header fields that an origin sets for its own host |
 //! | `page_safety` | header fields that keep browsers from running responses of a peer without a token |
 //! | `refusal` | responses that the peer generates itself, with a reason in one line |
