@@ -26,7 +26,7 @@ impl Peer {
     pub fn leave(&self) {
         if self.inner.proxy.start_leaving() {
             let count = self.client().tell_of_leaving(self.self_url());
-            info!("leaving the pool: notified {count} other peers");
+            info!("leaving the pool: notified {count} of the other peers");
         }
     }
 }

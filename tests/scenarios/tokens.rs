@@ -242,7 +242,7 @@ fn operator_tokens_separate_reading_from_operating() {
 
     let last = &mut pool[2].process;
     last.terminate();
-    last.wait_for_line("leaving the pool: notified 2 other peers");
+    last.wait_for_line("leaving the pool: notified 2 of the other peers");
     assert!(last.wait().success());
 }
 
