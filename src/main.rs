@@ -1,5 +1,5 @@
-//! The command `forwardcache`. It parses the command line and runs one subcommand. It uses only the
-//! public API of the library.
+//! The command `forwardcache`. It parses arguments, resolves settings and runs one subcommand, and uses only the public
+//! API of the library.
 
 mod cli;
 

@@ -40,7 +40,7 @@ use crate::message::stats::{CacheStatus, Forward, Outcome, Stats};
 use crate::message::url::CanonicalUrl;
 use crate::policy::{Rules, UnknownFields, invalidated, is_answer_to_get, is_due_early, remove_unsent};
 use crate::pool::protocol::{self, Hop, WantsDigest};
-use crate::store::{Key, Store, StoredResponse};
+use crate::store::{Key, Store, StoredResponse, Tier};
 
 /// How many groups one response may invalidate.
 const MOST_GROUPS: usize = 32;
@@ -91,6 +91,7 @@ impl Drop for Drain {
 pub(super) struct MadeOf {
     pub(super) origin: Arc<dyn RoundTrip>,
     pub(super) store: Arc<dyn Store>,
+    pub(super) tier: Option<Arc<dyn Tier>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rules: Rules,
     pub(super) stats: Arc<Stats>,
@@ -140,16 +141,33 @@ impl HttpCache {
 
     pub(super) fn new(made_of: MadeOf) -> Self {
         let MadeOf {
-            origin, store, clock, rules, stats, pseudonym, via, background, spawn, key, near, ..
+            origin,
+            store,
+            tier,
+            clock,
+            rules,
+            stats,
+            pseudonym,
+            via,
+            background,
+            spawn,
+            key,
+            near,
+            ..
         } = made_of;
         let (drain_on_drop, worth_finishing) = (made_of.drain_on_drop, made_of.worth_finishing);
         let rules = if near.is_some() { rules.near() } else { rules };
         let digest = KeyedDigest::default();
         let keys = Keys::new(key, &rules, digest.clone());
         let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
+        let mut store = GuardedStore::new(store, Arc::clone(&stats), made_of.max_body);
+        if let Some(tier) = tier {
+            tier.set_ledger(Arc::clone(&ledger));
+            store = store.with_tier(tier, &rules);
+        }
         let inner = Arc::new(Inner {
             origin,
-            store: GuardedStore::new(store, Arc::clone(&stats), made_of.max_body),
+            store,
             ledger,
             clock,
             rules,
@@ -198,6 +216,11 @@ impl HttpCache {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         self.inner.store.store()
+    }
+
+    /// What is below the store in memory.
+    pub(crate) fn tier(&self) -> Option<&Arc<dyn Tier>> {
+        self.inner.store.tier()
     }
 
     /// The name under which it stands in `Via`.
@@ -400,7 +423,13 @@ impl Inner {
         status: CacheStatus<'_>,
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        answer(stored, incoming, self.named(status, incoming), self.clock.moment())
+        let status = if stored.is_from_disk() || stored.remote().is_some() {
+            self.stats.count_disk_answer();
+            if status.outcome() == Outcome::Hit { status.detail("disk") } else { status }
+        } else {
+            status
+        };
+        answer(stored, incoming, self.named(status, incoming), self.clock.moment(), &self.ledger)
     }
 
     pub(super) fn only_if_cached(&self, incoming: &Incoming) -> Response<Body> {

@@ -16,7 +16,7 @@ use super::step::{FlightResult, Head, Lead};
 use super::tombstones::{Fetch, Sequence};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind};
-use crate::cache::fill::{Commit, Fill, FillReader, Keeping};
+use crate::cache::fill::{Commit, Fill, FillReader, Keeping, Whole};
 use crate::message::body::{Body, Growing};
 use crate::message::digest::Digest;
 use crate::message::header::cache_control::ResponseDirectives;
@@ -26,7 +26,7 @@ use crate::policy::{
     HeadSays, LifetimeRule, NotStored, Rules, Times, Variant, apply_rules, freshened, head_says,
     implied_fields, lifetime_rule, may_store, response_directives, validity, varies_by_anything,
 };
-use crate::store::{Key, StoredResponse};
+use crate::store::{Key, RemoteBody, StoredResponse};
 
 /// The longest response of an origin that fails which is shared with those who wait for it, in bytes.
 const SHARED_FAILURE: u64 = 64 << 10;
@@ -311,11 +311,22 @@ impl Inner {
         let commit = {
             let (store, head, leader) = (self.store.clone(), Arc::clone(&head), leader.clone());
             move |whole, digest| {
-                store.insert(&fetch, &head.to_stored(whole, digest, fetch.sequence()));
+                match whole {
+                    Whole::Pieces(body) => {
+                        store.insert(&fetch, &head.to_stored(body, digest, fetch.sequence()));
+                    }
+                    Whole::Spilled(source, length, number) => {
+                        let stored = head.to_stored(Pieces::new(), digest, fetch.sequence());
+                        let stored =
+                            StoredResponse::clone(&stored).with_remote(RemoteBody { length, source });
+                        store.insert_spilled(&fetch, &Arc::new(stored), number);
+                    }
+                }
                 drop(leader);
             }
         };
-        let reader = Fill::start(body, self.keeping(cancellation, Box::new(commit)));
+        let keeping = self.keeping(cancellation, Box::new(commit));
+        let reader = Fill::start(body, Keeping { spill: self.store.begin_spill(), ..keeping });
         if let Some(leader) = leader {
             // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
             let is_for_all = head.validity.is_fresh(self.clock.moment()) && !head.validity.no_cache;
@@ -333,9 +344,9 @@ impl Inner {
 
     /// How a body is kept that this is to be done with when it is whole.
     pub(super) fn keeping(&self, cancellation: Cancellation, commit: Commit) -> Keeping {
-        let (limit, worth_finishing) = (self.store.max_body(), self.worth_finishing);
+        let (limit, worth_finishing) = (self.store.max_body_in_memory(), self.worth_finishing);
         let ledger = Arc::clone(&self.ledger);
-        Keeping { limit, worth_finishing, ledger, cancellation, commit }
+        Keeping { limit, worth_finishing, ledger, cancellation, spill: None, commit }
     }
 }
 
@@ -385,7 +396,11 @@ impl Head {
         let Self { status, headers, validity, variant, url } = self;
         let (body, digest) = (stored.body(), stored.digest());
         let freshened = StoredResponse::with_digest(status, &headers, body, digest, validity, variant);
-        Arc::new(freshened.with_sequence(sequence).with_url(url).with_body_counted_as(stored))
+        let freshened = freshened.with_sequence(sequence).with_url(url).with_body_counted_as(stored);
+        Arc::new(match stored.remote() {
+            Some(remote) => freshened.with_remote(remote.clone()),
+            None => freshened,
+        })
     }
 
     pub(super) fn to_stored(&self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {

@@ -14,6 +14,7 @@
 //! | `keys` | under which key the answers to a request are stored |
 //! | `credential` | how one credential is told from another without being kept |
 //! | `lookup` | what the stored responses are good for: serve, or forward with which validators |
+//! | `look_below` | a look-up in the tier below memory |
 //! | `explain` | the same as a dry run, that says what would happen |
 //! | `explanation` | what that says, as data and as lines |
 //! | `forwarding` | what is sent to the origin, and what came back |
@@ -46,6 +47,7 @@ mod hit;
 mod incoming;
 mod keeping;
 mod keys;
+mod look_below;
 mod lookup;
 mod near;
 mod parts;

@@ -21,7 +21,8 @@ use super::engine::{HttpCache, Inner};
 use super::fetching::Exchange;
 use super::forwarding::received_over;
 use super::incoming::Incoming;
-use super::lookup::{Lookup, Plan, lookup};
+use super::look_below::LookBelow;
+use super::lookup::{Lookup, Plan, lookup, selected};
 use super::pending::Pending;
 use super::tombstones::{Fetch, Sequence};
 use crate::base::cancellation::Cancellation;
@@ -84,8 +85,8 @@ pub(super) struct Head {
 
 /// What is stored under a key, and the last invalidation before it was looked for.
 pub(super) struct Found {
-    variants: Variants,
-    latest: Sequence,
+    pub(super) variants: Variants,
+    pub(super) latest: Sequence,
 }
 
 impl HttpCache {
@@ -120,7 +121,12 @@ impl Inner {
             return self.pass_alone(&incoming, wakes());
         }
         if let Some(found) = self.find_at_once(&incoming.key) {
-            return self.decide(incoming, &found, variant, turns, wakes);
+            let is_in_memory = selected(&found.variants, &incoming, &self.digest).is_some();
+            return if !is_in_memory && self.store.may_be_below(&incoming.key) {
+                LookBelow::start(self, incoming, found, variant, turns, wakes)
+            } else {
+                self.decide(incoming, &found, variant, turns, wakes)
+            };
         }
         // The store may block: a job looks up, and the decision is made with what it found.
         let (inner, key, wake) = (Arc::clone(self), incoming.key.clone(), wakes());
@@ -324,7 +330,8 @@ impl Inner {
     /// What is stored under a key. May block as long as the store does.
     fn find(&self, key: &Key) -> Found {
         let latest = self.store.tombstones().latest();
-        Found { variants: self.store.variants(key), latest }
+        let variants = self.store.variants(key);
+        Found { variants: self.store.all(key, variants, self.clock.now()), latest }
     }
 
     /// The same; `None` where the store may block.
@@ -335,7 +342,12 @@ impl Inner {
 
     /// May block as long as the store does.
     pub(super) fn look_up(&self, incoming: &Incoming) -> Lookup {
-        lookup(&self.store.variants(&incoming.key), incoming, &self.digest, self.clock.moment())
+        let now = self.clock.moment();
+        let mut variants = self.store.variants(&incoming.key);
+        if selected(&variants, incoming, &self.digest).is_none() {
+            variants = self.store.all(&incoming.key, variants, now.wall());
+        }
+        lookup(&variants, incoming, &self.digest, now)
     }
 
     /// Answers a request on the caller's thread.

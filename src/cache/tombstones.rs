@@ -165,6 +165,12 @@ impl Tombstones {
         self.retirements.load(Ordering::SeqCst)
     }
 
+    /// Every number from here on is greater than this.
+    pub(super) fn begin_after(&self, sequence: Sequence) {
+        let mut state = self.state.write();
+        state.last = state.last.max(sequence);
+    }
+
     /// Others than these were retired, with the same consequence.
     pub(super) fn note_retirement(&self) {
         self.retirements.fetch_add(1, Ordering::SeqCst);

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use forwardcache::{
-    Client, Error, NearCache, Origin, OriginBuilder, OriginLimits, Peer, PeerBuilder, Rules, Tokens,
+    Client, DiskStore, Error, NearCache, Origin, OriginBuilder, OriginLimits, Peer, PeerBuilder, Rules,
+    Tokens,
 };
 
 use super::arguments::{Mode, OriginArguments, Serve, ServerKind, UnknownFields};
@@ -14,6 +15,7 @@ use super::{pool, server};
 /// Builds the peer. The default of `--self-url` is the address, with the scheme that the peer serves.
 pub(super) fn build(
     arguments: Serve,
+    disk: Option<&DiskStore>,
     tokens: Option<Tokens>,
     operator_tokens: Option<Tokens>,
     address: SocketAddr,
@@ -41,6 +43,7 @@ pub(super) fn build(
     let members = pool::members(&arguments.peer_list.peers)?;
     let builder = with(builder, (!members.is_empty()).then_some(members), PeerBuilder::members);
     let builder = with(builder, arguments.memory, |builder, memory| builder.memory(memory.bytes()));
+    let builder = with(builder, disk, PeerBuilder::disk);
     let builder = with(builder, tokens, PeerBuilder::tokens);
     let builder = with(builder, operator_tokens, PeerBuilder::operator_tokens);
     let builder = with(builder, arguments.ca_file, PeerBuilder::root_certificates_file);

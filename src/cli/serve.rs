@@ -9,7 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use forwardcache::{
-    Error, ErrorKind, Member, Membership, Peer, ServerConfig, ServerHandle, ServerTls, ShutdownHandle, Tokens,
+    DiskStore, Error, ErrorKind, Member, Membership, Peer, ServerConfig, ServerHandle, ServerTls,
+    ShutdownHandle, Tokens,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -20,6 +21,9 @@ use super::{open_files, peer_options, server, tokens};
 
 /// The limit of open connections at the admin address.
 const ADMIN_CONNECTIONS: usize = 256;
+
+/// How long the shutdown waits for pending writes to the disk.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let (listener, address) = listen("--listen", &arguments.listen)?;
@@ -54,7 +58,9 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let (peer_list, interval) = (arguments.peer_list.clone(), arguments.peers_interval);
     let drain = Duration::from_secs(arguments.drain.into());
     let has_certificates = arguments.ca_file.is_some() || arguments.tls_cert.is_some();
-    let peer = peer_options::build(arguments, tokens.clone(), operator_tokens.clone(), address)?;
+    let disk = disk(&arguments);
+    let peer =
+        peer_options::build(arguments, disk.as_ref(), tokens.clone(), operator_tokens.clone(), address)?;
     let membership = membership(&peer, &peer_list, interval, scheme)?;
     check_own_pool(&peer, &peer_list)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
@@ -105,6 +111,9 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         }
     });
     server.join();
+    if disk.is_some_and(|disk| !disk.flush(FLUSH_TIMEOUT)) {
+        log::warn!("some responses that were stored in the last second are not on disk");
+    }
     let admin_has_failed = admin_shutdown.is_some_and(|admin| {
         let has_failed = admin.has_failed();
         admin.shutdown();
@@ -115,6 +124,16 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         return Err(Failure::failed("the server stopped because one of its threads failed: see the log"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the store on disk. If it cannot be opened, the peer serves without it, so this only logs an error.
+fn disk(arguments: &Serve) -> Option<DiskStore> {
+    let opened = DiskStore::open(arguments.store.as_ref()?);
+    let disk = opened.inspect_err(|error| log::error!("{error}; serving without it")).ok()?;
+    Some(match arguments.disk {
+        Some(size) => disk.capacity(size.bytes()),
+        None => disk,
+    })
 }
 
 /// Starts a thread that shuts down the other server when the admin server stops.

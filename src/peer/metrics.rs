@@ -71,6 +71,17 @@ impl Peer {
             one("store_bytes", "Bytes in use by the store.", usage.bytes),
             one("store_capacity_bytes", "Memory limit of the store.", usage.capacity),
         ]);
+        if let Some(usage) = self.caching().tier().map(|tier| tier.usage()) {
+            families.extend([
+                one("disk_answers_total", "Responses served from disk.", counts.disk_answers),
+                one("disk_keys", "Keys on disk.", usage.keys),
+                one("disk_bytes", "Bytes in use on disk.", usage.bytes),
+                one("disk_capacity_bytes", "Size limit of the store on disk.", usage.capacity),
+                one("disk_evictions_total", "Keys evicted from disk to free space.", usage.evictions),
+                one("disk_skipped_total", "Responses not written to disk.", usage.skipped),
+                one("disk_corrupt_total", "Entries on disk whose content was corrupt.", usage.corrupt),
+            ]);
+        }
         families
     }
 

@@ -26,4 +26,4 @@ mod tests;
 
 pub(crate) use prepare::{is_bodiless, prepared};
 pub(crate) use reader::FillReader;
-pub(crate) use transfer::{Commit, Fill, Keeping};
+pub(crate) use transfer::{BeginSpill, Commit, Fill, Keeping, Whole};

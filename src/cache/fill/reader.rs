@@ -1,5 +1,6 @@
 //! One reader of a body that is being fetched.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,18 +8,20 @@ use std::time::Instant;
 use super::driver::drive;
 use super::transfer::Fill;
 use crate::message::body::{Body, Driver, Growing, Grown, Wake};
+use crate::message::stored_bytes::ReadAhead;
 
 /// Reads a body from its beginning while it is being fetched.
-#[derive(Debug)]
 pub(crate) struct FillReader {
     fill: Arc<Fill>,
     reader: u64,
     position: u64,
+    /// What is read again of a file.
+    behind: ReadAhead,
 }
 
 impl FillReader {
     pub(super) fn new(fill: Arc<Fill>, reader: u64) -> Self {
-        Self { fill, reader, position: 0 }
+        Self { fill, reader, position: 0, behind: ReadAhead::default() }
     }
 
     pub(crate) fn fill(&self) -> &Arc<Fill> {
@@ -42,7 +45,7 @@ impl Read for FillReader {
 
 impl Growing for FillReader {
     fn read_at_once(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
-        let grown = self.fill.read_at_once(self.reader, self.position, most, wake)?;
+        let grown = self.fill.read_at_once(self.reader, self.position, most, &self.behind, wake)?;
         if let Grown::Bytes(bytes) = &grown {
             self.position += bytes.len() as u64;
         }
@@ -70,5 +73,11 @@ impl Growing for FillReader {
 impl Drop for FillReader {
     fn drop(&mut self) {
         self.fill.leave(self.reader, true);
+    }
+}
+
+impl fmt::Debug for FillReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FillReader").field("fill", &self.fill).field("position", &self.position).finish()
     }
 }

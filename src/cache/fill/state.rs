@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use super::failure::Failure;
 use super::kept::Kept;
-use super::transfer::{Commit, PIECE};
+use super::transfer::{BeginSpill, Commit, PIECE};
 use crate::base::error::ErrorKind;
 use crate::base::ledger::Hold;
 use crate::message::body::{Body, Wake};
 use crate::message::digest::RunningDigest;
 use crate::message::pieces::Pieces;
+use crate::message::stored_bytes::{Spill, StoredBytes};
 
 /// How far a body that is not kept may run ahead of its slowest reader while nobody waits for more, in bytes.
 pub(super) const WINDOW: u64 = 256 * 1024;
@@ -35,6 +36,9 @@ pub(super) struct State {
     /// Whether its transfer was cancelled.
     pub(super) is_cancelled: bool,
     pub(super) commit: Option<Commit>,
+    pub(super) begin_spill: Option<BeginSpill>,
+    /// Where all of it is while it is kept in a file.
+    pub(super) spill: Option<Arc<dyn Spill>>,
 }
 
 /// How far one reader has read.
@@ -61,6 +65,9 @@ pub(super) struct Source {
     pub(super) beginning: Pieces,
 }
 
+/// What a body that is not stored had for that.
+pub(super) type Unused = (Option<Commit>, Option<Arc<dyn Spill>>);
+
 impl State {
     pub(super) fn new(source: Source, commit: Option<Commit>) -> Self {
         let (mut kept, mut received) = (Kept::default(), 0);
@@ -80,13 +87,15 @@ impl State {
             is_whole: false,
             is_cancelled: false,
             commit,
+            begin_spill: None,
+            spill: None,
         }
     }
 
     /// One more reader, if the beginning is still here and something may come of the rest.
     pub(super) fn admit(&mut self) -> Option<u64> {
         let has_failed = matches!(self.progress, Progress::Ended(Err(_)));
-        let has_beginning = self.received == 0 || self.kept.start() == Some(0);
+        let has_beginning = self.received == 0 || self.kept.start() == Some(0) || self.spill.is_some();
         if has_failed || self.is_cancelled || !has_beginning {
             return None;
         }
@@ -122,8 +131,33 @@ impl State {
     /// Lets go of what every reader has read, unless all of it stays.
     pub(super) fn forget_read(&mut self) {
         if !self.keeps_all {
-            self.kept.forget_before(self.slowest());
+            let recent = if self.spill.is_some() { self.received.saturating_sub(WINDOW) } else { 0 };
+            self.kept.forget_before(self.slowest().max(recent));
         }
+    }
+
+    /// From now on the body is kept in a file, and in memory no more than what came last.
+    pub(super) fn keep_in_file(&mut self, spill: Arc<dyn Spill>) {
+        self.keeps_all = false;
+        self.spill = Some(spill);
+        self.forget_read();
+    }
+
+    /// Gives up the file, and with it the readers that need it: gives what is to be dropped, and what they are to be woken
+    /// by.
+    pub(super) fn lose_file(&mut self) -> (Unused, Vec<Wake>) {
+        let from = self.kept.start().unwrap_or(self.received);
+        let unused = (self.commit.take(), self.spill.take());
+        let (stay, cut): (Vec<Position>, Vec<Position>) =
+            mem::take(&mut self.readers).into_iter().partition(|reader| reader.at >= from);
+        self.readers = stay;
+        (unused, cut.into_iter().filter_map(|position| position.wake).collect())
+    }
+
+    /// Where a position is read that is not in memory any more.
+    pub(super) fn spilled(&self, position: u64) -> Option<Arc<dyn StoredBytes>> {
+        let spill = self.spill.as_ref().filter(|_| position < self.received)?;
+        Some(Arc::<dyn Spill>::clone(spill))
     }
 
     pub(super) fn wake_later(&mut self, reader: u64, wake: &Wake) {
@@ -141,7 +175,7 @@ impl State {
     /// be woken by.
     pub(super) fn cut_slowest(&mut self) -> Option<Vec<Wake>> {
         let slowest = self.slowest();
-        if slowest == self.received || !self.is_waited_for() {
+        if slowest == self.received || !self.is_waited_for() || self.spill.is_some() {
             return None;
         }
         let (cut, others) = mem::take(&mut self.readers).into_iter().partition(|reader| reader.at == slowest);
@@ -162,7 +196,7 @@ impl State {
 
     /// What has to be in memory when this much has come.
     pub(super) fn room_for(&self, received: u64) -> Room {
-        let ahead = received - self.slowest();
+        let ahead = if self.spill.is_some() { 0 } else { received - self.slowest() };
         if ahead < WINDOW + PIECE as u64 {
             Room::Window
         } else if ahead < WINDOW + BACKLOG {
@@ -174,7 +208,10 @@ impl State {
 
     /// Whether the source is left alone until what came has been read.
     pub(super) fn is_far_ahead(&self) -> bool {
-        !self.keeps_all && self.received - self.slowest() >= WINDOW && !self.is_waited_for()
+        !self.keeps_all
+            && self.spill.is_none()
+            && self.received - self.slowest() >= WINDOW
+            && !self.is_waited_for()
     }
 
     pub(super) fn has_ended(&self) -> bool {

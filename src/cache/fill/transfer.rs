@@ -11,8 +11,8 @@
 //! proven. It is committed before its last piece is handed out, so that a client which has read to the
 //! end and asks again finds it stored; all pieces before can be read meanwhile.
 //!
-//! A body that turns out larger than the limit, or for which the ledger has no room, is not committed: what every
-//! reader has read is let go. As long as some reader waits for more, more is read, and what slower readers have not
+//! A body that turns out larger than the limit, or for which the ledger has no room, goes on in a file where the store
+//! has one: who is behind, or joins, reads that. Otherwise it is not committed: what every reader has read is let go. As long as some reader waits for more, more is read, and what slower readers have not
 //! read stays in memory up to a bound; past it, or when the ledger is full, the slowest reader is cut off. If nobody
 //! waits for more, the source is not read past a window.
 
@@ -25,7 +25,7 @@ use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
-use log::error;
+use log::{error, warn};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::failure::Failure;
@@ -38,6 +38,7 @@ use crate::base::ledger::{Ledger, Use};
 use crate::message::body::{Body, FINISHING, Grown, Wake};
 use crate::message::digest::{Digest, RunningDigest};
 use crate::message::pieces::{Pieces, merged};
+use crate::message::stored_bytes::{ReadAhead, Spill, StoredBytes};
 
 /// How much is read from the source at a time, in bytes.
 pub(super) const PIECE: usize = 64 * 1024;
@@ -48,7 +49,17 @@ pub(super) const FINISHING_READS: usize = 2;
 
 /// What is done with a whole body and its SHA-256: it is stored, and whoever waits for that is told. Dropped undone
 /// when the body does not become whole.
-pub(crate) type Commit = Box<dyn FnOnce(Pieces, Digest) + Send>;
+pub(crate) type Commit = Box<dyn FnOnce(Whole, Digest) + Send>;
+
+/// A body that has come to its end.
+pub(crate) enum Whole {
+    Pieces(Pieces),
+    /// So many bytes in a file, which the store knows by this number.
+    Spilled(Arc<dyn StoredBytes>, u64, u64),
+}
+
+/// Begins to write a body to a file while it comes; `None` where it cannot be.
+pub(crate) type BeginSpill = Box<dyn FnOnce(Option<u64>) -> Option<Arc<dyn Spill>> + Send>;
 
 /// What is to become of a body that is kept.
 pub(crate) struct Keeping {
@@ -60,6 +71,8 @@ pub(crate) struct Keeping {
     pub(crate) ledger: Arc<Ledger>,
     /// Cancelled when nobody reads the body any more and it is not worth finishing.
     pub(crate) cancellation: Cancellation,
+    /// Where a body goes that is larger than the limit, or for which there is no memory.
+    pub(crate) spill: Option<BeginSpill>,
     pub(crate) commit: Commit,
 }
 
@@ -78,8 +91,10 @@ pub(crate) struct Fill {
 impl Fill {
     /// Starts to fetch a body that is to be kept; the reader is its first.
     pub(crate) fn start(body: Body, keeping: Keeping) -> FillReader {
-        let Keeping { limit, worth_finishing, ledger, cancellation, commit } = keeping;
-        Self::with(body, limit, worth_finishing, Some(commit), ledger, cancellation)
+        let Keeping { limit, worth_finishing, ledger, cancellation, spill, commit } = keeping;
+        let reader = Self::with(body, limit, worth_finishing, Some(commit), ledger, cancellation);
+        reader.fill().state.lock().begin_spill = spill;
+        reader
     }
 
     /// Starts to fetch a body of which nothing is kept beyond what its readers have not read yet.
@@ -144,6 +159,14 @@ impl Fill {
                 state.moved(reader, position + count as u64);
                 return Ok(count);
             }
+            if let Some(source) = state.spilled(position) {
+                drop(state);
+                let most = out.len().min(PIECE);
+                let read = source.read(position, most)?;
+                out[..read.len()].copy_from_slice(&read);
+                self.state.lock().moved(reader, position + read.len() as u64);
+                return Ok(read.len());
+            }
             match &state.progress {
                 Progress::Ended(Ok(())) => return Ok(0),
                 Progress::Ended(Err(failure)) => return Err(failure.to_error()),
@@ -159,6 +182,7 @@ impl Fill {
         reader: u64,
         position: u64,
         most: usize,
+        behind: &ReadAhead,
         wake: &Wake,
     ) -> io::Result<Grown> {
         let mut state = self.state.lock();
@@ -166,6 +190,17 @@ impl Fill {
         if let Some((bytes, skip)) = state.kept.at(position) {
             let bytes = bytes.slice(skip..bytes.len().min(skip.saturating_add(most)));
             state.moved(reader, position + bytes.len() as u64);
+            return Ok(Grown::Bytes(bytes));
+        }
+        if let Some(source) = state.spilled(position) {
+            let received = state.received;
+            drop(state);
+            // No further than that: what comes next is in memory most often.
+            let until = received.min(position + PIECE as u64);
+            let Some(bytes) = behind.take(&source, position..until, most, &self.ledger, wake)? else {
+                return Ok(Grown::Pending);
+            };
+            self.state.lock().moved(reader, position + bytes.len() as u64);
             return Ok(Grown::Bytes(bytes));
         }
         match &state.progress {
@@ -230,7 +265,8 @@ impl Fill {
         let is_unread = state.readers.is_empty() && !state.has_ended() && !state.is_whole;
         state.is_cancelled |= is_unread && !is_left_to_driver;
         // Nobody may count on it any more, whenever its thread ends.
-        let unused = if state.is_cancelled { state.commit.take() } else { None };
+        let unused =
+            if state.is_cancelled { (state.commit.take(), state.spill.take()) } else { (None, None) };
         self.tell_cancelled(state);
         drop(unused);
     }
@@ -243,7 +279,7 @@ impl Fill {
             (
                 mem::replace(&mut state.progress, Progress::Ended(Err(failure))),
                 mem::take(&mut state.kept),
-                state.commit.take(),
+                (state.commit.take(), state.spill.take()),
             )
         });
         self.tell_cancelled(state);
@@ -301,14 +337,15 @@ impl Fill {
             }
             _ => {}
         }
+        self.spill(read, received);
         let piece = merged(last.as_ref(), read).unwrap_or_else(|| read.into());
         drop(last);
         let at = received - piece.len() as u64;
-        let piece = self.enter(piece, received);
+        let piece = self.enter(piece, received, read);
 
         let mut state = self.state.lock();
         state.is_whole = count == 0 || self.length == Some(received);
-        if !state.keeps_all {
+        if !state.keeps_all && state.spill.is_none() {
             source.digest = None;
         }
         if let Some(digest) = &mut source.digest {
@@ -322,9 +359,9 @@ impl Fill {
         {
             let mut whole = state.kept.clone();
             whole.push(at, piece);
-            let commit = state.commit.take();
+            let (commit, spill) = (state.commit.take(), state.spill.clone());
             drop(state);
-            self.commit(whole, commit, digest.finish(), received);
+            self.commit(whole, commit.map(|commit| (commit, spill)), digest.finish(), received);
             return Progress::Ended(Ok(()));
         }
         state.received = received;
@@ -335,17 +372,16 @@ impl Fill {
 
     /// Enters a piece in the ledger, with which `received` bytes have come. Where there is no room for it, the body is
     /// kept no more; where there is none for what slow readers have not read either, the slowest ones are cut off.
-    fn enter(&self, mut piece: Box<[u8]>, received: u64) -> Bytes {
+    fn enter(&self, mut piece: Box<[u8]>, received: u64, read: &[u8]) -> Bytes {
         let keeps_all = self.state.lock().keeps_all;
         if keeps_all {
-            if received <= self.limit {
+            if received <= self.limit && self.length.is_none_or(|length| length <= self.limit) {
                 match self.ledger.try_share(Use::Bodies, piece) {
                     Ok(bytes) => return bytes,
                     Err(refused) => piece = refused,
                 }
             }
-            let uncommitted = self.state.lock().keep_no_more();
-            drop(uncommitted);
+            self.begin_spill(read);
         }
         loop {
             let room = self.state.lock().room_for(received);
@@ -364,12 +400,66 @@ impl Fill {
         }
     }
 
-    fn commit(&self, whole: Kept, commit: Option<Commit>, digest: Digest, received: u64) {
-        if let Some(commit) = commit {
-            let pieces = whole.pieces();
+    /// Writes what was kept so far to a file, and then what was read now, where there is such a store. Otherwise the
+    /// hope to store the body is given up.
+    fn begin_spill(&self, read: &[u8]) {
+        let mut state = self.state.lock();
+        let (begin, kept) = (state.begin_spill.take(), state.kept.clone());
+        drop(state);
+        let spill = begin.and_then(|begin| begin(self.length)).filter(|spill| {
+            let pieces = kept.pieces();
+            pieces.slices().chain([read]).try_for_each(|piece| spill.write(piece)).is_ok()
+        });
+        let mut state = self.state.lock();
+        let unused = match spill {
+            // Nobody may count on it any more.
+            Some(_) if state.is_cancelled => None,
+            Some(spill) => {
+                state.keep_in_file(spill);
+                None
+            }
+            None => state.keep_no_more(),
+        };
+        drop(state);
+        drop(unused);
+    }
+
+    /// Writes what was read to the file in which the body is kept, if it is.
+    fn spill(&self, read: &[u8], received: u64) {
+        let spill = self.state.lock().spill.clone();
+        if let Some(spill) = spill
+            && let Err(error) = spill.write(read)
+        {
+            warn!("a body is not stored after {received} bytes: {error}");
+            let mut state = self.state.lock();
+            let (unused, wakes) = state.lose_file();
+            drop(state);
+            drop(unused);
+            self.changed.notify_all();
+            wakes.into_iter().for_each(|wake| wake());
+        }
+    }
+
+    fn commit(
+        &self,
+        whole: Kept,
+        commit: Option<(Commit, Option<Arc<dyn Spill>>)>,
+        digest: Digest,
+        received: u64,
+    ) {
+        if let Some((commit, spill)) = commit {
+            let stored = match spill {
+                None => Ok(Whole::Pieces(whole.pieces())),
+                Some(spill) => spill.finish().map(|number| Whole::Spilled(spill, received, number)),
+            };
             // What stores it is not ours: its panic is not the readers' trouble.
-            if catch_unwind(AssertUnwindSafe(|| commit(pieces, digest))).is_err() {
-                error!("storing a response panicked");
+            match stored {
+                Ok(stored) => {
+                    if catch_unwind(AssertUnwindSafe(|| commit(stored, digest))).is_err() {
+                        error!("storing a response panicked");
+                    }
+                }
+                Err(error) => warn!("a body is not stored: {error}"),
             }
         }
         let mut state = self.state.lock();

@@ -1,6 +1,8 @@
 //! Requests on their way through the cache, against a scripted origin and a clock that is moved by hand.
 
 mod collapsed;
+#[cfg(feature = "disk")]
+mod disk;
 mod invalidated;
 mod kept_apart;
 mod negotiated;

@@ -31,6 +31,14 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<ByteSize>,
 
+    /// Directory of a store on disk, which keeps responses across restarts and stores bodies that do not fit into memory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+
+    /// Size limit of the store on disk [default: 1GiB]
+    #[arg(long, value_name = "SIZE", requires = "store")]
+    pub(crate) disk: Option<ByteSize>,
+
     /// Caching rules: private for users that trust each other (or a single one), shared for users that do not
     #[arg(long, value_enum, default_value_t = Mode::Private)]
     pub(crate) mode: Mode,

@@ -195,6 +195,24 @@ impl PeerBuilder {
         self
     }
 
+    /// Adds a store on disk below the store in memory. Its responses survive a restart, and it stores bodies that do not fit
+    /// into memory. Default: none.
+    ///
+    /// ```
+    /// use forwardcache::{DiskStore, Peer};
+    ///
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let directory = directory.path().join("cache");
+    /// let disk = DiskStore::open(&directory)?.capacity(50 << 30);
+    /// let peer = Peer::builder("http://127.0.0.1:3000").disk(&disk).build().unwrap();
+    /// # Ok::<(), forwardcache::StoreError>(())
+    /// ```
+    #[cfg(feature = "disk")]
+    pub fn disk(mut self, store: &crate::store::DiskStore) -> Self {
+        self.cache = self.cache.disk(store);
+        self
+    }
+
     /// Sets whether the rules of a private or a shared cache apply. Default: [`Mode::Private`].
     pub fn mode(mut self, mode: Mode) -> Self {
         self.rules.mode = mode;
