@@ -11,7 +11,7 @@ pub(super) fn raise_limit() {
     let display = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         Ok(()) => {
-            log::info!("raised the limit of open files from {} to {}", display(current), display(maximum))
+            log::info!("raised the limit of open files from {} to {}", display(current), display(maximum));
         }
         Err(error) => log::warn!("cannot raise the limit of {} open files: {error}", display(current)),
     }
