@@ -98,7 +98,7 @@ fn invalid_request_gets_the_reason_in_one_line() {
         (long.as_str(), 400, "8 KiB"),
         ("/proxy?q=http%3A%2F%2F127.0.0.1%3A3000%2Fproxy%3Fq%3Dx", 508, "leads back"),
         ("/proxy?q=http%3A%2F%2Fneighbour%3A3000%2F", 508, "leads back"),
-        ("/proxy?q=http%3A%2F%2Fh%2F", 502, "no network"),
+        ("/proxy?q=http%3A%2F%2Fh%2F", 502, "the network is disabled"),
     ] {
         let (found, text) = ask(&proxy, Request::get(uri));
         assert_eq!(found, status, "{uri:.60}: {text}");
